@@ -1,0 +1,100 @@
+// Finds the jobpass-github binary for this machine, checks its SHA-256 against the digest that stands in the same commit, and runs it.
+//
+// A full-SHA pin of this action fixes checksums.json, and so the binary, wherever the binary comes from. Nothing is downloaded, nothing
+// is "latest", and without a matching digest nothing runs.
+//
+// What this cannot do: whoever can swap the binary between hashing and running, or preload a library into this very process, runs as the
+// same user and could rewrite this file as well. The digest is against a wrong, broken or poisoned file, not against that user.
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { constants } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const DIST = dirname(fileURLToPath(import.meta.url));
+const NEXT_STEP = "use a release tag (or its commit), or let `cargo xtask dist` put a fresh one there";
+const windows = process.platform === "win32";
+
+// What the dynamic loader and libc obey before the first line of the binary runs.
+const LOADER = /^(LD_|DYLD_|GCONV_PATH$|GLIBC_TUNABLES$)/;
+
+// In post, everything that later steps wrote to GITHUB_ENV and GITHUB_PATH is in the environment. The binary needs only what the runner
+// itself sets and what it compares with its own state (the proxies); what it does not get cannot mislead it.
+const KEPT_IN_POST =
+  /^(GITHUB_|RUNNER_|ACTIONS_|INPUT_|STATE_)|^(HOME|USER|TMPDIR|TEMP|TMP|SYSTEMROOT|PATH|(HTTPS?|ALL|NO)_PROXY)$/;
+
+export function launch(verb) {
+  // The runner signals this process alone: SIGINT, 7.5 s later SIGTERM, 2.5 s later kill. Pass each on and stay until the binary is done.
+  // All up to `spawn` is synchronous, so a signal that comes early is delivered when the child is there. On Windows the console's Ctrl-C
+  // reaches the child by itself, and `kill` would end it without a chance to revoke.
+  let child;
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+    process.on(signal, () => windows || child?.kill(signal));
+  }
+  try {
+    const binary = checkedBinary();
+    child = spawn(binary, [verb], { stdio: "inherit", detached: false, env: environment(verb, process.env) });
+    child.on("error", (error) => fail(`cannot start ${binary} (${error.code ?? error.message}): ${NEXT_STEP}`));
+    child.on("exit", (code, signal) => {
+      process.exitCode = code ?? 128 + constants.signals[signal];
+    });
+  } catch (error) {
+    fail(error.message);
+  }
+}
+
+function checkedBinary() {
+  const platform = `${process.platform}-${process.arch}`;
+  const { version, binaries } = checksums();
+  if (!Object.hasOwn(binaries, platform)) {
+    throw new Error(`dist/checksums.json has no binary for ${platform}, only for ${Object.keys(binaries).join(", ")}: ${NEXT_STEP}`);
+  }
+  const { file, sha256 } = binaries[platform];
+  const places = [join(DIST, "bin", file)];
+  if (process.env.RUNNER_TOOL_CACHE) {
+    places.push(join(process.env.RUNNER_TOOL_CACHE, "jobpass", version, process.arch, file));
+  }
+  for (const place of places) {
+    const found = digest(place);
+    if (found === undefined) continue;
+    if (found === sha256) return place;
+    throw new Error(`${place} has SHA-256 ${found}, but dist/checksums.json says ${sha256}: it was not run; ${NEXT_STEP}`);
+  }
+  throw new Error(`the binary is not at ${places.join(" nor at ")}: ${NEXT_STEP}`);
+}
+
+function checksums() {
+  const path = join(DIST, "checksums.json");
+  try {
+    const { version, binaries } = JSON.parse(readFileSync(path, "utf8"));
+    if (typeof version === "string" && typeof binaries === "object" && binaries !== null) return { version, binaries };
+  } catch (error) {
+    if (error.code === "ENOENT") throw new Error(`${path} is missing, so no binary can be trusted: ${NEXT_STEP}`);
+  }
+  throw new Error(`${path} cannot be read as {"version": ..., "binaries": ...}: ${NEXT_STEP}`);
+}
+
+function digest(path) {
+  try {
+    return createHash("sha256").update(readFileSync(path)).digest("hex");
+  } catch (error) {
+    if (error.code === "ENOENT") return undefined;
+    throw new Error(`cannot read ${path} (${error.code}): ${NEXT_STEP}`);
+  }
+}
+
+function environment(verb, all) {
+  // The user may have named one variable that holds the minter's token; the binary needs it again to revoke.
+  const bearer = all["INPUT_BEARER-TOKEN-ENV"];
+  const kept = (name) =>
+    !LOADER.test(name.toUpperCase()) && (verb !== "post" || KEPT_IN_POST.test(name.toUpperCase()) || name === bearer);
+  return Object.fromEntries(Object.entries(all).filter(([name]) => kept(name)));
+}
+
+function fail(message) {
+  // %, CR and LF are what a workflow command escapes; without it a path could start a command of its own.
+  const data = message.replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
+  console.log(`::error title=jobpass::${data}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,225 @@
+// The launcher against small shell scripts in the binary's place. Run with `node --test tests/launcher/launch.test.mjs`.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { test } from "node:test";
+
+const DIST = join(import.meta.dirname, "..", "..", "dist");
+const PLATFORM = `${process.platform}-${process.arch}`;
+const FILE = `jobpass-github-${PLATFORM}`;
+
+/** A copy of the launcher in a folder of its own, with `script` as the binary and a checksums.json that fits. */
+class Action {
+  constructor(t, script = "exit 0") {
+    this.root = mkdtempSync(join(tmpdir(), "launcher-"));
+    t.after(() => rmSync(this.root, { recursive: true }));
+    this.dist = join(this.root, "dist");
+    for (const name of ["launch.mjs", "main.mjs", "post.mjs"]) cpSync(join(DIST, name), join(this.dist, name));
+    this.binary = join(this.dist, "bin", FILE);
+    this.sha256 = put(this.binary, script);
+    this.checksums({ [PLATFORM]: { file: FILE, sha256: this.sha256 } });
+  }
+
+  checksums(binaries) {
+    writeFileSync(join(this.dist, "checksums.json"), JSON.stringify({ version: "0.1.0", binaries }));
+  }
+
+  start(verb, env = {}) {
+    const clean = { PATH: process.env.PATH, HOME: process.env.HOME };
+    return spawn(process.execPath, [join(this.dist, `${verb}.mjs`)], { stdio: "pipe", env: { ...clean, ...env } });
+  }
+
+  async run(verb, env) {
+    return ended(this.start(verb, env));
+  }
+}
+
+function put(path, script) {
+  const text = script.startsWith("#!") ? script : `#!/bin/sh\n${script}\n`;
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, text);
+  chmodSync(path, 0o755);
+  return createHash("sha256").update(text).digest("hex");
+}
+
+async function ended(process) {
+  let [out, err] = ["", ""];
+  process.stdout.on("data", (data) => (out += data));
+  process.stderr.on("data", (data) => (err += data));
+  const [code, signal] = await once(process, "close");
+  return { code, signal, out, err };
+}
+
+// Not `env` in sh: a shell drops the names with a dash that the runner gives to inputs.
+const ENV = `#!${process.execPath}\nconsole.log(JSON.stringify(Object.keys(process.env).sort()))`;
+
+for (const verb of ["main", "post"]) {
+  test(`${verb} runs the binary with its verb and keeps its exit code and output`, async (t) => {
+    const action = new Action(t, 'echo "$# $1"; echo oops >&2; exit 3');
+    assert.deepEqual(await action.run(verb), { code: 3, signal: null, out: `1 ${verb}\n`, err: "oops\n" });
+  });
+
+  test(`${verb} fails closed without checksums.json`, async (t) => {
+    const action = new Action(t, "echo ran");
+    rmSync(join(action.dist, "checksums.json"));
+    const { code, out } = await action.run(verb);
+    assert.equal(code, 1);
+    assert.match(out, /^::error title=jobpass::.*checksums\.json is missing.*release tag.*`cargo xtask dist`.*\n$/);
+  });
+}
+
+for (const [what, text] of [["no JSON", "{"], ["no version", '{"binaries": {}}'], ["null", '{"version": "1", "binaries": null}']]) {
+  test(`a checksums.json with ${what} is refused`, async (t) => {
+    const action = new Action(t, "echo ran");
+    writeFileSync(join(action.dist, "checksums.json"), text);
+    const { code, out } = await action.run("main");
+    assert.equal(code, 1);
+    assert.match(out, /^::error title=jobpass::.*checksums\.json cannot be read as .*`cargo xtask dist`.*\n$/);
+  });
+}
+
+test("a platform without a binary is refused", async (t) => {
+  const action = new Action(t, "echo ran");
+  action.checksums({ "plan9-mips": { file: FILE, sha256: action.sha256 } });
+  const { code, out } = await action.run("main");
+  assert.equal(code, 1);
+  assert.match(out, new RegExp(`^::error title=jobpass::.*no binary for ${PLATFORM}, only for plan9-mips: .*release tag.*\n$`));
+});
+
+test("a binary in neither place is refused, and both places are named", async (t) => {
+  const action = new Action(t);
+  rmSync(action.binary);
+  const { code, out } = await action.run("main", { RUNNER_TOOL_CACHE: join(action.root, "cache") });
+  assert.equal(code, 1);
+  const cached = join(action.root, "cache", "jobpass", "0.1.0", process.arch, FILE);
+  assert.ok(out.startsWith(`::error title=jobpass::the binary is not at ${action.binary} nor at ${cached}: use a release tag`), out);
+});
+
+test("a digest that differs is refused, and both digests are named", async (t) => {
+  const action = new Action(t);
+  const found = put(action.binary, "echo ran");
+  const { code, out } = await action.run("main");
+  assert.equal(code, 1);
+  assert.ok(out.startsWith(`::error title=jobpass::${action.binary} has SHA-256 ${found}, but `), out);
+  assert.ok(out.includes(`says ${action.sha256}: it was not run; use a release tag`), out);
+});
+
+test("the tool cache serves when the action carries no binary, under the same digest", async (t) => {
+  const action = new Action(t);
+  rmSync(action.binary);
+  const cached = join(action.root, "cache", "jobpass", "0.1.0", process.arch, FILE);
+  const env = { RUNNER_TOOL_CACHE: join(action.root, "cache") };
+  action.checksums({ [PLATFORM]: { file: FILE, sha256: put(cached, "echo from the cache") } });
+  assert.equal((await action.run("post", env)).out, "from the cache\n");
+
+  put(cached, "echo swapped");
+  const { code, out } = await action.run("post", env);
+  assert.equal(code, 1);
+  assert.match(out, /has SHA-256/);
+});
+
+test("a binary that cannot be started is one clear error", async (t) => {
+  const action = new Action(t);
+  chmodSync(action.binary, 0o644);
+  const { code, out } = await action.run("main");
+  assert.equal(code, 1);
+  assert.match(out, /^::error title=jobpass::cannot start .* \(EACCES\): use a release tag/);
+});
+
+for (const [signal, code] of [["SIGINT", 40], ["SIGTERM", 41], ["SIGHUP", 42]]) {
+  test(`${signal} to the launcher alone reaches the binary, which decides how to end`, async (t) => {
+    // The sleeper's own output is closed, so that nothing but the script keeps the pipe open.
+    const action = new Action(
+      t,
+      `end() { echo "got $1"; kill $sleeper; exit $2; }
+       trap 'end SIGINT 40' INT; trap 'end SIGTERM 41' TERM; trap 'end SIGHUP 42' HUP
+       sleep 60 >/dev/null 2>&1 & sleeper=$!
+       echo ready
+       wait`,
+    );
+    const launcher = action.start("post");
+    const [ready] = await once(createInterface(launcher.stdout), "line");
+    assert.equal(ready, "ready");
+    const end = ended(launcher);
+    launcher.kill(signal);
+    assert.deepEqual(await end, { code, signal: null, out: `got ${signal}\n`, err: "" });
+  });
+}
+
+test("the runner's SIGINT, then SIGTERM: the launcher stays until the binary is done", async (t) => {
+  const action = new Action(
+    t,
+    `trap 'echo revoking' INT; trap 'echo revoked; kill $sleeper; exit 0' TERM
+     sleep 60 >/dev/null 2>&1 & sleeper=$!
+     echo ready
+     wait; wait`,
+  );
+  const launcher = action.start("post");
+  const lines = createInterface(launcher.stdout)[Symbol.asyncIterator]();
+  assert.equal((await lines.next()).value, "ready");
+  launcher.kill("SIGINT");
+  assert.equal((await lines.next()).value, "revoking");
+  launcher.kill("SIGTERM");
+  assert.equal((await lines.next()).value, "revoked");
+  assert.deepEqual(await once(launcher, "exit"), [0, null]);
+});
+
+test("death by a signal becomes 128+n", async (t) => {
+  assert.equal((await new Action(t, "kill -TERM $$").run("main")).code, 143);
+  assert.equal((await new Action(t, "kill -KILL $$").run("post")).code, 137);
+});
+
+const HOSTILE = {
+  LD_LIBRARY_PATH: "/nowhere",
+  DYLD_INSERT_LIBRARIES: "/nowhere",
+  GCONV_PATH: "/nowhere",
+  GLIBC_TUNABLES: "glibc.malloc.check=3",
+};
+
+test("main gets the job's environment without the loader's variables", async (t) => {
+  const env = { ...HOSTILE, KUBECONFIG: "/k", AWS_PROFILE: "x", INPUT_NAMESPACE: "ci" };
+  const { out } = await new Action(t, ENV).run("main", env);
+  assert.deepEqual(JSON.parse(out), ["AWS_PROFILE", "HOME", "INPUT_NAMESPACE", "KUBECONFIG", "PATH"]);
+});
+
+test("post gets only what the runner sets, the proxies and the named bearer", async (t) => {
+  const kept = {
+    ACTIONS_ID_TOKEN_REQUEST_URL: "https://x",
+    GITHUB_RUN_ID: "1",
+    HTTPS_PROXY: "http://p",
+    "INPUT_BEARER-TOKEN-ENV": "MY_BEARER",
+    MY_BEARER: "secret",
+    RUNNER_TEMP: "/tmp",
+    STATE_jobpass: "{}",
+    TMPDIR: "/tmp",
+    USER: "me",
+    http_proxy: "http://p",
+    no_proxy: "x",
+  };
+  const dropped = {
+    ...HOSTILE,
+    AWS_PROFILE: "x",
+    BASH_ENV: "/x",
+    ENV: "/x",
+    KUBECONFIG: "/k",
+    NODE_EXTRA_CA_CERTS: "",
+    RUST_LOG: "trace",
+    SSLKEYLOGFILE: "/x",
+    SSL_CERT_FILE: "/x",
+    OTHER_BEARER: "secret",
+    HOMEPAGE: "x",
+  };
+  const { out } = await new Action(t, ENV).run("post", { ...kept, ...dropped });
+  assert.deepEqual(JSON.parse(out), [...Object.keys(kept), "HOME", "PATH"].sort());
+});
+
+test("post drops the loader's variables even when the bearer input names one", async (t) => {
+  const env = { LD_LIBRARY_PATH: "/nowhere", "INPUT_BEARER-TOKEN-ENV": "LD_LIBRARY_PATH" };
+  const { out } = await new Action(t, ENV).run("post", env);
+  assert.deepEqual(JSON.parse(out), ["HOME", "INPUT_BEARER-TOKEN-ENV", "PATH"]);
+});
