@@ -1,0 +1,231 @@
+//! `cargo xtask dist`: the GitHub Action's binary and its digest, where the launcher looks for them.
+
+use std::env::{self, consts};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::Verb;
+use crate::workspace::{Workspace, output, run, step};
+
+pub const VERB: Verb = Verb { command, run: verb };
+
+const BINARY: &str = "jobpass-github";
+
+/// How the binary is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// The ordinary build of the workspace: quick, for tests and the demo.
+    Dev,
+    /// Small, static and reproducible, in a target directory of its own.
+    Release,
+}
+
+fn command() -> Command {
+    Command::new("dist")
+        .about("Build the GitHub Action's binary and put it with its digest where the launcher looks")
+        .arg(
+            Arg::new("profile")
+                .long("profile")
+                .value_parser(["dev", "release"])
+                .default_value("release"),
+        )
+        .arg(
+            Arg::new("no-build")
+                .long("no-build")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("profile")
+                .help("Only write dist/checksums.json anew from what is in dist/bin"),
+        )
+}
+
+fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
+    let dist = workspace.root.join("dist");
+    let written = if arguments.get_flag("no-build") {
+        checksums(&dist)?
+    } else {
+        let dev = arguments
+            .get_one::<String>("profile")
+            .is_some_and(|profile| profile == "dev");
+        dist_into(
+            workspace,
+            if dev { Profile::Dev } else { Profile::Release },
+            &dist,
+        )?
+    };
+    println!("{}", fs::read_to_string(written)?.trim_end());
+    Ok(())
+}
+
+/// Builds the binary, puts it at `dist/bin/jobpass-github-<platform>-<arch>` as the only one there, and writes
+/// `dist/checksums.json`, whose path it gives back. `dist` may be any copy of the launcher's directory.
+pub fn dist_into(workspace: &Workspace, profile: Profile, dist: &Path) -> Result<PathBuf> {
+    let binary = build(workspace, profile)?;
+    place(&binary, dist)
+}
+
+/// Builds the binary and says where it is.
+pub fn build(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
+    let file = format!("{BINARY}{}", consts::EXE_SUFFIX);
+    match profile {
+        Profile::Dev => step(
+            "build jobpass-github (dev)",
+            "cargo build -p jobpass-github",
+            || {
+                run(workspace.cargo().args(["build", "--quiet", "--package", BINARY]))?;
+                Ok(workspace.target.join("debug").join(&file))
+            },
+        ),
+        Profile::Release => step("build jobpass-github (release)", "cargo xtask dist", || {
+            let host = host()?;
+            let target = workspace.target.join("dist");
+            let mut cargo = workspace.cargo();
+            cargo.args(["build", "--locked", "--release", "--package", BINARY]);
+            // With an explicit target the flags below reach neither build scripts nor procedural macros, which cannot be static.
+            cargo.args(["--target", &host]).arg("--target-dir").arg(&target);
+            cargo
+                .env("CARGO_ENCODED_RUSTFLAGS", rustflags(workspace, &host)?)
+                .env_remove("RUSTFLAGS");
+            run(&mut cargo)?;
+            Ok(target.join(host).join("release").join(&file))
+        }),
+    }
+}
+
+/// Puts a built binary into a copy of `dist`, as its only one, and writes `checksums.json` there.
+pub fn place(binary: &Path, dist: &Path) -> Result<PathBuf> {
+    let bin = dist.join("bin");
+    if bin.exists() {
+        fs::remove_dir_all(&bin).with_context(|| format!("cannot empty {}", bin.display()))?;
+    }
+    fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
+    let placed = bin.join(format!("{BINARY}-{}{}", platform(), consts::EXE_SUFFIX));
+    fs::copy(binary, &placed)
+        .with_context(|| format!("cannot copy {} to {}", binary.display(), placed.display()))?;
+    checksums(dist)
+}
+
+/// Writes `checksums.json` for every binary that is in `dist/bin`.
+pub fn checksums(dist: &Path) -> Result<PathBuf> {
+    let bin = dist.join("bin");
+    let mut binaries = Map::new();
+    for entry in
+        fs::read_dir(&bin).with_context(|| format!("cannot read {}: run cargo xtask dist", bin.display()))?
+    {
+        let entry = entry?;
+        let file = entry
+            .file_name()
+            .into_string()
+            .ok()
+            .context("a file name in dist/bin is not UTF-8")?;
+        let Some(platform) = file.strip_prefix(&format!("{BINARY}-")) else {
+            bail!("{file} in dist/bin is no {BINARY}-<platform>-<arch>: remove it");
+        };
+        let platform = platform.trim_end_matches(".exe").to_owned();
+        binaries.insert(
+            platform,
+            json!({ "file": file, "sha256": sha256(&entry.path())? }),
+        );
+    }
+    if binaries.is_empty() {
+        bail!("{} is empty: run cargo xtask dist", bin.display());
+    }
+    let document = json!({ "version": env!("CARGO_PKG_VERSION"), "binaries": Value::Object(binaries) });
+    let path = dist.join("checksums.json");
+    fs::write(&path, format!("{document:#}\n"))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
+/// This machine as Node names it: what the launcher computes from `process.platform` and `process.arch`.
+pub fn platform() -> String {
+    let os = match consts::OS {
+        "macos" => "darwin",
+        "windows" => "win32",
+        other => other,
+    };
+    let arch = match consts::ARCH {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("{os}-{arch}")
+}
+
+/// Static where libc allows it, so that one binary runs in every image of that architecture; and no path of the building machine in it,
+/// so that anyone can build the same bytes.
+fn rustflags(workspace: &Workspace, host: &str) -> Result<String> {
+    let mut flags = Vec::new();
+    if host.ends_with("-linux-gnu") {
+        flags.push("-Ctarget-feature=+crt-static".to_owned());
+    }
+    let mut remap =
+        |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
+    remap(&workspace.root, "/jobpass");
+    remap(&cargo_home()?, "/cargo");
+    Ok(flags.join("\u{1f}"))
+}
+
+fn cargo_home() -> Result<PathBuf> {
+    env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(env::home_dir()?.join(".cargo")))
+        .context("neither CARGO_HOME nor a home directory is known: set CARGO_HOME")
+}
+
+fn host() -> Result<String> {
+    let said = output(std::process::Command::new("rustc").arg("-vV"))?;
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc -vV names no host")?.to_owned())
+}
+
+fn sha256(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placing_a_binary_removes_older_ones_and_writes_its_digest() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let dist = dir.path().join("dist");
+        fs::create_dir_all(dist.join("bin"))?;
+        fs::write(dist.join("bin/jobpass-github-plan9-mips"), "old")?;
+        let binary = dir.path().join("built");
+        fs::write(&binary, "abc")?;
+
+        let written: Value = serde_json::from_str(&fs::read_to_string(place(&binary, &dist)?)?)?;
+
+        let file = format!("jobpass-github-{}{}", platform(), consts::EXE_SUFFIX);
+        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let expected = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "binaries": { platform(): { "file": file, "sha256": sha256 } },
+        });
+        assert_eq!(written, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn a_stray_file_among_the_binaries_is_refused() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        fs::create_dir(dir.path().join("bin"))?;
+        fs::write(dir.path().join("bin/README"), "")?;
+        let error = checksums(dir.path()).map(drop).map_err(|error| error.to_string());
+        assert_eq!(
+            error,
+            Err("README in dist/bin is no jobpass-github-<platform>-<arch>: remove it".to_owned())
+        );
+        Ok(())
+    }
+}

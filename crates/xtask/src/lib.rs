@@ -1,0 +1,41 @@
+//! The project's chores: `cargo xtask VERB`. One file a verb; a verb is one line in [`VERBS`].
+
+#![expect(
+    clippy::print_stdout,
+    reason = "a chore says on stdout what it is doing and how long it took"
+)]
+
+use anyhow::Result;
+use clap::{ArgMatches, Command};
+
+use crate::workspace::Workspace;
+
+pub mod dist;
+pub mod lint;
+pub mod test;
+pub mod tools;
+pub mod workspace;
+
+const VERBS: &[Verb] = &[dist::VERB, test::VERB, lint::VERB];
+
+/// A chore: how its command line reads, and what it does.
+pub struct Verb {
+    pub command: fn() -> Command,
+    pub run: fn(&Workspace, &ArgMatches) -> Result<()>,
+}
+
+pub fn main() -> Result<()> {
+    let cli = Command::new("cargo xtask")
+        .about("The project's chores")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands(VERBS.iter().map(|verb| (verb.command)()));
+    let matches = cli.get_matches();
+    let workspace = Workspace::load()?;
+    for verb in VERBS {
+        if let Some(arguments) = matches.subcommand_matches((verb.command)().get_name()) {
+            return (verb.run)(&workspace, arguments);
+        }
+    }
+    unreachable!("clap only lets the verbs above through")
+}

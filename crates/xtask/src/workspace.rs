@@ -1,0 +1,106 @@
+//! Where things are, and running a program or a step so that its failure says what to do.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// The checkout and where cargo builds it.
+pub struct Workspace {
+    pub root: PathBuf,
+    /// Honours `CARGO_TARGET_DIR` and cargo's configuration.
+    pub target: PathBuf,
+}
+
+impl Workspace {
+    pub fn load() -> Result<Self> {
+        let metadata = output(cargo().args(["metadata", "--format-version=1", "--no-deps"]))?;
+        let metadata: Value =
+            serde_json::from_str(&metadata).context("cannot read what cargo metadata says")?;
+        let path = |key: &str| metadata[key].as_str().map(PathBuf::from);
+        match (path("workspace_root"), path("target_directory")) {
+            (Some(root), Some(target)) => Ok(Self { root, target }),
+            _ => bail!("cargo metadata names no workspace_root or no target_directory"),
+        }
+    }
+
+    /// A command that runs at the root of the checkout.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.root);
+        command
+    }
+
+    /// The cargo that runs this, at the root of the checkout.
+    pub fn cargo(&self) -> Command {
+        let mut command = cargo();
+        command.current_dir(&self.root);
+        command
+    }
+}
+
+fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Does one step, saying what it is and how long it took. `alone` is what to type to do just this step again.
+pub fn step<T>(what: &str, alone: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    println!("==> {what}");
+    let begin = Instant::now();
+    let done = work().with_context(|| format!("step \"{what}\" failed; to run it alone: {alone}"))?;
+    println!("    done in {:.1} s", begin.elapsed().as_secs_f64());
+    Ok(done)
+}
+
+/// Runs a program with our own output; an exit code other than 0 is an error.
+pub fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| cannot_start(command))?;
+    if !status.success() {
+        bail!("`{}` ended with {status}", shown(command));
+    }
+    Ok(())
+}
+
+/// Runs a program and hands back its stdout; what it said on stderr is only shown when it fails.
+pub fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| cannot_start(command))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "`{}` ended with {}:\n{}",
+            shown(command),
+            output.status,
+            said.trim_end()
+        );
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("`{}` did not print UTF-8", shown(command)))
+}
+
+/// Is there a program of this name on PATH?
+pub fn on_path(program: &str) -> bool {
+    let file = format!("{program}{}", env::consts::EXE_SUFFIX);
+    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|dir| dir.join(&file).is_file()))
+}
+
+fn cannot_start(command: &Command) -> String {
+    let program = Path::new(command.get_program()).display();
+    format!("cannot start {program}: is it installed and on PATH?")
+}
+
+fn shown(command: &Command) -> String {
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
