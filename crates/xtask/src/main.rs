@@ -8,7 +8,9 @@ fn main() -> ExitCode {
         // Not anyhow's own report: with RUST_BACKTRACE set it would bury the next step under a backtrace.
         Err(error) => {
             eprintln!("error: {error}");
-            error.chain().skip(1).for_each(|cause| eprintln!("  because: {cause}"));
+            for cause in error.chain().skip(1) {
+                eprintln!("  because: {cause}");
+            }
             ExitCode::FAILURE
         }
     }

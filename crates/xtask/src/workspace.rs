@@ -1,5 +1,6 @@
 //! Where things are, and running a program or a step so that its failure says what to do.
 
+use std::borrow::Cow;
 use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -93,14 +94,23 @@ pub fn on_path(program: &str) -> bool {
 }
 
 fn cannot_start(command: &Command) -> String {
-    let program = Path::new(command.get_program()).display();
-    format!("cannot start {program}: is it installed and on PATH?")
+    format!("cannot start {}: is it installed and on PATH?", program(command))
 }
 
 fn shown(command: &Command) -> String {
-    let words = [command.get_program()].into_iter().chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
+    let arguments = command.get_args().map(OsStr::to_string_lossy);
+    [program(command)]
+        .into_iter()
+        .chain(arguments)
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// The last part says enough: what is run comes from PATH, from cargo or from the tools.
+fn program(command: &Command) -> Cow<'_, str> {
+    let program = Path::new(command.get_program());
+    program
+        .file_name()
+        .unwrap_or(program.as_os_str())
+        .to_string_lossy()
 }
