@@ -1,1 +1,32 @@
+//! The life of a Kubernetes ServiceAccount token that belongs to one CI job.
+//!
+//! ```text
+//! parse -> record state -> create anchor -> TokenRequest -> verify claims -> mask -> deliver -> (the job works)
+//!       -> delete anchor -> prove (401) -> receipt
+//! ```
+//!
+//! The token is bound to an [anchor](anchor), an empty Secret: deleting the anchor revokes the token. This crate
+//! prints nothing and reads no environment variable; what it needs of either comes from a front end (`jobpass-github`,
+//! `jobpass-gitlab`, `jobpass`). It knows no CI platform.
 
+#![warn(missing_docs)]
+
+pub mod anchor;
+pub mod claims;
+pub mod cluster;
+pub mod deliver;
+pub mod environment;
+pub mod error;
+pub mod harden;
+pub mod interrupt;
+pub mod mint;
+pub mod minter;
+pub mod options;
+pub mod receipt;
+pub mod revoke;
+pub mod spec;
+pub mod state;
+pub mod text;
+pub mod token;
+
+pub use error::{Error, Kind};

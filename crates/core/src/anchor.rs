@@ -1,0 +1,189 @@
+//! The anchor: an empty Secret that the token is bound to. Deleting it revokes the token.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{
+    cluster::{Answer, Budget, Call, Cluster, Need},
+    error::{Error, Kind},
+    revoke::delete_call,
+    spec::Spec,
+    text::harmless,
+};
+
+/// The type of every anchor; Kubernetes lets nobody change it, and lists can be filtered by it on the server.
+pub const TYPE: &str = "jobpass.dev/anchor";
+
+/// Which pipeline an anchor belongs to: for people who look at the cluster, and for the sweeper.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// `github`, `gitlab` or `cli`.
+    pub platform: &'static str,
+    /// The repository or project, as people write it.
+    pub repository: Option<String>,
+    /// The id of the run or pipeline.
+    pub run_id: Option<String>,
+    /// The id or name of the job.
+    pub job: Option<String>,
+    /// Where to look at it.
+    pub url: Option<String>,
+    /// Who started it.
+    pub requested_by: Option<String>,
+}
+
+/// A name that nobody else has: 100 random bits, in lowercase letters and digits.
+///
+/// # Errors
+/// If the system has no randomness.
+pub fn random_name() -> Result<String, Error> {
+    let mut bytes = [0; 20];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
+        .map_err(|_| Error::new(Kind::Internal, "the system gives no random numbers"))?;
+    let alphabet = b"abcdefghijklmnopqrstuvwxyz234567";
+    let random = bytes.map(|byte| char::from(alphabet[usize::from(byte % 32)]));
+    Ok(format!("jobpass-{}", String::from_iter(random)))
+}
+
+/// Creates the anchor and returns its uid.
+///
+/// If an answer was lost, the anchor may exist with a uid that we do not know; as only we know its name, it is deleted
+/// and created again. The minter needs no permission to read Secrets for that.
+pub(crate) async fn create(
+    cluster: &Cluster,
+    spec: &Spec,
+    origin: &Origin,
+    name: &str,
+    budget: &Budget,
+) -> Result<(String, Vec<String>), Error> {
+    let call = Call {
+        doing: "create the anchor",
+        method: http::Method::POST,
+        path: format!("/api/v1/namespaces/{}/secrets", spec.namespace),
+        body: Some(manifest(spec, origin, name)),
+    };
+    let need = Need::anchors(&spec.namespace, &spec.service_account);
+    for _ in 0..3 {
+        let answer = cluster.send(&call, budget).await?;
+        match answer.status {
+            201 => return created(&call, answer),
+            409 if answer.repeated && answer.reason() == "AlreadyExists" => {
+                cluster
+                    .send(&delete_call(&spec.namespace, name, None), budget)
+                    .await?;
+            }
+            _ => {
+                if answer.repeated {
+                    // The attempt whose answer was lost may have succeeded all the same.
+                    let _ = cluster.send(&delete_call(&spec.namespace, name, None), budget).await;
+                }
+                return Err(cluster.refused(&call, &answer, &need));
+            }
+        }
+    }
+    Err(Error::new(
+        Kind::Unreachable,
+        "cannot create the anchor: answers keep getting lost",
+    ))
+}
+
+fn created(call: &Call, answer: Answer) -> Result<(String, Vec<String>), Error> {
+    #[derive(Deserialize)]
+    struct Created {
+        metadata: Metadata,
+    }
+    #[derive(Deserialize)]
+    struct Metadata {
+        uid: String,
+    }
+    let created = answer.parse::<Created>(call)?;
+    Ok((created.metadata.uid, answer.warnings))
+}
+
+fn manifest(spec: &Spec, origin: &Origin, name: &str) -> serde_json::Value {
+    let seconds = i64::try_from(spec.lifetime.seconds()).unwrap_or(i64::MAX);
+    // For the sweeper: the token cannot live longer than this, whatever the server decides.
+    let expires = jiff::Timestamp::now()
+        .checked_add(jiff::SignedDuration::from_secs(seconds))
+        .unwrap_or(jiff::Timestamp::MAX);
+    let facts = [
+        ("platform", Some(origin.platform.to_owned())),
+        ("repository", origin.repository.clone()),
+        ("run-id", origin.run_id.clone()),
+        ("job", origin.job.clone()),
+        ("url", origin.url.clone()),
+        ("requested-by", origin.requested_by.clone()),
+        ("service-account", Some(spec.service_account.clone())),
+        (
+            "expires-at",
+            Some(expires.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        ),
+    ];
+    let facts = facts
+        .into_iter()
+        .filter_map(|(key, value)| Some((format!("jobpass.dev/{key}"), harmless(&value?))));
+    let annotations = facts.collect::<BTreeMap<_, _>>();
+    // What people select by, as far as it is a valid label value.
+    let selectable = ["platform", "run-id", "job", "service-account"].map(|key| format!("jobpass.dev/{key}"));
+    let mut labels = annotations.clone();
+    labels.retain(|key, value| selectable.contains(key) && is_label_value(value));
+    labels.insert("app.kubernetes.io/managed-by".into(), "jobpass".into());
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": TYPE,
+        "metadata": { "name": name, "namespace": spec.namespace, "labels": labels, "annotations": annotations }
+    })
+}
+
+/// `staging/src/k8s.io/apimachinery/pkg/util/validation/validation.go`, `IsValidLabelValue`.
+fn is_label_value(value: &str) -> bool {
+    value.len() <= 63
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        && value.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && value.ends_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Inputs;
+
+    #[test]
+    fn names_differ_and_are_valid() {
+        let names = (0..100)
+            .map(|_| random_name().expect("a name"))
+            .collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(names.len(), 100);
+        assert!(
+            names.iter().all(|name| name.len() == 28 && is_label_value(name)),
+            "{names:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_label_stays_an_annotation() {
+        let spec = Spec::parse(&Inputs::from([("service-account", "scanner")]), None).expect("a spec");
+        let origin = Origin {
+            platform: "github",
+            repository: Some("team/app".into()),
+            run_id: Some("77".into()),
+            job: Some("build (linux)\n".into()),
+            ..Origin::default()
+        };
+        let manifest = manifest(&spec, &origin, "jobpass-a");
+        let metadata = &manifest["metadata"];
+        assert_eq!(manifest["type"], TYPE);
+        assert_eq!(
+            metadata["labels"],
+            json!({
+                "app.kubernetes.io/managed-by": "jobpass", "jobpass.dev/platform": "github", "jobpass.dev/run-id": "77",
+                "jobpass.dev/service-account": "scanner"
+            })
+        );
+        assert_eq!(metadata["annotations"]["jobpass.dev/job"], "build (linux)");
+        assert_eq!(metadata["annotations"]["jobpass.dev/repository"], "team/app");
+        assert!(manifest.get("data").is_none());
+    }
+}

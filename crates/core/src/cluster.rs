@@ -1,0 +1,418 @@
+//! The one place that talks to the API server: time limits, retries, and what an answer means to a person.
+
+use std::time::Duration;
+
+use http::{Request, header};
+use http_body_util::{BodyExt as _, Limited};
+use kube::client::Body;
+use serde::Deserialize;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use crate::{
+    claims::Claims,
+    error::{Error, Kind},
+    minter::{Connection, Identity, Minter, certificates},
+    spec::in_words,
+    text::harmless,
+    token::Token,
+};
+
+mod refusal;
+
+pub(crate) use self::refusal::Need;
+
+/// One attempt at one call.
+const ATTEMPT: Duration = Duration::from_secs(10);
+/// Attempts at one call, the first included.
+const ATTEMPTS: u32 = 4;
+/// The longest that a server's Retry-After is obeyed.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// Bytes of an answer that are read. A TokenRequest's is a few thousand.
+const LONGEST_ANSWER: usize = 1 << 20;
+
+/// An API server and someone who asks it.
+pub struct Cluster {
+    client: kube::Client,
+    connection: Connection,
+    bearer: Option<Token>,
+}
+
+/// The time that a piece of work may take in all, retries included.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    total: Duration,
+    until: Instant,
+}
+
+/// A request.
+pub(crate) struct Call {
+    /// What it does, as it reads after "cannot": `create the anchor`.
+    pub(crate) doing: &'static str,
+    pub(crate) method: http::Method,
+    pub(crate) path: String,
+    pub(crate) body: Option<serde_json::Value>,
+}
+
+/// An answer, whatever its status. Not `Debug`: the body may be a token.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The texts of its `Warning` headers, harmless.
+    pub(crate) warnings: Vec<String>,
+    pub(crate) body: Zeroizing<Vec<u8>>,
+    /// An earlier attempt may have been carried out without our knowing.
+    pub(crate) repeated: bool,
+}
+
+/// Why there is no answer.
+struct Trouble {
+    why: String,
+    help: &'static str,
+    passing: bool,
+}
+
+impl Budget {
+    /// Starts to run now.
+    pub fn new(total: Duration) -> Self {
+        Self {
+            total,
+            until: Instant::now() + total,
+        }
+    }
+
+    fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+}
+
+impl Cluster {
+    /// Prepares a connection as the minter; nothing is sent yet.
+    ///
+    /// # Errors
+    /// If the certificates or the key cannot be used.
+    pub fn connect(minter: &Minter) -> Result<Self, Error> {
+        Self::connect_as(&minter.connection, &minter.identity)
+    }
+
+    /// The same server, asked with nothing but `token`. A client certificate would win over it.
+    pub(crate) fn with_token(&self, token: &Token) -> Result<Self, Error> {
+        Self::connect_as(
+            &self.connection,
+            &Identity {
+                bearer: Some(token.clone()),
+                ..Identity::default()
+            },
+        )
+    }
+
+    fn connect_as(connection: &Connection, identity: &Identity) -> Result<Self, Error> {
+        // Fails if one is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let unusable = |error: &dyn std::fmt::Display| {
+            Error::new(
+                Kind::Input,
+                format!("cannot set up a connection: {}", harmless(&error.to_string())),
+            )
+            .help("check the certificate authority, the client certificate and its key")
+        };
+        let mut config = kube::Config::new(connection.server.parse().map_err(|error| unusable(&error))?);
+        // Loading the system's roots takes a hundred times as long as the rest: only if no authority was given.
+        config.root_cert = connection
+            .certificate_authority
+            .as_deref()
+            .map(|pem| certificates("certificate-authority", pem))
+            .transpose()?;
+        config.tls_server_name.clone_from(&connection.tls_server_name);
+        config.proxy_url = connection.proxy.as_ref().and_then(|proxy| proxy.uri());
+        config.connect_timeout = Some(ATTEMPT);
+        // It repeats POSTs and obeys any Retry-After: the policy is ours.
+        config.default_retry = false;
+        config.auth_info = identity.auth_info();
+        let client = kube::Client::try_from(config).map_err(|error| unusable(&error))?;
+        Ok(Self {
+            client,
+            connection: connection.clone(),
+            bearer: identity.bearer.clone(),
+        })
+    }
+
+    /// Sends a call until it is answered, at most four times: after connection errors, 429 (its Retry-After obeyed up
+    /// to 10 s) and 500, 502, 503, 504. Every call that jobpass makes can be repeated: see where it is made.
+    ///
+    /// # Errors
+    /// If there is no answer, or only such ones, within the attempts and the budget.
+    pub(crate) async fn send(&self, call: &Call, budget: &Budget) -> Result<Answer, Error> {
+        let started = Instant::now();
+        let mut repeated = false;
+        for attempt in 1.. {
+            let outcome = match tokio::time::timeout(ATTEMPT.min(budget.left()), self.attempt(call)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Trouble {
+                    why: "no answer in time".into(),
+                    help: "check that the API server is reachable from this runner and not overloaded",
+                    passing: true,
+                }),
+            };
+            let (trouble, wait) = match outcome {
+                Ok((mut answer, retry_after)) => {
+                    answer.repeated = repeated;
+                    if !matches!(answer.status, 429 | 500 | 502 | 503 | 504) {
+                        return Ok(answer);
+                    }
+                    let why = format!("the API server answered {} {}", answer.status, answer.message());
+                    (
+                        Trouble {
+                            why,
+                            help: "the API server has a problem of its own; run the job again later",
+                            passing: true,
+                        },
+                        retry_after,
+                    )
+                }
+                Err(trouble) => (trouble, None),
+            };
+            let wait = wait.unwrap_or_else(|| backoff(attempt)).min(LONGEST_RETRY_AFTER);
+            if !trouble.passing || attempt >= ATTEMPTS || wait >= budget.left() {
+                return Err(self.gave_up(call, &trouble, attempt, started.elapsed(), budget));
+            }
+            repeated = true;
+            tokio::time::sleep(wait).await;
+        }
+        unreachable!("the loop returns at the last attempt")
+    }
+
+    async fn attempt(&self, call: &Call) -> Result<(Answer, Option<Duration>), Trouble> {
+        let body = call
+            .body
+            .as_ref()
+            .map_or_else(Vec::new, |body| body.to_string().into_bytes());
+        let request = Request::builder()
+            .method(call.method.clone())
+            .uri(&call.path)
+            .header(header::ACCEPT, "application/json")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::USER_AGENT, concat!("jobpass/", env!("CARGO_PKG_VERSION")))
+            .body(Body::from(body))
+            .map_err(|error| Trouble {
+                why: error.to_string(),
+                help: "this is a defect",
+                passing: false,
+            })?;
+        let response = self.client.send(request).await.map_err(|error| trouble(&error))?;
+        let (parts, body) = response.into_parts();
+        let header = |name| {
+            parts
+                .headers
+                .get(name)
+                .and_then(|value: &header::HeaderValue| value.to_str().ok())
+        };
+        let retry_after = header(header::RETRY_AFTER)
+            .and_then(|text| text.parse().ok())
+            .map(Duration::from_secs);
+        let warnings = parts
+            .headers
+            .get_all(header::WARNING)
+            .iter()
+            .filter_map(warning)
+            .collect();
+        let body = Limited::new(body, LONGEST_ANSWER)
+            .collect()
+            .await
+            .map_err(|_| Trouble {
+                why: "the connection broke in the middle of the answer, or the answer was far too long"
+                    .into(),
+                help: "check the network and proxies between this runner and the API server",
+                passing: true,
+            })?;
+        let body = Zeroizing::new(body.to_bytes().to_vec());
+        Ok((
+            Answer {
+                status: parts.status.as_u16(),
+                warnings,
+                body,
+                repeated: false,
+            },
+            retry_after,
+        ))
+    }
+
+    fn gave_up(
+        &self,
+        call: &Call,
+        trouble: &Trouble,
+        attempts: u32,
+        took: Duration,
+        budget: &Budget,
+    ) -> Error {
+        let proxy = self.connection.proxy.as_ref().map_or_else(String::new, |p| {
+            format!(" through the proxy {}", harmless(p.url()))
+        });
+        let times = if attempts == 1 {
+            "1 attempt".into()
+        } else {
+            format!("{attempts} attempts")
+        };
+        Error::new(
+            Kind::Unreachable,
+            format!(
+                "cannot {}: {} ({}{proxy}; {times} in {:.1} s of {} allowed)",
+                call.doing,
+                trouble.why,
+                harmless(&self.connection.server),
+                took.as_secs_f32(),
+                in_words(budget.total.as_secs()),
+            ),
+        )
+        .help(trouble.help)
+    }
+
+    /// What a 401 to this identity means, as far as its own token tells.
+    fn unauthorized(&self) -> String {
+        let expired = self
+            .bearer
+            .as_ref()
+            .and_then(|bearer| Claims::decode(bearer).ok())
+            .and_then(|claims| {
+                let ago = claims
+                    .expires_in(jiff::Timestamp::now())?
+                    .checked_neg()
+                    .filter(|ago| *ago > 0)?;
+                Some(in_words(ago.unsigned_abs()))
+            });
+        match expired {
+            Some(ago) => format!("the minter's own token expired {ago} ago: give the job a fresh one"),
+            None => "the minter's credential (the kubeconfig's token or client certificate, or the bearer token) is \
+                     wrong, expired or revoked, or belongs to another cluster: give the job a valid one"
+                .into(),
+        }
+    }
+}
+
+impl Answer {
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// If it is not what it should be. Nothing of it is shown.
+    pub(crate) fn parse<T: for<'de> Deserialize<'de>>(&self, call: &Call) -> Result<T, Error> {
+        serde_json::from_slice(&self.body).map_err(|_| {
+            Error::new(
+                Kind::Unreachable,
+                format!(
+                    "cannot {}: the answer is not one of a Kubernetes API server",
+                    call.doing
+                ),
+            )
+            .help("check the server's URL: something else answers there")
+        })
+    }
+
+    /// The message of a Kubernetes Status, harmless; empty if it is none.
+    pub(crate) fn message(&self) -> String {
+        harmless(&self.status_object().message)
+    }
+
+    /// The reason of a Kubernetes Status, such as `AlreadyExists`.
+    pub(crate) fn reason(&self) -> String {
+        self.status_object().reason
+    }
+
+    fn status_object(&self) -> Status {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// `metav1.Status`, as far as it matters.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    message: String,
+    reason: String,
+}
+
+/// RFC 7234, section 5.5: `299 - "text"`.
+fn warning(value: &header::HeaderValue) -> Option<String> {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let (_, quoted) = text.split_once('"')?;
+    Some(harmless(&quoted.trim_end_matches('"').replace("\\\"", "\"")))
+}
+
+/// 0.25 s, 0.5 s, 1 s, ... with up to half of it added, so that the jobs of one pipeline do not come back in step.
+fn backoff(attempt: u32) -> Duration {
+    let mut byte = [0];
+    // Without randomness the wait is merely not spread.
+    let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut byte);
+    let base = Duration::from_millis(250) * 2_u32.pow(attempt - 1);
+    base + base.mul_f32(f32::from(byte[0]) / 512.0)
+}
+
+/// Finds the cause that a person can do something about in a chain of wrapped errors.
+fn trouble(error: &kube::Error) -> Trouble {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut deepest = String::new();
+    while let Some(current) = cause {
+        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
+            return tls_trouble(tls);
+        }
+        let io = current.downcast_ref::<std::io::Error>();
+        deepest = harmless(&current.to_string());
+        // An io::Error skips what it wraps in `source`.
+        cause = match io.and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => current.source(),
+        };
+    }
+    Trouble {
+        why: if deepest.is_empty() {
+            "the connection failed".into()
+        } else {
+            deepest
+        },
+        help: "check the server's address, and that this runner can reach it (network, firewall, HTTPS_PROXY and \
+               NO_PROXY)",
+        passing: true,
+    }
+}
+
+fn tls_trouble(error: &rustls::Error) -> Trouble {
+    use rustls::CertificateError as E;
+    let (why, help) = match error {
+        rustls::Error::InvalidCertificate(E::UnknownIssuer | E::BadSignature) => (
+            "the server's certificate is not from the certificate authority that was given".into(),
+            "check `certificate-authority` (or the kubeconfig's `certificate-authority-data`): it must be the CA of \
+             this cluster",
+        ),
+        rustls::Error::InvalidCertificate(E::NotValidForName | E::NotValidForNameContext { .. }) => (
+            "the server's certificate is for another name".into(),
+            "use a host name or address that the certificate carries, or the kubeconfig's `tls-server-name`",
+        ),
+        rustls::Error::InvalidCertificate(E::Expired | E::ExpiredContext { .. }) => (
+            "the server's certificate has expired".into(),
+            "renew the API server's certificate; check this machine's clock",
+        ),
+        other => (
+            format!("TLS failed: {}", harmless(&other.to_string())),
+            "check that this is the API server's port",
+        ),
+    };
+    Trouble {
+        why,
+        help,
+        passing: false,
+    }
+}
+
+impl Identity {
+    fn auth_info(&self) -> kube::config::AuthInfo {
+        use base64::{Engine as _, engine::general_purpose::STANDARD};
+        use secrecy::ExposeSecret as _;
+        let certificate = self.certificate.as_ref();
+        kube::config::AuthInfo {
+            token: self.bearer.as_ref().map(Token::secret),
+            client_certificate_data: certificate.map(|pair| STANDARD.encode(&pair.certificate)),
+            client_key_data: certificate.map(|pair| STANDARD.encode(pair.key.expose_secret()).into()),
+            impersonate: self.impersonate.clone(),
+            impersonate_groups: Some(self.impersonate_groups.clone()).filter(|groups| !groups.is_empty()),
+            ..Default::default()
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What a refusal means, and what to do about it.
+
+use super::{Answer, Call, Cluster};
+use crate::{
+    error::{Error, Kind},
+    text::harmless,
+};
+
+/// The permission that a call needs, to name the rule that is missing.
+pub(crate) struct Need<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) service_account: &'a str,
+    /// Which rule of the minter's Role it is.
+    pub(crate) rule: Rule,
+}
+
+/// The rules of the minter's Role, all of them.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Rule {
+    Anchors,
+    Tokens,
+}
+
+impl Need<'_> {
+    pub(crate) fn anchors<'a>(namespace: &'a str, service_account: &'a str) -> Need<'a> {
+        Need {
+            namespace,
+            service_account,
+            rule: Rule::Anchors,
+        }
+    }
+
+    pub(crate) fn tokens<'a>(namespace: &'a str, service_account: &'a str) -> Need<'a> {
+        Need {
+            namespace,
+            service_account,
+            rule: Rule::Tokens,
+        }
+    }
+
+    /// The minter's Role and its binding, to paste.
+    fn yaml(&self, subject: Option<&str>) -> String {
+        let mark = |rule| {
+            if self.rule == rule {
+                "   # this rule is missing"
+            } else {
+                ""
+            }
+        };
+        let (namespace, anchors, tokens) = (self.namespace, mark(Rule::Anchors), mark(Rule::Tokens));
+        let subject =
+            match subject.and_then(|name| name.strip_prefix("system:serviceaccount:")?.split_once(':')) {
+                Some((namespace, name)) => {
+                    format!("- kind: ServiceAccount\n  name: {name}\n  namespace: {namespace}")
+                }
+                None => format!(
+                    "- kind: User\n  name: {}\n  apiGroup: rbac.authorization.k8s.io",
+                    serde_json::Value::from(subject.unwrap_or("THE MINTER'S USER NAME"))
+                ),
+            };
+        format!(
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata:\n  name: jobpass-minter\n  namespace: {namespace}\n\
+             rules:\n- apiGroups: [\"\"]{anchors}\n  resources: [\"secrets\"]\n  verbs: [\"create\", \"delete\"]\n\
+             - apiGroups: [\"\"]{tokens}\n  resources: [\"serviceaccounts/token\"]\n  resourceNames: [\"{}\"]\n  verbs: [\"create\"]\n\
+             ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata:\n  name: jobpass-minter\n  namespace: {namespace}\n\
+             roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: Role\n  name: jobpass-minter\nsubjects:\n{subject}",
+            self.service_account
+        )
+    }
+}
+
+impl Cluster {
+    /// The error for an answer that is not the one that was hoped for.
+    pub(crate) fn refused(&self, call: &Call, answer: &Answer, need: &Need<'_>) -> Error {
+        let message = answer.message();
+        let error = Error::new(
+            Kind::Refused,
+            format!(
+                "cannot {}: the API server answered {} {message}",
+                call.doing, answer.status
+            )
+            .trim_end()
+            .to_owned(),
+        );
+        match answer.status {
+            401 => error.help(self.unauthorized()),
+            403 => error.help(format!(
+                "if RBAC refused it, this gives the minter what it needs and no more (`kubectl apply -f -`):\n\n{}",
+                need.yaml(user(&message))
+            )),
+            404 if message.starts_with("namespaces ") => error.help(format!(
+                "there is no namespace `{0}`: check input `namespace`, or `kubectl create namespace {0}`",
+                need.namespace
+            )),
+            404 if message.starts_with("serviceaccounts ") => error.help(format!(
+                "there is no ServiceAccount `{0}` in namespace `{1}`: check inputs `service-account` and `namespace`, or \
+                 `kubectl create serviceaccount {0} --namespace {1}`",
+                need.service_account, need.namespace
+            )),
+            404 => error.help("check the server's URL: this one does not know what every Kubernetes API server knows"),
+            422 => error.help(
+                "the API server or an admission policy refused the request as it is; the message above says why",
+            ),
+            _ => error.help("this answer is unexpected; if it comes again, please report it"),
+        }
+    }
+}
+
+/// The user that a Forbidden message names, if it is one that can stand in YAML.
+fn user(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("User \"")?;
+    let (user, _) = rest.split_once('"')?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:@/#+=|".contains(c);
+    (!user.is_empty() && user.chars().all(plain) && user == harmless(user)).then_some(user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_missing_rule_is_yaml_to_paste() {
+        let message = "secrets is forbidden: User \"system:serviceaccount:ci:minter\" cannot create resource";
+        insta::assert_snapshot!(Need::anchors("ci", "scanner").yaml(user(message)), @r#"
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: Role
+        metadata:
+          name: jobpass-minter
+          namespace: ci
+        rules:
+        - apiGroups: [""]   # this rule is missing
+          resources: ["secrets"]
+          verbs: ["create", "delete"]
+        - apiGroups: [""]
+          resources: ["serviceaccounts/token"]
+          resourceNames: ["scanner"]
+          verbs: ["create"]
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: RoleBinding
+        metadata:
+          name: jobpass-minter
+          namespace: ci
+        roleRef:
+          apiGroup: rbac.authorization.k8s.io
+          kind: Role
+          name: jobpass-minter
+        subjects:
+        - kind: ServiceAccount
+          name: minter
+          namespace: ci
+        "#);
+    }
+
+    #[test]
+    fn a_user_name_cannot_write_yaml_of_its_own() {
+        assert_eq!(user("User \"ci:github:2\" cannot"), Some("ci:github:2"));
+        assert_eq!(user("User \"x\\\"\\n- kind: Group\" cannot"), None);
+        assert_eq!(user("nothing of the kind"), None);
+    }
+}

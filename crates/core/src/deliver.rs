@@ -1,0 +1,248 @@
+//! Handing the token over in files that nobody else can read.
+
+use std::{
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{
+    error::{Error, Kind},
+    minter::Connection,
+    options::Inputs,
+    receipt::Receipt,
+    text::harmless,
+    token::Token,
+};
+
+/// Where the token goes. Recorded in the state before the first byte is written.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Files {
+    /// The token alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// A kubeconfig that names `token_file`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubeconfig_file: Option<PathBuf>,
+}
+
+impl Files {
+    /// Which files `token-file` and `kubeconfig-file` ask for. `folder` is where relative paths begin.
+    ///
+    /// # Errors
+    /// If one exists already, or its folder does not.
+    pub fn plan(inputs: &Inputs, folder: &Path, anchor: &str) -> Result<Self, Error> {
+        let path = |input, suffix| match inputs.get(input) {
+            None | Some("false") => Ok(None),
+            Some("true") => Ok(Some(folder.join(format!("{anchor}.{suffix}")))),
+            Some(path) => free(input, folder.join(path)).map(Some),
+        };
+        let kubeconfig_file = path("kubeconfig-file", "kubeconfig")?;
+        // The kubeconfig names the token's file, so that there is one place to remove.
+        let beside = || kubeconfig_file.as_ref().map(|path| with_suffix(path, ".token"));
+        let token_file = match path("token-file", "token")? {
+            Some(path) => Some(path),
+            None => beside().map(|path| free("kubeconfig-file", path)).transpose()?,
+        };
+        Ok(Self {
+            token_file,
+            kubeconfig_file,
+        })
+    }
+
+    /// Whether nothing is to be written.
+    pub fn is_empty(&self) -> bool {
+        self.token_file.is_none() && self.kubeconfig_file.is_none()
+    }
+
+    /// Writes them, each at once and as a whole, readable by this user only.
+    ///
+    /// # Errors
+    /// If one cannot be written, or something is in its place meanwhile; nothing is overwritten.
+    pub fn write(&self, token: &Token, connection: &Connection, receipt: &Receipt) -> Result<(), Error> {
+        if let Some(path) = &self.token_file {
+            put(path, token.expose())?;
+            if let Some(file) = &self.kubeconfig_file {
+                put(file, &kubeconfig(path, connection, receipt))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The token, as it was delivered.
+    pub fn token(&self) -> Option<Token> {
+        let text = std::fs::read_to_string(self.token_file.as_ref()?).ok()?;
+        Token::parse(&text, "token-file").ok()
+    }
+
+    /// Removes them, partly written ones too. Those that are not there are fine.
+    ///
+    /// # Errors
+    /// If one is there and stays.
+    pub fn remove(&self) -> Result<(), Error> {
+        let files = [&self.token_file, &self.kubeconfig_file].into_iter().flatten();
+        let mut failure = Ok(());
+        for file in files.flat_map(|path| [path.clone(), with_suffix(path, PARTIAL)]) {
+            match std::fs::remove_file(&file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    let (path, why) = (harmless(&file.to_string_lossy()), harmless(&error.to_string()));
+                    failure = Err(Error::new(Kind::Revoke, format!("cannot remove `{path}`: {why}")));
+                }
+                _ => {}
+            }
+        }
+        failure
+    }
+}
+
+const PARTIAL: &str = ".jobpass-partial";
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn free(input: &str, path: PathBuf) -> Result<PathBuf, Error> {
+    let shown = harmless(&path.to_string_lossy());
+    if path.symlink_metadata().is_ok() {
+        let problem = format!("is `{shown}`, which exists already");
+        return Err(Error::input(
+            input,
+            problem,
+            "jobpass overwrites nothing: choose another name, or remove it first",
+        ));
+    }
+    match path.parent() {
+        Some(folder) if folder.is_dir() => Ok(path),
+        _ => Err(Error::input(
+            input,
+            format!("is `{shown}`, whose folder does not exist"),
+            "create the folder first",
+        )),
+    }
+}
+
+/// Whole or not at all, and never over something else: a hard link fails if the name is taken.
+fn put(path: &Path, content: &str) -> Result<(), Error> {
+    let partial = with_suffix(path, PARTIAL);
+    let written = write_new(&partial, content).and_then(|()| std::fs::hard_link(&partial, path));
+    let removed = std::fs::remove_file(&partial);
+    written.and(removed).map_err(|error| cannot_write(path, &error))
+}
+
+/// O_EXCL, which follows no symlink, and mode 0600 from the first moment.
+pub(crate) fn write_new(path: &Path, content: &str) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(content.as_bytes())
+}
+
+pub(crate) fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
+    let (path, why) = (harmless(&path.to_string_lossy()), harmless(&error.to_string()));
+    Error::new(Kind::Deliver, format!("cannot write `{path}`: {why}"))
+        .help("check the folder, its permissions and free space")
+}
+
+fn kubeconfig(token_file: &Path, connection: &Connection, receipt: &Receipt) -> String {
+    let mut cluster = json!({ "server": connection.server });
+    if let Some(pem) = &connection.certificate_authority {
+        cluster["certificate-authority-data"] = STANDARD.encode(pem).into();
+    }
+    if let Some(name) = &connection.tls_server_name {
+        cluster["tls-server-name"] = name.as_str().into();
+    }
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "jobpass",
+        "clusters": [{ "name": "jobpass", "cluster": cluster }],
+        "users": [{ "name": receipt.service_account, "user": { "tokenFile": token_file } }],
+        "contexts": [{
+            "name": "jobpass",
+            "context": { "cluster": "jobpass", "user": receipt.service_account, "namespace": receipt.namespace }
+        }],
+    });
+    serde_yaml::to_string(&config).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn plan(folder: &Path, token_file: &str, kubeconfig_file: &str) -> Result<Files, Error> {
+        let inputs = Inputs::from([("token-file", token_file), ("kubeconfig-file", kubeconfig_file)]);
+        Files::plan(&inputs, folder, "jobpass-a")
+    }
+
+    #[test]
+    fn names_are_absolute_and_below_the_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| Some(folder.path().join(name));
+        let files = plan(folder.path(), "true", "true").expect("a plan");
+        assert_eq!(
+            (files.token_file, files.kubeconfig_file),
+            (at("jobpass-a.token"), at("jobpass-a.kubeconfig"))
+        );
+        let files = plan(folder.path(), "", "k").expect("a plan");
+        assert_eq!(
+            (files.token_file, files.kubeconfig_file),
+            (at("k.token"), at("k"))
+        );
+        assert!(plan(folder.path(), "false", "").expect("a plan").is_empty());
+    }
+
+    #[test]
+    fn what_exists_is_never_overwritten_or_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("taken"), "mine").expect("written");
+        symlink("/nowhere", folder.path().join("link")).expect("linked");
+        for name in ["taken", "link"] {
+            let error = plan(folder.path(), name, "").expect_err("refused").to_string();
+            assert!(error.contains("exists already"), "{error}");
+        }
+        assert!(
+            plan(folder.path(), "gone/t", "")
+                .expect_err("refused")
+                .to_string()
+                .contains("folder does not exist")
+        );
+
+        // Taken between plan and write.
+        let files = plan(folder.path(), "late", "").expect("a plan");
+        symlink(folder.path().join("taken"), folder.path().join("late")).expect("linked");
+        let token = Token::parse("eyJ.a.b", "token").expect("a token");
+        let error = put(files.token_file.as_deref().expect("a path"), token.expose()).expect_err("refused");
+        assert_eq!(error.kind(), Kind::Deliver);
+        assert_eq!(
+            std::fs::read_to_string(folder.path().join("taken")).expect("read"),
+            "mine"
+        );
+        let left = std::fs::read_dir(folder.path()).expect("read").count();
+        assert_eq!(left, 3, "no partial file is left");
+    }
+
+    #[test]
+    fn files_are_private_and_go_away_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = plan(folder.path(), "t", "").expect("a plan");
+        let path = files.token_file.clone().expect("a path");
+        put(&path, "secret").expect("written");
+        assert_eq!(
+            std::fs::metadata(&path).expect("there").permissions().mode() & 0o777,
+            0o600
+        );
+        write_new(&with_suffix(&path, PARTIAL), "sec").expect("written");
+        files.remove().expect("removed");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 0);
+        files.remove().expect("nothing to remove is fine");
+    }
+}

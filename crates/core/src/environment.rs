@@ -1,0 +1,52 @@
+//! What a front end read from its environment, handed to core as a value.
+
+use std::collections::BTreeMap;
+
+/// Variables by name. Not `Debug`: CI jobs keep secrets in variables.
+#[derive(Clone, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// The value of `name`; an empty one counts as absent, as CI platforms pass absent inputs so.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.trim().is_empty())
+    }
+
+    /// The same variables with `name` set, or removed.
+    pub fn with(mut self, name: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.0.insert(name.into(), value.into()),
+            None => self.0.remove(name),
+        };
+        self
+    }
+
+    /// All variables, for a child process.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// Variables whose name or value is not UTF-8 are left out.
+impl FromIterator<(std::ffi::OsString, std::ffi::OsString)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>>(variables: I) -> Self {
+        let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self(variables.into_iter().filter_map(utf8).collect())
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Environment {
+    fn from(variables: [(&str, &str); N]) -> Self {
+        Self(
+            variables
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        )
+    }
+}

@@ -1,0 +1,87 @@
+//! What a person reads when something went wrong, and the exit code that goes with it.
+
+/// A failure that a person can act on: what failed and why on one line, then what to do.
+///
+/// Holds no secret: every constructor takes text that went through [`crate::text::harmless`] or was written here.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{what}{}", .help.as_ref().map(|help| format!("\n\n{help}")).unwrap_or_default())]
+pub struct Error {
+    kind: Kind,
+    what: String,
+    help: Option<String>,
+}
+
+/// Why jobpass failed. The number is the exit code of every jobpass program; it is part of the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// 1: something jobpass did not expect, a defect included.
+    Internal = 1,
+    /// 2: an input is missing or wrong. Nothing was created.
+    Input = 2,
+    /// 3: no usable answer from the API server: unreachable, TLS, time-out, or errors that did not pass.
+    Unreachable = 3,
+    /// 4: the API server refused: credentials (401), permissions (403), policy or validation (422), not found (404).
+    Refused = 4,
+    /// 5: the server issued a token that is not what was asked for. It was revoked.
+    Claims = 5,
+    /// 6: the token could not be handed over (file, output, summary). It was revoked.
+    Deliver = 6,
+    /// 7: a token or its anchor could not be revoked, or the revocation could not be proven.
+    Revoke = 7,
+    /// 130: stopped by SIGINT. What existed was revoked.
+    Interrupted = 130,
+    /// 143: stopped by SIGTERM. What existed was revoked.
+    Terminated = 143,
+}
+
+impl Error {
+    /// A failure with its one-line text, a lowercase fragment.
+    pub fn new(kind: Kind, what: impl Into<String>) -> Self {
+        Self {
+            kind,
+            what: what.into(),
+            help: None,
+        }
+    }
+
+    /// A wrong input: its name, what is wrong with it, and what is allowed.
+    ///
+    /// `problem` quotes the value only where the value can never be a secret.
+    pub fn input(name: &str, problem: impl std::fmt::Display, allowed: impl Into<String>) -> Self {
+        Self::new(Kind::Input, format!("input `{name}` {problem}")).help(allowed)
+    }
+
+    /// Adds the next step to take.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        let help = help.into();
+        self.help = Some(match self.help {
+            Some(earlier) => format!("{earlier}\n\n{help}"),
+            None => help,
+        });
+        self
+    }
+
+    /// Says what was going on: `creating the anchor: ...`.
+    pub fn context(mut self, doing: &str) -> Self {
+        self.what = format!("{doing}: {}", self.what);
+        self
+    }
+
+    /// Why it failed.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The one-line text, without the next step.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+}
+
+impl Kind {
+    /// The exit code of the program that fails so.
+    pub fn exit_code(self) -> u8 {
+        self as u8
+    }
+}

@@ -1,0 +1,29 @@
+//! Keeps secrets inside the process.
+
+use std::io::Write as _;
+
+/// No core dumps, no ptrace by other processes of the same user, and panics that print where but not what.
+///
+/// Call it first, before a secret is read. Best effort where the kernel says no: a sandbox may forbid either call, and
+/// a job must not fail for that.
+pub fn harden() {
+    let none = rustix::process::Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    // Also closes /proc/PID/environ and /proc/PID/mem to other processes of the same user (prctl(2)).
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+
+    // The default hook prints the panic's message, which may quote a secret.
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic
+            .location()
+            .map_or_else(|| "an unknown place".into(), ToString::to_string);
+        let _ = writeln!(
+            std::io::stderr(),
+            "jobpass: a defect: panicked at {at}; please report it (the message is withheld: it might quote a secret)"
+        );
+    }));
+}

@@ -1,0 +1,196 @@
+//! Minting: from the recorded state to the token in the job's hands, or to nothing at all.
+
+use std::{cell::RefCell, panic::AssertUnwindSafe, time::Duration};
+
+use futures_util::FutureExt as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{
+    anchor::{self, Origin},
+    claims::Claims,
+    cluster::{Budget, Call, Cluster, Need},
+    error::{Error, Kind},
+    interrupt::Interrupt,
+    revoke::{self, Verify},
+    spec::Spec,
+    state::State,
+    token::Token,
+};
+
+/// The anchor and the TokenRequest together.
+const MINT: Duration = Duration::from_secs(45);
+/// A CI runner kills a cancelled job after 7.5 s at the earliest (GitHub): be done before.
+const CLEAN_UP: Duration = Duration::from_secs(5);
+
+/// A token, verified, before it is handed over.
+pub struct Minted {
+    /// The token.
+    pub token: Token,
+    /// What it says of itself.
+    pub claims: Claims,
+    /// What the person should know, the server's warnings included; harmless text.
+    pub warnings: Vec<String>,
+}
+
+/// The two things that only the front end knows how to do.
+pub struct Handover<R, D> {
+    /// Records the state. Called before the anchor is created, and again when its uid is known.
+    pub record: R,
+    /// Masks the token, then delivers it. Runs on a thread of its own, so that a reader who does not read cannot keep
+    /// a signal from being obeyed.
+    pub deliver: D,
+}
+
+/// Mints a token and hands it over. Either that succeeds, or no anchor is left behind: whatever fails, panics or
+/// interrupts after the state was recorded, the anchor is deleted before this returns.
+///
+/// # Errors
+/// Whatever went wrong first; if the anchor could not be deleted then, that too, with the command to do it by hand.
+pub async fn mint<R, D>(
+    cluster: &Cluster,
+    spec: &Spec,
+    origin: &Origin,
+    state: State,
+    handover: Handover<R, D>,
+    interrupt: &mut Interrupt,
+) -> Result<(State, Vec<String>), Error>
+where
+    R: FnMut(&State) -> Result<(), Error>,
+    D: FnOnce(&Minted, &State) -> Result<(), Error> + Send + 'static,
+{
+    let progress = RefCell::new(Progress {
+        state,
+        anchor: Anchor::Absent,
+    });
+    let work = AssertUnwindSafe(work(cluster, spec, origin, &progress, handover)).catch_unwind();
+    let outcome = tokio::select! {
+        biased;
+        interrupted = interrupt.wait() => Err(interrupted),
+        outcome = work => outcome.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "jobpass panicked"))),
+    };
+    let Progress { state, anchor } = progress.into_inner();
+    let error = match outcome {
+        Ok(warnings) => return Ok((state, warnings)),
+        Err(error) => error,
+    };
+    if anchor == Anchor::Absent {
+        return Err(error);
+    }
+    // Files first: should deleting the anchor fail, nobody finds a token that still works.
+    let removed = state.files.remove();
+    let revoked = revoke::revoke(cluster, &state, None, Verify::Off, Budget::new(CLEAN_UP)).await;
+    Err(match removed.and(revoked.map(|_| ())) {
+        Ok(()) => error,
+        Err(left) => error.help(left.to_string()),
+    })
+}
+
+struct Progress {
+    state: State,
+    anchor: Anchor,
+}
+
+#[derive(PartialEq)]
+enum Anchor {
+    /// Never asked for, or refused.
+    Absent,
+    /// Asked for.
+    Possible,
+}
+
+async fn work<R, D>(
+    cluster: &Cluster,
+    spec: &Spec,
+    origin: &Origin,
+    progress: &RefCell<Progress>,
+    Handover { mut record, deliver }: Handover<R, D>,
+) -> Result<Vec<String>, Error>
+where
+    R: FnMut(&State) -> Result<(), Error>,
+    D: FnOnce(&Minted, &State) -> Result<(), Error> + Send + 'static,
+{
+    let budget = Budget::new(MINT);
+    record(&progress.borrow().state)?;
+    progress.borrow_mut().anchor = Anchor::Possible;
+    let name = progress.borrow().state.receipt.anchor.clone();
+    let created = anchor::create(cluster, spec, origin, &name, &budget).await;
+    if created.as_ref().is_err_and(|error| error.kind() == Kind::Refused) {
+        progress.borrow_mut().anchor = Anchor::Absent;
+    }
+    let (uid, mut warnings) = created?;
+    progress.borrow_mut().state.receipt.anchor_uid = Some(uid.clone());
+    record(&progress.borrow().state)?;
+
+    let mut minted = request_token(cluster, spec, &name, &uid, &budget).await?;
+    warnings.append(&mut minted.warnings);
+    warnings.extend(minted.claims.verify(spec, &uid)?);
+    minted.warnings.clone_from(&warnings);
+    progress.borrow_mut().state.receipt.minted(&minted);
+    record(&progress.borrow().state)?;
+
+    let state = progress.borrow().state.clone();
+    let delivery = tokio::task::spawn_blocking(move || deliver(&minted, &state));
+    delivery.await.unwrap_or_else(|_| {
+        Err(Error::new(
+            Kind::Internal,
+            "jobpass panicked while it delivered the token",
+        ))
+    })?;
+    Ok(warnings)
+}
+
+/// Repeating it is safe: should an answer be lost, the token in it is bound to the same anchor and dies with it.
+async fn request_token(
+    cluster: &Cluster,
+    spec: &Spec,
+    anchor: &str,
+    uid: &str,
+    budget: &Budget,
+) -> Result<Minted, Error> {
+    #[derive(Deserialize)]
+    struct TokenRequest {
+        status: Status,
+    }
+    #[derive(Deserialize)]
+    struct Status {
+        token: SecretString,
+    }
+    let mut body = json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+        "spec": {
+            "expirationSeconds": spec.lifetime.seconds(),
+            "boundObjectRef": { "apiVersion": "v1", "kind": "Secret", "name": anchor, "uid": uid },
+        }
+    });
+    if !spec.audiences.is_empty() {
+        body["spec"]["audiences"] = json!(spec.audiences);
+    }
+    let call = Call {
+        doing: "get a token",
+        method: http::Method::POST,
+        path: format!(
+            "/api/v1/namespaces/{}/serviceaccounts/{}/token",
+            spec.namespace, spec.service_account
+        ),
+        body: Some(body),
+    };
+    let answer = cluster.send(&call, budget).await?;
+    if answer.status != 201 {
+        return Err(cluster.refused(
+            &call,
+            &answer,
+            &Need::tokens(&spec.namespace, &spec.service_account),
+        ));
+    }
+    let token = answer.parse::<TokenRequest>(&call)?.status.token;
+    let token = Token::parse(token.expose_secret(), "token")
+        .map_err(|_| Error::new(Kind::Claims, "the API server's answer holds no token"))?;
+    let claims = Claims::decode(&token)?;
+    Ok(Minted {
+        token,
+        claims,
+        warnings: answer.warnings,
+    })
+}

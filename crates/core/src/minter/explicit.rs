@@ -1,0 +1,93 @@
+//! The minter as `server`, `certificate-authority` and a bearer token.
+
+use std::path::Path;
+
+use super::{Auth, Connection, Identity, Minter, Proxy, from_base64, read_file};
+use crate::{environment::Environment, error::Error, options::Inputs, text::harmless, token::Token};
+
+pub(super) fn minter(inputs: &Inputs, environment: &Environment) -> Result<Minter, Error> {
+    let server = inputs.get("server").unwrap_or_default();
+    let authority = inputs
+        .get("certificate-authority")
+        .map(certificate_authority)
+        .transpose()?;
+    let mut connection = Connection::new("server", server, authority)?;
+    connection.proxy = Proxy::from_environment(&connection.server, environment)?;
+    match (inputs.get("bearer-token-file"), inputs.get("bearer-token-env")) {
+        (Some(path), None) => {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+            Ok(with_bearer(
+                connection,
+                from_file(&path)?,
+                &Auth::BearerTokenFile { path },
+            ))
+        }
+        (None, Some(name)) => {
+            let auth = Auth::BearerTokenEnv {
+                name: name.to_owned(),
+            };
+            Ok(with_bearer(connection, from_env(name, environment)?, &auth))
+        }
+        (Some(_), Some(_)) => Err(Error::input(
+            "bearer-token-file",
+            "and input `bearer-token-env` are both given",
+            "give the one that holds the minter's token",
+        )),
+        (None, None) => Err(Error::input(
+            "server",
+            "is given without a bearer token",
+            "add `bearer-token-env`, the name of an environment variable that holds it, or `bearer-token-file`",
+        )),
+    }
+}
+
+pub(super) fn with_bearer(connection: Connection, bearer: Token, auth: &Auth) -> Minter {
+    let identity = Identity {
+        bearer: Some(bearer),
+        ..Identity::default()
+    };
+    Minter {
+        connection,
+        identity,
+        auth: auth.clone(),
+        namespace: None,
+    }
+}
+
+pub(super) fn from_file(path: &Path) -> Result<Token, Error> {
+    Token::parse(&read_file("bearer-token-file", path)?, "bearer-token-file")
+}
+
+pub(super) fn from_env(name: &str, environment: &Environment) -> Result<Token, Error> {
+    let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if !is_name || name.starts_with(|c: char| c.is_ascii_digit()) {
+        // Probably the token itself, put where its variable's name belongs: do not show it.
+        return Err(Error::input(
+            "bearer-token-env",
+            "is not the name of an environment variable",
+            "give the variable's name, not the token; for example `bearer-token-env: KUBE_TOKEN`",
+        ));
+    }
+    let Some(text) = environment.get(name) else {
+        return Err(Error::input(
+            "bearer-token-env",
+            format!(
+                "names the environment variable `{}`, which is not set",
+                harmless(name)
+            ),
+            "set it for this step; in a pull request from a fork, secrets are empty",
+        ));
+    };
+    Token::parse(text, "bearer-token-env")
+}
+
+/// A path, PEM, or base64 of PEM.
+fn certificate_authority(text: &str) -> Result<String, Error> {
+    if text.contains("-----BEGIN") {
+        return Ok(text.to_owned());
+    }
+    match from_base64(text) {
+        Some(pem) if pem.contains("-----BEGIN") => Ok(pem),
+        _ => read_file("certificate-authority", Path::new(text)),
+    }
+}

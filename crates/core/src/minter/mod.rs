@@ -1,0 +1,265 @@
+//! The minter: the identity with which the job asks the cluster for a token.
+
+mod exec;
+mod explicit;
+mod in_cluster;
+mod kubeconfig;
+mod proxy;
+
+use std::path::{Path, PathBuf};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+pub use self::proxy::Proxy;
+use crate::{environment::Environment, error::Error, options::Inputs, text::harmless, token::Token};
+
+/// Where the API server is and who asks it.
+///
+/// Not `Debug`: it holds credentials.
+#[derive(Clone)]
+pub struct Minter {
+    /// Where.
+    pub connection: Connection,
+    /// Who.
+    pub identity: Identity,
+    /// How `identity` is found again at the end of the job.
+    pub auth: Auth,
+    /// The namespace that its configuration names.
+    pub namespace: Option<String>,
+}
+
+/// How the API server is reached. Holds no secret once serialised.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Connection {
+    /// `https://HOST[:PORT][/PATH]`.
+    pub server: String,
+    /// PEM of the certificate authority; without it, the system's roots count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_authority: Option<String>,
+    /// The name that the server's certificate must carry, if not the host's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_server_name: Option<String>,
+    /// The HTTP proxy in between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
+}
+
+/// What the minter shows the API server. Any part may be absent; all absent is anonymous.
+#[derive(Clone, Default)]
+pub struct Identity {
+    pub(crate) bearer: Option<Token>,
+    pub(crate) certificate: Option<ClientCertificate>,
+    pub(crate) impersonate: Option<String>,
+    pub(crate) impersonate_groups: Vec<String>,
+}
+
+/// A client certificate with its key, both PEM.
+#[derive(Clone)]
+pub(crate) struct ClientCertificate {
+    pub(crate) certificate: String,
+    pub(crate) key: SecretString,
+}
+
+/// How to authenticate, without a secret: part of the state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(
+    tag = "kind",
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case",
+    deny_unknown_fields
+)]
+pub enum Auth {
+    /// The user of a kubeconfig's context.
+    Kubeconfig {
+        /// The files, in order; none if the YAML itself is in the input.
+        paths: Vec<PathBuf>,
+        /// The context that was used.
+        context: String,
+        /// The program that its exec plugin is, as it was found when the token was minted.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        exec: Option<PathBuf>,
+    },
+    /// A bearer token in a file.
+    BearerTokenFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A bearer token in an environment variable.
+    BearerTokenEnv {
+        /// The variable's name.
+        name: String,
+    },
+    /// The account of the Pod that the job runs in.
+    InCluster,
+}
+
+impl Minter {
+    /// Finds the minter: `kubeconfig`, else `server`, else `$KUBECONFIG`, `~/.kube/config`, the in-cluster account.
+    ///
+    /// Exec plugins run here, once.
+    ///
+    /// # Errors
+    /// If none is there, two contradict each other, or the one that is there cannot be used.
+    pub async fn resolve(inputs: &Inputs, environment: &Environment) -> Result<Self, Error> {
+        let kubeconfig = inputs.get("kubeconfig");
+        if let (Some(_), Some(_)) = (kubeconfig, inputs.get("server")) {
+            return Err(Error::input(
+                "server",
+                "and input `kubeconfig` are both given",
+                "give `kubeconfig`, or `server` with `bearer-token-file` or `bearer-token-env`",
+            ));
+        }
+        if inputs.get("server").is_some() {
+            return explicit::minter(inputs, environment);
+        }
+        for name in ["bearer-token-file", "bearer-token-env", "certificate-authority"] {
+            if inputs.get(name).is_some() {
+                return Err(Error::input(
+                    name,
+                    "is given without `server`",
+                    "add `server`, the API server's https URL",
+                ));
+            }
+        }
+        match kubeconfig::find(kubeconfig, environment)? {
+            Some(found) => found.minter(inputs.get("context"), None, environment).await,
+            None if inputs.get("context").is_some() => {
+                Err(Error::input("context", "is given without a kubeconfig", "add `kubeconfig`"))
+            }
+            None => in_cluster::minter(environment)?.ok_or_else(|| {
+                Error::input(
+                    "kubeconfig",
+                    "is missing, and there is no other way to reach a cluster",
+                    "give `kubeconfig` (a path, the YAML, or base64 of it), or `server` with `bearer-token-file` or \
+                     `bearer-token-env`, or run in a Pod with a ServiceAccount",
+                )
+            }),
+        }
+    }
+
+    /// The minter again, at the end of the job: where to comes from the state alone, only who from the inputs, so
+    /// that nothing which ran in between can send the credential elsewhere.
+    ///
+    /// # Errors
+    /// If the credential is not where it was.
+    pub async fn again(
+        connection: &Connection,
+        auth: &Auth,
+        inputs: &Inputs,
+        environment: &Environment,
+    ) -> Result<Self, Error> {
+        let mut minter = match auth {
+            Auth::Kubeconfig { paths, context, exec } => {
+                let found = if paths.is_empty() {
+                    kubeconfig::find(inputs.get("kubeconfig"), &Environment::default())?
+                } else {
+                    Some(kubeconfig::read(paths)?)
+                };
+                let found = found.ok_or_else(|| {
+                    Error::input(
+                        "kubeconfig",
+                        "was there when the token was minted and is missing now",
+                        "keep it set",
+                    )
+                })?;
+                found.minter(Some(context), exec.as_deref(), environment).await?
+            }
+            Auth::BearerTokenFile { path } => {
+                explicit::with_bearer(connection.clone(), explicit::from_file(path)?, auth)
+            }
+            Auth::BearerTokenEnv { name } => {
+                explicit::with_bearer(connection.clone(), explicit::from_env(name, environment)?, auth)
+            }
+            Auth::InCluster => in_cluster::minter(environment)?.ok_or_else(|| {
+                Error::input(
+                    "kubeconfig",
+                    "is missing, and the in-cluster account is not there any more",
+                    "give one",
+                )
+            })?,
+        };
+        let proxy_now = minter.connection.proxy.take();
+        minter.connection = connection.clone();
+        minter.connection.proxy = connection.proxy.clone().map(|proxy| {
+            let from_environment = Proxy::from_environment(&connection.server, environment)
+                .ok()
+                .flatten();
+            proxy.with_credentials_of([proxy_now, from_environment])
+        });
+        Ok(minter)
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(
+        input: &str,
+        server: &str,
+        certificate_authority: Option<String>,
+    ) -> Result<Self, Error> {
+        let uri = server.parse::<http::Uri>().ok().filter(|uri| {
+            uri.scheme_str() == Some("https")
+                && uri.host().is_some()
+                && uri.query().is_none()
+                && !server.contains('@')
+        });
+        if uri.is_none() {
+            return Err(Error::input(
+                input,
+                "names no server that a credential may be sent to",
+                "use an https URL such as `https://10.0.0.1:6443`, without user, password or query",
+            ));
+        }
+        if let Some(pem) = &certificate_authority {
+            certificates(input, pem)?;
+        }
+        let server = server.trim_end_matches('/').to_owned();
+        Ok(Self {
+            server,
+            certificate_authority,
+            tls_server_name: None,
+            proxy: None,
+        })
+    }
+}
+
+/// The certificates in a PEM text, DER.
+pub(crate) fn certificates(input: &str, pem: &str) -> Result<Vec<Vec<u8>>, Error> {
+    let certificates = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .map(|certificate| certificate.map(|der| der.to_vec()))
+        .collect::<Result<Vec<_>, _>>()
+        .unwrap_or_default();
+    if certificates.is_empty() {
+        return Err(Error::input(
+            input,
+            "holds no certificate",
+            "a certificate authority is PEM: `-----BEGIN CERTIFICATE-----` and so on",
+        ));
+    }
+    Ok(certificates)
+}
+
+/// Text that stands in base64, as kubeconfigs have it in their `*-data` fields.
+fn from_base64(text: &str) -> Option<String> {
+    let compact = text.split_ascii_whitespace().collect::<String>();
+    String::from_utf8(STANDARD.decode(compact).ok()?).ok()
+}
+
+/// Reads a file that an input or a kubeconfig field names.
+fn read_file(input: &str, path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let path = harmless(&path.to_string_lossy());
+        let why = match error.kind() {
+            std::io::ErrorKind::InvalidData => "it is not text".to_owned(),
+            _ => harmless(&error.to_string()),
+        };
+        Error::input(
+            input,
+            format!("names the file `{path}`, which cannot be read: {why}"),
+            "check the path",
+        )
+    })
+}

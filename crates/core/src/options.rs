@@ -1,0 +1,173 @@
+//! The one table of what can be asked for, under the same names on every face.
+//!
+//! GitHub inputs (`INPUT_*`, `action.yml`), GitLab variables (`JOBPASS_*`) and command-line flags are made from this
+//! table or checked against it.
+
+use std::collections::BTreeMap;
+
+use crate::error::Error;
+
+/// One option.
+#[derive(Debug, Clone, Copy)]
+pub struct Opt {
+    /// The name: the GitHub input and the long flag; in upper case with `_`, behind `JOBPASS_`, the variable.
+    pub name: &'static str,
+    /// One or two sentences for a person.
+    pub help: &'static str,
+    /// What holds when it is absent.
+    pub default: Option<&'static str>,
+}
+
+/// Every option, in the order in which a person wants to read about them.
+pub const OPTIONS: &[Opt] = &[
+    Opt {
+        name: "service-account",
+        help: "Name of the ServiceAccount that the token speaks for. Required.",
+        default: None,
+    },
+    Opt {
+        name: "namespace",
+        help: "Namespace of the ServiceAccount. Without it, the namespace of the kubeconfig's context or of the \
+               in-cluster account, else `default`.",
+        default: None,
+    },
+    Opt {
+        name: "duration",
+        help: "How long the token may live at most: `30m`, `1h`, `1h30m`, `900s` or `900` (seconds); at least 10 \
+               minutes. It is revoked at the end of the job in any case.",
+        default: Some("1h"),
+    },
+    Opt {
+        name: "audiences",
+        help: "Audiences of the token, separated by commas or line breaks. Without it, the API server's own.",
+        default: None,
+    },
+    Opt {
+        name: "kubeconfig",
+        help: "The minter's kubeconfig: a path, the YAML itself, or base64 of it.",
+        default: None,
+    },
+    Opt {
+        name: "context",
+        help: "The context of the kubeconfig to use, if not its current one.",
+        default: None,
+    },
+    Opt {
+        name: "server",
+        help: "URL of the API server (https), to use instead of a kubeconfig.",
+        default: None,
+    },
+    Opt {
+        name: "certificate-authority",
+        help: "The certificate authority of `server`: a path, PEM, or base64 of PEM. Without it, the system's roots.",
+        default: None,
+    },
+    Opt {
+        name: "bearer-token-file",
+        help: "File that holds the minter's bearer token for `server`.",
+        default: None,
+    },
+    Opt {
+        name: "bearer-token-env",
+        help: "Name of the environment variable that holds the minter's bearer token for `server`.",
+        default: None,
+    },
+    Opt {
+        name: "token-file",
+        help: "Also write the token to this file (mode 0600, removed at the end). `true` chooses a name in the job's \
+               temporary folder; a relative path is taken from there.",
+        default: None,
+    },
+    Opt {
+        name: "kubeconfig-file",
+        help: "Also write a kubeconfig that uses the token to this file (mode 0600, removed at the end). `true` and \
+               relative paths as with `token-file`.",
+        default: None,
+    },
+    Opt {
+        name: "verify-revocation",
+        help: "How to prove that the token is dead: `off`, `quick` (ask once) or `wait` (ask until the API server's \
+               10-second cache cannot know it any more).",
+        default: Some("quick"),
+    },
+    Opt {
+        name: "fail-on-revoke-error",
+        help: "`true`: the job fails if its token could not be revoked. `false`: that is a warning.",
+        default: Some("false"),
+    },
+];
+
+/// What was asked for, as text, by option name.
+///
+/// Not `Debug`: `kubeconfig` may hold a secret.
+#[derive(Clone, Default)]
+pub struct Inputs(BTreeMap<&'static str, String>);
+
+impl Inputs {
+    /// Asks `read` for each option; absent ones get their default.
+    ///
+    /// # Errors
+    /// If an option that has a default was set to nothing: a CI expression that came out empty is a mistake that
+    /// should not silently become the default.
+    pub fn read(mut read: impl FnMut(&Opt) -> Option<String>) -> Result<Self, Error> {
+        let mut inputs = BTreeMap::new();
+        for option in OPTIONS {
+            let value = read(option);
+            let value = match (value.as_deref().map(str::trim), option.default) {
+                (Some(""), Some(default)) => {
+                    return Err(Error::input(
+                        option.name,
+                        "is empty",
+                        format!("leave it out for `{default}`. {}", option.help),
+                    ));
+                }
+                (Some("") | None, None) => continue,
+                (None, Some(default)) => default.to_owned(),
+                (Some(value), _) => value.to_owned(),
+            };
+            inputs.insert(option.name, value);
+        }
+        Ok(Self(inputs))
+    }
+
+    /// The value of one option, trimmed and not empty, with the default applied.
+    ///
+    /// # Panics
+    /// In debug builds, if there is no such option.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        debug_assert!(
+            OPTIONS.iter().any(|option| option.name == name),
+            "no option is called {name}"
+        );
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A `true` or `false` option.
+    ///
+    /// # Errors
+    /// If it is anything else.
+    pub fn flag(&self, name: &str) -> Result<bool, Error> {
+        match self.get(name) {
+            Some("true") => Ok(true),
+            Some("false") | None => Ok(false),
+            Some(other) => Err(Error::input(
+                name,
+                format!("is `{}`", crate::text::harmless(other)),
+                "use `true` or `false`",
+            )),
+        }
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Inputs {
+    /// For tests: as a front end would have read them.
+    fn from(values: [(&str, &str); N]) -> Self {
+        Self::read(|option| {
+            values
+                .iter()
+                .find(|(name, _)| *name == option.name)
+                .map(|(_, v)| (*v).to_owned())
+        })
+        .unwrap_or_default()
+    }
+}

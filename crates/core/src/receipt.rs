@@ -1,0 +1,100 @@
+//! The record of one token's life, without the token.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{mint::Minted, spec::Spec};
+
+/// Filled in station by station; what is absent has not happened (yet).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Receipt {
+    /// The ServiceAccount.
+    pub service_account: String,
+    /// Its namespace, and the anchor's.
+    pub namespace: String,
+    /// The anchor's name.
+    pub anchor: String,
+    /// The anchor's uid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anchor_uid: Option<String>,
+    /// Whom the token is for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audiences: Vec<String>,
+    /// The token's `jti`; API servers before about 1.29 set none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential_id: Option<String>,
+    /// When the API server issued it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minted: Option<jiff::Timestamp>,
+    /// When it expires by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<jiff::Timestamp>,
+    /// When the anchor was deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<jiff::Timestamp>,
+    /// How that was proven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+}
+
+/// What is known about a token after its revocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// The API server answered 401 to the token.
+    Unauthorized,
+    /// The anchor is gone, and it has been for longer than any API server caches.
+    AnchorLongGone,
+    /// The anchor is gone. An API server to which the token was shown just before may accept it for up to 10 s more.
+    AnchorGone,
+    /// Nothing was asked (`verify-revocation: off`).
+    NotAsked,
+}
+
+impl Proof {
+    /// One sentence for a person.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "the API server answers 401 to the token",
+            Self::AnchorLongGone => "the anchor is gone, for longer than any API server's 10-second cache",
+            Self::AnchorGone => {
+                "the anchor is gone; an API server that saw the token just before may accept it for up to 10 s more \
+                 (its cache)"
+            }
+            Self::NotAsked => "not asked for (`verify-revocation: off`)",
+        }
+    }
+}
+
+impl Receipt {
+    /// Before anything has happened.
+    pub fn new(spec: &Spec, anchor: String) -> Self {
+        Self {
+            service_account: spec.service_account.clone(),
+            namespace: spec.namespace.clone(),
+            anchor,
+            anchor_uid: None,
+            audiences: spec.audiences.clone(),
+            credential_id: None,
+            minted: None,
+            expires: None,
+            revoked: None,
+            proof: None,
+        }
+    }
+
+    pub(crate) fn minted(&mut self, minted: &Minted) {
+        let claims = &minted.claims;
+        let time =
+            |seconds: Option<i64>| seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+        self.audiences.clone_from(&claims.aud);
+        self.credential_id.clone_from(&claims.jti);
+        self.minted = time(claims.iat);
+        self.expires = time(claims.exp);
+    }
+
+    /// One line of JSON.
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}

@@ -1,0 +1,219 @@
+//! Revoking: delete the anchor, then prove that the token is dead.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::{
+    cluster::{Answer, Budget, Call, Cluster, Need},
+    error::{Error, Kind},
+    receipt::Proof,
+    state::State,
+    text::harmless,
+    token::Token,
+};
+
+/// How long kube-apiserver goes on accepting a token that it accepted before
+/// (`pkg/kubeapiserver/authenticator/config.go`, `TokenSuccessCacheTTL`).
+const SUCCESS_CACHE: Duration = Duration::from_secs(10);
+/// Each replica of the API server learns of the deletion through its own watch; this is ample.
+const SLACK: Duration = Duration::from_secs(5);
+/// When a job is killed while it creates its anchor, the API server may carry the request out a moment later.
+const LATE_CREATION: [Duration; 3] = [
+    Duration::from_millis(300),
+    Duration::from_millis(700),
+    Duration::from_secs(1),
+];
+
+/// How much proof is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verify {
+    /// None.
+    Off,
+    /// Ask once.
+    Quick,
+    /// Ask until no API server can accept the token from its cache any more.
+    Wait,
+}
+
+/// How a revocation went.
+#[derive(Debug, Clone)]
+pub struct Revoked {
+    /// What is known about the token now.
+    pub proof: Proof,
+    /// Something unusual that a person should know.
+    pub note: Option<String>,
+}
+
+/// Deletes the anchor of `state` and proves that its token is dead. `token` is the token itself, where it is at hand.
+///
+/// Idempotent: an anchor that is gone is revoked. Background propagation and no finalizers, as a Secret that is only
+/// marked for deletion keeps the token alive for up to a minute.
+///
+/// # Errors
+/// If the anchor may still be there, or the token still works when it should not. The text says which command deletes
+/// the anchor by hand.
+pub async fn revoke(
+    cluster: &Cluster,
+    state: &State,
+    token: Option<&Token>,
+    verify: Verify,
+    budget: Budget,
+) -> Result<Revoked, Error> {
+    let revocation = Revocation {
+        cluster,
+        state,
+        budget,
+    };
+    revocation
+        .run(token.filter(|_| state.for_api_server), verify)
+        .await
+        .map_err(|error| by_hand(error, state))
+}
+
+/// The command that does it without jobpass.
+pub fn by_hand(error: Error, state: &State) -> Error {
+    let (anchor, namespace) = (&state.receipt.anchor, &state.receipt.namespace);
+    let help = format!(
+        "until then the token works; revoke it by hand:\n\n  kubectl delete secret {anchor} --namespace {namespace}"
+    );
+    let revoke = Error::new(
+        Kind::Revoke,
+        format!("the token is not revoked: {}", error.what()),
+    );
+    match error.to_string().split_once("\n\n") {
+        Some((_, earlier)) => revoke.help(earlier).help(help),
+        None => revoke.help(help),
+    }
+}
+
+struct Revocation<'a> {
+    cluster: &'a Cluster,
+    state: &'a State,
+    budget: Budget,
+}
+
+impl Revocation<'_> {
+    async fn run(&self, token: Option<&Token>, verify: Verify) -> Result<Revoked, Error> {
+        let note = self.delete().await?;
+        let deleted = Instant::now();
+        let proof = match verify {
+            Verify::Off => Proof::NotAsked,
+            Verify::Quick => self.ask_once(token).await?,
+            Verify::Wait => self.ask_until_certain(token, deleted).await?,
+        };
+        Ok(Revoked { proof, note })
+    }
+
+    async fn delete(&self) -> Result<Option<String>, Error> {
+        let receipt = &self.state.receipt;
+        let unsure = receipt.anchor_uid.is_none();
+        let mut waits = LATE_CREATION.into_iter();
+        loop {
+            let (call, answer) = self.ask_to_delete().await?;
+            match answer.status {
+                200 | 202 => return Ok(None),
+                404 if answer.reason() == "NotFound" => match waits.next().filter(|_| unsure) {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => return Ok(None),
+                },
+                // Ours had another uid, so ours is gone, and this one is somebody else's.
+                409 => {
+                    let name = &receipt.anchor;
+                    return Ok(Some(format!(
+                        "another Secret is called `{name}` now; it was left alone"
+                    )));
+                }
+                _ => {
+                    let need = Need::anchors(&receipt.namespace, &receipt.service_account);
+                    return Err(self.cluster.refused(&call, &answer, &need));
+                }
+            }
+        }
+    }
+
+    async fn ask_to_delete(&self) -> Result<(Call, Answer), Error> {
+        let receipt = &self.state.receipt;
+        let call = delete_call(&receipt.namespace, &receipt.anchor, receipt.anchor_uid.as_deref());
+        let answer = self.cluster.send(&call, &self.budget).await?;
+        Ok((call, answer))
+    }
+
+    async fn ask_once(&self, token: Option<&Token>) -> Result<Proof, Error> {
+        if let Some(token) = token
+            && self.is_unauthorized(&self.cluster.with_token(token)?).await?
+        {
+            return Ok(Proof::Unauthorized);
+        }
+        self.must_be_gone().await.map(|()| Proof::AnchorGone)
+    }
+
+    async fn ask_until_certain(&self, token: Option<&Token>, deleted: Instant) -> Result<Proof, Error> {
+        let as_token = token.map(|token| self.cluster.with_token(token)).transpose()?;
+        loop {
+            let dead = match &as_token {
+                Some(cluster) => self.is_unauthorized(cluster).await?,
+                None => self.must_be_gone().await.map(|()| true)?,
+            };
+            let age = deleted.elapsed();
+            match (dead, as_token.is_some()) {
+                (true, true) if age >= SUCCESS_CACHE => return Ok(Proof::Unauthorized),
+                (true, false) if age >= SUCCESS_CACHE => return Ok(Proof::AnchorLongGone),
+                (false, _) if age >= SUCCESS_CACHE + SLACK => {
+                    let what = format!(
+                        "the API server still accepts it {} s after its anchor was deleted",
+                        age.as_secs()
+                    );
+                    return Err(Error::new(Kind::Revoke, what));
+                }
+                _ => tokio::time::sleep(Duration::from_secs(1)).await,
+            }
+        }
+    }
+
+    /// Any path does: a wrong bearer never falls back to anonymous.
+    async fn is_unauthorized(&self, as_token: &Cluster) -> Result<bool, Error> {
+        let call = Call {
+            doing: "ask whether the token still works",
+            method: http::Method::GET,
+            path: "/version".into(),
+            body: None,
+        };
+        Ok(as_token.send(&call, &self.budget).await?.status == 401)
+    }
+
+    /// The minter may delete Secrets but not read them: deleting once more tells whether it is there.
+    async fn must_be_gone(&self) -> Result<(), Error> {
+        let (_, answer) = self.ask_to_delete().await?;
+        match answer.status {
+            404 if answer.reason() == "NotFound" => Ok(()),
+            409 => Ok(()),
+            status => Err(Error::new(
+                Kind::Revoke,
+                format!(
+                    "the anchor is still there after it was deleted (the API server answered {status} {})",
+                    harmless(&answer.message())
+                ),
+            )
+            .help(
+                "something holds it, a finalizer most likely: `kubectl get secret --output yaml` shows which",
+            )),
+        }
+    }
+}
+
+/// Deleting an anchor can be repeated at will: its name belongs to nobody else, and the uid is a precondition.
+pub(crate) fn delete_call(namespace: &str, anchor: &str, uid: Option<&str>) -> Call {
+    let mut options =
+        json!({ "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background" });
+    if let Some(uid) = uid {
+        options["preconditions"] = json!({ "uid": uid });
+    }
+    Call {
+        doing: "delete the anchor",
+        method: http::Method::DELETE,
+        path: format!("/api/v1/namespaces/{namespace}/secrets/{anchor}"),
+        body: Some(options),
+    }
+}

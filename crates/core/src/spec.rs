@@ -1,0 +1,288 @@
+//! What was asked for, parsed. Once a [`Spec`] exists, it needs no more checks.
+
+use std::fmt;
+
+use crate::{error::Error, options::Inputs, revoke::Verify, text::harmless};
+
+/// The token that was asked for.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// Whom the token speaks for.
+    pub service_account: String,
+    /// Where the ServiceAccount and the anchor are.
+    pub namespace: String,
+    /// The longest that the token may live.
+    pub lifetime: Lifetime,
+    /// Whom the token is for; empty means the API server itself.
+    pub audiences: Vec<String>,
+}
+
+impl Spec {
+    /// Parses the inputs. `minter_namespace` is the namespace that the minter's configuration names.
+    ///
+    /// # Errors
+    /// The first input that is missing or wrong: its name, its value, what is allowed.
+    pub fn parse(inputs: &Inputs, minter_namespace: Option<&str>) -> Result<Self, Error> {
+        let Some(service_account) = inputs.get("service-account") else {
+            return Err(Error::input(
+                "service-account",
+                "is missing",
+                "name the ServiceAccount that the token speaks for, for example `service-account: scanner`",
+            ));
+        };
+        let namespace = inputs.get("namespace").or(minter_namespace).unwrap_or("default");
+        Ok(Self {
+            service_account: dns_name("service-account", service_account, 253, true)?,
+            namespace: dns_name("namespace", namespace, 63, false)?,
+            lifetime: Lifetime::parse(inputs.get("duration").unwrap_or_default())?,
+            audiences: audiences(inputs.get("audiences").unwrap_or_default())?,
+        })
+    }
+}
+
+/// How the end of the job goes: read apart from [`Spec`], as revoking needs no other input.
+///
+/// # Errors
+/// If `verify-revocation` is not one of its three words.
+pub fn verify_revocation(inputs: &Inputs) -> Result<Verify, Error> {
+    match inputs.get("verify-revocation") {
+        Some("off") => Ok(Verify::Off),
+        Some("quick") | None => Ok(Verify::Quick),
+        Some("wait") => Ok(Verify::Wait),
+        Some(other) => Err(Error::input(
+            "verify-revocation",
+            format!("is `{}`", harmless(other)),
+            "use `off`, `quick` or `wait`",
+        )),
+    }
+}
+
+/// A lifetime that the TokenRequest API accepts, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime(u64);
+
+impl Lifetime {
+    /// The least that any API server issues (`pkg/apis/authentication/validation/validation.go`).
+    const LEAST: u64 = 600;
+    /// The most that any API server takes (same file).
+    const MOST: u64 = 1 << 32;
+    /// With this number of seconds the API server may issue a token for a year
+    /// (`WarnOnlyBoundTokenExpirationPeriod`, `pkg/serviceaccount/claims.go`).
+    const MAGIC: u64 = 3607;
+
+    /// Parses `30m`, `1h`, `1h30m`, `900s`, `900`.
+    ///
+    /// # Errors
+    /// If it is no duration, negative, less than 10 minutes, more than 2^32 seconds, or 3607 seconds.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let wrong = |problem: &str, allowed: &str| {
+            Err(Error::input(
+                "duration",
+                format!("is `{}`: {problem}", harmless(text)),
+                allowed,
+            ))
+        };
+        let forms = "use a duration such as `30m`, `1h`, `1h30m`, `900s` or `900` (seconds)";
+        let bare = !text.is_empty() && text.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
+        let with_unit = if bare { format!("{text}s") } else { text.to_owned() };
+        let Ok(parsed) = with_unit.parse::<jiff::SignedDuration>() else {
+            return wrong("this is not a duration", forms);
+        };
+        if parsed.is_negative() {
+            return wrong("a token cannot live for a negative time", forms);
+        }
+        if parsed.subsec_nanos() != 0 {
+            return wrong("tokens live for whole seconds", forms);
+        }
+        match parsed.as_secs().unsigned_abs() {
+            ..Self::LEAST => wrong(
+                "no Kubernetes cluster issues a token for less than 10 minutes",
+                "use `10m` or more: jobpass revokes the token when the job ends, however long it might still have lived",
+            ),
+            Self::MAGIC => wrong(
+                "with exactly 3607 seconds Kubernetes may issue a token that lives for a year",
+                "use `1h` or `3608s`",
+            ),
+            seconds @ ..=Self::MOST => Ok(Self(seconds)),
+            _ => wrong(
+                "no Kubernetes cluster issues a token for more than 2^32 seconds",
+                "use the length of the job, for example `1h`; clusters often allow no more than `24h`",
+            ),
+        }
+    }
+
+    /// The number of seconds.
+    pub fn seconds(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Lifetime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&in_words(self.0))
+    }
+}
+
+/// `5400` as `1 h 30 min`.
+pub fn in_words(seconds: u64) -> String {
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
+    let words = parts
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, unit)| format!("{n} {unit}"))
+        .collect::<Vec<_>>();
+    if words.is_empty() {
+        "0 s".into()
+    } else {
+        words.join(" ")
+    }
+}
+
+/// RFC 1123 subdomain (with dots) or label (without), as Kubernetes names objects and namespaces.
+fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> Result<String, Error> {
+    let label = |label: &str| {
+        label
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && label.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && label.ends_with(|c: char| c.is_ascii_alphanumeric())
+    };
+    let valid = if dots {
+        value.split('.').all(label)
+    } else {
+        label(value)
+    };
+    if valid && value.len() <= longest {
+        return Ok(value.to_owned());
+    }
+    let dots = if dots { "`-` and `.`" } else { "and `-`" };
+    Err(Error::input(
+        input,
+        format!(
+            "is `{}`: no object of Kubernetes can be called that",
+            harmless(value)
+        ),
+        format!(
+            "use at most {longest} lowercase letters, digits, {dots}, with a letter or digit at both ends; \
+             just the name, without the namespace"
+        ),
+    ))
+}
+
+fn audiences(text: &str) -> Result<Vec<String>, Error> {
+    let audiences = text
+        .split([',', '\n'])
+        .map(str::trim)
+        .filter(|a| !a.is_empty())
+        .map(str::to_owned);
+    let audiences = audiences.collect::<Vec<_>>();
+    match audiences
+        .iter()
+        .find(|audience| audience.chars().any(|c| c.is_control() || c.is_whitespace()))
+    {
+        Some(wrong) => Err(Error::input(
+            "audiences",
+            format!("has `{}`: an audience has no spaces", harmless(wrong)),
+            "separate audiences with commas or line breaks, for example `https://vault.example.com, vault`",
+        )),
+        None => Ok(audiences),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("30m", 1800)]
+    #[case("1h", 3600)]
+    #[case("1h30m", 5400)]
+    #[case("900s", 900)]
+    #[case("900", 900)]
+    #[case("600", 600)]
+    #[case("4294967296", 1 << 32)]
+    fn durations_that_are_taken(#[case] text: &str, #[case] seconds: u64) {
+        assert_eq!(Lifetime::parse(text).expect(text).seconds(), seconds);
+    }
+
+    #[rstest]
+    #[case("30s", "less than 10 minutes")]
+    #[case("599", "less than 10 minutes")]
+    #[case("0", "less than 10 minutes")]
+    #[case("-5m", "negative")]
+    #[case("-900", "negative")]
+    #[case("abc", "not a duration")]
+    #[case("", "not a duration")]
+    #[case("1 fortnight", "not a duration")]
+    #[case("600.5s", "whole seconds")]
+    #[case("3607", "a year")]
+    #[case("1h7s", "a year")]
+    #[case("4294967297", "2^32")]
+    #[case("99999999999999999999", "not a duration")]
+    fn durations_that_are_refused(#[case] text: &str, #[case] why: &str) {
+        let error = Lifetime::parse(text).expect_err(text).to_string();
+        assert!(
+            error.contains("input `duration`") && error.contains(&format!("`{text}`")),
+            "{error}"
+        );
+        assert!(error.contains(why), "{error}");
+    }
+
+    #[rstest]
+    #[case("service-account", "Scanner")]
+    #[case("service-account", "-scanner")]
+    #[case("service-account", "team/scanner")]
+    #[case("service-account", "a..b")]
+    #[case("namespace", "team.a")]
+    #[case(
+        "namespace",
+        "0123456789012345678901234567890123456789012345678901234567890123"
+    )]
+    #[case("audiences", "two words")]
+    fn names_that_are_refused(#[case] input: &str, #[case] value: &str) {
+        let mut values = [
+            ("service-account", "scanner"),
+            ("namespace", "ci"),
+            ("audiences", ""),
+        ];
+        values
+            .iter_mut()
+            .filter(|(name, _)| *name == input)
+            .for_each(|(_, v)| *v = value);
+        let error = Spec::parse(&Inputs::from(values), None)
+            .expect_err(value)
+            .to_string();
+        assert!(
+            error.contains(&format!("input `{input}`")) && error.contains(value),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_namespace_comes_from_the_input_then_the_minter_then_default() {
+        let named = Inputs::from([("service-account", "scanner"), ("namespace", "asked")]);
+        let unnamed = Inputs::from([("service-account", "scanner.v2"), ("audiences", "a, b\nc")]);
+        let spec = |inputs, minter| Spec::parse(inputs, minter).expect("a spec");
+        assert_eq!(spec(&named, Some("context")).namespace, "asked");
+        assert_eq!(spec(&unnamed, Some("context")).namespace, "context");
+        assert_eq!(spec(&unnamed, None).namespace, "default");
+        assert_eq!(spec(&unnamed, None).audiences, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn an_empty_duration_is_not_silently_the_default() {
+        let read = |option: &crate::options::Opt| (option.name == "duration").then(String::new);
+        let error = Inputs::read(read).map(|_| ()).expect_err("refused").to_string();
+        assert!(
+            error.starts_with("input `duration` is empty\n\nleave it out for `1h`"),
+            "{error}"
+        );
+    }
+}

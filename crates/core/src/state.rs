@@ -1,0 +1,119 @@
+//! What the end of the job needs to revoke. Never a secret.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    anchor,
+    deliver::Files,
+    environment::Environment,
+    error::{Error, Kind},
+    minter::{Auth, Connection, Minter},
+    options::Inputs,
+    receipt::Receipt,
+    spec::Spec,
+};
+
+/// Recorded before the anchor is created, and again whenever more is known.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct State {
+    /// Where the API server is.
+    pub connection: Connection,
+    /// How the minter authenticates.
+    pub auth: Auth,
+    /// The token's life so far: namespace, anchor and uid among it.
+    pub receipt: Receipt,
+    /// Whether the token is for the API server itself. Only then is a 401 from it a proof: a token of another audience
+    /// never gets anything else.
+    pub for_api_server: bool,
+    /// The files that hold or use the token.
+    #[serde(default, skip_serializing_if = "Files::is_empty")]
+    pub files: Files,
+    /// Variables that decide which programs and certificates are trusted, as they were when the token was minted.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Later steps of a job can change these for the end of the job: they are put back as they were.
+pub const PINNED_VARIABLES: [&str; 3] = ["PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+impl State {
+    /// The state of a token that is about to be minted, its anchor's name drawn.
+    ///
+    /// # Errors
+    /// If the system has no randomness, or the files that are to be written cannot be.
+    pub fn new(
+        minter: &Minter,
+        spec: &Spec,
+        inputs: &Inputs,
+        folder: &Path,
+        environment: &Environment,
+    ) -> Result<Self, Error> {
+        let name = anchor::random_name()?;
+        let files = Files::plan(inputs, folder, &name)?;
+        let pinned = PINNED_VARIABLES
+            .iter()
+            .filter_map(|name| Some(((*name).into(), environment.get(name)?.into())));
+        Ok(Self {
+            connection: minter.connection.clone(),
+            auth: minter.auth.clone(),
+            receipt: Receipt::new(spec, name),
+            for_api_server: spec.audiences.is_empty(),
+            files,
+            environment: pinned.collect(),
+        })
+    }
+
+    /// One line of JSON.
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads [`State::json`].
+    ///
+    /// # Errors
+    /// If it is something else. The text is not shown.
+    pub fn parse(json: &str) -> Result<Self, Error> {
+        serde_json::from_str(json).map_err(|error| {
+            Error::new(
+                Kind::Revoke,
+                format!("the recorded state cannot be read (column {})", error.column()),
+            )
+        })
+    }
+
+    /// Records it in a file of mode 0600, replacing an earlier record as a whole.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let partial = path.with_extension("partial");
+        let _ = std::fs::remove_file(&partial);
+        crate::deliver::write_new(&partial, &self.json())
+            .and_then(|()| std::fs::rename(&partial, path))
+            .map_err(|error| crate::deliver::cannot_write(path, &error))
+    }
+
+    /// Reads what [`State::write`] wrote.
+    ///
+    /// # Errors
+    /// If it is not there, not a plain file, or something else.
+    pub fn read(path: &PathBuf) -> Result<Self, Error> {
+        let json = std::fs::read_to_string(path).map_err(|error| {
+            let (path, error) = (
+                crate::text::harmless(&path.to_string_lossy()),
+                crate::text::harmless(&error.to_string()),
+            );
+            Error::new(
+                Kind::Revoke,
+                format!("the recorded state `{path}` cannot be read: {error}"),
+            )
+        })?;
+        Self::parse(&json)
+    }
+}

@@ -1,0 +1,92 @@
+//! A secret that cannot be printed by mistake.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::error::Error;
+
+/// A bearer token: the one that jobpass mints, or the minter's own.
+///
+/// Trimmed and free of characters that an HTTP header cannot carry (kube panics on a token with a newline), redacted
+/// in Debug, without Display, wiped when dropped.
+#[derive(Clone)]
+pub struct Token(SecretString);
+
+impl Token {
+    /// Takes the text of a token as found in the input `name`.
+    ///
+    /// # Errors
+    /// If nothing is left after trimming, or a character other than visible ASCII is inside. The value is not shown.
+    pub fn parse(text: &str, name: &str) -> Result<Self, Error> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(Error::input(
+                name,
+                "holds no token: it is empty",
+                "give a bearer token, one line of text",
+            ));
+        }
+        if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Error::input(
+                name,
+                "holds no token: it has spaces, line breaks or other characters that a bearer token cannot have",
+                "give a bearer token, one line of text (its value is not shown here)",
+            ));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The token itself. Every call is a place where it can leak: deliver it or send it, nothing else.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    pub(crate) fn secret(&self) -> SecretString {
+        self.0.clone()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(<redacted>)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing_of_it() {
+        let token = Token::parse(" eyJhbGciOi.payload.signature\n", "bearer-token-file").expect("a token");
+        assert_eq!(token.expose(), "eyJhbGciOi.payload.signature");
+        assert_eq!(
+            format!("{token:?} {:?}", Some(&token)),
+            "Token(<redacted>) Some(Token(<redacted>))"
+        );
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case(" \n\t")]
+    #[case("secret-part\nsecond line")]
+    #[case("secret part")]
+    #[case("secret\u{7f}part")]
+    #[case("sécret")]
+    fn what_a_header_cannot_carry_is_refused_unseen(#[case] text: &str) {
+        let error = Token::parse(text, "bearer-token-env")
+            .expect_err("refused")
+            .to_string();
+        assert!(
+            error.starts_with("input `bearer-token-env` holds no token"),
+            "{error}"
+        );
+        assert!(
+            !error.contains("secret-part") && !error.contains("sécret"),
+            "{error}"
+        );
+    }
+}
