@@ -76,7 +76,9 @@ pub(crate) async fn create(
             _ => {
                 if answer.repeated {
                     // The attempt whose answer was lost may have succeeded all the same.
-                    let _ = cluster.send(&delete_call(&spec.namespace, name, None), budget).await;
+                    let _ = cluster
+                        .send(&delete_call(&spec.namespace, name, None), budget)
+                        .await;
                 }
                 return Err(cluster.refused(&call, &answer, &need));
             }

@@ -15,6 +15,11 @@ impl Environment {
             .filter(|value| !value.trim().is_empty())
     }
 
+    /// The value of `name` even if it is empty.
+    pub fn raw(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
     /// The same variables with `name` set, or removed.
     pub fn with(mut self, name: &str, value: Option<&str>) -> Self {
         match value {

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM, from the moment they are listened for.
+//! SIGINT, SIGTERM and SIGHUP, from the moment they are listened for.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -8,10 +8,11 @@ use crate::error::{Error, Kind};
 pub struct Interrupt {
     int: Signal,
     term: Signal,
+    hup: Signal,
 }
 
 impl Interrupt {
-    /// Starts listening: from now on neither signal ends the process by itself.
+    /// Starts listening: from now on none of them ends the process by itself.
     ///
     /// # Errors
     /// If the kernel refuses the handler.
@@ -23,6 +24,7 @@ impl Interrupt {
         Ok(Self {
             int: listen(SignalKind::interrupt())?,
             term: listen(SignalKind::terminate())?,
+            hup: listen(SignalKind::hangup())?,
         })
     }
 
@@ -31,6 +33,7 @@ impl Interrupt {
         tokio::select! {
             _ = self.int.recv() => Error::new(Kind::Interrupted, "interrupted (SIGINT)"),
             _ = self.term.recv() => Error::new(Kind::Terminated, "terminated (SIGTERM)"),
+            _ = self.hup.recv() => Error::new(Kind::Terminated, "terminated (SIGHUP)"),
         }
     }
 }

@@ -1,1 +1,5 @@
-fn main() {}
+//! `jobpass-github`: see the library.
+
+fn main() -> std::process::ExitCode {
+    jobpass_github::main()
+}

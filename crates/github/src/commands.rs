@@ -1,0 +1,88 @@
+//! Workflow commands: lines on standard output that the runner acts on.
+
+use std::io::{Write as _, stdout};
+
+use jobpass_core::{Error, Kind, claims::Claims, mint::Minted};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+/// Registers masks for a token. Nothing of it may be written anywhere before.
+///
+/// The runner also masks some encodings of each value by itself (base64 at its three alignments, JSON, URI and others);
+/// not the parts of a JWT by themselves, nor base64 of the token with the line break that `echo` adds.
+pub(crate) fn mask(minted: &Minted) -> Result<(), Error> {
+    let token = minted.token.expose();
+    // Not the header: every token of the cluster has the same one, and it is no secret.
+    let parts = token
+        .split('.')
+        .skip(1)
+        .filter(|part| part.len() >= 40)
+        .map(str::to_owned);
+    let echoed = STANDARD.encode(format!("{token}\n"));
+    let masks = [token.to_owned(), echoed].into_iter().chain(parts);
+    let lines = masks
+        .map(|mask| format!("::add-mask::{}\n", data(&mask)))
+        .collect::<String>();
+    let written = stdout()
+        .write_all(lines.as_bytes())
+        .and_then(|()| stdout().flush());
+    written.map_err(|error| Error::new(Kind::Deliver, format!("cannot mask the token: {error}")))
+}
+
+/// Shows a failure: its one line as an annotation, then what to do, as plain lines that can be copied.
+pub(crate) fn error(error: &Error) {
+    annotate("error", error);
+}
+
+/// Shows something that does not fail the job.
+pub(crate) fn warning(warning: &Error) {
+    annotate("warning", warning);
+}
+
+fn annotate(level: &str, error: &Error) {
+    let text = error.to_string();
+    let help = text.strip_prefix(error.what()).unwrap_or_default().trim_start();
+    say(&format!("::{level} title=jobpass::{}", data(error.what())));
+    if !help.is_empty() {
+        say(&format!("\n{help}\n"));
+    }
+}
+
+/// Writes lines to the log. A log that cannot be written to fails no job.
+pub(crate) fn say(lines: &str) {
+    let _ = stdout().write_all(format!("{lines}\n").as_bytes());
+}
+
+/// `ActionCommand.cs`: what command data escapes.
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// What the log says once the token is handed over.
+pub(crate) fn minted(claims: &Claims, service_account: &str, anchor: &str, handed_over: &[String]) {
+    let at = |seconds: Option<i64>| {
+        let time = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+        time.map_or_else(
+            || "never".to_owned(),
+            |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        )
+    };
+    let lifetime = claims
+        .exp
+        .zip(claims.iat)
+        .map_or(0, |(exp, iat)| exp.saturating_sub(iat).unsigned_abs());
+    say(&format!(
+        "jobpass: minted a token for ServiceAccount {service_account}\n  \
+           bound to       anchor {anchor}\n  \
+           expires        {}, after {}; revoked at the end of this job in any case\n  \
+           credential id  {}\n  \
+           handed over    {}",
+        at(claims.exp),
+        jobpass_core::spec::in_words(lifetime),
+        claims
+            .jti
+            .as_deref()
+            .unwrap_or("(none: this API server sets none)"),
+        handed_over.join(", "),
+    ));
+}

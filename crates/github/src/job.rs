@@ -1,0 +1,147 @@
+//! What the runner tells a step, and the files through which the step answers.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use jobpass_core::{
+    Error, Kind,
+    anchor::{Origin, random_name},
+    environment::Environment,
+    options::{Inputs, Opt},
+    text::harmless,
+};
+
+/// The job that this step belongs to.
+pub(crate) struct Job {
+    pub(crate) environment: Environment,
+}
+
+impl Job {
+    pub(crate) fn new(environment: Environment) -> Self {
+        Self { environment }
+    }
+
+    /// The inputs of the step: `INPUT_` and the name in upper case, hyphens kept (`ExecutionContext.cs`, `SetInput`).
+    pub(crate) fn inputs(&self) -> Result<Inputs, Error> {
+        Inputs::read(|option| self.input(option))
+    }
+
+    /// The same in post, where they are evaluated anew: one that became empty is no reason not to revoke.
+    pub(crate) fn inputs_in_post(&self) -> Result<Inputs, Error> {
+        Inputs::read(|option| self.input(option).filter(|value| !value.trim().is_empty()))
+    }
+
+    fn input(&self, option: &Opt) -> Option<String> {
+        self.environment
+            .raw(&format!("INPUT_{}", option.name.to_uppercase()))
+            .map(str::to_owned)
+    }
+
+    /// What an earlier part of the same action saved.
+    pub(crate) fn state(&self, name: &str) -> Option<&str> {
+        self.environment.get(&format!("STATE_{name}"))
+    }
+
+    /// Where the job keeps files that the runner deletes at the end.
+    pub(crate) fn temp(&self) -> Result<PathBuf, Error> {
+        self.variable("RUNNER_TEMP").map(PathBuf::from)
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        let get = |name| self.environment.get(name).map(str::to_owned);
+        let url = || {
+            Some(format!(
+                "{}/{}/actions/runs/{}",
+                get("GITHUB_SERVER_URL")?,
+                get("GITHUB_REPOSITORY")?,
+                get("GITHUB_RUN_ID")?
+            ))
+        };
+        Origin {
+            platform: "github",
+            repository: get("GITHUB_REPOSITORY"),
+            run_id: get("GITHUB_RUN_ID"),
+            job: get("GITHUB_JOB"),
+            url: url(),
+            requested_by: get("GITHUB_ACTOR"),
+        }
+    }
+
+    /// The file through which a step sets outputs, saves state or writes its summary.
+    pub(crate) fn file(&self, variable: &'static str) -> Result<CommandFile, Error> {
+        Ok(CommandFile {
+            variable,
+            path: self.variable(variable)?.into(),
+        })
+    }
+
+    fn variable(&self, name: &str) -> Result<&str, Error> {
+        self.environment.get(name).ok_or_else(|| {
+            Error::new(Kind::Input, format!("the environment variable {name} is not set"))
+                .help("jobpass-github runs as a step of a GitHub Actions job; elsewhere, use `jobpass` or `jobpass-gitlab`")
+        })
+    }
+}
+
+/// One of the runner's file commands (`FileCommandManager.cs`).
+#[derive(Clone)]
+pub(crate) struct CommandFile {
+    variable: &'static str,
+    path: PathBuf,
+}
+
+impl CommandFile {
+    /// Sets values. The delimiter of each is random, so that no value can end itself and set another.
+    pub(crate) fn set(&self, values: &[(&str, &str)]) -> Result<(), Error> {
+        let mut lines = String::new();
+        for (name, value) in values {
+            let delimiter = random_name()?;
+            lines += &format!("{name}<<{delimiter}\n{value}\n{delimiter}\n");
+        }
+        self.append(&lines)
+    }
+
+    pub(crate) fn append(&self, text: &str) -> Result<(), Error> {
+        append(&self.path, text).map_err(|error| {
+            let why = harmless(&error.to_string());
+            Error::new(
+                Kind::Deliver,
+                format!("cannot write to the file of {}: {why}", self.variable),
+            )
+        })
+    }
+}
+
+/// In one write, so that a kill leaves a value or none; the runner fails a step over half a value.
+fn append(path: &Path, text: &str) -> std::io::Result<()> {
+    std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)?
+        .write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_several_lines_stay_one_value() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("output");
+        let job = Job::new(Environment::from([(
+            "GITHUB_OUTPUT",
+            path.to_str().expect("text"),
+        )]));
+        job.file("GITHUB_OUTPUT")
+            .and_then(|file| file.set(&[("a", "x\nEOF\nb=c"), ("d", "e")]))
+            .expect("written");
+        let text = std::fs::read_to_string(path).expect("read");
+        let lines = text.lines().collect::<Vec<_>>();
+        let delimiter = lines[0].strip_prefix("a<<").expect("a delimiter");
+        assert_eq!(lines[1..5], ["x", "EOF", "b=c", delimiter]);
+        assert!(lines[5].starts_with("d<<") && lines[5] != format!("d<<{delimiter}"));
+    }
+}

@@ -1,0 +1,83 @@
+//! `jobpass-github main`: where the user's step stands.
+
+use jobpass_core::{
+    Error,
+    cluster::Cluster,
+    interrupt::Interrupt,
+    mint::{self, Handover, Minted},
+    minter::Minter,
+    spec::{Spec, verify_revocation},
+    state::State,
+};
+
+use crate::{commands, job::Job};
+
+pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
+    let inputs = job.inputs()?;
+    // Read now, although only post needs them: a wrong input fails before anything is created.
+    verify_revocation(&inputs)?;
+    inputs.flag("fail-on-revoke-error")?;
+    let (output, saved) = (job.file("GITHUB_OUTPUT")?, job.file("GITHUB_STATE")?);
+    let temp = job.temp()?;
+    // Before an exec plugin runs, which may take a while.
+    Spec::parse(&inputs, None)?;
+    let minter = tokio::select! {
+        interrupted = interrupt.wait() => return Err(interrupted),
+        minter = Minter::resolve(&inputs, &job.environment) => minter?,
+    };
+    let spec = Spec::parse(&inputs, minter.namespace.as_deref())?;
+    let state = State::new(&minter, &spec, &inputs, &temp, &job.environment)?;
+    let cluster = Cluster::connect(&minter)?;
+
+    let record = |state: &State| {
+        let anchor = format!("{}/{}", state.receipt.namespace, state.receipt.anchor);
+        saved.set(&[("jobpass", &state.json()), ("anchor", &anchor)])
+    };
+    let deliver = move |minted: &Minted, state: &State| {
+        commands::mask(minted)?;
+        let (token, receipt) = (&minted.token, &state.receipt);
+        state.files.write(token, &state.connection, receipt)?;
+        let path =
+            |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let files = [
+            ("token-file", path(&state.files.token_file)),
+            ("kubeconfig", path(&state.files.kubeconfig_file)),
+        ];
+        let expires_at = receipt.expires.map(|time| time.to_string()).unwrap_or_default();
+        let mut values = vec![
+            ("token", token.expose()),
+            ("expires-at", &expires_at),
+            ("anchor", &receipt.anchor),
+            (
+                "credential-id",
+                receipt.credential_id.as_deref().unwrap_or_default(),
+            ),
+        ];
+        values.extend(
+            files
+                .iter()
+                .filter_map(|(name, path)| Some((*name, path.as_deref()?))),
+        );
+        output.set(&values)?;
+
+        let handed_over = values.iter().map(|(name, value)| match *name {
+            "token-file" | "kubeconfig" => format!("output `{name}` ({value})"),
+            name => format!("output `{name}`"),
+        });
+        let handed_over = handed_over.filter(|text| text.contains("token") || text.contains("kubeconfig"));
+        let account = format!("{}/{}", receipt.namespace, receipt.service_account);
+        commands::minted(
+            &minted.claims,
+            &account,
+            &receipt.anchor,
+            &handed_over.collect::<Vec<_>>(),
+        );
+        Ok(())
+    };
+    let handover = Handover { record, deliver };
+    let (_, warnings) = mint::mint(&cluster, &spec, &job.origin(), state, handover, &mut interrupt).await?;
+    for warning in warnings {
+        commands::warning(&Error::new(jobpass_core::Kind::Refused, warning));
+    }
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! The job summary: what a person finds below the job's graph when it is over.
+
+use jobpass_core::{Error, receipt::Receipt, spec::in_words, state::State};
+
+use crate::job::Job;
+
+pub(crate) fn revoked(job: &Job, receipt: &Receipt) {
+    write(job, &revoked_markdown(receipt));
+}
+
+pub(crate) fn not_revoked(job: &Job, state: &State, error: &Error) {
+    let receipt = &state.receipt;
+    write(
+        job,
+        &format!(
+            "### :warning: jobpass: the token may still work\n\n\
+             | | |\n|---|---|\n{}{}{}\n{}\n\n```sh\nkubectl delete secret {} --namespace {}\n```\n",
+            row(
+                "ServiceAccount",
+                &code(&format!("{}/{}", receipt.namespace, receipt.service_account))
+            ),
+            row("Anchor", &code(&receipt.anchor)),
+            row("Expires", &receipt.expires.map_or("unknown".into(), time)),
+            text(error.what()),
+            receipt.anchor,
+            receipt.namespace,
+        ),
+    );
+}
+
+/// A summary that cannot be written fails no job: the log says the same.
+fn write(job: &Job, markdown: &str) {
+    let _ = job
+        .file("GITHUB_STEP_SUMMARY")
+        .and_then(|file| file.append(markdown));
+}
+
+fn revoked_markdown(receipt: &Receipt) -> String {
+    let lived = receipt.minted.zip(receipt.revoked).map(|(minted, revoked)| {
+        format!(
+            ", after {}",
+            in_words(u64::try_from(revoked.as_second() - minted.as_second()).unwrap_or(0))
+        )
+    });
+    let rows = [
+        (
+            "ServiceAccount",
+            Some(code(&format!(
+                "{}/{}",
+                receipt.namespace, receipt.service_account
+            ))),
+        ),
+        (
+            "Audiences",
+            (!receipt.audiences.is_empty()).then(|| code(&receipt.audiences.join(", "))),
+        ),
+        ("Minted", receipt.minted.map(time)),
+        (
+            "Revoked",
+            receipt
+                .revoked
+                .map(|revoked| time(revoked) + lived.as_deref().unwrap_or_default()),
+        ),
+        ("Proof", receipt.proof.map(|proof| proof.sentence().to_owned())),
+        ("Would have expired", receipt.expires.map(time)),
+        ("Anchor", Some(code(&receipt.anchor))),
+        ("Credential id", receipt.credential_id.as_deref().map(code)),
+    ];
+    let rows = rows
+        .into_iter()
+        .filter_map(|(name, value)| Some(row(name, &value?)))
+        .collect::<String>();
+    format!(
+        "### :key: jobpass: token revoked\n\n| | |\n|---|---|\n{rows}\n\
+         <details><summary>Receipt</summary>\n\n```json\n{}\n```\n\n</details>\n",
+        receipt.json().replace('`', "\\u0060")
+    )
+}
+
+fn row(name: &str, value: &str) -> String {
+    format!("| {name} | {value} |\n")
+}
+
+fn time(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// Names from the cluster in a table cell: nothing in them can end the cell or the code.
+fn code(value: &str) -> String {
+    format!(
+        "`{}`",
+        jobpass_core::text::harmless(value)
+            .replace('`', "'")
+            .replace('|', "\\|")
+    )
+}
+
+fn text(value: &str) -> String {
+    jobpass_core::text::harmless(value)
+        .replace('<', "&lt;")
+        .replace('`', "'")
+}
+
+#[cfg(test)]
+mod tests {
+    use jobpass_core::receipt::Proof;
+
+    use super::*;
+
+    fn receipt() -> Receipt {
+        let at = |text: &str| text.parse::<jiff::Timestamp>().ok();
+        Receipt {
+            service_account: "scanner".into(),
+            namespace: "ci".into(),
+            anchor: "jobpass-abcdefghij2345678901".into(),
+            anchor_uid: Some("11111111-2222-3333-4444-555555555555".into()),
+            audiences: vec!["https://kubernetes.default.svc".into()],
+            credential_id: Some("22222222-2222-3333-4444-555555555555".into()),
+            minted: at("2026-11-23T10:00:00Z"),
+            expires: at("2026-11-23T11:00:00Z"),
+            revoked: at("2026-11-23T10:04:30Z"),
+            proof: Some(Proof::Unauthorized),
+        }
+    }
+
+    #[test]
+    fn what_a_person_sees() {
+        insta::assert_snapshot!(revoked_markdown(&receipt()), @r#"
+        ### :key: jobpass: token revoked
+
+        | | |
+        |---|---|
+        | ServiceAccount | `ci/scanner` |
+        | Audiences | `https://kubernetes.default.svc` |
+        | Minted | 2026-11-23 10:00:00 UTC |
+        | Revoked | 2026-11-23 10:04:30 UTC, after 4 min 30 s |
+        | Proof | the API server answers 401 to the token |
+        | Would have expired | 2026-11-23 11:00:00 UTC |
+        | Anchor | `jobpass-abcdefghij2345678901` |
+        | Credential id | `22222222-2222-3333-4444-555555555555` |
+
+        <details><summary>Receipt</summary>
+
+        ```json
+        {"service-account":"scanner","namespace":"ci","anchor":"jobpass-abcdefghij2345678901","anchor-uid":"11111111-2222-3333-4444-555555555555","audiences":["https://kubernetes.default.svc"],"credential-id":"22222222-2222-3333-4444-555555555555","minted":"2026-11-23T10:00:00Z","expires":"2026-11-23T11:00:00Z","revoked":"2026-11-23T10:04:30Z","proof":"unauthorized"}
+        ```
+
+        </details>
+        "#);
+    }
+
+    #[test]
+    fn a_cell_cannot_be_left() {
+        assert_eq!(code("a`|<b>\n| x"), "`a'\\|<b> \\| x`");
+    }
+}
