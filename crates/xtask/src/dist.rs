@@ -14,7 +14,11 @@ use crate::workspace::{Workspace, output, run, step};
 
 pub const VERB: Verb = Verb { command, run: verb };
 
-const BINARY: &str = "jobpass-github";
+/// What the launcher runs.
+pub const BINARY: &str = "jobpass-github";
+
+/// What a release carries besides.
+const OTHERS: [&str; 2] = ["jobpass", "jobpass-gitlab"];
 
 /// How the binary is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +30,7 @@ pub enum Profile {
 }
 
 fn command() -> Command {
+    let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     Command::new("dist")
         .about("Build the GitHub Action's binary and put it with its digest where the launcher looks")
         .arg(
@@ -34,78 +39,75 @@ fn command() -> Command {
                 .value_parser(["dev", "release"])
                 .default_value("release"),
         )
+        .arg(flag("assets").help("Also build the other programs of a release, into <target>/dist/assets"))
         .arg(
-            Arg::new("no-build")
-                .long("no-build")
-                .action(ArgAction::SetTrue)
-                .conflicts_with("profile")
+            flag("no-build")
+                .conflicts_with_all(["profile", "assets"])
                 .help("Only write dist/checksums.json anew from what is in dist/bin"),
         )
 }
 
 fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     let dist = workspace.root.join("dist");
+    let dev = arguments
+        .get_one::<String>("profile")
+        .is_some_and(|profile| profile == "dev");
+    let profile = if dev { Profile::Dev } else { Profile::Release };
     let written = if arguments.get_flag("no-build") {
         checksums(&dist)?
     } else {
-        let dev = arguments
-            .get_one::<String>("profile")
-            .is_some_and(|profile| profile == "dev");
-        dist_into(
-            workspace,
-            if dev { Profile::Dev } else { Profile::Release },
-            &dist,
-        )?
+        place(&build(workspace, profile, BINARY)?, &dist)?
     };
     println!("{}", fs::read_to_string(written)?.trim_end());
+    if arguments.get_flag("assets") {
+        let assets = workspace.target.join("dist/assets");
+        fs::create_dir_all(&assets).with_context(|| format!("cannot make {}", assets.display()))?;
+        for name in OTHERS {
+            copy(&build(workspace, profile, name)?, &assets.join(named(name)))?;
+        }
+    }
     Ok(())
 }
 
-/// Builds the binary, puts it at `dist/bin/jobpass-github-<platform>-<arch>` as the only one there, and writes
-/// `dist/checksums.json`, whose path it gives back. `dist` may be any copy of the launcher's directory.
-pub fn dist_into(workspace: &Workspace, profile: Profile, dist: &Path) -> Result<PathBuf> {
-    let binary = build(workspace, profile)?;
-    place(&binary, dist)
-}
-
-/// Builds the binary and says where it is.
-pub fn build(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
-    let file = format!("{BINARY}{}", consts::EXE_SUFFIX);
+/// Builds a program of the workspace (its package has the same name) and says where it is.
+pub fn build(workspace: &Workspace, profile: Profile, name: &str) -> Result<PathBuf> {
+    let file = format!("{name}{}", consts::EXE_SUFFIX);
     match profile {
-        Profile::Dev => step(
-            "build jobpass-github (dev)",
-            "cargo build -p jobpass-github",
-            || {
-                run(workspace.cargo().args(["build", "--quiet", "--package", BINARY]))?;
-                Ok(workspace.target.join("debug").join(&file))
-            },
-        ),
-        Profile::Release => step("build jobpass-github (release)", "cargo xtask dist", || {
+        // `--workspace`, not `--package`: the same features as when all is built, so that little is built twice.
+        Profile::Dev => {
+            let arguments = ["build", "--workspace", "--bin", name];
+            step(
+                &format!("build {name} (dev)"),
+                &format!("cargo {}", arguments.join(" ")),
+                || {
+                    run(workspace.cargo().args(arguments))?;
+                    Ok(workspace.target.join("debug").join(&file))
+                },
+            )
+        }
+        Profile::Release => step(&format!("build {name} (release)"), "cargo xtask dist", || {
             let host = host()?;
             let target = workspace.target.join("dist");
             let mut cargo = workspace.cargo();
-            cargo.args(["build", "--locked", "--release", "--package", BINARY]);
-            // With an explicit target the flags below reach neither build scripts nor procedural macros, which cannot be static.
+            cargo.args(["build", "--locked", "--release", "--package", name]);
+            // With an explicit target the flags reach neither build scripts nor procedural macros, which cannot be static.
             cargo.args(["--target", &host]).arg("--target-dir").arg(&target);
-            cargo
-                .env("CARGO_ENCODED_RUSTFLAGS", rustflags(workspace, &host)?)
-                .env_remove("RUSTFLAGS");
+            cargo.env("CARGO_ENCODED_RUSTFLAGS", rustflags(workspace, &host)?);
             run(&mut cargo)?;
             Ok(target.join(host).join("release").join(&file))
         }),
     }
 }
 
-/// Puts a built binary into a copy of `dist`, as its only one, and writes `checksums.json` there.
+/// Puts the built [`BINARY`] at `bin/jobpass-github-<platform>-<arch>` of any copy of the launcher's `dist`, as the only one there, and
+/// writes `checksums.json`, whose path it gives back.
 pub fn place(binary: &Path, dist: &Path) -> Result<PathBuf> {
     let bin = dist.join("bin");
     if bin.exists() {
         fs::remove_dir_all(&bin).with_context(|| format!("cannot empty {}", bin.display()))?;
     }
     fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
-    let placed = bin.join(format!("{BINARY}-{}{}", platform(), consts::EXE_SUFFIX));
-    fs::copy(binary, &placed)
-        .with_context(|| format!("cannot copy {} to {}", binary.display(), placed.display()))?;
+    copy(binary, &bin.join(named(BINARY)))?;
     checksums(dist)
 }
 
@@ -139,6 +141,15 @@ pub fn checksums(dist: &Path) -> Result<PathBuf> {
     fs::write(&path, format!("{document:#}\n"))
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
+}
+
+fn named(name: &str) -> String {
+    format!("{name}-{}{}", platform(), consts::EXE_SUFFIX)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+    Ok(())
 }
 
 /// This machine as Node names it: what the launcher computes from `process.platform` and `process.arch`.
@@ -206,7 +217,7 @@ mod tests {
 
         let written: Value = serde_json::from_str(&fs::read_to_string(place(&binary, &dist)?)?)?;
 
-        let file = format!("jobpass-github-{}{}", platform(), consts::EXE_SUFFIX);
+        let file = named(BINARY);
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let expected = json!({
             "version": env!("CARGO_PKG_VERSION"),

@@ -6,13 +6,11 @@ use anyhow::{Context, Result};
 use clap::{Arg, ArgMatches, Command};
 
 use crate::Verb;
-use crate::dist::{self, Profile};
+use crate::dist;
 use crate::tools::{self, ACT, GITLAB_CI_LOCAL, KUBECTL};
 use crate::workspace::{Workspace, run, step};
 
 pub const VERB: Verb = Verb { command, run: verb };
-
-const LAUNCHER: &str = "tests/launcher/launch.test.mjs";
 
 fn command() -> Command {
     Command::new("test")
@@ -31,14 +29,21 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     tools::system("rsync", "rsync")?;
     let bin = tools::install(workspace, &[&ACT, &KUBECTL, &GITLAB_CI_LOCAL])?;
 
-    // cargo test does not build the binaries of other packages, which the end-to-end tests start.
-    step("build every binary", "cargo build --workspace --bins", || {
-        run(workspace.cargo().args(["build", "--workspace", "--bins"]))
+    // All targets, as the tests start programs of other packages, which cargo test alone would not build.
+    let build = ["build", "--workspace", "--all-targets"];
+    step("build everything", &format!("cargo {}", build.join(" ")), || {
+        run(workspace.cargo().args(build))
     })?;
-    dist::dist_into(workspace, Profile::Dev, &workspace.root.join("dist"))?;
+    let binary = workspace.target.join("debug").join(dist::BINARY);
+    step(
+        "put the binary where the launcher looks",
+        "cargo xtask dist --profile dev",
+        || dist::place(&binary, &workspace.root.join("dist")),
+    )?;
 
-    step("test the launcher", &format!("node --test {LAUNCHER}"), || {
-        run(workspace.command("node").args(["--test", LAUNCHER]))
+    let node = ["--test", "--test-reporter=spec", "tests/launcher/launch.test.mjs"];
+    step("test the launcher", &format!("node {}", node.join(" ")), || {
+        run(workspace.command("node").args(node))
     })?;
 
     let path = env::var_os("PATH").unwrap_or_default();

@@ -45,7 +45,19 @@ impl Workspace {
 }
 
 fn cargo() -> Command {
-    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // `cargo run` tells us about this package in variables that some build scripts watch (ring's): handed on, they would make cargo
+    // build half the tree anew each time that an ordinary build and a chore follow each other.
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+        {
+            command.env_remove(&*name);
+        }
+    }
+    command
 }
 
 /// Does one step, saying what it is and how long it took. `alone` is what to type to do just this step again.
