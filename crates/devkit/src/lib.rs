@@ -1,1 +1,39 @@
+//! A dev cluster for jobpass: the part of the Kubernetes API that jobpass uses, answered as kube-apiserver answers it.
+//!
+//! ```no_run
+//! use jobpass_devkit::DevCluster;
+//!
+//! let cluster = DevCluster::start();
+//! cluster.apply("{kind: ServiceAccount, apiVersion: v1, metadata: {name: scanner, namespace: ci}}");
+//! std::fs::write("kubeconfig", cluster.admin_kubeconfig())?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! It is real where it counts: TLS with its own authority, tokens that are signed and checked, RBAC that decides. What it
+//! answers is compared with recordings of real API servers in `tests/contract`.
 
+mod api;
+mod authn;
+mod clock;
+mod cluster;
+mod controllers;
+mod decode;
+mod fault;
+mod jwt;
+mod kubeconfig;
+mod log;
+mod pki;
+mod policy;
+mod random;
+mod rbac;
+mod resources;
+mod selector;
+mod server;
+mod status;
+mod store;
+mod validate;
+
+pub use crate::cluster::{Builder, DevCluster};
+pub use crate::fault::{Fault, FaultKind};
+pub use crate::log::LoggedRequest;
+pub use crate::resources::Version;

@@ -1,0 +1,472 @@
+//! What is kept: `k8s.io/apiserver/pkg/registry/generic/registry/store.go`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use super::{Answer, Call, stamp, typed};
+use crate::controllers;
+use crate::decode;
+use crate::rbac::{self, Rule};
+use crate::resources::{
+    CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, PODS, ROLE_BINDINGS, ROLES, Resource, SERVICE_ACCOUNTS, Use,
+};
+use crate::selector::Selector;
+use crate::status::{Result, Status};
+use crate::store::{self, Key, text};
+use crate::validate;
+
+/// What a client says about a deletion, in the body or in the query.
+#[derive(Default)]
+struct DeleteOptions {
+    uid: Option<String>,
+    resource_version: Option<String>,
+    propagation: String,
+    dry_run: bool,
+}
+
+impl Call<'_> {
+    pub(super) fn object(&mut self, resource: &'static Resource) -> Result<Answer> {
+        let in_namespace = resource.is_namespaced() && !self.target.namespace.is_empty();
+        match self.target.verb.as_str() {
+            "list" => self.list(resource),
+            "deletecollection" if in_namespace || !resource.is_namespaced() => {
+                self.delete_collection(resource)
+            }
+            verb if resource.is_namespaced() && !in_namespace && verb != "create" => {
+                Err(Status::unknown_resource())
+            }
+            "create" if in_namespace || !resource.is_namespaced() => self.create(resource),
+            "get" => {
+                let found = self
+                    .state
+                    .find(resource, self.namespace(resource), &self.target.name)?
+                    .clone();
+                Ok(self.show(resource, 200, found))
+            }
+            "update" => {
+                let object = self.decode(resource)?;
+                self.update(resource, object)
+            }
+            "patch" => self.patch(resource),
+            "delete" => self.delete(resource),
+            _ => Err(Status::method_not_allowed()),
+        }
+    }
+
+    fn create(&mut self, resource: &'static Resource) -> Result<Answer> {
+        let mut object = self.decode(resource)?;
+        let namespace = self.namespace(resource).to_owned();
+        match text(&object, "namespace") {
+            "" => {}
+            given if given == namespace => {}
+            _ => return Err(other_namespace()),
+        }
+        self.check_namespace(resource)?;
+        stamp(&mut object, &namespace, &self.now());
+        validate::set_defaults(resource, &mut object)?;
+        validate::validate(resource, &object, None, self.cluster.version)?;
+        self.admit(resource, &object)?;
+        let name = text(&object, "name").to_owned();
+        if self.state.store.get(resource, &namespace, &name).is_some() {
+            return Err(Status::already_exists(resource, &name));
+        }
+        if self.dry_run() {
+            return Ok(self.show(resource, 201, object));
+        }
+        let object = self.state.store.put(resource, object);
+        if self.cluster.controllers {
+            controllers::created(self.cluster, self.state, resource, &object);
+        }
+        Ok(self.show(resource, 201, object))
+    }
+
+    fn list(&mut self, resource: &'static Resource) -> Result<Answer> {
+        let selector = self.selector(resource)?;
+        let namespace = self.target.namespace.as_str();
+        let namespace = resource
+            .is_namespaced()
+            .then_some(namespace)
+            .filter(|namespace| !namespace.is_empty());
+        let limit = self.request.parameter("limit").parse::<usize>().unwrap_or(0);
+        let after = match self.request.parameter("continue") {
+            "" => None,
+            token => Some(parse_continue(token, namespace)?),
+        };
+
+        let store = &self.state.store;
+        let mut matching = store
+            .scan(resource, namespace, after)
+            .filter(|(_, object)| selector.matches(object));
+        let mut items = Vec::new();
+        let mut last = None;
+        for (key, object) in matching
+            .by_ref()
+            .take(if limit == 0 { usize::MAX } else { limit })
+        {
+            items.push(object.clone());
+            last = Some(key);
+        }
+        let mut metadata = json!({"resourceVersion": store.version().to_string()});
+        if let (Some(last), Some(_)) = (last, matching.next()) {
+            metadata["continue"] = continue_token(store.version(), last, namespace).into();
+            // Counting needs no selector to be cheap for etcd; with one the API server does not say.
+            if selector.is_empty() {
+                metadata["remainingItemCount"] = (matching.count() + 1).into();
+            }
+        }
+        Ok(self.show_list(resource, metadata, items))
+    }
+
+    fn update(&mut self, resource: &'static Resource, mut object: Value) -> Result<Answer> {
+        let (namespace, name) = (self.namespace(resource).to_owned(), self.target.name.clone());
+        let given = text(&object, "name");
+        if given != name {
+            return Err(Status::bad_request(format!(
+                "the name of the object ({given}) does not match the name on the URL ({name})"
+            )));
+        }
+        if !matches!(text(&object, "namespace"), given if given.is_empty() || given == namespace) {
+            return Err(other_namespace());
+        }
+        let old = self.state.find(resource, &namespace, &name)?.clone();
+        let refuse = |why: &str| Err(Status::conflict(resource.group, resource.plural, &name, why));
+        let (given, found) = (text(&object, "uid"), text(&old, "uid"));
+        if !given.is_empty() && given != found {
+            return refuse(&format!(
+                "Precondition failed: UID in precondition: {given}, UID in object meta: {found}"
+            ));
+        }
+        let given = text(&object, "resourceVersion");
+        if !given.is_empty() && given != text(&old, "resourceVersion") {
+            return refuse(
+                "the object has been modified; please apply your changes to the latest version and try again",
+            );
+        }
+        for field in [
+            "uid",
+            "namespace",
+            "generateName",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+        ] {
+            match old["metadata"].get(field) {
+                Some(value) => object["metadata"][field] = value.clone(),
+                None => drop(
+                    object["metadata"]
+                        .as_object_mut()
+                        .and_then(|metadata| metadata.remove(field)),
+                ),
+            }
+        }
+        let status = old["status"].clone();
+        validate::set_defaults(resource, &mut object)?;
+        if !status.is_null() {
+            object["status"] = status;
+        }
+        validate::validate(resource, &object, Some(&old), self.cluster.version)?;
+        self.admit(resource, &object)?;
+        if self.dry_run() {
+            return Ok(self.show(resource, 200, object));
+        }
+        let object = self.state.store.put(resource, object);
+        // The last finalizer gone, nothing keeps an object that was deleted.
+        if object["metadata"]["deletionTimestamp"].is_string() && object["metadata"]["finalizers"].is_null() {
+            self.state.store.remove(resource, &store::key(&object));
+            if self.cluster.controllers {
+                controllers::deleted(self.state, resource, &object);
+            }
+        }
+        Ok(self.show(resource, 200, object))
+    }
+
+    fn patch(&mut self, resource: &'static Resource) -> Result<Answer> {
+        // A strategic merge differs in how it joins lists; no list here has a merge key that jobpass patches.
+        let known = [
+            "application/merge-patch+json",
+            "application/strategic-merge-patch+json",
+        ];
+        if !known.contains(&self.request.content_type.as_str()) {
+            return Err(Status::unsupported_media_type());
+        }
+        let patch: Value = serde_json::from_slice(&self.request.body).map_err(|error| {
+            Status::bad_request(format!(
+                "error decoding patch: {}",
+                decode::go_error(&error, &self.request.body)
+            ))
+        })?;
+        let mut object = self
+            .state
+            .find(resource, self.namespace(resource), &self.target.name)?
+            .clone();
+        merge(&mut object, &patch);
+        let validation = self.field_validation();
+        let object = decode::normalize(resource, object, validation, &mut self.warnings)?;
+        self.update(resource, object)
+    }
+
+    fn delete(&mut self, resource: &'static Resource) -> Result<Answer> {
+        let options = self.delete_options()?;
+        let (namespace, name) = (self.namespace(resource).to_owned(), self.target.name.clone());
+        let object = self.state.find(resource, &namespace, &name)?.clone();
+        let refuse = |what: &str, given: &str, found: &str, happened: &str| {
+            let why = format!(
+                "the {what} in the precondition ({given}) does not match the {what} in record ({found}). The object \
+                 might have been {happened}"
+            );
+            Err(Status::conflict(resource.group, resource.kind, &name, &why))
+        };
+        match (&options.uid, text(&object, "uid")) {
+            (Some(given), found) if given != found => {
+                return refuse("UID", given, found, "deleted and then recreated");
+            }
+            _ => {}
+        }
+        match (&options.resource_version, text(&object, "resourceVersion")) {
+            (Some(given), found) if given != found => {
+                return refuse("ResourceVersion", given, found, "modified");
+            }
+            _ => {}
+        }
+        let marked = if options.dry_run {
+            None
+        } else {
+            self.remove(resource, &object, &options.propagation)
+        };
+        if let Some(marked) = marked {
+            return Ok(self.show(resource, 200, marked));
+        }
+        if resource.use_ == Use::StoredAndReturned {
+            return Ok(self.show(resource, 200, object));
+        }
+        let mut details = json!({"name": name, "kind": resource.plural, "uid": text(&object, "uid")});
+        if !resource.group.is_empty() {
+            details["group"] = resource.group.into();
+        }
+        Ok(Answer::json(
+            200,
+            json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}),
+        ))
+    }
+
+    fn delete_collection(&mut self, resource: &'static Resource) -> Result<Answer> {
+        let options = self.delete_options()?;
+        let selector = self.selector(resource)?;
+        let namespace = self.namespace(resource).to_owned();
+        let doomed: Vec<Value> = self
+            .state
+            .store
+            .scan(resource, Some(&namespace), None)
+            .map(|(_, object)| object)
+            .filter(|object| selector.matches(object))
+            .cloned()
+            .collect();
+        if !options.dry_run {
+            for object in &doomed {
+                self.remove(resource, object, &options.propagation);
+            }
+        }
+        let metadata = json!({"resourceVersion": self.state.store.version().to_string()});
+        Ok(self.show_list(resource, metadata, doomed))
+    }
+
+    /// Deletes an object, or marks it as deleted if something has to happen first, and returns it then.
+    fn remove(&mut self, resource: &'static Resource, object: &Value, propagation: &str) -> Option<Value> {
+        let now = self.now();
+        let marked = controllers::remove(self.state, resource, object, propagation, &now);
+        if self.cluster.controllers {
+            controllers::deleted(self.state, resource, object);
+        }
+        marked
+    }
+
+    /// What admission and the RBAC storage look at: references to what must exist, and rights that are given away.
+    fn admit(&self, resource: &Resource, object: &Value) -> Result<()> {
+        let namespace = text(object, "namespace");
+        let name = text(object, "name");
+        let store = &self.state.store;
+        if resource == &PODS && self.cluster.controllers {
+            let account = object["spec"]["serviceAccountName"].as_str().unwrap_or_default();
+            if store.get(&SERVICE_ACCOUNTS, namespace, account).is_none() {
+                let why = format!(
+                    "error looking up service account {namespace}/{account}: serviceaccount \"{account}\" not found"
+                );
+                return Err(Status::forbidden("", "pods", name, &why));
+            }
+        }
+        if self.user.is_master() {
+            return Ok(());
+        }
+        let forbidden = |why: String| Status::forbidden(resource.group, resource.plural, name, &why);
+        let may = |verb: &str, resource: &str, name: &str| {
+            let wanted = rbac::Attributes {
+                verb: verb.to_owned(),
+                path: None,
+                group: ROLES.group.to_owned(),
+                resource: resource.to_owned(),
+                subresource: String::new(),
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            };
+            rbac::authorize(store, self.user, &wanted).allowed
+        };
+        let given: Vec<Rule> = if resource == &ROLES || resource == &CLUSTER_ROLES {
+            if may("escalate", resource.plural, name) {
+                return Ok(());
+            }
+            rbac::parse_rules(object)
+        } else if resource == &ROLE_BINDINGS || resource == &CLUSTER_ROLE_BINDINGS {
+            let role = &object["roleRef"];
+            let referred = if role["kind"] == "Role" {
+                &ROLES
+            } else {
+                &CLUSTER_ROLES
+            };
+            let role_name = role["name"].as_str().unwrap_or_default();
+            if may("bind", referred.plural, role_name) {
+                return Ok(());
+            }
+            rbac::role_rules(store, role, namespace).map_err(|_| Status::not_found(referred, role_name))?
+        } else {
+            return Ok(());
+        };
+        rbac::confirm_no_escalation(store, self.user, namespace, &given).map_err(forbidden)
+    }
+
+    fn selector(&self, resource: &Resource) -> Result<Selector> {
+        Selector::parse(
+            resource,
+            self.request.parameter("labelSelector"),
+            self.request.parameter("fieldSelector"),
+        )
+    }
+
+    fn delete_options(&self) -> Result<DeleteOptions> {
+        let mut options = DeleteOptions {
+            propagation: self.request.parameter("propagationPolicy").to_owned(),
+            dry_run: self.dry_run(),
+            ..DeleteOptions::default()
+        };
+        if self.request.body.is_empty() {
+            return Ok(options);
+        }
+        self.check_content_type()?;
+        let body: Value = serde_json::from_slice(&self.request.body).map_err(|error| {
+            Status::bad_request(format!(
+                "couldn't get version/kind; json parse error: {}",
+                decode::go_error(&error, &self.request.body)
+            ))
+        })?;
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        options.uid = text(&body["preconditions"]["uid"]);
+        options.resource_version = text(&body["preconditions"]["resourceVersion"]);
+        options.dry_run |= body["dryRun"]
+            .as_array()
+            .is_some_and(|dry_run| !dry_run.is_empty());
+        if let Some(policy) = text(&body["propagationPolicy"]) {
+            options.propagation = policy;
+        }
+        Ok(options)
+    }
+
+    fn dry_run(&self) -> bool {
+        self.request.parameter("dryRun") == "All"
+    }
+
+    /// The namespace of an object, which for a Namespace is not its own name.
+    fn namespace(&self, resource: &Resource) -> &str {
+        if resource.is_namespaced() {
+            &self.target.namespace
+        } else {
+            ""
+        }
+    }
+
+    fn show(&self, resource: &Resource, status: u16, object: Value) -> Answer {
+        let object = if self.request.wants_metadata() {
+            metadata_only(&object)
+        } else {
+            typed(resource, object)
+        };
+        Answer::json(status, object)
+    }
+
+    fn show_list(&self, resource: &Resource, metadata: Value, items: Vec<Value>) -> Answer {
+        let (kind, version, items) = if self.request.wants_metadata() {
+            let items = items.iter().map(metadata_only).collect();
+            (
+                "PartialObjectMetadataList".to_owned(),
+                "meta.k8s.io/v1".to_owned(),
+                items,
+            )
+        } else {
+            (format!("{}List", resource.kind), resource.api_version(), items)
+        };
+        Answer::json(
+            200,
+            json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items}),
+        )
+    }
+}
+
+fn metadata_only(object: &Value) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
+}
+
+/// The same form as the API server's, `k8s.io/apiserver/pkg/storage/continue.go`: the last key behind the prefix.
+fn continue_token(version: u64, last: &Key, namespace: Option<&str>) -> String {
+    let start = match namespace {
+        None if !last.0.is_empty() => format!("{}/{}\0", last.0, last.1),
+        _ => format!("{}\0", last.1),
+    };
+    URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": version, "start": start}).to_string())
+}
+
+fn parse_continue(token: &str, namespace: Option<&str>) -> Result<Key> {
+    let refuse = |why: String| {
+        Status::bad_request(format!(
+            "invalid continue token: continue key is not valid: {why}"
+        ))
+    };
+    let bytes = URL_SAFE_NO_PAD
+        .decode(token)
+        .map_err(|_| refuse("illegal base64 data at input byte 0".into()))?;
+    let token: Value =
+        serde_json::from_slice(&bytes).map_err(|error| refuse(decode::go_error(&error, &bytes)))?;
+    let start = token["start"].as_str().unwrap_or_default().trim_end_matches('\0');
+    if token["v"] != "meta.k8s.io/v1" || start.is_empty() {
+        return Err(refuse(
+            "incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into(),
+        ));
+    }
+    let (namespace, name) = match namespace {
+        Some(namespace) => (namespace, start),
+        None => start.split_once('/').unwrap_or(("", start)),
+    };
+    Ok((namespace.to_owned(), name.to_owned()))
+}
+
+/// RFC 7386.
+fn merge(object: &mut Value, patch: &Value) {
+    let Some(patch) = patch.as_object() else {
+        *object = patch.clone();
+        return;
+    };
+    if !object.is_object() {
+        *object = json!({});
+    }
+    for (key, value) in patch {
+        if value.is_null() {
+            drop(object.as_object_mut().and_then(|object| object.remove(key)));
+        } else {
+            merge(&mut object[key.as_str()], value);
+        }
+    }
+}
+
+fn other_namespace() -> Status {
+    Status::bad_request(
+        "the namespace of the provided object does not match the namespace sent on the request",
+    )
+}

@@ -1,0 +1,45 @@
+//! The cluster's clock: real time plus what the tests have moved it by.
+
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+
+#[derive(Default)]
+pub(crate) struct Clock {
+    ahead: Mutex<Duration>,
+}
+
+impl Clock {
+    pub(crate) fn advance(&self, by: Duration) {
+        *self
+            .ahead
+            .lock()
+            .expect("nothing panics while it holds the clock") += by;
+    }
+
+    /// Time since 1970.
+    pub(crate) fn now(&self) -> Duration {
+        let real = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("this machine's clock is set");
+        real + *self
+            .ahead
+            .lock()
+            .expect("nothing panics while it holds the clock")
+    }
+
+    pub(crate) fn unix_seconds(&self) -> i64 {
+        self.now().as_secs() as i64
+    }
+}
+
+/// The form in which the Kubernetes API writes times: whole seconds, UTC.
+pub(crate) fn rfc3339(unix_seconds: i64) -> String {
+    Timestamp::from_second(unix_seconds)
+        .map_or_else(|_| "0001-01-01T00:00:00Z".to_owned(), |time| time.to_string())
+}
+
+pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
+    text.parse::<Timestamp>().ok().map(Timestamp::as_second)
+}

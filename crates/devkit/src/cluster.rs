@@ -1,0 +1,362 @@
+//! The dev cluster and the handle with which tests hold it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use http::Method;
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::api::{self, Answer, Body, Credential, Request};
+use crate::authn::{self, Cache, ISSUER};
+use crate::clock::Clock;
+use crate::fault::Fault;
+use crate::jwt::SigningKey;
+use crate::kubeconfig;
+use crate::log::{Log, LoggedRequest};
+use crate::pki::{Authority, ClientCertificate};
+use crate::policy;
+use crate::resources::{NAMESPACES, RESOURCES, Resource, SECRETS, SERVICE_ACCOUNTS, Version};
+use crate::server;
+use crate::status::{self, Status};
+use crate::store::Store;
+
+/// The type of the Secrets that jobpass makes.
+const ANCHOR: &str = "jobpass.dev/anchor";
+
+/// A running dev cluster. Dropping it stops it.
+pub struct DevCluster {
+    cluster: Arc<Cluster>,
+    admin: ClientCertificate,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How a [`DevCluster`] is to be.
+pub struct Builder {
+    version: Version,
+    max_token_lifetime: Option<Duration>,
+    listen: SocketAddr,
+    controllers: bool,
+}
+
+/// What the server's thread and the handle share.
+pub(crate) struct Cluster {
+    pub(crate) version: Version,
+    pub(crate) max_token_lifetime: Option<Duration>,
+    pub(crate) controllers: bool,
+    pub(crate) url: String,
+    pub(crate) ca_pem: String,
+    pub(crate) clock: Clock,
+    pub(crate) log: Log,
+    pub(crate) faults: Mutex<Vec<Fault>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) store: Store,
+    pub(crate) cache: Cache,
+}
+
+impl DevCluster {
+    /// A cluster of the newest known release on a free port.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub fn start() -> DevCluster {
+        Self::builder().start().expect("the dev cluster starts")
+    }
+
+    pub fn builder() -> Builder {
+        Builder {
+            version: Version::default(),
+            max_token_lifetime: None,
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            controllers: true,
+        }
+    }
+
+    pub fn url(&self) -> String {
+        self.cluster.url.clone()
+    }
+
+    pub fn ca_pem(&self) -> String {
+        self.cluster.ca_pem.clone()
+    }
+
+    /// A kubeconfig with a client certificate of `system:masters`.
+    pub fn admin_kubeconfig(&self) -> String {
+        kubeconfig::with_certificate(&self.cluster.url, &self.cluster.ca_pem, &self.admin)
+    }
+
+    /// A kubeconfig with a bearer token.
+    pub fn kubeconfig(&self, token: &str, namespace: &str) -> String {
+        kubeconfig::with_token(&self.cluster.url, &self.cluster.ca_pem, token, namespace)
+    }
+
+    /// Creates or replaces the objects of a multi-document YAML text, and the namespaces that they are in. An object
+    /// that names no namespace goes to `default`.
+    ///
+    /// # Panics
+    ///
+    /// When the API server refuses one of them.
+    pub fn apply(&self, manifests: &str) {
+        for document in serde_yaml::Deserializer::from_str(manifests) {
+            let object = Value::deserialize(document).expect("manifests are YAML");
+            if !object.is_null() {
+                self.cluster.apply(&object);
+            }
+        }
+    }
+
+    /// A token of this ServiceAccount that is bound to nothing.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such ServiceAccount.
+    pub fn service_account_token(&self, namespace: &str, name: &str, lifetime: Duration) -> String {
+        let state = self.cluster.state();
+        let account = state
+            .store
+            .get(&SERVICE_ACCOUNTS, namespace, name)
+            .expect("the ServiceAccount exists");
+        let now = self.cluster.clock.unix_seconds();
+        let lifetime = lifetime.as_secs() as i64;
+        self.sign(&api::claims(
+            account,
+            &[ISSUER.into()],
+            now,
+            lifetime,
+            self.cluster.version,
+        ))
+    }
+
+    /// Signs any claims with the cluster's key.
+    pub fn sign(&self, claims: &Value) -> String {
+        SigningKey::shared().sign(claims)
+    }
+
+    /// The Secrets that are stored in a namespace now.
+    pub fn secrets(&self, namespace: &str) -> Vec<Value> {
+        let state = self.cluster.state();
+        state
+            .store
+            .scan(&SECRETS, Some(namespace), None)
+            .map(|(_, secret)| secret.clone())
+            .collect()
+    }
+
+    /// The anchors that are stored now, in all namespaces.
+    pub fn anchors(&self) -> Vec<Value> {
+        let state = self.cluster.state();
+        let secrets = state.store.scan(&SECRETS, None, None).map(|(_, secret)| secret);
+        secrets
+            .filter(|secret| secret["type"] == ANCHOR)
+            .cloned()
+            .collect()
+    }
+
+    /// Whether the API server would let this token in now, had it not seen it before.
+    pub fn accepts(&self, token: &str) -> bool {
+        let state = self.cluster.state();
+        let now = self.cluster.clock.now();
+        authn::check(
+            &state.store,
+            token,
+            &[ISSUER.to_owned()],
+            now,
+            self.cluster.version,
+        )
+        .is_ok()
+    }
+
+    /// Moves the cluster's clock, which lifetimes and the cache of authentications follow.
+    pub fn advance(&self, by: Duration) {
+        self.cluster.clock.advance(by);
+    }
+
+    /// What was asked over the network so far.
+    pub fn requests(&self) -> Vec<LoggedRequest> {
+        self.cluster.log.requests()
+    }
+
+    /// Waits until `what` finds something in the requests.
+    ///
+    /// # Panics
+    ///
+    /// When it has found nothing after `timeout`.
+    pub fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&[LoggedRequest]) -> Option<T>) -> T {
+        self.cluster.log.wait_for(timeout, what)
+    }
+
+    /// Lets something go wrong. Faults take effect in the order in which they were injected.
+    pub fn inject(&self, fault: Fault) {
+        self.cluster
+            .faults
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(fault);
+    }
+}
+
+impl Drop for DevCluster {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+impl Builder {
+    pub fn version(mut self, version: Version) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// `--service-account-max-token-expiration` of kube-apiserver.
+    pub fn max_token_lifetime(mut self, longest: Duration) -> Self {
+        self.max_token_lifetime = Some(longest);
+        self
+    }
+
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// Whether there is a controller-manager: garbage collection, the ends of namespaces, `default` ServiceAccounts and
+    /// legacy tokens. On by default.
+    pub fn controllers(mut self, on: bool) -> Self {
+        self.controllers = on;
+        self
+    }
+
+    pub fn start(self) -> Result<DevCluster> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let listener = runtime
+            .block_on(TcpListener::bind(self.listen))
+            .with_context(|| format!("failed to listen on {}", self.listen))?;
+        let address = listener.local_addr()?;
+        let authority = Authority::new()?;
+        let tls = authority.server_config(address.ip())?;
+        let admin = authority.client("kubernetes-admin", &["system:masters"])?;
+
+        let host = if address.ip().is_unspecified() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            address.ip()
+        };
+        let cluster = Arc::new(Cluster {
+            version: self.version,
+            max_token_lifetime: self.max_token_lifetime,
+            controllers: self.controllers,
+            url: format!("https://{}", SocketAddr::new(host, address.port())),
+            ca_pem: authority.pem(),
+            clock: Clock::default(),
+            log: Log::default(),
+            faults: Mutex::default(),
+            state: Mutex::default(),
+        });
+        for object in policy::objects(self.version) {
+            cluster.apply(&object);
+        }
+        for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
+            cluster.ensure_namespace(name);
+        }
+
+        let (stop, stopped) = oneshot::channel();
+        let serving = server::serve(Arc::clone(&cluster), listener, tls);
+        let thread = std::thread::Builder::new()
+            .name("devkit".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = serving => {}
+                        _ = stopped => {}
+                    }
+                });
+            })?;
+        Ok(DevCluster {
+            cluster,
+            admin,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Cluster {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply(&self, object: &Value) {
+        let kind = object["kind"].as_str().unwrap_or_default();
+        let resource = RESOURCES
+            .iter()
+            .find(|resource| resource.kind == kind && resource.is_stored())
+            .unwrap_or_else(|| panic!("the dev cluster knows no kind {kind:?}"));
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
+        let root = if resource.group.is_empty() {
+            "/api"
+        } else {
+            "/apis"
+        };
+        let collection = if resource.is_namespaced() {
+            self.ensure_namespace(namespace);
+            format!(
+                "{root}/{}/namespaces/{namespace}/{}",
+                resource.api_version(),
+                resource.plural
+            )
+        } else {
+            format!("{root}/{}/{}", resource.api_version(), resource.plural)
+        };
+        let mut answer = self.as_admin(Method::POST, collection.clone(), object);
+        if let (409, Some(name)) = (answer.status, object["metadata"]["name"].as_str()) {
+            answer = self.as_admin(Method::PUT, format!("{collection}/{name}"), object);
+        }
+        if let (400.., Body::Json(refusal)) = (answer.status, &answer.body) {
+            panic!("the dev cluster refuses a {kind}: {}", refusal["message"]);
+        }
+    }
+
+    fn ensure_namespace(&self, name: &str) {
+        if self.state().store.get(&NAMESPACES, "", name).is_none() {
+            self.apply(&json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}));
+        }
+    }
+
+    fn as_admin(&self, method: Method, path: String, object: &Value) -> Answer {
+        let request = Request {
+            method,
+            path,
+            query: vec![("fieldValidation".to_owned(), "Strict".to_owned())],
+            accept: String::new(),
+            content_type: String::new(),
+            credential: Credential::None,
+            body: object.to_string().into_bytes(),
+        };
+        api::handle_as_admin(self, &request)
+    }
+}
+
+impl State {
+    /// An object that has to be there.
+    pub(crate) fn find(&self, resource: &Resource, namespace: &str, name: &str) -> status::Result<&Value> {
+        self.store
+            .get(resource, namespace, name)
+            .ok_or_else(|| Status::not_found(resource, name))
+    }
+}

@@ -1,0 +1,67 @@
+//! What can go wrong between a client and the API server, on demand.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Something that goes wrong with the next requests that match.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub method: &'static str,
+    /// A part of the path, query included.
+    pub path_contains: String,
+    /// How many requests it is for.
+    pub times: usize,
+    pub kind: FaultKind,
+}
+
+#[derive(Clone)]
+pub enum FaultKind {
+    /// Answered so, without being carried out.
+    Answer {
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: String,
+    },
+    /// Neither carried out nor answered, until the client goes away.
+    HoldBefore,
+    /// Carried out; the answer is withheld.
+    HoldAfter,
+    /// The connection is closed without an answer; the request is not carried out.
+    DropBefore,
+    /// Carried out; the connection is closed without an answer.
+    DropAfter,
+    /// Carried out after this much real time, even if the client has gone away by then; answered thereafter.
+    CarryOutLate(Duration),
+    /// Carried out and answered, with a `Warning:` header of this text added.
+    Warn(String),
+    /// Carried out; the answer is altered.
+    RewriteBody(fn(&mut Value)),
+}
+
+impl fmt::Debug for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FaultKind::Answer { .. } => "Answer",
+            FaultKind::HoldBefore => "HoldBefore",
+            FaultKind::HoldAfter => "HoldAfter",
+            FaultKind::DropBefore => "DropBefore",
+            FaultKind::DropAfter => "DropAfter",
+            FaultKind::CarryOutLate(_) => "CarryOutLate",
+            FaultKind::Warn(_) => "Warn",
+            FaultKind::RewriteBody(_) => "RewriteBody",
+        })
+    }
+}
+
+/// Takes the fault that is next in turn for a request, if any.
+pub(crate) fn take(faults: &mut Vec<Fault>, method: &str, path: &str) -> Option<FaultKind> {
+    let index = faults
+        .iter()
+        .position(|fault| fault.times > 0 && fault.method == method && path.contains(&fault.path_contains))?;
+    faults[index].times -= 1;
+    let kind = faults[index].kind.clone();
+    faults.retain(|fault| fault.times > 0);
+    Some(kind)
+}
