@@ -16,6 +16,8 @@ use crate::{
 /// The type of every anchor; Kubernetes lets nobody change it, and lists can be filtered by it on the server.
 pub const TYPE: &str = "jobpass.dev/anchor";
 
+const PREFIX: &str = "jobpass-";
+
 /// Which pipeline an anchor belongs to: for people who look at the cluster, and for the sweeper.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
@@ -43,7 +45,13 @@ pub fn random_name() -> Result<String, Error> {
         .map_err(|_| Error::new(Kind::Internal, "the system gives no random numbers"))?;
     let alphabet = b"abcdefghijklmnopqrstuvwxyz234567";
     let random = bytes.map(|byte| char::from(alphabet[usize::from(byte % 32)]));
-    Ok(format!("jobpass-{}", String::from_iter(random)))
+    Ok(format!("{PREFIX}{}", String::from_iter(random)))
+}
+
+/// Whether it is a name that [`random_name`] can make.
+pub(crate) fn is_ours(name: &str) -> bool {
+    name.strip_prefix(PREFIX)
+        .is_some_and(|random| random.len() == 20 && random.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
 /// Creates the anchor and returns its uid.

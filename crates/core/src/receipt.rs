@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{mint::Minted, spec::Spec};
+use crate::mint::Minted;
 
 /// Filled in station by station; what is absent has not happened (yet).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,13 +68,13 @@ impl Proof {
 
 impl Receipt {
     /// Before anything has happened.
-    pub fn new(spec: &Spec, anchor: String) -> Self {
+    pub(crate) fn new(service_account: &str, namespace: &str, anchor: &str) -> Self {
         Self {
-            service_account: spec.service_account.clone(),
-            namespace: spec.namespace.clone(),
-            anchor,
+            service_account: service_account.to_owned(),
+            namespace: namespace.to_owned(),
+            anchor: anchor.to_owned(),
             anchor_uid: None,
-            audiences: spec.audiences.clone(),
+            audiences: Vec::new(),
             credential_id: None,
             minted: None,
             expires: None,

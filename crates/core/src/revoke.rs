@@ -6,13 +6,24 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
+    claims::Claims,
     cluster::{Answer, Budget, Call, Cluster, Need},
+    environment::Environment,
     error::{Error, Kind},
+    interrupt::Interrupt,
+    minter::Minter,
+    options::Inputs,
     receipt::Proof,
+    spec::verify_revocation,
     state::State,
     text::harmless,
     token::Token,
 };
+
+/// Deleting, proving with `wait`, retries: all of it.
+const REVOKE: Duration = Duration::from_secs(40);
+/// What is left of it once the job is told to stop.
+const HURRY: Duration = Duration::from_secs(5);
 
 /// How long kube-apiserver goes on accepting a token that it accepted before
 /// (`pkg/kubeapiserver/authenticator/config.go`, `TokenSuccessCacheTTL`).
@@ -46,15 +57,59 @@ pub struct Revoked {
     pub note: Option<String>,
 }
 
-/// Deletes the anchor of `state` and proves that its token is dead. `token` is the token itself, where it is at hand.
+/// Ends the token's life: removes its files, deletes the anchor, proves that the token is dead, completes the receipt.
+///
+/// Where to connect to comes from the state alone; the inputs and the environment, which may have changed since, give
+/// nothing but the minter's credential. `handed_over` is the token from a place that the state does not know; one that
+/// is not bound to the anchor is ignored. Once interrupted, it has 5 s left.
 ///
 /// Idempotent: an anchor that is gone is revoked. Background propagation and no finalizers, as a Secret that is only
 /// marked for deletion keeps the token alive for up to a minute.
 ///
 /// # Errors
-/// If the anchor may still be there, or the token still works when it should not. The text says which command deletes
-/// the anchor by hand.
-pub async fn revoke(
+/// If the anchor may still be there, the token still works when it should not, or a file with it cannot be removed. The
+/// text says which command deletes the anchor by hand.
+pub async fn at_end_of_job(
+    state: &mut State,
+    handed_over: Option<Token>,
+    inputs: &Inputs,
+    environment: &Environment,
+    interrupt: &mut Interrupt,
+) -> Result<Revoked, Error> {
+    // Read it for the proof, then remove it whatever happens next.
+    let token = state
+        .files
+        .token()
+        .or(handed_over)
+        .filter(|token| is_bound_to_anchor(token, state));
+    let removed = state.files.remove();
+    let environment = state.pinned(environment);
+    let verify = verify_revocation(inputs).unwrap_or(Verify::Quick);
+    let work = async {
+        let minter = Minter::again(&state.connection, &state.auth, inputs, &environment).await;
+        let cluster = minter
+            .and_then(|minter| Cluster::connect(&minter))
+            .map_err(|error| by_hand(error, state))?;
+        revoke(&cluster, state, token.as_ref(), verify, Budget::new(REVOKE)).await
+    };
+    let revoked = tokio::select! {
+        revoked = work => revoked?,
+        interrupted = async {
+            let interrupted = interrupt.wait().await;
+            tokio::time::sleep(HURRY).await;
+            interrupted
+        } => return Err(by_hand(interrupted, state)),
+    };
+    state.receipt.revoked = Some(jiff::Timestamp::now());
+    state.receipt.proof = Some(revoked.proof);
+    removed.map(|()| revoked)
+}
+
+/// Deletes the anchor of `state` and proves that its token is dead. `token` is the token itself, where it is at hand.
+///
+/// # Errors
+/// If the anchor may still be there, or the token still works when it should not.
+pub(crate) async fn revoke(
     cluster: &Cluster,
     state: &State,
     token: Option<&Token>,
@@ -72,8 +127,16 @@ pub async fn revoke(
         .map_err(|error| by_hand(error, state))
 }
 
+/// Something else may have been put where the token was.
+fn is_bound_to_anchor(token: &Token, state: &State) -> bool {
+    let secret = Claims::decode(token)
+        .ok()
+        .and_then(|claims| claims.kubernetes?.secret);
+    secret.is_some_and(|secret| secret.uid.is_some() && secret.uid == state.receipt.anchor_uid)
+}
+
 /// The command that does it without jobpass.
-pub fn by_hand(error: Error, state: &State) -> Error {
+fn by_hand(error: Error, state: &State) -> Error {
     let (anchor, namespace) = (&state.receipt.anchor, &state.receipt.namespace);
     let help = format!(
         "until then the token works; revoke it by hand:\n\n  kubectl delete secret {anchor} --namespace {namespace}"

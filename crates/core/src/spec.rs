@@ -145,17 +145,10 @@ pub fn in_words(seconds: u64) -> String {
 
 /// RFC 1123 subdomain (with dots) or label (without), as Kubernetes names objects and namespaces.
 fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> Result<String, Error> {
-    let label = |label: &str| {
-        label
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && label.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && label.ends_with(|c: char| c.is_ascii_alphanumeric())
-    };
     let valid = if dots {
-        value.split('.').all(label)
+        value.split('.').all(is_dns_label)
     } else {
-        label(value)
+        is_dns_label(value)
     };
     if valid && value.len() <= longest {
         return Ok(value.to_owned());
@@ -172,6 +165,15 @@ fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> Result<Stri
              just the name, without the namespace"
         ),
     ))
+}
+
+/// Lowercase letters, digits and hyphens, with a letter or digit at both ends.
+pub(crate) fn is_dns_label(label: &str) -> bool {
+    label
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && label.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && label.ends_with(|c: char| c.is_ascii_alphanumeric())
 }
 
 fn audiences(text: &str) -> Result<Vec<String>, Error> {

@@ -1,9 +1,6 @@
 //! What the end of the job needs to revoke. Never a secret.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +37,7 @@ pub struct State {
 }
 
 /// Later steps of a job can change these for the end of the job: they are put back as they were.
-pub const PINNED_VARIABLES: [&str; 3] = ["PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+const PINNED_VARIABLES: [&str; 3] = ["PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 impl State {
     /// The state of a token that is about to be minted, its anchor's name drawn.
@@ -62,11 +59,46 @@ impl State {
         Ok(Self {
             connection: minter.connection.clone(),
             auth: minter.auth.clone(),
-            receipt: Receipt::new(spec, name),
+            receipt: Receipt {
+                audiences: spec.audiences.clone(),
+                ..Receipt::new(&spec.service_account, &spec.namespace, &name)
+            },
             for_api_server: spec.audiences.is_empty(),
             files,
             environment: pinned.collect(),
         })
+    }
+
+    /// A state that can revoke, from the anchor alone (`NAMESPACE/NAME`), for when nothing else was recorded or handed
+    /// on. Where to connect to is then what the inputs say now.
+    ///
+    /// # Errors
+    /// If that is not the name of an anchor of ours.
+    pub fn of_anchor(minter: &Minter, anchor: &str, anchor_uid: Option<&str>) -> Result<Self, Error> {
+        let (namespace, name) = anchor
+            .split_once('/')
+            .filter(|(namespace, name)| anchor::is_ours(name) && crate::spec::is_dns_label(namespace))
+            .ok_or_else(|| Error::new(Kind::Revoke, "what was recorded is not the name of an anchor"))?;
+        Ok(Self {
+            connection: minter.connection.clone(),
+            auth: minter.auth.clone(),
+            receipt: Receipt {
+                anchor_uid: anchor_uid.map(str::to_owned),
+                ..Receipt::new("", namespace, name)
+            },
+            for_api_server: true,
+            files: Files::default(),
+            environment: BTreeMap::new(),
+        })
+    }
+
+    /// `environment` with the pinned variables as they were when the token was minted.
+    pub(crate) fn pinned(&self, environment: &Environment) -> Environment {
+        PINNED_VARIABLES
+            .iter()
+            .fold(environment.clone(), |environment, name| {
+                environment.with(name, self.environment.get(*name).map(String::as_str))
+            })
     }
 
     /// One line of JSON.
@@ -103,7 +135,7 @@ impl State {
     ///
     /// # Errors
     /// If it is not there, not a plain file, or something else.
-    pub fn read(path: &PathBuf) -> Result<Self, Error> {
+    pub fn read(path: &Path) -> Result<Self, Error> {
         let json = std::fs::read_to_string(path).map_err(|error| {
             let (path, error) = (
                 crate::text::harmless(&path.to_string_lossy()),

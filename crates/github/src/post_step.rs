@@ -2,21 +2,15 @@
 //!
 //! Later steps could change every variable but `STATE_*`: where to connect to comes from the state alone.
 
-use std::time::Duration;
-
 use jobpass_core::{
     Error, Kind,
-    claims::Claims,
-    cluster::{Budget, Cluster},
     interrupt::Interrupt,
     minter::Minter,
     options::Inputs,
-    receipt::Proof,
+    receipt::{Proof, Receipt},
     revoke::{self, Revoked},
-    spec::{Spec, verify_revocation},
-    state::{PINNED_VARIABLES, State},
+    state::State,
     text::harmless,
-    token::Token,
 };
 
 use crate::{
@@ -24,11 +18,6 @@ use crate::{
     job::Job,
     summary,
 };
-
-/// Deleting, proving with `wait`, retries: all of it.
-const REVOKE: Duration = Duration::from_secs(40);
-/// What is left of it once the job is told to stop.
-const HURRY: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(job: &Job, interrupt: Interrupt) -> Result<(), Error> {
     let inputs = job.inputs_in_post()?;
@@ -59,44 +48,19 @@ pub(crate) async fn run(job: &Job, interrupt: Interrupt) -> Result<(), Error> {
 }
 
 async fn revoke(job: &Job, inputs: &Inputs, mut state: State, mut interrupt: Interrupt) -> Result<(), Error> {
-    // Read it for the proof, then remove it whatever happens next.
-    let token = delivered_token(&state);
-    let removed = state.files.remove();
-    let environment = PINNED_VARIABLES
-        .iter()
-        .fold(job.environment.clone(), |environment, name| {
-            environment.with(name, state.environment.get(*name).map(String::as_str))
-        });
-    let work = async {
-        let minter = Minter::again(&state.connection, &state.auth, inputs, &environment).await;
-        let minter = minter.map_err(|error| revoke::by_hand(error, &state))?;
-        let cluster = Cluster::connect(&minter).map_err(|error| revoke::by_hand(error, &state))?;
-        let verify = verify_revocation(inputs).unwrap_or(revoke::Verify::Quick);
-        revoke::revoke(&cluster, &state, token.as_ref(), verify, Budget::new(REVOKE)).await
-    };
-    let revoked = tokio::select! {
-        revoked = work => revoked,
-        interrupted = async {
-            let interrupted = interrupt.wait().await;
-            tokio::time::sleep(HURRY).await;
-            interrupted
-        } => Err(revoke::by_hand(interrupted, &state)),
-    };
-    let revoked = match revoked {
-        Ok(revoked) => revoked,
-        Err(error) => {
-            summary::not_revoked(job, &state, &error);
-            return Err(error);
+    match revoke::at_end_of_job(&mut state, None, inputs, &job.environment, &mut interrupt).await {
+        Ok(revoked) => {
+            report(job, &state.receipt, revoked);
+            Ok(())
         }
-    };
-    report(job, &mut state, revoked);
-    removed
+        Err(error) => {
+            summary::not_revoked(job, &state.receipt, &error);
+            Err(error)
+        }
+    }
 }
 
-fn report(job: &Job, state: &mut State, Revoked { proof, note }: Revoked) {
-    state.receipt.revoked = Some(jiff::Timestamp::now());
-    state.receipt.proof = Some(proof);
-    let receipt = &state.receipt;
+fn report(job: &Job, receipt: &Receipt, Revoked { proof, note }: Revoked) {
     if receipt.minted.is_none() {
         say(&format!(
             "jobpass: anchor {}/{} is gone; no token was handed over",
@@ -120,36 +84,10 @@ fn report(job: &Job, state: &mut State, Revoked { proof, note }: Revoked) {
     }
 }
 
-/// The token from its file, if it still is ours: a later step may have put something else there.
-fn delivered_token(state: &State) -> Option<Token> {
-    let token = state.files.token()?;
-    let claims = Claims::decode(&token).ok()?;
-    let anchor = claims.kubernetes?.secret?.uid;
-    (anchor.is_some() && anchor == state.receipt.anchor_uid).then_some(token)
-}
-
-/// A state that can revoke, from the anchor's name alone; where to connect to can then only come from the inputs.
+/// From the anchor's name, which is recorded apart.
 async fn reconstruct(job: &Job, inputs: &Inputs, anchor: Option<&str>) -> Result<State, Error> {
-    let unknown = || Error::new(Kind::Revoke, "the anchor's name was not recorded either");
-    let (namespace, anchor) = anchor
-        .and_then(|anchor| anchor.split_once('/'))
-        .ok_or_else(unknown)?;
-    let is_ours = anchor
-        .strip_prefix("jobpass-")
-        .is_some_and(|random| random.bytes().all(|b| b.is_ascii_alphanumeric()));
-    let namespace = Some(namespace).filter(|_| is_ours).ok_or_else(unknown)?;
     let minter = Minter::resolve(inputs, &job.environment).await?;
-    let mut spec = Spec::parse(inputs, minter.namespace.as_deref())?;
-    spec.namespace = namespace.to_owned();
-    let mut state = State::new(
-        &minter,
-        &spec,
-        &Inputs::default(),
-        std::path::Path::new("."),
-        &job.environment,
-    )?;
-    state.receipt.anchor = anchor.to_owned();
-    Ok(state)
+    State::of_anchor(&minter, anchor.unwrap_or_default(), None)
 }
 
 fn lost(job: &Job, cause: &Error) -> Error {

@@ -1,6 +1,6 @@
 //! The job summary: what a person finds below the job's graph when it is over.
 
-use jobpass_core::{Error, receipt::Receipt, spec::in_words, state::State};
+use jobpass_core::{Error, receipt::Receipt, spec::in_words};
 
 use crate::job::Job;
 
@@ -8,8 +8,7 @@ pub(crate) fn revoked(job: &Job, receipt: &Receipt) {
     write(job, &revoked_markdown(receipt));
 }
 
-pub(crate) fn not_revoked(job: &Job, state: &State, error: &Error) {
-    let receipt = &state.receipt;
+pub(crate) fn not_revoked(job: &Job, receipt: &Receipt, error: &Error) {
     write(
         job,
         &format!(

@@ -4,13 +4,23 @@ use jobpass_core::options::OPTIONS;
 
 #[test]
 fn inputs_are_the_options() {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../action.yml")).expect("action.yml");
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../action.yml"))
+        .expect("action.yml");
     let action = serde_yaml::from_str::<serde_yaml::Value>(&text).expect("YAML");
     let inputs = action["inputs"].as_mapping().expect("inputs");
     let in_action = inputs
         .iter()
-        .map(|(name, input)| (name.as_str(), input["description"].as_str(), input["default"].as_str()))
+        .map(|(name, input)| {
+            (
+                name.as_str(),
+                input["description"].as_str(),
+                input["default"].as_str(),
+            )
+        })
         .collect::<Vec<_>>();
-    let in_table = OPTIONS.iter().map(|o| (Some(o.name), Some(o.help), o.default)).collect::<Vec<_>>();
+    let in_table = OPTIONS
+        .iter()
+        .map(|o| (Some(o.name), Some(o.help), o.default))
+        .collect::<Vec<_>>();
     assert_eq!(in_action, in_table);
 }
