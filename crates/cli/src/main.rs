@@ -1,1 +1,5 @@
-fn main() {}
+//! `jobpass`: see the library.
+
+fn main() -> std::process::ExitCode {
+    jobpass::main()
+}

@@ -17,6 +17,8 @@ pub mod cluster;
 pub mod deliver;
 pub mod environment;
 pub mod error;
+#[cfg(feature = "clap")]
+pub mod flags;
 pub mod harden;
 pub mod interrupt;
 pub mod mint;

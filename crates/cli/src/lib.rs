@@ -1,0 +1,60 @@
+//! The command line for people who maintain pipelines, and for CI platforms that have no front end of their own.
+
+mod inspect;
+mod mint;
+mod output;
+mod revoke;
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+use jobpass_core::{Error, Kind, environment::Environment, harden, interrupt::Interrupt};
+
+/// Runs the program and gives its exit code, a [`Kind`] if it failed.
+pub fn main() -> ExitCode {
+    harden::harden();
+    let matches = command().get_matches();
+    match run(&matches) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+fn command() -> Command {
+    Command::new("jobpass")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Kubernetes ServiceAccount tokens that belong to one CI job")
+        .after_help(
+            "Exit codes: 0 done; 2 wrong input, nothing created; 3 API server unreachable; 4 refused by it; 5 it issued \
+             something else than asked for; 6 not handed over; 7 not revoked; 1 a defect; 130, 143 stopped by a signal. \
+             After 3 to 6, 130 and 143, what existed was revoked.",
+        )
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands([mint::command(), revoke::command(), inspect::command()])
+}
+
+fn run(matches: &ArgMatches) -> Result<(), Error> {
+    let (verb, matches) = matches.subcommand().unwrap_or(("", matches));
+    if verb == "inspect" {
+        return inspect::run(matches);
+    }
+    let environment = std::env::vars_os().collect::<Environment>();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Kind::Internal, format!("cannot start: {error}")))?;
+    let outcome = runtime.block_on(async {
+        let interrupt = Interrupt::listen()?;
+        match verb {
+            "mint" => mint::run(matches, &environment, interrupt).await,
+            _ => revoke::run(matches, &environment, interrupt).await,
+        }
+    });
+    // A delivery that cannot be finished must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,0 +1,152 @@
+//! `jobpass mint`.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgMatches, Command};
+use jobpass_core::{
+    Error,
+    anchor::Origin,
+    cluster::Cluster,
+    deliver::Files,
+    environment::Environment,
+    flags,
+    interrupt::Interrupt,
+    mint::{self, Handover, Minted},
+    minter::Minter,
+    options::Inputs,
+    spec::{Spec, in_words, verify_revocation},
+    state::State,
+};
+
+use crate::output;
+
+pub(crate) fn command() -> Command {
+    Command::new("mint")
+        .about("Mint a token into a file, bound to an anchor that `jobpass revoke` deletes")
+        .args(flags::flags().filter(|flag| flag.get_id() != "fail-on-revoke-error"))
+        .args([state_file(), output::flag()])
+        .after_help(
+            "Example:\n  jobpass mint --service-account scanner --namespace ci --token-file token\n  \
+             curl --oauth2-bearer \"$(cat token)\" ...\n  jobpass revoke --token-file token",
+        )
+}
+
+/// Also a flag of `revoke`.
+pub(crate) fn state_file() -> Arg {
+    Arg::new("state-file").long("state-file").value_name("STATE_FILE").help(
+        "Where what `jobpass revoke` needs is recorded (no secret). Without it, the name of `token-file` or \
+         `kubeconfig-file` with `.jobpass.json` added",
+    )
+}
+
+pub(crate) async fn run(
+    matches: &ArgMatches,
+    environment: &Environment,
+    mut interrupt: Interrupt,
+) -> Result<(), Error> {
+    let inputs = flags::inputs(matches)?;
+    verify_revocation(&inputs)?;
+    Spec::parse(&inputs, None)?;
+    let state_path = state_path(matches, &inputs)?;
+    let minter = tokio::select! {
+        interrupted = interrupt.wait() => return Err(interrupted),
+        minter = Minter::resolve(&inputs, environment) => minter?,
+    };
+    let spec = Spec::parse(&inputs, minter.namespace.as_deref())?;
+    let state = State::new(&minter, &spec, &inputs, &here(), environment)?;
+    let cluster = Cluster::connect(&minter)?;
+    if state_path.symlink_metadata().is_ok() {
+        return Err(Error::input(
+            "state-file",
+            format!(
+                "is `{}`, which exists already",
+                jobpass_core::text::harmless(&state_path.to_string_lossy())
+            ),
+            "it belongs to another token: `jobpass revoke` that one first, or choose another name",
+        ));
+    }
+
+    let origin = Origin {
+        platform: "cli",
+        requested_by: environment.get("USER").map(str::to_owned),
+        ..Origin::default()
+    };
+    let record = |state: &State| state.write(&state_path);
+    let deliver = |minted: &Minted, state: &State| {
+        state
+            .files
+            .write(&minted.token, &state.connection, &state.receipt)
+    };
+    let handover = Handover { record, deliver };
+    let outcome = mint::mint(&cluster, &spec, &origin, state, handover, &mut interrupt).await;
+    let (state, warnings) = outcome.inspect_err(|error| {
+        // What is revoked needs no state any more; what is not still does.
+        if error.kind() != jobpass_core::Kind::Revoke {
+            let _ = std::fs::remove_file(&state_path);
+        }
+    })?;
+    for warning in warnings {
+        output::warning(&warning);
+    }
+    if output::is_json(matches) {
+        return output::result(&state.receipt.json());
+    }
+    output::result(&minted(&state, &state_path))
+}
+
+/// Where the state of the token in `token-file` or `kubeconfig-file` is.
+pub(crate) fn state_path(matches: &ArgMatches, inputs: &Inputs) -> Result<PathBuf, Error> {
+    if let Some(path) = matches.get_one::<String>("state-file") {
+        return Ok(here().join(path));
+    }
+    let named = ["token-file", "kubeconfig-file"]
+        .into_iter()
+        .find_map(|name| inputs.get(name));
+    match named {
+        Some(path) if !matches!(path, "true" | "false") => Ok(here().join(format!("{path}.jobpass.json"))),
+        _ => Err(Error::input(
+            "token-file",
+            "is missing: the token has nowhere to go",
+            "give `--token-file PATH` or `--kubeconfig-file PATH`; jobpass prints no token",
+        )),
+    }
+}
+
+fn here() -> PathBuf {
+    std::env::current_dir().unwrap_or_else(|_| ".".into())
+}
+
+fn minted(state: &State, state_path: &Path) -> String {
+    let receipt = &state.receipt;
+    let lifetime = receipt.minted.zip(receipt.expires);
+    let lifetime = lifetime.map_or(0, |(minted, expires)| {
+        (expires.as_second() - minted.as_second()).unsigned_abs()
+    });
+    let Files {
+        token_file,
+        kubeconfig_file,
+    } = &state.files;
+    let files = [token_file, kubeconfig_file].into_iter().flatten();
+    let files = files
+        .map(|path| path.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join("\n                 ");
+    format!(
+        "minted a token for ServiceAccount {}/{}\n  \
+           bound to       anchor {}\n  \
+           expires        {}, after {}\n  \
+           credential id  {}\n  \
+           handed over    {files}\n\
+         revoke it with  jobpass revoke --state-file {}",
+        receipt.namespace,
+        receipt.service_account,
+        receipt.anchor,
+        receipt.expires.map_or("never".into(), output::time),
+        in_words(lifetime),
+        receipt
+            .credential_id
+            .as_deref()
+            .unwrap_or("(none: this API server sets none)"),
+        state_path.display(),
+    )
+}

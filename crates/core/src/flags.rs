@@ -1,0 +1,55 @@
+//! The table of options as command-line flags and `JOBPASS_*` variables.
+
+use clap::{Arg, ArgMatches, parser::ValueSource};
+
+use crate::{
+    error::Error,
+    options::{Inputs, OPTIONS, Opt},
+};
+
+/// A flag for each option, in the table's order; its value may also stand in a variable.
+pub fn flags() -> impl Iterator<Item = Arg> {
+    OPTIONS.iter().map(|option| {
+        let help = match option.default {
+            Some(default) => format!("{} [default: {default}]", option.help),
+            None => option.help.to_owned(),
+        };
+        // Not clap's own default: an option that is set to nothing must not silently become it.
+        let flag = Arg::new(option.name)
+            .long(option.name)
+            .env(format!("JOBPASS_{}", upper(option)))
+            .hide_env_values(true);
+        flag.help(help).value_name(upper(option))
+    })
+}
+
+/// What the flags and variables say.
+///
+/// # Errors
+/// As [`Inputs::read`]; and if a kubeconfig itself, not its path, was given as a flag: every process of the machine can
+/// read another's arguments.
+pub fn inputs(matches: &ArgMatches) -> Result<Inputs, Error> {
+    let kubeconfig = matches
+        .get_one::<String>("kubeconfig")
+        .filter(|value| !std::path::Path::new(value).exists());
+    if let (Some(value), Some(ValueSource::CommandLine)) = (kubeconfig, matches.value_source("kubeconfig"))
+        && (value.contains('\n') || value.len() > 256)
+    {
+        return Err(Error::input(
+            "kubeconfig",
+            "was given as a flag, and is no path",
+            "give a path; or put the YAML, or base64 of it, into the variable JOBPASS_KUBECONFIG (other processes can read \
+             a command's flags)",
+        ));
+    }
+    Inputs::read(|option| value(matches, option.name))
+}
+
+fn value(matches: &ArgMatches, name: &str) -> Option<String> {
+    // A verb may have some of the flags only.
+    matches.try_get_one::<String>(name).ok().flatten().cloned()
+}
+
+fn upper(option: &Opt) -> String {
+    option.name.to_uppercase().replace('-', "_")
+}
