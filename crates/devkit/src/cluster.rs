@@ -1,8 +1,7 @@
 //! The dev cluster and the handle with which tests hold it.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use anyhow::{Context as _, Result};
 use http::Method;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::api::{self, Answer, Body, Credential, Request};
@@ -241,12 +239,9 @@ impl Builder {
     }
 
     pub fn start(self) -> Result<DevCluster> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let listener = runtime
-            .block_on(TcpListener::bind(self.listen))
-            .with_context(|| format!("failed to listen on {}", self.listen))?;
+        let listener =
+            TcpListener::bind(self.listen).with_context(|| format!("failed to listen on {}", self.listen))?;
+        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let authority = Authority::new()?;
         let tls = authority.server_config(address.ip())?;
@@ -276,6 +271,12 @@ impl Builder {
         }
 
         let (stop, stopped) = oneshot::channel();
+        // A runtime of its own, on a thread of its own: the caller may have one or none.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = {
+            let _entered = runtime.enter();
+            tokio::net::TcpListener::from_std(listener)?
+        };
         let serving = server::serve(Arc::clone(&cluster), listener, tls);
         let thread = std::thread::Builder::new()
             .name("devkit".to_owned())

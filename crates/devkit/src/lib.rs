@@ -14,6 +14,7 @@
 
 mod api;
 mod authn;
+pub mod cli;
 mod clock;
 mod cluster;
 mod controllers;
@@ -24,6 +25,7 @@ mod kubeconfig;
 mod log;
 mod pki;
 mod policy;
+mod protobuf;
 mod random;
 mod rbac;
 mod resources;

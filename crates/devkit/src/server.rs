@@ -21,6 +21,7 @@ use crate::cluster::Cluster;
 use crate::fault::{self, FaultKind};
 use crate::log::LoggedRequest;
 use crate::pki;
+use crate::protobuf;
 use crate::random;
 
 /// Makes hyper close a connection without an answer.
@@ -82,17 +83,24 @@ async fn respond(cluster: Arc<Cluster>, user: Option<User>, request: http::Reque
         .path_and_query()
         .map_or_else(|| parts.uri.path().to_owned(), ToString::to_string);
     let body = body.collect().await.map_err(|_| Dropped)?.to_bytes().to_vec();
+    let mut content_type =
+        text(&parts.headers, header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_owned();
+    let body = match content_type.as_str() {
+        "application/vnd.kubernetes.protobuf" => match protobuf::to_json(&body) {
+            Some(object) => {
+                "application/json".clone_into(&mut content_type);
+                object.to_string().into_bytes()
+            }
+            None => body,
+        },
+        _ => body,
+    };
     let request = Request {
         method: parts.method,
         path: parts.uri.path().to_owned(),
         query: query(parts.uri.query().unwrap_or_default()),
         accept: text(&parts.headers, header::ACCEPT).to_owned(),
-        content_type: text(&parts.headers, header::CONTENT_TYPE)
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_owned(),
+        content_type,
         credential: credential(&parts.headers, user),
         body,
     };

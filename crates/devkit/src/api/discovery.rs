@@ -1,6 +1,6 @@
 //! What the cluster says about itself.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Answer, Request};
 use crate::authn::ISSUER;
@@ -37,6 +37,16 @@ pub(super) fn answer(cluster: &Cluster, request: &Request) -> Answer {
         }
         ["api", "v1"] => Answer::json(200, resources(cluster, "")),
         ["apis", group, "v1"] if groups().contains(group) => Answer::json(200, resources(cluster, group)),
+        ["openapi", "v3"] => {
+            let groups = groups().into_iter().map(|group| format!("apis/{group}/v1"));
+            let paths: Map<String, Value> = std::iter::once("api/v1".to_owned())
+                .chain(groups)
+                .map(|path| (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}")})))
+                .collect();
+            Answer::json(200, json!({"paths": paths}))
+        }
+        ["openapi", "v3", "api", "v1"] => Answer::json(200, openapi("")),
+        ["openapi", "v3", "apis", group, "v1"] if groups().contains(group) => Answer::json(200, openapi(group)),
         [".well-known", "openid-configuration"] => public(
             "application/json",
             json!({
@@ -129,6 +139,21 @@ fn described(resource: &Resource) -> Value {
         described["shortNames"] = json!(resource.short);
     }
     described
+}
+
+/// As much of OpenAPI as kubectl needs to see that the server itself validates fields, so that it need not.
+fn openapi(group: &str) -> Value {
+    let mut paths = Map::new();
+    for resource in RESOURCES.iter().filter(|resource| resource.group == group && resource.is_stored()) {
+        let patch = json!({
+            "parameters": [{"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}],
+            "responses": {},
+            "x-kubernetes-group-version-kind":
+                {"group": resource.group, "version": resource.version, "kind": resource.kind},
+        });
+        paths.insert(format!("/{}/{{name}}", resource.plural), json!({"patch": patch}));
+    }
+    json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "unversioned"}, "paths": paths})
 }
 
 /// What anybody may keep for an hour.
