@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
-    cluster::{Answer, Budget, Call, Cluster, Need},
+    cluster::{Answer, Budget, Call, Cluster, Need, Unanswered},
     error::{Error, Kind},
     revoke::delete_call,
     spec::Spec,
@@ -64,41 +64,53 @@ pub(crate) async fn create(
     origin: &Origin,
     name: &str,
     budget: &Budget,
-) -> Result<(String, Vec<String>), Error> {
+) -> Result<(String, Vec<String>), Unanswered> {
     let call = Call {
         doing: "create the anchor",
         method: http::Method::POST,
         path: format!("/api/v1/namespaces/{}/secrets", spec.namespace),
         body: Some(manifest(spec, origin, name)),
     };
-    let need = Need::anchors(&spec.namespace, &spec.service_account);
     for _ in 0..3 {
         let answer = cluster.send(&call, budget).await?;
         match answer.status {
-            201 => return created(&call, answer),
+            201 => {
+                return created(&call, &answer).map_err(|error| Unanswered {
+                    error,
+                    maybe_done: true,
+                });
+            }
             409 if answer.repeated && answer.reason() == "AlreadyExists" => {
-                cluster
-                    .send(&delete_call(&spec.namespace, name, None), budget)
-                    .await?;
+                let delete = delete_call(&spec.namespace, name, None);
+                cluster.send(&delete, budget).await.map_err(|lost| Unanswered {
+                    maybe_done: true,
+                    ..lost
+                })?;
             }
             _ => {
-                if answer.repeated {
-                    // The attempt whose answer was lost may have succeeded all the same.
-                    let _ = cluster
-                        .send(&delete_call(&spec.namespace, name, None), budget)
-                        .await;
-                }
-                return Err(cluster.refused(&call, &answer, &need));
+                let error = cluster.refused(
+                    &call,
+                    &answer,
+                    &Need::anchors(&spec.namespace, &spec.service_account),
+                );
+                return Err(Unanswered {
+                    error,
+                    maybe_done: answer.repeated,
+                });
             }
         }
     }
-    Err(Error::new(
+    let error = Error::new(
         Kind::Unreachable,
         "cannot create the anchor: answers keep getting lost",
-    ))
+    );
+    Err(Unanswered {
+        error,
+        maybe_done: true,
+    })
 }
 
-fn created(call: &Call, answer: Answer) -> Result<(String, Vec<String>), Error> {
+fn created(call: &Call, answer: &Answer) -> Result<(String, Vec<String>), Error> {
     #[derive(Deserialize)]
     struct Created {
         metadata: Metadata,
@@ -108,7 +120,7 @@ fn created(call: &Call, answer: Answer) -> Result<(String, Vec<String>), Error> 
         uid: String,
     }
     let created = answer.parse::<Created>(call)?;
-    Ok((created.metadata.uid, answer.warnings))
+    Ok((created.metadata.uid, answer.warnings.clone()))
 }
 
 fn manifest(spec: &Spec, origin: &Origin, name: &str) -> serde_json::Value {

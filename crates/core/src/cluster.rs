@@ -64,11 +64,21 @@ pub(crate) struct Answer {
     pub(crate) repeated: bool,
 }
 
+/// No answer at all.
+pub(crate) struct Unanswered {
+    pub(crate) error: Error,
+    /// Whether the request may have been carried out nevertheless. If no connection was ever made, it was not.
+    pub(crate) maybe_done: bool,
+}
+
 /// Why there is no answer.
 struct Trouble {
     why: String,
     help: &'static str,
+    /// Trying again may help.
     passing: bool,
+    /// The request may have reached the server.
+    sent: bool,
 }
 
 impl Budget {
@@ -141,7 +151,7 @@ impl Cluster {
     ///
     /// # Errors
     /// If there is no answer, or only such ones, within the attempts and the budget.
-    pub(crate) async fn send(&self, call: &Call, budget: &Budget) -> Result<Answer, Error> {
+    pub(crate) async fn send(&self, call: &Call, budget: &Budget) -> Result<Answer, Unanswered> {
         let started = Instant::now();
         let mut repeated = false;
         for attempt in 1.. {
@@ -151,6 +161,7 @@ impl Cluster {
                     why: "no answer in time".into(),
                     help: "check that the API server is reachable from this runner and not overloaded",
                     passing: true,
+                    sent: true,
                 }),
             };
             let (trouble, wait) = match outcome {
@@ -165,6 +176,7 @@ impl Cluster {
                             why,
                             help: "the API server has a problem of its own; run the job again later",
                             passing: true,
+                            sent: true,
                         },
                         retry_after,
                     )
@@ -173,9 +185,13 @@ impl Cluster {
             };
             let wait = wait.unwrap_or_else(|| backoff(attempt)).min(LONGEST_RETRY_AFTER);
             if !trouble.passing || attempt >= ATTEMPTS || wait >= budget.left() {
-                return Err(self.gave_up(call, &trouble, attempt, started.elapsed(), budget));
+                let error = self.gave_up(call, &trouble, attempt, started.elapsed(), budget);
+                return Err(Unanswered {
+                    error,
+                    maybe_done: repeated || trouble.sent,
+                });
             }
-            repeated = true;
+            repeated |= trouble.sent;
             tokio::time::sleep(wait).await;
         }
         unreachable!("the loop returns at the last attempt")
@@ -197,6 +213,7 @@ impl Cluster {
                 why: error.to_string(),
                 help: "this is a defect",
                 passing: false,
+                sent: false,
             })?;
         let response = self.client.send(request).await.map_err(|error| trouble(&error))?;
         let (parts, body) = response.into_parts();
@@ -223,6 +240,7 @@ impl Cluster {
                     .into(),
                 help: "check the network and proxies between this runner and the API server",
                 passing: true,
+                sent: true,
             })?;
         let body = Zeroizing::new(body.to_bytes().to_vec());
         Ok((
@@ -349,9 +367,16 @@ fn backoff(attempt: u32) -> Duration {
 fn trouble(error: &kube::Error) -> Trouble {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut deepest = String::new();
+    let mut sent = true;
     while let Some(current) = cause {
         if let Some(tls) = current.downcast_ref::<rustls::Error>() {
             return tls_trouble(tls);
+        }
+        if current
+            .downcast_ref::<hyper_util::client::legacy::Error>()
+            .is_some_and(|error| error.is_connect())
+        {
+            sent = false;
         }
         let io = current.downcast_ref::<std::io::Error>();
         deepest = harmless(&current.to_string());
@@ -370,6 +395,7 @@ fn trouble(error: &kube::Error) -> Trouble {
         help: "check the server's address, and that this runner can reach it (network, firewall, HTTPS_PROXY and \
                NO_PROXY)",
         passing: true,
+        sent,
     }
 }
 
@@ -398,6 +424,7 @@ fn tls_trouble(error: &rustls::Error) -> Trouble {
         why,
         help,
         passing: false,
+        sent: false,
     }
 }
 
@@ -414,5 +441,12 @@ impl Identity {
             impersonate_groups: Some(self.impersonate_groups.clone()).filter(|groups| !groups.is_empty()),
             ..Default::default()
         }
+    }
+}
+
+/// For callers to whom no answer is just a failure.
+impl From<Unanswered> for Error {
+    fn from(unanswered: Unanswered) -> Self {
+        unanswered.error
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::{
     anchor::{self, Origin},
     claims::Claims,
-    cluster::{Budget, Call, Cluster, Need},
+    cluster::{Budget, Call, Cluster, Need, Unanswered},
     error::{Error, Kind},
     interrupt::Interrupt,
     revoke::{self, Verify},
@@ -116,10 +116,12 @@ where
     progress.borrow_mut().anchor = Anchor::Possible;
     let name = progress.borrow().state.receipt.anchor.clone();
     let created = anchor::create(cluster, spec, origin, &name, &budget).await;
-    if created.as_ref().is_err_and(|error| error.kind() == Kind::Refused) {
-        progress.borrow_mut().anchor = Anchor::Absent;
-    }
-    let (uid, mut warnings) = created?;
+    let (uid, mut warnings) = created.map_err(|Unanswered { error, maybe_done }| {
+        if !maybe_done {
+            progress.borrow_mut().anchor = Anchor::Absent;
+        }
+        error
+    })?;
     progress.borrow_mut().state.receipt.anchor_uid = Some(uid.clone());
     record(&progress.borrow().state)?;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Auth, Connection, Identity, Minter, Proxy, from_base64, read_file};
+use super::{Auth, Authority, Connection, Identity, Minter, Proxy, from_base64, read_file};
 use crate::{environment::Environment, error::Error, options::Inputs, text::harmless, token::Token};
 
 pub(super) fn minter(inputs: &Inputs, environment: &Environment) -> Result<Minter, Error> {
@@ -82,12 +82,12 @@ pub(super) fn from_env(name: &str, environment: &Environment) -> Result<Token, E
 }
 
 /// A path, PEM, or base64 of PEM.
-fn certificate_authority(text: &str) -> Result<String, Error> {
-    if text.contains("-----BEGIN") {
-        return Ok(text.to_owned());
-    }
-    match from_base64(text) {
-        Some(pem) if pem.contains("-----BEGIN") => Ok(pem),
-        _ => read_file("certificate-authority", Path::new(text)),
-    }
+fn certificate_authority(text: &str) -> Result<Authority, Error> {
+    let input = "certificate-authority";
+    let pem = match from_base64(text).filter(|pem| pem.contains("-----BEGIN")) {
+        Some(pem) => pem,
+        None if text.contains("-----BEGIN") => text.to_owned(),
+        None => read_file(input, Path::new(text))?,
+    };
+    Authority::parse(input, pem)
 }

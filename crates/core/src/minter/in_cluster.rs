@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Auth, Connection, Minter, Proxy, explicit::with_bearer, read_file};
+use super::{Auth, Authority, Connection, Minter, Proxy, explicit::with_bearer, read_file};
 use crate::{environment::Environment, error::Error, token::Token};
 
 /// Where the kubelet puts it (`staging/src/k8s.io/client-go/rest/config.go`).
@@ -25,18 +25,12 @@ pub(super) fn minter(environment: &Environment) -> Result<Option<Minter>, Error>
     } else {
         host.to_owned()
     };
-    let authority = read_file("in-cluster account", &folder.join("ca.crt"))?;
-    let mut connection = Connection::new(
-        "in-cluster account",
-        &format!("https://{host}:{port}"),
-        Some(authority),
-    )?;
+    let input = "in-cluster account";
+    let authority = Authority::parse(input, read_file(input, &folder.join("ca.crt"))?)?;
+    let mut connection = Connection::new(input, &format!("https://{host}:{port}"), Some(authority))?;
     connection.proxy = Proxy::from_environment(&connection.server, environment)?;
-    let bearer = Token::parse(
-        &read_file("in-cluster account", &folder.join("token"))?,
-        "in-cluster account",
-    )?;
-    let namespace = read_file("in-cluster account", &folder.join("namespace"))
+    let bearer = Token::parse(&read_file(input, &folder.join("token"))?, input)?;
+    let namespace = read_file(input, &folder.join("namespace"))
         .ok()
         .map(|ns| ns.trim().to_owned());
     Ok(Some(Minter {

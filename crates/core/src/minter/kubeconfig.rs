@@ -8,7 +8,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, Cluster, Kubeconfig};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{Auth, ClientCertificate, Connection, Identity, Minter, Proxy, exec, from_base64, read_file};
+use super::{
+    Auth, Authority, ClientCertificate, Connection, Identity, Minter, Proxy, exec, from_base64, read_file,
+};
 use crate::{environment::Environment, error::Error, text::harmless, token::Token};
 
 /// A kubeconfig, merged from its files.
@@ -247,6 +249,9 @@ fn connection(cluster: &Cluster, name: &str) -> Result<Connection, Error> {
         (_, Some(path)) if !path.is_empty() => Some(read_file("kubeconfig", Path::new(path))?),
         _ => None,
     };
+    let authority = authority
+        .map(|pem| Authority::parse("kubeconfig", pem))
+        .transpose()?;
     let server = cluster.server.as_deref().unwrap_or_default();
     let connection = Connection::new("kubeconfig", server, authority)?;
     Ok(Connection {

@@ -48,6 +48,17 @@ pub struct Connection {
     pub proxy: Option<Proxy>,
 }
 
+/// The PEM of a certificate authority that holds at least one certificate.
+pub(crate) struct Authority {
+    pem: String,
+}
+
+impl Authority {
+    pub(crate) fn parse(input: &str, pem: String) -> Result<Self, Error> {
+        certificates(input, &pem).map(|_| Self { pem })
+    }
+}
+
 /// What the minter shows the API server. Any part may be absent; all absent is anonymous.
 #[derive(Clone, Default)]
 pub struct Identity {
@@ -195,11 +206,7 @@ impl Minter {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        input: &str,
-        server: &str,
-        certificate_authority: Option<String>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(input: &str, server: &str, authority: Option<Authority>) -> Result<Self, Error> {
         let uri = server.parse::<http::Uri>().ok().filter(|uri| {
             uri.scheme_str() == Some("https")
                 && uri.host().is_some()
@@ -213,9 +220,7 @@ impl Connection {
                 "use an https URL such as `https://10.0.0.1:6443`, without user, password or query",
             ));
         }
-        if let Some(pem) = &certificate_authority {
-            certificates(input, pem)?;
-        }
+        let certificate_authority = authority.map(|authority| authority.pem);
         let server = server.trim_end_matches('/').to_owned();
         Ok(Self {
             server,
