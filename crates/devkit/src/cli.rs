@@ -14,7 +14,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{DevCluster, Version};
 
-#[expect(clippy::print_stderr, reason = "the one place where the program says why it failed")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place where the program says why it failed"
+)]
 pub fn main() -> ExitCode {
     let matches = command().get_matches();
     let result = match matches.subcommand() {
@@ -83,15 +86,20 @@ fn serve(matches: &ArgMatches) -> Result<()> {
         builder = builder.max_token_lifetime(*longest);
     }
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         // Before there is a file to remove.
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
         let cluster = builder.start()?;
-        let kubeconfig = matches.get_one::<PathBuf>("kubeconfig").cloned().unwrap_or_else(|| {
-            std::env::temp_dir().join(format!("jobpass-devkit-{}.kubeconfig", std::process::id()))
-        });
+        let kubeconfig = matches
+            .get_one::<PathBuf>("kubeconfig")
+            .cloned()
+            .unwrap_or_else(|| {
+                std::env::temp_dir().join(format!("jobpass-devkit-{}.kubeconfig", std::process::id()))
+            });
         write_private(&kubeconfig, &cluster.admin_kubeconfig())?;
         let greeted = greet(&cluster, &kubeconfig);
         if greeted.is_ok() {
@@ -136,7 +144,8 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
         .mode(0o600)
         .open(path)
         .with_context(|| format!("failed to create {}", path.display()))?;
-    file.write_all(text.as_bytes()).with_context(|| format!("failed to write {}", path.display()))
+    file.write_all(text.as_bytes())
+        .with_context(|| format!("failed to write {}", path.display()))
 }
 
 fn parse_duration(text: &str) -> Result<Duration> {

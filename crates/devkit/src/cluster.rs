@@ -272,7 +272,9 @@ impl Builder {
 
         let (stop, stopped) = oneshot::channel();
         // A runtime of its own, on a thread of its own: the caller may have one or none.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let listener = {
             let _entered = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?

@@ -33,6 +33,8 @@ mod selector;
 mod server;
 mod status;
 mod store;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 pub use crate::cluster::{Builder, DevCluster};

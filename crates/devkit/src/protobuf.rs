@@ -68,12 +68,31 @@ const ROLE: Message = &[
 ];
 const BINDING: Message = &[
     (1, "metadata", One(METADATA)),
-    (2, "subjects", Many(&[(1, "kind", Text), (2, "apiGroup", Text), (3, "name", Text), (4, "namespace", Text)])),
-    (3, "roleRef", One(&[(1, "apiGroup", Text), (2, "kind", Text), (3, "name", Text)])),
+    (
+        2,
+        "subjects",
+        Many(&[
+            (1, "kind", Text),
+            (2, "apiGroup", Text),
+            (3, "name", Text),
+            (4, "namespace", Text),
+        ]),
+    ),
+    (
+        3,
+        "roleRef",
+        One(&[(1, "apiGroup", Text), (2, "kind", Text), (3, "name", Text)]),
+    ),
 ];
 const MESSAGES: &[(&str, Message)] = &[
     ("Namespace", &[(1, "metadata", One(METADATA))]),
-    ("ServiceAccount", &[(1, "metadata", One(METADATA)), (4, "automountServiceAccountToken", Bool)]),
+    (
+        "ServiceAccount",
+        &[
+            (1, "metadata", One(METADATA)),
+            (4, "automountServiceAccountToken", Bool),
+        ],
+    ),
     (
         "Secret",
         &[
@@ -100,16 +119,27 @@ const MESSAGES: &[(&str, Message)] = &[
                     (
                         3,
                         "boundObjectRef",
-                        One(&[(1, "kind", Text), (2, "apiVersion", Text), (3, "name", Text), (4, "uid", Text)]),
+                        One(&[
+                            (1, "kind", Text),
+                            (2, "apiVersion", Text),
+                            (3, "name", Text),
+                            (4, "uid", Text),
+                        ]),
                     ),
                     (4, "expirationSeconds", Number),
                 ]),
             ),
         ],
     ),
-    ("TokenReview", &[(2, "spec", One(&[(1, "token", Text), (2, "audiences", Texts)]))]),
+    (
+        "TokenReview",
+        &[(2, "spec", One(&[(1, "token", Text), (2, "audiences", Texts)]))],
+    ),
     ("SelfSubjectReview", &[]),
-    ("SelfSubjectRulesReview", &[(2, "spec", One(&[(1, "namespace", Text)]))]),
+    (
+        "SelfSubjectRulesReview",
+        &[(2, "spec", One(&[(1, "namespace", Text)]))],
+    ),
     (
         "SelfSubjectAccessReview",
         &[(
@@ -129,7 +159,11 @@ const MESSAGES: &[(&str, Message)] = &[
                         (7, "name", Text),
                     ]),
                 ),
-                (2, "nonResourceAttributes", One(&[(1, "path", Text), (2, "verb", Text)])),
+                (
+                    2,
+                    "nonResourceAttributes",
+                    One(&[(1, "path", Text), (2, "verb", Text)]),
+                ),
             ]),
         )],
     ),
@@ -137,7 +171,11 @@ const MESSAGES: &[(&str, Message)] = &[
         "DeleteOptions",
         &[
             (1, "gracePeriodSeconds", Number),
-            (2, "preconditions", One(&[(1, "uid", Text), (2, "resourceVersion", Text)])),
+            (
+                2,
+                "preconditions",
+                One(&[(1, "uid", Text), (2, "resourceVersion", Text)]),
+            ),
             (4, "propagationPolicy", Text),
             (5, "dryRun", Texts),
         ],
@@ -168,7 +206,9 @@ enum Wire<'a> {
 fn object(bytes: &[u8], message: Message) -> Option<Value> {
     let mut found = Map::new();
     for (number, wire) in fields(bytes)? {
-        let Some((_, name, kind)) = message.iter().find(|(known, ..)| *known == number) else { continue };
+        let Some((_, name, kind)) = message.iter().find(|(known, ..)| *known == number) else {
+            continue;
+        };
         let mut push = |value: Value| {
             let list = found.entry(*name).or_insert_with(|| json!([]));
             list.as_array_mut().map(|list| list.push(value))
@@ -200,7 +240,11 @@ fn object(bytes: &[u8], message: Message) -> Option<Value> {
                         _ => return None,
                     }
                 }
-                let value = if matches!(kind, TextMap) { text(value)? } else { STANDARD.encode(value).into() };
+                let value = if matches!(kind, TextMap) {
+                    text(value)?
+                } else {
+                    STANDARD.encode(value).into()
+                };
                 found.entry(*name).or_insert_with(|| json!({}))[std::str::from_utf8(key).ok()?] = value;
             }
             _ => return None,

@@ -83,8 +83,12 @@ async fn respond(cluster: Arc<Cluster>, user: Option<User>, request: http::Reque
         .path_and_query()
         .map_or_else(|| parts.uri.path().to_owned(), ToString::to_string);
     let body = body.collect().await.map_err(|_| Dropped)?.to_bytes().to_vec();
-    let mut content_type =
-        text(&parts.headers, header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_owned();
+    let mut content_type = text(&parts.headers, header::CONTENT_TYPE)
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_owned();
     let body = match content_type.as_str() {
         "application/vnd.kubernetes.protobuf" => match protobuf::to_json(&body) {
             Some(object) => {
@@ -123,11 +127,14 @@ async fn respond(cluster: Arc<Cluster>, user: Option<User>, request: http::Reque
             status,
             headers,
             body,
-        }) => Answer {
-            status,
-            headers,
-            body: Body::Text(body),
-        },
+        }) => {
+            let body = serde_json::from_str(&body).map_or_else(|_| Body::Text(body), Body::Json);
+            Answer {
+                status,
+                headers,
+                body,
+            }
+        }
         Some(FaultKind::HoldBefore) => pending().await,
         Some(FaultKind::HoldAfter) => {
             carry_out();

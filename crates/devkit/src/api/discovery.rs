@@ -41,12 +41,19 @@ pub(super) fn answer(cluster: &Cluster, request: &Request) -> Answer {
             let groups = groups().into_iter().map(|group| format!("apis/{group}/v1"));
             let paths: Map<String, Value> = std::iter::once("api/v1".to_owned())
                 .chain(groups)
-                .map(|path| (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}")})))
+                .map(|path| {
+                    (
+                        path.clone(),
+                        json!({"serverRelativeURL": format!("/openapi/v3/{path}")}),
+                    )
+                })
                 .collect();
             Answer::json(200, json!({"paths": paths}))
         }
         ["openapi", "v3", "api", "v1"] => Answer::json(200, openapi("")),
-        ["openapi", "v3", "apis", group, "v1"] if groups().contains(group) => Answer::json(200, openapi(group)),
+        ["openapi", "v3", "apis", group, "v1"] if groups().contains(group) => {
+            Answer::json(200, openapi(group))
+        }
         [".well-known", "openid-configuration"] => public(
             "application/json",
             json!({
@@ -144,7 +151,10 @@ fn described(resource: &Resource) -> Value {
 /// As much of OpenAPI as kubectl needs to see that the server itself validates fields, so that it need not.
 fn openapi(group: &str) -> Value {
     let mut paths = Map::new();
-    for resource in RESOURCES.iter().filter(|resource| resource.group == group && resource.is_stored()) {
+    for resource in RESOURCES
+        .iter()
+        .filter(|resource| resource.group == group && resource.is_stored())
+    {
         let patch = json!({
             "parameters": [{"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}],
             "responses": {},
