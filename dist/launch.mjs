@@ -19,10 +19,9 @@ const windows = process.platform === "win32";
 // What the dynamic loader and libc obey before the first line of the binary runs.
 const LOADER = /^(LD_|DYLD_|GCONV_PATH$|GLIBC_TUNABLES$)/;
 
-// In post, everything that later steps wrote to GITHUB_ENV and GITHUB_PATH is in the environment. The binary needs only what the runner
-// itself sets and what it compares with its own state (the proxies); what it does not get cannot mislead it.
-const KEPT_IN_POST =
-  /^(GITHUB_|RUNNER_|ACTIONS_|INPUT_|STATE_)|^(HOME|USER|TMPDIR|TEMP|TMP|SYSTEMROOT|PATH|(HTTPS?|ALL|NO)_PROXY)$/;
+// Where trusted certificates are. In post, everything that later steps wrote to GITHUB_ENV applies, so these are put back as the state
+// recorded them. All else the binary compares with its state by itself; an exec plugin in a kubeconfig needs its own variables again.
+const PINNED = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 export function launch(verb) {
   // The runner signals this process alone: SIGINT, 7.5 s later SIGTERM, 2.5 s later kill. Pass each on and stay until the binary is done.
@@ -85,11 +84,23 @@ function digest(path) {
 }
 
 function environment(verb, all) {
-  // The user may have named one variable that holds the minter's token; the binary needs it again to revoke.
-  const bearer = all["INPUT_BEARER-TOKEN-ENV"];
-  const kept = (name) =>
-    !LOADER.test(name.toUpperCase()) && (verb !== "post" || KEPT_IN_POST.test(name.toUpperCase()) || name === bearer);
-  return Object.fromEntries(Object.entries(all).filter(([name]) => kept(name)));
+  const kept = Object.fromEntries(Object.entries(all).filter(([name]) => !LOADER.test(name.toUpperCase())));
+  if (verb === "post") {
+    const recorded = recordedEnvironment();
+    for (const name of PINNED) {
+      delete kept[name];
+      if (typeof recorded?.[name] === "string") kept[name] = recorded[name];
+    }
+  }
+  return kept;
+}
+
+function recordedEnvironment() {
+  try {
+    return JSON.parse(process.env.STATE_jobpass).environment;
+  } catch {
+    return undefined; // The binary says what is wrong with the state.
+  }
 }
 
 function fail(message) {
