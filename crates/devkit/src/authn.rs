@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::clock::parse_rfc3339;
 use crate::jwt::{self, SigningKey};
 use crate::rbac::quoted;
-use crate::resources::{PODS, Resource, SECRETS, SERVICE_ACCOUNTS, Version};
+use crate::resources::{NODES, PODS, Resource, SECRETS, SERVICE_ACCOUNTS, Version};
 use crate::store::{Store, text};
 
 /// The API server's own audience, and the issuer of its tokens.
@@ -163,7 +163,11 @@ fn check_bound(store: &Store, claims: &Value, now: i64, version: Version) -> Res
         return Err("service account token claims do not match its subject".into());
     }
     check_account(store, namespace, account)?;
-    for (name, resource) in [("secret", &SECRETS), ("pod", &PODS)] {
+    for (name, resource, namespace) in [
+        ("secret", &SECRETS, namespace),
+        ("pod", &PODS, namespace),
+        ("node", &NODES, ""),
+    ] {
         if private[name].is_object() {
             check_binding(store, resource, namespace, reference(&private[name]), now)?;
         }

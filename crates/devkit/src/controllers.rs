@@ -42,7 +42,6 @@ pub(crate) fn remove(
         metadata["finalizers"] = finalizers.into();
     }
     if metadata["finalizers"].is_null() && resource != &NAMESPACES {
-        let _ = metadata;
         state.store.remove(resource, &store::key(&object));
         return None;
     }

@@ -192,7 +192,7 @@ pub(crate) fn to_json(body: &[u8]) -> Option<Value> {
         Wire::Bytes(bytes) if number == 2 => Some(bytes),
         _ => None,
     });
-    let mut found = object(raw.unwrap_or_default(), message)?;
+    let mut found = object(raw?, message)?;
     found["kind"] = kind.into();
     found["apiVersion"] = envelope["type"]["apiVersion"].clone();
     Some(found)
@@ -287,4 +287,53 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(number: u8, value: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(value.len()).expect("short");
+        [&[number << 3 | 2, length], value].concat()
+    }
+
+    #[test]
+    fn a_token_request_of_kubectl() {
+        let kind = [field(1, b"authentication.k8s.io/v1"), field(2, b"TokenRequest")].concat();
+        let anchor = [
+            field(1, b"Secret"),
+            field(2, b"v1"),
+            field(3, b"a"),
+            field(4, b""),
+        ]
+        .concat();
+        // 600 as a varint, in field 4.
+        let spec = [field(1, b"vault"), field(3, &anchor), vec![4 << 3, 0xd8, 0x04]].concat();
+        let metadata = [field(1, b""), field(8, b"")].concat();
+        let request = [field(1, &metadata), field(2, &spec), field(3, b"")].concat();
+        let body = [
+            MAGIC,
+            &field(1, &kind),
+            &field(2, &request),
+            &field(3, b""),
+            &field(4, b""),
+        ]
+        .concat();
+
+        let expected = json!({
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "metadata": {},
+            "spec": {
+                "audiences": ["vault"],
+                "boundObjectRef": {"kind": "Secret", "apiVersion": "v1", "name": "a"},
+                "expirationSeconds": 600,
+            },
+        });
+        assert_eq!(to_json(&body), Some(expected));
+        for length in 0..body.len() - 4 {
+            assert_eq!(to_json(&body[..length]), None, "cut off after {length} bytes");
+        }
+    }
 }

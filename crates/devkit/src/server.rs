@@ -1,7 +1,6 @@
 //! HTTP/1.1 over TLS, and what faults do to it.
 
 use std::future::{Future, pending};
-use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 
 use http::{HeaderMap, Response, StatusCode, header};
@@ -46,15 +45,15 @@ pub(crate) fn serve(
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     async move {
         loop {
-            let Ok((stream, peer)) = listener.accept().await else {
+            let Ok((stream, _)) = listener.accept().await else {
                 continue;
             };
-            tokio::spawn(connection(Arc::clone(&cluster), acceptor.clone(), stream, peer));
+            tokio::spawn(connection(Arc::clone(&cluster), acceptor.clone(), stream));
         }
     }
 }
 
-async fn connection(cluster: Arc<Cluster>, acceptor: TlsAcceptor, stream: TcpStream, _peer: SocketAddr) {
+async fn connection(cluster: Arc<Cluster>, acceptor: TlsAcceptor, stream: TcpStream) {
     drop(stream.set_nodelay(true));
     // A client that does not like our certificate has said so to its own user.
     let Ok(stream) = acceptor.accept(stream).await else {

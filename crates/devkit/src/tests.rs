@@ -266,6 +266,28 @@ fn owned_objects_go_with_their_last_owner() {
     assert!(!exists("late"), "its owner was gone before it came");
 }
 
+/// As in the recording of a real control plane, at the moment before the garbage collector comes.
+#[test]
+fn a_foreground_deletion_shows_the_object() {
+    let it = Fixture::with(
+        DevCluster::builder()
+            .controllers(false)
+            .start()
+            .expect("it starts"),
+    );
+    it.anchored("a");
+    let (status, marked) = it.admin(
+        "DELETE",
+        &format!("{SECRETS}/a"),
+        json!({"propagationPolicy": "Foreground"}),
+    );
+    assert_eq!((status, &marked["type"]), (200, &json!("jobpass.dev/anchor")));
+    let metadata = &marked["metadata"];
+    assert!(metadata["deletionTimestamp"].is_string());
+    assert_eq!(metadata["deletionGracePeriodSeconds"], 0);
+    assert_eq!(metadata["finalizers"], json!(["foregroundDeletion"]));
+}
+
 #[test]
 fn a_namespace_takes_its_content_along() {
     let it = Fixture::new();
