@@ -1,0 +1,142 @@
+//! What tests of every platform need: the programs, the tools, a cluster with a minter.
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use jobpass_devkit::DevCluster;
+use tempfile::{NamedTempFile, TempDir};
+
+/// A namespace with a ServiceAccount that may see Pods, and a minter that may do what jobpass needs and no more.
+const MANIFESTS: &str = r#"
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: scanner, namespace: ci}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: scanner, namespace: ci}
+rules:
+- {apiGroups: [""], resources: ["pods"], verbs: ["get", "list"]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: scanner, namespace: ci}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: scanner}
+subjects: [{kind: ServiceAccount, name: scanner, namespace: ci}]
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: minter, namespace: ci}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: jobpass-minter, namespace: ci}
+rules:
+- {apiGroups: [""], resources: ["secrets"], verbs: ["create", "delete"]}
+- {apiGroups: [""], resources: ["serviceaccounts/token"], resourceNames: ["scanner"], verbs: ["create"]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: jobpass-minter, namespace: ci}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: jobpass-minter}
+subjects: [{kind: ServiceAccount, name: minter, namespace: ci}]
+"#;
+
+/// Sets a cluster up and gives the minter's kubeconfig. Once for each cluster.
+pub(crate) fn minter(cluster: &DevCluster) -> String {
+    cluster.kubeconfig(&minter_token(cluster), "ci")
+}
+
+/// The same, as a bearer token.
+pub(crate) fn minter_token(cluster: &DevCluster) -> String {
+    cluster.apply(MANIFESTS);
+    cluster.service_account_token("ci", "minter", Duration::from_secs(7200))
+}
+
+/// The administrator's kubeconfig, in a file.
+pub(crate) fn admin(cluster: &DevCluster) -> NamedTempFile {
+    let file = NamedTempFile::new().expect("a file");
+    fs::write(file.path(), cluster.admin_kubeconfig()).expect("written");
+    file
+}
+
+/// Takes a rule away from the minter: `jobpass-minter` is the RoleBinding of both.
+pub(crate) fn forbid_minter(cluster: &DevCluster) {
+    let deleted = kubectl(admin(cluster).path(), &["delete", "rolebinding", "jobpass-minter", "--namespace", "ci"]);
+    assert!(deleted.status.success(), "{deleted:?}");
+}
+
+/// The real kubectl.
+pub(crate) fn kubectl(kubeconfig: impl AsRef<OsStr>, arguments: &[&str]) -> Output {
+    let mut command = scrubbed(Command::new(tool("kubectl")));
+    command.env("KUBECONFIG", kubeconfig).args(arguments).output().expect("kubectl starts")
+}
+
+/// A program that `cargo xtask test` installs.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    let folder = env::var_os("JOBPASS_TOOLS").map(PathBuf::from).unwrap_or_default();
+    let path = folder.join(name);
+    assert!(path.is_file(), "{name} is not in JOBPASS_TOOLS: run `cargo xtask test`, which installs it and sets that");
+    path
+}
+
+/// A program of this workspace, as it is in the source now.
+pub(crate) fn binary(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        // All targets, as `cargo xtask test` builds them: the same features, so nothing is built twice. And without what
+        // cargo sets for this test, which build scripts watch.
+        cargo.args(["build", "--quiet", "--workspace", "--all-targets"]).current_dir(root());
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("CARGO_PKG_") || name.to_string_lossy().starts_with("CARGO_MANIFEST_") {
+                cargo.env_remove(name);
+            }
+        }
+        assert!(cargo.status().expect("cargo starts").success(), "the workspace does not build");
+        // target/debug/deps/e2e-...
+        let test = env::current_exe().expect("the path of this test");
+        test.ancestors().nth(2).expect("a target folder").to_owned()
+    });
+    folder.join(name)
+}
+
+/// The action as a release has it: `action.yml` and `dist/` with a binary and its digest.
+pub(crate) fn action() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dist = folder.path().join("dist");
+    fs::create_dir(&dist).expect("made");
+    fs::copy(root().join("action.yml"), folder.path().join("action.yml")).expect("copied");
+    for file in ["main.mjs", "post.mjs", "launch.mjs"] {
+        fs::copy(root().join("dist").join(file), dist.join(file)).expect("copied");
+    }
+    xtask::dist::place(&binary("jobpass-github"), &dist).expect("a binary and its digest");
+    folder
+}
+
+/// The root of this repository.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository")
+}
+
+/// Without what the machine that runs the tests says about itself: a CI job's variables, proxies, a kubeconfig.
+pub(crate) fn scrubbed(mut command: Command) -> Command {
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy().to_uppercase();
+        let of_ci = ["GITHUB_", "RUNNER_", "ACTIONS_", "GITLAB_", "CI_", "JOBPASS_", "INPUT_", "STATE_", "KUBE"];
+        if of_ci.iter().any(|prefix| text.starts_with(prefix))
+            || text.ends_with("_PROXY")
+            || ["CI", "RUST_LOG", "SSL_CERT_FILE", "SSL_CERT_DIR"].contains(&&*text)
+        {
+            command.env_remove(name);
+        }
+    }
+    command
+}
