@@ -1,6 +1,8 @@
 //! One request through the API server: who asks, may they, and what then.
 
+mod admission;
 mod discovery;
+mod list;
 mod objects;
 mod request;
 mod reviews;

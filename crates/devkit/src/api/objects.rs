@@ -1,19 +1,13 @@
 //! What is kept: `k8s.io/apiserver/pkg/registry/generic/registry/store.go`.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::{Answer, Call, stamp, typed};
 use crate::controllers;
 use crate::decode;
-use crate::rbac::{self, Rule};
-use crate::resources::{
-    CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, PODS, ROLE_BINDINGS, ROLES, Resource, SERVICE_ACCOUNTS, Use,
-};
-use crate::selector::Selector;
+use crate::resources::{Resource, Use};
 use crate::status::{Result, Status};
-use crate::store::{self, Key, text};
+use crate::store::{self, text};
 use crate::validate;
 
 /// What a client says about a deletion, in the body or in the query.
@@ -79,43 +73,6 @@ impl Call<'_> {
             controllers::created(self.cluster, self.state, resource, &object);
         }
         Ok(self.show(resource, 201, object))
-    }
-
-    fn list(&mut self, resource: &'static Resource) -> Result<Answer> {
-        let selector = self.selector(resource)?;
-        let namespace = self.target.namespace.as_str();
-        let namespace = resource
-            .is_namespaced()
-            .then_some(namespace)
-            .filter(|namespace| !namespace.is_empty());
-        let limit = self.request.parameter("limit").parse::<usize>().unwrap_or(0);
-        let after = match self.request.parameter("continue") {
-            "" => None,
-            token => Some(parse_continue(token, namespace)?),
-        };
-
-        let store = &self.state.store;
-        let mut matching = store
-            .scan(resource, namespace, after)
-            .filter(|(_, object)| selector.matches(object));
-        let mut items = Vec::new();
-        let mut last = None;
-        for (key, object) in matching
-            .by_ref()
-            .take(if limit == 0 { usize::MAX } else { limit })
-        {
-            items.push(object.clone());
-            last = Some(key);
-        }
-        let mut metadata = json!({"resourceVersion": store.version().to_string()});
-        if let (Some(last), Some(_)) = (last, matching.next()) {
-            metadata["continue"] = continue_token(store.version(), last, namespace).into();
-            // Counting needs no selector to be cheap for etcd; with one the API server does not say.
-            if selector.is_empty() {
-                metadata["remainingItemCount"] = (matching.count() + 1).into();
-            }
-        }
-        Ok(self.show_list(resource, metadata, items))
     }
 
     fn update(&mut self, resource: &'static Resource, mut object: Value) -> Result<Answer> {
@@ -281,67 +238,6 @@ impl Call<'_> {
         marked
     }
 
-    /// What admission and the RBAC storage look at: references to what must exist, and rights that are given away.
-    fn admit(&self, resource: &Resource, object: &Value) -> Result<()> {
-        let namespace = text(object, "namespace");
-        let name = text(object, "name");
-        let store = &self.state.store;
-        if resource == &PODS && self.cluster.controllers {
-            let account = object["spec"]["serviceAccountName"].as_str().unwrap_or_default();
-            if store.get(&SERVICE_ACCOUNTS, namespace, account).is_none() {
-                let why = format!(
-                    "error looking up service account {namespace}/{account}: serviceaccount \"{account}\" not found"
-                );
-                return Err(Status::forbidden("", "pods", name, &why));
-            }
-        }
-        if self.user.is_master() {
-            return Ok(());
-        }
-        let forbidden = |why: String| Status::forbidden(resource.group, resource.plural, name, &why);
-        let may = |verb: &str, resource: &str, name: &str| {
-            let wanted = rbac::Attributes {
-                verb: verb.to_owned(),
-                path: None,
-                group: ROLES.group.to_owned(),
-                resource: resource.to_owned(),
-                subresource: String::new(),
-                namespace: namespace.to_owned(),
-                name: name.to_owned(),
-            };
-            rbac::authorize(store, self.user, &wanted).allowed
-        };
-        let given: Vec<Rule> = if resource == &ROLES || resource == &CLUSTER_ROLES {
-            if may("escalate", resource.plural, name) {
-                return Ok(());
-            }
-            rbac::parse_rules(object)
-        } else if resource == &ROLE_BINDINGS || resource == &CLUSTER_ROLE_BINDINGS {
-            let role = &object["roleRef"];
-            let referred = if role["kind"] == "Role" {
-                &ROLES
-            } else {
-                &CLUSTER_ROLES
-            };
-            let role_name = role["name"].as_str().unwrap_or_default();
-            if may("bind", referred.plural, role_name) {
-                return Ok(());
-            }
-            rbac::role_rules(store, role, namespace).map_err(|_| Status::not_found(referred, role_name))?
-        } else {
-            return Ok(());
-        };
-        rbac::confirm_no_escalation(store, self.user, namespace, &given).map_err(forbidden)
-    }
-
-    fn selector(&self, resource: &Resource) -> Result<Selector> {
-        Selector::parse(
-            resource,
-            self.request.parameter("labelSelector"),
-            self.request.parameter("fieldSelector"),
-        )
-    }
-
     fn delete_options(&self) -> Result<DeleteOptions> {
         let mut options = DeleteOptions {
             propagation: self.request.parameter("propagationPolicy").to_owned(),
@@ -391,60 +287,10 @@ impl Call<'_> {
         };
         Answer::json(status, object)
     }
-
-    fn show_list(&self, resource: &Resource, metadata: Value, items: Vec<Value>) -> Answer {
-        let (kind, version, items) = if self.request.wants_metadata() {
-            let items = items.iter().map(metadata_only).collect();
-            (
-                "PartialObjectMetadataList".to_owned(),
-                "meta.k8s.io/v1".to_owned(),
-                items,
-            )
-        } else {
-            (format!("{}List", resource.kind), resource.api_version(), items)
-        };
-        Answer::json(
-            200,
-            json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items}),
-        )
-    }
 }
 
-fn metadata_only(object: &Value) -> Value {
+pub(super) fn metadata_only(object: &Value) -> Value {
     json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
-}
-
-/// The same form as the API server's, `k8s.io/apiserver/pkg/storage/continue.go`: the last key behind the prefix.
-fn continue_token(version: u64, last: &Key, namespace: Option<&str>) -> String {
-    let start = match namespace {
-        None if !last.0.is_empty() => format!("{}/{}\0", last.0, last.1),
-        _ => format!("{}\0", last.1),
-    };
-    URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": version, "start": start}).to_string())
-}
-
-fn parse_continue(token: &str, namespace: Option<&str>) -> Result<Key> {
-    let refuse = |why: String| {
-        Status::bad_request(format!(
-            "invalid continue token: continue key is not valid: {why}"
-        ))
-    };
-    let bytes = URL_SAFE_NO_PAD
-        .decode(token)
-        .map_err(|_| refuse("illegal base64 data at input byte 0".into()))?;
-    let token: Value =
-        serde_json::from_slice(&bytes).map_err(|error| refuse(decode::go_error(&error, &bytes)))?;
-    let start = token["start"].as_str().unwrap_or_default().trim_end_matches('\0');
-    if token["v"] != "meta.k8s.io/v1" || start.is_empty() {
-        return Err(refuse(
-            "incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into(),
-        ));
-    }
-    let (namespace, name) = match namespace {
-        Some(namespace) => (namespace, start),
-        None => start.split_once('/').unwrap_or(("", start)),
-    };
-    Ok((namespace.to_owned(), name.to_owned()))
 }
 
 /// RFC 7386.
