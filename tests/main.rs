@@ -1,1 +1,7 @@
+//! The end-to-end tests: one program, so that the dev cluster's key is made once.
+
 mod contract;
+mod faults;
+mod github;
+mod leaks;
+mod support;

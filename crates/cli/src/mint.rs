@@ -71,20 +71,18 @@ pub(crate) async fn run(
         requested_by: environment.get("USER").map(str::to_owned),
         ..Origin::default()
     };
-    let record = |state: &State| state.write(&state_path);
+    let record = |state: Option<&State>| match state {
+        Some(state) => state.write(&state_path),
+        // Not there if nothing was recorded.
+        None => std::fs::remove_file(&state_path).or(Ok(())),
+    };
     let deliver = |minted: &Minted, state: &State| {
         state
             .files
             .write(&minted.token, &state.connection, &state.receipt)
     };
     let handover = Handover { record, deliver };
-    let outcome = mint::mint(&cluster, &spec, &origin, state, handover, &mut interrupt).await;
-    let (state, warnings) = outcome.inspect_err(|error| {
-        // What is revoked needs no state any more; what is not still does.
-        if error.kind() != jobpass_core::Kind::Revoke {
-            let _ = std::fs::remove_file(&state_path);
-        }
-    })?;
+    let (state, warnings) = mint::mint(&cluster, &spec, &origin, state, handover, &mut interrupt).await?;
     for warning in warnings {
         output::warning(&warning);
     }

@@ -36,7 +36,7 @@ pub struct Minted {
 
 /// The two things that only the front end knows how to do.
 pub struct Handover<R, D> {
-    /// Records the state. Called before the anchor is created, and again when its uid is known.
+    /// Records the state: before the anchor is created, and again when more is known. `None`: nothing is left to revoke.
     pub record: R,
     /// Masks the token, then delivers it. Runs on a thread of its own, so that a reader who does not read cannot keep
     /// a signal from being obeyed.
@@ -53,18 +53,18 @@ pub async fn mint<R, D>(
     spec: &Spec,
     origin: &Origin,
     state: State,
-    handover: Handover<R, D>,
+    Handover { mut record, deliver }: Handover<R, D>,
     interrupt: &mut Interrupt,
 ) -> Result<(State, Vec<String>), Error>
 where
-    R: FnMut(&State) -> Result<(), Error>,
+    R: FnMut(Option<&State>) -> Result<(), Error>,
     D: FnOnce(&Minted, &State) -> Result<(), Error> + Send + 'static,
 {
     let progress = RefCell::new(Progress {
         state,
         anchor: Anchor::Absent,
     });
-    let work = AssertUnwindSafe(work(cluster, spec, origin, &progress, handover)).catch_unwind();
+    let work = AssertUnwindSafe(work(cluster, spec, origin, &progress, &mut record, deliver)).catch_unwind();
     let outcome = tokio::select! {
         biased;
         interrupted = interrupt.wait() => Err(interrupted),
@@ -75,16 +75,21 @@ where
         Ok(warnings) => return Ok((state, warnings)),
         Err(error) => error,
     };
-    if anchor == Anchor::Absent {
-        return Err(error);
-    }
-    // Files first: should deleting the anchor fail, nobody finds a token that still works.
-    let removed = state.files.remove();
-    let revoked = revoke::revoke(cluster, &state, None, Verify::Off, Budget::new(CLEAN_UP)).await;
-    Err(match removed.and(revoked.map(|_| ())) {
+    let left = match anchor {
+        Anchor::Absent => Ok(()),
+        Anchor::Possible => clean_up(cluster, &state).await,
+    };
+    Err(match left.and_then(|()| record(None)) {
         Ok(()) => error,
         Err(left) => error.help(left.to_string()),
     })
+}
+
+/// Files first: should deleting the anchor fail, nobody finds a token that still works.
+async fn clean_up(cluster: &Cluster, state: &State) -> Result<(), Error> {
+    let removed = state.files.remove();
+    revoke::revoke(cluster, state, None, Verify::Off, Budget::new(CLEAN_UP)).await?;
+    removed
 }
 
 struct Progress {
@@ -105,14 +110,15 @@ async fn work<R, D>(
     spec: &Spec,
     origin: &Origin,
     progress: &RefCell<Progress>,
-    Handover { mut record, deliver }: Handover<R, D>,
+    record: &mut R,
+    deliver: D,
 ) -> Result<Vec<String>, Error>
 where
-    R: FnMut(&State) -> Result<(), Error>,
+    R: FnMut(Option<&State>) -> Result<(), Error>,
     D: FnOnce(&Minted, &State) -> Result<(), Error> + Send + 'static,
 {
     let budget = Budget::new(MINT);
-    record(&progress.borrow().state)?;
+    record(Some(&progress.borrow().state))?;
     progress.borrow_mut().anchor = Anchor::Possible;
     let name = progress.borrow().state.receipt.anchor.clone();
     let created = anchor::create(cluster, spec, origin, &name, &budget).await;
@@ -123,14 +129,14 @@ where
         error
     })?;
     progress.borrow_mut().state.receipt.anchor_uid = Some(uid.clone());
-    record(&progress.borrow().state)?;
+    record(Some(&progress.borrow().state))?;
 
     let mut minted = request_token(cluster, spec, &name, &uid, &budget).await?;
     warnings.append(&mut minted.warnings);
     warnings.extend(minted.claims.verify(spec, &uid)?);
     minted.warnings.clone_from(&warnings);
     progress.borrow_mut().state.receipt.minted(&minted);
-    record(&progress.borrow().state)?;
+    record(Some(&progress.borrow().state))?;
 
     let state = progress.borrow().state.clone();
     let delivery = tokio::task::spawn_blocking(move || deliver(&minted, &state));

@@ -100,7 +100,7 @@ pub async fn at_end_of_job(
             interrupted
         } => return Err(by_hand(interrupted, state)),
     };
-    state.receipt.revoked = Some(jiff::Timestamp::now());
+    state.receipt.revoked = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).ok();
     state.receipt.proof = Some(revoked.proof);
     removed.map(|()| revoked)
 }
@@ -138,8 +138,13 @@ fn is_bound_to_anchor(token: &Token, state: &State) -> bool {
 /// The command that does it without jobpass.
 fn by_hand(error: Error, state: &State) -> Error {
     let (anchor, namespace) = (&state.receipt.anchor, &state.receipt.namespace);
+    let why = if state.receipt.minted.is_some() {
+        "until then the token works"
+    } else {
+        "it may be there"
+    };
     let help = format!(
-        "until then the token works; revoke it by hand:\n\n  kubectl delete secret {anchor} --namespace {namespace}"
+        "{why}; delete the anchor by hand:\n\n  kubectl delete secret {anchor} --namespace {namespace}"
     );
     let revoke = Error::new(
         Kind::Revoke,

@@ -123,7 +123,7 @@ impl fmt::Display for Lifetime {
     }
 }
 
-/// `5400` as `1 h 30 min`.
+/// `5400` as `1 h 30 min`; the two largest units.
 pub fn in_words(seconds: u64) -> String {
     let parts = [
         (seconds / 86_400, "d"),
@@ -134,6 +134,7 @@ pub fn in_words(seconds: u64) -> String {
     let words = parts
         .iter()
         .filter(|(n, _)| *n > 0)
+        .take(2)
         .map(|(n, unit)| format!("{n} {unit}"))
         .collect::<Vec<_>>();
     if words.is_empty() {

@@ -61,6 +61,8 @@ pub(crate) struct Cluster {
 pub(crate) struct State {
     pub(crate) store: Store,
     pub(crate) cache: Cache,
+    /// The token of every TokenRequest.
+    pub(crate) issued: Vec<String>,
 }
 
 impl DevCluster {
@@ -160,6 +162,11 @@ impl DevCluster {
             .filter(|secret| secret["type"] == ANCHOR)
             .cloned()
             .collect()
+    }
+
+    /// Every token that was asked for over the network, whether or not its answer arrived.
+    pub fn issued(&self) -> Vec<String> {
+        self.cluster.state().issued.clone()
     }
 
     /// Whether the API server would let this token in now, had it not seen it before.

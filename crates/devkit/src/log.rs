@@ -47,6 +47,12 @@ impl Log {
         self.changed.notify_all();
     }
 
+    /// Lets those who wait look again: something was carried out that will not be answered.
+    pub(crate) fn wake(&self) {
+        let _requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        self.changed.notify_all();
+    }
+
     pub(crate) fn requests(&self) -> Vec<LoggedRequest> {
         self.requests
             .lock()

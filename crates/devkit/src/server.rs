@@ -137,6 +137,7 @@ async fn respond(cluster: Arc<Cluster>, user: Option<User>, request: http::Reque
         Some(FaultKind::HoldBefore) => pending().await,
         Some(FaultKind::HoldAfter) => {
             carry_out();
+            cluster.log.wake();
             pending().await
         }
         Some(FaultKind::DropBefore) => return Err(Dropped),

@@ -9,7 +9,7 @@ mod main_step;
 mod post_step;
 mod summary;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use jobpass_core::{Error, environment::Environment, harden, interrupt::Interrupt};
 
@@ -34,22 +34,27 @@ pub fn main() -> ExitCode {
         .build()
         .map_err(|error| Error::new(jobpass_core::Kind::Internal, format!("cannot start: {error}")))
         .and_then(|runtime| {
-            let outcome = runtime.block_on(async {
-                let interrupt = Interrupt::listen()?;
-                match arguments.subcommand_name() {
-                    Some("main") => main_step::run(&job, interrupt).await,
-                    _ => post_step::run(&job, interrupt).await,
-                }
-            });
+            let outcome = runtime.block_on(run(&job, arguments.subcommand_name() == Some("main")));
             // A delivery that nobody reads must not keep the process.
             runtime.shutdown_background();
             outcome
         });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            commands::error(&error);
-            ExitCode::from(error.kind().exit_code())
-        }
+    outcome.map_or_else(
+        |error| ExitCode::from(error.kind().exit_code()),
+        |()| ExitCode::SUCCESS,
+    )
+}
+
+async fn run(job: &Job, is_main: bool) -> Result<(), Error> {
+    let outcome = match Interrupt::listen() {
+        Ok(interrupt) if is_main => main_step::run(job, interrupt).await,
+        Ok(interrupt) => post_step::run(job, interrupt).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = outcome.clone() {
+        // Bounded: if nobody reads the log, saying so must not keep a cancelled job.
+        let said = tokio::task::spawn_blocking(move || commands::error(&error));
+        let _ = tokio::time::timeout(Duration::from_secs(1), said).await;
     }
+    outcome
 }

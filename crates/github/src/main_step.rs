@@ -29,9 +29,12 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     let state = State::new(&minter, &spec, &inputs, &temp, &job.environment)?;
     let cluster = Cluster::connect(&minter)?;
 
-    let record = |state: &State| {
-        let anchor = format!("{}/{}", state.receipt.namespace, state.receipt.anchor);
-        saved.set(&[("jobpass", &state.json()), ("anchor", &anchor)])
+    let record = |state: Option<&State>| {
+        let json = state.map(State::json).unwrap_or_default();
+        let anchor = state
+            .map(|s| format!("{}/{}", s.receipt.namespace, s.receipt.anchor))
+            .unwrap_or_default();
+        saved.set(&[("jobpass", &json), ("anchor", &anchor)])
     };
     let deliver = move |minted: &Minted, state: &State| {
         commands::mask(minted)?;

@@ -24,7 +24,7 @@ pub(crate) async fn run(job: &Job, interrupt: Interrupt) -> Result<(), Error> {
     let (recorded, anchor) = (job.state("jobpass"), job.state("anchor"));
     let outcome = match (recorded, anchor) {
         (None, None) => {
-            say("jobpass: nothing to revoke: main recorded no state, so it created nothing");
+            say("jobpass: nothing to revoke: main left nothing behind");
             return Ok(());
         }
         (recorded, anchor) => match State::parse(recorded.unwrap_or_default()) {

@@ -85,7 +85,8 @@ impl Cluster {
         match answer.status {
             401 => error.help(self.unauthorized()),
             403 => error.help(format!(
-                "if RBAC refused it, this gives the minter what it needs and no more (`kubectl apply -f -`):\n\n{}",
+                "check inputs `service-account` and `namespace`; if they are right, this gives the minter what it needs and \
+                 no more (`kubectl apply -f -`):\n\n{}",
                 need.yaml(user(&message))
             )),
             404 if message.starts_with("namespaces ") => error.help(format!(

@@ -76,8 +76,10 @@ impl Call<'_> {
         request["spec"]["expirationSeconds"] = lifetime.into();
         // No `omitempty` on this one.
         request["spec"]["boundObjectRef"] = request["spec"]["boundObjectRef"].take();
+        let token = SigningKey::shared().sign(&claims);
+        self.state.issued.push(token.clone());
         request["status"] = json!({
-            "token": SigningKey::shared().sign(&claims),
+            "token": token,
             "expirationTimestamp": rfc3339(now + lifetime),
         });
         Ok(Answer::json(201, typed(&TOKEN_REQUEST, request)))

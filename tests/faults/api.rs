@@ -1,0 +1,269 @@
+//! An API server, or a network, that does not do as it should.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jobpass_devkit::{DevCluster, Fault, FaultKind};
+use rstest::rstest;
+
+use crate::{github::step::Step, support};
+
+fn step(cluster: &DevCluster) -> Step {
+    Step::with(&[
+        ("service-account", "scanner"),
+        ("namespace", "ci"),
+        ("kubeconfig", &support::minter(cluster)),
+    ])
+}
+
+fn inject(cluster: &DevCluster, method: &'static str, path: &str, times: usize, kind: FaultKind) {
+    cluster.inject(Fault {
+        method,
+        path_contains: path.into(),
+        times,
+        kind,
+    });
+}
+
+fn answer(status: u16, headers: &[(&str, &str)], message: &str) -> FaultKind {
+    let body = serde_json::json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": status });
+    let headers = headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    FaultKind::Answer {
+        status,
+        headers: headers.collect(),
+        body: body.to_string(),
+    }
+}
+
+/// A fault that passes: the job gets its token, and afterwards nothing is left.
+#[rstest]
+#[case::anchor_lost_before("POST", "/secrets", FaultKind::DropBefore)]
+#[case::anchor_answer_lost("POST", "/secrets", FaultKind::DropAfter)]
+#[case::anchor_500("POST", "/secrets", answer(500, &[], "etcdserver: leader changed"))]
+#[case::anchor_429("POST", "/secrets", answer(429, &[("retry-after", "1")], "too many requests"))]
+#[case::token_lost_before("POST", "/token", FaultKind::DropBefore)]
+#[case::token_answer_lost("POST", "/token", FaultKind::DropAfter)]
+#[case::token_503("POST", "/token", answer(503, &[], "apiserver is shutting down"))]
+#[case::token_504("POST", "/token", answer(504, &[], "request did not complete"))]
+#[case::delete_lost_before("DELETE", "/secrets/", FaultKind::DropBefore)]
+#[case::delete_answer_lost("DELETE", "/secrets/", FaultKind::DropAfter)]
+#[case::delete_502("DELETE", "/secrets/", answer(502, &[], "bad gateway"))]
+fn what_passes_is_tried_again_and_leaves_nothing(
+    #[case] method: &'static str,
+    #[case] path: &str,
+    #[case] kind: FaultKind,
+) {
+    let cluster = DevCluster::start();
+    let step = step(&cluster);
+    inject(&cluster, method, path, 1, kind);
+    let main = step.main().succeeded();
+    assert_eq!(cluster.anchors().len(), 1, "{}", main.log);
+    assert!(cluster.accepts(&step.token()));
+    let post = step.post().succeeded();
+    assert!(post.log.contains("revoked the token"), "{}", post.log);
+    assert!(cluster.anchors().is_empty(), "{}", post.log);
+    assert!(cluster.issued().iter().all(|token| !cluster.accepts(token)));
+}
+
+/// A fault that does not pass: the job fails, and nothing is left all the same.
+#[rstest]
+#[case::anchor_answers_lost("POST", "/secrets", FaultKind::DropAfter, 3)]
+#[case::anchor_503("POST", "/secrets", answer(503, &[], "overloaded"), 3)]
+#[case::token_answers_lost("POST", "/token", FaultKind::DropAfter, 3)]
+#[case::token_500("POST", "/token", answer(500, &[], "internal error"), 3)]
+#[case::policy("POST", "/token", answer(422, &[], "ValidatingAdmissionPolicy 'jobpass-tokens' with binding 'b' denied request: at most an hour"), 4)]
+#[case::too_patient("POST", "/secrets", answer(429, &[("retry-after", "86400")], "later"), 3)]
+fn what_does_not_pass_leaves_nothing(
+    #[case] method: &'static str,
+    #[case] path: &str,
+    #[case] kind: FaultKind,
+    #[case] code: i32,
+) {
+    let cluster = DevCluster::start();
+    let step = step(&cluster);
+    // Retry-After of a day is obeyed for ten seconds, once; that is time enough for one more try.
+    let times = if matches!(&kind, FaultKind::Answer { status: 429, .. }) {
+        2
+    } else {
+        9
+    };
+    inject(&cluster, method, path, times, kind);
+    let main = step.main();
+    if main.code() != 0 {
+        assert_eq!(main.code(), code, "{}", main.log);
+        assert!(main.log.contains("::error title=jobpass::cannot"), "{}", main.log);
+        assert!(cluster.anchors().is_empty(), "{}", main.log);
+    }
+    step.post().succeeded();
+    assert!(cluster.anchors().is_empty() && cluster.issued().iter().all(|token| !cluster.accepts(token)));
+}
+
+/// The server, or what sits before it, issues something else than was asked for.
+#[rstest]
+#[case::longer(|answer: &mut serde_json::Value| resign(answer, "/exp", 9_999_999_999_i64.into()), "it lives for")]
+#[case::unbound(|answer: &mut serde_json::Value| resign(answer, "/kubernetes.io/secret", serde_json::Value::Null), "not bound to the anchor")]
+#[case::no_token(|answer: &mut serde_json::Value| answer["status"]["token"] = "".into(), "holds no token")]
+#[case::no_jwt(|answer: &mut serde_json::Value| answer["status"]["token"] = "opaque".into(), "not a JWT")]
+fn a_token_that_was_not_asked_for_is_never_handed_over(
+    #[case] rewrite: fn(&mut serde_json::Value),
+    #[case] why: &str,
+) {
+    let cluster = DevCluster::start();
+    let step = step(&cluster);
+    inject(&cluster, "POST", "/token", 1, FaultKind::RewriteBody(rewrite));
+    let main = step.main();
+    assert_eq!(main.code(), 5, "{}", main.log);
+    assert!(
+        main.log.contains(why) && !main.log.contains("::add-mask::"),
+        "{}",
+        main.log
+    );
+    assert!(step.outputs().is_empty() && cluster.anchors().is_empty());
+}
+
+/// Claims are read without their signature, so an altered payload will do.
+fn resign(answer: &mut serde_json::Value, claim: &str, value: serde_json::Value) {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    let token = answer["status"]["token"].as_str().expect("a token").to_owned();
+    let parts = token.split('.').collect::<Vec<_>>();
+    let mut claims: serde_json::Value =
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts[1]).expect("base64")).expect("JSON");
+    *claims.pointer_mut(claim).expect("a claim") = value;
+    answer["status"]["token"] = format!(
+        "{}.{}.{}",
+        parts[0],
+        URL_SAFE_NO_PAD.encode(claims.to_string()),
+        parts[2]
+    )
+    .into();
+}
+
+#[test]
+fn a_server_that_shortens_is_a_warning_with_its_own_words() {
+    let cluster = DevCluster::builder()
+        .max_token_lifetime(Duration::from_secs(1800))
+        .start()
+        .expect("a dev cluster");
+    let step = step(&cluster);
+    let main = step.main().succeeded();
+    assert!(
+        main.log
+            .contains("::warning title=jobpass::requested expiration of 3600 seconds shortened to 1800"),
+        "{}",
+        main.log
+    );
+    assert!(main.log.contains("it lives for 30 min, not 1 h"), "{}", main.log);
+    step.post().succeeded();
+}
+
+#[rstest]
+#[case("POST", "/secrets")]
+#[case("POST", "/token")]
+fn server_text_starts_no_workflow_command(#[case] method: &'static str, #[case] path: &str) {
+    let cluster = DevCluster::start();
+    let step = step(&cluster);
+    let hostile = format!(
+        "x\n::set-output name=a::b\r##[add-mask]m\u{1b}[31m eyJhbGciOiJSUzI1NiJ9.c2VjcmV0.c2ln {}",
+        "y".repeat(1_000_000)
+    );
+    inject(&cluster, method, path, 1, answer(418, &[], &hostile));
+    let main = step.main();
+    assert!(main.log.len() < 10_000, "a megabyte of server text in the log");
+    assert!(
+        !main.log.contains("##[")
+            && !main.log.contains('\u{1b}')
+            && !main.log.contains('\r')
+            && !main.log.contains("c2VjcmV0")
+    );
+    let commands = main
+        .log
+        .lines()
+        .filter(|line| line.starts_with("::"))
+        .collect::<Vec<_>>();
+    assert_eq!(commands.len(), 1, "{commands:?}");
+    assert!(commands[0].starts_with("::error title=jobpass::"), "{commands:?}");
+}
+
+/// A proxy that does what CONNECT asks for, and remembers to where.
+fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let log = Arc::clone(&log);
+            std::thread::spawn(move || tunnel(client, &log));
+        }
+    });
+    (url, asked)
+}
+
+fn tunnel(mut client: TcpStream, log: &Mutex<Vec<String>>) -> Option<()> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        client.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).ok()?;
+    log.lock().ok()?.push(head.clone());
+    let mut server = TcpStream::connect(head.split(' ').nth(1)?).ok()?;
+    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?;
+    let (mut from_client, mut to_server) = (client.try_clone().ok()?, server.try_clone().ok()?);
+    std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+    std::io::copy(&mut server, &mut client).ok().map(|_| ())
+}
+
+#[test]
+fn a_proxy_is_used_with_its_password_and_no_proxy_is_obeyed() {
+    let cluster = DevCluster::start();
+    let (url, asked) = proxy();
+    let mut step = step(&cluster);
+    step.env("HTTPS_PROXY", &url.replace("//", "//user:pa%40ss@"));
+    step.main().succeeded();
+    let head = asked
+        .lock()
+        .expect("a log")
+        .first()
+        .cloned()
+        .expect("the proxy was asked");
+    assert!(
+        head.starts_with(&format!(
+            "CONNECT {}",
+            cluster.url().trim_start_matches("https://")
+        )),
+        "{head}"
+    );
+    // user:pa@ss
+    assert!(
+        head.to_lowercase().contains("proxy-authorization: basic") && head.contains("dXNlcjpwYUBzcw=="),
+        "{head}"
+    );
+    assert!(
+        !step.state()["jobpass"].contains("pa%40ss"),
+        "the proxy's password is in the state"
+    );
+    step.post().succeeded();
+    assert!(
+        asked.lock().expect("a log").len() >= 2,
+        "post went past the proxy"
+    );
+    assert!(cluster.anchors().is_empty());
+
+    let before = asked.lock().expect("a log").len();
+    let mut step = Step::with(&[
+        ("service-account", "scanner"),
+        ("kubeconfig", step.value("kubeconfig")),
+    ]);
+    step.env("HTTPS_PROXY", &url).env("NO_PROXY", "127.0.0.0/8");
+    step.main().succeeded();
+    step.post().succeeded();
+    assert_eq!(asked.lock().expect("a log").len(), before);
+}

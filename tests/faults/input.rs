@@ -1,0 +1,238 @@
+//! Bad input: a clear message, the right exit code, nothing created, nothing shown that is secret.
+
+use std::time::Duration;
+
+use jobpass_devkit::DevCluster;
+use rstest::rstest;
+
+use crate::{
+    github::step::{Ended, Step},
+    support,
+};
+
+/// Runs main, which must fail, then post; gives what main said.
+fn refused(cluster: &DevCluster, step: &Step, code: i32) -> Ended {
+    let before = cluster.secrets("ci").len();
+    let main = step.main();
+    assert_eq!(main.code(), code, "{}", main.log);
+    assert!(main.log.contains("::error title=jobpass::"), "{}", main.log);
+    let post = step.post().succeeded();
+    assert_eq!(post.log, "jobpass: nothing to revoke: main left nothing behind\n");
+    assert_eq!(
+        cluster.secrets("ci").len(),
+        before,
+        "something was left behind:\n{}",
+        main.log
+    );
+    assert!(step.outputs().is_empty() && step.left_in_temp().is_empty());
+    main
+}
+
+fn says(ended: &Ended, texts: &[&str]) {
+    for text in texts {
+        assert!(ended.log.contains(text), "no `{text}` in:\n{}", ended.log);
+    }
+}
+
+/// Wrong before anything is asked of the cluster.
+#[rstest]
+#[case::no_service_account("service-account", "", &["input `service-account` is missing"])]
+#[case::short("duration", "30s", &["input `duration` is `30s`", "less than 10 minutes", "revokes the token when the job ends"])]
+#[case::no_duration("duration", "abc", &["input `duration` is `abc`", "`1h30m`"])]
+#[case::negative("duration", "-5m", &["input `duration` is `-5m`", "negative"])]
+#[case::empty("duration", "", &["input `duration` is empty", "leave it out for `1h`"])]
+#[case::magic("duration", "3607", &["input `duration` is `3607`", "a year"])]
+#[case::context("context", "other", &["input `context` is `other`", "it has `"])]
+#[case::verify("verify-revocation", "maybe", &["input `verify-revocation` is `maybe`", "`off`, `quick` or `wait`"])]
+#[case::flag("fail-on-revoke-error", "yes", &["input `fail-on-revoke-error` is `yes`", "`true` or `false`"])]
+#[case::folder("token-file", "no/such/token", &["input `token-file`", "folder does not exist"])]
+#[case::audience("audiences", "a b", &["input `audiences` has `a b`"])]
+#[case::both("server", "https://10.0.0.1", &["input `server` and input `kubeconfig` are both given"])]
+fn a_wrong_input_is_named_and_nothing_is_asked(
+    #[case] input: &str,
+    #[case] value: &str,
+    #[case] texts: &[&str],
+) {
+    let cluster = DevCluster::start();
+    let kubeconfig = support::minter(&cluster);
+    let mut step = Step::with(&[
+        ("service-account", "scanner"),
+        ("namespace", "ci"),
+        ("kubeconfig", &kubeconfig),
+    ]);
+    step.input(input, value);
+    says(&refused(&cluster, &step, 2), texts);
+    assert!(cluster.requests().is_empty(), "{:?}", cluster.requests());
+}
+
+#[rstest]
+#[case("service-account", "nobody", &["there is no ServiceAccount `nobody` in namespace `ci`", "kubectl create serviceaccount nobody --namespace ci"])]
+#[case("namespace", "nowhere", &["there is no namespace `nowhere`", "kubectl create namespace nowhere"])]
+fn what_the_cluster_does_not_have(#[case] input: &str, #[case] value: &str, #[case] texts: &[&str]) {
+    let cluster = DevCluster::start();
+    let mut step = Step::with(&[
+        ("service-account", "scanner"),
+        ("namespace", "ci"),
+        ("kubeconfig", &cluster.admin_kubeconfig()),
+    ]);
+    support::minter(&cluster);
+    step.input(input, value);
+    says(&refused(&cluster, &step, 4), texts);
+}
+
+/// Each 403 shows the rule that is missing, in a Role that would do.
+#[rstest]
+#[case::anchor(
+    "{apiGroups: [\"\"], resources: [\"serviceaccounts/token\"], verbs: [create]}",
+    "cannot create the anchor",
+    "- apiGroups: [\"\"]   # this rule is missing\n  resources: [\"secrets\"]\n  verbs: [\"create\", \"delete\"]"
+)]
+#[case::token(
+    "{apiGroups: [\"\"], resources: [secrets], verbs: [create, delete]}",
+    "cannot get a token",
+    "- apiGroups: [\"\"]   # this rule is missing\n  resources: [\"serviceaccounts/token\"]\n  resourceNames: [\"scanner\"]\n  verbs: [\"create\"]"
+)]
+fn a_missing_permission_is_shown_as_yaml(#[case] only: &str, #[case] what: &str, #[case] rule: &str) {
+    let cluster = DevCluster::start();
+    let kubeconfig = support::minter(&cluster);
+    cluster.apply(&format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: jobpass-minter, namespace: ci}}\nrules: [{only}]\n"
+    ));
+    let step = Step::with(&[
+        ("service-account", "scanner"),
+        ("namespace", "ci"),
+        ("kubeconfig", &kubeconfig),
+    ]);
+    let main = refused(&cluster, &step, 4);
+    says(
+        &main,
+        &[
+            what,
+            "403",
+            rule,
+            "- kind: ServiceAccount\n  name: minter\n  namespace: ci",
+        ],
+    );
+
+    // Pasted, it is enough.
+    let (_, yaml) = main.log.split_once("apiVersion:").expect("YAML");
+    cluster.apply(&format!("apiVersion:{yaml}"));
+    step.main().succeeded();
+    step.post().succeeded();
+}
+
+#[test]
+fn an_unreachable_server() {
+    let cluster = DevCluster::start();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|l| l.local_addr())
+        .expect("a free port");
+    let kubeconfig = support::minter(&cluster).replace(&cluster.url(), &format!("https://{nobody}"));
+    let step = Step::with(&[
+        ("service-account", "scanner"),
+        ("namespace", "ci"),
+        ("kubeconfig", &kubeconfig),
+    ]);
+    let main = step.main();
+    assert_eq!(main.code(), 3, "{}", main.log);
+    says(
+        &main,
+        &["Connection refused", "4 attempts", "check the server's address"],
+    );
+    assert!(
+        !main.log.contains("kubectl delete"),
+        "there is nothing to delete:\n{}",
+        main.log
+    );
+}
+
+#[test]
+fn another_certificate_authority() {
+    let (cluster, other) = (DevCluster::start(), DevCluster::start());
+    let mut step = Step::with(&[
+        ("service-account", "scanner"),
+        ("namespace", "ci"),
+        ("server", &cluster.url()),
+        ("certificate-authority", &other.ca_pem()),
+        ("bearer-token-env", "KUBE_TOKEN"),
+    ]);
+    step.env("KUBE_TOKEN", &support::minter_token(&cluster));
+    let main = step.main();
+    assert_eq!(main.code(), 3, "{}", main.log);
+    says(
+        &main,
+        &[
+            "not from the certificate authority that was given",
+            "1 attempt",
+            "check `certificate-authority`",
+        ],
+    );
+    assert!(cluster.requests().is_empty());
+}
+
+#[rstest]
+#[case::cut_off(|yaml: String| yaml.replace("users:", "users: ["))]
+#[case::not_yaml(|yaml: String| yaml.replace("clusters:", "clusters: }{"))]
+#[case::wrong_shape(|yaml: String| yaml.replace("users:\n", "users: no-list\nx:\n"))]
+fn a_malformed_kubeconfig_shows_no_token(#[case] break_it: fn(String) -> String) {
+    let cluster = DevCluster::start();
+    let minter = support::minter_token(&cluster);
+    let kubeconfig = break_it(cluster.kubeconfig(&minter, "ci"));
+    let step = Step::with(&[
+        ("service-account", "scanner"),
+        ("namespace", "ci"),
+        ("kubeconfig", &kubeconfig),
+    ]);
+    let main = refused(&cluster, &step, 2);
+    says(&main, &["input `kubeconfig` is not a kubeconfig", "line "]);
+    assert!(
+        minter.split('.').all(|part| !main.log.contains(part)),
+        "{}",
+        main.log
+    );
+}
+
+#[test]
+fn an_expired_minter() {
+    let cluster = DevCluster::start();
+    support::minter(&cluster);
+    let claims = serde_json::json!({ "exp": 1_700_000_000, "iat": 1_699_996_400, "nbf": 1_699_996_400,
+        "iss": "https://kubernetes.default.svc", "aud": ["https://kubernetes.default.svc"], "sub": "system:serviceaccount:ci:minter",
+        "kubernetes.io": { "namespace": "ci", "serviceaccount": { "name": "minter", "uid": "x" } } });
+    let kubeconfig = cluster.kubeconfig(&cluster.sign(&claims), "ci");
+    let step = Step::with(&[
+        ("service-account", "scanner"),
+        ("namespace", "ci"),
+        ("kubeconfig", &kubeconfig),
+    ]);
+    says(
+        &refused(&cluster, &step, 4),
+        &[
+            "401",
+            "the minter's own token expired",
+            " ago: give the job a fresh one",
+        ],
+    );
+}
+
+#[test]
+fn a_minter_that_expires_during_the_job_is_explained_in_post() {
+    let cluster = DevCluster::start();
+    let kubeconfig = support::minter(&cluster);
+    let step = Step::with(&[
+        ("service-account", "scanner"),
+        ("namespace", "ci"),
+        ("kubeconfig", &kubeconfig),
+    ]);
+    step.main().succeeded();
+    cluster.advance(Duration::from_secs(3 * 3600));
+    let post = step.post().succeeded();
+    says(
+        &post,
+        &[
+            "::warning title=jobpass::the token is not revoked",
+            "401",
+            "kubectl delete secret",
+        ],
+    );
+}

@@ -1,0 +1,243 @@
+//! The job is killed, at each station of the token's life. After post, nothing is left.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    os::fd::OwnedFd,
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use jobpass_devkit::{DevCluster, Fault, FaultKind};
+use rstest::rstest;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    github::step::{Ended, Step},
+    support,
+};
+
+/// Longer than any station takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What the runner gives a cancelled job between SIGINT and SIGTERM is 7.5 s; the design asks for 6.
+const GRACE: Duration = Duration::from_secs(6);
+
+/// Where the process is stopped.
+#[derive(Clone, Copy, Debug)]
+enum Station {
+    /// An exec plugin is running; nothing is recorded yet.
+    Parse,
+    /// The state is recorded, the anchor not created.
+    AnchorAsked,
+    /// The anchor is created, its answer still on the way.
+    AnchorCreated,
+    /// The API server creates the anchor half a second after the job was killed.
+    AnchorLate,
+    /// The anchor's uid is known, the token asked for.
+    TokenAsked,
+    /// The token is issued, its answer still on the way.
+    TokenIssued,
+    /// The token is here, and nobody reads the log that its masks go to.
+    Mask,
+    /// The token is masked, and the outputs cannot be written.
+    Deliver,
+}
+
+#[rstest]
+fn after_post_nothing_is_left(
+    #[values(
+        Station::Parse,
+        Station::AnchorAsked,
+        Station::AnchorCreated,
+        Station::AnchorLate,
+        Station::TokenAsked,
+        Station::TokenIssued,
+        Station::Mask,
+        Station::Deliver
+    )]
+    station: Station,
+    #[values(Signal::KILL, Signal::INT, Signal::TERM)] signal: Signal,
+) {
+    let cluster = DevCluster::start();
+    let kubeconfig = support::minter(&cluster);
+    let mut step = Step::with(&[
+        ("service-account", "scanner"),
+        ("namespace", "ci"),
+        ("kubeconfig", &kubeconfig),
+        ("kubeconfig-file", "true"),
+    ]);
+
+    let main = stopped_at(station, &cluster, &mut step);
+    let begun = Instant::now();
+    kill_process(Pid::from_child(&main.child), signal).expect("main is there");
+    let main = main.ended();
+
+    let code = match signal {
+        Signal::KILL => 128 + 9,
+        Signal::INT => 130,
+        _ => 143,
+    };
+    assert_eq!(main.code(), code, "{}", main.log);
+    assert!(begun.elapsed() < GRACE, "main took {:?} to end", begun.elapsed());
+    if signal != Signal::KILL {
+        assert!(
+            cluster.anchors().is_empty(),
+            "main left the anchor:\n{}",
+            main.log
+        );
+    }
+
+    let post = step.post().succeeded();
+    assert!(
+        cluster.anchors().is_empty(),
+        "post left the anchor:\n{}{}",
+        main.log,
+        post.log
+    );
+    assert!(
+        cluster.issued().iter().all(|token| !cluster.accepts(token)),
+        "a token survived:\n{}",
+        post.log
+    );
+    assert!(step.left_in_temp().is_empty(), "{:?}", step.left_in_temp());
+    for token in cluster.issued() {
+        let masked = main.log.replace(&format!("::add-mask::{token}"), "");
+        assert!(!masked.contains(&token) && !post.log.contains(&token));
+    }
+}
+
+/// main, standing still.
+struct Stopped {
+    child: Child,
+    /// The end of the log that is not read, and what was.
+    unread: Option<OwnedFd>,
+    log: String,
+}
+
+impl Stopped {
+    fn ended(self) -> Ended {
+        let mut ended = Ended::of(self.child);
+        drop(self.unread);
+        ended.log.insert_str(0, &self.log);
+        ended
+    }
+}
+
+fn stopped_at(station: Station, cluster: &DevCluster, step: &mut Step) -> Stopped {
+    let hold = |path: &str, kind| {
+        cluster.inject(Fault {
+            method: "POST",
+            path_contains: path.into(),
+            times: 1,
+            kind,
+        });
+    };
+    let arrived = |path: &'static str| {
+        cluster.wait_for(PATIENCE, |requests| {
+            requests
+                .iter()
+                .any(|r| r.method == "POST" && r.path.ends_with(path))
+                .then_some(())
+        });
+    };
+    let start = |step: &Step| Stopped {
+        child: step.start("main", Stdio::piped()),
+        unread: None,
+        log: String::new(),
+    };
+    match station {
+        Station::Parse => {
+            let started = step.file("plugin-started");
+            fifo(&started);
+            let plugin = format!("echo > {}; exec sleep 600", started.display());
+            let exec =
+                serde_json::json!({ "command": "sh", "args": ["-c", plugin], "interactiveMode": "Never" });
+            let mut config =
+                serde_yaml::from_str::<serde_json::Value>(step.value("kubeconfig")).expect("YAML");
+            config["users"][0]["user"] = serde_json::json!({ "exec": exec });
+            step.input("kubeconfig", &config.to_string().replace("},", "},\n"));
+            let main = start(step);
+            fs::read(&started).expect("the plugin writes");
+            main
+        }
+        Station::AnchorAsked | Station::AnchorCreated | Station::AnchorLate => {
+            let late = FaultKind::CarryOutLate(Duration::from_millis(500));
+            hold(
+                "/secrets",
+                match station {
+                    Station::AnchorAsked => FaultKind::HoldBefore,
+                    Station::AnchorCreated => FaultKind::HoldAfter,
+                    _ => late,
+                },
+            );
+            let main = start(step);
+            arrived("/secrets");
+            if matches!(station, Station::AnchorCreated) {
+                cluster.wait_for(PATIENCE, |_| (!cluster.anchors().is_empty()).then_some(()));
+            }
+            main
+        }
+        Station::TokenAsked | Station::TokenIssued => {
+            hold(
+                "/token",
+                if matches!(station, Station::TokenAsked) {
+                    FaultKind::HoldBefore
+                } else {
+                    FaultKind::HoldAfter
+                },
+            );
+            let main = start(step);
+            arrived("/token");
+            if matches!(station, Station::TokenIssued) {
+                cluster.wait_for(PATIENCE, |_| (!cluster.issued().is_empty()).then_some(()));
+            }
+            main
+        }
+        Station::Mask => {
+            // A pipe that is full already.
+            let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
+            let size = rustix::pipe::fcntl_setpipe_size(&write, 4096).expect("a small pipe");
+            fs::File::from(write.try_clone().expect("cloned"))
+                .write_all(&vec![b'\n'; size])
+                .expect("filled");
+            let child = step.start("main", Stdio::from(write));
+            cluster.wait_for(PATIENCE, |requests| {
+                requests
+                    .iter()
+                    .any(|r| r.path.ends_with("/token") && r.status == Some(201))
+                    .then_some(())
+            });
+            Stopped {
+                child,
+                unread: Some(read),
+                log: String::new(),
+            }
+        }
+        Station::Deliver => {
+            // A file that blocks whoever opens it.
+            let output = step.file("output");
+            fs::remove_file(&output).expect("removed");
+            fifo(&output);
+            let mut main = start(step);
+            let mut log = BufReader::new(main.child.stdout.take().expect("a pipe"));
+            while !main.log.contains("::add-mask::") {
+                assert!(
+                    log.read_line(&mut main.log).expect("a line") > 0,
+                    "main ended early: {}",
+                    main.log
+                );
+            }
+            main.child.stdout = Some(log.into_inner());
+            main
+        }
+    }
+}
+
+fn fifo(path: &std::path::Path) {
+    rustix::fs::mkfifoat(
+        rustix::fs::CWD,
+        path,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+    )
+    .expect("a named pipe");
+}

@@ -1,0 +1,5 @@
+//! What goes wrong: the network, the API server, the inputs, and the process itself.
+
+mod api;
+mod input;
+mod kill;

@@ -1,0 +1,243 @@
+//! The action in workflows as users write them, run by `act`, the runner that fits on one machine.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jobpass_devkit::DevCluster;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tempfile::TempDir;
+
+use crate::support;
+
+/// The source document's GitHub example, with the action where it had `kubectl create token`.
+const GENERATE_TOKEN_AND_RUN_SCAN: &str = r#"
+on: push
+jobs:
+  scan:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v5
+
+      - name: Generate Token
+        id: generate-token
+        uses: jobpass/jobpass@v1
+        with:
+          service-account: scanner
+          namespace: ci
+          kubeconfig: ${{ secrets.KUBECONFIG }}
+
+      - name: Run Scan
+        env:
+          TOKEN: ${{ steps.generate-token.outputs.token }}
+        run: |
+          echo "$TOKEN" > token.txt
+          ./run_scan.sh token.txt
+"#;
+
+/// Uses the token against the API, as a scanner does.
+const RUN_SCAN: &str = r#"#!/bin/sh
+set -eu
+kubectl --server "$SERVER" --certificate-authority "$CA" --token "$(cat "$1")" get pods --namespace ci
+echo "scan finished"
+"#;
+
+/// A repository with a workflow in it, and the cluster that it talks to.
+struct Repository {
+    cluster: DevCluster,
+    kubeconfig: String,
+    action: TempDir,
+    folder: TempDir,
+}
+
+impl Repository {
+    fn with_workflow(workflow: &str) -> Self {
+        let cluster = DevCluster::start();
+        let kubeconfig = support::minter(&cluster);
+        let folder = tempfile::tempdir().expect("a folder");
+        let workflows = folder.path().join(".github/workflows");
+        fs::create_dir_all(&workflows).expect("made");
+        fs::write(workflows.join("scan.yml"), workflow).expect("written");
+        fs::write(folder.path().join("ca.pem"), cluster.ca_pem()).expect("written");
+        fs::write(
+            folder.path().join(".secrets"),
+            format!("KUBECONFIG={}\n", STANDARD.encode(&kubeconfig)),
+        )
+        .expect("written");
+        let script = folder.path().join("run_scan.sh");
+        fs::write(&script, RUN_SCAN).expect("written");
+        make_executable(&script);
+        let repository = Self {
+            cluster,
+            kubeconfig,
+            action: support::action(),
+            folder,
+        };
+        repository.git(&["init", "--quiet", "--initial-branch=main"]);
+        repository.git(&["add", "."]);
+        repository.git(&[
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.com",
+            "commit",
+            "--quiet",
+            "--message",
+            "scan",
+        ]);
+        repository
+    }
+
+    fn start(&self) -> Child {
+        let tools = support::tool("act");
+        let mut act = support::scrubbed(Command::new(&tools));
+        act.current_dir(self.folder.path()).args([
+            "push",
+            "-P",
+            "ubuntu-latest=-self-hosted",
+            "--pull=false",
+        ]);
+        act.args([
+            "--action-offline-mode",
+            "--no-cache-server",
+            "--secret-file",
+            ".secrets",
+            "--local-repository",
+        ]);
+        act.arg(format!("jobpass/jobpass@v1={}", self.action.path().display()));
+        for (name, value) in [
+            ("SERVER", self.cluster.url()),
+            ("CA", self.folder.path().join("ca.pem").display().to_string()),
+        ] {
+            act.arg("--env").arg(format!("{name}={value}"));
+        }
+        let path = std::env::var("PATH").unwrap_or_default();
+        act.env(
+            "PATH",
+            format!("{}:{path}", tools.parent().unwrap_or(Path::new("")).display()),
+        );
+        // Its caches and its notion of a home: none of the machine's.
+        act.env("HOME", self.folder.path())
+            .env("XDG_CACHE_HOME", self.folder.path().join(".cache"));
+        act.stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        act.spawn().expect("act starts")
+    }
+
+    /// Runs the workflow to its end; what it printed, and whether it succeeded.
+    fn run(&self) -> (String, bool) {
+        self.ended(self.start())
+    }
+
+    fn ended(&self, act: Child) -> (String, bool) {
+        let output = act.wait_with_output().expect("act ends");
+        let log =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        self.assert_nothing_leaked(&log);
+        (log, output.status.success())
+    }
+
+    fn assert_nothing_leaked(&self, log: &str) {
+        for token in self.cluster.issued() {
+            for part in token.split('.').skip(1) {
+                assert!(!log.contains(part), "a part of the token is in the log:\n{log}");
+            }
+        }
+        let minter = self
+            .kubeconfig
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("token: "))
+            .expect("a bearer");
+        assert!(!log.contains(minter), "the minter's token is in the log:\n{log}");
+    }
+
+    fn assert_revoked(&self, log: &str) {
+        let issued = self.cluster.issued();
+        assert_eq!(issued.len(), 1, "{log}");
+        assert!(
+            self.cluster.anchors().is_empty() && !self.cluster.accepts(&issued[0]),
+            "{log}"
+        );
+    }
+
+    fn git(&self, arguments: &[&str]) {
+        let status = Command::new("git")
+            .current_dir(self.folder.path())
+            .args(arguments)
+            .status();
+        assert!(status.expect("git starts").success());
+    }
+}
+
+#[test]
+fn generate_token_and_run_scan() {
+    let repository = Repository::with_workflow(GENERATE_TOKEN_AND_RUN_SCAN);
+    let (log, succeeded) = repository.run();
+    assert!(succeeded, "{log}");
+    assert!(
+        log.contains("scan finished") && log.contains("revoked the token of ServiceAccount ci/scanner"),
+        "{log}"
+    );
+    repository.assert_revoked(&log);
+    let used = repository.cluster.requests();
+    assert!(
+        used.iter()
+            .any(|r| r.path.contains("/pods") && r.user == "system:serviceaccount:ci:scanner"),
+        "{used:?}"
+    );
+}
+
+#[test]
+fn a_later_step_fails() {
+    let failing = GENERATE_TOKEN_AND_RUN_SCAN.to_owned() + "      - run: exit 3\n";
+    let repository = Repository::with_workflow(&failing);
+    let (log, succeeded) = repository.run();
+    assert!(!succeeded && log.contains("revoked the token"), "{log}");
+    repository.assert_revoked(&log);
+}
+
+#[test]
+fn main_fails() {
+    let wrong = GENERATE_TOKEN_AND_RUN_SCAN.replace("service-account: scanner", "service-account: nobody");
+    let repository = Repository::with_workflow(&wrong);
+    let (log, succeeded) = repository.run();
+    assert!(
+        !succeeded && log.contains("cannot get a token: the API server answered 403"),
+        "{log}"
+    );
+    assert!(!log.contains("scan finished"), "{log}");
+    assert!(
+        repository.cluster.issued().is_empty() && repository.cluster.anchors().is_empty(),
+        "{log}"
+    );
+}
+
+#[test]
+fn the_job_is_cancelled() {
+    // The step tells the cluster that it runs, and then waits for a Pod that never comes.
+    let waiting = GENERATE_TOKEN_AND_RUN_SCAN.to_owned() + "      - run: sleep 600\n";
+    let repository = Repository::with_workflow(&waiting);
+    let act = repository.start();
+    let group = Pid::from_child(&act);
+    repository.cluster.wait_for(Duration::from_secs(120), |requests| {
+        requests
+            .iter()
+            .any(|r| r.path.contains("/pods") && r.status == Some(200))
+            .then_some(())
+    });
+    kill_process_group(group, Signal::INT).expect("act is there");
+    let (log, _) = repository.ended(act);
+    repository.assert_revoked(&log);
+}
+
+fn make_executable(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("made executable");
+}

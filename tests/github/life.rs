@@ -1,0 +1,292 @@
+//! main and post, as the runner calls them.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use jobpass_devkit::{DevCluster, Version};
+use rstest::rstest;
+
+use super::step::Step;
+use crate::support;
+
+#[rstest]
+#[case(Version::V1_36)]
+#[case(Version::V1_27)]
+fn a_job_gets_a_token_and_loses_it(#[case] version: Version) {
+    let cluster = DevCluster::builder()
+        .version(version)
+        .start()
+        .expect("a dev cluster");
+    let step = Step::with(&[
+        ("service-account", "scanner"),
+        ("namespace", "ci"),
+        ("duration", "10m"),
+        ("kubeconfig", &support::minter(&cluster)),
+        ("kubeconfig-file", "true"),
+    ]);
+
+    let main = step.main().succeeded();
+    let outputs = step.outputs();
+    let token = step.token();
+    assert!(cluster.accepts(&token));
+    assert!(
+        main.log.starts_with(&format!("::add-mask::{token}\n")),
+        "masked before anything else is written"
+    );
+    assert_eq!(
+        std::fs::read_to_string(&outputs["token-file"]).expect("a token file"),
+        token
+    );
+    for file in ["token-file", "kubeconfig"] {
+        assert_eq!(
+            std::fs::metadata(&outputs[file])
+                .expect("there")
+                .permissions()
+                .mode()
+                & 0o777,
+            0o600
+        );
+    }
+    let anchors = cluster.anchors();
+    assert_eq!(anchors[0]["metadata"]["name"], outputs["anchor"].as_str());
+    assert_eq!(
+        anchors[0]["metadata"]["annotations"]["jobpass.dev/url"],
+        "https://github.com/team/app/actions/runs/77"
+    );
+    assert_eq!(
+        outputs["credential-id"].is_empty(),
+        version == Version::V1_27,
+        "1.27 sets no jti"
+    );
+
+    let pods = support::kubectl(&outputs["kubeconfig"], &["get", "pods"]);
+    assert!(pods.status.success(), "{pods:?}");
+
+    let post = step.post().succeeded();
+    assert!(
+        post.log
+            .contains("revoked the token of ServiceAccount ci/scanner"),
+        "{}",
+        post.log
+    );
+    assert!(cluster.anchors().is_empty() && !cluster.accepts(&token));
+    assert!(step.left_in_temp().is_empty(), "{:?}", step.left_in_temp());
+    assert!(
+        step.summary().contains("### :key: jobpass: token revoked"),
+        "{}",
+        step.summary()
+    );
+}
+
+/// The in-cluster account needs files at a fixed path; a unit test in core shows what becomes of them.
+#[test]
+fn an_explicit_server_with_a_token_from_a_variable_or_a_file() {
+    let cluster = DevCluster::start();
+    let minter = support::minter_token(&cluster);
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), format!("{minter}\n")).expect("written");
+    let ca = cluster.ca_pem();
+    let url = cluster.url();
+    let path = file.path().to_string_lossy();
+    for bearer in [("bearer-token-env", "KUBE_TOKEN"), ("bearer-token-file", &*path)] {
+        let mut step = Step::with(&[
+            ("service-account", "scanner"),
+            ("namespace", "ci"),
+            ("server", &url),
+            ("certificate-authority", &ca),
+            bearer,
+        ]);
+        step.env("KUBE_TOKEN", &minter);
+        let main = step.main().succeeded();
+        let token = step.token();
+        assert!(cluster.accepts(&token));
+        assert!(!main.log.contains(&minter));
+        step.post().succeeded();
+        assert!(cluster.anchors().is_empty() && !cluster.accepts(&token));
+    }
+}
+
+#[test]
+fn what_a_later_step_changes_does_not_redirect_post() {
+    let (cluster, elsewhere) = (DevCluster::start(), DevCluster::start());
+    let kubeconfig = support::minter(&cluster);
+    let mut step = Step::with(&[
+        ("service-account", "scanner"),
+        ("namespace", "ci"),
+        ("kubeconfig", &kubeconfig),
+    ]);
+    step.main().succeeded();
+    let token = step.token();
+
+    step.input(
+        "kubeconfig",
+        &kubeconfig.replace(&cluster.url(), &elsewhere.url()),
+    );
+    step.input("duration", "");
+    step.input("service-account", "");
+    step.env("PATH", "/nowhere")
+        .env("KUBECONFIG", "/nowhere")
+        .env("HTTPS_PROXY", "http://127.0.0.1:1");
+    let post = step.post().succeeded();
+    assert!(post.log.contains("revoked the token"), "{}", post.log);
+    assert!(cluster.anchors().is_empty() && !cluster.accepts(&token));
+    assert!(
+        elsewhere.requests().is_empty(),
+        "the minter's credential went elsewhere"
+    );
+}
+
+#[test]
+fn a_token_that_was_just_used_may_live_on_in_the_cache_and_post_says_so() {
+    let cluster = DevCluster::start();
+    let step = Step::with(&[
+        ("service-account", "scanner"),
+        ("namespace", "ci"),
+        ("kubeconfig", &support::minter(&cluster)),
+        ("kubeconfig-file", "true"),
+    ]);
+    step.main().succeeded();
+    let kubeconfig = step.outputs().remove("kubeconfig").expect("an output");
+    assert!(support::kubectl(&kubeconfig, &["get", "pods"]).status.success());
+    let post = step.post().succeeded();
+    assert!(
+        post.log.contains("may accept it for up to 10 s more"),
+        "{}",
+        post.log
+    );
+}
+
+#[test]
+fn wait_asks_until_the_cache_has_forgotten_the_token() {
+    let cluster = DevCluster::start();
+    let step = Step::with(&[
+        ("service-account", "scanner"),
+        ("namespace", "ci"),
+        ("kubeconfig", &support::minter(&cluster)),
+        ("kubeconfig-file", "true"),
+        ("verify-revocation", "wait"),
+    ]);
+    step.main().succeeded();
+    let kubeconfig = step.outputs().remove("kubeconfig").expect("an output");
+    assert!(support::kubectl(&kubeconfig, &["get", "pods"]).status.success());
+    let post = step.post().succeeded();
+    assert!(
+        post.log.contains("the API server answers 401 to the token"),
+        "{}",
+        post.log
+    );
+    let answers = cluster
+        .requests()
+        .into_iter()
+        .filter(|r| r.path == "/version")
+        .filter_map(|r| r.status);
+    let answers = answers.collect::<Vec<_>>();
+    assert_eq!(
+        (answers.first(), answers.last()),
+        (Some(&200), Some(&401)),
+        "{answers:?}"
+    );
+}
+
+#[test]
+fn an_anchor_that_is_gone_is_revoked_and_one_that_is_not_ours_is_left_alone() {
+    let cluster = DevCluster::start();
+    let admin = support::admin(&cluster);
+    let inputs = [
+        ("service-account", "scanner"),
+        ("namespace", "ci"),
+        ("kubeconfig", &*support::minter(&cluster)),
+    ];
+
+    let step = Step::with(&inputs);
+    step.main().succeeded();
+    let anchor = step.outputs().remove("anchor").expect("an output");
+    support::kubectl(admin.path(), &["delete", "secret", &anchor, "--namespace", "ci"]);
+    step.post().succeeded();
+
+    let step = Step::with(&inputs);
+    step.main().succeeded();
+    let anchor = step.outputs().remove("anchor").expect("an output");
+    support::kubectl(admin.path(), &["delete", "secret", &anchor, "--namespace", "ci"]);
+    cluster.apply(&format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {anchor}, namespace: ci}}\n"
+    ));
+    let post = step.post().succeeded();
+    assert!(post.log.contains("it was left alone"), "{}", post.log);
+    assert_eq!(cluster.secrets("ci").len(), 1);
+}
+
+#[rstest]
+#[case("false", 0, "::warning title=jobpass::the token is not revoked")]
+#[case("true", 7, "::error title=jobpass::the token is not revoked")]
+fn a_failure_to_revoke_names_the_command_to_type(
+    #[case] fail: &str,
+    #[case] code: i32,
+    #[case] annotation: &str,
+) {
+    let cluster = DevCluster::start();
+    let step = Step::with(&[
+        ("service-account", "scanner"),
+        ("namespace", "ci"),
+        ("kubeconfig", &support::minter(&cluster)),
+        ("fail-on-revoke-error", fail),
+    ]);
+    step.main().succeeded();
+    let anchor = step.outputs().remove("anchor").expect("an output");
+    support::forbid_minter(&cluster);
+    let post = step.post();
+    assert_eq!(post.code(), code, "{}", post.log);
+    assert!(
+        post.log.contains(annotation) && post.log.contains("403"),
+        "{}",
+        post.log
+    );
+    assert!(
+        post.log
+            .contains(&format!("kubectl delete secret {anchor} --namespace ci")),
+        "{}",
+        post.log
+    );
+    assert!(
+        step.summary().contains("the token may still work"),
+        "{}",
+        step.summary()
+    );
+}
+
+#[rstest]
+#[case::missing(None)]
+#[case::garbled(Some("{\"connection\":"))]
+fn state_that_is_missing_or_garbled_still_revokes(#[case] garbled: Option<&str>) {
+    let cluster = DevCluster::start();
+    let mut step = Step::with(&[
+        ("service-account", "scanner"),
+        ("namespace", "ci"),
+        ("kubeconfig", &support::minter(&cluster)),
+    ]);
+    step.main().succeeded();
+    step.env("STATE_jobpass", garbled.unwrap_or_default());
+    let post = step.post().succeeded();
+    assert!(
+        post.log
+            .contains("::warning title=jobpass::the recorded state cannot be read"),
+        "{}",
+        post.log
+    );
+    assert!(cluster.anchors().is_empty(), "{}", post.log);
+}
+
+#[test]
+fn with_nothing_recorded_post_says_what_it_cannot_know() {
+    let mut step = Step::with(&[("service-account", "scanner"), ("fail-on-revoke-error", "true")]);
+    let post = step.post().succeeded();
+    assert!(post.log.contains("nothing to revoke"), "{}", post.log);
+
+    step.env("STATE_jobpass", "x").env("STATE_anchor", "../../etc");
+    let post = step.post();
+    assert_eq!(post.code(), 7, "{}", post.log);
+    assert!(
+        post.log.contains("--selector jobpass.dev/run-id=77"),
+        "{}",
+        post.log
+    );
+}

@@ -1,0 +1,6 @@
+//! The GitHub Action.
+
+pub(crate) mod step;
+
+mod action;
+mod life;

@@ -1,0 +1,197 @@
+//! One use of the action, run as the runner runs it: main, later post, with files and variables in between.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read as _,
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use tempfile::TempDir;
+
+use crate::support;
+
+/// A step with `with:` inputs and the job's variables.
+pub(crate) struct Step {
+    folder: TempDir,
+    inputs: Vec<(String, String)>,
+    variables: Vec<(String, String)>,
+}
+
+/// What a finished part of a step left behind.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) log: String,
+}
+
+impl Step {
+    pub(crate) fn with(inputs: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("temp")).expect("RUNNER_TEMP");
+        for file in ["output", "state", "summary"] {
+            fs::write(folder.path().join(file), "").expect("a command file");
+        }
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self {
+            folder,
+            inputs: inputs.iter().map(owned).collect(),
+            variables: Vec::new(),
+        }
+    }
+
+    /// Sets a variable for whatever runs next, as `env:` does, or a later step through GITHUB_ENV.
+    pub(crate) fn env(&mut self, name: &str, value: &str) -> &mut Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Changes what an input evaluates to from now on.
+    pub(crate) fn input(&mut self, name: &str, value: &str) {
+        self.inputs.retain(|(known, _)| known != name);
+        self.inputs.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// What an input evaluates to now.
+    pub(crate) fn value(&self, name: &str) -> &str {
+        let input = self.inputs.iter().find(|(known, _)| known == name);
+        &input.expect("an input").1
+    }
+
+    /// Runs main to its end.
+    pub(crate) fn main(&self) -> Ended {
+        Ended::of(self.start("main", Stdio::piped()))
+    }
+
+    /// Runs post to its end, with the state that main recorded.
+    pub(crate) fn post(&self) -> Ended {
+        Ended::of(self.start("post", Stdio::piped()))
+    }
+
+    pub(crate) fn start(&self, part: &str, stdout: Stdio) -> Child {
+        let mut command = support::scrubbed(Command::new(support::binary("jobpass-github")));
+        command
+            .arg(part)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(Stdio::piped());
+        command.env("RUNNER_TEMP", self.temp());
+        for (variable, file) in [
+            ("GITHUB_OUTPUT", "output"),
+            ("GITHUB_STATE", "state"),
+            ("GITHUB_STEP_SUMMARY", "summary"),
+        ] {
+            command.env(variable, self.file(file));
+        }
+        for (name, value) in [
+            ("GITHUB_SERVER_URL", "https://github.com"),
+            ("GITHUB_REPOSITORY", "team/app"),
+            ("GITHUB_RUN_ID", "77"),
+            ("GITHUB_JOB", "scan"),
+            ("GITHUB_ACTOR", "someone"),
+        ] {
+            command.env(name, value);
+        }
+        command.envs(
+            self.inputs
+                .iter()
+                .map(|(name, value)| (format!("INPUT_{}", name.to_uppercase()), value)),
+        );
+        if part == "post" {
+            command.envs(
+                self.state()
+                    .iter()
+                    .map(|(name, value)| (format!("STATE_{name}"), value)),
+            );
+        }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.spawn().expect("jobpass-github starts")
+    }
+
+    pub(crate) fn outputs(&self) -> BTreeMap<String, String> {
+        parse(&self.read("output"))
+    }
+
+    pub(crate) fn token(&self) -> String {
+        self.outputs().remove("token").expect("an output `token`")
+    }
+
+    pub(crate) fn state(&self) -> BTreeMap<String, String> {
+        parse(&self.read("state"))
+    }
+
+    pub(crate) fn summary(&self) -> String {
+        self.read("summary")
+    }
+
+    pub(crate) fn temp(&self) -> PathBuf {
+        self.folder.path().join("temp")
+    }
+
+    /// The names in RUNNER_TEMP.
+    pub(crate) fn left_in_temp(&self) -> Vec<String> {
+        let names = fs::read_dir(self.temp()).expect("RUNNER_TEMP").flatten();
+        names
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        read(&self.file(name))
+    }
+}
+
+impl Ended {
+    pub(crate) fn of(child: Child) -> Self {
+        let output = child.wait_with_output().expect("it ends");
+        let log =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        Self {
+            status: output.status,
+            log,
+        }
+    }
+
+    /// The exit code, or 128 and the signal.
+    pub(crate) fn code(&self) -> i32 {
+        self.status
+            .code()
+            .unwrap_or_else(|| 128 + self.status.signal().unwrap_or(0))
+    }
+
+    pub(crate) fn succeeded(self) -> Self {
+        assert_eq!(self.code(), 0, "{}", self.log);
+        self
+    }
+}
+
+/// Only what is a plain file by now: a test may have put a pipe there.
+fn read(path: &Path) -> String {
+    let mut text = String::new();
+    if path.is_file() {
+        fs::File::open(path)
+            .and_then(|mut file| file.read_to_string(&mut text))
+            .expect("a command file");
+    }
+    text
+}
+
+/// `FileCommandManager.cs`: `NAME<<DELIMITER`, lines, `DELIMITER`; the last value of a name counts.
+fn parse(text: &str) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let (name, delimiter) = line.split_once("<<").expect("NAME<<DELIMITER");
+        let value = lines
+            .by_ref()
+            .take_while(|line| *line != delimiter)
+            .collect::<Vec<_>>();
+        values.insert(name.to_owned(), value.join("\n"));
+    }
+    values
+}

@@ -1,0 +1,152 @@
+//! The action: its log, state, summary and files, in success and in failure.
+
+use std::{fs, time::Duration};
+
+use jobpass_devkit::{DevCluster, Fault, FaultKind};
+use rstest::rstest;
+
+use super::{assert_absent, forms};
+use crate::{github::step::Step, support};
+
+/// The log without the lines that mask, which the runner does not print.
+fn shown(log: &str) -> String {
+    log.lines()
+        .filter(|line| !line.starts_with("::add-mask::"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn a_token_is_only_where_it_was_asked_for() {
+    let cluster = DevCluster::start();
+    let minter = support::minter_token(&cluster);
+    let kubeconfig = cluster.kubeconfig(&minter, "ci");
+    let step = Step::with(&[
+        ("service-account", "scanner"),
+        ("kubeconfig", &kubeconfig),
+        ("token-file", "true"),
+        ("kubeconfig-file", "true"),
+    ]);
+    let main = step.main().succeeded();
+    let token = step.token();
+
+    // All masks come before all else, and cover the forms that the runner does not derive by itself.
+    let masks = main
+        .log
+        .lines()
+        .take_while(|line| line.starts_with("::add-mask::"))
+        .collect::<Vec<_>>();
+    assert!(
+        !shown(&main.log).contains("::add-mask::") && masks.len() == 4,
+        "{masks:?}"
+    );
+    let is_masked = |form: &String| masks.iter().any(|mask| mask.ends_with(&format!("::{form}")));
+    let by_the_runner = [&forms(&token)[1], &forms(&token)[3], &forms(&token)[4]];
+    assert!(
+        forms(&token)
+            .iter()
+            .all(|form| is_masked(form) || by_the_runner.contains(&form))
+    );
+
+    let outputs = step.outputs();
+    assert!(
+        outputs
+            .iter()
+            .all(|(name, value)| name == "token" || !value.contains(&token))
+    );
+    let post = step.post().succeeded();
+    for secret in [&token, &minter] {
+        assert_absent(secret, "the log of main", &shown(&main.log));
+        assert_absent(secret, "the log of post", &post.log);
+        assert_absent(secret, "the summary", &step.summary());
+        for (name, value) in step.state() {
+            assert_absent(secret, &format!("the state `{name}`"), &value);
+        }
+    }
+    for (name, value) in &outputs {
+        assert_absent(&minter, &format!("the output `{name}`"), value);
+    }
+}
+
+#[test]
+fn the_kubeconfig_names_the_token_and_does_not_hold_it() {
+    let cluster = DevCluster::start();
+    let minter = support::minter_token(&cluster);
+    let step = Step::with(&[
+        ("service-account", "scanner"),
+        ("kubeconfig", &cluster.kubeconfig(&minter, "ci")),
+        ("kubeconfig-file", "true"),
+    ]);
+    step.main().succeeded();
+    let kubeconfig = fs::read_to_string(&step.outputs()["kubeconfig"]).expect("a kubeconfig");
+    assert_absent(&step.token(), "the kubeconfig", &kubeconfig);
+    assert_absent(&minter, "the kubeconfig", &kubeconfig);
+    step.post().succeeded();
+}
+
+/// A server that sends back what it was sent, in a place where jobpass quotes it.
+#[rstest]
+#[case::message(422)]
+#[case::retried(503)]
+fn a_server_that_echoes_a_credential_does_not_get_it_shown(#[case] status: u16) {
+    let cluster = DevCluster::start();
+    let minter = support::minter_token(&cluster);
+    let step = Step::with(&[
+        ("service-account", "scanner"),
+        ("kubeconfig", &cluster.kubeconfig(&minter, "ci")),
+    ]);
+    let body = serde_json::json!({ "kind": "Status", "message": format!("bad header: Bearer {minter}"), "code": status });
+    let kind = FaultKind::Answer {
+        status,
+        headers: vec![("warning".into(), format!("299 - \"{minter}\""))],
+        body: body.to_string(),
+    };
+    cluster.inject(Fault {
+        method: "POST",
+        path_contains: "/secrets".into(),
+        times: 9,
+        kind,
+    });
+    let main = step.main();
+    assert_ne!(main.code(), 0);
+    assert_absent(&minter, "the log", &main.log);
+    assert!(main.log.contains("<redacted>"), "{}", main.log);
+}
+
+#[test]
+fn another_process_of_the_same_user_reads_nothing_in_proc() {
+    let cluster = DevCluster::start();
+    let minter = support::minter_token(&cluster);
+    let step = Step::with(&[
+        ("service-account", "scanner"),
+        ("kubeconfig", &cluster.kubeconfig(&minter, "ci")),
+    ]);
+    cluster.inject(Fault {
+        method: "POST",
+        path_contains: "/token".into(),
+        times: 1,
+        kind: FaultKind::HoldAfter,
+    });
+    let mut main = step.start("main", std::process::Stdio::null());
+    cluster.wait_for(Duration::from_secs(60), |_| {
+        (!cluster.issued().is_empty()).then_some(())
+    });
+    let proc = |file: &str| fs::metadata(format!("/proc/{}/{file}", main.id())).expect("a process");
+    // What is not dumpable belongs to root in /proc: neither environ nor mem can be read by the job's own user.
+    for file in ["environ", "mem", "maps"] {
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&proc(file)), 0, "{file}");
+    }
+    let arguments = fs::read_to_string(format!("/proc/{}/cmdline", main.id())).expect("readable");
+    assert_absent(&minter, "argv", &arguments);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", main.id())).expect("readable");
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .expect("a limit");
+    assert!(
+        core.split_whitespace().filter(|word| *word == "0").count() == 2,
+        "{core}"
+    );
+    main.kill().expect("it is there");
+    main.wait().expect("it ends");
+}
