@@ -5,18 +5,22 @@
     reason = "a chore says on stdout what it is doing and how long it took"
 )]
 
+use std::env;
+
 use anyhow::Result;
 use clap::{ArgMatches, Command};
 
 use crate::workspace::Workspace;
 
+mod cluster;
+pub mod demo;
 pub mod dist;
 pub mod lint;
 pub mod test;
 pub mod tools;
 pub mod workspace;
 
-const VERBS: &[Verb] = &[dist::VERB, test::VERB, lint::VERB];
+const VERBS: &[Verb] = &[demo::VERB, dist::VERB, test::VERB, lint::VERB];
 
 /// A chore: how its command line reads, and what it does.
 pub struct Verb {
@@ -25,6 +29,10 @@ pub struct Verb {
 }
 
 pub fn main() -> Result<()> {
+    // In the folder of a demo's job, where there is no workspace.
+    if env::args_os().nth(1).is_some_and(|verb| verb == demo::LIST_PODS) {
+        return demo::list_pods();
+    }
     let cli = Command::new("cargo xtask")
         .about("The project's chores")
         .subcommand_required(true)

@@ -1,0 +1,311 @@
+//! A cluster to show jobpass on, through its API alone: a namespace of our own with a ServiceAccount in it, and a minter that may do
+//! what jobpass needs and no more.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{Method, Request, header};
+use jobpass_core::anchor::{self, random_name};
+use jobpass_core::environment::Environment;
+use jobpass_core::minter::{Connection, Minter};
+use jobpass_core::options::Inputs;
+use jobpass_core::text::harmless;
+use kube::client::Body;
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Whom the tokens speak for.
+pub(crate) const SERVICE_ACCOUNT: &str = "scanner";
+
+/// The one rule that `scanner` has, and the two that every minter needs.
+const MANIFESTS: &str = r#"
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: scanner}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: scanner}
+rules:
+- {apiGroups: [""], resources: [pods], verbs: [list]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: scanner}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: scanner}
+subjects: [{kind: ServiceAccount, name: scanner, namespace: NAMESPACE}]
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: minter}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: minter}
+rules:
+- {apiGroups: [""], resources: [secrets], verbs: [create, delete]}
+- {apiGroups: [""], resources: [serviceaccounts/token], resourceNames: [scanner], verbs: [create]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: minter}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: minter}
+subjects: [{kind: ServiceAccount, name: minter, namespace: NAMESPACE}]
+"#;
+
+/// One request, from the connection to the last byte.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A cluster, asked as whoever its kubeconfig says.
+pub(crate) struct Cluster {
+    admin: Client,
+    config: Config,
+    connection: Connection,
+    /// Ours: it has a random name.
+    pub(crate) namespace: String,
+    created: Cell<bool>,
+}
+
+/// The minter's credentials.
+pub(crate) struct MinterAccount {
+    pub(crate) token: String,
+    /// With that token in it.
+    pub(crate) kubeconfig: String,
+}
+
+struct Answer {
+    status: u16,
+    body: Value,
+}
+
+impl Cluster {
+    /// Finds out where the cluster is. Nothing is created yet.
+    pub(crate) async fn connect(
+        kubeconfig: &Path,
+        context: Option<&str>,
+        environment: &Environment,
+    ) -> Result<Self> {
+        let path = kubeconfig
+            .to_str()
+            .context("the kubeconfig's path is not UTF-8")?;
+        let inputs = Inputs::from([("kubeconfig", path), ("context", context.unwrap_or_default())]);
+        // First as jobpass reads it, which says what is wrong with it and never what is in it; kube would quote the file.
+        let connection = Minter::resolve(&inputs, environment).await?.connection;
+        let unusable = |_| anyhow!("{path} cannot be used, although jobpass can read it");
+        let parsed = Kubeconfig::read_from(kubeconfig).map_err(unusable)?;
+        let options = KubeConfigOptions {
+            context: context.map(str::to_owned),
+            ..KubeConfigOptions::default()
+        };
+        let mut config = Config::from_custom_kubeconfig(parsed, &options)
+            .await
+            .map_err(unusable)?;
+        config.proxy_url = match &connection.proxy {
+            Some(proxy) => Some(proxy.url().parse().context("the proxy's URL cannot be used")?),
+            None => None,
+        };
+        config.default_retry = false;
+        let admin = client(config.clone())?;
+        config.auth_info = AuthInfo::default();
+        let random = random_name()?;
+        Ok(Self {
+            admin,
+            config,
+            connection,
+            namespace: format!("jobpass-demo-{}", &random[random.len() - 6..]),
+            created: Cell::new(false),
+        })
+    }
+
+    /// The release that it says it is.
+    pub(crate) async fn version(&self) -> Result<String> {
+        let answer = self
+            .admin(Method::GET, "/version", None, "say its version")
+            .await?;
+        Ok(harmless(answer["gitVersion"].as_str().unwrap_or("unknown")))
+    }
+
+    /// Creates the namespace and what is in it.
+    pub(crate) async fn prepare(&self) -> Result<MinterAccount> {
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
+        self.created.set(true);
+        let path = "/api/v1/namespaces";
+        let created = send(&self.admin, Method::POST, path, Some(&namespace)).await?;
+        self.created.set(created.status < 400);
+        let what = format!("create namespace {}", self.namespace);
+        created.ok(&what).context(
+            "the demo needs a kubeconfig that may create a namespace, with ServiceAccounts, Roles and RoleBindings in it",
+        )?;
+        for document in serde_yaml::Deserializer::from_str(&MANIFESTS.replace("NAMESPACE", &self.namespace)) {
+            let object = Value::deserialize(document).context("the demo's manifests are no YAML")?;
+            let kind = object["kind"].as_str().unwrap_or_default();
+            let plural = format!("{}s", kind.to_lowercase());
+            let root = match object["apiVersion"].as_str() {
+                Some("v1") => "/api/v1".to_owned(),
+                group => format!("/apis/{}", group.unwrap_or_default()),
+            };
+            let path = format!("{root}/namespaces/{}/{plural}", self.namespace);
+            let what = format!("create a {kind} in namespace {}", self.namespace);
+            self.admin(Method::POST, &path, Some(&object), &what).await?;
+        }
+        self.minter().await
+    }
+
+    async fn minter(&self) -> Result<MinterAccount> {
+        let path = self.path("serviceaccounts/minter/token");
+        let request = json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600},
+        });
+        let answer = self
+            .admin(Method::POST, &path, Some(&request), "mint the minter's token")
+            .await?;
+        let token = answer["status"]["token"]
+            .as_str()
+            .context("the API server answered without a token")?;
+        let mut cluster = json!({"server": self.connection.server});
+        if let Some(pem) = &self.connection.certificate_authority {
+            cluster["certificate-authority-data"] = STANDARD.encode(pem).into();
+        }
+        if let Some(name) = &self.connection.tls_server_name {
+            cluster["tls-server-name"] = name.as_str().into();
+        }
+        if let Some(proxy) = &self.connection.proxy {
+            cluster["proxy-url"] = proxy.url().into();
+        }
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "minter",
+            "clusters": [{"name": "cluster", "cluster": cluster}],
+            "users": [{"name": "minter", "user": {"token": token}}],
+            "contexts": [{
+                "name": "minter",
+                "context": {"cluster": "cluster", "user": "minter", "namespace": self.namespace},
+            }],
+        });
+        Ok(MinterAccount {
+            token: token.to_owned(),
+            kubeconfig: serde_yaml::to_string(&kubeconfig).context("JSON is YAML")?,
+        })
+    }
+
+    /// Whether the holder of this token may do something in our namespace.
+    pub(crate) async fn may(&self, token: &str, verb: &str, resource: &str, name: &str) -> Result<bool> {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {
+                "namespace": self.namespace, "verb": verb, "resource": resource, "subresource": subresource, "name": name,
+            }},
+        });
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let answer = send(&self.holder(token)?, Method::POST, path, Some(&review)).await?;
+        let answer = answer.ok("say what the minter may do")?;
+        Ok(answer["status"]["allowed"].as_bool().unwrap_or(false))
+    }
+
+    /// The status with which the API server answers the holder of this token who lists Pods.
+    pub(crate) async fn status_for(&self, token: &str) -> Result<u16> {
+        let pods = send(&self.holder(token)?, Method::GET, &self.path("pods"), None).await?;
+        Ok(pods.status)
+    }
+
+    /// The anchors in our namespace.
+    pub(crate) async fn anchors(&self) -> Result<Vec<Value>> {
+        let type_ = anchor::TYPE.replace('/', "%2F");
+        let path = self.path(&format!("secrets?fieldSelector=type%3D{type_}"));
+        let answer = self.admin(Method::GET, &path, None, "list the anchors").await?;
+        Ok(answer["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// Removes the namespace, if it was created, and all that is in it.
+    pub(crate) async fn remove(&self) -> Result<()> {
+        if !self.created.replace(false) {
+            return Ok(());
+        }
+        let path = format!("/api/v1/namespaces/{}", self.namespace);
+        let what = format!(
+            "delete namespace {0}; do it by hand: kubectl delete namespace {0}",
+            self.namespace
+        );
+        let answer = send(&self.admin, Method::DELETE, &path, None)
+            .await
+            .context(what.clone())?;
+        if answer.status != 404 {
+            answer.ok(&what)?;
+        }
+        Ok(())
+    }
+
+    fn path(&self, rest: &str) -> String {
+        format!("/api/v1/namespaces/{}/{rest}", self.namespace)
+    }
+
+    async fn admin(&self, method: Method, path: &str, body: Option<&Value>, what: &str) -> Result<Value> {
+        send(&self.admin, method, path, body).await?.ok(what)
+    }
+
+    fn holder(&self, token: &str) -> Result<Client> {
+        let mut config = self.config.clone();
+        config.auth_info.token = Some(token.to_owned().into());
+        client(config)
+    }
+}
+
+impl Answer {
+    fn ok(self, what: &str) -> Result<Value> {
+        if self.status >= 400 {
+            let message = harmless(self.body["message"].as_str().unwrap_or_default());
+            bail!("cannot {what}: the API server answered {} {message}", self.status);
+        }
+        Ok(self.body)
+    }
+}
+
+/// Lists Pods with the kubeconfig that jobpass wrote, as a user's `kubectl get pods` would.
+pub(crate) async fn list_pods() -> Result<(String, u16, usize)> {
+    let unusable = |_| anyhow!("the kubeconfig in KUBECONFIG cannot be used");
+    let kubeconfig = Kubeconfig::read().map_err(unusable)?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .map_err(unusable)?;
+    let path = format!("/api/v1/namespaces/{}/pods", config.default_namespace);
+    let answer = send(&client(config)?, Method::GET, &path, None).await?;
+    let pods = answer.body["items"].as_array().map_or(0, Vec::len);
+    Ok((path, answer.status, pods))
+}
+
+fn client(config: Config) -> Result<Client> {
+    Client::try_from(config)
+        .map_err(|error| anyhow!("cannot set up a connection: {}", harmless(&error.to_string())))
+}
+
+async fn send(client: &Client, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(body.into_bytes()))?;
+    let exchange = async {
+        let answer = client.send(request).await?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.into_body().collect_bytes().await?))
+    };
+    let (status, body) = tokio::time::timeout(PATIENCE, exchange)
+        .await
+        .map_err(|_| anyhow!("the API server did not answer within {} s", PATIENCE.as_secs()))?
+        .map_err(|error: kube::Error| {
+            anyhow!(
+                "the API server cannot be reached: {}",
+                harmless(&error.to_string())
+            )
+        })?;
+    let body = serde_json::from_slice(&body).unwrap_or_default();
+    Ok(Answer { status, body })
+}

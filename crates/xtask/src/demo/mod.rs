@@ -1,0 +1,328 @@
+//! `cargo xtask demo`: a GitHub job and a GitLab job each get a token, use it and lose it, on the dev cluster or on a real one.
+//!
+//! It plays the runners in small, as their sources say. Each line that it prints was checked; what did not happen is an error.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Arg, ArgMatches, value_parser};
+use jobpass_core::claims::Claims;
+use jobpass_core::environment::Environment;
+use jobpass_core::token::Token;
+use jobpass_devkit::DevCluster;
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::Verb;
+use crate::cluster::{self, Cluster, MinterAccount, SERVICE_ACCOUNT};
+use crate::dist::{self, Profile};
+use crate::tools;
+use crate::workspace::Workspace;
+
+use self::screen::Screen;
+
+mod github;
+mod screen;
+
+pub const VERB: Verb = Verb { command, run: verb };
+
+/// A small client in kubectl's place, for the steps of the demo's users: `cargo xtask demo` asks for no kubectl.
+pub(crate) const LIST_PODS: &str = "list-pods";
+
+const GITLAB: &str = "jobpass-gitlab";
+
+/// What a program of the demo may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an API server may go on accepting a token from its cache, with ample room.
+const CACHE: Duration = Duration::from_secs(15);
+
+/// What both jobs need.
+struct Demo<'a> {
+    workspace: &'a Workspace,
+    /// Where they were built.
+    programs: &'a Path,
+    screen: Screen,
+    cluster: Cluster,
+    dev: Option<DevCluster>,
+    folder: TempDir,
+}
+
+fn command() -> clap::Command {
+    clap::Command::new("demo")
+        .about("Watch a GitHub job and a GitLab job each get a token, use it and lose it")
+        .arg(
+            Arg::new("kubeconfig")
+                .long("kubeconfig")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Play on this cluster, in a namespace that is made for it and removed; without it, on a dev cluster inside the demo"),
+        )
+        .arg(
+            Arg::new("context")
+                .long("context")
+                .value_name("NAME")
+                .requires("kubeconfig")
+                .help("The context of that kubeconfig, if not its current one"),
+        )
+}
+
+fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
+    tools::node()?;
+    dist::build(workspace, Profile::Dev, GITLAB)?;
+    let program = dist::build(workspace, Profile::Dev, dist::BINARY)?;
+    let programs = program.parent().context("a program is in a folder")?;
+    runtime()?.block_on(async {
+        // Before there is anything to remove.
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        let mut terminated = signal(SignalKind::terminate())?;
+        let demo = Demo::set_up(workspace, programs, arguments).await?;
+        let played = tokio::select! {
+            played = demo.play() => played,
+            _ = interrupted.recv() => Err(anyhow::anyhow!("interrupted")),
+            _ = terminated.recv() => Err(anyhow::anyhow!("terminated")),
+        };
+        let removed = demo.cluster.remove().await;
+        played?;
+        removed?;
+        demo.conclude();
+        Ok(())
+    })
+}
+
+/// The program behind [`LIST_PODS`].
+pub(crate) fn list_pods() -> Result<()> {
+    let (path, status, pods) = runtime()?.block_on(cluster::list_pods())?;
+    ensure!(status == 200, "GET {path}: HTTP {status}");
+    println!("GET {path}: HTTP 200, {pods} Pods");
+    Ok(())
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?)
+}
+
+impl<'a> Demo<'a> {
+    async fn set_up(workspace: &'a Workspace, programs: &'a Path, arguments: &ArgMatches) -> Result<Self> {
+        let screen = Screen::new();
+        screen
+            .title("jobpass: a GitHub job and a GitLab job each get a Kubernetes token, use it and lose it");
+        screen.title("The cluster");
+        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let (dev, cluster) = match arguments.get_one::<PathBuf>("kubeconfig") {
+            Some(path) => {
+                let context = arguments.get_one::<String>("context").map(String::as_str);
+                let environment = env::vars_os().collect::<Environment>();
+                (None, Cluster::connect(path, context, &environment).await?)
+            }
+            None => {
+                let dev = DevCluster::start();
+                let path = folder.path().join("admin.kubeconfig");
+                fs::write(&path, dev.admin_kubeconfig())?;
+                // Whatever proxies this machine needs, the way to this process is not through them.
+                (
+                    Some(dev),
+                    Cluster::connect(&path, None, &Environment::default()).await?,
+                )
+            }
+        };
+        let version = cluster.version().await?;
+        match &dev {
+            Some(dev) => screen.station(
+                "started",
+                &format!(
+                    "a dev cluster inside this process, at {}: TLS, signed tokens and RBAC,\n\
+                     and it answers as Kubernetes {version} does",
+                    dev.url()
+                ),
+            ),
+            None => screen.station("reached", &format!("your cluster, Kubernetes {version}")),
+        }
+        Ok(Self {
+            workspace,
+            programs,
+            screen,
+            cluster,
+            dev,
+            folder,
+        })
+    }
+
+    async fn play(&self) -> Result<()> {
+        let minter = self.prepare().await?;
+        github::play(self, &minter)
+            .await
+            .context("the GitHub job of the demo failed")?;
+        Ok(())
+    }
+
+    async fn prepare(&self) -> Result<MinterAccount> {
+        let minter = self.cluster.prepare().await?;
+        self.screen.never_show(&minter.token);
+        let may = |verb, resource, name| self.cluster.may(&minter.token, verb, resource, name);
+        let begin = Instant::now();
+        // A large cluster takes a moment to hear of a new RoleBinding.
+        while !may("create", "secrets", "").await? {
+            ensure!(begin.elapsed() < CACHE, "the minter's RoleBinding has no effect");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        ensure!(
+            may("delete", "secrets", "").await?
+                && may("create", "serviceaccounts/token", SERVICE_ACCOUNT).await?
+                && !may("create", "serviceaccounts/token", "minter").await?
+                && !may("get", "secrets", "").await?,
+            "the minter may do something else than was granted"
+        );
+        self.screen.station(
+            "prepared",
+            &format!(
+                "namespace {} with two ServiceAccounts:\n\
+                 {SERVICE_ACCOUNT}, which the jobs' tokens speak for, may list Pods;\n\
+                 minter, which the CI platform knows, may create and delete Secrets here and mint tokens for {SERVICE_ACCOUNT};\n\
+                 it may not even read Secrets",
+                self.cluster.namespace
+            ),
+        );
+        Ok(minter)
+    }
+
+    fn conclude(&self) {
+        let screen = &self.screen;
+        match &self.dev {
+            Some(_) => screen.title("Conclusion"),
+            None => {
+                screen.title("Conclusion");
+                screen.station(
+                    "removed",
+                    &format!("namespace {}, with all that is in it", self.cluster.namespace),
+                );
+            }
+        }
+    }
+
+    /// Says that the token is bound, if what the token says of itself is what the cluster has.
+    async fn bound(&self, token: &str) -> Result<()> {
+        let claims = Claims::decode(&Token::parse(token, "token")?)?;
+        let anchors = self.cluster.anchors().await?;
+        let [anchor] = &anchors[..] else {
+            bail!("{} anchors are there instead of one", anchors.len());
+        };
+        let bound = claims.kubernetes.and_then(|kubernetes| kubernetes.secret);
+        let bound = bound.context("the token is bound to no Secret")?;
+        let uid = anchor["metadata"]["uid"].as_str();
+        ensure!(
+            uid.is_some() && bound.uid.as_deref() == uid,
+            "the token is bound to another Secret"
+        );
+        ensure!(anchor.get("data").is_none(), "the anchor holds data");
+        let subject = format!(
+            "system:serviceaccount:{}:{SERVICE_ACCOUNT}",
+            self.cluster.namespace
+        );
+        ensure!(
+            claims.sub.as_deref() == Some(&subject),
+            "the token speaks for somebody else"
+        );
+        self.screen.station(
+            "bound",
+            &format!(
+                "the cluster has one anchor, {}:\n\
+                 an empty Secret, and the token names its uid. The token works while that Secret exists",
+                bound.name
+            ),
+        );
+        Ok(())
+    }
+
+    /// Says that the API server refuses the token, once it does.
+    async fn refused(&self, token: &str) -> Result<()> {
+        ensure!(
+            self.cluster.anchors().await?.is_empty(),
+            "an anchor is still there"
+        );
+        let begin = Instant::now();
+        let mut status = self.cluster.status_for(token).await?;
+        if status == 200 {
+            self.screen.station(
+                "cached",
+                match self.dev {
+                    Some(_) => {
+                        "HTTP 200 to a copy of the token: an API server remembers for 10 s whom it let in.\n\
+                         Instead of waiting, the dev cluster's clock is moved 10 s ahead"
+                    }
+                    None => {
+                        "HTTP 200 to a copy of the token: an API server remembers for 10 s whom it let in. So wait\n\
+                         (a job that must not end before the token is dead says `verify-revocation: wait`)"
+                    }
+                },
+            );
+        }
+        while status == 200 {
+            ensure!(begin.elapsed() < CACHE, "the API server still accepts the token");
+            match &self.dev {
+                Some(dev) => dev.advance(Duration::from_secs(10)),
+                None => tokio::time::sleep(Duration::from_millis(500)).await,
+            }
+            status = self.cluster.status_for(token).await?;
+        }
+        ensure!(status == 401, "the API server answers HTTP {status} to the token");
+        self.screen.station(
+            "refused",
+            "HTTP 401 to a copy of the token that somebody kept: it is dead, long before it would have expired",
+        );
+        Ok(())
+    }
+
+    /// A folder with [`LIST_PODS`] in it, for PATH.
+    fn bin(&self) -> Result<PathBuf> {
+        let bin = self.folder.path().join("bin");
+        fs::create_dir_all(&bin)?;
+        let this = env::current_exe()?;
+        let this = this.to_str().context("the path of this program is not UTF-8")?;
+        let script = format!("#!/bin/sh\nexec '{}' {LIST_PODS}\n", this.replace('\'', r"'\''"));
+        executable(&bin.join(LIST_PODS), &script)?;
+        Ok(bin)
+    }
+
+    /// What a runner gives every program of a job: the little that this machine must give, and the tools.
+    fn job_command(&self, program: &str, folder: &Path) -> Result<Command> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let path = env::join_paths([self.bin()?].into_iter().chain(env::split_paths(&path)))?;
+        let kept = ["HOME", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+        let kept = kept
+            .into_iter()
+            .filter_map(|name| Some((name, env::var_os(name)?)));
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .envs(kept)
+            .env("PATH", path)
+            .env("CI", "true")
+            .current_dir(folder);
+        Ok(command)
+    }
+}
+
+/// Runs a program of a job to its end: how it ended, and its log.
+async fn log_of(command: &mut Command) -> Result<(ExitStatus, String)> {
+    let command = command.stdin(std::process::Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output())
+        .await
+        .with_context(|| format!("a program of the job did not end within {} s", PATIENCE.as_secs()))?
+        .context("a program of the job cannot be started")?;
+    let log = [output.stdout, output.stderr].concat();
+    Ok((output.status, String::from_utf8_lossy(&log).into_owned()))
+}
+
+fn executable(path: &Path, text: &str) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::write(path, text)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
