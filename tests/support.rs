@@ -69,21 +69,33 @@ pub(crate) fn admin(cluster: &DevCluster) -> NamedTempFile {
 
 /// Takes a rule away from the minter: `jobpass-minter` is the RoleBinding of both.
 pub(crate) fn forbid_minter(cluster: &DevCluster) {
-    let deleted = kubectl(admin(cluster).path(), &["delete", "rolebinding", "jobpass-minter", "--namespace", "ci"]);
+    let deleted = kubectl(
+        admin(cluster).path(),
+        &["delete", "rolebinding", "jobpass-minter", "--namespace", "ci"],
+    );
     assert!(deleted.status.success(), "{deleted:?}");
 }
 
 /// The real kubectl.
 pub(crate) fn kubectl(kubeconfig: impl AsRef<OsStr>, arguments: &[&str]) -> Output {
     let mut command = scrubbed(Command::new(tool("kubectl")));
-    command.env("KUBECONFIG", kubeconfig).args(arguments).output().expect("kubectl starts")
+    command
+        .env("KUBECONFIG", kubeconfig)
+        .args(arguments)
+        .output()
+        .expect("kubectl starts")
 }
 
 /// A program that `cargo xtask test` installs.
 pub(crate) fn tool(name: &str) -> PathBuf {
-    let folder = env::var_os("JOBPASS_TOOLS").map(PathBuf::from).unwrap_or_default();
+    let folder = env::var_os("JOBPASS_TOOLS")
+        .map(PathBuf::from)
+        .unwrap_or_default();
     let path = folder.join(name);
-    assert!(path.is_file(), "{name} is not in JOBPASS_TOOLS: run `cargo xtask test`, which installs it and sets that");
+    assert!(
+        path.is_file(),
+        "{name} is not in JOBPASS_TOOLS: run `cargo xtask test`, which installs it and sets that"
+    );
     path
 }
 
@@ -94,13 +106,20 @@ pub(crate) fn binary(name: &str) -> PathBuf {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         // All targets, as `cargo xtask test` builds them: the same features, so nothing is built twice. And without what
         // cargo sets for this test, which build scripts watch.
-        cargo.args(["build", "--quiet", "--workspace", "--all-targets"]).current_dir(root());
+        cargo
+            .args(["build", "--quiet", "--workspace", "--all-targets"])
+            .current_dir(root());
         for (name, _) in env::vars_os() {
-            if name.to_string_lossy().starts_with("CARGO_PKG_") || name.to_string_lossy().starts_with("CARGO_MANIFEST_") {
+            if name.to_string_lossy().starts_with("CARGO_PKG_")
+                || name.to_string_lossy().starts_with("CARGO_MANIFEST_")
+            {
                 cargo.env_remove(name);
             }
         }
-        assert!(cargo.status().expect("cargo starts").success(), "the workspace does not build");
+        assert!(
+            cargo.status().expect("cargo starts").success(),
+            "the workspace does not build"
+        );
         // target/debug/deps/e2e-...
         let test = env::current_exe().expect("the path of this test");
         test.ancestors().nth(2).expect("a target folder").to_owned()
@@ -123,14 +142,18 @@ pub(crate) fn action() -> TempDir {
 
 /// The root of this repository.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the repository")
 }
 
 /// Without what the machine that runs the tests says about itself: a CI job's variables, proxies, a kubeconfig.
 pub(crate) fn scrubbed(mut command: Command) -> Command {
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy().to_uppercase();
-        let of_ci = ["GITHUB_", "RUNNER_", "ACTIONS_", "GITLAB_", "CI_", "JOBPASS_", "INPUT_", "STATE_", "KUBE"];
+        let of_ci = [
+            "GITHUB_", "RUNNER_", "ACTIONS_", "GITLAB_", "CI_", "JOBPASS_", "INPUT_", "STATE_", "KUBE",
+        ];
         if of_ci.iter().any(|prefix| text.starts_with(prefix))
             || text.ends_with("_PROXY")
             || ["CI", "RUST_LOG", "SSL_CERT_FILE", "SSL_CERT_DIR"].contains(&&*text)
