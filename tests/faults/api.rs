@@ -267,3 +267,68 @@ fn a_proxy_is_used_with_its_password_and_no_proxy_is_obeyed() {
     step.post().succeeded();
     assert_eq!(asked.lock().expect("a log").len(), before);
 }
+
+/// Neither means that the anchor is gone.
+#[rstest]
+#[case::no_such_path(
+    "{\"kind\":\"Status\",\"message\":\"the server could not find the requested resource\",\"reason\":\"NotFound\",\"details\":{},\"code\":404}"
+)]
+#[case::no_api_server("404 page not found")]
+fn a_404_that_is_not_about_the_anchor_is_no_proof(#[case] body: &str) {
+    let cluster = DevCluster::start();
+    let step = step(&cluster);
+    step.main().succeeded();
+    inject(
+        &cluster,
+        "DELETE",
+        "/secrets/",
+        9,
+        FaultKind::Answer {
+            status: 404,
+            headers: vec![],
+            body: body.into(),
+        },
+    );
+    let post = step.post().succeeded();
+    assert!(
+        post.log
+            .contains("::warning title=jobpass::the token is not revoked"),
+        "{}",
+        post.log
+    );
+}
+
+#[test]
+fn an_anchor_that_a_finalizer_holds_is_not_called_revoked() {
+    let cluster = DevCluster::start();
+    let step = step(&cluster);
+    step.main().succeeded();
+    let anchor = step.outputs().remove("anchor").expect("an output");
+    let hold = "{\"metadata\":{\"finalizers\":[\"example.com/hold\"]}}";
+    let patch = [
+        "patch",
+        "secret",
+        &anchor,
+        "--namespace",
+        "ci",
+        "--type",
+        "merge",
+        "--patch",
+        hold,
+    ];
+    let patched = support::kubectl(support::admin(&cluster).path(), &patch);
+    assert!(patched.status.success(), "{patched:?}");
+    let post = step.post().succeeded();
+    assert!(
+        post.log.contains(
+            "::warning title=jobpass::the anchor was deleted, but that the token is dead is not proven"
+        ),
+        "{}",
+        post.log
+    );
+    assert!(
+        post.log.contains("still there") && post.log.contains("finalizer"),
+        "{}",
+        post.log
+    );
+}

@@ -80,7 +80,7 @@ pub(crate) async fn create(
                     maybe_done: true,
                 });
             }
-            409 if answer.repeated && answer.reason() == "AlreadyExists" => {
+            409 if answer.repeated && answer.is_already_exists() => {
                 let delete = delete_call(&spec.namespace, name, None);
                 cluster.send(&delete, budget).await.map_err(|lost| Unanswered {
                     maybe_done: true,

@@ -329,9 +329,18 @@ impl Answer {
         harmless(&self.status_object().message)
     }
 
-    /// The reason of a Kubernetes Status, such as `AlreadyExists`.
-    pub(crate) fn reason(&self) -> String {
-        self.status_object().reason
+    /// Whether it says that an object of our name is there already.
+    pub(crate) fn is_already_exists(&self) -> bool {
+        self.status == 409 && self.status_object().reason == "AlreadyExists"
+    }
+
+    /// Whether it says that the Secret, or its whole namespace, is not there. A 404 for a path that a server does not
+    /// know, or from something that is no API server, says nothing of the kind.
+    pub(crate) fn is_secret_not_found(&self) -> bool {
+        let status = self.status_object();
+        self.status == 404
+            && status.reason == "NotFound"
+            && ["secrets", "namespaces"].contains(&&*status.details.kind)
     }
 
     fn status_object(&self) -> Status {
@@ -345,6 +354,13 @@ impl Answer {
 struct Status {
     message: String,
     reason: String,
+    details: Details,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Details {
+    kind: String,
 }
 
 /// RFC 7234, section 5.5: `299 - "text"`.

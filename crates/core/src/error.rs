@@ -62,9 +62,13 @@ impl Error {
         self
     }
 
-    /// Says what was going on: `creating the anchor: ...`.
-    pub fn context(mut self, doing: &str) -> Self {
-        self.what = format!("{doing}: {}", self.what);
+    /// The anchor was deleted, and then this kept that from being proven.
+    pub(crate) fn unproven(mut self) -> Self {
+        self.what = format!(
+            "the anchor was deleted, but that the token is dead is not proven: {}",
+            self.what
+        );
+        self.kind = Kind::Revoke;
         self
     }
 

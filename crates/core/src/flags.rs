@@ -29,6 +29,20 @@ pub fn flags() -> impl Iterator<Item = Arg> {
 /// As [`Inputs::read`]; and if a kubeconfig itself, not its path, was given as a flag: every process of the machine can
 /// read another's arguments.
 pub fn inputs(matches: &ArgMatches) -> Result<Inputs, Error> {
+    no_secret_in_argv(matches)?;
+    Inputs::read(|option| value(matches, option.name))
+}
+
+/// The same at the end of a job: an option that became empty is no reason not to revoke.
+///
+/// # Errors
+/// If a kubeconfig itself was given as a flag.
+pub fn inputs_at_end(matches: &ArgMatches) -> Result<Inputs, Error> {
+    no_secret_in_argv(matches)?;
+    Inputs::read(|option| value(matches, option.name).filter(|value| !value.trim().is_empty()))
+}
+
+fn no_secret_in_argv(matches: &ArgMatches) -> Result<(), Error> {
     let kubeconfig = matches
         .get_one::<String>("kubeconfig")
         .filter(|value| !std::path::Path::new(value).exists());
@@ -42,7 +56,7 @@ pub fn inputs(matches: &ArgMatches) -> Result<Inputs, Error> {
              a command's flags)",
         ));
     }
-    Inputs::read(|option| value(matches, option.name))
+    Ok(())
 }
 
 fn value(matches: &ArgMatches, name: &str) -> Option<String> {

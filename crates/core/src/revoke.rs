@@ -124,7 +124,6 @@ pub(crate) async fn revoke(
     revocation
         .run(token.filter(|_| state.for_api_server), verify)
         .await
-        .map_err(|error| by_hand(error, state))
 }
 
 /// Something else may have been put where the token was.
@@ -164,14 +163,17 @@ struct Revocation<'a> {
 
 impl Revocation<'_> {
     async fn run(&self, token: Option<&Token>, verify: Verify) -> Result<Revoked, Error> {
-        let note = self.delete().await?;
+        let note = self.delete().await.map_err(|error| by_hand(error, self.state))?;
         let deleted = Instant::now();
         let proof = match verify {
-            Verify::Off => Proof::NotAsked,
-            Verify::Quick => self.ask_once(token).await?,
-            Verify::Wait => self.ask_until_certain(token, deleted).await?,
+            Verify::Off => Ok(Proof::NotAsked),
+            Verify::Quick => self.ask_once(token).await,
+            Verify::Wait => self.ask_until_certain(token, deleted).await,
         };
-        Ok(Revoked { proof, note })
+        match proof {
+            Ok(proof) => Ok(Revoked { proof, note }),
+            Err(error) => Err(error.unproven()),
+        }
     }
 
     async fn delete(&self) -> Result<Option<String>, Error> {
@@ -182,7 +184,7 @@ impl Revocation<'_> {
             let (call, answer) = self.ask_to_delete().await?;
             match answer.status {
                 200 | 202 => return Ok(None),
-                404 if answer.reason() == "NotFound" => match waits.next().filter(|_| unsure) {
+                404 if answer.is_secret_not_found() => match waits.next().filter(|_| unsure) {
                     Some(wait) => tokio::time::sleep(wait).await,
                     None => return Ok(None),
                 },
@@ -255,7 +257,7 @@ impl Revocation<'_> {
     async fn must_be_gone(&self) -> Result<(), Error> {
         let (_, answer) = self.ask_to_delete().await?;
         match answer.status {
-            404 if answer.reason() == "NotFound" => Ok(()),
+            404 if answer.is_secret_not_found() => Ok(()),
             409 => Ok(()),
             status => Err(Error::new(
                 Kind::Revoke,
