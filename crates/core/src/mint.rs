@@ -22,7 +22,9 @@ use crate::{
 /// The anchor and the TokenRequest together.
 const MINT: Duration = Duration::from_secs(45);
 /// A CI runner kills a cancelled job after 7.5 s at the earliest (GitHub): be done before.
-const CLEAN_UP: Duration = Duration::from_secs(5);
+const CLEAN_UP: Duration = Duration::from_secs(4);
+/// Within that, for a delivery that is under way.
+const LAST_WRITES: Duration = Duration::from_secs(1);
 
 /// A token, verified, before it is handed over.
 pub struct Minted {
@@ -64,25 +66,64 @@ where
         state,
         anchor: Anchor::Absent,
     });
-    let work = AssertUnwindSafe(work(cluster, spec, origin, &progress, &mut record, deliver)).catch_unwind();
-    let outcome = tokio::select! {
+    let work = AssertUnwindSafe(work(cluster, spec, origin, &progress, &mut record)).catch_unwind();
+    let minted = tokio::select! {
         biased;
         interrupted = interrupt.wait() => Err(interrupted),
-        outcome = work => outcome.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "jobpass panicked"))),
+        minted = work => minted.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "jobpass panicked"))),
     };
     let Progress { state, anchor } = progress.into_inner();
-    let error = match outcome {
-        Ok(warnings) => return Ok((state, warnings)),
-        Err(error) => error,
+    let delivery = match minted {
+        Ok(minted) => deliver_or_stop(minted, state.clone(), deliver, interrupt).await,
+        Err(error) => Delivery::Ended(Err(error)),
+    };
+    let (error, still_delivering) = match delivery {
+        Delivery::Ended(Ok(warnings)) => return Ok((state, warnings)),
+        Delivery::Ended(Err(error)) => (error, false),
+        Delivery::Stuck(error) => (error, true),
     };
     let left = match anchor {
         Anchor::Absent => Ok(()),
         Anchor::Possible => clean_up(cluster, &state).await,
     };
-    Err(match left.and_then(|()| record(None)) {
+    let left = match left {
+        // What is stuck now may write its files later: leave them to the end of the job.
+        Ok(()) if still_delivering => Ok(()),
+        Ok(()) => record(None),
+        left => left,
+    };
+    Err(match left {
         Ok(()) => error,
         Err(left) => error.help(left.to_string()),
     })
+}
+
+enum Delivery {
+    /// With the warnings, if it succeeded.
+    Ended(Result<Vec<String>, Error>),
+    /// Interrupted, and its thread does not come back.
+    Stuck(Error),
+}
+
+async fn deliver_or_stop<D>(minted: Minted, state: State, deliver: D, interrupt: &mut Interrupt) -> Delivery
+where
+    D: FnOnce(&Minted, &State) -> Result<(), Error> + Send + 'static,
+{
+    let warnings = minted.warnings.clone();
+    let mut delivery = tokio::task::spawn_blocking(move || deliver(&minted, &state));
+    let interrupted = tokio::select! {
+        biased;
+        delivered = &mut delivery => {
+            let panicked = |_| Err(Error::new(Kind::Internal, "jobpass panicked while it delivered the token"));
+            return Delivery::Ended(delivered.unwrap_or_else(panicked).map(|()| warnings));
+        }
+        interrupted = interrupt.wait() => interrupted,
+    };
+    // What it has begun to write can only be removed once it has stopped writing.
+    match tokio::time::timeout(LAST_WRITES, delivery).await {
+        Ok(_) => Delivery::Ended(Err(interrupted)),
+        Err(_) => Delivery::Stuck(interrupted),
+    }
 }
 
 /// Files first: should deleting the anchor fail, nobody finds a token that still works.
@@ -105,17 +146,15 @@ enum Anchor {
     Possible,
 }
 
-async fn work<R, D>(
+async fn work<R>(
     cluster: &Cluster,
     spec: &Spec,
     origin: &Origin,
     progress: &RefCell<Progress>,
     record: &mut R,
-    deliver: D,
-) -> Result<Vec<String>, Error>
+) -> Result<Minted, Error>
 where
     R: FnMut(Option<&State>) -> Result<(), Error>,
-    D: FnOnce(&Minted, &State) -> Result<(), Error> + Send + 'static,
 {
     let budget = Budget::new(MINT);
     record(Some(&progress.borrow().state))?;
@@ -134,19 +173,10 @@ where
     let mut minted = request_token(cluster, spec, &name, &uid, &budget).await?;
     warnings.append(&mut minted.warnings);
     warnings.extend(minted.claims.verify(spec, &uid)?);
-    minted.warnings.clone_from(&warnings);
+    minted.warnings = warnings;
     progress.borrow_mut().state.receipt.minted(&minted);
     record(Some(&progress.borrow().state))?;
-
-    let state = progress.borrow().state.clone();
-    let delivery = tokio::task::spawn_blocking(move || deliver(&minted, &state));
-    delivery.await.unwrap_or_else(|_| {
-        Err(Error::new(
-            Kind::Internal,
-            "jobpass panicked while it delivered the token",
-        ))
-    })?;
-    Ok(warnings)
+    Ok(minted)
 }
 
 /// Repeating it is safe: should an answer be lost, the token in it is bound to the same anchor and dies with it.
