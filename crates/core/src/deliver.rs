@@ -65,13 +65,22 @@ impl Files {
     /// # Errors
     /// If one cannot be written, or something is in its place meanwhile; nothing is overwritten.
     pub fn write(&self, token: &Token, connection: &Connection, receipt: &Receipt) -> Result<(), Error> {
-        if let Some(path) = &self.token_file {
-            put(path, token.expose())?;
-            if let Some(file) = &self.kubeconfig_file {
-                put(file, &kubeconfig(path, connection, receipt))?;
-            }
+        self.write_token(token)?;
+        match (&self.token_file, &self.kubeconfig_file) {
+            (Some(path), Some(file)) => put(file, &kubeconfig(path, connection, receipt)),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Writes `token_file` only.
+    ///
+    /// # Errors
+    /// As [`Files::write`].
+    pub fn write_token(&self, token: &Token) -> Result<(), Error> {
+        match &self.token_file {
+            Some(path) => put(path, token.expose()),
+            None => Ok(()),
+        }
     }
 
     /// The token, as it was delivered.

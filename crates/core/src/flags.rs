@@ -43,11 +43,10 @@ pub fn inputs_at_end(matches: &ArgMatches) -> Result<Inputs, Error> {
 }
 
 fn no_secret_in_argv(matches: &ArgMatches) -> Result<(), Error> {
-    let kubeconfig = matches
-        .get_one::<String>("kubeconfig")
-        .filter(|value| !std::path::Path::new(value).exists());
-    if let (Some(value), Some(ValueSource::CommandLine)) = (kubeconfig, matches.value_source("kubeconfig"))
+    let kubeconfig = value(matches, "kubeconfig").filter(|value| !std::path::Path::new(value).exists());
+    if let Some(value) = kubeconfig
         && (value.contains('\n') || value.len() > 256)
+        && matches.value_source("kubeconfig") == Some(ValueSource::CommandLine)
     {
         return Err(Error::input(
             "kubeconfig",

@@ -92,8 +92,11 @@ impl State {
         })
     }
 
-    /// `environment` with the pinned variables as they were when the token was minted.
+    /// `environment` with the pinned variables as they were when the token was minted, if that is known.
     pub(crate) fn pinned(&self, environment: &Environment) -> Environment {
+        if self.environment.is_empty() {
+            return environment.clone();
+        }
         PINNED_VARIABLES
             .iter()
             .fold(environment.clone(), |environment, name| {
