@@ -1,1 +1,5 @@
-fn main() {}
+//! `jobpass-gitlab`: see the library.
+
+fn main() -> std::process::ExitCode {
+    jobpass_gitlab::main()
+}

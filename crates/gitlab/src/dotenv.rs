@@ -1,0 +1,407 @@
+//! The dotenv report, through which a job hands variables to later jobs. GitLab drops the whole report, or fails the job
+//! after its script, if one of its rules is broken (`parse_dotenv_artifact_service.rb`): whatever can be known is
+//! checked before anything is minted.
+
+use std::{
+    fs::{self, OpenOptions, Permissions},
+    io::{ErrorKind, Read as _, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::PathBuf,
+};
+
+use clap::{Arg, ArgMatches};
+use jobpass_core::{
+    Error, Kind, environment::Environment, options::OPTIONS, receipt::Receipt, state::State, text::harmless,
+    token::Token,
+};
+use rustix::fs::OFlags;
+
+use crate::job::value;
+
+/// A report must be smaller.
+const SIZE_LIMIT: usize = 5 * 1024;
+/// On self-managed GitLab and on the free tier of gitlab.com.
+const VARIABLES_LIMIT: usize = 20;
+/// Every runner masks what starts so, whatever job prints it.
+pub(crate) const MASKED_PREFIX: &str = "glpat-";
+
+pub(crate) const ANCHOR: &str = "JOBPASS_ANCHOR";
+pub(crate) const ANCHOR_UID: &str = "JOBPASS_ANCHOR_UID";
+const EXPIRES_AT: &str = "JOBPASS_EXPIRES_AT";
+const CREDENTIAL_ID: &str = "JOBPASS_CREDENTIAL_ID";
+const OURS: [&str; 4] = [ANCHOR, ANCHOR_UID, EXPIRES_AT, CREDENTIAL_ID];
+
+/// A report to write.
+#[derive(Clone)]
+pub(crate) struct Dotenv {
+    path: PathBuf,
+    masked: bool,
+    variable: String,
+    /// Its size before; absent if it was not there.
+    before: Option<u64>,
+}
+
+pub(crate) fn flags() -> [Arg; 3] {
+    let flag = |name: &'static str, variable: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .env(variable)
+            .hide_env_values(true)
+            .value_name(name.to_uppercase().replace('-', "_"))
+            .help(help)
+    };
+    [
+        flag(
+            "dotenv",
+            "JOBPASS_DOTENV",
+            "Also write the token to this file, the job's dotenv report, for later jobs. Lines that other commands wrote \
+             to it stay.",
+        ),
+        flag(
+            "dotenv-mode",
+            "JOBPASS_DOTENV_MODE",
+            "How the token stands there: `masked` (with `glpat-` in front, so that every runner masks it) or `plain`. \
+             [default: masked]",
+        ),
+        variable_flag(),
+    ]
+}
+
+/// Also a flag of `open` and `revoke`.
+pub(crate) fn variable_flag() -> Arg {
+    Arg::new("variable")
+        .long("variable")
+        .env("JOBPASS_VARIABLE")
+        .hide_env_values(true)
+        .value_name("NAME")
+        .help("Name of the variable that hands the token to later jobs. [default: JOBPASS_TOKEN]")
+}
+
+/// The name of the token's variable.
+pub(crate) fn variable(matches: &ArgMatches) -> Result<&str, Error> {
+    let name = value(matches, "variable").unwrap_or("JOBPASS_TOKEN");
+    let refuse = |problem: &str| {
+        Err(Error::input(
+            "variable",
+            format!("is `{}`{problem}", harmless(name)),
+            "use letters, digits and `_`, for example `SCAN_TOKEN`",
+        ))
+    };
+    if !is_key(name) || name.starts_with(|c: char| c.is_ascii_digit()) {
+        return refuse(": no variable can be called that");
+    }
+    let of_options = |option: &str| name == format!("JOBPASS_{}", option.to_uppercase().replace('-', "_"));
+    let mut options = OPTIONS.iter().map(|option| option.name);
+    let own = ["dotenv", "dotenv-mode", "variable"];
+    if OURS.contains(&name) || options.any(of_options) || own.into_iter().any(of_options) {
+        return refuse(", which jobpass uses for something else");
+    }
+    Ok(name)
+}
+
+/// The token that an earlier job handed over in the variable `name`, as it was minted.
+pub(crate) fn handed_over(name: &str, environment: &Environment) -> Option<Result<Token, Error>> {
+    let text = environment.get(name)?.trim();
+    Some(Token::parse(
+        text.strip_prefix(MASKED_PREFIX).unwrap_or(text),
+        "variable",
+    ))
+}
+
+impl Dotenv {
+    /// The report that was asked for, if one was.
+    ///
+    /// # Errors
+    /// If GitLab would refuse it, or nobody would get the token from it.
+    pub(crate) fn plan(matches: &ArgMatches, environment: &Environment) -> Result<Option<Self>, Error> {
+        let masked = match value(matches, "dotenv-mode") {
+            None | Some("masked") => true,
+            Some("plain") => false,
+            Some(other) => {
+                return Err(Error::input(
+                    "dotenv-mode",
+                    format!("is `{}`", harmless(other)),
+                    "use `masked` or `plain`",
+                ));
+            }
+        };
+        let variable = variable(matches)?.to_owned();
+        let Some(path) = value(matches, "dotenv") else {
+            return Ok(None);
+        };
+        // A dotenv variable never wins over one of the project.
+        if environment.raw(&variable).is_some() {
+            return Err(Error::input(
+                "variable",
+                format!(
+                    "is `{variable}`, which is set in this job already: later jobs might not get the token in it"
+                ),
+                "choose another name, or remove the variable of that name from the project, group or pipeline",
+            ));
+        }
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+        let mut dotenv = Self {
+            path,
+            masked,
+            variable,
+            before: None,
+        };
+        dotenv.must_be_in_project(environment)?;
+        let existing = dotenv.read()?;
+        dotenv.before = existing.as_ref().map(|text| text.len() as u64);
+        Ok(Some(dotenv))
+    }
+
+    /// Whether GitLab would take the report, as far as that can be known before the token is there.
+    pub(crate) fn check(&self, state: &State) -> Result<(), Error> {
+        let existing = self.read()?.unwrap_or_default();
+        self.addition(&existing, self.prefix(), &state.receipt)
+            .map(|_| ())
+    }
+
+    /// Adds the token's lines, all or none.
+    ///
+    /// # Errors
+    /// If GitLab would refuse what comes out, or it cannot be written.
+    pub(crate) fn write(&self, token: &Token, receipt: &Receipt) -> Result<(), Error> {
+        let maskable = |b: u8| b.is_ascii_alphanumeric() || b"._=-".contains(&b);
+        if self.masked && !token.expose().bytes().all(maskable) {
+            return Err(Error::new(
+                Kind::Deliver,
+                "runners would not mask all of this token: it has other characters than a JWT",
+            )
+            .help("use files, or `dotenv-mode: plain`, which masks nothing"));
+        }
+        let existing = self.read().map_err(deliver)?.unwrap_or_default();
+        let value = format!("{}{}", self.prefix(), token.expose());
+        let addition = self.addition(&existing, &value, receipt).map_err(deliver)?;
+        let written = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .custom_flags(no_follow())
+            .open(&self.path)
+            .and_then(|mut file| {
+                // Another command may have made it, readable for all.
+                file.set_permissions(Permissions::from_mode(0o600))?;
+                file.write_all(addition.as_bytes())
+            });
+        written.map_err(|error| {
+            self.undo();
+            let why = harmless(&error.to_string());
+            Error::new(Kind::Deliver, format!("cannot write `{}`: {why}", self.shown()))
+                .help("check the folder, its permissions and free space")
+        })
+    }
+
+    /// Takes the lines away again.
+    pub(crate) fn undo(&self) {
+        match self.before {
+            Some(size) => {
+                let file = OpenOptions::new()
+                    .write(true)
+                    .custom_flags(no_follow())
+                    .open(&self.path);
+                let _ = file.and_then(|file| file.set_len(size));
+            }
+            None => {
+                let _ = fs::remove_file(&self.path);
+            }
+        }
+    }
+
+    /// For the log.
+    pub(crate) fn description(&self) -> String {
+        let (variable, path) = (&self.variable, self.shown());
+        if self.masked {
+            format!(
+                "variable {variable} of later jobs, through {path}, with `{MASKED_PREFIX}` in front, which runners mask"
+            )
+        } else {
+            format!("variable {variable} of later jobs, through {path}, not masked")
+        }
+    }
+
+    /// What a person must know about `plain`.
+    pub(crate) fn warning(&self) -> Option<Error> {
+        (!self.masked).then(|| {
+            let variable = &self.variable;
+            let what = format!("`dotenv-mode: plain`: nothing masks {variable} in the logs of the jobs that get it");
+            Error::new(Kind::Deliver, what).help(format!(
+                "whoever reads a log in which one of them prints it can use it until it is revoked; with `masked`, jobs \
+                 take it as `${{{variable}#{MASKED_PREFIX}}}` or with `jobpass-gitlab open`"
+            ))
+        })
+    }
+
+    /// Artifacts come from inside the project only.
+    fn must_be_in_project(&self, environment: &Environment) -> Result<(), Error> {
+        let folder = self.path.parent().and_then(|folder| folder.canonicalize().ok());
+        let Some(folder) = folder else {
+            return Err(self.refused(", whose folder does not exist".into(), "create the folder first"));
+        };
+        let project = environment
+            .get("CI_PROJECT_DIR")
+            .and_then(|project| fs::canonicalize(project).ok());
+        match project {
+            Some(project) if !folder.starts_with(&project) => Err(self.refused(
+                ", outside of the project's folder".into(),
+                "GitLab takes reports from inside it only: give a path such as `jobpass.env`",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is there already; other commands of the job write variables too.
+    fn read(&self) -> Result<Option<String>, Error> {
+        let not_a_file = || {
+            self.refused(
+                ", which is not a plain file".into(),
+                "choose another name, or remove it first",
+            )
+        };
+        match self.path.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Ok(metadata) if !metadata.is_file() => return Err(not_a_file()),
+            _ => {}
+        }
+        let mut bytes = Vec::new();
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(no_follow())
+            .open(&self.path)
+            .and_then(|file| file.take(SIZE_LIMIT as u64 + 1).read_to_end(&mut bytes))
+            .map_err(|error| {
+                let why = harmless(&error.to_string());
+                self.refused(
+                    format!(", which cannot be read: {why}"),
+                    "check its permissions, or choose another name",
+                )
+            })?;
+        if bytes.len() >= SIZE_LIMIT {
+            return Err(self.too_big(bytes.len()));
+        }
+        String::from_utf8(bytes).map(Some).map_err(|_| {
+            self.refused(
+                ", which is not text".into(),
+                "choose another name, or remove it first",
+            )
+        })
+    }
+
+    /// The lines to add, if GitLab takes them together with what is there.
+    fn addition(&self, existing: &str, token: &str, receipt: &Receipt) -> Result<String, Error> {
+        let mut keys = Vec::new();
+        for (number, line) in existing.lines().enumerate() {
+            keys.push(self.key(number + 1, line)?);
+        }
+        let taken = OURS
+            .into_iter()
+            .chain([&*self.variable])
+            .find(|key| keys.contains(key));
+        if let Some(key) = taken {
+            return Err(self.refused(
+                format!(", which sets {key} already"),
+                "one report hands over one token: give each its own job; or remove the file first",
+            ));
+        }
+        let variables = keys.len() + OURS.len() + 1;
+        if variables > VARIABLES_LIMIT {
+            return Err(self.refused(
+                format!(", which would have {variables} variables"),
+                format!(
+                    "GitLab takes {VARIABLES_LIMIT}; jobpass writes {}",
+                    OURS.len() + 1
+                ),
+            ));
+        }
+        let mut lines = String::new();
+        if !existing.is_empty() && !existing.ends_with('\n') {
+            lines.push('\n');
+        }
+        let anchor = format!("{}/{}", receipt.namespace, receipt.anchor);
+        let expires_at = receipt
+            .expires
+            .map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        let values = [
+            (&*self.variable, Some(token)),
+            (ANCHOR, Some(&*anchor)),
+            (ANCHOR_UID, receipt.anchor_uid.as_deref()),
+            (EXPIRES_AT, expires_at.as_deref()),
+            (CREDENTIAL_ID, receipt.credential_id.as_deref()),
+        ];
+        for (key, value) in values {
+            let Some(value) = value else { continue };
+            if value.contains(|c: char| c.is_control()) || value.trim() != value {
+                return Err(Error::new(
+                    Kind::Claims,
+                    format!("the API server's answer gives a value that {key} cannot have"),
+                ));
+            }
+            lines += &format!("{key}={value}\n");
+        }
+        let size = existing.len() + lines.len();
+        if size >= SIZE_LIMIT {
+            return Err(self.too_big(size));
+        }
+        Ok(lines)
+    }
+
+    /// The key of a line that another command wrote. Its value may be secret.
+    fn key<'a>(&self, number: usize, line: &'a str) -> Result<&'a str, Error> {
+        let key = line.split_once('=').map(|(key, _)| key.trim());
+        key.filter(|key| is_key(key)).ok_or_else(|| {
+            let what = match line.trim() {
+                "" => "is blank",
+                line if line.starts_with('#') => "is a comment",
+                _ => "is not `KEY=value` with a key of letters, digits and `_`",
+            };
+            self.refused(
+                format!(", whose line {number} {what}"),
+                "GitLab refuses such a report: correct the command that writes the line",
+            )
+        })
+    }
+
+    fn prefix(&self) -> &'static str {
+        if self.masked { MASKED_PREFIX } else { "" }
+    }
+
+    fn too_big(&self, size: usize) -> Error {
+        self.refused(
+            format!(", which would have {size} bytes or more"),
+            format!(
+                "GitLab takes reports of less than {SIZE_LIMIT}: write less to it, or ask for fewer audiences, as they are \
+                 part of the token"
+            ),
+        )
+    }
+
+    fn refused(&self, problem: String, allowed: impl Into<String>) -> Error {
+        Error::input("dotenv", format!("is `{}`{problem}", self.shown()), allowed)
+    }
+
+    fn shown(&self) -> String {
+        harmless(&self.path.to_string_lossy())
+    }
+}
+
+fn is_key(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// After minting, the same problem is one of delivery: the token existed, and is revoked.
+fn deliver(error: Error) -> Error {
+    let help = error.to_string();
+    let help = help.split_once("\n\n").map(|(_, help)| help.to_owned());
+    let error = Error::new(Kind::Deliver, error.what());
+    match help {
+        Some(help) => error.help(help),
+        None => error,
+    }
+}
+
+/// Not through a symlink, and no waiting for the other end of a pipe.
+fn no_follow() -> i32 {
+    (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
+}

@@ -1,0 +1,74 @@
+//! For GitLab jobs. `jobpass-gitlab mint` stands in `before_script` or in a job of its own, `jobpass-gitlab revoke` in
+//! `after_script` or in a job of stage `.post`; `jobpass-gitlab open` is for jobs that get the token from another one.
+//!
+//! A job on a default runner cannot mask a value that it made itself: nothing here prints any part of a token.
+
+mod dotenv;
+mod job;
+mod log;
+mod mint;
+mod open;
+mod revoke;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::{ArgMatches, Command};
+use jobpass_core::{Error, Kind, environment::Environment, harden, interrupt::Interrupt};
+
+use crate::job::Job;
+
+/// Runs the program and gives its exit code, a [`Kind`] if it failed.
+pub fn main() -> ExitCode {
+    harden::harden();
+    let matches = command().get_matches();
+    let environment = std::env::vars_os().collect::<Environment>();
+    let outcome = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Kind::Internal, format!("cannot start: {error}")))
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(run(&matches, environment));
+            // A delivery that cannot be finished must not keep the process.
+            runtime.shutdown_background();
+            outcome
+        });
+    outcome.map_or_else(
+        |error| ExitCode::from(error.kind().exit_code()),
+        |()| ExitCode::SUCCESS,
+    )
+}
+
+fn command() -> Command {
+    Command::new("jobpass-gitlab")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Kubernetes ServiceAccount tokens that belong to one GitLab job or pipeline")
+        .after_help(
+            "Exit codes: 0 done; 2 wrong input, nothing created; 3 API server unreachable; 4 refused by it; 5 it issued \
+             something else than asked for; 6 not handed over; 7 not revoked; 1 a defect; 130, 143 stopped by a signal. \
+             After 3 to 6, 130 and 143, what existed was revoked.",
+        )
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands([mint::command(), revoke::command(), open::command()])
+}
+
+async fn run(matches: &ArgMatches, environment: Environment) -> Result<(), Error> {
+    let outcome = verb(matches, environment).await;
+    if let Err(error) = outcome.clone() {
+        // Bounded: if nobody reads the log, saying so must not keep a cancelled job.
+        let said = tokio::task::spawn_blocking(move || log::error(&error));
+        let _ = tokio::time::timeout(Duration::from_secs(1), said).await;
+    }
+    outcome
+}
+
+async fn verb(matches: &ArgMatches, environment: Environment) -> Result<(), Error> {
+    let interrupt = Interrupt::listen()?;
+    let job = Job::new(environment)?;
+    match matches.subcommand() {
+        Some(("mint", matches)) => mint::run(matches, &job, interrupt).await,
+        Some(("revoke", matches)) => revoke::run(matches, &job, interrupt).await,
+        Some((_, matches)) => open::run(matches, &job),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,66 @@
+//! The job's log, which GitLab shows with colours and without masking what the job itself made.
+
+use std::io::{Write as _, stderr, stdout};
+
+use jobpass_core::{Error, claims::Claims, spec::in_words};
+
+/// As the runner colours its own.
+const RED: &str = "\x1b[31;1m";
+const YELLOW: &str = "\x1b[0;33m";
+const PLAIN: &str = "\x1b[0;m";
+
+/// Shows a failure: its one line in colour, then what to do, as plain lines that can be copied.
+pub(crate) fn error(error: &Error) {
+    annotate(RED, "error", error);
+}
+
+/// Shows something that does not fail the job.
+pub(crate) fn warning(warning: &Error) {
+    annotate(YELLOW, "warning", warning);
+}
+
+fn annotate(colour: &str, level: &str, error: &Error) {
+    let text = error.to_string();
+    let help = text.strip_prefix(error.what()).unwrap_or_default().trim_start();
+    let mut lines = format!("{colour}jobpass: {level}: {}{PLAIN}\n", error.what());
+    if !help.is_empty() {
+        lines += &format!("\n{help}\n\n");
+    }
+    let _ = stderr().write_all(lines.as_bytes());
+}
+
+/// Writes lines to the log. A log that cannot be written to fails no job.
+pub(crate) fn say(lines: &str) {
+    let _ = stdout().write_all(format!("{lines}\n").as_bytes());
+}
+
+/// What the log says once the token is handed over. `ends` is when it is revoked.
+pub(crate) fn minted(
+    claims: &Claims,
+    service_account: &str,
+    anchor: &str,
+    ends: &str,
+    handed_over: &[String],
+) {
+    let expires = claims.exp.and_then(|exp| jiff::Timestamp::from_second(exp).ok());
+    let lifetime = claims.exp.zip(claims.iat);
+    let lifetime = lifetime.map_or(0, |(exp, iat)| exp.saturating_sub(iat).unsigned_abs());
+    say(&format!(
+        "jobpass: minted a token for ServiceAccount {service_account}\n  \
+           bound to       anchor {anchor}\n  \
+           expires        {}, after {}; {ends}\n  \
+           credential id  {}\n  \
+           handed over    {}",
+        expires.map_or_else(|| "never".to_owned(), time),
+        in_words(lifetime),
+        claims
+            .jti
+            .as_deref()
+            .unwrap_or("(none: this API server sets none)"),
+        handed_over.join("\n                 "),
+    ));
+}
+
+pub(crate) fn time(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}

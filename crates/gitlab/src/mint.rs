@@ -1,0 +1,105 @@
+//! `jobpass-gitlab mint`: in `before_script`, or in a job that hands the token on.
+
+use clap::{ArgMatches, Command};
+use jobpass_core::{
+    Error, Kind,
+    cluster::Cluster,
+    flags,
+    interrupt::Interrupt,
+    mint::{self, Handover, Minted},
+    minter::Minter,
+    spec::{Spec, verify_revocation},
+    state::State,
+};
+
+use crate::{
+    dotenv::{self, Dotenv},
+    job::Job,
+    log,
+};
+
+pub(crate) fn command() -> Command {
+    Command::new("mint")
+        .about("Mint a token for this job into files, or for later jobs into a dotenv report")
+        .args(flags::flags())
+        .args(dotenv::flags())
+        .after_help(
+            "Each option may also stand in the variable JOBPASS_ and its name, as in JOBPASS_SERVICE_ACCOUNT.\n\
+             Examples:\n  jobpass-gitlab mint --service-account scanner --kubeconfig-file true\n  \
+             jobpass-gitlab mint --service-account scanner --dotenv jobpass.env",
+        )
+}
+
+pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
+    let inputs = job.with_file_names(&flags::inputs(matches)?)?;
+    // Read now, although only revoke needs them: a wrong input fails before anything is created.
+    verify_revocation(&inputs)?;
+    inputs.flag("fail-on-revoke-error")?;
+    let dotenv = Dotenv::plan(matches, &job.environment)?;
+    // Before an exec plugin runs, which may take a while.
+    Spec::parse(&inputs, None)?;
+    let minter = tokio::select! {
+        interrupted = interrupt.wait() => return Err(interrupted),
+        minter = Minter::resolve(&inputs, &job.environment) => minter?,
+    };
+    let spec = Spec::parse(&inputs, minter.namespace.as_deref())?;
+    let state = State::new(&minter, &spec, &inputs, job.folder()?, &job.environment)?;
+    if state.files.is_empty() && dotenv.is_none() {
+        return Err(Error::input(
+            "token-file",
+            "is missing: the token has nowhere to go",
+            "give `token-file` or `kubeconfig-file` (`true` chooses a name) for this job, or `dotenv` for later jobs; the log \
+             cannot hide a token",
+        ));
+    }
+    if let Some(dotenv) = &dotenv {
+        dotenv.check(&state)?;
+    }
+    let cluster = Cluster::connect(&minter)?;
+
+    let state_file = job.state_file(&state);
+    let record = |state: Option<&State>| match state {
+        Some(state) => state.write(&state_file),
+        // Not there if nothing was recorded.
+        None => std::fs::remove_file(&state_file).or(Ok(())),
+    };
+    let report = dotenv.clone();
+    let deliver = move |minted: &Minted, state: &State| deliver(minted, state, report.as_ref());
+    let handover = Handover { record, deliver };
+    let outcome = mint::mint(&cluster, &spec, &job.origin(), state, handover, &mut interrupt).await;
+    let (_, warnings) = outcome.inspect_err(|_| {
+        if let Some(dotenv) = &dotenv {
+            dotenv.undo();
+        }
+    })?;
+    for warning in warnings {
+        log::warning(&Error::new(Kind::Refused, warning));
+    }
+    if let Some(warning) = dotenv.as_ref().and_then(Dotenv::warning) {
+        log::warning(&warning);
+    }
+    Ok(())
+}
+
+fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>) -> Result<(), Error> {
+    let (files, receipt) = (&state.files, &state.receipt);
+    files.write(&minted.token, &state.connection, receipt)?;
+    if let Some(dotenv) = dotenv {
+        dotenv.write(&minted.token, receipt)?;
+    }
+    let paths = [
+        ("file", &files.token_file),
+        ("kubeconfig", &files.kubeconfig_file),
+    ];
+    let paths = paths
+        .into_iter()
+        .filter_map(|(what, path)| Some(format!("{what} {}", path.as_ref()?.display())));
+    let handed_over = paths.chain(dotenv.map(Dotenv::description)).collect::<Vec<_>>();
+    let ends = match dotenv {
+        None => "revoked at the end of this job in any case",
+        Some(_) => "revoked when the pipeline's `.post` job runs, or by now if this job fails",
+    };
+    let account = format!("{}/{}", receipt.namespace, receipt.service_account);
+    log::minted(&minted.claims, &account, &receipt.anchor, ends, &handed_over);
+    Ok(())
+}
