@@ -221,7 +221,7 @@ fn main_fails() {
 
 #[test]
 fn the_job_is_cancelled() {
-    // The step tells the cluster that it runs, and then waits for a Pod that never comes.
+    // Once the scan has asked for Pods, the job is in the hands of steps that take long.
     let waiting = GENERATE_TOKEN_AND_RUN_SCAN.to_owned() + "      - run: sleep 600\n";
     let repository = Repository::with_workflow(&waiting);
     let act = repository.start();
