@@ -60,7 +60,7 @@ pub(crate) fn flags() -> [Arg; 3] {
         flag(
             "dotenv-mode",
             "JOBPASS_DOTENV_MODE",
-            "How the token stands there: `masked` (with `glpat-` in front, so that every runner masks it) or `plain`. \
+            "How the token stands there: `masked` (with `glpat-` in front, so that runners mask it) or `plain`. \
              [default: masked]",
         ),
         variable_flag(),

@@ -97,7 +97,7 @@ fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>) -> Result<()
     let handed_over = paths.chain(dotenv.map(Dotenv::description)).collect::<Vec<_>>();
     let ends = match dotenv {
         None => "revoked at the end of this job in any case",
-        Some(_) => "revoked when the pipeline's `.post` job runs, or by now if this job fails",
+        Some(_) => "revoked by the job in `.post`, or at the end of this job if it fails",
     };
     let account = format!("{}/{}", receipt.namespace, receipt.service_account);
     log::minted(&minted.claims, &account, &receipt.anchor, ends, &handed_over);

@@ -1,0 +1,88 @@
+//! The templates say the same as the table of options.
+
+use std::collections::BTreeMap;
+
+use jobpass_core::options::OPTIONS;
+use rstest::rstest;
+use serde::Deserialize as _;
+use serde_yaml::Value;
+
+/// The templates know these paths themselves: scripts have to.
+const FILES: [&str; 2] = ["token-file", "kubeconfig-file"];
+
+#[rstest]
+#[case("job.yml", ".jobpass", &["job-name"])]
+#[case("handover.yml", "create_token", &["job-name", "stage", "image", "rules", "variable", "dotenv-mode"])]
+fn inputs_are_the_options(#[case] file: &str, #[case] job: &str, #[case] own: &[&str]) {
+    let (spec, jobs) = template(file);
+    let inputs = spec["spec"]["inputs"].as_mapping().expect("inputs");
+    let mut names = inputs.keys().filter_map(Value::as_str).collect::<Vec<_>>();
+    assert!(inputs.values().all(|input| input["description"].is_string()));
+    assert_eq!(names.drain(..own.len()).collect::<Vec<_>>(), own);
+
+    let options = OPTIONS.iter().filter(|option| !FILES.contains(&option.name));
+    assert_eq!(names, options.clone().map(|o| o.name).collect::<Vec<_>>());
+    let variables = &jobs["$[[ inputs.job-name ]]"]["variables"];
+    for option in options {
+        let input = &inputs[option.name];
+        let description = input["description"].as_str().expect("text");
+        assert!(description.starts_with(option.help), "{}: {description}", option.name);
+        let default = (option.name != "service-account").then(|| option.default.unwrap_or_default());
+        assert_eq!(input["default"].as_str(), default, "{}", option.name);
+        let variable = format!("JOBPASS_{}", option.name.to_uppercase().replace('-', "_"));
+        assert_eq!(variables[&*variable], format!("$[[ inputs.{} ]]", option.name));
+    }
+    assert_eq!(inputs["job-name"]["default"], job);
+}
+
+/// GitLab pastes inputs in as they are: in a script, that is code.
+#[rstest]
+#[case("job.yml")]
+#[case("handover.yml")]
+fn no_input_is_in_a_script(#[case] file: &str) {
+    let (_, jobs) = template(file);
+    for (name, job) in &jobs {
+        assert!(name.contains("$[[ inputs.job-name ]]"), "{name} is a global keyword");
+        for part in ["before_script", "script", "after_script"] {
+            let text = serde_yaml::to_string(&job[part]).expect("YAML");
+            assert!(!text.contains("$[["), "{name}: {text}");
+        }
+    }
+    let text = std::fs::read_to_string(path(file)).expect("the template");
+    assert!(
+        !text.contains("component."),
+        "`include: project` and `include: remote` know no `component`"
+    );
+}
+
+/// The job that revokes must reach the same cluster in the same way as the one that mints.
+#[test]
+fn both_ends_of_a_handover_have_the_same_options() {
+    let (_, jobs) = template("handover.yml");
+    let variables = |job: &str| {
+        let mut job = jobs[job].clone();
+        job.apply_merge().expect("anchors");
+        job["variables"].as_mapping().expect("variables").clone()
+    };
+    let (mint, mut revoke) = (
+        variables("$[[ inputs.job-name ]]"),
+        variables("$[[ inputs.job-name ]]:revoke"),
+    );
+    revoke.shift_remove("GIT_STRATEGY");
+    assert_eq!(mint, revoke);
+}
+
+fn path(file: &str) -> String {
+    format!(
+        "{}/../../gitlab-component/templates/{file}",
+        env!("CARGO_MANIFEST_DIR")
+    )
+}
+
+fn template(file: &str) -> (Value, BTreeMap<String, Value>) {
+    let text = std::fs::read_to_string(path(file)).expect("the template");
+    let mut documents = serde_yaml::Deserializer::from_str(&text);
+    let mut next = || Value::deserialize(documents.next().expect("two documents")).expect("YAML");
+    let (spec, jobs) = (next(), next());
+    (spec, serde_yaml::from_value(jobs).expect("jobs"))
+}
