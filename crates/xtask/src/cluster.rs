@@ -223,10 +223,10 @@ impl Cluster {
         Ok(answer["items"].as_array().cloned().unwrap_or_default())
     }
 
-    /// Removes the namespace, if it was created, and all that is in it.
-    pub(crate) async fn remove(&self) -> Result<()> {
+    /// Removes the namespace, if it was created, and so all that is in it.
+    pub(crate) async fn remove(&self) -> Result<bool> {
         if !self.created.replace(false) {
-            return Ok(());
+            return Ok(false);
         }
         let path = format!("/api/v1/namespaces/{}", self.namespace);
         let what = format!(
@@ -239,7 +239,7 @@ impl Cluster {
         if answer.status != 404 {
             answer.ok(&what)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn path(&self, rest: &str) -> String {
@@ -278,6 +278,13 @@ pub(crate) async fn list_pods() -> Result<(String, u16, usize)> {
     let answer = send(&client(config)?, Method::GET, &path, None).await?;
     let pods = answer.body["items"].as_array().map_or(0, Vec::len);
     Ok((path, answer.status, pods))
+}
+
+/// What asking needs around it.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?)
 }
 
 fn client(config: Config) -> Result<Client> {

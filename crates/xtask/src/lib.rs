@@ -12,6 +12,7 @@ use clap::{ArgMatches, Command};
 
 use crate::workspace::Workspace;
 
+pub mod bench;
 mod cluster;
 pub mod demo;
 pub mod dist;
@@ -20,7 +21,7 @@ pub mod test;
 pub mod tools;
 pub mod workspace;
 
-const VERBS: &[Verb] = &[demo::VERB, dist::VERB, test::VERB, lint::VERB];
+const VERBS: &[Verb] = &[demo::VERB, dist::VERB, test::VERB, lint::VERB, bench::VERB];
 
 /// A chore: how its command line reads, and what it does.
 pub struct Verb {

@@ -90,6 +90,7 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
         summary.contains("token revoked"),
         "the summary does not say that the token is revoked"
     );
+    screen.check(&summary)?;
     screen.station("told", "the job's summary, down to the receipt:");
     screen.quote(summary.split("<details>").next().unwrap_or_default())
 }

@@ -4,6 +4,7 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Verb;
-use crate::cluster::{self, Cluster, MinterAccount, SERVICE_ACCOUNT};
+use crate::cluster::{self, Cluster, MinterAccount, SERVICE_ACCOUNT, runtime};
 use crate::dist::{self, Profile};
 use crate::tools;
 use crate::workspace::Workspace;
@@ -27,6 +28,7 @@ use crate::workspace::Workspace;
 use self::screen::Screen;
 
 mod github;
+mod gitlab;
 mod screen;
 
 pub const VERB: Verb = Verb { command, run: verb };
@@ -50,6 +52,8 @@ struct Demo<'a> {
     cluster: Cluster,
     dev: Option<DevCluster>,
     folder: TempDir,
+    /// Of the jobs' PATH.
+    bin: PathBuf,
 }
 
 fn command() -> clap::Command {
@@ -87,6 +91,13 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
             _ = terminated.recv() => Err(anyhow::anyhow!("terminated")),
         };
         let removed = demo.cluster.remove().await;
+        if demo.dev.is_none() && matches!(removed, Ok(true)) {
+            let namespace = &demo.cluster.namespace;
+            demo.screen.station(
+                "removed",
+                &format!("namespace {namespace}, and so all that the demo created"),
+            );
+        }
         played?;
         removed?;
         demo.conclude();
@@ -102,12 +113,6 @@ pub(crate) fn list_pods() -> Result<()> {
     Ok(())
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?)
-}
-
 impl<'a> Demo<'a> {
     async fn set_up(workspace: &'a Workspace, programs: &'a Path, arguments: &ArgMatches) -> Result<Self> {
         let screen = Screen::new();
@@ -115,6 +120,7 @@ impl<'a> Demo<'a> {
             .title("jobpass: a GitHub job and a GitLab job each get a Kubernetes token, use it and lose it");
         screen.title("The cluster");
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let bin = tools_of_jobs(folder.path(), programs)?;
         let (dev, cluster) = match arguments.get_one::<PathBuf>("kubeconfig") {
             Some(path) => {
                 let context = arguments.get_one::<String>("context").map(String::as_str);
@@ -151,6 +157,7 @@ impl<'a> Demo<'a> {
             cluster,
             dev,
             folder,
+            bin,
         })
     }
 
@@ -159,7 +166,9 @@ impl<'a> Demo<'a> {
         github::play(self, &minter)
             .await
             .context("the GitHub job of the demo failed")?;
-        Ok(())
+        gitlab::play(self, &minter)
+            .await
+            .context("the GitLab job of the demo failed")
     }
 
     async fn prepare(&self) -> Result<MinterAccount> {
@@ -193,17 +202,17 @@ impl<'a> Demo<'a> {
     }
 
     fn conclude(&self) {
-        let screen = &self.screen;
-        match &self.dev {
-            Some(_) => screen.title("Conclusion"),
-            None => {
-                screen.title("Conclusion");
-                screen.station(
-                    "removed",
-                    &format!("namespace {}, with all that is in it", self.cluster.namespace),
-                );
-            }
-        }
+        self.screen.title("Conclusion");
+        self.screen.paragraph(&format!(
+            "Each job had a token that only it had, and that worked while the job ran: no log shows it, no file keeps it, and a copy of it\n\
+             is refused. Nothing was revoked by a clock: the jobs ended, and their anchors with them. It took {:.0} s.",
+            self.screen.seconds()
+        ));
+        self.screen.title("What to try next");
+        self.screen.paragraph(
+            "cargo xtask demo --kubeconfig FILE    the same on a cluster of yours, in a namespace of its own that is removed at the end\n\
+             README.md                             a GitHub workflow, a GitLab pipeline and the RBAC, to copy",
+        );
     }
 
     /// Says that the token is bound, if what the token says of itself is what the cluster has.
@@ -229,10 +238,12 @@ impl<'a> Demo<'a> {
             claims.sub.as_deref() == Some(&subject),
             "the token speaks for somebody else"
         );
+        let url = anchor["metadata"]["annotations"]["jobpass.dev/url"].as_str();
+        let url = url.context("the anchor does not say which job it is for")?;
         self.screen.station(
             "bound",
             &format!(
-                "the cluster has one anchor, {}:\n\
+                "the cluster has one anchor, {}, made for {url}:\n\
                  an empty Secret, and the token names its uid. The token works while that Secret exists",
                 bound.name
             ),
@@ -279,21 +290,10 @@ impl<'a> Demo<'a> {
         Ok(())
     }
 
-    /// A folder with [`LIST_PODS`] in it, for PATH.
-    fn bin(&self) -> Result<PathBuf> {
-        let bin = self.folder.path().join("bin");
-        fs::create_dir_all(&bin)?;
-        let this = env::current_exe()?;
-        let this = this.to_str().context("the path of this program is not UTF-8")?;
-        let script = format!("#!/bin/sh\nexec '{}' {LIST_PODS}\n", this.replace('\'', r"'\''"));
-        executable(&bin.join(LIST_PODS), &script)?;
-        Ok(bin)
-    }
-
     /// What a runner gives every program of a job: the little that this machine must give, and the tools.
     fn job_command(&self, program: &str, folder: &Path) -> Result<Command> {
         let path = env::var_os("PATH").unwrap_or_default();
-        let path = env::join_paths([self.bin()?].into_iter().chain(env::split_paths(&path)))?;
+        let path = env::join_paths([self.bin.clone()].into_iter().chain(env::split_paths(&path)))?;
         let kept = ["HOME", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR"];
         let kept = kept
             .into_iter()
@@ -309,6 +309,20 @@ impl<'a> Demo<'a> {
     }
 }
 
+/// A folder with what an image of a job has: `jobpass-gitlab`, and [`LIST_PODS`].
+fn tools_of_jobs(folder: &Path, programs: &Path) -> Result<PathBuf> {
+    let bin = folder.join("bin");
+    fs::create_dir(&bin)?;
+    symlink(programs.join(GITLAB), bin.join(GITLAB))?;
+    let this = env::current_exe()?;
+    let this = this.to_str().context("the path of this program is not UTF-8")?;
+    let script = format!("#!/bin/sh\nexec '{}' {LIST_PODS}\n", this.replace('\'', r"'\''"));
+    let path = bin.join(LIST_PODS);
+    fs::write(&path, script)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    Ok(bin)
+}
+
 /// Runs a program of a job to its end: how it ended, and its log.
 async fn log_of(command: &mut Command) -> Result<(ExitStatus, String)> {
     let command = command.stdin(std::process::Stdio::null()).kill_on_drop(true);
@@ -318,11 +332,4 @@ async fn log_of(command: &mut Command) -> Result<(ExitStatus, String)> {
         .context("a program of the job cannot be started")?;
     let log = [output.stdout, output.stderr].concat();
     Ok((output.status, String::from_utf8_lossy(&log).into_owned()))
-}
-
-fn executable(path: &Path, text: &str) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::write(path, text)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-    Ok(())
 }

@@ -34,6 +34,10 @@ impl Screen {
         line(&format!("\n{}", self.paint("1", text)));
     }
 
+    pub(super) fn paragraph(&self, text: &str) {
+        line(text);
+    }
+
     /// Something that has happened and was checked.
     pub(super) fn station(&self, name: &str, text: &str) {
         let name = self.paint("1;32", &format!("{name:<11}"));
@@ -41,14 +45,25 @@ impl Screen {
         line(&format!("{:>6.1} s  {name}  {text}", self.seconds()));
     }
 
-    /// What a program said or what stands in a file, as others see it. If a secret is in it, that is an error and nothing is shown.
+    /// What a program said or what stands in a file, as others see it.
     pub(super) fn quote(&self, text: &str) -> Result<()> {
-        if self.secrets.borrow().iter().any(|secret| text.contains(secret)) {
-            bail!("a token is in what people can read (not shown here)");
-        }
+        self.check(text)?;
         let bar = self.paint("2", "│");
+        let text = if self.colours {
+            text.to_owned()
+        } else {
+            without_colours(text)
+        };
         for quoted in text.trim_end().lines() {
             line(&format!("{:COLUMN$}{bar} {quoted}", ""));
+        }
+        Ok(())
+    }
+
+    /// If a secret is in what others see, that is an error and nothing is shown.
+    pub(super) fn check(&self, text: &str) -> Result<()> {
+        if self.secrets.borrow().iter().any(|secret| text.contains(secret)) {
+            bail!("a token is in what people can read (not shown here)");
         }
         Ok(())
     }
@@ -71,4 +86,31 @@ impl Screen {
 /// A person who stops reading does not stop the demo: it has something to clean up.
 fn line(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// What jobs say is coloured for the CI platform's log.
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |plain, part| {
+        plain + part.split_once('m').map_or(part, |(_, rest)| rest)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_go_and_text_stays() {
+        assert_eq!(without_colours("a \x1b[32;1m$ make\x1b[0;m, m"), "a $ make, m");
+    }
+
+    #[test]
+    fn a_token_that_was_seen_is_not_quoted_in_any_part() {
+        let screen = Screen::new();
+        screen.never_show("header.payload.signature");
+        assert!(screen.quote("the payload").is_err());
+        assert!(screen.quote("the header").is_ok());
+    }
 }

@@ -1,0 +1,244 @@
+//! `cargo xtask bench`: what `jobpass mint` and `jobpass revoke` cost, beside `kubectl create token` on the same cluster in the same run.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Arg, ArgMatches, value_parser};
+use jobpass_core::environment::Environment;
+use tempfile::TempDir;
+
+use crate::Verb;
+use crate::cluster::{Cluster, SERVICE_ACCOUNT, runtime};
+use crate::dist::{self, Profile};
+use crate::tools::{self, KUBECTL};
+use crate::workspace::{Workspace, output, step};
+
+pub const VERB: Verb = Verb { command, run: verb };
+
+/// Ends the program when dropped.
+struct Running(Child);
+
+/// The same namespace, minter and kubeconfig for all.
+struct Bench {
+    folder: TempDir,
+    namespace: String,
+    _cluster: Running,
+}
+
+/// One command, over all rounds.
+#[derive(Default)]
+struct Figures {
+    wall: Vec<Duration>,
+    /// Bytes.
+    peak: Vec<u64>,
+}
+
+fn command() -> clap::Command {
+    clap::Command::new("bench")
+        .about("Measure mint and revoke beside kubectl create token, on a dev cluster")
+        .arg(
+            Arg::new("rounds")
+                .long("rounds")
+                .value_parser(value_parser!(u32).range(1..))
+                .default_value("30"),
+        )
+}
+
+fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
+    let rounds = *arguments.get_one::<u32>("rounds").context("it has a default")?;
+    let build = |name| dist::build(workspace, Profile::Release, name);
+    let (github, gitlab, jobpass) = (build(dist::BINARY)?, build("jobpass-gitlab")?, build("jobpass")?);
+    let devkit = build("jobpass-devkit")?;
+    let kubectl = tools::install(workspace, &[&KUBECTL])?.join(KUBECTL.name);
+    let bench = Bench::start(&devkit)?;
+
+    let programs = [&kubectl, &jobpass, &jobpass];
+    let words = [
+        format!(
+            "create token {SERVICE_ACCOUNT} --namespace {} --duration 10m",
+            bench.namespace
+        ),
+        format!("mint --service-account {SERVICE_ACCOUNT} --duration 10m --token-file token"),
+        "revoke --token-file token".to_owned(),
+    ];
+    let mut figures = [Figures::default(), Figures::default(), Figures::default()];
+    step(&format!("measure, {rounds} rounds"), "cargo xtask bench", || {
+        for _ in 0..rounds {
+            // Apart, as to watch its memory takes a processor.
+            for measure in [Figures::time, Figures::watch] {
+                for ((figures, program), words) in figures.iter_mut().zip(programs).zip(&words) {
+                    let mut command = bench.command(program, words);
+                    measure(figures, &mut command)
+                        .with_context(|| format!("`{words}` cannot be measured"))?;
+                }
+            }
+        }
+        Ok(())
+    })?;
+
+    println!(
+        "\n{:<24} {:>9} {:>9} {:>8}   {:>9} {:>9} {:>8}",
+        "", "wall", "p90", "ratio", "peak", "p90", "ratio"
+    );
+    let [base, ..] = figures.each_ref().map(Figures::medians);
+    for (name, figures) in ["kubectl create token", "jobpass mint", "jobpass revoke"]
+        .into_iter()
+        .zip(&figures)
+    {
+        println!("{}", figures.row(name, base));
+    }
+    println!(
+        "\nAims: wall ratio 0.33, peak ratio 0.20. kubectl sends one request, for a token that is bound to nothing; mint sends\n\
+         two (anchor, token), and so does revoke (delete the anchor, ask whether the token still works).\n"
+    );
+    for path in [&github, &gitlab, &jobpass, &kubectl.canonicalize()?] {
+        println!(
+            "{:<24} {:>7.1} MiB",
+            path.file_name().unwrap_or_default().to_string_lossy(),
+            mebibytes(fs::metadata(path)?.len())
+        );
+    }
+    Ok(())
+}
+
+impl Bench {
+    fn start(devkit: &Path) -> Result<Self> {
+        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let admin = folder.path().join("admin.kubeconfig");
+        let mut serve = Command::new(devkit);
+        serve
+            .arg("serve")
+            .arg("--kubeconfig")
+            .arg(&admin)
+            .stdout(Stdio::piped());
+        let mut serve = Running(serve.spawn().context("jobpass-devkit cannot be started")?);
+        // It greets once it listens and its kubeconfig is there.
+        let mut greeting = String::new();
+        let stdout = serve.0.stdout.take().context("its standard output is a pipe")?;
+        BufReader::new(stdout).read_line(&mut greeting)?;
+        ensure!(!greeting.is_empty(), "jobpass-devkit did not start");
+        let (namespace, kubeconfig) = runtime()?.block_on(async {
+            let cluster = Cluster::connect(&admin, None, &Environment::default()).await?;
+            let minter = cluster.prepare().await?;
+            anyhow::Ok((cluster.namespace, minter.kubeconfig))
+        })?;
+        fs::write(folder.path().join("minter.kubeconfig"), kubeconfig)?;
+        Ok(Self {
+            folder,
+            namespace,
+            _cluster: serve,
+        })
+    }
+
+    /// Both find the minter through KUBECONFIG, and nothing else of this machine.
+    fn command(&self, program: &Path, words: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .args(words.split(' '))
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("KUBECONFIG", self.folder.path().join("minter.kubeconfig"));
+        command
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Figures {
+    fn time(&mut self, command: &mut Command) -> Result<()> {
+        let begin = Instant::now();
+        output(command)?;
+        self.wall.push(begin.elapsed());
+        Ok(())
+    }
+
+    /// Asks the kernel for the most memory that it has held, again and again until it is gone. What the kernel says of a child that has
+    /// ended would count in what its parent held when it made it.
+    fn watch(&mut self, command: &mut Command) -> Result<()> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+        let mut file = File::open(format!("/proc/{}/status", child.id()))
+            .context("there is no /proc: run it on Linux")?;
+        let (mut text, mut peak) = (String::new(), None);
+        loop {
+            text.clear();
+            file.rewind()?;
+            file.read_to_string(&mut text)?;
+            // An ended program has none any more.
+            match kibibytes(&text) {
+                Some(now) => peak = Some(now),
+                None => break,
+            }
+        }
+        ensure!(child.wait()?.success(), "it failed");
+        self.peak
+            .push(1024 * peak.context("it ended too soon to be watched")?);
+        Ok(())
+    }
+
+    /// Wall time in milliseconds and peak memory in MiB.
+    fn medians(&self) -> (f64, f64) {
+        let wall = quantile(self.wall.iter().map(milliseconds), 0.5);
+        (wall, quantile(self.peak.iter().copied().map(mebibytes), 0.5))
+    }
+
+    fn row(&self, name: &str, base: (f64, f64)) -> String {
+        let (wall, peak) = self.medians();
+        let wall90 = quantile(self.wall.iter().map(milliseconds), 0.9);
+        let peak90 = quantile(self.peak.iter().copied().map(mebibytes), 0.9);
+        format!(
+            "{name:<24} {wall:>6.1} ms {wall90:>6.1} ms {:>8.2}   {peak:>5.1} MiB {peak90:>5.1} MiB {:>8.2}",
+            wall / base.0,
+            peak / base.1
+        )
+    }
+}
+
+/// `VmHWM` of `/proc/PID/status`.
+fn kibibytes(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+fn milliseconds(time: &Duration) -> f64 {
+    1000.0 * time.as_secs_f64()
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// The smallest of the values that at least this share of them does not exceed.
+fn quantile(values: impl Iterator<Item = f64>, share: f64) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let rank = (share * values.len() as f64).ceil() as usize;
+    values[rank.clamp(1, values.len()) - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_values_that_were_measured() {
+        let tenths = || (1..=10).map(f64::from);
+        assert_eq!((quantile(tenths(), 0.5), quantile(tenths(), 0.9)), (5.0, 9.0));
+        assert_eq!(quantile([7.0].into_iter(), 0.9), 7.0);
+    }
+
+    #[test]
+    fn peak_memory_is_read_from_the_status() {
+        assert_eq!(kibibytes("VmPeak:\t  999 kB\nVmHWM:\t    4704 kB\n"), Some(4704));
+        assert_eq!(kibibytes("State:\tZ (zombie)\n"), None);
+    }
+}

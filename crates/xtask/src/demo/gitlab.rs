@@ -1,0 +1,225 @@
+//! The GitLab job, and as much of GitLab and its runner as it needs: `include` with inputs, `extends`, and the two shells of a job.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize as _;
+use serde_yaml::Value;
+
+use super::{Demo, log_of};
+use crate::cluster::{MinterAccount, SERVICE_ACCOUNT};
+
+const TEMPLATE: &str = "gitlab-component/templates/job.yml";
+
+/// What the user's job does with the token.
+const USER_SCRIPT: &str = "list-pods";
+
+pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> {
+    let screen = &demo.screen;
+    screen.title("A GitLab job");
+    let namespace = &demo.cluster.namespace;
+    screen.station(
+        "defined",
+        "as a pipeline of yours would have it; the project has JOBPASS_KUBECONFIG, a file variable:",
+    );
+    screen.quote(&format!(
+        "include:\n  - project: jobpass/jobpass\n    file: /{TEMPLATE}\n    inputs: {{service-account: {SERVICE_ACCOUNT}, \
+         namespace: {namespace}}}\nscan:\n  extends: .jobpass\n  script:\n    - {USER_SCRIPT}"
+    ))?;
+    let job = Job::start(demo, minter)?;
+
+    let log = job.shell(&["before_script"], &[USER_SCRIPT], &[]).await?;
+    let token_file = job.variable("JOBPASS_TOKEN_FILE")?;
+    let token = fs::read_to_string(token_file).context("no token was handed over")?;
+    screen.never_show(&token);
+    let (minted, used) = log
+        .split_once(&format!("$ {USER_SCRIPT}\n"))
+        .context("the user's script did not run")?;
+    screen.station("minted", "before_script mints; the log:");
+    screen.quote(minted)?;
+    demo.bound(&token).await?;
+    for name in ["JOBPASS_TOKEN_FILE", "JOBPASS_KUBECONFIG_FILE"] {
+        let path = job.variable(name)?;
+        let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+        ensure!(mode == 0o600, "{path} has mode {mode:o}");
+    }
+    screen.station(
+        "handed over",
+        "in two files beside the project's folder, where nothing becomes an artifact (mode 0600)",
+    );
+    ensure!(used.contains("HTTP 200"), "the user's script could not list Pods");
+    screen.station("used", "the script, in the same shell, works with it:");
+    screen.quote(&format!("$ {USER_SCRIPT}\n{used}"))?;
+    screen.station(
+        "hidden",
+        "the log has no part of the token. A runner cannot mask what the job made itself, so it is in no variable and\n\
+         no output; from job to job (template handover.yml) it goes as glpat-..., which every runner masks",
+    );
+
+    let log = job
+        .shell(&["after_script"], &[], &[("CI_JOB_STATUS", "success")])
+        .await?;
+    ensure!(
+        demo.cluster.anchors().await?.is_empty(),
+        "the anchor is still there"
+    );
+    ensure!(
+        job.left_behind()?.is_empty(),
+        "the job left files behind: {:?}",
+        job.left_behind()?
+    );
+    screen.station(
+        "revoked",
+        "the script is over; after_script runs in a new shell, also after a failure:",
+    );
+    screen.quote(&log)?;
+    screen.station(
+        "gone",
+        "no anchor is left in the cluster, no file of the token beside the project",
+    );
+    demo.refused(&token).await
+}
+
+struct Job<'a> {
+    demo: &'a Demo<'a>,
+    project: PathBuf,
+    /// The job's definition, as the template has it.
+    definition: Value,
+    variables: Vec<(String, String)>,
+}
+
+impl<'a> Job<'a> {
+    fn start(demo: &'a Demo<'a>, minter: &MinterAccount) -> Result<Self> {
+        let project = demo.folder.path().join("gitlab/your-app");
+        fs::create_dir_all(&project)?;
+        let temp = project.with_extension("tmp");
+        fs::create_dir_all(&temp)?;
+        let kubeconfig = temp.join("JOBPASS_KUBECONFIG");
+        fs::write(&kubeconfig, &minter.kubeconfig)?;
+
+        let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let mut variables: Vec<(String, String)> = [
+            ("GITLAB_CI", "true"),
+            ("CI_JOB_ID", "815"),
+            ("CI_JOB_URL", "https://gitlab.com/you/your-app/-/jobs/815"),
+            ("CI_PIPELINE_ID", "42"),
+            ("CI_PROJECT_PATH", "you/your-app"),
+            ("GITLAB_USER_LOGIN", "you"),
+            ("CI_PROJECT_DIR", &text(&project)),
+            ("RUNNER_TEMP_PROJECT_DIR", &text(&temp)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        let definition = definition(demo)?;
+        let of_job = definition["variables"]
+            .as_mapping()
+            .context("the template sets no variables")?;
+        let expanded = |value: &str| {
+            variables.iter().fold(value.to_owned(), |value, (name, known)| {
+                value.replace(&format!("${name}"), known)
+            })
+        };
+        let of_job: Vec<_> = of_job
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str()?.to_owned(), expanded(value.as_str()?))))
+            .collect();
+        variables.extend(of_job);
+        // What is set in the project wins over what a job sets.
+        variables.retain(|(name, _)| name != "JOBPASS_KUBECONFIG");
+        variables.push(("JOBPASS_KUBECONFIG".to_owned(), text(&kubeconfig)));
+        Ok(Self {
+            demo,
+            project,
+            definition,
+            variables,
+        })
+    }
+
+    fn variable(&self, name: &str) -> Result<&str> {
+        let found = self.variables.iter().find(|(known, _)| known == name);
+        Ok(&found.with_context(|| format!("the template sets no {name}"))?.1)
+    }
+
+    /// Runs sections of the definition and then commands of the user in one shell, as the runner does, and gives the log.
+    async fn shell(&self, sections: &[&str], commands: &[&str], more: &[(&str, &str)]) -> Result<String> {
+        let mut script = String::from("set -e\nexec 2>&1\n");
+        let defined = sections
+            .iter()
+            .filter_map(|section| self.definition[*section].as_sequence());
+        for command in defined
+            .flatten()
+            .filter_map(Value::as_str)
+            .chain(commands.iter().copied())
+        {
+            let (first, collapsed) = match command.trim_end().split_once('\n') {
+                Some((first, _)) => (first, " # collapsed multi-line command"),
+                None => (command, ""),
+            };
+            let shown = format!("$ {first}{collapsed}").replace('\'', r"'\''");
+            script += &format!("printf '%s\\n' '{shown}'\n{command}\n");
+        }
+        let mut shell = self.demo.job_command("sh", &self.project)?;
+        shell.arg("-c").arg(script);
+        shell
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .envs(more.iter().copied());
+        let (status, log) = log_of(&mut shell).await?;
+        if !status.success() {
+            if let Ok(token) = fs::read_to_string(self.variable("JOBPASS_TOKEN_FILE")?) {
+                self.demo.screen.never_show(&token);
+            }
+            self.demo.screen.quote(&log)?;
+        }
+        ensure!(status.success(), "{} ended with {status}", sections.join(", "));
+        Ok(log)
+    }
+
+    /// What is in the two folders, besides the runner's own file variable.
+    fn left_behind(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for folder in [self.project.clone(), self.project.with_extension("tmp")] {
+            for entry in fs::read_dir(folder)? {
+                names.push(entry?.file_name().to_string_lossy().into_owned());
+            }
+        }
+        names.retain(|name| name != "JOBPASS_KUBECONFIG");
+        Ok(names)
+    }
+}
+
+/// The hidden job of the template, with the inputs of the user and the defaults of the template in it.
+fn definition(demo: &Demo<'_>) -> Result<Value> {
+    let template = fs::read_to_string(demo.workspace.root.join(TEMPLATE))
+        .with_context(|| format!("cannot read {TEMPLATE}"))?;
+    let (_, body) = template
+        .split_once("\n---\n")
+        .context("the template has no header")?;
+    let header = serde_yaml::Deserializer::from_str(&template)
+        .next()
+        .context("the template is empty")?;
+    let header = Value::deserialize(header).context("the template's header is no YAML")?;
+    let given = [
+        ("service-account", SERVICE_ACCOUNT),
+        ("namespace", &demo.cluster.namespace),
+    ];
+    let mut body = body.to_owned();
+    let inputs = header["spec"]["inputs"]
+        .as_mapping()
+        .context("the template has no inputs")?;
+    for (name, input) in inputs {
+        let name = name.as_str().unwrap_or_default();
+        let given = given
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| *value);
+        let value = given.or(input["default"].as_str());
+        let value = value.with_context(|| format!("the template has no default for `{name}`"))?;
+        body = body.replace(&format!("$[[ inputs.{name} ]]"), value);
+    }
+    let jobs: Value = serde_yaml::from_str(&body).context("the template is no YAML")?;
+    jobs.get(".jobpass")
+        .cloned()
+        .context("the template has no job .jobpass")
+}
