@@ -63,7 +63,10 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
         "the log of the user's step is not masked"
     );
     ensure!(used.contains("HTTP 200"), "the user's step could not list Pods");
-    screen.station("used", "the next step works with it:");
+    screen.station(
+        "used",
+        "the next step works with it (list-pods stands for `kubectl get pods`):",
+    );
     screen.quote(&used)?;
 
     let post = job.action("post").await?;
