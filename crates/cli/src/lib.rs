@@ -7,20 +7,23 @@ mod revoke;
 
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Command};
-use jobpass_core::{Error, Kind, environment::Environment, harden, interrupt::Interrupt};
+use clap::Command;
+use jobpass_core::{environment::Environment, harden, program};
 
 /// Runs the program and gives its exit code, a [`Kind`] if it failed.
 pub fn main() -> ExitCode {
     harden::harden();
     let matches = command().get_matches();
-    match run(&matches) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            output::error(&error);
-            ExitCode::from(error.kind().exit_code())
-        }
-    }
+    let (verb, matches) = matches.subcommand().unwrap_or(("", &matches));
+    let environment = std::env::vars_os().collect::<Environment>();
+    program::run(
+        async |interrupt| match verb {
+            "mint" => mint::run(matches, &environment, interrupt).await,
+            "revoke" => revoke::run(matches, &environment, interrupt).await,
+            _ => inspect::run(matches),
+        },
+        output::error,
+    )
 }
 
 fn command() -> Command {
@@ -35,26 +38,4 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands([mint::command(), revoke::command(), inspect::command()])
-}
-
-fn run(matches: &ArgMatches) -> Result<(), Error> {
-    let (verb, matches) = matches.subcommand().unwrap_or(("", matches));
-    if verb == "inspect" {
-        return inspect::run(matches);
-    }
-    let environment = std::env::vars_os().collect::<Environment>();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(Kind::Internal, format!("cannot start: {error}")))?;
-    let outcome = runtime.block_on(async {
-        let interrupt = Interrupt::listen()?;
-        match verb {
-            "mint" => mint::run(matches, &environment, interrupt).await,
-            _ => revoke::run(matches, &environment, interrupt).await,
-        }
-    });
-    // A delivery that cannot be finished must not keep the process.
-    runtime.shutdown_background();
-    outcome
 }

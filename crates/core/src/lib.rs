@@ -24,6 +24,7 @@ pub mod interrupt;
 pub mod mint;
 pub mod minter;
 pub mod options;
+pub mod program;
 pub mod receipt;
 pub mod revoke;
 pub mod spec;

@@ -9,9 +9,9 @@ mod main_step;
 mod post_step;
 mod summary;
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
-use jobpass_core::{Error, environment::Environment, harden, interrupt::Interrupt};
+use jobpass_core::{environment::Environment, harden, program};
 
 use crate::job::Job;
 
@@ -29,32 +29,12 @@ pub fn main() -> ExitCode {
         .subcommand(clap::Command::new("post").about("At the end of the job: revoke what the state records"))
         .get_matches();
     let job = Job::new(std::env::vars_os().collect::<Environment>());
-    let outcome = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(jobpass_core::Kind::Internal, format!("cannot start: {error}")))
-        .and_then(|runtime| {
-            let outcome = runtime.block_on(run(&job, arguments.subcommand_name() == Some("main")));
-            // A delivery that nobody reads must not keep the process.
-            runtime.shutdown_background();
-            outcome
-        });
-    outcome.map_or_else(
-        |error| ExitCode::from(error.kind().exit_code()),
-        |()| ExitCode::SUCCESS,
+    let is_main = arguments.subcommand_name() == Some("main");
+    program::run(
+        async |interrupt| match is_main {
+            true => main_step::run(&job, interrupt).await,
+            false => post_step::run(&job, interrupt).await,
+        },
+        commands::error,
     )
-}
-
-async fn run(job: &Job, is_main: bool) -> Result<(), Error> {
-    let outcome = match Interrupt::listen() {
-        Ok(interrupt) if is_main => main_step::run(job, interrupt).await,
-        Ok(interrupt) => post_step::run(job, interrupt).await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = outcome.clone() {
-        // Bounded: if nobody reads the log, saying so must not keep a cancelled job.
-        let said = tokio::task::spawn_blocking(move || commands::error(&error));
-        let _ = tokio::time::timeout(Duration::from_secs(1), said).await;
-    }
-    outcome
 }

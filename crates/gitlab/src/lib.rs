@@ -10,31 +10,21 @@ mod mint;
 mod open;
 mod revoke;
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
-use jobpass_core::{Error, Kind, environment::Environment, harden, interrupt::Interrupt};
+use jobpass_core::{Error, environment::Environment, harden, interrupt::Interrupt, program};
 
 use crate::job::Job;
 
-/// Runs the program and gives its exit code, a [`Kind`] if it failed.
+/// Runs the program and gives its exit code, a [`jobpass_core::Kind`] if it failed.
 pub fn main() -> ExitCode {
     harden::harden();
     let matches = command().get_matches();
     let environment = std::env::vars_os().collect::<Environment>();
-    let outcome = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(Kind::Internal, format!("cannot start: {error}")))
-        .and_then(|runtime| {
-            let outcome = runtime.block_on(run(&matches, environment));
-            // A delivery that cannot be finished must not keep the process.
-            runtime.shutdown_background();
-            outcome
-        });
-    outcome.map_or_else(
-        |error| ExitCode::from(error.kind().exit_code()),
-        |()| ExitCode::SUCCESS,
+    program::run(
+        async |interrupt| verb(&matches, environment, interrupt).await,
+        log::error,
     )
 }
 
@@ -52,18 +42,7 @@ fn command() -> Command {
         .subcommands([mint::command(), revoke::command(), open::command()])
 }
 
-async fn run(matches: &ArgMatches, environment: Environment) -> Result<(), Error> {
-    let outcome = verb(matches, environment).await;
-    if let Err(error) = outcome.clone() {
-        // Bounded: if nobody reads the log, saying so must not keep a cancelled job.
-        let said = tokio::task::spawn_blocking(move || log::error(&error));
-        let _ = tokio::time::timeout(Duration::from_secs(1), said).await;
-    }
-    outcome
-}
-
-async fn verb(matches: &ArgMatches, environment: Environment) -> Result<(), Error> {
-    let interrupt = Interrupt::listen()?;
+async fn verb(matches: &ArgMatches, environment: Environment, interrupt: Interrupt) -> Result<(), Error> {
     let job = Job::new(environment)?;
     match matches.subcommand() {
         Some(("mint", matches)) => mint::run(matches, &job, interrupt).await,
