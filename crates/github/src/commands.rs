@@ -83,6 +83,6 @@ pub(crate) fn minted(claims: &Claims, service_account: &str, anchor: &str, hande
             .jti
             .as_deref()
             .unwrap_or("(none: this API server sets none)"),
-        handed_over.join(", "),
+        handed_over.join("\n                 "),
     ));
 }

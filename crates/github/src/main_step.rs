@@ -63,11 +63,11 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
         );
         output.set(&values)?;
 
-        let handed_over = values.iter().map(|(name, value)| match *name {
-            "token-file" | "kubeconfig" => format!("output `{name}` ({value})"),
-            name => format!("output `{name}`"),
+        let handed_over = values.iter().filter_map(|(name, value)| match *name {
+            "token" => Some("output `token`, masked".to_owned()),
+            "token-file" | "kubeconfig" => Some(format!("output `{name}`: {value}")),
+            _ => None,
         });
-        let handed_over = handed_over.filter(|text| text.contains("token") || text.contains("kubeconfig"));
         let account = format!("{}/{}", receipt.namespace, receipt.service_account);
         commands::minted(
             &minted.claims,
