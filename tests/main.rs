@@ -3,5 +3,6 @@
 mod contract;
 mod faults;
 mod github;
+mod gitlab;
 mod leaks;
 mod support;

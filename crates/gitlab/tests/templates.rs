@@ -26,7 +26,11 @@ fn inputs_are_the_options(#[case] file: &str, #[case] job: &str, #[case] own: &[
     for option in options {
         let input = &inputs[option.name];
         let description = input["description"].as_str().expect("text");
-        assert!(description.starts_with(option.help), "{}: {description}", option.name);
+        assert!(
+            description.starts_with(option.help),
+            "{}: {description}",
+            option.name
+        );
         let default = (option.name != "service-account").then(|| option.default.unwrap_or_default());
         assert_eq!(input["default"].as_str(), default, "{}", option.name);
         let variable = format!("JOBPASS_{}", option.name.to_uppercase().replace('-', "_"));
@@ -42,7 +46,10 @@ fn inputs_are_the_options(#[case] file: &str, #[case] job: &str, #[case] own: &[
 fn no_input_is_in_a_script(#[case] file: &str) {
     let (_, jobs) = template(file);
     for (name, job) in &jobs {
-        assert!(name.contains("$[[ inputs.job-name ]]"), "{name} is a global keyword");
+        assert!(
+            name.contains("$[[ inputs.job-name ]]"),
+            "{name} is a global keyword"
+        );
         for part in ["before_script", "script", "after_script"] {
             let text = serde_yaml::to_string(&job[part]).expect("YAML");
             assert!(!text.contains("$[["), "{name}: {text}");

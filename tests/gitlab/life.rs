@@ -1,0 +1,384 @@
+//! mint, open and revoke, as the templates call them.
+
+use std::{fs, time::Duration};
+
+use jobpass_devkit::{DevCluster, Fault, FaultKind, Version};
+use rstest::rstest;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::job::{Job, mode};
+use crate::{github::step::Ended, support};
+
+const FILES: [(&str, &str); 2] = [("token-file", "true"), ("kubeconfig-file", "true")];
+
+#[rstest]
+#[case(Version::V1_36)]
+#[case(Version::V1_27)]
+fn a_job_gets_files_and_loses_them(#[case] version: Version) {
+    let cluster = DevCluster::builder().version(version).start().expect("a cluster");
+    let job = Job::with(&cluster, &FILES);
+    let mint = job.mint().succeeded();
+    says(
+        &mint,
+        &[
+            "minted a token for ServiceAccount ci/scanner",
+            "revoked at the end of this job",
+        ],
+    );
+    job.assert_nothing_leaked(&cluster, &mint);
+    assert_eq!(mode(&job.temp()), 0o700);
+    assert_eq!(mode(&job.state_file()), 0o600);
+
+    let token = fs::read_to_string(job.temp().join("jobpass-7001.token")).expect("the token");
+    assert_eq!(cluster.issued(), [&*token]);
+    let kubeconfig = job.temp().join("jobpass-7001.kubeconfig");
+    assert!(support::kubectl(&kubeconfig, &["get", "pods"]).status.success());
+    let anchors = cluster.anchors();
+    let labels = &anchors[0]["metadata"]["labels"];
+    assert_eq!(labels["jobpass.dev/platform"], "gitlab");
+    assert_eq!(labels["jobpass.dev/run-id"], "77");
+    assert_eq!(labels["jobpass.dev/job"], "7001");
+
+    let revoke = job.revoke("success", &[]).succeeded();
+    says(&revoke, &["revoked the token of ServiceAccount ci/scanner"]);
+    assert_dead(&cluster);
+    assert!(job.left_in_temp().is_empty() && job.left_in_project().is_empty());
+    says(&job.revoke("success", &[]).succeeded(), &["nothing to revoke"]);
+}
+
+#[test]
+fn revoking_proves_it_with_the_token() {
+    let cluster = DevCluster::start();
+    let job = Job::with(&cluster, &FILES);
+    job.mint().succeeded();
+    says(
+        &job.revoke("success", &[]).succeeded(),
+        &["the API server answers 401 to the token"],
+    );
+}
+
+#[test]
+fn a_token_is_handed_over_masked_opened_and_revoked() {
+    let cluster = DevCluster::start();
+    let minting = Job::with(&cluster, &[("dotenv", "jobpass.env")]);
+    let mint = minting.mint().succeeded();
+    minting.assert_nothing_leaked(&cluster, &mint);
+    says(
+        &minting.revoke("success", &["--unless-success"]).succeeded(),
+        &["goes on to later jobs"],
+    );
+    assert!(minting.left_in_temp().is_empty());
+
+    let token = &cluster.issued()[0];
+    let variables = minting.dotenv();
+    assert_eq!(variables["JOBPASS_TOKEN"], format!("glpat-{token}"));
+    let metadata = &cluster.anchors()[0]["metadata"];
+    let name = metadata["name"].as_str().expect("a name");
+    assert_eq!(variables["JOBPASS_ANCHOR"], format!("ci/{name}"));
+    assert_eq!(
+        variables["JOBPASS_ANCHOR_UID"],
+        metadata["uid"].as_str().expect("a uid")
+    );
+    assert!(variables["JOBPASS_EXPIRES_AT"].ends_with('Z'));
+    assert_eq!(variables["JOBPASS_CREDENTIAL_ID"].len(), 36);
+    assert_eq!(variables.len(), 5);
+
+    let mut using = minting.later();
+    using.options(&[("token-file", "true")]);
+    let open = using.run(&["open"]).succeeded();
+    using.assert_nothing_leaked(&cluster, &open);
+    let file = using.temp().join("jobpass-7002.token");
+    assert_eq!(fs::read_to_string(&file).expect("a token"), *token);
+    assert_eq!(mode(&file), 0o600);
+    // Its own after_script takes nothing away from others.
+    says(&using.revoke("failed", &[]).succeeded(), &["nothing to revoke"]);
+    assert!(cluster.accepts(token));
+
+    let revoke = minting.later().revoke("success", &["--handed-over"]).succeeded();
+    says(
+        &revoke,
+        &[
+            "revoked the token of ServiceAccount ci/scanner",
+            "the API server answers 401 to the token",
+        ],
+    );
+    minting.assert_nothing_leaked(&cluster, &revoke);
+    assert_dead(&cluster);
+}
+
+#[test]
+fn a_token_in_plain_comes_with_a_warning() {
+    let cluster = DevCluster::start();
+    let options = [
+        ("dotenv", "jobpass.env"),
+        ("dotenv-mode", "plain"),
+        ("variable", "SCAN_TOKEN"),
+    ];
+    let minting = Job::with(&cluster, &options);
+    let mint = minting.mint().succeeded();
+    minting.assert_nothing_leaked(&cluster, &mint);
+    says(
+        &mint,
+        &["warning: `dotenv-mode: plain`: nothing masks SCAN_TOKEN"],
+    );
+    assert_eq!(minting.dotenv()["SCAN_TOKEN"], cluster.issued()[0]);
+    minting.later().revoke("success", &["--handed-over"]).succeeded();
+    assert_dead(&cluster);
+}
+
+/// The API server answers 401 to the token of another audience in any case: that would prove nothing.
+#[test]
+fn a_token_for_another_audience_is_proven_dead_by_its_anchor() {
+    let cluster = DevCluster::start();
+    let options = [("dotenv", "jobpass.env"), ("audiences", "vault")];
+    let minting = Job::with(&cluster, &options);
+    minting.mint().succeeded();
+    let revoke = minting.later().revoke("success", &["--handed-over"]).succeeded();
+    says(&revoke, &["the anchor is gone"]);
+    assert_dead(&cluster);
+}
+
+#[rstest]
+fn a_job_that_hands_over_revokes_if_it_fails(#[values("failed", "canceled", "timedout")] status: &str) {
+    let cluster = DevCluster::start();
+    let minting = Job::with(&cluster, &[("dotenv", "jobpass.env")]);
+    minting.mint().succeeded();
+    says(
+        &minting.revoke(status, &["--unless-success"]).succeeded(),
+        &["revoked the token"],
+    );
+    assert_dead(&cluster);
+}
+
+#[test]
+fn without_a_handover_there_is_nothing_to_revoke_or_open() {
+    let cluster = DevCluster::start();
+    let mut job = Job::with(&cluster, &[("token-file", "true")]);
+    says(
+        &job.revoke("success", &["--handed-over"]).succeeded(),
+        &["nothing to revoke"],
+    );
+    let open = job.run(&["open"]);
+    assert_eq!(open.code(), 2, "{}", open.log);
+    says(
+        &open,
+        &["input `variable` is `JOBPASS_TOKEN`, which no earlier job handed over"],
+    );
+    job.set("JOBPASS_ANCHOR", "ci/../../etc; rm -rf /");
+    let revoke = job.revoke("success", &["--handed-over", "--fail-on-revoke-error", "true"]);
+    assert_eq!(revoke.code(), 7, "{}", revoke.log);
+    says(
+        &revoke,
+        &["not the name of an anchor", "--selector jobpass.dev/run-id=77"],
+    );
+    assert!(!revoke.log.contains("rm -rf"), "{}", revoke.log);
+}
+
+#[test]
+fn a_job_revokes_every_token_of_its_own_and_none_of_others() {
+    let cluster = DevCluster::start();
+    let mut job = Job::with(&cluster, &[("token-file", "first"), ("kubeconfig-file", "")]);
+    job.mint().succeeded();
+    job.options(&[("token-file", "second")]);
+    job.mint().succeeded();
+    let mut other = Job::with(&cluster, &[("token-file", "true")]);
+    other
+        .set("CI_JOB_ID", "70010")
+        .set("RUNNER_TEMP_PROJECT_DIR", &job.temp().display().to_string());
+    other.mint().succeeded();
+
+    let revoke = job.revoke("failed", &[]).succeeded();
+    assert_eq!(
+        revoke.log.matches("revoked the token").count(),
+        2,
+        "{}",
+        revoke.log
+    );
+    let alive = cluster
+        .issued()
+        .iter()
+        .map(|token| cluster.accepts(token))
+        .collect::<Vec<_>>();
+    assert_eq!(alive, [false, false, true]);
+    other.revoke("success", &[]).succeeded();
+    assert!(job.left_in_temp().is_empty());
+}
+
+#[rstest]
+#[case::garbled("{\"connection\":")]
+#[case::empty("")]
+#[case::of_another("{\"token\":\"eyJhbGciOiJSUzI1NiJ9.e30.c2ln\"}")]
+fn garbled_state_is_told_and_everything_is_revoked_even_so(#[case] garbled: &str) {
+    let cluster = DevCluster::start();
+    let mut job = Job::with(&cluster, &[("token-file", "first")]);
+    job.mint().succeeded();
+    fs::write(job.state_file(), garbled).expect("written");
+    job.options(&[("token-file", "second")]);
+    job.mint().succeeded();
+    let revoke = job.revoke("failed", &[]).succeeded();
+    says(&revoke, &["warning: the recorded state cannot be read"]);
+    assert!(!revoke.log.contains("eyJ"), "{}", revoke.log);
+    assert_dead(&cluster);
+    assert_eq!(
+        job.left_in_temp(),
+        ["first"],
+        "what a garbled state names is not known"
+    );
+}
+
+#[rstest]
+#[case("false", 0, "warning: the token is not revoked")]
+#[case("true", 7, "error: the token is not revoked")]
+fn a_failure_to_revoke_names_the_command_to_type(#[case] fail: &str, #[case] code: i32, #[case] line: &str) {
+    for handed_over in [false, true] {
+        let cluster = DevCluster::start();
+        let options = [("dotenv", "jobpass.env"), ("fail-on-revoke-error", fail)];
+        let job = Job::with(&cluster, &options);
+        job.mint().succeeded();
+        let anchor = cluster.anchors()[0]["metadata"]["name"]
+            .as_str()
+            .expect("a name")
+            .to_owned();
+        support::forbid_minter(&cluster);
+        let revoke = match handed_over {
+            true => job.later().revoke("success", &["--handed-over"]),
+            false => job.revoke("failed", &[]),
+        };
+        assert_eq!(revoke.code(), code, "{}", revoke.log);
+        says(
+            &revoke,
+            &[
+                line,
+                "403",
+                &format!("kubectl delete secret {anchor} --namespace ci"),
+            ],
+        );
+        // It can be tried again.
+        assert_eq!(job.left_in_temp().len(), 1);
+    }
+}
+
+/// Other processes of the machine read a command's arguments.
+#[test]
+fn a_kubeconfig_is_no_flag() {
+    let cluster = DevCluster::start();
+    let kubeconfig = support::minter(&cluster);
+    let job = Job::without_minter(&FILES);
+    for verb in ["mint", "revoke"] {
+        let refused = job.run(&[verb, "--kubeconfig", &kubeconfig]);
+        assert_eq!(refused.code(), 2, "{}", refused.log);
+        says(
+            &refused,
+            &["input `kubeconfig` was given as a flag, and is no path"],
+        );
+        assert!(!refused.log.contains("eyJ"), "{}", refused.log);
+    }
+    let path = job.project().join("minter");
+    fs::write(&path, kubeconfig).expect("written");
+    job.run(&["mint", "--kubeconfig", "minter"]).succeeded();
+    job.run(&["revoke"]).succeeded();
+    assert_dead(&cluster);
+}
+
+/// Where a job can be stopped, and by what: after_script leaves nothing.
+#[rstest]
+fn a_job_that_is_stopped_while_it_mints_leaves_nothing(
+    #[values(("/secrets", false), ("/secrets", true), ("/token", false), ("/token", true))] station: (
+        &str,
+        bool,
+    ),
+    #[values(Signal::KILL, Signal::INT, Signal::TERM)] signal: Signal,
+) {
+    let (path, carried_out) = station;
+    let cluster = DevCluster::start();
+    let job = Job::with(&cluster, &[FILES[0], FILES[1], ("dotenv", "jobpass.env")]);
+    cluster.inject(Fault {
+        method: "POST",
+        path_contains: path.into(),
+        times: 1,
+        kind: if carried_out {
+            FaultKind::HoldAfter
+        } else {
+            FaultKind::HoldBefore
+        },
+    });
+    let mint = job.start(&["mint"]);
+    cluster.wait_for(Duration::from_secs(60), |requests| {
+        let held = |r: &jobpass_devkit::LoggedRequest| r.method == "POST" && r.path.ends_with(path);
+        requests.iter().any(held).then_some(())
+    });
+    kill_process(Pid::from_child(&mint), signal).expect("it is there");
+    let mint = Ended::of(mint);
+    let code = match signal {
+        Signal::KILL => 137,
+        Signal::INT => 130,
+        _ => 143,
+    };
+    assert_eq!(mint.code(), code, "{}", mint.log);
+    job.assert_nothing_leaked(&cluster, &mint);
+    if signal != Signal::KILL {
+        assert!(
+            cluster.anchors().is_empty() && job.left_in_temp().is_empty(),
+            "{}",
+            mint.log
+        );
+    }
+
+    job.revoke("canceled", &[]).succeeded();
+    assert_dead(&cluster);
+    assert!(job.left_in_temp().is_empty() && job.left_in_project().is_empty());
+}
+
+#[test]
+fn a_token_for_nobody_is_not_minted() {
+    let cluster = DevCluster::start();
+    let mint = Job::with(&cluster, &[]).mint();
+    assert_eq!(mint.code(), 2, "{}", mint.log);
+    says(&mint, &["the token has nowhere to go"]);
+    assert!(cluster.requests().is_empty());
+}
+
+#[rstest]
+#[case("CI_JOB_ID", "", "the variable CI_JOB_ID is not set")]
+#[case(
+    "CI_JOB_ID",
+    "../7001",
+    "the variable CI_JOB_ID is `../7001`, which is no job's id"
+)]
+#[case("CI_PROJECT_DIR", "", "the variable CI_PROJECT_DIR is not set")]
+fn elsewhere_than_in_a_job_it_says_so(#[case] variable: &str, #[case] value: &str, #[case] text: &str) {
+    let mut job = Job::without_minter(&FILES);
+    job.set(variable, value);
+    for verb in ["mint", "revoke", "open"] {
+        let refused = job.run(&[verb]);
+        assert_eq!(refused.code(), 2, "{}", refused.log);
+        says(&refused, &[text]);
+    }
+}
+
+#[test]
+fn help_shows_no_value() {
+    let cluster = DevCluster::start();
+    let mut job = Job::with(&cluster, &FILES);
+    job.options(&[
+        ("dotenv-mode", "a-value"),
+        ("variable", "a-value"),
+        ("server", "a-value"),
+    ]);
+    for verb in ["mint", "revoke", "open"] {
+        let help = job.run(&[verb, "--help"]).succeeded();
+        assert!(!help.log.contains("a-value"), "{}", help.log);
+        job.assert_nothing_leaked(&cluster, &help);
+    }
+}
+
+pub(super) fn says(ended: &Ended, texts: &[&str]) {
+    for text in texts {
+        assert!(ended.log.contains(text), "no `{text}` in:\n{}", ended.log);
+    }
+}
+
+pub(super) fn assert_dead(cluster: &DevCluster) {
+    assert!(cluster.anchors().is_empty());
+    assert!(cluster.issued().iter().all(|token| !cluster.accepts(token)));
+}

@@ -1,0 +1,6 @@
+//! The GitLab component.
+
+mod dotenv;
+mod job;
+mod life;
+mod pipeline;

@@ -1,0 +1,412 @@
+//! The templates in pipelines as users write them, run by `gitlab-ci-local`. It masks nothing, so what its log does not
+//! show is what nothing printed.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+};
+
+use jobpass_devkit::DevCluster;
+use tempfile::TempDir;
+
+use crate::{leaks, support};
+
+/// The source document's GitLab example, with the template where it had a job `create_token`. (It also uploads a report of
+/// type `scan`, which GitLab does not have.)
+const CREATE_TOKEN_AND_RUN_SCAN: &str = r#"
+stages:
+  - scan
+
+variables:
+  KUBE_NAMESPACE: ci
+
+include:
+  - local: /gitlab-component/templates/handover.yml
+    inputs:
+      job-name: create_token
+      stage: scan
+      image: registry.example.com/jobpass
+      service-account: scanner
+      namespace: $KUBE_NAMESPACE
+      variable: SCAN_TOKEN
+      dotenv-mode: plain
+
+run_scan:
+  stage: scan
+  needs: [create_token]
+  script:
+    - echo "$SCAN_TOKEN" > token.txt
+    - ./run_scan.sh token.txt
+  artifacts:
+    paths: [scan-results.json]
+"#;
+
+/// A job that has a token of its own.
+const RUN_SCAN: &str = r#"
+include:
+  - local: /gitlab-component/templates/job.yml
+    inputs:
+      service-account: scanner
+      namespace: ci
+
+run_scan:
+  extends: .jobpass
+  script:
+    - kubectl get pods
+    - ./run_scan.sh "$JOBPASS_TOKEN_FILE"
+"#;
+
+/// Uses the token against the API, as a scanner does.
+const SCANNER: &str = r#"#!/bin/sh
+set -eu
+kubectl --kubeconfig /dev/null --server "$SERVER" --certificate-authority ca.pem --token "$(cat "$1")" \
+  get pods --namespace ci --output json > scan-results.json
+echo "every Pod is scanned"
+"#;
+
+#[test]
+fn create_token_and_run_scan() {
+    let project = Project::with_pipeline(CREATE_TOKEN_AND_RUN_SCAN);
+    let log = project.run().succeeded();
+    says(
+        &log,
+        &[
+            "`dotenv-mode: plain`: nothing masks SCAN_TOKEN",
+            "every Pod is scanned",
+            "create_token:revoke > jobpass: revoked the token of ServiceAccount ci/scanner",
+        ],
+    );
+    project.assert_used_and_revoked(&log);
+}
+
+#[test]
+fn a_masked_token_reaches_the_scan_in_a_file() {
+    let masked = CREATE_TOKEN_AND_RUN_SCAN
+        .replace("      dotenv-mode: plain\n", "")
+        .replace("needs: [create_token]", "extends: .create_token:use")
+        .replace("    - echo \"$SCAN_TOKEN\" > token.txt\n", "")
+        .replace("run_scan.sh token.txt", "run_scan.sh \"$JOBPASS_TOKEN_FILE\"");
+    let project = Project::with_pipeline(&masked);
+    let log = project.run().succeeded();
+    says(
+        &log,
+        &[
+            "with `glpat-` in front, which runners mask",
+            "wrote the token in SCAN_TOKEN",
+            "every Pod is scanned",
+        ],
+    );
+    project.assert_used_and_revoked(&log);
+}
+
+#[test]
+fn a_masked_token_can_be_taken_without_jobpass() {
+    let masked = CREATE_TOKEN_AND_RUN_SCAN
+        .replace("      dotenv-mode: plain\n", "")
+        .replace("\"$SCAN_TOKEN\"", "\"${SCAN_TOKEN#glpat-}\"");
+    let project = Project::with_pipeline(&masked);
+    let log = project.run().succeeded();
+    project.assert_used_and_revoked(&log);
+}
+
+#[test]
+fn the_token_that_was_handed_over_is_revoked_after_a_failure_too() {
+    let failing =
+        CREATE_TOKEN_AND_RUN_SCAN.replace("token.txt\n  artifacts", "token.txt\n    - exit 3\n  artifacts");
+    let project = Project::with_pipeline(&failing);
+    let log = project.run().failed();
+    says(
+        &log,
+        &[
+            "every Pod is scanned",
+            "create_token:revoke > jobpass: revoked the token",
+        ],
+    );
+    project.assert_used_and_revoked(&log);
+}
+
+/// `needs` would let the job in `.post` start at once; this one comes after the jobs that use the token.
+#[test]
+fn the_token_works_until_the_last_stage_is_over() {
+    let staged = CREATE_TOKEN_AND_RUN_SCAN.replace("  - scan\n\nvar", "  - scan\n  - report\n\nvar")
+        + r#"
+report:
+  stage: report
+  dependencies: [create_token]
+  script:
+    - echo "$SCAN_TOKEN" > token.txt
+    - ./run_scan.sh token.txt
+"#;
+    let project = Project::with_pipeline(&staged);
+    let log = project.run().succeeded();
+    assert_eq!(log.matches("every Pod is scanned").count(), 2, "{log}");
+    project.assert_used_and_revoked(&log);
+}
+
+#[test]
+fn a_job_that_mints_and_then_fails_revokes_by_itself() {
+    let failing = CREATE_TOKEN_AND_RUN_SCAN.to_owned()
+        + r#"
+create_token:
+  script: [jobpass-gitlab mint, exit 4]
+"#;
+    let project = Project::with_pipeline(&failing);
+    let log = project.run().failed();
+    says(&log, &["create_token > jobpass: revoked the token"]);
+    assert!(!log.contains("every Pod is scanned"), "{log}");
+    project.assert_revoked(&log);
+}
+
+#[test]
+fn a_job_gets_a_token_and_loses_it() {
+    let project = Project::with_pipeline(RUN_SCAN);
+    let log = project.run().succeeded();
+    says(&log, &["every Pod is scanned", "jobpass: revoked the token"]);
+    project.assert_used_and_revoked(&log);
+}
+
+#[test]
+fn a_failing_script_loses_its_token() {
+    let project = Project::with_pipeline(&(RUN_SCAN.to_owned() + "    - exit 3\n"));
+    let log = project.run().failed();
+    says(&log, &["every Pod is scanned", "jobpass: revoked the token"]);
+    project.assert_used_and_revoked(&log);
+}
+
+#[test]
+fn parts_of_the_template_fit_into_a_job_with_scripts_of_its_own() {
+    let parts = RUN_SCAN.replace(
+        "  extends: .jobpass\n",
+        r#"  variables: !reference [.jobpass, variables]
+  before_script:
+    - echo "before all"
+    - !reference [.jobpass, before_script]
+  after_script:
+    - !reference [.jobpass, after_script]
+    - echo "after all"
+"#,
+    );
+    let project = Project::with_pipeline(&parts);
+    let log = project.run().succeeded();
+    says(&log, &["before all", "every Pod is scanned", "after all"]);
+    project.assert_used_and_revoked(&log);
+}
+
+#[test]
+fn a_token_that_cannot_be_minted_fails_the_job_before_its_script() {
+    let wrong = RUN_SCAN.replace("service-account: scanner", "service-account: nobody");
+    let project = Project::with_pipeline(&wrong);
+    let log = project.run().failed();
+    says(
+        &log,
+        &[
+            "check inputs `service-account` and `namespace`",
+            "jobpass: nothing to revoke",
+        ],
+    );
+    assert!(!log.contains("every Pod is scanned"), "{log}");
+    assert!(project.cluster.anchors().is_empty(), "{log}");
+}
+
+#[test]
+fn without_the_program_a_job_says_what_is_missing() {
+    let project = Project::with_pipeline(RUN_SCAN);
+    let log = project.run_with("/usr/bin:/bin").failed();
+    says(&log, &["this job's image has no program jobpass-gitlab"]);
+    assert!(!log.contains("every Pod is scanned"), "{log}");
+}
+
+/// As GitLab's catalog has it: the component's folder as the root of a project.
+#[test]
+fn the_templates_are_components() {
+    let by_component = RUN_SCAN.replace(
+        "local: /gitlab-component/templates/job.yml",
+        "component: $CI_SERVER_FQDN/team/scan/job@$CI_COMMIT_SHA",
+    );
+    let project = Project::new(&by_component, "templates");
+    let log = project.run().succeeded();
+    project.assert_used_and_revoked(&log);
+}
+
+#[test]
+fn an_input_that_cannot_be_is_refused_by_its_name() {
+    let wrong = CREATE_TOKEN_AND_RUN_SCAN.replace("job-name: create_token", "job-name: 'a b'");
+    let project = Project::with_pipeline(&wrong);
+    let log = project.run().failed();
+    says(&log, &["`job-name` input"]);
+    assert!(project.cluster.requests().is_empty(), "{log}");
+}
+
+/// A throw-away project on GitLab, and the cluster that its pipeline talks to.
+struct Project {
+    cluster: DevCluster,
+    minter: String,
+    folder: TempDir,
+}
+
+/// What a pipeline left behind.
+struct Ended {
+    log: String,
+    succeeded: bool,
+}
+
+impl Ended {
+    fn succeeded(self) -> String {
+        assert!(self.succeeded, "{}", self.log);
+        self.log
+    }
+
+    fn failed(self) -> String {
+        assert!(!self.succeeded, "{}", self.log);
+        self.log
+    }
+}
+
+impl Project {
+    fn with_pipeline(pipeline: &str) -> Self {
+        Self::new(pipeline, "gitlab-component/templates")
+    }
+
+    /// `templates` is where the component's templates are.
+    fn new(pipeline: &str, templates: &str) -> Self {
+        let cluster = DevCluster::start();
+        let minter = support::minter_token(&cluster);
+        let folder = tempfile::tempdir().expect("a folder");
+        let project = folder.path().join("scan");
+        let kubeconfig = cluster.kubeconfig(&minter, "ci");
+        let files = [
+            (".gitlab-ci.yml", pipeline.to_owned()),
+            (".gitignore", ".gitlab-ci-local*\n".to_owned()),
+            ("ca.pem", cluster.ca_pem()),
+            ("run_scan.sh", SCANNER.to_owned()),
+            // What is set in the project's CI/CD settings: the minter's kubeconfig as a variable of type file.
+            (
+                ".gitlab-ci-local-variables.yml",
+                serde_json::json!({
+                    "JOBPASS_KUBECONFIG": { "type": "file", "values": { "*": kubeconfig } },
+                    "SERVER": cluster.url(),
+                })
+                .to_string(),
+            ),
+        ];
+        fs::create_dir_all(project.join(templates)).expect("made");
+        for (name, text) in files {
+            fs::write(project.join(name), text).expect("written");
+        }
+        fs::set_permissions(project.join("run_scan.sh"), fs::Permissions::from_mode(0o755))
+            .expect("executable");
+        for template in ["job.yml", "handover.yml"] {
+            let from = support::root().join("gitlab-component/templates").join(template);
+            fs::copy(from, project.join(templates).join(template)).expect("copied");
+        }
+        let project = Self {
+            cluster,
+            minter,
+            folder,
+        };
+        project.git("init --quiet --initial-branch=main");
+        project.git("add .");
+        project.git("-c user.name=t -c user.email=t@example.com commit --quiet --message scan");
+        // gitlab-ci-local wants to know where it would be; it asks nobody.
+        project.git("remote add origin https://gitlab.example.com/team/scan.git");
+        project.git("update-ref refs/remotes/origin/main HEAD");
+        project.git("symbolic-ref refs/remotes/origin/HEAD refs/remotes/origin/main");
+        project
+    }
+
+    /// Runs the pipeline to its end, in an image that has jobpass-gitlab and kubectl.
+    fn run(&self) -> Ended {
+        let program = support::binary("jobpass-gitlab");
+        let folders =
+            [&program, &support::tool("kubectl")].map(|path| path.parent().expect("a folder").to_owned());
+        let path = std::env::var("PATH").unwrap_or_default();
+        let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&path)));
+        self.run_with(path.expect("a PATH").to_str().expect("text"))
+    }
+
+    fn run_with(&self, path: &str) -> Ended {
+        let mut pipeline = support::scrubbed(Command::new(support::tool("gitlab-ci-local")));
+        pipeline
+            .current_dir(self.folder.path().join("scan"))
+            // Its --shell-isolation takes a job's files away before after_script, the dotenv report too.
+            .args(["--force-shell-executor", "--color=false"])
+            .env("PATH", path)
+            .env("HOME", self.folder.path())
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .stdin(Stdio::null());
+        let output = pipeline.output().expect("gitlab-ci-local starts");
+        let log =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        // Names are padded to the longest one's length.
+        let log = log.lines().map(without_padding).collect::<Vec<_>>().join("\n");
+        for secret in self.cluster.issued().iter().chain([&self.minter]) {
+            leaks::assert_absent(secret, "the log", &log);
+        }
+        Ended {
+            log,
+            succeeded: output.status.success(),
+        }
+    }
+
+    fn assert_used_and_revoked(&self, log: &str) {
+        let used = self.cluster.requests();
+        let by_scanner = |path: &str| {
+            used.iter()
+                .any(|r| r.path.contains(path) && r.user == "system:serviceaccount:ci:scanner")
+        };
+        assert!(by_scanner("/pods"), "{log}");
+        self.assert_revoked(log);
+    }
+
+    fn assert_revoked(&self, log: &str) {
+        let issued = self.cluster.issued();
+        assert_eq!(issued.len(), 1, "{log}");
+        assert!(self.cluster.anchors().is_empty(), "{log}");
+        assert!(!self.cluster.accepts(&issued[0]), "{log}");
+        let left = self.files_with(&issued[0]);
+        assert!(
+            left.iter()
+                .all(|name| name.ends_with("token.txt") || name.ends_with(".env")),
+            "{left:?}"
+        );
+    }
+
+    /// The files that a token is in, other than what pipelines put there themselves.
+    fn files_with(&self, token: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("a folder").flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).contains(token) {
+                    found.push(path.display().to_string());
+                }
+            }
+        }
+        found
+    }
+
+    fn git(&self, arguments: &str) {
+        let status = support::scrubbed(Command::new("git"))
+            .current_dir(self.folder.path().join("scan"))
+            .args(arguments.split(' '))
+            .status();
+        assert!(status.expect("git starts").success(), "{arguments}");
+    }
+}
+
+fn without_padding(line: &str) -> String {
+    match line.split_once(" > ") {
+        Some((job, text)) => format!("{} > {text}", job.trim_end()),
+        None => line.to_owned(),
+    }
+}
+
+fn says(log: &str, texts: &[&str]) {
+    for text in texts {
+        assert!(log.contains(text), "no `{text}` in:\n{log}");
+    }
+}
