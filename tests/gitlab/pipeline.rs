@@ -217,6 +217,23 @@ fn without_the_program_a_job_says_what_is_missing() {
     assert!(!log.contains("every Pod is scanned"), "{log}");
 }
 
+/// With the templates from this repository instead of from GitLab.
+#[test]
+fn the_pipelines_of_the_readme_run() {
+    let readme = fs::read_to_string(support::root().join("gitlab-component/README.md")).expect("the README");
+    let blocks = readme.split("```yaml\n").skip(1);
+    let pipelines = blocks.filter_map(|block| block.split_once("```").map(|(pipeline, _)| pipeline));
+    let pipelines = pipelines.collect::<Vec<_>>();
+    assert_eq!(pipelines.len(), 4);
+    for pipeline in pipelines {
+        let from_gitlab = "project: jobpass/jobpass\n    ref: v0.1.0\n    file: ";
+        assert!(pipeline.contains(from_gitlab), "{pipeline}");
+        let project = Project::with_pipeline(&pipeline.replace(from_gitlab, "local: "));
+        let log = project.run().succeeded();
+        project.assert_used_and_revoked(&log);
+    }
+}
+
 /// As GitLab's catalog has it: the component's folder as the root of a project.
 #[test]
 fn the_templates_are_components() {

@@ -7,6 +7,10 @@ use std::{
     io::{ErrorKind, Read as _, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use clap::{Arg, ArgMatches};
@@ -39,6 +43,8 @@ pub(crate) struct Dotenv {
     variable: String,
     /// Its size before; absent if it was not there.
     before: Option<u64>,
+    /// Whether something of ours may be in it.
+    touched: Arc<AtomicBool>,
 }
 
 pub(crate) fn flags() -> [Arg; 3] {
@@ -145,6 +151,7 @@ impl Dotenv {
             masked,
             variable,
             before: None,
+            touched: Arc::default(),
         };
         dotenv.must_be_in_project(environment)?;
         let existing = dotenv.read()?;
@@ -175,6 +182,7 @@ impl Dotenv {
         let existing = self.read().map_err(deliver)?.unwrap_or_default();
         let value = format!("{}{}", self.prefix(), token.expose());
         let addition = self.addition(&existing, &value, receipt).map_err(deliver)?;
+        self.touched.store(true, Ordering::Relaxed);
         let written = OpenOptions::new()
             .append(true)
             .create(true)
@@ -194,8 +202,11 @@ impl Dotenv {
         })
     }
 
-    /// Takes the lines away again.
+    /// Takes the lines away again, if they may be there.
     pub(crate) fn undo(&self) {
+        if !self.touched.load(Ordering::Relaxed) {
+            return;
+        }
         match self.before {
             Some(size) => {
                 let file = OpenOptions::new()
