@@ -128,7 +128,7 @@ fn a_token_that_was_not_asked_for_is_never_handed_over(
 }
 
 /// Claims are read without their signature, so an altered payload will do.
-fn resign(answer: &mut serde_json::Value, claim: &str, value: serde_json::Value) {
+pub(crate) fn resign(answer: &mut serde_json::Value, claim: &str, value: serde_json::Value) {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     let token = answer["status"]["token"].as_str().expect("a token").to_owned();
     let parts = token.split('.').collect::<Vec<_>>();

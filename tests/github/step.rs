@@ -18,6 +18,8 @@ pub(crate) struct Step {
     folder: TempDir,
     inputs: Vec<(String, String)>,
     variables: Vec<(String, String)>,
+    /// What later steps wrote to GITHUB_ENV.
+    later: Vec<(String, String)>,
 }
 
 /// What a finished part of a step left behind.
@@ -38,12 +40,19 @@ impl Step {
             folder,
             inputs: inputs.iter().map(owned).collect(),
             variables: Vec::new(),
+            later: Vec::new(),
         }
     }
 
     /// Sets a variable for whatever runs next, as `env:` does, or a later step through GITHUB_ENV.
     pub(crate) fn env(&mut self, name: &str, value: &str) -> &mut Self {
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets a variable as a later step does through GITHUB_ENV: in post, what the runner sets by itself wins over it.
+    pub(crate) fn later(&mut self, name: &str, value: &str) -> &mut Self {
+        self.later.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -99,6 +108,7 @@ impl Step {
                 .map(|(name, value)| (format!("INPUT_{}", name.to_uppercase()), value)),
         );
         if part == "post" {
+            command.envs(self.later.iter().map(|(name, value)| (name, value)));
             command.envs(
                 self.state()
                     .iter()

@@ -184,7 +184,7 @@ const HOSTILE = {
 test("main gets the job's environment without the loader's variables", async (t) => {
   const env = { ...HOSTILE, KUBECONFIG: "/k", AWS_PROFILE: "x", INPUT_NAMESPACE: "ci" };
   const { out } = await new Action(t, ENV).run("main", env);
-  assert.deepEqual(JSON.parse(out), ["AWS_PROFILE", "HOME", "INPUT_NAMESPACE", "KUBECONFIG", "PATH"]);
+  assert.deepEqual(JSON.parse(out), ["AWS_PROFILE", "HOME", "INPUT_NAMESPACE", "JOBPASS_LAUNCHER", "KUBECONFIG", "PATH"]);
 });
 
 test("post gets the same, with the trusted certificates as they were in main", async (t) => {

@@ -37,7 +37,7 @@ fn a_token_is_only_where_it_was_asked_for() {
         .take_while(|line| line.starts_with("::add-mask::"))
         .collect::<Vec<_>>();
     assert!(
-        !shown(&main.log).contains("::add-mask::") && masks.len() == 4,
+        !shown(&main.log).contains("::add-mask::") && masks.len() > 4,
         "{masks:?}"
     );
     let is_masked = |form: &String| masks.iter().any(|mask| mask.ends_with(&format!("::{form}")));

@@ -15,12 +15,21 @@ pub fn main() -> ExitCode {
     harden::harden();
     let matches = command().get_matches();
     let (verb, matches) = matches.subcommand().unwrap_or(("", &matches));
+    if verb == "inspect" {
+        // Without signal handlers: it waits for standard input, and has nothing to clean up.
+        return inspect::run(matches).map_or_else(
+            |error| {
+                output::error(&error);
+                ExitCode::from(error.kind().exit_code())
+            },
+            |()| ExitCode::SUCCESS,
+        );
+    }
     let environment = std::env::vars_os().collect::<Environment>();
     program::run(
         async |interrupt| match verb {
             "mint" => mint::run(matches, &environment, interrupt).await,
-            "revoke" => revoke::run(matches, &environment, interrupt).await,
-            _ => inspect::run(matches),
+            _ => revoke::run(matches, &environment, interrupt).await,
         },
         output::error,
     )

@@ -16,6 +16,7 @@ use jobpass_core::{
     options::Inputs,
     spec::{Spec, in_words, verify_revocation},
     state::State,
+    text::harmless,
 };
 
 use crate::output;
@@ -60,7 +61,7 @@ pub(crate) async fn run(
             "state-file",
             format!(
                 "is `{}`, which exists already",
-                jobpass_core::text::harmless(&state_path.to_string_lossy())
+                harmless(&state_path.to_string_lossy())
             ),
             "it belongs to another token: `jobpass revoke` that one first, or choose another name",
         ));
@@ -76,12 +77,12 @@ pub(crate) async fn run(
         // Not there if nothing was recorded.
         None => std::fs::remove_file(&state_path).or(Ok(())),
     };
-    let deliver = |minted: &Minted, state: &State| {
-        state
-            .files
-            .write(&minted.token, &state.connection, &state.receipt)
+    // Nothing is printed, and the files are all there is.
+    let handover = Handover {
+        record,
+        mask: |_| Ok(()),
+        deliver: |_: &Minted, _: &State| Ok(()),
     };
-    let handover = Handover { record, deliver };
     let (state, warnings) = mint::mint(&cluster, &spec, &origin, state, handover, &mut interrupt).await?;
     for warning in warnings {
         output::warning(&warning);
@@ -126,7 +127,7 @@ fn minted(state: &State, state_path: &Path) -> String {
     } = &state.files;
     let files = [token_file, kubeconfig_file].into_iter().flatten();
     let files = files
-        .map(|path| path.to_string_lossy())
+        .map(|path| harmless(&path.to_string_lossy()))
         .collect::<Vec<_>>()
         .join("\n                 ");
     format!(
@@ -145,6 +146,6 @@ fn minted(state: &State, state_path: &Path) -> String {
             .credential_id
             .as_deref()
             .unwrap_or("(none: this API server sets none)"),
-        state_path.display(),
+        harmless(&state_path.to_string_lossy()),
     )
 }

@@ -23,7 +23,7 @@ pub(crate) async fn run(
     environment: &Environment,
     mut interrupt: Interrupt,
 ) -> Result<(), Error> {
-    let inputs = flags::inputs(matches)?;
+    let inputs = flags::inputs_at_end(matches)?;
     jobpass_core::spec::verify_revocation(&inputs)?;
     let path = mint::state_path(matches, &inputs)?;
     let mut state = State::read(&path)?;

@@ -71,33 +71,41 @@ pub(crate) async fn create(
         path: format!("/api/v1/namespaces/{}/secrets", spec.namespace),
         body: Some(manifest(spec, origin, name)),
     };
+    let need = Need::anchors(&spec.namespace, &spec.service_account);
+    // Whether an anchor may exist that we have no uid of.
+    let mut unsure = false;
     for _ in 0..3 {
-        let answer = cluster.send(&call, budget).await?;
-        match answer.status {
-            201 => {
-                return created(&call, &answer).map_err(|error| Unanswered {
-                    error,
-                    maybe_done: true,
-                });
-            }
-            409 if answer.repeated && answer.is_already_exists() => {
-                let delete = delete_call(&spec.namespace, name, None);
-                cluster.send(&delete, budget).await.map_err(|lost| Unanswered {
-                    maybe_done: true,
-                    ..lost
-                })?;
-            }
-            _ => {
-                let error = cluster.refused(
-                    &call,
-                    &answer,
-                    &Need::anchors(&spec.namespace, &spec.service_account),
-                );
-                return Err(Unanswered {
-                    error,
-                    maybe_done: answer.repeated,
-                });
-            }
+        let sent = cluster.send(&call, budget).await;
+        let answer = sent.map_err(|lost| Unanswered {
+            maybe_done: unsure || lost.maybe_done,
+            ..lost
+        })?;
+        unsure |= answer.repeated;
+        if answer.status == 201 {
+            return created(&call, &answer).map_err(|error| Unanswered {
+                error,
+                maybe_done: true,
+            });
+        }
+        if !answer.is_already_exists() {
+            let error = cluster.refused(&call, &answer, &need);
+            return Err(Unanswered {
+                error,
+                maybe_done: unsure || !answer.is_refusal(),
+            });
+        }
+        // Nobody else knows the name: it is ours, from an attempt whose answer was lost, here or at a proxy.
+        unsure = true;
+        let delete = delete_call(&spec.namespace, name, None);
+        let deleted = cluster.send(&delete, budget).await.map_err(|lost| Unanswered {
+            maybe_done: true,
+            ..lost
+        })?;
+        if !matches!(deleted.status, 200 | 202 | 404) {
+            return Err(Unanswered {
+                error: cluster.refused(&delete, &deleted, &need),
+                maybe_done: true,
+            });
         }
     }
     let error = Error::new(
@@ -119,8 +127,22 @@ fn created(call: &Call, answer: &Answer) -> Result<(String, Vec<String>), Error>
     struct Metadata {
         uid: String,
     }
-    let created = answer.parse::<Created>(call)?;
-    Ok((created.metadata.uid, answer.warnings.clone()))
+    let uid = answer.parse::<Created>(call)?.metadata.uid;
+    if !is_identifier(&uid) {
+        return Err(Error::new(
+            Kind::Claims,
+            "the API server gave the anchor a uid that is none",
+        ));
+    }
+    Ok((uid, answer.warnings.clone()))
+}
+
+/// What uids and credential ids consist of. They are shown, and become part of the state.
+pub(crate) fn is_identifier(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 fn manifest(spec: &Spec, origin: &Origin, name: &str) -> serde_json::Value {

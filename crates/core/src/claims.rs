@@ -120,6 +120,16 @@ impl Claims {
         if !spec.audiences.is_empty() && !same_set(&self.aud, &spec.audiences) {
             return wrong(format!("its audiences are `{}`", harmless(&self.aud.join(", "))));
         }
+        if self.aud.iter().map(String::len).sum::<usize>() > 8 << 10 {
+            return wrong("its audiences are longer than 8 KiB".into());
+        }
+        if self
+            .jti
+            .as_deref()
+            .is_some_and(|jti| !crate::anchor::is_identifier(jti))
+        {
+            return wrong("its credential id is none".into());
+        }
         let (Some(issued), Some(expires)) = (self.iat, self.exp) else {
             return wrong("it never expires".into());
         };
@@ -232,6 +242,8 @@ mod tests {
     #[case("/exp", json!(4601), "1 h 1 s")]
     #[case("/exp", Value::Null, "never expires")]
     #[case("/iat", Value::Null, "never expires")]
+    #[case("/jti", json!("x\n::add-mask::y"), "credential id")]
+    #[case("/aud", json!(["a".repeat(9000)]), "8 KiB")]
     fn anything_else_is_refused(#[case] claim: &str, #[case] value: Value, #[case] why: &str) {
         let mut claims = asked();
         *claims.pointer_mut(claim).expect("a claim") = value;

@@ -24,8 +24,10 @@ pub(crate) use self::refusal::Need;
 
 /// One attempt at one call.
 const ATTEMPT: Duration = Duration::from_secs(10);
-/// Attempts at one call, the first included.
+/// Attempts at one call, the first included, where giving up harms nobody.
 const ATTEMPTS: u32 = 4;
+/// The longest wait between two attempts.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
 /// The longest that a server's Retry-After is obeyed.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Bytes of an answer that are read. A TokenRequest's is a few thousand.
@@ -43,6 +45,7 @@ pub struct Cluster {
 pub struct Budget {
     total: Duration,
     until: Instant,
+    attempts: u32,
 }
 
 /// A request.
@@ -82,11 +85,20 @@ struct Trouble {
 }
 
 impl Budget {
-    /// Starts to run now.
+    /// Starts to run now; at most four attempts at a call.
     pub fn new(total: Duration) -> Self {
         Self {
             total,
             until: Instant::now() + total,
+            attempts: ATTEMPTS,
+        }
+    }
+
+    /// Starts to run now, and attempts go on until it ends: for revoking, where giving up leaves a token alive.
+    pub fn to_the_end(total: Duration) -> Self {
+        Self {
+            attempts: u32::MAX,
+            ..Self::new(total)
         }
     }
 
@@ -146,7 +158,7 @@ impl Cluster {
         })
     }
 
-    /// Sends a call until it is answered, at most four times: after connection errors, 429 (its Retry-After obeyed up
+    /// Sends a call until it is answered, as often as the budget allows: after connection errors, 429 (its Retry-After obeyed up
     /// to 10 s) and 500, 502, 503, 504. Every call that jobpass makes can be repeated: see where it is made.
     ///
     /// # Errors
@@ -184,7 +196,7 @@ impl Cluster {
                 Err(trouble) => (trouble, None),
             };
             let wait = wait.unwrap_or_else(|| backoff(attempt)).min(LONGEST_RETRY_AFTER);
-            if !trouble.passing || attempt >= ATTEMPTS || wait >= budget.left() {
+            if !trouble.passing || attempt >= budget.attempts || wait >= budget.left() {
                 let error = self.gave_up(call, &trouble, attempt, started.elapsed(), budget);
                 return Err(Unanswered {
                     error,
@@ -230,7 +242,7 @@ impl Cluster {
             .headers
             .get_all(header::WARNING)
             .iter()
-            .filter_map(warning)
+            .filter_map(|value| self.warning(value))
             .collect();
         let body = Limited::new(body, LONGEST_ANSWER)
             .collect()
@@ -242,7 +254,10 @@ impl Cluster {
                 passing: true,
                 sent: true,
             })?;
-        let body = Zeroizing::new(body.to_bytes().to_vec());
+        let mut body = Zeroizing::new(body.to_bytes().to_vec());
+        if !parts.status.is_success() {
+            body = Zeroizing::new(self.without_bearer(&String::from_utf8_lossy(&body)).into_bytes());
+        }
         Ok((
             Answer {
                 status: parts.status.as_u16(),
@@ -252,6 +267,21 @@ impl Cluster {
             },
             retry_after,
         ))
+    }
+
+    /// RFC 7234, section 5.5: `299 - "text"`.
+    fn warning(&self, value: &header::HeaderValue) -> Option<String> {
+        let text = self.without_bearer(&String::from_utf8_lossy(value.as_bytes()));
+        let (_, quoted) = text.split_once('"')?;
+        Some(harmless(&quoted.trim_end_matches('"').replace("\\\"", "\"")))
+    }
+
+    /// A server may echo what it was sent. JWTs are recognised wherever text is shown; a bearer need not be one.
+    fn without_bearer(&self, text: &str) -> String {
+        match &self.bearer {
+            Some(bearer) => text.replace(bearer.expose(), "<redacted>"),
+            None => text.to_owned(),
+        }
     }
 
     fn gave_up(
@@ -334,6 +364,20 @@ impl Answer {
         self.status == 409 && self.status_object().reason == "AlreadyExists"
     }
 
+    /// Whether it is the API server's own refusal, and not that of something in between.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self.status, 401 | 403 | 404 | 422) && !self.status_object().reason.is_empty()
+    }
+
+    /// Whether it says that the uid in the precondition is not the object's (`storage.Preconditions.Check`). Other
+    /// conflicts, an admission webhook's for instance, say nothing of the kind.
+    pub(crate) fn is_uid_mismatch(&self) -> bool {
+        let status = self.status_object();
+        self.status == 409
+            && status.reason == "Conflict"
+            && status.message.contains("the UID in the precondition")
+    }
+
     /// Whether it says that the Secret, or its whole namespace, is not there. A 404 for a path that a server does not
     /// know, or from something that is no API server, says nothing of the kind.
     pub(crate) fn is_secret_not_found(&self) -> bool {
@@ -363,19 +407,12 @@ struct Details {
     kind: String,
 }
 
-/// RFC 7234, section 5.5: `299 - "text"`.
-fn warning(value: &header::HeaderValue) -> Option<String> {
-    let text = String::from_utf8_lossy(value.as_bytes());
-    let (_, quoted) = text.split_once('"')?;
-    Some(harmless(&quoted.trim_end_matches('"').replace("\\\"", "\"")))
-}
-
 /// 0.25 s, 0.5 s, 1 s, ... with up to half of it added, so that the jobs of one pipeline do not come back in step.
 fn backoff(attempt: u32) -> Duration {
     let mut byte = [0];
     // Without randomness the wait is merely not spread.
     let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut byte);
-    let base = Duration::from_millis(250) * 2_u32.pow(attempt - 1);
+    let base = (Duration::from_millis(250) * 2_u32.pow((attempt - 1).min(8))).min(LONGEST_BACKOFF);
     base + base.mul_f32(f32::from(byte[0]) / 512.0)
 }
 
@@ -431,10 +468,15 @@ fn tls_trouble(error: &rustls::Error) -> Trouble {
             "the server's certificate has expired".into(),
             "renew the API server's certificate; check this machine's clock",
         ),
-        other => (
-            format!("TLS failed: {}", harmless(&other.to_string())),
-            "check that this is the API server's port",
-        ),
+        // An alert or a connection cut short may be a load balancer's bad moment.
+        other => {
+            return Trouble {
+                why: format!("TLS failed: {}", harmless(&other.to_string())),
+                help: "check that this is the API server's port",
+                passing: true,
+                sent: false,
+            };
+        }
     };
     Trouble {
         why,

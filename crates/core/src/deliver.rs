@@ -63,13 +63,16 @@ impl Files {
     /// Writes them, each at once and as a whole, readable by this user only.
     ///
     /// # Errors
-    /// If one cannot be written, or something is in its place meanwhile; nothing is overwritten.
+    /// If one cannot be written, or something is in its place meanwhile; nothing is overwritten, and what was written
+    /// is removed again.
     pub fn write(&self, token: &Token, connection: &Connection, receipt: &Receipt) -> Result<(), Error> {
         self.write_token(token)?;
-        match (&self.token_file, &self.kubeconfig_file) {
-            (Some(path), Some(file)) => put(file, &kubeconfig(path, connection, receipt)),
-            _ => Ok(()),
-        }
+        let (Some(path), Some(file)) = (&self.token_file, &self.kubeconfig_file) else {
+            return Ok(());
+        };
+        put(file, &kubeconfig(path, connection, receipt)).inspect_err(|_| {
+            let _ = std::fs::remove_file(path);
+        })
     }
 
     /// Writes `token_file` only.
@@ -85,7 +88,7 @@ impl Files {
 
     /// The token, as it was delivered.
     pub fn token(&self) -> Option<Token> {
-        let text = std::fs::read_to_string(self.token_file.as_ref()?).ok()?;
+        let text = crate::files::read(self.token_file.as_ref()?).ok()?;
         Token::parse(&text, "token-file").ok()
     }
 

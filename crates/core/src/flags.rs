@@ -43,19 +43,17 @@ pub fn inputs_at_end(matches: &ArgMatches) -> Result<Inputs, Error> {
 }
 
 fn no_secret_in_argv(matches: &ArgMatches) -> Result<(), Error> {
-    let kubeconfig = value(matches, "kubeconfig").filter(|value| !std::path::Path::new(value).exists());
-    if let Some(value) = kubeconfig
-        && (value.contains('\n') || value.len() > 256)
-        && matches.value_source("kubeconfig") == Some(ValueSource::CommandLine)
-    {
-        return Err(Error::input(
+    let is_flag = value(matches, "kubeconfig").is_some()
+        && matches.value_source("kubeconfig") == Some(ValueSource::CommandLine);
+    match value(matches, "kubeconfig").filter(|_| is_flag) {
+        Some(text) if !std::path::Path::new(&text).exists() => Err(Error::input(
             "kubeconfig",
-            "was given as a flag, and is no path",
+            "was given as a flag, and names no file that exists",
             "give a path; or put the YAML, or base64 of it, into the variable JOBPASS_KUBECONFIG (other processes can read \
              a command's flags)",
-        ));
+        )),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn value(matches: &ArgMatches, name: &str) -> Option<String> {

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use crate::error::{Error, Kind};
+
 /// No core dumps, no ptrace by other processes of the same user, and panics that print where but not what.
 ///
 /// Call it first, before a secret is read. Best effort where the kernel says no: a sandbox may forbid either call, and
@@ -26,4 +28,21 @@ pub fn harden() {
             "jobpass: a defect: panicked at {at}; please report it (the message is withheld: it might quote a secret)"
         );
     }));
+}
+
+/// Ends with SIGTERM when the process `parent`, which started this one, ends: killed outright, it could not pass that on,
+/// and this one would go on minting for nobody.
+///
+/// # Errors
+/// If it has ended already.
+pub fn follow(parent: u32) -> Result<(), Error> {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
+    if std::os::unix::process::parent_id() != parent {
+        return Err(Error::new(
+            Kind::Terminated,
+            "the process that started this one has ended",
+        ));
+    }
+    Ok(())
 }

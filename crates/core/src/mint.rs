@@ -6,6 +6,7 @@ use futures_util::FutureExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::task::JoinHandle;
 
 use crate::{
     anchor::{self, Origin},
@@ -22,7 +23,7 @@ use crate::{
 /// The anchor and the TokenRequest together.
 const MINT: Duration = Duration::from_secs(45);
 /// A CI runner kills a cancelled job after 7.5 s at the earliest (GitHub): be done before.
-const CLEAN_UP: Duration = Duration::from_secs(4);
+const CLEAN_UP: Duration = Duration::from_secs(3);
 /// Within that, for a delivery that is under way.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
@@ -36,12 +37,14 @@ pub struct Minted {
     pub warnings: Vec<String>,
 }
 
-/// The two things that only the front end knows how to do.
+/// What only the front end knows how to do.
 pub struct Handover<R, D> {
     /// Records the state: before the anchor is created, and again when more is known. `None`: nothing is left to revoke.
     pub record: R,
-    /// Masks the token, then delivers it. Runs on a thread of its own, so that a reader who does not read cannot keep
-    /// a signal from being obeyed.
+    /// Masks the token, before anything of it is written anywhere.
+    pub mask: fn(&Minted) -> Result<(), Error>,
+    /// Delivers it, once its files are written. Runs on a thread of its own, as masking does, so that a reader who does
+    /// not read cannot keep a signal from being obeyed.
     pub deliver: D,
 }
 
@@ -55,7 +58,11 @@ pub async fn mint<R, D>(
     spec: &Spec,
     origin: &Origin,
     state: State,
-    Handover { mut record, deliver }: Handover<R, D>,
+    Handover {
+        mut record,
+        mask,
+        deliver,
+    }: Handover<R, D>,
     interrupt: &mut Interrupt,
 ) -> Result<(State, Vec<String>), Error>
 where
@@ -74,24 +81,39 @@ where
     };
     let Progress { state, anchor } = progress.into_inner();
     let delivery = match minted {
-        Ok(minted) => deliver_or_stop(minted, state.clone(), deliver, interrupt).await,
-        Err(error) => Delivery::Ended(Err(error)),
+        Ok(minted) => {
+            let (warnings, state) = (minted.warnings.clone(), state.clone());
+            let delivery = tokio::task::spawn_blocking(move || {
+                mask(&minted)?;
+                state
+                    .files
+                    .write(&minted.token, &state.connection, &state.receipt)?;
+                deliver(&minted, &state).inspect_err(|_| drop(state.files.remove()))
+            });
+            finish_or_stop(delivery, warnings, interrupt).await
+        }
+        Err(error) => Delivery::Failed(error),
     };
-    let (error, still_delivering) = match delivery {
-        Delivery::Ended(Ok(warnings)) => return Ok((state, warnings)),
-        Delivery::Ended(Err(error)) => (error, false),
-        Delivery::Stuck(error) => (error, true),
+    let error = match &delivery {
+        Delivery::Done(warnings) => return Ok((state, warnings.clone())),
+        Delivery::Failed(error) | Delivery::Interrupted(error) | Delivery::Stuck(error) => error.clone(),
     };
-    let left = match anchor {
+    // A delivery that failed has removed what it wrote; what else may be there is not ours.
+    let removed = match &delivery {
+        Delivery::Interrupted(_) => state.files.remove(),
+        _ => Ok(()),
+    };
+    let revoked = match anchor {
         Anchor::Absent => Ok(()),
-        Anchor::Possible => clean_up(cluster, &state).await,
+        Anchor::Possible => revoke::revoke(cluster, &state, None, Verify::Off, Budget::to_the_end(CLEAN_UP))
+            .await
+            .map(|_| ()),
     };
-    let left = match left {
+    let left = revoked.and(removed).and_then(|()| match delivery {
         // What is stuck now may write its files later: leave them to the end of the job.
-        Ok(()) if still_delivering => Ok(()),
-        Ok(()) => record(None),
-        left => left,
-    };
+        Delivery::Stuck(_) => Ok(()),
+        _ => record(None),
+    });
     Err(match left {
         Ok(()) => error,
         Err(left) => error.help(left.to_string()),
@@ -99,38 +121,34 @@ where
 }
 
 enum Delivery {
-    /// With the warnings, if it succeeded.
-    Ended(Result<Vec<String>, Error>),
+    /// With the warnings.
+    Done(Vec<String>),
+    Failed(Error),
+    /// Interrupted, after which it came to an end.
+    Interrupted(Error),
     /// Interrupted, and its thread does not come back.
     Stuck(Error),
 }
 
-async fn deliver_or_stop<D>(minted: Minted, state: State, deliver: D, interrupt: &mut Interrupt) -> Delivery
-where
-    D: FnOnce(&Minted, &State) -> Result<(), Error> + Send + 'static,
-{
-    let warnings = minted.warnings.clone();
-    let mut delivery = tokio::task::spawn_blocking(move || deliver(&minted, &state));
+async fn finish_or_stop(
+    mut delivery: JoinHandle<Result<(), Error>>,
+    warnings: Vec<String>,
+    interrupt: &mut Interrupt,
+) -> Delivery {
     let interrupted = tokio::select! {
         biased;
         delivered = &mut delivery => {
             let panicked = |_| Err(Error::new(Kind::Internal, "jobpass panicked while it delivered the token"));
-            return Delivery::Ended(delivered.unwrap_or_else(panicked).map(|()| warnings));
+            return delivered.unwrap_or_else(panicked).map_or_else(Delivery::Failed, |()| Delivery::Done(warnings));
         }
         interrupted = interrupt.wait() => interrupted,
     };
     // What it has begun to write can only be removed once it has stopped writing.
     match tokio::time::timeout(LAST_WRITES, delivery).await {
-        Ok(_) => Delivery::Ended(Err(interrupted)),
+        Ok(Ok(Ok(()))) => Delivery::Interrupted(interrupted),
+        Ok(_) => Delivery::Failed(interrupted),
         Err(_) => Delivery::Stuck(interrupted),
     }
-}
-
-/// Files first: should deleting the anchor fail, nobody finds a token that still works.
-async fn clean_up(cluster: &Cluster, state: &State) -> Result<(), Error> {
-    let removed = state.files.remove();
-    revoke::revoke(cluster, state, None, Verify::Off, Budget::new(CLEAN_UP)).await?;
-    removed
 }
 
 struct Progress {

@@ -41,8 +41,10 @@ pub struct Receipt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Proof {
-    /// The API server answered 401 to the token.
+    /// The API server answered 401 to the token, asked once.
     Unauthorized,
+    /// The API server answers 401 to the token, and the anchor has been gone for longer than any replica caches.
+    LongUnauthorized,
     /// The anchor is gone, and it has been for longer than any API server caches.
     AnchorLongGone,
     /// The anchor is gone. An API server to which the token was shown just before may accept it for up to 10 s more.
@@ -55,7 +57,13 @@ impl Proof {
     /// One sentence for a person.
     pub fn sentence(self) -> &'static str {
         match self {
-            Self::Unauthorized => "the API server answers 401 to the token",
+            Self::Unauthorized => {
+                "the API server answers 401 to the token (asked once; another replica that saw it just before may accept \
+                 it for up to 10 s more)"
+            }
+            Self::LongUnauthorized => {
+                "the API server answers 401 to the token, 10 s after its anchor was deleted: no replica's cache knows it"
+            }
             Self::AnchorLongGone => "the anchor is gone, for longer than any API server's 10-second cache",
             Self::AnchorGone => {
                 "the anchor is gone; an API server that saw the token just before may accept it for up to 10 s more \

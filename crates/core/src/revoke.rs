@@ -37,6 +37,9 @@ const LATE_CREATION: [Duration; 3] = [
     Duration::from_secs(1),
 ];
 
+/// An API server that has just started may refuse what it allows a moment later.
+const SECOND_THOUGHTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
+
 /// How much proof is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verify {
@@ -83,14 +86,21 @@ pub async fn at_end_of_job(
         .or(handed_over)
         .filter(|token| is_bound_to_anchor(token, state));
     let removed = state.files.remove();
-    let environment = state.pinned(environment);
+    let environment = state.pinned(environment)?;
     let verify = verify_revocation(inputs).unwrap_or(Verify::Quick);
     let work = async {
         let minter = Minter::again(&state.connection, &state.auth, inputs, &environment).await;
         let cluster = minter
             .and_then(|minter| Cluster::connect(&minter))
             .map_err(|error| by_hand(error, state))?;
-        revoke(&cluster, state, token.as_ref(), verify, Budget::new(REVOKE)).await
+        revoke(
+            &cluster,
+            state,
+            token.as_ref(),
+            verify,
+            Budget::to_the_end(REVOKE),
+        )
+        .await
     };
     let revoked = tokio::select! {
         revoked = work => revoked?,
@@ -180,26 +190,31 @@ impl Revocation<'_> {
         let receipt = &self.state.receipt;
         let unsure = receipt.anchor_uid.is_none();
         let mut waits = LATE_CREATION.into_iter();
+        let mut second_thoughts = SECOND_THOUGHTS.into_iter();
         loop {
             let (call, answer) = self.ask_to_delete().await?;
-            match answer.status {
+            let wait = match answer.status {
                 200 | 202 => return Ok(None),
                 404 if answer.is_secret_not_found() => match waits.next().filter(|_| unsure) {
-                    Some(wait) => tokio::time::sleep(wait).await,
+                    Some(wait) => wait,
                     None => return Ok(None),
                 },
                 // Ours had another uid, so ours is gone, and this one is somebody else's.
-                409 => {
+                409 if answer.is_uid_mismatch() => {
                     let name = &receipt.anchor;
                     return Ok(Some(format!(
                         "another Secret is called `{name}` now; it was left alone"
                     )));
                 }
-                _ => {
-                    let need = Need::anchors(&receipt.namespace, &receipt.service_account);
-                    return Err(self.cluster.refused(&call, &answer, &need));
-                }
-            }
+                status => match second_thoughts.next().filter(|_| matches!(status, 401 | 403)) {
+                    Some(wait) => wait,
+                    None => {
+                        let need = Need::anchors(&receipt.namespace, &receipt.service_account);
+                        return Err(self.cluster.refused(&call, &answer, &need));
+                    }
+                },
+            };
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -211,34 +226,44 @@ impl Revocation<'_> {
     }
 
     async fn ask_once(&self, token: Option<&Token>) -> Result<Proof, Error> {
-        if let Some(token) = token
-            && self.is_unauthorized(&self.cluster.with_token(token)?).await?
-        {
-            return Ok(Proof::Unauthorized);
-        }
-        self.must_be_gone().await.map(|()| Proof::AnchorGone)
+        let refused = match token {
+            Some(token) => self.is_unauthorized(&self.cluster.with_token(token)?).await?,
+            None => false,
+        };
+        // Also after a 401: what was in the token's file may have been altered.
+        self.must_be_gone().await?;
+        Ok(if refused {
+            Proof::Unauthorized
+        } else {
+            Proof::AnchorGone
+        })
     }
 
     async fn ask_until_certain(&self, token: Option<&Token>, deleted: Instant) -> Result<Proof, Error> {
+        self.must_be_gone().await?;
         let as_token = token.map(|token| self.cluster.with_token(token)).transpose()?;
         loop {
             let dead = match &as_token {
                 Some(cluster) => self.is_unauthorized(cluster).await?,
-                None => self.must_be_gone().await.map(|()| true)?,
+                None => true,
             };
             let age = deleted.elapsed();
-            match (dead, as_token.is_some()) {
-                (true, true) if age >= SUCCESS_CACHE => return Ok(Proof::Unauthorized),
-                (true, false) if age >= SUCCESS_CACHE => return Ok(Proof::AnchorLongGone),
-                (false, _) if age >= SUCCESS_CACHE + SLACK => {
-                    let what = format!(
-                        "the API server still accepts it {} s after its anchor was deleted",
-                        age.as_secs()
-                    );
-                    return Err(Error::new(Kind::Revoke, what));
-                }
-                _ => tokio::time::sleep(Duration::from_secs(1)).await,
+            if dead && age >= SUCCESS_CACHE {
+                self.must_be_gone().await?;
+                return Ok(if token.is_some() {
+                    Proof::LongUnauthorized
+                } else {
+                    Proof::AnchorLongGone
+                });
             }
+            if age >= SUCCESS_CACHE + SLACK {
+                let what = format!(
+                    "the API server still accepts it {} s after its anchor was deleted",
+                    age.as_secs()
+                );
+                return Err(Error::new(Kind::Revoke, what));
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 
@@ -258,7 +283,7 @@ impl Revocation<'_> {
         let (_, answer) = self.ask_to_delete().await?;
         match answer.status {
             404 if answer.is_secret_not_found() => Ok(()),
-            409 => Ok(()),
+            409 if answer.is_uid_mismatch() => Ok(()),
             status => Err(Error::new(
                 Kind::Revoke,
                 format!(

@@ -93,15 +93,31 @@ impl State {
     }
 
     /// `environment` with the pinned variables as they were when the token was minted, if that is known.
-    pub(crate) fn pinned(&self, environment: &Environment) -> Environment {
+    ///
+    /// # Errors
+    /// If the system's roots count and are looked for elsewhere now: TLS reads those variables by itself.
+    pub(crate) fn pinned(&self, environment: &Environment) -> Result<Environment, Error> {
         if self.environment.is_empty() {
-            return environment.clone();
+            return Ok(environment.clone());
         }
-        PINNED_VARIABLES
+        let then = |name: &str| self.environment.get(name).map(String::as_str);
+        let moved = PINNED_VARIABLES
+            .into_iter()
+            .find(|name| *name != "PATH" && then(name) != environment.get(name));
+        if let (Some(name), None) = (moved, &self.connection.certificate_authority) {
+            return Err(Error::new(
+                Kind::Revoke,
+                format!("{name} is not what it was when the token was minted"),
+            )
+            .help(format!(
+                "set {name} as it was: it says which servers the credential may be sent to"
+            )));
+        }
+        Ok(PINNED_VARIABLES
             .iter()
             .fold(environment.clone(), |environment, name| {
-                environment.with(name, self.environment.get(*name).map(String::as_str))
-            })
+                environment.with(name, then(name))
+            }))
     }
 
     /// One line of JSON.
@@ -139,7 +155,7 @@ impl State {
     /// # Errors
     /// If it is not there, not a plain file, or something else.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let json = std::fs::read_to_string(path).map_err(|error| {
+        let json = crate::files::read(path).map_err(|error| {
             let (path, error) = (
                 crate::text::harmless(&path.to_string_lossy()),
                 crate::text::harmless(&error.to_string()),

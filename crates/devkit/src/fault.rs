@@ -24,6 +24,8 @@ pub enum FaultKind {
         headers: Vec<(String, String)>,
         body: String,
     },
+    /// Carried out; something in between answers instead, with this status and no body.
+    AnswerAfter { status: u16 },
     /// Neither carried out nor answered, until the client goes away.
     HoldBefore,
     /// Carried out; the answer is withheld.
@@ -44,6 +46,7 @@ impl fmt::Debug for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             FaultKind::Answer { .. } => "Answer",
+            FaultKind::AnswerAfter { .. } => "AnswerAfter",
             FaultKind::HoldBefore => "HoldBefore",
             FaultKind::HoldAfter => "HoldAfter",
             FaultKind::DropBefore => "DropBefore",

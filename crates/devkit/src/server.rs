@@ -134,6 +134,14 @@ async fn respond(cluster: Arc<Cluster>, user: Option<User>, request: http::Reque
                 body,
             }
         }
+        Some(FaultKind::AnswerAfter { status }) => {
+            carry_out();
+            Answer {
+                status,
+                headers: Vec::new(),
+                body: Body::Text(String::new()),
+            }
+        }
         Some(FaultKind::HoldBefore) => pending().await,
         Some(FaultKind::HoldAfter) => {
             carry_out();

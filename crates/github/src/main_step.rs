@@ -3,6 +3,7 @@
 use jobpass_core::{
     Error,
     cluster::Cluster,
+    harden,
     interrupt::Interrupt,
     mint::{self, Handover, Minted},
     minter::Minter,
@@ -13,11 +14,27 @@ use jobpass_core::{
 use crate::{commands, job::Job};
 
 pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
+    if let Some(launcher) = job
+        .environment
+        .get("JOBPASS_LAUNCHER")
+        .and_then(|pid| pid.parse().ok())
+    {
+        harden::follow(launcher)?;
+    }
+    let (output, saved) = (job.file("GITHUB_OUTPUT")?, job.file("GITHUB_STATE")?);
+    let record = |state: Option<&State>| {
+        let json = state.map(State::json).unwrap_or_default();
+        let anchor = state
+            .map(|s| format!("{}/{}", s.receipt.namespace, s.receipt.anchor))
+            .unwrap_or_default();
+        saved.set(&[("jobpass", &json), ("anchor", &anchor)])
+    };
+    // First of all: what this step saves, later steps cannot set through GITHUB_ENV; what it does not save, they could.
+    record(None)?;
     let inputs = job.inputs()?;
     // Read now, although only post needs them: a wrong input fails before anything is created.
     verify_revocation(&inputs)?;
     inputs.flag("fail-on-revoke-error")?;
-    let (output, saved) = (job.file("GITHUB_OUTPUT")?, job.file("GITHUB_STATE")?);
     let temp = job.temp()?;
     // Before an exec plugin runs, which may take a while.
     Spec::parse(&inputs, None)?;
@@ -29,17 +46,8 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     let state = State::new(&minter, &spec, &inputs, &temp, &job.environment)?;
     let cluster = Cluster::connect(&minter)?;
 
-    let record = |state: Option<&State>| {
-        let json = state.map(State::json).unwrap_or_default();
-        let anchor = state
-            .map(|s| format!("{}/{}", s.receipt.namespace, s.receipt.anchor))
-            .unwrap_or_default();
-        saved.set(&[("jobpass", &json), ("anchor", &anchor)])
-    };
     let deliver = move |minted: &Minted, state: &State| {
-        commands::mask(minted)?;
         let (token, receipt) = (&minted.token, &state.receipt);
-        state.files.write(token, &state.connection, receipt)?;
         let path =
             |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
         let files = [
@@ -77,7 +85,11 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
         );
         Ok(())
     };
-    let handover = Handover { record, deliver };
+    let handover = Handover {
+        record,
+        mask: commands::mask,
+        deliver,
+    };
     let (_, warnings) = mint::mint(&cluster, &spec, &job.origin(), state, handover, &mut interrupt).await?;
     for warning in warnings {
         commands::warning(&Error::new(jobpass_core::Kind::Refused, warning));

@@ -19,24 +19,25 @@ use crate::{
     summary,
 };
 
-pub(crate) async fn run(job: &Job, interrupt: Interrupt) -> Result<(), Error> {
+pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
     let inputs = job.inputs_in_post()?;
     let (recorded, anchor) = (job.state("jobpass"), job.state("anchor"));
-    let outcome = match (recorded, anchor) {
-        (None, None) => {
-            say("jobpass: nothing to revoke: main left nothing behind");
-            return Ok(());
+    if recorded.is_none() && anchor.is_none() {
+        say("jobpass: nothing to revoke: main left nothing behind");
+        return Ok(());
+    }
+    let state = match State::parse(recorded.unwrap_or_default()) {
+        Ok(state) => Ok(state),
+        Err(error) => {
+            commands::warning(&error);
+            reconstruct(job, &inputs, anchor, &mut interrupt)
+                .await
+                .map_err(|cause| lost(job, &cause))
         }
-        (recorded, anchor) => match State::parse(recorded.unwrap_or_default()) {
-            Ok(state) => revoke(job, &inputs, state, interrupt).await,
-            Err(error) => {
-                commands::warning(&error);
-                match reconstruct(job, &inputs, anchor).await {
-                    Ok(state) => revoke(job, &inputs, state, interrupt).await,
-                    Err(cause) => Err(lost(job, &cause)),
-                }
-            }
-        },
+    };
+    let outcome = match state {
+        Ok(state) => revoke(job, &inputs, state, interrupt).await,
+        Err(error) => Err(error),
     };
     match outcome {
         Err(error) if !inputs.flag("fail-on-revoke-error").unwrap_or(true) => {
@@ -85,8 +86,16 @@ fn report(job: &Job, receipt: &Receipt, Revoked { proof, note }: Revoked) {
 }
 
 /// From the anchor's name, which is recorded apart.
-async fn reconstruct(job: &Job, inputs: &Inputs, anchor: Option<&str>) -> Result<State, Error> {
-    let minter = Minter::resolve(inputs, &job.environment).await?;
+async fn reconstruct(
+    job: &Job,
+    inputs: &Inputs,
+    anchor: Option<&str>,
+    interrupt: &mut Interrupt,
+) -> Result<State, Error> {
+    let minter = tokio::select! {
+        interrupted = interrupt.wait() => return Err(interrupted),
+        minter = Minter::resolve(inputs, &job.environment) => minter?,
+    };
     State::of_anchor(&minter, anchor.unwrap_or_default(), None)
 }
 

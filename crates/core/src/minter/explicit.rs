@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Auth, Authority, Connection, Identity, Minter, Proxy, from_base64, read_file};
+use super::{Auth, Authority, Connection, Minter, Proxy, from_base64, read_file};
 use crate::{environment::Environment, error::Error, options::Inputs, text::harmless, token::Token};
 
 pub(super) fn minter(inputs: &Inputs, environment: &Environment) -> Result<Minter, Error> {
@@ -13,21 +13,26 @@ pub(super) fn minter(inputs: &Inputs, environment: &Environment) -> Result<Minte
         .transpose()?;
     let mut connection = Connection::new("server", server, authority)?;
     connection.proxy = Proxy::from_environment(&connection.server, environment)?;
+    let minter = |connection, bearer: Token, auth| {
+        Ok(Minter {
+            connection,
+            identity: bearer.into(),
+            auth,
+            namespace: None,
+        })
+    };
     match (inputs.get("bearer-token-file"), inputs.get("bearer-token-env")) {
         (Some(path), None) => {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
-            Ok(with_bearer(
-                connection,
-                from_file(&path)?,
-                &Auth::BearerTokenFile { path },
-            ))
+            minter(connection, from_file(&path)?, Auth::BearerTokenFile { path })
         }
-        (None, Some(name)) => {
-            let auth = Auth::BearerTokenEnv {
+        (None, Some(name)) => minter(
+            connection,
+            from_env(name, environment)?,
+            Auth::BearerTokenEnv {
                 name: name.to_owned(),
-            };
-            Ok(with_bearer(connection, from_env(name, environment)?, &auth))
-        }
+            },
+        ),
         (Some(_), Some(_)) => Err(Error::input(
             "bearer-token-file",
             "and input `bearer-token-env` are both given",
@@ -38,19 +43,6 @@ pub(super) fn minter(inputs: &Inputs, environment: &Environment) -> Result<Minte
             "is given without a bearer token",
             "add `bearer-token-env`, the name of an environment variable that holds it, or `bearer-token-file`",
         )),
-    }
-}
-
-pub(super) fn with_bearer(connection: Connection, bearer: Token, auth: &Auth) -> Minter {
-    let identity = Identity {
-        bearer: Some(bearer),
-        ..Identity::default()
-    };
-    Minter {
-        connection,
-        identity,
-        auth: auth.clone(),
-        namespace: None,
     }
 }
 

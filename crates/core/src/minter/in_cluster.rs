@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use super::{Auth, Authority, Connection, Minter, Proxy, explicit::with_bearer, read_file};
+use super::{Auth, Authority, Connection, Minter, Proxy, read_file};
 use crate::{environment::Environment, error::Error, token::Token};
 
 /// Where the kubelet puts it (`staging/src/k8s.io/client-go/rest/config.go`).
 const FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+const INPUT: &str = "in-cluster account";
 
 /// `None` outside of a Pod.
 pub(super) fn minter(environment: &Environment) -> Result<Option<Minter>, Error> {
@@ -28,18 +30,28 @@ fn at(folder: &Path, environment: &Environment) -> Result<Option<Minter>, Error>
     } else {
         host.to_owned()
     };
-    let input = "in-cluster account";
-    let authority = Authority::parse(input, read_file(input, &folder.join("ca.crt"))?)?;
-    let mut connection = Connection::new(input, &format!("https://{host}:{port}"), Some(authority))?;
+    let authority = Authority::parse(INPUT, read_file(INPUT, &folder.join("ca.crt"))?)?;
+    let mut connection = Connection::new(INPUT, &format!("https://{host}:{port}"), Some(authority))?;
     connection.proxy = Proxy::from_environment(&connection.server, environment)?;
-    let bearer = Token::parse(&read_file(input, &folder.join("token"))?, input)?;
-    let namespace = read_file(input, &folder.join("namespace"))
+    let identity = bearer_in(folder)?.into();
+    let namespace = read_file(INPUT, &folder.join("namespace"))
         .ok()
         .map(|ns| ns.trim().to_owned());
     Ok(Some(Minter {
+        connection,
+        identity,
+        auth: Auth::InCluster,
         namespace,
-        ..with_bearer(connection, bearer, &Auth::InCluster)
     }))
+}
+
+/// The token as it is now: the kubelet renews it.
+pub(super) fn bearer() -> Result<Token, Error> {
+    bearer_in(Path::new(FOLDER))
+}
+
+fn bearer_in(folder: &Path) -> Result<Token, Error> {
+    Token::parse(&read_file(INPUT, &folder.join("token"))?, INPUT)
 }
 
 #[cfg(test)]

@@ -146,33 +146,18 @@ fn make_absolute(config: &mut Kubeconfig, folder: &Path) {
 }
 
 impl Found {
-    /// The minter of one context. `pinned_exec` is the exec plugin's program, if it is known already.
-    pub(super) async fn minter(
-        self,
-        context: Option<&str>,
-        pinned_exec: Option<&Path>,
-        environment: &Environment,
-    ) -> Result<Minter, Error> {
-        let (name, context) = self.context(context)?;
+    /// The minter of one context; without a name, of the current one.
+    pub(super) async fn minter(self, name: Option<&str>, environment: &Environment) -> Result<Minter, Error> {
+        let (name, context) = self.context(name)?;
         let cluster = self
-            .config
-            .clusters
-            .iter()
-            .find(|named| named.name == context.cluster);
-        let cluster = cluster
-            .and_then(|named| named.cluster.as_ref())
+            .cluster(&context)
             .ok_or_else(|| missing("cluster", &context.cluster))?;
         let mut connection = connection(cluster, &context.cluster)?;
         connection.proxy = match &cluster.proxy_url {
             Some(url) if !url.is_empty() => Some(Proxy::parse("kubeconfig", url)?),
             _ => Proxy::from_environment(&connection.server, environment)?,
         };
-        let user = context.user.as_deref().unwrap_or_default();
-        let info = self.config.auth_infos.iter().find(|named| named.name == user);
-        let info = info
-            .and_then(|named| named.auth_info.as_ref())
-            .ok_or_else(|| missing("user", user))?;
-        let (identity, exec) = identity(info, user, &connection, pinned_exec, environment).await?;
+        let (identity, exec) = self.identity(&name, &connection, None, environment).await?;
         let namespace = context.namespace.filter(|namespace| !namespace.is_empty());
         Ok(Minter {
             connection,
@@ -184,6 +169,39 @@ impl Found {
             },
             namespace,
         })
+    }
+
+    /// Who the user of a context is, whatever its cluster. `pinned_exec` is the exec plugin's program, if that is known
+    /// already.
+    pub(super) async fn identity(
+        &self,
+        context: &str,
+        connection: &Connection,
+        pinned_exec: Option<&Path>,
+        environment: &Environment,
+    ) -> Result<(Identity, Option<PathBuf>), Error> {
+        let (_, context) = self.context(Some(context))?;
+        let user = context.user.as_deref().unwrap_or_default();
+        let info = self.config.auth_infos.iter().find(|named| named.name == user);
+        let info = info
+            .and_then(|named| named.auth_info.as_ref())
+            .ok_or_else(|| missing("user", user))?;
+        identity(info, user, connection, pinned_exec, environment).await
+    }
+
+    /// The proxy that the cluster of a context names, if it can be used.
+    pub(super) fn proxy(&self, context: &str) -> Option<Proxy> {
+        let (_, context) = self.context(Some(context)).ok()?;
+        Proxy::parse("kubeconfig", self.cluster(&context)?.proxy_url.as_deref()?).ok()
+    }
+
+    fn cluster(&self, context: &kube::config::Context) -> Option<&Cluster> {
+        self.config
+            .clusters
+            .iter()
+            .find(|named| named.name == context.cluster)?
+            .cluster
+            .as_ref()
     }
 
     fn context(&self, name: Option<&str>) -> Result<(String, kube::config::Context), Error> {

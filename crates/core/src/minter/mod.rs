@@ -146,7 +146,7 @@ impl Minter {
             }
         }
         match kubeconfig::find(kubeconfig, environment)? {
-            Some(found) => found.minter(inputs.get("context"), None, environment).await,
+            Some(found) => found.minter(inputs.get("context"), environment).await,
             None if inputs.get("context").is_some() => {
                 Err(Error::input("context", "is given without a kubeconfig", "add `kubeconfig`"))
             }
@@ -172,45 +172,47 @@ impl Minter {
         inputs: &Inputs,
         environment: &Environment,
     ) -> Result<Self, Error> {
-        let mut minter = match auth {
+        let mut connection = connection.clone();
+        let in_environment = Proxy::from_environment(&connection.server, environment)
+            .ok()
+            .flatten();
+        let mut proxies = [in_environment, None];
+        let identity = match auth {
             Auth::Kubeconfig { paths, context, exec } => {
-                let found = if paths.is_empty() {
-                    kubeconfig::find(inputs.get("kubeconfig"), &Environment::default())?
-                } else {
-                    Some(kubeconfig::read(paths)?)
+                let found = match paths.is_empty() {
+                    true => kubeconfig::find(inputs.get("kubeconfig"), &Environment::default())?,
+                    false => Some(kubeconfig::read(paths)?),
                 };
                 let found = found.ok_or_else(|| {
-                    Error::input(
-                        "kubeconfig",
-                        "was there when the token was minted and is missing now",
-                        "keep it set",
-                    )
+                    let problem = "was there when the token was minted and is missing now";
+                    Error::input("kubeconfig", problem, "keep it set until the job ends")
                 })?;
-                found.minter(Some(context), exec.as_deref(), environment).await?
+                proxies[1] = found.proxy(context);
+                found
+                    .identity(context, &connection, exec.as_deref(), environment)
+                    .await?
+                    .0
             }
-            Auth::BearerTokenFile { path } => {
-                explicit::with_bearer(connection.clone(), explicit::from_file(path)?, auth)
-            }
-            Auth::BearerTokenEnv { name } => {
-                explicit::with_bearer(connection.clone(), explicit::from_env(name, environment)?, auth)
-            }
-            Auth::InCluster => in_cluster::minter(environment)?.ok_or_else(|| {
-                Error::input(
-                    "kubeconfig",
-                    "is missing, and the in-cluster account is not there any more",
-                    "give one",
-                )
-            })?,
+            Auth::BearerTokenFile { path } => explicit::from_file(path)?.into(),
+            Auth::BearerTokenEnv { name } => explicit::from_env(name, environment)?.into(),
+            Auth::InCluster => in_cluster::bearer()?.into(),
         };
-        let proxy_now = minter.connection.proxy.take();
-        minter.connection = connection.clone();
-        minter.connection.proxy = connection.proxy.clone().map(|proxy| {
-            let from_environment = Proxy::from_environment(&connection.server, environment)
-                .ok()
-                .flatten();
-            proxy.with_credentials_of([proxy_now, from_environment])
-        });
-        Ok(minter)
+        connection.proxy = connection.proxy.map(|proxy| proxy.with_credentials_of(proxies));
+        Ok(Self {
+            connection,
+            identity,
+            auth: auth.clone(),
+            namespace: None,
+        })
+    }
+}
+
+impl From<Token> for Identity {
+    fn from(bearer: Token) -> Self {
+        Self {
+            bearer: Some(bearer),
+            ..Self::default()
+        }
     }
 }
 
@@ -264,7 +266,7 @@ fn from_base64(text: &str) -> Option<String> {
 
 /// Reads a file that an input or a kubeconfig field names.
 fn read_file(input: &str, path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|error| {
+    crate::files::read(path).map_err(|error| {
         let path = harmless(&path.to_string_lossy());
         let why = match error.kind() {
             std::io::ErrorKind::InvalidData => "it is not text".to_owned(),

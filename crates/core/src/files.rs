@@ -1,0 +1,45 @@
+//! Reading files that the rest of the job can change.
+
+use std::{
+    fs::OpenOptions,
+    io::{Error, ErrorKind, Read as _, Result},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use rustix::fs::OFlags;
+
+/// Far more than any kubeconfig, certificate, token or state.
+const LONGEST: u64 = 1 << 20;
+
+/// The text of a plain file. A named pipe or a device in its place is an error at once: waiting for one would keep the
+/// end of a job from revoking.
+pub(crate) fn read(path: &Path) -> Result<String> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(Error::new(ErrorKind::InvalidInput, "it is not a plain file"));
+    }
+    let mut text = String::new();
+    match file.take(LONGEST + 1).read_to_string(&mut text)? as u64 > LONGEST {
+        true => Err(Error::new(ErrorKind::InvalidInput, "it is larger than 1 MiB")),
+        false => Ok(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_files_are_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).expect("a named pipe");
+        for path in [pipe.as_path(), Path::new("/dev/zero"), folder.path()] {
+            assert!(read(path).is_err(), "{}", path.display());
+        }
+        std::fs::write(folder.path().join("file"), "text").expect("written");
+        assert_eq!(read(&folder.path().join("file")).expect("read"), "text");
+    }
+}
