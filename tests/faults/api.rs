@@ -13,11 +13,7 @@ use rstest::rstest;
 use crate::{github::step::Step, support};
 
 fn step(cluster: &DevCluster) -> Step {
-    Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &support::minter(cluster)),
-    ])
+    Step::scanner(&support::minter(cluster), &[])
 }
 
 fn inject(cluster: &DevCluster, method: &'static str, path: &str, times: usize, kind: FaultKind) {
@@ -258,10 +254,7 @@ fn a_proxy_is_used_with_its_password_and_no_proxy_is_obeyed() {
     assert!(cluster.anchors().is_empty());
 
     let before = asked.lock().expect("a log").len();
-    let mut step = Step::with(&[
-        ("service-account", "scanner"),
-        ("kubeconfig", step.value("kubeconfig")),
-    ]);
+    let mut step = Step::scanner(step.value("kubeconfig"), &[]);
     step.env("HTTPS_PROXY", &url).env("NO_PROXY", "127.0.0.0/8");
     step.main().succeeded();
     step.post().succeeded();

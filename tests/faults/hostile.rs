@@ -9,12 +9,7 @@ use crate::{github::step::Step, support};
 
 fn minted(cluster: &DevCluster) -> Step {
     let kubeconfig = support::minter(cluster);
-    let step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &kubeconfig),
-        ("kubeconfig-file", "true"),
-    ]);
+    let step = Step::scanner(&kubeconfig, &[("kubeconfig-file", "true")]);
     step.main().succeeded();
     step
 }
@@ -34,10 +29,7 @@ fn state_that_main_did_not_save_cannot_be_forged() {
     let cluster = DevCluster::start();
     let kubeconfig = support::minter(&cluster);
     let forged = {
-        let step = Step::with(&[
-            ("service-account", "scanner"),
-            ("kubeconfig", &evil.kubeconfig("x.y.z", "ci")),
-        ]);
+        let step = Step::scanner(&evil.kubeconfig("x.y.z", "ci"), &[]);
         // What main records before it asks is enough.
         step.main();
         fs::read_to_string(step.file("state"))
@@ -51,11 +43,7 @@ fn state_that_main_did_not_save_cannot_be_forged() {
         .to_owned();
     let before = evil.requests().len();
 
-    let mut step = Step::with(&[
-        ("service-account", "scanner"),
-        ("kubeconfig", &kubeconfig),
-        ("duration", "30s"),
-    ]);
+    let mut step = Step::scanner(&kubeconfig, &[("duration", "30s")]);
     assert_eq!(step.main().code(), 2);
     step.later("STATE_jobpass", &forged)
         .later("STATE_anchor", "ci/jobpass-abcdefghijklmnopqrst");
@@ -136,11 +124,7 @@ fn what_becomes_of_the_cluster_in_the_kubeconfig_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("config");
     fs::write(&path, support::minter(&cluster)).expect("written");
-    let step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", path.to_str().expect("text")),
-    ]);
+    let step = Step::scanner(path.to_str().expect("text"), &[]);
     step.main().succeeded();
     let text = fs::read_to_string(&path).expect("read");
     let spoiled = text.replace(
@@ -226,11 +210,7 @@ fn a_conflict_that_is_not_about_the_uid_is_no_revocation() {
 fn an_unforeseen_answer_leaves_no_anchor(#[case] status: u16) {
     let cluster = DevCluster::start();
     let kubeconfig = support::minter(&cluster);
-    let step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &kubeconfig),
-    ]);
+    let step = Step::scanner(&kubeconfig, &[]);
     // As a proxy that forwards the request and then answers itself.
     cluster.inject(Fault {
         method: "POST",
@@ -247,12 +227,7 @@ fn an_unforeseen_answer_leaves_no_anchor(#[case] status: u16) {
 fn a_name_that_is_taken_meanwhile_is_not_removed() {
     let cluster = DevCluster::start();
     let kubeconfig = support::minter(&cluster);
-    let step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &kubeconfig),
-        ("token-file", "mine"),
-    ]);
+    let step = Step::scanner(&kubeconfig, &[("token-file", "mine")]);
     cluster.inject(Fault {
         method: "POST",
         path_contains: "/token".into(),
@@ -283,11 +258,7 @@ fn a_name_that_is_taken_meanwhile_is_not_removed() {
 fn text_in_a_token_starts_no_workflow_command() {
     let cluster = DevCluster::start();
     let kubeconfig = support::minter(&cluster);
-    let step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &kubeconfig),
-    ]);
+    let step = Step::scanner(&kubeconfig, &[]);
     let rewrite: fn(&mut serde_json::Value) =
         |answer| crate::faults::api::resign(answer, "/jti", "x\n::stop-commands::y\n##[error]z".into());
     cluster.inject(Fault {
@@ -309,11 +280,7 @@ fn text_in_a_token_starts_no_workflow_command() {
 fn a_binary_whose_launcher_is_killed_does_not_go_on_minting() {
     let cluster = DevCluster::start();
     let kubeconfig = support::minter(&cluster);
-    let mut step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &kubeconfig),
-    ]);
+    let mut step = Step::scanner(&kubeconfig, &[]);
     step.env("JOBPASS_LAUNCHER", "1");
     let main = step.main();
     assert_eq!(main.code(), 143, "{}", main.log);

@@ -55,11 +55,7 @@ fn a_wrong_input_is_named_and_nothing_is_asked(
 ) {
     let cluster = DevCluster::start();
     let kubeconfig = support::minter(&cluster);
-    let mut step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &kubeconfig),
-    ]);
+    let mut step = Step::scanner(&kubeconfig, &[]);
     step.input(input, value);
     says(&refused(&cluster, &step, 2), texts);
     assert!(cluster.requests().is_empty(), "{:?}", cluster.requests());
@@ -70,11 +66,7 @@ fn a_wrong_input_is_named_and_nothing_is_asked(
 #[case("namespace", "nowhere", &["there is no namespace `nowhere`", "kubectl create namespace nowhere"])]
 fn what_the_cluster_does_not_have(#[case] input: &str, #[case] value: &str, #[case] texts: &[&str]) {
     let cluster = DevCluster::start();
-    let mut step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &cluster.admin_kubeconfig()),
-    ]);
+    let mut step = Step::scanner(&cluster.admin_kubeconfig(), &[]);
     support::minter(&cluster);
     step.input(input, value);
     says(&refused(&cluster, &step, 4), texts);
@@ -98,11 +90,7 @@ fn a_missing_permission_is_shown_as_yaml(#[case] only: &str, #[case] what: &str,
     cluster.apply(&format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: jobpass-minter, namespace: ci}}\nrules: [{only}]\n"
     ));
-    let step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &kubeconfig),
-    ]);
+    let step = Step::scanner(&kubeconfig, &[]);
     let main = refused(&cluster, &step, 4);
     says(
         &main,
@@ -128,11 +116,7 @@ fn an_unreachable_server() {
         .and_then(|l| l.local_addr())
         .expect("a free port");
     let kubeconfig = support::minter(&cluster).replace(&cluster.url(), &format!("https://{nobody}"));
-    let step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &kubeconfig),
-    ]);
+    let step = Step::scanner(&kubeconfig, &[]);
     let main = step.main();
     assert_eq!(main.code(), 3, "{}", main.log);
     says(
@@ -178,11 +162,7 @@ fn a_malformed_kubeconfig_shows_no_token(#[case] break_it: fn(String) -> String)
     let cluster = DevCluster::start();
     let minter = support::minter_token(&cluster);
     let kubeconfig = break_it(cluster.kubeconfig(&minter, "ci"));
-    let step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &kubeconfig),
-    ]);
+    let step = Step::scanner(&kubeconfig, &[]);
     let main = refused(&cluster, &step, 2);
     says(&main, &["input `kubeconfig` is not a kubeconfig", "line "]);
     assert!(
@@ -200,11 +180,7 @@ fn an_expired_minter() {
         "iss": "https://kubernetes.default.svc", "aud": ["https://kubernetes.default.svc"], "sub": "system:serviceaccount:ci:minter",
         "kubernetes.io": { "namespace": "ci", "serviceaccount": { "name": "minter", "uid": "x" } } });
     let kubeconfig = cluster.kubeconfig(&cluster.sign(&claims), "ci");
-    let step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &kubeconfig),
-    ]);
+    let step = Step::scanner(&kubeconfig, &[]);
     says(
         &refused(&cluster, &step, 4),
         &[
@@ -219,11 +195,7 @@ fn an_expired_minter() {
 fn a_minter_that_expires_during_the_job_is_explained_in_post() {
     let cluster = DevCluster::start();
     let kubeconfig = support::minter(&cluster);
-    let step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &kubeconfig),
-    ]);
+    let step = Step::scanner(&kubeconfig, &[]);
     step.main().succeeded();
     cluster.advance(Duration::from_secs(3 * 3600));
     let post = step.post().succeeded();

@@ -60,12 +60,7 @@ fn after_post_nothing_is_left(
 ) {
     let cluster = DevCluster::start();
     let kubeconfig = support::minter(&cluster);
-    let mut step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &kubeconfig),
-        ("kubeconfig-file", "true"),
-    ]);
+    let mut step = Step::scanner(&kubeconfig, &[("kubeconfig-file", "true")]);
 
     let main = stopped_at(station, &cluster, &mut step);
     let begun = Instant::now();

@@ -109,11 +109,7 @@ fn an_explicit_server_with_a_token_from_a_variable_or_a_file() {
 fn what_a_later_step_changes_does_not_redirect_post() {
     let (cluster, elsewhere) = (DevCluster::start(), DevCluster::start());
     let kubeconfig = support::minter(&cluster);
-    let mut step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &kubeconfig),
-    ]);
+    let mut step = Step::scanner(&kubeconfig, &[]);
     step.main().succeeded();
     let token = step.token();
 
@@ -138,12 +134,7 @@ fn what_a_later_step_changes_does_not_redirect_post() {
 #[test]
 fn a_token_that_was_just_used_may_live_on_in_the_cache_and_post_says_so() {
     let cluster = DevCluster::start();
-    let step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &support::minter(&cluster)),
-        ("kubeconfig-file", "true"),
-    ]);
+    let step = Step::scanner(&support::minter(&cluster), &[("kubeconfig-file", "true")]);
     step.main().succeeded();
     let kubeconfig = step.outputs().remove("kubeconfig").expect("an output");
     assert!(support::kubectl(&kubeconfig, &["get", "pods"]).status.success());
@@ -158,13 +149,10 @@ fn a_token_that_was_just_used_may_live_on_in_the_cache_and_post_says_so() {
 #[test]
 fn wait_asks_until_the_cache_has_forgotten_the_token() {
     let cluster = DevCluster::start();
-    let step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &support::minter(&cluster)),
-        ("kubeconfig-file", "true"),
-        ("verify-revocation", "wait"),
-    ]);
+    let step = Step::scanner(
+        &support::minter(&cluster),
+        &[("kubeconfig-file", "true"), ("verify-revocation", "wait")],
+    );
     step.main().succeeded();
     let kubeconfig = step.outputs().remove("kubeconfig").expect("an output");
     assert!(support::kubectl(&kubeconfig, &["get", "pods"]).status.success());
@@ -224,12 +212,7 @@ fn a_failure_to_revoke_names_the_command_to_type(
     #[case] annotation: &str,
 ) {
     let cluster = DevCluster::start();
-    let step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &support::minter(&cluster)),
-        ("fail-on-revoke-error", fail),
-    ]);
+    let step = Step::scanner(&support::minter(&cluster), &[("fail-on-revoke-error", fail)]);
     step.main().succeeded();
     let anchor = step.outputs().remove("anchor").expect("an output");
     support::forbid_minter(&cluster);
@@ -258,11 +241,7 @@ fn a_failure_to_revoke_names_the_command_to_type(
 #[case::garbled(Some("{\"connection\":"))]
 fn state_that_is_missing_or_garbled_still_revokes(#[case] garbled: Option<&str>) {
     let cluster = DevCluster::start();
-    let mut step = Step::with(&[
-        ("service-account", "scanner"),
-        ("namespace", "ci"),
-        ("kubeconfig", &support::minter(&cluster)),
-    ]);
+    let mut step = Step::scanner(&support::minter(&cluster), &[]);
     step.main().succeeded();
     step.env("STATE_jobpass", garbled.unwrap_or_default());
     let post = step.post().succeeded();

@@ -44,6 +44,16 @@ impl Step {
         }
     }
 
+    /// The step that most tests use: a token for `ci/scanner`.
+    pub(crate) fn scanner(kubeconfig: &str, more: &[(&str, &str)]) -> Self {
+        let inputs = [
+            ("service-account", "scanner"),
+            ("namespace", "ci"),
+            ("kubeconfig", kubeconfig),
+        ];
+        Self::with(&[&inputs, more].concat())
+    }
+
     /// Sets a variable for whatever runs next, as `env:` does, or a later step through GITHUB_ENV.
     pub(crate) fn env(&mut self, name: &str, value: &str) -> &mut Self {
         self.variables.push((name.to_owned(), value.to_owned()));

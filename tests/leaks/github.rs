@@ -21,12 +21,10 @@ fn a_token_is_only_where_it_was_asked_for() {
     let cluster = DevCluster::start();
     let minter = support::minter_token(&cluster);
     let kubeconfig = cluster.kubeconfig(&minter, "ci");
-    let step = Step::with(&[
-        ("service-account", "scanner"),
-        ("kubeconfig", &kubeconfig),
-        ("token-file", "true"),
-        ("kubeconfig-file", "true"),
-    ]);
+    let step = Step::scanner(
+        &kubeconfig,
+        &[("token-file", "true"), ("kubeconfig-file", "true")],
+    );
     let main = step.main().succeeded();
     let token = step.token();
 
@@ -72,11 +70,7 @@ fn a_token_is_only_where_it_was_asked_for() {
 fn the_kubeconfig_names_the_token_and_does_not_hold_it() {
     let cluster = DevCluster::start();
     let minter = support::minter_token(&cluster);
-    let step = Step::with(&[
-        ("service-account", "scanner"),
-        ("kubeconfig", &cluster.kubeconfig(&minter, "ci")),
-        ("kubeconfig-file", "true"),
-    ]);
+    let step = Step::scanner(&cluster.kubeconfig(&minter, "ci"), &[("kubeconfig-file", "true")]);
     step.main().succeeded();
     let kubeconfig = fs::read_to_string(&step.outputs()["kubeconfig"]).expect("a kubeconfig");
     assert_absent(&step.token(), "the kubeconfig", &kubeconfig);
@@ -91,10 +85,7 @@ fn the_kubeconfig_names_the_token_and_does_not_hold_it() {
 fn a_server_that_echoes_a_credential_does_not_get_it_shown(#[case] status: u16) {
     let cluster = DevCluster::start();
     let minter = support::minter_token(&cluster);
-    let step = Step::with(&[
-        ("service-account", "scanner"),
-        ("kubeconfig", &cluster.kubeconfig(&minter, "ci")),
-    ]);
+    let step = Step::scanner(&cluster.kubeconfig(&minter, "ci"), &[]);
     let body = serde_json::json!({ "kind": "Status", "message": format!("bad header: Bearer {minter}"), "code": status });
     let kind = FaultKind::Answer {
         status,
@@ -117,10 +108,7 @@ fn a_server_that_echoes_a_credential_does_not_get_it_shown(#[case] status: u16) 
 fn another_process_of_the_same_user_reads_nothing_in_proc() {
     let cluster = DevCluster::start();
     let minter = support::minter_token(&cluster);
-    let step = Step::with(&[
-        ("service-account", "scanner"),
-        ("kubeconfig", &cluster.kubeconfig(&minter, "ci")),
-    ]);
+    let step = Step::scanner(&cluster.kubeconfig(&minter, "ci"), &[]);
     cluster.inject(Fault {
         method: "POST",
         path_contains: "/token".into(),

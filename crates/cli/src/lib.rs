@@ -8,7 +8,7 @@ mod revoke;
 use std::process::ExitCode;
 
 use clap::Command;
-use jobpass_core::{environment::Environment, harden, program};
+use jobpass_core::{environment::Environment, flags::EXIT_CODES, harden, program};
 
 /// Runs the program and gives its exit code, a [`Kind`] if it failed.
 pub fn main() -> ExitCode {
@@ -39,11 +39,7 @@ fn command() -> Command {
     Command::new("jobpass")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Kubernetes ServiceAccount tokens that belong to one CI job")
-        .after_help(
-            "Exit codes: 0 done; 2 wrong input, nothing created; 3 API server unreachable; 4 refused by it; 5 it issued \
-             something else than asked for; 6 not handed over; 7 not revoked; 1 a defect; 130, 143 stopped by a signal. \
-             After 3 to 6, 130 and 143, what existed was revoked.",
-        )
+        .after_help(EXIT_CODES)
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands([mint::command(), revoke::command(), inspect::command()])

@@ -13,7 +13,9 @@ mod revoke;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
-use jobpass_core::{Error, environment::Environment, harden, interrupt::Interrupt, program};
+use jobpass_core::{
+    Error, environment::Environment, flags::EXIT_CODES, harden, interrupt::Interrupt, program,
+};
 
 use crate::job::Job;
 
@@ -32,11 +34,7 @@ fn command() -> Command {
     Command::new("jobpass-gitlab")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Kubernetes ServiceAccount tokens that belong to one GitLab job or pipeline")
-        .after_help(
-            "Exit codes: 0 done; 2 wrong input, nothing created; 3 API server unreachable; 4 refused by it; 5 it issued \
-             something else than asked for; 6 not handed over; 7 not revoked; 1 a defect; 130, 143 stopped by a signal. \
-             After 3 to 6, 130 and 143, what existed was revoked.",
-        )
+        .after_help(EXIT_CODES)
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands([mint::command(), revoke::command(), open::command()])
