@@ -8,9 +8,18 @@ use crate::{
 };
 
 /// What [`crate::Kind`] means as an exit code, for `--help`.
-pub const EXIT_CODES: &str = "Exit codes: 0 done; 2 wrong input, nothing created; 3 API server unreachable; 4 refused by it; 5 it issued \
-    something else than asked for; 6 not handed over; 7 not revoked; 1 a defect; 130, 143 stopped by a signal. \
-    After 3 to 6, 130 and 143, what existed was revoked.";
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0         done
+  1         a defect
+  2         wrong input; nothing was created
+  3         API server unreachable
+  4         refused by the API server
+  5         it issued something else than asked for
+  6         the token could not be handed over
+  7         not revoked, or not proven
+  130, 143  stopped by a signal
+After 3 to 6, 130 and 143, what existed was revoked.";
 
 /// A flag for each option, in the table's order; its value may also stand in a variable.
 pub fn flags() -> impl Iterator<Item = Arg> {
