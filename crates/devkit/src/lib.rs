@@ -29,6 +29,7 @@ mod protobuf;
 mod random;
 mod rbac;
 mod resources;
+pub mod runner;
 mod selector;
 mod server;
 mod status;

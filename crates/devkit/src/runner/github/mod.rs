@@ -1,0 +1,291 @@
+//! A GitHub runner that runs one job of a workflow (github.com/actions/runner, 2.336).
+//!
+//! ```no_run
+//! use jobpass_devkit::runner::github::{Conclusion, Runner};
+//!
+//! let ended = Runner::new("jobs: {greet: {steps: [{run: echo hello}]}}").run();
+//! assert_eq!(ended.conclusion, Conclusion::Success);
+//! assert!(ended.log.contains("hello"));
+//! ```
+
+mod command;
+mod expression;
+mod files;
+mod job;
+mod masker;
+mod step;
+#[cfg(test)]
+mod tests;
+mod workflow;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use self::workflow::{Action, Workflow};
+use super::log::Raw;
+use super::process::{Canceller, Mailbox};
+
+/// Where the runner keeps the files of file commands, in the temporary folder of the job.
+const COMMAND_FILES: &str = "_runner_file_commands";
+
+/// A runner with a workflow that it is to run.
+pub struct Runner {
+    workflow: Workflow,
+    folder: TempDir,
+    actions: BTreeMap<String, Action>,
+    secrets: BTreeMap<String, String>,
+    variables: BTreeMap<String, String>,
+    path: Vec<PathBuf>,
+    id_tokens: Option<(String, String)>,
+    times: Times,
+    debug: bool,
+}
+
+/// How long the runner waits for what (`ProcessInvoker.cs`).
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// Between SIGINT and SIGTERM.
+    pub interrupt: Duration,
+    /// Between SIGTERM and SIGKILL.
+    pub terminate: Duration,
+    /// For the end of a stream that others keep open, once the process has ended.
+    pub streams: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            interrupt: Duration::from_millis(7500),
+            terminate: Duration::from_millis(2500),
+            streams: Duration::from_secs(5),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    Success,
+    Failure,
+    Cancelled,
+    Skipped,
+}
+
+impl fmt::Display for Conclusion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Conclusion::Success => "success",
+            Conclusion::Failure => "failure",
+            Conclusion::Cancelled => "cancelled",
+            Conclusion::Skipped => "skipped",
+        })
+    }
+}
+
+/// A job that runs. Dropping it cancels it.
+pub struct Running {
+    raw: Arc<Raw>,
+    canceller: Canceller,
+    thread: Option<JoinHandle<Ended>>,
+}
+
+/// A job that is over.
+pub struct Ended {
+    pub conclusion: Conclusion,
+    /// In the order in which they ran, posts included.
+    pub steps: Vec<Step>,
+    /// As a person sees it.
+    pub log: String,
+    /// What the steps wrote, commands and all: nothing in it is masked.
+    pub raw: String,
+    /// The summaries of all steps, masked.
+    pub summary: String,
+    /// Those of the job that GitHub got: none that is empty, and none that holds something masked.
+    pub outputs: BTreeMap<String, String>,
+    folder: TempDir,
+}
+
+/// A step that is over, or was skipped.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// With `Post ` in front, for what ran at the end of the job.
+    pub name: String,
+    pub conclusion: Conclusion,
+    pub outputs: BTreeMap<String, String>,
+    /// The names of the commands in its log that the runner obeyed.
+    pub commands: Vec<String>,
+    /// Its part of the log, as a person sees it.
+    pub log: String,
+}
+
+impl Runner {
+    /// # Panics
+    ///
+    /// If the workflow is none, has several jobs, or uses something that the harness does not know.
+    pub fn new(workflow: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the runner");
+        for name in ["home", "temp", "tools", "workspace"] {
+            fs::create_dir(folder.path().join(name)).expect("a folder of the runner");
+        }
+        Self {
+            workflow: Workflow::parse(workflow),
+            folder,
+            actions: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            variables: BTreeMap::new(),
+            path: Vec::new(),
+            id_tokens: None,
+            times: Times::default(),
+            debug: false,
+        }
+    }
+
+    /// Where `uses: name` finds its action. `actions/checkout` needs none: it leaves the workspace as it is.
+    pub fn action(mut self, name: &str, folder: &Path) -> Self {
+        self.actions.insert(name.to_owned(), Action::load(folder));
+        self
+    }
+
+    pub fn secret(mut self, name: &str, value: &str) -> Self {
+        self.secrets.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// A variable that the machine has.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// A folder to have in front of the PATH of the machine.
+    pub fn path(mut self, folder: &Path) -> Self {
+        self.path.push(folder.to_owned());
+        self
+    }
+
+    /// Where jobs with `permissions: {id-token: write}` ask for OIDC tokens, and the bearer token for it.
+    pub fn id_tokens(mut self, url: &str, bearer: &str) -> Self {
+        self.id_tokens = Some((url.to_owned(), bearer.to_owned()));
+        self
+    }
+
+    pub fn times(mut self, times: Times) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// As with the secret ACTIONS_STEP_DEBUG: the log shows outputs and state as they are set.
+    pub fn debug(mut self) -> Self {
+        self.debug = true;
+        self
+    }
+
+    /// Where steps run. What `actions/checkout` would put there is for the caller to put.
+    pub fn workspace(&self) -> PathBuf {
+        self.folder("workspace")
+    }
+
+    /// Runs the job to its end.
+    pub fn run(self) -> Ended {
+        self.start().end()
+    }
+
+    pub fn start(self) -> Running {
+        let (raw, mailbox) = (Arc::<Raw>::default(), Mailbox::default());
+        let (canceller, log) = (mailbox.canceller(), Arc::clone(&raw));
+        let thread = thread::Builder::new().name("runner".to_owned());
+        let thread = thread.spawn(move || job::run(self, log, mailbox));
+        Running {
+            raw,
+            canceller,
+            thread: Some(thread.expect("a thread for the job")),
+        }
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Where the machine has a program. What steps do to PATH with `env:` has no say in it (`WhichUtil.cs`).
+    fn which(&self, program: &str, in_front: &[PathBuf]) -> Option<PathBuf> {
+        let machine = env::var_os("PATH").unwrap_or_default();
+        let machine = self.path.iter().cloned().chain(env::split_paths(&machine));
+        let folders = in_front.iter().cloned().chain(machine);
+        folders
+            .map(|folder| folder.join(program))
+            .find(|path| path.is_file())
+    }
+}
+
+impl Running {
+    /// Cancels the job, as a person does in the web interface.
+    pub fn cancel(&self) {
+        self.canceller.cancel();
+    }
+
+    /// Waits until `what` finds something in what the steps wrote. See [`Ended::raw`].
+    ///
+    /// # Panics
+    ///
+    /// When it has found nothing after `timeout`.
+    pub fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&str) -> Option<T>) -> T {
+        self.raw.wait_for(timeout, what)
+    }
+
+    /// Waits for the end of the job.
+    ///
+    /// # Panics
+    ///
+    /// When the workflow does something that the harness does not know.
+    pub fn end(mut self) -> Ended {
+        let thread = self.thread.take().expect("a job ends once");
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.canceller.cancel();
+            drop(thread.join());
+        }
+    }
+}
+
+impl Ended {
+    /// The step of this name.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn step(&self, name: &str) -> &Step {
+        let mut steps = self.steps.iter();
+        steps.find(|step| step.name == name).unwrap_or_else(|| {
+            let names = self.steps.iter().map(|step| &*step.name).collect::<Vec<_>>();
+            panic!("no step {name:?}, only {names:?}")
+        })
+    }
+
+    /// The names in RUNNER_TEMP, without what the runner has there itself.
+    pub fn left_in_temp(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder().join("temp")).expect("RUNNER_TEMP is there");
+        let names = entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name != COMMAND_FILES).collect()
+    }
+
+    /// The folder with all that the job had: `home`, `temp`, `tools` and `workspace`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}

@@ -1,0 +1,240 @@
+//! One process of a job: what it writes, when it ends, and the signals with which a runner stops it.
+
+use std::io::{PipeReader, Read as _, Write as _, pipe};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
+
+/// What a job waits for. One for the whole job, so that a cancellation is heard whatever runs.
+pub(super) struct Mailbox {
+    sender: Sender<Event>,
+    receiver: Receiver<Event>,
+    /// Which process is the present one: of an earlier one, something may still arrive.
+    current: u64,
+}
+
+/// How to cancel a job from another thread.
+#[derive(Clone)]
+pub(super) struct Canceller(Sender<Event>);
+
+enum Event {
+    Cancel,
+    Output(u64, Stream, Vec<u8>),
+    Closed(u64),
+    Exited(u64),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    Output,
+    Error,
+}
+
+/// How a process is run and stopped.
+pub(super) struct Manner<'a> {
+    /// Both streams as one, in the order of writing.
+    pub(super) merged: bool,
+    pub(super) input: &'a str,
+    /// In a process group of its own, which the signals go to; else to the process alone.
+    pub(super) group: bool,
+    pub(super) timeout: Option<Duration>,
+    /// One after the other, each with the time that it leaves; then comes SIGKILL.
+    pub(super) signals: &'a [(Signal, Duration)],
+    /// How long to read on after the process has ended, if others keep its streams open.
+    pub(super) linger: Option<Duration>,
+}
+
+/// Who runs the process.
+pub(super) trait Attendant {
+    fn output(&mut self, stream: Stream, bytes: &[u8]);
+    /// The job is cancelled. Gives whether that stops this process.
+    fn cancelled(&mut self) -> bool;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopped {
+    Cancelled,
+    TimedOut,
+}
+
+pub(super) struct End {
+    pub(super) status: ExitStatus,
+    pub(super) stopped: Option<Stopped>,
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        let (sender, receiver) = channel();
+        Self {
+            sender,
+            receiver,
+            current: 0,
+        }
+    }
+}
+
+impl Canceller {
+    /// Without effect once the job is over.
+    pub(super) fn cancel(&self) {
+        let _ = self.0.send(Event::Cancel);
+    }
+}
+
+impl Mailbox {
+    pub(super) fn canceller(&self) -> Canceller {
+        Canceller(self.sender.clone())
+    }
+
+    /// Whether the job was cancelled since the last process ended.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.receiver
+            .try_iter()
+            .any(|event| matches!(event, Event::Cancel))
+    }
+
+    /// Runs a process to its end.
+    pub(super) fn run(
+        &mut self,
+        command: Command,
+        manner: &Manner<'_>,
+        attendant: &mut dyn Attendant,
+    ) -> std::io::Result<End> {
+        self.current += 1;
+        let (mut child, mut open) = self.start(command, manner)?;
+        let mut ladder = Ladder {
+            pid: Pid::from_child(&child),
+            manner,
+            next: 0,
+        };
+        let mut stopped = None;
+        let mut exited = false;
+        let mut deadline = manner.timeout.map(after);
+        while !exited || open > 0 {
+            match self.next_event(deadline) {
+                Some(Event::Cancel) => {
+                    if attendant.cancelled() && stopped.is_none() && !(exited && manner.linger.is_some()) {
+                        stopped = Some(Stopped::Cancelled);
+                        deadline = ladder.climb();
+                    }
+                }
+                Some(Event::Output(of, stream, bytes)) if of == self.current => {
+                    attendant.output(stream, &bytes);
+                }
+                Some(Event::Closed(of)) if of == self.current => open -= 1,
+                Some(Event::Exited(of)) if of == self.current => {
+                    exited = true;
+                    if let Some(linger) = manner.linger {
+                        deadline = Some(after(linger));
+                    }
+                }
+                Some(_) => {}
+                None if exited && manner.linger.is_some() => break,
+                None => {
+                    stopped = stopped.or(Some(Stopped::TimedOut));
+                    deadline = ladder.climb();
+                }
+            }
+        }
+        Ok(End {
+            status: child.wait()?,
+            stopped,
+        })
+    }
+
+    fn next_event(&self, deadline: Option<Instant>) -> Option<Event> {
+        let Some(deadline) = deadline else {
+            return Some(
+                self.receiver
+                    .recv()
+                    .expect("this mailbox has a sender of its own"),
+            );
+        };
+        match self
+            .receiver
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
+            Ok(event) => Some(event),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => unreachable!("this mailbox has a sender of its own"),
+        }
+    }
+
+    /// Starts the process and those that listen to it; gives how many streams are open.
+    fn start(&self, mut command: Command, manner: &Manner<'_>) -> std::io::Result<(Child, usize)> {
+        let (output, writer) = pipe()?;
+        let mut streams = vec![(Stream::Output, output)];
+        let error_writer = if manner.merged {
+            writer.try_clone()?
+        } else {
+            let (error, writer) = pipe()?;
+            streams.push((Stream::Error, error));
+            writer
+        };
+        command.stdin(Stdio::piped()).stdout(writer).stderr(error_writer);
+        if manner.group {
+            std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        }
+        let mut child = command.spawn()?;
+        // It holds the other ends of the pipes.
+        drop(command);
+
+        let open = streams.len();
+        for (stream, reader) in streams {
+            let (sender, of) = (self.sender.clone(), self.current);
+            thread::spawn(move || read(reader, stream, of, &sender));
+        }
+        if let Some(mut stdin) = child.stdin.take() {
+            let input = manner.input.to_owned();
+            // A process that does not read is none of our business.
+            thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+        }
+        let (sender, of, pid) = (self.sender.clone(), self.current, Pid::from_child(&child));
+        thread::spawn(move || {
+            // It stays a zombie, so that its number belongs to nobody else while there is something to signal.
+            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+            let _ = sender.send(Event::Exited(of));
+        });
+        Ok((child, open))
+    }
+}
+
+fn read(mut reader: PipeReader, stream: Stream, of: u64, sender: &Sender<Event>) {
+    let mut buffer = [0; 8192];
+    while let Ok(length @ 1..) = reader.read(&mut buffer) {
+        if sender
+            .send(Event::Output(of, stream, buffer[..length].to_vec()))
+            .is_err()
+        {
+            return;
+        }
+    }
+    let _ = sender.send(Event::Closed(of));
+}
+
+struct Ladder<'a> {
+    pid: Pid,
+    manner: &'a Manner<'a>,
+    next: usize,
+}
+
+impl Ladder<'_> {
+    /// Sends the next signal and gives the time at which the one after that is due.
+    fn climb(&mut self) -> Option<Instant> {
+        let step = self.manner.signals.get(self.next);
+        self.next += 1;
+        let signal = step.map_or(Signal::KILL, |(signal, _)| *signal);
+        // Whoever is gone already needs no signal.
+        let _ = match self.manner.group {
+            true => kill_process_group(self.pid, signal),
+            false => kill_process(self.pid, signal),
+        };
+        step.map(|(_, patience)| after(*patience))
+    }
+}
+
+fn after(time: Duration) -> Instant {
+    Instant::now() + time
+}
