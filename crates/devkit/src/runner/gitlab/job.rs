@@ -1,0 +1,381 @@
+//! One job: its variables, its two shells, and what it uploads (`common/build.go`).
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::config::{self, duration};
+use super::dotenv;
+use super::masker;
+use super::script::script;
+use super::variables::{Kind, Variable, Variables, expand, plain};
+use super::{Job, Runner, Status, Tokens};
+use crate::random;
+use crate::runner::log::Raw;
+use crate::runner::process::{Attendant, End, Mailbox, Manner, Stopped, Stream};
+
+/// Unless RUNNER_AFTER_SCRIPT_TIMEOUT says otherwise.
+const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// What a job has from elsewhere.
+pub(super) struct Surroundings<'a> {
+    pub(super) runner: &'a Runner,
+    pub(super) raw: &'a Raw,
+    pub(super) tokens: &'a Tokens,
+    pub(super) number: usize,
+    /// The dotenv variables of earlier jobs.
+    pub(super) inherited: Variables,
+    /// The artifacts of earlier jobs.
+    pub(super) files: Vec<(String, Vec<u8>)>,
+}
+
+/// A job that runs.
+struct Build<'a> {
+    definition: &'a config::Job,
+    surroundings: &'a Surroundings<'a>,
+    folder: PathBuf,
+    project: PathBuf,
+    variables: Variables,
+    token: String,
+    begin: Instant,
+    container: usize,
+    raw: Raw,
+    cancelled: bool,
+    ending: bool,
+}
+
+/// How the script went.
+enum Outcome {
+    Success,
+    Failed(String),
+    Canceled,
+    /// By RUNNER_SCRIPT_TIMEOUT, which leaves time for after_script.
+    TimedOut,
+    /// By the job's timeout, which leaves none.
+    OutOfTime,
+}
+
+pub(super) fn run(definition: &config::Job, surroundings: &Surroundings<'_>, mailbox: &mut Mailbox) -> Job {
+    let mut build = Build::prepare(definition, surroundings);
+    let tokens = surroundings.tokens;
+    tokens.set(|tokens| tokens.insert(build.token.clone()));
+    let mut outcome = build.script(mailbox);
+    if let Some(failure) = build.after_script(&outcome, mailbox)
+        && matches!(outcome, Outcome::Success)
+    {
+        outcome = Outcome::Failed(failure);
+    }
+    if build.cancelled {
+        outcome = Outcome::Canceled;
+    }
+    let (dotenv, artifacts) = match build.upload(&outcome) {
+        Ok(uploaded) => uploaded,
+        Err(refusal) => {
+            build.say(&format!("ERROR: {refusal}"));
+            if matches!(outcome, Outcome::Success) {
+                outcome = Outcome::Failed("exit code 1".to_owned());
+            }
+            Default::default()
+        }
+    };
+    build.clean_up();
+    tokens.set(|tokens| tokens.remove(&build.token));
+    let (status, last) = match outcome {
+        Outcome::Success => (Status::Success, "Job succeeded".to_owned()),
+        Outcome::Failed(why) => (Status::Failed, format!("ERROR: Job failed: {why}")),
+        Outcome::Canceled => (Status::Canceled, "ERROR: Job failed: canceled".to_owned()),
+        Outcome::TimedOut | Outcome::OutOfTime => (
+            Status::Failed,
+            "ERROR: Job failed: execution took longer than the time-out".to_owned(),
+        ),
+    };
+    build.say(&last);
+    let raw = build.raw.text();
+    let masked = build
+        .variables
+        .values()
+        .filter(|variable| variable.kind == Kind::Masked);
+    Job {
+        name: definition.name.clone(),
+        status,
+        log: masker::mask(&raw, masked.map(|variable| &*variable.value)),
+        raw,
+        dotenv,
+        artifacts,
+    }
+}
+
+/// Those that are the same for every job of the pipeline, and known when it is created.
+pub(super) fn predefined(job: &config::Job) -> Variables {
+    plain([
+        ("CI", "true"),
+        ("GITLAB_CI", "true"),
+        ("CI_COMMIT_BRANCH", "main"),
+        ("CI_COMMIT_REF_NAME", "main"),
+        ("CI_COMMIT_SHA", "0123456789abcdef0123456789abcdef01234567"),
+        ("CI_DEFAULT_BRANCH", "main"),
+        ("CI_JOB_NAME", &job.name),
+        ("CI_JOB_STAGE", &job.stage),
+        ("CI_PIPELINE_ID", "77"),
+        ("CI_PIPELINE_SOURCE", "push"),
+        ("CI_PROJECT_ID", "7"),
+        ("CI_PROJECT_PATH", "team/scan"),
+        ("CI_SERVER_FQDN", "gitlab.example.com"),
+        ("CI_SERVER_URL", "https://gitlab.example.com"),
+        ("GITLAB_USER_LOGIN", "someone"),
+    ])
+}
+
+impl<'a> Build<'a> {
+    fn prepare(definition: &'a config::Job, surroundings: &'a Surroundings<'a>) -> Self {
+        let runner = surroundings.runner;
+        let folder = runner.folder.path().join(surroundings.number.to_string());
+        let project = folder.join("scan");
+        copy(&runner.project, &project);
+        for (path, bytes) in &surroundings.files {
+            let path = project.join(path);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            fs::write(path, bytes).expect("an artifact can be written");
+        }
+        let token = format!("glcbt-64_{}", random::uid().replace('-', ""));
+        let mut build = Self {
+            definition,
+            surroundings,
+            variables: Variables::new(),
+            token,
+            begin: Instant::now(),
+            container: 0,
+            raw: Raw::default(),
+            cancelled: false,
+            ending: false,
+            folder,
+            project,
+        };
+        build.variables = build.variables();
+        build
+    }
+
+    /// What comes later wins: a variable of the project over one of a dotenv report, that over one of the job.
+    fn variables(&self) -> Variables {
+        let Surroundings { runner, number, .. } = self.surroundings;
+        let (project, temp) = (self.project.display().to_string(), self.temp());
+        let url = format!("https://gitlab.example.com/team/scan/-/jobs/{number}");
+        let mut variables = predefined(self.definition);
+        variables.extend(plain([
+            ("CI_JOB_ID", &*number.to_string()),
+            ("CI_JOB_URL", &url),
+            ("CI_PROJECT_DIR", &project),
+            ("RUNNER_TEMP_PROJECT_DIR", &temp),
+        ]));
+        let token = Variable {
+            value: self.token.clone(),
+            kind: Kind::Masked,
+        };
+        variables.insert("CI_JOB_TOKEN".to_owned(), token);
+        variables.extend(runner.config.variables.clone());
+        variables.extend(self.definition.variables.clone());
+        variables.extend(self.surroundings.inherited.clone());
+        variables.extend(runner.variables.clone());
+        expand(&mut variables, |name| format!("{temp}/{name}"));
+        variables
+    }
+
+    fn script(&mut self, mailbox: &mut Mailbox) -> Outcome {
+        let left = self.time_left();
+        let own = self.limit("RUNNER_SCRIPT_TIMEOUT");
+        let timeout = own.map_or(left, |own| own.min(left));
+        let end = self.shell(&self.definition.script, "running", timeout, mailbox);
+        match end.stopped {
+            Some(Stopped::Cancelled) => Outcome::Canceled,
+            Some(Stopped::TimedOut) if timeout < left => Outcome::TimedOut,
+            Some(Stopped::TimedOut) => Outcome::OutOfTime,
+            None if end.status.success() => Outcome::Success,
+            None => Outcome::Failed(format!("exit code {}", code(&end))),
+        }
+    }
+
+    /// In a new shell, whatever the script did to its own. Gives a failure that counts.
+    fn after_script(&mut self, outcome: &Outcome, mailbox: &mut Mailbox) -> Option<String> {
+        let status = match outcome {
+            Outcome::Success => "success",
+            Outcome::Failed(_) => "failed",
+            Outcome::Canceled => "canceled",
+            Outcome::TimedOut => "timedout",
+            Outcome::OutOfTime => return None,
+        };
+        if self.definition.after_script.is_empty() {
+            return None;
+        }
+        if self.cancelled && self.surroundings.runner.new_container {
+            self.container += 1;
+        }
+        self.ending = true;
+        self.say("Running after_script");
+        let own = self.limit("RUNNER_AFTER_SCRIPT_TIMEOUT");
+        let timeout = own.unwrap_or(AFTER_SCRIPT_TIMEOUT).min(self.time_left());
+        let end = self.shell(&self.definition.after_script, status, timeout, mailbox);
+        if end.stopped.is_none() && end.status.success() {
+            return None;
+        }
+        let why = format!("exit code {}", code(&end));
+        let counts = self.variables.get("AFTER_SCRIPT_IGNORE_ERRORS");
+        if counts.is_some_and(|ignore| ignore.value == "false") {
+            return Some(why);
+        }
+        self.say(&format!(
+            "WARNING: after_script failed, but job will continue unaffected: {why}"
+        ));
+        None
+    }
+
+    fn shell(&mut self, commands: &[String], status: &str, timeout: Duration, mailbox: &mut Mailbox) -> End {
+        let runner = self.surroundings.runner;
+        let mut variables = self.variables.clone();
+        variables.extend(plain([("CI_JOB_STATUS", status)]));
+        let container = self.folder.join(format!("container-{}", self.container));
+        let (home, tmp) = (container.join("home"), container.join("tmp"));
+        for folder in [&home, &tmp] {
+            fs::create_dir_all(folder).expect("made");
+        }
+        let path = env::var_os("PATH").unwrap_or_default();
+        let path = runner.path.iter().cloned().chain(env::split_paths(&path));
+        let mut shell = Command::new(&runner.shell);
+        shell
+            .current_dir(&container)
+            .env_clear()
+            .env("PATH", env::join_paths(path).expect("folders can stand in PATH"))
+            .env("HOME", home)
+            .env("TMPDIR", tmp);
+        let manner = Manner {
+            merged: true,
+            input: &script(
+                &variables,
+                &self.temp(),
+                &self.project.display().to_string(),
+                commands,
+            ),
+            group: true,
+            timeout: Some(timeout),
+            signals: &[(Signal::TERM, runner.grace)],
+            // Whatever keeps the log open keeps the job.
+            linger: None,
+        };
+        mailbox.run(shell, &manner, self).expect("the shell starts")
+    }
+
+    /// After after_script. Gives why GitLab takes none of it.
+    #[expect(clippy::type_complexity, reason = "variables, and files by path")]
+    fn upload(
+        &mut self,
+        outcome: &Outcome,
+    ) -> Result<(BTreeMap<String, String>, BTreeMap<String, Vec<u8>>), String> {
+        let due = match &*self.definition.artifacts_when {
+            "always" => true,
+            "on_failure" => !matches!(outcome, Outcome::Success),
+            _ => matches!(outcome, Outcome::Success),
+        };
+        let (mut variables, mut artifacts) = (BTreeMap::new(), BTreeMap::new());
+        if !due {
+            return Ok((variables, artifacts));
+        }
+        for path in &self.definition.paths {
+            self.collect(path, &mut artifacts);
+        }
+        for path in &self.definition.dotenv {
+            let mut reports = BTreeMap::new();
+            self.collect(path, &mut reports);
+            for report in reports.into_values() {
+                let report = dotenv::parse(&report);
+                variables.extend(report.map_err(|why| {
+                    format!("Uploading artifacts as \"dotenv\" to coordinator... 400 Bad Request ({why})")
+                })?);
+            }
+        }
+        Ok((variables, artifacts))
+    }
+
+    /// The files at a path of the project. It is no pattern.
+    fn collect(&self, path: &str, files: &mut BTreeMap<String, Vec<u8>>) {
+        let found = self.project.join(path);
+        if found.is_dir() {
+            for entry in fs::read_dir(&found).expect("a folder").flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                self.collect(&format!("{}/{name}", path.trim_end_matches('/')), files);
+            }
+        } else if let Ok(bytes) = fs::read(&found) {
+            files.insert(path.to_owned(), bytes);
+        } else {
+            self.say(&format!("WARNING: {path}: no matching files"));
+        }
+    }
+
+    /// The files of variables do not stay.
+    fn clean_up(&self) {
+        let files = self
+            .variables
+            .iter()
+            .filter(|(_, variable)| variable.kind == Kind::File);
+        for (name, _) in files {
+            let _ = fs::remove_file(Path::new(&self.temp()).join(name));
+        }
+    }
+
+    /// Beside the project's folder.
+    fn temp(&self) -> String {
+        format!("{}.tmp", self.project.display())
+    }
+
+    fn time_left(&self) -> Duration {
+        self.definition.timeout.saturating_sub(self.begin.elapsed())
+    }
+
+    fn limit(&self, variable: &str) -> Option<Duration> {
+        self.variables
+            .get(variable)
+            .map(|variable| duration(&variable.value))
+    }
+
+    /// A line of the runner's own.
+    fn say(&self, line: &str) {
+        self.raw.push(format!("{line}\n").as_bytes());
+        self.surroundings.raw.push(format!("{line}\n").as_bytes());
+    }
+}
+
+impl Attendant for Build<'_> {
+    fn output(&mut self, _: Stream, bytes: &[u8]) {
+        self.raw.push(bytes);
+        self.surroundings.raw.push(bytes);
+    }
+
+    /// The script is stopped; after_script goes on. The job's token is dead at once.
+    fn cancelled(&mut self) -> bool {
+        self.surroundings.tokens.set(|tokens| tokens.remove(&self.token));
+        self.cancelled = true;
+        !self.ending
+    }
+}
+
+fn code(end: &End) -> i32 {
+    let signal = end.status.signal().unwrap_or_default();
+    end.status.code().unwrap_or(128 + signal)
+}
+
+/// A folder with all that is in it, modes too.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("made");
+    for entry in fs::read_dir(from).expect("the project is there").flatten() {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            fs::copy(from, to).expect("copied");
+        }
+    }
+}

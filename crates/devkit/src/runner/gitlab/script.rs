@@ -1,0 +1,46 @@
+//! The script that a runner makes of a job's commands (`shells/bash.go`).
+
+use super::variables::{Kind, Variables};
+
+/// Green, as every command is shown before it runs.
+const GREEN: &str = "\x1b[32;1m";
+const PLAIN: &str = "\x1b[0;m";
+
+/// For the standard input of the shell. Nothing of it is in the shell's arguments or its environment.
+pub(super) fn script(variables: &Variables, temp: &str, project: &str, commands: &[String]) -> String {
+    let mut body = String::new();
+    for (name, variable) in variables {
+        let value = quoted(&variable.value);
+        if variable.kind == Kind::File {
+            let path = quoted(&format!("{temp}/{name}"));
+            body += &format!(
+                "mkdir -p {}\nprintf '%s' {value} > {path}\nexport {name}={path}\n",
+                quoted(temp)
+            );
+        } else {
+            body += &format!("export {name}={value}\n");
+        }
+    }
+    body += &format!("cd {}\n", quoted(project));
+    for command in commands {
+        let command = command.trim();
+        let shown = match command.split_once('\n') {
+            Some((first, _)) => format!("{GREEN}$ {first} # collapsed multi-line command{PLAIN}"),
+            None => format!("{GREEN}$ {command}{PLAIN}"),
+        };
+        body += &format!("echo {}\n{command}\n", quoted(&shown));
+    }
+    format!(
+        "trap exit 1 TERM\n\n\
+         if set -o | grep pipefail > /dev/null; then set -o pipefail; fi; set -o errexit\n\
+         set +o noclobber\n\
+         : | eval {}\n\
+         exit 0\n",
+        quoted(&body)
+    )
+}
+
+/// `PosixShellEscape`
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
