@@ -22,6 +22,7 @@ mod files;
 pub mod flags;
 pub mod harden;
 pub mod interrupt;
+pub mod mask;
 pub mod mint;
 pub mod minter;
 pub mod options;

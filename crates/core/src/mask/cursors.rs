@@ -1,0 +1,233 @@
+//! Following pieces of forms byte by byte.
+
+use super::patterns::{Pattern, Patterns};
+
+/// Longest CSI sequence that is looked through.
+const LONGEST_GAP: u32 = 64;
+
+/// What may stand between two pieces of one secret.
+const BETWEEN: &[u8] = b" \t\r\n|\"',\\";
+
+pub(super) const ESCAPE: u8 = 0x1b;
+
+/// Everything that the bytes so far may be a part of. Positions count from the beginning of the stream.
+#[derive(Clone, Default)]
+pub(super) struct Cursors {
+    live: Candidates,
+    /// The candidates from before the escape sequence that is being read.
+    asleep: Candidates,
+    gap: Option<Gap>,
+    /// Where the last escape sequence ended, if a piece may begin there.
+    fresh_at: Option<u64>,
+    /// Where the last piece ended.
+    masked_to: Option<u64>,
+    /// Since then there was only what may stand between pieces.
+    between: bool,
+    /// Where pieces broke off that something has followed ever since.
+    torn: Vec<Torn>,
+    /// In the address with which a line of a dump begins.
+    address: bool,
+}
+
+#[derive(Clone, Default)]
+struct Candidates {
+    cursors: Vec<Cursor>,
+    seeds: Vec<Seed>,
+}
+
+/// The stream from `start` on is a part of a pattern, up to `at`.
+#[derive(Clone)]
+struct Cursor {
+    pattern: usize,
+    at: usize,
+    /// How many more bytes make it a piece. If none, `start` is where masking goes on.
+    left: usize,
+    start: u64,
+}
+
+/// The stream from `start` on can be the inside of a pattern. After 4 bytes the few patterns that have them get a cursor each.
+#[derive(Clone)]
+struct Seed {
+    bytes: u32,
+    count: u32,
+    start: u64,
+}
+
+/// A piece ended here, and its pattern goes on at `at`.
+#[derive(Clone)]
+struct Torn {
+    pattern: usize,
+    at: usize,
+    position: u64,
+}
+
+/// An escape sequence that is being read.
+#[derive(Clone)]
+struct Gap {
+    length: u32,
+    fresh: bool,
+}
+
+impl Cursors {
+    /// Reads the byte at a position; `fresh` says that a piece may begin there. Hands every stretch that is to be masked
+    /// to `mask`.
+    pub(super) fn read(
+        &mut self,
+        patterns: &Patterns,
+        position: u64,
+        byte: u8,
+        fresh: bool,
+        mask: &mut impl FnMut(u64, u64),
+    ) {
+        let separates = BETWEEN.contains(&byte);
+        self.address = (fresh || self.address) && (separates || byte == b':' || byte.is_ascii_hexdigit());
+        let fresh = fresh || self.between || self.fresh_at == Some(position);
+        let after_piece = self.between || self.masked_to == Some(position);
+        if byte == ESCAPE {
+            self.asleep.clone_from(&self.live);
+            self.gap = Some(Gap { length: 0, fresh });
+        }
+        if fresh && !separates {
+            self.resume(patterns, position, byte);
+        }
+        self.advance(patterns, position, byte, mask);
+        self.live.begin(patterns, position, byte, fresh);
+        if !separates && !self.address && self.live.is_empty() && self.masked_to != Some(position + 1) {
+            self.torn.clear();
+        }
+        self.between =
+            separates && self.masked_to != Some(position + 1) && (after_piece || !self.torn.is_empty());
+        self.pass_gap(position, byte);
+    }
+
+    /// Goes on where pieces broke off. There, the end of a form is enough.
+    fn resume(&mut self, patterns: &Patterns, position: u64, byte: u8) {
+        for &Torn { pattern, at, .. } in &self.torn {
+            let bytes = patterns.get(pattern).bytes();
+            if bytes[at] == byte {
+                self.live.cursors.push(Cursor {
+                    pattern,
+                    at,
+                    left: patterns.get(pattern).left(at, at).min(bytes.len() - at),
+                    start: position,
+                });
+            }
+        }
+    }
+
+    fn advance(&mut self, patterns: &Patterns, position: u64, byte: u8, mask: &mut impl FnMut(u64, u64)) {
+        let torn = &mut self.torn;
+        let masked_to = &mut self.masked_to;
+        self.live.cursors.retain_mut(|cursor| {
+            let pattern = patterns.get(cursor.pattern);
+            if pattern.bytes()[cursor.at] != byte {
+                if BETWEEN.contains(&byte) && cursor.left == 0 {
+                    tear(torn, pattern, cursor, position);
+                }
+                return false;
+            }
+            cursor.at += 1;
+            if cursor.at > pattern.public() {
+                cursor.left = cursor.left.saturating_sub(1);
+            }
+            if cursor.left == 0 {
+                mask(cursor.start, position + 1);
+                *masked_to = Some(position + 1);
+                cursor.start = position + 1;
+            }
+            cursor.at < pattern.bytes().len()
+        });
+    }
+
+    /// CSI (ECMA-48, section 5.4): escape, `[`, parameters and intermediates, one final byte.
+    fn pass_gap(&mut self, position: u64, byte: u8) {
+        let Some(gap) = &mut self.gap else { return };
+        gap.length += 1;
+        match (gap.length, byte) {
+            (1, ESCAPE) | (2, b'[') | (3..LONGEST_GAP, b' '..=b'?') => {}
+            (3..=LONGEST_GAP, b'@'..=b'~') => {
+                self.fresh_at = gap.fresh.then_some(position + 1);
+                self.live.cursors.append(&mut self.asleep.cursors);
+                self.live.seeds.append(&mut self.asleep.seeds);
+                self.gap = None;
+            }
+            _ => {
+                self.asleep = Candidates::default();
+                self.gap = None;
+            }
+        }
+    }
+
+    /// Nothing before this position matters for what comes.
+    pub(super) fn is_idle(&self, position: u64) -> bool {
+        self.live.is_empty()
+            && self.gap.is_none()
+            && !self.between
+            && self.torn.is_empty()
+            && self.masked_to != Some(position)
+    }
+
+    /// The first position that may yet turn out to be a part of a piece, if any. Within a piece, that is an escape sequence
+    /// behind which it may go on.
+    pub(super) fn undecided(&self) -> Option<u64> {
+        let all = [&self.live, &self.asleep];
+        let cursors = all
+            .into_iter()
+            .flat_map(|all| &all.cursors)
+            .map(|cursor| cursor.start);
+        let seeds = all.into_iter().flat_map(|all| &all.seeds).map(|seed| seed.start);
+        cursors.chain(seeds).min()
+    }
+}
+
+impl Candidates {
+    fn begin(&mut self, patterns: &Patterns, position: u64, byte: u8, fresh: bool) {
+        let mut grown = Vec::new();
+        self.seeds.retain_mut(|seed| {
+            seed.bytes = seed.bytes << 8 | u32::from(byte);
+            seed.count += 1;
+            let found = patterns.inside(seed.bytes, seed.count);
+            if seed.count == 4 {
+                grown.extend(found.iter().map(|inside| Cursor {
+                    pattern: inside.pattern,
+                    at: inside.at + 4,
+                    left: patterns.get(inside.pattern).left(inside.at, inside.at + 4),
+                    start: seed.start,
+                }));
+            }
+            seed.count < 4 && !found.is_empty()
+        });
+        self.cursors.append(&mut grown);
+        if fresh && !patterns.inside(byte.into(), 1).is_empty() {
+            self.seeds.push(Seed {
+                bytes: byte.into(),
+                count: 1,
+                start: position,
+            });
+        }
+        let first = patterns.beginning_with(byte).iter();
+        self.cursors.extend(first.map(|&pattern| Cursor {
+            pattern,
+            at: 1,
+            left: patterns.get(pattern).left(0, 1),
+            start: position,
+        }));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.cursors.is_empty() && self.seeds.is_empty()
+    }
+}
+
+/// Remembers where a pattern broke off last.
+fn tear(torn: &mut Vec<Torn>, pattern: &Pattern, cursor: &Cursor, position: u64) {
+    torn.retain(|torn| torn.pattern != cursor.pattern || torn.position == position);
+    let rest = &pattern.bytes()[cursor.at..];
+    if let Some(ahead) = rest.iter().position(|byte| !BETWEEN.contains(byte)) {
+        torn.push(Torn {
+            pattern: cursor.pattern,
+            at: cursor.at + ahead,
+            position,
+        });
+    }
+}

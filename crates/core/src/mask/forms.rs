@@ -1,0 +1,276 @@
+//! Every way in which a log can show a secret.
+
+use std::fmt;
+
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use zeroize::Zeroizing;
+
+use super::{LEAST, PIECE};
+
+/// Columns at which `base64` breaks its lines (RFC 2045, section 6.8).
+const COLUMNS: usize = 76;
+
+/// Claims that differ between the tokens of one cluster. kube-apiserver writes claims in alphabetical order, so that
+/// only the audiences come before.
+const OWN_CLAIMS: [&str; 5] = ["\"exp\":", "\"iat\":", "\"jti\":", "\"nbf\":", "\"sub\":"];
+
+/// One way in which a log can show a secret. Redacted in Debug, wiped when dropped.
+#[derive(Clone)]
+pub struct Form {
+    /// How it came about.
+    pub encoding: Encoding,
+    pub(super) text: Zeroizing<String>,
+    /// So many of its first bytes are no secret: they tell only a JWT's header and first claims.
+    pub(super) public: usize,
+}
+
+/// How a form is made from a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// The secret as it is.
+    Raw,
+    /// The middle segment of a JWT alone.
+    Claims,
+    /// The last segment of a JWT alone.
+    Signature,
+    /// Base64 with either alphabet, as it stands inside base64 of a longer text or at its end, with and without padding
+    /// and the line break of `echo`. Characters that depend on what is before or after the secret are left out.
+    Base64,
+    /// One line of what `echo` or `printf` of the secret into `base64` prints.
+    Base64Line,
+    /// Percent-encoding (RFC 3986).
+    Percent,
+    /// As a part of a JSON string.
+    Json,
+    /// As text or attribute of XML or HTML.
+    Xml,
+    /// Quoted for a shell, or by one (`set -x`, `printf %q`).
+    Shell,
+    /// Hexadecimal, in lower or upper case.
+    Hex,
+    /// Hexadecimal in groups, as `xxd`, `hexdump -C` and `od -t x1` show what `echo` prints: pieces of it make up their lines, the whole never
+    /// stands in a log. Only a [`Masker`](super::Masker) can use it.
+    Dump,
+}
+
+/// Every form of a secret, each text once: what a [`Masker`](super::Masker) looks for, what a CI platform can be told to
+/// mask, and what no log may hold. Blanks and line breaks around the secret do not count.
+///
+/// Quoted forms are only there if they differ from the secret as it is. A JWT's header alone is no form: every token
+/// of a cluster has the same. The other segments are if they have at least [`PIECE`] bytes. A secret of fewer than
+/// [`LEAST`] bytes has no forms.
+pub fn forms(secret: &str) -> Vec<Form> {
+    let secret = secret.trim();
+    if secret.len() < LEAST {
+        return Vec::new();
+    }
+    let mut forms = Forms(Vec::new());
+    let mut public = 0;
+    if let Some((header, claims, signature)) = jwt(secret) {
+        let first = first_claims(claims);
+        public = header.len() + 1 + first;
+        forms.add(Encoding::Claims, claims, first, PIECE);
+        forms.add(Encoding::Signature, signature, 0, PIECE);
+    }
+    forms.add(Encoding::Raw, secret, public, LEAST);
+    for shift in 0..3 {
+        forms.base64(secret, public, shift);
+    }
+    for (encoding, quote) in QUOTES {
+        let quoted = |text: &str| Zeroizing::new(text.chars().map(quote).collect::<String>());
+        forms.add(*encoding, &quoted(secret), quoted(&secret[..public]).len(), LEAST);
+    }
+    forms.hex(secret, public);
+    forms.0
+}
+
+struct Forms(Vec<Form>);
+
+impl Forms {
+    /// Unless it is there already, or has fewer than `least` bytes that are secret.
+    fn add(&mut self, encoding: Encoding, text: &str, public: usize, least: usize) {
+        if text.len() >= public + least && self.0.iter().all(|form| form.text.as_str() != text) {
+            self.0.push(Form {
+                encoding,
+                text: Zeroizing::new(text.to_owned()),
+                public,
+            });
+        }
+    }
+
+    /// With `shift` bytes before the secret that are not known.
+    fn base64(&mut self, secret: &str, public: usize, shift: usize) {
+        // A character tells 6 bits: these have bits of what is before, and so many are known from the first bytes alone.
+        let unknown = (8 * shift).div_ceil(6);
+        let known = |bytes: usize| (8 * (shift + bytes) / 6).saturating_sub(unknown);
+        let public = known(public);
+        for end in ["", "\n"] {
+            let bytes = Zeroizing::new([&[0; 3][..shift], secret.as_bytes(), end.as_bytes()].concat());
+            let standard = Zeroizing::new(STANDARD.encode(&*bytes));
+            let url = Zeroizing::new(standard.replace('+', "-").replace('/', "_"));
+            for text in [&standard[unknown..], &url[unknown..]] {
+                for text in [text, text.trim_end_matches('='), &text[..known(secret.len())]] {
+                    self.add(Encoding::Base64, text, public, LEAST);
+                }
+            }
+            if shift == 0 {
+                let mut before = 0;
+                while before < standard.len() {
+                    let line = &standard[before..standard.len().min(before + COLUMNS)];
+                    self.add(Encoding::Base64Line, line, public.saturating_sub(before), PIECE);
+                    before += COLUMNS;
+                }
+            }
+        }
+    }
+
+    fn hex(&mut self, secret: &str, public: usize) {
+        let byte = |byte: &u8| format!("{byte:02x}");
+        let hex = Zeroizing::new(secret.as_bytes().iter().map(byte).collect::<String>());
+        self.add(Encoding::Hex, &hex, 2 * public, LEAST);
+        self.add(
+            Encoding::Hex,
+            &Zeroizing::new(hex.to_ascii_uppercase()),
+            2 * public,
+            LEAST,
+        );
+        // A group of xxd has two bytes, and the secret may begin with either.
+        let echoed = Zeroizing::new(format!("{secret}\n"));
+        for (size, skip) in [(1, 0), (2, 0), (2, 1)] {
+            let groups = echoed.as_bytes()[skip..].chunks(size);
+            let groups = groups.map(|group| group.iter().map(byte).collect::<String>());
+            let dump = Zeroizing::new(groups.collect::<Vec<_>>().join(" "));
+            let public = public.saturating_sub(skip) / size * (2 * size + 1);
+            self.add(Encoding::Dump, &dump, public, LEAST);
+        }
+    }
+}
+
+/// A character as it stands in a quoted text.
+type Quote = fn(char) -> String;
+
+/// What differs between programs is there more than once.
+const QUOTES: &[(Encoding, Quote)] = &[
+    (Encoding::Percent, |c| percent(c, false)),
+    (Encoding::Percent, |c| percent(c, true)),
+    (Encoding::Json, |c| either(json(c), c)),
+    // Go.
+    (Encoding::Json, |c| either(json(c).or_else(|| json_html(c)), c)),
+    // PHP.
+    (Encoding::Json, |c| {
+        either(json(c).or_else(|| (c == '/').then(|| "\\/".into())), c)
+    }),
+    (Encoding::Xml, |c| xml(c, None)),
+    (Encoding::Xml, |c| xml(c, Some(("&quot;", "'")))),
+    (Encoding::Xml, |c| xml(c, Some(("&quot;", "&apos;")))),
+    (Encoding::Xml, |c| xml(c, Some(("&quot;", "&#39;")))),
+    // Python, then Go.
+    (Encoding::Xml, |c| xml(c, Some(("&quot;", "&#x27;")))),
+    (Encoding::Xml, |c| xml(c, Some(("&#34;", "&#39;")))),
+    (Encoding::Shell, |c| shell(c, "'\\''")),
+    // Python's shlex.quote.
+    (Encoding::Shell, |c| shell(c, "'\"'\"'")),
+    // Inside double quotes.
+    (Encoding::Shell, |c| escaped("\"$\\`".contains(c), c)),
+    // bash's printf %q.
+    (Encoding::Shell, |c| {
+        escaped(
+            c.is_ascii() && !c.is_ascii_alphanumeric() && !"%+,-./:=@_".contains(c),
+            c,
+        )
+    }),
+];
+
+fn either(quoted: Option<String>, c: char) -> String {
+    quoted.unwrap_or_else(|| c.into())
+}
+
+fn escaped(special: bool, c: char) -> String {
+    if special { format!("\\{c}") } else { c.into() }
+}
+
+fn percent(c: char, lower: bool) -> String {
+    if c.is_ascii_alphanumeric() || "-._~".contains(c) {
+        return c.into();
+    }
+    let byte = |byte: &u8| {
+        if lower {
+            format!("%{byte:02x}")
+        } else {
+            format!("%{byte:02X}")
+        }
+    };
+    c.encode_utf8(&mut [0; 4]).as_bytes().iter().map(byte).collect()
+}
+
+fn json(c: char) -> Option<String> {
+    match c {
+        '"' | '\\' => Some(format!("\\{c}")),
+        '\n' => Some("\\n".into()),
+        '\r' => Some("\\r".into()),
+        '\t' => Some("\\t".into()),
+        _ => None,
+    }
+}
+
+fn json_html(c: char) -> Option<String> {
+    matches!(c, '<' | '>' | '&').then(|| format!("\\u{:04x}", u32::from(c)))
+}
+
+/// `quotes`: how a double and a single quote are written, if they must be.
+fn xml(c: char, quotes: Option<(&str, &str)>) -> String {
+    match (c, quotes) {
+        ('&', _) => "&amp;".into(),
+        ('<', _) => "&lt;".into(),
+        ('>', _) => "&gt;".into(),
+        ('"', Some((double, _))) => double.into(),
+        ('\'', Some((_, single))) => single.into(),
+        _ => c.into(),
+    }
+}
+
+/// Inside single quotes.
+fn shell(c: char, quote: &str) -> String {
+    if c == '\'' { quote.into() } else { c.into() }
+}
+
+/// Header, claims and signature. `eyJ` is base64url of `{"`, with which a JSON header begins.
+fn jwt(secret: &str) -> Option<(&str, &str, &str)> {
+    let (header, rest) = secret.split_once('.')?;
+    let (claims, signature) = rest.split_once('.')?;
+    let is_base64url = |part: &str| {
+        part.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
+    let is_jwt = header.starts_with("eyJ") && [header, claims, signature].into_iter().all(is_base64url);
+    // Without a signature worth the name all of it is the secret.
+    (is_jwt && signature.len() >= PIECE).then_some((header, claims, signature))
+}
+
+/// How many characters of the claims any token of the same issuer can have.
+fn first_claims(claims: &str) -> usize {
+    let Ok(json) = URL_SAFE_NO_PAD.decode(claims).map(Zeroizing::new) else {
+        return 0;
+    };
+    let json = String::from_utf8_lossy(&json);
+    let own = OWN_CLAIMS
+        .iter()
+        .filter_map(|claim| Some(json.find(claim)? + claim.len()));
+    own.min().map_or(0, |bytes| 8 * bytes / 6)
+}
+
+impl Form {
+    /// The form itself. Every call is a place where it can leak.
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Debug for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Form({:?}, <redacted>)", self.encoding)
+    }
+}

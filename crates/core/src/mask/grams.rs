@@ -1,0 +1,50 @@
+//! A set of 8-byte words that is quick to ask, and sometimes says yes by mistake.
+
+/// A Bloom filter with two bits for each word, both in the same 64 bits: one look at memory answers.
+///
+/// With 32 bits for each member, about one in 200 words that are none is taken for one.
+pub(super) struct Grams {
+    words: Vec<u64>,
+    shift: u32,
+}
+
+impl Grams {
+    /// All 8-byte words of these texts.
+    pub(super) fn new<'a>(texts: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
+        let members = texts.clone().map(<[u8]>::len).sum::<usize>();
+        let words = (members / 2).next_power_of_two().max(64);
+        let mut grams = Self {
+            words: vec![0; words],
+            shift: u64::BITS - words.ilog2(),
+        };
+        for gram in texts.flat_map(|text| text.windows(8)).filter_map(word) {
+            let (at, bits) = grams.place(gram);
+            grams.words[at] |= bits;
+        }
+        grams
+    }
+
+    /// The first of every `stride`th 8-byte word of a text that is a member, if any, or else where the next would begin.
+    pub(super) fn find(&self, text: &[u8], stride: usize) -> Result<usize, usize> {
+        let mut at = 0;
+        while let Some(gram) = text.get(at..).and_then(word) {
+            let (place, bits) = self.place(gram);
+            if self.words[place] & bits == bits {
+                return Ok(at);
+            }
+            at += stride;
+        }
+        Err(at)
+    }
+
+    /// Fibonacci hashing: the upper bits of the product depend on all bytes.
+    fn place(&self, gram: u64) -> (usize, u64) {
+        let hash = gram.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let (one, other) = (hash >> (self.shift - 6), hash >> (self.shift - 12));
+        ((hash >> self.shift) as usize, 1 << (one & 63) | 1 << (other & 63))
+    }
+}
+
+fn word(text: &[u8]) -> Option<u64> {
+    text.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+}

@@ -1,0 +1,236 @@
+//! Masking a stream as it passes.
+
+use std::{
+    io::{self, BufWriter, ErrorKind, Read, Write},
+    ops::Range,
+    sync::Arc,
+};
+
+use super::{
+    MARK,
+    cursors::{Cursors, ESCAPE},
+    forms::forms,
+    patterns::Patterns,
+};
+
+/// What is worked on at once: as much as a pipe holds (pipe(7)). Bounds the memory for what is held back.
+const SLICE: usize = 64 << 10;
+
+/// How far back the beginning of a line is looked for.
+const LOOK_BACK: usize = 32;
+
+/// Fewest hexadecimal digits of an address with which a line of a dump begins (`od`; `xxd` and `hexdump` have 8).
+const ADDRESS: usize = 7;
+
+/// Masks all [forms](super::forms()) of some secrets in a stream of any bytes. The same text gives the same output however it
+/// is cut into chunks.
+///
+/// Held back is only what may turn out to be the beginning of a [piece](super#what-is-masked); all else is written
+/// at once. Memory does not grow with the stream.
+#[derive(Clone)]
+pub struct Masker {
+    patterns: Arc<Patterns>,
+    cursors: Cursors,
+    /// To be masked and not yet written, in order, apart from each other.
+    spans: Vec<Range<u64>>,
+    /// Read and not yet written.
+    pub(super) held: Vec<u8>,
+    /// So many bytes of the stream are written or masked; `held` begins here.
+    written: u64,
+    /// The last of them.
+    before: Vec<u8>,
+    /// Where the last mark ends.
+    marked_to: Option<u64>,
+}
+
+impl Masker {
+    /// Masks these secrets. Those of fewer than [`LEAST`](super::LEAST) bytes are passed over.
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let forms = secrets.into_iter().flat_map(forms).collect();
+        Self::with(Arc::new(Patterns::new(forms)))
+    }
+
+    fn with(patterns: Arc<Patterns>) -> Self {
+        Self {
+            patterns,
+            cursors: Cursors::default(),
+            spans: Vec::new(),
+            held: Vec::new(),
+            written: 0,
+            // A stream begins as a line does.
+            before: vec![b'\n'],
+            marked_to: None,
+        }
+    }
+
+    /// Takes the next bytes of the stream, and writes all that is known not to be a part of a secret.
+    ///
+    /// Writes in as many pieces as there are marks: give it a buffered writer, and flush that.
+    ///
+    /// # Errors
+    /// As `out`. What was to be written is lost, and nothing that follows can be relied on.
+    pub fn push(&mut self, chunk: &[u8], out: &mut dyn Write) -> io::Result<()> {
+        for slice in chunk.chunks(SLICE) {
+            if self.held.is_empty() {
+                self.pass(slice, 0, out)?;
+            } else {
+                let mut text = std::mem::take(&mut self.held);
+                let new = text.len();
+                text.extend_from_slice(slice);
+                self.pass(&text, new, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the stream: writes what was held back. A new one may follow.
+    ///
+    /// # Errors
+    /// As `out`.
+    pub fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let held = std::mem::take(&mut self.held);
+        let end = self.written + held.len() as u64;
+        self.write(&held, end, out)?;
+        *self = Self::with(self.patterns.clone());
+        Ok(())
+    }
+
+    /// `text` follows what is written; it has been read up to `new`.
+    fn pass(&mut self, text: &[u8], new: usize, out: &mut dyn Write) -> io::Result<()> {
+        self.read(text, new);
+        let end = self.written + text.len() as u64;
+        let undecided = self
+            .cursors
+            .undecided()
+            .map_or(end, |undecided| undecided.clamp(self.written, end));
+        let begin = self.written;
+        self.write(text, undecided, out)?;
+        let (written, held) = text.split_at((self.written - begin) as usize);
+        self.held.extend_from_slice(held);
+        self.before
+            .extend_from_slice(&written[written.len().saturating_sub(LOOK_BACK)..]);
+        self.before.drain(..self.before.len().saturating_sub(LOOK_BACK));
+        Ok(())
+    }
+
+    fn read(&mut self, text: &[u8], new: usize) {
+        let (mut at, mut escape) = (new, new);
+        while at < text.len() {
+            let position = self.written + at as u64;
+            if self.cursors.is_idle(position) {
+                // What stands before an escape sequence may go on behind it, so that it is an end.
+                if escape <= at {
+                    escape = memchr::memchr(ESCAPE, &text[at..]).map_or(text.len(), |ahead| at + ahead);
+                }
+                let skipped = self.patterns.skip(&text[at..escape]);
+                at += skipped;
+                if skipped > 0 {
+                    continue;
+                }
+            }
+            let fresh = self.begins_line(text, at);
+            let spans = &mut self.spans;
+            self.cursors
+                .read(&self.patterns, position, text[at], fresh, &mut |start, end| {
+                    add(spans, start..end);
+                });
+            at += 1;
+        }
+    }
+
+    /// Is there nothing before, in its line, but blanks or the address of a dump?
+    fn begins_line(&self, text: &[u8], at: usize) -> bool {
+        let last = at
+            .checked_sub(1)
+            .map_or(self.before.last(), |last| text.get(last));
+        if !last.is_some_and(|last| b"\r\n \t".contains(last)) {
+            return false;
+        }
+        let known = &text[at.saturating_sub(LOOK_BACK)..at];
+        let older = &self.before[(self.before.len() + known.len())
+            .saturating_sub(LOOK_BACK)
+            .min(self.before.len())..];
+        let before = [older, known].concat();
+        let ends_line = |text: &[u8]| text.last().is_some_and(|last| b"\r\n".contains(last));
+        let line = trim(&before, |byte| b" \t".contains(&byte));
+        let digits = line.strip_suffix(b":").unwrap_or(line);
+        let address = trim(digits, |byte| byte.is_ascii_hexdigit());
+        ends_line(line)
+            || (line.len() < before.len() && digits.len() - address.len() >= ADDRESS && ends_line(address))
+    }
+
+    /// Writes up to a position, and beyond it what is certainly masked.
+    fn write(&mut self, text: &[u8], to: u64, out: &mut dyn Write) -> io::Result<()> {
+        let begin = self.written;
+        let index = |position: u64| (position - begin) as usize;
+        let known = self.spans.partition_point(|span| span.start <= to);
+        for span in self.spans.drain(..known) {
+            let start = span.start.max(self.written);
+            out.write_all(&text[index(self.written)..index(start)])?;
+            if self.marked_to.is_none_or(|end| end < span.start) {
+                out.write_all(MARK.as_bytes())?;
+            }
+            let end = span.end.max(start);
+            colours(&text[index(start)..index(end)], out)?;
+            self.written = end;
+            self.marked_to = Some(span.end);
+        }
+        if to > self.written {
+            out.write_all(&text[index(self.written)..index(to)])?;
+            self.written = to;
+        }
+        Ok(())
+    }
+}
+
+/// Adds a stretch that ends last of all.
+fn add(spans: &mut Vec<Range<u64>>, mut span: Range<u64>) {
+    while let Some(last) = spans.pop_if(|last| last.end >= span.start) {
+        span.start = span.start.min(last.start);
+    }
+    spans.push(span);
+}
+
+/// Writes the escape sequences of a masked stretch, so that what follows has its colours.
+fn colours(masked: &[u8], out: &mut dyn Write) -> io::Result<()> {
+    for from in memchr::memchr_iter(ESCAPE, masked) {
+        let sequence = &masked[from..];
+        let parameters = sequence
+            .iter()
+            .skip(2)
+            .take_while(|byte| (b' '..=b'?').contains(byte));
+        let length = 3 + parameters.count();
+        if let Some(sequence) = sequence.get(..length) {
+            out.write_all(sequence)?;
+        }
+    }
+    Ok(())
+}
+
+fn trim(text: &[u8], remove: impl Fn(u8) -> bool) -> &[u8] {
+    let kept = text
+        .iter()
+        .rposition(|&byte| !remove(byte))
+        .map_or(0, |last| last + 1);
+    &text[..kept]
+}
+
+/// Masks all of `input` into `output`. What has been read is written before more is asked for.
+///
+/// # Errors
+/// As either of them.
+pub fn copy(mut masker: Masker, input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
+    let mut output = BufWriter::with_capacity(SLICE, output);
+    let mut buffer = vec![0; SLICE];
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => masker.push(&buffer[..read], &mut output)?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
+        output.flush()?;
+    }
+    masker.finish(&mut output)?;
+    output.flush()
+}

@@ -1,0 +1,202 @@
+//! What careless scripts print.
+
+use rstest::rstest;
+
+use super::*;
+use crate::mask::{Encoding, forms};
+
+fn lines(text: &str, columns: usize, end: &str) -> String {
+    let lines = text.as_bytes().chunks(columns).map(String::from_utf8_lossy);
+    lines.map(|line| format!("{line}{end}")).collect()
+}
+
+/// `xxd` or `hexdump -C`, with groups of this size.
+fn dump(text: &str, group: usize) -> String {
+    let line = |(at, line): (usize, &[u8])| {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let groups: Vec<_> = line.chunks(group).map(hex).collect();
+        let plain = String::from_utf8_lossy(line);
+        if group == 1 {
+            let (left, right) = groups.split_at(groups.len().min(8));
+            format!(
+                "{:08x}  {:<23}  {:<23}  |{plain}|\n",
+                16 * at,
+                left.join(" "),
+                right.join(" ")
+            )
+        } else {
+            format!("{:08x}: {:<39}  {plain}\n", 16 * at, groups.join(" "))
+        }
+    };
+    text.as_bytes().chunks(16).enumerate().map(line).collect()
+}
+
+/// No word of the output may be 8 bytes or more of any form's secret part.
+fn leaks(out: &str, token: &str) -> Vec<String> {
+    let words = out.split(|c: char| c.is_whitespace() || "\"'|,()[]:".contains(c));
+    words
+        .filter(|word| word.len() >= 8)
+        .filter(|word| {
+            let in_secret = |form: &crate::mask::Form| form.text[form.public..].contains(word);
+            forms(token).iter().any(in_secret)
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_form_is_masked_as_one() {
+    for secret in [
+        RFC,
+        &kubernetes(1_790_000_000),
+        "hunter2!",
+        r#"<p"a's&s>/w\rd$ +#`"#,
+    ] {
+        let masker = Masker::new([secret]);
+        for form in forms(secret) {
+            let out = text(&masker, &format!("a {}! b", form.expose()));
+            // A longer form may go on after it.
+            assert_eq!(out, format!("a {MARK}! b"), "{form:?}");
+        }
+    }
+}
+
+#[test]
+fn forms_of_a_token() {
+    let token = kubernetes(1_790_000_000);
+    let (header, rest) = token.split_once('.').expect("a JWT");
+    let forms = forms(&token);
+    assert!(forms.iter().all(|form| form.text.len() - form.public >= 16));
+    assert!(!forms.iter().any(|form| header.contains(form.expose())));
+    let texts = |encoding| -> Vec<&str> {
+        forms
+            .iter()
+            .filter(|form| form.encoding == encoding)
+            .map(|form| form.expose())
+            .collect()
+    };
+    assert_eq!(texts(Encoding::Raw), [token.as_str()]);
+    assert_eq!(
+        [texts(Encoding::Claims), texts(Encoding::Signature)]
+            .concat()
+            .join("."),
+        rest
+    );
+    for echoed in [token.clone(), format!("{token}\n")] {
+        assert!(texts(Encoding::Base64).contains(&STANDARD.encode(&echoed).as_str()));
+    }
+    // Nothing in it needs quotes.
+    for encoding in [Encoding::Percent, Encoding::Json, Encoding::Xml, Encoding::Shell] {
+        assert!(texts(encoding).is_empty());
+    }
+}
+
+#[test]
+fn short_and_common_text_has_no_form() {
+    assert!(forms("1234567").is_empty() && forms(" \n").is_empty());
+    let parts = |secret: &str| {
+        forms(secret)
+            .iter()
+            .filter(|form| matches!(form.encoding, Encoding::Claims | Encoding::Signature))
+            .count()
+    };
+    assert_eq!(parts("eyJhbGciOiJub25lIn0.e30.short"), 0);
+    assert_eq!(parts("eyJhbGciOiJub25lIn0.e30.signature-signature"), 1);
+}
+
+#[test]
+fn other_text_passes() {
+    let token = kubernetes(1_790_000_000);
+    let masker = Masker::new([token.as_str()]);
+    let (header, _) = token.split_once('.').expect("a JWT");
+    let another = kubernetes(1_790_000_001);
+    for untouched in [
+        header,
+        &format!("{header}.\n{header}"),
+        &another,
+        &format!("Authorization: Bearer {RFC}"),
+        "",
+        "\u{1b}[31mred\u{1b}[0m\u{1b}[",
+    ] {
+        assert_eq!(text(&masker, untouched), untouched);
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_pass() {
+    let masker = Masker::new([RFC]);
+    let noise: Vec<u8> = (0..=255).chain((0..=255).rev()).collect();
+    let sent = [&noise, RFC.as_bytes(), &noise].concat();
+    let expected = [&noise, MARK.as_bytes(), &noise].concat();
+    assert_eq!(masked(&masker, [sent.as_slice()]), expected);
+}
+
+#[rstest]
+#[case("echo $TOKEN | base64", &|t: &str| lines(&STANDARD.encode(format!("{t}\n")), 76, "\n"))]
+#[case("base64 <kubeconfig", &|t: &str| lines(&STANDARD.encode(format!("user:\n  token: {t}\n  x: y\n")), 76, "\n"))]
+#[case("the same on Windows", &|t: &str| lines(&STANDARD.encode(format!("user:\n  token: {t}\n  x: y\n")), 76, "\r\n"))]
+#[case("openssl base64, indented", &|t: &str| lines(&STANDARD.encode(t), 64, "\n        "))]
+#[case("fold -w 40", &|t: &str| lines(t, 40, "\n"))]
+#[case("xxd -p", &|t: &str| lines(&dump(t, 1).split_whitespace().filter(|w| w.len() == 2).collect::<String>(), 60, "\n"))]
+#[case("xxd", &|t: &str| dump(t, 2))]
+#[case("xxd, after something else", &|t: &str| dump(&format!("Bearer {t}\n"), 2))]
+#[case("hexdump -C", &|t: &str| dump(t, 1))]
+#[case("python -c 'print(parts)'", &|t: &str| format!("['{}', '{}']\n", &t[..150], &t[150..]))]
+#[case("two halves, coloured", &|t: &str| format!("\u{1b}[1m{}\u{1b}[0m{}\n", &t[..300], &t[300..]))]
+#[case("cut -c1-200", &|t: &str| format!("token: {}...\n", &t[..200]))]
+#[case("lolcat", &|t: &str| t.chars().map(|c| format!("\u{1b}[38;5;{}m{c}\u{1b}[39m", u32::from(c))).collect())]
+fn secrets_in_pieces(#[case] script: &str, #[case] print: &dyn Fn(&str) -> String) {
+    let token = kubernetes(1_790_000_000);
+    let out = text(&Masker::new([token.as_str()]), &print(&token));
+    assert!(out.contains(MARK), "{script}: {out}");
+    let visible: String = out
+        .split("\u{1b}[")
+        .map(|part| part.split_once('m').map_or(part, |(_, rest)| rest))
+        .collect();
+    assert!(
+        leaks(&visible, &token).is_empty(),
+        "{script}: {:?}\n{out}",
+        leaks(&visible, &token)
+    );
+}
+
+#[test]
+fn colours_end_where_they_would() {
+    let masker = Masker::new(["correct-horse-battery-staple"]);
+    assert_eq!(
+        text(
+            &masker,
+            "\u{1b}[1mcorrect\u{1b}[22m-horse-battery-\u{1b}[31mstaple\u{1b}[0m!"
+        ),
+        format!("\u{1b}[1m{MARK}\u{1b}[22m\u{1b}[31m\u{1b}[0m!")
+    );
+}
+
+#[test]
+fn marks_that_touch_are_one() {
+    let masker = Masker::new(["first-secret", "secret-second", "second secret"]);
+    assert_eq!(
+        text(
+            &masker,
+            "<first-secret-second secret><first-secret> <first-secretfirst-secret>"
+        ),
+        format!("<{MARK}><{MARK}> <{MARK}>")
+    );
+}
+
+#[test]
+fn only_the_beginning_of_a_secret_waits() {
+    let masker = &mut Masker::new([RFC]);
+    let mut shown = |text: &str| {
+        let mut out = Vec::new();
+        masker.push(text.as_bytes(), &mut out).expect("memory takes all");
+        String::from_utf8(out).expect("text stays text")
+    };
+    assert_eq!(shown("Downloading 4%"), "Downloading 4%");
+    assert_eq!(shown("\rDone\n"), "\rDone\n");
+    assert_eq!(shown("token: eyJhbG"), "token: ");
+    assert_eq!(shown("0"), "eyJhbG0");
+    assert_eq!(shown(&RFC[..30]), "");
+    assert_eq!(shown(&RFC[30..]), MARK);
+    assert_eq!(shown("\n$ "), "\n$ ");
+}

@@ -1,0 +1,132 @@
+//! What holds for all secrets, texts and chunks.
+
+use proptest::{collection::vec, prelude::*, sample::Index};
+
+use super::*;
+use crate::mask::{Form, PIECE, forms};
+
+/// Brackets are left out: a mark has them, and could make what is no form into one.
+fn secret() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[ab]{8,20}",
+        "[!-Z^-~]{8,40}",
+        "[!-Z^-~]{8} [!-Z^-~]{8,20}",
+        "eyJ[a-c]{0,9}\\.[a-c]{0,30}\\.[a-c]{14,40}",
+    ]
+}
+
+/// A bit of a text that tries hard.
+#[derive(Debug, Clone)]
+enum Bit {
+    Noise(String),
+    /// Of a form: which one, from where, how many bytes.
+    Piece(Index, Index, Index),
+    Form(Index),
+}
+
+fn bit(noise: &'static str) -> impl Strategy<Value = Bit> {
+    let index = any::<Index>;
+    prop_oneof![
+        2 => noise.prop_map(Bit::Noise),
+        1 => index().prop_map(Bit::Form),
+        2 => (index(), index(), index()).prop_map(|(form, from, length)| Bit::Piece(form, from, length)),
+    ]
+}
+
+/// Colours, line breaks, quotes and addresses among it.
+const WILD: &str =
+    "(\u{1b}\\[[0-9;]{0,4}m|\u{1b}\\[?[0-9]{0,3}|\r?\n {0,3}|\n[0-9a-f]{8}:? |[ \"',|]{1,2}|[a-c]{1,9}|\\PC)";
+const CALM: &str = "(\r?\n {0,3}|[ \"',|]{1,2}|[a-c]{1,3}|[ -Z^-~]{1,9})";
+
+fn write(forms: &[Form], bits: &[Bit]) -> String {
+    let piece = |form: &Index, from: &Index, length: &Index| {
+        let text: Vec<char> = form.get(forms).expose().chars().collect();
+        let from = from.index(text.len());
+        text[from..].iter().take(1 + length.index(2 * PIECE)).collect()
+    };
+    let bits = bits.iter().map(|bit| match bit {
+        Bit::Noise(text) => text.clone(),
+        Bit::Form(form) => form.get(forms).expose().to_owned(),
+        Bit::Piece(form, from, length) => piece(form, from, length),
+    });
+    bits.collect()
+}
+
+fn all_forms(secrets: &[String]) -> Vec<Form> {
+    secrets.iter().flat_map(|secret| forms(secret)).collect()
+}
+
+fn masker(secrets: &[String]) -> Masker {
+    Masker::new(secrets.iter().map(String::as_str))
+}
+
+fn shown(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    memchr::memmem::find(text, part).is_some()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A byte at a time no byte is skipped, so that this compares the quick way with the plain one too.
+    #[test]
+    fn chunks_make_no_difference(
+        secrets in vec(secret(), 1..4),
+        bits in vec(bit(WILD), 0..12),
+        cuts in vec(1..40_usize, 1..9),
+    ) {
+        let (masker, text) = (masker(&secrets), write(&all_forms(&secrets), &bits));
+        let whole = shown(masked(&masker, [text.as_bytes()]));
+        let mut rest = text.as_bytes();
+        let chunks = cuts.iter().cycle().map_while(|cut| {
+            let (chunk, after) = rest.split_at((*cut).min(rest.len()));
+            rest = after;
+            (!chunk.is_empty()).then_some(chunk)
+        });
+        prop_assert_eq!(&whole, &shown(masked(&masker, chunks)));
+        prop_assert_eq!(&whole, &shown(masked(&masker, text.as_bytes().chunks(1))));
+    }
+
+    #[test]
+    fn no_form_is_left(secrets in vec(secret(), 1..4), bits in vec(bit(WILD), 0..12)) {
+        let forms = all_forms(&secrets);
+        let out = masked(&masker(&secrets), [write(&forms, &bits).as_bytes()]);
+        for form in &forms {
+            prop_assert!(!contains(&out, form.expose().as_bytes()), "{:?} {:?}", form.expose(), String::from_utf8_lossy(&out));
+        }
+    }
+
+    /// What is held back would be masked if one of the forms went on.
+    #[test]
+    fn nothing_else_is_held_back(secrets in vec(secret(), 1..3), bits in vec(bit(CALM), 0..6), cut in any::<Index>()) {
+        let forms = all_forms(&secrets);
+        let text = write(&forms, &bits);
+        let text = &text.as_bytes()[..cut.index(text.len() + 1)];
+        let (mut masker, mut out) = (masker(&secrets), Vec::new());
+        masker.push(text, &mut out).expect("memory takes all");
+        let held = masker.held.clone();
+        prop_assert!(text.ends_with(&held));
+        if !held.is_empty() {
+            let mut ends = forms.iter().flat_map(|form| (0..form.text.len()).map(|from| &form.text.as_bytes()[from..]));
+            prop_assert!(
+                ends.any(|end| {
+                    let (mut masker, mut out) = (masker.clone(), Vec::new());
+                    masker.push(end, &mut out).expect("memory takes all");
+                    masker.finish(&mut out).expect("memory takes all");
+                    !out.starts_with(&held)
+                }),
+                "{:?} is held back", String::from_utf8_lossy(&held)
+            );
+        }
+    }
+
+    #[test]
+    fn text_without_pieces_passes(secrets in vec(secret(), 1..4), text in vec(any::<u8>(), 0..300)) {
+        let forms = all_forms(&secrets);
+        prop_assume!(!text.windows(8).any(|gram| forms.iter().any(|form| contains(form.expose().as_bytes(), gram))));
+        prop_assert_eq!(&masked(&masker(&secrets), [text.as_slice()]), &text);
+    }
+}
