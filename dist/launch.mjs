@@ -85,8 +85,8 @@ function digest(path) {
 
 function environment(verb, all) {
   const kept = Object.fromEntries(Object.entries(all).filter(([name]) => !LOADER.test(name.toUpperCase())));
-  // The binary ends when this process does, even if it is killed outright.
-  kept.JOBPASS_LAUNCHER = String(process.pid);
+  // The binary stops minting when this process is killed outright; revoking goes on.
+  if (verb === "main") kept.JOBPASS_LAUNCHER = String(process.pid);
   if (verb === "post") {
     const recorded = recordedEnvironment();
     for (const name of PINNED) {

@@ -1,5 +1,6 @@
 //! The end-to-end tests: one program, so that the dev cluster's key is made once.
 
+mod cli;
 mod contract;
 mod faults;
 mod github;

@@ -275,14 +275,3 @@ fn text_in_a_token_starts_no_workflow_command() {
         main.log
     );
 }
-
-#[test]
-fn a_binary_whose_launcher_is_killed_does_not_go_on_minting() {
-    let cluster = DevCluster::start();
-    let kubeconfig = support::minter(&cluster);
-    let mut step = Step::scanner(&kubeconfig, &[]);
-    step.env("JOBPASS_LAUNCHER", "1");
-    let main = step.main();
-    assert_eq!(main.code(), 143, "{}", main.log);
-    assert!(cluster.requests().is_empty());
-}

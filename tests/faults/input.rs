@@ -117,8 +117,7 @@ fn an_unreachable_server() {
         .expect("a free port");
     let kubeconfig = support::minter(&cluster).replace(&cluster.url(), &format!("https://{nobody}"));
     let step = Step::scanner(&kubeconfig, &[]);
-    let main = step.main();
-    assert_eq!(main.code(), 3, "{}", main.log);
+    let main = refused(&cluster, &step, 3);
     says(
         &main,
         &["Connection refused", "4 attempts", "check the server's address"],
@@ -141,8 +140,7 @@ fn another_certificate_authority() {
         ("bearer-token-env", "KUBE_TOKEN"),
     ]);
     step.env("KUBE_TOKEN", &support::minter_token(&cluster));
-    let main = step.main();
-    assert_eq!(main.code(), 3, "{}", main.log);
+    let main = refused(&cluster, &step, 3);
     says(
         &main,
         &[

@@ -143,14 +143,7 @@ fn stopped_at(station: Station, cluster: &DevCluster, step: &mut Step) -> Stoppe
     match station {
         Station::Parse => {
             let started = step.file("plugin-started");
-            fifo(&started);
-            let plugin = format!("echo > {}; exec sleep 600", started.display());
-            let exec =
-                serde_json::json!({ "command": "sh", "args": ["-c", plugin], "interactiveMode": "Never" });
-            let mut config =
-                serde_yaml::from_str::<serde_json::Value>(step.value("kubeconfig")).expect("YAML");
-            config["users"][0]["user"] = serde_json::json!({ "exec": exec });
-            step.input("kubeconfig", &config.to_string().replace("},", "},\n"));
+            wait_in_plugin(step, &started);
             let main = start(step);
             fs::read(&started).expect("the plugin writes");
             main
@@ -235,4 +228,59 @@ fn fifo(path: &std::path::Path) {
         rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
     )
     .expect("a named pipe");
+}
+
+/// post is told to stop while the API server does not answer: it says what is left to do, in time.
+#[rstest]
+fn post_is_stopped(#[values(Signal::INT, Signal::TERM)] signal: Signal) {
+    let cluster = DevCluster::start();
+    let step = Step::scanner(&support::minter(&cluster), &[("fail-on-revoke-error", "true")]);
+    step.main().succeeded();
+    cluster.inject(Fault {
+        method: "DELETE",
+        path_contains: "/secrets/".into(),
+        times: 9,
+        kind: FaultKind::HoldBefore,
+    });
+    let post = step.start("post", Stdio::piped());
+    cluster.wait_for(PATIENCE, |requests| {
+        requests.iter().any(|r| r.method == "DELETE").then_some(())
+    });
+    let begun = Instant::now();
+    kill_process(Pid::from_child(&post), signal).expect("post is there");
+    let post = Ended::of(post);
+    assert!(begun.elapsed() < GRACE, "post took {:?} to end", begun.elapsed());
+    assert_eq!(post.code(), 7, "{}", post.log);
+    assert!(post.log.contains("kubectl delete secret"), "{}", post.log);
+}
+
+/// Killed outright, the launcher can pass nothing on: the binary notices by itself.
+#[test]
+fn the_launcher_is_killed() {
+    let cluster = DevCluster::start();
+    let mut step = Step::scanner(&support::minter(&cluster), &[]);
+    let started = step.file("plugin-started");
+    wait_in_plugin(&mut step, &started);
+    let action = support::action();
+    let mut launcher = step.command("main", "node", Stdio::piped());
+    let mut launcher = launcher
+        .arg(action.path().join("dist/main.mjs"))
+        .spawn()
+        .expect("node starts");
+    fs::read(&started).expect("the plugin writes");
+    launcher.kill().expect("node is there");
+    // The log ends when the last process that could write to it has ended: the binary is one of them.
+    let launcher = Ended::of(launcher);
+    assert!(launcher.log.contains("terminated (SIGTERM)"), "{}", launcher.log);
+    assert!(cluster.requests().is_empty());
+}
+
+/// The minter's exec plugin says that it runs, and does not end.
+fn wait_in_plugin(step: &mut Step, started: &std::path::Path) {
+    fifo(started);
+    let plugin = format!("echo > {}; exec sleep 600 > /dev/null 2>&1", started.display());
+    let exec = serde_json::json!({ "command": "sh", "args": ["-c", plugin], "interactiveMode": "Never" });
+    let mut config = serde_yaml::from_str::<serde_json::Value>(step.value("kubeconfig")).expect("YAML");
+    config["users"][0]["user"] = serde_json::json!({ "exec": exec });
+    step.input("kubeconfig", &format!("{config:#}"));
 }

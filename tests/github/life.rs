@@ -188,13 +188,21 @@ fn an_anchor_that_is_gone_is_revoked_and_one_that_is_not_ours_is_left_alone() {
     let step = Step::with(&inputs);
     step.main().succeeded();
     let anchor = step.outputs().remove("anchor").expect("an output");
-    support::kubectl(admin.path(), &["delete", "secret", &anchor, "--namespace", "ci"]);
+    assert!(
+        support::kubectl(admin.path(), &["delete", "secret", &anchor, "--namespace", "ci"])
+            .status
+            .success()
+    );
     step.post().succeeded();
 
     let step = Step::with(&inputs);
     step.main().succeeded();
     let anchor = step.outputs().remove("anchor").expect("an output");
-    support::kubectl(admin.path(), &["delete", "secret", &anchor, "--namespace", "ci"]);
+    assert!(
+        support::kubectl(admin.path(), &["delete", "secret", &anchor, "--namespace", "ci"])
+            .status
+            .success()
+    );
     cluster.apply(&format!(
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: {anchor}, namespace: ci}}\n"
     ));

@@ -89,12 +89,14 @@ impl Step {
     }
 
     pub(crate) fn start(&self, part: &str, stdout: Stdio) -> Child {
-        let mut command = support::scrubbed(Command::new(support::binary("jobpass-github")));
-        command
-            .arg(part)
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(Stdio::piped());
+        let mut command = self.command(part, support::binary("jobpass-github"), stdout);
+        command.arg(part).spawn().expect("jobpass-github starts")
+    }
+
+    /// A program in the environment that the runner gives to a part of the action.
+    pub(crate) fn command(&self, part: &str, program: impl AsRef<std::ffi::OsStr>, stdout: Stdio) -> Command {
+        let mut command = support::scrubbed(Command::new(program));
+        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
         command.env("RUNNER_TEMP", self.temp());
         for (variable, file) in [
             ("GITHUB_OUTPUT", "output"),
@@ -126,7 +128,7 @@ impl Step {
             );
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command.spawn().expect("jobpass-github starts")
+        command
     }
 
     pub(crate) fn outputs(&self) -> BTreeMap<String, String> {

@@ -138,3 +138,30 @@ fn another_process_of_the_same_user_reads_nothing_in_proc() {
     main.kill().expect("it is there");
     main.wait().expect("it ends");
 }
+
+/// What kube would log, obey or print of itself.
+#[test]
+fn nothing_in_the_environment_makes_a_library_talk_or_go_elsewhere() {
+    let (cluster, elsewhere) = (DevCluster::start(), DevCluster::start());
+    let minter = support::minter_token(&cluster);
+    let mut step = Step::scanner(&cluster.kubeconfig(&minter, "ci"), &[]);
+    step.env("RUST_LOG", "trace")
+        .env("KUBE_RS_DEBUG_OVERRIDE_URL", &elsewhere.url());
+    step.env("KUBE_RS_DEBUG_IMPERSONATE_USER", "system:admin");
+    // kube logs an answer that it cannot read, as a whole.
+    let unreadable: fn(&mut serde_json::Value) =
+        |answer| answer["status"] = answer["status"]["token"].take();
+    let kind = FaultKind::RewriteBody(unreadable);
+    cluster.inject(Fault {
+        method: "POST",
+        path_contains: "/token".into(),
+        times: 1,
+        kind,
+    });
+    let main = step.main();
+    assert_eq!(main.code(), 3, "{}", main.log);
+    for secret in cluster.issued().iter().chain([&minter]) {
+        assert_absent(secret, "the log", &main.log);
+    }
+    assert!(elsewhere.requests().is_empty() && cluster.anchors().is_empty());
+}

@@ -27,7 +27,7 @@ pub(crate) fn command() -> Command {
 
 pub(crate) fn run(matches: &ArgMatches) -> Result<(), Error> {
     let text = match matches.get_one::<String>("file") {
-        Some(path) => std::fs::read_to_string(path),
+        Some(path) => jobpass_core::files::read(path.as_ref()),
         None => {
             let mut text = String::new();
             std::io::stdin()
@@ -94,7 +94,8 @@ fn text_of(claims: &Claims, now: jiff::Timestamp) -> String {
         ),
         (
             "bound to",
-            bound.unwrap_or_else(|| "nothing: it cannot be revoked before it expires".into()),
+            bound
+                .unwrap_or_else(|| "nothing: only its expiry ends it, or deleting the ServiceAccount".into()),
         ),
         ("issued", time(claims.iat).unwrap_or_else(|| "(not said)".into())),
         ("expires", expires),
@@ -139,7 +140,7 @@ mod tests {
         subject        system:serviceaccount:ci:scanner
         issuer         https://kubernetes.default.svc
         audiences      (none)
-        bound to       nothing: it cannot be revoked before it expires
+        bound to       nothing: only its expiry ends it, or deleting the ServiceAccount
         issued         (not said)
         expires        never
         lifetime       unlimited

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Command;
 use jobpass_core::{environment::Environment, flags::EXIT_CODES, harden, program};
 
-/// Runs the program and gives its exit code, a [`Kind`] if it failed.
+/// Runs the program and gives its exit code, a [`jobpass_core::Kind`] if it failed.
 pub fn main() -> ExitCode {
     harden::harden();
     let matches = command().get_matches();

@@ -24,7 +24,14 @@ use crate::output;
 pub(crate) fn command() -> Command {
     Command::new("mint")
         .about("Mint a token into a file, bound to an anchor that `jobpass revoke` deletes")
-        .args(flags::flags().filter(|flag| flag.get_id() != "fail-on-revoke-error"))
+        .args(flags::flags().filter(|flag| flag.get_id() != "fail-on-revoke-error").map(|flag| match flag.get_id().as_str() {
+            "token-file" => flag.help("Write the token to this file (mode 0600; `jobpass revoke` removes it)"),
+            "kubeconfig-file" => flag.help(
+                "Write a kubeconfig that uses the token to this file (mode 0600; `jobpass revoke` removes it), and the \
+                 token beside it, with `.token` added, if `token-file` names no other place",
+            ),
+            _ => flag,
+        }))
         .args([state_file(), output::flag()])
         .after_help(
             "Example:\n  jobpass mint --service-account scanner --namespace ci --token-file token\n  \
@@ -48,14 +55,7 @@ pub(crate) async fn run(
     let inputs = flags::inputs(matches)?;
     verify_revocation(&inputs)?;
     Spec::parse(&inputs, None)?;
-    let state_path = state_path(matches, &inputs)?;
-    let minter = tokio::select! {
-        interrupted = interrupt.wait() => return Err(interrupted),
-        minter = Minter::resolve(&inputs, environment) => minter?,
-    };
-    let spec = Spec::parse(&inputs, minter.namespace.as_deref())?;
-    let state = State::new(&minter, &spec, &inputs, &here(), environment)?;
-    let cluster = Cluster::connect(&minter)?;
+    let state_path = state_path(matches, &inputs)?.ok_or_else(nowhere_to_go)?;
     if state_path.symlink_metadata().is_ok() {
         return Err(Error::input(
             "state-file",
@@ -63,10 +63,33 @@ pub(crate) async fn run(
                 "is `{}`, which exists already",
                 harmless(&state_path.to_string_lossy())
             ),
-            "it belongs to another token: `jobpass revoke` that one first, or choose another name",
+            format!(
+                "it belongs to another token: `jobpass revoke --state-file {}` first, or choose another name",
+                state_path.display()
+            ),
         ));
     }
-
+    let minter = tokio::select! {
+        interrupted = interrupt.wait() => return Err(interrupted),
+        minter = Minter::resolve(&inputs, environment) => minter?,
+    };
+    let spec = Spec::parse(&inputs, minter.namespace.as_deref())?;
+    let state = State::new(&minter, &spec, &inputs, &here(), environment)?;
+    if state.files.is_empty() {
+        return Err(nowhere_to_go());
+    }
+    let Files {
+        token_file,
+        kubeconfig_file,
+    } = &state.files;
+    if [token_file, kubeconfig_file].contains(&&Some(state_path.clone())) {
+        return Err(Error::input(
+            "state-file",
+            "is the same as one of the token's files",
+            "give it a name of its own",
+        ));
+    }
+    let cluster = Cluster::connect(&minter)?;
     let origin = Origin {
         platform: "cli",
         requested_by: environment.get("USER").map(str::to_owned),
@@ -88,31 +111,49 @@ pub(crate) async fn run(
         output::warning(&warning);
     }
     if output::is_json(matches) {
-        return output::result(&state.receipt.json());
+        return output::result(&json(&state, &state_path));
     }
     output::result(&minted(&state, &state_path))
 }
 
-/// Where the state of the token in `token-file` or `kubeconfig-file` is.
-pub(crate) fn state_path(matches: &ArgMatches, inputs: &Inputs) -> Result<PathBuf, Error> {
+/// Where the state of the token in `token-file` or `kubeconfig-file` is, if one of the three is named.
+pub(crate) fn state_path(matches: &ArgMatches, inputs: &Inputs) -> Result<Option<PathBuf>, Error> {
     if let Some(path) = matches.get_one::<String>("state-file") {
-        return Ok(here().join(path));
+        return Ok(Some(here().join(path)));
     }
     let named = ["token-file", "kubeconfig-file"]
         .into_iter()
-        .find_map(|name| inputs.get(name));
-    match named {
-        Some(path) if !matches!(path, "true" | "false") => Ok(here().join(format!("{path}.jobpass.json"))),
-        _ => Err(Error::input(
+        .filter_map(|name| inputs.get(name));
+    let mut named = named.filter(|path| *path != "false");
+    match named.next() {
+        Some("true") => Err(Error::input(
             "token-file",
-            "is missing: the token has nowhere to go",
-            "give `--token-file PATH` or `--kubeconfig-file PATH`; jobpass prints no token",
+            "or `kubeconfig-file` is `true`",
+            "on the command line, give a path",
         )),
+        path => Ok(path.map(|path| here().join(format!("{path}.jobpass.json")))),
     }
+}
+
+fn nowhere_to_go() -> Error {
+    Error::input(
+        "token-file",
+        "is missing: the token has nowhere to go",
+        "give `--token-file PATH` or `--kubeconfig-file PATH`; jobpass prints no token",
+    )
 }
 
 fn here() -> PathBuf {
     std::env::current_dir().unwrap_or_else(|_| ".".into())
+}
+
+/// The receipt, and where everything is.
+fn json(state: &State, state_path: &Path) -> String {
+    let mut json = serde_json::to_value(&state.receipt).unwrap_or_default();
+    json["token-file"] = serde_json::json!(state.files.token_file);
+    json["kubeconfig-file"] = serde_json::json!(state.files.kubeconfig_file);
+    json["state-file"] = serde_json::json!(state_path);
+    json.to_string()
 }
 
 fn minted(state: &State, state_path: &Path) -> String {

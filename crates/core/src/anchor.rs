@@ -48,7 +48,7 @@ pub fn random_name() -> Result<String, Error> {
     Ok(format!("{PREFIX}{}", String::from_iter(random)))
 }
 
-/// Whether it is a name that [`random_name`] can make.
+/// Whether it looks like a name that [`random_name`] made.
 pub(crate) fn is_ours(name: &str) -> bool {
     name.strip_prefix(PREFIX)
         .is_some_and(|random| random.len() == 20 && random.bytes().all(|b| b.is_ascii_alphanumeric()))
@@ -147,7 +147,7 @@ pub(crate) fn is_identifier(text: &str) -> bool {
 
 fn manifest(spec: &Spec, origin: &Origin, name: &str) -> serde_json::Value {
     let seconds = i64::try_from(spec.lifetime.seconds()).unwrap_or(i64::MAX);
-    // For the sweeper: the token cannot live longer than this, whatever the server decides.
+    // For people, and for sweeping, which allows for clocks that differ: the server's decides in the end.
     let expires = jiff::Timestamp::now()
         .checked_add(jiff::SignedDuration::from_secs(seconds))
         .unwrap_or(jiff::Timestamp::MAX);

@@ -423,7 +423,10 @@ fn trouble(error: &kube::Error) -> Trouble {
     let mut sent = true;
     while let Some(current) = cause {
         if let Some(tls) = current.downcast_ref::<rustls::Error>() {
-            return tls_trouble(tls);
+            return Trouble {
+                sent,
+                ..tls_trouble(tls)
+            };
         }
         if current
             .downcast_ref::<hyper_util::client::legacy::Error>()

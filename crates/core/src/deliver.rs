@@ -49,6 +49,13 @@ impl Files {
             Some(path) => Some(path),
             None => beside().map(|path| free("kubeconfig-file", path)).transpose()?,
         };
+        if token_file.is_some() && token_file == kubeconfig_file {
+            return Err(Error::input(
+                "kubeconfig-file",
+                "is the same as `token-file`",
+                "give each a name of its own",
+            ));
+        }
         Ok(Self {
             token_file,
             kubeconfig_file,

@@ -77,6 +77,11 @@ impl Error {
         self.kind
     }
 
+    /// The next step to take.
+    pub fn next_step(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
     /// The one-line text, without the next step.
     pub fn what(&self) -> &str {
         &self.what

@@ -14,7 +14,10 @@ const LONGEST: u64 = 1 << 20;
 
 /// The text of a plain file. A named pipe or a device in its place is an error at once: waiting for one would keep the
 /// end of a job from revoking.
-pub(crate) fn read(path: &Path) -> Result<String> {
+///
+/// # Errors
+/// If it is something else, cannot be read, is no UTF-8 or is larger than 1 MiB. No part of it is shown.
+pub fn read(path: &Path) -> Result<String> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {

@@ -19,7 +19,7 @@ Exit codes:
   6         the token could not be handed over
   7         not revoked, or not proven
   130, 143  stopped by a signal
-After 3 to 6, 130 and 143, what existed was revoked.";
+After 3 to 6, 130 and 143, what existed was revoked, unless the message says otherwise.";
 
 /// A flag for each option, in the table's order; its value may also stand in a variable.
 pub fn flags() -> impl Iterator<Item = Arg> {
@@ -57,15 +57,28 @@ pub fn inputs_at_end(matches: &ArgMatches) -> Result<Inputs, Error> {
 }
 
 fn no_secret_in_argv(matches: &ArgMatches) -> Result<(), Error> {
-    let is_flag = value(matches, "kubeconfig").is_some()
-        && matches.value_source("kubeconfig") == Some(ValueSource::CommandLine);
-    match value(matches, "kubeconfig").filter(|_| is_flag) {
-        Some(text) if !std::path::Path::new(&text).exists() => Err(Error::input(
-            "kubeconfig",
-            "was given as a flag, and names no file that exists",
-            "give a path; or put the YAML, or base64 of it, into the variable JOBPASS_KUBECONFIG (other processes can read \
-             a command's flags)",
-        )),
+    match value(matches, "kubeconfig") {
+        Some(text)
+            if matches.value_source("kubeconfig") == Some(ValueSource::CommandLine)
+                && !std::path::Path::new(&text).exists() =>
+        {
+            // Shown only if it cannot be anything but a path.
+            let is_path = text.len() < 256
+                && [".yaml", ".yml", ".conf", "config"]
+                    .iter()
+                    .any(|end| text.ends_with(end));
+            let shown = if is_path {
+                format!("`{}` ", crate::text::harmless(&text))
+            } else {
+                String::new()
+            };
+            Err(Error::input(
+                "kubeconfig",
+                format!("{shown}was given as a flag, and names no file that exists"),
+                "give a path; or put the YAML, or base64 of it, into the variable JOBPASS_KUBECONFIG (other processes can \
+                 read a command's flags)",
+            ))
+        }
         _ => Ok(()),
     }
 }

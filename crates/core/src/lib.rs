@@ -17,7 +17,7 @@ pub mod cluster;
 pub mod deliver;
 pub mod environment;
 pub mod error;
-mod files;
+pub mod files;
 #[cfg(feature = "clap")]
 pub mod flags;
 pub mod harden;

@@ -109,11 +109,13 @@ where
             .await
             .map(|_| ()),
     };
-    let left = revoked.and(removed).and_then(|()| match delivery {
-        // What is stuck now may write its files later: leave them to the end of the job.
-        Delivery::Stuck(_) => Ok(()),
-        _ => record(None),
-    });
+    // What is stuck now may write its files later, and an anchor whose creation was not answered may come into being
+    // later: then the end of the job needs the state once more.
+    let certain = !matches!(delivery, Delivery::Stuck(_))
+        && (anchor == Anchor::Absent || state.receipt.anchor_uid.is_some());
+    let left = revoked
+        .and(removed)
+        .and_then(|()| if certain { record(None) } else { Ok(()) });
     Err(match left {
         Ok(()) => error,
         Err(left) => error.help(left.to_string()),
@@ -124,7 +126,7 @@ enum Delivery {
     /// With the warnings.
     Done(Vec<String>),
     Failed(Error),
-    /// Interrupted, after which it came to an end.
+    /// Interrupted, by a signal or a panic, and at an end: its files may be there.
     Interrupted(Error),
     /// Interrupted, and its thread does not come back.
     Stuck(Error),
@@ -138,15 +140,19 @@ async fn finish_or_stop(
     let interrupted = tokio::select! {
         biased;
         delivered = &mut delivery => {
-            let panicked = |_| Err(Error::new(Kind::Internal, "jobpass panicked while it delivered the token"));
-            return delivered.unwrap_or_else(panicked).map_or_else(Delivery::Failed, |()| Delivery::Done(warnings));
+            return match delivered {
+                Ok(Ok(())) => Delivery::Done(warnings),
+                Ok(Err(error)) => Delivery::Failed(error),
+                // It may have written its files by then.
+                Err(_) => Delivery::Interrupted(Error::new(Kind::Internal, "jobpass panicked while it delivered the token")),
+            };
         }
         interrupted = interrupt.wait() => interrupted,
     };
     // What it has begun to write can only be removed once it has stopped writing.
     match tokio::time::timeout(LAST_WRITES, delivery).await {
-        Ok(Ok(Ok(()))) => Delivery::Interrupted(interrupted),
-        Ok(_) => Delivery::Failed(interrupted),
+        Ok(Ok(Err(_))) => Delivery::Failed(interrupted),
+        Ok(_) => Delivery::Interrupted(interrupted),
         Err(_) => Delivery::Stuck(interrupted),
     }
 }
@@ -156,7 +162,7 @@ struct Progress {
     anchor: Anchor,
 }
 
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum Anchor {
     /// Never asked for, or refused.
     Absent,

@@ -160,14 +160,22 @@ impl Inputs {
 }
 
 impl<const N: usize> From<[(&str, &str); N]> for Inputs {
-    /// For tests: as a front end would have read them.
+    /// Values that are known to be right; an empty one counts as absent.
+    ///
+    /// # Panics
+    /// If there is no such option.
     fn from(values: [(&str, &str); N]) -> Self {
-        Self::read(|option| {
+        let unknown = values
+            .iter()
+            .find(|(name, _)| !OPTIONS.iter().any(|option| option.name == *name));
+        assert!(unknown.is_none(), "no option is called {unknown:?}");
+        let value = |option: &Opt| {
             values
                 .iter()
                 .find(|(name, _)| *name == option.name)
-                .map(|(_, v)| (*v).to_owned())
-        })
-        .unwrap_or_default()
+                .map(|(_, value)| *value)
+        };
+        let read = |option: &Opt| value(option).filter(|value| !value.is_empty()).map(str::to_owned);
+        Self::read(read).unwrap_or_default()
     }
 }

@@ -1,6 +1,6 @@
 //! Revoking: delete the anchor, then prove that the token is dead.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use serde_json::json;
 use tokio::time::Instant;
@@ -86,29 +86,38 @@ pub async fn at_end_of_job(
         .or(handed_over)
         .filter(|token| is_bound_to_anchor(token, state));
     let removed = state.files.remove();
-    let environment = state.pinned(environment)?;
+    let environment = state.pinned(environment).map_err(|error| by_hand(error, state))?;
     let verify = verify_revocation(inputs).unwrap_or(Verify::Quick);
+    let deleted = Cell::new(false);
     let work = async {
         let minter = Minter::again(&state.connection, &state.auth, inputs, &environment).await;
         let cluster = minter
             .and_then(|minter| Cluster::connect(&minter))
             .map_err(|error| by_hand(error, state))?;
-        revoke(
-            &cluster,
+        let budget = Budget::to_the_end(REVOKE);
+        let revocation = Revocation {
+            cluster: &cluster,
             state,
-            token.as_ref(),
-            verify,
-            Budget::to_the_end(REVOKE),
-        )
-        .await
+            budget,
+            deleted: &deleted,
+        };
+        revocation
+            .run(token.as_ref().filter(|_| state.for_api_server), verify)
+            .await
+    };
+    let interrupted = async {
+        let interrupted = interrupt.wait().await;
+        // Only deleting is worth waiting for.
+        if !deleted.get() {
+            tokio::time::sleep(HURRY).await;
+        }
+        interrupted
     };
     let revoked = tokio::select! {
         revoked = work => revoked?,
-        interrupted = async {
-            let interrupted = interrupt.wait().await;
-            tokio::time::sleep(HURRY).await;
-            interrupted
-        } => return Err(by_hand(interrupted, state)),
+        interrupted = interrupted => {
+            return Err(if deleted.get() { interrupted.unproven() } else { by_hand(interrupted, state) });
+        }
     };
     state.receipt.revoked = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).ok();
     state.receipt.proof = Some(revoked.proof);
@@ -126,10 +135,12 @@ pub(crate) async fn revoke(
     verify: Verify,
     budget: Budget,
 ) -> Result<Revoked, Error> {
+    let deleted = Cell::new(false);
     let revocation = Revocation {
         cluster,
         state,
         budget,
+        deleted: &deleted,
     };
     revocation
         .run(token.filter(|_| state.for_api_server), verify)
@@ -159,8 +170,8 @@ fn by_hand(error: Error, state: &State) -> Error {
         Kind::Revoke,
         format!("the token is not revoked: {}", error.what()),
     );
-    match error.to_string().split_once("\n\n") {
-        Some((_, earlier)) => revoke.help(earlier).help(help),
+    match error.next_step() {
+        Some(earlier) => revoke.help(earlier).help(help),
         None => revoke.help(help),
     }
 }
@@ -169,11 +180,14 @@ struct Revocation<'a> {
     cluster: &'a Cluster,
     state: &'a State,
     budget: Budget,
+    /// Set once the anchor is deleted, for whoever stops the rest.
+    deleted: &'a Cell<bool>,
 }
 
 impl Revocation<'_> {
     async fn run(&self, token: Option<&Token>, verify: Verify) -> Result<Revoked, Error> {
         let note = self.delete().await.map_err(|error| by_hand(error, self.state))?;
+        self.deleted.set(true);
         let deleted = Instant::now();
         let proof = match verify {
             Verify::Off => Ok(Proof::NotAsked),

@@ -1,7 +1,5 @@
 //! What was asked for, parsed. Once a [`Spec`] exists, it needs no more checks.
 
-use std::fmt;
-
 use crate::{error::Error, options::Inputs, revoke::Verify, text::harmless};
 
 /// The token that was asked for.
@@ -114,12 +112,6 @@ impl Lifetime {
     /// The number of seconds.
     pub fn seconds(self) -> u64 {
         self.0
-    }
-}
-
-impl fmt::Display for Lifetime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&in_words(self.0))
     }
 }
 

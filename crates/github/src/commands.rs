@@ -2,9 +2,8 @@
 
 use std::io::{Write as _, stdout};
 
-use jobpass_core::{Error, Kind, claims::Claims, mint::Minted};
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jobpass_core::{Error, Kind, claims::Claims, mint::Minted};
 
 /// Registers masks for a token. Nothing of it may be written anywhere before.
 ///
@@ -61,10 +60,8 @@ pub(crate) fn warning(warning: &Error) {
 }
 
 fn annotate(level: &str, error: &Error) {
-    let text = error.to_string();
-    let help = text.strip_prefix(error.what()).unwrap_or_default().trim_start();
     say(&format!("::{level} title=jobpass::{}", data(error.what())));
-    if !help.is_empty() {
+    if let Some(help) = error.next_step() {
         say(&format!("\n{help}\n"));
     }
 }

@@ -47,6 +47,11 @@ impl Need<'_> {
                 ""
             }
         };
+        // Of its own for each account, so that applying it takes nothing away that another Role gives.
+        let name = format!(
+            "jobpass-mint-{}",
+            self.service_account.get(..200).unwrap_or(self.service_account)
+        );
         let (namespace, anchors, tokens) = (self.namespace, mark(Rule::Anchors), mark(Rule::Tokens));
         let subject =
             match subject.and_then(|name| name.strip_prefix("system:serviceaccount:")?.split_once(':')) {
@@ -59,11 +64,11 @@ impl Need<'_> {
                 ),
             };
         format!(
-            "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata:\n  name: jobpass-minter\n  namespace: {namespace}\n\
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata:\n  name: {name}\n  namespace: {namespace}\n\
              rules:\n- apiGroups: [\"\"]{anchors}\n  resources: [\"secrets\"]\n  verbs: [\"create\", \"delete\"]\n\
              - apiGroups: [\"\"]{tokens}\n  resources: [\"serviceaccounts/token\"]\n  resourceNames: [\"{}\"]\n  verbs: [\"create\"]\n\
-             ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata:\n  name: jobpass-minter\n  namespace: {namespace}\n\
-             roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: Role\n  name: jobpass-minter\nsubjects:\n{subject}",
+             ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata:\n  name: {name}\n  namespace: {namespace}\n\
+             roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: Role\n  name: {name}\nsubjects:\n{subject}",
             self.service_account
         )
     }
@@ -126,7 +131,7 @@ mod tests {
         apiVersion: rbac.authorization.k8s.io/v1
         kind: Role
         metadata:
-          name: jobpass-minter
+          name: jobpass-mint-scanner
           namespace: ci
         rules:
         - apiGroups: [""]   # this rule is missing
@@ -140,12 +145,12 @@ mod tests {
         apiVersion: rbac.authorization.k8s.io/v1
         kind: RoleBinding
         metadata:
-          name: jobpass-minter
+          name: jobpass-mint-scanner
           namespace: ci
         roleRef:
           apiGroup: rbac.authorization.k8s.io
           kind: Role
-          name: jobpass-minter
+          name: jobpass-mint-scanner
         subjects:
         - kind: ServiceAccount
           name: minter

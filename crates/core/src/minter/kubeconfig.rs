@@ -4,7 +4,6 @@
 
 use std::path::{Path, PathBuf};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, Cluster, Kubeconfig};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -140,7 +139,7 @@ fn make_absolute(config: &mut Kubeconfig, folder: &Path) {
         .into_iter()
         .flatten()
     }));
-    for path in paths {
+    for path in paths.filter(|path| !path.is_empty()) {
         *path = folder.join(&*path).to_string_lossy().into_owned();
     }
 }
@@ -320,12 +319,13 @@ async fn identity(
         .as_ref()
         .map(|token| token.expose_secret())
         .filter(|token| !token.is_empty());
-    identity.bearer = match (token, &info.token_file) {
-        (Some(token), _) => Some(Token::parse(token, "kubeconfig")?),
-        (None, Some(path)) => Some(Token::parse(
+    // client-go reads the file again and again, and its content wins (`clientcmd/api/types.go`, `TokenFile`).
+    identity.bearer = match (info.token_file.as_deref().filter(|path| !path.is_empty()), token) {
+        (Some(path), _) => Some(Token::parse(
             &read_file("kubeconfig", Path::new(path))?,
             "kubeconfig",
         )?),
+        (None, Some(token)) => Some(Token::parse(token, "kubeconfig")?),
         (None, None) => None,
     };
     let certificate = match (&info.client_certificate_data, &info.client_certificate) {
@@ -380,22 +380,15 @@ async fn identity(
 }
 
 fn base64_field(field: &str, data: &str) -> Result<String, Error> {
-    let compact = data.split_ascii_whitespace().collect::<String>();
-    STANDARD
-        .decode(compact)
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .ok_or_else(|| {
-            Error::input(
-                "kubeconfig",
-                format!("has a `{field}` that is not base64"),
-                "`kubectl config view --raw` prints it",
-            )
-        })
+    from_base64(data).ok_or_else(|| {
+        let problem = format!("has a `{field}` that is not base64");
+        Error::input("kubeconfig", problem, "`kubectl config view --raw` prints it")
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
     use rstest::rstest;
 
     use super::*;

@@ -155,7 +155,8 @@ impl Minter {
                     "kubeconfig",
                     "is missing, and there is no other way to reach a cluster",
                     "give `kubeconfig` (a path, the YAML, or base64 of it), or `server` with `bearer-token-file` or \
-                     `bearer-token-env`, or run in a Pod with a ServiceAccount",
+                     `bearer-token-env`, or run in a Pod with a ServiceAccount; in a CI job, check that the secret or \
+                     variable is there for this job (environment, protected branch, a fork's pull request)",
                 )
             }),
         }

@@ -1,0 +1,313 @@
+//! The command line.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use jobpass_devkit::{DevCluster, Fault, FaultKind};
+use rstest::rstest;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{github::step::Ended, leaks::assert_absent, support};
+
+/// A folder with a minter's kubeconfig in it.
+struct Desk {
+    cluster: DevCluster,
+    folder: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let cluster = DevCluster::start();
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("minter.yaml"), support::minter(&cluster)).expect("written");
+        Self { cluster, folder }
+    }
+
+    fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = support::scrubbed(Command::new(support::binary("jobpass")));
+        command
+            .current_dir(self.folder.path())
+            .env("HOME", self.folder.path())
+            .args(arguments);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command.spawn().expect("jobpass starts")
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        Ended::of(self.start(arguments))
+    }
+
+    fn mint(&self, more: &[&str]) -> Ended {
+        self.run(&[&MINT, more].concat())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn left(&self) -> Vec<String> {
+        let names = fs::read_dir(self.folder.path()).expect("a folder").flatten();
+        let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name != "minter.yaml").collect()
+    }
+
+    fn assert_nothing_left(&self, log: &str) {
+        assert!(self.cluster.anchors().is_empty(), "{log}");
+        assert!(
+            self.cluster
+                .issued()
+                .iter()
+                .all(|token| !self.cluster.accepts(token)),
+            "{log}"
+        );
+        assert!(self.left().is_empty(), "{:?}\n{log}", self.left());
+    }
+}
+
+const MINT: [&str; 7] = [
+    "mint",
+    "--service-account",
+    "scanner",
+    "--namespace",
+    "ci",
+    "--kubeconfig",
+    "minter.yaml",
+];
+
+#[test]
+fn mint_use_revoke() {
+    let desk = Desk::new();
+    let minted = desk
+        .mint(&["--kubeconfig-file", "scan.yaml", "--duration", "10m"])
+        .succeeded();
+    let token = fs::read_to_string(desk.path("scan.yaml.token")).expect("a token file");
+    assert!(
+        minted
+            .log
+            .contains("minted a token for ServiceAccount ci/scanner"),
+        "{}",
+        minted.log
+    );
+    assert!(
+        support::kubectl(desk.path("scan.yaml"), &["get", "pods"])
+            .status
+            .success()
+    );
+
+    desk.cluster.advance(Duration::from_secs(11));
+    let revoked = desk
+        .run(&["revoke", "--kubeconfig-file", "scan.yaml", "--output", "json"])
+        .succeeded();
+    let receipt: serde_json::Value = serde_json::from_str(revoked.log.trim()).expect("one line of JSON");
+    assert_eq!(receipt["proof"], "unauthorized");
+    for log in [&minted.log, &revoked.log] {
+        assert_absent(&token, "what it printed", log);
+    }
+    desk.assert_nothing_left(&revoked.log);
+}
+
+/// The token must be tried without the certificate, which would win over it.
+#[test]
+fn a_client_certificate_mints_and_its_token_is_proven_dead() {
+    let desk = Desk::new();
+    fs::write(desk.path("minter.yaml"), desk.cluster.admin_kubeconfig()).expect("written");
+    desk.mint(&["--token-file", "token"]).succeeded();
+    let revoked = desk.run(&["revoke", "--token-file", "token"]).succeeded();
+    assert!(
+        revoked.log.contains("the API server answers 401 to the token"),
+        "{}",
+        revoked.log
+    );
+    desk.assert_nothing_left(&revoked.log);
+}
+
+#[test]
+fn a_token_for_others_is_proven_dead_by_its_anchor() {
+    let desk = Desk::new();
+    desk.mint(&["--token-file", "token", "--audiences", "vault"])
+        .succeeded();
+    let revoked = desk
+        .run(&["revoke", "--token-file", "token", "--verify-revocation", "wait"])
+        .succeeded();
+    assert!(
+        revoked
+            .log
+            .contains("the anchor is gone, for longer than any API server's"),
+        "{}",
+        revoked.log
+    );
+    desk.assert_nothing_left(&revoked.log);
+}
+
+#[rstest]
+#[case::nowhere(&[], "input `token-file` is missing")]
+#[case::state_alone(&["--state-file", "state"], "input `token-file` is missing")]
+#[case::chosen_name(&["--token-file", "true"], "on the command line, give a path")]
+#[case::same(&["--token-file", "t", "--kubeconfig-file", "t"], "the same as `token-file`")]
+#[case::same_as_state(&["--token-file", "t", "--state-file", "t"], "the same as one of the token's files")]
+#[case::duration(&["--token-file", "t", "--duration", "30s"], "less than 10 minutes")]
+#[case::secret_in_argv(&["--token-file", "t", "--kubeconfig", "{clusters: []}"], "names no file that exists")]
+fn wrong_input_is_refused_before_anything_is_asked(#[case] more: &[&str], #[case] why: &str) {
+    let desk = Desk::new();
+    let arguments = match more.contains(&"--kubeconfig") {
+        true => [&MINT[..5], more].concat(),
+        false => [&MINT[..], more].concat(),
+    };
+    let ended = desk.run(&arguments);
+    assert_eq!(ended.code(), 2, "{}", ended.log);
+    assert!(ended.log.contains(why), "{}", ended.log);
+    assert!(desk.cluster.requests().is_empty());
+    desk.assert_nothing_left(&ended.log);
+}
+
+#[test]
+fn a_second_token_does_not_take_the_place_of_the_first() {
+    let desk = Desk::new();
+    desk.mint(&["--token-file", "token"]).succeeded();
+    let again = desk.mint(&["--token-file", "token"]);
+    assert_eq!(again.code(), 2, "{}", again.log);
+    assert!(again.log.contains("which exists already"), "{}", again.log);
+    desk.run(&["revoke", "--token-file", "token"]).succeeded();
+    let again = desk.run(&["revoke", "--token-file", "token"]);
+    assert_eq!(again.code(), 2, "{}", again.log);
+    assert!(
+        again
+            .log
+            .contains("is revoked already, or was minted under another name"),
+        "{}",
+        again.log
+    );
+}
+
+#[rstest]
+fn stopped_while_minting(
+    #[values(Signal::KILL, Signal::INT, Signal::TERM)] signal: Signal,
+    #[values("/secrets", "/token")] path: &'static str,
+) {
+    let desk = Desk::new();
+    desk.cluster.inject(Fault {
+        method: "POST",
+        path_contains: path.into(),
+        times: 1,
+        kind: FaultKind::HoldAfter,
+    });
+    let mint = desk.start(&[&MINT[..], &["--token-file", "token"]].concat());
+    desk.cluster.wait_for(Duration::from_secs(60), |_| match path {
+        "/secrets" => (!desk.cluster.anchors().is_empty()).then_some(()),
+        _ => (!desk.cluster.issued().is_empty()).then_some(()),
+    });
+    kill_process(Pid::from_child(&mint), signal).expect("it is there");
+    let mut log = Ended::of(mint).log;
+    if signal == Signal::KILL || !desk.left().is_empty() {
+        log += &desk.run(&["revoke", "--token-file", "token"]).succeeded().log;
+    }
+    desk.assert_nothing_left(&log);
+}
+
+#[test]
+fn inspect_shows_what_a_token_says_but_not_the_token() {
+    let desk = Desk::new();
+    desk.mint(&["--token-file", "token"]).succeeded();
+    let token = fs::read_to_string(desk.path("token")).expect("a token");
+    let inspected = desk.run(&["inspect", "token"]).succeeded();
+    assert!(
+        inspected
+            .log
+            .contains("subject        system:serviceaccount:ci:scanner"),
+        "{}",
+        inspected.log
+    );
+    assert_absent(&token, "what inspect printed", &inspected.log);
+    let not_a_token = desk.run(&["inspect", "minter.yaml"]);
+    assert_eq!(not_a_token.code(), 2, "{}", not_a_token.log);
+    desk.run(&["revoke", "--token-file", "token"]).succeeded();
+}
+
+#[test]
+fn an_interrupted_proof_does_not_say_that_the_token_lives() {
+    let desk = Desk::new();
+    desk.mint(&["--token-file", "token"]).succeeded();
+    let revoke = desk.start(&["revoke", "--token-file", "token", "--verify-revocation", "wait"]);
+    desk.cluster.wait_for(Duration::from_secs(60), |requests| {
+        requests
+            .iter()
+            .any(|r| r.path == "/version" && r.status.is_some())
+            .then_some(())
+    });
+    kill_process(Pid::from_child(&revoke), Signal::INT).expect("it is there");
+    let revoke = Ended::of(revoke);
+    assert_eq!(revoke.code(), 7, "{}", revoke.log);
+    assert!(
+        revoke
+            .log
+            .contains("the anchor was deleted, but that the token is dead is not proven: interrupted"),
+        "{}",
+        revoke.log
+    );
+    assert!(desk.cluster.anchors().is_empty());
+}
+
+/// The YAML of README.md gives the minter what it needs, and the job what the examples use.
+#[test]
+fn the_rbac_of_the_readme_is_enough() {
+    let readme = fs::read_to_string(support::root().join("README.md")).expect("README.md");
+    let blocks = readme
+        .split("```yaml\n")
+        .filter_map(|rest| rest.split_once("```").map(|(yaml, _)| yaml));
+    let rbac = blocks
+        .into_iter()
+        .find(|yaml| yaml.contains("kind: RoleBinding"))
+        .expect("RBAC in README.md");
+    let desk = Desk::new();
+    fs::write(
+        desk.path("rbac.yaml"),
+        rbac.replace("ci}", "from-readme}")
+            .replace("name: ci", "name: from-readme"),
+    )
+    .expect("written");
+    let admin = support::admin(&desk.cluster);
+    let applied = support::kubectl(
+        admin.path(),
+        &[
+            "apply",
+            "--filename",
+            desk.path("rbac.yaml").to_str().expect("text"),
+        ],
+    );
+    assert!(applied.status.success(), "{applied:?}");
+    let minter =
+        desk.cluster
+            .service_account_token("from-readme", "jobpass-minter", Duration::from_secs(3600));
+    fs::write(
+        desk.path("readme.yaml"),
+        desk.cluster.kubeconfig(&minter, "from-readme"),
+    )
+    .expect("written");
+
+    let mint = [
+        "mint",
+        "--service-account",
+        "scanner",
+        "--kubeconfig",
+        "readme.yaml",
+        "--kubeconfig-file",
+        "scan.yaml",
+    ];
+    desk.run(&mint).succeeded();
+    assert!(
+        support::kubectl(desk.path("scan.yaml"), &["get", "pods"])
+            .status
+            .success()
+    );
+    desk.run(&["revoke", "--kubeconfig-file", "scan.yaml"])
+        .succeeded();
+    assert!(desk.cluster.anchors().is_empty());
+}
