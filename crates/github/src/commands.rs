@@ -2,51 +2,27 @@
 
 use std::io::{Write as _, stdout};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use jobpass_core::{Error, Kind, claims::Claims, mint::Minted};
+use jobpass_core::{
+    Error, Kind,
+    claims::Claims,
+    mask::{Encoding, forms},
+    mint::Minted,
+};
 
-/// Registers masks for a token. Nothing of it may be written anywhere before.
+/// Registers every form of a token as a mask. Nothing of it may be written anywhere before.
 ///
-/// The runner also masks some encodings of each value by itself (base64 at its three alignments, JSON, URI and others);
-/// not the parts of a JWT by themselves, nor base64 in lines, nor base64 with the line break that `echo` adds.
+/// The runner derives some encodings by itself (base64 at its three alignments, JSON, URI and others), but not the parts
+/// of a JWT, base64 in lines, or base64 with the line break that `echo` adds.
 pub(crate) fn mask(minted: &Minted) -> Result<(), Error> {
-    let lines = masks(minted.token.expose())
-        .iter()
-        .map(|mask| format!("::add-mask::{}\n", data(mask)))
+    let forms = forms(minted.token.expose());
+    let whole = forms.iter().filter(|form| form.encoding != Encoding::Dump);
+    let lines = whole
+        .map(|form| format!("::add-mask::{}\n", data(form.expose())))
         .collect::<String>();
     let written = stdout()
         .write_all(lines.as_bytes())
         .and_then(|()| stdout().flush());
     written.map_err(|error| Error::new(Kind::Deliver, format!("cannot mask the token: {error}")))
-}
-
-fn masks(token: &str) -> Vec<String> {
-    // Not the header: every token of the cluster has the same one, and it is no secret.
-    let parts = token.split('.').skip(1).map(str::to_owned);
-    let echoed = STANDARD.encode(format!("{token}\n"));
-    // `base64` and Python write lines of 76 characters, OpenSSL of 64.
-    let wrapped = [76, 64].into_iter().flat_map(|width| {
-        let plain = STANDARD.encode(token);
-        [&echoed, &plain]
-            .into_iter()
-            .flat_map(|text| lines(text, width))
-            .collect::<Vec<_>>()
-    });
-    let mut masks = vec![token.to_owned(), echoed.clone()];
-    masks.extend(parts.chain(wrapped).filter(|mask| mask.len() >= SHORTEST));
-    let mut seen = std::collections::HashSet::new();
-    masks.retain(|mask| seen.insert(mask.clone()));
-    masks
-}
-
-/// A shorter mask might hide words that are no secret.
-const SHORTEST: usize = 20;
-
-fn lines(text: &str, width: usize) -> Vec<String> {
-    text.as_bytes()
-        .chunks(width)
-        .map(|line| String::from_utf8_lossy(line).into_owned())
-        .collect()
 }
 
 /// Shows a failure: its one line as an annotation, then what to do, as plain lines that can be copied.

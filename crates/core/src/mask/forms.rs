@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::{LEAST, PIECE};
 
-/// Columns at which `base64` breaks its lines (RFC 2045, section 6.8).
-const COLUMNS: usize = 76;
+/// Columns at which `base64` and Python break their lines (RFC 2045, section 6.8), and OpenSSL (RFC 1421, section 4.3.2.4).
+const COLUMNS: [usize; 2] = [76, 64];
 
 /// Claims that differ between the tokens of one cluster. kube-apiserver writes claims in alphabetical order, so that
 /// only the audiences come before.
@@ -39,7 +39,7 @@ pub enum Encoding {
     /// Base64 with either alphabet, as it stands inside base64 of a longer text or at its end, with and without padding
     /// and the line break of `echo`. Characters that depend on what is before or after the secret are left out.
     Base64,
-    /// One line of what `echo` or `printf` of the secret into `base64` prints.
+    /// One line of what `echo` or `printf` of the secret into `base64` or `openssl base64` prints.
     Base64Line,
     /// Percent-encoding (RFC 3986).
     Percent,
@@ -68,14 +68,14 @@ pub fn forms(secret: &str) -> Vec<Form> {
         return Vec::new();
     }
     let mut forms = Forms(Vec::new());
-    let mut public = 0;
-    if let Some((header, claims, signature)) = jwt(secret) {
-        let first = first_claims(claims);
-        public = header.len() + 1 + first;
+    let jwt =
+        jwt(secret).map(|(header, claims, signature)| (header, claims, signature, first_claims(claims)));
+    let public = jwt.map_or(0, |(header, _, _, first)| header.len() + 1 + first);
+    forms.add(Encoding::Raw, secret, public, LEAST);
+    if let Some((_, claims, signature, first)) = jwt {
         forms.add(Encoding::Claims, claims, first, PIECE);
         forms.add(Encoding::Signature, signature, 0, PIECE);
     }
-    forms.add(Encoding::Raw, secret, public, LEAST);
     for shift in 0..3 {
         forms.base64(secret, public, shift);
     }
@@ -116,12 +116,12 @@ impl Forms {
                     self.add(Encoding::Base64, text, public, LEAST);
                 }
             }
-            if shift == 0 {
+            for columns in COLUMNS.into_iter().filter(|_| shift == 0) {
                 let mut before = 0;
                 while before < standard.len() {
-                    let line = &standard[before..standard.len().min(before + COLUMNS)];
+                    let line = &standard[before..standard.len().min(before + columns)];
                     self.add(Encoding::Base64Line, line, public.saturating_sub(before), PIECE);
-                    before += COLUMNS;
+                    before += columns;
                 }
             }
         }
