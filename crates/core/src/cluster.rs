@@ -19,8 +19,10 @@ use crate::{
 };
 
 mod refusal;
+mod trouble;
 
 pub(crate) use self::refusal::Need;
+use self::trouble::Trouble;
 
 /// One attempt at one call.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -72,16 +74,6 @@ pub(crate) struct Unanswered {
     pub(crate) error: Error,
     /// Whether the request may have been carried out nevertheless. If no connection was ever made, it was not.
     pub(crate) maybe_done: bool,
-}
-
-/// Why there is no answer.
-struct Trouble {
-    why: String,
-    help: &'static str,
-    /// Trying again may help.
-    passing: bool,
-    /// The request may have reached the server.
-    sent: bool,
 }
 
 impl Budget {
@@ -227,7 +219,11 @@ impl Cluster {
                 passing: false,
                 sent: false,
             })?;
-        let response = self.client.send(request).await.map_err(|error| trouble(&error))?;
+        let response = self
+            .client
+            .send(request)
+            .await
+            .map_err(|error| Trouble::of(&error))?;
         let (parts, body) = response.into_parts();
         let header = |name| {
             parts
@@ -414,79 +410,6 @@ fn backoff(attempt: u32) -> Duration {
     let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut byte);
     let base = (Duration::from_millis(250) * 2_u32.pow((attempt - 1).min(8))).min(LONGEST_BACKOFF);
     base + base.mul_f32(f32::from(byte[0]) / 512.0)
-}
-
-/// Finds the cause that a person can do something about in a chain of wrapped errors.
-fn trouble(error: &kube::Error) -> Trouble {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    let mut deepest = String::new();
-    let mut sent = true;
-    while let Some(current) = cause {
-        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
-            return Trouble {
-                sent,
-                ..tls_trouble(tls)
-            };
-        }
-        if current
-            .downcast_ref::<hyper_util::client::legacy::Error>()
-            .is_some_and(|error| error.is_connect())
-        {
-            sent = false;
-        }
-        let io = current.downcast_ref::<std::io::Error>();
-        deepest = harmless(&current.to_string());
-        // An io::Error skips what it wraps in `source`.
-        cause = match io.and_then(std::io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => current.source(),
-        };
-    }
-    Trouble {
-        why: if deepest.is_empty() {
-            "the connection failed".into()
-        } else {
-            deepest
-        },
-        help: "check the server's address, and that this runner can reach it (network, firewall, HTTPS_PROXY and \
-               NO_PROXY)",
-        passing: true,
-        sent,
-    }
-}
-
-fn tls_trouble(error: &rustls::Error) -> Trouble {
-    use rustls::CertificateError as E;
-    let (why, help) = match error {
-        rustls::Error::InvalidCertificate(E::UnknownIssuer | E::BadSignature) => (
-            "the server's certificate is not from the certificate authority that was given".into(),
-            "check `certificate-authority` (or the kubeconfig's `certificate-authority-data`): it must be the CA of \
-             this cluster",
-        ),
-        rustls::Error::InvalidCertificate(E::NotValidForName | E::NotValidForNameContext { .. }) => (
-            "the server's certificate is for another name".into(),
-            "use a host name or address that the certificate carries, or the kubeconfig's `tls-server-name`",
-        ),
-        rustls::Error::InvalidCertificate(E::Expired | E::ExpiredContext { .. }) => (
-            "the server's certificate has expired".into(),
-            "renew the API server's certificate; check this machine's clock",
-        ),
-        // An alert or a connection cut short may be a load balancer's bad moment.
-        other => {
-            return Trouble {
-                why: format!("TLS failed: {}", harmless(&other.to_string())),
-                help: "check that this is the API server's port",
-                passing: true,
-                sent: false,
-            };
-        }
-    };
-    Trouble {
-        why,
-        help,
-        passing: false,
-        sent: false,
-    }
 }
 
 impl Identity {

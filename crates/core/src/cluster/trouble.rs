@@ -1,0 +1,88 @@
+//! Why a call got no answer, in words that lead to a cause.
+
+use crate::text::harmless;
+
+/// Why there is no answer.
+pub(super) struct Trouble {
+    pub(super) why: String,
+    pub(super) help: &'static str,
+    /// Trying again may help.
+    pub(super) passing: bool,
+    /// The request may have reached the server.
+    pub(super) sent: bool,
+}
+
+impl Trouble {
+    /// Finds the cause that a person can do something about in a chain of wrapped errors.
+    pub(super) fn of(error: &kube::Error) -> Self {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        let mut deepest = String::new();
+        let mut sent = true;
+        while let Some(current) = cause {
+            if let Some(tls) = current.downcast_ref::<rustls::Error>() {
+                return Trouble {
+                    sent,
+                    ..tls_trouble(tls)
+                };
+            }
+            if current
+                .downcast_ref::<hyper_util::client::legacy::Error>()
+                .is_some_and(|error| error.is_connect())
+            {
+                sent = false;
+            }
+            let io = current.downcast_ref::<std::io::Error>();
+            deepest = harmless(&current.to_string());
+            // An io::Error skips what it wraps in `source`.
+            cause = match io.and_then(std::io::Error::get_ref) {
+                Some(inner) => Some(inner),
+                None => current.source(),
+            };
+        }
+        Trouble {
+            why: if deepest.is_empty() {
+                "the connection failed".into()
+            } else {
+                deepest
+            },
+            help: "check the server's address, and that this runner can reach it (network, firewall, HTTPS_PROXY and \
+                   NO_PROXY)",
+            passing: true,
+            sent,
+        }
+    }
+}
+
+fn tls_trouble(error: &rustls::Error) -> Trouble {
+    use rustls::CertificateError as E;
+    let (why, help) = match error {
+        rustls::Error::InvalidCertificate(E::UnknownIssuer | E::BadSignature) => (
+            "the server's certificate is not from the certificate authority that was given".into(),
+            "check `certificate-authority` (or the kubeconfig's `certificate-authority-data`): it must be the CA of \
+             this cluster",
+        ),
+        rustls::Error::InvalidCertificate(E::NotValidForName | E::NotValidForNameContext { .. }) => (
+            "the server's certificate is for another name".into(),
+            "use a host name or address that the certificate carries, or the kubeconfig's `tls-server-name`",
+        ),
+        rustls::Error::InvalidCertificate(E::Expired | E::ExpiredContext { .. }) => (
+            "the server's certificate has expired".into(),
+            "renew the API server's certificate; check this machine's clock",
+        ),
+        // An alert or a connection cut short may be a load balancer's bad moment.
+        other => {
+            return Trouble {
+                why: format!("TLS failed: {}", harmless(&other.to_string())),
+                help: "check that this is the API server's port",
+                passing: true,
+                sent: false,
+            };
+        }
+    };
+    Trouble {
+        why,
+        help,
+        passing: false,
+        sent: false,
+    }
+}
