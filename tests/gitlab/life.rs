@@ -363,6 +363,8 @@ fn help_shows_no_value() {
     job.options(&[
         ("dotenv-mode", "a-value"),
         ("variable", "a-value"),
+        ("recipient", "a-value"),
+        ("identity", "a-value"),
         ("server", "a-value"),
     ]);
     for verb in ["mint", "revoke", "open"] {

@@ -4,3 +4,4 @@ mod dotenv;
 mod job;
 mod life;
 mod pipeline;
+mod sealed;

@@ -7,6 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use age::{secrecy::ExposeSecret as _, x25519::Identity};
 use jobpass_devkit::DevCluster;
 use tempfile::TempDir;
 
@@ -40,6 +41,29 @@ run_scan:
     - ./run_scan.sh token.txt
   artifacts:
     paths: [scan-results.json]
+"#;
+
+/// The same with a token that only a job with the identity can read.
+const SEALED: &str = r#"
+stages:
+  - scan
+
+include:
+  - local: /gitlab-component/templates/handover.yml
+    inputs:
+      stage: scan
+      image: registry.example.com/jobpass
+      service-account: scanner
+      namespace: ci
+      variable: SCAN_TOKEN
+      dotenv-mode: sealed
+      recipient: age1...
+
+run_scan:
+  stage: scan
+  extends: .create_token:use
+  script:
+    - ./run_scan.sh "$JOBPASS_TOKEN_FILE"
 "#;
 
 /// A job that has a token of its own.
@@ -108,6 +132,32 @@ fn a_masked_token_can_be_taken_without_jobpass() {
     let project = Project::with_pipeline(&masked);
     let log = project.run().succeeded();
     project.assert_used_and_revoked(&log);
+}
+
+/// The identity reaches the jobs as a variable of type file.
+#[test]
+fn a_sealed_token_reaches_the_scan_in_a_file() {
+    let project = Project::with_pipeline(SEALED);
+    let log = project.run().succeeded();
+    says(
+        &log,
+        &[
+            "sealed to age1",
+            "wrote the token in SCAN_TOKEN",
+            "every Pod is scanned",
+            "create_token:revoke > jobpass: revoked the token of ServiceAccount ci/scanner",
+        ],
+    );
+    project.assert_used_and_revoked(&log);
+    assert!(project.files_with(&project.cluster.issued()[0]).is_empty());
+}
+
+#[test]
+fn without_a_recipient_nothing_is_minted() {
+    let project = Project::with_pipeline(&SEALED.replace("      recipient: age1...\n", ""));
+    let log = project.run().failed();
+    says(&log, &["input `recipient` is missing"]);
+    assert!(project.cluster.requests().is_empty(), "{log}");
 }
 
 #[test]
@@ -224,7 +274,7 @@ fn the_pipelines_of_the_readme_run() {
     let blocks = readme.split("```yaml\n").skip(1);
     let pipelines = blocks.filter_map(|block| block.split_once("```").map(|(pipeline, _)| pipeline));
     let pipelines = pipelines.collect::<Vec<_>>();
-    assert_eq!(pipelines.len(), 4);
+    assert_eq!(pipelines.len(), 5);
     for pipeline in pipelines {
         let from_gitlab = "project: jobpass/jobpass\n    ref: v0.1.0\n    file: ";
         assert!(pipeline.contains(from_gitlab), "{pipeline}");
@@ -292,16 +342,21 @@ impl Project {
         let folder = tempfile::tempdir().expect("a folder");
         let project = folder.path().join("scan");
         let kubeconfig = cluster.kubeconfig(&minter, "ci");
+        let identity = Identity::generate();
+        let pipeline = pipeline.replace("age1...", &identity.to_public().to_string());
+        let identity = identity.to_string().expose_secret().to_owned();
         let files = [
-            (".gitlab-ci.yml", pipeline.to_owned()),
+            (".gitlab-ci.yml", pipeline),
             (".gitignore", ".gitlab-ci-local*\n".to_owned()),
             ("ca.pem", cluster.ca_pem()),
             ("run_scan.sh", SCANNER.to_owned()),
-            // What is set in the project's CI/CD settings: the minter's kubeconfig as a variable of type file.
+            // What is set in the project's CI/CD settings: the minter's kubeconfig and an identity, as variables of type
+            // file.
             (
                 ".gitlab-ci-local-variables.yml",
                 serde_json::json!({
                     "JOBPASS_KUBECONFIG": { "type": "file", "values": { "*": kubeconfig } },
+                    "JOBPASS_IDENTITY": { "type": "file", "values": { "*": identity } },
                     "SERVER": cluster.url(),
                 })
                 .to_string(),

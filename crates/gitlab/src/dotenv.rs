@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use age::x25519::Recipient;
 use clap::{Arg, ArgMatches};
 use jobpass_core::{
     Error, Kind, environment::Environment, options::OPTIONS, receipt::Receipt, state::State, text::harmless,
@@ -20,7 +21,7 @@ use jobpass_core::{
 };
 use rustix::fs::OFlags;
 
-use crate::job::value;
+use crate::{job::value, sealed};
 
 /// A report must be smaller.
 const SIZE_LIMIT: usize = 5 * 1024;
@@ -39,7 +40,7 @@ const OURS: [&str; 4] = [ANCHOR, ANCHOR_UID, EXPIRES_AT, CREDENTIAL_ID];
 #[derive(Clone)]
 pub(crate) struct Dotenv {
     path: PathBuf,
-    masked: bool,
+    mode: Mode,
     variable: String,
     /// Its size before; absent if it was not there.
     before: Option<u64>,
@@ -47,7 +48,15 @@ pub(crate) struct Dotenv {
     touched: Arc<AtomicBool>,
 }
 
-pub(crate) fn flags() -> [Arg; 3] {
+/// How the token stands in it.
+#[derive(Clone)]
+enum Mode {
+    Plain,
+    Masked,
+    Sealed(Recipient),
+}
+
+pub(crate) fn flags() -> [Arg; 4] {
     let flag = |name: &'static str, variable: &'static str, help: &'static str| {
         Arg::new(name)
             .long(name)
@@ -66,9 +75,10 @@ pub(crate) fn flags() -> [Arg; 3] {
         flag(
             "dotenv-mode",
             "JOBPASS_DOTENV_MODE",
-            "How the token stands there: `masked` (with `glpat-` in front, so that runners mask it) or `plain`. \
-             [default: masked]",
+            "How the token stands there: `masked` (with `glpat-` in front, so that runners mask it), `sealed` (encrypted \
+             to `recipient`) or `plain`. [default: masked]",
         ),
+        sealed::recipient_flag(),
         variable_flag(),
     ]
 }
@@ -98,7 +108,7 @@ pub(crate) fn variable(matches: &ArgMatches) -> Result<&str, Error> {
     }
     let of_options = |option: &str| name == format!("JOBPASS_{}", option.to_uppercase().replace('-', "_"));
     let mut options = OPTIONS.iter().map(|option| option.name);
-    let own = ["dotenv", "dotenv-mode", "variable"];
+    let own = ["dotenv", "dotenv-mode", "recipient", "identity", "variable"];
     if OURS.contains(&name) || options.any(of_options) || own.into_iter().any(of_options) {
         return refuse(", which jobpass uses for something else");
     }
@@ -106,12 +116,17 @@ pub(crate) fn variable(matches: &ArgMatches) -> Result<&str, Error> {
 }
 
 /// The token that an earlier job handed over in the variable `name`, as it was minted.
-pub(crate) fn handed_over(name: &str, environment: &Environment) -> Option<Result<Token, Error>> {
+pub(crate) fn handed_over(
+    name: &str,
+    matches: &ArgMatches,
+    environment: &Environment,
+) -> Option<Result<Token, Error>> {
     let text = environment.get(name)?.trim();
-    Some(Token::parse(
-        text.strip_prefix(MASKED_PREFIX).unwrap_or(text),
-        "variable",
-    ))
+    // What jobpass hands over is a JWT, which has dots; the base64 of a sealed one has none.
+    Some(match text.contains('.') {
+        true => Token::parse(text.strip_prefix(MASKED_PREFIX).unwrap_or(text), "variable"),
+        false => sealed::open(text, name, matches),
+    })
 }
 
 impl Dotenv {
@@ -120,17 +135,25 @@ impl Dotenv {
     /// # Errors
     /// If GitLab would refuse it, or nobody would get the token from it.
     pub(crate) fn plan(matches: &ArgMatches, environment: &Environment) -> Result<Option<Self>, Error> {
-        let masked = match value(matches, "dotenv-mode") {
-            None | Some("masked") => true,
-            Some("plain") => false,
+        let mode = match value(matches, "dotenv-mode") {
+            None | Some("masked") => Mode::Masked,
+            Some("plain") => Mode::Plain,
+            Some("sealed") => Mode::Sealed(sealed::recipient(matches)?),
             Some(other) => {
                 return Err(Error::input(
                     "dotenv-mode",
                     format!("is `{}`", harmless(other)),
-                    "use `masked` or `plain`",
+                    "use `masked`, `sealed` or `plain`",
                 ));
             }
         };
+        if value(matches, "recipient").is_some() && !matches!(mode, Mode::Sealed(_)) {
+            return Err(Error::input(
+                "recipient",
+                "is given, but the token would not be sealed to it",
+                "add `dotenv-mode: sealed`, or leave `recipient` out",
+            ));
+        }
         let variable = variable(matches)?.to_owned();
         let Some(path) = value(matches, "dotenv") else {
             return Ok(None);
@@ -148,7 +171,7 @@ impl Dotenv {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
         let mut dotenv = Self {
             path,
-            masked,
+            mode,
             variable,
             before: None,
             touched: Arc::default(),
@@ -162,7 +185,7 @@ impl Dotenv {
     /// Whether GitLab would take the report, as far as that can be known before the token is there.
     pub(crate) fn check(&self, state: &State) -> Result<(), Error> {
         let existing = self.read()?.unwrap_or_default();
-        self.addition(&existing, self.prefix(), &state.receipt)
+        self.addition(&existing, &self.value("")?, &state.receipt)
             .map(|_| ())
     }
 
@@ -172,16 +195,17 @@ impl Dotenv {
     /// If GitLab would refuse what comes out, or it cannot be written.
     pub(crate) fn write(&self, token: &Token, receipt: &Receipt) -> Result<(), Error> {
         let maskable = |b: u8| b.is_ascii_alphanumeric() || b"._=-".contains(&b);
-        if self.masked && !token.expose().bytes().all(maskable) {
+        if matches!(self.mode, Mode::Masked) && !token.expose().bytes().all(maskable) {
             return Err(Error::new(
                 Kind::Deliver,
                 "runners would not mask all of this token: it has other characters than a JWT",
             )
-            .help("use files, or `dotenv-mode: plain`, which masks nothing"));
+            .help("use files, `dotenv-mode: sealed`, or `plain`, which masks nothing"));
         }
         let existing = self.read().map_err(deliver)?.unwrap_or_default();
-        let value = format!("{}{}", self.prefix(), token.expose());
-        let addition = self.addition(&existing, &value, receipt).map_err(deliver)?;
+        let addition = self
+            .addition(&existing, &self.value(token.expose())?, receipt)
+            .map_err(deliver)?;
         self.touched.store(true, Ordering::Relaxed);
         let written = OpenOptions::new()
             .append(true)
@@ -224,18 +248,17 @@ impl Dotenv {
     /// For the log.
     pub(crate) fn description(&self) -> String {
         let (variable, path) = (&self.variable, self.shown());
-        if self.masked {
-            format!(
-                "variable {variable} of later jobs, through {path}, with `{MASKED_PREFIX}` in front, which runners mask"
-            )
-        } else {
-            format!("variable {variable} of later jobs, through {path}, not masked")
-        }
+        let how = match &self.mode {
+            Mode::Plain => "not masked".to_owned(),
+            Mode::Masked => format!("with `{MASKED_PREFIX}` in front, which runners mask"),
+            Mode::Sealed(recipient) => format!("sealed to {recipient}"),
+        };
+        format!("variable {variable} of later jobs, through {path}, {how}")
     }
 
     /// What a person must know about `plain`.
     pub(crate) fn warning(&self) -> Option<Error> {
-        (!self.masked).then(|| {
+        matches!(self.mode, Mode::Plain).then(|| {
             let variable = &self.variable;
             let what = format!("`dotenv-mode: plain`: nothing masks {variable} in the logs of the jobs that get it");
             Error::new(Kind::Deliver, what).help(format!(
@@ -374,8 +397,13 @@ impl Dotenv {
         })
     }
 
-    fn prefix(&self) -> &'static str {
-        if self.masked { MASKED_PREFIX } else { "" }
+    /// What the variable is set to.
+    fn value(&self, token: &str) -> Result<String, Error> {
+        match &self.mode {
+            Mode::Plain => Ok(token.to_owned()),
+            Mode::Masked => Ok(format!("{MASKED_PREFIX}{token}")),
+            Mode::Sealed(recipient) => sealed::seal(token, recipient),
+        }
     }
 
     fn too_big(&self, size: usize) -> Error {

@@ -9,6 +9,7 @@ mod log;
 mod mint;
 mod open;
 mod revoke;
+mod sealed;
 
 use std::process::ExitCode;
 

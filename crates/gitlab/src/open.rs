@@ -3,17 +3,13 @@
 use clap::{ArgMatches, Command};
 use jobpass_core::{Error, deliver::Files, flags};
 
-use crate::{
-    dotenv::{self, MASKED_PREFIX},
-    job::Job,
-    log,
-};
+use crate::{dotenv, job::Job, log, sealed};
 
 pub(crate) fn command() -> Command {
     Command::new("open")
         .about("Write the token that another job handed over to a file, as it was minted")
         .args(flags::flags().filter(|flag| flag.get_id() == "token-file"))
-        .arg(dotenv::variable_flag())
+        .args([dotenv::variable_flag(), sealed::identity_flag()])
         .after_help(
             "Nothing revokes the token when this job ends, and nothing removes the file: remove it in after_script.\n\
              Example:\n  jobpass-gitlab open --token-file true",
@@ -23,7 +19,7 @@ pub(crate) fn command() -> Command {
 pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     let inputs = job.with_file_names(&flags::inputs(matches)?)?;
     let name = dotenv::variable(matches)?;
-    let Some(token) = dotenv::handed_over(name, &job.environment) else {
+    let Some(token) = dotenv::handed_over(name, matches, &job.environment) else {
         return Err(Error::input(
             "variable",
             format!("is `{name}`, which no earlier job handed over"),
@@ -42,7 +38,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     };
     files.write_token(&token)?;
     log::say(&format!(
-        "jobpass: wrote the token in {name} to {}, without `{MASKED_PREFIX}`: runners do not mask it any more",
+        "jobpass: wrote the token in {name} to {}, as it was minted: runners do not mask it so",
         path.display()
     ));
     Ok(())

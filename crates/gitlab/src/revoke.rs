@@ -20,7 +20,7 @@ use jobpass_core::{
 use crate::{
     dotenv::{self, ANCHOR, ANCHOR_UID},
     job::{Job, Recorded},
-    log,
+    log, sealed,
 };
 
 pub(crate) fn command() -> Command {
@@ -30,7 +30,7 @@ pub(crate) fn command() -> Command {
     Command::new("revoke")
         .about("Revoke every token that this job minted, prove it, and remove the files")
         .args(flags::flags())
-        .arg(dotenv::variable_flag())
+        .args([dotenv::variable_flag(), sealed::identity_flag()])
         .args([
             switch(
                 "handed-over",
@@ -80,7 +80,10 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
             }
         };
         let outcome = match state {
-            Ok(state) => revoke(job, inputs, state, None, &mut interrupt).await,
+            Ok(state) => {
+                let existed = state.receipt.minted.is_some();
+                revoke(job, inputs, state, existed, None, &mut interrupt).await
+            }
             Err(error) => Err(error),
         };
         // What is not revoked yet can be tried again.
@@ -122,11 +125,12 @@ async fn handed_over(
         return Vec::new();
     };
     let uid = job.environment.get(ANCHOR_UID);
+    // Without it, and without the identity that opens a sealed one, the proof is that the anchor is gone.
     let token = dotenv::variable(matches)
         .ok()
-        .and_then(|name| dotenv::handed_over(name, &job.environment)?.ok());
+        .and_then(|name| dotenv::handed_over(name, matches, &job.environment)?.ok());
     let outcome = match reconstruct(job, inputs, anchor, uid, &mut interrupt).await {
-        Ok(state) => revoke(job, inputs, state, token, &mut interrupt).await,
+        Ok(state) => revoke(job, inputs, state, true, token, &mut interrupt).await,
         Err(error) => Err(error),
     };
     outcome.err().into_iter().collect()
@@ -136,10 +140,10 @@ async fn revoke(
     job: &Job,
     inputs: &Inputs,
     mut state: State,
+    existed: bool,
     handed_over: Option<Token>,
     interrupt: &mut Interrupt,
 ) -> Result<(), Error> {
-    let existed = handed_over.is_some() || state.receipt.minted.is_some();
     let revoked = revoke::at_end_of_job(&mut state, handed_over, inputs, &job.environment, interrupt).await?;
     report(&state.receipt, existed, revoked);
     Ok(())

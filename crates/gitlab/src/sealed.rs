@@ -1,0 +1,121 @@
+//! A token that is handed over encrypted with age (<https://age-encryption.org/v1>): only jobs that have the identity get
+//! it, and neither a log nor GitLab's API nor its database shows it.
+
+use std::{io::Read as _, path::Path};
+
+use age::{
+    DecryptError, Decryptor,
+    x25519::{Identity, Recipient},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use clap::{Arg, ArgMatches};
+use jobpass_core::{Error, Kind, files, text::harmless, token::Token};
+use zeroize::Zeroizing;
+
+use crate::job::value;
+
+/// A flag of `mint`.
+pub(crate) fn recipient_flag() -> Arg {
+    Arg::new("recipient")
+        .long("recipient")
+        .env("JOBPASS_RECIPIENT")
+        .hide_env_values(true)
+        .value_name("RECIPIENT")
+        .help("The age public key (`age1...`) that `dotenv-mode: sealed` seals the token to.")
+}
+
+/// A flag of `open` and `revoke`.
+pub(crate) fn identity_flag() -> Arg {
+    Arg::new("identity")
+        .long("identity")
+        .env("JOBPASS_IDENTITY")
+        .hide_env_values(true)
+        .value_name("FILE")
+        .help(
+            "File with the age secret key (`AGE-SECRET-KEY-1...`) that opens a sealed token: make JOBPASS_IDENTITY a CI/CD \
+             variable of type File.",
+        )
+}
+
+/// Whom to seal to. The value is not shown: a secret key may have been put there.
+pub(crate) fn recipient(matches: &ArgMatches) -> Result<Recipient, Error> {
+    let allowed = "give an age public key, the `age1...` that `age-keygen` prints";
+    let Some(text) = value(matches, "recipient") else {
+        let problem = "is missing: `dotenv-mode: sealed` seals the token to it";
+        return Err(Error::input("recipient", problem, allowed));
+    };
+    if is_secret_key(text) {
+        return Err(Error::input(
+            "recipient",
+            "is a secret key, which whoever sees this pipeline can read",
+            format!("throw it away and make another pair; {allowed}"),
+        ));
+    }
+    text.parse().map_err(|_| {
+        let problem = "is no age public key of type X25519 (its value is not shown here)";
+        Error::input("recipient", problem, allowed)
+    })
+}
+
+/// The token as one line, which `base64 -d | age --decrypt` opens, too.
+pub(crate) fn seal(token: &str, recipient: &Recipient) -> Result<String, Error> {
+    age::encrypt(recipient, token.as_bytes())
+        .map(|file| STANDARD.encode(file))
+        .map_err(|_| Error::new(Kind::Deliver, "the token cannot be sealed to this recipient"))
+}
+
+/// The token in `text`, the value of `variable`. Neither is shown if it cannot be had.
+pub(crate) fn open(text: &str, variable: &str, matches: &ArgMatches) -> Result<Token, Error> {
+    let refuse =
+        |problem: &str, help: &str| Error::input("variable", format!("is `{variable}`, {problem}"), help);
+    let damaged = || {
+        refuse(
+            "whose value is neither a token nor a whole sealed one",
+            "look for what changes it between the job that mints and this one; a variable of the project with that name \
+             would win over it",
+        )
+    };
+    let file = STANDARD.decode(text).map_err(|_| damaged())?;
+    let sealed = Decryptor::new_buffered(&*file).map_err(|_| damaged())?;
+    let identities = identities(matches)?;
+    let identities = identities.iter().map(|identity| identity as &dyn age::Identity);
+    let mut opened = sealed.decrypt(identities).map_err(|error| match error {
+        DecryptError::NoMatchingKeys => refuse(
+            "which is sealed to another recipient than the one that input `identity` belongs to",
+            "give the job that mints the recipient that `age-keygen -y` prints for this identity",
+        ),
+        _ => damaged(),
+    })?;
+    let mut token = Zeroizing::new(String::new());
+    opened.read_to_string(&mut token).map_err(|_| damaged())?;
+    Token::parse(&token, "variable")
+}
+
+/// As `age-keygen` writes them: one a line, with comments in between. More than one while keys are being replaced.
+fn identities(matches: &ArgMatches) -> Result<Vec<Identity>, Error> {
+    let allowed = "make JOBPASS_IDENTITY a CI/CD variable of type File, with the `AGE-SECRET-KEY-1...` that belongs to the \
+                   recipient";
+    let refuse = |problem: &str| Error::input("identity", problem, allowed);
+    let path = value(matches, "identity").ok_or_else(|| refuse("is missing, and the token is sealed"))?;
+    if is_secret_key(path) {
+        return Err(refuse("is a secret key itself, not the path of a file with one"));
+    }
+    let text = files::read(Path::new(path)).map_err(|error| {
+        let why = harmless(&error.to_string());
+        refuse(&format!("names a file that cannot be read: {why}"))
+    })?;
+    let text = Zeroizing::new(text);
+    let keys = text.lines().map(str::trim);
+    let keys = keys.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let identities = keys.map(str::parse).collect::<Result<Vec<_>, _>>();
+    match identities {
+        Ok(identities) if !identities.is_empty() => Ok(identities),
+        _ => Err(refuse(
+            "names a file that holds something else than age secret keys of type X25519 (it is not shown here)",
+        )),
+    }
+}
+
+fn is_secret_key(text: &str) -> bool {
+    text.to_ascii_uppercase().contains("AGE-SECRET-KEY-")
+}

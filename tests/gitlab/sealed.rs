@@ -1,0 +1,240 @@
+//! A token that is handed over sealed: only with the identity it is a token, and nothing else shows any of it.
+
+use std::{fs, path::PathBuf};
+
+use age::{secrecy::ExposeSecret as _, x25519::Identity};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jobpass_devkit::DevCluster;
+use rstest::rstest;
+
+use super::{
+    job::{Job, mode},
+    life::{assert_dead, says},
+};
+use crate::{github::step::Ended, leaks};
+
+/// A job that mints for `identity`.
+fn sealing(cluster: &DevCluster, identity: &Identity, options: &[(&str, &str)]) -> Job {
+    let recipient = identity.to_public().to_string();
+    let sealed = [
+        ("dotenv", "jobpass.env"),
+        ("dotenv-mode", "sealed"),
+        ("recipient", &recipient),
+        ("token-file", ""),
+    ];
+    Job::with(cluster, &[&sealed, options].concat())
+}
+
+/// A later job, and the path of its variable JOBPASS_IDENTITY, which is of type File.
+fn opening(minting: &Job, identity: &str) -> (Job, PathBuf) {
+    let mut job = minting.later();
+    let path = job.project().join("identity");
+    fs::write(&path, identity).expect("written");
+    job.options(&[("token-file", "true"), ("identity", &path.display().to_string())]);
+    (job, path)
+}
+
+/// As `age-keygen` writes it.
+fn file(identity: &Identity) -> String {
+    let secret = identity.to_string();
+    format!(
+        "# created: 2026-11-23T10:00:00Z\n# public key: {}\n{}\n",
+        identity.to_public(),
+        secret.expose_secret()
+    )
+}
+
+#[test]
+fn a_sealed_token_is_opened_with_the_identity() {
+    let cluster = DevCluster::start();
+    let identity = Identity::generate();
+    let minting = sealing(&cluster, &identity, &[]);
+    let mint = minting.mint().succeeded();
+    minting.assert_nothing_leaked(&cluster, &mint);
+    says(
+        &mint,
+        &[&format!("jobpass.env, sealed to {}", identity.to_public())],
+    );
+
+    let token = &cluster.issued()[0];
+    let report = fs::read_to_string(minting.project().join("jobpass.env")).expect("the report");
+    leaks::assert_absent(token, "the report", &report);
+    let variables = minting.dotenv();
+    assert_eq!(variables.len(), 5);
+    // What is in there is an age file, and nothing of jobpass's own.
+    let sealed = STANDARD.decode(&variables["JOBPASS_TOKEN"]).expect("base64");
+    let opened = age::decrypt(&identity, &sealed).expect("an age file");
+    assert_eq!(opened, token.as_bytes());
+
+    // Windows line ends, and a key that is on its way out beside the one that is needed.
+    let keys = (file(&Identity::generate()) + "\n" + &file(&identity)).replace('\n', "\r\n");
+    let (using, _) = opening(&minting, &keys);
+    let open = using.run(&["open"]).succeeded();
+    using.assert_nothing_leaked(&cluster, &open);
+    let path = using.temp().join("jobpass-7002.token");
+    assert_eq!(fs::read_to_string(&path).expect("a token"), *token);
+    assert_eq!(mode(&path), 0o600);
+    assert!(cluster.accepts(token));
+
+    // `.post` has no identity.
+    let revoke = minting.later().revoke("success", &["--handed-over"]).succeeded();
+    says(
+        &revoke,
+        &[
+            "revoked the token of ServiceAccount ci/scanner",
+            "the anchor is gone",
+        ],
+    );
+    assert_dead(&cluster);
+}
+
+#[rstest]
+#[case::right(true, "the API server answers 401 to the token")]
+#[case::wrong(false, "the anchor is gone")]
+fn with_the_identity_revoking_asks_with_the_token(#[case] right: bool, #[case] proof: &str) {
+    let cluster = DevCluster::start();
+    let identity = Identity::generate();
+    let minting = sealing(&cluster, &identity, &[]);
+    minting.mint().succeeded();
+    let other = Identity::generate();
+    let (post, _) = opening(&minting, &file(if right { &identity } else { &other }));
+    let revoke = post.revoke("success", &["--handed-over"]).succeeded();
+    says(
+        &revoke,
+        &["revoked the token of ServiceAccount ci/scanner", proof],
+    );
+    post.assert_nothing_leaked(&cluster, &revoke);
+    assert_dead(&cluster);
+}
+
+#[test]
+fn a_secret_key_as_recipient_is_not_shown() {
+    let cluster = DevCluster::start();
+    let key = Identity::generate().to_string();
+    let key = key.expose_secret();
+    for key in [key.to_owned(), key.to_lowercase()] {
+        let minting = sealing(&cluster, &Identity::generate(), &[("recipient", &key)]);
+        let mint = minting.mint();
+        assert_eq!(mint.code(), 2, "{}", mint.log);
+        says(&mint, &["input `recipient` is a secret key", "make another pair"]);
+        assert_hidden(&key, &mint);
+        assert!(cluster.issued().is_empty());
+    }
+}
+
+/// What can be wrong with the identity of a job that opens.
+#[test]
+fn an_identity_that_does_not_open_is_told_and_not_shown() {
+    let cluster = DevCluster::start();
+    let identity = Identity::generate();
+    let minting = sealing(&cluster, &identity, &[]);
+    minting.mint().succeeded();
+    let key = identity.to_string();
+    let key = key.expose_secret();
+
+    let something_else = "names a file that holds something else";
+    let cut = &key[..40];
+    let contents = [
+        (
+            file(&Identity::generate()),
+            "JOBPASS_TOKEN`, which is sealed to another recipient",
+        ),
+        (String::new(), something_else),
+        ("# a comment\n".into(), something_else),
+        (cut.to_owned(), something_else),
+        (file(&identity) + "more", something_else),
+        (identity.to_public().to_string(), something_else),
+    ];
+    for (content, problem) in contents {
+        let (using, _) = opening(&minting, &content);
+        assert_closed(&cluster, &using, problem, key);
+    }
+
+    let (mut using, path) = opening(&minting, "");
+    fs::write(&path, b"\xff").expect("written");
+    assert_closed(&cluster, &using, "names a file that cannot be read", key);
+    let missing = "is missing, and the token is sealed";
+    for (option, problem) in [
+        ("no/such/file", "names a file that cannot be read"),
+        ("/dev/zero", "names a file that cannot be read"),
+        (key, "is a secret key itself, not the path"),
+        ("", missing),
+    ] {
+        using.options(&[("identity", option)]);
+        assert_closed(&cluster, &using, problem, key);
+    }
+}
+
+/// What can happen to a sealed token on its way.
+#[test]
+fn a_damaged_token_is_told_and_not_opened() {
+    let cluster = DevCluster::start();
+    let identity = Identity::generate();
+    let minting = sealing(&cluster, &identity, &[]);
+    minting.mint().succeeded();
+    let sealed = &minting.dotenv()["JOBPASS_TOKEN"];
+    let key = identity.to_string();
+
+    let whole = sealed.len();
+    let changed = |at: usize| {
+        let other = if sealed.as_bytes()[at] == b'A' { "B" } else { "A" };
+        format!("{}{other}{}", &sealed[..at], &sealed[at + 1..])
+    };
+    // In the header's words, its keys, its authentication code, and the encrypted token.
+    let damaged = [0, 40, 90, 130, whole / 2, whole - 60].map(changed);
+    let cut = [3, 28, 100, whole / 2, whole / 2 + 1, whole - 4].map(|length| sealed[..length].to_owned());
+    let twice = format!("{sealed}{sealed}");
+    for text in damaged.into_iter().chain(cut).chain([twice, "xyz".to_owned()]) {
+        let (mut using, _) = opening(&minting, &file(&identity));
+        using.set("JOBPASS_TOKEN", &text);
+        let closed = assert_closed(
+            &cluster,
+            &using,
+            "input `variable` is `JOBPASS_TOKEN`, wh",
+            key.expose_secret(),
+        );
+        assert!(
+            !closed.log.contains(&text) && !closed.log.contains(&sealed[30..60]),
+            "{}",
+            closed.log
+        );
+    }
+}
+
+/// How long the token is, only the cluster knows; the longest that fits is far longer than usual.
+#[rstest]
+#[case(1550, true)]
+#[case(2800, false)]
+fn a_sealed_token_that_does_not_fit_is_revoked(#[case] audience: usize, #[case] fits: bool) {
+    let cluster = DevCluster::start();
+    let audience = format!("https://{}", "a".repeat(audience));
+    let minting = sealing(&cluster, &Identity::generate(), &[("audiences", &audience)]);
+    let mint = minting.mint();
+    minting.assert_nothing_leaked(&cluster, &mint);
+    if fits {
+        mint.succeeded();
+        assert!(cluster.issued()[0].len() > 3000);
+        assert_eq!(minting.dotenv().len(), 5);
+        return;
+    }
+    assert_eq!(mint.code(), 6, "{}", mint.log);
+    says(&mint, &["GitLab takes reports of less than 5120"]);
+    assert_dead(&cluster);
+    assert!(minting.left_in_project().is_empty());
+}
+
+fn assert_closed(cluster: &DevCluster, using: &Job, problem: &str, key: &str) -> Ended {
+    let open = using.run(&["open"]);
+    assert_eq!(open.code(), 2, "{}", open.log);
+    says(&open, &[problem]);
+    using.assert_nothing_leaked(cluster, &open);
+    assert_hidden(key, &open);
+    assert!(using.left_in_temp().is_empty(), "{:?}", using.left_in_temp());
+    open
+}
+
+/// No part of a secret key that would help.
+fn assert_hidden(key: &str, said: &Ended) {
+    let (log, key) = (said.log.to_uppercase(), key.to_uppercase());
+    assert!(!log.contains(&key[20..40]), "{}", said.log);
+}
