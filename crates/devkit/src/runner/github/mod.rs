@@ -13,6 +13,7 @@ mod expression;
 mod files;
 mod job;
 mod masker;
+mod obey;
 mod step;
 #[cfg(test)]
 mod tests;

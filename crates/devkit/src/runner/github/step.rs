@@ -1,15 +1,15 @@
-//! One part of a step: its process, the commands in what it writes, and its files.
+//! One part of a step: its process and its files. What it writes to the log is for `obey`.
 
 use std::env;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use rustix::process::Signal;
 
 use super::Conclusion;
-use super::command::{self, ActionCommand, Lines};
+use super::command::Lines;
 use super::files::{self, File, Files};
 use super::job::{Job, Variables};
 use super::workflow::{Action, Step};
@@ -24,19 +24,19 @@ pub(super) enum Stage {
 
 /// A part of a step that runs.
 pub(super) struct Execution<'a> {
-    job: &'a mut Job,
-    number: usize,
+    pub(super) job: &'a mut Job,
+    pub(super) number: usize,
     step: &'a Step,
     condition: &'a str,
     /// The context `env`: of the job, and on top of it the step's own.
-    env: Variables,
+    pub(super) env: Variables,
     lines: [Lines; 2],
     pub(super) outputs: Variables,
     pub(super) commands: Vec<String>,
-    failed: bool,
-    echo: bool,
+    pub(super) failed: bool,
+    pub(super) echo: bool,
     /// The word that ends `::stop-commands::`.
-    token: Option<String>,
+    pub(super) token: Option<String>,
 }
 
 impl<'a> Execution<'a> {
@@ -292,133 +292,6 @@ impl<'a> Execution<'a> {
         }
         Ok(())
     }
-
-    fn prepend(&mut self, text: &str) {
-        for line in text.split(['\r', '\n']).filter(|line| !line.is_empty()) {
-            self.job.path.retain(|known| known != Path::new(line));
-            self.job.path.push(PathBuf::from(line));
-        }
-    }
-
-    fn set(&mut self, file: File, name: &str, value: String) {
-        match file {
-            File::Env if name.eq_ignore_ascii_case("NODE_OPTIONS") => self
-                .job
-                .show("##[error]Can't store NODE_OPTIONS output parameter using '$GITHUB_ENV' command."),
-            File::Env => {
-                self.job.debug(&format!("{name}='{value}'"));
-                self.job.env.insert(name.to_owned(), value);
-            }
-            File::State => {
-                self.job
-                    .debug(&format!("Save intra-action state {name} = {value}"));
-                self.job.states[self.number].insert(name.to_owned(), value);
-            }
-            _ => {
-                self.job.debug(&format!("Set output {name} = {value}"));
-                self.outputs.insert(name.to_owned(), value);
-            }
-        }
-    }
-
-    /// `OutputManager.cs`, `ActionCommandManager.cs`
-    fn line(&mut self, line: &str) {
-        let Some(command) = command::parse(line, self.token.as_deref()) else {
-            return self.job.show(line);
-        };
-        if let Some(token) = &self.token {
-            if token.to_lowercase() == command.name {
-                self.token = None;
-            }
-            return self.job.show(line);
-        }
-        self.commands.push(command.name.clone());
-        let quiet = ["add-mask", "debug", "error", "notice", "stop-commands", "warning"];
-        if self.echo && !quiet.contains(&&*command.name) {
-            self.job.show(line);
-        }
-        if let Err(problem) = self.obey(&command, line) {
-            self.job.show(&format!(
-                "##[error]Unable to process command '{line}' successfully."
-            ));
-            self.job.show(&format!("##[error]{problem}"));
-            self.failed = true;
-        }
-    }
-
-    fn obey(&mut self, command: &ActionCommand, line: &str) -> Result<(), String> {
-        let data = &command.data;
-        match &*command.name {
-            "add-mask" if data.trim().is_empty() => self
-                .job
-                .show("##[warning]Can't add secret mask for empty string in ##[add-mask] command."),
-            "add-mask" => {
-                if self.echo {
-                    self.job.show("::add-mask::***");
-                }
-                self.job.masker.add(data);
-            }
-            "stop-commands" => {
-                self.job.show(line);
-                self.token = Some(data.clone());
-            }
-            "debug" => self.job.debug(data),
-            "error" | "warning" | "notice" | "group" | "endgroup" => {
-                self.job.show(&format!("##[{}]{data}", command.name));
-            }
-            "echo" => match &*data.trim().to_lowercase() {
-                "on" => self.echo = true,
-                "off" => self.echo = false,
-                _ => {
-                    return Err(format!(
-                        "Invalid echo command value. Possible values can be: 'on', 'off'. Current value is: '{data}'."
-                    ));
-                }
-            },
-            "set-output" => {
-                self.deprecated(command);
-                self.set(File::Output, name_of(command)?, data.clone());
-            }
-            "save-state" => {
-                self.deprecated(command);
-                self.set(File::State, name_of(command)?, data.clone());
-            }
-            "set-env" => {
-                self.must_be_allowed(command)?;
-                self.set(File::Env, name_of(command)?, data.clone());
-            }
-            "add-path" => {
-                self.must_be_allowed(command)?;
-                self.prepend(data);
-            }
-            // Problem matchers: nothing that a job could do with them.
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn deprecated(&mut self, command: &ActionCommand) {
-        self.job.show(&format!(
-            "##[warning]The `{}` command is deprecated and will be disabled soon. Please upgrade to using Environment Files.",
-            command.name
-        ));
-    }
-
-    fn must_be_allowed(&self, command: &ActionCommand) -> Result<(), String> {
-        let variable = "ACTIONS_ALLOW_UNSECURE_COMMANDS";
-        let allowed = [&self.env, &self.job.runner.variables]
-            .into_iter()
-            .filter_map(|variables| variables.get(variable))
-            .any(|value| value.eq_ignore_ascii_case("true"));
-        match allowed {
-            true => Ok(()),
-            false => Err(format!(
-                "The `{}` command is disabled. Please upgrade to using Environment Files or opt into unsecure command \
-                 execution by setting the `{variable}` environment variable to `true`.",
-                command.name
-            )),
-        }
-    }
 }
 
 impl Attendant for Execution<'_> {
@@ -435,16 +308,6 @@ impl Attendant for Execution<'_> {
         self.job.status = Conclusion::Cancelled;
         !self.job.scope(&self.env).condition(self.condition)
     }
-}
-
-fn name_of(command: &ActionCommand) -> Result<&str, String> {
-    let name = command.properties.get("name");
-    name.map(String::as_str).ok_or_else(|| {
-        format!(
-            "Required field 'name' is missing in ##[{}] command.",
-            command.name
-        )
-    })
 }
 
 fn joined(in_front: impl Iterator<Item = PathBuf>, rest: Option<String>) -> String {
