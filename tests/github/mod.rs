@@ -3,4 +3,5 @@
 pub(crate) mod step;
 
 mod action;
+mod harness;
 mod life;

@@ -1,6 +1,7 @@
 //! The GitLab component.
 
 mod dotenv;
+mod harness;
 mod job;
 mod life;
 mod pipeline;

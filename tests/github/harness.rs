@@ -1,0 +1,362 @@
+//! The action on devkit's runner, which does what `act` does not: it masks encodings, obeys commands anywhere in a line,
+//! signals the launcher alone, poisons what post runs in, and keeps masked values inside the job.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jobpass_devkit::{
+    DevCluster, Fault, FaultKind,
+    runner::github::{Conclusion, Ended, Runner},
+};
+use tempfile::TempDir;
+
+use crate::{leaks, support};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The source document's GitHub example, with the action where it had `kubectl create token`.
+const GENERATE_TOKEN_AND_RUN_SCAN: &str = r#"
+on: push
+jobs:
+  scan:
+    runs-on: ubuntu-latest
+    outputs:
+      token: ${{ steps.generate-token.outputs.token }}
+      anchor: ${{ steps.generate-token.outputs.anchor }}
+    steps:
+      - uses: actions/checkout@v5
+
+      - name: Generate Token
+        id: generate-token
+        uses: jobpass/jobpass@v1
+        with:
+          service-account: scanner
+          namespace: ci
+          kubeconfig: ${{ secrets.KUBECONFIG }}
+          token-file: true
+
+      - name: Run Scan
+        env:
+          TOKEN: ${{ steps.generate-token.outputs.token }}
+        run: |
+          echo "$TOKEN" > token.txt
+          ./run_scan.sh token.txt
+"#;
+
+/// Uses the token against the API, as a scanner does.
+const RUN_SCAN: &str = r#"#!/bin/sh
+set -eu
+kubectl --server "$SERVER" --certificate-authority "$CA" --token "$(cat "$1")" get pods --namespace ci
+echo "scan finished"
+"#;
+
+/// A runner with the workflow, and the cluster that its job talks to.
+struct Repository {
+    cluster: DevCluster,
+    minter: String,
+    runner: Runner,
+    _action: TempDir,
+}
+
+impl Repository {
+    fn with_workflow(workflow: &str) -> Self {
+        let cluster = DevCluster::start();
+        let minter = support::minter_token(&cluster);
+        let action = support::action();
+        let kubectl = support::tool("kubectl");
+        let runner = Runner::new(workflow)
+            .action("jobpass/jobpass@v1", action.path())
+            .secret("KUBECONFIG", &STANDARD.encode(cluster.kubeconfig(&minter, "ci")))
+            .variable("SERVER", &cluster.url())
+            .path(kubectl.parent().expect("a folder"));
+        let workspace = runner.workspace();
+        let ca = workspace.join("ca.pem");
+        fs::write(&ca, cluster.ca_pem()).expect("written");
+        let scan = workspace.join("run_scan.sh");
+        fs::write(&scan, RUN_SCAN).expect("written");
+        fs::set_permissions(scan, fs::Permissions::from_mode(0o755)).expect("executable");
+        Self {
+            cluster,
+            minter,
+            runner: runner.variable("CA", &ca.display().to_string()),
+            _action: action,
+        }
+    }
+
+    fn run(self) -> (Over, Ended) {
+        let over = Over {
+            cluster: self.cluster,
+            minter: self.minter,
+        };
+        let ended = self.runner.run();
+        over.assert_nothing_leaked(&ended);
+        (over, ended)
+    }
+}
+
+/// What is there to look at when the job is over.
+struct Over {
+    cluster: DevCluster,
+    minter: String,
+}
+
+impl Over {
+    fn assert_nothing_leaked(&self, ended: &Ended) {
+        for secret in self.cluster.issued().iter().chain([&self.minter]) {
+            leaks::assert_absent(secret, "the log", &ended.log);
+            leaks::assert_absent(secret, "the summary", &ended.summary);
+        }
+    }
+
+    fn assert_revoked(&self, ended: &Ended) {
+        let issued = self.cluster.issued();
+        assert_eq!(issued.len(), 1, "{}", ended.log);
+        assert!(self.cluster.anchors().is_empty(), "{}", ended.log);
+        assert!(!self.cluster.accepts(&issued[0]), "{}", ended.log);
+        assert!(ended.left_in_temp().is_empty(), "{:?}", ended.left_in_temp());
+    }
+}
+
+fn says(ended: &Ended, texts: &[&str]) {
+    for text in texts {
+        assert!(ended.log.contains(text), "no `{text}` in:\n{}", ended.log);
+    }
+}
+
+#[test]
+fn generate_token_and_run_scan() {
+    let repository = Repository::with_workflow(GENERATE_TOKEN_AND_RUN_SCAN);
+    let (over, ended) = repository.run();
+    assert_eq!(ended.conclusion, Conclusion::Success, "{}", ended.log);
+    says(
+        &ended,
+        &["scan finished", "revoked the token of ServiceAccount ci/scanner"],
+    );
+    over.assert_revoked(&ended);
+    assert!(
+        ended.summary.contains("### :key: jobpass: token revoked"),
+        "{}",
+        ended.summary
+    );
+    // All that the launcher and the program say are masks.
+    let commands = &ended.step("Generate Token").commands;
+    assert!(
+        commands.iter().all(|command| command == "add-mask"),
+        "{commands:?}"
+    );
+    assert!(
+        ended.step("Post Generate Token").commands.is_empty(),
+        "{}",
+        ended.log
+    );
+    // And the token does not leave the job.
+    assert_eq!(ended.outputs.keys().collect::<Vec<_>>(), ["anchor"]);
+}
+
+/// In debug mode the runner prints outputs and state.
+#[test]
+fn nothing_leaks_in_debug_mode() {
+    let mut repository = Repository::with_workflow(GENERATE_TOKEN_AND_RUN_SCAN);
+    repository.runner = repository.runner.debug();
+    let (over, ended) = repository.run();
+    says(
+        &ended,
+        &[
+            "##[debug]Set output token = ***",
+            "##[debug]Save intra-action state jobpass",
+        ],
+    );
+    over.assert_revoked(&ended);
+}
+
+#[test]
+fn a_later_step_fails() {
+    let failing = GENERATE_TOKEN_AND_RUN_SCAN.to_owned() + "      - run: exit 3\n";
+    let (over, ended) = Repository::with_workflow(&failing).run();
+    assert_eq!(ended.conclusion, Conclusion::Failure);
+    says(&ended, &["scan finished", "revoked the token"]);
+    over.assert_revoked(&ended);
+}
+
+#[test]
+fn main_fails() {
+    let wrong = GENERATE_TOKEN_AND_RUN_SCAN.replace("service-account: scanner", "service-account: nobody");
+    let (over, ended) = Repository::with_workflow(&wrong).run();
+    assert_eq!(ended.conclusion, Conclusion::Failure);
+    says(
+        &ended,
+        &[
+            "cannot get a token: the API server answered 403",
+            "Post job cleanup.",
+        ],
+    );
+    assert_eq!(ended.step("Run Scan").conclusion, Conclusion::Skipped);
+    assert!(
+        over.cluster.issued().is_empty() && over.cluster.anchors().is_empty(),
+        "{}",
+        ended.log
+    );
+}
+
+#[test]
+fn the_job_is_cancelled_while_it_uses_the_token() {
+    let waiting = GENERATE_TOKEN_AND_RUN_SCAN.to_owned() + "      - run: exec sleep 600\n";
+    let Repository {
+        cluster,
+        minter,
+        runner,
+        _action,
+    } = Repository::with_workflow(&waiting);
+    let running = runner.start();
+    running.wait_for(PATIENCE, |log| log.contains("scan finished").then_some(()));
+    running.cancel();
+    let ended = running.end();
+    assert_eq!(ended.conclusion, Conclusion::Cancelled);
+    says(&ended, &["revoked the token"]);
+    let over = Over { cluster, minter };
+    over.assert_nothing_leaked(&ended);
+    over.assert_revoked(&ended);
+}
+
+/// The launcher alone gets SIGINT, and the program has 6 seconds.
+#[test]
+fn the_job_is_cancelled_while_it_mints() {
+    for kind in [FaultKind::HoldBefore, FaultKind::HoldAfter] {
+        let Repository {
+            cluster,
+            minter,
+            runner,
+            _action,
+        } = Repository::with_workflow(GENERATE_TOKEN_AND_RUN_SCAN);
+        cluster.inject(Fault {
+            method: "POST",
+            path_contains: "/token".into(),
+            times: 1,
+            kind,
+        });
+        let running = runner.start();
+        cluster.wait_for(PATIENCE, |requests| {
+            let asked = requests.iter().any(|r| r.path.ends_with("/token"));
+            asked.then_some(())
+        });
+        running.cancel();
+        let ended = running.end();
+        assert_eq!(ended.conclusion, Conclusion::Cancelled);
+        says(
+            &ended,
+            &["interrupted", "The operation was canceled.", "Post job cleanup."],
+        );
+        assert!(cluster.anchors().is_empty(), "{}", ended.log);
+        assert!(cluster.issued().iter().all(|token| !cluster.accepts(token)));
+        Over { cluster, minter }.assert_nothing_leaked(&ended);
+    }
+}
+
+/// What a careless step prints, in the forms that jobpass and the runner mask between them.
+#[test]
+fn a_careless_step_shows_nothing() {
+    let careless = GENERATE_TOKEN_AND_RUN_SCAN.to_owned()
+        + r#"
+      - name: careless
+        shell: bash
+        env:
+          TOKEN: ${{ steps.generate-token.outputs.token }}
+        run: |
+          echo "my token is $TOKEN"
+          echo "{\"token\": \"$TOKEN\"}" >&2
+          printf %s "$TOKEN" | base64 --wrap=0; echo
+          echo "$TOKEN" | base64 --wrap=0; echo
+          printf 'a:%s' "$TOKEN" | base64 --wrap=0; echo
+          printf 'a%s' "$TOKEN" | base64 --wrap=0; echo
+          echo "$TOKEN" | cut -d. -f2
+          echo "$TOKEN" | cut -d. -f3
+          env
+          cat "${{ steps.generate-token.outputs.token-file }}"
+          echo "Bearer $TOKEN" >> "$GITHUB_STEP_SUMMARY"
+          set -x
+          true "$TOKEN" ${{ steps.generate-token.outputs.token }}
+"#;
+    let (over, ended) = Repository::with_workflow(&careless).run();
+    assert_eq!(ended.conclusion, Conclusion::Success, "{}", ended.log);
+    over.assert_revoked(&ended);
+    let log = &ended.step("careless").log;
+    assert!(
+        log.contains("my token is ***\n") && log.contains("TOKEN=***\n"),
+        "{log}"
+    );
+    // The check can fail: without masks, all of it would be there.
+    let token = &over.cluster.issued()[0];
+    let payload = token.split('.').nth(1).expect("a payload").to_owned();
+    for form in [
+        token.clone(),
+        payload,
+        STANDARD.encode(token),
+        STANDARD.encode(format!("{token}\n")),
+        STANDARD.encode(format!("a:{token}")),
+        STANDARD.encode(format!("a{token}")),
+    ] {
+        assert!(ended.raw.contains(&form), "{form} is not in what the step wrote");
+    }
+    // What of base64 belongs to the token alone, behind something else.
+    for shift in 1..3 {
+        let inner = STANDARD.encode(&token[shift..]);
+        assert!(!log.contains(&inner[..inner.len() / 2]), "{log}");
+    }
+}
+
+#[test]
+fn what_later_steps_do_to_the_environment_does_not_keep_the_token_alive() {
+    let poisoned = GENERATE_TOKEN_AND_RUN_SCAN.to_owned()
+        + r#"
+      - run: |
+          mkdir bin
+          for name in node jobpass-github sh; do printf '#!/bin/sh\necho hijacked\n' > bin/$name; done
+          chmod +x bin/*
+          echo "$PWD/bin" >> "$GITHUB_PATH"
+          cat >> "$GITHUB_ENV" <<END
+          PATH=/nowhere
+          HTTPS_PROXY=http://127.0.0.1:1
+          https_proxy=http://127.0.0.1:1
+          KUBECONFIG=/nowhere
+          SSL_CERT_FILE=/nowhere
+          LD_PRELOAD=/nowhere.so
+          NODE_OPTIONS=--require=/nowhere
+          RUNNER_TEMP=/nowhere
+          GITHUB_STATE=/nowhere
+          STATE_jobpass=forged
+          STATE_anchor=ci/forged
+          INPUT_KUBECONFIG=forged
+          END
+"#;
+    let (over, ended) = Repository::with_workflow(&poisoned).run();
+    assert_eq!(ended.conclusion, Conclusion::Success, "{}", ended.log);
+    says(
+        &ended,
+        &["Can't store NODE_OPTIONS", "revoked the token of ServiceAccount"],
+    );
+    let post = &ended.step("Post Generate Token").log;
+    assert!(!post.contains("hijacked"), "{post}");
+    over.assert_revoked(&ended);
+}
+
+/// Text from a server reaches the log, but nothing in it is a command.
+#[test]
+fn a_server_cannot_command_the_runner() {
+    let repository = Repository::with_workflow(GENERATE_TOKEN_AND_RUN_SCAN);
+    let hostile = "x ##[set-env name=A]b \r::set-output name=token::c \x1b[1m##[add-mask]e ::error::d";
+    repository.cluster.inject(Fault {
+        method: "POST",
+        path_contains: "/secrets".into(),
+        times: 1,
+        kind: FaultKind::Answer {
+            status: 422,
+            headers: Vec::new(),
+            body: serde_json::json!({"kind": "Status", "message": hostile, "code": 422}).to_string(),
+        },
+    });
+    let (_, ended) = repository.run();
+    assert_eq!(ended.conclusion, Conclusion::Failure);
+    let main = ended.step("Generate Token");
+    assert_eq!(main.commands, ["error"], "{}", main.log);
+    assert!(main.outputs.is_empty());
+}

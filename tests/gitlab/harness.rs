@@ -1,0 +1,427 @@
+//! The templates on devkit's GitLab and runner, which do what `gitlab-ci-local` does not: they mask, read dotenv reports as
+//! strictly as GitLab, cancel, and stop jobs that take too long.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+
+use jobpass_devkit::{
+    DevCluster, Fault, FaultKind,
+    runner::gitlab::{Ended, Runner, Running, Status},
+};
+use rstest::rstest;
+use tempfile::TempDir;
+
+use crate::{leaks, support};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The source document's GitLab example, with the template where it had a job `create_token`.
+const CREATE_TOKEN_AND_RUN_SCAN: &str = r#"
+stages:
+  - scan
+
+variables:
+  KUBE_NAMESPACE: ci
+
+include:
+  - local: /gitlab-component/templates/handover.yml
+    inputs:
+      job-name: create_token
+      stage: scan
+      image: registry.example.com/jobpass
+      service-account: scanner
+      namespace: $KUBE_NAMESPACE
+      variable: SCAN_TOKEN
+
+run_scan:
+  stage: scan
+  extends: .create_token:use
+  script:
+    - ./run_scan.sh "$JOBPASS_TOKEN_FILE"
+  artifacts:
+    paths: [scan-results.json]
+"#;
+
+/// A job that has a token of its own.
+const RUN_SCAN: &str = r#"
+include:
+  - local: /gitlab-component/templates/job.yml
+    inputs:
+      service-account: scanner
+      namespace: ci
+
+run_scan:
+  extends: .jobpass
+  script:
+    - kubectl get pods
+    - ./run_scan.sh "$JOBPASS_TOKEN_FILE"
+"#;
+
+/// Uses the token against the API, as a scanner does.
+const SCANNER: &str = r#"#!/bin/sh
+set -eu
+kubectl --kubeconfig /dev/null --server "$SERVER" --certificate-authority ca.pem --token "$(cat "$1")" \
+  get pods --namespace ci --output json > scan-results.json
+echo "every Pod is scanned"
+"#;
+
+/// A project on GitLab, and the cluster that its pipeline talks to.
+struct Project {
+    cluster: DevCluster,
+    minter: String,
+    folder: TempDir,
+}
+
+impl Project {
+    fn with_pipeline(pipeline: &str) -> Self {
+        let cluster = DevCluster::start();
+        let minter = support::minter_token(&cluster);
+        let folder = tempfile::tempdir().expect("a folder");
+        let templates = "gitlab-component/templates";
+        fs::create_dir_all(folder.path().join(templates)).expect("made");
+        for template in ["job.yml", "handover.yml"] {
+            let template = format!("{templates}/{template}");
+            fs::copy(support::root().join(&template), folder.path().join(template)).expect("copied");
+        }
+        for (name, text) in [
+            (".gitlab-ci.yml", pipeline),
+            ("ca.pem", &cluster.ca_pem()),
+            ("run_scan.sh", SCANNER),
+        ] {
+            fs::write(folder.path().join(name), text).expect("written");
+        }
+        let scanner = folder.path().join("run_scan.sh");
+        fs::set_permissions(scanner, fs::Permissions::from_mode(0o755)).expect("executable");
+        Self {
+            cluster,
+            minter,
+            folder,
+        }
+    }
+
+    /// A runner whose images have jobpass-gitlab and kubectl.
+    fn runner(&self) -> Runner {
+        let programs = [support::binary("jobpass-gitlab"), support::tool("kubectl")];
+        let runner = Runner::new(self.folder.path())
+            .file("JOBPASS_KUBECONFIG", &self.cluster.kubeconfig(&self.minter, "ci"))
+            .variable("SERVER", &self.cluster.url());
+        programs.iter().fold(runner, |runner, program| {
+            runner.path(program.parent().expect("a folder"))
+        })
+    }
+
+    fn run(&self) -> Ended {
+        self.ended(self.runner().start())
+    }
+
+    fn ended(&self, running: Running) -> Ended {
+        let ended = running.end();
+        for secret in self.cluster.issued().iter().chain([&self.minter]) {
+            for job in &ended.jobs {
+                leaks::assert_absent(secret, &format!("the log of {}", job.name), &job.log);
+            }
+        }
+        ended
+    }
+
+    fn assert_used_and_revoked(&self, ended: &Ended) {
+        let used = self.cluster.requests();
+        let by_scanner = |user: &str| user == "system:serviceaccount:ci:scanner";
+        assert!(
+            used.iter()
+                .any(|r| r.path.contains("/pods") && by_scanner(&r.user)),
+            "{}",
+            ended.log()
+        );
+        self.assert_revoked(ended);
+    }
+
+    fn assert_revoked(&self, ended: &Ended) {
+        assert!(self.cluster.anchors().is_empty(), "{}", ended.log());
+        let issued = self.cluster.issued();
+        assert!(
+            issued.len() == 1 && !self.cluster.accepts(&issued[0]),
+            "{}",
+            ended.log()
+        );
+        let left = files_with(ended, &issued[0]);
+        assert!(left.iter().all(|name| name.ends_with(".env")), "{left:?}");
+        for job in &ended.jobs {
+            for (path, bytes) in &job.artifacts {
+                leaks::assert_absent(&issued[0], path, &String::from_utf8_lossy(bytes));
+            }
+        }
+    }
+}
+
+/// The files that the jobs left with a token in them.
+fn files_with(ended: &Ended, token: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![ended.folder().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).contains(token) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found
+}
+
+fn says(ended: &Ended, job: &str, texts: &[&str]) {
+    let log = &ended.job(job).log;
+    for text in texts {
+        assert!(log.contains(text), "no `{text}` in:\n{}", ended.log());
+    }
+}
+
+#[test]
+fn create_token_and_run_scan() {
+    let project = Project::with_pipeline(CREATE_TOKEN_AND_RUN_SCAN);
+    let ended = project.run();
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    says(
+        &ended,
+        "create_token",
+        &["with `glpat-` in front, which runners mask"],
+    );
+    says(&ended, "run_scan", &["every Pod is scanned"]);
+    says(
+        &ended,
+        "create_token:revoke",
+        &["revoked the token of ServiceAccount ci/scanner"],
+    );
+    project.assert_used_and_revoked(&ended);
+    assert!(ended.job("run_scan").artifacts.contains_key("scan-results.json"));
+}
+
+#[test]
+fn a_token_in_plain() {
+    let plain = CREATE_TOKEN_AND_RUN_SCAN
+        .replace("SCAN_TOKEN\n", "SCAN_TOKEN\n      dotenv-mode: plain\n")
+        .replace("extends: .create_token:use", "needs: [create_token]")
+        .replace(
+            "- ./run_scan.sh \"$JOBPASS_TOKEN_FILE\"",
+            "- echo \"$SCAN_TOKEN\" > token.env && ./run_scan.sh token.env",
+        );
+    let project = Project::with_pipeline(&plain);
+    let ended = project.run();
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    project.assert_used_and_revoked(&ended);
+}
+
+#[test]
+fn the_token_that_was_handed_over_is_revoked_after_a_failure_too() {
+    let failing = CREATE_TOKEN_AND_RUN_SCAN.replace("\"\n  artifacts", "\"\n    - exit 3\n  artifacts");
+    let project = Project::with_pipeline(&failing);
+    let ended = project.run();
+    assert_eq!(ended.status, Status::Failed);
+    says(
+        &ended,
+        "run_scan",
+        &["every Pod is scanned", "ERROR: Job failed: exit code 3"],
+    );
+    project.assert_used_and_revoked(&ended);
+}
+
+#[test]
+fn a_job_that_mints_and_then_fails_revokes_by_itself() {
+    let failing =
+        CREATE_TOKEN_AND_RUN_SCAN.to_owned() + "\ncreate_token:\n  script: [jobpass-gitlab mint, exit 4]\n";
+    let project = Project::with_pipeline(&failing);
+    let ended = project.run();
+    says(&ended, "create_token", &["revoked the token"]);
+    assert_eq!(ended.job("run_scan").status, Status::Skipped);
+    project.assert_revoked(&ended);
+}
+
+/// What a careless job prints of a variable that was handed over masked, every runner masks.
+#[test]
+fn a_careless_job_shows_nothing() {
+    let careless = CREATE_TOKEN_AND_RUN_SCAN.replace(
+        "  script:\n",
+        r#"  script:
+    - echo "my token is $SCAN_TOKEN"
+    - |
+      printf '{"token": "%s"}\n' "$SCAN_TOKEN" >&2
+      printf %s "$SCAN_TOKEN" | cut -c 1-40; printf 'glpat-'; printf '%s\n' "${SCAN_TOKEN#glpat-}"
+    - env
+    - (set -x; true "$SCAN_TOKEN")
+"#,
+    );
+    let project = Project::with_pipeline(&careless);
+    let ended = project.run();
+    says(
+        &ended,
+        "run_scan",
+        &[
+            "my token is glpat-[MASKED]\n",
+            "{\"token\": \"glpat-[MASKED]\"}\n",
+            "SCAN_TOKEN=glpat-[MASKED]\n",
+            "true glpat-[MASKED]\n",
+        ],
+    );
+    project.assert_used_and_revoked(&ended);
+    // The check can fail: without the runner, it would be there.
+    assert!(ended.job("run_scan").raw.contains(&project.cluster.issued()[0]));
+}
+
+#[rstest]
+#[case("bash")]
+#[case("dash")]
+fn a_job_gets_a_token_and_loses_it(#[case] shell: &str) {
+    let project = Project::with_pipeline(RUN_SCAN);
+    let ended = project.ended(project.runner().shell(shell).start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    says(&ended, "run_scan", &["every Pod is scanned", "revoked the token"]);
+    project.assert_used_and_revoked(&ended);
+}
+
+#[test]
+fn a_failing_script_loses_its_token() {
+    let project = Project::with_pipeline(&(RUN_SCAN.to_owned() + "    - exit 3\n"));
+    let ended = project.run();
+    assert_eq!(ended.status, Status::Failed);
+    says(&ended, "run_scan", &["every Pod is scanned", "revoked the token"]);
+    project.assert_used_and_revoked(&ended);
+}
+
+#[test]
+fn a_token_that_cannot_be_minted_fails_the_job_before_its_script() {
+    let wrong = RUN_SCAN.replace("service-account: scanner", "service-account: nobody");
+    let project = Project::with_pipeline(&wrong);
+    let ended = project.run();
+    assert_eq!(ended.status, Status::Failed);
+    says(
+        &ended,
+        "run_scan",
+        &[
+            "check inputs `service-account` and `namespace`",
+            "jobpass: nothing to revoke",
+        ],
+    );
+    assert!(!ended.log().contains("every Pod is scanned"), "{}", ended.log());
+    assert!(project.cluster.anchors().is_empty());
+}
+
+#[rstest]
+fn a_cancelled_job_loses_its_token(#[values(false, true)] new_container: bool) {
+    let project = Project::with_pipeline(&(RUN_SCAN.to_owned() + "    - sleep 600\n"));
+    let mut runner = project.runner();
+    if new_container {
+        runner = runner.new_container_after_cancel();
+    }
+    let running = runner.start();
+    running.wait_for(PATIENCE, |log| log.contains("$ sleep 600").then_some(()));
+    running.cancel();
+    let ended = project.ended(running);
+    assert_eq!(ended.status, Status::Canceled);
+    says(&ended, "run_scan", &["every Pod is scanned", "revoked the token"]);
+    project.assert_used_and_revoked(&ended);
+}
+
+#[test]
+fn a_job_that_is_cancelled_while_it_mints_leaves_nothing() {
+    let project = Project::with_pipeline(RUN_SCAN);
+    project.cluster.inject(Fault {
+        method: "POST",
+        path_contains: "/token".into(),
+        times: 1,
+        kind: FaultKind::HoldAfter,
+    });
+    let running = project.runner().start();
+    project.cluster.wait_for(PATIENCE, |requests| {
+        let asked = requests.iter().any(|r| r.path.ends_with("/token"));
+        asked.then_some(())
+    });
+    running.cancel();
+    let ended = project.ended(running);
+    assert_eq!(ended.job("run_scan").status, Status::Canceled);
+    project.assert_revoked(&ended);
+}
+
+/// As the README says: nothing runs in `.post` when a pipeline is cancelled.
+#[test]
+fn a_token_that_was_handed_over_outlives_a_cancelled_pipeline() {
+    let waiting = CREATE_TOKEN_AND_RUN_SCAN.replace("\"\n  artifacts", "\"\n    - sleep 600\n  artifacts");
+    let project = Project::with_pipeline(&waiting);
+    let running = project.runner().start();
+    running.wait_for(PATIENCE, |log| log.contains("$ sleep 600").then_some(()));
+    running.cancel();
+    let ended = project.ended(running);
+    assert_eq!(ended.job("create_token:revoke").status, Status::Canceled);
+    let token = &project.cluster.issued()[0];
+    assert!(project.cluster.accepts(token), "{}", ended.log());
+    let left = files_with(&ended, token);
+    assert!(left.iter().all(|name| name.ends_with(".env")), "{left:?}");
+}
+
+/// As the README says: after a job's timeout nothing runs, unless the time is split.
+#[test]
+fn a_job_that_takes_too_long_loses_its_token_if_its_time_is_split() {
+    let (before, _) = RUN_SCAN.split_once("    - kubectl").expect("a script");
+    let slow = before.to_owned() + "    - sleep 600\n  timeout: ";
+    let limits = "variables: {RUNNER_SCRIPT_TIMEOUT: 5s, RUNNER_AFTER_SCRIPT_TIMEOUT: 1m}\n";
+    for (pipeline, revoked) in [
+        (slow.clone() + "5s\n", false),
+        (limits.to_owned() + &slow + "2m\n", true),
+    ] {
+        let project = Project::with_pipeline(&pipeline);
+        let ended = project.run();
+        assert_eq!(ended.status, Status::Failed);
+        says(
+            &ended,
+            "run_scan",
+            &["$ sleep 600", "took longer than the time-out"],
+        );
+        if revoked {
+            project.assert_revoked(&ended);
+        } else {
+            assert!(
+                project.cluster.accepts(&project.cluster.issued()[0]),
+                "{}",
+                ended.log()
+            );
+        }
+    }
+}
+
+/// A variable of the project wins over one of a report: jobs would get something else than the token.
+#[test]
+fn a_variable_of_the_project_keeps_the_token_from_being_minted() {
+    let project = Project::with_pipeline(CREATE_TOKEN_AND_RUN_SCAN);
+    let ended = project.ended(project.runner().variable("SCAN_TOKEN", "other").start());
+    assert_eq!(ended.job("create_token").status, Status::Failed);
+    says(
+        &ended,
+        "create_token",
+        &["`variable` is `SCAN_TOKEN`, which is set in this job already"],
+    );
+    assert!(project.cluster.issued().is_empty());
+}
+
+#[test]
+fn parts_of_the_template_fit_into_a_job_with_scripts_of_its_own() {
+    let parts = RUN_SCAN.replace(
+        "  extends: .jobpass\n",
+        r#"  variables: !reference [.jobpass, variables]
+  before_script:
+    - echo "before all"
+    - !reference [.jobpass, before_script]
+  after_script:
+    - !reference [.jobpass, after_script]
+    - echo "after all"
+"#,
+    );
+    let project = Project::with_pipeline(&parts);
+    let ended = project.run();
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    says(
+        &ended,
+        "run_scan",
+        &["before all", "every Pod is scanned", "after all"],
+    );
+    project.assert_used_and_revoked(&ended);
+}
