@@ -305,7 +305,11 @@ fn a_job_that_is_stopped_while_it_mints_leaves_nothing(
     let mint = job.start(&["mint"]);
     cluster.wait_for(Duration::from_secs(60), |requests| {
         let held = |r: &jobpass_devkit::LoggedRequest| r.method == "POST" && r.path.ends_with(path);
-        requests.iter().any(held).then_some(())
+        let done = match path {
+            "/secrets" => !cluster.anchors().is_empty(),
+            _ => !cluster.issued().is_empty(),
+        };
+        (requests.iter().any(held) && done == carried_out).then_some(())
     });
     kill_process(Pid::from_child(&mint), signal).expect("it is there");
     let mint = Ended::of(mint);
@@ -317,11 +321,10 @@ fn a_job_that_is_stopped_while_it_mints_leaves_nothing(
     assert_eq!(mint.code(), code, "{}", mint.log);
     job.assert_nothing_leaked(&cluster, &mint);
     if signal != Signal::KILL {
-        assert!(
-            cluster.anchors().is_empty() && job.left_in_temp().is_empty(),
-            "{}",
-            mint.log
-        );
+        assert!(cluster.anchors().is_empty(), "{}", mint.log);
+        // As long as the anchor's uid is not known, it may come into being later.
+        let recorded = usize::from(path == "/secrets");
+        assert_eq!(job.left_in_temp().len(), recorded, "{}", mint.log);
     }
 
     job.revoke("canceled", &[]).succeeded();
