@@ -266,7 +266,7 @@ const STUBBORN: &str = r#"
 import { spawn } from "node:child_process";
 process.on("SIGINT", () => console.log("interrupted"));
 process.on("SIGTERM", () => { console.log("terminated"); process.exitCode = 1; child.kill("SIGKILL"); });
-const child = spawn("sh", ["-c", "trap 'echo child interrupted' INT; echo ready; sleep 600 & wait; wait"], { stdio: ["ignore", "inherit", "inherit"] });
+const child = spawn("sh", ["-c", "trap 'echo child interrupted' INT; echo ready; while :; do sleep 0.05; done"], { stdio: ["ignore", "inherit", "inherit"] });
 child.on("exit", () => process.exit());
 "#;
 
