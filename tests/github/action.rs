@@ -41,7 +41,7 @@ jobs:
 "#;
 
 /// Uses the token against the API, as a scanner does.
-const RUN_SCAN: &str = r#"#!/bin/sh
+pub(super) const RUN_SCAN: &str = r#"#!/bin/sh
 set -eu
 kubectl --server "$SERVER" --certificate-authority "$CA" --token "$(cat "$1")" get pods --namespace ci
 echo "scan finished"

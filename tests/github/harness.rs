@@ -10,6 +10,7 @@ use jobpass_devkit::{
 };
 use tempfile::TempDir;
 
+use super::action::RUN_SCAN;
 use crate::{leaks, support};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,13 +42,6 @@ jobs:
         run: |
           echo "$TOKEN" > token.txt
           ./run_scan.sh token.txt
-"#;
-
-/// Uses the token against the API, as a scanner does.
-const RUN_SCAN: &str = r#"#!/bin/sh
-set -eu
-kubectl --server "$SERVER" --certificate-authority "$CA" --token "$(cat "$1")" get pods --namespace ci
-echo "scan finished"
 "#;
 
 /// A runner with the workflow, and the cluster that its job talks to.

@@ -3,6 +3,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
+use age::{secrecy::ExposeSecret as _, x25519::Identity};
 use jobpass_devkit::{
     DevCluster, Fault, FaultKind,
     runner::gitlab::{Ended, Runner, Running, Status},
@@ -10,6 +11,7 @@ use jobpass_devkit::{
 use rstest::rstest;
 use tempfile::TempDir;
 
+use super::pipeline::{RUN_SCAN, SCANNER};
 use crate::{leaks, support};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,29 +41,6 @@ run_scan:
     - ./run_scan.sh "$JOBPASS_TOKEN_FILE"
   artifacts:
     paths: [scan-results.json]
-"#;
-
-/// A job that has a token of its own.
-const RUN_SCAN: &str = r#"
-include:
-  - local: /gitlab-component/templates/job.yml
-    inputs:
-      service-account: scanner
-      namespace: ci
-
-run_scan:
-  extends: .jobpass
-  script:
-    - kubectl get pods
-    - ./run_scan.sh "$JOBPASS_TOKEN_FILE"
-"#;
-
-/// Uses the token against the API, as a scanner does.
-const SCANNER: &str = r#"#!/bin/sh
-set -eu
-kubectl --kubeconfig /dev/null --server "$SERVER" --certificate-authority ca.pem --token "$(cat "$1")" \
-  get pods --namespace ci --output json > scan-results.json
-echo "every Pod is scanned"
 "#;
 
 /// A project on GitLab, and the cluster that its pipeline talks to.
@@ -235,6 +214,37 @@ fn a_job_that_mints_and_then_fails_revokes_by_itself() {
     says(&ended, "create_token", &["revoked the token"]);
     assert_eq!(ended.job("run_scan").status, Status::Skipped);
     project.assert_revoked(&ended);
+}
+
+/// No runner masks a sealed token, and none has to: what a careless job prints of the variable is not the token.
+#[test]
+fn a_careless_job_shows_nothing_of_a_sealed_token() {
+    let identity = Identity::generate();
+    let recipient = identity.to_public();
+    let inputs = format!("SCAN_TOKEN\n      dotenv-mode: sealed\n      recipient: {recipient}\n");
+    let sealed = CREATE_TOKEN_AND_RUN_SCAN
+        .replace("SCAN_TOKEN\n", &inputs)
+        .replace(
+            "  script:\n",
+            r#"  script:
+    - echo "my token is $SCAN_TOKEN"
+    - echo "$SCAN_TOKEN" | base64 -d | tr -c '[:print:]' '.'
+    - env
+"#,
+        );
+    let project = Project::with_pipeline(&sealed);
+    let runner = project
+        .runner()
+        .file("JOBPASS_IDENTITY", identity.to_string().expose_secret());
+    let ended = project.ended(runner.start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    says(
+        &ended,
+        "run_scan",
+        &["age-encryption.org/v1", "every Pod is scanned"],
+    );
+    project.assert_used_and_revoked(&ended);
+    assert!(files_with(&ended, &project.cluster.issued()[0]).is_empty());
 }
 
 /// What a careless job prints of a variable that was handed over masked, every runner masks.

@@ -67,7 +67,7 @@ run_scan:
 "#;
 
 /// A job that has a token of its own.
-const RUN_SCAN: &str = r#"
+pub(super) const RUN_SCAN: &str = r#"
 include:
   - local: /gitlab-component/templates/job.yml
     inputs:
@@ -82,7 +82,7 @@ run_scan:
 "#;
 
 /// Uses the token against the API, as a scanner does.
-const SCANNER: &str = r#"#!/bin/sh
+pub(super) const SCANNER: &str = r#"#!/bin/sh
 set -eu
 kubectl --kubeconfig /dev/null --server "$SERVER" --certificate-authority ca.pem --token "$(cat "$1")" \
   get pods --namespace ci --output json > scan-results.json
