@@ -8,7 +8,12 @@ use crate::{dotenv, job::Job, log, sealed};
 pub(crate) fn command() -> Command {
     Command::new("open")
         .about("Write the token that another job handed over to a file, as it was minted")
-        .args(flags::flags().filter(|flag| flag.get_id() == "token-file"))
+        .args(flags::flags().filter(|flag| flag.get_id() == "token-file").map(|flag| {
+            flag.help(
+                "Write the token to this file (mode 0600). `true` chooses a name in the job's temporary folder; a relative \
+                 path is taken from there",
+            )
+        }))
         .args([dotenv::variable_flag(), sealed::identity_flag()])
         .after_help(
             "Nothing revokes the token when this job ends, and nothing removes the file: remove it in after_script.\n\

@@ -29,7 +29,10 @@ pub(crate) fn command() -> Command {
     };
     Command::new("revoke")
         .about("Revoke every token that this job minted, prove it, and remove the files")
-        .args(flags::flags())
+        .args(flags::flags().filter(|flag| {
+            let of_minting = ["namespace", "duration", "token-file", "kubeconfig-file"];
+            !of_minting.contains(&flag.get_id().as_str())
+        }))
         .args([dotenv::variable_flag(), sealed::identity_flag()])
         .args([
             switch(
