@@ -108,7 +108,14 @@ pub(crate) fn variable(matches: &ArgMatches) -> Result<&str, Error> {
     }
     let of_options = |option: &str| name == format!("JOBPASS_{}", option.to_uppercase().replace('-', "_"));
     let mut options = OPTIONS.iter().map(|option| option.name);
-    let own = ["dotenv", "dotenv-mode", "recipient", "identity", "variable"];
+    let own = [
+        "dotenv",
+        "dotenv-mode",
+        "recipient",
+        "identity",
+        "variable",
+        "mask-log",
+    ];
     if OURS.contains(&name) || options.any(of_options) || own.into_iter().any(of_options) {
         return refuse(", which jobpass uses for something else");
     }

@@ -1,13 +1,16 @@
 //! For GitLab jobs. `jobpass-gitlab mint` stands in `before_script` or in a job of its own, `jobpass-gitlab revoke` in
 //! `after_script` or in a job of stage `.post`; `jobpass-gitlab open` is for jobs that get the token from another one.
 //!
-//! A job on a default runner cannot mask a value that it made itself: nothing here prints any part of a token.
+//! A job on a default runner cannot mask a value that it made itself: nothing here prints any part of a token, and
+//! `jobpass-gitlab mask` takes out of the job's log what the job's own commands print.
 
 mod dotenv;
 mod job;
 mod log;
+mod mask;
 mod mint;
 mod open;
+mod proxy_exec;
 mod revoke;
 mod sealed;
 
@@ -25,6 +28,16 @@ pub fn main() -> ExitCode {
     harden::harden();
     let matches = command().get_matches();
     let environment = std::env::vars_os().collect::<Environment>();
+    if let Some(("mask", matches)) = matches.subcommand() {
+        let masked = Job::new(environment).and_then(|job| mask::run(matches, &job));
+        return masked.map_or_else(
+            |error| {
+                log::error(&error);
+                ExitCode::from(error.kind().exit_code())
+            },
+            |()| ExitCode::SUCCESS,
+        );
+    }
     program::run(
         async |interrupt| verb(&matches, environment, interrupt).await,
         log::error,
@@ -38,7 +51,12 @@ fn command() -> Command {
         .after_help(EXIT_CODES)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([mint::command(), revoke::command(), open::command()])
+        .subcommands([
+            mint::command(),
+            revoke::command(),
+            open::command(),
+            mask::command(),
+        ])
 }
 
 async fn verb(matches: &ArgMatches, environment: Environment, interrupt: Interrupt) -> Result<(), Error> {

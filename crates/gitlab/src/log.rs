@@ -2,7 +2,7 @@
 
 use std::io::{Write as _, stderr, stdout};
 
-use jobpass_core::{Error, claims::Claims, spec::in_words};
+use jobpass_core::{Error, Kind, claims::Claims, spec::in_words};
 
 /// As the runner colours its own.
 const RED: &str = "\x1b[31;1m";
@@ -32,6 +32,14 @@ fn annotate(colour: &str, level: &str, error: &Error) {
 /// Writes lines to the log. A log that cannot be written to fails no job.
 pub(crate) fn say(lines: &str) {
     let _ = stdout().write_all(format!("{lines}\n").as_bytes());
+}
+
+/// Writes what a script asked for.
+pub(crate) fn print(text: &str) -> Result<(), Error> {
+    let written = stdout()
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout().flush());
+    written.map_err(|error| Error::new(Kind::Deliver, format!("cannot write to standard output: {error}")))
 }
 
 /// What the log says once the token is handed over. `ends` is when it is revoked.

@@ -3,7 +3,7 @@
 use clap::{ArgMatches, Command};
 use jobpass_core::{Error, deliver::Files, flags};
 
-use crate::{dotenv, job::Job, log, sealed};
+use crate::{dotenv, job::Job, log, proxy_exec, sealed};
 
 pub(crate) fn command() -> Command {
     Command::new("open")
@@ -41,6 +41,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
             "give a path, or `true` for a name in the job's temporary folder",
         ));
     };
+    proxy_exec::mask(&token)?;
     files.write_token(&token)?;
     log::say(&format!(
         "jobpass: wrote the token in {name} to {}, as it was minted: runners do not mask it so",

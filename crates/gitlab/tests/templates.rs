@@ -11,8 +11,8 @@ use serde_yaml::Value;
 const FILES: [&str; 2] = ["token-file", "kubeconfig-file"];
 
 #[rstest]
-#[case("job.yml", ".jobpass", &["job-name"])]
-#[case("handover.yml", "create_token", &["job-name", "stage", "image", "rules", "variable", "dotenv-mode", "recipient"])]
+#[case("job.yml", ".jobpass", &["job-name", "mask-log"])]
+#[case("handover.yml", "create_token", &["job-name", "stage", "image", "rules", "variable", "dotenv-mode", "recipient", "mask-log"])]
 fn inputs_are_the_options(#[case] file: &str, #[case] job: &str, #[case] own: &[&str]) {
     let (spec, jobs) = template(file);
     let inputs = spec["spec"]["inputs"].as_mapping().expect("inputs");

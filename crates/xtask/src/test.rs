@@ -27,6 +27,9 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     tools::node()?;
     // gitlab-ci-local copies the project with it.
     tools::system("rsync", "rsync")?;
+    // Shells that images have instead of bash.
+    tools::system("dash", "dash")?;
+    tools::system("busybox", "busybox")?;
     let bin = tools::install(workspace, &[&ACT, &KUBECTL, &GITLAB_CI_LOCAL])?;
 
     // All targets, as the tests start programs of other packages, which cargo test alone would not build.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use kube::config::{Cluster, Kubeconfig};
 
 use super::{Auth, Authority, Connection, Identity, Minter, Proxy, from_base64, read_file};
-use crate::{environment::Environment, error::Error, text::harmless};
+use crate::{environment::Environment, error::Error, text::harmless, token::Token};
 
 /// A kubeconfig, merged from its files.
 pub(super) struct Found {
@@ -185,6 +185,16 @@ impl Found {
             .and_then(|named| named.auth_info.as_ref())
             .ok_or_else(|| missing("user", user))?;
         user::identity(info, user, connection, pinned_exec, environment).await
+    }
+
+    /// The tokens and keys of all its users, as they stand in it; those in files of their own, too.
+    pub(super) fn credentials(&self) -> impl Iterator<Item = Token> {
+        let users = self
+            .config
+            .auth_infos
+            .iter()
+            .filter_map(|named| named.auth_info.as_ref());
+        users.flat_map(user::credentials)
     }
 
     /// The proxy that the cluster of a context names, if it can be used.

@@ -162,6 +162,26 @@ impl Minter {
         }
     }
 
+    /// What a minter that these inputs name shows the API server, as far as it can be read without running a program: to be
+    /// masked. What cannot be read is left out.
+    pub fn credentials(inputs: &Inputs, environment: &Environment) -> Vec<Token> {
+        let bearer_tokens = [
+            inputs
+                .get("bearer-token-file")
+                .map(|path| explicit::from_file(Path::new(path))),
+            inputs
+                .get("bearer-token-env")
+                .map(|name| explicit::from_env(name, environment)),
+        ];
+        let bearer_tokens = bearer_tokens.into_iter().flatten().filter_map(Result::ok);
+        let kubeconfig = kubeconfig::find(inputs.get("kubeconfig"), environment)
+            .ok()
+            .flatten();
+        bearer_tokens
+            .chain(kubeconfig.iter().flat_map(kubeconfig::Found::credentials))
+            .collect()
+    }
+
     /// The minter again, at the end of the job: where to comes from the state alone, only who from the inputs, so
     /// that nothing which ran in between can send the credential elsewhere.
     ///

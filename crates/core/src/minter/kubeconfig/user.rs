@@ -110,6 +110,20 @@ pub(super) async fn identity(
     }
 }
 
+pub(super) fn credentials(info: &AuthInfo) -> impl Iterator<Item = Token> {
+    let own = [&info.token, &info.client_key_data];
+    let own = own
+        .into_iter()
+        .flatten()
+        .map(|secret| secret.expose_secret().to_owned());
+    let in_file = info
+        .token_file
+        .as_ref()
+        .and_then(|path| crate::files::read(Path::new(path)).ok());
+    own.chain(in_file)
+        .filter_map(|text| Token::parse(&text, "kubeconfig").ok())
+}
+
 pub(super) fn base64_field(field: &str, data: &str) -> Result<String, Error> {
     from_base64(data).ok_or_else(|| {
         let problem = format!("has a `{field}` that is not base64");

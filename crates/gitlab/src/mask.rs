@@ -1,0 +1,174 @@
+//! `jobpass-gitlab mask`: takes the job's secrets out of what it prints.
+
+mod until;
+
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::AsFd,
+    path::Path,
+    process::{Command as Process, Stdio},
+    time::Duration,
+};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use jobpass_core::{
+    Error, Kind, anchor, deliver::Files, flags, mask, mask::Masker, minter::Minter, options::Inputs,
+    state::State, text::harmless, token::Token,
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{CWD, Mode, mkfifoat},
+};
+
+use self::until::Until;
+use crate::{
+    dotenv,
+    job::{Job, value},
+    sealed,
+};
+
+/// How long the shell may take to let go of the pipe, once it has written its mark.
+const LETTING_GO: Duration = Duration::from_millis(100);
+
+pub(crate) fn command() -> Command {
+    let hidden = |name: &'static str| Arg::new(name).long(name).hide(true);
+    Command::new("mask")
+        .about("Copy standard input to standard output, without the tokens of this job and the minter's credential")
+        .arg(
+            Arg::new("shell")
+                .long("shell")
+                .action(ArgAction::SetTrue)
+                .help("Print what puts such a filter between this shell and the log, for the rest of the job"),
+        )
+        .arg(
+            Arg::new("mask-log")
+                .long("mask-log")
+                .env("JOBPASS_MASK_LOG")
+                .hide_env_values(true)
+                .value_name("BOOL")
+                .help("`false`: `--shell` prints nothing, so that the log stays as it is. [default: true]"),
+        )
+        .args(flags::flags().filter(|flag| {
+            let of_secrets = ["token-file", "kubeconfig", "bearer-token-file", "bearer-token-env"];
+            of_secrets.contains(&flag.get_id().as_str())
+        }))
+        .args([dotenv::variable_flag(), sealed::identity_flag(), hidden("pipe"), hidden("mark")])
+        .after_help(
+            "In before_script, after `mint` or `open`, in bash and POSIX sh:\n  \
+             - jobpass_mask=\"$(jobpass-gitlab mask --shell)\"\n  \
+             - eval \"$jobpass_mask\"\n\
+             For one command:\n  ./run_scan.sh 2>&1 | jobpass-gitlab mask",
+        )
+}
+
+/// Without signal handlers, so that a signal ends it as it would any filter.
+pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
+    let wanted = match value(matches, "mask-log") {
+        None | Some("true") => true,
+        Some("false") => false,
+        Some(other) => {
+            let problem = format!("is `{}`", harmless(other));
+            return Err(Error::input("mask-log", problem, "use `true` or `false`"));
+        }
+    };
+    let in_shell = matches.get_flag("shell");
+    if in_shell && !wanted {
+        return Ok(());
+    }
+    let inputs = job.with_file_names(&flags::inputs_at_end(matches)?)?;
+    let secrets = secrets(matches, job, &inputs)?;
+    if in_shell {
+        return crate::log::print(&shell(job)?);
+    }
+    let masker = Masker::new(secrets.iter().map(Token::expose));
+    // Standard output itself: what is masked waits in no other buffer.
+    let output = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    let copied = output.and_then(
+        |mut output| match (value(matches, "pipe"), value(matches, "mark")) {
+            (Some(pipe), Some(mark)) => up_to_mark(masker, Path::new(pipe), mark, &mut output),
+            _ => mask::copy(masker, &mut io::stdin().lock(), &mut output),
+        },
+    );
+    copied.map_err(|error| {
+        let why = harmless(&error.to_string());
+        Error::new(Kind::Deliver, format!("cannot mask what is printed: {why}"))
+    })
+}
+
+/// The tokens that this job minted or was handed, and what the minter shows the API server.
+fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<Token>, Error> {
+    let minted = job.recorded().into_iter();
+    let minted = minted.filter_map(|recorded| State::read(&recorded.path).ok()?.files.token());
+    let handed_over = dotenv::handed_over(dotenv::variable(matches)?, matches, &job.environment);
+    // Sealed to an identity that this job does not have, its variable shows nothing.
+    let handed_over = handed_over.and_then(Result::ok);
+    let token_file = inputs
+        .get("token-file")
+        .map(|path| job.folder().map(|folder| folder.join(path)));
+    let files = Files {
+        token_file: token_file.transpose()?,
+        kubeconfig_file: None,
+    };
+    let mut secrets: Vec<_> = minted.chain(handed_over).chain(files.token()).collect();
+    if secrets.is_empty() {
+        return Err(Error::input(
+            "token-file",
+            "names no token, this job has minted none, and none was handed to it: there is nothing to mask",
+            "run `jobpass-gitlab mint` or `open` first",
+        ));
+    }
+    secrets.extend(Minter::credentials(inputs, &job.environment));
+    Ok(secrets)
+}
+
+/// For `eval`. Says nothing secret.
+fn shell(job: &Job) -> Result<String, Error> {
+    let mark = anchor::random_name()?;
+    let pipe = job.folder()?.join(format!("{mark}.log"));
+    let cannot = |what: &str, error: io::Error| {
+        let what = format!("cannot {what}: {}", harmless(&error.to_string()));
+        Error::new(Kind::Deliver, what)
+            .help("with `mask-log: false`, the job goes on with a log that is not masked")
+    };
+    mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR)
+        .map_err(|error| cannot("make a named pipe in the job's temporary folder", error.into()))?;
+    let program = std::env::current_exe().map_err(|error| cannot("tell where this program is", error))?;
+    let quoted = |path: &Path| format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"));
+    Ok(format!(
+        "jobpass_program={}\njobpass_pipe={}\njobpass_mark={mark}\n{}",
+        quoted(&program),
+        quoted(&pipe),
+        include_str!("mask/begin.sh")
+    ))
+}
+
+/// The rest of a job, up to the mark with which its shell ends.
+fn up_to_mark(masker: Masker, pipe: &Path, mark: &str, output: &mut File) -> io::Result<()> {
+    // From the moment it is open, the shell goes on.
+    let opened = File::open(pipe)?;
+    fs::remove_file(pipe)?;
+    let mut log = Until::new(opened, mark);
+    mask::copy(masker, &mut log, output)?;
+    let (pipe, ended) = log.into_inner();
+    if ended {
+        leave(pipe);
+    }
+    Ok(())
+}
+
+/// Whatever of the job still runs in the background must neither keep the log open, nor be stopped by SIGPIPE when it writes.
+fn leave(pipe: File) {
+    let mut still_open = [PollFd::new(&pipe, PollFlags::empty())];
+    let closed = Timespec::try_from(LETTING_GO)
+        .is_ok_and(|time| poll(&mut still_open, Some(&time)).is_ok_and(|n| n > 0));
+    if !closed {
+        let mut reader = Process::new("cat");
+        // Where there is none, those processes have lost their reader.
+        let _ = reader
+            .stdin(pipe)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+    }
+}

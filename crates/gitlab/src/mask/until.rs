@@ -1,0 +1,128 @@
+//! Reading up to a mark.
+
+use std::io::{self, Read};
+
+/// What `input` gives before the mark: the bytes 1, some text, 2. Without one, all of it.
+///
+/// Only what may be the beginning of the mark is held back.
+pub(super) struct Until<R> {
+    input: R,
+    mark: Vec<u8>,
+    /// Bytes that were read, and may yet be a part of the mark.
+    held: Vec<u8>,
+    found: bool,
+}
+
+impl<R: Read> Until<R> {
+    pub(super) fn new(input: R, mark: &str) -> Self {
+        Self {
+            input,
+            mark: format!("\u{1}{mark}\u{2}").into_bytes(),
+            held: Vec::new(),
+            found: false,
+        }
+    }
+
+    /// The input, and whether the mark came.
+    pub(super) fn into_inner(self) -> (R, bool) {
+        (self.input, self.found)
+    }
+}
+
+impl<R: Read> Read for Until<R> {
+    /// `buffer` must have room for more than the mark.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while !self.found && filled == 0 {
+            let held = self.held.len();
+            let (before, free) = buffer.split_at_mut(held);
+            let read = self.input.read(free)?;
+            before.copy_from_slice(&self.held);
+            self.held.clear();
+            filled = held + read;
+            if read == 0 {
+                break;
+            }
+            let text = &buffer[..filled];
+            let may_begin = |at: &usize| {
+                let rest = &text[*at..];
+                rest.starts_with(&self.mark) || self.mark.starts_with(rest)
+            };
+            if let Some(begin) = memchr::memchr_iter(self.mark[0], text).find(may_begin) {
+                self.found = text.len() - begin >= self.mark.len();
+                if !self.found {
+                    self.held.extend_from_slice(&text[begin..]);
+                }
+                filled = begin;
+            }
+        }
+        Ok(filled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives each part by itself.
+    struct Parts(Vec<Vec<u8>>);
+
+    impl Read for Parts {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let Some(part) = (!self.0.is_empty()).then(|| self.0.remove(0)) else {
+                return Ok(0);
+            };
+            buffer[..part.len()].copy_from_slice(&part);
+            Ok(part.len())
+        }
+    }
+
+    fn read(parts: &[&[u8]]) -> (Vec<u8>, bool) {
+        let parts = parts.iter().map(|part| part.to_vec()).collect();
+        let mut until = Until::new(Parts(parts), "end");
+        let (mut text, mut buffer) = (Vec::new(), [0; 64]);
+        loop {
+            match until.read(&mut buffer).expect("memory can be read") {
+                0 => break,
+                filled => text.extend_from_slice(&buffer[..filled]),
+            }
+        }
+        (text, until.into_inner().1)
+    }
+
+    #[test]
+    fn it_ends_at_the_mark_however_that_is_cut() {
+        let text = b"a\x01b\x01\x01en\x01end\x02rest";
+        for first in 1..text.len() {
+            for second in first..text.len() {
+                let (one, two, three) = (&text[..first], &text[first..second], &text[second..]);
+                let parts: Vec<_> = [one, two, three]
+                    .into_iter()
+                    .filter(|part| !part.is_empty())
+                    .collect();
+                assert_eq!(
+                    read(&parts),
+                    (b"a\x01b\x01\x01en".to_vec(), true),
+                    "{first} {second}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_mark_nothing_is_lost() {
+        assert_eq!(
+            read(&[b"a\x01en", b"d", b"\x01"]),
+            (b"a\x01end\x01".to_vec(), false)
+        );
+    }
+
+    #[test]
+    fn what_is_no_beginning_of_the_mark_is_there_at_once() {
+        let mut until = Until::new(Parts(vec![b"50%\x01e".to_vec(), b"x".to_vec()]), "end");
+        let mut buffer = [0; 64];
+        assert_eq!(until.read(&mut buffer).expect("read"), 3);
+        assert_eq!(until.read(&mut buffer).expect("read"), 3);
+        assert_eq!(&buffer[..3], b"\x01ex");
+    }
+}

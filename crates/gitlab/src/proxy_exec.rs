@@ -1,0 +1,77 @@
+//! `::add-mask::`, which only a runner with `proxy_exec = true` reads (experimental, 17.10 and newer). On any other it would
+//! show the very token.
+
+use std::{fs, os::unix::process::parent_id, path::Path};
+
+use jobpass_core::{
+    Error,
+    mask::{Encoding, forms},
+    token::Token,
+};
+
+use crate::log;
+
+/// More than enough parents between this program and what reads the job's output.
+const GENERATIONS: usize = 64;
+
+/// Has the runner mask a token from now on, if it can.
+pub(crate) fn mask(token: &Token) -> Result<(), Error> {
+    if !is_read() {
+        return Ok(());
+    }
+    let forms = forms(token.expose());
+    let whole = forms.iter().filter(|form| form.encoding != Encoding::Dump);
+    log::print(
+        &whole
+            .map(|form| format!("::add-mask::{}\n", form.expose()))
+            .collect::<String>(),
+    )
+}
+
+/// Whether this runs below the runner's `proxy-exec` command, which reads all that the job's shell writes.
+fn is_read() -> bool {
+    let mut pid = parent_id();
+    for _ in 0..GENERATIONS {
+        let folder = Path::new("/proc").join(pid.to_string());
+        let arguments = fs::read(folder.join("cmdline")).unwrap_or_default();
+        if is_proxy(&String::from_utf8_lossy(&arguments)) {
+            return true;
+        }
+        // proc_pid_stat(5): the name, in parentheses, may hold any character.
+        let stat = fs::read_to_string(folder.join("stat")).unwrap_or_default();
+        let parent = stat
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+        match parent {
+            Some(parent) if parent > 0 => pid = parent,
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// `gitlab-runner-helper proxy-exec ...`, arguments as in `/proc/PID/cmdline`.
+fn is_proxy(arguments: &str) -> bool {
+    let mut arguments = arguments.split('\0');
+    let program = arguments.next().map(Path::new).and_then(Path::file_name);
+    program.is_some_and(|name| name.to_string_lossy().starts_with("gitlab-runner"))
+        && arguments.any(|argument| argument == "proxy-exec")
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::is_proxy;
+
+    #[rstest]
+    #[case("/usr/bin/gitlab-runner-helper\0proxy-exec\0--bootstrap\0sh\0", true)]
+    #[case("gitlab-runner\0--log-level\0debug\0proxy-exec\0bash\0", true)]
+    #[case("gitlab-runner\0run\0", false)]
+    #[case("bash\0-c\0gitlab-runner proxy-exec\0", false)]
+    #[case("bash\0gitlab-runner-helper\0proxy-exec\0", false)]
+    #[case("", false)]
+    fn only_the_runner_s_own_command_counts(#[case] arguments: &str, #[case] is: bool) {
+        assert_eq!(is_proxy(arguments), is);
+    }
+}
