@@ -1,5 +1,7 @@
 //! The command line.
 
+mod exec;
+
 use std::{
     fs,
     path::PathBuf,
@@ -29,10 +31,15 @@ impl Desk {
     }
 
     fn start(&self, arguments: &[&str]) -> Child {
+        self.start_with(arguments, &[])
+    }
+
+    fn start_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Child {
         let mut command = support::scrubbed(Command::new(support::binary("jobpass")));
         command
             .current_dir(self.folder.path())
             .env("HOME", self.folder.path())
+            .envs(variables.iter().copied())
             .args(arguments);
         command
             .stdin(Stdio::null())
@@ -56,7 +63,10 @@ impl Desk {
     fn left(&self) -> Vec<String> {
         let names = fs::read_dir(self.folder.path()).expect("a folder").flatten();
         let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names.filter(|name| name != "minter.yaml").collect()
+        // And what kubectl caches.
+        names
+            .filter(|name| ![".kube", "minter.yaml"].contains(&&**name))
+            .collect()
     }
 
     fn assert_nothing_left(&self, log: &str) {

@@ -13,7 +13,7 @@ use jobpass_devkit::DevCluster;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
-use crate::support;
+use crate::{leaks::corpus, support};
 
 /// The source document's GitHub example, with the action where it had `kubectl create token`.
 const GENERATE_TOKEN_AND_RUN_SCAN: &str = r#"
@@ -69,6 +69,7 @@ impl Repository {
             format!("KUBECONFIG={}\n", STANDARD.encode(&kubeconfig)),
         )
         .expect("written");
+        fs::write(folder.path().join("careless.sh"), corpus::script()).expect("written");
         let script = folder.path().join("run_scan.sh");
         fs::write(&script, RUN_SCAN).expect("written");
         make_executable(&script);
@@ -234,6 +235,19 @@ fn the_job_is_cancelled() {
     });
     kill_process_group(group, Signal::INT).expect("act is there");
     let (log, _) = repository.ended(act);
+    repository.assert_revoked(&log);
+}
+
+#[test]
+fn careless_scripts_show_no_form() {
+    let with_file = GENERATE_TOKEN_AND_RUN_SCAN.replace(
+        "          namespace: ci\n",
+        "          namespace: ci\n          token-file: true\n",
+    );
+    let repository = Repository::with_workflow(&(with_file + corpus::STEP));
+    let (log, succeeded) = repository.run();
+    assert!(succeeded, "{log}");
+    corpus::assert_no_form(&repository.cluster.issued()[0], &log);
     repository.assert_revoked(&log);
 }
 

@@ -11,7 +11,10 @@ use jobpass_devkit::{
 use tempfile::TempDir;
 
 use super::action::RUN_SCAN;
-use crate::{leaks, support};
+use crate::{
+    leaks::{self, corpus},
+    support,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -296,6 +299,24 @@ fn a_careless_step_shows_nothing() {
         let inner = STANDARD.encode(&token[shift..]);
         assert!(!log.contains(&inner[..inner.len() / 2]), "{log}");
     }
+}
+
+/// The runner masks values, whole ones: what it shows of others, it shows with jobpass and without.
+#[test]
+fn careless_scripts_show_no_form() {
+    let careless = GENERATE_TOKEN_AND_RUN_SCAN.to_owned() + corpus::STEP;
+    let repository = Repository::with_workflow(&careless);
+    fs::write(
+        repository.runner.workspace().join("careless.sh"),
+        corpus::script(),
+    )
+    .expect("written");
+    let (over, ended) = repository.run();
+    assert_eq!(ended.conclusion, Conclusion::Success, "{}", ended.log);
+    let token = &over.cluster.issued()[0];
+    corpus::assert_no_form(token, &ended.log);
+    corpus::assert_all_found(token, &ended.raw);
+    over.assert_revoked(&ended);
 }
 
 #[test]

@@ -14,10 +14,10 @@ use tempfile::TempDir;
 use super::pipeline::{RUN_SCAN, SCANNER};
 use crate::{leaks, support};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The source document's GitLab example, with the template where it had a job `create_token`.
-const CREATE_TOKEN_AND_RUN_SCAN: &str = r#"
+pub(super) const CREATE_TOKEN_AND_RUN_SCAN: &str = r#"
 stages:
   - scan
 
@@ -44,14 +44,14 @@ run_scan:
 "#;
 
 /// A project on GitLab, and the cluster that its pipeline talks to.
-struct Project {
-    cluster: DevCluster,
-    minter: String,
+pub(super) struct Project {
+    pub(super) cluster: DevCluster,
+    pub(super) minter: String,
     folder: TempDir,
 }
 
 impl Project {
-    fn with_pipeline(pipeline: &str) -> Self {
+    pub(super) fn with_pipeline(pipeline: &str) -> Self {
         let cluster = DevCluster::start();
         let minter = support::minter_token(&cluster);
         let folder = tempfile::tempdir().expect("a folder");
@@ -78,7 +78,7 @@ impl Project {
     }
 
     /// A runner whose images have jobpass-gitlab and kubectl.
-    fn runner(&self) -> Runner {
+    pub(super) fn runner(&self) -> Runner {
         let programs = [support::binary("jobpass-gitlab"), support::tool("kubectl")];
         let runner = Runner::new(self.folder.path())
             .file("JOBPASS_KUBECONFIG", &self.cluster.kubeconfig(&self.minter, "ci"))
@@ -88,11 +88,26 @@ impl Project {
         })
     }
 
+    pub(super) fn write(&self, name: &str, text: &str) {
+        fs::write(self.folder.path().join(name), text).expect("written");
+    }
+
+    /// A program of this name that is the shell; `busybox-sh` is not one by itself.
+    pub(super) fn shell(&self, name: &str) -> String {
+        if name != "busybox-sh" {
+            return name.to_owned();
+        }
+        self.write(name, "#!/bin/sh\nexec busybox sh \"$@\"\n");
+        let path = self.folder.path().join(name);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+        path.display().to_string()
+    }
+
     fn run(&self) -> Ended {
         self.ended(self.runner().start())
     }
 
-    fn ended(&self, running: Running) -> Ended {
+    pub(super) fn ended(&self, running: Running) -> Ended {
         let ended = running.end();
         for secret in self.cluster.issued().iter().chain([&self.minter]) {
             for job in &ended.jobs {
@@ -102,7 +117,7 @@ impl Project {
         ended
     }
 
-    fn assert_used_and_revoked(&self, ended: &Ended) {
+    pub(super) fn assert_used_and_revoked(&self, ended: &Ended) {
         let used = self.cluster.requests();
         let by_scanner = |user: &str| user == "system:serviceaccount:ci:scanner";
         assert!(
@@ -114,7 +129,7 @@ impl Project {
         self.assert_revoked(ended);
     }
 
-    fn assert_revoked(&self, ended: &Ended) {
+    pub(super) fn assert_revoked(&self, ended: &Ended) {
         assert!(self.cluster.anchors().is_empty(), "{}", ended.log());
         let issued = self.cluster.issued();
         assert!(
@@ -149,7 +164,7 @@ fn files_with(ended: &Ended, token: &str) -> Vec<String> {
     found
 }
 
-fn says(ended: &Ended, job: &str, texts: &[&str]) {
+pub(super) fn says(ended: &Ended, job: &str, texts: &[&str]) {
     let log = &ended.job(job).log;
     for text in texts {
         assert!(log.contains(text), "no `{text}` in:\n{}", ended.log());
@@ -250,9 +265,11 @@ fn a_careless_job_shows_nothing_of_a_sealed_token() {
 /// What a careless job prints of a variable that was handed over masked, every runner masks.
 #[test]
 fn a_careless_job_shows_nothing() {
-    let careless = CREATE_TOKEN_AND_RUN_SCAN.replace(
-        "  script:\n",
-        r#"  script:
+    let careless = CREATE_TOKEN_AND_RUN_SCAN
+        .replace("SCAN_TOKEN\n", "SCAN_TOKEN\n      mask-log: 'false'\n")
+        .replace(
+            "  script:\n",
+            r#"  script:
     - echo "my token is $SCAN_TOKEN"
     - |
       printf '{"token": "%s"}\n' "$SCAN_TOKEN" >&2
@@ -260,7 +277,7 @@ fn a_careless_job_shows_nothing() {
     - env
     - (set -x; true "$SCAN_TOKEN")
 "#,
-    );
+        );
     let project = Project::with_pipeline(&careless);
     let ended = project.run();
     says(

@@ -4,5 +4,6 @@ mod dotenv;
 mod harness;
 mod job;
 mod life;
+mod mask;
 mod pipeline;
 mod sealed;

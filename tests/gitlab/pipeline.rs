@@ -11,7 +11,10 @@ use age::{secrecy::ExposeSecret as _, x25519::Identity};
 use jobpass_devkit::DevCluster;
 use tempfile::TempDir;
 
-use crate::{leaks, support};
+use crate::{
+    leaks::{self, corpus},
+    support,
+};
 
 /// The source document's GitLab example, with the template where it had a job `create_token`. (It also uploads a report of
 /// type `scan`, which GitLab does not have.)
@@ -217,6 +220,19 @@ fn a_job_gets_a_token_and_loses_it() {
 }
 
 #[test]
+fn careless_scripts_show_nothing() {
+    let careless = "    - export TOKEN=\"$(cat \"$JOBPASS_TOKEN_FILE\")\" CA=ca.pem\n    - sh careless.sh\n";
+    let project = Project::with_pipeline(&(RUN_SCAN.to_owned() + careless));
+    let log = project.run().succeeded();
+    let lines = log
+        .lines()
+        .map(|line| line.strip_prefix("run_scan > ").unwrap_or(line));
+    let log = lines.collect::<Vec<_>>().join("\n");
+    corpus::assert_no_piece(&project.cluster.issued()[0], &log);
+    project.assert_used_and_revoked(&log);
+}
+
+#[test]
 fn a_failing_script_loses_its_token() {
     let project = Project::with_pipeline(&(RUN_SCAN.to_owned() + "    - exit 3\n"));
     let log = project.run().failed();
@@ -350,6 +366,7 @@ impl Project {
             (".gitignore", ".gitlab-ci-local*\n".to_owned()),
             ("ca.pem", cluster.ca_pem()),
             ("run_scan.sh", SCANNER.to_owned()),
+            ("careless.sh", corpus::script()),
             // What is set in the project's CI/CD settings: the minter's kubeconfig and an identity, as variables of type
             // file.
             (

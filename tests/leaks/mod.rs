@@ -1,5 +1,6 @@
 //! No form of a token, nor of the minter's credential, where it does not belong.
 
+pub(crate) mod corpus;
 mod github;
 
 /// Every text in which a log can show `secret`.

@@ -1,5 +1,6 @@
 //! The command line for people who maintain pipelines, and for CI platforms that have no front end of their own.
 
+mod exec;
 mod inspect;
 mod mint;
 mod output;
@@ -25,11 +26,13 @@ pub fn main() -> ExitCode {
             |()| ExitCode::SUCCESS,
         );
     }
+    let done = |()| ExitCode::SUCCESS;
     let environment = std::env::vars_os().collect::<Environment>();
     program::run(
         async |interrupt| match verb {
-            "mint" => mint::run(matches, &environment, interrupt).await,
-            _ => revoke::run(matches, &environment, interrupt).await,
+            "exec" => exec::run(matches, &environment, interrupt).await,
+            "mint" => mint::run(matches, &environment, interrupt).await.map(done),
+            _ => revoke::run(matches, &environment, interrupt).await.map(done),
         },
         output::error,
     )
@@ -42,5 +45,10 @@ fn command() -> Command {
         .after_help(EXIT_CODES)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([mint::command(), revoke::command(), inspect::command()])
+        .subcommands([
+            mint::command(),
+            exec::command(),
+            revoke::command(),
+            inspect::command(),
+        ])
 }

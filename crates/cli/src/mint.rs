@@ -90,11 +90,6 @@ pub(crate) async fn run(
         ));
     }
     let cluster = Cluster::connect(&minter)?;
-    let origin = Origin {
-        platform: "cli",
-        requested_by: environment.get("USER").map(str::to_owned),
-        ..Origin::default()
-    };
     let record = |state: Option<&State>| match state {
         Some(state) => state.write(&state_path),
         // Not there if nothing was recorded.
@@ -106,7 +101,15 @@ pub(crate) async fn run(
         mask: |_| Ok(()),
         deliver: |_: &Minted, _: &State| Ok(()),
     };
-    let (state, warnings) = mint::mint(&cluster, &spec, &origin, state, handover, &mut interrupt).await?;
+    let (state, warnings) = mint::mint(
+        &cluster,
+        &spec,
+        &origin(environment),
+        state,
+        handover,
+        &mut interrupt,
+    )
+    .await?;
     for warning in warnings {
         output::warning(&warning);
     }
@@ -114,6 +117,15 @@ pub(crate) async fn run(
         return output::result(&json(&state, &state_path));
     }
     output::result(&minted(&state, &state_path))
+}
+
+/// Whose token it is.
+pub(crate) fn origin(environment: &Environment) -> Origin {
+    Origin {
+        platform: "cli",
+        requested_by: environment.get("USER").map(str::to_owned),
+        ..Origin::default()
+    }
 }
 
 /// Where the state of the token in `token-file` or `kubeconfig-file` is, if one of the three is named.

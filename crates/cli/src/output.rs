@@ -39,6 +39,11 @@ pub(crate) fn warning(text: &str) {
     let _ = stderr().write_all(format!("jobpass: warning: {text}\n").as_bytes());
 }
 
+/// Prints what happened, where standard output belongs to somebody else.
+pub(crate) fn note(text: &str) {
+    let _ = stderr().write_all(format!("jobpass: {text}\n").as_bytes());
+}
+
 pub(crate) fn time(time: jiff::Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

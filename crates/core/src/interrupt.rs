@@ -1,14 +1,16 @@
 //! SIGINT, SIGTERM and SIGHUP, from the moment they are listened for.
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use rustix::process::Signal;
+use tokio::signal::unix::{self, SignalKind, signal};
 
 use crate::error::{Error, Kind};
 
 /// Remembers a signal that came while nobody waited.
 pub struct Interrupt {
-    int: Signal,
-    term: Signal,
-    hup: Signal,
+    int: unix::Signal,
+    term: unix::Signal,
+    hup: unix::Signal,
+    again: Option<Signal>,
 }
 
 impl Interrupt {
@@ -25,15 +27,33 @@ impl Interrupt {
             int: listen(SignalKind::interrupt())?,
             term: listen(SignalKind::terminate())?,
             hup: listen(SignalKind::hangup())?,
+            again: None,
         })
+    }
+
+    /// Has the next who waits see a signal that was only the first to be obeyed by somebody else.
+    pub fn again(&mut self, signal: Signal) {
+        self.again = Some(signal);
     }
 
     /// Resolves at the first signal, to the failure that it is.
     pub async fn wait(&mut self) -> Error {
+        match self.signal().await {
+            Signal::INT => Error::new(Kind::Interrupted, "interrupted (SIGINT)"),
+            Signal::HUP => Error::new(Kind::Terminated, "terminated (SIGHUP)"),
+            _ => Error::new(Kind::Terminated, "terminated (SIGTERM)"),
+        }
+    }
+
+    /// Resolves at the first signal.
+    pub async fn signal(&mut self) -> Signal {
+        if let Some(signal) = self.again.take() {
+            return signal;
+        }
         tokio::select! {
-            _ = self.int.recv() => Error::new(Kind::Interrupted, "interrupted (SIGINT)"),
-            _ = self.term.recv() => Error::new(Kind::Terminated, "terminated (SIGTERM)"),
-            _ = self.hup.recv() => Error::new(Kind::Terminated, "terminated (SIGHUP)"),
+            _ = self.int.recv() => Signal::INT,
+            _ = self.term.recv() => Signal::TERM,
+            _ = self.hup.recv() => Signal::HUP,
         }
     }
 }

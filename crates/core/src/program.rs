@@ -1,6 +1,9 @@
 //! What every front end's program has around its work.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    process::{ExitCode, Termination},
+    time::Duration,
+};
 
 use crate::{
     error::{Error, Kind},
@@ -10,10 +13,11 @@ use crate::{
 /// How long a program tries to say why it failed. If nobody reads its log, that must not keep a cancelled job.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Runs `work` with signals listened for; a failure is shown with `show` and becomes the exit code.
-pub fn run<W>(work: impl FnOnce(Interrupt) -> W, show: fn(&Error)) -> ExitCode
+/// Runs `work` with signals listened for. What it gives becomes the exit code; a failure is shown with `show` first.
+pub fn run<W, T>(work: impl FnOnce(Interrupt) -> W, show: fn(&Error)) -> ExitCode
 where
-    W: Future<Output = Result<(), Error>>,
+    W: Future<Output = Result<T, Error>>,
+    T: Termination,
 {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -27,7 +31,8 @@ where
             Ok(interrupt) => work(interrupt).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = outcome.clone() {
+        if let Err(error) = &outcome {
+            let error = error.clone();
             let shown = tokio::task::spawn_blocking(move || show(&error));
             let _ = tokio::time::timeout(LAST_WORDS, shown).await;
         }
@@ -37,6 +42,6 @@ where
     runtime.shutdown_background();
     outcome.map_or_else(
         |error| ExitCode::from(error.kind().exit_code()),
-        |()| ExitCode::SUCCESS,
+        Termination::report,
     )
 }

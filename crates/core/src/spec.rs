@@ -1,5 +1,7 @@
 //! What was asked for, parsed. Once a [`Spec`] exists, it needs no more checks.
 
+use std::time::Duration;
+
 use crate::{error::Error, options::Inputs, revoke::Verify, text::harmless};
 
 /// The token that was asked for.
@@ -73,39 +75,37 @@ impl Lifetime {
     /// # Errors
     /// If it is no duration, negative, less than 10 minutes, more than 2^32 seconds, or 3607 seconds.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let wrong = |problem: &str, allowed: &str| {
-            Err(Error::input(
-                "duration",
-                format!("is `{}`: {problem}", harmless(text)),
-                allowed,
-            ))
-        };
-        let forms = "use a duration such as `30m`, `1h`, `1h30m`, `900s` or `900` (seconds)";
-        let bare = !text.is_empty() && text.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
-        let with_unit = if bare { format!("{text}s") } else { text.to_owned() };
-        let Ok(parsed) = with_unit.parse::<jiff::SignedDuration>() else {
-            return wrong("this is not a duration", forms);
-        };
-        if parsed.is_negative() {
-            return wrong("a token cannot live for a negative time", forms);
-        }
-        if parsed.subsec_nanos() != 0 {
-            return wrong("tokens live for whole seconds", forms);
-        }
-        match parsed.as_secs().unsigned_abs() {
-            ..Self::LEAST => wrong(
+        match seconds(text)? {
+            ..Self::LEAST => Err(wrong_duration(
+                text,
                 "no Kubernetes cluster issues a token for less than 10 minutes",
-                "use `10m` or more: jobpass revokes the token when the job ends, however long it might still have lived",
-            ),
-            Self::MAGIC => wrong(
+                "use `10m` or more: jobpass revokes the token when the job ends, however long it might still have \
+                 lived; for one command, `jobpass exec --duration 30s` revokes it after 30 seconds",
+            )),
+            Self::MAGIC => Err(wrong_duration(
+                text,
                 "with exactly 3607 seconds Kubernetes may issue a token that lives for a year",
                 "use `1h` or `3608s`",
-            ),
+            )),
             seconds @ ..=Self::MOST => Ok(Self(seconds)),
-            _ => wrong(
+            _ => Err(wrong_duration(
+                text,
                 "no Kubernetes cluster issues a token for more than 2^32 seconds",
                 "use the length of the job, for example `1h`; clusters often allow no more than `24h`",
-            ),
+            )),
+        }
+    }
+
+    /// The same for who can revoke sooner than a token may expire: a time of less than 10 minutes is given back beside the
+    /// shortest lifetime.
+    ///
+    /// # Errors
+    /// As [`Lifetime::parse`], but for less than 10 minutes; if it is zero.
+    pub fn parse_or_sooner(text: &str) -> Result<(Self, Option<Duration>), Error> {
+        match seconds(text)? {
+            0 => Err(wrong_duration(text, "nothing can be done in no time", DURATIONS)),
+            seconds @ 1..Self::LEAST => Ok((Self(Self::LEAST), Some(Duration::from_secs(seconds)))),
+            _ => Ok((Self::parse(text)?, None)),
         }
     }
 
@@ -113,6 +113,32 @@ impl Lifetime {
     pub fn seconds(self) -> u64 {
         self.0
     }
+}
+
+const DURATIONS: &str = "use a duration such as `30m`, `1h`, `1h30m`, `900s` or `900` (seconds)";
+
+fn wrong_duration(text: &str, problem: &str, allowed: &str) -> Error {
+    Error::input("duration", format!("is `{}`: {problem}", harmless(text)), allowed)
+}
+
+/// The whole seconds of a duration.
+fn seconds(text: &str) -> Result<u64, Error> {
+    let bare = !text.is_empty() && text.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
+    let with_unit = if bare { format!("{text}s") } else { text.to_owned() };
+    let Ok(parsed) = with_unit.parse::<jiff::SignedDuration>() else {
+        return Err(wrong_duration(text, "this is not a duration", DURATIONS));
+    };
+    if parsed.is_negative() {
+        return Err(wrong_duration(
+            text,
+            "a token cannot live for a negative time",
+            DURATIONS,
+        ));
+    }
+    if parsed.subsec_nanos() != 0 {
+        return Err(wrong_duration(text, "tokens live for whole seconds", DURATIONS));
+    }
+    Ok(parsed.as_secs().unsigned_abs())
 }
 
 /// `5400` as `1 h 30 min`; the two largest units.

@@ -1,14 +1,10 @@
 //! `jobpass-gitlab mask`: takes the job's secrets out of what it prints.
 
-mod until;
-
 use std::{
     fs::{self, File},
     io,
     os::fd::AsFd,
     path::Path,
-    process::{Command as Process, Stdio},
-    time::Duration,
 };
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -16,20 +12,13 @@ use jobpass_core::{
     Error, Kind, anchor, deliver::Files, flags, mask, mask::Masker, minter::Minter, options::Inputs,
     state::State, text::harmless, token::Token,
 };
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    fs::{CWD, Mode, mkfifoat},
-};
+use rustix::fs::{CWD, Mode, mkfifoat};
 
-use self::until::Until;
 use crate::{
     dotenv,
     job::{Job, value},
     sealed,
 };
-
-/// How long the shell may take to let go of the pipe, once it has written its mark.
-const LETTING_GO: Duration = Duration::from_millis(100);
 
 pub(crate) fn command() -> Command {
     let hidden = |name: &'static str| Arg::new(name).long(name).hide(true);
@@ -146,29 +135,7 @@ fn shell(job: &Job) -> Result<String, Error> {
 /// The rest of a job, up to the mark with which its shell ends.
 fn up_to_mark(masker: Masker, pipe: &Path, mark: &str, output: &mut File) -> io::Result<()> {
     // From the moment it is open, the shell goes on.
-    let opened = File::open(pipe)?;
+    let log = File::open(pipe)?;
     fs::remove_file(pipe)?;
-    let mut log = Until::new(opened, mark);
-    mask::copy(masker, &mut log, output)?;
-    let (pipe, ended) = log.into_inner();
-    if ended {
-        leave(pipe);
-    }
-    Ok(())
-}
-
-/// Whatever of the job still runs in the background must neither keep the log open, nor be stopped by SIGPIPE when it writes.
-fn leave(pipe: File) {
-    let mut still_open = [PollFd::new(&pipe, PollFlags::empty())];
-    let closed = Timespec::try_from(LETTING_GO)
-        .is_ok_and(|time| poll(&mut still_open, Some(&time)).is_ok_and(|n| n > 0));
-    if !closed {
-        let mut reader = Process::new("cat");
-        // Where there is none, those processes have lost their reader.
-        let _ = reader
-            .stdin(pipe)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-    }
+    mask::copy_to_mark(masker, log, mark, output)
 }

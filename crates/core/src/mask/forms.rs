@@ -267,6 +267,11 @@ impl Form {
     pub fn expose(&self) -> &str {
         &self.text
     }
+
+    /// What of it is secret: of a JWT, not the header and the first claims, which other tokens of a cluster have, too.
+    pub fn secret_part(&self) -> &str {
+        self.text.get(self.public..).unwrap_or_default()
+    }
 }
 
 impl fmt::Debug for Form {

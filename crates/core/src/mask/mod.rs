@@ -40,9 +40,11 @@ mod patterns;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod until;
 
 pub use forms::{Encoding, Form, forms};
 pub use stream::{Masker, copy};
+pub use until::{copy_to_mark, end_mark};
 
 /// What stands in the place of a secret: what GitLab itself writes for a masked variable. GitHub writes `***`, but there the
 /// runner masks, not this.

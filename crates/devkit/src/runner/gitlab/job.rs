@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -101,10 +101,14 @@ pub(super) fn run(definition: &config::Job, surroundings: &Surroundings<'_>, mai
         .variables
         .values()
         .filter(|variable| variable.kind == Kind::Masked);
+    let (shown, added) = match surroundings.runner.proxy_exec {
+        true => masker::added(&raw),
+        false => (raw.clone(), Vec::new()),
+    };
     Job {
         name: definition.name.clone(),
         status,
-        log: masker::mask(&raw, masked.map(|variable| &*variable.value)),
+        log: masker::mask(&shown, masked.map(|variable| &*variable.value).chain(added)),
         raw,
         dotenv,
         artifacts,
@@ -246,6 +250,13 @@ impl<'a> Build<'a> {
         let path = env::var_os("PATH").unwrap_or_default();
         let path = runner.path.iter().cloned().chain(env::split_paths(&path));
         let mut shell = Command::new(&runner.shell);
+        if runner.proxy_exec {
+            // A process of that name and with these arguments.
+            shell = Command::new("sh");
+            shell
+                .arg0("gitlab-runner-helper")
+                .args(["-c", "\"$1\"", "proxy-exec", &runner.shell]);
+        }
         shell
             .current_dir(&container)
             .env_clear()

@@ -25,6 +25,17 @@ pub(super) fn mask<'a>(log: &str, values: impl Iterator<Item = &'a str>) -> Stri
     masked + rest
 }
 
+/// What `proxy-exec` makes of a log: the lines that are no commands, and the values of those that are.
+pub(super) fn added(log: &str) -> (String, Vec<&str>) {
+    let (commands, shown): (Vec<_>, Vec<_>) = log
+        .split_inclusive('\n')
+        .partition(|line| line.starts_with("::add-mask::"));
+    let values = commands
+        .iter()
+        .filter_map(|line| line.trim_end().strip_prefix("::add-mask::"));
+    (shown.concat(), values.collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

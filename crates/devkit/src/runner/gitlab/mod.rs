@@ -47,6 +47,7 @@ pub struct Runner {
     shell: String,
     grace: Duration,
     new_container: bool,
+    proxy_exec: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +126,7 @@ impl Runner {
             // `graceful_kill_timeout`
             grace: Duration::from_secs(600),
             new_container: false,
+            proxy_exec: false,
         }
     }
 
@@ -179,6 +181,12 @@ impl Runner {
     /// the script left.
     pub fn new_container_after_cancel(mut self) -> Self {
         self.new_container = true;
+        self
+    }
+
+    /// The shells run below the runner's `proxy-exec`, which masks what `::add-mask::` says (17.10 and newer).
+    pub fn proxy_exec(mut self) -> Self {
+        self.proxy_exec = true;
         self
     }
 

@@ -1,11 +1,61 @@
-//! Reading up to a mark.
+//! Reading a log up to a mark, for who cannot wait until all that writes to it has ended.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read, Write},
+    os::fd::{AsFd, OwnedFd},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
-/// What `input` gives before the mark: the bytes 1, some text, 2. Without one, all of it.
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{Masker, copy};
+
+/// How long who wrote the mark may take to let go of the pipe.
+const LETTING_GO: Duration = Duration::from_millis(100);
+
+/// What is written behind the last byte that counts: the bytes 1, `name`, 2. A name that nobody knows keeps anybody else from
+/// ending the log.
+pub fn end_mark(name: &str) -> String {
+    format!("\u{1}{name}\u{2}")
+}
+
+/// Masks what a pipe gives before [`end_mark`] into `output`; without a mark, all of it.
 ///
-/// Only what may be the beginning of the mark is held back.
-pub(super) struct Until<R> {
+/// What still runs in the background may have the pipe open. It must neither be waited for, nor be stopped by SIGPIPE when it
+/// writes: from then on `cat` reads it, into nothing.
+///
+/// # Errors
+/// As the pipe or `output`.
+pub fn copy_to_mark(
+    masker: Masker,
+    pipe: impl Read + Into<OwnedFd> + AsFd,
+    name: &str,
+    output: &mut dyn Write,
+) -> io::Result<()> {
+    let mut log = Until::new(pipe, name);
+    copy(masker, &mut log, output)?;
+    if log.found && is_open(&log.input) {
+        let pipe: OwnedFd = log.input.into();
+        let mut reader = Command::new("cat");
+        // Where there is none, those processes have lost their reader.
+        let _ = reader
+            .stdin(pipe)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+    }
+    Ok(())
+}
+
+fn is_open(pipe: &impl AsFd) -> bool {
+    let mut state = [PollFd::new(pipe, PollFlags::empty())];
+    let closed = Timespec::try_from(LETTING_GO).map(|time| poll(&mut state, Some(&time)));
+    !matches!(closed, Ok(Ok(1..)))
+}
+
+/// What `input` gives before the mark. Only what may be the beginning of the mark is held back.
+struct Until<R> {
     input: R,
     mark: Vec<u8>,
     /// Bytes that were read, and may yet be a part of the mark.
@@ -14,18 +64,13 @@ pub(super) struct Until<R> {
 }
 
 impl<R: Read> Until<R> {
-    pub(super) fn new(input: R, mark: &str) -> Self {
+    fn new(input: R, name: &str) -> Self {
         Self {
             input,
-            mark: format!("\u{1}{mark}\u{2}").into_bytes(),
+            mark: end_mark(name).into_bytes(),
             held: Vec::new(),
             found: false,
         }
-    }
-
-    /// The input, and whether the mark came.
-    pub(super) fn into_inner(self) -> (R, bool) {
-        (self.input, self.found)
     }
 }
 
@@ -87,7 +132,7 @@ mod tests {
                 filled => text.extend_from_slice(&buffer[..filled]),
             }
         }
-        (text, until.into_inner().1)
+        (text, until.found)
     }
 
     #[test]

@@ -1,0 +1,267 @@
+//! The log of a job is masked while it is written, on devkit's runner, in every shell that runners use.
+
+use std::time::Duration;
+
+use age::{secrecy::ExposeSecret as _, x25519::Identity};
+use jobpass_devkit::runner::gitlab::{Ended, Status};
+use rstest::rstest;
+
+use super::{
+    harness::{CREATE_TOKEN_AND_RUN_SCAN, PATIENCE, Project, says},
+    pipeline::RUN_SCAN,
+};
+use crate::leaks::{assert_absent, corpus};
+
+/// A job with this script, and a variable with the token.
+fn job_with(script: &str) -> String {
+    let (before, _) = RUN_SCAN.split_once("    - kubectl").expect("a script");
+    let commands = script.trim().lines().map(|line| format!("      {line}\n"));
+    format!(
+        "{before}    - export TOKEN=\"$(cat \"$JOBPASS_TOKEN_FILE\")\" CA=ca.pem\n    - |\n{}",
+        commands.collect::<String>()
+    )
+}
+
+fn run(script: &str, shell: &str) -> (Project, Ended) {
+    let project = Project::with_pipeline(&job_with(script));
+    let ended = project.ended(project.runner().shell(shell).start());
+    (project, ended)
+}
+
+#[rstest]
+#[case("bash")]
+#[case("dash")]
+#[case("busybox-sh")]
+fn careless_scripts_show_nothing(#[case] shell: &str) {
+    let project = Project::with_pipeline(&job_with("sh careless.sh"));
+    project.write("careless.sh", &corpus::script());
+    let ended = project.ended(project.runner().shell(&project.shell(shell)).start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    let token = &project.cluster.issued()[0];
+    corpus::assert_no_piece(token, &ended.job("run_scan").log);
+    // What the runner masks by itself plays no part in that.
+    corpus::assert_no_piece(token, &ended.job("run_scan").raw);
+    project.assert_revoked(&ended);
+}
+
+#[test]
+fn the_corpus_would_find_a_log_that_is_not_masked() {
+    let project = Project::with_pipeline(&job_with("sh careless.sh").replace(
+        "      namespace: ci\n",
+        "      namespace: ci\n      mask-log: 'false'\n",
+    ));
+    project.write("careless.sh", &corpus::script());
+    let ended = project.runner().run();
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    corpus::assert_all_found(&project.cluster.issued()[0], &ended.job("run_scan").log);
+}
+
+/// In the variable as in the file, for every way in which it can stand there.
+#[rstest]
+#[case("masked")]
+#[case("plain")]
+#[case("sealed")]
+fn careless_scripts_show_nothing_of_a_token_that_was_handed_over(#[case] mode: &str) {
+    let identity = Identity::generate();
+    let mut inputs = format!("variable: SCAN_TOKEN\n      dotenv-mode: {mode}\n");
+    if mode == "sealed" {
+        inputs += &format!("      recipient: {}\n", identity.to_public());
+    }
+    let pipeline = CREATE_TOKEN_AND_RUN_SCAN
+        .replace("variable: SCAN_TOKEN\n", &inputs)
+        .replace(
+            "    - ./run_scan.sh",
+            "    - export TOKEN=\"$(cat \"$JOBPASS_TOKEN_FILE\")\" CA=ca.pem\n    - sh careless.sh\n    - ./run_scan.sh",
+        );
+    let project = Project::with_pipeline(&pipeline);
+    project.write("careless.sh", &corpus::script());
+    let runner = project
+        .runner()
+        .file("JOBPASS_IDENTITY", identity.to_string().expose_secret());
+    let ended = project.ended(runner.start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    corpus::assert_no_piece(&project.cluster.issued()[0], &ended.job("run_scan").raw);
+    project.assert_used_and_revoked(&ended);
+}
+
+/// The minter's credential is in a file that the script can read.
+#[test]
+fn the_minter_s_credential_is_masked_too() {
+    let (project, ended) = run(
+        "cat \"$JOBPASS_KUBECONFIG\"; base64 -w 0 \"$JOBPASS_KUBECONFIG\"",
+        "bash",
+    );
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    says(&ended, "run_scan", &["token: [MASKED]"]);
+    assert_absent(&project.minter, "the log", &ended.job("run_scan").raw);
+}
+
+/// As many lines as a pipe never holds, from both streams and from children.
+#[rstest]
+#[case("bash")]
+#[case("dash")]
+#[case("busybox-sh")]
+fn nothing_is_lost_and_the_order_is_kept(
+    #[case] shell: &str,
+    #[values("", "exit 3", "false", "printf 'no line break'; exit 4")] end: &str,
+) {
+    let script = format!(
+        "i=0; while [ $i -lt 3000 ]; do echo \"line $i\"; echo \"error $i\" >&2; i=$((i+1)); done; seq 1 30000\n{end}"
+    );
+    let project = Project::with_pipeline(&job_with(&script));
+    let masked = project.ended(project.runner().shell(&project.shell(shell)).start());
+    let unmasked = Project::with_pipeline(&job_with(&script).replace(
+        "      namespace: ci\n",
+        "      namespace: ci\n      mask-log: 'false'\n",
+    ));
+    let unmasked = unmasked.ended(unmasked.runner().shell(&unmasked.shell(shell)).start());
+    let said = |ended: &Ended| {
+        let log = ended.job("run_scan").raw.clone();
+        let (_, said) = log.split_once("line 0\n").expect("a first line");
+        let (said, rest) = said.split_once("Running after_script").expect("an end");
+        (
+            said.to_owned(),
+            rest.split_once("ERROR").map(|(_, why)| why.to_owned()),
+        )
+    };
+    assert_eq!(said(&masked), said(&unmasked));
+    assert_eq!(masked.status, unmasked.status);
+    project.assert_revoked(&masked);
+}
+
+/// Neither waited for nor stopped: the job is over long before it, and what it writes later does not end it.
+#[rstest]
+#[case("bash")]
+#[case("dash")]
+#[case("busybox-sh")]
+fn what_runs_in_the_background_does_not_keep_the_job(#[case] shell: &str) {
+    let background = "mkfifo ../done\n(while [ -e ca.pem ]; do echo tick; sleep 0.02; done; echo x > ../done) &\necho over";
+    let after = "  after_script:\n    - !reference [.jobpass, after_script]\n    - 'sleep 0.3; rm ca.pem; read line < ../done; rm ../done; echo \"it lived with $line\"'\n";
+    let project = Project::with_pipeline(&(job_with(background) + after));
+    let ended = project.ended(project.runner().shell(&project.shell(shell)).start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    says(&ended, "run_scan", &["over", "it lived with x"]);
+    project.assert_revoked(&ended);
+}
+
+#[rstest]
+#[case("bash")]
+#[case("dash")]
+#[case("busybox-sh")]
+fn a_filter_that_dies_stops_the_job_and_says_so(#[case] shell: &str) {
+    let kill = r#"
+echo before
+for process in /proc/[0-9]*; do
+  if [ "$(readlink "$process/exe")" = "$jobpass_program" ] && grep -q "$jobpass_mark" "$process/cmdline"; then
+    kill -9 "${process#/proc/}"
+  fi
+done
+sleep 0.3
+echo "never shown $TOKEN""#;
+    let project = Project::with_pipeline(&job_with(kill));
+    let ended = project.ended(project.runner().shell(&project.shell(shell)).start());
+    assert_eq!(ended.status, Status::Failed, "{}", ended.log());
+    says(
+        &ended,
+        "run_scan",
+        &[
+            "before",
+            "what masks this job's log has ended (status 137)",
+            "revoked the token",
+        ],
+    );
+    assert!(!ended.log().contains("never shown"), "{}", ended.log());
+    project.assert_revoked(&ended);
+}
+
+#[rstest]
+#[case("bash")]
+#[case("dash")]
+fn a_job_that_is_cancelled_shows_what_it_said(#[case] shell: &str) {
+    let project = Project::with_pipeline(&job_with("echo \"at work with $TOKEN\"\nsleep 600"));
+    let running = project.runner().shell(shell).start();
+    running.wait_for(PATIENCE, |log| {
+        log.contains("at work with [MASKED]").then_some(())
+    });
+    running.cancel();
+    let ended = project.ended(running);
+    assert_eq!(ended.status, Status::Canceled);
+    says(
+        &ended,
+        "run_scan",
+        &["at work with [MASKED]", "revoked the token"],
+    );
+    project.assert_revoked(&ended);
+}
+
+/// A line without its end is shown at once.
+#[test]
+fn progress_is_shown_while_it_is_made() {
+    let project = Project::with_pipeline(&job_with("printf 'Downloading 4%%'\nsleep 600"));
+    let running = project.runner().start();
+    running.wait_for(Duration::from_secs(30), |log| {
+        log.contains("Downloading 4%").then_some(())
+    });
+    running.cancel();
+    project.ended(running);
+}
+
+#[test]
+fn a_script_with_an_exit_trap_of_its_own_ends_the_masking_in_it() {
+    let (project, ended) = run(
+        "trap 'echo \"cleaning up $TOKEN\"; jobpass_end' EXIT\nexit 7",
+        "dash",
+    );
+    says(&ended, "run_scan", &["cleaning up [MASKED]", "exit code 7"]);
+    project.assert_revoked(&ended);
+}
+
+#[test]
+fn a_runner_that_reads_add_mask_is_told_and_no_other() {
+    let project = Project::with_pipeline(&job_with("echo \"with $TOKEN\""));
+    let ended = project.ended(project.runner().start());
+    let token = &project.cluster.issued()[0];
+    assert!(!ended.job("run_scan").raw.contains("add-mask"));
+    assert_absent(token, "the log", &ended.job("run_scan").raw);
+
+    let project = Project::with_pipeline(&job_with("echo \"with $TOKEN\""));
+    let ended = project.ended(project.runner().proxy_exec().start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    let token = &project.cluster.issued()[0];
+    let raw = &ended.job("run_scan").raw;
+    assert!(raw.contains(&format!("::add-mask::{token}\n")), "{}", ended.log());
+    assert!(!ended.log().contains("add-mask"), "{}", ended.log());
+    project.assert_revoked(&ended);
+}
+
+/// Programs that run for the whole job show the token neither in their arguments nor in their environment.
+#[test]
+fn the_filter_shows_nothing_in_proc() {
+    let look = r#"
+for process in /proc/[0-9]*; do
+  case "$(readlink "$process/exe")" in *jobpass-gitlab*) tr '\0' '\n' < "$process/cmdline"; tr '\0' '\n' < "$process/environ";; esac
+done > ../proc.txt 2> /dev/null
+grep -q -e '^--pipe$' ../proc.txt"#;
+    let (project, ended) = run(look, "bash");
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    let seen = std::fs::read_to_string(ended.folder().join("7001/proc.txt")).expect("what was seen");
+    for secret in [&project.cluster.issued()[0], &project.minter] {
+        assert_absent(secret, "/proc", &seen);
+    }
+}
+
+#[test]
+fn without_a_token_there_is_nothing_to_mask() {
+    let job = super::job::Job::without_minter(&[]);
+    let ended = job.run(&["mask", "--shell"]);
+    assert_eq!(ended.code(), 2, "{}", ended.log);
+    assert!(ended.log.contains("there is nothing to mask"), "{}", ended.log);
+    let off = job.run(&["mask", "--shell", "--mask-log", "false"]);
+    assert_eq!((off.code(), &*off.log), (0, ""));
+    let wrong = job.run(&["mask", "--mask-log", "yes"]);
+    assert!(
+        wrong.code() == 2 && wrong.log.contains("use `true` or `false`"),
+        "{}",
+        wrong.log
+    );
+}
