@@ -321,3 +321,48 @@ fn the_rbac_of_the_readme_is_enough() {
         .succeeded();
     assert!(desk.cluster.anchors().is_empty());
 }
+
+/// For tools that read no token from a file.
+#[test]
+fn a_kubeconfig_can_hold_the_token() {
+    let desk = Desk::new();
+    let minted = desk
+        .mint(&["--kubeconfig-file", "scan.yaml", "--embed-token", "true"])
+        .succeeded();
+    assert_eq!(
+        desk.left().len(),
+        2,
+        "the kubeconfig and the state: {:?}",
+        desk.left()
+    );
+    let token = desk.cluster.issued().remove(0);
+    let kubeconfig = fs::read_to_string(desk.path("scan.yaml")).expect("a kubeconfig");
+    assert!(kubeconfig.contains(&token));
+    let state = fs::read_to_string(desk.path("scan.yaml.jobpass.json")).expect("a state");
+    for (place, text) in [("the log", &minted.log), ("the state", &state)] {
+        assert_absent(&token, place, text);
+    }
+    assert!(
+        support::kubectl(desk.path("scan.yaml"), &["get", "pods"])
+            .status
+            .success()
+    );
+    desk.cluster.advance(Duration::from_secs(11));
+    let revoked = desk
+        .run(&["revoke", "--kubeconfig-file", "scan.yaml"])
+        .succeeded();
+    assert!(
+        revoked.log.contains("answers 401 to the token"),
+        "{}",
+        revoked.log
+    );
+    desk.assert_nothing_left(&revoked.log);
+
+    let nowhere = desk.mint(&["--token-file", "t", "--embed-token", "true"]);
+    assert_eq!(nowhere.code(), 2);
+    assert!(
+        nowhere.log.contains("no kubeconfig to put the token into"),
+        "{}",
+        nowhere.log
+    );
+}

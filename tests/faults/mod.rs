@@ -1,6 +1,6 @@
 //! What goes wrong: the network, the API server, the inputs, and the process itself.
 
-mod api;
+pub(crate) mod api;
 mod hostile;
 mod input;
 mod kill;

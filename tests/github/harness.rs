@@ -8,10 +8,12 @@ use jobpass_devkit::{
     DevCluster, Fault, FaultKind,
     runner::github::{Conclusion, Ended, Runner},
 };
+use rstest::rstest;
 use tempfile::TempDir;
 
 use super::action::RUN_SCAN;
 use crate::{
+    faults::api::resign,
     leaks::{self, corpus},
     support,
 };
@@ -354,24 +356,40 @@ fn what_later_steps_do_to_the_environment_does_not_keep_the_token_alive() {
     over.assert_revoked(&ended);
 }
 
-/// Text from a server reaches the log, but nothing in it is a command.
-#[test]
-fn a_server_cannot_command_the_runner() {
+/// What a server says reaches the log, but nothing in it is a command, and not a megabyte of it.
+#[rstest]
+#[case::message("/secrets", |y: String| FaultKind::Answer {
+    status: 422,
+    headers: Vec::new(),
+    body: serde_json::json!({"kind": "Status", "message": HOSTILE.to_owned() + &y.repeat(1_000_000), "code": 422}).to_string(),
+}, &["error"])]
+#[case::warning("/token", |y: String| FaultKind::Warn(HOSTILE.replace(|c: char| c.is_control(), " ") + &y.repeat(100_000)), &["add-mask", "warning"])]
+#[case::service_account("/token", |_| FaultKind::RewriteBody(|answer| {
+    resign(answer, "/sub", (HOSTILE.to_owned() + &"y".repeat(500_000)).into());
+}), &["error"])]
+fn a_server_cannot_command_the_runner(
+    #[case] path: &str,
+    #[case] kind: fn(String) -> FaultKind,
+    #[case] commands: &[&str],
+) {
     let repository = Repository::with_workflow(GENERATE_TOKEN_AND_RUN_SCAN);
-    let hostile = "x ##[set-env name=A]b \r::set-output name=token::c \x1b[1m##[add-mask]e ::error::d";
     repository.cluster.inject(Fault {
         method: "POST",
-        path_contains: "/secrets".into(),
+        path_contains: path.into(),
         times: 1,
-        kind: FaultKind::Answer {
-            status: 422,
-            headers: Vec::new(),
-            body: serde_json::json!({"kind": "Status", "message": hostile, "code": 422}).to_string(),
-        },
+        kind: kind("y".to_owned()),
     });
     let (_, ended) = repository.run();
-    assert_eq!(ended.conclusion, Conclusion::Failure);
     let main = ended.step("Generate Token");
-    assert_eq!(main.commands, ["error"], "{}", main.log);
-    assert!(main.outputs.is_empty());
+    let mut obeyed = main.commands.clone();
+    obeyed.dedup();
+    assert_eq!(obeyed, commands, "{}", main.log);
+    assert!(
+        main.log.len() < 10_000 && !main.log.contains('\u{1b}'),
+        "{}",
+        main.log
+    );
+    assert!(!main.outputs.contains_key("name"));
 }
+
+const HOSTILE: &str = "x ##[set-env name=A]b \r::set-output name=name::c \x1b[1m##[add-mask]e\n::error::d";

@@ -81,6 +81,7 @@ pub(crate) async fn run(
     let Files {
         token_file,
         kubeconfig_file,
+        ..
     } = &state.files;
     if [token_file, kubeconfig_file].contains(&&Some(state_path.clone())) {
         return Err(Error::input(
@@ -177,6 +178,7 @@ fn minted(state: &State, state_path: &Path) -> String {
     let Files {
         token_file,
         kubeconfig_file,
+        ..
     } = &state.files;
     let files = [token_file, kubeconfig_file].into_iter().flatten();
     let files = files

@@ -26,16 +26,19 @@ pub struct Files {
     /// The token alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
-    /// A kubeconfig that names `token_file`.
+    /// A kubeconfig.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubeconfig_file: Option<PathBuf>,
+    /// Whether it holds the token itself, and does not name `token_file`.
+    #[serde(default)]
+    pub embed_token: bool,
 }
 
 impl Files {
-    /// Which files `token-file` and `kubeconfig-file` ask for. `folder` is where relative paths begin.
+    /// Which files `token-file`, `kubeconfig-file` and `embed-token` ask for. `folder` is where relative paths begin.
     ///
     /// # Errors
-    /// If one exists already, or its folder does not.
+    /// If one exists already, its folder does not, or there is no kubeconfig to put the token into.
     pub fn plan(inputs: &Inputs, folder: &Path, anchor: &str) -> Result<Self, Error> {
         let path = |input, suffix| match inputs.get(input) {
             None | Some("false") => Ok(None),
@@ -43,8 +46,17 @@ impl Files {
             Some(path) => free(input, folder.join(path)).map(Some),
         };
         let kubeconfig_file = path("kubeconfig-file", "kubeconfig")?;
+        let embed_token = inputs.flag("embed-token")?;
+        if embed_token && kubeconfig_file.is_none() {
+            return Err(Error::input(
+                "embed-token",
+                "is `true`, and there is no kubeconfig to put the token into",
+                "add `kubeconfig-file`, or leave `embed-token` out",
+            ));
+        }
         // The kubeconfig names the token's file, so that there is one place to remove.
-        let beside = || kubeconfig_file.as_ref().map(|path| with_suffix(path, ".token"));
+        let named = kubeconfig_file.as_ref().filter(|_| !embed_token);
+        let beside = || named.map(|path| with_suffix(path, ".token"));
         let token_file = match path("token-file", "token")? {
             Some(path) => Some(path),
             None => beside().map(|path| free("kubeconfig-file", path)).transpose()?,
@@ -59,6 +71,7 @@ impl Files {
         Ok(Self {
             token_file,
             kubeconfig_file,
+            embed_token,
         })
     }
 
@@ -74,11 +87,17 @@ impl Files {
     /// is removed again.
     pub fn write(&self, token: &Token, connection: &Connection, receipt: &Receipt) -> Result<(), Error> {
         self.write_token(token)?;
-        let (Some(path), Some(file)) = (&self.token_file, &self.kubeconfig_file) else {
+        let Some(path) = &self.kubeconfig_file else {
             return Ok(());
         };
-        put(file, &kubeconfig(path, connection, receipt)).inspect_err(|_| {
-            let _ = std::fs::remove_file(path);
+        let user = match &self.token_file {
+            Some(file) if !self.embed_token => json!({ "tokenFile": file }),
+            _ => json!({ "token": token.expose() }),
+        };
+        put(path, &kubeconfig(&user, connection, receipt)).inspect_err(|_| {
+            if let Some(written) = &self.token_file {
+                let _ = std::fs::remove_file(written);
+            }
         })
     }
 
@@ -95,7 +114,11 @@ impl Files {
 
     /// The token, as it was delivered.
     pub fn token(&self) -> Option<Token> {
-        let text = crate::files::read(self.token_file.as_ref()?).ok()?;
+        let text = match (&self.token_file, &self.kubeconfig_file) {
+            (Some(path), _) => crate::files::read(path).ok()?,
+            (None, Some(path)) => embedded(&crate::files::read(path).ok()?)?,
+            (None, None) => return None,
+        };
         Token::parse(&text, "token-file").ok()
     }
 
@@ -171,7 +194,13 @@ pub(crate) fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
         .help("check the folder, its permissions and free space")
 }
 
-fn kubeconfig(token_file: &Path, connection: &Connection, receipt: &Receipt) -> String {
+/// The token in a kubeconfig of ours.
+fn embedded(kubeconfig: &str) -> Option<String> {
+    let config = serde_yaml::from_str::<serde_json::Value>(kubeconfig).ok()?;
+    Some(config.pointer("/users/0/user/token")?.as_str()?.to_owned())
+}
+
+fn kubeconfig(user: &serde_json::Value, connection: &Connection, receipt: &Receipt) -> String {
     let mut cluster = json!({ "server": connection.server });
     if let Some(pem) = &connection.certificate_authority {
         cluster["certificate-authority-data"] = STANDARD.encode(pem).into();
@@ -182,7 +211,7 @@ fn kubeconfig(token_file: &Path, connection: &Connection, receipt: &Receipt) -> 
     let config = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "jobpass",
         "clusters": [{ "name": "jobpass", "cluster": cluster }],
-        "users": [{ "name": receipt.service_account, "user": { "tokenFile": token_file } }],
+        "users": [{ "name": receipt.service_account, "user": user }],
         "contexts": [{
             "name": "jobpass",
             "context": { "cluster": "jobpass", "user": receipt.service_account, "namespace": receipt.namespace }

@@ -85,6 +85,12 @@ pub const OPTIONS: &[Opt] = &[
         default: None,
     },
     Opt {
+        name: "embed-token",
+        help: "`true`: the kubeconfig of `kubeconfig-file` holds the token itself, for tools that read none from a file. \
+               `false`: it names the token's file.",
+        default: Some("false"),
+    },
+    Opt {
         name: "verify-revocation",
         help: "How to prove that the token is dead: `off`, `quick` (ask once) or `wait` (ask until the API server's \
                10-second cache cannot know it any more).",

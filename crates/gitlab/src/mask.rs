@@ -97,7 +97,7 @@ fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<Token
         .map(|path| job.folder().map(|folder| folder.join(path)));
     let files = Files {
         token_file: token_file.transpose()?,
-        kubeconfig_file: None,
+        ..Files::default()
     };
     let mut secrets: Vec<_> = minted.chain(handed_over).chain(files.token()).collect();
     if secrets.is_empty() {

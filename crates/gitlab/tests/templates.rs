@@ -7,8 +7,8 @@ use rstest::rstest;
 use serde::Deserialize as _;
 use serde_yaml::Value;
 
-/// The templates know these paths themselves: scripts have to.
-const FILES: [&str; 2] = ["token-file", "kubeconfig-file"];
+/// The templates know the paths themselves: scripts have to.
+const FILES: [&str; 3] = ["token-file", "kubeconfig-file", "embed-token"];
 
 #[rstest]
 #[case("job.yml", ".jobpass", &["job-name", "mask-log"])]

@@ -1,4 +1,7 @@
-//! `cargo xtask bench`: what `jobpass mint` and `jobpass revoke` cost, beside `kubectl create token` on the same cluster in the same run.
+//! `cargo xtask bench`: what `jobpass mint` and `jobpass revoke` cost, beside `kubectl create token` on the same cluster in the same run, and what
+//! it costs to mask a log.
+
+mod mask;
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
@@ -45,6 +48,12 @@ fn command() -> clap::Command {
                 .long("rounds")
                 .value_parser(value_parser!(u32).range(1..))
                 .default_value("30"),
+        )
+        .arg(
+            Arg::new("mask-rounds")
+                .long("mask-rounds")
+                .value_parser(value_parser!(u32).range(1..))
+                .default_value("5"),
         )
 }
 
@@ -102,7 +111,10 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
             mebibytes(fs::metadata(path)?.len())
         );
     }
-    Ok(())
+    let rounds = *arguments
+        .get_one::<u32>("mask-rounds")
+        .context("it has a default")?;
+    mask::run(&gitlab, rounds)
 }
 
 impl Bench {

@@ -1,0 +1,222 @@
+//! What it costs to mask a log, beside `cat` and `sed` on the same pipe in the same run.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+
+use super::{kibibytes, mebibytes, quantile};
+use crate::workspace::step;
+
+/// How much log goes through, a block at a time: what a pipe holds.
+const BLOCK: usize = 64 << 10;
+const BLOCKS: usize = (1 << 30) / BLOCK;
+
+/// One program that copies standard input to standard output.
+struct Filter<'a> {
+    name: &'a str,
+    command: Command,
+    /// Bytes a second.
+    speeds: Vec<f64>,
+    /// Bytes.
+    peak: u64,
+    delays: Vec<Duration>,
+}
+
+/// A token as kube-apiserver makes them, in the job's token file.
+pub(super) fn run(gitlab: &Path, rounds: u32) -> Result<()> {
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let token = token();
+    let file = folder.path().join("token");
+    std::fs::write(&file, &token)?;
+    let log = log(&token);
+    let mut sed = Command::new("sed");
+    sed.args(["-u", &format!("s/{token}/[MASKED]/g")]);
+    let mut mask = Command::new(gitlab);
+    mask.arg("mask").env("JOBPASS_TOKEN_FILE", &file);
+    let mut filters = [
+        ("cat", Command::new("cat")),
+        ("sed -u, raw token", sed),
+        ("jobpass-gitlab mask", mask),
+    ]
+    .map(|(name, command)| Filter::new(name, command, &folder));
+    step(
+        &format!("measure, {rounds} rounds of 1 GiB"),
+        "cargo xtask bench",
+        || {
+            for _ in 0..rounds {
+                for filter in &mut filters {
+                    filter.pass(&log)?;
+                    filter.answer()?;
+                }
+            }
+            Ok(())
+        },
+    )?;
+    println!(
+        "\n{:<24} {:>12} {:>8}   {:>9}   {:>12} {:>9}",
+        "1 GiB of log", "speed", "ratio", "peak", "short line", "p90"
+    );
+    let base = filters[0].speed();
+    for filter in &filters {
+        println!("{}", filter.row(base));
+    }
+    println!(
+        "\nAims: 1 GB/s, 8 MiB, 5 ms. A token of {} bytes, in all its forms.\n",
+        token.len()
+    );
+    Ok(())
+}
+
+impl<'a> Filter<'a> {
+    fn new(name: &'a str, mut command: Command, folder: &TempDir) -> Self {
+        command
+            .env("CI_JOB_ID", "1")
+            .env("CI_PROJECT_DIR", folder.path().join("project"))
+            .env("HOME", folder.path())
+            .env_remove("KUBECONFIG")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        Self {
+            name,
+            command,
+            speeds: Vec::new(),
+            peak: 0,
+            delays: Vec::new(),
+        }
+    }
+
+    /// A whole log, as fast as it goes.
+    fn pass(&mut self, log: &[u8]) -> Result<()> {
+        let mut child = self.start()?;
+        let (mut input, mut output) = (
+            child.stdin.take().context("a pipe")?,
+            child.stdout.take().context("a pipe")?,
+        );
+        let begin = Instant::now();
+        let copied = std::thread::scope(|scope| {
+            let writer = scope.spawn(move || {
+                (0..BLOCKS).try_for_each(|block| input.write_all(&log[block % 16 * BLOCK..][..BLOCK]))
+            });
+            let (mut buffer, mut total, mut next) = (vec![0; BLOCK], 0, 0);
+            loop {
+                match output.read(&mut buffer)? {
+                    0 => break,
+                    read => total += read,
+                }
+                // Now and then: to look takes a processor.
+                if total >= next {
+                    next = total + (128 << 20);
+                    self.peak = self.peak.max(peak(child.id()).unwrap_or_default());
+                }
+            }
+            writer
+                .join()
+                .map_err(|_| anyhow::anyhow!("the writer panicked"))??;
+            anyhow::Ok(total)
+        })?;
+        self.speeds
+            .push((BLOCK * BLOCKS) as f64 / begin.elapsed().as_secs_f64());
+        ensure!(child.wait()?.success() && copied > 0, "{} failed", self.name);
+        Ok(())
+    }
+
+    /// One line, and when it is there.
+    fn answer(&mut self) -> Result<()> {
+        let mut child = self.start()?;
+        let (mut input, mut output) = (
+            child.stdin.take().context("a pipe")?,
+            child.stdout.take().context("a pipe")?,
+        );
+        let mut buffer = [0; 64];
+        for _ in 0..20 {
+            let begin = Instant::now();
+            input.write_all(b"all is well\n")?;
+            ensure!(output.read(&mut buffer)? == 12, "{} holds a line back", self.name);
+            self.delays.push(begin.elapsed());
+        }
+        self.peak = self.peak.max(peak(child.id()).unwrap_or_default());
+        drop(input);
+        ensure!(child.wait()?.success(), "{} failed", self.name);
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<Child> {
+        self.command
+            .spawn()
+            .with_context(|| format!("{} cannot be started", self.name))
+    }
+
+    fn speed(&self) -> f64 {
+        quantile(self.speeds.iter().copied(), 0.5)
+    }
+
+    fn row(&self, base: f64) -> String {
+        // The first line waits for the program to start.
+        let delays = || self.delays.iter().map(|delay| 1000.0 * delay.as_secs_f64());
+        format!(
+            "{:<24} {:>7.2} GB/s {:>8.2}   {:>5.1} MiB   {:>9.2} ms {:>6.2} ms",
+            self.name,
+            self.speed() / 1e9,
+            self.speed() / base,
+            mebibytes(self.peak),
+            quantile(delays(), 0.5),
+            quantile(delays(), 0.9),
+        )
+    }
+}
+
+/// Bytes that the process has held at most.
+fn peak(pid: u32) -> Option<u64> {
+    let mut text = String::new();
+    File::open(format!("/proc/{pid}/status"))
+        .ok()?
+        .read_to_string(&mut text)
+        .ok()?;
+    Some(1024 * kibibytes(&text)?)
+}
+
+/// Lines as a build writes them, with the token here and there.
+fn log(token: &str) -> Vec<u8> {
+    let mut log = String::new();
+    let mut number = 0_u64;
+    while log.len() < 16 * BLOCK {
+        number += 1;
+        let noise = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        log += &format!(
+            "2026-11-24T10:00:{:02}.{:03}Z INFO  [worker-{}] GET /api/v1/namespaces/ci/pods/app-{noise:016x} 200 in {} ms\n\
+             \u{1b}[32m   Compiling\u{1b}[0m package-{} v0.{}.{} ({noise:x}{number:x})\n",
+            number % 60,
+            noise % 1000,
+            number % 8,
+            noise % 90,
+            number % 500,
+            number % 40,
+            number % 9
+        );
+        if number % 2000 == 0 {
+            log += &format!("Authorization: Bearer {token}\n");
+        }
+    }
+    log.into_bytes()
+}
+
+/// Of the usual length, with the usual claims.
+fn token() -> String {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    let issuer = "https://kubernetes.default.svc.cluster.local";
+    let claims = format!(
+        r#"{{"aud":["{issuer}"],"exp":1790003600,"iat":1790000000,"iss":"{issuer}","jti":"0b5a1c1e-7a52-4ea6-9d1c-4f0c1f2a9b3e","kubernetes.io":{{"namespace":"ci","secret":{{"name":"jobpass-abcdefghijklmnopqrst","uid":"1f0e3dad-9990-4345-b743-0c5e2f7d1a44"}},"serviceaccount":{{"name":"scanner","uid":"6c1f2a60-27b4-4b9a-8f0e-5f3f4a2b9c11"}}}},"nbf":1790000000,"sub":"system:serviceaccount:ci:scanner"}}"#
+    );
+    let signature: Vec<u8> = (0..256_u32)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let header = br#"{"alg":"RS256","kid":"1kYhXbnxUJkk0Kjl5mrqFdfqI0nUqQ9ZoXS8rH8wW2s"}"#;
+    [header.as_slice(), claims.as_bytes(), &signature]
+        .map(|part| URL_SAFE_NO_PAD.encode(part))
+        .join(".")
+}
