@@ -198,7 +198,7 @@ fn log(token: &str) -> Vec<u8> {
             number % 40,
             number % 9
         );
-        if number % 2000 == 0 {
+        if number.is_multiple_of(2000) {
             log += &format!("Authorization: Bearer {token}\n");
         }
     }
