@@ -6,7 +6,7 @@ mod mask;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -30,6 +30,7 @@ struct Bench {
     folder: TempDir,
     namespace: String,
     _cluster: Running,
+    _stdout: BufReader<ChildStdout>,
 }
 
 /// One command, over all rounds.
@@ -131,7 +132,9 @@ impl Bench {
         // It greets once it listens and its kubeconfig is there.
         let mut greeting = String::new();
         let stdout = serve.0.stdout.take().context("its standard output is a pipe")?;
-        BufReader::new(stdout).read_line(&mut greeting)?;
+        // It may write more, and would end if nobody could read it.
+        let mut stdout = BufReader::new(stdout);
+        stdout.read_line(&mut greeting)?;
         ensure!(!greeting.is_empty(), "jobpass-devkit did not start");
         let (namespace, kubeconfig) = runtime()?.block_on(async {
             let cluster = Cluster::connect(&admin, None, &Environment::default()).await?;
@@ -143,6 +146,7 @@ impl Bench {
             folder,
             namespace,
             _cluster: serve,
+            _stdout: stdout,
         })
     }
 

@@ -3,7 +3,7 @@
 use super::patterns::{Pattern, Patterns};
 
 /// Longest CSI sequence that is looked through.
-const LONGEST_GAP: u32 = 64;
+pub(super) const LONGEST_GAP: u32 = 64;
 
 /// What may stand between two pieces of one secret.
 const BETWEEN: &[u8] = b" \t\r\n|\"',\\";

@@ -37,6 +37,7 @@ mod cursors;
 mod forms;
 mod grams;
 mod patterns;
+mod skip;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use memchr::memmem;
 use zeroize::Zeroizing;
 
-use super::{LEAST, PIECE, forms::Form, grams::Grams};
+use super::{LEAST, PIECE, cursors::ESCAPE, forms::Form, grams::Grams};
 
 /// A form that is looked for.
 pub(super) struct Pattern {
@@ -23,8 +23,8 @@ pub(super) struct Patterns {
     /// Every place inside a pattern where a piece can begin, sorted by the 4 bytes there.
     inside: Vec<Inside>,
     grams: Grams,
-    /// How far apart words of the text can be looked up so that no piece is missed.
     stride: usize,
+    has_escape: bool,
 }
 
 pub(super) struct Inside {
@@ -61,6 +61,7 @@ impl Patterns {
             inside,
             grams: Grams::new(list.iter().map(Pattern::bytes)),
             stride: shortest - LEAST + 1,
+            has_escape: list.iter().any(|pattern| pattern.bytes().contains(&ESCAPE)),
             list,
         }
     }
@@ -82,13 +83,18 @@ impl Patterns {
         &self.inside[from..to]
     }
 
-    /// The first place in a text, read from its beginning, where a piece may begin: those before it need no look.
-    pub(super) fn skip(&self, text: &[u8]) -> usize {
-        match self.grams.find(text, self.stride) {
-            // It would have been found one stride earlier if it began there.
-            Ok(found) => found.saturating_sub(self.stride - 1),
-            Err(next) => (next + 1).saturating_sub(self.stride),
-        }
+    pub(super) fn grams(&self) -> &Grams {
+        &self.grams
+    }
+
+    /// How far apart words of the text can be looked up so that no piece is missed.
+    pub(super) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Whether a secret has an escape sequence in it.
+    pub(super) fn has_escape(&self) -> bool {
+        self.has_escape
     }
 }
 

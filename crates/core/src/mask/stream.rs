@@ -114,15 +114,11 @@ impl Masker {
     }
 
     fn read(&mut self, text: &[u8], new: usize) {
-        let (mut at, mut escape) = (new, new);
+        let mut at = new;
         while at < text.len() {
             let position = self.written + at as u64;
             if self.cursors.is_idle(position) {
-                // What stands before an escape sequence may go on behind it, so that it is an end.
-                if escape <= at {
-                    escape = memchr::memchr(ESCAPE, &text[at..]).map_or(text.len(), |ahead| at + ahead);
-                }
-                let skipped = self.patterns.skip(&text[at..escape]);
+                let skipped = self.patterns.skip(&text[at..]);
                 at += skipped;
                 if skipped > 0 {
                     continue;

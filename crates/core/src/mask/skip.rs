@@ -1,0 +1,138 @@
+//! Passing over text that holds no piece, and over the colours in it.
+
+use memchr::memchr;
+
+use super::{
+    LEAST, PIECE,
+    cursors::{ESCAPE, LONGEST_GAP},
+    patterns::Patterns,
+};
+
+/// What a person sees on one side of an escape sequence, as far as it can be a part of a piece that the sequence cuts in two.
+const SIDE: usize = PIECE - 1;
+
+/// The visible bytes around an escape sequence.
+struct Around {
+    bytes: [u8; 2 * SIDE],
+    /// Where to begin to read, for each byte before the sequence.
+    from: [usize; SIDE],
+    before: usize,
+    /// One less than the shortest piece has.
+    side: usize,
+}
+
+impl Patterns {
+    /// The first place in a text, read from its beginning, where a piece may begin: those before it need no look.
+    ///
+    /// A piece that is cut in two by an escape sequence leaves a word of its own in what is visible around that. Nobody
+    /// can begin to read right behind a sequence, as only in front of it can be seen whether a line begins there.
+    pub(super) fn skip(&self, text: &[u8]) -> usize {
+        let mut around = Around::new(self.stride() + LEAST - 2);
+        let (mut begin, mut plain) = (0, 0);
+        loop {
+            let escape = memchr(ESCAPE, &text[plain..]).map_or(text.len(), |ahead| plain + ahead);
+            let place = match self.grams().find(&text[plain..escape], self.stride()) {
+                // It would have been found one stride earlier if it began there.
+                Ok(found) => Some((found + 1).saturating_sub(self.stride())),
+                Err(next) if escape == text.len() || self.has_escape() => {
+                    Some((next + 1).saturating_sub(self.stride()))
+                }
+                Err(_) => None,
+            };
+            match place {
+                Some(0) => return begin,
+                Some(place) => return plain + place,
+                None => around.push(text, begin, plain..escape),
+            }
+            let behind = sequences(text, escape).filter(|behind| around.look(text, *behind));
+            match behind {
+                Some(behind)
+                    if self
+                        .grams()
+                        .find(&around.bytes[..around.before + around.side], self.stride())
+                        .is_err() =>
+                {
+                    (begin, plain) = (escape, behind);
+                }
+                _ => return around.begin().unwrap_or(begin),
+            }
+        }
+    }
+}
+
+impl Around {
+    fn new(side: usize) -> Self {
+        Self {
+            bytes: [0; 2 * SIDE],
+            from: [0; SIDE],
+            before: 0,
+            side,
+        }
+    }
+
+    /// Adds plain text, which is behind a sequence that begins at `begin` if it is not the first.
+    fn push(&mut self, text: &[u8], begin: usize, plain: std::ops::Range<usize>) {
+        let added = plain.len().min(self.side);
+        let kept = self.before.min(self.side - added);
+        self.bytes.copy_within(self.before - kept..self.before, 0);
+        self.from.copy_within(self.before - kept..self.before, 0);
+        self.before = kept + added;
+        let first = plain.end - added;
+        self.bytes[kept..self.before].copy_from_slice(&text[first..plain.end]);
+        for (at, from) in self.from[kept..self.before].iter_mut().enumerate() {
+            *from = if first + at == plain.start {
+                begin
+            } else {
+                first + at
+            };
+        }
+    }
+
+    /// Looks at what follows behind the sequence. Whether there is enough of it to decide.
+    fn look(&mut self, text: &[u8], mut at: usize) -> bool {
+        let ahead = &mut self.bytes[self.before..][..self.side];
+        let mut seen = 0;
+        while seen < ahead.len() {
+            let rest = &text[at..];
+            let wanted = rest.len().min(ahead.len() - seen);
+            let plain = memchr(ESCAPE, &rest[..wanted]).unwrap_or(wanted);
+            ahead[seen..seen + plain].copy_from_slice(&rest[..plain]);
+            seen += plain;
+            at += plain;
+            if seen < ahead.len() {
+                match sequences(text, at) {
+                    Some(behind) => at = behind,
+                    None => return false,
+                }
+            }
+        }
+        true
+    }
+
+    fn begin(&self) -> Option<usize> {
+        (self.before > 0).then(|| self.from[0])
+    }
+}
+
+/// The end of the CSI sequences that begin here, if there are any and the last is complete.
+fn sequences(text: &[u8], begin: usize) -> Option<usize> {
+    let mut at = begin;
+    while text.get(at) == Some(&ESCAPE) {
+        let sequence = &text[at..];
+        let parameters = sequence
+            .iter()
+            .skip(2)
+            .take_while(|byte| (b' '..=b'?').contains(byte));
+        let length = 3 + parameters.count();
+        let is_csi = sequence.get(1) == Some(&b'[') && length <= LONGEST_GAP as usize;
+        if !is_csi
+            || !sequence
+                .get(length - 1)
+                .is_some_and(|last| (b'@'..=b'~').contains(last))
+        {
+            return None;
+        }
+        at += length;
+    }
+    (at > begin).then_some(at)
+}
