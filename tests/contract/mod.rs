@@ -2,6 +2,8 @@
 //!
 //! All other tests believe what the dev cluster says; this is why they may.
 
+mod control_plane;
+
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -52,6 +54,10 @@ fn replay(version: Version, recording: &str) {
         }
         failures.extend(player.play(exchange));
     }
+    judge(exchanges, &failures);
+}
+
+fn judge(exchanges: &[Value], failures: &[String]) {
     assert!(
         failures.is_empty(),
         "{} of {} exchanges differ:\n{}",
@@ -200,9 +206,15 @@ impl<'a> Player<'a> {
         {
             // Whatever its kind was said to be, it was the uid of this Secret.
             let bound = text(&request["body"]["spec"]["boundObjectRef"]["name"]);
-            *uid = self.uids[&format!("/api/v1/namespaces/contract/secrets/{bound}")]
-                .as_str()
-                .into();
+            *uid = self.uid(&path, bound);
+        }
+        for owner in body
+            .pointer_mut("/metadata/ownerReferences")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            owner["uid"] = self.uid(&path, text(&owner["name"]));
         }
         if let Some(uid) = body
             .pointer_mut("/preconditions/uid")
@@ -222,6 +234,7 @@ impl<'a> Player<'a> {
         let (tls, token) = match text(&exchange["as"]) {
             "admin" => (&self.admin, None),
             "token" => (&self.anonymous, Some(self.token(name))),
+            "oidc" => (&self.anonymous, Some(control_plane::id_token(name))),
             _ => (&self.anonymous, None),
         };
         self.exchange(
@@ -231,6 +244,15 @@ impl<'a> Player<'a> {
             text(&request["accept"]),
             &body,
         )
+    }
+
+    /// Of a Secret in the namespace that the path is in.
+    fn uid(&self, path: &str, secret: &str) -> Value {
+        let namespace = path.split('/').skip_while(|part| *part != "namespaces").nth(1);
+        let namespace = namespace.expect("the path is in a namespace");
+        self.uids[&format!("/api/v1/namespaces/{namespace}/secrets/{secret}")]
+            .as_str()
+            .into()
     }
 
     /// A token that was never used is in no cache: it ends with its anchor.

@@ -1,11 +1,16 @@
 //! Whose request it is: `pkg/serviceaccount/claims.go` and `k8s.io/apiserver/pkg/authentication`.
 
+pub(crate) mod config;
+mod oidc;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+pub(crate) use self::oidc::Authenticator;
 use crate::clock::parse_rfc3339;
+use crate::cluster::State;
 use crate::jwt::{self, SigningKey};
 use crate::rbac::quoted;
 use crate::resources::{NODES, PODS, Resource, SECRETS, SERVICE_ACCOUNTS, Version};
@@ -103,28 +108,38 @@ impl Cache {
 
 /// Checks a token against what is stored now. The refusal is the text that a TokenReview shows.
 pub(crate) fn check(
-    store: &Store,
+    State { store, issuers, .. }: &State,
     token: &str,
     audiences: &[String],
     now: Duration,
     version: Version,
 ) -> Result<Authenticated, String> {
     let claims = jwt::claims(token).ok_or("invalid bearer token")?;
+    let refuse = |why: String| format!("[invalid bearer token, {why}]");
+    if let Some(issuer) = issuers.iter().find(|issuer| issuer.is_for(&claims)) {
+        let user = issuer
+            .user(token, &claims, now.as_secs() as i64)
+            .map_err(refuse)?;
+        // Whatever audience it was for, it is good for the API server's own (`WrapAudienceAgnosticToken`).
+        let own = audiences.iter().filter(|audience| *audience == ISSUER);
+        return match own.cloned().collect::<Vec<_>>() {
+            own if own.is_empty() => Err("invalid bearer token".into()),
+            audiences => Ok(Authenticated { user, audiences }),
+        };
+    }
     let validator = match claims["iss"].as_str() {
         Some(ISSUER) => check_bound,
         Some("kubernetes/serviceaccount") => check_legacy,
         _ => return Err("invalid bearer token".into()),
     };
-    let refuse = |why: String| format!("[invalid bearer token, {why}]");
     if !SigningKey::shared().verifies(token) {
         return Err(refuse("square/go-jose: error in cryptographic primitive".into()));
     }
-    let token_audiences = match &claims["aud"] {
-        Value::String(one) => vec![one.clone()],
-        Value::Array(many) => many.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+    let mut token_audiences = self::audiences(&claims);
+    if token_audiences.is_empty() {
         // A legacy token is for the API server.
-        _ => vec![ISSUER.to_owned()],
-    };
+        token_audiences.push(ISSUER.to_owned());
+    }
     let common: Vec<String> = token_audiences
         .iter()
         .filter(|audience| audiences.contains(audience))
@@ -142,6 +157,14 @@ pub(crate) fn check(
         user,
         audiences: common,
     })
+}
+
+fn audiences(claims: &Value) -> Vec<String> {
+    match &claims["aud"] {
+        Value::String(one) => vec![one.clone()],
+        Value::Array(many) => many.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn check_bound(store: &Store, claims: &Value, now: i64, version: Version) -> Result<User, String> {

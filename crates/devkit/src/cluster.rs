@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::api::{self, Answer, Body, Credential, Request};
-use crate::authn::{self, Cache, ISSUER};
+use crate::authn::{self, Authenticator, Cache, ISSUER};
 use crate::clock::Clock;
 use crate::fault::Fault;
+use crate::issuer::Issuer;
 use crate::jwt::SigningKey;
 use crate::kubeconfig;
 use crate::log::{Log, LoggedRequest};
@@ -61,6 +62,8 @@ pub(crate) struct Cluster {
 pub(crate) struct State {
     pub(crate) store: Store,
     pub(crate) cache: Cache,
+    /// What an `AuthenticationConfiguration` says.
+    pub(crate) issuers: Vec<Authenticator>,
     /// The token of every TokenRequest.
     pub(crate) issued: Vec<String>,
 }
@@ -139,6 +142,22 @@ impl DevCluster {
         ))
     }
 
+    /// Trusts the issuers of an `AuthenticationConfiguration`, in place of those before, as kube-apiserver does when its
+    /// `--authentication-config` file changes. Their keys are those of `issuers`.
+    ///
+    /// # Errors
+    ///
+    /// What kube-apiserver would not start with.
+    pub fn trust(&self, configuration: &str, issuers: &[&Issuer]) -> Result<()> {
+        anyhow::ensure!(
+            self.cluster.version >= Version::V1_36,
+            "Kubernetes 1.27 has no AuthenticationConfiguration"
+        );
+        let issuers = authn::config::parse(configuration, issuers)?;
+        self.cluster.state().issuers = issuers;
+        Ok(())
+    }
+
     /// Signs any claims with the cluster's key.
     pub fn sign(&self, claims: &Value) -> String {
         SigningKey::shared().sign(claims)
@@ -173,14 +192,7 @@ impl DevCluster {
     pub fn accepts(&self, token: &str) -> bool {
         let state = self.cluster.state();
         let now = self.cluster.clock.now();
-        authn::check(
-            &state.store,
-            token,
-            &[ISSUER.to_owned()],
-            now,
-            self.cluster.version,
-        )
-        .is_ok()
+        authn::check(&state, token, &[ISSUER.to_owned()], now, self.cluster.version).is_ok()
     }
 
     /// Moves the cluster's clock, which lifetimes and the cache of authentications follow.

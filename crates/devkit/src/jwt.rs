@@ -30,7 +30,7 @@ impl SigningKey {
         KEY.get_or_init(SigningKey::generate)
     }
 
-    fn generate() -> SigningKey {
+    pub(crate) fn generate() -> SigningKey {
         let key = rsa::PrivateKey::new(&mut RingRng, 2048)
             .expect("2048 bits are allowed and the RNG does not fail");
         let der = key
@@ -93,6 +93,20 @@ impl SigningKey {
             "e": URL_SAFE_NO_PAD.encode(&self.exponent),
         }]})
     }
+}
+
+/// A JWT that nobody signed.
+pub(crate) fn unsigned(claims: &Value) -> String {
+    let header = json!({"alg": "none", "typ": "JWT"});
+    let parts = [&header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    format!("{}.", parts.join("."))
+}
+
+/// What the header of a JWT says of its signature.
+pub(crate) fn algorithm(token: &str) -> Option<String> {
+    let (header, _) = token.split_once('.')?;
+    let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
+    header["alg"].as_str().map(str::to_owned)
 }
 
 /// The claims of a JWT, not checked.

@@ -12,14 +12,17 @@
 //! It is real where it counts: TLS with its own authority, tokens that are signed and checked, RBAC that decides. What it
 //! answers is compared with recordings of real API servers in `tests/contract`.
 
+mod admission;
 mod api;
 mod authn;
+mod cel;
 pub mod cli;
 mod clock;
 mod cluster;
 mod controllers;
 mod decode;
 mod fault;
+pub mod issuer;
 mod jwt;
 mod kubeconfig;
 mod log;

@@ -102,6 +102,11 @@ const RBAC: Resource = Resource {
     names: Names::PathSegment,
     ..STORED
 };
+const ADMISSION: Resource = Resource {
+    group: "admissionregistration.k8s.io",
+    scope: Scope::Cluster,
+    ..STORED
+};
 const ASKED: Resource = Resource {
     scope: Scope::Cluster,
     use_: Use::Asked,
@@ -174,6 +179,17 @@ pub(crate) static CLUSTER_ROLE_BINDINGS: Resource = Resource {
     fields: BINDING,
     ..RBAC
 };
+pub(crate) static POLICIES: Resource = Resource {
+    plural: "validatingadmissionpolicies",
+    kind: "ValidatingAdmissionPolicy",
+    ..ADMISSION
+};
+pub(crate) static POLICY_BINDINGS: Resource = Resource {
+    plural: "validatingadmissionpolicybindings",
+    kind: "ValidatingAdmissionPolicyBinding",
+    fields: &["spec.**"],
+    ..ADMISSION
+};
 pub(crate) static TOKEN_REVIEWS: Resource = Resource {
     group: "authentication.k8s.io",
     plural: "tokenreviews",
@@ -234,7 +250,7 @@ pub(crate) static TOKEN_REQUEST: Resource = Resource {
 };
 
 /// In the order in which an owner must exist before what it holds.
-pub(crate) static RESOURCES: [&Resource; 13] = [
+pub(crate) static RESOURCES: [&Resource; 15] = [
     &NAMESPACES,
     &NODES,
     &SERVICE_ACCOUNTS,
@@ -244,6 +260,8 @@ pub(crate) static RESOURCES: [&Resource; 13] = [
     &ROLES,
     &CLUSTER_ROLE_BINDINGS,
     &ROLE_BINDINGS,
+    &POLICIES,
+    &POLICY_BINDINGS,
     &TOKEN_REVIEWS,
     &SELF_SUBJECT_REVIEWS,
     &SELF_SUBJECT_ACCESS_REVIEWS,
@@ -309,7 +327,7 @@ impl fmt::Display for Resource {
 /// Kubernetes releases whose behaviour is known from a recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
-    /// No `jti`, no `SelfSubjectReview`, no tokens bound to a Node.
+    /// No `jti`, no `SelfSubjectReview`, no tokens bound to a Node, no admission policies, no configured issuers.
     V1_27,
     #[default]
     V1_36,
@@ -318,7 +336,8 @@ pub enum Version {
 impl Version {
     /// Whether this release serves `resource`.
     pub(crate) fn serves(self, resource: &Resource) -> bool {
-        self >= Version::V1_36 || resource != &SELF_SUBJECT_REVIEWS
+        let newer = [&SELF_SUBJECT_REVIEWS, &POLICIES, &POLICY_BINDINGS];
+        self >= Version::V1_36 || !newer.contains(&resource)
     }
 
     pub(crate) fn minor(self) -> u8 {

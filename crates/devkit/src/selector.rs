@@ -41,6 +41,36 @@ impl Selector {
         Ok(Selector { labels, fields })
     }
 
+    /// A `LabelSelector` as objects have it.
+    pub(crate) fn of_labels(selector: &Value) -> Self {
+        let texts = |value: &Value| {
+            let values = value.as_array().into_iter().flatten();
+            values
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let equal = selector["matchLabels"].as_object().into_iter().flatten();
+        let equal = equal.map(|(key, value)| Requirement {
+            key: key.clone(),
+            test: Test::In(texts(&serde_json::json!([value]))),
+        });
+        let expressions = selector["matchExpressions"].as_array().into_iter().flatten();
+        let expressions = expressions.map(|expression| Requirement {
+            key: expression["key"].as_str().unwrap_or_default().to_owned(),
+            test: match expression["operator"].as_str() {
+                Some("In") => Test::In(texts(&expression["values"])),
+                Some("NotIn") => Test::NotIn(texts(&expression["values"])),
+                Some("Exists") => Test::Exists,
+                _ => Test::Missing,
+            },
+        });
+        Selector {
+            labels: equal.chain(expressions).collect(),
+            fields: Vec::new(),
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.labels.is_empty() && self.fields.is_empty()
     }

@@ -95,6 +95,25 @@ impl Status {
         Self::about(StatusCode::FORBIDDEN, "Forbidden", message, group, resource, name)
     }
 
+    /// A refusal by a `ValidatingAdmissionPolicy` (`validating/dispatcher.go`): forbidden, with another reason and code.
+    pub(crate) fn denied(group: &str, resource: &str, name: &str, why: &str, reason: Option<&str>) -> Self {
+        let (code, reason) = match reason {
+            Some("Forbidden") => (StatusCode::FORBIDDEN, "Forbidden"),
+            Some("Unauthorized") => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Some("RequestEntityTooLarge") => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
+            _ => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
+        };
+        let mut status = Self {
+            code,
+            reason,
+            ..Self::forbidden(group, resource, name, why)
+        };
+        if let Some(details) = &mut status.details {
+            details["causes"] = json!([{"message": why}]);
+        }
+        status
+    }
+
     pub(crate) fn forbidden_path(why: &str) -> Self {
         Self::bare(StatusCode::FORBIDDEN, "Forbidden", format!("forbidden: {why}")).with_details(json!({}))
     }

@@ -5,9 +5,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::admission as policy;
 use crate::resources::{
-    CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, NAMESPACES, Names, PODS, ROLE_BINDINGS, ROLES, Resource, SECRETS,
-    Version,
+    CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, NAMESPACES, Names, PODS, POLICIES, POLICY_BINDINGS, ROLE_BINDINGS,
+    ROLES, Resource, SECRETS, Version,
 };
 use crate::status::{Problem, Result, Status};
 use crate::store::text;
@@ -50,6 +51,8 @@ pub(crate) fn set_defaults(resource: &Resource, object: &mut Value) -> Result<()
         object["status"] = json!({"phase": "Pending", "qosClass": "BestEffort"});
     } else if resource == &ROLE_BINDINGS || resource == &CLUSTER_ROLE_BINDINGS {
         default_binding(object);
+    } else if resource == &POLICIES || resource == &POLICY_BINDINGS {
+        policy::set_defaults(resource, object);
     }
     Ok(())
 }
@@ -104,6 +107,8 @@ pub(crate) fn validate(
         secret(object, old, &mut problems);
     } else if resource == &ROLES || resource == &CLUSTER_ROLES {
         rules(resource, object, &mut problems);
+    } else if resource == &POLICIES || resource == &POLICY_BINDINGS {
+        policy::validate(resource, object, &mut problems);
     } else if let Some(old) = old
         && (resource == &ROLE_BINDINGS || resource == &CLUSTER_ROLE_BINDINGS)
         && old["roleRef"] != object["roleRef"]

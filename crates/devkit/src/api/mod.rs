@@ -58,7 +58,7 @@ pub(crate) fn user_name(cluster: &Cluster, request: &Request) -> String {
             let now = cluster.clock.now();
             let known = state.cache.get(&audiences, token, now);
             known
-                .or_else(|| authn::check(&state.store, token, &audiences, now, cluster.version).ok())
+                .or_else(|| authn::check(&state, token, &audiences, now, cluster.version).ok())
                 .map(|authenticated| authenticated.user.name)
                 .unwrap_or_default()
         }
@@ -89,7 +89,7 @@ fn authenticate_token(
     if let Some(known) = state.cache.get(audiences, token, now) {
         return Ok(known);
     }
-    let authenticated = authn::check(&state.store, token, audiences, now, cluster.version)?;
+    let authenticated = authn::check(state, token, audiences, now, cluster.version)?;
     controllers::used(state, token, now.as_secs() as i64);
     state.cache.put(audiences, token, now, authenticated.clone());
     Ok(authenticated)

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::admission::Change;
 use super::{Answer, Call, stamp, typed};
 use crate::controllers;
 use crate::decode;
@@ -17,6 +18,8 @@ struct DeleteOptions {
     resource_version: Option<String>,
     propagation: String,
     dry_run: bool,
+    /// As the object that admission sees.
+    as_asked: Value,
 }
 
 impl Call<'_> {
@@ -62,6 +65,7 @@ impl Call<'_> {
         validate::validate(resource, &object, None, self.cluster.version)?;
         self.admit(resource, &object)?;
         let name = text(&object, "name").to_owned();
+        self.ask_policies(resource, resource, &name, &Change::Create(&object))?;
         if self.state.store.get(resource, &namespace, &name).is_some() {
             return Err(Status::already_exists(resource, &name));
         }
@@ -117,6 +121,10 @@ impl Call<'_> {
                 ),
             }
         }
+        if let Some(generation) = old["metadata"]["generation"].as_i64() {
+            let changed = i64::from(object["spec"] != old["spec"]);
+            object["metadata"]["generation"] = (generation + changed).into();
+        }
         let status = old["status"].clone();
         validate::set_defaults(resource, &mut object)?;
         if !status.is_null() {
@@ -124,6 +132,11 @@ impl Call<'_> {
         }
         validate::validate(resource, &object, Some(&old), self.cluster.version)?;
         self.admit(resource, &object)?;
+        let change = Change::Update {
+            old: &old,
+            new: &object,
+        };
+        self.ask_policies(resource, resource, &name, &change)?;
         if self.dry_run() {
             return Ok(self.show(resource, 200, object));
         }
@@ -186,6 +199,8 @@ impl Call<'_> {
             }
             _ => {}
         }
+        let change = Change::Delete(&object, options.as_asked.clone());
+        self.ask_policies(resource, resource, &name, &change)?;
         let marked = if options.dry_run {
             None
         } else {
@@ -219,8 +234,10 @@ impl Call<'_> {
             .filter(|object| selector.matches(object))
             .cloned()
             .collect();
-        if !options.dry_run {
-            for object in &doomed {
+        for object in &doomed {
+            let change = Change::Delete(object, options.as_asked.clone());
+            self.ask_policies(resource, resource, text(object, "name"), &change)?;
+            if !options.dry_run {
                 self.remove(resource, object, &options.propagation);
             }
         }
@@ -242,9 +259,13 @@ impl Call<'_> {
         let mut options = DeleteOptions {
             propagation: self.request.parameter("propagationPolicy").to_owned(),
             dry_run: self.dry_run(),
+            as_asked: json!({"kind": "DeleteOptions"}),
             ..DeleteOptions::default()
         };
         if self.request.body.is_empty() {
+            if !options.propagation.is_empty() {
+                options.as_asked["propagationPolicy"] = options.propagation.as_str().into();
+            }
             return Ok(options);
         }
         self.check_content_type()?;
@@ -263,10 +284,12 @@ impl Call<'_> {
         if let Some(policy) = text(&body["propagationPolicy"]) {
             options.propagation = policy;
         }
+        options.as_asked = body;
+        options.as_asked["kind"] = "DeleteOptions".into();
         Ok(options)
     }
 
-    fn dry_run(&self) -> bool {
+    pub(super) fn dry_run(&self) -> bool {
         self.request.parameter("dryRun") == "All"
     }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::admission::Change;
 use super::{Answer, Call, typed};
 use crate::authn::ISSUER;
 use crate::clock::rfc3339;
@@ -40,6 +41,14 @@ impl Call<'_> {
             Some(audiences) if !audiences.is_empty() => audiences.clone(),
             _ => vec![ISSUER.into()],
         };
+        // What the policies see has what the API server filled in by now.
+        let mut admitted = request.clone();
+        admitted["metadata"]["name"] = name.as_str().into();
+        admitted["metadata"]["namespace"] = namespace.as_str().into();
+        admitted["spec"]["audiences"] = audiences.clone().into();
+        admitted["spec"]["expirationSeconds"] = lifetime.into();
+        let change = Change::Create(&admitted);
+        self.ask_policies(&SERVICE_ACCOUNTS, &TOKEN_REQUEST, &name, &change)?;
         let bound = self.bound_object(&request["spec"]["boundObjectRef"], &namespace, &name)?;
 
         if let Some(longest) = self

@@ -1,0 +1,220 @@
+//! Where a GitHub job asks for its ID tokens.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
+
+use super::Issuer;
+use crate::pki::Authority;
+use crate::random;
+use crate::server::query;
+
+/// GitHub's token endpoint for one job, over TLS. Dropping it stops it.
+pub struct TokenEndpoint {
+    shared: Arc<Shared>,
+    url: String,
+    ca_pem: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    bearer: String,
+    state: Mutex<State>,
+}
+
+struct State {
+    issuer: Issuer,
+    troubles: VecDeque<Trouble>,
+    issued: Vec<String>,
+    requests: usize,
+}
+
+/// What happens to a request instead of an answer with a token.
+#[derive(Clone, Debug)]
+pub enum Trouble {
+    Answer {
+        status: u16,
+        headers: Vec<(&'static str, String)>,
+        body: String,
+    },
+    /// Answered as if nothing was wrong, after this much time.
+    Slow(Duration),
+}
+
+impl TokenEndpoint {
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub fn start(issuer: Issuer) -> Self {
+        let authority = Authority::new().expect("an authority");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let tls = authority.server_config(address.ip()).expect("a certificate");
+        let shared = Arc::new(Shared {
+            bearer: format!("request-token-{}", random::uid()),
+            state: Mutex::new(State {
+                issuer,
+                troubles: VecDeque::new(),
+                issued: Vec::new(),
+                requests: 0,
+            }),
+        });
+        let (stop, stopped) = oneshot::channel();
+        let (tell, told) = std::sync::mpsc::channel();
+        let serving = Arc::clone(&shared);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(async {
+                let listener = tokio::net::TcpListener::bind(address).await.expect("a free port");
+                tell.send(listener.local_addr().expect("an address"))
+                    .expect("somebody waits for it");
+                tokio::select! {
+                    () = serve(&serving, listener, TlsAcceptor::from(Arc::new(tls))) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        let address = told.recv().expect("the endpoint listens");
+        Self {
+            shared,
+            // As github.com has it, two slashes and all.
+            url: format!(
+                "https://{address}/23//idtoken/{}/{}?api-version=2.0",
+                random::uid(),
+                random::uid()
+            ),
+            ca_pem: authority.pem(),
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// ACTIONS_ID_TOKEN_REQUEST_URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// ACTIONS_ID_TOKEN_REQUEST_TOKEN.
+    pub fn bearer(&self) -> &str {
+        &self.shared.bearer
+    }
+
+    /// The authority of its certificate, for SSL_CERT_FILE: jobs have no other say in whom they trust here.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// From now on, tokens are those of this issuer.
+    pub fn issue_as(&self, issuer: Issuer) {
+        self.shared.state().issuer = issuer;
+    }
+
+    /// For the next requests, one each.
+    pub fn trouble(&self, troubles: impl IntoIterator<Item = Trouble>) {
+        self.shared.state().troubles.extend(troubles);
+    }
+
+    /// Every ID token that was asked for here.
+    pub fn issued(&self) -> Vec<String> {
+        self.shared.state().issued.clone()
+    }
+
+    /// How often it was asked, in vain too.
+    pub fn requests(&self) -> usize {
+        self.shared.state().requests
+    }
+}
+
+impl Drop for TokenEndpoint {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn serve(shared: &Arc<Shared>, listener: tokio::net::TcpListener, tls: TlsAcceptor) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        let (shared, tls) = (Arc::clone(shared), tls.clone());
+        tokio::spawn(async move {
+            let Ok(stream) = tls.accept(stream).await else {
+                return;
+            };
+            let service = service_fn(|request| respond(Arc::clone(&shared), request));
+            let http = hyper::server::conn::http1::Builder::new();
+            drop(http.serve_connection(TokioIo::new(stream), service).await);
+        });
+    }
+}
+
+async fn respond(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let trouble = {
+        let mut state = shared.state();
+        state.requests += 1;
+        state.troubles.pop_front()
+    };
+    match trouble {
+        Some(Trouble::Answer {
+            status,
+            headers,
+            body,
+        }) => return Ok(answer(status, &headers, body)),
+        Some(Trouble::Slow(time)) => tokio::time::sleep(time).await,
+        None => {}
+    }
+    let bearer = request.headers().get(header::AUTHORIZATION);
+    if bearer.is_none_or(|bearer| bearer != &format!("Bearer {}", shared.bearer)) {
+        return Ok(answer(401, &[], String::new()));
+    }
+    if request.method() != Method::GET || !request.uri().path().contains("//idtoken/") {
+        return Ok(answer(404, &[], String::new()));
+    }
+    let audience = query(request.uri().query().unwrap_or_default())
+        .into_iter()
+        .find(|(name, _)| name == "audience")
+        .map_or_else(|| "https://github.com/team".to_owned(), |(_, audience)| audience);
+    let mut state = shared.state();
+    let token = state.issuer.id_token(&audience);
+    state.issued.push(token.clone());
+    let body = json!({"count": token.len(), "value": token}).to_string();
+    Ok(answer(
+        200,
+        &[("content-type", "application/json; charset=utf-8".to_owned())],
+        body,
+    ))
+}
+
+fn answer(status: u16, headers: &[(&'static str, String)], body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = StatusCode::from_u16(status).expect("a status");
+    for (name, value) in headers {
+        let value = value.parse().expect("a header's value");
+        response.headers_mut().insert(*name, value);
+    }
+    response
+}

@@ -1,0 +1,164 @@
+//! CI platforms as issuers of ID tokens, with the claims that they really make, and every way to make a bad one.
+//!
+//! ```
+//! use jobpass_devkit::issuer::Issuer;
+//!
+//! let github = Issuer::github();
+//! let token = github.id_token("https://kubernetes.example.com");
+//! let of_another_repository = github.claim("repository_id", "99").id_token("https://kubernetes.example.com");
+//! # assert_ne!(token, of_another_repository);
+//! ```
+
+mod claims;
+mod endpoint;
+
+use std::sync::LazyLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Map, Value, json};
+
+pub use self::endpoint::{TokenEndpoint, Trouble};
+use crate::jwt::{self, SigningKey};
+use crate::random;
+
+static GITHUB: LazyLock<SigningKey> = LazyLock::new(SigningKey::generate);
+static GITLAB: LazyLock<SigningKey> = LazyLock::new(SigningKey::generate);
+
+/// A CI platform, and what it says of one job.
+#[derive(Clone)]
+pub struct Issuer {
+    url: String,
+    key: &'static SigningKey,
+    claims: Map<String, Value>,
+    /// Seconds.
+    lifetime: i64,
+    /// Seconds by which `nbf` is before `iat`.
+    leeway: i64,
+    signature: Signature,
+}
+
+#[derive(Clone, Copy)]
+enum Signature {
+    Good,
+    /// `alg: none`.
+    None,
+    /// By somebody else.
+    Foreign,
+}
+
+impl Issuer {
+    /// github.com, for a push to `main` of `team/app`, whose id is 2; the id of `team` is 1.
+    pub fn github() -> Self {
+        // The form of repositories that are newer than June 2026.
+        let subject = "repo:team-1/app-2:ref:refs/heads/main";
+        Self {
+            lifetime: 300,
+            leeway: 600,
+            ..Self::new(
+                "https://token.actions.githubusercontent.com",
+                &GITHUB,
+                claims::github("https://github.com", subject),
+            )
+        }
+    }
+
+    /// A GitHub Enterprise Server, for the same.
+    pub fn github_enterprise(host: &str) -> Self {
+        let subject = "repo:team/app:ref:refs/heads/main";
+        Self {
+            url: format!("https://{host}/_services/token"),
+            claims: claims::github(&format!("https://{host}"), subject),
+            ..Self::github()
+        }
+    }
+
+    /// A GitLab, for a push to the protected branch `main` of `team/scan`, whose id is 7.
+    pub fn gitlab(host: &str) -> Self {
+        Self::new(&format!("https://{host}"), &GITLAB, claims::gitlab(host))
+    }
+
+    fn new(url: &str, key: &'static SigningKey, claims: Map<String, Value>) -> Self {
+        Self {
+            url: url.to_owned(),
+            key,
+            claims,
+            lifetime: 3600,
+            leeway: 5,
+            signature: Signature::Good,
+        }
+    }
+
+    /// The claim `iss`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The same, but this claim of all its tokens is this; `aud` and the times too.
+    #[must_use]
+    pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.claims.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same, without this claim.
+    #[must_use]
+    pub fn without(self, name: &str) -> Self {
+        self.claim(name, Value::Null)
+    }
+
+    /// The same, but what it issues expired a minute ago.
+    #[must_use]
+    pub fn expired(self) -> Self {
+        self.claim("exp", now() - 60)
+    }
+
+    /// The same, but what it issues is not valid before another hour.
+    #[must_use]
+    pub fn not_yet_valid(self) -> Self {
+        self.claim("nbf", now() + 3600).claim("exp", now() + 7200)
+    }
+
+    /// The same, but it does not sign (`alg: none`).
+    #[must_use]
+    pub fn unsigned(mut self) -> Self {
+        self.signature = Signature::None;
+        self
+    }
+
+    /// The same, but it signs with a key that nobody published.
+    #[must_use]
+    pub fn signed_by_another(mut self) -> Self {
+        self.signature = Signature::Foreign;
+        self
+    }
+
+    /// A fresh ID token.
+    pub fn id_token(&self, audience: &str) -> String {
+        let now = now();
+        let mut claims = json!({
+            "iss": self.url,
+            "aud": audience,
+            "jti": random::uid(),
+            "iat": now,
+            "nbf": now - self.leeway,
+            "exp": now + self.lifetime,
+        });
+        let all = claims.as_object_mut().expect("an object");
+        all.extend(self.claims.clone());
+        all.retain(|_, value| !value.is_null());
+        match self.signature {
+            Signature::Good => self.key.sign(&claims),
+            Signature::None => jwt::unsigned(&claims),
+            Signature::Foreign => SigningKey::shared().sign(&claims),
+        }
+    }
+
+    pub(crate) fn key(&self) -> &'static SigningKey {
+        self.key
+    }
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.expect("this machine's clock is set").as_secs() as i64
+}
