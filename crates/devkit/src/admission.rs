@@ -162,10 +162,9 @@ impl Review<'_> {
             }
         }
         for variable in entries(&policy["variables"]) {
-            match evaluate(&variable["expression"], &variables) {
-                Ok(value) => variables[variable["name"].as_str().unwrap_or_default()] = value,
-                // Only what speaks of it fails then.
-                Err(_) => {}
+            // Without a value, only what speaks of it fails.
+            if let Ok(value) = evaluate(&variable["expression"], &variables) {
+                variables[variable["name"].as_str().unwrap_or_default()] = value;
             }
         }
         let validations = entries(&policy["validations"]);

@@ -46,9 +46,8 @@ struct TrustedIssuer {
     audience_match_policy: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[derive(Default)]
 struct ClaimValidationRule {
     claim: String,
     required_value: String,
@@ -136,10 +135,9 @@ impl JwtAuthenticator {
         let Some(issuer) = issuers.iter().find(|issuer| issuer.url() == url) else {
             bail!("{path}.issuer.url: the dev cluster fetches no keys, and it was given none of {url:?}");
         };
-        let (required, claim_rules) = claim_rules(
-            self.claim_validation_rules,
-            &format!("{path}.claimValidationRules"),
-        )?;
+        let mut required = Vec::new();
+        let rules = format!("{path}.claimValidationRules");
+        let claim_rules = claim_rules(self.claim_validation_rules, &rules, &mut required)?;
         let mappings = format!("{path}.claimMappings");
         let ClaimMappings {
             username,
@@ -256,9 +254,13 @@ impl ClaimOrExpression {
     }
 }
 
-/// The values that claims must have, and the expressions that must be true of them.
-fn claim_rules(rules: Vec<ClaimValidationRule>, path: &str) -> Result<(Vec<(String, String)>, Vec<Rule>)> {
-    let (mut required, mut expressions) = (Vec::new(), Vec::new());
+/// Adds the values that claims must have to `required`, and gives the expressions that must be true of them.
+fn claim_rules(
+    rules: Vec<ClaimValidationRule>,
+    path: &str,
+    required: &mut Vec<(String, String)>,
+) -> Result<Vec<Rule>> {
+    let mut expressions = Vec::new();
     for (index, rule) in rules.into_iter().enumerate() {
         let path = format!("{path}[{index}]");
         let ClaimValidationRule {
@@ -287,7 +289,7 @@ fn claim_rules(rules: Vec<ClaimValidationRule>, path: &str) -> Result<(Vec<(Stri
             (claim, _) => bail!("{path}: Invalid value: {claim:?}: claim and expression can't both be set"),
         }
     }
-    Ok((required, expressions))
+    Ok(expressions)
 }
 
 fn user_rules(rules: Vec<UserValidationRule>, path: &str) -> Result<Vec<Rule>> {

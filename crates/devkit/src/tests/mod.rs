@@ -1,8 +1,10 @@
 //! What the recordings in `tests/contract` do not show: time, garbage, faults.
 
+mod admission;
 mod faults;
 mod lifetimes;
 mod objects;
+mod oidc;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

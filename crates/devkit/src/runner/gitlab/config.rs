@@ -25,6 +25,8 @@ pub(super) struct Job {
     pub(super) name: String,
     pub(super) stage: String,
     pub(super) variables: Variables,
+    /// The audiences of each.
+    pub(super) id_tokens: Vec<(String, Vec<String>)>,
     /// `before_script` and `script`.
     pub(super) script: Vec<String>,
     pub(super) after_script: Vec<String>,
@@ -94,6 +96,20 @@ impl Job {
             name: name.to_owned(),
             stage: text("stage", "test"),
             variables: variables(job.get("variables")),
+            id_tokens: job
+                .get("id_tokens")
+                .and_then(Value::as_mapping)
+                .into_iter()
+                .flatten()
+                .map(|(name, token)| (self::text(name), texts(token.get("aud"))))
+                .inspect(|(name, audiences)| {
+                    assert!(
+                        !audiences.is_empty(),
+                        "jobs:id_tokens:{} aud can't be blank",
+                        name
+                    );
+                })
+                .collect(),
             script: [list("before_script"), list("script")].concat(),
             after_script: list("after_script"),
             rules: rules.map(|rules| rules.iter().map(Rule::new).collect()),

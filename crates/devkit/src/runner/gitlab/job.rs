@@ -105,9 +105,12 @@ pub(super) fn run(definition: &config::Job, surroundings: &Surroundings<'_>, mai
         true => masker::added(&raw),
         false => (raw.clone(), Vec::new()),
     };
+    let id_tokens = definition.id_tokens.iter();
+    let id_tokens = id_tokens.filter_map(|(name, _)| Some(build.variables.get(name)?.value.clone()));
     Job {
         name: definition.name.clone(),
         status,
+        id_tokens: id_tokens.collect(),
         log: masker::mask(&shown, masked.map(|variable| &*variable.value).chain(added)),
         raw,
         dotenv,
@@ -182,6 +185,15 @@ impl<'a> Build<'a> {
             kind: Kind::Masked,
         };
         variables.insert("CI_JOB_TOKEN".to_owned(), token);
+        let issuer = runner.issuer.clone().claim("job_id", number.to_string());
+        for (name, audiences) in &self.definition.id_tokens {
+            let value = match &audiences[..] {
+                [audience] => issuer.id_token(audience),
+                several => issuer.clone().claim("aud", several).id_token(""),
+            };
+            let kind = Kind::Masked;
+            variables.insert(name.clone(), Variable { value, kind });
+        }
         variables.extend(runner.config.variables.clone());
         variables.extend(self.definition.variables.clone());
         variables.extend(self.surroundings.inherited.clone());

@@ -35,6 +35,7 @@ use self::config::Config;
 use self::variables::{Kind, Variable, Variables};
 use super::log::Raw;
 use super::process::{Canceller, Mailbox};
+use crate::issuer::Issuer;
 
 /// A project and the runner for its pipeline.
 pub struct Runner {
@@ -43,6 +44,7 @@ pub struct Runner {
     folder: TempDir,
     /// Of the project's CI/CD settings.
     variables: Variables,
+    issuer: Issuer,
     path: Vec<PathBuf>,
     shell: String,
     grace: Duration,
@@ -93,6 +95,8 @@ pub struct Job {
     pub log: String,
     /// What the scripts wrote: nothing in it is masked.
     pub raw: String,
+    /// The `id_tokens` that it had.
+    pub id_tokens: Vec<String>,
     /// What it handed to later jobs as a dotenv report.
     pub dotenv: BTreeMap<String, String>,
     /// The files that it uploaded, by their paths in the project.
@@ -121,6 +125,7 @@ impl Runner {
             project: project.to_owned(),
             folder: tempfile::tempdir().expect("a folder for the runner"),
             variables: Variables::new(),
+            issuer: Issuer::gitlab("gitlab.example.com"),
             path: Vec::new(),
             shell: "bash".to_owned(),
             // `graceful_kill_timeout`
@@ -156,6 +161,12 @@ impl Runner {
     fn with(mut self, name: &str, value: &str, kind: Kind) -> Self {
         let value = value.to_owned();
         self.variables.insert(name.to_owned(), Variable { value, kind });
+        self
+    }
+
+    /// Who signs the `id_tokens` of jobs, if not a GitLab that says what is true.
+    pub fn issuer(mut self, issuer: Issuer) -> Self {
+        self.issuer = issuer;
         self
     }
 

@@ -181,6 +181,7 @@ fn never_ran(job: &config::Job, status: Status) -> Job {
         status,
         log: String::new(),
         raw: String::new(),
+        id_tokens: Vec::new(),
         dotenv: Default::default(),
         artifacts: Default::default(),
     }

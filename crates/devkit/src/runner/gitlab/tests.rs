@@ -326,3 +326,20 @@ d: {rules: [{if: $NONE}], script: [echo d]}
     );
     says(&ended, "c", &["\ndefault\n"]);
 }
+
+#[test]
+fn id_tokens_are_masked_variables_of_the_job_that_asks() {
+    let ended = run(r#"
+a:
+  id_tokens: {KUBE_TOKEN: {aud: https://k8s.example.com}, TWO: {aud: [x, y]}}
+  script: ['echo "<$KUBE_TOKEN>"', 'echo "$TWO" | cut -d. -f2 | tr _- /+ | base64 -di 2>/dev/null; true']
+b: {script: ['echo "<$KUBE_TOKEN>"']}
+"#);
+    says(
+        &ended,
+        "a",
+        &["<[MASKED]>", "\"aud\":[\"x\",\"y\"]", "\"project_id\":\"7\""],
+    );
+    says(&ended, "b", &["<>"]);
+    assert_eq!(ended.job("a").id_tokens.len(), 2);
+}
