@@ -72,23 +72,7 @@ impl Claims {
     /// # Errors
     /// If it is none. The text says where, never what.
     pub fn decode(token: &Token) -> Result<Self, Error> {
-        let not_a_jwt = |why: &str| Error::new(Kind::Claims, format!("the token is not a JWT: {why}"));
-        let mut parts = token.expose().split('.');
-        let (Some(_), Some(payload), Some(_), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(not_a_jwt("it does not have three parts"));
-        };
-        let json = URL_SAFE_NO_PAD
-            .decode(payload.trim_end_matches('='))
-            .map_err(|_| not_a_jwt("its middle part is not base64url"))?;
-        serde_json::from_slice(&json).map_err(|e| {
-            not_a_jwt(&format!(
-                "its claims cannot be read (line {}, column {})",
-                e.line(),
-                e.column()
-            ))
-        })
+        part(token, 1)
     }
 
     /// Checks that the server issued what was asked for; a warning is returned if it expires sooner.
@@ -157,6 +141,28 @@ impl Claims {
     pub fn expires_in(&self, now: jiff::Timestamp) -> Option<i64> {
         self.exp.map(|exp| exp - now.as_second())
     }
+}
+
+/// Reads the header (0) or the claims (1) of a JWT.
+///
+/// # Errors
+/// If it is none. The text says where, never what.
+pub(crate) fn part<T: for<'de> Deserialize<'de>>(token: &Token, index: usize) -> Result<T, Error> {
+    let not_a_jwt = |why: &str| Error::new(Kind::Claims, format!("the token is not a JWT: {why}"));
+    let parts = token.expose().split('.').collect::<Vec<_>>();
+    if parts.len() != 3 {
+        return Err(not_a_jwt("it does not have three parts"));
+    }
+    let (name, position) = [("header", "first"), ("claims", "middle")][index];
+    let json = URL_SAFE_NO_PAD
+        .decode(parts[index].trim_end_matches('='))
+        .map_err(|_| not_a_jwt(&format!("its {position} part is not base64url")))?;
+    serde_json::from_slice(&json).map_err(|e| {
+        let (line, column) = (e.line(), e.column());
+        not_a_jwt(&format!(
+            "its {name} cannot be read (line {line}, column {column})"
+        ))
+    })
 }
 
 fn shown(text: &Option<String>) -> String {

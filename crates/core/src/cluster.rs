@@ -18,6 +18,7 @@ use crate::{
     token::Token,
 };
 
+mod id_token;
 mod refusal;
 mod trouble;
 
@@ -37,6 +38,8 @@ const LONGEST_ANSWER: usize = 1 << 20;
 
 /// An API server and someone who asks it.
 pub struct Cluster {
+    /// As texts call it: `the API server`.
+    name: &'static str,
     client: kube::Client,
     connection: Connection,
     bearer: Option<Token>,
@@ -119,6 +122,19 @@ impl Cluster {
         )
     }
 
+    /// A server that is no API server, but is asked in the same way: within the same limits, through the same proxies, never
+    /// redirected.
+    pub(crate) fn other(
+        name: &'static str,
+        connection: &Connection,
+        identity: &Identity,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            name,
+            ..Self::connect_as(connection, identity)?
+        })
+    }
+
     fn connect_as(connection: &Connection, identity: &Identity) -> Result<Self, Error> {
         // Fails if one is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -144,6 +160,7 @@ impl Cluster {
         config.auth_info = identity.auth_info();
         let client = kube::Client::try_from(config).map_err(|error| unusable(&error))?;
         Ok(Self {
+            name: "the API server",
             client,
             connection: connection.clone(),
             bearer: identity.bearer.clone(),
@@ -174,7 +191,7 @@ impl Cluster {
                     if !matches!(answer.status, 429 | 500 | 502 | 503 | 504) {
                         return Ok(answer);
                     }
-                    let why = format!("the API server answered {} {}", answer.status, answer.message());
+                    let why = format!("{} answered {} {}", self.name, answer.status, answer.message());
                     (
                         Trouble {
                             why,
@@ -312,6 +329,9 @@ impl Cluster {
 
     /// What a 401 to this identity means, as far as its own token tells.
     fn unauthorized(&self) -> String {
+        if let Some(explained) = self.bearer.as_ref().and_then(id_token::explain) {
+            return explained;
+        }
         let expired = self
             .bearer
             .as_ref()

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 
-/// Variables by name. Not `Debug`: CI jobs keep secrets in variables.
+use crate::minter::IdTokens;
+
+/// Variables by name, and where the job gets ID tokens. Not `Debug`: CI jobs keep secrets in variables.
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+    id_tokens: Option<IdTokens>,
+}
 
 impl Environment {
     /// The value of `name`; an empty one counts as absent, as CI platforms pass absent inputs so.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
+        self.variables
             .get(name)
             .map(String::as_str)
             .filter(|value| !value.trim().is_empty())
@@ -17,21 +22,33 @@ impl Environment {
 
     /// The value of `name` even if it is empty.
     pub fn raw(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.variables.get(name).map(String::as_str)
     }
 
     /// The same variables with `name` set, or removed.
     pub fn with(mut self, name: &str, value: Option<&str>) -> Self {
         match value {
-            Some(value) => self.0.insert(name.into(), value.into()),
-            None => self.0.remove(name),
+            Some(value) => self.variables.insert(name.into(), value.into()),
+            None => self.variables.remove(name),
         };
         self
     }
 
+    /// The same on a platform that hands ID tokens out to the job.
+    pub fn with_id_tokens(self, id_tokens: Option<IdTokens>) -> Self {
+        Self { id_tokens, ..self }
+    }
+
+    /// Where the job gets ID tokens, if it may.
+    pub fn id_tokens(&self) -> Option<&IdTokens> {
+        self.id_tokens.as_ref()
+    }
+
     /// All variables, for a child process.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
@@ -41,17 +58,19 @@ impl FromIterator<(std::ffi::OsString, std::ffi::OsString)> for Environment {
         let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
-        Self(variables.into_iter().filter_map(utf8).collect())
+        Self {
+            variables: variables.into_iter().filter_map(utf8).collect(),
+            id_tokens: None,
+        }
     }
 }
 
 impl<const N: usize> From<[(&str, &str); N]> for Environment {
     fn from(variables: [(&str, &str); N]) -> Self {
-        Self(
-            variables
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
-        )
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        Self {
+            variables: variables.into_iter().map(owned).collect(),
+            id_tokens: None,
+        }
     }
 }

@@ -73,6 +73,12 @@ pub const OPTIONS: &[Opt] = &[
         default: None,
     },
     Opt {
+        name: "oidc-audience",
+        help: "GitHub only: authenticate at `server` with the job's own ID token (OIDC) for this audience, so that no \
+               secret is stored. The job needs `permissions: id-token: write`.",
+        default: None,
+    },
+    Opt {
         name: "token-file",
         help: "Also write the token to this file (mode 0600, removed at the end). `true` chooses a name in the job's \
                temporary folder; a relative path is taken from there.",

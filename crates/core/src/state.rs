@@ -104,7 +104,9 @@ impl State {
         let moved = PINNED_VARIABLES
             .into_iter()
             .find(|name| *name != "PATH" && then(name) != environment.get(name));
-        if let (Some(name), None) = (moved, &self.connection.certificate_authority) {
+        let with_roots =
+            self.connection.certificate_authority.is_none() || matches!(self.auth, Auth::IdToken { .. });
+        if let Some(name) = moved.filter(|_| with_roots) {
             return Err(Error::new(
                 Kind::Revoke,
                 format!("{name} is not what it was when the token was minted"),

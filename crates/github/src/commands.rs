@@ -7,14 +7,20 @@ use jobpass_core::{
     claims::Claims,
     mask::{Encoding, forms},
     mint::Minted,
+    token::Token,
 };
+
+/// Masks what was minted.
+pub(crate) fn mask(minted: &Minted) -> Result<(), Error> {
+    mask_token(&minted.token)
+}
 
 /// Registers every form of a token as a mask. Nothing of it may be written anywhere before.
 ///
 /// The runner derives some encodings by itself (base64 at its three alignments, JSON, URI and others), but not the parts
 /// of a JWT, base64 in lines, or base64 with the line break that `echo` adds.
-pub(crate) fn mask(minted: &Minted) -> Result<(), Error> {
-    let forms = forms(minted.token.expose());
+pub(crate) fn mask_token(token: &Token) -> Result<(), Error> {
+    let forms = forms(token.expose());
     let whole = forms.iter().filter(|form| form.encoding != Encoding::Dump);
     let lines = whole
         .map(|form| format!("::add-mask::{}\n", data(form.expose())))

@@ -13,6 +13,8 @@ use jobpass_core::{
     text::harmless,
 };
 
+use crate::id_token;
+
 /// The job that this step belongs to.
 pub(crate) struct Job {
     pub(crate) environment: Environment,
@@ -20,7 +22,10 @@ pub(crate) struct Job {
 
 impl Job {
     pub(crate) fn new(environment: Environment) -> Self {
-        Self { environment }
+        let id_tokens = id_token::source(&environment);
+        Self {
+            environment: environment.with_id_tokens(id_tokens),
+        }
     }
 
     /// The inputs of the step: `INPUT_` and the name in upper case, hyphens kept (`ExecutionContext.cs`, `SetInput`).

@@ -11,7 +11,7 @@ use jobpass_core::{
     state::State,
 };
 
-use crate::{commands, job::Job};
+use crate::{commands, id_token, job::Job};
 
 pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
     if let Some(launcher) = job
@@ -35,6 +35,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     // Read now, although only post needs them: a wrong input fails before anything is created.
     verify_revocation(&inputs)?;
     inputs.flag("fail-on-revoke-error")?;
+    id_token::check_permission(&inputs, &job.environment)?;
     let temp = job.temp()?;
     // Before an exec plugin runs, which may take a while.
     Spec::parse(&inputs, None)?;

@@ -1,11 +1,11 @@
-//! The minter as `server`, `certificate-authority` and a bearer token.
+//! The minter as `server`, `certificate-authority` and a bearer token, or a job's own ID token.
 
 use std::path::Path;
 
-use super::{Auth, Authority, Connection, Minter, Proxy, from_base64, read_file};
+use super::{Auth, Authority, Connection, Minter, Proxy, from_base64, oidc, read_file};
 use crate::{environment::Environment, error::Error, options::Inputs, text::harmless, token::Token};
 
-pub(super) fn minter(inputs: &Inputs, environment: &Environment) -> Result<Minter, Error> {
+pub(super) async fn minter(inputs: &Inputs, environment: &Environment) -> Result<Minter, Error> {
     let server = inputs.get("server").unwrap_or_default();
     let authority = inputs
         .get("certificate-authority")
@@ -21,28 +21,41 @@ pub(super) fn minter(inputs: &Inputs, environment: &Environment) -> Result<Minte
             namespace: None,
         })
     };
-    match (inputs.get("bearer-token-file"), inputs.get("bearer-token-env")) {
-        (Some(path), None) => {
-            let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let ways = ["bearer-token-file", "bearer-token-env", "oidc-audience"];
+    let mut given = ways.into_iter().filter_map(|way| Some((way, inputs.get(way)?)));
+    let Some((way, value)) = given.next() else {
+        return Err(Error::input(
+            "server",
+            "is given without a credential",
+            "add `oidc-audience`, to authenticate with the job's own ID token; or `bearer-token-env`, the name of an \
+             environment variable that holds a bearer token; or `bearer-token-file`",
+        ));
+    };
+    if let Some((other, _)) = given.next() {
+        return Err(Error::input(
+            way,
+            format!("and input `{other}` are both given"),
+            "give the one that holds the minter's token",
+        ));
+    }
+    match way {
+        "bearer-token-file" => {
+            let path = std::path::absolute(value).unwrap_or_else(|_| value.into());
             minter(connection, from_file(&path)?, Auth::BearerTokenFile { path })
         }
-        (None, Some(name)) => minter(
-            connection,
-            from_env(name, environment)?,
-            Auth::BearerTokenEnv {
-                name: name.to_owned(),
-            },
-        ),
-        (Some(_), Some(_)) => Err(Error::input(
-            "bearer-token-file",
-            "and input `bearer-token-env` are both given",
-            "give the one that holds the minter's token",
-        )),
-        (None, None) => Err(Error::input(
-            "server",
-            "is given without a bearer token",
-            "add `bearer-token-env`, the name of an environment variable that holds it, or `bearer-token-file`",
-        )),
+        "bearer-token-env" => {
+            let name = value.to_owned();
+            minter(
+                connection,
+                from_env(value, environment)?,
+                Auth::BearerTokenEnv { name },
+            )
+        }
+        _ => {
+            let source = oidc::Source::of_job(environment)?;
+            let id_token = source.id_token(value, environment).await?;
+            minter(connection, id_token, source.auth(value))
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod exec;
 mod explicit;
 mod in_cluster;
 mod kubeconfig;
+mod oidc;
 mod proxy;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-pub use self::proxy::Proxy;
+pub use self::{oidc::IdTokens, proxy::Proxy};
 use crate::{environment::Environment, error::Error, options::Inputs, text::harmless, token::Token};
 
 /// Where the API server is and who asks it.
@@ -113,6 +114,16 @@ pub enum Auth {
         /// The variable's name.
         name: String,
     },
+    /// An ID token of the job, which its CI platform issues anew.
+    IdToken {
+        /// Whom it is for.
+        audience: String,
+        /// Where it is asked for.
+        url: String,
+        /// The proxy in between, without user and password.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        proxy: Option<String>,
+    },
     /// The account of the Pod that the job runs in.
     InCluster,
 }
@@ -120,7 +131,7 @@ pub enum Auth {
 impl Minter {
     /// Finds the minter: `kubeconfig`, else `server`, else `$KUBECONFIG`, `~/.kube/config`, the in-cluster account.
     ///
-    /// Exec plugins run here, once.
+    /// Exec plugins run here, once; a CI platform is asked for an ID token.
     ///
     /// # Errors
     /// If none is there, two contradict each other, or the one that is there cannot be used.
@@ -130,13 +141,18 @@ impl Minter {
             return Err(Error::input(
                 "server",
                 "and input `kubeconfig` are both given",
-                "give `kubeconfig`, or `server` with `bearer-token-file` or `bearer-token-env`",
+                "give `kubeconfig`, or `server` with `oidc-audience`, `bearer-token-file` or `bearer-token-env`",
             ));
         }
         if inputs.get("server").is_some() {
-            return explicit::minter(inputs, environment);
+            return explicit::minter(inputs, environment).await;
         }
-        for name in ["bearer-token-file", "bearer-token-env", "certificate-authority"] {
+        for name in [
+            "bearer-token-file",
+            "bearer-token-env",
+            "oidc-audience",
+            "certificate-authority",
+        ] {
             if inputs.get(name).is_some() {
                 return Err(Error::input(
                     name,
@@ -154,8 +170,8 @@ impl Minter {
                 Error::input(
                     "kubeconfig",
                     "is missing, and there is no other way to reach a cluster",
-                    "give `kubeconfig` (a path, the YAML, or base64 of it), or `server` with `bearer-token-file` or \
-                     `bearer-token-env`, or run in a Pod with a ServiceAccount; in a CI job, check that the secret or \
+                    "give `kubeconfig` (a path, the YAML, or base64 of it), or `server` with `oidc-audience`, \
+                     `bearer-token-file` or `bearer-token-env`, or run in a Pod with a ServiceAccount; in a CI job, check that the secret or \
                      variable is there for this job (environment, protected branch, a fork's pull request)",
                 )
             }),
@@ -216,6 +232,12 @@ impl Minter {
             }
             Auth::BearerTokenFile { path } => explicit::from_file(path)?.into(),
             Auth::BearerTokenEnv { name } => explicit::from_env(name, environment)?.into(),
+            Auth::IdToken { audience, url, proxy } => {
+                oidc::Source::recorded(url, proxy.as_deref(), environment)?
+                    .id_token(audience, environment)
+                    .await?
+                    .into()
+            }
             Auth::InCluster => in_cluster::bearer()?.into(),
         };
         connection.proxy = connection.proxy.map(|proxy| proxy.with_credentials_of(proxies));

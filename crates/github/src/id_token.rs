@@ -1,0 +1,97 @@
+//! The job's ID tokens (OIDC): where GitHub hands them out, and why it may not.
+
+use jobpass_core::{Error, environment::Environment, minter::IdTokens, options::Inputs, token::Token};
+
+use crate::commands;
+
+const URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
+const BEARER: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
+
+/// The runner sets both variables in main and in post, over anything that steps set, if the job has the permission.
+pub(crate) fn source(environment: &Environment) -> Option<IdTokens> {
+    Some(IdTokens {
+        url: environment.get(URL)?.to_owned(),
+        bearer: Token::parse(environment.get(BEARER)?, BEARER).ok()?,
+        mask: commands::mask_token,
+    })
+}
+
+/// # Errors
+/// If an ID token is wanted, and the job may not ask for one.
+pub(crate) fn check_permission(inputs: &Inputs, environment: &Environment) -> Result<(), Error> {
+    if inputs.get("oidc-audience").is_none() || environment.id_tokens().is_some() {
+        return Ok(());
+    }
+    let help = if is_from_fork(environment) {
+        "This is a pull request from a fork: GitHub gives its jobs no ID token, whatever `permissions` says, as anybody can open \
+         one. Leave this step out for them (`if: github.event.pull_request.head.repo.fork != true`), or run it after the merge \
+         (`on: push`)."
+    } else {
+        "Give it the permission, in the job (a reusable workflow's caller has to give it, too):\n\n    \
+         permissions:\n      id-token: write   # to ask GitHub for an ID token\n      contents: read    # for actions/checkout: \
+         naming one permission takes the others away"
+    };
+    Err(Error::input(
+        "oidc-audience",
+        "wants an ID token, and this job may not ask for one",
+        help,
+    ))
+}
+
+/// What started the workflow says so (docs.github.com, "Webhook events and payloads").
+fn is_from_fork(environment: &Environment) -> bool {
+    let event = environment
+        .get("GITHUB_EVENT_PATH")
+        .and_then(|path| std::fs::read(path).ok());
+    let event = event.and_then(|json| serde_json::from_slice::<serde_json::Value>(&json).ok());
+    event.is_some_and(|event| {
+        let head = &event["pull_request"]["head"]["repo"];
+        // A fork that was deleted meanwhile is null.
+        event["pull_request"].is_object() && head["full_name"] != event["repository"]["full_name"]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(event: &str) -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("event.json");
+        std::fs::write(&path, event).expect("written");
+        let environment = Environment::from([("GITHUB_EVENT_PATH", path.to_str().expect("text"))]);
+        let inputs = Inputs::from([("oidc-audience", "k8s")]);
+        check_permission(&inputs, &environment)
+            .expect_err("refused")
+            .to_string()
+    }
+
+    #[test]
+    fn a_job_without_the_permission_reads_what_to_add() {
+        for event in [
+            "{}",
+            "no JSON",
+            r#"{"repository": {"full_name": "a/b"}, "pull_request": {"head": {"repo": {"full_name": "a/b"}}}}"#,
+        ] {
+            let refusal = refusal(event);
+            assert!(
+                refusal.contains("    permissions:\n      id-token: write "),
+                "{refusal}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pull_request_from_a_fork_reads_that_there_is_nothing_to_add() {
+        for event in [
+            r#"{"repository": {"full_name": "a/b"}, "pull_request": {"head": {"repo": {"full_name": "c/b"}}}}"#,
+            r#"{"repository": {"full_name": "a/b"}, "pull_request": {"head": {"repo": null}}}"#,
+        ] {
+            let refusal = refusal(event);
+            assert!(
+                refusal.contains("from a fork") && !refusal.contains("permissions:\n"),
+                "{refusal}"
+            );
+        }
+    }
+}
