@@ -6,4 +6,5 @@ mod faults;
 mod github;
 mod gitlab;
 mod leaks;
+mod oidc;
 mod support;

@@ -2,6 +2,6 @@
 
 pub(crate) mod step;
 
-mod action;
+pub(crate) mod action;
 mod harness;
 mod life;

@@ -2,8 +2,8 @@
 
 mod dotenv;
 mod harness;
-mod job;
+pub(crate) mod job;
 mod life;
 mod mask;
-mod pipeline;
+pub(crate) mod pipeline;
 mod sealed;

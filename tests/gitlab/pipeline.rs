@@ -85,7 +85,7 @@ run_scan:
 "#;
 
 /// Uses the token against the API, as a scanner does.
-pub(super) const SCANNER: &str = r#"#!/bin/sh
+pub(crate) const SCANNER: &str = r#"#!/bin/sh
 set -eu
 kubectl --kubeconfig /dev/null --server "$SERVER" --certificate-authority ca.pem --token "$(cat "$1")" \
   get pods --namespace ci --output json > scan-results.json

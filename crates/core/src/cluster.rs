@@ -194,7 +194,7 @@ impl Cluster {
                     let why = format!("{} answered {} {}", self.name, answer.status, answer.message());
                     (
                         Trouble {
-                            why,
+                            why: why.trim_end().to_owned(),
                             help: "the API server has a problem of its own; run the job again later",
                             passing: true,
                             sent: true,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ pub struct TokenEndpoint {
 struct Shared {
     bearer: String,
     state: Mutex<State>,
+    asked: Condvar,
 }
 
 struct State {
@@ -70,6 +71,7 @@ impl TokenEndpoint {
                 issued: Vec::new(),
                 requests: 0,
             }),
+            asked: Condvar::new(),
         });
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
@@ -135,6 +137,25 @@ impl TokenEndpoint {
     pub fn requests(&self) -> usize {
         self.shared.state().requests
     }
+
+    /// Waits until it was asked so often.
+    ///
+    /// # Panics
+    ///
+    /// When it was not within a minute.
+    pub fn wait_for_requests(&self, requests: usize) {
+        let patience = Duration::from_secs(60);
+        let waited = self
+            .shared
+            .asked
+            .wait_timeout_while(self.shared.state(), patience, |state| state.requests < requests);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(
+            state.requests >= requests,
+            "it was asked {} times only",
+            state.requests
+        );
+    }
 }
 
 impl Drop for TokenEndpoint {
@@ -176,6 +197,7 @@ async fn respond(
     let trouble = {
         let mut state = shared.state();
         state.requests += 1;
+        shared.asked.notify_all();
         state.troubles.pop_front()
     };
     match trouble {

@@ -1,0 +1,68 @@
+//! Nothing is stored: the CI platform's own identity opens the door (OIDC).
+
+mod github;
+mod gitlab;
+mod step;
+
+use jobpass_devkit::{DevCluster, issuer::Issuer};
+
+use crate::support;
+
+const AUDIENCE: &str = "https://kubernetes.example.com";
+const GITLAB: &str = "gitlab.example.com";
+
+/// What a maintainer is told to write, for this repository and this project.
+const GUIDE: &str = include_str!("../../docs/oidc.md");
+
+/// The YAML of the guide that is of this kind.
+fn documented(kind: &str) -> String {
+    let kind = format!("\nkind: {kind}\n");
+    let blocks = GUIDE.split("```yaml\n").skip(1);
+    let mut blocks = blocks.filter_map(|block| block.split("```").next());
+    let block = blocks
+        .find(|block| block.contains(&kind))
+        .expect("the guide has it");
+    block
+        .replace("123456789", "2")
+        .replace("\"42\"", "\"7\"")
+        .replace(":42\"", ":7\"")
+}
+
+/// A cluster that trusts both platforms.
+fn cluster() -> DevCluster {
+    let cluster = strict_cluster();
+    cluster.apply(&documented("RoleBinding"));
+    cluster
+}
+
+/// One that knows who they are, and lets them do nothing.
+fn strict_cluster() -> DevCluster {
+    let cluster = DevCluster::start();
+    support::minter_token(&cluster);
+    cluster
+        .trust(
+            &documented("AuthenticationConfiguration"),
+            &[&Issuer::github(), &Issuer::gitlab(GITLAB)],
+        )
+        .expect("a configuration that kube-apiserver takes");
+    cluster
+}
+
+/// What was minted is dead, and all that made and ended it was this user's doing.
+fn assert_minted_and_revoked_by(cluster: &DevCluster, user: &str, log: &str) {
+    let issued = cluster.issued();
+    assert_eq!(issued.len(), 1, "{log}");
+    assert!(
+        cluster.anchors().is_empty() && !cluster.accepts(&issued[0]),
+        "{log}"
+    );
+    let requests = cluster.requests();
+    let of_minter = requests
+        .iter()
+        .filter(|r| r.status != Some(401))
+        .filter(|r| r.path.contains("/secrets") || r.path.ends_with("/token"));
+    assert!(
+        of_minter.clone().count() >= 3 && of_minter.clone().all(|r| r.user == user),
+        "{requests:?}"
+    );
+}
