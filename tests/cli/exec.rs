@@ -162,6 +162,9 @@ fn thirty_seconds_can_be_a_lifetime() {
 #[case(Signal::INT, "INT")]
 #[case(Signal::TERM, "TERM")]
 #[case(Signal::HUP, "HUP")]
+#[case(Signal::QUIT, "QUIT")]
+#[case(Signal::USR1, "USR1")]
+#[case(Signal::USR2, "USR2")]
 fn signals_are_passed_on(#[case] signal: Signal, #[case] name: &str) {
     let desk = Desk::new();
     let script = format!("trap 'echo got {name}; exit 3' {name}; echo ready; while :; do sleep 0.05; done");
@@ -181,6 +184,50 @@ fn signals_are_passed_on(#[case] signal: Signal, #[case] name: &str) {
         ended.log
     );
     desk.assert_all_gone(&ended.log);
+}
+
+/// Also while something else is being done about the token.
+#[test]
+fn a_signal_during_a_timed_revocation_reaches_the_command() {
+    let desk = Desk::new();
+    let script = "trap 'echo got it; exit 3' TERM; echo ready; while :; do sleep 0.05; done";
+    let mut child = desk.start_exec(&["--duration", "1s", "--verify-revocation", "wait"], script);
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
+    lines.read_line(&mut String::new()).expect("a line");
+    // It asks whether the anchor is gone, for 10 s.
+    desk.cluster
+        .wait_for(std::time::Duration::from_secs(30), |requests| {
+            (requests.iter().filter(|r| r.method == "DELETE").count() > 1).then_some(())
+        });
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("it is there");
+    let mut rest = String::new();
+    lines.read_to_string(&mut rest).expect("text");
+    let ended = Ended::of(child);
+    assert_eq!((ended.code(), &*rest), (3, "got it\n"), "{}", ended.log);
+}
+
+/// The token is revoked first, and then a signal ends what cannot be finished.
+#[test]
+fn output_that_nobody_reads_keeps_nothing() {
+    let desk = Desk::new();
+    let mut child = desk.start_exec(&[], "echo ready; exec yes");
+    let mut lines = BufReader::with_capacity(6, child.stdout.take().expect("a pipe"));
+    lines.read_line(&mut String::new()).expect("a line");
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("it is there");
+    let status = child.wait().expect("it ends");
+    assert!(!status.success());
+    assert!(desk.cluster.anchors().is_empty());
+    drop(lines);
+}
+
+#[test]
+fn a_relative_folder_for_temporary_files_will_do() {
+    let desk = Desk::new();
+    fs::create_dir(desk.path("here")).expect("made");
+    let arguments = [&EXEC[..], &["--", "sh", "-c", "ls \"$KUBECONFIG\""]].concat();
+    let ended = Ended::of(desk.start_with(&arguments, &[("TMPDIR", "here")]));
+    assert_eq!(ended.code(), 0, "{}", ended.log);
+    assert_eq!(fs::read_dir(desk.path("here")).expect("a folder").count(), 0);
 }
 
 /// A command that does not obey goes on, without a token.

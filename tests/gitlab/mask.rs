@@ -194,6 +194,68 @@ fn a_job_that_is_cancelled_shows_what_it_said(#[case] shell: &str) {
     project.assert_revoked(&ended);
 }
 
+/// Each of these keeps a filter that is a job of the shell, or waits for the end of its standard output, from ending.
+#[rstest]
+#[case("sleep 0.2 & sleep 0.3 & wait; echo waited", &["waited"])]
+#[case("sleep 30 & sleep 0.1; kill $!; wait $! || echo \"killed $?\"", &["killed 143"])]
+#[case("for job in $(jobs -p); do kill -9 $job; done; echo none", &["none"])]
+#[case("exec 3>&1 4>&2 > build.log 2>&1; echo hidden", &[])]
+#[case("exec 3>&1; exec > /dev/null; echo hidden; echo shown >&3", &["shown"])]
+#[case("sleep 2 & exec >&-", &[])]
+#[case("IFS='\n'; echo 'odd words'", &["odd words"])]
+#[case("set -u; echo strict", &["strict"])]
+#[case("sleep 2 & jobpass_mask=\"$(jobpass-gitlab mask --shell)\"; eval \"$jobpass_mask\"; echo \"twice $TOKEN\"", &["twice [MASKED]"])]
+fn no_script_keeps_the_job_from_ending(
+    #[case] script: &str,
+    #[case] shown: &[&str],
+    #[values("bash", "dash", "busybox-sh")] shell: &str,
+) {
+    let project = Project::with_pipeline(&(job_with(script) + "  timeout: 30s\n"));
+    let ended = project.ended(project.runner().shell(&project.shell(shell)).start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    says(&ended, "run_scan", shown);
+    assert!(!ended.log().contains("hidden\n"), "{}", ended.log());
+    project.assert_revoked(&ended);
+}
+
+/// bash runs the trap of the shell in a child that it has not yet become another program.
+#[test]
+fn children_that_are_killed_at_once_do_not_end_the_masking() {
+    let script = "i=0; while [ $i -lt 40 ]; do sleep 5 & kill $!; wait $! || true; i=$((i+1)); done; echo \"the end $TOKEN\"";
+    let (project, ended) = run(script, "bash");
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    says(&ended, "run_scan", &["the end [MASKED]"]);
+    project.assert_revoked(&ended);
+}
+
+#[rstest]
+#[case("set -u")]
+#[case("set -eux; set -o noclobber")]
+#[case("trap 'echo \"cleaned up $?\"' EXIT")]
+fn what_a_shell_has_set_before_stays(
+    #[case] before: &str,
+    #[values("bash", "dash", "busybox-sh")] shell: &str,
+) {
+    let pipeline = RUN_SCAN.split_once("  script:").expect("a script").0.replace(
+        "  extends: .jobpass\n",
+        &format!(
+            "  variables: !reference [.jobpass, variables]\n  before_script:\n    - {}\n    - !reference [.jobpass, \
+             before_script]\n  after_script: !reference [.jobpass, after_script]\n  script: [echo at work, exit 5]\n",
+            serde_json::to_string(before).expect("text")
+        ),
+    );
+    let project = Project::with_pipeline(&(pipeline + "  timeout: 30s\n"));
+    let ended = project.ended(project.runner().shell(&project.shell(shell)).start());
+    says(&ended, "run_scan", &["at work", "exit code 5"]);
+    assert_eq!(
+        before.starts_with("trap"),
+        ended.log().contains("cleaned up 5"),
+        "{}",
+        ended.log()
+    );
+    project.assert_revoked(&ended);
+}
+
 /// A line without its end is shown at once.
 #[test]
 fn progress_is_shown_while_it_is_made() {

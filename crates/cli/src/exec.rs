@@ -28,7 +28,11 @@ use jobpass_core::{
     state::State,
 };
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::{process::Child, time::sleep};
+use tokio::{
+    process::Child,
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
 
 use self::{command::Program, output::Masked};
 use crate::{mint::origin, output as say};
@@ -130,7 +134,12 @@ pub(crate) async fn run(
     let ended = session.run(program, variable, sooner, &mut interrupt).await;
     // Whatever became of the command.
     let revoked = session.revoke(&mut interrupt).await;
-    let status = ended.and_then(|(status, masked)| masked.finish().map(|()| status));
+    let status = match ended {
+        Ok((status, masked)) => finish(masked, session.told.is_some(), &mut interrupt)
+            .await
+            .map(|()| status),
+        Err(error) => Err(error),
+    };
     let status = match (status, revoked) {
         (Ok(status), Ok(())) => status,
         (Ok(status), Err(error)) if !(status.success() && fail_on_revoke_error) => {
@@ -163,6 +172,12 @@ impl Session<'_> {
         sooner: Option<Duration>,
         interrupt: &mut Interrupt,
     ) -> Result<(ExitStatus, Masked), Error> {
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|error| Error::new(Kind::Internal, format!("cannot listen for signals: {error}")))
+        };
+        let mut user_1 = listen(SignalKind::user_defined1())?;
+        let mut user_2 = listen(SignalKind::user_defined2())?;
         let token = self.state.files.token().ok_or_else(|| {
             Error::new(
                 Kind::Deliver,
@@ -189,13 +204,15 @@ impl Session<'_> {
                     return Ok((status, masked));
                 }
                 signal = interrupt.signal() => {
-                    pass_on(signal, &child);
-                    self.told = Some(signal);
+                    interrupt.obeyed();
+                    self.tell(signal, &child);
                     if !self.revoked {
                         over = Box::pin(sleep(LAST_USE));
                         why = Some("it was told to stop".to_owned());
                     }
                 }
+                _ = user_1.recv() => pass_on(Signal::USR1, &child),
+                _ = user_2.recv() => pass_on(Signal::USR2, &child),
                 () = &mut over, if !self.revoked && why.is_some() => {
                     let why = why.take().unwrap_or_default();
                     match self.revoke(interrupt).await {
@@ -203,9 +220,17 @@ impl Session<'_> {
                         // It is tried once more at the end.
                         Err(error) => say::warning(&error.to_string()),
                     }
+                    if let Some(signal) = interrupt.obeyed().filter(|_| self.told.is_none()) {
+                        self.tell(signal, &child);
+                    }
                 }
             }
         }
+    }
+
+    fn tell(&mut self, signal: Signal, child: &Child) {
+        pass_on(signal, child);
+        self.told = Some(signal);
     }
 
     /// Once is enough.
@@ -233,9 +258,20 @@ impl Session<'_> {
     }
 }
 
-/// A terminal sends SIGINT to the command by itself.
+/// Waits for the last of what the command printed, but not against a signal: perhaps nobody reads it.
+async fn finish(masked: Masked, told: bool, interrupt: &mut Interrupt) -> Result<(), Error> {
+    let finished = tokio::task::spawn_blocking(move || masked.finish());
+    let patience = if told { LAST_USE } else { Duration::MAX };
+    tokio::select! {
+        finished = finished => finished.unwrap_or(Ok(())),
+        _ = interrupt.signal() => Ok(()),
+        () = sleep(patience) => Ok(()),
+    }
+}
+
+/// A terminal sends SIGINT and SIGQUIT to the command by itself.
 fn pass_on(signal: Signal, child: &Child) {
-    if signal == Signal::INT && stdin().is_terminal() {
+    if [Signal::INT, Signal::QUIT].contains(&signal) && stdin().is_terminal() {
         return;
     }
     let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
@@ -257,15 +293,14 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn make() -> Result<Self, Error> {
-        let folder = std::env::temp_dir().join(anchor::random_name()?);
+        let temp = Some(std::env::temp_dir()).filter(|temp| !temp.as_os_str().is_empty());
+        let temp = std::path::absolute(temp.unwrap_or_else(|| "/tmp".into())).unwrap_or_default();
+        let folder = temp.join(anchor::random_name()?);
         let made = fs::DirBuilder::new().mode(0o700).create(&folder);
         made.map_err(|error| {
             Error::new(
                 Kind::Deliver,
-                format!(
-                    "cannot make a folder in {}: {error}",
-                    std::env::temp_dir().display()
-                ),
+                format!("cannot make a folder in {}: {error}", temp.display()),
             )
             .help("set TMPDIR to a folder that this user may write to")
         })?;
@@ -285,7 +320,14 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Only if it is empty.
-        let _ = fs::remove_dir(&self.0);
+        // Where the state was being written when the disk was full.
+        let _ = fs::remove_file(self.0.join("state.partial"));
+        let state = self.0.join("state.json");
+        if fs::remove_dir(&self.0).is_err() && state.exists() {
+            say::note(&format!(
+                "what it takes to revoke is still there: jobpass revoke --state-file {}",
+                state.display()
+            ));
+        }
     }
 }

@@ -31,7 +31,7 @@ pub enum Kind {
     Revoke = 7,
     /// 130: stopped by SIGINT. What existed was revoked.
     Interrupted = 130,
-    /// 143: stopped by SIGTERM or SIGHUP. What existed was revoked.
+    /// 143: stopped by SIGTERM, SIGHUP or SIGQUIT. What existed was revoked.
     Terminated = 143,
 }
 

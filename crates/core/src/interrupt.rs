@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP, from the moment they are listened for.
+//! SIGINT, SIGTERM, SIGHUP and SIGQUIT, from the moment they are listened for.
 
 use rustix::process::Signal;
 use tokio::signal::unix::{self, SignalKind, signal};
@@ -10,7 +10,9 @@ pub struct Interrupt {
     int: unix::Signal,
     term: unix::Signal,
     hup: unix::Signal,
+    quit: unix::Signal,
     again: Option<Signal>,
+    last: Option<Signal>,
 }
 
 impl Interrupt {
@@ -27,7 +29,9 @@ impl Interrupt {
             int: listen(SignalKind::interrupt())?,
             term: listen(SignalKind::terminate())?,
             hup: listen(SignalKind::hangup())?,
+            quit: listen(SignalKind::quit())?,
             again: None,
+            last: None,
         })
     }
 
@@ -41,19 +45,28 @@ impl Interrupt {
         match self.signal().await {
             Signal::INT => Error::new(Kind::Interrupted, "interrupted (SIGINT)"),
             Signal::HUP => Error::new(Kind::Terminated, "terminated (SIGHUP)"),
+            Signal::QUIT => Error::new(Kind::Terminated, "terminated (SIGQUIT)"),
             _ => Error::new(Kind::Terminated, "terminated (SIGTERM)"),
         }
     }
 
     /// Resolves at the first signal.
     pub async fn signal(&mut self) -> Signal {
-        if let Some(signal) = self.again.take() {
-            return signal;
-        }
-        tokio::select! {
-            _ = self.int.recv() => Signal::INT,
-            _ = self.term.recv() => Signal::TERM,
-            _ = self.hup.recv() => Signal::HUP,
-        }
+        let signal = match self.again.take() {
+            Some(signal) => signal,
+            None => tokio::select! {
+                _ = self.int.recv() => Signal::INT,
+                _ = self.term.recv() => Signal::TERM,
+                _ = self.hup.recv() => Signal::HUP,
+                _ = self.quit.recv() => Signal::QUIT,
+            },
+        };
+        self.last = Some(signal);
+        signal
+    }
+
+    /// The signal that somebody else has obeyed since this was last asked, if any.
+    pub fn obeyed(&mut self) -> Option<Signal> {
+        self.last.take()
     }
 }

@@ -1,11 +1,8 @@
 //! `jobpass-gitlab mask`: takes the job's secrets out of what it prints.
 
-use std::{
-    fs::{self, File},
-    io,
-    os::fd::AsFd,
-    path::Path,
-};
+mod pipe;
+
+use std::{fs::File, io, os::fd::AsFd, path::Path};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use jobpass_core::{
@@ -42,7 +39,9 @@ pub(crate) fn command() -> Command {
             let of_secrets = ["token-file", "kubeconfig", "bearer-token-file", "bearer-token-env"];
             of_secrets.contains(&flag.get_id().as_str())
         }))
-        .args([dotenv::variable_flag(), sealed::identity_flag(), hidden("pipe"), hidden("mark")])
+        .args([dotenv::variable_flag(), sealed::identity_flag(), hidden("pipe"),
+            hidden("end"),
+            hidden("mark"),])
         .after_help(
             "In before_script, after `mint` or `open`, in bash and POSIX sh:\n  \
              - jobpass_mask=\"$(jobpass-gitlab mask --shell)\"\n  \
@@ -65,8 +64,20 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     if in_shell && !wanted {
         return Ok(());
     }
+    let cannot = |error: io::Error| {
+        let why = harmless(&error.to_string());
+        Error::new(Kind::Deliver, format!("cannot mask what is printed: {why}"))
+    };
+    if let (Some(pipe), Some(mark)) = (value(matches, "end"), value(matches, "mark")) {
+        return pipe::end(Path::new(pipe), mark).map_err(cannot);
+    }
     let inputs = job.with_file_names(&flags::inputs_at_end(matches)?)?;
-    let secrets = secrets(matches, job, &inputs)?;
+    let secrets = secrets(matches, job, &inputs);
+    let secrets = secrets.inspect_err(|_| {
+        if let Some(pipe) = value(matches, "pipe") {
+            pipe::refuse(Path::new(pipe));
+        }
+    })?;
     if in_shell {
         return crate::log::print(&shell(job)?);
     }
@@ -75,14 +86,11 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     let output = io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let copied = output.and_then(
         |mut output| match (value(matches, "pipe"), value(matches, "mark")) {
-            (Some(pipe), Some(mark)) => up_to_mark(masker, Path::new(pipe), mark, &mut output),
+            (Some(pipe), Some(mark)) => pipe::mask(masker, Path::new(pipe), mark, &mut output),
             _ => mask::copy(masker, &mut io::stdin().lock(), &mut output),
         },
     );
-    copied.map_err(|error| {
-        let why = harmless(&error.to_string());
-        Error::new(Kind::Deliver, format!("cannot mask what is printed: {why}"))
-    })
+    copied.map_err(cannot)
 }
 
 /// The tokens that this job minted or was handed, and what the minter shows the API server.
@@ -130,12 +138,4 @@ fn shell(job: &Job) -> Result<String, Error> {
         quoted(&pipe),
         include_str!("mask/begin.sh")
     ))
-}
-
-/// The rest of a job, up to the mark with which its shell ends.
-fn up_to_mark(masker: Masker, pipe: &Path, mark: &str, output: &mut File) -> io::Result<()> {
-    // From the moment it is open, the shell goes on.
-    let log = File::open(pipe)?;
-    fs::remove_file(pipe)?;
-    mask::copy_to_mark(masker, log, mark, output)
 }

@@ -1,32 +1,54 @@
 # shellcheck shell=sh disable=SC2154
 # What `jobpass-gitlab mask --shell` prints, after three assignments: jobpass_program, jobpass_pipe, jobpass_mark.
-# From here on, all that this shell and its children write goes through a pipe into the filter, whose output is the log.
-# No descriptor of the log itself stays open: neither can a child write to it, nor does one keep the job from ending.
-(
+# From here on, what this shell and its children write goes through a pipe into the filter, whose output is the log. The
+# shell keeps no descriptor of the log itself, so that nothing it starts can write to it or keep the job from ending.
+# A grandchild: the filter is none of the jobs that a script waits for or kills.
+( (
   # A runner that stops a job signals the whole process group. What the job has said until then is yet to be shown.
   trap '' HUP INT TERM
   "$jobpass_program" mask --pipe "$jobpass_pipe" --mark "$jobpass_mark" || {
     echo "jobpass: error: what masks this job's log has ended (status $?): the job stops when it writes next" >&2
-    # If it has not even begun, the shell still waits for somebody to read.
-    if [ -p "$jobpass_pipe" ]; then : < "$jobpass_pipe"; fi
+    # If it was killed before it began, the shell still waits for somebody to read; but not forever.
+    (: < "$jobpass_pipe") 2> /dev/null &
+    sleep 2
+    kill -9 "$!" 2> /dev/null || :
     rm -f "$jobpass_pipe"
   }
-) &
-jobpass_filters="$! $jobpass_filters"
+) < /dev/null & )
 exec > "$jobpass_pipe" 2>&1
+
+# An EXIT trap that is there already stays: `trap` prints commands that would set it again.
+jobpass_keep() {
+  case "${3-}" in
+  EXIT | 0) jobpass_trap=$2 ;;
+  esac
+}
+if [ -z "${jobpass_end-}" ]; then
+  # Not in $(), which is a shell with traps of its own.
+  trap > "$jobpass_pipe.traps"
+  eval "$(sed 's/^trap -- /jobpass_keep -- /' "$jobpass_pipe.traps")"
+  rm -f "$jobpass_pipe.traps"
+fi
 
 # Shows what is yet to be shown, and ends the shell with the status that it was about to end with. A script that sets an
 # EXIT trap of its own calls this at the end of it.
 jobpass_end() {
-  { set +ex; } 2> /dev/null
+  jobpass_status=$?
+  # A child of bash that is killed before it has become another program runs this, too.
+  [ "${BASHPID-}" = "$jobpass_shell" ] || return 0
+  { set +eux; } 2> /dev/null
   trap - EXIT
-  trap '' PIPE
-  # Not the end of the pipe: a process in the background may keep that open.
-  printf '\001%s\002' "$jobpass_mark"
+  if [ -n "${jobpass_trap-}" ]; then
+    (exit "$jobpass_status")
+    eval "$jobpass_trap"
+  fi
   exec > /dev/null 2>&1
-  # shellcheck disable=SC2086
-  wait $jobpass_filters
+  eval "$jobpass_end"
+  # Within a trap, without a number, with the status from before it.
   exit
 }
+jobpass_shell=${BASHPID-}
+# The last one first: its output is the input of the one before.
+jobpass_end="'$jobpass_program' mask --end '$jobpass_pipe' --mark '$jobpass_mark'; ${jobpass_end-}"
 trap jobpass_end EXIT
 unset jobpass_mask

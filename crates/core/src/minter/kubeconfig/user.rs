@@ -110,18 +110,25 @@ pub(super) async fn identity(
     }
 }
 
+/// Its token and its key, in each way in which a file can hold them: a key is masked line by line.
 pub(super) fn credentials(info: &AuthInfo) -> impl Iterator<Item = Token> {
     let own = [&info.token, &info.client_key_data];
     let own = own
         .into_iter()
         .flatten()
         .map(|secret| secret.expose_secret().to_owned());
-    let in_file = info
-        .token_file
+    let files = [&info.token_file, &info.client_key].into_iter().flatten();
+    let in_files = files.filter_map(|path| crate::files::read(Path::new(path)).ok());
+    let decoded = info
+        .client_key_data
         .as_ref()
-        .and_then(|path| crate::files::read(Path::new(path)).ok());
-    own.chain(in_file)
-        .filter_map(|text| Token::parse(&text, "kubeconfig").ok())
+        .and_then(|data| from_base64(data.expose_secret()));
+    let texts: Vec<_> = own.chain(in_files).chain(decoded).collect();
+    let lines = texts
+        .into_iter()
+        .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
+    let secret = lines.filter(|line| !line.starts_with("-----"));
+    secret.filter_map(|line| Token::parse(&line, "kubeconfig").ok())
 }
 
 pub(super) fn base64_field(field: &str, data: &str) -> Result<String, Error> {

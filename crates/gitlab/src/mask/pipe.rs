@@ -1,0 +1,73 @@
+//! The named pipe between a job's shell and the filter. It is there for as long as something is yet to be shown.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use jobpass_core::mask::{self, Masker};
+use rustix::{fs::OFlags, io::Errno};
+
+/// How long the shell may take from starting the filter to writing into the pipe.
+const BEGINNING: Duration = Duration::from_secs(10);
+/// How often it looks whether all is shown.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Masks the rest of a job, up to the mark with which its shell ends.
+pub(super) fn mask(masker: Masker, pipe: &Path, mark: &str, output: &mut File) -> io::Result<()> {
+    let masked = open(pipe).and_then(|log| mask::copy_to_mark(masker, log, mark, output));
+    // The shell may have gone, and its folder with it.
+    let _ = fs::remove_file(pipe);
+    masked
+}
+
+/// Lets a shell go on that waits for a filter, of which there will be none: it stops when it writes.
+pub(super) fn refuse(pipe: &Path) {
+    let _ = open(pipe);
+    let _ = fs::remove_file(pipe);
+}
+
+/// Ends the masking, wherever standard output leads to by now, and waits until all is shown.
+pub(super) fn end(pipe: &Path, mark: &str) -> io::Result<()> {
+    let Some(mut writer) = writer(pipe)? else {
+        return Ok(());
+    };
+    // The filter may be behind.
+    rustix::fs::fcntl_setfl(&writer, OFlags::empty())?;
+    writer.write_all(mask::end_mark(mark).as_bytes())?;
+    drop(writer);
+    while self::writer(pipe)?.is_some() {
+        thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// Waits for the shell, but not for one that has died before it came.
+fn open(pipe: &Path) -> io::Result<File> {
+    let (sender, receiver) = mpsc::channel();
+    let path = pipe.to_owned();
+    thread::spawn(move || sender.send(File::open(path)));
+    let opened = receiver.recv_timeout(BEGINNING);
+    opened.unwrap_or_else(|_| {
+        Err(io::Error::new(
+            ErrorKind::TimedOut,
+            "the job's shell did not come",
+        ))
+    })
+}
+
+/// `None` if nobody reads it, or it is gone.
+fn writer(pipe: &Path) -> io::Result<Option<File>> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    match OpenOptions::new().write(true).custom_flags(flags).open(pipe) {
+        Ok(writer) => Ok(Some(writer)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
