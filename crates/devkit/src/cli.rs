@@ -65,6 +65,14 @@ fn command() -> Command {
                 .value_name("DURATION")
                 .value_parser(parse_duration)
                 .help("Shorten longer tokens, as with kube-apiserver's --service-account-max-token-expiration"),
+        )
+        .arg(
+            Arg::new("anchors")
+                .long("anchors")
+                .value_name("NUMBER")
+                .default_value("0")
+                .value_parser(value_parser!(u32))
+                .help("Begin with so many expired anchors in the namespace ci, and a clock that is an hour ahead"),
         );
     Command::new("jobpass-devkit")
         .version(env!("CARGO_PKG_VERSION"))
@@ -94,6 +102,7 @@ fn serve(matches: &ArgMatches) -> Result<()> {
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
         let cluster = builder.start()?;
+        cluster.leave_behind(*matches.get_one::<u32>("anchors").context("it has a default")? as usize);
         let kubeconfig = matches
             .get_one::<PathBuf>("kubeconfig")
             .cloned()

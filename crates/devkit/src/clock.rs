@@ -40,6 +40,12 @@ pub(crate) fn rfc3339(unix_seconds: i64) -> String {
         .map_or_else(|_| "0001-01-01T00:00:00Z".to_owned(), |time| time.to_string())
 }
 
+/// The form of HTTP's `Date` header.
+pub(crate) fn http_date(unix_seconds: i64) -> String {
+    let time = Timestamp::from_second(unix_seconds).unwrap_or_default();
+    time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
 pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(Timestamp::as_second)
 }

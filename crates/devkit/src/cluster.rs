@@ -64,6 +64,8 @@ pub(crate) struct State {
     pub(crate) cache: Cache,
     /// What an `AuthenticationConfiguration` says.
     pub(crate) issuers: Vec<Authenticator>,
+    /// Lists that began before this version cannot be continued.
+    pub(crate) compacted: u64,
     /// The token of every TokenRequest.
     pub(crate) issued: Vec<String>,
 }
@@ -163,6 +165,38 @@ impl DevCluster {
         SigningKey::shared().sign(claims)
     }
 
+    /// Creates anchors in the namespace `ci`, such as jobs leave behind whose runners died, and moves the clock an hour ahead:
+    /// their tokens would have expired.
+    ///
+    /// # Panics
+    ///
+    /// When the API server refuses one of them.
+    pub fn leave_behind(&self, anchors: usize) {
+        for number in 0..anchors {
+            let run = (number / 4).to_string();
+            self.cluster.apply(&json!({
+                "kind": "Secret", "apiVersion": "v1", "type": ANCHOR,
+                "metadata": {
+                    "name": format!("jobpass-{number:020}"),
+                    "namespace": "ci",
+                    "labels": {
+                        "app.kubernetes.io/managed-by": "jobpass", "jobpass.dev/platform": "github", "jobpass.dev/run-id": run,
+                        "jobpass.dev/job": "scan", "jobpass.dev/service-account": "scanner",
+                    },
+                    "annotations": {
+                        "jobpass.dev/platform": "github", "jobpass.dev/repository": "team/app", "jobpass.dev/run-id": run,
+                        "jobpass.dev/job": "scan", "jobpass.dev/requested-by": "someone",
+                        "jobpass.dev/url": format!("https://github.com/team/app/actions/runs/{run}"),
+                        "jobpass.dev/service-account": "scanner", "jobpass.dev/lifetime": "1800s",
+                    },
+                },
+            }));
+        }
+        if anchors > 0 {
+            self.advance(Duration::from_secs(3600));
+        }
+    }
+
     /// The Secrets that are stored in a namespace now.
     pub fn secrets(&self, namespace: &str) -> Vec<Value> {
         let state = self.cluster.state();
@@ -200,6 +234,13 @@ impl DevCluster {
         self.cluster.clock.advance(by);
     }
 
+    /// Forgets older versions, as etcd is made to every five minutes: lists that were begun before, and after which something
+    /// changed, cannot be continued as they were.
+    pub fn compact(&self) {
+        let mut state = self.cluster.state();
+        state.compacted = state.store.version();
+    }
+
     /// What was asked over the network so far.
     pub fn requests(&self) -> Vec<LoggedRequest> {
         self.cluster.log.requests()
@@ -221,6 +262,15 @@ impl DevCluster {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(fault);
+    }
+
+    /// Takes back every fault that has not taken effect.
+    pub fn heal(&self) {
+        self.cluster
+            .faults
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }
 

@@ -16,6 +16,7 @@ mod admission;
 mod api;
 mod authn;
 mod cel;
+mod ci_api;
 pub mod cli;
 mod clock;
 mod cluster;
@@ -41,6 +42,7 @@ mod store;
 mod tests;
 mod validate;
 
+pub use crate::ci_api::{Asked, CiAnswer, CiApi};
 pub use crate::cluster::{Builder, DevCluster};
 pub use crate::fault::{Fault, FaultKind};
 pub use crate::log::LoggedRequest;

@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::api::{self, Answer, Body, Credential, Request};
 use crate::authn::User;
+use crate::clock;
 use crate::cluster::Cluster;
 use crate::fault::{self, FaultKind};
 use crate::log::LoggedRequest;
@@ -179,10 +180,10 @@ async fn respond(cluster: Arc<Cluster>, user: Option<User>, request: http::Reque
         }
     };
     cluster.log.answered(number, answer.status);
-    Ok(response(answer))
+    Ok(response(answer, &clock::http_date(cluster.clock.unix_seconds())))
 }
 
-fn response(answer: Answer) -> Response<Full<Bytes>> {
+fn response(answer: Answer, date: &str) -> Response<Full<Bytes>> {
     let (body, content_type) = match answer.body {
         Body::Json(body) => (json_line(&body), "application/json"),
         Body::Text(text) => (text, "text/plain; charset=utf-8"),
@@ -203,6 +204,7 @@ fn response(answer: Answer) -> Response<Full<Bytes>> {
         ("cache-control", "no-cache, private"),
         ("content-type", content_type),
         ("audit-id", &audit_id),
+        ("date", date),
     ] {
         if !headers.contains_key(name) {
             headers.insert(name, value.try_into().expect("these are printable"));

@@ -12,6 +12,8 @@ pub(crate) struct Status {
     reason: &'static str,
     message: String,
     details: Option<Value>,
+    /// With which a list can be resumed.
+    next: Option<String>,
 }
 
 pub(crate) type Result<T> = std::result::Result<T, Status>;
@@ -23,6 +25,18 @@ impl Status {
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::bare(StatusCode::BAD_REQUEST, "BadRequest", message)
+    }
+
+    /// `handleCompactedErrorForPaging` in k8s.io/apiserver/pkg/storage/etcd3.
+    pub(crate) fn continue_too_old(next: &str) -> Self {
+        let why = "The provided continue parameter is too old to display a consistent list result. You can start a new list \
+                   without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
+                   results. Continuing with the provided token results in an inconsistent list - objects that were created, \
+                   modified, or deleted between the time the first chunk was returned and now may show up in the list.";
+        Status {
+            next: Some(next.to_owned()),
+            ..Self::bare(StatusCode::GONE, "Expired", why)
+        }
     }
 
     /// A path inside a known API group that is no resource of it.
@@ -168,6 +182,9 @@ impl Status {
         if let Some(details) = &self.details {
             status["details"] = details.clone();
         }
+        if let Some(next) = &self.next {
+            status["metadata"]["continue"] = next.as_str().into();
+        }
         status
     }
 
@@ -177,6 +194,7 @@ impl Status {
             reason,
             message: message.into(),
             details: None,
+            next: None,
         }
     }
 

@@ -13,10 +13,10 @@ pub(crate) type Key = (String, String);
 /// Where an object is: the plural of its resource, and its key there.
 type Place = (&'static str, Key);
 
-/// Objects are kept without `kind` and `apiVersion`: lists show them so, and their place says both.
+/// In the order of etcd's keys, in which lists are. Objects are kept without `kind` and `apiVersion`: lists show them so, and their place says both.
 #[derive(Default)]
 pub(crate) struct Store {
-    objects: HashMap<&'static str, BTreeMap<Key, Value>>,
+    objects: HashMap<&'static str, BTreeMap<String, Value>>,
     by_uid: HashMap<String, Place>,
     by_owner: HashMap<String, BTreeSet<Place>>,
     version: u64,
@@ -24,9 +24,7 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn get(&self, resource: &Resource, namespace: &str, name: &str) -> Option<&Value> {
-        self.objects
-            .get(resource.plural)?
-            .get(&(namespace.to_owned(), name.to_owned()))
+        self.objects.get(resource.plural)?.get(&path(namespace, name))
     }
 
     /// Puts `object` where its metadata says, in place of what was there, and gives it a new `resourceVersion`.
@@ -42,7 +40,7 @@ impl Store {
         self.objects
             .entry(place.0)
             .or_default()
-            .insert(place.1, object.clone());
+            .insert(path(&place.1.0, &place.1.1), object.clone());
         object
     }
 
@@ -50,26 +48,26 @@ impl Store {
         let place = (resource.plural, key.clone());
         self.unindex(&place);
         self.version += 1;
-        self.objects.get_mut(place.0)?.remove(&place.1)
+        self.objects.get_mut(place.0)?.remove(&path(&key.0, &key.1))
     }
 
-    /// The objects of a namespace, or of all, from behind `after` on, in the order of their keys.
+    /// The objects of a namespace, or of all, with their paths, from behind the path `after` on.
     pub(crate) fn scan<'a>(
         &'a self,
         resource: &Resource,
-        namespace: Option<&'a str>,
-        after: Option<Key>,
-    ) -> impl Iterator<Item = (&'a Key, &'a Value)> {
-        let start = match (after, namespace) {
-            (Some(key), _) => Bound::Excluded(key),
-            (None, Some(namespace)) => Bound::Included((namespace.to_owned(), String::new())),
-            (None, None) => Bound::Unbounded,
+        namespace: Option<&str>,
+        after: Option<String>,
+    ) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
+        let prefix = namespace.map_or_else(String::new, |namespace| format!("{namespace}/"));
+        let start = match after {
+            Some(path) => Bound::Excluded(path),
+            None => Bound::Included(prefix.clone()),
         };
         self.objects
             .get(resource.plural)
             .into_iter()
             .flat_map(move |objects| objects.range((start.clone(), Bound::Unbounded)))
-            .take_while(move |(key, _)| namespace.is_none_or(|namespace| key.0 == namespace))
+            .take_while(move |(path, _)| path.starts_with(&prefix))
     }
 
     pub(crate) fn has_uid(&self, uid: &str) -> bool {
@@ -88,7 +86,7 @@ impl Store {
         let Some(old) = self
             .objects
             .get(place.0)
-            .and_then(|objects| objects.get(&place.1))
+            .and_then(|objects| objects.get(&path(&place.1.0, &place.1.1)))
         else {
             return;
         };
@@ -101,6 +99,14 @@ impl Store {
                 }
             }
         }
+    }
+}
+
+/// What follows the resource in etcd's key.
+fn path(namespace: &str, name: &str) -> String {
+    match namespace {
+        "" => name.to_owned(),
+        _ => format!("{namespace}/{name}"),
     }
 }
 

@@ -10,7 +10,6 @@ use crate::decode;
 use crate::resources::Resource;
 use crate::selector::Selector;
 use crate::status::{Result, Status};
-use crate::store::Key;
 
 impl Call<'_> {
     pub(super) fn list(&mut self, resource: &'static Resource) -> Result<Answer> {
@@ -23,7 +22,7 @@ impl Call<'_> {
         let limit = self.request.parameter("limit").parse::<usize>().unwrap_or(0);
         let after = match self.request.parameter("continue") {
             "" => None,
-            token => Some(parse_continue(token, namespace)?),
+            token => Some(self.resume(token, namespace)?),
         };
 
         let store = &self.state.store;
@@ -41,13 +40,22 @@ impl Call<'_> {
         }
         let mut metadata = json!({"resourceVersion": store.version().to_string()});
         if let (Some(last), Some(_)) = (last, matching.next()) {
-            metadata["continue"] = continue_token(store.version(), last, namespace).into();
+            metadata["continue"] = continue_token(store.version().cast_signed(), last, namespace).into();
             // Counting needs no selector to be cheap for etcd; with one the API server does not say.
             if selector.is_empty() {
                 metadata["remainingItemCount"] = (matching.count() + 1).into();
             }
         }
         Ok(self.show_list(resource, metadata, items))
+    }
+
+    /// The path behind which a page begins. Older versions are not kept: a page shows what is there now.
+    fn resume(&self, token: &str, namespace: Option<&str>) -> Result<String> {
+        let (version, last) = parse_continue(token, namespace)?;
+        if version >= 0 && version < self.state.compacted.cast_signed() {
+            return Err(Status::continue_too_old(&continue_token(-1, &last, namespace)));
+        }
+        Ok(last)
     }
 
     pub(super) fn selector(&self, resource: &Resource) -> Result<Selector> {
@@ -76,16 +84,15 @@ impl Call<'_> {
     }
 }
 
-/// The same form as the API server's, `k8s.io/apiserver/pkg/storage/continue.go`: the last key behind the prefix.
-fn continue_token(version: u64, last: &Key, namespace: Option<&str>) -> String {
-    let start = match namespace {
-        None if !last.0.is_empty() => format!("{}/{}\0", last.0, last.1),
-        _ => format!("{}\0", last.1),
-    };
+/// The same form as the API server's, `k8s.io/apiserver/pkg/storage/continue.go`: the last key behind the prefix. Version -1
+/// is what is there now.
+fn continue_token(version: i64, last: &str, namespace: Option<&str>) -> String {
+    let prefix = namespace.map_or(0, |namespace| namespace.len() + 1);
+    let start = format!("{}\0", &last[prefix..]);
     URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": version, "start": start}).to_string())
 }
 
-fn parse_continue(token: &str, namespace: Option<&str>) -> Result<Key> {
+fn parse_continue(token: &str, namespace: Option<&str>) -> Result<(i64, String)> {
     let refuse = |why: String| {
         Status::bad_request(format!(
             "invalid continue token: continue key is not valid: {why}"
@@ -102,9 +109,9 @@ fn parse_continue(token: &str, namespace: Option<&str>) -> Result<Key> {
             "incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into(),
         ));
     }
-    let (namespace, name) = match namespace {
-        Some(namespace) => (namespace, start),
-        None => start.split_once('/').unwrap_or(("", start)),
+    let last = match namespace {
+        Some(namespace) => format!("{namespace}/{start}"),
+        None => start.to_owned(),
     };
-    Ok((namespace.to_owned(), name.to_owned()))
+    Ok((token["rv"].as_i64().unwrap_or_default(), last))
 }

@@ -1,0 +1,148 @@
+//! The REST API of a GitHub or a GitLab, over TLS: what it answers is up to the test.
+
+use std::future::pending;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use http::{Request, Response, header};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
+
+use crate::pki::Authority;
+
+/// A running API. Dropping it stops it.
+pub struct CiApi {
+    url: String,
+    ca_pem: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A question that it was asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// With the query.
+    pub path: String,
+    /// The header of that name.
+    pub authorization: String,
+}
+
+/// What it answers.
+pub enum CiAnswer {
+    Answer(u16, Vec<(&'static str, String)>, String),
+    /// Nothing, until the client goes away.
+    Never,
+}
+
+impl CiApi {
+    /// An API that answers every path as `answer` says.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub fn start(answer: impl Fn(&str) -> CiAnswer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        listener.set_nonblocking(true).expect("sockets can be so");
+        let address = listener.local_addr().expect("it is bound");
+        let authority = Authority::new().expect("an authority is made");
+        let tls = authority.server_config(address.ip()).expect("TLS is set up");
+        let acceptor = TlsAcceptor::from(Arc::new(tls));
+        let asked = Arc::<Mutex<Vec<Asked>>>::default();
+        let (stop, stopped) = oneshot::channel();
+        let (log, answer) = (Arc::clone(&asked), Arc::new(answer));
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime starts").block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener).expect("the runtime takes it");
+                let serving = async {
+                    loop {
+                        let Ok((stream, _)) = listener.accept().await else {
+                            continue;
+                        };
+                        let (acceptor, log, answer) =
+                            (acceptor.clone(), Arc::clone(&log), Arc::clone(&answer));
+                        tokio::spawn(async move {
+                            let Ok(stream) = acceptor.accept(stream).await else {
+                                return;
+                            };
+                            let service = service_fn(move |request| {
+                                let answer = note(&log, &request, &*answer);
+                                async { respond(answer).await }
+                            });
+                            let http = hyper::server::conn::http1::Builder::new();
+                            drop(http.serve_connection(TokioIo::new(stream), service).await);
+                        });
+                    }
+                };
+                tokio::select! {
+                    () = serving => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        Self {
+            url: format!("https://{address}"),
+            ca_pem: authority.pem(),
+            asked,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// What it was asked so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for CiApi {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+fn note(
+    log: &Mutex<Vec<Asked>>,
+    request: &Request<Incoming>,
+    answer: &impl Fn(&str) -> CiAnswer,
+) -> CiAnswer {
+    let path = request.uri().to_string();
+    let answer = answer(&path);
+    let authorization = request.headers().get(header::AUTHORIZATION);
+    let authorization = authorization
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    log.lock().unwrap_or_else(PoisonError::into_inner).push(Asked {
+        path,
+        authorization: authorization.to_owned(),
+    });
+    answer
+}
+
+async fn respond(answer: CiAnswer) -> Result<Response<Full<Bytes>>, http::Error> {
+    let CiAnswer::Answer(status, headers, body) = answer else {
+        return pending().await;
+    };
+    let mut response = Response::builder().status(status);
+    for (name, value) in headers {
+        response = response.header(name, value);
+    }
+    response.body(Full::from(body))
+}
