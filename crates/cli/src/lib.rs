@@ -2,9 +2,14 @@
 
 mod exec;
 mod inspect;
+mod list;
 mod mint;
 mod output;
+mod pipelines;
 mod revoke;
+mod scope;
+mod sweep;
+mod table;
 
 use std::process::ExitCode;
 
@@ -32,6 +37,8 @@ pub fn main() -> ExitCode {
         async |interrupt| match verb {
             "exec" => exec::run(matches, &environment, interrupt).await,
             "mint" => mint::run(matches, &environment, interrupt).await.map(done),
+            "list" => list::run(matches, &environment, interrupt).await.map(done),
+            "sweep" => sweep::run(matches, &environment, interrupt).await.map(done),
             _ => revoke::run(matches, &environment, interrupt).await.map(done),
         },
         output::error,
@@ -50,5 +57,7 @@ fn command() -> Command {
             exec::command(),
             revoke::command(),
             inspect::command(),
+            list::command(),
+            sweep::command(),
         ])
 }

@@ -147,7 +147,8 @@ pub(crate) fn is_identifier(text: &str) -> bool {
 
 fn manifest(spec: &Spec, origin: &Origin, name: &str) -> serde_json::Value {
     let seconds = i64::try_from(spec.lifetime.seconds()).unwrap_or(i64::MAX);
-    // For people, and for sweeping, which allows for clocks that differ: the server's decides in the end.
+    // For people, and for sweeping. This machine's clock may be wrong: the lifetime, counted from when the server says that
+    // the anchor was created, is not.
     let expires = jiff::Timestamp::now()
         .checked_add(jiff::SignedDuration::from_secs(seconds))
         .unwrap_or(jiff::Timestamp::MAX);
@@ -159,6 +160,7 @@ fn manifest(spec: &Spec, origin: &Origin, name: &str) -> serde_json::Value {
         ("url", origin.url.clone()),
         ("requested-by", origin.requested_by.clone()),
         ("service-account", Some(spec.service_account.clone())),
+        ("lifetime", Some(format!("{seconds}s"))),
         (
             "expires-at",
             Some(expires.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{Request, header};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use kube::client::Body;
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -33,8 +33,16 @@ const ATTEMPTS: u32 = 4;
 const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
 /// The longest that a server's Retry-After is obeyed.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
-/// Bytes of an answer that are read. A TokenRequest's is a few thousand.
-const LONGEST_ANSWER: usize = 1 << 20;
+/// An object; a TokenRequest's answer is a few thousand bytes.
+const OBJECT: Form = Form {
+    accept: "application/json",
+    longest: 1 << 20,
+};
+/// What is known of objects, without what is in them. A page of 500 anchors is half a megabyte.
+const METADATA: Form = Form {
+    accept: "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+    longest: 4 << 20,
+};
 
 /// An API server and someone who asks it.
 pub struct Cluster {
@@ -62,12 +70,23 @@ pub(crate) struct Call {
     pub(crate) body: Option<serde_json::Value>,
 }
 
+/// The form of an answer.
+struct Form {
+    accept: &'static str,
+    /// Bytes of it that are read.
+    longest: usize,
+}
+
 /// An answer, whatever its status. Not `Debug`: the body may be a token.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     /// The texts of its `Warning` headers, harmless.
     pub(crate) warnings: Vec<String>,
     pub(crate) body: Zeroizing<Vec<u8>>,
+    /// The body was longer than any that is expected. Nothing of it is here.
+    pub(crate) too_long: bool,
+    /// The server's clock, to the second.
+    pub(crate) date: Option<jiff::Timestamp>,
     /// An earlier attempt may have been carried out without our knowing.
     pub(crate) repeated: bool,
 }
@@ -136,8 +155,7 @@ impl Cluster {
     }
 
     fn connect_as(connection: &Connection, identity: &Identity) -> Result<Self, Error> {
-        // Fails if one is installed already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        install_crypto();
         let unusable = |error: &dyn std::fmt::Display| {
             Error::new(
                 Kind::Input,
@@ -173,18 +191,28 @@ impl Cluster {
     /// # Errors
     /// If there is no answer, or only such ones, within the attempts and the budget.
     pub(crate) async fn send(&self, call: &Call, budget: &Budget) -> Result<Answer, Unanswered> {
+        self.send_for(&OBJECT, call, budget).await
+    }
+
+    /// The same for a list, of which only the metadata is answered.
+    pub(crate) async fn list(&self, call: &Call, budget: &Budget) -> Result<Answer, Unanswered> {
+        self.send_for(&METADATA, call, budget).await
+    }
+
+    async fn send_for(&self, form: &Form, call: &Call, budget: &Budget) -> Result<Answer, Unanswered> {
         let started = Instant::now();
         let mut repeated = false;
         for attempt in 1.. {
-            let outcome = match tokio::time::timeout(ATTEMPT.min(budget.left()), self.attempt(call)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(Trouble {
-                    why: "no answer in time".into(),
-                    help: "check that the API server is reachable from this runner and not overloaded",
-                    passing: true,
-                    sent: true,
-                }),
-            };
+            let outcome =
+                match tokio::time::timeout(ATTEMPT.min(budget.left()), self.attempt(form, call)).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => Err(Trouble {
+                        why: "no answer in time".into(),
+                        help: "check that the API server is reachable from this runner and not overloaded",
+                        passing: true,
+                        sent: true,
+                    }),
+                };
             let (trouble, wait) = match outcome {
                 Ok((mut answer, retry_after)) => {
                     answer.repeated = repeated;
@@ -218,7 +246,7 @@ impl Cluster {
         unreachable!("the loop returns at the last attempt")
     }
 
-    async fn attempt(&self, call: &Call) -> Result<(Answer, Option<Duration>), Trouble> {
+    async fn attempt(&self, form: &Form, call: &Call) -> Result<(Answer, Option<Duration>), Trouble> {
         let body = call
             .body
             .as_ref()
@@ -226,7 +254,7 @@ impl Cluster {
         let request = Request::builder()
             .method(call.method.clone())
             .uri(&call.path)
-            .header(header::ACCEPT, "application/json")
+            .header(header::ACCEPT, form.accept)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, concat!("jobpass/", env!("CARGO_PKG_VERSION")))
             .body(Body::from(body))
@@ -257,17 +285,20 @@ impl Cluster {
             .iter()
             .filter_map(|value| self.warning(value))
             .collect();
-        let body = Limited::new(body, LONGEST_ANSWER)
-            .collect()
-            .await
-            .map_err(|_| Trouble {
-                why: "the connection broke in the middle of the answer, or the answer was far too long"
-                    .into(),
-                help: "check the network and proxies between this runner and the API server",
-                passing: true,
-                sent: true,
-            })?;
-        let mut body = Zeroizing::new(body.to_bytes().to_vec());
+        let date = header(header::DATE).and_then(|text| jiff::fmt::rfc2822::parse(text).ok());
+        let (body, too_long) = match Limited::new(body, form.longest).collect().await {
+            Ok(body) => (body.to_bytes().to_vec(), false),
+            Err(error) if error.is::<LengthLimitError>() => (Vec::new(), true),
+            Err(_) => {
+                return Err(Trouble {
+                    why: "the connection broke in the middle of the answer".into(),
+                    help: "check the network and proxies between this runner and the API server",
+                    passing: true,
+                    sent: true,
+                });
+            }
+        };
+        let mut body = Zeroizing::new(body);
         if !parts.status.is_success() {
             body = Zeroizing::new(self.without_bearer(&String::from_utf8_lossy(&body)).into_bytes());
         }
@@ -276,6 +307,8 @@ impl Cluster {
                 status: parts.status.as_u16(),
                 warnings,
                 body,
+                too_long,
+                date: date.map(|date| date.timestamp()),
                 repeated: false,
             },
             retry_after,
@@ -352,6 +385,12 @@ impl Cluster {
     }
 }
 
+/// Ring does the cryptography of every TLS connection of this process.
+pub fn install_crypto() {
+    // Fails if it is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 impl Answer {
     /// Reads the body.
     ///
@@ -359,14 +398,12 @@ impl Answer {
     /// If it is not what it should be. Nothing of it is shown.
     pub(crate) fn parse<T: for<'de> Deserialize<'de>>(&self, call: &Call) -> Result<T, Error> {
         serde_json::from_slice(&self.body).map_err(|_| {
-            Error::new(
-                Kind::Unreachable,
-                format!(
-                    "cannot {}: the answer is not one of a Kubernetes API server",
-                    call.doing
-                ),
-            )
-            .help("check the server's URL: something else answers there")
+            let why = match self.too_long {
+                true => "the answer is far too long for",
+                false => "the answer is not one of",
+            };
+            let what = format!("cannot {}: {why} a Kubernetes API server", call.doing);
+            Error::new(Kind::Unreachable, what).help("check the server's URL: something else answers there")
         })
     }
 

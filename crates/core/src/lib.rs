@@ -12,6 +12,7 @@
 #![warn(missing_docs)]
 
 pub mod anchor;
+pub mod anchors;
 pub mod claims;
 pub mod cluster;
 pub mod deliver;
@@ -31,6 +32,7 @@ pub mod receipt;
 pub mod revoke;
 pub mod spec;
 pub mod state;
+pub mod sweep;
 pub mod text;
 pub mod token;
 

@@ -30,14 +30,22 @@ impl Spec {
                 "name the ServiceAccount that the token speaks for, for example `service-account: scanner`",
             ));
         };
-        let namespace = inputs.get("namespace").or(minter_namespace).unwrap_or("default");
         Ok(Self {
             service_account: dns_name("service-account", service_account, 253, true)?,
-            namespace: dns_name("namespace", namespace, 63, false)?,
+            namespace: namespace(inputs, minter_namespace)?,
             lifetime: Lifetime::parse(inputs.get("duration").unwrap_or_default())?,
             audiences: audiences(inputs.get("audiences").unwrap_or_default())?,
         })
     }
+}
+
+/// The namespace that is meant: the input's, else the one that the minter's configuration names, else `default`.
+///
+/// # Errors
+/// If no namespace can be called that.
+pub fn namespace(inputs: &Inputs, minter_namespace: Option<&str>) -> Result<String, Error> {
+    let namespace = inputs.get("namespace").or(minter_namespace).unwrap_or("default");
+    dns_name("namespace", namespace, 63, false)
 }
 
 /// How the end of the job goes: read apart from [`Spec`], as revoking needs no other input.
@@ -63,9 +71,9 @@ pub struct Lifetime(u64);
 
 impl Lifetime {
     /// The least that any API server issues (`pkg/apis/authentication/validation/validation.go`).
-    const LEAST: u64 = 600;
+    pub(crate) const LEAST: u64 = 600;
     /// The most that any API server takes (same file).
-    const MOST: u64 = 1 << 32;
+    pub(crate) const MOST: u64 = 1 << 32;
     /// With this number of seconds the API server may issue a token for a year
     /// (`WarnOnlyBoundTokenExpirationPeriod`, `pkg/serviceaccount/claims.go`).
     const MAGIC: u64 = 3607;

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -39,7 +41,7 @@ fn command() -> Command {
                 .value_parser(["dev", "release"])
                 .default_value("release"),
         )
-        .arg(flag("assets").help("Also build the other programs of a release, into <target>/dist/assets"))
+        .arg(flag("assets").help("Also build the other programs of a release, into <target>/dist/assets, with what dist/Dockerfile needs"))
         .arg(
             flag("no-build")
                 .conflicts_with_all(["profile", "assets"])
@@ -65,6 +67,9 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         for name in OTHERS {
             copy(&build(workspace, profile, name)?, &assets.join(named(name)))?;
         }
+        let roots = assets.join("ca-certificates.crt");
+        fs::write(&roots, certificate_authorities())
+            .with_context(|| format!("cannot write {}", roots.display()))?;
     }
     Ok(())
 }
@@ -141,6 +146,20 @@ pub fn checksums(dist: &Path) -> Result<PathBuf> {
     fs::write(&path, format!("{document:#}\n"))
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
+}
+
+/// Mozilla's, as PEM: an image that is made from nothing has none.
+fn certificate_authorities() -> String {
+    let mut pem = String::new();
+    for certificate in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
+        pem += "-----BEGIN CERTIFICATE-----\n";
+        for line in STANDARD.encode(certificate).as_bytes().chunks(64) {
+            pem += &String::from_utf8_lossy(line);
+            pem += "\n";
+        }
+        pem += "-----END CERTIFICATE-----\n";
+    }
+    pem
 }
 
 fn named(name: &str) -> String {

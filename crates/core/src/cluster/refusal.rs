@@ -2,6 +2,7 @@
 
 use super::{Answer, Call, Cluster};
 use crate::{
+    anchors::Scope,
     error::{Error, Kind},
     text::harmless,
 };
@@ -53,16 +54,7 @@ impl Need<'_> {
             self.service_account.get(..200).unwrap_or(self.service_account)
         );
         let (namespace, anchors, tokens) = (self.namespace, mark(Rule::Anchors), mark(Rule::Tokens));
-        let subject =
-            match subject.and_then(|name| name.strip_prefix("system:serviceaccount:")?.split_once(':')) {
-                Some((namespace, name)) => {
-                    format!("- kind: ServiceAccount\n  name: {name}\n  namespace: {namespace}")
-                }
-                None => format!(
-                    "- kind: User\n  name: {}\n  apiGroup: rbac.authorization.k8s.io",
-                    serde_json::Value::from(subject.unwrap_or("THE MINTER'S USER NAME"))
-                ),
-            };
+        let subject = self::subject(subject, "THE MINTER'S USER NAME");
         format!(
             "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata:\n  name: {name}\n  namespace: {namespace}\n\
              rules:\n- apiGroups: [\"\"]{anchors}\n  resources: [\"secrets\"]\n  verbs: [\"create\", \"delete\"]\n\
@@ -78,15 +70,7 @@ impl Cluster {
     /// The error for an answer that is not the one that was hoped for.
     pub(crate) fn refused(&self, call: &Call, answer: &Answer, need: &Need<'_>) -> Error {
         let message = answer.message();
-        let error = Error::new(
-            Kind::Refused,
-            format!(
-                "cannot {}: the API server answered {} {message}",
-                call.doing, answer.status
-            )
-            .trim_end()
-            .to_owned(),
-        );
+        let error = plain(call, answer);
         match answer.status {
             401 => error.help(self.unauthorized()),
             403 => error.help(format!(
@@ -109,6 +93,57 @@ impl Cluster {
             ),
             _ => error.help("this answer is unexpected; if it comes again, please report it"),
         }
+    }
+
+    /// The same for who lists anchors, or sweeps them: `verbs` is what that takes, on Secrets.
+    pub(crate) fn refused_to_see(&self, call: &Call, answer: &Answer, scope: &Scope, verbs: &str) -> Error {
+        let error = plain(call, answer);
+        match answer.status {
+            401 => error.help(self.unauthorized()),
+            403 => error.help(format!(
+                "this gives what it needs and no more (`kubectl apply -f -`); who may list Secrets can read them, so give it to \
+                 nobody else:\n\n{}",
+                sweeper_role(scope, verbs, user(&answer.message()))
+            )),
+            _ => error.help("check the server's URL; if this answer comes again, please report it"),
+        }
+    }
+}
+
+fn plain(call: &Call, answer: &Answer) -> Error {
+    let (status, message) = (answer.status, answer.message());
+    let what = format!(
+        "cannot {}: the API server answered {status} {message}",
+        call.doing
+    );
+    Error::new(Kind::Refused, what.trim_end())
+}
+
+fn sweeper_role(scope: &Scope, verbs: &str, user: Option<&str>) -> String {
+    let (cluster, metadata) = match scope {
+        Scope::Namespace(namespace) => ("", format!("\n  namespace: {namespace}")),
+        Scope::Cluster => ("Cluster", String::new()),
+    };
+    let subject = subject(user, "THE USER NAME");
+    let group = "rbac.authorization.k8s.io";
+    format!(
+        "apiVersion: {group}/v1\nkind: {cluster}Role\nmetadata:\n  name: jobpass-sweeper{metadata}\nrules:\n\
+         - apiGroups: [\"\"]\n  resources: [\"secrets\"]\n  verbs: [{verbs}]\n\
+         ---\napiVersion: {group}/v1\nkind: {cluster}RoleBinding\nmetadata:\n  name: jobpass-sweeper{metadata}\n\
+         roleRef:\n  apiGroup: {group}\n  kind: {cluster}Role\n  name: jobpass-sweeper\nsubjects:\n{subject}"
+    )
+}
+
+/// Whom a binding is for, as YAML.
+fn subject(user: Option<&str>, unknown: &str) -> String {
+    match user.and_then(|name| name.strip_prefix("system:serviceaccount:")?.split_once(':')) {
+        Some((namespace, name)) => {
+            format!("- kind: ServiceAccount\n  name: {name}\n  namespace: {namespace}")
+        }
+        None => format!(
+            "- kind: User\n  name: {}\n  apiGroup: rbac.authorization.k8s.io",
+            serde_json::Value::from(user.unwrap_or(unknown))
+        ),
     }
 }
 
@@ -155,6 +190,60 @@ mod tests {
         - kind: ServiceAccount
           name: minter
           namespace: ci
+        "#);
+    }
+
+    #[test]
+    fn what_a_sweeper_needs_is_yaml_to_paste() {
+        let ci = Scope::Namespace("ci".into());
+        let verbs = "\"list\", \"delete\"";
+        insta::assert_snapshot!(sweeper_role(&ci, verbs, Some("system:serviceaccount:ops:sweeper")), @r#"
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: Role
+        metadata:
+          name: jobpass-sweeper
+          namespace: ci
+        rules:
+        - apiGroups: [""]
+          resources: ["secrets"]
+          verbs: ["list", "delete"]
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: RoleBinding
+        metadata:
+          name: jobpass-sweeper
+          namespace: ci
+        roleRef:
+          apiGroup: rbac.authorization.k8s.io
+          kind: Role
+          name: jobpass-sweeper
+        subjects:
+        - kind: ServiceAccount
+          name: sweeper
+          namespace: ops
+        "#);
+        insta::assert_snapshot!(sweeper_role(&Scope::Cluster, "\"list\"", None), @r#"
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: ClusterRole
+        metadata:
+          name: jobpass-sweeper
+        rules:
+        - apiGroups: [""]
+          resources: ["secrets"]
+          verbs: ["list"]
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: ClusterRoleBinding
+        metadata:
+          name: jobpass-sweeper
+        roleRef:
+          apiGroup: rbac.authorization.k8s.io
+          kind: ClusterRole
+          name: jobpass-sweeper
+        subjects:
+        - kind: User
+          name: "THE USER NAME"
+          apiGroup: rbac.authorization.k8s.io
         "#);
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Auth, Authority, Connection, Minter, Proxy, from_base64, oidc, read_file};
-use crate::{environment::Environment, error::Error, options::Inputs, text::harmless, token::Token};
+use crate::{environment::Environment, error::Error, options::Inputs, token::Token};
 
 pub(super) async fn minter(inputs: &Inputs, environment: &Environment) -> Result<Minter, Error> {
     let server = inputs.get("server").unwrap_or_default();
@@ -41,13 +41,17 @@ pub(super) async fn minter(inputs: &Inputs, environment: &Environment) -> Result
     match way {
         "bearer-token-file" => {
             let path = std::path::absolute(value).unwrap_or_else(|_| value.into());
-            minter(connection, from_file(&path)?, Auth::BearerTokenFile { path })
+            minter(
+                connection,
+                Token::from_file(way, &path)?,
+                Auth::BearerTokenFile { path },
+            )
         }
         "bearer-token-env" => {
             let name = value.to_owned();
             minter(
                 connection,
-                from_env(value, environment)?,
+                Token::from_env(way, value, environment)?,
                 Auth::BearerTokenEnv { name },
             )
         }
@@ -57,33 +61,6 @@ pub(super) async fn minter(inputs: &Inputs, environment: &Environment) -> Result
             minter(connection, id_token, source.auth(value))
         }
     }
-}
-
-pub(super) fn from_file(path: &Path) -> Result<Token, Error> {
-    Token::parse(&read_file("bearer-token-file", path)?, "bearer-token-file")
-}
-
-pub(super) fn from_env(name: &str, environment: &Environment) -> Result<Token, Error> {
-    let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if !is_name || name.starts_with(|c: char| c.is_ascii_digit()) {
-        // Probably the token itself, put where its variable's name belongs: do not show it.
-        return Err(Error::input(
-            "bearer-token-env",
-            "is not the name of an environment variable",
-            "give the variable's name, not the token; for example `bearer-token-env: KUBE_TOKEN`",
-        ));
-    }
-    let Some(text) = environment.get(name) else {
-        return Err(Error::input(
-            "bearer-token-env",
-            format!(
-                "names the environment variable `{}`, which is not set",
-                harmless(name)
-            ),
-            "set it for this step; in a pull request from a fork, secrets are empty",
-        ));
-    };
-    Token::parse(text, "bearer-token-env")
 }
 
 /// A path, PEM, or base64 of PEM.

@@ -51,7 +51,7 @@ pub(super) fn bearer() -> Result<Token, Error> {
 }
 
 fn bearer_in(folder: &Path) -> Result<Token, Error> {
-    Token::parse(&read_file(INPUT, &folder.join("token"))?, INPUT)
+    Token::from_file(INPUT, &folder.join("token"))
 }
 
 #[cfg(test)]

@@ -184,10 +184,10 @@ impl Minter {
         let bearer_tokens = [
             inputs
                 .get("bearer-token-file")
-                .map(|path| explicit::from_file(Path::new(path))),
+                .map(|path| Token::from_file("bearer-token-file", Path::new(path))),
             inputs
                 .get("bearer-token-env")
-                .map(|name| explicit::from_env(name, environment)),
+                .map(|name| Token::from_env("bearer-token-env", name, environment)),
         ];
         let bearer_tokens = bearer_tokens.into_iter().flatten().filter_map(Result::ok);
         let kubeconfig = kubeconfig::find(inputs.get("kubeconfig"), environment)
@@ -230,8 +230,8 @@ impl Minter {
                     .await?
                     .0
             }
-            Auth::BearerTokenFile { path } => explicit::from_file(path)?.into(),
-            Auth::BearerTokenEnv { name } => explicit::from_env(name, environment)?.into(),
+            Auth::BearerTokenFile { path } => Token::from_file("bearer-token-file", path)?.into(),
+            Auth::BearerTokenEnv { name } => Token::from_env("bearer-token-env", name, environment)?.into(),
             Auth::IdToken { audience, url, proxy } => {
                 oidc::Source::recorded(url, proxy.as_deref(), environment)?
                     .id_token(audience, environment)
@@ -308,7 +308,7 @@ fn from_base64(text: &str) -> Option<String> {
 }
 
 /// Reads a file that an input or a kubeconfig field names.
-fn read_file(input: &str, path: &Path) -> Result<String, Error> {
+pub(crate) fn read_file(input: &str, path: &Path) -> Result<String, Error> {
     crate::files::read(path).map_err(|error| {
         let path = harmless(&path.to_string_lossy());
         let why = match error.kind() {

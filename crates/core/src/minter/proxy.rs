@@ -93,8 +93,8 @@ impl Proxy {
         &self.url
     }
 
-    /// As kube wants it, user and password included.
-    pub(crate) fn uri(&self) -> Option<http::Uri> {
+    /// As HTTP clients want it, user and password included.
+    pub fn uri(&self) -> Option<http::Uri> {
         match &self.credentials {
             Some(secret) => self
                 .url

@@ -1,0 +1,204 @@
+//! `jobpass list`.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use jiff::Timestamp;
+use jobpass_core::{
+    Error, Kind,
+    anchors::{Anchor, Pages, Scope},
+    cluster::Cluster,
+    environment::Environment,
+    interrupt::Interrupt,
+    sweep::{self, State},
+};
+
+use crate::{
+    output::{self, Lines},
+    pipelines::{self, Pipelines},
+    scope,
+    table::{Layout, Row, Screen, Standing},
+};
+
+/// How often `--watch` looks.
+const EVERY: Duration = Duration::from_secs(5);
+
+pub(crate) fn command() -> Command {
+    Command::new("list")
+        .about("Show the anchors that are in the cluster: which pipelines have tokens, and until when")
+        .args(scope::flags())
+        .args(pipelines::flags())
+        .arg(
+            Arg::new("watch")
+                .long("watch")
+                .action(ArgAction::SetTrue)
+                .help("Go on, with a row whenever an anchor comes, changes its state or goes (looked for every 5 s)"),
+        )
+        .arg(output::flag().help("Print for people, or a line of JSON for each anchor"))
+        .after_help(
+            "States: live; expired; ended, if GitHub or GitLab says that the run or pipeline is over; unclear, if the anchor does \
+             not say when it expires.\n\
+             It needs `list` on Secrets; no Secret's content is asked for.\n\
+             Example:\n  jobpass list --all-namespaces",
+        )
+}
+
+pub(crate) async fn run(
+    matches: &ArgMatches,
+    environment: &Environment,
+    mut interrupt: Interrupt,
+) -> Result<(), Error> {
+    let (minter, scope) = scope::resolve(matches, environment, &mut interrupt).await?;
+    let cluster = Cluster::connect(&minter)?;
+    let list = List {
+        cluster: &cluster,
+        scope: &scope,
+        pipelines: Pipelines::new(matches, environment)?,
+        lines: Lines::to_stdout(),
+        screen: Screen::of_stdout(environment),
+        layout: None,
+        json: output::is_json(matches),
+    };
+    tokio::select! {
+        interrupted = interrupt.wait() => Err(interrupted),
+        done = list.run(matches.get_flag("watch")) => done,
+    }
+}
+
+struct List<'a> {
+    cluster: &'a Cluster,
+    scope: &'a Scope,
+    pipelines: Pipelines,
+    lines: Lines,
+    screen: Screen,
+    /// Made for the first rows.
+    layout: Option<Layout>,
+    json: bool,
+}
+
+/// What `--watch` remembers: by uid, so its memory grows with the number of anchors, as that of a plain list does not.
+type Known = HashMap<String, (Anchor, Standing)>;
+
+impl List<'_> {
+    async fn run(mut self, watch: bool) -> Result<(), Error> {
+        let mut known = watch.then(Known::new);
+        let shown = self.round(known.as_mut()).await?;
+        if shown == 0 && !self.json {
+            self.lines
+                .print(format!("no anchors in {}\n", self.scope.in_words()))
+                .await?;
+        }
+        while let Some(known) = &mut known {
+            tokio::time::sleep(EVERY).await;
+            if let Err(error) = self.round(Some(known)).await {
+                // It may come back.
+                if error.kind() != Kind::Unreachable {
+                    return Err(error);
+                }
+                output::warning(error.what());
+            }
+        }
+        for warning in self.pipelines.warnings() {
+            output::warning(&warning);
+        }
+        self.lines.close().await
+    }
+
+    /// Shows all anchors, or those that are not as they were `known`; gives their number.
+    async fn round(&mut self, mut known: Option<&mut Known>) -> Result<usize, Error> {
+        let mut pages = Pages::new(self.cluster, self.scope);
+        let mut shown = 0;
+        let mut gone = known
+            .as_deref()
+            .map(|known| known.keys().cloned().collect::<HashSet<_>>());
+        let mut now = Timestamp::now();
+        while let Some(page) = pages.next().await? {
+            now = page.now;
+            let mut news = Vec::new();
+            for (anchor, standing) in self.standings(page.anchors, now).await {
+                if let (Some(known), Some(gone)) = (&mut known, &mut gone) {
+                    gone.remove(&anchor.uid);
+                    let before = known.insert(anchor.uid.clone(), (anchor.clone(), standing));
+                    if before.is_some_and(|(_, before)| before == standing) {
+                        continue;
+                    }
+                }
+                news.push((anchor, standing));
+            }
+            shown += news.len();
+            self.show(&news, now).await?;
+        }
+        if let (Some(known), Some(gone)) = (known, gone) {
+            let gone = gone
+                .iter()
+                .filter_map(|uid| known.remove(uid))
+                .map(|(anchor, _)| (anchor, Standing::Gone));
+            self.show(&gone.collect::<Vec<_>>(), now).await?;
+        }
+        Ok(shown)
+    }
+
+    async fn standings(&mut self, anchors: Vec<Anchor>, now: Timestamp) -> Vec<(Anchor, Standing)> {
+        let asked = anchors
+            .iter()
+            .filter(|anchor| {
+                sweep::state(anchor, now) != State::Expired && sweep::is_worth_asking(anchor, now)
+            })
+            .collect::<Vec<_>>();
+        let ended = self.pipelines.ended(&asked).await;
+        let ended = asked
+            .iter()
+            .zip(ended)
+            .filter(|(_, ended)| *ended)
+            .map(|(anchor, _)| anchor.uid.clone());
+        let ended = ended.collect::<HashSet<_>>();
+        let standing = |anchor: &Anchor| match sweep::state(anchor, now) {
+            State::Expired => Standing::Expired,
+            _ if ended.contains(&anchor.uid) => Standing::Ended,
+            State::Live if anchor.expires.is_some_and(|expires| expires <= now) => Standing::Expired,
+            State::Live => Standing::Live,
+            State::Unclear(_) => Standing::Unclear,
+        };
+        anchors
+            .into_iter()
+            .map(|anchor| {
+                let standing = standing(&anchor);
+                (anchor, standing)
+            })
+            .collect()
+    }
+
+    async fn show(&mut self, anchors: &[(Anchor, Standing)], now: Timestamp) -> Result<(), Error> {
+        if anchors.is_empty() {
+            return Ok(());
+        }
+        let text = if self.json {
+            anchors
+                .iter()
+                .map(|(anchor, standing)| json(anchor, *standing))
+                .collect()
+        } else {
+            let rows = anchors
+                .iter()
+                .map(|(anchor, standing)| Row::new(anchor, *standing, now))
+                .collect::<Vec<_>>();
+            let mut text = String::new();
+            let layout = self.layout.get_or_insert_with(|| {
+                let layout = Layout::new(self.screen, &rows);
+                text = layout.header();
+                layout
+            });
+            rows.iter().fold(text, |text, row| text + &layout.row(row))
+        };
+        self.lines.print(text).await
+    }
+}
+
+fn json(anchor: &Anchor, standing: Standing) -> String {
+    let mut json = serde_json::to_value(anchor).unwrap_or_default();
+    json["state"] = standing.word().into();
+    format!("{json}\n")
+}

@@ -1,0 +1,243 @@
+//! How GitHub and GitLab name a run, are asked about it, and answer.
+
+use jiff::Timestamp;
+use jobpass_core::anchors::Anchor;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Url;
+use serde::Deserialize;
+
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Platform {
+    GitHub,
+    GitLab,
+}
+
+/// A run of a workflow, or a pipeline. Its parts are checked: they become part of a path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Run {
+    repository: String,
+    id: u64,
+}
+
+/// What both say of a run.
+pub(super) struct Answer {
+    status: String,
+    updated: Timestamp,
+}
+
+impl Answer {
+    /// `None` if it is something else than an answer about this run.
+    pub(super) fn of(run: &Run, body: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Body {
+            id: u64,
+            status: String,
+            updated_at: String,
+        }
+        let body = serde_json::from_slice::<Body>(body)
+            .ok()
+            .filter(|body| body.id == run.id)?;
+        Some(Self {
+            status: body.status,
+            updated: body.updated_at.parse().ok()?,
+        })
+    }
+}
+
+impl Platform {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::GitHub => "GitHub",
+            Self::GitLab => "GitLab",
+        }
+    }
+
+    /// As it stands in annotations and flags.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::GitHub => "github",
+            Self::GitLab => "gitlab",
+        }
+    }
+
+    pub(super) fn default_url(self) -> &'static str {
+        match self {
+            Self::GitHub => "https://github.com",
+            Self::GitLab => "https://gitlab.com",
+        }
+    }
+
+    /// The REST API of a site: github.com and GHE.com have a host for it, GitHub Enterprise Server and GitLab a path.
+    pub(super) fn api(self, site: &Url) -> String {
+        let (url, host) = (
+            site.as_str().trim_end_matches('/'),
+            site.host_str().unwrap_or_default(),
+        );
+        match self {
+            Self::GitHub if host == "github.com" || host.ends_with(".ghe.com") => {
+                url.replacen("https://", "https://api.", 1)
+            }
+            Self::GitHub => format!("{url}/api/v3"),
+            Self::GitLab => format!("{url}/api/v4"),
+        }
+    }
+
+    /// `None` if what the anchor says cannot be a run of this platform.
+    pub(super) fn run(self, anchor: &Anchor) -> Option<Run> {
+        let repository = anchor.repository.as_deref()?;
+        let parts = repository.split('/').collect::<Vec<_>>();
+        // `Gitlab::PathRegex` allows no more than GitHub does.
+        let plain = |part: &&str| {
+            !matches!(*part, "" | "." | "..")
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        };
+        let right_depth = match self {
+            Self::GitHub => parts.len() == 2,
+            Self::GitLab => parts.len() >= 2,
+        };
+        (right_depth && parts.iter().all(plain)).then_some(())?;
+        Some(Run {
+            repository: repository.to_owned(),
+            id: anchor.run_id.as_deref()?.parse().ok()?,
+        })
+    }
+
+    pub(super) fn path(self, Run { repository, id }: &Run) -> String {
+        match self {
+            Self::GitHub => format!("/repos/{repository}/actions/runs/{id}"),
+            Self::GitLab => {
+                let project = utf8_percent_encode(repository, NON_ALPHANUMERIC);
+                format!("/projects/{project}/pipelines/{id}")
+            }
+        }
+    }
+
+    /// When the run ended, if it has. Nothing is later than `updated_at`, so the end is not either.
+    ///
+    /// The whole run or pipeline, not the job: GitHub knows no job by the name that the job has of itself, and a token may be
+    /// handed to later jobs of its pipeline.
+    pub(super) fn ended(self, answer: &Answer) -> Option<Timestamp> {
+        let ended: &[&str] = match self {
+            Self::GitHub => &["completed"],
+            Self::GitLab => &["success", "failed", "canceled", "skipped"],
+        };
+        ended.contains(&&*answer.status).then_some(answer.updated)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(Platform::GitHub, "https://github.com/", "https://api.github.com")]
+    #[case(Platform::GitHub, "https://octo.ghe.com", "https://api.octo.ghe.com")]
+    #[case(
+        Platform::GitHub,
+        "https://github.example.com:8443",
+        "https://github.example.com:8443/api/v3"
+    )]
+    #[case(Platform::GitHub, "https://notghe.com", "https://notghe.com/api/v3")]
+    #[case(
+        Platform::GitLab,
+        "https://example.com/gitlab/",
+        "https://example.com/gitlab/api/v4"
+    )]
+    fn where_the_api_is(#[case] platform: Platform, #[case] site: &str, #[case] api: &str) {
+        assert_eq!(platform.api(&Url::parse(site).expect("a URL")), api);
+    }
+
+    fn anchor(repository: &str, run_id: &str) -> Anchor {
+        Anchor {
+            repository: Some(repository.into()),
+            run_id: Some(run_id.into()),
+            namespace: "ci".into(),
+            name: "jobpass-abcdefghijklmnopqrst".into(),
+            uid: "u".into(),
+            platform: None,
+            job: None,
+            url: None,
+            requested_by: None,
+            service_account: None,
+            created: None,
+            expires: None,
+        }
+    }
+
+    #[rstest]
+    #[case(Platform::GitHub, "team/app", "77", Some("/repos/team/app/actions/runs/77"))]
+    #[case(
+        Platform::GitLab,
+        "team/sub/app.x",
+        "12",
+        Some("/projects/team%2Fsub%2Fapp%2Ex/pipelines/12")
+    )]
+    #[case(Platform::GitHub, "team/sub/app", "77", None)]
+    #[case(Platform::GitHub, "team/..", "77", None)]
+    #[case(Platform::GitHub, "team/app?x=", "77", None)]
+    #[case(Platform::GitLab, "team/../app", "12", None)]
+    #[case(Platform::GitLab, "app", "12", None)]
+    #[case(Platform::GitLab, "team/app%2f..", "12", None)]
+    #[case(Platform::GitHub, "team/app", "77/../../x", None)]
+    #[case(Platform::GitHub, "team/app", "-1", None)]
+    fn an_anchor_chooses_no_path_but_its_runs(
+        #[case] platform: Platform,
+        #[case] repository: &str,
+        #[case] run_id: &str,
+        #[case] path: Option<&str>,
+    ) {
+        let run = platform.run(&anchor(repository, run_id));
+        assert_eq!(run.map(|run| platform.path(&run)).as_deref(), path);
+    }
+
+    #[rstest]
+    #[case(
+        Platform::GitHub,
+        r#"{"id":7,"status":"completed","updated_at":"2026-11-24T10:00:00Z"}"#,
+        true
+    )]
+    #[case(
+        Platform::GitHub,
+        r#"{"id":7,"status":"in_progress","updated_at":"2026-11-24T10:00:00Z"}"#,
+        false
+    )]
+    #[case(
+        Platform::GitHub,
+        r#"{"id":7,"status":"success","updated_at":"2026-11-24T10:00:00Z"}"#,
+        false
+    )]
+    #[case(
+        Platform::GitLab,
+        r#"{"id":7,"status":"canceled","updated_at":"2026-11-24T10:00:00.123+02:00"}"#,
+        true
+    )]
+    #[case(
+        Platform::GitLab,
+        r#"{"id":7,"status":"canceling","updated_at":"2026-11-24T10:00:00Z"}"#,
+        false
+    )]
+    #[case(
+        Platform::GitLab,
+        r#"{"id":7,"status":"manual","updated_at":"2026-11-24T10:00:00Z"}"#,
+        false
+    )]
+    #[case(
+        Platform::GitLab,
+        r#"{"id":8,"status":"success","updated_at":"2026-11-24T10:00:00Z"}"#,
+        false
+    )]
+    #[case(Platform::GitLab, r#"{"id":7,"status":"success"}"#, false)]
+    #[case(Platform::GitLab, "<html>", false)]
+    fn only_what_is_certain_has_ended(#[case] platform: Platform, #[case] body: &str, #[case] ended: bool) {
+        let run = Run {
+            repository: "team/app".into(),
+            id: 7,
+        };
+        let answer = Answer::of(&run, body.as_bytes());
+        assert_eq!(answer.and_then(|answer| platform.ended(&answer)).is_some(), ended);
+    }
+}

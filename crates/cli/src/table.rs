@@ -1,0 +1,391 @@
+//! Rows of anchors for people, laid out for the terminal that they are on.
+
+use std::io::{IsTerminal as _, stdout};
+
+use jiff::Timestamp;
+use jobpass_core::{anchors::Anchor, environment::Environment, spec::in_words};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+const HEADER: [&str; COLUMNS] = [
+    "PIPELINE",
+    "REPOSITORY",
+    "SERVICE ACCOUNT",
+    "AGE",
+    "EXPIRES IN",
+    "STATE",
+];
+const COLUMNS: usize = 6;
+/// The first columns may be cut, down to this; the others are short.
+const FLEXIBLE: usize = 3;
+const NARROWEST: usize = 12;
+const GAP: &str = "  ";
+
+const BOLD: &str = "\x1b[1m";
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const RED: &str = "\x1b[31m";
+const PLAIN: &str = "\x1b[0m";
+
+/// What standard output is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Screen {
+    /// Columns of a terminal; a pipe or a file has no end.
+    pub(crate) width: Option<usize>,
+    pub(crate) colours: bool,
+    /// Whether it turns OSC 8 into links.
+    pub(crate) links: bool,
+}
+
+/// What a row says of an anchor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Live,
+    Expired,
+    /// Its run or pipeline has ended.
+    Ended,
+    Unclear,
+    Gone,
+}
+
+/// One anchor.
+pub(crate) struct Row {
+    cells: [String; COLUMNS],
+    standing: Standing,
+    link: Option<String>,
+}
+
+/// The widths of a table, fixed by its first rows: a list is shown while it is read.
+pub(crate) enum Layout {
+    Columns {
+        screen: Screen,
+        widths: [usize; COLUMNS],
+    },
+    /// Too narrow for columns: a few lines for each anchor.
+    Stacked { screen: Screen, width: usize },
+}
+
+impl Screen {
+    pub(crate) fn of_stdout(environment: &Environment) -> Self {
+        let terminal = stdout().is_terminal();
+        let smart = terminal && environment.get("TERM").is_none_or(|term| term != "dumb");
+        Self {
+            width: terminal.then(|| terminal_size::terminal_size().map_or(80, |(width, _)| width.0.into())),
+            // https://no-color.org
+            colours: smart && environment.get("NO_COLOR").is_none(),
+            links: smart,
+        }
+    }
+}
+
+impl Standing {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Expired => "expired",
+            Self::Ended => "ended",
+            Self::Unclear => "unclear",
+            Self::Gone => "gone",
+        }
+    }
+
+    fn colour(self) -> &'static str {
+        match self {
+            Self::Live => GREEN,
+            Self::Expired | Self::Ended => RED,
+            Self::Unclear => YELLOW,
+            Self::Gone => "",
+        }
+    }
+}
+
+impl Row {
+    pub(crate) fn new(anchor: &Anchor, standing: Standing, now: Timestamp) -> Self {
+        let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+        let since = |time: Timestamp| in_words(now.duration_since(time).as_secs().unsigned_abs());
+        let expires = match anchor.expires {
+            Some(expires) if expires > now => since(expires),
+            Some(expires) => format!("{} ago", since(expires)),
+            None => "-".into(),
+        };
+        Self {
+            cells: [
+                pipeline(anchor),
+                shown(&anchor.repository),
+                format!("{}/{}", anchor.namespace, shown(&anchor.service_account)),
+                anchor.created.map_or_else(|| "-".into(), since),
+                expires,
+                standing.word().into(),
+            ],
+            standing,
+            link: anchor.url.clone().filter(|url| is_link(url)),
+        }
+    }
+}
+
+/// `github run 77, job scan`, as far as it is known.
+pub(crate) fn pipeline(anchor: &Anchor) -> String {
+    let platform = anchor.platform.as_deref().unwrap_or("unknown");
+    let run = if platform == "gitlab" { "pipeline" } else { "run" };
+    let run = anchor.run_id.as_ref().map(|id| format!("{run} {id}"));
+    let job = anchor.job.as_ref().map(|job| format!("job {job}"));
+    let by = match (&run, &job, &anchor.requested_by) {
+        (None, None, Some(user)) => Some(format!("by {user}")),
+        _ => None,
+    };
+    let parts = [run, job, by]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ");
+    format!("{platform} {parts}").trim_end().to_owned()
+}
+
+/// A terminal must find nothing in it to act on.
+fn is_link(url: &str) -> bool {
+    url.starts_with("https://") && url.len() <= 500 && url.bytes().all(|b| b.is_ascii_graphic())
+}
+
+impl Layout {
+    pub(crate) fn new(screen: Screen, rows: &[Row]) -> Self {
+        let mut widths = HEADER.map(str::width);
+        for row in rows {
+            for (width, cell) in widths.iter_mut().zip(&row.cells) {
+                *width = (*width).max(cell.width());
+            }
+        }
+        let Some(width) = screen.width else {
+            return Self::Columns { screen, widths };
+        };
+        let gaps = GAP.len() * (COLUMNS - 1);
+        while widths.iter().sum::<usize>() + gaps > width {
+            let widest = widths[..FLEXIBLE].iter_mut().max();
+            match widest.filter(|widest| **widest > NARROWEST) {
+                Some(widest) => *widest -= 1,
+                None => return Self::Stacked { screen, width },
+            }
+        }
+        Self::Columns { screen, widths }
+    }
+
+    /// The line above the rows; empty if there is none.
+    pub(crate) fn header(&self) -> String {
+        match self {
+            Self::Columns { screen, widths } => {
+                let link = screen.width.is_none().then_some("LINK");
+                let cells = HEADER.iter().zip(widths).map(|(cell, width)| cut(cell, *width));
+                let line = cells.chain(link.map(str::to_owned)).collect::<Vec<_>>().join(GAP);
+                format!("{}\n", paint(line.trim_end(), BOLD, screen.colours))
+            }
+            Self::Stacked { .. } => String::new(),
+        }
+    }
+
+    /// The lines of one row.
+    pub(crate) fn row(&self, row: &Row) -> String {
+        match self {
+            Self::Columns { screen, widths } => {
+                let mut line = String::new();
+                for (column, (cell, width)) in row.cells.iter().zip(widths).enumerate() {
+                    // No end of a pipe or a file cuts anything.
+                    let text = if screen.width.is_some() {
+                        cut(cell, *width)
+                    } else {
+                        padded(cell, *width)
+                    };
+                    line += &match column {
+                        0 => link(&text, row.link.as_deref().filter(|_| screen.links)),
+                        5 => paint(&text, row.standing.colour(), screen.colours),
+                        _ => text,
+                    };
+                    line += GAP;
+                }
+                if let (None, Some(url)) = (screen.width, &row.link) {
+                    line += url;
+                }
+                format!("{}\n", line.trim_end())
+            }
+            Self::Stacked { screen, width } => {
+                let [pipeline, repository, account, age, expires, state] = &row.cells;
+                let expiry = match expires.as_str() {
+                    "-" => String::new(),
+                    past if past.ends_with(" ago") => format!(", expiry {past}"),
+                    _ => format!(", expires in {expires}"),
+                };
+                let fit = |text: &str| cut(text, *width).trim_end().to_owned();
+                let first = link(&fit(pipeline), row.link.as_deref().filter(|_| screen.links));
+                let second = fit(&format!("  {account} for {repository}"));
+                let third = fit(&format!("  {state}, {age} old{expiry}"));
+                let state = paint(state, row.standing.colour(), screen.colours);
+                let third = third.replacen(row.standing.word(), &state, 1);
+                format!("{first}\n{second}\n{third}\n")
+            }
+        }
+    }
+}
+
+fn paint(text: &str, colour: &str, colours: bool) -> String {
+    if colours && !colour.is_empty() {
+        format!("{colour}{text}{PLAIN}")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// OSC 8: `https://gist.github.com/egmontkob/eb114294efbcd5adb1944c9f3cb5feda`.
+fn link(text: &str, url: Option<&str>) -> String {
+    let Some(url) = url else { return text.to_owned() };
+    let (words, padding) = text.split_at(text.trim_end().len());
+    format!("\x1b]8;;{url}\x1b\\{words}\x1b]8;;\x1b\\{padding}")
+}
+
+fn padded(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
+}
+
+/// Exactly this wide.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return padded(text, width);
+    }
+    let mut kept = String::new();
+    for c in text.chars() {
+        if kept.width() + c.width().unwrap_or(0) > width.saturating_sub(1) {
+            break;
+        }
+        kept.push(c);
+    }
+    padded(&format!("{kept}…"), width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2026-11-24T12:00:00Z";
+
+    fn anchor(platform: &str, repository: &str, run: &str, job: &str, lives: &str) -> Anchor {
+        Anchor {
+            namespace: "ci".into(),
+            name: "jobpass-abcdefghijklmnopqrst".into(),
+            uid: "u".into(),
+            platform: Some(platform.into()),
+            repository: Some(repository.into()),
+            run_id: Some(run.into()).filter(|run: &String| !run.is_empty()),
+            job: Some(job.into()).filter(|job: &String| !job.is_empty()),
+            url: Some("https://ci.example/1".into()),
+            requested_by: Some("someone".into()),
+            service_account: Some("scanner".into()),
+            created: "2026-11-24T11:48:00Z".parse().ok(),
+            expires: lives.parse().ok(),
+        }
+    }
+
+    fn shown(screen: Screen) -> String {
+        let now = NOW.parse().expect("a time");
+        let rows = [
+            Row::new(
+                &anchor("github", "team/app", "77", "scan", "2026-11-24T12:48:00Z"),
+                Standing::Live,
+                now,
+            ),
+            Row::new(
+                &anchor(
+                    "gitlab",
+                    "group/subgroup/a-long-project",
+                    "1234567",
+                    "98765432",
+                    "2026-11-24T11:00:00Z",
+                ),
+                Standing::Expired,
+                now,
+            ),
+            Row::new(&anchor("cli", "項目", "", "", "never"), Standing::Unclear, now),
+        ];
+        let layout = Layout::new(screen, &rows);
+        rows.iter()
+            .fold(layout.header(), |text, row| text + &layout.row(row))
+    }
+
+    const PIPE: Screen = Screen {
+        width: None,
+        colours: false,
+        links: false,
+    };
+
+    #[test]
+    fn in_a_pipe_nothing_is_cut() {
+        insta::assert_snapshot!(shown(PIPE), @"
+        PIPELINE                               REPOSITORY                     SERVICE ACCOUNT  AGE     EXPIRES IN  STATE    LINK
+        github run 77, job scan                team/app                       ci/scanner       12 min  48 min      live     https://ci.example/1
+        gitlab pipeline 1234567, job 98765432  group/subgroup/a-long-project  ci/scanner       12 min  1 h ago     expired  https://ci.example/1
+        cli by someone                         項目                           ci/scanner       12 min  -           unclear  https://ci.example/1
+        ");
+    }
+
+    #[test]
+    fn on_a_terminal_the_long_columns_give_way() {
+        let text = shown(Screen {
+            width: Some(100),
+            ..PIPE
+        });
+        assert!(text.lines().all(|line| line.width() <= 100), "{text}");
+        insta::assert_snapshot!(text, @"
+        PIPELINE                    REPOSITORY                  SERVICE ACCOUNT  AGE     EXPIRES IN  STATE
+        github run 77, job scan     team/app                    ci/scanner       12 min  48 min      live
+        gitlab pipeline 1234567, …  group/subgroup/a-long-pro…  ci/scanner       12 min  1 h ago     expired
+        cli by someone              項目                        ci/scanner       12 min  -           unclear
+        ");
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_rows_are_stacked() {
+        let text = shown(Screen {
+            width: Some(38),
+            ..PIPE
+        });
+        assert!(text.lines().all(|line| line.width() <= 38), "{text}");
+        insta::assert_snapshot!(text, @"
+        github run 77, job scan
+          ci/scanner for team/app
+          live, 12 min old, expires in 48 min
+        gitlab pipeline 1234567, job 98765432
+          ci/scanner for group/subgroup/a-lon…
+          expired, 12 min old, expiry 1 h ago
+        cli by someone
+          ci/scanner for 項目
+          unclear, 12 min old
+        ");
+    }
+
+    #[test]
+    fn colours_and_links_are_only_around_the_words() {
+        let screen = Screen {
+            width: Some(120),
+            colours: true,
+            links: true,
+        };
+        let text = shown(screen);
+        assert!(
+            text.contains("\x1b]8;;https://ci.example/1\x1b\\github run 77, job scan\x1b]8;;\x1b\\  "),
+            "{text:?}"
+        );
+        assert!(
+            text.contains("\x1b[32mlive   \x1b[0m") && text.starts_with("\x1b[1mPIPELINE"),
+            "{text:?}"
+        );
+    }
+
+    #[test]
+    fn only_what_a_terminal_cannot_misread_is_a_link() {
+        assert!(is_link("https://github.com/team/app/actions/runs/77"));
+        for url in [
+            "javascript:alert(1)",
+            "http://x",
+            "https://a\u{1b}\\b",
+            "https://a b",
+            "https://ä",
+        ] {
+            assert!(!is_link(url), "{url}");
+        }
+    }
+}
