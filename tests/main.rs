@@ -8,3 +8,4 @@ mod gitlab;
 mod leaks;
 mod oidc;
 mod support;
+mod sweep;

@@ -1,0 +1,219 @@
+//! What GitHub and GitLab say about the runs that anchors belong to, or fail to say.
+
+use jobpass_devkit::{CiAnswer, CiApi};
+
+use super::*;
+use crate::leaks::assert_absent;
+
+const TOKEN: &str = "ghp_0123456789abcdefghijklmnopqrstuvwxyz";
+const LATER: &str = "2036-01-01T00:00:00Z";
+
+/// A sweeper with a token for `api`, as both a GitHub and a GitLab.
+fn broom_for(api: &CiApi) -> Broom {
+    let mut broom = Broom::new();
+    write(&broom.folder.path().join("roots.pem"), api.ca_pem());
+    write(&broom.folder.path().join("token"), &format!("{TOKEN}\n"));
+    broom.env("SSL_CERT_FILE", "roots.pem");
+    broom.env("API_TOKEN", TOKEN);
+    broom.env("JOBPASS_GITHUB_URL", api.url());
+    broom.env("JOBPASS_GITHUB_TOKEN_ENV", "API_TOKEN");
+    broom.env("JOBPASS_GITLAB_URL", &format!("{}/", api.url()));
+    broom.env("JOBPASS_GITLAB_TOKEN_FILE", "token");
+    broom
+}
+
+/// Anchors with a day to live, ten minutes old.
+fn anchors(broom: &Broom, anchors: &[(&str, &str, &str, &str)]) -> Vec<String> {
+    let made = anchors
+        .iter()
+        .enumerate()
+        .map(|(number, (platform, repository, run, url))| {
+            let noted = [
+                ("lifetime", "24h"),
+                ("platform", platform),
+                ("repository", repository),
+                ("run-id", run),
+                ("url", url),
+            ];
+            broom.anchor(number, &noted)
+        });
+    let made = made.collect();
+    broom.cluster.advance(minutes(10));
+    made
+}
+
+fn says(id: u64, status: &str, updated: &str) -> CiAnswer {
+    let body = json!({"id": id, "status": status, "updated_at": updated});
+    CiAnswer::Answer(200, vec![], body.to_string())
+}
+
+#[test]
+fn an_anchor_goes_when_its_run_has_ended_and_not_before() {
+    let api = CiApi::start(|path| match path {
+        "/api/v3/repos/team/app/actions/runs/1" => says(1, "completed", LATER),
+        "/api/v3/repos/team/app/actions/runs/2" => says(2, "in_progress", LATER),
+        // Run anew since: this is what the first attempt came to.
+        "/api/v3/repos/team/app/actions/runs/3" => says(3, "completed", "2020-01-01T00:00:00Z"),
+        "/api/v4/projects/group%2Fsub%2Fapp/pipelines/4" => says(4, "failed", LATER),
+        "/api/v4/projects/group%2Fsub%2Fapp/pipelines/5" => says(5, "canceling", LATER),
+        _ => CiAnswer::Answer(404, vec![], "{\"message\":\"Not Found\"}".into()),
+    });
+    let broom = broom_for(&api);
+    let url = format!("{}/x", api.url());
+    let hub = |run| ("github", "team/app", run, &*url);
+    let lab = |run| ("gitlab", "group/sub/app", run, &*url);
+    let made = anchors(
+        &broom,
+        &[
+            hub("1"),
+            hub("1"),
+            hub("2"),
+            hub("3"),
+            hub("404"),
+            lab("4"),
+            lab("5"),
+            (
+                "github",
+                "team/app",
+                "1",
+                "https://github.com/team/app/actions/runs/1",
+            ),
+            (
+                "github",
+                "team/app",
+                "1",
+                &format!("{}.evil.example/x", api.url()),
+            ),
+            ("github", "team/../..", "1", &url),
+            ("gitlab", "team/app/x?y=", "1", &url),
+            ("github", "team/app", "1/../../..", &url),
+        ],
+    );
+    let young = broom.anchor(
+        100,
+        &[
+            ("lifetime", "24h"),
+            ("platform", "github"),
+            ("repository", "team/app"),
+            ("run-id", "1"),
+            ("url", &url),
+        ],
+    );
+
+    let (swept, lines) = broom.sweep(&[]);
+    let log = swept.succeeded().log;
+    let mut left = made;
+    for gone in [5, 1, 0] {
+        left.remove(gone);
+    }
+    assert_eq!(broom.names(), [&left[..], &[young]].concat(), "{log}");
+    assert_eq!(summary(&lines)["ended"], 3, "{log}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["event"] != "deleted" || line["reason"] == "ended"),
+        "{log}"
+    );
+    let asked = api.asked();
+    assert_eq!(asked.len(), 6, "each run once, and no other: {asked:?}");
+    assert!(
+        asked
+            .iter()
+            .all(|question| question.authorization == format!("Bearer {TOKEN}")),
+        "{asked:?}"
+    );
+    assert_absent(TOKEN, "what a sweep prints", &log);
+
+    let listed = broom.run(&["list", "--output", "json"]).succeeded();
+    let states = json_lines(&listed.log)
+        .iter()
+        .map(|line| line["state"].clone())
+        .collect::<Vec<_>>();
+    assert_eq!(states, vec![json!("live"); 10], "{}", listed.log);
+}
+
+/// The token goes to the site that the operator named, and nowhere else.
+#[test]
+fn no_anchor_chooses_where_a_token_is_sent() {
+    let (mine, other) = (
+        CiApi::start(|_| says(1, "completed", LATER)),
+        CiApi::start(|_| says(1, "completed", LATER)),
+    );
+    let broom = broom_for(&mine);
+    write(
+        &broom.folder.path().join("roots.pem"),
+        &format!("{}{}", mine.ca_pem(), other.ca_pem()),
+    );
+    let made = anchors(
+        &broom,
+        &[("github", "team/app", "1", &format!("{}/team/app", other.url()))],
+    );
+    broom.sweep(&[]).0.succeeded();
+    assert_eq!(broom.names(), made);
+    assert!(mine.asked().is_empty() && other.asked().is_empty());
+}
+
+/// Unknown is not ended.
+#[rstest]
+#[case::unauthorized(|_: &str| CiAnswer::Answer(401, vec![], format!("bad token {TOKEN}")), Some("it does not accept the token (401)"))]
+#[case::forbidden(|_: &str| CiAnswer::Answer(403, vec![], String::new()), None)]
+#[case::rate_limit(|_: &str| CiAnswer::Answer(403, vec![("x-ratelimit-remaining", "0".into())], String::new()), Some("its rate limit is used up (403)"))]
+#[case::too_many(|_: &str| CiAnswer::Answer(429, vec![("retry-after", "3600".into())], String::new()), Some("its rate limit is used up (429)"))]
+#[case::outage(|_: &str| CiAnswer::Answer(500, vec![], format!("\u{1b}[31m {TOKEN}")), Some("it answered 500, 3 times in a row"))]
+#[case::garbage(|_: &str| CiAnswer::Answer(200, vec![], "<html>completed</html>".into()), Some("its answer is not one about the run"))]
+#[case::another_run(|_: &str| says(12345, "completed", LATER), Some("its answer is not one about the run"))]
+#[case::endless(|_: &str| CiAnswer::Answer(200, vec![], "x".repeat(3 << 20)), Some("its answer is far too long"))]
+#[case::slow(|_: &str| CiAnswer::Never, Some("it did not answer within 10 s"))]
+fn what_is_not_certain_has_not_ended(#[case] answer: fn(&str) -> CiAnswer, #[case] warning: Option<&str>) {
+    let api = CiApi::start(answer);
+    let broom = broom_for(&api);
+    let runs = (1..=20).map(|run| run.to_string()).collect::<Vec<_>>();
+    let url = format!("{}/x", api.url());
+    let noted = runs
+        .iter()
+        .map(|run| ("github", "team/app", &**run, &*url))
+        .collect::<Vec<_>>();
+    let made = anchors(&broom, &noted);
+    let log = broom.sweep(&[]).0.succeeded().log;
+    assert_eq!(broom.names(), made, "{log}");
+    match warning {
+        Some(why) => assert!(
+            log.contains(&format!(
+                "jobpass: warning: GitHub was not asked about all runs: {why}"
+            )),
+            "{log}"
+        ),
+        None => assert!(!log.contains("warning"), "{log}"),
+    }
+    assert!(
+        warning.is_none() || api.asked().len() <= 11,
+        "{} questions",
+        api.asked().len()
+    );
+    assert_absent(TOKEN, "what a sweep prints", &log);
+    assert!(!log.contains('\u{1b}'), "{log}");
+}
+
+/// A redirect could lead the token elsewhere.
+#[test]
+fn redirects_are_not_followed() {
+    let elsewhere = CiApi::start(|_| says(1, "completed", LATER));
+    let to = elsewhere.url().to_owned();
+    let api = CiApi::start(move |path| {
+        CiAnswer::Answer(301, vec![("location", format!("{to}{path}"))], String::new())
+    });
+    let broom = broom_for(&api);
+    write(
+        &broom.folder.path().join("roots.pem"),
+        &format!("{}{}", api.ca_pem(), elsewhere.ca_pem()),
+    );
+    let made = anchors(
+        &broom,
+        &[("github", "team/app", "1", &format!("{}/x", api.url()))],
+    );
+    broom.sweep(&[]).0.succeeded();
+    assert_eq!(
+        (broom.names(), api.asked().len(), elsewhere.asked().len()),
+        (made, 1, 0)
+    );
+}
