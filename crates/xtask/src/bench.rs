@@ -1,12 +1,13 @@
 //! `cargo xtask bench`: what `jobpass mint` and `jobpass revoke` cost, beside `kubectl create token` on the same cluster in the same run, and what
-//! it costs to mask a log.
+//! it costs to mask a log. `cargo xtask bench sweep`: what a sweep costs, beside `kubectl delete secret`.
 
 mod mask;
+mod sweep;
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -30,7 +31,6 @@ struct Bench {
     folder: TempDir,
     namespace: String,
     _cluster: Running,
-    _stdout: BufReader<ChildStdout>,
 }
 
 /// One command, over all rounds.
@@ -56,9 +56,13 @@ fn command() -> clap::Command {
                 .value_parser(value_parser!(u32).range(1..))
                 .default_value("5"),
         )
+        .subcommand(sweep::command())
 }
 
 fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
+    if let Some(arguments) = arguments.subcommand_matches(sweep::NAME) {
+        return sweep::verb(workspace, arguments);
+    }
     let rounds = *arguments.get_one::<u32>("rounds").context("it has a default")?;
     let build = |name| dist::build(workspace, Profile::Release, name);
     let (github, gitlab, jobpass) = (build(dist::BINARY)?, build("jobpass-gitlab")?, build("jobpass")?);
@@ -122,20 +126,7 @@ impl Bench {
     fn start(devkit: &Path) -> Result<Self> {
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
         let admin = folder.path().join("admin.kubeconfig");
-        let mut serve = Command::new(devkit);
-        serve
-            .arg("serve")
-            .arg("--kubeconfig")
-            .arg(&admin)
-            .stdout(Stdio::piped());
-        let mut serve = Running(serve.spawn().context("jobpass-devkit cannot be started")?);
-        // It greets once it listens and its kubeconfig is there.
-        let mut greeting = String::new();
-        let stdout = serve.0.stdout.take().context("its standard output is a pipe")?;
-        // It may write more, and would end if nobody could read it.
-        let mut stdout = BufReader::new(stdout);
-        stdout.read_line(&mut greeting)?;
-        ensure!(!greeting.is_empty(), "jobpass-devkit did not start");
+        let serve = serve(devkit, &admin, 0)?;
         let (namespace, kubeconfig) = runtime()?.block_on(async {
             let cluster = Cluster::connect(&admin, None, &Environment::default()).await?;
             let minter = cluster.prepare().await?;
@@ -146,7 +137,6 @@ impl Bench {
             folder,
             namespace,
             _cluster: serve,
-            _stdout: stdout,
         })
     }
 
@@ -161,6 +151,23 @@ impl Bench {
             .env("KUBECONFIG", self.folder.path().join("minter.kubeconfig"));
         command
     }
+}
+
+/// Starts a dev cluster with so many expired anchors in it.
+fn serve(devkit: &Path, admin: &Path, anchors: u32) -> Result<Running> {
+    let mut serve = Command::new(devkit);
+    serve
+        .args(["serve", "--anchors", &anchors.to_string()])
+        .arg("--kubeconfig")
+        .arg(admin)
+        .stdout(Stdio::piped());
+    let mut serve = Running(serve.spawn().context("jobpass-devkit cannot be started")?);
+    // It greets once it listens and its kubeconfig is there.
+    let mut greeting = String::new();
+    let stdout = serve.0.stdout.take().context("its standard output is a pipe")?;
+    BufReader::new(stdout).read_line(&mut greeting)?;
+    ensure!(!greeting.is_empty(), "jobpass-devkit did not start");
+    Ok(serve)
 }
 
 impl Drop for Running {

@@ -1,0 +1,144 @@
+//! `cargo xtask bench sweep`: deletions a second and memory of `jobpass sweep`, and the same beside `kubectl delete secret -l`.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Arg, ArgMatches, value_parser};
+
+use super::{kibibytes, mebibytes, serve};
+use crate::dist::{self, Profile};
+use crate::tools::{self, KUBECTL};
+use crate::workspace::{Workspace, step};
+
+pub(super) const NAME: &str = "sweep";
+
+/// How often memory is looked at. What is asked for is the most that was ever held, so only the last moment is missed.
+const EVERY: Duration = Duration::from_millis(5);
+/// For the comparison: kubectl deletes one after the other.
+const BESIDE: u32 = 5_000;
+
+/// A program that deleted all anchors of a cluster.
+struct Run {
+    what: &'static str,
+    anchors: u32,
+    wall: Duration,
+    /// Bytes.
+    peak: u64,
+}
+
+pub(super) fn command() -> clap::Command {
+    clap::Command::new(NAME)
+        .about("Measure sweep beside kubectl delete secret, on dev clusters")
+        .arg(
+            Arg::new("anchors")
+                .long("anchors")
+                .value_parser(value_parser!(u32).range(10..))
+                .default_value("100000")
+                .help("The most; a tenth of it is swept as well"),
+        )
+}
+
+pub(super) fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
+    let most = *arguments.get_one::<u32>("anchors").context("it has a default")?;
+    let build = |name| dist::build(workspace, Profile::Release, name);
+    let (jobpass, devkit) = (build("jobpass")?, build("jobpass-devkit")?);
+    let kubectl = tools::install(workspace, &[&KUBECTL])?.join(KUBECTL.name);
+
+    let sweep = "sweep --namespace ci --output json";
+    let delete = "delete secret --namespace ci --selector app.kubernetes.io/managed-by=jobpass --wait=false";
+    let runs = [
+        ("jobpass sweep", &jobpass, sweep, most / 10),
+        ("jobpass sweep", &jobpass, sweep, most),
+        ("kubectl delete secret -l", &kubectl, delete, BESIDE),
+        ("jobpass sweep", &jobpass, sweep, BESIDE),
+    ];
+    let measured = runs.map(|(what, program, words, anchors)| {
+        step(
+            &format!("{what}, {anchors} anchors"),
+            "cargo xtask bench sweep",
+            || Run::measure(&devkit, what, program, words, anchors),
+        )
+    });
+    let [tenth, all, kubectl, beside] = measured;
+    let (tenth, all, kubectl, beside) = (tenth?, all?, kubectl?, beside?);
+
+    println!(
+        "\n{:<26} {:>8} {:>10} {:>9} {:>10}",
+        "", "anchors", "wall", "a second", "peak"
+    );
+    for run in [&tenth, &all, &kubectl, &beside] {
+        println!("{}", run.row());
+    }
+    println!(
+        "\nPeak from {} to {} anchors: x {:.2}. Beside kubectl, on {BESIDE}: wall x {:.3}, peak x {:.2}.\n\
+         Aims: 2000 a second, 40 MiB, the same peak for ten times as many.",
+        tenth.anchors,
+        all.anchors,
+        all.peak as f64 / tenth.peak as f64,
+        beside.wall.as_secs_f64() / kubectl.wall.as_secs_f64(),
+        beside.peak as f64 / kubectl.peak as f64,
+    );
+    Ok(())
+}
+
+impl Run {
+    /// On a cluster of its own.
+    fn measure(devkit: &Path, what: &'static str, program: &Path, words: &str, anchors: u32) -> Result<Self> {
+        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let admin = folder.path().join("admin.kubeconfig");
+        let _cluster = serve(devkit, &admin, anchors)?;
+        let mut command = Command::new(program);
+        command
+            .args(words.split(' '))
+            .env_clear()
+            .env("HOME", folder.path())
+            .env("KUBECONFIG", &admin)
+            .stdin(Stdio::null())
+            .stdout(fs::File::create(folder.path().join("log"))?);
+        let begin = Instant::now();
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("{what} cannot be started"))?;
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = None;
+        let ended = loop {
+            if let Some(ended) = child.try_wait()? {
+                break ended;
+            }
+            peak = fs::read_to_string(&status)
+                .ok()
+                .as_deref()
+                .and_then(kibibytes)
+                .or(peak);
+            sleep(EVERY);
+        };
+        let wall = begin.elapsed();
+        ensure!(ended.success(), "it failed");
+        let deleted = fs::read_to_string(folder.path().join("log"))?
+            .matches("deleted")
+            .count();
+        ensure!(deleted >= anchors as usize, "it deleted no more than {deleted}");
+        Ok(Self {
+            what,
+            anchors,
+            wall,
+            peak: 1024 * peak.context("there is no /proc: run it on Linux")?,
+        })
+    }
+
+    fn row(&self) -> String {
+        let seconds = self.wall.as_secs_f64();
+        format!(
+            "{:<26} {:>8} {:>8.2} s {:>9.0} {:>6.1} MiB",
+            self.what,
+            self.anchors,
+            seconds,
+            f64::from(self.anchors) / seconds,
+            mebibytes(self.peak)
+        )
+    }
+}
