@@ -9,8 +9,7 @@ use jobpass_core::{
     cluster::Cluster,
     environment::Environment,
     interrupt::Interrupt,
-    spec::in_words,
-    sweep::{Fate, Reason, SLACK, Summary, Sweeper},
+    sweep::{Fate, Reason, Summary, Sweeper},
 };
 use serde_json::json;
 
@@ -148,36 +147,36 @@ fn now() -> serde_json::Value {
 
 fn in_a_sentence(summary: &Summary, scope: &Scope, dry_run: bool, seconds: f64) -> String {
     let deleted = if dry_run { "would be deleted" } else { "deleted" };
-    let mut parts = vec![format!(
-        "{} {deleted} ({} expired for {} or more, {} whose run has ended)",
-        summary.deleted,
-        summary.expired,
-        in_words(SLACK.as_secs().unsigned_abs()),
-        summary.ended
-    )];
-    let others = [
+    let some = |numbers: &[(u64, &str)]| {
+        let some = numbers.iter().filter(|(number, _)| *number > 0);
+        some.map(|(number, what)| format!("{number} {what}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let why = some(&[
+        (summary.expired, "expired"),
+        (summary.ended, "whose run has ended"),
+    ]);
+    let why = if why.is_empty() { why } else { format!(" ({why})") };
+    let others = some(&[
         (summary.gone, "gone already"),
         (summary.kept, "kept"),
         (summary.unclear, "unclear and left"),
         (summary.failed, "failed"),
         (summary.unanswered, "asked for and not answered"),
-    ];
-    parts.extend(
+    ]);
+    let others = if others.is_empty() {
         others
-            .iter()
-            .filter(|(number, _)| *number > 0)
-            .map(|(number, what)| format!("{number} {what}")),
-    );
+    } else {
+        format!(", {others}")
+    };
     let anchors = if summary.seen == 1 { "anchor" } else { "anchors" };
     let rest = if summary.complete {
         ""
     } else {
         "; the rest was not looked at"
     };
-    format!(
-        "looked at {} {anchors} in {} in {seconds:.1} s: {}{rest}",
-        summary.seen,
-        scope.in_words(),
-        parts.join(", ")
-    )
+    let (seen, scope) = (summary.seen, scope.in_words());
+    let deleted = format!("{} {deleted}{why}{others}", summary.deleted);
+    format!("looked at {seen} {anchors} in {scope} in {seconds:.1} s: {deleted}{rest}")
 }

@@ -101,7 +101,7 @@ impl Standing {
 impl Row {
     pub(crate) fn new(anchor: &Anchor, standing: Standing, now: Timestamp) -> Self {
         let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
-        let since = |time: Timestamp| in_words(now.duration_since(time).as_secs().unsigned_abs());
+        let since = |time: Timestamp| roughly(now.duration_since(time).as_secs().unsigned_abs());
         let expires = match anchor.expires {
             Some(expires) if expires > now => since(expires),
             Some(expires) => format!("{} ago", since(expires)),
@@ -120,6 +120,16 @@ impl Row {
             link: anchor.url.clone().filter(|url| is_link(url)),
         }
     }
+}
+
+/// `40 s`, `12 min`, `1 h 4 min`, `2 d 3 h`.
+fn roughly(seconds: u64) -> String {
+    let least = match seconds {
+        ..60 => 1,
+        60..86_400 => 60,
+        _ => 3600,
+    };
+    in_words(seconds - seconds % least)
 }
 
 /// `github run 77, job scan`, as far as it is known.
@@ -259,51 +269,49 @@ fn cut(text: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const NOW: &str = "2026-11-24T12:00:00Z";
 
-    fn anchor(platform: &str, repository: &str, run: &str, job: &str, lives: &str) -> Anchor {
-        Anchor {
-            namespace: "ci".into(),
-            name: "jobpass-abcdefghijklmnopqrst".into(),
-            uid: "u".into(),
-            platform: Some(platform.into()),
-            repository: Some(repository.into()),
-            run_id: Some(run.into()).filter(|run: &String| !run.is_empty()),
-            job: Some(job.into()).filter(|job: &String| !job.is_empty()),
-            url: Some("https://ci.example/1".into()),
-            requested_by: Some("someone".into()),
-            service_account: Some("scanner".into()),
-            created: "2026-11-24T11:48:00Z".parse().ok(),
-            expires: lives.parse().ok(),
-        }
+    fn anchor(mut more: serde_json::Value) -> Anchor {
+        let common = json!({
+            "namespace": "ci", "anchor": "jobpass-a", "uid": "u", "service-account": "scanner", "requested-by": "someone",
+            "url": "https://ci.example/1", "created": "2026-11-24T11:48:00Z",
+        });
+        let more = more.as_object_mut().expect("an object");
+        more.extend(common.as_object().cloned().unwrap_or_default());
+        serde_json::from_value(json!(more)).expect("an anchor")
     }
 
     fn shown(screen: Screen) -> String {
         let now = NOW.parse().expect("a time");
+        let github = json!({
+            "platform": "github", "repository": "team/app", "run-id": "77", "job": "scan", "expires": "2026-11-24T12:48:00Z",
+        });
+        let gitlab = json!({
+            "platform": "gitlab", "repository": "group/subgroup/a-long-project", "run-id": "1234567", "job": "98765432",
+            "expires": "2026-11-24T11:00:00Z",
+        });
         let rows = [
+            Row::new(&anchor(github), Standing::Live, now),
+            Row::new(&anchor(gitlab), Standing::Expired, now),
             Row::new(
-                &anchor("github", "team/app", "77", "scan", "2026-11-24T12:48:00Z"),
-                Standing::Live,
+                &anchor(json!({ "platform": "cli", "repository": "項目" })),
+                Standing::Unclear,
                 now,
             ),
-            Row::new(
-                &anchor(
-                    "gitlab",
-                    "group/subgroup/a-long-project",
-                    "1234567",
-                    "98765432",
-                    "2026-11-24T11:00:00Z",
-                ),
-                Standing::Expired,
-                now,
-            ),
-            Row::new(&anchor("cli", "項目", "", "", "never"), Standing::Unclear, now),
         ];
         let layout = Layout::new(screen, &rows);
         rows.iter()
             .fold(layout.header(), |text, row| text + &layout.row(row))
+    }
+
+    #[test]
+    fn times_are_as_exact_as_people_want_them() {
+        let shown = [40, 725, 3604, 3840, 183_700].map(roughly);
+        assert_eq!(shown, ["40 s", "12 min", "1 h", "1 h 4 min", "2 d 3 h"]);
     }
 
     const PIPE: Screen = Screen {

@@ -32,7 +32,7 @@ pub enum Scope {
 
 /// An anchor as it is in the cluster. Whoever may create anchors writes their annotations: all texts are harmless, none
 /// is to be trusted.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Anchor {
     /// Its namespace, and the ServiceAccount's.

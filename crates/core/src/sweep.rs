@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    anchors::{Anchor, Pages, SWEEPER, Scope},
+    anchors::{Anchor, Page, Pages, SWEEPER, Scope},
     cluster::{Answer, Budget, Cluster},
     error::{Error, Kind},
     interrupt::Interrupt,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How long after its expiry an anchor is left alone. Its token is asked for up to 45 s after the anchor was created.
-pub const SLACK: SignedDuration = SignedDuration::from_mins(5);
+const SLACK: SignedDuration = SignedDuration::from_mins(5);
 /// How old an anchor must be for its pipeline to be asked about: the end of a job deletes its anchor itself.
 const GRACE: SignedDuration = SignedDuration::from_mins(5);
 /// Deletions under way at a time.
@@ -134,7 +134,7 @@ where
         scope: &Scope,
         interrupt: &mut Interrupt,
     ) -> (Summary, Result<(), Error>) {
-        let run = Run {
+        let broom = Broom {
             cluster,
             scope,
             dry_run: self.dry_run,
@@ -143,22 +143,87 @@ where
         };
         let mut summary = Summary::default();
         let outcome = {
-            let mut work = std::pin::pin!(run.run(self.ended, self.report, &mut summary));
+            let mut work = std::pin::pin!(self.work(&broom, &mut summary));
             tokio::select! {
                 outcome = &mut work => outcome,
                 interrupted = interrupt.wait() => {
-                    run.stop.set(true);
+                    broom.stop.set(true);
                     let _ = tokio::time::timeout(LAST_ANSWERS, work).await;
                     Err(interrupted)
                 }
             }
         };
-        summary.unanswered = run.under_way.get();
+        summary.unanswered = broom.under_way.get();
         (summary, outcome)
+    }
+
+    async fn work(mut self, broom: &Broom<'_>, summary: &mut Summary) -> Result<(), Error> {
+        let mut pages = Pages::to_sweep(broom.cluster, broom.scope);
+        let mut first_failure = None;
+        while let Some(page) = pages.next().await? {
+            summary.seen += page.anchors.len() as u64;
+            let doomed = self.judge(&page, summary).await?;
+            let deletions = stream::iter(doomed).map(|(anchor, reason)| async move {
+                let fate = broom.delete(anchor, reason).await?;
+                Some((anchor, fate))
+            });
+            let mut deletions = std::pin::pin!(deletions.buffer_unordered(CONCURRENT));
+            while let Some(deletion) = deletions.next().await {
+                let Some((anchor, fate)) = deletion else { continue };
+                summary.count(&fate);
+                (self.report)(anchor, &fate).await?;
+                if let Fate::Failed(_, error) = fate {
+                    first_failure.get_or_insert(error);
+                }
+                if summary.failed >= MOST_FAILURES {
+                    broom.stop.set(true);
+                }
+            }
+            if broom.stop.get() {
+                break;
+            }
+        }
+        summary.complete = !broom.stop.get();
+        match first_failure {
+            Some(error) => Err(still_there(summary.failed, &error)),
+            None => Ok(()),
+        }
+    }
+
+    /// The anchors of a page that are to go.
+    async fn judge<'p>(
+        &mut self,
+        page: &'p Page,
+        summary: &mut Summary,
+    ) -> Result<Vec<(&'p Anchor, Reason)>, Error> {
+        let (expired, others) = page
+            .anchors
+            .iter()
+            .partition::<Vec<_>, _>(|anchor| state(anchor, page.now) == State::Expired);
+        let (asked, young) = others
+            .into_iter()
+            .partition::<Vec<_>, _>(|anchor| is_worth_asking(anchor, page.now));
+        let ended = (self.ended)(&asked).await;
+        let mut doomed = expired
+            .into_iter()
+            .map(|anchor| (anchor, Reason::Expired))
+            .collect::<Vec<_>>();
+        let answered = asked.into_iter().zip(ended);
+        for (anchor, ended) in answered.chain(young.into_iter().map(|anchor| (anchor, false))) {
+            match state(anchor, page.now) {
+                _ if ended => doomed.push((anchor, Reason::Ended)),
+                State::Unclear(why) => {
+                    summary.unclear += 1;
+                    (self.report)(anchor, &Fate::Unclear(why)).await?;
+                }
+                _ => summary.kept += 1,
+            }
+        }
+        Ok(doomed)
     }
 }
 
-struct Run<'a> {
+struct Broom<'a> {
     cluster: &'a Cluster,
     scope: &'a Scope,
     dry_run: bool,
@@ -168,73 +233,7 @@ struct Run<'a> {
     under_way: Cell<u64>,
 }
 
-impl Run<'_> {
-    async fn run<A, R>(&self, mut ended: A, mut report: R, summary: &mut Summary) -> Result<(), Error>
-    where
-        A: AsyncFnMut(&[&Anchor]) -> Vec<bool>,
-        R: AsyncFnMut(&Anchor, &Fate) -> Result<(), Error>,
-    {
-        let mut pages = Pages::to_sweep(self.cluster, self.scope);
-        let mut first_failure = None;
-        while let Some(page) = pages.next().await? {
-            summary.seen += page.anchors.len() as u64;
-            let mut doomed = Vec::new();
-            let mut asked = Vec::new();
-            for anchor in &page.anchors {
-                match state(anchor, page.now) {
-                    State::Expired => doomed.push((anchor, Reason::Expired)),
-                    state => asked.push((anchor, state)),
-                }
-            }
-            let answers = {
-                let worth = asked
-                    .iter()
-                    .map(|(anchor, _)| *anchor)
-                    .filter(|anchor| is_worth_asking(anchor, page.now));
-                let worth = worth.collect::<Vec<_>>();
-                let answers = ended(&worth).await;
-                worth
-                    .into_iter()
-                    .zip(answers)
-                    .filter(|(_, ended)| *ended)
-                    .map(|(anchor, _)| &anchor.uid)
-                    .collect::<Vec<_>>()
-            };
-            for (anchor, state) in asked {
-                match state {
-                    _ if answers.contains(&&anchor.uid) => doomed.push((anchor, Reason::Ended)),
-                    State::Unclear(why) => {
-                        summary.unclear += 1;
-                        report(anchor, &Fate::Unclear(why)).await?;
-                    }
-                    _ => summary.kept += 1,
-                }
-            }
-            let deletions = stream::iter(doomed)
-                .map(|(anchor, reason)| async move { Some((anchor, self.delete(anchor, reason).await?)) });
-            let mut deletions = std::pin::pin!(deletions.buffer_unordered(CONCURRENT));
-            while let Some(deletion) = deletions.next().await {
-                let Some((anchor, fate)) = deletion else { continue };
-                summary.count(&fate);
-                report(anchor, &fate).await?;
-                if let Fate::Failed(_, error) = fate {
-                    first_failure.get_or_insert(error);
-                    if summary.failed >= MOST_FAILURES {
-                        self.stop.set(true);
-                    }
-                }
-            }
-            if self.stop.get() {
-                break;
-            }
-        }
-        summary.complete = !self.stop.get();
-        match first_failure {
-            Some(error) => Err(failed(summary.failed, &error)),
-            None => Ok(()),
-        }
-    }
-
+impl Broom<'_> {
     /// `None` if the sweep is to stop.
     async fn delete(&self, anchor: &Anchor, reason: Reason) -> Option<Fate> {
         if self.stop.get() {
@@ -254,7 +253,7 @@ impl Run<'_> {
         Some(match answer.status {
             200 | 202 if is_held(&answer) => Fate::Failed(reason, held(anchor)),
             200 | 202 => Fate::Deleted(reason),
-            // An attempt whose answer was lost.
+            // By an attempt whose answer was lost.
             404 if answer.is_secret_not_found() && answer.repeated => Fate::Deleted(reason),
             404 if answer.is_secret_not_found() => Fate::Gone(reason),
             409 if answer.is_uid_mismatch() => Fate::Gone(reason),
@@ -283,7 +282,7 @@ fn held(anchor: &Anchor) -> Error {
     ))
 }
 
-fn failed(number: u64, first: &Error) -> Error {
+fn still_there(number: u64, first: &Error) -> Error {
     let what = match number {
         1 => format!("1 anchor is still there: {}", first.what()),
         _ => format!("{number} anchors are still there; the first: {}", first.what()),
@@ -309,5 +308,51 @@ impl Summary {
             Fate::Failed(..) => self.failed += 1,
             Fate::Unclear(_) => self.unclear += 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::live("2026-11-24T10:00:00Z", State::Live)]
+    #[case::expired_just_now("2026-11-24T11:05:00Z", State::Live)]
+    #[case::expired("2026-11-24T11:05:01Z", State::Expired)]
+    fn an_anchor_goes_five_minutes_after_its_expiry(#[case] now: &str, #[case] expected: State) {
+        let time = |text: &str| text.parse::<Timestamp>().expect("a time");
+        let expires = Some(time("2026-11-24T11:00:00Z"));
+        assert_eq!(
+            state(
+                &Anchor {
+                    expires,
+                    ..named("jobpass-abcdefghijklmnopqrst")
+                },
+                time(now)
+            ),
+            expected
+        );
+    }
+
+    #[rstest]
+    #[case::another_name("database", Some("2020-01-01T00:00:00Z"))]
+    #[case::no_expiry("jobpass-abcdefghijklmnopqrst", None)]
+    fn what_is_left_for_want_of_knowledge(#[case] name: &str, #[case] expires: Option<&str>) {
+        let expires = expires.map(|text| text.parse().expect("a time"));
+        let state = state(
+            &Anchor {
+                expires,
+                ..named(name)
+            },
+            Timestamp::now(),
+        );
+        assert!(matches!(state, State::Unclear(_)), "{state:?}");
+    }
+
+    fn named(name: &str) -> Anchor {
+        serde_json::from_value(serde_json::json!({ "namespace": "ci", "anchor": name, "uid": "u" }))
+            .expect("an anchor")
     }
 }

@@ -162,11 +162,11 @@ fn serve(devkit: &Path, admin: &Path, anchors: u32) -> Result<Running> {
         .arg(admin)
         .stdout(Stdio::piped());
     let mut serve = Running(serve.spawn().context("jobpass-devkit cannot be started")?);
-    // It greets once it listens and its kubeconfig is there.
-    let mut greeting = String::new();
+    // It greets once it listens and its kubeconfig is there, and has to be heard out.
     let stdout = serve.0.stdout.take().context("its standard output is a pipe")?;
-    BufReader::new(stdout).read_line(&mut greeting)?;
-    ensure!(!greeting.is_empty(), "jobpass-devkit did not start");
+    let mut greeting = BufReader::new(stdout).lines();
+    let greeted = greeting.any(|line| line.is_ok_and(|line| line.ends_with("End it with Ctrl-C.")));
+    ensure!(greeted, "jobpass-devkit did not start");
     Ok(serve)
 }
 

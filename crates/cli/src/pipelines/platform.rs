@@ -130,6 +130,7 @@ impl Platform {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
+    use serde_json::json;
 
     use super::*;
 
@@ -152,20 +153,8 @@ mod tests {
     }
 
     fn anchor(repository: &str, run_id: &str) -> Anchor {
-        Anchor {
-            repository: Some(repository.into()),
-            run_id: Some(run_id.into()),
-            namespace: "ci".into(),
-            name: "jobpass-abcdefghijklmnopqrst".into(),
-            uid: "u".into(),
-            platform: None,
-            job: None,
-            url: None,
-            requested_by: None,
-            service_account: None,
-            created: None,
-            expires: None,
-        }
+        let anchor = json!({"namespace": "ci", "anchor": "jobpass-a", "uid": "u", "repository": repository, "run-id": run_id});
+        serde_json::from_value(anchor).expect("an anchor")
     }
 
     #[rstest]

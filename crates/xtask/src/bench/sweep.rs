@@ -56,23 +56,26 @@ pub(super) fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> 
         ("kubectl delete secret -l", &kubectl, delete, BESIDE),
         ("jobpass sweep", &jobpass, sweep, BESIDE),
     ];
-    let measured = runs.map(|(what, program, words, anchors)| {
-        step(
+    let mut measured = Vec::new();
+    for (what, program, words, anchors) in runs {
+        let run = step(
             &format!("{what}, {anchors} anchors"),
             "cargo xtask bench sweep",
             || Run::measure(&devkit, what, program, words, anchors),
-        )
-    });
-    let [tenth, all, kubectl, beside] = measured;
-    let (tenth, all, kubectl, beside) = (tenth?, all?, kubectl?, beside?);
+        );
+        measured.push(run?);
+    }
 
     println!(
         "\n{:<26} {:>8} {:>10} {:>9} {:>10}",
         "", "anchors", "wall", "a second", "peak"
     );
-    for run in [&tenth, &all, &kubectl, &beside] {
+    for run in &measured {
         println!("{}", run.row());
     }
+    let [tenth, all, kubectl, beside] = &measured[..] else {
+        unreachable!("each run is measured");
+    };
     println!(
         "\nPeak from {} to {} anchors: x {:.2}. Beside kubectl, on {BESIDE}: wall x {:.3}, peak x {:.2}.\n\
          Aims: 2000 a second, 40 MiB, the same peak for ten times as many.",
