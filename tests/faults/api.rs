@@ -178,7 +178,7 @@ fn server_text_starts_no_workflow_command(#[case] method: &'static str, #[case] 
 }
 
 /// A proxy that does what CONNECT asks for, and remembers to where.
-fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
+pub(crate) fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let asked = Arc::new(Mutex::new(Vec::new()));

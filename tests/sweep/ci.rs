@@ -3,7 +3,7 @@
 use jobpass_devkit::{CiAnswer, CiApi};
 
 use super::*;
-use crate::leaks::assert_absent;
+use crate::{faults::api::proxy, leaks::assert_absent};
 
 const TOKEN: &str = "ghp_0123456789abcdefghijklmnopqrstuvwxyz";
 const LATER: &str = "2036-01-01T00:00:00Z";
@@ -216,4 +216,43 @@ fn redirects_are_not_followed() {
         (broom.names(), api.asked().len(), elsewhere.asked().len()),
         (made, 1, 0)
     );
+}
+
+/// One question is no outage, and still worth a word.
+#[test]
+fn a_single_failure_is_said() {
+    let api = CiApi::start(|_| CiAnswer::Answer(502, vec![], String::new()));
+    let broom = broom_for(&api);
+    let made = anchors(
+        &broom,
+        &[("gitlab", "team/app", "1", &format!("{}/x", api.url()))],
+    );
+    let log = broom.sweep(&[]).0.succeeded().log;
+    assert_eq!(broom.names(), made);
+    assert!(
+        log.contains("GitLab gave no usable answer about some runs: it answered 502"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_proxy_is_used_for_both() {
+    let api = CiApi::start(|_| says(1, "completed", LATER));
+    let (url, asked) = proxy();
+    let mut broom = broom_for(&api);
+    broom.env("HTTPS_PROXY", &url);
+    anchors(
+        &broom,
+        &[("github", "team/app", "1", &format!("{}/x", api.url()))],
+    );
+    let log = broom.sweep(&[]).0.succeeded().log;
+    assert!(broom.names().is_empty(), "{log}");
+    let asked = asked.lock().expect("a log").join("");
+    for server in [api.url(), &broom.cluster.url()] {
+        assert!(
+            asked.contains(&format!("CONNECT {}", server.trim_start_matches("https://"))),
+            "{asked}"
+        );
+    }
+    assert!(!asked.contains(TOKEN), "{asked}");
 }

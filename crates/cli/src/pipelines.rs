@@ -55,7 +55,9 @@ struct Site {
 struct Memory {
     /// When a run ended; `None` if it has not, or that is not known.
     known: HashMap<Run, Option<Timestamp>>,
+    /// Questions in a row without a usable answer, and why the last one had none.
     troubles: u32,
+    trouble: Option<String>,
     first_question: Option<Instant>,
     /// Why it is not asked any more.
     silenced: Option<String>,
@@ -157,10 +159,13 @@ impl Pipelines {
     /// What a person should know about the answers.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
         self.sites.iter().filter_map(|(site, memory)| {
-            let (name, why) = (site.platform.name(), memory.silenced.as_ref()?);
-            Some(format!(
-                "{name} was not asked about all runs: {why}; what is not known counts as not ended"
-            ))
+            let name = site.platform.name();
+            let what = match (&memory.silenced, &memory.trouble) {
+                (Some(why), _) => format!("{name} was not asked about all runs: {why}"),
+                (None, Some(why)) => format!("{name} gave no usable answer about some runs: {why}"),
+                (None, None) => return None,
+            };
+            Some(format!("{what}; what is not known counts as not ended"))
         })
     }
 }
@@ -329,6 +334,7 @@ impl Memory {
             return None;
         };
         self.troubles += 1;
+        self.trouble = Some(why.clone());
         (self.troubles >= MOST_TROUBLES).then(|| format!("{why}, {MOST_TROUBLES} times in a row"))
     }
 }
