@@ -1,6 +1,5 @@
 //! Files that take inputs (`spec: inputs`), and the values of an `include` in them.
 
-use serde::Deserialize as _;
 use serde_yaml::{Mapping, Value};
 
 /// What a file defines, with these inputs.
@@ -9,16 +8,11 @@ use serde_yaml::{Mapping, Value};
 ///
 /// When GitLab would refuse them. (It would check `regex`, too.)
 pub(super) fn load(name: &str, text: &str, given: &Mapping) -> Mapping {
-    let mut documents = serde_yaml::Deserializer::from_str(text).map(|document| {
-        let mut value =
-            Value::deserialize(document).unwrap_or_else(|error| panic!("{name} is no YAML: {error}"));
-        value.apply_merge().expect("what `<<` names is a mapping");
-        value
-    });
-    let first = documents.next().unwrap_or_default();
-    let Some(specification) = first.get("spec") else {
+    let (header, body) = text.split_once("\n---\n").unwrap_or((text, ""));
+    let header = parse(name, header);
+    let Some(specification) = header.get("spec") else {
         assert!(given.is_empty(), "{name} takes no inputs");
-        return mapping(first);
+        return mapping(parse(name, text));
     };
     let known = specification
         .get("inputs")
@@ -54,39 +48,30 @@ pub(super) fn load(name: &str, text: &str, given: &Mapping) -> Mapping {
             (input.to_owned(), value.clone())
         })
         .collect::<Vec<_>>();
-    mapping(interpolated(documents.next().unwrap_or_default(), &values))
+    mapping(parse(name, &interpolated(body, &values)))
 }
 
-/// Each `$[[ inputs.name ]]` as its value: of any type where it stands alone, else as text.
-fn interpolated(value: Value, values: &[(String, Value)]) -> Value {
-    match value {
-        Value::String(text) => {
-            let mut result = text.clone();
-            for (name, value) in values {
-                let marker = format!("$[[ inputs.{name} ]]");
-                if text == marker {
-                    return value.clone();
-                }
-                let value = match value {
-                    Value::String(text) => text.clone(),
-                    Value::Bool(bool) => bool.to_string(),
-                    Value::Number(number) => number.to_string(),
-                    _ => continue,
-                };
-                result = result.replace(&marker, &value);
-            }
-            assert!(!result.contains("$[["), "the harness cannot read `{result}`");
-            Value::String(result)
-        }
-        Value::Sequence(items) => items.into_iter().map(|item| interpolated(item, values)).collect(),
-        Value::Mapping(entries) => Value::Mapping(
-            entries
-                .into_iter()
-                .map(|(key, value)| (interpolated(key, values), interpolated(value, values)))
-                .collect(),
-        ),
-        other => other,
+/// Each `$[[ inputs.name ]]` as its value, in the text before it is YAML (`Interpolation::TextTemplate`): a text as it is,
+/// anything else as JSON.
+fn interpolated(text: &str, values: &[(String, Value)]) -> String {
+    let mut result = text.to_owned();
+    for (name, value) in values {
+        let value = match value {
+            Value::String(text) => text.clone(),
+            other => serde_json::to_string(other).expect("YAML of CI has texts as keys"),
+        };
+        result = result.replace(&format!("$[[ inputs.{name} ]]"), &value);
     }
+    let left = result.lines().find(|line| line.contains("$[["));
+    assert!(left.is_none(), "the harness cannot read `{left:?}`");
+    result
+}
+
+fn parse(name: &str, text: &str) -> Value {
+    let mut value =
+        serde_yaml::from_str::<Value>(text).unwrap_or_else(|error| panic!("{name} is no YAML: {error}"));
+    value.apply_merge().expect("what `<<` names is a mapping");
+    value
 }
 
 fn mapping(value: Value) -> Mapping {
