@@ -1,5 +1,6 @@
 //! The end-to-end tests: one program, so that the dev cluster's key is made once.
 
+mod access;
 mod cli;
 mod contract;
 mod faults;

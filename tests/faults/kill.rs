@@ -37,6 +37,8 @@ enum Station {
     TokenAsked,
     /// The token is issued, its answer still on the way.
     TokenIssued,
+    /// The token is here, and asks what it may do.
+    AccessAsked,
     /// The token is here, and nobody reads the log that its masks go to.
     Mask,
     /// The token is masked, and the outputs cannot be written.
@@ -52,6 +54,7 @@ fn after_post_nothing_is_left(
         Station::AnchorLate,
         Station::TokenAsked,
         Station::TokenIssued,
+        Station::AccessAsked,
         Station::Mask,
         Station::Deliver
     )]
@@ -179,6 +182,12 @@ fn stopped_at(station: Station, cluster: &DevCluster, step: &mut Step) -> Stoppe
             if matches!(station, Station::TokenIssued) {
                 cluster.wait_for(PATIENCE, |_| (!cluster.issued().is_empty()).then_some(()));
             }
+            main
+        }
+        Station::AccessAsked => {
+            hold("/selfsubjectaccessreviews", FaultKind::HoldBefore);
+            let main = start(step);
+            arrived("/selfsubjectaccessreviews");
             main
         }
         Station::Mask => {

@@ -191,6 +191,24 @@ fn create_token_and_run_scan() {
     assert!(ended.job("run_scan").artifacts.contains_key("scan-results.json"));
 }
 
+/// Lists become text in the job's variables; the job that mints says what is missing, and no job gets a token.
+#[test]
+fn a_token_that_may_not_do_what_is_required_is_not_handed_over() {
+    let more = "SCAN_TOKEN\n      require: [get pods, create pods/exec target-pod]\n      forbid: ['* *']\n";
+    let project = Project::with_pipeline(&CREATE_TOKEN_AND_RUN_SCAN.replace("SCAN_TOKEN\n", more));
+    let ended = project.run();
+    assert_eq!(ended.status, Status::Failed, "{}", ended.log());
+    let texts = [
+        "`create pods/exec target-pod` is required and denied",
+        "  ok      require  get pods ",
+        "  ok      forbid   * * ",
+        "resourceNames: [\"target-pod\"]",
+    ];
+    says(&ended, "create_token", &texts);
+    assert!(!ended.log().contains("every Pod is scanned"), "{}", ended.log());
+    project.assert_revoked(&ended);
+}
+
 #[test]
 fn a_token_in_plain() {
     let plain = CREATE_TOKEN_AND_RUN_SCAN

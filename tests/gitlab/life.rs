@@ -9,6 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::job::{Job, mode};
 use crate::{github::step::Ended, support};
 
+/// Longer than the API server remembers a token, which is shown to it when it is minted, to ask what it may do.
+pub(super) const CACHE: Duration = Duration::from_secs(11);
 const FILES: [(&str, &str); 2] = [("token-file", "true"), ("kubeconfig-file", "true")];
 
 #[rstest]
@@ -51,6 +53,7 @@ fn revoking_proves_it_with_the_token() {
     let cluster = DevCluster::start();
     let job = Job::with(&cluster, &FILES);
     job.mint().succeeded();
+    cluster.advance(CACHE);
     says(
         &job.revoke("success", &[]).succeeded(),
         &["the API server answers 401 to the token"],
@@ -94,6 +97,7 @@ fn a_token_is_handed_over_masked_opened_and_revoked() {
     says(&using.revoke("failed", &[]).succeeded(), &["nothing to revoke"]);
     assert!(cluster.accepts(token));
 
+    cluster.advance(CACHE);
     let revoke = minting.later().revoke("success", &["--handed-over"]).succeeded();
     says(
         &revoke,

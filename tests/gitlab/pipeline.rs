@@ -290,7 +290,7 @@ fn the_pipelines_of_the_readme_run() {
     let blocks = readme.split("```yaml\n").skip(1);
     let pipelines = blocks.filter_map(|block| block.split_once("```").map(|(pipeline, _)| pipeline));
     let pipelines = pipelines.collect::<Vec<_>>();
-    assert_eq!(pipelines.len(), 5);
+    assert_eq!(pipelines.len(), 6);
     for pipeline in pipelines {
         let from_gitlab = "project: jobpass/jobpass\n    ref: v0.1.0\n    file: ";
         assert!(pipeline.contains(from_gitlab), "{pipeline}");

@@ -9,7 +9,7 @@ use rstest::rstest;
 
 use super::{
     job::{Job, mode},
-    life::{assert_dead, says},
+    life::{CACHE, assert_dead, says},
 };
 use crate::{github::step::Ended, leaks};
 
@@ -96,6 +96,7 @@ fn with_the_identity_revoking_asks_with_the_token(#[case] right: bool, #[case] p
     let identity = Identity::generate();
     let minting = sealing(&cluster, &identity, &[]);
     minting.mint().succeeded();
+    cluster.advance(CACHE);
     let other = Identity::generate();
     let (post, _) = opening(&minting, &file(if right { &identity } else { &other }));
     let revoke = post.revoke("success", &["--handed-over"]).succeeded();

@@ -108,7 +108,10 @@ pub(crate) async fn run(
     let handover = Handover {
         record,
         mask: |_| Ok(()),
-        deliver: |_: &Minted, _: &State| Ok(()),
+        deliver: |minted: &Minted, _: &State| {
+            minted.access.iter().for_each(say::access);
+            Ok(())
+        },
     };
     let (state, warnings) = mint::mint(
         &cluster,

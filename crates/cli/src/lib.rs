@@ -1,5 +1,6 @@
 //! The command line for people who maintain pipelines, and for CI platforms that have no front end of their own.
 
+mod check;
 mod exec;
 mod inspect;
 mod list;
@@ -35,6 +36,7 @@ pub fn main() -> ExitCode {
     let environment = std::env::vars_os().collect::<Environment>();
     program::run(
         async |interrupt| match verb {
+            "check" => check::run(matches, &environment, interrupt).await.map(done),
             "exec" => exec::run(matches, &environment, interrupt).await,
             "mint" => mint::run(matches, &environment, interrupt).await.map(done),
             "list" => list::run(matches, &environment, interrupt).await.map(done),
@@ -59,5 +61,6 @@ fn command() -> Command {
             inspect::command(),
             list::command(),
             sweep::command(),
+            check::command(),
         ])
 }

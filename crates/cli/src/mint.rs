@@ -96,11 +96,14 @@ pub(crate) async fn run(
         // Not there if nothing was recorded.
         None => std::fs::remove_file(&state_path).or(Ok(())),
     };
-    // Nothing is printed, and the files are all there is.
+    // Nothing of the token is printed, and the files are all there is.
     let handover = Handover {
         record,
         mask: |_| Ok(()),
-        deliver: |_: &Minted, _: &State| Ok(()),
+        deliver: |minted: &Minted, _: &State| {
+            minted.access.iter().for_each(output::access);
+            Ok(())
+        },
     };
     let (state, warnings) = mint::mint(
         &cluster,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{Arg, ArgMatches};
-use jobpass_core::{Error, Kind};
+use jobpass_core::{Error, Kind, access::Report};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 /// For what is still to be said when the program is told to stop.
@@ -92,6 +92,13 @@ pub(crate) fn warning(text: &str) {
 /// Prints what happened, where standard output belongs to somebody else.
 pub(crate) fn note(text: &str) {
     let _ = stderr().write_all(format!("jobpass: {text}\n").as_bytes());
+}
+
+/// Prints what a token may do, as far as it was asked for by name.
+pub(crate) fn access(report: &Report) {
+    if !report.findings.is_empty() {
+        let _ = stderr().write_all(format!("{}\n", report.text()).as_bytes());
+    }
 }
 
 pub(crate) fn time(time: jiff::Timestamp) -> String {

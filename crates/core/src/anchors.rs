@@ -75,7 +75,7 @@ pub struct Pages<'a> {
     cluster: &'a Cluster,
     scope: &'a Scope,
     /// What the list is for, to name what it needs: the verbs of a rule.
-    verbs: &'static str,
+    verbs: &'static [&'static str],
     limit: usize,
     /// Where the next page begins; none at the beginning.
     token: String,
@@ -111,7 +111,7 @@ impl<'a> Pages<'a> {
         Self {
             cluster,
             scope,
-            verbs: "\"list\"",
+            verbs: &["list"],
             limit: PAGE,
             token: String::new(),
             last: String::new(),
@@ -204,7 +204,7 @@ impl<'a> Pages<'a> {
 }
 
 /// What a sweeper may do with Secrets.
-pub(crate) const SWEEPER: &str = "\"list\", \"delete\"";
+pub(crate) const SWEEPER: &[&str] = &["list", "delete"];
 
 #[derive(Deserialize)]
 struct List {

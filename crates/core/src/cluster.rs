@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::{
+    access::Account,
     claims::Claims,
     error::{Error, Kind},
     minter::{Connection, Identity, Minter, certificates},
@@ -130,8 +131,16 @@ impl Cluster {
         Self::connect_as(&minter.connection, &minter.identity)
     }
 
+    /// The ServiceAccount that asks, if it is one.
+    pub fn account(&self) -> Option<Account> {
+        Account::of(self.bearer.as_ref()?)
+    }
+
     /// The same server, asked with nothing but `token`. A client certificate would win over it.
-    pub(crate) fn with_token(&self, token: &Token) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// As [`Cluster::connect`].
+    pub fn with_token(&self, token: &Token) -> Result<Self, Error> {
         Self::connect_as(
             &self.connection,
             &Identity {
@@ -323,7 +332,7 @@ impl Cluster {
     }
 
     /// A server may echo what it was sent. JWTs are recognised wherever text is shown; a bearer need not be one.
-    fn without_bearer(&self, text: &str) -> String {
+    pub(crate) fn without_bearer(&self, text: &str) -> String {
         match &self.bearer {
             Some(bearer) => text.replace(bearer.expose(), "<redacted>"),
             None => text.to_owned(),

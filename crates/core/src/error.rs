@@ -1,5 +1,7 @@
 //! What a person reads when something went wrong, and the exit code that goes with it.
 
+use crate::access::Report;
+
 /// A failure that a person can act on: what failed and why on one line, then what to do.
 ///
 /// Holds no secret: every constructor takes text that went through [`crate::text::harmless`] or was written here.
@@ -9,6 +11,7 @@ pub struct Error {
     kind: Kind,
     what: String,
     help: Option<String>,
+    access: Option<Box<Report>>,
 }
 
 /// Why jobpass failed. The number is the exit code of every jobpass program; it is part of the interface.
@@ -23,7 +26,7 @@ pub enum Kind {
     Unreachable = 3,
     /// 4: the API server refused: credentials (401), permissions (403), policy or validation (422), not found (404).
     Refused = 4,
-    /// 5: the server issued a token that is not what was asked for. It was revoked.
+    /// 5: the token is not what was asked for: what it says of itself, or what it may do. It was revoked.
     Claims = 5,
     /// 6: the token could not be handed over (file, output, summary). It was revoked.
     Deliver = 6,
@@ -42,6 +45,7 @@ impl Error {
             kind,
             what: what.into(),
             help: None,
+            access: None,
         }
     }
 
@@ -59,6 +63,20 @@ impl Error {
             Some(earlier) => format!("{earlier}\n\n{help}"),
             None => help,
         });
+        self
+    }
+
+    /// The token is not handed over because of what it may do, all of which is shown.
+    pub(crate) fn because_of(mut self, report: Report) -> Self {
+        self.what = format!("the token was not handed over: {}", self.what);
+        let all = [Some(report.text()), self.help.take()];
+        let all = all
+            .into_iter()
+            .flatten()
+            .filter(|text| !text.is_empty())
+            .collect::<Vec<_>>();
+        self.help = Some(all.join("\n\n"));
+        self.access = Some(Box::new(report));
         self
     }
 
@@ -80,6 +98,11 @@ impl Error {
     /// The next step to take.
     pub fn next_step(&self) -> Option<&str> {
         self.help.as_deref()
+    }
+
+    /// What the token may do, if that is why it failed: for those who show it in another form than text.
+    pub fn access(&self) -> Option<&Report> {
+        self.access.as_deref()
     }
 
     /// The one-line text, without the next step.

@@ -1,6 +1,6 @@
 //! The table of options as command-line flags and `JOBPASS_*` variables.
 
-use clap::{Arg, ArgMatches, parser::ValueSource};
+use clap::{Arg, ArgAction, ArgMatches, parser::ValueSource};
 
 use crate::{
     error::Error,
@@ -15,7 +15,7 @@ Exit codes:
   2         wrong input; nothing was created
   3         API server unreachable
   4         refused by the API server
-  5         it issued something else than asked for
+  5         the token is not what was asked for, or may not do it
   6         the token could not be handed over
   7         not revoked, or not proven
   130, 143  stopped by a signal
@@ -33,7 +33,13 @@ pub fn flags() -> impl Iterator<Item = Arg> {
             .long(option.name)
             .env(format!("JOBPASS_{}", upper(option)))
             .hide_env_values(true);
-        flag.help(help).value_name(upper(option))
+        let flag = flag.help(help).value_name(upper(option));
+        // What has several lines may also be given line by line.
+        if ["require", "forbid"].contains(&option.name) {
+            flag.action(ArgAction::Append)
+        } else {
+            flag
+        }
     })
 }
 
@@ -85,7 +91,8 @@ fn no_secret_in_argv(matches: &ArgMatches) -> Result<(), Error> {
 
 fn value(matches: &ArgMatches, name: &str) -> Option<String> {
     // A verb may have some of the flags only.
-    matches.try_get_one::<String>(name).ok().flatten().cloned()
+    let values = matches.try_get_many::<String>(name).ok().flatten()?;
+    Some(values.map(String::as_str).collect::<Vec<_>>().join("\n"))
 }
 
 fn upper(option: &Opt) -> String {

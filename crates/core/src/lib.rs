@@ -11,6 +11,7 @@
 
 #![warn(missing_docs)]
 
+pub mod access;
 pub mod anchor;
 pub mod anchors;
 pub mod claims;
@@ -28,6 +29,7 @@ pub mod mint;
 pub mod minter;
 pub mod options;
 pub mod program;
+pub mod rbac;
 pub mod receipt;
 pub mod revoke;
 pub mod spec;

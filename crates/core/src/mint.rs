@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use crate::{
+    access::{Account, Holder, Report},
     anchor::{self, Origin},
     claims::Claims,
     cluster::{Budget, Call, Cluster, Need, Unanswered},
@@ -33,6 +34,8 @@ pub struct Minted {
     pub token: Token,
     /// What it says of itself.
     pub claims: Claims,
+    /// What it may do, as far as that was asked.
+    pub access: Option<Report>,
     /// What the person should know, the server's warnings included; harmless text.
     pub warnings: Vec<String>,
 }
@@ -200,7 +203,30 @@ where
     minted.warnings = warnings;
     progress.borrow_mut().state.receipt.minted(&minted);
     record(Some(&progress.borrow().state))?;
+    check(cluster, spec, &mut minted, &budget).await?;
     Ok(minted)
+}
+
+/// Asks with the token itself what it may do. One for others than the API server can ask nothing, and do nothing there.
+async fn check(cluster: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budget) -> Result<(), Error> {
+    if spec.checks.is_empty() || !spec.audiences.is_empty() {
+        return Ok(());
+    }
+    let holder = Holder {
+        namespace: spec.namespace.clone(),
+        account: Some(Account {
+            namespace: spec.namespace.clone(),
+            name: spec.service_account.clone(),
+        }),
+    };
+    let as_token = cluster.with_token(&minted.token)?;
+    let report = spec.checks.ask(&as_token, &holder, budget).await;
+    if let Err(error) = report.verdict() {
+        return Err(error.because_of(report));
+    }
+    minted.warnings.extend(report.warnings());
+    minted.access = Some(report);
+    Ok(())
 }
 
 /// Repeating it is safe: should an answer be lost, the token in it is bound to the same anchor and dies with it.
@@ -253,6 +279,7 @@ async fn request_token(
     Ok(Minted {
         token,
         claims,
+        access: None,
         warnings: answer.warnings,
     })
 }

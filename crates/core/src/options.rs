@@ -43,6 +43,24 @@ pub const OPTIONS: &[Opt] = &[
         default: None,
     },
     Opt {
+        name: "require",
+        help: "What the token must be allowed to do, one permission a line: `get pods`, `create pods/exec target-pod`, \
+               `list deployments.apps`, `get secrets -n other`, `list pods -A`, `get /metrics`. If it is not, the token is \
+               revoked and the job fails.",
+        default: None,
+    },
+    Opt {
+        name: "forbid",
+        help: "What the token must not be allowed to do, written as in `require`.",
+        default: None,
+    },
+    Opt {
+        name: "escape-check",
+        help: "What to do if the ServiceAccount can get credentials that outlive the token (mint tokens, impersonate, write \
+               RBAC, read Secrets, run Pods): `fail`, `warn` or `off`.",
+        default: Some("warn"),
+    },
+    Opt {
         name: "kubeconfig",
         help: "The minter's kubeconfig: a path, the YAML itself, or base64 of it.",
         default: None,

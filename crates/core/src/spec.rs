@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{error::Error, options::Inputs, revoke::Verify, text::harmless};
+use crate::{access::Checks, error::Error, options::Inputs, revoke::Verify, text::harmless};
 
 /// The token that was asked for.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct Spec {
     pub lifetime: Lifetime,
     /// Whom the token is for; empty means the API server itself.
     pub audiences: Vec<String>,
+    /// What is asked about it before it is handed over.
+    pub checks: Checks,
 }
 
 impl Spec {
@@ -35,6 +37,7 @@ impl Spec {
             namespace: namespace(inputs, minter_namespace)?,
             lifetime: Lifetime::parse(inputs.get("duration").unwrap_or_default())?,
             audiences: audiences(inputs.get("audiences").unwrap_or_default())?,
+            checks: Checks::parse(inputs)?,
         })
     }
 }

@@ -36,6 +36,11 @@ pub fn harmless(text: &str) -> String {
     clean
 }
 
+/// The same as code in Markdown, in a table too: nothing in it can end the cell or the code.
+pub fn code(text: &str) -> String {
+    format!("`{}`", harmless(text).replace('`', "'").replace('|', "\\|"))
+}
+
 /// Zero-width and direction-changing characters: they let text look like something else.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -79,6 +84,11 @@ mod tests {
     #[case("::::", ": :::")]
     fn nothing_that_a_runner_acts_on_is_left(#[case] text: &str, #[case] shown: &str) {
         assert_eq!(harmless(text), shown);
+    }
+
+    #[test]
+    fn a_cell_cannot_be_left() {
+        assert_eq!(code("a`|<b>\n| x"), "`a'\\|<b> \\| x`");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io::{Write as _, stdout};
 
 use jobpass_core::{
     Error, Kind,
+    access::Report,
     claims::Claims,
     mask::{Encoding, forms},
     mint::Minted,
@@ -85,4 +86,11 @@ pub(crate) fn minted(claims: &Claims, service_account: &str, anchor: &str, hande
             .unwrap_or("(none: this API server sets none)"),
         handed_over.join("\n                 "),
     ));
+}
+
+/// What it may do, as far as it was asked for by name.
+pub(crate) fn access(report: &Report) {
+    if !report.findings.is_empty() {
+        say(&format!("jobpass: what the token may do\n{}", report.text()));
+    }
 }

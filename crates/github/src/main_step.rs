@@ -11,7 +11,7 @@ use jobpass_core::{
     state::State,
 };
 
-use crate::{commands, id_token, job::Job};
+use crate::{commands, id_token, job::Job, summary};
 
 pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
     if let Some(launcher) = job
@@ -47,6 +47,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     let state = State::new(&minter, &spec, &inputs, &temp, &job.environment)?;
     let cluster = Cluster::connect(&minter)?;
 
+    let summary_file = job.file("GITHUB_STEP_SUMMARY").ok();
     let deliver = move |minted: &Minted, state: &State| {
         let (token, receipt) = (&minted.token, &state.receipt);
         let path =
@@ -84,6 +85,10 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
             &receipt.anchor,
             &handed_over.collect::<Vec<_>>(),
         );
+        if let Some(report) = &minted.access {
+            commands::access(report);
+            summary::access(summary_file.as_ref(), &account, report);
+        }
         Ok(())
     };
     let handover = Handover {
@@ -91,7 +96,8 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
         mask: commands::mask,
         deliver,
     };
-    let (_, warnings) = mint::mint(&cluster, &spec, &job.origin(), state, handover, &mut interrupt).await?;
+    let minted = mint::mint(&cluster, &spec, &job.origin(), state, handover, &mut interrupt).await;
+    let (_, warnings) = minted.inspect_err(|error| summary::refused(job, error))?;
     for warning in warnings {
         commands::warning(&Error::new(jobpass_core::Kind::Refused, warning));
     }

@@ -1,8 +1,33 @@
 //! The job summary: what a person finds below the job's graph when it is over.
 
-use jobpass_core::{Error, receipt::Receipt, spec::in_words};
+use jobpass_core::{Error, access::Report, receipt::Receipt, spec::in_words, text::code};
 
-use crate::job::Job;
+use crate::job::{CommandFile, Job};
+
+/// What a token that was handed over may do; nothing if nothing was asked or found.
+pub(crate) fn access(file: Option<&CommandFile>, account: &str, report: &Report) {
+    let markdown = report.markdown();
+    if let (Some(file), false) = (file, markdown.is_empty()) {
+        let _ = file.append(&format!(
+            "### :key: jobpass: what the token of {} may do\n\n{markdown}\n",
+            code(account)
+        ));
+    }
+}
+
+/// What a token that was not handed over may do.
+pub(crate) fn refused(job: &Job, error: &Error) {
+    if let Some(report) = error.access() {
+        write(
+            job,
+            &format!(
+                "### :x: jobpass: no token\n\n{}\n\n{}\n",
+                text(error.what()),
+                report.markdown()
+            ),
+        );
+    }
+}
 
 pub(crate) fn revoked(job: &Job, receipt: &Receipt) {
     write(job, &revoked_markdown(receipt));
@@ -84,16 +109,6 @@ fn time(time: jiff::Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// Names from the cluster in a table cell: nothing in them can end the cell or the code.
-fn code(value: &str) -> String {
-    format!(
-        "`{}`",
-        jobpass_core::text::harmless(value)
-            .replace('`', "'")
-            .replace('|', "\\|")
-    )
-}
-
 fn text(value: &str) -> String {
     jobpass_core::text::harmless(value)
         .replace('<', "&lt;")
@@ -146,10 +161,5 @@ mod tests {
 
         </details>
         "#);
-    }
-
-    #[test]
-    fn a_cell_cannot_be_left() {
-        assert_eq!(code("a`|<b>\n| x"), "`a'\\|<b> \\| x`");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{Write as _, stderr, stdout};
 
-use jobpass_core::{Error, Kind, claims::Claims, spec::in_words};
+use jobpass_core::{Error, Kind, access::Report, claims::Claims, spec::in_words};
 
 /// As the runner colours its own.
 const RED: &str = "\x1b[31;1m";
@@ -20,10 +20,8 @@ pub(crate) fn warning(warning: &Error) {
 }
 
 fn annotate(colour: &str, level: &str, error: &Error) {
-    let text = error.to_string();
-    let help = text.strip_prefix(error.what()).unwrap_or_default().trim_start();
     let mut lines = format!("{colour}jobpass: {level}: {}{PLAIN}\n", error.what());
-    if !help.is_empty() {
+    if let Some(help) = error.next_step() {
         lines += &format!("\n{help}\n\n");
     }
     let _ = stderr().write_all(lines.as_bytes());
@@ -67,6 +65,13 @@ pub(crate) fn minted(
             .unwrap_or("(none: this API server sets none)"),
         handed_over.join("\n                 "),
     ));
+}
+
+/// What it may do, as far as it was asked for by name.
+pub(crate) fn access(report: &Report) {
+    if !report.findings.is_empty() {
+        say(&format!("jobpass: what the token may do\n{}", report.text()));
+    }
 }
 
 pub(crate) fn time(time: jiff::Timestamp) -> String {

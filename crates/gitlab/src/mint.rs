@@ -104,5 +104,8 @@ fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>) -> Result<()
     };
     let account = format!("{}/{}", receipt.namespace, receipt.service_account);
     log::minted(&minted.claims, &account, &receipt.anchor, ends, &handed_over);
+    if let Some(report) = &minted.access {
+        log::access(report);
+    }
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::{Answer, Call, Cluster};
 use crate::{
     anchors::Scope,
     error::{Error, Kind},
+    rbac::{self, Grantee, Line},
     text::harmless,
 };
 
@@ -41,28 +42,32 @@ impl Need<'_> {
 
     /// The minter's Role and its binding, to paste.
     fn yaml(&self, subject: Option<&str>) -> String {
-        let mark = |rule| {
-            if self.rule == rule {
-                "   # this rule is missing"
-            } else {
-                ""
-            }
-        };
         // Of its own for each account, so that applying it takes nothing away that another Role gives.
         let name = format!(
             "jobpass-mint-{}",
             self.service_account.get(..200).unwrap_or(self.service_account)
         );
-        let (namespace, anchors, tokens) = (self.namespace, mark(Rule::Anchors), mark(Rule::Tokens));
-        let subject = self::subject(subject, "THE MINTER'S USER NAME");
-        format!(
-            "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata:\n  name: {name}\n  namespace: {namespace}\n\
-             rules:\n- apiGroups: [\"\"]{anchors}\n  resources: [\"secrets\"]\n  verbs: [\"create\", \"delete\"]\n\
-             - apiGroups: [\"\"]{tokens}\n  resources: [\"serviceaccounts/token\"]\n  resourceNames: [\"{}\"]\n  verbs: [\"create\"]\n\
-             ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata:\n  name: {name}\n  namespace: {namespace}\n\
-             roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: Role\n  name: {name}\nsubjects:\n{subject}",
-            self.service_account
-        )
+        let line = |which, rule| Line {
+            rule,
+            missing: self.rule == which,
+        };
+        let lines = [
+            line(
+                Rule::Anchors,
+                rbac::Rule::of("", &["secrets"], &[], &["create", "delete"]),
+            ),
+            line(
+                Rule::Tokens,
+                rbac::Rule::of(
+                    "",
+                    &["serviceaccounts/token"],
+                    &[self.service_account],
+                    &["create"],
+                ),
+            ),
+        ];
+        let minter = Grantee::user(subject.unwrap_or("THE MINTER'S USER NAME"));
+        rbac::role_yaml(&name, Some(self.namespace), &lines, &minter)
     }
 }
 
@@ -96,7 +101,13 @@ impl Cluster {
     }
 
     /// The same for who lists anchors, or sweeps them: `verbs` is what that takes, on Secrets.
-    pub(crate) fn refused_to_see(&self, call: &Call, answer: &Answer, scope: &Scope, verbs: &str) -> Error {
+    pub(crate) fn refused_to_see(
+        &self,
+        call: &Call,
+        answer: &Answer,
+        scope: &Scope,
+        verbs: &[&str],
+    ) -> Error {
         let error = plain(call, answer);
         match answer.status {
             401 => error.help(self.unauthorized()),
@@ -119,32 +130,17 @@ fn plain(call: &Call, answer: &Answer) -> Error {
     Error::new(Kind::Refused, what.trim_end())
 }
 
-fn sweeper_role(scope: &Scope, verbs: &str, user: Option<&str>) -> String {
-    let (cluster, metadata) = match scope {
-        Scope::Namespace(namespace) => ("", format!("\n  namespace: {namespace}")),
-        Scope::Cluster => ("Cluster", String::new()),
+fn sweeper_role(scope: &Scope, verbs: &[&str], user: Option<&str>) -> String {
+    let namespace = match scope {
+        Scope::Namespace(namespace) => Some(&**namespace),
+        Scope::Cluster => None,
     };
-    let subject = subject(user, "THE USER NAME");
-    let group = "rbac.authorization.k8s.io";
-    format!(
-        "apiVersion: {group}/v1\nkind: {cluster}Role\nmetadata:\n  name: jobpass-sweeper{metadata}\nrules:\n\
-         - apiGroups: [\"\"]\n  resources: [\"secrets\"]\n  verbs: [{verbs}]\n\
-         ---\napiVersion: {group}/v1\nkind: {cluster}RoleBinding\nmetadata:\n  name: jobpass-sweeper{metadata}\n\
-         roleRef:\n  apiGroup: {group}\n  kind: {cluster}Role\n  name: jobpass-sweeper\nsubjects:\n{subject}"
-    )
-}
-
-/// Whom a binding is for, as YAML.
-fn subject(user: Option<&str>, unknown: &str) -> String {
-    match user.and_then(|name| name.strip_prefix("system:serviceaccount:")?.split_once(':')) {
-        Some((namespace, name)) => {
-            format!("- kind: ServiceAccount\n  name: {name}\n  namespace: {namespace}")
-        }
-        None => format!(
-            "- kind: User\n  name: {}\n  apiGroup: rbac.authorization.k8s.io",
-            serde_json::Value::from(user.unwrap_or(unknown))
-        ),
-    }
+    let secrets = Line {
+        rule: rbac::Rule::of("", &["secrets"], &[], verbs),
+        missing: false,
+    };
+    let sweeper = Grantee::user(user.unwrap_or("THE USER NAME"));
+    rbac::role_yaml("jobpass-sweeper", namespace, &[secrets], &sweeper)
 }
 
 /// The user that a Forbidden message names, if it is one that can stand in YAML.
@@ -196,8 +192,8 @@ mod tests {
     #[test]
     fn what_a_sweeper_needs_is_yaml_to_paste() {
         let ci = Scope::Namespace("ci".into());
-        let verbs = "\"list\", \"delete\"";
-        insta::assert_snapshot!(sweeper_role(&ci, verbs, Some("system:serviceaccount:ops:sweeper")), @r#"
+        let verbs = ["list", "delete"];
+        insta::assert_snapshot!(sweeper_role(&ci, &verbs, Some("system:serviceaccount:ops:sweeper")), @r#"
         apiVersion: rbac.authorization.k8s.io/v1
         kind: Role
         metadata:
@@ -222,7 +218,7 @@ mod tests {
           name: sweeper
           namespace: ops
         "#);
-        insta::assert_snapshot!(sweeper_role(&Scope::Cluster, "\"list\"", None), @r#"
+        insta::assert_snapshot!(sweeper_role(&Scope::Cluster, &["list"], None), @r#"
         apiVersion: rbac.authorization.k8s.io/v1
         kind: ClusterRole
         metadata:

@@ -213,10 +213,16 @@ fn definition(demo: &Demo<'_>) -> Result<Value> {
         let given = given
             .iter()
             .find(|(known, _)| *known == name)
-            .map(|(_, value)| *value);
-        let value = given.or(input["default"].as_str());
+            .map(|(_, value)| (*value).to_owned());
+        // As GitLab writes them: a text as it is, a list as JSON.
+        let default = match &input["default"] {
+            Value::String(text) => Some(text.clone()),
+            Value::Null => None,
+            other => Some(serde_json::to_string(other)?),
+        };
+        let value = given.or(default);
         let value = value.with_context(|| format!("the template has no default for `{name}`"))?;
-        body = body.replace(&format!("$[[ inputs.{name} ]]"), value);
+        body = body.replace(&format!("$[[ inputs.{name} ]]"), &value);
     }
     let jobs: Value = serde_yaml::from_str(&body).context("the template is no YAML")?;
     jobs.get(".jobpass")

@@ -1,0 +1,438 @@
+//! What was asked, what the API server said, and what would change it.
+
+use super::{Account, Escape, Holder, Permission};
+use crate::{
+    error::{Error, Kind},
+    rbac::{self, Grantee, Line},
+    text::{code, harmless},
+};
+
+/// The answers to all questions about one token.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// What was required and forbidden, in that order.
+    pub findings: Vec<Finding>,
+    /// Whether its ServiceAccount can outlive it.
+    pub escape: Escape,
+    /// Whose token it is.
+    pub holder: Holder,
+}
+
+/// One permission that was asked about.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// What was asked.
+    pub permission: Permission,
+    /// What was wanted.
+    pub expected: Expected,
+    /// What the API server said.
+    pub verdict: Verdict,
+    /// Its reason, or why there is no answer; harmless text.
+    pub reason: String,
+}
+
+/// What a person wants of a permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// `require`.
+    Allowed,
+    /// `forbid`.
+    Denied,
+}
+
+/// What an API server says to a question. No answer is neither of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may.
+    Allowed,
+    /// It may not.
+    Denied,
+    /// Nobody knows: no answer, or an error in place of one.
+    Unknown,
+}
+
+impl Expected {
+    /// The option that says so.
+    pub fn option(self) -> &'static str {
+        match self {
+            Self::Allowed => "require",
+            Self::Denied => "forbid",
+        }
+    }
+}
+
+impl Verdict {
+    /// One word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Finding {
+    /// Whether it is as it is wanted.
+    pub fn holds(&self) -> bool {
+        matches!(
+            (self.expected, self.verdict),
+            (Expected::Allowed, Verdict::Allowed) | (Expected::Denied, Verdict::Denied)
+        )
+    }
+}
+
+impl Report {
+    /// The failure that it is, with what would change it.
+    ///
+    /// # Errors
+    /// If something is not as it is wanted, or not known: [`Kind::Claims`], or [`Kind::Unreachable`] if nothing but answers
+    /// is missing.
+    pub fn verdict(&self) -> Result<(), Error> {
+        let failed = self
+            .findings
+            .iter()
+            .filter(|finding| !finding.holds())
+            .collect::<Vec<_>>();
+        let escapes = match self.escape.fatal {
+            true => self.warnings(),
+            false => Vec::new(),
+        };
+        let known = failed.iter().any(|finding| finding.verdict != Verdict::Unknown)
+            || self.escape.fatal && !self.escape.ways.is_empty();
+        let kind = if known { Kind::Claims } else { Kind::Unreachable };
+        let Some(first) = failed.first() else {
+            let Some(sentence) = escapes.first() else {
+                return Ok(());
+            };
+            return Err(Error::new(kind, sentence).help(
+                "take these rights from it, or give the job another ServiceAccount; `escape-check: warn` lets it pass",
+            ));
+        };
+        let wanted = match first.expected {
+            Expected::Allowed => "required",
+            Expected::Denied => "forbidden",
+        };
+        let mut what = format!("`{}` is {wanted} and {}", first.permission, first.verdict.word());
+        if failed.len() > 1 {
+            what += &format!("; {} of {} checks failed", failed.len(), self.findings.len());
+        }
+        // What can be pasted stands at the end.
+        let remedies = escapes
+            .into_iter()
+            .chain(self.to_know())
+            .chain(self.to_take())
+            .chain(self.to_grant());
+        Err(remedies.fold(Error::new(kind, what), Error::help))
+    }
+
+    /// What was asked and answered, one line each; empty if nothing was.
+    pub fn text(&self) -> String {
+        let rows = self.findings.iter().map(|finding| {
+            [
+                if finding.holds() { "ok" } else { "FAILED" }.to_owned(),
+                finding.expected.option().to_owned(),
+                finding.permission.to_string(),
+                finding.verdict.word().to_owned(),
+                finding.reason.clone(),
+            ]
+        });
+        let rows = rows.collect::<Vec<_>>();
+        let width = |column: usize| {
+            rows.iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        };
+        let widths = [width(0), width(1), width(2), width(3)];
+        let line = |row: &[String; 5]| {
+            let cells = row
+                .iter()
+                .zip(widths)
+                .map(|(cell, width)| format!("{cell:<width$}  "));
+            format!("  {}{}", cells.collect::<String>(), row[4])
+                .trim_end()
+                .to_owned()
+        };
+        rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The same as a table in Markdown, with what the escape check found below it; empty if there is nothing to say.
+    pub fn markdown(&self) -> String {
+        let mut markdown = String::new();
+        if !self.findings.is_empty() {
+            markdown += "| | | Asked | The cluster says | Its reason |\n|---|---|---|---|---|\n";
+        }
+        for finding in &self.findings {
+            let mark = if finding.holds() {
+                ":white_check_mark:"
+            } else {
+                ":x:"
+            };
+            let reason = if finding.reason.is_empty() {
+                String::new()
+            } else {
+                code(&finding.reason)
+            };
+            markdown += &format!(
+                "| {mark} | {} | {} | {} | {reason} |\n",
+                finding.expected.option(),
+                code(&finding.permission.to_string()),
+                finding.verdict.word(),
+            );
+        }
+        for sentence in self.warnings() {
+            markdown += &format!("\n> [!WARNING]\n> {}\n", harmless(&sentence).replace('<', "&lt;"));
+        }
+        markdown
+    }
+
+    /// What the escape check found, one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let account = self.holder.account.as_ref();
+        account.map_or_else(Vec::new, |account| self.escape.sentences(account))
+    }
+
+    /// The Roles with which everything required is allowed.
+    fn to_grant(&self) -> Option<String> {
+        let own = &*self.holder.namespace;
+        let required = self
+            .findings
+            .iter()
+            .filter(|finding| finding.expected == Expected::Allowed);
+        let required = required.map(|finding| (&finding.permission, finding.verdict == Verdict::Denied));
+        let required = required.collect::<Vec<_>>();
+        let mut places = Vec::new();
+        for (permission, missing) in &required {
+            let place = rbac::namespace_of(permission, own);
+            if *missing && !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        let account = self.holder.account.as_ref();
+        let grantee = match account {
+            Some(Account { namespace, name }) => Grantee::ServiceAccount { namespace, name },
+            None => Grantee::User("THE USER'S NAME"),
+        };
+        // All that is required, so that applying it takes away nothing that applying an earlier one gave.
+        let whom = account.map_or("user", |account| account.name.get(..200).unwrap_or(&account.name));
+        let manifests = places.into_iter().map(|place| {
+            let here = required
+                .iter()
+                .copied()
+                .filter(|(permission, _)| rbac::namespace_of(permission, own) == place);
+            let name = match (place, account) {
+                (None, Some(account)) => format!("jobpass-require:{}:{whom}", account.namespace),
+                _ => format!("jobpass-require-{whom}"),
+            };
+            rbac::role_yaml(&name, place, &rbac::lines(here), &grantee)
+        });
+        let manifests = manifests.collect::<Vec<_>>();
+        let help = "an administrator of the cluster can give it what is required (`kubectl apply -f -`):";
+        (!manifests.is_empty()).then(|| format!("{help}\n\n{}", manifests.join("\n---\n")))
+    }
+
+    /// Where the rules are that allow what is forbidden.
+    fn to_take(&self) -> Option<String> {
+        let too_much = self.findings.iter();
+        let too_much = too_much
+            .filter(|finding| finding.expected == Expected::Denied && finding.verdict == Verdict::Allowed);
+        let too_much = too_much.map(|finding| {
+            let rule = Line {
+                rule: (&finding.permission).into(),
+                missing: false,
+            };
+            let edit = role(&finding.reason)
+                .map(|command| format!("   # {command}"))
+                .unwrap_or_default();
+            let yaml = rbac::rules_yaml(&[rule]);
+            let (first, rest) = yaml.split_once('\n').unwrap_or((&yaml, ""));
+            format!("{first}{edit}\n{rest}")
+        });
+        let rules = too_much.collect::<Vec<_>>();
+        let help = "these rules, or what of wider ones amounts to them, would have to go from the role that the reason names:";
+        (!rules.is_empty()).then(|| format!("{help}\n\n{}", rules.join("\n")))
+    }
+
+    fn to_know(&self) -> Option<String> {
+        let unknown = self
+            .findings
+            .iter()
+            .any(|finding| finding.verdict == Verdict::Unknown);
+        unknown.then(|| {
+            "unknown is neither allowed nor denied: what is not known does not pass. Run it again".to_owned()
+        })
+    }
+}
+
+/// The command that edits the role in a reason such as `RBAC: allowed by RoleBinding "reader/ci" of Role "reader" to ...`.
+fn role(reason: &str) -> Option<String> {
+    let quoted = |before: &str| {
+        let (_, rest) = reason.split_once(before)?;
+        rest.split_once('"').map(|(name, _)| name)
+    };
+    let plain = |name: &str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+    };
+    if let Some(name) = quoted(" of ClusterRole \"").filter(|name| plain(name)) {
+        return Some(format!("kubectl edit clusterrole {name}"));
+    }
+    let name = quoted(" of Role \"").filter(|name| plain(name))?;
+    let (_, namespace) = quoted("RoleBinding \"")?
+        .rsplit_once('/')
+        .filter(|(_, namespace)| plain(namespace))?;
+    Some(format!("kubectl edit role {name} --namespace {namespace}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(findings: &[(Expected, &str, Verdict, &str)]) -> Report {
+        let findings = findings
+            .iter()
+            .map(|(expected, permission, verdict, reason)| Finding {
+                permission: Permission::parse(permission).expect(permission),
+                expected: *expected,
+                verdict: *verdict,
+                reason: (*reason).to_owned(),
+            });
+        Report {
+            findings: findings.collect(),
+            escape: Escape::default(),
+            holder: Holder {
+                namespace: "ci".into(),
+                account: Some(Account {
+                    namespace: "ci".into(),
+                    name: "scanner".into(),
+                }),
+            },
+        }
+    }
+
+    const REASON: &str =
+        "RBAC: allowed by RoleBinding \"scanner/ci\" of Role \"scanner\" to ServiceAccount \"scanner/ci\"";
+
+    #[test]
+    fn what_fails_is_shown_with_what_would_change_it() {
+        let report = report(&[
+            (Expected::Allowed, "get pods", Verdict::Allowed, REASON),
+            (
+                Expected::Allowed,
+                "create pods/exec target-pod",
+                Verdict::Denied,
+                "",
+            ),
+            (Expected::Allowed, "list nodes", Verdict::Denied, ""),
+            (Expected::Denied, "get secrets", Verdict::Allowed, REASON),
+            (Expected::Denied, "delete pods", Verdict::Denied, ""),
+        ]);
+        let error = report.verdict().expect_err("refused").because_of(report.clone());
+        assert_eq!(error.kind(), Kind::Claims);
+        insta::assert_snapshot!(error, @r#"
+        the token was not handed over: `create pods/exec target-pod` is required and denied; 3 of 5 checks failed
+
+          ok      require  get pods                     allowed  RBAC: allowed by RoleBinding "scanner/ci" of Role "scanner" to ServiceAccount "scanner/ci"
+          FAILED  require  create pods/exec target-pod  denied
+          FAILED  require  list nodes                   denied
+          FAILED  forbid   get secrets                  allowed  RBAC: allowed by RoleBinding "scanner/ci" of Role "scanner" to ServiceAccount "scanner/ci"
+          ok      forbid   delete pods                  denied
+
+        these rules, or what of wider ones amounts to them, would have to go from the role that the reason names:
+
+        - apiGroups: [""]   # kubectl edit role scanner --namespace ci
+          resources: ["secrets"]
+          verbs: ["get"]
+
+        an administrator of the cluster can give it what is required (`kubectl apply -f -`):
+
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: Role
+        metadata:
+          name: jobpass-require-scanner
+          namespace: ci
+        rules:
+        - apiGroups: [""]
+          resources: ["pods"]
+          verbs: ["get"]
+        - apiGroups: [""]   # this rule is missing
+          resources: ["pods/exec"]
+          resourceNames: ["target-pod"]
+          verbs: ["create"]
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: RoleBinding
+        metadata:
+          name: jobpass-require-scanner
+          namespace: ci
+        roleRef:
+          apiGroup: rbac.authorization.k8s.io
+          kind: Role
+          name: jobpass-require-scanner
+        subjects:
+        - kind: ServiceAccount
+          name: scanner
+          namespace: ci
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: ClusterRole
+        metadata:
+          name: jobpass-require:ci:scanner
+        rules:
+        - apiGroups: [""]   # this rule is missing
+          resources: ["nodes"]
+          verbs: ["list"]
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: ClusterRoleBinding
+        metadata:
+          name: jobpass-require:ci:scanner
+        roleRef:
+          apiGroup: rbac.authorization.k8s.io
+          kind: ClusterRole
+          name: jobpass-require:ci:scanner
+        subjects:
+        - kind: ServiceAccount
+          name: scanner
+          namespace: ci
+        "#);
+        insta::assert_snapshot!(report.markdown(), @r#"
+        | | | Asked | The cluster says | Its reason |
+        |---|---|---|---|---|
+        | :white_check_mark: | require | `get pods` | allowed | `RBAC: allowed by RoleBinding "scanner/ci" of Role "scanner" to ServiceAccount "scanner/ci"` |
+        | :x: | require | `create pods/exec target-pod` | denied |  |
+        | :x: | require | `list nodes` | denied |  |
+        | :x: | forbid | `get secrets` | allowed | `RBAC: allowed by RoleBinding "scanner/ci" of Role "scanner" to ServiceAccount "scanner/ci"` |
+        | :white_check_mark: | forbid | `delete pods` | denied |  |
+        "#);
+    }
+
+    #[test]
+    fn what_nobody_knows_does_not_pass() {
+        for expected in [Expected::Allowed, Expected::Denied] {
+            let report = report(&[(expected, "get pods", Verdict::Unknown, "no answer in time")]);
+            let error = report.verdict().expect_err("refused").because_of(report);
+            assert_eq!(error.kind(), Kind::Unreachable);
+            assert!(
+                error.to_string().contains("no answer in time") && !error.to_string().contains("kind:"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_server_that_writes_the_reason_writes_no_command() {
+        assert_eq!(
+            role("RBAC: allowed by ClusterRoleBinding \"b\" of ClusterRole \"edit\" to").as_deref(),
+            Some("kubectl edit clusterrole edit")
+        );
+        assert_eq!(
+            role("allowed by RoleBinding \"a/b\" of Role \"x; rm -rf /\" to"),
+            None
+        );
+        assert_eq!(role("no reason"), None);
+    }
+}

@@ -1,0 +1,148 @@
+//! The resources of Kubernetes itself, so that a name which means nothing is noticed: the API server answers "denied" to
+//! it, and a `forbid` would pass.
+
+/// Group, resources in namespaces, resources of the whole cluster (`kubectl api-resources`, 1.36; `users` and `groups` are
+/// what `impersonate` is about).
+const BUILT_IN: &[(&str, &str, &str)] = &[
+    (
+        "",
+        "bindings configmaps endpoints events limitranges persistentvolumeclaims pods podtemplates \
+         replicationcontrollers resourcequotas secrets serviceaccounts services",
+        "componentstatuses groups namespaces nodes persistentvolumes users",
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "",
+        "mutatingadmissionpolicies mutatingadmissionpolicybindings mutatingwebhookconfigurations \
+         validatingadmissionpolicies validatingadmissionpolicybindings validatingwebhookconfigurations",
+    ),
+    ("apiextensions.k8s.io", "", "customresourcedefinitions"),
+    ("apiregistration.k8s.io", "", "apiservices"),
+    (
+        "apps",
+        "controllerrevisions daemonsets deployments replicasets statefulsets",
+        "",
+    ),
+    ("authentication.k8s.io", "", "selfsubjectreviews tokenreviews"),
+    (
+        "authorization.k8s.io",
+        "localsubjectaccessreviews",
+        "selfsubjectaccessreviews selfsubjectrulesreviews subjectaccessreviews",
+    ),
+    ("autoscaling", "horizontalpodautoscalers", ""),
+    ("batch", "cronjobs jobs", ""),
+    (
+        "certificates.k8s.io",
+        "podcertificaterequests",
+        "certificatesigningrequests clustertrustbundles",
+    ),
+    ("coordination.k8s.io", "leases", ""),
+    ("discovery.k8s.io", "endpointslices", ""),
+    ("events.k8s.io", "events", ""),
+    (
+        "flowcontrol.apiserver.k8s.io",
+        "",
+        "flowschemas prioritylevelconfigurations",
+    ),
+    (
+        "networking.k8s.io",
+        "ingresses networkpolicies",
+        "ingressclasses ipaddresses servicecidrs",
+    ),
+    ("node.k8s.io", "", "runtimeclasses"),
+    ("policy", "poddisruptionbudgets", ""),
+    (
+        "rbac.authorization.k8s.io",
+        "rolebindings roles",
+        "clusterrolebindings clusterroles",
+    ),
+    (
+        "resource.k8s.io",
+        "resourceclaims resourceclaimtemplates",
+        "deviceclasses resourceslices",
+    ),
+    ("scheduling.k8s.io", "", "priorityclasses"),
+    (
+        "storage.k8s.io",
+        "csistoragecapacities",
+        "csidrivers csinodes storageclasses volumeattachments volumeattributesclasses",
+    ),
+];
+
+/// Everything that stands behind a `/` in those.
+pub(super) const SUBRESOURCES: &[&str] = &[
+    "*",
+    "approval",
+    "attach",
+    "binding",
+    "checkpoint",
+    "configz",
+    "ephemeralcontainers",
+    "eviction",
+    "exec",
+    "finalize",
+    "healthz",
+    "log",
+    "metrics",
+    "pods",
+    "portforward",
+    "proxy",
+    "resize",
+    "scale",
+    "stats",
+    "status",
+    "token",
+];
+
+/// What may be done with them.
+pub(super) const VERBS: &[&str] = &[
+    "get",
+    "list",
+    "watch",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "deletecollection",
+    "impersonate",
+    "bind",
+    "escalate",
+    "approve",
+    "sign",
+    "attest",
+    "use",
+    "*",
+];
+
+/// A resource of Kubernetes itself.
+#[derive(Clone, Copy)]
+pub(super) struct BuiltIn {
+    pub(super) group: &'static str,
+    pub(super) of_cluster: bool,
+}
+
+/// Finds a resource by its plural; without a group, in the first group that has it, as kubectl does.
+pub(super) fn find(plural: &str, group: Option<&str>) -> Option<BuiltIn> {
+    let named = |names: &str| names.split(' ').any(|name| name == plural);
+    let mut groups = BUILT_IN
+        .iter()
+        .filter(|(known, ..)| group.is_none_or(|group| group == *known));
+    groups.find_map(|(group, namespaced, of_cluster)| {
+        let found = |of_cluster| BuiltIn { group, of_cluster };
+        match (named(namespaced), named(of_cluster)) {
+            (true, _) => Some(found(false)),
+            (_, true) => Some(found(true)),
+            _ => None,
+        }
+    })
+}
+
+/// The plural that was probably meant by a singular.
+pub(super) fn plural_of(singular: &str, group: Option<&str>) -> Option<String> {
+    let stem = singular.strip_suffix('y').map(|stem| format!("{stem}ies"));
+    let candidates = [Some(format!("{singular}s")), Some(format!("{singular}es")), stem];
+    candidates
+        .into_iter()
+        .flatten()
+        .find(|plural| find(plural, group).is_some())
+}

@@ -1,0 +1,197 @@
+//! RBAC rules, and Roles as YAML to paste.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::access::{Permission, Place, What};
+
+/// A rule of a Role or ClusterRole (`rbac.authorization.k8s.io/v1`, `PolicyRule`).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rule {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) api_groups: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) resources: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) resource_names: Vec<String>,
+    #[serde(default, rename = "nonResourceURLs", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) non_resource_urls: Vec<String>,
+    #[serde(default)]
+    pub(crate) verbs: Vec<String>,
+}
+
+/// A rule in a manifest for people.
+pub(crate) struct Line {
+    pub(crate) rule: Rule,
+    /// Whether it is what is missing.
+    pub(crate) missing: bool,
+}
+
+/// Whom a binding is for.
+pub(crate) enum Grantee<'a> {
+    ServiceAccount { namespace: &'a str, name: &'a str },
+    User(&'a str),
+}
+
+impl<'a> Grantee<'a> {
+    /// From the name of a user, as the API server writes it.
+    pub(crate) fn user(name: &'a str) -> Self {
+        let account = name.strip_prefix("system:serviceaccount:");
+        match account.and_then(|account| account.split_once(':')) {
+            Some((namespace, name)) => Self::ServiceAccount { namespace, name },
+            None => Self::User(name),
+        }
+    }
+}
+
+impl Rule {
+    /// A rule about resources of one group.
+    pub(crate) fn of(group: &str, resources: &[&str], names: &[&str], verbs: &[&str]) -> Self {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        Self {
+            api_groups: vec![group.to_owned()],
+            resources: owned(resources),
+            resource_names: owned(names),
+            non_resource_urls: Vec::new(),
+            verbs: owned(verbs),
+        }
+    }
+
+    fn yaml(&self, mark: &str) -> String {
+        // JSON is YAML, and quotes what has to be.
+        let rows = [
+            ("apiGroups", &self.api_groups),
+            ("resources", &self.resources),
+            ("resourceNames", &self.resource_names),
+            ("nonResourceURLs", &self.non_resource_urls),
+            ("verbs", &self.verbs),
+        ];
+        let rows = rows.into_iter().filter(|(_, values)| !values.is_empty());
+        let rows = rows.map(|(name, values)| {
+            let values = values.iter().map(|value| Value::from(value.as_str()).to_string());
+            format!("{name}: [{}]", values.collect::<Vec<_>>().join(", "))
+        });
+        let mut rows = rows.collect::<Vec<_>>();
+        if let Some(first) = rows.first_mut() {
+            first.push_str(mark);
+        }
+        format!("- {}", rows.join("\n  "))
+    }
+}
+
+/// The rule that allows it.
+impl From<&Permission> for Rule {
+    fn from(permission: &Permission) -> Self {
+        let verbs = [&*permission.verb];
+        match &permission.what {
+            What::Path(path) => Self {
+                non_resource_urls: vec![path.clone()],
+                verbs: vec![permission.verb.clone()],
+                ..Self::default()
+            },
+            What::Resource {
+                group,
+                resource,
+                subresource,
+                name,
+                ..
+            } => {
+                let resource = match &**subresource {
+                    "" => resource.clone(),
+                    subresource => format!("{resource}/{subresource}"),
+                };
+                let names = [&**name];
+                Self::of(
+                    group,
+                    &[&resource],
+                    if name.is_empty() { &[] } else { &names },
+                    &verbs,
+                )
+            }
+        }
+    }
+}
+
+/// The rules that allow all of these; those that differ in their verbs only are one.
+pub(crate) fn lines<'a>(permissions: impl Iterator<Item = (&'a Permission, bool)>) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for (permission, missing) in permissions {
+        let rule = Rule::from(permission);
+        let same = lines.iter_mut().find(|line| {
+            let verbs = line.rule.verbs.clone();
+            line.missing == missing
+                && line.rule
+                    == Rule {
+                        verbs,
+                        ..rule.clone()
+                    }
+        });
+        match same {
+            Some(line) => line.rule.verbs.extend(rule.verbs),
+            None => lines.push(Line { rule, missing }),
+        }
+    }
+    lines
+}
+
+/// Where a rule has to stand to allow a permission: the namespace of a Role, or none for a ClusterRole.
+pub(crate) fn namespace_of<'a>(permission: &'a Permission, own: &'a str) -> Option<&'a str> {
+    match &permission.what {
+        What::Resource {
+            place: Place::Own, ..
+        } => Some(own),
+        What::Resource {
+            place: Place::Namespace(namespace),
+            ..
+        } => Some(namespace),
+        What::Resource {
+            place: Place::Cluster,
+            ..
+        }
+        | What::Path(_) => None,
+    }
+}
+
+/// A list of rules.
+pub(crate) fn rules_yaml(lines: &[Line]) -> String {
+    let rule = |line: &Line| {
+        line.rule.yaml(if line.missing {
+            "   # this rule is missing"
+        } else {
+            ""
+        })
+    };
+    lines.iter().map(rule).collect::<Vec<_>>().join("\n")
+}
+
+/// A Role and its RoleBinding, or a ClusterRole and its ClusterRoleBinding.
+pub(crate) fn role_yaml(
+    name: &str,
+    namespace: Option<&str>,
+    lines: &[Line],
+    grantee: &Grantee<'_>,
+) -> String {
+    let (prefix, metadata) = match namespace {
+        Some(namespace) => (
+            "",
+            format!("metadata:\n  name: {name}\n  namespace: {namespace}\n"),
+        ),
+        None => ("Cluster", format!("metadata:\n  name: {name}\n")),
+    };
+    let subject = match grantee {
+        Grantee::ServiceAccount { namespace, name } => {
+            format!("- kind: ServiceAccount\n  name: {name}\n  namespace: {namespace}")
+        }
+        Grantee::User(name) => format!(
+            "- kind: User\n  name: {}\n  apiGroup: rbac.authorization.k8s.io",
+            Value::from(*name)
+        ),
+    };
+    let rules = rules_yaml(lines);
+    format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: {prefix}Role\n{metadata}rules:\n{rules}\n\
+         ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {prefix}RoleBinding\n{metadata}\
+         roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: {prefix}Role\n  name: {name}\nsubjects:\n{subject}"
+    )
+}

@@ -1,0 +1,143 @@
+//! A ServiceAccount that can outlive its token.
+
+use jobpass_devkit::{DevCluster, FaultKind};
+use rstest::rstest;
+
+use super::{REVIEWS, allow, answer, refused, reviews, step};
+
+const OUTLIVES: &str = "ServiceAccount ci/scanner can outlive its token: it may ";
+
+/// Each of them alone.
+#[rstest]
+#[case::tokens(
+    "{apiGroups: [\"\"], resources: [serviceaccounts/token], verbs: [create]}",
+    "mint itself other tokens"
+)]
+#[case::own_tokens(
+    "{apiGroups: [\"\"], resources: [serviceaccounts/token], resourceNames: [scanner], verbs: [create]}",
+    "mint itself other tokens"
+)]
+#[case::impersonate(
+    "{apiGroups: [\"\"], resources: [serviceaccounts], verbs: [impersonate]}",
+    "act as others"
+)]
+#[case::bindings(
+    "{apiGroups: [rbac.authorization.k8s.io], resources: [rolebindings], verbs: [create]}",
+    "give rights away"
+)]
+#[case::escalate(
+    "{apiGroups: [rbac.authorization.k8s.io], resources: [roles], verbs: [escalate]}",
+    "give rights that it does not have"
+)]
+#[case::secrets(
+    "{apiGroups: [\"\"], resources: [secrets], verbs: [list]}",
+    "read Secrets, which may hold other tokens (list secrets)"
+)]
+#[case::pods(
+    "{apiGroups: [\"\"], resources: [pods], verbs: [create]}",
+    "run Pods, which get tokens of their own (create pods)"
+)]
+#[case::workloads(
+    "{apiGroups: [apps], resources: [deployments], verbs: [patch]}",
+    "run Pods, which get tokens of their own (patch deployments.apps)"
+)]
+fn it_is_said_and_the_token_is_handed_over(#[case] rule: &str, #[case] way: &str) {
+    let cluster = DevCluster::start();
+    let step = step(&cluster, &[]);
+    allow(&cluster, rule);
+    let main = step.main().succeeded();
+    assert!(
+        main.log
+            .contains(&format!("::warning title=jobpass::{OUTLIVES}{way}")),
+        "{}",
+        main.log
+    );
+    assert!(
+        step.summary().contains(&format!("> {OUTLIVES}{way}")),
+        "{}",
+        step.summary()
+    );
+    assert!(cluster.accepts(&step.token()));
+    step.post().succeeded();
+}
+
+#[test]
+fn nothing_found_is_nothing_said() {
+    let cluster = DevCluster::start();
+    let step = step(&cluster, &[]);
+    allow(
+        &cluster,
+        "{apiGroups: [\"\"], resources: [serviceaccounts/token], resourceNames: [another], verbs: [create]}",
+    );
+    let main = step.main().succeeded();
+    assert!(
+        !main.log.contains("::warning") && !main.log.contains("outlive"),
+        "{}",
+        main.log
+    );
+    assert!(step.summary().is_empty(), "{}", step.summary());
+    step.post().succeeded();
+}
+
+#[test]
+fn with_fail_the_token_is_revoked() {
+    let cluster = DevCluster::start();
+    let step = step(&cluster, &[("escape-check", "fail")]);
+    step.main().succeeded();
+    step.post().succeeded();
+    allow(
+        &cluster,
+        "{apiGroups: [\"\"], resources: [secrets], verbs: [get]}",
+    );
+    std::fs::write(step.file("output"), "").expect("emptied");
+    let main = refused(&cluster, &step, 5);
+    assert!(
+        main.log.contains(&format!(
+            "::error title=jobpass::the token was not handed over: {OUTLIVES}"
+        )),
+        "{}",
+        main.log
+    );
+}
+
+#[rstest]
+#[case("warn", 0)]
+#[case("fail", 3)]
+fn what_is_not_known_is_said(#[case] check: &str, #[case] code: i32) {
+    let cluster = DevCluster::start();
+    let step = step(&cluster, &[("escape-check", check)]);
+    reviews(
+        &cluster,
+        answer(
+            403,
+            serde_json::json!({ "kind": "Status", "message": "no questions", "reason": "Forbidden" }),
+        ),
+    );
+    let main = step.main();
+    assert_eq!(main.code(), code, "{}", main.log);
+    assert!(
+        main.log
+            .contains("is not known: 43 of 43 questions got no answer: the API server answered 403"),
+        "{}",
+        main.log
+    );
+    step.post().succeeded();
+    assert!(cluster.anchors().is_empty());
+}
+
+#[rstest]
+#[case::off("escape-check", "off")]
+#[case::for_others("audiences", "vault")]
+fn nothing_is_asked(#[case] input: &str, #[case] value: &str) {
+    let cluster = DevCluster::start();
+    let step = step(&cluster, &[(input, value)]);
+    reviews(&cluster, FaultKind::HoldBefore);
+    step.main().succeeded();
+    assert!(
+        cluster
+            .requests()
+            .iter()
+            .all(|request| !request.path.ends_with(REVIEWS))
+    );
+    step.post().succeeded();
+}
