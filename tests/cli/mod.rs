@@ -275,9 +275,12 @@ fn the_rbac_of_the_readme_is_enough() {
         .split("```yaml\n")
         .filter_map(|rest| rest.split_once("```").map(|(yaml, _)| yaml));
     let rbac = blocks
-        .into_iter()
-        .find(|yaml| yaml.contains("kind: RoleBinding"))
-        .expect("RBAC in README.md");
+        .filter(|yaml| yaml.contains("kind: RoleBinding"))
+        .collect::<Vec<_>>();
+    let [minter, with_rules] = rbac[..] else {
+        panic!("RBAC in README.md")
+    };
+    let rbac = format!("{minter}---\n{with_rules}");
     let desk = Desk::new();
     fs::write(
         desk.path("rbac.yaml"),
@@ -304,24 +307,26 @@ fn the_rbac_of_the_readme_is_enough() {
     )
     .expect("written");
 
-    let mint = [
-        "mint",
-        "--service-account",
-        "scanner",
-        "--kubeconfig",
-        "readme.yaml",
-        "--kubeconfig-file",
-        "scan.yaml",
+    let whose = [
+        &["--service-account", "scanner"][..],
+        &["--rules", "get pods", "--rules", "create pods/exec target-pod"],
     ];
-    desk.run(&mint).succeeded();
-    assert!(
-        support::kubectl(desk.path("scan.yaml"), &["get", "pods"])
-            .status
-            .success()
-    );
-    desk.run(&["revoke", "--kubeconfig-file", "scan.yaml"])
-        .succeeded();
-    assert!(desk.cluster.anchors().is_empty());
+    for whose in whose {
+        let mint = [
+            "mint",
+            "--kubeconfig",
+            "readme.yaml",
+            "--kubeconfig-file",
+            "scan.yaml",
+        ];
+        desk.run(&[&mint, whose].concat()).succeeded();
+        let get = support::kubectl(desk.path("scan.yaml"), &["get", "pods", "a-pod"]);
+        let answer = String::from_utf8_lossy(&get.stderr);
+        assert!(answer.contains("NotFound"), "{answer}");
+        desk.run(&["revoke", "--kubeconfig-file", "scan.yaml"])
+            .succeeded();
+        assert!(desk.cluster.anchors().is_empty());
+    }
 }
 
 /// For tools that read no token from a file.

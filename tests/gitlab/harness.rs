@@ -12,7 +12,10 @@ use rstest::rstest;
 use tempfile::TempDir;
 
 use super::pipeline::{RUN_SCAN, SCANNER};
-use crate::{leaks, support};
+use crate::{
+    access::role::{MINTER, left},
+    leaks, support,
+};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -207,6 +210,33 @@ fn a_token_that_may_not_do_what_is_required_is_not_handed_over() {
     says(&ended, "create_token", &texts);
     assert!(!ended.log().contains("every Pod is scanned"), "{}", ended.log());
     project.assert_revoked(&ended);
+}
+
+/// The job in `.post` knows of the role by its own inputs: the report says what the anchor is called, and no more.
+#[test]
+fn a_role_for_one_pipeline_is_gone_with_its_token() {
+    let rules = "rules: [get pods, {apiGroups: [''], resources: [pods], verbs: [list]}]";
+    let project =
+        Project::with_pipeline(&CREATE_TOKEN_AND_RUN_SCAN.replace("service-account: scanner", rules));
+    project.cluster.apply(MINTER);
+    let ended = project.run();
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    says(&ended, "run_scan", &["every Pod is scanned"]);
+    assert!(!ended.log().contains("jobpass: warning"), "{}", ended.log());
+    project.assert_revoked(&ended);
+    assert_eq!(left(&project.cluster), "");
+    let requests = project.cluster.requests();
+    let deleted = |kind: &str| {
+        requests
+            .iter()
+            .any(|r| r.method == "DELETE" && r.path.contains(kind))
+    };
+    assert!(
+        ["/rolebindings/", "/roles/", "/serviceaccounts/"]
+            .into_iter()
+            .all(deleted),
+        "{requests:?}"
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::json;
 
-pub(crate) use self::permission::{Place, What, parse_all};
+pub(crate) use self::permission::{FORMS, Place, What, is_yaml_list, parse_all};
 pub use self::{
     escape::{Escape, Way},
     permission::Permission,

@@ -16,6 +16,9 @@ use crate::{
 /// The type of every anchor; Kubernetes lets nobody change it, and lists can be filtered by it on the server.
 pub const TYPE: &str = "jobpass.dev/anchor";
 
+/// The label that all objects of jobpass carry, with the value `jobpass`.
+pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
 const PREFIX: &str = "jobpass-";
 
 /// Which pipeline an anchor belongs to: for people who look at the cluster, and for the sweeper.
@@ -71,7 +74,7 @@ pub(crate) async fn create(
         path: format!("/api/v1/namespaces/{}/secrets", spec.namespace),
         body: Some(manifest(spec, origin, name)),
     };
-    let need = Need::anchors(&spec.namespace, &spec.service_account);
+    let need = Need::anchors(spec);
     // Whether an anchor may exist that we have no uid of.
     let mut unsure = false;
     for _ in 0..3 {
@@ -174,7 +177,7 @@ fn manifest(spec: &Spec, origin: &Origin, name: &str) -> serde_json::Value {
     let selectable = ["platform", "run-id", "job", "service-account"].map(|key| format!("jobpass.dev/{key}"));
     let mut labels = annotations.clone();
     labels.retain(|key, value| selectable.contains(key) && is_label_value(value));
-    labels.insert("app.kubernetes.io/managed-by".into(), "jobpass".into());
+    labels.insert(MANAGED_BY.into(), "jobpass".into());
     json!({
         "apiVersion": "v1", "kind": "Secret", "type": TYPE,
         "metadata": { "name": name, "namespace": spec.namespace, "labels": labels, "annotations": annotations }

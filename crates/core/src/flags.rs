@@ -35,7 +35,7 @@ pub fn flags() -> impl Iterator<Item = Arg> {
             .hide_env_values(true);
         let flag = flag.help(help).value_name(upper(option));
         // What has several lines may also be given line by line.
-        if ["require", "forbid"].contains(&option.name) {
+        if ["require", "forbid", "rules"].contains(&option.name) {
             flag.action(ArgAction::Append)
         } else {
             flag

@@ -32,6 +32,7 @@ pub mod program;
 pub mod rbac;
 pub mod receipt;
 pub mod revoke;
+mod role;
 pub mod spec;
 pub mod state;
 pub mod sweep;

@@ -16,6 +16,7 @@ use crate::{
     error::{Error, Kind},
     interrupt::Interrupt,
     revoke::{self, Verify},
+    role,
     spec::Spec,
     state::State,
     token::Token,
@@ -197,6 +198,9 @@ where
     progress.borrow_mut().state.receipt.anchor_uid = Some(uid.clone());
     record(Some(&progress.borrow().state))?;
 
+    if !spec.rules.is_empty() {
+        warnings.extend(role::create(cluster, spec, &uid, &budget).await?);
+    }
     let mut minted = request_token(cluster, spec, &name, &uid, &budget).await?;
     warnings.append(&mut minted.warnings);
     warnings.extend(minted.claims.verify(spec, &uid)?);
@@ -209,7 +213,7 @@ where
 
 /// Asks with the token itself what it may do. One for others than the API server can ask nothing, and do nothing there.
 async fn check(cluster: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budget) -> Result<(), Error> {
-    if spec.checks.is_empty() || !spec.audiences.is_empty() {
+    if spec.checks.is_empty() && spec.rules.is_empty() || !spec.audiences.is_empty() {
         return Ok(());
     }
     let holder = Holder {
@@ -220,6 +224,9 @@ async fn check(cluster: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Bud
         }),
     };
     let as_token = cluster.with_token(&minted.token)?;
+    minted
+        .warnings
+        .extend(role::in_effect(&as_token, spec, budget).await);
     let report = spec.checks.ask(&as_token, &holder, budget).await;
     if let Err(error) = report.verdict() {
         return Err(error.because_of(report));
@@ -266,11 +273,7 @@ async fn request_token(
     };
     let answer = cluster.send(&call, budget).await?;
     if answer.status != 201 {
-        return Err(cluster.refused(
-            &call,
-            &answer,
-            &Need::tokens(&spec.namespace, &spec.service_account),
-        ));
+        return Err(cluster.refused(&call, &answer, &Need::tokens(spec)));
     }
     let token = answer.parse::<TokenRequest>(&call)?.status.token;
     let token = Token::parse(token.expose_secret(), "token")

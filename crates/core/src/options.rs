@@ -22,7 +22,13 @@ pub struct Opt {
 pub const OPTIONS: &[Opt] = &[
     Opt {
         name: "service-account",
-        help: "Name of the ServiceAccount that the token speaks for. Required.",
+        help: "Name of the ServiceAccount that the token speaks for. Required, unless `rules` is given.",
+        default: None,
+    },
+    Opt {
+        name: "rules",
+        help: "Instead of `service-account`: what a ServiceAccount that is made for this job may do. A YAML list of RBAC rules, \
+               or permissions as in `require`. It and its role are gone when the job ends.",
         default: None,
     },
     Opt {

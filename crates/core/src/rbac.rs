@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::access::{Permission, Place, What};
+use crate::{
+    access::{FORMS, Permission, Place, What, is_yaml_list, parse_all},
+    error::Error,
+    text::harmless,
+};
 
 /// A rule of a Role or ClusterRole (`rbac.authorization.k8s.io/v1`, `PolicyRule`).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -19,6 +23,52 @@ pub struct Rule {
     pub(crate) non_resource_urls: Vec<String>,
     #[serde(default)]
     pub(crate) verbs: Vec<String>,
+}
+
+/// The rules of a Role for one job: a YAML list of rules, or permissions as `require` has them. None if there is nothing.
+///
+/// # Errors
+/// The first one that is wrong, or that no Role can hold.
+pub(crate) fn parse(option: &str, text: &str) -> Result<Vec<Rule>, Error> {
+    let wrong = |number: usize, problem: &str, allowed: &str| {
+        Error::input(option, format!("is wrong in item {number}: {problem}"), allowed)
+    };
+    let example = format!("a rule is as in a Role:\n\n{}\n\nor short: {FORMS}", EXAMPLE);
+    if !is_yaml_list(text) {
+        let permissions = parse_all(option, text)?;
+        return permissions
+            .iter()
+            .zip(1..)
+            .map(|(permission, number)| in_role(permission).map_err(|problem| wrong(number, &problem, FORMS)))
+            .collect();
+    }
+    let items = serde_yaml::from_str::<Vec<serde_yaml::Value>>(text).map_err(|error| {
+        let line = error.location().map_or(1, |location| location.line());
+        Error::input(option, format!("is no YAML list (line {line})"), &*example)
+    })?;
+    let rule = |(item, number): (&serde_yaml::Value, usize)| {
+        let rule = match item.as_str() {
+            Some(text) => Permission::parse(text).and_then(|permission| in_role(&permission)),
+            None => serde_yaml::from_value::<Rule>(item.clone())
+                .map_err(|error| harmless(&error.to_string()))
+                .and_then(Rule::checked),
+        };
+        rule.map_err(|problem| wrong(number, &problem, &example))
+    };
+    items.iter().zip(1..).map(rule).collect()
+}
+
+const EXAMPLE: &str = "- apiGroups: [\"\"]\n  resources: [\"pods/exec\"]\n  resourceNames: [\"target-pod\"]\n  verbs: [\"create\"]";
+
+fn in_role(permission: &Permission) -> Result<Rule, String> {
+    match &permission.what {
+        What::Resource {
+            place: Place::Own, ..
+        } => Ok(permission.into()),
+        _ => Err(format!(
+            "`{permission}` reaches beyond the namespace; a Role for one job gives rights in its namespace only"
+        )),
+    }
 }
 
 /// A rule in a manifest for people.
@@ -56,6 +106,22 @@ impl Rule {
             non_resource_urls: Vec::new(),
             verbs: owned(verbs),
         }
+    }
+
+    /// What the API server would refuse (`pkg/apis/rbac/validation`).
+    fn checked(self) -> Result<Self, String> {
+        if !self.non_resource_urls.is_empty() {
+            return Err("`nonResourceURLs` cannot be in a Role; they belong to no namespace".into());
+        }
+        let needed = [
+            ("verbs", &self.verbs),
+            ("apiGroups", &self.api_groups),
+            ("resources", &self.resources),
+        ];
+        if let Some((name, _)) = needed.into_iter().find(|(_, values)| values.is_empty()) {
+            return Err(format!("`{name}` is missing or empty"));
+        }
+        Ok(self)
     }
 
     fn yaml(&self, mark: &str) -> String {
@@ -194,4 +260,64 @@ pub(crate) fn role_yaml(
          ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {prefix}RoleBinding\n{metadata}\
          roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: {prefix}Role\n  name: {name}\nsubjects:\n{subject}"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const EXEC: &str = "[{\"apiGroups\":[\"\"],\"resources\":[\"pods/exec\"],\"resourceNames\":[\"target-pod\"],\"verbs\":[\"create\"]}]";
+
+    #[rstest]
+    #[case::lines("create pods/exec target-pod")]
+    #[case::rules(EXAMPLE)]
+    #[case::json(EXEC)]
+    #[case::list("- create pods/exec target-pod")]
+    fn the_same_rule(#[case] text: &str) {
+        let rules = parse("rules", text).expect(text);
+        assert_eq!(serde_json::to_string(&rules).expect("JSON"), EXEC);
+    }
+
+    #[rstest]
+    #[case(
+        "get pods -n other",
+        "item 1: `get pods -n other` reaches beyond the namespace"
+    )]
+    #[case("get pods\nlist nodes", "item 2: `list nodes` reaches beyond the namespace")]
+    #[case("get pod", "line 1: `pod` is no resource; `pods` is")]
+    #[case("- get pods\n- get /metrics", "item 2: `get /metrics` reaches beyond")]
+    #[case(
+        "- {apiGroup: [\"\"], resources: [pods], verbs: [get]}",
+        "item 1: unknown field `apiGroup`"
+    )]
+    #[case(
+        "- {resources: [pods], verbs: [get]}",
+        "item 1: `apiGroups` is missing or empty"
+    )]
+    #[case(
+        "- {apiGroups: [\"\"], resources: [pods]}",
+        "item 1: `verbs` is missing or empty"
+    )]
+    #[case(
+        "- {nonResourceURLs: [/metrics], verbs: [get]}",
+        "item 1: `nonResourceURLs` cannot be in a Role"
+    )]
+    #[case("- apiGroups: [", "is no YAML list")]
+    fn what_no_role_can_hold(#[case] text: &str, #[case] why: &str) {
+        let error = parse("rules", text).expect_err(text).to_string();
+        assert!(
+            error.starts_with("input `rules` is") && error.contains(why),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn nothing_is_no_rule() {
+        assert!(
+            parse("rules", "[]").expect("nothing").is_empty()
+                && parse("rules", "").expect("nothing").is_empty()
+        );
+    }
 }

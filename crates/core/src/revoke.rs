@@ -14,6 +14,7 @@ use crate::{
     minter::Minter,
     options::Inputs,
     receipt::Proof,
+    role,
     spec::verify_revocation,
     state::State,
     text::harmless,
@@ -24,6 +25,11 @@ use crate::{
 const REVOKE: Duration = Duration::from_secs(40);
 /// What is left of it once the job is told to stop.
 const HURRY: Duration = Duration::from_secs(5);
+
+/// For taking a job's own rights away, before anything else.
+const HEAD_START: Duration = Duration::from_secs(1);
+/// For deleting the rest of a job's own role.
+const TIDY: Duration = Duration::from_secs(8);
 
 /// How long kube-apiserver goes on accepting a token that it accepted before
 /// (`pkg/kubeapiserver/authenticator/config.go`, `TokenSuccessCacheTTL`).
@@ -186,18 +192,55 @@ struct Revocation<'a> {
 
 impl Revocation<'_> {
     async fn run(&self, token: Option<&Token>, verify: Verify) -> Result<Revoked, Error> {
-        let note = self.delete().await.map_err(|error| by_hand(error, self.state))?;
-        self.deleted.set(true);
-        let deleted = Instant::now();
-        let proof = match verify {
-            Verify::Off => Ok(Proof::NotAsked),
-            Verify::Quick => self.ask_once(token).await,
-            Verify::Wait => self.ask_until_certain(token, deleted).await,
+        self.unbind().await;
+        let revoke = async {
+            let note = self.delete().await.map_err(|error| by_hand(error, self.state))?;
+            self.deleted.set(true);
+            let deleted = Instant::now();
+            let proof = match verify {
+                Verify::Off => Ok(Proof::NotAsked),
+                Verify::Quick => self.ask_once(token).await,
+                Verify::Wait => self.ask_until_certain(token, deleted).await,
+            };
+            match proof {
+                Ok(proof) => Ok(Revoked { proof, note }),
+                Err(error) => Err(error.unproven()),
+            }
         };
-        match proof {
-            Ok(proof) => Ok(Revoked { proof, note }),
-            Err(error) => Err(error.unproven()),
+        let (revoked, left) = tokio::join!(revoke, self.delete_role());
+        let Revoked { proof, note } = revoked?;
+        let notes = [note, left].into_iter().flatten();
+        Ok(Revoked {
+            proof,
+            note: notes.reduce(|a, b| format!("{a}; {b}")),
+        })
+    }
+
+    /// A job's own rights end before its token does: an API server may remember a token for 10 s, but looks rights up each
+    /// time. Whatever becomes of that, the anchor is deleted: so not for long.
+    async fn unbind(&self) {
+        let receipt = &self.state.receipt;
+        if self.state.role {
+            let unbind = role::unbind(self.cluster, &receipt.namespace, &receipt.anchor, &self.budget);
+            let _ = tokio::time::timeout(HEAD_START, unbind).await;
         }
+    }
+
+    /// What else was made for the job. The anchor owns it, so that deleting the anchor is enough, but not everywhere at once.
+    async fn delete_role(&self) -> Option<String> {
+        let receipt = &self.state.receipt;
+        if !self.state.role {
+            return None;
+        }
+        let delete = role::delete(self.cluster, &receipt.namespace, &receipt.anchor, &self.budget);
+        let why = match tokio::time::timeout(TIDY, delete).await {
+            Ok(Ok(())) => return None,
+            Ok(Err(error)) => error.what().to_owned(),
+            Err(_) => format!("cannot delete the job's role within {} s", TIDY.as_secs()),
+        };
+        Some(format!(
+            "{why}; the cluster's garbage collector deletes what is left of it"
+        ))
     }
 
     async fn delete(&self) -> Result<Option<String>, Error> {
@@ -223,7 +266,7 @@ impl Revocation<'_> {
                 status => match second_thoughts.next().filter(|_| matches!(status, 401 | 403)) {
                     Some(wait) => wait,
                     None => {
-                        let need = Need::anchors(&receipt.namespace, &receipt.service_account);
+                        let need = Need::revoking(self.state);
                         return Err(self.cluster.refused(&call, &answer, &need));
                     }
                 },

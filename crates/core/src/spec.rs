@@ -2,13 +2,24 @@
 
 use std::time::Duration;
 
-use crate::{access::Checks, error::Error, options::Inputs, revoke::Verify, text::harmless};
+use crate::{
+    access::Checks,
+    anchor,
+    error::Error,
+    options::Inputs,
+    rbac::{self, Rule},
+    revoke::Verify,
+    text::harmless,
+};
 
 /// The token that was asked for.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// Whom the token speaks for.
+    /// Whom the token speaks for: a ServiceAccount that is there, or, with `rules`, one that is made for this job and called
+    /// as the anchor is.
     pub service_account: String,
+    /// What the ServiceAccount made for this job may do; empty if none is made.
+    pub rules: Vec<Rule>,
     /// Where the ServiceAccount and the anchor are.
     pub namespace: String,
     /// The longest that the token may live.
@@ -25,15 +36,30 @@ impl Spec {
     /// # Errors
     /// The first input that is missing or wrong: its name, its value, what is allowed.
     pub fn parse(inputs: &Inputs, minter_namespace: Option<&str>) -> Result<Self, Error> {
-        let Some(service_account) = inputs.get("service-account") else {
-            return Err(Error::input(
-                "service-account",
-                "is missing",
-                "name the ServiceAccount that the token speaks for, for example `service-account: scanner`",
-            ));
+        let rules = rbac::parse("rules", inputs.get("rules").unwrap_or_default())?;
+        let service_account = match (inputs.get("service-account"), rules.is_empty()) {
+            (Some(name), true) => dns_name("service-account", name, 253, true)?,
+            (None, false) => anchor::random_name()?,
+            (Some(_), false) => {
+                return Err(Error::input(
+                    "rules",
+                    "and input `service-account` are both given",
+                    "leave out `service-account`, for a ServiceAccount that is made for this job and has these rules; or leave \
+                     out `rules`, and give the ServiceAccount a Role",
+                ));
+            }
+            (None, true) => {
+                return Err(Error::input(
+                    "service-account",
+                    "is missing",
+                    "name the ServiceAccount that the token speaks for, for example `service-account: scanner`; or give `rules`, \
+                     for one that is made for this job",
+                ));
+            }
         };
         Ok(Self {
-            service_account: dns_name("service-account", service_account, 253, true)?,
+            service_account,
+            rules,
             namespace: namespace(inputs, minter_namespace)?,
             lifetime: Lifetime::parse(inputs.get("duration").unwrap_or_default())?,
             audiences: audiences(inputs.get("audiences").unwrap_or_default())?,

@@ -28,6 +28,9 @@ pub struct State {
     /// Whether the token is for the API server itself. Only then is a 401 from it a proof: a token of another audience
     /// never gets anything else.
     pub for_api_server: bool,
+    /// Whether a ServiceAccount, a Role and a RoleBinding were made for this job, called as the anchor is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub role: bool,
     /// The files that hold or use the token.
     #[serde(default, skip_serializing_if = "Files::is_empty")]
     pub files: Files,
@@ -51,7 +54,11 @@ impl State {
         folder: &Path,
         environment: &Environment,
     ) -> Result<Self, Error> {
-        let name = anchor::random_name()?;
+        // A ServiceAccount that is made for this job is called as its anchor is.
+        let name = match spec.rules.is_empty() {
+            true => anchor::random_name()?,
+            false => spec.service_account.clone(),
+        };
         let files = Files::plan(inputs, folder, &name)?;
         let pinned = PINNED_VARIABLES
             .iter()
@@ -64,6 +71,7 @@ impl State {
                 ..Receipt::new(&spec.service_account, &spec.namespace, &name)
             },
             for_api_server: spec.audiences.is_empty(),
+            role: !spec.rules.is_empty(),
             files,
             environment: pinned.collect(),
         })
@@ -87,6 +95,7 @@ impl State {
                 ..Receipt::new("", namespace, name)
             },
             for_api_server: true,
+            role: false,
             files: Files::default(),
             environment: BTreeMap::new(),
         })

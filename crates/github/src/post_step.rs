@@ -96,7 +96,9 @@ async fn reconstruct(
         interrupted = interrupt.wait() => return Err(interrupted),
         minter = Minter::resolve(inputs, &job.environment) => minter?,
     };
-    State::of_anchor(&minter, anchor.unwrap_or_default(), None)
+    let mut state = State::of_anchor(&minter, anchor.unwrap_or_default(), None)?;
+    state.role = inputs.get("rules").is_some();
+    Ok(state)
 }
 
 fn lost(job: &Job, cause: &Error) -> Error {

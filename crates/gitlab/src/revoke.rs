@@ -30,7 +30,15 @@ pub(crate) fn command() -> Command {
     Command::new("revoke")
         .about("Revoke every token that this job minted, prove it, and remove the files")
         .args(flags::flags().filter(|flag| {
-            let of_minting = ["namespace", "duration", "token-file", "kubeconfig-file"];
+            let of_minting = [
+                "namespace",
+                "duration",
+                "require",
+                "forbid",
+                "escape-check",
+                "token-file",
+                "kubeconfig-file",
+            ];
             !of_minting.contains(&flag.get_id().as_str())
         }))
         .args([dotenv::variable_flag(), sealed::identity_flag()])
@@ -191,6 +199,8 @@ async fn reconstruct(
     let state = minter.and_then(|minter| State::of_anchor(&minter, anchor, uid));
     let mut state = state.map_err(|error| by_hand(&error, anchor, &job.environment))?;
     state.for_api_server = inputs.get("audiences").is_none();
+    // A template that has no rules for jobs hands on an empty list.
+    state.role = inputs.get("rules").is_some_and(|rules| rules != "[]");
     state.receipt.service_account = harmless(inputs.get("service-account").unwrap_or_default());
     Ok(state)
 }

@@ -14,11 +14,11 @@ const FILES: [&str; 3] = ["token-file", "kubeconfig-file", "embed-token"];
 const NOT_ON_GITLAB: [&str; 1] = ["oidc-audience"];
 
 /// What has several lines elsewhere: GitLab pastes inputs into YAML as they are, where line breaks would be lost.
-const LISTS: [&str; 2] = ["require", "forbid"];
+const LISTS: [&str; 3] = ["require", "forbid", "rules"];
 
 #[rstest]
 #[case("job.yml", ".jobpass", &["job-name", "mask-log"])]
-#[case("handover.yml", "create_token", &["job-name", "stage", "image", "rules", "variable", "dotenv-mode", "recipient", "mask-log"])]
+#[case("handover.yml", "create_token", &["job-name", "stage", "image", "job-rules", "variable", "dotenv-mode", "recipient", "mask-log"])]
 fn inputs_are_the_options(#[case] file: &str, #[case] job: &str, #[case] own: &[&str]) {
     let (spec, jobs) = template(file);
     let inputs = spec["spec"]["inputs"].as_mapping().expect("inputs");
@@ -45,7 +45,7 @@ fn inputs_are_the_options(#[case] file: &str, #[case] job: &str, #[case] own: &[
                 format!(" $[[ inputs.{} ]]", option.name),
             ),
             false => (
-                (option.name != "service-account").then(|| option.default.unwrap_or_default().into()),
+                Some(option.default.unwrap_or_default().into()),
                 format!("$[[ inputs.{} ]]", option.name),
             ),
         };

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::resources::{self, SUBRESOURCES, VERBS};
-use crate::{error::Error, spec::is_dns_label, text::harmless};
+use crate::{error::Error, rbac::Rule, spec::is_dns_label, text::harmless};
 
 /// How a permission is written, for messages.
 pub(crate) const FORMS: &str = "a permission is `VERB RESOURCE[.GROUP][/SUBRESOURCE] [NAME] [-n NAMESPACE | -A]` or \
@@ -118,6 +118,24 @@ impl Permission {
                 place,
             },
         }
+    }
+
+    /// The first of those that a rule about resources allows.
+    pub(crate) fn of_rule(rule: &Rule) -> Option<Self> {
+        let (resource, subresource) = match rule.resources.first()?.split_once('/') {
+            Some(parts) => parts,
+            None => (&**rule.resources.first()?, ""),
+        };
+        Some(Self {
+            verb: rule.verbs.first()?.clone(),
+            what: What::Resource {
+                group: rule.api_groups.first()?.clone(),
+                resource: resource.into(),
+                subresource: subresource.into(),
+                name: rule.resource_names.first().cloned().unwrap_or_default(),
+                place: Place::Own,
+            },
+        })
     }
 
     fn of_path(verb: &str, path: &str) -> Result<Self, String> {

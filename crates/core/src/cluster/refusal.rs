@@ -5,67 +5,120 @@ use crate::{
     anchors::Scope,
     error::{Error, Kind},
     rbac::{self, Grantee, Line},
+    spec::Spec,
+    state::State,
     text::harmless,
 };
 
 /// The permission that a call needs, to name the rule that is missing.
 pub(crate) struct Need<'a> {
-    pub(crate) namespace: &'a str,
-    pub(crate) service_account: &'a str,
+    namespace: &'a str,
+    whose: Whose<'a>,
     /// Which rule of the minter's Role it is.
-    pub(crate) rule: Rule,
+    rule: Rule,
+}
+
+/// Whom the token is for.
+#[derive(Clone, Copy)]
+enum Whose<'a> {
+    Account(&'a str),
+    /// An account that is made for the job, with these rules.
+    Job(&'a [rbac::Rule]),
 }
 
 /// The rules of the minter's Role, all of them.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Rule {
+enum Rule {
     Anchors,
     Tokens,
+    /// The job's own account, role and binding.
+    Accounts,
+    Roles,
+    /// What the job's role gives.
+    Given,
 }
 
-impl Need<'_> {
-    pub(crate) fn anchors<'a>(namespace: &'a str, service_account: &'a str) -> Need<'a> {
-        Need {
-            namespace,
-            service_account,
+impl<'a> Need<'a> {
+    pub(crate) fn anchors(spec: &'a Spec) -> Self {
+        Self::of(spec, Rule::Anchors)
+    }
+
+    pub(crate) fn tokens(spec: &'a Spec) -> Self {
+        Self::of(spec, Rule::Tokens)
+    }
+
+    /// To make an object of the job's role.
+    pub(crate) fn role(spec: &'a Spec, kind: &str) -> Self {
+        Self::of(
+            spec,
+            if kind == "ServiceAccount" {
+                Rule::Accounts
+            } else {
+                Rule::Roles
+            },
+        )
+    }
+
+    /// To delete the anchor, when all that is left is the state.
+    pub(crate) fn revoking(state: &'a State) -> Self {
+        let receipt = &state.receipt;
+        Self {
+            namespace: &receipt.namespace,
+            whose: if state.role {
+                Whose::Job(&[])
+            } else {
+                Whose::Account(&receipt.service_account)
+            },
             rule: Rule::Anchors,
         }
     }
 
-    pub(crate) fn tokens<'a>(namespace: &'a str, service_account: &'a str) -> Need<'a> {
-        Need {
-            namespace,
-            service_account,
-            rule: Rule::Tokens,
+    fn of(spec: &'a Spec, rule: Rule) -> Self {
+        let whose = match spec.rules.is_empty() {
+            true => Whose::Account(&spec.service_account),
+            false => Whose::Job(&spec.rules),
+        };
+        Self {
+            namespace: &spec.namespace,
+            whose,
+            rule,
         }
     }
 
     /// The minter's Role and its binding, to paste.
     fn yaml(&self, subject: Option<&str>) -> String {
-        // Of its own for each account, so that applying it takes nothing away that another Role gives.
-        let name = format!(
-            "jobpass-mint-{}",
-            self.service_account.get(..200).unwrap_or(self.service_account)
-        );
         let line = |which, rule| Line {
             rule,
             missing: self.rule == which,
         };
-        let lines = [
-            line(
-                Rule::Anchors,
-                rbac::Rule::of("", &["secrets"], &[], &["create", "delete"]),
-            ),
-            line(
-                Rule::Tokens,
-                rbac::Rule::of(
-                    "",
-                    &["serviceaccounts/token"],
-                    &[self.service_account],
-                    &["create"],
-                ),
-            ),
-        ];
+        let core =
+            |resource: &str, names: &[&str], verbs: &[&str]| rbac::Rule::of("", &[resource], names, verbs);
+        let mut lines = vec![line(Rule::Anchors, core("secrets", &[], &["create", "delete"]))];
+        // Of its own for each account, so that applying it takes nothing away that another Role gives.
+        let name = match self.whose {
+            Whose::Account(account) => {
+                lines.push(line(
+                    Rule::Tokens,
+                    core("serviceaccounts/token", &[account], &["create"]),
+                ));
+                format!("jobpass-mint-{}", account.get(..200).unwrap_or(account))
+            }
+            Whose::Job(rules) => {
+                let roles = ["roles", "rolebindings"];
+                let roles = rbac::Rule::of("rbac.authorization.k8s.io", &roles, &[], &["create", "delete"]);
+                lines.push(line(
+                    Rule::Tokens,
+                    core("serviceaccounts/token", &[], &["create"]),
+                ));
+                lines.push(line(
+                    Rule::Accounts,
+                    core("serviceaccounts", &[], &["create", "delete"]),
+                ));
+                lines.push(line(Rule::Roles, roles));
+                lines.extend(rules.iter().cloned().map(|rule| line(Rule::Given, rule)));
+                "jobpass-mint-with-rules".into()
+            }
+        };
         let minter = Grantee::user(subject.unwrap_or("THE MINTER'S USER NAME"));
         rbac::role_yaml(&name, Some(self.namespace), &lines, &minter)
     }
@@ -78,20 +131,43 @@ impl Cluster {
         let error = plain(call, answer);
         match answer.status {
             401 => error.help(self.unauthorized()),
+            403 if message.contains("attempting to grant RBAC permissions not currently held") => {
+                let need = Need { rule: Rule::Given, ..*need };
+                error.help(format!(
+                    "who makes a Role can only put into it what they may do themselves; the message above lists what the minter \
+                     lacks. Two ways out: it gets these rights, too (`kubectl apply -f -`, below); or it may give away rights that \
+                     it does not have, any in this namespace:\n\n{}\n\n{}",
+                    rbac::rules_yaml(&[Line {
+                        rule: rbac::Rule::of("rbac.authorization.k8s.io", &["roles"], &[], &["escalate", "bind"]),
+                        missing: false,
+                    }]),
+                    need.yaml(user(&message))
+                ))
+            }
             403 => error.help(format!(
-                "check inputs `service-account` and `namespace`; if they are right, this gives the minter what it needs and \
-                 no more (`kubectl apply -f -`):\n\n{}",
+                "check {}; if {} right, this gives the minter what it needs and no more (`kubectl apply -f -`):\n\n{}",
+                match need.whose {
+                    Whose::Account(_) => "inputs `service-account` and `namespace`",
+                    Whose::Job(_) => "input `namespace`",
+                },
+                match need.whose {
+                    Whose::Account(_) => "they are",
+                    Whose::Job(_) => "it is",
+                },
                 need.yaml(user(&message))
             )),
             404 if message.starts_with("namespaces ") => error.help(format!(
                 "there is no namespace `{0}`: check input `namespace`, or `kubectl create namespace {0}`",
                 need.namespace
             )),
-            404 if message.starts_with("serviceaccounts ") => error.help(format!(
-                "there is no ServiceAccount `{0}` in namespace `{1}`: check inputs `service-account` and `namespace`, or \
-                 `kubectl create serviceaccount {0} --namespace {1}`",
-                need.service_account, need.namespace
-            )),
+            404 if message.starts_with("serviceaccounts ") => match need.whose {
+                Whose::Account(account) => error.help(format!(
+                    "there is no ServiceAccount `{account}` in namespace `{0}`: check inputs `service-account` and `namespace`, or \
+                     `kubectl create serviceaccount {account} --namespace {0}`",
+                    need.namespace
+                )),
+                Whose::Job(_) => error.help("something deleted it as soon as it was made"),
+            },
             404 => error.help("check the server's URL: this one does not know what every Kubernetes API server knows"),
             422 => error.help(
                 "the API server or an admission policy refused the request as it is; the message above says why",
@@ -145,7 +221,9 @@ fn sweeper_role(scope: &Scope, verbs: &[&str], user: Option<&str>) -> String {
 
 /// The user that a Forbidden message names, if it is one that can stand in YAML.
 fn user(message: &str) -> Option<&str> {
-    let (_, rest) = message.split_once("User \"")?;
+    let (_, rest) = message
+        .split_once("User \"")
+        .or_else(|| message.split_once("user \""))?;
     let (user, _) = rest.split_once('"')?;
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:@/#+=|".contains(c);
     (!user.is_empty() && user.chars().all(plain) && user == harmless(user)).then_some(user)
@@ -154,11 +232,14 @@ fn user(message: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Inputs;
 
     #[test]
     fn the_missing_rule_is_yaml_to_paste() {
         let message = "secrets is forbidden: User \"system:serviceaccount:ci:minter\" cannot create resource";
-        insta::assert_snapshot!(Need::anchors("ci", "scanner").yaml(user(message)), @r#"
+        let inputs = Inputs::from([("service-account", "scanner"), ("namespace", "ci")]);
+        let spec = Spec::parse(&inputs, None).expect("a spec");
+        insta::assert_snapshot!(Need::anchors(&spec).yaml(user(message)), @r#"
         apiVersion: rbac.authorization.k8s.io/v1
         kind: Role
         metadata:
