@@ -106,7 +106,7 @@ fn the_source_documents_questions() {
 #[rstest]
 #[case::server(&["--server", "URL", "--certificate-authority", "ca.pem", "--bearer-token-file", "token", "--namespace", "ci"])]
 #[case::server_and_own_namespace(&["--server", "URL", "--certificate-authority", "ca.pem", "--bearer-token-file", "token"])]
-#[case::token_in_place_of_the_user(&["--kubeconfig", "admin.yaml", "--token-file", "token", "--namespace", "ci"])]
+#[case::token_in_place_of_the_user(&["--kubeconfig", "admin.yaml", "--token-file", "token", "-n", "ci"])]
 fn any_token(#[case] whose: &[&str]) {
     let desk = Desk::new();
     fs::write(desk.folder.path().join("ca.pem"), desk.cluster.ca_pem()).expect("written");

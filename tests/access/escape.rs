@@ -125,6 +125,21 @@ fn what_is_not_known_is_said(#[case] check: &str, #[case] code: i32) {
     assert!(cluster.anchors().is_empty());
 }
 
+#[test]
+fn an_api_server_that_does_not_answer_costs_a_warning() {
+    let cluster = DevCluster::start();
+    let step = step(&cluster, &[]);
+    reviews(&cluster, FaultKind::HoldBefore);
+    let main = step.main().succeeded();
+    assert!(
+        main.log.contains("43 of 43 questions got no answer"),
+        "{}",
+        main.log
+    );
+    assert!(main.log.contains("no answer in time"), "{}", main.log);
+    step.post().succeeded();
+}
+
 #[rstest]
 #[case::off("escape-check", "off")]
 #[case::for_others("audiences", "vault")]

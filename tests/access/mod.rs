@@ -6,12 +6,13 @@ pub(crate) mod role;
 
 use std::{process::Stdio, time::Duration};
 
-use jobpass_devkit::{DevCluster, Fault, FaultKind};
+use jobpass_devkit::{DevCluster, FaultKind};
 use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::{
+    faults::api::inject,
     github::step::{Ended, Step},
     support,
 };
@@ -24,12 +25,7 @@ fn step(cluster: &DevCluster, more: &[(&str, &str)]) -> Step {
 
 /// Reviews that go wrong, more than there are.
 fn reviews(cluster: &DevCluster, kind: FaultKind) {
-    cluster.inject(Fault {
-        method: "POST",
-        path_contains: REVIEWS.into(),
-        times: 999,
-        kind,
-    });
+    inject(cluster, "POST", REVIEWS, 999, kind);
 }
 
 /// Rules for the jobs' ServiceAccount, besides those that it has.

@@ -5,12 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jobpass_devkit::{DevCluster, Fault, FaultKind};
+use jobpass_devkit::{DevCluster, FaultKind};
 use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{answer, refused};
 use crate::{
+    faults::api::inject,
     github::step::{Ended, Step},
     support,
 };
@@ -366,7 +367,7 @@ fn a_missing_permission_is_shown_as_yaml(#[case] without: &str, #[case] what: &s
 #[case::beyond(
     "rules",
     "get pods -n other",
-    "input `rules` is wrong in item 1: `get pods -n other` reaches beyond the namespace"
+    "input `rules` is wrong in line 1: `get pods -n other` reaches beyond the namespace"
 )]
 #[case::no_rule(
     "rules",
@@ -403,13 +404,4 @@ fn a_role_that_is_not_in_effect_yet_is_waited_for() {
     let main = step.main().succeeded();
     assert!(!main.log.contains("::warning"), "{}", main.log);
     step.post().succeeded();
-}
-
-fn inject(cluster: &DevCluster, method: &'static str, path: &str, times: usize, kind: FaultKind) {
-    cluster.inject(Fault {
-        method,
-        path_contains: path.into(),
-        times,
-        kind,
-    });
 }

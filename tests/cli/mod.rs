@@ -310,6 +310,7 @@ fn the_rbac_of_the_readme_is_enough() {
     let whose = [
         &["--service-account", "scanner"][..],
         &["--rules", "get pods", "--rules", "create pods/exec target-pod"],
+        &["--rules", "- {apiGroups: [''], resources: [pods], verbs: [get]}"],
     ];
     for whose in whose {
         let mint = [

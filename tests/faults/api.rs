@@ -16,7 +16,7 @@ fn step(cluster: &DevCluster) -> Step {
     Step::scanner(&support::minter(cluster), &[])
 }
 
-fn inject(cluster: &DevCluster, method: &'static str, path: &str, times: usize, kind: FaultKind) {
+pub(crate) fn inject(cluster: &DevCluster, method: &'static str, path: &str, times: usize, kind: FaultKind) {
     cluster.inject(Fault {
         method,
         path_contains: path.into(),

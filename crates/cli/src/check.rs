@@ -24,7 +24,7 @@ const ASK: Duration = Duration::from_secs(45);
 pub(crate) fn command() -> Command {
     let flags = flags::flags().filter_map(|flag| match flag.get_id().as_str() {
         "token-file" => Some(flag.help("File with the token to ask about, in place of the kubeconfig's user")),
-        "namespace" => Some(flag.help(
+        "namespace" => Some(flag.short('n').help(
             "Namespace that permissions are about; without it, that of the kubeconfig's context, else of the ServiceAccount",
         )),
         "kubeconfig" => Some(flag.help("The kubeconfig to ask with: a path, the YAML itself, or base64 of it")),

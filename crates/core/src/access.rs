@@ -8,6 +8,8 @@ mod permission;
 mod report;
 mod resources;
 
+use std::time::Duration;
+
 use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::json;
@@ -30,6 +32,8 @@ use crate::{
 
 /// Reviews on their way at one time. Each has a connection of its own: HTTP/1.1 is what the client speaks.
 const AT_ONCE: usize = 32;
+/// For what would only be a warning.
+const WARN: Duration = Duration::from_secs(8);
 
 /// What is to be asked about a token.
 #[derive(Debug, Clone, Default)]
@@ -98,7 +102,7 @@ impl Checks {
     /// # Errors
     /// The first line that is wrong; or what cannot be asked at all.
     pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
-        let permissions = |option| parse_all(option, inputs.get(option).unwrap_or_default());
+        let permissions = |option| parse_all(option, inputs.get(option).unwrap_or_default(), Ok);
         let (require, forbid) = (permissions("require")?, permissions("forbid")?);
         // `*` asks whether everything is allowed: forbidding that forbids next to nothing, unless it is meant.
         let vague = forbid
@@ -147,7 +151,7 @@ impl Checks {
     /// # Errors
     /// The first line that is wrong.
     pub fn also_require(&mut self, option: &str, text: &str) -> Result<(), Error> {
-        self.require.extend(parse_all(option, text)?);
+        self.require.extend(parse_all(option, text, Ok)?);
         Ok(())
     }
 
@@ -176,9 +180,14 @@ impl Checks {
             .iter()
             .map(|(permission, _)| review(cluster, permission, &holder.namespace, budget));
         let home = account.map_or("", |account| &account.namespace);
+        // A warning is not worth all of the time.
+        let patience = match self.escape {
+            EscapeCheck::Warn => budget.at_most(WARN),
+            _ => *budget,
+        };
         let about_escapes = escapes
             .iter()
-            .map(|(_, permission)| review(cluster, permission, home, budget));
+            .map(|(_, permission)| review(cluster, permission, home, &patience));
         let reviews = asked.chain(about_escapes).collect::<Vec<_>>();
         let mut answers = stream::iter(reviews).buffered(AT_ONCE).collect::<Vec<_>>().await;
         let about_escapes = answers.split_off(expected.len());

@@ -117,6 +117,14 @@ impl Budget {
         }
     }
 
+    /// The same, but no longer than `longest` from now on.
+    pub(crate) fn at_most(&self, longest: Duration) -> Self {
+        Self {
+            until: self.until.min(Instant::now() + longest),
+            ..*self
+        }
+    }
+
     fn left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())
     }

@@ -15,7 +15,7 @@ Exit codes:
   2         wrong input; nothing was created
   3         API server unreachable
   4         refused by the API server
-  5         the token is not what was asked for, or may not do it
+  5         the token is not what was asked for
   6         the token could not be handed over
   7         not revoked, or not proven
   130, 143  stopped by a signal
@@ -34,9 +34,9 @@ pub fn flags() -> impl Iterator<Item = Arg> {
             .env(format!("JOBPASS_{}", upper(option)))
             .hide_env_values(true);
         let flag = flag.help(help).value_name(upper(option));
-        // What has several lines may also be given line by line.
+        // What has several lines may also be given line by line; a YAML list begins with a hyphen.
         if ["require", "forbid", "rules"].contains(&option.name) {
-            flag.action(ArgAction::Append)
+            flag.action(ArgAction::Append).allow_hyphen_values(true)
         } else {
             flag
         }

@@ -1,8 +1,8 @@
 //! The life of a Kubernetes ServiceAccount token that belongs to one CI job.
 //!
 //! ```text
-//! parse -> record state -> create anchor -> TokenRequest -> verify claims -> mask -> deliver -> (the job works)
-//!       -> delete anchor -> prove (401) -> receipt
+//! parse -> record state -> create anchor -> TokenRequest -> verify claims -> check access -> mask -> deliver
+//!       -> (the job works) -> delete anchor -> prove (401) -> receipt
 //! ```
 //!
 //! The token is bound to an [anchor](anchor), an empty Secret: deleting the anchor revokes the token. This crate

@@ -35,12 +35,7 @@ pub(crate) fn parse(option: &str, text: &str) -> Result<Vec<Rule>, Error> {
     };
     let example = format!("a rule is as in a Role:\n\n{}\n\nor short: {FORMS}", EXAMPLE);
     if !is_yaml_list(text) {
-        let permissions = parse_all(option, text)?;
-        return permissions
-            .iter()
-            .zip(1..)
-            .map(|(permission, number)| in_role(permission).map_err(|problem| wrong(number, &problem, FORMS)))
-            .collect();
+        return parse_all(option, text, |permission| in_role(&permission));
     }
     let items = serde_yaml::from_str::<Vec<serde_yaml::Value>>(text).map_err(|error| {
         let line = error.location().map_or(1, |location| location.line());
@@ -283,9 +278,12 @@ mod tests {
     #[rstest]
     #[case(
         "get pods -n other",
-        "item 1: `get pods -n other` reaches beyond the namespace"
+        "line 1: `get pods -n other` reaches beyond the namespace"
     )]
-    #[case("get pods\nlist nodes", "item 2: `list nodes` reaches beyond the namespace")]
+    #[case(
+        "# two\nget pods\n\nlist nodes",
+        "line 4: `list nodes` reaches beyond the namespace"
+    )]
     #[case("get pod", "line 1: `pod` is no resource; `pods` is")]
     #[case("- get pods\n- get /metrics", "item 2: `get /metrics` reaches beyond")]
     #[case(

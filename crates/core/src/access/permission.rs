@@ -43,13 +43,22 @@ pub(crate) enum Place {
     Cluster,
 }
 
-/// The permissions of an option: one a line, or a YAML list. Empty lines and those that begin with `#` do not count.
+/// The permissions of an option: one a line, or a YAML list. Empty lines and those that begin with `#` do not count. `take`
+/// says what is made of each, or why it does not do here.
 ///
 /// # Errors
 /// The first one that is wrong: its line, what is wrong with it, how it is to be written.
-pub(crate) fn parse_all(option: &str, text: &str) -> Result<Vec<Permission>, Error> {
+pub(crate) fn parse_all<T>(
+    option: &str,
+    text: &str,
+    take: impl Fn(Permission) -> Result<T, String>,
+) -> Result<Vec<T>, Error> {
     let wrong = |kind: &str, number: usize, problem: String| {
         Error::input(option, format!("is wrong in {kind} {number}: {problem}"), FORMS)
+    };
+    let parse = |kind, number, text| {
+        let parsed = Permission::parse(text).and_then(&take);
+        parsed.map_err(|problem| wrong(kind, number, problem))
     };
     if is_yaml_list(text) {
         let items = serde_yaml::from_str::<Vec<String>>(text).map_err(|error| {
@@ -58,13 +67,13 @@ pub(crate) fn parse_all(option: &str, text: &str) -> Result<Vec<Permission>, Err
         })?;
         let numbered = items.iter().zip(1..);
         return numbered
-            .map(|(item, number)| Permission::parse(item).map_err(|problem| wrong("item", number, problem)))
+            .map(|(item, number)| parse("item", number, item))
             .collect();
     }
     let lines = text.lines().map(str::trim).zip(1..);
     lines
         .filter(|(line, _)| !line.is_empty() && !line.starts_with('#'))
-        .map(|(line, number)| Permission::parse(line).map_err(|problem| wrong("line", number, problem)))
+        .map(|(line, number)| parse("line", number, line))
         .collect()
 }
 
@@ -454,7 +463,7 @@ mod tests {
 
     #[test]
     fn a_wrong_line_is_named_by_its_number() {
-        let error = parse_all("require", "# what the scan needs\nget pods\n\nget pod\n")
+        let error = parse_all("require", "# what the scan needs\nget pods\n\nget pod\n", Ok)
             .expect_err("refused")
             .to_string();
         assert!(
@@ -462,7 +471,7 @@ mod tests {
             "{error}"
         );
         assert!(error.contains("create pods/exec target-pod"), "{error}");
-        let error = parse_all("forbid", "[\"get pods\", \"get pod\"]")
+        let error = parse_all("forbid", "[\"get pods\", \"get pod\"]", Ok)
             .expect_err("refused")
             .to_string();
         assert!(error.contains("input `forbid` is wrong in item 2"), "{error}");
@@ -473,7 +482,7 @@ mod tests {
     #[case("- get pods\n- list pods\n")]
     #[case("[\"get pods\",\"list pods\"]")]
     fn lines_or_a_list(#[case] text: &str) {
-        let shown = parse_all("require", text)
+        let shown = parse_all("require", text, Ok)
             .expect(text)
             .iter()
             .map(ToString::to_string)

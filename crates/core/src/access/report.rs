@@ -105,9 +105,11 @@ impl Report {
             let Some(sentence) = escapes.first() else {
                 return Ok(());
             };
-            return Err(Error::new(kind, sentence).help(
-                "take these rights from it, or give the job another ServiceAccount; `escape-check: warn` lets it pass",
-            ));
+            let help = match known {
+                true => "take these rights from it, or give the job another ServiceAccount",
+                false => "run it again",
+            };
+            return Err(Error::new(kind, sentence).help(format!("{help}; `escape-check: warn` lets it pass")));
         };
         let wanted = match first.expected {
             Expected::Allowed => "required",

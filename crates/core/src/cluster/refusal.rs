@@ -94,7 +94,7 @@ impl<'a> Need<'a> {
         let core =
             |resource: &str, names: &[&str], verbs: &[&str]| rbac::Rule::of("", &[resource], names, verbs);
         let mut lines = vec![line(Rule::Anchors, core("secrets", &[], &["create", "delete"]))];
-        // Of its own for each account, so that applying it takes nothing away that another Role gives.
+        // Of its own for each account, and for each set of rules, so that applying it takes nothing away that another Role gives.
         let name = match self.whose {
             Whose::Account(account) => {
                 lines.push(line(
@@ -116,7 +116,7 @@ impl<'a> Need<'a> {
                 ));
                 lines.push(line(Rule::Roles, roles));
                 lines.extend(rules.iter().cloned().map(|rule| line(Rule::Given, rule)));
-                "jobpass-mint-with-rules".into()
+                format!("jobpass-mint-rules-{}", digest(rules))
             }
         };
         let minter = Grantee::user(subject.unwrap_or("THE MINTER'S USER NAME"));
@@ -217,6 +217,14 @@ fn sweeper_role(scope: &Scope, verbs: &[&str], user: Option<&str>) -> String {
     };
     let sweeper = Grantee::user(user.unwrap_or("THE USER NAME"));
     rbac::role_yaml("jobpass-sweeper", namespace, &[secrets], &sweeper)
+}
+
+/// The first bytes of their SHA-256, in hexadecimal.
+fn digest(rules: &[rbac::Rule]) -> String {
+    let rules = serde_json::to_vec(rules).unwrap_or_default();
+    let digest = ring::digest::digest(&ring::digest::SHA256, &rules);
+    let bytes = digest.as_ref().iter().take(4);
+    bytes.map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The user that a Forbidden message names, if it is one that can stand in YAML.
