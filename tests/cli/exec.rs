@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::Desk;
 use crate::{
+    access::role::{MINTER, left},
     github::step::Ended,
     leaks::{assert_absent, corpus},
     support,
@@ -98,6 +99,31 @@ fn it_gets_files_for_itself_alone_and_no_option_of_jobpass() {
         ended.log
     );
     desk.assert_all_gone(&ended.log);
+}
+
+/// The answers about its access are for the person who looks, not for who reads what the command prints.
+#[test]
+fn a_role_for_one_command() {
+    let desk = Desk::new();
+    desk.cluster.apply(MINTER);
+    let options = [
+        "--rules",
+        "get pods",
+        "--require",
+        "get pods",
+        "--forbid",
+        "list pods",
+    ];
+    let exec = [&["exec"], &EXEC[3..], &options, &["--", "echo", "done"]].concat();
+    let ended = desk.run(&exec).succeeded();
+    assert!(ended.log.starts_with("done\n"), "{}", ended.log);
+    assert!(
+        ended.log.contains("  ok  forbid   list pods  denied\n"),
+        "{}",
+        ended.log
+    );
+    assert_eq!(left(&desk.cluster), "", "{}", ended.log);
+    desk.assert_nothing_left(&ended.log);
 }
 
 #[test]
