@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh disable=SC2154,SC3028
 # What `jobpass-gitlab mask --shell` prints, after three assignments: jobpass_program, jobpass_pipe, jobpass_mark.
 # From here on, what this shell and its children write goes through a pipe into the filter, whose output is the log. The
 # shell keeps no descriptor of the log itself, so that nothing it starts can write to it or keep the job from ending.
