@@ -8,5 +8,6 @@ mod github;
 mod gitlab;
 mod leaks;
 mod oidc;
+mod setup;
 mod support;
 mod sweep;

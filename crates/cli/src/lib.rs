@@ -9,6 +9,7 @@ mod output;
 mod pipelines;
 mod revoke;
 mod scope;
+mod setup;
 mod sweep;
 mod table;
 
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
             "mint" => mint::run(matches, &environment, interrupt).await.map(done),
             "list" => list::run(matches, &environment, interrupt).await.map(done),
             "sweep" => sweep::run(matches, &environment, interrupt).await.map(done),
+            "setup" => setup::run(matches, &environment, interrupt).await.map(done),
             _ => revoke::run(matches, &environment, interrupt).await.map(done),
         },
         output::error,
@@ -62,5 +64,6 @@ fn command() -> Command {
             list::command(),
             sweep::command(),
             check::command(),
+            setup::command(),
         ])
 }

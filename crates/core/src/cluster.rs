@@ -378,7 +378,7 @@ impl Cluster {
     }
 
     /// What a 401 to this identity means, as far as its own token tells.
-    fn unauthorized(&self) -> String {
+    pub(crate) fn unauthorized(&self) -> String {
         if let Some(explained) = self.bearer.as_ref().and_then(id_token::explain) {
             return explained;
         }
@@ -434,6 +434,12 @@ impl Answer {
         self.status == 409 && self.status_object().reason == "AlreadyExists"
     }
 
+    /// Whether it says that one object is not there, or its namespace; not that the API server knows no such kind of objects.
+    pub(crate) fn is_not_found(&self) -> bool {
+        let status = self.status_object();
+        self.status == 404 && status.reason == "NotFound" && !status.details.name.is_empty()
+    }
+
     /// Whether it is the API server's own refusal, and not that of something in between.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self.status, 401 | 403 | 404 | 422) && !self.status_object().reason.is_empty()
@@ -474,6 +480,7 @@ struct Status {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Details {
+    name: String,
     kind: String,
 }
 

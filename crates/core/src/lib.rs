@@ -33,6 +33,7 @@ pub mod rbac;
 pub mod receipt;
 pub mod revoke;
 mod role;
+pub mod setup;
 pub mod spec;
 pub mod state;
 pub mod sweep;

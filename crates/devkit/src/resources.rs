@@ -190,6 +190,14 @@ pub(crate) static POLICY_BINDINGS: Resource = Resource {
     fields: &["spec.**"],
     ..ADMISSION
 };
+/// Kept, and never run.
+pub(crate) static CRON_JOBS: Resource = Resource {
+    group: "batch",
+    plural: "cronjobs",
+    kind: "CronJob",
+    short: &["cj"],
+    ..STORED
+};
 pub(crate) static TOKEN_REVIEWS: Resource = Resource {
     group: "authentication.k8s.io",
     plural: "tokenreviews",
@@ -250,7 +258,7 @@ pub(crate) static TOKEN_REQUEST: Resource = Resource {
 };
 
 /// In the order in which an owner must exist before what it holds.
-pub(crate) static RESOURCES: [&Resource; 15] = [
+pub(crate) static RESOURCES: [&Resource; 16] = [
     &NAMESPACES,
     &NODES,
     &SERVICE_ACCOUNTS,
@@ -262,6 +270,7 @@ pub(crate) static RESOURCES: [&Resource; 15] = [
     &ROLE_BINDINGS,
     &POLICIES,
     &POLICY_BINDINGS,
+    &CRON_JOBS,
     &TOKEN_REVIEWS,
     &SELF_SUBJECT_REVIEWS,
     &SELF_SUBJECT_ACCESS_REVIEWS,

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::admission as policy;
 use crate::resources::{
-    CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, NAMESPACES, Names, PODS, POLICIES, POLICY_BINDINGS, ROLE_BINDINGS,
-    ROLES, Resource, SECRETS, Version,
+    CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, CRON_JOBS, NAMESPACES, Names, PODS, POLICIES, POLICY_BINDINGS,
+    ROLE_BINDINGS, ROLES, Resource, SECRETS, Version,
 };
 use crate::status::{Problem, Result, Status};
 use crate::store::text;
@@ -53,8 +53,36 @@ pub(crate) fn set_defaults(resource: &Resource, object: &mut Value) -> Result<()
         default_binding(object);
     } else if resource == &POLICIES || resource == &POLICY_BINDINGS {
         policy::set_defaults(resource, object);
+    } else if resource == &CRON_JOBS {
+        default_cron_job(object);
     }
     Ok(())
+}
+
+/// `pkg/apis/batch/v1/defaults.go`, `pkg/apis/core/v1/defaults.go`.
+fn default_cron_job(job: &mut Value) {
+    let fill = |object: &mut Value, defaults: Value| {
+        if let (Some(fields), Value::Object(defaults)) = (object.as_object_mut(), defaults) {
+            for (field, value) in defaults {
+                fields.entry(field).or_insert(value);
+            }
+        }
+    };
+    let history = json!({"suspend": false, "successfulJobsHistoryLimit": 3, "failedJobsHistoryLimit": 1});
+    fill(&mut job["spec"], history);
+    let template = &mut job["spec"]["jobTemplate"]["spec"]["template"];
+    fill(template, json!({"metadata": {}}));
+    let pod = &mut template["spec"];
+    let account = pod["serviceAccountName"].clone();
+    fill(
+        pod,
+        json!({"terminationGracePeriodSeconds": 30, "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler",
+               "securityContext": {}, "serviceAccount": account}),
+    );
+    for container in pod["containers"].as_array_mut().into_iter().flatten() {
+        let defaults = json!({"resources": {}, "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"});
+        fill(container, defaults);
+    }
 }
 
 fn default_secret(secret: &mut Value) -> Result<()> {

@@ -7,7 +7,7 @@ use clap::{Arg, ArgMatches, Command};
 
 use crate::Verb;
 use crate::dist;
-use crate::tools::{self, ACT, GITLAB_CI_LOCAL, KUBECTL};
+use crate::tools::{self, ACT, GITLAB_CI_LOCAL, KUBECTL, KUBERNETES_VALIDATE};
 use crate::workspace::{Workspace, run, step};
 
 pub const VERB: Verb = Verb { command, run: verb };
@@ -30,7 +30,10 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     // Shells that images have instead of bash.
     tools::system("dash", "dash")?;
     tools::system("busybox", "busybox")?;
-    let bin = tools::install(workspace, &[&ACT, &KUBECTL, &GITLAB_CI_LOCAL])?;
+    let bin = tools::install(
+        workspace,
+        &[&ACT, &KUBECTL, &KUBERNETES_VALIDATE, &GITLAB_CI_LOCAL],
+    )?;
 
     // All targets, as the tests start programs of other packages, which cargo test alone would not build.
     let build = ["build", "--workspace", "--all-targets"];

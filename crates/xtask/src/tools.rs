@@ -42,6 +42,15 @@ pub const KUBECTL: Tool = Tool {
     probe: &["version", "--client"],
 };
 
+/// The JSON schemas of Kubernetes' own API description, release by release.
+pub const KUBERNETES_VALIDATE: Tool = Tool {
+    name: "kubernetes-validate",
+    source: Source::PyPi,
+    package: "kubernetes-validate",
+    version: "1.36.0",
+    probe: &["--version"],
+};
+
 /// The newest that starts on Node 20.
 pub const GITLAB_CI_LOCAL: Tool = Tool {
     name: "gitlab-ci-local",

@@ -1,0 +1,218 @@
+//! The set-up and a cluster: what is there, and making it so.
+
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use super::{Setup, difference};
+use crate::{
+    cluster::{Answer, Budget, Call, Cluster},
+    error::{Error, Kind},
+};
+
+/// The kinds of objects that a set-up consists of, and what the API calls them.
+const KINDS: [(&str, &str); 7] = [
+    ("Namespace", "namespaces"),
+    ("ServiceAccount", "serviceaccounts"),
+    ("Role", "roles"),
+    ("RoleBinding", "rolebindings"),
+    ("ValidatingAdmissionPolicy", "validatingadmissionpolicies"),
+    (
+        "ValidatingAdmissionPolicyBinding",
+        "validatingadmissionpolicybindings",
+    ),
+    ("CronJob", "cronjobs"),
+];
+/// How often an object is looked at anew because somebody else changed it in between.
+const ROUNDS: usize = 3;
+
+/// One object of a set-up.
+pub struct Object {
+    wanted: Value,
+    collection: String,
+}
+
+/// What is there of an object, or was before it was applied.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// What was wanted.
+    Same,
+    /// Something else, in these fields.
+    Differs(Vec<String>),
+    /// Nothing.
+    Missing,
+}
+
+impl Setup {
+    /// The objects of [`Setup::manifests`], in its order.
+    ///
+    /// # Errors
+    /// If that is not what it should be, a defect.
+    pub fn objects(&self) -> Result<Vec<Object>, Error> {
+        let manifests = self.manifests();
+        let documents = serde_yaml::Deserializer::from_str(&manifests);
+        documents
+            .map(|document| {
+                Value::deserialize(document)
+                    .ok()
+                    .and_then(Object::new)
+                    .ok_or_else(unreadable)
+            })
+            .collect()
+    }
+}
+
+fn unreadable() -> Error {
+    Error::new(Kind::Internal, "what `setup` prints cannot be read")
+}
+
+impl Object {
+    fn new(wanted: Value) -> Option<Self> {
+        let (_, plural) = KINDS.iter().find(|(kind, _)| wanted["kind"] == *kind)?;
+        let version = wanted["apiVersion"].as_str()?;
+        let root = if version.contains('/') { "/apis" } else { "/api" };
+        let namespace = wanted["metadata"]["namespace"]
+            .as_str()
+            .map_or_else(String::new, |namespace| format!("/namespaces/{namespace}"));
+        let collection = format!("{root}/{version}{namespace}/{plural}");
+        wanted["metadata"]["name"].as_str()?;
+        Some(Self { wanted, collection })
+    }
+
+    /// `Role ci/jobpass-minter`.
+    pub fn title(&self) -> String {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let metadata = &self.wanted["metadata"];
+        let namespace = metadata["namespace"]
+            .as_str()
+            .map_or_else(String::new, |namespace| format!("{namespace}/"));
+        format!(
+            "{} {namespace}{}",
+            text(&self.wanted["kind"]),
+            text(&metadata["name"])
+        )
+    }
+
+    /// `role jobpass-minter --namespace ci`.
+    fn for_kubectl(&self) -> String {
+        let title = self.title().to_lowercase();
+        let (kind, name) = title.split_once(' ').unwrap_or_default();
+        match name.split_once('/') {
+            Some((namespace, name)) => format!("{kind} {name} --namespace {namespace}"),
+            None => format!("{kind} {name}"),
+        }
+    }
+
+    /// Looks at what is there.
+    ///
+    /// # Errors
+    /// If the API server does not say.
+    pub async fn compare(&self, cluster: &Cluster, budget: &Budget) -> Result<Outcome, Error> {
+        self.found(cluster, budget)
+            .await
+            .map(|found| self.outcome(found.as_ref()))
+    }
+
+    /// Makes it so, if it is not, and says what was there before. What others have added to its metadata stays.
+    ///
+    /// # Errors
+    /// If the API server refuses.
+    pub async fn apply(&self, cluster: &Cluster, budget: &Budget) -> Result<Outcome, Error> {
+        for _ in 0..ROUNDS {
+            let found = self.found(cluster, budget).await?;
+            let outcome = self.outcome(found.as_ref());
+            let call = match (&outcome, found) {
+                (Outcome::Same, _) => return Ok(outcome),
+                (_, None) => Call {
+                    doing: "create an object",
+                    method: http::Method::POST,
+                    path: self.collection.clone(),
+                    body: Some(self.wanted.clone()),
+                },
+                // Whole fields, so that nothing stays in them that was not wanted; its version keeps us from undoing what
+                // somebody else did in between.
+                (_, Some(mut object)) => {
+                    for (field, value) in self.wanted.as_object().into_iter().flatten() {
+                        if field != "metadata" {
+                            object[field] = value.clone();
+                        }
+                    }
+                    Call {
+                        doing: "change an object",
+                        method: http::Method::PUT,
+                        path: self.path(),
+                        body: Some(object),
+                    }
+                }
+            };
+            let answer = cluster.send(&call, budget).await?;
+            match answer.status {
+                200 | 201 => return Ok(outcome),
+                409 => {}
+                _ => return Err(self.refused(cluster, &call, &answer)),
+            }
+        }
+        Err(Error::new(
+            Kind::Refused,
+            format!("cannot apply {}: somebody else keeps changing it", self.title()),
+        )
+        .help("see who does, and run the command again"))
+    }
+
+    fn outcome(&self, found: Option<&Value>) -> Outcome {
+        match found {
+            None => Outcome::Missing,
+            Some(found) => match difference::fields(&self.wanted, found) {
+                fields if fields.is_empty() => Outcome::Same,
+                fields => Outcome::Differs(fields),
+            },
+        }
+    }
+
+    async fn found(&self, cluster: &Cluster, budget: &Budget) -> Result<Option<Value>, Error> {
+        let call = Call {
+            doing: "look at an object",
+            method: http::Method::GET,
+            path: self.path(),
+            body: None,
+        };
+        let answer = cluster.send(&call, budget).await?;
+        match answer.status {
+            200 => answer.parse(&call).map(Some),
+            404 if answer.is_not_found() => Ok(None),
+            _ => Err(self.refused(cluster, &call, &answer)),
+        }
+    }
+
+    fn path(&self) -> String {
+        let name = self.wanted["metadata"]["name"].as_str().unwrap_or_default();
+        format!("{}/{name}", self.collection)
+    }
+
+    fn refused(&self, cluster: &Cluster, call: &Call, answer: &Answer) -> Error {
+        let verb = call.doing.trim_end_matches(" an object");
+        let what = format!(
+            "cannot {verb} {}: the API server answered {} {}",
+            self.title(),
+            answer.status,
+            answer.message()
+        );
+        let error = Error::new(Kind::Refused, what.trim_end());
+        match answer.status {
+            401 => error.help(cluster.unauthorized()),
+            403 => error.help(
+                "an administrator of the cluster has to do this: name their kubeconfig with `--kubeconfig`, or give them what \
+                 the command prints without `--apply` and `--diff`",
+            ),
+            404 => error.help(
+                "this API server does not know such objects: ValidatingAdmissionPolicy is there from Kubernetes 1.30 on. On an \
+                 older one, apply what the command prints with kubectl, without the policies",
+            ),
+            422 if call.method == http::Method::PUT => error.help(format!(
+                "what it is now cannot be changed into that: look at it, delete it (`kubectl delete {}`), and run the command \
+                 again",
+                self.for_kubectl()
+            )),
+            _ => error.help("the message above says why; what was applied before it stays"),
+        }
+    }
+}

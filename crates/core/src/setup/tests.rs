@@ -1,0 +1,135 @@
+use rstest::rstest;
+
+use super::*;
+
+fn github() -> Wanted {
+    Wanted {
+        service_account: "scanner".into(),
+        namespace: "ci".into(),
+        duration: "1h".into(),
+        repository_ids: vec!["2".into()],
+        oidc_audience: Some("https://kubernetes.example.com".into()),
+        git_ref: Some("refs/heads/main".into()),
+        ..Wanted::default()
+    }
+}
+
+fn some(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+fn refused(wanted: &Wanted) -> String {
+    Setup::parse(wanted).map(|_| ()).expect_err("refused").to_string()
+}
+
+#[test]
+fn what_a_maintainer_reviews() {
+    let everything = Wanted {
+        minters: vec![
+            "user:jane doe".into(),
+            "group:it's\\ci".into(),
+            "serviceaccount:minter".into(),
+            "serviceaccount:runners/runner".into(),
+        ],
+        sweeper_image: some("registry.example.com/jobpass:0.1.0"),
+        example_rights: true,
+        ..github()
+    };
+    let setup = Setup::parse(&everything).expect("parsed");
+    insta::assert_snapshot!(setup.manifests());
+}
+
+#[test]
+fn what_the_api_server_reads() {
+    insta::assert_snapshot!(
+        Setup::parse(&github())
+            .expect("parsed")
+            .authentication()
+            .expect("OIDC")
+    );
+    let gitlab = Wanted {
+        repository_ids: vec![],
+        project_ids: vec!["7".into(), "8".into()],
+        owner_id: some("3"),
+        issuer: some("https://gitlab.example.com/"),
+        git_ref: some("protected"),
+        environment: some("production: \"yes\""),
+        ..github()
+    };
+    insta::assert_snapshot!(
+        Setup::parse(&gitlab)
+            .expect("parsed")
+            .authentication()
+            .expect("OIDC")
+    );
+}
+
+/// Names that YAML would take for something else, and text that would like to end where it stands.
+#[test]
+fn no_value_leaves_its_place() {
+    let hostile = Wanted {
+        service_account: "null".into(),
+        namespace: "0x1f".into(),
+        minters: vec!["user:a'] || true || ['\"\\: {b} #c".into()],
+        ..github()
+    };
+    let objects = Setup::parse(&hostile).expect("parsed").objects().expect("YAML");
+    let titles = objects.iter().map(Object::title).collect::<Vec<_>>();
+    assert_eq!(titles[0], "Namespace 0x1f");
+    assert_eq!(titles[1], "ServiceAccount 0x1f/null");
+    let yaml = Setup::parse(&hostile).expect("parsed").manifests();
+    // One text in CEL, in one text in YAML.
+    assert!(
+        yaml.contains(r#"in ['a\\'] || true || [\\'\"\\\\: {b} #c', 'ci:github:2']""#),
+        "{yaml}"
+    );
+}
+
+#[rstest]
+#[case("user:system:masters", "begin with `system:`")]
+#[case("group:system:authenticated", "begin with `system:`")]
+#[case("user:", "which cannot stand here")]
+#[case("user:a\nb", "which cannot stand here")]
+#[case("jane", "does not say what it is")]
+#[case("role:jane", "does not say what it is")]
+#[case("serviceaccount:a/b/c", "no ServiceAccount can be called that")]
+#[case("serviceaccount:scanner", "the jobs' own ServiceAccount")]
+fn minters_that_are_refused(#[case] minter: &str, #[case] why: &str) {
+    let error = refused(&Wanted {
+        minters: vec![minter.into()],
+        ..github()
+    });
+    assert!(
+        error.starts_with("input `minter`") && error.contains(why),
+        "{error}"
+    );
+}
+
+#[rstest]
+#[case::names(Wanted { repository_ids: vec!["team/app".into()], ..github() }, "not an id")]
+#[case::number(Wanted { owner_id: some("1; x"), ..github() }, "not an id")]
+#[case::branch(Wanted { git_ref: some("main"), ..github() }, "not the whole name of a ref")]
+#[case::audience(Wanted { oidc_audience: None, ..github() }, "input `oidc-audience` is missing")]
+#[case::spaces(Wanted { oidc_audience: some("a b"), ..github() }, "an audience has no spaces")]
+#[case::http(Wanted { issuer: some("http://ghes.example.com/_services/token"), ..github() }, "no https URL")]
+#[case::host(Wanted { issuer: some("https://ghes.example.com"), ..github() }, "`https://HOST/_services/token`")]
+#[case::both(Wanted { project_ids: vec!["7".into()], ..github() }, "are both given")]
+#[case::for_nobody(Wanted { repository_ids: vec![], ..github() }, "without `repository-id`")]
+#[case::latest(Wanted { sweeper_image: some("registry:5000/jobpass"), ..github() }, "a tag or a digest")]
+#[case::image(Wanted { sweeper_image: some("a:b\", x: \"c"), ..github() }, "a tag or a digest")]
+#[case::namespace(Wanted { namespace: "Ci".into(), ..github() }, "no namespace can be called that")]
+#[case::duration(Wanted { duration: "30s".into(), ..github() }, "less than 10 minutes")]
+fn what_is_refused_before_anything_is_printed(#[case] wanted: Wanted, #[case] why: &str) {
+    let error = refused(&wanted);
+    assert!(error.starts_with("input `") && error.contains(why), "{error}");
+}
+
+#[test]
+fn nobody_mints() {
+    let error = refused(&Wanted {
+        service_account: "scanner".into(),
+        namespace: "ci".into(),
+        ..Wanted::default()
+    });
+    assert!(error.contains("nobody could ask for a token"), "{error}");
+}

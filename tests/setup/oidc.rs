@@ -1,0 +1,137 @@
+//! Jobs without a stored secret, let in by the file and the objects that `setup` writes.
+
+use std::{fs, path::Path};
+
+use jobpass_devkit::issuer::Issuer;
+use rstest::rstest;
+
+use super::Desk;
+use crate::github::step::Ended;
+
+const AUDIENCE: [&str; 2] = ["--oidc-audience", "https://kubernetes.example.com"];
+const GITHUB: &[&str] = &[
+    "--repository-id",
+    "2",
+    "--repository-id",
+    "5",
+    "--owner-id",
+    "1",
+    "--ref",
+    "refs/heads/main",
+];
+const ENTERPRISE: &[&str] = &[
+    "--repository-id",
+    "2",
+    "--issuer",
+    "https://ghes.example.com/_services/token",
+    "--ref",
+    "protected",
+];
+const GITLAB: &[&str] = &[
+    "--project-id",
+    "7",
+    "--issuer",
+    "https://gitlab.example.com",
+    "--owner-id",
+    "3",
+    "--ref",
+    "refs/heads/main",
+];
+
+/// A cluster that was set up with `options`, and what becomes of a job with an ID token.
+struct Trusting {
+    desk: Desk,
+}
+
+impl Trusting {
+    fn set_up(options: &[&str], issuer: &Issuer) -> Self {
+        let desk = Desk::new();
+        desk.setup(&[options, &AUDIENCE, &["--apply"]]).succeeded();
+        let file = desk.printed(&[options, &AUDIENCE, &["--authentication-config"]]);
+        desk.cluster
+            .trust(&file, &[issuer])
+            .expect("kube-apiserver starts with it");
+        Self { desk }
+    }
+
+    fn mint(&self, issuer: &Issuer) -> Ended {
+        let folder = self.desk.folder.path();
+        let write = |name: &str, text: &str| fs::write(Path::new(folder).join(name), text).expect("written");
+        write("id-token", &issuer.id_token(AUDIENCE[1]));
+        write("ca.pem", &self.desk.cluster.ca_pem());
+        self.desk.jobpass(&[
+            "mint",
+            "--service-account",
+            "scanner",
+            "--namespace",
+            "ci",
+            "--server",
+            &self.desk.cluster.url(),
+            "--certificate-authority",
+            "ca.pem",
+            "--bearer-token-file",
+            "id-token",
+            "--token-file",
+            "token",
+        ])
+    }
+}
+
+#[rstest]
+#[case::github(GITHUB, Issuer::github())]
+#[case::enterprise(ENTERPRISE, Issuer::github_enterprise("ghes.example.com"))]
+#[case::gitlab(GITLAB, Issuer::gitlab("gitlab.example.com"))]
+fn a_job_mints_and_revokes(#[case] options: &[&str], #[case] issuer: Issuer) {
+    let trusting = Trusting::set_up(options, &issuer);
+    trusting.mint(&issuer).succeeded();
+    let revoked = trusting
+        .desk
+        .jobpass(&["revoke", "--token-file", "token"])
+        .succeeded();
+    let cluster = &trusting.desk.cluster;
+    assert!(cluster.anchors().is_empty(), "{}", revoked.log);
+    assert!(!cluster.issued().iter().any(|token| cluster.accepts(token)));
+}
+
+#[rstest]
+#[case::repository(GITHUB, Issuer::github(), "repository_id", "3")]
+#[case::owner(GITHUB, Issuer::github(), "repository_owner_id", "9")]
+#[case::branch(GITHUB, Issuer::github(), "ref", "refs/heads/other")]
+#[case::tag(GITHUB, Issuer::github(), "ref", "refs/tags/main")]
+#[case::unprotected(
+    ENTERPRISE,
+    Issuer::github_enterprise("ghes.example.com"),
+    "ref_protected",
+    "false"
+)]
+#[case::project(GITLAB, Issuer::gitlab("gitlab.example.com"), "project_id", "8")]
+#[case::namespace(GITLAB, Issuer::gitlab("gitlab.example.com"), "namespace_id", "4")]
+#[case::gitlab_tag(GITLAB, Issuer::gitlab("gitlab.example.com"), "ref_path", "refs/tags/main")]
+fn other_jobs_are_refused(
+    #[case] options: &[&str],
+    #[case] issuer: Issuer,
+    #[case] claim: &str,
+    #[case] value: &str,
+) {
+    let trusting = Trusting::set_up(options, &issuer);
+    let refused = trusting.mint(&issuer.claim(claim, value));
+    assert_eq!(refused.code(), 4, "{}", refused.log);
+    assert!(
+        refused.log.contains("the API server answered 401"),
+        "{}",
+        refused.log
+    );
+    assert!(trusting.desk.cluster.issued().is_empty());
+}
+
+/// `environment` is there only in jobs that have one.
+#[test]
+fn a_job_outside_of_the_environment_is_refused() {
+    let options = ["--repository-id", "2", "--environment", "production"];
+    let issuer = Issuer::github();
+    let trusting = Trusting::set_up(&options, &issuer);
+    assert_eq!(trusting.mint(&issuer).code(), 4);
+    trusting
+        .mint(&issuer.claim("environment", "production"))
+        .succeeded();
+}
