@@ -3,6 +3,7 @@
 mod access;
 mod cli;
 mod contract;
+mod doctor;
 mod faults;
 mod github;
 mod gitlab;

@@ -1,6 +1,7 @@
 //! The command line for people who maintain pipelines, and for CI platforms that have no front end of their own.
 
 mod check;
+mod doctor;
 mod exec;
 mod inspect;
 mod list;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
             "mint" => mint::run(matches, &environment, interrupt).await.map(done),
             "list" => list::run(matches, &environment, interrupt).await.map(done),
             "sweep" => sweep::run(matches, &environment, interrupt).await.map(done),
+            "doctor" => doctor::run(matches, &environment, interrupt).await.map(done),
             "setup" => setup::run(matches, &environment, interrupt).await.map(done),
             _ => revoke::run(matches, &environment, interrupt).await.map(done),
         },
@@ -65,5 +67,6 @@ fn command() -> Command {
             sweep::command(),
             check::command(),
             setup::command(),
+            doctor::command(),
         ])
 }

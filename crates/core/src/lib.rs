@@ -17,6 +17,7 @@ pub mod anchors;
 pub mod claims;
 pub mod cluster;
 pub mod deliver;
+pub mod doctor;
 pub mod environment;
 pub mod error;
 pub mod files;

@@ -3,7 +3,7 @@
 use jobpass_core::{
     Error,
     cluster::Cluster,
-    harden,
+    doctor, harden,
     interrupt::Interrupt,
     mint::{self, Handover, Minted},
     minter::Minter,
@@ -97,7 +97,13 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
         deliver,
     };
     let minted = mint::mint(&cluster, &spec, &job.origin(), state, handover, &mut interrupt).await;
-    let (_, warnings) = minted.inspect_err(|error| summary::refused(job, error))?;
+    let (_, warnings) = match minted {
+        Ok(minted) => minted,
+        Err(error) => {
+            summary::refused(job, &error);
+            return Err(doctor::explained(error, &minter, &spec, &mut interrupt).await);
+        }
+    };
     for warning in warnings {
         commands::warning(&Error::new(jobpass_core::Kind::Refused, warning));
     }

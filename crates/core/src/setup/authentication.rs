@@ -1,6 +1,10 @@
 //! The file that lets kube-apiserver trust a CI platform's ID tokens.
 
-use super::{Oidc, Platform, Ref, Setup, manifests::quoted};
+use super::{
+    Setup,
+    manifests::quoted,
+    oidc::{Oidc, Platform, Ref},
+};
 
 impl Setup {
     /// The `AuthenticationConfiguration`, if jobs are let in with ID tokens. It is no object of the cluster but a file of the

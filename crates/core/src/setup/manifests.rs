@@ -8,24 +8,6 @@ use crate::{anchor, spec::in_words};
 const RBAC: &str = "rbac.authorization.k8s.io";
 const ADMISSION: &str = "admissionregistration.k8s.io/v1";
 
-/// The names of what belongs to one ServiceAccount, so that the set-ups of two do not overwrite each other.
-pub mod names {
-    /// The minter's Role and RoleBinding.
-    pub fn minter(service_account: &str) -> String {
-        format!("jobpass-minter-{service_account}")
-    }
-
-    /// The policy about tokens and its binding. A namespace has no dots, so no two are the same.
-    pub fn tokens_policy(namespace: &str, service_account: &str) -> String {
-        format!("jobpass-tokens.{namespace}.{service_account}")
-    }
-
-    /// The policy about anchors and its binding.
-    pub fn anchors_policy(namespace: &str, service_account: &str) -> String {
-        format!("jobpass-anchors.{namespace}.{service_account}")
-    }
-}
-
 impl Setup {
     /// YAML to review and to apply. The policies come before the rights that they limit.
     pub fn manifests(&self) -> String {
@@ -75,8 +57,8 @@ impl Setup {
 
     fn policies(&self) -> [String; 4] {
         let seconds = self.lifetime.seconds();
-        let tokens = names::tokens_policy(&self.namespace, &self.service_account);
-        let anchors = names::anchors_policy(&self.namespace, &self.service_account);
+        let tokens = self.policy_name("tokens");
+        let anchors = self.policy_name("anchors");
         [
             format!(
                 "# RBAC can say for whom the minter may ask for tokens, but not for which. A token that is bound to nothing could\n\
@@ -177,7 +159,7 @@ impl Setup {
                 self.head("v1", "ServiceAccount", name)
             )
         }));
-        let role = names::minter(&self.service_account);
+        let role = format!("jobpass-minter-{}", self.service_account);
         documents.push(format!(
             "# All that a minter needs: to make anchors and delete them, without seeing what they hold, and to ask for tokens of\n\
              # this one ServiceAccount.\n{}rules:\n- apiGroups: [\"\"]\n  resources: [\"secrets\"]\n  \
@@ -237,6 +219,12 @@ impl Setup {
                 quoted(image)
             ),
         ]
+    }
+
+    /// Of its own for each ServiceAccount, so that the set-ups of two do not overwrite each other. A namespace has no dots, so no
+    /// two names are the same.
+    fn policy_name(&self, about: &str) -> String {
+        format!("jobpass-{about}.{}.{}", self.namespace, self.service_account)
     }
 
     fn head(&self, version: &str, kind: &str, name: &str) -> String {

@@ -1,0 +1,132 @@
+//! `jobpass doctor`.
+
+use std::io::{IsTerminal as _, stdout};
+
+use clap::{ArgMatches, Command};
+use jobpass_core::{
+    Error,
+    doctor::{Diagnosis, Finding, Result as How},
+    environment::Environment,
+    flags,
+    interrupt::Interrupt,
+    options::Inputs,
+    spec::Spec,
+};
+use serde_json::json;
+
+use crate::output;
+
+/// What decides who mints where, and for whom.
+const OPTIONS: [&str; 8] = [
+    "service-account",
+    "namespace",
+    "kubeconfig",
+    "context",
+    "server",
+    "certificate-authority",
+    "bearer-token-file",
+    "bearer-token-env",
+];
+
+pub(crate) fn command() -> Command {
+    Command::new("doctor")
+        .about("Look for whatever keeps minting from working, and say what to do about it; nothing is changed")
+        .args(flags::flags().filter(|flag| OPTIONS.contains(&flag.get_id().as_str())))
+        .arg(output::flag())
+        .after_help(
+            "Give it the options that `jobpass mint` gets. Each line is ok, warning (minting works, but), failed, or unknown (this \
+             minter may not see it).\n\
+             Exit code 0: minting should work. Else that of what failed first: 2 wrong input, 3 API server unreachable, 4 refused \
+             by it.\n\
+             Example:\n  jobpass doctor --service-account scanner --namespace ci --kubeconfig minter.yaml",
+        )
+}
+
+pub(crate) async fn run(
+    matches: &ArgMatches,
+    environment: &Environment,
+    mut interrupt: Interrupt,
+) -> Result<(), Error> {
+    let inputs: Inputs = flags::inputs(matches)?;
+    Spec::parse(&inputs, None)?;
+    let diagnosis = Diagnosis::examine(&inputs, environment, &mut interrupt).await?;
+    if output::is_json(matches) {
+        output::result(&json_of(&diagnosis))?;
+    } else {
+        let coloured = stdout().is_terminal() && environment.get("NO_COLOR").is_none();
+        output::result(&text_of(diagnosis.findings(), coloured))?;
+    }
+    diagnosis.verdict()
+}
+
+fn json_of(diagnosis: &Diagnosis) -> String {
+    let finding = |finding: &Finding| {
+        json!({
+            "check": finding.check, "result": finding.result.word(), "said": finding.said,
+            "fix": Some(&finding.fix).filter(|fix| !fix.is_empty()),
+        })
+    };
+    let findings = diagnosis.findings().iter().map(finding).collect::<Vec<_>>();
+    json!({"passed": diagnosis.verdict().is_ok(), "findings": findings}).to_string()
+}
+
+/// A line for each finding, and below it what to do.
+fn text_of(findings: &[Finding], coloured: bool) -> String {
+    let wide = findings
+        .iter()
+        .map(|finding| finding.check.len())
+        .max()
+        .unwrap_or_default();
+    let lines = findings.iter().map(|finding| {
+        let word = format!("{:<7}", finding.result.word());
+        let word = match (coloured, finding.result) {
+            (false, _) => word,
+            (true, How::Ok) => format!("\x1b[32m{word}\x1b[0m"),
+            (true, How::Failed(_)) => format!("\x1b[31m{word}\x1b[0m"),
+            (true, How::Warning | How::Unknown) => format!("\x1b[33m{word}\x1b[0m"),
+        };
+        let fix = finding
+            .fix
+            .lines()
+            .map(|line| format!("\n{}", format!("         {line}").trim_end()));
+        format!(
+            "{word}  {:<wide$}  {}{}",
+            finding.check,
+            finding.said,
+            fix.collect::<String>()
+        )
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_sees() {
+        let finding = |check, result, said: &str, fix: &str| Finding {
+            check,
+            result,
+            said: said.into(),
+            fix: fix.into(),
+        };
+        let findings = [
+            finding("version", How::Ok, "Kubernetes 1.36.0", ""),
+            finding(
+                "policy for anchors",
+                How::Warning,
+                "none",
+                "an administrator:\n\nsetup",
+            ),
+        ];
+        insta::assert_snapshot!(text_of(&findings, false), @r"
+        ok       version             Kubernetes 1.36.0
+        warning  policy for anchors  none
+                 an administrator:
+
+                 setup
+        ");
+        assert!(text_of(&findings, true).starts_with("\x1b[32mok     \x1b[0m  version"));
+    }
+}

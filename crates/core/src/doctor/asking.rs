@@ -1,0 +1,301 @@
+//! What only the API server knows.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Finding, Result};
+use crate::{
+    cluster::{Answer, Budget, Call, Cluster},
+    error::{Error, Kind},
+    spec::{Spec, in_words},
+    text::harmless,
+};
+
+/// Seconds by which two clocks may differ: the API server says only the second, and answers take a while.
+const SKEW: i64 = 30;
+/// The first minor release that jobpass works with, and the first with admission policies.
+const OLDEST: u32 = 27;
+const WITH_POLICIES: u32 = 30;
+
+pub(super) struct Asking<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) spec: &'a Spec,
+    pub(super) budget: &'a Budget,
+}
+
+impl<'a> Asking<'a> {
+    pub(super) fn new(cluster: &'a Cluster, spec: &'a Spec, budget: &'a Budget) -> Self {
+        Self {
+            cluster,
+            spec,
+            budget,
+        }
+    }
+
+    /// Whether the API server can be reached and knows us, and what it lets us do. Gives the user, if that is known.
+    pub(super) async fn about_access(&self, findings: &mut Vec<Finding>) -> Option<String> {
+        let version_call = Call {
+            doing: "reach the API server",
+            method: http::Method::GET,
+            path: "/version".into(),
+            body: None,
+        };
+        let answer = match self.cluster.send(&version_call, self.budget).await {
+            Ok(answer) => answer,
+            Err(unanswered) => {
+                findings.push(Finding::failed("reachable", &unanswered.error));
+                return None;
+            }
+        };
+        findings.push(Finding::new(
+            "reachable",
+            Result::Ok,
+            "the API server answers, with a certificate that counts",
+        ));
+        findings.push(self.version(&answer));
+        findings.extend(clock(&answer));
+        if answer.status == 401 {
+            findings.push(self.unknown_to_it());
+            return None;
+        }
+        let user = self.who_am_i().await;
+        let failed = matches!(
+            user,
+            Err(Finding {
+                result: Result::Failed(_),
+                ..
+            })
+        );
+        let user = match user {
+            Ok(user) => {
+                findings.push(Finding::new("user", Result::Ok, &user));
+                Some(user)
+            }
+            Err(finding) => {
+                findings.push(finding);
+                None
+            }
+        };
+        if failed {
+            return None;
+        }
+        let account = &*self.spec.service_account;
+        let rules = [
+            ("create", "secrets", "", ""),
+            ("delete", "secrets", "", ""),
+            ("create", "serviceaccounts", "token", account),
+        ];
+        let [create, delete, token] =
+            rules.map(|(verb, resource, sub, name)| self.may(verb, resource, sub, name));
+        let (create, delete, token) = tokio::join!(create, delete, token);
+        for mut finding in [create, delete, token] {
+            if matches!(finding.result, Result::Failed(_)) {
+                finding.fix = self.setup(user.as_deref());
+            }
+            findings.push(finding);
+        }
+        user
+    }
+
+    pub(super) async fn post(
+        &self,
+        doing: &'static str,
+        path: String,
+        body: Value,
+    ) -> std::result::Result<(Call, Answer), Error> {
+        let call = Call {
+            doing,
+            method: http::Method::POST,
+            path,
+            body: Some(body),
+        };
+        let answer = self.cluster.send(&call, self.budget).await?;
+        Ok((call, answer))
+    }
+
+    /// Kubernetes 1.27 does not say.
+    async fn who_am_i(&self) -> std::result::Result<String, Finding> {
+        #[derive(Deserialize)]
+        struct Review {
+            status: Status,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Status {
+            user_info: UserInfo,
+        }
+        #[derive(Deserialize)]
+        struct UserInfo {
+            username: String,
+        }
+        let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews".to_owned();
+        let asked = self.post("ask who this is", path, body).await;
+        let (call, answer) = asked.map_err(|error| Finding::failed("user", &error))?;
+        match answer.status {
+            201 => {
+                let review: Review = answer
+                    .parse(&call)
+                    .map_err(|error| Finding::failed("user", &error))?;
+                Ok(self.shown(&review.status.user_info.username))
+            }
+            401 => Err(self.unknown_to_it()),
+            404 => Err(Finding::new(
+                "user",
+                Result::Unknown,
+                "this API server does not say; Kubernetes 1.28 and later do",
+            )),
+            status => Err(Finding::new(
+                "user",
+                Result::Unknown,
+                format!("the API server answered {status} {}", answer.message()),
+            )),
+        }
+    }
+
+    fn unknown_to_it(&self) -> Finding {
+        let said = "the API server answered 401: it does not know this credential";
+        Finding::new("user", Result::Failed(Kind::Refused), said).fix(self.cluster.unauthorized())
+    }
+
+    async fn may(
+        &self,
+        verb: &'static str,
+        resource: &'static str,
+        subresource: &str,
+        name: &str,
+    ) -> Finding {
+        #[derive(Deserialize)]
+        struct Review {
+            status: Status,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "camelCase", default)]
+        struct Status {
+            allowed: bool,
+            denied: bool,
+            evaluation_error: String,
+        }
+        let (check, place) = match subresource {
+            "" => (
+                if verb == "create" {
+                    "may create anchors"
+                } else {
+                    "may delete anchors"
+                },
+                resource.to_owned(),
+            ),
+            _ => ("may create tokens", format!("{resource}/{subresource} {name}")),
+        };
+        let what = format!("{verb} {place} in namespace {}", self.spec.namespace);
+        let attributes = json!({
+            "namespace": self.spec.namespace, "verb": verb, "resource": resource, "subresource": subresource, "name": name,
+        });
+        let body = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        });
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned();
+        let unknown = |why: &str| Finding::new(check, Result::Unknown, format!("{what}: {why}"));
+        let (call, answer) = match self.post("ask what this minter may do", path, body).await {
+            Ok(asked) => asked,
+            Err(error) => return unknown(error.what()),
+        };
+        if answer.status != 201 {
+            return unknown(&format!(
+                "the API server answered {} {}",
+                answer.status,
+                answer.message()
+            ));
+        }
+        match answer.parse::<Review>(&call).map(|review| review.status) {
+            Ok(Status { allowed: true, .. }) => Finding::new(check, Result::Ok, what),
+            Ok(status) if status.denied || status.evaluation_error.is_empty() => {
+                Finding::new(check, Result::Failed(Kind::Refused), format!("no: {what}"))
+            }
+            Ok(status) => unknown(&self.shown(&status.evaluation_error)),
+            Err(error) => unknown(error.what()),
+        }
+    }
+
+    /// A server may say anything, and what it was sent among it.
+    fn shown(&self, text: &str) -> String {
+        harmless(&self.cluster.without_bearer(text))
+    }
+
+    fn version(&self, answer: &Answer) -> Finding {
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "camelCase", default)]
+        struct Version {
+            major: String,
+            minor: String,
+            git_version: String,
+        }
+        let check = "version";
+        let version = serde_json::from_slice::<Version>(&answer.body).unwrap_or_default();
+        // Providers write `27+`.
+        let minor = version.minor.trim_end_matches('+').parse::<u32>();
+        let (true, Ok(minor)) = (answer.status == 200 && version.major == "1", minor) else {
+            return Finding::new(check, Result::Unknown, "the API server does not tell this minter");
+        };
+        let said = format!(
+            "Kubernetes {}",
+            self.shown(version.git_version.trim_start_matches('v'))
+        );
+        match lacking(minor) {
+            None => Finding::new(check, Result::Ok, said),
+            Some(fix) => Finding::new(check, Result::Warning, said).fix(fix),
+        }
+    }
+
+    /// The command that makes it right.
+    pub(super) fn setup(&self, user: Option<&str>) -> String {
+        let Spec {
+            namespace,
+            service_account,
+            ..
+        } = self.spec;
+        let plain = |text: &&str| {
+            text.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.:@/".contains(&b))
+        };
+        let minter = match user.filter(plain) {
+            Some(user) => match user
+                .strip_prefix("system:serviceaccount:")
+                .and_then(|name| name.split_once(':'))
+            {
+                Some((namespace, name)) => format!("serviceaccount:{namespace}/{name}"),
+                None => format!("user:{user}"),
+            },
+            None => "MINTER".into(),
+        };
+        format!(
+            "an administrator: `jobpass setup --service-account {service_account} --namespace {namespace} --minter {minter} \
+             --apply`, with all other minters of this ServiceAccount"
+        )
+    }
+}
+
+fn lacking(minor: u32) -> Option<String> {
+    if minor < OLDEST {
+        return Some(format!("jobpass is made for 1.{OLDEST} and later"));
+    }
+    (minor < WITH_POLICIES).then(|| {
+        format!(
+            "admission policies, which hold a minter to bound tokens and empty anchors, are there from 1.{WITH_POLICIES} on"
+        )
+    })
+}
+
+fn clock(answer: &Answer) -> Option<Finding> {
+    let ahead = answer.date?.as_second() - jiff::Timestamp::now().as_second();
+    let words = in_words(ahead.unsigned_abs());
+    if ahead.abs() <= SKEW {
+        let said = format!("as the API server's, to within {SKEW} s");
+        return Some(Finding::new("clock", Result::Ok, said));
+    }
+    let which = if ahead > 0 { "behind" } else { "ahead of" };
+    let said = format!("this machine's is {words} {which} the API server's");
+    let fix = "tokens begin and end by the clock of who looks at them: set this machine's, or the API server's, right";
+    Some(Finding::new("clock", Result::Warning, said).fix(fix))
+}

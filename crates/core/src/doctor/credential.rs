@@ -1,0 +1,206 @@
+//! What can be told of a credential and a certificate authority without asking anybody.
+
+use jiff::Timestamp;
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use serde_json::Value;
+use x509_parser::parse_x509_certificate;
+
+use super::{Finding, Result};
+use crate::{
+    claims,
+    error::Kind,
+    minter::{Identity, Minter},
+    spec::in_words,
+    text::harmless,
+    token::Token,
+};
+
+/// Certificates are renewed by people, who want to know some time before.
+const SOON: i64 = 14 * 86_400;
+
+/// What the minter shows the API server, and how long that counts.
+pub(super) fn finding(identity: &Identity, now: Timestamp) -> Finding {
+    let check = "credential";
+    match (&identity.certificate, &identity.bearer) {
+        (Some(pair), _) => lasting(
+            check,
+            "client certificate",
+            not_after(&pair.certificate).min(),
+            now,
+            Kind::Refused,
+            "get a new client certificate, and put it into the kubeconfig",
+        ),
+        (None, Some(token)) => of_token(token, now),
+        (None, None) => Finding::new(
+            check,
+            Result::Failed(Kind::Refused),
+            "none: the API server sees an anonymous user",
+        )
+        .fix("give the kubeconfig's user a token, a client certificate or an exec plugin"),
+    }
+}
+
+/// The certificate authority that the API server's certificate must come from. The handshake tells whether it does.
+pub(super) fn authority(minter: &Minter, now: Timestamp) -> Finding {
+    match &minter.connection.certificate_authority {
+        // While one of several counts, so does the bundle.
+        Some(pem) => lasting(
+            "TLS",
+            "certificate authority",
+            not_after(pem).max(),
+            now,
+            Kind::Unreachable,
+            "give the cluster's new certificate authority",
+        ),
+        None => Finding::new("TLS", Result::Ok, "the system's certificate authorities"),
+    }
+}
+
+fn lasting(
+    check: &'static str,
+    what: &str,
+    until: Option<i64>,
+    now: Timestamp,
+    kind: Kind,
+    fix: &'static str,
+) -> Finding {
+    let Some(left) = until.map(|until| until - now.as_second()) else {
+        let said = format!("{what} that cannot be read");
+        return Finding::new(check, Result::Unknown, said);
+    };
+    let words = in_words(left.unsigned_abs());
+    if left <= 0 {
+        return Finding::new(
+            check,
+            Result::Failed(kind),
+            format!("{what}, expired {words} ago"),
+        )
+        .fix(format!("{fix}; and check this machine's clock"));
+    }
+    let said = format!("{what}, expires in {words}");
+    match left < SOON {
+        true => Finding::new(check, Result::Warning, said).fix(fix),
+        false => Finding::new(check, Result::Ok, said),
+    }
+}
+
+/// The ends of all certificates in PEM, in seconds since 1970.
+fn not_after(pem: &str) -> impl Iterator<Item = i64> {
+    CertificateDer::pem_slice_iter(pem.as_bytes())
+        .flatten()
+        .filter_map(|der| {
+            Some(
+                parse_x509_certificate(&der)
+                    .ok()?
+                    .1
+                    .validity()
+                    .not_after
+                    .timestamp(),
+            )
+        })
+}
+
+fn of_token(token: &Token, now: Timestamp) -> Finding {
+    let check = "credential";
+    let Ok(claims) = claims::part::<Value>(token, 1) else {
+        return Finding::new(
+            check,
+            Result::Ok,
+            "bearer token that is no JWT: when it expires is not known",
+        );
+    };
+    let text = |name: &str| claims[name].as_str().map(harmless).unwrap_or_default();
+    let audiences = match &claims["aud"] {
+        Value::Array(several) => several
+            .iter()
+            .filter_map(Value::as_str)
+            .map(harmless)
+            .collect::<Vec<_>>()
+            .join(", "),
+        one => one.as_str().map(harmless).unwrap_or_default(),
+    };
+    let what = match claims.get("kubernetes.io") {
+        Some(_) => format!("token of {}", text("sub")),
+        // Of the Secrets of older releases.
+        None if claims["iss"] == "kubernetes/serviceaccount" => format!("token of {}", text("sub")),
+        None => format!("ID token of {} for {audiences}", text("iss")),
+    };
+    let begins = claims["nbf"].as_i64().unwrap_or_default();
+    if begins > now.as_second() {
+        let said = format!(
+            "{what}, not valid before another {}",
+            in_words((begins - now.as_second()).unsigned_abs())
+        );
+        return Finding::new(check, Result::Failed(Kind::Refused), said).fix("check this machine's clock");
+    }
+    match claims["exp"].as_i64() {
+        None => Finding::new(check, Result::Warning, format!("{what}, which never expires"))
+            .fix("a token that is stored should end by itself: `kubectl create token NAME --duration 720h`, or use OIDC and store none"),
+        Some(until) if until <= now.as_second() => {
+            let ago = in_words((now.as_second() - until).unsigned_abs());
+            Finding::new(check, Result::Failed(Kind::Refused), format!("{what}, expired {ago} ago"))
+                .fix("give the job a fresh one; and check this machine's clock")
+        }
+        Some(until) => {
+            let left = in_words((until - now.as_second()).unsigned_abs());
+            Finding::new(check, Result::Ok, format!("{what}, expires in {left}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    /// A certificate that ends with 2027, and one that ends with 2028.
+    fn two() -> String {
+        let pem = |year| {
+            let mut certificate = rcgen::CertificateParams::default();
+            certificate.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let key = rcgen::KeyPair::generate().expect("a key");
+            certificate.self_signed(&key).expect("signed").pem()
+        };
+        pem(2028) + &pem(2029)
+    }
+
+    #[rstest]
+    #[case("2027-06-01T00:00:00Z", Result::Ok, "expires in 214 d")]
+    #[case("2027-12-22T00:00:00Z", Result::Warning, "expires in 10 d")]
+    #[case("2028-01-02T00:00:00Z", Result::Failed(Kind::Refused), "expired 1 d ago")]
+    fn the_first_certificate_to_end_counts(#[case] now: &str, #[case] result: Result, #[case] said: &str) {
+        let until = not_after(&two()).min();
+        let finding = lasting("x", "certificate", until, at(now), Kind::Refused, "renew");
+        assert_eq!(
+            (finding.result, &*finding.said),
+            (result, &*format!("certificate, {said}"))
+        );
+    }
+
+    #[rstest]
+    #[case(json!({"iss": "https://i", "aud": "k8s", "exp": 1_800_000_060}), Result::Ok, "ID token of https://i for k8s, expires in 1 min")]
+    #[case(json!({"iss": "https://i", "aud": ["a", "b"], "exp": 1}), Result::Failed(Kind::Refused), "ID token of https://i for a, b, expired")]
+    #[case(json!({"iss": "https://i", "nbf": 1_800_000_060, "exp": 1_800_000_160}), Result::Failed(Kind::Refused), "not valid before another 1 min")]
+    #[case(json!({"sub": "system:serviceaccount:ci:m", "kubernetes.io": {}}), Result::Warning, "token of system:serviceaccount:ci:m, which never expires")]
+    #[case(json!({"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:ci:m"}), Result::Warning, "token of system:serviceaccount:ci:m, which never expires")]
+    fn tokens(#[case] claims: Value, #[case] result: Result, #[case] said: &str) {
+        let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        let token = format!("{}.{}.c2ln", part(&json!({})), part(&claims));
+        let finding = of_token(
+            &Token::parse(&token, "x").expect("a token"),
+            at("2027-01-15T08:00:00Z"),
+        );
+        assert!(
+            finding.result == result && finding.said.contains(said),
+            "{}",
+            finding.said
+        );
+    }
+}

@@ -1,0 +1,236 @@
+//! Why minting does not work, or would not: from the configuration to the policies, each finding with what to do about it.
+//!
+//! Nothing is changed, and no token is ever asked for that the API server could give.
+
+mod asking;
+mod credential;
+mod policies;
+
+use std::time::Duration;
+
+use self::asking::Asking;
+use crate::{
+    cluster::{Budget, Cluster},
+    environment::Environment,
+    error::{Error, Kind},
+    interrupt::Interrupt,
+    minter::{Auth, Minter},
+    options::Inputs,
+    spec::Spec,
+    text::harmless,
+};
+
+/// All questions of a whole examination.
+const EXAMINE: Duration = Duration::from_secs(30);
+/// All questions after a failure, when a job waits for its end.
+const EXPLAIN: Duration = Duration::from_secs(4);
+
+/// What was looked at, in the order in which one thing needs the other.
+#[derive(Default)]
+pub struct Diagnosis {
+    findings: Vec<Finding>,
+}
+
+/// One thing that was looked at.
+pub struct Finding {
+    /// What was looked at: `clock`.
+    pub check: &'static str,
+    /// How it is.
+    pub result: Result,
+    /// What there is to say, in one line; harmless.
+    pub said: String,
+    /// What to do about it; empty if nothing.
+    pub fix: String,
+}
+
+/// How a thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Result {
+    /// As it should be.
+    Ok,
+    /// Minting works, but.
+    Warning,
+    /// Minting does not work; and how it would fail.
+    Failed(Kind),
+    /// It cannot be known from here.
+    Unknown,
+}
+
+impl Result {
+    /// One word for people and programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Failed(_) => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Finding {
+    fn new(check: &'static str, result: Result, said: impl Into<String>) -> Self {
+        Self {
+            check,
+            result,
+            said: said.into(),
+            fix: String::new(),
+        }
+    }
+
+    fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = fix.into();
+        self
+    }
+
+    /// What kept something else from being done.
+    fn failed(check: &'static str, error: &Error) -> Self {
+        Self::new(check, Result::Failed(error.kind()), error.what())
+            .fix(error.next_step().unwrap_or_default())
+    }
+}
+
+impl Diagnosis {
+    /// Looks at everything, until something is found without which the rest has no answer.
+    ///
+    /// # Errors
+    /// If it is interrupted.
+    pub async fn examine(
+        inputs: &Inputs,
+        environment: &Environment,
+        interrupt: &mut Interrupt,
+    ) -> std::result::Result<Self, Error> {
+        let mut diagnosis = Self::default();
+        tokio::select! {
+            interrupted = interrupt.wait() => return Err(interrupted),
+            () = diagnosis.look(inputs, environment) => {}
+        }
+        Ok(diagnosis)
+    }
+
+    async fn look(&mut self, inputs: &Inputs, environment: &Environment) {
+        let minter = match Minter::resolve(inputs, environment).await {
+            Ok(minter) => minter,
+            Err(error) => return self.findings.push(Finding::failed("configuration", &error)),
+        };
+        self.findings
+            .push(Finding::new("configuration", Result::Ok, configuration(&minter)));
+        let spec = match Spec::parse(inputs, minter.namespace.as_deref()) {
+            Ok(spec) => spec,
+            Err(error) => return self.findings.push(Finding::failed("options", &error)),
+        };
+        self.offline(&minter);
+        let cluster = match Cluster::connect(&minter) {
+            Ok(cluster) => cluster,
+            Err(error) => return self.findings.push(Finding::failed("TLS", &error)),
+        };
+        let budget = Budget::new(EXAMINE);
+        let asking = Asking::new(&cluster, &spec, &budget);
+        let user = asking.about_access(&mut self.findings).await;
+        if self.verdict().is_ok() {
+            asking.about_policies(user.as_deref(), &mut self.findings).await;
+        }
+    }
+
+    fn offline(&mut self, minter: &Minter) {
+        let now = jiff::Timestamp::now();
+        self.findings.extend([
+            credential::finding(&minter.identity, now),
+            credential::authority(minter, now),
+        ]);
+        let proxy = minter.connection.proxy.as_ref();
+        let said = proxy.map_or_else(
+            || "none".into(),
+            |proxy| format!("through {}", harmless(proxy.url())),
+        );
+        self.findings.push(Finding::new("proxy", Result::Ok, said));
+    }
+
+    /// What was found.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Whether minting should work.
+    ///
+    /// # Errors
+    /// The first thing that keeps it from working, as the failure that it would be.
+    pub fn verdict(&self) -> std::result::Result<(), Error> {
+        let failed = self.findings.iter().find_map(|finding| match finding.result {
+            Result::Failed(kind) => Some(Error::new(kind, format!("{}: {}", finding.check, finding.said))),
+            _ => None,
+        });
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Only what is wrong, as it stands below an error that says the rest.
+    fn in_short(&self) -> String {
+        let wrong = self
+            .findings
+            .iter()
+            .filter(|finding| matches!(finding.result, Result::Warning | Result::Failed(_)));
+        let lines = wrong.map(|finding| {
+            format!(
+                "  {:<8} {}: {}\n",
+                finding.result.word(),
+                finding.check,
+                finding.said
+            )
+        });
+        lines.collect()
+    }
+}
+
+/// Adds to a failure of minting what else is wrong, if that may be the cause: the API server refused, or was not reached. What
+/// failed stays first, and what to do about it last. Takes 4 s at most, and no longer than until a signal.
+pub async fn explained(error: Error, minter: &Minter, spec: &Spec, interrupt: &mut Interrupt) -> Error {
+    let mut diagnosis = Diagnosis::default();
+    diagnosis.offline(minter);
+    if error.kind() == Kind::Refused
+        && let Ok(cluster) = Cluster::connect(minter)
+    {
+        let budget = Budget::new(EXPLAIN);
+        let asking = Asking::new(&cluster, spec, &budget);
+        tokio::select! {
+            biased;
+            _ = interrupt.wait() => {}
+            () = tokio::time::sleep(EXPLAIN) => {}
+            _ = asking.about_access(&mut diagnosis.findings) => {}
+        }
+    }
+    let wrong = diagnosis.in_short();
+    if wrong.is_empty() || !matches!(error.kind(), Kind::Refused | Kind::Unreachable) {
+        return error;
+    }
+    // Before the next step, which may end with YAML to paste.
+    let explained = Error::new(error.kind(), error.what()).help(format!(
+        "What `jobpass doctor` finds wrong from here:\n\n{}",
+        wrong.trim_end()
+    ));
+    match error.next_step() {
+        Some(next_step) => explained.help(next_step),
+        None => explained,
+    }
+}
+
+fn configuration(minter: &Minter) -> String {
+    let from = match &minter.auth {
+        Auth::Kubeconfig { paths, context, .. } => {
+            let paths = paths.iter().map(|path| harmless(&path.to_string_lossy()));
+            let paths = paths.collect::<Vec<_>>().join(", ");
+            let paths = if paths.is_empty() {
+                "given as text".into()
+            } else {
+                paths
+            };
+            format!("kubeconfig {paths}, context {}", harmless(context))
+        }
+        Auth::BearerTokenFile { path } => {
+            format!("bearer token in the file {}", harmless(&path.to_string_lossy()))
+        }
+        Auth::BearerTokenEnv { name } => format!("bearer token in the variable {}", harmless(name)),
+        Auth::IdToken { audience, .. } => format!("the job's ID token for {}", harmless(audience)),
+        Auth::InCluster => "the account of this Pod".into(),
+    };
+    format!("{}, {from}", harmless(&minter.connection.server))
+}

@@ -1,0 +1,364 @@
+//! `jobpass doctor`: one thing is wrong, and it is the one that is named.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use jobpass_devkit::{DevCluster, Fault, FaultKind, Version, issuer::Issuer};
+use rstest::rstest;
+use tempfile::TempDir;
+
+use crate::{
+    github::step::{Ended, Step},
+    leaks::assert_absent,
+    support,
+};
+
+/// A cluster with a minter, and a folder with its credential.
+struct Patient {
+    cluster: DevCluster,
+    folder: TempDir,
+    token: String,
+}
+
+impl Patient {
+    fn new() -> Self {
+        Self::of(DevCluster::start())
+    }
+
+    fn of(cluster: DevCluster) -> Self {
+        let token = support::minter_token(&cluster);
+        let folder = tempfile::tempdir().expect("a folder");
+        let patient = Self {
+            cluster,
+            folder,
+            token,
+        };
+        patient.write("admin.yaml", &patient.cluster.admin_kubeconfig());
+        patient.write("ca.pem", &patient.cluster.ca_pem());
+        patient.write("token", &patient.token);
+        patient
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.folder.path().join(name), text).expect("written");
+    }
+
+    fn set_up(&self) {
+        let minter = [
+            "--minter",
+            "serviceaccount:minter",
+            "--apply",
+            "--kubeconfig",
+            "admin.yaml",
+        ];
+        self.jobpass("setup", &minter).succeeded();
+    }
+
+    fn jobpass(&self, verb: &str, more: &[&str]) -> Ended {
+        let mut command = support::scrubbed(Command::new(support::binary("jobpass")));
+        command
+            .current_dir(self.folder.path())
+            .env("HOME", self.folder.path());
+        command
+            .args([verb, "--service-account", "scanner", "--namespace", "ci"])
+            .args(more);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Ended::of(command.spawn().expect("jobpass starts"))
+    }
+
+    fn doctor(&self, more: &[&str]) -> Ended {
+        let server = self.cluster.url();
+        let minter = [
+            "--server",
+            &server,
+            "--certificate-authority",
+            "ca.pem",
+            "--bearer-token-file",
+            "token",
+        ];
+        let ended = self.jobpass("doctor", &[&minter, more].concat());
+        assert_absent(&self.token, "what doctor printed", &ended.log);
+        assert!(self.cluster.issued().is_empty() && self.cluster.secrets("ci").is_empty());
+        ended
+    }
+}
+
+/// Whether a line says so of a check.
+fn says(ended: &Ended, result: &str, check: &str, said: &str) -> bool {
+    let words = |line: &str| {
+        line.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    ended
+        .log
+        .lines()
+        .any(|line| words(line).starts_with(&format!("{result} {check} {said}")))
+}
+
+#[track_caller]
+fn assert_says(ended: &Ended, result: &str, check: &str, said: &str) {
+    assert!(
+        says(ended, result, check, said),
+        "{result} {check} {said}\n{}",
+        ended.log
+    );
+}
+
+#[test]
+fn all_is_well() {
+    let patient = Patient::new();
+    patient.set_up();
+    let doctor = patient.doctor(&[]).succeeded();
+    assert!(
+        !doctor.log.contains("warning") && !doctor.log.contains('\u{1b}'),
+        "{}",
+        doctor.log
+    );
+    assert_says(&doctor, "ok", "user", "system:serviceaccount:ci:minter");
+    assert_says(&doctor, "ok", "policy for tokens", "a token that is not bound");
+    assert_says(
+        &doctor,
+        "ok",
+        "policy for anchors",
+        "a Secret that is no anchor is refused",
+    );
+    assert_says(&doctor, "unknown", "other Secrets", "this minter may not list");
+
+    let json = patient.doctor(&["--output", "json"]).succeeded();
+    let json: serde_json::Value = serde_json::from_str(&json.log).expect("JSON");
+    assert_eq!(json["passed"], true);
+    assert_eq!(json["findings"][0]["check"], "configuration");
+}
+
+#[test]
+fn what_minting_works_without_is_a_warning() {
+    let patient = Patient::new();
+    let doctor = patient.doctor(&[]).succeeded();
+    assert_says(&doctor, "warning", "policy for tokens", "none");
+    assert_says(&doctor, "warning", "policy for anchors", "none");
+    assert!(
+        doctor.log.contains("--minter serviceaccount:ci/minter --apply"),
+        "{}",
+        doctor.log
+    );
+
+    // An administrator sees more.
+    let admin = patient
+        .jobpass("doctor", &["--kubeconfig", "admin.yaml"])
+        .succeeded();
+    assert_says(&admin, "warning", "other Secrets", "this minter may list Secrets");
+    assert_says(&admin, "ok", "credential", "client certificate, expires in");
+}
+
+#[test]
+fn a_missing_rule() {
+    let patient = Patient::new();
+    support::forbid_minter(&patient.cluster);
+    let doctor = patient.doctor(&[]);
+    assert_eq!(doctor.code(), 4, "{}", doctor.log);
+    for (check, rule) in [
+        ("may create anchors", "create secrets"),
+        ("may delete anchors", "delete secrets"),
+        ("may create tokens", "create serviceaccounts/token scanner"),
+    ] {
+        assert_says(&doctor, "failed", check, &format!("no: {rule} in namespace ci"));
+    }
+    // What it proposes is what helps.
+    patient.set_up();
+    patient.doctor(&[]).succeeded();
+}
+
+#[test]
+fn no_such_service_account() {
+    let patient = Patient::new();
+    let admin = support::admin(&patient.cluster);
+    let deleted = support::kubectl(
+        admin.path(),
+        &["delete", "serviceaccount", "scanner", "--namespace", "ci"],
+    );
+    assert!(deleted.status.success());
+    let doctor = patient.doctor(&[]);
+    assert_eq!(doctor.code(), 4, "{}", doctor.log);
+    assert_says(&doctor, "failed", "ServiceAccount", "there is no scanner in ci");
+}
+
+#[test]
+fn clocks_that_differ_and_a_token_that_is_over_by_one_of_them() {
+    let patient = Patient::new();
+    patient.cluster.advance(Duration::from_secs(600));
+    let doctor = patient.doctor(&[]).succeeded();
+    assert!(
+        doctor
+            .log
+            .contains("this machine's is 10 min behind the API server's")
+            || doctor
+                .log
+                .contains("this machine's is 9 min 59 s behind the API server's"),
+        "{}",
+        doctor.log
+    );
+    patient.cluster.advance(Duration::from_secs(7200));
+    let doctor = patient.doctor(&[]);
+    assert_eq!(doctor.code(), 4, "{}", doctor.log);
+    assert_says(&doctor, "failed", "user", "the API server answered 401");
+}
+
+#[test]
+fn an_older_kubernetes() {
+    let patient = Patient::of(
+        DevCluster::builder()
+            .version(Version::V1_27)
+            .start()
+            .expect("started"),
+    );
+    let doctor = patient.doctor(&[]).succeeded();
+    assert_says(&doctor, "warning", "version", "Kubernetes 1.27");
+    assert_says(&doctor, "unknown", "user", "this API server does not say");
+}
+
+#[rstest]
+#[case(&["--server", "https://127.0.0.1:1", "--bearer-token-file", "token"], 3, "failed reachable cannot reach")]
+#[case(&["--server", "https://127.0.0.1:1", "--bearer-token-env", "NONE"], 2, "failed configuration input `bearer-token-env`")]
+#[case(&[], 2, "failed configuration input `kubeconfig` is missing")]
+fn nobody_is_reached(#[case] more: &[&str], #[case] code: i32, #[case] said: &str) {
+    let patient = Patient::new();
+    let doctor = patient.jobpass("doctor", more);
+    assert_eq!(doctor.code(), code, "{}", doctor.log);
+    let log = doctor.log.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(log.contains(said), "{}", doctor.log);
+}
+
+#[test]
+fn another_certificate_authority() {
+    let patient = Patient::new();
+    patient.write("ca.pem", &DevCluster::start().ca_pem());
+    let doctor = patient.doctor(&[]);
+    assert_eq!(doctor.code(), 3, "{}", doctor.log);
+    assert!(
+        doctor
+            .log
+            .contains("is not from the certificate authority that was given"),
+        "{}",
+        doctor.log
+    );
+    assert!(
+        doctor.log.contains("check `certificate-authority`"),
+        "{}",
+        doctor.log
+    );
+}
+
+#[test]
+fn an_id_token_that_is_over() {
+    let mut patient = Patient::new();
+    patient.token = Issuer::github().expired().id_token("k8s");
+    patient.write("token", &patient.token);
+    let doctor = patient.doctor(&[]);
+    assert_eq!(doctor.code(), 4, "{}", doctor.log);
+    let said = "ID token of https://token.actions.githubusercontent.com for k8s, expired 1 min";
+    assert_says(&doctor, "failed", "credential", said);
+}
+
+/// Whatever the API server answers, nothing that it was sent is shown, and nothing that a terminal acts on.
+#[test]
+fn a_server_that_repeats_what_it_was_sent() {
+    const BEARER: &str = "not-a-jwt-but-a-secret-all-the-same";
+    let mut patient = Patient::new();
+    patient.token = BEARER.into();
+    patient.write("token", BEARER);
+    let answer = |path: &str, status, body: String| {
+        patient.cluster.inject(Fault {
+            method: if path == "/version" { "GET" } else { "POST" },
+            path_contains: path.into(),
+            times: 3,
+            kind: FaultKind::Answer {
+                status,
+                headers: vec![],
+                body,
+            },
+        });
+    };
+    let version = format!(r#"{{"major": "1", "minor": "36", "gitVersion": "v{BEARER}\u001b[2J"}}"#);
+    answer("/version", 200, version);
+    answer(
+        "selfsubjectreviews",
+        201,
+        format!(r#"{{"status": {{"userInfo": {{"username": "{BEARER}"}}}}}}"#),
+    );
+    let unsure = format!(r#"{{"status": {{"allowed": false, "evaluationError": "{BEARER}\n::error::x"}}}}"#);
+    answer("selfsubjectaccessreviews", 201, unsure);
+    let doctor = patient.doctor(&[]);
+    assert_says(&doctor, "ok", "user", "<redacted>");
+    assert_says(
+        &doctor,
+        "unknown",
+        "may create tokens",
+        "create serviceaccounts/token scanner in namespace ci: <redacted>",
+    );
+    assert!(
+        !doctor.log.contains('\u{1b}') && !doctor.log.contains("\n::"),
+        "{}",
+        doctor.log
+    );
+}
+
+#[test]
+fn the_action_looks_by_itself_when_minting_fails() {
+    let cluster = DevCluster::start();
+    let kubeconfig = support::minter(&cluster);
+    let token = support::minter_token(&cluster);
+    support::forbid_minter(&cluster);
+    let refused = Step::scanner(&kubeconfig, &[]).main();
+    assert_eq!(refused.code(), 4, "{}", refused.log);
+    let first = refused
+        .log
+        .find("::error title=jobpass::cannot create the anchor")
+        .expect("the first error");
+    let found = refused
+        .log
+        .find("What `jobpass doctor` finds wrong from here")
+        .expect("a diagnosis");
+    assert!(first < found, "{}", refused.log);
+    assert!(
+        refused
+            .log
+            .contains("failed   may create tokens: no: create serviceaccounts/token scanner"),
+        "{}",
+        refused.log
+    );
+    assert_absent(&token, "the log", &refused.log);
+}
+
+/// An API server that refuses and then says nothing more does not keep the job.
+#[test]
+fn the_action_does_not_look_for_long() {
+    let cluster = DevCluster::start();
+    let kubeconfig = support::minter(&cluster);
+    support::forbid_minter(&cluster);
+    cluster.inject(Fault {
+        method: "GET",
+        path_contains: "/version".into(),
+        times: 100,
+        kind: FaultKind::HoldBefore,
+    });
+    support::binary("jobpass-github");
+    let begun = Instant::now();
+    let refused = Step::scanner(&kubeconfig, &[]).main();
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert_eq!(refused.code(), 4, "{}", refused.log);
+    assert!(
+        refused
+            .log
+            .contains("::error title=jobpass::cannot create the anchor"),
+        "{}",
+        refused.log
+    );
+}
