@@ -200,7 +200,7 @@ pub fn in_words(seconds: u64) -> String {
 }
 
 /// RFC 1123 subdomain (with dots) or label (without), as Kubernetes names objects and namespaces.
-fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> Result<String, Error> {
+pub(crate) fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> Result<String, Error> {
     let valid = if dots {
         value.split('.').all(is_dns_label)
     } else {

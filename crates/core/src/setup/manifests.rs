@@ -35,7 +35,8 @@ impl Setup {
     fn account(&self) -> String {
         format!(
             "# Whom the jobs' tokens speak for. It may do what you give it, with Roles of your own. Give it nothing with which it\n\
-             # could outlive its token: no Secrets, no serviceaccounts/token, no RBAC, no impersonation.\n{}",
+             # could outlive its token: no Secrets, no serviceaccounts/token, no RBAC, no impersonation, no new Pods in this\n\
+             # namespace, which could run as the minter.\n{}",
             self.head("v1", "ServiceAccount", &self.service_account)
         )
     }

@@ -13,7 +13,7 @@ pub use self::cluster::{Object, Outcome};
 use self::oidc::Oidc;
 use crate::{
     error::Error,
-    spec::{Lifetime, is_dns_label},
+    spec::{Lifetime, dns_name},
     text::harmless,
 };
 
@@ -21,6 +21,9 @@ use crate::{
 const LONGEST_ACCOUNT: usize = 150;
 /// The longest text of any other kind.
 const LONGEST_TEXT: usize = 256;
+
+const JOBS_THEMSELVES: &str =
+    "the jobs' own ServiceAccount could then mint itself tokens that outlive its job";
 
 /// What was asked for, as text. Absent is empty.
 #[derive(Debug, Clone, Default)]
@@ -161,10 +164,7 @@ impl Minter {
             let (space, name) = name.split_once('/').unwrap_or((own_namespace, name));
             let (space, name) = (namespace("minter", space)?, account("minter", name)?);
             if space == own_namespace && name == service_account {
-                return refused(
-                    "the jobs' own ServiceAccount could then mint itself tokens that outlive its job",
-                    "name another account for the minter",
-                );
+                return refused(JOBS_THEMSELVES, "name another account for the minter");
             }
             return Ok(Self::ServiceAccount {
                 namespace: space,
@@ -175,8 +175,14 @@ impl Minter {
             return refused("it does not say what it is", forms);
         }
         let name = text_of("minter", name)?;
+        let accounts_of = name
+            .strip_prefix("system:serviceaccounts:")
+            .filter(|_| kind == "group");
+        if accounts_of == Some(own_namespace) {
+            return refused(JOBS_THEMSELVES, "name one account: `serviceaccount:NAME`");
+        }
         // Administrators need no Role, and everybody is no minter.
-        if name.starts_with("system:") && !(kind == "group" && name.starts_with("system:serviceaccounts:")) {
+        if name.starts_with("system:") && accounts_of.is_none() {
             return refused(
                 "Kubernetes gives the names that begin with `system:` to whom it likes",
                 "name the minter itself; a ServiceAccount is `serviceaccount:NAMESPACE/NAME`",
@@ -190,30 +196,11 @@ impl Minter {
 }
 
 fn namespace(input: &str, name: &str) -> Result<String, Error> {
-    if is_dns_label(name) && name.len() <= 63 {
-        return Ok(name.to_owned());
-    }
-    Err(Error::input(
-        input,
-        format!("has `{}`: no namespace can be called that", harmless(name)),
-        "use at most 63 lowercase letters, digits and `-`, with a letter or digit at both ends",
-    ))
+    dns_name(input, name, 63, false)
 }
 
 fn account(input: &str, name: &str) -> Result<String, Error> {
-    if name.split('.').all(is_dns_label) && name.len() <= LONGEST_ACCOUNT {
-        return Ok(name.to_owned());
-    }
-    Err(Error::input(
-        input,
-        format!(
-            "has `{}`: no ServiceAccount can be called that here",
-            harmless(name)
-        ),
-        format!(
-            "use at most {LONGEST_ACCOUNT} lowercase letters, digits, `-` and `.`, with a letter or digit at both ends"
-        ),
-    ))
+    dns_name(input, name, LONGEST_ACCOUNT, true)
 }
 
 /// An id as platforms give them; a text nevertheless.

@@ -92,7 +92,8 @@ fn no_value_leaves_its_place() {
 #[case("user:a\nb", "which cannot stand here")]
 #[case("jane", "does not say what it is")]
 #[case("role:jane", "does not say what it is")]
-#[case("serviceaccount:a/b/c", "no ServiceAccount can be called that")]
+#[case("serviceaccount:a/b/c", "no object of Kubernetes can be called that")]
+#[case("group:system:serviceaccounts:ci", "the jobs' own ServiceAccount")]
 #[case("serviceaccount:scanner", "the jobs' own ServiceAccount")]
 fn minters_that_are_refused(#[case] minter: &str, #[case] why: &str) {
     let error = refused(&Wanted {
@@ -117,7 +118,7 @@ fn minters_that_are_refused(#[case] minter: &str, #[case] why: &str) {
 #[case::for_nobody(Wanted { repository_ids: vec![], ..github() }, "without `repository-id`")]
 #[case::latest(Wanted { sweeper_image: some("registry:5000/jobpass"), ..github() }, "a tag or a digest")]
 #[case::image(Wanted { sweeper_image: some("a:b\", x: \"c"), ..github() }, "a tag or a digest")]
-#[case::namespace(Wanted { namespace: "Ci".into(), ..github() }, "no namespace can be called that")]
+#[case::namespace(Wanted { namespace: "Ci".into(), ..github() }, "no object of Kubernetes can be called that")]
 #[case::duration(Wanted { duration: "30s".into(), ..github() }, "less than 10 minutes")]
 fn what_is_refused_before_anything_is_printed(#[case] wanted: Wanted, #[case] why: &str) {
     let error = refused(&wanted);
