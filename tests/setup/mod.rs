@@ -189,6 +189,19 @@ fn what_a_minter_may_do_and_nothing_else() {
     assert!(kubectl(&minter, &[&pinned[..], &["--duration", "1h"]].concat(), "").0);
 
     let sweeper = desk.account("jobpass-sweeper");
+    let args = "jsonpath={.spec.jobTemplate.spec.template.spec.containers[0].args}";
+    let args = desk.admin(&[
+        "get",
+        "cronjob/jobpass-sweeper",
+        "--namespace",
+        "ci",
+        "--output",
+        args,
+    ]);
+    let mut args: Vec<&str> = serde_json::from_str(&args).expect("a list");
+    args.extend(["--kubeconfig", "jobpass-sweeper"]);
+    let swept = desk.jobpass(&args).succeeded();
+    assert!(swept.log.contains(r#""event":"summary""#), "{}", swept.log);
     let (listed, said) = kubectl(&sweeper, &["get", "secrets"], "");
     assert!(listed && said.contains("anchor"), "{said}");
     assert!(kubectl(&sweeper, &delete, "").0);
