@@ -1,150 +1,345 @@
 //! `jobpass inspect`.
 
-use std::io::Read as _;
+use std::{io::Read as _, path::Path, process::ExitCode};
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
+use jiff::Timestamp;
 use jobpass_core::{
     Error,
-    claims::{Claims, Reference},
+    claims::Claims,
+    cluster::{Budget, Cluster},
+    environment::Environment,
+    flags,
+    interrupt::Interrupt,
+    minter::{Connection, Minter},
+    options::Inputs,
     spec::in_words,
     text::harmless,
     token::Token,
+    unusual::{Unusual, unusual},
+    verify::{Signature, Verified, verify},
 };
 
-use crate::output;
+use crate::{
+    asker::{self, ASK},
+    output,
+    screen::{GREEN, RED, Screen, YELLOW, roughly},
+};
 
 pub(crate) fn command() -> Command {
     Command::new("inspect")
-        .about("Show what a token says of itself, without showing the token (nothing is asked of a cluster)")
+        .about("Show what a token says of itself and what is unusual about it, without showing the token")
         .arg(
-            Arg::new("file")
-                .value_name("FILE")
-                .help("File that holds the token; without it, standard input"),
+            // Not also a variable, unlike elsewhere: a job that has one still wants to look at what it pipes in.
+            Arg::new("token-file")
+                .long("token-file")
+                .value_name("TOKEN_FILE")
+                .help("File that holds the token; `-`, or neither this nor `--kubeconfig`: standard input"),
         )
+        .arg(
+            Arg::new("verify")
+                .long("verify")
+                .action(ArgAction::SetTrue)
+                .help("Also ask the cluster: whether its API server takes the token, and whether one of its keys signed it"),
+        )
+        .args(asker::flags().map(|flag| match flag.get_id().as_str() {
+            "kubeconfig" => flag.help(
+                "Without `--token-file`: look at the token of this kubeconfig's user. With it: the cluster, and who asks for its keys, \
+                 for `--verify`",
+            ),
+            "server" => flag.help("URL of the API server (https), for `--verify`; without a bearer token, the token itself is shown to it"),
+            _ => flag,
+        }))
         .arg(output::flag())
-        .after_help("Example:\n  kubectl create token scanner --namespace ci | jobpass inspect")
+        .after_help(
+            "Without `--verify`, nothing is asked of a cluster. With it, the exit code is 4 if the API server refuses the token \
+             and 5 if no key of the cluster signed it.\n\
+             Examples:\n  kubectl create token scanner --namespace ci | jobpass inspect\n  \
+             jobpass inspect --kubeconfig scan.yaml --verify\n  \
+             jobpass inspect --token-file token --server https://10.0.0.1:6443 --certificate-authority ca.pem --verify",
+        )
 }
 
-pub(crate) fn run(matches: &ArgMatches) -> Result<(), Error> {
-    let text = match matches.get_one::<String>("file") {
-        Some(path) => jobpass_core::files::read(path.as_ref()),
-        None => {
-            let mut text = String::new();
-            std::io::stdin()
-                .take(1 << 20)
-                .read_to_string(&mut text)
-                .map(|_| text)
-        }
+pub(crate) async fn run(
+    matches: &ArgMatches,
+    environment: &Environment,
+    mut interrupt: Interrupt,
+) -> Result<ExitCode, Error> {
+    let (claims, verified) = tokio::select! {
+        interrupted = interrupt.wait() => return Err(interrupted),
+        looked = look(matches, environment) => looked?,
     };
-    let text = text.map_err(|error| {
+    let now = Timestamp::now();
+    if output::is_json(matches) {
+        output::result(&json(&claims, now, verified.as_ref()))?;
+    } else {
+        output::result(&text_of(
+            &claims,
+            now,
+            verified.as_ref(),
+            Screen::of_stdout(environment),
+        ))?;
+    }
+    let failure = verified.and_then(|verified| verified.failure());
+    Ok(failure.map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code())))
+}
+
+async fn look(matches: &ArgMatches, environment: &Environment) -> Result<(Claims, Option<Verified>), Error> {
+    let inputs = flags::inputs(matches)?;
+    let subject = Subject::find(matches, &inputs, environment).await?;
+    let claims = Claims::decode(&subject.token).map_err(|error| {
         Error::input(
-            "file",
-            format!("cannot be read: {}", harmless(&error.to_string())),
-            "name a file that holds a token",
-        )
-    })?;
-    let claims = Claims::decode(&Token::parse(&text, "file")?).map_err(|error| {
-        Error::input(
-            "file",
+            subject.input,
             format!("holds something else: {}", error.what()),
             "give a Kubernetes token",
         )
     })?;
-    if output::is_json(matches) {
-        return output::result(&serde_json::to_string(&claims).unwrap_or_default());
+    if !matches.get_flag("verify") {
+        return Ok((claims, None));
     }
-    output::result(&text_of(&claims, jiff::Timestamp::now()))
+    let cluster = subject.cluster(&inputs, environment).await?;
+    let verified = verify(&cluster, &subject.token, &claims, &Budget::new(ASK)).await?;
+    Ok((claims, Some(verified)))
 }
 
-fn text_of(claims: &Claims, now: jiff::Timestamp) -> String {
+/// The token that is looked at.
+struct Subject {
+    token: Token,
+    /// Where it is from.
+    input: &'static str,
+    /// Its kubeconfig's cluster, if it is from one.
+    cluster: Option<Cluster>,
+}
+
+impl Subject {
+    async fn find(matches: &ArgMatches, inputs: &Inputs, environment: &Environment) -> Result<Self, Error> {
+        let file = matches
+            .get_one::<String>("token-file")
+            .filter(|path| *path != "-");
+        // In a job, the variable names the minter, which nobody asked about.
+        let asked_for = matches.value_source("kubeconfig") == Some(ValueSource::CommandLine);
+        let (token, input, cluster) = match file {
+            Some(path) => (
+                Token::from_file("token-file", Path::new(path))?,
+                "token-file",
+                None,
+            ),
+            None if asked_for && !matches.contains_id("token-file") => {
+                let cluster = Cluster::connect(&Minter::resolve(inputs, environment).await?)?;
+                let token = cluster.bearer().cloned().ok_or_else(|| {
+                    let problem = "has a user without a token: a client certificate, or nobody";
+                    Error::input(
+                        "kubeconfig",
+                        problem,
+                        "`jobpass whoami` says who that is; to look at a token beside it, add `--token-file`",
+                    )
+                })?;
+                (token, "kubeconfig", Some(cluster))
+            }
+            None => {
+                // A thread of its own waits for whoever writes there.
+                let read = tokio::task::spawn_blocking(read_stdin).await;
+                let text = read.unwrap_or_else(|_| Err(std::io::Error::other("a defect")));
+                let text = text.map_err(|error| {
+                    let problem = format!("cannot be read: {}", harmless(&error.to_string()));
+                    Error::input(
+                        "standard input",
+                        problem,
+                        "pipe a token into it, or name a file with `--token-file`",
+                    )
+                })?;
+                (Token::parse(&text, "standard input")?, "standard input", None)
+            }
+        };
+        Ok(Self {
+            token,
+            input,
+            cluster,
+        })
+    }
+
+    /// Whom to ask about it, and as whom.
+    async fn cluster(&self, inputs: &Inputs, environment: &Environment) -> Result<Cluster, Error> {
+        let bearer = ["bearer-token-file", "bearer-token-env"]
+            .iter()
+            .any(|name| inputs.get(name).is_some());
+        match &self.cluster {
+            Some(cluster) => cluster.with_token(&self.token),
+            None if inputs.get("server").is_some() && inputs.get("kubeconfig").is_none() && !bearer => {
+                Cluster::connect_with(&Connection::of_server(inputs, environment)?, &self.token)
+            }
+            None => Cluster::connect(&Minter::resolve(inputs, environment).await?),
+        }
+    }
+}
+
+fn read_stdin() -> std::io::Result<String> {
+    let mut text = String::new();
+    std::io::stdin().take(1 << 20).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn json(claims: &Claims, now: Timestamp, verified: Option<&Verified>) -> String {
+    let mut json = serde_json::json!({
+        "claims": claims, "expires-in": claims.expires_in(now), "unusual": unusual(claims, now),
+    });
+    if let Some(verified) = verified {
+        json["verified"] = serde_json::to_value(verified).unwrap_or_default();
+    }
+    json.to_string()
+}
+
+fn text_of(claims: &Claims, now: Timestamp, verified: Option<&Verified>, screen: Screen) -> String {
     let time = |seconds: Option<i64>| {
         seconds
-            .and_then(|s| jiff::Timestamp::from_second(s).ok())
+            .and_then(|s| Timestamp::from_second(s).ok())
             .map(output::time)
     };
-    let kubernetes = claims.kubernetes.as_ref();
-    let bound = kubernetes.and_then(|k| {
-        let named = |kind: &str, object: &Option<Reference>| {
-            object.as_ref().map(|o| format!("{kind} {}", harmless(&o.name)))
-        };
-        named("Secret", &k.secret)
-            .or_else(|| named("Pod", &k.pod))
-            .or_else(|| named("Node", &k.node))
-    });
-    let expires = match (time(claims.exp), claims.expires_in(now)) {
-        (Some(at), Some(left)) if left > 0 => format!("{at}, in {}", in_words(left.unsigned_abs())),
-        (Some(at), Some(left)) => format!("{at}, {} ago", in_words(left.unsigned_abs())),
-        _ => "never".into(),
-    };
-    let lifetime = claims
-        .iat
-        .zip(claims.exp)
-        .map(|(iat, exp)| in_words(exp.saturating_sub(iat).unsigned_abs()));
     let shown = |text: &Option<String>| text.as_deref().map_or_else(|| "(none)".into(), harmless);
-    let rows = [
+    let bound = claims.bound_to().map_or_else(
+        || "nothing".into(),
+        |(kind, name)| format!("{kind} {}", harmless(name)),
+    );
+    let audiences = match claims.aud.is_empty() {
+        true => "(none)".into(),
+        false => harmless(&claims.aud.join(", ")),
+    };
+    let expires = time(claims.exp).unwrap_or_else(|| "never".into());
+    let lifetime = claims.lifetime().map(|seconds| in_words(seconds.unsigned_abs()));
+    let mut rows = [
         ("subject", shown(&claims.sub)),
         ("issuer", shown(&claims.iss)),
-        (
-            "audiences",
-            if claims.aud.is_empty() {
-                "(none)".into()
-            } else {
-                harmless(&claims.aud.join(", "))
-            },
-        ),
-        (
-            "bound to",
-            bound
-                .unwrap_or_else(|| "nothing: only its expiry ends it, or deleting the ServiceAccount".into()),
-        ),
+        ("audiences", audiences),
+        ("bound to", bound),
         ("issued", time(claims.iat).unwrap_or_else(|| "(not said)".into())),
         ("expires", expires),
         ("lifetime", lifetime.unwrap_or_else(|| "unlimited".into())),
         ("credential id", shown(&claims.jti)),
-    ];
-    rows.map(|(name, value)| format!("{name:<14} {value}")).join("\n")
+    ]
+    .map(|(name, value)| screen.row(name, &value, ""))
+    .to_vec();
+    if let Some((text, colour, part)) = left(claims, now) {
+        // Below the lifetime.
+        rows.insert(7, screen.row("", &screen.beside_names().bar(part, &text), colour));
+    }
+    for (number, Unusual { why, .. }) in unusual(claims, now).iter().enumerate() {
+        rows.push(screen.row(if number == 0 { "unusual" } else { "" }, why, YELLOW));
+    }
+    if let Some(verified) = verified {
+        let signature = match verified.signature {
+            Signature::Good => GREEN,
+            Signature::NotChecked(_) => YELLOW,
+            _ => RED,
+        };
+        let colour = if verified.failure().is_some() { RED } else { GREEN };
+        rows.push(screen.row("asked", &verified.server, ""));
+        rows.push(screen.row("signature", &verified.signature.sentence(), signature));
+        rows.push(screen.row("verdict", &verified.meaning, colour));
+    }
+    rows.join("\n")
+}
+
+/// How much of its life is over, and what is left in words.
+fn left(claims: &Claims, now: Timestamp) -> Option<(String, &'static str, f64)> {
+    let (left, lifetime) = (claims.expires_in(now)?, claims.lifetime().filter(|all| *all > 0)?);
+    let words = roughly(left.unsigned_abs());
+    Some(match left {
+        1.. => {
+            let part = 1.0 - left as f64 / lifetime as f64;
+            (
+                format!("expires in {words}"),
+                if part > 0.9 { YELLOW } else { GREEN },
+                part,
+            )
+        }
+        _ => (format!("expired {words} ago"), RED, 1.0),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_a_person_sees() {
-        let claims = serde_json::from_value::<Claims>(serde_json::json!({
+    const PIPE: Screen = Screen {
+        width: None,
+        colours: false,
+    };
+
+    fn claims() -> Claims {
+        serde_json::from_value::<Claims>(serde_json::json!({
             "iss": "https://kubernetes.default.svc", "sub": "system:serviceaccount:ci:scanner", "aud": ["https://kubernetes.default.svc"],
             "iat": 1_800_000_000, "nbf": 1_800_000_000, "exp": 1_800_003_600, "jti": "11111111-2222-3333-4444-555555555555",
             "kubernetes.io": {"namespace": "ci", "serviceaccount": {"name": "scanner", "uid": "s"}, "secret": {"name": "jobpass-a", "uid": "u"}}
         }))
-        .expect("claims");
-        let now = |seconds| jiff::Timestamp::from_second(seconds).expect("a time");
-        insta::assert_snapshot!(text_of(&claims, now(1_800_001_080)), @r"
+        .expect("claims")
+    }
+
+    fn shown(claims: &Claims, screen: Screen) -> String {
+        let now = Timestamp::from_second(1_800_001_080).expect("a time");
+        text_of(claims, now, None, screen)
+    }
+
+    #[test]
+    fn what_a_person_sees() {
+        insta::assert_snapshot!(shown(&claims(), PIPE), @r"
         subject        system:serviceaccount:ci:scanner
         issuer         https://kubernetes.default.svc
         audiences      https://kubernetes.default.svc
         bound to       Secret jobpass-a
         issued         2027-01-15 08:00:00 UTC
-        expires        2027-01-15 09:00:00 UTC, in 42 min
+        expires        2027-01-15 09:00:00 UTC
         lifetime       1 h
+                       ████████████░░░░░░░░░░░░░░░░░░░░░░░░░░░░  expires in 42 min
         credential id  11111111-2222-3333-4444-555555555555
         ");
         let legacy = Claims {
+            iss: Some("kubernetes/serviceaccount".into()),
+            legacy_secret: Some("scanner-token".into()),
             iat: None,
             exp: None,
             jti: None,
             aud: vec![],
             kubernetes: None,
-            ..claims
+            ..claims()
         };
-        insta::assert_snapshot!(text_of(&legacy, now(1_800_001_080)), @r"
+        insta::assert_snapshot!(shown(&legacy, PIPE), @r"
         subject        system:serviceaccount:ci:scanner
-        issuer         https://kubernetes.default.svc
+        issuer         kubernetes/serviceaccount
         audiences      (none)
-        bound to       nothing: only its expiry ends it, or deleting the ServiceAccount
+        bound to       Secret scanner-token
         issued         (not said)
         expires        never
         lifetime       unlimited
         credential id  (none)
+        unusual        it is a legacy token, from a Secret: whoever reads that Secret has it
+                       it never expires
+        ");
+    }
+
+    #[test]
+    fn a_narrow_terminal_is_enough() {
+        let year = Claims {
+            exp: Some(1_800_000_000 + 365 * 86_400),
+            kubernetes: None,
+            ..claims()
+        };
+        let narrow = Screen {
+            width: Some(60),
+            ..PIPE
+        };
+        insta::assert_snapshot!(shown(&year, narrow), @r"
+        subject        system:serviceaccount:ci:scanner
+        issuer         https://kubernetes.default.svc
+        audiences      https://kubernetes.default.svc
+        bound to       nothing
+        issued         2027-01-15 08:00:00 UTC
+        expires        2028-01-15 08:00:00 UTC
+        lifetime       365 d
+                       ░░░░░░░░░░░░░░░░░░░░░░  expires in 364 d 23 h
+        credential id  11111111-2222-3333-4444-555555555555
+        unusual        it is no ServiceAccount's token: another
+                       issuer's, a CI platform's for instance
+                       it lives for 365 d, longer than any job
         ");
     }
 }

@@ -1,5 +1,6 @@
 //! The command line for people who maintain pipelines, and for CI platforms that have no front end of their own.
 
+mod asker;
 mod check;
 mod doctor;
 mod exec;
@@ -11,8 +12,10 @@ mod pipelines;
 mod revoke;
 mod scope;
 mod setup;
+mod screen;
 mod sweep;
 mod table;
+mod whoami;
 
 use std::process::ExitCode;
 
@@ -24,22 +27,14 @@ pub fn main() -> ExitCode {
     harden::harden();
     let matches = command().get_matches();
     let (verb, matches) = matches.subcommand().unwrap_or(("", &matches));
-    if verb == "inspect" {
-        // Without signal handlers: it waits for standard input, and has nothing to clean up.
-        return inspect::run(matches).map_or_else(
-            |error| {
-                output::error(&error);
-                ExitCode::from(error.kind().exit_code())
-            },
-            |()| ExitCode::SUCCESS,
-        );
-    }
     let done = |()| ExitCode::SUCCESS;
     let environment = std::env::vars_os().collect::<Environment>();
     program::run(
         async |interrupt| match verb {
             "check" => check::run(matches, &environment, interrupt).await.map(done),
             "exec" => exec::run(matches, &environment, interrupt).await,
+            "inspect" => inspect::run(matches, &environment, interrupt).await,
+            "whoami" => whoami::run(matches, &environment, interrupt).await.map(done),
             "mint" => mint::run(matches, &environment, interrupt).await.map(done),
             "list" => list::run(matches, &environment, interrupt).await.map(done),
             "sweep" => sweep::run(matches, &environment, interrupt).await.map(done),
@@ -68,5 +63,6 @@ fn command() -> Command {
             check::command(),
             setup::command(),
             doctor::command(),
+            whoami::command(),
         ])
 }

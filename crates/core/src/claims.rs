@@ -34,6 +34,12 @@ pub struct Claims {
     /// What Kubernetes adds.
     #[serde(rename = "kubernetes.io")]
     pub kubernetes: Option<Kubernetes>,
+    /// The Secret that holds it, if it is a legacy token (`pkg/serviceaccount/legacy.go`).
+    #[serde(
+        rename = "kubernetes.io/serviceaccount/secret.name",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub legacy_secret: Option<String>,
 }
 
 /// The private claims of Kubernetes.
@@ -135,6 +141,30 @@ impl Claims {
                 in_words(asked)
             )
         }))
+    }
+
+    /// The kind and the name of the object without which it is refused, as the server wrote them.
+    pub fn bound_to(&self) -> Option<(&'static str, &str)> {
+        let legacy = self.legacy_secret.as_deref().map(|name| ("Secret", name));
+        let private = self.kubernetes.as_ref();
+        let bound = private.and_then(|k| {
+            let objects = [("Secret", &k.secret), ("Pod", &k.pod), ("Node", &k.node)];
+            objects
+                .into_iter()
+                .find_map(|(kind, object)| Some((kind, &*object.as_ref()?.name)))
+        });
+        bound.or(legacy)
+    }
+
+    /// Whether it is for somebody else than the API server. That the issuer is also the API server's audience is its default
+    /// (`--api-audiences`), and nothing in a token says more.
+    pub fn is_for_others(&self) -> bool {
+        !self.aud.is_empty() && self.iss.as_ref().is_some_and(|issuer| !self.aud.contains(issuer))
+    }
+
+    /// Seconds between its beginning and its end, if it has both.
+    pub fn lifetime(&self) -> Option<i64> {
+        Some(self.exp?.saturating_sub(self.iat?))
     }
 
     /// Seconds until it expires, negative if it has.

@@ -34,9 +34,10 @@ const ATTEMPTS: u32 = 4;
 const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
 /// The longest that a server's Retry-After is obeyed.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
-/// An object; a TokenRequest's answer is a few thousand bytes.
+/// An object; a TokenRequest's answer is a few thousand bytes. Or public keys, which a server refuses to send to who asks for the
+/// first alone.
 const OBJECT: Form = Form {
-    accept: "application/json",
+    accept: "application/json, application/jwk-set+json",
     longest: 1 << 20,
 };
 /// What is known of objects, without what is in them. A page of 500 anchors is half a megabyte.
@@ -144,18 +145,30 @@ impl Cluster {
         Account::of(self.bearer.as_ref()?)
     }
 
+    /// Prepares a connection as the holder of `token`.
+    ///
+    /// # Errors
+    /// If the certificate authority cannot be used.
+    pub fn connect_with(connection: &Connection, token: &Token) -> Result<Self, Error> {
+        Self::connect_as(connection, &token.clone().into())
+    }
+
     /// The same server, asked with nothing but `token`. A client certificate would win over it.
     ///
     /// # Errors
     /// As [`Cluster::connect`].
     pub fn with_token(&self, token: &Token) -> Result<Self, Error> {
-        Self::connect_as(
-            &self.connection,
-            &Identity {
-                bearer: Some(token.clone()),
-                ..Identity::default()
-            },
-        )
+        Self::connect_with(&self.connection, token)
+    }
+
+    /// The bearer token that is shown to it, if one is.
+    pub fn bearer(&self) -> Option<&Token> {
+        self.bearer.as_ref()
+    }
+
+    /// Its URL.
+    pub fn server(&self) -> &str {
+        &self.connection.server
     }
 
     /// A server that is no API server, but is asked in the same way: within the same limits, through the same proxies, never

@@ -40,5 +40,8 @@ pub mod state;
 pub mod sweep;
 pub mod text;
 pub mod token;
+pub mod unusual;
+pub mod verify;
+pub mod whoami;
 
 pub use error::{Error, Kind};

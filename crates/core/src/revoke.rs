@@ -19,6 +19,7 @@ use crate::{
     state::State,
     text::harmless,
     token::Token,
+    verify,
 };
 
 /// Deleting, proving with `wait`, retries: all of it.
@@ -324,15 +325,8 @@ impl Revocation<'_> {
         }
     }
 
-    /// Any path does: a wrong bearer never falls back to anonymous.
     async fn is_unauthorized(&self, as_token: &Cluster) -> Result<bool, Error> {
-        let call = Call {
-            doing: "ask whether the token still works",
-            method: http::Method::GET,
-            path: "/version".into(),
-            body: None,
-        };
-        Ok(as_token.send(&call, &self.budget).await?.status == 401)
+        Ok(verify::ask(as_token, &self.budget).await?.status == 401)
     }
 
     /// The minter may delete Secrets but not read them: deleting once more tells whether it is there.

@@ -5,7 +5,8 @@ use std::path::Path;
 use super::{Auth, Authority, Connection, Minter, Proxy, from_base64, oidc, read_file};
 use crate::{environment::Environment, error::Error, options::Inputs, token::Token};
 
-pub(super) async fn minter(inputs: &Inputs, environment: &Environment) -> Result<Minter, Error> {
+/// Where alone.
+pub(super) fn connection(inputs: &Inputs, environment: &Environment) -> Result<Connection, Error> {
     let server = inputs.get("server").unwrap_or_default();
     let authority = inputs
         .get("certificate-authority")
@@ -13,6 +14,11 @@ pub(super) async fn minter(inputs: &Inputs, environment: &Environment) -> Result
         .transpose()?;
     let mut connection = Connection::new("server", server, authority)?;
     connection.proxy = Proxy::from_environment(&connection.server, environment)?;
+    Ok(connection)
+}
+
+pub(super) async fn minter(inputs: &Inputs, environment: &Environment) -> Result<Minter, Error> {
+    let connection = connection(inputs, environment)?;
     let minter = |connection, bearer: Token, auth| {
         Ok(Minter {
             connection,

@@ -260,6 +260,14 @@ impl From<Token> for Identity {
 }
 
 impl Connection {
+    /// `server` with its `certificate-authority`, for who has a credential already.
+    ///
+    /// # Errors
+    /// If either is wrong.
+    pub fn of_server(inputs: &Inputs, environment: &Environment) -> Result<Self, Error> {
+        explicit::connection(inputs, environment)
+    }
+
     pub(crate) fn new(input: &str, server: &str, authority: Option<Authority>) -> Result<Self, Error> {
         let uri = server.parse::<http::Uri>().ok().filter(|uri| {
             uri.scheme_str() == Some("https")

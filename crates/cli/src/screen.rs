@@ -1,0 +1,169 @@
+//! Text for people, laid out for the terminal that it is on.
+
+use std::io::{IsTerminal, stdout};
+
+use jobpass_core::{environment::Environment, spec::in_words};
+use terminal_size::{Width, terminal_size_of};
+use unicode_width::UnicodeWidthStr as _;
+
+pub(crate) const BOLD: &str = "\x1b[1m";
+pub(crate) const GREEN: &str = "\x1b[32m";
+pub(crate) const YELLOW: &str = "\x1b[33m";
+pub(crate) const RED: &str = "\x1b[31m";
+const PLAIN: &str = "\x1b[0m";
+
+/// Columns of the names in front of values.
+const NAMES: usize = 15;
+/// Text that is broken into less is hard to read.
+const NARROWEST: usize = 20;
+/// No bar is longer.
+const LONGEST_BAR: usize = 40;
+
+/// What standard output, or standard error, is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Screen {
+    /// Columns of a terminal; a pipe or a file has no end.
+    pub(crate) width: Option<usize>,
+    pub(crate) colours: bool,
+}
+
+impl Screen {
+    pub(crate) fn of_stdout(environment: &Environment) -> Self {
+        Self::of(&stdout(), environment)
+    }
+
+    fn of(stream: &(impl IsTerminal + std::os::fd::AsFd), environment: &Environment) -> Self {
+        let terminal = stream.is_terminal();
+        let smart = terminal && environment.get("TERM").is_none_or(|term| term != "dumb");
+        let width = || terminal_size_of(stream).map_or(80, |(Width(width), _)| usize::from(width));
+        Self {
+            width: terminal.then(width),
+            // https://no-color.org
+            colours: smart && environment.get("NO_COLOR").is_none(),
+        }
+    }
+
+    pub(crate) fn paint(self, text: &str, colour: &str) -> String {
+        if self.colours && !colour.is_empty() {
+            format!("{colour}{text}{PLAIN}")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// A line that says what `value` is; more lines if it is too long for one. The colour is for the value.
+    pub(crate) fn row(self, name: &str, value: &str, colour: &str) -> String {
+        let room = self
+            .width
+            .map_or(usize::MAX, |width| width.saturating_sub(NAMES).max(NARROWEST));
+        let lines = wrapped(value, room).into_iter().enumerate();
+        let lines = lines.map(|(number, line)| {
+            let name = if number == 0 { name } else { "" };
+            let padding = " ".repeat(NAMES.saturating_sub(name.width()));
+            format!("{}{padding}{}", self.paint(name, BOLD), self.paint(&line, colour))
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// A bar that is full from its left end to `part` of it (0 to 1), as wide as the terminal lets it be beside `text`.
+    pub(crate) fn bar(self, part: f64, text: &str) -> String {
+        let room = self.width.map_or(LONGEST_BAR, |width| {
+            width.saturating_sub(text.width() + 2).min(LONGEST_BAR)
+        });
+        let full = (part.clamp(0.0, 1.0) * room as f64).round() as usize;
+        let bar = format!("{}{}", "█".repeat(full), "░".repeat(room - full));
+        format!("{bar}  {text}").trim_start().to_owned()
+    }
+
+    /// The columns that a value has beside its name.
+    pub(crate) fn beside_names(self) -> Self {
+        Self {
+            width: self.width.map(|width| width.saturating_sub(NAMES)),
+            ..self
+        }
+    }
+}
+
+/// `40 s`, `12 min`, `1 h 4 min`, `2 d 3 h`.
+pub(crate) fn roughly(seconds: u64) -> String {
+    let least = match seconds {
+        ..60 => 1,
+        60..86_400 => 60,
+        _ => 3600,
+    };
+    in_words(seconds - seconds % least)
+}
+
+/// Lines of whole words. A word that is longer than a line is left to the terminal.
+fn wrapped(text: &str, room: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().filter(|line| !line.is_empty());
+        match line {
+            Some(line) if line.width() + 1 + word.width() <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) => lines.push(word.to_owned()),
+            None => lines = vec![word.to_owned()],
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn screen(width: usize) -> Screen {
+        Screen {
+            width: Some(width),
+            colours: false,
+        }
+    }
+
+    #[test]
+    fn long_values_go_on_below_their_beginning() {
+        insta::assert_snapshot!(screen(40).row("unusual", "it is bound to no object: nothing ends it", ""), @r"
+        unusual        it is bound to no object:
+                       nothing ends it
+        ");
+        let pipe = Screen {
+            width: None,
+            colours: false,
+        };
+        assert_eq!(
+            pipe.row("a", "one two three", RED),
+            format!("a{}one two three", " ".repeat(14))
+        );
+    }
+
+    #[test]
+    fn a_bar_fits() {
+        assert_eq!(screen(21).bar(0.52, "in 42 min"), "█████░░░░░  in 42 min");
+        for width in [0, 5, 30, 200] {
+            for part in [-1.0, 0.0, 0.3, 1.0, 7.0, f64::NAN] {
+                let bar = screen(width).bar(part, "text");
+                assert!(bar.width() <= width.max(4) && bar.ends_with("text"), "{bar}");
+            }
+        }
+    }
+
+    #[test]
+    fn times_are_as_exact_as_people_want_them() {
+        let shown = [40, 725, 3604, 3840, 183_700].map(roughly);
+        assert_eq!(shown, ["40 s", "12 min", "1 h", "1 h 4 min", "2 d 3 h"]);
+    }
+
+    #[test]
+    fn colours_are_around_the_words_alone() {
+        let screen = Screen {
+            width: Some(80),
+            colours: true,
+        };
+        assert_eq!(
+            screen.row("state", "live", GREEN),
+            "\x1b[1mstate\x1b[0m          \x1b[32mlive\x1b[0m"
+        );
+    }
+}

@@ -1,0 +1,126 @@
+//! `jobpass whoami`.
+
+use clap::{ArgMatches, Command};
+use jobpass_core::{
+    Error,
+    cluster::{Budget, Cluster},
+    environment::Environment,
+    flags,
+    interrupt::Interrupt,
+    minter::Minter,
+    text::harmless,
+    whoami::{Source, Whoami, whoami},
+};
+
+use crate::{
+    asker::{self, ASK},
+    output,
+    screen::Screen,
+};
+
+pub(crate) fn command() -> Command {
+    Command::new("whoami")
+        .about("Ask the API server whom it takes a kubeconfig, or a token, for")
+        .args(asker::flags())
+        .arg(output::flag())
+        .after_help(
+            "Without an option: $KUBECONFIG, ~/.kube/config, or the in-cluster account.\n\
+             Examples:\n  jobpass whoami --kubeconfig scan.yaml\n  \
+             jobpass whoami --server https://10.0.0.1:6443 --certificate-authority ca.pem --bearer-token-file token",
+        )
+}
+
+pub(crate) async fn run(
+    matches: &ArgMatches,
+    environment: &Environment,
+    mut interrupt: Interrupt,
+) -> Result<(), Error> {
+    let inputs = flags::inputs(matches)?;
+    let asked = async {
+        let minter = Minter::resolve(&inputs, environment).await?;
+        whoami(&Cluster::connect(&minter)?, &Budget::new(ASK)).await
+    };
+    let who = tokio::select! {
+        interrupted = interrupt.wait() => return Err(interrupted),
+        who = asked => who?,
+    };
+    if output::is_json(matches) {
+        return output::result(&serde_json::to_string(&who).unwrap_or_default());
+    }
+    output::result(&text_of(&who, Screen::of_stdout(environment)))
+}
+
+fn text_of(who: &Whoami, screen: Screen) -> String {
+    let mut rows = Vec::new();
+    let mut row = |name: &str, value: &str| rows.push(screen.row(name, &harmless(value), ""));
+    row("user", &who.user.username);
+    row("groups", &who.user.groups.join(", "));
+    if let Some(uid) = &who.user.uid {
+        row("uid", uid);
+    }
+    for (name, values) in &who.user.extra {
+        match name.as_str() {
+            "authentication.kubernetes.io/credential-id" => {
+                // As `jobpass inspect` and the token itself have it.
+                let ids = values.iter().map(|id| id.strip_prefix("JTI=").unwrap_or(id));
+                row("credential id", &ids.collect::<Vec<_>>().join(", "));
+            }
+            _ => row("extra", &format!("{name}: {}", values.join(", "))),
+        }
+    }
+    if who.source == Source::Token {
+        row(
+            "according to",
+            "the token itself: this API server takes it, but says nothing of it (no SelfSubjectReview, Kubernetes before 1.28)",
+        );
+    }
+    rows.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use jobpass_core::whoami::User;
+
+    use super::*;
+
+    #[test]
+    fn what_a_person_sees() {
+        let user: User = serde_json::from_value(serde_json::json!({
+            "username": "system:serviceaccount:ci:scanner", "uid": "u",
+            "groups": ["system:serviceaccounts", "system:serviceaccounts:ci", "system:authenticated"],
+            "extra": {"authentication.kubernetes.io/credential-id": ["JTI=1"], "jobpass.dev/run-id": ["7\n7"]},
+        }))
+        .expect("a user");
+        let who = |source| Whoami {
+            user: user.clone(),
+            source,
+        };
+        let pipe = Screen {
+            width: None,
+            colours: false,
+        };
+        insta::assert_snapshot!(text_of(&who(Source::ApiServer), pipe), @r"
+        user           system:serviceaccount:ci:scanner
+        groups         system:serviceaccounts, system:serviceaccounts:ci, system:authenticated
+        uid            u
+        credential id  1
+        extra          jobpass.dev/run-id: 7 7
+        ");
+        let narrow = Screen {
+            width: Some(60),
+            ..pipe
+        };
+        insta::assert_snapshot!(text_of(&who(Source::Token), narrow), @r"
+        user           system:serviceaccount:ci:scanner
+        groups         system:serviceaccounts,
+                       system:serviceaccounts:ci,
+                       system:authenticated
+        uid            u
+        credential id  1
+        extra          jobpass.dev/run-id: 7 7
+        according to   the token itself: this API server takes it,
+                       but says nothing of it (no SelfSubjectReview,
+                       Kubernetes before 1.28)
+        ");
+    }
+}

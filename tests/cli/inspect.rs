@@ -1,0 +1,273 @@
+//! Looking at a token, and asking who somebody is.
+
+use std::{
+    fs,
+    io::Write as _,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use jobpass_devkit::{DevCluster, Version};
+use rstest::rstest;
+use serde_json::Value;
+
+use super::Desk;
+use crate::{github::step::Ended, leaks::assert_absent, support};
+
+impl Desk {
+    fn pipe(&self, token: &str, arguments: &[&str]) -> Ended {
+        let mut command = support::scrubbed(Command::new(support::binary("jobpass")));
+        let child = command
+            .current_dir(self.folder.path())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = child.expect("jobpass starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        writeln!(stdin, "{token}").expect("it reads");
+        drop(stdin);
+        Ended::of(child)
+    }
+
+    /// Mints into `scan.yaml` and gives the token.
+    fn minted(&self, more: &[&str]) -> String {
+        self.mint(&[&["--kubeconfig-file", "scan.yaml"], more].concat())
+            .succeeded();
+        fs::write(self.path("ca.pem"), self.cluster.ca_pem()).expect("written");
+        self.cluster.issued().remove(0)
+    }
+
+    fn revoked(&self) {
+        self.run(&["revoke", "--kubeconfig-file", "scan.yaml"])
+            .succeeded();
+        self.cluster.advance(Duration::from_secs(11));
+    }
+}
+
+fn json(ended: &Ended) -> Value {
+    serde_json::from_str(&ended.log).unwrap_or_else(|_| panic!("one line of JSON: {}", ended.log))
+}
+
+#[test]
+fn a_token_is_looked_at_wherever_it_is_from() {
+    let desk = Desk::new();
+    let token = desk.minted(&[]);
+    fs::write(desk.path("token"), &token).expect("written");
+    for looked in [
+        desk.pipe(&token, &["inspect"]),
+        desk.pipe(
+            &token,
+            &["inspect", "--token-file", "-", "--kubeconfig", "minter.yaml"],
+        ),
+        desk.run(&["inspect", "--token-file", "token"]),
+        desk.run(&["inspect", "--kubeconfig", "scan.yaml"]),
+    ] {
+        let log = &looked.succeeded().log;
+        assert!(
+            log.contains("system:serviceaccount:ci:scanner") && log.contains("░  expires in "),
+            "{log}"
+        );
+        assert!(!log.contains("unusual"), "{log}");
+        assert_absent(&token, "what inspect printed", log);
+    }
+}
+
+/// A job's own variables say nothing about what is piped in.
+#[test]
+fn a_variable_is_not_what_was_asked_about() {
+    let desk = Desk::new();
+    let minter = desk
+        .cluster
+        .service_account_token("ci", "minter", Duration::from_secs(3600));
+    let token = desk.minted(&[]);
+    let look = format!("echo {minter} | $JOBPASS inspect --output json");
+    let shell = support::scrubbed(Command::new("sh"))
+        .args(["-c", &look])
+        .env("JOBPASS", support::binary("jobpass"))
+        .env("JOBPASS_KUBECONFIG", desk.path("scan.yaml"))
+        .env("JOBPASS_TOKEN_FILE", desk.path("scan.yaml.token"))
+        .output()
+        .expect("sh starts");
+    let looked: Value = serde_json::from_slice(&shell.stdout).expect("JSON");
+    assert_eq!(looked["claims"]["sub"], "system:serviceaccount:ci:minter");
+    assert_eq!(looked["unusual"][0]["kind"], "unbound");
+    assert_absent(&token, "its output", &looked.to_string());
+}
+
+#[test]
+fn a_cluster_says_whether_a_token_works_and_is_its_own() {
+    let desk = Desk::new();
+    let token = desk.minted(&[]);
+    let verify = [
+        "inspect",
+        "--kubeconfig",
+        "scan.yaml",
+        "--verify",
+        "--output",
+        "json",
+    ];
+    let live = json(&desk.run(&verify).succeeded());
+    assert_eq!(live["verified"]["accepted"], true);
+    assert_eq!(live["verified"]["signature"]["result"], "good");
+
+    let url = desk.cluster.url();
+    let at_server = [
+        "inspect",
+        "--server",
+        &url,
+        "--certificate-authority",
+        "ca.pem",
+        "--verify",
+    ];
+    let live = desk.pipe(&token, &at_server).succeeded();
+    assert!(live.log.contains("neither expired nor revoked"), "{}", live.log);
+
+    let (start, end) = token.split_at(token.len() - 20);
+    // Nobody whom the cluster knows asks for its keys then, so it may be revoked as well.
+    let forged = desk.pipe(&format!("{start}{}", end.to_uppercase()), &at_server);
+    assert_eq!(forged.code(), 4, "{}", forged.log);
+    let as_minter = [
+        "inspect",
+        "--token-file",
+        "-",
+        "--kubeconfig",
+        "minter.yaml",
+        "--verify",
+    ];
+    let forged = desk.pipe(&format!("{start}{}", end.to_uppercase()), &as_minter);
+    assert_eq!(forged.code(), 5, "{}", forged.log);
+    assert!(forged.log.contains("altered, or forged"), "{}", forged.log);
+
+    desk.revoked();
+    let dead = desk.pipe(&token, &as_minter);
+    assert_eq!(dead.code(), 4, "{}", dead.log);
+    assert!(
+        dead.log.contains("it is revoked: its bound object"),
+        "{}",
+        dead.log
+    );
+    for log in [live.log, forged.log, dead.log] {
+        assert_absent(&token, "what inspect printed", &log);
+    }
+}
+
+#[test]
+fn an_expired_token_is_told_from_a_revoked_one() {
+    let desk = Desk::new();
+    let token = desk.minted(&["--duration", "10m"]);
+    desk.cluster.advance(Duration::from_secs(600 + 71));
+    // The minter's lives for two hours. This machine's clock says that the token is fresh; the server's decides.
+    let as_minter = [
+        "inspect",
+        "--token-file",
+        "-",
+        "--kubeconfig",
+        "minter.yaml",
+        "--verify",
+    ];
+    let dead = desk.pipe(&token, &as_minter);
+    assert_eq!(dead.code(), 4, "{}", dead.log);
+    assert!(
+        dead.log.contains("refuses the token: it has expired"),
+        "{}",
+        dead.log
+    );
+}
+
+/// Its 401 is no sign of anything.
+#[test]
+fn a_token_for_others_is_known_by_its_signature() {
+    let desk = Desk::new();
+    let token = desk.minted(&["--audiences", "vault"]);
+    let as_minter = [
+        "inspect",
+        "--token-file",
+        "-",
+        "--kubeconfig",
+        "minter.yaml",
+        "--verify",
+    ];
+    let looked = desk.pipe(&token, &as_minter).succeeded();
+    assert!(
+        looked.log.contains("it is for vault, not for the API server")
+            && looked.log.contains("signature      good"),
+        "{}",
+        looked.log
+    );
+}
+
+#[rstest]
+#[case(&["--token-file", "minter.yaml"], "input `token-file` holds no token")]
+#[case(&["--token-file", "opaque"], "input `token-file` holds something else")]
+#[case(&["--token-file", "gone"], "names the file `gone`")]
+#[case(&[], "input `standard input` holds no token")]
+#[case(&["--kubeconfig", "admin.yaml"], "a client certificate, or nobody")]
+#[case(&["--kubeconfig", "gone.yaml"], "names no file that exists")]
+fn what_is_no_token_is_refused_unseen(#[case] arguments: &[&str], #[case] why: &str) {
+    let desk = Desk::new();
+    fs::write(desk.path("opaque"), "c2VjcmV0").expect("written");
+    fs::write(desk.path("admin.yaml"), desk.cluster.admin_kubeconfig()).expect("written");
+    let looked = desk.run(&[&["inspect"], arguments].concat());
+    assert_eq!(looked.code(), 2, "{}", looked.log);
+    assert!(
+        looked.log.contains(why) && !looked.log.contains("c2VjcmV0"),
+        "{}",
+        looked.log
+    );
+}
+
+#[rstest]
+#[case(Version::V1_36, "api-server")]
+#[case(Version::V1_27, "token")]
+fn the_api_server_says_who_somebody_is(#[case] version: Version, #[case] source: &str) {
+    let cluster = DevCluster::builder().version(version).start().expect("it starts");
+    let desk = Desk::at(cluster);
+    let token = desk.minted(&[]);
+    let who = desk
+        .run(&["whoami", "--kubeconfig", "scan.yaml", "--output", "json"])
+        .succeeded();
+    let answer = json(&who);
+    assert_eq!(answer["username"], "system:serviceaccount:ci:scanner");
+    assert_eq!(answer["source"], source);
+    let groups = [
+        "system:serviceaccounts",
+        "system:serviceaccounts:ci",
+        "system:authenticated",
+    ];
+    assert_eq!(answer["groups"], serde_json::json!(groups));
+    assert!(answer["uid"].is_string(), "{answer}");
+    assert_absent(&token, "what whoami printed", &who.log);
+
+    desk.revoked();
+    let nobody = desk.run(&["whoami", "--kubeconfig", "scan.yaml"]);
+    assert_eq!(nobody.code(), 2, "its files are gone: {}", nobody.log);
+    fs::write(desk.path("dead"), &token).expect("written");
+    let url = desk.cluster.url();
+    let at_server = [
+        "whoami",
+        "--server",
+        &url,
+        "--certificate-authority",
+        "ca.pem",
+        "--bearer-token-file",
+        "dead",
+    ];
+    let nobody = desk.run(&at_server);
+    assert_eq!(nobody.code(), 4, "{}", nobody.log);
+    assert!(nobody.log.contains("the token is revoked"), "{}", nobody.log);
+    assert_absent(&token, "what whoami printed", &nobody.log);
+}
+
+#[test]
+fn a_client_certificate_is_somebody_too() {
+    let desk = Desk::new();
+    fs::write(desk.path("admin.yaml"), desk.cluster.admin_kubeconfig()).expect("written");
+    let who = desk.run(&["whoami", "--kubeconfig", "admin.yaml"]).succeeded();
+    assert!(
+        who.log.contains("kubernetes-admin") && who.log.contains("system:masters"),
+        "{}",
+        who.log
+    );
+}
