@@ -1,6 +1,7 @@
 //! The command line.
 
 mod exec;
+mod expiry_test;
 mod inspect;
 
 use std::{

@@ -4,15 +4,18 @@ mod asker;
 mod check;
 mod doctor;
 mod exec;
+mod expiry_test;
 mod inspect;
 mod list;
 mod mint;
 mod output;
 mod pipelines;
+mod progress;
 mod revoke;
 mod scope;
 mod setup;
 mod screen;
+mod session;
 mod sweep;
 mod table;
 mod whoami;
@@ -33,6 +36,7 @@ pub fn main() -> ExitCode {
         async |interrupt| match verb {
             "check" => check::run(matches, &environment, interrupt).await.map(done),
             "exec" => exec::run(matches, &environment, interrupt).await,
+            "expiry-test" => expiry_test::run(matches, &environment, interrupt).await,
             "inspect" => inspect::run(matches, &environment, interrupt).await,
             "whoami" => whoami::run(matches, &environment, interrupt).await.map(done),
             "mint" => mint::run(matches, &environment, interrupt).await.map(done),
@@ -63,6 +67,7 @@ fn command() -> Command {
             check::command(),
             setup::command(),
             doctor::command(),
+            expiry_test::command(),
             whoami::command(),
         ])
 }

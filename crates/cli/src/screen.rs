@@ -1,10 +1,10 @@
 //! Text for people, laid out for the terminal that it is on.
 
-use std::io::{IsTerminal, stdout};
+use std::io::{IsTerminal, stderr, stdout};
 
 use jobpass_core::{environment::Environment, spec::in_words};
 use terminal_size::{Width, terminal_size_of};
-use unicode_width::UnicodeWidthStr as _;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 pub(crate) const BOLD: &str = "\x1b[1m";
 pub(crate) const GREEN: &str = "\x1b[32m";
@@ -30,6 +30,10 @@ pub(crate) struct Screen {
 impl Screen {
     pub(crate) fn of_stdout(environment: &Environment) -> Self {
         Self::of(&stdout(), environment)
+    }
+
+    pub(crate) fn of_stderr(environment: &Environment) -> Self {
+        Self::of(&stderr(), environment)
     }
 
     fn of(stream: &(impl IsTerminal + std::os::fd::AsFd), environment: &Environment) -> Self {
@@ -65,8 +69,12 @@ impl Screen {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// A bar that is full from its left end to `part` of it (0 to 1), as wide as the terminal lets it be beside `text`.
+    /// A bar that is full from its left end to `part` of it (0 to 1), as wide as the terminal lets it be beside `text`, which is
+    /// cut if it does not fit itself: what is longer than a line cannot be drawn over.
     pub(crate) fn bar(self, part: f64, text: &str) -> String {
+        let text = &self
+            .width
+            .map_or_else(|| text.to_owned(), |width| cut(text, width));
         let room = self.width.map_or(LONGEST_BAR, |width| {
             width.saturating_sub(text.width() + 2).min(LONGEST_BAR)
         });
@@ -92,6 +100,21 @@ pub(crate) fn roughly(seconds: u64) -> String {
         _ => 3600,
     };
     in_words(seconds - seconds % least)
+}
+
+/// At most this wide.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut kept = String::new();
+    for c in text.chars() {
+        if kept.width() + c.width().unwrap_or(0) > width.saturating_sub(1) {
+            break;
+        }
+        kept.push(c);
+    }
+    kept + "…"
 }
 
 /// Lines of whole words. A word that is longer than a line is left to the terminal.
@@ -141,10 +164,11 @@ mod tests {
     #[test]
     fn a_bar_fits() {
         assert_eq!(screen(21).bar(0.52, "in 42 min"), "█████░░░░░  in 42 min");
-        for width in [0, 5, 30, 200] {
+        for width in [1, 3, 5, 30, 200] {
             for part in [-1.0, 0.0, 0.3, 1.0, 7.0, f64::NAN] {
                 let bar = screen(width).bar(part, "text");
-                assert!(bar.width() <= width.max(4) && bar.ends_with("text"), "{bar}");
+                assert!(bar.width() <= width, "{bar}");
+                assert_eq!(bar.ends_with("text"), width > 3, "{bar}");
             }
         }
     }

@@ -40,6 +40,21 @@ impl Interrupt {
         self.again = Some(signal);
     }
 
+    /// Does `work` unless a signal comes, which whoever waits next sees too.
+    ///
+    /// # Errors
+    /// As `work`, or the failure that the signal is.
+    pub async fn unless<T>(&mut self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let signal = tokio::select! {
+            signal = self.signal() => signal,
+            done = work => return done,
+        };
+        self.again(signal);
+        let interrupted = self.wait().await;
+        self.again(signal);
+        Err(interrupted)
+    }
+
     /// Resolves at the first signal, to the failure that it is.
     pub async fn wait(&mut self) -> Error {
         match self.signal().await {

@@ -34,7 +34,7 @@ const TIDY: Duration = Duration::from_secs(8);
 
 /// How long kube-apiserver goes on accepting a token that it accepted before
 /// (`pkg/kubeapiserver/authenticator/config.go`, `TokenSuccessCacheTTL`).
-const SUCCESS_CACHE: Duration = Duration::from_secs(10);
+pub const SUCCESS_CACHE: Duration = Duration::from_secs(10);
 /// Each replica of the API server learns of the deletion through its own watch; this is ample.
 const SLACK: Duration = Duration::from_secs(5);
 /// When a job is killed while it creates its anchor, the API server may carry the request out a moment later.

@@ -158,6 +158,20 @@ fn wrong_duration(text: &str, problem: &str, allowed: &str) -> Error {
     Error::input("duration", format!("is `{}`: {problem}", harmless(text)), allowed)
 }
 
+/// A time that is no token's lifetime, for the input `input`.
+///
+/// # Errors
+/// If it is no duration, or none at all.
+pub fn time(input: &str, text: &str) -> Result<Duration, Error> {
+    match seconds(text) {
+        Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
+        _ => {
+            let problem = format!("is `{}`: this is no time to wait", harmless(text));
+            Err(Error::input(input, problem, DURATIONS))
+        }
+    }
+}
+
 /// The whole seconds of a duration.
 fn seconds(text: &str) -> Result<u64, Error> {
     let bare = !text.is_empty() && text.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());

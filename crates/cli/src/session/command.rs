@@ -1,10 +1,11 @@
-//! The command that gets the token.
+//! A command that gets the token.
 
 use std::{
     ffi::{OsStr, OsString},
     path::{Path, PathBuf},
 };
 
+use clap::ArgMatches;
 use jobpass_core::{Error, Kind, deliver::Files, environment::Environment, options::Inputs, text::harmless};
 use rustix::fs::{Access, access};
 use tokio::process::Command;
@@ -12,7 +13,7 @@ use tokio::process::Command;
 use super::output::Streams;
 
 /// A program that is there, and its arguments.
-pub(super) struct Program<'a> {
+pub(crate) struct Program<'a> {
     name: &'a OsStr,
     path: PathBuf,
     arguments: Vec<&'a OsString>,
@@ -23,7 +24,7 @@ impl<'a> Program<'a> {
     ///
     /// # Errors
     /// If nothing of that name can be run.
-    pub(super) fn find(
+    pub(crate) fn find(
         mut words: impl Iterator<Item = &'a OsString>,
         environment: &Environment,
     ) -> Result<Self, Error> {
@@ -51,7 +52,7 @@ impl<'a> Program<'a> {
     }
 
     /// It gets neither the options of jobpass nor the minter's credential.
-    pub(super) fn command(&self, files: &Files, inputs: &Inputs, streams: Streams) -> Command {
+    pub(crate) fn command(&self, files: &Files, inputs: &Inputs, streams: Streams) -> Command {
         let mut command = Command::new(&self.path);
         command.arg0(self.name).args(&self.arguments);
         for (name, _) in
@@ -72,7 +73,7 @@ impl<'a> Program<'a> {
         command
     }
 
-    pub(super) fn cannot_start(&self, error: &std::io::Error) -> Error {
+    pub(crate) fn cannot_start(&self, error: &std::io::Error) -> Error {
         let (path, why) = (
             harmless(&self.path.to_string_lossy()),
             harmless(&error.to_string()),
@@ -82,12 +83,15 @@ impl<'a> Program<'a> {
     }
 }
 
-/// The name of a variable.
-pub(super) fn variable(name: &str) -> Result<&str, Error> {
+/// The name of the variable that `--env` asks for.
+pub(crate) fn variable(matches: &ArgMatches) -> Result<Option<&str>, Error> {
+    let Some(name) = matches.get_one::<String>("env") else {
+        return Ok(None);
+    };
     let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
         && name.starts_with(|c: char| !c.is_ascii_digit());
-    match is_name && !["KUBECONFIG", "JOBPASS_TOKEN_FILE", "PATH"].contains(&name) {
-        true => Ok(name),
+    match is_name && !["KUBECONFIG", "JOBPASS_TOKEN_FILE", "PATH"].contains(&&**name) {
+        true => Ok(Some(name)),
         false => Err(Error::input(
             "env",
             "is no name of a variable that can hold the token (it is not shown, it might be the token)",

@@ -1,0 +1,59 @@
+//! What a person sees while a verb waits: a bar on a terminal, in a log a line now and then.
+
+use std::{
+    io::{Write as _, stderr},
+    time::{Duration, Instant},
+};
+
+use jobpass_core::environment::Environment;
+
+use crate::{output, screen::Screen};
+
+/// Between two lines in a log.
+const NOW_AND_THEN: Duration = Duration::from_secs(60);
+/// How often a bar is worth drawing anew.
+pub(crate) const TICK: Duration = Duration::from_millis(500);
+
+/// On standard error: the result is on standard output.
+pub(crate) struct Progress {
+    screen: Screen,
+    /// Whether a line can be drawn over.
+    live: bool,
+    last: Option<Instant>,
+}
+
+impl Progress {
+    pub(crate) fn new(environment: &Environment) -> Self {
+        let screen = Screen::of_stderr(environment);
+        let smart = environment.get("TERM").is_some_and(|term| term != "dumb");
+        Self {
+            screen,
+            live: screen.width.is_some() && smart,
+            last: None,
+        }
+    }
+
+    /// So much (0 to 1) of the wait is over.
+    pub(crate) fn show(&mut self, part: f64, text: &str) {
+        if self.live {
+            let _ = write!(stderr(), "\r\x1b[2K{}", self.screen.bar(part, text));
+            self.last = Some(Instant::now());
+        } else if self.last.is_none_or(|last| last.elapsed() >= NOW_AND_THEN) {
+            output::note(text);
+            self.last = Some(Instant::now());
+        }
+    }
+
+    /// The wait is over; the next one begins anew.
+    pub(crate) fn clear(&mut self) {
+        if self.last.take().is_some() && self.live {
+            let _ = stderr().write_all(b"\r\x1b[2K");
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

@@ -1,0 +1,224 @@
+//! Whether tokens, and those who use them, stop working.
+
+use std::{
+    process::Child,
+    time::{Duration, Instant},
+};
+
+use jobpass_devkit::LoggedRequest;
+use rstest::rstest;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::Desk;
+use crate::{github::step::Ended, leaks::assert_absent, support};
+
+const TEST: [&str; 7] = [
+    "expiry-test",
+    "--service-account",
+    "scanner",
+    "--namespace",
+    "ci",
+    "--kubeconfig",
+    "minter.yaml",
+];
+const PATIENCE: Duration = Duration::from_secs(60);
+/// From a signal to the end.
+const GRACE: Duration = Duration::from_secs(6);
+
+impl Desk {
+    fn start_test(&self, options: &[&str], script: &str) -> Child {
+        let tools = support::tool("kubectl");
+        let tools = tools.parent().expect("a folder").display();
+        let script = format!("PATH={tools}:$PATH\n{script}");
+        std::fs::create_dir_all(self.path("tmp")).expect("made");
+        let client = ["--", "sh", "-c", &script];
+        self.start_with(
+            &[&TEST, options, &client].concat(),
+            &[("TMPDIR", &*self.path("tmp").to_string_lossy())],
+        )
+    }
+
+    /// Waits until jobpass has asked so many times whether the token works.
+    fn wait_until_asked(&self, times: usize) {
+        self.cluster.wait_for(PATIENCE, |requests| {
+            let asked = requests
+                .iter()
+                .filter(|r| r.path == "/version" && r.status.is_some());
+            (asked.count() >= times).then_some(())
+        });
+    }
+
+    /// Waits until the anchor is deleted and the API server has still taken the token, as its cache knows it.
+    fn wait_until_revoked(&self) {
+        self.cluster.wait_for(PATIENCE, |requests| {
+            let deleted = requests
+                .iter()
+                .position(|r| r.method == "DELETE" && r.status == Some(200))?;
+            let taken = |r: &LoggedRequest| r.path == "/version" && r.status == Some(200);
+            requests[deleted..].iter().any(taken).then_some(())
+        });
+    }
+
+    fn forget_when_revoked(&self) {
+        self.wait_until_revoked();
+        self.cluster.advance(Duration::from_secs(11));
+    }
+
+    fn assert_no_trace(&self, log: &str) {
+        std::fs::remove_dir(self.path("tmp")).expect("an empty folder");
+        self.assert_nothing_left(log);
+        let token = &self.cluster.issued()[0];
+        assert_absent(token, "what it printed", log);
+    }
+}
+
+fn result(ended: &Ended) -> Value {
+    let line = ended.log.lines().find(|line| line.starts_with('{'));
+    serde_json::from_str(line.unwrap_or_else(|| panic!("{}", ended.log))).expect("a line of JSON")
+}
+
+/// The test of the source document, thirty times as fast.
+#[test]
+fn a_revoked_token_and_its_client_stop_working() {
+    let desk = Desk::new();
+    let test = desk.start_test(
+        &["--revoke-after", "1s", "--output", "json"],
+        "cat \"$JOBPASS_TOKEN_FILE\"; kubectl get pods",
+    );
+    desk.forget_when_revoked();
+    let ended = Ended::of(test).succeeded();
+    let found = result(&ended);
+    assert_eq!(found["end"], "revoked");
+    assert_eq!(
+        (&found["refused"], &found["passed"]),
+        (&true.into(), &true.into())
+    );
+    // Used the moment before: the cache has kept it until this test moved the clock.
+    assert!(found["accepted-for"].as_f64() > Some(0.0), "{found}");
+    assert_eq!(found["before"]["status"], 0);
+    assert_eq!(found["after"]["status"], 1);
+    assert_eq!(found["after"]["said-unauthorized"], true);
+    assert!(ended.log.contains("[MASKED]"), "{}", ended.log);
+    desk.assert_no_trace(&ended.log);
+}
+
+/// Its own expiry, by the API server's clock, which allows a minute more.
+#[rstest]
+#[case(1, 0.0)]
+#[case(71, 71.0)]
+fn an_expired_token_stops_working(#[case] late: u64, #[case] accepted: f64) {
+    let desk = Desk::new();
+    let test = desk.start_test(&["--output", "json"], "kubectl get pods");
+    desk.wait_until_asked(2);
+    desk.cluster.advance(Duration::from_secs(600 + late));
+    if late < 60 {
+        desk.wait_until_asked(4);
+        desk.cluster.advance(Duration::from_secs(70));
+    }
+    let ended = Ended::of(test).succeeded();
+    let found = result(&ended);
+    assert_eq!(found["end"], "expired");
+    assert!(found["accepted-for"].as_f64() >= Some(accepted), "{found}");
+    assert_eq!(found["after"]["status"], 1);
+    desk.assert_no_trace(&ended.log);
+}
+
+#[rstest]
+#[case::goes_on("kubectl get pods || true", "did not notice")]
+#[case::hangs("kubectl get pods || exec sleep 600", "did not end within 2 s")]
+fn a_client_that_does_not_notice_fails_the_test(#[case] script: &str, #[case] why: &str) {
+    let desk = Desk::new();
+    let test = desk.start_test(&["--revoke-after", "1s", "--time-limit", "2s"], script);
+    desk.forget_when_revoked();
+    let ended = Ended::of(test);
+    assert_eq!(ended.code(), 5, "{}", ended.log);
+    assert!(ended.log.contains(why), "{}", ended.log);
+    desk.assert_no_trace(&ended.log);
+}
+
+#[test]
+fn a_client_that_fails_with_a_good_token_proves_nothing() {
+    let desk = Desk::new();
+    let ended = Ended::of(desk.start_test(&["--revoke-after", "1s"], "exit 3"));
+    assert_eq!(ended.code(), 5, "{}", ended.log);
+    assert!(
+        ended.log.contains("exit status 3, although its token works"),
+        "{}",
+        ended.log
+    );
+    desk.assert_no_trace(&ended.log);
+}
+
+/// Somebody else ends it.
+#[test]
+fn a_token_that_ends_too_soon_is_said() {
+    let desk = Desk::new();
+    let test = desk.start_test(&[], "true");
+    desk.wait_until_asked(2);
+    let admin = support::admin(&desk.cluster);
+    let deleted = support::kubectl(admin.path(), &["delete", "secrets", "--all", "--namespace", "ci"]);
+    assert!(deleted.status.success(), "{deleted:?}");
+    desk.cluster.advance(Duration::from_secs(11));
+    let ended = Ended::of(test);
+    assert_eq!(ended.code(), 5, "{}", ended.log);
+    assert!(ended.log.contains("before it expires"), "{}", ended.log);
+    desk.assert_no_trace(&ended.log);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// The client runs.
+    Client,
+    /// It waits until it may revoke.
+    Wait,
+    /// It waits for the token to expire.
+    Expiry,
+    /// The anchor is deleted, and the API server still takes the token.
+    Revoked,
+}
+
+#[rstest]
+fn a_signal_revokes_in_time(
+    #[values(Moment::Client, Moment::Wait, Moment::Expiry, Moment::Revoked)] moment: Moment,
+    #[values(Signal::INT, Signal::TERM)] signal: Signal,
+) {
+    let desk = Desk::new();
+    let (options, script): (&[&str], _) = match moment {
+        Moment::Client => (&[], "kubectl get pods; trap '' INT TERM; sleep 30"),
+        Moment::Wait => (&["--revoke-after", "5m"], "kubectl get pods"),
+        Moment::Expiry => (&[], "kubectl get pods"),
+        Moment::Revoked => (&["--revoke-after", "1s"], "kubectl get pods"),
+    };
+    let test = desk.start_test(options, script);
+    match moment {
+        Moment::Client | Moment::Wait => desk.cluster.wait_for(PATIENCE, |requests| {
+            let got = |r: &LoggedRequest| r.path.contains("/pods") && r.status.is_some();
+            requests.iter().any(got).then_some(())
+        }),
+        Moment::Expiry => desk.wait_until_asked(2),
+        Moment::Revoked => desk.wait_until_revoked(),
+    }
+    let begun = Instant::now();
+    kill_process(Pid::from_child(&test), signal).expect("it is there");
+    let ended = Ended::of(test);
+    assert!(begun.elapsed() < GRACE, "{:?}", begun.elapsed());
+    let code = if signal == Signal::INT { 130 } else { 143 };
+    assert_eq!(ended.code(), code, "{}", ended.log);
+    desk.assert_no_trace(&ended.log);
+}
+
+#[rstest]
+#[case(&["--revoke-after", "10m"], "the token has expired by itself")]
+#[case(&["--revoke-after", "0s"], "this is no time to wait")]
+#[case(&["--time-limit", "soon"], "this is no time to wait")]
+#[case(&["--duration", "30s"], "less than 10 minutes")]
+#[case(&["--env", "1", "--", "true"], "input `env` is no name of a variable")]
+#[case(&["--", "no-such-program"], "no program that can be run")]
+fn wrong_input_creates_nothing(#[case] more: &[&str], #[case] why: &str) {
+    let desk = Desk::new();
+    let ended = desk.run(&[&TEST, more].concat());
+    assert_eq!(ended.code(), 2, "{}", ended.log);
+    assert!(ended.log.contains(why), "{}", ended.log);
+    assert!(desk.cluster.requests().is_empty());
+}
