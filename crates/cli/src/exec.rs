@@ -50,7 +50,7 @@ pub(crate) fn command() -> Command {
         .args([env(), words()])
         .after_help(
             "The command finds a kubeconfig in KUBECONFIG and the token in the file that JOBPASS_TOKEN_FILE names; it has no \
-             other variable of jobpass. Signals are passed on; its exit status becomes that of jobpass.\n\
+             other variable of jobpass. Signals are passed on; its exit status becomes that of jobpass.\n\n\
              Examples:\n  jobpass exec --service-account scanner --namespace ci -- kubectl get pods\n  \
              jobpass exec --service-account scanner --duration 30s --env K8S_AUTH_TOKEN -- ./run_scan.sh",
         )

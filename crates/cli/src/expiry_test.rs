@@ -78,7 +78,7 @@ pub(crate) fn command() -> Command {
             "COMMAND is the client under test. It runs twice, with KUBECONFIG and JOBPASS_TOKEN_FILE as from `jobpass exec`, its \
              output masked, on standard error: it must succeed while the token works, and fail in time when it does not.\n\
              Exit codes: 0 all as it should be; 5 the client did not notice, or did not work before, or the expired token still works; \
-             7 the revoked token still works.\n\
+             7 the revoked token still works.\n\n\
              Examples:\n  jobpass expiry-test --service-account scanner --namespace ci --revoke-after 30s\n  \
              jobpass expiry-test --service-account scanner --namespace ci -- kubectl get pods",
         )

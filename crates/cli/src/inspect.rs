@@ -2,7 +2,7 @@
 
 use std::{io::Read as _, path::Path, process::ExitCode};
 
-use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, parser::ValueSource};
 use jiff::Timestamp;
 use jobpass_core::{
     Error,
@@ -23,6 +23,7 @@ use jobpass_core::{
 use crate::{
     asker::{self, ASK},
     output,
+    progress::Progress,
     screen::{GREEN, RED, Screen, YELLOW, roughly},
 };
 
@@ -34,6 +35,7 @@ pub(crate) fn command() -> Command {
             Arg::new("token-file")
                 .long("token-file")
                 .value_name("TOKEN_FILE")
+                .value_hint(ValueHint::FilePath)
                 .help("File that holds the token; `-`, or neither this nor `--kubeconfig`: standard input"),
         )
         .arg(
@@ -53,7 +55,7 @@ pub(crate) fn command() -> Command {
         .arg(output::flag())
         .after_help(
             "Without `--verify`, nothing is asked of a cluster. With it, the exit code is 4 if the API server refuses the token \
-             and 5 if no key of the cluster signed it.\n\
+             and 5 if no key of the cluster signed it.\n\n\
              Examples:\n  kubectl create token scanner --namespace ci | jobpass inspect\n  \
              jobpass inspect --kubeconfig scan.yaml --verify\n  \
              jobpass inspect --token-file token --server https://10.0.0.1:6443 --certificate-authority ca.pem --verify",
@@ -98,7 +100,11 @@ async fn look(matches: &ArgMatches, environment: &Environment) -> Result<(Claims
         return Ok((claims, None));
     }
     let cluster = subject.cluster(&inputs, environment).await?;
-    let verified = verify(&cluster, &subject.token, &claims, &Budget::new(ASK)).await?;
+    let budget = Budget::new(ASK);
+    let verified = verify(&cluster, &subject.token, &claims, &budget);
+    let verified = Progress::new(environment)
+        .during("asking the API server", ASK, verified)
+        .await?;
     Ok((claims, Some(verified)))
 }
 

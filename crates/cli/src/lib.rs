@@ -7,6 +7,7 @@ mod exec;
 mod expiry_test;
 mod inspect;
 mod list;
+mod manual;
 mod mint;
 mod output;
 mod pipelines;
@@ -37,6 +38,8 @@ pub fn main() -> ExitCode {
             "check" => check::run(matches, &environment, interrupt).await.map(done),
             "exec" => exec::run(matches, &environment, interrupt).await,
             "expiry-test" => expiry_test::run(matches, &environment, interrupt).await,
+            "completions" => manual::completions(matches, command()).map(done),
+            "man" => manual::man(matches, command()).map(done),
             "inspect" => inspect::run(matches, &environment, interrupt).await,
             "whoami" => whoami::run(matches, &environment, interrupt).await.map(done),
             "mint" => mint::run(matches, &environment, interrupt).await.map(done),
@@ -70,4 +73,22 @@ fn command() -> Command {
             expiry_test::command(),
             whoami::command(),
         ])
+        .subcommands(manual::commands())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_verb_shows_how_it_is_used() {
+        let command = super::command();
+        command.clone().debug_assert();
+        for verb in command.get_subcommands() {
+            let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let name = verb.get_name();
+            assert!(
+                help.contains("Example") && help.contains(&format!("jobpass {name}")),
+                "{name}"
+            );
+        }
+    }
 }

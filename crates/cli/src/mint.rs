@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command, ValueHint};
 use jobpass_core::{
     Error,
     anchor::Origin,
@@ -19,7 +19,7 @@ use jobpass_core::{
     text::harmless,
 };
 
-use crate::output;
+use crate::{output, progress::Progress};
 
 pub(crate) fn command() -> Command {
     Command::new("mint")
@@ -41,7 +41,7 @@ pub(crate) fn command() -> Command {
 
 /// Also a flag of `revoke`.
 pub(crate) fn state_file() -> Arg {
-    Arg::new("state-file").long("state-file").value_name("STATE_FILE").help(
+    Arg::new("state-file").long("state-file").value_name("STATE_FILE").value_hint(ValueHint::FilePath).help(
         "Where what `jobpass revoke` needs is recorded (no secret). Without it, the name of `token-file` or \
          `kubeconfig-file` with `.jobpass.json` added",
     )
@@ -105,15 +105,10 @@ pub(crate) async fn run(
             Ok(())
         },
     };
-    let (state, warnings) = mint::mint(
-        &cluster,
-        &spec,
-        &origin(environment),
-        state,
-        handover,
-        &mut interrupt,
-    )
-    .await?;
+    let origin = origin(environment);
+    let minting = mint::mint(&cluster, &spec, &origin, state, handover, &mut interrupt);
+    let minting = Progress::new(environment).during("asking for a token", mint::MINT, minting);
+    let (state, warnings) = minting.await?;
     for warning in warnings {
         output::warning(&warning);
     }

@@ -2,15 +2,20 @@
 
 use std::{
     io::{Write as _, stderr},
+    pin::pin,
     time::{Duration, Instant},
 };
 
 use jobpass_core::environment::Environment;
+use tokio::time::sleep;
 
 use crate::{output, screen::Screen};
 
 /// Between two lines in a log.
 const NOW_AND_THEN: Duration = Duration::from_secs(60);
+/// What a person at a terminal does not wait for without asking why; and what is worth a line in a log.
+const NOTICEABLE: Duration = Duration::from_secs(1);
+const LONG: Duration = Duration::from_secs(10);
 /// How often a bar is worth drawing anew.
 pub(crate) const TICK: Duration = Duration::from_millis(500);
 
@@ -30,6 +35,27 @@ impl Progress {
             screen,
             live: screen.width.is_some() && smart,
             last: None,
+        }
+    }
+
+    /// Does `work`, which takes `longest` at most and mostly far less: only somebody who would begin to wonder sees anything.
+    pub(crate) async fn during<T>(
+        mut self,
+        text: &str,
+        longest: Duration,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let started = Instant::now();
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = sleep(TICK) => {}
+            }
+            let took = started.elapsed();
+            if took >= if self.live { NOTICEABLE } else { LONG } {
+                self.show(took.as_secs_f64() / longest.as_secs_f64(), text);
+            }
         }
     }
 

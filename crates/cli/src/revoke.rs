@@ -5,7 +5,7 @@ use jobpass_core::{
     Error, environment::Environment, flags, interrupt::Interrupt, revoke, state::State, text::harmless,
 };
 
-use crate::{mint, output};
+use crate::{mint, output, progress::Progress};
 
 pub(crate) fn command() -> Command {
     Command::new("revoke")
@@ -46,7 +46,10 @@ pub(crate) async fn run(
         ));
     }
     let mut state = State::read(&path)?;
-    let revoked = revoke::at_end_of_job(&mut state, None, &inputs, environment, &mut interrupt).await?;
+    let revoked = revoke::at_end_of_job(&mut state, None, &inputs, environment, &mut interrupt);
+    let revoked = Progress::new(environment)
+        .during("revoking, and proving it", revoke::REVOKE, revoked)
+        .await?;
     let _ = std::fs::remove_file(&path);
     if let Some(note) = revoked.note {
         output::warning(&note);

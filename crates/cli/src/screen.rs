@@ -48,7 +48,7 @@ impl Screen {
     }
 
     pub(crate) fn paint(self, text: &str, colour: &str) -> String {
-        if self.colours && !colour.is_empty() {
+        if self.colours && !colour.is_empty() && !text.is_empty() {
             format!("{colour}{text}{PLAIN}")
         } else {
             text.to_owned()

@@ -20,7 +20,7 @@ use jobpass_core::{
     token::Token,
 };
 
-use crate::{mint::origin, output as say};
+use crate::{mint::origin, output as say, progress::Progress};
 
 /// From minting to revoking. Whoever makes one calls [`Session::revoke`], whatever happens in between.
 pub(crate) struct Session<'a> {
@@ -63,8 +63,10 @@ impl<'a> Session<'a> {
                 Ok(())
             },
         };
-        let (state, warnings) =
-            mint::mint(&cluster, &spec, &origin(environment), state, handover, interrupt).await?;
+        let origin = origin(environment);
+        let minting = mint::mint(&cluster, &spec, &origin, state, handover, interrupt);
+        let minting = Progress::new(environment).during("asking for a token", mint::MINT, minting);
+        let (state, warnings) = minting.await?;
         for warning in warnings {
             say::warning(&warning);
         }

@@ -15,6 +15,7 @@ use jobpass_core::{
 use crate::{
     asker::{self, ASK},
     output,
+    progress::Progress,
     screen::Screen,
 };
 
@@ -24,7 +25,7 @@ pub(crate) fn command() -> Command {
         .args(asker::flags())
         .arg(output::flag())
         .after_help(
-            "Without an option: $KUBECONFIG, ~/.kube/config, or the in-cluster account.\n\
+            "Without an option: $KUBECONFIG, ~/.kube/config, or the in-cluster account.\n\n\
              Examples:\n  jobpass whoami --kubeconfig scan.yaml\n  \
              jobpass whoami --server https://10.0.0.1:6443 --certificate-authority ca.pem --bearer-token-file token",
         )
@@ -42,7 +43,7 @@ pub(crate) async fn run(
     };
     let who = tokio::select! {
         interrupted = interrupt.wait() => return Err(interrupted),
-        who = asked => who?,
+        who = Progress::new(environment).during("asking the API server", ASK, asked) => who?,
     };
     if output::is_json(matches) {
         return output::result(&serde_json::to_string(&who).unwrap_or_default());

@@ -1,6 +1,6 @@
 //! The table of options as command-line flags and `JOBPASS_*` variables.
 
-use clap::{Arg, ArgAction, ArgMatches, parser::ValueSource};
+use clap::{Arg, ArgAction, ArgMatches, ValueHint, parser::ValueSource};
 
 use crate::{
     error::Error,
@@ -19,6 +19,7 @@ Exit codes:
   6         the token could not be handed over
   7         not revoked, or not proven
   130, 143  stopped by a signal
+
 After 3 to 6, 130 and 143, what existed was revoked, unless the message says otherwise.";
 
 /// A flag for each option, in the table's order; its value may also stand in a variable.
@@ -33,7 +34,12 @@ pub fn flags() -> impl Iterator<Item = Arg> {
             .long(option.name)
             .env(format!("JOBPASS_{}", upper(option)))
             .hide_env_values(true);
-        let flag = flag.help(help).value_name(upper(option));
+        let hint = match option.name {
+            "kubeconfig" | "certificate-authority" => ValueHint::FilePath,
+            name if name.ends_with("-file") => ValueHint::FilePath,
+            _ => ValueHint::Other,
+        };
+        let flag = flag.help(help).value_name(upper(option)).value_hint(hint);
         // What has several lines may also be given line by line; a YAML list begins with a hyphen.
         if ["require", "forbid", "rules"].contains(&option.name) {
             flag.action(ArgAction::Append).allow_hyphen_values(true)

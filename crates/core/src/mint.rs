@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The anchor and the TokenRequest together.
-const MINT: Duration = Duration::from_secs(45);
+pub const MINT: Duration = Duration::from_secs(45);
 /// A CI runner kills a cancelled job after 7.5 s at the earliest (GitHub): be done before.
 const CLEAN_UP: Duration = Duration::from_secs(3);
 /// Within that, for a delivery that is under way.

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Deleting, proving with `wait`, retries: all of it.
-const REVOKE: Duration = Duration::from_secs(40);
+pub const REVOKE: Duration = Duration::from_secs(40);
 /// What is left of it once the job is told to stop.
 const HURRY: Duration = Duration::from_secs(5);
 

@@ -1,0 +1,66 @@
+//! `jobpass completions` and `jobpass man`: the command line, as shells and readers of manuals want it.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
+use clap_complete::Shell;
+use jobpass_core::{Error, Kind, text::harmless};
+
+use crate::output;
+
+pub(crate) fn commands() -> [Command; 2] {
+    [
+        Command::new("completions")
+            .about("Print what makes a shell complete verbs and options of jobpass")
+            .arg(
+                Arg::new("shell")
+                    .value_name("SHELL")
+                    .value_parser(value_parser!(Shell))
+                    .required(true)
+                    .help("The shell that is to read it"),
+            )
+            .after_help(
+                "Examples:\n  \
+                 jobpass completions bash > ~/.local/share/bash-completion/completions/jobpass\n  \
+                 jobpass completions zsh > ~/.zfunc/_jobpass    # with `fpath+=~/.zfunc` before compinit\n  \
+                 jobpass completions fish > ~/.config/fish/completions/jobpass.fish",
+            ),
+        Command::new("man")
+            .about("Write the manual pages")
+            .arg(
+                Arg::new("folder")
+                    .value_name("FOLDER")
+                    .value_parser(value_parser!(PathBuf))
+                    .value_hint(ValueHint::DirPath)
+                    .help("Where to write a page for each verb; without it, the page of jobpass is printed"),
+            )
+            .after_help(
+                "Examples:\n  jobpass man | man -l -\n  jobpass man ~/.local/share/man/man1 && man jobpass-exec",
+            ),
+    ]
+}
+
+pub(crate) fn completions(matches: &ArgMatches, mut command: Command) -> Result<(), Error> {
+    let mut script = Vec::new();
+    if let Some(shell) = matches.get_one::<Shell>("shell") {
+        clap_complete::generate(*shell, &mut command, "jobpass", &mut script);
+    }
+    output::result(String::from_utf8_lossy(&script).trim_end())
+}
+
+pub(crate) fn man(matches: &ArgMatches, command: Command) -> Result<(), Error> {
+    let Some(folder) = matches.get_one::<PathBuf>("folder") else {
+        let mut page = Vec::new();
+        // Memory takes all that is written to it.
+        let _ = clap_mangen::Man::new(command.disable_help_subcommand(true)).render(&mut page);
+        return output::result(String::from_utf8_lossy(&page).trim_end());
+    };
+    clap_mangen::generate_to(command, folder).map_err(|error| {
+        let (folder, why) = (harmless(&folder.to_string_lossy()), harmless(&error.to_string()));
+        Error::new(
+            Kind::Deliver,
+            format!("cannot write manual pages to `{folder}`: {why}"),
+        )
+        .help("name a folder that exists, and that this user may write to")
+    })
+}
