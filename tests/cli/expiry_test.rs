@@ -179,13 +179,13 @@ enum Moment {
 }
 
 #[rstest]
-fn a_signal_revokes_in_time(
+fn a_signal_leaves_no_token(
     #[values(Moment::Client, Moment::Wait, Moment::Expiry, Moment::Revoked)] moment: Moment,
-    #[values(Signal::INT, Signal::TERM)] signal: Signal,
+    #[values(Signal::KILL, Signal::INT, Signal::TERM)] signal: Signal,
 ) {
     let desk = Desk::new();
     let (options, script): (&[&str], _) = match moment {
-        Moment::Client => (&[], "kubectl get pods; trap '' INT TERM; sleep 30"),
+        Moment::Client => (&[], "kubectl get pods; trap '' INT TERM; exec sleep 10"),
         Moment::Wait => (&["--revoke-after", "5m"], "kubectl get pods"),
         Moment::Expiry => (&[], "kubectl get pods"),
         Moment::Revoked => (&["--revoke-after", "1s"], "kubectl get pods"),
@@ -203,8 +203,17 @@ fn a_signal_revokes_in_time(
     kill_process(Pid::from_child(&test), signal).expect("it is there");
     let ended = Ended::of(test);
     assert!(begun.elapsed() < GRACE, "{:?}", begun.elapsed());
-    let code = if signal == Signal::INT { 130 } else { 143 };
+    let code = 128 + signal.as_raw();
     assert_eq!(ended.code(), code, "{}", ended.log);
+    if signal == Signal::KILL {
+        let folder = std::fs::read_dir(desk.path("tmp"));
+        let folder = folder.expect("a folder").flatten().next().expect("its folder");
+        let state = folder.path().join("state.json");
+        desk.run(&["revoke", "--state-file", &state.to_string_lossy()])
+            .succeeded();
+        std::fs::remove_dir(folder.path()).expect("nothing but the folder is left");
+        desk.cluster.advance(Duration::from_secs(11));
+    }
     desk.assert_no_trace(&ended.log);
 }
 

@@ -50,6 +50,15 @@ fn json(ended: &Ended) -> Value {
     serde_json::from_str(&ended.log).unwrap_or_else(|_| panic!("one line of JSON: {}", ended.log))
 }
 
+const AS_MINTER: [&str; 6] = [
+    "inspect",
+    "--token-file",
+    "-",
+    "--kubeconfig",
+    "minter.yaml",
+    "--verify",
+];
+
 #[test]
 fn a_token_is_looked_at_wherever_it_is_from() {
     let desk = Desk::new();
@@ -128,20 +137,12 @@ fn a_cluster_says_whether_a_token_works_and_is_its_own() {
     // Nobody whom the cluster knows asks for its keys then, so it may be revoked as well.
     let forged = desk.pipe(&format!("{start}{}", end.to_uppercase()), &at_server);
     assert_eq!(forged.code(), 4, "{}", forged.log);
-    let as_minter = [
-        "inspect",
-        "--token-file",
-        "-",
-        "--kubeconfig",
-        "minter.yaml",
-        "--verify",
-    ];
-    let forged = desk.pipe(&format!("{start}{}", end.to_uppercase()), &as_minter);
+    let forged = desk.pipe(&format!("{start}{}", end.to_uppercase()), &AS_MINTER);
     assert_eq!(forged.code(), 5, "{}", forged.log);
     assert!(forged.log.contains("altered, or forged"), "{}", forged.log);
 
     desk.revoked();
-    let dead = desk.pipe(&token, &as_minter);
+    let dead = desk.pipe(&token, &AS_MINTER);
     assert_eq!(dead.code(), 4, "{}", dead.log);
     assert!(
         dead.log.contains("it is revoked: its bound object"),
@@ -159,15 +160,7 @@ fn an_expired_token_is_told_from_a_revoked_one() {
     let token = desk.minted(&["--duration", "10m"]);
     desk.cluster.advance(Duration::from_secs(600 + 71));
     // The minter's lives for two hours. This machine's clock says that the token is fresh; the server's decides.
-    let as_minter = [
-        "inspect",
-        "--token-file",
-        "-",
-        "--kubeconfig",
-        "minter.yaml",
-        "--verify",
-    ];
-    let dead = desk.pipe(&token, &as_minter);
+    let dead = desk.pipe(&token, &AS_MINTER);
     assert_eq!(dead.code(), 4, "{}", dead.log);
     assert!(
         dead.log.contains("refuses the token: it has expired"),
@@ -181,15 +174,7 @@ fn an_expired_token_is_told_from_a_revoked_one() {
 fn a_token_for_others_is_known_by_its_signature() {
     let desk = Desk::new();
     let token = desk.minted(&["--audiences", "vault"]);
-    let as_minter = [
-        "inspect",
-        "--token-file",
-        "-",
-        "--kubeconfig",
-        "minter.yaml",
-        "--verify",
-    ];
-    let looked = desk.pipe(&token, &as_minter).succeeded();
+    let looked = desk.pipe(&token, &AS_MINTER).succeeded();
     assert!(
         looked.log.contains("it is for vault, not for the API server")
             && looked.log.contains("signature      good"),

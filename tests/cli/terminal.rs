@@ -53,6 +53,16 @@ fn a_terminal_is_not_left_and_only_it_has_colours(#[case] variable: (&str, &str)
     assert!(!piped.log.contains('\u{1b}'), "{}", piped.log);
 }
 
+/// What is typed there can be read there.
+#[test]
+fn no_token_is_typed_into_a_terminal() {
+    let shown = Desk::new().on_terminal(80, ("SOME", "1"), "$JOBPASS inspect");
+    assert!(
+        shown.contains("is a terminal, which would show the token"),
+        "{shown}"
+    );
+}
+
 /// It is drawn over, and the last of it is wiped away.
 #[test]
 fn a_wait_is_a_bar() {

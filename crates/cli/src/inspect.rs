@@ -1,6 +1,10 @@
 //! `jobpass inspect`.
 
-use std::{io::Read as _, path::Path, process::ExitCode};
+use std::{
+    io::{IsTerminal as _, Read as _, stdin},
+    path::Path,
+    process::ExitCode,
+};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, parser::ValueSource};
 use jiff::Timestamp;
@@ -142,6 +146,14 @@ impl Subject {
                 })?;
                 (token, "kubeconfig", Some(cluster))
             }
+            None if stdin().is_terminal() => {
+                let problem = "is a terminal, which would show the token";
+                return Err(Error::input(
+                    "standard input",
+                    problem,
+                    "pipe a token into it, or name a file with `--token-file`, or a `--kubeconfig`",
+                ));
+            }
             None => {
                 // A thread of its own waits for whoever writes there.
                 let read = tokio::task::spawn_blocking(read_stdin).await;
@@ -181,7 +193,7 @@ impl Subject {
 
 fn read_stdin() -> std::io::Result<String> {
     let mut text = String::new();
-    std::io::stdin().take(1 << 20).read_to_string(&mut text)?;
+    stdin().take(1 << 20).read_to_string(&mut text)?;
     Ok(text)
 }
 

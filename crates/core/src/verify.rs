@@ -174,7 +174,13 @@ fn meaning(claims: &Claims, accepted: bool, signature: &Signature, now: jiff::Ti
             "it is revoked (its bound object or its ServiceAccount is gone), altered, or another cluster's"
         }
     };
-    format!("the API server refuses the token: {why}")
+    // What it is for knows, with a TokenReview.
+    let unknown = if claims.is_for_others() {
+        "; whether it is revoked is not known"
+    } else {
+        ""
+    };
+    format!("the API server refuses the token: {why}{unknown}")
 }
 
 /// RFC 7517, as far as Kubernetes uses it.
