@@ -19,7 +19,7 @@ pub(crate) fn flags() -> impl Iterator<Item = Arg> {
         "bearer-token-env" => {
             Some(flag.help("Name of the environment variable that holds the bearer token for `server`"))
         }
-        "context" | "server" | "certificate-authority" => Some(flag),
+        "context" | "server" | "certificate-authority" | "oidc-audience" => Some(flag),
         _ => None,
     })
 }

@@ -178,7 +178,7 @@ impl Subject {
 
     /// Whom to ask about it, and as whom.
     async fn cluster(&self, inputs: &Inputs, environment: &Environment) -> Result<Cluster, Error> {
-        let bearer = ["bearer-token-file", "bearer-token-env"]
+        let bearer = ["bearer-token-file", "bearer-token-env", "oidc-audience"]
             .iter()
             .any(|name| inputs.get(name).is_some());
         match &self.cluster {
@@ -277,11 +277,7 @@ fn left(claims: &Claims, now: Timestamp) -> Option<(String, &'static str, f64)> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const PIPE: Screen = Screen {
-        width: None,
-        colours: false,
-    };
+    use crate::screen::PIPE;
 
     fn claims() -> Claims {
         serde_json::from_value::<Claims>(serde_json::json!({

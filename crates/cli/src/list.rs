@@ -20,7 +20,8 @@ use crate::{
     output::{self, Lines},
     pipelines::{self, Pipelines},
     scope,
-    table::{Layout, Row, Screen, Standing},
+    screen::Screen,
+    table::{Layout, Row, Standing},
 };
 
 /// How often `--watch` looks.
@@ -41,7 +42,7 @@ pub(crate) fn command() -> Command {
         .after_help(
             "States: live; expired; ended, if GitHub or GitLab says that the run or pipeline is over; unclear, if the anchor does \
              not say when it expires.\n\
-             It needs `list` on Secrets; no Secret's content is asked for.\n\
+             It needs `list` on Secrets; no Secret's content is asked for.\n\n\
              Example:\n  jobpass list --all-namespaces",
         )
 }

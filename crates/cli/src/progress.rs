@@ -22,18 +22,13 @@ pub(crate) const TICK: Duration = Duration::from_millis(500);
 /// On standard error: the result is on standard output.
 pub(crate) struct Progress {
     screen: Screen,
-    /// Whether a line can be drawn over.
-    live: bool,
     last: Option<Instant>,
 }
 
 impl Progress {
     pub(crate) fn new(environment: &Environment) -> Self {
-        let screen = Screen::of_stderr(environment);
-        let smart = environment.get("TERM").is_some_and(|term| term != "dumb");
         Self {
-            screen,
-            live: screen.width.is_some() && smart,
+            screen: Screen::of_stderr(environment),
             last: None,
         }
     }
@@ -53,7 +48,7 @@ impl Progress {
                 () = sleep(TICK) => {}
             }
             let took = started.elapsed();
-            if took >= if self.live { NOTICEABLE } else { LONG } {
+            if took >= if self.screen.smart { NOTICEABLE } else { LONG } {
                 self.show(took.as_secs_f64() / longest.as_secs_f64(), text);
             }
         }
@@ -61,7 +56,7 @@ impl Progress {
 
     /// So much (0 to 1) of the wait is over.
     pub(crate) fn show(&mut self, part: f64, text: &str) {
-        if self.live {
+        if self.screen.smart {
             let _ = write!(stderr(), "\r\x1b[2K{}", self.screen.bar(part, text));
             self.last = Some(Instant::now());
         } else if self.last.is_none_or(|last| last.elapsed() >= NOW_AND_THEN) {
@@ -72,7 +67,7 @@ impl Progress {
 
     /// The wait is over; the next one begins anew.
     pub(crate) fn clear(&mut self) {
-        if self.last.take().is_some() && self.live {
+        if self.last.take().is_some() && self.screen.smart {
             let _ = stderr().write_all(b"\r\x1b[2K");
         }
     }

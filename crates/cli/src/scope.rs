@@ -5,34 +5,21 @@ use jobpass_core::{
     Error, anchors::Scope, environment::Environment, flags, interrupt::Interrupt, minter::Minter, spec,
 };
 
-/// The options of the table that say who asks where, and which namespace.
-const OPTIONS: [&str; 8] = [
-    "namespace",
-    "kubeconfig",
-    "context",
-    "server",
-    "certificate-authority",
-    "bearer-token-file",
-    "bearer-token-env",
-    "oidc-audience",
-];
+use crate::asker;
 
 pub(crate) fn flags() -> impl Iterator<Item = Arg> {
-    let own = flags::flags().filter(|flag| OPTIONS.contains(&flag.get_id().as_str()));
-    let own = own.map(|flag| match flag.get_id().as_str() {
-        "namespace" => flag.help(
+    let namespace = flags::flags().filter(|flag| flag.get_id() == "namespace").map(|flag| {
+        flag.help(
             "The namespace of the anchors. Without it, the namespace of the kubeconfig's context or of the in-cluster account, \
              else `default`",
-        ),
-        "kubeconfig" => flag.help("The kubeconfig to use: a path, or in the variable the YAML itself, or base64 of it"),
-        "bearer-token-file" => flag.help("File that holds the bearer token for `server`"),
-        "bearer-token-env" => flag.help("Name of the environment variable that holds the bearer token for `server`"),
-        _ => flag,
+        )
     });
     let all = Arg::new("all-namespaces")
         .long("all-namespaces")
         .action(ArgAction::SetTrue);
-    std::iter::once(all.help("The anchors of all namespaces")).chain(own)
+    std::iter::once(all.help("The anchors of all namespaces"))
+        .chain(namespace)
+        .chain(asker::flags())
 }
 
 /// Who asks, and about which anchors.

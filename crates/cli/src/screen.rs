@@ -25,7 +25,16 @@ pub(crate) struct Screen {
     /// Columns of a terminal; a pipe or a file has no end.
     pub(crate) width: Option<usize>,
     pub(crate) colours: bool,
+    /// Whether it obeys what makes links (OSC 8), and wipes a line away.
+    pub(crate) smart: bool,
 }
+
+#[cfg(test)]
+pub(crate) const PIPE: Screen = Screen {
+    width: None,
+    colours: false,
+    smart: false,
+};
 
 impl Screen {
     pub(crate) fn of_stdout(environment: &Environment) -> Self {
@@ -44,6 +53,7 @@ impl Screen {
             width: terminal.then(width),
             // https://no-color.org
             colours: smart && environment.get("NO_COLOR").is_none(),
+            smart,
         }
     }
 
@@ -103,7 +113,7 @@ pub(crate) fn roughly(seconds: u64) -> String {
 }
 
 /// At most this wide.
-fn cut(text: &str, width: usize) -> String {
+pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
@@ -141,7 +151,7 @@ mod tests {
     fn screen(width: usize) -> Screen {
         Screen {
             width: Some(width),
-            colours: false,
+            ..PIPE
         }
     }
 
@@ -151,12 +161,8 @@ mod tests {
         unusual        it is bound to no object:
                        nothing ends it
         ");
-        let pipe = Screen {
-            width: None,
-            colours: false,
-        };
         assert_eq!(
-            pipe.row("a", "one two three", RED),
+            PIPE.row("a", "one two three", RED),
             format!("a{}one two three", " ".repeat(14))
         );
     }
@@ -184,6 +190,7 @@ mod tests {
         let screen = Screen {
             width: Some(80),
             colours: true,
+            smart: true,
         };
         assert_eq!(
             screen.row("state", "live", GREEN),

@@ -35,7 +35,7 @@ pub(crate) fn command() -> Command {
             "Sweeps one namespace, unless --all-namespaces is given. An anchor has expired when its token has, and 5 min have \
              passed since. Without a token for GitHub or GitLab, only that counts.\n\
              It needs `list` and `delete` on Secrets. Run it as often as you like, also twice at once.\n\
-             Exit code 0: nothing is left that should be gone. 7: something is, and the message says what.\n\
+             Exit code 0: nothing is left that should be gone. 7: something is, and the message says what.\n\n\
              Example:\n  jobpass sweep --all-namespaces --github-token-env GITHUB_TOKEN --dry-run",
         )
 }

@@ -1,10 +1,10 @@
 //! Rows of anchors for people, laid out for the terminal that they are on.
 
-use std::io::{IsTerminal as _, stdout};
-
 use jiff::Timestamp;
-use jobpass_core::{anchors::Anchor, environment::Environment, spec::in_words};
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use jobpass_core::anchors::Anchor;
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::screen::{BOLD, GREEN, RED, Screen, YELLOW, cut, roughly};
 
 const HEADER: [&str; COLUMNS] = [
     "PIPELINE",
@@ -19,22 +19,6 @@ const COLUMNS: usize = 6;
 const FLEXIBLE: usize = 3;
 const NARROWEST: usize = 12;
 const GAP: &str = "  ";
-
-const BOLD: &str = "\x1b[1m";
-const GREEN: &str = "\x1b[32m";
-const YELLOW: &str = "\x1b[33m";
-const RED: &str = "\x1b[31m";
-const PLAIN: &str = "\x1b[0m";
-
-/// What standard output is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Screen {
-    /// Columns of a terminal; a pipe or a file has no end.
-    pub(crate) width: Option<usize>,
-    pub(crate) colours: bool,
-    /// Whether it turns OSC 8 into links.
-    pub(crate) links: bool,
-}
 
 /// What a row says of an anchor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,19 +46,6 @@ pub(crate) enum Layout {
     },
     /// Too narrow for columns: a few lines for each anchor.
     Stacked { screen: Screen, width: usize },
-}
-
-impl Screen {
-    pub(crate) fn of_stdout(environment: &Environment) -> Self {
-        let terminal = stdout().is_terminal();
-        let smart = terminal && environment.get("TERM").is_none_or(|term| term != "dumb");
-        Self {
-            width: terminal.then(|| terminal_size::terminal_size().map_or(80, |(width, _)| width.0.into())),
-            // https://no-color.org
-            colours: smart && environment.get("NO_COLOR").is_none(),
-            links: smart,
-        }
-    }
 }
 
 impl Standing {
@@ -120,16 +91,6 @@ impl Row {
             link: anchor.url.clone().filter(|url| is_link(url)),
         }
     }
-}
-
-/// `40 s`, `12 min`, `1 h 4 min`, `2 d 3 h`.
-fn roughly(seconds: u64) -> String {
-    let least = match seconds {
-        ..60 => 1,
-        60..86_400 => 60,
-        _ => 3600,
-    };
-    in_words(seconds - seconds % least)
 }
 
 /// `github run 77, job scan`, as far as it is known.
@@ -182,9 +143,12 @@ impl Layout {
         match self {
             Self::Columns { screen, widths } => {
                 let link = screen.width.is_none().then_some("LINK");
-                let cells = HEADER.iter().zip(widths).map(|(cell, width)| cut(cell, *width));
+                let cells = HEADER
+                    .iter()
+                    .zip(widths)
+                    .map(|(cell, width)| padded(&cut(cell, *width), *width));
                 let line = cells.chain(link.map(str::to_owned)).collect::<Vec<_>>().join(GAP);
-                format!("{}\n", paint(line.trim_end(), BOLD, screen.colours))
+                format!("{}\n", screen.paint(line.trim_end(), BOLD))
             }
             Self::Stacked { .. } => String::new(),
         }
@@ -197,14 +161,13 @@ impl Layout {
                 let mut line = String::new();
                 for (column, (cell, width)) in row.cells.iter().zip(widths).enumerate() {
                     // No end of a pipe or a file cuts anything.
-                    let text = if screen.width.is_some() {
-                        cut(cell, *width)
-                    } else {
-                        padded(cell, *width)
+                    let text = match screen.width {
+                        Some(_) => padded(&cut(cell, *width), *width),
+                        None => padded(cell, *width),
                     };
                     line += &match column {
-                        0 => link(&text, row.link.as_deref().filter(|_| screen.links)),
-                        5 => paint(&text, row.standing.colour(), screen.colours),
+                        0 => link(&text, row.link.as_deref().filter(|_| screen.smart)),
+                        5 => screen.paint(&text, row.standing.colour()),
                         _ => text,
                     };
                     line += GAP;
@@ -221,23 +184,15 @@ impl Layout {
                     past if past.ends_with(" ago") => format!(", expiry {past}"),
                     _ => format!(", expires in {expires}"),
                 };
-                let fit = |text: &str| cut(text, *width).trim_end().to_owned();
-                let first = link(&fit(pipeline), row.link.as_deref().filter(|_| screen.links));
+                let fit = |text: &str| cut(text, *width);
+                let first = link(&fit(pipeline), row.link.as_deref().filter(|_| screen.smart));
                 let second = fit(&format!("  {account} for {repository}"));
                 let third = fit(&format!("  {state}, {age} old{expiry}"));
-                let state = paint(state, row.standing.colour(), screen.colours);
+                let state = screen.paint(state, row.standing.colour());
                 let third = third.replacen(row.standing.word(), &state, 1);
                 format!("{first}\n{second}\n{third}\n")
             }
         }
-    }
-}
-
-fn paint(text: &str, colour: &str, colours: bool) -> String {
-    if colours && !colour.is_empty() {
-        format!("{colour}{text}{PLAIN}")
-    } else {
-        text.to_owned()
     }
 }
 
@@ -252,26 +207,12 @@ fn padded(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
 }
 
-/// Exactly this wide.
-fn cut(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return padded(text, width);
-    }
-    let mut kept = String::new();
-    for c in text.chars() {
-        if kept.width() + c.width().unwrap_or(0) > width.saturating_sub(1) {
-            break;
-        }
-        kept.push(c);
-    }
-    padded(&format!("{kept}…"), width)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::screen::PIPE;
 
     const NOW: &str = "2026-11-24T12:00:00Z";
 
@@ -307,18 +248,6 @@ mod tests {
         rows.iter()
             .fold(layout.header(), |text, row| text + &layout.row(row))
     }
-
-    #[test]
-    fn times_are_as_exact_as_people_want_them() {
-        let shown = [40, 725, 3604, 3840, 183_700].map(roughly);
-        assert_eq!(shown, ["40 s", "12 min", "1 h", "1 h 4 min", "2 d 3 h"]);
-    }
-
-    const PIPE: Screen = Screen {
-        width: None,
-        colours: false,
-        links: false,
-    };
 
     #[test]
     fn in_a_pipe_nothing_is_cut() {
@@ -370,7 +299,7 @@ mod tests {
         let screen = Screen {
             width: Some(120),
             colours: true,
-            links: true,
+            smart: true,
         };
         let text = shown(screen);
         assert!(

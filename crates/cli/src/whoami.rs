@@ -83,6 +83,7 @@ mod tests {
     use jobpass_core::whoami::User;
 
     use super::*;
+    use crate::screen::PIPE;
 
     #[test]
     fn what_a_person_sees() {
@@ -96,11 +97,7 @@ mod tests {
             user: user.clone(),
             source,
         };
-        let pipe = Screen {
-            width: None,
-            colours: false,
-        };
-        insta::assert_snapshot!(text_of(&who(Source::ApiServer), pipe), @r"
+        insta::assert_snapshot!(text_of(&who(Source::ApiServer), PIPE), @r"
         user           system:serviceaccount:ci:scanner
         groups         system:serviceaccounts, system:serviceaccounts:ci, system:authenticated
         uid            u
@@ -109,7 +106,7 @@ mod tests {
         ");
         let narrow = Screen {
             width: Some(60),
-            ..pipe
+            ..PIPE
         };
         insta::assert_snapshot!(text_of(&who(Source::Token), narrow), @r"
         user           system:serviceaccount:ci:scanner
