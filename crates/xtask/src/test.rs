@@ -27,9 +27,18 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     tools::node()?;
     // gitlab-ci-local copies the project with it.
     tools::system("rsync", "rsync")?;
-    // Shells that images have instead of bash.
-    tools::system("dash", "dash")?;
-    tools::system("busybox", "busybox")?;
+    // Shells that images have instead of bash, and what careless scripts print tokens with.
+    for (program, package) in [
+        ("dash", "dash"),
+        ("busybox", "busybox"),
+        ("curl", "curl"),
+        ("hexdump", "bsdextrautils"),
+        ("jq", "jq"),
+        ("openssl", "openssl"),
+        ("xxd", "xxd"),
+    ] {
+        tools::system(program, package)?;
+    }
     let bin = tools::install(
         workspace,
         &[&ACT, &KUBECTL, &KUBERNETES_VALIDATE, &GITLAB_CI_LOCAL],
