@@ -17,6 +17,10 @@ use crate::{
     leaks, support,
 };
 
+/// A command that is cancelled while it runs, and says when that is: bash with an EXIT trap obeys a signal that comes before it
+/// has started the command only when that has ended.
+pub(super) const ASLEEP: &str = "sh -c 'echo $((40 + 2)) asleep; exec sleep 600'";
+
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The source document's GitLab example, with the template where it had a job `create_token`.
@@ -383,13 +387,13 @@ fn a_token_that_cannot_be_minted_fails_the_job_before_its_script() {
 
 #[rstest]
 fn a_cancelled_job_loses_its_token(#[values(false, true)] new_container: bool) {
-    let project = Project::with_pipeline(&(RUN_SCAN.to_owned() + "    - sleep 600\n"));
+    let project = Project::with_pipeline(&format!("{RUN_SCAN}    - {ASLEEP}\n"));
     let mut runner = project.runner();
     if new_container {
         runner = runner.new_container_after_cancel();
     }
     let running = runner.start();
-    running.wait_for(PATIENCE, |log| log.contains("$ sleep 600").then_some(()));
+    running.wait_for(PATIENCE, |log| log.contains("42 asleep").then_some(()));
     running.cancel();
     let ended = project.ended(running);
     assert_eq!(ended.status, Status::Canceled);
@@ -420,10 +424,11 @@ fn a_job_that_is_cancelled_while_it_mints_leaves_nothing() {
 /// As the README says: nothing runs in `.post` when a pipeline is cancelled.
 #[test]
 fn a_token_that_was_handed_over_outlives_a_cancelled_pipeline() {
-    let waiting = CREATE_TOKEN_AND_RUN_SCAN.replace("\"\n  artifacts", "\"\n    - sleep 600\n  artifacts");
+    let waiting =
+        CREATE_TOKEN_AND_RUN_SCAN.replace("\"\n  artifacts", &format!("\"\n    - {ASLEEP}\n  artifacts"));
     let project = Project::with_pipeline(&waiting);
     let running = project.runner().start();
-    running.wait_for(PATIENCE, |log| log.contains("$ sleep 600").then_some(()));
+    running.wait_for(PATIENCE, |log| log.contains("42 asleep").then_some(()));
     running.cancel();
     let ended = project.ended(running);
     assert_eq!(ended.job("create_token:revoke").status, Status::Canceled);
