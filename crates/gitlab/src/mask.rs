@@ -38,6 +38,12 @@ pub(crate) fn command() -> Command {
         .args(flags::flags().filter(|flag| {
             let of_secrets = ["token-file", "kubeconfig", "bearer-token-file", "bearer-token-env"];
             of_secrets.contains(&flag.get_id().as_str())
+        }).map(|flag| match flag.get_id().as_str() {
+            "token-file" => flag.help(
+                "The file that holds the token, if this job did not mint it; a relative path is taken from the job's \
+                 temporary folder",
+            ),
+            _ => flag,
         }))
         .args([dotenv::variable_flag(), sealed::identity_flag(), hidden("pipe"),
             hidden("end"),

@@ -421,4 +421,28 @@ mod tests {
         let (what, help) = error.split_once("\n\n").expect("a next step");
         assert!(what.contains(problem) && help.contains(step), "{error}");
     }
+
+    /// Each is a way in which a script can print what the minter shows the API server.
+    #[test]
+    fn keys_are_found_as_they_stand_and_as_pem_line_by_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pem = |line: &str| format!("-----BEGIN PRIVATE KEY-----\n{line}\n-----END PRIVATE KEY-----\n");
+        std::fs::write(folder.path().join("key.pem"), pem("bGluZS1vZi1hLWZpbGU")).expect("written");
+        let data = STANDARD.encode(pem("bGluZS1vZi1kYXRh"));
+        let yaml = format!(
+            "{{clusters: [], contexts: [{{name: c, context: {{cluster: c, user: a}}}}], users: [{{name: a, user: {{client-key-data: {data}}}}}, \
+             {{name: b, user: {{client-key: key.pem, token: a-token}}}}]}}"
+        );
+        let path = folder.path().join("kubeconfig");
+        std::fs::write(&path, yaml).expect("written");
+        let found = read(&[path]).expect("a kubeconfig");
+        let mut secrets: Vec<_> = found
+            .credentials()
+            .map(|secret| secret.expose().to_owned())
+            .collect();
+        secrets.sort();
+        let mut expected = [&*data, "bGluZS1vZi1kYXRh", "bGluZS1vZi1hLWZpbGU", "a-token"];
+        expected.sort_unstable();
+        assert_eq!(secrets, expected);
+    }
 }
