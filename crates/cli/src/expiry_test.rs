@@ -17,6 +17,7 @@ use jobpass_core::{
     interrupt::Interrupt,
     revoke::SUCCESS_CACHE,
     spec::{self, Lifetime, in_words},
+    text::time,
     token::Token,
     unusual::LEEWAY,
     verify::is_accepted,
@@ -411,7 +412,7 @@ impl Found {
         let receipt = &session.state.receipt;
         let (end, why) = match self.end {
             End::Expired => (
-                receipt.expires.map_or_else(|| "(not known)".into(), output::time),
+                receipt.expires.map_or_else(|| "(not known)".into(), time),
                 "API servers let clocks differ by a minute, and remember for 10 s that a token was good",
             ),
             End::Revoked(time) => (

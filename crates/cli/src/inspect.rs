@@ -18,7 +18,7 @@ use jobpass_core::{
     minter::{Connection, Minter},
     options::Inputs,
     spec::in_words,
-    text::harmless,
+    text::{harmless, time},
     token::Token,
     unusual::{Unusual, unusual},
     verify::{Signature, Verified, verify},
@@ -208,11 +208,7 @@ fn json(claims: &Claims, now: Timestamp, verified: Option<&Verified>) -> String 
 }
 
 fn text_of(claims: &Claims, now: Timestamp, verified: Option<&Verified>, screen: Screen) -> String {
-    let time = |seconds: Option<i64>| {
-        seconds
-            .and_then(|s| Timestamp::from_second(s).ok())
-            .map(output::time)
-    };
+    let time = |seconds: Option<i64>| seconds.and_then(|s| Timestamp::from_second(s).ok()).map(time);
     let shown = |text: &Option<String>| text.as_deref().map_or_else(|| "(none)".into(), harmless);
     let bound = claims.bound_to().map_or_else(
         || "nothing".into(),

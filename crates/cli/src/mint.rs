@@ -6,15 +6,12 @@ use clap::{Arg, ArgMatches, Command, ValueHint};
 use jobpass_core::{
     Error,
     anchor::Origin,
-    cluster::Cluster,
     deliver::Files,
     environment::Environment,
     flags,
     interrupt::Interrupt,
-    mint::{self, Handover, Minted},
-    minter::Minter,
+    mint::{HandedOver, Handover, MINT, Minted, Plan},
     options::Inputs,
-    spec::{Spec, in_words, verify_revocation},
     state::State,
     text::harmless,
 };
@@ -53,8 +50,6 @@ pub(crate) async fn run(
     mut interrupt: Interrupt,
 ) -> Result<(), Error> {
     let inputs = flags::inputs(matches)?;
-    verify_revocation(&inputs)?;
-    Spec::parse(&inputs, None)?;
     let state_path = state_path(matches, &inputs)?.ok_or_else(nowhere_to_go)?;
     if state_path.symlink_metadata().is_ok() {
         return Err(Error::input(
@@ -69,12 +64,8 @@ pub(crate) async fn run(
             ),
         ));
     }
-    let minter = tokio::select! {
-        interrupted = interrupt.wait() => return Err(interrupted),
-        minter = Minter::resolve(&inputs, environment) => minter?,
-    };
-    let spec = Spec::parse(&inputs, minter.namespace.as_deref())?;
-    let state = State::new(&minter, &spec, &inputs, &here(), environment)?;
+    let plan = Plan::make(&inputs, &here(), environment, &mut interrupt).await?;
+    let state = &plan.state;
     if state.files.is_empty() {
         return Err(nowhere_to_go());
     }
@@ -90,7 +81,6 @@ pub(crate) async fn run(
             "give it a name of its own",
         ));
     }
-    let cluster = Cluster::connect(&minter)?;
     let record = |state: Option<&State>| match state {
         Some(state) => state.write(&state_path),
         // Not there if nothing was recorded.
@@ -106,9 +96,9 @@ pub(crate) async fn run(
         },
     };
     let origin = origin(environment);
-    let minting = mint::mint(&cluster, &spec, &origin, state, handover, &mut interrupt);
-    let minting = Progress::new(environment).during("asking for a token", mint::MINT, minting);
-    let (state, warnings) = minting.await?;
+    let minting = plan.mint(&origin, handover, &mut interrupt);
+    let minting = Progress::new(environment).during("asking for a token", MINT, minting);
+    let HandedOver { state, warnings, .. } = minting.await?;
     for warning in warnings {
         output::warning(&warning);
     }
@@ -168,37 +158,12 @@ fn json(state: &State, state_path: &Path) -> String {
 }
 
 fn minted(state: &State, state_path: &Path) -> String {
-    let receipt = &state.receipt;
-    let lifetime = receipt.minted.zip(receipt.expires);
-    let lifetime = lifetime.map_or(0, |(minted, expires)| {
-        (expires.as_second() - minted.as_second()).unsigned_abs()
-    });
-    let Files {
-        token_file,
-        kubeconfig_file,
-        ..
-    } = &state.files;
-    let files = [token_file, kubeconfig_file].into_iter().flatten();
-    let files = files
-        .map(|path| harmless(&path.to_string_lossy()))
-        .collect::<Vec<_>>()
-        .join("\n                 ");
+    let files = [&state.files.token_file, &state.files.kubeconfig_file];
+    let files = files.into_iter().flatten();
+    let files = files.map(|path| harmless(&path.to_string_lossy()));
     format!(
-        "minted a token for ServiceAccount {}/{}\n  \
-           bound to       anchor {}\n  \
-           expires        {}, after {}\n  \
-           credential id  {}\n  \
-           handed over    {files}\n\
-         revoke it with  jobpass revoke --state-file {}",
-        receipt.namespace,
-        receipt.service_account,
-        receipt.anchor,
-        receipt.expires.map_or("never".into(), output::time),
-        in_words(lifetime),
-        receipt
-            .credential_id
-            .as_deref()
-            .unwrap_or("(none: this API server sets none)"),
+        "{}\nrevoke it with  jobpass revoke --state-file {}",
+        state.receipt.minted_in_words("", &files.collect::<Vec<_>>()),
         harmless(&state_path.to_string_lossy()),
     )
 }

@@ -100,7 +100,3 @@ pub(crate) fn access(report: &Report) {
         let _ = stderr().write_all(format!("{}\n", report.text()).as_bytes());
     }
 }
-
-pub(crate) fn time(time: jiff::Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
-}

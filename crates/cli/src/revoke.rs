@@ -58,11 +58,5 @@ pub(crate) async fn run(
     if output::is_json(matches) {
         return output::result(&receipt.json());
     }
-    output::result(&format!(
-        "revoked the token of ServiceAccount {}/{}\n  anchor  {} is deleted\n  proof   {}",
-        receipt.namespace,
-        receipt.service_account,
-        receipt.anchor,
-        revoked.proof.sentence()
-    ))
+    output::result(&receipt.revoked_in_words())
 }

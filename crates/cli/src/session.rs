@@ -11,11 +11,11 @@ use jobpass_core::{
     deliver::Files,
     environment::Environment,
     interrupt::Interrupt,
-    mint::{self, Handover, Minted},
+    mint::{Handover, MINT, Minted, Plan},
     minter::Minter,
     options::Inputs,
     revoke::{self, Revoked},
-    spec::{Lifetime, Spec},
+    spec::Lifetime,
     state::State,
     token::Token,
 };
@@ -42,14 +42,7 @@ impl<'a> Session<'a> {
     ) -> Result<Self, Error> {
         let folder = Folder::make()?;
         let inputs = folder.with_file_names(given, lifetime)?;
-        Spec::parse(&inputs, None)?;
-        let minter = tokio::select! {
-            interrupted = interrupt.wait() => return Err(interrupted),
-            minter = Minter::resolve(&inputs, environment) => minter?,
-        };
-        let spec = Spec::parse(&inputs, minter.namespace.as_deref())?;
-        let state = State::new(&minter, &spec, &inputs, &folder.0, environment)?;
-        let cluster = Cluster::connect(&minter)?;
+        let plan = Plan::make(&inputs, &folder.0, environment, interrupt).await?;
         let state_file = folder.state_file();
         let record = |state: Option<&State>| match state {
             Some(state) => state.write(&state_file),
@@ -64,16 +57,16 @@ impl<'a> Session<'a> {
             },
         };
         let origin = origin(environment);
-        let minting = mint::mint(&cluster, &spec, &origin, state, handover, interrupt);
-        let minting = Progress::new(environment).during("asking for a token", mint::MINT, minting);
-        let (state, warnings) = minting.await?;
-        for warning in warnings {
+        let minting = plan.mint(&origin, handover, interrupt);
+        let minting = Progress::new(environment).during("asking for a token", MINT, minting);
+        let minted = minting.await?;
+        for warning in minted.warnings {
             say::warning(&warning);
         }
         Ok(Self {
-            state,
+            state: minted.state,
+            cluster: minted.cluster,
             inputs,
-            cluster,
             environment,
             folder,
             revoked: false,

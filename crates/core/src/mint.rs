@@ -1,6 +1,6 @@
 //! Minting: from the recorded state to the token in the job's hands, or to nothing at all.
 
-use std::{cell::RefCell, panic::AssertUnwindSafe, time::Duration};
+use std::{cell::RefCell, panic::AssertUnwindSafe, path::Path, time::Duration};
 
 use futures_util::FutureExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -13,11 +13,15 @@ use crate::{
     anchor::{self, Origin},
     claims::Claims,
     cluster::{Budget, Call, Cluster, Need, Unanswered},
+    doctor,
+    environment::Environment,
     error::{Error, Kind},
     interrupt::Interrupt,
+    minter::Minter,
+    options::Inputs,
     revoke::{self, Verify},
     role,
-    spec::Spec,
+    spec::{Spec, verify_revocation},
     state::State,
     token::Token,
 };
@@ -28,6 +32,15 @@ pub const MINT: Duration = Duration::from_secs(45);
 const CLEAN_UP: Duration = Duration::from_secs(3);
 /// Within that, for a delivery that is under way.
 const LAST_WRITES: Duration = Duration::from_secs(1);
+
+/// What is to be minted, by whom, and where it goes. Nothing has been created yet.
+pub struct Plan {
+    /// As it will be recorded first.
+    pub state: State,
+    minter: Minter,
+    cluster: Cluster,
+    spec: Spec,
+}
 
 /// A token, verified, before it is handed over.
 pub struct Minted {
@@ -41,6 +54,16 @@ pub struct Minted {
     pub warnings: Vec<String>,
 }
 
+/// A token that its job has.
+pub struct HandedOver {
+    /// What the end of the job needs, as it was recorded last.
+    pub state: State,
+    /// What the person should know, the server's warnings included; harmless text.
+    pub warnings: Vec<String>,
+    /// The API server, asked as the minter.
+    pub cluster: Cluster,
+}
+
 /// What only the front end knows how to do.
 pub struct Handover<R, D> {
     /// Records the state: before the anchor is created, and again when more is known. `None`: nothing is left to revoke.
@@ -52,12 +75,70 @@ pub struct Handover<R, D> {
     pub deliver: D,
 }
 
-/// Mints a token and hands it over. Either that succeeds, or no anchor is left behind: whatever fails, panics or
-/// interrupts after the state was recorded, the anchor is deleted before this returns.
-///
-/// # Errors
-/// Whatever went wrong first; if the anchor could not be deleted then, that too, with the command to do it by hand.
-pub async fn mint<R, D>(
+impl Plan {
+    /// Reads the inputs, those too that only the end of the job needs: what is wrong fails before anything is created.
+    /// `folder` is where relative paths begin. An exec plugin of the minter runs here, and a CI platform is asked for an ID
+    /// token.
+    ///
+    /// # Errors
+    /// The first input that is wrong, a minter that is not there, or a signal.
+    pub async fn make(
+        inputs: &Inputs,
+        folder: &Path,
+        environment: &Environment,
+        interrupt: &mut Interrupt,
+    ) -> Result<Self, Error> {
+        verify_revocation(inputs)?;
+        inputs.flag("fail-on-revoke-error")?;
+        // Before an exec plugin runs, which may take a while.
+        Spec::parse(inputs, None)?;
+        let minter = tokio::select! {
+            interrupted = interrupt.wait() => return Err(interrupted),
+            minter = Minter::resolve(inputs, environment) => minter?,
+        };
+        let spec = Spec::parse(inputs, minter.namespace.as_deref())?;
+        Ok(Self {
+            state: State::new(&minter, &spec, inputs, folder, environment)?,
+            cluster: Cluster::connect(&minter)?,
+            minter,
+            spec,
+        })
+    }
+
+    /// Mints a token and hands it over. Either that succeeds, or no anchor is left behind: whatever fails, panics or
+    /// interrupts after the state was recorded, the anchor is deleted before this returns.
+    ///
+    /// # Errors
+    /// Whatever went wrong first, with what else is wrong if that may be the cause; if the anchor could not be deleted then,
+    /// that too, with the command to do it by hand.
+    pub async fn mint<R, D>(
+        self,
+        origin: &Origin,
+        handover: Handover<R, D>,
+        interrupt: &mut Interrupt,
+    ) -> Result<HandedOver, Error>
+    where
+        R: FnMut(Option<&State>) -> Result<(), Error>,
+        D: FnOnce(&Minted, &State) -> Result<(), Error> + Send + 'static,
+    {
+        let Self {
+            state,
+            minter,
+            cluster,
+            spec,
+        } = self;
+        match mint(&cluster, &spec, origin, state, handover, interrupt).await {
+            Ok((state, warnings)) => Ok(HandedOver {
+                state,
+                warnings,
+                cluster,
+            }),
+            Err(error) => Err(doctor::explained(error, &minter, &spec, interrupt).await),
+        }
+    }
+}
+
+async fn mint<R, D>(
     cluster: &Cluster,
     spec: &Spec,
     origin: &Origin,

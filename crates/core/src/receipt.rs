@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::mint::Minted;
+use crate::{mint::Minted, spec::in_words, text};
 
 /// Filled in station by station; what is absent has not happened (yet).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -99,6 +99,43 @@ impl Receipt {
         self.credential_id.clone_from(&claims.jti);
         self.minted = time(claims.iat);
         self.expires = time(claims.exp);
+    }
+
+    /// What a log says once the token is handed over to `places`.
+    pub fn minted_in_words(&self, ends: &str, places: &[String]) -> String {
+        let lifetime = self.minted.zip(self.expires);
+        let lifetime = lifetime.map_or(0, |(minted, expires)| {
+            (expires.as_second() - minted.as_second()).unsigned_abs()
+        });
+        format!(
+            "minted a token for ServiceAccount {}/{}\n  \
+               bound to       anchor {}\n  \
+               expires        {}, after {}{ends}\n  \
+               credential id  {}\n  \
+               handed over    {}",
+            self.namespace,
+            self.service_account,
+            self.anchor,
+            self.expires.map_or_else(|| "never".to_owned(), text::time),
+            in_words(lifetime),
+            self.credential_id
+                .as_deref()
+                .unwrap_or("(none: this API server sets none)"),
+            places.join("\n                 "),
+        )
+    }
+
+    /// What a log says once it is revoked. Where nothing but the anchor was known, that is all there is to say.
+    pub fn revoked_in_words(&self) -> String {
+        let whose = match &*self.service_account {
+            "" => String::new(),
+            account => format!(" of ServiceAccount {}/{account}", self.namespace),
+        };
+        format!(
+            "revoked the token{whose}\n  anchor  {} is deleted\n  proof   {}",
+            self.anchor,
+            self.proof.unwrap_or(Proof::NotAsked).sentence()
+        )
     }
 
     /// One line of JSON.

@@ -41,6 +41,11 @@ pub fn code(text: &str) -> String {
     format!("`{}`", harmless(text).replace('`', "'").replace('|', "\\|"))
 }
 
+/// A moment, for people.
+pub fn time(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
 /// Zero-width and direction-changing characters: they let text look like something else.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

@@ -5,7 +5,6 @@ use std::io::{Write as _, stdout};
 use jobpass_core::{
     Error, Kind,
     access::Report,
-    claims::Claims,
     mask::{Encoding, forms},
     mint::Minted,
     token::Token,
@@ -57,35 +56,6 @@ pub(crate) fn say(lines: &str) {
 /// `ActionCommand.cs`: what command data escapes.
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
-}
-
-/// What the log says once the token is handed over.
-pub(crate) fn minted(claims: &Claims, service_account: &str, anchor: &str, handed_over: &[String]) {
-    let at = |seconds: Option<i64>| {
-        let time = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-        time.map_or_else(
-            || "never".to_owned(),
-            |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
-        )
-    };
-    let lifetime = claims
-        .exp
-        .zip(claims.iat)
-        .map_or(0, |(exp, iat)| exp.saturating_sub(iat).unsigned_abs());
-    say(&format!(
-        "jobpass: minted a token for ServiceAccount {service_account}\n  \
-           bound to       anchor {anchor}\n  \
-           expires        {}, after {}; revoked at the end of this job in any case\n  \
-           credential id  {}\n  \
-           handed over    {}",
-        at(claims.exp),
-        jobpass_core::spec::in_words(lifetime),
-        claims
-            .jti
-            .as_deref()
-            .unwrap_or("(none: this API server sets none)"),
-        handed_over.join("\n                 "),
-    ));
 }
 
 /// What it may do, as far as it was asked for by name.

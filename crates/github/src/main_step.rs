@@ -1,13 +1,9 @@
 //! `jobpass-github main`: where the user's step stands.
 
 use jobpass_core::{
-    Error,
-    cluster::Cluster,
-    doctor, harden,
+    Error, Kind, harden,
     interrupt::Interrupt,
-    mint::{self, Handover, Minted},
-    minter::Minter,
-    spec::{Spec, verify_revocation},
+    mint::{Handover, Minted, Plan},
     state::State,
 };
 
@@ -32,20 +28,8 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     // First of all: what this step saves, later steps cannot set through GITHUB_ENV; what it does not save, they could.
     record(None)?;
     let inputs = job.inputs()?;
-    // Read now, although only post needs them: a wrong input fails before anything is created.
-    verify_revocation(&inputs)?;
-    inputs.flag("fail-on-revoke-error")?;
     id_token::check_permission(&inputs, &job.environment)?;
-    let temp = job.temp()?;
-    // Before an exec plugin runs, which may take a while.
-    Spec::parse(&inputs, None)?;
-    let minter = tokio::select! {
-        interrupted = interrupt.wait() => return Err(interrupted),
-        minter = Minter::resolve(&inputs, &job.environment) => minter?,
-    };
-    let spec = Spec::parse(&inputs, minter.namespace.as_deref())?;
-    let state = State::new(&minter, &spec, &inputs, &temp, &job.environment)?;
-    let cluster = Cluster::connect(&minter)?;
+    let plan = Plan::make(&inputs, &job.temp()?, &job.environment, &mut interrupt).await?;
 
     let summary_file = job.file("GITHUB_STEP_SUMMARY").ok();
     let deliver = move |minted: &Minted, state: &State| {
@@ -79,12 +63,11 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
             _ => None,
         });
         let account = format!("{}/{}", receipt.namespace, receipt.service_account);
-        commands::minted(
-            &minted.claims,
-            &account,
-            &receipt.anchor,
+        let words = receipt.minted_in_words(
+            "; revoked at the end of this job in any case",
             &handed_over.collect::<Vec<_>>(),
         );
+        commands::say(&format!("jobpass: {words}"));
         if let Some(report) = &minted.access {
             commands::access(report);
             summary::access(summary_file.as_ref(), &account, report);
@@ -96,16 +79,10 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
         mask: commands::mask,
         deliver,
     };
-    let minted = mint::mint(&cluster, &spec, &job.origin(), state, handover, &mut interrupt).await;
-    let (_, warnings) = match minted {
-        Ok(minted) => minted,
-        Err(error) => {
-            summary::refused(job, &error);
-            return Err(doctor::explained(error, &minter, &spec, &mut interrupt).await);
-        }
-    };
-    for warning in warnings {
-        commands::warning(&Error::new(jobpass_core::Kind::Refused, warning));
+    let minted = plan.mint(&job.origin(), handover, &mut interrupt).await;
+    let minted = minted.inspect_err(|error| summary::refused(job, error))?;
+    for warning in minted.warnings {
+        commands::warning(&Error::new(Kind::Refused, warning));
     }
     Ok(())
 }

@@ -68,13 +68,7 @@ fn report(job: &Job, receipt: &Receipt, Revoked { proof, note }: Revoked) {
             receipt.namespace, receipt.anchor
         ));
     } else {
-        say(&format!(
-            "jobpass: revoked the token of ServiceAccount {}/{}\n  anchor  {} is deleted\n  proof   {}",
-            receipt.namespace,
-            receipt.service_account,
-            receipt.anchor,
-            proof.sentence()
-        ));
+        say(&format!("jobpass: {}", receipt.revoked_in_words()));
         summary::revoked(job, receipt);
     }
     if let Some(note) = note {

@@ -1,6 +1,12 @@
 //! The job summary: what a person finds below the job's graph when it is over.
 
-use jobpass_core::{Error, access::Report, receipt::Receipt, spec::in_words, text::code};
+use jobpass_core::{
+    Error,
+    access::Report,
+    receipt::Receipt,
+    spec::in_words,
+    text::{code, time},
+};
 
 use crate::job::{CommandFile, Job};
 
@@ -103,10 +109,6 @@ fn revoked_markdown(receipt: &Receipt) -> String {
 
 fn row(name: &str, value: &str) -> String {
     format!("| {name} | {value} |\n")
-}
-
-fn time(time: jiff::Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 fn text(value: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::io::{Write as _, stderr, stdout};
 
-use jobpass_core::{Error, Kind, access::Report, claims::Claims, spec::in_words};
+use jobpass_core::{Error, Kind, access::Report};
 
 /// As the runner colours its own.
 const RED: &str = "\x1b[31;1m";
@@ -40,40 +40,9 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
     written.map_err(|error| Error::new(Kind::Deliver, format!("cannot write to standard output: {error}")))
 }
 
-/// What the log says once the token is handed over. `ends` is when it is revoked.
-pub(crate) fn minted(
-    claims: &Claims,
-    service_account: &str,
-    anchor: &str,
-    ends: &str,
-    handed_over: &[String],
-) {
-    let expires = claims.exp.and_then(|exp| jiff::Timestamp::from_second(exp).ok());
-    let lifetime = claims.exp.zip(claims.iat);
-    let lifetime = lifetime.map_or(0, |(exp, iat)| exp.saturating_sub(iat).unsigned_abs());
-    say(&format!(
-        "jobpass: minted a token for ServiceAccount {service_account}\n  \
-           bound to       anchor {anchor}\n  \
-           expires        {}, after {}; {ends}\n  \
-           credential id  {}\n  \
-           handed over    {}",
-        expires.map_or_else(|| "never".to_owned(), time),
-        in_words(lifetime),
-        claims
-            .jti
-            .as_deref()
-            .unwrap_or("(none: this API server sets none)"),
-        handed_over.join("\n                 "),
-    ));
-}
-
 /// What it may do, as far as it was asked for by name.
 pub(crate) fn access(report: &Report) {
     if !report.findings.is_empty() {
         say(&format!("jobpass: what the token may do\n{}", report.text()));
     }
-}
-
-pub(crate) fn time(time: jiff::Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

@@ -2,13 +2,9 @@
 
 use clap::{ArgMatches, Command};
 use jobpass_core::{
-    Error, Kind,
-    cluster::Cluster,
-    flags,
+    Error, Kind, flags,
     interrupt::Interrupt,
-    mint::{self, Handover, Minted},
-    minter::Minter,
-    spec::{Spec, verify_revocation},
+    mint::{Handover, Minted, Plan},
     state::State,
 };
 
@@ -32,18 +28,9 @@ pub(crate) fn command() -> Command {
 
 pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
     let inputs = job.with_file_names(&flags::inputs(matches)?)?;
-    // Read now, although only revoke needs them: a wrong input fails before anything is created.
-    verify_revocation(&inputs)?;
-    inputs.flag("fail-on-revoke-error")?;
     let dotenv = Dotenv::plan(matches, &job.environment)?;
-    // Before an exec plugin runs, which may take a while.
-    Spec::parse(&inputs, None)?;
-    let minter = tokio::select! {
-        interrupted = interrupt.wait() => return Err(interrupted),
-        minter = Minter::resolve(&inputs, &job.environment) => minter?,
-    };
-    let spec = Spec::parse(&inputs, minter.namespace.as_deref())?;
-    let state = State::new(&minter, &spec, &inputs, job.folder()?, &job.environment)?;
+    let plan = Plan::make(&inputs, job.folder()?, &job.environment, &mut interrupt).await?;
+    let state = &plan.state;
     if state.files.is_empty() && dotenv.is_none() {
         return Err(Error::input(
             "token-file",
@@ -53,11 +40,9 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
         ));
     }
     if let Some(dotenv) = &dotenv {
-        dotenv.check(&state)?;
+        dotenv.check(state)?;
     }
-    let cluster = Cluster::connect(&minter)?;
-
-    let state_file = job.state_file(&state);
+    let state_file = job.state_file(state);
     let record = |state: Option<&State>| match state {
         Some(state) => state.write(&state_file),
         // Not there if nothing was recorded.
@@ -70,13 +55,13 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
         mask: |minted| proxy_exec::mask(&minted.token),
         deliver,
     };
-    let outcome = mint::mint(&cluster, &spec, &job.origin(), state, handover, &mut interrupt).await;
-    let (_, warnings) = outcome.inspect_err(|_| {
+    let minted = plan.mint(&job.origin(), handover, &mut interrupt).await;
+    let minted = minted.inspect_err(|_| {
         if let Some(dotenv) = &dotenv {
             dotenv.undo();
         }
     })?;
-    for warning in warnings {
+    for warning in minted.warnings {
         log::warning(&Error::new(Kind::Refused, warning));
     }
     if let Some(warning) = dotenv.as_ref().and_then(Dotenv::warning) {
@@ -99,11 +84,13 @@ fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>) -> Result<()
         .filter_map(|(what, path)| Some(format!("{what} {}", path.as_ref()?.display())));
     let handed_over = paths.chain(dotenv.map(Dotenv::description)).collect::<Vec<_>>();
     let ends = match dotenv {
-        None => "revoked at the end of this job in any case",
-        Some(_) => "revoked by the job in `.post`, or at the end of this job if it fails",
+        None => "; revoked at the end of this job in any case",
+        Some(_) => "; revoked by the job in `.post`, or at the end of this job if it fails",
     };
-    let account = format!("{}/{}", receipt.namespace, receipt.service_account);
-    log::minted(&minted.claims, &account, &receipt.anchor, ends, &handed_over);
+    log::say(&format!(
+        "jobpass: {}",
+        receipt.minted_in_words(ends, &handed_over)
+    ));
     if let Some(report) = &minted.access {
         log::access(report);
     }

@@ -162,18 +162,11 @@ async fn revoke(
 
 fn report(receipt: &Receipt, existed: bool, Revoked { proof, note }: Revoked) {
     let (namespace, anchor) = (&receipt.namespace, &receipt.anchor);
-    let whose = match &*receipt.service_account {
-        "" => String::new(),
-        account => format!(" of ServiceAccount {namespace}/{account}"),
-    };
     if existed {
-        log::say(&format!(
-            "jobpass: revoked the token{whose}\n  anchor  {anchor} is deleted\n  proof   {}",
-            proof.sentence()
-        ));
+        log::say(&format!("jobpass: {}", receipt.revoked_in_words()));
     } else {
         log::say(&format!(
-            "jobpass: anchor {namespace}/{anchor} is gone, and with it the token{whose}, if there was one"
+            "jobpass: anchor {namespace}/{anchor} is gone, and with it the token, if there was one"
         ));
     }
     if let Some(note) = note {

@@ -184,6 +184,10 @@ impl Diagnosis {
 /// Adds to a failure of minting what else is wrong, if that may be the cause: the API server refused, or was not reached. What
 /// failed stays first, and what to do about it last. Takes 4 s at most, and no longer than until a signal.
 pub async fn explained(error: Error, minter: &Minter, spec: &Spec, interrupt: &mut Interrupt) -> Error {
+    // What was asked about the token itself has its own explanation.
+    if error.access().is_some() || !matches!(error.kind(), Kind::Refused | Kind::Unreachable) {
+        return error;
+    }
     let mut diagnosis = Diagnosis::default();
     diagnosis.offline(minter);
     if error.kind() == Kind::Refused
@@ -199,7 +203,7 @@ pub async fn explained(error: Error, minter: &Minter, spec: &Spec, interrupt: &m
         }
     }
     let wrong = diagnosis.in_short();
-    if wrong.is_empty() || !matches!(error.kind(), Kind::Refused | Kind::Unreachable) {
+    if wrong.is_empty() {
         return error;
     }
     // Before the next step, which may end with YAML to paste.
