@@ -1,6 +1,7 @@
 //! What tests of every platform need: the programs, the tools, a cluster with a minter.
 
 use std::{
+    collections::BTreeSet,
     env,
     ffi::OsStr,
     fs,
@@ -11,6 +12,7 @@ use std::{
 };
 
 use jobpass_devkit::DevCluster;
+use rustix::process::{Flock, FlockType, Pid, fcntl_getlk};
 use tempfile::{NamedTempFile, TempDir};
 
 /// A namespace with a ServiceAccount that may see Pods, and a minter that may do what jobpass needs and no more.
@@ -48,6 +50,50 @@ metadata: {name: jobpass-minter, namespace: ci}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: jobpass-minter}
 subjects: [{kind: ServiceAccount, name: minter, namespace: ci}]
 "#;
+
+/// A cluster whose tokens are to be renewed all the time.
+pub(crate) fn hasty_cluster() -> DevCluster {
+    let hasty = DevCluster::builder().max_token_lifetime(Duration::from_secs(1));
+    hasty.start().expect("a dev cluster")
+}
+
+/// Waits until so many tokens have been issued.
+pub(crate) fn wait_for_tokens(cluster: &DevCluster, count: usize) {
+    cluster.wait_for(Duration::from_secs(60), |_| {
+        (cluster.issued().len() >= count).then_some(())
+    });
+}
+
+/// Panics unless all tokens are bound to one anchor, which is gone, and none works.
+pub(crate) fn assert_one_anchor_gone(cluster: &DevCluster, log: &str) {
+    let bound_to = |token: &String| {
+        let token = jobpass_core::token::Token::parse(token, "token").expect("a token");
+        let claims = jobpass_core::claims::Claims::decode(&token).expect("claims");
+        claims
+            .kubernetes
+            .and_then(|it| it.secret)
+            .and_then(|secret| secret.uid)
+    };
+    let anchors: BTreeSet<_> = cluster.issued().iter().map(bound_to).collect();
+    assert!(anchors.len() == 1 && !anchors.contains(&None), "{anchors:?}");
+    assert!(cluster.anchors().is_empty(), "{log}");
+    assert!(
+        !cluster.issued().iter().any(|token| cluster.accepts(token)),
+        "{log}"
+    );
+}
+
+/// Who renews what this is the journal of.
+pub(crate) fn renewer(journal: &Path) -> Option<Pid> {
+    let file = fs::File::open(journal).ok()?;
+    fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)).ok()??.pid
+}
+
+/// Whether a process does anything yet. One that has ended may be in the list of processes until somebody asks how.
+pub(crate) fn runs(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    stat.is_ok_and(|stat| !stat.contains(") Z "))
+}
 
 /// Sets a cluster up and gives the minter's kubeconfig. Once for each cluster.
 pub(crate) fn minter(cluster: &DevCluster) -> String {

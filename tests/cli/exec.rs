@@ -30,7 +30,7 @@ const EXEC: [&str; 7] = [
 ];
 
 impl Desk {
-    fn exec(&self, options: &[&str], script: &str) -> Ended {
+    pub(super) fn exec(&self, options: &[&str], script: &str) -> Ended {
         Ended::of(self.start_exec(options, script))
     }
 
@@ -51,7 +51,7 @@ impl Desk {
     }
 
     /// Panics unless the token is dead and nothing of it is left.
-    fn assert_all_gone(&self, log: &str) {
+    pub(super) fn assert_all_gone(&self, log: &str) {
         assert_eq!(
             fs::read_dir(self.path("tmp")).expect("a folder").count(),
             0,

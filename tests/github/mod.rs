@@ -5,3 +5,4 @@ pub(crate) mod step;
 pub(crate) mod action;
 mod harness;
 mod life;
+mod renew;

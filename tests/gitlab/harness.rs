@@ -59,7 +59,10 @@ pub(super) struct Project {
 
 impl Project {
     pub(super) fn with_pipeline(pipeline: &str) -> Self {
-        let cluster = DevCluster::start();
+        Self::at(DevCluster::start(), pipeline)
+    }
+
+    pub(super) fn at(cluster: DevCluster, pipeline: &str) -> Self {
         let minter = support::minter_token(&cluster);
         let folder = tempfile::tempdir().expect("a folder");
         let templates = "gitlab-component/templates";

@@ -6,4 +6,5 @@ pub(crate) mod job;
 mod life;
 mod mask;
 pub(crate) mod pipeline;
+mod renew;
 mod sealed;

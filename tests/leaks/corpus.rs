@@ -225,7 +225,7 @@ fn sections(log: &str) -> impl Iterator<Item = (&'static str, Shows, &str)> {
 }
 
 /// Pieces of the token that a person finds in a text: as it stands, without colours, with lines joined, in a dump.
-fn pieces(secret: &str, text: &str) -> Vec<String> {
+pub(crate) fn pieces(secret: &str, text: &str) -> Vec<String> {
     let forms = forms(secret);
     // A dump is read back.
     let forms: Vec<_> = forms

@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     io::{IsTerminal as _, stdin},
     os::unix::process::ExitStatusExt as _,
+    pin::pin,
     process::{ExitCode, ExitStatus},
     time::Duration,
 };
@@ -14,6 +15,8 @@ use jobpass_core::{
     environment::Environment,
     flags,
     interrupt::Interrupt,
+    options::Inputs,
+    renew,
     spec::{Lifetime, in_words, verify_revocation},
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -85,11 +88,14 @@ pub(crate) async fn run(
     let fail_on_revoke_error = given.flag("fail-on-revoke-error")?;
     let (lifetime, sooner) = Lifetime::parse_or_sooner(given.get("duration").unwrap_or_default())?;
     let variable = command::variable(matches)?;
+    renewable(&given, sooner, variable)?;
     let words = matches.get_many::<OsString>("command").into_iter().flatten();
     let program = Program::find(words, environment)?;
     let session = Session::mint(&given, lifetime, environment, &mut interrupt).await?;
     let mut run = Run { session, told: None };
     let ended = run.command(&program, variable, sooner, &mut interrupt).await;
+    // It was renewed here, if it was, and no longer than the command ran.
+    run.session.state.renewal = None;
     // Whatever became of the command.
     let revoked = run.revoke(&mut interrupt).await;
     let status = match ended {
@@ -108,6 +114,22 @@ pub(crate) async fn run(
         (Err(error), Ok(())) | (Ok(_), Err(error)) => return Err(error),
     };
     Ok(ExitCode::from(exit_code(status)))
+}
+
+/// What is given to the command for good cannot be renewed.
+fn renewable(given: &Inputs, sooner: Option<Duration>, variable: Option<&str>) -> Result<(), Error> {
+    let (problem, allowed) = match (given.get("renew-for"), sooner, variable) {
+        (Some(_), Some(_), _) => (
+            "is given, and a `duration` of less than 10 minutes, after which the token is revoked",
+            "leave out one of the two",
+        ),
+        (Some(_), _, Some(_)) => (
+            "is given, and `env`: a variable of a command that runs cannot be changed",
+            "leave out `env`, and have the command read the file that JOBPASS_TOKEN_FILE names",
+        ),
+        _ => return Ok(()),
+    };
+    Err(Error::input("renew-for", problem, allowed))
 }
 
 /// The token's life while the command runs.
@@ -133,7 +155,7 @@ impl Run<'_> {
         let mut user_1 = listen(SignalKind::user_defined1())?;
         let mut user_2 = listen(SignalKind::user_defined2())?;
         let token = self.session.token()?;
-        let (masked, streams) = Masked::start(&self.session.secrets(&token))?;
+        let (masked, streams) = Masked::start(&self.session.masker(&token))?;
         let mut command = program.command(&self.session.state.files, &self.session.inputs, streams);
         if let Some(name) = variable {
             command.env(name, token.expose());
@@ -143,6 +165,10 @@ impl Run<'_> {
         drop(command);
         // What is over sooner than anything else decides when the token goes.
         let mut over = Box::pin(sleep(sooner.unwrap_or(Duration::MAX)));
+        let (state, inputs) = (self.session.state.clone(), self.session.inputs.clone());
+        let environment = self.session.environment;
+        let mut renewing = pin!(renew::keep(&state, &inputs, environment));
+        let mut renews = state.renewal.is_some();
         let mut why = sooner.map(|time| format!("its {} are over", in_words(time.as_secs())));
         loop {
             tokio::select! {
@@ -160,6 +186,13 @@ impl Run<'_> {
                 }
                 _ = user_1.recv() => pass_on(Signal::USR1, &child),
                 _ = user_2.recv() => pass_on(Signal::USR2, &child),
+                kept = &mut renewing, if renews && !self.session.is_revoked() => {
+                    renews = false;
+                    match kept {
+                        Ok(()) => say::note("the token is not renewed any more: `renew-for` is over"),
+                        Err(error) => say::warning(&error.to_string()),
+                    }
+                }
                 () = &mut over, if !self.session.is_revoked() && why.is_some() => {
                     let why = why.take().unwrap_or_default();
                     match self.revoke(interrupt).await {
@@ -185,12 +218,10 @@ impl Run<'_> {
             interrupt.again(signal);
         }
         if let Some(revoked) = self.session.revoke(interrupt).await? {
-            let receipt = &self.session.state.receipt;
+            let revoked = revoked.proof.sentence();
             say::note(&format!(
-                "revoked the token of ServiceAccount {}/{}: {}",
-                receipt.namespace,
-                receipt.service_account,
-                revoked.proof.sentence()
+                "{}: {revoked}",
+                self.session.state.receipt.revoked_in_short()
             ));
         }
         Ok(())

@@ -52,7 +52,7 @@ const LAST_USE: Duration = Duration::from_secs(1);
 pub(crate) fn command() -> Command {
     let own = flags::flags().filter_map(|flag| match flag.get_id().as_str() {
         // Files are chosen here; a token for others cannot be tried; that it is revoked is what is tested.
-        "token-file" | "kubeconfig-file" | "audiences" | "verify-revocation" | "fail-on-revoke-error" => None,
+        "token-file" | "kubeconfig-file" | "renew-for" | "audiences" | "verify-revocation" | "fail-on-revoke-error" => None,
         "duration" => Some(flag.help(
             "How long the token lives; without `--revoke-after`, how long the test takes, and up to a minute more [default: 10m]",
         )),
@@ -307,7 +307,7 @@ impl Test<'_> {
             return Ok(None);
         };
         let seen = Seen::default();
-        let (masked, streams) = Masked::start_watched(&self.session.secrets(token), Seen::clone(&seen))?;
+        let (masked, streams) = Masked::start_watched(&self.session.masker(token), Seen::clone(&seen))?;
         let mut command = client
             .program
             .command(&self.session.state.files, &self.session.inputs, streams);

@@ -21,10 +21,14 @@ mod sweep;
 mod table;
 mod whoami;
 
-use std::process::ExitCode;
+use std::{io::stdin, process::ExitCode};
 
 use clap::Command;
-use jobpass_core::{environment::Environment, flags::EXIT_CODES, harden, program};
+use jobpass_core::{
+    environment::Environment,
+    flags::{self, EXIT_CODES},
+    harden, program, renew,
+};
 
 /// Runs the program and gives its exit code, a [`jobpass_core::Kind`] if it failed.
 pub fn main() -> ExitCode {
@@ -34,7 +38,7 @@ pub fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let environment = std::env::vars_os().collect::<Environment>();
     program::run(
-        async |interrupt| match verb {
+        async |mut interrupt| match verb {
             "check" => check::run(matches, &environment, interrupt).await.map(done),
             "exec" => exec::run(matches, &environment, interrupt).await,
             "expiry-test" => expiry_test::run(matches, &environment, interrupt).await,
@@ -47,6 +51,12 @@ pub fn main() -> ExitCode {
             "sweep" => sweep::run(matches, &environment, interrupt).await.map(done),
             "doctor" => doctor::run(matches, &environment, interrupt).await.map(done),
             "setup" => setup::run(matches, &environment, interrupt).await.map(done),
+            renew::VERB => {
+                let inputs = flags::inputs_at_end(matches)?;
+                renew::run(stdin(), &inputs, &environment, &mut interrupt)
+                    .await
+                    .map(done)
+            }
             _ => revoke::run(matches, &environment, interrupt).await.map(done),
         },
         output::error,
@@ -74,6 +84,7 @@ fn command() -> Command {
             whoami::command(),
         ])
         .subcommands(manual::commands())
+        .subcommand(Command::new(renew::VERB).args(flags::flags()).hide(true))
 }
 
 #[cfg(test)]
@@ -82,7 +93,7 @@ mod tests {
     fn every_verb_shows_how_it_is_used() {
         let command = super::command();
         command.clone().debug_assert();
-        for verb in command.get_subcommands() {
+        for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
             let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
             let name = verb.get_name();
             assert!(

@@ -12,6 +12,7 @@ use jobpass_core::{
     interrupt::Interrupt,
     mint::{HandedOver, Handover, MINT, Minted, Plan},
     options::Inputs,
+    renew::{self, Renewal},
     state::State,
     text::harmless,
 };
@@ -90,9 +91,9 @@ pub(crate) async fn run(
     let handover = Handover {
         record,
         mask: |_| Ok(()),
-        deliver: |minted: &Minted, _: &State| {
+        deliver: |minted: &Minted, state: &State| {
             minted.access.iter().for_each(output::access);
-            Ok(())
+            renew::in_background(state)
         },
     };
     let origin = origin(environment);
@@ -161,9 +162,10 @@ fn minted(state: &State, state_path: &Path) -> String {
     let files = [&state.files.token_file, &state.files.kubeconfig_file];
     let files = files.into_iter().flatten();
     let files = files.map(|path| harmless(&path.to_string_lossy()));
+    let ends = Renewal::in_words(state.renewal.as_ref());
     format!(
         "{}\nrevoke it with  jobpass revoke --state-file {}",
-        state.receipt.minted_in_words("", &files.collect::<Vec<_>>()),
+        state.receipt.minted_in_words(&ends, &files.collect::<Vec<_>>()),
         harmless(&state_path.to_string_lossy()),
     )
 }

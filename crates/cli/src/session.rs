@@ -11,6 +11,7 @@ use jobpass_core::{
     deliver::Files,
     environment::Environment,
     interrupt::Interrupt,
+    mask::Masker,
     mint::{Handover, MINT, Minted, Plan},
     minter::Minter,
     options::Inputs,
@@ -27,7 +28,7 @@ pub(crate) struct Session<'a> {
     pub(crate) state: State,
     pub(crate) inputs: Inputs,
     pub(crate) cluster: Cluster,
-    environment: &'a Environment,
+    pub(crate) environment: &'a Environment,
     folder: Folder,
     revoked: bool,
 }
@@ -82,11 +83,11 @@ impl<'a> Session<'a> {
             .ok_or_else(|| Error::new(Kind::Deliver, gone))
     }
 
-    /// All that must not be seen of what a command prints.
-    pub(crate) fn secrets(&self, token: &Token) -> Vec<Token> {
+    /// Masks all that must not be seen of what a command prints.
+    pub(crate) fn masker(&self, token: &Token) -> Masker {
         let mut secrets = Minter::credentials(&self.inputs, self.environment);
         secrets.push(token.clone());
-        secrets
+        Masker::new(secrets.iter().map(Token::expose)).and_renewed(self.state.files.journal.clone())
     }
 
     pub(crate) fn is_revoked(&self) -> bool {

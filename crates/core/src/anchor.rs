@@ -149,7 +149,9 @@ pub(crate) fn is_identifier(text: &str) -> bool {
 }
 
 fn manifest(spec: &Spec, origin: &Origin, name: &str) -> serde_json::Value {
-    let seconds = i64::try_from(spec.lifetime.seconds()).unwrap_or(i64::MAX);
+    // Renewed for so long, the last one may be minted at the end of it.
+    let renewed = spec.renew_for.map_or(0, |time| time.as_secs());
+    let seconds = i64::try_from(spec.lifetime.seconds() + renewed).unwrap_or(i64::MAX);
     // For people, and for sweeping. This machine's clock may be wrong: the lifetime, counted from when the server says that
     // the anchor was created, is not.
     let expires = jiff::Timestamp::now()

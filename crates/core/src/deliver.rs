@@ -9,6 +9,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::{
     error::{Error, Kind},
@@ -32,6 +33,9 @@ pub struct Files {
     /// Whether it holds the token itself, and does not name `token_file`.
     #[serde(default)]
     pub embed_token: bool,
+    /// The [journal](crate::journal) of a token that is renewed, beside `token_file`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub journal: Option<PathBuf>,
 }
 
 impl Files {
@@ -68,10 +72,29 @@ impl Files {
                 "give each a name of its own",
             ));
         }
+        let journal = match (&token_file, inputs.get("renew-for")) {
+            (_, None) => None,
+            (Some(path), Some(_)) => Some(free("token-file", with_suffix(path, ".journal"))?),
+            (None, Some(_)) => {
+                return Err(Error::input(
+                    "renew-for",
+                    "is given, and there is no file in which a new token could take the place of the old one",
+                    "add `token-file`, or `kubeconfig-file` without `embed-token`",
+                ));
+            }
+        };
+        if embed_token && journal.is_some() {
+            return Err(Error::input(
+                "embed-token",
+                "is `true`, and `renew-for` is given: programs read a kubeconfig once",
+                "leave out `embed-token`: they read the token's file again when it is renewed",
+            ));
+        }
         Ok(Self {
             token_file,
             kubeconfig_file,
             embed_token,
+            journal,
         })
     }
 
@@ -86,19 +109,42 @@ impl Files {
     /// If one cannot be written, or something is in its place meanwhile; nothing is overwritten, and what was written
     /// is removed again.
     pub fn write(&self, token: &Token, connection: &Connection, receipt: &Receipt) -> Result<(), Error> {
-        self.write_token(token)?;
-        let Some(path) = &self.kubeconfig_file else {
-            return Ok(());
-        };
         let user = match &self.token_file {
             Some(file) if !self.embed_token => json!({ "tokenFile": file }),
             _ => json!({ "token": token.expose() }),
         };
-        put(path, &kubeconfig(&user, connection, receipt)).inspect_err(|_| {
-            if let Some(written) = &self.token_file {
-                let _ = std::fs::remove_file(written);
-            }
-        })
+        let kubeconfig = Zeroizing::new(kubeconfig(&user, connection, receipt));
+        let all = [
+            (&self.token_file, token.expose()),
+            (&self.kubeconfig_file, &*kubeconfig),
+            (&self.journal, ""),
+        ];
+        let mut written = Vec::new();
+        for (path, content) in all {
+            let Some(path) = path else { continue };
+            put(path, content).inspect_err(|_| {
+                for path in &written {
+                    let _ = std::fs::remove_file(path);
+                }
+            })?;
+            written.push(path);
+        }
+        Ok(())
+    }
+
+    /// Puts a new token in the place of the old one.
+    ///
+    /// # Errors
+    /// If it cannot be written: then the old one is still there.
+    pub(crate) fn renew(&self, token: &Token) -> Result<(), Error> {
+        let Some(path) = &self.token_file else {
+            return Ok(());
+        };
+        let partial = with_suffix(path, PARTIAL);
+        let _ = std::fs::remove_file(&partial);
+        write_new(&partial, token.expose())
+            .and_then(|()| std::fs::rename(&partial, path))
+            .map_err(|error| cannot_write(path, &error))
     }
 
     /// Writes `token_file` only.
@@ -127,7 +173,8 @@ impl Files {
     /// # Errors
     /// If one is there and stays.
     pub fn remove(&self) -> Result<(), Error> {
-        let files = [&self.token_file, &self.kubeconfig_file].into_iter().flatten();
+        let files = [&self.journal, &self.token_file, &self.kubeconfig_file];
+        let files = files.into_iter().flatten();
         let mut failure = Ok(());
         for file in files.flat_map(|path| [path.clone(), with_suffix(path, PARTIAL)]) {
             match std::fs::remove_file(&file) {

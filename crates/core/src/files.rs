@@ -1,7 +1,7 @@
 //! Reading files that the rest of the job can change.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io::{Error, ErrorKind, Read as _, Result},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
@@ -10,23 +10,32 @@ use std::{
 use rustix::fs::OFlags;
 
 /// Far more than any kubeconfig, certificate, token or state.
-const LONGEST: u64 = 1 << 20;
+pub(crate) const LONGEST: u64 = 1 << 20;
 
-/// The text of a plain file. A named pipe or a device in its place is an error at once: waiting for one would keep the
-/// end of a job from revoking.
+/// The text of a plain file.
 ///
 /// # Errors
-/// If it is something else, cannot be read, is no UTF-8 or is larger than 1 MiB. No part of it is shown.
+/// As [`open`]; if it is no UTF-8 or is larger than 1 MiB. No part of it is shown.
 pub fn read(path: &Path) -> Result<String> {
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(Error::new(ErrorKind::InvalidInput, "it is not a plain file"));
-    }
+    let file = open(path)?;
     let mut text = String::new();
     match file.take(LONGEST + 1).read_to_string(&mut text)? as u64 > LONGEST {
         true => Err(Error::new(ErrorKind::InvalidInput, "it is larger than 1 MiB")),
         false => Ok(text),
+    }
+}
+
+/// Opens a plain file for reading. A named pipe or a device in its place is an error at once: waiting for one would keep the
+/// end of a job from revoking.
+///
+/// # Errors
+/// If it is something else, or cannot be read.
+pub(crate) fn open(path: &Path) -> Result<File> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(Error::new(ErrorKind::InvalidInput, "it is not a plain file")),
     }
 }
 

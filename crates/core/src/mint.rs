@@ -19,6 +19,7 @@ use crate::{
     interrupt::Interrupt,
     minter::Minter,
     options::Inputs,
+    renew,
     revoke::{self, Verify},
     role,
     spec::{Spec, verify_revocation},
@@ -164,7 +165,7 @@ where
         interrupted = interrupt.wait() => Err(interrupted),
         minted = work => minted.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "jobpass panicked"))),
     };
-    let Progress { state, anchor } = progress.into_inner();
+    let Progress { mut state, anchor } = progress.into_inner();
     let delivery = match minted {
         Ok(minted) => {
             let (warnings, state) = (minted.warnings.clone(), state.clone());
@@ -185,7 +186,10 @@ where
     };
     // A delivery that failed has removed what it wrote; what else may be there is not ours.
     let removed = match &delivery {
-        Delivery::Interrupted(_) => state.files.remove(),
+        Delivery::Interrupted(_) => {
+            renew::stop(&mut state).await;
+            state.files.remove()
+        }
         _ => Ok(()),
     };
     let revoked = match anchor {
@@ -282,7 +286,14 @@ where
     if !spec.rules.is_empty() {
         warnings.extend(role::create(cluster, spec, &uid, &budget).await?);
     }
-    let mut minted = request_token(cluster, spec, &name, &uid, &budget).await?;
+    let minted = request_token(cluster, spec, &name, &uid, &budget).await?;
+    let mut minted = minted.ok_or_else(|| {
+        Error::new(
+            Kind::Refused,
+            "cannot get a token: the anchor was gone as soon as it was there",
+        )
+        .help("something in the cluster deletes Secrets of type jobpass.dev/anchor: find out what")
+    })?;
     warnings.append(&mut minted.warnings);
     warnings.extend(minted.claims.verify(spec, &uid)?);
     minted.warnings = warnings;
@@ -317,14 +328,15 @@ async fn check(cluster: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Bud
     Ok(())
 }
 
-/// Repeating it is safe: should an answer be lost, the token in it is bound to the same anchor and dies with it.
-async fn request_token(
+/// `None` if the anchor is gone. Repeating it is safe: should an answer be lost, the token in it is bound to the same anchor and
+/// dies with it.
+pub(crate) async fn request_token(
     cluster: &Cluster,
     spec: &Spec,
     anchor: &str,
     uid: &str,
     budget: &Budget,
-) -> Result<Minted, Error> {
+) -> Result<Option<Minted>, Error> {
     #[derive(Deserialize)]
     struct TokenRequest {
         status: Status,
@@ -353,6 +365,9 @@ async fn request_token(
         body: Some(body),
     };
     let answer = cluster.send(&call, budget).await?;
+    if answer.is_secret_not_found() {
+        return Ok(None);
+    }
     if answer.status != 201 {
         return Err(cluster.refused(&call, &answer, &Need::tokens(spec)));
     }
@@ -360,10 +375,10 @@ async fn request_token(
     let token = Token::parse(token.expose_secret(), "token")
         .map_err(|_| Error::new(Kind::Claims, "the API server's answer holds no token"))?;
     let claims = Claims::decode(&token)?;
-    Ok(Minted {
+    Ok(Some(Minted {
         token,
         claims,
         access: None,
         warnings: answer.warnings,
-    })
+    }))
 }

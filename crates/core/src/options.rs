@@ -44,6 +44,13 @@ pub const OPTIONS: &[Opt] = &[
         default: Some("1h"),
     },
     Opt {
+        name: "renew-for",
+        help: "For jobs that last longer than a token should: renew the token for at most this long while the job runs, as in \
+               `6h`. Each token lives `duration`; `token-file` and the kubeconfig that names it always have one that works. \
+               What was handed over otherwise is the first one.",
+        default: None,
+    },
+    Opt {
         name: "audiences",
         help: "Audiences of the token, separated by commas or line breaks. Without it, the API server's own.",
         default: None,

@@ -26,7 +26,10 @@ pub struct Receipt {
     /// When the API server issued it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minted: Option<jiff::Timestamp>,
-    /// When it expires by itself.
+    /// How often a new one took its place.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub renewed: u32,
+    /// When it, or the last one, expires by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<jiff::Timestamp>,
     /// When the anchor was deleted.
@@ -74,6 +77,11 @@ impl Proof {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 impl Receipt {
     /// Before anything has happened.
     pub(crate) fn new(service_account: &str, namespace: &str, anchor: &str) -> Self {
@@ -85,6 +93,7 @@ impl Receipt {
             audiences: Vec::new(),
             credential_id: None,
             minted: None,
+            renewed: 0,
             expires: None,
             revoked: None,
             proof: None,
@@ -101,7 +110,7 @@ impl Receipt {
         self.expires = time(claims.exp);
     }
 
-    /// What a log says once the token is handed over to `places`.
+    /// What a log says once the token is handed over to `places`. `ends` goes on where it says when it expires.
     pub fn minted_in_words(&self, ends: &str, places: &[String]) -> String {
         let lifetime = self.minted.zip(self.expires);
         let lifetime = lifetime.map_or(0, |(minted, expires)| {
@@ -125,17 +134,28 @@ impl Receipt {
         )
     }
 
-    /// What a log says once it is revoked. Where nothing but the anchor was known, that is all there is to say.
+    /// What a log says once it is revoked.
     pub fn revoked_in_words(&self) -> String {
+        format!(
+            "{}\n  anchor  {} is deleted\n  proof   {}",
+            self.revoked_in_short(),
+            self.anchor,
+            self.proof.unwrap_or(Proof::NotAsked).sentence()
+        )
+    }
+
+    /// The first line of that. Where nothing but the anchor was known, there is not much to say.
+    pub fn revoked_in_short(&self) -> String {
         let whose = match &*self.service_account {
             "" => String::new(),
             account => format!(" of ServiceAccount {}/{account}", self.namespace),
         };
-        format!(
-            "revoked the token{whose}\n  anchor  {} is deleted\n  proof   {}",
-            self.anchor,
-            self.proof.unwrap_or(Proof::NotAsked).sentence()
-        )
+        let renewed = match self.renewed {
+            0 => String::new(),
+            1 => ", which was renewed once".to_owned(),
+            times => format!(", which was renewed {times} times"),
+        };
+        format!("revoked the token{whose}{renewed}")
     }
 
     /// One line of JSON.

@@ -14,7 +14,7 @@ use crate::{
     minter::Minter,
     options::Inputs,
     receipt::Proof,
-    role,
+    renew, role,
     spec::verify_revocation,
     state::State,
     text::harmless,
@@ -86,6 +86,7 @@ pub async fn at_end_of_job(
     environment: &Environment,
     interrupt: &mut Interrupt,
 ) -> Result<Revoked, Error> {
+    let not_renewed = renew::stop(state).await;
     // Read it for the proof, then remove it whatever happens next.
     let token = state
         .files
@@ -120,7 +121,7 @@ pub async fn at_end_of_job(
         }
         interrupted
     };
-    let revoked = tokio::select! {
+    let mut revoked = tokio::select! {
         revoked = work => revoked?,
         interrupted = interrupted => {
             return Err(if deleted.get() { interrupted.unproven() } else { by_hand(interrupted, state) });
@@ -128,6 +129,8 @@ pub async fn at_end_of_job(
     };
     state.receipt.revoked = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).ok();
     state.receipt.proof = Some(revoked.proof);
+    let notes = not_renewed.into_iter().chain(revoked.note.take());
+    revoked.note = notes.reduce(|a, b| format!("{a}; {b}"));
     removed.map(|()| revoked)
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     access::Checks,
     anchor,
@@ -24,6 +26,8 @@ pub struct Spec {
     pub namespace: String,
     /// The longest that the token may live.
     pub lifetime: Lifetime,
+    /// How long new tokens take its place while the job runs.
+    pub renew_for: Option<Duration>,
     /// Whom the token is for; empty means the API server itself.
     pub audiences: Vec<String>,
     /// What is asked about it before it is handed over.
@@ -57,11 +61,16 @@ impl Spec {
                 ));
             }
         };
+        let lifetime = Lifetime::parse(inputs.get("duration").unwrap_or_default())?;
         Ok(Self {
             service_account,
             rules,
             namespace: namespace(inputs, minter_namespace)?,
-            lifetime: Lifetime::parse(inputs.get("duration").unwrap_or_default())?,
+            lifetime,
+            renew_for: inputs
+                .get("renew-for")
+                .map(|text| renew_for(text, lifetime))
+                .transpose()?,
             audiences: audiences(inputs.get("audiences").unwrap_or_default())?,
             checks: Checks::parse(inputs)?,
         })
@@ -75,6 +84,18 @@ impl Spec {
 pub fn namespace(inputs: &Inputs, minter_namespace: Option<&str>) -> Result<String, Error> {
     let namespace = inputs.get("namespace").or(minter_namespace).unwrap_or("default");
     dns_name("namespace", namespace, 63, false)
+}
+
+fn renew_for(text: &str, lifetime: Lifetime) -> Result<Duration, Error> {
+    let time = time("renew-for", text)?;
+    let problem = match time.as_secs() {
+        seconds if seconds <= lifetime.seconds() => "that is no longer than one token lives (`duration`)",
+        seconds if seconds > Lifetime::MOST => "that is longer than any job takes",
+        _ => return Ok(time),
+    };
+    let problem = format!("is `{}`: {problem}", harmless(text));
+    let allowed = "give the time that the job may take, for example `duration: 15m` and `renew-for: 6h`; or leave it out";
+    Err(Error::input("renew-for", problem, allowed))
 }
 
 /// How the end of the job goes: read apart from [`Spec`], as revoking needs no other input.
@@ -95,7 +116,7 @@ pub fn verify_revocation(inputs: &Inputs) -> Result<Verify, Error> {
 }
 
 /// A lifetime that the TokenRequest API accepts, in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifetime(u64);
 
 impl Lifetime {
@@ -166,7 +187,7 @@ pub fn time(input: &str, text: &str) -> Result<Duration, Error> {
     match seconds(text) {
         Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
         _ => {
-            let problem = format!("is `{}`: this is no time to wait", harmless(text));
+            let problem = format!("is `{}`: this is no length of time", harmless(text));
             Err(Error::input(input, problem, DURATIONS))
         }
     }

@@ -12,6 +12,7 @@ use crate::{
     minter::{Auth, Connection, Minter},
     options::Inputs,
     receipt::Receipt,
+    renew::Renewal,
     spec::Spec,
 };
 
@@ -31,6 +32,9 @@ pub struct State {
     /// Whether a ServiceAccount, a Role and a RoleBinding were made for this job, called as the anchor is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub role: bool,
+    /// How the token is renewed while the job runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<Renewal>,
     /// The files that hold or use the token.
     #[serde(default, skip_serializing_if = "Files::is_empty")]
     pub files: Files,
@@ -72,6 +76,10 @@ impl State {
             },
             for_api_server: spec.audiences.is_empty(),
             role: !spec.rules.is_empty(),
+            renewal: spec.renew_for.map(|time| Renewal {
+                lifetime: spec.lifetime,
+                seconds: time.as_secs(),
+            }),
             files,
             environment: pinned.collect(),
         })
@@ -96,6 +104,7 @@ impl State {
             },
             for_api_server: true,
             role: false,
+            renewal: None,
             files: Files::default(),
             environment: BTreeMap::new(),
         })

@@ -10,9 +10,9 @@ mod main_step;
 mod post_step;
 mod summary;
 
-use std::process::ExitCode;
+use std::{io::stdin, process::ExitCode};
 
-use jobpass_core::{environment::Environment, harden, program};
+use jobpass_core::{environment::Environment, harden, program, renew};
 
 use crate::job::Job;
 
@@ -28,13 +28,17 @@ pub fn main() -> ExitCode {
                 .about("Where the step stands: mint, mask, hand over, record the state"),
         )
         .subcommand(clap::Command::new("post").about("At the end of the job: revoke what the state records"))
+        .subcommand(clap::Command::new(renew::VERB).hide(true))
         .get_matches();
     let job = Job::new(std::env::vars_os().collect::<Environment>());
-    let is_main = arguments.subcommand_name() == Some("main");
     program::run(
-        async |interrupt| match is_main {
-            true => main_step::run(&job, interrupt).await,
-            false => post_step::run(&job, interrupt).await,
+        async |mut interrupt| match arguments.subcommand_name() {
+            Some("main") => main_step::run(&job, interrupt).await,
+            Some(renew::VERB) => {
+                let inputs = job.inputs_in_post()?;
+                renew::run(stdin(), &inputs, &job.environment, &mut interrupt).await
+            }
+            _ => post_step::run(&job, interrupt).await,
         },
         commands::error,
     )

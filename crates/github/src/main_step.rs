@@ -4,6 +4,7 @@ use jobpass_core::{
     Error, Kind, harden,
     interrupt::Interrupt,
     mint::{Handover, Minted, Plan},
+    renew::{self, Renewal},
     state::State,
 };
 
@@ -63,16 +64,14 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
             _ => None,
         });
         let account = format!("{}/{}", receipt.namespace, receipt.service_account);
-        let words = receipt.minted_in_words(
-            "; revoked at the end of this job in any case",
-            &handed_over.collect::<Vec<_>>(),
-        );
+        let ends = Renewal::in_words(state.renewal.as_ref()) + "; revoked at the end of this job in any case";
+        let words = receipt.minted_in_words(&ends, &handed_over.collect::<Vec<_>>());
         commands::say(&format!("jobpass: {words}"));
         if let Some(report) = &minted.access {
             commands::access(report);
             summary::access(summary_file.as_ref(), &account, report);
         }
-        Ok(())
+        renew::in_background(state)
     };
     let handover = Handover {
         record,

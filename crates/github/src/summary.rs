@@ -92,6 +92,13 @@ fn revoked_markdown(receipt: &Receipt) -> String {
                 .map(|revoked| time(revoked) + lived.as_deref().unwrap_or_default()),
         ),
         ("Proof", receipt.proof.map(|proof| proof.sentence().to_owned())),
+        (
+            "Renewed",
+            (receipt.renewed > 0).then(|| match receipt.renewed {
+                1 => "once".to_owned(),
+                times => format!("{times} times"),
+            }),
+        ),
         ("Would have expired", receipt.expires.map(time)),
         ("Anchor", Some(code(&receipt.anchor))),
         ("Credential id", receipt.credential_id.as_deref().map(code)),
@@ -133,6 +140,7 @@ mod tests {
             audiences: vec!["https://kubernetes.default.svc".into()],
             credential_id: Some("22222222-2222-3333-4444-555555555555".into()),
             minted: at("2026-11-23T10:00:00Z"),
+            renewed: 0,
             expires: at("2026-11-23T11:00:00Z"),
             revoked: at("2026-11-23T10:04:30Z"),
             proof: Some(Proof::Unauthorized),

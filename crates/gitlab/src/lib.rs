@@ -14,11 +14,16 @@ mod proxy_exec;
 mod revoke;
 mod sealed;
 
-use std::process::ExitCode;
+use std::{io::stdin, process::ExitCode};
 
 use clap::{ArgMatches, Command};
 use jobpass_core::{
-    Error, environment::Environment, flags::EXIT_CODES, harden, interrupt::Interrupt, program,
+    Error,
+    environment::Environment,
+    flags::{self, EXIT_CODES},
+    harden,
+    interrupt::Interrupt,
+    program, renew,
 };
 
 use crate::job::Job;
@@ -56,14 +61,19 @@ fn command() -> Command {
             revoke::command(),
             open::command(),
             mask::command(),
+            Command::new(renew::VERB).args(flags::flags()).hide(true),
         ])
 }
 
-async fn verb(matches: &ArgMatches, environment: Environment, interrupt: Interrupt) -> Result<(), Error> {
+async fn verb(matches: &ArgMatches, environment: Environment, mut interrupt: Interrupt) -> Result<(), Error> {
     let job = Job::new(environment)?;
     match matches.subcommand() {
         Some(("mint", matches)) => mint::run(matches, &job, interrupt).await,
         Some(("revoke", matches)) => revoke::run(matches, &job, interrupt).await,
+        Some((renew::VERB, matches)) => {
+            let inputs = flags::inputs_at_end(matches)?;
+            renew::run(stdin(), &inputs, &job.environment, &mut interrupt).await
+        }
         Some((_, matches)) => open::run(matches, &job),
         None => Ok(()),
     }

@@ -87,7 +87,9 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     if in_shell {
         return crate::log::print(&shell(job)?);
     }
-    let masker = Masker::new(secrets.iter().map(Token::expose));
+    let renewed = job.recorded().into_iter();
+    let renewed = renewed.filter_map(|recorded| State::read(&recorded.path).ok()?.files.journal);
+    let masker = Masker::new(secrets.iter().map(Token::expose)).and_renewed(renewed);
     // Standard output itself: what is masked waits in no other buffer.
     let output = io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let copied = output.and_then(

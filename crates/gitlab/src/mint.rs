@@ -5,6 +5,7 @@ use jobpass_core::{
     Error, Kind, flags,
     interrupt::Interrupt,
     mint::{Handover, Minted, Plan},
+    renew::{self, Renewal},
     state::State,
 };
 
@@ -41,6 +42,14 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     }
     if let Some(dotenv) = &dotenv {
         dotenv.check(state)?;
+        if state.renewal.is_some() {
+            return Err(Error::input(
+                "renew-for",
+                "is given for a token that goes to later jobs: what it is handed on in is written once",
+                "mint in each job that takes long, with the template `job.yml`; or leave out `renew-for` and give a `duration` \
+                 that lasts for all of them",
+            ));
+        }
     }
     let state_file = job.state_file(state);
     let record = |state: Option<&State>| match state {
@@ -87,12 +96,11 @@ fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>) -> Result<()
         None => "; revoked at the end of this job in any case",
         Some(_) => "; revoked by the job in `.post`, or at the end of this job if it fails",
     };
-    log::say(&format!(
-        "jobpass: {}",
-        receipt.minted_in_words(ends, &handed_over)
-    ));
+    let ends = Renewal::in_words(state.renewal.as_ref()) + ends;
+    let words = receipt.minted_in_words(&ends, &handed_over);
+    log::say(&format!("jobpass: {words}"));
     if let Some(report) = &minted.access {
         log::access(report);
     }
-    Ok(())
+    renew::in_background(state)
 }

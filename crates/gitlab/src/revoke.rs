@@ -33,6 +33,7 @@ pub(crate) fn command() -> Command {
             let of_minting = [
                 "namespace",
                 "duration",
+                "renew-for",
                 "require",
                 "forbid",
                 "escape-check",

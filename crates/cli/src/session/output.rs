@@ -16,7 +16,6 @@ use jobpass_core::{
     Error, Kind, anchor,
     mask::{self, Masker},
     text::harmless,
-    token::Token,
 };
 use rustix::fs::fstat;
 
@@ -38,33 +37,32 @@ struct Stream {
 impl Masked {
     /// Puts a masker in front of standard output and standard error. Where both are one, so are they, and what is written
     /// to them keeps its order.
-    pub(crate) fn start(secrets: &[Token]) -> Result<(Self, Streams), Error> {
+    pub(crate) fn start(masker: &Masker) -> Result<(Self, Streams), Error> {
         let error = (!is_same(stdout(), stderr())).then(stderr_itself);
         let output = stdout().as_fd().try_clone_to_owned().map(File::from);
-        Self::streams(secrets, output, error).map_err(|error| cannot_mask(&error))
+        Self::streams(masker, output, error).map_err(|error| cannot_mask(&error))
     }
 
     /// The same in front of standard error alone, for both; it notices in `seen` if the command says that it is not let in.
-    pub(crate) fn start_watched(secrets: &[Token], seen: Seen) -> Result<(Self, Streams), Error> {
+    pub(crate) fn start_watched(masker: &Masker, seen: Seen) -> Result<(Self, Streams), Error> {
         let output = stderr_itself().map(|to| Watched {
             to,
             seen,
             word: Vec::new(),
         });
-        Self::streams(secrets, output, None).map_err(|error| cannot_mask(&error))
+        Self::streams(masker, output, None).map_err(|error| cannot_mask(&error))
     }
 
     /// Without `error`, all goes to `output`.
     fn streams(
-        secrets: &[Token],
+        masker: &Masker,
         output: io::Result<impl Write + Send + 'static>,
         error: Option<io::Result<File>>,
     ) -> io::Result<(Self, Streams)> {
-        let masker = Masker::new(secrets.iter().map(Token::expose));
         let mut masked = Self(Vec::new());
-        let output = masked.add(&masker, output?)?;
+        let output = masked.add(masker, output?)?;
         let error = match error {
-            Some(error) => masked.add(&masker, error?)?,
+            Some(error) => masked.add(masker, error?)?,
             None => output.try_clone()?,
         };
         Ok((

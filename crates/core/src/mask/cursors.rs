@@ -158,6 +158,18 @@ impl Cursors {
         }
     }
 
+    /// Goes on with patterns that hold all of `old`, where each has another place.
+    pub(super) fn follow(&mut self, new: &Patterns, old: &Patterns) {
+        let all = [&mut self.live, &mut self.asleep].into_iter();
+        let cursors = all
+            .flat_map(|all| &mut all.cursors)
+            .map(|cursor| &mut cursor.pattern);
+        let torn = self.torn.iter_mut().map(|torn| &mut torn.pattern);
+        for pattern in cursors.chain(torn) {
+            *pattern = new.place(*pattern, old).unwrap_or(*pattern);
+        }
+    }
+
     /// Nothing before this position matters for what comes.
     pub(super) fn is_idle(&self, position: u64) -> bool {
         self.live.is_empty()

@@ -8,12 +8,15 @@ use zeroize::Zeroizing;
 use super::{LEAST, PIECE, cursors::ESCAPE, forms::Form, grams::Grams};
 
 /// A form that is looked for.
+#[derive(Clone)]
 pub(super) struct Pattern {
     text: Zeroizing<String>,
     /// So many of its first bytes are no secret.
     public: usize,
     /// So many secret bytes in a row are a piece.
     need: usize,
+    /// It is a part of another form of the same secret.
+    is_part: bool,
 }
 
 pub(super) struct Patterns {
@@ -34,26 +37,31 @@ pub(super) struct Inside {
 }
 
 impl Patterns {
-    pub(super) fn new(forms: Vec<Form>) -> Self {
-        let mut list: Vec<_> = forms.into_iter().map(Pattern::new).collect();
+    /// Of secrets, each with all its forms.
+    pub(super) fn new(secrets: impl IntoIterator<Item = Vec<Form>>) -> Self {
+        Self::of(secrets.into_iter().flat_map(Pattern::all).collect())
+    }
+
+    /// The same, and one secret more.
+    pub(super) fn with(&self, secret: Vec<Form>) -> Self {
+        Self::of(self.list.iter().cloned().chain(Pattern::all(secret)).collect())
+    }
+
+    fn of(mut list: Vec<Pattern>) -> Self {
         list.sort_by(|a, b| (&*a.text, a.public).cmp(&(&*b.text, b.public)));
-        list.dedup_by(|b, a| a.text == b.text);
+        list.dedup_by(|b, a| {
+            let is_same = a.text == b.text;
+            a.is_part |= is_same && b.is_part;
+            is_same
+        });
 
         let mut first = vec![Vec::new(); 256];
         for (at, pattern) in list.iter().enumerate() {
             first[usize::from(pattern.bytes()[0])].push(at);
         }
-        let mut inside = Vec::new();
-        for (at, pattern) in list.iter().enumerate() {
-            // A piece of a part is a piece of the whole.
-            let is_part = |whole: &Pattern| {
-                whole.bytes().len() > pattern.bytes().len()
-                    && memmem::find(whole.bytes(), pattern.bytes()).is_some()
-            };
-            if !list.iter().any(is_part) {
-                inside.extend(pattern.inside(at));
-            }
-        }
+        // A piece of a part is a piece of the whole.
+        let wholes = list.iter().enumerate().filter(|(_, pattern)| !pattern.is_part);
+        let mut inside: Vec<_> = wholes.flat_map(|(at, pattern)| pattern.inside(at)).collect();
         inside.sort_unstable_by_key(|inside| inside.key);
         let shortest = list.iter().map(|pattern| pattern.need).min().unwrap_or(PIECE);
         Self {
@@ -68,6 +76,12 @@ impl Patterns {
 
     pub(super) fn get(&self, pattern: usize) -> &Pattern {
         &self.list[pattern]
+    }
+
+    /// Where a pattern is that `other` has at `pattern`.
+    pub(super) fn place(&self, pattern: usize, other: &Self) -> Option<usize> {
+        let text = &other.list[pattern].text;
+        self.list.binary_search_by(|pattern| pattern.text.cmp(text)).ok()
     }
 
     pub(super) fn beginning_with(&self, byte: u8) -> &[usize] {
@@ -99,12 +113,22 @@ impl Patterns {
 }
 
 impl Pattern {
-    fn new(form: Form) -> Self {
-        Self {
+    /// All forms of one secret.
+    fn all(forms: Vec<Form>) -> Vec<Self> {
+        let is_part = |form: &Form| {
+            forms.iter().any(|whole| {
+                whole.text.len() > form.text.len()
+                    && memmem::find(whole.text.as_bytes(), form.text.as_bytes()).is_some()
+            })
+        };
+        let parts: Vec<_> = forms.iter().map(is_part).collect();
+        let patterns = forms.into_iter().zip(parts).map(|(form, is_part)| Self {
             need: PIECE.min(form.text.len() - form.public),
             public: form.public,
             text: form.text,
-        }
+            is_part,
+        });
+        patterns.collect()
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

@@ -3,6 +3,7 @@
 use std::{
     io::{self, BufWriter, ErrorKind, Read, Write},
     ops::Range,
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -12,6 +13,7 @@ use super::{
     forms::forms,
     patterns::Patterns,
 };
+use crate::journal::{Entry, Reader};
 
 /// What is worked on at once: as much as a pipe holds (pipe(7)). Bounds the memory for what is held back.
 const SLICE: usize = 64 << 10;
@@ -30,6 +32,8 @@ const ADDRESS: usize = 7;
 #[derive(Clone)]
 pub struct Masker {
     patterns: Arc<Patterns>,
+    /// Where secrets are announced that are made meanwhile.
+    journals: Vec<Reader>,
     cursors: Cursors,
     /// To be masked and not yet written, in order, apart from each other.
     spans: Vec<Range<u64>>,
@@ -46,13 +50,22 @@ pub struct Masker {
 impl Masker {
     /// Masks these secrets. Those of fewer than [`LEAST`](super::LEAST) bytes are passed over.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let forms = secrets.into_iter().flat_map(forms).collect();
-        Self::with(Arc::new(Patterns::new(forms)))
+        let patterns = Patterns::new(secrets.into_iter().map(forms));
+        Self::with(Arc::new(patterns), Vec::new())
     }
 
-    fn with(patterns: Arc<Patterns>) -> Self {
+    /// Masks the tokens too that these [journals](crate::journal) will hold. They are looked at whenever something was read:
+    /// a token is announced before anybody can print it.
+    #[must_use]
+    pub fn and_renewed(self, journals: impl IntoIterator<Item = PathBuf>) -> Self {
+        let journals = journals.into_iter().map(Reader::new).collect();
+        Self { journals, ..self }
+    }
+
+    fn with(patterns: Arc<Patterns>, journals: Vec<Reader>) -> Self {
         Self {
             patterns,
+            journals,
             cursors: Cursors::default(),
             spans: Vec::new(),
             held: Vec::new(),
@@ -70,6 +83,7 @@ impl Masker {
     /// # Errors
     /// As `out`. What was to be written is lost, and nothing that follows can be relied on.
     pub fn push(&mut self, chunk: &[u8], out: &mut dyn Write) -> io::Result<()> {
+        self.learn();
         for slice in chunk.chunks(SLICE) {
             if self.held.is_empty() {
                 self.pass(slice, 0, out)?;
@@ -91,8 +105,18 @@ impl Masker {
         let held = std::mem::take(&mut self.held);
         let end = self.written + held.len() as u64;
         self.write(&held, end, out)?;
-        *self = Self::with(self.patterns.clone());
+        *self = Self::with(self.patterns.clone(), std::mem::take(&mut self.journals));
         Ok(())
+    }
+
+    fn learn(&mut self) {
+        for entry in self.journals.iter_mut().flat_map(Reader::news) {
+            if let Entry::Renewed { token, .. } = entry {
+                let patterns = Arc::new(self.patterns.with(forms(token.expose())));
+                self.cursors.follow(&patterns, &self.patterns);
+                self.patterns = patterns;
+            }
+        }
     }
 
     /// `text` follows what is written; it has been read up to `new`.

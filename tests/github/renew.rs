@@ -1,0 +1,146 @@
+//! A job that lasts longer than a token should.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
+
+use jobpass_devkit::{DevCluster, Fault, FaultKind};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::step::Step;
+use crate::{
+    leaks::assert_absent,
+    support::{self, assert_one_anchor_gone, hasty_cluster, renewer, runs, wait_for_tokens},
+};
+
+struct Job {
+    cluster: DevCluster,
+    step: Step,
+}
+
+impl Job {
+    fn begin() -> Self {
+        let cluster = hasty_cluster();
+        let inputs = [
+            ("kubeconfig-file", "true"),
+            ("duration", "15m"),
+            ("renew-for", "6h"),
+        ];
+        let step = Step::scanner(&support::minter(&cluster), &inputs);
+        let main = step.main().succeeded();
+        let says = ", after 1 s; renewed before, for 6 h; revoked at the end of this job in any case";
+        assert!(main.log.contains(says), "{}", main.log);
+        Self { cluster, step }
+    }
+
+    fn journal(&self) -> PathBuf {
+        format!("{}.journal", self.step.outputs()["token-file"]).into()
+    }
+
+    fn renewer(&self) -> Pid {
+        self.cluster
+            .wait_for(Duration::from_secs(30), |_| renewer(&self.journal()))
+    }
+
+    /// Runs post, and gives what it says.
+    fn end(self) -> String {
+        let post = self.step.post().succeeded();
+        assert_one_anchor_gone(&self.cluster, &post.log);
+        assert!(
+            self.step.left_in_temp().is_empty(),
+            "{:?}",
+            self.step.left_in_temp()
+        );
+        for token in self.cluster.issued() {
+            assert_absent(&token, "what post says", &post.log);
+            assert_absent(&token, "the summary", &self.step.summary());
+        }
+        post.log + &self.step.summary()
+    }
+}
+
+#[test]
+fn its_kubeconfig_goes_on_working() {
+    let job = Job::begin();
+    wait_for_tokens(&job.cluster, 4);
+    let outputs = job.step.outputs();
+    let pods = support::kubectl(&outputs["kubeconfig"], &["get", "pods"]);
+    assert!(pods.status.success(), "{pods:?}");
+    assert_ne!(
+        fs::read_to_string(&outputs["token-file"]).expect("a token"),
+        outputs["token"]
+    );
+    let modes = [&outputs["token-file"].clone().into(), &job.journal()]
+        .map(|path: &PathBuf| fs::metadata(path).expect("there").permissions().mode() & 0o777);
+    assert_eq!(modes, [0o600; 2]);
+    let renewer = job.renewer();
+    let log = job.end();
+    assert!(!runs(renewer));
+    assert!(
+        log.contains(", which was renewed ") && log.contains("| Renewed | "),
+        "{log}"
+    );
+}
+
+#[test]
+fn what_renews_can_be_killed() {
+    let job = Job::begin();
+    kill_process(job.renewer(), Signal::KILL).expect("it is there");
+    // The one second is over when this has come and gone.
+    std::thread::sleep(Duration::from_millis(1100));
+    let log = job.end();
+    assert!(
+        log.contains("what renews it had ended before the job did"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_failure_is_tried_again_and_said_if_it_lasts() {
+    let job = Job::begin();
+    let refuse = |times| {
+        job.cluster.inject(Fault {
+            method: "POST",
+            path_contains: "/token".into(),
+            times,
+            kind: FaultKind::Answer {
+                status: 403,
+                headers: Vec::new(),
+                body: serde_json::json!({"kind": "Status", "reason": "Forbidden", "message": "not now", "code": 403})
+                    .to_string(),
+            },
+        });
+    };
+    refuse(2);
+    wait_for_tokens(&job.cluster, 3);
+    refuse(usize::MAX);
+    job.cluster.wait_for(Duration::from_secs(30), |_| {
+        let journal = fs::read_to_string(job.journal()).ok()?;
+        journal.lines().last()?.contains("not now").then_some(())
+    });
+    let log = job.end();
+    assert!(
+        log.contains("the token was not renewed from 2") && log.contains("not now"),
+        "{log}"
+    );
+}
+
+/// Whoever revokes it, and be it a sweeper.
+#[test]
+fn it_ends_with_its_anchor() {
+    let job = Job::begin();
+    job.renewer();
+    let anchor = &job.cluster.anchors()[0]["metadata"]["name"];
+    let admin = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(admin.path(), job.cluster.admin_kubeconfig()).expect("written");
+    let delete = [
+        "delete",
+        "secret",
+        anchor.as_str().expect("a name"),
+        "--namespace",
+        "ci",
+    ];
+    assert!(support::kubectl(admin.path(), &delete).status.success());
+    job.cluster.wait_for(Duration::from_secs(30), |_| {
+        renewer(&job.journal()).is_none().then_some(())
+    });
+    job.end();
+}

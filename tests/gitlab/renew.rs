@@ -1,0 +1,75 @@
+//! A job that lasts longer than a token should: its log is masked, whichever token is in it.
+
+use jobpass_devkit::runner::gitlab::Status;
+use rstest::rstest;
+
+use super::{
+    harness::{Project, says},
+    job::Job,
+    pipeline::RUN_SCAN,
+};
+use crate::{
+    leaks::corpus::pieces,
+    support::{assert_one_anchor_gone, hasty_cluster},
+};
+
+#[rstest]
+#[case("bash")]
+#[case("dash")]
+#[case("busybox-sh")]
+fn a_long_job_shows_none_of_its_tokens(#[case] shell: &str) {
+    let (before, _) = RUN_SCAN.split_once("    - kubectl").expect("a script");
+    let before = before.replace(
+        "      namespace: ci\n",
+        "      namespace: ci\n      renew-for: 6h\n",
+    );
+    let script = r#"    - |
+      seen= tokens=0
+      while [ "$tokens" -lt 4 ]; do
+        token=$(cat "$JOBPASS_TOKEN_FILE")
+        if [ "$token" != "$seen" ]; then
+          seen=$token tokens=$((tokens + 1))
+          echo "token $tokens: $token"; echo "$token" | base64
+          kubectl get pods > pods
+        fi
+        sleep 0.05
+      done
+"#;
+    let project = Project::at(hasty_cluster(), &(before + script));
+    let ended = project.ended(project.runner().shell(&project.shell(shell)).start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    says(
+        &ended,
+        "run_scan",
+        &[
+            "token 4: [MASKED]",
+            "; renewed before, for 6 h;",
+            ", which was renewed ",
+        ],
+    );
+    for token in project.cluster.issued() {
+        assert_eq!(
+            pieces(&token, &ended.job("run_scan").raw),
+            [""; 0],
+            "{}",
+            ended.log()
+        );
+    }
+    assert_one_anchor_gone(&project.cluster, &ended.log());
+}
+
+#[test]
+fn a_token_for_later_jobs_cannot_be_renewed() {
+    let cluster = hasty_cluster();
+    let job = Job::with(&cluster, &[("renew-for", "6h"), ("token-file", "true")]);
+    let ended = job.run(&["mint", "--dotenv", "jobpass.env"]);
+    assert_eq!(ended.code(), 2, "{}", ended.log);
+    assert!(
+        ended
+            .log
+            .contains("input `renew-for` is given for a token that goes to later jobs"),
+        "{}",
+        ended.log
+    );
+    assert!(cluster.issued().is_empty());
+}
