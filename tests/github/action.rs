@@ -269,6 +269,42 @@ fn careless_scripts_show_no_form() {
     repository.assert_revoked(&log);
 }
 
+/// What renews it lives on after its step, and no longer than the job.
+#[test]
+fn a_long_job_has_a_token_that_works() {
+    let workflow = r#"
+on: push
+jobs:
+  scan:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: jobpass/jobpass@v1
+        id: jobpass
+        with:
+          service-account: scanner
+          namespace: ci
+          kubeconfig: ${{ secrets.KUBECONFIG }}
+          kubeconfig-file: true
+          renew-for: 6h
+      - env:
+          KUBECONFIG: ${{ steps.jobpass.outputs.kubeconfig }}
+          TOKEN_FILE: ${{ steps.jobpass.outputs.token-file }}
+        run: |
+          first=$(cat "$TOKEN_FILE")
+          while [ "$(cat "$TOKEN_FILE")" = "$first" ]; do sleep 0.1; done
+          kubectl get pods && echo "the second token works"
+"#;
+    let cluster = support::hasty_cluster();
+    let kubeconfig = support::minter(&cluster);
+    let repository = Repository::new(workflow, cluster, kubeconfig);
+    let (log, succeeded) = repository.run();
+    assert!(succeeded, "{log}");
+    for says in ["the second token works", ", which was renewed "] {
+        assert!(log.contains(says), "no `{says}` in:\n{log}");
+    }
+    support::assert_one_anchor_gone(&repository.cluster, &log);
+}
+
 fn make_executable(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("made executable");

@@ -174,6 +174,11 @@ pub(crate) async fn stop_writer(path: &Path) -> bool {
     found
 }
 
+/// Whether another process writes a journal.
+pub(crate) fn has_writer(path: &Path) -> bool {
+    files::open(path).is_ok_and(|file| writer(&file).is_some())
+}
+
 /// Who holds the lock.
 fn writer(file: &File) -> Option<Pid> {
     let asked = Flock::from(FlockType::WriteLock);

@@ -5,11 +5,14 @@
 //! (`transport/token_source.go`). Whoever renews holds the minter's credential for as long as that; the job's steps do not.
 
 use std::{
-    io::{Read, Write as _},
+    io::{self, Read, Write as _},
+    path::Path,
+    pin::pin,
     process::{Command, Stdio},
     time::Duration,
 };
 
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -33,6 +36,8 @@ pub const VERB: &str = "renew";
 
 /// After this part of its life a token is renewed, as kubelets do it (`pkg/kubelet/token/token_manager.go`).
 const OLD: f64 = 0.8;
+/// How long the process that renews may take until it is ready.
+const STARTING: Duration = Duration::from_secs(5);
 /// The longest wait until a renewal that failed is tried again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -64,28 +69,42 @@ impl Renewal {
 /// # Errors
 /// If it cannot be started.
 pub fn in_background(state: &State) -> Result<(), Error> {
-    if state.renewal.is_none() {
+    let Some(journal) = state.files.journal.as_ref().filter(|_| state.renewal.is_some()) else {
         return Ok(());
-    }
-    let started = std::env::current_exe().and_then(|program| {
-        let renewer = Command::new(program)
-            .arg(VERB)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        match renewer.stdin {
-            Some(mut stdin) => stdin.write_all(state.json().as_bytes()),
-            None => Ok(()),
-        }
-    });
-    started.map_err(|error| {
+    };
+    start(state, journal).map_err(|error| {
         let why = harmless(&error.to_string());
         Error::new(
             Kind::Deliver,
             format!("cannot start what renews the token: {why}"),
         )
     })
+}
+
+fn start(state: &State, journal: &Path) -> io::Result<()> {
+    let mut renewer = Command::new(std::env::current_exe()?)
+        .arg(VERB)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    if let Some(mut stdin) = renewer.stdin.take() {
+        stdin.write_all(state.json().as_bytes())?;
+    }
+    // Until it has the journal, it could end with whatever started this process.
+    let started = Instant::now();
+    while !journal::has_writer(journal) {
+        if let Some(status) = renewer.try_wait()? {
+            return Err(io::Error::other(format!("it ended at once ({status})")));
+        }
+        if started.elapsed() > STARTING {
+            renewer.kill()?;
+            renewer.wait()?;
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
 }
 
 /// What that process does.
@@ -103,9 +122,19 @@ pub async fn run(
         .read_to_string(&mut json)
         .map_err(|error| Error::new(Kind::Internal, format!("cannot read the state: {error}")))?;
     let state = State::parse(&json)?;
-    tokio::select! {
-        interrupted = interrupt.wait() => Err(interrupted),
-        kept = keep(&state, inputs, environment) => kept,
+    let mut kept = pin!(keep(&state, inputs, environment));
+    loop {
+        tokio::select! {
+            signal = interrupt.signal() => match signal {
+                // The terminal of the step that it was started in is gone, as steps have one on some runners (`act`).
+                Signal::HUP => {}
+                signal => {
+                    interrupt.again(signal);
+                    return Err(interrupt.wait().await);
+                }
+            },
+            kept = &mut kept => return kept,
+        }
     }
 }
 

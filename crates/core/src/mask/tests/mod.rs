@@ -55,3 +55,29 @@ fn text(masker: &Masker, text: &str) -> String {
     );
     String::from_utf8(whole).expect("text stays text")
 }
+
+/// Wherever in the stream a token becomes known, before it comes: what of another one is half read by then is masked to its end.
+#[test]
+fn tokens_that_are_made_meanwhile_are_masked() {
+    let (first, second) = (kubernetes(1), kubernetes(2));
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = format!("a {first} b\n{} c\n", STANDARD.encode(&first));
+    let known = self::text(&Masker::new([&*first]), &text);
+    for cut in (0..text.len()).step_by(89) {
+        let path = folder.path().join(format!("{cut}.journal"));
+        let mut masker = Masker::new([&*first]).and_renewed([path.clone()]);
+        let mut out = Vec::new();
+        let mut push = |chunk: &str| masker.push(chunk.as_bytes(), &mut out).expect("memory takes it");
+        push(&text[..cut]);
+        let line = serde_json::json!({ "renewed": { "token": second, "expires": null } });
+        std::fs::write(&path, format!("no line of ours\n{line}\n{{\"renewed\":")).expect("written");
+        push(&text[cut..]);
+        push(&format!("d {second} e"));
+        masker.finish(&mut out).expect("memory takes it");
+        assert_eq!(
+            String::from_utf8_lossy(&out),
+            format!("{known}d {MARK} e"),
+            "{cut}"
+        );
+    }
+}
