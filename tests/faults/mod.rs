@@ -2,5 +2,6 @@
 
 pub(crate) mod api;
 mod hostile;
+mod http;
 mod input;
 mod kill;

@@ -10,7 +10,7 @@ mod resources;
 
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -30,8 +30,6 @@ use crate::{
     token::Token,
 };
 
-/// Reviews on their way at one time. Each has a connection of its own: HTTP/1.1 is what the client speaks.
-const AT_ONCE: usize = 32;
 /// For what would only be a warning.
 const WARN: Duration = Duration::from_secs(8);
 
@@ -188,8 +186,7 @@ impl Checks {
         let about_escapes = escapes
             .iter()
             .map(|(_, permission)| review(cluster, permission, home, &patience));
-        let reviews = asked.chain(about_escapes).collect::<Vec<_>>();
-        let mut answers = stream::iter(reviews).buffered(AT_ONCE).collect::<Vec<_>>().await;
+        let mut answers = join_all(asked.chain(about_escapes)).await;
         let about_escapes = answers.split_off(expected.len());
         let findings = expected.into_iter().zip(answers);
         let findings = findings.map(|((permission, expected), (verdict, reason))| Finding {

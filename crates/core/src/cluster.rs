@@ -1,10 +1,9 @@
 //! The one place that talks to the API server: time limits, retries, and what an answer means to a person.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use http::{Request, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use kube::client::Body;
+use http::{HeaderMap, HeaderValue, Request, header};
+use http_body_util::Full;
 use serde::Deserialize;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -13,18 +12,20 @@ use crate::{
     access::Account,
     claims::Claims,
     error::{Error, Kind},
-    minter::{Connection, Identity, Minter, certificates},
+    minter::{Connection, Identity, Minter},
     spec::in_words,
     text::harmless,
     token::Token,
 };
 
+mod connections;
+mod dial;
 mod id_token;
 mod refusal;
 mod trouble;
 
 pub(crate) use self::refusal::Need;
-use self::trouble::Trouble;
+use self::{connections::Connections, dial::Dial, trouble::Trouble};
 
 /// One attempt at one call.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -50,7 +51,11 @@ const METADATA: Form = Form {
 pub struct Cluster {
     /// As texts call it: `the API server`.
     name: &'static str,
-    client: kube::Client,
+    connections: Arc<Connections>,
+    /// Whether a client certificate goes with the connections.
+    certified: bool,
+    /// Who asks.
+    headers: HeaderMap,
     connection: Connection,
     bearer: Option<Token>,
 }
@@ -153,12 +158,24 @@ impl Cluster {
         Self::connect_as(connection, &token.clone().into())
     }
 
-    /// The same server, asked with nothing but `token`. A client certificate would win over it.
+    /// The same server, asked with nothing but `token`: over the same connections, unless a client certificate goes with them,
+    /// which would win over it.
     ///
     /// # Errors
     /// As [`Cluster::connect`].
     pub fn with_token(&self, token: &Token) -> Result<Self, Error> {
-        Self::connect_with(&self.connection, token)
+        if self.certified {
+            return Self::connect_with(&self.connection, token);
+        }
+        let identity = Identity::from(token.clone());
+        Ok(Self {
+            name: self.name,
+            connections: Arc::clone(&self.connections),
+            certified: false,
+            headers: identity.headers()?,
+            connection: self.connection.clone(),
+            bearer: identity.bearer,
+        })
     }
 
     /// The bearer token that is shown to it, if one is.
@@ -186,30 +203,11 @@ impl Cluster {
 
     fn connect_as(connection: &Connection, identity: &Identity) -> Result<Self, Error> {
         install_crypto();
-        let unusable = |error: &dyn std::fmt::Display| {
-            Error::new(
-                Kind::Input,
-                format!("cannot set up a connection: {}", harmless(&error.to_string())),
-            )
-            .help("check the certificate authority, the client certificate and its key")
-        };
-        let mut config = kube::Config::new(connection.server.parse().map_err(|error| unusable(&error))?);
-        // Loading the system's roots takes a hundred times as long as the rest: only if no authority was given.
-        config.root_cert = connection
-            .certificate_authority
-            .as_deref()
-            .map(|pem| certificates("certificate-authority", pem))
-            .transpose()?;
-        config.tls_server_name.clone_from(&connection.tls_server_name);
-        config.proxy_url = connection.proxy.as_ref().and_then(|proxy| proxy.uri());
-        config.connect_timeout = Some(ATTEMPT);
-        // It repeats POSTs and obeys any Retry-After: the policy is ours.
-        config.default_retry = false;
-        config.auth_info = identity.auth_info();
-        let client = kube::Client::try_from(config).map_err(|error| unusable(&error))?;
         Ok(Self {
             name: "the API server",
-            client,
+            connections: Arc::new(Connections::new(Dial::new(connection, identity)?)),
+            certified: identity.certificate.is_some(),
+            headers: identity.headers()?,
             connection: connection.clone(),
             bearer: identity.bearer.clone(),
         })
@@ -281,30 +279,26 @@ impl Cluster {
             .body
             .as_ref()
             .map_or_else(Vec::new, |body| body.to_string().into_bytes());
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(call.method.clone())
-            .uri(&call.path)
+            .uri(format!("{}{}", self.connection.server, call.path))
             .header(header::ACCEPT, form.accept)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, concat!("jobpass/", env!("CARGO_PKG_VERSION")))
-            .body(Body::from(body))
+            .body(Full::from(body))
             .map_err(|error| Trouble {
                 why: error.to_string(),
                 help: "this is a defect",
                 passing: false,
                 sent: false,
             })?;
-        let response = self
-            .client
-            .send(request)
-            .await
-            .map_err(|error| Trouble::of(&error))?;
-        let (parts, body) = response.into_parts();
+        request.headers_mut().extend(self.headers.clone());
+        let (parts, body) = self.connections.send(&request, form.longest).await?;
         let header = |name| {
             parts
                 .headers
                 .get(name)
-                .and_then(|value: &header::HeaderValue| value.to_str().ok())
+                .and_then(|value: &HeaderValue| value.to_str().ok())
         };
         let retry_after = header(header::RETRY_AFTER)
             .and_then(|text| text.parse().ok())
@@ -316,19 +310,8 @@ impl Cluster {
             .filter_map(|value| self.warning(value))
             .collect();
         let date = header(header::DATE).and_then(|text| jiff::fmt::rfc2822::parse(text).ok());
-        let (body, too_long) = match Limited::new(body, form.longest).collect().await {
-            Ok(body) => (body.to_bytes().to_vec(), false),
-            Err(error) if error.is::<LengthLimitError>() => (Vec::new(), true),
-            Err(_) => {
-                return Err(Trouble {
-                    why: "the connection broke in the middle of the answer".into(),
-                    help: "check the network and proxies between this runner and the API server",
-                    passing: true,
-                    sent: true,
-                });
-            }
-        };
-        let mut body = Zeroizing::new(body);
+        let too_long = body.is_none();
+        let mut body = Zeroizing::new(body.unwrap_or_default().to_vec());
         if !parts.status.is_success() {
             body = Zeroizing::new(self.without_bearer(&String::from_utf8_lossy(&body)).into_bytes());
         }
@@ -346,7 +329,7 @@ impl Cluster {
     }
 
     /// RFC 7234, section 5.5: `299 - "text"`.
-    fn warning(&self, value: &header::HeaderValue) -> Option<String> {
+    fn warning(&self, value: &HeaderValue) -> Option<String> {
         let text = self.without_bearer(&String::from_utf8_lossy(value.as_bytes()));
         let (_, quoted) = text.split_once('"')?;
         Some(harmless(&quoted.trim_end_matches('"').replace("\\\"", "\"")))
@@ -507,16 +490,32 @@ fn backoff(attempt: u32) -> Duration {
 }
 
 impl Identity {
-    fn auth_info(&self) -> kube::config::AuthInfo {
+    /// What each of its requests says of it.
+    fn headers(&self) -> Result<HeaderMap, Error> {
+        let value = |text: &str| HeaderValue::try_from(text).map_err(|error| dial::unusable(&error));
+        let mut headers = HeaderMap::new();
+        if let Some(bearer) = &self.bearer {
+            let mut bearer = value(&format!("Bearer {}", bearer.expose()))?;
+            bearer.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, bearer);
+        }
+        if let Some(user) = &self.impersonate {
+            headers.insert("impersonate-user", value(user)?);
+        }
+        for group in &self.impersonate_groups {
+            headers.append("impersonate-group", value(group)?);
+        }
+        Ok(headers)
+    }
+
+    /// What each of its connections says of it.
+    fn client_certificate(&self) -> kube::config::AuthInfo {
         use base64::{Engine as _, engine::general_purpose::STANDARD};
         use secrecy::ExposeSecret as _;
         let certificate = self.certificate.as_ref();
         kube::config::AuthInfo {
-            token: self.bearer.as_ref().map(Token::secret),
             client_certificate_data: certificate.map(|pair| STANDARD.encode(&pair.certificate)),
             client_key_data: certificate.map(|pair| STANDARD.encode(pair.key.expose_secret()).into()),
-            impersonate: self.impersonate.clone(),
-            impersonate_groups: Some(self.impersonate_groups.clone()).filter(|groups| !groups.is_empty()),
             ..Default::default()
         }
     }

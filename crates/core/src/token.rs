@@ -76,10 +76,6 @@ impl Token {
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
-
-    pub(crate) fn secret(&self) -> SecretString {
-        self.0.clone()
-    }
 }
 
 impl fmt::Debug for Token {

@@ -43,6 +43,7 @@ pub struct Builder {
     max_token_lifetime: Option<Duration>,
     listen: SocketAddr,
     controllers: bool,
+    http2: bool,
 }
 
 /// What the server's thread and the handle share.
@@ -86,6 +87,7 @@ impl DevCluster {
             max_token_lifetime: None,
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             controllers: true,
+            http2: true,
         }
     }
 
@@ -307,13 +309,22 @@ impl Builder {
         self
     }
 
+    /// Whether HTTP/2 is spoken, as kube-apiserver does; off, as with some load balancers before it. On by default.
+    pub fn http2(mut self, on: bool) -> Self {
+        self.http2 = on;
+        self
+    }
+
     pub fn start(self) -> Result<DevCluster> {
         let listener =
             TcpListener::bind(self.listen).with_context(|| format!("failed to listen on {}", self.listen))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let authority = Authority::new()?;
-        let tls = authority.server_config(address.ip())?;
+        let mut tls = authority.server_config(address.ip())?;
+        if self.http2 {
+            tls.alpn_protocols.insert(0, b"h2".to_vec());
+        }
         let admin = authority.client("kubernetes-admin", &["system:masters"])?;
 
         let host = if address.ip().is_unspecified() {

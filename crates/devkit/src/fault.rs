@@ -1,9 +1,11 @@
 //! What can go wrong between a client and the API server, on demand.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::Barrier;
 
 /// Something that goes wrong with the next requests that match.
 #[derive(Clone, Debug)]
@@ -30,16 +32,30 @@ pub enum FaultKind {
     HoldBefore,
     /// Carried out; the answer is withheld.
     HoldAfter,
-    /// The connection is closed without an answer; the request is not carried out.
+    /// The connection is closed without an answer to this or any other request; this one is not carried out.
     DropBefore,
     /// Carried out; the connection is closed without an answer.
     DropAfter,
+    /// Neither carried out nor answered, and the client is told so: over HTTP/2 a stream that is reset with REFUSED_STREAM, over HTTP/1.1 as
+    /// `DropBefore`.
+    Refuse,
+    /// Carried out and answered; the connection takes no other request, and the client is told so.
+    GoAway,
+    /// Carried out once as many such requests are here as `together` was told.
+    Together(Arc<Barrier>),
     /// Carried out after this much real time, even if the client has gone away by then; answered thereafter.
     CarryOutLate(Duration),
     /// Carried out and answered, with a `Warning:` header of this text added.
     Warn(String),
     /// Carried out; the answer is altered.
     RewriteBody(fn(&mut Value)),
+}
+
+impl FaultKind {
+    /// For requests that have to be under way at the same time: none is answered before so many are here.
+    pub fn together(requests: usize) -> Self {
+        FaultKind::Together(Arc::new(Barrier::new(requests)))
+    }
 }
 
 impl fmt::Debug for FaultKind {
@@ -51,6 +67,9 @@ impl fmt::Debug for FaultKind {
             FaultKind::HoldAfter => "HoldAfter",
             FaultKind::DropBefore => "DropBefore",
             FaultKind::DropAfter => "DropAfter",
+            FaultKind::Refuse => "Refuse",
+            FaultKind::GoAway => "GoAway",
+            FaultKind::Together(_) => "Together",
             FaultKind::CarryOutLate(_) => "CarryOutLate",
             FaultKind::Warn(_) => "Warn",
             FaultKind::RewriteBody(_) => "RewriteBody",

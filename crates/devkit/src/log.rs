@@ -8,6 +8,10 @@ use serde_json::Value;
 /// One request, without any token.
 #[derive(Clone, Debug)]
 pub struct LoggedRequest {
+    /// The same for all that came over the same connection.
+    pub connection: usize,
+    /// Whether it came over HTTP/2.
+    pub http2: bool,
     pub method: String,
     /// With the query.
     pub path: String,

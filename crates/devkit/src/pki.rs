@@ -52,7 +52,7 @@ impl Authority {
         })
     }
 
-    /// TLS as the API server speaks it: its own certificate, and client certificates taken but not demanded.
+    /// TLS as the API server speaks it, but for HTTP/1.1 alone: its own certificate, and client certificates taken but not demanded.
     pub(crate) fn server_config(&self, ip: IpAddr) -> Result<ServerConfig> {
         let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         if ip.is_unspecified() {

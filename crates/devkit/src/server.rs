@@ -1,17 +1,19 @@
-//! HTTP/1.1 over TLS, and what faults do to it.
+//! HTTP/2 and HTTP/1.1 over TLS, and what faults do to them.
 
 use std::future::{Future, pending};
+use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::{self, Answer, Body, Credential, Request};
@@ -24,19 +26,19 @@ use crate::pki;
 use crate::protobuf;
 use crate::random;
 
-/// Makes hyper close a connection without an answer.
-#[derive(Debug)]
-struct Dropped;
+/// A stream that is reset; over HTTP/1.1, a connection that is closed.
+type Answered = Result<Response<Full<Bytes>>, h2::Error>;
 
-impl std::fmt::Display for Dropped {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the connection is dropped")
-    }
+/// One connection.
+struct Line {
+    number: usize,
+    /// Whom its certificate is for.
+    user: Option<User>,
+    /// Closes it.
+    hang_up: Notify,
+    /// Lets it end once what is under way is answered.
+    go_away: Notify,
 }
-
-impl std::error::Error for Dropped {}
-
-type Answered = Result<Response<Full<Bytes>>, Dropped>;
 
 pub(crate) fn serve(
     cluster: Arc<Cluster>,
@@ -45,16 +47,16 @@ pub(crate) fn serve(
 ) -> impl Future<Output = ()> + Send + 'static {
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     async move {
-        loop {
+        for number in 0.. {
             let Ok((stream, _)) = listener.accept().await else {
                 continue;
             };
-            tokio::spawn(connection(Arc::clone(&cluster), acceptor.clone(), stream));
+            tokio::spawn(connection(Arc::clone(&cluster), acceptor.clone(), stream, number));
         }
     }
 }
 
-async fn connection(cluster: Arc<Cluster>, acceptor: TlsAcceptor, stream: TcpStream) {
+async fn connection(cluster: Arc<Cluster>, acceptor: TlsAcceptor, stream: TcpStream, number: usize) {
     drop(stream.set_nodelay(true));
     // A client that does not like our certificate has said so to its own user.
     let Ok(stream) = acceptor.accept(stream).await else {
@@ -66,23 +68,38 @@ async fn connection(cluster: Arc<Cluster>, acceptor: TlsAcceptor, stream: TcpStr
         .peer_certificates()
         .and_then(<[_]>::first)
         .and_then(pki::subject);
-    let user = certificate.map(|(name, groups)| User::named(&name, groups));
-    let service = service_fn(move |request| respond(Arc::clone(&cluster), user.clone(), request));
-    let mut http = hyper::server::conn::http1::Builder::new();
-    drop(
-        http.timer(TokioTimer::new())
-            .serve_connection(TokioIo::new(stream), service)
-            .await,
-    );
+    let line = Arc::new(Line {
+        number,
+        user: certificate.map(|(name, groups)| User::named(&name, groups)),
+        hang_up: Notify::new(),
+        go_away: Notify::new(),
+    });
+    let service = {
+        let line = Arc::clone(&line);
+        service_fn(move |request| respond(Arc::clone(&cluster), Arc::clone(&line), request))
+    };
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    // `newServer` in k8s.io/apiserver/pkg/server/secure_serving.go
+    http.http2().max_concurrent_streams(100);
+    http.http1().timer(TokioTimer::new());
+    let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service));
+    loop {
+        tokio::select! {
+            _ = &mut serving => return,
+            () = line.hang_up.notified() => return,
+            () = line.go_away.notified() => serving.as_mut().graceful_shutdown(),
+        }
+    }
 }
 
-async fn respond(cluster: Arc<Cluster>, user: Option<User>, request: http::Request<Incoming>) -> Answered {
+async fn respond(cluster: Arc<Cluster>, line: Arc<Line>, request: http::Request<Incoming>) -> Answered {
     let (parts, body) = request.into_parts();
     let uri = parts
         .uri
         .path_and_query()
         .map_or_else(|| parts.uri.path().to_owned(), ToString::to_string);
-    let body = body.collect().await.map_err(|_| Dropped)?.to_bytes().to_vec();
+    let body = body.collect().await;
+    let body = body.map_err(|_| h2::Reason::CANCEL)?.to_bytes().to_vec();
     let mut content_type = text(&parts.headers, header::CONTENT_TYPE)
         .split(';')
         .next()
@@ -105,10 +122,12 @@ async fn respond(cluster: Arc<Cluster>, user: Option<User>, request: http::Reque
         query: query(parts.uri.query().unwrap_or_default()),
         accept: text(&parts.headers, header::ACCEPT).to_owned(),
         content_type,
-        credential: credential(&parts.headers, user),
+        credential: credential(&parts.headers, line.user.clone()),
         body,
     };
     let number = cluster.log.arrived(LoggedRequest {
+        connection: line.number,
+        http2: parts.version == Version::HTTP_2,
         method: request.method.to_string(),
         path: uri.clone(),
         user: api::user_name(&cluster, &request),
@@ -149,10 +168,23 @@ async fn respond(cluster: Arc<Cluster>, user: Option<User>, request: http::Reque
             cluster.log.wake();
             pending().await
         }
-        Some(FaultKind::DropBefore) => return Err(Dropped),
+        Some(FaultKind::DropBefore) => {
+            line.hang_up.notify_one();
+            pending().await
+        }
         Some(FaultKind::DropAfter) => {
             carry_out();
-            return Err(Dropped);
+            line.hang_up.notify_one();
+            pending().await
+        }
+        Some(FaultKind::Refuse) => return Err(h2::Reason::REFUSED_STREAM.into()),
+        Some(FaultKind::GoAway) => {
+            line.go_away.notify_one();
+            carry_out()
+        }
+        Some(FaultKind::Together(all)) => {
+            all.wait().await;
+            carry_out()
         }
         Some(FaultKind::CarryOutLate(delay)) => {
             let (sender, receiver) = oneshot::channel();
@@ -164,7 +196,7 @@ async fn respond(cluster: Arc<Cluster>, user: Option<User>, request: http::Reque
                 cluster.log.answered(number, answer.status);
                 drop(sender.send(answer));
             });
-            receiver.await.map_err(|_| Dropped)?
+            receiver.await.map_err(|_| h2::Reason::INTERNAL_ERROR)?
         }
         Some(FaultKind::Warn(text)) => {
             let mut answer = carry_out();

@@ -14,22 +14,15 @@ pub(super) struct Trouble {
 
 impl Trouble {
     /// Finds the cause that a person can do something about in a chain of wrapped errors.
-    pub(super) fn of(error: &kube::Error) -> Self {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    pub(super) fn of(error: &(dyn std::error::Error + 'static), sent: bool) -> Self {
+        let mut cause = Some(error);
         let mut deepest = String::new();
-        let mut sent = true;
         while let Some(current) = cause {
             if let Some(tls) = current.downcast_ref::<rustls::Error>() {
                 return Trouble {
                     sent,
                     ..tls_trouble(tls)
                 };
-            }
-            if current
-                .downcast_ref::<hyper_util::client::legacy::Error>()
-                .is_some_and(|error| error.is_connect())
-            {
-                sent = false;
             }
             let io = current.downcast_ref::<std::io::Error>();
             deepest = harmless(&current.to_string());

@@ -2,7 +2,9 @@
 //!
 //! kube reads no proxy variable by itself and matches NO_PROXY against the proxy's own URL, so the decision is made here.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hyper_util::client::proxy::matcher::Matcher;
+use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +93,13 @@ impl Proxy {
     /// Without user and password.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// What it is shown, if it wants to know who asks: RFC 7617. `None` if there is nothing, or nothing that can be sent.
+    pub(crate) fn authorization(&self) -> Option<http::HeaderValue> {
+        let credentials = self.credentials.as_ref()?.expose_secret();
+        let plain = percent_decode_str(credentials).collect::<Vec<u8>>();
+        format!("Basic {}", STANDARD.encode(plain)).try_into().ok()
     }
 
     /// As HTTP clients want it, user and password included.

@@ -1,0 +1,122 @@
+//! What HTTP/2 and its absence change: which requests share a connection, and what becomes of them when it ends.
+
+use std::{collections::BTreeSet, process::Command};
+
+use jobpass_devkit::{DevCluster, FaultKind};
+use rstest::rstest;
+
+use super::api::inject;
+use crate::{github::step::Step, support};
+
+const REVIEWS: &str = "/selfsubjectaccessreviews";
+/// What `escape-check` asks.
+const QUESTIONS: usize = 43;
+/// The connections that are opened at most where HTTP/2 is not spoken.
+const WITHOUT_HTTP2: usize = 16;
+
+fn http1() -> DevCluster {
+    DevCluster::builder().http2(false).start().expect("a dev cluster")
+}
+
+/// The connections over which jobpass asked, and whether all of it was HTTP/2.
+fn connections(cluster: &DevCluster) -> (BTreeSet<usize>, bool) {
+    let requests = cluster.requests();
+    (
+        requests.iter().map(|request| request.connection).collect(),
+        requests.iter().all(|request| request.http2),
+    )
+}
+
+/// No answer is held back for longer than it takes all questions to arrive.
+#[test]
+fn one_connection_carries_all_and_the_questions_at_the_same_time() {
+    let cluster = DevCluster::start();
+    let step = Step::scanner(&support::minter(&cluster), &[]);
+    inject(
+        &cluster,
+        "POST",
+        REVIEWS,
+        QUESTIONS,
+        FaultKind::together(QUESTIONS),
+    );
+    let main = step.main().succeeded();
+    assert!(!main.log.contains("::warning"), "{}", main.log);
+    let (used, http2) = connections(&cluster);
+    assert!(used.len() == 1 && http2, "{used:?}");
+    step.post().succeeded();
+}
+
+/// With a certificate, the questions about the token are the first that its connection sees.
+#[rstest]
+#[case::http2(DevCluster::start(), 1)]
+#[case::http1(http1(), 10)]
+fn ten_permissions_take_one_round_trip(#[case] cluster: DevCluster, #[case] expected: usize) {
+    const PERMISSIONS: &str = "get pods\nlist pods\nwatch pods\nget secrets\nlist secrets\nwatch secrets\nget services\nlist services\n\
+                               watch services\nget /version";
+    let admin = support::admin(&cluster);
+    inject(&cluster, "POST", REVIEWS, 10, FaultKind::together(10));
+    let mut check = support::scrubbed(Command::new(support::binary("jobpass")));
+    check
+        .env("KUBECONFIG", admin.path())
+        .args(["check", "--require", PERMISSIONS]);
+    let ended = check.output().expect("jobpass starts");
+    assert!(ended.status.success(), "{ended:?}");
+    let (used, _) = connections(&cluster);
+    assert_eq!(used.len(), expected, "{used:?}");
+}
+
+#[test]
+fn a_server_without_http2_serves_as_well() {
+    let cluster = http1();
+    let step = Step::scanner(&support::minter(&cluster), &[]);
+    inject(
+        &cluster,
+        "POST",
+        REVIEWS,
+        WITHOUT_HTTP2,
+        FaultKind::together(WITHOUT_HTTP2),
+    );
+    let main = step.main().succeeded();
+    assert!(!main.log.contains("::warning"), "{}", main.log);
+    let (used, _) = connections(&cluster);
+    assert_eq!(used.len(), WITHOUT_HTTP2, "{used:?}");
+    step.post().succeeded();
+    assert!(cluster.anchors().is_empty());
+    assert!(cluster.requests().iter().all(|request| !request.http2));
+}
+
+/// What breaks while 43 questions are under way at once.
+#[rstest]
+#[case::connection_lost(DevCluster::start(), FaultKind::DropAfter)]
+#[case::stream_refused(DevCluster::start(), FaultKind::Refuse)]
+#[case::goes_away(DevCluster::start(), FaultKind::GoAway)]
+#[case::http1_connection_lost(http1(), FaultKind::DropAfter)]
+#[case::http1_goes_away(http1(), FaultKind::GoAway)]
+fn the_questions_survive_their_connection(#[case] cluster: DevCluster, #[case] kind: FaultKind) {
+    let step = Step::scanner(&support::minter(&cluster), &[]);
+    inject(&cluster, "POST", REVIEWS, 1, kind);
+    let main = step.main().succeeded();
+    assert!(!main.log.contains("::warning"), "{}", main.log);
+    step.post().succeeded();
+    assert!(cluster.anchors().is_empty());
+}
+
+/// A connection may be dead without anybody saying so: the next attempt does not trust it.
+#[rstest]
+#[case::http2(DevCluster::start())]
+#[case::http1(http1())]
+fn who_waited_in_vain_asks_over_another_connection(#[case] cluster: DevCluster) {
+    let step = Step::scanner(&support::minter(&cluster), &[]);
+    inject(&cluster, "POST", "/token", 1, FaultKind::HoldBefore);
+    step.main().succeeded();
+    let requests = cluster.requests();
+    let asked = requests.iter().filter(|request| request.path.ends_with("/token"));
+    let asked = asked
+        .map(|request| (request.connection, request.status))
+        .collect::<Vec<_>>();
+    assert!(
+        matches!(asked[..], [(held, None), (answered, Some(201))] if held != answered),
+        "{asked:?}"
+    );
+    step.post().succeeded();
+}
