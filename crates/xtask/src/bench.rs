@@ -70,23 +70,19 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     let kubectl = tools::install(workspace, &[&KUBECTL])?.join(KUBECTL.name);
     let bench = Bench::start(&devkit)?;
 
-    let mint = format!("mint --service-account {SERVICE_ACCOUNT} --duration 10m --token-file");
+    let mint = format!("mint --service-account {SERVICE_ACCOUNT} --duration 10m --token-file token");
+    let unchecked = format!("{mint} --escape-check off");
+    let revoke = "revoke --token-file token".to_owned();
+    let token = format!(
+        "create token {SERVICE_ACCOUNT} --namespace {} --duration 10m",
+        bench.namespace
+    );
     let commands = [
-        (
-            "kubectl create token",
-            &kubectl,
-            format!(
-                "create token {SERVICE_ACCOUNT} --namespace {} --duration 10m",
-                bench.namespace
-            ),
-        ),
-        ("jobpass mint", &jobpass, format!("{mint} token")),
-        (
-            "  --escape-check off",
-            &jobpass,
-            format!("{mint} unchecked --escape-check off"),
-        ),
-        ("jobpass revoke", &jobpass, "revoke --token-file token".to_owned()),
+        ("kubectl create token", &kubectl, token),
+        ("jobpass mint", &jobpass, mint),
+        ("jobpass revoke", &jobpass, revoke.clone()),
+        ("mint, escape-check off", &jobpass, unchecked),
+        ("jobpass revoke", &jobpass, revoke),
     ];
     let mut figures = commands.each_ref().map(|_| Figures::default());
     step(&format!("measure, {rounds} rounds"), "cargo xtask bench", || {
