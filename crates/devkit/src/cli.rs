@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{DevCluster, Version};
@@ -67,6 +67,12 @@ fn command() -> Command {
                 .help("Shorten longer tokens, as with kube-apiserver's --service-account-max-token-expiration"),
         )
         .arg(
+            Arg::new("no-http2")
+                .long("no-http2")
+                .action(ArgAction::SetTrue)
+                .help("Speak HTTP/1.1 only, as some load balancers do"),
+        )
+        .arg(
             Arg::new("anchors")
                 .long("anchors")
                 .value_name("NUMBER")
@@ -83,7 +89,7 @@ fn command() -> Command {
 }
 
 fn serve(matches: &ArgMatches) -> Result<()> {
-    let mut builder = DevCluster::builder();
+    let mut builder = DevCluster::builder().http2(!matches.get_flag("no-http2"));
     if let Some(address) = matches.get_one::<SocketAddr>("listen") {
         builder = builder.listen(*address);
     }

@@ -231,3 +231,39 @@ fn in_origin_form(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
     }
     request
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_may_be_dead_is_not_used_again() {
+        let (ours, _theirs) = tokio::io::duplex(1 << 16);
+        let handshake = http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(ours)).await;
+        let (sender, _connection) = handshake.expect("nobody has to answer");
+        let one = |idle, failed| One {
+            sender: sender.clone(),
+            used: Instant::now()
+                .checked_sub(idle)
+                .expect("this machine is on for longer"),
+            failed: Arc::new(AtomicBool::new(failed)),
+        };
+        assert!(one(Duration::ZERO, false).is_usable());
+        assert!(
+            !one(Duration::ZERO, true).is_usable(),
+            "it was waited for in vain"
+        );
+        assert!(!one(IDLE, false).is_usable(), "it was idle for too long");
+    }
+
+    #[test]
+    fn a_server_below_a_path_is_asked_there() {
+        let request =
+            Request::get("https://rancher.example.com:8443/k8s/clusters/c-1/api/v1/secrets?limit=5");
+        let request = in_origin_form(request.body(Full::default()).expect("a request"));
+        assert_eq!(request.uri(), "/k8s/clusters/c-1/api/v1/secrets?limit=5");
+        assert_eq!(request.headers()[header::HOST], "rancher.example.com:8443");
+    }
+}
