@@ -71,7 +71,14 @@ impl Dial {
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let names: Arc<dyn ResolveServerName + Send + Sync> = match &connection.tls_server_name {
             Some(name) => {
-                let name = ServerName::try_from(name.clone()).map_err(|error| unusable(&error))?;
+                let name = ServerName::try_from(name.clone()).map_err(|_| {
+                    let problem = format!("is `{}`, which is no host name or address", harmless(name));
+                    Error::input(
+                        "tls-server-name",
+                        problem,
+                        "give the name that the server's certificate carries",
+                    )
+                })?;
                 Arc::new(FixedServerNameResolver::new(name))
             }
             None => Arc::new(DefaultServerNameResolver::default()),
