@@ -72,7 +72,7 @@ fn a_token_in_a_file_is_renewed_until_it_is_revoked() {
 
 #[rstest]
 #[case(&["exec", "--renew-for", "1h", "--", "true"], "that is no longer than one token lives (`duration`)")]
-#[case(&["exec", "--renew-for", "soon", "--", "true"], "this is no length of time")]
+#[case(&["exec", "--renew-for", "soon", "--", "true"], "this is no usable length of time")]
 #[case(&["exec", "--renew-for", "2h", "--env", "TOKEN", "--", "true"], "and `env`: a variable of a command that runs")]
 #[case(&["exec", "--renew-for", "2h", "--duration", "30s", "--", "true"], "a `duration` of less than 10 minutes")]
 #[case(

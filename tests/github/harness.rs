@@ -363,7 +363,7 @@ fn what_later_steps_do_to_the_environment_does_not_keep_the_token_alive() {
     headers: Vec::new(),
     body: serde_json::json!({"kind": "Status", "message": HOSTILE.to_owned() + &y.repeat(1_000_000), "code": 422}).to_string(),
 }, &["error"])]
-#[case::warning("/token", |y: String| FaultKind::Warn(HOSTILE.replace(|c: char| c.is_control(), " ") + &y.repeat(100_000)), &["add-mask", "warning"])]
+#[case::warning("/token", |y: String| FaultKind::Warn(HOSTILE.replace(|c: char| c.is_control(), " ") + &y.repeat(12_000)), &["add-mask", "warning"])]
 #[case::service_account("/token", |_| FaultKind::RewriteBody(|answer| {
     resign(answer, "/sub", (HOSTILE.to_owned() + &"y".repeat(500_000)).into());
 }), &["error"])]

@@ -187,7 +187,7 @@ pub fn time(input: &str, text: &str) -> Result<Duration, Error> {
     match seconds(text) {
         Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
         _ => {
-            let problem = format!("is `{}`: this is no length of time", harmless(text));
+            let problem = format!("is `{}`: this is no usable length of time", harmless(text));
             Err(Error::input(input, problem, DURATIONS))
         }
     }
