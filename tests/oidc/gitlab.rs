@@ -77,7 +77,7 @@ fn a_pipeline_without_a_secret() {
         log.contains("every Pod is scanned") && log.contains("revoked the token"),
         "{log}"
     );
-    assert_minted_and_revoked_by(&cluster, "ci:gitlab:7", log);
+    assert_minted_and_revoked_by(&cluster, "ci:gitlab:gitlab.example.com:7", log);
     assert_eq!(ended.job("run_scan").id_tokens.len(), 1);
 }
 

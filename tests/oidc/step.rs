@@ -114,7 +114,7 @@ fn an_id_token_mints_and_a_fresh_one_revokes() {
     Issuer::github().claim("repository_id", "99").claim("repository", "team/fork"),
     &["repository           team/fork", "repository_id        99", "requiredValue: \"99\""]
 )]
-#[case::branch(Issuer::github().claim("ref", "refs/heads/x"), &["ref                  refs/heads/x", "every rule must fit"])]
+#[case::branch(Issuer::github().claim("ref", "refs/heads/x"), &["ref                  refs/heads/x", "every rule must fit", "jobpass doctor --authentication-config FILE"])]
 #[case::audience(Issuer::github().claim("aud", "another"), &["audience             another", "audiences: [\"another\"]"])]
 #[case::expired(Issuer::github().expired(), &["lifetime             expired 1 min", "It has expired"])]
 #[case::not_yet_valid(Issuer::github().not_yet_valid(), &["It is not valid yet"])]
@@ -139,6 +139,10 @@ fn a_bad_id_token_is_refused_in_words(#[case] issuer: Issuer, #[case] texts: &[&
 fn what_the_error_proposes_lets_the_job_in() {
     let issuer = Issuer::github_enterprise("github.example.com");
     let it = Fixture::new(cluster(), issuer.clone());
+    // Who has this id on github.com is somebody else.
+    let user = "ci:github:github.example.com:2";
+    it.cluster
+        .apply(&super::documented("RoleBinding").replace("ci:github:2", user));
     let main = it.step.main();
     let (_, rest) = main
         .log
@@ -151,7 +155,7 @@ fn what_the_error_proposes_lets_the_job_in() {
         .expect("kube-apiserver would take it");
     it.step.main().succeeded();
     it.step.post().succeeded();
-    super::assert_minted_and_revoked_by(&it.cluster, "ci:github:2", "");
+    super::assert_minted_and_revoked_by(&it.cluster, user, "");
 }
 
 #[test]

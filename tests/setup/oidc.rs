@@ -6,7 +6,7 @@ use jobpass_devkit::issuer::Issuer;
 use rstest::rstest;
 
 use super::Desk;
-use crate::github::step::Ended;
+use crate::{github::step::Ended, leaks::assert_absent};
 
 const AUDIENCE: [&str; 2] = ["--oidc-audience", "https://kubernetes.example.com"];
 const GITHUB: &[&str] = &[
@@ -51,29 +51,44 @@ impl Trusting {
         desk.cluster
             .trust(&file, &[issuer])
             .expect("kube-apiserver starts with it");
+        fs::write(desk.folder.path().join("authentication.yaml"), file).expect("written");
         Self { desk }
     }
 
     fn mint(&self, issuer: &Issuer) -> Ended {
+        self.run("mint", issuer, &["--token-file", "token"])
+    }
+
+    fn doctor(&self, issuer: &Issuer) -> Ended {
+        self.run(
+            "doctor",
+            issuer,
+            &["--authentication-config", "authentication.yaml"],
+        )
+    }
+
+    fn run(&self, verb: &str, issuer: &Issuer, more: &[&str]) -> Ended {
         let folder = self.desk.folder.path();
         let write = |name: &str, text: &str| fs::write(Path::new(folder).join(name), text).expect("written");
-        write("id-token", &issuer.id_token(AUDIENCE[1]));
+        let id_token = issuer.id_token(AUDIENCE[1]);
+        write("id-token", &id_token);
         write("ca.pem", &self.desk.cluster.ca_pem());
-        self.desk.jobpass(&[
-            "mint",
+        let server = self.desk.cluster.url();
+        let minter = [
             "--service-account",
             "scanner",
             "--namespace",
             "ci",
             "--server",
-            &self.desk.cluster.url(),
+            &server,
             "--certificate-authority",
             "ca.pem",
             "--bearer-token-file",
             "id-token",
-            "--token-file",
-            "token",
-        ])
+        ];
+        let ended = self.desk.jobpass(&[&[verb], &minter[..], more].concat());
+        assert_absent(&id_token, "what it printed", &ended.log);
+        ended
     }
 }
 
@@ -83,6 +98,8 @@ impl Trusting {
 #[case::gitlab(GITLAB, Issuer::gitlab("gitlab.example.com"))]
 fn a_job_mints_and_revokes(#[case] options: &[&str], #[case] issuer: Issuer) {
     let trusting = Trusting::set_up(options, &issuer);
+    let doctor = trusting.doctor(&issuer).succeeded();
+    assert!(!doctor.log.contains("not evaluated here"), "{}", doctor.log);
     trusting.mint(&issuer).succeeded();
     let revoked = trusting
         .desk
@@ -114,7 +131,8 @@ fn other_jobs_are_refused(
     #[case] value: &str,
 ) {
     let trusting = Trusting::set_up(options, &issuer);
-    let refused = trusting.mint(&issuer.claim(claim, value));
+    let other = issuer.claim(claim, value);
+    let refused = trusting.mint(&other);
     assert_eq!(refused.code(), 4, "{}", refused.log);
     assert!(
         refused.log.contains("the API server answered 401"),
@@ -122,6 +140,35 @@ fn other_jobs_are_refused(
         refused.log
     );
     assert!(trusting.desk.cluster.issued().is_empty());
+    says_alone(
+        &trusting.doctor(&other),
+        &format!("in the token, {claim} is {value}; the file wants "),
+    );
+}
+
+/// The API server answers 401 to all of them; the file that it was given tells them apart.
+#[rstest]
+#[case::audience(Issuer::github().claim("aud", "another"), "the token has another; the file wants https://kubernetes.example.com")]
+#[case::issuer(
+    Issuer::github_enterprise("ghes.example.com"),
+    "the token has https://ghes.example.com/_services/token; the file wants https://token.actions.githubusercontent.com"
+)]
+#[case::expired(Issuer::github().expired(), "ID token of https://token.actions.githubusercontent.com for https://kubernetes.example.com, expired 1 min")]
+fn what_does_not_fit_is_named(#[case] issuer: Issuer, #[case] said: &str) {
+    let trusting = Trusting::set_up(GITHUB, &Issuer::github());
+    let refused = trusting.mint(&issuer);
+    assert_eq!(refused.code(), 4, "{}", refused.log);
+    says_alone(&trusting.doctor(&issuer), said);
+}
+
+/// Whether this is what is wrong, and nothing else but that the API server refuses it.
+#[track_caller]
+fn says_alone(doctor: &Ended, said: &str) {
+    assert_eq!(doctor.code(), 4, "{}", doctor.log);
+    let failed = doctor.log.lines().filter(|line| line.starts_with("failed "));
+    let failed = failed.filter(|line| !line.contains("the API server answered 401"));
+    let failed = failed.collect::<Vec<_>>();
+    assert!(matches!(*failed, [line] if line.contains(said)), "{}", doctor.log);
 }
 
 /// `environment` is there only in jobs that have one.

@@ -2,10 +2,10 @@
 
 use std::io::{IsTerminal as _, stdout};
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command, ValueHint};
 use jobpass_core::{
     Error,
-    doctor::{Diagnosis, Finding, Result as How},
+    doctor::{Diagnosis, Finding, Result as How, Trust},
     environment::Environment,
     flags,
     interrupt::Interrupt,
@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::output;
 
 /// What decides who mints where, and for whom.
-const OPTIONS: [&str; 8] = [
+const OPTIONS: [&str; 9] = [
     "service-account",
     "namespace",
     "kubeconfig",
@@ -26,13 +26,24 @@ const OPTIONS: [&str; 8] = [
     "certificate-authority",
     "bearer-token-file",
     "bearer-token-env",
+    "oidc-audience",
 ];
 
 pub(crate) fn command() -> Command {
     Command::new("doctor")
         .about("Look for whatever keeps minting from working, and say what to do about it; nothing is changed")
         .args(flags::flags().filter(|flag| OPTIONS.contains(&flag.get_id().as_str())))
-        .arg(output::flag())
+        .args([
+            Arg::new("authentication-config")
+                .long("authentication-config")
+                .value_name("FILE")
+                .value_hint(ValueHint::FilePath)
+                .help(
+                    "The file of the API server's flag --authentication-config, as `jobpass setup` wrote it: compare the job's ID \
+                     token with it, line by line",
+                ),
+            output::flag(),
+        ])
         .after_help(
             "Give it the options that `jobpass mint` gets. Each line is ok, warning (minting works, but), failed, or unknown (this \
              minter may not see it).\n\
@@ -49,7 +60,9 @@ pub(crate) async fn run(
 ) -> Result<(), Error> {
     let inputs: Inputs = flags::inputs(matches)?;
     Spec::parse(&inputs, None)?;
-    let diagnosis = Diagnosis::examine(&inputs, environment, &mut interrupt).await?;
+    let trust = matches.get_one::<String>("authentication-config");
+    let trust = trust.map(|path| Trust::read(path.as_ref())).transpose()?;
+    let diagnosis = Diagnosis::examine(&inputs, environment, trust.as_ref(), &mut interrupt).await?;
     if output::is_json(matches) {
         output::result(&json_of(&diagnosis))?;
     } else {

@@ -2,13 +2,16 @@
 
 use serde_json::Value;
 
-use crate::{claims, spec::in_words, text::harmless, token::Token};
+use crate::{
+    claims,
+    setup::{Oidc, audiences},
+    spec::in_words,
+    text::harmless,
+    token::Token,
+};
 
-/// What platforms say about whose job it is: a name, the id that stays when it is renamed, and the prefix that users get.
-const OWNERS: [(&str, &str, &str); 2] = [
-    ("repository", "repository_id", "ci:github:"),
-    ("project_path", "project_id", "ci:gitlab:"),
-];
+/// What platforms say about whose job it is: a name, and the id that stays when it is renamed.
+const OWNERS: [(&str, &str); 2] = [("repository", "repository_id"), ("project_path", "project_id")];
 /// What else a rule of the API server may look at.
 const DETAILS: [&str; 7] = [
     "repository_owner",
@@ -35,14 +38,13 @@ pub(super) fn explain(token: &Token) -> Option<String> {
             .filter(|text| !text.is_empty())
             .map(harmless)
     };
-    let audiences = match &claims["aud"] {
-        Value::Array(several) => several.iter().filter_map(Value::as_str).map(harmless).collect(),
-        one => one.as_str().map(harmless).into_iter().collect::<Vec<_>>(),
-    };
-    let owner = OWNERS.into_iter().find(|(_, id, _)| text(id).is_some());
+    let owner = OWNERS.into_iter().find(|(_, id)| text(id).is_some());
 
-    let mut lines = vec![("issuer", harmless(issuer)), ("audience", audiences.join(", "))];
-    if let Some((name, id, _)) = owner {
+    let mut lines = vec![
+        ("issuer", harmless(issuer)),
+        ("audience", harmless(&audiences(&claims).join(", "))),
+    ];
+    if let Some((name, id)) = owner {
         lines.extend([
             (name, text(name).unwrap_or_default()),
             (id, text(id).unwrap_or_default()),
@@ -65,16 +67,19 @@ pub(super) fn explain(token: &Token) -> Option<String> {
                 .into()
         }
         Some(problem) => problem.to_owned(),
-        None => format!(
-            "Compare that with the file of the API server's flag --authentication-config: the issuer, one of its audiences and \
-             every rule must fit, and the API server must reach the issuer's /.well-known/openid-configuration. This would \
-             accept it:\n\n{}",
-            configuration(
-                issuer,
-                &audiences,
-                owner.and_then(|(_, id, prefix)| Some((id, text(id)?, prefix)))
+        None => {
+            let proposal = Oidc::of(&claims).map_or_else(String::new, |oidc| {
+                format!(
+                    "\n\nThis would let it in, as `jobpass setup` writes it; with `--ref` or `--environment`, that lets in less:\n\n{}",
+                    oidc.in_short()
+                )
+            });
+            format!(
+                "The file of the API server's flag --authentication-config decides: the issuer, one of its audiences and every \
+                 rule must fit, and the API server must reach the issuer's /.well-known/openid-configuration. Where that file \
+                 is at hand, `jobpass doctor --authentication-config FILE` in this job says which line does not fit.{proposal}"
             )
-        ),
+        }
     };
     Some(format!(
         "The API server does not say why. This is what the ID token that it was shown says of itself:\n\n{said}\n{advice}"
@@ -100,28 +105,6 @@ fn lifetime(claims: &Value) -> (String, Option<&'static str>) {
             Some("It does not say when it expires: no API server takes that."),
         ),
     }
-}
-
-/// As it would stand in the file, pinned to the id.
-fn configuration(issuer: &str, audiences: &[String], owner: Option<(&str, String, &str)>) -> String {
-    // JSON is YAML, and nothing in a quoted text can end it.
-    let quoted = |text: &str| Value::from(harmless(text)).to_string();
-    let (rules, username) = match owner {
-        Some((id, value, prefix)) => (
-            format!(
-                "  claimValidationRules:\n  - claim: {id}\n    requiredValue: {}\n",
-                quoted(&value)
-            ),
-            format!("expression: {}", quoted(&format!("'{prefix}' + claims.{id}"))),
-        ),
-        None => (String::new(), "claim: sub\n      prefix: \"oidc:\"".into()),
-    };
-    format!(
-        "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n- issuer:\n    url: {}\n    \
-         audiences: [{}]\n{rules}  claimMappings:\n    username:\n      {username}",
-        quoted(issuer),
-        quoted(audiences.first().map_or("", String::as_str)),
-    )
 }
 
 #[cfg(test)]
@@ -159,7 +142,9 @@ mod tests {
           ref                  refs/heads/main
           lifetime             expires in ...
 
-        Compare that with the file of the API server's flag --authentication-config: the issuer, one of its audiences and every rule must fit, and the API server must reach the issuer's /.well-known/openid-configuration. This would accept it:
+        The file of the API server's flag --authentication-config decides: the issuer, one of its audiences and every rule must fit, and the API server must reach the issuer's /.well-known/openid-configuration. Where that file is at hand, `jobpass doctor --authentication-config FILE` in this job says which line does not fit.
+
+        This would let it in, as `jobpass setup` writes it; with `--ref` or `--environment`, that lets in less:
 
         apiVersion: apiserver.config.k8s.io/v1
         kind: AuthenticationConfiguration
@@ -173,6 +158,9 @@ mod tests {
           claimMappings:
             username:
               expression: "'ci:github:' + claims.repository_id"
+            extra:
+            - key: jobpass.dev/run-id
+              valueExpression: claims.run_id
         "#);
     }
 
@@ -200,7 +188,9 @@ mod tests {
             json!({"iss": "https://i\n- x: \"", "repository_id": "\"}\n##[error]", "exp": i64::MAX});
         let text = explained(&rs256, &hostile).expect("explained");
         assert!(
-            text.contains(r#"requiredValue: "\"} # #[error]""#) && !text.contains("##["),
+            text.contains("repository_id        \"} # #[error]")
+                && !text.contains("##[")
+                && !text.contains("kind:"),
             "{text}"
         );
     }

@@ -10,6 +10,7 @@ use crate::{
     claims,
     error::Kind,
     minter::{Identity, Minter},
+    setup::audiences,
     spec::in_words,
     text::harmless,
     token::Token,
@@ -110,15 +111,7 @@ fn of_token(token: &Token, now: Timestamp) -> Finding {
         );
     };
     let text = |name: &str| claims[name].as_str().map(harmless).unwrap_or_default();
-    let audiences = match &claims["aud"] {
-        Value::Array(several) => several
-            .iter()
-            .filter_map(Value::as_str)
-            .map(harmless)
-            .collect::<Vec<_>>()
-            .join(", "),
-        one => one.as_str().map(harmless).unwrap_or_default(),
-    };
+    let audiences = harmless(&audiences(&claims).join(", "));
     let what = match claims.get("kubernetes.io") {
         Some(_) => format!("token of {}", text("sub")),
         // Of the Secrets of older releases.

@@ -5,10 +5,12 @@
 mod asking;
 mod credential;
 mod policies;
+mod trust;
 
 use std::time::Duration;
 
 use self::asking::Asking;
+pub use self::trust::Trust;
 use crate::{
     cluster::{Budget, Cluster},
     environment::Environment,
@@ -91,24 +93,26 @@ impl Finding {
 }
 
 impl Diagnosis {
-    /// Looks at everything, until something is found without which the rest has no answer.
+    /// Looks at everything, until something is found without which the rest has no answer. `trust` is what the API server was
+    /// told of ID tokens, if that is at hand.
     ///
     /// # Errors
     /// If it is interrupted.
     pub async fn examine(
         inputs: &Inputs,
         environment: &Environment,
+        trust: Option<&Trust>,
         interrupt: &mut Interrupt,
     ) -> std::result::Result<Self, Error> {
         let mut diagnosis = Self::default();
         tokio::select! {
             interrupted = interrupt.wait() => return Err(interrupted),
-            () = diagnosis.look(inputs, environment) => {}
+            () = diagnosis.look(inputs, environment, trust) => {}
         }
         Ok(diagnosis)
     }
 
-    async fn look(&mut self, inputs: &Inputs, environment: &Environment) {
+    async fn look(&mut self, inputs: &Inputs, environment: &Environment, trust: Option<&Trust>) {
         let minter = match Minter::resolve(inputs, environment).await {
             Ok(minter) => minter,
             Err(error) => return self.findings.push(Finding::failed("configuration", &error)),
@@ -120,6 +124,10 @@ impl Diagnosis {
             Err(error) => return self.findings.push(Finding::failed("options", &error)),
         };
         self.offline(&minter);
+        if let Some(trust) = trust {
+            self.findings
+                .extend(trust.findings(minter.identity.bearer.as_ref()));
+        }
         let cluster = match Cluster::connect(&minter) {
             Ok(cluster) => cluster,
             Err(error) => return self.findings.push(Finding::failed("TLS", &error)),

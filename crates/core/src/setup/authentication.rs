@@ -2,7 +2,7 @@
 
 use super::{
     Setup,
-    manifests::quoted,
+    manifests::{cel, quoted},
     oidc::{Oidc, Platform, Ref},
 };
 
@@ -15,6 +15,15 @@ impl Setup {
 }
 
 impl Oidc {
+    /// The same without its comments, as what an error proposes.
+    pub(crate) fn in_short(&self) -> String {
+        let configuration = self.configuration();
+        let lines = configuration
+            .lines()
+            .filter(|line| !line.trim_start().starts_with('#'));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     fn configuration(&self) -> String {
         let (id, owner_id, run_id, git_ref) = match self.platform {
             Platform::GitHub => ("repository_id", "repository_owner_id", "run_id", "ref"),
@@ -72,7 +81,7 @@ impl Oidc {
              extra:\n    - key: jobpass.dev/run-id\n      valueExpression: claims.{run_id}\n",
             issuer = quoted(&self.issuer),
             audience = quoted(&self.audience),
-            username = quoted(&format!("'{}' + claims.{id}", self.platform.user_prefix())),
+            username = quoted(&format!("{} + claims.{id}", cel(&self.user_prefix()))),
         )
     }
 }

@@ -275,6 +275,6 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// As it stands in a CEL expression. What it is made of has no control characters.
-fn cel(text: &str) -> String {
+pub(super) fn cel(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }

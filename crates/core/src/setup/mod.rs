@@ -10,7 +10,7 @@ mod manifests;
 mod oidc;
 
 pub use self::cluster::{Object, Outcome};
-use self::oidc::Oidc;
+pub(crate) use self::oidc::{Oidc, audiences};
 use crate::{
     error::Error,
     spec::{Lifetime, dns_name},

@@ -1,13 +1,20 @@
 //! Which jobs are let in with their ID tokens.
 
 use http::Uri;
+use serde_json::Value;
 
 use super::{LONGEST_TEXT, Wanted, number, text_of};
 use crate::{error::Error, text::harmless};
 
+/// The issuers of github.com and gitlab.com.
+const GITHUB: &str = "https://token.actions.githubusercontent.com";
+const GITLAB: &str = "https://gitlab.com";
+/// Behind the host, in the issuers of GitHub Enterprise Server.
+const ENTERPRISE: &str = "/_services/token";
+
 /// The jobs whose ID tokens are let in.
 #[derive(Debug, Clone)]
-pub(super) struct Oidc {
+pub(crate) struct Oidc {
     pub(super) platform: Platform,
     pub(super) issuer: String,
     pub(super) audience: String,
@@ -57,7 +64,7 @@ impl Oidc {
                     "project-id",
                     "and `repository-id` are both given",
                     "one platform at a time: print the second one's file with a second command, and add its jobs here with \
-                     `--minter user:ci:gitlab:ID`",
+                     `--minter user:NAME`, where NAME is what the file's `username` gives them, as in `ci:gitlab:ID`",
                 ));
             }
         };
@@ -97,27 +104,55 @@ impl Oidc {
         }))
     }
 
+    /// The jobs of the repository or project that an ID token with these claims is of, as far as the platform is a known one.
+    pub(crate) fn of(claims: &Value) -> Option<Self> {
+        let text = |name: &str| claims[name].as_str().map(str::to_owned);
+        let wanted = Wanted {
+            repository_ids: text("repository_id").into_iter().collect(),
+            project_ids: text("project_id").into_iter().collect(),
+            issuer: text("iss"),
+            oidc_audience: audiences(claims).first().map(|audience| (*audience).to_owned()),
+            ..Wanted::default()
+        };
+        Self::parse(&wanted).ok()?
+    }
+
     /// What the API server calls these jobs.
     pub(super) fn users(&self) -> impl Iterator<Item = String> {
-        self.ids
-            .iter()
-            .map(|id| format!("{}{id}", self.platform.user_prefix()))
+        self.ids.iter().map(|id| format!("{}{id}", self.user_prefix()))
+    }
+
+    /// Before the id, in the names of users. Two platforms give the same ids to different repositories, so all but the two that
+    /// everybody knows are in it by name.
+    pub(super) fn user_prefix(&self) -> String {
+        let platform = match self.platform {
+            Platform::GitHub => "github",
+            Platform::GitLab => "gitlab",
+        };
+        let host = self
+            .issuer
+            .trim_start_matches("https://")
+            .trim_end_matches(ENTERPRISE);
+        match &*self.issuer {
+            GITHUB | GITLAB => format!("ci:{platform}:"),
+            _ => format!("ci:{platform}:{host}:"),
+        }
+    }
+}
+
+/// Whom an ID token is for.
+pub(crate) fn audiences(claims: &Value) -> Vec<&str> {
+    match &claims["aud"] {
+        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+        one => one.as_str().into_iter().collect(),
     }
 }
 
 impl Platform {
-    /// Before the id, in the names of users.
-    pub(super) fn user_prefix(self) -> &'static str {
-        match self {
-            Self::GitHub => "ci:github:",
-            Self::GitLab => "ci:gitlab:",
-        }
-    }
-
     fn issuer(self, given: Option<&str>) -> Result<String, Error> {
         let url = given.unwrap_or(match self {
-            Self::GitHub => "https://token.actions.githubusercontent.com",
-            Self::GitLab => "https://gitlab.com",
+            Self::GitHub => GITHUB,
+            Self::GitLab => GITLAB,
         });
         let allowed = match self {
             Self::GitHub => {
@@ -142,7 +177,7 @@ impl Platform {
         let (Some(host), false) = (host, url.contains(['?', '#', '@']) || url.len() > LONGEST_TEXT) else {
             return refused("this is no https URL that can be one");
         };
-        let fits = url.ends_with("/_services/token") || host.starts_with("token.actions.");
+        let fits = url.ends_with(ENTERPRISE) || host.starts_with("token.actions.");
         if fits != (self == Self::GitHub) {
             return refused("no such platform issues ID tokens under this URL");
         }

@@ -1,6 +1,11 @@
+use std::collections::BTreeSet;
+
 use rstest::rstest;
 
-use super::*;
+use super::{
+    manifests::{cel, quoted},
+    *,
+};
 
 fn github() -> Wanted {
     Wanted {
@@ -62,6 +67,31 @@ fn what_the_api_server_reads() {
             .authentication()
             .expect("OIDC")
     );
+}
+
+/// Ids are given by each platform anew: who has one on another must not become its user.
+#[test]
+fn the_same_id_of_two_issuers_is_two_users() {
+    let issuers = [
+        None,
+        some("https://ghes.example.com/_services/token"),
+        some("https://ghes.example.com:8443/_services/token"),
+        some("https://token.actions.corp.ghe.com"),
+        some("https://it's.example.com/_services/token"),
+    ];
+    let users = issuers.map(|issuer| {
+        let setup = Setup::parse(&Wanted { issuer, ..github() }).expect("parsed");
+        let expression = setup.authentication().expect("OIDC");
+        let minters = setup.minters.clone();
+        assert!(
+            matches!(&*minters, [Minter::User(user)] if expression.contains(&quoted(&format!("{} + claims.repository_id", cel(user.strip_suffix('2').expect("its id")))))),
+            "{minters:?}\n{expression}"
+        );
+        format!("{minters:?}")
+    });
+    assert_eq!(users[0], r#"[User("ci:github:2")]"#);
+    assert_eq!(users[1], r#"[User("ci:github:ghes.example.com:2")]"#);
+    assert_eq!(BTreeSet::from(users).len(), 5);
 }
 
 /// Names that YAML would take for something else, and text that would like to end where it stands.

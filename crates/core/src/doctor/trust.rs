@@ -1,0 +1,397 @@
+//! A job's ID token beside the file of the API server's flag `--authentication-config`.
+//!
+//! The API server says no more than 401, and from outside nobody can read its file; but who has the file can give it to doctor.
+//! Its rules are CEL. The comparisons that `setup` writes, and the guide, are made here; of any other expression nothing is
+//! claimed, and the claims that it is about are shown beside it.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Finding, Result};
+use crate::{
+    claims,
+    error::{Error, Kind},
+    minter::read_file,
+    setup::audiences,
+    text::harmless,
+    token::Token,
+};
+
+const INPUT: &str = "authentication-config";
+
+/// What the API server was told of ID tokens, as far as it decides about them (`pkg/apis/apiserver/types.go`).
+#[derive(Debug, Deserialize)]
+pub struct Trust {
+    kind: String,
+    #[serde(default)]
+    jwt: Vec<Trusted>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Trusted {
+    issuer: Issuer,
+    #[serde(default)]
+    claim_validation_rules: Vec<Rule>,
+    claim_mappings: Mappings,
+    #[serde(default)]
+    user_validation_rules: Vec<Rule>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Issuer {
+    url: String,
+    #[serde(default)]
+    audiences: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Rule {
+    claim: String,
+    required_value: String,
+    expression: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Mappings {
+    username: Username,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Username {
+    claim: String,
+    prefix: String,
+    expression: String,
+}
+
+impl Trust {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is no `AuthenticationConfiguration`.
+    pub fn read(path: &Path) -> std::result::Result<Self, Error> {
+        Self::parse(&read_file(INPUT, path)?)
+    }
+
+    fn parse(yaml: &str) -> std::result::Result<Self, Error> {
+        let wrong = |problem: String| {
+            let allowed = "give the file of the API server's flag --authentication-config, which `jobpass setup \
+                           --authentication-config` prints";
+            Error::input(INPUT, problem, allowed)
+        };
+        let trust = serde_yaml::from_str::<Self>(yaml).map_err(|error| {
+            let line = error.location().map_or(1, |location| location.line());
+            wrong(format!("cannot be read as one (line {line})"))
+        })?;
+        match &*trust.kind {
+            "AuthenticationConfiguration" => Ok(trust),
+            kind => Err(wrong(format!(
+                "is of kind `{}`, not AuthenticationConfiguration",
+                harmless(kind)
+            ))),
+        }
+    }
+
+    /// Each thing that has to fit, in the order in which the API server looks.
+    pub(super) fn findings(&self, bearer: Option<&Token>) -> Vec<Finding> {
+        let claims = bearer.and_then(|token| claims::part::<Value>(token, 1).ok());
+        let issuer = claims.as_ref().and_then(|claims| claims["iss"].as_str());
+        let (Some(claims), Some(issuer)) = (&claims, issuer) else {
+            let said = "this minter shows no ID token: the file does not decide about it";
+            return vec![Finding::new("issuer", Result::Unknown, said)];
+        };
+        let Some(trusted) = self.jwt.iter().find(|trusted| trusted.issuer.url == issuer) else {
+            let known = self.jwt.iter().map(|trusted| &*trusted.issuer.url);
+            let said = format!(
+                "the token has {}; {}",
+                harmless(issuer),
+                wanted("the file", known)
+            );
+            return vec![
+                failed("issuer", said).fix("add this issuer to the file, or ask where the file trusts"),
+            ];
+        };
+        let mut findings = vec![
+            Finding::new("issuer", Result::Ok, harmless(issuer)),
+            audience(claims, &trusted.issuer.audiences),
+        ];
+        findings.extend(
+            trusted
+                .claim_validation_rules
+                .iter()
+                .map(|rule| rule.finding(claims)),
+        );
+        findings.push(trusted.claim_mappings.username.finding(claims));
+        let about_users = trusted.user_validation_rules.iter();
+        findings.extend(about_users.map(|rule| unknown("rule for users", &rule.expression, claims)));
+        findings
+    }
+}
+
+fn failed(check: &'static str, said: String) -> Finding {
+    Finding::new(check, Result::Failed(Kind::Refused), said)
+}
+
+/// `the file wants a`, `the file wants one of a, b`.
+fn wanted<'a>(who: &str, values: impl Iterator<Item = &'a str>) -> String {
+    let values = values.map(harmless).collect::<Vec<_>>();
+    match &*values {
+        [] => format!("{who} wants none"),
+        [one] => format!("{who} wants {one}"),
+        several => format!("{who} wants one of {}", several.join(", ")),
+    }
+}
+
+fn audience(claims: &Value, allowed: &[String]) -> Finding {
+    let found = audiences(claims);
+    let shown = harmless(&found.join(", "));
+    if found
+        .iter()
+        .any(|audience| allowed.iter().any(|allowed| allowed == audience))
+    {
+        return Finding::new("audience", Result::Ok, shown);
+    }
+    let wanted = wanted("the file", allowed.iter().map(String::as_str));
+    failed("audience", format!("the token has {shown}; {wanted}")).fix(
+        "ask for the ID token with what the file wants: `oidc-audience` on GitHub, `aud` below `id_tokens` on GitLab",
+    )
+}
+
+impl Rule {
+    fn finding(&self, claims: &Value) -> Finding {
+        let compared = match &*self.claim {
+            "" => comparison(&self.expression),
+            claim => Some((claim, vec![&*self.required_value])),
+        };
+        let Some((name, allowed)) = compared else {
+            return unknown("rule", &self.expression, claims);
+        };
+        let value = &claims[name];
+        let (name, shown) = (harmless(name), shown(value));
+        if value.as_str().is_some_and(|value| allowed.contains(&value)) {
+            return Finding::new("rule", Result::Ok, format!("{name} is {shown}"));
+        }
+        let said = format!(
+            "in the token, {name} is {shown}; {}",
+            wanted("the file", allowed.into_iter())
+        );
+        failed("rule", said).fix(
+            "run it in a job that fits; or, if this one is to be let in, have the file say so: `jobpass setup \
+             --authentication-config` writes it",
+        )
+    }
+}
+
+impl Username {
+    fn finding(&self, claims: &Value) -> Finding {
+        let check = "username";
+        let (prefix, name) = match (&*self.claim, added(&self.expression)) {
+            ("", Some((prefix, name))) => (prefix, name),
+            ("", None) => return unknown(check, &self.expression, claims),
+            (claim, _) => (&*self.prefix, claim),
+        };
+        match claims[name].as_str() {
+            Some(value) => Finding::new(check, Result::Ok, harmless(&format!("{prefix}{value}"))),
+            None => failed(
+                check,
+                format!("is made of {}, which the token does not have", harmless(name)),
+            ),
+        }
+    }
+}
+
+/// `claims.NAME == TEXT`, `claims.NAME in [TEXT, TEXT]`: the name, and the texts.
+fn comparison(expression: &str) -> Option<(&str, Vec<&str>)> {
+    let (name, rest) = claim(expression.trim())?;
+    let rest = rest.trim_start();
+    if let Some(one) = rest.strip_prefix("==") {
+        return Some((name, vec![whole(one)?]));
+    }
+    let list = rest
+        .strip_prefix("in")?
+        .trim()
+        .strip_prefix('[')?
+        .strip_suffix(']')?;
+    // A comma within a text ends that in no quote, so nothing is claimed of it.
+    Some((name, list.split(',').map(whole).collect::<Option<_>>()?))
+}
+
+/// `TEXT + claims.NAME`, `claims.NAME`.
+fn added(expression: &str) -> Option<(&str, &str)> {
+    let (prefix, rest) = match expression.rsplit_once('+') {
+        Some((prefix, rest)) => (whole(prefix)?, rest),
+        None => ("", expression),
+    };
+    let (name, rest) = claim(rest.trim())?;
+    rest.is_empty().then_some((prefix, name))
+}
+
+/// The claim that a text begins with, and what follows.
+fn claim(text: &str) -> Option<(&str, &str)> {
+    let rest = text.strip_prefix("claims.")?;
+    let end = rest
+        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .unwrap_or(rest.len());
+    (end > 0).then(|| rest.split_at(end))
+}
+
+/// What one text of CEL says, if that has no escapes.
+fn whole(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let inner = ['\'', '"']
+        .into_iter()
+        .find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote))?;
+    (!inner.contains(['\'', '"', '\\'])).then_some(inner)
+}
+
+/// An expression of another form, beside the claims that it speaks of.
+fn unknown(check: &'static str, expression: &str, claims: &Value) -> Finding {
+    let mut said = format!("not evaluated here: {}", harmless(expression));
+    let mut names = Vec::new();
+    for (start, _) in expression.match_indices("claims.") {
+        names.extend(
+            claim(&expression[start..])
+                .map(|(name, _)| name)
+                .filter(|name| !names.contains(name)),
+        );
+    }
+    for name in names {
+        said += &format!("; in the token, {name} is {}", shown(&claims[name]));
+    }
+    Finding::new(check, Result::Unknown, said)
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "not there".into(),
+        Value::String(text) => harmless(text),
+        other => harmless(&other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::setup::{Setup, Wanted};
+
+    const TOKEN: fn() -> Value = || {
+        json!({
+            "iss": "https://gitlab.example.com", "aud": "k8s", "project_id": "7", "namespace_id": "3",
+            "ref_path": "refs/heads/main", "pipeline_id": "1", "sub": "s",
+        })
+    };
+
+    fn found(trust: &str, claims: &Value) -> Vec<(&'static str, &'static str, String)> {
+        let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        let token = format!("{}.{}.c2ln", part(&json!({})), part(claims));
+        let token = Token::parse(&token, "x").expect("a token");
+        let trust = Trust::parse(trust).expect("a file");
+        let findings = trust.findings(Some(&token)).into_iter();
+        findings
+            .map(|finding| (finding.result.word(), finding.check, finding.said))
+            .collect()
+    }
+
+    /// What `setup` writes is understood, all of it.
+    #[rstest]
+    #[case::fits("iss", json!("https://gitlab.example.com"), &[])]
+    #[case::issuer("iss", json!("https://gitlab.com"), &["issuer: the token has https://gitlab.com; the file wants https://gitlab.example.com"])]
+    #[case::audience("aud", json!(["a", "b"]), &["audience: the token has a, b; the file wants k8s"])]
+    #[case::project("project_id", json!("99"), &["rule: in the token, project_id is 99; the file wants one of 7, 8"])]
+    #[case::owner("namespace_id", json!("4"), &["rule: in the token, namespace_id is 4; the file wants 3"])]
+    #[case::git_ref("ref_path", json!("refs/tags/main"), &["rule: in the token, ref_path is refs/tags/main; the file wants refs/heads/main"])]
+    #[case::number("namespace_id", json!(3), &["rule: in the token, namespace_id is 3; the file wants 3"])]
+    #[case::gone("project_id", Value::Null, &[
+        "rule: in the token, project_id is not there; the file wants one of 7, 8",
+        "username: is made of project_id, which the token does not have",
+    ])]
+    fn what_setup_writes(#[case] name: &str, #[case] value: Value, #[case] wrong: &[&str]) {
+        let wanted = Wanted {
+            service_account: "scanner".into(),
+            namespace: "ci".into(),
+            duration: "1h".into(),
+            project_ids: vec!["7".into(), "8".into()],
+            owner_id: Some("3".into()),
+            issuer: Some("https://gitlab.example.com".into()),
+            oidc_audience: Some("k8s".into()),
+            git_ref: Some("refs/heads/main".into()),
+            ..Wanted::default()
+        };
+        let file = Setup::parse(&wanted)
+            .expect("parsed")
+            .authentication()
+            .expect("OIDC");
+        let mut claims = TOKEN();
+        claims[name] = value;
+        let found = found(&file, &claims);
+        assert!(found.iter().all(|(result, ..)| *result != "unknown"), "{found:?}");
+        let failed = found.iter().filter(|(result, ..)| *result == "failed");
+        let failed = failed.map(|(_, check, said)| format!("{check}: {said}"));
+        assert_eq!(failed.collect::<Vec<_>>(), wrong);
+        if wrong.is_empty() {
+            let user = ("ok", "username", "ci:gitlab:gitlab.example.com:7".to_owned());
+            assert_eq!(found.last(), Some(&user));
+        }
+    }
+
+    /// What is not understood is never said to fit, nor not to.
+    #[rstest]
+    #[case("claims.ref_path == \"refs/heads/main\"", "ok", "ref_path is refs/heads/main")]
+    #[case(
+        "claims.ref_path in ['a,b', 'c']",
+        "unknown",
+        "not evaluated here: claims.ref_path in ['a,b', 'c']; in the token, ref_path is refs/heads/main"
+    )]
+    #[case(
+        "claims.ref_path == 'a' || claims.none == 'b'",
+        "unknown",
+        "not evaluated here: claims.ref_path == 'a' || claims.none == 'b'; in the token, ref_path is refs/heads/main; in the token, none is not there"
+    )]
+    #[case(
+        "claims.ref_path == 'a\\'b'",
+        "unknown",
+        "not evaluated here: claims.ref_path == 'a\\'b'; in the token, ref_path is refs/heads/main"
+    )]
+    #[case(
+        "claims.ref_path.startsWith('refs/')",
+        "unknown",
+        "not evaluated here: claims.ref_path.startsWith('refs/'); in the token, ref_path is refs/heads/main"
+    )]
+    fn other_rules(#[case] expression: &str, #[case] result: &str, #[case] said: &str) {
+        let file = json!({"kind": "AuthenticationConfiguration", "jwt": [{
+            "issuer": {"url": "https://gitlab.example.com", "audiences": ["k8s"]},
+            "claimValidationRules": [{"expression": expression}],
+            "claimMappings": {"username": {"claim": "sub", "prefix": "oidc:"}},
+        }]});
+        let found = found(&file.to_string(), &TOKEN());
+        assert_eq!(
+            found[2],
+            (
+                if result == "ok" { "ok" } else { "unknown" },
+                "rule",
+                said.to_owned()
+            )
+        );
+        assert_eq!(found[3], ("ok", "username", "oidc:s".to_owned()));
+    }
+
+    #[test]
+    fn other_files() {
+        for file in [
+            "kind: Pod",
+            "[",
+            "kind: AuthenticationConfiguration\njwt: [{issuer: 1}]",
+        ] {
+            let error = Trust::parse(file).expect_err(file).to_string();
+            assert!(error.starts_with("input `authentication-config` "), "{error}");
+        }
+    }
+}
