@@ -1,6 +1,7 @@
 //! `jobpass setup`: what it prints loads into a cluster, and does what it says.
 
 mod oidc;
+mod rules;
 
 use std::{
     fs,
@@ -296,6 +297,7 @@ fn kubectl_applies_what_is_printed(#[case] more: &[&str]) {
 
 #[rstest]
 #[case(&[MINTER[0], MINTER[1], SWEEPER[0], SWEEPER[1], "--example-rights"])]
+#[case(&[MINTER[0], MINTER[1], "--rules", "get pods\ncreate pods/exec target-pod"])]
 #[case(&["--minter", "user:true", "--minter", "group:0x10", "--repository-id", "2", "--oidc-audience", "k8s"])]
 fn it_is_as_the_schemas_of_kubernetes_say(#[case] more: &[&str]) {
     let desk = Desk::new();

@@ -17,8 +17,9 @@ use serde_json::json;
 use crate::output;
 
 /// What decides who mints where, and for whom.
-const OPTIONS: [&str; 9] = [
+const OPTIONS: [&str; 10] = [
     "service-account",
+    "rules",
     "namespace",
     "kubeconfig",
     "context",

@@ -29,9 +29,13 @@ pub(crate) fn command() -> Command {
     Command::new("setup")
         .about("Print what a cluster needs so that jobs may mint, with reasons; or apply it, or compare it with the cluster")
         .args(flags::flags().filter_map(|flag| match flag.get_id().as_str() {
-            "service-account" => Some(flag),
+            "service-account" => Some(flag.help("Name of the ServiceAccount that the jobs' tokens speak for. Required, unless `rules` is given")),
+            "rules" => Some(flag.help(
+                "Let jobs bring `rules`: what they may give, at most, to ServiceAccounts that are made for them. A YAML list of RBAC \
+                 rules, or permissions as in `require`",
+            )),
             "namespace" => Some(flag.help(
-                "Namespace of the ServiceAccount and the anchors; it should hold no other Secrets. Required",
+                "Namespace of the ServiceAccounts and the anchors; it should hold no other Secrets. Required",
             )),
             "duration" => Some(flag.help(
                 "The longest lifetime that a job may ask for; longer ones are refused [default: 1h]",
@@ -143,6 +147,7 @@ fn wanted(matches: &ArgMatches, inputs: &Inputs) -> Wanted {
     let of_table = |name: &str| inputs.get(name).unwrap_or_default().to_owned();
     Wanted {
         service_account: of_table("service-account"),
+        rules: of_table("rules"),
         namespace: of_table("namespace"),
         duration: of_table("duration"),
         minters: several("minter"),

@@ -20,6 +20,8 @@ pub const TYPE: &str = "jobpass.dev/anchor";
 pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 const PREFIX: &str = "jobpass-";
+/// What [`random_name`] makes, as a regular expression.
+pub(crate) const NAMES: &str = "^jobpass-[a-z2-7]{20}$";
 
 /// Which pipeline an anchor belongs to: for people who look at the cluster, and for the sweeper.
 #[derive(Debug, Clone, Default)]

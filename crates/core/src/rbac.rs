@@ -103,6 +103,24 @@ impl Rule {
         }
     }
 
+    /// All that a minter needs: the anchors; the tokens of one ServiceAccount; or, if there is none or jobs bring rules, tokens of
+    /// those that are made for them, these, their roles, and what is given with those: nobody can give what they do not have.
+    pub(crate) fn of_minter(account: Option<&str>, given: &[Self]) -> Vec<Self> {
+        let names = account.filter(|_| given.is_empty());
+        let with_roles = names.is_none();
+        let mut rules = vec![
+            Self::of("", &["secrets"], &[], &["create", "delete"]),
+            Self::of("", &["serviceaccounts/token"], names.as_slice(), &["create"]),
+        ];
+        if with_roles {
+            let (group, roles) = ("rbac.authorization.k8s.io", ["roles", "rolebindings"]);
+            rules.push(Self::of("", &["serviceaccounts"], &[], &["create", "delete"]));
+            rules.push(Self::of(group, &roles, &[], &["create", "delete"]));
+            rules.extend_from_slice(given);
+        }
+        rules
+    }
+
     /// What the API server would refuse (`pkg/apis/rbac/validation`).
     fn checked(self) -> Result<Self, String> {
         if !self.non_resource_urls.is_empty() {

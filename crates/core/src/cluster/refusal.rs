@@ -26,7 +26,7 @@ enum Whose<'a> {
     Job(&'a [rbac::Rule]),
 }
 
-/// The rules of the minter's Role, all of them.
+/// The rules of [`rbac::Rule::of_minter`], in its order.
 #[derive(Clone, Copy, PartialEq)]
 enum Rule {
     Anchors,
@@ -34,7 +34,7 @@ enum Rule {
     /// The job's own account, role and binding.
     Accounts,
     Roles,
-    /// What the job's role gives.
+    /// What the job's role gives: all that follow.
     Given,
 }
 
@@ -87,38 +87,23 @@ impl<'a> Need<'a> {
 
     /// The minter's Role and its binding, to paste.
     fn yaml(&self, subject: Option<&str>) -> String {
-        let line = |which, rule| Line {
-            rule,
-            missing: self.rule == which,
-        };
-        let core =
-            |resource: &str, names: &[&str], verbs: &[&str]| rbac::Rule::of("", &[resource], names, verbs);
-        let mut lines = vec![line(Rule::Anchors, core("secrets", &[], &["create", "delete"]))];
         // Of its own for each account, and for each set of rules, so that applying it takes nothing away that another Role gives.
-        let name = match self.whose {
-            Whose::Account(account) => {
-                lines.push(line(
-                    Rule::Tokens,
-                    core("serviceaccounts/token", &[account], &["create"]),
-                ));
-                format!("jobpass-mint-{}", account.get(..200).unwrap_or(account))
-            }
-            Whose::Job(rules) => {
-                let roles = ["roles", "rolebindings"];
-                let roles = rbac::Rule::of("rbac.authorization.k8s.io", &roles, &[], &["create", "delete"]);
-                lines.push(line(
-                    Rule::Tokens,
-                    core("serviceaccounts/token", &[], &["create"]),
-                ));
-                lines.push(line(
-                    Rule::Accounts,
-                    core("serviceaccounts", &[], &["create", "delete"]),
-                ));
-                lines.push(line(Rule::Roles, roles));
-                lines.extend(rules.iter().cloned().map(|rule| line(Rule::Given, rule)));
-                format!("jobpass-mint-rules-{}", digest(rules))
-            }
+        let (name, rules) = match self.whose {
+            Whose::Account(account) => (
+                format!("jobpass-mint-{}", account.get(..200).unwrap_or(account)),
+                rbac::Rule::of_minter(Some(account), &[]),
+            ),
+            Whose::Job(given) => (
+                format!("jobpass-mint-rules-{}", digest(given)),
+                rbac::Rule::of_minter(None, given),
+            ),
         };
+        let lines = rules.into_iter().enumerate();
+        let lines = lines.map(|(index, rule)| Line {
+            rule,
+            missing: index.min(Rule::Given as usize) == self.rule as usize,
+        });
+        let lines = lines.collect::<Vec<_>>();
         let minter = Grantee::user(subject.unwrap_or("THE MINTER'S USER NAME"));
         rbac::role_yaml(&name, Some(self.namespace), &lines, &minter)
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Finding, Result};
 use crate::{
+    access::{self, Permission, Verdict},
     cluster::{Answer, Budget, Call, Cluster},
     error::{Error, Kind},
     spec::{Spec, in_words},
@@ -79,21 +80,7 @@ impl<'a> Asking<'a> {
         if failed {
             return None;
         }
-        let account = &*self.spec.service_account;
-        let rules = [
-            ("create", "secrets", "", ""),
-            ("delete", "secrets", "", ""),
-            ("create", "serviceaccounts", "token", account),
-        ];
-        let [create, delete, token] =
-            rules.map(|(verb, resource, sub, name)| self.may(verb, resource, sub, name));
-        let (create, delete, token) = tokio::join!(create, delete, token);
-        for mut finding in [create, delete, token] {
-            if matches!(finding.result, Result::Failed(_)) {
-                finding.fix = self.setup(user.as_deref());
-            }
-            findings.push(finding);
-        }
+        findings.extend(self.rights(user.as_deref()).await);
         user
     }
 
@@ -158,64 +145,46 @@ impl<'a> Asking<'a> {
         Finding::new("user", Result::Failed(Kind::Refused), said).fix(self.cluster.unauthorized())
     }
 
-    async fn may(
-        &self,
-        verb: &'static str,
-        resource: &'static str,
-        subresource: &str,
-        name: &str,
-    ) -> Finding {
-        #[derive(Deserialize)]
-        struct Review {
-            status: Status,
-        }
-        #[derive(Default, Deserialize)]
-        #[serde(rename_all = "camelCase", default)]
-        struct Status {
-            allowed: bool,
-            denied: bool,
-            evaluation_error: String,
-        }
-        let (check, place) = match subresource {
-            "" => (
-                if verb == "create" {
-                    "may create anchors"
-                } else {
-                    "may delete anchors"
-                },
-                resource.to_owned(),
+    /// Whether this minter may do what it takes, all asked at the same time.
+    async fn rights(&self, user: Option<&str>) -> Vec<Finding> {
+        let Spec {
+            service_account,
+            rules,
+            namespace,
+            ..
+        } = self.spec;
+        let needed = [
+            ("may create anchors", "create", "secrets", ""),
+            ("may delete anchors", "delete", "secrets", ""),
+            (
+                "may create tokens",
+                "create",
+                "serviceaccounts/token",
+                service_account,
             ),
-            _ => ("may create tokens", format!("{resource}/{subresource} {name}")),
-        };
-        let what = format!("{verb} {place} in namespace {}", self.spec.namespace);
-        let attributes = json!({
-            "namespace": self.spec.namespace, "verb": verb, "resource": resource, "subresource": subresource, "name": name,
-        });
-        let body = json!({
-            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": attributes},
-        });
-        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned();
-        let unknown = |why: &str| Finding::new(check, Result::Unknown, format!("{what}: {why}"));
-        let (call, answer) = match self.post("ask what this minter may do", path, body).await {
-            Ok(asked) => asked,
-            Err(error) => return unknown(error.what()),
-        };
-        if answer.status != 201 {
-            return unknown(&format!(
-                "the API server answered {} {}",
-                answer.status,
-                answer.message()
-            ));
-        }
-        match answer.parse::<Review>(&call).map(|review| review.status) {
-            Ok(Status { allowed: true, .. }) => Finding::new(check, Result::Ok, what),
-            Ok(status) if status.denied || status.evaluation_error.is_empty() => {
-                Finding::new(check, Result::Failed(Kind::Refused), format!("no: {what}"))
-            }
-            Ok(status) => unknown(&self.shown(&status.evaluation_error)),
-            Err(error) => unknown(error.what()),
-        }
+        ];
+        let for_one_job = ["serviceaccounts", "roles", "rolebindings"]
+            .into_iter()
+            .flat_map(|resource| {
+                ["create", "delete"].map(|verb| ("may make a role for one job", verb, resource, ""))
+            });
+        let for_one_job = for_one_job.filter(|_| !rules.is_empty());
+        let reviews = needed
+            .into_iter()
+            .chain(for_one_job)
+            .map(async |(check, verb, target, name)| {
+                let permission = Permission::built_in(verb, target, name);
+                let what = format!("{permission} in namespace {namespace}");
+                match access::review(self.cluster, &permission, namespace, self.budget).await {
+                    (Verdict::Allowed, _) => Finding::new(check, Result::Ok, what),
+                    (Verdict::Denied, _) => {
+                        let said = format!("no: {what}");
+                        Finding::new(check, Result::Failed(Kind::Refused), said).fix(self.setup(user))
+                    }
+                    (Verdict::Unknown, why) => Finding::new(check, Result::Unknown, format!("{what}: {why}")),
+                }
+            });
+        futures_util::future::join_all(reviews).await
     }
 
     /// A server may say anything, and what it was sent among it.
@@ -269,9 +238,23 @@ impl<'a> Asking<'a> {
             },
             None => "MINTER".into(),
         };
+        let (whose, this) = match self.spec.rules.is_empty() {
+            true => (
+                format!("--service-account {service_account}"),
+                "of this ServiceAccount",
+            ),
+            // JSON is YAML.
+            false => (
+                format!(
+                    "--rules '{}'",
+                    harmless(&serde_json::to_string(&self.spec.rules).unwrap_or_default())
+                ),
+                "and rules",
+            ),
+        };
         format!(
-            "an administrator: `jobpass setup --service-account {service_account} --namespace {namespace} --minter {minter} \
-             --apply`, with all other minters of this ServiceAccount"
+            "an administrator: `jobpass setup {whose} --namespace {namespace} --minter {minter} --apply`, with all other minters \
+             {this}"
         )
     }
 }

@@ -54,6 +54,11 @@ impl Asking<'_> {
     async fn loose_tokens(&self, fix: &str) -> Vec<Finding> {
         let (exists, check) = ("ServiceAccount", "policy for tokens");
         let account = &self.spec.service_account;
+        // It is made for the job; there is none to ask about.
+        if !self.spec.rules.is_empty() {
+            let said = "with `rules`, it shows only when a job's ServiceAccount is there";
+            return vec![Finding::new(check, Result::Unknown, said)];
+        }
         let there = Finding::new(exists, Result::Ok, format!("{account} is there"));
         let Ok(name) = anchor::random_name() else {
             return vec![Finding::new(

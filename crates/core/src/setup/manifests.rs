@@ -3,7 +3,11 @@
 use serde_json::Value;
 
 use super::{Minter, Setup};
-use crate::{anchor, spec::in_words};
+use crate::{
+    anchor,
+    rbac::{self, Line, Rule},
+    spec::in_words,
+};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 const ADMISSION: &str = "admissionregistration.k8s.io/v1";
@@ -11,9 +15,12 @@ const ADMISSION: &str = "admissionregistration.k8s.io/v1";
 impl Setup {
     /// YAML to review and to apply. The policies come before the rights that they limit.
     pub fn manifests(&self) -> String {
-        let mut documents = vec![self.namespace_itself(), self.account()];
-        if self.example_rights {
-            documents.extend(self.example());
+        let mut documents = vec![self.namespace_itself()];
+        if let Some(account) = &self.service_account {
+            documents.push(self.account(account));
+            if self.example_rights {
+                documents.extend(self.example(account));
+            }
         }
         documents.extend(self.policies());
         documents.extend(self.minter());
@@ -32,17 +39,17 @@ impl Setup {
         )
     }
 
-    fn account(&self) -> String {
+    fn account(&self, name: &str) -> String {
         format!(
             "# Whom the jobs' tokens speak for. It may do what you give it, with Roles of your own. Give it nothing with which it\n\
              # could outlive its token: no Secrets, no serviceaccounts/token, no RBAC, no impersonation, no new Pods in this\n\
              # namespace, which could run as the minter.\n{}",
-            self.head("v1", "ServiceAccount", &self.service_account)
+            self.head("v1", "ServiceAccount", name)
         )
     }
 
-    fn example(&self) -> [String; 2] {
-        let name = format!("{}-example", self.service_account);
+    fn example(&self, account: &str) -> [String; 2] {
+        let name = format!("{account}-example");
         [
             format!(
                 "# An example of what jobs may do: look at Pods.\n{}rules:\n- apiGroups: [\"\"]\n  resources: [\"pods\"]\n  \
@@ -51,74 +58,147 @@ impl Setup {
             ),
             format!(
                 "# It is given to the jobs.\n{}",
-                self.binding(&name, &subject_account(&self.namespace, &self.service_account))
+                self.binding(&name, &subject_account(&self.namespace, account))
             ),
         ]
     }
 
-    fn policies(&self) -> [String; 4] {
+    fn policies(&self) -> Vec<String> {
         let seconds = self.lifetime.seconds();
-        let tokens = self.policy_name("tokens");
-        let anchors = self.policy_name("anchors");
-        [
-            format!(
-                "# RBAC can say for whom the minter may ask for tokens, but not for which. A token that is bound to nothing could\n\
-                 # not be revoked; one without the uid could be bound to an anchor that somebody else made under that name.\n{}\
-                 spec:\n  failurePolicy: Fail\n  matchConstraints:\n    resourceRules:\n    - apiGroups: [\"\"]\n      \
-                 apiVersions: [\"v1\"]\n      operations: [\"CREATE\"]\n      resources: [\"serviceaccounts/token\"]\n{}  \
-                 validations:\n  - expression: {}\n    message: {}\n  - expression: {}\n    message: {}\n",
-                policy_head("ValidatingAdmissionPolicy", &tokens),
-                self.only_minters(),
-                quoted(
-                    "has(object.spec.boundObjectRef) && object.spec.boundObjectRef.kind == 'Secret' && \
-                     has(object.spec.boundObjectRef.uid) && object.spec.boundObjectRef.uid != ''"
-                ),
-                quoted("a token must be bound to an anchor, a Secret with its uid"),
-                quoted(&format!("object.spec.expirationSeconds <= {seconds}")),
-                quoted(&format!("a token may live for {} at most", in_words(seconds))),
+        let mut of_tokens = vec![
+            (
+                "has(object.spec.boundObjectRef) && object.spec.boundObjectRef.kind == 'Secret' && \
+                 has(object.spec.boundObjectRef.uid) && object.spec.boundObjectRef.uid != ''"
+                    .to_owned(),
+                "a token must be bound to an anchor, a Secret with its uid".to_owned(),
             ),
-            self.policy_binding(&tokens),
-            format!(
-                "# The minter must create and delete Secrets, and nothing in RBAC tells anchors from others. So: only empty ones of\n\
-                 # our type, which hold no secret; nothing that would keep one from being deleted at once, as the token lives on\n\
-                 # until it is gone; and no other Secret is deleted, or shown by a foreground delete.\n{}\
-                 spec:\n  failurePolicy: Fail\n  matchConstraints:\n    resourceRules:\n    - apiGroups: [\"\"]\n      \
-                 apiVersions: [\"v1\"]\n      operations: [\"CREATE\", \"UPDATE\", \"DELETE\"]\n      resources: [\"secrets\"]\n{}  \
-                 validations:\n  - expression: {}\n    message: {}\n  - expression: {}\n    message: {}\n  - expression: {}\n    \
-                 message: {}\n",
-                policy_head("ValidatingAdmissionPolicy", &anchors),
-                self.only_minters(),
-                quoted(&format!(
+            (
+                format!("object.spec.expirationSeconds <= {seconds}"),
+                format!("a token may live for {} at most", in_words(seconds)),
+            ),
+        ];
+        if !self.rules.is_empty() {
+            of_tokens.push(self.token_of_one_job());
+        }
+        let of_anchors = [
+            (
+                format!(
                     "request.operation == 'DELETE' ? oldObject.type == '{type_}' : object.type == '{type_}'",
                     type_ = anchor::TYPE
-                )),
-                quoted(&format!(
+                ),
+                format!(
                     "a minter touches no Secrets but anchors, of type {}",
                     anchor::TYPE
-                )),
-                quoted(
-                    "request.operation == 'DELETE' || (!has(object.data) && !has(object.metadata.finalizers))"
                 ),
-                quoted("an anchor has no data and no finalizers"),
-                quoted(
-                    "request.operation != 'DELETE' || ((!has(request.options.propagationPolicy) || \
-                     request.options.propagationPolicy == 'Background') && (!has(request.options.orphanDependents) || \
-                     !request.options.orphanDependents))"
-                ),
-                quoted("an anchor is deleted with propagation policy Background"),
             ),
-            self.policy_binding(&anchors),
-        ]
+            (
+                "request.operation == 'DELETE' || (!has(object.data) && !has(object.metadata.finalizers))".into(),
+                "an anchor has no data and no finalizers".into(),
+            ),
+            (
+                "request.operation != 'DELETE' || ((!has(request.options.propagationPolicy) || \
+                 request.options.propagationPolicy == 'Background') && (!has(request.options.orphanDependents) || \
+                 !request.options.orphanDependents))"
+                    .into(),
+                "an anchor is deleted with propagation policy Background".into(),
+            ),
+        ];
+        let changes = "\"CREATE\", \"UPDATE\", \"DELETE\"";
+        let mut policies = self.policy(
+            "tokens",
+            "# RBAC can say for whom the minter may ask for tokens, but not for which. A token that is bound to nothing could\n\
+             # not be revoked; one without the uid could be bound to an anchor that somebody else made under that name.\n",
+            "\"CREATE\"",
+            &[("", "\"serviceaccounts/token\"")],
+            &of_tokens,
+        );
+        policies.extend(self.policy(
+            "anchors",
+            "# The minter must create and delete Secrets, and nothing in RBAC tells anchors from others. So: only empty ones of\n\
+             # our type, which hold no secret; nothing that would keep one from being deleted at once, as the token lives on\n\
+             # until it is gone; and no other Secret is deleted, or shown by a foreground delete.\n",
+            changes,
+            &[("", "\"secrets\"")],
+            &of_anchors,
+        ));
+        if !self.rules.is_empty() {
+            policies.extend(self.policy(
+                "roles",
+                "# The minter must create and delete the ServiceAccounts and roles of single jobs, and nothing in RBAC tells them from\n\
+                 # others. So: only what is called as anchors are, goes with its anchor, and gives rights to this one job.\n",
+                changes,
+                &[
+                    ("", "\"serviceaccounts\""),
+                    (RBAC, "\"roles\", \"rolebindings\""),
+                ],
+                &of_roles(),
+            ));
+        }
+        policies
     }
 
-    fn policy_binding(&self, policy: &str) -> String {
-        format!(
-            "# In force in this namespace.\n{}spec:\n  policyName: {}\n  validationActions: [\"Deny\"]\n  matchResources:\n    \
-             namespaceSelector:\n      matchLabels:\n        kubernetes.io/metadata.name: {}\n",
-            policy_head("ValidatingAdmissionPolicyBinding", policy),
-            quoted(policy),
-            quoted(&self.namespace)
-        )
+    /// Of any ServiceAccount in the namespace, RBAC says: what those of jobs are called is not known before.
+    fn token_of_one_job(&self) -> (String, String) {
+        let of_job = format!(
+            "(request.name.matches('{}') && request.name == object.spec.boundObjectRef.name)",
+            anchor::NAMES
+        );
+        let message = "a token is of a ServiceAccount that was made for its job, called as the anchor is";
+        match &self.service_account {
+            Some(account) => (
+                format!("request.name == {} || {of_job}", cel(account)),
+                format!("{message}, or of {account}"),
+            ),
+            None => (of_job, message.to_owned()),
+        }
+    }
+
+    /// A policy and its binding. `validations` are expressions and what is said when they are not true.
+    fn policy(
+        &self,
+        about: &str,
+        why: &str,
+        operations: &str,
+        resources: &[(&str, &str)],
+        validations: &[(String, String)],
+    ) -> Vec<String> {
+        // Of its own for each ServiceAccount, so that the set-ups of two do not overwrite each other. A namespace has no dots, so
+        // no two names are the same.
+        let account = self.service_account.iter().map(|account| format!(".{account}"));
+        let name = format!(
+            "jobpass-{about}.{}{}",
+            self.namespace,
+            account.collect::<String>()
+        );
+        let resources = resources.iter().map(|(group, resources)| {
+            format!(
+                "    - apiGroups: [\"{group}\"]\n      apiVersions: [\"v1\"]\n      operations: [{operations}]\n      \
+                 resources: [{resources}]\n"
+            )
+        });
+        let validations = validations.iter().map(|(expression, message)| {
+            format!(
+                "  - expression: {}\n    message: {}\n",
+                quoted(expression),
+                quoted(message)
+            )
+        });
+        vec![
+            format!(
+                "{why}{}spec:\n  failurePolicy: Fail\n  matchConstraints:\n    resourceRules:\n{}{}  validations:\n{}",
+                policy_head("ValidatingAdmissionPolicy", &name),
+                resources.collect::<String>(),
+                self.only_minters(),
+                validations.collect::<String>(),
+            ),
+            format!(
+                "# In force in this namespace.\n{}spec:\n  policyName: {}\n  validationActions: [\"Deny\"]\n  matchResources:\n    \
+                 namespaceSelector:\n      matchLabels:\n        kubernetes.io/metadata.name: {}\n",
+                policy_head("ValidatingAdmissionPolicyBinding", &name),
+                quoted(&name),
+                quoted(&self.namespace)
+            ),
+        ]
     }
 
     /// Everybody else, the sweeper and the cluster's controllers among them, is not limited.
@@ -160,14 +240,28 @@ impl Setup {
                 self.head("v1", "ServiceAccount", name)
             )
         }));
-        let role = format!("jobpass-minter-{}", self.service_account);
+        // No ServiceAccount makes the second of the first.
+        let role = match &self.service_account {
+            Some(account) => format!("jobpass-minter-{account}"),
+            None => "jobpass-minter.with-rules".to_owned(),
+        };
+        let why = match self.rules.is_empty() {
+            true => {
+                "# All that a minter needs: to make anchors and delete them, without seeing what they hold, and to ask for tokens of\n\
+                 # this one ServiceAccount.\n"
+            }
+            false => {
+                "# All that a minter needs: to make anchors and delete them, without seeing what they hold; to ask for tokens; to\n\
+                 # make the ServiceAccounts and roles of single jobs and delete them, all of which the policies narrow down; and\n\
+                 # whatever jobs may be given, as nobody can give what they do not have.\n"
+            }
+        };
+        let rules = Rule::of_minter(self.service_account.as_deref(), &self.rules);
+        let rules = rules.into_iter().map(|rule| Line { rule, missing: false });
         documents.push(format!(
-            "# All that a minter needs: to make anchors and delete them, without seeing what they hold, and to ask for tokens of\n\
-             # this one ServiceAccount.\n{}rules:\n- apiGroups: [\"\"]\n  resources: [\"secrets\"]\n  \
-             verbs: [\"create\", \"delete\"]\n- apiGroups: [\"\"]\n  resources: [\"serviceaccounts/token\"]\n  \
-             resourceNames: [{}]\n  verbs: [\"create\"]\n",
+            "{why}{}rules:\n{}\n",
             self.rbac("Role", &role),
-            quoted(&self.service_account)
+            rbac::rules_yaml(&rules.collect::<Vec<_>>())
         ));
         let subjects = self.minters.iter().map(|minter| match minter {
             Minter::ServiceAccount { namespace, name } => subject_account(namespace, name),
@@ -222,12 +316,6 @@ impl Setup {
         ]
     }
 
-    /// Of its own for each ServiceAccount, so that the set-ups of two do not overwrite each other. A namespace has no dots, so no
-    /// two names are the same.
-    fn policy_name(&self, about: &str) -> String {
-        format!("jobpass-{about}.{}.{}", self.namespace, self.service_account)
-    }
-
     fn head(&self, version: &str, kind: &str, name: &str) -> String {
         format!(
             "apiVersion: {version}\nkind: {kind}\nmetadata:\n  name: {}\n  namespace: {}\n",
@@ -248,6 +336,29 @@ impl Setup {
             quoted(role)
         )
     }
+}
+
+/// What a minter may make of RBAC, and of ServiceAccounts.
+fn of_roles() -> [(String, String); 3] {
+    [
+        (
+            format!("request.name.matches('{}')", anchor::NAMES),
+            "a minter touches no ServiceAccounts and roles but those of single jobs, called as their anchors are".into(),
+        ),
+        (
+            "request.operation == 'DELETE' || (has(object.metadata.ownerReferences) && \
+             object.metadata.ownerReferences.exists(owner, owner.kind == 'Secret' && owner.name == object.metadata.name))"
+                .into(),
+            "what is made for a job is owned by its anchor, so that it goes with it".into(),
+        ),
+        (
+            "request.operation == 'DELETE' || request.resource.resource != 'rolebindings' || (object.roleRef.kind == 'Role' && \
+             object.roleRef.name == object.metadata.name && object.subjects.all(subject, subject.kind == 'ServiceAccount' && \
+             subject.name == object.metadata.name && subject.namespace == object.metadata.namespace))"
+                .into(),
+            "a job's RoleBinding gives the job's Role to the job's ServiceAccount".into(),
+        ),
+    ]
 }
 
 fn policy_head(kind: &str, name: &str) -> String {

@@ -13,6 +13,7 @@ pub use self::cluster::{Object, Outcome};
 pub(crate) use self::oidc::{Oidc, audiences};
 use crate::{
     error::Error,
+    rbac::{self, Rule},
     spec::{Lifetime, dns_name},
     text::harmless,
 };
@@ -28,9 +29,11 @@ const JOBS_THEMSELVES: &str =
 /// What was asked for, as text. Absent is empty.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// Whom the jobs' tokens speak for.
+    /// Whom the jobs' tokens speak for; may be empty if jobs bring rules.
     pub service_account: String,
-    /// Where it and the anchors are.
+    /// What jobs may give to ServiceAccounts of their own, as they write it in `rules`.
+    pub rules: String,
+    /// Where these and the anchors are.
     pub namespace: String,
     /// The longest lifetime that a job may ask for.
     pub duration: String,
@@ -56,10 +59,11 @@ pub struct Wanted {
     pub example_rights: bool,
 }
 
-/// A cluster's set-up for one ServiceAccount, parsed.
+/// A cluster's set-up for one ServiceAccount, or for those that are made for single jobs, or both; parsed.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    service_account: String,
+    service_account: Option<String>,
+    rules: Vec<Rule>,
     namespace: String,
     lifetime: Lifetime,
     minters: Vec<Minter>,
@@ -82,21 +86,34 @@ impl Setup {
     /// # Errors
     /// The first value that is missing or wrong: its name, what is wrong with it, what is allowed.
     pub fn parse(wanted: &Wanted) -> Result<Self, Error> {
-        if wanted.service_account.is_empty() {
-            let allowed = "name the ServiceAccount that the jobs' tokens speak for";
+        let rules = rbac::parse("rules", &wanted.rules)?;
+        let service_account = Some(&*wanted.service_account).filter(|name| !name.is_empty());
+        let service_account = service_account
+            .map(|name| account("service-account", name))
+            .transpose()?;
+        if service_account.is_none() && rules.is_empty() {
+            let allowed = "name the ServiceAccount that the jobs' tokens speak for; or give `rules`, what jobs may give to \
+                           ServiceAccounts that are made for them";
             return Err(Error::input("service-account", "is missing", allowed));
+        }
+        if service_account.is_none() && wanted.example_rights {
+            let allowed = "it is for a ServiceAccount that all jobs share; what those of single jobs may do is in `rules`";
+            return Err(Error::input(
+                "example-rights",
+                "is given without `service-account`",
+                allowed,
+            ));
         }
         if wanted.namespace.is_empty() {
             let allowed =
                 "name the namespace of the ServiceAccount and the anchors; it should hold no other Secrets";
             return Err(Error::input("namespace", "is missing", allowed));
         }
-        let service_account = account("service-account", &wanted.service_account)?;
         let namespace = namespace("namespace", &wanted.namespace)?;
         let oidc = Oidc::parse(wanted)?;
         let mut minters = Vec::new();
         for minter in &wanted.minters {
-            minters.push(Minter::parse(minter, &namespace, &service_account)?);
+            minters.push(Minter::parse(minter, &namespace, service_account.as_deref())?);
         }
         minters.extend(oidc.iter().flat_map(Oidc::users).map(Minter::User));
         if minters.is_empty() {
@@ -110,6 +127,7 @@ impl Setup {
         }
         Ok(Self {
             service_account,
+            rules,
             namespace,
             lifetime: Lifetime::parse(&wanted.duration)?,
             minters,
@@ -148,7 +166,7 @@ impl Setup {
 }
 
 impl Minter {
-    fn parse(text: &str, own_namespace: &str, service_account: &str) -> Result<Self, Error> {
+    fn parse(text: &str, own_namespace: &str, service_account: Option<&str>) -> Result<Self, Error> {
         let refused = |problem: &str, allowed: &str| {
             Err(Error::input(
                 "minter",
@@ -163,7 +181,7 @@ impl Minter {
         if kind == "serviceaccount" {
             let (space, name) = name.split_once('/').unwrap_or((own_namespace, name));
             let (space, name) = (namespace("minter", space)?, account("minter", name)?);
-            if space == own_namespace && name == service_account {
+            if space == own_namespace && Some(&*name) == service_account {
                 return refused(JOBS_THEMSELVES, "name another account for the minter");
             }
             return Ok(Self::ServiceAccount {

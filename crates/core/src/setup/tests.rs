@@ -45,6 +45,28 @@ fn what_a_maintainer_reviews() {
 }
 
 #[test]
+fn what_a_maintainer_reviews_where_jobs_bring_rules() {
+    let wanted = |service_account: &str| Wanted {
+        service_account: service_account.into(),
+        rules: "get pods\ncreate pods/exec target-pod".into(),
+        ..github()
+    };
+    let setup = Setup::parse(&wanted("")).expect("parsed");
+    insta::assert_snapshot!(setup.manifests());
+    // With a ServiceAccount beside them, the same minter may mint for either.
+    let both = Setup::parse(&wanted("scanner")).expect("parsed").manifests();
+    for line in [
+        "  - expression: \"request.name == 'scanner' || (request.name.matches('^jobpass-[a-z2-7]{20}$') && request.name == \
+         object.spec.boundObjectRef.name)\"\n",
+        "  name: \"jobpass-roles.ci.scanner\"\n",
+        "  name: \"jobpass-minter-scanner\"\n",
+        "- apiGroups: [\"\"]\n  resources: [\"serviceaccounts/token\"]\n  verbs: [\"create\"]\n",
+    ] {
+        assert!(both.contains(line), "{line}\n{both}");
+    }
+}
+
+#[test]
 fn what_the_api_server_reads() {
     insta::assert_snapshot!(
         Setup::parse(&github())
@@ -149,6 +171,9 @@ fn minters_that_are_refused(#[case] minter: &str, #[case] why: &str) {
 #[case::latest(Wanted { sweeper_image: some("registry:5000/jobpass"), ..github() }, "a tag or a digest")]
 #[case::image(Wanted { sweeper_image: some("a:b\", x: \"c"), ..github() }, "a tag or a digest")]
 #[case::namespace(Wanted { namespace: "Ci".into(), ..github() }, "no object of Kubernetes can be called that")]
+#[case::no_account(Wanted { service_account: String::new(), ..github() }, "is missing")]
+#[case::example(Wanted { service_account: String::new(), rules: "get pods".into(), example_rights: true, ..github() }, "is given without `service-account`")]
+#[case::rules(Wanted { rules: "get pods -A".into(), ..github() }, "reaches beyond the namespace")]
 #[case::duration(Wanted { duration: "30s".into(), ..github() }, "less than 10 minutes")]
 fn what_is_refused_before_anything_is_printed(#[case] wanted: Wanted, #[case] why: &str) {
     let error = refused(&wanted);
