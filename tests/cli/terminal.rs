@@ -35,13 +35,22 @@ fn a_terminal_is_not_left_and_only_it_has_colours(#[case] variable: (&str, &str)
     let desk = Desk::new();
     desk.mint(&["--kubeconfig-file", "scan.yaml"]).succeeded();
     for columns in [120, 60] {
-        let script =
-            "$JOBPASS inspect --kubeconfig scan.yaml --verify; $JOBPASS whoami --kubeconfig scan.yaml";
+        // A result, a failure, and a warning beside a result that is not looked at.
+        let script = "$JOBPASS inspect --kubeconfig scan.yaml --verify; $JOBPASS whoami --kubeconfig scan.yaml; \
+                      $JOBPASS check --kubeconfig scan.yaml 'get pods' 'create pods/exec target-pod'; \
+                      $JOBPASS setup --service-account scanner --namespace ci --minter user:jane > setup.yaml";
         let shown = desk.on_terminal(columns, variable, script);
         assert!(shown.contains("░  expires in"), "{shown}");
-        assert_eq!(shown.contains("\u{1b}[32m"), colours, "{shown}");
+        for coloured in [
+            "\u{1b}[32mok",
+            "\u{1b}[31mFAILED",
+            "\u{1b}[31mjobpass:\u{1b}[0m `create pods/exec target-pod`",
+            "\u{1b}[33mjobpass: warning:\u{1b}[0m there is no sweeper",
+        ] {
+            assert_eq!(shown.contains(coloured), colours, "{shown}");
+        }
         let lines = shown.lines().map(|line| {
-            let plain = ["\u{1b}[32m", "\u{1b}[1m", "\u{1b}[0m"];
+            let plain = ["\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m", "\u{1b}[1m", "\u{1b}[0m"];
             plain
                 .iter()
                 .fold(line.to_owned(), |line, colour| line.replace(colour, ""))

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     github::step::{Ended, Step},
+    gitlab::job::Job,
     leaks::assert_absent,
     support,
 };
@@ -335,6 +336,30 @@ fn the_action_looks_by_itself_when_minting_fails() {
         refused.log
     );
     assert_absent(&token, "the log", &refused.log);
+}
+
+#[test]
+fn so_do_the_gitlab_component_and_the_command_line() {
+    let patient = Patient::new();
+    let job = Job::with(&patient.cluster, &[("token-file", "true")]);
+    support::forbid_minter(&patient.cluster);
+    let server = patient.cluster.url();
+    let minter = [
+        "--server",
+        &server,
+        "--certificate-authority",
+        "ca.pem",
+        "--bearer-token-file",
+        "token",
+    ];
+    let mint = patient.jobpass("mint", &[&minter[..], &["--token-file", "scan"]].concat());
+    let exec = patient.jobpass("exec", &[&minter[..], &["--", "true"]].concat());
+    for refused in [job.mint(), mint, exec] {
+        assert_eq!(refused.code(), 4, "{}", refused.log);
+        let found = "failed   may create tokens: no: create serviceaccounts/token scanner";
+        assert!(refused.log.contains(found), "{}", refused.log);
+        assert_absent(&patient.token, "the log", &refused.log);
+    }
 }
 
 /// An API server that refuses and then says nothing more does not keep the job.

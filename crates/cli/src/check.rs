@@ -14,9 +14,9 @@ use jobpass_core::{
     text::harmless,
     token::Token,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::output;
+use crate::{output, screen::Screen};
 
 /// All questions, retries included.
 const ASK: Duration = Duration::from_secs(45);
@@ -97,7 +97,7 @@ pub(crate) async fn run(
         report = asked => report?,
     };
     match matches.get_one::<String>("output").map(String::as_str) {
-        Some("json") => output::result(&json(&report)),
+        Some("json") => output::result(&json(&report).to_string()),
         Some("markdown") => output::result(report.markdown().trim_end()),
         Some("junit") => output::result(&junit(&report)),
         _ => {
@@ -105,7 +105,7 @@ pub(crate) async fn run(
                 .warnings()
                 .iter()
                 .for_each(|warning| output::warning(warning));
-            output::result(&report.text())
+            output::result(&output::table(&report, Screen::of_stdout(environment)))
         }
     }?;
     report.verdict()
@@ -158,7 +158,8 @@ fn token(path: &str) -> Result<Token, Error> {
     Token::parse(&text, "token-file")
 }
 
-fn json(report: &Report) -> String {
+/// Also in a log.
+pub(crate) fn json(report: &Report) -> Value {
     let check = |finding: &Finding| {
         json!({
             "permission": finding.permission.to_string(), "check": finding.expected.option(),
@@ -172,7 +173,6 @@ fn json(report: &Report) -> String {
         "checks": report.findings.iter().map(check).collect::<Vec<_>>(),
         "escape": report.escape.ways.iter().map(way).collect::<Vec<_>>(), "warnings": report.warnings(),
     })
-    .to_string()
 }
 
 /// A test case for each permission: a failure if it is not as it should be, an error if nobody knows.

@@ -1,7 +1,5 @@
 //! `jobpass doctor`.
 
-use std::io::{IsTerminal as _, stdout};
-
 use clap::{Arg, ArgMatches, Command, ValueHint};
 use jobpass_core::{
     Error,
@@ -14,7 +12,13 @@ use jobpass_core::{
 };
 use serde_json::json;
 
-use crate::output;
+use crate::{
+    output,
+    screen::{GREEN, RED, Screen, YELLOW},
+};
+
+/// In front of what to do.
+const FIX: &str = "         ";
 
 /// What decides who mints where, and for whom.
 const OPTIONS: [&str; 10] = [
@@ -67,8 +71,8 @@ pub(crate) async fn run(
     if output::is_json(matches) {
         output::result(&json_of(&diagnosis))?;
     } else {
-        let coloured = stdout().is_terminal() && environment.get("NO_COLOR").is_none();
-        output::result(&text_of(diagnosis.findings(), coloured))?;
+        let screen = Screen::of_stdout(environment);
+        output::result(&text_of(diagnosis.findings(), screen))?;
     }
     diagnosis.verdict()
 }
@@ -85,30 +89,30 @@ fn json_of(diagnosis: &Diagnosis) -> String {
 }
 
 /// A line for each finding, and below it what to do.
-fn text_of(findings: &[Finding], coloured: bool) -> String {
+fn text_of(findings: &[Finding], screen: Screen) -> String {
     let wide = findings
         .iter()
         .map(|finding| finding.check.len())
         .max()
         .unwrap_or_default();
     let lines = findings.iter().map(|finding| {
-        let word = format!("{:<7}", finding.result.word());
-        let word = match (coloured, finding.result) {
-            (false, _) => word,
-            (true, How::Ok) => format!("\x1b[32m{word}\x1b[0m"),
-            (true, How::Failed(_)) => format!("\x1b[31m{word}\x1b[0m"),
-            (true, How::Warning | How::Unknown) => format!("\x1b[33m{word}\x1b[0m"),
+        let word = finding.result.word();
+        let colour = match finding.result {
+            How::Ok => GREEN,
+            How::Failed(_) => RED,
+            How::Warning | How::Unknown => YELLOW,
         };
-        let fix = finding
-            .fix
+        let said = screen.laid_out(&format!("{word:<7}  {:<wide$}  {}", finding.check, finding.said));
+        let said = said.replacen(word, &screen.paint(word, colour), 1);
+        let below = Screen {
+            width: screen.width.map(|width| width.saturating_sub(FIX.len())),
+            ..screen
+        };
+        let fix = below.laid_out(&finding.fix);
+        let fix = fix
             .lines()
-            .map(|line| format!("\n{}", format!("         {line}").trim_end()));
-        format!(
-            "{word}  {:<wide$}  {}{}",
-            finding.check,
-            finding.said,
-            fix.collect::<String>()
-        )
+            .map(|line| format!("\n{}", format!("{FIX}{line}").trim_end()));
+        format!("{said}{}", fix.collect::<String>())
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -116,6 +120,7 @@ fn text_of(findings: &[Finding], coloured: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::screen::PIPE;
 
     #[test]
     fn what_a_person_sees() {
@@ -134,13 +139,17 @@ mod tests {
                 "an administrator:\n\nsetup",
             ),
         ];
-        insta::assert_snapshot!(text_of(&findings, false), @r"
+        insta::assert_snapshot!(text_of(&findings, PIPE), @r"
         ok       version             Kubernetes 1.36.0
         warning  policy for anchors  none
                  an administrator:
 
                  setup
         ");
-        assert!(text_of(&findings, true).starts_with("\x1b[32mok     \x1b[0m  version"));
+        let coloured = Screen {
+            colours: true,
+            ..PIPE
+        };
+        assert!(text_of(&findings, coloured).starts_with("\x1b[32mok\x1b[0m       version"));
     }
 }

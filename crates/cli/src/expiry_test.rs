@@ -123,7 +123,7 @@ pub(crate) async fn run(
     let mut test = Test {
         session,
         client,
-        progress: Progress::new(environment),
+        progress: Progress::new(),
     };
     let found = test.run(revoke_after, &mut interrupt).await;
     test.progress.clear();

@@ -106,7 +106,7 @@ async fn look(matches: &ArgMatches, environment: &Environment) -> Result<(Claims
     let cluster = subject.cluster(&inputs, environment).await?;
     let budget = Budget::new(ASK);
     let verified = verify(&cluster, &subject.token, &claims, &budget);
-    let verified = Progress::new(environment)
+    let verified = Progress::new()
         .during("asking the API server", ASK, verified)
         .await?;
     Ok((claims, Some(verified)))

@@ -37,6 +37,7 @@ pub fn main() -> ExitCode {
     let (verb, matches) = matches.subcommand().unwrap_or(("", &matches));
     let done = |()| ExitCode::SUCCESS;
     let environment = std::env::vars_os().collect::<Environment>();
+    output::log_as(matches, &environment);
     program::run(
         async |mut interrupt| match verb {
             "check" => check::run(matches, &environment, interrupt).await.map(done),
@@ -70,6 +71,7 @@ fn command() -> Command {
         .after_help(EXIT_CODES)
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .arg(output::log_format())
         .subcommands([
             mint::command(),
             exec::command(),

@@ -17,7 +17,7 @@ use jobpass_core::{
     text::harmless,
 };
 
-use crate::{output, progress::Progress};
+use crate::{output, progress::Progress, screen::Screen};
 
 pub(crate) fn command() -> Command {
     Command::new("mint")
@@ -98,7 +98,7 @@ pub(crate) async fn run(
     };
     let origin = origin(environment);
     let minting = plan.mint(&origin, handover, &mut interrupt);
-    let minting = Progress::new(environment).during("asking for a token", MINT, minting);
+    let minting = Progress::new().during("asking for a token", MINT, minting);
     let HandedOver { state, warnings, .. } = minting.await?;
     for warning in warnings {
         output::warning(&warning);
@@ -106,7 +106,7 @@ pub(crate) async fn run(
     if output::is_json(matches) {
         return output::result(&json(&state, &state_path));
     }
-    output::result(&minted(&state, &state_path))
+    output::result(&Screen::of_stdout(environment).laid_out(&minted(&state, &state_path)))
 }
 
 /// Whose token it is.
@@ -164,7 +164,7 @@ fn minted(state: &State, state_path: &Path) -> String {
     let files = files.map(|path| harmless(&path.to_string_lossy()));
     let ends = Renewal::in_words(state.renewal.as_ref());
     format!(
-        "{}\nrevoke it with  jobpass revoke --state-file {}",
+        "{}\nrevoke it with  `jobpass revoke --state-file {}`",
         state.receipt.minted_in_words(&ends, &files.collect::<Vec<_>>()),
         harmless(&state_path.to_string_lossy()),
     )

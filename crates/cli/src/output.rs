@@ -2,12 +2,21 @@
 
 use std::{
     io::{Write as _, stderr, stdout},
+    sync::OnceLock,
     time::Duration,
 };
 
 use clap::{Arg, ArgMatches};
-use jobpass_core::{Error, Kind, access::Report};
+use jiff::Timestamp;
+use jobpass_core::{Error, Kind, access::Report, environment::Environment};
+use serde::Serialize;
+use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinHandle};
+
+use crate::{
+    check,
+    screen::{GREEN, PIPE, RED, Screen, YELLOW},
+};
 
 /// For what is still to be said when the program is told to stop.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -79,24 +88,124 @@ impl Lines {
     }
 }
 
+/// How what is said beside the result is written: decided once, as the program starts.
+static LOG: OnceLock<Log> = OnceLock::new();
+
+enum Log {
+    Text(Screen),
+    Json,
+}
+
+/// One line of a log that programs read.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Line<'a> {
+    time: Timestamp,
+    level: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access: Option<Value>,
+}
+
+/// `--log-format text|json`, which every verb has.
+pub(crate) fn log_format() -> Arg {
+    Arg::new("log-format")
+        .long("log-format")
+        .env("JOBPASS_LOG_FORMAT")
+        .global(true)
+        .value_name("FORMAT")
+        .value_parser(["text", "json"])
+        .default_value("text")
+        .help("Errors, warnings and notes on standard error: for people, or a line of JSON for each")
+}
+
+/// From now on, what is said is written as asked for.
+pub(crate) fn log_as(matches: &ArgMatches, environment: &Environment) {
+    let format = matches.get_one::<String>("log-format");
+    let _ = LOG.set(match format.is_some_and(|format| format == "json") {
+        true => Log::Json,
+        false => Log::Text(Screen::of_stderr(environment)),
+    });
+}
+
+/// The terminal on standard error, if it is one and a person reads it.
+pub(crate) fn log_screen() -> Screen {
+    match LOG.get() {
+        Some(Log::Text(screen)) => *screen,
+        Some(Log::Json) | None => PIPE,
+    }
+}
+
 /// Prints a failure; that this may fail as well changes nothing.
 pub(crate) fn error(error: &Error) {
-    let _ = stderr().write_all(format!("jobpass: {error}\n").as_bytes());
+    let kind = error.kind();
+    say("error", &error.to_string(), Some(kind), None);
 }
 
 /// Prints something that is not a failure.
 pub(crate) fn warning(text: &str) {
-    let _ = stderr().write_all(format!("jobpass: warning: {text}\n").as_bytes());
+    say("warning", text, None, None);
 }
 
 /// Prints what happened, where standard output belongs to somebody else.
 pub(crate) fn note(text: &str) {
-    let _ = stderr().write_all(format!("jobpass: {text}\n").as_bytes());
+    say("info", text, None, None);
 }
 
 /// Prints what a token may do, as far as it was asked for by name.
 pub(crate) fn access(report: &Report) {
     if !report.findings.is_empty() {
-        let _ = stderr().write_all(format!("{}\n", report.text()).as_bytes());
+        say("info", "what the token may do", None, Some(report));
     }
+}
+
+fn say(level: &'static str, text: &str, failed: Option<Kind>, access: Option<&Report>) {
+    let said = if let Some(Log::Json) = LOG.get() {
+        let (message, help) = text
+            .split_once("\n\n")
+            .map_or((text, None), |(message, help)| (message, Some(help)));
+        let line = Line {
+            time: Timestamp::now(),
+            level,
+            message,
+            help,
+            kind: failed.map(Kind::word),
+            exit_code: failed.map(Kind::exit_code),
+            access: access.map(check::json),
+        };
+        serde_json::to_string(&line).unwrap_or_default()
+    } else {
+        let screen = log_screen();
+        let (prefix, colour) = match level {
+            "error" => ("jobpass:", RED),
+            "warning" => ("jobpass: warning:", YELLOW),
+            _ => ("jobpass:", ""),
+        };
+        match access {
+            Some(report) => table(report, screen),
+            None => screen.laid_out(&format!("{prefix} {text}")).replacen(
+                prefix,
+                &screen.paint(prefix, colour),
+                1,
+            ),
+        }
+    };
+    let _ = stderr().write_all(format!("{said}\n").as_bytes());
+}
+
+/// What was asked of a token and answered, for people.
+pub(crate) fn table(report: &Report, screen: Screen) -> String {
+    let text = screen.laid_out(&report.text());
+    let lines = text.lines().map(|line| match line.split_whitespace().next() {
+        Some(word @ "ok") => line.replacen(word, &screen.paint(word, GREEN), 1),
+        Some(word @ "FAILED") => line.replacen(word, &screen.paint(word, RED), 1),
+        _ => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }

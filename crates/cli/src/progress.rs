@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jobpass_core::environment::Environment;
 use tokio::time::sleep;
 
 use crate::{output, screen::Screen};
@@ -26,9 +25,9 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(environment: &Environment) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            screen: Screen::of_stderr(environment),
+            screen: output::log_screen(),
             last: None,
         }
     }

@@ -5,7 +5,7 @@ use jobpass_core::{
     Error, environment::Environment, flags, interrupt::Interrupt, revoke, state::State, text::harmless,
 };
 
-use crate::{mint, output, progress::Progress};
+use crate::{mint, output, progress::Progress, screen::Screen};
 
 pub(crate) fn command() -> Command {
     Command::new("revoke")
@@ -47,7 +47,7 @@ pub(crate) async fn run(
     }
     let mut state = State::read(&path)?;
     let revoked = revoke::at_end_of_job(&mut state, None, &inputs, environment, &mut interrupt);
-    let revoked = Progress::new(environment)
+    let revoked = Progress::new()
         .during("revoking, and proving it", revoke::REVOKE, revoked)
         .await?;
     let _ = std::fs::remove_file(&path);
@@ -58,5 +58,5 @@ pub(crate) async fn run(
     if output::is_json(matches) {
         return output::result(&receipt.json());
     }
-    output::result(&receipt.revoked_in_words())
+    output::result(&Screen::of_stdout(environment).laid_out(&receipt.revoked_in_words()))
 }

@@ -16,6 +16,8 @@ const PLAIN: &str = "\x1b[0m";
 const NAMES: usize = 15;
 /// Text that is broken into less is hard to read.
 const NARROWEST: usize = 20;
+/// How far a last column stands in that has no room beside the others.
+const BELOW: usize = 4;
 /// No bar is longer.
 const LONGEST_BAR: usize = 40;
 
@@ -29,7 +31,7 @@ pub(crate) struct Screen {
     pub(crate) smart: bool,
 }
 
-#[cfg(test)]
+/// A pipe, a file, or a CI job's log.
 pub(crate) const PIPE: Screen = Screen {
     width: None,
     colours: false,
@@ -77,6 +79,37 @@ impl Screen {
             format!("{}{padding}{}", self.paint(name, BOLD), self.paint(&line, colour))
         });
         lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Text of lines, as the core writes it, broken where the terminal ends: what stands in columns goes on below the last of
+    /// them, and a paragraph of one line below its beginning. All other lines may be YAML to paste, and stay as they are.
+    pub(crate) fn laid_out(self, text: &str) -> String {
+        let Some(width) = self.width else {
+            return text.to_owned();
+        };
+        let paragraphs = text.split("\n\n").map(|paragraph| {
+            let alone = !paragraph.contains('\n');
+            let lines = paragraph.split('\n').map(|line| {
+                let indented = line.len() - line.trim_start().len();
+                match last_column(line).or(alone.then_some(indented)) {
+                    Some(column) if line.width() > width => {
+                        let (names, value) = line.split_at(column);
+                        let beside = names.width() + NARROWEST <= width;
+                        let indent = if beside { names.width() } else { indented + BELOW };
+                        let goes_on = format!("\n{}", " ".repeat(indent));
+                        let value =
+                            wrapped(value, width.saturating_sub(indent).max(NARROWEST)).join(&goes_on);
+                        match beside {
+                            true => format!("{names}{value}"),
+                            false => format!("{}{goes_on}{value}", names.trim_end()),
+                        }
+                    }
+                    _ => line.to_owned(),
+                }
+            });
+            lines.collect::<Vec<_>>().join("\n")
+        });
+        paragraphs.collect::<Vec<_>>().join("\n\n")
     }
 
     /// A bar that is full from its left end to `part` of it (0 to 1), as wide as the terminal lets it be beside `text`, which is
@@ -127,10 +160,22 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     kept + "…"
 }
 
-/// Lines of whole words. A word that is longer than a line is left to the terminal.
+/// Where the last column of a line begins, if it has several: behind two spaces or more. A comment is none.
+fn last_column(line: &str) -> Option<usize> {
+    let gap = line.trim_end().rfind("  ")? + 2;
+    (!line[..gap].trim().is_empty() && !line[gap..].starts_with('#')).then_some(gap)
+}
+
+/// Lines of whole words. A word that is longer than a line is left to the terminal, and so is a command in backticks, which
+/// nobody could paste if it were broken.
 fn wrapped(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    for word in text.split(' ') {
+    let mut quoted = false;
+    let words = text.split(|c| {
+        quoted ^= c == '`';
+        c == ' ' && !quoted
+    });
+    for word in words {
         let line = lines.last_mut().filter(|line| !line.is_empty());
         match line {
             Some(line) if line.width() + 1 + word.width() <= room => {
@@ -165,6 +210,33 @@ mod tests {
             PIPE.row("a", "one two three", RED),
             format!("a{}one two three", " ".repeat(14))
         );
+    }
+
+    #[test]
+    fn what_can_be_pasted_stays_in_one_piece() {
+        let text = "jobpass: cannot create the anchor: the API server refused\n\n\
+                    \u{20}\u{20}failed   may create tokens: no: create serviceaccounts/token\n\n\
+                    run `jobpass setup --service-account scanner --namespace ci` and then\n\n\
+                    rules:\n- apiGroups: [\"rbac.authorization.k8s.io\"]   # this rule is missing";
+        insta::assert_snapshot!(screen(40).laid_out(text), @r#"
+        jobpass: cannot create the anchor: the
+        API server refused
+
+          failed   may create tokens: no: create
+                   serviceaccounts/token
+
+        run
+        `jobpass setup --service-account scanner --namespace ci`
+        and then
+
+        rules:
+        - apiGroups: ["rbac.authorization.k8s.io"]   # this rule is missing
+        "#);
+        insta::assert_snapshot!(screen(40).laid_out("  ok  create pods/exec target-pod  denied by one who may"), @r"
+        ok  create pods/exec target-pod
+            denied by one who may
+        ");
+        assert_eq!(PIPE.laid_out(text), text);
     }
 
     #[test]

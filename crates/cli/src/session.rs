@@ -59,7 +59,7 @@ impl<'a> Session<'a> {
         };
         let origin = origin(environment);
         let minting = plan.mint(&origin, handover, interrupt);
-        let minting = Progress::new(environment).during("asking for a token", MINT, minting);
+        let minting = Progress::new().during("asking for a token", MINT, minting);
         let minted = minting.await?;
         for warning in minted.warnings {
             say::warning(&warning);

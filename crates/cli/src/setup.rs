@@ -14,7 +14,7 @@ use jobpass_core::{
     setup::{Object, Outcome, Setup, Wanted},
 };
 
-use crate::output;
+use crate::{output, screen::Screen};
 
 /// All objects together.
 const CLUSTER: Duration = Duration::from_secs(90);
@@ -113,6 +113,7 @@ pub(crate) async fn run(
         let minter = Minter::resolve(&of_administrator(&inputs)?, environment).await?;
         let cluster = Cluster::connect(&minter)?;
         let budget = Budget::new(CLUSTER);
+        let screen = Screen::of_stdout(environment);
         let mut differing = 0;
         let objects = setup.objects()?;
         for object in &objects {
@@ -121,7 +122,7 @@ pub(crate) async fn run(
                 false => object.compare(&cluster, &budget).await?,
             };
             differing += usize::from(outcome != Outcome::Same);
-            output::result(&line(object, &outcome, apply))?;
+            output::result(&screen.laid_out(&line(object, &outcome, apply)))?;
         }
         match (apply, differing) {
             (true, _) | (_, 0) => Ok(()),
@@ -179,5 +180,5 @@ fn line(object: &Object, outcome: &Outcome, applied: bool) -> String {
         (Outcome::Differs(fields), true) => ("changed", format!(": {}", fields.join(", "))),
         (Outcome::Differs(fields), false) => ("differs", format!(": {}", fields.join(", "))),
     };
-    format!("{word:<10} {}{fields}", object.title())
+    format!("{word:<9}  {}{fields}", object.title())
 }

@@ -43,7 +43,7 @@ pub(crate) async fn run(
     };
     let who = tokio::select! {
         interrupted = interrupt.wait() => return Err(interrupted),
-        who = Progress::new(environment).during("asking the API server", ASK, asked) => who?,
+        who = Progress::new().during("asking the API server", ASK, asked) => who?,
     };
     if output::is_json(matches) {
         return output::result(&serde_json::to_string(&who).unwrap_or_default());

@@ -112,6 +112,21 @@ impl Error {
 }
 
 impl Kind {
+    /// One word for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Input => "input",
+            Self::Unreachable => "unreachable",
+            Self::Refused => "refused",
+            Self::Claims => "claims",
+            Self::Deliver => "deliver",
+            Self::Revoke => "revoke",
+            Self::Interrupted => "interrupted",
+            Self::Terminated => "terminated",
+        }
+    }
+
     /// The exit code of the program that fails so.
     pub fn exit_code(self) -> u8 {
         self as u8
