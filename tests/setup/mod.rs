@@ -12,6 +12,7 @@ use std::{
 
 use jobpass_devkit::{DevCluster, Version};
 use rstest::rstest;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{github::step::Ended, leaks::assert_absent, support};
@@ -247,6 +248,18 @@ fn apply_and_diff_say_what_is_and_was_different() {
         differs.log
     );
 
+    let differs = desk.setup(&[&MINTER, &SWEEPER, &["--diff", "--output", "json"]]);
+    let lines = differs
+        .log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let lines = lines.filter(|line| line["result"] != "same").collect::<Vec<_>>();
+    let line = json!({
+        "kind": "ValidatingAdmissionPolicy", "namespace": null, "name": "jobpass-anchors.ci.scanner", "result": "differs",
+        "fields": ["spec.failurePolicy", "spec.matchConstraints.excludeResourceRules"],
+    });
+    assert_eq!(lines, [line], "{}", differs.log);
+
     let again = desk
         .setup(&[&MINTER, &SWEEPER, &["--duration", "2h", "--apply"]])
         .succeeded();
@@ -285,14 +298,17 @@ fn apply_and_diff_say_what_is_and_was_different() {
 #[case(&[MINTER[0], MINTER[1], SWEEPER[0], SWEEPER[1]])]
 #[case(&["--minter", r#"user:a'] || true || ['"\: {b} #c"#, "--minter", "group:null", "--example-rights"])]
 fn kubectl_applies_what_is_printed(#[case] more: &[&str]) {
-    let desk = Desk::new();
-    let (applied, said) = kubectl(
-        &desk.folder.path().join("admin.yaml"),
-        &["apply", "--filename", "-"],
-        &desk.printed(&[more]),
-    );
-    assert!(applied, "{said}");
-    desk.setup(&[more, &["--diff"]]).succeeded();
+    // To validate a List, kubectl asks for the OpenAPI that the dev cluster does not have.
+    for (format, validate) in [("text", "--validate=true"), ("json", "--validate=false")] {
+        let desk = Desk::new();
+        let (applied, said) = kubectl(
+            &desk.folder.path().join("admin.yaml"),
+            &["apply", validate, "--filename", "-"],
+            &desk.printed(&[more, &["--output", format]]),
+        );
+        assert!(applied, "{said}");
+        desk.setup(&[more, &["--diff"]]).succeeded();
+    }
 }
 
 #[rstest]

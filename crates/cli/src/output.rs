@@ -118,7 +118,10 @@ pub(crate) fn log_format() -> Arg {
     Arg::new("log-format")
         .long("log-format")
         .env("JOBPASS_LOG_FORMAT")
+        .hide_env_values(true)
         .global(true)
+        // Behind what each verb is about.
+        .display_order(1000)
         .value_name("FORMAT")
         .value_parser(["text", "json"])
         .default_value("text")

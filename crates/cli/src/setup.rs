@@ -14,6 +14,8 @@ use jobpass_core::{
     setup::{Object, Outcome, Setup, Wanted},
 };
 
+use serde_json::json;
+
 use crate::{output, screen::Screen};
 
 /// All objects together.
@@ -73,6 +75,9 @@ pub(crate) fn command() -> Command {
             switch("apply", "Apply it, as the administrator that `kubeconfig` names, and say what changed"),
             switch("diff", "Change nothing; compare it with the cluster. Exit code 5: something differs or is missing"),
         ])
+        .arg(output::flag().help(
+            "YAML for people, and with --apply and --diff a line for each object; or JSON: one List, or a line of JSON for each object",
+        ))
         .group(clap::ArgGroup::new("action").args(["authentication-config", "apply", "diff"]))
         .next_help_heading("The cluster, for --apply and --diff")
         .args(flags::flags().filter_map(|flag| match flag.get_id().as_str() {
@@ -106,8 +111,14 @@ pub(crate) async fn run(
     }
     let (apply, diff) = (matches.get_flag("apply"), matches.get_flag("diff"));
     setup.notes().iter().for_each(|note| output::warning(note));
+    let json = output::is_json(matches);
+    let objects = setup.objects()?;
     if !apply && !diff {
-        return output::result(setup.manifests().trim_end());
+        let items = objects.iter().map(Object::manifest).collect::<Vec<_>>();
+        return match json {
+            true => output::result(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()),
+            false => output::result(setup.manifests().trim_end()),
+        };
     }
     let work = async {
         let minter = Minter::resolve(&of_administrator(&inputs)?, environment).await?;
@@ -115,14 +126,18 @@ pub(crate) async fn run(
         let budget = Budget::new(CLUSTER);
         let screen = Screen::of_stdout(environment);
         let mut differing = 0;
-        let objects = setup.objects()?;
         for object in &objects {
             let outcome = match apply {
                 true => object.apply(&cluster, &budget).await?,
                 false => object.compare(&cluster, &budget).await?,
             };
             differing += usize::from(outcome != Outcome::Same);
-            output::result(&screen.laid_out(&line(object, &outcome, apply)))?;
+            let (word, fields) = in_words(&outcome, apply);
+            let line = match json {
+                true => record(object, word, fields),
+                false => screen.laid_out(&line(object, word, fields)),
+            };
+            output::result(&line)?;
         }
         match (apply, differing) {
             (true, _) | (_, 0) => Ok(()),
@@ -171,14 +186,28 @@ fn of_administrator(inputs: &Inputs) -> Result<Inputs, Error> {
     })
 }
 
-fn line(object: &Object, outcome: &Outcome, applied: bool) -> String {
-    let (word, fields) = match (outcome, applied) {
-        (Outcome::Same, true) => ("unchanged", String::new()),
-        (Outcome::Same, false) => ("same", String::new()),
-        (Outcome::Missing, true) => ("created", String::new()),
-        (Outcome::Missing, false) => ("missing", String::new()),
-        (Outcome::Differs(fields), true) => ("changed", format!(": {}", fields.join(", "))),
-        (Outcome::Differs(fields), false) => ("differs", format!(": {}", fields.join(", "))),
-    };
-    format!("{word:<9}  {}{fields}", object.title())
+/// What was found, or done, and the fields that it is about.
+fn in_words(outcome: &Outcome, applied: bool) -> (&'static str, &[String]) {
+    match (outcome, applied) {
+        (Outcome::Same, true) => ("unchanged", &[]),
+        (Outcome::Same, false) => ("same", &[]),
+        (Outcome::Missing, true) => ("created", &[]),
+        (Outcome::Missing, false) => ("missing", &[]),
+        (Outcome::Differs(fields), true) => ("changed", fields),
+        (Outcome::Differs(fields), false) => ("differs", fields),
+    }
+}
+
+fn line(object: &Object, word: &str, fields: &[String]) -> String {
+    let about = if fields.is_empty() { "" } else { ": " };
+    format!("{word:<9}  {}{about}{}", object.title(), fields.join(", "))
+}
+
+fn record(object: &Object, word: &str, fields: &[String]) -> String {
+    let manifest = object.manifest();
+    let metadata = &manifest["metadata"];
+    json!({
+        "kind": manifest["kind"], "namespace": metadata["namespace"], "name": metadata["name"], "result": word, "fields": fields,
+    })
+    .to_string()
 }

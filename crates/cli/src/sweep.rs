@@ -16,7 +16,9 @@ use serde_json::json;
 use crate::{
     output::{self, Lines},
     pipelines::{self, Pipelines},
-    scope, table,
+    scope,
+    screen::Screen,
+    table,
 };
 
 pub(crate) fn command() -> Command {
@@ -49,7 +51,7 @@ pub(crate) async fn run(
     let cluster = Cluster::connect(&minter)?;
     let mut pipelines = Pipelines::new(matches, environment)?;
     let (json, dry_run) = (output::is_json(matches), matches.get_flag("dry-run"));
-    let lines = Lines::to_stdout();
+    let (lines, screen) = (Lines::to_stdout(), Screen::of_stdout(environment));
     let begun = Instant::now();
     let sweeper = Sweeper {
         ended: async |anchors: &[&Anchor]| pipelines.ended(anchors).await,
@@ -57,7 +59,7 @@ pub(crate) async fn run(
             let line = if json {
                 record(anchor, fate, dry_run)
             } else {
-                sentence(anchor, fate, dry_run)
+                screen.laid_out(&sentence(anchor, fate, dry_run))
             };
             lines.print(line + "\n").await
         },
@@ -71,7 +73,7 @@ pub(crate) async fn run(
     let last = if json {
         record_of(&summary, dry_run, seconds)
     } else {
-        in_a_sentence(&summary, &scope, dry_run, seconds)
+        screen.laid_out(&in_a_sentence(&summary, &scope, dry_run, seconds))
     };
     let said = async {
         lines.print(last + "\n").await?;

@@ -78,6 +78,11 @@ impl Object {
         Some(Self { wanted, collection })
     }
 
+    /// As it is to be.
+    pub fn manifest(&self) -> &Value {
+        &self.wanted
+    }
+
     /// `Role ci/jobpass-minter`.
     pub fn title(&self) -> String {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
