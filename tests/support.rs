@@ -209,3 +209,29 @@ pub(crate) fn scrubbed(mut command: Command) -> Command {
     }
     command
 }
+
+/// Lets the minter read Secrets in `ci`, which legacy tokens take.
+pub(crate) fn allow_reading(cluster: &DevCluster) {
+    cluster.apply(
+        r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: legacy, namespace: ci}
+rules:
+- {apiGroups: [""], resources: ["secrets"], verbs: ["get"]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: legacy, namespace: ci}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: legacy}
+subjects: [{kind: ServiceAccount, name: minter, namespace: ci}]
+"#,
+    );
+}
+
+/// The token in a Secret that the token controller filled.
+pub(crate) fn token_of(secret: &serde_json::Value) -> String {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let encoded = secret["data"]["token"].as_str().expect("a filled Secret");
+    String::from_utf8(STANDARD.decode(encoded).expect("base64")).expect("text")
+}

@@ -3,6 +3,7 @@
 mod exec;
 mod expiry_test;
 mod inspect;
+mod legacy;
 mod log;
 mod renew;
 mod terminal;

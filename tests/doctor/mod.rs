@@ -387,3 +387,62 @@ fn the_action_does_not_look_for_long() {
         refused.log
     );
 }
+
+#[test]
+fn legacy_tokens_that_nothing_will_ever_delete_are_named() {
+    let patient = Patient::new();
+    let legacy = |name: &str, more: &str| {
+        patient.cluster.apply(&format!(
+            "{{apiVersion: v1, kind: Secret, type: kubernetes.io/service-account-token, metadata: {{name: {name}, namespace: ci, \
+             annotations: {{kubernetes.io/service-account.name: scanner{more}}}}}}}"
+        ));
+    };
+    let finds = |result: &str, said: &str| {
+        let ended = patient
+            .jobpass("doctor", &["--kubeconfig", "admin.yaml"])
+            .succeeded();
+        assert_says(&ended, result, "legacy tokens", said);
+    };
+    patient.write("minter.yaml", &patient.cluster.kubeconfig(&patient.token, "ci"));
+    finds("ok", "none in namespace ci");
+    legacy("goes", ", kubernetes.io/service-account.expiration: \"86400\"");
+    finds("ok", "none in namespace ci");
+    (0..7).for_each(|number| legacy(&format!("stays-{number}"), ""));
+    finds(
+        "warning",
+        "in namespace ci, these neither expire nor belong to anything: stays-0, stays-1, stays-2, stays-3, stays-4, and 2 more",
+    );
+    // The minter may not look, as it should be.
+    let asked = patient.jobpass("doctor", &["--kubeconfig", "minter.yaml"]);
+    assert_says(
+        &asked,
+        "unknown",
+        "legacy tokens",
+        "this minter may not list Secrets",
+    );
+}
+
+#[test]
+fn what_a_legacy_token_takes_is_looked_at() {
+    let patient = Patient::new();
+    let finds = |code: i32, result: &str, check: &str, said: &str| {
+        let ended = patient.doctor(&["--type", "legacy"]);
+        assert_eq!(ended.code(), code, "{}", ended.log);
+        assert_says(&ended, result, check, said);
+    };
+    finds(4, "failed", "may read Secrets", "no: get secrets in namespace ci");
+    support::allow_reading(&patient.cluster);
+    finds(
+        0,
+        "ok",
+        "policy for anchors",
+        "none refuses the Secret of a legacy token",
+    );
+    patient.set_up();
+    finds(
+        4,
+        "failed",
+        "policy for anchors",
+        "one refuses the Secrets of legacy tokens",
+    );
+}

@@ -104,6 +104,59 @@ fn after_post_nothing_is_left(
     }
 }
 
+/// The same for a legacy token, whose Secret is its anchor.
+#[rstest]
+fn after_post_no_legacy_secret_is_left(
+    #[values(("POST", FaultKind::HoldBefore), ("POST", FaultKind::HoldAfter), ("GET", FaultKind::HoldBefore), ("GET", FaultKind::HoldAfter))]
+    (method, kind): (&'static str, FaultKind),
+    #[values(Signal::KILL, Signal::INT, Signal::TERM)] signal: Signal,
+) {
+    let cluster = DevCluster::start();
+    let kubeconfig = support::minter(&cluster);
+    support::allow_reading(&cluster);
+    let step = Step::scanner(&kubeconfig, &[("type", "legacy")]);
+    let created = method == "GET" || matches!(kind, FaultKind::HoldAfter);
+    cluster.inject(Fault {
+        method,
+        path_contains: "/secrets".into(),
+        times: 1,
+        kind,
+    });
+    let main = step.start("main", Stdio::piped());
+    cluster.wait_for(PATIENCE, |requests| {
+        let arrived = requests
+            .iter()
+            .any(|r| r.method == method && r.path.contains("/secrets"));
+        (arrived && (!created || !cluster.legacy_secrets().is_empty())).then_some(())
+    });
+    let tokens = cluster
+        .legacy_secrets()
+        .iter()
+        .map(support::token_of)
+        .collect::<Vec<_>>();
+    let begun = Instant::now();
+    kill_process(Pid::from_child(&main), signal).expect("main is there");
+    let main = Ended::of(main);
+    assert!(begun.elapsed() < GRACE, "main took {:?} to end", begun.elapsed());
+    if signal != Signal::KILL {
+        assert!(
+            cluster.legacy_secrets().is_empty(),
+            "main left the Secret:\n{}",
+            main.log
+        );
+    }
+    let post = step.post().succeeded();
+    assert!(
+        cluster.legacy_secrets().is_empty(),
+        "post left the Secret:\n{}{}",
+        main.log,
+        post.log
+    );
+    for token in tokens {
+        assert!(!cluster.accepts(&token) && !main.log.contains(&token) && !post.log.contains(&token));
+    }
+}
+
 /// main, standing still.
 struct Stopped {
     child: Child,

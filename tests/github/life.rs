@@ -272,7 +272,8 @@ fn with_nothing_recorded_post_says_what_it_cannot_know() {
     let post = step.post();
     assert_eq!(post.code(), 7, "{}", post.log);
     assert!(
-        post.log.contains("--selector jobpass.dev/run-id=77"),
+        post.log
+            .contains("--selector app.kubernetes.io/managed-by=jobpass,jobpass.dev/run-id=77"),
         "{}",
         post.log
     );

@@ -173,7 +173,10 @@ fn without_a_handover_there_is_nothing_to_revoke_or_open() {
     assert_eq!(revoke.code(), 7, "{}", revoke.log);
     says(
         &revoke,
-        &["not the name of an anchor", "--selector jobpass.dev/run-id=77"],
+        &[
+            "not the name of an anchor",
+            "--selector app.kubernetes.io/managed-by=jobpass,jobpass.dev/run-id=77",
+        ],
     );
     assert!(!revoke.log.contains("rm -rf"), "{}", revoke.log);
 }

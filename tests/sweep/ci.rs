@@ -48,6 +48,41 @@ fn says(id: u64, status: &str, updated: &str) -> CiAnswer {
 }
 
 #[test]
+fn a_job_s_legacy_token_goes_when_its_run_has_ended() {
+    let api = CiApi::start(|path| match path {
+        "/api/v3/repos/team/app/actions/runs/1" => says(1, "completed", LATER),
+        _ => CiAnswer::Answer(404, vec![], "{}".into()),
+    });
+    let broom = broom_for(&api);
+    let secret = |name: &str| {
+        let annotations = json!({
+            "kubernetes.io/service-account.name": "scanner", "kubernetes.io/service-account.expiration": "86400",
+            "jobpass.dev/platform": "github", "jobpass.dev/repository": "team/app", "jobpass.dev/run-id": "1",
+            "jobpass.dev/url": format!("{}/team/app/actions/runs/1", api.url()),
+        });
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+            "metadata": {"name": name, "namespace": "ci", "annotations": annotations},
+        });
+        broom.cluster.apply(&secret.to_string());
+    };
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "scanner", "namespace": "ci"}});
+    broom.cluster.apply(&account.to_string());
+    secret(&name(1));
+    secret("not-made-by-jobpass");
+    broom.cluster.advance(minutes(10));
+    let (swept, lines) = broom.sweep(&[]);
+    let log = swept.succeeded().log;
+    assert_eq!(summary(&lines)["ended"], 1, "{log}");
+    let left = broom.cluster.legacy_secrets();
+    assert_eq!(
+        (left.len(), &left[0]["metadata"]["name"]),
+        (1, &json!("not-made-by-jobpass")),
+        "{log}"
+    );
+}
+
+#[test]
 fn an_anchor_goes_when_its_run_has_ended_and_not_before() {
     let api = CiApi::start(|path| match path {
         "/api/v3/repos/team/app/actions/runs/1" => says(1, "completed", LATER),

@@ -1,6 +1,7 @@
 //! Which anchors a sweep deletes, and which it never does; and what `list` shows of them.
 
 mod ci;
+mod legacy;
 mod list;
 mod trouble;
 

@@ -21,10 +21,11 @@ use crate::{
 const FIX: &str = "         ";
 
 /// What decides who mints where, and for whom.
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 11] = [
     "service-account",
     "rules",
     "namespace",
+    "type",
     "kubeconfig",
     "context",
     "server",

@@ -17,7 +17,7 @@ use jobpass_core::{
     interrupt::Interrupt,
     options::Inputs,
     renew,
-    spec::{Lifetime, in_words, verify_revocation},
+    spec::{Lifetime, TokenType, in_words, verify_revocation},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
@@ -89,6 +89,11 @@ pub(crate) async fn run(
     let (lifetime, sooner) = Lifetime::parse_or_sooner(given.get("duration").unwrap_or_default())?;
     let variable = command::variable(matches)?;
     renewable(&given, sooner, variable)?;
+    let sooner = match TokenType::parse(&given)? {
+        TokenType::Bound => sooner,
+        // It has no end of its own.
+        TokenType::Legacy => sooner.or(Some(Duration::from_secs(lifetime.seconds()))),
+    };
     let words = matches.get_many::<OsString>("command").into_iter().flatten();
     let program = Program::find(words, environment)?;
     let session = Session::mint(&given, lifetime, environment, &mut interrupt).await?;

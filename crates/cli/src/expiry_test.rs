@@ -16,7 +16,7 @@ use jobpass_core::{
     flags,
     interrupt::Interrupt,
     revoke::SUCCESS_CACHE,
-    spec::{self, Lifetime, in_words},
+    spec::{self, Lifetime, TokenType, in_words},
     text::time,
     token::Token,
     unusual::LEEWAY,
@@ -108,6 +108,13 @@ pub(crate) async fn run(
                 in_words(time.as_secs())
             ),
             "give less, or more `--duration`",
+        ));
+    }
+    if revoke_after.is_none() && TokenType::parse(&given)? == TokenType::Legacy {
+        return Err(Error::input(
+            "type",
+            "is `legacy`: such a token never expires by itself, so there is nothing to wait for",
+            "add `--revoke-after 30s`, to test that it ends when it is revoked; or leave out `type`",
         ));
     }
     let limit = time("time-limit")?.unwrap_or_default();

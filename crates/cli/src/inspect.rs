@@ -15,6 +15,7 @@ use jobpass_core::{
     environment::Environment,
     flags,
     interrupt::Interrupt,
+    legacy,
     minter::{Connection, Minter},
     options::Inputs,
     spec::in_words,
@@ -71,26 +72,37 @@ pub(crate) async fn run(
     environment: &Environment,
     mut interrupt: Interrupt,
 ) -> Result<ExitCode, Error> {
-    let (claims, verified) = tokio::select! {
+    let looked = tokio::select! {
         interrupted = interrupt.wait() => return Err(interrupted),
         looked = look(matches, environment) => looked?,
     };
     let now = Timestamp::now();
     if output::is_json(matches) {
-        output::result(&json(&claims, now, verified.as_ref()))?;
+        output::result(&json(&looked, now))?;
     } else {
-        output::result(&text_of(
-            &claims,
-            now,
-            verified.as_ref(),
-            Screen::of_stdout(environment),
-        ))?;
+        output::result(&text_of(&looked, now, Screen::of_stdout(environment)))?;
     }
-    let failure = verified.and_then(|verified| verified.failure());
+    let failure = looked.verified.and_then(|verified| verified.failure());
     Ok(failure.map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code())))
 }
 
-async fn look(matches: &ArgMatches, environment: &Environment) -> Result<(Claims, Option<Verified>), Error> {
+/// What is known about a token.
+struct Looked {
+    claims: Claims,
+    verified: Option<Verified>,
+    /// What only the cluster knows to be unusual.
+    forgotten: Option<Unusual>,
+}
+
+impl Looked {
+    fn unusual(&self, now: Timestamp) -> Vec<Unusual> {
+        let mut all = unusual(&self.claims, now);
+        all.extend(self.forgotten.clone());
+        all
+    }
+}
+
+async fn look(matches: &ArgMatches, environment: &Environment) -> Result<Looked, Error> {
     let inputs = flags::inputs(matches)?;
     let subject = Subject::find(matches, &inputs, environment).await?;
     let claims = Claims::decode(&subject.token).map_err(|error| {
@@ -101,15 +113,30 @@ async fn look(matches: &ArgMatches, environment: &Environment) -> Result<(Claims
         )
     })?;
     if !matches.get_flag("verify") {
-        return Ok((claims, None));
+        return Ok(Looked {
+            claims,
+            verified: None,
+            forgotten: None,
+        });
     }
     let cluster = subject.cluster(&inputs, environment).await?;
     let budget = Budget::new(ASK);
-    let verified = verify(&cluster, &subject.token, &claims, &budget);
-    let verified = Progress::new()
-        .during("asking the API server", ASK, verified)
-        .await?;
-    Ok((claims, Some(verified)))
+    let asked = async {
+        let verified = verify(&cluster, &subject.token, &claims, &budget).await?;
+        // A forged token says nothing of a Secret.
+        let forgotten = match verified.accepted {
+            true => legacy::forgotten(&cluster, &claims, &budget).await,
+            false => None,
+        };
+        Ok::<_, Error>((verified, forgotten))
+    };
+    let asked = Progress::new().during("asking the API server", ASK, asked);
+    let (verified, forgotten) = asked.await?;
+    Ok(Looked {
+        claims,
+        verified: Some(verified),
+        forgotten,
+    })
 }
 
 /// The token that is looked at.
@@ -197,17 +224,19 @@ fn read_stdin() -> std::io::Result<String> {
     Ok(text)
 }
 
-fn json(claims: &Claims, now: Timestamp, verified: Option<&Verified>) -> String {
+fn json(looked: &Looked, now: Timestamp) -> String {
+    let claims = &looked.claims;
     let mut json = serde_json::json!({
-        "claims": claims, "expires-in": claims.expires_in(now), "unusual": unusual(claims, now),
+        "claims": claims, "expires-in": claims.expires_in(now), "unusual": looked.unusual(now),
     });
-    if let Some(verified) = verified {
+    if let Some(verified) = &looked.verified {
         json["verified"] = serde_json::to_value(verified).unwrap_or_default();
     }
     json.to_string()
 }
 
-fn text_of(claims: &Claims, now: Timestamp, verified: Option<&Verified>, screen: Screen) -> String {
+fn text_of(looked: &Looked, now: Timestamp, screen: Screen) -> String {
+    let claims = &looked.claims;
     let time = |seconds: Option<i64>| seconds.and_then(|s| Timestamp::from_second(s).ok()).map(time);
     let shown = |text: &Option<String>| text.as_deref().map_or_else(|| "(none)".into(), harmless);
     let bound = claims.bound_to().map_or_else(
@@ -236,10 +265,10 @@ fn text_of(claims: &Claims, now: Timestamp, verified: Option<&Verified>, screen:
         // Below the lifetime.
         rows.insert(7, screen.row("", &screen.beside_names().bar(part, &text), colour));
     }
-    for (number, Unusual { why, .. }) in unusual(claims, now).iter().enumerate() {
+    for (number, Unusual { why, .. }) in looked.unusual(now).iter().enumerate() {
         rows.push(screen.row(if number == 0 { "unusual" } else { "" }, why, YELLOW));
     }
-    if let Some(verified) = verified {
+    if let Some(verified) = &looked.verified {
         let signature = match verified.signature {
             Signature::Good => GREEN,
             Signature::NotChecked(_) => YELLOW,
@@ -286,7 +315,12 @@ mod tests {
 
     fn shown(claims: &Claims, screen: Screen) -> String {
         let now = Timestamp::from_second(1_800_001_080).expect("a time");
-        text_of(claims, now, None, screen)
+        let looked = Looked {
+            claims: claims.clone(),
+            verified: None,
+            forgotten: None,
+        };
+        text_of(&looked, now, screen)
     }
 
     #[test]
@@ -305,6 +339,7 @@ mod tests {
         let legacy = Claims {
             iss: Some("kubernetes/serviceaccount".into()),
             legacy_secret: Some("scanner-token".into()),
+            legacy_namespace: Some("ci".into()),
             iat: None,
             exp: None,
             jti: None,

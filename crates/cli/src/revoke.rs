@@ -42,7 +42,7 @@ pub(crate) async fn run(
             "token-file",
             format!("has no recorded state: there is no `{path}`"),
             "the token is revoked already, or was minted under another name; what there is:\n\n  \
-             kubectl get secrets --all-namespaces --field-selector type=jobpass.dev/anchor",
+             kubectl get secrets --all-namespaces --selector app.kubernetes.io/managed-by=jobpass",
         ));
     }
     let mut state = State::read(&path)?;

@@ -23,7 +23,7 @@ use crate::{
 
 pub(crate) fn command() -> Command {
     Command::new("sweep")
-        .about("Delete the anchors that have expired, or whose run or pipeline has ended, and what they own")
+        .about("Delete the anchors that have expired, or whose run or pipeline has ended, and what they own; legacy tokens as they say")
         .args(scope::flags())
         .args(pipelines::flags())
         .arg(
@@ -35,7 +35,8 @@ pub(crate) fn command() -> Command {
         .arg(output::flag().help("Print for people, or a line of JSON for each deletion and one at the end"))
         .after_help(
             "Sweeps one namespace, unless --all-namespaces is given. An anchor has expired when its token has, and 5 min have \
-             passed since. Without a token for GitHub or GitLab, only that counts.\n\
+             passed since. Without a token for GitHub or GitLab, only that counts. The Secret of a legacy token goes so many seconds after its creation as \
+             its annotation kubernetes.io/service-account.expiration says, whoever made it.\n\
              It needs `list` and `delete` on Secrets. Run it as often as you like, also twice at once.\n\
              Exit code 0: nothing is left that should be gone. 7: something is, and the message says what.\n\n\
              Example:\n  jobpass sweep --all-namespaces --github-token-env GITHUB_TOKEN --dry-run",

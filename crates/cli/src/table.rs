@@ -1,7 +1,7 @@
 //! Rows of anchors for people, laid out for the terminal that they are on.
 
 use jiff::Timestamp;
-use jobpass_core::anchors::Anchor;
+use jobpass_core::{anchors::Anchor, spec::TokenType};
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::screen::{BOLD, GREEN, RED, Screen, YELLOW, cut, roughly};
@@ -108,7 +108,11 @@ pub(crate) fn pipeline(anchor: &Anchor) -> String {
         .flatten()
         .collect::<Vec<_>>()
         .join(", ");
-    format!("{platform} {parts}").trim_end().to_owned()
+    match (anchor.token_type, &anchor.platform) {
+        (TokenType::Bound, _) => format!("{platform} {parts}").trim_end().to_owned(),
+        (TokenType::Legacy, Some(_)) => format!("{platform} {parts}, legacy token").replace(" , ", ", "),
+        (TokenType::Legacy, None) => "legacy token".to_owned(),
+    }
 }
 
 /// A terminal must find nothing in it to act on.

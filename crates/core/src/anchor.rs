@@ -1,4 +1,5 @@
-//! The anchor: an empty Secret that the token is bound to. Deleting it revokes the token.
+//! The anchor: an empty Secret that the token is bound to. Deleting it revokes the token. A [legacy](crate::legacy) token's is
+//! not empty: it is the Secret that holds the token.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +9,9 @@ use serde_json::json;
 use crate::{
     cluster::{Answer, Budget, Call, Cluster, Need, Unanswered},
     error::{Error, Kind},
+    legacy,
     revoke::delete_call,
-    spec::Spec,
+    spec::{Spec, TokenType},
     text::harmless,
 };
 
@@ -176,14 +178,22 @@ fn manifest(spec: &Spec, origin: &Origin, name: &str) -> serde_json::Value {
     let facts = facts
         .into_iter()
         .filter_map(|(key, value)| Some((format!("jobpass.dev/{key}"), harmless(&value?))));
-    let annotations = facts.collect::<BTreeMap<_, _>>();
+    let mut annotations = facts.collect::<BTreeMap<_, _>>();
     // What people select by, as far as it is a valid label value.
     let selectable = ["platform", "run-id", "job", "service-account"].map(|key| format!("jobpass.dev/{key}"));
     let mut labels = annotations.clone();
     labels.retain(|key, value| selectable.contains(key) && is_label_value(value));
     labels.insert(MANAGED_BY.into(), "jobpass".into());
+    let secret_type = match spec.token_type {
+        TokenType::Bound => TYPE,
+        TokenType::Legacy => {
+            annotations.insert(legacy::ACCOUNT.into(), spec.service_account.clone());
+            annotations.insert(legacy::EXPIRATION.into(), seconds.to_string());
+            legacy::TYPE
+        }
+    };
     json!({
-        "apiVersion": "v1", "kind": "Secret", "type": TYPE,
+        "apiVersion": "v1", "kind": "Secret", "type": secret_type,
         "metadata": { "name": name, "namespace": spec.namespace, "labels": labels, "annotations": annotations }
     })
 }

@@ -1,16 +1,19 @@
 //! The anchors that are in a cluster, found page by page.
 //!
+//! Among them are the Secrets of legacy tokens that say when they are to go, whoever made them.
+//!
 //! Only their metadata is asked for, and the API server picks them out by their type: nothing that is in a Secret leaves it.
 
 use jiff::{SignedDuration, Timestamp};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{
     anchor,
     cluster::{Answer, Budget, Call, Cluster},
     error::{Error, Kind},
-    spec::{Lifetime, is_dns_label},
+    legacy,
+    spec::{Lifetime, TokenType, is_dns_label, is_dns_subdomain},
     text::harmless,
 };
 
@@ -42,6 +45,9 @@ pub struct Anchor {
     pub name: String,
     /// Its uid.
     pub uid: String,
+    /// Whether it is an anchor for a bound token, or holds a legacy one.
+    #[serde(default, rename = "type")]
+    pub token_type: TokenType,
     /// `github`, `gitlab`, `cli`.
     pub platform: Option<String>,
     /// The repository or project.
@@ -58,7 +64,7 @@ pub struct Anchor {
     pub service_account: Option<String>,
     /// When it was created, by the API server's clock.
     pub created: Option<Timestamp>,
-    /// When no token that is bound to it can be valid any more, if its annotations say so.
+    /// When no token that is bound to it can be valid any more, or a legacy token is to go, if its annotations say so.
     pub expires: Option<Timestamp>,
 }
 
@@ -76,6 +82,10 @@ pub struct Pages<'a> {
     scope: &'a Scope,
     /// What the list is for, to name what it needs: the verbs of a rule.
     verbs: &'static [&'static str],
+    /// The types of Secrets that are still to be listed, one after the other.
+    types: &'static [TokenType],
+    /// Which of them count.
+    counts: fn(&Metadata, TokenType) -> bool,
     limit: usize,
     /// Where the next page begins; none at the beginning.
     token: String,
@@ -85,7 +95,6 @@ pub struct Pages<'a> {
     seen: String,
     /// How often in a row, without anything new, it was resumed or begun anew.
     resumptions: u32,
-    done: bool,
 }
 
 impl Scope {
@@ -106,25 +115,43 @@ impl Scope {
 }
 
 impl<'a> Pages<'a> {
-    /// The anchors of `scope`, to look at.
+    /// The anchors of `scope`, to look at: legacy tokens only if jobpass made them for a job.
     pub fn new(cluster: &'a Cluster, scope: &'a Scope) -> Self {
         Self {
             cluster,
             scope,
             verbs: &["list"],
+            types: &[TokenType::Bound, TokenType::Legacy],
+            counts: |metadata, token_type| {
+                token_type == TokenType::Bound
+                    || anchor::is_ours(&metadata.name) && metadata.annotations.platform.is_some()
+            },
             limit: PAGE,
             token: String::new(),
             last: String::new(),
             seen: String::new(),
             resumptions: 0,
-            done: false,
         }
     }
 
-    /// The anchors of `scope`, to delete some.
+    /// The Secrets of legacy tokens that nothing will ever delete: they neither say when they are to go, nor belong to anything.
+    pub(crate) fn forgotten(cluster: &'a Cluster, scope: &'a Scope) -> Self {
+        Self {
+            types: &[TokenType::Legacy],
+            counts: |metadata, _| {
+                metadata.annotations.expiration.is_none() && metadata.owner_references.is_empty()
+            },
+            ..Self::new(cluster, scope)
+        }
+    }
+
+    /// The anchors of `scope`, to delete some. Legacy tokens that do not say when they are to go are not among them.
     pub(crate) fn to_sweep(cluster: &'a Cluster, scope: &'a Scope) -> Self {
         Self {
             verbs: SWEEPER,
+            counts: |metadata, token_type| {
+                token_type == TokenType::Bound || metadata.annotations.expiration.is_some()
+            },
             ..Self::new(cluster, scope)
         }
     }
@@ -136,12 +163,12 @@ impl<'a> Pages<'a> {
     /// # Errors
     /// If there is no usable answer, or the API server refuses.
     pub async fn next(&mut self) -> Result<Option<Page>, Error> {
-        while !self.done {
-            let call = self.call();
+        while let Some(token_type) = self.types.first().copied() {
+            let call = self.call(token_type);
             let answer = self.cluster.list(&call, &Budget::new(PATIENCE)).await?;
             match answer.status {
                 200 if answer.too_long && self.limit > 1 => self.limit = (self.limit / 8).max(1),
-                200 => return self.page(&call, &answer).map(Some),
+                200 => return self.page(token_type, &call, &answer).map(Some),
                 410 if self.resumptions < RESUMPTIONS => {
                     self.resumptions += 1;
                     // `k8s.io/apiserver/pkg/storage/etcd3/errors.go`, `handleCompactedErrorForPaging`
@@ -160,9 +187,13 @@ impl<'a> Pages<'a> {
         Ok(None)
     }
 
-    fn call(&self) -> Call {
+    fn call(&self, token_type: TokenType) -> Call {
         let (path, limit) = (self.scope.path(), self.limit);
-        let selector = utf8_percent_encode(anchor::TYPE, NON_ALPHANUMERIC);
+        let secret_type = match token_type {
+            TokenType::Bound => anchor::TYPE,
+            TokenType::Legacy => legacy::TYPE,
+        };
+        let selector = utf8_percent_encode(secret_type, NON_ALPHANUMERIC);
         let mut path = format!("{path}?fieldSelector=type%3D{selector}&limit={limit}");
         if !self.token.is_empty() {
             path += &format!("&continue={}", utf8_percent_encode(&self.token, NON_ALPHANUMERIC));
@@ -175,7 +206,7 @@ impl<'a> Pages<'a> {
         }
     }
 
-    fn page(&mut self, call: &Call, answer: &Answer) -> Result<Page, Error> {
+    fn page(&mut self, token_type: TokenType, call: &Call, answer: &Answer) -> Result<Page, Error> {
         let list = answer.parse::<List>(call)?;
         if list.kind != "PartialObjectMetadataList" {
             let what = "cannot list the anchors: the server answered with more than their metadata";
@@ -187,15 +218,21 @@ impl<'a> Pages<'a> {
             .iter()
             .map(|item| &item.metadata)
             .filter(|metadata| metadata.key() > self.seen);
-        let anchors = unseen.map(Metadata::anchor).collect::<Vec<_>>();
-        if !anchors.is_empty() {
+        let mut anchors = Vec::new();
+        for metadata in unseen {
             self.resumptions = 0;
+            if (self.counts)(metadata, token_type) {
+                anchors.push(metadata.anchor(token_type));
+            }
         }
         if let Some(last) = list.items.last() {
             self.last = last.metadata.key();
         }
-        self.done = list.metadata.next.is_empty();
         self.token = list.metadata.next;
+        if self.token.is_empty() {
+            self.types = &self.types[1..];
+            (self.last, self.seen) = (String::new(), String::new());
+        }
         Ok(Page {
             anchors,
             now: answer.date.unwrap_or_else(Timestamp::now),
@@ -241,9 +278,11 @@ struct Metadata {
     creation_timestamp: Option<String>,
     #[serde(default)]
     annotations: Annotations,
+    #[serde(default)]
+    owner_references: Vec<IgnoredAny>,
 }
 
-/// The ones that jobpass writes; others may be large.
+/// The ones that jobpass writes, and those of legacy tokens; others may be large.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Annotations {
@@ -265,6 +304,10 @@ struct Annotations {
     lifetime: Option<String>,
     #[serde(rename = "jobpass.dev/expires-at")]
     expires_at: Option<String>,
+    #[serde(rename = "kubernetes.io/service-account.name")]
+    account: Option<String>,
+    #[serde(rename = "kubernetes.io/service-account.expiration")]
+    expiration: Option<String>,
 }
 
 impl Metadata {
@@ -273,14 +316,21 @@ impl Metadata {
         format!("{}/{}", self.namespace, self.name)
     }
 
-    fn anchor(&self) -> Anchor {
+    fn anchor(&self, token_type: TokenType) -> Anchor {
         let noted = &self.annotations;
         let text = |noted: &Option<String>| noted.as_deref().map(harmless).filter(|text| !text.is_empty());
         let created = self
             .creation_timestamp
             .as_deref()
             .and_then(|time| time.parse().ok());
+        let expires = |created: Timestamp| match token_type {
+            TokenType::Bound => expires(created, noted.lifetime.as_deref(), noted.expires_at.as_deref()),
+            TokenType::Legacy => created
+                .checked_add(legacy::expiration(noted.expiration.as_deref()?)?)
+                .ok(),
+        };
         Anchor {
+            token_type,
             namespace: harmless(&self.namespace),
             name: harmless(&self.name),
             uid: harmless(&self.uid),
@@ -290,10 +340,12 @@ impl Metadata {
             job: text(&noted.job),
             url: text(&noted.url),
             requested_by: text(&noted.requested_by),
-            service_account: text(&noted.service_account),
+            service_account: match token_type {
+                TokenType::Bound => text(&noted.service_account),
+                TokenType::Legacy => text(&noted.account),
+            },
             created,
-            expires: created
-                .and_then(|created| expires(created, noted.lifetime.as_deref(), noted.expires_at.as_deref())),
+            expires: created.and_then(expires),
         }
     }
 }
@@ -316,9 +368,15 @@ fn expires(created: Timestamp, lifetime: Option<&str>, at: Option<&str>) -> Opti
 }
 
 impl Anchor {
-    /// Whether jobpass can have made it: only such are ever deleted.
+    /// Whether jobpass can have made it, for a job.
     pub fn is_ours(&self) -> bool {
-        anchor::is_ours(&self.name) && is_dns_label(&self.namespace) && anchor::is_identifier(&self.uid)
+        let made = self.token_type == TokenType::Bound || self.platform.is_some();
+        anchor::is_ours(&self.name) && made && self.is_plain()
+    }
+
+    /// Whether its names are some that an object can have.
+    pub(crate) fn is_plain(&self) -> bool {
+        is_dns_subdomain(&self.name) && is_dns_label(&self.namespace) && anchor::is_identifier(&self.uid)
     }
 }
 
@@ -369,7 +427,7 @@ mod tests {
             }
         }))
         .expect("metadata");
-        let anchor = metadata.anchor();
+        let anchor = metadata.anchor(TokenType::Bound);
         assert_eq!(anchor.job.as_deref(), Some("x ]8;;https://evil ::error::y"));
         assert_eq!(anchor.platform, None);
         assert_eq!(anchor.expires, Some(at("2026-11-24T11:00:00Z")));

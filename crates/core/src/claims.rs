@@ -40,6 +40,12 @@ pub struct Claims {
         skip_serializing_if = "Option::is_none"
     )]
     pub legacy_secret: Option<String>,
+    /// The namespace of that Secret.
+    #[serde(
+        rename = "kubernetes.io/serviceaccount/namespace",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub legacy_namespace: Option<String>,
 }
 
 /// The private claims of Kubernetes.
@@ -72,6 +78,9 @@ pub struct Reference {
     pub uid: Option<String>,
 }
 
+/// The issuer of the tokens in Secrets of type `kubernetes.io/service-account-token` (`pkg/serviceaccount/legacy.go`).
+pub(crate) const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
+
 impl Claims {
     /// Reads the claims of a JWT.
     ///
@@ -79,6 +88,36 @@ impl Claims {
     /// If it is none. The text says where, never what.
     pub fn decode(token: &Token) -> Result<Self, Error> {
         part(token, 1)
+    }
+
+    /// Whether it is the token of that Secret, of type `kubernetes.io/service-account-token`: whose deletion ends it.
+    pub fn is_of_secret(&self, namespace: &str, name: &str) -> bool {
+        self.iss.as_deref() == Some(LEGACY_ISSUER)
+            && self.legacy_namespace.as_deref() == Some(namespace)
+            && self.legacy_secret.as_deref() == Some(name)
+    }
+
+    /// Checks that a legacy token is that of this Secret, speaks for this ServiceAccount, and has neither end nor audience.
+    ///
+    /// # Errors
+    /// If it is anything else.
+    pub fn verify_legacy(&self, namespace: &str, account: &str, secret: &str) -> Result<(), Error> {
+        let subject = format!("system:serviceaccount:{namespace}:{account}");
+        let what = match () {
+            () if self.sub.as_deref() != Some(&subject) => {
+                format!("it speaks for `{}`, not `{subject}`", shown(&self.sub))
+            }
+            () if !self.is_of_secret(namespace, secret) => {
+                "it is not the legacy token of that Secret, so deleting the Secret would not revoke it".into()
+            }
+            () if self.exp.is_some() || !self.aud.is_empty() => {
+                "it has an end or audiences, which no legacy token has".into()
+            }
+            () => return Ok(()),
+        };
+        let what = format!("Secret {namespace}/{secret} holds a token that was not asked for: {what}");
+        Err(Error::new(Kind::Claims, what)
+            .help("It was not handed over. Something other than the token controller fills Secrets, or changes them."))
     }
 
     /// Checks that the server issued what was asked for; a warning is returned if it expires sooner.

@@ -279,11 +279,15 @@ impl Cluster {
             .body
             .as_ref()
             .map_or_else(Vec::new, |body| body.to_string().into_bytes());
+        let content_type = match call.method {
+            http::Method::PATCH => "application/merge-patch+json",
+            _ => "application/json",
+        };
         let mut request = Request::builder()
             .method(call.method.clone())
             .uri(format!("{}{}", self.connection.server, call.path))
             .header(header::ACCEPT, form.accept)
-            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_TYPE, content_type)
             .header(header::USER_AGENT, concat!("jobpass/", env!("CARGO_PKG_VERSION")))
             .body(Full::from(body))
             .map_err(|error| Trouble {

@@ -17,12 +17,13 @@ use crate::{
     environment::Environment,
     error::{Error, Kind},
     interrupt::Interrupt,
+    legacy,
     minter::Minter,
     options::Inputs,
     renew,
     revoke::{self, Verify},
     role,
-    spec::{Spec, verify_revocation},
+    spec::{Spec, TokenType, verify_revocation},
     state::State,
     token::Token,
 };
@@ -286,18 +287,37 @@ where
     if !spec.rules.is_empty() {
         warnings.extend(role::create(cluster, spec, &uid, &budget).await?);
     }
-    let minted = request_token(cluster, spec, &name, &uid, &budget).await?;
-    let mut minted = minted.ok_or_else(|| {
-        Error::new(
-            Kind::Refused,
-            "cannot get a token: the anchor was gone as soon as it was there",
-        )
-        .help("something in the cluster deletes Secrets of type jobpass.dev/anchor: find out what")
-    })?;
+    let mut minted = match spec.token_type {
+        TokenType::Bound => {
+            let minted = request_token(cluster, spec, &name, &uid, &budget).await?;
+            let mut minted = minted.ok_or_else(|| {
+                Error::new(
+                    Kind::Refused,
+                    "cannot get a token: the anchor was gone as soon as it was there",
+                )
+                .help("something in the cluster deletes Secrets of type jobpass.dev/anchor: find out what")
+            })?;
+            minted.warnings.extend(minted.claims.verify(spec, &uid)?);
+            progress.borrow_mut().state.receipt.minted(&minted);
+            minted
+        }
+        TokenType::Legacy => {
+            let need = Need::tokens(spec);
+            let filled = legacy::filled(cluster, &spec.namespace, &name, &uid, &need, &budget).await?;
+            let claims = Claims::decode(&filled.token)?;
+            claims.verify_legacy(&spec.namespace, &spec.service_account, &name)?;
+            let receipt = &mut progress.borrow_mut().state.receipt;
+            receipt.legacy(filled.created, spec.lifetime);
+            Minted {
+                token: filled.token,
+                claims,
+                access: None,
+                warnings: Vec::new(),
+            }
+        }
+    };
     warnings.append(&mut minted.warnings);
-    warnings.extend(minted.claims.verify(spec, &uid)?);
     minted.warnings = warnings;
-    progress.borrow_mut().state.receipt.minted(&minted);
     record(Some(&progress.borrow().state))?;
     check(cluster, spec, &mut minted, &budget).await?;
     Ok(minted)

@@ -44,6 +44,13 @@ pub const OPTIONS: &[Opt] = &[
         default: Some("1h"),
     },
     Opt {
+        name: "type",
+        help: "`bound`: a token that expires by itself. `legacy`, for old tooling: the token of a Secret of type \
+               `kubernetes.io/service-account-token`, which never expires by itself; `duration` is then when `jobpass sweep` \
+               deletes it, should the end of the job not have done so. The minter also needs `get` on Secrets.",
+        default: Some("bound"),
+    },
+    Opt {
         name: "renew-for",
         help: "For jobs that last longer than a token should: renew the token for at most this long while the job runs, as in \
                `6h`. Each token lives `duration`; `token-file` and the kubeconfig that names it always have one that works. \

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{mint::Minted, spec::in_words, text};
+use crate::{
+    mint::Minted,
+    spec::{Lifetime, in_words},
+    text,
+};
 
 /// Filled in station by station; what is absent has not happened (yet).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +36,9 @@ pub struct Receipt {
     /// When it, or the last one, expires by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<jiff::Timestamp>,
+    /// When `jobpass sweep` deletes a legacy token, which never expires by itself, should nobody have revoked it before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swept: Option<jiff::Timestamp>,
     /// When the anchor was deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked: Option<jiff::Timestamp>,
@@ -95,6 +102,7 @@ impl Receipt {
             minted: None,
             renewed: 0,
             expires: None,
+            swept: None,
             revoked: None,
             proof: None,
         }
@@ -110,28 +118,51 @@ impl Receipt {
         self.expires = time(claims.exp);
     }
 
+    /// The same for a legacy token, whose claims hold no times.
+    pub(crate) fn legacy(&mut self, created: jiff::Timestamp, lifetime: Lifetime) {
+        let seconds = i64::try_from(lifetime.seconds()).unwrap_or(i64::MAX);
+        self.minted = Some(created);
+        self.swept = created.checked_add(jiff::SignedDuration::from_secs(seconds)).ok();
+    }
+
     /// What a log says once the token is handed over to `places`. `ends` goes on where it says when it expires.
     pub fn minted_in_words(&self, ends: &str, places: &[String]) -> String {
-        let lifetime = self.minted.zip(self.expires);
-        let lifetime = lifetime.map_or(0, |(minted, expires)| {
-            (expires.as_second() - minted.as_second()).unsigned_abs()
-        });
+        let ends = match (self.swept, self.expires) {
+            (Some(swept), _) => format!(
+                "never by itself{ends}; `jobpass sweep` deletes it after {}",
+                self.lifetime(swept)
+            ),
+            (None, Some(expires)) => {
+                format!("{}, after {}{ends}", text::time(expires), self.lifetime(expires))
+            }
+            (None, None) => format!("never{ends}"),
+        };
+        let (tied, of) = match self.swept {
+            Some(_) => ("held by", "Secret"),
+            None => ("bound to", "anchor"),
+        };
+        let id = match (&self.credential_id, self.swept) {
+            (Some(id), _) => id,
+            (None, Some(_)) => "(none: legacy tokens have none)",
+            (None, None) => "(none: this API server sets none)",
+        };
         format!(
             "minted a token for ServiceAccount {}/{}\n  \
-               bound to       anchor {}\n  \
-               expires        {}, after {}{ends}\n  \
-               credential id  {}\n  \
+               {tied:<15}{of} {}\n  \
+               expires        {ends}\n  \
+               credential id  {id}\n  \
                handed over    {}",
             self.namespace,
             self.service_account,
             self.anchor,
-            self.expires.map_or_else(|| "never".to_owned(), text::time),
-            in_words(lifetime),
-            self.credential_id
-                .as_deref()
-                .unwrap_or("(none: this API server sets none)"),
             places.join("\n                 "),
         )
+    }
+
+    /// In words, from when it was minted on.
+    fn lifetime(&self, end: jiff::Timestamp) -> String {
+        let seconds = |minted: jiff::Timestamp| (end.as_second() - minted.as_second()).unsigned_abs();
+        in_words(self.minted.map_or(0, seconds))
     }
 
     /// What a log says once it is revoked.

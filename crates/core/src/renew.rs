@@ -26,7 +26,7 @@ use crate::{
     mint::{MINT, Minted, request_token},
     minter::Minter,
     options::Inputs,
-    spec::{Lifetime, Spec, in_words},
+    spec::{Lifetime, Spec, TokenType, in_words},
     state::State,
     text::{harmless, time},
 };
@@ -238,6 +238,7 @@ fn spec(state: &State, renewal: &Renewal) -> Spec {
     let receipt = &state.receipt;
     Spec {
         service_account: receipt.service_account.clone(),
+        token_type: TokenType::Bound,
         rules: Vec::new(),
         namespace: receipt.namespace.clone(),
         lifetime: renewal.lifetime,

@@ -159,9 +159,13 @@ pub(crate) async fn revoke(
 
 /// Something else may have been put where the token was.
 fn is_bound_to_anchor(token: &Token, state: &State) -> bool {
-    let secret = Claims::decode(token)
-        .ok()
-        .and_then(|claims| claims.kubernetes?.secret);
+    let Ok(claims) = Claims::decode(token) else {
+        return false;
+    };
+    if claims.is_of_secret(&state.receipt.namespace, &state.receipt.anchor) {
+        return true;
+    }
+    let secret = claims.kubernetes.and_then(|private| private.secret);
     secret.is_some_and(|secret| secret.uid.is_some() && secret.uid == state.receipt.anchor_uid)
 }
 

@@ -24,6 +24,8 @@ pub struct Spec {
     pub rules: Vec<Rule>,
     /// Where the ServiceAccount and the anchor are.
     pub namespace: String,
+    /// What kind of token it is.
+    pub token_type: TokenType,
     /// The longest that the token may live.
     pub lifetime: Lifetime,
     /// How long new tokens take its place while the job runs.
@@ -61,8 +63,14 @@ impl Spec {
                 ));
             }
         };
-        let lifetime = Lifetime::parse(inputs.get("duration").unwrap_or_default())?;
+        let token_type = TokenType::parse(inputs)?;
+        let duration = inputs.get("duration").unwrap_or_default();
+        let lifetime = match token_type {
+            TokenType::Bound => Lifetime::parse(duration)?,
+            TokenType::Legacy => Lifetime::of_legacy(duration)?,
+        };
         Ok(Self {
+            token_type,
             service_account,
             rules,
             namespace: namespace(inputs, minter_namespace)?,
@@ -115,7 +123,59 @@ pub fn verify_revocation(inputs: &Inputs) -> Result<Verify, Error> {
     }
 }
 
-/// A lifetime that the TokenRequest API accepts, in seconds.
+/// What the option `type` says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenType {
+    /// From the TokenRequest API, bound to an anchor.
+    #[default]
+    Bound,
+    /// From a Secret of type `kubernetes.io/service-account-token`, which is its own anchor. It never expires by itself.
+    Legacy,
+}
+
+impl TokenType {
+    /// Parses the input `type`, and sees whether all others make sense with it.
+    ///
+    /// # Errors
+    /// If it is no such word, or one of the others makes none.
+    pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
+        match inputs.get("type") {
+            Some("bound") | None => return Ok(Self::Bound),
+            Some("legacy") => {}
+            Some(other) => {
+                let problem = format!("is `{}`", harmless(other));
+                return Err(Error::input("type", problem, "use `bound` or `legacy`"));
+            }
+        }
+        let senseless = [
+            (
+                "audiences",
+                "a legacy token is for the API server and nobody else",
+            ),
+            (
+                "renew-for",
+                "a legacy token never expires, so that none ever takes its place",
+            ),
+            (
+                "rules",
+                "the ServiceAccount of a legacy token must be there before its Secret, and one that is made for the job belongs to it",
+            ),
+        ];
+        match senseless.iter().find(|(name, _)| inputs.get(name).is_some()) {
+            Some((name, why)) => Err(Error::input(
+                name,
+                format!("and `type: legacy` are both given: {why}"),
+                format!(
+                    "leave out `{name}`; or `type`, for a bound token, which is the better one in any case"
+                ),
+            )),
+            None => Ok(Self::Legacy),
+        }
+    }
+}
+
+/// A lifetime that the TokenRequest API accepts, in seconds; or, of a legacy token, when it is swept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifetime(u64);
 
@@ -150,6 +210,22 @@ impl Lifetime {
                 text,
                 "no Kubernetes cluster issues a token for more than 2^32 seconds",
                 "use the length of the job, for example `1h`; clusters often allow no more than `24h`",
+            )),
+        }
+    }
+
+    /// When a legacy token is swept. No API server has a say in it, so it may be less than 10 minutes.
+    ///
+    /// # Errors
+    /// If it is no duration, negative, zero, or more than 2^32 seconds.
+    pub fn of_legacy(text: &str) -> Result<Self, Error> {
+        match seconds(text)? {
+            seconds @ 1..=Self::MOST => Ok(Self(seconds)),
+            0 => Err(wrong_duration(text, "nothing can be done in no time", DURATIONS)),
+            _ => Err(wrong_duration(
+                text,
+                "that is longer than any job takes",
+                DURATIONS,
             )),
         }
     }
@@ -237,7 +313,7 @@ pub fn in_words(seconds: u64) -> String {
 /// RFC 1123 subdomain (with dots) or label (without), as Kubernetes names objects and namespaces.
 pub(crate) fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> Result<String, Error> {
     let valid = if dots {
-        value.split('.').all(is_dns_label)
+        is_dns_subdomain(value)
     } else {
         is_dns_label(value)
     };
@@ -256,6 +332,11 @@ pub(crate) fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> 
              just the name, without the namespace"
         ),
     ))
+}
+
+/// What objects are called, and what can stand in a URL.
+pub(crate) fn is_dns_subdomain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_dns_label)
 }
 
 /// Lowercase letters, digits and hyphens, with a letter or digit at both ends.

@@ -14,6 +14,7 @@ use crate::{
     error::{Error, Kind},
     interrupt::Interrupt,
     revoke::delete_call,
+    spec::TokenType,
 };
 
 /// How long after its expiry an anchor is left alone. Its token is asked for up to 45 s after the anchor was created.
@@ -33,7 +34,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// Its token has expired.
+    /// Its token has expired, or, a legacy one, was to go by now.
     Expired,
     /// The run or pipeline that it belongs to has ended, says the CI platform.
     Ended,
@@ -99,8 +100,18 @@ pub struct Sweeper<A, R> {
     pub dry_run: bool,
 }
 
-/// Looks at an anchor alone.
+/// Looks at an anchor alone. A legacy token goes when its annotation says so, whoever made it: only deleting its Secret makes
+/// that true.
 pub fn state(anchor: &Anchor, now: Timestamp) -> State {
+    if anchor.token_type == TokenType::Legacy {
+        return match anchor.expires.filter(|_| anchor.is_plain()) {
+            None => State::Unclear(
+                "its annotation kubernetes.io/service-account.expiration is no number of seconds, as in \"86400\"",
+            ),
+            Some(expires) if now > expires => State::Expired,
+            Some(_) => State::Live,
+        };
+    }
     match anchor.expires {
         _ if !anchor.is_ours() => {
             State::Unclear("it has the type of an anchor, but a name that jobpass gives to none")

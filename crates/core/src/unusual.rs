@@ -3,10 +3,12 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{claims::Claims, spec::in_words, text::harmless};
+use crate::{
+    claims::{Claims, LEGACY_ISSUER},
+    spec::in_words,
+    text::harmless,
+};
 
-/// The issuer of the tokens in Secrets of type `kubernetes.io/service-account-token` (`pkg/serviceaccount/legacy.go`).
-const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
 /// For so long an API server still takes a token that has expired, or is not valid yet (go-jose's `DefaultLeeway`, seconds).
 pub const LEEWAY: i64 = 60;
 /// No job takes longer than a day (seconds).

@@ -25,6 +25,7 @@ use crate::resources::{NAMESPACES, RESOURCES, Resource, SECRETS, SERVICE_ACCOUNT
 use crate::server;
 use crate::status::{self, Status};
 use crate::store::Store;
+use crate::validate::LEGACY_TOKEN;
 
 /// The type of the Secrets that jobpass makes.
 const ANCHOR: &str = "jobpass.dev/anchor";
@@ -211,10 +212,19 @@ impl DevCluster {
 
     /// The anchors that are stored now, in all namespaces.
     pub fn anchors(&self) -> Vec<Value> {
+        self.of_type(ANCHOR)
+    }
+
+    /// The Secrets of legacy tokens that are stored now, in all namespaces.
+    pub fn legacy_secrets(&self) -> Vec<Value> {
+        self.of_type(LEGACY_TOKEN)
+    }
+
+    fn of_type(&self, secret_type: &str) -> Vec<Value> {
         let state = self.cluster.state();
         let secrets = state.store.scan(&SECRETS, None, None).map(|(_, secret)| secret);
         secrets
-            .filter(|secret| secret["type"] == ANCHOR)
+            .filter(|secret| secret["type"] == secret_type)
             .cloned()
             .collect()
     }

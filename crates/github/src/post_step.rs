@@ -98,7 +98,7 @@ async fn reconstruct(
 fn lost(job: &Job, cause: &Error) -> Error {
     let run = harmless(job.environment.get("GITHUB_RUN_ID").unwrap_or("RUN_ID"));
     Error::new(Kind::Revoke, format!("it is not known what to revoke: {}", cause.what())).help(format!(
-        "if main minted a token, it works until it expires; find and delete this run's anchors by hand:\n\n  \
-         kubectl delete secrets --all-namespaces --field-selector type=jobpass.dev/anchor --selector jobpass.dev/run-id={run}"
+        "if main minted a token, it works until it expires (a legacy one: for ever); find and delete this run's anchors by hand:\n\n  \
+         kubectl delete secrets --all-namespaces --selector app.kubernetes.io/managed-by=jobpass,jobpass.dev/run-id={run}"
     ))
 }

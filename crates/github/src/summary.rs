@@ -50,12 +50,23 @@ pub(crate) fn not_revoked(job: &Job, receipt: &Receipt, error: &Error) {
                 &code(&format!("{}/{}", receipt.namespace, receipt.service_account))
             ),
             row("Anchor", &code(&receipt.anchor)),
-            row("Expires", &receipt.expires.map_or("unknown".into(), time)),
+            row("Expires", &expires(receipt)),
             text(error.what()),
             receipt.anchor,
             receipt.namespace,
         ),
     );
+}
+
+fn expires(receipt: &Receipt) -> String {
+    match (receipt.expires, receipt.swept) {
+        (Some(expires), _) => time(expires),
+        (None, Some(swept)) => format!(
+            "never by itself; `jobpass sweep` deletes it from {} on",
+            time(swept)
+        ),
+        (None, None) => "unknown".into(),
+    }
 }
 
 /// A summary that cannot be written fails no job: the log says the same.
@@ -100,6 +111,7 @@ fn revoked_markdown(receipt: &Receipt) -> String {
             }),
         ),
         ("Would have expired", receipt.expires.map(time)),
+        ("Would have been swept", receipt.swept.map(time)),
         ("Anchor", Some(code(&receipt.anchor))),
         ("Credential id", receipt.credential_id.as_deref().map(code)),
     ];
@@ -142,6 +154,7 @@ mod tests {
             minted: at("2026-11-23T10:00:00Z"),
             renewed: 0,
             expires: at("2026-11-23T11:00:00Z"),
+            swept: None,
             revoked: at("2026-11-23T10:04:30Z"),
             proof: Some(Proof::Unauthorized),
         }

@@ -33,6 +33,7 @@ pub(crate) fn command() -> Command {
             let of_minting = [
                 "namespace",
                 "duration",
+                "type",
                 "renew-for",
                 "require",
                 "forbid",
@@ -211,8 +212,7 @@ fn by_hand(cause: &Error, anchor: &str, environment: &Environment) -> Error {
     let command = match named {
         Some((namespace, name)) => format!("kubectl delete secret {name} --namespace {namespace}"),
         None => format!(
-            "kubectl delete secrets --all-namespaces --field-selector type=jobpass.dev/anchor --selector \
-             jobpass.dev/run-id={}",
+            "kubectl delete secrets --all-namespaces --selector app.kubernetes.io/managed-by=jobpass,jobpass.dev/run-id={}",
             harmless(environment.get("CI_PIPELINE_ID").unwrap_or("PIPELINE_ID"))
         ),
     };

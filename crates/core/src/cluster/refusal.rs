@@ -5,7 +5,7 @@ use crate::{
     anchors::Scope,
     error::{Error, Kind},
     rbac::{self, Grantee, Line},
-    spec::Spec,
+    spec::{Spec, TokenType},
     state::State,
     text::harmless,
 };
@@ -24,6 +24,8 @@ enum Whose<'a> {
     Account(&'a str),
     /// An account that is made for the job, with these rules.
     Job(&'a [rbac::Rule]),
+    /// A legacy token, made or rotated: this is done with Secrets for it.
+    Legacy(&'a str, &'static [&'static str]),
 }
 
 /// The rules of [`rbac::Rule::of_minter`], in its order.
@@ -41,6 +43,15 @@ enum Rule {
 impl<'a> Need<'a> {
     pub(crate) fn anchors(spec: &'a Spec) -> Self {
         Self::of(spec, Rule::Anchors)
+    }
+
+    /// To put the legacy token of an account into the place of another.
+    pub(crate) fn rotating(namespace: &'a str, account: &'a str) -> Self {
+        Self {
+            namespace,
+            whose: Whose::Legacy(account, &["create", "get", "patch", "delete"]),
+            rule: Rule::Anchors,
+        }
     }
 
     pub(crate) fn tokens(spec: &'a Spec) -> Self {
@@ -74,15 +85,33 @@ impl<'a> Need<'a> {
     }
 
     fn of(spec: &'a Spec, rule: Rule) -> Self {
-        let whose = match spec.rules.is_empty() {
-            true => Whose::Account(&spec.service_account),
-            false => Whose::Job(&spec.rules),
+        let whose = match (spec.token_type, spec.rules.is_empty()) {
+            (TokenType::Legacy, _) => Whose::Legacy(&spec.service_account, &["create", "get", "delete"]),
+            (TokenType::Bound, true) => Whose::Account(&spec.service_account),
+            (TokenType::Bound, false) => Whose::Job(&spec.rules),
+        };
+        // All that a legacy token takes is one rule.
+        let rule = match whose {
+            Whose::Legacy(..) => Rule::Anchors,
+            _ => rule,
         };
         Self {
             namespace: &spec.namespace,
             whose,
             rule,
         }
+    }
+
+    /// What it means that the account is not there.
+    pub(crate) fn no_account(&self) -> String {
+        let (Whose::Account(account) | Whose::Legacy(account, _)) = self.whose else {
+            return "something deleted it as soon as it was made".into();
+        };
+        format!(
+            "there is no ServiceAccount `{account}` in namespace `{0}`: check inputs `service-account` and `namespace`, or \
+             `kubectl create serviceaccount {account} --namespace {0}`",
+            self.namespace
+        )
     }
 
     /// The minter's Role and its binding, to paste.
@@ -96,6 +125,10 @@ impl<'a> Need<'a> {
             Whose::Job(given) => (
                 format!("jobpass-mint-rules-{}", digest(given)),
                 rbac::Rule::of_minter(None, given),
+            ),
+            Whose::Legacy(_, verbs) => (
+                format!("jobpass-secrets-{}", verbs.join("-")),
+                vec![rbac::Rule::of("", &["secrets"], &[], verbs)],
             ),
         };
         let lines = rules.into_iter().enumerate();
@@ -129,15 +162,21 @@ impl Cluster {
                     need.yaml(user(&message))
                 ))
             }
+            403 if matches!(need.whose, Whose::Legacy(..)) => error.help(format!(
+                "for a legacy token, a Secret must be read. This gives what it takes and no more (`kubectl apply -f -`), but it is \
+                 much: who may make and read Secrets gets at all that are in the namespace, and at a token for each of its \
+                 ServiceAccounts; so the namespace should hold nothing else. A bound token (`type: bound`) needs none of this:\n\n{}",
+                need.yaml(user(&message))
+            )),
             403 => error.help(format!(
                 "check {}; if {} right, this gives the minter what it needs and no more (`kubectl apply -f -`):\n\n{}",
                 match need.whose {
-                    Whose::Account(_) => "inputs `service-account` and `namespace`",
                     Whose::Job(_) => "input `namespace`",
+                    _ => "inputs `service-account` and `namespace`",
                 },
                 match need.whose {
-                    Whose::Account(_) => "they are",
                     Whose::Job(_) => "it is",
+                    _ => "they are",
                 },
                 need.yaml(user(&message))
             )),
@@ -145,15 +184,13 @@ impl Cluster {
                 "there is no namespace `{0}`: check input `namespace`, or `kubectl create namespace {0}`",
                 need.namespace
             )),
-            404 if message.starts_with("serviceaccounts ") => match need.whose {
-                Whose::Account(account) => error.help(format!(
-                    "there is no ServiceAccount `{account}` in namespace `{0}`: check inputs `service-account` and `namespace`, or \
-                     `kubectl create serviceaccount {account} --namespace {0}`",
-                    need.namespace
-                )),
-                Whose::Job(_) => error.help("something deleted it as soon as it was made"),
-            },
+            404 if message.starts_with("serviceaccounts ") => error.help(need.no_account()),
             404 => error.help("check the server's URL: this one does not know what every Kubernetes API server knows"),
+            422 if matches!(need.whose, Whose::Legacy(..)) && message.contains("ValidatingAdmissionPolicy") => error.help(
+                "an admission policy refused it. Those that `jobpass setup` writes do so on purpose: they hold a minter to empty \
+                 anchors and bound tokens, and a legacy token is neither. Use `type: bound`; or, where old tooling cannot do \
+                 without, a minter of its own to which no such policy applies, in a namespace of its own",
+            ),
             422 => error.help(
                 "the API server or an admission policy refused the request as it is; the message above says why",
             ),

@@ -8,7 +8,7 @@ use crate::{
     access::{self, Permission, Verdict},
     cluster::{Answer, Budget, Call, Cluster},
     error::{Error, Kind},
-    spec::{Spec, in_words},
+    spec::{Spec, TokenType, in_words},
     text::harmless,
 };
 
@@ -149,6 +149,7 @@ impl<'a> Asking<'a> {
     async fn rights(&self, user: Option<&str>) -> Vec<Finding> {
         let Spec {
             service_account,
+            token_type,
             rules,
             namespace,
             ..
@@ -156,12 +157,15 @@ impl<'a> Asking<'a> {
         let needed = [
             ("may create anchors", "create", "secrets", ""),
             ("may delete anchors", "delete", "secrets", ""),
-            (
-                "may create tokens",
-                "create",
-                "serviceaccounts/token",
-                service_account,
-            ),
+            match token_type {
+                TokenType::Bound => (
+                    "may create tokens",
+                    "create",
+                    "serviceaccounts/token",
+                    &**service_account,
+                ),
+                TokenType::Legacy => ("may read Secrets", "get", "secrets", ""),
+            },
         ];
         let for_one_job = ["serviceaccounts", "roles", "rolebindings"]
             .into_iter()

@@ -4,6 +4,7 @@
 
 mod asking;
 mod credential;
+mod legacy;
 mod policies;
 mod trust;
 
@@ -18,7 +19,7 @@ use crate::{
     interrupt::Interrupt,
     minter::{Auth, Minter},
     options::Inputs,
-    spec::Spec,
+    spec::{Spec, TokenType},
     text::harmless,
 };
 
@@ -136,7 +137,13 @@ impl Diagnosis {
         let asking = Asking::new(&cluster, &spec, &budget);
         let user = asking.about_access(&mut self.findings).await;
         if self.verdict().is_ok() {
-            asking.about_policies(user.as_deref(), &mut self.findings).await;
+            match spec.token_type {
+                TokenType::Bound => asking.about_policies(user.as_deref(), &mut self.findings).await,
+                TokenType::Legacy => self.findings.push(asking.about_legacy_secrets().await),
+            }
+        }
+        if user.is_some() {
+            self.findings.push(asking.about_forgotten_tokens().await);
         }
     }
 

@@ -150,7 +150,7 @@ impl Asking<'_> {
 }
 
 /// A refusal of an admission policy names it (recorded).
-fn is_by_policy(answer: &Answer) -> bool {
+pub(super) fn is_by_policy(answer: &Answer) -> bool {
     matches!(answer.status, 403 | 422) && answer.message().contains("ValidatingAdmissionPolicy")
 }
 
