@@ -6,6 +6,7 @@ mod inspect;
 mod legacy;
 mod log;
 mod renew;
+mod rotate;
 mod terminal;
 
 use std::{

@@ -13,6 +13,7 @@ mod output;
 mod pipelines;
 mod progress;
 mod revoke;
+mod rotate;
 mod scope;
 mod screen;
 mod session;
@@ -49,6 +50,7 @@ pub fn main() -> ExitCode {
             "whoami" => whoami::run(matches, &environment, interrupt).await.map(done),
             "mint" => mint::run(matches, &environment, interrupt).await.map(done),
             "list" => list::run(matches, &environment, interrupt).await.map(done),
+            "rotate" => rotate::run(matches, &environment, interrupt).await.map(done),
             "sweep" => sweep::run(matches, &environment, interrupt).await.map(done),
             "doctor" => doctor::run(matches, &environment, interrupt).await.map(done),
             "setup" => setup::run(matches, &environment, interrupt).await.map(done),
@@ -79,6 +81,7 @@ fn command() -> Command {
             inspect::command(),
             list::command(),
             sweep::command(),
+            rotate::command(),
             check::command(),
             setup::command(),
             doctor::command(),

@@ -37,6 +37,7 @@ pub mod receipt;
 pub mod renew;
 pub mod revoke;
 mod role;
+pub mod rotate;
 pub mod setup;
 pub mod spec;
 pub mod state;

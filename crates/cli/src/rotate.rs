@@ -1,0 +1,212 @@
+//! `jobpass rotate`.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use clap::{Arg, ArgMatches, Command, ValueHint};
+use jobpass_core::{
+    Error,
+    cluster::{Budget, Cluster},
+    environment::Environment,
+    flags,
+    interrupt::Interrupt,
+    minter::Minter,
+    receipt::Proof,
+    rotate::{ROTATE, Rotated, Rotation, Where},
+    spec,
+};
+use tokio::time::sleep;
+
+use crate::{
+    asker, output,
+    progress::{Progress, TICK},
+    screen::roughly,
+};
+
+pub(crate) fn command() -> Command {
+    // Not also variables: a job that has them means the files of another verb.
+    let place = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
+    Command::new("rotate")
+        .about("Put a new token in the place of a legacy one, without a gap, and delete the old one's Secret")
+        .args([
+            place("token-file", "FILE")
+                .value_hint(ValueHint::FilePath)
+                .help("The file that holds the token"),
+            place("kubeconfig-file", "FILE").value_hint(ValueHint::FilePath).help(
+                "The kubeconfig whose current user has the token, or names the file that holds it; nothing else in it changes",
+            ),
+            place("secret", "NAMESPACE/NAME")
+                .requires("key")
+                .help("The Secret that holds a copy of the token"),
+        ])
+        .group(
+            clap::ArgGroup::new("place")
+                .args(["token-file", "kubeconfig-file", "secret"])
+                .required(true),
+        )
+        .args([
+            place("key", "KEY")
+                .requires("secret")
+                .help("The key under which that Secret holds it"),
+            place("grace", "TIME").default_value("5m").help(
+                "How long the old token goes on working, for those who have it still: Pods see a changed Secret after up to 2 min. \
+                 `0`: not at all",
+            ),
+        ])
+        .args(asker::flags())
+        .arg(output::flag())
+        .after_help(
+            "The token itself says whose it is. The new Secret is called as the old one, with random letters behind it, and has its \
+             labels, annotations, owners and expiry. If anything fails, the old token stays where it is, and works. Interrupted in the \
+             grace period, the same command again goes on, and `jobpass sweep` deletes the old Secret when the period is over.\n\
+             It needs `create`, `get`, `patch` and `delete` on Secrets.\n\n\
+             Examples:\n  jobpass rotate --kubeconfig-file scanner.yaml\n  \
+             jobpass rotate --token-file token --grace 30s --output json\n  \
+             jobpass rotate --secret scans/cluster-token --key token --kubeconfig admin.yaml",
+        )
+}
+
+pub(crate) async fn run(
+    matches: &ArgMatches,
+    environment: &Environment,
+    mut interrupt: Interrupt,
+) -> Result<(), Error> {
+    let inputs = flags::inputs(matches)?;
+    let whence = whence(matches)?;
+    let grace = match matches.get_one::<String>("grace").map(String::as_str) {
+        None | Some("0" | "0s") => Duration::ZERO,
+        Some(text) => spec::time("grace", text)?,
+    };
+    let minter = tokio::select! {
+        interrupted = interrupt.wait() => return Err(interrupted),
+        minter = Minter::resolve(&inputs, environment) => minter?,
+    };
+    let cluster = Cluster::connect(&minter)?;
+    let budget = Budget::new(asker::ASK);
+    let prepared = Rotation::prepare(&cluster, &whence, &budget);
+    let prepared = Progress::new().during("finding the Secret", asker::ASK, prepared);
+    let rotation = tokio::select! {
+        interrupted = interrupt.wait() => return Err(interrupted),
+        prepared = prepared => prepared?,
+    };
+    let replaced = rotation.replace(&mut interrupt);
+    let mut replaced = Progress::new()
+        .during("asking for a new token", ROTATE, replaced)
+        .await?;
+    let json = output::is_json(matches);
+    let ended = {
+        let rest = async {
+            let wait = replaced.retire(grace).await?;
+            if !json {
+                output::result(&in_place(&replaced.report, wait))?;
+            }
+            pass(wait).await;
+            let finish = replaced.finish();
+            Progress::new()
+                .during("deleting the old Secret", ROTATE, finish)
+                .await
+        };
+        tokio::select! {
+            interrupted = interrupt.wait() => Err(interrupted),
+            ended = rest => Ok(ended),
+        }
+    };
+    match ended {
+        Ok(ended) => ended?,
+        Err(interrupted) => return Err(replaced.unfinished(&interrupted)),
+    }
+    match json {
+        true => output::result(&serde_json::to_string(&replaced.report).unwrap_or_default()),
+        false => output::result(&in_words(&replaced.report)),
+    }
+}
+
+fn whence(matches: &ArgMatches) -> Result<Where, Error> {
+    let given = |name: &str| matches.get_one::<String>(name);
+    let path = |path: &String| PathBuf::from(path);
+    match (given("token-file"), given("kubeconfig-file"), given("secret")) {
+        (Some(file), _, _) => Ok(Where::TokenFile(path(file))),
+        (_, Some(file), _) => Ok(Where::KubeconfigFile(path(file))),
+        (_, _, secret) => {
+            let text = |text: Option<&String>| text.cloned().unwrap_or_default();
+            Where::secret(&text(secret), &text(given("key")))
+        }
+    }
+}
+
+/// The grace period.
+async fn pass(wait: Duration) {
+    let mut progress = Progress::new();
+    let begun = Instant::now();
+    while let Some(left) = wait.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
+        let text = format!("the old token goes in {}", roughly((left + TICK).as_secs()));
+        progress.show(begun.elapsed().as_secs_f64() / wait.as_secs_f64(), &text);
+        sleep(left.min(TICK)).await;
+    }
+}
+
+fn in_place(rotated: &Rotated, wait: Duration) -> String {
+    let Rotated {
+        namespace,
+        service_account,
+        old,
+        new,
+        place,
+        resumed,
+        ..
+    } = rotated;
+    let again = if *resumed {
+        ", made by an earlier rotation"
+    } else {
+        ""
+    };
+    let goes = match wait.as_secs() {
+        0 => "goes now".to_owned(),
+        seconds => format!("goes in {}", roughly(seconds)),
+    };
+    format!(
+        "the new token of ServiceAccount {namespace}/{service_account} is in place, and works\n  \
+           in   {place}\n  \
+           new  Secret {new}{again}\n  \
+           old  Secret {old}, {goes}"
+    )
+}
+
+fn in_words(rotated: &Rotated) -> String {
+    let proof = rotated.proof.unwrap_or(Proof::NotAsked).sentence();
+    format!(
+        "the old token is revoked\n  Secret  {} is deleted\n  proof   {proof}",
+        rotated.old
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_reads() {
+        let rotated = Rotated {
+            namespace: "ci".into(),
+            service_account: "scanner".into(),
+            old: "scanner-token".into(),
+            new: "scanner-token-abcdefghijklmnop".into(),
+            place: "file scan.yaml".into(),
+            resumed: false,
+            proof: Some(Proof::Unauthorized),
+        };
+        insta::assert_snapshot!(in_place(&rotated, Duration::from_secs(300)), @r"
+        the new token of ServiceAccount ci/scanner is in place, and works
+          in   file scan.yaml
+          new  Secret scanner-token-abcdefghijklmnop
+          old  Secret scanner-token, goes in 5 min
+        ");
+        insta::assert_snapshot!(in_words(&rotated), @r"
+        the old token is revoked
+          Secret  scanner-token is deleted
+          proof   the API server answers 401 to the token (asked once; another replica that saw it just before may accept it for up to 10 s more)
+        ");
+    }
+}
