@@ -50,13 +50,20 @@ impl Patterns {
                     if self
                         .grams()
                         .find(&around.bytes[..around.before + around.side], self.stride())
-                        .is_err() =>
+                        .is_err()
+                        && !self.begins_in(text, escape..behind) =>
                 {
                     (begin, plain) = (escape, behind);
                 }
                 _ => return around.begin().unwrap_or(begin),
             }
         }
+    }
+
+    /// Whether a word begins in the sequences themselves: nobody sees the digits in them, but they can be those of a secret.
+    fn begins_in(&self, text: &[u8], sequences: std::ops::Range<usize>) -> bool {
+        let last = text.len().min(sequences.end + LEAST - 1);
+        self.grams().find(&text[sequences.start..last], 1).is_ok()
     }
 }
 

@@ -56,6 +56,26 @@ fn text(masker: &Masker, text: &str) -> String {
     String::from_utf8(whole).expect("text stays text")
 }
 
+/// In the place of colours: a terminal shows no digit of it, but the log has them.
+#[test]
+fn a_secret_in_an_escape_sequence_is_masked() {
+    for (secret, printed) in [
+        ("aaaaaaaa", "6161616161616161"),
+        ("12345678", "12345678"),
+        ("1234abcd", "1234abcd"),
+    ] {
+        let masker = Masker::new([secret]);
+        for (before, after) in [
+            ("", "m and so on, and on and on"),
+            ("x", " and so on, and on and on"),
+            ("x y z ", ""),
+        ] {
+            let shown = text(&masker, &format!("{before}\x1b[{printed}{after}"));
+            assert!(!shown.contains(printed), "{shown:?}");
+        }
+    }
+}
+
 /// Wherever in the stream a token becomes known, before it comes: what of another one is half read by then is masked to its end.
 #[test]
 fn tokens_that_are_made_meanwhile_are_masked() {
