@@ -12,7 +12,7 @@ use std::{
 };
 
 use jobpass_devkit::DevCluster;
-use rustix::process::{Flock, FlockType, Pid, fcntl_getlk};
+use rustix::process::Pid;
 use tempfile::{NamedTempFile, TempDir};
 
 /// A namespace with a ServiceAccount that may see Pods, and a minter that may do what jobpass needs and no more.
@@ -83,16 +83,26 @@ pub(crate) fn assert_one_anchor_gone(cluster: &DevCluster, log: &str) {
     );
 }
 
-/// Who renews what this is the journal of.
-pub(crate) fn renewer(journal: &Path) -> Option<Pid> {
-    let file = fs::File::open(journal).ok()?;
-    fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)).ok()??.pid
+/// The processes of a group that do anything yet. One that has ended may be in the list of processes until somebody asks how.
+pub(crate) fn group(leader: u32) -> Vec<Pid> {
+    let processes = fs::read_dir("/proc").expect("Linux").flatten();
+    let running = processes.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        // proc(5): what is behind the name in brackets is the state, the parent, the group.
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        let runs = fields.next()? != "Z";
+        let group = fields.nth(1)?.parse::<u32>().ok()?;
+        Pid::from_raw(pid).filter(|_| runs && group == leader)
+    });
+    running.collect()
 }
 
-/// Whether a process does anything yet. One that has ended may be in the list of processes until somebody asks how.
-pub(crate) fn runs(pid: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
-    stat.is_ok_and(|stat| !stat.contains(") Z "))
+/// Waits until a group has no process left.
+pub(crate) fn wait_for_end(cluster: &DevCluster, leader: u32) {
+    cluster.wait_for(Duration::from_secs(30), |_| {
+        group(leader).is_empty().then_some(())
+    });
 }
 
 /// Sets a cluster up and gives the minter's kubeconfig. Once for each cluster.

@@ -34,7 +34,7 @@ impl Desk {
         Ended::of(self.start_exec(options, script))
     }
 
-    fn start_exec(&self, options: &[&str], script: &str) -> Child {
+    pub(super) fn start_exec(&self, options: &[&str], script: &str) -> Child {
         let tools = support::tool("kubectl");
         let path = format!(
             "PATH={}:$PATH\n{script}",

@@ -11,6 +11,7 @@ mod terminal;
 
 use std::{
     fs,
+    os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -54,7 +55,8 @@ impl Desk {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stderr(Stdio::piped())
+            .process_group(0);
         command.spawn().expect("jobpass starts")
     }
 

@@ -1,13 +1,15 @@
 //! Jobs that last longer than their tokens.
 
-use std::fs;
+use std::{fs, process::Command, time::Duration};
 
 use rstest::rstest;
+use rustix::process::{Pid, Signal, kill_process};
 
-use super::Desk;
+use super::{Desk, MINT};
 use crate::{
+    github::step::Ended,
     leaks::corpus::pieces,
-    support::{assert_one_anchor_gone, hasty_cluster, renewer, runs, wait_for_tokens},
+    support::{self, assert_one_anchor_gone, group, hasty_cluster, wait_for_end, wait_for_tokens},
 };
 
 /// As many tokens as a job of six hours needs that live for 15 minutes: each is in the file before the one before it expires,
@@ -46,26 +48,84 @@ fn a_long_command_always_has_a_token_that_works() {
     desk.assert_all_gone(&ended.log);
 }
 
+/// A token that was renewed while the command printed nothing, and printed when it is revoked already.
+#[test]
+fn the_last_words_of_a_quiet_command_are_masked() {
+    let desk = Desk::at(hasty_cluster());
+    let script = r#"
+        trap 'while [ -e "$JOBPASS_TOKEN_FILE" ]; do sleep 0.05; done; echo "$token"; exit 3' TERM
+        first=$(cat "$JOBPASS_TOKEN_FILE")
+        while :; do
+            token=$(cat "$JOBPASS_TOKEN_FILE")
+            [ "$token" = "$first" ] || : > renewed
+            sleep 0.05
+        done"#;
+    let child = desk.start_exec(&["--renew-for", "6h"], script);
+    let renewed = desk.path("renewed");
+    desk.cluster
+        .wait_for(Duration::from_secs(30), |_| renewed.exists().then_some(()));
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("it is there");
+    let ended = Ended::of(child);
+    assert_eq!(ended.code(), 3, "{}", ended.log);
+    assert!(ended.log.contains("[MASKED]"), "{}", ended.log);
+    for token in desk.cluster.issued() {
+        assert_eq!(pieces(&token, &ended.log), [""; 0], "{}", ended.log);
+    }
+}
+
 #[test]
 fn a_token_in_a_file_is_renewed_until_it_is_revoked() {
     let desk = Desk::at(hasty_cluster());
     let options = ["--token-file", "token", "--duration", "10m", "--renew-for", "1h"];
-    let minted = desk.mint(&options).succeeded();
+    let mint = desk.start(&[&MINT[..], &options].concat());
+    let group_of_mint = mint.id();
+    let minted = Ended::of(mint).succeeded();
     assert!(
         minted.log.contains("; renewed before, for 1 h\n"),
         "{}",
         minted.log
     );
-    let journal = desk.path("token.journal");
     wait_for_tokens(&desk.cluster, 3);
-    let renewer = renewer(&journal).expect("it has the journal");
-    assert!(runs(renewer));
+    assert_eq!(group(group_of_mint).len(), 1);
     let lives = desk.cluster.anchors()[0]["metadata"]["annotations"]["jobpass.dev/lifetime"].clone();
     assert_eq!(lives, "4200s", "for sweeping");
 
     let revoked = desk.run(&["revoke", "--token-file", "token"]).succeeded();
     assert!(revoked.log.contains(", which was renewed "), "{}", revoked.log);
-    assert!(!runs(renewer));
+    wait_for_end(&desk.cluster, group_of_mint);
+    assert_one_anchor_gone(&desk.cluster, &revoked.log);
+    desk.assert_nothing_left(&revoked.log);
+}
+
+/// A script may have saved its log in another descriptor: it must end with the script.
+#[test]
+fn what_renews_holds_nothing_of_its_shell_open() {
+    let desk = Desk::at(hasty_cluster());
+    let jobpass = support::binary("jobpass");
+    let script = format!(
+        "exec 3>&1; {} {} --token-file token --renew-for 2h > /dev/null",
+        jobpass.display(),
+        MINT.join(" ")
+    );
+    let mut shell = support::scrubbed(Command::new("sh"));
+    let shell = shell.args(["-c", &script]).current_dir(desk.path(".")).output();
+    // Its output has ended.
+    assert!(shell.expect("sh starts").status.success());
+    assert!(desk.path("token.journal").exists());
+    desk.run(&["revoke", "--token-file", "token"]).succeeded();
+}
+
+/// The end of the job finds the journal by its name, and so do filters: without it, nothing may be renewed.
+#[test]
+fn nothing_is_renewed_without_its_journal() {
+    let desk = Desk::at(hasty_cluster());
+    let mint = desk.start(&[&MINT[..], &["--token-file", "token", "--renew-for", "2h"]].concat());
+    let group_of_mint = mint.id();
+    Ended::of(mint).succeeded();
+    fs::rename(desk.path("token.journal"), desk.path("elsewhere")).expect("it is there");
+    wait_for_end(&desk.cluster, group_of_mint);
+    fs::remove_file(desk.path("elsewhere")).expect("it is there");
+    let revoked = desk.run(&["revoke", "--token-file", "token"]).succeeded();
     assert_one_anchor_gone(&desk.cluster, &revoked.log);
     desk.assert_nothing_left(&revoked.log);
 }

@@ -1,19 +1,21 @@
 //! A job that lasts longer than a token should.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Stdio, time::Duration};
 
 use jobpass_devkit::{DevCluster, Fault, FaultKind};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
-use super::step::Step;
+use super::step::{Ended, Step};
 use crate::{
     leaks::assert_absent,
-    support::{self, assert_one_anchor_gone, hasty_cluster, renewer, runs, wait_for_tokens},
+    support::{self, assert_one_anchor_gone, group, hasty_cluster, wait_for_end, wait_for_tokens},
 };
 
 struct Job {
     cluster: DevCluster,
     step: Step,
+    /// In whose process group it is renewed.
+    main: u32,
 }
 
 impl Job {
@@ -25,24 +27,26 @@ impl Job {
             ("renew-for", "6h"),
         ];
         let step = Step::scanner(&support::minter(&cluster), &inputs);
-        let main = step.main().succeeded();
+        let main = step.start("main", Stdio::piped());
+        let leader = main.id();
+        let main = Ended::of(main).succeeded();
         let says = ", after 1 s; renewed before, for 6 h; revoked at the end of this job in any case";
         assert!(main.log.contains(says), "{}", main.log);
-        Self { cluster, step }
+        Self {
+            cluster,
+            step,
+            main: leader,
+        }
     }
 
     fn journal(&self) -> PathBuf {
         format!("{}.journal", self.step.outputs()["token-file"]).into()
     }
 
-    fn renewer(&self) -> Pid {
-        self.cluster
-            .wait_for(Duration::from_secs(30), |_| renewer(&self.journal()))
-    }
-
     /// Runs post, and gives what it says.
     fn end(self) -> String {
         let post = self.step.post().succeeded();
+        wait_for_end(&self.cluster, self.main);
         assert_one_anchor_gone(&self.cluster, &post.log);
         assert!(
             self.step.left_in_temp().is_empty(),
@@ -71,9 +75,7 @@ fn its_kubeconfig_goes_on_working() {
     let modes = [&outputs["token-file"].clone().into(), &job.journal()]
         .map(|path: &PathBuf| fs::metadata(path).expect("there").permissions().mode() & 0o777);
     assert_eq!(modes, [0o600; 2]);
-    let renewer = job.renewer();
     let log = job.end();
-    assert!(!runs(renewer));
     assert!(
         log.contains(", which was renewed ") && log.contains("| Renewed | "),
         "{log}"
@@ -83,7 +85,8 @@ fn its_kubeconfig_goes_on_working() {
 #[test]
 fn what_renews_can_be_killed() {
     let job = Job::begin();
-    kill_process(job.renewer(), Signal::KILL).expect("it is there");
+    let renewer = group(job.main);
+    kill_process(renewer[0], Signal::KILL).expect("it is there");
     // The one second is over when this has come and gone.
     std::thread::sleep(Duration::from_millis(1100));
     let log = job.end();
@@ -123,11 +126,30 @@ fn a_failure_is_tried_again_and_said_if_it_lasts() {
     );
 }
 
+/// It is renewed if it is in its place, and not before.
+#[test]
+fn a_token_that_cannot_be_put_in_place_does_not_count() {
+    let job = Job::begin();
+    let partial = format!("{}.jobpass-partial", job.step.outputs()["token-file"]);
+    // Unless a token was just being written.
+    job.cluster
+        .wait_for(Duration::from_secs(30), |_| fs::create_dir(&partial).ok());
+    let journal = job.cluster.wait_for(Duration::from_secs(30), |_| {
+        let journal = fs::read_to_string(job.journal()).ok()?;
+        journal.contains("cannot write").then_some(journal)
+    });
+    let [announced, renewed] = ["{\"announced\"", "{\"renewed\""].map(|entry| journal.matches(entry).count());
+    // The first one is announced, too.
+    assert!(announced >= renewed + 2, "{announced} {renewed}");
+    fs::remove_dir(&partial).expect("it is there");
+    job.end();
+}
+
 /// Whoever revokes it, and be it a sweeper.
 #[test]
 fn it_ends_with_its_anchor() {
     let job = Job::begin();
-    job.renewer();
+    assert_eq!(group(job.main).len(), 1);
     let anchor = &job.cluster.anchors()[0]["metadata"]["name"];
     let admin = tempfile::NamedTempFile::new().expect("a file");
     fs::write(admin.path(), job.cluster.admin_kubeconfig()).expect("written");
@@ -139,8 +161,6 @@ fn it_ends_with_its_anchor() {
         "ci",
     ];
     assert!(support::kubectl(admin.path(), &delete).status.success());
-    job.cluster.wait_for(Duration::from_secs(30), |_| {
-        renewer(&job.journal()).is_none().then_some(())
-    });
+    wait_for_end(&job.cluster, job.main);
     job.end();
 }

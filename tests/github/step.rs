@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::Read as _,
-    os::unix::process::ExitStatusExt as _,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
 };
@@ -97,6 +97,7 @@ impl Step {
     pub(crate) fn command(&self, part: &str, program: impl AsRef<std::ffi::OsStr>, stdout: Stdio) -> Command {
         let mut command = support::scrubbed(Command::new(program));
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+        command.process_group(0);
         command.env("RUNNER_TEMP", self.temp());
         for (variable, file) in [
             ("GITHUB_OUTPUT", "output"),

@@ -172,7 +172,7 @@ impl Run<'_> {
         let mut over = Box::pin(sleep(sooner.unwrap_or(Duration::MAX)));
         let (state, inputs) = (self.session.state.clone(), self.session.inputs.clone());
         let environment = self.session.environment;
-        let mut renewing = pin!(renew::keep(&state, &inputs, environment));
+        let mut renewing = pin!(renew::keep(&state, &inputs, environment, || ()));
         let mut renews = state.renewal.is_some();
         let mut why = sooner.map(|time| format!("its {} are over", in_words(time.as_secs())));
         loop {
@@ -194,7 +194,7 @@ impl Run<'_> {
                 kept = &mut renewing, if renews && !self.session.is_revoked() => {
                     renews = false;
                     match kept {
-                        Ok(()) => say::note("the token is not renewed any more: `renew-for` is over"),
+                        Ok(()) => say::note("the token is not renewed any more: its last one lasts until `renew-for` is over"),
                         Err(error) => say::warning(&error.to_string()),
                     }
                 }
@@ -222,7 +222,10 @@ impl Run<'_> {
         if let Some(signal) = self.told.filter(|_| !self.session.is_revoked()) {
             interrupt.again(signal);
         }
-        if let Some(revoked) = self.session.revoke(interrupt).await? {
+        let revoked = self.session.revoke(interrupt).await;
+        // One that it did not come to is no new signal for the command.
+        interrupt.forget();
+        if let Some(revoked) = revoked? {
             let revoked = revoked.proof.sentence();
             say::note(&format!(
                 "{}: {revoked}",

@@ -22,7 +22,10 @@ mod sweep;
 mod table;
 mod whoami;
 
-use std::{io::stdin, process::ExitCode};
+use std::{
+    io::{stdin, stdout},
+    process::ExitCode,
+};
 
 use clap::Command;
 use jobpass_core::{
@@ -56,7 +59,7 @@ pub fn main() -> ExitCode {
             "setup" => setup::run(matches, &environment, interrupt).await.map(done),
             renew::VERB => {
                 let inputs = flags::inputs_at_end(matches)?;
-                renew::run(stdin(), &inputs, &environment, &mut interrupt)
+                renew::run(stdin(), stdout(), &inputs, &environment, &mut interrupt)
                     .await
                     .map(done)
             }

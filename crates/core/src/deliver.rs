@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     error::{Error, Kind},
+    journal::{self, Entry},
     minter::Connection,
     options::Inputs,
     receipt::Receipt,
@@ -114,10 +115,12 @@ impl Files {
             _ => json!({ "token": token.expose() }),
         };
         let kubeconfig = Zeroizing::new(kubeconfig(&user, connection, receipt));
+        // First, so that a filter that begins later knows this token, too.
+        let announced = Zeroizing::new(journal::line(&Entry::Announced { token: token.clone() }));
         let all = [
+            (&self.journal, &**announced),
             (&self.token_file, token.expose()),
-            (&self.kubeconfig_file, &*kubeconfig),
-            (&self.journal, ""),
+            (&self.kubeconfig_file, &**kubeconfig),
         ];
         let mut written = Vec::new();
         for (path, content) in all {

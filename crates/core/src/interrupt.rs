@@ -40,6 +40,11 @@ impl Interrupt {
         self.again = Some(signal);
     }
 
+    /// Forgets what was to be seen again.
+    pub fn forget(&mut self) {
+        self.again = None;
+    }
+
     /// Does `work` unless a signal comes, which whoever waits next sees too.
     ///
     /// # Errors

@@ -1,34 +1,34 @@
-//! The journal of a token that is renewed: each new token before it is handed over, and what went wrong.
+//! The journal of a token that is renewed: each token before it is handed over, whether it was, and what went wrong.
 //!
 //! A file of mode 0600 beside the token's, removed with it; a line of JSON for each entry. Who masks the job's log learns of
-//! new tokens from it, and the end of the job of how renewing went. Whoever writes it holds a lock on it (fcntl(2)), so that the
-//! end of the job finds that process, and no other.
+//! tokens from it, and the end of the job of how renewing went. Without it nothing is renewed.
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    io::{self, Write as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    time::Duration,
+    sync::Arc,
 };
 
-use rustix::{
-    fs::{FlockOperation, OFlags, fcntl_lock},
-    process::{Flock, FlockType, Pid, Signal, fcntl_getlk, kill_process},
-};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::{files, text::harmless, token::Token};
 
-/// How long a process that renews may take to obey SIGTERM, with nothing to do but to end.
-const OBEYING: Duration = Duration::from_millis(500);
+/// How much of a journal is read at once, in pieces of 1 MiB; a hundred tokens are 0.1 MiB.
+const PIECES: usize = 16;
 
 /// One line.
 pub enum Entry {
-    /// There is a new token.
-    Renewed {
+    /// There is a token, which will be handed over next.
+    Announced {
         /// The token.
         token: Token,
+    },
+    /// The token that was announced last has taken the place of the one before.
+    Renewed {
         /// When it expires.
         expires: Option<jiff::Timestamp>,
     },
@@ -45,104 +45,118 @@ pub enum Entry {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 enum Line {
-    Renewed {
-        token: String,
-        expires: Option<jiff::Timestamp>,
-    },
-    Failed {
-        at: jiff::Timestamp,
-        why: String,
-    },
+    Announced { token: String },
+    Renewed { expires: Option<jiff::Timestamp> },
+    Failed { at: jiff::Timestamp, why: String },
 }
 
 /// What who renews writes to.
-pub(crate) struct Journal(File);
+pub(crate) struct Journal {
+    file: File,
+    path: PathBuf,
+}
 
 impl Journal {
     /// The journal that was made when the token was handed over.
     ///
     /// # Errors
-    /// If it is not there any more, or somebody else writes it.
+    /// If it is not there any more.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
         let file = OpenOptions::new().append(true).custom_flags(flags).open(path)?;
-        fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        let journal = Self(file);
-        match journal.is_there() {
-            true => Ok(journal),
-            false => Err(io::ErrorKind::NotFound.into()),
-        }
+        Ok(Self {
+            file,
+            path: path.into(),
+        })
     }
 
-    /// Whether the end of the job has not removed it.
+    /// Whether it is where whoever reads it finds it. The end of the job removes it.
     pub(crate) fn is_there(&self) -> bool {
-        self.0.metadata().is_ok_and(|file| file.nlink() > 0)
+        let which = |file: fs::Metadata| (file.dev(), file.ino());
+        let (this, there) = (self.file.metadata(), self.path.symlink_metadata());
+        matches!((this.map(which), there.map(which)), (Ok(this), Ok(there)) if this == there)
     }
 
     /// Adds an entry.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(crate) fn write(&mut self, entry: &Entry) -> io::Result<()> {
-        let line = match entry {
-            Entry::Renewed { token, expires } => Line::Renewed {
-                token: token.expose().to_owned(),
-                expires: *expires,
-            },
-            Entry::Failed { at, why } => Line::Failed {
-                at: *at,
-                why: why.clone(),
-            },
-        };
-        let line = serde_json::to_string(&line)? + "\n";
-        self.0.write_all(line.as_bytes())
+    pub(crate) fn write(&self, entry: &Entry) -> io::Result<()> {
+        (&self.file).write_all(Zeroizing::new(line(entry)).as_bytes())
     }
 }
 
-/// What who masks, or ends the job, reads.
+/// An entry as a line, whatever is before it: what could not be written to its end would spoil the next.
+pub(crate) fn line(entry: &Entry) -> String {
+    let line = match entry {
+        Entry::Announced { token } => Line::Announced {
+            token: token.expose().to_owned(),
+        },
+        Entry::Renewed { expires } => Line::Renewed { expires: *expires },
+        Entry::Failed { at, why } => Line::Failed {
+            at: *at,
+            why: why.clone(),
+        },
+    };
+    format!("\n{}\n", serde_json::to_string(&line).unwrap_or_default())
+}
+
+/// What who masks, or ends the job, reads. It stays open: what was printed is masked after the journal is removed, too.
 #[derive(Clone)]
 pub struct Reader {
-    path: PathBuf,
+    file: Option<Arc<File>>,
     /// So many bytes of it have been read.
     read: u64,
 }
 
 impl Reader {
-    /// Begins with the first entry. A journal that is not there (yet) has none.
-    pub fn new(path: PathBuf) -> Self {
-        Self { path, read: 0 }
+    /// Begins with the first entry. A journal that is not there has none.
+    pub fn new(path: &Path) -> Self {
+        Self {
+            file: open(path).ok().map(Arc::new),
+            read: 0,
+        }
     }
 
     /// What has been added since this was last asked. Lines that are none are passed over: other processes of the job may
     /// have written them.
     pub fn news(&mut self) -> Vec<Entry> {
-        self.lines()
-            .unwrap_or_default()
-            .lines()
-            .filter_map(|line| Some(serde_json::from_str::<Line>(line).ok()?.into()))
-            .collect()
+        let mut news = Vec::new();
+        for lines in (0..PIECES).map_while(|_| self.lines()) {
+            let lines = lines.split(|&byte| byte == b'\n');
+            let lines = lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+            news.extend(lines.map(Entry::from));
+        }
+        news
     }
 
-    fn lines(&mut self) -> io::Result<String> {
-        if fs::metadata(&self.path)?.len() <= self.read {
-            return Ok(String::new());
+    /// Whole lines, as far as there are new ones.
+    fn lines(&mut self) -> Option<Vec<u8>> {
+        let file = self.file.as_ref()?;
+        let length = file.metadata().ok()?.len();
+        if length < self.read {
+            self.read = 0;
         }
-        let mut file = files::open(&self.path)?;
-        file.seek(SeekFrom::Start(self.read))?;
-        let mut text = String::new();
-        file.take(files::LONGEST).read_to_string(&mut text)?;
-        // The last one may not be whole yet.
-        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        let wanted = (length - self.read).min(files::LONGEST) as usize;
+        let mut text = vec![0; wanted];
+        let read = file.read_at(&mut text, self.read).ok()?;
+        text.truncate(read);
+        // The last one may not be whole yet; one that is so long is none.
+        let whole = text.iter().rposition(|&byte| byte == b'\n').map(|end| end + 1);
+        if read < files::LONGEST as usize || whole.is_some() {
+            text.truncate(whole.unwrap_or_default());
+        }
         self.read += text.len() as u64;
-        Ok(text)
+        (!text.is_empty()).then_some(text)
     }
 }
 
 impl From<Line> for Entry {
     fn from(line: Line) -> Self {
         match line {
-            Line::Renewed { token, expires } => match Token::parse(&token, "token") {
-                Ok(token) => Self::Renewed { token, expires },
+            Line::Renewed { expires } => Self::Renewed { expires },
+            Line::Announced { token } => match Token::parse(&token, "token") {
+                Ok(token) => Self::Announced { token },
                 Err(error) => Self::Failed {
                     at: jiff::Timestamp::now(),
                     why: error.what().to_owned(),
@@ -156,31 +170,10 @@ impl From<Line> for Entry {
     }
 }
 
-/// Ends the process that writes a journal. Gives whether another one did.
-pub(crate) async fn stop_writer(path: &Path) -> bool {
-    let mut found = false;
-    let Ok(file) = files::open(path) else { return found };
-    for signal in [Signal::TERM, Signal::KILL] {
-        let Some(pid) = writer(&file) else { break };
-        found = true;
-        let _ = kill_process(pid, signal);
-        let ended = async {
-            while writer(&file) == Some(pid) {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        let _ = tokio::time::timeout(OBEYING, ended).await;
+/// The journal itself, not what a link in its place leads to.
+fn open(path: &Path) -> io::Result<File> {
+    match path.symlink_metadata()?.is_file() {
+        true => files::open(path),
+        false => Err(io::ErrorKind::NotFound.into()),
     }
-    found
-}
-
-/// Whether another process writes a journal.
-pub(crate) fn has_writer(path: &Path) -> bool {
-    files::open(path).is_ok_and(|file| writer(&file).is_some())
-}
-
-/// Who holds the lock.
-fn writer(file: &File) -> Option<Pid> {
-    let asked = Flock::from(FlockType::WriteLock);
-    fcntl_getlk(file, &asked).ok()??.pid
 }

@@ -20,7 +20,6 @@ use crate::{
     legacy,
     minter::Minter,
     options::Inputs,
-    renew,
     revoke::{self, Verify},
     role,
     spec::{Spec, TokenType, verify_revocation},
@@ -166,7 +165,7 @@ where
         interrupted = interrupt.wait() => Err(interrupted),
         minted = work => minted.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "jobpass panicked"))),
     };
-    let Progress { mut state, anchor } = progress.into_inner();
+    let Progress { state, anchor } = progress.into_inner();
     let delivery = match minted {
         Ok(minted) => {
             let (warnings, state) = (minted.warnings.clone(), state.clone());
@@ -187,10 +186,7 @@ where
     };
     // A delivery that failed has removed what it wrote; what else may be there is not ours.
     let removed = match &delivery {
-        Delivery::Interrupted(_) => {
-            renew::stop(&mut state).await;
-            state.files.remove()
-        }
+        Delivery::Interrupted(_) => state.files.remove(),
         _ => Ok(()),
     };
     let revoked = match anchor {

@@ -6,13 +6,15 @@
 
 use std::{
     io::{self, Read, Write as _},
-    path::Path,
     pin::pin,
     process::{Command, Stdio},
     time::Duration,
 };
 
-use rustix::process::Signal;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::Signal,
+};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -22,7 +24,7 @@ use crate::{
     environment::Environment,
     error::{Error, Kind},
     interrupt::Interrupt,
-    journal::{self, Entry, Journal, Reader},
+    journal::{Entry, Journal, Reader},
     mint::{MINT, Minted, request_token},
     minter::Minter,
     options::Inputs,
@@ -36,8 +38,14 @@ pub const VERB: &str = "renew";
 
 /// After this part of its life a token is renewed, as kubelets do it (`pkg/kubelet/token/token_manager.go`).
 const OLD: f64 = 0.8;
-/// How long the process that renews may take until it is ready.
+/// What the process that renews says when it is ready.
+const READY: &[u8] = b"\n";
+/// How long it may take until then.
 const STARTING: Duration = Duration::from_secs(5);
+/// Bytes of what it says if it is not.
+const LONGEST_REASON: u64 = 4096;
+/// How often it looks whether the end of the job has come.
+const LOOK: Duration = Duration::from_millis(500);
 /// The longest wait until a renewal that failed is tried again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -60,19 +68,19 @@ impl Renewal {
     }
 }
 
-/// Has a process of its own renew the token, until the end of the job stops it: this program, with [`VERB`] and the state on its
-/// standard input. It inherits the variables in which the minter's credential may be. Does nothing for a token that is not to be
-/// renewed.
+/// Has a process of its own renew the token, until the end of the job removes the journal: this program, with [`VERB`] and the
+/// state on its standard input. It inherits the variables in which the minter's credential may be. Does nothing for a token that
+/// is not to be renewed.
 ///
 /// It stays in the process group of the job, and goes with it.
 ///
 /// # Errors
-/// If it cannot be started.
+/// If it cannot be started, or ends at once: then with what it said.
 pub fn in_background(state: &State) -> Result<(), Error> {
-    let Some(journal) = state.files.journal.as_ref().filter(|_| state.renewal.is_some()) else {
+    if state.renewal.is_none() {
         return Ok(());
-    };
-    start(state, journal).map_err(|error| {
+    }
+    start(state).map_err(|error| {
         let why = harmless(&error.to_string());
         Error::new(
             Kind::Deliver,
@@ -81,38 +89,45 @@ pub fn in_background(state: &State) -> Result<(), Error> {
     })
 }
 
-fn start(state: &State, journal: &Path) -> io::Result<()> {
+fn start(state: &State) -> io::Result<()> {
+    // What this process was given by a shell, the job's log perhaps, must not stay open for as long as the job.
+    close_fds::set_fds_cloexec_threadsafe(3, &[]);
     let mut renewer = Command::new(std::env::current_exe()?)
         .arg(VERB)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()?;
     if let Some(mut stdin) = renewer.stdin.take() {
-        stdin.write_all(state.json().as_bytes())?;
+        // Whoever does not read it ends, and says why.
+        let _ = stdin.write_all(state.json().as_bytes());
     }
-    // Until it has the journal, it could end with whatever started this process.
-    let started = Instant::now();
-    while !journal::has_writer(journal) {
-        if let Some(status) = renewer.try_wait()? {
-            return Err(io::Error::other(format!("it ended at once ({status})")));
-        }
-        if started.elapsed() > STARTING {
-            renewer.kill()?;
-            renewer.wait()?;
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        std::thread::sleep(Duration::from_millis(2));
+    let (Some(mut output), Some(error)) = (renewer.stdout.take(), renewer.stderr.take()) else {
+        return Ok(());
+    };
+    // Until it is ready, it could end with whatever started this process.
+    let patience = Timespec::try_from(STARTING).ok();
+    let mut said = Vec::new();
+    if poll(&mut [PollFd::new(&output, PollFlags::IN)], patience.as_ref())? > 0 {
+        output.by_ref().take(1).read_to_end(&mut said)?;
     }
-    Ok(())
+    if said == READY {
+        return Ok(());
+    }
+    renewer.kill()?;
+    let status = renewer.wait()?;
+    output.chain(error).take(LONGEST_REASON).read_to_end(&mut said)?;
+    let why = String::from_utf8_lossy(&said);
+    Err(io::Error::other(format!("{} ({status})", why.trim())))
 }
 
-/// What that process does.
+/// What that process does. Writes to `ready` when nothing keeps it from renewing.
 ///
 /// # Errors
 /// If it was given no state; as [`keep`]; a signal.
 pub async fn run(
     mut state: impl Read,
+    mut ready: impl io::Write,
     inputs: &Inputs,
     environment: &Environment,
     interrupt: &mut Interrupt,
@@ -122,7 +137,8 @@ pub async fn run(
         .read_to_string(&mut json)
         .map_err(|error| Error::new(Kind::Internal, format!("cannot read the state: {error}")))?;
     let state = State::parse(&json)?;
-    let mut kept = pin!(keep(&state, inputs, environment));
+    let ready = || drop(ready.write_all(READY).and_then(|()| ready.flush()));
+    let mut kept = pin!(keep(&state, inputs, environment, ready));
     loop {
         tokio::select! {
             signal = interrupt.signal() => match signal {
@@ -138,39 +154,65 @@ pub async fn run(
     }
 }
 
-/// Renews the token of `state` whenever it is old, until `renew-for` is over. What fails is written to the journal and tried
-/// again.
+/// Renews the token of `state` whenever it is old, until it lasts for as long as `renew-for`. What fails is written to the journal
+/// and tried again. Calls `ready` when it begins.
 ///
 /// # Errors
-/// If there is nothing to renew any more.
-pub async fn keep(state: &State, inputs: &Inputs, environment: &Environment) -> Result<(), Error> {
+/// If there is nothing to renew any more: the anchor is gone, or the journal.
+pub async fn keep(
+    state: &State,
+    inputs: &Inputs,
+    environment: &Environment,
+    ready: impl FnOnce(),
+) -> Result<(), Error> {
     let (Some(renewal), Some(path)) = (&state.renewal, &state.files.journal) else {
         return Ok(());
     };
-    let over = || Error::new(Kind::Revoke, "the token is not renewed any more: it is revoked");
-    let mut journal = Journal::open(path).map_err(|_| over())?;
+    let gone = || {
+        Error::new(
+            Kind::Revoke,
+            "the token is not renewed any more: its journal is gone",
+        )
+    };
+    let journal = Journal::open(path).map_err(|_| gone())?;
+    ready();
+    let removed = async {
+        while journal.is_there() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        kept = whenever_old(state, renewal, &journal, inputs, environment) => kept,
+        () = removed => Err(gone()),
+    }
+}
+
+async fn whenever_old(
+    state: &State,
+    renewal: &Renewal,
+    journal: &Journal,
+    inputs: &Inputs,
+    environment: &Environment,
+) -> Result<(), Error> {
     let spec = spec(state, renewal);
-    let started = Instant::now();
+    let mut minted = Instant::now();
+    let end = minted + Duration::from_secs(renewal.seconds);
     let mut life = lifetime(state.receipt.minted, state.receipt.expires);
-    let mut minted = started;
     let mut wait = life.mul_f64(OLD);
     let mut fails = false;
-    let end = started + Duration::from_secs(renewal.seconds);
     while minted + life < end && Instant::now() < end {
         tokio::time::sleep(wait).await;
-        let renewed = renew(state, &spec, inputs, environment).await;
-        if !journal.is_there() {
-            return Err(over());
-        }
-        let kept = match renewed {
-            Ok(Some(new)) => keep_token(state, &new, &mut journal).map(|()| new),
-            Ok(None) => return Err(over()),
+        let kept = match renew(state, &spec, inputs, environment).await {
+            Ok(Some(new)) => keep_token(state, &new, journal).map(|()| new),
+            Ok(None) => {
+                let what = "the token is not renewed any more: its anchor is gone, so it is revoked";
+                return Err(Error::new(Kind::Revoke, what));
+            }
             Err(error) => Err(error),
         };
         match kept {
             Ok(new) => {
-                let at = |seconds: Option<i64>| jiff::Timestamp::from_second(seconds?).ok();
-                life = lifetime(at(new.claims.iat), at(new.claims.exp));
+                life = lifetime(time_of(new.claims.iat), time_of(new.claims.exp));
                 minted = Instant::now();
                 wait = life.mul_f64(OLD);
                 fails = false;
@@ -180,15 +222,19 @@ pub async fn keep(state: &State, inputs: &Inputs, environment: &Environment) -> 
                     // Nobody but the end of the job could be told that this failed, too.
                     let _ = journal.write(&Entry::Failed {
                         at: jiff::Timestamp::now(),
-                        why: error.what().to_owned(),
+                        why: harmless(&error.to_string()),
                     });
                 }
                 fails = true;
-                wait = life.mul_f64(1.0 - OLD).mul_f64(0.25).min(PATIENCE);
+                wait = life.mul_f64((1.0 - OLD) / 4.0).min(PATIENCE);
             }
         }
     }
     Ok(())
+}
+
+fn time_of(seconds: Option<i64>) -> Option<jiff::Timestamp> {
+    jiff::Timestamp::from_second(seconds?).ok()
 }
 
 async fn renew(
@@ -214,23 +260,28 @@ async fn renew(
         .unwrap_or_else(|_| Err(Error::new(Kind::Unreachable, "renewing the token took too long")))
 }
 
-fn keep_token(state: &State, new: &Minted, journal: &mut Journal) -> Result<(), Error> {
-    let entry = Entry::Renewed {
-        token: new.token.clone(),
-        expires: new
-            .claims
-            .exp
-            .and_then(|exp| jiff::Timestamp::from_second(exp).ok()),
+fn keep_token(state: &State, new: &Minted, journal: &Journal) -> Result<(), Error> {
+    let write = |entry| {
+        journal.write(&entry).map_err(|error| {
+            let why = harmless(&error.to_string());
+            Error::new(
+                Kind::Deliver,
+                format!("cannot write the journal of the token: {why}"),
+            )
+        })
     };
     // Before anybody can print it.
-    journal.write(&entry).map_err(|error| {
-        let why = harmless(&error.to_string());
-        Error::new(
-            Kind::Deliver,
-            format!("cannot write the journal of the token: {why}"),
-        )
+    write(Entry::Announced {
+        token: new.token.clone(),
     })?;
-    state.files.renew(&new.token)
+    state.files.renew(&new.token)?;
+    // The end of the job, which has removed both, may have come in between.
+    if !journal.is_there() {
+        return state.files.remove();
+    }
+    write(Entry::Renewed {
+        expires: time_of(new.claims.exp),
+    })
 }
 
 /// What was asked for, but for what is made and asked once.
@@ -264,16 +315,16 @@ fn lifetime(minted: Option<jiff::Timestamp>, expires: Option<jiff::Timestamp>) -
     })
 }
 
-/// Ends what renews the token of `state` in the background: a token that was renewed after this would be bound to an anchor that
-/// is gone. Completes the receipt, and gives what a person should know.
-pub(crate) async fn stop(state: &mut State) -> Option<String> {
+/// Completes the receipt with what the journal says of renewing, and gives what a person should know of that. Whoever removes the
+/// journal then ends what renews in the background; a token that was renewed even so would be bound to an anchor that is gone.
+pub(crate) fn take_account(state: &mut State) -> Option<String> {
     let journal = state.files.journal.as_ref()?;
-    let was_there = journal::stop_writer(journal).await;
     let receipt = &mut state.receipt;
     let mut failed = None;
-    for entry in Reader::new(journal.clone()).news() {
+    for entry in Reader::new(journal).news() {
         match entry {
-            Entry::Renewed { expires, .. } => {
+            Entry::Announced { .. } => {}
+            Entry::Renewed { expires } => {
                 receipt.renewed += 1;
                 receipt.expires = expires;
                 failed = None;
@@ -283,15 +334,17 @@ pub(crate) async fn stop(state: &mut State) -> Option<String> {
             }
         }
     }
-    let expired = receipt
-        .expires
-        .filter(|expires| *expires < jiff::Timestamp::now());
-    match (failed, expired) {
-        (None, Some(expired)) if !was_there && state.renewal.is_some() => Some(format!(
-            "the token expired at {}: what renews it had ended before the job did, because something stopped it, or because \
-             `renew-for` was over",
-            time(expired)
-        )),
-        (failed, _) => failed,
-    }
+    let now = jiff::Timestamp::now();
+    let expired = receipt.expires.filter(|expires| *expires < now);
+    let (Some(expired), Some(renewal), None) = (expired, &state.renewal, &failed) else {
+        return failed;
+    };
+    let renewed_for = receipt
+        .minted
+        .map_or(0, |minted| now.as_second() - minted.as_second());
+    let why = match renewed_for.unsigned_abs() > renewal.seconds {
+        true => "`renew-for` was over: give more of it",
+        false => "what renews it had ended before the job did: something stopped it",
+    };
+    Some(format!("the token expired at {}, and {why}", time(expired)))
 }

@@ -86,7 +86,7 @@ pub async fn at_end_of_job(
     environment: &Environment,
     interrupt: &mut Interrupt,
 ) -> Result<Revoked, Error> {
-    let not_renewed = renew::stop(state).await;
+    let not_renewed = renew::take_account(state);
     // Read it for the proof, then remove it whatever happens next.
     let token = state
         .files

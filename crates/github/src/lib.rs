@@ -10,7 +10,10 @@ mod main_step;
 mod post_step;
 mod summary;
 
-use std::{io::stdin, process::ExitCode};
+use std::{
+    io::{stdin, stdout},
+    process::ExitCode,
+};
 
 use jobpass_core::{environment::Environment, harden, program, renew};
 
@@ -36,7 +39,7 @@ pub fn main() -> ExitCode {
             Some("main") => main_step::run(&job, interrupt).await,
             Some(renew::VERB) => {
                 let inputs = job.inputs_in_post()?;
-                renew::run(stdin(), &inputs, &job.environment, &mut interrupt).await
+                renew::run(stdin(), stdout(), &inputs, &job.environment, &mut interrupt).await
             }
             _ => post_step::run(&job, interrupt).await,
         },

@@ -14,7 +14,10 @@ mod proxy_exec;
 mod revoke;
 mod sealed;
 
-use std::{io::stdin, process::ExitCode};
+use std::{
+    io::{stdin, stdout},
+    process::ExitCode,
+};
 
 use clap::{ArgMatches, Command};
 use jobpass_core::{
@@ -72,7 +75,7 @@ async fn verb(matches: &ArgMatches, environment: Environment, mut interrupt: Int
         Some(("revoke", matches)) => revoke::run(matches, &job, interrupt).await,
         Some((renew::VERB, matches)) => {
             let inputs = flags::inputs_at_end(matches)?;
-            renew::run(stdin(), &inputs, &job.environment, &mut interrupt).await
+            renew::run(stdin(), stdout(), &inputs, &job.environment, &mut interrupt).await
         }
         Some((_, matches)) => open::run(matches, &job),
         None => Ok(()),

@@ -58,7 +58,7 @@ impl Masker {
     /// a token is announced before anybody can print it.
     #[must_use]
     pub fn and_renewed(self, journals: impl IntoIterator<Item = PathBuf>) -> Self {
-        let journals = journals.into_iter().map(Reader::new).collect();
+        let journals = journals.into_iter().map(|path| Reader::new(&path)).collect();
         Self { journals, ..self }
     }
 
@@ -111,7 +111,7 @@ impl Masker {
 
     fn learn(&mut self) {
         for entry in self.journals.iter_mut().flat_map(Reader::news) {
-            if let Entry::Renewed { token, .. } = entry {
+            if let Entry::Announced { token } = entry {
                 let patterns = Arc::new(self.patterns.with(forms(token.expose())));
                 self.cursors.follow(&patterns, &self.patterns);
                 self.patterns = patterns;

@@ -85,12 +85,17 @@ fn tokens_that_are_made_meanwhile_are_masked() {
     let known = self::text(&Masker::new([&*first]), &text);
     for cut in (0..text.len()).step_by(89) {
         let path = folder.path().join(format!("{cut}.journal"));
+        std::fs::write(&path, "").expect("written");
         let mut masker = Masker::new([&*first]).and_renewed([path.clone()]);
         let mut out = Vec::new();
         let mut push = |chunk: &str| masker.push(chunk.as_bytes(), &mut out).expect("memory takes it");
         push(&text[..cut]);
-        let line = serde_json::json!({ "renewed": { "token": second, "expires": null } });
-        std::fs::write(&path, format!("no line of ours\n{line}\n{{\"renewed\":")).expect("written");
+        let line = serde_json::json!({ "announced": { "token": second } });
+        let junk = [b"no line of ours \xff".as_slice(), &[b'x'; 2 << 20]].concat();
+        let journal = [&*junk, format!("\n{line}\n{{\"announced\":").as_bytes()].concat();
+        std::fs::write(&path, journal).expect("written");
+        // Removed at the end of the job, which may be before all is read.
+        std::fs::remove_file(&path).expect("there");
         push(&text[cut..]);
         push(&format!("d {second} e"));
         masker.finish(&mut out).expect("memory takes it");
