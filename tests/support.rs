@@ -12,7 +12,10 @@ use std::{
 };
 
 use jobpass_devkit::DevCluster;
-use rustix::process::Pid;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
 use tempfile::{NamedTempFile, TempDir};
 
 /// A namespace with a ServiceAccount that may see Pods, and a minter that may do what jobpass needs and no more.
@@ -99,10 +102,15 @@ pub(crate) fn group(leader: u32) -> Vec<Pid> {
 }
 
 /// Waits until a group has no process left.
-pub(crate) fn wait_for_end(cluster: &DevCluster, leader: u32) {
-    cluster.wait_for(Duration::from_secs(30), |_| {
-        group(leader).is_empty().then_some(())
-    });
+pub(crate) fn wait_for_end(leader: u32) {
+    for process in group(leader) {
+        let Ok(process) = pidfd_open(process, PidfdFlags::empty()) else {
+            continue;
+        };
+        let patience = Timespec::try_from(Duration::from_secs(30)).expect("it is short");
+        let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience));
+        assert_eq!(ended.expect("it can be waited for"), 1, "it does not end");
+    }
 }
 
 /// Sets a cluster up and gives the minter's kubeconfig. Once for each cluster.

@@ -92,7 +92,7 @@ fn a_token_in_a_file_is_renewed_until_it_is_revoked() {
 
     let revoked = desk.run(&["revoke", "--token-file", "token"]).succeeded();
     assert!(revoked.log.contains(", which was renewed "), "{}", revoked.log);
-    wait_for_end(&desk.cluster, group_of_mint);
+    wait_for_end(group_of_mint);
     assert_one_anchor_gone(&desk.cluster, &revoked.log);
     desk.assert_nothing_left(&revoked.log);
 }
@@ -123,7 +123,7 @@ fn nothing_is_renewed_without_its_journal() {
     let group_of_mint = mint.id();
     Ended::of(mint).succeeded();
     fs::rename(desk.path("token.journal"), desk.path("elsewhere")).expect("it is there");
-    wait_for_end(&desk.cluster, group_of_mint);
+    wait_for_end(group_of_mint);
     fs::remove_file(desk.path("elsewhere")).expect("it is there");
     let revoked = desk.run(&["revoke", "--token-file", "token"]).succeeded();
     assert_one_anchor_gone(&desk.cluster, &revoked.log);

@@ -46,7 +46,7 @@ impl Job {
     /// Runs post, and gives what it says.
     fn end(self) -> String {
         let post = self.step.post().succeeded();
-        wait_for_end(&self.cluster, self.main);
+        wait_for_end(self.main);
         assert_one_anchor_gone(&self.cluster, &post.log);
         assert!(
             self.step.left_in_temp().is_empty(),
@@ -161,6 +161,6 @@ fn it_ends_with_its_anchor() {
         "ci",
     ];
     assert!(support::kubectl(admin.path(), &delete).status.success());
-    wait_for_end(&job.cluster, job.main);
+    wait_for_end(job.main);
     job.end();
 }

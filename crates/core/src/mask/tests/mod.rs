@@ -63,6 +63,7 @@ fn a_secret_in_an_escape_sequence_is_masked() {
         ("aaaaaaaa", "6161616161616161"),
         ("12345678", "12345678"),
         ("1234abcd", "1234abcd"),
+        ("aaaaaaaa", "61 61 61 61 61 61 61 61"),
     ] {
         let masker = Masker::new([secret]);
         for (before, after) in [
