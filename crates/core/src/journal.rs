@@ -131,14 +131,14 @@ impl Reader {
     }
 
     /// Whole lines, as far as there are new ones.
-    fn lines(&mut self) -> Option<Vec<u8>> {
+    fn lines(&mut self) -> Option<Zeroizing<Vec<u8>>> {
         let file = self.file.as_ref()?;
         let length = file.metadata().ok()?.len();
         if length < self.read {
             self.read = 0;
         }
         let wanted = (length - self.read).min(files::LONGEST) as usize;
-        let mut text = vec![0; wanted];
+        let mut text = Zeroizing::new(vec![0; wanted]);
         let read = file.read_at(&mut text, self.read).ok()?;
         text.truncate(read);
         // The last one may not be whole yet; one that is so long is none.
