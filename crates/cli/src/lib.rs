@@ -37,7 +37,9 @@ use jobpass_core::{
 /// Runs the program and gives its exit code, a [`jobpass_core::Kind`] if it failed.
 pub fn main() -> ExitCode {
     harden::harden();
-    let matches = command().get_matches();
+    // A verb for jobpass itself, which nobody completes or looks up.
+    let renew = Command::new(renew::VERB).args(flags::flags()).hide(true);
+    let matches = command().subcommand(renew).get_matches();
     let (verb, matches) = matches.subcommand().unwrap_or(("", &matches));
     let done = |()| ExitCode::SUCCESS;
     let environment = std::env::vars_os().collect::<Environment>();
@@ -92,7 +94,6 @@ fn command() -> Command {
             whoami::command(),
         ])
         .subcommands(manual::commands())
-        .subcommand(Command::new(renew::VERB).args(flags::flags()).hide(true))
 }
 
 #[cfg(test)]
@@ -101,7 +102,7 @@ mod tests {
     fn every_verb_shows_how_it_is_used() {
         let command = super::command();
         command.clone().debug_assert();
-        for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        for verb in command.get_subcommands() {
             let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
             let name = verb.get_name();
             assert!(

@@ -192,9 +192,9 @@ impl Files {
     }
 }
 
-const PARTIAL: &str = ".jobpass-partial";
+pub(crate) const PARTIAL: &str = ".jobpass-partial";
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -13,6 +13,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    io::retry_on_intr,
     process::Signal,
 };
 use serde::{Deserialize, Serialize};
@@ -108,7 +109,8 @@ fn start(state: &State) -> io::Result<()> {
     // Until it is ready, it could end with whatever started this process.
     let patience = Timespec::try_from(STARTING).ok();
     let mut said = Vec::new();
-    if poll(&mut [PollFd::new(&output, PollFlags::IN)], patience.as_ref())? > 0 {
+    let answered = retry_on_intr(|| poll(&mut [PollFd::new(&output, PollFlags::IN)], patience.as_ref()));
+    if answered? > 0 {
         output.by_ref().take(1).read_to_end(&mut said)?;
     }
     if said == READY {

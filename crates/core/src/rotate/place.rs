@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::{
     anchor,
     cluster::{Budget, Call, Cluster, Need},
-    deliver::cannot_write,
+    deliver::{PARTIAL, cannot_write, with_suffix},
     error::{Error, Kind},
     files, legacy,
     minter::read_file,
@@ -332,6 +332,17 @@ fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), 
             "only one name would get the new token: remove the others",
         ));
     }
+    // Killed while it wrote, an earlier rotation leaves a token there, which would go on working.
+    let partial = with_suffix(path, PARTIAL);
+    if partial.symlink_metadata().is_ok() {
+        let problem =
+            format!("names `{shown}`, beside which another rotation writes, or was killed while it wrote");
+        let allowed = format!(
+            "if none runs, remove what it left: `{}`",
+            harmless(&partial.to_string_lossy())
+        );
+        return Err(Error::input(input, problem, allowed));
+    }
     let place = Place::File {
         input,
         path: path.to_owned(),
@@ -343,9 +354,10 @@ fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), 
 
 /// A new file of the same mode and owner takes the place of the old one, if that is still what it was.
 fn replace(path: &Path, before: &Metadata, old: &str, new: &str) -> IoResult<()> {
-    let random = anchor::random_name().map_err(std::io::Error::other)?;
-    let partial = path.with_file_name(format!(".{random}"));
-    let written = write(&partial, before, new).and_then(|()| {
+    // Of a name that the next rotation looks for; if it is there by now, it is somebody else's.
+    let partial = with_suffix(path, PARTIAL);
+    let mut file = create(&partial)?;
+    let written = write(&mut file, before, new).and_then(|()| {
         let now = path.symlink_metadata()?;
         let same = (now.dev(), now.ino()) == (before.dev(), before.ino());
         if !same || *Zeroizing::new(files::read(path)?) != *old {
@@ -359,15 +371,18 @@ fn replace(path: &Path, before: &Metadata, old: &str, new: &str) -> IoResult<()>
     written
 }
 
-fn write(partial: &Path, before: &Metadata, text: &str) -> IoResult<()> {
-    let mut file = OpenOptions::new()
+fn create(partial: &Path) -> IoResult<File> {
+    OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(partial)?;
+        .open(partial)
+}
+
+fn write(file: &mut File, before: &Metadata, text: &str) -> IoResult<()> {
     let owner = |now: &File| now.metadata().map(|now| (now.uid(), now.gid()));
-    if owner(&file)? != (before.uid(), before.gid()) {
-        fchown(&file, Some(before.uid()), Some(before.gid()))?;
+    if owner(file)? != (before.uid(), before.gid()) {
+        fchown(&*file, Some(before.uid()), Some(before.gid()))?;
     }
     file.set_permissions(std::fs::Permissions::from_mode(before.mode() & 0o7777))?;
     file.write_all(text.as_bytes())?;
