@@ -1,0 +1,116 @@
+// Command control-plane starts Kubernetes itself on loopback, for tests: etcd, kube-apiserver and kube-controller-manager.
+//
+//	control-plane --dir DIR
+//
+// It writes DIR/admin.kubeconfig, prints one line of JSON once every part is ready, and ends when its standard input does: whoever
+// started it holds the other end, so no control plane outlives its test. Everything it writes is below DIR.
+//
+// Each part is a process of its own, because the commands of kube-apiserver and kube-controller-manager set flags and feature gates
+// of the whole process. The program calls itself with the part's name as its first argument.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"syscall"
+)
+
+// options is what a control plane is started with.
+type options struct {
+	dir                   string
+	authenticationConfigs []string
+	longestTokens         []string
+	apiServers            int
+	etcd                  string
+	assets                string
+}
+
+// ready is the line that says how to reach what was started.
+type ready struct {
+	Version string `json:"version"`
+	// Kubeconfigs of an administrator, one for each API server.
+	Kubeconfigs []string `json:"kubeconfigs"`
+	// With what the API servers sign the tokens of ServiceAccounts.
+	SigningKey string `json:"signing-key"`
+	// One event in a line, of all API servers.
+	AuditLog string `json:"audit-log"`
+}
+
+func main() {
+	if len(os.Args) > 1 {
+		if run, ok := parts[os.Args[1]]; ok {
+			os.Args = append([]string{os.Args[1]}, os.Args[2:]...)
+			os.Exit(run())
+		}
+	}
+	if err := start(parse()); err != nil {
+		fmt.Fprintf(os.Stderr, "control-plane: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func parse() options {
+	var o options
+	flag.StringVar(&o.dir, "dir", "", "the folder for certificates, data and logs; made if it is not there")
+	flag.Func("authentication-config", "an AuthenticationConfiguration for kube-apiserver, which reads it again when it changes; once for each API server, in their order", func(path string) error {
+		o.authenticationConfigs = append(o.authenticationConfigs, path)
+		return nil
+	})
+	flag.Func("longest-token", "the longest lifetime of a token, an hour or more; once for each API server, in their order", func(lifetime string) error {
+		o.longestTokens = append(o.longestTokens, lifetime)
+		return nil
+	})
+	flag.IntVar(&o.apiServers, "api-servers", 1, "how many kube-apiservers share the one etcd")
+	flag.StringVar(&o.etcd, "etcd", "", "the control-plane of a newer Kubernetes, for one that is built without etcd")
+	flag.StringVar(&o.assets, "assets", os.Getenv("KUBEBUILDER_ASSETS"), "a folder of programs to start in place of the parts in this one: etcd, kube-apiserver, kube-controller-manager; envtest's folder has the first two")
+	flag.Parse()
+	return o
+}
+
+// start runs a control plane until standard input ends or a signal comes.
+func start(o options) error {
+	// The kernel ends the parts when the thread that started them ends.
+	runtime.LockOSThread()
+	if o.dir == "" {
+		return errors.New("give it a folder: --dir DIR")
+	}
+	dir, err := filepath.Abs(o.dir)
+	if err != nil {
+		return err
+	}
+	o.dir = dir
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	go func() {
+		// An error is an end, too.
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+
+	plane := &plane{options: o}
+	defer plane.kill()
+	line, err := plane.start(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(line); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-plane.ended():
+		return err
+	}
+}
