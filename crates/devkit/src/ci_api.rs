@@ -10,6 +10,7 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
@@ -38,6 +39,13 @@ pub enum CiAnswer {
     Answer(u16, Vec<(&'static str, String)>, String),
     /// Nothing, until the client goes away.
     Never,
+}
+
+impl CiAnswer {
+    pub fn json(status: u16, body: &Value) -> Self {
+        let headers = vec![("content-type", "application/json".to_owned())];
+        Self::Answer(status, headers, body.to_string())
+    }
 }
 
 impl CiApi {

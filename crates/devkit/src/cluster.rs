@@ -1,28 +1,23 @@
 //! The dev cluster and the handle with which tests hold it.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use http::Method;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
 use crate::api::{self, Answer, Body, Credential, Request};
 use crate::authn::{self, Authenticator, Cache, ISSUER};
 use crate::clock::Clock;
-use crate::fault::Fault;
+use crate::front::{Front, Listen};
 use crate::issuer::Issuer;
 use crate::jwt::SigningKey;
-use crate::kubeconfig;
-use crate::log::{Log, LoggedRequest};
-use crate::pki::{Authority, ClientCertificate};
 use crate::policy;
 use crate::resources::{NAMESPACES, RESOURCES, Resource, SECRETS, SERVICE_ACCOUNTS, Version};
-use crate::server;
 use crate::status::{self, Status};
 use crate::store::Store;
 use crate::validate::LEGACY_TOKEN;
@@ -33,18 +28,15 @@ const ANCHOR: &str = "jobpass.dev/anchor";
 /// A running dev cluster. Dropping it stops it.
 pub struct DevCluster {
     cluster: Arc<Cluster>,
-    admin: ClientCertificate,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    front: Front,
 }
 
 /// How a [`DevCluster`] is to be.
 pub struct Builder {
     version: Version,
     max_token_lifetime: Option<Duration>,
-    listen: SocketAddr,
     controllers: bool,
-    http2: bool,
+    listen: Listen,
 }
 
 /// What the server's thread and the handle share.
@@ -55,8 +47,6 @@ pub(crate) struct Cluster {
     pub(crate) url: String,
     pub(crate) ca_pem: String,
     pub(crate) clock: Clock,
-    pub(crate) log: Log,
-    pub(crate) faults: Mutex<Vec<Fault>>,
     state: Mutex<State>,
 }
 
@@ -68,8 +58,6 @@ pub(crate) struct State {
     pub(crate) issuers: Vec<Authenticator>,
     /// Lists that began before this version cannot be continued.
     pub(crate) compacted: u64,
-    /// The token of every TokenRequest.
-    pub(crate) issued: Vec<String>,
 }
 
 impl DevCluster {
@@ -86,28 +74,9 @@ impl DevCluster {
         Builder {
             version: Version::default(),
             max_token_lifetime: None,
-            listen: (Ipv4Addr::LOCALHOST, 0).into(),
             controllers: true,
-            http2: true,
+            listen: Listen::default(),
         }
-    }
-
-    pub fn url(&self) -> String {
-        self.cluster.url.clone()
-    }
-
-    pub fn ca_pem(&self) -> String {
-        self.cluster.ca_pem.clone()
-    }
-
-    /// A kubeconfig with a client certificate of `system:masters`.
-    pub fn admin_kubeconfig(&self) -> String {
-        kubeconfig::with_certificate(&self.cluster.url, &self.cluster.ca_pem, &self.admin)
-    }
-
-    /// A kubeconfig with a bearer token.
-    pub fn kubeconfig(&self, token: &str, namespace: &str) -> String {
-        kubeconfig::with_token(&self.cluster.url, &self.cluster.ca_pem, token, namespace)
     }
 
     /// Creates or replaces the objects of a multi-document YAML text, and the namespaces that they are in. An object
@@ -229,11 +198,6 @@ impl DevCluster {
             .collect()
     }
 
-    /// Every token that was asked for over the network, whether or not its answer arrived.
-    pub fn issued(&self) -> Vec<String> {
-        self.cluster.state().issued.clone()
-    }
-
     /// Whether the API server would let this token in now, had it not seen it before.
     pub fn accepts(&self, token: &str) -> bool {
         let state = self.cluster.state();
@@ -252,46 +216,14 @@ impl DevCluster {
         let mut state = self.cluster.state();
         state.compacted = state.store.version();
     }
-
-    /// What was asked over the network so far.
-    pub fn requests(&self) -> Vec<LoggedRequest> {
-        self.cluster.log.requests()
-    }
-
-    /// Waits until `what` finds something in the requests.
-    ///
-    /// # Panics
-    ///
-    /// When it has found nothing after `timeout`.
-    pub fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&[LoggedRequest]) -> Option<T>) -> T {
-        self.cluster.log.wait_for(timeout, what)
-    }
-
-    /// Lets something go wrong. Faults take effect in the order in which they were injected.
-    pub fn inject(&self, fault: Fault) {
-        self.cluster
-            .faults
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(fault);
-    }
-
-    /// Takes back every fault that has not taken effect.
-    pub fn heal(&self) {
-        self.cluster
-            .faults
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
-    }
 }
 
-impl Drop for DevCluster {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
+/// What clients meet of it.
+impl Deref for DevCluster {
+    type Target = Front;
+
+    fn deref(&self) -> &Front {
+        &self.front
     }
 }
 
@@ -308,7 +240,7 @@ impl Builder {
     }
 
     pub fn listen(mut self, address: SocketAddr) -> Self {
-        self.listen = address;
+        self.listen.address = address;
         self
     }
 
@@ -321,71 +253,33 @@ impl Builder {
 
     /// Whether HTTP/2 is spoken, as kube-apiserver does; off, as with some load balancers before it. On by default.
     pub fn http2(mut self, on: bool) -> Self {
-        self.http2 = on;
+        self.listen.http2 = on;
         self
     }
 
     pub fn start(self) -> Result<DevCluster> {
-        let listener =
-            TcpListener::bind(self.listen).with_context(|| format!("failed to listen on {}", self.listen))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let authority = Authority::new()?;
-        let mut tls = authority.server_config(address.ip())?;
-        if self.http2 {
-            tls.alpn_protocols.insert(0, b"h2".to_vec());
-        }
-        let admin = authority.client("kubernetes-admin", &["system:masters"])?;
-
-        let host = if address.ip().is_unspecified() {
-            Ipv4Addr::LOCALHOST.into()
-        } else {
-            address.ip()
-        };
-        let cluster = Arc::new(Cluster {
-            version: self.version,
-            max_token_lifetime: self.max_token_lifetime,
-            controllers: self.controllers,
-            url: format!("https://{}", SocketAddr::new(host, address.port())),
-            ca_pem: authority.pem(),
-            clock: Clock::default(),
-            log: Log::default(),
-            faults: Mutex::default(),
-            state: Mutex::default(),
-        });
-        for object in policy::objects(self.version) {
-            cluster.apply(&object);
-        }
-        for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
-            cluster.ensure_namespace(name);
-        }
-
-        let (stop, stopped) = oneshot::channel();
-        // A runtime of its own, on a thread of its own: the caller may have one or none.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let listener = {
-            let _entered = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)?
-        };
-        let serving = server::serve(Arc::clone(&cluster), listener, tls);
-        let thread = std::thread::Builder::new()
-            .name("devkit".to_owned())
-            .spawn(move || {
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = serving => {}
-                        _ = stopped => {}
-                    }
-                });
-            })?;
-        Ok(DevCluster {
-            cluster,
-            admin,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        let mut started = None;
+        let front = Front::of(self.listen, |url, ca_pem| {
+            let cluster = Arc::new(Cluster {
+                version: self.version,
+                max_token_lifetime: self.max_token_lifetime,
+                controllers: self.controllers,
+                url,
+                ca_pem,
+                clock: Clock::default(),
+                state: Mutex::default(),
+            });
+            for object in policy::objects(self.version) {
+                cluster.apply(&object);
+            }
+            for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
+                cluster.ensure_namespace(name);
+            }
+            started = Some(Arc::clone(&cluster));
+            cluster
+        })?;
+        let cluster = started.context("the front has a cluster behind it")?;
+        Ok(DevCluster { cluster, front })
     }
 }
 

@@ -8,16 +8,25 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::rsa::KeyPair;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaPublicKeyComponents};
-use rsa::pkcs8::{EncodePrivateKey, EncodePublicKey};
+use rsa::pkcs8::{DecodePrivateKey as _, EncodePrivateKey, EncodePublicKey};
 use rsa::rand_core::{TryCryptoRng, TryRng};
 use rsa::traits::PublicKeyParts;
 use serde_json::{Value, json};
+
+/// The first JWT in a text, whatever stands around it.
+pub(crate) fn find(text: &str) -> Option<&str> {
+    let of_jwt = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    // A header begins with `{"`, in base64 `eyJ`.
+    text.split(|c| !of_jwt(c))
+        .filter_map(|word| word.find("eyJ").map(|start| &word[start..]))
+        .find(|word| word.split('.').count() == 3)
+}
 
 /// The key with which a cluster signs.
 ///
 /// Making one takes a noticeable part of a second, so that all clusters of a process share it. Their tokens still
 /// differ: a token names its ServiceAccount by uid.
-pub(crate) struct SigningKey {
+pub struct SigningKey {
     pair: KeyPair,
     modulus: Vec<u8>,
     exponent: Vec<u8>,
@@ -33,6 +42,19 @@ impl SigningKey {
     pub(crate) fn generate() -> SigningKey {
         let key = rsa::PrivateKey::new(&mut RingRng, 2048)
             .expect("2048 bits are allowed and the RNG does not fail");
+        Self::of(&key)
+    }
+
+    /// The key of another cluster, as kube-apiserver reads it with `--service-account-signing-key-file`.
+    ///
+    /// # Panics
+    ///
+    /// When it is not an RSA key in PKCS #8.
+    pub fn from_pem(pem: &str) -> SigningKey {
+        Self::of(&rsa::PrivateKey::from_pkcs8_pem(pem).expect("an RSA key"))
+    }
+
+    fn of(key: &rsa::PrivateKey) -> SigningKey {
         let der = key
             .to_pkcs8_der()
             .expect("a key that was just made can be encoded");
@@ -49,7 +71,8 @@ impl SigningKey {
         }
     }
 
-    pub(crate) fn sign(&self, claims: &Value) -> String {
+    /// A token with these claims.
+    pub fn sign(&self, claims: &Value) -> String {
         let header = json!({"alg": "RS256", "kid": self.id});
         let mut token = [&header, claims]
             .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()))

@@ -22,7 +22,7 @@ pub(crate) struct Request {
     pub(crate) body: Vec<u8>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Credential {
     None,
     Bearer(String),

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::lock;
+
 /// One request, without any token.
 #[derive(Clone, Debug)]
 pub struct LoggedRequest {
@@ -24,13 +26,20 @@ pub struct LoggedRequest {
 
 #[derive(Default)]
 pub(crate) struct Log {
-    requests: Mutex<Vec<LoggedRequest>>,
+    events: Mutex<Events>,
     changed: Condvar,
+}
+
+#[derive(Default)]
+struct Events {
+    requests: Vec<LoggedRequest>,
+    /// Grows with everything that somebody may wait for.
+    number: u64,
 }
 
 impl Log {
     /// Writes down a request when it arrives. The number is for `answered`.
-    pub(crate) fn arrived(&self, mut request: LoggedRequest) -> usize {
+    pub(super) fn arrived(&self, mut request: LoggedRequest) -> usize {
         // The one request body of the API that holds a token: a TokenReview.
         if let Some(token) = request
             .body
@@ -39,29 +48,37 @@ impl Log {
         {
             *token = "<redacted>".into();
         }
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        requests.push(request);
-        self.changed.notify_all();
-        requests.len() - 1
+        let mut number = 0;
+        self.change(|requests| {
+            requests.push(request);
+            number = requests.len() - 1;
+        });
+        number
     }
 
-    pub(crate) fn answered(&self, number: usize, status: u16) {
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        requests[number].status = Some(status);
-        self.changed.notify_all();
+    pub(super) fn answered(&self, number: usize, status: u16) {
+        self.change(|requests| {
+            requests[number].status = Some(status);
+            if status == 401 {
+                requests[number].user.clear();
+            }
+        });
     }
 
     /// Lets those who wait look again: something was carried out that will not be answered.
-    pub(crate) fn wake(&self) {
-        let _requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        self.changed.notify_all();
+    pub(super) fn wake(&self) {
+        self.change(|_| {});
     }
 
-    pub(crate) fn requests(&self) -> Vec<LoggedRequest> {
-        self.requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    pub(super) fn requests(&self) -> Vec<LoggedRequest> {
+        lock(&self.events).requests.clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<LoggedRequest>)) {
+        let mut events = lock(&self.events);
+        change(&mut events.requests);
+        events.number += 1;
+        self.changed.notify_all();
     }
 
     /// Blocks until `what` finds something, which it is asked whenever a request arrives or is answered.
@@ -69,28 +86,31 @@ impl Log {
     /// # Panics
     ///
     /// When it has found nothing after `timeout`.
-    pub(crate) fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&[LoggedRequest]) -> Option<T>) -> T {
+    pub(super) fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&[LoggedRequest]) -> Option<T>) -> T {
         let deadline = Instant::now() + timeout;
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
+            // `what` may ask the API server, so the log is not locked meanwhile.
+            let (requests, number) = {
+                let events = lock(&self.events);
+                (events.requests.clone(), events.number)
+            };
             if let Some(found) = what(&requests) {
                 return found;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let lines: Vec<String> = requests.iter().map(LoggedRequest::line).collect();
-                drop(requests);
                 panic!(
                     "nothing of the kind within {} s; the requests were:\n{}",
                     timeout.as_secs_f64(),
                     lines.join("\n")
                 );
             }
-            requests = self
-                .changed
-                .wait_timeout(requests, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            drop(
+                self.changed
+                    .wait_timeout_while(lock(&self.events), left, |events| events.number == number)
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::future::{Future, pending};
 use std::pin::pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use http::{HeaderMap, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -16,18 +17,30 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio_rustls::TlsAcceptor;
 
+use super::fault::{self, FaultKind};
+use super::log::LoggedRequest;
+use super::{Backend, Shared, lock};
 use crate::api::{self, Answer, Body, Credential, Request};
-use crate::authn::User;
+use crate::authn::{ISSUER, User};
 use crate::clock;
-use crate::cluster::Cluster;
-use crate::fault::{self, FaultKind};
-use crate::log::LoggedRequest;
+use crate::jwt;
 use crate::pki;
 use crate::protobuf;
 use crate::random;
 
 /// A stream that is reset; over HTTP/1.1, a connection that is closed.
-type Answered = Result<Response<Full<Bytes>>, h2::Error>;
+type Answered = Result<Response<Whole>, h2::Error>;
+type Whole = BoxBody<Bytes, hyper::Error>;
+
+/// A request, read whole.
+struct Asked {
+    method: Method,
+    /// The path, with the query.
+    uri: String,
+    headers: HeaderMap,
+    credential: Credential,
+    body: Bytes,
+}
 
 /// One connection.
 struct Line {
@@ -40,8 +53,8 @@ struct Line {
     go_away: Notify,
 }
 
-pub(crate) fn serve(
-    cluster: Arc<Cluster>,
+pub(super) fn serve(
+    shared: Arc<Shared>,
     listener: TcpListener,
     tls: ServerConfig,
 ) -> impl Future<Output = ()> + Send + 'static {
@@ -51,12 +64,12 @@ pub(crate) fn serve(
             let Ok((stream, _)) = listener.accept().await else {
                 continue;
             };
-            tokio::spawn(connection(Arc::clone(&cluster), acceptor.clone(), stream, number));
+            tokio::spawn(connection(Arc::clone(&shared), acceptor.clone(), stream, number));
         }
     }
 }
 
-async fn connection(cluster: Arc<Cluster>, acceptor: TlsAcceptor, stream: TcpStream, number: usize) {
+async fn connection(shared: Arc<Shared>, acceptor: TlsAcceptor, stream: TcpStream, number: usize) {
     drop(stream.set_nodelay(true));
     // A client that does not like our certificate has said so to its own user.
     let Ok(stream) = acceptor.accept(stream).await else {
@@ -76,7 +89,7 @@ async fn connection(cluster: Arc<Cluster>, acceptor: TlsAcceptor, stream: TcpStr
     });
     let service = {
         let line = Arc::clone(&line);
-        service_fn(move |request| respond(Arc::clone(&cluster), Arc::clone(&line), request))
+        service_fn(move |request| respond(Arc::clone(&shared), Arc::clone(&line), request))
     };
     let mut http = auto::Builder::new(TokioExecutor::new());
     // `newServer` in k8s.io/apiserver/pkg/server/secure_serving.go
@@ -92,80 +105,59 @@ async fn connection(cluster: Arc<Cluster>, acceptor: TlsAcceptor, stream: TcpStr
     }
 }
 
-async fn respond(cluster: Arc<Cluster>, line: Arc<Line>, request: http::Request<Incoming>) -> Answered {
+async fn respond(shared: Arc<Shared>, line: Arc<Line>, request: http::Request<Incoming>) -> Answered {
     let (parts, body) = request.into_parts();
     let uri = parts
         .uri
         .path_and_query()
         .map_or_else(|| parts.uri.path().to_owned(), ToString::to_string);
     let body = body.collect().await;
-    let body = body.map_err(|_| h2::Reason::CANCEL)?.to_bytes().to_vec();
-    let mut content_type = text(&parts.headers, header::CONTENT_TYPE)
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_owned();
-    let body = match content_type.as_str() {
-        "application/vnd.kubernetes.protobuf" => match protobuf::to_json(&body) {
-            Some(object) => {
-                "application/json".clone_into(&mut content_type);
-                object.to_string().into_bytes()
-            }
-            None => body,
-        },
-        _ => body,
-    };
-    let request = Request {
+    let body = body.map_err(|_| h2::Reason::CANCEL)?.to_bytes();
+    let asked = Asked {
         method: parts.method,
-        path: parts.uri.path().to_owned(),
-        query: query(parts.uri.query().unwrap_or_default()),
-        accept: text(&parts.headers, header::ACCEPT).to_owned(),
-        content_type,
+        uri,
         credential: credential(&parts.headers, line.user.clone()),
+        headers: parts.headers,
         body,
     };
-    let number = cluster.log.arrived(LoggedRequest {
+    let number = shared.log.arrived(LoggedRequest {
         connection: line.number,
         http2: parts.version == Version::HTTP_2,
-        method: request.method.to_string(),
-        path: uri.clone(),
-        user: api::user_name(&cluster, &request),
+        method: asked.method.to_string(),
+        path: asked.uri.clone(),
+        user: shared.user(&asked.credential).await,
         status: None,
-        body: serde_json::from_slice(&request.body).ok(),
+        body: serde_json::from_slice(&asked.body).ok(),
     });
-    let fault = {
-        let mut faults = cluster.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        fault::take(&mut faults, request.method.as_str(), &uri)
-    };
+    let fault = fault::take(&mut lock(&shared.faults), asked.method.as_str(), &asked.uri);
 
-    let carry_out = || api::handle(&cluster, &request);
     let answer = match fault {
-        None => carry_out(),
+        None => shared.carry_out(&asked).await?,
         Some(FaultKind::Answer {
             status,
             headers,
             body,
         }) => {
-            let body = serde_json::from_str(&body).map_or_else(|_| Body::Text(body), Body::Json);
-            Answer {
-                status,
-                headers,
-                body,
+            let mut answer = plain(status, body);
+            answer
+                .headers_mut()
+                .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            for (name, value) in headers {
+                let name = header::HeaderName::try_from(name).expect("a header's name");
+                answer
+                    .headers_mut()
+                    .append(name, value.try_into().expect("a header's value"));
             }
+            answer
         }
         Some(FaultKind::AnswerAfter { status }) => {
-            carry_out();
-            Answer {
-                status,
-                headers: Vec::new(),
-                body: Body::Text(String::new()),
-            }
+            drop(shared.carry_out(&asked).await?);
+            plain(status, String::new())
         }
         Some(FaultKind::HoldBefore) => pending().await,
         Some(FaultKind::HoldAfter) => {
-            carry_out();
-            cluster.log.wake();
+            drop(shared.carry_out(&asked).await?);
+            shared.log.wake();
             pending().await
         }
         Some(FaultKind::DropBefore) => {
@@ -173,61 +165,174 @@ async fn respond(cluster: Arc<Cluster>, line: Arc<Line>, request: http::Request<
             pending().await
         }
         Some(FaultKind::DropAfter) => {
-            carry_out();
+            drop(shared.carry_out(&asked).await?);
             line.hang_up.notify_one();
             pending().await
         }
         Some(FaultKind::Refuse) => return Err(h2::Reason::REFUSED_STREAM.into()),
         Some(FaultKind::GoAway) => {
             line.go_away.notify_one();
-            carry_out()
+            shared.carry_out(&asked).await?
         }
         Some(FaultKind::Together(all)) => {
             all.wait().await;
-            carry_out()
+            shared.carry_out(&asked).await?
         }
         Some(FaultKind::CarryOutLate(delay)) => {
             let (sender, receiver) = oneshot::channel();
-            let cluster = Arc::clone(&cluster);
+            let shared = Arc::clone(&shared);
             // A task of its own: hyper drops this future when the client goes away.
             tokio::spawn(async move {
                 tokio::time::sleep(delay).await;
-                let answer = api::handle(&cluster, &request);
-                cluster.log.answered(number, answer.status);
+                let answer = shared.carry_out(&asked).await;
+                if let Ok(answer) = &answer {
+                    shared.log.answered(number, answer.status().as_u16());
+                }
                 drop(sender.send(answer));
             });
-            receiver.await.map_err(|_| h2::Reason::INTERNAL_ERROR)?
+            receiver.await.map_err(|_| h2::Reason::INTERNAL_ERROR)??
         }
         Some(FaultKind::Warn(text)) => {
-            let mut answer = carry_out();
-            answer.warn(&text);
+            let mut answer = shared.carry_out(&asked).await?;
+            let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+            let warning = HeaderValue::try_from(format!("299 - \"{text}\"")).expect("a warning");
+            answer.headers_mut().append(header::WARNING, warning);
             answer
         }
         Some(FaultKind::RewriteBody(rewrite)) => {
-            let mut answer = carry_out();
-            if let Body::Json(body) = &mut answer.body {
-                rewrite(body);
-            }
-            answer
+            let (mut parts, body) = shared.carry_out(&asked).await?.into_parts();
+            let body = body
+                .collect()
+                .await
+                .map_err(|_| h2::Reason::INTERNAL_ERROR)?
+                .to_bytes();
+            let mut body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+            rewrite(&mut body);
+            parts.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(parts, whole(body.to_string()))
         }
     };
-    cluster.log.answered(number, answer.status);
-    Ok(response(answer, &clock::http_date(cluster.clock.unix_seconds())))
+    shared.log.answered(number, answer.status().as_u16());
+    Ok(answer)
 }
 
-fn response(answer: Answer, date: &str) -> Response<Full<Bytes>> {
+impl Shared {
+    /// Has the API server behind the front answer, and keeps what it issues.
+    async fn carry_out(&self, asked: &Asked) -> Answered {
+        let issues = asked.method == Method::POST
+            && asked
+                .uri
+                .split('?')
+                .next()
+                .is_some_and(|path| path.ends_with("/token"));
+        let answer = match &self.backend {
+            Backend::Dev(cluster) => response(
+                api::handle(cluster, &asked.request()),
+                &clock::http_date(cluster.clock.unix_seconds()),
+            ),
+            Backend::Api(upstream) => {
+                let as_admin = matches!(asked.credential, Credential::Certificate(_));
+                let answer = upstream
+                    .send(
+                        as_admin,
+                        &asked.method,
+                        &asked.uri,
+                        &asked.headers,
+                        asked.body.clone(),
+                    )
+                    .await
+                    .map_err(|_| h2::Reason::INTERNAL_ERROR)?;
+                let mut answer = answer.map(|body| body.boxed());
+                for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
+                    answer.headers_mut().remove(name);
+                }
+                answer
+            }
+        };
+        if !issues {
+            return Ok(answer);
+        }
+        let (parts, body) = answer.into_parts();
+        let body = body
+            .collect()
+            .await
+            .map_err(|_| h2::Reason::INTERNAL_ERROR)?
+            .to_bytes();
+        // kubectl asks for protobuf: a token stands in it as it is.
+        if let Some(token) = jwt::find(&String::from_utf8_lossy(&body)) {
+            lock(&self.issued).push(token.to_owned());
+        }
+        Ok(Response::from_parts(parts, whole(body)))
+    }
+
+    /// The name of whoever asks, found out without touching what the API server remembers of tokens.
+    async fn user(&self, credential: &Credential) -> String {
+        let token = match credential {
+            Credential::Certificate(user) => return user.name.clone(),
+            Credential::None => return User::anonymous().name,
+            Credential::Bearer(token) => token,
+        };
+        match &self.backend {
+            Backend::Dev(cluster) => api::user_name(cluster, token),
+            Backend::Api(upstream) => {
+                if let Some(known) = lock(&self.users).get(token) {
+                    return known.clone();
+                }
+                let name = upstream.user(token, ISSUER).await;
+                let name = name.ok().flatten().unwrap_or_default();
+                if !name.is_empty() {
+                    lock(&self.users).insert(token.clone(), name.clone());
+                }
+                name
+            }
+        }
+    }
+}
+
+impl Asked {
+    /// The same for the dev cluster.
+    fn request(&self) -> Request {
+        let content_type = text(&self.headers, header::CONTENT_TYPE).split(';').next();
+        let (path, parameters) = self.uri.split_once('?').unwrap_or((&self.uri, ""));
+        let mut request = Request {
+            method: self.method.clone(),
+            path: path.to_owned(),
+            query: query(parameters),
+            accept: text(&self.headers, header::ACCEPT).to_owned(),
+            content_type: content_type.unwrap_or_default().trim().to_owned(),
+            credential: self.credential.clone(),
+            body: self.body.to_vec(),
+        };
+        if request.content_type == "application/vnd.kubernetes.protobuf"
+            && let Some(object) = protobuf::to_json(&request.body)
+        {
+            "application/json".clone_into(&mut request.content_type);
+            request.body = object.to_string().into_bytes();
+        }
+        request
+    }
+}
+
+/// An answer of something between the client and the API server.
+fn plain(status: u16, body: String) -> Response<Whole> {
+    let mut answer = Response::new(whole(body));
+    *answer.status_mut() = StatusCode::from_u16(status).expect("a status");
+    answer
+}
+
+fn whole(body: impl Into<Bytes>) -> Whole {
+    Full::new(body.into()).map_err(|never| match never {}).boxed()
+}
+
+fn response(answer: Answer, date: &str) -> Response<Whole> {
     let (body, content_type) = match answer.body {
         Body::Json(body) => (json_line(&body), "application/json"),
         Body::Text(text) => (text, "text/plain; charset=utf-8"),
     };
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = plain(answer.status, body);
     let headers = response.headers_mut();
     for (name, value) in &answer.headers {
-        if let (Ok(name), Ok(value)) = (
-            header::HeaderName::try_from(name),
-            header::HeaderValue::try_from(value),
-        ) {
+        if let (Ok(name), Ok(value)) = (header::HeaderName::try_from(name), HeaderValue::try_from(value)) {
             headers.append(name, value);
         }
     }

@@ -17,9 +17,9 @@ use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
 use super::Issuer;
+use crate::front::query;
 use crate::pki::Authority;
 use crate::random;
-use crate::server::query;
 
 /// GitHub's token endpoint for one job, over TLS. Dropping it stops it.
 pub struct TokenEndpoint {

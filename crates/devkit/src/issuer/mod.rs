@@ -153,6 +153,19 @@ impl Issuer {
         }
     }
 
+    /// Its public keys, as a JWK set.
+    pub fn jwks(&self) -> Value {
+        self.key.jwks()
+    }
+
+    /// What it says of itself below `/.well-known/openid-configuration`, with its keys at `jwks`.
+    pub fn discovery(&self, jwks: &str) -> Value {
+        json!({
+            "issuer": self.url, "jwks_uri": jwks, "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["RS256"],
+        })
+    }
+
     pub(crate) fn key(&self) -> &'static SigningKey {
         self.key
     }

@@ -1,0 +1,271 @@
+//! What clients meet: an address that speaks TLS and HTTP as kube-apiserver does. It writes down what is asked, and lets things go
+//! wrong on demand. A real API server answers behind it, or the dev cluster: faults and the log are the same for both.
+
+mod fault;
+mod log;
+mod serve;
+mod upstream;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use http::{HeaderMap, HeaderValue, Method, header};
+use hyper::body::Bytes;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+pub use self::fault::{Fault, FaultKind};
+use self::log::Log;
+pub use self::log::LoggedRequest;
+pub(crate) use self::serve::query;
+use self::upstream::Upstream;
+use crate::cluster::Cluster;
+use crate::kubeconfig;
+use crate::pki::{Authority, ClientCertificate};
+
+/// An address in front of an API server. Dropping it closes all its connections.
+pub struct Front {
+    shared: Arc<Shared>,
+    url: String,
+    ca_pem: String,
+    admin: ClientCertificate,
+    runtime: tokio::runtime::Handle,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Where a [`Front`] listens, and what it speaks.
+#[derive(Clone, Copy)]
+pub(crate) struct Listen {
+    pub(crate) address: SocketAddr,
+    pub(crate) http2: bool,
+}
+
+/// What the connections and the handle share.
+struct Shared {
+    backend: Backend,
+    log: Log,
+    faults: Mutex<Vec<Fault>>,
+    /// The token of every TokenRequest that was carried out.
+    issued: Mutex<Vec<String>>,
+    /// The names of those who have shown a bearer token.
+    users: Mutex<HashMap<String, String>>,
+}
+
+/// Who answers.
+enum Backend {
+    Dev(Arc<Cluster>),
+    Api(Upstream),
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            http2: true,
+        }
+    }
+}
+
+impl Front {
+    /// Stands in front of the API server that an administrator's kubeconfig names. Who shows the front's own administrator
+    /// certificate is that administrator there; every other credential is handed on as it is.
+    ///
+    /// # Errors
+    ///
+    /// When the kubeconfig cannot be read, or no address can be had.
+    pub fn before(kubeconfig: &Path, http2: bool) -> Result<Self> {
+        let upstream = Upstream::new(kubeconfig)?;
+        let listen = Listen {
+            http2,
+            ..Listen::default()
+        };
+        Self::start(listen, |_, _| Backend::Api(upstream))
+    }
+
+    /// Stands in front of a dev cluster that learns its own URL and certificate authority here.
+    pub(crate) fn of(listen: Listen, cluster: impl FnOnce(String, String) -> Arc<Cluster>) -> Result<Self> {
+        Self::start(listen, |url, ca_pem| Backend::Dev(cluster(url, ca_pem)))
+    }
+
+    fn start(listen: Listen, backend: impl FnOnce(String, String) -> Backend) -> Result<Self> {
+        let listener = TcpListener::bind(listen.address)
+            .with_context(|| format!("failed to listen on {}", listen.address))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let authority = Authority::new()?;
+        let mut tls = authority.server_config(address.ip())?;
+        if listen.http2 {
+            tls.alpn_protocols.insert(0, b"h2".to_vec());
+        }
+        let host = if address.ip().is_unspecified() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            address.ip()
+        };
+        let url = format!("https://{}", SocketAddr::new(host, address.port()));
+        let shared = Arc::new(Shared {
+            backend: backend(url.clone(), authority.pem()),
+            log: Log::default(),
+            faults: Mutex::default(),
+            issued: Mutex::default(),
+            users: Mutex::default(),
+        });
+
+        let (stop, stopped) = oneshot::channel();
+        // A runtime of its own, on a thread of its own: the caller may have one or none.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let listener = {
+            let _entered = runtime.enter();
+            tokio::net::TcpListener::from_std(listener)?
+        };
+        let handle = runtime.handle().clone();
+        let serving = serve::serve(Arc::clone(&shared), listener, tls);
+        let thread = std::thread::Builder::new()
+            .name("front".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = serving => {}
+                        _ = stopped => {}
+                    }
+                });
+            })?;
+        Ok(Self {
+            shared,
+            url,
+            ca_pem: authority.pem(),
+            admin: authority.client("kubernetes-admin", &["system:masters"])?,
+            runtime: handle,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// The authority of its certificate.
+    pub fn ca_pem(&self) -> String {
+        self.ca_pem.clone()
+    }
+
+    /// A kubeconfig with a client certificate of `system:masters`.
+    pub fn admin_kubeconfig(&self) -> String {
+        kubeconfig::with_certificate(&self.url, &self.ca_pem, &self.admin)
+    }
+
+    /// A kubeconfig with a bearer token.
+    pub fn kubeconfig(&self, token: &str, namespace: &str) -> String {
+        kubeconfig::with_token(&self.url, &self.ca_pem, token, namespace)
+    }
+
+    /// Every token that was asked for over the network, whether or not its answer arrived.
+    pub fn issued(&self) -> Vec<String> {
+        lock(&self.shared.issued).clone()
+    }
+
+    /// What was asked over the network so far.
+    pub fn requests(&self) -> Vec<LoggedRequest> {
+        self.shared.log.requests()
+    }
+
+    /// Waits until `what` finds something in the requests.
+    ///
+    /// # Panics
+    ///
+    /// When it has found nothing after `timeout`.
+    pub fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&[LoggedRequest]) -> Option<T>) -> T {
+        self.shared.log.wait_for(timeout, what)
+    }
+
+    /// Lets something go wrong. Faults take effect in the order in which they were injected.
+    pub fn inject(&self, fault: Fault) {
+        lock(&self.shared.faults).push(fault);
+    }
+
+    /// Takes back every fault that has not taken effect.
+    pub fn heal(&self) {
+        lock(&self.shared.faults).clear();
+    }
+
+    /// Asks the API server behind it as its administrator, past the faults and the log: the status, and the body if it is JSON.
+    ///
+    /// # Panics
+    ///
+    /// When a dev cluster is behind it, or the API server does not answer.
+    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let request = upstream::request(method, path, body);
+        let upstream = self.upstream().clone();
+        self.block_on(async move { upstream.ask(request).await })
+            .unwrap_or_else(|error| panic!("cannot {method} {path}: {error:#}"))
+    }
+
+    /// The name that a real API server knows the holder of a token by, or None if it lets nobody in with it. It is asked past what it
+    /// remembers, and remembers nothing of it.
+    ///
+    /// # Panics
+    ///
+    /// As [`Front::ask`].
+    pub fn user_of(&self, token: &str, audience: &str) -> Option<String> {
+        let upstream = self.upstream().clone();
+        let (token, audience) = (token.to_owned(), audience.to_owned());
+        self.block_on(async move { upstream.user(&token, &audience).await })
+            .unwrap_or_else(|error| panic!("cannot review a token: {error:#}"))
+    }
+
+    /// The status with which a real API server answers the holder of a token now, past the faults and the log.
+    ///
+    /// # Panics
+    ///
+    /// As [`Front::ask`].
+    pub fn status_for(&self, token: &str) -> u16 {
+        let upstream = self.upstream().clone();
+        let bearer = format!("Bearer {token}");
+        self.block_on(async move {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::try_from(bearer)?)]);
+            let answer = upstream.send(false, &Method::GET, "/version", &headers, Bytes::new());
+            anyhow::Ok(answer.await?.status().as_u16())
+        })
+        .unwrap_or_else(|error| panic!("cannot ask with a token: {error:#}"))
+    }
+
+    fn upstream(&self) -> &Upstream {
+        match &self.shared.backend {
+            Backend::Api(upstream) => upstream,
+            Backend::Dev(_) => panic!("the dev cluster is asked through its own handle"),
+        }
+    }
+
+    /// Runs on the front's own thread what is to be waited for on this one.
+    fn block_on<T: Send + 'static>(&self, what: impl Future<Output = T> + Send + 'static) -> T {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        self.runtime.spawn(async move { drop(sender.send(what.await)) });
+        receiver
+            .recv()
+            .expect("the front runs as long as its handle is there")
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

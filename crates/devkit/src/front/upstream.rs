@@ -1,0 +1,163 @@
+//! A real API server behind the front.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, Method, Request, Response, Uri, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::{Value, json};
+
+use crate::random;
+
+type Https = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// The API server that an administrator's kubeconfig names.
+#[derive(Clone)]
+pub(super) struct Upstream {
+    server: String,
+    /// With the administrator's client certificate.
+    admin: Https,
+    /// With nothing but what the request brings.
+    plain: Https,
+}
+
+impl Upstream {
+    /// # Errors
+    ///
+    /// When the kubeconfig cannot be read, or does not hold all certificates itself.
+    pub(super) fn new(kubeconfig: &Path) -> Result<Self> {
+        let text = fs::read_to_string(kubeconfig)
+            .with_context(|| format!("cannot read {}", kubeconfig.display()))?;
+        Self::parse(&text).with_context(|| {
+            format!(
+                "{} cannot be used: the tests need an administrator's kubeconfig with one cluster and one user, certificates and \
+                 key in it, as `kubectl config view --raw --minify --flatten` prints it",
+                kubeconfig.display()
+            )
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let config: Value = serde_yaml::from_str(text).map_err(|_| anyhow::anyhow!("it is not YAML"))?;
+        let (cluster, user) = (&config["clusters"][0]["cluster"], &config["users"][0]["user"]);
+        let decoded = |value: &Value, name: &str| {
+            let text = value[name]
+                .as_str()
+                .with_context(|| format!("it has no {name}"))?;
+            STANDARD
+                .decode(text)
+                .with_context(|| format!("{name} is not base64"))
+        };
+        let server = cluster["server"].as_str().context("it has no server")?;
+        ensure!(server.starts_with("https://"), "its server is not https");
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&decoded(cluster, "certificate-authority-data")?) {
+            roots.add(certificate?)?;
+        }
+        let chain = CertificateDer::pem_slice_iter(&decoded(user, "client-certificate-data")?)
+            .collect::<Result<Vec<_>, _>>()?;
+        let key = PrivateKeyDer::from_pem_slice(&decoded(user, "client-key-data")?)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots);
+        Ok(Self {
+            server: server.trim_end_matches('/').to_owned(),
+            admin: client(tls.clone().with_client_auth_cert(chain, key)?),
+            plain: client(tls.with_no_client_auth()),
+        })
+    }
+
+    /// Sends a request as it came, with another target.
+    pub(super) async fn send(
+        &self,
+        as_admin: bool,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Incoming>> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = format!("{}{path}", self.server).parse::<Uri>()?;
+        *request.headers_mut() = headers.clone();
+        // Of the connection before the front, not of the one behind it.
+        for name in [
+            header::HOST,
+            header::CONNECTION,
+            header::TRANSFER_ENCODING,
+            header::CONTENT_LENGTH,
+        ] {
+            request.headers_mut().remove(name);
+        }
+        let client = if as_admin { &self.admin } else { &self.plain };
+        client
+            .request(request)
+            .await
+            .context("the API server does not answer")
+    }
+
+    /// Asks as the administrator.
+    pub(super) async fn ask(&self, request: Request<Full<Bytes>>) -> Result<(u16, Value)> {
+        let (mut parts, body) = request.into_parts();
+        parts.uri = format!("{}{}", self.server, parts.uri).parse()?;
+        let answer = self.admin.request(Request::from_parts(parts, body)).await?;
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await?.to_bytes();
+        Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
+    }
+
+    /// The name that the API server knows the holder of a token by; None if it would not let the holder in. What it remembers of
+    /// tokens it remembers for a list of audiences, so an audience that nobody asked for before gets a fresh answer, and leaves
+    /// nothing that later requests would find (k8s.io/apiserver/pkg/authentication/token/cache).
+    pub(super) async fn user(&self, token: &str, audience: &str) -> Result<Option<String>> {
+        let review = json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [audience, random::uid()]},
+        });
+        let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+        let (_, answer) = self.ask(request("POST", path, Some(&review))).await?;
+        let status = &answer["status"];
+        let name = status["user"]["username"].as_str().map(str::to_owned);
+        Ok(name.filter(|_| status["authenticated"] == true))
+    }
+}
+
+/// A request whose target is a path only.
+pub(super) fn request(method: &str, path: &str, body: Option<&Value>) -> Request<Full<Bytes>> {
+    let content_type = match method {
+        // An object that may be there already: server-side apply.
+        "APPLY" => "application/apply-patch+yaml",
+        "PATCH" => "application/merge-patch+json",
+        _ => "application/json",
+    };
+    let method = if method == "APPLY" { "PATCH" } else { method };
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::CONTENT_TYPE, content_type)
+        .body(Full::from(body.map(Value::to_string).unwrap_or_default()))
+        .expect("a method and a path")
+}
+
+fn client(tls: ClientConfig) -> Https {
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_only()
+        .enable_http1()
+        .enable_http2()
+        .build();
+    Client::builder(TokioExecutor::new()).build(connector)
+}
