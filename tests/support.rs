@@ -11,64 +11,59 @@ use std::{
     time::Duration,
 };
 
-use jobpass_devkit::DevCluster;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, pidfd_open},
 };
 use tempfile::{NamedTempFile, TempDir};
 
+use crate::cluster::Cluster;
+
 /// A namespace with a ServiceAccount that may see Pods, and a minter that may do what jobpass needs and no more.
 const MANIFESTS: &str = r#"
 apiVersion: v1
 kind: ServiceAccount
-metadata: {name: scanner, namespace: ci}
+metadata: {name: scanner, namespace: NAMESPACE}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
-metadata: {name: scanner, namespace: ci}
+metadata: {name: scanner, namespace: NAMESPACE}
 rules:
 - {apiGroups: [""], resources: ["pods"], verbs: ["get", "list"]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
-metadata: {name: scanner, namespace: ci}
+metadata: {name: scanner, namespace: NAMESPACE}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: scanner}
-subjects: [{kind: ServiceAccount, name: scanner, namespace: ci}]
+subjects: [{kind: ServiceAccount, name: scanner, namespace: NAMESPACE}]
 ---
 apiVersion: v1
 kind: ServiceAccount
-metadata: {name: minter, namespace: ci}
+metadata: {name: minter, namespace: NAMESPACE}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
-metadata: {name: jobpass-minter, namespace: ci}
+metadata: {name: jobpass-minter, namespace: NAMESPACE}
 rules:
 - {apiGroups: [""], resources: ["secrets"], verbs: ["create", "delete"]}
 - {apiGroups: [""], resources: ["serviceaccounts/token"], resourceNames: ["scanner"], verbs: ["create"]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
-metadata: {name: jobpass-minter, namespace: ci}
+metadata: {name: jobpass-minter, namespace: NAMESPACE}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: jobpass-minter}
-subjects: [{kind: ServiceAccount, name: minter, namespace: ci}]
+subjects: [{kind: ServiceAccount, name: minter, namespace: NAMESPACE}]
 "#;
 
-/// A cluster whose tokens are to be renewed all the time.
-pub(crate) fn hasty_cluster() -> DevCluster {
-    let hasty = DevCluster::builder().max_token_lifetime(Duration::from_secs(1));
-    hasty.start().expect("a dev cluster")
-}
-
 /// Waits until so many tokens have been issued.
-pub(crate) fn wait_for_tokens(cluster: &DevCluster, count: usize) {
+pub(crate) fn wait_for_tokens(cluster: &Cluster, count: usize) {
     cluster.wait_for(Duration::from_secs(60), |_| {
         (cluster.issued().len() >= count).then_some(())
     });
 }
 
 /// Panics unless all tokens are bound to one anchor, which is gone, and none works.
-pub(crate) fn assert_one_anchor_gone(cluster: &DevCluster, log: &str) {
+pub(crate) fn assert_one_anchor_gone(cluster: &Cluster, log: &str) {
     let bound_to = |token: &String| {
         let token = jobpass_core::token::Token::parse(token, "token").expect("a token");
         let claims = jobpass_core::claims::Claims::decode(&token).expect("claims");
@@ -114,28 +109,34 @@ pub(crate) fn wait_for_end(leader: u32) {
 }
 
 /// Sets a cluster up and gives the minter's kubeconfig. Once for each cluster.
-pub(crate) fn minter(cluster: &DevCluster) -> String {
-    cluster.kubeconfig(&minter_token(cluster), "ci")
+pub(crate) fn minter(cluster: &Cluster) -> String {
+    cluster.kubeconfig(&minter_token(cluster), cluster.namespace())
 }
 
 /// The same, as a bearer token.
-pub(crate) fn minter_token(cluster: &DevCluster) -> String {
+pub(crate) fn minter_token(cluster: &Cluster) -> String {
     cluster.apply(MANIFESTS);
-    cluster.service_account_token("ci", "minter", Duration::from_secs(7200))
+    cluster.service_account_token(cluster.namespace(), "minter", Duration::from_secs(7200))
 }
 
 /// The administrator's kubeconfig, in a file.
-pub(crate) fn admin(cluster: &DevCluster) -> NamedTempFile {
+pub(crate) fn admin(cluster: &Cluster) -> NamedTempFile {
     let file = NamedTempFile::new().expect("a file");
     fs::write(file.path(), cluster.admin_kubeconfig()).expect("written");
     file
 }
 
 /// Takes a rule away from the minter: `jobpass-minter` is the RoleBinding of both.
-pub(crate) fn forbid_minter(cluster: &DevCluster) {
+pub(crate) fn forbid_minter(cluster: &Cluster) {
     let deleted = kubectl(
         admin(cluster).path(),
-        &["delete", "rolebinding", "jobpass-minter", "--namespace", "ci"],
+        &[
+            "delete",
+            "rolebinding",
+            "jobpass-minter",
+            "--namespace",
+            cluster.namespace(),
+        ],
     );
     assert!(deleted.status.success(), "{deleted:?}");
 }
@@ -228,28 +229,21 @@ pub(crate) fn scrubbed(mut command: Command) -> Command {
     command
 }
 
-/// Lets the minter read Secrets in `ci`, which legacy tokens take.
-pub(crate) fn allow_reading(cluster: &DevCluster) {
+/// Lets the minter read Secrets, which legacy tokens take.
+pub(crate) fn allow_reading(cluster: &Cluster) {
     cluster.apply(
         r#"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
-metadata: {name: legacy, namespace: ci}
+metadata: {name: legacy, namespace: NAMESPACE}
 rules:
 - {apiGroups: [""], resources: ["secrets"], verbs: ["get"]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
-metadata: {name: legacy, namespace: ci}
+metadata: {name: legacy, namespace: NAMESPACE}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: legacy}
-subjects: [{kind: ServiceAccount, name: minter, namespace: ci}]
+subjects: [{kind: ServiceAccount, name: minter, namespace: NAMESPACE}]
 "#,
     );
-}
-
-/// The token in a Secret that the token controller filled.
-pub(crate) fn token_of(secret: &serde_json::Value) -> String {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-    let encoded = secret["data"]["token"].as_str().expect("a filled Secret");
-    String::from_utf8(STANDARD.decode(encoded).expect("base64")).expect("text")
 }

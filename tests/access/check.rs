@@ -7,24 +7,23 @@ use std::{
     time::Duration,
 };
 
-use jobpass_devkit::DevCluster;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{allow, answer, reviews};
-use crate::{github::step::Ended, leaks::assert_absent, support};
+use crate::{cluster::Cluster, github::step::Ended, leaks::assert_absent, support};
 
 /// A folder with a kubeconfig and a token of `ci/scanner`.
 struct Desk {
-    cluster: DevCluster,
+    cluster: Cluster,
     folder: TempDir,
     token: String,
 }
 
 impl Desk {
     fn new() -> Self {
-        let cluster = DevCluster::start();
+        let cluster = Cluster::start();
         support::minter(&cluster);
         let token = cluster.service_account_token("ci", "scanner", Duration::from_secs(3600));
         let folder = tempfile::tempdir().expect("a folder");

@@ -1,9 +1,11 @@
 //! A ServiceAccount that can outlive its token.
 
-use jobpass_devkit::{DevCluster, FaultKind};
+use jobpass_devkit::FaultKind;
 use rstest::rstest;
 
 use super::{REVIEWS, allow, answer, refused, reviews, step};
+
+use crate::cluster::Cluster;
 
 const OUTLIVES: &str = "ServiceAccount ci/scanner can outlive its token: it may ";
 
@@ -42,7 +44,7 @@ const OUTLIVES: &str = "ServiceAccount ci/scanner can outlive its token: it may 
     "run Pods, which get tokens of their own (patch deployments.apps)"
 )]
 fn it_is_said_and_the_token_is_handed_over(#[case] rule: &str, #[case] way: &str) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster, &[]);
     allow(&cluster, rule);
     let main = step.main().succeeded();
@@ -63,7 +65,7 @@ fn it_is_said_and_the_token_is_handed_over(#[case] rule: &str, #[case] way: &str
 
 #[test]
 fn nothing_found_is_nothing_said() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster, &[]);
     allow(
         &cluster,
@@ -81,7 +83,7 @@ fn nothing_found_is_nothing_said() {
 
 #[test]
 fn with_fail_the_token_is_revoked() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster, &[("escape-check", "fail")]);
     step.main().succeeded();
     step.post().succeeded();
@@ -104,7 +106,7 @@ fn with_fail_the_token_is_revoked() {
 #[case("warn", 0)]
 #[case("fail", 3)]
 fn what_is_not_known_is_said(#[case] check: &str, #[case] code: i32) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster, &[("escape-check", check)]);
     reviews(
         &cluster,
@@ -127,7 +129,7 @@ fn what_is_not_known_is_said(#[case] check: &str, #[case] code: i32) {
 
 #[test]
 fn an_api_server_that_does_not_answer_costs_a_warning() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster, &[]);
     reviews(&cluster, FaultKind::HoldBefore);
     let main = step.main().succeeded();
@@ -144,7 +146,7 @@ fn an_api_server_that_does_not_answer_costs_a_warning() {
 #[case::off("escape-check", "off")]
 #[case::for_others("audiences", "vault")]
 fn nothing_is_asked(#[case] input: &str, #[case] value: &str) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster, &[(input, value)]);
     reviews(&cluster, FaultKind::HoldBefore);
     step.main().succeeded();

@@ -6,12 +6,13 @@ pub(crate) mod role;
 
 use std::{process::Stdio, time::Duration};
 
-use jobpass_devkit::{DevCluster, FaultKind};
+use jobpass_devkit::FaultKind;
 use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::{
+    cluster::Cluster,
     faults::api::inject,
     github::step::{Ended, Step},
     support,
@@ -19,17 +20,17 @@ use crate::{
 
 const REVIEWS: &str = "/selfsubjectaccessreviews";
 
-fn step(cluster: &DevCluster, more: &[(&str, &str)]) -> Step {
+fn step(cluster: &Cluster, more: &[(&str, &str)]) -> Step {
     Step::scanner(&support::minter(cluster), more)
 }
 
 /// Reviews that go wrong, more than there are.
-fn reviews(cluster: &DevCluster, kind: FaultKind) {
+fn reviews(cluster: &Cluster, kind: FaultKind) {
     inject(cluster, "POST", REVIEWS, 999, kind);
 }
 
 /// Rules for the jobs' ServiceAccount, besides those that it has.
-fn allow(cluster: &DevCluster, rules: &str) {
+fn allow(cluster: &Cluster, rules: &str) {
     cluster.apply(&format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: more, namespace: ci}}\nrules: [{rules}]\n---\n\
          apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: more, namespace: ci}}\n\
@@ -39,7 +40,7 @@ fn allow(cluster: &DevCluster, rules: &str) {
 }
 
 /// main fails, hands nothing over and leaves nothing behind.
-fn refused(cluster: &DevCluster, step: &Step, code: i32) -> Ended {
+fn refused(cluster: &Cluster, step: &Step, code: i32) -> Ended {
     let main = step.main();
     assert_eq!(main.code(), code, "{}", main.log);
     assert!(step.outputs().is_empty(), "{:?}", step.outputs());
@@ -52,7 +53,7 @@ fn refused(cluster: &DevCluster, step: &Step, code: i32) -> Ended {
 
 #[test]
 fn what_is_required_and_forbidden_is_shown_when_it_holds() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     allow(
         &cluster,
         "{apiGroups: [\"\"], resources: [pods/exec], resourceNames: [target-pod], verbs: [create]}",
@@ -83,7 +84,7 @@ fn what_is_required_and_forbidden_is_shown_when_it_holds() {
 
 #[test]
 fn what_is_missing_is_shown_as_yaml_that_is_enough() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let require = "get pods\ncreate pods/exec target-pod\nlist nodes\nget configmaps -n kube-system";
     let step = step(&cluster, &[("require", require)]);
     let main = refused(&cluster, &step, 5);
@@ -105,7 +106,7 @@ fn what_is_missing_is_shown_as_yaml_that_is_enough() {
 
 #[test]
 fn what_is_forbidden_and_allowed_names_the_role() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster, &[("forbid", "delete pods\nget pods")]);
     let main = refused(&cluster, &step, 5);
     for text in [
@@ -128,7 +129,7 @@ fn what_nobody_knows_does_not_pass(
     #[case] why: &str,
     #[values("require", "forbid")] option: &str,
 ) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster, &[(option, "get pods")]);
     reviews(&cluster, kind);
     let main = refused(&cluster, &step, 3);
@@ -148,7 +149,7 @@ fn answer(status: u16, body: serde_json::Value) -> FaultKind {
 /// An answer to one of them would be needed before the next is asked, if they were asked one after the other.
 #[test]
 fn ten_permissions_are_asked_at_the_same_time() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let permissions = (0..10).map(|n| format!("get pods pod-{n}\n")).collect::<String>();
     let step = step(&cluster, &[("require", &permissions), ("escape-check", "off")]);
     reviews(&cluster, FaultKind::HoldBefore);
@@ -174,7 +175,7 @@ fn ten_permissions_are_asked_at_the_same_time() {
 #[case::vague("forbid", "* secrets", "input `forbid` has `* secrets`")]
 #[case::word("escape-check", "maybe", "use `fail`, `warn` or `off`")]
 fn a_wrong_input_is_named_and_nothing_is_asked(#[case] input: &str, #[case] value: &str, #[case] why: &str) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let main = refused(&cluster, &step(&cluster, &[(input, value)]), 2);
     assert!(main.log.contains(why), "{}", main.log);
     assert!(cluster.requests().is_empty());
@@ -182,7 +183,7 @@ fn a_wrong_input_is_named_and_nothing_is_asked(#[case] input: &str, #[case] valu
 
 #[test]
 fn a_token_for_others_cannot_be_asked() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let main = refused(
         &cluster,
         &step(&cluster, &[("audiences", "vault"), ("require", "get pods")]),

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{answer, refused};
 use crate::{
+    cluster::Cluster,
     faults::api::inject,
     github::step::{Ended, Step},
     support,
@@ -38,21 +39,23 @@ const RULES: &str = "get pods\ncreate pods/exec target-pod";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A cluster whose garbage collector is not quick: what is not deleted stays.
-fn without_collector() -> DevCluster {
-    DevCluster::builder()
-        .controllers(false)
-        .start()
-        .expect("a dev cluster")
+fn without_collector() -> Cluster {
+    Cluster::on(
+        DevCluster::builder()
+            .controllers(false)
+            .start()
+            .expect("a dev cluster"),
+    )
 }
 
-fn step(cluster: &DevCluster, rules: &str) -> Step {
+fn step(cluster: &Cluster, rules: &str) -> Step {
     let kubeconfig = support::minter(cluster);
     cluster.apply(MINTER);
     Step::with(&[("namespace", "ci"), ("kubeconfig", &kubeconfig), ("rules", rules)])
 }
 
 /// The objects of jobs that are there.
-pub(crate) fn left(cluster: &DevCluster) -> String {
+pub(crate) fn left(cluster: &Cluster) -> String {
     let kinds = "secrets,serviceaccounts,roles,rolebindings";
     let selector = "app.kubernetes.io/managed-by=jobpass";
     let get = [
@@ -70,7 +73,7 @@ pub(crate) fn left(cluster: &DevCluster) -> String {
     String::from_utf8(found.stdout).expect("text")
 }
 
-fn assert_nothing_left(cluster: &DevCluster, log: &str) {
+fn assert_nothing_left(cluster: &Cluster, log: &str) {
     assert_eq!(left(cluster), "", "{log}");
     assert!(
         cluster.issued().iter().all(|token| !cluster.accepts(token)),
@@ -120,7 +123,7 @@ fn one_pod_of_one_scan(#[case] rules: &str) {
 /// One delete removes all four.
 #[test]
 fn all_of_it_belongs_to_the_anchor() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster, RULES);
     step.main().succeeded();
     let anchor = &step.outputs()["anchor"];
@@ -209,7 +212,7 @@ fn killed_at_any_station(
 /// Killed while it makes the last of them: the API server makes it when the anchor is gone, and its collector sees that.
 #[test]
 fn what_comes_into_being_later_is_collected() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster, RULES);
     inject(
         &cluster,
@@ -263,7 +266,7 @@ fn post_is_killed_and_run_again(#[case] path: &'static str) {
 /// The anchor does not wait for what cannot be deleted.
 #[test]
 fn a_role_that_stays_does_not_keep_the_token_alive() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster, RULES);
     step.main().succeeded();
     let refusal = || {
@@ -325,7 +328,7 @@ fn an_answer_is_lost(#[case] path: &'static str) {
     "resources: [\"pods/exec\"]"
 )]
 fn a_missing_permission_is_shown_as_yaml(#[case] without: &str, #[case] what: &str, #[case] rule: &str) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster, RULES);
     let fewer = MINTER
         .lines()
@@ -375,7 +378,7 @@ fn a_missing_permission_is_shown_as_yaml(#[case] without: &str, #[case] what: &s
     "`apiGroups` is missing or empty"
 )]
 fn a_wrong_input_is_named_and_nothing_is_asked(#[case] input: &str, #[case] value: &str, #[case] why: &str) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let mut step = step(&cluster, RULES);
     step.input(input, value);
     let main = refused(&cluster, &step, 2);

@@ -12,6 +12,7 @@ use rstest::rstest;
 use serde_json::Value;
 
 use super::Desk;
+use crate::cluster::Cluster;
 use crate::{github::step::Ended, leaks::assert_absent, support};
 
 impl Desk {
@@ -207,7 +208,7 @@ fn what_is_no_token_is_refused_unseen(#[case] arguments: &[&str], #[case] why: &
 #[case(Version::V1_36, "api-server")]
 #[case(Version::V1_27, "token")]
 fn the_api_server_says_who_somebody_is(#[case] version: Version, #[case] source: &str) {
-    let cluster = DevCluster::builder().version(version).start().expect("it starts");
+    let cluster = Cluster::on(DevCluster::builder().version(version).start().expect("it starts"));
     let desk = Desk::at(cluster);
     let token = desk.minted(&[]);
     let who = desk

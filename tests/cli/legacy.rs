@@ -7,6 +7,7 @@ use rstest::rstest;
 
 use super::{Desk, MINT};
 use crate::{
+    cluster::Cluster,
     github::{step::Ended, step::Step},
     gitlab::job::Job,
     leaks::{assert_absent, corpus},
@@ -46,7 +47,7 @@ fn made_used_and_revoked() {
     assert_eq!(annotations["kubernetes.io/service-account.expiration"], "1200");
     assert_eq!(annotations["jobpass.dev/platform"], "cli");
     let token = fs::read_to_string(desk.path("token")).expect("a token file");
-    assert_eq!(token, support::token_of(&secret));
+    assert_eq!(token, crate::cluster::token_of(&secret));
     let state = fs::read_to_string(desk.path("token.jobpass.json")).expect("a state");
     assert!(state.contains(secret["metadata"]["name"].as_str().expect("a name")));
 
@@ -127,10 +128,12 @@ fn a_service_account_that_is_not_there() {
 
 #[test]
 fn a_cluster_that_fills_no_secrets() {
-    let cluster = DevCluster::builder()
-        .controllers(false)
-        .start()
-        .expect("a cluster");
+    let cluster = Cluster::on(
+        DevCluster::builder()
+            .controllers(false)
+            .start()
+            .expect("a cluster"),
+    );
     let desk = Desk::at(cluster);
     support::allow_reading(&desk.cluster);
     let ended = desk.mint(&LEGACY);
@@ -232,13 +235,13 @@ fn an_expiry_test_of_what_never_expires_is_refused() {
 
 #[test]
 fn a_step_of_github() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
     support::allow_reading(&cluster);
     let step = Step::scanner(&kubeconfig, &[("type", "legacy"), ("kubeconfig-file", "true")]);
     let main = step.main().succeeded();
     let token = step.token();
-    assert_eq!(token, support::token_of(&cluster.legacy_secrets()[0]));
+    assert_eq!(token, crate::cluster::token_of(&cluster.legacy_secrets()[0]));
     let shown = main.log.lines().filter(|line| !line.starts_with("::add-mask::"));
     assert_absent(&token, "the log", &shown.collect::<Vec<_>>().join("\n"));
     assert_eq!(step.outputs()["expires-at"], "");
@@ -260,11 +263,11 @@ fn a_step_of_github() {
 
 #[test]
 fn jobs_of_gitlab() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let job = Job::with(&cluster, &[("type", "legacy"), ("dotenv", "jobpass.env")]);
     support::allow_reading(&cluster);
     let minted = job.mint().succeeded();
-    let token = support::token_of(&cluster.legacy_secrets()[0]);
+    let token = crate::cluster::token_of(&cluster.legacy_secrets()[0]);
     assert_absent(&token, "the log", &minted.log);
     let variables = job.dotenv();
     assert!(
@@ -293,7 +296,7 @@ fn inspect_says_of_a_token_that_nothing_will_ever_delete_it() {
              annotations: {{kubernetes.io/service-account.name: scanner{more}}}}}}}"
         ));
         let secret = desk.cluster.legacy_secrets().remove(0);
-        fs::write(desk.path("token"), support::token_of(&secret)).expect("written");
+        fs::write(desk.path("token"), crate::cluster::token_of(&secret)).expect("written");
     };
     let inspect = |verify: &[&str]| {
         let look = [

@@ -17,25 +17,25 @@ use std::{
     time::Duration,
 };
 
-use jobpass_devkit::{DevCluster, Fault, FaultKind};
+use jobpass_devkit::{Fault, FaultKind};
 use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{github::step::Ended, leaks::assert_absent, support};
+use crate::{cluster::Cluster, github::step::Ended, leaks::assert_absent, support};
 
 /// A folder with a minter's kubeconfig in it.
 struct Desk {
-    cluster: DevCluster,
+    cluster: Cluster,
     folder: TempDir,
 }
 
 impl Desk {
     fn new() -> Self {
-        Self::at(DevCluster::start())
+        Self::at(Cluster::start())
     }
 
-    fn at(cluster: DevCluster) -> Self {
+    fn at(cluster: Cluster) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("minter.yaml"), support::minter(&cluster)).expect("written");
         Self { cluster, folder }

@@ -7,16 +7,17 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Desk, MINT};
 use crate::{
+    cluster::Cluster,
     github::step::Ended,
     leaks::corpus::pieces,
-    support::{self, assert_one_anchor_gone, group, hasty_cluster, wait_for_end, wait_for_tokens},
+    support::{self, assert_one_anchor_gone, group, wait_for_end, wait_for_tokens},
 };
 
 /// As many tokens as a job of six hours needs that live for 15 minutes: each is in the file before the one before it expires,
 /// works, and is masked.
 #[test]
 fn a_long_command_always_has_a_token_that_works() {
-    let desk = Desk::at(hasty_cluster());
+    let desk = Desk::at(Cluster::hasty());
     let script = r#"
         seen= tokens=0
         while [ "$tokens" -lt 25 ]; do
@@ -51,7 +52,7 @@ fn a_long_command_always_has_a_token_that_works() {
 /// A token that was renewed while the command printed nothing, and printed when it is revoked already.
 #[test]
 fn the_last_words_of_a_quiet_command_are_masked() {
-    let desk = Desk::at(hasty_cluster());
+    let desk = Desk::at(Cluster::hasty());
     let script = r#"
         trap 'while [ -e "$JOBPASS_TOKEN_FILE" ]; do sleep 0.05; done; echo "$token"; exit 3' TERM
         first=$(cat "$JOBPASS_TOKEN_FILE")
@@ -75,7 +76,7 @@ fn the_last_words_of_a_quiet_command_are_masked() {
 
 #[test]
 fn a_token_in_a_file_is_renewed_until_it_is_revoked() {
-    let desk = Desk::at(hasty_cluster());
+    let desk = Desk::at(Cluster::hasty());
     let options = ["--token-file", "token", "--duration", "10m", "--renew-for", "1h"];
     let mint = desk.start(&[&MINT[..], &options].concat());
     let group_of_mint = mint.id();
@@ -100,7 +101,7 @@ fn a_token_in_a_file_is_renewed_until_it_is_revoked() {
 /// A script may have saved its log in another descriptor: it must end with the script.
 #[test]
 fn what_renews_holds_nothing_of_its_shell_open() {
-    let desk = Desk::at(hasty_cluster());
+    let desk = Desk::at(Cluster::hasty());
     let jobpass = support::binary("jobpass");
     let script = format!(
         "exec 3>&1; {} {} --token-file token --renew-for 2h > /dev/null",
@@ -118,7 +119,7 @@ fn what_renews_holds_nothing_of_its_shell_open() {
 /// The end of the job finds the journal by its name, and so do filters: without it, nothing may be renewed.
 #[test]
 fn nothing_is_renewed_without_its_journal() {
-    let desk = Desk::at(hasty_cluster());
+    let desk = Desk::at(Cluster::hasty());
     let mint = desk.start(&[&MINT[..], &["--token-file", "token", "--renew-for", "2h"]].concat());
     let group_of_mint = mint.id();
     Ended::of(mint).succeeded();

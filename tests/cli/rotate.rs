@@ -8,13 +8,13 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use jobpass_devkit::{DevCluster, Fault, FaultKind};
+use jobpass_devkit::{Fault, FaultKind};
 use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::Desk;
-use crate::{github::step::Ended, leaks::assert_absent, support};
+use crate::{cluster::Cluster, github::step::Ended, leaks::assert_absent, support};
 
 /// What a 403 says that it takes.
 const ROTATOR: &str = r#"
@@ -69,13 +69,13 @@ impl Rotating {
     fn new(place: Place) -> Self {
         // What builds it takes a while, by the cluster's clock as well.
         support::binary("jobpass");
-        let desk = Desk::at(DevCluster::start());
+        let desk = Desk::at(Cluster::start());
         desk.cluster.apply(ROTATOR);
         let rotator = desk
             .cluster
             .service_account_token("ci", "rotator", Duration::from_secs(7200));
         fs::write(desk.path("rotator.yaml"), desk.cluster.kubeconfig(&rotator, "ci")).expect("written");
-        let old = support::token_of(&desk.cluster.legacy_secrets()[0]);
+        let old = crate::cluster::token_of(&desk.cluster.legacy_secrets()[0]);
         let it = Self { desk, place, old };
         it.put();
         it
@@ -131,7 +131,7 @@ impl Rotating {
                 fs::read_to_string(self.desk.path("token")).expect("a token")
             }
             Place::Kubeconfig => fs::read_to_string(self.desk.path("scan.yaml")).expect("a kubeconfig"),
-            Place::Secret => support::token_of(&self.copy()),
+            Place::Secret => crate::cluster::token_of(&self.copy()),
         }
     }
 
@@ -183,7 +183,7 @@ impl Rotating {
         let mut secrets = self.secrets();
         assert_eq!(secrets.len(), 1, "{log}");
         let secret = secrets.remove(0);
-        let new = support::token_of(&secret);
+        let new = crate::cluster::token_of(&secret);
         let text = self.text();
         assert!(
             new != self.old && text.contains(&new) && !text.contains(&self.old),
@@ -197,7 +197,7 @@ impl Rotating {
     }
 }
 
-fn kubeconfig(cluster: &DevCluster, user: &str) -> String {
+fn kubeconfig(cluster: &Cluster, user: &str) -> String {
     let ca = STANDARD.encode(cluster.ca_pem());
     format!(
         "# ours\napiVersion: v1\nkind: Config\ncurrent-context: x  # the one\n\
@@ -231,7 +231,7 @@ fn a_new_token_takes_the_place_of_the_old(
         ),
         (&json!("kept"), &json!("86400"))
     );
-    let new = support::token_of(&secret);
+    let new = crate::cluster::token_of(&secret);
     assert_eq!(
         it.text(),
         before.replace(&it.old, &new),

@@ -11,6 +11,7 @@ use rstest::rstest;
 use tempfile::TempDir;
 
 use crate::{
+    cluster::Cluster,
     github::step::{Ended, Step},
     gitlab::job::Job,
     leaks::assert_absent,
@@ -19,17 +20,17 @@ use crate::{
 
 /// A cluster with a minter, and a folder with its credential.
 struct Patient {
-    cluster: DevCluster,
+    cluster: Cluster,
     folder: TempDir,
     token: String,
 }
 
 impl Patient {
     fn new() -> Self {
-        Self::of(DevCluster::start())
+        Self::of(Cluster::start())
     }
 
-    fn of(cluster: DevCluster) -> Self {
+    fn of(cluster: Cluster) -> Self {
         let token = support::minter_token(&cluster);
         let folder = tempfile::tempdir().expect("a folder");
         let patient = Self {
@@ -214,12 +215,12 @@ fn clocks_that_differ_and_a_token_that_is_over_by_one_of_them() {
 
 #[test]
 fn an_older_kubernetes() {
-    let patient = Patient::of(
+    let patient = Patient::of(Cluster::on(
         DevCluster::builder()
             .version(Version::V1_27)
             .start()
             .expect("started"),
-    );
+    ));
     let doctor = patient.doctor(&[]).succeeded();
     assert_says(&doctor, "warning", "version", "Kubernetes 1.27");
     assert_says(&doctor, "unknown", "user", "this API server does not say");
@@ -240,7 +241,7 @@ fn nobody_is_reached(#[case] more: &[&str], #[case] code: i32, #[case] said: &st
 #[test]
 fn another_certificate_authority() {
     let patient = Patient::new();
-    patient.write("ca.pem", &DevCluster::start().ca_pem());
+    patient.write("ca.pem", &Cluster::start().ca_pem());
     let doctor = patient.doctor(&[]);
     assert_eq!(doctor.code(), 3, "{}", doctor.log);
     assert!(
@@ -313,7 +314,7 @@ fn a_server_that_repeats_what_it_was_sent() {
 
 #[test]
 fn the_action_looks_by_itself_when_minting_fails() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
     let token = support::minter_token(&cluster);
     support::forbid_minter(&cluster);
@@ -365,7 +366,7 @@ fn so_do_the_gitlab_component_and_the_command_line() {
 /// An API server that refuses and then says nothing more does not keep the job.
 #[test]
 fn the_action_does_not_look_for_long() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
     support::forbid_minter(&cluster);
     cluster.inject(Fault {

@@ -10,13 +10,13 @@ use std::{
 use jobpass_devkit::{DevCluster, Fault, FaultKind};
 use rstest::rstest;
 
-use crate::{github::step::Step, support};
+use crate::{cluster::Cluster, github::step::Step, support};
 
-fn step(cluster: &DevCluster) -> Step {
+fn step(cluster: &Cluster) -> Step {
     Step::scanner(&support::minter(cluster), &[])
 }
 
-pub(crate) fn inject(cluster: &DevCluster, method: &'static str, path: &str, times: usize, kind: FaultKind) {
+pub(crate) fn inject(cluster: &Cluster, method: &'static str, path: &str, times: usize, kind: FaultKind) {
     cluster.inject(Fault {
         method,
         path_contains: path.into(),
@@ -60,7 +60,7 @@ fn what_passes_is_tried_again_and_leaves_nothing(
     #[case] path: &str,
     #[case] kind: FaultKind,
 ) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster);
     inject(&cluster, method, path, 1, kind);
     let main = step.main().succeeded();
@@ -85,7 +85,7 @@ fn what_does_not_pass_leaves_nothing(
     #[case] kind: FaultKind,
     #[case] code: i32,
 ) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster);
     inject(&cluster, method, path, 9, kind);
     let main = step.main();
@@ -106,7 +106,7 @@ fn a_token_that_was_not_asked_for_is_never_handed_over(
     #[case] rewrite: fn(&mut serde_json::Value),
     #[case] why: &str,
 ) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster);
     inject(&cluster, "POST", "/token", 1, FaultKind::RewriteBody(rewrite));
     let main = step.main();
@@ -138,10 +138,12 @@ pub(crate) fn resign(answer: &mut serde_json::Value, claim: &str, value: serde_j
 
 #[test]
 fn a_server_that_shortens_is_a_warning_with_its_own_words() {
-    let cluster = DevCluster::builder()
-        .max_token_lifetime(Duration::from_secs(1800))
-        .start()
-        .expect("a dev cluster");
+    let cluster = Cluster::on(
+        DevCluster::builder()
+            .max_token_lifetime(Duration::from_secs(1800))
+            .start()
+            .expect("a dev cluster"),
+    );
     let step = step(&cluster);
     let main = step.main().succeeded();
     assert!(
@@ -158,7 +160,7 @@ fn a_server_that_shortens_is_a_warning_with_its_own_words() {
 #[case("POST", "/secrets")]
 #[case("POST", "/token")]
 fn server_text_starts_no_workflow_command(#[case] method: &'static str, #[case] path: &str) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster);
     let hostile = format!(
         "x\n::set-output name=a::b\r##[add-mask]m\u{1b}[31m eyJhbGciOiJSUzI1NiJ9.c2VjcmV0.c2ln {}",
@@ -215,7 +217,7 @@ fn tunnel(mut client: TcpStream, log: &Mutex<Vec<String>>) -> Option<()> {
 
 #[test]
 fn a_proxy_is_used_with_its_password_and_no_proxy_is_obeyed() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let (url, asked) = proxy();
     let mut step = step(&cluster);
     step.env("HTTPS_PROXY", &url.replace("//", "//user:pa%40ss@"));
@@ -264,7 +266,7 @@ fn a_proxy_is_used_with_its_password_and_no_proxy_is_obeyed() {
 )]
 #[case::no_api_server("404 page not found")]
 fn a_404_that_is_not_about_the_anchor_is_no_proof(#[case] body: &str) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster);
     step.main().succeeded();
     inject(
@@ -289,7 +291,7 @@ fn a_404_that_is_not_about_the_anchor_is_no_proof(#[case] body: &str) {
 
 #[test]
 fn an_anchor_that_a_finalizer_holds_is_not_called_revoked() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster);
     step.main().succeeded();
     let anchor = step.outputs().remove("anchor").expect("an output");
@@ -324,7 +326,7 @@ fn an_anchor_that_a_finalizer_holds_is_not_called_revoked() {
 
 #[test]
 fn a_server_that_asks_for_a_days_patience_gets_ten_seconds() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster);
     inject(
         &cluster,
@@ -344,7 +346,7 @@ fn a_server_that_asks_for_a_days_patience_gets_ten_seconds() {
 
 #[test]
 fn a_server_that_never_answers_is_given_up() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = step(&cluster);
     inject(&cluster, "POST", "/secrets", 9, FaultKind::HoldBefore);
     let main = step.main();

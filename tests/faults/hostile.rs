@@ -2,19 +2,19 @@
 
 use std::{fs, process::Command, time::Duration};
 
-use jobpass_devkit::{DevCluster, Fault, FaultKind};
+use jobpass_devkit::{Fault, FaultKind};
 use rstest::rstest;
 
-use crate::{github::step::Step, support};
+use crate::{cluster::Cluster, github::step::Step, support};
 
-fn minted(cluster: &DevCluster) -> Step {
+fn minted(cluster: &Cluster) -> Step {
     let kubeconfig = support::minter(cluster);
     let step = Step::scanner(&kubeconfig, &[("kubeconfig-file", "true")]);
     step.main().succeeded();
     step
 }
 
-fn assert_revoked(cluster: &DevCluster, log: &str) {
+fn assert_revoked(cluster: &Cluster, log: &str) {
     assert!(cluster.anchors().is_empty(), "{log}");
     assert!(
         cluster.issued().iter().all(|token| !cluster.accepts(token)),
@@ -24,9 +24,9 @@ fn assert_revoked(cluster: &DevCluster, log: &str) {
 
 #[test]
 fn state_that_main_did_not_save_cannot_be_forged() {
-    let evil = DevCluster::start();
+    let evil = Cluster::start();
     support::minter(&evil);
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
     let forged = {
         let step = Step::scanner(&evil.kubeconfig("x.y.z", "ci"), &[]);
@@ -61,7 +61,7 @@ fn state_that_main_did_not_save_cannot_be_forged() {
 #[case::endless("ln -s /dev/zero \"$1\"")]
 #[case::folder("mkdir \"$1\"")]
 fn something_else_in_place_of_the_token_does_not_stop_post(#[case] put: &str) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = minted(&cluster);
     let token_file = &step.outputs()["token-file"];
     fs::remove_file(token_file).expect("removed");
@@ -76,7 +76,7 @@ fn something_else_in_place_of_the_token_does_not_stop_post(#[case] put: &str) {
 
 #[test]
 fn another_token_in_its_file_proves_nothing() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = minted(&cluster);
     let token_file = &step.outputs()["token-file"];
     let altered = format!("{}A", step.token());
@@ -111,7 +111,7 @@ fn another_token_in_its_file_proves_nothing() {
 #[case("ALL_PROXY", "socks5://127.0.0.1:1")]
 #[case("HTTPS_PROXY", "nonsense://")]
 fn a_proxy_variable_of_a_later_step_changes_nothing(#[case] name: &str, #[case] value: &str) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let mut step = minted(&cluster);
     step.later(name, value);
     let post = step.post().succeeded();
@@ -120,7 +120,7 @@ fn a_proxy_variable_of_a_later_step_changes_nothing(#[case] name: &str, #[case] 
 
 #[test]
 fn what_becomes_of_the_cluster_in_the_kubeconfig_changes_nothing() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("config");
     fs::write(&path, support::minter(&cluster)).expect("written");
@@ -140,7 +140,7 @@ fn what_becomes_of_the_cluster_in_the_kubeconfig_changes_nothing() {
 /// Longer than four attempts take.
 #[test]
 fn an_api_server_that_is_away_for_a_while_at_the_end_is_waited_for() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = minted(&cluster);
     let away = FaultKind::Answer {
         status: 503,
@@ -159,7 +159,7 @@ fn an_api_server_that_is_away_for_a_while_at_the_end_is_waited_for() {
 
 #[test]
 fn an_api_server_that_has_just_started_is_asked_again() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = minted(&cluster);
     let body = "{\"kind\":\"Status\",\"message\":\"role not found\",\"reason\":\"Forbidden\",\"code\":403}";
     let forbidden = FaultKind::Answer {
@@ -179,7 +179,7 @@ fn an_api_server_that_has_just_started_is_asked_again() {
 
 #[test]
 fn a_conflict_that_is_not_about_the_uid_is_no_revocation() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = minted(&cluster);
     let body = "{\"kind\":\"Status\",\"message\":\"admission webhook denied the request\",\"reason\":\"Conflict\",\"code\":409}";
     let conflict = FaultKind::Answer {
@@ -208,7 +208,7 @@ fn a_conflict_that_is_not_about_the_uid_is_no_revocation() {
 #[case::request_timeout(408)]
 #[case::not_created(200)]
 fn an_unforeseen_answer_leaves_no_anchor(#[case] status: u16) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
     let step = Step::scanner(&kubeconfig, &[]);
     // As a proxy that forwards the request and then answers itself.
@@ -225,7 +225,7 @@ fn an_unforeseen_answer_leaves_no_anchor(#[case] status: u16) {
 
 #[test]
 fn a_name_that_is_taken_meanwhile_is_not_removed() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
     let step = Step::scanner(&kubeconfig, &[("token-file", "mine")]);
     cluster.inject(Fault {
@@ -256,7 +256,7 @@ fn a_name_that_is_taken_meanwhile_is_not_removed() {
 
 #[test]
 fn text_in_a_token_starts_no_workflow_command() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
     let step = Step::scanner(&kubeconfig, &[]);
     let rewrite: fn(&mut serde_json::Value) =

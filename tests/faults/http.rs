@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, process::Command};
 
-use jobpass_devkit::{DevCluster, FaultKind};
+use jobpass_devkit::FaultKind;
 use rstest::rstest;
 
 use super::api::inject;
-use crate::{github::step::Step, support};
+use crate::{cluster::Cluster, github::step::Step, support};
 
 const REVIEWS: &str = "/selfsubjectaccessreviews";
 /// What `escape-check` asks.
@@ -14,12 +14,12 @@ const QUESTIONS: usize = 43;
 /// The connections that are opened at most where HTTP/2 is not spoken.
 const WITHOUT_HTTP2: usize = 16;
 
-fn http1() -> DevCluster {
-    DevCluster::builder().http2(false).start().expect("a dev cluster")
+fn http1() -> Cluster {
+    Cluster::without_http2()
 }
 
 /// The connections over which jobpass asked, and whether all of it was HTTP/2.
-fn connections(cluster: &DevCluster) -> (BTreeSet<usize>, bool) {
+fn connections(cluster: &Cluster) -> (BTreeSet<usize>, bool) {
     let requests = cluster.requests();
     (
         requests.iter().map(|request| request.connection).collect(),
@@ -30,7 +30,7 @@ fn connections(cluster: &DevCluster) -> (BTreeSet<usize>, bool) {
 /// No answer is held back for longer than it takes all questions to arrive.
 #[test]
 fn one_connection_carries_all_and_the_questions_at_the_same_time() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = Step::scanner(&support::minter(&cluster), &[]);
     inject(
         &cluster,
@@ -48,9 +48,9 @@ fn one_connection_carries_all_and_the_questions_at_the_same_time() {
 
 /// With a certificate, the questions about the token are the first that its connection sees.
 #[rstest]
-#[case::http2(DevCluster::start(), 1)]
+#[case::http2(Cluster::start(), 1)]
 #[case::http1(http1(), 10)]
-fn ten_permissions_take_one_round_trip(#[case] cluster: DevCluster, #[case] expected: usize) {
+fn ten_permissions_take_one_round_trip(#[case] cluster: Cluster, #[case] expected: usize) {
     const PERMISSIONS: &str = "get pods\nlist pods\nwatch pods\nget secrets\nlist secrets\nwatch secrets\nget services\nlist services\n\
                                watch services\nget /version";
     let admin = support::admin(&cluster);
@@ -87,12 +87,12 @@ fn a_server_without_http2_serves_as_well() {
 
 /// What breaks while 43 questions are under way at once.
 #[rstest]
-#[case::connection_lost(DevCluster::start(), FaultKind::DropAfter)]
-#[case::stream_refused(DevCluster::start(), FaultKind::Refuse)]
-#[case::goes_away(DevCluster::start(), FaultKind::GoAway)]
+#[case::connection_lost(Cluster::start(), FaultKind::DropAfter)]
+#[case::stream_refused(Cluster::start(), FaultKind::Refuse)]
+#[case::goes_away(Cluster::start(), FaultKind::GoAway)]
 #[case::http1_connection_lost(http1(), FaultKind::DropAfter)]
 #[case::http1_goes_away(http1(), FaultKind::GoAway)]
-fn the_questions_survive_their_connection(#[case] cluster: DevCluster, #[case] kind: FaultKind) {
+fn the_questions_survive_their_connection(#[case] cluster: Cluster, #[case] kind: FaultKind) {
     let step = Step::scanner(&support::minter(&cluster), &[]);
     inject(&cluster, "POST", REVIEWS, 1, kind);
     let main = step.main().succeeded();
@@ -103,9 +103,9 @@ fn the_questions_survive_their_connection(#[case] cluster: DevCluster, #[case] k
 
 /// A connection may be dead without anybody saying so: the next attempt does not trust it.
 #[rstest]
-#[case::http2(DevCluster::start())]
+#[case::http2(Cluster::start())]
 #[case::http1(http1())]
-fn who_waited_in_vain_asks_over_another_connection(#[case] cluster: DevCluster) {
+fn who_waited_in_vain_asks_over_another_connection(#[case] cluster: Cluster) {
     let step = Step::scanner(&support::minter(&cluster), &[]);
     inject(&cluster, "POST", "/token", 1, FaultKind::HoldBefore);
     step.main().succeeded();

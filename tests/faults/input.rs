@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use jobpass_devkit::DevCluster;
 use rstest::rstest;
 
 use crate::{
+    cluster::Cluster,
     github::step::{Ended, Step},
     support,
 };
 
 /// Runs main, which must fail, then post; gives what main said.
-fn refused(cluster: &DevCluster, step: &Step, code: i32) -> Ended {
+fn refused(cluster: &Cluster, step: &Step, code: i32) -> Ended {
     let before = cluster.secrets("ci").len();
     let main = step.main();
     assert_eq!(main.code(), code, "{}", main.log);
@@ -53,7 +53,7 @@ fn a_wrong_input_is_named_and_nothing_is_asked(
     #[case] value: &str,
     #[case] texts: &[&str],
 ) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
     let mut step = Step::scanner(&kubeconfig, &[]);
     step.input(input, value);
@@ -65,7 +65,7 @@ fn a_wrong_input_is_named_and_nothing_is_asked(
 #[case("service-account", "nobody", &["there is no ServiceAccount `nobody` in namespace `ci`", "kubectl create serviceaccount nobody --namespace ci"])]
 #[case("namespace", "nowhere", &["there is no namespace `nowhere`", "kubectl create namespace nowhere"])]
 fn what_the_cluster_does_not_have(#[case] input: &str, #[case] value: &str, #[case] texts: &[&str]) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let mut step = Step::scanner(&cluster.admin_kubeconfig(), &[]);
     support::minter(&cluster);
     step.input(input, value);
@@ -85,7 +85,7 @@ fn what_the_cluster_does_not_have(#[case] input: &str, #[case] value: &str, #[ca
     "- apiGroups: [\"\"]   # this rule is missing\n  resources: [\"serviceaccounts/token\"]\n  resourceNames: [\"scanner\"]\n  verbs: [\"create\"]"
 )]
 fn a_missing_permission_is_shown_as_yaml(#[case] only: &str, #[case] what: &str, #[case] rule: &str) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
     cluster.apply(&format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: jobpass-minter, namespace: ci}}\nrules: [{only}]\n"
@@ -111,7 +111,7 @@ fn a_missing_permission_is_shown_as_yaml(#[case] only: &str, #[case] what: &str,
 
 #[test]
 fn an_unreachable_server() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|l| l.local_addr())
         .expect("a free port");
@@ -131,7 +131,7 @@ fn an_unreachable_server() {
 
 #[test]
 fn another_certificate_authority() {
-    let (cluster, other) = (DevCluster::start(), DevCluster::start());
+    let (cluster, other) = (Cluster::start(), Cluster::start());
     let mut step = Step::with(&[
         ("service-account", "scanner"),
         ("namespace", "ci"),
@@ -157,7 +157,7 @@ fn another_certificate_authority() {
 #[case::not_yaml(|yaml: String| yaml.replace("clusters:", "clusters: }{"))]
 #[case::wrong_shape(|yaml: String| yaml.replace("users:\n", "users: no-list\nx:\n"))]
 fn a_malformed_kubeconfig_shows_no_token(#[case] break_it: fn(String) -> String) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let minter = support::minter_token(&cluster);
     let kubeconfig = break_it(cluster.kubeconfig(&minter, "ci"));
     let step = Step::scanner(&kubeconfig, &[]);
@@ -172,7 +172,7 @@ fn a_malformed_kubeconfig_shows_no_token(#[case] break_it: fn(String) -> String)
 
 #[test]
 fn an_expired_minter() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     support::minter(&cluster);
     let claims = serde_json::json!({ "exp": 1_700_000_000, "iat": 1_699_996_400, "nbf": 1_699_996_400,
         "iss": "https://kubernetes.default.svc", "aud": ["https://kubernetes.default.svc"], "sub": "system:serviceaccount:ci:minter",
@@ -191,7 +191,7 @@ fn an_expired_minter() {
 
 #[test]
 fn a_minter_that_expires_during_the_job_is_explained_in_post() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
     let step = Step::scanner(&kubeconfig, &[]);
     step.main().succeeded();

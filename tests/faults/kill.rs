@@ -8,11 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jobpass_devkit::{DevCluster, Fault, FaultKind};
+use jobpass_devkit::{Fault, FaultKind};
 use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
+    cluster::Cluster,
     github::step::{Ended, Step},
     support,
 };
@@ -61,7 +62,7 @@ fn after_post_nothing_is_left(
     station: Station,
     #[values(Signal::KILL, Signal::INT, Signal::TERM)] signal: Signal,
 ) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
     let mut step = Step::scanner(&kubeconfig, &[("kubeconfig-file", "true")]);
 
@@ -111,7 +112,7 @@ fn after_post_no_legacy_secret_is_left(
     (method, kind): (&'static str, FaultKind),
     #[values(Signal::KILL, Signal::INT, Signal::TERM)] signal: Signal,
 ) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
     support::allow_reading(&cluster);
     let step = Step::scanner(&kubeconfig, &[("type", "legacy")]);
@@ -132,7 +133,7 @@ fn after_post_no_legacy_secret_is_left(
     let tokens = cluster
         .legacy_secrets()
         .iter()
-        .map(support::token_of)
+        .map(crate::cluster::token_of)
         .collect::<Vec<_>>();
     let begun = Instant::now();
     kill_process(Pid::from_child(&main), signal).expect("main is there");
@@ -174,7 +175,7 @@ impl Stopped {
     }
 }
 
-fn stopped_at(station: Station, cluster: &DevCluster, step: &mut Step) -> Stopped {
+fn stopped_at(station: Station, cluster: &Cluster, step: &mut Step) -> Stopped {
     let hold = |path: &str, kind| {
         cluster.inject(Fault {
             method: "POST",
@@ -295,7 +296,7 @@ fn fifo(path: &std::path::Path) {
 /// post is told to stop while the API server does not answer: it says what is left to do, in time.
 #[rstest]
 fn post_is_stopped(#[values(Signal::INT, Signal::TERM)] signal: Signal) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = Step::scanner(&support::minter(&cluster), &[("fail-on-revoke-error", "true")]);
     step.main().succeeded();
     cluster.inject(Fault {
@@ -319,7 +320,7 @@ fn post_is_stopped(#[values(Signal::INT, Signal::TERM)] signal: Signal) {
 /// Killed outright, the launcher can pass nothing on: the binary notices by itself.
 #[test]
 fn the_launcher_is_killed() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let mut step = Step::scanner(&support::minter(&cluster), &[]);
     let started = step.file("plugin-started");
     wait_in_plugin(&mut step, &started);

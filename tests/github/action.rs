@@ -9,11 +9,10 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use jobpass_devkit::DevCluster;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
-use crate::{leaks::corpus, support};
+use crate::{cluster::Cluster, leaks::corpus, support};
 
 /// The source document's GitHub example, with the action where it had `kubectl create token`.
 const GENERATE_TOKEN_AND_RUN_SCAN: &str = r#"
@@ -49,7 +48,7 @@ echo "scan finished"
 
 /// A repository with a workflow in it, and the cluster that it talks to.
 pub(crate) struct Repository {
-    pub(crate) cluster: DevCluster,
+    pub(crate) cluster: Cluster,
     /// Empty if it has no secrets.
     kubeconfig: String,
     action: TempDir,
@@ -58,16 +57,16 @@ pub(crate) struct Repository {
 
 impl Repository {
     fn with_workflow(workflow: &str) -> Self {
-        let cluster = DevCluster::start();
+        let cluster = Cluster::start();
         let kubeconfig = support::minter(&cluster);
         Self::new(workflow, cluster, kubeconfig)
     }
 
-    pub(crate) fn without_secrets(workflow: &str, cluster: DevCluster) -> Self {
+    pub(crate) fn without_secrets(workflow: &str, cluster: Cluster) -> Self {
         Self::new(workflow, cluster, String::new())
     }
 
-    fn new(workflow: &str, cluster: DevCluster, kubeconfig: String) -> Self {
+    fn new(workflow: &str, cluster: Cluster, kubeconfig: String) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let workflows = folder.path().join(".github/workflows");
         fs::create_dir_all(&workflows).expect("made");
@@ -294,7 +293,7 @@ jobs:
           while [ "$(cat "$TOKEN_FILE")" = "$first" ]; do sleep 0.1; done
           kubectl get pods && echo "the second token works"
 "#;
-    let cluster = support::hasty_cluster();
+    let cluster = Cluster::hasty();
     let kubeconfig = support::minter(&cluster);
     let repository = Repository::new(workflow, cluster, kubeconfig);
     let (log, succeeded) = repository.run();

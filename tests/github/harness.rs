@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jobpass_devkit::{
-    DevCluster, Fault, FaultKind,
+    Fault, FaultKind,
     runner::github::{Conclusion, Ended, Runner},
 };
 use rstest::rstest;
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::action::RUN_SCAN;
 use crate::{
+    cluster::Cluster,
     faults::api::resign,
     leaks::{self, corpus},
     support,
@@ -51,7 +52,7 @@ jobs:
 
 /// A runner with the workflow, and the cluster that its job talks to.
 struct Repository {
-    cluster: DevCluster,
+    cluster: Cluster,
     minter: String,
     runner: Runner,
     _action: TempDir,
@@ -59,7 +60,7 @@ struct Repository {
 
 impl Repository {
     fn with_workflow(workflow: &str) -> Self {
-        let cluster = DevCluster::start();
+        let cluster = Cluster::start();
         let minter = support::minter_token(&cluster);
         let action = support::action();
         let kubectl = support::tool("kubectl");
@@ -95,7 +96,7 @@ impl Repository {
 
 /// What is there to look at when the job is over.
 struct Over {
-    cluster: DevCluster,
+    cluster: Cluster,
     minter: String,
 }
 

@@ -6,16 +6,18 @@ use jobpass_devkit::{DevCluster, Version};
 use rstest::rstest;
 
 use super::step::Step;
-use crate::support;
+use crate::{cluster::Cluster, support};
 
 #[rstest]
 #[case(Version::V1_36)]
 #[case(Version::V1_27)]
 fn a_job_gets_a_token_and_loses_it(#[case] version: Version) {
-    let cluster = DevCluster::builder()
-        .version(version)
-        .start()
-        .expect("a dev cluster");
+    let cluster = Cluster::on(
+        DevCluster::builder()
+            .version(version)
+            .start()
+            .expect("a dev cluster"),
+    );
     let step = Step::with(&[
         ("service-account", "scanner"),
         ("namespace", "ci"),
@@ -80,7 +82,7 @@ fn a_job_gets_a_token_and_loses_it(#[case] version: Version) {
 /// The in-cluster account needs files at a fixed path; a unit test in core shows what becomes of them.
 #[test]
 fn an_explicit_server_with_a_token_from_a_variable_or_a_file() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let minter = support::minter_token(&cluster);
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), format!("{minter}\n")).expect("written");
@@ -107,7 +109,7 @@ fn an_explicit_server_with_a_token_from_a_variable_or_a_file() {
 
 #[test]
 fn what_a_later_step_changes_does_not_redirect_post() {
-    let (cluster, elsewhere) = (DevCluster::start(), DevCluster::start());
+    let (cluster, elsewhere) = (Cluster::start(), Cluster::start());
     let kubeconfig = support::minter(&cluster);
     let mut step = Step::scanner(&kubeconfig, &[]);
     step.main().succeeded();
@@ -133,7 +135,7 @@ fn what_a_later_step_changes_does_not_redirect_post() {
 
 #[test]
 fn a_token_that_was_just_used_may_live_on_in_the_cache_and_post_says_so() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = Step::scanner(&support::minter(&cluster), &[("kubeconfig-file", "true")]);
     step.main().succeeded();
     let kubeconfig = step.outputs().remove("kubeconfig").expect("an output");
@@ -148,7 +150,7 @@ fn a_token_that_was_just_used_may_live_on_in_the_cache_and_post_says_so() {
 
 #[test]
 fn wait_asks_until_the_cache_has_forgotten_the_token() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = Step::scanner(
         &support::minter(&cluster),
         &[("kubeconfig-file", "true"), ("verify-revocation", "wait")],
@@ -177,7 +179,7 @@ fn wait_asks_until_the_cache_has_forgotten_the_token() {
 
 #[test]
 fn an_anchor_that_is_gone_is_revoked_and_one_that_is_not_ours_is_left_alone() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let admin = support::admin(&cluster);
     let inputs = [
         ("service-account", "scanner"),
@@ -219,7 +221,7 @@ fn a_failure_to_revoke_names_the_command_to_type(
     #[case] code: i32,
     #[case] annotation: &str,
 ) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let step = Step::scanner(&support::minter(&cluster), &[("fail-on-revoke-error", fail)]);
     step.main().succeeded();
     let anchor = step.outputs().remove("anchor").expect("an output");
@@ -248,7 +250,7 @@ fn a_failure_to_revoke_names_the_command_to_type(
 #[case::missing(None)]
 #[case::garbled(Some("{\"connection\":"))]
 fn state_that_is_missing_or_garbled_still_revokes(#[case] garbled: Option<&str>) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let mut step = Step::scanner(&support::minter(&cluster), &[]);
     step.main().succeeded();
     step.env("STATE_jobpass", garbled.unwrap_or_default());

@@ -2,17 +2,18 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Stdio, time::Duration};
 
-use jobpass_devkit::{DevCluster, Fault, FaultKind};
+use jobpass_devkit::{Fault, FaultKind};
 use rustix::process::{Signal, kill_process};
 
 use super::step::{Ended, Step};
 use crate::{
+    cluster::Cluster,
     leaks::assert_absent,
-    support::{self, assert_one_anchor_gone, group, hasty_cluster, wait_for_end, wait_for_tokens},
+    support::{self, assert_one_anchor_gone, group, wait_for_end, wait_for_tokens},
 };
 
 struct Job {
-    cluster: DevCluster,
+    cluster: Cluster,
     step: Step,
     /// In whose process group it is renewed.
     main: u32,
@@ -20,7 +21,7 @@ struct Job {
 
 impl Job {
     fn begin() -> Self {
-        let cluster = hasty_cluster();
+        let cluster = Cluster::hasty();
         let inputs = [
             ("kubeconfig-file", "true"),
             ("duration", "15m"),

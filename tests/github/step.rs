@@ -44,13 +44,9 @@ impl Step {
         }
     }
 
-    /// The step that most tests use: a token for `ci/scanner`.
+    /// The step that most tests use: a token for `scanner`, in the namespace of the kubeconfig.
     pub(crate) fn scanner(kubeconfig: &str, more: &[(&str, &str)]) -> Self {
-        let inputs = [
-            ("service-account", "scanner"),
-            ("namespace", "ci"),
-            ("kubeconfig", kubeconfig),
-        ];
+        let inputs = [("service-account", "scanner"), ("kubeconfig", kubeconfig)];
         Self::with(&[&inputs, more].concat())
     }
 

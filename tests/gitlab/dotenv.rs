@@ -2,13 +2,15 @@
 
 use std::{fs, os::unix::fs::symlink};
 
-use jobpass_devkit::{DevCluster, Fault, FaultKind};
+use jobpass_devkit::{Fault, FaultKind};
 use rstest::rstest;
 
 use super::{
     job::Job,
     life::{assert_dead, says},
 };
+
+use crate::cluster::Cluster;
 
 /// What is wrong with what is there already, or with what was asked for.
 #[rstest]
@@ -85,7 +87,7 @@ fn a_report_that_is_no_file() {
 
 #[test]
 fn lines_of_other_commands_stay() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let minting = Job::with(&cluster, &[("dotenv", "jobpass.env")]);
     // No line break at the end, quotes that GitLab takes literally, and readable for all.
     fs::write(minting.project().join("jobpass.env"), "VERSION=1.2\nNAME=\"a b\"").expect("written");
@@ -100,7 +102,7 @@ fn lines_of_other_commands_stay() {
 /// How long the token is, only the cluster knows.
 #[test]
 fn a_token_that_does_not_fit_is_revoked() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let minting = Job::with(&cluster, &[("dotenv", "jobpass.env"), ("token-file", "true")]);
     let existing = format!("A={}\n", "x".repeat(4600));
     fs::write(minting.project().join("jobpass.env"), &existing).expect("written");
@@ -119,7 +121,7 @@ fn a_token_that_does_not_fit_is_revoked() {
 /// `masked` hands over nothing that a runner would mask in part only.
 #[test]
 fn a_token_that_runners_would_not_mask_is_revoked() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     cluster.inject(Fault {
         method: "POST",
         path_contains: "/token".into(),
@@ -139,13 +141,13 @@ fn a_token_that_runners_would_not_mask_is_revoked() {
 
 /// A job that is about to be refused.
 struct Refusing {
-    cluster: DevCluster,
+    cluster: Cluster,
     job: Job,
     problem: String,
 }
 
 fn refusing(problem: &str) -> Refusing {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let job = Job::with(&cluster, &[("dotenv", "jobpass.env")]);
     Refusing {
         cluster,

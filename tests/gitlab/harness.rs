@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use age::{secrecy::ExposeSecret as _, x25519::Identity};
 use jobpass_devkit::{
-    DevCluster, Fault, FaultKind,
+    Fault, FaultKind,
     runner::gitlab::{Ended, Runner, Running, Status},
 };
 use rstest::rstest;
@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::pipeline::{RUN_SCAN, SCANNER};
 use crate::{
     access::role::{MINTER, left},
+    cluster::Cluster,
     leaks, support,
 };
 
@@ -52,17 +53,17 @@ run_scan:
 
 /// A project on GitLab, and the cluster that its pipeline talks to.
 pub(super) struct Project {
-    pub(super) cluster: DevCluster,
+    pub(super) cluster: Cluster,
     pub(super) minter: String,
     folder: TempDir,
 }
 
 impl Project {
     pub(super) fn with_pipeline(pipeline: &str) -> Self {
-        Self::at(DevCluster::start(), pipeline)
+        Self::at(Cluster::start(), pipeline)
     }
 
-    pub(super) fn at(cluster: DevCluster, pipeline: &str) -> Self {
+    pub(super) fn at(cluster: Cluster, pipeline: &str) -> Self {
         let minter = support::minter_token(&cluster);
         let folder = tempfile::tempdir().expect("a folder");
         let templates = "gitlab-component/templates";

@@ -10,10 +10,9 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use jobpass_devkit::DevCluster;
 use tempfile::TempDir;
 
-use crate::{github::step::Ended, leaks, support};
+use crate::{cluster::Cluster, github::step::Ended, leaks, support};
 
 /// A job with its variables.
 pub(crate) struct Job {
@@ -23,7 +22,7 @@ pub(crate) struct Job {
 
 impl Job {
     /// A job whose project has the minter's kubeconfig in a variable.
-    pub(crate) fn with(cluster: &DevCluster, options: &[(&str, &str)]) -> Self {
+    pub(crate) fn with(cluster: &Cluster, options: &[(&str, &str)]) -> Self {
         let mut job = Self::without_minter(options);
         job.set("JOBPASS_KUBECONFIG", &STANDARD.encode(support::minter(cluster)));
         job
@@ -167,7 +166,7 @@ impl Job {
     }
 
     /// Panics if a form of a token of the cluster, or of the minter's, is in what the program said or recorded.
-    pub(crate) fn assert_nothing_leaked(&self, cluster: &DevCluster, said: &Ended) {
+    pub(crate) fn assert_nothing_leaked(&self, cluster: &Cluster, said: &Ended) {
         let mut places = vec![("the log".to_owned(), said.log.clone())];
         for name in self
             .left_in_temp()

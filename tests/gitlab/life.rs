@@ -7,7 +7,7 @@ use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::job::{Job, mode};
-use crate::{github::step::Ended, support};
+use crate::{cluster::Cluster, github::step::Ended, support};
 
 /// Longer than the API server remembers a token, which is shown to it when it is minted, to ask what it may do.
 pub(super) const CACHE: Duration = Duration::from_secs(11);
@@ -17,7 +17,7 @@ const FILES: [(&str, &str); 2] = [("token-file", "true"), ("kubeconfig-file", "t
 #[case(Version::V1_36)]
 #[case(Version::V1_27)]
 fn a_job_gets_files_and_loses_them(#[case] version: Version) {
-    let cluster = DevCluster::builder().version(version).start().expect("a cluster");
+    let cluster = Cluster::on(DevCluster::builder().version(version).start().expect("a cluster"));
     let job = Job::with(&cluster, &FILES);
     let mint = job.mint().succeeded();
     says(
@@ -50,7 +50,7 @@ fn a_job_gets_files_and_loses_them(#[case] version: Version) {
 
 #[test]
 fn revoking_proves_it_with_the_token() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let job = Job::with(&cluster, &FILES);
     job.mint().succeeded();
     cluster.advance(CACHE);
@@ -62,7 +62,7 @@ fn revoking_proves_it_with_the_token() {
 
 #[test]
 fn a_token_is_handed_over_masked_opened_and_revoked() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let minting = Job::with(&cluster, &[("dotenv", "jobpass.env")]);
     let mint = minting.mint().succeeded();
     minting.assert_nothing_leaked(&cluster, &mint);
@@ -112,7 +112,7 @@ fn a_token_is_handed_over_masked_opened_and_revoked() {
 
 #[test]
 fn a_token_in_plain_comes_with_a_warning() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let options = [
         ("dotenv", "jobpass.env"),
         ("dotenv-mode", "plain"),
@@ -133,7 +133,7 @@ fn a_token_in_plain_comes_with_a_warning() {
 /// The API server answers 401 to the token of another audience in any case: that would prove nothing.
 #[test]
 fn a_token_for_another_audience_is_proven_dead_by_its_anchor() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let options = [("dotenv", "jobpass.env"), ("audiences", "vault")];
     let minting = Job::with(&cluster, &options);
     minting.mint().succeeded();
@@ -144,7 +144,7 @@ fn a_token_for_another_audience_is_proven_dead_by_its_anchor() {
 
 #[rstest]
 fn a_job_that_hands_over_revokes_if_it_fails(#[values("failed", "canceled", "timedout")] status: &str) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let minting = Job::with(&cluster, &[("dotenv", "jobpass.env")]);
     minting.mint().succeeded();
     says(
@@ -156,7 +156,7 @@ fn a_job_that_hands_over_revokes_if_it_fails(#[values("failed", "canceled", "tim
 
 #[test]
 fn without_a_handover_there_is_nothing_to_revoke_or_open() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let mut job = Job::with(&cluster, &[("token-file", "true")]);
     says(
         &job.revoke("success", &["--handed-over"]).succeeded(),
@@ -183,7 +183,7 @@ fn without_a_handover_there_is_nothing_to_revoke_or_open() {
 
 #[test]
 fn a_job_revokes_every_token_of_its_own_and_none_of_others() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let mut job = Job::with(&cluster, &[("token-file", "first"), ("kubeconfig-file", "")]);
     job.mint().succeeded();
     job.options(&[("token-file", "second")]);
@@ -216,7 +216,7 @@ fn a_job_revokes_every_token_of_its_own_and_none_of_others() {
 #[case::empty("")]
 #[case::of_another("{\"token\":\"eyJhbGciOiJSUzI1NiJ9.e30.c2ln\"}")]
 fn garbled_state_is_told_and_everything_is_revoked_even_so(#[case] garbled: &str) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let mut job = Job::with(&cluster, &[("token-file", "first")]);
     job.mint().succeeded();
     fs::write(job.state_file(), garbled).expect("written");
@@ -238,7 +238,7 @@ fn garbled_state_is_told_and_everything_is_revoked_even_so(#[case] garbled: &str
 #[case("true", 7, "error: the token is not revoked")]
 fn a_failure_to_revoke_names_the_command_to_type(#[case] fail: &str, #[case] code: i32, #[case] line: &str) {
     for handed_over in [false, true] {
-        let cluster = DevCluster::start();
+        let cluster = Cluster::start();
         let options = [("dotenv", "jobpass.env"), ("fail-on-revoke-error", fail)];
         let job = Job::with(&cluster, &options);
         job.mint().succeeded();
@@ -268,7 +268,7 @@ fn a_failure_to_revoke_names_the_command_to_type(#[case] fail: &str, #[case] cod
 /// Other processes of the machine read a command's arguments.
 #[test]
 fn a_kubeconfig_is_no_flag() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
     let job = Job::without_minter(&FILES);
     for verb in ["mint", "revoke"] {
@@ -297,7 +297,7 @@ fn a_job_that_is_stopped_while_it_mints_leaves_nothing(
     #[values(Signal::KILL, Signal::INT, Signal::TERM)] signal: Signal,
 ) {
     let (path, carried_out) = station;
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let job = Job::with(&cluster, &[FILES[0], FILES[1], ("dotenv", "jobpass.env")]);
     cluster.inject(Fault {
         method: "POST",
@@ -341,7 +341,7 @@ fn a_job_that_is_stopped_while_it_mints_leaves_nothing(
 
 #[test]
 fn a_token_for_nobody_is_not_minted() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let mint = Job::with(&cluster, &[]).mint();
     assert_eq!(mint.code(), 2, "{}", mint.log);
     says(&mint, &["the token has nowhere to go"]);
@@ -368,7 +368,7 @@ fn elsewhere_than_in_a_job_it_says_so(#[case] variable: &str, #[case] value: &st
 
 #[test]
 fn help_shows_no_value() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let mut job = Job::with(&cluster, &FILES);
     job.options(&[
         ("dotenv-mode", "a-value"),
@@ -390,7 +390,7 @@ pub(super) fn says(ended: &Ended, texts: &[&str]) {
     }
 }
 
-pub(super) fn assert_dead(cluster: &DevCluster) {
+pub(super) fn assert_dead(cluster: &Cluster) {
     assert!(cluster.anchors().is_empty());
     assert!(cluster.issued().iter().all(|token| !cluster.accepts(token)));
 }

@@ -8,10 +8,10 @@ use std::{
 };
 
 use age::{secrecy::ExposeSecret as _, x25519::Identity};
-use jobpass_devkit::DevCluster;
 use tempfile::TempDir;
 
 use crate::{
+    cluster::Cluster,
     leaks::{self, corpus},
     support,
 };
@@ -323,7 +323,7 @@ fn an_input_that_cannot_be_is_refused_by_its_name() {
 
 /// A throw-away project on GitLab, and the cluster that its pipeline talks to.
 struct Project {
-    cluster: DevCluster,
+    cluster: Cluster,
     minter: String,
     folder: TempDir,
 }
@@ -353,7 +353,7 @@ impl Project {
 
     /// `templates` is where the component's templates are.
     fn new(pipeline: &str, templates: &str) -> Self {
-        let cluster = DevCluster::start();
+        let cluster = Cluster::start();
         let minter = support::minter_token(&cluster);
         let folder = tempfile::tempdir().expect("a folder");
         let project = folder.path().join("scan");

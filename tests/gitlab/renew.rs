@@ -8,10 +8,7 @@ use super::{
     job::Job,
     pipeline::RUN_SCAN,
 };
-use crate::{
-    leaks::corpus::pieces,
-    support::{assert_one_anchor_gone, hasty_cluster},
-};
+use crate::{cluster::Cluster, leaks::corpus::pieces, support::assert_one_anchor_gone};
 
 #[rstest]
 #[case("bash")]
@@ -37,7 +34,7 @@ fn a_long_job_shows_none_of_its_tokens(#[case] shell: &str) {
       done
       echo "late: $(echo "$first" | jobpass-gitlab mask | wc -c | tr -d ' ') bytes"
 "#;
-    let project = Project::at(hasty_cluster(), &(before + script));
+    let project = Project::at(Cluster::hasty(), &(before + script));
     let ended = project.ended(project.runner().shell(&project.shell(shell)).start());
     assert_eq!(ended.status, Status::Success, "{}", ended.log());
     says(
@@ -64,7 +61,7 @@ fn a_long_job_shows_none_of_its_tokens(#[case] shell: &str) {
 
 #[test]
 fn a_token_for_later_jobs_cannot_be_renewed() {
-    let cluster = hasty_cluster();
+    let cluster = Cluster::hasty();
     let job = Job::with(&cluster, &[("renew-for", "6h"), ("token-file", "true")]);
     let ended = job.run(&["mint", "--dotenv", "jobpass.env"]);
     assert_eq!(ended.code(), 2, "{}", ended.log);

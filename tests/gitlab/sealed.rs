@@ -4,17 +4,16 @@ use std::{fs, path::PathBuf};
 
 use age::{secrecy::ExposeSecret as _, x25519::Identity};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use jobpass_devkit::DevCluster;
 use rstest::rstest;
 
 use super::{
     job::{Job, mode},
     life::{CACHE, assert_dead, says},
 };
-use crate::{github::step::Ended, leaks};
+use crate::{cluster::Cluster, github::step::Ended, leaks};
 
 /// A job that mints for `identity`.
-fn sealing(cluster: &DevCluster, identity: &Identity, options: &[(&str, &str)]) -> Job {
+fn sealing(cluster: &Cluster, identity: &Identity, options: &[(&str, &str)]) -> Job {
     let recipient = identity.to_public().to_string();
     let sealed = [
         ("dotenv", "jobpass.env"),
@@ -46,7 +45,7 @@ fn file(identity: &Identity) -> String {
 
 #[test]
 fn a_sealed_token_is_opened_with_the_identity() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let identity = Identity::generate();
     let minting = sealing(&cluster, &identity, &[]);
     let mint = minting.mint().succeeded();
@@ -92,7 +91,7 @@ fn a_sealed_token_is_opened_with_the_identity() {
 #[case::right(true, "the API server answers 401 to the token")]
 #[case::wrong(false, "the anchor is gone")]
 fn with_the_identity_revoking_asks_with_the_token(#[case] right: bool, #[case] proof: &str) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let identity = Identity::generate();
     let minting = sealing(&cluster, &identity, &[]);
     minting.mint().succeeded();
@@ -110,7 +109,7 @@ fn with_the_identity_revoking_asks_with_the_token(#[case] right: bool, #[case] p
 
 #[test]
 fn a_secret_key_as_recipient_is_not_shown() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let key = Identity::generate().to_string();
     let key = key.expose_secret();
     for key in [key.to_owned(), key.to_lowercase()] {
@@ -126,7 +125,7 @@ fn a_secret_key_as_recipient_is_not_shown() {
 /// What can be wrong with the identity of a job that opens.
 #[test]
 fn an_identity_that_does_not_open_is_told_and_not_shown() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let identity = Identity::generate();
     let minting = sealing(&cluster, &identity, &[]);
     minting.mint().succeeded();
@@ -169,7 +168,7 @@ fn an_identity_that_does_not_open_is_told_and_not_shown() {
 /// What can happen to a sealed token on its way.
 #[test]
 fn a_damaged_token_is_told_and_not_opened() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let identity = Identity::generate();
     let minting = sealing(&cluster, &identity, &[]);
     minting.mint().succeeded();
@@ -207,7 +206,7 @@ fn a_damaged_token_is_told_and_not_opened() {
 #[case(1550, true)]
 #[case(2800, false)]
 fn a_sealed_token_that_does_not_fit_is_revoked(#[case] audience: usize, #[case] fits: bool) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let audience = format!("https://{}", "a".repeat(audience));
     let minting = sealing(&cluster, &Identity::generate(), &[("audiences", &audience)]);
     let mint = minting.mint();
@@ -224,7 +223,7 @@ fn a_sealed_token_that_does_not_fit_is_revoked(#[case] audience: usize, #[case] 
     assert!(minting.left_in_project().is_empty());
 }
 
-fn assert_closed(cluster: &DevCluster, using: &Job, problem: &str, key: &str) -> Ended {
+fn assert_closed(cluster: &Cluster, using: &Job, problem: &str, key: &str) -> Ended {
     let open = using.run(&["open"]);
     assert_eq!(open.code(), 2, "{}", open.log);
     says(&open, &[problem]);

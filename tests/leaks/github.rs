@@ -2,11 +2,11 @@
 
 use std::{fs, time::Duration};
 
-use jobpass_devkit::{DevCluster, Fault, FaultKind};
+use jobpass_devkit::{Fault, FaultKind};
 use rstest::rstest;
 
 use super::{assert_absent, forms};
-use crate::{github::step::Step, support};
+use crate::{cluster::Cluster, github::step::Step, support};
 
 /// The log without the lines that mask, which the runner does not print.
 fn shown(log: &str) -> String {
@@ -18,7 +18,7 @@ fn shown(log: &str) -> String {
 
 #[test]
 fn a_token_is_only_where_it_was_asked_for() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let minter = support::minter_token(&cluster);
     let kubeconfig = cluster.kubeconfig(&minter, "ci");
     let step = Step::scanner(
@@ -64,7 +64,7 @@ fn a_token_is_only_where_it_was_asked_for() {
 
 #[test]
 fn the_kubeconfig_names_the_token_and_does_not_hold_it() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let minter = support::minter_token(&cluster);
     let step = Step::scanner(&cluster.kubeconfig(&minter, "ci"), &[("kubeconfig-file", "true")]);
     step.main().succeeded();
@@ -79,7 +79,7 @@ fn the_kubeconfig_names_the_token_and_does_not_hold_it() {
 #[case::message(422)]
 #[case::retried(503)]
 fn a_server_that_echoes_a_credential_does_not_get_it_shown(#[case] status: u16) {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let minter = support::minter_token(&cluster);
     let step = Step::scanner(&cluster.kubeconfig(&minter, "ci"), &[]);
     let body = serde_json::json!({ "kind": "Status", "message": format!("bad header: Bearer {minter}"), "code": status });
@@ -102,7 +102,7 @@ fn a_server_that_echoes_a_credential_does_not_get_it_shown(#[case] status: u16) 
 
 #[test]
 fn another_process_of_the_same_user_reads_nothing_in_proc() {
-    let cluster = DevCluster::start();
+    let cluster = Cluster::start();
     let minter = support::minter_token(&cluster);
     let step = Step::scanner(&cluster.kubeconfig(&minter, "ci"), &[]);
     cluster.inject(Fault {
@@ -138,7 +138,7 @@ fn another_process_of_the_same_user_reads_nothing_in_proc() {
 /// What kube would log, obey or print of itself.
 #[test]
 fn nothing_in_the_environment_makes_a_library_talk_or_go_elsewhere() {
-    let (cluster, elsewhere) = (DevCluster::start(), DevCluster::start());
+    let (cluster, elsewhere) = (Cluster::start(), Cluster::start());
     let minter = support::minter_token(&cluster);
     let mut step = Step::scanner(&cluster.kubeconfig(&minter, "ci"), &[]);
     step.env("RUST_LOG", "trace")

@@ -3,7 +3,6 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 use jobpass_devkit::{
-    DevCluster,
     issuer::{Issuer, TokenEndpoint},
     runner::github::{Conclusion, Ended, Runner},
 };
@@ -11,6 +10,7 @@ use tempfile::TempDir;
 
 use super::{assert_minted_and_revoked_by, cluster};
 use crate::{
+    cluster::Cluster,
     github::action::{RUN_SCAN, Repository as ActRepository},
     leaks::assert_absent,
     support,
@@ -49,7 +49,7 @@ jobs:
 "#;
 
 struct Repository {
-    cluster: DevCluster,
+    cluster: Cluster,
     endpoint: TokenEndpoint,
     runner: Runner,
     _action: TempDir,
@@ -84,7 +84,7 @@ impl Repository {
         }
     }
 
-    fn run(self) -> (DevCluster, TokenEndpoint, Ended) {
+    fn run(self) -> (Cluster, TokenEndpoint, Ended) {
         let Self {
             cluster,
             endpoint,

@@ -3,7 +3,6 @@
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use jobpass_devkit::{
-    DevCluster,
     issuer::Issuer,
     runner::gitlab::{Ended, Runner, Status},
 };
@@ -11,7 +10,7 @@ use rstest::rstest;
 use tempfile::TempDir;
 
 use super::{GITLAB, assert_minted_and_revoked_by, cluster};
-use crate::{gitlab::pipeline::SCANNER, leaks::assert_absent, support};
+use crate::{cluster::Cluster, gitlab::pipeline::SCANNER, leaks::assert_absent, support};
 
 const PIPELINE: &str = r#"
 include:
@@ -33,7 +32,7 @@ run_scan:
     - ./run_scan.sh "$JOBPASS_TOKEN_FILE"
 "#;
 
-fn run(cluster: &DevCluster, issuer: Issuer) -> (Ended, TempDir) {
+fn run(cluster: &Cluster, issuer: Issuer) -> (Ended, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let template = "gitlab-component/templates/job.yml";
     fs::create_dir_all(folder.path().join("gitlab-component/templates")).expect("made");

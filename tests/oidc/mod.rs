@@ -4,9 +4,7 @@ mod github;
 mod gitlab;
 mod step;
 
-use jobpass_devkit::{DevCluster, issuer::Issuer};
-
-use crate::support;
+use crate::{cluster::Cluster, support};
 
 const AUDIENCE: &str = "https://kubernetes.example.com";
 const GITLAB: &str = "gitlab.example.com";
@@ -15,7 +13,7 @@ const GITLAB: &str = "gitlab.example.com";
 const GUIDE: &str = include_str!("../../docs/oidc.md");
 
 /// The YAML of the guide that is of this kind.
-fn documented(kind: &str) -> String {
+pub(crate) fn documented(kind: &str) -> String {
     let kind = format!("\nkind: {kind}\n");
     let blocks = GUIDE.split("```yaml\n").skip(1);
     let mut blocks = blocks.filter_map(|block| block.split("```").next());
@@ -29,27 +27,21 @@ fn documented(kind: &str) -> String {
 }
 
 /// A cluster that trusts both platforms.
-fn cluster() -> DevCluster {
+fn cluster() -> Cluster {
     let cluster = strict_cluster();
     cluster.apply(&documented("RoleBinding"));
     cluster
 }
 
 /// One that knows who they are, and lets them do nothing.
-fn strict_cluster() -> DevCluster {
-    let cluster = DevCluster::start();
+fn strict_cluster() -> Cluster {
+    let cluster = Cluster::start();
     support::minter_token(&cluster);
-    cluster
-        .trust(
-            &documented("AuthenticationConfiguration"),
-            &[&Issuer::github(), &Issuer::gitlab(GITLAB)],
-        )
-        .expect("a configuration that kube-apiserver takes");
     cluster
 }
 
 /// What was minted is dead, and all that made and ended it was this user's doing.
-fn assert_minted_and_revoked_by(cluster: &DevCluster, user: &str, log: &str) {
+fn assert_minted_and_revoked_by(cluster: &Cluster, user: &str, log: &str) {
     let issued = cluster.issued();
     assert_eq!(issued.len(), 1, "{log}");
     assert!(

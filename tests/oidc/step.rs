@@ -6,16 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jobpass_devkit::{
-    DevCluster,
-    issuer::{Issuer, TokenEndpoint, Trouble},
-};
+use jobpass_devkit::issuer::{Issuer, TokenEndpoint, Trouble};
 use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
 
 use super::{AUDIENCE, cluster, strict_cluster};
 use crate::{
+    cluster::Cluster,
     github::step::{Ended, Step},
     leaks::assert_absent,
     support,
@@ -26,14 +24,14 @@ const GRACE: Duration = Duration::from_secs(6);
 
 /// A step of a job that may ask for ID tokens.
 struct Fixture {
-    cluster: DevCluster,
+    cluster: Cluster,
     endpoint: TokenEndpoint,
     step: Step,
     roots: NamedTempFile,
 }
 
 impl Fixture {
-    fn new(cluster: DevCluster, issuer: Issuer) -> Self {
+    fn new(cluster: Cluster, issuer: Issuer) -> Self {
         let endpoint = TokenEndpoint::start(issuer);
         let mut step = Step::with(&[
             ("service-account", "scanner"),
@@ -150,9 +148,7 @@ fn what_the_error_proposes_lets_the_job_in() {
         .expect("a configuration");
     let (rest, _) = rest.split_once("\n\n").unwrap_or((rest, ""));
     let proposed = format!("apiVersion: apiserver{rest}");
-    it.cluster
-        .trust(&proposed, &[&issuer])
-        .expect("kube-apiserver would take it");
+    it.cluster.trust(&proposed);
     it.step.main().succeeded();
     it.step.post().succeeded();
     super::assert_minted_and_revoked_by(&it.cluster, user, "");

@@ -15,7 +15,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{github::step::Ended, leaks::assert_absent, support};
+use crate::{cluster::Cluster, github::step::Ended, leaks::assert_absent, support};
 
 const COMMON: [&str; 5] = ["setup", "--service-account", "scanner", "--namespace", "ci"];
 const MINTER: [&str; 2] = ["--minter", "serviceaccount:jobpass-minter"];
@@ -23,16 +23,16 @@ const SWEEPER: [&str; 2] = ["--sweeper-image", "registry.example.com/jobpass:0.1
 
 /// A maintainer's folder, with an administrator's kubeconfig in it.
 struct Desk {
-    cluster: DevCluster,
+    cluster: Cluster,
     folder: TempDir,
 }
 
 impl Desk {
     fn new() -> Self {
-        Self::at(DevCluster::start())
+        Self::at(Cluster::start())
     }
 
-    fn at(cluster: DevCluster) -> Self {
+    fn at(cluster: Cluster) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("admin.yaml"), cluster.admin_kubeconfig()).expect("written");
         Self { cluster, folder }
@@ -332,12 +332,12 @@ fn it_is_as_the_schemas_of_kubernetes_say(#[case] more: &[&str]) {
 
 #[test]
 fn an_api_server_without_policies_is_said_to_be_one_before_anybody_may_mint() {
-    let desk = Desk::at(
+    let desk = Desk::at(Cluster::on(
         DevCluster::builder()
             .version(Version::V1_27)
             .start()
             .expect("started"),
-    );
+    ));
     let applied = desk.setup(&[&MINTER, &["--apply"]]);
     assert_eq!(applied.code(), 4, "{}", applied.log);
     assert!(applied.log.contains("from Kubernetes 1.30 on"), "{}", applied.log);

@@ -39,7 +39,7 @@ fn the_annotation_is_kept_and_nothing_else_goes() {
         .cluster
         .legacy_secrets()
         .iter()
-        .map(support::token_of)
+        .map(crate::cluster::token_of)
         .collect::<Vec<_>>();
 
     broom.cluster.advance(Duration::from_secs(3590));

@@ -12,12 +12,11 @@ use std::{
     time::Duration,
 };
 
-use jobpass_devkit::DevCluster;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{github::step::Ended, support};
+use crate::{cluster::Cluster, github::step::Ended, support};
 
 /// What a sweeper needs and no more, as a 403 shows it.
 const SWEEPER: &str = r#"
@@ -40,7 +39,7 @@ subjects: [{kind: ServiceAccount, name: sweeper, namespace: ops}]
 
 /// Who sweeps, and where.
 struct Broom {
-    cluster: DevCluster,
+    cluster: Cluster,
     folder: TempDir,
     variables: Vec<(String, String)>,
 }
@@ -49,7 +48,7 @@ impl Broom {
     fn new() -> Self {
         // What builds it takes a while, by the cluster's clock as well.
         support::binary("jobpass");
-        let cluster = DevCluster::start();
+        let cluster = Cluster::start();
         cluster.apply(SWEEPER);
         let folder = tempfile::tempdir().expect("a folder");
         let token = cluster.service_account_token("ops", "sweeper", Duration::from_secs(30 * 24 * 3600));

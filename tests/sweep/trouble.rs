@@ -60,7 +60,7 @@ impl Sweep {
 #[rstest]
 fn stopped_anywhere_and_begun_again(#[values(Signal::KILL, Signal::INT, Signal::TERM)] signal: Signal) {
     let broom = Broom::new();
-    broom.cluster.leave_behind(600);
+    broom.cluster.dev_cluster().leave_behind(600);
     let live = broom.anchor(1000, &[("lifetime", "3600s")]);
     fault(&broom, "DELETE", &name(123), 9, FaultKind::HoldAfter);
     fault(&broom, "DELETE", &name(200), 9, FaultKind::HoldBefore);
@@ -109,7 +109,7 @@ fn stopped_anywhere_and_begun_again(#[values(Signal::KILL, Signal::INT, Signal::
 #[test]
 fn two_at_once_do_no_harm() {
     let broom = Broom::new();
-    broom.cluster.leave_behind(700);
+    broom.cluster.dev_cluster().leave_behind(700);
     let live = broom.anchor(1000, &[("lifetime", "3600s")]);
     let sweeps = ["one", "two"].map(|name| Sweep::start(&broom, name));
     let mut deleted = 0;
@@ -127,7 +127,7 @@ fn two_at_once_do_no_harm() {
 #[test]
 fn another_anchor_of_the_same_name_is_left_alone() {
     let broom = Broom::new();
-    broom.cluster.leave_behind(1);
+    broom.cluster.dev_cluster().leave_behind(1);
     fault(
         &broom,
         "DELETE",
@@ -159,7 +159,7 @@ fn another_anchor_of_the_same_name_is_left_alone() {
 #[case::no_status(answer(410, &json!("gone")))]
 fn a_page_that_fails_is_resumed(#[case] kind: FaultKind) {
     let broom = Broom::new();
-    broom.cluster.leave_behind(1100);
+    broom.cluster.dev_cluster().leave_behind(1100);
     let live = broom.anchor(5000, &[("lifetime", "3600s")]);
     fault(&broom, "GET", "continue=", 2, kind);
     let (swept, lines) = broom.sweep(&[]);
@@ -174,7 +174,7 @@ fn a_page_that_fails_is_resumed(#[case] kind: FaultKind) {
 #[test]
 fn a_list_that_became_too_old_is_resumed_where_it_was() {
     let broom = Broom::new();
-    broom.cluster.leave_behind(1100);
+    broom.cluster.dev_cluster().leave_behind(1100);
     fault(
         &broom,
         "GET",
@@ -189,7 +189,7 @@ fn a_list_that_became_too_old_is_resumed_where_it_was() {
             .any(|r| r.path.contains("continue="))
             .then_some(())
     });
-    broom.cluster.compact();
+    broom.cluster.dev_cluster().compact();
     let (sweep, lines) = sweep.ended();
     let log = sweep.succeeded().log;
     let pages = broom
@@ -235,7 +235,7 @@ fn a_list_that_is_always_too_old_is_given_up() {
 #[test]
 fn a_list_that_cannot_be_read_to_its_end_is_no_success() {
     let broom = Broom::new();
-    broom.cluster.leave_behind(501);
+    broom.cluster.dev_cluster().leave_behind(501);
     fault(
         &broom,
         "GET",
@@ -277,7 +277,7 @@ fn pages_that_are_too_long_become_shorter() {
 #[test]
 fn only_metadata_is_taken() {
     let broom = Broom::new();
-    broom.cluster.leave_behind(1);
+    broom.cluster.dev_cluster().leave_behind(1);
     fault(
         &broom,
         "GET",
@@ -298,7 +298,7 @@ fn only_metadata_is_taken() {
 #[test]
 fn what_could_not_be_deleted_is_said_in_the_exit_code() {
     let broom = Broom::new();
-    broom.cluster.leave_behind(3);
+    broom.cluster.dev_cluster().leave_behind(3);
     let refused = json!({"kind": "Status", "status": "Failure", "reason": "Forbidden", "message":
         "secrets \"x\" is forbidden: User \"system:serviceaccount:ops:sweeper\" cannot delete resource \"secrets\""});
     fault(&broom, "DELETE", &name(1), 1, answer(403, &refused));
@@ -334,7 +334,7 @@ fn what_could_not_be_deleted_is_said_in_the_exit_code() {
 #[test]
 fn an_anchor_that_a_finalizer_holds_is_not_called_deleted() {
     let broom = Broom::new();
-    broom.cluster.leave_behind(1);
+    broom.cluster.dev_cluster().leave_behind(1);
     let hold = "{\"metadata\":{\"finalizers\":[\"example.com/hold\"]}}";
     broom.admin(&[
         "patch",
@@ -366,7 +366,7 @@ fn an_anchor_that_a_finalizer_holds_is_not_called_deleted() {
 #[case::to_list(&["list", "--namespace", "ci"])]
 fn a_403_shows_the_role_that_is_missing(#[case] arguments: &[&str]) {
     let broom = Broom::new();
-    broom.cluster.leave_behind(1);
+    broom.cluster.dev_cluster().leave_behind(1);
     for kind in ["clusterrolebinding", "clusterrole"] {
         broom.admin(&["delete", kind, "jobpass-sweeper", "--wait=false"]);
     }
@@ -382,7 +382,7 @@ fn a_403_shows_the_role_that_is_missing(#[case] arguments: &[&str]) {
 #[test]
 fn a_reader_who_does_not_read_keeps_no_signal_from_being_obeyed() {
     let broom = Broom::new();
-    broom.cluster.leave_behind(1500);
+    broom.cluster.dev_cluster().leave_behind(1500);
     let mut sweep = broom.start(&SWEEP);
     // 600 bytes a line: the pipe is full, and the queue as well.
     broom.cluster.wait_for(PATIENCE, |requests| {

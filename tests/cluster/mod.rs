@@ -1,0 +1,337 @@
+//! The cluster of a test: Kubernetes itself, or the dev cluster where Kubernetes cannot play what the test is about.
+//!
+//! ```ignore
+//! let cluster = Cluster::start();
+//! cluster.apply("{apiVersion: v1, kind: ServiceAccount, metadata: {name: scanner, namespace: NAMESPACE}}");
+//! support::kubectl(admin.path(), &["get", "serviceaccounts", "--namespace", cluster.namespace()]);
+//! ```
+//!
+//! All tests share one control plane, and each gets a namespace of its own. So a test creates no object of the whole cluster without
+//! the namespace in its name, and expects nothing of a list over all namespaces but its own part.
+//! Before the API server stands a [`Front`] of the test's own, which writes down what is asked and lets things go wrong.
+
+mod control_plane;
+mod on_the_dev_cluster;
+mod trust;
+
+use std::{
+    fs,
+    io::Write as _,
+    ops::Deref,
+    sync::MutexGuard,
+    thread,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jobpass_devkit::{DevCluster, Front};
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+
+use self::control_plane::ControlPlane;
+
+/// The type of the Secrets that jobpass makes.
+const ANCHOR: &str = "jobpass.dev/anchor";
+const LEGACY_TOKEN: &str = "kubernetes.io/service-account-token";
+/// The issuer of the cluster's own tokens, and their audience.
+const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+/// The API server remembers for 10 s that it let a token in. A test waits that long and a little more.
+const CACHE: Duration = Duration::from_secs(20);
+
+/// A cluster, as a test sees it. What clients meet of it is a [`Front`].
+pub(crate) struct Cluster {
+    server: Server,
+    namespace: String,
+    /// Held by a test that changes whom the API server trusts.
+    turn: Option<MutexGuard<'static, ()>>,
+}
+
+enum Server {
+    Real(Front),
+    Dev(DevCluster),
+}
+
+impl Cluster {
+    /// Kubernetes itself.
+    pub(crate) fn start() -> Self {
+        Self::real(ControlPlane::shared().front(true))
+    }
+
+    /// Kubernetes itself behind a load balancer that speaks no HTTP/2.
+    pub(crate) fn without_http2() -> Self {
+        Self::real(ControlPlane::shared().front(false))
+    }
+
+    /// Kubernetes itself with `--service-account-max-token-expiration=1h`, the shortest limit that it takes.
+    pub(crate) fn capped() -> Self {
+        Self::real(ControlPlane::shared().second_front())
+    }
+
+    /// The dev cluster, for a test that is listed in `on_the_dev_cluster.rs` with its reason.
+    pub(crate) fn dev() -> Self {
+        Self::on(DevCluster::start())
+    }
+
+    /// The dev cluster with tokens that live for a second at most, so that they have to be renewed all the time. A real
+    /// kube-apiserver takes no limit below an hour.
+    pub(crate) fn hasty() -> Self {
+        let hasty = DevCluster::builder().max_token_lifetime(Duration::from_secs(1));
+        Self::on(hasty.start().expect("a dev cluster"))
+    }
+
+    /// Any dev cluster.
+    pub(crate) fn on(cluster: DevCluster) -> Self {
+        on_the_dev_cluster::assert_listed(&test());
+        Self::new(Server::Dev(cluster))
+    }
+
+    fn real(front: Front) -> Self {
+        Self::new(Server::Real(front))
+    }
+
+    fn new(server: Server) -> Self {
+        let cluster = Self {
+            namespace: format!(
+                "ci-{}",
+                jobpass_core::anchor::random_name().expect("a name")[8..16].to_owned()
+            ),
+            server,
+            turn: None,
+        };
+        let kind = match cluster.server {
+            Server::Real(_) => "real",
+            Server::Dev(_) => "dev",
+        };
+        record("clusters", &format!("{kind} {}", test()));
+        cluster.apply("{apiVersion: v1, kind: Namespace, metadata: {name: NAMESPACE}}");
+        cluster
+    }
+
+    /// The namespace that is this test's.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Another one of this test's.
+    pub(crate) fn other_namespace(&self, name: &str) -> String {
+        format!("{}-{name}", self.namespace)
+    }
+
+    /// Creates or replaces the objects of a multi-document YAML text, with the test's namespace in place of `NAMESPACE`; and the
+    /// namespaces that they are in.
+    pub(crate) fn apply(&self, manifests: &str) {
+        let manifests = manifests.replace("NAMESPACE", &self.namespace);
+        let Server::Real(front) = &self.server else {
+            return self.dev_cluster().apply(&manifests);
+        };
+        for document in serde_yaml::Deserializer::from_str(&manifests) {
+            let object = Value::deserialize(document).expect("manifests are YAML");
+            if object.is_null() {
+                continue;
+            }
+            let path = path_of(&object);
+            let apply = || {
+                front.ask(
+                    "APPLY",
+                    &format!("{path}?fieldManager=tests&force=true"),
+                    Some(&object),
+                )
+            };
+            let mut answer = apply();
+            if let (404, Some(namespace)) = (answer.0, object["metadata"]["namespace"].as_str()) {
+                self.apply(&format!(
+                    "{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}"
+                ));
+                answer = apply();
+            }
+            assert!(answer.0 < 300, "the API server refuses {path}: {}", answer.1);
+        }
+    }
+
+    /// A token of a ServiceAccount that is bound to nothing.
+    pub(crate) fn service_account_token(&self, namespace: &str, name: &str, lifetime: Duration) -> String {
+        let Server::Real(front) = &self.server else {
+            return self
+                .dev_cluster()
+                .service_account_token(namespace, name, lifetime);
+        };
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
+        let request = json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+            "spec": {"expirationSeconds": lifetime.as_secs()},
+        });
+        let (status, answer) = front.ask("POST", &path, Some(&request));
+        assert_eq!(status, 201, "{answer}");
+        answer["status"]["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// Signs any claims with the cluster's key.
+    pub(crate) fn sign(&self, claims: &Value) -> String {
+        match &self.server {
+            Server::Real(_) => ControlPlane::shared().sign(claims),
+            Server::Dev(cluster) => cluster.sign(claims),
+        }
+    }
+
+    /// Whether the API server would let this token in now, had it not seen it before.
+    pub(crate) fn accepts(&self, token: &str) -> bool {
+        match &self.server {
+            Server::Real(front) => front.user_of(token, ISSUER).is_some(),
+            Server::Dev(cluster) => cluster.accepts(token),
+        }
+    }
+
+    /// Waits until the API server has forgotten that it let this token in before, which takes up to 10 s, and answers 401 to it.
+    pub(crate) fn wait_until_refused(&self, token: &str) {
+        let Server::Real(front) = &self.server else {
+            return self.advance(Duration::from_secs(11));
+        };
+        let deadline = Instant::now() + CACHE;
+        while front.status_for(token) != 401 {
+            assert!(Instant::now() < deadline, "the token is not refused");
+            // Nothing tells of the end of a cached success.
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// The Secrets that are stored in a namespace now, those of the token controller for ServiceAccounts included.
+    pub(crate) fn secrets(&self, namespace: &str) -> Vec<Value> {
+        match &self.server {
+            Server::Real(front) => list(front, &format!("/api/v1/namespaces/{namespace}/secrets")),
+            Server::Dev(cluster) => cluster.secrets(namespace),
+        }
+    }
+
+    /// The anchors that are stored now, in all of this test's namespaces.
+    pub(crate) fn anchors(&self) -> Vec<Value> {
+        match &self.server {
+            Server::Real(front) => self.of_type(front, ANCHOR),
+            Server::Dev(cluster) => cluster.anchors(),
+        }
+    }
+
+    /// The Secrets of legacy tokens that are stored now, in all of this test's namespaces.
+    pub(crate) fn legacy_secrets(&self) -> Vec<Value> {
+        match &self.server {
+            Server::Real(front) => self.of_type(front, LEGACY_TOKEN),
+            Server::Dev(cluster) => cluster.legacy_secrets(),
+        }
+    }
+
+    fn of_type(&self, front: &Front, type_: &str) -> Vec<Value> {
+        let type_ = type_.replace('/', "%2F");
+        let mut secrets = list(front, &format!("/api/v1/secrets?fieldSelector=type%3D{type_}"));
+        secrets.retain(|secret| {
+            let namespace = secret["metadata"]["namespace"].as_str();
+            namespace.is_some_and(|namespace| {
+                namespace == self.namespace || namespace.starts_with(&format!("{}-", self.namespace))
+            })
+        });
+        secrets
+    }
+
+    /// Moves the clock of a dev cluster, which lifetimes and the cache of authentications follow.
+    pub(crate) fn advance(&self, by: Duration) {
+        self.dev_cluster().advance(by);
+    }
+
+    /// The dev cluster that this one is.
+    pub(crate) fn dev_cluster(&self) -> &DevCluster {
+        match &self.server {
+            Server::Dev(cluster) => cluster,
+            Server::Real(_) => {
+                panic!("only a dev cluster can do that: list the test in on_the_dev_cluster.rs")
+            }
+        }
+    }
+
+    /// What kube-apiserver itself wrote of the requests that name this test's namespaces: its audit log.
+    pub(crate) fn audit(&self) -> Vec<Value> {
+        let log = ControlPlane::shared().audit_log();
+        let text = fs::read_to_string(log).expect("the audit log");
+        let events = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let ours = |event: &Value| {
+            let namespace = event["objectRef"]["namespace"].as_str();
+            let user = event["user"]["username"].as_str();
+            namespace == Some(&self.namespace)
+                || user.is_some_and(|user| user.contains(&format!(":{}:", self.namespace)))
+        };
+        events.filter(ours).collect()
+    }
+}
+
+impl Deref for Cluster {
+    type Target = Front;
+
+    fn deref(&self) -> &Front {
+        match &self.server {
+            Server::Real(front) => front,
+            Server::Dev(cluster) => cluster,
+        }
+    }
+}
+
+impl Drop for Cluster {
+    /// On somebody else's cluster, nothing stays.
+    fn drop(&mut self) {
+        if let Server::Real(front) = &self.server
+            && ControlPlane::shared().is_borrowed()
+            && !thread::panicking()
+        {
+            front.ask("DELETE", &format!("/api/v1/namespaces/{}", self.namespace), None);
+        }
+    }
+}
+
+/// The name of the test that runs on this thread.
+fn test() -> String {
+    thread::current().name().unwrap_or_default().to_owned()
+}
+
+/// Writes a line for `cargo xtask test`, which counts them at the end.
+fn record(file: &str, line: &str) {
+    if let Some(folder) = std::env::var_os("JOBPASS_TEST_RECORDS") {
+        let path = std::path::Path::new(&folder).join(file);
+        let file = fs::OpenOptions::new().create(true).append(true).open(path);
+        let mut file = file.expect("the folder for records");
+        file.write_all(format!("{line}\n").as_bytes()).expect("written");
+    }
+}
+
+fn list(front: &Front, path: &str) -> Vec<Value> {
+    let (status, mut answer) = front.ask("GET", path, None);
+    assert_eq!(status, 200, "{answer}");
+    match answer["items"].take() {
+        Value::Array(items) => items,
+        _ => Vec::new(),
+    }
+}
+
+/// Where an object is, by its kind: all that the tests create.
+fn path_of(object: &Value) -> String {
+    let kind = object["kind"].as_str().expect("a kind");
+    let version = object["apiVersion"].as_str().expect("an apiVersion");
+    let name = object["metadata"]["name"].as_str().expect("a name");
+    let root = if version.contains('/') { "apis" } else { "api" };
+    let plural = match kind.strip_suffix('y') {
+        Some(stem) => format!("{}ies", stem.to_lowercase()),
+        None => format!("{}s", kind.to_lowercase()),
+    };
+    let of_the_cluster =
+        kind.starts_with("Cluster") || kind.starts_with("Validating") || matches!(kind, "Namespace" | "Node");
+    match object["metadata"]["namespace"].as_str() {
+        Some(namespace) if !of_the_cluster => {
+            format!("/{root}/{version}/namespaces/{namespace}/{plural}/{name}")
+        }
+        None if of_the_cluster => format!("/{root}/{version}/{plural}/{name}"),
+        _ => panic!("{kind} {name}: no namespace, or one where none can be"),
+    }
+}
+
+/// The token in a Secret that the token controller filled.
+pub(crate) fn token_of(secret: &Value) -> String {
+    let encoded = secret["data"]["token"].as_str().expect("a filled Secret");
+    String::from_utf8(STANDARD.decode(encoded).expect("base64")).expect("text")
+}

@@ -1,0 +1,124 @@
+//! Whom the API servers trust beside themselves: the CI platforms' issuers of ID tokens.
+//!
+//! The first API server trusts from its start what the guide (`docs/oidc.md`) says, with the ids of our issuers; the second one is
+//! told anew by each test that needs something else, one test at a time.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{LazyLock, Mutex, OnceLock, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use jobpass_devkit::{CiAnswer, CiApi, issuer::Issuer};
+use serde_json::Value;
+
+use super::{Cluster, ISSUER, control_plane::ControlPlane};
+
+/// kube-apiserver reads the file when it changes, and fetches the issuers' keys then.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+static FILES: OnceLock<[PathBuf; 2]> = OnceLock::new();
+
+/// Where the issuers say which keys are theirs. A real API server asks there.
+static DISCOVERY: LazyLock<CiApi> = LazyLock::new(|| {
+    CiApi::start(|path| {
+        let path = path.trim_start_matches('/');
+        let (host, rest) = path.split_once('/').unwrap_or((path, ""));
+        let issuer = issuer(host);
+        let answer = match rest {
+            "jwks" => issuer.jwks(),
+            _ => issuer.discovery(&format!("{}/{host}/jwks", DISCOVERY.url())),
+        };
+        CiAnswer::json(200, &answer)
+    })
+});
+
+/// The files that the API servers are started with.
+pub(super) fn files(folder: &Path) -> [PathBuf; 2] {
+    let files = ["first", "second"].map(|name| folder.join(format!("authentication-{name}.yaml")));
+    for file in &files {
+        write(file, &crate::oidc::documented("AuthenticationConfiguration"));
+    }
+    FILES.get_or_init(|| files.clone());
+    files
+}
+
+impl Cluster {
+    /// Kubernetes itself, for a test that says whom it trusts. While it lives, no other test has such a cluster.
+    pub(crate) fn trusting() -> Self {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cluster = Self::real(ControlPlane::shared().second_front());
+        cluster.turn = Some(turn);
+        cluster
+    }
+
+    /// Has the API server trust the issuers of an `AuthenticationConfiguration` from now on, and no others.
+    ///
+    /// # Panics
+    /// If kube-apiserver does not take it.
+    pub(crate) fn trust(&self, configuration: &str) {
+        assert!(
+            self.turn.is_some(),
+            "other tests ask this API server: use `Cluster::trusting`"
+        );
+        let [_, file] = FILES.get().expect("the control plane was started");
+        // An issuer of this moment's own tells whether the file has been read and all keys are here.
+        let host = format!("probe-{}.example.com", self.namespace());
+        let marked = with_probe(configuration, &host);
+        write(file, &marked);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let token = issuer(&host).id_token(&host);
+            if self.user_of(&token, ISSUER).is_some() {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the API server does not take the configuration:\n{configuration}"
+            );
+            // Nothing tells of the reload but what it brings.
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// The issuer at a host; what it says of jobs does not matter here.
+fn issuer(host: &str) -> Issuer {
+    match host {
+        "token.actions.githubusercontent.com" => Issuer::github(),
+        host if host.starts_with("github.") => Issuer::github_enterprise(host),
+        host => Issuer::gitlab(host),
+    }
+}
+
+fn with_probe(configuration: &str, host: &str) -> String {
+    let mut configuration: Value = serde_yaml::from_str(configuration).expect("YAML");
+    let probe = serde_json::json!({
+        "issuer": {"url": format!("https://{host}"), "audiences": [host]},
+        "claimMappings": {"username": {"expression": "'probe'"}},
+    });
+    configuration["jwt"].as_array_mut().expect("a list").push(probe);
+    configuration.to_string()
+}
+
+/// As kube-apiserver takes it here: each issuer's keys come from [`DISCOVERY`]. Moved into place whole.
+fn write(file: &Path, configuration: &str) {
+    let mut configuration: Value = serde_yaml::from_str(configuration).expect("YAML");
+    for jwt in configuration["jwt"].as_array_mut().expect("a list") {
+        let issuer = &mut jwt["issuer"];
+        let host = issuer["url"]
+            .as_str()
+            .expect("a URL")
+            .trim_start_matches("https://");
+        let host = host.split('/').next().unwrap_or_default().to_owned();
+        issuer["discoveryURL"] =
+            format!("{}/{host}/.well-known/openid-configuration", DISCOVERY.url()).into();
+        issuer["certificateAuthority"] = DISCOVERY.ca_pem().into();
+    }
+    let new = file.with_extension("new");
+    fs::write(&new, configuration.to_string()).expect("written");
+    fs::rename(new, file).expect("put in place");
+}
