@@ -56,7 +56,14 @@ impl ControlPlane {
     fn start() -> Self {
         let folder = folder();
         let [first, second] = trust::files(&folder);
-        let mut command = support::scrubbed(Command::new(support::tool("control-plane")));
+        // Of this Kubernetes or another one; the newest holds the etcd of all.
+        let newest = support::tool("control-plane");
+        let program = env::var("JOBPASS_TEST_CONTROL_PLANE");
+        let program = program.map_or_else(|_| newest.clone(), |name| support::tool(&name));
+        let mut command = support::scrubbed(Command::new(&program));
+        if program != newest {
+            command.arg("--etcd").arg(newest);
+        }
         let mut process = command
             .arg("--dir")
             .arg(&folder)

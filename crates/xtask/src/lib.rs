@@ -14,6 +14,7 @@ use crate::workspace::Workspace;
 
 pub mod bench;
 mod cluster;
+mod control_plane;
 pub mod demo;
 pub mod dist;
 pub mod lint;

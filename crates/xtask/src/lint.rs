@@ -74,6 +74,8 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
     )?;
     let scripts = [".ci/run", "crates/gitlab/src/mask/begin.sh"].map(PathBuf::from);
     tool(SHELLCHECK.name, &[], &scripts)?;
+    // It reads the crates of all platforms, of which a build fetches those of one.
+    cargo("fetch every dependency", &["fetch", "--locked"])?;
     // The advisories are a git repository on GitHub; the workflow that reaches it checks them too.
     let checks = ["--offline", "check", "bans", "licenses", "sources"];
     tool(CARGO_DENY.name, &checks, &[])

@@ -1,20 +1,76 @@
-//! `cargo xtask test`: every test there is, from nothing but Rust and Node.
+//! `cargo xtask test`: every test there is, from nothing but Rust, Node and Python.
 
+use std::collections::BTreeSet;
 use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command as Program;
 
-use anyhow::{Context, Result};
-use clap::{Arg, ArgMatches, Command};
+use anyhow::{Context, Result, ensure};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::Verb;
+use crate::control_plane::{self, RELEASES, Release};
 use crate::dist;
 use crate::tools::{self, ACT, GITLAB_CI_LOCAL, KUBECTL, KUBERNETES_VALIDATE};
-use crate::workspace::{Workspace, run, step};
+use crate::workspace::{Workspace, output, run, step};
 
 pub const VERB: Verb = Verb { command, run: verb };
 
+/// The tests that Kubernetes itself cannot play, or not just any Kubernetes; relative to the root.
+const WHERE: &str = "tests/cluster/where.txt";
+/// End-to-end tests wait for others more than they compute.
+const THREADS: &str = "6";
+
+/// What the end-to-end tests run on.
+enum Kubernetes<'a> {
+    /// A control plane of our own.
+    Own(&'static Release),
+    /// The cluster of an administrator's kubeconfig.
+    Borrowed(&'a Path),
+    /// None: only what runs on the dev cluster.
+    None,
+}
+
+/// What a run of tests needs around it.
+struct Run<'a> {
+    workspace: &'a Workspace,
+    kubernetes: Kubernetes<'a>,
+    /// PATH, with the tools before all else.
+    path: OsString,
+    bin: PathBuf,
+    /// Where tests write down what they ran on, and what they sent to the dev cluster.
+    records: PathBuf,
+    /// For cargo test.
+    arguments: Vec<&'a String>,
+}
+
 fn command() -> Command {
     Command::new("test")
-        .about("Install what the tests talk to, build everything, and run every test")
+        .about("Install what the tests talk to, Kubernetes included, build everything, and run every test")
+        .arg(
+            Arg::new("quick")
+                .long("quick")
+                .action(ArgAction::SetTrue)
+                .help("Leave out the tests that run on Kubernetes itself"),
+        )
+        .arg(
+            Arg::new("kubernetes")
+                .long("kubernetes")
+                .value_name("RELEASE")
+                .default_value(RELEASES[0].name)
+                .value_parser(RELEASES.iter().map(|release| release.name).collect::<Vec<_>>())
+                .help("The Kubernetes that is built and that the tests run on"),
+        )
+        .arg(
+            Arg::new("kubeconfig")
+                .long("kubeconfig")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .conflicts_with_all(["quick", "kubernetes"])
+                .help("Run on this cluster, as its administrator, but for the tests that need flags of the API server; each gets a namespace, which is removed"),
+        )
         .arg(
             Arg::new("args")
                 .last(true)
@@ -24,6 +80,44 @@ fn command() -> Command {
 }
 
 fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
+    let kubernetes = match arguments.get_one::<PathBuf>("kubeconfig") {
+        Some(kubeconfig) => Kubernetes::Borrowed(kubeconfig),
+        None if arguments.get_flag("quick") => Kubernetes::None,
+        None => {
+            let name = arguments.get_one::<String>("kubernetes");
+            let release = RELEASES
+                .iter()
+                .find(|release| Some(release.name) == name.map(String::as_str));
+            Kubernetes::Own(release.context("clap takes no other")?)
+        }
+    };
+    let bin = install(workspace, &kubernetes)?;
+    build(workspace)?;
+
+    let path = env::var_os("PATH").unwrap_or_default();
+    let run = Run {
+        workspace,
+        kubernetes,
+        path: env::join_paths([bin.clone()].into_iter().chain(env::split_paths(&path)))
+            .context("the target directory's path cannot stand in PATH")?,
+        bin,
+        records: workspace.target.join("tmp/records"),
+        arguments: arguments.get_many("args").unwrap_or_default().collect(),
+    };
+    drop(fs::remove_dir_all(&run.records));
+    fs::create_dir_all(&run.records).with_context(|| format!("cannot make {}", run.records.display()))?;
+    run.launcher()?;
+    run.crates()?;
+    run.end_to_end()?;
+    // What a part of the tests sent would say little of the whole.
+    if run.arguments.is_empty() && matches!(run.kubernetes, Kubernetes::Own(_)) {
+        run.demo()?;
+        run.replay()?;
+    }
+    run.summary()
+}
+
+fn install(workspace: &Workspace, kubernetes: &Kubernetes<'_>) -> Result<PathBuf> {
     tools::node()?;
     // gitlab-ci-local copies the project with it.
     tools::system("rsync", "rsync")?;
@@ -43,7 +137,13 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         workspace,
         &[&ACT, &KUBECTL, &KUBERNETES_VALIDATE, &GITLAB_CI_LOCAL],
     )?;
+    if let Kubernetes::Own(release) = kubernetes {
+        control_plane::install(workspace, release)?;
+    }
+    Ok(bin)
+}
 
+fn build(workspace: &Workspace) -> Result<()> {
     // All targets, as the tests start programs of other packages, which cargo test alone would not build.
     let build = ["build", "--workspace", "--all-targets"];
     step("build everything", &format!("cargo {}", build.join(" ")), || {
@@ -55,24 +155,126 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         "cargo xtask dist --profile dev",
         || dist::place(&binary, &workspace.root.join("dist")),
     )?;
+    Ok(())
+}
 
-    let node = ["--test", "--test-reporter=spec", "tests/launcher/launch.test.mjs"];
-    step("test the launcher", &format!("node {}", node.join(" ")), || {
-        run(workspace.command("node").args(node))
-    })?;
+impl Run<'_> {
+    fn launcher(&self) -> Result<()> {
+        let node = ["--test", "--test-reporter=spec", "tests/launcher/launch.test.mjs"];
+        step("test the launcher", &format!("node {}", node.join(" ")), || {
+            run(self.workspace.command("node").args(node))
+        })
+    }
 
-    let path = env::var_os("PATH").unwrap_or_default();
-    let path = env::join_paths([bin.clone()].into_iter().chain(env::split_paths(&path)))
-        .context("the target directory's path cannot stand in PATH")?;
-    step(
-        "test the workspace",
-        "cargo xtask test, or cargo test --workspace with the tools on PATH",
-        || {
-            let mut cargo = workspace.cargo();
-            cargo
-                .args(["test", "--workspace"])
-                .args(arguments.get_many::<String>("args").unwrap_or_default());
-            run(cargo.env("PATH", path).env("JOBPASS_TOOLS", &bin))
-        },
-    )
+    fn crates(&self) -> Result<()> {
+        let words = ["test", "--workspace", "--exclude", "jobpass-tests"];
+        self.cargo("test each crate", &words, &[])
+    }
+
+    fn end_to_end(&self) -> Result<()> {
+        let words = ["test", "--package", "jobpass-tests", "--test", "e2e"];
+        let mut filters = Vec::new();
+        let names = |place: &str| self.tests_of(place);
+        match self.kubernetes {
+            Kubernetes::Own(_) => {}
+            // Of its own flags, a borrowed API server has none.
+            Kubernetes::Borrowed(_) => {
+                for name in names("own")? {
+                    filters.extend(["--skip".to_owned(), name]);
+                }
+            }
+            Kubernetes::None => filters = names("dev")?,
+        }
+        self.cargo("test from end to end", &words, &filters)
+    }
+
+    fn cargo(&self, what: &str, words: &[&str], filters: &[String]) -> Result<()> {
+        step(
+            what,
+            "cargo xtask test; see CONTRIBUTING.md for one test alone",
+            || {
+                let mut cargo = self.workspace.cargo();
+                cargo.args(words).args(&self.arguments);
+                if !filters.is_empty() {
+                    if !self.arguments.iter().any(|argument| *argument == "--") {
+                        cargo.arg("--");
+                    }
+                    cargo.args(filters);
+                }
+                run(self.surround(&mut cargo))
+            },
+        )
+    }
+
+    /// The demo's requests are compared with Kubernetes, too.
+    fn demo(&self) -> Result<()> {
+        step("play the demo for its requests", "cargo xtask demo", || {
+            let mut demo = Program::new(env::current_exe().context("our own path")?);
+            output(self.surround(demo.arg("demo")).current_dir(&self.workspace.root)).map(drop)
+        })
+    }
+
+    fn replay(&self) -> Result<()> {
+        let words = ["test", "--package", "jobpass-tests", "--test", "replay"];
+        self.cargo(
+            "play on Kubernetes what was sent to the dev cluster, and compare the answers",
+            &words,
+            &[],
+        )
+    }
+
+    fn surround<'c>(&self, command: &'c mut Program) -> &'c mut Program {
+        if env::var_os("RUST_TEST_THREADS").is_none() {
+            command.env("RUST_TEST_THREADS", THREADS);
+        }
+        match self.kubernetes {
+            Kubernetes::Own(release) => command.env("JOBPASS_TEST_CONTROL_PLANE", release.program),
+            Kubernetes::Borrowed(kubeconfig) => command.env("JOBPASS_TEST_KUBECONFIG", kubeconfig),
+            Kubernetes::None => command,
+        };
+        command
+            .env("PATH", &self.path)
+            .env("JOBPASS_TOOLS", &self.bin)
+            .env("JOBPASS_TEST_RECORDS", &self.records)
+    }
+
+    /// The tests with this word before their name.
+    fn tests_of(&self, place: &str) -> Result<Vec<String>> {
+        let path = self.workspace.root.join(WHERE);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {WHERE}"))?;
+        let words = text
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let names = words.filter_map(|words| match words[..] {
+            [first, name, ..] if first == place => Some(name.to_owned()),
+            _ => None,
+        });
+        Ok(names.collect())
+    }
+
+    /// What the tests wrote down.
+    fn summary(&self) -> Result<()> {
+        let read = |name: &str| fs::read_to_string(self.records.join(name)).unwrap_or_default();
+        let clusters = read("clusters");
+        let on = |place: &str| {
+            let tests = clusters.lines().filter_map(|line| line.strip_prefix(place));
+            tests.collect::<BTreeSet<_>>().len()
+        };
+        println!("{} tests ran on Kubernetes itself", on("real "));
+        println!(
+            "{} tests ran on the dev cluster, each with its reason in {WHERE}",
+            on("dev ")
+        );
+        let replay = read("replay");
+        if !replay.is_empty() {
+            println!("{}", replay.trim_end());
+        }
+        if self.arguments.is_empty() && matches!(self.kubernetes, Kubernetes::Own(_)) {
+            ensure!(
+                on("real ") > 0,
+                "no test ran on Kubernetes: JOBPASS_TEST_RECORDS did not reach the tests"
+            );
+        }
+        Ok(())
+    }
 }

