@@ -203,6 +203,25 @@ impl Checks {
     }
 }
 
+/// A SelfSubjectAccessReview.
+#[derive(Deserialize)]
+pub(crate) struct Review {
+    status: Status,
+}
+
+/// `SubjectAccessReviewStatus`. Without an opinion of any authorizer, an error of one of them means that nobody knows.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    allowed: bool,
+    #[serde(default)]
+    denied: bool,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    evaluation_error: String,
+}
+
 /// One review: what the API server answers, and its reason.
 pub(crate) async fn review(
     cluster: &Cluster,
@@ -210,22 +229,6 @@ pub(crate) async fn review(
     namespace: &str,
     budget: &Budget,
 ) -> (Verdict, String) {
-    #[derive(Deserialize)]
-    struct Review {
-        status: Status,
-    }
-    /// `SubjectAccessReviewStatus`. Without an opinion of any authorizer, an error of one of them means that nobody knows.
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Status {
-        allowed: bool,
-        #[serde(default)]
-        denied: bool,
-        #[serde(default)]
-        reason: String,
-        #[serde(default)]
-        evaluation_error: String,
-    }
     let call = Call {
         doing: "ask what the token may do",
         method: http::Method::POST,

@@ -125,15 +125,18 @@ pub(crate) async fn create(
     })
 }
 
+/// The answer to its creation.
+#[derive(Deserialize)]
+pub(crate) struct Created {
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    uid: String,
+}
+
 fn created(call: &Call, answer: &Answer) -> Result<(String, Vec<String>), Error> {
-    #[derive(Deserialize)]
-    struct Created {
-        metadata: Metadata,
-    }
-    #[derive(Deserialize)]
-    struct Metadata {
-        uid: String,
-    }
     let uid = answer.parse::<Created>(call)?.metadata.uid;
     if !is_identifier(&uid) {
         return Err(Error::new(

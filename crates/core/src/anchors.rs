@@ -244,7 +244,7 @@ impl<'a> Pages<'a> {
 pub(crate) const SWEEPER: &[&str] = &["list", "delete"];
 
 #[derive(Deserialize)]
-struct List {
+pub(crate) struct List {
     kind: String,
     metadata: ListMetadata,
     #[serde(default)]
@@ -254,7 +254,7 @@ struct List {
 /// The Status of a list that is too old.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Expired {
+pub(crate) struct Expired {
     metadata: ListMetadata,
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Kind},
+    json::remove_nulls,
     spec::{Spec, in_words},
     text::harmless,
     token::Token,
@@ -223,9 +224,10 @@ pub(crate) fn part<T: for<'de> Deserialize<'de>>(token: &Token, index: usize) ->
         return Err(not_a_jwt("it does not have three parts"));
     }
     let (name, position) = [("header", "first"), ("claims", "middle")][index];
-    let json = URL_SAFE_NO_PAD
+    let mut json = URL_SAFE_NO_PAD
         .decode(parts[index].trim_end_matches('='))
         .map_err(|_| not_a_jwt(&format!("its {position} part is not base64url")))?;
+    remove_nulls(&mut json);
     serde_json::from_slice(&json).map_err(|e| {
         let (line, column) = (e.line(), e.column());
         not_a_jwt(&format!(
@@ -299,6 +301,9 @@ mod tests {
         let mut one = asked();
         one["aud"] = json!("vault");
         assert_eq!(verify(&one, "vault").expect("accepted"), None);
+        let mut null = asked();
+        null["aud"] = Value::Null;
+        assert_eq!(verify(&null, "").expect("accepted"), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::{
     access::Account,
     claims::Claims,
     error::{Error, Kind},
+    json::remove_nulls,
     minter::{Connection, Identity, Minter},
     spec::in_words,
     text::harmless,
@@ -305,6 +306,7 @@ impl Cluster {
         if !parts.status.is_success() {
             body = Zeroizing::new(self.without_bearer(&String::from_utf8_lossy(&body)).into_bytes());
         }
+        remove_nulls(&mut body);
         Ok((
             Answer {
                 status: parts.status.as_u16(),

@@ -26,6 +26,7 @@ pub mod flags;
 pub mod harden;
 pub mod interrupt;
 pub mod journal;
+mod json;
 pub mod legacy;
 pub mod mask;
 pub mod mint;

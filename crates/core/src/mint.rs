@@ -344,6 +344,17 @@ async fn check(cluster: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Bud
     Ok(())
 }
 
+/// The answer to a TokenRequest.
+#[derive(Deserialize)]
+pub(crate) struct TokenRequest {
+    status: TokenRequestStatus,
+}
+
+#[derive(Deserialize)]
+struct TokenRequestStatus {
+    token: SecretString,
+}
+
 /// `None` if the anchor is gone. Repeating it is safe: should an answer be lost, the token in it is bound to the same anchor and
 /// dies with it.
 pub(crate) async fn request_token(
@@ -353,14 +364,6 @@ pub(crate) async fn request_token(
     uid: &str,
     budget: &Budget,
 ) -> Result<Option<Minted>, Error> {
-    #[derive(Deserialize)]
-    struct TokenRequest {
-        status: Status,
-    }
-    #[derive(Deserialize)]
-    struct Status {
-        token: SecretString,
-    }
     let mut body = json!({
         "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
         "spec": {

@@ -276,12 +276,14 @@ impl Broom<'_> {
     }
 }
 
+/// What the API server answers to a deletion.
+#[derive(Deserialize)]
+pub(crate) struct Object {
+    kind: String,
+}
+
 /// Whether the API server answered with the object instead of a Status: it is only marked as deleted.
 fn is_held(answer: &Answer) -> bool {
-    #[derive(Deserialize)]
-    struct Object {
-        kind: String,
-    }
     serde_json::from_slice::<Object>(&answer.body).is_ok_and(|object| object.kind == "Secret")
 }
 

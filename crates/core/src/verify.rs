@@ -185,7 +185,8 @@ fn meaning(claims: &Claims, accepted: bool, signature: &Signature, now: jiff::Ti
 
 /// RFC 7517, as far as Kubernetes uses it.
 #[derive(Deserialize)]
-struct Keys {
+pub(crate) struct Keys {
+    #[serde(default)]
     keys: Vec<Key>,
 }
 

@@ -52,20 +52,23 @@ pub enum Source {
     Token,
 }
 
+/// A SelfSubjectReview.
+#[derive(Deserialize)]
+pub(crate) struct Review {
+    status: Status,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    user_info: User,
+}
+
 /// Asks the API server whom it takes `cluster`'s credential for.
 ///
 /// # Errors
 /// If there is no answer, the credential is refused, or nobody can tell.
 pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error> {
-    #[derive(Deserialize)]
-    struct Review {
-        status: Status,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Status {
-        user_info: User,
-    }
     let claims = cluster.bearer().and_then(|token| Claims::decode(token).ok());
     for version in VERSIONS {
         // It changes nothing, so it can be repeated.

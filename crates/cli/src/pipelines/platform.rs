@@ -21,25 +21,25 @@ pub(super) struct Run {
 
 /// What both say of a run.
 pub(super) struct Answer {
-    status: String,
-    updated: Timestamp,
+    status: Option<String>,
+    updated: Option<Timestamp>,
 }
 
 impl Answer {
-    /// `None` if it is something else than an answer about this run.
+    /// `None` if it is something else than an answer about this run. What it leaves open, GitHub as `null`, is not known.
     pub(super) fn of(run: &Run, body: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Body {
             id: u64,
-            status: String,
-            updated_at: String,
+            status: Option<String>,
+            updated_at: Option<String>,
         }
         let body = serde_json::from_slice::<Body>(body)
             .ok()
             .filter(|body| body.id == run.id)?;
         Some(Self {
             status: body.status,
-            updated: body.updated_at.parse().ok()?,
+            updated: body.updated_at.and_then(|time| time.parse().ok()),
         })
     }
 }
@@ -123,7 +123,8 @@ impl Platform {
             Self::GitHub => &["completed"],
             Self::GitLab => &["success", "failed", "canceled", "skipped"],
         };
-        ended.contains(&&*answer.status).then_some(answer.updated)
+        let status = answer.status.as_deref()?;
+        ended.contains(&status).then_some(answer.updated).flatten()
     }
 }
 
@@ -220,6 +221,12 @@ mod tests {
         false
     )]
     #[case(Platform::GitLab, r#"{"id":7,"status":"success"}"#, false)]
+    #[case(Platform::GitLab, r#"{"id":7,"status":"success","updated_at":null}"#, false)]
+    #[case(
+        Platform::GitHub,
+        r#"{"id":7,"status":null,"updated_at":"2026-11-24T10:00:00Z"}"#,
+        false
+    )]
     #[case(Platform::GitLab, "<html>", false)]
     fn only_what_is_certain_has_ended(#[case] platform: Platform, #[case] body: &str, #[case] ended: bool) {
         let run = Run {

@@ -14,6 +14,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// The texts of its `Warning` headers, harmless.
     pub(crate) warnings: Vec<String>,
+    /// Without members that are `null`.
     pub(crate) body: Zeroizing<Vec<u8>>,
     /// The body was longer than any that is expected. Nothing of it is here.
     pub(crate) too_long: bool,

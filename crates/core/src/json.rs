@@ -1,0 +1,208 @@
+//! JSON as programs in Go write it: the API server, and what signs its tokens.
+
+/// Takes out every member of an object whose value is `null`. Go writes `null` for a list or a map that is empty, and takes it for
+/// a member that is not there; so does whoever reads the rest.
+pub(crate) fn remove_nulls(json: &mut Vec<u8>) {
+    // Where the member begins that is being read: with the comma before it, if there is one.
+    let mut member = 0;
+    // Whether the object has no member so far, and whether the value of one comes next.
+    let (mut empty, mut value) = (false, false);
+    let (mut read, mut write) = (0, 0);
+    while read < json.len() {
+        let length = match json[read] {
+            b'"' => string(&json[read..]),
+            b'n' if value && json[read..].starts_with(b"null") => {
+                empty = json[member] != b',';
+                (read, write, value) = (read + 4, member, false);
+                continue;
+            }
+            b',' if empty => {
+                (read, member) = (read + 1, write);
+                continue;
+            }
+            _ => 1,
+        };
+        match json[read] {
+            b'{' => (empty, value, member) = (true, false, write + 1),
+            b',' => (empty, value, member) = (false, false, write),
+            b'[' => (empty, value) = (false, false),
+            b':' => value = true,
+            byte if byte.is_ascii_whitespace() => {}
+            _ => empty = false,
+        }
+        json.copy_within(read..read + length, write);
+        (read, write) = (read + length, write + length);
+    }
+    json.truncate(write);
+}
+
+/// How long the string is with which this begins.
+fn string(json: &[u8]) -> usize {
+    let mut at = 1;
+    while let Some(byte) = json.get(at) {
+        at += match byte {
+            b'"' => return at + 1,
+            b'\\' => 2,
+            _ => 1,
+        };
+    }
+    json.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn without_nulls(json: &str) -> String {
+        let mut json = json.as_bytes().to_vec();
+        remove_nulls(&mut json);
+        String::from_utf8(json).expect("text")
+    }
+
+    #[rstest]
+    #[case(r#"{"items":null}"#, r#"{}"#)]
+    #[case(r#"{"items":null,"kind":"List"}"#, r#"{"kind":"List"}"#)]
+    #[case(
+        r#"{"kind":"List","items":null,"metadata":{}}"#,
+        r#"{"kind":"List","metadata":{}}"#
+    )]
+    #[case(
+        r#"{"a":null,"b":null,"c":[{"d":null},null,"null"]}"#,
+        r#"{"c":[{},null,"null"]}"#
+    )]
+    #[case(r#"{"a":"\",\"b\":null","c\\":null}"#, r#"{"a":"\",\"b\":null"}"#)]
+    #[case("null", "null")]
+    #[case(r#"{"a":"cut off"#, r#"{"a":"cut off"#)]
+    #[case(r#"{"a":nul"#, r#"{"a":nul"#)]
+    #[case("<html>, null: null</html>", "<html></html>")]
+    fn what_go_writes_for_nothing_is_taken_out(#[case] json: &str, #[case] rest: &str) {
+        assert_eq!(without_nulls(json), rest);
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            3 => Just(Value::Null),
+            1 => any::<bool>().prop_map(Value::from),
+            1 => any::<i64>().prop_map(Value::from),
+            2 => r#"[a-c"\\,:{}\[\]nul ]{0,6}"#.prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            let object = prop::collection::btree_map(r#"[a-c"\\,:]{0,3}"#, inner.clone(), 0..4);
+            prop_oneof![
+                prop::collection::vec(inner, 0..4).prop_map(Value::from),
+                object.prop_map(|members| members.into_iter().collect::<Value>()),
+            ]
+        })
+    }
+
+    fn drop_nulls(value: &mut Value) {
+        match value {
+            Value::Object(members) => {
+                members.retain(|_, member| !member.is_null());
+                members.values_mut().for_each(drop_nulls);
+            }
+            Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+            _ => {}
+        }
+    }
+
+    const METADATA: &str = r#"{"name":"a","namespace":"ci","uid":"u","resourceVersion":"1",
+        "creationTimestamp":"2026-11-24T10:00:00Z","labels":{"a":"b"},"annotations":{"a":"b"},
+        "ownerReferences":[{"name":"o"}],"finalizers":["f"],"managedFields":[{"manager":"m"}]}"#;
+
+    /// Which members are lists or maps, in answers of Kubernetes.
+    fn is_list_or_map(name: &str, member: &Value) -> bool {
+        let maps = ["labels", "annotations", "data", "extra", "matchLabels"];
+        member.is_array() || maps.contains(&name) || name.starts_with("authentication.kubernetes.io/")
+    }
+
+    /// Makes each list and map `null`, or leaves it out, one after the other and at last all of them.
+    fn assert_read<T: for<'de> serde::Deserialize<'de>>(answer: &str) {
+        fn empty(value: &mut Value, number: &mut usize, which: usize, leave_out: bool) {
+            match value {
+                Value::Object(members) => members.retain(|name, member| {
+                    if is_list_or_map(name, member) {
+                        *number += 1;
+                        if which == 0 || which == *number {
+                            *member = Value::Null;
+                            return !leave_out;
+                        }
+                    }
+                    empty(member, number, which, leave_out);
+                    true
+                }),
+                Value::Array(items) => items
+                    .iter_mut()
+                    .for_each(|item| empty(item, number, which, leave_out)),
+                _ => {}
+            }
+        }
+        let answer = answer.replace("METADATA", METADATA);
+        let full: Value = serde_json::from_str(&answer).expect("JSON");
+        let mut count = 0;
+        empty(&mut full.clone(), &mut count, usize::MAX, false);
+        assert!(count > 0, "nothing to empty in {answer}");
+        for (which, leave_out) in (0..=count).flat_map(|which| [(which, false), (which, true)]) {
+            let mut value = full.clone();
+            empty(&mut value, &mut 0, which, leave_out);
+            let text = value.to_string();
+            let mut json = text.clone().into_bytes();
+            remove_nulls(&mut json);
+            let read = serde_json::from_slice::<T>(&json);
+            assert!(
+                read.is_ok(),
+                "{}: {:?} in {text}",
+                std::any::type_name::<T>(),
+                read.err()
+            );
+        }
+    }
+
+    #[test]
+    fn every_answer_may_have_null_for_every_list_and_map() {
+        assert_read::<crate::anchor::Created>(r#"{"kind":"Secret","metadata":METADATA,"data":{"a":"YQ=="}}"#);
+        assert_read::<crate::anchors::List>(
+            r#"{"kind":"PartialObjectMetadataList","metadata":{"continue":"x"},"items":[{"metadata":METADATA}]}"#,
+        );
+        assert_read::<crate::anchors::Expired>(
+            r#"{"kind":"Status","metadata":{"continue":"x"},"reason":"Expired","details":{"causes":[{"message":"m"}]}}"#,
+        );
+        assert_read::<crate::legacy::Secret>(
+            r#"{"kind":"Secret","type":"t","metadata":METADATA,"data":{"token":"YQ=="},"immutable":true}"#,
+        );
+        assert_read::<crate::mint::TokenRequest>(
+            r#"{"kind":"TokenRequest","metadata":METADATA,"spec":{"audiences":["a"]},"status":{"token":"t"}}"#,
+        );
+        assert_read::<crate::access::Review>(
+            r#"{"kind":"SelfSubjectAccessReview","metadata":METADATA,"status":{"allowed":true,"reason":"r"}}"#,
+        );
+        assert_read::<crate::whoami::Review>(
+            r#"{"kind":"SelfSubjectReview","metadata":METADATA,"status":{"userInfo":{"username":"u","uid":"i","groups":["g"],
+               "extra":{"authentication.kubernetes.io/credential-id":["JTI=1"]}}}}"#,
+        );
+        assert_read::<crate::verify::Keys>(
+            r#"{"keys":[{"kid":"a","kty":"EC","crv":"P-256","x":"x","y":"y"}]}"#,
+        );
+        assert_read::<crate::sweep::Object>(r#"{"kind":"Secret","metadata":METADATA,"data":{"a":"YQ=="}}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_else_is_touched(value in any_json(), pretty: bool) {
+            let text = if pretty { format!("{value:#}") } else { value.to_string() };
+            let left: Value = serde_json::from_str(&without_nulls(&text)).expect("JSON");
+            let mut expected = value;
+            drop_nulls(&mut expected);
+            prop_assert_eq!(left, expected);
+        }
+
+        #[test]
+        fn what_is_no_json_does_no_harm(text in r#"[{}\[\]",:\\nul a]{0,40}"#) {
+            prop_assert!(without_nulls(&text).len() <= text.len());
+        }
+    }
+}
