@@ -11,7 +11,6 @@ use crate::{
     access::Account,
     claims::Claims,
     error::{Error, Kind},
-    json::remove_nulls,
     minter::{Connection, Identity, Minter},
     spec::in_words,
     text::harmless,
@@ -20,13 +19,14 @@ use crate::{
 
 mod answer;
 mod connections;
+mod denial;
 mod dial;
 mod id_token;
 mod refusal;
 mod trouble;
 
 pub(crate) use self::{answer::Answer, refusal::Need};
-use self::{connections::Connections, dial::Dial, trouble::Trouble};
+use self::{connections::Connections, denial::Denial, dial::Dial, trouble::Trouble};
 
 /// One attempt at one call.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -231,14 +231,19 @@ impl Cluster {
             let (trouble, wait) = match outcome {
                 Ok((mut answer, retry_after)) => {
                     answer.repeated = repeated;
-                    if !matches!(answer.status, 429 | 500 | 502 | 503 | 504) {
-                        return Ok(answer);
-                    }
+                    let help = match (answer.status, answer.denial()) {
+                        (429 | 500 | 502 | 503 | 504, None) => {
+                            "the API server has a problem of its own; run the job again later"
+                        }
+                        (_, Some(Denial::Unanswered(_))) => denial::UNANSWERED,
+                        // A webhook that refuses does so again, whatever status it picks.
+                        _ => return Ok(answer),
+                    };
                     let why = format!("{} answered {} {}", self.name, answer.status, answer.message());
                     (
                         Trouble {
                             why: why.trim_end().to_owned(),
-                            help: "the API server has a problem of its own; run the job again later",
+                            help,
                             passing: true,
                             sent: true,
                         },
@@ -301,23 +306,17 @@ impl Cluster {
             .filter_map(|value| self.warning(value))
             .collect();
         let date = header(header::DATE).and_then(|text| jiff::fmt::rfc2822::parse(text).ok());
-        let too_long = body.is_none();
-        let mut body = Zeroizing::new(body.unwrap_or_default().to_vec());
-        if !parts.status.is_success() {
-            body = Zeroizing::new(self.without_bearer(&String::from_utf8_lossy(&body)).into_bytes());
-        }
-        remove_nulls(&mut body);
-        Ok((
-            Answer {
-                status: parts.status.as_u16(),
-                warnings,
-                body,
-                too_long,
-                date: date.map(|date| date.timestamp()),
-                repeated: false,
-            },
-            retry_after,
-        ))
+        let body = body.map(|body| Zeroizing::new(body.to_vec()));
+        let body = match parts.status.is_success() {
+            true => body,
+            false => body.map(|body| {
+                Zeroizing::new(self.without_bearer(&String::from_utf8_lossy(&body)).into_bytes())
+            }),
+        };
+        let mut answer = Answer::new(parts.status.as_u16(), body);
+        answer.warnings = warnings;
+        answer.date = date.map(|date| date.timestamp());
+        Ok((answer, retry_after))
     }
 
     /// RFC 7234, section 5.5: `299 - "text"`.

@@ -3,9 +3,10 @@
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::Call;
+use super::{Call, denial::Denial};
 use crate::{
     error::{Error, Kind},
+    json::remove_nulls,
     text::harmless,
 };
 
@@ -22,9 +23,30 @@ pub(crate) struct Answer {
     pub(crate) date: Option<jiff::Timestamp>,
     /// An earlier attempt may have been carried out without our knowing.
     pub(crate) repeated: bool,
+    said: Status,
 }
 
 impl Answer {
+    /// `None` in place of a body that was longer than any that is expected.
+    pub(super) fn new(status: u16, body: Option<Zeroizing<Vec<u8>>>) -> Self {
+        let too_long = body.is_none();
+        let mut body = body.unwrap_or_default();
+        remove_nulls(&mut body);
+        let said = match status {
+            200..300 => Status::default(),
+            _ => serde_json::from_slice(&body).unwrap_or_default(),
+        };
+        Self {
+            status,
+            warnings: Vec::new(),
+            body,
+            too_long,
+            date: None,
+            repeated: false,
+            said,
+        }
+    }
+
     /// Reads the body.
     ///
     /// # Errors
@@ -42,60 +64,67 @@ impl Answer {
 
     /// The message of a Kubernetes Status, harmless; empty if it is none.
     pub(crate) fn message(&self) -> String {
-        harmless(&self.status_object().message)
+        harmless(&self.said.message)
     }
 
     /// Whether it says that an object of our name is there already.
     pub(crate) fn is_already_exists(&self) -> bool {
-        self.status == 409 && self.status_object().reason == "AlreadyExists"
+        self.says(409, "AlreadyExists")
     }
 
     /// Whether it says that one object is not there, or its namespace; not that the API server knows no such kind of objects.
     pub(crate) fn is_not_found(&self) -> bool {
-        let status = self.status_object();
-        self.status == 404 && status.reason == "NotFound" && !status.details.name.is_empty()
+        self.says(404, "NotFound") && !self.said.details.name.is_empty()
     }
 
-    /// Whether it is the API server's own refusal, and not that of something in between.
+    /// Whether it is the cluster's own refusal, and not that of something in between: then nothing was done.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self.status, 401 | 403 | 404 | 422) && !self.status_object().reason.is_empty()
+        matches!(self.status, 401 | 403 | 404 | 422) && !self.said.reason.is_empty()
+            || self.denial().is_some()
     }
 
     /// Whether it says that the uid in the precondition is not the object's (`storage.Preconditions.Check`). Other
-    /// conflicts, an admission webhook's for instance, say nothing of the kind.
+    /// conflicts say nothing of the kind.
     pub(crate) fn is_uid_mismatch(&self) -> bool {
-        let status = self.status_object();
-        self.status == 409
-            && status.reason == "Conflict"
-            && status.message.contains("the UID in the precondition")
+        self.says(409, "Conflict") && self.said.message.contains("the UID in the precondition")
     }
 
     /// Whether it says that the Secret, or its whole namespace, is not there. A 404 for a path that a server does not
     /// know, or from something that is no API server, says nothing of the kind.
     pub(crate) fn is_secret_not_found(&self) -> bool {
-        let status = self.status_object();
-        self.status == 404
-            && status.reason == "NotFound"
-            && ["secrets", "namespaces"].contains(&&*status.details.kind)
+        self.says(404, "NotFound") && ["secrets", "namespaces"].contains(&&*self.said.details.kind)
     }
 
-    fn status_object(&self) -> Status {
-        serde_json::from_slice(&self.body).unwrap_or_default()
+    /// Whether the API server says so itself: an admission webhook that refuses picks status, reason and details as it likes.
+    fn says(&self, status: u16, reason: &str) -> bool {
+        self.status == status && self.said.reason == reason && self.denial().is_none()
+    }
+
+    /// What refused it although the asker has the right to it, if that is so.
+    pub(crate) fn denial(&self) -> Option<Denial<'_>> {
+        Denial::of(self.status, &self.said)
     }
 }
 
-/// `metav1.Status`, as far as it matters.
+/// `metav1.Status`, as far as it matters; empty if an answer is none.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Status {
-    message: String,
-    reason: String,
-    details: Details,
+pub(super) struct Status {
+    pub(super) message: String,
+    pub(super) reason: String,
+    pub(super) details: Details,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Details {
+pub(super) struct Details {
     name: String,
     kind: String,
+    pub(super) causes: Vec<Cause>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Cause {
+    pub(super) reason: String,
 }

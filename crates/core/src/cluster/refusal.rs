@@ -1,6 +1,6 @@
 //! What a refusal means, and what to do about it.
 
-use super::{Answer, Call, Cluster};
+use super::{Answer, Call, Cluster, denial::Denial};
 use crate::{
     anchors::Scope,
     error::{Error, Kind},
@@ -147,6 +147,12 @@ impl Cluster {
     pub(crate) fn refused(&self, call: &Call, answer: &Answer, need: &Need<'_>) -> Error {
         let message = answer.message();
         let error = plain(call, answer);
+        // A policy that refuses legacy tokens does so on purpose: below.
+        let on_purpose =
+            |denial: &Denial<'_>| matches!((denial, need.whose), (Denial::Policy(_), Whose::Legacy(..)));
+        if let Some(denial) = answer.denial().filter(|denial| !on_purpose(denial)) {
+            return error.help(denial.help(&call.method, need.namespace));
+        }
         match answer.status {
             401 => error.help(self.unauthorized()),
             403 if message.contains("attempting to grant RBAC permissions not currently held") => {
@@ -207,6 +213,9 @@ impl Cluster {
         verbs: &[&str],
     ) -> Error {
         let error = plain(call, answer);
+        if let Some(denial) = answer.denial() {
+            return error.help(denial.help(&call.method, ""));
+        }
         match answer.status {
             401 => error.help(self.unauthorized()),
             403 => error.help(format!(
