@@ -1,12 +1,14 @@
 //! What a token may do, asked with the token itself before it is handed over.
 //!
 //! Each permission is one SelfSubjectAccessReview, all at the same time. *Allowed*, *denied* and *unknown* are three answers:
-//! a question that failed is never taken for a "no", nor for a "yes".
+//! a question that failed is never taken for a "no", nor for a "yes". Whether the ServiceAccount can outlive its token is many
+//! questions, which one SelfSubjectRulesReview answers where that is complete.
 
 mod escape;
 mod permission;
 mod report;
 mod resources;
+mod rules;
 
 use std::time::Duration;
 
@@ -15,6 +17,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 pub(crate) use self::permission::{FORMS, Place, What, is_yaml_list, parse_all};
+#[cfg(test)]
+pub(crate) use self::rules::RulesReview;
 pub use self::{
     escape::{Escape, Way},
     permission::Permission,
@@ -30,7 +34,7 @@ use crate::{
     token::Token,
 };
 
-/// For what would only be a warning.
+/// For what would be a warning only.
 const WARN: Duration = Duration::from_secs(8);
 
 /// What is to be asked about a token.
@@ -168,26 +172,24 @@ impl Checks {
             .forbid
             .iter()
             .map(|permission| (permission.clone(), Expected::Denied));
-        let account = holder
-            .account
-            .as_ref()
-            .filter(|_| self.escape != EscapeCheck::Off);
-        let escapes = account.map_or_else(Vec::new, |account| escape::questions(&account.name));
         let expected = required.chain(forbidden).collect::<Vec<_>>();
         let asked = expected
             .iter()
             .map(|(permission, _)| review(cluster, permission, &holder.namespace, budget));
-        let home = account.map_or("", |account| &account.namespace);
         // A warning is not worth all of the time.
         let patience = match self.escape {
             EscapeCheck::Warn => budget.at_most(WARN),
             _ => *budget,
         };
-        let about_escapes = escapes
-            .iter()
-            .map(|(_, permission)| review(cluster, permission, home, &patience));
-        let mut answers = join_all(asked.chain(about_escapes)).await;
-        let about_escapes = answers.split_off(expected.len());
+        let escape = async {
+            match &holder.account {
+                Some(account) if self.escape != EscapeCheck::Off => {
+                    Escape::find(cluster, account, self.escape, &patience).await
+                }
+                _ => Escape::default(),
+            }
+        };
+        let (answers, escape) = tokio::join!(join_all(asked), escape);
         let findings = expected.into_iter().zip(answers);
         let findings = findings.map(|((permission, expected), (verdict, reason))| Finding {
             permission,
@@ -197,7 +199,7 @@ impl Checks {
         });
         Report {
             findings: findings.collect(),
-            escape: Escape::of(escapes, about_escapes, self.escape),
+            escape,
             holder: holder.clone(),
         }
     }

@@ -180,6 +180,11 @@ mod tests {
         assert_read::<crate::access::Review>(
             r#"{"kind":"SelfSubjectAccessReview","metadata":METADATA,"status":{"allowed":true,"reason":"r"}}"#,
         );
+        assert_read::<crate::access::RulesReview>(
+            r#"{"kind":"SelfSubjectRulesReview","metadata":METADATA,"status":{"incomplete":false,"nonResourceRules":[{"verbs":["get"],
+               "nonResourceURLs":["/version"]}],"resourceRules":[{"verbs":["get"],"apiGroups":[""],"resources":["pods"],
+               "resourceNames":["a"]}]}}"#,
+        );
         assert_read::<crate::whoami::Review>(
             r#"{"kind":"SelfSubjectReview","metadata":METADATA,"status":{"userInfo":{"username":"u","uid":"i","groups":["g"],
                "extra":{"authentication.kubernetes.io/credential-id":["JTI=1"]}}}}"#,

@@ -77,7 +77,7 @@ pub const OPTIONS: &[Opt] = &[
     Opt {
         name: "escape-check",
         help: "What to do if the ServiceAccount can get credentials that outlive the token (mint tokens, impersonate, write \
-               RBAC, read Secrets, run Pods): `fail`, `warn` or `off`.",
+               RBAC, read Secrets, run or enter Pods): `fail`, `warn` or `off`.",
         default: Some("warn"),
     },
     Opt {

@@ -1,12 +1,29 @@
 //! Ways in which a ServiceAccount gets at credentials that outlive its token, so that revoking the token is not the end.
 
-use super::{Account, EscapeCheck, Permission, Verdict};
-use crate::text::harmless;
+use futures_util::future::join_all;
+
+use super::{Account, EscapeCheck, Permission, Verdict, review, rules::Rules};
+use crate::{
+    cluster::{Budget, Cluster},
+    text::harmless,
+};
 
 /// What it could do, and the permissions that each let it: verbs, resources.
 const WAYS: &[(&str, &str, &str)] = &[
-    ("mint itself other tokens", "create", "serviceaccounts/token"),
-    ("act as others", "impersonate", "serviceaccounts users groups"),
+    (TOKENS, "create", "serviceaccounts/token"),
+    (OTHERS, "impersonate", "serviceaccounts users groups"),
+    // Constrained impersonation, from Kubernetes 1.35 on (`pkg/endpoints/filters/impersonation`, k8s.io/apiserver).
+    (
+        OTHERS,
+        "impersonate:serviceaccount",
+        "serviceaccounts.authentication.k8s.io",
+    ),
+    (OTHERS, "impersonate:user-info", "users.authentication.k8s.io"),
+    (
+        OTHERS,
+        "impersonate:arbitrary-node impersonate:associated-node",
+        "nodes.authentication.k8s.io",
+    ),
     (
         "give rights away",
         "create update patch",
@@ -28,7 +45,26 @@ const WAYS: &[(&str, &str, &str)] = &[
         "create update patch",
         "deployments statefulsets daemonsets replicasets replicationcontrollers cronjobs",
     ),
+    (
+        "enter Pods, which have tokens of their own",
+        "create get",
+        "pods/exec",
+    ),
+    (
+        "enter Pods, which have tokens of their own",
+        "update patch",
+        "pods/ephemeralcontainers",
+    ),
+    (
+        "enter Pods, which have tokens of their own",
+        "create get",
+        "nodes/proxy",
+    ),
 ];
+const TOKENS: &str = "mint itself other tokens";
+const OTHERS: &str = "act as others";
+/// The ways for which the name of one other account is enough.
+const BY_NAME: [&str; 2] = [TOKENS, OTHERS];
 /// Permissions that are named for each way.
 const NAMED: usize = 3;
 
@@ -53,7 +89,7 @@ pub struct Way {
 }
 
 /// One question for each permission, with the way that it opens.
-pub(super) fn questions(service_account: &str) -> Vec<(&'static str, Permission)> {
+fn questions(service_account: &str) -> Vec<(&'static str, Permission)> {
     let mut questions = Vec::new();
     for (may, verbs, resources) in WAYS {
         for resource in resources.split(' ') {
@@ -70,8 +106,40 @@ pub(super) fn questions(service_account: &str) -> Vec<(&'static str, Permission)
     questions
 }
 
+/// The same for single names, as far as rules have some.
+fn by_name(questions: &[(&'static str, Permission)], rules: &Rules) -> Vec<(&'static str, Permission)> {
+    let ways = questions.iter().filter(|(may, _)| BY_NAME.contains(may));
+    let named = ways.flat_map(|(may, permission)| {
+        let names = rules.names(permission).into_iter();
+        names.map(|name| (*may, permission.clone().named(name)))
+    });
+    named.filter(|question| !questions.contains(question)).collect()
+}
+
 impl Escape {
-    pub(super) fn of(
+    /// Asks the API server, as `account`: for a list of its rules, and for whatever that leaves open.
+    pub(super) async fn find(
+        cluster: &Cluster,
+        account: &Account,
+        check: EscapeCheck,
+        budget: &Budget,
+    ) -> Self {
+        let mut questions = questions(&account.name);
+        let rules = Rules::list(cluster, &account.namespace, budget).await;
+        if let Some(rules) = &rules {
+            questions.extend(by_name(&questions, rules));
+        }
+        let answers = questions.iter().map(async |(_, permission)| {
+            match rules.as_ref().and_then(|rules| rules.verdict(permission)) {
+                Some(verdict) => (verdict, String::new()),
+                None => review(cluster, permission, &account.namespace, budget).await,
+            }
+        });
+        let answers = join_all(answers).await;
+        Self::of(questions, answers, check)
+    }
+
+    fn of(
         questions: Vec<(&'static str, Permission)>,
         answers: Vec<(Verdict, String)>,
         check: EscapeCheck,
@@ -168,6 +236,8 @@ mod tests {
             .collect::<Vec<_>>();
         for asked in [
             "create serviceaccounts/token scanner",
+            "impersonate:user-info users.authentication.k8s.io",
+            "create nodes/proxy",
             "bind clusterroles.rbac.authorization.k8s.io",
             "create cronjobs.batch",
         ] {
@@ -221,7 +291,7 @@ mod tests {
         let answers = vec![(Verdict::Unknown, "no answer in time".to_owned()); questions.len()];
         let sentences = Escape::of(questions, answers, EscapeCheck::Warn).sentences(&account());
         assert!(
-            sentences[0].contains("is not known: 43 of 43 questions got no answer: no answer in time"),
+            sentences[0].contains("is not known: 53 of 53 questions got no answer: no answer in time"),
             "{sentences:?}"
         );
     }

@@ -111,8 +111,12 @@ impl Permission {
 
     /// One that is about a resource of Kubernetes itself.
     pub(crate) fn built_in(verb: &str, target: &str, name: &str) -> Self {
-        let (resource, subresource) = target.split_once('/').unwrap_or((target, ""));
-        let known = resources::find(resource, None);
+        let (qualified, subresource) = target.split_once('/').unwrap_or((target, ""));
+        let (resource, group) = match qualified.split_once('.') {
+            Some((resource, group)) => (resource, Some(group)),
+            None => (qualified, None),
+        };
+        let known = resources::find(resource, group);
         let place = match known {
             Some(known) if known.of_cluster => Place::Cluster,
             _ => Place::Own,
@@ -127,6 +131,14 @@ impl Permission {
                 place,
             },
         }
+    }
+
+    /// The same for the object of that name.
+    pub(crate) fn named(mut self, of_object: &str) -> Self {
+        if let What::Resource { name, .. } = &mut self.what {
+            of_object.clone_into(name);
+        }
+        self
     }
 
     /// The first of those that a rule about resources allows.
@@ -190,7 +202,8 @@ impl Permission {
                 ));
             }
         };
-        if known.is_some() && !VERBS.contains(&verb) {
+        let is_verb = VERBS.contains(&verb) || resources::is_constrained_impersonation(verb);
+        if known.is_some() && !is_verb {
             return Err(format!(
                 "`{}` is nothing that is done to {resource}; it is one of {}",
                 harmless(verb),
@@ -400,6 +413,8 @@ mod tests {
     #[case("* * -A", ["*", "*", "*", "", "", ""])]
     #[case("get *.apps", ["get", "apps", "*", "", "", "ci"])]
     #[case("escalate clusterroles.rbac.authorization.k8s.io", ["escalate", "rbac.authorization.k8s.io", "clusterroles", "", "", ""])]
+    #[case("impersonate:serviceaccount serviceaccounts.authentication.k8s.io a", ["impersonate:serviceaccount", "authentication.k8s.io", "serviceaccounts", "", "a", "ci"])]
+    #[case("impersonate-on:user-info:list pods", ["impersonate-on:user-info:list", "", "pods", "", "", "ci"])]
     #[case("sync applications.argoproj.io app-1", ["sync", "argoproj.io", "applications", "", "app-1", "ci"])]
     fn what_is_asked(#[case] text: &str, #[case] asked: [&str; 6]) {
         let [verb, group, resource, subresource, name, namespace] = asked;
@@ -439,6 +454,8 @@ mod tests {
     #[case("get Pods", "lowercase")]
     #[case("read secrets", "one of get, list, watch")]
     #[case("GET secrets", "one of get, list, watch")]
+    #[case("impersonate: users", "one of get, list, watch")]
+    #[case("impersonate-on:user-info pods", "one of get, list, watch")]
     #[case(
         "get secrets/admin",
         "the name of an object stands behind a space: `get secrets admin`"

@@ -23,7 +23,12 @@ const BUILT_IN: &[(&str, &str, &str)] = &[
         "controllerrevisions daemonsets deployments replicasets statefulsets",
         "",
     ),
-    ("authentication.k8s.io", "", "selfsubjectreviews tokenreviews"),
+    // Behind the first two, what constrained impersonation is about.
+    (
+        "authentication.k8s.io",
+        "serviceaccounts",
+        "selfsubjectreviews tokenreviews groups nodes uids userextras users",
+    ),
     (
         "authorization.k8s.io",
         "localsubjectaccessreviews",
@@ -113,6 +118,19 @@ pub(super) const VERBS: &[&str] = &[
     "use",
     "*",
 ];
+
+/// Whether a verb is `impersonate:MODE`, or `impersonate-on:MODE:VERB`.
+pub(super) fn is_constrained_impersonation(verb: &str) -> bool {
+    let (kind, mode) = verb.split_once(':').unwrap_or_default();
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    match kind {
+        "impersonate" => plain(mode),
+        "impersonate-on" => mode
+            .split_once(':')
+            .is_some_and(|(mode, verb)| plain(mode) && plain(verb)),
+        _ => false,
+    }
+}
 
 /// A resource of Kubernetes itself.
 #[derive(Clone, Copy)]

@@ -1,0 +1,277 @@
+//! What the API server says that a token may do, all at once: the rules that its authorizers find for it in a namespace.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Permission, Place, Verdict, What};
+use crate::cluster::{Budget, Call, Cluster};
+
+/// How many of the names in rules are looked at, for each permission.
+const MOST_NAMES: usize = 8;
+
+/// The rules about resources, of RoleBindings in one namespace and of ClusterRoleBindings. All that there are.
+pub(super) struct Rules(Vec<ResourceRule>);
+
+/// `authorization/v1.ResourceRule`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ResourceRule {
+    verbs: Vec<String>,
+    api_groups: Vec<String>,
+    resources: Vec<String>,
+    /// Empty: all.
+    resource_names: Vec<String>,
+}
+
+/// A SelfSubjectRulesReview.
+#[derive(Deserialize)]
+pub(crate) struct RulesReview {
+    status: Status,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    #[serde(default)]
+    resource_rules: Vec<ResourceRule>,
+    incomplete: bool,
+    #[serde(default)]
+    evaluation_error: String,
+}
+
+impl Rules {
+    /// Asks whoever `cluster` speaks for. `None` if there may be others: an authorizer that knows no rules, as webhooks do not, or one
+    /// that failed; or if there is no answer.
+    pub(super) async fn list(cluster: &Cluster, namespace: &str, budget: &Budget) -> Option<Self> {
+        let call = Call {
+            doing: "ask what the token may do",
+            method: http::Method::POST,
+            path: "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews".into(),
+            body: Some(json!({
+                "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": { "namespace": namespace },
+            })),
+        };
+        let answer = cluster.send(&call, budget).await.ok()?;
+        match answer.status {
+            201 => Self::of(answer.parse(&call).ok()?),
+            _ => None,
+        }
+    }
+
+    fn of(RulesReview { status }: RulesReview) -> Option<Self> {
+        let complete = !status.incomplete && status.evaluation_error.is_empty();
+        complete.then_some(Self(status.resource_rules))
+    }
+
+    /// What they say about a permission in their namespace, or in the whole cluster; `None` if only a review can tell: a rule that
+    /// allows something outside of namespaces does not, where it comes from a RoleBinding.
+    pub(super) fn verdict(&self, permission: &Permission) -> Option<Verdict> {
+        let What::Resource { name, place, .. } = &permission.what else {
+            return None;
+        };
+        let named =
+            |rule: &&ResourceRule| rule.resource_names.is_empty() || rule.resource_names.contains(name);
+        match (self.about(permission).any(|rule| named(&rule)), place) {
+            (false, _) => Some(Verdict::Denied),
+            (true, Place::Own) => Some(Verdict::Allowed),
+            (true, _) => None,
+        }
+    }
+
+    /// Some objects for which alone they may allow it.
+    pub(super) fn names(&self, permission: &Permission) -> Vec<&str> {
+        let names = self.about(permission).flat_map(|rule| &rule.resource_names);
+        let mut names = names.map(String::as_str).collect::<Vec<_>>();
+        names.sort_unstable();
+        names.dedup();
+        names.truncate(MOST_NAMES);
+        names
+    }
+
+    /// As Kubernetes itself matches them, but for names (`pkg/apis/rbac/v1/evaluation_helpers.go`).
+    fn about(&self, permission: &Permission) -> impl Iterator<Item = &ResourceRule> {
+        let (combined, any_with_subresource, asked) = match &permission.what {
+            What::Resource {
+                group,
+                resource,
+                subresource,
+                ..
+            } => match &**subresource {
+                "" => (resource.clone(), None, Some(group)),
+                subresource => (
+                    format!("{resource}/{subresource}"),
+                    Some(format!("*/{subresource}")),
+                    Some(group),
+                ),
+            },
+            What::Path(_) => (String::new(), None, None),
+        };
+        let has = |texts: &[String], text: &str| texts.iter().any(|known| known == "*" || known == text);
+        self.0.iter().filter(move |rule| {
+            asked.is_some_and(|group| has(&rule.api_groups, group))
+                && has(&rule.verbs, &permission.verb)
+                && (has(&rule.resources, &combined)
+                    || any_with_subresource
+                        .as_ref()
+                        .is_some_and(|any| rule.resources.contains(any)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn rules(rule: &str) -> Rules {
+        Rules(vec![serde_json::from_str(rule).expect("a rule")])
+    }
+
+    const DENIED: Option<Verdict> = Some(Verdict::Denied);
+    const ALLOWED: Option<Verdict> = Some(Verdict::Allowed);
+    /// Only a review can tell.
+    const UNCERTAIN: Option<Verdict> = None;
+
+    #[rstest]
+    #[case::plain(
+        r#"{"apiGroups":[""],"resources":["pods"],"verbs":["get"]}"#,
+        "get pods",
+        ALLOWED
+    )]
+    #[case::another_verb(
+        r#"{"apiGroups":[""],"resources":["pods"],"verbs":["get"]}"#,
+        "list pods",
+        DENIED
+    )]
+    #[case::another_resource(
+        r#"{"apiGroups":[""],"resources":["pods"],"verbs":["get"]}"#,
+        "get secrets",
+        DENIED
+    )]
+    #[case::another_group(
+        r#"{"apiGroups":["apps"],"resources":["pods"],"verbs":["get"]}"#,
+        "get pods",
+        DENIED
+    )]
+    #[case::any_verb(
+        r#"{"apiGroups":[""],"resources":["pods"],"verbs":["*"]}"#,
+        "get pods",
+        ALLOWED
+    )]
+    #[case::any_group(
+        r#"{"apiGroups":["*"],"resources":["jobs"],"verbs":["create"]}"#,
+        "create jobs.batch",
+        ALLOWED
+    )]
+    #[case::any_resource(
+        r#"{"apiGroups":[""],"resources":["*"],"verbs":["get"]}"#,
+        "get secrets",
+        ALLOWED
+    )]
+    #[case::any_resource_has_subresources(
+        r#"{"apiGroups":[""],"resources":["*"],"verbs":["create"]}"#,
+        "create serviceaccounts/token a",
+        ALLOWED
+    )]
+    #[case::subresource(
+        r#"{"apiGroups":[""],"resources":["serviceaccounts/token"],"verbs":["create"]}"#,
+        "create serviceaccounts/token a",
+        ALLOWED
+    )]
+    #[case::not_the_object_itself(
+        r#"{"apiGroups":[""],"resources":["serviceaccounts"],"verbs":["create"]}"#,
+        "create serviceaccounts/token a",
+        DENIED
+    )]
+    #[case::not_its_subresource(
+        r#"{"apiGroups":[""],"resources":["pods/exec"],"verbs":["create"]}"#,
+        "create pods",
+        DENIED
+    )]
+    #[case::of_all_resources(
+        r#"{"apiGroups":[""],"resources":["*/token"],"verbs":["create"]}"#,
+        "create serviceaccounts/token a",
+        ALLOWED
+    )]
+    #[case::another_of_all(
+        r#"{"apiGroups":[""],"resources":["*/tokens"],"verbs":["create"]}"#,
+        "create serviceaccounts/token a",
+        DENIED
+    )]
+    #[case::only_subresources(
+        r#"{"apiGroups":[""],"resources":["*/token"],"verbs":["create"]}"#,
+        "create pods",
+        DENIED
+    )]
+    #[case::its_name(
+        r#"{"apiGroups":[""],"resources":["serviceaccounts/token"],"resourceNames":["a"],"verbs":["create"]}"#,
+        "create serviceaccounts/token a",
+        ALLOWED
+    )]
+    #[case::another_name(
+        r#"{"apiGroups":[""],"resources":["serviceaccounts/token"],"resourceNames":["b"],"verbs":["create"]}"#,
+        "create serviceaccounts/token a",
+        DENIED
+    )]
+    #[case::only_by_name(
+        r#"{"apiGroups":[""],"resources":["secrets"],"resourceNames":["b"],"verbs":["get"]}"#,
+        "get secrets",
+        DENIED
+    )]
+    #[case::outside_of_namespaces(
+        r#"{"apiGroups":[""],"resources":["users"],"verbs":["impersonate"]}"#,
+        "impersonate users",
+        UNCERTAIN
+    )]
+    #[case::not_outside_either(
+        r#"{"apiGroups":[""],"resources":["users"],"verbs":["get"]}"#,
+        "impersonate users",
+        DENIED
+    )]
+    #[case::everything(
+        r#"{"apiGroups":["*"],"resources":["*"],"verbs":["*"]}"#,
+        "get secrets",
+        ALLOWED
+    )]
+    #[case::nothing("{}", "get secrets", DENIED)]
+    fn rules_are_read_as_kubernetes_reads_them(
+        #[case] rule: &str,
+        #[case] permission: &str,
+        #[case] verdict: Option<Verdict>,
+    ) {
+        let permission = Permission::parse(permission).expect(permission);
+        assert_eq!(rules(rule).verdict(&permission), verdict);
+    }
+
+    #[test]
+    fn the_names_of_single_objects_are_bounded() {
+        let names = (10..40)
+            .map(|n| format!(r#""a{n}""#))
+            .collect::<Vec<_>>()
+            .join(",");
+        let rules = rules(&format!(
+            r#"{{"apiGroups":[""],"resources":["users"],"resourceNames":[{names},"a10"],"verbs":["impersonate"]}}"#
+        ));
+        let names = |permission| {
+            rules
+                .names(&Permission::parse(permission).expect(permission))
+                .join(" ")
+        };
+        assert_eq!(names("impersonate users"), "a10 a11 a12 a13 a14 a15 a16 a17");
+        assert_eq!(names("impersonate groups"), "");
+    }
+
+    #[rstest]
+    #[case(r#"{"resourceRules":[],"nonResourceRules":[],"incomplete":false}"#, true)]
+    #[case(r#"{"incomplete":false}"#, true)]
+    #[case(r#"{"resourceRules":[],"incomplete":true}"#, false)]
+    #[case(
+        r#"{"resourceRules":[],"incomplete":false,"evaluationError":"role.rbac.authorization.k8s.io \"x\" not found"}"#,
+        false
+    )]
+    fn only_a_complete_list_tells_what_is_denied(#[case] status: &str, #[case] complete: bool) {
+        let status = serde_json::from_str(status).expect("a status");
+        assert_eq!(Rules::of(RulesReview { status }).is_some(), complete);
+    }
+}
