@@ -4,10 +4,16 @@ use jobpass_devkit::FaultKind;
 use rstest::rstest;
 
 use super::{REVIEWS, allow, answer, refused, reviews, step};
+use crate::{cluster::Cluster, faults::api::inject};
 
-use crate::cluster::Cluster;
-
+const RULES: &str = "/selfsubjectrulesreviews";
 const OUTLIVES: &str = "ServiceAccount ci/scanner can outlive its token: it may ";
+
+/// All questions go wrong: that for the list of rules, and those for single permissions.
+fn questions(cluster: &Cluster, kind: &FaultKind) {
+    inject(cluster, "POST", RULES, 999, kind.clone());
+    reviews(cluster, kind.clone());
+}
 
 /// Each of them alone.
 #[rstest]
@@ -19,9 +25,18 @@ const OUTLIVES: &str = "ServiceAccount ci/scanner can outlive its token: it may 
     "{apiGroups: [\"\"], resources: [serviceaccounts/token], resourceNames: [scanner], verbs: [create]}",
     "mint itself other tokens"
 )]
+#[case::tokens_of_another(
+    "{apiGroups: [\"\"], resources: [serviceaccounts/token], resourceNames: [another], verbs: [create]}",
+    "mint itself other tokens (create serviceaccounts/token another)"
+)]
 #[case::impersonate(
     "{apiGroups: [\"\"], resources: [serviceaccounts], verbs: [impersonate]}",
     "act as others"
+)]
+#[case::impersonate_within_limits(
+    "{apiGroups: [authentication.k8s.io], resources: [serviceaccounts], resourceNames: [another], \
+      verbs: ['impersonate:serviceaccount']}",
+    "act as others (impersonate:serviceaccount serviceaccounts.authentication.k8s.io another)"
 )]
 #[case::bindings(
     "{apiGroups: [rbac.authorization.k8s.io], resources: [rolebindings], verbs: [create]}",
@@ -38,6 +53,10 @@ const OUTLIVES: &str = "ServiceAccount ci/scanner can outlive its token: it may 
 #[case::pods(
     "{apiGroups: [\"\"], resources: [pods], verbs: [create]}",
     "run Pods, which get tokens of their own (create pods)"
+)]
+#[case::exec(
+    "{apiGroups: [\"\"], resources: [pods/exec], verbs: [create]}",
+    "enter Pods, which have tokens of their own (create pods/exec)"
 )]
 #[case::workloads(
     "{apiGroups: [apps], resources: [deployments], verbs: [patch]}",
@@ -69,7 +88,7 @@ fn nothing_found_is_nothing_said() {
     let step = step(&cluster, &[]);
     allow(
         &cluster,
-        "{apiGroups: [\"\"], resources: [serviceaccounts/token], resourceNames: [another], verbs: [create]}",
+        "{apiGroups: [\"\"], resources: [secrets, pods/exec], resourceNames: [one], verbs: [get, create]}",
     );
     let main = step.main().succeeded();
     assert!(
@@ -108,18 +127,13 @@ fn with_fail_the_token_is_revoked() {
 fn what_is_not_known_is_said(#[case] check: &str, #[case] code: i32) {
     let cluster = Cluster::start();
     let step = step(&cluster, &[("escape-check", check)]);
-    reviews(
-        &cluster,
-        answer(
-            403,
-            serde_json::json!({ "kind": "Status", "message": "no questions", "reason": "Forbidden" }),
-        ),
-    );
+    let refused = serde_json::json!({ "kind": "Status", "message": "no questions", "reason": "Forbidden" });
+    questions(&cluster, &answer(403, refused));
     let main = step.main();
     assert_eq!(main.code(), code, "{}", main.log);
     assert!(
         main.log
-            .contains("is not known: 43 of 43 questions got no answer: the API server answered 403"),
+            .contains("is not known: 53 of 53 questions got no answer: the API server answered 403"),
         "{}",
         main.log
     );
@@ -131,10 +145,10 @@ fn what_is_not_known_is_said(#[case] check: &str, #[case] code: i32) {
 fn an_api_server_that_does_not_answer_costs_a_warning() {
     let cluster = Cluster::start();
     let step = step(&cluster, &[]);
-    reviews(&cluster, FaultKind::HoldBefore);
+    questions(&cluster, &FaultKind::HoldBefore);
     let main = step.main().succeeded();
     assert!(
-        main.log.contains("43 of 43 questions got no answer"),
+        main.log.contains("53 of 53 questions got no answer"),
         "{}",
         main.log
     );
@@ -148,13 +162,13 @@ fn an_api_server_that_does_not_answer_costs_a_warning() {
 fn nothing_is_asked(#[case] input: &str, #[case] value: &str) {
     let cluster = Cluster::start();
     let step = step(&cluster, &[(input, value)]);
-    reviews(&cluster, FaultKind::HoldBefore);
+    questions(&cluster, &FaultKind::HoldBefore);
     step.main().succeeded();
     assert!(
         cluster
             .requests()
             .iter()
-            .all(|request| !request.path.ends_with(REVIEWS))
+            .all(|request| ![REVIEWS, RULES].iter().any(|end| request.path.ends_with(end)))
     );
     step.post().succeeded();
 }

@@ -185,8 +185,10 @@ fn manifest(spec: &Spec, origin: &Origin, name: &str) -> serde_json::Value {
     // What people select by, as far as it is a valid label value.
     let selectable = ["platform", "run-id", "job", "service-account"].map(|key| format!("jobpass.dev/{key}"));
     let mut labels = annotations.clone();
-    labels.retain(|key, value| selectable.contains(key) && is_label_value(value));
+    labels.retain(|key, value| selectable.contains(key) && !value.is_empty() && is_label_value(value));
     labels.insert(MANAGED_BY.into(), "jobpass".into());
+    labels.extend(spec.metadata.labels.clone());
+    annotations.extend(spec.metadata.annotations.clone());
     let secret_type = match spec.token_type {
         TokenType::Bound => TYPE,
         TokenType::Legacy => {
@@ -202,13 +204,13 @@ fn manifest(spec: &Spec, origin: &Origin, name: &str) -> serde_json::Value {
 }
 
 /// `staging/src/k8s.io/apimachinery/pkg/util/validation/validation.go`, `IsValidLabelValue`.
-fn is_label_value(value: &str) -> bool {
+pub(crate) fn is_label_value(value: &str) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric();
+    let bytes = value.as_bytes();
     value.len() <= 63
-        && value
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-        && value.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && value.ends_with(|c: char| c.is_ascii_alphanumeric())
+        && bytes.iter().all(|b| plain(b) || b"-_.".contains(b))
+        && bytes.first().is_none_or(plain)
+        && bytes.last().is_none_or(plain)
 }
 
 #[cfg(test)]
@@ -226,6 +228,21 @@ mod tests {
             names.iter().all(|name| name.len() == 28 && is_label_value(name)),
             "{names:?}"
         );
+    }
+
+    #[test]
+    fn what_somebody_wants_on_it_is_on_it() {
+        let inputs = Inputs::from([
+            ("service-account", "scanner"),
+            ("anchor-labels", "team=payments"),
+            ("anchor-annotations", "example.com/contact=Jane Doe"),
+        ]);
+        let spec = Spec::parse(&inputs, None).expect("a spec");
+        let metadata = &manifest(&spec, &Origin::default(), "jobpass-a")["metadata"];
+        assert_eq!(metadata["labels"]["team"], "payments");
+        assert_eq!(metadata["labels"][MANAGED_BY], "jobpass");
+        assert_eq!(metadata["annotations"]["example.com/contact"], "Jane Doe");
+        assert_eq!(metadata["annotations"]["jobpass.dev/lifetime"], "3600s");
     }
 
     #[test]

@@ -41,7 +41,14 @@ pub fn flags() -> impl Iterator<Item = Arg> {
         };
         let flag = flag.help(help).value_name(upper(option)).value_hint(hint);
         // What has several lines may also be given line by line; a YAML list begins with a hyphen.
-        if ["require", "forbid", "rules"].contains(&option.name) {
+        let of_many = [
+            "require",
+            "forbid",
+            "rules",
+            "anchor-labels",
+            "anchor-annotations",
+        ];
+        if of_many.contains(&option.name) {
             flag.action(ArgAction::Append).allow_hyphen_values(true)
         } else {
             flag

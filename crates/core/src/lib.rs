@@ -29,6 +29,7 @@ pub mod journal;
 mod json;
 pub mod legacy;
 pub mod mask;
+mod metadata;
 pub mod mint;
 pub mod minter;
 pub mod options;

@@ -81,6 +81,17 @@ pub const OPTIONS: &[Opt] = &[
         default: Some("warn"),
     },
     Opt {
+        name: "anchor-labels",
+        help: "Labels for the anchor, and for what is made with `rules`, as policies of the cluster may demand them: \
+               `team=payments`, one a line.",
+        default: None,
+    },
+    Opt {
+        name: "anchor-annotations",
+        help: "Annotations for the same objects, written as in `anchor-labels`; the value may be any text.",
+        default: None,
+    },
+    Opt {
         name: "kubeconfig",
         help: "The minter's kubeconfig: a path, the YAML itself, or base64 of it.",
         default: None,

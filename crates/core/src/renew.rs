@@ -26,6 +26,7 @@ use crate::{
     error::{Error, Kind},
     interrupt::Interrupt,
     journal::{Entry, Journal, Reader},
+    metadata::Metadata,
     mint::{MINT, Minted, request_token},
     minter::Minter,
     options::Inputs,
@@ -301,6 +302,7 @@ fn spec(state: &State, renewal: &Renewal) -> Spec {
             false => receipt.audiences.clone(),
         },
         checks: Checks::default(),
+        metadata: Metadata::default(),
     }
 }
 

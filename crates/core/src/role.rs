@@ -128,10 +128,12 @@ impl Object {
         let (name, namespace) = (&spec.service_account, &spec.namespace);
         let (root, _) = self.collection;
         let api_version = root.trim_start_matches("/apis/").trim_start_matches("/api/");
+        let mut labels = spec.metadata.labels.clone();
+        labels.insert(anchor::MANAGED_BY.into(), "jobpass".into());
         let mut manifest = json!({
             "apiVersion": api_version, "kind": self.kind,
             "metadata": {
-                "name": name, "namespace": namespace, "labels": { anchor::MANAGED_BY: "jobpass" },
+                "name": name, "namespace": namespace, "labels": labels, "annotations": spec.metadata.annotations,
                 "ownerReferences": [{ "apiVersion": "v1", "kind": "Secret", "name": name, "uid": anchor_uid }],
             },
         });

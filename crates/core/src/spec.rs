@@ -8,6 +8,7 @@ use crate::{
     access::Checks,
     anchor,
     error::Error,
+    metadata::Metadata,
     options::Inputs,
     rbac::{self, Rule},
     revoke::Verify,
@@ -34,6 +35,8 @@ pub struct Spec {
     pub audiences: Vec<String>,
     /// What is asked about it before it is handed over.
     pub checks: Checks,
+    /// What the anchor, and what is made for this job, carries beside what jobpass itself writes.
+    pub metadata: Metadata,
 }
 
 impl Spec {
@@ -81,6 +84,7 @@ impl Spec {
                 .transpose()?,
             audiences: audiences(inputs.get("audiences").unwrap_or_default())?,
             checks: Checks::parse(inputs)?,
+            metadata: Metadata::parse(inputs)?,
         })
     }
 }

@@ -38,6 +38,8 @@ pub(crate) fn command() -> Command {
                 "require",
                 "forbid",
                 "escape-check",
+                "anchor-labels",
+                "anchor-annotations",
                 "token-file",
                 "kubeconfig-file",
             ];

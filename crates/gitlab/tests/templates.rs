@@ -17,7 +17,13 @@ const NOT_ON_GITLAB: [&str; 1] = ["oidc-audience"];
 const NOT_FOR_LATER_JOBS: [&str; 1] = ["renew-for"];
 
 /// What has several lines elsewhere: GitLab pastes inputs into YAML as they are, where line breaks would be lost.
-const LISTS: [&str; 3] = ["require", "forbid", "rules"];
+const LISTS: [&str; 5] = [
+    "require",
+    "forbid",
+    "rules",
+    "anchor-labels",
+    "anchor-annotations",
+];
 
 #[rstest]
 #[case("job.yml", ".jobpass", &["job-name", "mask-log"])]

@@ -95,20 +95,21 @@ impl<'a> Denial<'a> {
         };
         match *method {
             Method::DELETE => format!(
-                "no right is missing: {whose} refused it. Nothing can be revoked like this: whoever runs that has to let \
+                "no right is missing: {whose} refused it. Nothing can be revoked like this: ask whoever runs it to let \
                  minters delete anchors (Secrets of type jobpass.dev/anchor)"
             ),
             _ => format!(
                 "no right is missing: {whose} refused it, and the message above says why. Labels and annotations that it \
-                 demands go into `anchor-labels` and `anchor-annotations`; anything else is for whoever runs that to let pass"
+                 demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to let through \
+                 what jobpass makes"
             ),
         }
     }
 }
 
 /// For [`Denial::Unanswered`].
-pub(super) const UNANSWERED: &str = "before it does that, the API server asks an admission webhook, which gives no answer. Whoever runs \
-     that has to bring it back, or to let it be passed over when it does not answer (`failurePolicy: Ignore`)";
+pub(super) const UNANSWERED: &str = "before it does that, the API server asks an admission webhook, which gives no answer. Ask \
+     whoever runs it to bring it back, or to have it passed over when it does not answer (`failurePolicy: Ignore`)";
 
 #[cfg(test)]
 mod tests {
@@ -185,10 +186,10 @@ mod tests {
 
           kubectl get namespace ci --output yaml
         ");
-        insta::assert_snapshot!(told(400, WEBHOOK, &Method::POST), @"no right is missing: admission webhook `validate.kyverno.svc` of the cluster refused it, and the message above says why. Labels and annotations that it demands go into `anchor-labels` and `anchor-annotations`; anything else is for whoever runs that to let pass");
-        insta::assert_snapshot!(told(422, POLICY, &Method::POST), @"no right is missing: ValidatingAdmissionPolicy `needs-team` of the cluster refused it, and the message above says why. Labels and annotations that it demands go into `anchor-labels` and `anchor-annotations`; anything else is for whoever runs that to let pass");
-        insta::assert_snapshot!(told(404, WEBHOOK_SAYS_GONE, &Method::DELETE), @"no right is missing: admission webhook `validate.kyverno.svc` of the cluster refused it. Nothing can be revoked like this: whoever runs that has to let minters delete anchors (Secrets of type jobpass.dev/anchor)");
-        insta::assert_snapshot!(told(403, LIMIT_RANGE, &Method::POST), @"no right is missing: an admission plugin of the API server refused it, and the message above says why. Labels and annotations that it demands go into `anchor-labels` and `anchor-annotations`; anything else is for whoever runs that to let pass");
+        insta::assert_snapshot!(told(400, WEBHOOK, &Method::POST), @"no right is missing: admission webhook `validate.kyverno.svc` of the cluster refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to let through what jobpass makes");
+        insta::assert_snapshot!(told(422, POLICY, &Method::POST), @"no right is missing: ValidatingAdmissionPolicy `needs-team` of the cluster refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to let through what jobpass makes");
+        insta::assert_snapshot!(told(404, WEBHOOK_SAYS_GONE, &Method::DELETE), @"no right is missing: admission webhook `validate.kyverno.svc` of the cluster refused it. Nothing can be revoked like this: ask whoever runs it to let minters delete anchors (Secrets of type jobpass.dev/anchor)");
+        insta::assert_snapshot!(told(403, LIMIT_RANGE, &Method::POST), @"no right is missing: an admission plugin of the API server refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to let through what jobpass makes");
         let ours = POLICY.replace("needs-team", "jobpass-anchors");
         insta::assert_snapshot!(told(422, &ours, &Method::POST), @"no right is missing: policy `jobpass-anchors` is one of those that `jobpass setup` writes. They hold a minter to what `setup` was given: ask for no more than that, or have an administrator run `jobpass setup` again with all that the namespace's jobs need");
     }
