@@ -211,6 +211,7 @@ fn a_signal_leaves_no_token(
         let state = folder.path().join("state.json");
         desk.run(&["revoke", "--state-file", &state.to_string_lossy()])
             .succeeded();
+        std::fs::remove_file(state).expect("it says that the token is revoked");
         std::fs::remove_dir(folder.path()).expect("nothing but the folder is left");
         desk.cluster.advance(Duration::from_secs(11));
     }

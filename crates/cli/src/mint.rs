@@ -40,7 +40,7 @@ pub(crate) fn command() -> Command {
 /// Also a flag of `revoke`.
 pub(crate) fn state_file() -> Arg {
     Arg::new("state-file").long("state-file").value_name("STATE_FILE").value_hint(ValueHint::FilePath).help(
-        "Where what `jobpass revoke` needs is recorded (no secret). Without it, the name of `token-file` or \
+        "The record of the token, which `jobpass revoke` needs (no secret). Without it, the names of `token-file` and of \
          `kubeconfig-file` with `.jobpass.json` added",
     )
 }
@@ -51,19 +51,12 @@ pub(crate) async fn run(
     mut interrupt: Interrupt,
 ) -> Result<(), Error> {
     let inputs = flags::inputs(matches)?;
-    let state_path = state_path(matches, &inputs)?.ok_or_else(nowhere_to_go)?;
-    if state_path.symlink_metadata().is_ok() {
-        return Err(Error::input(
-            "state-file",
-            format!(
-                "is `{}`, which exists already",
-                harmless(&state_path.to_string_lossy())
-            ),
-            format!(
-                "it belongs to another token: `jobpass revoke --state-file {}` first, or choose another name",
-                state_path.display()
-            ),
-        ));
+    let records = records(matches, &inputs)?;
+    let Some(first) = records.first() else {
+        return Err(nowhere_to_go());
+    };
+    for record in &records {
+        is_free(record)?;
     }
     let plan = Plan::make(&inputs, &here(), environment, &mut interrupt).await?;
     let state = &plan.state;
@@ -75,17 +68,26 @@ pub(crate) async fn run(
         kubeconfig_file,
         ..
     } = &state.files;
-    if [token_file, kubeconfig_file].contains(&&Some(state_path.clone())) {
+    if [token_file, kubeconfig_file]
+        .into_iter()
+        .flatten()
+        .any(|file| records.contains(file))
+    {
         return Err(Error::input(
             "state-file",
             "is the same as one of the token's files",
             "give it a name of its own",
         ));
     }
-    let record = |state: Option<&State>| match state {
-        Some(state) => state.write(&state_path),
-        // Not there if nothing was recorded.
-        None => std::fs::remove_file(&state_path).or(Ok(())),
+    let record = |state: Option<&State>| {
+        for path in &records {
+            match state {
+                Some(state) => state.write(path)?,
+                // Not there if nothing was recorded.
+                None => drop(std::fs::remove_file(path)),
+            }
+        }
+        Ok(())
     };
     // Nothing of the token is printed, and the files are all there is.
     let handover = Handover {
@@ -104,9 +106,9 @@ pub(crate) async fn run(
         output::warning(&warning);
     }
     if output::is_json(matches) {
-        return output::result(&json(&state, &state_path));
+        return output::result(&json(&state, first));
     }
-    output::result(&Screen::of_stdout(environment).laid_out(&minted(&state, &state_path)))
+    output::result(&Screen::of_stdout(environment).laid_out(&minted(&state, first)))
 }
 
 /// Whose token it is.
@@ -118,23 +120,49 @@ pub(crate) fn origin(environment: &Environment) -> Origin {
     }
 }
 
-/// Where the state of the token in `token-file` or `kubeconfig-file` is, if one of the three is named.
-pub(crate) fn state_path(matches: &ArgMatches, inputs: &Inputs) -> Result<Option<PathBuf>, Error> {
+/// The records of a token: one beside each of its files that is named, or where `state-file` says.
+pub(crate) fn records(matches: &ArgMatches, inputs: &Inputs) -> Result<Vec<PathBuf>, Error> {
     if let Some(path) = matches.get_one::<String>("state-file") {
-        return Ok(Some(here().join(path)));
+        return Ok(vec![here().join(path)]);
     }
-    let named = ["token-file", "kubeconfig-file"]
-        .into_iter()
-        .filter_map(|name| inputs.get(name));
-    let mut named = named.filter(|path| *path != "false");
-    match named.next() {
-        Some("true") => Err(Error::input(
-            "token-file",
-            "or `kubeconfig-file` is `true`",
-            "on the command line, give a path",
-        )),
-        path => Ok(path.map(|path| here().join(format!("{path}.jobpass.json")))),
+    let mut records = Vec::new();
+    for name in ["token-file", "kubeconfig-file"] {
+        match inputs.get(name) {
+            None | Some("false") => {}
+            Some("true") => {
+                return Err(Error::input(
+                    name,
+                    "is `true`",
+                    "on the command line, give a path",
+                ));
+            }
+            Some(path) => records.push(record_of(&here().join(path))),
+        }
     }
+    Ok(records)
+}
+
+/// The record beside a file.
+pub(crate) fn record_of(file: &Path) -> PathBuf {
+    let mut path = file.as_os_str().to_owned();
+    path.push(".jobpass.json");
+    path.into()
+}
+
+/// Only a token that is revoked leaves its record to the next one.
+fn is_free(record: &Path) -> Result<(), Error> {
+    let is_over = || State::read(record).is_ok_and(|state| state.receipt.revoked.is_some());
+    if record.symlink_metadata().is_err() || is_over() {
+        return Ok(());
+    }
+    let path = harmless(&record.to_string_lossy());
+    Err(Error::input(
+        "state-file",
+        format!("is `{path}`, which exists already"),
+        format!(
+            "it belongs to another token: `jobpass revoke --state-file {path}` first, or choose another name"
+        ),
+    ))
 }
 
 fn nowhere_to_go() -> Error {
@@ -150,15 +178,15 @@ fn here() -> PathBuf {
 }
 
 /// The receipt, and where everything is.
-fn json(state: &State, state_path: &Path) -> String {
+fn json(state: &State, record: &Path) -> String {
     let mut json = serde_json::to_value(&state.receipt).unwrap_or_default();
     json["token-file"] = serde_json::json!(state.files.token_file);
     json["kubeconfig-file"] = serde_json::json!(state.files.kubeconfig_file);
-    json["state-file"] = serde_json::json!(state_path);
+    json["state-file"] = serde_json::json!(record);
     json.to_string()
 }
 
-fn minted(state: &State, state_path: &Path) -> String {
+fn minted(state: &State, record: &Path) -> String {
     let files = [&state.files.token_file, &state.files.kubeconfig_file];
     let files = files.into_iter().flatten();
     let files = files.map(|path| harmless(&path.to_string_lossy()));
@@ -166,6 +194,6 @@ fn minted(state: &State, state_path: &Path) -> String {
     format!(
         "{}\nrevoke it with  `jobpass revoke --state-file {}`",
         state.receipt.minted_in_words(&ends, &files.collect::<Vec<_>>()),
-        harmless(&state_path.to_string_lossy()),
+        harmless(&record.to_string_lossy()),
     )
 }

@@ -1,8 +1,11 @@
 //! `jobpass revoke`.
 
+use std::path::{Path, PathBuf};
+
 use clap::{ArgMatches, Command};
 use jobpass_core::{
-    Error, environment::Environment, flags, interrupt::Interrupt, revoke, state::State, text::harmless,
+    Error, environment::Environment, flags, interrupt::Interrupt, options::Inputs, receipt::Receipt, revoke,
+    state::State, text::harmless,
 };
 
 use crate::{mint, output, progress::Progress, screen::Screen};
@@ -31,32 +34,72 @@ pub(crate) async fn run(
 ) -> Result<(), Error> {
     let inputs = flags::inputs_at_end(matches)?;
     jobpass_core::spec::verify_revocation(&inputs)?;
-    let path = mint::state_path(matches, &inputs)?.ok_or_else(|| {
-        let allowed =
-            "say which token: `--token-file`, `--kubeconfig-file` or `--state-file`, as it was minted";
-        Error::input("token-file", "is missing", allowed)
-    })?;
-    if path.symlink_metadata().is_err() {
-        let path = harmless(&path.to_string_lossy());
-        return Err(Error::input(
-            "token-file",
-            format!("has no recorded state: there is no `{path}`"),
-            "the token is revoked already, or was minted under another name; what there is:\n\n  \
-             kubectl get secrets --all-namespaces --selector app.kubernetes.io/managed-by=jobpass",
-        ));
-    }
+    let path = record(matches, &inputs)?;
     let mut state = State::read(&path)?;
+    if state.receipt.revoked.is_some() {
+        return say(
+            matches,
+            environment,
+            &state.receipt,
+            &state.receipt.revoked_before_in_words(),
+        );
+    }
     let revoked = revoke::at_end_of_job(&mut state, None, &inputs, environment, &mut interrupt);
     let revoked = Progress::new()
         .during("revoking, and proving it", revoke::REVOKE, revoked)
         .await?;
-    let _ = std::fs::remove_file(&path);
+    conclude(&path, &state);
     if let Some(note) = revoked.note {
         output::warning(&note);
     }
-    let receipt = &state.receipt;
-    if output::is_json(matches) {
-        return output::result(&receipt.json());
+    say(
+        matches,
+        environment,
+        &state.receipt,
+        &state.receipt.revoked_in_words(),
+    )
+}
+
+fn say(matches: &ArgMatches, environment: &Environment, receipt: &Receipt, words: &str) -> Result<(), Error> {
+    match output::is_json(matches) {
+        true => output::result(&receipt.json()),
+        false => output::result(&Screen::of_stdout(environment).laid_out(words)),
     }
-    output::result(&Screen::of_stdout(environment).laid_out(&receipt.revoked_in_words()))
+}
+
+/// The record of the token that is meant.
+fn record(matches: &ArgMatches, inputs: &Inputs) -> Result<PathBuf, Error> {
+    let records = mint::records(matches, inputs)?;
+    let Some(first) = records.first() else {
+        let allowed =
+            "say which token: `--token-file`, `--kubeconfig-file` or `--state-file`, as it was minted";
+        return Err(Error::input("token-file", "is missing", allowed));
+    };
+    let there = records.iter().find(|path| path.symlink_metadata().is_ok());
+    there.cloned().ok_or_else(|| {
+        let given = |name: &&str| inputs.get(name).is_some();
+        let name = match matches.contains_id("state-file") {
+            true => "state-file",
+            false => ["token-file", "kubeconfig-file"].into_iter().find(given).unwrap_or("token-file"),
+        };
+        Error::input(
+            name,
+            format!("names no token: there is no record `{}`", harmless(&first.to_string_lossy())),
+            "nothing was minted under that name from here, or its record was removed; `jobpass list --all-namespaces` shows which tokens \
+             there are, `kubectl delete secret ANCHOR --namespace NAMESPACE` revokes one",
+        )
+    })
+}
+
+/// The records stay, so that revoking once more, by whichever file, is known to be nothing to do.
+fn conclude(path: &Path, state: &State) {
+    let files = [&state.files.token_file, &state.files.kubeconfig_file];
+    let others = files.into_iter().flatten().map(|file| mint::record_of(file));
+    let of_this_token = |record: &PathBuf| {
+        State::read(record).is_ok_and(|other| other.receipt.anchor == state.receipt.anchor)
+    };
+    for record in others.filter(of_this_token).chain([path.to_owned()]) {
+        // One that still says nothing of it has the anchor deleted once more.
+        let _ = state.write(&record);
+    }
 }

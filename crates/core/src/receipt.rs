@@ -167,9 +167,25 @@ impl Receipt {
 
     /// What a log says once it is revoked.
     pub fn revoked_in_words(&self) -> String {
+        format!("{}\n{}", self.revoked_in_short(), self.end_in_words())
+    }
+
+    /// What a log says when it was revoked before.
+    pub fn revoked_before_in_words(&self) -> String {
+        let at = self
+            .revoked
+            .map_or_else(String::new, |revoked| format!(" at {}", text::time(revoked)));
         format!(
-            "{}\n  anchor  {} is deleted\n  proof   {}",
-            self.revoked_in_short(),
+            "nothing to revoke: the token of ServiceAccount {}/{} was revoked{at}\n{}",
+            self.namespace,
+            self.service_account,
+            self.end_in_words()
+        )
+    }
+
+    fn end_in_words(&self) -> String {
+        format!(
+            "  anchor  {} is deleted\n  proof   {}",
             self.anchor,
             self.proof.unwrap_or(Proof::NotAsked).sentence()
         )
