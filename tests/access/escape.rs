@@ -6,7 +6,7 @@ use rstest::rstest;
 use super::{REVIEWS, allow, answer, refused, reviews, step};
 use crate::{cluster::Cluster, faults::api::inject};
 
-const RULES: &str = "/selfsubjectrulesreviews";
+pub(super) const RULES: &str = "/selfsubjectrulesreviews";
 const OUTLIVES: &str = "ServiceAccount ci/scanner can outlive its token: it may ";
 
 /// All questions go wrong: that for the list of rules, and those for single permissions.

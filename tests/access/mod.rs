@@ -2,6 +2,7 @@
 
 mod check;
 mod escape;
+mod requests;
 pub(crate) mod role;
 
 use std::{process::Stdio, time::Duration};

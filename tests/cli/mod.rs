@@ -6,6 +6,7 @@ mod inspect;
 mod legacy;
 mod log;
 mod renew;
+mod revoke;
 mod rotate;
 mod terminal;
 
@@ -208,55 +209,6 @@ fn a_second_token_does_not_take_the_place_of_the_first() {
     assert!(again.log.contains("which exists already"), "{}", again.log);
     desk.run(&["revoke", "--token-file", "token"]).succeeded();
     desk.mint(&["--token-file", "token"]).succeeded();
-    desk.run(&["revoke", "--token-file", "token"]).succeeded();
-}
-
-/// As scripts do it that revoke at their end, and again in a trap.
-#[rstest]
-#[case::both_files(&["--token-file", "token", "--kubeconfig-file", "scan.yaml"], &[
-    &["--kubeconfig-file", "scan.yaml"], &["--token-file", "token"], &["--token-file", "token", "--kubeconfig-file", "scan.yaml"],
-])]
-#[case::a_record_elsewhere(&["--token-file", "token", "--state-file", "record"], &[&["--state-file", "record"]])]
-fn revoking_again_is_nothing_to_do(#[case] files: &[&str], #[case] ways: &[&[&str]]) {
-    for first in ways {
-        let desk = Desk::new();
-        desk.mint(files).succeeded();
-        let revoke = |way: &[&str]| desk.run(&[&["revoke"], way].concat()).succeeded();
-        let revoked = revoke(first);
-        assert!(revoked.log.starts_with("revoked the token of"), "{}", revoked.log);
-        let asked = desk.cluster.requests().len();
-        for again in ways {
-            let again = revoke(again);
-            assert!(
-                again.log.starts_with(
-                    "nothing to revoke: the token of ServiceAccount ci/scanner was revoked at 20"
-                ),
-                "{}",
-                again.log
-            );
-        }
-        assert_eq!(
-            desk.cluster.requests().len(),
-            asked,
-            "what is over is not asked about"
-        );
-        assert!(desk.cluster.anchors().is_empty());
-        assert!(!desk.path("token").exists() && !desk.path("scan.yaml").exists());
-    }
-}
-
-/// A wrong name must not pass for a token that is revoked.
-#[rstest]
-#[case("--token-file")]
-#[case("--kubeconfig-file")]
-#[case("--state-file")]
-fn what_was_never_minted_cannot_be_revoked(#[case] option: &str) {
-    let desk = Desk::new();
-    desk.mint(&["--token-file", "token"]).succeeded();
-    let revoked = desk.run(&["revoke", option, "tokne"]);
-    assert_eq!(revoked.code(), 2, "{}", revoked.log);
-    let names = format!("input `{}` names no token: there is no record `", &option[2..]);
-    assert!(revoked.log.contains(&names), "{}", revoked.log);
     desk.run(&["revoke", "--token-file", "token"]).succeeded();
 }
 

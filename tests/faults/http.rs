@@ -9,13 +9,24 @@ use super::api::inject;
 use crate::{cluster::Cluster, github::step::Step, support};
 
 const REVIEWS: &str = "/selfsubjectaccessreviews";
-/// What `escape-check` asks.
-const QUESTIONS: usize = 43;
+/// What `escape-check` asks where the list of rules is not complete.
+const QUESTIONS: usize = 53;
 /// The connections that are opened at most where HTTP/2 is not spoken.
 const WITHOUT_HTTP2: usize = 16;
 
 fn http1() -> Cluster {
     Cluster::without_http2()
+}
+
+/// A step of whose ServiceAccount no complete list of rules can be had: it is bound to a Role that is not there.
+fn many_questions(cluster: &Cluster) -> Step {
+    let step = Step::scanner(&support::minter(cluster), &[]);
+    cluster.apply(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: dangling, namespace: NAMESPACE}\n\
+         roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: not-there}\n\
+         subjects: [{kind: ServiceAccount, name: scanner, namespace: NAMESPACE}]\n",
+    );
+    step
 }
 
 /// The connections over which jobpass asked, and whether all of it was HTTP/2.
@@ -31,7 +42,7 @@ fn connections(cluster: &Cluster) -> (BTreeSet<usize>, bool) {
 #[test]
 fn one_connection_carries_all_and_the_questions_at_the_same_time() {
     let cluster = Cluster::start();
-    let step = Step::scanner(&support::minter(&cluster), &[]);
+    let step = many_questions(&cluster);
     inject(
         &cluster,
         "POST",
@@ -68,7 +79,7 @@ fn ten_permissions_take_one_round_trip(#[case] cluster: Cluster, #[case] expecte
 #[test]
 fn a_server_without_http2_serves_as_well() {
     let cluster = http1();
-    let step = Step::scanner(&support::minter(&cluster), &[]);
+    let step = many_questions(&cluster);
     inject(
         &cluster,
         "POST",
@@ -85,7 +96,7 @@ fn a_server_without_http2_serves_as_well() {
     assert!(cluster.requests().iter().all(|request| !request.http2));
 }
 
-/// What breaks while 43 questions are under way at once.
+/// What breaks while all questions are under way at once.
 #[rstest]
 #[case::connection_lost(Cluster::start(), FaultKind::DropAfter)]
 #[case::stream_refused(Cluster::start(), FaultKind::Refuse)]
@@ -93,7 +104,7 @@ fn a_server_without_http2_serves_as_well() {
 #[case::http1_connection_lost(http1(), FaultKind::DropAfter)]
 #[case::http1_goes_away(http1(), FaultKind::GoAway)]
 fn the_questions_survive_their_connection(#[case] cluster: Cluster, #[case] kind: FaultKind) {
-    let step = Step::scanner(&support::minter(&cluster), &[]);
+    let step = many_questions(&cluster);
     inject(&cluster, "POST", REVIEWS, 1, kind);
     let main = step.main().succeeded();
     assert!(!main.log.contains("::warning"), "{}", main.log);

@@ -239,9 +239,9 @@ fn stopped_at(station: Station, cluster: &Cluster, step: &mut Step) -> Stopped {
             main
         }
         Station::AccessAsked => {
-            hold("/selfsubjectaccessreviews", FaultKind::HoldBefore);
+            hold("/selfsubjectrulesreviews", FaultKind::HoldBefore);
             let main = start(step);
-            arrived("/selfsubjectaccessreviews");
+            arrived("/selfsubjectrulesreviews");
             main
         }
         Station::Mask => {

@@ -1,5 +1,6 @@
 //! What goes wrong: the network, the API server, the inputs, and the process itself.
 
+mod admission;
 pub(crate) mod api;
 mod hostile;
 mod http;

@@ -3,6 +3,7 @@
 mod ci;
 mod legacy;
 mod list;
+mod nothing;
 mod trouble;
 
 use std::{

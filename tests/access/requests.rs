@@ -1,0 +1,136 @@
+//! What a job asks the API server, as its audit log has it.
+
+use std::process::Command;
+
+use jobpass_devkit::FaultKind;
+use rstest::rstest;
+use serde_json::Value;
+
+use super::{REVIEWS, escape::RULES};
+use crate::{
+    cluster::Cluster,
+    faults::api::inject,
+    github::step::{Ended, Step},
+    support,
+};
+
+/// `create secrets`, one for each request.
+fn audited(cluster: &Cluster) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let events = cluster.audit().into_iter();
+    let events = events.filter(|event| text(&event["userAgent"]).starts_with("jobpass/"));
+    let request = |event: Value| {
+        let object = &event["objectRef"];
+        let target = match (object["resource"].as_str(), object["subresource"].as_str()) {
+            (Some(resource), Some(subresource)) => format!("{resource}/{subresource}"),
+            (Some(resource), None) => resource.to_owned(),
+            (None, _) => text(&event["requestURI"]),
+        };
+        format!("{} {target}", text(&event["verb"]))
+    };
+    events.map(request).collect()
+}
+
+/// Beyond minting and revoking: one question about the ServiceAccount, and the proof, which is whether the anchor is gone and, where
+/// the token is at hand, whether that still works.
+#[rstest]
+#[case::the_token_is_an_output(&[], &["delete secrets"])]
+#[case::the_token_is_in_a_file(&[("kubeconfig-file", "true")], &["get /version", "delete secrets"])]
+fn a_whole_job_with_the_default_checks_is_six_requests_at_most(
+    #[case] more: &[(&str, &str)],
+    #[case] proof: &[&str],
+) {
+    let cluster = Cluster::start();
+    let step = Step::scanner(&support::minter(&cluster), more);
+    step.main().succeeded();
+    step.post().succeeded();
+    let life = [
+        "create secrets",
+        "create serviceaccounts/token",
+        "create selfsubjectrulesreviews",
+        "delete secrets",
+    ];
+    assert_eq!(audited(&cluster), [&life, proof].concat());
+}
+
+/// As with an authorization webhook, which can list no rules.
+#[test]
+fn a_list_that_is_not_complete_decides_nothing() {
+    let cluster = Cluster::start();
+    let step = Step::scanner(&support::minter(&cluster), &[]);
+    incomplete(&cluster);
+    let main = step.main().succeeded();
+    assert!(!main.log.contains("::warning"), "{}", main.log);
+    step.post().succeeded();
+    let reviews = audited(&cluster);
+    let reviews = reviews
+        .iter()
+        .filter(|request| request.ends_with("selfsubjectaccessreviews"));
+    assert_eq!(reviews.count(), 53);
+}
+
+fn incomplete(cluster: &Cluster) {
+    let kind = FaultKind::RewriteBody(|answer| answer["status"]["incomplete"] = true.into());
+    inject(cluster, "POST", RULES, 1, kind);
+}
+
+/// Rules in many forms, bound in the namespace and in the whole cluster.
+#[rstest]
+fn a_list_says_what_single_questions_say(
+    #[values("RoleBinding", "ClusterRoleBinding")] binding: &str,
+    #[values(
+        "{apiGroups: ['*'], resources: ['*'], verbs: ['*']}",
+        "{apiGroups: [''], resources: ['*'], verbs: [get, impersonate]}",
+        "{apiGroups: ['', apps], resources: ['*/token', 'deployments', '*/exec'], verbs: [create, patch]}",
+        "{apiGroups: [rbac.authorization.k8s.io], resources: [clusterroles, roles, rolebindings], verbs: [create, bind]}",
+        "{apiGroups: ['', authentication.k8s.io], resources: [users, nodes, nodes/proxy], verbs: ['*']}",
+        "{apiGroups: [''], resources: [secrets, pods], resourceNames: [one], verbs: ['*']}",
+        "{apiGroups: [batch], resources: [jobs, cronjobs, secrets], verbs: [create, list]}"
+    )]
+    rule: &str,
+) {
+    let cluster = Cluster::start();
+    support::minter(&cluster);
+    let place = match binding {
+        "RoleBinding" => ", namespace: NAMESPACE",
+        _ => "",
+    };
+    cluster.apply(&format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{name: NAMESPACE-more}}\nrules: [{rule}]\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: {binding}\nmetadata: {{name: NAMESPACE-more{place}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: NAMESPACE-more}}\n\
+         subjects: [{{kind: ServiceAccount, name: scanner, namespace: NAMESPACE}}]\n"
+    ));
+    let listed = ways(&cluster);
+    incomplete(&cluster);
+    let asked = ways(&cluster);
+    assert_eq!(listed, asked);
+    for plural in ["clusterrolebindings", "clusterroles"] {
+        let name = format!("{}-more", cluster.namespace());
+        cluster.ask(
+            "DELETE",
+            &format!("/apis/rbac.authorization.k8s.io/v1/{plural}/{name}"),
+            None,
+        );
+    }
+}
+
+/// What `scanner` may do to outlive its tokens.
+fn ways(cluster: &Cluster) -> Value {
+    let lifetime = std::time::Duration::from_secs(3600);
+    let token = cluster.service_account_token(cluster.namespace(), "scanner", lifetime);
+    let folder = tempfile::tempdir().expect("a folder");
+    let kubeconfig = folder.path().join("scan.yaml");
+    std::fs::write(&kubeconfig, cluster.kubeconfig(&token, cluster.namespace())).expect("written");
+    let mut check = support::scrubbed(Command::new(support::binary("jobpass")));
+    let check = check
+        .args(["check", "get pods", "--output", "json", "--kubeconfig"])
+        .arg(kubeconfig);
+    let check = check
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let checked = Ended::of(check.spawn().expect("jobpass starts")).succeeded();
+    let line: Value = serde_json::from_str(checked.log.lines().next().expect("a line")).expect("JSON");
+    assert!(line["escape"].is_array(), "{line}");
+    line["escape"].clone()
+}

@@ -1,0 +1,72 @@
+//! Revoking by any of the files that `mint` wrote, and again.
+
+use rstest::rstest;
+
+use super::{Desk, Ended};
+
+const BOTH: &[&str] = &["--token-file", "token", "--kubeconfig-file", "scan.yaml"];
+const TOKEN: &[&str] = &["--token-file", "token"];
+const KUBECONFIG: &[&str] = &["--kubeconfig-file", "scan.yaml"];
+const RECORD: &[&str] = &["--state-file", "record"];
+
+fn mint(desk: &Desk, files: &[&str]) {
+    let mint = [
+        "mint",
+        "--service-account",
+        "scanner",
+        "--kubeconfig",
+        "minter.yaml",
+    ];
+    desk.run(&[&mint, files].concat()).succeeded();
+}
+
+fn revoke(desk: &Desk, way: &[&str]) -> Ended {
+    desk.run(&[&["revoke"], way].concat())
+}
+
+/// As scripts do it that revoke at their end, and once more in a trap.
+#[rstest]
+#[case::by_the_first_file(BOTH, TOKEN, &[TOKEN, KUBECONFIG, BOTH])]
+#[case::by_the_second_file(BOTH, KUBECONFIG, &[KUBECONFIG, TOKEN, BOTH])]
+#[case::by_the_record(&["--token-file", "token", "--state-file", "record"], RECORD, &[RECORD])]
+fn again_is_nothing_to_do(#[case] files: &[&str], #[case] way: &[&str], #[case] ways: &[&[&str]]) {
+    let desk = Desk::new();
+    mint(&desk, files);
+    let revoked = revoke(&desk, way).succeeded();
+    assert!(revoked.log.starts_with("revoked the token of"), "{}", revoked.log);
+    assert!(desk.cluster.anchors().is_empty());
+    assert!(!desk.path("token").exists() && !desk.path("scan.yaml").exists());
+
+    let asked = desk.cluster.requests().len();
+    for again in ways {
+        let again = revoke(&desk, again).succeeded();
+        let namespace = desk.cluster.namespace();
+        let said =
+            format!("nothing to revoke: the token of ServiceAccount {namespace}/scanner was revoked at 20");
+        assert!(again.log.starts_with(&said), "{}", again.log);
+    }
+    assert_eq!(
+        desk.cluster.requests().len(),
+        asked,
+        "what is over is not asked about"
+    );
+    mint(&desk, files);
+    revoke(&desk, way).succeeded();
+    assert!(desk.cluster.anchors().is_empty());
+}
+
+/// A wrong name must not pass for a token that is revoked.
+#[rstest]
+#[case("token-file")]
+#[case("kubeconfig-file")]
+#[case("state-file")]
+fn what_was_never_minted_is_an_error(#[case] option: &str) {
+    let desk = Desk::new();
+    mint(&desk, TOKEN);
+    let revoked = revoke(&desk, &[&format!("--{option}"), "tokne"]);
+    assert_eq!(revoked.code(), 2, "{}", revoked.log);
+    let said = format!("input `{option}` names no token: there is no record `");
+    assert!(revoked.log.contains(&said), "{}", revoked.log);
+    assert_eq!(desk.cluster.anchors().len(), 1);
+    revoke(&desk, TOKEN).succeeded();
+}
