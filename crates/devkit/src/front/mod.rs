@@ -56,6 +56,10 @@ struct Shared {
     issued: Mutex<Vec<String>>,
     /// The names of those who have shown a bearer token.
     users: Mutex<HashMap<String, String>>,
+    /// How much later it is than answers would say.
+    ahead: Mutex<Duration>,
+    /// What is changed in the answer to every TokenRequest.
+    reissue: Mutex<Option<fn(&mut Value)>>,
 }
 
 /// Who answers.
@@ -116,6 +120,8 @@ impl Front {
             faults: Mutex::default(),
             issued: Mutex::default(),
             users: Mutex::default(),
+            ahead: Mutex::default(),
+            reissue: Mutex::default(),
         });
 
         let (stop, stopped) = oneshot::channel();
@@ -197,6 +203,18 @@ impl Front {
     /// Takes back every fault that has not taken effect.
     pub fn heal(&self) {
         lock(&self.shared.faults).clear();
+    }
+
+    /// Lets answers say that it is so much later from now on: their `Date` header is moved. That is the clock by which clients of
+    /// Kubernetes tell how old an object is. The API server's own stays, so tokens live as long as before.
+    pub fn move_date(&self, by: Duration) {
+        *lock(&self.shared.ahead) += by;
+    }
+
+    /// Changes the answer to every TokenRequest from now on: another token takes the place of the one that the API server issued,
+    /// in [`Front::issued`] as well.
+    pub fn reissue(&self, rewrite: fn(&mut Value)) {
+        *lock(&self.shared.reissue) = Some(rewrite);
     }
 
     /// Asks the API server behind it as its administrator, past the faults and the log: the status, and the body if it is JSON.

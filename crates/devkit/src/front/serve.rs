@@ -131,7 +131,7 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, request: http::Request<In
     });
     let fault = fault::take(&mut lock(&shared.faults), asked.method.as_str(), &asked.uri);
 
-    let answer = match fault {
+    let mut answer = match fault {
         None => shared.carry_out(&asked).await?,
         Some(FaultKind::Answer {
             status,
@@ -212,6 +212,7 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, request: http::Request<In
             Response::from_parts(parts, whole(body.to_string()))
         }
     };
+    shared.move_date(answer.headers_mut());
     shared.log.answered(number, answer.status().as_u16());
     Ok(answer)
 }
@@ -252,17 +253,33 @@ impl Shared {
         if !issues {
             return Ok(answer);
         }
-        let (parts, body) = answer.into_parts();
-        let body = body
+        let (mut parts, body) = answer.into_parts();
+        let mut body = body
             .collect()
             .await
             .map_err(|_| h2::Reason::INTERNAL_ERROR)?
             .to_bytes();
+        let reissue = *lock(&self.reissue);
+        if let Some(rewrite) = reissue.filter(|_| parts.status == StatusCode::CREATED) {
+            let mut answer = serde_json::from_slice(&body).unwrap_or(Value::Null);
+            rewrite(&mut answer);
+            parts.headers.remove(header::CONTENT_LENGTH);
+            body = answer.to_string().into();
+        }
         // kubectl asks for protobuf: a token stands in it as it is.
         if let Some(token) = jwt::find(&String::from_utf8_lossy(&body)) {
             lock(&self.issued).push(token.to_owned());
         }
         Ok(Response::from_parts(parts, whole(body)))
+    }
+
+    fn move_date(&self, headers: &mut HeaderMap) {
+        let ahead = *lock(&self.ahead);
+        if let Some(date) = headers.get_mut(header::DATE).filter(|_| !ahead.is_zero()) {
+            let said = date.to_str().ok().and_then(clock::parse_http_date);
+            let later = clock::http_date(said.expect("a date") + ahead.as_secs() as i64);
+            *date = later.try_into().expect("it is printable");
+        }
     }
 
     /// The name of whoever asks, found out without touching what the API server remembers of tokens.
