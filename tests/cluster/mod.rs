@@ -23,7 +23,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use jobpass_devkit::{DevCluster, Front};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -37,6 +40,8 @@ const LEGACY_TOKEN: &str = "kubernetes.io/service-account-token";
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 /// The API server remembers for 10 s that it let a token in. A test waits that long and a little more.
 const CACHE: Duration = Duration::from_secs(20);
+/// For what controllers do. On an idle machine it takes 10 ms.
+const CONTROLLER: Duration = Duration::from_secs(60);
 
 /// A cluster, as a test sees it. What clients meet of it is a [`Front`].
 pub(crate) struct Cluster {
@@ -72,11 +77,18 @@ impl Cluster {
         Self::on(DevCluster::start())
     }
 
-    /// The dev cluster with tokens that live for a second at most, so that they have to be renewed all the time. A real
-    /// kube-apiserver takes no limit below an hour.
+    /// Kubernetes itself with tokens that live for a second, so that they have to be renewed all the time. No kube-apiserver issues
+    /// them for less than ten minutes, but each takes what its key has signed: so the front has them signed anew.
     pub(crate) fn hasty() -> Self {
-        let hasty = DevCluster::builder().max_token_lifetime(Duration::from_secs(1));
-        Self::on(hasty.start().expect("a dev cluster"))
+        let cluster = Self::start();
+        cluster.reissue(|answer| {
+            let token = answer["status"]["token"].as_str().expect("a token");
+            let mut claims = claims_of(token);
+            let issued = claims["iat"].as_i64().expect("a time");
+            claims["exp"] = (issued + 1).into();
+            answer["status"]["token"] = ControlPlane::shared().sign(&claims).into();
+        });
+        cluster
     }
 
     /// Any dev cluster.
@@ -145,6 +157,9 @@ impl Cluster {
                 answer = apply();
             }
             assert!(answer.0 < 300, "the API server refuses {path}: {}", answer.1);
+            if object["type"] == LEGACY_TOKEN {
+                wait_until_filled(front, &path);
+            }
         }
     }
 
@@ -309,6 +324,22 @@ fn list(front: &Front, path: &str) -> Vec<Value> {
     }
 }
 
+/// Waits until the token controller has put a token into a Secret, or has deleted it: there is no such ServiceAccount.
+fn wait_until_filled(front: &Front, path: &str) {
+    let deadline = Instant::now() + CONTROLLER;
+    loop {
+        let (status, secret) = front.ask("GET", path, None);
+        if status == 404 || secret["data"]["token"].is_string() {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "no controller puts a token into {path}"
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Where an object is, by its kind: all that the tests create.
 fn path_of(object: &Value) -> String {
     let kind = object["kind"].as_str().expect("a kind");
@@ -328,6 +359,15 @@ fn path_of(object: &Value) -> String {
         None if of_the_cluster => format!("/{root}/{version}/{plural}/{name}"),
         _ => panic!("{kind} {name}: no namespace, or one where none can be"),
     }
+}
+
+/// What a token says.
+pub(crate) fn claims_of(token: &str) -> Value {
+    let claims = token
+        .split('.')
+        .nth(1)
+        .and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+    serde_json::from_slice(&claims.expect("a JWT")).expect("claims")
 }
 
 /// The token in a Secret that the token controller filled.
