@@ -78,7 +78,7 @@ pub(crate) async fn create(
         path: format!("/api/v1/namespaces/{}/secrets", spec.namespace),
         body: Some(manifest(spec, origin, name)),
     };
-    let need = Need::anchors(spec);
+    let need = Need::minting(spec);
     // Whether an anchor may exist that we have no uid of.
     let mut unsure = false;
     for _ in 0..3 {

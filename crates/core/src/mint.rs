@@ -298,7 +298,7 @@ where
             minted
         }
         TokenType::Legacy => {
-            let need = Need::tokens(spec);
+            let need = Need::minting(spec);
             let filled = legacy::filled(cluster, &spec.namespace, &name, &uid, &need, &budget).await?;
             let claims = Claims::decode(&filled.token)?;
             claims.verify_legacy(&spec.namespace, &spec.service_account, &name)?;
@@ -388,7 +388,7 @@ pub(crate) async fn request_token(
         return Ok(None);
     }
     if answer.status != 201 {
-        return Err(cluster.refused(&call, &answer, &Need::tokens(spec)));
+        return Err(cluster.refused(&call, &answer, &Need::minting(spec)));
     }
     let token = answer.parse::<TokenRequest>(&call)?.status.token;
     let token = Token::parse(token.expose_secret(), "token")

@@ -79,17 +79,6 @@ pub(crate) enum Grantee<'a> {
     User(&'a str),
 }
 
-impl<'a> Grantee<'a> {
-    /// From the name of a user, as the API server writes it.
-    pub(crate) fn user(name: &'a str) -> Self {
-        let account = name.strip_prefix("system:serviceaccount:");
-        match account.and_then(|account| account.split_once(':')) {
-            Some((namespace, name)) => Self::ServiceAccount { namespace, name },
-            None => Self::User(name),
-        }
-    }
-}
-
 impl Rule {
     /// A rule about resources of one group.
     pub(crate) fn of(group: &str, resources: &[&str], names: &[&str], verbs: &[&str]) -> Self {

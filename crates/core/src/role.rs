@@ -69,7 +69,7 @@ pub(crate) async fn create(
         };
         let answer = cluster.send(&call, budget).await?;
         if answer.status != 201 && !answer.is_already_exists() {
-            return Err(cluster.refused(&call, &answer, &Need::role(spec, object.kind)));
+            return Err(cluster.refused(&call, &answer, &Need::minting(spec)));
         }
         warnings.extend(answer.warnings);
     }

@@ -5,17 +5,16 @@ use crate::{
     anchors::Scope,
     error::{Error, Kind},
     rbac::{self, Grantee, Line},
+    setup::advice::{self, For},
     spec::{Spec, TokenType},
     state::State,
     text::harmless,
 };
 
-/// The permission that a call needs, to name the rule that is missing.
+/// What a call is for, to say who may do that and how they come to it.
 pub(crate) struct Need<'a> {
     namespace: &'a str,
     whose: Whose<'a>,
-    /// Which rule of the minter's Role it is.
-    rule: Rule,
 }
 
 /// Whom the token is for.
@@ -28,21 +27,18 @@ enum Whose<'a> {
     Legacy(&'a str, &'static [&'static str]),
 }
 
-/// The rules of [`rbac::Rule::of_minter`], in its order.
-#[derive(Clone, Copy, PartialEq)]
-enum Rule {
-    Anchors,
-    Tokens,
-    /// The job's own account, role and binding.
-    Accounts,
-    Roles,
-    /// What the job's role gives: all that follow.
-    Given,
-}
-
 impl<'a> Need<'a> {
-    pub(crate) fn anchors(spec: &'a Spec) -> Self {
-        Self::of(spec, Rule::Anchors)
+    /// To mint.
+    pub(crate) fn minting(spec: &'a Spec) -> Self {
+        let whose = match (spec.token_type, spec.rules.is_empty()) {
+            (TokenType::Legacy, _) => Whose::Legacy(&spec.service_account, &["create", "get", "delete"]),
+            (TokenType::Bound, true) => Whose::Account(&spec.service_account),
+            (TokenType::Bound, false) => Whose::Job(&spec.rules),
+        };
+        Self {
+            namespace: &spec.namespace,
+            whose,
+        }
     }
 
     /// To put the legacy token of an account into the place of another.
@@ -50,24 +46,7 @@ impl<'a> Need<'a> {
         Self {
             namespace,
             whose: Whose::Legacy(account, &["create", "get", "patch", "delete"]),
-            rule: Rule::Anchors,
         }
-    }
-
-    pub(crate) fn tokens(spec: &'a Spec) -> Self {
-        Self::of(spec, Rule::Tokens)
-    }
-
-    /// To make an object of the job's role.
-    pub(crate) fn role(spec: &'a Spec, kind: &str) -> Self {
-        Self::of(
-            spec,
-            if kind == "ServiceAccount" {
-                Rule::Accounts
-            } else {
-                Rule::Roles
-            },
-        )
     }
 
     /// To delete the anchor, when all that is left is the state.
@@ -80,25 +59,6 @@ impl<'a> Need<'a> {
             } else {
                 Whose::Account(&receipt.service_account)
             },
-            rule: Rule::Anchors,
-        }
-    }
-
-    fn of(spec: &'a Spec, rule: Rule) -> Self {
-        let whose = match (spec.token_type, spec.rules.is_empty()) {
-            (TokenType::Legacy, _) => Whose::Legacy(&spec.service_account, &["create", "get", "delete"]),
-            (TokenType::Bound, true) => Whose::Account(&spec.service_account),
-            (TokenType::Bound, false) => Whose::Job(&spec.rules),
-        };
-        // All that a legacy token takes is one rule.
-        let rule = match whose {
-            Whose::Legacy(..) => Rule::Anchors,
-            _ => rule,
-        };
-        Self {
-            namespace: &spec.namespace,
-            whose,
-            rule,
         }
     }
 
@@ -114,31 +74,37 @@ impl<'a> Need<'a> {
         )
     }
 
-    /// The minter's Role and its binding, to paste.
-    fn yaml(&self, subject: Option<&str>) -> String {
-        // Of its own for each account, and for each set of rules, so that applying it takes nothing away that another Role gives.
-        let (name, rules) = match self.whose {
-            Whose::Account(account) => (
-                format!("jobpass-mint-{}", account.get(..200).unwrap_or(account)),
-                rbac::Rule::of_minter(Some(account), &[]),
-            ),
-            Whose::Job(given) => (
-                format!("jobpass-mint-rules-{}", digest(given)),
-                rbac::Rule::of_minter(None, given),
-            ),
-            Whose::Legacy(_, verbs) => (
-                format!("jobpass-secrets-{}", verbs.join("-")),
-                vec![rbac::Rule::of("", &["secrets"], &[], verbs)],
-            ),
+    /// How the minter gets the right that it lacks.
+    fn right(&self, user: Option<&str>) -> String {
+        let (inputs, are) = match self.whose {
+            Whose::Account(_) => ("inputs `service-account` and `namespace`", "they are"),
+            Whose::Job(_) => ("input `namespace`", "it is"),
+            Whose::Legacy(_, verbs) => {
+                return format!(
+                    "for a legacy token, Secrets must be read, and who may do that gets at all that are in the namespace, and at a \
+                     token for each of its ServiceAccounts. A bound token (`type: bound`) needs none of this. Where old tooling \
+                     cannot do without, an administrator makes an account for nothing else, in a namespace that holds nothing else \
+                     (`kubectl apply -f -`):\n\n{}",
+                    reader(Some(self.namespace), verbs)
+                );
+            }
         };
-        let lines = rules.into_iter().enumerate();
-        let lines = lines.map(|(index, rule)| Line {
-            rule,
-            missing: index.min(Rule::Given as usize) == self.rule as usize,
-        });
-        let lines = lines.collect::<Vec<_>>();
-        let minter = Grantee::user(subject.unwrap_or("THE MINTER'S USER NAME"));
-        rbac::role_yaml(&name, Some(self.namespace), &lines, &minter)
+        format!(
+            "check {inputs}; if {are} right, an administrator gives the minter what it needs, and holds it to that:\n\n{}",
+            self.setup(user)
+        )
+    }
+
+    /// The command with which an administrator gives the minter what it needs, and holds it to that.
+    fn setup(&self, user: Option<&str>) -> String {
+        let whom = match self.whose {
+            Whose::Account(account) | Whose::Legacy(account, _) => For::Account(account),
+            Whose::Job(rules) => For::Jobs(rules),
+        };
+        format!(
+            "  {}\n\nif others mint here as well, it stops and names them; then name them all",
+            advice::command(self.namespace, whom, user)
+        )
     }
 }
 
@@ -156,36 +122,13 @@ impl Cluster {
         match answer.status {
             401 => error.help(self.unauthorized()),
             403 if message.contains("attempting to grant RBAC permissions not currently held") => {
-                let need = Need { rule: Rule::Given, ..*need };
                 error.help(format!(
                     "who makes a Role can only put into it what they may do themselves; the message above lists what the minter \
-                     lacks. Two ways out: it gets these rights, too (`kubectl apply -f -`, below); or it may give away rights that \
-                     it does not have, any in this namespace:\n\n{}\n\n{}",
-                    rbac::rules_yaml(&[Line {
-                        rule: rbac::Rule::of("rbac.authorization.k8s.io", &["roles"], &[], &["escalate", "bind"]),
-                        missing: false,
-                    }]),
-                    need.yaml(user(&message))
+                     lacks. An administrator lets it give that, too, with all that jobs may be given in `--rules`:\n\n{}",
+                    need.setup(user(&message))
                 ))
             }
-            403 if matches!(need.whose, Whose::Legacy(..)) => error.help(format!(
-                "for a legacy token, a Secret must be read. This gives what it takes and no more (`kubectl apply -f -`), but it is \
-                 much: who may make and read Secrets gets at all that are in the namespace, and at a token for each of its \
-                 ServiceAccounts; so the namespace should hold nothing else. A bound token (`type: bound`) needs none of this:\n\n{}",
-                need.yaml(user(&message))
-            )),
-            403 => error.help(format!(
-                "check {}; if {} right, this gives the minter what it needs and no more (`kubectl apply -f -`):\n\n{}",
-                match need.whose {
-                    Whose::Job(_) => "input `namespace`",
-                    _ => "inputs `service-account` and `namespace`",
-                },
-                match need.whose {
-                    Whose::Job(_) => "it is",
-                    _ => "they are",
-                },
-                need.yaml(user(&message))
-            )),
+            403 => error.help(need.right(user(&message))),
             404 if message.starts_with("namespaces ") => error.help(format!(
                 "there is no namespace `{0}`: check input `namespace`, or `kubectl create namespace {0}`",
                 need.namespace
@@ -219,9 +162,15 @@ impl Cluster {
         match answer.status {
             401 => error.help(self.unauthorized()),
             403 => error.help(format!(
-                "this gives what it needs and no more (`kubectl apply -f -`); who may list Secrets can read them, so give it to \
-                 nobody else:\n\n{}",
-                sweeper_role(scope, verbs, user(&answer.message()))
+                "who may list Secrets can read them, so no minter may: ask with an administrator's kubeconfig, or as an account for \
+                 nothing else, which an administrator makes (`kubectl apply -f -`):\n\n{}",
+                reader(
+                    match scope {
+                        Scope::Namespace(namespace) => Some(namespace),
+                        Scope::Cluster => None,
+                    },
+                    verbs,
+                )
             )),
             _ => error.help("check the server's URL; if this answer comes again, please report it"),
         }
@@ -237,25 +186,22 @@ fn plain(call: &Call, answer: &Answer) -> Error {
     Error::new(Kind::Refused, what.trim_end())
 }
 
-fn sweeper_role(scope: &Scope, verbs: &[&str], user: Option<&str>) -> String {
-    let namespace = match scope {
-        Scope::Namespace(namespace) => Some(&**namespace),
-        Scope::Cluster => None,
-    };
+/// An account for nothing else that may do this with Secrets. It is called by what it may do, so that applying it changes no other.
+fn reader(namespace: Option<&str>, verbs: &[&str]) -> String {
+    let name = format!("jobpass-secrets-{}", verbs.join("-"));
     let secrets = Line {
         rule: rbac::Rule::of("", &["secrets"], &[], verbs),
         missing: false,
     };
-    let sweeper = Grantee::user(user.unwrap_or("THE USER NAME"));
-    rbac::role_yaml("jobpass-sweeper", namespace, &[secrets], &sweeper)
-}
-
-/// The first bytes of their SHA-256, in hexadecimal.
-fn digest(rules: &[rbac::Rule]) -> String {
-    let rules = serde_json::to_vec(rules).unwrap_or_default();
-    let digest = ring::digest::digest(&ring::digest::SHA256, &rules);
-    let bytes = digest.as_ref().iter().take(4);
-    bytes.map(|byte| format!("{byte:02x}")).collect()
+    let home = namespace.unwrap_or("default");
+    let account = Grantee::ServiceAccount {
+        namespace: home,
+        name: &name,
+    };
+    format!(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: {name}\n  namespace: {home}\n---\n{}",
+        rbac::role_yaml(&name, namespace, &[secrets], &account)
+    )
 }
 
 /// The user that a Forbidden message names, if it is one that can stand in YAML.
@@ -274,50 +220,32 @@ mod tests {
     use crate::options::Inputs;
 
     #[test]
-    fn the_missing_rule_is_yaml_to_paste() {
+    fn a_minter_gets_what_it_lacks_with_the_policies_that_hold_it() {
         let message = "secrets is forbidden: User \"system:serviceaccount:ci:minter\" cannot create resource";
         let inputs = Inputs::from([("service-account", "scanner"), ("namespace", "ci")]);
         let spec = Spec::parse(&inputs, None).expect("a spec");
-        insta::assert_snapshot!(Need::anchors(&spec).yaml(user(message)), @r#"
-        apiVersion: rbac.authorization.k8s.io/v1
-        kind: Role
-        metadata:
-          name: jobpass-mint-scanner
-          namespace: ci
-        rules:
-        - apiGroups: [""]   # this rule is missing
-          resources: ["secrets"]
-          verbs: ["create", "delete"]
-        - apiGroups: [""]
-          resources: ["serviceaccounts/token"]
-          resourceNames: ["scanner"]
-          verbs: ["create"]
-        ---
-        apiVersion: rbac.authorization.k8s.io/v1
-        kind: RoleBinding
-        metadata:
-          name: jobpass-mint-scanner
-          namespace: ci
-        roleRef:
-          apiGroup: rbac.authorization.k8s.io
-          kind: Role
-          name: jobpass-mint-scanner
-        subjects:
-        - kind: ServiceAccount
-          name: minter
-          namespace: ci
-        "#);
+        insta::assert_snapshot!(Need::minting(&spec).right(user(message)), @"
+        check inputs `service-account` and `namespace`; if they are right, an administrator gives the minter what it needs, and holds it to that:
+
+          jobpass setup --service-account scanner --namespace ci --minter serviceaccount:ci/minter --apply
+
+        if others mint here as well, it stops and names them; then name them all
+        ");
     }
 
     #[test]
-    fn what_a_sweeper_needs_is_yaml_to_paste() {
-        let ci = Scope::Namespace("ci".into());
-        let verbs = ["list", "delete"];
-        insta::assert_snapshot!(sweeper_role(&ci, &verbs, Some("system:serviceaccount:ops:sweeper")), @r#"
+    fn who_may_read_secrets_is_an_account_for_nothing_else() {
+        insta::assert_snapshot!(reader(Some("ci"), &["list", "delete"]), @r#"
+        apiVersion: v1
+        kind: ServiceAccount
+        metadata:
+          name: jobpass-secrets-list-delete
+          namespace: ci
+        ---
         apiVersion: rbac.authorization.k8s.io/v1
         kind: Role
         metadata:
-          name: jobpass-sweeper
+          name: jobpass-secrets-list-delete
           namespace: ci
         rules:
         - apiGroups: [""]
@@ -327,22 +255,28 @@ mod tests {
         apiVersion: rbac.authorization.k8s.io/v1
         kind: RoleBinding
         metadata:
-          name: jobpass-sweeper
+          name: jobpass-secrets-list-delete
           namespace: ci
         roleRef:
           apiGroup: rbac.authorization.k8s.io
           kind: Role
-          name: jobpass-sweeper
+          name: jobpass-secrets-list-delete
         subjects:
         - kind: ServiceAccount
-          name: sweeper
-          namespace: ops
+          name: jobpass-secrets-list-delete
+          namespace: ci
         "#);
-        insta::assert_snapshot!(sweeper_role(&Scope::Cluster, &["list"], None), @r#"
+        insta::assert_snapshot!(reader(None, &["list"]), @r#"
+        apiVersion: v1
+        kind: ServiceAccount
+        metadata:
+          name: jobpass-secrets-list
+          namespace: default
+        ---
         apiVersion: rbac.authorization.k8s.io/v1
         kind: ClusterRole
         metadata:
-          name: jobpass-sweeper
+          name: jobpass-secrets-list
         rules:
         - apiGroups: [""]
           resources: ["secrets"]
@@ -351,15 +285,15 @@ mod tests {
         apiVersion: rbac.authorization.k8s.io/v1
         kind: ClusterRoleBinding
         metadata:
-          name: jobpass-sweeper
+          name: jobpass-secrets-list
         roleRef:
           apiGroup: rbac.authorization.k8s.io
           kind: ClusterRole
-          name: jobpass-sweeper
+          name: jobpass-secrets-list
         subjects:
-        - kind: User
-          name: "THE USER NAME"
-          apiGroup: rbac.authorization.k8s.io
+        - kind: ServiceAccount
+          name: jobpass-secrets-list
+          namespace: default
         "#);
     }
 

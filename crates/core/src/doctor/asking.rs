@@ -8,6 +8,7 @@ use crate::{
     access::{self, Permission, Verdict},
     cluster::{Answer, Budget, Call, Cluster},
     error::{Error, Kind},
+    setup::advice::{self, For},
     spec::{Spec, TokenType, in_words},
     text::harmless,
 };
@@ -17,6 +18,13 @@ const SKEW: i64 = 30;
 /// The first minor release that jobpass works with, and the first with admission policies.
 const OLDEST: u32 = 27;
 const WITH_POLICIES: u32 = 30;
+
+/// Who asks, as far as the API server says.
+pub(super) struct User {
+    name: Option<String>,
+    /// Whether it may read Secrets, as no minter needs to.
+    reads_secrets: bool,
+}
 
 pub(super) struct Asking<'a> {
     pub(super) cluster: &'a Cluster,
@@ -33,8 +41,8 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// Whether the API server can be reached and knows us, and what it lets us do. Gives the user, if that is known.
-    pub(super) async fn about_access(&self, findings: &mut Vec<Finding>) -> Option<String> {
+    /// Whether the API server can be reached and knows us, and what it lets us do. Gives the user, if it knows one.
+    pub(super) async fn about_access(&self, findings: &mut Vec<Finding>) -> Option<User> {
         let version_call = Call {
             doing: "reach the API server",
             method: http::Method::GET,
@@ -60,28 +68,28 @@ impl<'a> Asking<'a> {
             return None;
         }
         let user = self.who_am_i().await;
-        let failed = matches!(
-            user,
-            Err(Finding {
-                result: Result::Failed(_),
-                ..
-            })
-        );
-        let user = match user {
-            Ok(user) => {
-                findings.push(Finding::new("user", Result::Ok, &user));
-                Some(user)
+        let name = match user {
+            Ok(name) => {
+                findings.push(Finding::new("user", Result::Ok, &name));
+                Some(name)
             }
             Err(finding) => {
+                let failed = matches!(finding.result, Result::Failed(_));
                 findings.push(finding);
+                if failed {
+                    return None;
+                }
                 None
             }
         };
-        if failed {
-            return None;
-        }
-        findings.extend(self.rights(user.as_deref()).await);
-        user
+        let read = Permission::built_in("get", "secrets", "");
+        let (verdict, _) = access::review(self.cluster, &read, &self.spec.namespace, self.budget).await;
+        let user = User {
+            name,
+            reads_secrets: verdict == Verdict::Allowed,
+        };
+        findings.extend(self.rights(&user).await);
+        Some(user)
     }
 
     pub(super) async fn post(
@@ -146,7 +154,7 @@ impl<'a> Asking<'a> {
     }
 
     /// Whether this minter may do what it takes, all asked at the same time.
-    async fn rights(&self, user: Option<&str>) -> Vec<Finding> {
+    async fn rights(&self, user: &User) -> Vec<Finding> {
         let Spec {
             service_account,
             token_type,
@@ -221,45 +229,27 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// The command that makes it right.
-    pub(super) fn setup(&self, user: Option<&str>) -> String {
-        let Spec {
-            namespace,
-            service_account,
-            ..
-        } = self.spec;
-        let plain = |text: &&str| {
-            text.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_.:@/".contains(&b))
+    /// The command that makes it right. Who may read Secrets is proposed as nobody's minter.
+    pub(super) fn setup(&self, user: &User) -> String {
+        let spec = self.spec;
+        if spec.token_type == TokenType::Legacy {
+            return "an administrator: an account for nothing else that may create, get and delete Secrets, in a namespace that holds \
+                    nothing else"
+                .into();
+        }
+        let whom = match &*spec.rules {
+            [] => For::Account(&spec.service_account),
+            rules => For::Jobs(rules),
         };
-        let minter = match user.filter(plain) {
-            Some(user) => match user
-                .strip_prefix("system:serviceaccount:")
-                .and_then(|name| name.split_once(':'))
-            {
-                Some((namespace, name)) => format!("serviceaccount:{namespace}/{name}"),
-                None => format!("user:{user}"),
-            },
-            None => "MINTER".into(),
-        };
-        let (whose, this) = match self.spec.rules.is_empty() {
-            true => (
-                format!("--service-account {service_account}"),
-                "of this ServiceAccount",
+        let minter = user.name.as_deref().filter(|_| !user.reads_secrets);
+        let command = advice::command(&spec.namespace, whom, minter);
+        match user.reads_secrets {
+            true => format!(
+                "who asks here may read Secrets, as no minter should: ask with the minter's own credential. An administrator makes \
+                 a minter with `{command}`"
             ),
-            // JSON is YAML.
-            false => (
-                format!(
-                    "--rules '{}'",
-                    harmless(&serde_json::to_string(&self.spec.rules).unwrap_or_default())
-                ),
-                "and rules",
-            ),
-        };
-        format!(
-            "an administrator: `jobpass setup {whose} --namespace {namespace} --minter {minter} --apply`, with all other minters \
-             {this}"
-        )
+            false => format!("an administrator: `{command}`"),
+        }
     }
 }
 

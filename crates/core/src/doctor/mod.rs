@@ -136,15 +136,14 @@ impl Diagnosis {
         let budget = Budget::new(EXAMINE);
         let asking = Asking::new(&cluster, &spec, &budget);
         let user = asking.about_access(&mut self.findings).await;
+        let Some(user) = user else { return };
         if self.verdict().is_ok() {
             match spec.token_type {
-                TokenType::Bound => asking.about_policies(user.as_deref(), &mut self.findings).await,
+                TokenType::Bound => asking.about_policies(&user, &mut self.findings).await,
                 TokenType::Legacy => self.findings.push(asking.about_legacy_secrets().await),
             }
         }
-        if user.is_some() {
-            self.findings.push(asking.about_forgotten_tokens().await);
-        }
+        self.findings.push(asking.about_forgotten_tokens().await);
     }
 
     fn offline(&mut self, minter: &Minter) {

@@ -3,7 +3,10 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Finding, Result, asking::Asking};
+use super::{
+    Finding, Result,
+    asking::{Asking, User},
+};
 use crate::{
     anchor,
     cluster::{Answer, Call},
@@ -13,7 +16,7 @@ use crate::{
 impl Asking<'_> {
     /// Whether what a minter must not do is refused, asked in ways that change nothing: a Secret that is only tried, and a token
     /// that would be bound to what does not exist.
-    pub(super) async fn about_policies(&self, user: Option<&str>, findings: &mut Vec<Finding>) {
+    pub(super) async fn about_policies(&self, user: &User, findings: &mut Vec<Finding>) {
         let fix = self.setup(user);
         let (anchors, tokens, others) = tokio::join!(
             self.other_secrets(&fix),

@@ -3,6 +3,7 @@
 //! Every value is parsed before anything is written. What is printed is the text of [`Setup::manifests`]; what is compared
 //! and applied is read from that same text, so that the two cannot differ.
 
+pub(crate) mod advice;
 mod authentication;
 mod cluster;
 mod difference;
@@ -12,6 +13,7 @@ mod oidc;
 pub use self::cluster::{Object, Outcome};
 pub(crate) use self::oidc::{Oidc, audiences};
 use crate::{
+    anchor,
     error::Error,
     rbac::{self, Rule},
     spec::{Lifetime, dns_name},
@@ -218,6 +220,10 @@ fn namespace(input: &str, name: &str) -> Result<String, Error> {
 }
 
 fn account(input: &str, name: &str) -> Result<String, Error> {
+    if anchor::is_ours(name) {
+        let problem = format!("is `{name}`: so are those called that are made for single jobs");
+        return Err(Error::input(input, problem, "name it differently"));
+    }
     dns_name(input, name, LONGEST_ACCOUNT, true)
 }
 

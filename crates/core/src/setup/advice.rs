@@ -1,0 +1,88 @@
+//! The command that an administrator runs for a minter that lacks something, as errors and `doctor` propose it.
+//!
+//! Whoever pastes it makes a minter of the one that it names. So it names the user who asks only if that can be a minter, and else
+//! an account that is made for it.
+
+use super::Minter;
+use crate::rbac::Rule;
+
+/// Whom the minter mints for.
+#[derive(Clone, Copy)]
+pub(crate) enum For<'a> {
+    Account(&'a str),
+    Jobs(&'a [Rule]),
+}
+
+/// Proposed where nobody is known who could mint.
+const NEW_MINTER: &str = "serviceaccount:jobpass-minter";
+
+/// `user` is the one who asked, as the API server calls it.
+pub(crate) fn command(namespace: &str, whom: For<'_>, user: Option<&str>) -> String {
+    let account = match whom {
+        For::Account(account) => Some(account),
+        For::Jobs(_) => None,
+    };
+    let minter = user
+        .and_then(|user| minter(user, namespace, account))
+        .unwrap_or_else(|| NEW_MINTER.to_owned());
+    let whom = match whom {
+        For::Account(account) => format!("--service-account {account}"),
+        // What else jobs bring, nobody here knows.
+        For::Jobs([]) => "--rules RULES".to_owned(),
+        // JSON is YAML.
+        For::Jobs(rules) => {
+            let rules = serde_json::to_string(rules).unwrap_or_default();
+            format!("--rules '{}'", rules.replace('\'', r"'\''"))
+        }
+    };
+    format!("jobpass setup {whom} --namespace {namespace} --minter {minter} --apply")
+}
+
+/// As the option `minter` takes it, if it takes it, and if a shell does.
+fn minter(user: &str, namespace: &str, account: Option<&str>) -> Option<String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:@/".contains(&b);
+    let option = match user
+        .strip_prefix("system:serviceaccount:")
+        .and_then(|name| name.split_once(':'))
+    {
+        Some((namespace, name)) => format!("serviceaccount:{namespace}/{name}"),
+        None => format!("user:{user}"),
+    };
+    let taken = option.bytes().all(plain) && Minter::parse(&option, namespace, account).is_ok();
+    taken.then_some(option)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(Some("system:serviceaccount:ci:minter"), "serviceaccount:ci/minter")]
+    #[case(Some("ci:github:2"), "user:ci:github:2")]
+    #[case(None, NEW_MINTER)]
+    #[case::administrator(Some("system:admin"), NEW_MINTER)]
+    #[case::the_jobs_own(Some("system:serviceaccount:ci:scanner"), NEW_MINTER)]
+    #[case::of_a_single_job(Some("system:serviceaccount:ci:jobpass-aaaaaaaaaaaaaaaaaaaa"), NEW_MINTER)]
+    #[case::for_a_shell(Some("jane; rm -rf /"), NEW_MINTER)]
+    fn who_is_named_as_the_minter(#[case] user: Option<&str>, #[case] minter: &str) {
+        assert_eq!(
+            command("ci", For::Account("scanner"), user),
+            format!("jobpass setup --service-account scanner --namespace ci --minter {minter} --apply")
+        );
+    }
+
+    #[test]
+    fn rules_are_one_argument() {
+        let rules = crate::rbac::parse(
+            "rules",
+            "- {apiGroups: [''], resources: [configmaps], resourceNames: [\"it's\"], verbs: [get]}",
+        );
+        let command = command("ci", For::Jobs(&rules.expect("rules")), None);
+        assert!(
+            command.contains(r#""resourceNames":["it'\''s"],"verbs":["get"]}]' --namespace ci "#),
+            "{command}"
+        );
+    }
+}
