@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod given;
+
 use crate::{
     access::{FORMS, Permission, Place, What, is_yaml_list, parse_all},
     error::Error,
@@ -28,8 +30,16 @@ pub struct Rule {
 /// The rules of a Role for one job: a YAML list of rules, or permissions as `require` has them. None if there is nothing.
 ///
 /// # Errors
-/// The first one that is wrong, or that no Role can hold.
+/// The first one that is wrong, or that no Role can hold, or that no job is given.
 pub(crate) fn parse(option: &str, text: &str) -> Result<Vec<Rule>, Error> {
+    let rules = parse_any(option, text)?;
+    match rules.iter().find_map(Rule::never_given) {
+        Some(problem) => Err(Error::input(option, problem, given::INSTEAD)),
+        None => Ok(rules),
+    }
+}
+
+fn parse_any(option: &str, text: &str) -> Result<Vec<Rule>, Error> {
     let wrong = |number: usize, problem: &str, allowed: &str| {
         Error::input(option, format!("is wrong in item {number}: {problem}"), allowed)
     };
@@ -122,6 +132,12 @@ impl Rule {
         ];
         if let Some((name, _)) = needed.into_iter().find(|(_, values)| values.is_empty()) {
             return Err(format!("`{name}` is missing or empty"));
+        }
+        if self.resource_names.iter().any(String::is_empty) {
+            return Err("`resourceNames` has an empty name".into());
+        }
+        if !self.is_plain() {
+            return Err("it has a text that is too long, or cannot be shown".into());
         }
         Ok(self)
     }

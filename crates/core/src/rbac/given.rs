@@ -1,0 +1,255 @@
+//! What jobs that bring rules may be given, and what never: anything with which a job, or its minter, would get at more than was
+//! listed, or at a token that no anchor ends.
+
+use super::Rule;
+use crate::text::harmless;
+
+/// The longest verb, group, resource or name.
+const LONGEST: usize = 253;
+
+/// What no job is given: verbs, group, resources, and why. Empty verbs: none at all. Resources that end in `/`: with everything
+/// below them.
+const NEVER: &[(&[&str], &str, &[&str], &str)] = &[
+    (&[], "", &["secrets"], SECRETS),
+    (&[], "", &["serviceaccounts", "serviceaccounts/"], ACCOUNTS),
+    (
+        WRITE,
+        "",
+        &["pods", "pods/ephemeralcontainers", "replicationcontrollers"],
+        PODS,
+    ),
+    (
+        WRITE,
+        "apps",
+        &[
+            "deployments",
+            "statefulsets",
+            "daemonsets",
+            "replicasets",
+            "controllerrevisions",
+        ],
+        PODS,
+    ),
+    (WRITE, "batch", &["jobs", "cronjobs"], PODS),
+    (
+        WRITE,
+        "certificates.k8s.io",
+        &["podcertificaterequests"],
+        "it gives certificates of any ServiceAccount that a Pod runs as",
+    ),
+];
+const WRITE: &[&str] = &["create", "update", "patch"];
+const RBAC: &str = "rbac.authorization.k8s.io";
+const SECRETS: &str = "Secrets may hold tokens that outlive the job";
+const ACCOUNTS: &str =
+    "a token of another ServiceAccount, or one that is bound to no anchor, outlives the job";
+const PODS: &str =
+    "a Pod may run as any ServiceAccount of the namespace, the minter's own among them, and mount any Secret";
+
+/// What stands in for a rule that is refused.
+pub(super) const INSTEAD: &str = "what a job needs of that, give to a ServiceAccount that you make, with a Role in another \
+                                  namespace than the anchors', and name it with `service-account`";
+
+impl Rule {
+    /// Why jobs cannot be given this, if they cannot.
+    pub(super) fn never_given(&self) -> Option<String> {
+        let refused =
+            |what: &str, why: &str| Some(format!("has `{}`, which no job is given: {why}", harmless(what)));
+        for (what, texts) in [
+            ("verb", &self.verbs),
+            ("group", &self.api_groups),
+            ("resource", &self.resources),
+        ] {
+            if let Some(text) = texts.iter().find(|text| text.contains('*')) {
+                return refused(text, &format!("name each {what} by itself"));
+            }
+        }
+        let acts_as_others =
+            |verb: &&String| ["escalate", "bind"].contains(&&***verb) || verb.starts_with("impersonate");
+        if let Some(verb) = self.verbs.iter().find(acts_as_others) {
+            return refused(verb, "it acts as others, or gives rights that nobody listed");
+        }
+        for group in &self.api_groups {
+            for resource in &self.resources {
+                if group == RBAC {
+                    return refused(
+                        &format!("{resource}.{RBAC}"),
+                        "it would give itself rights that nobody listed",
+                    );
+                }
+                let never = NEVER.iter().find(|(verbs, of_group, resources, _)| {
+                    group == of_group
+                        && resources.iter().any(|never| {
+                            resource == never || never.ends_with('/') && resource.starts_with(never)
+                        })
+                        && (verbs.is_empty() || self.verbs.iter().any(|verb| verbs.contains(&&**verb)))
+                });
+                if let Some((verbs, .., why)) = never {
+                    let of_these = |verb: &&String| verbs.is_empty() || verbs.contains(&&***verb);
+                    let verb = self.verbs.iter().find(of_these).map_or("", |verb| verb);
+                    return refused(&format!("{verb} {resource}"), why);
+                }
+            }
+        }
+        None
+    }
+
+    /// Texts that the API server would take, but that could not stand in a policy or be shown.
+    pub(super) fn is_plain(&self) -> bool {
+        let all = [
+            &self.verbs,
+            &self.api_groups,
+            &self.resources,
+            &self.resource_names,
+        ];
+        all.into_iter()
+            .flatten()
+            .all(|text| text.len() <= LONGEST && harmless(text) == *text)
+    }
+
+    /// The part of Pods that reaches into every one of them, if it is not limited to some by their names.
+    pub(crate) fn reaches_into_pods(&self) -> Option<&str> {
+        let into = |resource: &&String| ["pods/exec", "pods/attach"].contains(&&***resource);
+        let core = self.api_groups.iter().any(String::is_empty);
+        let resource = self.resources.iter().find(into)?;
+        (core && self.resource_names.is_empty()).then_some(resource)
+    }
+
+    /// What of this rule these do not allow, one verb, resource and name at a time.
+    pub(crate) fn beyond(&self, allowed: &[Self]) -> Vec<Self> {
+        let names = match &*self.resource_names {
+            [] => vec![None],
+            names => names.iter().map(Some).collect(),
+        };
+        let mut beyond = Vec::new();
+        for group in &self.api_groups {
+            for resource in &self.resources {
+                for verb in &self.verbs {
+                    for name in &names {
+                        let covers = |rule: &Self| {
+                            rule.api_groups.contains(group)
+                                && rule.resources.contains(resource)
+                                && rule.verbs.contains(verb)
+                                && (rule.resource_names.is_empty()
+                                    || name.is_some_and(|name| rule.resource_names.contains(name)))
+                        };
+                        if !allowed.iter().any(covers) {
+                            let names = name.map(|name| &**name);
+                            beyond.push(Self::of(group, &[resource], names.as_slice(), &[verb]));
+                        }
+                    }
+                }
+            }
+        }
+        beyond
+    }
+
+    /// `get deployments.apps web`, for each verb and resource; as people write it.
+    pub(crate) fn in_short(&self) -> String {
+        let mut parts = Vec::new();
+        for group in &self.api_groups {
+            for resource in &self.resources {
+                let resource = match (&**group, resource.split_once('/')) {
+                    ("", _) => resource.clone(),
+                    (group, None) => format!("{resource}.{group}"),
+                    (group, Some((resource, sub))) => format!("{resource}.{group}/{sub}"),
+                };
+                let names = self.resource_names.join(" ");
+                parts.push(format!("{} {resource} {names}", self.verbs.join(",")));
+            }
+        }
+        harmless(parts.join("; ").trim_end())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::super::parse;
+
+    #[rstest]
+    #[case::any_verb("* pods", "name each verb by itself")]
+    #[case::any_resource("get *", "name each")]
+    #[case::any_subresource(
+        "- {apiGroups: [''], resources: ['*/token'], verbs: [create]}",
+        "name each resource by itself"
+    )]
+    #[case::any_group(
+        "- {apiGroups: ['*'], resources: [widgets], verbs: [get]}",
+        "name each group by itself"
+    )]
+    #[case(
+        "get secrets",
+        "`get secrets`, which no job is given: Secrets may hold tokens"
+    )]
+    #[case("create secrets", "`create secrets`")]
+    #[case("list serviceaccounts", "`list serviceaccounts`")]
+    #[case("create serviceaccounts/token scanner", "`create serviceaccounts/token`")]
+    #[case(
+        "- {apiGroups: [apps, ''], resources: [pods/log, serviceaccounts/token], verbs: [create]}",
+        "`create serviceaccounts/token`"
+    )]
+    #[case("get roles", "`roles.rbac.authorization.k8s.io`")]
+    #[case("delete rolebindings", "`rolebindings.rbac.authorization.k8s.io`")]
+    #[case("impersonate serviceaccounts", "`impersonate`")]
+    #[case(
+        "- {apiGroups: [authentication.k8s.io], resources: [users], verbs: ['impersonate:user-info']}",
+        "`impersonate:user-info`"
+    )]
+    #[case("- {apiGroups: [x.example], resources: [y], verbs: [get, bind]}", "`bind`")]
+    #[case("create pods", "a Pod may run as any ServiceAccount")]
+    #[case("patch pods", "`patch pods`")]
+    #[case("update pods/ephemeralcontainers", "`update pods/ephemeralcontainers`")]
+    #[case("create jobs", "`create jobs`")]
+    #[case("patch deployments.apps web", "`patch deployments`")]
+    #[case(
+        "- {apiGroups: [certificates.k8s.io], resources: [podcertificaterequests], verbs: [create]}",
+        "certificates of any ServiceAccount"
+    )]
+    #[case(
+        "- {apiGroups: [''], resources: [pods], verbs: [\"get\\nget\"]}",
+        "cannot be shown"
+    )]
+    fn what_no_job_is_given(#[case] text: &str, #[case] why: &str) {
+        let error = parse("rules", text).expect_err(text).to_string();
+        assert!(
+            error.starts_with("input `rules` ") && error.contains(why),
+            "{error}"
+        );
+    }
+
+    #[rstest]
+    #[case("get pods")]
+    #[case("create pods/exec")]
+    #[case("delete pods")]
+    #[case("get deployments.apps")]
+    #[case("update deployments.apps/scale")]
+    #[case("- {apiGroups: [''], resources: [configmaps], resourceNames: ['a:b'], verbs: [create, patch]}")]
+    #[case("- {apiGroups: [secrets.example.com], resources: [secrets], verbs: [get]}")]
+    fn what_jobs_are_given(#[case] text: &str) {
+        parse("rules", text).expect(text);
+    }
+
+    #[rstest]
+    #[case("get pods", "get pods", "")]
+    #[case("get pods web", "get pods", "")]
+    #[case("get pods", "get pods web", "get pods")]
+    #[case("get pods web\nget pods db", "get pods web", "get pods db")]
+    #[case(
+        "- {apiGroups: ['', apps], resources: [pods, deployments], verbs: [get, list]}",
+        "get pods\nlist pods\nget deployments\nlist deployments",
+        "get deployments, list deployments, get pods.apps, list pods.apps"
+    )]
+    fn what_is_beyond(#[case] rules: &str, #[case] allowed: &str, #[case] beyond: &str) {
+        let (rules, allowed) = (
+            parse("rules", rules).expect(rules),
+            parse("rules", allowed).expect(allowed),
+        );
+        let found = rules
+            .iter()
+            .flat_map(|rule| rule.beyond(&allowed))
+            .map(|rule| rule.in_short());
+        assert_eq!(found.collect::<Vec<_>>().join(", "), beyond);
+    }
+}
