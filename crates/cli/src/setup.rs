@@ -42,6 +42,9 @@ pub(crate) fn command() -> Command {
             "duration" => Some(flag.help(
                 "The longest lifetime that a job may ask for; longer ones are refused [default: 1h]",
             )),
+            "audiences" => Some(flag.help(
+                "The audiences that a job's token may have, separated by commas or line breaks; any, if it is not given",
+            )),
             _ => None,
         }))
         .next_help_heading("Who mints")
@@ -166,6 +169,7 @@ fn wanted(matches: &ArgMatches, inputs: &Inputs) -> Wanted {
         rules: of_table("rules"),
         namespace: of_table("namespace"),
         duration: of_table("duration"),
+        audiences: of_table("audiences"),
         minters: several("minter"),
         repository_ids: several("repository-id"),
         project_ids: several("project-id"),

@@ -11,6 +11,9 @@ use crate::{
     text::harmless,
 };
 
+/// A verb that Kubernetes does not have: whom minters were given, beside `create` on the tokens of a ServiceAccount.
+pub(crate) const MINT: &str = "mint";
+
 /// A rule of a Role or ClusterRole (`rbac.authorization.k8s.io/v1`, `PolicyRule`).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -102,21 +105,26 @@ impl Rule {
         }
     }
 
-    /// All that a minter needs: the anchors; the tokens of one ServiceAccount; or, if there is none or jobs bring rules, tokens of
-    /// those that are made for them, these, their roles, and what is given with those: nobody can give what they do not have.
-    pub(crate) fn of_minter(account: Option<&str>, given: &[Self]) -> Vec<Self> {
-        let names = account.filter(|_| given.is_empty());
-        let with_roles = names.is_none();
-        let mut rules = vec![
+    /// All that a minter needs to mint tokens of one ServiceAccount.
+    pub(crate) fn of_minter(account: &str) -> Vec<Self> {
+        vec![
             Self::of("", &["secrets"], &[], &["create", "delete"]),
-            Self::of("", &["serviceaccounts/token"], names.as_slice(), &["create"]),
+            Self::of("", &["serviceaccounts/token"], &[account], &["create", MINT]),
+        ]
+    }
+
+    /// All that a minter needs for ServiceAccounts of single jobs: these, their roles, their tokens, and what jobs are given, as
+    /// nobody can give what they do not have.
+    pub(crate) fn of_minter_for_jobs(given: &[Self]) -> Vec<Self> {
+        let changes = ["create", "delete"];
+        let roles = ["roles", "rolebindings"];
+        let mut rules = vec![
+            Self::of("", &["secrets"], &[], &changes),
+            Self::of("", &["serviceaccounts/token"], &[], &["create"]),
+            Self::of("", &["serviceaccounts"], &[], &changes),
+            Self::of("rbac.authorization.k8s.io", &roles, &[], &changes),
         ];
-        if with_roles {
-            let (group, roles) = ("rbac.authorization.k8s.io", ["roles", "rolebindings"]);
-            rules.push(Self::of("", &["serviceaccounts"], &[], &["create", "delete"]));
-            rules.push(Self::of(group, &roles, &[], &["create", "delete"]));
-            rules.extend_from_slice(given);
-        }
+        rules.extend_from_slice(given);
         rules
     }
 

@@ -352,7 +352,11 @@ pub(crate) fn is_dns_label(label: &str) -> bool {
         && label.ends_with(|c: char| c.is_ascii_alphanumeric())
 }
 
-fn audiences(text: &str) -> Result<Vec<String>, Error> {
+/// Audiences, separated by commas or line breaks.
+///
+/// # Errors
+/// If one has spaces.
+pub(crate) fn audiences(text: &str) -> Result<Vec<String>, Error> {
     let audiences = text
         .split([',', '\n'])
         .map(str::trim)

@@ -9,6 +9,7 @@ mod cluster;
 mod difference;
 mod manifests;
 mod oidc;
+mod policies;
 
 pub use self::cluster::{Object, Outcome};
 pub(crate) use self::oidc::{Oidc, audiences};
@@ -16,7 +17,7 @@ use crate::{
     anchor,
     error::Error,
     rbac::{self, Rule},
-    spec::{Lifetime, dns_name},
+    spec::{self, Lifetime, dns_name},
     text::harmless,
 };
 
@@ -39,6 +40,8 @@ pub struct Wanted {
     pub namespace: String,
     /// The longest lifetime that a job may ask for.
     pub duration: String,
+    /// The audiences that tokens may have; empty if any.
+    pub audiences: String,
     /// `user:NAME`, `group:NAME`, `serviceaccount:[NAMESPACE/]NAME`.
     pub minters: Vec<String>,
     /// Ids of GitHub repositories whose jobs mint.
@@ -68,10 +71,20 @@ pub struct Setup {
     rules: Vec<Rule>,
     namespace: String,
     lifetime: Lifetime,
+    audiences: Vec<String>,
     minters: Vec<Minter>,
     oidc: Option<Oidc>,
     sweeper_image: Option<String>,
     example_rights: bool,
+}
+
+/// What minters are given. Each has policies, a Role and a RoleBinding of its own, and leaves those of the others alone.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    /// Tokens of this ServiceAccount.
+    Account(&'a str),
+    /// ServiceAccounts for single jobs, with these rights at most, and their tokens.
+    Jobs(&'a [Rule]),
 }
 
 /// Somebody who may ask for tokens.
@@ -132,11 +145,18 @@ impl Setup {
             rules,
             namespace,
             lifetime: Lifetime::parse(&wanted.duration)?,
+            audiences: spec::audiences(&wanted.audiences)?,
             minters,
             oidc,
             sweeper_image: wanted.sweeper_image.as_deref().map(image).transpose()?,
             example_rights: wanted.example_rights,
         })
+    }
+
+    fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let jobs = Some(&*self.rules).filter(|rules| !rules.is_empty());
+        let account = self.service_account.as_deref();
+        account.map(Part::Account).into_iter().chain(jobs.map(Part::Jobs))
     }
 
     /// What a maintainer should know before using it.
@@ -156,6 +176,12 @@ impl Setup {
                 );
             }
         }
+        if let Some(resource) = self.rules.iter().find_map(Rule::reaches_into_pods) {
+            notes.push(format!(
+                "with `{resource}`, jobs reach every Pod of this namespace, and the token of the ServiceAccount that it runs as: name \
+                 the Pod (`create {resource} NAME`), or let none run here that may do more than a job"
+            ));
+        }
         if self.sweeper_image.is_none() {
             notes.push(
                 "there is no sweeper: anchors of runners that died stay, without a working token once it expired; give \
@@ -164,6 +190,16 @@ impl Setup {
             );
         }
         notes
+    }
+}
+
+impl Part<'_> {
+    /// The Role, and its RoleBinding. No ServiceAccount makes the first of the second.
+    fn role(self) -> String {
+        match self {
+            Self::Account(account) => format!("jobpass-minter-{account}"),
+            Self::Jobs(_) => "jobpass-minter.with-rules".to_owned(),
+        }
     }
 }
 

@@ -36,6 +36,7 @@ fn what_a_maintainer_reviews() {
             "serviceaccount:minter".into(),
             "serviceaccount:runners/runner".into(),
         ],
+        audiences: "https://kubernetes.default.svc, vault".into(),
         sweeper_image: some("registry.example.com/jobpass:0.1.0"),
         example_rights: true,
         ..github()
@@ -53,17 +54,29 @@ fn what_a_maintainer_reviews_where_jobs_bring_rules() {
     };
     let setup = Setup::parse(&wanted("")).expect("parsed");
     insta::assert_snapshot!(setup.manifests());
-    // With a ServiceAccount beside them, the same minter may mint for either.
-    let both = Setup::parse(&wanted("scanner")).expect("parsed").manifests();
-    for line in [
-        "  - expression: \"request.name == 'scanner' || (request.name.matches('^jobpass-[a-z2-7]{20}$') && request.name == \
-         object.spec.boundObjectRef.name)\"\n",
-        "  name: \"jobpass-roles.ci.scanner\"\n",
-        "  name: \"jobpass-minter-scanner\"\n",
-        "- apiGroups: [\"\"]\n  resources: [\"serviceaccounts/token\"]\n  verbs: [\"create\"]\n",
-    ] {
-        assert!(both.contains(line), "{line}\n{both}");
-    }
+}
+
+/// A set-up for an account and for jobs with rules is both set-ups, and so neither takes anything from the other.
+#[test]
+fn set_ups_stand_side_by_side() {
+    let documents = |service_account: &str, rules: &str| {
+        let wanted = Wanted {
+            service_account: service_account.into(),
+            rules: rules.into(),
+            ..github()
+        };
+        let setup = Setup::parse(&wanted).expect("parsed");
+        let manifests = setup.manifests();
+        manifests
+            .split("---\n")
+            .map(str::to_owned)
+            .collect::<BTreeSet<_>>()
+    };
+    let (scanner, deployer) = (documents("scanner", ""), documents("deployer", ""));
+    let jobs = documents("", "get pods");
+    assert_eq!(documents("scanner", "get pods"), &scanner | &jobs);
+    let in_common = [&scanner & &jobs, &scanner & &deployer];
+    assert!(in_common.iter().all(|common| common.len() == 1), "{in_common:?}");
 }
 
 #[test]
@@ -147,6 +160,7 @@ fn no_value_leaves_its_place() {
 #[case("serviceaccount:a/b/c", "no object of Kubernetes can be called that")]
 #[case("group:system:serviceaccounts:ci", "the jobs' own ServiceAccount")]
 #[case("serviceaccount:scanner", "the jobs' own ServiceAccount")]
+#[case("serviceaccount:jobpass-aaaaaaaaaaaaaaaaaaaa", "made for single jobs")]
 fn minters_that_are_refused(#[case] minter: &str, #[case] why: &str) {
     let error = refused(&Wanted {
         minters: vec![minter.into()],
@@ -172,6 +186,9 @@ fn minters_that_are_refused(#[case] minter: &str, #[case] why: &str) {
 #[case::image(Wanted { sweeper_image: some("a:b\", x: \"c"), ..github() }, "a tag or a digest")]
 #[case::namespace(Wanted { namespace: "Ci".into(), ..github() }, "no object of Kubernetes can be called that")]
 #[case::no_account(Wanted { service_account: String::new(), ..github() }, "is missing")]
+#[case::account_of_a_job(Wanted { service_account: "jobpass-aaaaaaaaaaaaaaaaaaaa".into(), ..github() }, "made for single jobs")]
+#[case::audiences(Wanted { audiences: "two words".into(), ..github() }, "an audience has no spaces")]
+#[case::any_pod(Wanted { rules: "create pods".into(), ..github() }, "which no job is given")]
 #[case::example(Wanted { service_account: String::new(), rules: "get pods".into(), example_rights: true, ..github() }, "is given without `service-account`")]
 #[case::rules(Wanted { rules: "get pods -A".into(), ..github() }, "reaches beyond the namespace")]
 #[case::duration(Wanted { duration: "30s".into(), ..github() }, "less than 10 minutes")]
