@@ -75,7 +75,10 @@ pub(crate) fn command() -> Command {
         .next_help_heading("What to do with it")
         .args([
             switch("authentication-config", "Print, instead, the file for the API server's flag --authentication-config"),
-            switch("apply", "Apply it, as the administrator that `kubeconfig` names, and say what changed"),
+            switch("apply", "Apply it, as the administrator that `kubeconfig` names, and say what changed; minters are bound when the \
+                    policies that hold them are in effect"),
+            switch("replace", "With --apply, also take away what somebody has: minters that are not named here, and what jobs may \
+                    be given beyond this").requires("apply"),
             switch("diff", "Change nothing; compare it with the cluster. Exit code 5: something differs or is missing"),
         ])
         .arg(output::flag().help(
@@ -128,23 +131,30 @@ pub(crate) async fn run(
         let cluster = Cluster::connect(&minter)?;
         let budget = Budget::new(CLUSTER);
         let screen = Screen::of_stdout(environment);
-        let mut differing = 0;
-        for object in &objects {
-            let outcome = match apply {
-                true => object.apply(&cluster, &budget).await?,
-                false => object.compare(&cluster, &budget).await?,
-            };
-            differing += usize::from(outcome != Outcome::Same);
-            let (word, fields) = in_words(&outcome, apply);
+        let say = |object: &Object, outcome: &Outcome| {
+            let (word, fields) = in_words(outcome, apply);
             let line = match json {
                 true => record(object, word, fields),
                 false => screen.laid_out(&line(object, word, fields)),
             };
-            output::result(&line)?;
+            output::result(&line)
+        };
+        if apply {
+            let unseen = setup
+                .apply(&cluster, &budget, matches.get_flag("replace"), say)
+                .await?;
+            unseen.iter().for_each(|unseen| output::warning(unseen));
+            return Ok(());
         }
-        match (apply, differing) {
-            (true, _) | (_, 0) => Ok(()),
-            (_, n) => Err(Error::new(
+        let mut differing = 0;
+        for object in &objects {
+            let outcome = object.compare(&cluster, &budget).await?;
+            differing += usize::from(outcome != Outcome::Same);
+            say(object, &outcome)?;
+        }
+        match differing {
+            0 => Ok(()),
+            n => Err(Error::new(
                 Kind::Claims,
                 format!(
                     "the cluster is not set up so: {n} of {} objects differ or are missing",

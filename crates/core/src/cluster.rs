@@ -165,6 +165,29 @@ impl Cluster {
         })
     }
 
+    /// The same server, asked as somebody else, which takes the right to impersonate them.
+    ///
+    /// # Errors
+    /// If a name cannot stand in a header.
+    pub(crate) fn acting_as(&self, user: &str, groups: &[&str]) -> Result<Self, Error> {
+        let value =
+            |text: &str| HeaderValue::from_bytes(text.as_bytes()).map_err(|error| dial::unusable(&error));
+        let mut headers = self.headers.clone();
+        headers.insert("impersonate-user", value(user)?);
+        headers.remove("impersonate-group");
+        for group in groups {
+            headers.append("impersonate-group", value(group)?);
+        }
+        Ok(Self {
+            name: self.name,
+            connections: Arc::clone(&self.connections),
+            certified: self.certified,
+            headers,
+            connection: self.connection.clone(),
+            bearer: self.bearer.clone(),
+        })
+    }
+
     /// The bearer token that is shown to it, if one is.
     pub fn bearer(&self) -> Option<&Token> {
         self.bearer.as_ref()

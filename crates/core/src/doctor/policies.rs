@@ -1,8 +1,5 @@
 //! Whether admission policies hold the minter to what it needs.
 
-use serde::Deserialize;
-use serde_json::json;
-
 use super::{
     Finding, Result,
     asking::{Asking, User},
@@ -10,99 +7,105 @@ use super::{
 use crate::{
     anchor,
     cluster::{Answer, Call},
-    error::Kind,
+    error::{Error, Kind},
+    setup::held::{self, Held, Wrong},
 };
+use serde::Deserialize;
 
 impl Asking<'_> {
     /// Whether what a minter must not do is refused, asked in ways that change nothing: a Secret that is only tried, and a token
     /// that would be bound to what does not exist.
     pub(super) async fn about_policies(&self, user: &User, findings: &mut Vec<Finding>) {
         let fix = self.setup(user);
-        let (anchors, tokens, others) = tokio::join!(
+        let (anchors, tokens, roles, others) = tokio::join!(
             self.other_secrets(&fix),
             self.loose_tokens(&fix),
+            self.other_roles(&fix),
             self.in_namespace()
         );
         findings.extend(tokens);
         findings.push(anchors);
+        findings.extend(roles);
         findings.push(others);
     }
 
-    /// A Secret that is no anchor, in a dry run.
+    /// A Secret that is no anchor.
     async fn other_secrets(&self, fix: &str) -> Finding {
-        let check = "policy for anchors";
-        let Ok(name) = anchor::random_name() else {
-            return Finding::new(check, Result::Unknown, "the system gives no random numbers");
-        };
-        let body =
-            json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": name}});
-        let path = format!("/api/v1/namespaces/{}/secrets?dryRun=All", self.spec.namespace);
-        match self.post("try a Secret that is no anchor", path, body).await {
-            Ok((_, answer)) if is_by_policy(&answer) => {
-                Finding::new(check, Result::Ok, "a Secret that is no anchor is refused")
-            }
-            Ok((_, answer)) if answer.status == 201 => Finding::new(
-                check,
-                Result::Warning,
-                "none: this minter may create any Secret, and delete any",
-            )
-            .fix(fix),
-            Ok((_, answer)) => Finding::new(check, Result::Unknown, said(&answer)),
-            Err(error) => Finding::new(check, Result::Unknown, error.what()),
-        }
+        let call = held::other_secret(&self.spec.namespace);
+        let refused = "a Secret that is no anchor is refused";
+        let taken = "none: this minter may create any Secret, and delete any";
+        self.held("policy for anchors", call, refused, taken, fix).await
     }
 
-    /// A token that is bound to a Secret which does not exist: no API server issues it (recorded, `token-bound-missing-secret`).
-    /// Policies are asked before the Secret is looked up. A dry run would be no help: it gives a live token.
+    /// A Role that is no job's.
+    async fn other_roles(&self, fix: &str) -> Option<Finding> {
+        if self.spec.rules.is_empty() {
+            return None;
+        }
+        let call = Ok(held::other_role(&self.spec.namespace));
+        let refused = "a Role that is no job's is refused";
+        let taken = "none: this minter may make accounts that do whatever it may do itself";
+        Some(self.held("policy for roles", call, refused, taken, fix).await)
+    }
+
+    /// A token that is bound to no anchor.
     async fn loose_tokens(&self, fix: &str) -> Vec<Finding> {
         let (exists, check) = ("ServiceAccount", "policy for tokens");
-        let account = &self.spec.service_account;
-        // It is made for the job; there is none to ask about.
-        if !self.spec.rules.is_empty() {
-            let said = "with `rules`, it shows only when a job's ServiceAccount is there";
-            return vec![Finding::new(check, Result::Unknown, said)];
-        }
-        let there = Finding::new(exists, Result::Ok, format!("{account} is there"));
-        let Ok(name) = anchor::random_name() else {
-            return vec![Finding::new(
-                check,
-                Result::Unknown,
-                "the system gives no random numbers",
-            )];
+        let namespace = &self.spec.namespace;
+        let (account, wrong) = match &*self.spec.rules {
+            [] => (&*self.spec.service_account, Wrong::Unpinned),
+            // It is made for the job; there is none to ask about. No job is given this one.
+            _ => ("default", Wrong::Account),
         };
-        let body = json!({
-            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-            "spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Secret", "name": name}},
-        });
-        let path = format!(
-            "/api/v1/namespaces/{}/serviceaccounts/{account}/token",
-            self.spec.namespace
-        );
-        let answer = match self.post("try a token that nobody issues", path, body).await {
-            Ok((_, answer)) => answer,
+        let answer = match held::token(namespace, account, wrong) {
+            Ok(call) => self.cluster.send(&call, self.budget).await.map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
             Err(error) => return vec![Finding::new(check, Result::Unknown, error.what())],
         };
-        match answer.status {
-            404 if answer.message().starts_with("serviceaccounts ") => {
-                let (namespace, said) = (
-                    &self.spec.namespace,
-                    format!("there is no {account} in {}", self.spec.namespace),
-                );
-                vec![
+        let mut findings = Vec::new();
+        if self.spec.rules.is_empty() {
+            if answer.status == 404 && answer.message().starts_with("serviceaccounts ") {
+                let said = format!("there is no {account} in {namespace}");
+                return vec![
                     Finding::new(exists, Result::Failed(Kind::Refused), said).fix(format!(
                         "`kubectl create serviceaccount {account} --namespace {namespace}`"
                     )),
-                ]
+                ];
             }
-            404 if answer.is_secret_not_found() => {
-                let said = "none: this minter may bind a token to a Secret without naming its uid";
-                vec![there, Finding::new(check, Result::Warning, said).fix(fix)]
-            }
-            _ if is_by_policy(&answer) => {
-                let said = "a token that is not bound to one Secret, with its uid, is refused";
-                vec![there, Finding::new(check, Result::Ok, said)]
-            }
-            _ => vec![Finding::new(check, Result::Unknown, said(&answer))],
+            let is_there = matches!(Held::by(&answer), Held::Yes | Held::No);
+            findings
+                .extend(is_there.then(|| Finding::new(exists, Result::Ok, format!("{account} is there"))));
+        }
+        let refused = match wrong {
+            Wrong::Account => "a token of a ServiceAccount that is not made for a job is refused",
+            _ => "a token that is not bound to one Secret, with its uid, is refused",
+        };
+        let taken = match &*self.spec.rules {
+            [] => "none: this minter may bind a token to a Secret without naming its uid",
+            _ => "none: this minter may get tokens of any ServiceAccount of the namespace",
+        };
+        findings.push(finding(check, &answer, refused, taken, fix));
+        findings
+    }
+
+    async fn held(
+        &self,
+        check: &'static str,
+        call: std::result::Result<Call, Error>,
+        refused: &str,
+        taken: &str,
+        fix: &str,
+    ) -> Finding {
+        let answer = match call {
+            Ok(call) => self.cluster.send(&call, self.budget).await.map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(answer) => finding(check, &answer, refused, taken, fix),
+            Err(error) => Finding::new(check, Result::Unknown, error.what()),
         }
     }
 
@@ -149,6 +152,14 @@ impl Asking<'_> {
             }
             Err(error) => Finding::new(check, Result::Unknown, error.what()),
         }
+    }
+}
+
+fn finding(check: &'static str, answer: &Answer, refused: &str, taken: &str, fix: &str) -> Finding {
+    match Held::by(answer) {
+        Held::Yes => Finding::new(check, Result::Ok, refused),
+        Held::No => Finding::new(check, Result::Warning, taken).fix(fix),
+        Held::Unknown => Finding::new(check, Result::Unknown, said(answer)),
     }
 }
 

@@ -107,6 +107,14 @@ impl Object {
         }
     }
 
+    /// The same object, but to be like this.
+    pub(super) fn with(&self, wanted: Value) -> Self {
+        Self {
+            wanted,
+            collection: self.collection.clone(),
+        }
+    }
+
     /// Looks at what is there.
     ///
     /// # Errors
@@ -121,7 +129,7 @@ impl Object {
     ///
     /// # Errors
     /// If the API server refuses.
-    pub async fn apply(&self, cluster: &Cluster, budget: &Budget) -> Result<Outcome, Error> {
+    pub(super) async fn apply(&self, cluster: &Cluster, budget: &Budget) -> Result<Outcome, Error> {
         for _ in 0..ROUNDS {
             let found = self.found(cluster, budget).await?;
             let outcome = self.outcome(found.as_ref());
@@ -163,7 +171,7 @@ impl Object {
         .help("see who does, and run the command again"))
     }
 
-    fn outcome(&self, found: Option<&Value>) -> Outcome {
+    pub(super) fn outcome(&self, found: Option<&Value>) -> Outcome {
         match found {
             None => Outcome::Missing,
             Some(found) => match difference::fields(&self.wanted, found) {
@@ -173,7 +181,7 @@ impl Object {
         }
     }
 
-    async fn found(&self, cluster: &Cluster, budget: &Budget) -> Result<Option<Value>, Error> {
+    pub(super) async fn found(&self, cluster: &Cluster, budget: &Budget) -> Result<Option<Value>, Error> {
         let call = Call {
             doing: "look at an object",
             method: http::Method::GET,

@@ -4,9 +4,12 @@
 //! and applied is read from that same text, so that the two cannot differ.
 
 pub(crate) mod advice;
+mod apply;
 mod authentication;
 mod cluster;
 mod difference;
+pub(crate) mod held;
+mod loss;
 mod manifests;
 mod oidc;
 mod policies;
@@ -248,6 +251,17 @@ impl Minter {
             "user" => Self::User(name),
             _ => Self::Group(name),
         })
+    }
+}
+
+/// As the option `minter` takes it.
+impl std::fmt::Display for Minter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::User(name) => write!(f, "user:{name}"),
+            Self::Group(name) => write!(f, "group:{name}"),
+            Self::ServiceAccount { namespace, name } => write!(f, "serviceaccount:{namespace}/{name}"),
+        }
     }
 }
 
