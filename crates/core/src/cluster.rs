@@ -25,8 +25,8 @@ mod id_token;
 mod refusal;
 mod trouble;
 
-pub(crate) use self::{answer::Answer, refusal::Need};
-use self::{connections::Connections, denial::Denial, dial::Dial, trouble::Trouble};
+pub(crate) use self::{answer::Answer, denial::Denial, refusal::Need};
+use self::{connections::Connections, dial::Dial, trouble::Trouble};
 
 /// One attempt at one call.
 const ATTEMPT: Duration = Duration::from_secs(10);

@@ -169,7 +169,8 @@ impl Object {
         };
         let answer = cluster.send(&call, budget).await?;
         match answer.status {
-            200 | 202 | 404 => Ok(()),
+            200 | 202 => Ok(()),
+            404 if answer.is_not_found() => Ok(()),
             status => Err(Error::new(
                 crate::Kind::Refused,
                 format!(

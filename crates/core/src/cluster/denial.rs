@@ -63,6 +63,11 @@ impl<'a> Denial<'a> {
         }
     }
 
+    /// Whether it is a policy that `jobpass setup` writes: they are all called so.
+    pub(crate) fn is_of_setup(self) -> bool {
+        matches!(self, Self::Policy(name) if name.starts_with("jobpass-"))
+    }
+
     /// What it is, and what to do about it. `namespace` is where something was to be made.
     pub(crate) fn help(self, method: &Method, namespace: &str) -> String {
         let whose = match self {
@@ -81,7 +86,7 @@ impl<'a> Denial<'a> {
                 );
             }
             Self::Unanswered(_) => return UNANSWERED.into(),
-            Self::Policy(name) if name.starts_with("jobpass-") => {
+            Self::Policy(name) if self.is_of_setup() => {
                 return format!(
                     "no right is missing: policy `{}` is one of those that `jobpass setup` writes. They hold a minter to \
                      what `setup` was given: ask for no more than that, or have an administrator run `jobpass setup` again with all \

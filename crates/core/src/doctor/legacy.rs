@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Finding, Result, asking::Asking, policies::is_by_policy};
+use super::{Finding, Result, asking::Asking};
 use crate::{
     anchor,
     anchors::{Pages, Scope},
+    cluster::Denial,
     error::Kind,
     legacy::{ACCOUNT, EXPIRATION, TYPE},
 };
@@ -93,7 +94,7 @@ impl Asking<'_> {
             Ok((_, answer)) if answer.status == 201 => {
                 Finding::new(check, Result::Ok, "none refuses the Secret of a legacy token")
             }
-            Ok((_, answer)) if is_by_policy(&answer) => Finding::new(
+            Ok((_, answer)) if matches!(answer.denial(), Some(Denial::Policy(_))) => Finding::new(
                 check,
                 Result::Failed(Kind::Refused),
                 "one refuses the Secrets of legacy tokens, as those of `jobpass setup` do on purpose",

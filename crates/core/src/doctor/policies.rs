@@ -163,11 +163,6 @@ fn finding(check: &'static str, answer: &Answer, refused: &str, taken: &str, fix
     }
 }
 
-/// A refusal of an admission policy names it (recorded).
-pub(super) fn is_by_policy(answer: &Answer) -> bool {
-    matches!(answer.status, 403 | 422) && answer.message().contains("ValidatingAdmissionPolicy")
-}
-
 fn said(answer: &Answer) -> String {
     format!("the API server answered {} {}", answer.status, answer.message())
         .trim_end()

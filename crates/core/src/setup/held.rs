@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     anchor,
-    cluster::{Answer, Call},
+    cluster::{Answer, Call, Denial},
     error::Error,
 };
 
@@ -95,13 +95,8 @@ impl Held {
             201 => Self::No,
             404 if answer.is_secret_not_found() => Self::No,
             // Of several policies that refuse a request, the API server names one.
-            _ if is_by_policy(answer) => Self::Yes,
+            _ if answer.denial().is_some_and(Denial::is_of_setup) => Self::Yes,
             _ => Self::Unknown,
         }
     }
-}
-
-/// A refusal of a policy names it (recorded); those of set-ups have names that begin so.
-fn is_by_policy(answer: &Answer) -> bool {
-    matches!(answer.status, 403 | 422) && answer.message().contains("ValidatingAdmissionPolicy 'jobpass-")
 }
