@@ -19,9 +19,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::fault::{self, FaultKind};
 use super::log::LoggedRequest;
-use super::{Backend, Shared, lock};
+use super::{Backend, Shared, lock, upstream};
 use crate::api::{self, Answer, Body, Credential, Request};
-use crate::authn::{ISSUER, User};
+use crate::authn::User;
 use crate::clock;
 use crate::jwt;
 use crate::pki;
@@ -295,7 +295,7 @@ impl Shared {
                 if let Some(known) = lock(&self.users).get(token) {
                     return known.clone();
                 }
-                let name = upstream.user(token, ISSUER).await;
+                let name = upstream.user(token, upstream::AUDIENCE).await;
                 let name = name.ok().flatten().unwrap_or_default();
                 if !name.is_empty() {
                     lock(&self.users).insert(token.clone(), name.clone());

@@ -21,6 +21,9 @@ use serde_json::{Value, json};
 
 use crate::random;
 
+/// The API server's own audience, as kubeadm and the tests' control plane name it.
+pub(super) const AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
+
 type Https = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// The API server that an administrator's kubeconfig names.
