@@ -82,11 +82,10 @@ impl Cluster {
     pub(crate) fn hasty() -> Self {
         let cluster = Self::start();
         cluster.reissue(|answer| {
-            let token = answer["status"]["token"].as_str().expect("a token");
-            let mut claims = claims_of(token);
-            let issued = claims["iat"].as_i64().expect("a time");
-            claims["exp"] = (issued + 1).into();
-            answer["status"]["token"] = ControlPlane::shared().sign(&claims).into();
+            sign_anew(answer, |claims| {
+                let issued = claims["iat"].as_i64().expect("a time");
+                claims["exp"] = (issued + 1).into();
+            });
         });
         cluster
     }
@@ -233,6 +232,19 @@ impl Cluster {
         }
     }
 
+    /// The same, as soon as the token controller has put a token into each.
+    pub(crate) fn filled_legacy_secrets(&self) -> Vec<Value> {
+        let deadline = Instant::now() + CONTROLLER;
+        loop {
+            let secrets = self.legacy_secrets();
+            if secrets.iter().all(|secret| secret["data"]["token"].is_string()) {
+                return secrets;
+            }
+            assert!(Instant::now() < deadline, "no controller puts a token in");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn of_type(&self, front: &Front, type_: &str) -> Vec<Value> {
         let type_ = type_.replace('/', "%2F");
         let mut secrets = list(front, &format!("/api/v1/secrets?fieldSelector=type%3D{type_}"));
@@ -368,6 +380,14 @@ pub(crate) fn claims_of(token: &str) -> Value {
         .nth(1)
         .and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
     serde_json::from_slice(&claims.expect("a JWT")).expect("claims")
+}
+
+/// Changes what the token of a TokenRequest's answer says, and signs it as the API server does.
+pub(crate) fn sign_anew(answer: &mut Value, change: impl FnOnce(&mut Value)) {
+    let token = answer["status"]["token"].as_str().expect("a token");
+    let mut claims = claims_of(token);
+    change(&mut claims);
+    answer["status"]["token"] = ControlPlane::shared().sign(&claims).into();
 }
 
 /// The token in a Secret that the token controller filled.
