@@ -28,7 +28,7 @@ jobs:
         uses: jobpass/jobpass@v1
         with:
           service-account: scanner
-          namespace: ci
+          namespace: NAMESPACE
           kubeconfig: ${{ secrets.KUBECONFIG }}
 
       - name: Run Scan
@@ -39,10 +39,10 @@ jobs:
           ./run_scan.sh token.txt
 "#;
 
-/// Uses the token against the API, as a scanner does.
+/// Uses the token against the API, as a scanner does. The cluster is in `$SERVER`, `$CA` and `$NAMESPACE`.
 pub(crate) const RUN_SCAN: &str = r#"#!/bin/sh
 set -eu
-kubectl --server "$SERVER" --certificate-authority "$CA" --token "$(cat "$1")" get pods --namespace ci
+kubectl --server "$SERVER" --certificate-authority "$CA" --token "$(cat "$1")" get pods --namespace "$NAMESPACE"
 echo "scan finished"
 "#;
 
@@ -70,6 +70,7 @@ impl Repository {
         let folder = tempfile::tempdir().expect("a folder");
         let workflows = folder.path().join(".github/workflows");
         fs::create_dir_all(&workflows).expect("made");
+        let workflow = workflow.replace("NAMESPACE", cluster.namespace());
         fs::write(workflows.join("scan.yml"), workflow).expect("written");
         fs::write(folder.path().join("ca.pem"), cluster.ca_pem()).expect("written");
         fs::write(
@@ -125,6 +126,7 @@ impl Repository {
         act.arg(format!("jobpass/jobpass@v1={}", self.action.path().display()));
         for (name, value) in [
             ("SERVER", self.cluster.url()),
+            ("NAMESPACE", self.cluster.namespace().to_owned()),
             ("CA", self.folder.path().join("ca.pem").display().to_string()),
         ] {
             act.arg("--env").arg(format!("{name}={value}"));
@@ -199,15 +201,14 @@ fn generate_token_and_run_scan() {
     let repository = Repository::with_workflow(GENERATE_TOKEN_AND_RUN_SCAN);
     let (log, succeeded) = repository.run();
     assert!(succeeded, "{log}");
-    assert!(
-        log.contains("scan finished") && log.contains("revoked the token of ServiceAccount ci/scanner"),
-        "{log}"
-    );
+    let namespace = repository.cluster.namespace();
+    let revoked = format!("revoked the token of ServiceAccount {namespace}/scanner");
+    assert!(log.contains("scan finished") && log.contains(&revoked), "{log}");
     repository.assert_revoked(&log);
+    let scanner = format!("system:serviceaccount:{namespace}:scanner");
     let used = repository.cluster.requests();
     assert!(
-        used.iter()
-            .any(|r| r.path.contains("/pods") && r.user == "system:serviceaccount:ci:scanner"),
+        used.iter().any(|r| r.path.contains("/pods") && r.user == scanner),
         "{used:?}"
     );
 }
@@ -281,7 +282,7 @@ jobs:
         id: jobpass
         with:
           service-account: scanner
-          namespace: ci
+          namespace: NAMESPACE
           kubeconfig: ${{ secrets.KUBECONFIG }}
           kubeconfig-file: true
           renew-for: 6h

@@ -38,7 +38,7 @@ jobs:
         uses: jobpass/jobpass@v1
         with:
           service-account: scanner
-          namespace: ci
+          namespace: NAMESPACE
           kubeconfig: ${{ secrets.KUBECONFIG }}
           token-file: true
 
@@ -64,10 +64,12 @@ impl Repository {
         let minter = support::minter_token(&cluster);
         let action = support::action();
         let kubectl = support::tool("kubectl");
-        let runner = Runner::new(workflow)
+        let kubeconfig = cluster.kubeconfig(&minter, cluster.namespace());
+        let runner = Runner::new(&workflow.replace("NAMESPACE", cluster.namespace()))
             .action("jobpass/jobpass@v1", action.path())
-            .secret("KUBECONFIG", &STANDARD.encode(cluster.kubeconfig(&minter, "ci")))
+            .secret("KUBECONFIG", &STANDARD.encode(kubeconfig))
             .variable("SERVER", &cluster.url())
+            .variable("NAMESPACE", cluster.namespace())
             .path(kubectl.parent().expect("a folder"));
         let workspace = runner.workspace();
         let ca = workspace.join("ca.pem");
@@ -128,10 +130,9 @@ fn generate_token_and_run_scan() {
     let repository = Repository::with_workflow(GENERATE_TOKEN_AND_RUN_SCAN);
     let (over, ended) = repository.run();
     assert_eq!(ended.conclusion, Conclusion::Success, "{}", ended.log);
-    says(
-        &ended,
-        &["scan finished", "revoked the token of ServiceAccount ci/scanner"],
-    );
+    let namespace = over.cluster.namespace();
+    let revoked = format!("revoked the token of ServiceAccount {namespace}/scanner");
+    says(&ended, &["scan finished", &revoked]);
     over.assert_revoked(&ended);
     assert!(
         ended.summary.contains("### :key: jobpass: token revoked"),
@@ -342,7 +343,7 @@ fn what_later_steps_do_to_the_environment_does_not_keep_the_token_alive() {
           RUNNER_TEMP=/nowhere
           GITHUB_STATE=/nowhere
           STATE_jobpass=forged
-          STATE_anchor=ci/forged
+          STATE_anchor=NAMESPACE/forged
           INPUT_KUBECONFIG=forged
           END
 "#;

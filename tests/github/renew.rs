@@ -164,7 +164,7 @@ fn it_ends_with_its_anchor() {
         "secret",
         anchor.as_str().expect("a name"),
         "--namespace",
-        "ci",
+        job.cluster.namespace(),
     ];
     assert!(support::kubectl(admin.path(), &delete).status.success());
     wait_for_end(job.main);

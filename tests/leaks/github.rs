@@ -20,7 +20,7 @@ fn shown(log: &str) -> String {
 fn a_token_is_only_where_it_was_asked_for() {
     let cluster = Cluster::start();
     let minter = support::minter_token(&cluster);
-    let kubeconfig = cluster.kubeconfig(&minter, "ci");
+    let kubeconfig = cluster.kubeconfig(&minter, cluster.namespace());
     let step = Step::scanner(
         &kubeconfig,
         &[("token-file", "true"), ("kubeconfig-file", "true")],
@@ -66,7 +66,10 @@ fn a_token_is_only_where_it_was_asked_for() {
 fn the_kubeconfig_names_the_token_and_does_not_hold_it() {
     let cluster = Cluster::start();
     let minter = support::minter_token(&cluster);
-    let step = Step::scanner(&cluster.kubeconfig(&minter, "ci"), &[("kubeconfig-file", "true")]);
+    let step = Step::scanner(
+        &cluster.kubeconfig(&minter, cluster.namespace()),
+        &[("kubeconfig-file", "true")],
+    );
     step.main().succeeded();
     let kubeconfig = fs::read_to_string(&step.outputs()["kubeconfig"]).expect("a kubeconfig");
     assert_absent(&step.token(), "the kubeconfig", &kubeconfig);
@@ -81,7 +84,7 @@ fn the_kubeconfig_names_the_token_and_does_not_hold_it() {
 fn a_server_that_echoes_a_credential_does_not_get_it_shown(#[case] status: u16) {
     let cluster = Cluster::start();
     let minter = support::minter_token(&cluster);
-    let step = Step::scanner(&cluster.kubeconfig(&minter, "ci"), &[]);
+    let step = Step::scanner(&cluster.kubeconfig(&minter, cluster.namespace()), &[]);
     let body = serde_json::json!({ "kind": "Status", "message": format!("bad header: Bearer {minter}"), "code": status });
     let kind = FaultKind::Answer {
         status,
@@ -104,7 +107,7 @@ fn a_server_that_echoes_a_credential_does_not_get_it_shown(#[case] status: u16) 
 fn another_process_of_the_same_user_reads_nothing_in_proc() {
     let cluster = Cluster::start();
     let minter = support::minter_token(&cluster);
-    let step = Step::scanner(&cluster.kubeconfig(&minter, "ci"), &[]);
+    let step = Step::scanner(&cluster.kubeconfig(&minter, cluster.namespace()), &[]);
     cluster.inject(Fault {
         method: "POST",
         path_contains: "/token".into(),
@@ -140,7 +143,7 @@ fn another_process_of_the_same_user_reads_nothing_in_proc() {
 fn nothing_in_the_environment_makes_a_library_talk_or_go_elsewhere() {
     let (cluster, elsewhere) = (Cluster::start(), Cluster::start());
     let minter = support::minter_token(&cluster);
-    let mut step = Step::scanner(&cluster.kubeconfig(&minter, "ci"), &[]);
+    let mut step = Step::scanner(&cluster.kubeconfig(&minter, cluster.namespace()), &[]);
     step.env("RUST_LOG", "trace")
         .env("KUBE_RS_DEBUG_OVERRIDE_URL", &elsewhere.url());
     step.env("KUBE_RS_DEBUG_IMPERSONATE_USER", "system:admin");
