@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jobpass_devkit::{DevCluster, Fault, FaultKind};
+use jobpass_devkit::{Fault, FaultKind};
 use rstest::rstest;
 
 use crate::{cluster::Cluster, github::step::Step, support};
@@ -138,21 +138,16 @@ pub(crate) fn resign(answer: &mut serde_json::Value, claim: &str, value: serde_j
 
 #[test]
 fn a_server_that_shortens_is_a_warning_with_its_own_words() {
-    let cluster = Cluster::on(
-        DevCluster::builder()
-            .max_token_lifetime(Duration::from_secs(1800))
-            .start()
-            .expect("a dev cluster"),
-    );
-    let step = step(&cluster);
+    let cluster = Cluster::capped();
+    let step = Step::scanner(&support::minter(&cluster), &[("duration", "2h")]);
     let main = step.main().succeeded();
     assert!(
         main.log
-            .contains("::warning title=jobpass::requested expiration of 3600 seconds shortened to 1800"),
+            .contains("::warning title=jobpass::requested expiration of 7200 seconds shortened to 3600"),
         "{}",
         main.log
     );
-    assert!(main.log.contains("it lives for 30 min, not 1 h"), "{}", main.log);
+    assert!(main.log.contains("it lives for 1 h, not 2 h"), "{}", main.log);
     step.post().succeeded();
 }
 
@@ -301,7 +296,7 @@ fn an_anchor_that_a_finalizer_holds_is_not_called_revoked() {
         "secret",
         &anchor,
         "--namespace",
-        "ci",
+        cluster.namespace(),
         "--type",
         "merge",
         "--patch",

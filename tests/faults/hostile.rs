@@ -29,7 +29,7 @@ fn state_that_main_did_not_save_cannot_be_forged() {
     let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
     let forged = {
-        let step = Step::scanner(&evil.kubeconfig("x.y.z", "ci"), &[]);
+        let step = Step::scanner(&evil.kubeconfig("x.y.z", evil.namespace()), &[]);
         // What main records before it asks is enough.
         step.main();
         fs::read_to_string(step.file("state"))
@@ -45,8 +45,9 @@ fn state_that_main_did_not_save_cannot_be_forged() {
 
     let mut step = Step::scanner(&kubeconfig, &[("duration", "30s")]);
     assert_eq!(step.main().code(), 2);
+    let anchor = format!("{}/jobpass-abcdefghijklmnopqrst", cluster.namespace());
     step.later("STATE_jobpass", &forged)
-        .later("STATE_anchor", "ci/jobpass-abcdefghijklmnopqrst");
+        .later("STATE_anchor", &anchor);
     let post = step.post().succeeded();
     assert_eq!(post.log, "jobpass: nothing to revoke: main left nothing behind\n");
     assert_eq!(
@@ -88,7 +89,7 @@ fn another_token_in_its_file_proves_nothing() {
         "secret",
         anchor,
         "--namespace",
-        "ci",
+        cluster.namespace(),
         "--type",
         "merge",
         "--patch",

@@ -1,25 +1,23 @@
 //! Bad input: a clear message, the right exit code, nothing created, nothing shown that is secret.
 
-use std::time::Duration;
-
 use rstest::rstest;
 
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, claims_of},
     github::step::{Ended, Step},
     support,
 };
 
 /// Runs main, which must fail, then post; gives what main said.
 fn refused(cluster: &Cluster, step: &Step, code: i32) -> Ended {
-    let before = cluster.secrets("ci").len();
+    let before = cluster.secrets(cluster.namespace()).len();
     let main = step.main();
     assert_eq!(main.code(), code, "{}", main.log);
     assert!(main.log.contains("::error title=jobpass::"), "{}", main.log);
     let post = step.post().succeeded();
     assert_eq!(post.log, "jobpass: nothing to revoke: main left nothing behind\n");
     assert_eq!(
-        cluster.secrets("ci").len(),
+        cluster.secrets(cluster.namespace()).len(),
         before,
         "something was left behind:\n{}",
         main.log
@@ -62,14 +60,17 @@ fn a_wrong_input_is_named_and_nothing_is_asked(
 }
 
 #[rstest]
-#[case("service-account", "nobody", &["there is no ServiceAccount `nobody` in namespace `ci`", "kubectl create serviceaccount nobody --namespace ci"])]
+#[case("service-account", "nobody", &["there is no ServiceAccount `nobody` in namespace `NAMESPACE`", "kubectl create serviceaccount nobody --namespace NAMESPACE"])]
 #[case("namespace", "nowhere", &["there is no namespace `nowhere`", "kubectl create namespace nowhere"])]
 fn what_the_cluster_does_not_have(#[case] input: &str, #[case] value: &str, #[case] texts: &[&str]) {
     let cluster = Cluster::start();
-    let mut step = Step::scanner(&cluster.admin_kubeconfig(), &[]);
+    let mut step = Step::scanner(&cluster.admin_kubeconfig(), &[("namespace", cluster.namespace())]);
     support::minter(&cluster);
     step.input(input, value);
-    says(&refused(&cluster, &step, 4), texts);
+    let main = refused(&cluster, &step, 4);
+    for text in texts {
+        says(&main, &[&text.replace("NAMESPACE", cluster.namespace())]);
+    }
 }
 
 /// Each 403 shows the rule that is missing, in a Role that would do.
@@ -88,7 +89,7 @@ fn a_missing_permission_is_shown_as_yaml(#[case] only: &str, #[case] what: &str,
     let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
     cluster.apply(&format!(
-        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: jobpass-minter, namespace: ci}}\nrules: [{only}]\n"
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: jobpass-minter, namespace: NAMESPACE}}\nrules: [{only}]\n"
     ));
     let step = Step::scanner(&kubeconfig, &[]);
     let main = refused(&cluster, &step, 4);
@@ -98,7 +99,10 @@ fn a_missing_permission_is_shown_as_yaml(#[case] only: &str, #[case] what: &str,
             what,
             "403",
             rule,
-            "- kind: ServiceAccount\n  name: minter\n  namespace: ci",
+            &format!(
+                "- kind: ServiceAccount\n  name: minter\n  namespace: {}",
+                cluster.namespace()
+            ),
         ],
     );
 
@@ -134,7 +138,7 @@ fn another_certificate_authority() {
     let (cluster, other) = (Cluster::start(), Cluster::start());
     let mut step = Step::with(&[
         ("service-account", "scanner"),
-        ("namespace", "ci"),
+        ("namespace", cluster.namespace()),
         ("server", &cluster.url()),
         ("certificate-authority", &other.ca_pem()),
         ("bearer-token-env", "KUBE_TOKEN"),
@@ -159,7 +163,7 @@ fn another_certificate_authority() {
 fn a_malformed_kubeconfig_shows_no_token(#[case] break_it: fn(String) -> String) {
     let cluster = Cluster::start();
     let minter = support::minter_token(&cluster);
-    let kubeconfig = break_it(cluster.kubeconfig(&minter, "ci"));
+    let kubeconfig = break_it(cluster.kubeconfig(&minter, cluster.namespace()));
     let step = Step::scanner(&kubeconfig, &[]);
     let main = refused(&cluster, &step, 2);
     says(&main, &["input `kubeconfig` is not a kubeconfig", "line "]);
@@ -170,15 +174,19 @@ fn a_malformed_kubeconfig_shows_no_token(#[case] break_it: fn(String) -> String)
     );
 }
 
+/// The minter's kubeconfig, as it is three hours later.
+fn expired(cluster: &Cluster) -> String {
+    let mut claims = claims_of(&support::minter_token(cluster));
+    for time in ["exp", "iat", "nbf"] {
+        claims[time] = (claims[time].as_i64().expect("a time") - 3 * 3600).into();
+    }
+    cluster.kubeconfig(&cluster.sign(&claims), cluster.namespace())
+}
+
 #[test]
 fn an_expired_minter() {
     let cluster = Cluster::start();
-    support::minter(&cluster);
-    let claims = serde_json::json!({ "exp": 1_700_000_000, "iat": 1_699_996_400, "nbf": 1_699_996_400,
-        "iss": "https://kubernetes.default.svc", "aud": ["https://kubernetes.default.svc"], "sub": "system:serviceaccount:ci:minter",
-        "kubernetes.io": { "namespace": "ci", "serviceaccount": { "name": "minter", "uid": "x" } } });
-    let kubeconfig = cluster.kubeconfig(&cluster.sign(&claims), "ci");
-    let step = Step::scanner(&kubeconfig, &[]);
+    let step = Step::scanner(&expired(&cluster), &[]);
     says(
         &refused(&cluster, &step, 4),
         &[
@@ -193,9 +201,9 @@ fn an_expired_minter() {
 fn a_minter_that_expires_during_the_job_is_explained_in_post() {
     let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
-    let step = Step::scanner(&kubeconfig, &[]);
+    let mut step = Step::scanner(&kubeconfig, &[]);
     step.main().succeeded();
-    cluster.advance(Duration::from_secs(3 * 3600));
+    step.input("kubeconfig", &expired(&cluster));
     let post = step.post().succeeded();
     says(
         &post,
@@ -205,4 +213,5 @@ fn a_minter_that_expires_during_the_job_is_explained_in_post() {
             "kubectl delete secret",
         ],
     );
+    assert_eq!(cluster.anchors().len(), 1);
 }

@@ -131,7 +131,7 @@ fn after_post_no_legacy_secret_is_left(
         (arrived && (!created || !cluster.legacy_secrets().is_empty())).then_some(())
     });
     let tokens = cluster
-        .legacy_secrets()
+        .filled_legacy_secrets()
         .iter()
         .map(crate::cluster::token_of)
         .collect::<Vec<_>>();
