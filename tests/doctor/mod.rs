@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jobpass_devkit::{DevCluster, Fault, FaultKind, Version, issuer::Issuer};
+use jobpass_devkit::{Fault, FaultKind, issuer::Issuer};
 use rstest::rstest;
 use tempfile::TempDir;
 
@@ -27,10 +27,7 @@ struct Patient {
 
 impl Patient {
     fn new() -> Self {
-        Self::of(Cluster::start())
-    }
-
-    fn of(cluster: Cluster) -> Self {
+        let cluster = Cluster::start();
         let token = support::minter_token(&cluster);
         let folder = tempfile::tempdir().expect("a folder");
         let patient = Self {
@@ -65,7 +62,13 @@ impl Patient {
             .current_dir(self.folder.path())
             .env("HOME", self.folder.path());
         command
-            .args([verb, "--service-account", "scanner", "--namespace", "ci"])
+            .args([
+                verb,
+                "--service-account",
+                "scanner",
+                "--namespace",
+                self.cluster.namespace(),
+            ])
             .args(more);
         command
             .stdin(Stdio::null())
@@ -86,7 +89,8 @@ impl Patient {
         ];
         let ended = self.jobpass("doctor", &[&minter, more].concat());
         assert_absent(&self.token, "what doctor printed", &ended.log);
-        assert!(self.cluster.issued().is_empty() && self.cluster.secrets("ci").is_empty());
+        let secrets = self.cluster.secrets(self.cluster.namespace());
+        assert!(self.cluster.issued().is_empty() && secrets.is_empty());
         ended
     }
 }
@@ -124,7 +128,8 @@ fn all_is_well() {
         "{}",
         doctor.log
     );
-    assert_says(&doctor, "ok", "user", "system:serviceaccount:ci:minter");
+    let minter = format!("system:serviceaccount:{}:minter", patient.cluster.namespace());
+    assert_says(&doctor, "ok", "user", &minter);
     assert_says(&doctor, "ok", "policy for tokens", "a token that is not bound");
     assert_says(
         &doctor,
@@ -146,11 +151,11 @@ fn what_minting_works_without_is_a_warning() {
     let doctor = patient.doctor(&[]).succeeded();
     assert_says(&doctor, "warning", "policy for tokens", "none");
     assert_says(&doctor, "warning", "policy for anchors", "none");
-    assert!(
-        doctor.log.contains("--minter serviceaccount:ci/minter --apply"),
-        "{}",
-        doctor.log
+    let fix = format!(
+        "--minter serviceaccount:{}/minter --apply",
+        patient.cluster.namespace()
     );
+    assert!(doctor.log.contains(&fix), "{}", doctor.log);
 
     // An administrator sees more.
     let admin = patient
@@ -171,7 +176,8 @@ fn a_missing_rule() {
         ("may delete anchors", "delete secrets"),
         ("may create tokens", "create serviceaccounts/token scanner"),
     ] {
-        assert_says(&doctor, "failed", check, &format!("no: {rule} in namespace ci"));
+        let said = format!("no: {rule} in namespace {}", patient.cluster.namespace());
+        assert_says(&doctor, "failed", check, &said);
     }
     // What it proposes is what helps.
     patient.set_up();
@@ -182,20 +188,22 @@ fn a_missing_rule() {
 fn no_such_service_account() {
     let patient = Patient::new();
     let admin = support::admin(&patient.cluster);
+    let namespace = patient.cluster.namespace();
     let deleted = support::kubectl(
         admin.path(),
-        &["delete", "serviceaccount", "scanner", "--namespace", "ci"],
+        &["delete", "serviceaccount", "scanner", "--namespace", namespace],
     );
     assert!(deleted.status.success());
     let doctor = patient.doctor(&[]);
     assert_eq!(doctor.code(), 4, "{}", doctor.log);
-    assert_says(&doctor, "failed", "ServiceAccount", "there is no scanner in ci");
+    let said = format!("there is no scanner in {namespace}");
+    assert_says(&doctor, "failed", "ServiceAccount", &said);
 }
 
 #[test]
 fn clocks_that_differ_and_a_token_that_is_over_by_one_of_them() {
-    let patient = Patient::new();
-    patient.cluster.advance(Duration::from_secs(600));
+    let mut patient = Patient::new();
+    patient.cluster.move_date(Duration::from_secs(600));
     let doctor = patient.doctor(&[]).succeeded();
     assert!(
         doctor
@@ -207,20 +215,53 @@ fn clocks_that_differ_and_a_token_that_is_over_by_one_of_them() {
         "{}",
         doctor.log
     );
-    patient.cluster.advance(Duration::from_secs(7200));
+    // By this machine's clock a token is good, and the API server lets nobody in with it. Its own clock does not move, so here the
+    // account is gone; and the token is one that the API server does not remember.
+    patient.cluster.move_date(Duration::from_secs(7200));
+    let (namespace, lifetime) = (patient.cluster.namespace(), Duration::from_secs(3600));
+    patient.token = patient
+        .cluster
+        .service_account_token(namespace, "minter", lifetime);
+    patient.write("token", &patient.token);
+    let minter = format!("/api/v1/namespaces/{namespace}/serviceaccounts/minter");
+    assert_eq!(patient.cluster.ask("DELETE", &minter, None).0, 200);
     let doctor = patient.doctor(&[]);
     assert_eq!(doctor.code(), 4, "{}", doctor.log);
+    assert_says(&doctor, "ok", "credential", "token of system:serviceaccount:");
+    assert_says(&doctor, "warning", "clock", "this machine's is 2 h ");
     assert_says(&doctor, "failed", "user", "the API server answered 401");
 }
 
 #[test]
 fn an_older_kubernetes() {
-    let patient = Patient::of(Cluster::on(
-        DevCluster::builder()
-            .version(Version::V1_27)
-            .start()
-            .expect("started"),
-    ));
+    let patient = Patient::new();
+    let fault = |method, path: &str, kind| {
+        patient.cluster.inject(Fault {
+            method,
+            path_contains: path.into(),
+            times: 1,
+            kind,
+        });
+    };
+    fault(
+        "GET",
+        "/version",
+        FaultKind::RewriteBody(|version| {
+            version["minor"] = "27".into();
+            version["gitVersion"] = "v1.27.16".into();
+        }),
+    );
+    let body = r#"{"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "NotFound", "details": {},
+        "message": "the server could not find the requested resource", "code": 404}"#;
+    fault(
+        "POST",
+        "selfsubjectreviews",
+        FaultKind::Answer {
+            status: 404,
+            headers: vec![],
+            body: body.into(),
+        },
+    );
     let doctor = patient.doctor(&[]).succeeded();
     assert_says(&doctor, "warning", "version", "Kubernetes 1.27");
     assert_says(&doctor, "unknown", "user", "this API server does not say");
@@ -261,6 +302,8 @@ fn another_certificate_authority() {
 #[test]
 fn an_id_token_that_is_over() {
     let mut patient = Patient::new();
+    // Built before the token is signed, which says how long ago it expired.
+    support::binary("jobpass");
     patient.token = Issuer::github().expired().id_token("k8s");
     patient.write("token", &patient.token);
     let doctor = patient.doctor(&[]);
@@ -299,12 +342,11 @@ fn a_server_that_repeats_what_it_was_sent() {
     answer("selfsubjectaccessreviews", 201, unsure);
     let doctor = patient.doctor(&[]);
     assert_says(&doctor, "ok", "user", "<redacted>");
-    assert_says(
-        &doctor,
-        "unknown",
-        "may create tokens",
-        "create serviceaccounts/token scanner in namespace ci: <redacted>",
+    let said = format!(
+        "create serviceaccounts/token scanner in namespace {}: <redacted>",
+        patient.cluster.namespace()
     );
+    assert_says(&doctor, "unknown", "may create tokens", &said);
     assert!(
         !doctor.log.contains('\u{1b}') && !doctor.log.contains("\n::"),
         "{}",
@@ -394,7 +436,7 @@ fn legacy_tokens_that_nothing_will_ever_delete_are_named() {
     let patient = Patient::new();
     let legacy = |name: &str, more: &str| {
         patient.cluster.apply(&format!(
-            "{{apiVersion: v1, kind: Secret, type: kubernetes.io/service-account-token, metadata: {{name: {name}, namespace: ci, \
+            "{{apiVersion: v1, kind: Secret, type: kubernetes.io/service-account-token, metadata: {{name: {name}, namespace: NAMESPACE, \
              annotations: {{kubernetes.io/service-account.name: scanner{more}}}}}}}"
         ));
     };
@@ -404,14 +446,21 @@ fn legacy_tokens_that_nothing_will_ever_delete_are_named() {
             .succeeded();
         assert_says(&ended, result, "legacy tokens", said);
     };
-    patient.write("minter.yaml", &patient.cluster.kubeconfig(&patient.token, "ci"));
-    finds("ok", "none in namespace ci");
+    let namespace = patient.cluster.namespace();
+    patient.write(
+        "minter.yaml",
+        &patient.cluster.kubeconfig(&patient.token, namespace),
+    );
+    let none = format!("none in namespace {namespace}");
+    finds("ok", &none);
     legacy("goes", ", kubernetes.io/service-account.expiration: \"86400\"");
-    finds("ok", "none in namespace ci");
+    finds("ok", &none);
     (0..7).for_each(|number| legacy(&format!("stays-{number}"), ""));
     finds(
         "warning",
-        "in namespace ci, these neither expire nor belong to anything: stays-0, stays-1, stays-2, stays-3, stays-4, and 2 more",
+        &format!(
+            "in namespace {namespace}, these neither expire nor belong to anything: stays-0, stays-1, stays-2, stays-3, stays-4, and 2 more"
+        ),
     );
     // The minter may not look, as it should be.
     let asked = patient.jobpass("doctor", &["--kubeconfig", "minter.yaml"]);
@@ -431,7 +480,8 @@ fn what_a_legacy_token_takes_is_looked_at() {
         assert_eq!(ended.code(), code, "{}", ended.log);
         assert_says(&ended, result, check, said);
     };
-    finds(4, "failed", "may read Secrets", "no: get secrets in namespace ci");
+    let no = format!("no: get secrets in namespace {}", patient.cluster.namespace());
+    finds(4, "failed", "may read Secrets", &no);
     support::allow_reading(&patient.cluster);
     finds(
         0,
