@@ -139,6 +139,7 @@ pub(crate) fn forbid_minter(cluster: &Cluster) {
         ],
     );
     assert!(deleted.status.success(), "{deleted:?}");
+    cluster.wait_for_rbac("Role");
 }
 
 /// The real kubectl.

@@ -12,9 +12,11 @@
 
 mod control_plane;
 mod on_the_dev_cluster;
+mod rbac;
 mod trust;
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::Write as _,
     ops::Deref,
@@ -129,12 +131,13 @@ impl Cluster {
     }
 
     /// Creates or replaces the objects of a multi-document YAML text, with the test's namespace in place of `NAMESPACE`; and the
-    /// namespaces that they are in.
+    /// namespaces that they are in. Rights that they give or take away are in effect then.
     pub(crate) fn apply(&self, manifests: &str) {
         let manifests = manifests.replace("NAMESPACE", &self.namespace);
         let Server::Real(front) = &self.server else {
             return self.dev_cluster().apply(&manifests);
         };
+        let mut roles = BTreeSet::new();
         for document in serde_yaml::Deserializer::from_str(&manifests) {
             let object = Value::deserialize(document).expect("manifests are YAML");
             if object.is_null() {
@@ -159,6 +162,14 @@ impl Cluster {
             if object["type"] == LEGACY_TOKEN {
                 wait_until_filled(front, &path);
             }
+            let kind = object["kind"].as_str().unwrap_or_default();
+            let kind = kind.strip_suffix("Binding").unwrap_or(kind);
+            if matches!(kind, "Role" | "ClusterRole") {
+                roles.insert(kind.to_owned());
+            }
+        }
+        for kind in roles {
+            self.wait_for_rbac(&kind);
         }
     }
 
