@@ -235,6 +235,10 @@ impl Candidates {
 fn tear(torn: &mut Vec<Torn>, pattern: &Pattern, cursor: &Cursor, position: u64) {
     torn.retain(|torn| torn.pattern != cursor.pattern || torn.position == position);
     let rest = &pattern.bytes()[cursor.at..];
+    // Padding alone tells nothing, and lines of `=` are frequent.
+    if rest.iter().all(|byte| *byte == b'=') {
+        return;
+    }
     if let Some(ahead) = rest.iter().position(|byte| !BETWEEN.contains(byte)) {
         torn.push(Torn {
             pattern: cursor.pattern,

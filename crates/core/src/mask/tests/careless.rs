@@ -122,6 +122,18 @@ fn other_text_passes() {
     }
 }
 
+/// What the base64 of a secret could end with begins the next line.
+#[rstest]
+fn a_line_of_equals_signs_after_base64_passes(#[values(30, 31, 32)] length: usize) {
+    let secret = &RFC[..length];
+    let unpadded = STANDARD.encode(secret).trim_end_matches('=').to_owned();
+    let out = text(
+        &Masker::new([secret]),
+        &format!("{unpadded}\n\n=== next ===\n=\n"),
+    );
+    assert_eq!(out, format!("{MARK}\n\n=== next ===\n=\n"));
+}
+
 #[test]
 fn bytes_that_are_no_text_pass() {
     let masker = Masker::new([RFC]);
