@@ -21,7 +21,7 @@ use crate::{
 pub(crate) const MINTER: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
-metadata: {name: role-minter, namespace: ci}
+metadata: {name: role-minter, namespace: NAMESPACE}
 rules:
 - {apiGroups: [""], resources: ["serviceaccounts"], verbs: ["create", "delete"]}
 - {apiGroups: [""], resources: ["serviceaccounts/token"], verbs: ["create"]}
@@ -31,9 +31,9 @@ rules:
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
-metadata: {name: role-minter, namespace: ci}
+metadata: {name: role-minter, namespace: NAMESPACE}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: role-minter}
-subjects: [{kind: ServiceAccount, name: minter, namespace: ci}]
+subjects: [{kind: ServiceAccount, name: minter, namespace: NAMESPACE}]
 "#;
 const RULES: &str = "get pods\ncreate pods/exec target-pod";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,7 +62,7 @@ pub(crate) fn left(cluster: &Cluster) -> String {
         "get",
         kinds,
         "--namespace",
-        "ci",
+        cluster.namespace(),
         "--selector",
         selector,
         "--output",
