@@ -142,6 +142,24 @@ pub(crate) fn forbid_minter(cluster: &Cluster) {
     cluster.wait_for_rbac("Role");
 }
 
+/// Runs the command of an error, `jobpass setup ...`, as an administrator pastes it.
+pub(crate) fn run_advice(cluster: &Cluster, log: &str) {
+    let command = log.lines().find_map(|line| {
+        let (_, command) = line.split_once("jobpass setup ")?;
+        Some(command.split('`').next().unwrap_or_default())
+    });
+    let command = command.unwrap_or_else(|| panic!("no command in {log}"));
+    let mut shell = scrubbed(Command::new("sh"));
+    let ended = shell
+        .arg("-c")
+        .arg(format!("exec \"$0\" setup {command}"))
+        .arg(binary("jobpass"))
+        .env("KUBECONFIG", admin(cluster).path())
+        .output()
+        .expect("a shell");
+    assert!(ended.status.success(), "{ended:?}");
+}
+
 /// The real kubectl.
 pub(crate) fn kubectl(kubeconfig: impl AsRef<OsStr>, arguments: &[&str]) -> Output {
     let mut command = scrubbed(Command::new(tool("kubectl")));
