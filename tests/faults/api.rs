@@ -284,26 +284,21 @@ fn a_404_that_is_not_about_the_anchor_is_no_proof(#[case] body: &str) {
     );
 }
 
+/// While there are any, what is deleted stays.
+pub(crate) fn set_finalizers(cluster: &Cluster, anchor: &str, finalizers: &[&str]) {
+    let path = format!("/api/v1/namespaces/{}/secrets/{anchor}", cluster.namespace());
+    let patch = serde_json::json!({ "metadata": { "finalizers": finalizers } });
+    let (status, answer) = cluster.ask("PATCH", &path, Some(&patch));
+    assert_eq!(status, 200, "{answer}");
+}
+
 #[test]
 fn an_anchor_that_a_finalizer_holds_is_not_called_revoked() {
     let cluster = Cluster::start();
     let step = step(&cluster);
     step.main().succeeded();
     let anchor = step.outputs().remove("anchor").expect("an output");
-    let hold = "{\"metadata\":{\"finalizers\":[\"example.com/hold\"]}}";
-    let patch = [
-        "patch",
-        "secret",
-        &anchor,
-        "--namespace",
-        cluster.namespace(),
-        "--type",
-        "merge",
-        "--patch",
-        hold,
-    ];
-    let patched = support::kubectl(support::admin(&cluster).path(), &patch);
-    assert!(patched.status.success(), "{patched:?}");
+    set_finalizers(&cluster, &anchor, &["example.com/hold"]);
     let post = step.post().succeeded();
     assert!(
         post.log.contains(
@@ -317,6 +312,7 @@ fn an_anchor_that_a_finalizer_holds_is_not_called_revoked() {
         "{}",
         post.log
     );
+    set_finalizers(&cluster, &anchor, &[]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::{fs, process::Command, time::Duration};
 use jobpass_devkit::{Fault, FaultKind};
 use rstest::rstest;
 
+use super::api::set_finalizers;
 use crate::{cluster::Cluster, github::step::Step, support};
 
 fn minted(cluster: &Cluster) -> Step {
@@ -83,29 +84,14 @@ fn another_token_in_its_file_proves_nothing() {
     let altered = format!("{}A", step.token());
     fs::write(token_file, altered).expect("written");
     let anchor = &step.outputs()["anchor"];
-    let hold = "{\"metadata\":{\"finalizers\":[\"example.com/hold\"]}}";
-    let patch = [
-        "patch",
-        "secret",
-        anchor,
-        "--namespace",
-        cluster.namespace(),
-        "--type",
-        "merge",
-        "--patch",
-        hold,
-    ];
-    assert!(
-        support::kubectl(support::admin(&cluster).path(), &patch)
-            .status
-            .success()
-    );
+    set_finalizers(&cluster, anchor, &["example.com/hold"]);
     let post = step.post().succeeded();
     assert!(
         post.log.contains("is not proven") && !post.log.contains("revoked the token"),
         "{}",
         post.log
     );
+    set_finalizers(&cluster, anchor, &[]);
 }
 
 #[rstest]

@@ -73,19 +73,23 @@ fn what_the_cluster_does_not_have(#[case] input: &str, #[case] value: &str, #[ca
     }
 }
 
-/// Each 403 shows the rule that is missing, in a Role that would do.
+/// Each 403 shows the right that is missing, and the command that gives it and no more.
 #[rstest]
 #[case::anchor(
     "{apiGroups: [\"\"], resources: [\"serviceaccounts/token\"], verbs: [create]}",
     "cannot create the anchor",
-    "- apiGroups: [\"\"]   # this rule is missing\n  resources: [\"secrets\"]\n  verbs: [\"create\", \"delete\"]"
+    "no: create secrets"
 )]
 #[case::token(
     "{apiGroups: [\"\"], resources: [secrets], verbs: [create, delete]}",
     "cannot get a token",
-    "- apiGroups: [\"\"]   # this rule is missing\n  resources: [\"serviceaccounts/token\"]\n  resourceNames: [\"scanner\"]\n  verbs: [\"create\"]"
+    "no: create serviceaccounts/token scanner"
 )]
-fn a_missing_permission_is_shown_as_yaml(#[case] only: &str, #[case] what: &str, #[case] rule: &str) {
+fn a_missing_permission_is_shown_with_the_command_that_gives_it(
+    #[case] only: &str,
+    #[case] what: &str,
+    #[case] right: &str,
+) {
     let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
     cluster.apply(&format!(
@@ -93,22 +97,23 @@ fn a_missing_permission_is_shown_as_yaml(#[case] only: &str, #[case] what: &str,
     ));
     let step = Step::scanner(&kubeconfig, &[]);
     let main = refused(&cluster, &step, 4);
+    let namespace = cluster.namespace();
+    let command = format!(
+        "\n  jobpass setup --service-account scanner --namespace {namespace} --minter serviceaccount:{namespace}/minter --apply\n"
+    );
     says(
         &main,
         &[
             what,
             "403",
-            rule,
-            &format!(
-                "- kind: ServiceAccount\n  name: minter\n  namespace: {}",
-                cluster.namespace()
-            ),
+            &format!("{right} in namespace {namespace}"),
+            &command,
         ],
     );
 
     // Pasted, it is enough.
-    let (_, yaml) = main.log.split_once("apiVersion:").expect("YAML");
-    cluster.apply(&format!("apiVersion:{yaml}"));
+    support::run_advice(&cluster, &main.log);
+    cluster.wait_for_rbac("Role");
     step.main().succeeded();
     step.post().succeeded();
 }
