@@ -12,7 +12,7 @@ use crate::{
 
 #[rstest]
 #[case::with_a_credential_id(true)]
-#[case::without_one_as_of_1_28(false)]
+#[case::without_one_as_before_1_30(false)]
 fn a_job_gets_a_token_and_loses_it(#[case] with_id: bool) {
     let cluster = Cluster::start();
     if !with_id {
