@@ -238,9 +238,11 @@ pub(crate) fn pieces(secret: &str, text: &str) -> Vec<String> {
         let secret = form.secret_part().as_bytes();
         let first = form.expose().len() - secret.len();
         known.extend(secret.windows(PIECE));
-        public.extend(form.expose().as_bytes()[..first].windows(PIECE));
+        // Those that end in the secret part have too little of it to be a piece.
+        let last = form.expose().len().min(first + PIECE - 1);
+        public.extend(form.expose().as_bytes()[..last].windows(PIECE));
     }
-    // The issuer is an audience as well, so that a part of the claims is no secret.
+    // What stands in the claims twice is no secret the second time: the issuer is an audience as well, and `nbf` begins as `exp` does.
     known.retain(|window| !public.contains(window));
     let plain = without_colours(text);
     let joined = plain.split_whitespace().collect::<String>();
