@@ -198,12 +198,20 @@ impl Cluster {
         }
     }
 
-    /// Whether the API server would let this token in now, had it not seen it before.
+    /// Whether the API server would let this token in now, had it not seen it before, and did it know of all that is deleted: it
+    /// watches Secrets, and learns of that a moment later.
     pub(crate) fn accepts(&self, token: &str) -> bool {
-        match &self.server {
-            Server::Real(front) => front.user_of(token, ISSUER).is_some(),
-            Server::Dev(cluster) => cluster.accepts(token),
+        let Server::Real(front) = &self.server else {
+            return self.dev_cluster().accepts(token);
+        };
+        let deadline = Instant::now() + CONTROLLER;
+        while front.user_of(token, ISSUER).is_some() {
+            if is_secret_there(front, &claims_of(token)) || Instant::now() > deadline {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(5));
         }
+        false
     }
 
     /// Waits until the API server has forgotten that it let this token in before, which takes up to 10 s, and answers 401 to it.
@@ -345,6 +353,27 @@ fn list(front: &Front, path: &str) -> Vec<Value> {
         Value::Array(items) => items,
         _ => Vec::new(),
     }
+}
+
+/// Whether the Secret that a token is bound to, or that it is the token of, is stored. It is, if there is none.
+fn is_secret_there(front: &Front, claims: &Value) -> bool {
+    let bound = &claims["kubernetes.io"];
+    let names = [
+        (&bound["namespace"], &bound["secret"]["name"]),
+        (
+            &claims["kubernetes.io/serviceaccount/namespace"],
+            &claims["kubernetes.io/serviceaccount/secret.name"],
+        ),
+    ];
+    let names = names
+        .into_iter()
+        .find_map(|(namespace, name)| Some((namespace.as_str()?, name.as_str()?)));
+    names.is_none_or(|(namespace, name)| {
+        let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
+        let (status, secret) = front.ask("GET", &path, None);
+        let uid = &bound["secret"]["uid"];
+        status == 200 && (uid.is_null() || secret["metadata"]["uid"] == *uid)
+    })
 }
 
 /// Waits until the token controller has put a token into a Secret, or has deleted it: there is no such ServiceAccount.
