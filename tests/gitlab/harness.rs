@@ -11,7 +11,11 @@ use jobpass_devkit::{
 use rstest::rstest;
 use tempfile::TempDir;
 
-use super::pipeline::{RUN_SCAN, SCANNER};
+use super::{
+    in_namespace,
+    pipeline::{RUN_SCAN, SCANNER},
+    revoked,
+};
 use crate::{
     access::role::{MINTER, left},
     cluster::Cluster,
@@ -30,7 +34,7 @@ stages:
   - scan
 
 variables:
-  KUBE_NAMESPACE: ci
+  KUBE_NAMESPACE: NAMESPACE
 
 include:
   - local: /gitlab-component/templates/handover.yml
@@ -73,9 +77,9 @@ impl Project {
             fs::copy(support::root().join(&template), folder.path().join(template)).expect("copied");
         }
         for (name, text) in [
-            (".gitlab-ci.yml", pipeline),
-            ("ca.pem", &cluster.ca_pem()),
-            ("run_scan.sh", SCANNER),
+            (".gitlab-ci.yml", in_namespace(pipeline, &cluster)),
+            ("ca.pem", cluster.ca_pem()),
+            ("run_scan.sh", SCANNER.replace("NAMESPACE", cluster.namespace())),
         ] {
             fs::write(folder.path().join(name), text).expect("written");
         }
@@ -92,7 +96,10 @@ impl Project {
     pub(super) fn runner(&self) -> Runner {
         let programs = [support::binary("jobpass-gitlab"), support::tool("kubectl")];
         let runner = Runner::new(self.folder.path())
-            .file("JOBPASS_KUBECONFIG", &self.cluster.kubeconfig(&self.minter, "ci"))
+            .file(
+                "JOBPASS_KUBECONFIG",
+                &self.cluster.kubeconfig(&self.minter, self.cluster.namespace()),
+            )
             .variable("SERVER", &self.cluster.url());
         programs.iter().fold(runner, |runner, program| {
             runner.path(program.parent().expect("a folder"))
@@ -130,10 +137,9 @@ impl Project {
 
     pub(super) fn assert_used_and_revoked(&self, ended: &Ended) {
         let used = self.cluster.requests();
-        let by_scanner = |user: &str| user == "system:serviceaccount:ci:scanner";
+        let scanner = format!("system:serviceaccount:{}:scanner", self.cluster.namespace());
         assert!(
-            used.iter()
-                .any(|r| r.path.contains("/pods") && by_scanner(&r.user)),
+            used.iter().any(|r| r.path.contains("/pods") && r.user == scanner),
             "{}",
             ended.log()
         );
@@ -193,11 +199,7 @@ fn create_token_and_run_scan() {
         &["with `glpat-` in front, which runners mask"],
     );
     says(&ended, "run_scan", &["every Pod is scanned"]);
-    says(
-        &ended,
-        "create_token:revoke",
-        &["revoked the token of ServiceAccount ci/scanner"],
-    );
+    says(&ended, "create_token:revoke", &[&revoked(&project.cluster)]);
     project.assert_used_and_revoked(&ended);
     assert!(ended.job("run_scan").artifacts.contains_key("scan-results.json"));
 }
@@ -415,10 +417,7 @@ fn a_job_that_is_cancelled_while_it_mints_leaves_nothing() {
         kind: FaultKind::HoldAfter,
     });
     let running = project.runner().start();
-    project.cluster.wait_for(PATIENCE, |requests| {
-        let asked = requests.iter().any(|r| r.path.ends_with("/token"));
-        asked.then_some(())
-    });
+    support::wait_for_tokens(&project.cluster, 1);
     running.cancel();
     let ended = project.ended(running);
     assert_eq!(ended.job("run_scan").status, Status::Canceled);

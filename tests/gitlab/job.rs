@@ -23,7 +23,8 @@ pub(crate) struct Job {
 impl Job {
     /// A job whose project has the minter's kubeconfig in a variable.
     pub(crate) fn with(cluster: &Cluster, options: &[(&str, &str)]) -> Self {
-        let mut job = Self::without_minter(options);
+        let mut job = Self::without_minter(&[("namespace", cluster.namespace())]);
+        job.options(options);
         job.set("JOBPASS_KUBECONFIG", &STANDARD.encode(support::minter(cluster)));
         job
     }
@@ -46,7 +47,7 @@ impl Job {
         ] {
             job.set(name, value);
         }
-        job.options(&[("service-account", "scanner"), ("namespace", "ci")]);
+        job.options(&[("service-account", "scanner")]);
         job.options(options);
         job
     }

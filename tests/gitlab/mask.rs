@@ -47,8 +47,8 @@ fn careless_scripts_show_nothing(#[case] shell: &str) {
 #[test]
 fn the_corpus_would_find_a_log_that_is_not_masked() {
     let project = Project::with_pipeline(&job_with("sh careless.sh").replace(
-        "      namespace: ci\n",
-        "      namespace: ci\n      mask-log: 'false'\n",
+        "      namespace: NAMESPACE\n",
+        "      namespace: NAMESPACE\n      mask-log: 'false'\n",
     ));
     project.write("careless.sh", &corpus::script());
     let ended = project.runner().run();
@@ -111,8 +111,8 @@ fn nothing_is_lost_and_the_order_is_kept(
     let project = Project::with_pipeline(&job_with(&script));
     let masked = project.ended(project.runner().shell(&project.shell(shell)).start());
     let unmasked = Project::with_pipeline(&job_with(&script).replace(
-        "      namespace: ci\n",
-        "      namespace: ci\n      mask-log: 'false'\n",
+        "      namespace: NAMESPACE\n",
+        "      namespace: NAMESPACE\n      mask-log: 'false'\n",
     ));
     let unmasked = unmasked.ended(unmasked.runner().shell(&unmasked.shell(shell)).start());
     let said = |ended: &Ended| {

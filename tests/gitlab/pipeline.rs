@@ -8,8 +8,10 @@ use std::{
 };
 
 use age::{secrecy::ExposeSecret as _, x25519::Identity};
+use rstest::rstest;
 use tempfile::TempDir;
 
+use super::{in_namespace, revoked};
 use crate::{
     cluster::Cluster,
     leaks::{self, corpus},
@@ -23,7 +25,7 @@ stages:
   - scan
 
 variables:
-  KUBE_NAMESPACE: ci
+  KUBE_NAMESPACE: NAMESPACE
 
 include:
   - local: /gitlab-component/templates/handover.yml
@@ -57,7 +59,7 @@ include:
       stage: scan
       image: registry.example.com/jobpass
       service-account: scanner
-      namespace: ci
+      namespace: NAMESPACE
       variable: SCAN_TOKEN
       dotenv-mode: sealed
       recipient: age1...
@@ -75,7 +77,7 @@ include:
   - local: /gitlab-component/templates/job.yml
     inputs:
       service-account: scanner
-      namespace: ci
+      namespace: NAMESPACE
 
 run_scan:
   extends: .jobpass
@@ -84,11 +86,11 @@ run_scan:
     - ./run_scan.sh "$JOBPASS_TOKEN_FILE"
 "#;
 
-/// Uses the token against the API, as a scanner does.
+/// Uses the token against the API, as a scanner does. `NAMESPACE` is the test's.
 pub(crate) const SCANNER: &str = r#"#!/bin/sh
 set -eu
 kubectl --kubeconfig /dev/null --server "$SERVER" --certificate-authority ca.pem --token "$(cat "$1")" \
-  get pods --namespace ci --output json > scan-results.json
+  get pods --namespace NAMESPACE --output json > scan-results.json
 echo "every Pod is scanned"
 "#;
 
@@ -101,7 +103,7 @@ fn create_token_and_run_scan() {
         &[
             "`dotenv-mode: plain`: nothing masks SCAN_TOKEN",
             "every Pod is scanned",
-            "create_token:revoke > jobpass: revoked the token of ServiceAccount ci/scanner",
+            &format!("create_token:revoke > jobpass: {}", revoked(&project.cluster)),
         ],
     );
     project.assert_used_and_revoked(&log);
@@ -148,7 +150,7 @@ fn a_sealed_token_reaches_the_scan_in_a_file() {
             "sealed to age1",
             "wrote the token in SCAN_TOKEN",
             "every Pod is scanned",
-            "create_token:revoke > jobpass: revoked the token of ServiceAccount ci/scanner",
+            &format!("create_token:revoke > jobpass: {}", revoked(&project.cluster)),
         ],
     );
     project.assert_used_and_revoked(&log);
@@ -284,20 +286,20 @@ fn without_the_program_a_job_says_what_is_missing() {
 }
 
 /// With the templates from this repository instead of from GitLab.
-#[test]
-fn the_pipelines_of_the_readme_run() {
+#[rstest]
+fn the_pipelines_of_the_readme_run(#[values(0, 1, 2, 3, 4, 5)] number: usize) {
     let readme = fs::read_to_string(support::root().join("gitlab-component/README.md")).expect("the README");
     let blocks = readme.split("```yaml\n").skip(1);
     let pipelines = blocks.filter_map(|block| block.split_once("```").map(|(pipeline, _)| pipeline));
     let pipelines = pipelines.collect::<Vec<_>>();
     assert_eq!(pipelines.len(), 6);
-    for pipeline in pipelines {
-        let from_gitlab = "project: jobpass/jobpass\n    ref: v0.1.0\n    file: ";
-        assert!(pipeline.contains(from_gitlab), "{pipeline}");
-        let project = Project::with_pipeline(&pipeline.replace(from_gitlab, "local: "));
-        let log = project.run().succeeded();
-        project.assert_used_and_revoked(&log);
-    }
+    let pipeline = pipelines[number];
+    let from_gitlab = "project: jobpass/jobpass\n    ref: v0.1.0\n    file: ";
+    assert!(pipeline.contains(from_gitlab), "{pipeline}");
+    let pipeline = pipeline.replace(from_gitlab, "local: ");
+    let project = Project::with_pipeline(&pipeline.replace("namespace: ci\n", "namespace: NAMESPACE\n"));
+    let log = project.run().succeeded();
+    project.assert_used_and_revoked(&log);
 }
 
 /// As GitLab's catalog has it: the component's folder as the root of a project.
@@ -357,15 +359,15 @@ impl Project {
         let minter = support::minter_token(&cluster);
         let folder = tempfile::tempdir().expect("a folder");
         let project = folder.path().join("scan");
-        let kubeconfig = cluster.kubeconfig(&minter, "ci");
+        let kubeconfig = cluster.kubeconfig(&minter, cluster.namespace());
         let identity = Identity::generate();
-        let pipeline = pipeline.replace("age1...", &identity.to_public().to_string());
+        let pipeline = in_namespace(pipeline, &cluster).replace("age1...", &identity.to_public().to_string());
         let identity = identity.to_string().expose_secret().to_owned();
         let files = [
             (".gitlab-ci.yml", pipeline),
             (".gitignore", ".gitlab-ci-local*\n".to_owned()),
             ("ca.pem", cluster.ca_pem()),
-            ("run_scan.sh", SCANNER.to_owned()),
+            ("run_scan.sh", SCANNER.replace("NAMESPACE", cluster.namespace())),
             ("careless.sh", corpus::script()),
             // What is set in the project's CI/CD settings: the minter's kubeconfig and an identity, as variables of type
             // file.
@@ -440,11 +442,11 @@ impl Project {
 
     fn assert_used_and_revoked(&self, log: &str) {
         let used = self.cluster.requests();
-        let by_scanner = |path: &str| {
-            used.iter()
-                .any(|r| r.path.contains(path) && r.user == "system:serviceaccount:ci:scanner")
-        };
-        assert!(by_scanner("/pods"), "{log}");
+        let scanner = format!("system:serviceaccount:{}:scanner", self.cluster.namespace());
+        assert!(
+            used.iter().any(|r| r.path.contains("/pods") && r.user == scanner),
+            "{log}"
+        );
         self.assert_revoked(log);
     }
 

@@ -17,8 +17,8 @@ use crate::{cluster::Cluster, leaks::corpus::pieces, support::assert_one_anchor_
 fn a_long_job_shows_none_of_its_tokens(#[case] shell: &str) {
     let (before, _) = RUN_SCAN.split_once("    - kubectl").expect("a script");
     let before = before.replace(
-        "      namespace: ci\n",
-        "      namespace: ci\n      renew-for: 6h\n",
+        "      namespace: NAMESPACE\n",
+        "      namespace: NAMESPACE\n      renew-for: 6h\n",
     );
     let script = r#"    - |
       seen= tokens=0
