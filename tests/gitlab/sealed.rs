@@ -8,7 +8,8 @@ use rstest::rstest;
 
 use super::{
     job::{Job, mode},
-    life::{CACHE, assert_dead, says},
+    life::{UNSEEN, assert_dead, says},
+    revoked,
 };
 use crate::{cluster::Cluster, github::step::Ended, leaks};
 
@@ -77,13 +78,7 @@ fn a_sealed_token_is_opened_with_the_identity() {
 
     // `.post` has no identity.
     let revoke = minting.later().revoke("success", &["--handed-over"]).succeeded();
-    says(
-        &revoke,
-        &[
-            "revoked the token of ServiceAccount ci/scanner",
-            "the anchor is gone",
-        ],
-    );
+    says(&revoke, &[&revoked(&cluster), "the anchor is gone"]);
     assert_dead(&cluster);
 }
 
@@ -93,16 +88,12 @@ fn a_sealed_token_is_opened_with_the_identity() {
 fn with_the_identity_revoking_asks_with_the_token(#[case] right: bool, #[case] proof: &str) {
     let cluster = Cluster::start();
     let identity = Identity::generate();
-    let minting = sealing(&cluster, &identity, &[]);
+    let minting = sealing(&cluster, &identity, &[UNSEEN]);
     minting.mint().succeeded();
-    cluster.advance(CACHE);
     let other = Identity::generate();
     let (post, _) = opening(&minting, &file(if right { &identity } else { &other }));
     let revoke = post.revoke("success", &["--handed-over"]).succeeded();
-    says(
-        &revoke,
-        &["revoked the token of ServiceAccount ci/scanner", proof],
-    );
+    says(&revoke, &[&revoked(&cluster), proof]);
     post.assert_nothing_leaked(&cluster, &revoke);
     assert_dead(&cluster);
 }
