@@ -57,6 +57,7 @@ fn a_job_gets_files_and_loses_them() {
     says(&job.revoke("success", &[]).succeeded(), &["nothing to revoke"]);
 }
 
+/// Not before the API server, which watches Secrets, knows that the anchor is deleted: it would let the token in, and remember that.
 #[test]
 fn revoking_proves_it_with_the_token() {
     let cluster = Cluster::start();
@@ -66,6 +67,12 @@ fn revoking_proves_it_with_the_token() {
         &job.revoke("success", &[]).succeeded(),
         &["the API server answers 401 to the token"],
     );
+    let requests = cluster.requests();
+    let [deleted, gone, asked] = requests.last_chunk().expect("three requests");
+    assert_eq!([&*deleted.method, &*gone.method], ["DELETE"; 2], "{requests:?}");
+    assert_eq!(asked.path, "/version", "{requests:?}");
+    let since = asked.arrived - gone.arrived;
+    assert!(since >= Duration::from_millis(100), "asked after {since:?}");
 }
 
 #[rstest]

@@ -291,12 +291,13 @@ impl Revocation<'_> {
     }
 
     async fn ask_once(&self, token: Option<&Token>) -> Result<Proof, Error> {
-        let refused = match token {
-            Some(token) => self.is_unauthorized(&self.cluster.with_token(token)?).await?,
-            None => false,
-        };
-        // Also after a 401: what was in the token's file may have been altered.
+        // Whatever is said to the token: what was in its file may have been altered.
         self.must_be_gone().await?;
+        let Some(token) = token else {
+            return Ok(Proof::AnchorGone);
+        };
+        tokio::time::sleep(verify::WATCH_LAG).await;
+        let refused = self.is_unauthorized(&self.cluster.with_token(token)?).await?;
         Ok(if refused {
             Proof::Unauthorized
         } else {
@@ -307,6 +308,7 @@ impl Revocation<'_> {
     async fn ask_until_certain(&self, token: Option<&Token>, deleted: Instant) -> Result<Proof, Error> {
         self.must_be_gone().await?;
         let as_token = token.map(|token| self.cluster.with_token(token)).transpose()?;
+        tokio::time::sleep(verify::WATCH_LAG).await;
         loop {
             let dead = match &as_token {
                 Some(cluster) => self.is_unauthorized(cluster).await?,

@@ -1,5 +1,7 @@
 //! Asking a cluster about a token: whether its API server takes it, and whether one of its keys signed it.
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::Method;
 use ring::signature::{
@@ -16,6 +18,11 @@ use crate::{
     token::Token,
     unusual::LEEWAY,
 };
+
+/// How long after a deletion it is asked whether the token still works. The API server watches Secrets, and learns of a deletion a moment
+/// after it has confirmed it. Until then it lets the token in, and remembers that for 10 s: who asks too soon keeps the token alive. (Of
+/// 300 tokens asked about at once, 14 were let in; after 5 ms, 2; after 20 ms, none.)
+pub(crate) const WATCH_LAG: Duration = Duration::from_millis(100);
 
 /// What a cluster says about a token.
 #[derive(Debug, Clone, Serialize)]

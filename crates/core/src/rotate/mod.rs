@@ -30,7 +30,7 @@ use crate::{
     revoke::delete_call,
     spec::is_dns_subdomain,
     token::Token,
-    verify::is_accepted,
+    verify::{WATCH_LAG, is_accepted},
 };
 
 /// In a Secret that is replaced: the name of the new one. Written before that is created.
@@ -451,7 +451,10 @@ impl Replaced<'_> {
             return Err(self.unfinished(&self.cluster.refused(&call, &answer, &need)));
         }
         let accepted = match &self.old_token {
-            Some(token) => is_accepted(&self.cluster.with_token(token)?, &budget).await.ok(),
+            Some(token) => {
+                tokio::time::sleep(WATCH_LAG).await;
+                is_accepted(&self.cluster.with_token(token)?, &budget).await.ok()
+            }
             None => None,
         };
         self.report.proof = Some(match accepted {

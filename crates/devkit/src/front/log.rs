@@ -22,6 +22,7 @@ pub struct LoggedRequest {
     /// None while there is no answer.
     pub status: Option<u16>,
     pub body: Option<Value>,
+    pub arrived: Instant,
 }
 
 #[derive(Default)]

@@ -3,6 +3,7 @@
 use std::future::{Future, pending};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body_util::combinators::BoxBody;
@@ -128,6 +129,7 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, request: http::Request<In
         user: shared.user(&asked.credential).await,
         status: None,
         body: serde_json::from_slice(&asked.body).ok(),
+        arrived: Instant::now(),
     });
     let fault = fault::take(&mut lock(&shared.faults), asked.method.as_str(), &asked.uri);
 
