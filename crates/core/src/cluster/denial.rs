@@ -70,7 +70,7 @@ impl<'a> Denial<'a> {
 
     /// What it is, and what to do about it. `namespace` is where something was to be made.
     pub(crate) fn help(self, method: &Method, namespace: &str) -> String {
-        let whose = match self {
+        match self {
             Self::Quota => {
                 return format!(
                     "no right is missing: a ResourceQuota of namespace `{namespace}` lets no more be made. Raise it, or make \
@@ -94,20 +94,32 @@ impl<'a> Denial<'a> {
                     harmless(name)
                 );
             }
-            Self::Policy(name) => format!("ValidatingAdmissionPolicy `{}` of the cluster", harmless(name)),
-            Self::Webhook(name) => format!("admission webhook `{}` of the cluster", harmless(name)),
-            Self::Plugin => "an admission plugin of the API server".into(),
-        };
+            Self::Policy(_) | Self::Webhook(_) | Self::Plugin => {}
+        }
+        let whose = self.in_words();
         match *method {
             Method::DELETE => format!(
                 "no right is missing: {whose} refused it. Nothing can be revoked like this: ask whoever runs it to let \
-                 minters delete anchors (Secrets of type jobpass.dev/anchor)"
+                 anchors be deleted (Secrets of type jobpass.dev/anchor)"
             ),
             _ => format!(
                 "no right is missing: {whose} refused it, and the message above says why. Labels and annotations that it \
                  demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to let through \
                  what jobpass makes"
             ),
+        }
+    }
+
+    /// Who refused.
+    pub(crate) fn in_words(self) -> String {
+        match self {
+            Self::Quota => "a ResourceQuota of the namespace".into(),
+            Self::Terminating => "the namespace, which is being deleted,".into(),
+            Self::Policy(name) => format!("ValidatingAdmissionPolicy `{}` of the cluster", harmless(name)),
+            Self::Webhook(name) | Self::Unanswered(name) => {
+                format!("admission webhook `{}` of the cluster", harmless(name))
+            }
+            Self::Plugin => "an admission plugin of the API server".into(),
         }
     }
 }
@@ -193,7 +205,7 @@ mod tests {
         ");
         insta::assert_snapshot!(told(400, WEBHOOK, &Method::POST), @"no right is missing: admission webhook `validate.kyverno.svc` of the cluster refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to let through what jobpass makes");
         insta::assert_snapshot!(told(422, POLICY, &Method::POST), @"no right is missing: ValidatingAdmissionPolicy `needs-team` of the cluster refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to let through what jobpass makes");
-        insta::assert_snapshot!(told(404, WEBHOOK_SAYS_GONE, &Method::DELETE), @"no right is missing: admission webhook `validate.kyverno.svc` of the cluster refused it. Nothing can be revoked like this: ask whoever runs it to let minters delete anchors (Secrets of type jobpass.dev/anchor)");
+        insta::assert_snapshot!(told(404, WEBHOOK_SAYS_GONE, &Method::DELETE), @"no right is missing: admission webhook `validate.kyverno.svc` of the cluster refused it. Nothing can be revoked like this: ask whoever runs it to let anchors be deleted (Secrets of type jobpass.dev/anchor)");
         insta::assert_snapshot!(told(403, LIMIT_RANGE, &Method::POST), @"no right is missing: an admission plugin of the API server refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to let through what jobpass makes");
         let ours = POLICY.replace("needs-team", "jobpass-anchors");
         insta::assert_snapshot!(told(422, &ours, &Method::POST), @"no right is missing: policy `jobpass-anchors` is one of those that `jobpass setup` writes. They hold a minter to what `setup` was given: ask for no more than that, or have an administrator run `jobpass setup` again with all that the namespace's jobs need");

@@ -210,6 +210,12 @@ impl Object {
             answer.message()
         );
         let error = Error::new(Kind::Refused, what.trim_end());
+        if let Some(denial) = answer.denial() {
+            return error.help(format!(
+                "no right is missing: {} refused it, and the message above says why; what was applied before it stays",
+                denial.in_words()
+            ));
+        }
         match answer.status {
             401 => error.help(cluster.unauthorized()),
             403 => error.help(
