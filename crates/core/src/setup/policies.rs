@@ -50,37 +50,33 @@ impl Setup {
     fn tokens(&self, part: Part<'_>) -> Policy {
         let seconds = self.lifetime.seconds();
         let bound = "object.spec.?boundObjectRef";
-        let mut validations = vec![
-            (
-                format!(
-                    "{bound}.?apiVersion.orValue('') == 'v1' && {bound}.?kind.orValue('') == 'Secret' && \
-                     {bound}.?uid.orValue('') != ''"
-                ),
-                "a token must be bound to an anchor, a Secret with its uid".to_owned(),
+        let mut validations = vec![(
+            format!(
+                "{bound}.?apiVersion.orValue('') == 'v1' && {bound}.?kind.orValue('') == 'Secret' && {bound}.?uid.orValue('') != ''"
             ),
-            (
-                format!("{bound}.?name.orValue('').matches('{}')", anchor::NAMES),
-                "a token must be bound to an anchor, called as jobpass calls them".to_owned(),
-            ),
-        ];
+            "a token must be bound to an anchor, a Secret with its uid".to_owned(),
+        )];
         let of_job = format!("request.name.matches('{}')", anchor::NAMES);
         let (others, whose) = match part {
             Part::Account(account) => {
-                let account_in_cel = cel(account);
+                validations.push((
+                    format!("{bound}.?name.orValue('').matches('{}')", anchor::NAMES),
+                    "a token must be bound to an anchor, called as jobpass calls them".to_owned(),
+                ));
                 (
-                    format!("request.name != {account_in_cel}"),
+                    format!("request.name != {}", cel(account)),
                     format!("a token of {account}"),
                 )
             }
             Part::Jobs(_) => {
+                let given = format!(
+                    "authorizer.group('').resource('serviceaccounts').subresource('token').namespace({}).name(request.name)\
+                     .check('{}').allowed()",
+                    cel(&self.namespace),
+                    rbac::MINT
+                );
                 validations.push((
-                    format!(
-                        "{of_job} ? request.name == {bound}.?name.orValue('') : \
-                         authorizer.group('').resource('serviceaccounts').subresource('token').namespace({}).name(request.name)\
-                         .check('{}').allowed()",
-                        cel(&self.namespace),
-                        rbac::MINT
-                    ),
+                    format!("{of_job} ? request.name == {bound}.?name.orValue('') : {given}"),
                     "a token is of a ServiceAccount that was made for its job, called as the anchor is, or of one that the minter \
                      was given"
                         .to_owned(),
@@ -136,7 +132,7 @@ impl Setup {
                     ),
                 ),
                 (
-                    format!("request.name.matches('{}')", anchor::NAMES),
+                    called_as_anchors(),
                     "a minter touches no Secrets but anchors, called as jobpass calls them".into(),
                 ),
                 (
@@ -170,7 +166,7 @@ impl Setup {
             whose: self.minters(),
             validations: vec![
                 (
-                    format!("request.name.matches('{}')", anchor::NAMES),
+                    called_as_anchors(),
                     "a minter touches no ServiceAccounts and roles but those of single jobs, called as their anchors are".into(),
                 ),
                 (
@@ -335,6 +331,14 @@ impl Rule {
         }
         format!("({given})")
     }
+}
+
+/// By who made it: the API server may generate such a name, too.
+fn called_as_anchors() -> String {
+    format!(
+        "request.name.matches('{}') && (request.operation == 'DELETE' || !has(object.metadata.generateName))",
+        anchor::NAMES
+    )
 }
 
 fn no_finalizers(what: &str) -> Validation {
