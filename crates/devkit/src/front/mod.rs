@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use http::{HeaderMap, HeaderValue, Method, header};
+use http_body_util::BodyExt as _;
 use hyper::body::Bytes;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -227,6 +228,38 @@ impl Front {
         let upstream = Arc::clone(self.upstream());
         self.block_on(async move { upstream.ask(request).await })
             .unwrap_or_else(|error| panic!("cannot {method} {path}: {error:#}"))
+    }
+
+    /// Asks a real API server as the holder of a token, with any headers and any body, past the faults and the log.
+    ///
+    /// # Panics
+    ///
+    /// As [`Front::ask`].
+    pub fn ask_with(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: &str,
+    ) -> (u16, Value) {
+        let mut all = HeaderMap::new();
+        for (name, value) in [("authorization", &*format!("Bearer {token}"))]
+            .iter()
+            .chain(headers)
+        {
+            all.append(*name, HeaderValue::try_from(*value).expect("a header's value"));
+        }
+        let upstream = self.upstream().clone();
+        let method = Method::try_from(method).expect("a method");
+        let (path, body) = (path.to_owned(), Bytes::from(body.to_owned()));
+        self.block_on(async move {
+            let answer = upstream.send(false, &method, &path, &all, body).await?;
+            let status = answer.status().as_u16();
+            let body = answer.into_body().collect().await?.to_bytes();
+            anyhow::Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
+        })
+        .unwrap_or_else(|error| panic!("cannot ask with a token: {error:#}"))
     }
 
     /// The name that a real API server knows the holder of a token by, or None if it lets nobody in with it. It is asked past what it
