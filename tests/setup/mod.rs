@@ -1,5 +1,7 @@
 //! `jobpass setup`: what it prints loads into a cluster, and does what it says.
 
+mod attacker;
+mod beside;
 mod oidc;
 mod rules;
 
@@ -10,14 +12,14 @@ use std::{
     time::Duration,
 };
 
-use jobpass_devkit::{DevCluster, Version};
+use jobpass_devkit::FaultKind;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{cluster::Cluster, github::step::Ended, leaks::assert_absent, support};
+use crate::{cluster::Cluster, faults::api::inject, github::step::Ended, leaks::assert_absent, support};
 
-const COMMON: [&str; 5] = ["setup", "--service-account", "scanner", "--namespace", "ci"];
+const SCANNER: [&str; 2] = ["--service-account", "scanner"];
 const MINTER: [&str; 2] = ["--minter", "serviceaccount:jobpass-minter"];
 const SWEEPER: [&str; 2] = ["--sweeper-image", "registry.example.com/jobpass:0.1.0"];
 
@@ -55,31 +57,50 @@ impl Desk {
         command
     }
 
+    /// `setup` in this test's namespace.
+    fn arguments<'a>(&'a self, more: &[&[&'a str]]) -> Vec<&'a str> {
+        [
+            &["setup", "--namespace", self.cluster.namespace()],
+            &*more.concat(),
+        ]
+        .concat()
+    }
+
     /// What goes to standard output alone.
     fn printed(&self, more: &[&[&str]]) -> String {
-        let output = self.command(&[&COMMON, &*more.concat()].concat()).output();
+        let output = self.command(&self.arguments(more)).output();
         let output = output.expect("jobpass starts");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).expect("text")
     }
 
+    /// What it prints, applies or compares, as the administrator.
     fn setup(&self, more: &[&[&str]]) -> Ended {
-        self.jobpass(&[&COMMON, &*more.concat(), &["--kubeconfig", "admin.yaml"]].concat())
+        let mut arguments = self.arguments(more);
+        arguments.extend(["--kubeconfig", "admin.yaml"]);
+        self.jobpass(&arguments)
     }
 
     fn admin(&self, arguments: &[&str]) -> String {
-        let output = support::kubectl(self.folder.path().join("admin.yaml"), arguments);
+        let arguments = [arguments, &["--namespace", self.cluster.namespace()]].concat();
+        let output = support::kubectl(self.folder.path().join("admin.yaml"), &arguments);
         assert!(output.status.success(), "{output:?}");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    fn token(&self, account: &str) -> String {
+        let hour = Duration::from_secs(3600);
+        self.cluster
+            .service_account_token(self.cluster.namespace(), account, hour)
+    }
+
     /// A kubeconfig of this ServiceAccount.
     fn account(&self, name: &str) -> std::path::PathBuf {
-        let token = self
-            .cluster
-            .service_account_token("ci", name, Duration::from_secs(3600));
         let path = self.folder.path().join(name);
-        fs::write(&path, self.cluster.kubeconfig(&token, "ci")).expect("written");
+        let kubeconfig = self
+            .cluster
+            .kubeconfig(&self.token(name), self.cluster.namespace());
+        fs::write(&path, kubeconfig).expect("written");
         path
     }
 }
@@ -105,27 +126,21 @@ fn kubectl(kubeconfig: &std::path::Path, arguments: &[&str], manifest: &str) -> 
     )
 }
 
-fn secret(name: &str, type_: &str, more: &str) -> String {
-    format!("{{kind: Secret, apiVersion: v1, metadata: {{name: {name}}}, type: {type_}{more}}}")
-}
-
+/// Minter and sweeper do their work with what they are given; what a minter may not, `attacker.rs` tries.
 #[test]
-fn what_a_minter_may_do_and_nothing_else() {
+fn minter_and_sweeper_do_their_work() {
     let desk = Desk::new();
-    desk.setup(&[&MINTER, &SWEEPER, &["--example-rights", "--apply"]])
+    desk.setup(&[&SCANNER, &MINTER, &SWEEPER, &["--example-rights", "--apply"]])
         .succeeded();
     let minter = desk.account("jobpass-minter");
-
     let mint = [
         "mint",
-        "--service-account",
-        "scanner",
         "--kubeconfig",
         "jobpass-minter",
+        "--kubeconfig-file",
+        "scan.yaml",
     ];
-    let minted = desk
-        .jobpass(&[&mint[..], &["--kubeconfig-file", "scan.yaml"]].concat())
-        .succeeded();
+    let minted = desk.jobpass(&[&mint[..], &SCANNER].concat()).succeeded();
     let job = desk.folder.path().join("scan.yaml");
     assert!(support::kubectl(&job, &["get", "pods"]).status.success());
     let token = fs::read_to_string(desk.folder.path().join("scan.yaml.token")).expect("a token");
@@ -135,180 +150,115 @@ fn what_a_minter_may_do_and_nothing_else() {
     assert!(desk.cluster.anchors().is_empty(), "{}", revoked.log);
     assert_absent(&token, "what it printed", &(minted.log + &revoked.log));
 
-    let issued = desk.cluster.issued().len();
-    let create = ["create", "--validate=false", "--filename", "-"];
-    let (made, said) = kubectl(&minter, &create, &secret("anchor", "jobpass.dev/anchor", ""));
+    let anchor = "{kind: Secret, apiVersion: v1, metadata: {name: jobpass-aaaaaaaaaaaaaaaaaaaa}, type: jobpass.dev/anchor}";
+    let create = ["create", "--filename", "-"];
+    let (made, said) = kubectl(&minter, &create, anchor);
     assert!(made, "{said}");
-    let uid = desk.cluster.anchors()[0]["metadata"]["uid"]
-        .as_str()
-        .expect("a uid")
-        .to_owned();
-    let token = ["create", "token", "scanner"];
-    let bound = ["--bound-object-kind", "Secret", "--bound-object-name", "anchor"];
-    let pinned = [&token[..], &bound, &["--bound-object-uid", &uid]].concat();
-    let delete = ["delete", "secret", "anchor", "--wait=false"];
-    let with_data = secret("x", "jobpass.dev/anchor", ", stringData: {a: b}");
-    let with_finalizer = secret("x, finalizers: [a.example/b]", "jobpass.dev/anchor", "");
-    for (arguments, manifest, why) in [
-        (token.to_vec(), "", "must be bound to an anchor"),
-        ([&token[..], &bound].concat(), "", "must be bound to an anchor"),
-        (
-            [&pinned[..], &["--duration", "48h"]].concat(),
-            "",
-            "may live for 1 h at most",
-        ),
-        (create.to_vec(), &*with_data, "has no data and no finalizers"),
-        (create.to_vec(), &with_finalizer, "has no data and no finalizers"),
-        (
-            create.to_vec(),
-            &secret("x", "Opaque", ""),
-            "touches no Secrets but anchors",
-        ),
-        (
-            [&delete[..], &["--cascade=foreground"]].concat(),
-            "",
-            "propagation policy Background",
-        ),
-        (
-            [&delete[..], &["--cascade=orphan"]].concat(),
-            "",
-            "propagation policy Background",
-        ),
-    ] {
-        let (done, said) = kubectl(&minter, &arguments, manifest);
-        assert!(!done && said.contains(why), "{arguments:?}: {said}");
-    }
-    assert_eq!(desk.cluster.issued().len(), issued);
-    // Others are not limited, and what they make is safe from the minter.
-    let (made, said) = kubectl(
-        &desk.folder.path().join("admin.yaml"),
-        &[&create[..], &["--namespace", "ci"]].concat(),
-        &secret("other", "Opaque", ", stringData: {a: b}"),
+    // What others make is safe from the minter, and they are not limited.
+    desk.cluster.apply(
+        "{apiVersion: v1, kind: Secret, metadata: {name: other, namespace: NAMESPACE}, stringData: {a: b}}",
     );
-    assert!(made, "{said}");
     let (done, said) = kubectl(&minter, &["delete", "secret", "other", "--wait=false"], "");
     assert!(!done && said.contains("touches no Secrets but anchors"), "{said}");
-    assert!(kubectl(&minter, &[&pinned[..], &["--duration", "1h"]].concat(), "").0);
 
     let sweeper = desk.account("jobpass-sweeper");
     let args = "jsonpath={.spec.jobTemplate.spec.template.spec.containers[0].args}";
-    let args = desk.admin(&[
-        "get",
-        "cronjob/jobpass-sweeper",
-        "--namespace",
-        "ci",
-        "--output",
-        args,
-    ]);
+    let args = desk.admin(&["get", "cronjob/jobpass-sweeper", "--output", args]);
     let mut args: Vec<&str> = serde_json::from_str(&args).expect("a list");
     args.extend(["--kubeconfig", "jobpass-sweeper"]);
     let swept = desk.jobpass(&args).succeeded();
     assert!(swept.log.contains(r#""event":"summary""#), "{}", swept.log);
     let (listed, said) = kubectl(&sweeper, &["get", "secrets"], "");
-    assert!(listed && said.contains("anchor"), "{said}");
+    assert!(listed && said.contains("jobpass-aaaa"), "{said}");
+    let delete = ["delete", "secret", "jobpass-aaaaaaaaaaaaaaaaaaaa", "--wait=false"];
     assert!(kubectl(&sweeper, &delete, "").0);
-    assert!(!kubectl(&sweeper, &create, &secret("x", "jobpass.dev/anchor", "")).0);
+    assert!(!kubectl(&sweeper, &create, anchor).0);
 }
 
 #[test]
 fn apply_and_diff_say_what_is_and_was_different() {
     let desk = Desk::new();
-    let before = desk.setup(&[&MINTER, &SWEEPER, &["--diff"]]);
+    let namespace = desk.cluster.namespace();
+    let setup = |more: &[&str]| desk.setup(&[&SCANNER, &MINTER, &SWEEPER, more]);
+    let before = setup(&["--diff"]);
     assert_eq!(before.code(), 5, "{}", before.log);
+    let line = format!("missing    Role {namespace}/jobpass-minter-scanner\n");
+    assert!(before.log.contains(&line), "{}", before.log);
     assert!(
-        before.log.contains("missing    Role ci/jobpass-minter-scanner\n"),
-        "{}",
-        before.log
+        desk.cluster.requests().iter().all(|asked| asked.method == "GET"),
+        "it only reads"
     );
-    assert!(desk.cluster.secrets("ci").is_empty());
 
-    let applied = desk.setup(&[&MINTER, &SWEEPER, &["--apply"]]).succeeded();
-    assert!(
-        applied.log.contains("created    CronJob ci/jobpass-sweeper\n") && !applied.log.contains("unchanged"),
-        "{}",
-        applied.log
-    );
-    let same = desk.setup(&[&MINTER, &SWEEPER, &["--diff"]]).succeeded();
+    let applied = setup(&["--apply"]).succeeded();
+    let line = format!("created    CronJob {namespace}/jobpass-sweeper\n");
+    // The namespace was there.
+    let unchanged = applied.log.matches("unchanged").count();
+    assert!(applied.log.contains(&line) && unchanged == 1, "{}", applied.log);
+    let same = setup(&["--diff"]).succeeded();
     assert!(!same.log.contains("differs"), "{}", same.log);
 
     // Somebody wanted it to work, and took a lock off; and somebody else labelled a Role.
-    let policy = "validatingadmissionpolicy/jobpass-anchors.ci.scanner";
+    let name = format!("jobpass-anchors.{namespace}.scanner");
+    let policy = format!("validatingadmissionpolicy/{name}");
     let ignore = r#"{"spec": {"failurePolicy": "Ignore", "matchConstraints": {"excludeResourceRules": [{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]}]}}}"#;
-    desk.admin(&["patch", policy, "--type=merge", "--patch", ignore]);
+    desk.admin(&["patch", &policy, "--type=merge", "--patch", ignore]);
     let label = r#"{"metadata": {"labels": {"team": "security"}}}"#;
-    let role = ["role/jobpass-minter-scanner", "--namespace", "ci"];
-    desk.admin(&[&["patch"], &role[..], &["--type=merge", "--patch", label]].concat());
-    let differs = desk.setup(&[&MINTER, &SWEEPER, &["--diff"]]);
+    let role = "role/jobpass-minter-scanner";
+    desk.admin(&["patch", role, "--type=merge", "--patch", label]);
+    let differs = setup(&["--diff"]);
     assert_eq!(differs.code(), 5, "{}", differs.log);
-    let line = "differs    ValidatingAdmissionPolicy jobpass-anchors.ci.scanner: spec.failurePolicy, \
-                spec.matchConstraints.excludeResourceRules\n";
+    let fields = ["spec.failurePolicy", "spec.matchConstraints.excludeResourceRules"];
+    let line = format!(
+        "differs    ValidatingAdmissionPolicy {name}: {}\n",
+        fields.join(", ")
+    );
     assert!(
-        differs.log.contains(line) && differs.log.contains("1 of 13 objects differ"),
+        differs.log.contains(&line) && differs.log.contains("1 of 13 objects differ"),
         "{}",
         differs.log
     );
 
-    let differs = desk.setup(&[&MINTER, &SWEEPER, &["--diff", "--output", "json"]]);
+    let differs = setup(&["--diff", "--output", "json"]);
     let lines = differs
         .log
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let lines = lines.filter(|line| line["result"] != "same").collect::<Vec<_>>();
     let line = json!({
-        "kind": "ValidatingAdmissionPolicy", "namespace": null, "name": "jobpass-anchors.ci.scanner", "result": "differs",
-        "fields": ["spec.failurePolicy", "spec.matchConstraints.excludeResourceRules"],
+        "kind": "ValidatingAdmissionPolicy", "namespace": null, "name": name, "result": "differs", "fields": fields,
     });
     assert_eq!(lines, [line], "{}", differs.log);
 
-    let again = desk
-        .setup(&[&MINTER, &SWEEPER, &["--duration", "2h", "--apply"]])
-        .succeeded();
-    assert!(
-        again.log.contains(
-            "changed    ValidatingAdmissionPolicy jobpass-tokens.ci.scanner: spec.validations[1].expression"
+    let again = setup(&["--duration", "2h", "--apply"]).succeeded();
+    for line in [
+        format!(
+            "changed    ValidatingAdmissionPolicy jobpass-tokens.{namespace}.scanner: spec.validations[2].expression"
         ),
-        "{}",
-        again.log
-    );
-    assert!(
-        again.log.contains("unchanged  Role ci/jobpass-minter-scanner"),
-        "{}",
-        again.log
-    );
-    assert_eq!(
-        desk.admin(&[
-            "get",
-            policy,
-            "--output",
-            "jsonpath={.spec.failurePolicy}{.spec.matchConstraints.excludeResourceRules}"
-        ]),
-        "Fail"
-    );
-    let labelled = [
-        &["get"],
-        &role[..],
-        &["--output", "jsonpath={.metadata.labels.team}"],
-    ]
-    .concat();
+        format!("changed    ValidatingAdmissionPolicy {name}: "),
+        format!("unchanged  Role {namespace}/jobpass-minter-scanner"),
+        format!("unchanged  RoleBinding {namespace}/jobpass-minter-scanner"),
+    ] {
+        assert!(again.log.contains(&line), "{line}: {}", again.log);
+    }
+    let left = "jsonpath={.spec.failurePolicy}{.spec.matchConstraints.excludeResourceRules}";
+    assert_eq!(desk.admin(&["get", &policy, "--output", left]), "Fail");
+    let labelled = ["get", role, "--output", "jsonpath={.metadata.labels.team}"];
     assert_eq!(desk.admin(&labelled), "security");
 }
 
 /// kubectl and the API server take what is printed, whatever the names in it would like to be.
 #[rstest]
-#[case(&[MINTER[0], MINTER[1], SWEEPER[0], SWEEPER[1]])]
+#[case(&[MINTER[0], MINTER[1], SWEEPER[0], SWEEPER[1], "--audiences", "it's, vault"])]
 #[case(&["--minter", r#"user:a'] || true || ['"\: {b} #c"#, "--minter", "group:null", "--example-rights"])]
-fn kubectl_applies_what_is_printed(#[case] more: &[&str]) {
-    // To validate a List, kubectl asks for the OpenAPI that the dev cluster does not have.
-    for (format, validate) in [("text", "--validate=true"), ("json", "--validate=false")] {
-        let desk = Desk::new();
-        let (applied, said) = kubectl(
-            &desk.folder.path().join("admin.yaml"),
-            &["apply", validate, "--filename", "-"],
-            &desk.printed(&[more, &["--output", format]]),
-        );
-        assert!(applied, "{said}");
-        desk.setup(&[more, &["--diff"]]).succeeded();
-    }
+fn kubectl_applies_what_is_printed(#[case] more: &[&str], #[values("text", "json")] format: &str) {
+    let desk = Desk::new();
+    let (applied, said) = kubectl(
+        &desk.folder.path().join("admin.yaml"),
+        &["apply", "--filename", "-"],
+        &desk.printed(&[&SCANNER, more, &["--output", format]]),
+    );
+    assert!(applied, "{said}");
+    desk.setup(&[&SCANNER, more, &["--diff"]]).succeeded();
 }
 
 #[rstest]
@@ -318,8 +268,8 @@ fn kubectl_applies_what_is_printed(#[case] more: &[&str]) {
 fn it_is_as_the_schemas_of_kubernetes_say(#[case] more: &[&str]) {
     let desk = Desk::new();
     let path = desk.folder.path().join("setup.yaml");
-    fs::write(&path, desk.printed(&[more])).expect("written");
-    // Its releases and ours: from the first with these policies to the newest that was recorded.
+    fs::write(&path, desk.printed(&[&SCANNER, more])).expect("written");
+    // Its releases and ours: from the first with these policies to the newest that the tool knows.
     for version in ["1.30.0", "1.36.0"] {
         let mut validate = support::scrubbed(Command::new(support::tool("kubernetes-validate")));
         validate
@@ -331,17 +281,26 @@ fn it_is_as_the_schemas_of_kubernetes_say(#[case] more: &[&str]) {
 }
 
 #[test]
-fn an_api_server_without_policies_is_said_to_be_one_before_anybody_may_mint() {
-    let desk = Desk::at(Cluster::on(
-        DevCluster::builder()
-            .version(Version::V1_27)
-            .start()
-            .expect("started"),
-    ));
-    let applied = desk.setup(&[&MINTER, &["--apply"]]);
+fn an_api_server_without_policies_is_said_to_be_one_before_anything_is_changed() {
+    let desk = Desk::new();
+    // As those before 1.30 answer.
+    let unknown = FaultKind::Answer {
+        status: 404,
+        headers: Vec::new(),
+        body: "404 page not found\n".into(),
+    };
+    inject(
+        &desk.cluster,
+        "GET",
+        "/validatingadmissionpolicies/",
+        999,
+        unknown,
+    );
+    let applied = desk.setup(&[&SCANNER, &MINTER, &["--apply"]]);
     assert_eq!(applied.code(), 4, "{}", applied.log);
     assert!(applied.log.contains("from Kubernetes 1.30 on"), "{}", applied.log);
-    assert!(!applied.log.contains("RoleBinding"), "{}", applied.log);
+    let asked = desk.cluster.requests();
+    assert!(asked.iter().all(|asked| asked.method == "GET"), "{asked:?}");
 }
 
 #[test]
@@ -350,7 +309,7 @@ fn who_is_no_administrator_is_told_so() {
     let minter = support::minter(&desk.cluster);
     fs::write(desk.folder.path().join("admin.yaml"), minter).expect("written");
     for action in ["--apply", "--diff"] {
-        let refused = desk.setup(&[&MINTER, &[action]]);
+        let refused = desk.setup(&[&SCANNER, &MINTER, &[action]]);
         assert_eq!(refused.code(), 4, "{}", refused.log);
         assert!(
             refused
@@ -380,8 +339,13 @@ fn wrong_input_prints_nothing() {
             &["--minter", "user:jane", "--duration", "30s"],
             "input `duration` is `30s`",
         ),
+        (
+            &["--minter", "user:jane", "--rules", "create pods", "--apply"],
+            "input `rules` has `create pods`, which no job is given",
+        ),
+        (&["--minter", "user:jane", "--replace"], "--apply"),
     ] {
-        let ended = desk.jobpass(&[&COMMON, more].concat());
+        let ended = desk.setup(&[&SCANNER, more]);
         assert_eq!(ended.code(), 2, "{}", ended.log);
         assert!(
             ended.log.contains(why) && !ended.log.contains("kind:"),

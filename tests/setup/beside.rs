@@ -1,0 +1,263 @@
+//! Set-ups beside each other in one namespace, one in the place of another, and when each is in effect.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use jobpass_devkit::FaultKind;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::{Desk, MINTER, SCANNER};
+use crate::faults::api::inject;
+
+const JOBS: [&str; 2] = ["--rules", "get pods\nget configmaps shared"];
+const DEPLOYER: [&str; 4] = ["--service-account", "deployer", "--duration", "2h"];
+
+fn mint(desk: &Desk, minter: &str, more: &[&str]) -> crate::github::step::Ended {
+    let arguments = ["mint", "--kubeconfig", minter, "--token-file", "token"];
+    let ended = desk.jobpass(&[&arguments[..], more].concat());
+    if ended.code() == 0 {
+        desk.jobpass(&["revoke", "--token-file", "token"]).succeeded();
+    }
+    ended
+}
+
+/// Three for one minter, in whatever order; none takes anything from another.
+#[rstest]
+#[case(&[&SCANNER[..], &JOBS, &DEPLOYER])]
+#[case(&[&DEPLOYER[..], &SCANNER, &JOBS])]
+fn each_set_up_gives_what_it_gave_alone(#[case] set_ups: &[&[&str]]) {
+    let desk = Desk::new();
+    for set_up in set_ups {
+        desk.setup(&[set_up, &MINTER, &["--apply"]]).succeeded();
+    }
+    desk.setup(&[&SCANNER, &JOBS, &MINTER, &["--diff"]]).succeeded();
+    desk.account("jobpass-minter");
+    let jobs = ["--rules", "get pods"];
+    for whose in [&SCANNER[..], &jobs, &DEPLOYER] {
+        let minted = mint(&desk, "jobpass-minter", whose);
+        assert_eq!(minted.code(), 0, "{whose:?}: {}", minted.log);
+    }
+    // Each account has its own longest lifetime.
+    let longer = mint(
+        &desk,
+        "jobpass-minter",
+        &[&SCANNER[..], &["--duration", "2h"]].concat(),
+    );
+    assert_eq!(longer.code(), 4, "{}", longer.log);
+    assert!(
+        longer.log.contains("a token of scanner may live for 1 h at most"),
+        "{}",
+        longer.log
+    );
+    let more = mint(&desk, "jobpass-minter", &["--rules", "get pods\nget configmaps"]);
+    assert!(
+        more.log.contains("what `jobpass setup --rules` listed") || more.log.contains("not currently held"),
+        "{}",
+        more.log
+    );
+
+    // Another minter for jobs was given no account but those of jobs.
+    let other = ["--minter", "serviceaccount:other-minter"];
+    let refused = desk.setup(&[&JOBS, &other, &["--apply"]]);
+    assert_eq!(refused.code(), 5, "{}", refused.log);
+    desk.setup(&[&JOBS, &MINTER, &other, &["--apply"]]).succeeded();
+    desk.account("other-minter");
+    let minted = mint(&desk, "other-minter", &jobs);
+    assert_eq!(minted.code(), 0, "{}", minted.log);
+    let refused = mint(&desk, "other-minter", &SCANNER);
+    assert_eq!(refused.code(), 4, "{}", refused.log);
+    assert!(
+        refused.log.contains("or of one that the minter was given"),
+        "{}",
+        refused.log
+    );
+}
+
+#[test]
+fn nothing_is_taken_away_unless_that_is_said() {
+    let desk = Desk::new();
+    let namespace = desk.cluster.namespace();
+    let others = ["--minter", "user:jane", "--minter", "group:it's"];
+    let more = [
+        "--duration",
+        "2h",
+        "--audiences",
+        "vault, https://it's.example.com",
+    ];
+    desk.setup(&[&SCANNER, &JOBS, &MINTER, &others, &more, &["--apply"]])
+        .succeeded();
+    let before = desk.cluster.requests().len();
+    let less = [
+        &SCANNER[..],
+        &["--rules", "get pods"],
+        &MINTER,
+        &["--audiences", "vault"],
+    ]
+    .concat();
+    let stopped = desk.setup(&[&less, &["--apply"]]);
+    assert_eq!(stopped.code(), 5, "{}", stopped.log);
+    for loss in [
+        "user:jane may mint tokens of scanner, and could no longer",
+        "group:it's may mint tokens of scanner, and could no longer",
+        "tokens of scanner may live for 2 h, and could for 1 h at most",
+        "tokens of scanner may have the audience https://it's.example.com, and could no longer",
+        "user:jane may mint tokens for jobs with rules, and could no longer",
+        "jobs with rules may be given `get configmaps shared`, and could no longer",
+        "add `--replace`",
+    ] {
+        assert!(stopped.log.contains(loss), "{loss}: {}", stopped.log);
+    }
+    assert!(!stopped.log.contains("jobpass-minter may"), "{}", stopped.log);
+    let asked = desk.cluster.requests();
+    assert!(
+        asked[before..].iter().all(|asked| asked.method == "GET"),
+        "{asked:?}"
+    );
+
+    // More for the same ones takes nothing away.
+    let more = ["--duration", "3h", "--minter", "user:joe"];
+    desk.setup(&[&SCANNER, &JOBS, &MINTER, &others, &more, &["--apply"]])
+        .succeeded();
+    let replaced = desk.setup(&[&less, &["--apply", "--replace"]]).succeeded();
+    let line = format!("changed    RoleBinding {namespace}/jobpass-minter-scanner: subjects\n");
+    assert!(replaced.log.contains(&line), "{}", replaced.log);
+    desk.setup(&[&less, &["--diff"]]).succeeded();
+}
+
+/// A minter that knows its credential already asks all the time for what it must never get.
+#[rstest]
+#[case::for_an_account(&SCANNER, &["serviceaccounts/scanner/token", "secrets?dryRun=All"])]
+#[case::for_jobs(&JOBS, &["serviceaccounts/default/token", "secrets?dryRun=All", "roles?dryRun=All"])]
+fn no_minter_may_do_more_at_any_moment(#[case] what: &[&str], #[case] paths: &[&str]) {
+    let desk = Desk::new();
+    desk.cluster.apply(
+        "{apiVersion: v1, kind: ServiceAccount, metadata: {name: scanner, namespace: NAMESPACE}}\n---\n\
+         {apiVersion: v1, kind: ServiceAccount, metadata: {name: jobpass-minter, namespace: NAMESPACE}}\n---\n\
+         {apiVersion: v1, kind: ServiceAccount, metadata: {name: second-minter, namespace: NAMESPACE}}",
+    );
+    let second = ["--minter", "serviceaccount:second-minter"];
+    let done = AtomicBool::new(false);
+    let (done, desk) = (&done, &desk);
+    thread::scope(|scope| {
+        let mut attacks = Vec::new();
+        for minter in ["jobpass-minter", "second-minter"] {
+            let token = desk.token(minter);
+            attacks.extend(paths.iter().map(|path| {
+                let token = token.clone();
+                scope.spawn(move || attack(desk, &token, path, done))
+            }));
+        }
+        // The first one comes, the second comes to it, and the first one goes.
+        desk.setup(&[what, &MINTER, &["--apply"]]).succeeded();
+        desk.setup(&[what, &MINTER, &second, &["--apply"]]).succeeded();
+        desk.setup(&[what, &second, &["--apply", "--replace"]])
+            .succeeded();
+        done.store(true, Ordering::Relaxed);
+        for attack in attacks {
+            let (refused, by_policy) = attack.join().expect("nothing was granted");
+            assert!(refused > by_policy && by_policy > 0, "{refused} {by_policy}");
+        }
+    });
+}
+
+/// How often it was refused, and how often by a policy.
+fn attack(desk: &Desk, token: &str, path: &str, done: &AtomicBool) -> (usize, usize) {
+    let root = if path.starts_with("roles") {
+        "apis/rbac.authorization.k8s.io"
+    } else {
+        "api"
+    };
+    let path = format!("/{root}/v1/namespaces/{}/{path}", desk.cluster.namespace());
+    let body = json!({ "metadata": { "name": "loot" }, "rules": [], "spec": {} });
+    let body = match path.ends_with("/token") {
+        true => json!({ "spec": { "expirationSeconds": 172_800 } }),
+        false => body,
+    };
+    let headers = [("content-type", "application/json")];
+    let (mut refused, mut by_policy) = (0, 0);
+    while !done.load(Ordering::Relaxed) {
+        let (status, answer) = desk
+            .cluster
+            .ask_with(token, "POST", &path, &headers, &body.to_string());
+        assert!(matches!(status, 403 | 422), "{path}: {status} {answer}");
+        refused += 1;
+        by_policy += usize::from(status == 422);
+    }
+    (refused, by_policy)
+}
+
+#[test]
+fn nobody_is_bound_to_policies_that_do_nothing() {
+    let desk = Desk::new();
+    // As an API server answers that has its policies turned off.
+    let created = FaultKind::Answer {
+        status: 201,
+        headers: Vec::new(),
+        body: "{}".into(),
+    };
+    inject(&desk.cluster, "POST", "/secrets?dryRun=All", 999, created);
+    let stopped = desk.setup(&[&SCANNER, &MINTER, &["--apply"]]);
+    assert_eq!(stopped.code(), 4, "{}", stopped.log);
+    assert!(
+        stopped.log.contains("could create a Secret that is no anchor")
+            && stopped.log.contains("nobody was bound"),
+        "{}",
+        stopped.log
+    );
+    let bound = [
+        "get",
+        "rolebinding/jobpass-minter-scanner",
+        "--output",
+        "jsonpath={.subjects}",
+    ];
+    assert_eq!(desk.admin(&bound), "");
+}
+
+/// Who may not impersonate waits, and is told so.
+#[test]
+fn an_administrator_who_may_not_impersonate_waits() {
+    let desk = Desk::new();
+    desk.cluster.apply(
+        r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: NAMESPACE-half-an-administrator}
+rules:
+- apiGroups: ["", rbac.authorization.k8s.io, admissionregistration.k8s.io]
+  resources: [namespaces, serviceaccounts, roles, rolebindings, validatingadmissionpolicies, validatingadmissionpolicybindings]
+  verbs: ["*"]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: NAMESPACE-half-an-administrator}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: NAMESPACE-half-an-administrator}
+subjects: [{kind: ServiceAccount, name: half, namespace: NAMESPACE}]
+---
+{apiVersion: v1, kind: ServiceAccount, metadata: {name: half, namespace: NAMESPACE}}
+"#,
+    );
+    std::fs::rename(desk.account("half"), desk.folder.path().join("admin.yaml")).expect("moved");
+    let begun = std::time::Instant::now();
+    let applied = desk.setup(&[&SCANNER, &MINTER, &["--apply"]]).succeeded();
+    assert!(
+        applied.log.contains("could not be seen") && applied.log.contains("cannot impersonate"),
+        "{}",
+        applied.log
+    );
+    assert!(begun.elapsed() > Duration::from_secs(10), "{:?}", begun.elapsed());
+    let (_, binding) = desk.cluster.ask(
+        "GET",
+        &format!(
+            "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings/jobpass-minter-scanner",
+            desk.cluster.namespace()
+        ),
+        None,
+    );
+    let names = binding["subjects"].as_array().expect("a list").iter();
+    let names = names.map(|subject| &subject["name"]).collect::<Vec<&Value>>();
+    assert_eq!(names, ["jobpass-minter"]);
+}
