@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::{allow, answer, reviews};
 use crate::{cluster::Cluster, github::step::Ended, leaks::assert_absent, support};
 
-/// A folder with a kubeconfig and a token of `ci/scanner`.
+/// A folder with a kubeconfig and a token of `scanner`.
 struct Desk {
     cluster: Cluster,
     folder: TempDir,
@@ -25,10 +25,11 @@ impl Desk {
     fn new() -> Self {
         let cluster = Cluster::start();
         support::minter(&cluster);
-        let token = cluster.service_account_token("ci", "scanner", Duration::from_secs(3600));
+        let hour = Duration::from_secs(3600);
+        let token = cluster.service_account_token(cluster.namespace(), "scanner", hour);
         let folder = tempfile::tempdir().expect("a folder");
         let write = |name, text: &str| fs::write(folder.path().join(name), text).expect("written");
-        write("scan.yaml", &cluster.kubeconfig(&token, "ci"));
+        write("scan.yaml", &cluster.kubeconfig(&token, cluster.namespace()));
         write("admin.yaml", &cluster.admin_kubeconfig());
         write("token", &token);
         Self {
@@ -103,16 +104,20 @@ fn the_source_documents_questions() {
 }
 
 #[rstest]
-#[case::server(&["--server", "URL", "--certificate-authority", "ca.pem", "--bearer-token-file", "token", "--namespace", "ci"])]
+#[case::server(&["--server", "URL", "--certificate-authority", "ca.pem", "--bearer-token-file", "token", "--namespace", "NAMESPACE"])]
 #[case::server_and_own_namespace(&["--server", "URL", "--certificate-authority", "ca.pem", "--bearer-token-file", "token"])]
-#[case::token_in_place_of_the_user(&["--kubeconfig", "admin.yaml", "--token-file", "token", "-n", "ci"])]
+#[case::token_in_place_of_the_user(&["--kubeconfig", "admin.yaml", "--token-file", "token", "-n", "NAMESPACE"])]
 fn any_token(#[case] whose: &[&str]) {
     let desk = Desk::new();
     fs::write(desk.folder.path().join("ca.pem"), desk.cluster.ca_pem()).expect("written");
     let url = desk.cluster.url();
     let whose = whose
         .iter()
-        .map(|argument| if *argument == "URL" { &url } else { *argument })
+        .map(|argument| match *argument {
+            "URL" => &url,
+            "NAMESPACE" => desk.cluster.namespace(),
+            argument => argument,
+        })
         .collect::<Vec<_>>();
     desk.check(
         &[
@@ -124,13 +129,11 @@ fn any_token(#[case] whose: &[&str]) {
     .succeeded();
     let denied = desk.check(&[&whose[..], &["get secrets"]].concat());
     assert_eq!(denied.code(), 5, "{}", denied.log);
-    assert!(
-        denied
-            .log
-            .contains("name: jobpass-require-scanner\n  namespace: ci"),
-        "{}",
-        denied.log
+    let role = format!(
+        "name: jobpass-require-scanner\n  namespace: {}",
+        desk.cluster.namespace()
     );
+    assert!(denied.log.contains(&role), "{}", denied.log);
 }
 
 #[test]
@@ -171,7 +174,8 @@ fn what_nobody_knows_is_neither_yes_nor_no() {
     let desk = Desk::new();
     fs::write(
         desk.folder.path().join("scan.yaml"),
-        desk.cluster.kubeconfig("opaque-and-unknown-token", "ci"),
+        desk.cluster
+            .kubeconfig("opaque-and-unknown-token", desk.cluster.namespace()),
     )
     .expect("written");
     let checked = desk.check(&[&SCAN[..], &["get pods"]].concat());
@@ -218,23 +222,29 @@ fn every_form_says_the_same() {
     assert_eq!(check(0), json!(["require", "get pods", "allowed", true]));
     assert_eq!(check(2), json!(["require", "list nodes", "denied", false]));
     assert_eq!(check(3), json!(["forbid", "get secrets", "allowed", false]));
+    let namespace = desk.cluster.namespace();
     assert_eq!(
         (&json["passed"], &json["service-account"]),
-        (&json!(false), &json!("ci/scanner"))
+        (&json!(false), &json!(format!("{namespace}/scanner")))
     );
     assert_eq!(json["escape"][0]["by"], json!(["get secrets"]));
 
     assert!(form("markdown").contains("| :x: | forbid | `get secrets` | allowed | `RBAC: allowed by"));
     let junit = form("junit");
+    let allowed = format!(
+        "<testcase classname=\"forbid\" name=\"get secrets\"><failure message=\"allowed\">RBAC: allowed by RoleBinding \
+         &quot;more/{namespace}&quot;"
+    );
     for line in [
         "<testsuites tests=\"4\" failures=\"2\" errors=\"0\">",
         "<testcase classname=\"require\" name=\"get pods\"/>",
         "<testcase classname=\"require\" name=\"list nodes\"><failure message=\"denied\"></failure></testcase>",
-        "<testcase classname=\"forbid\" name=\"get secrets\"><failure message=\"allowed\">RBAC: allowed by RoleBinding &quot;more/ci&quot;",
+        &allowed,
     ] {
         assert!(junit.contains(line), "no `{line}` in:\n{junit}");
     }
-    assert!(form("text").contains("jobpass: warning: ServiceAccount ci/scanner can outlive its token"));
+    let outlives = format!("jobpass: warning: ServiceAccount {namespace}/scanner can outlive its token");
+    assert!(form("text").contains(&outlives));
 }
 
 /// A reason can say anything, what was sent to the server included.

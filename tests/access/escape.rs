@@ -7,7 +7,13 @@ use super::{REVIEWS, allow, answer, refused, reviews, step};
 use crate::{cluster::Cluster, faults::api::inject};
 
 pub(super) const RULES: &str = "/selfsubjectrulesreviews";
-const OUTLIVES: &str = "ServiceAccount ci/scanner can outlive its token: it may ";
+
+fn outlives(cluster: &Cluster) -> String {
+    format!(
+        "ServiceAccount {}/scanner can outlive its token: it may ",
+        cluster.namespace()
+    )
+}
 
 /// All questions go wrong: that for the list of rules, and those for single permissions.
 fn questions(cluster: &Cluster, kind: &FaultKind) {
@@ -66,15 +72,16 @@ fn it_is_said_and_the_token_is_handed_over(#[case] rule: &str, #[case] way: &str
     let cluster = Cluster::start();
     let step = step(&cluster, &[]);
     allow(&cluster, rule);
+    let outlives = outlives(&cluster);
     let main = step.main().succeeded();
     assert!(
         main.log
-            .contains(&format!("::warning title=jobpass::{OUTLIVES}{way}")),
+            .contains(&format!("::warning title=jobpass::{outlives}{way}")),
         "{}",
         main.log
     );
     assert!(
-        step.summary().contains(&format!("> {OUTLIVES}{way}")),
+        step.summary().contains(&format!("> {outlives}{way}")),
         "{}",
         step.summary()
     );
@@ -114,7 +121,8 @@ fn with_fail_the_token_is_revoked() {
     let main = refused(&cluster, &step, 5);
     assert!(
         main.log.contains(&format!(
-            "::error title=jobpass::the token was not handed over: {OUTLIVES}"
+            "::error title=jobpass::the token was not handed over: {}",
+            outlives(&cluster)
         )),
         "{}",
         main.log

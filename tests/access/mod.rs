@@ -33,10 +33,10 @@ fn reviews(cluster: &Cluster, kind: FaultKind) {
 /// Rules for the jobs' ServiceAccount, besides those that it has.
 fn allow(cluster: &Cluster, rules: &str) {
     cluster.apply(&format!(
-        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: more, namespace: ci}}\nrules: [{rules}]\n---\n\
-         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: more, namespace: ci}}\n\
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: more, namespace: NAMESPACE}}\nrules: [{rules}]\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: more, namespace: NAMESPACE}}\n\
          roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: more}}\n\
-         subjects: [{{kind: ServiceAccount, name: scanner, namespace: ci}}]\n"
+         subjects: [{{kind: ServiceAccount, name: scanner, namespace: NAMESPACE}}]\n"
     ));
 }
 
@@ -63,8 +63,11 @@ fn what_is_required_and_forbidden_is_shown_when_it_holds() {
     let forbid = "create pods/exec\ncreate pods/exec other-pod\nget secrets\nget pods -n kube-system\nlist deployments.apps";
     let step = step(&cluster, &[("require", require), ("forbid", forbid)]);
     let main = step.main().succeeded();
-    let row = "  ok  require  create pods/exec target-pod  allowed  RBAC: allowed by RoleBinding \"more/ci\" of Role \"more\"";
-    assert!(main.log.contains(row), "{}", main.log);
+    let row = format!(
+        "  ok  require  create pods/exec target-pod  allowed  RBAC: allowed by RoleBinding \"more/{}\" of Role \"more\"",
+        cluster.namespace()
+    );
+    assert!(main.log.contains(&row), "{}", main.log);
     assert!(
         main.log
             .contains("  ok  forbid   get pods -n kube-system      denied\n"),
@@ -73,7 +76,10 @@ fn what_is_required_and_forbidden_is_shown_when_it_holds() {
     );
     let summary = step.summary();
     assert!(
-        summary.contains("### :key: jobpass: what the token of `ci/scanner` may do"),
+        summary.contains(&format!(
+            "### :key: jobpass: what the token of `{}/scanner` may do",
+            cluster.namespace()
+        )),
         "{summary}"
     );
     assert!(
@@ -110,10 +116,14 @@ fn what_is_forbidden_and_allowed_names_the_role() {
     let cluster = Cluster::start();
     let step = step(&cluster, &[("forbid", "delete pods\nget pods")]);
     let main = refused(&cluster, &step, 5);
+    let edit = format!(
+        "# kubectl edit role scanner --namespace {}\n",
+        cluster.namespace()
+    );
     for text in [
         "`get pods` is forbidden and allowed",
         "FAILED  forbid  get pods ",
-        "# kubectl edit role scanner --namespace ci\n",
+        &edit,
     ] {
         assert!(main.log.contains(text), "no `{text}` in:\n{}", main.log);
     }
