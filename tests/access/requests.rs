@@ -6,7 +6,7 @@ use jobpass_devkit::FaultKind;
 use rstest::rstest;
 use serde_json::Value;
 
-use super::{REVIEWS, escape::RULES};
+use super::escape::RULES;
 use crate::{
     cluster::Cluster,
     faults::api::inject,

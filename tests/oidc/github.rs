@@ -8,7 +8,7 @@ use jobpass_devkit::{
 };
 use tempfile::TempDir;
 
-use super::{assert_minted_and_revoked_by, cluster};
+use super::{assert_minted_and_revoked_by, cluster, revoked};
 use crate::{
     cluster::Cluster,
     github::action::{RUN_SCAN, Repository as ActRepository},
@@ -35,7 +35,7 @@ jobs:
         uses: jobpass/jobpass@v1
         with:
           service-account: scanner
-          namespace: ci
+          namespace: NAMESPACE
           server: ${{ env.SERVER }}
           certificate-authority: ${{ env.CA }}
           oidc-audience: https://kubernetes.example.com
@@ -61,10 +61,12 @@ impl Repository {
         let action = support::action();
         let kubectl = support::tool("kubectl");
         let files = action.path().display().to_string();
+        let namespace = cluster.namespace();
         // The context `env` has what the workflow says alone.
         let workflow = format!(
-            "env: {{SERVER: '{}', CA: {files}/ca.pem}}\n{workflow}",
-            cluster.url()
+            "env: {{SERVER: '{}', CA: {files}/ca.pem, NAMESPACE: {namespace}}}\n{}",
+            cluster.url(),
+            workflow.replace("namespace: NAMESPACE", &format!("namespace: {namespace}"))
         );
         fs::write(action.path().join("ca.pem"), cluster.ca_pem()).expect("written");
         fs::write(action.path().join("roots.pem"), endpoint.ca_pem()).expect("written");
@@ -116,10 +118,7 @@ fn a_workflow_without_a_secret() {
         }
         let (cluster, endpoint, ended) = repository.run();
         assert_eq!(ended.conclusion, Conclusion::Success, "{}", ended.log);
-        says(
-            &ended.log,
-            &["scan finished", "revoked the token of ServiceAccount ci/scanner"],
-        );
+        says(&ended.log, &["scan finished", &revoked(&cluster)]);
         assert_minted_and_revoked_by(&cluster, "ci:github:2", &ended.log);
         assert_eq!(endpoint.issued().len(), 2, "one for main, one for post");
         assert!(ended.left_in_temp().is_empty(), "{:?}", ended.left_in_temp());
@@ -184,10 +183,7 @@ fn a_workflow_without_a_secret_under_act() {
     };
     let (log, succeeded) = repository.run_with(set);
     assert!(succeeded, "{log}");
-    says(
-        &log,
-        &["scan finished", "revoked the token of ServiceAccount ci/scanner"],
-    );
+    says(&log, &["scan finished", &revoked(&repository.cluster)]);
     assert_minted_and_revoked_by(&repository.cluster, "ci:github:2", &log);
     for token in endpoint.issued() {
         let parts = token.split('.').skip(1);

@@ -17,7 +17,7 @@ include:
   - local: /gitlab-component/templates/job.yml
     inputs:
       service-account: scanner
-      namespace: ci
+      namespace: NAMESPACE
       server: SERVER
       certificate-authority: ca.pem
       bearer-token-env: KUBE_TOKEN
@@ -42,10 +42,11 @@ fn run(cluster: &Cluster, issuer: Issuer) -> (Ended, TempDir) {
             ".gitlab-ci.yml",
             &*PIPELINE
                 .replace(": SERVER", &format!(": {}", cluster.url()))
-                .replace("\"SERVER\"", &format!("\"{}\"", cluster.url())),
+                .replace("\"SERVER\"", &format!("\"{}\"", cluster.url()))
+                .replace("NAMESPACE", cluster.namespace()),
         ),
         ("ca.pem", &cluster.ca_pem()),
-        ("run_scan.sh", SCANNER),
+        ("run_scan.sh", &SCANNER.replace("NAMESPACE", cluster.namespace())),
     ] {
         fs::write(folder.path().join(name), text).expect("written");
     }

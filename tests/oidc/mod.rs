@@ -24,20 +24,28 @@ pub(crate) fn documented(kind: &str) -> String {
         .replace("123456789", "2")
         .replace("\"42\"", "\"7\"")
         .replace(":42\"", ":7\"")
+        .replace("namespace: ci}", "namespace: NAMESPACE}")
 }
 
 /// A cluster that trusts both platforms.
 fn cluster() -> Cluster {
-    let cluster = strict_cluster();
+    let cluster = strict_cluster(Cluster::start());
     cluster.apply(&documented("RoleBinding"));
     cluster
 }
 
 /// One that knows who they are, and lets them do nothing.
-fn strict_cluster() -> Cluster {
-    let cluster = Cluster::start();
+fn strict_cluster(cluster: Cluster) -> Cluster {
     support::minter_token(&cluster);
     cluster
+}
+
+/// What the end of a job says.
+fn revoked(cluster: &Cluster) -> String {
+    format!(
+        "revoked the token of ServiceAccount {}/scanner",
+        cluster.namespace()
+    )
 }
 
 /// What was minted is dead, and all that made and ended it was this user's doing.

@@ -5,8 +5,8 @@ use std::{fs, path::Path};
 use jobpass_devkit::issuer::Issuer;
 use rstest::rstest;
 
-use super::Desk;
-use crate::{github::step::Ended, leaks::assert_absent};
+use super::{Desk, SCANNER};
+use crate::{cluster::Cluster, github::step::Ended, leaks::assert_absent};
 
 const AUDIENCE: [&str; 2] = ["--oidc-audience", "https://kubernetes.example.com"];
 const GITHUB: &[&str] = &[
@@ -23,7 +23,7 @@ const ENTERPRISE: &[&str] = &[
     "--repository-id",
     "2",
     "--issuer",
-    "https://ghes.example.com/_services/token",
+    "https://github.example.com/_services/token",
     "--ref",
     "protected",
 ];
@@ -44,10 +44,11 @@ struct Trusting {
 }
 
 impl Trusting {
-    fn set_up(options: &[&str], issuer: &Issuer) -> Self {
-        let desk = Desk::at(crate::cluster::Cluster::trusting());
-        desk.setup(&[options, &AUDIENCE, &["--apply"]]).succeeded();
-        let file = desk.printed(&[options, &AUDIENCE, &["--authentication-config"]]);
+    fn set_up(options: &[&str]) -> Self {
+        let desk = Desk::at(Cluster::trusting());
+        desk.setup(&[&SCANNER, options, &AUDIENCE, &["--apply"]])
+            .succeeded();
+        let file = desk.printed(&[&SCANNER, options, &AUDIENCE, &["--authentication-config"]]);
         desk.cluster.trust(&file);
         fs::write(desk.folder.path().join("authentication.yaml"), file).expect("written");
         Self { desk }
@@ -76,7 +77,7 @@ impl Trusting {
             "--service-account",
             "scanner",
             "--namespace",
-            "ci",
+            self.desk.cluster.namespace(),
             "--server",
             &server,
             "--certificate-authority",
@@ -90,12 +91,42 @@ impl Trusting {
     }
 }
 
+/// The jobs that were named are let in, and no others: each of `others` is a claim of one.
 #[rstest]
-#[case::github(GITHUB, Issuer::github())]
-#[case::enterprise(ENTERPRISE, Issuer::github_enterprise("ghes.example.com"))]
-#[case::gitlab(GITLAB, Issuer::gitlab("gitlab.example.com"))]
-fn a_job_mints_and_revokes(#[case] options: &[&str], #[case] issuer: Issuer) {
-    let trusting = Trusting::set_up(options, &issuer);
+#[case::github(GITHUB, Issuer::github(), &[
+    ("repository_id", "3"),
+    ("repository_owner_id", "9"),
+    ("ref", "refs/heads/other"),
+    ("ref", "refs/tags/main"),
+])]
+#[case::enterprise(
+    ENTERPRISE,
+    Issuer::github_enterprise("github.example.com"),
+    &[("ref_protected", "false")]
+)]
+#[case::gitlab(GITLAB, Issuer::gitlab("gitlab.example.com"), &[
+    ("project_id", "8"),
+    ("namespace_id", "4"),
+    ("ref_path", "refs/tags/main"),
+])]
+fn jobs_are_let_in_and_others_are_not(
+    #[case] options: &[&str],
+    #[case] issuer: Issuer,
+    #[case] others: &[(&str, &str)],
+) {
+    let trusting = Trusting::set_up(options);
+    let cluster = &trusting.desk.cluster;
+    for (claim, value) in others {
+        let other = issuer.clone().claim(claim, *value);
+        let refused = trusting.mint(&other);
+        assert_eq!(refused.code(), 4, "{}", refused.log);
+        let said = "the API server answered 401";
+        assert!(refused.log.contains(said), "{}", refused.log);
+        let said = format!("in the token, {claim} is {value}; the file wants ");
+        says_alone(&trusting.doctor(&other), &said);
+    }
+    assert!(cluster.issued().is_empty());
+
     let doctor = trusting.doctor(&issuer).succeeded();
     assert!(!doctor.log.contains("not evaluated here"), "{}", doctor.log);
     trusting.mint(&issuer).succeeded();
@@ -103,60 +134,33 @@ fn a_job_mints_and_revokes(#[case] options: &[&str], #[case] issuer: Issuer) {
         .desk
         .jobpass(&["revoke", "--token-file", "token"])
         .succeeded();
-    let cluster = &trusting.desk.cluster;
     assert!(cluster.anchors().is_empty(), "{}", revoked.log);
     assert!(!cluster.issued().iter().any(|token| cluster.accepts(token)));
 }
 
-#[rstest]
-#[case::repository(GITHUB, Issuer::github(), "repository_id", "3")]
-#[case::owner(GITHUB, Issuer::github(), "repository_owner_id", "9")]
-#[case::branch(GITHUB, Issuer::github(), "ref", "refs/heads/other")]
-#[case::tag(GITHUB, Issuer::github(), "ref", "refs/tags/main")]
-#[case::unprotected(
-    ENTERPRISE,
-    Issuer::github_enterprise("ghes.example.com"),
-    "ref_protected",
-    "false"
-)]
-#[case::project(GITLAB, Issuer::gitlab("gitlab.example.com"), "project_id", "8")]
-#[case::namespace(GITLAB, Issuer::gitlab("gitlab.example.com"), "namespace_id", "4")]
-#[case::gitlab_tag(GITLAB, Issuer::gitlab("gitlab.example.com"), "ref_path", "refs/tags/main")]
-fn other_jobs_are_refused(
-    #[case] options: &[&str],
-    #[case] issuer: Issuer,
-    #[case] claim: &str,
-    #[case] value: &str,
-) {
-    let trusting = Trusting::set_up(options, &issuer);
-    let other = issuer.claim(claim, value);
-    let refused = trusting.mint(&other);
-    assert_eq!(refused.code(), 4, "{}", refused.log);
-    assert!(
-        refused.log.contains("the API server answered 401"),
-        "{}",
-        refused.log
-    );
-    assert!(trusting.desk.cluster.issued().is_empty());
-    says_alone(
-        &trusting.doctor(&other),
-        &format!("in the token, {claim} is {value}; the file wants "),
-    );
-}
-
 /// The API server answers 401 to all of them; the file that it was given tells them apart.
-#[rstest]
-#[case::audience(Issuer::github().claim("aud", "another"), "the token has another; the file wants https://kubernetes.example.com")]
-#[case::issuer(
-    Issuer::github_enterprise("ghes.example.com"),
-    "the token has https://ghes.example.com/_services/token; the file wants https://token.actions.githubusercontent.com"
-)]
-#[case::expired(Issuer::github().expired(), "ID token of https://token.actions.githubusercontent.com for https://kubernetes.example.com, expired 1 min")]
-fn what_does_not_fit_is_named(#[case] issuer: Issuer, #[case] said: &str) {
-    let trusting = Trusting::set_up(GITHUB, &Issuer::github());
-    let refused = trusting.mint(&issuer);
-    assert_eq!(refused.code(), 4, "{}", refused.log);
-    says_alone(&trusting.doctor(&issuer), said);
+#[test]
+fn what_does_not_fit_is_named() {
+    let trusting = Trusting::set_up(GITHUB);
+    for (issuer, said) in [
+        (
+            Issuer::github().claim("aud", "another"),
+            "the token has another; the file wants https://kubernetes.example.com",
+        ),
+        (
+            Issuer::github_enterprise("github.example.com"),
+            "the token has https://github.example.com/_services/token; the file wants \
+             https://token.actions.githubusercontent.com",
+        ),
+        (
+            Issuer::github().expired(),
+            "ID token of https://token.actions.githubusercontent.com for https://kubernetes.example.com, expired 1 min",
+        ),
+    ] {
+        let refused = trusting.mint(&issuer);
+        assert_eq!(refused.code(), 4, "{}", refused.log);
+        says_alone(&trusting.doctor(&issuer), said);
+    }
 }
 
 /// Whether this is what is wrong, and nothing else but that the API server refuses it.
@@ -174,7 +178,7 @@ fn says_alone(doctor: &Ended, said: &str) {
 fn a_job_outside_of_the_environment_is_refused() {
     let options = ["--repository-id", "2", "--environment", "production"];
     let issuer = Issuer::github();
-    let trusting = Trusting::set_up(&options, &issuer);
+    let trusting = Trusting::set_up(&options);
     assert_eq!(trusting.mint(&issuer).code(), 4);
     trusting
         .mint(&issuer.claim("environment", "production"))
