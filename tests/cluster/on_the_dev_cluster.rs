@@ -1,7 +1,10 @@
 //! The tests that run on the dev cluster, each with the reason why Kubernetes itself cannot play it. All others run on Kubernetes.
 
 /// The names of tests, or of modules of them, and why.
-const TESTS: &[(&str, &str)] = &[];
+const TESTS: &[(&str, &str)] = &[(
+    "sweep::refused::in_the_cluster",
+    "it sweeps all namespaces, with the anchors of all other tests in them",
+)];
 
 /// # Panics
 /// If the test is not on the list.

@@ -11,11 +11,11 @@ impl Broom {
         if let Some(seconds) = expiration {
             annotations[EXPIRATION] = seconds.into();
         }
-        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "scanner", "namespace": "ci"}});
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "scanner", "namespace": "NAMESPACE"}});
         self.cluster.apply(&account.to_string());
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
-            "metadata": {"name": name, "namespace": "ci", "annotations": annotations},
+            "metadata": {"name": name, "namespace": "NAMESPACE", "annotations": annotations},
         });
         self.cluster.apply(&secret.to_string());
     }
@@ -42,13 +42,13 @@ fn the_annotation_is_kept_and_nothing_else_goes() {
         .map(crate::cluster::token_of)
         .collect::<Vec<_>>();
 
-    broom.cluster.advance(Duration::from_secs(3590));
+    broom.cluster.move_date(minutes(50));
     let (swept, lines) = broom.sweep(&[]);
     swept.succeeded();
     assert_eq!(summary(&lines)["deleted"], 0);
     assert_eq!(summary(&lines)["unclear"], 1);
 
-    broom.cluster.advance(Duration::from_secs(20));
+    broom.cluster.move_date(minutes(11));
     let (dry, lines) = broom.sweep(&["--dry-run"]);
     dry.succeeded();
     assert_eq!(
@@ -95,11 +95,9 @@ fn the_annotation_is_kept_and_nothing_else_goes() {
 #[test]
 fn many_that_say_nothing_are_passed_over_page_by_page() {
     let broom = Broom::new();
-    for number in 0..510 {
-        broom.legacy(&format!("for-ever-{number:03}"), None);
-    }
+    each(510, |number| broom.legacy(&format!("for-ever-{number:03}"), None));
     broom.legacy("last", Some("60"));
-    broom.cluster.advance(minutes(2));
+    broom.cluster.move_date(minutes(2));
     let (swept, lines) = broom.sweep(&[]);
     let log = swept.succeeded().log;
     assert_eq!(
@@ -116,7 +114,7 @@ fn those_of_jobs_are_listed() {
     broom.legacy("a-person-s", Some("86400"));
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
-        "metadata": {"name": name(7), "namespace": "ci", "annotations": {
+        "metadata": {"name": name(7), "namespace": "NAMESPACE", "annotations": {
             "kubernetes.io/service-account.name": "scanner", EXPIRATION: "3600",
             "jobpass.dev/platform": "github", "jobpass.dev/run-id": "77", "jobpass.dev/job": "scan",
         }},
@@ -133,7 +131,7 @@ fn those_of_jobs_are_listed() {
         "{}",
         listed.log
     );
-    broom.cluster.advance(minutes(61));
+    broom.cluster.move_date(minutes(61));
     let listed = broom.run(&["list", "--output", "json"]).succeeded();
     let lines = json_lines(&listed.log);
     assert_eq!(

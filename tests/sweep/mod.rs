@@ -4,12 +4,15 @@ mod ci;
 mod legacy;
 mod list;
 mod nothing;
+mod refused;
 mod trouble;
 
 use std::{
     fs,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
     time::Duration,
 };
 
@@ -19,26 +22,40 @@ use tempfile::TempDir;
 
 use crate::{cluster::Cluster, github::step::Ended, support};
 
-/// What a sweeper needs and no more, as a 403 shows it.
+/// What a sweeper of a namespace needs and no more, as a 403 shows it; and what it takes to see the anchors of the cluster. Nothing of
+/// other tests can be deleted.
 const SWEEPER: &str = r#"
 apiVersion: v1
 kind: ServiceAccount
-metadata: {name: sweeper, namespace: ops}
+metadata: {name: sweeper, namespace: NAMESPACE}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: jobpass-sweeper}
+kind: Role
+metadata: {name: sweeper, namespace: NAMESPACE}
 rules:
 - {apiGroups: [""], resources: ["secrets"], verbs: ["list", "delete"]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: sweeper, namespace: NAMESPACE}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: sweeper}
+subjects: [{kind: ServiceAccount, name: sweeper, namespace: NAMESPACE}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: NAMESPACE-looker}
+rules:
+- {apiGroups: [""], resources: ["secrets"], verbs: ["list"]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
-metadata: {name: jobpass-sweeper}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: jobpass-sweeper}
-subjects: [{kind: ServiceAccount, name: sweeper, namespace: ops}]
+metadata: {name: NAMESPACE-looker}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: NAMESPACE-looker}
+subjects: [{kind: ServiceAccount, name: sweeper, namespace: NAMESPACE}]
 "#;
 
-/// Who sweeps, and where.
+/// Who sweeps, and where. How old an anchor is, jobpass tells by the time that the API server's answers say, which tests move: no
+/// object can be created with an earlier time.
 struct Broom {
     cluster: Cluster,
     folder: TempDir,
@@ -47,22 +64,28 @@ struct Broom {
 
 impl Broom {
     fn new() -> Self {
-        // What builds it takes a while, by the cluster's clock as well.
-        support::binary("jobpass");
-        let cluster = Cluster::start();
-        cluster.apply(SWEEPER);
-        let folder = tempfile::tempdir().expect("a folder");
-        let token = cluster.service_account_token("ops", "sweeper", Duration::from_secs(30 * 24 * 3600));
-        fs::write(
-            folder.path().join("sweeper.yaml"),
-            cluster.kubeconfig(&token, "ci"),
-        )
-        .expect("written");
+        let broom = Self::of(Cluster::start());
+        broom.cluster.apply(SWEEPER);
+        broom.wield(broom.cluster.namespace(), "sweeper");
+        broom
+    }
+
+    /// One that nobody holds.
+    fn of(cluster: Cluster) -> Self {
         Self {
             cluster,
-            folder,
+            folder: tempfile::tempdir().expect("a folder"),
             variables: Vec::new(),
         }
+    }
+
+    /// Lets a ServiceAccount sweep.
+    fn wield(&self, namespace: &str, account: &str) {
+        let token = self
+            .cluster
+            .service_account_token(namespace, account, Duration::from_secs(24 * 3600));
+        let kubeconfig = self.cluster.kubeconfig(&token, self.cluster.namespace());
+        write(&self.folder.path().join("sweeper.yaml"), &kubeconfig);
     }
 
     fn env(&mut self, name: &str, value: &str) {
@@ -91,18 +114,40 @@ impl Broom {
         Ended::of(self.start(arguments))
     }
 
-    /// Sweeps everything, and gives the lines of JSON.
+    /// Sweeps the test's namespace, and gives the lines of JSON.
     fn sweep(&self, more: &[&str]) -> (Ended, Vec<Value>) {
-        let ended = self.run(&[&["sweep", "--all-namespaces", "--output", "json"], more].concat());
+        let ended = self.run(&[&SWEEP, more].concat());
         let lines = json_lines(&ended.log);
         (ended, lines)
     }
 
-    /// Creates an anchor in `ci` with these annotations (without `jobpass.dev/`), and gives its name.
+    /// Creates an anchor in the test's namespace with these annotations (without `jobpass.dev/`), and gives its name.
     fn anchor(&self, number: usize, annotations: &[(&str, &str)]) -> String {
         let name = name(number);
-        self.secret("ci", &name, annotations);
+        self.secret(self.cluster.namespace(), &name, annotations);
         name
+    }
+
+    /// Creates anchors such as jobs leave behind whose runners died, an hour ago.
+    fn leave_behind(&self, anchors: usize) {
+        each(anchors, |number| {
+            let run = (number / 4).to_string();
+            let url = format!("https://github.com/team/app/actions/runs/{run}");
+            self.anchor(
+                number,
+                &[
+                    ("platform", "github"),
+                    ("repository", "team/app"),
+                    ("run-id", &run),
+                    ("job", "scan"),
+                    ("requested-by", "someone"),
+                    ("url", &url),
+                    ("service-account", "scanner"),
+                    ("lifetime", "1800s"),
+                ],
+            );
+        });
+        self.cluster.move_date(minutes(60));
     }
 
     fn secret(&self, namespace: &str, name: &str, annotations: &[(&str, &str)]) {
@@ -131,6 +176,19 @@ impl Broom {
     }
 }
 
+/// Does something for each number below this one, some at a time.
+fn each(numbers: usize, what: impl Fn(usize) + Sync) {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let taken = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+                taken.take_while(|number| *number < numbers).for_each(&what);
+            });
+        }
+    });
+}
+
 fn minutes(number: u64) -> Duration {
     Duration::from_secs(60 * number)
 }
@@ -138,6 +196,8 @@ fn minutes(number: u64) -> Duration {
 fn name(number: usize) -> String {
     format!("jobpass-{number:020}")
 }
+
+const SWEEP: [&str; 3] = ["sweep", "--output", "json"];
 
 fn json_lines(log: &str) -> Vec<Value> {
     log.lines()
@@ -151,7 +211,6 @@ fn summary(lines: &[Value]) -> &Value {
     last
 }
 
-/// By the cluster's clock: 20 minutes after the anchors were created.
 #[test]
 fn what_has_expired_goes_and_nothing_else() {
     let broom = Broom::new();
@@ -172,10 +231,11 @@ fn what_has_expired_goes_and_nothing_else() {
     let garbage = broom.anchor(5, &[("lifetime", "soon"), ("expires-at", "\u{1b}[31mnever")]);
     let silent = broom.anchor(6, &[]);
     let not_believable = broom.anchor(7, &[("expires-at", "9999-12-31T23:59:59Z")]);
-    broom.secret("ci", "database", &[("lifetime", "600s")]);
-    broom
-        .cluster
-        .apply("{apiVersion: v1, kind: Secret, type: Opaque, metadata: {name: password, namespace: ci}}");
+    let namespace = broom.cluster.namespace();
+    broom.secret(namespace, "database", &[("lifetime", "600s")]);
+    broom.cluster.apply(
+        "{apiVersion: v1, kind: Secret, type: Opaque, metadata: {name: password, namespace: NAMESPACE}}",
+    );
     // What the anchor owns goes with it.
     let anchors = broom.cluster.anchors();
     let uid = &anchors
@@ -184,12 +244,12 @@ fn what_has_expired_goes_and_nothing_else() {
         .expect("an anchor")["metadata"]["uid"];
     broom.cluster.apply(
         &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {
-            "name": "owned", "namespace": "ci",
+            "name": "owned", "namespace": namespace,
             "ownerReferences": [{"apiVersion": "v1", "kind": "Secret", "name": expired, "uid": uid}],
         }})
         .to_string(),
     );
-    broom.cluster.advance(minutes(20));
+    broom.cluster.move_date(minutes(20));
 
     let before = broom.names();
     let (dry, lines) = broom.sweep(&["--dry-run"]);
@@ -213,7 +273,7 @@ fn what_has_expired_goes_and_nothing_else() {
         [&["database".to_owned()], &kept[..]].concat(),
         "{log}"
     );
-    assert_eq!(broom.cluster.secrets("ci").len(), 8, "{log}");
+    assert_eq!(broom.cluster.secrets(namespace).len(), 8, "{log}");
     let deleted = lines
         .iter()
         .find(|line| line["event"] == "deleted")
@@ -221,7 +281,7 @@ fn what_has_expired_goes_and_nothing_else() {
     assert_eq!(deleted["anchor"], expired);
     assert_eq!(
         (&deleted["namespace"], &deleted["reason"], &deleted["repository"]),
-        (&json!("ci"), &json!("expired"), &json!("team/app"))
+        (&json!(namespace), &json!("expired"), &json!("team/app"))
     );
     assert_eq!(deleted["uid"], *uid);
     let summary = summary(&lines);
@@ -236,19 +296,26 @@ fn what_has_expired_goes_and_nothing_else() {
     );
     assert_eq!(summary["complete"], true);
     assert!(!log.contains('\u{1b}'), "{log}");
-    let admin = support::admin(&broom.cluster);
-    let owned = support::kubectl(admin.path(), &["get", "role", "owned", "--namespace", "ci"]);
-    assert!(!owned.status.success(), "what the anchor owned is still there");
+    // The garbage collector does it.
+    let gone = [
+        "wait",
+        "--for=delete",
+        "role/owned",
+        "--timeout=60s",
+        "--namespace",
+        namespace,
+    ];
+    broom.admin(&gone);
 }
 
 #[test]
 fn an_anchor_is_left_alone_for_five_minutes_after_its_expiry() {
     let broom = Broom::new();
     broom.anchor(1, &[("lifetime", "600s")]);
-    broom.cluster.advance(minutes(12));
+    broom.cluster.move_date(minutes(12));
     broom.sweep(&[]).0.succeeded();
     assert_eq!(broom.names().len(), 1);
-    broom.cluster.advance(minutes(4));
+    broom.cluster.move_date(minutes(4));
     broom.sweep(&[]).0.succeeded();
     assert!(broom.names().is_empty());
 }
@@ -257,25 +324,31 @@ fn an_anchor_is_left_alone_for_five_minutes_after_its_expiry() {
 #[test]
 fn a_sweep_stays_in_its_namespace() {
     let broom = Broom::new();
-    for (namespace, number) in [("ci", 1), ("a-b", 2), ("a", 3)] {
+    let here = broom.cluster.namespace();
+    let other = broom.cluster.other_namespace("b");
+    for (namespace, number) in [(here, 1), (&*other, 2)] {
         broom.secret(namespace, &name(number), &[("lifetime", "600s")]);
     }
-    broom.cluster.advance(minutes(20));
+    broom.cluster.move_date(minutes(20));
+    let would = broom.run(&["sweep", "--all-namespaces", "--dry-run", "--output", "json"]);
+    let would = json_lines(&would.succeeded().log)
+        .into_iter()
+        .filter(|line| line["namespace"].as_str().is_some_and(|it| it.starts_with(here)));
+    let would = would.map(|line| (line["event"].clone(), line["anchor"].clone()));
+    // In the order of the names of the namespaces: a hyphen comes before the slash.
+    let both = [2, 1].map(|number| (json!("would-delete"), json!(name(number))));
+    assert_eq!(would.collect::<Vec<_>>(), both);
+
     let swept = broom.run(&["sweep"]).succeeded();
-    assert_eq!(broom.names(), [name(2), name(3)], "{}", swept.log);
-    assert!(
-        swept.log.contains("looked at 1 anchor in namespace `ci`"),
-        "{}",
-        swept.log
-    );
-    broom.run(&["sweep", "--namespace", "a"]).succeeded();
-    assert_eq!(broom.names(), [name(2)]);
-    let swept = broom.run(&["sweep", "--all-namespaces"]).succeeded();
-    assert!(
-        broom.names().is_empty() && swept.log.contains("in the cluster"),
-        "{}",
-        swept.log
-    );
+    assert_eq!(broom.names(), [name(2)], "{}", swept.log);
+    let says = format!("looked at 1 anchor in namespace `{here}`");
+    assert!(swept.log.contains(&says), "{}", swept.log);
+    let admin = support::admin(&broom.cluster);
+    let admin = admin.path().to_str().expect("text");
+    broom
+        .run(&["sweep", "--namespace", &other, "--kubeconfig", admin])
+        .succeeded();
+    assert!(broom.names().is_empty());
 }
 
 /// A real token, minted with the command line, survives sweeps while its job may run.
@@ -303,9 +376,9 @@ fn a_minted_token_outlives_every_sweep_until_it_expires() {
     for _ in 0..3 {
         broom.sweep(&[]).0.succeeded();
         assert!(broom.cluster.accepts(&token));
-        broom.cluster.advance(minutes(9));
+        broom.cluster.move_date(minutes(9));
     }
-    broom.cluster.advance(minutes(10));
+    broom.cluster.move_date(minutes(10));
     broom.sweep(&[]).0.succeeded();
     assert!(broom.names().is_empty());
 }
