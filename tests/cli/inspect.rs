@@ -7,12 +7,11 @@ use std::{
     time::Duration,
 };
 
-use jobpass_devkit::{DevCluster, Version};
+use jobpass_devkit::{Fault, FaultKind};
 use rstest::rstest;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Desk;
-use crate::cluster::Cluster;
 use crate::{github::step::Ended, leaks::assert_absent, support};
 
 impl Desk {
@@ -40,14 +39,14 @@ impl Desk {
         self.cluster.issued().remove(0)
     }
 
-    fn revoked(&self) {
+    fn revoked(&self, token: &str) {
         self.run(&["revoke", "--kubeconfig-file", "scan.yaml"])
             .succeeded();
-        self.cluster.advance(Duration::from_secs(11));
+        self.cluster.wait_until_refused(token);
     }
 }
 
-fn json(ended: &Ended) -> Value {
+fn answer(ended: &Ended) -> Value {
     serde_json::from_str(&ended.log).unwrap_or_else(|_| panic!("one line of JSON: {}", ended.log))
 }
 
@@ -76,7 +75,8 @@ fn a_token_is_looked_at_wherever_it_is_from() {
     ] {
         let log = &looked.succeeded().log;
         assert!(
-            log.contains("system:serviceaccount:ci:scanner") && log.contains("░  expires in "),
+            log.contains(&desk.here("system:serviceaccount:NAMESPACE:scanner"))
+                && log.contains("░  expires in "),
             "{log}"
         );
         assert!(!log.contains("unusual"), "{log}");
@@ -88,9 +88,9 @@ fn a_token_is_looked_at_wherever_it_is_from() {
 #[test]
 fn a_variable_is_not_what_was_asked_about() {
     let desk = Desk::new();
-    let minter = desk
-        .cluster
-        .service_account_token("ci", "minter", Duration::from_secs(3600));
+    let minter =
+        desk.cluster
+            .service_account_token(desk.cluster.namespace(), "minter", Duration::from_secs(3600));
     let token = desk.minted(&[]);
     let look = format!("echo {minter} | $JOBPASS inspect --output json");
     let shell = support::scrubbed(Command::new("sh"))
@@ -101,7 +101,10 @@ fn a_variable_is_not_what_was_asked_about() {
         .output()
         .expect("sh starts");
     let looked: Value = serde_json::from_slice(&shell.stdout).expect("JSON");
-    assert_eq!(looked["claims"]["sub"], "system:serviceaccount:ci:minter");
+    assert_eq!(
+        looked["claims"]["sub"],
+        desk.here("system:serviceaccount:NAMESPACE:minter")
+    );
     assert_eq!(looked["unusual"][0]["kind"], "unbound");
     assert_absent(&token, "its output", &looked.to_string());
 }
@@ -118,7 +121,7 @@ fn a_cluster_says_whether_a_token_works_and_is_its_own() {
         "--output",
         "json",
     ];
-    let live = json(&desk.run(&verify).succeeded());
+    let live = answer(&desk.run(&verify).succeeded());
     assert_eq!(live["verified"]["accepted"], true);
     assert_eq!(live["verified"]["signature"]["result"], "good");
 
@@ -142,7 +145,7 @@ fn a_cluster_says_whether_a_token_works_and_is_its_own() {
     assert_eq!(forged.code(), 5, "{}", forged.log);
     assert!(forged.log.contains("altered, or forged"), "{}", forged.log);
 
-    desk.revoked();
+    desk.revoked(&token);
     let dead = desk.pipe(&token, &AS_MINTER);
     assert_eq!(dead.code(), 4, "{}", dead.log);
     assert!(
@@ -158,15 +161,27 @@ fn a_cluster_says_whether_a_token_works_and_is_its_own() {
 #[test]
 fn an_expired_token_is_told_from_a_revoked_one() {
     let desk = Desk::new();
-    let token = desk.minted(&["--duration", "10m"]);
-    desk.cluster.advance(Duration::from_secs(600 + 71));
-    // The minter's lives for two hours. This machine's clock says that the token is fresh; the server's decides.
-    let dead = desk.pipe(&token, &AS_MINTER);
+    let token = desk.minted(&[]);
+    let mut claims = crate::cluster::claims_of(&token);
+    let now = claims["iat"].as_i64().expect("a time");
+    for (claim, before) in [("iat", 4000), ("nbf", 4000), ("exp", 400)] {
+        claims[claim] = (now - before).into();
+    }
+    let dead = desk.pipe(&desk.cluster.sign(&claims), &AS_MINTER);
     assert_eq!(dead.code(), 4, "{}", dead.log);
     assert!(
         dead.log.contains("refuses the token: it has expired"),
         "{}",
         dead.log
+    );
+    // This machine's clock says that the other one is fresh; the server's decides.
+    desk.cluster.move_date(Duration::from_secs(3601));
+    let late = desk.pipe(&token, &AS_MINTER).succeeded();
+    assert!(
+        late.log
+            .contains("the token has expired, and the API server still takes it"),
+        "{}",
+        late.log
     );
 }
 
@@ -205,28 +220,51 @@ fn what_is_no_token_is_refused_unseen(#[case] arguments: &[&str], #[case] why: &
 }
 
 #[rstest]
-#[case(Version::V1_36, "api-server")]
-#[case(Version::V1_27, "token")]
-fn the_api_server_says_who_somebody_is(#[case] version: Version, #[case] source: &str) {
-    let cluster = Cluster::on(DevCluster::builder().version(version).start().expect("it starts"));
-    let desk = Desk::at(cluster);
+#[case::by_a_review(true, "api-server")]
+#[case::before_kubernetes_1_28(false, "token")]
+fn the_api_server_says_who_somebody_is(#[case] knows_reviews: bool, #[case] source: &str) {
+    let desk = Desk::new();
+    if !knows_reviews {
+        // A resource that it does not know in a version that it knows, and versions that it does not know.
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "NotFound", "details": {},
+            "message": "the server could not find the requested resource", "code": 404,
+        });
+        for (version, body) in [("/v1/", &*status.to_string()), ("/v1", "404 page not found\n")] {
+            desk.cluster.inject(Fault {
+                method: "POST",
+                path_contains: format!("/authentication.k8s.io{version}"),
+                times: 9,
+                kind: FaultKind::Answer {
+                    status: 404,
+                    headers: Vec::new(),
+                    body: body.to_owned(),
+                },
+            });
+        }
+    }
     let token = desk.minted(&[]);
     let who = desk
         .run(&["whoami", "--kubeconfig", "scan.yaml", "--output", "json"])
         .succeeded();
-    let answer = json(&who);
-    assert_eq!(answer["username"], "system:serviceaccount:ci:scanner");
+    let answer = answer(&who);
+    assert_eq!(
+        answer["username"],
+        desk.here("system:serviceaccount:NAMESPACE:scanner")
+    );
     assert_eq!(answer["source"], source);
     let groups = [
         "system:serviceaccounts",
-        "system:serviceaccounts:ci",
+        &desk.here("system:serviceaccounts:NAMESPACE"),
         "system:authenticated",
     ];
-    assert_eq!(answer["groups"], serde_json::json!(groups));
+    assert_eq!(answer["groups"], json!(groups));
     assert!(answer["uid"].is_string(), "{answer}");
     assert_absent(&token, "what whoami printed", &who.log);
 
-    desk.revoked();
+    // Whom it does not know gets a 401 from any release.
+    desk.cluster.heal();
+    desk.revoked(&token);
     let nobody = desk.run(&["whoami", "--kubeconfig", "scan.yaml"]);
     assert_eq!(nobody.code(), 2, "its files are gone: {}", nobody.log);
     fs::write(desk.path("dead"), &token).expect("written");

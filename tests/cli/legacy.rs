@@ -1,8 +1,8 @@
 //! `--type legacy`: the token of a Secret, made and revoked as the others are.
 
-use std::{fs, time::Duration};
+use std::fs;
 
-use jobpass_devkit::{DevCluster, Fault, FaultKind};
+use jobpass_devkit::{Fault, FaultKind};
 use rstest::rstest;
 
 use super::{Desk, MINT};
@@ -51,12 +51,20 @@ fn made_used_and_revoked() {
     let state = fs::read_to_string(desk.path("token.jobpass.json")).expect("a state");
     assert!(state.contains(secret["metadata"]["name"].as_str().expect("a name")));
 
-    desk.cluster.advance(Duration::from_secs(11));
     let revoked = desk
-        .run(&["revoke", "--token-file", "token", "--output", "json"])
+        .run(&[
+            "revoke",
+            "--token-file",
+            "token",
+            "--verify-revocation",
+            "wait",
+            "--output",
+            "json",
+        ])
         .succeeded();
-    let receipt: serde_json::Value = serde_json::from_str(revoked.log.trim()).expect("one line of JSON");
-    assert_eq!(receipt["proof"], "unauthorized");
+    let line = revoked.log.lines().next().expect("a receipt");
+    let receipt: serde_json::Value = serde_json::from_str(line).expect("one line of JSON");
+    assert_eq!(receipt["proof"], "long-unauthorized");
     assert!(
         receipt["swept"].is_string() && receipt.get("expires").is_none(),
         "{receipt}"
@@ -116,26 +124,23 @@ fn a_service_account_that_is_not_there() {
     arguments[2] = "ghost";
     let ended = desk.run(&[&arguments[..], &LEGACY].concat());
     assert_eq!(ended.code(), 4, "{}", ended.log);
-    assert!(
-        ended
-            .log
-            .contains("there is no ServiceAccount `ghost` in namespace `ci`"),
-        "{}",
-        ended.log
-    );
+    let says = desk.here("there is no ServiceAccount `ghost` in namespace `NAMESPACE`");
+    assert!(ended.log.contains(&says), "{}", ended.log);
     desk.assert_no_secret_left(&ended.log);
 }
 
 #[test]
 fn a_cluster_that_fills_no_secrets() {
-    let cluster = Cluster::on(
-        DevCluster::builder()
-            .controllers(false)
-            .start()
-            .expect("a cluster"),
-    );
-    let desk = Desk::at(cluster);
-    support::allow_reading(&desk.cluster);
+    let desk = desk();
+    // As if the token controller were switched off.
+    desk.cluster.inject(Fault {
+        method: "GET",
+        path_contains: "/secrets/".into(),
+        times: usize::MAX,
+        kind: FaultKind::RewriteBody(|secret| {
+            secret.as_object_mut().expect("a Secret").remove("data");
+        }),
+    });
     let ended = desk.mint(&LEGACY);
     assert_eq!(ended.code(), 4, "{}", ended.log);
     assert!(ended.log.contains("token controller"), "{}", ended.log);
@@ -146,7 +151,7 @@ fn a_cluster_that_fills_no_secrets() {
 #[rstest]
 #[case::opaque(|body: &mut serde_json::Value| body["data"]["token"] = "b3BhcXVl".into(), "not a JWT")]
 #[case::empty(|body: &mut serde_json::Value| body["data"]["token"] = "".into(), "holds no token")]
-#[case::another(|body: &mut serde_json::Value| body["data"]["token"] = another().into(), "speaks for `system:serviceaccount:ci:admin`")]
+#[case::another(|body: &mut serde_json::Value| body["data"]["token"] = another().into(), "speaks for `system:serviceaccount:elsewhere:admin`")]
 fn what_is_not_as_asked_is_not_handed_over(#[case] change: fn(&mut serde_json::Value), #[case] why: &str) {
     let desk = desk();
     desk.cluster.inject(Fault {
@@ -167,8 +172,7 @@ fn another() -> String {
         engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
     };
     let part = |json: serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
-    let claims =
-        serde_json::json!({"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:ci:admin"});
+    let claims = serde_json::json!({"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:elsewhere:admin"});
     STANDARD.encode(format!(
         "{}.{}.c2ln",
         part(serde_json::json!({"alg": "RS256"})),
@@ -185,7 +189,7 @@ fn the_policies_of_setup_refuse_it_on_purpose() {
         "--service-account",
         "scanner",
         "--namespace",
-        "ci",
+        "NAMESPACE",
         "--minter",
         "serviceaccount:minter",
         "--apply",
@@ -246,12 +250,11 @@ fn a_step_of_github() {
     assert_absent(&token, "the log", &shown.collect::<Vec<_>>().join("\n"));
     assert_eq!(step.outputs()["expires-at"], "");
     let post = step.post().succeeded();
-    assert!(
-        post.log
-            .contains("revoked the token of ServiceAccount ci/scanner"),
-        "{}",
-        post.log
+    let says = format!(
+        "revoked the token of ServiceAccount {}/scanner",
+        cluster.namespace()
     );
+    assert!(post.log.contains(&says), "{}", post.log);
     assert!(cluster.legacy_secrets().is_empty() && !cluster.accepts(&token));
     assert!(
         step.summary().contains("Would have been swept"),
@@ -264,7 +267,8 @@ fn a_step_of_github() {
 #[test]
 fn jobs_of_gitlab() {
     let cluster = Cluster::start();
-    let job = Job::with(&cluster, &[("type", "legacy"), ("dotenv", "jobpass.env")]);
+    let mut job = Job::with(&cluster, &[("type", "legacy"), ("dotenv", "jobpass.env")]);
+    job.options(&[("namespace", cluster.namespace()), ("verify-revocation", "wait")]);
     support::allow_reading(&cluster);
     let minted = job.mint().succeeded();
     let token = crate::cluster::token_of(&cluster.legacy_secrets()[0]);
@@ -276,7 +280,6 @@ fn jobs_of_gitlab() {
         variables.keys()
     );
     job.revoke("success", &["--unless-success"]).succeeded();
-    cluster.advance(Duration::from_secs(11));
     let revoked: Ended = job.later().revoke("success", &["--handed-over"]).succeeded();
     assert!(
         revoked.log.contains("answers 401 to the token"),
@@ -292,7 +295,7 @@ fn inspect_says_of_a_token_that_nothing_will_ever_delete_it() {
     let desk = desk();
     let secret = |more: &str| {
         desk.cluster.apply(&format!(
-            "{{apiVersion: v1, kind: Secret, type: kubernetes.io/service-account-token, metadata: {{name: by-hand, namespace: ci, \
+            "{{apiVersion: v1, kind: Secret, type: kubernetes.io/service-account-token, metadata: {{name: by-hand, namespace: NAMESPACE, \
              annotations: {{kubernetes.io/service-account.name: scanner{more}}}}}}}"
         ));
         let secret = desk.cluster.legacy_secrets().remove(0);
@@ -324,7 +327,7 @@ fn inspect_says_of_a_token_that_nothing_will_ever_delete_it() {
         "secret",
         "by-hand",
         "--namespace",
-        "ci",
+        desk.cluster.namespace(),
         "kubernetes.io/service-account.expiration=86400",
     ];
     assert!(support::kubectl(admin.path(), &annotate).status.success());

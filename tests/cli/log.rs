@@ -78,8 +78,8 @@ fn what_happened_and_what_a_token_may_do() {
 }
 
 #[rstest]
-#[case::input(&["setup", "--service-account", "scanner", "--namespace", "ci"], 2, "input")]
-#[case::refused(&["mint", "--service-account", "other", "--namespace", "ci", "--kubeconfig", "minter.yaml", "--token-file", "t"], 4, "refused")]
+#[case::input(&["setup", "--service-account", "scanner", "--namespace", "NAMESPACE"], 2, "input")]
+#[case::refused(&["mint", "--service-account", "other", "--namespace", "NAMESPACE", "--kubeconfig", "minter.yaml", "--token-file", "t"], 4, "refused")]
 #[case::unreachable(
     &["mint", "--service-account", "scanner", "--server", "https://127.0.0.1:1", "--bearer-token-env", "HOME", "--token-file", "t"],
     3,
@@ -105,7 +105,7 @@ fn warnings_are_lines_and_the_result_is_none_of_them() {
         "--service-account",
         "scanner",
         "--namespace",
-        "ci",
+        "NAMESPACE",
         "--minter",
         "user:jane",
     ];
@@ -147,7 +147,7 @@ fn a_server_that_repeats_what_it_was_sent() {
         "--service-account",
         "scanner",
         "--namespace",
-        "ci",
+        "NAMESPACE",
         "--token-file",
         "t",
     ];

@@ -46,13 +46,18 @@ impl Desk {
         self.start_with(arguments, &[])
     }
 
+    /// A text with the test's namespace in place of `NAMESPACE`.
+    fn here(&self, text: &str) -> String {
+        text.replace("NAMESPACE", self.cluster.namespace())
+    }
+
     fn start_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Child {
         let mut command = support::scrubbed(Command::new(support::binary("jobpass")));
         command
             .current_dir(self.folder.path())
             .env("HOME", self.folder.path())
             .envs(variables.iter().copied())
-            .args(arguments);
+            .args(arguments.iter().map(|argument| self.here(argument)));
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -107,7 +112,7 @@ const MINT: [&str; 7] = [
     "--service-account",
     "scanner",
     "--namespace",
-    "ci",
+    "NAMESPACE",
     "--kubeconfig",
     "minter.yaml",
 ];
@@ -119,25 +124,28 @@ fn mint_use_revoke() {
         .mint(&["--kubeconfig-file", "scan.yaml", "--duration", "10m"])
         .succeeded();
     let token = fs::read_to_string(desk.path("scan.yaml.token")).expect("a token file");
-    assert!(
-        minted
-            .log
-            .contains("minted a token for ServiceAccount ci/scanner"),
-        "{}",
-        minted.log
-    );
+    let says = desk.here("minted a token for ServiceAccount NAMESPACE/scanner");
+    assert!(minted.log.contains(&says), "{}", minted.log);
     assert!(
         support::kubectl(desk.path("scan.yaml"), &["get", "pods"])
             .status
             .success()
     );
 
-    desk.cluster.advance(Duration::from_secs(11));
     let revoked = desk
-        .run(&["revoke", "--kubeconfig-file", "scan.yaml", "--output", "json"])
+        .run(&[
+            "revoke",
+            "--kubeconfig-file",
+            "scan.yaml",
+            "--verify-revocation",
+            "wait",
+            "--output",
+            "json",
+        ])
         .succeeded();
-    let receipt: serde_json::Value = serde_json::from_str(revoked.log.trim()).expect("one line of JSON");
-    assert_eq!(receipt["proof"], "unauthorized");
+    let line = revoked.log.lines().next().expect("a receipt");
+    let receipt: serde_json::Value = serde_json::from_str(line).expect("one line of JSON");
+    assert_eq!(receipt["proof"], "long-unauthorized");
     for log in [&minted.log, &revoked.log] {
         assert_absent(&token, "what it printed", log);
     }
@@ -150,9 +158,9 @@ fn a_client_certificate_mints_and_its_token_is_proven_dead() {
     let desk = Desk::new();
     fs::write(desk.path("minter.yaml"), desk.cluster.admin_kubeconfig()).expect("written");
     desk.mint(&["--token-file", "token"]).succeeded();
-    // The token was shown to the API server when it was minted, to ask what it may do.
-    desk.cluster.advance(Duration::from_secs(11));
-    let revoked = desk.run(&["revoke", "--token-file", "token"]).succeeded();
+    let revoked = desk
+        .run(&["revoke", "--token-file", "token", "--verify-revocation", "wait"])
+        .succeeded();
     assert!(
         revoked.log.contains("the API server answers 401 to the token"),
         "{}",
@@ -276,10 +284,12 @@ fn the_rbac_of_the_readme_is_enough() {
     };
     let rbac = format!("{minter}---\n{with_rules}");
     let desk = Desk::new();
+    let namespace = desk.cluster.other_namespace("readme");
     fs::write(
         desk.path("rbac.yaml"),
-        rbac.replace("ci}", "from-readme}")
-            .replace("name: ci", "name: from-readme"),
+        rbac.replace("ci}", "NAMESPACE}")
+            .replace("name: ci", "name: NAMESPACE")
+            .replace("NAMESPACE", &namespace),
     )
     .expect("written");
     let admin = support::admin(&desk.cluster);
@@ -292,12 +302,12 @@ fn the_rbac_of_the_readme_is_enough() {
         ],
     );
     assert!(applied.status.success(), "{applied:?}");
-    let minter =
-        desk.cluster
-            .service_account_token("from-readme", "jobpass-minter", Duration::from_secs(3600));
+    let minter = desk
+        .cluster
+        .service_account_token(&namespace, "jobpass-minter", Duration::from_secs(3600));
     fs::write(
         desk.path("readme.yaml"),
-        desk.cluster.kubeconfig(&minter, "from-readme"),
+        desk.cluster.kubeconfig(&minter, &namespace),
     )
     .expect("written");
 
@@ -349,9 +359,14 @@ fn a_kubeconfig_can_hold_the_token() {
             .status
             .success()
     );
-    desk.cluster.advance(Duration::from_secs(11));
     let revoked = desk
-        .run(&["revoke", "--kubeconfig-file", "scan.yaml"])
+        .run(&[
+            "revoke",
+            "--kubeconfig-file",
+            "scan.yaml",
+            "--verify-revocation",
+            "wait",
+        ])
         .succeeded();
     assert!(
         revoked.log.contains("answers 401 to the token"),

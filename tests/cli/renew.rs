@@ -57,7 +57,8 @@ fn the_last_words_of_a_quiet_command_are_masked() {
         trap 'while [ -e "$JOBPASS_TOKEN_FILE" ]; do sleep 0.05; done; echo "$token"; exit 3' TERM
         first=$(cat "$JOBPASS_TOKEN_FILE")
         while :; do
-            token=$(cat "$JOBPASS_TOKEN_FILE")
+            # The file may be gone just before the signal is here.
+            new=$(cat "$JOBPASS_TOKEN_FILE") && token=$new
             [ "$token" = "$first" ] || : > renewed
             sleep 0.05
         done"#;
@@ -106,7 +107,7 @@ fn what_renews_holds_nothing_of_its_shell_open() {
     let script = format!(
         "exec 3>&1; {} {} --token-file token --renew-for 2h > /dev/null",
         jobpass.display(),
-        MINT.join(" ")
+        desk.here(&MINT.join(" "))
     );
     let mut shell = support::scrubbed(Command::new("sh"));
     let shell = shell.args(["-c", &script]).current_dir(desk.path(".")).output();

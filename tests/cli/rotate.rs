@@ -20,30 +20,30 @@ use crate::{cluster::Cluster, github::step::Ended, leaks::assert_absent, support
 const ROTATOR: &str = r#"
 apiVersion: v1
 kind: ServiceAccount
-metadata: {name: scanner, namespace: ci}
+metadata: {name: scanner, namespace: NAMESPACE}
 ---
 apiVersion: v1
 kind: ServiceAccount
-metadata: {name: rotator, namespace: ci}
+metadata: {name: rotator, namespace: NAMESPACE}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
-metadata: {name: rotator, namespace: ci}
+metadata: {name: rotator, namespace: NAMESPACE}
 rules:
 - {apiGroups: [""], resources: ["secrets"], verbs: ["create", "get", "patch", "delete"]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
-metadata: {name: rotator, namespace: ci}
+metadata: {name: rotator, namespace: NAMESPACE}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: rotator}
-subjects: [{kind: ServiceAccount, name: rotator, namespace: ci}]
+subjects: [{kind: ServiceAccount, name: rotator, namespace: NAMESPACE}]
 ---
 apiVersion: v1
 kind: Secret
 type: kubernetes.io/service-account-token
 metadata:
   name: scanner-token
-  namespace: ci
+  namespace: NAMESPACE
   labels: {team: a}
   annotations: {kubernetes.io/service-account.name: scanner, kubernetes.io/service-account.expiration: "86400", note: kept}
 "#;
@@ -67,14 +67,17 @@ struct Rotating {
 
 impl Rotating {
     fn new(place: Place) -> Self {
-        // What builds it takes a while, by the cluster's clock as well.
-        support::binary("jobpass");
-        let desk = Desk::at(Cluster::start());
+        let desk = Desk::new();
+        let namespace = desk.cluster.namespace();
         desk.cluster.apply(ROTATOR);
         let rotator = desk
             .cluster
-            .service_account_token("ci", "rotator", Duration::from_secs(7200));
-        fs::write(desk.path("rotator.yaml"), desk.cluster.kubeconfig(&rotator, "ci")).expect("written");
+            .service_account_token(namespace, "rotator", Duration::from_secs(7200));
+        fs::write(
+            desk.path("rotator.yaml"),
+            desk.cluster.kubeconfig(&rotator, namespace),
+        )
+        .expect("written");
         let old = crate::cluster::token_of(&desk.cluster.legacy_secrets()[0]);
         let it = Self { desk, place, old };
         it.put();
@@ -99,7 +102,7 @@ impl Rotating {
             }
             Place::Secret => {
                 let copy = json!({
-                    "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": "copy", "namespace": "ci"},
+                    "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": "copy", "namespace": "NAMESPACE"},
                     "data": {"other": "b3RoZXI=", "token": STANDARD.encode(old)},
                 });
                 desk.cluster.apply(&copy.to_string());
@@ -111,7 +114,7 @@ impl Rotating {
         let place: &[&str] = match self.place {
             Place::File => &["--token-file", "token"],
             Place::Kubeconfig | Place::KubeconfigWithFile => &["--kubeconfig-file", "scan.yaml"],
-            Place::Secret => &["--secret", "ci/copy", "--key", "token"],
+            Place::Secret => &["--secret", "NAMESPACE/copy", "--key", "token"],
         };
         [&["rotate", "--kubeconfig", "rotator.yaml"], place, more].concat()
     }
@@ -136,7 +139,11 @@ impl Rotating {
     }
 
     fn copy(&self) -> Value {
-        let mut all = self.desk.cluster.secrets("ci").into_iter();
+        let mut all = self
+            .desk
+            .cluster
+            .secrets(self.desk.cluster.namespace())
+            .into_iter();
         all.find(|secret| secret["metadata"]["name"] == "copy")
             .expect("the copy")
     }
@@ -242,7 +249,8 @@ fn a_new_token_takes_the_place_of_the_old(
         Place::Kubeconfig => {
             let used = support::kubectl(it.desk.path("scan.yaml"), &["auth", "whoami"]);
             assert!(
-                String::from_utf8_lossy(&used.stdout).contains("serviceaccount:ci:scanner"),
+                String::from_utf8_lossy(&used.stdout)
+                    .contains(&it.desk.here("serviceaccount:NAMESPACE:scanner")),
                 "{used:?}"
             );
         }
@@ -389,9 +397,9 @@ fn stopped_in_the_grace_period(
     assert!(it.desk.cluster.accepts(&it.old) && !it.text().contains(&it.old));
     if swept {
         fs::write(it.desk.path("admin.yaml"), it.desk.cluster.admin_kubeconfig()).expect("written");
-        it.desk.cluster.advance(Duration::from_secs(130));
+        it.desk.cluster.move_date(Duration::from_secs(130));
         it.desk
-            .run(&["sweep", "--namespace", "ci", "--kubeconfig", "admin.yaml"])
+            .run(&["sweep", "--namespace", "NAMESPACE", "--kubeconfig", "admin.yaml"])
             .succeeded();
     } else {
         let again = it.run(&["--grace", "0", "--output", "json"]).succeeded();
@@ -451,31 +459,31 @@ fn what_cannot_be_replaced_is_refused_first(#[case] change: fn(&Desk), #[case] w
 #[test]
 fn other_tokens_are_no_legacy_tokens() {
     let it = Rotating::new(Place::File);
-    let bound = it
-        .desk
-        .cluster
-        .service_account_token("ci", "scanner", Duration::from_secs(3600));
+    let bound = it.desk.cluster.service_account_token(
+        it.desk.cluster.namespace(),
+        "scanner",
+        Duration::from_secs(3600),
+    );
     fs::write(it.desk.path("token"), &bound).expect("written");
     let ended = it.run(&[]);
     assert_eq!(ended.code(), 2, "{}", ended.log);
     assert!(ended.log.contains("is no legacy token"), "{}", ended.log);
     assert_absent(&bound, "the log", &ended.log);
 
-    // Another cluster's, under the same names.
-    let elsewhere = Rotating::new(Place::File);
-    let forged = elsewhere
-        .old
-        .replace(elsewhere.old.rsplit('.').next().expect("a signature"), "c2ln");
-    fs::write(it.desk.path("token"), forged).expect("written");
+    // Another one under the same names, of a ServiceAccount that was there before.
+    let mut claims = crate::cluster::claims_of(&it.old);
+    claims["kubernetes.io/serviceaccount/service-account.uid"] =
+        "a6bb8d8d-ba8f-4a1c-bf4e-0d5d1c1a3b52".into();
+    fs::write(it.desk.path("token"), it.desk.cluster.sign(&claims)).expect("written");
     let ended = it.run(&[]);
     assert_eq!(ended.code(), 5, "{}", ended.log);
     assert!(ended.log.contains("holds another token"), "{}", ended.log);
 }
 
 #[rstest]
-#[case::itself("ci/scanner-token", "token", "the token's own Secret")]
-#[case::key("ci/copy", "nothing", "has no such key")]
-#[case::not_there("ci/ghost", "token", "is not there")]
+#[case::itself("NAMESPACE/scanner-token", "token", "the token's own Secret")]
+#[case::key("NAMESPACE/copy", "nothing", "has no such key")]
+#[case::not_there("NAMESPACE/ghost", "token", "is not there")]
 #[case::no_namespace("copy", "token", "without a namespace")]
 fn other_secrets(#[case] secret: &str, #[case] key: &str, #[case] why: &str) {
     let it = Rotating::new(Place::Secret);
@@ -518,7 +526,7 @@ fn a_job_s_token_is_left_to_its_job() {
         "--service-account",
         "scanner",
         "--namespace",
-        "ci",
+        "NAMESPACE",
         "--kubeconfig",
         "admin.yaml",
         "--type",

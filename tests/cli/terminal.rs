@@ -13,7 +13,7 @@ use crate::support;
 impl Desk {
     /// Runs a script whose `$JOBPASS` is jobpass, in a terminal of so many columns.
     fn on_terminal(&self, columns: usize, variable: (&str, &str), script: &str) -> String {
-        let script = format!("stty rows 24 cols {columns}; {script}");
+        let script = self.here(&format!("stty rows 24 cols {columns}; {script}"));
         let Output { stdout, .. } = support::scrubbed(Command::new("script"))
             .args(["--quiet", "--return", "--command", &script, "/dev/null"])
             .current_dir(self.path("."))
@@ -38,7 +38,7 @@ fn a_terminal_is_not_left_and_only_it_has_colours(#[case] variable: (&str, &str)
         // A result, a failure, and a warning beside a result that is not looked at.
         let script = "$JOBPASS inspect --kubeconfig scan.yaml --verify; $JOBPASS whoami --kubeconfig scan.yaml; \
                       $JOBPASS check --kubeconfig scan.yaml 'get pods' 'create pods/exec target-pod'; \
-                      $JOBPASS setup --service-account scanner --namespace ci --minter user:jane > setup.yaml";
+                      $JOBPASS setup --service-account scanner --namespace NAMESPACE --minter user:jane > setup.yaml";
         let shown = desk.on_terminal(columns, variable, script);
         assert!(shown.contains("░  expires in"), "{shown}");
         for coloured in [
@@ -76,7 +76,7 @@ fn no_token_is_typed_into_a_terminal() {
 #[test]
 fn a_wait_is_a_bar() {
     let desk = Desk::new();
-    let test = "$JOBPASS expiry-test --service-account scanner --namespace ci --kubeconfig minter.yaml --revoke-after 2s";
+    let test = "$JOBPASS expiry-test --service-account scanner --namespace NAMESPACE --kubeconfig minter.yaml --revoke-after 2s";
     let shown = desk.on_terminal(60, ("SOME", "1"), test);
     assert!(
         shown.contains("\r\u{1b}[2K") && shown.contains("█") && shown.contains("revoked in 1 s"),
