@@ -267,8 +267,12 @@ fn a_step_of_github() {
 #[test]
 fn jobs_of_gitlab() {
     let cluster = Cluster::start();
-    let mut job = Job::with(&cluster, &[("type", "legacy"), ("dotenv", "jobpass.env")]);
-    job.options(&[("namespace", cluster.namespace()), ("verify-revocation", "wait")]);
+    let options = [
+        ("type", "legacy"),
+        ("dotenv", "jobpass.env"),
+        ("verify-revocation", "wait"),
+    ];
+    let job = Job::with(&cluster, &options);
     support::allow_reading(&cluster);
     let minted = job.mint().succeeded();
     let token = crate::cluster::token_of(&cluster.legacy_secrets()[0]);
