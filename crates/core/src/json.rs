@@ -1,7 +1,7 @@
 //! JSON as programs in Go write it: the API server, and what signs its tokens.
 
-/// Takes out every member of an object whose value is `null`. Go writes `null` for a list or a map that is empty, and takes it for
-/// a member that is not there; so does whoever reads the rest.
+/// Takes out every member of an object whose value is `null`. Go writes `null` for an empty list or map, and reads it as a member that
+/// is not there. Without these members, serde reads the same.
 pub(crate) fn remove_nulls(json: &mut Vec<u8>) {
     // Where the member begins that is being read: with the comma before it, if there is one.
     let mut member = 0;

@@ -1,4 +1,4 @@
-//! Labels and annotations that somebody wants on what jobpass makes: policies of many clusters demand some.
+//! Labels and annotations that the user gives the objects that jobpass makes: policies of many clusters demand some.
 
 use std::collections::BTreeMap;
 
@@ -78,7 +78,7 @@ fn is_key(key: &str) -> bool {
     !name.is_empty() && anchor::is_label_value(name) && domain.is_none_or(is_dns_subdomain)
 }
 
-/// Who goes by what is under that key, and so must be the only one to write it.
+/// The program that reads what is under this key, and so must be the only one to write it.
 fn owner(key: &str) -> Option<&'static str> {
     let (domain, _) = key.split_once('/')?;
     match domain {

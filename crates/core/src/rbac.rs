@@ -11,7 +11,8 @@ use crate::{
     text::harmless,
 };
 
-/// A verb that Kubernetes does not have: whom minters were given, beside `create` on the tokens of a ServiceAccount.
+/// A verb that Kubernetes does not have. The Role of a minter holds it beside `create`, for the tokens of the ServiceAccount that the
+/// minter was given; the policy for jobs with rules asks for it.
 pub(crate) const MINT: &str = "mint";
 
 /// A rule of a Role or ClusterRole (`rbac.authorization.k8s.io/v1`, `PolicyRule`).

@@ -19,9 +19,9 @@ use crate::{
     unusual::LEEWAY,
 };
 
-/// How long after a deletion it is asked whether the token still works. The API server watches Secrets, and learns of a deletion a moment
-/// after it has confirmed it. Until then it lets the token in, and remembers that for 10 s: who asks too soon keeps the token alive. (Of
-/// 300 tokens asked about at once, 14 were let in; after 5 ms, 2; after 20 ms, none.)
+/// How long jobpass waits between deleting an anchor and asking whether the token still works. The API server watches Secrets, and
+/// learns of a deletion a moment after it has confirmed it. Until then it lets the token in, and remembers that for 10 s: a question
+/// that comes too soon keeps the token alive. (Of 300 tokens asked about at once, 14 were let in; after 5 ms, 2; after 20 ms, none.)
 pub(crate) const WATCH_LAG: Duration = Duration::from_millis(100);
 
 /// What a cluster says about a token.

@@ -40,8 +40,8 @@ struct Status {
 }
 
 impl Rules {
-    /// Asks whoever `cluster` speaks for. `None` if there may be others: an authorizer that knows no rules, as webhooks do not, or one
-    /// that failed; or if there is no answer.
+    /// Asks with the credential of `cluster`. `None` if the list may not be complete, because an authorizer cannot list its rules (a
+    /// webhook cannot) or failed; and `None` if there is no answer.
     pub(super) async fn list(cluster: &Cluster, namespace: &str, budget: &Budget) -> Option<Self> {
         let call = Call {
             doing: "ask what the token may do",
@@ -63,8 +63,8 @@ impl Rules {
         complete.then_some(Self(status.resource_rules))
     }
 
-    /// What they say about a permission in their namespace, or in the whole cluster; `None` if only a review can tell: a rule that
-    /// allows something outside of namespaces does not, where it comes from a RoleBinding.
+    /// What the rules say about a permission in their namespace, or in the whole cluster. `None` if only a review can tell: a rule
+    /// about an object outside of namespaces allows nothing if it comes from a RoleBinding.
     pub(super) fn verdict(&self, permission: &Permission) -> Option<Verdict> {
         let What::Resource { name, place, .. } = &permission.what else {
             return None;
@@ -78,7 +78,7 @@ impl Rules {
         }
     }
 
-    /// Some objects for which alone they may allow it.
+    /// Names of objects for which alone a rule may allow it, at most [`MOST_NAMES`].
     pub(super) fn names(&self, permission: &Permission) -> Vec<&str> {
         let names = self.about(permission).flat_map(|rule| &rule.resource_names);
         let mut names = names.map(String::as_str).collect::<Vec<_>>();
@@ -88,7 +88,7 @@ impl Rules {
         names
     }
 
-    /// As Kubernetes itself matches them, but for names (`pkg/apis/rbac/v1/evaluation_helpers.go`).
+    /// The rules that match, whatever their names, as Kubernetes matches them (`pkg/apis/rbac/v1/evaluation_helpers.go`).
     fn about(&self, permission: &Permission) -> impl Iterator<Item = &ResourceRule> {
         let (combined, any_with_subresource, asked) = match &permission.what {
             What::Resource {

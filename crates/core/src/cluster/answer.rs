@@ -62,7 +62,7 @@ impl Answer {
         })
     }
 
-    /// The message of a Kubernetes Status, harmless; empty if it is none.
+    /// The message of a Kubernetes Status, harmless. Empty if the answer is not a Status.
     pub(crate) fn message(&self) -> String {
         harmless(&self.said.message)
     }
@@ -100,13 +100,13 @@ impl Answer {
         self.status == status && self.said.reason == reason && self.denial().is_none()
     }
 
-    /// What refused it although the asker has the right to it, if that is so.
+    /// What refused a request that RBAC allows, if something did.
     pub(crate) fn denial(&self) -> Option<Denial<'_>> {
         Denial::of(self.status, &self.said)
     }
 }
 
-/// `metav1.Status`, as far as it matters; empty if an answer is none.
+/// `metav1.Status`, as far as it matters. Empty if the answer is not a Status.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Status {

@@ -1,4 +1,4 @@
-//! Requests that the asker has the right to make, and that the cluster's admission refuses even so: no rule of RBAC is missing.
+//! Requests that RBAC allows, and that the cluster's admission refuses: no right is missing.
 
 use http::Method;
 

@@ -11,7 +11,7 @@ use crate::{
     text::harmless,
 };
 
-/// What a call is for, to say who may do that and how they come to it.
+/// What a call is for. An error says from it how the minter gets the right that is missing.
 pub(crate) struct Need<'a> {
     namespace: &'a str,
     whose: Whose<'a>,

@@ -19,7 +19,7 @@ const SKEW: i64 = 30;
 const OLDEST: u32 = 27;
 const WITH_POLICIES: u32 = 30;
 
-/// Who asks, as far as the API server says.
+/// The user of the credential that `doctor` was given, as the API server knows it.
 pub(super) struct User {
     name: Option<String>,
     /// Whether it may read Secrets, as no minter needs to.
@@ -229,7 +229,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// The command that makes it right. Who may read Secrets is proposed as nobody's minter.
+    /// The command that makes it right. It makes no minter of a user who may read Secrets.
     pub(super) fn setup(&self, user: &User) -> String {
         let spec = self.spec;
         if spec.token_type == TokenType::Legacy {
@@ -245,8 +245,8 @@ impl<'a> Asking<'a> {
         let command = advice::command(&spec.namespace, whom, minter);
         match user.reads_secrets {
             true => format!(
-                "who asks here may read Secrets, as no minter should: ask with the minter's own credential. An administrator makes \
-                 a minter with `{command}`"
+                "this user may read Secrets, as no minter should: run `jobpass doctor` with the minter's own credential. An \
+                 administrator makes a minter with `{command}`"
             ),
             false => format!("an administrator: `{command}`"),
         }

@@ -54,7 +54,7 @@ impl Asking<'_> {
         let namespace = &self.spec.namespace;
         let (account, wrong) = match &*self.spec.rules {
             [] => (&*self.spec.service_account, Wrong::Unpinned),
-            // It is made for the job; there is none to ask about. No job is given this one.
+            // A job's own ServiceAccount does not exist yet. Every namespace has `default`, which no job is given.
             _ => ("default", Wrong::Account),
         };
         let answer = match held::token(namespace, account, wrong) {

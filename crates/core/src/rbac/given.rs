@@ -94,7 +94,7 @@ impl Rule {
         None
     }
 
-    /// Texts that the API server would take, but that could not stand in a policy or be shown.
+    /// Whether every text in it can stand in a policy and be shown. The API server takes others, too.
     pub(super) fn is_plain(&self) -> bool {
         let all = [
             &self.verbs,
@@ -107,7 +107,7 @@ impl Rule {
             .all(|text| text.len() <= LONGEST && harmless(text) == *text)
     }
 
-    /// The part of Pods that reaches into every one of them, if it is not limited to some by their names.
+    /// The subresource with which this rule reaches into every Pod, if it is not limited to some by their names.
     pub(crate) fn reaches_into_pods(&self) -> Option<&str> {
         let into = |resource: &&String| ["pods/exec", "pods/attach"].contains(&&***resource);
         let core = self.api_groups.iter().any(String::is_empty);
@@ -115,7 +115,7 @@ impl Rule {
         (core && self.resource_names.is_empty()).then_some(resource)
     }
 
-    /// What of this rule these do not allow, one verb, resource and name at a time.
+    /// The parts of this rule that `allowed` does not have, one verb, resource and name at a time.
     pub(crate) fn beyond(&self, allowed: &[Self]) -> Vec<Self> {
         let names = match &*self.resource_names {
             [] => vec![None],

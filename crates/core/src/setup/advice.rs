@@ -1,19 +1,19 @@
 //! The command that an administrator runs for a minter that lacks something, as errors and `doctor` propose it.
 //!
-//! Whoever pastes it makes a minter of the one that it names. So it names the user who asks only if that can be a minter, and else
-//! an account that is made for it.
+//! Pasting the command makes a minter of the user in it. So the command names the asking user only if that user can be a minter, and
+//! else an account that `jobpass setup` makes for minting.
 
 use super::Minter;
 use crate::rbac::Rule;
 
-/// Whom the minter mints for.
+/// The ServiceAccounts that the minter mints tokens of.
 #[derive(Clone, Copy)]
 pub(crate) enum For<'a> {
     Account(&'a str),
     Jobs(&'a [Rule]),
 }
 
-/// Proposed where nobody is known who could mint.
+/// Proposed where no user is known that could mint.
 const NEW_MINTER: &str = "serviceaccount:jobpass-minter";
 
 /// `user` is the one who asked, as the API server calls it.

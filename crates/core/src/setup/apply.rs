@@ -1,5 +1,5 @@
-//! Applying a set-up, in an order in which no minter may do more than its policies let it, and without taking anything away from
-//! anybody unasked.
+//! Applying a set-up. The order is such that no minter may ever do more than its policies allow, and nobody loses anything unless
+//! `replace` says so.
 
 use std::time::Duration;
 
@@ -22,12 +22,13 @@ use crate::{
 
 /// How long policies may take to be in effect. An API server reads them once a second.
 const IN_EFFECT: Duration = Duration::from_secs(20);
-/// How long to wait, counted from the last policy that was written, for API servers that are not asked.
+/// How long to wait after the last policy was written, for the API servers that were not asked.
 const OTHERS: Duration = Duration::from_secs(2);
-/// The same, where none can be asked.
+/// How long to wait after the last policy was written, where the administrator may not ask as a minter.
 const UNSEEN: Duration = Duration::from_secs(10);
 const BETWEEN: Duration = Duration::from_millis(100);
-/// Before something random: a group that gets the minters' rights while policies are tried, and that nobody is in.
+/// The name of a group begins so, and ends in something random. The group has the minters' rights while policies are tried, and
+/// nobody is in it.
 pub(super) const TRYING: &str = "jobpass-setup:";
 
 impl Setup {
@@ -49,7 +50,7 @@ impl Setup {
         let outcomes = outcomes.map(|(object, found)| object.outcome(found.as_ref()));
         let outcomes = outcomes.collect::<Vec<_>>();
         if !replace {
-            loss::nobodys(self, &objects, &found)?;
+            loss::refuse(self, &objects, &found)?;
         }
         let of_minters = |object: &Object| self.parts().any(|part| object.binds(&part.role()));
         let (mut bindings, mut others) = (Vec::new(), Vec::new());
@@ -61,7 +62,7 @@ impl Setup {
         }
         let changes = outcomes.iter().any(|outcome| *outcome != Outcome::Same);
 
-        // Whoever is to be no minter any more must not be one that no policy names.
+        // A minter that is to be one no longer loses its rights first: soon no policy will name it.
         let mut fewer = false;
         for (binding, found, _) in &bindings {
             let staying = binding.staying(*found);
@@ -157,7 +158,7 @@ impl Setup {
         }
     }
 
-    /// What the policies of one part must refuse.
+    /// Requests that the policies of one part must refuse, as each minter of it.
     fn tries(&self, part: Part<'_>, group: &str, cluster: &Cluster) -> Result<Vec<Try>, Error> {
         let namespace = &self.namespace;
         let mut tries = Vec::new();

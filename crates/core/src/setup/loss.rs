@@ -15,11 +15,11 @@ use crate::{
     text::harmless,
 };
 
-/// Sees that nobody loses anything.
+/// Refuses a set-up with which somebody would lose something.
 ///
 /// # Errors
-/// If somebody does: who, and what.
-pub(super) fn nobodys(setup: &Setup, objects: &[Object], found: &[Option<Value>]) -> Result<(), Error> {
+/// Names each who would, and what it is.
+pub(super) fn refuse(setup: &Setup, objects: &[Object], found: &[Option<Value>]) -> Result<(), Error> {
     let losses = setup
         .parts()
         .flat_map(|part| of_part(setup, part, objects, found));
@@ -121,7 +121,7 @@ fn in_option(subject: &Value) -> String {
     }
 }
 
-/// Those that are rules about resources, as all are that a set-up writes.
+/// The rules of a Role that are about resources: every rule that a set-up writes is.
 fn rules(role: &Value) -> Vec<Rule> {
     let rules = role["rules"].as_array().into_iter().flatten();
     rules

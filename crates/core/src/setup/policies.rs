@@ -1,7 +1,7 @@
 //! The admission policies: what RBAC cannot say.
 //!
-//! Each is judged by itself, and a request must pass all that match it. So a policy says nothing about the accounts of other
-//! set-ups, and two set-ups of one namespace take nothing away from each other.
+//! The API server evaluates each policy by itself, and a request must pass every policy that matches it. So a policy says nothing
+//! about the accounts of other set-ups, and two set-ups of one namespace take nothing away from each other.
 
 use super::{
     Minter, Part, Setup,
@@ -333,7 +333,7 @@ impl Rule {
     }
 }
 
-/// By who made it: the API server may generate such a name, too.
+/// `generateName` is refused as well, because a name that the API server generates can look like one of ours.
 fn called_as_anchors() -> String {
     format!(
         "request.name.matches('{}') && (request.operation == 'DELETE' || !has(object.metadata.generateName))",
