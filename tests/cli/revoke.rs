@@ -70,3 +70,27 @@ fn what_was_never_minted_is_an_error(#[case] option: &str) {
     assert_eq!(desk.cluster.anchors().len(), 1);
     revoke(&desk, TOKEN).succeeded();
 }
+
+/// The record of a token that was revoked before must not hide one that works.
+#[test]
+fn a_token_that_works_is_meant_before_one_that_is_revoked() {
+    let desk = Desk::new();
+    mint(&desk, TOKEN);
+    revoke(&desk, TOKEN).succeeded();
+    mint(&desk, KUBECONFIG);
+    let revoked = revoke(&desk, BOTH).succeeded();
+    assert!(revoked.log.starts_with("revoked the token of"), "{}", revoked.log);
+    assert!(desk.cluster.anchors().is_empty());
+
+    mint(&desk, TOKEN);
+    mint(&desk, KUBECONFIG);
+    let of_two = revoke(&desk, BOTH);
+    assert_eq!(of_two.code(), 2, "{}", of_two.log);
+    let said = "input `kubeconfig-file` names another token than `token-file`";
+    assert!(of_two.log.contains(said), "{}", of_two.log);
+    assert_eq!(desk.cluster.anchors().len(), 2);
+    for way in [TOKEN, KUBECONFIG] {
+        revoke(&desk, way).succeeded();
+    }
+    assert!(desk.cluster.anchors().is_empty());
+}

@@ -151,8 +151,7 @@ pub(crate) fn record_of(file: &Path) -> PathBuf {
 
 /// Only a token that is revoked leaves its record to the next one.
 fn is_free(record: &Path) -> Result<(), Error> {
-    let is_over = || State::read(record).is_ok_and(|state| state.receipt.revoked.is_some());
-    if record.symlink_metadata().is_err() || is_over() {
+    if record.symlink_metadata().is_err() || is_over(record) {
         return Ok(());
     }
     let path = harmless(&record.to_string_lossy());
@@ -163,6 +162,11 @@ fn is_free(record: &Path) -> Result<(), Error> {
             "it belongs to another token: `jobpass revoke --state-file {path}` first, or choose another name"
         ),
     ))
+}
+
+/// Whether a record says that its token is revoked.
+pub(crate) fn is_over(record: &Path) -> bool {
+    State::read(record).is_ok_and(|state| state.receipt.revoked.is_some())
 }
 
 fn nowhere_to_go() -> Error {

@@ -75,8 +75,20 @@ fn record(matches: &ArgMatches, inputs: &Inputs) -> Result<PathBuf, Error> {
             "say which token: `--token-file`, `--kubeconfig-file` or `--state-file`, as it was minted";
         return Err(Error::input("token-file", "is missing", allowed));
     };
-    let there = records.iter().find(|path| path.symlink_metadata().is_ok());
-    there.cloned().ok_or_else(|| {
+    let there = records.iter().filter(|path| path.symlink_metadata().is_ok());
+    // A record of a token that was revoked before must not stand for one that works.
+    let (over, open): (Vec<_>, Vec<_>) = there.partition(|path| mint::is_over(path));
+    let anchor = |path: &Path| State::read(path).map(|state| state.receipt.anchor);
+    if let [first, second] = open[..]
+        && anchor(first)? != anchor(second)?
+    {
+        return Err(Error::input(
+            "kubeconfig-file",
+            "names another token than `token-file`",
+            "revoke one after the other",
+        ));
+    }
+    open.into_iter().chain(over).next().cloned().ok_or_else(|| {
         let given = |name: &&str| inputs.get(name).is_some();
         let name = match matches.contains_id("state-file") {
             true => "state-file",
