@@ -1,8 +1,11 @@
 //! Revoking by any of the files that `mint` wrote, and again.
 
+use std::fs;
+
 use rstest::rstest;
 
 use super::{Desk, Ended};
+use crate::leaks::assert_absent;
 
 const BOTH: &[&str] = &["--token-file", "token", "--kubeconfig-file", "scan.yaml"];
 const TOKEN: &[&str] = &["--token-file", "token"];
@@ -37,6 +40,12 @@ fn again_is_nothing_to_do(#[case] files: &[&str], #[case] way: &[&str], #[case] 
     assert!(desk.cluster.anchors().is_empty());
     assert!(!desk.path("token").exists() && !desk.path("scan.yaml").exists());
 
+    let token = desk.cluster.issued().remove(0);
+    let records = ["token.jobpass.json", "scan.yaml.jobpass.json", "record"];
+    let records = records.map(|name| fs::read_to_string(desk.path(name)).unwrap_or_default());
+    assert!(records.iter().any(|record| record.contains("\"revoked\"")));
+    assert_absent(&token, "what stays", &records.concat());
+
     let asked = desk.cluster.requests().len();
     for again in ways {
         let again = revoke(&desk, again).succeeded();
@@ -44,6 +53,7 @@ fn again_is_nothing_to_do(#[case] files: &[&str], #[case] way: &[&str], #[case] 
         let said =
             format!("nothing to revoke: the token of ServiceAccount {namespace}/scanner was revoked at 20");
         assert!(again.log.starts_with(&said), "{}", again.log);
+        assert_absent(&token, "what is printed", &again.log);
     }
     assert_eq!(
         desk.cluster.requests().len(),
