@@ -92,8 +92,8 @@ pub(crate) fn command() -> Command {
             _ => None,
         }))
         .after_help(
-            "Examples:\n  jobpass setup --service-account scanner --namespace ci --minter serviceaccount:jobpass-minter | kubectl \
-             apply -f -\n  jobpass setup --service-account scanner --namespace ci --repository-id 123456789 --ref refs/heads/main \
+            "Examples:\n  jobpass setup --service-account scanner --namespace ci --minter serviceaccount:jobpass-minter \
+             --apply\n  jobpass setup --service-account scanner --namespace ci --repository-id 123456789 --ref refs/heads/main \
              \\\n    --oidc-audience https://kubernetes.example.com --diff",
         )
 }
