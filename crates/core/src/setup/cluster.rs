@@ -160,7 +160,7 @@ impl Object {
             let answer = cluster.send(&call, budget).await?;
             match answer.status {
                 200 | 201 => return Ok(outcome),
-                409 => {}
+                409 if answer.denial().is_none() => {}
                 _ => return Err(self.refused(cluster, &call, &answer)),
             }
         }
