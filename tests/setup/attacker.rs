@@ -37,15 +37,18 @@ enum Who {
     OfScanner,
     /// A minter for jobs with rules.
     ForJobs,
+    /// The same, with all rights to change what it may make, from elsewhere: only policies hold it.
+    Mighty,
     /// A job, with all that `RULES` has.
     Job,
     /// A job's account to which somebody gave all that the minter has.
     Gifted,
 }
-use Who::{ForJobs, Gifted, Job, OfScanner};
+use Who::{ForJobs, Gifted, Job, Mighty, OfScanner};
 
-const EVERYBODY: [Who; 4] = [OfScanner, ForJobs, Job, Gifted];
-const MINTERS: &[Who] = &[OfScanner, ForJobs];
+const EVERYBODY: [Who; 5] = [OfScanner, ForJobs, Mighty, Job, Gifted];
+const MINTERS: &[Who] = &[OfScanner, ForJobs, Mighty];
+const FOR_JOBS: &[Who] = &[ForJobs, Mighty];
 const NOBODY: &[Who] = &[];
 
 /// A request, and who may make it.
@@ -106,13 +109,21 @@ impl World {
             "serviceaccount:of-scanner",
         ];
         desk.setup(&[&scanner, &common]).succeeded();
-        let jobs = ["--rules", RULES, "--minter", "serviceaccount:for-jobs"];
+        let jobs = [
+            "--rules",
+            RULES,
+            "--minter",
+            "serviceaccount:for-jobs",
+            "--minter",
+            "serviceaccount:mighty",
+        ];
         desk.setup(&[&jobs, &super::SWEEPER, &common]).succeeded();
         desk.cluster.apply(&others());
         let mut world = Self {
             tokens: vec![
                 (OfScanner, desk.token("of-scanner")),
                 (ForJobs, desk.token("for-jobs")),
+                (Mighty, desk.token("mighty")),
             ],
             desk,
         };
@@ -275,8 +286,8 @@ impl World {
         let may_bind = |account: &str, bound: &Value| -> &'static [Who] {
             match account {
                 "scanner" if *bound == own || *bound == other => &[OfScanner],
-                OWN if *bound == own => &[ForJobs],
-                OTHER if *bound == other => &[ForJobs],
+                OWN if *bound == own => FOR_JOBS,
+                OTHER if *bound == other => FOR_JOBS,
                 _ => NOBODY,
             }
         };
@@ -357,7 +368,7 @@ impl World {
             for owners in owners.iter().chain([&mine("loot")]) {
                 for finalizers in [json!([]), json!(["a.example/b"])] {
                     let of_job = names["name"] == FRESH && *owners == mine(FRESH) && finalizers == json!([]);
-                    let may: &'static [Who] = if of_job { &[ForJobs] } else { NOBODY };
+                    let may = if of_job { FOR_JOBS } else { NOBODY };
                     let mut meta = names.clone();
                     meta["ownerReferences"] = owners.clone();
                     meta["finalizers"] = finalizers;
@@ -402,7 +413,7 @@ impl World {
         ] {
             for subjects in &subjects {
                 let fits = role == SPARE && *subjects == json!([own]);
-                let may: &'static [Who] = if fits { &[ForJobs] } else { NOBODY };
+                let may = if fits { FOR_JOBS } else { NOBODY };
                 let binding = json!({
                     "metadata": { "name": SPARE, "ownerReferences": mine(SPARE) },
                     "roleRef": { "apiGroup": RBAC, "kind": kind, "name": role }, "subjects": subjects,
@@ -418,7 +429,6 @@ impl World {
         let namespace = self.namespace();
         let core = format!("/api/v1/namespaces/{namespace}");
         let rbac = format!("/apis/{RBAC}/v1/namespaces/{namespace}");
-        let for_jobs: &'static [Who] = &[ForJobs];
         let mut tries = Vec::new();
         for (path, may) in [
             (format!("{core}/secrets/{SPARE}"), MINTERS),
@@ -427,12 +437,12 @@ impl World {
             (format!("{core}/secrets/victim"), NOBODY),
             (format!("{core}/secrets/powerful-token"), NOBODY),
             (format!("{core}/secrets/{OWN}-data"), NOBODY),
-            (format!("{core}/serviceaccounts/{OTHER}"), for_jobs),
+            (format!("{core}/serviceaccounts/{OTHER}"), FOR_JOBS),
             (format!("{core}/serviceaccounts/scanner"), NOBODY),
             (format!("{core}/serviceaccounts/for-jobs"), NOBODY),
-            (format!("{rbac}/roles/{OTHER}"), for_jobs),
+            (format!("{rbac}/roles/{OTHER}"), FOR_JOBS),
             (format!("{rbac}/roles/jobpass-minter.with-rules"), NOBODY),
-            (format!("{rbac}/rolebindings/{OTHER}"), for_jobs),
+            (format!("{rbac}/rolebindings/{OTHER}"), FOR_JOBS),
             (format!("{rbac}/rolebindings/jobpass-sweeper"), NOBODY),
         ] {
             for (query, body, in_background) in [
@@ -477,41 +487,45 @@ impl World {
                 }
             }
         }
-        for collection in [
-            format!("{core}/secrets"),
-            format!("{core}/serviceaccounts"),
-            format!("{rbac}/roles"),
-            format!("{rbac}/rolebindings"),
+        // At once, of which none has a name of its own.
+        for (collection, one) in [
+            (format!("{core}/secrets"), "victim"),
+            (format!("{core}/serviceaccounts"), "scanner"),
+            (format!("{rbac}/roles"), "jobpass-sweeper"),
+            (format!("{rbac}/rolebindings"), "jobpass-sweeper"),
         ] {
-            for selector in [
-                "",
-                "?fieldSelector=metadata.name%3Dvictim",
-                "?propagationPolicy=Foreground",
-            ] {
-                tries.push(Try::new(
-                    "DELETE",
-                    format!("{collection}{selector}"),
-                    &Value::Null,
-                    NOBODY,
-                ));
+            for name in [one, OWN] {
+                let one = format!("{collection}?fieldSelector=metadata.name%3D{name}");
+                for query in [
+                    &one,
+                    &format!("{one}&propagationPolicy=Foreground"),
+                    &format!("{one}&dryRun=All"),
+                ] {
+                    tries.push(Try::new("DELETE", query, &Value::Null, NOBODY));
+                }
             }
+            tries.push(Try::new("DELETE", &collection, &Value::Null, NOBODY));
         }
         tries
     }
 
-    /// Nobody changes anything that is there.
+    /// Nobody changes what is there; who has the right to may do no more to what belongs to a job than to make it.
     fn changes(&self) -> Vec<Try> {
         let namespace = self.namespace();
         let core = format!("/api/v1/namespaces/{namespace}");
         let rbac = format!("/apis/{RBAC}/v1/namespaces/{namespace}");
         let admission = "/apis/admissionregistration.k8s.io/v1";
+        let user = json!({ "kind": "User", "name": "jane", "apiGroup": RBAC });
+        let secrets = json!([{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] }]);
         let mut tries = Vec::new();
         for path in [
             format!("{core}/secrets/victim"),
+            format!("{core}/secrets/borrowed"),
             format!("{core}/secrets/{OWN}"),
             format!("{core}/secrets/{FRESH}"),
             format!("{core}/serviceaccounts/scanner"),
             format!("{core}/serviceaccounts/{OWN}"),
+            format!("{core}/serviceaccounts/{FRESH}"),
             format!("{core}/pods/target-pod"),
             format!("{core}/configmaps/shared"),
             format!("{rbac}/roles/jobpass-minter.with-rules"),
@@ -526,40 +540,92 @@ impl World {
         ] {
             let (status, mut object) = self.desk.cluster.ask("GET", &path, None);
             if status != 200 {
-                object = json!({ "metadata": { "name": FRESH }, "rules": [], "roleRef": { "apiGroup": RBAC, "kind": "Role", "name": OWN } });
-            }
-            object["metadata"]["labels"]["a"] = "b".into();
-            tries.push(Try::new("PUT", &*path, &object, NOBODY));
-            for (kind, body) in [
-                (
-                    "application/merge-patch+json",
-                    json!({ "metadata": { "labels": { "a": "b" } } }),
-                ),
-                (
-                    "application/strategic-merge-patch+json",
-                    json!({ "metadata": { "finalizers": ["a.example/b"] } }),
-                ),
-                (
-                    "application/json-patch+json",
-                    json!([{ "op": "add", "path": "/metadata/finalizers", "value": ["a.example/b"] }]),
-                ),
-                (
-                    "application/apply-patch+yaml",
-                    json!({ "metadata": { "labels": { "a": "b" } } }),
-                ),
-            ] {
-                let path = match kind {
-                    "application/apply-patch+yaml" => format!("{path}?fieldManager=attacker&force=true"),
-                    _ => path.clone(),
-                };
-                tries.push(Try {
-                    headers: vec![("content-type", kind)],
-                    ..Try::new("PATCH", path, &body, NOBODY)
+                object = json!({
+                    "metadata": { "name": FRESH }, "rules": [], "roleRef": { "apiGroup": RBAC, "kind": "Role", "name": OWN },
                 });
             }
+            object["metadata"]["labels"]["a"] = "b".into();
+            let harmless: &'static [Who] = match path.ends_with(OWN) {
+                true => &[Mighty],
+                false => NOBODY,
+            };
+            tries.extend(Try::both("PUT", &path, &object, harmless));
+            let mut labelled = json!({ "metadata": { "labels": { "a": "b" } } });
+            for (kind, body, may) in [
+                ("merge-patch+json", labelled.clone(), harmless),
+                ("strategic-merge-patch+json", labelled.clone(), harmless),
+                (
+                    "json-patch+json",
+                    json!([{ "op": "add", "path": "/metadata/finalizers", "value": ["a.example/b"] }]),
+                    NOBODY,
+                ),
+                // Of these, an object ignores what it does not have: each with what would be wrong in all.
+                (
+                    "merge-patch+json",
+                    json!({ "metadata": { "ownerReferences": null, "finalizers": ["a.example/b"] }, "data": { "a": "Yg==" } }),
+                    NOBODY,
+                ),
+                (
+                    "merge-patch+json",
+                    json!({ "metadata": { "finalizers": ["a.example/b"] }, "rules": secrets, "subjects": [user] }),
+                    NOBODY,
+                ),
+            ] {
+                let headers = match kind {
+                    "merge-patch+json" => "application/merge-patch+json",
+                    "strategic-merge-patch+json" => "application/strategic-merge-patch+json",
+                    _ => "application/json-patch+json",
+                };
+                tries.extend(Try::both("PATCH", &path, &body, may).into_iter().map(|one| Try {
+                    headers: vec![("content-type", headers)],
+                    ..one
+                }));
+            }
+            labelled["apiVersion"] = object["apiVersion"].clone();
+            labelled["kind"] = object["kind"].clone();
+            let applied = Try::new(
+                "PATCH",
+                format!("{path}?fieldManager=attacker&force=true&dryRun=All"),
+                &labelled,
+                harmless,
+            );
+            tries.push(Try {
+                headers: vec![("content-type", "application/apply-patch+yaml")],
+                dry: true,
+                ..applied
+            });
             if path.starts_with(admission) || path.ends_with(namespace) {
                 tries.push(Try::new("DELETE", path, &Value::Null, NOBODY));
             }
+        }
+        // One thing wrong in each.
+        for (path, body) in [
+            (
+                format!("{core}/secrets/{OWN}"),
+                json!({ "data": { "a": "Yg==" } }),
+            ),
+            (format!("{rbac}/roles/{OWN}"), json!({ "rules": secrets })),
+            (
+                format!("{rbac}/roles/{OWN}"),
+                json!({ "metadata": { "ownerReferences": null } }),
+            ),
+            (
+                format!("{rbac}/rolebindings/{OWN}"),
+                json!({ "subjects": [user] }),
+            ),
+            (
+                format!("{core}/serviceaccounts/{OWN}"),
+                json!({ "metadata": { "ownerReferences": null } }),
+            ),
+        ] {
+            tries.extend(
+                Try::both("PATCH", &path, &body, NOBODY)
+                    .into_iter()
+                    .map(|one| Try {
+                        headers: vec![("content-type", "application/merge-patch+json")],
+                        ..one
+                    }),
+            );
         }
         tries
     }
@@ -569,7 +635,7 @@ impl World {
         let namespace = self.namespace();
         let core = format!("/api/v1/namespaces/{namespace}");
         let get = |path: String, may| Try::new("GET", path, &Value::Null, may);
-        let given: &'static [Who] = &[ForJobs, Job, Gifted];
+        let given: &'static [Who] = &[ForJobs, Mighty, Job, Gifted];
         let mut tries = vec![
             get(format!("{core}/pods"), given),
             get(format!("{core}/configmaps/shared"), given),
@@ -664,6 +730,20 @@ metadata: {{name: powerful-token, namespace: NAMESPACE, annotations: {{kubernete
 type: kubernetes.io/service-account-token
 ---
 {{apiVersion: v1, kind: ConfigMap, metadata: {{name: shared, namespace: NAMESPACE}}}}
+---
+apiVersion: {RBAC}/v1
+kind: Role
+metadata: {{name: mighty, namespace: NAMESPACE}}
+rules:
+- apiGroups: ["", {RBAC}]
+  resources: [secrets, serviceaccounts, roles, rolebindings]
+  verbs: [create, update, patch, delete, deletecollection, escalate, bind]
+---
+apiVersion: {RBAC}/v1
+kind: RoleBinding
+metadata: {{name: mighty, namespace: NAMESPACE}}
+roleRef: {{apiGroup: {RBAC}, kind: Role, name: mighty}}
+subjects: [{{kind: ServiceAccount, name: mighty, namespace: NAMESPACE}}]
 "#
     );
     for name in [OTHER, SPARE] {
@@ -720,7 +800,7 @@ fn rules() -> Vec<(Value, &'static [Who])> {
         }
         rule
     };
-    let may: &'static [Who] = &[ForJobs];
+    let may = FOR_JOBS;
     let mut rules = vec![
         (listed(), may),
         (json!([one("", "pods", &[], "get")]), may),

@@ -341,7 +341,7 @@ fn wrong_input_prints_nothing() {
         ),
         (
             &["--minter", "user:jane", "--rules", "create pods", "--apply"],
-            "input `rules` has `create pods`, which no job is given",
+            "input `rules` has `create pods`, which jobs cannot be given",
         ),
         (&["--minter", "user:jane", "--replace"], "--apply"),
     ] {
