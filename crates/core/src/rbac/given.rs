@@ -53,8 +53,12 @@ pub(super) const INSTEAD: &str = "what a job needs of that, give to a ServiceAcc
 impl Rule {
     /// Why jobs cannot be given this, if they cannot.
     pub(super) fn never_given(&self) -> Option<String> {
-        let refused =
-            |what: &str, why: &str| Some(format!("has `{}`, which no job is given: {why}", harmless(what)));
+        let refused = |what: &str, why: &str| {
+            Some(format!(
+                "has `{}`, which jobs cannot be given: {why}",
+                harmless(what)
+            ))
+        };
         for (what, texts) in [
             ("verb", &self.verbs),
             ("group", &self.api_groups),
@@ -181,7 +185,7 @@ mod tests {
     )]
     #[case(
         "get secrets",
-        "`get secrets`, which no job is given: Secrets may hold tokens"
+        "`get secrets`, which jobs cannot be given: Secrets may hold tokens"
     )]
     #[case("create secrets", "`create secrets`")]
     #[case("list serviceaccounts", "`list serviceaccounts`")]

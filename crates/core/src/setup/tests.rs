@@ -188,7 +188,7 @@ fn minters_that_are_refused(#[case] minter: &str, #[case] why: &str) {
 #[case::no_account(Wanted { service_account: String::new(), ..github() }, "is missing")]
 #[case::account_of_a_job(Wanted { service_account: "jobpass-aaaaaaaaaaaaaaaaaaaa".into(), ..github() }, "made for single jobs")]
 #[case::audiences(Wanted { audiences: "two words".into(), ..github() }, "an audience has no spaces")]
-#[case::any_pod(Wanted { rules: "create pods".into(), ..github() }, "which no job is given")]
+#[case::any_pod(Wanted { rules: "create pods".into(), ..github() }, "which jobs cannot be given")]
 #[case::example(Wanted { service_account: String::new(), rules: "get pods".into(), example_rights: true, ..github() }, "is given without `service-account`")]
 #[case::rules(Wanted { rules: "get pods -A".into(), ..github() }, "reaches beyond the namespace")]
 #[case::duration(Wanted { duration: "30s".into(), ..github() }, "less than 10 minutes")]
