@@ -1,6 +1,7 @@
 //! Kubernetes itself for the tests: the program of `tests/control-plane`, built once from Go modules.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -118,6 +119,11 @@ fn digest(source: &Path) -> Result<String> {
         .with_context(|| format!("cannot read {}", source.display()))?
         .map(|entry| Ok(entry?.path()))
         .collect::<Result<Vec<_>>>()?;
+    let of_the_program = |file: &PathBuf| {
+        let extension = file.extension().and_then(OsStr::to_str);
+        extension.is_some_and(|extension| matches!(extension, "go" | "mod" | "sum"))
+    };
+    files.retain(of_the_program);
     files.sort();
     let mut digest = Sha256::new();
     for file in files {
