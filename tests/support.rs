@@ -17,6 +17,8 @@ use rustix::{
 };
 use tempfile::{NamedTempFile, TempDir};
 
+pub(crate) use jobpass_tests::launch::tool;
+
 use crate::cluster::Cluster;
 
 /// A namespace with a ServiceAccount that may see Pods, and a minter that may do what jobpass needs and no more.
@@ -168,19 +170,6 @@ pub(crate) fn kubectl(kubeconfig: impl AsRef<OsStr>, arguments: &[&str]) -> Outp
         .args(arguments)
         .output()
         .expect("kubectl starts")
-}
-
-/// A program that `cargo xtask test` installs.
-pub(crate) fn tool(name: &str) -> PathBuf {
-    let folder = env::var_os("JOBPASS_TOOLS")
-        .map(PathBuf::from)
-        .unwrap_or_default();
-    let path = folder.join(name);
-    assert!(
-        path.is_file(),
-        "{name} is not in JOBPASS_TOOLS: run `cargo xtask test`, which installs it and sets that"
-    );
-    path
 }
 
 /// A program of this workspace, as it is in the source now.

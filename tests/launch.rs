@@ -1,0 +1,106 @@
+//! Starts Kubernetes itself: the program of `tests/control-plane`, which `cargo xtask test` builds.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+};
+
+use jobpass_devkit::SigningKey;
+use serde::Deserialize;
+
+/// A running control plane.
+pub struct Launched {
+    /// Of one administrator, for each API server.
+    pub kubeconfigs: Vec<PathBuf>,
+    pub signing_key: SigningKey,
+    pub audit_log: PathBuf,
+    /// As the API server calls itself.
+    pub version: String,
+    /// It ends when this is closed, which the end of this program does.
+    _stdin: ChildStdin,
+    _process: Child,
+}
+
+/// What `control-plane` prints when it is ready.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Ready {
+    version: String,
+    kubeconfigs: Vec<PathBuf>,
+    signing_key: PathBuf,
+    audit_log: PathBuf,
+}
+
+/// The program that holds the newest Kubernetes, and the etcd of all.
+pub const NEWEST: &str = "control-plane";
+
+/// Starts the program of this name. It keeps its data in a new folder below `folder`, for which `configure` adds arguments.
+///
+/// # Panics
+///
+/// When it does not start.
+pub fn launch(program: &str, folder: &Path, configure: impl FnOnce(&Path, &mut Command)) -> Launched {
+    let folder = of_this_program(&folder.join("control-plane"));
+    let mut command = Command::new(tool(program));
+    if program != NEWEST {
+        command.arg("--etcd").arg(tool(NEWEST));
+    }
+    command.arg("--dir").arg(&folder);
+    configure(&folder, &mut command);
+    let mut process = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the control plane starts");
+    let stdin = process.stdin.take().expect("piped");
+    let stdout = process.stdout.take().expect("piped");
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).expect("text");
+    let ready: Ready = serde_json::from_str(&line).unwrap_or_else(|_| {
+        panic!(
+            "the control plane did not start; its logs are in {}",
+            folder.display()
+        )
+    });
+    let key = fs::read_to_string(ready.signing_key).expect("the key that signs tokens");
+    Launched {
+        kubeconfigs: ready.kubeconfigs,
+        signing_key: SigningKey::from_pem(&key),
+        audit_log: ready.audit_log,
+        version: ready.version,
+        _stdin: stdin,
+        _process: process,
+    }
+}
+
+/// A program that `cargo xtask test` installs.
+///
+/// # Panics
+///
+/// When it is not there.
+pub fn tool(name: &str) -> PathBuf {
+    let folder = env::var_os("JOBPASS_TOOLS")
+        .map(PathBuf::from)
+        .unwrap_or_default();
+    let path = folder.join(name);
+    assert!(
+        path.is_file(),
+        "{name} is not in JOBPASS_TOOLS: run `cargo xtask test`, which installs it and sets that"
+    );
+    path
+}
+
+/// A folder for this program. Those of programs that have ended are removed.
+fn of_this_program(all: &Path) -> PathBuf {
+    fs::create_dir_all(all).expect("made");
+    for entry in fs::read_dir(all).expect("it is there").flatten() {
+        if !Path::new("/proc").join(entry.file_name()).exists() {
+            drop(fs::remove_dir_all(entry.path()));
+        }
+    }
+    let folder = all.join(std::process::id().to_string());
+    fs::create_dir(&folder).expect("made");
+    folder
+}
