@@ -3,7 +3,7 @@
 mod access;
 mod cli;
 mod cluster;
-mod contract;
+mod dev;
 mod doctor;
 mod faults;
 mod github;

@@ -26,8 +26,8 @@ use tempfile::TempDir;
 use crate::{cluster::Cluster, github::step::Ended, leaks::assert_absent, support};
 
 /// A folder with a minter's kubeconfig in it.
-struct Desk {
-    cluster: Cluster,
+pub(crate) struct Desk {
+    pub(crate) cluster: Cluster,
     folder: TempDir,
 }
 
@@ -36,7 +36,7 @@ impl Desk {
         Self::at(Cluster::start())
     }
 
-    fn at(cluster: Cluster) -> Self {
+    pub(crate) fn at(cluster: Cluster) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("minter.yaml"), support::minter(&cluster)).expect("written");
         Self { cluster, folder }
@@ -47,7 +47,7 @@ impl Desk {
     }
 
     /// A text with the test's namespace in place of `NAMESPACE`.
-    fn here(&self, text: &str) -> String {
+    pub(crate) fn here(&self, text: &str) -> String {
         text.replace("NAMESPACE", self.cluster.namespace())
     }
 
@@ -66,15 +66,15 @@ impl Desk {
         command.spawn().expect("jobpass starts")
     }
 
-    fn run(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         Ended::of(self.start(arguments))
     }
 
-    fn mint(&self, more: &[&str]) -> Ended {
+    pub(crate) fn mint(&self, more: &[&str]) -> Ended {
         self.run(&[&MINT, more].concat())
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 

@@ -74,9 +74,10 @@ impl Cluster {
         Self::real(ControlPlane::shared().second_front())
     }
 
-    /// The dev cluster, for a test that is listed in `on_the_dev_cluster.rs` with its reason.
+    /// The dev cluster, for a test that is listed in `where.txt` with its reason.
     pub(crate) fn dev() -> Self {
-        Self::on(DevCluster::start())
+        on_the_dev_cluster::assert_listed(&test());
+        Self::new(Server::Dev(DevCluster::start()))
     }
 
     /// Kubernetes itself with tokens that live for a second, so that they have to be renewed all the time. No kube-apiserver issues
@@ -90,12 +91,6 @@ impl Cluster {
             });
         });
         cluster
-    }
-
-    /// Any dev cluster.
-    pub(crate) fn on(cluster: DevCluster) -> Self {
-        on_the_dev_cluster::assert_listed(&test());
-        Self::new(Server::Dev(cluster))
     }
 
     fn real(front: Front) -> Self {
@@ -134,9 +129,6 @@ impl Cluster {
     /// namespaces that they are in. Rights that they give or take away are in effect then.
     pub(crate) fn apply(&self, manifests: &str) {
         let manifests = manifests.replace("NAMESPACE", &self.namespace);
-        let Server::Real(front) = &self.server else {
-            return self.dev_cluster().apply(&manifests);
-        };
         let mut roles = BTreeSet::new();
         for document in serde_yaml::Deserializer::from_str(&manifests) {
             let object = Value::deserialize(document).expect("manifests are YAML");
@@ -144,23 +136,16 @@ impl Cluster {
                 continue;
             }
             let path = path_of(&object);
-            let apply = || {
-                front.ask(
-                    "APPLY",
-                    &format!("{path}?fieldManager=tests&force=true"),
-                    Some(&object),
-                )
-            };
-            let mut answer = apply();
+            let mut answer = self.put(&path, &object);
             if let (404, Some(namespace)) = (answer.0, object["metadata"]["namespace"].as_str()) {
                 self.apply(&format!(
                     "{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}"
                 ));
-                answer = apply();
+                answer = self.put(&path, &object);
             }
             assert!(answer.0 < 300, "the API server refuses {path}: {}", answer.1);
             if object["type"] == LEGACY_TOKEN {
-                wait_until_filled(front, &path);
+                wait_until_filled(self, &path);
             }
             let kind = object["kind"].as_str().unwrap_or_default();
             let kind = kind.strip_suffix("Binding").unwrap_or(kind);
@@ -168,24 +153,35 @@ impl Cluster {
                 roles.insert(kind.to_owned());
             }
         }
+        // The dev cluster knows at once.
+        let roles = roles.iter().filter(|_| matches!(self.server, Server::Real(_)));
         for kind in roles {
-            self.wait_for_rbac(&kind);
+            self.wait_for_rbac(kind);
+        }
+    }
+
+    /// Creates or replaces an object; the dev cluster replaces none.
+    fn put(&self, path: &str, object: &Value) -> (u16, Value) {
+        match self.server {
+            Server::Real(_) => {
+                let path = format!("{path}?fieldManager=tests&force=true");
+                self.ask("APPLY", &path, Some(object))
+            }
+            Server::Dev(_) => {
+                let (collection, _) = path.rsplit_once('/').expect("an object's path");
+                self.ask("POST", collection, Some(object))
+            }
         }
     }
 
     /// A token of a ServiceAccount that is bound to nothing.
     pub(crate) fn service_account_token(&self, namespace: &str, name: &str, lifetime: Duration) -> String {
-        let Server::Real(front) = &self.server else {
-            return self
-                .dev_cluster()
-                .service_account_token(namespace, name, lifetime);
-        };
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
         let request = json!({
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
             "spec": {"expirationSeconds": lifetime.as_secs()},
         });
-        let (status, answer) = front.ask("POST", &path, Some(&request));
+        let (status, answer) = self.ask("POST", &path, Some(&request));
         assert_eq!(status, 201, "{answer}");
         answer["status"]["token"].as_str().expect("a token").to_owned()
     }
@@ -201,8 +197,9 @@ impl Cluster {
     /// Whether the API server would let this token in now, had it not seen it before, and did it know of all that is deleted: it
     /// watches Secrets, and learns of that a moment later.
     pub(crate) fn accepts(&self, token: &str) -> bool {
-        let Server::Real(front) = &self.server else {
-            return self.dev_cluster().accepts(token);
+        let front = match &self.server {
+            Server::Dev(cluster) => return cluster.accepts(token),
+            Server::Real(front) => front,
         };
         let deadline = Instant::now() + CONTROLLER;
         while front.user_of(token, ISSUER).is_some() {
@@ -229,26 +226,17 @@ impl Cluster {
 
     /// The Secrets that are stored in a namespace now, those of the token controller for ServiceAccounts included.
     pub(crate) fn secrets(&self, namespace: &str) -> Vec<Value> {
-        match &self.server {
-            Server::Real(front) => list(front, &format!("/api/v1/namespaces/{namespace}/secrets")),
-            Server::Dev(cluster) => cluster.secrets(namespace),
-        }
+        list(self, &format!("/api/v1/namespaces/{namespace}/secrets"))
     }
 
     /// The anchors that are stored now, in all of this test's namespaces.
     pub(crate) fn anchors(&self) -> Vec<Value> {
-        match &self.server {
-            Server::Real(front) => self.of_type(front, ANCHOR),
-            Server::Dev(cluster) => cluster.anchors(),
-        }
+        self.of_type(ANCHOR)
     }
 
     /// The Secrets of legacy tokens that are stored now, in all of this test's namespaces.
     pub(crate) fn legacy_secrets(&self) -> Vec<Value> {
-        match &self.server {
-            Server::Real(front) => self.of_type(front, LEGACY_TOKEN),
-            Server::Dev(cluster) => cluster.legacy_secrets(),
-        }
+        self.of_type(LEGACY_TOKEN)
     }
 
     /// The same, as soon as the token controller has put a token into each.
@@ -264,9 +252,13 @@ impl Cluster {
         }
     }
 
-    fn of_type(&self, front: &Front, type_: &str) -> Vec<Value> {
+    fn of_type(&self, type_: &str) -> Vec<Value> {
         let type_ = type_.replace('/', "%2F");
-        let mut secrets = list(front, &format!("/api/v1/secrets?fieldSelector=type%3D{type_}"));
+        let mut secrets = list(self, &format!("/api/v1/secrets?fieldSelector=type%3D{type_}"));
+        if let Server::Dev(_) = self.server {
+            // All of it is this test's.
+            return secrets;
+        }
         secrets.retain(|secret| {
             let namespace = secret["metadata"]["namespace"].as_str();
             namespace.is_some_and(|namespace| {
@@ -278,16 +270,9 @@ impl Cluster {
 
     /// Moves the clock of a dev cluster, which lifetimes and the cache of authentications follow.
     pub(crate) fn advance(&self, by: Duration) {
-        self.dev_cluster().advance(by);
-    }
-
-    /// The dev cluster that this one is.
-    pub(crate) fn dev_cluster(&self) -> &DevCluster {
         match &self.server {
-            Server::Dev(cluster) => cluster,
-            Server::Real(_) => {
-                panic!("only a dev cluster can do that: list the test in on_the_dev_cluster.rs")
-            }
+            Server::Dev(cluster) => cluster.advance(by),
+            Server::Real(_) => panic!("only a dev cluster can do that"),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The program: a dev cluster for a person with kubectl.
+//! The program: a dev cluster for a person with jobpass.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -12,7 +12,47 @@ use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{DevCluster, Version};
+use crate::DevCluster;
+
+/// What the README has an administrator create.
+const MANIFESTS: &str = r#"
+{apiVersion: v1, kind: Namespace, metadata: {name: ci}}
+---
+{apiVersion: v1, kind: ServiceAccount, metadata: {name: scanner, namespace: ci}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: scanner, namespace: ci}
+rules:
+- {apiGroups: [""], resources: ["pods"], verbs: ["get", "list"]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: scanner, namespace: ci}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: scanner}
+subjects: [{kind: ServiceAccount, name: scanner, namespace: ci}]
+---
+{apiVersion: v1, kind: ServiceAccount, metadata: {name: jobpass-minter, namespace: ci}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: jobpass-minter, namespace: ci}
+rules:
+- {apiGroups: [""], resources: ["secrets"], verbs: ["create", "delete"]}
+- {apiGroups: [""], resources: ["serviceaccounts/token"], resourceNames: ["scanner"], verbs: ["create"]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: jobpass-minter, namespace: ci}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: jobpass-minter}
+subjects: [{kind: ServiceAccount, name: jobpass-minter, namespace: ci}]
+"#;
+
+/// The kubeconfigs.
+const MINTERS: &str = "minter.kubeconfig";
+const ADMINISTRATORS: &str = "admin.kubeconfig";
+/// How long the minter's token lives.
+const MINTER: Duration = Duration::from_secs(24 * 3600);
 
 #[expect(
     clippy::print_stderr,
@@ -25,7 +65,12 @@ pub fn main() -> ExitCode {
         _ => unreachable!("clap demands a known subcommand"),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(refused) => {
+            for refusal in refused {
+                eprintln!("note: {refusal}");
+            }
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -37,11 +82,11 @@ fn command() -> Command {
     let serve = Command::new("serve")
         .about("Run a dev cluster until SIGINT or SIGTERM")
         .arg(
-            Arg::new("kubeconfig")
-                .long("kubeconfig")
-                .value_name("FILE")
+            Arg::new("dir")
+                .long("dir")
+                .value_name("DIR")
                 .value_parser(value_parser!(PathBuf))
-                .help("Where to write the administrator's kubeconfig; it must not exist [default: in the temporary directory]"),
+                .help("Folder for the kubeconfigs, which are removed at the end; it must not exist [default: in the temporary directory]"),
         )
         .arg(
             Arg::new("listen")
@@ -52,106 +97,79 @@ fn command() -> Command {
                 .help("Address and port, 0 for any free one"),
         )
         .arg(
-            Arg::new("kubernetes")
-                .long("kubernetes")
-                .value_name("1.36|1.27")
-                .default_value("1.36")
-                .value_parser(|text: &str| text.parse::<Version>())
-                .help("Which Kubernetes to answer as"),
-        )
-        .arg(
-            Arg::new("max-token-lifetime")
-                .long("max-token-lifetime")
-                .value_name("DURATION")
-                .value_parser(parse_duration)
-                .help("Shorten longer tokens, as with kube-apiserver's --service-account-max-token-expiration"),
-        )
-        .arg(
             Arg::new("no-http2")
                 .long("no-http2")
                 .action(ArgAction::SetTrue)
                 .help("Speak HTTP/1.1 only, as some load balancers do"),
-        )
-        .arg(
-            Arg::new("anchors")
-                .long("anchors")
-                .value_name("NUMBER")
-                .default_value("0")
-                .value_parser(value_parser!(u32))
-                .help("Begin with so many expired anchors in the namespace ci, and a clock that is an hour ahead"),
         );
     Command::new("jobpass-devkit")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("A dev cluster that answers as kube-apiserver does")
+        .about("A dev cluster that answers what jobpass asks, as kube-apiserver does")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(serve)
 }
 
-fn serve(matches: &ArgMatches) -> Result<()> {
+/// Serves, and gives what it refused because it was not made for it.
+fn serve(matches: &ArgMatches) -> Result<Vec<String>> {
     let mut builder = DevCluster::builder().http2(!matches.get_flag("no-http2"));
     if let Some(address) = matches.get_one::<SocketAddr>("listen") {
         builder = builder.listen(*address);
     }
-    if let Some(version) = matches.get_one::<Version>("kubernetes") {
-        builder = builder.version(*version);
-    }
-    if let Some(longest) = matches.get_one::<Duration>("max-token-lifetime") {
-        builder = builder.max_token_lifetime(*longest);
-    }
-
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        // Before there is a file to remove.
+        // Before there is anything to remove.
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
         let cluster = builder.start()?;
-        cluster.leave_behind(*matches.get_one::<u32>("anchors").context("it has a default")? as usize);
-        let kubeconfig = matches
-            .get_one::<PathBuf>("kubeconfig")
-            .cloned()
-            .unwrap_or_else(|| {
-                std::env::temp_dir().join(format!("jobpass-devkit-{}.kubeconfig", std::process::id()))
-            });
-        write_private(&kubeconfig, &cluster.admin_kubeconfig())?;
-        let greeted = greet(&cluster, &kubeconfig);
-        if greeted.is_ok() {
+        cluster.apply(MANIFESTS);
+        let folder = matches.get_one::<PathBuf>("dir").cloned();
+        let folder = folder
+            .unwrap_or_else(|| std::env::temp_dir().join(format!("jobpass-devkit-{}", std::process::id())));
+        fs::create_dir(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
+        let served = async {
+            let token = cluster.service_account_token("ci", "jobpass-minter", MINTER);
+            write_private(&folder.join(MINTERS), &cluster.kubeconfig(&token, "ci"))?;
+            write_private(&folder.join(ADMINISTRATORS), &cluster.admin_kubeconfig())?;
+            greet(&cluster, &folder).context("failed to write to standard output")?;
             tokio::select! {
                 _ = interrupted.recv() => {}
                 _ = terminated.recv() => {}
             }
-        }
-        fs::remove_file(&kubeconfig).with_context(|| format!("failed to remove {}", kubeconfig.display()))?;
-        greeted.context("failed to write to standard output")
+            Ok(cluster.refused())
+        };
+        let served = served.await;
+        remove(&folder).with_context(|| format!("failed to remove {}", folder.display()))?;
+        served
     })
 }
 
-fn greet(cluster: &DevCluster, kubeconfig: &Path) -> io::Result<()> {
+fn greet(cluster: &DevCluster, folder: &Path) -> io::Result<()> {
     let mut out = io::stdout().lock();
     write!(
         out,
         "The dev cluster listens on {url}.
+In its namespace ci, the ServiceAccount scanner may see Pods, and the minter may mint tokens for it.
 
-    export KUBECONFIG={kubeconfig}
-    kubectl create namespace ci
-    kubectl create serviceaccount deployer -n ci
-    kubectl create role pods --verb=get,list --resource=pods -n ci
-    kubectl create rolebinding deployer --role=pods --serviceaccount=ci:deployer -n ci
-    kubectl create token deployer -n ci --duration=10m
-    kubectl auth can-i --list -n ci
-    kubectl get secrets -A
+    export KUBECONFIG={folder}/{MINTERS}
+    jobpass mint --service-account scanner --token-file token
+    jobpass inspect --token-file token
+    jobpass list --kubeconfig {folder}/{ADMINISTRATORS} --namespace ci
+    jobpass revoke --token-file token
+    jobpass exec --service-account scanner -- jobpass whoami
 
-Everything is in memory. End it with Ctrl-C.
+It answers what jobpass asks, and 501 to all else: for kubectl, see tests/control-plane. Everything is in memory.
+End it with Ctrl-C.
 ",
         url = cluster.url(),
-        kubeconfig = kubeconfig.display(),
+        folder = folder.display(),
     )?;
     out.flush()
 }
 
-/// A file that only its owner can read, and that was not there before.
+/// A file that only its owner can read.
 fn write_private(path: &Path, text: &str) -> Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -163,7 +181,16 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
         .with_context(|| format!("failed to write {}", path.display()))
 }
 
-fn parse_duration(text: &str) -> Result<Duration> {
-    let duration: jiff::SignedDuration = text.parse().context("not a duration such as 90m or 24h")?;
-    Ok(duration.try_into()?)
+/// What others put into the folder stays.
+fn remove(folder: &Path) -> io::Result<()> {
+    for name in [MINTERS, ADMINISTRATORS] {
+        match fs::remove_file(folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    match fs::remove_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
+        _ => Ok(()),
+    }
 }

@@ -50,7 +50,3 @@ pub(crate) fn parse_http_date(text: &str) -> Option<i64> {
     let time = jiff::fmt::rfc2822::parse(text).ok()?;
     Some(time.timestamp().as_second())
 }
-
-pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
-    text.parse::<Timestamp>().ok().map(Timestamp::as_second)
-}

@@ -125,13 +125,6 @@ pub(crate) fn unsigned(claims: &Value) -> String {
     format!("{}.", parts.join("."))
 }
 
-/// What the header of a JWT says of its signature.
-pub(crate) fn algorithm(token: &str) -> Option<String> {
-    let (header, _) = token.split_once('.')?;
-    let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
-    header["alg"].as_str().map(str::to_owned)
-}
-
 /// The claims of a JWT, not checked.
 pub(crate) fn claims(token: &str) -> Option<Value> {
     let mut parts = token.split('.');

@@ -10,9 +10,8 @@ use rcgen::{
 };
 use rustls::RootCertStore;
 use rustls::ServerConfig;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -27,7 +26,7 @@ pub(crate) struct ClientCertificate {
 impl Authority {
     pub(crate) fn new() -> Result<Self> {
         let mut params = CertificateParams::default();
-        params.distinguished_name = name("jobpass-devkit", &[]);
+        params.distinguished_name = name("jobpass-devkit");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         Ok(Authority {
@@ -39,10 +38,10 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// A certificate with which `user`, a member of `groups`, is known to the API server.
-    pub(crate) fn client(&self, user: &str, groups: &[&str]) -> Result<ClientCertificate> {
+    /// A certificate for a client. There is but one: whoever shows it is the administrator.
+    pub(crate) fn client(&self) -> Result<ClientCertificate> {
         let mut params = CertificateParams::default();
-        params.distinguished_name = name(user, groups);
+        params.distinguished_name = name("kubernetes-admin");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
@@ -61,7 +60,7 @@ impl Authority {
             names.push(ip.to_string());
         }
         let mut params = CertificateParams::new(names)?;
-        params.distinguished_name = name("kube-apiserver", &[]);
+        params.distinguished_name = name("kube-apiserver");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
@@ -82,26 +81,8 @@ impl Authority {
     }
 }
 
-/// Who a client certificate speaks for: the common name and the organisations.
-/// `CommonNameUserConversion` in k8s.io/apiserver/pkg/authentication/request/x509.
-pub(crate) fn subject(certificate: &CertificateDer<'_>) -> Option<(String, Vec<String>)> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let subject = certificate.subject();
-    let user = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
-    let groups = subject
-        .iter_organization()
-        .filter_map(|group| group.as_str().ok())
-        .map(str::to_owned)
-        .collect();
-    Some((user, groups))
-}
-
-fn name(common_name: &str, organisations: &[&str]) -> DistinguishedName {
+fn name(common_name: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
-    // rcgen keeps one value of each type: several groups would need several certificates.
-    for organisation in organisations {
-        name.push(DnType::OrganizationName, *organisation);
-    }
     name.push(DnType::CommonName, common_name);
     name
 }

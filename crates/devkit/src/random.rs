@@ -2,23 +2,12 @@
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// Letters and digits that cannot spell a word, as `k8s.io/apimachinery/pkg/util/rand` has them.
-const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-
 pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new()
         .fill(&mut bytes)
         .expect("the operating system has random numbers");
     bytes
-}
-
-/// What the API server puts behind a `generateName`.
-pub(crate) fn suffix() -> String {
-    bytes::<5>()
-        .iter()
-        .map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]))
-        .collect()
 }
 
 /// A version 4 UUID.

@@ -1,6 +1,7 @@
 //! What clients meet: an address that speaks TLS and HTTP as kube-apiserver does. It writes down what is asked, and lets things go
 //! wrong on demand. A real API server answers behind it, or the dev cluster: faults and the log are the same for both.
 
+mod dev;
 mod fault;
 mod log;
 mod serve;
@@ -24,11 +25,12 @@ use tokio::sync::oneshot;
 pub use self::fault::{Fault, FaultKind};
 use self::log::Log;
 pub use self::log::LoggedRequest;
-pub(crate) use self::serve::query;
+pub(crate) use self::serve::Asked;
 use self::upstream::Upstream;
 use crate::cluster::Cluster;
 use crate::kubeconfig;
 use crate::pki::{Authority, ClientCertificate};
+use crate::transcript::{Answer, Exchange};
 
 /// An address in front of an API server. Dropping it closes all its connections.
 pub struct Front {
@@ -91,15 +93,15 @@ impl Front {
             http2,
             ..Listen::default()
         };
-        Self::start(listen, |_, _| Backend::Api(Arc::new(upstream)))
+        Self::start(listen, Backend::Api(Arc::new(upstream)))
     }
 
-    /// Stands in front of a dev cluster that learns its own URL and certificate authority here.
-    pub(crate) fn of(listen: Listen, cluster: impl FnOnce(String, String) -> Arc<Cluster>) -> Result<Self> {
-        Self::start(listen, |url, ca_pem| Backend::Dev(cluster(url, ca_pem)))
+    /// Stands in front of a dev cluster.
+    pub(crate) fn of(listen: Listen, cluster: Arc<Cluster>) -> Result<Self> {
+        Self::start(listen, Backend::Dev(cluster))
     }
 
-    fn start(listen: Listen, backend: impl FnOnce(String, String) -> Backend) -> Result<Self> {
+    fn start(listen: Listen, backend: Backend) -> Result<Self> {
         let listener = TcpListener::bind(listen.address)
             .with_context(|| format!("failed to listen on {}", listen.address))?;
         listener.set_nonblocking(true)?;
@@ -116,7 +118,7 @@ impl Front {
         };
         let url = format!("https://{}", SocketAddr::new(host, address.port()));
         let shared = Arc::new(Shared {
-            backend: backend(url.clone(), authority.pem()),
+            backend,
             log: Log::default(),
             faults: Mutex::default(),
             issued: Mutex::default(),
@@ -150,7 +152,7 @@ impl Front {
             shared,
             url,
             ca_pem: authority.pem(),
-            admin: authority.client("kubernetes-admin", &["system:masters"])?,
+            admin: authority.client()?,
             runtime: handle,
             stop: Some(stop),
             thread: Some(thread),
@@ -167,7 +169,7 @@ impl Front {
         self.ca_pem.clone()
     }
 
-    /// A kubeconfig with a client certificate of `system:masters`.
+    /// A kubeconfig with a client certificate of the administrator.
     pub fn admin_kubeconfig(&self) -> String {
         kubeconfig::with_certificate(&self.url, &self.ca_pem, &self.admin)
     }
@@ -222,10 +224,13 @@ impl Front {
     ///
     /// # Panics
     ///
-    /// When a dev cluster is behind it, or the API server does not answer.
+    /// When the API server does not answer.
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let upstream = match &self.shared.backend {
+            Backend::Dev(cluster) => return dev::ask(cluster, method, path, body),
+            Backend::Api(upstream) => Arc::clone(upstream),
+        };
         let request = upstream::request(method, path, body);
-        let upstream = Arc::clone(self.upstream());
         self.block_on(async move { upstream.ask(request).await })
             .unwrap_or_else(|error| panic!("cannot {method} {path}: {error:#}"))
     }
@@ -289,6 +294,18 @@ impl Front {
             anyhow::Ok(answer.await?.status().as_u16())
         })
         .unwrap_or_else(|error| panic!("cannot ask with a token: {error:#}"))
+    }
+
+    /// Sends a request of a transcript to a real API server.
+    ///
+    /// # Panics
+    ///
+    /// As [`Front::ask`], or when a dev cluster is behind it.
+    pub fn play(&self, exchange: &Exchange) -> Answer {
+        let upstream = Arc::clone(self.upstream());
+        let exchange = exchange.clone();
+        self.block_on(async move { upstream.play(&exchange).await })
+            .unwrap_or_else(|error| panic!("cannot play a transcript: {error:#}"))
     }
 
     fn upstream(&self) -> &Arc<Upstream> {

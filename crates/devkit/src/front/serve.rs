@@ -20,34 +20,31 @@ use tokio_rustls::TlsAcceptor;
 
 use super::fault::{self, FaultKind};
 use super::log::LoggedRequest;
-use super::{Backend, Shared, lock, upstream};
-use crate::api::{self, Answer, Body, Credential, Request};
-use crate::authn::User;
+use super::{Backend, Shared, dev, lock, upstream};
 use crate::clock;
+use crate::cluster;
 use crate::jwt;
-use crate::pki;
-use crate::protobuf;
-use crate::random;
+use crate::transcript::Asker;
 
 /// A stream that is reset; over HTTP/1.1, a connection that is closed.
 type Answered = Result<Response<Whole>, h2::Error>;
 type Whole = BoxBody<Bytes, hyper::Error>;
 
 /// A request, read whole.
-struct Asked {
-    method: Method,
+pub(crate) struct Asked {
+    pub(crate) method: Method,
     /// The path, with the query.
-    uri: String,
-    headers: HeaderMap,
-    credential: Credential,
-    body: Bytes,
+    pub(crate) uri: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) by: Asker,
+    pub(crate) body: Bytes,
 }
 
 /// One connection.
 struct Line {
     number: usize,
-    /// Whom its certificate is for.
-    user: Option<User>,
+    /// Whether it was opened with the administrator's certificate.
+    certified: bool,
     /// Closes it.
     hang_up: Notify,
     /// Lets it end once what is under way is answered.
@@ -76,15 +73,10 @@ async fn connection(shared: Arc<Shared>, acceptor: TlsAcceptor, stream: TcpStrea
     let Ok(stream) = acceptor.accept(stream).await else {
         return;
     };
-    let certificate = stream
-        .get_ref()
-        .1
-        .peer_certificates()
-        .and_then(<[_]>::first)
-        .and_then(pki::subject);
+    let certified = stream.get_ref().1.peer_certificates().is_some();
     let line = Arc::new(Line {
         number,
-        user: certificate.map(|(name, groups)| User::named(&name, groups)),
+        certified,
         hang_up: Notify::new(),
         go_away: Notify::new(),
     });
@@ -117,7 +109,7 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, request: http::Request<In
     let asked = Asked {
         method: parts.method,
         uri,
-        credential: credential(&parts.headers, line.user.clone()),
+        by: asker(&parts.headers, line.certified),
         headers: parts.headers,
         body,
     };
@@ -126,7 +118,7 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, request: http::Request<In
         http2: parts.version == Version::HTTP_2,
         method: asked.method.to_string(),
         path: asked.uri.clone(),
-        user: shared.user(&asked.credential).await,
+        user: shared.user(&asked.by).await,
         status: None,
         body: serde_json::from_slice(&asked.body).ok(),
         arrived: Instant::now(),
@@ -229,12 +221,9 @@ impl Shared {
                 .next()
                 .is_some_and(|path| path.ends_with("/token"));
         let answer = match &self.backend {
-            Backend::Dev(cluster) => response(
-                api::handle(cluster, &asked.request()),
-                &clock::http_date(cluster.clock.unix_seconds()),
-            ),
+            Backend::Dev(cluster) => dev::carry_out(cluster, asked).map(whole),
             Backend::Api(upstream) => {
-                let as_admin = matches!(asked.credential, Credential::Certificate(_));
+                let as_admin = asked.by == Asker::Admin;
                 let answer = upstream
                     .send(
                         as_admin,
@@ -285,14 +274,14 @@ impl Shared {
     }
 
     /// The name of whoever asks, found out without touching what the API server remembers of tokens.
-    async fn user(&self, credential: &Credential) -> String {
-        let token = match credential {
-            Credential::Certificate(user) => return user.name.clone(),
-            Credential::None => return User::anonymous().name,
-            Credential::Bearer(token) => token,
+    async fn user(&self, by: &Asker) -> String {
+        let token = match by {
+            Asker::Admin => return "kubernetes-admin".to_owned(),
+            Asker::Anonymous => return "system:anonymous".to_owned(),
+            Asker::Bearer(token) => token,
         };
         match &self.backend {
-            Backend::Dev(cluster) => api::user_name(cluster, token),
+            Backend::Dev(cluster) => cluster::user_of(cluster, token).unwrap_or_default(),
             Backend::Api(upstream) => {
                 if let Some(known) = lock(&self.users).get(token) {
                     return known.clone();
@@ -308,30 +297,6 @@ impl Shared {
     }
 }
 
-impl Asked {
-    /// The same for the dev cluster.
-    fn request(&self) -> Request {
-        let content_type = text(&self.headers, header::CONTENT_TYPE).split(';').next();
-        let (path, parameters) = self.uri.split_once('?').unwrap_or((&self.uri, ""));
-        let mut request = Request {
-            method: self.method.clone(),
-            path: path.to_owned(),
-            query: query(parameters),
-            accept: text(&self.headers, header::ACCEPT).to_owned(),
-            content_type: content_type.unwrap_or_default().trim().to_owned(),
-            credential: self.credential.clone(),
-            body: self.body.to_vec(),
-        };
-        if request.content_type == "application/vnd.kubernetes.protobuf"
-            && let Some(object) = protobuf::to_json(&request.body)
-        {
-            "application/json".clone_into(&mut request.content_type);
-            request.body = object.to_string().into_bytes();
-        }
-        request
-    }
-}
-
 /// An answer of something between the client and the API server.
 fn plain(status: u16, body: String) -> Response<Whole> {
     let mut answer = Response::new(whole(body));
@@ -343,79 +308,18 @@ fn whole(body: impl Into<Bytes>) -> Whole {
     Full::new(body.into()).map_err(|never| match never {}).boxed()
 }
 
-fn response(answer: Answer, date: &str) -> Response<Whole> {
-    let (body, content_type) = match answer.body {
-        Body::Json(body) => (json_line(&body), "application/json"),
-        Body::Text(text) => (text, "text/plain; charset=utf-8"),
-    };
-    let mut response = plain(answer.status, body);
-    let headers = response.headers_mut();
-    for (name, value) in &answer.headers {
-        if let (Ok(name), Ok(value)) = (header::HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            headers.append(name, value);
-        }
+/// `k8s.io/apiserver/pkg/authentication/request/bearertoken`. A certificate counts more than a token, and there is but one.
+fn asker(headers: &HeaderMap, certified: bool) -> Asker {
+    if certified {
+        return Asker::Admin;
     }
-    let audit_id = random::uid();
-    for (name, value) in [
-        ("cache-control", "no-cache, private"),
-        ("content-type", content_type),
-        ("audit-id", &audit_id),
-        ("date", date),
-    ] {
-        if !headers.contains_key(name) {
-            headers.insert(name, value.try_into().expect("these are printable"));
-        }
-    }
-    response
-}
-
-/// Go's encoder ends with a newline.
-fn json_line(body: &Value) -> String {
-    format!("{body}\n")
-}
-
-/// `k8s.io/apiserver/pkg/authentication/request/bearertoken`. A certificate counts more than a token.
-fn credential(headers: &HeaderMap, user: Option<User>) -> Credential {
-    if let Some(user) = user {
-        return Credential::Certificate(user);
-    }
-    match text(headers, header::AUTHORIZATION).split_once(' ') {
+    let authorization = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    match authorization.and_then(|value| value.split_once(' ')) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
-            Credential::Bearer(token.trim().to_owned())
+            Asker::Bearer(token.trim().to_owned())
         }
-        _ => Credential::None,
+        _ => Asker::Anonymous,
     }
-}
-
-fn text(headers: &HeaderMap, name: header::HeaderName) -> &str {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-}
-
-pub(crate) fn query(text: &str) -> Vec<(String, String)> {
-    text.split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (unescape(key), unescape(value))
-        })
-        .collect()
-}
-
-fn unescape(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'+' => bytes.push(b' '),
-            b'%' => {
-                let digits: String = rest.by_ref().take(2).map(char::from).collect();
-                bytes.push(u8::from_str_radix(&digits, 16).unwrap_or(b'?'));
-            }
-            other => bytes.push(other),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

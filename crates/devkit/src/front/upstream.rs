@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, Method, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -20,6 +20,7 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 
 use crate::random;
+use crate::transcript::{Answer, Asker, Exchange};
 
 /// The API server's own audience, as kubeadm and the tests' control plane name it.
 pub(super) const AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
@@ -109,6 +110,30 @@ impl Upstream {
             .request(request)
             .await
             .context("the API server does not answer")
+    }
+
+    /// Sends a request of a transcript.
+    pub(super) async fn play(&self, exchange: &Exchange) -> Result<Answer> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &exchange.headers {
+            headers.insert(HeaderName::try_from(name)?, value.try_into()?);
+        }
+        if let Asker::Bearer(token) = &exchange.by {
+            headers.insert(header::AUTHORIZATION, format!("Bearer {token}").try_into()?);
+        }
+        let body = match &exchange.body {
+            Value::Null => Bytes::new(),
+            Value::String(text) => Bytes::from(text.clone()),
+            body => Bytes::from(body.to_string()),
+        };
+        let as_admin = exchange.by == Asker::Admin;
+        let method = exchange.method.parse()?;
+        let answer = self
+            .send(as_admin, &method, &exchange.path, &headers, body)
+            .await?;
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Answer::of(&Response::from_parts(parts, body)))
     }
 
     /// Asks as the administrator.

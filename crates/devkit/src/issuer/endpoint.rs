@@ -12,12 +12,12 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
 use super::Issuer;
-use crate::front::query;
 use crate::pki::Authority;
 use crate::random;
 
@@ -216,10 +216,12 @@ async fn respond(
     if request.method() != Method::GET || !request.uri().path().contains("//idtoken/") {
         return Ok(answer(404, &[], String::new()));
     }
-    let audience = query(request.uri().query().unwrap_or_default())
-        .into_iter()
-        .find(|(name, _)| name == "audience")
-        .map_or_else(|| "https://github.com/team".to_owned(), |(_, audience)| audience);
+    let mut parameters = request.uri().query().unwrap_or_default().split('&');
+    let audience = parameters.find_map(|parameter| parameter.strip_prefix("audience="));
+    let audience = audience.map_or_else(
+        || "https://github.com/team".into(),
+        |audience| percent_decode_str(audience).decode_utf8_lossy(),
+    );
     let mut state = shared.state();
     let token = state.issuer.id_token(&audience);
     state.issued.push(token.clone());

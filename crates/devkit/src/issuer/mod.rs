@@ -165,10 +165,6 @@ impl Issuer {
             "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["RS256"],
         })
     }
-
-    pub(crate) fn key(&self) -> &'static SigningKey {
-        self.key
-    }
 }
 
 fn now() -> i64 {

@@ -1,0 +1,68 @@
+//! The dev cluster behind the front.
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use serde_json::Value;
+
+use super::serve::Asked;
+use crate::clock;
+use crate::cluster::{self, Answer, Cluster};
+use crate::random;
+use crate::transcript::{self, Asker, Entry, Exchange};
+
+/// Has the dev cluster answer, and writes it down.
+pub(super) fn carry_out(cluster: &Cluster, asked: &Asked) -> Response<String> {
+    let answer = || {
+        let now = cluster.clock.unix_seconds();
+        let answer = cluster::answer(cluster, asked);
+        if answer.status == StatusCode::NOT_IMPLEMENTED {
+            cluster.refuse(&answer.body);
+        }
+        (now, answer.remembered, response(answer, now))
+    };
+    let (_, _, response) = cluster.write(answer, |(now, remembered, response)| {
+        Entry::Exchange(Box::new(Exchange {
+            now: *now,
+            by: asked.by.clone(),
+            method: asked.method.to_string(),
+            path: asked.uri.clone(),
+            headers: transcript::of_request(&asked.headers),
+            body: transcript::body(&asked.body),
+            remembered: *remembered,
+            answer: transcript::Answer::of(response),
+        }))
+    });
+    response
+}
+
+/// Asks as the administrator.
+pub(super) fn ask(cluster: &Cluster, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+    let json = HeaderValue::from_static("application/json");
+    let asked = Asked {
+        method: method.parse().expect("a method"),
+        uri: path.to_owned(),
+        headers: HeaderMap::from_iter([(header::CONTENT_TYPE, json)]),
+        by: Asker::Admin,
+        body: body.map(Value::to_string).unwrap_or_default().into(),
+    };
+    let answer = carry_out(cluster, &asked);
+    let body = serde_json::from_str(answer.body()).unwrap_or_default();
+    (answer.status().as_u16(), body)
+}
+
+fn response(answer: Answer, now: i64) -> Response<String> {
+    // Go's encoder ends with a newline.
+    let mut response = Response::new(format!("{}\n", answer.body));
+    *response.status_mut() = answer.status;
+    for (name, value) in [
+        ("audit-id", random::uid()),
+        ("cache-control", "no-cache, private".to_owned()),
+        ("content-type", "application/json".to_owned()),
+        ("date", clock::http_date(now)),
+    ] {
+        let value = HeaderValue::try_from(value).expect("these are printable");
+        response
+            .headers_mut()
+            .insert(header::HeaderName::from_static(name), value);
+    }
+    response
+}
