@@ -1,0 +1,263 @@
+//! Whether two answers say the same. They name different objects, so what an API server makes up (uids, versions, tokens) stands for
+//! each other where it is met first, and must do so from then on.
+
+use std::{collections::HashMap, fmt, ops::RangeInclusive};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jobpass_devkit::transcript::Answer;
+use serde_json::Value;
+
+/// Longer values are cut where they are shown.
+const SHOWN: usize = 1000;
+/// Fields in which an API server writes when something happened.
+const TIMES: &[&str] = &["creationTimestamp", "deletionTimestamp"];
+/// Fields in which it says which build it is.
+const BUILD: &[&str] = &[
+    "gitVersion",
+    "gitCommit",
+    "gitTreeState",
+    "buildDate",
+    "goVersion",
+    "compiler",
+    "platform",
+];
+
+/// What the dev cluster made up, and what stands for it in Kubernetes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    known: HashMap<String, String>,
+    /// The other way round: no two may stand for one.
+    taken: HashMap<String, String>,
+}
+
+/// When both answered, in seconds since 1970.
+#[derive(Clone, Debug)]
+pub(crate) struct Clocks {
+    pub(crate) dev: i64,
+    /// From when the request was sent.
+    pub(crate) real: RangeInclusive<i64>,
+}
+
+/// Where two answers differ.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Difference {
+    pub(crate) place: String,
+    pub(crate) dev: Value,
+    pub(crate) real: Value,
+}
+
+/// A comparison under way.
+struct Comparison<'a> {
+    names: &'a mut Names,
+    clocks: Clocks,
+    differences: Vec<Difference>,
+}
+
+impl Names {
+    pub(crate) fn get(&self, dev: &str) -> Option<&str> {
+        self.known.get(dev).map(String::as_str)
+    }
+
+    /// The same text with the uids of Kubernetes.
+    pub(crate) fn translate(&self, text: &str) -> String {
+        let mut translated = String::new();
+        for piece in pieces(text) {
+            translated.push_str(self.get(piece).unwrap_or(piece));
+        }
+        translated
+    }
+
+    /// Lets one stand for the other. False if either stands for something else.
+    fn pair(&mut self, dev: &str, real: &str) -> bool {
+        match (self.known.get(dev), self.taken.get(real)) {
+            (None, None) => {
+                self.learn(dev, real);
+                true
+            }
+            (known, taken) => {
+                known.is_some_and(|known| known == real) && taken.is_some_and(|taken| taken == dev)
+            }
+        }
+    }
+
+    /// Lets one stand for the other, whatever was before.
+    pub(crate) fn learn(&mut self, dev: &str, real: &str) {
+        self.known.insert(dev.to_owned(), real.to_owned());
+        self.taken.insert(real.to_owned(), dev.to_owned());
+    }
+}
+
+/// What is different in the answer of Kubernetes. What is new in it is learned.
+pub(crate) fn compare(dev: &Answer, real: &Answer, clocks: Clocks, names: &mut Names) -> Vec<Difference> {
+    let mut comparison = Comparison {
+        names,
+        clocks,
+        differences: Vec::new(),
+    };
+    comparison.value("status", "", &dev.status.into(), &real.status.into());
+    for (name, value) in &dev.headers {
+        let real = real
+            .headers
+            .get(name)
+            .map_or(Value::Null, |value| value.as_str().into());
+        comparison.value(&format!("header {name}"), "", &value.as_str().into(), &real);
+    }
+    for (name, value) in &real.headers {
+        if !dev.headers.contains_key(name) {
+            comparison.differ(&format!("header {name}"), &Value::Null, &value.as_str().into());
+        }
+    }
+    comparison.value("body", "", &dev.body, &real.body);
+    comparison.differences
+}
+
+impl Comparison<'_> {
+    /// `key` is the name of the innermost field.
+    fn value(&mut self, place: &str, key: &str, dev: &Value, real: &Value) {
+        match (dev, real) {
+            (Value::Object(dev), Value::Object(real)) => {
+                for (key, value) in dev {
+                    let place = format!("{place}.{key}");
+                    match real.get(key) {
+                        Some(other) => self.value(&place, key, value, other),
+                        None => self.differ(&place, value, &Value::from("(nothing)")),
+                    }
+                }
+                for (key, value) in real.iter().filter(|(key, _)| !dev.contains_key(*key)) {
+                    // Kubernetes says of each object who changed what, and the dev cluster does not.
+                    if key != "managedFields" {
+                        self.differ(&format!("{place}.{key}"), &Value::from("(nothing)"), value);
+                    }
+                }
+            }
+            (Value::Array(dev), Value::Array(real)) if dev.len() == real.len() => {
+                for (index, (dev, real)) in ordered(key, dev).into_iter().zip(ordered(key, real)).enumerate()
+                {
+                    self.value(&format!("{place}[{index}]"), key, dev, real);
+                }
+            }
+            (Value::String(text), Value::String(other)) => self.text(place, key, text, other),
+            (Value::Number(number), Value::Number(other)) if matches!(key, "exp" | "iat" | "nbf") => {
+                if !self.same_moment(number.as_i64(), other.as_i64()) {
+                    self.differ(place, dev, real);
+                }
+            }
+            _ if dev == real => {}
+            _ => self.differ(place, dev, real),
+        }
+    }
+
+    fn text(&mut self, place: &str, key: &str, dev: &str, real: &str) {
+        let same = match key {
+            "resourceVersion" | "continue" if !dev.is_empty() && !real.is_empty() => {
+                self.names.learn(dev, real);
+                true
+            }
+            key if BUILD.contains(&key) => true,
+            key if TIMES.contains(&key) => seconds(dev).is_some() && seconds(real).is_some(),
+            "expirationTimestamp" => self.same_moment(seconds(dev), seconds(real)),
+            _ => match (claims(dev), claims(real)) {
+                (Some(claims), Some(other)) => {
+                    self.value(&format!("{place}(claims)"), "", &claims, &other);
+                    self.names.learn(dev, real);
+                    true
+                }
+                _ => self.pieces(dev, real),
+            },
+        };
+        if !same {
+            self.differ(place, &dev.into(), &real.into());
+        }
+    }
+
+    /// Whether two texts are the same but for their uids, which stand for each other.
+    fn pieces(&mut self, dev: &str, real: &str) -> bool {
+        let (dev, real) = (pieces(dev), pieces(real));
+        dev.len() == real.len()
+            && dev
+                .iter()
+                .zip(&real)
+                .all(|(dev, real)| match (is_uid(dev), is_uid(real)) {
+                    (true, true) => self.names.pair(dev, real),
+                    _ => dev == real,
+                })
+    }
+
+    /// Whether two times are as far away on either clock. Both are rounded to seconds.
+    fn same_moment(&self, dev: Option<i64>, real: Option<i64>) -> bool {
+        let (Some(dev), Some(real)) = (dev, real) else {
+            return false;
+        };
+        let answered = real - (dev - self.clocks.dev);
+        self.clocks.real.start() - 1 <= answered && answered <= self.clocks.real.end() + 1
+    }
+
+    fn differ(&mut self, place: &str, dev: &Value, real: &Value) {
+        self.differences.push(Difference {
+            place: place.to_owned(),
+            dev: dev.clone(),
+            real: real.clone(),
+        });
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |value: &Value| value.to_string().chars().take(SHOWN).collect::<String>();
+        let (dev, real) = (shown(&self.dev), shown(&self.real));
+        writeln!(
+            f,
+            "    {}\n      dev cluster  {dev}\n      Kubernetes   {real}",
+            self.place
+        )
+    }
+}
+
+/// An API server lists rules in the order of its bindings, which is that of a Go map: any.
+fn ordered<'v>(key: &str, values: &'v [Value]) -> Vec<&'v Value> {
+    let mut values: Vec<&Value> = values.iter().collect();
+    if matches!(key, "resourceRules" | "nonResourceRules") {
+        values.sort_by_key(|value| value.to_string());
+    }
+    values
+}
+
+/// A text, cut before and after each uid.
+fn pieces(text: &str) -> Vec<&str> {
+    const LENGTH: usize = 36;
+    let mut pieces = Vec::new();
+    let (mut begin, mut at) = (0, 0);
+    while at + LENGTH <= text.len() {
+        if text.get(at..at + LENGTH).is_some_and(is_uid) {
+            pieces.extend([&text[begin..at], &text[at..at + LENGTH]]);
+            at += LENGTH;
+            begin = at;
+        } else {
+            at += 1;
+        }
+    }
+    pieces.push(&text[begin..]);
+    pieces
+}
+
+fn is_uid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
+        })
+}
+
+/// The claims of a JWT.
+pub(crate) fn claims(text: &str) -> Option<Value> {
+    let parts: Vec<&str> = text.split('.').collect();
+    let [_, claims, _] = parts[..] else { return None };
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+}
+
+/// A time as the API writes it, in seconds since 1970.
+fn seconds(text: &str) -> Option<i64> {
+    text.parse::<jiff::Timestamp>()
+        .ok()
+        .map(jiff::Timestamp::as_second)
+}
