@@ -4,10 +4,8 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use jobpass_devkit::{
-    Fault, FaultKind,
-    runner::github::{Conclusion, Ended, Runner},
-};
+use jobpass_devkit::{Fault, FaultKind};
+use jobpass_tests::runner::github::{Conclusion, Ended, Runner};
 use rstest::rstest;
 use tempfile::TempDir;
 

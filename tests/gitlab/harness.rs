@@ -4,10 +4,8 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use age::{secrecy::ExposeSecret as _, x25519::Identity};
-use jobpass_devkit::{
-    Fault, FaultKind,
-    runner::gitlab::{Ended, Runner, Running, Status},
-};
+use jobpass_devkit::{Fault, FaultKind};
+use jobpass_tests::runner::gitlab::{Ended, Runner, Running, Status};
 use rstest::rstest;
 use tempfile::TempDir;
 

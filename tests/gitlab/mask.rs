@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use age::{secrecy::ExposeSecret as _, x25519::Identity};
-use jobpass_devkit::runner::gitlab::{Ended, Status};
+use jobpass_tests::runner::gitlab::{Ended, Status};
 use rstest::rstest;
 
 use super::{

@@ -1,6 +1,6 @@
 //! A job that lasts longer than a token should: its log is masked, whichever token is in it.
 
-use jobpass_devkit::runner::gitlab::Status;
+use jobpass_tests::runner::gitlab::Status;
 use rstest::rstest;
 
 use super::{

@@ -2,10 +2,8 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
-use jobpass_devkit::{
-    issuer::{Issuer, TokenEndpoint},
-    runner::github::{Conclusion, Ended, Runner},
-};
+use jobpass_devkit::issuer::{Issuer, TokenEndpoint};
+use jobpass_tests::runner::github::{Conclusion, Ended, Runner};
 use tempfile::TempDir;
 
 use super::{assert_minted_and_revoked_by, cluster, revoked};

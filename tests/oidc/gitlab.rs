@@ -2,10 +2,8 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use jobpass_devkit::{
-    issuer::Issuer,
-    runner::gitlab::{Ended, Runner, Status},
-};
+use jobpass_devkit::issuer::Issuer;
+use jobpass_tests::runner::gitlab::{Ended, Runner, Status};
 use rstest::rstest;
 use tempfile::TempDir;
 

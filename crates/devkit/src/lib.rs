@@ -23,7 +23,6 @@ mod jwt;
 mod kubeconfig;
 mod pki;
 mod random;
-pub mod runner;
 pub mod transcript;
 
 pub use crate::ci_api::{Asked, CiAnswer, CiApi};

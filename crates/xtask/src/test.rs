@@ -169,7 +169,9 @@ impl Run<'_> {
 
     fn crates(&self) -> Result<()> {
         let words = ["test", "--workspace", "--exclude", "jobpass-tests"];
-        self.cargo("test each crate", &words, &[])
+        self.cargo("test each crate", &words, &[])?;
+        let words = ["test", "--package", "jobpass-tests", "--lib"];
+        self.cargo("test the runners that tests run jobs on", &words, &[])
     }
 
     fn end_to_end(&self) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::random;
+use crate::runner::random;
 
 /// Larger summaries are refused.
 const SUMMARY_LIMIT: usize = 1024 * 1024;

@@ -1,7 +1,7 @@
 //! GitLab with one runner that runs a pipeline, job by job (GitLab 19, gitlab-runner 19.4, shell executor).
 //!
 //! ```no_run
-//! use jobpass_devkit::runner::gitlab::{Runner, Status};
+//! use jobpass_tests::runner::gitlab::{Runner, Status};
 //!
 //! # let project = std::path::Path::new("project");
 //! std::fs::write(project.join(".gitlab-ci.yml"), "greet: {script: [echo hello]}")?;
@@ -35,7 +35,7 @@ use self::config::Config;
 use self::variables::{Kind, Variable, Variables};
 use super::log::Raw;
 use super::process::{Canceller, Mailbox};
-use crate::issuer::Issuer;
+use jobpass_devkit::issuer::Issuer;
 
 /// A project and the runner for its pipeline.
 pub struct Runner {

@@ -13,8 +13,8 @@ use super::command::Lines;
 use super::files::{self, File, Files};
 use super::job::{Job, Variables};
 use super::workflow::{Action, Step};
-use crate::random;
 use crate::runner::process::{Attendant, End, Mailbox, Manner, Stopped, Stream};
+use crate::runner::random;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {

@@ -1,7 +1,7 @@
 //! A GitHub runner that runs one job of a workflow (github.com/actions/runner, 2.336).
 //!
 //! ```no_run
-//! use jobpass_devkit::runner::github::{Conclusion, Runner};
+//! use jobpass_tests::runner::github::{Conclusion, Runner};
 //!
 //! let ended = Runner::new("jobs: {greet: {steps: [{run: echo hello}]}}").run();
 //! assert_eq!(ended.conclusion, Conclusion::Success);

@@ -16,9 +16,9 @@ use super::masker;
 use super::script::script;
 use super::variables::{Kind, Variable, Variables, expand, plain};
 use super::{Job, Runner, Status, Tokens};
-use crate::random;
 use crate::runner::log::Raw;
 use crate::runner::process::{Attendant, End, Mailbox, Manner, Stopped, Stream};
+use crate::runner::random;
 
 /// Unless RUNNER_AFTER_SCRIPT_TIMEOUT says otherwise.
 const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_secs(300);

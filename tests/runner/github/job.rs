@@ -12,9 +12,9 @@ use super::masker::Masker;
 use super::step::{Execution, Stage};
 use super::workflow::{self, Text, Texts};
 use super::{Conclusion, Ended, Runner, Step};
-use crate::random;
 use crate::runner::log::Raw;
 use crate::runner::process::Mailbox;
+use crate::runner::random;
 
 pub(super) type Variables = BTreeMap<String, String>;
 

@@ -1,0 +1,9 @@
+//! Random ids.
+
+use std::fs;
+
+/// A version 4 UUID.
+pub(crate) fn uid() -> String {
+    let uid = fs::read_to_string("/proc/sys/kernel/random/uuid");
+    uid.expect("the kernel makes them").trim().to_owned()
+}
