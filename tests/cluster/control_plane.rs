@@ -10,7 +10,7 @@ use jobpass_devkit::Front;
 use jobpass_tests::launch::{Launched, NEWEST, launch};
 use serde_json::Value;
 
-use super::trust;
+use super::{place, trust};
 
 /// A running control plane, or somebody's cluster.
 pub(super) struct ControlPlane {
@@ -70,6 +70,7 @@ impl ControlPlane {
 
     /// The same before the second one.
     pub(super) fn second_front(&self) -> Front {
+        place::assert_listed(place::OWN);
         let kubeconfig = self.kubeconfigs.get(1);
         let kubeconfig = kubeconfig.expect("only a control plane of our own has two API servers");
         Front::before(kubeconfig, true).expect("an administrator's kubeconfig")
@@ -89,6 +90,7 @@ impl ControlPlane {
     }
 
     fn own(&self) -> &Launched {
+        place::assert_listed(place::OWN);
         let own = self.own.as_ref();
         own.expect("this test needs a control plane of our own: run it without --kubeconfig")
     }

@@ -11,7 +11,7 @@
 //! Before the API server stands a [`Front`] of the test's own, which writes down what is asked and lets things go wrong.
 
 mod control_plane;
-mod on_the_dev_cluster;
+mod place;
 mod rbac;
 mod trust;
 
@@ -76,7 +76,7 @@ impl Cluster {
 
     /// The dev cluster, for a test that is listed in `where.txt` with its reason.
     pub(crate) fn dev() -> Self {
-        on_the_dev_cluster::assert_listed(&test());
+        place::assert_listed(place::DEV);
         Self::new(Server::Dev(DevCluster::start()))
     }
 
@@ -110,7 +110,7 @@ impl Cluster {
             Server::Real(_) => "real",
             Server::Dev(_) => "dev",
         };
-        record("clusters", &format!("{kind} {}", test()));
+        record("clusters", &format!("{kind} {}", place::test()));
         cluster.apply("{apiVersion: v1, kind: Namespace, metadata: {name: NAMESPACE}}");
         cluster
     }
@@ -305,21 +305,34 @@ impl Deref for Cluster {
 }
 
 impl Drop for Cluster {
-    /// On somebody else's cluster, nothing stays.
+    /// On somebody else's cluster, nothing stays: what a test creates outside its namespaces has their name in its own.
     fn drop(&mut self) {
-        if let Server::Real(front) = &self.server
-            && ControlPlane::shared().is_borrowed()
-            && !thread::panicking()
-        {
-            front.ask("DELETE", &format!("/api/v1/namespaces/{}", self.namespace), None);
+        let Server::Real(front) = &self.server else {
+            return;
+        };
+        if !ControlPlane::shared().is_borrowed() {
+            return;
+        }
+        for collection in OF_THE_CLUSTER {
+            let (_, list) = front.ask("GET", collection, None);
+            let names = list["items"].as_array().into_iter().flatten();
+            let names = names.filter_map(|item| item["metadata"]["name"].as_str());
+            for name in names.filter(|name| name.contains(&self.namespace)) {
+                front.ask("DELETE", &format!("{collection}/{name}"), None);
+            }
         }
     }
 }
 
-/// The name of the test that runs on this thread.
-fn test() -> String {
-    thread::current().name().unwrap_or_default().to_owned()
-}
+/// What tests create outside of namespaces. What refuses requests goes first, and what it protects last.
+const OF_THE_CLUSTER: [&str; 6] = [
+    "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+    "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
+    "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+    "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+    "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "/api/v1/namespaces",
+];
 
 /// Writes a line for `cargo xtask test`, which counts them at the end.
 fn record(file: &str, line: &str) {

@@ -44,7 +44,6 @@ fn the_dev_cluster_answers_as_kubernetes_does() {
         differences.len()
     );
     fs::write(records.join("replay"), format!("{verdict}\n")).expect("written");
-    println!("{verdict}");
     assert!(compared > 0, "the transcripts are empty");
     let shown: String = differences.iter().take(SHOWN).map(ToString::to_string).collect();
     assert!(differences.is_empty(), "{shown}{verdict}");

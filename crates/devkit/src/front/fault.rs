@@ -28,6 +28,8 @@ pub enum FaultKind {
     },
     /// Carried out; something in between answers instead, with this status and no body.
     AnswerAfter { status: u16 },
+    /// Carried out; the connection is closed in the middle of the answer's body.
+    CutBody,
     /// Neither carried out nor answered, until the client goes away.
     HoldBefore,
     /// Carried out; the answer is withheld.
@@ -63,6 +65,7 @@ impl fmt::Debug for FaultKind {
         f.write_str(match self {
             FaultKind::Answer { .. } => "Answer",
             FaultKind::AnswerAfter { .. } => "AnswerAfter",
+            FaultKind::CutBody => "CutBody",
             FaultKind::HoldBefore => "HoldBefore",
             FaultKind::HoldAfter => "HoldAfter",
             FaultKind::DropBefore => "DropBefore",

@@ -1,14 +1,16 @@
 //! HTTP/2 and HTTP/1.1 over TLS, and what faults do to them.
 
 use std::future::{Future, pending};
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::stream;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -28,7 +30,7 @@ use crate::transcript::Asker;
 
 /// A stream that is reset; over HTTP/1.1, a connection that is closed.
 type Answered = Result<Response<Whole>, h2::Error>;
-type Whole = BoxBody<Bytes, hyper::Error>;
+type Whole = BoxBody<Bytes, io::Error>;
 
 /// A request, read whole.
 pub(crate) struct Asked {
@@ -148,6 +150,19 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, request: http::Request<In
             drop(shared.carry_out(&asked).await?);
             plain(status, String::new())
         }
+        Some(FaultKind::CutBody) => {
+            let (mut parts, body) = shared.carry_out(&asked).await?.into_parts();
+            let body = body
+                .collect()
+                .await
+                .map_err(|_| h2::Reason::INTERNAL_ERROR)?
+                .to_bytes();
+            parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
+            let half = Ok(Frame::data(body.slice(..body.len() / 2)));
+            let cut = Err(io::Error::from(io::ErrorKind::ConnectionReset));
+            let body = StreamBody::new(stream::iter([half, cut]));
+            Response::from_parts(parts, BodyExt::boxed(body))
+        }
         Some(FaultKind::HoldBefore) => pending().await,
         Some(FaultKind::HoldAfter) => {
             drop(shared.carry_out(&asked).await?);
@@ -234,7 +249,7 @@ impl Shared {
                     )
                     .await
                     .map_err(|_| h2::Reason::INTERNAL_ERROR)?;
-                let mut answer = answer.map(|body| body.boxed());
+                let mut answer = answer.map(|body| body.map_err(io::Error::other).boxed());
                 for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
                     answer.headers_mut().remove(name);
                 }

@@ -1,0 +1,39 @@
+//! Where a test runs, if not on just any Kubernetes.
+
+use std::thread;
+
+/// Where, which test, and why; `cargo xtask test` reads it, too.
+const WHERE: &str = include_str!("where.txt");
+
+/// The dev cluster.
+pub(super) const DEV: &str = "dev";
+/// A control plane that the tests start themselves.
+pub(super) const OWN: &str = "own";
+
+/// The name of the test that runs on this thread.
+pub(super) fn test() -> String {
+    thread::current().name().unwrap_or_default().to_owned()
+}
+
+/// # Panics
+/// If the test on this thread needs a place for which it is not listed.
+pub(super) fn assert_listed(place: &str) {
+    let test = test();
+    // The front's own thread and others that a test starts do what the test asked for.
+    if !test.contains("::") {
+        return;
+    }
+    let listed = WHERE.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        let name = words
+            .next()
+            .filter(|first| *first == place)
+            .and_then(|_| words.next());
+        name.and_then(|name| test.strip_prefix(name))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    });
+    assert!(
+        listed,
+        "{test} needs `{place}`: let it run on any Kubernetes (`Cluster::start`), or list it in tests/cluster/where.txt with its reason"
+    );
+}
