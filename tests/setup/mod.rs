@@ -1,5 +1,6 @@
 //! `jobpass setup`: what it prints loads into a cluster, and does what it says.
 
+mod advice;
 mod attacker;
 mod beside;
 mod oidc;

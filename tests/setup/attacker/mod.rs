@@ -1,0 +1,381 @@
+//! The minter as an attacker: what it tries is a product of verbs, resources, names, bodies, owners, bindings and ways to delete, each
+//! either refused or on a short list of what a minter may do. Then the same as every account that it can make.
+//!
+//! And every validation of every policy is taken away in turn: something must then be let through that was refused.
+
+mod changes;
+mod roles;
+mod tokens;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use super::Desk;
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+const ANCHOR: &str = "jobpass.dev/anchor";
+const AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
+/// What jobs may be given here.
+const RULES: &str = "get pods\nlist pods\ncreate pods/exec target-pod\nget configmaps shared";
+/// A job's account, to whose anchor and Role the attacker has a right.
+const OWN: &str = "jobpass-ownownownownownownow";
+/// The same, with an anchor and a Role and nothing else.
+const SPARE: &str = "jobpass-sparesparesparespare";
+/// Another job's.
+const OTHER: &str = "jobpass-otherotherotherother";
+/// A job's account to which somebody gave all that the minter has.
+const GIFTED: &str = "jobpass-giftedgiftedgiftedgi";
+/// What nobody has made yet.
+const FRESH: &str = "jobpass-freshfreshfreshfresh";
+/// An API server reads its policies once a second.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Who attacks.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Who {
+    /// A minter of one ServiceAccount.
+    OfScanner,
+    /// A minter for jobs with rules.
+    ForJobs,
+    /// The same, with all rights to change what it may make, from elsewhere: only policies hold it.
+    Mighty,
+    /// A job, with all that `RULES` has.
+    Job,
+    /// A job's account to which somebody gave all that the minter has.
+    Gifted,
+}
+use Who::{ForJobs, Gifted, Job, Mighty, OfScanner};
+
+const EVERYBODY: [Who; 5] = [OfScanner, ForJobs, Mighty, Job, Gifted];
+const MINTERS: &[Who] = &[OfScanner, ForJobs, Mighty];
+const FOR_JOBS: &[Who] = &[ForJobs, Mighty];
+const NOBODY: &[Who] = &[];
+
+/// A request, and who may make it.
+struct Try {
+    method: &'static str,
+    path: String,
+    headers: Vec<(&'static str, &'static str)>,
+    body: String,
+    may: &'static [Who],
+    /// Whether it changes nothing. What may be done is only ever tried.
+    dry: bool,
+}
+
+impl Try {
+    fn new(method: &'static str, path: impl Into<String>, body: &Value, may: &'static [Who]) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            headers: vec![("content-type", "application/json")],
+            body: if body.is_null() {
+                String::new()
+            } else {
+                body.to_string()
+            },
+            may,
+            dry: false,
+        }
+    }
+
+    /// In a dry run; and for real, if nobody may.
+    fn both(method: &'static str, path: &str, body: &Value, may: &'static [Who]) -> Vec<Self> {
+        let mut tries = vec![Self {
+            dry: true,
+            ..Self::new(method, format!("{path}?dryRun=All"), body, may)
+        }];
+        if may.is_empty() {
+            tries.push(Self::new(method, path, body, may));
+        }
+        tries
+    }
+}
+
+/// A namespace that is set up, and the tokens of those who attack.
+struct World {
+    desk: Desk,
+    tokens: Vec<(Who, String)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let desk = Desk::new();
+        let audiences = format!("{AUDIENCE}, vault");
+        let common = ["--audiences", &audiences, "--apply"];
+        let scanner = [
+            "--service-account",
+            "scanner",
+            "--minter",
+            "serviceaccount:of-scanner",
+        ];
+        desk.setup(&[&scanner, &common]).succeeded();
+        let jobs = [
+            "--rules",
+            RULES,
+            "--minter",
+            "serviceaccount:for-jobs",
+            "--minter",
+            "serviceaccount:mighty",
+        ];
+        desk.setup(&[&jobs, &super::SWEEPER, &common]).succeeded();
+        desk.cluster.apply(&others());
+        let mut world = Self {
+            tokens: vec![
+                (OfScanner, desk.token("of-scanner")),
+                (ForJobs, desk.token("for-jobs")),
+                (Mighty, desk.token("mighty")),
+            ],
+            desk,
+        };
+        let job = world.job(OWN);
+        let gifted = world.job(GIFTED);
+        world.desk.cluster.apply(&format!(
+            "{{apiVersion: {RBAC}/v1, kind: RoleBinding, metadata: {{name: gift, namespace: NAMESPACE}}, roleRef: {{apiGroup: {RBAC}, \
+             kind: Role, name: jobpass-minter.with-rules}}, subjects: [{{kind: ServiceAccount, name: {GIFTED}, namespace: NAMESPACE}}]}}"
+        ));
+        world.tokens.extend([(Job, job), (Gifted, gifted)]);
+        world
+    }
+
+    /// Makes a job's account and its role, as the minter and as jobpass does; gives its token.
+    fn job(&self, name: &str) -> String {
+        let base = format!("/api/v1/namespaces/{}", self.namespace());
+        let rbac = format!("/apis/{RBAC}/v1/namespaces/{}", self.namespace());
+        let make = |path: String, object: &Value| {
+            let answer = self.send(ForJobs, &Try::new("POST", path, object, NOBODY));
+            assert_eq!(answer.0, 201, "{}", answer.1);
+            answer.1
+        };
+        let anchor = make(format!("{base}/secrets"), &anchor(&json!({ "name": name })));
+        let meta = json!({ "name": name, "ownerReferences": [owner(name, &anchor)] });
+        make(format!("{base}/serviceaccounts"), &json!({ "metadata": meta }));
+        make(
+            format!("{rbac}/roles"),
+            &json!({ "metadata": meta, "rules": listed() }),
+        );
+        let subject = json!({ "kind": "ServiceAccount", "name": name, "namespace": self.namespace() });
+        let binding = json!({
+            "metadata": meta, "subjects": [subject],
+            "roleRef": { "apiGroup": RBAC, "kind": "Role", "name": name },
+        });
+        make(format!("{rbac}/rolebindings"), &binding);
+        let bound =
+            json!({ "apiVersion": "v1", "kind": "Secret", "name": name, "uid": anchor["metadata"]["uid"] });
+        let request = json!({ "spec": { "boundObjectRef": bound } });
+        let minted = make(format!("{base}/serviceaccounts/{name}/token"), &request);
+        minted["status"]["token"].as_str().expect("a token").to_owned()
+    }
+
+    fn namespace(&self) -> &str {
+        self.desk.cluster.namespace()
+    }
+
+    fn send(&self, who: Who, one: &Try) -> (u16, Value) {
+        let (_, token) = self
+            .tokens
+            .iter()
+            .find(|(known, _)| *known == who)
+            .expect("a token");
+        let cluster = &self.desk.cluster;
+        cluster.ask_with(token, one.method, &one.path, &one.headers, &one.body)
+    }
+
+    /// Whether it is carried out; every other answer is a refusal.
+    fn passes(&self, who: Who, one: &Try) -> bool {
+        let (status, answer) = self.send(who, one);
+        assert!((200..500).contains(&status) && status != 429, "{status} {answer}");
+        status < 300
+    }
+
+    /// What passes and should not, or does not and should.
+    fn wrong(&self, who: Who, tries: &[Try]) -> Vec<String> {
+        let wrong = tries
+            .iter()
+            .filter(|one| self.passes(who, one) != one.may.contains(&who));
+        wrong
+            .map(|one| format!("{who:?}: {} {} {}", one.method, one.path, one.body))
+            .collect()
+    }
+
+    fn uid(&self, secret: &str) -> Value {
+        let path = format!("/api/v1/namespaces/{}/secrets/{secret}", self.namespace());
+        let (status, secret) = self.desk.cluster.ask("GET", &path, None);
+        assert_eq!(status, 200, "{secret}");
+        secret["metadata"]["uid"].clone()
+    }
+
+    /// Everything that is tried.
+    fn tries(&self) -> Vec<Try> {
+        let mut tries = self.secrets();
+        tries.extend(self.tokens());
+        tries.extend(self.roles());
+        tries.extend(self.deletions());
+        tries.extend(self.changes());
+        tries.extend(self.everything_else());
+        tries
+    }
+}
+
+/// What others have in this namespace, and other jobs.
+fn others() -> String {
+    let mut manifests = format!(
+        r#"
+{{apiVersion: v1, kind: Secret, metadata: {{name: victim, namespace: NAMESPACE}}, stringData: {{password: top}}}}
+---
+{{apiVersion: v1, kind: Secret, metadata: {{name: borrowed, namespace: NAMESPACE}}, type: {ANCHOR}}}
+---
+{{apiVersion: v1, kind: Secret, metadata: {{name: {OWN}-data, namespace: NAMESPACE}}, type: {ANCHOR}, stringData: {{a: b}}}}
+---
+{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: powerful, namespace: NAMESPACE}}}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: powerful-token, namespace: NAMESPACE, annotations: {{kubernetes.io/service-account.name: powerful}}}}
+type: kubernetes.io/service-account-token
+---
+{{apiVersion: v1, kind: ConfigMap, metadata: {{name: shared, namespace: NAMESPACE}}}}
+---
+apiVersion: {RBAC}/v1
+kind: Role
+metadata: {{name: mighty, namespace: NAMESPACE}}
+rules:
+- apiGroups: ["", {RBAC}]
+  resources: [secrets, serviceaccounts, roles, rolebindings]
+  verbs: [create, update, patch, delete, deletecollection, escalate, bind]
+---
+apiVersion: {RBAC}/v1
+kind: RoleBinding
+metadata: {{name: mighty, namespace: NAMESPACE}}
+roleRef: {{apiGroup: {RBAC}, kind: Role, name: mighty}}
+subjects: [{{kind: ServiceAccount, name: mighty, namespace: NAMESPACE}}]
+"#
+    );
+    for name in [OTHER, SPARE] {
+        let binding = match name {
+            OTHER => format!(
+                "---\n{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: {name}, namespace: NAMESPACE}}}}\n---\n{{apiVersion: {RBAC}/v1, \
+                 kind: RoleBinding, metadata: {{name: {name}, namespace: NAMESPACE}}, roleRef: {{apiGroup: {RBAC}, kind: Role, name: {name}}}}}\n"
+            ),
+            _ => String::new(),
+        };
+        manifests += &format!(
+            "---\n{{apiVersion: v1, kind: Secret, metadata: {{name: {name}, namespace: NAMESPACE}}, type: {ANCHOR}}}\n---\n{{apiVersion: \
+             {RBAC}/v1, kind: Role, metadata: {{name: {name}, namespace: NAMESPACE}}, rules: []}}\n{binding}"
+        );
+    }
+    manifests
+}
+
+fn anchor(meta: &Value) -> Value {
+    json!({ "apiVersion": "v1", "kind": "Secret", "type": ANCHOR, "metadata": meta })
+}
+
+fn owner(name: &str, anchor: &Value) -> Value {
+    json!({ "apiVersion": "v1", "kind": "Secret", "name": name, "uid": anchor["metadata"]["uid"] })
+}
+
+/// Ours, and others.
+fn names() -> [Value; 6] {
+    [
+        json!({ "name": FRESH }),
+        json!({ "name": "loot" }),
+        json!({ "name": format!("{FRESH}a") }),
+        json!({ "name": format!("a{FRESH}") }),
+        json!({ "generateName": "loot-" }),
+        json!({ "generateName": &FRESH[..23] }),
+    ]
+}
+
+/// `RULES`, as rules.
+fn listed() -> Value {
+    json!([
+        { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"] },
+        { "apiGroups": [""], "resources": ["pods/exec"], "resourceNames": ["target-pod"], "verbs": ["create"] },
+        { "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["shared"], "verbs": ["get"] },
+    ])
+}
+
+#[test]
+fn what_a_minter_may_do_is_a_short_list() {
+    let world = World::new();
+    let tries = world.tries();
+    let wrong = thread::scope(|scope| {
+        let attacks = EVERYBODY.map(|who| {
+            scope.spawn({
+                let (world, tries) = (&world, &tries);
+                move || world.wrong(who, tries)
+            })
+        });
+        attacks.map(|attack| attack.join().expect("it ends")).concat()
+    });
+    let count = tries.len() * EVERYBODY.len();
+    assert!(
+        wrong.is_empty(),
+        "{} of {count}:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    // What belongs to others is still there.
+    for kept in ["victim", "borrowed", "powerful-token", OTHER] {
+        world.uid(kept);
+    }
+}
+
+#[test]
+fn no_validation_is_there_for_nothing() {
+    let world = World::new();
+    let namespace = world.namespace().to_owned();
+    let mut tries = world.tries();
+    tries.retain(|one| one.may.is_empty() && (one.dry || one.path.ends_with("/token")));
+    for (policy, who, about) in [
+        (format!("jobpass-tokens.{namespace}.scanner"), OfScanner, "/token"),
+        (
+            format!("jobpass-anchors.{namespace}.scanner"),
+            OfScanner,
+            "/secrets",
+        ),
+        (format!("jobpass-tokens.{namespace}"), ForJobs, "/token"),
+        (format!("jobpass-anchors.{namespace}"), ForJobs, "/secrets"),
+        (format!("jobpass-roles.{namespace}"), ForJobs, "/r"),
+        (format!("jobpass-jobs.{namespace}"), Gifted, "/secrets"),
+    ] {
+        let about = tries.iter().filter(|one| one.path.contains(about));
+        let about = about.collect::<Vec<_>>();
+        let path = format!("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/{policy}");
+        let (_, whole) = world.desk.cluster.ask("GET", &path, None);
+        let validations = whole["spec"]["validations"].as_array().expect("a list");
+        let refused_by = |one: &Try, text: &str| {
+            let (_, answer) = world.send(who, one);
+            answer["message"]
+                .as_str()
+                .is_some_and(|message| message.contains(text))
+        };
+        let refused = about
+            .iter()
+            .find(|one| refused_by(one, &format!("'{policy}' denied request")));
+        let refused = refused.expect("the policy refuses something");
+        for (index, without) in validations.iter().enumerate() {
+            let mark = format!("without {index}");
+            let mut fewer = validations.clone();
+            for validation in &mut fewer {
+                validation["message"] = mark.clone().into();
+            }
+            fewer[index]["expression"] = "true".into();
+            let patch = json!({ "spec": { "validations": fewer } });
+            let (status, answer) = world.desk.cluster.ask("PATCH", &path, Some(&patch));
+            assert_eq!(status, 200, "{answer}");
+            let deadline = Instant::now() + PATIENCE;
+            while !refused_by(refused, &mark) && !world.passes(who, refused) {
+                assert!(Instant::now() < deadline, "{policy} is not changed");
+                // Nothing tells of it but what it refuses.
+                thread::sleep(Duration::from_millis(50));
+            }
+            let hole = about.iter().any(|one| world.passes(who, one));
+            assert!(hole, "{policy} does the same without {without}");
+        }
+    }
+}
