@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Minter, Part, Setup};
+use super::{Minter, Part, SWEEPER, Setup};
 use crate::rbac::{self, Line, Rule};
 
 pub(super) const RBAC: &str = "rbac.authorization.k8s.io";
@@ -120,7 +120,7 @@ impl Setup {
     }
 
     fn sweeper(&self, image: &str) -> [String; 4] {
-        let name = "jobpass-sweeper";
+        let name = SWEEPER;
         let namespace = quoted(&self.namespace);
         [
             format!(

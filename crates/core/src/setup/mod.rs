@@ -26,6 +26,8 @@ use crate::{
 
 /// The longest name of a ServiceAccount here: names that are made of it and a namespace stay below 253.
 const LONGEST_ACCOUNT: usize = 150;
+/// The account that sweeps, and so may read every Secret of the namespace.
+const SWEEPER: &str = "jobpass-sweeper";
 /// The longest text of any other kind.
 const LONGEST_TEXT: usize = 256;
 
@@ -273,6 +275,11 @@ fn account(input: &str, name: &str) -> Result<String, Error> {
     if anchor::is_ours(name) {
         let problem = format!("is `{name}`: so are those called that are made for single jobs");
         return Err(Error::input(input, problem, "name it differently"));
+    }
+    if name == SWEEPER {
+        let problem =
+            format!("is `{name}`: so is the sweeper called, which may read every Secret of the namespace");
+        return Err(Error::input(input, problem, "name another account"));
     }
     dns_name(input, name, LONGEST_ACCOUNT, true)
 }

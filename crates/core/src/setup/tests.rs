@@ -161,6 +161,7 @@ fn no_value_leaves_its_place() {
 #[case("group:system:serviceaccounts:ci", "the jobs' own ServiceAccount")]
 #[case("serviceaccount:scanner", "the jobs' own ServiceAccount")]
 #[case("serviceaccount:jobpass-aaaaaaaaaaaaaaaaaaaa", "made for single jobs")]
+#[case("serviceaccount:jobpass-sweeper", "may read every Secret")]
 fn minters_that_are_refused(#[case] minter: &str, #[case] why: &str) {
     let error = refused(&Wanted {
         minters: vec![minter.into()],
@@ -187,6 +188,7 @@ fn minters_that_are_refused(#[case] minter: &str, #[case] why: &str) {
 #[case::namespace(Wanted { namespace: "Ci".into(), ..github() }, "no object of Kubernetes can be called that")]
 #[case::no_account(Wanted { service_account: String::new(), ..github() }, "is missing")]
 #[case::account_of_a_job(Wanted { service_account: "jobpass-aaaaaaaaaaaaaaaaaaaa".into(), ..github() }, "made for single jobs")]
+#[case::sweeper(Wanted { service_account: "jobpass-sweeper".into(), ..github() }, "may read every Secret")]
 #[case::audiences(Wanted { audiences: "two words".into(), ..github() }, "an audience has no spaces")]
 #[case::any_pod(Wanted { rules: "create pods".into(), ..github() }, "which jobs cannot be given")]
 #[case::example(Wanted { service_account: String::new(), rules: "get pods".into(), example_rights: true, ..github() }, "is given without `service-account`")]
