@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     access::Account,
+    anchor,
     claims::Claims,
     error::{Error, Kind},
     minter::{Connection, Identity, Minter},
@@ -135,6 +136,16 @@ impl Cluster {
     /// The ServiceAccount that asks, if it is one.
     pub fn account(&self) -> Option<Account> {
         Account::of(self.bearer.as_ref()?)
+    }
+
+    /// Whether the token that it shows is bound to an anchor: a job was given it, and no minter has such a one.
+    pub(crate) fn asks_as_a_job(&self) -> bool {
+        let claims = self
+            .bearer
+            .as_ref()
+            .and_then(|bearer| Claims::decode(bearer).ok());
+        let bound = claims.as_ref().and_then(Claims::bound_to);
+        bound.is_some_and(|(kind, name)| kind == "Secret" && anchor::is_ours(name))
     }
 
     /// Prepares a connection as the holder of `token`.

@@ -119,16 +119,23 @@ impl Cluster {
         if let Some(denial) = answer.denial().filter(|denial| !on_purpose(denial)) {
             return error.help(denial.help(&call.method, need.namespace));
         }
+        // Whoever pastes the command makes a minter of that user.
+        let user = user(&message).filter(|_| !self.asks_as_a_job());
         match answer.status {
             401 => error.help(self.unauthorized()),
             403 if message.contains("attempting to grant RBAC permissions not currently held") => {
                 error.help(format!(
                     "who makes a Role can only put into it what they may do themselves; the message above lists what the minter \
                      lacks. An administrator lets it give that, too, with all that jobs may be given in `--rules`:\n\n{}",
-                    need.setup(user(&message))
+                    need.setup(user)
                 ))
             }
-            403 => error.help(need.right(user(&message))),
+            403 if self.asks_as_a_job() => error.help(format!(
+                "the credential is a token that a job was given, and such a one mints nothing: use the minter's own. To make a minter, \
+                 an administrator runs:\n\n{}",
+                need.setup(None)
+            )),
+            403 => error.help(need.right(user)),
             404 if message.starts_with("namespaces ") => error.help(format!(
                 "there is no namespace `{0}`: check input `namespace`, or `kubectl create namespace {0}`",
                 need.namespace

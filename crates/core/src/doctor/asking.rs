@@ -241,7 +241,10 @@ impl<'a> Asking<'a> {
             [] => For::Account(&spec.service_account),
             rules => For::Jobs(rules),
         };
-        let minter = user.name.as_deref().filter(|_| !user.reads_secrets);
+        let minter = user
+            .name
+            .as_deref()
+            .filter(|_| !user.reads_secrets && !self.cluster.asks_as_a_job());
         let command = advice::command(&spec.namespace, whom, minter);
         match user.reads_secrets {
             true => format!(
