@@ -128,6 +128,84 @@ fn nothing_is_taken_away_unless_that_is_said() {
     desk.setup(&[&less, &["--diff"]]).succeeded();
 }
 
+/// One command refuses it, and two come to the same: a job would mint itself tokens that outlive it.
+#[test]
+fn no_job_of_one_set_up_mints_by_another() {
+    let desk = Desk::new();
+    let namespace = desk.cluster.namespace();
+    desk.setup(&[&SCANNER, &MINTER, &["--apply"]]).succeeded();
+    let before = desk.cluster.requests().len();
+    let group = format!("group:system:serviceaccounts:{namespace}");
+    let elsewhere = desk.cluster.other_namespace("elsewhere");
+    let account = format!("serviceaccount:{namespace}/scanner");
+    let of_minter = ["--service-account", "jobpass-minter"];
+    let scanner = ["--minter", "serviceaccount:scanner"];
+    let other = ["--minter", "serviceaccount:other-minter"];
+    let in_another = |minter: &str| {
+        let setup = ["setup", "--namespace", &elsewhere, "--minter", minter];
+        desk.jobpass(&[&setup[..], &JOBS, &["--apply", "--kubeconfig", "admin.yaml"]].concat())
+    };
+    let refused = [
+        desk.setup(&[&JOBS, &scanner, &["--apply", "--replace"]]),
+        desk.setup(&[&DEPLOYER, &scanner, &["--apply"]]),
+        desk.setup(&[&of_minter, &other, &["--apply"]]),
+        in_another(&account),
+        in_another(&group),
+    ];
+    for refused in refused {
+        assert_eq!(refused.code(), 2, "{}", refused.log);
+        let why = format!("RoleBinding {namespace}/jobpass-minter-scanner");
+        assert!(
+            refused.log.contains(&why) && refused.log.contains("tokens that outlive its job"),
+            "{}",
+            refused.log
+        );
+    }
+    let asked = desk.cluster.requests();
+    assert!(
+        asked[before..].iter().all(|asked| asked.method == "GET"),
+        "{asked:?}"
+    );
+
+    // Nor does what a job is told to paste make it a minter.
+    desk.account("jobpass-minter");
+    let by = ["mint", "--namespace", namespace, "--kubeconfig"];
+    let minted = [
+        &by[..],
+        &[
+            "jobpass-minter",
+            "--kubeconfig-file",
+            "job",
+            "--embed-token",
+            "true",
+        ],
+        &SCANNER,
+    ]
+    .concat();
+    desk.jobpass(&minted).succeeded();
+    for asked in [&JOBS, &of_minter] {
+        let refused = desk.jobpass(&[&by[..], &["job", "--token-file", "loot"], asked].concat());
+        assert_eq!(refused.code(), 4, "{}", refused.log);
+        assert!(
+            refused
+                .log
+                .contains("--minter serviceaccount:jobpass-minter --apply")
+                && refused.log.contains("use the minter's own"),
+            "{}",
+            refused.log
+        );
+        let doctor = desk.jobpass(&[&["doctor"], &by[1..], &["job"], asked].concat());
+        assert!(
+            doctor
+                .log
+                .contains("--minter serviceaccount:jobpass-minter --apply")
+                && !doctor.log.contains("/scanner --apply"),
+            "{}",
+            doctor.log
+        );
+    }
+}
+
 /// A minter that knows its credential already asks all the time for what it must never get.
 #[rstest]
 #[case::for_an_account(&SCANNER, &["serviceaccounts/scanner/token", "secrets?dryRun=All"])]

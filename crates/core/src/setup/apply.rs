@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    Minter, Part, Setup,
+    Minter, Part, Setup, chain,
     cluster::{Object, Outcome},
     held::{self, Held, Wrong},
     loss,
@@ -35,7 +35,7 @@ impl Setup {
     /// Makes the cluster so, and says of each object what was there before. Gives what the administrator should know.
     ///
     /// # Errors
-    /// If somebody would lose something, and `replace` does not say that this is meant: then nothing is changed. If the API server
+    /// If jobs would mint. If somebody would lose something, and `replace` does not say that this is meant: then nothing is changed. If the API server
     /// refuses, or the policies do not come into effect: then nobody new is bound.
     pub async fn apply(
         &self,
@@ -44,6 +44,7 @@ impl Setup {
         replace: bool,
         mut said: impl FnMut(&Object, &Outcome) -> Result<(), Error>,
     ) -> Result<Option<String>, Error> {
+        chain::refuse(self, cluster, budget).await?;
         let objects = self.objects()?;
         let found = try_join_all(objects.iter().map(|object| object.found(cluster, budget))).await?;
         let outcomes = objects.iter().zip(&found);

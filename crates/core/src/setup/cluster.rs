@@ -1,9 +1,9 @@
 //! The set-up and a cluster: what is there, and making it so.
 
 use serde::Deserialize as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Setup, difference};
+use super::{Setup, difference, manifests::RBAC};
 use crate::{
     cluster::{Answer, Budget, Call, Cluster},
     error::{Error, Kind},
@@ -76,6 +76,33 @@ impl Object {
         let collection = format!("{root}/{version}{namespace}/{plural}");
         wanted["metadata"]["name"].as_str()?;
         Some(Self { wanted, collection })
+    }
+
+    /// The RoleBindings of a namespace.
+    ///
+    /// # Errors
+    /// If the API server does not say.
+    pub(super) async fn bindings(
+        namespace: &str,
+        cluster: &Cluster,
+        budget: &Budget,
+    ) -> Result<Vec<Value>, Error> {
+        let all = Self {
+            wanted: json!({ "kind": "RoleBinding", "metadata": { "namespace": namespace, "name": "*" } }),
+            collection: format!("/apis/{RBAC}/v1/namespaces/{namespace}/rolebindings"),
+        };
+        let call = Call {
+            doing: "look at an object",
+            method: http::Method::GET,
+            path: all.collection.clone(),
+            body: None,
+        };
+        let answer = cluster.send(&call, budget).await?;
+        if answer.status != 200 {
+            return Err(all.refused(cluster, &call, &answer));
+        }
+        let list = answer.parse::<Value>(&call)?;
+        Ok(list["items"].as_array().cloned().unwrap_or_default())
     }
 
     /// As it is to be.

@@ -6,6 +6,7 @@
 pub(crate) mod advice;
 mod apply;
 mod authentication;
+mod chain;
 mod cluster;
 mod difference;
 pub(crate) mod held;
