@@ -1,20 +1,21 @@
 //! `cargo xtask bench`: what `jobpass mint` and `jobpass revoke` cost, beside `kubectl create token` on the same cluster in the same run, and what
 //! it costs to mask a log. `cargo xtask bench sweep`: what a sweep costs, beside `kubectl delete secret`.
 
+mod kubernetes;
 mod mask;
 mod sweep;
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
+use std::io::{Read as _, Seek as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Arg, ArgMatches, value_parser};
-use jobpass_core::environment::Environment;
 use tempfile::TempDir;
 
+use self::kubernetes::Kubernetes;
 use crate::Verb;
 use crate::cluster::{Cluster, SERVICE_ACCOUNT, runtime};
 use crate::dist::{self, Profile};
@@ -23,14 +24,10 @@ use crate::workspace::{Workspace, output, step};
 
 pub const VERB: Verb = Verb { command, run: verb };
 
-/// Ends the program when dropped.
-struct Running(Child);
-
 /// The same namespace, minter and kubeconfig for all.
 struct Bench {
     folder: TempDir,
-    namespace: String,
-    _cluster: Running,
+    cluster: Cluster,
 }
 
 /// One command, over all rounds.
@@ -43,7 +40,8 @@ struct Figures {
 
 fn command() -> clap::Command {
     clap::Command::new("bench")
-        .about("Measure mint and revoke beside kubectl create token, on a dev cluster")
+        .about("Measure mint and revoke beside kubectl create token, on Kubernetes")
+        .arg(kubernetes::argument())
         .arg(
             Arg::new("rounds")
                 .long("rounds")
@@ -66,16 +64,17 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     let rounds = *arguments.get_one::<u32>("rounds").context("it has a default")?;
     let build = |name| dist::build(workspace, Profile::Release, name);
     let (github, gitlab, jobpass) = (build(dist::BINARY)?, build("jobpass-gitlab")?, build("jobpass")?);
-    let devkit = build("jobpass-devkit")?;
     let kubectl = tools::install(workspace, &[&KUBECTL])?.join(KUBECTL.name);
-    let bench = Bench::start(&devkit)?;
+    let kubernetes = Kubernetes::start(workspace, arguments)?;
+    let runtime = runtime()?;
+    let bench = runtime.block_on(Bench::start(&kubernetes))?;
 
     let mint = format!("mint --service-account {SERVICE_ACCOUNT} --duration 10m --token-file token");
     let unchecked = format!("{mint} --escape-check off");
     let revoke = "revoke --token-file token".to_owned();
     let token = format!(
         "create token {SERVICE_ACCOUNT} --namespace {} --duration 10m",
-        bench.namespace
+        bench.cluster.namespace
     );
     let commands = [
         ("kubectl create token", &kubectl, token),
@@ -85,7 +84,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         ("jobpass revoke", &jobpass, revoke),
     ];
     let mut figures = commands.each_ref().map(|_| Figures::default());
-    step(&format!("measure, {rounds} rounds"), "cargo xtask bench", || {
+    let measured = step(&format!("measure, {rounds} rounds"), "cargo xtask bench", || {
         for _ in 0..rounds {
             // Apart, as to watch its memory takes a processor.
             for measure in [Figures::time, Figures::watch] {
@@ -97,7 +96,9 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
             }
         }
         Ok(())
-    })?;
+    });
+    runtime.block_on(bench.cluster.remove())?;
+    measured?;
 
     println!(
         "\n{:<24} {:>9} {:>9} {:>8}   {:>9} {:>9} {:>8}",
@@ -109,8 +110,8 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     }
     println!(
         "\nAims: wall ratio 0.33, peak ratio 0.20. kubectl sends one request, for a token that is bound to nothing; mint sends\n\
-         two (anchor, token), and asks 43 questions at once whether the ServiceAccount could outlive its token, unless told\n\
-         not to; revoke sends two (delete the anchor, ask whether the token still works).\n"
+         two (anchor, token) and, unless told not to, asks for the token's rules, which say whether it could be outlived; revoke\n\
+         deletes the anchor and proves it.\n"
     );
     for path in [&github, &gitlab, &jobpass, &kubectl.canonicalize()?] {
         println!(
@@ -126,21 +127,12 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
 }
 
 impl Bench {
-    fn start(devkit: &Path) -> Result<Self> {
+    async fn start(kubernetes: &Kubernetes) -> Result<Self> {
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-        let admin = folder.path().join("admin.kubeconfig");
-        let serve = serve(devkit, &admin, 0)?;
-        let (namespace, kubeconfig) = runtime()?.block_on(async {
-            let cluster = Cluster::connect(&admin, None, &Environment::default()).await?;
-            let minter = cluster.prepare().await?;
-            anyhow::Ok((cluster.namespace, minter.kubeconfig))
-        })?;
-        fs::write(folder.path().join("minter.kubeconfig"), kubeconfig)?;
-        Ok(Self {
-            folder,
-            namespace,
-            _cluster: serve,
-        })
+        let cluster = kubernetes.connect().await?;
+        let minter = cluster.prepare().await?;
+        fs::write(folder.path().join("minter.kubeconfig"), minter.kubeconfig)?;
+        Ok(Self { folder, cluster })
     }
 
     /// Both find the minter through KUBECONFIG, and nothing else of this machine.
@@ -153,30 +145,6 @@ impl Bench {
             .env("HOME", self.folder.path())
             .env("KUBECONFIG", self.folder.path().join("minter.kubeconfig"));
         command
-    }
-}
-
-/// Starts a dev cluster with so many expired anchors in it.
-fn serve(devkit: &Path, admin: &Path, anchors: u32) -> Result<Running> {
-    let mut serve = Command::new(devkit);
-    serve
-        .args(["serve", "--anchors", &anchors.to_string()])
-        .arg("--kubeconfig")
-        .arg(admin)
-        .stdout(Stdio::piped());
-    let mut serve = Running(serve.spawn().context("jobpass-devkit cannot be started")?);
-    // It greets once it listens and its kubeconfig is there, and has to be heard out.
-    let stdout = serve.0.stdout.take().context("its standard output is a pipe")?;
-    let mut greeting = BufReader::new(stdout).lines();
-    let greeted = greeting.any(|line| line.is_ok_and(|line| line.ends_with("End it with Ctrl-C.")));
-    ensure!(greeted, "jobpass-devkit did not start");
-    Ok(serve)
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

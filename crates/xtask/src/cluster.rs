@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{Method, Request, header};
 use jobpass_core::anchor::{self, random_name};
 use jobpass_core::environment::Environment;
@@ -133,16 +134,7 @@ impl Cluster {
 
     /// Creates the namespace and what is in it.
     pub(crate) async fn prepare(&self) -> Result<MinterAccount> {
-        let namespace =
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
-        self.created.set(true);
-        let path = "/api/v1/namespaces";
-        let created = send(&self.admin, Method::POST, path, Some(&namespace)).await?;
-        self.created.set(created.status < 400);
-        let what = format!("create namespace {}", self.namespace);
-        created.ok(&what).context(
-            "the demo needs a kubeconfig that may create a namespace, with ServiceAccounts, Roles and RoleBindings in it",
-        )?;
+        self.create_namespace().await?;
         for document in serde_yaml::Deserializer::from_str(&MANIFESTS.replace("NAMESPACE", &self.namespace)) {
             let object = Value::deserialize(document).context("the demo's manifests are no YAML")?;
             let kind = object["kind"].as_str().unwrap_or_default();
@@ -156,6 +148,49 @@ impl Cluster {
             self.admin(Method::POST, &path, Some(&object), &what).await?;
         }
         self.minter().await
+    }
+
+    /// Creates the namespace, with so many anchors in it, such as jobs leave behind whose runners died.
+    pub(crate) async fn leave_behind(&self, anchors: u32) -> Result<()> {
+        self.create_namespace().await?;
+        let path = self.path("secrets");
+        let create = async |number: u32| {
+            let run = (number / 4).to_string();
+            let anchor = json!({
+                "kind": "Secret", "apiVersion": "v1", "type": anchor::TYPE,
+                "metadata": {
+                    "name": format!("jobpass-{number:020}"),
+                    "labels": {
+                        "app.kubernetes.io/managed-by": "jobpass", "jobpass.dev/platform": "github", "jobpass.dev/run-id": run,
+                        "jobpass.dev/job": "scan", "jobpass.dev/service-account": SERVICE_ACCOUNT,
+                    },
+                    "annotations": {
+                        "jobpass.dev/platform": "github", "jobpass.dev/repository": "team/app", "jobpass.dev/run-id": run,
+                        "jobpass.dev/job": "scan", "jobpass.dev/requested-by": "someone",
+                        "jobpass.dev/url": format!("https://github.com/team/app/actions/runs/{run}"),
+                        "jobpass.dev/service-account": SERVICE_ACCOUNT, "jobpass.dev/lifetime": "600s",
+                    },
+                },
+            });
+            let created = self.admin(Method::POST, &path, Some(&anchor), "create an anchor");
+            created.await.map(drop)
+        };
+        let creations = stream::iter(0..anchors).map(create).buffer_unordered(32);
+        creations.try_collect().await
+    }
+
+    async fn create_namespace(&self) -> Result<()> {
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
+        self.created.set(true);
+        let path = "/api/v1/namespaces";
+        let created = send(&self.admin, Method::POST, path, Some(&namespace)).await?;
+        self.created.set(created.status < 400);
+        let what = format!("create namespace {}", self.namespace);
+        created.ok(&what).context(
+            "the demo needs a kubeconfig that may create a namespace, with ServiceAccounts, Roles and RoleBindings in it",
+        )?;
+        Ok(())
     }
 
     async fn minter(&self) -> Result<MinterAccount> {

@@ -1,7 +1,7 @@
 //! `cargo xtask bench sweep`: deletions a second and memory of `jobpass sweep`, and the same beside `kubectl delete secret -l`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::{Arg, ArgMatches, value_parser};
 
-use super::{kibibytes, mebibytes, serve};
+use super::kubernetes::{self, Kubernetes};
+use super::{kibibytes, mebibytes};
+use crate::cluster::{Cluster, runtime};
 use crate::dist::{self, Profile};
 use crate::tools::{self, KUBECTL};
 use crate::workspace::{Workspace, step};
@@ -21,7 +23,10 @@ const EVERY: Duration = Duration::from_millis(5);
 /// For the comparison: kubectl deletes one after the other.
 const BESIDE: u32 = 5_000;
 
-/// A program that deleted all anchors of a cluster.
+/// How old an anchor is that may be swept: the shortest lifetime of a token, and what a sweep leaves it beyond that.
+const OLD: Duration = Duration::from_secs(10 * 60 + 5 * 60 + 5);
+
+/// A program that deleted all anchors of a namespace.
 struct Run {
     what: &'static str,
     anchors: u32,
@@ -32,39 +37,47 @@ struct Run {
 
 pub(super) fn command() -> clap::Command {
     clap::Command::new(NAME)
-        .about("Measure sweep beside kubectl delete secret, on dev clusters")
+        .about("Measure sweep beside kubectl delete secret, on Kubernetes")
+        .arg(kubernetes::argument())
         .arg(
             Arg::new("anchors")
                 .long("anchors")
                 .value_parser(value_parser!(u32).range(10..))
-                .default_value("100000")
+                .default_value("20000")
                 .help("The most; a tenth of it is swept as well"),
         )
 }
 
 pub(super) fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     let most = *arguments.get_one::<u32>("anchors").context("it has a default")?;
-    let build = |name| dist::build(workspace, Profile::Release, name);
-    let (jobpass, devkit) = (build("jobpass")?, build("jobpass-devkit")?);
+    let jobpass = dist::build(workspace, Profile::Release, "jobpass")?;
     let kubectl = tools::install(workspace, &[&KUBECTL])?.join(KUBECTL.name);
+    let kubernetes = Kubernetes::start(workspace, arguments)?;
+    let runtime = runtime()?;
 
-    let sweep = "sweep --namespace ci --output json";
-    let delete = "delete secret --namespace ci --selector app.kubernetes.io/managed-by=jobpass --wait=false";
+    let sweep = "sweep --output json --namespace";
+    let delete = "delete secret --selector app.kubernetes.io/managed-by=jobpass --wait=false --namespace";
     let runs = [
         ("jobpass sweep", &jobpass, sweep, most / 10),
         ("jobpass sweep", &jobpass, sweep, most),
         ("kubectl delete secret -l", &kubectl, delete, BESIDE),
         ("jobpass sweep", &jobpass, sweep, BESIDE),
     ];
-    let mut measured = Vec::new();
-    for (what, program, words, anchors) in runs {
-        let run = step(
-            &format!("{what}, {anchors} anchors"),
-            "cargo xtask bench sweep",
-            || Run::measure(&devkit, what, program, words, anchors),
-        );
-        measured.push(run?);
+    let mut clusters = Vec::new();
+    let prepared = step("create the anchors", "cargo xtask bench sweep", || {
+        for (.., anchors) in &runs {
+            let cluster = runtime.block_on(kubernetes.connect())?;
+            let filled = runtime.block_on(cluster.leave_behind(*anchors));
+            clusters.push(cluster);
+            filled?;
+        }
+        Ok(())
+    });
+    let measured = prepared.and_then(|()| measure(&kubernetes, &runs, &clusters));
+    for cluster in &clusters {
+        runtime.block_on(cluster.remove())?;
     }
+    let measured = measured?;
 
     println!(
         "\n{:<26} {:>8} {:>10} {:>9} {:>10}",
@@ -88,18 +101,38 @@ pub(super) fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> 
     Ok(())
 }
 
+/// Each in a namespace of its own.
+fn measure(
+    kubernetes: &Kubernetes,
+    runs: &[(&'static str, &PathBuf, &str, u32)],
+    clusters: &[Cluster],
+) -> Result<Vec<Run>> {
+    let what = format!("wait {} s until the anchors are old enough", OLD.as_secs());
+    step(&what, "cargo xtask bench sweep", || {
+        sleep(OLD);
+        Ok(())
+    })?;
+    let measure =
+        |((what, program, words, anchors), cluster): (&(&'static str, &PathBuf, &str, u32), &Cluster)| {
+            let words = format!("{words} {}", cluster.namespace);
+            step(
+                &format!("{what}, {anchors} anchors"),
+                "cargo xtask bench sweep",
+                || Run::measure(&kubernetes.kubeconfig, what, program, &words, *anchors),
+            )
+        };
+    runs.iter().zip(clusters).map(measure).collect()
+}
+
 impl Run {
-    /// On a cluster of its own.
-    fn measure(devkit: &Path, what: &'static str, program: &Path, words: &str, anchors: u32) -> Result<Self> {
+    fn measure(admin: &Path, what: &'static str, program: &Path, words: &str, anchors: u32) -> Result<Self> {
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-        let admin = folder.path().join("admin.kubeconfig");
-        let _cluster = serve(devkit, &admin, anchors)?;
         let mut command = Command::new(program);
         command
             .args(words.split(' '))
             .env_clear()
             .env("HOME", folder.path())
-            .env("KUBECONFIG", &admin)
+            .env("KUBECONFIG", admin)
             .stdin(Stdio::null())
             .stdout(fs::File::create(folder.path().join("log"))?);
         let begin = Instant::now();

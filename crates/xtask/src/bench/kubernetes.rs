@@ -1,0 +1,76 @@
+//! The Kubernetes that is measured on: one of our own for as long as it takes, or a cluster of whoever measures.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+use clap::{Arg, ArgMatches, value_parser};
+use jobpass_core::environment::Environment;
+use tempfile::TempDir;
+
+use crate::cluster::Cluster;
+use crate::control_plane::{self, RELEASES};
+use crate::workspace::Workspace;
+
+pub(super) struct Kubernetes {
+    /// Of its administrator.
+    pub(super) kubeconfig: PathBuf,
+    own: Option<(Running, TempDir)>,
+}
+
+/// Ends the program when dropped.
+struct Running(Child);
+
+pub(super) fn argument() -> Arg {
+    Arg::new("kubeconfig")
+        .long("kubeconfig")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Measure on this cluster, as its administrator, in namespaces that are made for it and removed; without it, on Kubernetes itself, which is built and started")
+}
+
+impl Kubernetes {
+    pub(super) fn start(workspace: &Workspace, arguments: &ArgMatches) -> Result<Self> {
+        if let Some(kubeconfig) = arguments.get_one::<PathBuf>("kubeconfig") {
+            return Ok(Self {
+                kubeconfig: kubeconfig.clone(),
+                own: None,
+            });
+        }
+        let release = &RELEASES[0];
+        control_plane::install(workspace, release)?;
+        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let mut process = Command::new(workspace.target.join("tools/bin").join(release.program));
+        process.arg("--dir").arg(folder.path());
+        // It ends when its standard input does.
+        process.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut running = Running(process.spawn().context("the control plane cannot be started")?);
+        let stdout = running.0.stdout.take().context("its standard output is a pipe")?;
+        let mut ready = String::new();
+        BufReader::new(stdout).read_line(&mut ready)?;
+        let ready: serde_json::Value = serde_json::from_str(&ready).unwrap_or_default();
+        let kubeconfig = ready["kubeconfigs"][0].as_str();
+        let kubeconfig = kubeconfig.context("the control plane did not start")?.into();
+        Ok(Self {
+            kubeconfig,
+            own: Some((running, folder)),
+        })
+    }
+
+    pub(super) async fn connect(&self) -> Result<Cluster> {
+        // Whatever proxies this machine needs, they are not for what is started here.
+        let environment = match self.own {
+            Some(_) => Environment::default(),
+            None => std::env::vars_os().collect(),
+        };
+        Cluster::connect(&self.kubeconfig, None, &environment).await
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
