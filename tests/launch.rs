@@ -75,6 +75,19 @@ pub fn launch(program: &str, folder: &Path, configure: impl FnOnce(&Path, &mut C
     }
 }
 
+/// The minor version of the Kubernetes that this program starts.
+///
+/// # Panics
+///
+/// When it does not say so.
+pub fn minor_version(program: &str) -> u32 {
+    let output = Command::new(tool(program)).arg("--version").output();
+    let said = String::from_utf8(output.expect("the control plane starts").stdout).expect("text");
+    // `Kubernetes v1.37.2`
+    let minor = said.split('.').nth(1).and_then(|minor| minor.parse().ok());
+    minor.unwrap_or_else(|| panic!("no version in {said:?}"))
+}
+
 /// A program that `cargo xtask test` installs.
 ///
 /// # Panics

@@ -7,7 +7,7 @@ use std::{
 };
 
 use jobpass_devkit::Front;
-use jobpass_tests::launch::{Launched, NEWEST, launch};
+use jobpass_tests::launch::{Launched, NEWEST, launch, minor_version};
 use serde_json::Value;
 
 use super::{place, trust};
@@ -40,7 +40,7 @@ impl ControlPlane {
             program,
             Path::new(env!("CARGO_TARGET_TMPDIR")),
             |folder, command| {
-                let [first, second] = trust::files(folder);
+                let [first, second] = trust::files(folder, minor_version(program));
                 // The second API server is for the tests that change whom it trusts, and for those of a short limit.
                 command
                     .args([

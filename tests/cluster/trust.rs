@@ -19,7 +19,7 @@ use super::{Cluster, ISSUER, control_plane::ControlPlane};
 /// kube-apiserver reads the file when it changes, and fetches the issuers' keys then.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-static FILES: OnceLock<[PathBuf; 2]> = OnceLock::new();
+static FILES: OnceLock<Files> = OnceLock::new();
 
 /// Where the issuers say which keys are theirs. A real API server asks there.
 static DISCOVERY: LazyLock<CiApi> = LazyLock::new(|| {
@@ -35,14 +35,26 @@ static DISCOVERY: LazyLock<CiApi> = LazyLock::new(|| {
     })
 });
 
-/// The files that the API servers are started with.
-pub(super) fn files(folder: &Path) -> [PathBuf; 2] {
-    let files = ["first", "second"].map(|name| folder.join(format!("authentication-{name}.yaml")));
-    for file in &files {
-        write(file, &crate::oidc::documented("AuthenticationConfiguration"));
+/// What the API servers read.
+struct Files {
+    paths: [PathBuf; 2],
+    /// Of `AuthenticationConfiguration`, as far as this Kubernetes knows it.
+    api_version: &'static str,
+}
+
+/// The files that the API servers of this minor version are started with.
+pub(super) fn files(folder: &Path, minor_version: u32) -> &'static [PathBuf; 2] {
+    let files = FILES.get_or_init(|| Files {
+        paths: ["first", "second"].map(|name| folder.join(format!("authentication-{name}.yaml"))),
+        api_version: match minor_version {
+            ..34 => "apiserver.config.k8s.io/v1beta1",
+            _ => "apiserver.config.k8s.io/v1",
+        },
+    });
+    for path in &files.paths {
+        files.write(path, &crate::oidc::documented("AuthenticationConfiguration"));
     }
-    FILES.get_or_init(|| files.clone());
-    files
+    &files.paths
 }
 
 impl Cluster {
@@ -64,11 +76,11 @@ impl Cluster {
             self.turn.is_some(),
             "other tests ask this API server: use `Cluster::trusting`"
         );
-        let [_, file] = FILES.get().expect("the control plane was started");
+        let files = FILES.get().expect("the control plane was started");
         // An issuer of this moment's own tells whether the file has been read and all keys are here.
         let host = format!("probe-{}.example.com", self.namespace());
         let marked = with_probe(configuration, &host);
-        write(file, &marked);
+        files.write(&files.paths[1], &marked);
         let deadline = Instant::now() + PATIENCE;
         loop {
             let token = issuer(&host).id_token(&host);
@@ -104,21 +116,24 @@ fn with_probe(configuration: &str, host: &str) -> String {
     configuration.to_string()
 }
 
-/// As kube-apiserver takes it here: each issuer's keys come from [`DISCOVERY`]. Moved into place whole.
-fn write(file: &Path, configuration: &str) {
-    let mut configuration: Value = serde_yaml::from_str(configuration).expect("YAML");
-    for jwt in configuration["jwt"].as_array_mut().expect("a list") {
-        let issuer = &mut jwt["issuer"];
-        let host = issuer["url"]
-            .as_str()
-            .expect("a URL")
-            .trim_start_matches("https://");
-        let host = host.split('/').next().unwrap_or_default().to_owned();
-        issuer["discoveryURL"] =
-            format!("{}/{host}/.well-known/openid-configuration", DISCOVERY.url()).into();
-        issuer["certificateAuthority"] = DISCOVERY.ca_pem().into();
+impl Files {
+    /// Writes a configuration as kube-apiserver takes it here: each issuer's keys come from [`DISCOVERY`]. Moved into place whole.
+    fn write(&self, file: &Path, configuration: &str) {
+        let mut configuration: Value = serde_yaml::from_str(configuration).expect("YAML");
+        configuration["apiVersion"] = self.api_version.into();
+        for jwt in configuration["jwt"].as_array_mut().expect("a list") {
+            let issuer = &mut jwt["issuer"];
+            let host = issuer["url"]
+                .as_str()
+                .expect("a URL")
+                .trim_start_matches("https://");
+            let host = host.split('/').next().unwrap_or_default().to_owned();
+            issuer["discoveryURL"] =
+                format!("{}/{host}/.well-known/openid-configuration", DISCOVERY.url()).into();
+            issuer["certificateAuthority"] = DISCOVERY.ca_pem().into();
+        }
+        let new = file.with_extension("new");
+        fs::write(&new, configuration.to_string()).expect("written");
+        fs::rename(new, file).expect("put in place");
     }
-    let new = file.with_extension("new");
-    fs::write(&new, configuration.to_string()).expect("written");
-    fs::rename(new, file).expect("put in place");
 }

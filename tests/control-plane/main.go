@@ -31,6 +31,7 @@ type options struct {
 	apiServers            int
 	etcd                  string
 	assets                string
+	version               bool
 }
 
 // ready is the line that says how to reach what was started.
@@ -51,10 +52,28 @@ func main() {
 			os.Exit(run())
 		}
 	}
-	if err := start(parse()); err != nil {
+	o := parse()
+	if o.version {
+		os.Exit(printVersion(o))
+	}
+	if err := start(o); err != nil {
 		fmt.Fprintf(os.Stderr, "control-plane: %v\n", err)
 		os.Exit(1)
 	}
+}
+
+func printVersion(o options) int {
+	plane := &plane{options: o}
+	cmd, err := plane.part("kube-apiserver", []string{"--version"})
+	if err == nil {
+		cmd.Stdout = os.Stdout
+		err = cmd.Run()
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "control-plane: %v\n", err)
+		return 1
+	}
+	return 0
 }
 
 func parse() options {
@@ -71,6 +90,7 @@ func parse() options {
 	flag.IntVar(&o.apiServers, "api-servers", 1, "how many kube-apiservers share the one etcd")
 	flag.StringVar(&o.etcd, "etcd", "", "the control-plane of a newer Kubernetes, for one that is built without etcd")
 	flag.StringVar(&o.assets, "assets", os.Getenv("KUBEBUILDER_ASSETS"), "a folder of programs to start in place of the parts in this one: etcd, kube-apiserver, kube-controller-manager; envtest's folder has the first two")
+	flag.BoolVar(&o.version, "version", false, "print the version of kube-apiserver, as it does itself, and end")
 	flag.Parse()
 	return o
 }
