@@ -11,6 +11,7 @@ use jobpass_core::{
     deliver::Files,
     environment::Environment,
     interrupt::Interrupt,
+    journal::Reader,
     mask::Masker,
     mint::{Handover, MINT, Minted, Plan},
     minter::Minter,
@@ -87,7 +88,8 @@ impl<'a> Session<'a> {
     pub(crate) fn masker(&self, token: &Token) -> Masker {
         let mut secrets = Minter::credentials(&self.inputs, self.environment);
         secrets.push(token.clone());
-        Masker::new(secrets.iter().map(Token::expose)).and_renewed(self.state.files.journal.clone())
+        let renewed = self.state.files.journal.as_deref().map(Reader::new);
+        Masker::new(secrets.iter().map(Token::expose)).with_sources(renewed)
     }
 
     pub(crate) fn is_revoked(&self) -> bool {

@@ -15,7 +15,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{files, text::harmless, token::Token};
+use crate::{files, mask::SecretSource, text::harmless, token::Token};
 
 /// How much of a journal is read at once, in pieces of 1 MiB; a hundred tokens are 0.1 MiB.
 const PIECES: usize = 16;
@@ -151,6 +151,17 @@ impl Reader {
     }
 }
 
+impl SecretSource for Reader {
+    /// The tokens that have been announced: the renewer does so before it hands one over.
+    fn new_secrets(&mut self, learn: &mut dyn FnMut(&str)) {
+        for entry in self.news() {
+            if let Entry::Announced { token } = entry {
+                learn(token.expose());
+            }
+        }
+    }
+}
+
 impl From<Line> for Entry {
     fn from(line: Line) -> Self {
         match line {
@@ -175,5 +186,41 @@ fn open(path: &Path) -> io::Result<File> {
     match path.symlink_metadata()?.is_file() {
         true => files::open(path),
         false => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mask::{MARK, Masker};
+
+    const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJleHAiOjF9.c2lnbmF0dXJlLXNpZ25hdHVyZQ";
+
+    fn masked(masker: &mut Masker, text: &str) -> String {
+        let mut out = Vec::new();
+        let taken = masker.push(text.as_bytes(), &mut out);
+        taken
+            .and_then(|()| masker.finish(&mut out))
+            .expect("memory takes it");
+        String::from_utf8(out).expect("text stays text")
+    }
+
+    /// Among lines of other processes, and although the end of the job removes the journal before the log has been read.
+    #[test]
+    fn a_token_is_masked_once_it_is_announced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal");
+        fs::write(&path, "").expect("written");
+        let mut masker = Masker::new([]).with_sources([Reader::new(&path)]);
+        let early = format!("a {TOKEN} b");
+        assert_eq!(masked(&mut masker, &early), early);
+
+        let token = Token::parse(TOKEN, "token").expect("a token");
+        let junk = [b"no line of ours \xff".as_slice(), &[b'x'; 2 << 20]].concat();
+        let announced = line(&Entry::Announced { token });
+        let journal = [&*junk, announced.as_bytes(), b"{\"announced\":"].concat();
+        fs::write(&path, journal).expect("written");
+        fs::remove_file(&path).expect("there");
+        assert_eq!(masked(&mut masker, &early), format!("a {MARK} b"));
     }
 }

@@ -6,8 +6,8 @@ use std::{fs::File, io, os::fd::AsFd, path::Path};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use jobpass_core::{
-    Error, Kind, anchor, deliver::Files, flags, mask, mask::Masker, minter::Minter, options::Inputs,
-    state::State, text::harmless, token::Token,
+    Error, Kind, anchor, deliver::Files, flags, journal::Reader, mask, mask::Masker, minter::Minter,
+    options::Inputs, state::State, text::harmless, token::Token,
 };
 use rustix::fs::{CWD, Mode, mkfifoat};
 
@@ -89,7 +89,8 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     }
     let renewed = job.recorded().into_iter();
     let renewed = renewed.filter_map(|recorded| State::read(&recorded.path).ok()?.files.journal);
-    let masker = Masker::new(secrets.iter().map(Token::expose)).and_renewed(renewed);
+    let renewed = renewed.map(|journal| Reader::new(&journal));
+    let masker = Masker::new(secrets.iter().map(Token::expose)).with_sources(renewed);
     // Standard output itself: what is masked waits in no other buffer.
     let output = io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let copied = output.and_then(

@@ -38,12 +38,14 @@ mod forms;
 mod grams;
 mod patterns;
 mod skip;
+mod source;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod until;
 
 pub use forms::{Encoding, Form, forms};
+pub use source::SecretSource;
 pub use stream::{Masker, copy};
 pub use until::{copy_to_mark, end_mark};
 

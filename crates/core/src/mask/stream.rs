@@ -3,7 +3,6 @@
 use std::{
     io::{self, BufWriter, ErrorKind, Read, Write},
     ops::Range,
-    path::PathBuf,
     sync::Arc,
 };
 
@@ -12,8 +11,8 @@ use super::{
     cursors::{Cursors, ESCAPE},
     forms::forms,
     patterns::Patterns,
+    source::{AnySource, SecretSource},
 };
-use crate::journal::{Entry, Reader};
 
 /// What is worked on at once: as much as a pipe holds (pipe(7)). Bounds the memory for what is held back.
 const SLICE: usize = 64 << 10;
@@ -32,8 +31,8 @@ const ADDRESS: usize = 7;
 #[derive(Clone)]
 pub struct Masker {
     patterns: Arc<Patterns>,
-    /// Where secrets are announced that are made meanwhile.
-    journals: Vec<Reader>,
+    /// Where secrets come from that are made meanwhile.
+    sources: Vec<Box<dyn AnySource>>,
     cursors: Cursors,
     /// To be masked and not yet written, in order, apart from each other.
     spans: Vec<Range<u64>>,
@@ -54,18 +53,25 @@ impl Masker {
         Self::with(Arc::new(patterns), Vec::new())
     }
 
-    /// Masks the tokens too that these [journals](crate::journal) will hold. They are looked at whenever something was read:
-    /// a token is announced before anybody can print it.
+    /// Also masks the secrets that these sources will know of. They are asked for new ones in every [`push`](Self::push).
+    ///
+    /// A clone of the masker asks a clone of each source, so that each masker learns of every secret.
     #[must_use]
-    pub fn and_renewed(self, journals: impl IntoIterator<Item = PathBuf>) -> Self {
-        let journals = journals.into_iter().map(|path| Reader::new(&path)).collect();
-        Self { journals, ..self }
+    pub fn with_sources<S>(mut self, sources: impl IntoIterator<Item = S>) -> Self
+    where
+        S: SecretSource + Clone + Send + Sync + 'static,
+    {
+        let sources = sources
+            .into_iter()
+            .map(|source| Box::new(source) as Box<dyn AnySource>);
+        self.sources.extend(sources);
+        self
     }
 
-    fn with(patterns: Arc<Patterns>, journals: Vec<Reader>) -> Self {
+    fn with(patterns: Arc<Patterns>, sources: Vec<Box<dyn AnySource>>) -> Self {
         Self {
             patterns,
-            journals,
+            sources,
             cursors: Cursors::default(),
             spans: Vec::new(),
             held: Vec::new(),
@@ -105,17 +111,23 @@ impl Masker {
         let held = std::mem::take(&mut self.held);
         let end = self.written + held.len() as u64;
         self.write(&held, end, out)?;
-        *self = Self::with(self.patterns.clone(), std::mem::take(&mut self.journals));
+        *self = Self::with(self.patterns.clone(), std::mem::take(&mut self.sources));
         Ok(())
     }
 
     fn learn(&mut self) {
-        for entry in self.journals.iter_mut().flat_map(Reader::news) {
-            if let Entry::Announced { token } = entry {
-                let patterns = Arc::new(self.patterns.with(forms(token.expose())));
-                self.cursors.follow(&patterns, &self.patterns);
-                self.patterns = patterns;
-            }
+        let Self {
+            patterns,
+            cursors,
+            sources,
+            ..
+        } = self;
+        for source in sources {
+            source.new_secrets(&mut |secret| {
+                let more = Arc::new(patterns.with(forms(secret)));
+                cursors.follow(&more, patterns);
+                *patterns = more;
+            });
         }
     }
 

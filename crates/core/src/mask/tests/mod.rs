@@ -1,9 +1,11 @@
+use std::sync::{Arc, Mutex};
+
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 
-use super::{MARK, Masker};
+use super::{MARK, Masker, SecretSource};
 
 mod careless;
 mod properties;
@@ -77,26 +79,34 @@ fn a_secret_in_an_escape_sequence_is_masked() {
     }
 }
 
+/// Secrets that become known when a test says so.
+#[derive(Clone, Default)]
+struct Later {
+    known: Arc<Mutex<Vec<String>>>,
+    told: usize,
+}
+
+impl SecretSource for Later {
+    fn new_secrets(&mut self, learn: &mut dyn FnMut(&str)) {
+        let known = self.known.lock().expect("no test panicked");
+        known[self.told..].iter().for_each(|secret| learn(secret));
+        self.told = known.len();
+    }
+}
+
 /// Wherever in the stream a token becomes known, before it comes: what of another one is half read by then is masked to its end.
 #[test]
 fn tokens_that_are_made_meanwhile_are_masked() {
     let (first, second) = (kubernetes(1), kubernetes(2));
-    let folder = tempfile::tempdir().expect("a folder");
     let text = format!("a {first} b\n{} c\n", STANDARD.encode(&first));
     let known = self::text(&Masker::new([&*first]), &text);
     for cut in (0..text.len()).step_by(89) {
-        let path = folder.path().join(format!("{cut}.journal"));
-        std::fs::write(&path, "").expect("written");
-        let mut masker = Masker::new([&*first]).and_renewed([path.clone()]);
+        let later = Later::default();
+        let mut masker = Masker::new([&*first]).with_sources([later.clone()]);
         let mut out = Vec::new();
         let mut push = |chunk: &str| masker.push(chunk.as_bytes(), &mut out).expect("memory takes it");
         push(&text[..cut]);
-        let line = serde_json::json!({ "announced": { "token": second } });
-        let junk = [b"no line of ours \xff".as_slice(), &[b'x'; 2 << 20]].concat();
-        let journal = [&*junk, format!("\n{line}\n{{\"announced\":").as_bytes()].concat();
-        std::fs::write(&path, journal).expect("written");
-        // Removed at the end of the job, which may be before all is read.
-        std::fs::remove_file(&path).expect("there");
+        later.known.lock().expect("no test panicked").push(second.clone());
         push(&text[cut..]);
         push(&format!("d {second} e"));
         masker.finish(&mut out).expect("memory takes it");
@@ -105,5 +115,17 @@ fn tokens_that_are_made_meanwhile_are_masked() {
             format!("{known}d {MARK} e"),
             "{cut}"
         );
+    }
+}
+
+/// Standard output and standard error have a masker each, and a new token may be printed to either.
+#[test]
+fn every_clone_learns_of_every_secret() {
+    let later = Later::default();
+    let one = Masker::new([]).with_sources([later.clone()]);
+    let other = one.clone();
+    later.known.lock().expect("no test panicked").push(RFC.into());
+    for masker in [one, other] {
+        assert_eq!(text(&masker, RFC), MARK);
     }
 }
