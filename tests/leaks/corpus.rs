@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fmt::Write as _};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use jobpass_core::mask::{Encoding, PIECE, forms};
+use jobpass_mask::{Encoding, PIECE, forms};
 
 use super::assert_absent;
 

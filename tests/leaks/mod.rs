@@ -5,7 +5,7 @@ mod github;
 
 /// Every text in which a log can show `secret`.
 pub(crate) fn forms(secret: &str) -> Vec<String> {
-    let forms = jobpass_core::mask::forms(secret);
+    let forms = jobpass_mask::forms(secret);
     forms.iter().map(|form| form.expose().to_owned()).collect()
 }
 

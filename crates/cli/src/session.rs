@@ -12,7 +12,6 @@ use jobpass_core::{
     environment::Environment,
     interrupt::Interrupt,
     journal::Reader,
-    mask::Masker,
     mint::{Handover, MINT, Minted, Plan},
     minter::Minter,
     options::Inputs,
@@ -21,6 +20,7 @@ use jobpass_core::{
     state::State,
     token::Token,
 };
+use jobpass_mask::Masker;
 
 use crate::{mint::origin, output as say, progress::Progress};
 

@@ -11,11 +11,12 @@ use std::{
     sync::Arc,
 };
 
+use jobpass_mask::SecretSource;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{files, mask::SecretSource, text::harmless, token::Token};
+use crate::{files, text::harmless, token::Token};
 
 /// How much of a journal is read at once, in pieces of 1 MiB; a hundred tokens are 0.1 MiB.
 const PIECES: usize = 16;
@@ -191,8 +192,9 @@ fn open(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use jobpass_mask::{MARK, Masker};
+
     use super::*;
-    use crate::mask::{MARK, Masker};
 
     const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJleHAiOjF9.c2lnbmF0dXJlLXNpZ25hdHVyZQ";
 

@@ -28,7 +28,6 @@ pub mod interrupt;
 pub mod journal;
 mod json;
 pub mod legacy;
-pub mod mask;
 mod metadata;
 pub mod mint;
 pub mod minter;

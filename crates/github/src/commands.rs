@@ -2,13 +2,8 @@
 
 use std::io::{Write as _, stdout};
 
-use jobpass_core::{
-    Error, Kind,
-    access::Report,
-    mask::{Encoding, forms},
-    mint::Minted,
-    token::Token,
-};
+use jobpass_core::{Error, Kind, access::Report, mint::Minted, token::Token};
+use jobpass_mask::{Encoding, forms};
 
 /// Masks what was minted.
 pub(crate) fn mask(minted: &Minted) -> Result<(), Error> {

@@ -6,9 +6,10 @@ use std::{fs::File, io, os::fd::AsFd, path::Path};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use jobpass_core::{
-    Error, Kind, anchor, deliver::Files, flags, journal::Reader, mask, mask::Masker, minter::Minter,
-    options::Inputs, state::State, text::harmless, token::Token,
+    Error, Kind, anchor, deliver::Files, flags, journal::Reader, minter::Minter, options::Inputs,
+    state::State, text::harmless, token::Token,
 };
+use jobpass_mask::Masker;
 use rustix::fs::{CWD, Mode, mkfifoat};
 
 use crate::{
@@ -96,7 +97,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     let copied = output.and_then(
         |mut output| match (value(matches, "pipe"), value(matches, "mark")) {
             (Some(pipe), Some(mark)) => pipe::mask(masker, Path::new(pipe), mark, &mut output),
-            _ => mask::copy(masker, &mut io::stdin().lock(), &mut output),
+            _ => jobpass_mask::copy(masker, &mut io::stdin().lock(), &mut output),
         },
     );
     copied.map_err(cannot)

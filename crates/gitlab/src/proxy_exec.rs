@@ -3,11 +3,8 @@
 
 use std::{fs, os::unix::process::parent_id, path::Path};
 
-use jobpass_core::{
-    Error,
-    mask::{Encoding, forms},
-    token::Token,
-};
+use jobpass_core::{Error, token::Token};
+use jobpass_mask::{Encoding, forms};
 
 use crate::log;
 

@@ -12,11 +12,8 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use jobpass_core::{
-    Error, Kind, anchor,
-    mask::{self, Masker},
-    text::harmless,
-};
+use jobpass_core::{Error, Kind, anchor, text::harmless};
+use jobpass_mask::Masker;
 use rustix::fs::fstat;
 
 /// The streams that the command is given.
@@ -78,7 +75,7 @@ impl Masked {
         let (reader, writer): (PipeReader, _) = pipe()?;
         let mark = anchor::random_name().map_err(|error| io::Error::other(error.to_string()))?;
         let (masker, name) = (masker.clone(), mark.clone());
-        let thread = thread::spawn(move || mask::copy_to_mark(masker, reader, &name, &mut to));
+        let thread = thread::spawn(move || jobpass_mask::copy_to_mark(masker, reader, &name, &mut to));
         let for_command = writer.try_clone()?;
         self.0.push(Stream { writer, mark, thread });
         Ok(for_command)
@@ -100,7 +97,7 @@ impl Masked {
         } in self.0
         {
             // Nobody reads any more if what it reads could not be written: the thread says so.
-            let _ = writer.write_all(mask::end_mark(&mark).as_bytes());
+            let _ = writer.write_all(jobpass_mask::end_mark(&mark).as_bytes());
             drop(writer);
             let ended = thread
                 .join()

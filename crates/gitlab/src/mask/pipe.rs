@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use jobpass_core::mask::{self, Masker};
+use jobpass_mask::Masker;
 use rustix::{fs::OFlags, io::Errno};
 
 /// How long the shell may take from starting the filter to writing into the pipe.
@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// Masks the rest of a job, up to the mark with which its shell ends.
 pub(super) fn mask(masker: Masker, pipe: &Path, mark: &str, output: &mut File) -> io::Result<()> {
-    let masked = open(pipe).and_then(|log| mask::copy_to_mark(masker, log, mark, output));
+    let masked = open(pipe).and_then(|log| jobpass_mask::copy_to_mark(masker, log, mark, output));
     // The shell may have gone, and its folder with it.
     let _ = fs::remove_file(pipe);
     masked
@@ -39,7 +39,7 @@ pub(super) fn end(pipe: &Path, mark: &str) -> io::Result<()> {
     };
     // The filter may be behind.
     rustix::fs::fcntl_setfl(&writer, OFlags::empty())?;
-    writer.write_all(mask::end_mark(mark).as_bytes())?;
+    writer.write_all(jobpass_mask::end_mark(mark).as_bytes())?;
     drop(writer);
     while self::writer(pipe)?.is_some() {
         thread::sleep(LOOK);

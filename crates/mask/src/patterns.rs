@@ -5,11 +5,11 @@ use std::ops::RangeInclusive;
 use memchr::memmem;
 use zeroize::Zeroizing;
 
-use super::{LEAST, PIECE, cursors::ESCAPE, forms::Form, grams::Grams};
+use crate::{LEAST, PIECE, cursors::ESCAPE, forms::Form, grams::Grams};
 
 /// A form that is looked for.
 #[derive(Clone)]
-pub(super) struct Pattern {
+pub(crate) struct Pattern {
     text: Zeroizing<String>,
     /// So many of its first bytes are no secret.
     public: usize,
@@ -19,7 +19,7 @@ pub(super) struct Pattern {
     is_part: bool,
 }
 
-pub(super) struct Patterns {
+pub(crate) struct Patterns {
     list: Vec<Pattern>,
     /// By first byte, the patterns that begin so.
     first: Vec<Vec<usize>>,
@@ -30,20 +30,20 @@ pub(super) struct Patterns {
     has_escape: bool,
 }
 
-pub(super) struct Inside {
+pub(crate) struct Inside {
     key: u32,
-    pub(super) pattern: usize,
-    pub(super) at: usize,
+    pub(crate) pattern: usize,
+    pub(crate) at: usize,
 }
 
 impl Patterns {
     /// Of secrets, each with all its forms.
-    pub(super) fn new(secrets: impl IntoIterator<Item = Vec<Form>>) -> Self {
+    pub(crate) fn new(secrets: impl IntoIterator<Item = Vec<Form>>) -> Self {
         Self::of(secrets.into_iter().flat_map(Pattern::all).collect())
     }
 
     /// The same, and one secret more.
-    pub(super) fn with(&self, secret: Vec<Form>) -> Self {
+    pub(crate) fn with(&self, secret: Vec<Form>) -> Self {
         Self::of(self.list.iter().cloned().chain(Pattern::all(secret)).collect())
     }
 
@@ -74,22 +74,22 @@ impl Patterns {
         }
     }
 
-    pub(super) fn get(&self, pattern: usize) -> &Pattern {
+    pub(crate) fn get(&self, pattern: usize) -> &Pattern {
         &self.list[pattern]
     }
 
     /// Where a pattern is that `other` has at `pattern`.
-    pub(super) fn place(&self, pattern: usize, other: &Self) -> Option<usize> {
+    pub(crate) fn place(&self, pattern: usize, other: &Self) -> Option<usize> {
         let text = &other.list[pattern].text;
         self.list.binary_search_by(|pattern| pattern.text.cmp(text)).ok()
     }
 
-    pub(super) fn beginning_with(&self, byte: u8) -> &[usize] {
+    pub(crate) fn beginning_with(&self, byte: u8) -> &[usize] {
         &self.first[usize::from(byte)]
     }
 
     /// Where a piece can begin with these bytes, 1 to 4 of them, the last one lowest.
-    pub(super) fn inside(&self, bytes: u32, count: u32) -> &[Inside] {
+    pub(crate) fn inside(&self, bytes: u32, count: u32) -> &[Inside] {
         let free = u32::BITS - 8 * count;
         let keys: RangeInclusive<u32> = bytes << free..=bytes << free | ((1_u64 << free) - 1) as u32;
         let from = self.inside.partition_point(|inside| inside.key < *keys.start());
@@ -97,17 +97,17 @@ impl Patterns {
         &self.inside[from..to]
     }
 
-    pub(super) fn grams(&self) -> &Grams {
+    pub(crate) fn grams(&self) -> &Grams {
         &self.grams
     }
 
     /// How far apart words of the text can be looked up so that no piece is missed.
-    pub(super) fn stride(&self) -> usize {
+    pub(crate) fn stride(&self) -> usize {
         self.stride
     }
 
     /// Whether a secret has an escape sequence in it.
-    pub(super) fn has_escape(&self) -> bool {
+    pub(crate) fn has_escape(&self) -> bool {
         self.has_escape
     }
 }
@@ -131,16 +131,16 @@ impl Pattern {
         patterns.collect()
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         self.text.as_bytes()
     }
 
-    pub(super) fn public(&self) -> usize {
+    pub(crate) fn public(&self) -> usize {
         self.public
     }
 
     /// How many more bytes make a piece of what begins at `from` and has been found up to `to`.
-    pub(super) fn left(&self, from: usize, to: usize) -> usize {
+    pub(crate) fn left(&self, from: usize, to: usize) -> usize {
         self.need.saturating_sub(to.saturating_sub(from.max(self.public)))
     }
 

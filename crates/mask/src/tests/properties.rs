@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::*;
-use crate::mask::{Form, PIECE, forms};
+use crate::{Form, PIECE, forms};
 
 /// Brackets are left out: a mark has them, and could make what is no form into one.
 fn secret() -> impl Strategy<Value = String> {

@@ -8,7 +8,7 @@ use base64::{
 };
 use zeroize::Zeroizing;
 
-use super::{LEAST, PIECE};
+use crate::{LEAST, PIECE};
 
 /// Columns at which `base64` and Python break their lines (RFC 2045, section 6.8), and OpenSSL (RFC 1421, section 4.3.2.4).
 const COLUMNS: [usize; 2] = [76, 64];
@@ -22,9 +22,9 @@ const OWN_CLAIMS: [&str; 5] = ["\"exp\":", "\"iat\":", "\"jti\":", "\"nbf\":", "
 pub struct Form {
     /// How it came about.
     pub encoding: Encoding,
-    pub(super) text: Zeroizing<String>,
+    pub(crate) text: Zeroizing<String>,
     /// So many of its first bytes are no secret: they tell only a JWT's header and first claims.
-    pub(super) public: usize,
+    pub(crate) public: usize,
 }
 
 /// How a form is made from a secret.
@@ -52,11 +52,11 @@ pub enum Encoding {
     /// Hexadecimal, in lower or upper case.
     Hex,
     /// Hexadecimal in groups, as `xxd`, `hexdump -C` and `od -t x1` show what `echo` prints: pieces of it make up their lines, the whole never
-    /// stands in a log. Only a [`Masker`](super::Masker) can use it.
+    /// stands in a log. Only a [`Masker`](crate::Masker) can use it.
     Dump,
 }
 
-/// Every form of a secret, each text once: what a [`Masker`](super::Masker) looks for, what a CI platform can be told to
+/// Every form of a secret, each text once: what a [`Masker`](crate::Masker) looks for, what a CI platform can be told to
 /// mask, and what no log may hold. Blanks and line breaks around the secret do not count.
 ///
 /// Quoted forms are only there if they differ from the secret as it is. A JWT's header alone is no form: every token

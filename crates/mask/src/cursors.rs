@@ -1,18 +1,18 @@
 //! Following pieces of forms byte by byte.
 
-use super::patterns::{Pattern, Patterns};
+use crate::patterns::{Pattern, Patterns};
 
 /// Longest CSI sequence that is looked through.
-pub(super) const LONGEST_GAP: u32 = 64;
+pub(crate) const LONGEST_GAP: u32 = 64;
 
 /// What may stand between two pieces of one secret.
 const BETWEEN: &[u8] = b" \t\r\n|\"',\\";
 
-pub(super) const ESCAPE: u8 = 0x1b;
+pub(crate) const ESCAPE: u8 = 0x1b;
 
 /// Everything that the bytes so far may be a part of. Positions count from the beginning of the stream.
 #[derive(Clone, Default)]
-pub(super) struct Cursors {
+pub(crate) struct Cursors {
     live: Candidates,
     /// The candidates from before the escape sequence that is being read.
     asleep: Candidates,
@@ -71,7 +71,7 @@ struct Gap {
 impl Cursors {
     /// Reads the byte at a position; `fresh` says that a piece may begin there. Hands every stretch that is to be masked
     /// to `mask`.
-    pub(super) fn read(
+    pub(crate) fn read(
         &mut self,
         patterns: &Patterns,
         position: u64,
@@ -159,7 +159,7 @@ impl Cursors {
     }
 
     /// Goes on with patterns that hold all of `old`, where each has another place.
-    pub(super) fn follow(&mut self, new: &Patterns, old: &Patterns) {
+    pub(crate) fn follow(&mut self, new: &Patterns, old: &Patterns) {
         let all = [&mut self.live, &mut self.asleep].into_iter();
         let cursors = all
             .flat_map(|all| &mut all.cursors)
@@ -171,7 +171,7 @@ impl Cursors {
     }
 
     /// Nothing before this position matters for what comes.
-    pub(super) fn is_idle(&self, position: u64) -> bool {
+    pub(crate) fn is_idle(&self, position: u64) -> bool {
         self.live.is_empty()
             && self.gap.is_none()
             && !self.between
@@ -181,7 +181,7 @@ impl Cursors {
 
     /// The first position that may yet turn out to be a part of a piece, if any. Within a piece, that is an escape sequence
     /// behind which it may go on.
-    pub(super) fn undecided(&self) -> Option<u64> {
+    pub(crate) fn undecided(&self) -> Option<u64> {
         let all = [&self.live, &self.asleep];
         let cursors = all
             .into_iter()

@@ -3,14 +3,14 @@
 /// A Bloom filter with two bits for each word, both in the same 64 bits: one look at memory answers.
 ///
 /// With 32 bits for each member, about one in 200 words that are none is taken for one.
-pub(super) struct Grams {
+pub(crate) struct Grams {
     words: Vec<u64>,
     shift: u32,
 }
 
 impl Grams {
     /// All 8-byte words of these texts.
-    pub(super) fn new<'a>(texts: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
+    pub(crate) fn new<'a>(texts: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
         let members = texts.clone().map(<[u8]>::len).sum::<usize>();
         let words = (members / 2).next_power_of_two().max(64);
         let mut grams = Self {
@@ -25,7 +25,7 @@ impl Grams {
     }
 
     /// The first of every `stride`th 8-byte word of a text that is a member, if any, or else where the next would begin.
-    pub(super) fn find(&self, text: &[u8], stride: usize) -> Result<usize, usize> {
+    pub(crate) fn find(&self, text: &[u8], stride: usize) -> Result<usize, usize> {
         let mut at = 0;
         while let Some(gram) = text.get(at..).and_then(word) {
             let (place, bits) = self.place(gram);

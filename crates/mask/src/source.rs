@@ -1,6 +1,6 @@
 //! Secrets that are made while a log is being masked.
 
-/// Knows of secrets that are made while a [`Masker`](super::Masker) is already at work, such as the token that takes the place of one
+/// Knows of secrets that are made while a [`Masker`](crate::Masker) is already at work, such as the token that takes the place of one
 /// that expires.
 ///
 /// The masker asks before it looks at each chunk of the log. So a secret that the source knows of before anybody can print it
@@ -14,7 +14,7 @@ pub trait SecretSource {
 ///
 /// A type parameter of the masker would do the same, but then the masker would be compiled in the crate that names the type, and with
 /// that crate's optimisation.
-pub(super) trait AnySource: SecretSource + Send + Sync {
+pub(crate) trait AnySource: SecretSource + Send + Sync {
     fn cloned(&self) -> Box<dyn AnySource>;
 }
 

@@ -5,7 +5,7 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 
-use super::{MARK, Masker, SecretSource};
+use crate::{MARK, Masker, SecretSource};
 
 mod careless;
 mod properties;

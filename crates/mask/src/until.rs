@@ -9,7 +9,7 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Masker, copy};
+use crate::{Masker, copy};
 
 /// How long who wrote the mark may take to let go of the pipe.
 const LETTING_GO: Duration = Duration::from_millis(100);

@@ -3,7 +3,7 @@
 use rstest::rstest;
 
 use super::*;
-use crate::mask::{Encoding, forms};
+use crate::{Encoding, forms};
 
 fn lines(text: &str, columns: usize, end: &str) -> String {
     let lines = text.as_bytes().chunks(columns).map(String::from_utf8_lossy);
@@ -37,7 +37,7 @@ fn leaks(out: &str, token: &str) -> Vec<String> {
     words
         .filter(|word| word.len() >= 8)
         .filter(|word| {
-            let in_secret = |form: &crate::mask::Form| form.text[form.public..].contains(word);
+            let in_secret = |form: &crate::Form| form.text[form.public..].contains(word);
             forms(token).iter().any(in_secret)
         })
         .map(str::to_owned)

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{
+use crate::{
     MARK,
     cursors::{Cursors, ESCAPE},
     forms::forms,
@@ -23,10 +23,10 @@ const LOOK_BACK: usize = 32;
 /// Fewest hexadecimal digits of an address with which a line of a dump begins (`od`; `xxd` and `hexdump` have 8).
 const ADDRESS: usize = 7;
 
-/// Masks all [forms](super::forms()) of some secrets in a stream of any bytes. The same text gives the same output however it
+/// Masks all [forms](crate::forms()) of some secrets in a stream of any bytes. The same text gives the same output however it
 /// is cut into chunks.
 ///
-/// Held back is only what may turn out to be the beginning of a [piece](super#what-is-masked); all else is written
+/// Held back is only what may turn out to be the beginning of a [piece](crate#what-is-masked); all else is written
 /// at once. Memory does not grow with the stream.
 #[derive(Clone)]
 pub struct Masker {
@@ -37,7 +37,7 @@ pub struct Masker {
     /// To be masked and not yet written, in order, apart from each other.
     spans: Vec<Range<u64>>,
     /// Read and not yet written.
-    pub(super) held: Vec<u8>,
+    pub(crate) held: Vec<u8>,
     /// So many bytes of the stream are written or masked; `held` begins here.
     written: u64,
     /// The last of them.
@@ -47,7 +47,7 @@ pub struct Masker {
 }
 
 impl Masker {
-    /// Masks these secrets. Those of fewer than [`LEAST`](super::LEAST) bytes are passed over.
+    /// Masks these secrets. Those of fewer than [`LEAST`](crate::LEAST) bytes are passed over.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let patterns = Patterns::new(secrets.into_iter().map(forms));
         Self::with(Arc::new(patterns), Vec::new())

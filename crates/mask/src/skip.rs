@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use super::{
+use crate::{
     LEAST, PIECE,
     cursors::{ESCAPE, LONGEST_GAP},
     patterns::Patterns,
@@ -26,7 +26,7 @@ impl Patterns {
     ///
     /// A piece that is cut in two by an escape sequence leaves a word of its own in what is visible around that. Nobody
     /// can begin to read right behind a sequence, as only in front of it can be seen whether a line begins there.
-    pub(super) fn skip(&self, text: &[u8]) -> usize {
+    pub(crate) fn skip(&self, text: &[u8]) -> usize {
         let mut around = Around::new(self.stride() + LEAST - 2);
         let (mut begin, mut plain) = (0, 0);
         loop {
