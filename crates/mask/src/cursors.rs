@@ -1,16 +1,17 @@
 //! Following pieces of forms byte by byte.
 
-use crate::patterns::{Pattern, Patterns};
+use crate::{
+    ESCAPE,
+    patterns::{Pattern, Patterns},
+};
 
 /// Longest CSI sequence that is looked through.
 pub(crate) const LONGEST_GAP: u32 = 64;
 
-/// What may stand between two pieces of one secret.
+/// The bytes that may stand between two pieces of one secret.
 const BETWEEN: &[u8] = b" \t\r\n|\"',\\";
 
-pub(crate) const ESCAPE: u8 = 0x1b;
-
-/// Everything that the bytes so far may be a part of. Positions count from the beginning of the stream.
+/// All patterns of which the bytes so far may be a part. Positions count from the beginning of the stream.
 #[derive(Clone, Default)]
 pub(crate) struct Cursors {
     live: Candidates,
@@ -21,11 +22,11 @@ pub(crate) struct Cursors {
     fresh_at: Option<u64>,
     /// Where the last piece ended.
     masked_to: Option<u64>,
-    /// Since then there was only what may stand between pieces.
+    /// Whether only [`BETWEEN`] has been read since then.
     between: bool,
-    /// Where pieces broke off that something has followed ever since.
+    /// The places where pieces broke off, as long as no other text has come since.
     torn: Vec<Torn>,
-    /// In the address with which a line of a dump begins.
+    /// Whether this is in the address with which a line of a dump begins.
     address: bool,
 }
 
@@ -40,12 +41,13 @@ struct Candidates {
 struct Cursor {
     pattern: usize,
     at: usize,
-    /// How many more bytes make it a piece. If none, `start` is where masking goes on.
+    /// The number of bytes that it still lacks to be a piece. If it is 0, `start` is where masking goes on.
     left: usize,
     start: u64,
 }
 
-/// The stream from `start` on can be the inside of a pattern. After 4 bytes the few patterns that have them get a cursor each.
+/// The stream from `start` on can be the inside of a pattern. After 4 bytes the few patterns that have them
+/// get a cursor each.
 #[derive(Clone)]
 struct Seed {
     bytes: u32,
@@ -69,8 +71,8 @@ struct Gap {
 }
 
 impl Cursors {
-    /// Reads the byte at a position; `fresh` says that a piece may begin there. Hands every stretch that is to be masked
-    /// to `mask`.
+    /// Reads the byte at a position; `fresh` says that a piece may begin there. Hands every stretch that is
+    /// to be masked to `mask`.
     pub(crate) fn read(
         &mut self,
         patterns: &Patterns,
@@ -100,7 +102,7 @@ impl Cursors {
         self.pass_gap(position, byte);
     }
 
-    /// Goes on where pieces broke off. There, the end of a form is enough.
+    /// Continues where pieces broke off. There, the end of a form is enough.
     fn resume(&mut self, patterns: &Patterns, position: u64, byte: u8) {
         for &Torn { pattern, at, .. } in &self.torn {
             let bytes = patterns.get(pattern).bytes();
@@ -158,7 +160,7 @@ impl Cursors {
         }
     }
 
-    /// Goes on with patterns that hold all of `old`, where each has another place.
+    /// Changes to patterns that include all of `old` in other places.
     pub(crate) fn follow(&mut self, new: &Patterns, old: &Patterns) {
         let all = [&mut self.live, &mut self.asleep].into_iter();
         let cursors = all
@@ -170,7 +172,7 @@ impl Cursors {
         }
     }
 
-    /// Nothing before this position matters for what comes.
+    /// Whether nothing before this position matters to the bytes that follow.
     pub(crate) fn is_idle(&self, position: u64) -> bool {
         self.live.is_empty()
             && self.gap.is_none()
@@ -179,8 +181,8 @@ impl Cursors {
             && self.masked_to != Some(position)
     }
 
-    /// The first position that may yet turn out to be a part of a piece, if any. Within a piece, that is an escape sequence
-    /// behind which it may go on.
+    /// The first position that may yet turn out to be a part of a piece, if any. Within a piece, that is an
+    /// escape sequence behind which it may go on.
     pub(crate) fn undecided(&self) -> Option<u64> {
         let all = [&self.live, &self.asleep];
         let cursors = all

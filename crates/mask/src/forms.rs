@@ -10,25 +10,28 @@ use zeroize::Zeroizing;
 
 use crate::{LEAST, PIECE};
 
-/// Columns at which `base64` and Python break their lines (RFC 2045, section 6.8), and OpenSSL (RFC 1421, section 4.3.2.4).
+/// Columns at which `base64` and Python break their lines (RFC 2045, section 6.8), and OpenSSL (RFC 1421,
+/// section 4.3.2.4).
 const COLUMNS: [usize; 2] = [76, 64];
 
-/// Claims that differ between the tokens of one cluster. kube-apiserver writes claims in alphabetical order, so that
-/// only the audiences come before.
+/// Registered claims that differ between the tokens of one issuer (RFC 7519, section 4.1). Many issuers write
+/// claims in alphabetical order, so that only the audiences come before these.
 const OWN_CLAIMS: [&str; 5] = ["\"exp\":", "\"iat\":", "\"jti\":", "\"nbf\":", "\"sub\":"];
 
 /// One way in which a log can show a secret. Redacted in Debug, wiped when dropped.
 #[derive(Clone)]
 pub struct Form {
-    /// How it came about.
+    /// How the form is made from the secret.
     pub encoding: Encoding,
     pub(crate) text: Zeroizing<String>,
-    /// So many of its first bytes are no secret: they tell only a JWT's header and first claims.
+    /// The number of bytes at the beginning that are not secret: they tell only a JWT's header and first
+    /// claims.
     pub(crate) public: usize,
 }
 
 /// How a form is made from a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Encoding {
     /// The secret as it is.
     Raw,
@@ -36,8 +39,9 @@ pub enum Encoding {
     Claims,
     /// The last segment of a JWT alone.
     Signature,
-    /// Base64 with either alphabet, as it stands inside base64 of a longer text or at its end, with and without padding
-    /// and the line break of `echo`. Characters that depend on what is before or after the secret are left out.
+    /// Base64 with either alphabet, as it stands inside base64 of a longer text or at its end, with and
+    /// without padding and the line break of `echo`. Characters that depend on what is before or after the
+    /// secret are left out.
     Base64,
     /// One line of what `echo` or `printf` of the secret into `base64` or `openssl base64` prints.
     Base64Line,
@@ -51,17 +55,18 @@ pub enum Encoding {
     Shell,
     /// Hexadecimal, in lower or upper case.
     Hex,
-    /// Hexadecimal in groups, as `xxd`, `hexdump -C` and `od -t x1` show what `echo` prints: pieces of it make up their lines, the whole never
-    /// stands in a log. Only a [`Masker`](crate::Masker) can use it.
+    /// Hexadecimal in groups, as `xxd`, `hexdump -C` and `od -t x1` show what `echo` prints. Pieces of it
+    /// make up their lines, but the whole never stands in a log, so only a [`Masker`](crate::Masker) can use
+    /// it.
     Dump,
 }
 
-/// Every form of a secret, each text once: what a [`Masker`](crate::Masker) looks for, what a CI platform can be told to
-/// mask, and what no log may hold. Blanks and line breaks around the secret do not count.
+/// Every form of a secret, each text once. A [`Masker`](crate::Masker) looks for them, a CI platform can be
+/// told to mask them, and no log may hold one. Blanks and line breaks around the secret do not count.
 ///
-/// Quoted forms are only there if they differ from the secret as it is. A JWT's header alone is no form: every token
-/// of a cluster has the same. The other segments are if they have at least [`PIECE`] bytes. A secret of fewer than
-/// [`LEAST`] bytes has no forms.
+/// Quoted forms are only there if they differ from the secret as it is. A JWT's header alone is not a form,
+/// because every token of its issuer has the same. The other segments are forms if they have at least
+/// [`PIECE`] bytes. A secret of fewer than [`LEAST`] bytes has no forms.
 pub fn forms(secret: &str) -> Vec<Form> {
     let secret = secret.trim();
     if secret.len() < LEAST {
@@ -90,7 +95,7 @@ pub fn forms(secret: &str) -> Vec<Form> {
 struct Forms(Vec<Form>);
 
 impl Forms {
-    /// Unless it is there already, or has fewer than `least` bytes that are secret.
+    /// Adds a form, unless it is there already or has fewer than `least` bytes that are secret.
     fn add(&mut self, encoding: Encoding, text: &str, public: usize, least: usize) {
         if text.len() >= public + least && self.0.iter().all(|form| form.text.as_str() != text) {
             self.0.push(Form {
@@ -101,9 +106,10 @@ impl Forms {
         }
     }
 
-    /// With `shift` bytes before the secret that are not known.
+    /// Adds the base64 of the secret after `shift` bytes that are not known.
     fn base64(&mut self, secret: &str, public: usize, shift: usize) {
-        // A character tells 6 bits: these have bits of what is before, and so many are known from the first bytes alone.
+        // A character holds 6 bits. The first ones also hold bits of the text before the secret, so they are
+        // unknown. The others are known as far as they hold bits of the given bytes alone.
         let unknown = (8 * shift).div_ceil(6);
         let known = |bytes: usize| (8 * (shift + bytes) / 6).saturating_sub(unknown);
         let public = known(public);
@@ -246,11 +252,11 @@ fn jwt(secret: &str) -> Option<(&str, &str, &str)> {
             .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
     };
     let is_jwt = header.starts_with("eyJ") && [header, claims, signature].into_iter().all(is_base64url);
-    // Without a signature worth the name all of it is the secret.
+    // Without a signature of some length, the whole of it is the secret.
     (is_jwt && signature.len() >= PIECE).then_some((header, claims, signature))
 }
 
-/// How many characters of the claims any token of the same issuer can have.
+/// The number of characters at the beginning of the claims that any token of the same issuer can have.
 fn first_claims(claims: &str) -> usize {
     let Ok(json) = URL_SAFE_NO_PAD.decode(claims).map(Zeroizing::new) else {
         return 0;
@@ -268,7 +274,8 @@ impl Form {
         &self.text
     }
 
-    /// What of it is secret: of a JWT, not the header and the first claims, which other tokens of a cluster have, too.
+    /// The part of the form that is secret. Of a JWT, this leaves out the header and the first claims, which
+    /// other tokens of its issuer also have.
     pub fn secret_part(&self) -> &str {
         self.text.get(self.public..).unwrap_or_default()
     }

@@ -2,7 +2,7 @@
 
 /// A Bloom filter with two bits for each word, both in the same 64 bits: one look at memory answers.
 ///
-/// With 32 bits for each member, about one in 200 words that are none is taken for one.
+/// With 32 bits for each member, about one in 200 words that are not members is taken for one.
 pub(crate) struct Grams {
     words: Vec<u64>,
     shift: u32,
@@ -24,7 +24,8 @@ impl Grams {
         grams
     }
 
-    /// The first of every `stride`th 8-byte word of a text that is a member, if any, or else where the next would begin.
+    /// The first of every `stride`th 8-byte word of a text that is a member, if any, or else where the next
+    /// would begin.
     pub(crate) fn find(&self, text: &[u8], stride: usize) -> Result<usize, usize> {
         let mut at = 0;
         while let Some(gram) = text.get(at..).and_then(word) {

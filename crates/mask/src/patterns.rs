@@ -5,23 +5,23 @@ use std::ops::RangeInclusive;
 use memchr::memmem;
 use zeroize::Zeroizing;
 
-use crate::{LEAST, PIECE, cursors::ESCAPE, forms::Form, grams::Grams};
+use crate::{ESCAPE, LEAST, PIECE, forms::Form, grams::Grams};
 
 /// A form that is looked for.
 #[derive(Clone)]
 pub(crate) struct Pattern {
     text: Zeroizing<String>,
-    /// So many of its first bytes are no secret.
+    /// The number of bytes at the beginning that are not secret.
     public: usize,
-    /// So many secret bytes in a row are a piece.
+    /// The number of secret bytes in a row that are a piece.
     need: usize,
-    /// It is a part of another form of the same secret.
+    /// Whether it is a part of another form of the same secret.
     is_part: bool,
 }
 
 pub(crate) struct Patterns {
     list: Vec<Pattern>,
-    /// By first byte, the patterns that begin so.
+    /// The patterns that begin with each byte.
     first: Vec<Vec<usize>>,
     /// Every place inside a pattern where a piece can begin, sorted by the 4 bytes there.
     inside: Vec<Inside>,
@@ -37,12 +37,12 @@ pub(crate) struct Inside {
 }
 
 impl Patterns {
-    /// Of secrets, each with all its forms.
+    /// Makes the patterns of some secrets, each given by all its forms.
     pub(crate) fn new(secrets: impl IntoIterator<Item = Vec<Form>>) -> Self {
         Self::of(secrets.into_iter().flat_map(Pattern::all).collect())
     }
 
-    /// The same, and one secret more.
+    /// Makes the same patterns and those of one more secret.
     pub(crate) fn with(&self, secret: Vec<Form>) -> Self {
         Self::of(self.list.iter().cloned().chain(Pattern::all(secret)).collect())
     }
@@ -78,7 +78,7 @@ impl Patterns {
         &self.list[pattern]
     }
 
-    /// Where a pattern is that `other` has at `pattern`.
+    /// The place here of the pattern that `other` has at `pattern`.
     pub(crate) fn place(&self, pattern: usize, other: &Self) -> Option<usize> {
         let text = &other.list[pattern].text;
         self.list.binary_search_by(|pattern| pattern.text.cmp(text)).ok()
@@ -88,7 +88,7 @@ impl Patterns {
         &self.first[usize::from(byte)]
     }
 
-    /// Where a piece can begin with these bytes, 1 to 4 of them, the last one lowest.
+    /// The places where a piece can begin with these 1 to 4 bytes. The last byte is the lowest.
     pub(crate) fn inside(&self, bytes: u32, count: u32) -> &[Inside] {
         let free = u32::BITS - 8 * count;
         let keys: RangeInclusive<u32> = bytes << free..=bytes << free | ((1_u64 << free) - 1) as u32;
@@ -101,7 +101,7 @@ impl Patterns {
         &self.grams
     }
 
-    /// How far apart words of the text can be looked up so that no piece is missed.
+    /// How far apart words of the text can be looked up without missing a piece.
     pub(crate) fn stride(&self) -> usize {
         self.stride
     }
@@ -139,7 +139,8 @@ impl Pattern {
         self.public
     }
 
-    /// How many more bytes make a piece of what begins at `from` and has been found up to `to`.
+    /// The number of bytes that a stretch still lacks to be a piece, if it begins at `from` and has been
+    /// found up to `to`.
     pub(crate) fn left(&self, from: usize, to: usize) -> usize {
         self.need.saturating_sub(to.saturating_sub(from.max(self.public)))
     }

@@ -1,14 +1,11 @@
-//! Passing over text that holds no piece, and over the colours in it.
+//! Skipping text that holds no piece, and the colours in it.
 
 use memchr::memchr;
 
-use crate::{
-    LEAST, PIECE,
-    cursors::{ESCAPE, LONGEST_GAP},
-    patterns::Patterns,
-};
+use crate::{ESCAPE, LEAST, PIECE, cursors::LONGEST_GAP, patterns::Patterns};
 
-/// What a person sees on one side of an escape sequence, as far as it can be a part of a piece that the sequence cuts in two.
+/// The number of visible bytes on one side of an escape sequence that can be a part of a piece that the
+/// sequence cuts in two.
 const SIDE: usize = PIECE - 1;
 
 /// The visible bytes around an escape sequence.
@@ -17,15 +14,17 @@ struct Around {
     /// Where to begin to read, for each byte before the sequence.
     from: [usize; SIDE],
     before: usize,
-    /// One less than the shortest piece has.
+    /// One byte less than the shortest piece has.
     side: usize,
 }
 
 impl Patterns {
-    /// The first place in a text, read from its beginning, where a piece may begin: those before it need no look.
+    /// The first place in a text, read from its beginning, where a piece may begin. The bytes before it can be
+    /// skipped.
     ///
-    /// A piece that is cut in two by an escape sequence leaves a word of its own in what is visible around that. Nobody
-    /// can begin to read right behind a sequence, as only in front of it can be seen whether a line begins there.
+    /// A piece that is cut in two by an escape sequence leaves a word of its own in the visible bytes
+    /// around the sequence. Reading cannot begin right behind a sequence, because only the bytes in front of
+    /// it tell whether a line begins there.
     pub(crate) fn skip(&self, text: &[u8]) -> usize {
         let mut around = Around::new(self.stride() + LEAST - 2);
         let (mut begin, mut plain) = (0, 0);
@@ -60,7 +59,8 @@ impl Patterns {
         }
     }
 
-    /// Whether a word begins in the sequences themselves: nobody sees the digits in them, but they can be those of a secret.
+    /// Whether a word begins in the sequences themselves. A terminal does not show the digits in them, but
+    /// they can be those of a secret.
     fn begins_in(&self, text: &[u8], sequences: std::ops::Range<usize>) -> bool {
         let last = text.len().min(sequences.end + LEAST - 1);
         self.grams().find(&text[sequences.start..last], 1).is_ok()
@@ -95,7 +95,7 @@ impl Around {
         }
     }
 
-    /// Looks at what follows behind the sequence. Whether there is enough of it to decide.
+    /// Takes the visible bytes behind the sequence, and says whether there are enough of them to decide.
     fn look(&mut self, text: &[u8], mut at: usize) -> bool {
         let ahead = &mut self.bytes[self.before..][..self.side];
         let mut seen = 0;

@@ -1,10 +1,40 @@
 //! Secrets that are made while a log is being masked.
 
-/// Knows of secrets that are made while a [`Masker`](crate::Masker) is already at work, such as the token that takes the place of one
-/// that expires.
+/// Tells a [`Masker`](crate::Masker) of secrets that are made after the log has begun, such as a token that
+/// takes the place of one that expires.
 ///
-/// The masker asks before it looks at each chunk of the log. So a secret that the source knows of before anybody can print it
-/// is masked from its first byte on.
+/// The masker asks before it looks at each chunk of the log. If the source knows of a secret before anybody
+/// can print it, the secret is masked from its first byte on.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+///
+/// use jobpass_mask::{Masker, SecretSource};
+///
+/// #[derive(Clone, Default)]
+/// struct Made {
+///     secrets: Arc<Mutex<Vec<String>>>,
+///     told: usize,
+/// }
+///
+/// impl SecretSource for Made {
+///     fn new_secrets(&mut self, learn: &mut dyn FnMut(&str)) {
+///         let secrets = self.secrets.lock().unwrap();
+///         secrets[self.told..].iter().for_each(|secret| learn(secret));
+///         self.told = secrets.len();
+///     }
+/// }
+///
+/// let made = Made::default();
+/// let mut masker = Masker::new(["an-old-token"]).with_sources([made.clone()]);
+/// let mut log = Vec::new();
+/// masker.push(b"an-old-token, ", &mut log)?;
+/// made.secrets.lock().unwrap().push("a-new-token".into());
+/// masker.push(b"a-new-token\n", &mut log)?;
+/// masker.finish(&mut log)?;
+/// assert_eq!(log, b"[MASKED], [MASKED]\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub trait SecretSource {
     /// Calls `learn` with each secret that is new since the last call.
     fn new_secrets(&mut self, learn: &mut dyn FnMut(&str));
@@ -12,8 +42,8 @@ pub trait SecretSource {
 
 /// A source of any type, which can be cloned together with its masker.
 ///
-/// A type parameter of the masker would do the same, but then the masker would be compiled in the crate that names the type, and with
-/// that crate's optimisation.
+/// A type parameter of the masker would do the same, but then the masker would be compiled in the crate that
+/// names the type, and with the optimisation of that crate.
 pub(crate) trait AnySource: SecretSource + Send + Sync {
     fn cloned(&self) -> Box<dyn AnySource>;
 }

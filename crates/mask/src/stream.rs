@@ -7,53 +7,56 @@ use std::{
 };
 
 use crate::{
-    MARK,
-    cursors::{Cursors, ESCAPE},
+    ESCAPE, MARK,
+    cursors::Cursors,
     forms::forms,
     patterns::Patterns,
     source::{AnySource, SecretSource},
 };
 
-/// What is worked on at once: as much as a pipe holds (pipe(7)). Bounds the memory for what is held back.
+/// How many bytes are worked on at once: as many as a pipe holds (pipe(7)). This bounds the memory for bytes
+/// that are held back.
 const SLICE: usize = 64 << 10;
 
 /// How far back the beginning of a line is looked for.
 const LOOK_BACK: usize = 32;
 
-/// Fewest hexadecimal digits of an address with which a line of a dump begins (`od`; `xxd` and `hexdump` have 8).
+/// Fewest hexadecimal digits of an address with which a line of a dump begins (`od`; `xxd` and `hexdump` have
+/// 8).
 const ADDRESS: usize = 7;
 
-/// Masks all [forms](crate::forms()) of some secrets in a stream of any bytes. The same text gives the same output however it
-/// is cut into chunks.
+/// Masks all [forms](crate::forms()) of some secrets in a stream of any bytes. The same text gives the same
+/// output however it is cut into chunks.
 ///
-/// Held back is only what may turn out to be the beginning of a [piece](crate#what-is-masked); all else is written
-/// at once. Memory does not grow with the stream.
+/// It holds back only bytes that may turn out to be the beginning of a [piece](crate#what-is-masked), and
+/// writes all others at once. Its memory does not grow with the stream.
 #[derive(Clone)]
 pub struct Masker {
     patterns: Arc<Patterns>,
-    /// Where secrets come from that are made meanwhile.
+    /// The sources of secrets that are made meanwhile.
     sources: Vec<Box<dyn AnySource>>,
     cursors: Cursors,
-    /// To be masked and not yet written, in order, apart from each other.
+    /// The stretches that are to be masked and are not yet written. They are in order and do not touch.
     spans: Vec<Range<u64>>,
-    /// Read and not yet written.
+    /// The bytes that have been read and are not yet written.
     pub(crate) held: Vec<u8>,
-    /// So many bytes of the stream are written or masked; `held` begins here.
+    /// The number of bytes of the stream that are written or masked; `held` begins here.
     written: u64,
-    /// The last of them.
+    /// The last of these bytes.
     before: Vec<u8>,
     /// Where the last mark ends.
     marked_to: Option<u64>,
 }
 
 impl Masker {
-    /// Masks these secrets. Those of fewer than [`LEAST`](crate::LEAST) bytes are passed over.
+    /// Creates a masker of these secrets. It leaves out those of fewer than [`LEAST`](crate::LEAST) bytes.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let patterns = Patterns::new(secrets.into_iter().map(forms));
         Self::with(Arc::new(patterns), Vec::new())
     }
 
-    /// Also masks the secrets that these sources will know of. They are asked for new ones in every [`push`](Self::push).
+    /// Also masks the secrets that these sources will know of. Every [`push`](Self::push) asks them for new
+    /// ones.
     ///
     /// A clone of the masker asks a clone of each source, so that each masker learns of every secret.
     #[must_use]
@@ -82,12 +85,12 @@ impl Masker {
         }
     }
 
-    /// Takes the next bytes of the stream, and writes all that is known not to be a part of a secret.
+    /// Takes the next bytes of the stream, and writes all bytes that are known not to be a part of a secret.
     ///
-    /// Writes in as many pieces as there are marks: give it a buffered writer, and flush that.
+    /// It writes before and after each mark, so give it a buffered writer and flush that.
     ///
     /// # Errors
-    /// As `out`. What was to be written is lost, and nothing that follows can be relied on.
+    /// If `out` cannot be written. The text is lost then, and nothing that follows can be relied on.
     pub fn push(&mut self, chunk: &[u8], out: &mut dyn Write) -> io::Result<()> {
         self.learn();
         for slice in chunk.chunks(SLICE) {
@@ -103,10 +106,10 @@ impl Masker {
         Ok(())
     }
 
-    /// Ends the stream: writes what was held back. A new one may follow.
+    /// Ends the stream: writes the bytes that were held back. A new stream may follow.
     ///
     /// # Errors
-    /// As `out`.
+    /// If `out` cannot be written.
     pub fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
         let held = std::mem::take(&mut self.held);
         let end = self.written + held.len() as u64;
@@ -131,7 +134,7 @@ impl Masker {
         }
     }
 
-    /// `text` follows what is written; it has been read up to `new`.
+    /// Reads and writes `text`, which follows the bytes that are written. It has been read up to `new`.
     fn pass(&mut self, text: &[u8], new: usize, out: &mut dyn Write) -> io::Result<()> {
         self.read(text, new);
         let end = self.written + text.len() as u64;
@@ -170,7 +173,7 @@ impl Masker {
         }
     }
 
-    /// Is there nothing before, in its line, but blanks or the address of a dump?
+    /// Whether only blanks or the address of a dump stand before this byte in its line.
     fn begins_line(&self, text: &[u8], at: usize) -> bool {
         let last = at
             .checked_sub(1)
@@ -191,7 +194,7 @@ impl Masker {
             || (line.len() < before.len() && digits.len() - address.len() >= ADDRESS && ends_line(address))
     }
 
-    /// Writes up to a position, and beyond it what is certainly masked.
+    /// Writes up to a position, or to the end of a masked stretch that begins there or before it.
     fn write(&mut self, text: &[u8], to: u64, out: &mut dyn Write) -> io::Result<()> {
         let begin = self.written;
         let index = |position: u64| (position - begin) as usize;
@@ -215,7 +218,7 @@ impl Masker {
     }
 }
 
-/// Adds a stretch that ends last of all.
+/// Adds a stretch that ends after all others, and joins it to those that it touches.
 fn add(spans: &mut Vec<Range<u64>>, mut span: Range<u64>) {
     while let Some(last) = spans.pop_if(|last| last.end >= span.start) {
         span.start = span.start.min(last.start);
@@ -223,7 +226,7 @@ fn add(spans: &mut Vec<Range<u64>>, mut span: Range<u64>) {
     spans.push(span);
 }
 
-/// Writes the escape sequences of a masked stretch, so that what follows has its colours.
+/// Writes the escape sequences of a masked stretch, so that the text after it has its colours.
 fn colours(masked: &[u8], out: &mut dyn Write) -> io::Result<()> {
     for from in memchr::memchr_iter(ESCAPE, masked) {
         let sequence = &masked[from..];
@@ -247,10 +250,10 @@ fn trim(text: &[u8], remove: impl Fn(u8) -> bool) -> &[u8] {
     &text[..kept]
 }
 
-/// Masks all of `input` into `output`. What has been read is written before more is asked for.
+/// Masks all of `input` into `output`. It writes the bytes that it has read before it asks for more.
 ///
 /// # Errors
-/// As either of them.
+/// If `input` cannot be read or `output` cannot be written.
 pub fn copy(mut masker: Masker, input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
     let mut output = BufWriter::with_capacity(SLICE, output);
     let mut buffer = vec![0; SLICE];

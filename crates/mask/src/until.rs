@@ -1,4 +1,5 @@
-//! Reading a log up to a mark, for who cannot wait until all that writes to it has ended.
+//! Reading a log up to a mark, so that the reader need not wait for background processes that keep the pipe
+//! open.
 
 use std::{
     io::{self, Read, Write},
@@ -11,22 +12,24 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{Masker, copy};
 
-/// How long who wrote the mark may take to let go of the pipe.
+/// How long the writer of the mark may take to close its end of the pipe.
 const LETTING_GO: Duration = Duration::from_millis(100);
 
-/// What is written behind the last byte that counts: the bytes 1, `name`, 2. A name that nobody knows keeps anybody else from
-/// ending the log.
+/// The mark that a program writes after the last byte of its log: the bytes 1, `name`, 2.
+///
+/// Whoever knows the name can end the log, so it should be random.
 pub fn end_mark(name: &str) -> String {
     format!("\u{1}{name}\u{2}")
 }
 
-/// Masks what a pipe gives before [`end_mark`] into `output`; without a mark, all of it.
+/// Masks everything that a pipe gives before [`end_mark`] into `output`. If there is no mark, it masks all
+/// that the pipe gives.
 ///
-/// What still runs in the background may have the pipe open. It must neither be waited for, nor be stopped by SIGPIPE when it
-/// writes: from then on `cat` reads it, into nothing.
+/// Background processes may still have the pipe open then. They are not waited for, and SIGPIPE does not stop
+/// them when they write: from the mark on, the program `cat` reads the pipe and throws the text away.
 ///
 /// # Errors
-/// As the pipe or `output`.
+/// If the pipe cannot be read or `output` cannot be written.
 pub fn copy_to_mark(
     masker: Masker,
     pipe: impl Read + Into<OwnedFd> + AsFd,
@@ -38,7 +41,7 @@ pub fn copy_to_mark(
     if log.found && is_open(&log.input) {
         let pipe: OwnedFd = log.input.into();
         let mut reader = Command::new("cat");
-        // Where there is none, those processes have lost their reader.
+        // On a system without `cat`, those processes have lost their reader.
         let _ = reader
             .stdin(pipe)
             .stdout(Stdio::null())
@@ -54,11 +57,11 @@ fn is_open(pipe: &impl AsFd) -> bool {
     !matches!(closed, Ok(Ok(1..)))
 }
 
-/// What `input` gives before the mark. Only what may be the beginning of the mark is held back.
+/// Reads `input` up to the mark. It holds back only bytes that may be the beginning of the mark.
 struct Until<R> {
     input: R,
     mark: Vec<u8>,
-    /// Bytes that were read, and may yet be a part of the mark.
+    /// Bytes that have been read and may yet turn out to be a part of the mark.
     held: Vec<u8>,
     found: bool,
 }

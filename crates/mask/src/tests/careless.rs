@@ -48,7 +48,7 @@ fn leaks(out: &str, token: &str) -> Vec<String> {
 fn every_form_is_masked_as_one() {
     for secret in [
         RFC,
-        &kubernetes(1_790_000_000),
+        &long_jwt(1_790_000_000),
         "hunter2!",
         r#"<p"a's&s>/w\rd$ +#`"#,
     ] {
@@ -63,7 +63,7 @@ fn every_form_is_masked_as_one() {
 
 #[test]
 fn forms_of_a_token() {
-    let token = kubernetes(1_790_000_000);
+    let token = long_jwt(1_790_000_000);
     let (header, rest) = token.split_once('.').expect("a JWT");
     let forms = forms(&token);
     assert!(forms.iter().all(|form| form.text.len() - form.public >= 16));
@@ -106,10 +106,10 @@ fn short_and_common_text_has_no_form() {
 
 #[test]
 fn other_text_passes() {
-    let token = kubernetes(1_790_000_000);
+    let token = long_jwt(1_790_000_000);
     let masker = Masker::new([token.as_str()]);
     let (header, _) = token.split_once('.').expect("a JWT");
-    let another = kubernetes(1_790_000_001);
+    let another = long_jwt(1_790_000_001);
     for untouched in [
         header,
         &format!("{header}.\n{header}"),
@@ -158,7 +158,7 @@ fn bytes_that_are_no_text_pass() {
 #[case("cut -c1-200", &|t: &str| format!("token: {}...\n", &t[..200]))]
 #[case("lolcat", &|t: &str| t.chars().map(|c| format!("\u{1b}[38;5;{}m{c}\u{1b}[39m", u32::from(c))).collect())]
 fn secrets_in_pieces(#[case] script: &str, #[case] print: &dyn Fn(&str) -> String) {
-    let token = kubernetes(1_790_000_000);
+    let token = long_jwt(1_790_000_000);
     let out = text(&Masker::new([token.as_str()]), &print(&token));
     assert!(out.contains(MARK), "{script}: {out}");
     let visible: String = out

@@ -10,15 +10,16 @@ use crate::{MARK, Masker, SecretSource};
 mod careless;
 mod properties;
 
-/// RFC 7515, appendix A.2: a JWT with a signature that somebody made.
+/// The JWT of RFC 7515, appendix A.2.
 const RFC: &str = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ij\
                    p0cnVlfQ.cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuhIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds\
                    9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTytWO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN938\
                    3LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlV\
                    mtVrBp0igcN_IoypGlUPQGe77Rw";
 
-/// As kube-apiserver writes them, all but the signature. Those of one cluster differ from the first second on.
-fn kubernetes(issued: u64) -> String {
+/// A long JWT with claims in alphabetical order and a random signature. Those of different seconds differ
+/// from the claim `exp` on.
+fn long_jwt(issued: u64) -> String {
     let issuer = "https://kubernetes.default.svc.cluster.local";
     let header = r#"{"alg":"RS256","kid":"1kYhXbnxUJkk0Kjl5mrqFdfqI0nUqQ9ZoXS8rH8wW2s"}"#;
     let claims = format!(
@@ -39,7 +40,7 @@ fn kubernetes(issued: u64) -> String {
         .join(".")
 }
 
-/// What a masker makes of these chunks.
+/// The output of a masker for these chunks.
 fn masked<'a>(masker: &Masker, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let (mut masker, mut out) = (masker.clone(), Vec::new());
     for chunk in chunks {
@@ -58,7 +59,7 @@ fn text(masker: &Masker, text: &str) -> String {
     String::from_utf8(whole).expect("text stays text")
 }
 
-/// In the place of colours: a terminal shows no digit of it, but the log has them.
+/// It stands in the place of a colour: a terminal does not show it, but the log has it.
 #[test]
 fn a_secret_in_an_escape_sequence_is_masked() {
     for (secret, printed) in [
@@ -94,10 +95,11 @@ impl SecretSource for Later {
     }
 }
 
-/// Wherever in the stream a token becomes known, before it comes: what of another one is half read by then is masked to its end.
+/// A token may become known anywhere in the stream before it is printed. Another one of which half has been
+/// read by then is still masked to its end.
 #[test]
 fn tokens_that_are_made_meanwhile_are_masked() {
-    let (first, second) = (kubernetes(1), kubernetes(2));
+    let (first, second) = (long_jwt(1), long_jwt(2));
     let text = format!("a {first} b\n{} c\n", STANDARD.encode(&first));
     let known = self::text(&Masker::new([&*first]), &text);
     for cut in (0..text.len()).step_by(89) {
