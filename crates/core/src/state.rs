@@ -188,3 +188,6 @@ impl State {
         Self::parse(&json)
     }
 }
+
+#[cfg(test)]
+mod tests;
