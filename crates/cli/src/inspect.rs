@@ -15,7 +15,7 @@ use jobpass_core::{
     environment::Environment,
     flags,
     interrupt::Interrupt,
-    legacy,
+    json, legacy,
     minter::{Connection, Minter},
     options::Inputs,
     spec::in_words,
@@ -78,7 +78,7 @@ pub(crate) async fn run(
     };
     let now = Timestamp::now();
     if output::is_json(matches) {
-        output::result(&json(&looked, now))?;
+        output::result(&json_of(&looked, now)?)?;
     } else {
         output::result(&text_of(&looked, now, Screen::of_stdout(environment)))?;
     }
@@ -224,15 +224,15 @@ fn read_stdin() -> std::io::Result<String> {
     Ok(text)
 }
 
-fn json(looked: &Looked, now: Timestamp) -> String {
+fn json_of(looked: &Looked, now: Timestamp) -> Result<String, Error> {
     let claims = &looked.claims;
     let mut json = serde_json::json!({
         "claims": claims, "expires-in": claims.expires_in(now), "unusual": looked.unusual(now),
     });
     if let Some(verified) = &looked.verified {
-        json["verified"] = serde_json::to_value(verified).unwrap_or_default();
+        json["verified"] = json::value(verified)?;
     }
-    json.to_string()
+    Ok(json.to_string())
 }
 
 fn text_of(looked: &Looked, now: Timestamp, screen: Screen) -> String {

@@ -13,6 +13,7 @@ use jobpass_core::{
     cluster::Cluster,
     environment::Environment,
     interrupt::Interrupt,
+    json,
     sweep::{self, State},
 };
 
@@ -179,8 +180,8 @@ impl List<'_> {
         let text = if self.json {
             anchors
                 .iter()
-                .map(|(anchor, standing)| json(anchor, *standing))
-                .collect()
+                .map(|(anchor, standing)| record(anchor, *standing))
+                .collect::<Result<_, _>>()?
         } else {
             let rows = anchors
                 .iter()
@@ -198,8 +199,8 @@ impl List<'_> {
     }
 }
 
-fn json(anchor: &Anchor, standing: Standing) -> String {
-    let mut json = serde_json::to_value(anchor).unwrap_or_default();
+fn record(anchor: &Anchor, standing: Standing) -> Result<String, Error> {
+    let mut json = json::value(anchor)?;
     json["state"] = standing.word().into();
-    format!("{json}\n")
+    Ok(format!("{json}\n"))
 }

@@ -10,6 +10,7 @@ use jobpass_core::{
     environment::Environment,
     flags,
     interrupt::Interrupt,
+    json,
     mint::{HandedOver, Handover, MINT, Minted, Plan},
     options::Inputs,
     renew::{self, Renewal},
@@ -106,7 +107,7 @@ pub(crate) async fn run(
         output::warning(&warning);
     }
     if output::is_json(matches) {
-        return output::result(&json(&state, first));
+        return output::result(&json_of(&state, first)?);
     }
     output::result(&Screen::of_stdout(environment).laid_out(&minted(&state, first)))
 }
@@ -182,12 +183,12 @@ fn here() -> PathBuf {
 }
 
 /// The receipt, and where everything is.
-fn json(state: &State, record: &Path) -> String {
-    let mut json = serde_json::to_value(&state.receipt).unwrap_or_default();
-    json["token-file"] = serde_json::json!(state.files.token_file);
-    json["kubeconfig-file"] = serde_json::json!(state.files.kubeconfig_file);
-    json["state-file"] = serde_json::json!(record);
-    json.to_string()
+fn json_of(state: &State, record: &Path) -> Result<String, Error> {
+    let mut json = json::value(&state.receipt)?;
+    json["token-file"] = json::value(&state.files.token_file)?;
+    json["kubeconfig-file"] = json::value(&state.files.kubeconfig_file)?;
+    json["state-file"] = json::value(&record)?;
+    Ok(json.to_string())
 }
 
 fn minted(state: &State, record: &Path) -> String {

@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Arg, ArgMatches};
 use jiff::Timestamp;
-use jobpass_core::{Error, Kind, access::Report, environment::Environment};
+use jobpass_core::{Error, Kind, access::Report, environment::Environment, json};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -182,7 +182,8 @@ fn say(level: &'static str, text: &str, failed: Option<Kind>, access: Option<&Re
             exit_code: failed.map(Kind::exit_code),
             access: access.map(check::json),
         };
-        serde_json::to_string(&line).unwrap_or_default()
+        // It is said in any case.
+        json::text(&line).unwrap_or_else(|_| text.to_owned())
     } else {
         let screen = log_screen();
         let (prefix, colour) = match level {

@@ -62,7 +62,7 @@ pub(crate) async fn run(
 
 fn say(matches: &ArgMatches, environment: &Environment, receipt: &Receipt, words: &str) -> Result<(), Error> {
     match output::is_json(matches) {
-        true => output::result(&receipt.json()),
+        true => output::result(&receipt.json()?),
         false => output::result(&Screen::of_stdout(environment).laid_out(words)),
     }
 }

@@ -12,6 +12,7 @@ use jobpass_core::{
     environment::Environment,
     flags,
     interrupt::Interrupt,
+    json,
     minter::Minter,
     receipt::Proof,
     rotate::{ROTATE, Rotated, Rotation, Where},
@@ -118,7 +119,7 @@ pub(crate) async fn run(
         Err(interrupted) => return Err(replaced.unfinished(&interrupted)),
     }
     match json {
-        true => output::result(&serde_json::to_string(&replaced.report).unwrap_or_default()),
+        true => output::result(&json::text(&replaced.report)?),
         false => output::result(&in_words(&replaced.report)),
     }
 }

@@ -9,6 +9,7 @@ use jobpass_core::{
     cluster::Cluster,
     environment::Environment,
     interrupt::Interrupt,
+    json,
     sweep::{Fate, Reason, Summary, Sweeper},
 };
 use serde_json::json;
@@ -58,7 +59,7 @@ pub(crate) async fn run(
         ended: async |anchors: &[&Anchor]| pipelines.ended(anchors).await,
         report: async |anchor: &Anchor, fate: &Fate| {
             let line = if json {
-                record(anchor, fate, dry_run)
+                record(anchor, fate, dry_run)?
             } else {
                 screen.laid_out(&sentence(anchor, fate, dry_run))
             };
@@ -72,7 +73,7 @@ pub(crate) async fn run(
     }
     let seconds = begun.elapsed().as_secs_f64();
     let last = if json {
-        record_of(&summary, dry_run, seconds)
+        record_of(&summary, dry_run, seconds)?
     } else {
         screen.laid_out(&in_a_sentence(&summary, &scope, dry_run, seconds))
     };
@@ -114,8 +115,8 @@ fn sentence(anchor: &Anchor, fate: &Fate, dry_run: bool) -> String {
     format!("{what} {name} ({}{of}): {why}", table::pipeline(anchor))
 }
 
-fn record(anchor: &Anchor, fate: &Fate, dry_run: bool) -> String {
-    let mut json = serde_json::to_value(anchor).unwrap_or_default();
+fn record(anchor: &Anchor, fate: &Fate, dry_run: bool) -> Result<String, Error> {
+    let mut json = json::value(anchor)?;
     let deleted = if dry_run { "would-delete" } else { "deleted" };
     let (event, reason) = match fate {
         Fate::Deleted(reason) => (deleted, json!(reason)),
@@ -129,16 +130,16 @@ fn record(anchor: &Anchor, fate: &Fate, dry_run: bool) -> String {
         json["error"] = error.what().into();
     }
     json["time"] = now();
-    json.to_string()
+    Ok(json.to_string())
 }
 
-fn record_of(summary: &Summary, dry_run: bool, seconds: f64) -> String {
-    let mut json = serde_json::to_value(summary).unwrap_or_default();
+fn record_of(summary: &Summary, dry_run: bool, seconds: f64) -> Result<String, Error> {
+    let mut json = json::value(summary)?;
     json["event"] = "summary".into();
     json["dry-run"] = dry_run.into();
     json["seconds"] = ((seconds * 1000.0).round() / 1000.0).into();
     json["time"] = now();
-    json.to_string()
+    Ok(json.to_string())
 }
 
 fn now() -> serde_json::Value {

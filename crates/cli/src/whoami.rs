@@ -7,6 +7,7 @@ use jobpass_core::{
     environment::Environment,
     flags,
     interrupt::Interrupt,
+    json,
     minter::Minter,
     text::harmless,
     whoami::{Source, Whoami, whoami},
@@ -46,7 +47,7 @@ pub(crate) async fn run(
         who = Progress::new().during("asking the API server", ASK, asked) => who?,
     };
     if output::is_json(matches) {
-        return output::result(&serde_json::to_string(&who).unwrap_or_default());
+        return output::result(&json::text(&who)?);
     }
     output::result(&text_of(&who, Screen::of_stdout(environment)))
 }

@@ -7,12 +7,13 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::{
     error::{Error, Kind},
+    files::utf8,
     journal::{self, Entry},
     minter::Connection,
     options::Inputs,
@@ -110,13 +111,12 @@ impl Files {
     /// If one cannot be written, or something is in its place meanwhile; nothing is overwritten, and what was written
     /// is removed again.
     pub fn write(&self, token: &Token, connection: &Connection, receipt: &Receipt) -> Result<(), Error> {
-        let user = match &self.token_file {
-            Some(file) if !self.embed_token => json!({ "tokenFile": file }),
-            _ => json!({ "token": token.expose() }),
+        let kubeconfig = match &self.kubeconfig_file {
+            Some(_) => Zeroizing::new(self.kubeconfig(token, connection, receipt)?),
+            None => Zeroizing::default(),
         };
-        let kubeconfig = Zeroizing::new(kubeconfig(&user, connection, receipt));
         // First, so that a filter that begins later knows this token, too.
-        let announced = Zeroizing::new(journal::line(&Entry::Announced { token: token.clone() }));
+        let announced = Zeroizing::new(journal::line(&Entry::Announced { token: token.clone() })?);
         let all = [
             (&self.journal, &**announced),
             (&self.token_file, token.expose()),
@@ -133,6 +133,56 @@ impl Files {
             written.push(path);
         }
         Ok(())
+    }
+
+    fn kubeconfig(&self, token: &Token, connection: &Connection, receipt: &Receipt) -> Result<String, Error> {
+        let user = match &self.token_file {
+            Some(file) if !self.embed_token => AuthInfo {
+                token_file: Some(utf8("token-file", file)?.to_owned()),
+                ..AuthInfo::default()
+            },
+            _ => AuthInfo {
+                token: Some(token.expose().into()),
+                ..AuthInfo::default()
+            },
+        };
+        let certificate_authority = connection.certificate_authority.as_ref();
+        let cluster = Cluster {
+            server: Some(connection.server.clone()),
+            certificate_authority_data: certificate_authority.map(|pem| STANDARD.encode(pem)),
+            tls_server_name: connection.tls_server_name.clone(),
+            ..Cluster::default()
+        };
+        let context = Context {
+            cluster: NAME.into(),
+            user: Some(receipt.service_account.clone()),
+            namespace: Some(receipt.namespace.clone()),
+            ..Context::default()
+        };
+        let config = Kubeconfig {
+            api_version: Some("v1".into()),
+            kind: Some("Config".into()),
+            current_context: Some(NAME.into()),
+            clusters: vec![NamedCluster {
+                name: NAME.into(),
+                cluster: Some(cluster),
+                ..NamedCluster::default()
+            }],
+            auth_infos: vec![NamedAuthInfo {
+                name: receipt.service_account.clone(),
+                auth_info: Some(user),
+                ..NamedAuthInfo::default()
+            }],
+            contexts: vec![NamedContext {
+                name: NAME.into(),
+                context: Some(context),
+                ..NamedContext::default()
+            }],
+            ..Kubeconfig::default()
+        };
+        // Not what is wrong with it: the text may hold the token.
+        serde_yaml::to_string(&config)
+            .map_err(|_| Error::new(Kind::Internal, "cannot write the kubeconfig as YAML"))
     }
 
     /// Puts a new token in the place of the old one.
@@ -192,6 +242,9 @@ impl Files {
     }
 }
 
+/// The cluster and the context in a kubeconfig of ours.
+const NAME: &str = "jobpass";
+
 pub(crate) const PARTIAL: &str = ".jobpass-partial";
 
 pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -248,26 +301,6 @@ pub(crate) fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
 fn embedded(kubeconfig: &str) -> Option<String> {
     let config = serde_yaml::from_str::<serde_json::Value>(kubeconfig).ok()?;
     Some(config.pointer("/users/0/user/token")?.as_str()?.to_owned())
-}
-
-fn kubeconfig(user: &serde_json::Value, connection: &Connection, receipt: &Receipt) -> String {
-    let mut cluster = json!({ "server": connection.server });
-    if let Some(pem) = &connection.certificate_authority {
-        cluster["certificate-authority-data"] = STANDARD.encode(pem).into();
-    }
-    if let Some(name) = &connection.tls_server_name {
-        cluster["tls-server-name"] = name.as_str().into();
-    }
-    let config = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "jobpass",
-        "clusters": [{ "name": "jobpass", "cluster": cluster }],
-        "users": [{ "name": receipt.service_account, "user": user }],
-        "contexts": [{
-            "name": "jobpass",
-            "context": { "cluster": "jobpass", "user": receipt.service_account, "namespace": receipt.namespace }
-        }],
-    });
-    serde_yaml::to_string(&config).unwrap_or_default()
 }
 
 #[cfg(test)]

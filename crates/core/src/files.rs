@@ -2,12 +2,14 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{Error, ErrorKind, Read as _, Result},
+    io::{self, ErrorKind, Read as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::fs::OFlags;
+
+use crate::{error::Error, text::harmless};
 
 /// Far more than any kubeconfig, certificate, token or state.
 pub(crate) const LONGEST: u64 = 1 << 20;
@@ -16,13 +18,38 @@ pub(crate) const LONGEST: u64 = 1 << 20;
 ///
 /// # Errors
 /// As [`open`]; if it is no UTF-8 or is larger than 1 MiB. No part of it is shown.
-pub fn read(path: &Path) -> Result<String> {
+pub fn read(path: &Path) -> io::Result<String> {
     let file = open(path)?;
     let mut text = String::new();
     match file.take(LONGEST + 1).read_to_string(&mut text)? as u64 > LONGEST {
-        true => Err(Error::new(ErrorKind::InvalidInput, "it is larger than 1 MiB")),
+        true => Err(io::Error::new(ErrorKind::InvalidInput, "it is larger than 1 MiB")),
         false => Ok(text),
     }
+}
+
+/// The text of a path that is recorded, or handed over: both are JSON, YAML and variables, in which a path is text.
+///
+/// # Errors
+/// If it is not UTF-8: a wrong input, called `name`.
+pub fn utf8<'a>(name: &str, path: &'a Path) -> Result<&'a str, Error> {
+    path.to_str().ok_or_else(|| {
+        let shown = harmless(&path.to_string_lossy());
+        Error::input(
+            name,
+            format!("is the path `{shown}`, which is not UTF-8"),
+            "choose another path, or rename the folder: what jobpass records and hands over is UTF-8",
+        )
+    })
+}
+
+/// The absolute path that `path` is from here, to be recorded.
+///
+/// # Errors
+/// As [`utf8`].
+pub fn absolute(name: &str, path: &Path) -> Result<PathBuf, Error> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    utf8(name, &path)?;
+    Ok(path)
 }
 
 /// Opens a plain file for reading. A named pipe or a device in its place is an error at once: waiting for one would keep the
@@ -30,12 +57,12 @@ pub fn read(path: &Path) -> Result<String> {
 ///
 /// # Errors
 /// If it is something else, or cannot be read.
-pub(crate) fn open(path: &Path) -> Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     match file.metadata()?.is_file() {
         true => Ok(file),
-        false => Err(Error::new(ErrorKind::InvalidInput, "it is not a plain file")),
+        false => Err(io::Error::new(ErrorKind::InvalidInput, "it is not a plain file")),
     }
 }
 

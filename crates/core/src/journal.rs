@@ -16,7 +16,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{files, text::harmless, token::Token};
+use crate::{error::Error, files, json, text::harmless, token::Token};
 
 /// How much of a journal is read at once, in pieces of 1 MiB; a hundred tokens are 0.1 MiB.
 const PIECES: usize = 16;
@@ -83,12 +83,16 @@ impl Journal {
     /// # Errors
     /// If it cannot be written.
     pub(crate) fn write(&self, entry: &Entry) -> io::Result<()> {
-        (&self.file).write_all(Zeroizing::new(line(entry)).as_bytes())
+        let line = line(entry).map_err(|error| io::Error::other(error.to_string()))?;
+        (&self.file).write_all(Zeroizing::new(line).as_bytes())
     }
 }
 
 /// An entry as a line, whatever is before it: what could not be written to its end would spoil the next.
-pub(crate) fn line(entry: &Entry) -> String {
+///
+/// # Errors
+/// As [`json::text`].
+pub(crate) fn line(entry: &Entry) -> Result<String, Error> {
     let line = match entry {
         Entry::Announced { token } => Line::Announced {
             token: token.expose().to_owned(),
@@ -99,7 +103,7 @@ pub(crate) fn line(entry: &Entry) -> String {
             why: why.clone(),
         },
     };
-    format!("\n{}\n", serde_json::to_string(&line).unwrap_or_default())
+    Ok(format!("\n{}\n", json::text(&line)?))
 }
 
 /// What who masks, or ends the job, reads. It stays open: what was printed is masked after the journal is removed, too.

@@ -1,4 +1,33 @@
-//! JSON as programs in Go write it: the API server, and what signs its tokens.
+//! Writing JSON, and reading it as programs in Go write it: the API server, and what signs its tokens.
+
+use serde::Serialize;
+
+use crate::{
+    error::{Error, Kind},
+    text::harmless,
+};
+
+/// One line of JSON.
+///
+/// # Errors
+/// If `value` cannot be written as JSON, such as a path that is not UTF-8. It must never be empty instead: an empty
+/// state says that nothing is left to revoke.
+pub fn text(value: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| unwritable(&error))
+}
+
+/// The same as a value, to which more can be added.
+///
+/// # Errors
+/// As [`text`].
+pub fn value(value: &impl Serialize) -> Result<serde_json::Value, Error> {
+    serde_json::to_value(value).map_err(|error| unwritable(&error))
+}
+
+fn unwritable(error: &serde_json::Error) -> Error {
+    let why = harmless(&error.to_string());
+    Error::new(Kind::Internal, format!("cannot write JSON: {why}"))
+}
 
 /// Takes out every member of an object whose value is `null`. Go writes `null` for an empty list or map, and reads it as a member that
 /// is not there. Without these members, serde reads the same.

@@ -26,7 +26,7 @@ pub mod flags;
 pub mod harden;
 pub mod interrupt;
 pub mod journal;
-mod json;
+pub mod json;
 pub mod legacy;
 mod metadata;
 pub mod mint;

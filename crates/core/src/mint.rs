@@ -98,8 +98,11 @@ impl Plan {
             minter = Minter::resolve(inputs, environment) => minter?,
         };
         let spec = Spec::parse(inputs, minter.namespace.as_deref())?;
+        let state = State::new(&minter, &spec, inputs, folder, environment)?;
+        // What cannot be recorded must not come to be.
+        state.json()?;
         Ok(Self {
-            state: State::new(&minter, &spec, inputs, folder, environment)?,
+            state,
             cluster: Cluster::connect(&minter)?,
             minter,
             spec,

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    error::Error,
+    json,
     mint::Minted,
     spec::{Lifetime, in_words},
     text,
@@ -206,7 +208,10 @@ impl Receipt {
     }
 
     /// One line of JSON.
-    pub fn json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+    ///
+    /// # Errors
+    /// As [`json::text`].
+    pub fn json(&self) -> Result<String, Error> {
+        json::text(self)
     }
 }

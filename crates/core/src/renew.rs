@@ -82,7 +82,8 @@ pub fn in_background(state: &State) -> Result<(), Error> {
     if state.renewal.is_none() {
         return Ok(());
     }
-    start(state).map_err(|error| {
+    let json = state.json()?;
+    start(&json).map_err(|error| {
         let why = harmless(&error.to_string());
         Error::new(
             Kind::Deliver,
@@ -91,7 +92,7 @@ pub fn in_background(state: &State) -> Result<(), Error> {
     })
 }
 
-fn start(state: &State) -> io::Result<()> {
+fn start(state: &str) -> io::Result<()> {
     // What this process was given by a shell, the job's log perhaps, must not stay open for as long as the job.
     close_fds::set_fds_cloexec_threadsafe(3, &[]);
     let mut renewer = Command::new(std::env::current_exe()?)
@@ -102,7 +103,7 @@ fn start(state: &State) -> io::Result<()> {
         .spawn()?;
     if let Some(mut stdin) = renewer.stdin.take() {
         // Whoever does not read it ends, and says why.
-        let _ = stdin.write_all(state.json().as_bytes());
+        let _ = stdin.write_all(state.as_bytes());
     }
     let (Some(mut output), Some(error)) = (renewer.stdout.take(), renewer.stderr.take()) else {
         return Ok(());

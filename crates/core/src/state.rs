@@ -9,6 +9,7 @@ use crate::{
     deliver::Files,
     environment::Environment,
     error::{Error, Kind},
+    json,
     minter::{Auth, Connection, Minter},
     options::Inputs,
     receipt::Receipt,
@@ -141,8 +142,11 @@ impl State {
     }
 
     /// One line of JSON.
-    pub fn json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+    ///
+    /// # Errors
+    /// If a path in it is not UTF-8. [`Plan::make`](crate::mint::Plan::make) asks before anything is created.
+    pub fn json(&self) -> Result<String, Error> {
+        json::text(self)
     }
 
     /// Reads [`State::json`].
@@ -161,11 +165,12 @@ impl State {
     /// Records it in a file of mode 0600, replacing an earlier record as a whole.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// If the file cannot be written; as [`State::json`].
     pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let json = self.json()?;
         let partial = path.with_extension("partial");
         let _ = std::fs::remove_file(&partial);
-        crate::deliver::write_new(&partial, &self.json())
+        crate::deliver::write_new(&partial, &json)
             .and_then(|()| std::fs::rename(&partial, path))
             .map_err(|error| crate::deliver::cannot_write(path, &error))
     }

@@ -1,7 +1,11 @@
 //! `jobpass-github main`: where the user's step stands.
 
+use std::path::Path;
+
 use jobpass_core::{
-    Error, Kind, harden,
+    Error, Kind,
+    files::utf8,
+    harden,
     interrupt::Interrupt,
     mint::{Handover, Minted, Plan},
     renew::{self, Renewal},
@@ -20,10 +24,14 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     }
     let (output, saved) = (job.file("GITHUB_OUTPUT")?, job.file("GITHUB_STATE")?);
     let record = |state: Option<&State>| {
-        let json = state.map(State::json).unwrap_or_default();
-        let anchor = state
-            .map(|s| format!("{}/{}", s.receipt.namespace, s.receipt.anchor))
-            .unwrap_or_default();
+        let (json, anchor) = match state {
+            Some(state) => (
+                state.json()?,
+                format!("{}/{}", state.receipt.namespace, state.receipt.anchor),
+            ),
+            // Empty: there is nothing to revoke.
+            None => (String::new(), String::new()),
+        };
         saved.set(&[("jobpass", &json), ("anchor", &anchor)])
     };
     // First of all: what this step saves, later steps cannot set through GITHUB_ENV; what it does not save, they could.
@@ -35,11 +43,9 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     let summary_file = job.file("GITHUB_STEP_SUMMARY").ok();
     let deliver = move |minted: &Minted, state: &State| {
         let (token, receipt) = (&minted.token, &state.receipt);
-        let path =
-            |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
         let files = [
-            ("token-file", path(&state.files.token_file)),
-            ("kubeconfig", path(&state.files.kubeconfig_file)),
+            ("token-file", utf8_of(state.files.token_file.as_deref())?),
+            ("kubeconfig", utf8_of(state.files.kubeconfig_file.as_deref())?),
         ];
         let expires_at = receipt.expires.map(|time| time.to_string()).unwrap_or_default();
         let mut values = vec![
@@ -51,11 +57,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
                 receipt.credential_id.as_deref().unwrap_or_default(),
             ),
         ];
-        values.extend(
-            files
-                .iter()
-                .filter_map(|(name, path)| Some((*name, path.as_deref()?))),
-        );
+        values.extend(files.iter().filter_map(|(name, path)| Some((*name, (*path)?))));
         output.set(&values)?;
 
         let handed_over = values.iter().filter_map(|(name, value)| match *name {
@@ -84,4 +86,9 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
         commands::warning(&Error::new(Kind::Refused, warning));
     }
     Ok(())
+}
+
+/// A path as an output holds it.
+fn utf8_of(path: Option<&Path>) -> Result<Option<&str>, Error> {
+    path.map(|path| utf8("RUNNER_TEMP", path)).transpose()
 }

@@ -36,7 +36,7 @@ pub(crate) fn refused(job: &Job, error: &Error) {
 }
 
 pub(crate) fn revoked(job: &Job, receipt: &Receipt) {
-    write(job, &revoked_markdown(receipt));
+    let _ = revoked_markdown(receipt).and_then(|markdown| append(job, &markdown));
 }
 
 pub(crate) fn not_revoked(job: &Job, receipt: &Receipt, error: &Error) {
@@ -71,12 +71,14 @@ fn expires(receipt: &Receipt) -> String {
 
 /// A summary that cannot be written fails no job: the log says the same.
 fn write(job: &Job, markdown: &str) {
-    let _ = job
-        .file("GITHUB_STEP_SUMMARY")
-        .and_then(|file| file.append(markdown));
+    let _ = append(job, markdown);
 }
 
-fn revoked_markdown(receipt: &Receipt) -> String {
+fn append(job: &Job, markdown: &str) -> Result<(), Error> {
+    job.file("GITHUB_STEP_SUMMARY")?.append(markdown)
+}
+
+fn revoked_markdown(receipt: &Receipt) -> Result<String, Error> {
     let lived = receipt.minted.zip(receipt.revoked).map(|(minted, revoked)| {
         format!(
             ", after {}",
@@ -119,11 +121,11 @@ fn revoked_markdown(receipt: &Receipt) -> String {
         .into_iter()
         .filter_map(|(name, value)| Some(row(name, &value?)))
         .collect::<String>();
-    format!(
+    Ok(format!(
         "### :key: jobpass: token revoked\n\n| | |\n|---|---|\n{rows}\n\
          <details><summary>Receipt</summary>\n\n```json\n{}\n```\n\n</details>\n",
-        receipt.json().replace('`', "\\u0060")
-    )
+        receipt.json()?.replace('`', "\\u0060")
+    ))
 }
 
 fn row(name: &str, value: &str) -> String {
@@ -162,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_a_person_sees() {
-        insta::assert_snapshot!(revoked_markdown(&receipt()), @r#"
+        insta::assert_snapshot!(revoked_markdown(&receipt()).expect("a summary"), @r#"
         ### :key: jobpass: token revoked
 
         | | |

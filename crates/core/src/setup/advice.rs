@@ -4,7 +4,7 @@
 //! else an account that `jobpass setup` makes for minting.
 
 use super::Minter;
-use crate::rbac::Rule;
+use crate::{json, rbac::Rule};
 
 /// The ServiceAccounts that the minter mints tokens of.
 #[derive(Clone, Copy)]
@@ -30,10 +30,10 @@ pub(crate) fn command(namespace: &str, whom: For<'_>, user: Option<&str>) -> Str
         // What else jobs bring, nobody here knows.
         For::Jobs([]) => "--rules RULES".to_owned(),
         // JSON is YAML.
-        For::Jobs(rules) => {
-            let rules = serde_json::to_string(rules).unwrap_or_default();
-            format!("--rules '{}'", rules.replace('\'', r"'\''"))
-        }
+        For::Jobs(rules) => match json::text(&rules) {
+            Ok(rules) => format!("--rules '{}'", rules.replace('\'', r"'\''")),
+            Err(_) => "--rules RULES".to_owned(),
+        },
     };
     format!("jobpass setup {whom} --namespace {namespace} --minter {minter} --apply")
 }

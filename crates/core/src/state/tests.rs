@@ -138,7 +138,10 @@ fn states() -> Vec<State> {
 #[test]
 fn states_of_0_1_are_read_as_they_were_recorded() {
     let read = OF_0_1.lines().map(|line| State::parse(line).expect("a state"));
-    let read = read.map(|state| state.json()).collect::<Vec<_>>();
-    let then = states().iter().map(State::json).collect::<Vec<_>>();
+    let read = read.map(|state| state.json().expect("JSON")).collect::<Vec<_>>();
+    let then = states()
+        .iter()
+        .map(|state| state.json().expect("JSON"))
+        .collect::<Vec<_>>();
     assert_eq!(read, then);
 }
