@@ -5,6 +5,7 @@ mod expiry_test;
 mod inspect;
 mod legacy;
 mod log;
+mod record;
 mod renew;
 mod revoke;
 mod rotate;
@@ -52,18 +53,23 @@ impl Desk {
     }
 
     fn start_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Child {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
+        command.spawn().expect("jobpass starts")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = support::scrubbed(Command::new(support::binary("jobpass")));
         command
             .current_dir(self.folder.path())
             .env("HOME", self.folder.path())
-            .envs(variables.iter().copied())
             .args(arguments.iter().map(|argument| self.here(argument)));
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        command.spawn().expect("jobpass starts")
+        command
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {

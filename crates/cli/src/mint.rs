@@ -8,7 +8,7 @@ use jobpass_core::{
     anchor::Origin,
     deliver::Files,
     environment::Environment,
-    flags,
+    files, flags,
     interrupt::Interrupt,
     json,
     mint::{HandedOver, Handover, MINT, Minted, Plan},
@@ -57,6 +57,10 @@ pub(crate) async fn run(
         return Err(nowhere_to_go());
     };
     for record in &records {
+        // The others are beside files whose paths are looked at with the other inputs.
+        if matches.contains_id("state-file") {
+            files::utf8("state-file", record)?;
+        }
         is_free(record)?;
     }
     let plan = Plan::make(&inputs, &here(), environment, &mut interrupt).await?;

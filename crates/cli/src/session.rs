@@ -10,6 +10,7 @@ use jobpass_core::{
     cluster::Cluster,
     deliver::Files,
     environment::Environment,
+    files,
     interrupt::Interrupt,
     journal::Reader,
     mint::{Handover, MINT, Minted, Plan},
@@ -129,7 +130,8 @@ struct Folder(PathBuf);
 impl Folder {
     fn make() -> Result<Self, Error> {
         let temp = Some(std::env::temp_dir()).filter(|temp| !temp.as_os_str().is_empty());
-        let temp = std::path::absolute(temp.unwrap_or_else(|| "/tmp".into())).unwrap_or_default();
+        let temp = temp.unwrap_or_else(|| "/tmp".into());
+        let temp = files::absolute("TMPDIR", &temp)?;
         let folder = temp.join(anchor::random_name()?);
         let made = fs::DirBuilder::new().mode(0o700).create(&folder);
         made.map_err(|error| {
@@ -147,7 +149,8 @@ impl Folder {
     }
 
     fn with_file_names(&self, inputs: &Inputs, lifetime: Lifetime) -> Result<Inputs, Error> {
-        let file = |name: &str| Some(self.0.join(name).to_string_lossy().into_owned());
+        let folder = files::utf8("TMPDIR", &self.0)?;
+        let file = |name: &str| Some(format!("{folder}/{name}"));
         Inputs::read(|option| match option.name {
             "token-file" => file("token"),
             "kubeconfig-file" => file("kubeconfig"),

@@ -44,11 +44,15 @@ impl Files {
     /// Which files `token-file`, `kubeconfig-file` and `embed-token` ask for. `folder` is where relative paths begin.
     ///
     /// # Errors
-    /// If one exists already, its folder does not, or there is no kubeconfig to put the token into.
+    /// If one exists already, its folder does not, its path is not UTF-8, or there is no kubeconfig to put the token into.
     pub fn plan(inputs: &Inputs, folder: &Path, anchor: &str) -> Result<Self, Error> {
         let path = |input, suffix| match inputs.get(input) {
             None | Some("false") => Ok(None),
-            Some("true") => Ok(Some(folder.join(format!("{anchor}.{suffix}")))),
+            Some("true") => {
+                let path = folder.join(format!("{anchor}.{suffix}"));
+                utf8(input, &path)?;
+                Ok(Some(path))
+            }
             Some(path) => free(input, folder.join(path)).map(Some),
         };
         let kubeconfig_file = path("kubeconfig-file", "kubeconfig")?;
@@ -254,7 +258,7 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn free(input: &str, path: PathBuf) -> Result<PathBuf, Error> {
-    let shown = harmless(&path.to_string_lossy());
+    let shown = harmless(utf8(input, &path)?);
     if path.symlink_metadata().is_ok() {
         let problem = format!("is `{shown}`, which exists already");
         return Err(Error::input(
@@ -305,7 +309,13 @@ fn embedded(kubeconfig: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::{
+        ffi::OsStr,
+        os::unix::{
+            ffi::OsStrExt as _,
+            fs::{PermissionsExt as _, symlink},
+        },
+    };
 
     use super::*;
 
@@ -329,6 +339,22 @@ mod tests {
             (at("k.token"), at("k"))
         );
         assert!(plan(folder.path(), "false", "").expect("a plan").is_empty());
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_recorded_is_a_wrong_input() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path().join(OsStr::from_bytes(b"caf\xe9"));
+        std::fs::create_dir(&folder).expect("made");
+        for (token_file, kubeconfig_file) in [("token", ""), ("true", ""), ("", "k"), ("", "true")] {
+            let error = plan(&folder, token_file, kubeconfig_file).expect_err("refused");
+            assert_eq!(error.kind(), Kind::Input);
+            assert!(error.what().ends_with("which is not UTF-8"), "{error}");
+        }
+        let elsewhere = tempfile::tempdir().expect("a folder");
+        let path = elsewhere.path().join("token");
+        assert!(plan(&folder, path.to_str().expect("UTF-8"), "").is_ok());
+        assert!(plan(&folder, "", "").is_ok(), "nothing is in the folder");
     }
 
     #[test]

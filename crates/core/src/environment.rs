@@ -1,13 +1,18 @@
 //! What a front end read from its environment, handed to core as a value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::minter::IdTokens;
+use crate::{
+    error::{Error, Kind},
+    minter::IdTokens,
+};
 
 /// Variables by name, and where the job gets ID tokens. Not `Debug`: CI jobs keep secrets in variables.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
+    /// The names of variables whose value is not UTF-8.
+    not_utf8: BTreeSet<String>,
     id_tokens: Option<IdTokens>,
 }
 
@@ -20,6 +25,22 @@ impl Environment {
             .filter(|value| !value.trim().is_empty())
     }
 
+    /// The value of `name` as [`Environment::get`] gives it, where a value that is left out would be another value: the path of
+    /// a file that is not looked into, or what is recorded for the end of the job.
+    ///
+    /// # Errors
+    /// If it is not UTF-8.
+    pub fn utf8(&self, name: &str) -> Result<Option<&str>, Error> {
+        match self.not_utf8.contains(name) {
+            true => Err(Error::new(
+                Kind::Input,
+                format!("the environment variable {name} is not UTF-8"),
+            )
+            .help("set it to one that is; jobpass records it as text")),
+            false => Ok(self.get(name)),
+        }
+    }
+
     /// The value of `name` even if it is empty.
     pub fn raw(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
@@ -27,6 +48,7 @@ impl Environment {
 
     /// The same variables with `name` set, or removed.
     pub fn with(mut self, name: &str, value: Option<&str>) -> Self {
+        self.not_utf8.remove(name);
         match value {
             Some(value) => self.variables.insert(name.into(), value.into()),
             None => self.variables.remove(name),
@@ -52,16 +74,18 @@ impl Environment {
     }
 }
 
-/// Variables whose name or value is not UTF-8 are left out.
+/// Variables whose name or value is not UTF-8 are left out; [`Environment::utf8`] refuses those whose value is not.
 impl FromIterator<(std::ffi::OsString, std::ffi::OsString)> for Environment {
     fn from_iter<I: IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>>(variables: I) -> Self {
-        let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        Self {
-            variables: variables.into_iter().filter_map(utf8).collect(),
-            id_tokens: None,
+        let mut environment = Self::default();
+        for (name, value) in variables {
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => drop(environment.variables.insert(name, value)),
+                Err(_) => drop(environment.not_utf8.insert(name)),
+            }
         }
+        environment
     }
 }
 
@@ -70,7 +94,31 @@ impl<const N: usize> From<[(&str, &str); N]> for Environment {
         let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         Self {
             variables: variables.into_iter().map(owned).collect(),
-            id_tokens: None,
+            ..Self::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
+
+    use super::*;
+
+    #[test]
+    fn a_value_that_is_not_utf8_is_not_a_value_that_is_absent() {
+        let variables = [
+            ("KUBECONFIG".into(), OsString::from_vec(b"/caf\xe9".into())),
+            ("HOME".into(), "/root".into()),
+        ];
+        let environment = Environment::from_iter(variables);
+        assert_eq!(environment.get("KUBECONFIG"), None);
+        let error = environment.utf8("KUBECONFIG").expect_err("not UTF-8");
+        assert_eq!(error.kind(), Kind::Input);
+        assert!(error.what().contains("KUBECONFIG"), "{error}");
+        assert_eq!(environment.utf8("HOME").expect("UTF-8"), Some("/root"));
+        assert_eq!(environment.utf8("PATH").expect("absent"), None);
+        let set = environment.with("KUBECONFIG", Some("/cafe"));
+        assert_eq!(set.utf8("KUBECONFIG").expect("UTF-8"), Some("/cafe"));
     }
 }

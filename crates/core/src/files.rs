@@ -37,7 +37,7 @@ pub fn utf8<'a>(name: &str, path: &'a Path) -> Result<&'a str, Error> {
         Error::input(
             name,
             format!("is the path `{shown}`, which is not UTF-8"),
-            "choose another path, or rename the folder: what jobpass records and hands over is UTF-8",
+            "choose another path, or rename the folder; jobpass records it as text",
         )
     })
 }

@@ -51,7 +51,8 @@ impl State {
     /// The state of a token that is about to be minted, its anchor's name drawn.
     ///
     /// # Errors
-    /// If the system has no randomness, or the files that are to be written cannot be.
+    /// If the system has no randomness, the files that are to be written cannot be, or something that is to be recorded is not
+    /// UTF-8.
     pub fn new(
         minter: &Minter,
         spec: &Spec,
@@ -65,9 +66,12 @@ impl State {
             false => spec.service_account.clone(),
         };
         let files = Files::plan(inputs, folder, &name)?;
-        let pinned = PINNED_VARIABLES
-            .iter()
-            .filter_map(|name| Some(((*name).into(), environment.get(name)?.into())));
+        let mut pinned = BTreeMap::new();
+        for name in PINNED_VARIABLES {
+            if let Some(value) = environment.utf8(name)? {
+                pinned.insert(name.into(), value.into());
+            }
+        }
         Ok(Self {
             connection: minter.connection.clone(),
             auth: minter.auth.clone(),
@@ -82,7 +86,7 @@ impl State {
                 seconds: time.as_secs(),
             }),
             files,
-            environment: pinned.collect(),
+            environment: pinned,
         })
     }
 

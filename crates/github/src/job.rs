@@ -9,7 +9,7 @@ use jobpass_core::{
     Error, Kind,
     anchor::{Origin, random_name},
     environment::Environment,
-    options::{Inputs, Opt},
+    options::{Inputs, OPTIONS, Opt},
     text::harmless,
 };
 
@@ -30,6 +30,9 @@ impl Job {
 
     /// The inputs of the step: `INPUT_` and the name in upper case, hyphens kept (`ExecutionContext.cs`, `SetInput`).
     pub(crate) fn inputs(&self) -> Result<Inputs, Error> {
+        for option in OPTIONS {
+            self.environment.utf8(&variable(option))?;
+        }
         Inputs::read(|option| self.input(option))
     }
 
@@ -39,9 +42,7 @@ impl Job {
     }
 
     fn input(&self, option: &Opt) -> Option<String> {
-        self.environment
-            .raw(&format!("INPUT_{}", option.name.to_uppercase()))
-            .map(str::to_owned)
+        self.environment.raw(&variable(option)).map(str::to_owned)
     }
 
     /// What an earlier part of the same action saved.
@@ -83,11 +84,15 @@ impl Job {
     }
 
     fn variable(&self, name: &str) -> Result<&str, Error> {
-        self.environment.get(name).ok_or_else(|| {
+        self.environment.utf8(name)?.ok_or_else(|| {
             Error::new(Kind::Input, format!("the environment variable {name} is not set"))
                 .help("jobpass-github runs as a step of a GitHub Actions job; elsewhere, use `jobpass` or `jobpass-gitlab`")
         })
     }
+}
+
+fn variable(option: &Opt) -> String {
+    format!("INPUT_{}", option.name.to_uppercase())
 }
 
 /// One of the runner's file commands (`FileCommandManager.cs`).

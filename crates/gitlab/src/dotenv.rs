@@ -6,7 +6,7 @@ use std::{
     fs::{self, OpenOptions, Permissions},
     io::{ErrorKind, Read as _, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,8 +16,8 @@ use std::{
 use age::x25519::Recipient;
 use clap::{Arg, ArgMatches};
 use jobpass_core::{
-    Error, Kind, environment::Environment, options::OPTIONS, receipt::Receipt, state::State, text::harmless,
-    token::Token,
+    Error, Kind, environment::Environment, files, options::OPTIONS, receipt::Receipt, state::State,
+    text::harmless, token::Token,
 };
 use rustix::fs::OFlags;
 
@@ -175,7 +175,7 @@ impl Dotenv {
                 "choose another name, or remove the variable of that name from the project, group or pipeline",
             ));
         }
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+        let path = files::absolute("dotenv", Path::new(path))?;
         let mut dotenv = Self {
             path,
             mode,

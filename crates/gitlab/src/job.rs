@@ -41,7 +41,7 @@ impl Job {
                 Error::new(Kind::Input, what).help("something in the pipeline sets it; leave it to GitLab")
             );
         }
-        let folder = match environment.get("RUNNER_TEMP_PROJECT_DIR") {
+        let folder = match environment.utf8("RUNNER_TEMP_PROJECT_DIR")? {
             Some(folder) => folder.into(),
             None => format!("{}.tmp", variable(&environment, "CI_PROJECT_DIR")?).into(),
         };
@@ -125,7 +125,7 @@ impl Job {
 }
 
 fn variable<'a>(environment: &'a Environment, name: &str) -> Result<&'a str, Error> {
-    environment.get(name).ok_or_else(|| {
+    environment.utf8(name)?.ok_or_else(|| {
         Error::new(Kind::Input, format!("the variable {name} is not set"))
             .help("jobpass-gitlab runs in a GitLab CI job; elsewhere, use `jobpass`")
     })

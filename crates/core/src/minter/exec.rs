@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
 use super::{ClientCertificate, Connection};
-use crate::{environment::Environment, error::Error, text::harmless, token::Token};
+use crate::{environment::Environment, error::Error, files, text::harmless, token::Token};
 
 /// Plugins talk to a cloud; those that take longer than this are broken.
 const LONGEST_RUN: Duration = Duration::from_secs(30);
@@ -80,23 +80,23 @@ impl Plugin {
         let found = candidates
             .into_iter()
             .find(|path| !command.is_empty() && path.is_file());
-        let program = found
-            .and_then(|path| std::path::absolute(path).ok())
-            .ok_or_else(|| {
-                let hint = config.install_hint.as_deref().map_or_else(
-                    || "install it, or use a kubeconfig with a token or a client certificate".into(),
-                    harmless,
-                );
-                Error::input(
-                    "kubeconfig",
-                    format!(
-                        "has the exec plugin `{}`, which is not installed",
-                        harmless(command)
-                    ),
-                    hint,
-                )
-            })?;
-        Ok(Self { program })
+        let program = found.ok_or_else(|| {
+            let hint = config.install_hint.as_deref().map_or_else(
+                || "install it, or use a kubeconfig with a token or a client certificate".into(),
+                harmless,
+            );
+            Error::input(
+                "kubeconfig",
+                format!(
+                    "has the exec plugin `{}`, which is not installed",
+                    harmless(command)
+                ),
+                hint,
+            )
+        })?;
+        Ok(Self {
+            program: files::absolute("kubeconfig", &program)?,
+        })
     }
 
     pub(super) async fn run(

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Auth, Authority, Connection, Minter, Proxy, from_base64, oidc, read_file};
-use crate::{environment::Environment, error::Error, options::Inputs, token::Token};
+use crate::{environment::Environment, error::Error, files, options::Inputs, token::Token};
 
 /// Where alone.
 pub(super) fn connection(inputs: &Inputs, environment: &Environment) -> Result<Connection, Error> {
@@ -46,7 +46,7 @@ pub(super) async fn minter(inputs: &Inputs, environment: &Environment) -> Result
     }
     match way {
         "bearer-token-file" => {
-            let path = std::path::absolute(value).unwrap_or_else(|_| value.into());
+            let path = files::absolute(way, Path::new(value))?;
             minter(
                 connection,
                 Token::from_file(way, &path)?,

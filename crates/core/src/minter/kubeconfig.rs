@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use kube::config::{Cluster, Kubeconfig};
 
 use super::{Auth, Authority, Connection, Identity, Minter, Proxy, from_base64, read_file};
-use crate::{environment::Environment, error::Error, text::harmless, token::Token};
+use crate::{environment::Environment, error::Error, files, text::harmless, token::Token};
 
 /// A kubeconfig, merged from its files.
 pub(super) struct Found {
@@ -23,7 +23,7 @@ pub(super) fn find(input: Option<&str>, environment: &Environment) -> Result<Opt
     if let Some(text) = input {
         return path_or_text(text).map(Some);
     }
-    if let Some(list) = environment.get("KUBECONFIG") {
+    if let Some(list) = environment.utf8("KUBECONFIG")? {
         // As kubectl does: files that do not exist are passed over (client-go, `clientcmd/loader.go`).
         let paths = std::env::split_paths(list)
             .filter(|path| path.exists())
@@ -36,7 +36,7 @@ pub(super) fn find(input: Option<&str>, environment: &Environment) -> Result<Opt
         };
     }
     let at_home = environment
-        .get("HOME")
+        .utf8("HOME")?
         .map(|home| Path::new(home).join(".kube/config"));
     at_home
         .filter(|path| path.exists())
@@ -51,7 +51,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Found, Error> {
         paths: Vec::new(),
     };
     for path in paths {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let path = files::absolute("kubeconfig", path)?;
         let mut config = parse(&read_file("kubeconfig", &path)?)?;
         if let Some(folder) = path.parent() {
             make_absolute(&mut config, folder);

@@ -1,0 +1,60 @@
+//! The record of a token: nothing is minted that cannot be recorded.
+
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
+
+use rstest::rstest;
+
+use super::{Desk, Ended};
+
+/// As folders were called before UTF-8: `café` in Latin-1.
+const CAFE: &[u8] = b"caf\xe9";
+
+impl Desk {
+    fn cafe(&self) -> PathBuf {
+        let folder = self.folder.path().join(OsStr::from_bytes(CAFE));
+        fs::create_dir(&folder).expect("made");
+        folder
+    }
+
+    fn assert_refused_as_not_utf8(&self, ended: &Ended, what: &str) {
+        assert_eq!(ended.code(), 2, "{}", ended.log);
+        assert!(
+            ended.log.contains(what) && ended.log.contains("is not UTF-8"),
+            "{}",
+            ended.log
+        );
+        assert!(self.cluster.requests().is_empty(), "{}", ended.log);
+        assert!(self.cluster.anchors().is_empty(), "{}", ended.log);
+    }
+}
+
+#[rstest]
+#[case::token_file(&["--token-file", "token"], "input `token-file`")]
+#[case::kubeconfig_file(&["--kubeconfig-file", "scan.yaml"], "input `kubeconfig-file`")]
+#[case::state_file(&["--token-file", "/tmp/token", "--state-file", "record"], "input `state-file`")]
+fn nothing_is_minted_in_a_folder_whose_name_cannot_be_recorded(#[case] files: &[&str], #[case] what: &str) {
+    let desk = Desk::new();
+    let (folder, minter) = (desk.cafe(), desk.path("minter.yaml"));
+    let mint = ["mint", "--service-account", "scanner", "--kubeconfig"];
+    let minter = minter.to_str().expect("UTF-8");
+    let mut command = desk.command(&[&mint, &[minter][..], files].concat());
+    let ended = Ended::of(command.current_dir(&folder).spawn().expect("jobpass starts"));
+    desk.assert_refused_as_not_utf8(&ended, what);
+    assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 0);
+}
+
+#[rstest]
+#[case::mint("KUBECONFIG", &["mint", "--service-account", "scanner", "--token-file", "token"], "KUBECONFIG")]
+#[case::exec("TMPDIR", &["exec", "--service-account", "scanner", "--kubeconfig", "minter.yaml", "--", "true"], "input `TMPDIR`")]
+fn a_variable_with_such_a_path_is_not_taken_for_one_that_is_not_set(
+    #[case] variable: &str,
+    #[case] arguments: &[&str],
+    #[case] what: &str,
+) {
+    let desk = Desk::new();
+    let folder = desk.cafe();
+    let mut command = desk.command(arguments);
+    let ended = Ended::of(command.env(variable, &folder).spawn().expect("jobpass starts"));
+    desk.assert_refused_as_not_utf8(&ended, what);
+    assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 0);
+}
