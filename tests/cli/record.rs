@@ -1,10 +1,11 @@
-//! The record of a token: nothing is minted that cannot be recorded.
+//! The record of a token: nothing is minted that cannot be recorded, and what another version recorded is not lost.
 
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
 use rstest::rstest;
 
 use super::{Desk, Ended};
+use crate::support;
 
 /// As folders were called before UTF-8: `café` in Latin-1.
 const CAFE: &[u8] = b"caf\xe9";
@@ -57,4 +58,44 @@ fn a_variable_with_such_a_path_is_not_taken_for_one_that_is_not_set(
     let ended = Ended::of(command.env(variable, &folder).spawn().expect("jobpass starts"));
     desk.assert_refused_as_not_utf8(&ended, what);
     assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 0);
+}
+
+/// The record, changed to what another version of jobpass would have written.
+fn of_another_version(desk: &Desk, change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) {
+    let record = desk.path("token.jobpass.json");
+    let json = fs::read_to_string(&record).expect("a record");
+    let mut json = serde_json::from_str(&json).expect("JSON");
+    change(&mut json);
+    fs::write(record, serde_json::to_string(&json).expect("JSON")).expect("written");
+}
+
+#[test]
+fn what_0_1_recorded_is_revoked() {
+    let desk = Desk::new();
+    desk.mint(&["--token-file", "token"]).succeeded();
+    of_another_version(&desk, |json| {
+        assert_eq!(json.remove("version"), Some(1.into()));
+    });
+    let revoked = desk.run(&["revoke", "--token-file", "token"]).succeeded();
+    desk.assert_nothing_left(&revoked.log);
+}
+
+#[test]
+fn what_a_later_version_recorded_is_refused_with_the_command_that_revokes() {
+    let desk = Desk::new();
+    desk.mint(&["--token-file", "token"]).succeeded();
+    of_another_version(&desk, |json| drop(json.insert("version".into(), 2.into())));
+    let refused = desk.run(&["revoke", "--token-file", "token"]);
+    assert_eq!(refused.code(), 7, "{}", refused.log);
+    let command = refused
+        .log
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("kubectl "));
+    let command = command.unwrap_or_else(|| panic!("no command in {}", refused.log));
+    let deleted = support::kubectl(
+        support::admin(&desk.cluster).path(),
+        &command.split(' ').collect::<Vec<_>>(),
+    );
+    assert!(deleted.status.success(), "{deleted:?}");
+    assert!(desk.cluster.anchors().is_empty());
 }

@@ -24,7 +24,7 @@ use crate::{
 
 /// Where the token goes. Recorded in the state before the first byte is written.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub struct Files {
     /// The token alone.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -44,7 +44,7 @@ pub enum Entry {
 
 /// An entry as it is written.
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 enum Line {
     Announced { token: String },
     Renewed { expires: Option<jiff::Timestamp> },

@@ -12,7 +12,7 @@ use crate::{
 
 /// Filled in station by station; what is absent has not happened (yet).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub struct Receipt {
     /// The ServiceAccount.
     pub service_account: String,

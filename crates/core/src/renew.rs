@@ -53,7 +53,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a token is renewed.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub struct Renewal {
     /// What is asked for each time.
     pub(crate) lifetime: Lifetime,

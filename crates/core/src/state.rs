@@ -17,9 +17,40 @@ use crate::{
     spec::Spec,
 };
 
+/// The version of the state that this jobpass records.
+///
+/// A job's end may run another jobpass than its beginning: a GitLab job takes the image of the day, and a person revokes with
+/// what is installed. So each version reads the states of all earlier ones; those that 0.1 recorded at first carry no number. A
+/// field that an older jobpass may ignore, and still revoke everything, is added without a new number: unknown fields are
+/// ignored. Whatever it must not ignore, such as another object to delete, raises the number. A state with a higher number
+/// is then refused, with the command that deletes the anchor, in place of being called revoked while something of it is left.
+const VERSION: u32 = 1;
+
+/// A state as it is recorded.
+#[derive(Serialize)]
+struct Recorded<'a> {
+    version: u32,
+    #[serde(flatten)]
+    state: &'a State,
+}
+
+/// What every version of a state has.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(default)]
+    version: u32,
+    receipt: Named,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    namespace: String,
+    anchor: String,
+}
+
 /// Recorded before the anchor is created, and again whenever more is known.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub struct State {
     /// Where the API server is.
     pub connection: Connection,
@@ -150,20 +181,28 @@ impl State {
     /// # Errors
     /// If a path in it is not UTF-8. [`Plan::make`](crate::mint::Plan::make) asks before anything is created.
     pub fn json(&self) -> Result<String, Error> {
-        json::text(self)
+        json::text(&Recorded {
+            version: VERSION,
+            state: self,
+        })
     }
 
-    /// Reads [`State::json`].
+    /// Reads [`State::json`], of this version or an earlier one.
     ///
     /// # Errors
-    /// If it is something else. The text is not shown.
+    /// If it is of a later version, or something else. The text is not shown.
     pub fn parse(json: &str) -> Result<Self, Error> {
-        serde_json::from_str(json).map_err(|error| {
+        let unreadable = |error: serde_json::Error| {
             Error::new(
                 Kind::Revoke,
                 format!("the recorded state cannot be read (column {})", error.column()),
             )
-        })
+        };
+        let header = serde_json::from_str::<Header>(json).map_err(unreadable)?;
+        if header.version > VERSION {
+            return Err(header.is_later());
+        }
+        serde_json::from_str(json).map_err(unreadable)
     }
 
     /// Records it in a file of mode 0600, replacing an earlier record as a whole.
@@ -195,6 +234,27 @@ impl State {
             )
         })?;
         Self::parse(&json)
+    }
+}
+
+impl Header {
+    fn is_later(&self) -> Error {
+        let Named { namespace, anchor } = &self.receipt;
+        let error = Error::new(
+            Kind::Revoke,
+            format!(
+                "a later jobpass recorded the state: it has version {}, and this one reads versions up to {VERSION}",
+                self.version
+            ),
+        );
+        let step = "revoke with the version of jobpass that minted the token";
+        // Nothing that a shell would take for more than two names.
+        match anchor::is_ours(anchor) && crate::spec::is_dns_label(namespace) {
+            true => error.help(format!(
+                "{step}; or delete its anchor, which ends the token:\n\n  kubectl delete secret {anchor} --namespace {namespace}"
+            )),
+            false => error.help(step),
+        }
     }
 }
 

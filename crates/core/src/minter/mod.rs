@@ -34,7 +34,7 @@ pub struct Minter {
 
 /// How the API server is reached. Holds no secret once serialised.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub struct Connection {
     /// `https://HOST[:PORT][/PATH]`.
     pub server: String,
@@ -87,12 +87,7 @@ pub(crate) struct ClientCertificate {
 
 /// How to authenticate, without a secret: part of the state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(
-    tag = "kind",
-    rename_all = "kebab-case",
-    rename_all_fields = "kebab-case",
-    deny_unknown_fields
-)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Auth {
     /// The user of a kubeconfig's context.
     Kubeconfig {
