@@ -27,51 +27,129 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Command;
+use clap::{ArgMatches, Command};
 use jobpass_core::{
+    Error, Kind,
     environment::Environment,
     flags::{self, EXIT_CODES},
-    harden, program, renew,
+    harden,
+    interrupt::Interrupt,
+    program, renew,
 };
+
+/// What the program can do. Each `match` on it names all of them, so that none is run in another one's place.
+#[derive(Clone, Copy)]
+enum Verb {
+    Mint,
+    Exec,
+    Revoke,
+    Inspect,
+    List,
+    Sweep,
+    Rotate,
+    Check,
+    Setup,
+    Doctor,
+    ExpiryTest,
+    Whoami,
+    Completions,
+    Man,
+    /// For jobpass itself; nobody completes it or looks it up.
+    Renew,
+}
+
+/// In the order of `--help`.
+const VERBS: [Verb; 15] = [
+    Verb::Mint,
+    Verb::Exec,
+    Verb::Revoke,
+    Verb::Inspect,
+    Verb::List,
+    Verb::Sweep,
+    Verb::Rotate,
+    Verb::Check,
+    Verb::Setup,
+    Verb::Doctor,
+    Verb::ExpiryTest,
+    Verb::Whoami,
+    Verb::Completions,
+    Verb::Man,
+    Verb::Renew,
+];
+
+impl Verb {
+    fn command(self) -> Command {
+        match self {
+            Self::Mint => mint::command(),
+            Self::Exec => exec::command(),
+            Self::Revoke => revoke::command(),
+            Self::Inspect => inspect::command(),
+            Self::List => list::command(),
+            Self::Sweep => sweep::command(),
+            Self::Rotate => rotate::command(),
+            Self::Check => check::command(),
+            Self::Setup => setup::command(),
+            Self::Doctor => doctor::command(),
+            Self::ExpiryTest => expiry_test::command(),
+            Self::Whoami => whoami::command(),
+            Self::Completions => manual::completions_command(),
+            Self::Man => manual::man_command(),
+            Self::Renew => Command::new(renew::VERB).args(flags::flags()).hide(true),
+        }
+    }
+
+    async fn run(
+        self,
+        matches: &ArgMatches,
+        environment: &Environment,
+        mut interrupt: Interrupt,
+    ) -> Result<ExitCode, Error> {
+        match self {
+            Self::Exec => return exec::run(matches, environment, interrupt).await,
+            Self::Inspect => return inspect::run(matches, environment, interrupt).await,
+            Self::ExpiryTest => return expiry_test::run(matches, environment, interrupt).await,
+            Self::Mint => mint::run(matches, environment, interrupt).await,
+            Self::Revoke => revoke::run(matches, environment, interrupt).await,
+            Self::List => list::run(matches, environment, interrupt).await,
+            Self::Sweep => sweep::run(matches, environment, interrupt).await,
+            Self::Rotate => rotate::run(matches, environment, interrupt).await,
+            Self::Check => check::run(matches, environment, interrupt).await,
+            Self::Setup => setup::run(matches, environment, interrupt).await,
+            Self::Doctor => doctor::run(matches, environment, interrupt).await,
+            Self::Whoami => whoami::run(matches, environment, interrupt).await,
+            Self::Completions => manual::completions(matches, command()),
+            Self::Man => manual::man(matches, command()),
+            Self::Renew => {
+                let inputs = flags::inputs_at_end(matches)?;
+                renew::run(stdin(), stdout(), &inputs, environment, &mut interrupt).await
+            }
+        }
+        .map(|()| ExitCode::SUCCESS)
+    }
+}
 
 /// Runs the program and gives its exit code, a [`jobpass_core::Kind`] if it failed.
 pub fn main() -> ExitCode {
     harden::harden();
-    // A verb for jobpass itself, which nobody completes or looks up.
-    let renew = Command::new(renew::VERB).args(flags::flags()).hide(true);
-    let matches = command().subcommand(renew).get_matches();
-    let (verb, matches) = matches.subcommand().unwrap_or(("", &matches));
-    let done = |()| ExitCode::SUCCESS;
+    let matches = command().subcommand(Verb::Renew.command()).get_matches();
     let environment = std::env::vars_os().collect::<Environment>();
-    output::log_as(matches, &environment);
+    let given = matches.subcommand().and_then(|(name, matches)| {
+        let verb = VERBS.into_iter().find(|verb| verb.command().get_name() == name)?;
+        Some((verb, matches))
+    });
+    output::log_as(given.map_or(&matches, |(_, matches)| matches), &environment);
     program::run(
-        async |mut interrupt| match verb {
-            "check" => check::run(matches, &environment, interrupt).await.map(done),
-            "exec" => exec::run(matches, &environment, interrupt).await,
-            "expiry-test" => expiry_test::run(matches, &environment, interrupt).await,
-            "completions" => manual::completions(matches, command()).map(done),
-            "man" => manual::man(matches, command()).map(done),
-            "inspect" => inspect::run(matches, &environment, interrupt).await,
-            "whoami" => whoami::run(matches, &environment, interrupt).await.map(done),
-            "mint" => mint::run(matches, &environment, interrupt).await.map(done),
-            "list" => list::run(matches, &environment, interrupt).await.map(done),
-            "rotate" => rotate::run(matches, &environment, interrupt).await.map(done),
-            "sweep" => sweep::run(matches, &environment, interrupt).await.map(done),
-            "doctor" => doctor::run(matches, &environment, interrupt).await.map(done),
-            "setup" => setup::run(matches, &environment, interrupt).await.map(done),
-            renew::VERB => {
-                let inputs = flags::inputs_at_end(matches)?;
-                renew::run(stdin(), stdout(), &inputs, &environment, &mut interrupt)
-                    .await
-                    .map(done)
-            }
-            _ => revoke::run(matches, &environment, interrupt).await.map(done),
+        async |interrupt| match given {
+            Some((verb, matches)) => verb.run(matches, &environment, interrupt).await,
+            None => Err(Error::new(Kind::Internal, "the command line names no verb")),
         },
         output::error,
     )
 }
 
+/// The command line that a person sees.
 fn command() -> Command {
+    let verbs = VERBS.map(Verb::command);
     Command::new("jobpass")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Kubernetes ServiceAccount tokens that belong to one CI job")
@@ -79,21 +157,7 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .arg(output::log_format())
-        .subcommands([
-            mint::command(),
-            exec::command(),
-            revoke::command(),
-            inspect::command(),
-            list::command(),
-            sweep::command(),
-            rotate::command(),
-            check::command(),
-            setup::command(),
-            doctor::command(),
-            expiry_test::command(),
-            whoami::command(),
-        ])
-        .subcommands(manual::commands())
+        .subcommands(verbs.into_iter().filter(|verb| !verb.is_hide_set()))
 }
 
 #[cfg(test)]

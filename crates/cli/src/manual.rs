@@ -8,36 +8,37 @@ use jobpass_core::{Error, Kind, text::harmless};
 
 use crate::output;
 
-pub(crate) fn commands() -> [Command; 2] {
-    [
-        Command::new("completions")
-            .about("Print what makes a shell complete verbs and options of jobpass")
-            .arg(
-                Arg::new("shell")
-                    .value_name("SHELL")
-                    .value_parser(value_parser!(Shell))
-                    .required(true)
-                    .help("The shell that is to read it"),
-            )
-            .after_help(
-                "Examples:\n  \
+pub(crate) fn completions_command() -> Command {
+    Command::new("completions")
+        .about("Print what makes a shell complete verbs and options of jobpass")
+        .arg(
+            Arg::new("shell")
+                .value_name("SHELL")
+                .value_parser(value_parser!(Shell))
+                .required(true)
+                .help("The shell that is to read it"),
+        )
+        .after_help(
+            "Examples:\n  \
                  jobpass completions bash > ~/.local/share/bash-completion/completions/jobpass\n  \
                  jobpass completions zsh > ~/.zfunc/_jobpass    # with `fpath+=~/.zfunc` before compinit\n  \
                  jobpass completions fish > ~/.config/fish/completions/jobpass.fish",
-            ),
-        Command::new("man")
-            .about("Write the manual pages")
-            .arg(
-                Arg::new("folder")
-                    .value_name("FOLDER")
-                    .value_parser(value_parser!(PathBuf))
-                    .value_hint(ValueHint::DirPath)
-                    .help("Where to write a page for each verb; without it, the page of jobpass is printed"),
-            )
-            .after_help(
-                "Examples:\n  jobpass man | man -l -\n  jobpass man ~/.local/share/man/man1 && man jobpass-exec",
-            ),
-    ]
+        )
+}
+
+pub(crate) fn man_command() -> Command {
+    Command::new("man")
+        .about("Write the manual pages")
+        .arg(
+            Arg::new("folder")
+                .value_name("FOLDER")
+                .value_parser(value_parser!(PathBuf))
+                .value_hint(ValueHint::DirPath)
+                .help("Where to write a page for each verb; without it, the page of jobpass is printed"),
+        )
+        .after_help(
+            "Examples:\n  jobpass man | man -l -\n  jobpass man ~/.local/share/man/man1 && man jobpass-exec",
+        )
 }
 
 pub(crate) fn completions(matches: &ArgMatches, mut command: Command) -> Result<(), Error> {

@@ -15,33 +15,62 @@ use std::{
     process::ExitCode,
 };
 
-use jobpass_core::{environment::Environment, harden, program, renew};
+use clap::Command;
+use jobpass_core::{Error, Kind, environment::Environment, harden, interrupt::Interrupt, program, renew};
 
 use crate::job::Job;
+
+/// What the program can do. Each `match` on it names all of them, so that none is run in another one's place.
+#[derive(Clone, Copy)]
+enum Verb {
+    Main,
+    Post,
+    Renew,
+}
+
+const VERBS: [Verb; 3] = [Verb::Main, Verb::Post, Verb::Renew];
+
+impl Verb {
+    fn command(self) -> Command {
+        match self {
+            Self::Main => {
+                Command::new("main").about("Where the step stands: mint, mask, hand over, record the state")
+            }
+            Self::Post => Command::new("post").about("At the end of the job: revoke what the state records"),
+            Self::Renew => Command::new(renew::VERB).hide(true),
+        }
+    }
+
+    async fn run(self, job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
+        match self {
+            Self::Main => main_step::run(job, interrupt).await,
+            Self::Post => post_step::run(job, interrupt).await,
+            Self::Renew => {
+                let inputs = job.inputs_in_post()?;
+                renew::run(stdin(), stdout(), &inputs, &job.environment, &mut interrupt).await
+            }
+        }
+    }
+}
 
 /// Runs the program and gives its exit code, a [`jobpass_core::Kind`] if it failed.
 pub fn main() -> ExitCode {
     harden::harden();
-    let arguments = clap::Command::new("jobpass-github")
+    let arguments = Command::new("jobpass-github")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Mints a Kubernetes ServiceAccount token for this GitHub job and revokes it at the end")
         .subcommand_required(true)
-        .subcommand(
-            clap::Command::new("main")
-                .about("Where the step stands: mint, mask, hand over, record the state"),
-        )
-        .subcommand(clap::Command::new("post").about("At the end of the job: revoke what the state records"))
-        .subcommand(clap::Command::new(renew::VERB).hide(true))
+        .subcommands(VERBS.map(Verb::command))
         .get_matches();
+    let given = arguments.subcommand_name();
+    let verb = VERBS
+        .into_iter()
+        .find(|verb| given == Some(verb.command().get_name()));
     let job = Job::new(std::env::vars_os().collect::<Environment>());
     program::run(
-        async |mut interrupt| match arguments.subcommand_name() {
-            Some("main") => main_step::run(&job, interrupt).await,
-            Some(renew::VERB) => {
-                let inputs = job.inputs_in_post()?;
-                renew::run(stdin(), stdout(), &inputs, &job.environment, &mut interrupt).await
-            }
-            _ => post_step::run(&job, interrupt).await,
+        async |interrupt| match verb {
+            Some(verb) => verb.run(&job, interrupt).await,
+            None => Err(Error::new(Kind::Internal, "the command line names no verb")),
         },
         commands::error,
     )

@@ -21,7 +21,7 @@ use std::{
 
 use clap::{ArgMatches, Command};
 use jobpass_core::{
-    Error,
+    Error, Kind,
     environment::Environment,
     flags::{self, EXIT_CODES},
     harden,
@@ -31,12 +31,54 @@ use jobpass_core::{
 
 use crate::job::Job;
 
+/// What the program can do. Each `match` on it names all of them, so that none is run in another one's place.
+#[derive(Clone, Copy)]
+enum Verb {
+    Mint,
+    Revoke,
+    Open,
+    Mask,
+    Renew,
+}
+
+const VERBS: [Verb; 5] = [Verb::Mint, Verb::Revoke, Verb::Open, Verb::Mask, Verb::Renew];
+
+impl Verb {
+    fn command(self) -> Command {
+        match self {
+            Self::Mint => mint::command(),
+            Self::Revoke => revoke::command(),
+            Self::Open => open::command(),
+            Self::Mask => mask::command(),
+            Self::Renew => Command::new(renew::VERB).args(flags::flags()).hide(true),
+        }
+    }
+
+    async fn run(self, matches: &ArgMatches, job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
+        match self {
+            Self::Mint => mint::run(matches, job, interrupt).await,
+            Self::Revoke => revoke::run(matches, job, interrupt).await,
+            Self::Open => open::run(matches, job),
+            Self::Mask => mask::run(matches, job),
+            Self::Renew => {
+                let inputs = flags::inputs_at_end(matches)?;
+                renew::run(stdin(), stdout(), &inputs, &job.environment, &mut interrupt).await
+            }
+        }
+    }
+}
+
 /// Runs the program and gives its exit code, a [`jobpass_core::Kind`] if it failed.
 pub fn main() -> ExitCode {
     harden::harden();
     let matches = command().get_matches();
     let environment = std::env::vars_os().collect::<Environment>();
-    if let Some(("mask", matches)) = matches.subcommand() {
+    let given = matches.subcommand().and_then(|(name, matches)| {
+        let verb = VERBS.into_iter().find(|verb| verb.command().get_name() == name)?;
+        Some((verb, matches))
+    });
+    // Without signal handlers: a signal ends it as it would any filter.
+    if let Some((Verb::Mask, matches)) = given {
         let masked = Job::new(environment).and_then(|job| mask::run(matches, &job));
         return masked.map_or_else(
             |error| {
@@ -47,7 +89,10 @@ pub fn main() -> ExitCode {
         );
     }
     program::run(
-        async |interrupt| verb(&matches, environment, interrupt).await,
+        async |interrupt| match given {
+            Some((verb, matches)) => verb.run(matches, &Job::new(environment)?, interrupt).await,
+            None => Err(Error::new(Kind::Internal, "the command line names no verb")),
+        },
         log::error,
     )
 }
@@ -59,25 +104,5 @@ fn command() -> Command {
         .after_help(EXIT_CODES)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([
-            mint::command(),
-            revoke::command(),
-            open::command(),
-            mask::command(),
-            Command::new(renew::VERB).args(flags::flags()).hide(true),
-        ])
-}
-
-async fn verb(matches: &ArgMatches, environment: Environment, mut interrupt: Interrupt) -> Result<(), Error> {
-    let job = Job::new(environment)?;
-    match matches.subcommand() {
-        Some(("mint", matches)) => mint::run(matches, &job, interrupt).await,
-        Some(("revoke", matches)) => revoke::run(matches, &job, interrupt).await,
-        Some((renew::VERB, matches)) => {
-            let inputs = flags::inputs_at_end(matches)?;
-            renew::run(stdin(), stdout(), &inputs, &job.environment, &mut interrupt).await
-        }
-        Some((_, matches)) => open::run(matches, &job),
-        None => Ok(()),
-    }
+        .subcommands(VERBS.map(Verb::command))
 }
