@@ -20,10 +20,10 @@ use crate::{
 /// The version of the state that this jobpass records.
 ///
 /// A job's end may run another jobpass than its beginning: a GitLab job takes the image of the day, and a person revokes with
-/// what is installed. So each version reads the states of all earlier ones; those that 0.1 recorded at first carry no number. A
-/// field that an older jobpass may ignore, and still revoke everything, is added without a new number: unknown fields are
-/// ignored. Whatever it must not ignore, such as another object to delete, raises the number. A state with a higher number
-/// is then refused, with the command that deletes the anchor, in place of being called revoked while something of it is left.
+/// what is installed. So each version reads the states of all earlier ones; the first that 0.1 recorded carry no number. An
+/// unknown field is ignored: a later jobpass adds a field under the same number only if revoking without it leaves nothing
+/// behind. Anything else raises the number: another object to delete, another way to authenticate. A state with a higher
+/// number is refused with the command that deletes the anchor. The ends of CI jobs warn, and do what that command does.
 const VERSION: u32 = 1;
 
 /// A state as it is recorded.
