@@ -22,7 +22,7 @@ pub(crate) use jobpass_tests::launch::tool;
 use crate::cluster::Cluster;
 
 /// A namespace with a ServiceAccount that may see Pods, and a minter that may do what jobpass needs and no more.
-const MANIFESTS: &str = r#"
+pub(crate) const MANIFESTS: &str = r#"
 apiVersion: v1
 kind: ServiceAccount
 metadata: {name: scanner, namespace: NAMESPACE}

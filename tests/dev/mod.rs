@@ -1,6 +1,7 @@
 //! The dev cluster, as people and the demo meet it: all that jobpass asks of it, with a clock that moves. What it answers is what Kubernetes
 //! answers: `tests/replay` compares.
 
+mod answers;
 mod serve;
 
 use std::{fs, time::Duration};

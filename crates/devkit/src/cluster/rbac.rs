@@ -84,11 +84,10 @@ pub(super) fn authorize(store: &Store, user: &User, wanted: &Attributes<'_>) -> 
     let grant = grants
         .iter()
         .find(|grant| grant.rules.iter().any(|rule| rule.allows(wanted)));
-    let reason = match (grant, &errors[..]) {
+    let reason = match (grant, together(&errors)) {
         (Some(grant), _) => format!("RBAC: allowed by {}", grant.text),
-        (None, []) => String::new(),
-        (None, [one]) => format!("RBAC: {one}"),
-        (None, many) => format!("RBAC: [{}]", many.join(", ")),
+        (None, None) => String::new(),
+        (None, Some(errors)) => format!("rbac: RBAC: {errors}"),
     };
     Decision {
         allowed: grant.is_some(),
@@ -97,9 +96,19 @@ pub(super) fn authorize(store: &Store, user: &User, wanted: &Attributes<'_>) -> 
 }
 
 /// All rules that hold for a user in a namespace, and what could not be resolved.
-pub(super) fn rules(store: &Store, user: &User, namespace: &str) -> (Vec<Rule>, Vec<String>) {
+pub(super) fn rules(store: &Store, user: &User, namespace: &str) -> (Vec<Rule>, Option<String>) {
     let (grants, errors) = grants(store, user, namespace);
-    (grants.into_iter().flat_map(|grant| grant.rules).collect(), errors)
+    let rules = grants.into_iter().flat_map(|grant| grant.rules).collect();
+    (rules, together(&errors))
+}
+
+/// `k8s.io/apimachinery/pkg/util/errors.NewAggregate`
+fn together(errors: &[String]) -> Option<String> {
+    match errors {
+        [] => None,
+        [one] => Some(one.clone()),
+        many => Some(format!("[{}]", many.join(", "))),
+    }
 }
 
 /// Of the whole cluster first.
@@ -242,7 +251,7 @@ pub(super) fn create_defaults(store: &mut Store) {
         ),
         (
             "system:public-info-viewer",
-            &["system:authenticated", "system:unauthenticated"],
+            EVERYBODY,
             urls(&["/healthz", "/livez", "/readyz", "/version", "/version/"]),
         ),
         (

@@ -61,14 +61,14 @@ impl Call<'_> {
         let Some(namespace) = review["spec"]["namespace"].as_str().filter(|it| !it.is_empty()) else {
             return Err(self.not_made_for("without a namespace"));
         };
-        let (rules, errors) = rbac::rules(&self.state.store, self.user, namespace);
+        let (rules, error) = rbac::rules(&self.state.store, self.user, namespace);
         let (urls, resources): (Vec<Rule>, Vec<Rule>) = rules
             .into_iter()
             .partition(|rule| !rule.non_resource_urls.is_empty());
-        let mut status =
-            json!({"resourceRules": resources, "nonResourceRules": urls, "incomplete": !errors.is_empty()});
-        if !errors.is_empty() {
-            status["evaluationError"] = errors.join(", ").into();
+        // A role that is missing gives nothing, so nothing is missing here.
+        let mut status = json!({"resourceRules": resources, "nonResourceRules": urls, "incomplete": false});
+        if let Some(error) = error {
+            status["evaluationError"] = error.into();
         }
         // The answer does not repeat the question.
         Ok((StatusCode::CREATED, reviewed(KIND, &json!({}), &status)))

@@ -1,13 +1,12 @@
 //! The dev cluster behind the front.
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use serde_json::Value;
+use http::{HeaderValue, Response, StatusCode, header};
 
-use super::serve::Asked;
+use super::Asked;
 use crate::clock;
 use crate::cluster::{self, Answer, Cluster};
 use crate::random;
-use crate::transcript::{self, Asker, Entry, Exchange};
+use crate::transcript::{self, Entry, Exchange};
 
 /// Has the dev cluster answer, and writes it down.
 pub(super) fn carry_out(cluster: &Cluster, asked: &Asked) -> Response<String> {
@@ -32,21 +31,6 @@ pub(super) fn carry_out(cluster: &Cluster, asked: &Asked) -> Response<String> {
         }))
     });
     response
-}
-
-/// Asks as the administrator.
-pub(super) fn ask(cluster: &Cluster, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-    let json = HeaderValue::from_static("application/json");
-    let asked = Asked {
-        method: method.parse().expect("a method"),
-        uri: path.to_owned(),
-        headers: HeaderMap::from_iter([(header::CONTENT_TYPE, json)]),
-        by: Asker::Admin,
-        body: body.map(Value::to_string).unwrap_or_default().into(),
-    };
-    let answer = carry_out(cluster, &asked);
-    let body = serde_json::from_str(answer.body()).unwrap_or_default();
-    (answer.status().as_u16(), body)
 }
 
 fn response(answer: Answer, now: i64) -> Response<String> {

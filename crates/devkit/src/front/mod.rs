@@ -1,6 +1,7 @@
 //! What clients meet: an address that speaks TLS and HTTP as kube-apiserver does. It writes down what is asked, and lets things go
 //! wrong on demand. A real API server answers behind it, or the dev cluster: faults and the log are the same for both.
 
+mod asked;
 mod dev;
 mod fault;
 mod log;
@@ -16,21 +17,20 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use http::{HeaderMap, HeaderValue, Method, header};
-use http_body_util::BodyExt as _;
+use http::Response;
 use hyper::body::Bytes;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+pub(crate) use self::asked::Asked;
 pub use self::fault::{Fault, FaultKind};
 use self::log::Log;
 pub use self::log::LoggedRequest;
-pub(crate) use self::serve::Asked;
 use self::upstream::Upstream;
 use crate::cluster::Cluster;
 use crate::kubeconfig;
 use crate::pki::{Authority, ClientCertificate};
-use crate::transcript::{Answer, Exchange};
+use crate::transcript::{Answer, Asker, Exchange};
 
 /// An address in front of an API server. Dropping it closes all its connections.
 pub struct Front {
@@ -226,16 +226,10 @@ impl Front {
     ///
     /// When the API server does not answer.
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        let upstream = match &self.shared.backend {
-            Backend::Dev(cluster) => return dev::ask(cluster, method, path, body),
-            Backend::Api(upstream) => Arc::clone(upstream),
-        };
-        let request = upstream::request(method, path, body);
-        self.block_on(async move { upstream.ask(request).await })
-            .unwrap_or_else(|error| panic!("cannot {method} {path}: {error:#}"))
+        json(&self.send(Asked::by_admin(method, path, body)))
     }
 
-    /// Asks a real API server as the holder of a token, with any headers and any body, past the faults and the log.
+    /// Asks as the holder of a token, with any headers and any body, past the faults and the log.
     ///
     /// # Panics
     ///
@@ -248,23 +242,9 @@ impl Front {
         headers: &[(&'static str, &str)],
         body: &str,
     ) -> (u16, Value) {
-        let mut all = HeaderMap::new();
-        for (name, value) in [("authorization", &*format!("Bearer {token}"))]
-            .iter()
-            .chain(headers)
-        {
-            all.append(*name, HeaderValue::try_from(*value).expect("a header's value"));
-        }
-        let upstream = self.upstream().clone();
-        let method = Method::try_from(method).expect("a method");
-        let (path, body) = (path.to_owned(), Bytes::from(body.to_owned()));
-        self.block_on(async move {
-            let answer = upstream.send(false, &method, &path, &all, body).await?;
-            let status = answer.status().as_u16();
-            let body = answer.into_body().collect().await?.to_bytes();
-            anyhow::Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
-        })
-        .unwrap_or_else(|error| panic!("cannot ask with a token: {error:#}"))
+        let by = Asker::Bearer(token.to_owned());
+        let headers = headers.iter().copied();
+        json(&self.send(Asked::new(by, method, path, headers, body.to_owned())))
     }
 
     /// The name that a real API server knows the holder of a token by, or None if it lets nobody in with it. It is asked past what it
@@ -280,32 +260,32 @@ impl Front {
             .unwrap_or_else(|error| panic!("cannot review a token: {error:#}"))
     }
 
-    /// The status with which a real API server answers the holder of a token now, past the faults and the log.
+    /// The status with which the API server answers the holder of a token now, past the faults and the log.
     ///
     /// # Panics
     ///
     /// As [`Front::ask`].
     pub fn status_for(&self, token: &str) -> u16 {
-        let upstream = Arc::clone(self.upstream());
-        let bearer = format!("Bearer {token}");
-        self.block_on(async move {
-            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::try_from(bearer)?)]);
-            let answer = upstream.send(false, &Method::GET, "/version", &headers, Bytes::new());
-            anyhow::Ok(answer.await?.status().as_u16())
-        })
-        .unwrap_or_else(|error| panic!("cannot ask with a token: {error:#}"))
+        self.ask_with(token, "GET", "/version", &[], "").0
     }
 
-    /// Sends a request of a transcript to a real API server.
+    /// Sends a request of a transcript, past the faults and the log.
     ///
     /// # Panics
     ///
-    /// As [`Front::ask`], or when a dev cluster is behind it.
+    /// As [`Front::ask`].
     pub fn play(&self, exchange: &Exchange) -> Answer {
-        let upstream = Arc::clone(self.upstream());
-        let exchange = exchange.clone();
-        self.block_on(async move { upstream.play(&exchange).await })
-            .unwrap_or_else(|error| panic!("cannot play a transcript: {error:#}"))
+        Answer::of(&self.send(Asked::of(exchange)))
+    }
+
+    fn send(&self, asked: Asked) -> Response<Bytes> {
+        let upstream = match &self.shared.backend {
+            Backend::Dev(cluster) => return dev::carry_out(cluster, &asked).map(Bytes::from),
+            Backend::Api(upstream) => Arc::clone(upstream),
+        };
+        let what = format!("{} {}", asked.method, asked.uri);
+        self.block_on(async move { upstream.ask(&asked).await })
+            .unwrap_or_else(|error| panic!("cannot {what}: {error:#}"))
     }
 
     fn upstream(&self) -> &Arc<Upstream> {
@@ -332,6 +312,11 @@ impl Drop for Front {
             drop(thread.join());
         }
     }
+}
+
+fn json(answer: &Response<Bytes>) -> (u16, Value) {
+    let body = serde_json::from_slice(answer.body()).unwrap_or_default();
+    (answer.status().as_u16(), body)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::fault::{self, FaultKind};
 use super::log::LoggedRequest;
-use super::{Backend, Shared, dev, lock, upstream};
+use super::{Asked, Backend, Shared, dev, lock, upstream};
 use crate::clock;
 use crate::cluster;
 use crate::jwt;
@@ -31,16 +31,6 @@ use crate::transcript::Asker;
 /// A stream that is reset; over HTTP/1.1, a connection that is closed.
 type Answered = Result<Response<Whole>, h2::Error>;
 type Whole = BoxBody<Bytes, io::Error>;
-
-/// A request, read whole.
-pub(crate) struct Asked {
-    pub(crate) method: Method,
-    /// The path, with the query.
-    pub(crate) uri: String,
-    pub(crate) headers: HeaderMap,
-    pub(crate) by: Asker,
-    pub(crate) body: Bytes,
-}
 
 /// One connection.
 struct Line {
@@ -238,15 +228,8 @@ impl Shared {
         let answer = match &self.backend {
             Backend::Dev(cluster) => dev::carry_out(cluster, asked).map(whole),
             Backend::Api(upstream) => {
-                let as_admin = asked.by == Asker::Admin;
                 let answer = upstream
-                    .send(
-                        as_admin,
-                        &asked.method,
-                        &asked.uri,
-                        &asked.headers,
-                        asked.body.clone(),
-                    )
+                    .send(asked)
                     .await
                     .map_err(|_| h2::Reason::INTERNAL_ERROR)?;
                 let mut answer = answer.map(|body| body.map_err(io::Error::other).boxed());

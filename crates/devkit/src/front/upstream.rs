@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, HeaderName, Method, Request, Response, Uri, header};
+use http::{Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -19,8 +19,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 
+use super::Asked;
 use crate::random;
-use crate::transcript::{Answer, Asker, Exchange};
+use crate::transcript::Asker;
 
 /// The API server's own audience, as kubeadm and the tests' control plane name it.
 pub(super) const AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
@@ -84,18 +85,11 @@ impl Upstream {
     }
 
     /// Sends a request as it came, with another target.
-    pub(super) async fn send(
-        &self,
-        as_admin: bool,
-        method: &Method,
-        path: &str,
-        headers: &HeaderMap,
-        body: Bytes,
-    ) -> Result<Response<Incoming>> {
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = method.clone();
-        *request.uri_mut() = format!("{}{path}", self.server).parse::<Uri>()?;
-        *request.headers_mut() = headers.clone();
+    pub(super) async fn send(&self, asked: &Asked) -> Result<Response<Incoming>> {
+        let mut request = Request::new(Full::new(asked.body.clone()));
+        *request.method_mut() = asked.method.clone();
+        *request.uri_mut() = format!("{}{}", self.server, asked.uri).parse::<Uri>()?;
+        *request.headers_mut() = asked.headers.clone();
         // Of the connection before the front, not of the one behind it.
         for name in [
             header::HOST,
@@ -105,45 +99,20 @@ impl Upstream {
         ] {
             request.headers_mut().remove(name);
         }
-        let client = if as_admin { &self.admin } else { &self.plain };
+        let client = match asked.by {
+            Asker::Admin => &self.admin,
+            Asker::Anonymous | Asker::Bearer(_) => &self.plain,
+        };
         client
             .request(request)
             .await
             .context("the API server does not answer")
     }
 
-    /// Sends a request of a transcript.
-    pub(super) async fn play(&self, exchange: &Exchange) -> Result<Answer> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &exchange.headers {
-            headers.insert(HeaderName::try_from(name)?, value.try_into()?);
-        }
-        if let Asker::Bearer(token) = &exchange.by {
-            headers.insert(header::AUTHORIZATION, format!("Bearer {token}").try_into()?);
-        }
-        let body = match &exchange.body {
-            Value::Null => Bytes::new(),
-            Value::String(text) => Bytes::from(text.clone()),
-            body => Bytes::from(body.to_string()),
-        };
-        let as_admin = exchange.by == Asker::Admin;
-        let method = exchange.method.parse()?;
-        let answer = self
-            .send(as_admin, &method, &exchange.path, &headers, body)
-            .await?;
-        let (parts, body) = answer.into_parts();
-        let body = body.collect().await?.to_bytes();
-        Ok(Answer::of(&Response::from_parts(parts, body)))
-    }
-
-    /// Asks as the administrator.
-    pub(super) async fn ask(&self, request: Request<Full<Bytes>>) -> Result<(u16, Value)> {
-        let (mut parts, body) = request.into_parts();
-        parts.uri = format!("{}{}", self.server, parts.uri).parse()?;
-        let answer = self.admin.request(Request::from_parts(parts, body)).await?;
-        let status = answer.status().as_u16();
-        let body = answer.into_body().collect().await?.to_bytes();
-        Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
+    /// The same, with the whole answer.
+    pub(super) async fn ask(&self, asked: &Asked) -> Result<Response<Bytes>> {
+        let (parts, body) = self.send(asked).await?.into_parts();
+        Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
     }
 
     /// The name that the API server knows the holder of a token by; None if it would not let the holder in. What it remembers of
@@ -155,28 +124,12 @@ impl Upstream {
             "spec": {"token": token, "audiences": [audience, random::uid()]},
         });
         let path = "/apis/authentication.k8s.io/v1/tokenreviews";
-        let (_, answer) = self.ask(request("POST", path, Some(&review))).await?;
+        let answer = self.ask(&Asked::by_admin("POST", path, Some(&review))).await?;
+        let answer: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
         let status = &answer["status"];
         let name = status["user"]["username"].as_str().map(str::to_owned);
         Ok(name.filter(|_| status["authenticated"] == true))
     }
-}
-
-/// A request whose target is a path only.
-pub(super) fn request(method: &str, path: &str, body: Option<&Value>) -> Request<Full<Bytes>> {
-    let content_type = match method {
-        // An object that may be there already: server-side apply.
-        "APPLY" => "application/apply-patch+yaml",
-        "PATCH" => "application/merge-patch+json",
-        _ => "application/json",
-    };
-    let method = if method == "APPLY" { "PATCH" } else { method };
-    Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::CONTENT_TYPE, content_type)
-        .body(Full::from(body.map(Value::to_string).unwrap_or_default()))
-        .expect("a method and a path")
 }
 
 fn client(tls: ClientConfig) -> Https {

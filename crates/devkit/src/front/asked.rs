@@ -1,0 +1,74 @@
+//! A request, read whole.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use hyper::body::Bytes;
+use serde_json::Value;
+
+use crate::transcript::{Asker, Exchange};
+
+pub(crate) struct Asked {
+    pub(crate) by: Asker,
+    pub(crate) method: Method,
+    /// The path, with the query.
+    pub(crate) uri: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Asked {
+    /// # Panics
+    ///
+    /// When these are no method or no headers.
+    pub(super) fn new<'h>(
+        by: Asker,
+        method: &str,
+        path: &str,
+        headers: impl IntoIterator<Item = (&'h str, &'h str)>,
+        body: impl Into<Bytes>,
+    ) -> Self {
+        let mut all = HeaderMap::new();
+        for (name, value) in headers {
+            let name = HeaderName::try_from(name).expect("a header's name");
+            all.append(name, HeaderValue::try_from(value).expect("a header's value"));
+        }
+        if let Asker::Bearer(token) = &by {
+            let bearer = HeaderValue::try_from(format!("Bearer {token}"));
+            all.insert(header::AUTHORIZATION, bearer.expect("a token"));
+        }
+        Self {
+            by,
+            method: method.parse().expect("a method"),
+            uri: path.to_owned(),
+            headers: all,
+            body: body.into(),
+        }
+    }
+
+    /// Of the administrator. `APPLY` is for an object that may be there already: server-side apply.
+    pub(super) fn by_admin(method: &str, path: &str, body: Option<&Value>) -> Self {
+        let (method, content_type) = match method {
+            "APPLY" => ("PATCH", "application/apply-patch+yaml"),
+            "PATCH" => ("PATCH", "application/merge-patch+json"),
+            method => (method, "application/json"),
+        };
+        let body = body.map(Value::to_string).unwrap_or_default();
+        Self::new(Asker::Admin, method, path, [("content-type", content_type)], body)
+    }
+
+    /// Of a transcript.
+    pub(super) fn of(exchange: &Exchange) -> Self {
+        let headers = exchange.headers.iter().map(|(name, value)| (&**name, &**value));
+        let body = match &exchange.body {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            body => body.to_string(),
+        };
+        Self::new(
+            exchange.by.clone(),
+            &exchange.method,
+            &exchange.path,
+            headers,
+            body,
+        )
+    }
+}
