@@ -97,8 +97,9 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         }
         Ok(())
     });
-    runtime.block_on(bench.cluster.remove())?;
+    let removed = runtime.block_on(bench.cluster.remove());
     measured?;
+    removed?;
 
     println!(
         "\n{:<24} {:>9} {:>9} {:>8}   {:>9} {:>9} {:>8}",

@@ -74,10 +74,10 @@ pub(super) fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> 
         Ok(())
     });
     let measured = prepared.and_then(|()| measure(&kubernetes, &runs, &clusters));
-    for cluster in &clusters {
-        runtime.block_on(cluster.remove())?;
-    }
+    let mut removed = clusters.iter().map(|cluster| runtime.block_on(cluster.remove()));
+    let removed = removed.try_for_each(|removed| removed.map(drop));
     let measured = measured?;
+    removed?;
 
     println!(
         "\n{:<26} {:>8} {:>10} {:>9} {:>10}",
