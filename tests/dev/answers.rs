@@ -310,6 +310,13 @@ subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: "system:servi
         who.gets(403, "DELETE", "/api/v1/namespaces/NAMESPACE", &Value::Null);
         who.gets(403, "DELETE", "/api/v1/namespaces/NAMESPACE/pods", &Value::Null);
     }
+    let review = json!({"spec": {"resourceAttributes": {"verb": "escalate", "resource": "everything"}}});
+    assert_eq!(
+        cluster.ask("POST", ACCESS, Some(&review)).1["status"]["allowed"],
+        true
+    );
+    let rules = json!({"spec": {"namespace": here}});
+    assert_eq!(cluster.ask("POST", RULES, Some(&rules)).0, 201);
     scanner.lists("/api/v1/namespaces/NAMESPACE/pods", 0);
     scanner.lists("/api/v1/namespaces/NAMESPACE/podsMETADATA", 0);
     lost.gets(403, "POST", "/api/v1/namespaces/NAMESPACE/secrets", &anchor("a"));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::status::{Result, Status};
 use super::store::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, RBAC, ROLE_BINDINGS, ROLES, Store, text};
-use super::tokens::User;
+use super::tokens::{MASTERS, User};
 
 /// What a request wants, as far as authorization looks at it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -217,13 +217,21 @@ fn qualified(name: &str, namespace: &str) -> String {
     }
 }
 
-/// Puts in what every cluster starts with, as far as ServiceAccounts have it:
+/// Puts in what every cluster starts with, as far as ServiceAccounts and the administrator have it:
 /// `plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`.
 pub(super) fn create_defaults(store: &mut Store) {
-    const EVERYBODY: &[&str] = &["system:authenticated"];
-    const ACCOUNTS: &[&str] = &["system:serviceaccounts"];
+    const EVERYBODY: &str = "system:authenticated";
+    const ACCOUNTS: &str = "system:serviceaccounts";
     let urls = |urls: &[&str]| json!([{"nonResourceURLs": urls, "verbs": ["get"]}]);
-    for (name, groups, rules) in [
+    for (name, group, rules) in [
+        (
+            "cluster-admin",
+            MASTERS,
+            json!([
+                {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
+                {"nonResourceURLs": ["*"], "verbs": ["*"]},
+            ]),
+        ),
         (
             "system:basic-user",
             EVERYBODY,
@@ -270,10 +278,7 @@ pub(super) fn create_defaults(store: &mut Store) {
             ]),
         ),
     ] {
-        let subjects: Vec<Value> = groups
-            .iter()
-            .map(|group| json!({"kind": "Group", "apiGroup": RBAC, "name": group}))
-            .collect();
+        let subjects = json!([{"kind": "Group", "apiGroup": RBAC, "name": group}]);
         let mut role = json!({"metadata": {"name": name}, "rules": rules});
         store.put(&CLUSTER_ROLES, &mut role);
         let role_ref = json!({"apiGroup": RBAC, "kind": "ClusterRole", "name": name});

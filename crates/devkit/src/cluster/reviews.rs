@@ -15,6 +15,9 @@ impl Call<'_> {
     pub(super) fn who_am_i(&self) -> Result<(StatusCode, Value)> {
         const KIND: &str = "SelfSubjectReview";
         self.allow_only(&self.object(KIND, AUTHENTICATION)?, &["metadata"])?;
+        if self.user.is_master() {
+            return Err(self.not_made_for("by the administrator, whose certificate has an id"));
+        }
         let review = json!({
             "kind": KIND, "apiVersion": AUTHENTICATION,
             "metadata": {"creationTimestamp": rfc3339(self.now)}, "status": {"userInfo": self.user.to_json()},

@@ -22,6 +22,9 @@ const CACHE_LIFETIME: Duration = Duration::from_secs(10);
 /// `DefaultLeeway` of go-jose: for so long a token is still taken after it has expired.
 const LEEWAY: i64 = 60;
 
+/// The group of those who may do anything, whatever RBAC says.
+pub(super) const MASTERS: &str = "system:masters";
+
 /// Somebody who asks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct User {
@@ -39,7 +42,7 @@ pub(super) struct Cache {
 
 impl User {
     pub(super) fn is_master(&self) -> bool {
-        self.groups.iter().any(|group| group == "system:masters")
+        self.groups.iter().any(|group| group == MASTERS)
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -66,7 +69,7 @@ impl User {
 pub(super) fn authenticate(state: &mut State, by: &Asker, now: Duration) -> Result<(User, bool)> {
     let token = match by {
         Asker::Admin => {
-            let admin = User::named("kubernetes-admin", &["system:masters", "system:authenticated"]);
+            let admin = User::named("kubernetes-admin", &[MASTERS, "system:authenticated"]);
             return Ok((admin, false));
         }
         Asker::Anonymous => return Err(Status::not_made_for("requests of nobody")),
