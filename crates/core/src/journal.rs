@@ -224,7 +224,12 @@ mod tests {
         let token = Token::parse(TOKEN, "token").expect("a token");
         let junk = [b"no line of ours \xff".as_slice(), &[b'x'; 2 << 20]].concat();
         let announced = line(&Entry::Announced { token });
-        let journal = [&*junk, announced.as_bytes(), b"{\"announced\":"].concat();
+        let journal = [
+            &*junk,
+            announced.expect("it is text").as_bytes(),
+            b"{\"announced\":",
+        ]
+        .concat();
         fs::write(&path, journal).expect("written");
         fs::remove_file(&path).expect("there");
         assert_eq!(masked(&mut masker, &early), format!("a {MARK} b"));
