@@ -1,26 +1,10 @@
 //! The command line for people who maintain pipelines, and for CI platforms that have no front end of their own.
 
-mod asker;
-mod check;
-mod doctor;
-mod exec;
-mod expiry_test;
-mod inspect;
-mod list;
-mod manual;
-mod mint;
-mod output;
+mod options;
 mod pipelines;
-mod progress;
-mod revoke;
-mod rotate;
-mod scope;
-mod screen;
 mod session;
-mod setup;
-mod sweep;
-mod table;
-mod whoami;
+mod terminal;
+mod verbs;
 
 use std::{
     io::{stdin, stdout},
@@ -35,6 +19,11 @@ use jobpass_core::{
     harden,
     interrupt::Interrupt,
     program, renew,
+};
+
+use crate::{
+    terminal::output,
+    verbs::{check, doctor, exec, expiry, inspect, list, manual, mint, revoke, rotate, setup, sweep, whoami},
 };
 
 /// What the program can do. Each `match` on it names all of them, so that none is run in another one's place.
@@ -90,7 +79,7 @@ impl Verb {
             Self::Check => check::command(),
             Self::Setup => setup::command(),
             Self::Doctor => doctor::command(),
-            Self::ExpiryTest => expiry_test::command(),
+            Self::ExpiryTest => expiry::command(),
             Self::Whoami => whoami::command(),
             Self::Completions => manual::completions_command(),
             Self::Man => manual::man_command(),
@@ -107,7 +96,7 @@ impl Verb {
         match self {
             Self::Exec => return exec::run(matches, environment, interrupt).await,
             Self::Inspect => return inspect::run(matches, environment, interrupt).await,
-            Self::ExpiryTest => return expiry_test::run(matches, environment, interrupt).await,
+            Self::ExpiryTest => return expiry::run(matches, environment, interrupt).await,
             Self::Mint => mint::run(matches, environment, interrupt).await,
             Self::Revoke => revoke::run(matches, environment, interrupt).await,
             Self::List => list::run(matches, environment, interrupt).await,

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use crate::{output, screen::Screen};
+use crate::terminal::{output, screen::Screen};
 
 /// Between two lines in a log.
 const NOW_AND_THEN: Duration = Duration::from_secs(60);

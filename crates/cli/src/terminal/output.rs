@@ -14,8 +14,8 @@ use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
-    check,
-    screen::{GREEN, PIPE, RED, Screen, YELLOW},
+    terminal::screen::{GREEN, PIPE, RED, Screen, YELLOW},
+    verbs::check,
 };
 
 /// For what is still to be said when the program is told to stop.

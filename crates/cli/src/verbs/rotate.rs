@@ -21,9 +21,12 @@ use jobpass_core::{
 use tokio::time::sleep;
 
 use crate::{
-    asker, output,
-    progress::{Progress, TICK},
-    screen::roughly,
+    options::connection,
+    terminal::{
+        output,
+        progress::{Progress, TICK},
+        screen::roughly,
+    },
 };
 
 pub(crate) fn command() -> Command {
@@ -56,7 +59,7 @@ pub(crate) fn command() -> Command {
                  `0`: not at all",
             ),
         ])
-        .args(asker::flags())
+        .args(connection::flags())
         .arg(output::flag())
         .after_help(
             "The token itself says whose it is. The new Secret is called as the old one, with random letters behind it, and has its \
@@ -85,9 +88,9 @@ pub(crate) async fn run(
         minter = Minter::resolve(&inputs, environment) => minter?,
     };
     let cluster = Cluster::connect(&minter)?;
-    let budget = Budget::new(asker::ASK);
+    let budget = Budget::new(connection::ASK);
     let prepared = Rotation::prepare(&cluster, &whence, &budget);
-    let prepared = Progress::new().during("finding the Secret", asker::ASK, prepared);
+    let prepared = Progress::new().during("finding the Secret", connection::ASK, prepared);
     let rotation = tokio::select! {
         interrupted = interrupt.wait() => return Err(interrupted),
         prepared = prepared => prepared?,

@@ -1,7 +1,7 @@
 //! A token for commands that jobpass runs itself, in a folder of its own.
 
-pub(crate) mod command;
-pub(crate) mod output;
+pub(crate) mod child;
+pub(crate) mod masked_output;
 
 use std::{fs, os::unix::fs::DirBuilderExt as _, path::PathBuf};
 
@@ -23,7 +23,10 @@ use jobpass_core::{
 };
 use jobpass_mask::Masker;
 
-use crate::{mint::origin, output as say, progress::Progress};
+use crate::{
+    terminal::{output as say, progress::Progress},
+    verbs::mint::origin,
+};
 
 /// From minting to revoking. Whoever makes one calls [`Session::revoke`], whatever happens in between.
 pub(crate) struct Session<'a> {

@@ -8,7 +8,10 @@ use jobpass_core::{
     state::State, text::harmless,
 };
 
-use crate::{mint, output, progress::Progress, screen::Screen};
+use crate::{
+    terminal::{output, progress::Progress, screen::Screen},
+    verbs::mint,
+};
 
 pub(crate) fn command() -> Command {
     Command::new("revoke")

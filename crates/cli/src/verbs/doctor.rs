@@ -12,7 +12,7 @@ use jobpass_core::{
 };
 use serde_json::json;
 
-use crate::{
+use crate::terminal::{
     output,
     screen::{GREEN, RED, Screen, YELLOW},
 };
@@ -121,7 +121,7 @@ fn text_of(findings: &[Finding], screen: Screen) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::screen::PIPE;
+    use crate::terminal::screen::PIPE;
 
     #[test]
     fn what_a_person_sees() {

@@ -16,7 +16,7 @@ use jobpass_core::{
 
 use serde_json::json;
 
-use crate::{output, screen::Screen};
+use crate::terminal::{output, screen::Screen};
 
 /// All objects together.
 const CLUSTER: Duration = Duration::from_secs(90);

@@ -5,7 +5,7 @@ use jobpass_core::{
     Error, anchors::Scope, environment::Environment, flags, interrupt::Interrupt, minter::Minter, spec,
 };
 
-use crate::asker;
+use crate::options::connection;
 
 pub(crate) fn flags() -> impl Iterator<Item = Arg> {
     let namespace = flags::flags().filter(|flag| flag.get_id() == "namespace").map(|flag| {
@@ -19,7 +19,7 @@ pub(crate) fn flags() -> impl Iterator<Item = Arg> {
         .action(ArgAction::SetTrue);
     std::iter::once(all.help("The anchors of all namespaces"))
         .chain(namespace)
-        .chain(asker::flags())
+        .chain(connection::flags())
 }
 
 /// Who asks, and about which anchors.

@@ -15,11 +15,13 @@ use jobpass_core::{
 use serde_json::json;
 
 use crate::{
-    output::{self, Lines},
+    options::scope,
     pipelines::{self, Pipelines},
-    scope,
-    screen::Screen,
-    table,
+    terminal::{
+        output::{self, Lines},
+        screen::Screen,
+        table,
+    },
 };
 
 pub(crate) fn command() -> Command {

@@ -14,16 +14,14 @@ use jobpass_core::{
 };
 
 use crate::{
-    asker::{self, ASK},
-    output,
-    progress::Progress,
-    screen::Screen,
+    options::connection::{self, ASK},
+    terminal::{output, progress::Progress, screen::Screen},
 };
 
 pub(crate) fn command() -> Command {
     Command::new("whoami")
         .about("Ask the API server whom it takes a kubeconfig, or a token, for")
-        .args(asker::flags())
+        .args(connection::flags())
         .arg(output::flag())
         .after_help(
             "Without an option: $KUBECONFIG, ~/.kube/config, or the in-cluster account.\n\n\
@@ -84,7 +82,7 @@ mod tests {
     use jobpass_core::whoami::User;
 
     use super::*;
-    use crate::screen::PIPE;
+    use crate::terminal::screen::PIPE;
 
     #[test]
     fn what_a_person_sees() {

@@ -26,10 +26,12 @@ use jobpass_core::{
 };
 
 use crate::{
-    asker::{self, ASK},
-    output,
-    progress::Progress,
-    screen::{GREEN, RED, Screen, YELLOW, roughly},
+    options::connection::{self, ASK},
+    terminal::{
+        output,
+        progress::Progress,
+        screen::{GREEN, RED, Screen, YELLOW, roughly},
+    },
 };
 
 pub(crate) fn command() -> Command {
@@ -49,7 +51,7 @@ pub(crate) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Also ask the cluster: whether its API server takes the token, and whether one of its keys signed it"),
         )
-        .args(asker::flags().map(|flag| match flag.get_id().as_str() {
+        .args(connection::flags().map(|flag| match flag.get_id().as_str() {
             "kubeconfig" => flag.help(
                 "Without `--token-file`: look at the token of this kubeconfig's user. With it: the cluster, and who asks for its keys, \
                  for `--verify`",
@@ -302,7 +304,7 @@ fn left(claims: &Claims, now: Timestamp) -> Option<(String, &'static str, f64)> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::screen::PIPE;
+    use crate::terminal::screen::PIPE;
 
     fn claims() -> Claims {
         serde_json::from_value::<Claims>(serde_json::json!({

@@ -27,14 +27,17 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    exec, output,
-    progress::{Progress, TICK},
-    screen::{GREEN, RED, Screen, YELLOW, roughly},
     session::{
         Session,
-        command::{Program, variable},
-        output::{Masked, Seen},
+        child::{Program, variable},
+        masked_output::{Masked, Seen},
     },
+    terminal::{
+        output,
+        progress::{Progress, TICK},
+        screen::{GREEN, RED, Screen, YELLOW, roughly},
+    },
+    verbs::exec,
 };
 
 /// The shortest that an API server issues.

@@ -16,7 +16,7 @@ use jobpass_core::{
 };
 use serde_json::{Value, json};
 
-use crate::{output, screen::Screen};
+use crate::terminal::{output, screen::Screen};
 
 /// All questions, retries included.
 const ASK: Duration = Duration::from_secs(45);

@@ -18,7 +18,7 @@ use jobpass_core::{
     text::harmless,
 };
 
-use crate::{output, progress::Progress, screen::Screen};
+use crate::terminal::{output, progress::Progress, screen::Screen};
 
 pub(crate) fn command() -> Command {
     Command::new("mint")

@@ -27,12 +27,12 @@ use tokio::{
 };
 
 use crate::{
-    output as say,
     session::{
         Session,
-        command::{self, Program},
-        output::Masked,
+        child::{self, Program},
+        masked_output::Masked,
     },
+    terminal::output as say,
 };
 
 /// How long a command that was told to stop keeps its token. Revoking may take 5 s then, and a CI runner kills a cancelled job
@@ -87,7 +87,7 @@ pub(crate) async fn run(
     verify_revocation(&given)?;
     let fail_on_revoke_error = given.flag("fail-on-revoke-error")?;
     let (lifetime, sooner) = Lifetime::parse_or_sooner(given.get("duration").unwrap_or_default())?;
-    let variable = command::variable(matches)?;
+    let variable = child::variable(matches)?;
     renewable(&given, sooner, variable)?;
     let sooner = match TokenType::parse(&given)? {
         TokenType::Bound => sooner,

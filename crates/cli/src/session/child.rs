@@ -10,7 +10,7 @@ use jobpass_core::{Error, Kind, deliver::Files, environment::Environment, option
 use rustix::fs::{Access, access};
 use tokio::process::Command;
 
-use super::output::Streams;
+use super::masked_output::Streams;
 
 /// A program that is there, and its arguments.
 pub(crate) struct Program<'a> {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jobpass_core::{anchors::Anchor, spec::TokenType};
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::screen::{BOLD, GREEN, RED, Screen, YELLOW, cut, roughly};
+use crate::terminal::screen::{BOLD, GREEN, RED, Screen, YELLOW, cut, roughly};
 
 const HEADER: [&str; COLUMNS] = [
     "PIPELINE",
@@ -216,7 +216,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::screen::PIPE;
+    use crate::terminal::screen::PIPE;
 
     const NOW: &str = "2026-11-24T12:00:00Z";
 

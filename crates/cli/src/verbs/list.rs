@@ -18,11 +18,13 @@ use jobpass_core::{
 };
 
 use crate::{
-    output::{self, Lines},
+    options::scope,
     pipelines::{self, Pipelines},
-    scope,
-    screen::Screen,
-    table::{Layout, Row, Standing},
+    terminal::{
+        output::{self, Lines},
+        screen::Screen,
+        table::{Layout, Row, Standing},
+    },
 };
 
 /// How often `--watch` looks.

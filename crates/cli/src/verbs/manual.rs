@@ -6,7 +6,7 @@ use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use clap_complete::Shell;
 use jobpass_core::{Error, Kind, text::harmless};
 
-use crate::output;
+use crate::terminal::output;
 
 pub(crate) fn completions_command() -> Command {
     Command::new("completions")
