@@ -1,126 +1,28 @@
 //! The command line for people who maintain pipelines, and for CI platforms that have no front end of their own.
+//!
+//! Each module is a layer, and uses only those below it.
+
+mod verbs;
+
+mod session;
 
 mod options;
 mod pipelines;
-mod session;
 mod terminal;
-mod verbs;
 
-use std::{
-    io::{stdin, stdout},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
-use clap::{ArgMatches, Command};
-use jobpass_core::{
-    Error, Kind,
-    environment::Environment,
-    flags::{self, EXIT_CODES},
-    harden,
-    interrupt::Interrupt,
-    program, renew,
-};
+use jobpass_core::{Error, Kind, environment::Environment, harden, program};
 
 use crate::{
     terminal::output,
-    verbs::{check, doctor, exec, expiry, inspect, list, manual, mint, revoke, rotate, setup, sweep, whoami},
+    verbs::{VERBS, Verb},
 };
-
-/// What the program can do. Each `match` on it names all of them, so that none is run in another one's place.
-#[derive(Clone, Copy)]
-enum Verb {
-    Mint,
-    Exec,
-    Revoke,
-    Inspect,
-    List,
-    Sweep,
-    Rotate,
-    Check,
-    Setup,
-    Doctor,
-    ExpiryTest,
-    Whoami,
-    Completions,
-    Man,
-    /// For jobpass itself; nobody completes it or looks it up.
-    Renew,
-}
-
-/// In the order of `--help`.
-const VERBS: [Verb; 15] = [
-    Verb::Mint,
-    Verb::Exec,
-    Verb::Revoke,
-    Verb::Inspect,
-    Verb::List,
-    Verb::Sweep,
-    Verb::Rotate,
-    Verb::Check,
-    Verb::Setup,
-    Verb::Doctor,
-    Verb::ExpiryTest,
-    Verb::Whoami,
-    Verb::Completions,
-    Verb::Man,
-    Verb::Renew,
-];
-
-impl Verb {
-    fn command(self) -> Command {
-        match self {
-            Self::Mint => mint::command(),
-            Self::Exec => exec::command(),
-            Self::Revoke => revoke::command(),
-            Self::Inspect => inspect::command(),
-            Self::List => list::command(),
-            Self::Sweep => sweep::command(),
-            Self::Rotate => rotate::command(),
-            Self::Check => check::command(),
-            Self::Setup => setup::command(),
-            Self::Doctor => doctor::command(),
-            Self::ExpiryTest => expiry::command(),
-            Self::Whoami => whoami::command(),
-            Self::Completions => manual::completions_command(),
-            Self::Man => manual::man_command(),
-            Self::Renew => Command::new(renew::VERB).args(flags::flags()).hide(true),
-        }
-    }
-
-    async fn run(
-        self,
-        matches: &ArgMatches,
-        environment: &Environment,
-        mut interrupt: Interrupt,
-    ) -> Result<ExitCode, Error> {
-        match self {
-            Self::Exec => return exec::run(matches, environment, interrupt).await,
-            Self::Inspect => return inspect::run(matches, environment, interrupt).await,
-            Self::ExpiryTest => return expiry::run(matches, environment, interrupt).await,
-            Self::Mint => mint::run(matches, environment, interrupt).await,
-            Self::Revoke => revoke::run(matches, environment, interrupt).await,
-            Self::List => list::run(matches, environment, interrupt).await,
-            Self::Sweep => sweep::run(matches, environment, interrupt).await,
-            Self::Rotate => rotate::run(matches, environment, interrupt).await,
-            Self::Check => check::run(matches, environment, interrupt).await,
-            Self::Setup => setup::run(matches, environment, interrupt).await,
-            Self::Doctor => doctor::run(matches, environment, interrupt).await,
-            Self::Whoami => whoami::run(matches, environment, interrupt).await,
-            Self::Completions => manual::completions(matches, command()),
-            Self::Man => manual::man(matches, command()),
-            Self::Renew => {
-                let inputs = flags::inputs_at_end(matches)?;
-                renew::run(stdin(), stdout(), &inputs, environment, &mut interrupt).await
-            }
-        }
-        .map(|()| ExitCode::SUCCESS)
-    }
-}
 
 /// Runs the program and gives its exit code, a [`jobpass_core::Kind`] if it failed.
 pub fn main() -> ExitCode {
     harden::harden();
-    let matches = command().subcommand(Verb::Renew.command()).get_matches();
+    let matches = verbs::command().subcommand(Verb::Renew.command()).get_matches();
     let environment = std::env::vars_os().collect::<Environment>();
     let given = matches.subcommand().and_then(|(name, matches)| {
         let verb = VERBS.into_iter().find(|verb| verb.command().get_name() == name)?;
@@ -134,34 +36,4 @@ pub fn main() -> ExitCode {
         },
         output::error,
     )
-}
-
-/// The command line that a person sees.
-fn command() -> Command {
-    let verbs = VERBS.map(Verb::command);
-    Command::new("jobpass")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("Kubernetes ServiceAccount tokens that belong to one CI job")
-        .after_help(EXIT_CODES)
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .arg(output::log_format())
-        .subcommands(verbs.into_iter().filter(|verb| !verb.is_hide_set()))
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn every_verb_shows_how_it_is_used() {
-        let command = super::command();
-        command.clone().debug_assert();
-        for verb in command.get_subcommands() {
-            let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
-            let name = verb.get_name();
-            assert!(
-                help.contains("Example") && help.contains(&format!("jobpass {name}")),
-                "{name}"
-            );
-        }
-    }
 }

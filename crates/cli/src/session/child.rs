@@ -5,7 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::ArgMatches;
 use jobpass_core::{Error, Kind, deliver::Files, environment::Environment, options::Inputs, text::harmless};
 use rustix::fs::{Access, access};
 use tokio::process::Command;
@@ -80,22 +79,5 @@ impl<'a> Program<'a> {
         );
         Error::new(Kind::Deliver, format!("cannot run `{path}`: {why}"))
             .help("check that it is a program for this machine, and that its interpreter is there")
-    }
-}
-
-/// The name of the variable that `--env` asks for.
-pub(crate) fn variable(matches: &ArgMatches) -> Result<Option<&str>, Error> {
-    let Some(name) = matches.get_one::<String>("env") else {
-        return Ok(None);
-    };
-    let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        && name.starts_with(|c: char| !c.is_ascii_digit());
-    match is_name && !["KUBECONFIG", "JOBPASS_TOKEN_FILE", "PATH"].contains(&&**name) {
-        true => Ok(Some(name)),
-        false => Err(Error::input(
-            "env",
-            "is no name of a variable that can hold the token (it is not shown, it might be the token)",
-            "give the variable's name, for example `--env K8S_AUTH_TOKEN`",
-        )),
     }
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod child;
 pub(crate) mod masked_output;
+pub(crate) mod origin;
+pub(crate) mod signals;
 
 use std::{fs, os::unix::fs::DirBuilderExt as _, path::PathBuf};
 
@@ -23,10 +25,8 @@ use jobpass_core::{
 };
 use jobpass_mask::Masker;
 
-use crate::{
-    terminal::{output as say, progress::Progress},
-    verbs::mint::origin,
-};
+use self::origin::origin;
+use crate::terminal::{output as say, progress::Progress};
 
 /// From minting to revoking. Whoever makes one calls [`Session::revoke`], whatever happens in between.
 pub(crate) struct Session<'a> {

@@ -13,9 +13,9 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use crate::{
-    terminal::screen::{GREEN, PIPE, RED, Screen, YELLOW},
-    verbs::check,
+use crate::terminal::{
+    access,
+    screen::{PIPE, RED, Screen, YELLOW},
 };
 
 /// For what is still to be said when the program is told to stop.
@@ -168,7 +168,7 @@ pub(crate) fn access(report: &Report) {
     }
 }
 
-fn say(level: &'static str, text: &str, failed: Option<Kind>, access: Option<&Report>) {
+fn say(level: &'static str, text: &str, failed: Option<Kind>, report: Option<&Report>) {
     let said = if let Some(Log::Json) = LOG.get() {
         let (message, help) = text
             .split_once("\n\n")
@@ -180,7 +180,7 @@ fn say(level: &'static str, text: &str, failed: Option<Kind>, access: Option<&Re
             help,
             kind: failed.map(Kind::word),
             exit_code: failed.map(Kind::exit_code),
-            access: access.map(check::json),
+            access: report.map(access::json),
         };
         // It is said in any case.
         json::text(&line).unwrap_or_else(|_| text.to_owned())
@@ -191,8 +191,8 @@ fn say(level: &'static str, text: &str, failed: Option<Kind>, access: Option<&Re
             "warning" => ("jobpass: warning:", YELLOW),
             _ => ("jobpass:", ""),
         };
-        match access {
-            Some(report) => table(report, screen),
+        match report {
+            Some(report) => access::table(report, screen),
             None => screen.laid_out(&format!("{prefix} {text}")).replacen(
                 prefix,
                 &screen.paint(prefix, colour),
@@ -201,15 +201,4 @@ fn say(level: &'static str, text: &str, failed: Option<Kind>, access: Option<&Re
         }
     };
     let _ = stderr().write_all(format!("{said}\n").as_bytes());
-}
-
-/// What was asked of a token and answered, for people.
-pub(crate) fn table(report: &Report, screen: Screen) -> String {
-    let text = screen.laid_out(&report.text());
-    let lines = text.lines().map(|line| match line.split_whitespace().next() {
-        Some(word @ "ok") => line.replacen(word, &screen.paint(word, GREEN), 1),
-        Some(word @ "FAILED") => line.replacen(word, &screen.paint(word, RED), 1),
-        _ => line.to_owned(),
-    });
-    lines.collect::<Vec<_>>().join("\n")
 }

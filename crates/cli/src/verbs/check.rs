@@ -5,7 +5,7 @@ use std::{io::Read as _, time::Duration};
 use clap::{Arg, ArgMatches, Command};
 use jobpass_core::{
     Error,
-    access::{Checks, EscapeCheck, Finding, Holder, Report, Verdict},
+    access::{Checks, EscapeCheck, Holder},
     cluster::{Budget, Cluster},
     environment::Environment,
     flags,
@@ -14,9 +14,8 @@ use jobpass_core::{
     text::harmless,
     token::Token,
 };
-use serde_json::{Value, json};
 
-use crate::terminal::{output, screen::Screen};
+use crate::terminal::{access, output, screen::Screen};
 
 /// All questions, retries included.
 const ASK: Duration = Duration::from_secs(45);
@@ -97,15 +96,15 @@ pub(crate) async fn run(
         report = asked => report?,
     };
     match matches.get_one::<String>("output").map(String::as_str) {
-        Some("json") => output::result(&json(&report).to_string()),
+        Some("json") => output::result(&access::json(&report).to_string()),
         Some("markdown") => output::result(report.markdown().trim_end()),
-        Some("junit") => output::result(&junit(&report)),
+        Some("junit") => output::result(&access::junit(&report)),
         _ => {
             report
                 .warnings()
                 .iter()
                 .for_each(|warning| output::warning(warning));
-            output::result(&output::table(&report, Screen::of_stdout(environment)))
+            output::result(&access::table(&report, Screen::of_stdout(environment)))
         }
     }?;
     report.verdict()
@@ -156,89 +155,4 @@ fn token(path: &str) -> Result<Token, Error> {
         Error::input("token-file", problem, "name a file that holds a token")
     })?;
     Token::parse(&text, "token-file")
-}
-
-/// Also in a log.
-pub(crate) fn json(report: &Report) -> Value {
-    let check = |finding: &Finding| {
-        json!({
-            "permission": finding.permission.to_string(), "check": finding.expected.option(),
-            "answer": finding.verdict.word(), "reason": finding.reason, "passed": finding.holds(),
-        })
-    };
-    let way = |way: &jobpass_core::access::Way| json!({ "may": way.may, "by": way.by.iter().map(ToString::to_string).collect::<Vec<_>>() });
-    json!({
-        "passed": report.verdict().is_ok(), "namespace": report.holder.namespace,
-        "service-account": report.holder.account.as_ref().map(ToString::to_string),
-        "checks": report.findings.iter().map(check).collect::<Vec<_>>(),
-        "escape": report.escape.ways.iter().map(way).collect::<Vec<_>>(), "warnings": report.warnings(),
-    })
-}
-
-/// A test case for each permission: a failure if it is not as it should be, an error if nobody knows.
-fn junit(report: &Report) -> String {
-    let failed = |finding: &&Finding| !finding.holds() && finding.verdict != Verdict::Unknown;
-    let failures = report.findings.iter().filter(failed).count();
-    let errors = report
-        .findings
-        .iter()
-        .filter(|finding| finding.verdict == Verdict::Unknown)
-        .count();
-    let cases = report.findings.iter().map(|finding| {
-        let (class, name) = (finding.expected.option(), xml(&finding.permission.to_string()));
-        let outcome = match finding {
-            finding if finding.holds() => return format!("    <testcase classname=\"{class}\" name=\"{name}\"/>\n"),
-            Finding { verdict: Verdict::Unknown, .. } => "error",
-            _ => "failure",
-        };
-        let (answer, reason) = (finding.verdict.word(), xml(&finding.reason));
-        format!(
-            "    <testcase classname=\"{class}\" name=\"{name}\"><{outcome} message=\"{answer}\">{reason}</{outcome}></testcase>\n"
-        )
-    });
-    let warnings = report.warnings();
-    let warnings = match warnings.is_empty() {
-        true => String::new(),
-        false => format!("    <system-out>{}</system-out>\n", xml(&warnings.join(" "))),
-    };
-    let counts = format!(
-        "tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\"",
-        report.findings.len()
-    );
-    let whose = report
-        .holder
-        .account
-        .as_ref()
-        .map_or(report.holder.namespace.clone(), ToString::to_string);
-    format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites {counts}>\n  <testsuite name=\"jobpass check {}\" {counts}>\n\
-         {}{warnings}  </testsuite>\n</testsuites>",
-        xml(&whose),
-        cases.collect::<String>(),
-    )
-}
-
-/// XML 1.0, section 2.2: some characters cannot stand in it at all.
-fn xml(text: &str) -> String {
-    let allowed =
-        |c: &char| matches!(c, '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
-    text.chars()
-        .filter(allowed)
-        .fold(String::new(), |text, c| match c {
-            '&' => text + "&amp;",
-            '<' => text + "&lt;",
-            '>' => text + "&gt;",
-            '"' => text + "&quot;",
-            c => text + c.encode_utf8(&mut [0; 4]),
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_leaves_its_place_in_xml() {
-        assert_eq!(xml("a<b>&\"c\u{0}\u{ffff}d"), "a&lt;b&gt;&amp;&quot;cd");
-    }
 }

@@ -2,14 +2,12 @@
 
 use std::{
     ffi::OsString,
-    io::{IsTerminal as _, stdin},
-    os::unix::process::ExitStatusExt as _,
     pin::pin,
     process::{ExitCode, ExitStatus},
     time::Duration,
 };
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{ArgMatches, Command};
 use jobpass_core::{
     Error, Kind,
     environment::Environment,
@@ -19,7 +17,7 @@ use jobpass_core::{
     renew,
     spec::{Lifetime, TokenType, in_words, verify_revocation},
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::{
     process::Child,
     signal::unix::{SignalKind, signal},
@@ -27,10 +25,12 @@ use tokio::{
 };
 
 use crate::{
+    options::command,
     session::{
         Session,
-        child::{self, Program},
+        child::Program,
         masked_output::Masked,
+        signals::{exit_code, pass_on},
     },
     terminal::output as say,
 };
@@ -50,32 +50,13 @@ pub(crate) fn command() -> Command {
             )),
             _ => Some(flag),
         }))
-        .args([env(), words()])
+        .args([command::env(), command::words()])
         .after_help(
             "The command finds a kubeconfig in KUBECONFIG and the token in the file that JOBPASS_TOKEN_FILE names; it has no \
              other variable of jobpass. Signals are passed on; its exit status becomes that of jobpass.\n\n\
              Examples:\n  jobpass exec --service-account scanner --namespace ci -- kubectl get pods\n  \
              jobpass exec --service-account scanner --duration 30s --env K8S_AUTH_TOKEN -- ./run_scan.sh",
         )
-}
-
-/// Also a flag of `expiry-test`.
-pub(crate) fn env() -> Arg {
-    Arg::new("env")
-        .long("env")
-        .value_name("NAME")
-        .help("Also give the command the token in this variable, for tools that take it from nowhere else")
-}
-
-/// The command, also of `expiry-test`.
-pub(crate) fn words() -> Arg {
-    Arg::new("command")
-        .value_name("COMMAND")
-        .value_parser(value_parser!(OsString))
-        .num_args(1..)
-        .required(true)
-        .last(true)
-        .help("The command and its arguments")
 }
 
 pub(crate) async fn run(
@@ -87,7 +68,7 @@ pub(crate) async fn run(
     verify_revocation(&given)?;
     let fail_on_revoke_error = given.flag("fail-on-revoke-error")?;
     let (lifetime, sooner) = Lifetime::parse_or_sooner(given.get("duration").unwrap_or_default())?;
-    let variable = child::variable(matches)?;
+    let variable = command::variable(matches)?;
     renewable(&given, sooner, variable)?;
     let sooner = match TokenType::parse(&given)? {
         TokenType::Bound => sooner,
@@ -244,23 +225,4 @@ async fn finish(masked: Masked, told: bool, interrupt: &mut Interrupt) -> Result
         _ = interrupt.signal() => Ok(()),
         () = sleep(patience) => Ok(()),
     }
-}
-
-/// A terminal sends SIGINT and SIGQUIT to the command by itself.
-pub(crate) fn pass_on(signal: Signal, child: &Child) {
-    if [Signal::INT, Signal::QUIT].contains(&signal) && stdin().is_terminal() {
-        return;
-    }
-    let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
-    if let Some(pid) = pid {
-        let _ = kill_process(pid, signal);
-    }
-}
-
-/// As a shell says it: 128 and the signal that ended the command.
-pub(crate) fn exit_code(status: ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
-    u8::try_from(code).unwrap_or(u8::MAX)
 }

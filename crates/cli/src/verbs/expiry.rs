@@ -27,17 +27,18 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use crate::{
+    options::command,
     session::{
         Session,
-        child::{Program, variable},
+        child::Program,
         masked_output::{Masked, Seen},
+        signals::{exit_code, pass_on},
     },
     terminal::{
         output,
         progress::{Progress, TICK},
         screen::{GREEN, RED, Screen, YELLOW, roughly},
     },
-    verbs::exec,
 };
 
 /// The shortest that an API server issues.
@@ -77,7 +78,7 @@ pub(crate) fn command() -> Command {
                 .default_value("60s")
                 .help("How long the client may take, each time"),
         )
-        .args([output::flag(), exec::env(), exec::words().required(false)])
+        .args([output::flag(), command::env(), command::words().required(false)])
         .after_help(
             "COMMAND is the client under test. It runs twice, with KUBECONFIG and JOBPASS_TOKEN_FILE as from `jobpass exec`, its \
              output masked, on standard error: it must succeed while the token works, and fail in time when it does not.\n\
@@ -124,7 +125,7 @@ pub(crate) async fn run(
     let client = match matches.get_many::<OsString>("command") {
         Some(words) => Some(Client {
             program: Program::find(words, environment)?,
-            variable: variable(matches)?,
+            variable: command::variable(matches)?,
             limit,
         }),
         None => None,
@@ -337,7 +338,7 @@ impl Test<'_> {
         let status = match ended {
             Ok(status) => Some(status.map_err(|error| client.program.cannot_start(&error))?),
             Err(_) => {
-                exec::pass_on(Signal::TERM, &child);
+                pass_on(Signal::TERM, &child);
                 if timeout(LAST_USE, child.wait()).await.is_err() {
                     let _ = child.kill().await;
                 }
@@ -346,7 +347,7 @@ impl Test<'_> {
         };
         masked.finish().await?;
         Ok(Some(Use {
-            status: status.map(exec::exit_code),
+            status: status.map(exit_code),
             took,
             said: seen.load(Ordering::Relaxed),
         }))

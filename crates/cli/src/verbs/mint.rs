@@ -1,24 +1,26 @@
 //! `jobpass mint`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::{Arg, ArgMatches, Command, ValueHint};
+use clap::{ArgMatches, Command};
 use jobpass_core::{
     Error,
-    anchor::Origin,
     deliver::Files,
     environment::Environment,
     files, flags,
     interrupt::Interrupt,
     json,
     mint::{HandedOver, Handover, MINT, Minted, Plan},
-    options::Inputs,
     renew::{self, Renewal},
     state::State,
     text::harmless,
 };
 
-use crate::terminal::{output, progress::Progress, screen::Screen};
+use crate::{
+    options::state_file::{self, here, is_over, records},
+    session::origin::origin,
+    terminal::{output, progress::Progress, screen::Screen},
+};
 
 pub(crate) fn command() -> Command {
     Command::new("mint")
@@ -31,19 +33,11 @@ pub(crate) fn command() -> Command {
             ),
             _ => flag,
         }))
-        .args([state_file(), output::flag()])
+        .args([state_file::flag(), output::flag()])
         .after_help(
             "Example:\n  jobpass mint --service-account scanner --namespace ci --token-file token\n  \
              curl --oauth2-bearer \"$(cat token)\" ...\n  jobpass revoke --token-file token",
         )
-}
-
-/// Also a flag of `revoke`.
-pub(crate) fn state_file() -> Arg {
-    Arg::new("state-file").long("state-file").value_name("STATE_FILE").value_hint(ValueHint::FilePath).help(
-        "The record of the token, which `jobpass revoke` needs (no secret). Without it, the names of `token-file` and of \
-         `kubeconfig-file` with `.jobpass.json` added",
-    )
 }
 
 pub(crate) async fn run(
@@ -116,44 +110,6 @@ pub(crate) async fn run(
     output::result(&Screen::of_stdout(environment).laid_out(&minted(&state, first)))
 }
 
-/// Whose token it is.
-pub(crate) fn origin(environment: &Environment) -> Origin {
-    Origin {
-        platform: "cli",
-        requested_by: environment.get("USER").map(str::to_owned),
-        ..Origin::default()
-    }
-}
-
-/// The records of a token: one beside each of its files that is named, or where `state-file` says.
-pub(crate) fn records(matches: &ArgMatches, inputs: &Inputs) -> Result<Vec<PathBuf>, Error> {
-    if let Some(path) = matches.get_one::<String>("state-file") {
-        return Ok(vec![here().join(path)]);
-    }
-    let mut records = Vec::new();
-    for name in ["token-file", "kubeconfig-file"] {
-        match inputs.get(name) {
-            None | Some("false") => {}
-            Some("true") => {
-                return Err(Error::input(
-                    name,
-                    "is `true`",
-                    "on the command line, give a path",
-                ));
-            }
-            Some(path) => records.push(record_of(&here().join(path))),
-        }
-    }
-    Ok(records)
-}
-
-/// The record beside a file.
-pub(crate) fn record_of(file: &Path) -> PathBuf {
-    let mut path = file.as_os_str().to_owned();
-    path.push(".jobpass.json");
-    path.into()
-}
-
 /// Only a token that is revoked leaves its record to the next one.
 fn is_free(record: &Path) -> Result<(), Error> {
     if record.symlink_metadata().is_err() || is_over(record) {
@@ -169,21 +125,12 @@ fn is_free(record: &Path) -> Result<(), Error> {
     ))
 }
 
-/// Whether a record says that its token is revoked.
-pub(crate) fn is_over(record: &Path) -> bool {
-    State::read(record).is_ok_and(|state| state.receipt.revoked.is_some())
-}
-
 fn nowhere_to_go() -> Error {
     Error::input(
         "token-file",
         "is missing: the token has nowhere to go",
         "give `--token-file PATH` or `--kubeconfig-file PATH`; jobpass prints no token",
     )
-}
-
-fn here() -> PathBuf {
-    std::env::current_dir().unwrap_or_else(|_| ".".into())
 }
 
 /// The receipt, and where everything is.

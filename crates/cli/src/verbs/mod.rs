@@ -1,15 +1,152 @@
 //! The verbs of the command line, one a file.
 
-pub(crate) mod check;
-pub(crate) mod doctor;
-pub(crate) mod exec;
-pub(crate) mod expiry;
-pub(crate) mod inspect;
-pub(crate) mod list;
-pub(crate) mod manual;
-pub(crate) mod mint;
-pub(crate) mod revoke;
-pub(crate) mod rotate;
-pub(crate) mod setup;
-pub(crate) mod sweep;
-pub(crate) mod whoami;
+mod check;
+mod doctor;
+mod exec;
+mod expiry;
+mod inspect;
+mod list;
+mod manual;
+mod mint;
+mod revoke;
+mod rotate;
+mod setup;
+mod sweep;
+mod whoami;
+
+use std::{
+    io::{stdin, stdout},
+    process::ExitCode,
+};
+
+use clap::{ArgMatches, Command};
+use jobpass_core::{
+    Error,
+    environment::Environment,
+    flags::{self, EXIT_CODES},
+    interrupt::Interrupt,
+    renew,
+};
+
+use crate::terminal::output;
+
+/// What the program can do. Each `match` on it names all of them, so that none is run in another one's place.
+#[derive(Clone, Copy)]
+pub(crate) enum Verb {
+    Mint,
+    Exec,
+    Revoke,
+    Inspect,
+    List,
+    Sweep,
+    Rotate,
+    Check,
+    Setup,
+    Doctor,
+    ExpiryTest,
+    Whoami,
+    Completions,
+    Man,
+    /// For jobpass itself; nobody completes it or looks it up.
+    Renew,
+}
+
+/// In the order of `--help`.
+pub(crate) const VERBS: [Verb; 15] = [
+    Verb::Mint,
+    Verb::Exec,
+    Verb::Revoke,
+    Verb::Inspect,
+    Verb::List,
+    Verb::Sweep,
+    Verb::Rotate,
+    Verb::Check,
+    Verb::Setup,
+    Verb::Doctor,
+    Verb::ExpiryTest,
+    Verb::Whoami,
+    Verb::Completions,
+    Verb::Man,
+    Verb::Renew,
+];
+
+impl Verb {
+    pub(crate) fn command(self) -> Command {
+        match self {
+            Self::Mint => mint::command(),
+            Self::Exec => exec::command(),
+            Self::Revoke => revoke::command(),
+            Self::Inspect => inspect::command(),
+            Self::List => list::command(),
+            Self::Sweep => sweep::command(),
+            Self::Rotate => rotate::command(),
+            Self::Check => check::command(),
+            Self::Setup => setup::command(),
+            Self::Doctor => doctor::command(),
+            Self::ExpiryTest => expiry::command(),
+            Self::Whoami => whoami::command(),
+            Self::Completions => manual::completions_command(),
+            Self::Man => manual::man_command(),
+            Self::Renew => Command::new(renew::VERB).args(flags::flags()).hide(true),
+        }
+    }
+
+    pub(crate) async fn run(
+        self,
+        matches: &ArgMatches,
+        environment: &Environment,
+        mut interrupt: Interrupt,
+    ) -> Result<ExitCode, Error> {
+        match self {
+            Self::Exec => return exec::run(matches, environment, interrupt).await,
+            Self::Inspect => return inspect::run(matches, environment, interrupt).await,
+            Self::ExpiryTest => return expiry::run(matches, environment, interrupt).await,
+            Self::Mint => mint::run(matches, environment, interrupt).await,
+            Self::Revoke => revoke::run(matches, environment, interrupt).await,
+            Self::List => list::run(matches, environment, interrupt).await,
+            Self::Sweep => sweep::run(matches, environment, interrupt).await,
+            Self::Rotate => rotate::run(matches, environment, interrupt).await,
+            Self::Check => check::run(matches, environment, interrupt).await,
+            Self::Setup => setup::run(matches, environment, interrupt).await,
+            Self::Doctor => doctor::run(matches, environment, interrupt).await,
+            Self::Whoami => whoami::run(matches, environment, interrupt).await,
+            Self::Completions => manual::completions(matches, command()),
+            Self::Man => manual::man(matches, command()),
+            Self::Renew => {
+                let inputs = flags::inputs_at_end(matches)?;
+                renew::run(stdin(), stdout(), &inputs, environment, &mut interrupt).await
+            }
+        }
+        .map(|()| ExitCode::SUCCESS)
+    }
+}
+
+/// The command line that a person sees.
+pub(crate) fn command() -> Command {
+    let verbs = VERBS.map(Verb::command);
+    Command::new("jobpass")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Kubernetes ServiceAccount tokens that belong to one CI job")
+        .after_help(EXIT_CODES)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .arg(output::log_format())
+        .subcommands(verbs.into_iter().filter(|verb| !verb.is_hide_set()))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_verb_shows_how_it_is_used() {
+        let command = super::command();
+        command.clone().debug_assert();
+        for verb in command.get_subcommands() {
+            let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let name = verb.get_name();
+            assert!(
+                help.contains("Example") && help.contains(&format!("jobpass {name}")),
+                "{name}"
+            );
+        }
+    }
+}

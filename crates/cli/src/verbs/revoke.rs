@@ -9,8 +9,8 @@ use jobpass_core::{
 };
 
 use crate::{
+    options::state_file,
     terminal::{output, progress::Progress, screen::Screen},
-    verbs::mint,
 };
 
 pub(crate) fn command() -> Command {
@@ -26,7 +26,7 @@ pub(crate) fn command() -> Command {
             "verify-revocation" => Some(flag),
             _ => None,
         }))
-        .args([mint::state_file(), output::flag()])
+        .args([state_file::flag(), output::flag()])
         .after_help("Example:\n  jobpass revoke --token-file token --verify-revocation wait")
 }
 
@@ -72,7 +72,7 @@ fn say(matches: &ArgMatches, environment: &Environment, receipt: &Receipt, words
 
 /// The record of the token that is meant.
 fn record(matches: &ArgMatches, inputs: &Inputs) -> Result<PathBuf, Error> {
-    let records = mint::records(matches, inputs)?;
+    let records = state_file::records(matches, inputs)?;
     let Some(first) = records.first() else {
         let allowed =
             "say which token: `--token-file`, `--kubeconfig-file` or `--state-file`, as it was minted";
@@ -80,7 +80,7 @@ fn record(matches: &ArgMatches, inputs: &Inputs) -> Result<PathBuf, Error> {
     };
     let there = records.iter().filter(|path| path.symlink_metadata().is_ok());
     // A record of a token that was revoked before must not stand for one that works.
-    let (over, open): (Vec<_>, Vec<_>) = there.partition(|path| mint::is_over(path));
+    let (over, open): (Vec<_>, Vec<_>) = there.partition(|path| state_file::is_over(path));
     let anchor = |path: &Path| State::read(path).map(|state| state.receipt.anchor);
     if let [first, second] = open[..]
         && anchor(first)? != anchor(second)?
@@ -109,7 +109,10 @@ fn record(matches: &ArgMatches, inputs: &Inputs) -> Result<PathBuf, Error> {
 /// The records stay, so that revoking once more, by whichever file, is known to be nothing to do.
 fn conclude(path: &Path, state: &State) {
     let files = [&state.files.token_file, &state.files.kubeconfig_file];
-    let others = files.into_iter().flatten().map(|file| mint::record_of(file));
+    let others = files
+        .into_iter()
+        .flatten()
+        .map(|file| state_file::record_of(file));
     let of_this_token = |record: &PathBuf| {
         State::read(record).is_ok_and(|other| other.receipt.anchor == state.receipt.anchor)
     };
