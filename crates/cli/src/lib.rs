@@ -12,7 +12,10 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use jobpass_core::{Error, Kind, environment::Environment, harden, program};
+use jobpass_core::{
+    Error, Kind,
+    process::{environment::Environment, harden, program},
+};
 
 use crate::{
     terminal::output,

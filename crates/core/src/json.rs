@@ -194,16 +194,16 @@ mod tests {
     #[test]
     fn every_answer_may_have_null_for_every_list_and_map() {
         assert_read::<crate::anchor::Created>(r#"{"kind":"Secret","metadata":METADATA,"data":{"a":"YQ=="}}"#);
-        assert_read::<crate::anchors::List>(
+        assert_read::<crate::anchor::list::List>(
             r#"{"kind":"PartialObjectMetadataList","metadata":{"continue":"x"},"items":[{"metadata":METADATA}]}"#,
         );
-        assert_read::<crate::anchors::Expired>(
+        assert_read::<crate::anchor::list::Expired>(
             r#"{"kind":"Status","metadata":{"continue":"x"},"reason":"Expired","details":{"causes":[{"message":"m"}]}}"#,
         );
-        assert_read::<crate::legacy::Secret>(
+        assert_read::<crate::anchor::legacy::Secret>(
             r#"{"kind":"Secret","type":"t","metadata":METADATA,"data":{"token":"YQ=="},"immutable":true}"#,
         );
-        assert_read::<crate::mint::TokenRequest>(
+        assert_read::<crate::life::mint::TokenRequest>(
             r#"{"kind":"TokenRequest","metadata":METADATA,"spec":{"audiences":["a"]},"status":{"token":"t"}}"#,
         );
         assert_read::<crate::access::Review>(
@@ -214,14 +214,16 @@ mod tests {
                "nonResourceURLs":["/version"]}],"resourceRules":[{"verbs":["get"],"apiGroups":[""],"resources":["pods"],
                "resourceNames":["a"]}]}}"#,
         );
-        assert_read::<crate::whoami::Review>(
+        assert_read::<crate::maintenance::whoami::Review>(
             r#"{"kind":"SelfSubjectReview","metadata":METADATA,"status":{"userInfo":{"username":"u","uid":"i","groups":["g"],
                "extra":{"authentication.kubernetes.io/credential-id":["JTI=1"]}}}}"#,
         );
-        assert_read::<crate::verify::Keys>(
+        assert_read::<crate::maintenance::inspect::Keys>(
             r#"{"keys":[{"kid":"a","kty":"EC","crv":"P-256","x":"x","y":"y"}]}"#,
         );
-        assert_read::<crate::sweep::Object>(r#"{"kind":"Secret","metadata":METADATA,"data":{"a":"YQ=="}}"#);
+        assert_read::<crate::maintenance::sweep::Object>(
+            r#"{"kind":"Secret","metadata":METADATA,"data":{"a":"YQ=="}}"#,
+        );
     }
 
     proptest! {

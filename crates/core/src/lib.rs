@@ -11,42 +11,30 @@
 
 #![warn(missing_docs)]
 
-pub mod access;
-pub mod anchor;
-pub mod anchors;
-pub mod claims;
-pub mod cluster;
-pub mod deliver;
+pub mod life;
+
 pub mod doctor;
-pub mod environment;
-pub mod error;
-pub mod files;
-#[cfg(feature = "clap")]
-pub mod flags;
-pub mod harden;
-pub mod interrupt;
-pub mod journal;
-pub mod json;
-pub mod legacy;
-mod metadata;
-pub mod mint;
+pub mod maintenance;
+
+pub mod anchor;
+pub mod record;
+
+pub mod access;
 pub mod minter;
-pub mod options;
-pub mod program;
+mod refusal;
+
+pub mod cluster;
+pub mod inputs;
+mod oidc;
+
+pub mod claims;
+pub mod process;
 pub mod rbac;
-pub mod receipt;
-pub mod renew;
-pub mod revoke;
-mod role;
-pub mod rotate;
-pub mod setup;
-pub mod spec;
-pub mod state;
-pub mod sweep;
-pub mod text;
+
 pub mod token;
-pub mod unusual;
-pub mod verify;
-pub mod whoami;
+
+pub mod error;
+pub mod json;
+pub mod text;
 
 pub use error::{Error, Kind};

@@ -4,7 +4,7 @@ use std::{fmt, path::Path};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{environment::Environment, error::Error, minter::read_file, text::harmless};
+use crate::{error::Error, minter::read_file, process::environment::Environment, text::harmless};
 
 /// A bearer token: the one that jobpass mints, or the minter's own.
 ///

@@ -1,6 +1,8 @@
 //! The job's ID tokens (OIDC): where GitHub hands them out, and why it may not.
 
-use jobpass_core::{Error, environment::Environment, minter::IdTokens, options::Inputs, token::Token};
+use jobpass_core::{
+    Error, inputs::options::Inputs, minter::IdTokens, process::environment::Environment, token::Token,
+};
 
 use crate::commands;
 

@@ -8,8 +8,8 @@ use std::{
 use jobpass_core::{
     Error, Kind,
     anchor::{Origin, random_name},
-    environment::Environment,
-    options::{Inputs, OPTIONS, Opt},
+    inputs::options::{Inputs, OPTIONS, Opt},
+    process::environment::Environment,
     text::harmless,
 };
 

@@ -16,7 +16,11 @@ use std::{
 };
 
 use clap::Command;
-use jobpass_core::{Error, Kind, environment::Environment, harden, interrupt::Interrupt, program, renew};
+use jobpass_core::{
+    Error, Kind,
+    life::renew,
+    process::{environment::Environment, harden, interrupt::Interrupt, program},
+};
 
 use crate::job::Job;
 

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use jobpass_core::{
     Error, Kind,
-    files::utf8,
-    harden,
-    interrupt::Interrupt,
-    mint::{Handover, Minted, Plan},
-    renew::{self, Renewal},
-    state::State,
+    life::{
+        mint::{Handover, Minted, Plan},
+        renew::{self, Renewal},
+    },
+    process::{files::utf8, harden, interrupt::Interrupt},
+    record::state::State,
 };
 
 use crate::{commands, id_token, job::Job, summary};

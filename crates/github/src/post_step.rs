@@ -4,12 +4,14 @@
 
 use jobpass_core::{
     Error, Kind,
-    interrupt::Interrupt,
+    inputs::options::Inputs,
+    life::revoke::{self, Revoked},
     minter::Minter,
-    options::Inputs,
-    receipt::{Proof, Receipt},
-    revoke::{self, Revoked},
-    state::State,
+    process::interrupt::Interrupt,
+    record::{
+        receipt::{Proof, Receipt},
+        state::State,
+    },
     text::harmless,
 };
 

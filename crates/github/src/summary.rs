@@ -3,8 +3,8 @@
 use jobpass_core::{
     Error,
     access::Report,
-    receipt::Receipt,
-    spec::in_words,
+    inputs::spec::in_words,
+    record::receipt::Receipt,
     text::{code, time},
 };
 
@@ -140,7 +140,7 @@ fn text(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jobpass_core::receipt::Proof;
+    use jobpass_core::record::receipt::Proof;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! `action.yml` says the same as the table of options.
 
-use jobpass_core::options::OPTIONS;
+use jobpass_core::inputs::options::OPTIONS;
 
 #[test]
 fn inputs_are_the_options() {

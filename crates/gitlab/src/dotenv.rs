@@ -16,8 +16,12 @@ use std::{
 use age::x25519::Recipient;
 use clap::{Arg, ArgMatches};
 use jobpass_core::{
-    Error, Kind, environment::Environment, files, options::OPTIONS, receipt::Receipt, state::State,
-    text::harmless, token::Token,
+    Error, Kind,
+    inputs::options::OPTIONS,
+    process::{environment::Environment, files},
+    record::{receipt::Receipt, state::State},
+    text::harmless,
+    token::Token,
 };
 use rustix::fs::OFlags;
 

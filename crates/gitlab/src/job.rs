@@ -8,7 +8,8 @@ use std::{
 
 use clap::ArgMatches;
 use jobpass_core::{
-    Error, Kind, anchor::Origin, environment::Environment, options::Inputs, state::State, text::harmless,
+    Error, Kind, anchor::Origin, inputs::options::Inputs, process::environment::Environment,
+    record::state::State, text::harmless,
 };
 
 /// The job that this program runs in.

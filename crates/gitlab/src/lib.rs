@@ -22,11 +22,9 @@ use std::{
 use clap::{ArgMatches, Command};
 use jobpass_core::{
     Error, Kind,
-    environment::Environment,
-    flags::{self, EXIT_CODES},
-    harden,
-    interrupt::Interrupt,
-    program, renew,
+    inputs::flags::{self, EXIT_CODES},
+    life::renew,
+    process::{environment::Environment, harden, interrupt::Interrupt, program},
 };
 
 use crate::job::Job;

@@ -6,8 +6,12 @@ use std::{fs::File, io, os::fd::AsFd, path::Path};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use jobpass_core::{
-    Error, Kind, anchor, deliver::Files, flags, journal::Reader, minter::Minter, options::Inputs,
-    state::State, text::harmless, token::Token,
+    Error, Kind, anchor,
+    inputs::{flags, options::Inputs},
+    minter::Minter,
+    record::{journal::Reader, state::State, token_files::Files},
+    text::harmless,
+    token::Token,
 };
 use jobpass_mask::Masker;
 use rustix::fs::{CWD, Mode, mkfifoat};

@@ -2,11 +2,14 @@
 
 use clap::{ArgMatches, Command};
 use jobpass_core::{
-    Error, Kind, flags,
-    interrupt::Interrupt,
-    mint::{Handover, Minted, Plan},
-    renew::{self, Renewal},
-    state::State,
+    Error, Kind,
+    inputs::flags,
+    life::{
+        mint::{Handover, Minted, Plan},
+        renew::{self, Renewal},
+    },
+    process::interrupt::Interrupt,
+    record::state::State,
 };
 
 use crate::{

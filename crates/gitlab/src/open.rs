@@ -1,7 +1,7 @@
 //! `jobpass-gitlab open`: in a job that gets the token from another one.
 
 use clap::{ArgMatches, Command};
-use jobpass_core::{Error, deliver::Files, flags};
+use jobpass_core::{Error, inputs::flags, record::token_files::Files};
 
 use crate::{dotenv, job::Job, log, proxy_exec, sealed};
 

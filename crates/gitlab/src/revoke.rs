@@ -5,14 +5,14 @@ use std::fs;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use jobpass_core::{
     Error, Kind,
-    environment::Environment,
-    flags,
-    interrupt::Interrupt,
+    inputs::{flags, options::Inputs},
+    life::revoke::{self, Revoked},
     minter::Minter,
-    options::Inputs,
-    receipt::{Proof, Receipt},
-    revoke::{self, Revoked},
-    state::State,
+    process::{environment::Environment, interrupt::Interrupt},
+    record::{
+        receipt::{Proof, Receipt},
+        state::State,
+    },
     text::harmless,
     token::Token,
 };

@@ -9,7 +9,7 @@ use age::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::{Arg, ArgMatches};
-use jobpass_core::{Error, Kind, files, text::harmless, token::Token};
+use jobpass_core::{Error, Kind, process::files, text::harmless, token::Token};
 use zeroize::Zeroizing;
 
 use crate::job::value;

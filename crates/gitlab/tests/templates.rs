@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jobpass_core::options::OPTIONS;
+use jobpass_core::inputs::options::OPTIONS;
 use rstest::rstest;
 use serde::Deserialize as _;
 use serde_yaml::Value;

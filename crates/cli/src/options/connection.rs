@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Arg;
-use jobpass_core::flags;
+use jobpass_core::inputs::flags;
 
 /// All questions of one verb, retries included.
 pub(crate) const ASK: Duration = Duration::from_secs(30);

@@ -2,7 +2,11 @@
 
 use clap::{Arg, ArgAction, ArgMatches, parser::ValueSource};
 use jobpass_core::{
-    Error, anchors::Scope, environment::Environment, flags, interrupt::Interrupt, minter::Minter, spec,
+    Error,
+    anchor::list::Scope,
+    inputs::{flags, spec},
+    minter::Minter,
+    process::{environment::Environment, interrupt::Interrupt},
 };
 
 use crate::options::connection;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, ValueHint};
-use jobpass_core::{Error, options::Inputs, state::State};
+use jobpass_core::{Error, inputs::options::Inputs, record::state::State};
 
 /// `--state-file`.
 pub(crate) fn flag() -> Arg {

@@ -12,7 +12,11 @@ use clap::{Arg, ArgMatches};
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use jobpass_core::{
-    Error, anchors::Anchor, cluster::install_crypto, environment::Environment, minter::Proxy, text::harmless,
+    Error,
+    anchor::list::Anchor,
+    cluster::{Proxy, install_crypto},
+    process::environment::Environment,
+    text::harmless,
     token::Token,
 };
 use reqwest::{Client, StatusCode, Url, header, redirect};

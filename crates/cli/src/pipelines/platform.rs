@@ -1,7 +1,7 @@
 //! How GitHub and GitLab name a run, are asked about it, and answer.
 
 use jiff::Timestamp;
-use jobpass_core::anchors::Anchor;
+use jobpass_core::anchor::list::Anchor;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 use serde::Deserialize;

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jobpass_core::{Error, Kind, deliver::Files, environment::Environment, options::Inputs, text::harmless};
+use jobpass_core::{
+    Error, Kind, inputs::options::Inputs, process::environment::Environment, record::token_files::Files,
+    text::harmless,
+};
 use rustix::fs::{Access, access};
 use tokio::process::Command;
 

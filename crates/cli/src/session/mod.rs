@@ -10,17 +10,14 @@ use std::{fs, os::unix::fs::DirBuilderExt as _, path::PathBuf};
 use jobpass_core::{
     Error, Kind, anchor,
     cluster::Cluster,
-    deliver::Files,
-    environment::Environment,
-    files,
-    interrupt::Interrupt,
-    journal::Reader,
-    mint::{Handover, MINT, Minted, Plan},
+    inputs::{options::Inputs, spec::Lifetime},
+    life::{
+        mint::{Handover, MINT, Minted, Plan},
+        revoke::{self, Revoked},
+    },
     minter::Minter,
-    options::Inputs,
-    revoke::{self, Revoked},
-    spec::Lifetime,
-    state::State,
+    process::{environment::Environment, files, interrupt::Interrupt},
+    record::{journal::Reader, state::State, token_files::Files},
     token::Token,
 };
 use jobpass_mask::Masker;

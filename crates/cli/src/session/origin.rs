@@ -1,6 +1,6 @@
 //! Whose token it is, without a CI platform.
 
-use jobpass_core::{anchor::Origin, environment::Environment};
+use jobpass_core::{anchor::Origin, process::environment::Environment};
 
 /// Whose token it is.
 pub(crate) fn origin(environment: &Environment) -> Origin {

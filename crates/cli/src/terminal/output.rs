@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Arg, ArgMatches};
 use jiff::Timestamp;
-use jobpass_core::{Error, Kind, access::Report, environment::Environment, json};
+use jobpass_core::{Error, Kind, access::Report, json, process::environment::Environment};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinHandle};

@@ -1,7 +1,7 @@
 //! Rows of anchors for people, laid out for the terminal that they are on.
 
 use jiff::Timestamp;
-use jobpass_core::{anchors::Anchor, spec::TokenType};
+use jobpass_core::{anchor::list::Anchor, inputs::spec::TokenType};
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::terminal::screen::{BOLD, GREEN, RED, Screen, YELLOW, cut, roughly};

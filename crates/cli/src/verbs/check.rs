@@ -7,10 +7,9 @@ use jobpass_core::{
     Error,
     access::{Checks, EscapeCheck, Holder},
     cluster::{Budget, Cluster},
-    environment::Environment,
-    flags,
-    interrupt::Interrupt,
+    inputs::flags,
     minter::Minter,
+    process::{environment::Environment, interrupt::Interrupt},
     text::harmless,
     token::Token,
 };
@@ -146,7 +145,7 @@ fn permissions(matches: &ArgMatches) -> Result<String, Error> {
 }
 
 fn token(path: &str) -> Result<Token, Error> {
-    let text = jobpass_core::files::read(path.as_ref()).map_err(|error| {
+    let text = jobpass_core::process::files::read(path.as_ref()).map_err(|error| {
         let problem = format!(
             "is `{}`, which cannot be read: {}",
             harmless(path),

@@ -4,11 +4,8 @@ use clap::{Arg, ArgMatches, Command, ValueHint};
 use jobpass_core::{
     Error,
     doctor::{Diagnosis, Finding, Result as How, Trust},
-    environment::Environment,
-    flags,
-    interrupt::Interrupt,
-    options::Inputs,
-    spec::Spec,
+    inputs::{flags, options::Inputs, spec::Spec},
+    process::{environment::Environment, interrupt::Interrupt},
 };
 use serde_json::json;
 

@@ -10,12 +10,13 @@ use std::{
 use clap::{ArgMatches, Command};
 use jobpass_core::{
     Error, Kind,
-    environment::Environment,
-    flags,
-    interrupt::Interrupt,
-    options::Inputs,
-    renew,
-    spec::{Lifetime, TokenType, in_words, verify_revocation},
+    inputs::{
+        flags,
+        options::Inputs,
+        spec::{Lifetime, TokenType, in_words, verify_revocation},
+    },
+    life::renew,
+    process::{environment::Environment, interrupt::Interrupt},
 };
 use rustix::process::Signal;
 use tokio::{

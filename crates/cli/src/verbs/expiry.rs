@@ -11,16 +11,17 @@ use clap::{Arg, ArgMatches, Command};
 use jiff::Timestamp;
 use jobpass_core::{
     Error, Kind,
+    claims::warnings::LEEWAY,
     cluster::{Budget, Cluster},
-    environment::Environment,
-    flags,
-    interrupt::Interrupt,
-    revoke::SUCCESS_CACHE,
-    spec::{self, Lifetime, TokenType, in_words},
+    inputs::{
+        flags,
+        spec::{self, Lifetime, TokenType, in_words},
+    },
+    life::revoke::SUCCESS_CACHE,
+    maintenance::inspect::is_accepted,
+    process::{environment::Environment, interrupt::Interrupt},
     text::time,
     token::Token,
-    unusual::LEEWAY,
-    verify::is_accepted,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};

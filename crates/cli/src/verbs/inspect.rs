@@ -10,19 +10,19 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, parser::ValueSource};
 use jiff::Timestamp;
 use jobpass_core::{
     Error,
-    claims::Claims,
+    anchor::legacy,
+    claims::{
+        Claims,
+        warnings::{Unusual, unusual},
+    },
     cluster::{Budget, Cluster},
-    environment::Environment,
-    flags,
-    interrupt::Interrupt,
-    json, legacy,
+    inputs::{flags, options::Inputs, spec::in_words},
+    json,
+    maintenance::inspect::{Signature, Verified, verify},
     minter::{Connection, Minter},
-    options::Inputs,
-    spec::in_words,
+    process::{environment::Environment, interrupt::Interrupt},
     text::{harmless, time},
     token::Token,
-    unusual::{Unusual, unusual},
-    verify::{Signature, Verified, verify},
 };
 
 use crate::{

@@ -9,12 +9,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use jiff::Timestamp;
 use jobpass_core::{
     Error, Kind,
-    anchors::{Anchor, Pages, Scope},
+    anchor::list::{Anchor, Pages, Scope},
     cluster::Cluster,
-    environment::Environment,
-    interrupt::Interrupt,
     json,
-    sweep::{self, State},
+    maintenance::sweep::{self, State},
+    process::{environment::Environment, interrupt::Interrupt},
 };
 
 use crate::{

@@ -5,14 +5,14 @@ use std::path::Path;
 use clap::{ArgMatches, Command};
 use jobpass_core::{
     Error,
-    deliver::Files,
-    environment::Environment,
-    files, flags,
-    interrupt::Interrupt,
+    inputs::flags,
     json,
-    mint::{HandedOver, Handover, MINT, Minted, Plan},
-    renew::{self, Renewal},
-    state::State,
+    life::{
+        mint::{HandedOver, Handover, MINT, Minted, Plan},
+        renew::{self, Renewal},
+    },
+    process::{environment::Environment, files, interrupt::Interrupt},
+    record::{state::State, token_files::Files},
     text::harmless,
 };
 

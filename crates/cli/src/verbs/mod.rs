@@ -22,10 +22,9 @@ use std::{
 use clap::{ArgMatches, Command};
 use jobpass_core::{
     Error,
-    environment::Environment,
-    flags::{self, EXIT_CODES},
-    interrupt::Interrupt,
-    renew,
+    inputs::flags::{self, EXIT_CODES},
+    life::renew,
+    process::{environment::Environment, interrupt::Interrupt},
 };
 
 use crate::terminal::output;

@@ -4,8 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Command};
 use jobpass_core::{
-    Error, environment::Environment, flags, interrupt::Interrupt, options::Inputs, receipt::Receipt, revoke,
-    state::State, text::harmless,
+    Error,
+    inputs::{flags, options::Inputs},
+    life::revoke,
+    process::{environment::Environment, interrupt::Interrupt},
+    record::{receipt::Receipt, state::State},
+    text::harmless,
 };
 
 use crate::{
@@ -36,7 +40,7 @@ pub(crate) async fn run(
     mut interrupt: Interrupt,
 ) -> Result<(), Error> {
     let inputs = flags::inputs_at_end(matches)?;
-    jobpass_core::spec::verify_revocation(&inputs)?;
+    jobpass_core::inputs::spec::verify_revocation(&inputs)?;
     let path = record(matches, &inputs)?;
     let mut state = State::read(&path)?;
     if state.receipt.revoked.is_some() {

@@ -9,14 +9,12 @@ use clap::{Arg, ArgMatches, Command, ValueHint};
 use jobpass_core::{
     Error,
     cluster::{Budget, Cluster},
-    environment::Environment,
-    flags,
-    interrupt::Interrupt,
+    inputs::{flags, spec},
     json,
+    maintenance::rotate::{ROTATE, Rotated, Rotation, Where},
     minter::Minter,
-    receipt::Proof,
-    rotate::{ROTATE, Rotated, Rotation, Where},
-    spec,
+    process::{environment::Environment, interrupt::Interrupt},
+    record::receipt::Proof,
 };
 use tokio::time::sleep;
 

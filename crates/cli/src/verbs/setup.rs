@@ -6,12 +6,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use jobpass_core::{
     Error, Kind,
     cluster::{Budget, Cluster},
-    environment::Environment,
-    flags,
-    interrupt::Interrupt,
+    inputs::{flags, options::Inputs},
+    maintenance::setup::{Object, Outcome, Setup, Wanted},
     minter::Minter,
-    options::Inputs,
-    setup::{Object, Outcome, Setup, Wanted},
+    process::{environment::Environment, interrupt::Interrupt},
 };
 
 use serde_json::json;

@@ -5,12 +5,11 @@ use std::time::Instant;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use jobpass_core::{
     Error, Kind,
-    anchors::{Anchor, Scope},
+    anchor::list::{Anchor, Scope},
     cluster::Cluster,
-    environment::Environment,
-    interrupt::Interrupt,
     json,
-    sweep::{Fate, Reason, Summary, Sweeper},
+    maintenance::sweep::{Fate, Reason, Summary, Sweeper},
+    process::{environment::Environment, interrupt::Interrupt},
 };
 use serde_json::json;
 

@@ -4,13 +4,12 @@ use clap::{ArgMatches, Command};
 use jobpass_core::{
     Error,
     cluster::{Budget, Cluster},
-    environment::Environment,
-    flags,
-    interrupt::Interrupt,
+    inputs::flags,
     json,
+    maintenance::whoami::{Source, Whoami, whoami},
     minter::Minter,
+    process::{environment::Environment, interrupt::Interrupt},
     text::harmless,
-    whoami::{Source, Whoami, whoami},
 };
 
 use crate::{
@@ -79,7 +78,7 @@ fn text_of(who: &Whoami, screen: Screen) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jobpass_core::whoami::User;
+    use jobpass_core::maintenance::whoami::User;
 
     use super::*;
     use crate::terminal::screen::PIPE;

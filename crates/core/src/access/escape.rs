@@ -2,7 +2,8 @@
 
 use futures_util::future::join_all;
 
-use super::{Account, EscapeCheck, Permission, Verdict, review, rules::Rules};
+use super::{Account, EscapeCheck, Verdict, review, rules::Rules};
+use crate::rbac::Permission;
 use crate::{
     cluster::{Budget, Cluster},
     text::harmless,

@@ -1,6 +1,7 @@
 //! What was asked, what the API server said, and what would change it.
 
-use super::{Account, Escape, Holder, Permission};
+use super::{Account, Escape, Holder};
+use crate::rbac::Permission;
 use crate::{
     error::{Error, Kind},
     rbac::{self, Grantee, Line},

@@ -3,8 +3,9 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Permission, Place, Verdict, What};
+use super::Verdict;
 use crate::cluster::{Budget, Call, Cluster};
+use crate::rbac::{Permission, Place, What};
 
 /// How many of the names in rules are looked at, for each permission.
 const MOST_NAMES: usize = 8;

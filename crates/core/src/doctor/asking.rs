@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 
 use super::{Finding, Result};
 use crate::{
-    access::{self, Permission, Verdict},
+    access::{self, Verdict},
     cluster::{Answer, Budget, Call, Cluster},
     error::{Error, Kind},
-    setup::advice::{self, For},
-    spec::{Spec, TokenType, in_words},
+    inputs::spec::{Spec, TokenType, in_words},
+    maintenance::setup::advice::{self, For},
+    rbac::Permission,
     text::harmless,
 };
 

@@ -9,9 +9,9 @@ use super::{Finding, Result};
 use crate::{
     claims,
     error::Kind,
+    inputs::spec::in_words,
     minter::{Identity, Minter},
-    setup::audiences,
-    spec::in_words,
+    oidc::audiences,
     text::harmless,
     token::Token,
 };

@@ -6,11 +6,13 @@ use serde_json::json;
 
 use super::{Finding, Result, asking::Asking};
 use crate::{
-    anchor,
-    anchors::{Pages, Scope},
+    anchor::{
+        self,
+        legacy::{ACCOUNT, EXPIRATION, TYPE},
+        list::{Pages, Scope},
+    },
     cluster::Denial,
     error::Kind,
-    legacy::{ACCOUNT, EXPIRATION, TYPE},
 };
 
 /// So many are named.

@@ -14,12 +14,13 @@ use self::asking::Asking;
 pub use self::trust::Trust;
 use crate::{
     cluster::{Budget, Cluster},
-    environment::Environment,
     error::{Error, Kind},
-    interrupt::Interrupt,
+    inputs::{
+        options::Inputs,
+        spec::{Spec, TokenType},
+    },
     minter::{Auth, Minter},
-    options::Inputs,
-    spec::{Spec, TokenType},
+    process::{environment::Environment, interrupt::Interrupt},
     text::harmless,
 };
 

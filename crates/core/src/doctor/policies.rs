@@ -8,7 +8,7 @@ use crate::{
     anchor,
     cluster::{Answer, Call},
     error::{Error, Kind},
-    setup::held::{self, Held, Wrong},
+    maintenance::setup::held::{self, Held, Wrong},
 };
 use serde::Deserialize;
 

@@ -14,7 +14,7 @@ use crate::{
     claims,
     error::{Error, Kind},
     minter::read_file,
-    setup::audiences,
+    oidc::audiences,
     text::harmless,
     token::Token,
 };
@@ -280,7 +280,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::setup::{Setup, Wanted};
+    use crate::maintenance::setup::{Setup, Wanted};
 
     const TOKEN: fn() -> Value = || {
         json!({

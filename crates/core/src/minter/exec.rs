@@ -17,7 +17,12 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
 use super::{ClientCertificate, Connection};
-use crate::{environment::Environment, error::Error, files, text::harmless, token::Token};
+use crate::{
+    error::Error,
+    process::{environment::Environment, files},
+    text::harmless,
+    token::Token,
+};
 
 /// Plugins talk to a cloud; those that take longer than this are broken.
 const LONGEST_RUN: Duration = Duration::from_secs(30);
@@ -208,7 +213,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::{minter::Minter, options::Inputs};
+    use crate::{inputs::options::Inputs, minter::Minter};
 
     async fn resolve(script: &str) -> (Result<Minter, Error>, usize) {
         let folder = tempfile::tempdir().expect("a folder");

@@ -2,8 +2,14 @@
 
 use std::path::Path;
 
-use super::{Auth, Authority, Connection, Minter, Proxy, from_base64, oidc, read_file};
-use crate::{environment::Environment, error::Error, files, options::Inputs, token::Token};
+use super::{Auth, Authority, Connection, Minter, from_base64, id_token, read_file};
+use crate::cluster::Proxy;
+use crate::{
+    error::Error,
+    inputs::options::Inputs,
+    process::{environment::Environment, files},
+    token::Token,
+};
 
 /// Where alone.
 pub(super) fn connection(inputs: &Inputs, environment: &Environment) -> Result<Connection, Error> {
@@ -62,7 +68,7 @@ pub(super) async fn minter(inputs: &Inputs, environment: &Environment) -> Result
             )
         }
         _ => {
-            let source = oidc::Source::of_job(environment)?;
+            let source = id_token::Source::of_job(environment)?;
             let id_token = source.id_token(value, environment).await?;
             minter(connection, id_token, source.auth(value))
         }

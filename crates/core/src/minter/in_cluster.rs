@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::{Auth, Authority, Connection, Minter, Proxy, read_file};
-use crate::{environment::Environment, error::Error, token::Token};
+use super::{Auth, Authority, Connection, Minter, read_file};
+use crate::cluster::Proxy;
+use crate::{error::Error, process::environment::Environment, token::Token};
 
 /// Where the kubelet puts it (`staging/src/k8s.io/client-go/rest/config.go`).
 const FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";

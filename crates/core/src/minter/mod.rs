@@ -2,10 +2,9 @@
 
 mod exec;
 mod explicit;
+mod id_token;
 mod in_cluster;
 mod kubeconfig;
-mod oidc;
-mod proxy;
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +13,11 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-pub use self::{oidc::IdTokens, proxy::Proxy};
-use crate::{environment::Environment, error::Error, options::Inputs, text::harmless, token::Token};
+pub use self::id_token::IdTokens;
+use crate::{
+    cluster::Proxy, error::Error, inputs::options::Inputs, process::environment::Environment, text::harmless,
+    token::Token,
+};
 
 /// Where the API server is and who asks it.
 ///
@@ -228,7 +230,7 @@ impl Minter {
             Auth::BearerTokenFile { path } => Token::from_file("bearer-token-file", path)?.into(),
             Auth::BearerTokenEnv { name } => Token::from_env("bearer-token-env", name, environment)?.into(),
             Auth::IdToken { audience, url, proxy } => {
-                oidc::Source::recorded(url, proxy.as_deref(), environment)?
+                id_token::Source::recorded(url, proxy.as_deref(), environment)?
                     .id_token(audience, environment)
                     .await?
                     .into()
@@ -312,7 +314,7 @@ fn from_base64(text: &str) -> Option<String> {
 
 /// Reads a file that an input or a kubeconfig field names.
 pub(crate) fn read_file(input: &str, path: &Path) -> Result<String, Error> {
-    crate::files::read(path).map_err(|error| {
+    crate::process::files::read(path).map_err(|error| {
         let path = harmless(&path.to_string_lossy());
         let why = match error.kind() {
             std::io::ErrorKind::InvalidData => "it is not text".to_owned(),

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 use clap::{Arg, ArgMatches, value_parser};
-use jobpass_core::environment::Environment;
+use jobpass_core::process::environment::Environment;
 use tempfile::TempDir;
 
 use crate::cluster::Cluster;

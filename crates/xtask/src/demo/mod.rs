@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Arg, ArgMatches, value_parser};
 use jobpass_core::claims::Claims;
-use jobpass_core::environment::Environment;
+use jobpass_core::process::environment::Environment;
 use jobpass_core::token::Token;
 use jobpass_devkit::DevCluster;
 use tempfile::TempDir;

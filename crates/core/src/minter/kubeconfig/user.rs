@@ -6,7 +6,7 @@ use kube::config::AuthInfo;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::super::{ClientCertificate, Connection, Identity, exec, from_base64, read_file};
-use crate::{environment::Environment, error::Error, text::harmless, token::Token};
+use crate::{error::Error, process::environment::Environment, text::harmless, token::Token};
 
 pub(super) async fn identity(
     info: &AuthInfo,
@@ -118,7 +118,7 @@ pub(super) fn credentials(info: &AuthInfo) -> impl Iterator<Item = Token> {
         .flatten()
         .map(|secret| secret.expose_secret().to_owned());
     let files = [&info.token_file, &info.client_key].into_iter().flatten();
-    let in_files = files.filter_map(|path| crate::files::read(Path::new(path)).ok());
+    let in_files = files.filter_map(|path| crate::process::files::read(Path::new(path)).ok());
     let decoded = info
         .client_key_data
         .as_ref()

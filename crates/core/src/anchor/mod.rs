@@ -1,0 +1,276 @@
+//! The anchor: an empty Secret that the token is bound to. Deleting it revokes the token. A [legacy](crate::anchor::legacy) token's is
+//! not empty: it is the Secret that holds the token.
+
+pub mod legacy;
+pub mod list;
+pub(crate) mod role;
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{
+    cluster::{Answer, Budget, Call, Cluster, Unanswered},
+    error::{Error, Kind},
+    inputs::spec::{Spec, TokenType},
+    life::revoke::delete_call,
+    refusal::Need,
+    text::harmless,
+};
+
+/// The type of every anchor; Kubernetes lets nobody change it, and lists can be filtered by it on the server.
+pub const TYPE: &str = "jobpass.dev/anchor";
+
+/// The label that all objects of jobpass carry, with the value `jobpass`.
+pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+const PREFIX: &str = "jobpass-";
+/// What [`random_name`] makes, as a regular expression.
+pub(crate) const NAMES: &str = "^jobpass-[a-z2-7]{20}$";
+
+/// Which pipeline an anchor belongs to: for people who look at the cluster, and for the sweeper.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// `github`, `gitlab` or `cli`.
+    pub platform: &'static str,
+    /// The repository or project, as people write it.
+    pub repository: Option<String>,
+    /// The id of the run or pipeline.
+    pub run_id: Option<String>,
+    /// The id or name of the job.
+    pub job: Option<String>,
+    /// Where to look at it.
+    pub url: Option<String>,
+    /// Who started it.
+    pub requested_by: Option<String>,
+}
+
+/// A name that nobody else has: 100 random bits, in lowercase letters and digits.
+///
+/// # Errors
+/// If the system has no randomness.
+pub fn random_name() -> Result<String, Error> {
+    let mut bytes = [0; 20];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
+        .map_err(|_| Error::new(Kind::Internal, "the system gives no random numbers"))?;
+    let alphabet = b"abcdefghijklmnopqrstuvwxyz234567";
+    let random = bytes.map(|byte| char::from(alphabet[usize::from(byte % 32)]));
+    Ok(format!("{PREFIX}{}", String::from_iter(random)))
+}
+
+/// Whether it looks like a name that [`random_name`] made.
+pub(crate) fn is_ours(name: &str) -> bool {
+    name.strip_prefix(PREFIX)
+        .is_some_and(|random| random.len() == 20 && random.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+/// Creates the anchor and returns its uid.
+///
+/// If an answer was lost, the anchor may exist with a uid that we do not know; as only we know its name, it is deleted
+/// and created again. The minter needs no permission to read Secrets for that.
+pub(crate) async fn create(
+    cluster: &Cluster,
+    spec: &Spec,
+    origin: &Origin,
+    name: &str,
+    budget: &Budget,
+) -> Result<(String, Vec<String>), Unanswered> {
+    let call = Call {
+        doing: "create the anchor",
+        method: http::Method::POST,
+        path: format!("/api/v1/namespaces/{}/secrets", spec.namespace),
+        body: Some(manifest(spec, origin, name)),
+    };
+    let need = Need::minting(spec);
+    // Whether an anchor may exist that we have no uid of.
+    let mut unsure = false;
+    for _ in 0..3 {
+        let sent = cluster.send(&call, budget).await;
+        let answer = sent.map_err(|lost| Unanswered {
+            maybe_done: unsure || lost.maybe_done,
+            ..lost
+        })?;
+        unsure |= answer.repeated;
+        if answer.status == 201 {
+            return created(&call, &answer).map_err(|error| Unanswered {
+                error,
+                maybe_done: true,
+            });
+        }
+        if !answer.is_already_exists() {
+            let error = cluster.refused(&call, &answer, &need);
+            return Err(Unanswered {
+                error,
+                maybe_done: unsure || !answer.is_refusal(),
+            });
+        }
+        // Nobody else knows the name: it is ours, from an attempt whose answer was lost, here or at a proxy.
+        unsure = true;
+        let delete = delete_call(&spec.namespace, name, None);
+        let deleted = cluster.send(&delete, budget).await.map_err(|lost| Unanswered {
+            maybe_done: true,
+            ..lost
+        })?;
+        if !matches!(deleted.status, 200 | 202 | 404) {
+            return Err(Unanswered {
+                error: cluster.refused(&delete, &deleted, &need),
+                maybe_done: true,
+            });
+        }
+    }
+    let error = Error::new(
+        Kind::Unreachable,
+        "cannot create the anchor: answers keep getting lost",
+    );
+    Err(Unanswered {
+        error,
+        maybe_done: true,
+    })
+}
+
+/// The answer to its creation.
+#[derive(Deserialize)]
+pub(crate) struct Created {
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    uid: String,
+}
+
+fn created(call: &Call, answer: &Answer) -> Result<(String, Vec<String>), Error> {
+    let uid = answer.parse::<Created>(call)?.metadata.uid;
+    if !is_identifier(&uid) {
+        return Err(Error::new(
+            Kind::Claims,
+            "the API server gave the anchor a uid that is none",
+        ));
+    }
+    Ok((uid, answer.warnings.clone()))
+}
+
+/// What uids and credential ids consist of. They are shown, and become part of the state.
+pub(crate) fn is_identifier(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+fn manifest(spec: &Spec, origin: &Origin, name: &str) -> serde_json::Value {
+    // Renewed for so long, the last one may be minted at the end of it.
+    let renewed = spec.renew_for.map_or(0, |time| time.as_secs());
+    let seconds = i64::try_from(spec.lifetime.seconds() + renewed).unwrap_or(i64::MAX);
+    // For people, and for sweeping. This machine's clock may be wrong: the lifetime, counted from when the server says that
+    // the anchor was created, is not.
+    let expires = jiff::Timestamp::now()
+        .checked_add(jiff::SignedDuration::from_secs(seconds))
+        .unwrap_or(jiff::Timestamp::MAX);
+    let facts = [
+        ("platform", Some(origin.platform.to_owned())),
+        ("repository", origin.repository.clone()),
+        ("run-id", origin.run_id.clone()),
+        ("job", origin.job.clone()),
+        ("url", origin.url.clone()),
+        ("requested-by", origin.requested_by.clone()),
+        ("service-account", Some(spec.service_account.clone())),
+        ("lifetime", Some(format!("{seconds}s"))),
+        (
+            "expires-at",
+            Some(expires.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        ),
+    ];
+    let facts = facts
+        .into_iter()
+        .filter_map(|(key, value)| Some((format!("jobpass.dev/{key}"), harmless(&value?))));
+    let mut annotations = facts.collect::<BTreeMap<_, _>>();
+    // What people select by, as far as it is a valid label value.
+    let selectable = ["platform", "run-id", "job", "service-account"].map(|key| format!("jobpass.dev/{key}"));
+    let mut labels = annotations.clone();
+    labels.retain(|key, value| selectable.contains(key) && !value.is_empty() && is_label_value(value));
+    labels.insert(MANAGED_BY.into(), "jobpass".into());
+    labels.extend(spec.metadata.labels.clone());
+    annotations.extend(spec.metadata.annotations.clone());
+    let secret_type = match spec.token_type {
+        TokenType::Bound => TYPE,
+        TokenType::Legacy => {
+            annotations.insert(legacy::ACCOUNT.into(), spec.service_account.clone());
+            annotations.insert(legacy::EXPIRATION.into(), seconds.to_string());
+            legacy::TYPE
+        }
+    };
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": secret_type,
+        "metadata": { "name": name, "namespace": spec.namespace, "labels": labels, "annotations": annotations }
+    })
+}
+
+/// `staging/src/k8s.io/apimachinery/pkg/util/validation/validation.go`, `IsValidLabelValue`.
+pub(crate) fn is_label_value(value: &str) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric();
+    let bytes = value.as_bytes();
+    value.len() <= 63
+        && bytes.iter().all(|b| plain(b) || b"-_.".contains(b))
+        && bytes.first().is_none_or(plain)
+        && bytes.last().is_none_or(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inputs::options::Inputs;
+
+    #[test]
+    fn names_differ_and_are_valid() {
+        let names = (0..100)
+            .map(|_| random_name().expect("a name"))
+            .collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(names.len(), 100);
+        assert!(
+            names.iter().all(|name| name.len() == 28 && is_label_value(name)),
+            "{names:?}"
+        );
+    }
+
+    #[test]
+    fn what_somebody_wants_on_it_is_on_it() {
+        let inputs = Inputs::from([
+            ("service-account", "scanner"),
+            ("anchor-labels", "team=payments"),
+            ("anchor-annotations", "example.com/contact=Jane Doe"),
+        ]);
+        let spec = Spec::parse(&inputs, None).expect("a spec");
+        let metadata = &manifest(&spec, &Origin::default(), "jobpass-a")["metadata"];
+        assert_eq!(metadata["labels"]["team"], "payments");
+        assert_eq!(metadata["labels"][MANAGED_BY], "jobpass");
+        assert_eq!(metadata["annotations"]["example.com/contact"], "Jane Doe");
+        assert_eq!(metadata["annotations"]["jobpass.dev/lifetime"], "3600s");
+    }
+
+    #[test]
+    fn what_is_no_label_stays_an_annotation() {
+        let spec = Spec::parse(&Inputs::from([("service-account", "scanner")]), None).expect("a spec");
+        let origin = Origin {
+            platform: "github",
+            repository: Some("team/app".into()),
+            run_id: Some("77".into()),
+            job: Some("build (linux)\n".into()),
+            ..Origin::default()
+        };
+        let manifest = manifest(&spec, &origin, "jobpass-a");
+        let metadata = &manifest["metadata"];
+        assert_eq!(manifest["type"], TYPE);
+        assert_eq!(
+            metadata["labels"],
+            json!({
+                "app.kubernetes.io/managed-by": "jobpass", "jobpass.dev/platform": "github", "jobpass.dev/run-id": "77",
+                "jobpass.dev/service-account": "scanner"
+            })
+        );
+        assert_eq!(metadata["annotations"]["jobpass.dev/job"], "build (linux)");
+        assert_eq!(metadata["annotations"]["jobpass.dev/repository"], "team/app");
+        assert!(manifest.get("data").is_none());
+    }
+}

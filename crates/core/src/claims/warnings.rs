@@ -1,0 +1,139 @@
+//! What is unusual about a token, in words: what a maintainer would want to know before trusting it to a pipeline.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    claims::{Claims, LEGACY_ISSUER},
+    inputs::spec::in_words,
+    text::harmless,
+};
+
+/// For so long an API server still takes a token that has expired, or is not valid yet (go-jose's `DefaultLeeway`, seconds).
+pub const LEEWAY: i64 = 60;
+/// No job takes longer than a day (seconds).
+const LONG: i64 = 24 * 3600;
+
+/// One thing that is unusual.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unusual {
+    /// For programs: one of the words in `docs/reference.md`.
+    pub kind: &'static str,
+    /// For people: one sentence.
+    pub why: String,
+}
+
+/// What is unusual about a token that says this of itself, worst first.
+pub fn unusual(claims: &Claims, now: Timestamp) -> Vec<Unusual> {
+    let now = now.as_second();
+    let time_to = |at: i64| in_words(at.saturating_sub(now).unsigned_abs());
+    let mut found = Vec::new();
+    let mut add = |kind, why: String| found.push(Unusual { kind, why });
+    if let Some(exp) = claims.exp.filter(|exp| *exp <= now) {
+        let still = if now <= exp.saturating_add(LEEWAY) {
+            "; API servers still take it for up to a minute"
+        } else {
+            ""
+        };
+        add("expired", format!("it expired {} ago{still}", time_to(exp)));
+    }
+    if let Some(from) = claims.nbf.max(claims.iat).filter(|from| *from > now + LEEWAY) {
+        let why = format!(
+            "it is valid in {} only, unless this machine's clock is wrong",
+            time_to(from)
+        );
+        add("not-yet-valid", why);
+    }
+    let legacy = claims.iss.as_deref() == Some(LEGACY_ISSUER);
+    if !legacy && claims.kubernetes.is_none() {
+        let why = "it is no ServiceAccount's token: another issuer's, a CI platform's for instance";
+        add("not-kubernetes", why.into());
+    }
+    if legacy {
+        let why = "it is a legacy token, from a Secret: whoever reads that Secret has it";
+        add("legacy", why.into());
+    }
+    match (claims.lifetime(), claims.exp) {
+        (_, None) => add("no-expiry", "it never expires".into()),
+        (Some(lifetime), _) if lifetime > LONG => {
+            let why = format!(
+                "it lives for {}, longer than any job",
+                in_words(lifetime.unsigned_abs())
+            );
+            add("long-lived", why);
+        }
+        _ => {}
+    }
+    let private = claims.kubernetes.as_ref();
+    if let Some(after) = private.and_then(|private| private.warnafter) {
+        let when = match after > now {
+            true => format!("in {}", time_to(after)),
+            false => format!("{} ago", time_to(after)),
+        };
+        let why = format!(
+            "Kubernetes prolonged it: it was meant to end {when} (`warnafter`), and API servers only warn from then on"
+        );
+        add("warnafter", why);
+    }
+    if private.is_some() && claims.bound_to().is_none() {
+        let why =
+            "it is bound to no object: nothing but deleting its ServiceAccount ends it before it expires";
+        add("unbound", why.into());
+    }
+    if claims.is_for_others() {
+        let why = format!(
+            "it is for {}, not for the API server, which answers 401 to it (unless it has that audience too)",
+            harmless(&claims.aud.join(", "))
+        );
+        add("other-audience", why);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn kinds(change: &[(&str, Value)]) -> Vec<&'static str> {
+        let mut claims = json!({
+            "iss": "https://k8s", "sub": "system:serviceaccount:ci:scanner", "aud": ["https://k8s"],
+            "iat": NOW - 60, "nbf": NOW - 60, "exp": NOW + 3540,
+            "kubernetes.io": {"namespace": "ci", "secret": {"name": "jobpass-a", "uid": "u"}},
+        });
+        for (name, value) in change {
+            claims[*name] = value.clone();
+        }
+        let claims = serde_json::from_value(claims).expect("claims");
+        let now = Timestamp::from_second(NOW).expect("a time");
+        unusual(&claims, now)
+            .into_iter()
+            .map(|found| found.kind)
+            .collect()
+    }
+
+    #[rstest]
+    #[case(&[], &[])]
+    #[case(&[("exp", json!(NOW))], &["expired"])]
+    #[case(&[("nbf", json!(NOW + 61))], &["not-yet-valid"])]
+    #[case(&[("nbf", json!(NOW + 60))], &[])]
+    #[case(&[("exp", json!(NOW + 24 * 3600 - 60))], &[])]
+    #[case(&[("exp", json!(NOW + 24 * 3600 - 59))], &["long-lived"])]
+    #[case(&[("exp", Value::Null)], &["no-expiry"])]
+    #[case(&[("aud", json!(["vault"]))], &["other-audience"])]
+    #[case(&[("aud", json!(["vault", "https://k8s"]))], &[])]
+    #[case(&[("kubernetes.io", json!({"namespace": "ci"}))], &["unbound"])]
+    #[case(&[("kubernetes.io", json!({"pod": {"name": "p"}, "warnafter": NOW + 3600}))], &["warnafter"])]
+    #[case(&[("kubernetes.io", Value::Null)], &["not-kubernetes"])]
+    #[case(
+        &[("iss", json!("kubernetes/serviceaccount")), ("kubernetes.io", Value::Null), ("aud", json!([])), ("exp", Value::Null)],
+        &["legacy", "no-expiry"]
+    )]
+    fn each_has_its_word(#[case] change: &[(&str, Value)], #[case] expected: &[&str]) {
+        assert_eq!(kinds(change), expected);
+    }
+}

@@ -1,0 +1,179 @@
+//! Labels and annotations that the user gives the objects that jobpass makes: policies of many clusters demand some.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    anchor,
+    error::Error,
+    inputs::{options::Inputs, spec::is_dns_subdomain},
+    rbac::is_yaml_list,
+    text::harmless,
+};
+
+/// What the inputs `anchor-labels` and `anchor-annotations` say.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Metadata {
+    /// Valid, and none of those that jobpass or Kubernetes go by.
+    pub labels: BTreeMap<String, String>,
+    /// The same; a value may be any text.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Metadata {
+    /// Parses the inputs.
+    ///
+    /// # Errors
+    /// The first line that no API server would take, or that belongs to somebody else.
+    pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
+        let parse = |option, is_value| pairs(option, inputs.get(option).unwrap_or_default(), is_value);
+        Ok(Self {
+            labels: parse("anchor-labels", anchor::is_label_value)?,
+            annotations: parse("anchor-annotations", |_| true)?,
+        })
+    }
+}
+
+/// One a line, or a YAML list. Empty lines and those that begin with `#` do not count.
+fn pairs(option: &str, text: &str, is_value: fn(&str) -> bool) -> Result<BTreeMap<String, String>, Error> {
+    let wrong = |problem: String| {
+        let allowed = "write one a line, as `KEY=VALUE`: `team=payments`, `example.com/cost-center=4711`";
+        Error::input(option, problem, allowed)
+    };
+    let lines = match is_yaml_list(text) {
+        true => {
+            serde_yaml::from_str::<Vec<String>>(text).map_err(|_| wrong("is no YAML list of texts".into()))?
+        }
+        false => text.lines().map(str::to_owned).collect(),
+    };
+    let lines = lines.iter().map(|line| line.trim());
+    let mut pairs = BTreeMap::new();
+    for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let has = |problem: &str| wrong(format!("has `{}`: {problem}", harmless(line)));
+        let (key, value) = line.split_once('=').ok_or_else(|| has("there is no `=` in it"))?;
+        let (key, value) = (key.trim_end(), value.trim_start());
+        if !is_key(key) {
+            return Err(has(
+                "its key is none: at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends, and before that \
+                 perhaps a domain with a `/`",
+            ));
+        }
+        if let Some(whose) = owner(key) {
+            return Err(has(&format!("its key belongs to {whose}")));
+        }
+        if !is_value(value) {
+            return Err(has(
+                "the value of a label has at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends; an \
+                 annotation's may be any text",
+            ));
+        }
+        if pairs.insert(key.to_owned(), value.to_owned()).is_some() {
+            return Err(has("its key is there twice"));
+        }
+    }
+    Ok(pairs)
+}
+
+/// `staging/src/k8s.io/apimachinery/pkg/util/validation/validation.go`, `IsQualifiedName`.
+fn is_key(key: &str) -> bool {
+    let (domain, name) = match key.split_once('/') {
+        Some((domain, name)) => (Some(domain), name),
+        None => (None, key),
+    };
+    !name.is_empty() && anchor::is_label_value(name) && domain.is_none_or(is_dns_subdomain)
+}
+
+/// The program that reads what is under this key, and so must be the only one to write it.
+fn owner(key: &str) -> Option<&'static str> {
+    let (domain, _) = key.split_once('/')?;
+    match domain {
+        _ if key == anchor::MANAGED_BY => Some("jobpass"),
+        "jobpass.dev" => Some("jobpass"),
+        // What a Secret is a token for, when it was used last, since when it is not valid.
+        "kubernetes.io" => Some("Kubernetes"),
+        _ if domain.ends_with(".jobpass.dev") => Some("jobpass"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn parse(option: &str, text: &str) -> Result<Metadata, Error> {
+        Metadata::parse(&Inputs::from([(option, text)]))
+    }
+
+    #[rstest]
+    #[case::lines("team=payments\n\n# who pays\nexample.com/cost-center = 4711\nempty=")]
+    #[case::list("- team=payments\n- example.com/cost-center=4711\n- empty=")]
+    #[case::as_gitlab_writes_it(r#"["team=payments","example.com/cost-center=4711","empty="]"#)]
+    fn the_same_labels(#[case] text: &str) {
+        let expected = [
+            ("team", "payments"),
+            ("example.com/cost-center", "4711"),
+            ("empty", ""),
+        ];
+        let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let parsed = parse("anchor-labels", text).expect(text);
+        assert_eq!(parsed.labels, BTreeMap::from(expected));
+        assert!(parsed.annotations.is_empty());
+    }
+
+    #[test]
+    fn the_value_of_an_annotation_is_any_text() {
+        let text = "example.com/contact=Jane Doe <jane@example.com>, room=3";
+        let parsed = parse("anchor-annotations", text).expect(text);
+        assert_eq!(
+            parsed.annotations["example.com/contact"],
+            "Jane Doe <jane@example.com>, room=3"
+        );
+    }
+
+    #[rstest]
+    #[case::no_value("team", "there is no `=` in it")]
+    #[case::yaml("team: payments", "there is no `=` in it")]
+    #[case::no_key("=payments", "its key is none")]
+    #[case::spaces("my team=payments", "its key is none")]
+    #[case::no_name("example.com/=x", "its key is none")]
+    #[case::two_slashes("example.com/a/b=x", "its key is none")]
+    #[case::capital_domain("Example.com/a=x", "its key is none")]
+    #[case::long_key(
+        "a234567890123456789012345678901234567890123456789012345678901234=x",
+        "its key is none"
+    )]
+    #[case::value("team=pay ments", "the value of a label has")]
+    #[case::mail("contact=jane@example.com", "an annotation's may be any text")]
+    #[case::long_value(
+        "a=a234567890123456789012345678901234567890123456789012345678901234",
+        "at most 63"
+    )]
+    #[case::ours("jobpass.dev/job=x", "its key belongs to jobpass")]
+    #[case::ours_too("app.kubernetes.io/managed-by=helm", "its key belongs to jobpass")]
+    #[case::below_ours("x.jobpass.dev/job=x", "its key belongs to jobpass")]
+    #[case::of_kubernetes("kubernetes.io/service-account.name=admin", "its key belongs to Kubernetes")]
+    #[case::twice("team=a\nteam=b", "its key is there twice")]
+    #[case::no_list("- {team: payments}", "is no YAML list of texts")]
+    fn what_no_label_can_be(#[case] text: &str, #[case] why: &str) {
+        let error = parse("anchor-labels", text).expect_err(text).to_string();
+        assert!(
+            error.starts_with("input `anchor-labels` ") && error.contains(why),
+            "{error}"
+        );
+        assert!(error.contains("`team=payments`"), "{error}");
+    }
+
+    #[rstest]
+    #[case("jobpass.dev/lifetime=99h")]
+    #[case("kubernetes.io/service-account.expiration=1")]
+    fn an_annotation_that_somebody_goes_by_is_refused(#[case] text: &str) {
+        let error = parse("anchor-annotations", text).expect_err(text).to_string();
+        assert!(error.contains("its key belongs to"), "{error}");
+    }
+
+    #[test]
+    fn other_keys_of_kubernetes_are_for_anybody() {
+        assert!(parse("anchor-labels", "app.kubernetes.io/part-of=ci").is_ok());
+    }
+}

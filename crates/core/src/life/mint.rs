@@ -1,0 +1,406 @@
+//! Minting: from the recorded state to the token in the job's hands, or to nothing at all.
+
+use std::{cell::RefCell, panic::AssertUnwindSafe, path::Path, time::Duration};
+
+use futures_util::FutureExt as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use crate::{
+    access::{Account, Holder, Report},
+    anchor::{self, Origin, legacy, role},
+    claims::Claims,
+    cluster::{Budget, Call, Cluster, Unanswered},
+    doctor,
+    error::{Error, Kind},
+    inputs::{
+        options::Inputs,
+        spec::{Spec, TokenType, verify_revocation},
+    },
+    life::revoke::{self, Verify},
+    minter::Minter,
+    process::{environment::Environment, interrupt::Interrupt},
+    record::state::State,
+    refusal::Need,
+    token::Token,
+};
+
+/// The anchor and the TokenRequest together.
+pub const MINT: Duration = Duration::from_secs(45);
+/// A CI runner kills a cancelled job after 7.5 s at the earliest (GitHub): be done before.
+const CLEAN_UP: Duration = Duration::from_secs(3);
+/// Within that, for a delivery that is under way.
+const LAST_WRITES: Duration = Duration::from_secs(1);
+
+/// What is to be minted, by whom, and where it goes. Nothing has been created yet.
+pub struct Plan {
+    /// As it will be recorded first.
+    pub state: State,
+    minter: Minter,
+    cluster: Cluster,
+    spec: Spec,
+}
+
+/// A token, verified, before it is handed over.
+pub struct Minted {
+    /// The token.
+    pub token: Token,
+    /// What it says of itself.
+    pub claims: Claims,
+    /// What it may do, as far as that was asked.
+    pub access: Option<Report>,
+    /// What the person should know, the server's warnings included; harmless text.
+    pub warnings: Vec<String>,
+}
+
+/// A token that its job has.
+pub struct HandedOver {
+    /// What the end of the job needs, as it was recorded last.
+    pub state: State,
+    /// What the person should know, the server's warnings included; harmless text.
+    pub warnings: Vec<String>,
+    /// The API server, asked as the minter.
+    pub cluster: Cluster,
+}
+
+/// What only the front end knows how to do.
+pub struct Handover<R, D> {
+    /// Records the state: before the anchor is created, and again when more is known. `None`: nothing is left to revoke.
+    pub record: R,
+    /// Masks the token, before anything of it is written anywhere.
+    pub mask: fn(&Minted) -> Result<(), Error>,
+    /// Delivers it, once its files are written. Runs on a thread of its own, as masking does, so that a reader who does
+    /// not read cannot keep a signal from being obeyed.
+    pub deliver: D,
+}
+
+impl Plan {
+    /// Reads the inputs, those too that only the end of the job needs: what is wrong fails before anything is created.
+    /// `folder` is where relative paths begin. An exec plugin of the minter runs here, and a CI platform is asked for an ID
+    /// token.
+    ///
+    /// # Errors
+    /// The first input that is wrong, a minter that is not there, or a signal.
+    pub async fn make(
+        inputs: &Inputs,
+        folder: &Path,
+        environment: &Environment,
+        interrupt: &mut Interrupt,
+    ) -> Result<Self, Error> {
+        verify_revocation(inputs)?;
+        inputs.flag("fail-on-revoke-error")?;
+        // Before an exec plugin runs, which may take a while.
+        Spec::parse(inputs, None)?;
+        let minter = tokio::select! {
+            interrupted = interrupt.wait() => return Err(interrupted),
+            minter = Minter::resolve(inputs, environment) => minter?,
+        };
+        let spec = Spec::parse(inputs, minter.namespace.as_deref())?;
+        let state = State::new(&minter, &spec, inputs, folder, environment)?;
+        // What cannot be recorded must not come to be.
+        state.json()?;
+        Ok(Self {
+            state,
+            cluster: Cluster::connect(&minter)?,
+            minter,
+            spec,
+        })
+    }
+
+    /// Mints a token and hands it over. Either that succeeds, or no anchor is left behind: whatever fails, panics or
+    /// interrupts after the state was recorded, the anchor is deleted before this returns.
+    ///
+    /// # Errors
+    /// Whatever went wrong first, with what else is wrong if that may be the cause; if the anchor could not be deleted then,
+    /// that too, with the command to do it by hand.
+    pub async fn mint<R, D>(
+        self,
+        origin: &Origin,
+        handover: Handover<R, D>,
+        interrupt: &mut Interrupt,
+    ) -> Result<HandedOver, Error>
+    where
+        R: FnMut(Option<&State>) -> Result<(), Error>,
+        D: FnOnce(&Minted, &State) -> Result<(), Error> + Send + 'static,
+    {
+        let Self {
+            state,
+            minter,
+            cluster,
+            spec,
+        } = self;
+        match mint(&cluster, &spec, origin, state, handover, interrupt).await {
+            Ok((state, warnings)) => Ok(HandedOver {
+                state,
+                warnings,
+                cluster,
+            }),
+            Err(error) => Err(doctor::explained(error, &minter, &spec, interrupt).await),
+        }
+    }
+}
+
+async fn mint<R, D>(
+    cluster: &Cluster,
+    spec: &Spec,
+    origin: &Origin,
+    state: State,
+    Handover {
+        mut record,
+        mask,
+        deliver,
+    }: Handover<R, D>,
+    interrupt: &mut Interrupt,
+) -> Result<(State, Vec<String>), Error>
+where
+    R: FnMut(Option<&State>) -> Result<(), Error>,
+    D: FnOnce(&Minted, &State) -> Result<(), Error> + Send + 'static,
+{
+    let progress = RefCell::new(Progress {
+        state,
+        anchor: Anchor::Absent,
+    });
+    let work = AssertUnwindSafe(work(cluster, spec, origin, &progress, &mut record)).catch_unwind();
+    let minted = tokio::select! {
+        biased;
+        interrupted = interrupt.wait() => Err(interrupted),
+        minted = work => minted.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "jobpass panicked"))),
+    };
+    let Progress { state, anchor } = progress.into_inner();
+    let delivery = match minted {
+        Ok(minted) => {
+            let (warnings, state) = (minted.warnings.clone(), state.clone());
+            let delivery = tokio::task::spawn_blocking(move || {
+                mask(&minted)?;
+                state
+                    .files
+                    .write(&minted.token, &state.connection, &state.receipt)?;
+                deliver(&minted, &state).inspect_err(|_| drop(state.files.remove()))
+            });
+            finish_or_stop(delivery, warnings, interrupt).await
+        }
+        Err(error) => Delivery::Failed(error),
+    };
+    let error = match &delivery {
+        Delivery::Done(warnings) => return Ok((state, warnings.clone())),
+        Delivery::Failed(error) | Delivery::Interrupted(error) | Delivery::Stuck(error) => error.clone(),
+    };
+    // A delivery that failed has removed what it wrote; what else may be there is not ours.
+    let removed = match &delivery {
+        Delivery::Interrupted(_) => state.files.remove(),
+        _ => Ok(()),
+    };
+    let revoked = match anchor {
+        Anchor::Absent => Ok(()),
+        Anchor::Possible => revoke::revoke(cluster, &state, None, Verify::Off, Budget::to_the_end(CLEAN_UP))
+            .await
+            .map(|_| ()),
+    };
+    // What is stuck now may write its files later, and an anchor whose creation was not answered may come into being
+    // later: then the end of the job needs the state once more.
+    let certain = !matches!(delivery, Delivery::Stuck(_))
+        && (anchor == Anchor::Absent || state.receipt.anchor_uid.is_some());
+    let left = revoked
+        .and(removed)
+        .and_then(|()| if certain { record(None) } else { Ok(()) });
+    Err(match left {
+        Ok(()) => error,
+        Err(left) => error.help(left.to_string()),
+    })
+}
+
+enum Delivery {
+    /// With the warnings.
+    Done(Vec<String>),
+    Failed(Error),
+    /// Interrupted, by a signal or a panic, and at an end: its files may be there.
+    Interrupted(Error),
+    /// Interrupted, and its thread does not come back.
+    Stuck(Error),
+}
+
+async fn finish_or_stop(
+    mut delivery: JoinHandle<Result<(), Error>>,
+    warnings: Vec<String>,
+    interrupt: &mut Interrupt,
+) -> Delivery {
+    let interrupted = tokio::select! {
+        biased;
+        delivered = &mut delivery => {
+            return match delivered {
+                Ok(Ok(())) => Delivery::Done(warnings),
+                Ok(Err(error)) => Delivery::Failed(error),
+                // It may have written its files by then.
+                Err(_) => Delivery::Interrupted(Error::new(Kind::Internal, "jobpass panicked while it delivered the token")),
+            };
+        }
+        interrupted = interrupt.wait() => interrupted,
+    };
+    // What it has begun to write can only be removed once it has stopped writing.
+    match tokio::time::timeout(LAST_WRITES, delivery).await {
+        Ok(Ok(Err(_))) => Delivery::Failed(interrupted),
+        Ok(_) => Delivery::Interrupted(interrupted),
+        Err(_) => Delivery::Stuck(interrupted),
+    }
+}
+
+struct Progress {
+    state: State,
+    anchor: Anchor,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Anchor {
+    /// Never asked for, or refused.
+    Absent,
+    /// Asked for.
+    Possible,
+}
+
+async fn work<R>(
+    cluster: &Cluster,
+    spec: &Spec,
+    origin: &Origin,
+    progress: &RefCell<Progress>,
+    record: &mut R,
+) -> Result<Minted, Error>
+where
+    R: FnMut(Option<&State>) -> Result<(), Error>,
+{
+    let budget = Budget::new(MINT);
+    record(Some(&progress.borrow().state))?;
+    progress.borrow_mut().anchor = Anchor::Possible;
+    let name = progress.borrow().state.receipt.anchor.clone();
+    let created = anchor::create(cluster, spec, origin, &name, &budget).await;
+    let (uid, mut warnings) = created.map_err(|Unanswered { error, maybe_done }| {
+        if !maybe_done {
+            progress.borrow_mut().anchor = Anchor::Absent;
+        }
+        error
+    })?;
+    progress.borrow_mut().state.receipt.anchor_uid = Some(uid.clone());
+    record(Some(&progress.borrow().state))?;
+
+    if !spec.rules.is_empty() {
+        warnings.extend(role::create(cluster, spec, &uid, &budget).await?);
+    }
+    let mut minted = match spec.token_type {
+        TokenType::Bound => {
+            let minted = request_token(cluster, spec, &name, &uid, &budget).await?;
+            let mut minted = minted.ok_or_else(|| {
+                Error::new(
+                    Kind::Refused,
+                    "cannot get a token: the anchor was gone as soon as it was there",
+                )
+                .help("something in the cluster deletes Secrets of type jobpass.dev/anchor: find out what")
+            })?;
+            minted.warnings.extend(minted.claims.verify(spec, &uid)?);
+            progress.borrow_mut().state.receipt.minted(&minted);
+            minted
+        }
+        TokenType::Legacy => {
+            let need = Need::minting(spec);
+            let filled = legacy::filled(cluster, &spec.namespace, &name, &uid, &need, &budget).await?;
+            let claims = Claims::decode(&filled.token)?;
+            claims.verify_legacy(&spec.namespace, &spec.service_account, &name)?;
+            let receipt = &mut progress.borrow_mut().state.receipt;
+            receipt.legacy(filled.created, spec.lifetime);
+            Minted {
+                token: filled.token,
+                claims,
+                access: None,
+                warnings: Vec::new(),
+            }
+        }
+    };
+    warnings.append(&mut minted.warnings);
+    minted.warnings = warnings;
+    record(Some(&progress.borrow().state))?;
+    check(cluster, spec, &mut minted, &budget).await?;
+    Ok(minted)
+}
+
+/// Asks with the token itself what it may do. One for others than the API server can ask nothing, and do nothing there.
+async fn check(cluster: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budget) -> Result<(), Error> {
+    if spec.checks.is_empty() && spec.rules.is_empty() || !spec.audiences.is_empty() {
+        return Ok(());
+    }
+    let holder = Holder {
+        namespace: spec.namespace.clone(),
+        account: Some(Account {
+            namespace: spec.namespace.clone(),
+            name: spec.service_account.clone(),
+        }),
+    };
+    let as_token = cluster.with_token(&minted.token)?;
+    minted
+        .warnings
+        .extend(role::in_effect(&as_token, spec, budget).await);
+    let report = spec.checks.ask(&as_token, &holder, budget).await;
+    if let Err(error) = report.verdict() {
+        return Err(error.because_of(report));
+    }
+    minted.warnings.extend(report.warnings());
+    minted.access = Some(report);
+    Ok(())
+}
+
+/// The answer to a TokenRequest.
+#[derive(Deserialize)]
+pub(crate) struct TokenRequest {
+    status: TokenRequestStatus,
+}
+
+#[derive(Deserialize)]
+struct TokenRequestStatus {
+    token: SecretString,
+}
+
+/// `None` if the anchor is gone. Repeating it is safe: should an answer be lost, the token in it is bound to the same anchor and
+/// dies with it.
+pub(crate) async fn request_token(
+    cluster: &Cluster,
+    spec: &Spec,
+    anchor: &str,
+    uid: &str,
+    budget: &Budget,
+) -> Result<Option<Minted>, Error> {
+    let mut body = json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+        "spec": {
+            "expirationSeconds": spec.lifetime.seconds(),
+            "boundObjectRef": { "apiVersion": "v1", "kind": "Secret", "name": anchor, "uid": uid },
+        }
+    });
+    if !spec.audiences.is_empty() {
+        body["spec"]["audiences"] = json!(spec.audiences);
+    }
+    let call = Call {
+        doing: "get a token",
+        method: http::Method::POST,
+        path: format!(
+            "/api/v1/namespaces/{}/serviceaccounts/{}/token",
+            spec.namespace, spec.service_account
+        ),
+        body: Some(body),
+    };
+    let answer = cluster.send(&call, budget).await?;
+    if answer.is_secret_not_found() {
+        return Ok(None);
+    }
+    if answer.status != 201 {
+        return Err(cluster.refused(&call, &answer, &Need::minting(spec)));
+    }
+    let token = answer.parse::<TokenRequest>(&call)?.status.token;
+    let token = Token::parse(token.expose_secret(), "token")
+        .map_err(|_| Error::new(Kind::Claims, "the API server's answer holds no token"))?;
+    let claims = Claims::decode(&token)?;
+    Ok(Some(Minted {
+        token,
+        claims,
+        access: None,
+        warnings: answer.warnings,
+    }))
+}

@@ -1,0 +1,5 @@
+//! The stations of a token's life, in their order.
+
+pub mod mint;
+pub mod renew;
+pub mod revoke;

@@ -1,0 +1,373 @@
+//! Revoking: delete the anchor, then prove that the token is dead.
+
+use std::{cell::Cell, time::Duration};
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::{
+    anchor::role,
+    claims::Claims,
+    cluster::{Answer, Budget, Call, Cluster},
+    error::{Error, Kind},
+    inputs::{options::Inputs, spec::verify_revocation},
+    life::renew,
+    maintenance::inspect,
+    minter::Minter,
+    process::{environment::Environment, interrupt::Interrupt},
+    record::{receipt::Proof, state::State},
+    refusal::Need,
+    text::harmless,
+    token::Token,
+};
+
+/// Deleting, proving with `wait`, retries: all of it.
+pub const REVOKE: Duration = Duration::from_secs(40);
+/// What is left of it once the job is told to stop.
+const HURRY: Duration = Duration::from_secs(5);
+
+/// For taking a job's own rights away, before anything else.
+const HEAD_START: Duration = Duration::from_secs(1);
+/// For deleting the rest of a job's own role.
+const TIDY: Duration = Duration::from_secs(8);
+
+/// How long kube-apiserver goes on accepting a token that it accepted before
+/// (`pkg/kubeapiserver/authenticator/config.go`, `TokenSuccessCacheTTL`).
+pub const SUCCESS_CACHE: Duration = Duration::from_secs(10);
+/// Each replica of the API server learns of the deletion through its own watch; this is ample.
+const SLACK: Duration = Duration::from_secs(5);
+/// When a job is killed while it creates its anchor, the API server may carry the request out a moment later.
+const LATE_CREATION: [Duration; 3] = [
+    Duration::from_millis(300),
+    Duration::from_millis(700),
+    Duration::from_secs(1),
+];
+
+/// An API server that has just started may refuse what it allows a moment later.
+const SECOND_THOUGHTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
+
+/// How much proof is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verify {
+    /// None.
+    Off,
+    /// Ask once.
+    Quick,
+    /// Ask until no API server can accept the token from its cache any more.
+    Wait,
+}
+
+/// How a revocation went.
+#[derive(Debug, Clone)]
+pub struct Revoked {
+    /// What is known about the token now.
+    pub proof: Proof,
+    /// Something unusual that a person should know.
+    pub note: Option<String>,
+}
+
+/// Ends the token's life: removes its files, deletes the anchor, proves that the token is dead, completes the receipt.
+///
+/// Where to connect to comes from the state alone; the inputs and the environment, which may have changed since, give
+/// nothing but the minter's credential. `handed_over` is the token from a place that the state does not know; one that
+/// is not bound to the anchor is ignored. Once interrupted, it has 5 s left.
+///
+/// Idempotent: an anchor that is gone is revoked. Background propagation and no finalizers, as a Secret that is only
+/// marked for deletion keeps the token alive for up to a minute.
+///
+/// # Errors
+/// If the anchor may still be there, the token still works when it should not, or a file with it cannot be removed. The
+/// text says which command deletes the anchor by hand.
+pub async fn at_end_of_job(
+    state: &mut State,
+    handed_over: Option<Token>,
+    inputs: &Inputs,
+    environment: &Environment,
+    interrupt: &mut Interrupt,
+) -> Result<Revoked, Error> {
+    let not_renewed = renew::take_account(state);
+    // Read it for the proof, then remove it whatever happens next.
+    let token = state
+        .files
+        .token()
+        .or(handed_over)
+        .filter(|token| is_bound_to_anchor(token, state));
+    let removed = state.files.remove();
+    let environment = state.pinned(environment).map_err(|error| by_hand(error, state))?;
+    let verify = verify_revocation(inputs).unwrap_or(Verify::Quick);
+    let deleted = Cell::new(false);
+    let work = async {
+        let minter = Minter::again(&state.connection, &state.auth, inputs, &environment).await;
+        let cluster = minter
+            .and_then(|minter| Cluster::connect(&minter))
+            .map_err(|error| by_hand(error, state))?;
+        let budget = Budget::to_the_end(REVOKE);
+        let revocation = Revocation {
+            cluster: &cluster,
+            state,
+            budget,
+            deleted: &deleted,
+        };
+        revocation
+            .run(token.as_ref().filter(|_| state.for_api_server), verify)
+            .await
+    };
+    let interrupted = async {
+        let interrupted = interrupt.wait().await;
+        // Only deleting is worth waiting for.
+        if !deleted.get() {
+            tokio::time::sleep(HURRY).await;
+        }
+        interrupted
+    };
+    let mut revoked = tokio::select! {
+        revoked = work => revoked?,
+        interrupted = interrupted => {
+            return Err(if deleted.get() { interrupted.unproven() } else { by_hand(interrupted, state) });
+        }
+    };
+    state.receipt.revoked = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).ok();
+    state.receipt.proof = Some(revoked.proof);
+    let notes = not_renewed.into_iter().chain(revoked.note.take());
+    revoked.note = notes.reduce(|a, b| format!("{a}; {b}"));
+    removed.map(|()| revoked)
+}
+
+/// Deletes the anchor of `state` and proves that its token is dead. `token` is the token itself, where it is at hand.
+///
+/// # Errors
+/// If the anchor may still be there, or the token still works when it should not.
+pub(crate) async fn revoke(
+    cluster: &Cluster,
+    state: &State,
+    token: Option<&Token>,
+    verify: Verify,
+    budget: Budget,
+) -> Result<Revoked, Error> {
+    let deleted = Cell::new(false);
+    let revocation = Revocation {
+        cluster,
+        state,
+        budget,
+        deleted: &deleted,
+    };
+    revocation
+        .run(token.filter(|_| state.for_api_server), verify)
+        .await
+}
+
+/// Something else may have been put where the token was.
+fn is_bound_to_anchor(token: &Token, state: &State) -> bool {
+    let Ok(claims) = Claims::decode(token) else {
+        return false;
+    };
+    if claims.is_of_secret(&state.receipt.namespace, &state.receipt.anchor) {
+        return true;
+    }
+    let secret = claims.kubernetes.and_then(|private| private.secret);
+    secret.is_some_and(|secret| secret.uid.is_some() && secret.uid == state.receipt.anchor_uid)
+}
+
+/// The command that does it without jobpass.
+fn by_hand(error: Error, state: &State) -> Error {
+    let (anchor, namespace) = (&state.receipt.anchor, &state.receipt.namespace);
+    let why = if state.receipt.minted.is_some() {
+        "until then the token works"
+    } else {
+        "it may be there"
+    };
+    let help = format!(
+        "{why}; delete the anchor by hand:\n\n  kubectl delete secret {anchor} --namespace {namespace}"
+    );
+    let revoke = Error::new(
+        Kind::Revoke,
+        format!("the token is not revoked: {}", error.what()),
+    );
+    match error.next_step() {
+        Some(earlier) => revoke.help(earlier).help(help),
+        None => revoke.help(help),
+    }
+}
+
+struct Revocation<'a> {
+    cluster: &'a Cluster,
+    state: &'a State,
+    budget: Budget,
+    /// Set once the anchor is deleted, for whoever stops the rest.
+    deleted: &'a Cell<bool>,
+}
+
+impl Revocation<'_> {
+    async fn run(&self, token: Option<&Token>, verify: Verify) -> Result<Revoked, Error> {
+        self.unbind().await;
+        let revoke = async {
+            let note = self.delete().await.map_err(|error| by_hand(error, self.state))?;
+            self.deleted.set(true);
+            let deleted = Instant::now();
+            let proof = match verify {
+                Verify::Off => Ok(Proof::NotAsked),
+                Verify::Quick => self.ask_once(token).await,
+                Verify::Wait => self.ask_until_certain(token, deleted).await,
+            };
+            match proof {
+                Ok(proof) => Ok(Revoked { proof, note }),
+                Err(error) => Err(error.unproven()),
+            }
+        };
+        let (revoked, left) = tokio::join!(revoke, self.delete_role());
+        let Revoked { proof, note } = revoked?;
+        let notes = [note, left].into_iter().flatten();
+        Ok(Revoked {
+            proof,
+            note: notes.reduce(|a, b| format!("{a}; {b}")),
+        })
+    }
+
+    /// A job's own rights end before its token does: an API server may remember a token for 10 s, but looks rights up each
+    /// time. Whatever becomes of that, the anchor is deleted: so not for long.
+    async fn unbind(&self) {
+        let receipt = &self.state.receipt;
+        if self.state.role {
+            let unbind = role::unbind(self.cluster, &receipt.namespace, &receipt.anchor, &self.budget);
+            let _ = tokio::time::timeout(HEAD_START, unbind).await;
+        }
+    }
+
+    /// What else was made for the job. The anchor owns it, so that deleting the anchor is enough, but not everywhere at once.
+    async fn delete_role(&self) -> Option<String> {
+        let receipt = &self.state.receipt;
+        if !self.state.role {
+            return None;
+        }
+        let delete = role::delete(self.cluster, &receipt.namespace, &receipt.anchor, &self.budget);
+        let why = match tokio::time::timeout(TIDY, delete).await {
+            Ok(Ok(())) => return None,
+            Ok(Err(error)) => error.what().to_owned(),
+            Err(_) => format!("cannot delete the job's role within {} s", TIDY.as_secs()),
+        };
+        Some(format!(
+            "{why}; the cluster's garbage collector deletes what is left of it"
+        ))
+    }
+
+    async fn delete(&self) -> Result<Option<String>, Error> {
+        let receipt = &self.state.receipt;
+        let unsure = receipt.anchor_uid.is_none();
+        let mut waits = LATE_CREATION.into_iter();
+        let mut second_thoughts = SECOND_THOUGHTS.into_iter();
+        loop {
+            let (call, answer) = self.ask_to_delete().await?;
+            let wait = match answer.status {
+                200 | 202 => return Ok(None),
+                404 if answer.is_secret_not_found() => match waits.next().filter(|_| unsure) {
+                    Some(wait) => wait,
+                    None => return Ok(None),
+                },
+                // Ours had another uid, so ours is gone, and this one is somebody else's.
+                409 if answer.is_uid_mismatch() => {
+                    let name = &receipt.anchor;
+                    return Ok(Some(format!(
+                        "another Secret is called `{name}` now; it was left alone"
+                    )));
+                }
+                status => match second_thoughts.next().filter(|_| matches!(status, 401 | 403)) {
+                    Some(wait) => wait,
+                    None => {
+                        let need = Need::revoking(self.state);
+                        return Err(self.cluster.refused(&call, &answer, &need));
+                    }
+                },
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn ask_to_delete(&self) -> Result<(Call, Answer), Error> {
+        let receipt = &self.state.receipt;
+        let call = delete_call(&receipt.namespace, &receipt.anchor, receipt.anchor_uid.as_deref());
+        let answer = self.cluster.send(&call, &self.budget).await?;
+        Ok((call, answer))
+    }
+
+    async fn ask_once(&self, token: Option<&Token>) -> Result<Proof, Error> {
+        // Whatever is said to the token: what was in its file may have been altered.
+        self.must_be_gone().await?;
+        let Some(token) = token else {
+            return Ok(Proof::AnchorGone);
+        };
+        tokio::time::sleep(inspect::WATCH_LAG).await;
+        let refused = self.is_unauthorized(&self.cluster.with_token(token)?).await?;
+        Ok(if refused {
+            Proof::Unauthorized
+        } else {
+            Proof::AnchorGone
+        })
+    }
+
+    async fn ask_until_certain(&self, token: Option<&Token>, deleted: Instant) -> Result<Proof, Error> {
+        self.must_be_gone().await?;
+        let as_token = token.map(|token| self.cluster.with_token(token)).transpose()?;
+        tokio::time::sleep(inspect::WATCH_LAG).await;
+        loop {
+            let dead = match &as_token {
+                Some(cluster) => self.is_unauthorized(cluster).await?,
+                None => true,
+            };
+            let age = deleted.elapsed();
+            if dead && age >= SUCCESS_CACHE {
+                self.must_be_gone().await?;
+                return Ok(if token.is_some() {
+                    Proof::LongUnauthorized
+                } else {
+                    Proof::AnchorLongGone
+                });
+            }
+            if age >= SUCCESS_CACHE + SLACK {
+                let what = format!(
+                    "the API server still accepts it {} s after its anchor was deleted",
+                    age.as_secs()
+                );
+                return Err(Error::new(Kind::Revoke, what));
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn is_unauthorized(&self, as_token: &Cluster) -> Result<bool, Error> {
+        Ok(inspect::ask(as_token, &self.budget).await?.status == 401)
+    }
+
+    /// The minter may delete Secrets but not read them: deleting once more tells whether it is there.
+    async fn must_be_gone(&self) -> Result<(), Error> {
+        let (_, answer) = self.ask_to_delete().await?;
+        match answer.status {
+            404 if answer.is_secret_not_found() => Ok(()),
+            409 if answer.is_uid_mismatch() => Ok(()),
+            status => Err(Error::new(
+                Kind::Revoke,
+                format!(
+                    "the anchor is still there after it was deleted (the API server answered {status} {})",
+                    harmless(&answer.message())
+                ),
+            )
+            .help(
+                "something holds it, a finalizer most likely: `kubectl get secret --output yaml` shows which",
+            )),
+        }
+    }
+}
+
+/// Deleting an anchor can be repeated at will: its name belongs to nobody else, and the uid is a precondition.
+pub(crate) fn delete_call(namespace: &str, anchor: &str, uid: Option<&str>) -> Call {
+    let mut options =
+        json!({ "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background" });
+    if let Some(uid) = uid {
+        options["preconditions"] = json!({ "uid": uid });
+    }
+    Call {
+        doing: "delete the anchor",
+        method: http::Method::DELETE,
+        path: format!("/api/v1/namespaces/{namespace}/secrets/{anchor}"),
+        body: Some(options),
+    }
+}

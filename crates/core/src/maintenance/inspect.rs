@@ -1,0 +1,341 @@
+//! Asking a cluster about a token: whether its API server takes it, and whether one of its keys signed it.
+
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::Method;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
+    UnparsedPublicKey,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    claims::{self, Claims, warnings::LEEWAY},
+    cluster::{Answer, Budget, Call, Cluster},
+    error::{Error, Kind},
+    text::harmless,
+    token::Token,
+};
+
+/// How long jobpass waits between deleting an anchor and asking whether the token still works. The API server watches Secrets, and
+/// learns of a deletion a moment after it has confirmed it. Until then it lets the token in, and remembers that for 10 s: a question
+/// that comes too soon keeps the token alive. (Of 300 tokens asked about at once, 14 were let in; after 5 ms, 2; after 20 ms, none.)
+pub(crate) const WATCH_LAG: Duration = Duration::from_millis(100);
+
+/// What a cluster says about a token.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Verified {
+    /// The API server that was asked.
+    pub server: String,
+    /// Whether it takes the token.
+    pub accepted: bool,
+    /// Whether the token has an audience of its own, so that not being taken means nothing.
+    pub for_others: bool,
+    /// Whether one of the cluster's keys signed the token.
+    pub signature: Signature,
+    /// What both together mean, in a sentence.
+    pub meaning: String,
+}
+
+/// Whether a key that the cluster publishes made a token's signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "result", content = "why", rename_all = "kebab-case")]
+pub enum Signature {
+    /// It did.
+    Good,
+    /// There is no key of the id that the token names.
+    UnknownKey,
+    /// There is, and it did not.
+    Bad,
+    /// Nobody knows, for this reason.
+    NotChecked(String),
+}
+
+/// Asks the API server about `token`, with the token itself; its keys as whoever `cluster` is connected as, else with the token.
+///
+/// # Errors
+/// If there is no usable answer. That the token is refused or forged is a result.
+pub async fn verify(
+    cluster: &Cluster,
+    token: &Token,
+    claims: &Claims,
+    budget: &Budget,
+) -> Result<Verified, Error> {
+    let holder = cluster.with_token(token)?;
+    // The server's clock decides.
+    let (accepted, now) = is_accepted(&holder, budget).await?;
+    let mut keys = keys(cluster, budget).await?;
+    if keys.is_err() && accepted {
+        keys = self::keys(&holder, budget).await?;
+    }
+    let signature = match keys {
+        Ok(keys) => check(token, &keys),
+        Err(why) => Signature::NotChecked(why),
+    };
+    Ok(Verified {
+        server: harmless(cluster.server()),
+        accepted,
+        for_others: claims.is_for_others(),
+        meaning: meaning(claims, accepted, &signature, now),
+        signature,
+    })
+}
+
+impl Verified {
+    /// Why the token is not what it seems to be, if it is not: the API server refuses it, although it is for it; no key of the
+    /// cluster signed it; or neither is known.
+    pub fn failure(&self) -> Option<Kind> {
+        match (&self.signature, self.accepted) {
+            (Signature::Bad | Signature::UnknownKey, _) => Some(Kind::Claims),
+            (Signature::NotChecked(_), false) if self.for_others => Some(Kind::Unreachable),
+            (_, false) if !self.for_others => Some(Kind::Refused),
+            _ => None,
+        }
+    }
+}
+
+impl Signature {
+    /// For a person, after "signature".
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Good => "good: one of the keys that the cluster publishes made it".into(),
+            Self::UnknownKey => {
+                "of no key that the cluster publishes: another cluster's, or keys were rotated".into()
+            }
+            Self::Bad => "wrong: the token was altered, or forged".into(),
+            Self::NotChecked(why) => format!("not checked: {why}"),
+        }
+    }
+}
+
+/// Asks anything as `holder`: 401 is the answer to a token that is not taken. Any path does, as a wrong bearer never falls back to
+/// anonymous.
+pub(crate) async fn ask(holder: &Cluster, budget: &Budget) -> Result<Answer, Error> {
+    let call = Call {
+        doing: "ask whether the token works",
+        method: Method::GET,
+        path: "/version".into(),
+        body: None,
+    };
+    Ok(holder.send(&call, budget).await?)
+}
+
+/// Whether the API server takes the token that `holder` shows, and its clock then, to the second.
+///
+/// # Errors
+/// If there is no answer, or none of a Kubernetes API server.
+pub async fn is_accepted(holder: &Cluster, budget: &Budget) -> Result<(bool, jiff::Timestamp), Error> {
+    let answer = ask(holder, budget).await?;
+    let now = answer.date.unwrap_or_else(jiff::Timestamp::now);
+    match answer.status {
+        200 | 403 => Ok((true, now)),
+        401 => Ok((false, now)),
+        status => {
+            let what = format!(
+                "cannot ask whether the token works: the API server answered {status} {}",
+                answer.message()
+            );
+            Err(Error::new(Kind::Unreachable, what.trim_end())
+                .help("check the server's URL: this is not what a Kubernetes API server answers"))
+        }
+    }
+}
+
+/// What a 401 means, as far as the token itself tells.
+pub(crate) fn why_refused(claims: &Claims, now: jiff::Timestamp) -> Option<&'static str> {
+    let now = now.as_second();
+    if claims.exp.is_some_and(|exp| exp <= now) {
+        return Some("it has expired");
+    }
+    if claims.nbf.is_some_and(|from| from > now + LEEWAY) {
+        return Some("it is not valid yet, or this machine's clock is wrong");
+    }
+    claims
+        .is_for_others()
+        .then_some("it is for another audience than the API server")
+}
+
+fn meaning(claims: &Claims, accepted: bool, signature: &Signature, now: jiff::Timestamp) -> String {
+    if accepted {
+        return match signature {
+            Signature::Bad | Signature::UnknownKey => {
+                "the API server takes the token, but publishes no key that signed it: its keys are published elsewhere, or \
+                 were rotated just now"
+            }
+            _ if claims.exp.is_some_and(|exp| exp <= now.as_second()) => {
+                "the token has expired, and the API server still takes it: for up to a minute"
+            }
+            _ => "the token works: it is neither expired nor revoked",
+        }
+        .into();
+    }
+    let why = match (signature, why_refused(claims, now)) {
+        (Signature::Bad, _) => "it was altered, or forged",
+        (Signature::UnknownKey, _) => "it is another cluster's, or its key was rotated away",
+        (_, Some(why)) => why,
+        (Signature::Good, None) => "it is revoked: its bound object or its ServiceAccount is gone",
+        (Signature::NotChecked(_), None) => {
+            "it is revoked (its bound object or its ServiceAccount is gone), altered, or another cluster's"
+        }
+    };
+    // What it is for knows, with a TokenReview.
+    let unknown = if claims.is_for_others() {
+        "; whether it is revoked is not known"
+    } else {
+        ""
+    };
+    format!("the API server refuses the token: {why}{unknown}")
+}
+
+/// RFC 7517, as far as Kubernetes uses it.
+#[derive(Deserialize)]
+pub(crate) struct Keys {
+    #[serde(default)]
+    keys: Vec<Key>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Key {
+    kid: Option<String>,
+    kty: String,
+    crv: String,
+    n: String,
+    e: String,
+    x: String,
+    y: String,
+}
+
+/// The inner error says why they are not to be had.
+async fn keys(cluster: &Cluster, budget: &Budget) -> Result<Result<Keys, String>, Error> {
+    let call = Call {
+        doing: "read the cluster's public keys",
+        method: Method::GET,
+        path: "/openid/v1/jwks".into(),
+        body: None,
+    };
+    let answer = cluster.send(&call, budget).await?;
+    Ok(match answer.status {
+        200 => Ok(answer.parse(&call)?),
+        401 => Err("the API server shows its keys to nobody whom it does not know (401)".into()),
+        403 => Err(
+            "this identity may not read the cluster's keys: bind it to ClusterRole \
+             `system:service-account-issuer-discovery`"
+                .into(),
+        ),
+        status => Err(format!(
+            "the API server answered {status} when it was asked for its keys"
+        )),
+    })
+}
+
+/// Whether one of `keys` signed the token.
+fn check(token: &Token, keys: &Keys) -> Signature {
+    #[derive(Deserialize)]
+    struct Header {
+        alg: String,
+        kid: Option<String>,
+    }
+    let text = token.expose();
+    let decode = |part: &str| URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok();
+    let signed = text.rsplit_once('.');
+    let signed = signed.and_then(|(signed, signature)| Some((signed.as_bytes(), decode(signature)?)));
+    let (Ok(header), Some((signed, signature))) = (claims::part::<Header>(token, 0), signed) else {
+        return Signature::Bad;
+    };
+    // ring has no P-521. Kubernetes signs with nothing else (`pkg/serviceaccount/jwt.go`).
+    if header.alg == "ES512" {
+        return Signature::NotChecked("jobpass knows no ES512".into());
+    }
+    let named = |key: &&Key| header.kid.is_none() || key.kid == header.kid;
+    let mut named = keys.keys.iter().filter(named).peekable();
+    if named.peek().is_none() {
+        return Signature::UnknownKey;
+    }
+    match named.any(|key| key.signed(&header.alg, signed, &signature)) {
+        true => Signature::Good,
+        false => Signature::Bad,
+    }
+}
+
+impl Key {
+    /// The kind of key decides on the algorithm, never the token alone.
+    fn signed(&self, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
+        let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
+        let curve = match (&*self.kty, &*self.crv, algorithm) {
+            ("RSA", _, "RS256") => {
+                let (n, e) = (decode(&self.n), decode(&self.e));
+                let key = RsaPublicKeyComponents { n, e };
+                return key
+                    .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
+                    .is_ok();
+            }
+            ("EC", "P-256", "ES256") => &ECDSA_P256_SHA256_FIXED,
+            ("EC", "P-384", "ES384") => &ECDSA_P384_SHA384_FIXED,
+            _ => return false,
+        };
+        let point = [vec![4], decode(&self.x), decode(&self.y)].concat();
+        UnparsedPublicKey::new(curve, point)
+            .verify(message, signature)
+            .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ring::{
+        rand::SystemRandom,
+        signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
+    };
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A token with this header, and the key that signed it, under the id `a`.
+    fn signed(header: &serde_json::Value) -> (String, Keys) {
+        let random = SystemRandom::new();
+        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random).expect("a key");
+        let pair = EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), &random).expect("a key");
+        let part = |json: String| URL_SAFE_NO_PAD.encode(json);
+        let message = format!("{}.{}", part(header.to_string()), part("{}".into()));
+        let signature = pair.sign(&random, message.as_bytes()).expect("signed");
+        let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+        let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
+        let keys = json!({"keys": [{"kid": "a", "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "x": x, "y": y}]});
+        (
+            format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)),
+            serde_json::from_value(keys).expect("keys"),
+        )
+    }
+
+    #[rstest]
+    #[case(json!({"alg": "ES256", "kid": "a"}), Signature::Good)]
+    #[case(json!({"alg": "ES256"}), Signature::Good)]
+    #[case(json!({"alg": "ES256", "kid": "b"}), Signature::UnknownKey)]
+    #[case(json!({"alg": "none", "kid": "a"}), Signature::Bad)]
+    #[case(json!({"alg": "HS256", "kid": "a"}), Signature::Bad)]
+    #[case(json!({"alg": "RS256", "kid": "a"}), Signature::Bad)]
+    #[case(json!({"kid": "a"}), Signature::Bad)]
+    fn the_key_of_that_id_decides(#[case] header: serde_json::Value, #[case] expected: Signature) {
+        let (token, keys) = signed(&header);
+        let token = Token::parse(&token, "token").expect("a token");
+        assert_eq!(check(&token, &keys), expected);
+    }
+
+    #[test]
+    fn every_byte_counts() {
+        let (token, keys) = signed(&json!({"alg": "ES256", "kid": "a"}));
+        let message = token.find('.').expect("a dot") + 1;
+        for at in [message, token.len() - 40] {
+            let mut altered = token.clone().into_bytes();
+            altered[at] = if altered[at] == b'A' { b'B' } else { b'A' };
+            let altered = String::from_utf8(altered).expect("text");
+            let altered = Token::parse(&altered, "token").expect("a token");
+            assert_eq!(check(&altered, &keys), Signature::Bad);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Who would lose what if a set-up were applied.
+
+use serde_json::Value;
+
+use super::{
+    Part, Setup,
+    apply::{TRYING, subjects},
+    cluster::Object,
+    policies::{AUDIENCES, LIFETIME},
+};
+use crate::{
+    error::{Error, Kind},
+    inputs::spec::in_words,
+    rbac::Rule,
+    text::harmless,
+};
+
+/// Refuses a set-up with which somebody would lose something.
+///
+/// # Errors
+/// Names each who would, and what it is.
+pub(super) fn refuse(setup: &Setup, objects: &[Object], found: &[Option<Value>]) -> Result<(), Error> {
+    let losses = setup
+        .parts()
+        .flat_map(|part| of_part(setup, part, objects, found));
+    let losses = losses.map(|loss| format!("  {loss}\n")).collect::<String>();
+    if losses.is_empty() {
+        return Ok(());
+    }
+    let error = Error::new(
+        Kind::Claims,
+        "nothing was changed: applying this would take something away",
+    );
+    Err(error.help(format!(
+        "{losses}\nask for all of it in one command, or add `--replace` to take this away"
+    )))
+}
+
+fn of_part(setup: &Setup, part: Part<'_>, objects: &[Object], found: &[Option<Value>]) -> Vec<String> {
+    let of = |kind: &str, name: &str| {
+        let index = objects.iter().position(|object| {
+            let wanted = object.manifest();
+            wanted["kind"] == kind && wanted["metadata"]["name"] == name
+        })?;
+        Some((objects[index].manifest(), found[index].as_ref()?))
+    };
+    let role = part.role();
+    // A set-up that binds nobody gives nobody anything.
+    let Some((wanted, had)) = of("RoleBinding", &role) else {
+        return Vec::new();
+    };
+    let minters = subjects(had).into_iter().filter(|subject| {
+        !subject["name"]
+            .as_str()
+            .is_some_and(|name| name.starts_with(TRYING))
+    });
+    let minters = minters.collect::<Vec<_>>();
+    if minters.is_empty() {
+        return Vec::new();
+    }
+    let tokens = match part {
+        Part::Account(account) => format!("tokens of {account}"),
+        Part::Jobs(_) => "tokens for jobs with rules".to_owned(),
+    };
+    let wanted = subjects(wanted);
+    let dropped = minters
+        .iter()
+        .filter(|had| !wanted.iter().any(|wanted| same_subject(had, wanted)));
+    let mut losses = dropped
+        .map(|had| format!("{} may mint {tokens}, and could no longer", in_option(had)))
+        .collect::<Vec<_>>();
+    if let Some((wanted, had)) = of("Role", &role).filter(|_| matches!(part, Part::Jobs(_))) {
+        let wanted = rules(wanted);
+        let beyond = rules(had)
+            .iter()
+            .flat_map(|rule| rule.beyond(&wanted))
+            .collect::<Vec<_>>();
+        let beyond = beyond.iter().map(|rule| format!("`{}`", rule.in_short()));
+        losses.extend(beyond.map(|rule| format!("jobs with rules may be given {rule}, and could no longer")));
+    }
+    if let Some((wanted, had)) = of("ValidatingAdmissionPolicy", &setup.policy_name("tokens", part)) {
+        match (lifetime(had), lifetime(wanted)) {
+            (Some(had), Some(wanted)) if had > wanted => losses.push(format!(
+                "{tokens} may live for {}, and could for {} at most",
+                in_words(had),
+                in_words(wanted)
+            )),
+            _ => {}
+        }
+        match (audiences(had), audiences(wanted)) {
+            (None, Some(_)) => losses.push(format!("{tokens} may have any audience, and could no longer")),
+            (Some(had), Some(wanted)) => losses.extend(
+                had.iter()
+                    .filter(|audience| !wanted.contains(audience))
+                    .map(|audience| {
+                        format!(
+                            "{tokens} may have the audience {}, and could no longer",
+                            harmless(audience)
+                        )
+                    }),
+            ),
+            (_, None) => {}
+        }
+    }
+    losses
+}
+
+pub(super) fn same_subject(one: &Value, other: &Value) -> bool {
+    ["kind", "name", "namespace"]
+        .iter()
+        .all(|field| one[field] == other[field])
+}
+
+/// `serviceaccount:ci/minter`, as `--minter` takes it.
+fn in_option(subject: &Value) -> String {
+    let text = |field: &str| harmless(subject[field].as_str().unwrap_or_default());
+    let name = text("name");
+    match &*text("kind") {
+        "ServiceAccount" => format!("serviceaccount:{}/{name}", text("namespace")),
+        kind => format!("{}:{name}", kind.to_lowercase()),
+    }
+}
+
+/// The rules of a Role that are about resources: every rule that a set-up writes is.
+fn rules(role: &Value) -> Vec<Rule> {
+    let rules = role["rules"].as_array().into_iter().flatten();
+    rules
+        .filter_map(|rule| serde_json::from_value(rule.clone()).ok())
+        .collect()
+}
+
+/// What stands behind `begin` in an expression of a policy.
+fn behind<'a>(policy: &'a Value, begin: &str) -> Option<&'a str> {
+    let validations = policy["spec"]["validations"].as_array()?;
+    validations
+        .iter()
+        .find_map(|validation| validation["expression"].as_str()?.split_once(begin))
+        .map(|(_, rest)| rest)
+}
+
+fn lifetime(policy: &Value) -> Option<u64> {
+    behind(policy, LIFETIME)?.parse().ok()
+}
+
+/// The texts of a CEL list, as `cel` wrote them.
+fn audiences(policy: &Value) -> Option<Vec<String>> {
+    let mut texts = Vec::new();
+    let mut text: Option<String> = None;
+    let mut chars = behind(policy, AUDIENCES)?.chars();
+    while let Some(c) = chars.next() {
+        match (&mut text, c) {
+            (Some(open), '\\') => open.extend(chars.next()),
+            (Some(_), '\'') => texts.extend(text.take()),
+            (Some(open), c) => open.push(c),
+            (None, '\'') => text = Some(String::new()),
+            (None, ']') => break,
+            (None, _) => {}
+        }
+    }
+    Some(texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::maintenance::setup::manifests::cel;
+
+    #[test]
+    fn what_a_policy_says_is_read_as_it_was_written() {
+        let had = ["https://vault.example.com", r"it's\ours", "]"];
+        let list = had.map(cel).join(", ");
+        let policy = json!({ "spec": { "validations": [
+            { "expression": format!("request.name != 'a' || {LIFETIME}3600") },
+            { "expression": format!("request.name != 'a' || {AUDIENCES}[{list}])") },
+        ] } });
+        assert_eq!(lifetime(&policy), Some(3600));
+        assert_eq!(audiences(&policy), Some(had.map(str::to_owned).to_vec()));
+        assert_eq!((lifetime(&json!({})), audiences(&json!({}))), (None, None));
+    }
+}

@@ -1,0 +1,152 @@
+//! Who the API server says that somebody is.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{
+    claims::Claims,
+    cluster::{Budget, Call, Cluster},
+    error::{Error, Kind},
+    maintenance::inspect::why_refused,
+};
+
+/// In the order in which they are asked for: v1 is there from Kubernetes 1.28 on, the others earlier where they were turned on.
+const VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha1"];
+
+/// A user, as the API server sees one (`authentication/v1.UserInfo`).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct User {
+    /// The name that RBAC binds to.
+    pub username: String,
+    /// Of a ServiceAccount, its uid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// The groups, those that everybody has included.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// What else is known, by name: the credential id among it.
+    #[serde(default)]
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+/// Who somebody is, and how that is known.
+#[derive(Debug, Clone, Serialize)]
+pub struct Whoami {
+    /// Who.
+    #[serde(flatten)]
+    pub user: User,
+    /// How.
+    pub source: Source,
+}
+
+/// How it is known who somebody is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The API server said so, in a SelfSubjectReview.
+    ApiServer,
+    /// The API server knows no SelfSubjectReview (before Kubernetes 1.28). It takes the token, which says so itself.
+    Token,
+}
+
+/// A SelfSubjectReview.
+#[derive(Deserialize)]
+pub(crate) struct Review {
+    status: Status,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    user_info: User,
+}
+
+/// Asks the API server whom it takes `cluster`'s credential for.
+///
+/// # Errors
+/// If there is no answer, the credential is refused, or nobody can tell.
+pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error> {
+    let claims = cluster.bearer().and_then(|token| Claims::decode(token).ok());
+    for version in VERSIONS {
+        // It changes nothing, so it can be repeated.
+        let call = Call {
+            doing: "ask who this is",
+            method: Method::POST,
+            path: format!("/apis/authentication.k8s.io/{version}/selfsubjectreviews"),
+            body: Some(json!({
+                "apiVersion": format!("authentication.k8s.io/{version}"), "kind": "SelfSubjectReview"
+            })),
+        };
+        let answer = cluster.send(&call, budget).await?;
+        match answer.status {
+            201 => {
+                let user = answer.parse::<Review>(&call)?.status.user_info;
+                return Ok(Whoami {
+                    user,
+                    source: Source::ApiServer,
+                });
+            }
+            // A version that a server does not know at all gets no Status from it; v1 of this group every server knows.
+            404 if version != VERSIONS[0] || answer.is_refusal() => {}
+            status => {
+                let what = format!(
+                    "cannot {}: the API server answered {status} {}",
+                    call.doing,
+                    answer.message()
+                );
+                let error = Error::new(Kind::Refused, what.trim_end());
+                let now = jiff::Timestamp::now();
+                return Err(match (status, claims.as_ref().map(|claims| why_refused(claims, now))) {
+                    (401, Some(Some(why))) => error.help(format!("the token is refused because {why}")),
+                    (401, Some(None)) => error.help(
+                        "the token is revoked (its bound object or its ServiceAccount is gone), or of another cluster; \
+                         `jobpass inspect --verify` tells more",
+                    ),
+                    (401, None) => error.help(
+                        "the credential is wrong, expired or revoked, or of another cluster: check the user of the kubeconfig's \
+                         context",
+                    ),
+                    (403, _) => error.help(
+                        "everybody may ask this whom the API server knows (ClusterRole `system:basic-user`), so most likely \
+                         no credential arrived, or an authorizer forbids it",
+                    ),
+                    _ => error.help("check the server's URL: this is not what a Kubernetes API server answers"),
+                });
+            }
+        }
+    }
+    // It would have answered 401 to a credential that it does not take.
+    claims
+        .and_then(|claims| user_of(&claims))
+        .map(|user| Whoami {
+            user,
+            source: Source::Token,
+        })
+        .ok_or_else(|| {
+            let what =
+                "this API server cannot say who asks (no SelfSubjectReview: Kubernetes before 1.28), though it knows";
+            Error::new(Kind::Refused, what)
+                .help("it is not a ServiceAccount's token either, which would say so itself: look at the kubeconfig's user")
+        })
+}
+
+/// What the API server makes of a ServiceAccount's token (`pkg/serviceaccount/util.go`, `UserInfo`).
+fn user_of(claims: &Claims) -> Option<User> {
+    let username = claims.sub.clone()?;
+    let (namespace, _) = username.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+    let groups = vec![
+        "system:serviceaccounts".to_owned(),
+        format!("system:serviceaccounts:{namespace}"),
+        "system:authenticated".to_owned(),
+    ];
+    let account = claims.kubernetes.as_ref().and_then(|k| k.serviceaccount.as_ref());
+    Some(User {
+        groups,
+        uid: account.and_then(|account| account.uid.clone()),
+        extra: BTreeMap::new(),
+        username,
+    })
+}

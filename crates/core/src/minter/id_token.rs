@@ -1,0 +1,254 @@
+//! The minter as the job's own ID token (OIDC), which its CI platform issues on demand.
+//!
+//! The platform hands the job a URL and a bearer token for it. Later steps of the job can change variables, so the end of the
+//! job takes from the environment nothing but that bearer, and sends it where the state says that the first ID token came
+//! from, through the same proxy. What leaves the process goes to that URL and to the API server, over TLS, and follows no
+//! redirect.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+use super::{Auth, Connection, Identity};
+use crate::cluster::Proxy;
+use crate::{
+    claims,
+    cluster::{Budget, Call, Cluster},
+    error::{Error, Kind},
+    process::environment::Environment,
+    text::harmless,
+    token::Token,
+};
+
+/// All attempts at one ID token together.
+const FETCH: Duration = Duration::from_secs(20);
+
+/// Where a CI platform hands out ID tokens of the job that runs. Not `Debug`: it holds a credential.
+#[derive(Clone)]
+pub struct IdTokens {
+    /// The URL to ask, https; the audience is added to its query.
+    pub url: String,
+    /// What the job shows there.
+    pub bearer: Token,
+    /// Masks an ID token in the job's log, before it is used.
+    pub mask: fn(&Token) -> Result<(), Error>,
+}
+
+/// An endpoint that is asked for ID tokens, without the credential for it.
+pub(super) struct Source {
+    url: String,
+    connection: Connection,
+    path_and_query: String,
+}
+
+impl Source {
+    /// Where the platform says now.
+    pub(super) fn of_job(environment: &Environment) -> Result<Self, Error> {
+        let url = &environment.id_tokens().ok_or_else(none_here)?.url;
+        let mut source = Self::parse(url)?;
+        source.connection.proxy = Proxy::from_environment(&source.connection.server, environment)?;
+        Ok(source)
+    }
+
+    /// Where the platform said when the token was minted. Only the proxy's password is looked for in the environment.
+    pub(super) fn recorded(url: &str, proxy: Option<&str>, environment: &Environment) -> Result<Self, Error> {
+        let mut source = Self::parse(url)?;
+        let now = Proxy::from_environment(&source.connection.server, environment)
+            .ok()
+            .flatten();
+        let then = proxy.map(|proxy| Proxy::parse("proxy", proxy)).transpose()?;
+        source.connection.proxy = then.map(|proxy| proxy.with_credentials_of([now]));
+        Ok(source)
+    }
+
+    fn parse(url: &str) -> Result<Self, Error> {
+        let refused = || {
+            let problem = "cannot be used: the platform names no https URL to ask for an ID token";
+            Error::input(
+                "oidc-audience",
+                problem,
+                "something in the job changed what the runner set: only the runner may say where ID tokens come from",
+            )
+        };
+        let parsed = url.parse::<http::Uri>().map_err(|_| refused())?;
+        let authority = parsed.authority().ok_or_else(refused)?;
+        let path_and_query = parsed.path_and_query().ok_or_else(refused)?.to_string();
+        if parsed.scheme_str() != Some("https") {
+            return Err(refused());
+        }
+        let connection =
+            Connection::new("oidc-audience", &format!("https://{authority}"), None).map_err(|_| refused())?;
+        Ok(Self {
+            url: url.to_owned(),
+            connection,
+            path_and_query,
+        })
+    }
+
+    /// How to get another ID token at the end of the job.
+    pub(super) fn auth(&self, audience: &str) -> Auth {
+        Auth::IdToken {
+            audience: audience.to_owned(),
+            url: self.url.clone(),
+            proxy: self.connection.proxy.as_ref().map(|proxy| proxy.url().to_owned()),
+        }
+    }
+
+    /// A fresh ID token, masked.
+    pub(super) async fn id_token(&self, audience: &str, environment: &Environment) -> Result<Token, Error> {
+        if audience.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err(Error::input(
+                "oidc-audience",
+                format!("is `{}`: an audience has no spaces", harmless(audience)),
+                "give one audience, one that the API server's AuthenticationConfiguration lists under `audiences`",
+            ));
+        }
+        let IdTokens { bearer, mask, .. } = environment.id_tokens().ok_or_else(none_here)?;
+        let token = self.fetch(audience, bearer).await?;
+        let (mask, masked) = (*mask, token.clone());
+        // On a thread of its own, so that a log that nobody reads keeps no signal from being obeyed.
+        tokio::task::spawn_blocking(move || mask(&masked))
+            .await
+            .map_err(|_| Error::new(Kind::Internal, "jobpass panicked while it masked the ID token"))??;
+        Ok(token)
+    }
+
+    async fn fetch(&self, audience: &str, bearer: &Token) -> Result<Token, Error> {
+        #[derive(Deserialize)]
+        struct IdToken {
+            value: SecretString,
+        }
+        let joint = if self.path_and_query.contains('?') {
+            '&'
+        } else {
+            '?'
+        };
+        let call = Call {
+            doing: "get the job's ID token",
+            method: http::Method::GET,
+            path: format!(
+                "{}{joint}audience={}",
+                self.path_and_query,
+                percent_encoded(audience)
+            ),
+            body: None,
+        };
+        let platform = "the CI platform's token endpoint";
+        let endpoint = Cluster::other(platform, &self.connection, &Identity::from(bearer.clone()))?;
+        let answer = endpoint
+            .send(&call, &Budget::new(FETCH))
+            .await
+            .map_err(|unanswered| {
+                Error::new(unanswered.error.kind(), unanswered.error.what()).help(
+                    "the ID token comes from the CI platform, not from the cluster: check its status page, and that this \
+                     runner can reach it (HTTPS_PROXY, NO_PROXY; its certificate counts against the system's roots)",
+                )
+            })?;
+        if answer.status != 200 {
+            let what = format!(
+                "cannot {}: {platform} answered {} {}",
+                call.doing,
+                answer.status,
+                answer.message()
+            );
+            return Err(Error::new(Kind::Refused, what.trim_end()).help(
+                "what the job shows there ends with the job, and counts only with the permission to ask for ID tokens \
+                 (on GitHub, `permissions: id-token: write`)",
+            ));
+        }
+        let no_token = || {
+            Error::new(
+                Kind::Unreachable,
+                format!("cannot {}: the answer holds none", call.doing),
+            )
+            .help(
+                "something else than the CI platform answers there: check proxies between this runner and it",
+            )
+        };
+        let answer: IdToken = answer.parse(&call).map_err(|_| no_token())?;
+        let token = Token::parse(answer.value.expose_secret(), "oidc-audience").map_err(|_| no_token())?;
+        claims::part::<serde_json::Value>(&token, 1).map_err(|_| no_token())?;
+        Ok(token)
+    }
+}
+
+fn none_here() -> Error {
+    Error::input(
+        "oidc-audience",
+        "cannot be used here: nothing hands out ID tokens of this job",
+        "in a GitHub workflow, use the action, in a job with `permissions: id-token: write`. On GitLab, `id_tokens: \
+         {KUBE_TOKEN: {aud: AUDIENCE}}` in the job puts one into a variable: give `bearer-token-env: KUBE_TOKEN` instead of \
+         `oidc-audience`. Elsewhere, put one into a file: `bearer-token-file`",
+    )
+}
+
+/// RFC 3986, section 2.1.
+fn percent_encoded(text: &str) -> String {
+    let encoded = |byte: u8| match byte {
+        b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encoded).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn environment(url: &str) -> Environment {
+        let id_tokens = IdTokens {
+            url: url.into(),
+            bearer: Token::parse("request-token", "x").expect("a token"),
+            mask: |_| Ok(()),
+        };
+        Environment::from([("HTTPS_PROXY", "http://me:secret@p:3128")]).with_id_tokens(Some(id_tokens))
+    }
+
+    #[test]
+    fn the_state_pins_url_and_proxy_and_holds_no_secret() {
+        let url = "https://pipelines.example.com/23//idtoken/a/b?api-version=2.0";
+        let source = Source::of_job(&environment(url)).expect("a source");
+        assert_eq!(source.connection.server, "https://pipelines.example.com");
+        assert_eq!(source.path_and_query, "/23//idtoken/a/b?api-version=2.0");
+        let state = serde_json::to_string(&source.auth("k8s")).expect("JSON");
+        assert_eq!(
+            state,
+            format!(r#"{{"kind":"id-token","audience":"k8s","url":"{url}","proxy":"http://p:3128"}}"#)
+        );
+        let moved = environment("https://evil.example.com/").with("HTTPS_PROXY", Some("http://evil:1"));
+        let again = Source::recorded(url, Some("http://p:3128"), &moved).expect("a source");
+        let proxy = again.connection.proxy.as_ref().map(Proxy::url);
+        assert_eq!(
+            (&*again.connection.server, proxy),
+            ("https://pipelines.example.com", Some("http://p:3128"))
+        );
+    }
+
+    #[rstest]
+    #[case("http://pipelines.example.com/x")]
+    #[case("https://user:secret@pipelines.example.com/x")]
+    #[case("/x")]
+    #[case("")]
+    fn the_bearer_goes_nowhere_but_over_tls(#[case] url: &str) {
+        let error = Source::of_job(&environment(url))
+            .map(|_| ())
+            .expect_err("refused")
+            .to_string();
+        assert!(
+            error.contains("no https URL") && !error.contains("secret"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn audiences_are_encoded() {
+        assert_eq!(
+            percent_encoded("https://k8s.example.com/a b&c"),
+            "https%3A%2F%2Fk8s.example.com%2Fa%20b%26c"
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! The file that lets kube-apiserver trust a CI platform's ID tokens.
+
+use super::{
+    Oidc,
+    jobs::{Platform, Ref},
+};
+use crate::maintenance::setup::manifests::{cel, quoted};
+
+impl Oidc {
+    /// The same without its comments, as what an error proposes.
+    pub(crate) fn in_short(&self) -> String {
+        let configuration = self.configuration();
+        let lines = configuration
+            .lines()
+            .filter(|line| !line.trim_start().starts_with('#'));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    pub(crate) fn configuration(&self) -> String {
+        let (id, owner_id, run_id, git_ref) = match self.platform {
+            Platform::GitHub => ("repository_id", "repository_owner_id", "run_id", "ref"),
+            // Its `ref` does not tell branches from tags.
+            Platform::GitLab => ("project_id", "namespace_id", "pipeline_id", "ref_path"),
+        };
+        let equals =
+            |claim: &str, value: &str| format!("  - claim: {claim}\n    requiredValue: {}\n", quoted(value));
+        let mut rules = String::from(
+            "  # Ids stay when a repository is renamed; a name that was given up can be taken by somebody else.\n",
+        );
+        rules += &match &*self.ids {
+            [one] => equals(id, one),
+            several => {
+                let several = several.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>();
+                let expression = quoted(&format!("claims.{id} in [{}]", several.join(", ")));
+                format!("  - expression: {expression}\n    message: \"another {id}\"\n")
+            }
+        };
+        if let Some(owner) = &self.owner_id {
+            rules += "  # Not after it was given to another owner.\n";
+            rules += &equals(owner_id, owner);
+        }
+        match &self.git_ref {
+            Some(Ref::Protected) => {
+                rules += "  # Who may push to a ref may edit what its jobs do: only refs that the platform protects.\n";
+                rules += &equals("ref_protected", "true");
+            }
+            Some(Ref::Named(name)) => {
+                rules += "  # Who may push to a ref may edit what its jobs do: only this one.\n";
+                rules += &equals(git_ref, name);
+            }
+            None => {}
+        }
+        if let Some(environment) = &self.environment {
+            rules += "  # Its rules, approval for instance, decide which jobs run in it.\n";
+            rules += &equals("environment", environment);
+        }
+        format!(
+            "# For kube-apiserver's flag --authentication-config (Kubernetes 1.34; with apiserver.config.k8s.io/v1beta1 from 1.30\n\
+             # on). If there is such a file already, add the entry below `jwt:` to it: each issuer may stand there once.\n\
+             # The API server reads the file again when it changes, and must reach the issuer's\n\
+             # /.well-known/openid-configuration; add `certificateAuthority` below `issuer` if that is of a private CA.\n\
+             apiVersion: apiserver.config.k8s.io/v1\n\
+             kind: AuthenticationConfiguration\n\
+             jwt:\n\
+             - issuer:\n    url: {issuer}\n    \
+             # What a job shows to somebody else opens no door here: only ID tokens that were asked for with this.\n    \
+             audiences: [{audience}]\n  \
+             claimValidationRules:\n{rules}  \
+             claimMappings:\n    \
+             # The user that the minter's RoleBinding and the admission policies name.\n    \
+             username:\n      expression: {username}\n    \
+             # The API server's audit log then names the run.\n    \
+             extra:\n    - key: jobpass.dev/run-id\n      valueExpression: claims.{run_id}\n",
+            issuer = quoted(&self.issuer),
+            audience = quoted(&self.audience),
+            username = quoted(&format!("{} + claims.{id}", cel(&self.user_prefix()))),
+        )
+    }
+}

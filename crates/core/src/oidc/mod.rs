@@ -1,0 +1,6 @@
+//! The trust between a cluster and the ID tokens of a CI platform's jobs.
+
+mod configuration;
+mod jobs;
+
+pub(crate) use self::jobs::{Oidc, audiences};

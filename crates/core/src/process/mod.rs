@@ -1,0 +1,7 @@
+//! The process that jobpass runs in: its environment, files, signals and exit codes.
+
+pub mod environment;
+pub mod files;
+pub mod harden;
+pub mod interrupt;
+pub mod program;

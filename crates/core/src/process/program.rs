@@ -1,0 +1,47 @@
+//! What every front end's program has around its work.
+
+use std::{
+    process::{ExitCode, Termination},
+    time::Duration,
+};
+
+use crate::{
+    error::{Error, Kind},
+    process::interrupt::Interrupt,
+};
+
+/// How long a program tries to say why it failed. If nobody reads its log, that must not keep a cancelled job.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Runs `work` with signals listened for. What it gives becomes the exit code; a failure is shown with `show` first.
+pub fn run<W, T>(work: impl FnOnce(Interrupt) -> W, show: fn(&Error)) -> ExitCode
+where
+    W: Future<Output = Result<T, Error>>,
+    T: Termination,
+{
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            show(&Error::new(Kind::Internal, format!("cannot start: {error}")));
+            return ExitCode::from(Kind::Internal.exit_code());
+        }
+    };
+    let outcome = runtime.block_on(async {
+        let outcome = match Interrupt::listen() {
+            Ok(interrupt) => work(interrupt).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &outcome {
+            let error = error.clone();
+            let shown = tokio::task::spawn_blocking(move || show(&error));
+            let _ = tokio::time::timeout(LAST_WORDS, shown).await;
+        }
+        outcome
+    });
+    // A delivery that cannot be finished must not keep the process.
+    runtime.shutdown_background();
+    outcome.map_or_else(
+        |error| ExitCode::from(error.kind().exit_code()),
+        Termination::report,
+    )
+}

@@ -1,0 +1,354 @@
+//! RBAC rules, and Roles as YAML to paste.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+mod given;
+mod permission;
+mod resources;
+
+pub use self::permission::Permission;
+pub(crate) use self::permission::{FORMS, Place, What, is_yaml_list, parse_all};
+
+use crate::{error::Error, text::harmless};
+
+/// A verb that Kubernetes does not have. The Role of a minter holds it beside `create`, for the tokens of the ServiceAccount that the
+/// minter was given; the policy for jobs with rules asks for it.
+pub(crate) const MINT: &str = "mint";
+
+/// A rule of a Role or ClusterRole (`rbac.authorization.k8s.io/v1`, `PolicyRule`).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rule {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) api_groups: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) resources: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) resource_names: Vec<String>,
+    #[serde(default, rename = "nonResourceURLs", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) non_resource_urls: Vec<String>,
+    #[serde(default)]
+    pub(crate) verbs: Vec<String>,
+}
+
+/// The rules of a Role for one job: a YAML list of rules, or permissions as `require` has them. None if there is nothing.
+///
+/// # Errors
+/// The first one that is wrong, or that no Role can hold, or that no job is given.
+pub(crate) fn parse(option: &str, text: &str) -> Result<Vec<Rule>, Error> {
+    let rules = parse_any(option, text)?;
+    match rules.iter().find_map(Rule::never_given) {
+        Some(problem) => Err(Error::input(option, problem, given::INSTEAD)),
+        None => Ok(rules),
+    }
+}
+
+fn parse_any(option: &str, text: &str) -> Result<Vec<Rule>, Error> {
+    let wrong = |number: usize, problem: &str, allowed: &str| {
+        Error::input(option, format!("is wrong in item {number}: {problem}"), allowed)
+    };
+    let example = format!("a rule is as in a Role:\n\n{}\n\nor short: {FORMS}", EXAMPLE);
+    if !is_yaml_list(text) {
+        return parse_all(option, text, |permission| in_role(&permission));
+    }
+    let items = serde_yaml::from_str::<Vec<serde_yaml::Value>>(text).map_err(|error| {
+        let line = error.location().map_or(1, |location| location.line());
+        Error::input(option, format!("is no YAML list (line {line})"), &*example)
+    })?;
+    let rule = |(item, number): (&serde_yaml::Value, usize)| {
+        let rule = match item.as_str() {
+            Some(text) => Permission::parse(text).and_then(|permission| in_role(&permission)),
+            None => serde_yaml::from_value::<Rule>(item.clone())
+                .map_err(|error| harmless(&error.to_string()))
+                .and_then(Rule::checked),
+        };
+        rule.map_err(|problem| wrong(number, &problem, &example))
+    };
+    items.iter().zip(1..).map(rule).collect()
+}
+
+const EXAMPLE: &str = "- apiGroups: [\"\"]\n  resources: [\"pods/exec\"]\n  resourceNames: [\"target-pod\"]\n  verbs: [\"create\"]";
+
+fn in_role(permission: &Permission) -> Result<Rule, String> {
+    match &permission.what {
+        What::Resource {
+            place: Place::Own, ..
+        } => Ok(permission.into()),
+        _ => Err(format!(
+            "`{permission}` reaches beyond the namespace; a Role for one job gives rights in its namespace only"
+        )),
+    }
+}
+
+/// A rule in a manifest for people.
+pub(crate) struct Line {
+    pub(crate) rule: Rule,
+    /// Whether it is what is missing.
+    pub(crate) missing: bool,
+}
+
+/// Whom a binding is for.
+pub(crate) enum Grantee<'a> {
+    ServiceAccount { namespace: &'a str, name: &'a str },
+    User(&'a str),
+}
+
+impl Rule {
+    /// A rule about resources of one group.
+    pub(crate) fn of(group: &str, resources: &[&str], names: &[&str], verbs: &[&str]) -> Self {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        Self {
+            api_groups: vec![group.to_owned()],
+            resources: owned(resources),
+            resource_names: owned(names),
+            non_resource_urls: Vec::new(),
+            verbs: owned(verbs),
+        }
+    }
+
+    /// All that a minter needs to mint tokens of one ServiceAccount.
+    pub(crate) fn of_minter(account: &str) -> Vec<Self> {
+        vec![
+            Self::of("", &["secrets"], &[], &["create", "delete"]),
+            Self::of("", &["serviceaccounts/token"], &[account], &["create", MINT]),
+        ]
+    }
+
+    /// All that a minter needs for ServiceAccounts of single jobs: these, their roles, their tokens, and what jobs are given, as
+    /// nobody can give what they do not have.
+    pub(crate) fn of_minter_for_jobs(given: &[Self]) -> Vec<Self> {
+        let changes = ["create", "delete"];
+        let roles = ["roles", "rolebindings"];
+        let mut rules = vec![
+            Self::of("", &["secrets"], &[], &changes),
+            Self::of("", &["serviceaccounts/token"], &[], &["create"]),
+            Self::of("", &["serviceaccounts"], &[], &changes),
+            Self::of("rbac.authorization.k8s.io", &roles, &[], &changes),
+        ];
+        rules.extend_from_slice(given);
+        rules
+    }
+
+    /// What the API server would refuse (`pkg/apis/rbac/validation`).
+    fn checked(self) -> Result<Self, String> {
+        if !self.non_resource_urls.is_empty() {
+            return Err("`nonResourceURLs` cannot be in a Role; they belong to no namespace".into());
+        }
+        let needed = [
+            ("verbs", &self.verbs),
+            ("apiGroups", &self.api_groups),
+            ("resources", &self.resources),
+        ];
+        if let Some((name, _)) = needed.into_iter().find(|(_, values)| values.is_empty()) {
+            return Err(format!("`{name}` is missing or empty"));
+        }
+        if self.resource_names.iter().any(String::is_empty) {
+            return Err("`resourceNames` has an empty name".into());
+        }
+        if !self.is_plain() {
+            return Err("it has a text that is too long, or cannot be shown".into());
+        }
+        Ok(self)
+    }
+
+    fn yaml(&self, mark: &str) -> String {
+        // JSON is YAML, and quotes what has to be.
+        let rows = [
+            ("apiGroups", &self.api_groups),
+            ("resources", &self.resources),
+            ("resourceNames", &self.resource_names),
+            ("nonResourceURLs", &self.non_resource_urls),
+            ("verbs", &self.verbs),
+        ];
+        let rows = rows.into_iter().filter(|(_, values)| !values.is_empty());
+        let rows = rows.map(|(name, values)| {
+            let values = values.iter().map(|value| Value::from(value.as_str()).to_string());
+            format!("{name}: [{}]", values.collect::<Vec<_>>().join(", "))
+        });
+        let mut rows = rows.collect::<Vec<_>>();
+        if let Some(first) = rows.first_mut() {
+            first.push_str(mark);
+        }
+        format!("- {}", rows.join("\n  "))
+    }
+}
+
+/// The rule that allows it.
+impl From<&Permission> for Rule {
+    fn from(permission: &Permission) -> Self {
+        let verbs = [&*permission.verb];
+        match &permission.what {
+            What::Path(path) => Self {
+                non_resource_urls: vec![path.clone()],
+                verbs: vec![permission.verb.clone()],
+                ..Self::default()
+            },
+            What::Resource {
+                group,
+                resource,
+                subresource,
+                name,
+                ..
+            } => {
+                let resource = match &**subresource {
+                    "" => resource.clone(),
+                    subresource => format!("{resource}/{subresource}"),
+                };
+                let names = [&**name];
+                Self::of(
+                    group,
+                    &[&resource],
+                    if name.is_empty() { &[] } else { &names },
+                    &verbs,
+                )
+            }
+        }
+    }
+}
+
+/// The rules that allow all of these; those that differ in their verbs only are one.
+pub(crate) fn lines<'a>(permissions: impl Iterator<Item = (&'a Permission, bool)>) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for (permission, missing) in permissions {
+        let rule = Rule::from(permission);
+        let same = lines.iter_mut().find(|line| {
+            let verbs = line.rule.verbs.clone();
+            line.missing == missing
+                && line.rule
+                    == Rule {
+                        verbs,
+                        ..rule.clone()
+                    }
+        });
+        match same {
+            Some(line) => line.rule.verbs.extend(rule.verbs),
+            None => lines.push(Line { rule, missing }),
+        }
+    }
+    lines
+}
+
+/// Where a rule has to stand to allow a permission: the namespace of a Role, or none for a ClusterRole.
+pub(crate) fn namespace_of<'a>(permission: &'a Permission, own: &'a str) -> Option<&'a str> {
+    match &permission.what {
+        What::Resource {
+            place: Place::Own, ..
+        } => Some(own),
+        What::Resource {
+            place: Place::Namespace(namespace),
+            ..
+        } => Some(namespace),
+        What::Resource {
+            place: Place::Cluster,
+            ..
+        }
+        | What::Path(_) => None,
+    }
+}
+
+/// A list of rules.
+pub(crate) fn rules_yaml(lines: &[Line]) -> String {
+    let rule = |line: &Line| {
+        line.rule.yaml(if line.missing {
+            "   # this rule is missing"
+        } else {
+            ""
+        })
+    };
+    lines.iter().map(rule).collect::<Vec<_>>().join("\n")
+}
+
+/// A Role and its RoleBinding, or a ClusterRole and its ClusterRoleBinding.
+pub(crate) fn role_yaml(
+    name: &str,
+    namespace: Option<&str>,
+    lines: &[Line],
+    grantee: &Grantee<'_>,
+) -> String {
+    let (prefix, metadata) = match namespace {
+        Some(namespace) => (
+            "",
+            format!("metadata:\n  name: {name}\n  namespace: {namespace}\n"),
+        ),
+        None => ("Cluster", format!("metadata:\n  name: {name}\n")),
+    };
+    let subject = match grantee {
+        Grantee::ServiceAccount { namespace, name } => {
+            format!("- kind: ServiceAccount\n  name: {name}\n  namespace: {namespace}")
+        }
+        Grantee::User(name) => format!(
+            "- kind: User\n  name: {}\n  apiGroup: rbac.authorization.k8s.io",
+            Value::from(*name)
+        ),
+    };
+    let rules = rules_yaml(lines);
+    format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: {prefix}Role\n{metadata}rules:\n{rules}\n\
+         ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {prefix}RoleBinding\n{metadata}\
+         roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: {prefix}Role\n  name: {name}\nsubjects:\n{subject}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const EXEC: &str = "[{\"apiGroups\":[\"\"],\"resources\":[\"pods/exec\"],\"resourceNames\":[\"target-pod\"],\"verbs\":[\"create\"]}]";
+
+    #[rstest]
+    #[case::lines("create pods/exec target-pod")]
+    #[case::rules(EXAMPLE)]
+    #[case::json(EXEC)]
+    #[case::list("- create pods/exec target-pod")]
+    fn the_same_rule(#[case] text: &str) {
+        let rules = parse("rules", text).expect(text);
+        assert_eq!(serde_json::to_string(&rules).expect("JSON"), EXEC);
+    }
+
+    #[rstest]
+    #[case(
+        "get pods -n other",
+        "line 1: `get pods -n other` reaches beyond the namespace"
+    )]
+    #[case(
+        "# two\nget pods\n\nlist nodes",
+        "line 4: `list nodes` reaches beyond the namespace"
+    )]
+    #[case("get pod", "line 1: `pod` is no resource; `pods` is")]
+    #[case("- get pods\n- get /metrics", "item 2: `get /metrics` reaches beyond")]
+    #[case(
+        "- {apiGroup: [\"\"], resources: [pods], verbs: [get]}",
+        "item 1: unknown field `apiGroup`"
+    )]
+    #[case(
+        "- {resources: [pods], verbs: [get]}",
+        "item 1: `apiGroups` is missing or empty"
+    )]
+    #[case(
+        "- {apiGroups: [\"\"], resources: [pods]}",
+        "item 1: `verbs` is missing or empty"
+    )]
+    #[case(
+        "- {nonResourceURLs: [/metrics], verbs: [get]}",
+        "item 1: `nonResourceURLs` cannot be in a Role"
+    )]
+    #[case("- apiGroups: [", "is no YAML list")]
+    fn what_no_role_can_hold(#[case] text: &str, #[case] why: &str) {
+        let error = parse("rules", text).expect_err(text).to_string();
+        assert!(
+            error.starts_with("input `rules` is") && error.contains(why),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn nothing_is_no_rule() {
+        assert!(
+            parse("rules", "[]").expect("nothing").is_empty()
+                && parse("rules", "").expect("nothing").is_empty()
+        );
+    }
+}

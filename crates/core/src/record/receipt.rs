@@ -1,0 +1,217 @@
+//! The record of one token's life, without the token.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::Error,
+    inputs::spec::{Lifetime, in_words},
+    json,
+    life::mint::Minted,
+    text,
+};
+
+/// Filled in station by station; what is absent has not happened (yet).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Receipt {
+    /// The ServiceAccount.
+    pub service_account: String,
+    /// Its namespace, and the anchor's.
+    pub namespace: String,
+    /// The anchor's name.
+    pub anchor: String,
+    /// The anchor's uid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anchor_uid: Option<String>,
+    /// Whom the token is for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audiences: Vec<String>,
+    /// The token's `jti`; API servers before about 1.29 set none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential_id: Option<String>,
+    /// When the API server issued it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minted: Option<jiff::Timestamp>,
+    /// How often a new one took its place.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub renewed: u32,
+    /// When it, or the last one, expires by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<jiff::Timestamp>,
+    /// When `jobpass sweep` deletes a legacy token, which never expires by itself, should nobody have revoked it before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swept: Option<jiff::Timestamp>,
+    /// When the anchor was deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<jiff::Timestamp>,
+    /// How that was proven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+}
+
+/// What is known about a token after its revocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// The API server answered 401 to the token, asked once.
+    Unauthorized,
+    /// The API server answers 401 to the token, and the anchor has been gone for longer than any replica caches.
+    LongUnauthorized,
+    /// The anchor is gone, and it has been for longer than any API server caches.
+    AnchorLongGone,
+    /// The anchor is gone. An API server to which the token was shown just before may accept it for up to 10 s more.
+    AnchorGone,
+    /// Nothing was asked (`verify-revocation: off`).
+    NotAsked,
+}
+
+impl Proof {
+    /// One sentence for a person.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Unauthorized => {
+                "the API server answers 401 to the token (asked once; another replica that saw it just before may accept \
+                 it for up to 10 s more)"
+            }
+            Self::LongUnauthorized => {
+                "the API server answers 401 to the token, 10 s after its anchor was deleted: no replica's cache knows it"
+            }
+            Self::AnchorLongGone => "the anchor is gone, for longer than any API server's 10-second cache",
+            Self::AnchorGone => {
+                "the anchor is gone; an API server that saw the token just before may accept it for up to 10 s more \
+                 (its cache)"
+            }
+            Self::NotAsked => "not asked for (`verify-revocation: off`)",
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl Receipt {
+    /// Before anything has happened.
+    pub(crate) fn new(service_account: &str, namespace: &str, anchor: &str) -> Self {
+        Self {
+            service_account: service_account.to_owned(),
+            namespace: namespace.to_owned(),
+            anchor: anchor.to_owned(),
+            anchor_uid: None,
+            audiences: Vec::new(),
+            credential_id: None,
+            minted: None,
+            renewed: 0,
+            expires: None,
+            swept: None,
+            revoked: None,
+            proof: None,
+        }
+    }
+
+    pub(crate) fn minted(&mut self, minted: &Minted) {
+        let claims = &minted.claims;
+        let time =
+            |seconds: Option<i64>| seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+        self.audiences.clone_from(&claims.aud);
+        self.credential_id.clone_from(&claims.jti);
+        self.minted = time(claims.iat);
+        self.expires = time(claims.exp);
+    }
+
+    /// The same for a legacy token, whose claims hold no times.
+    pub(crate) fn legacy(&mut self, created: jiff::Timestamp, lifetime: Lifetime) {
+        let seconds = i64::try_from(lifetime.seconds()).unwrap_or(i64::MAX);
+        self.minted = Some(created);
+        self.swept = created.checked_add(jiff::SignedDuration::from_secs(seconds)).ok();
+    }
+
+    /// What a log says once the token is handed over to `places`. `ends` goes on where it says when it expires.
+    pub fn minted_in_words(&self, ends: &str, places: &[String]) -> String {
+        let ends = match (self.swept, self.expires) {
+            (Some(swept), _) => format!(
+                "never by itself{ends}; `jobpass sweep` deletes it after {}",
+                self.lifetime(swept)
+            ),
+            (None, Some(expires)) => {
+                format!("{}, after {}{ends}", text::time(expires), self.lifetime(expires))
+            }
+            (None, None) => format!("never{ends}"),
+        };
+        let (tied, of) = match self.swept {
+            Some(_) => ("held by", "Secret"),
+            None => ("bound to", "anchor"),
+        };
+        let id = match (&self.credential_id, self.swept) {
+            (Some(id), _) => id,
+            (None, Some(_)) => "(none: legacy tokens have none)",
+            (None, None) => "(none: this API server sets none)",
+        };
+        format!(
+            "minted a token for ServiceAccount {}/{}\n  \
+               {tied:<15}{of} {}\n  \
+               expires        {ends}\n  \
+               credential id  {id}\n  \
+               handed over    {}",
+            self.namespace,
+            self.service_account,
+            self.anchor,
+            places.join("\n                 "),
+        )
+    }
+
+    /// In words, from when it was minted on.
+    fn lifetime(&self, end: jiff::Timestamp) -> String {
+        let seconds = |minted: jiff::Timestamp| (end.as_second() - minted.as_second()).unsigned_abs();
+        in_words(self.minted.map_or(0, seconds))
+    }
+
+    /// What a log says once it is revoked.
+    pub fn revoked_in_words(&self) -> String {
+        format!("{}\n{}", self.revoked_in_short(), self.end_in_words())
+    }
+
+    /// What a log says when it was revoked before.
+    pub fn revoked_before_in_words(&self) -> String {
+        let at = self
+            .revoked
+            .map_or_else(String::new, |revoked| format!(" at {}", text::time(revoked)));
+        format!(
+            "nothing to revoke: the token of ServiceAccount {}/{} was revoked{at}\n{}",
+            self.namespace,
+            self.service_account,
+            self.end_in_words()
+        )
+    }
+
+    fn end_in_words(&self) -> String {
+        format!(
+            "  anchor  {} is deleted\n  proof   {}",
+            self.anchor,
+            self.proof.unwrap_or(Proof::NotAsked).sentence()
+        )
+    }
+
+    /// The first line of that. Where nothing but the anchor was known, there is not much to say.
+    pub fn revoked_in_short(&self) -> String {
+        let whose = match &*self.service_account {
+            "" => String::new(),
+            account => format!(" of ServiceAccount {}/{account}", self.namespace),
+        };
+        let renewed = match self.renewed {
+            0 => String::new(),
+            1 => ", which was renewed once".to_owned(),
+            times => format!(", which was renewed {times} times"),
+        };
+        format!("revoked the token{whose}{renewed}")
+    }
+
+    /// One line of JSON.
+    ///
+    /// # Errors
+    /// As [`json::text`].
+    pub fn json(&self) -> Result<String, Error> {
+        json::text(self)
+    }
+}

@@ -1,0 +1,248 @@
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::PathBuf};
+
+use jiff::Timestamp;
+use rstest::rstest;
+
+use super::*;
+use crate::{cluster::Proxy, inputs::spec::Lifetime, record::receipt::Proof};
+
+/// The states that jobpass 0.1 recorded, one a line, as its code wrote them: the states of [`states`]. A golden file: what is in
+/// it stays as it is for as long as any later version is to revoke it.
+const OF_0_1: &str = include_str!("0.1.jsonl");
+
+const ANCHOR: &str = "jobpass-1f0c6e7a1f0c6e7a1f0c";
+
+fn path(text: &str) -> PathBuf {
+    text.into()
+}
+
+fn time(text: &str) -> Option<Timestamp> {
+    Some(text.parse().expect("a time"))
+}
+
+/// A state with nothing in it that may be left out.
+fn least() -> State {
+    State {
+        connection: Connection {
+            server: "https://10.0.0.1:6443".into(),
+            certificate_authority: None,
+            tls_server_name: None,
+            proxy: None,
+        },
+        auth: Auth::InCluster,
+        receipt: Receipt::new("scanner", "ci", ANCHOR),
+        for_api_server: true,
+        role: false,
+        renewal: None,
+        files: Files::default(),
+        environment: BTreeMap::new(),
+    }
+}
+
+/// A state with everything in it.
+fn most() -> State {
+    State {
+        connection: Connection {
+            server: "https://kube.example.com/clusters/a".into(),
+            certificate_authority: Some(
+                "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".into(),
+            ),
+            tls_server_name: Some("kube.internal".into()),
+            proxy: Some(proxy("http://proxy.example.com:3128")),
+        },
+        auth: Auth::Kubeconfig {
+            paths: vec![path("/home/ci/.kube/config"), path("/home/ci/caf\u{e9}/config")],
+            context: "ci \"quoted\"".into(),
+            exec: Some(path("/usr/local/bin/aws")),
+        },
+        receipt: Receipt {
+            service_account: "scanner".into(),
+            namespace: "ci".into(),
+            anchor: ANCHOR.into(),
+            anchor_uid: Some("3d1f2b0e-6a55-4a0f-9d8a-0c3c5a3d3f11".into()),
+            audiences: vec!["vault".into(), "https://kubernetes.default.svc".into()],
+            credential_id: Some("b7f2a2a4-4d0e-4e7e-8b1c-5d5f0f3b7f10".into()),
+            minted: time("2026-11-26T07:00:00Z"),
+            renewed: 3,
+            expires: time("2026-11-26T08:00:00Z"),
+            swept: time("2026-11-26T09:00:00Z"),
+            revoked: time("2026-11-26T07:30:00.123456789Z"),
+            proof: Some(Proof::LongUnauthorized),
+        },
+        for_api_server: false,
+        role: true,
+        renewal: Some(Renewal {
+            lifetime: Lifetime::parse("10m").expect("a lifetime"),
+            seconds: 7200,
+        }),
+        files: Files {
+            token_file: Some(path("/tmp/a token")),
+            kubeconfig_file: Some(path("/tmp/\u{1f511}.kubeconfig")),
+            embed_token: true,
+            journal: Some(path("/tmp/a token.journal")),
+        },
+        environment: PINNED_VARIABLES
+            .iter()
+            .map(|name| ((*name).into(), format!("/usr/bin:/{name}")))
+            .collect(),
+    }
+}
+
+fn proxy(url: &str) -> Proxy {
+    serde_json::from_value(url.into()).expect("a proxy")
+}
+
+/// A state for each way to authenticate, and for each proof.
+fn states() -> Vec<State> {
+    let auths = [
+        Auth::Kubeconfig {
+            paths: Vec::new(),
+            context: "default".into(),
+            exec: None,
+        },
+        Auth::BearerTokenFile {
+            path: path("/run/secrets/token"),
+        },
+        Auth::BearerTokenEnv {
+            name: "KUBE_TOKEN".into(),
+        },
+        Auth::IdToken {
+            audience: "kubernetes".into(),
+            url: "https://token.example.com/?api-version=2.0".into(),
+            proxy: None,
+        },
+        Auth::IdToken {
+            audience: "kubernetes".into(),
+            url: "https://token.example.com/".into(),
+            proxy: Some("http://proxy.example.com:3128".into()),
+        },
+    ];
+    let proofs = [
+        Proof::Unauthorized,
+        Proof::AnchorLongGone,
+        Proof::AnchorGone,
+        Proof::NotAsked,
+    ];
+    let with_auth = auths.map(|auth| State { auth, ..least() });
+    let with_proof = proofs.map(|proof| State {
+        receipt: Receipt {
+            proof: Some(proof),
+            ..least().receipt
+        },
+        ..least()
+    });
+    [least(), most()]
+        .into_iter()
+        .chain(with_auth)
+        .chain(with_proof)
+        .collect()
+}
+
+fn value(state: &State) -> serde_json::Value {
+    serde_json::to_value(state).expect("JSON")
+}
+
+/// All of a state but a proxy's password, which is never in it.
+fn values(states: impl IntoIterator<Item = State>) -> Vec<serde_json::Value> {
+    states.into_iter().map(|state| value(&state)).collect()
+}
+
+fn changed(change: impl FnOnce(&mut serde_json::Value)) -> Result<State, Error> {
+    let mut json = serde_json::from_str(&most().json().expect("JSON")).expect("JSON");
+    change(&mut json);
+    State::parse(&json.to_string())
+}
+
+#[test]
+fn what_is_recorded_is_what_is_read() {
+    let read = states()
+        .into_iter()
+        .map(|state| State::parse(&state.json().expect("JSON")).expect("a state"));
+    assert_eq!(values(read), values(states()));
+}
+
+#[test]
+fn states_of_0_1_are_read_as_they_were_recorded() {
+    let read = OF_0_1.lines().map(|line| State::parse(line).expect("a state"));
+    assert_eq!(values(read), values(states()));
+}
+
+#[test]
+fn the_version_is_recorded() {
+    let json = least().json().expect("JSON");
+    assert!(json.starts_with(&format!("{{\"version\":{VERSION},")), "{json}");
+}
+
+/// Wherever a later version puts it.
+#[rstest]
+#[case("")]
+#[case("/connection")]
+#[case("/auth")]
+#[case("/receipt")]
+#[case("/renewal")]
+#[case("/files")]
+fn a_field_that_a_later_jobpass_added_is_ignored(#[case] place: &str) {
+    let read = changed(|json| json.pointer_mut(place).expect("it is there")["new"] = 1.into());
+    assert_eq!(value(&read.expect("a state")), value(&most()));
+}
+
+#[test]
+fn a_state_of_a_later_version_is_refused_with_what_revokes_it() {
+    // Whatever else has become of it.
+    let read = changed(|json| {
+        json["version"] = (VERSION + 1).into();
+        json["auth"] = "another way".into();
+    });
+    let error = read.err().expect("refused");
+    assert_eq!(error.kind(), Kind::Revoke);
+    assert!(error.what().contains("version 2"), "{error}");
+    let by_hand = format!("kubectl delete secret {ANCHOR} --namespace ci");
+    assert!(error.to_string().ends_with(&by_hand), "{error}");
+}
+
+#[test]
+fn no_command_is_proposed_that_a_state_could_have_made_up() {
+    let read = changed(|json| {
+        json["version"] = 2.into();
+        json["receipt"]["anchor"] = "x; rm -rf /".into();
+    });
+    let error = read.err().expect("refused").to_string();
+    assert!(!error.contains("kubectl") && !error.contains("rm"), "{error}");
+}
+
+#[rstest]
+#[case::nothing("")]
+#[case::no_state("{}")]
+#[case::half(&OF_0_1[..100])]
+#[case::no_number(r#"{"version": "1", "receipt": {"namespace": "ci", "anchor": "a"}}"#)]
+fn what_is_no_state_is_not_read(#[case] json: &str) {
+    let error = State::parse(json).err().expect("refused");
+    assert_eq!(error.kind(), Kind::Revoke);
+    assert!(
+        error.what().starts_with("the recorded state cannot be read"),
+        "{error}"
+    );
+}
+
+/// Paths are refused before, each as the input that it is. If one were forgotten, this keeps an empty record from being written.
+#[test]
+fn a_path_that_is_not_utf8_is_an_error_and_never_an_empty_state() {
+    let latin = || PathBuf::from(OsStr::from_bytes(b"/tmp/caf\xe9"));
+    let in_files = State {
+        files: Files {
+            token_file: Some(latin()),
+            ..Files::default()
+        },
+        ..least()
+    };
+    let in_auth = State {
+        auth: Auth::BearerTokenFile { path: latin() },
+        ..least()
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    for state in [in_files, in_auth] {
+        assert!(state.json().is_err());
+        assert!(state.write(&folder.path().join("state")).is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+    }
+}

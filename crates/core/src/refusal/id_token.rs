@@ -1,0 +1,209 @@
+//! Why an API server may have refused an ID token. It says nothing but `Unauthorized`, so the token itself has to be read.
+
+use serde_json::Value;
+
+use crate::{
+    claims,
+    inputs::spec::in_words,
+    oidc::{Oidc, audiences},
+    text::harmless,
+    token::Token,
+};
+
+/// What platforms say about whose job it is: a name, and the id that stays when it is renamed.
+const OWNERS: [(&str, &str); 2] = [("repository", "repository_id"), ("project_path", "project_id")];
+/// What else a rule of the API server may look at.
+const DETAILS: [&str; 7] = [
+    "repository_owner",
+    "repository_owner_id",
+    "namespace_path",
+    "ref",
+    "ref_protected",
+    "environment",
+    "job_workflow_ref",
+];
+
+/// What a token of a CI platform says of itself, and what an API server has to be told to accept it. `None` if it is not such a
+/// token. Nothing in it is secret: neither the token nor its signature.
+pub(crate) fn explain(token: &Token) -> Option<String> {
+    let claims: Value = claims::part(token, 1).ok()?;
+    let issuer = claims["iss"].as_str()?;
+    // Kubernetes' own tokens: bound ones, and those of Secrets.
+    if claims.get("kubernetes.io").is_some() || issuer == "kubernetes/serviceaccount" {
+        return None;
+    }
+    let text = |name: &str| {
+        claims[name]
+            .as_str()
+            .filter(|text| !text.is_empty())
+            .map(harmless)
+    };
+    let owner = OWNERS.into_iter().find(|(_, id)| text(id).is_some());
+
+    let mut lines = vec![
+        ("issuer", harmless(issuer)),
+        ("audience", harmless(&audiences(&claims).join(", "))),
+    ];
+    if let Some((name, id)) = owner {
+        lines.extend([
+            (name, text(name).unwrap_or_default()),
+            (id, text(id).unwrap_or_default()),
+        ]);
+    } else {
+        lines.extend(text("sub").map(|subject| ("sub", subject)));
+    }
+    lines.extend(DETAILS.iter().filter_map(|name| Some((*name, text(name)?))));
+    let (lifetime, problem) = lifetime(&claims);
+    lines.push(("lifetime", lifetime));
+    let said = lines
+        .iter()
+        .map(|(name, value)| format!("  {name:<19}  {value}\n"))
+        .collect::<String>();
+
+    let unsigned = claims::part::<Value>(token, 0).is_ok_and(|header| header["alg"] == "none");
+    let advice = match problem {
+        _ if unsigned => {
+            "It is not signed (alg: none): no CI platform issues such a token, and no API server takes it."
+                .into()
+        }
+        Some(problem) => problem.to_owned(),
+        None => {
+            let proposal = Oidc::of(&claims).map_or_else(String::new, |oidc| {
+                format!(
+                    "\n\nThis would let it in, as `jobpass setup` writes it; with `--ref` or `--environment`, that lets in less:\n\n{}",
+                    oidc.in_short()
+                )
+            });
+            format!(
+                "The file of the API server's flag --authentication-config decides: the issuer, one of its audiences and every \
+                 rule must fit, and the API server must reach the issuer's /.well-known/openid-configuration. Where that file \
+                 is at hand, `jobpass doctor --authentication-config FILE` in this job says which line does not fit.{proposal}"
+            )
+        }
+    };
+    Some(format!(
+        "The API server does not say why. This is what the ID token that it was shown says of itself:\n\n{said}\n{advice}"
+    ))
+}
+
+/// How long it lives, and what is wrong with that.
+fn lifetime(claims: &Value) -> (String, Option<&'static str>) {
+    let now = jiff::Timestamp::now().as_second();
+    let words = |seconds: i64| in_words(seconds.unsigned_abs());
+    match (claims["nbf"].as_i64(), claims["exp"].as_i64()) {
+        (Some(from), _) if from > now => (
+            format!("begins in {}", words(from - now)),
+            Some("It is not valid yet: check the clocks of this machine and of the CI platform."),
+        ),
+        (_, Some(expires)) if expires <= now => (
+            format!("expired {} ago", words(now - expires)),
+            Some("It has expired: give the job a fresh one, and check this machine's clock."),
+        ),
+        (_, Some(expires)) => (format!("expires in {}", words(expires - now)), None),
+        (_, None) => (
+            "not said".into(),
+            Some("It does not say when it expires: no API server takes that."),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use serde_json::json;
+
+    use super::*;
+
+    fn explained(header: &Value, claims: &Value) -> Option<String> {
+        let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        let token = format!("{}.{}.c2lnbmF0dXJl", part(header), part(claims));
+        explain(&Token::parse(&token, "token").expect("a token"))
+    }
+
+    #[test]
+    fn what_a_person_sees() {
+        let claims = json!({
+            "iss": "https://token.actions.githubusercontent.com", "aud": "k8s", "sub": "repo:team/app:ref:refs/heads/main",
+            "repository": "team/app", "repository_id": "2", "repository_owner": "team", "repository_owner_id": "1",
+            "ref": "refs/heads/main", "environment": "", "exp": i64::MAX,
+        });
+        let text = explained(&json!({"alg": "RS256"}), &claims).expect("explained");
+        let (before, after) = text.split_once("expires in ").expect("a lifetime");
+        let after = after.split_once('\n').expect("more lines").1;
+        insta::assert_snapshot!(format!("{before}expires in ...\n{after}"), @r#"
+        The API server does not say why. This is what the ID token that it was shown says of itself:
+
+          issuer               https://token.actions.githubusercontent.com
+          audience             k8s
+          repository           team/app
+          repository_id        2
+          repository_owner     team
+          repository_owner_id  1
+          ref                  refs/heads/main
+          lifetime             expires in ...
+
+        The file of the API server's flag --authentication-config decides: the issuer, one of its audiences and every rule must fit, and the API server must reach the issuer's /.well-known/openid-configuration. Where that file is at hand, `jobpass doctor --authentication-config FILE` in this job says which line does not fit.
+
+        This would let it in, as `jobpass setup` writes it; with `--ref` or `--environment`, that lets in less:
+
+        apiVersion: apiserver.config.k8s.io/v1
+        kind: AuthenticationConfiguration
+        jwt:
+        - issuer:
+            url: "https://token.actions.githubusercontent.com"
+            audiences: ["k8s"]
+          claimValidationRules:
+          - claim: repository_id
+            requiredValue: "2"
+          claimMappings:
+            username:
+              expression: "'ci:github:' + claims.repository_id"
+            extra:
+            - key: jobpass.dev/run-id
+              valueExpression: claims.run_id
+        "#);
+    }
+
+    #[test]
+    fn what_is_wrong_with_it_is_said() {
+        let rs256 = json!({"alg": "RS256"});
+        let claims = json!({"iss": "https://i", "aud": ["a", "b"], "sub": "s", "exp": i64::MAX});
+        let text = explained(&json!({"alg": "none"}), &claims).expect("explained");
+        assert!(
+            text.contains("It is not signed") && text.contains("audience             a, b"),
+            "{text}"
+        );
+        let text = explained(&rs256, &json!({"iss": "https://i", "exp": 1})).expect("explained");
+        assert!(
+            text.contains("It has expired") && !text.contains("kind:"),
+            "{text}"
+        );
+        let text = explained(
+            &rs256,
+            &json!({"iss": "https://i", "nbf": i64::MAX, "exp": i64::MAX}),
+        )
+        .expect("explained");
+        assert!(text.contains("It is not valid yet"), "{text}");
+        let hostile =
+            json!({"iss": "https://i\n- x: \"", "repository_id": "\"}\n##[error]", "exp": i64::MAX});
+        let text = explained(&rs256, &hostile).expect("explained");
+        assert!(
+            text.contains("repository_id        \"} # #[error]")
+                && !text.contains("##[")
+                && !text.contains("kind:"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn tokens_of_kubernetes_are_others() {
+        assert_eq!(
+            explained(&json!({}), &json!({"iss": "https://k", "kubernetes.io": {}})),
+            None
+        );
+        assert_eq!(
+            explained(&json!({}), &json!({"iss": "kubernetes/serviceaccount"})),
+            None
+        );
+    }
+}

@@ -1,0 +1,315 @@
+//! What a refusal means, and what to do about it.
+
+pub(crate) mod id_token;
+
+use crate::cluster::{Answer, Call, Cluster, Denial};
+use crate::{
+    anchor::list::Scope,
+    error::{Error, Kind},
+    inputs::spec::{Spec, TokenType},
+    maintenance::setup::advice::{self, For},
+    rbac::{self, Grantee, Line},
+    record::state::State,
+    text::harmless,
+};
+
+/// What a call is for. An error says from it how the minter gets the right that is missing.
+pub(crate) struct Need<'a> {
+    namespace: &'a str,
+    whose: Whose<'a>,
+}
+
+/// Whom the token is for.
+#[derive(Clone, Copy)]
+enum Whose<'a> {
+    Account(&'a str),
+    /// An account that is made for the job, with these rules.
+    Job(&'a [rbac::Rule]),
+    /// A legacy token, made or rotated: this is done with Secrets for it.
+    Legacy(&'a str, &'static [&'static str]),
+}
+
+impl<'a> Need<'a> {
+    /// To mint.
+    pub(crate) fn minting(spec: &'a Spec) -> Self {
+        let whose = match (spec.token_type, spec.rules.is_empty()) {
+            (TokenType::Legacy, _) => Whose::Legacy(&spec.service_account, &["create", "get", "delete"]),
+            (TokenType::Bound, true) => Whose::Account(&spec.service_account),
+            (TokenType::Bound, false) => Whose::Job(&spec.rules),
+        };
+        Self {
+            namespace: &spec.namespace,
+            whose,
+        }
+    }
+
+    /// To put the legacy token of an account into the place of another.
+    pub(crate) fn rotating(namespace: &'a str, account: &'a str) -> Self {
+        Self {
+            namespace,
+            whose: Whose::Legacy(account, &["create", "get", "patch", "delete"]),
+        }
+    }
+
+    /// To delete the anchor, when all that is left is the state.
+    pub(crate) fn revoking(state: &'a State) -> Self {
+        let receipt = &state.receipt;
+        Self {
+            namespace: &receipt.namespace,
+            whose: if state.role {
+                Whose::Job(&[])
+            } else {
+                Whose::Account(&receipt.service_account)
+            },
+        }
+    }
+
+    /// What it means that the account is not there.
+    pub(crate) fn no_account(&self) -> String {
+        let (Whose::Account(account) | Whose::Legacy(account, _)) = self.whose else {
+            return "something deleted it as soon as it was made".into();
+        };
+        format!(
+            "there is no ServiceAccount `{account}` in namespace `{0}`: check inputs `service-account` and `namespace`, or \
+             `kubectl create serviceaccount {account} --namespace {0}`",
+            self.namespace
+        )
+    }
+
+    /// How the minter gets the right that it lacks.
+    fn right(&self, user: Option<&str>) -> String {
+        let (inputs, are) = match self.whose {
+            Whose::Account(_) => ("inputs `service-account` and `namespace`", "they are"),
+            Whose::Job(_) => ("input `namespace`", "it is"),
+            Whose::Legacy(_, verbs) => {
+                return format!(
+                    "for a legacy token, Secrets must be read, and who may do that gets at all that are in the namespace, and at a \
+                     token for each of its ServiceAccounts. A bound token (`type: bound`) needs none of this. Where old tooling \
+                     cannot do without, an administrator makes an account for nothing else, in a namespace that holds nothing else \
+                     (`kubectl apply -f -`):\n\n{}",
+                    reader(Some(self.namespace), verbs)
+                );
+            }
+        };
+        format!(
+            "check {inputs}; if {are} right, an administrator gives the minter what it needs, and holds it to that:\n\n{}",
+            self.setup(user)
+        )
+    }
+
+    /// The command with which an administrator gives the minter what it needs, and holds it to that.
+    fn setup(&self, user: Option<&str>) -> String {
+        let whom = match self.whose {
+            Whose::Account(account) | Whose::Legacy(account, _) => For::Account(account),
+            Whose::Job(rules) => For::Jobs(rules),
+        };
+        format!(
+            "  {}\n\nif others mint here as well, it stops and names them; then name them all",
+            advice::command(self.namespace, whom, user)
+        )
+    }
+}
+
+impl Cluster {
+    /// The error for an answer that is not the one that was hoped for.
+    pub(crate) fn refused(&self, call: &Call, answer: &Answer, need: &Need<'_>) -> Error {
+        let message = answer.message();
+        let error = plain(call, answer);
+        // A policy that refuses legacy tokens does so on purpose: below.
+        let on_purpose =
+            |denial: &Denial<'_>| matches!((denial, need.whose), (Denial::Policy(_), Whose::Legacy(..)));
+        if let Some(denial) = answer.denial().filter(|denial| !on_purpose(denial)) {
+            return error.help(denial.help(&call.method, need.namespace));
+        }
+        // Whoever pastes the command makes a minter of that user.
+        let user = user(&message).filter(|_| !self.asks_as_a_job());
+        match answer.status {
+            401 => error.help(self.unauthorized()),
+            403 if message.contains("attempting to grant RBAC permissions not currently held") => {
+                error.help(format!(
+                    "who makes a Role can only put into it what they may do themselves; the message above lists what the minter \
+                     lacks. An administrator lets it give that, too, with all that jobs may be given in `--rules`:\n\n{}",
+                    need.setup(user)
+                ))
+            }
+            403 if self.asks_as_a_job() => error.help(format!(
+                "the credential is a token that a job was given, and such a one mints nothing: use the minter's own. To make a minter, \
+                 an administrator runs:\n\n{}",
+                need.setup(None)
+            )),
+            403 => error.help(need.right(user)),
+            404 if message.starts_with("namespaces ") => error.help(format!(
+                "there is no namespace `{0}`: check input `namespace`, or `kubectl create namespace {0}`",
+                need.namespace
+            )),
+            404 if message.starts_with("serviceaccounts ") => error.help(need.no_account()),
+            404 => error.help("check the server's URL: this one does not know what every Kubernetes API server knows"),
+            422 if matches!(need.whose, Whose::Legacy(..)) && message.contains("ValidatingAdmissionPolicy") => error.help(
+                "an admission policy refused it. Those that `jobpass setup` writes do so on purpose: they hold a minter to empty \
+                 anchors and bound tokens, and a legacy token is neither. Use `type: bound`; or, where old tooling cannot do \
+                 without, a minter of its own to which no such policy applies, in a namespace of its own",
+            ),
+            422 => error.help(
+                "the API server or an admission policy refused the request as it is; the message above says why",
+            ),
+            _ => error.help("this answer is unexpected; if it comes again, please report it"),
+        }
+    }
+
+    /// The same for who lists anchors, or sweeps them: `verbs` is what that takes, on Secrets.
+    pub(crate) fn refused_to_see(
+        &self,
+        call: &Call,
+        answer: &Answer,
+        scope: &Scope,
+        verbs: &[&str],
+    ) -> Error {
+        let error = plain(call, answer);
+        if let Some(denial) = answer.denial() {
+            return error.help(denial.help(&call.method, ""));
+        }
+        match answer.status {
+            401 => error.help(self.unauthorized()),
+            403 => error.help(format!(
+                "who may list Secrets can read them, so no minter may: ask with an administrator's kubeconfig, or as an account for \
+                 nothing else, which an administrator makes (`kubectl apply -f -`):\n\n{}",
+                reader(
+                    match scope {
+                        Scope::Namespace(namespace) => Some(namespace),
+                        Scope::Cluster => None,
+                    },
+                    verbs,
+                )
+            )),
+            _ => error.help("check the server's URL; if this answer comes again, please report it"),
+        }
+    }
+}
+
+fn plain(call: &Call, answer: &Answer) -> Error {
+    let (status, message) = (answer.status, answer.message());
+    let what = format!(
+        "cannot {}: the API server answered {status} {message}",
+        call.doing
+    );
+    Error::new(Kind::Refused, what.trim_end())
+}
+
+/// An account for nothing else that may do this with Secrets. It is called by what it may do, so that applying it changes no other.
+fn reader(namespace: Option<&str>, verbs: &[&str]) -> String {
+    let name = format!("jobpass-secrets-{}", verbs.join("-"));
+    let secrets = Line {
+        rule: rbac::Rule::of("", &["secrets"], &[], verbs),
+        missing: false,
+    };
+    let home = namespace.unwrap_or("default");
+    let account = Grantee::ServiceAccount {
+        namespace: home,
+        name: &name,
+    };
+    format!(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: {name}\n  namespace: {home}\n---\n{}",
+        rbac::role_yaml(&name, namespace, &[secrets], &account)
+    )
+}
+
+/// The user that a Forbidden message names, if it is one that can stand in YAML.
+fn user(message: &str) -> Option<&str> {
+    let (_, rest) = message
+        .split_once("User \"")
+        .or_else(|| message.split_once("user \""))?;
+    let (user, _) = rest.split_once('"')?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:@/#+=|".contains(c);
+    (!user.is_empty() && user.chars().all(plain) && user == harmless(user)).then_some(user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inputs::options::Inputs;
+
+    #[test]
+    fn a_minter_gets_what_it_lacks_with_the_policies_that_hold_it() {
+        let message = "secrets is forbidden: User \"system:serviceaccount:ci:minter\" cannot create resource";
+        let inputs = Inputs::from([("service-account", "scanner"), ("namespace", "ci")]);
+        let spec = Spec::parse(&inputs, None).expect("a spec");
+        insta::assert_snapshot!(Need::minting(&spec).right(user(message)), @"
+        check inputs `service-account` and `namespace`; if they are right, an administrator gives the minter what it needs, and holds it to that:
+
+          jobpass setup --service-account scanner --namespace ci --minter serviceaccount:ci/minter --apply
+
+        if others mint here as well, it stops and names them; then name them all
+        ");
+    }
+
+    #[test]
+    fn who_may_read_secrets_is_an_account_for_nothing_else() {
+        insta::assert_snapshot!(reader(Some("ci"), &["list", "delete"]), @r#"
+        apiVersion: v1
+        kind: ServiceAccount
+        metadata:
+          name: jobpass-secrets-list-delete
+          namespace: ci
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: Role
+        metadata:
+          name: jobpass-secrets-list-delete
+          namespace: ci
+        rules:
+        - apiGroups: [""]
+          resources: ["secrets"]
+          verbs: ["list", "delete"]
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: RoleBinding
+        metadata:
+          name: jobpass-secrets-list-delete
+          namespace: ci
+        roleRef:
+          apiGroup: rbac.authorization.k8s.io
+          kind: Role
+          name: jobpass-secrets-list-delete
+        subjects:
+        - kind: ServiceAccount
+          name: jobpass-secrets-list-delete
+          namespace: ci
+        "#);
+        insta::assert_snapshot!(reader(None, &["list"]), @r#"
+        apiVersion: v1
+        kind: ServiceAccount
+        metadata:
+          name: jobpass-secrets-list
+          namespace: default
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: ClusterRole
+        metadata:
+          name: jobpass-secrets-list
+        rules:
+        - apiGroups: [""]
+          resources: ["secrets"]
+          verbs: ["list"]
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: ClusterRoleBinding
+        metadata:
+          name: jobpass-secrets-list
+        roleRef:
+          apiGroup: rbac.authorization.k8s.io
+          kind: ClusterRole
+          name: jobpass-secrets-list
+        subjects:
+        - kind: ServiceAccount
+          name: jobpass-secrets-list
+          namespace: default
+        "#);
+    }
+
+    #[test]
+    fn a_user_name_cannot_write_yaml_of_its_own() {
+        assert_eq!(user("User \"ci:github:2\" cannot"), Some("ci:github:2"));
+        assert_eq!(user("User \"x\\\"\\n- kind: Group\" cannot"), None);
+        assert_eq!(user("nothing of the kind"), None);
+    }
+}
