@@ -101,7 +101,7 @@ impl Cluster {
         let cluster = Self {
             namespace: format!(
                 "ci-{}",
-                jobpass_core::anchor::random_name().expect("a name")[8..16].to_owned()
+                jobpass_core::names::random_name().expect("a name")[8..16].to_owned()
             ),
             server,
             turn: None,

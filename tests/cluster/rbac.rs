@@ -19,7 +19,7 @@ impl Cluster {
         let Server::Real(front) = &self.server else {
             return;
         };
-        let name = format!("probe-{}", jobpass_core::anchor::random_name().expect("a name"));
+        let name = format!("probe-{}", jobpass_core::names::random_name().expect("a name"));
         let namespace = (kind == "Role").then_some(&self.namespace);
         let metadata = json!({"name": name, "namespace": namespace});
         let role = json!({

@@ -1,7 +1,5 @@
 //! What a person reads when something went wrong, and the exit code that goes with it.
 
-use crate::access::Report;
-
 /// A failure that a person can act on: what failed and why on one line, then what to do.
 ///
 /// Holds no secret: every constructor takes text that went through [`crate::text::harmless`] or was written here.
@@ -11,7 +9,7 @@ pub struct Error {
     kind: Kind,
     what: String,
     help: Option<String>,
-    access: Option<Box<Report>>,
+    report: Option<Box<str>>,
 }
 
 /// Why jobpass failed. The number is the exit code of every jobpass program; it is part of the interface.
@@ -45,7 +43,7 @@ impl Error {
             kind,
             what: what.into(),
             help: None,
-            access: None,
+            report: None,
         }
     }
 
@@ -66,17 +64,17 @@ impl Error {
         self
     }
 
-    /// The token is not handed over because of what it may do, all of which is shown.
-    pub(crate) fn because_of(mut self, report: Report) -> Self {
+    /// Puts a report before the next step: what the token may do, as text, and as Markdown for those who show that.
+    pub(crate) fn reporting(mut self, text: String, markdown: String) -> Self {
         self.what = format!("the token was not handed over: {}", self.what);
-        let all = [Some(report.text()), self.help.take()];
+        let all = [Some(text), self.help.take()];
         let all = all
             .into_iter()
             .flatten()
             .filter(|text| !text.is_empty())
             .collect::<Vec<_>>();
         self.help = Some(all.join("\n\n"));
-        self.access = Some(Box::new(report));
+        self.report = Some(markdown.into());
         self
     }
 
@@ -100,9 +98,9 @@ impl Error {
         self.help.as_deref()
     }
 
-    /// What the token may do, if that is why it failed: for those who show it in another form than text.
-    pub fn access(&self) -> Option<&Report> {
-        self.access.as_deref()
+    /// What the token may do, in Markdown, if that is why it failed.
+    pub fn report(&self) -> Option<&str> {
+        self.report.as_deref()
     }
 
     /// The one-line text, without the next step.

@@ -5,36 +5,61 @@
 //!       -> (the job works) -> delete anchor -> prove (401) -> receipt
 //! ```
 //!
-//! The token is bound to an [anchor](anchor), an empty Secret: deleting the anchor revokes the token. This crate
-//! prints nothing and reads no environment variable; what it needs of either comes from a front end (`jobpass-github`,
-//! `jobpass-gitlab`, `jobpass`). It knows no CI platform.
+//! The token is bound to an [anchor], an empty Secret: deleting the anchor revokes the token.
+//!
+//! The modules below are layers, the topmost first: each imports only from those after it. The front ends
+//! (`jobpass-github`, `jobpass-gitlab`, `jobpass`) call [`life`], [`doctor`] and [`maintenance`]. Only [`process`] and the
+//! command-line flags of [`inputs`] touch the process that they run in; only `oidc` and `refusal` know CI platforms by name.
 
 #![warn(missing_docs)]
 
+// The stations of a token's life: minting, renewing, revoking.
 pub mod life;
 
+// Why minting works, or does not.
 pub mod doctor;
+// The work around the jobs: setting a cluster up, rotating, sweeping, inspecting.
 pub mod maintenance;
 
+// What exists in the cluster for a token, and ends it.
 pub mod anchor;
+// What a job writes down, and the files that it hands over.
 pub mod record;
 
+// What a token may do, asked with the token itself.
 pub mod access;
+// The identity that asks for tokens.
 pub mod minter;
+// Why the API server refused a request, and what to do about it.
 mod refusal;
 
+// How the API server is asked: connections, time limits, retries.
 pub mod cluster;
-pub mod inputs;
+// The trust between a cluster and a CI platform's ID tokens.
 mod oidc;
 
+// What the user asked for.
+pub mod inputs;
+// What a token says of itself.
 pub mod claims;
-pub mod process;
+// RBAC rules and permissions.
 pub mod rbac;
+// The process that jobpass runs in: environment, files, signals.
+pub mod process;
 
+// A secret that cannot be printed by mistake.
 pub mod token;
 
-pub mod error;
+// Names and identifiers.
+pub mod names;
+// JSON as Go writes it.
 pub mod json;
+// What a person reads when something went wrong, and the exit code.
+pub mod error;
+// Text that is safe to show.
 pub mod text;
 
 pub use error::{Error, Kind};
+
+#[cfg(test)]
+mod tests;

@@ -72,6 +72,37 @@ fn without_jwt(word: &str) -> String {
     out + rest
 }
 
+/// `5400` as `1 h 30 min`; the two largest units.
+pub fn in_words(seconds: u64) -> String {
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
+    let words = parts
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .take(2)
+        .map(|(n, unit)| format!("{n} {unit}"))
+        .collect::<Vec<_>>();
+    if words.is_empty() {
+        "0 s".into()
+    } else {
+        words.join(" ")
+    }
+}
+
+/// As it stands in YAML: JSON is YAML, nothing in a quoted text can end it, and none is taken for a number or `null`.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// As it stands in a CEL expression. What it is made of has no control characters.
+pub(crate) fn cel(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;

@@ -1,10 +1,10 @@
 //! A secret that cannot be printed by mistake.
 
-use std::{fmt, path::Path};
+use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{error::Error, minter::read_file, process::environment::Environment, text::harmless};
+use crate::error::Error;
 
 /// A bearer token: the one that jobpass mints, or the minter's own.
 ///
@@ -35,41 +35,6 @@ impl Token {
             ));
         }
         Ok(Self(text.into()))
-    }
-
-    /// The token in a file, which the input `input` names.
-    ///
-    /// # Errors
-    /// If the file cannot be read, or holds no token.
-    pub fn from_file(input: &str, path: &Path) -> Result<Self, Error> {
-        Self::parse(&read_file(input, path)?, input)
-    }
-
-    /// The token in the environment variable `variable`, which the input `input` names.
-    ///
-    /// # Errors
-    /// If that is no name of a variable, or one that is not set or holds no token.
-    pub fn from_env(input: &str, variable: &str, environment: &Environment) -> Result<Self, Error> {
-        let is_name = variable.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if !is_name || variable.starts_with(|c: char| c.is_ascii_digit()) {
-            // Probably the token itself, put where its variable's name belongs: do not show it.
-            return Err(Error::input(
-                input,
-                "is not the name of an environment variable",
-                format!("give the variable's name, not the token; for example `{input}: CI_TOKEN`"),
-            ));
-        }
-        let Some(text) = environment.get(variable) else {
-            return Err(Error::input(
-                input,
-                format!(
-                    "names the environment variable `{}`, which is not set",
-                    harmless(variable)
-                ),
-                "set it for this step; in a pull request from a fork, secrets are empty",
-            ));
-        };
-        Self::parse(text, input)
     }
 
     /// The token itself. Every call is a place where it can leak: deliver it or send it, nothing else.

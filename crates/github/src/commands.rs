@@ -2,7 +2,7 @@
 
 use std::io::{Write as _, stdout};
 
-use jobpass_core::{Error, Kind, access::Report, life::mint::Minted, token::Token};
+use jobpass_core::{Error, Kind, access::Report, life::token_request::Minted, token::Token};
 use jobpass_mask::{Encoding, forms};
 
 /// Masks what was minted.

@@ -1,7 +1,10 @@
 //! The job's ID tokens (OIDC): where GitHub hands them out, and why it may not.
 
 use jobpass_core::{
-    Error, inputs::options::Inputs, minter::IdTokens, process::environment::Environment, token::Token,
+    Error,
+    inputs::options::Inputs,
+    process::environment::{Environment, IdTokens},
+    token::Token,
 };
 
 use crate::commands;

@@ -7,8 +7,9 @@ use std::{
 
 use jobpass_core::{
     Error, Kind,
-    anchor::{Origin, random_name},
+    anchor::Origin,
     inputs::options::{Inputs, OPTIONS, Opt},
+    names::random_name,
     process::environment::Environment,
     text::harmless,
 };

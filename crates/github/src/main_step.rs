@@ -5,11 +5,12 @@ use std::path::Path;
 use jobpass_core::{
     Error, Kind,
     life::{
-        mint::{Handover, Minted, Plan},
-        renew::{self, Renewal},
+        mint::{Handover, Plan},
+        renew,
+        token_request::Minted,
     },
     process::{files::utf8, harden, interrupt::Interrupt},
-    record::state::State,
+    record::{renewal::Renewal, state::State},
 };
 
 use crate::{commands, id_token, job::Job, summary};

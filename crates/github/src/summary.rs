@@ -3,9 +3,8 @@
 use jobpass_core::{
     Error,
     access::Report,
-    inputs::spec::in_words,
     record::receipt::Receipt,
-    text::{code, time},
+    text::{code, in_words, time},
 };
 
 use crate::job::{CommandFile, Job};
@@ -23,13 +22,13 @@ pub(crate) fn access(file: Option<&CommandFile>, account: &str, report: &Report)
 
 /// What a token that was not handed over may do.
 pub(crate) fn refused(job: &Job, error: &Error) {
-    if let Some(report) = error.access() {
+    if let Some(report) = error.report() {
         write(
             job,
             &format!(
                 "### :x: jobpass: no token\n\n{}\n\n{}\n",
                 text(error.what()),
-                report.markdown()
+                report
             ),
         );
     }

@@ -6,9 +6,10 @@ use std::{fs::File, io, os::fd::AsFd, path::Path};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use jobpass_core::{
-    Error, Kind, anchor,
+    Error, Kind,
     inputs::{flags, options::Inputs},
     minter::Minter,
+    names,
     record::{journal::Reader, state::State, token_files::Files},
     text::harmless,
     token::Token,
@@ -135,7 +136,7 @@ fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<Token
 
 /// For `eval`. Says nothing secret.
 fn shell(job: &Job) -> Result<String, Error> {
-    let mark = anchor::random_name()?;
+    let mark = names::random_name()?;
     let pipe = job.folder()?.join(format!("{mark}.log"));
     let cannot = |what: &str, error: io::Error| {
         let what = format!("cannot {what}: {}", harmless(&error.to_string()));

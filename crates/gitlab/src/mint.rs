@@ -5,11 +5,12 @@ use jobpass_core::{
     Error, Kind,
     inputs::flags,
     life::{
-        mint::{Handover, Minted, Plan},
-        renew::{self, Renewal},
+        mint::{Handover, Plan},
+        renew,
+        token_request::Minted,
     },
     process::interrupt::Interrupt,
-    record::state::State,
+    record::{renewal::Renewal, state::State},
 };
 
 use crate::{

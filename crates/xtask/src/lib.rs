@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask VERB`. One file a verb; a verb is one line in [`VERBS`].
+//! The project's chores: `cargo xtask VERB`. One file a verb; a verb is one line in `VERBS`.
 
 #![expect(
     clippy::print_stdout,

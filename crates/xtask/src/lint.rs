@@ -36,6 +36,12 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
             "warnings",
         ],
     )?;
+    let words = ["doc", "--workspace", "--no-deps", "--all-features", "--locked"];
+    step(
+        "documentation",
+        &format!("RUSTDOCFLAGS='-D warnings' cargo {}", words.join(" ")),
+        || run(workspace.cargo().args(words).env("RUSTDOCFLAGS", "-D warnings")),
+    )?;
 
     let bin = tools::install(workspace, &[&ACTIONLINT, &ZIZMOR, &SHELLCHECK, &CARGO_DENY])?;
     let workflows = workflows(&workspace.root)?;

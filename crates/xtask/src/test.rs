@@ -170,8 +170,12 @@ impl Run<'_> {
     fn crates(&self) -> Result<()> {
         let words = ["test", "--workspace", "--exclude", "jobpass-tests"];
         self.cargo("test each crate", &words, &[])?;
-        let words = ["test", "--package", "jobpass-tests", "--lib"];
-        self.cargo("test the runners that tests run jobs on", &words, &[])
+        let words = ["test", "--package", "jobpass-tests", "--lib", "--test", "layers"];
+        self.cargo(
+            "test the layers of the crates, and the runners that tests run jobs on",
+            &words,
+            &[],
+        )
     }
 
     fn end_to_end(&self) -> Result<()> {

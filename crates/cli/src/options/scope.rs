@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, parser::ValueSource};
 use jobpass_core::{
     Error,
-    anchor::list::Scope,
+    cluster::Scope,
     inputs::{flags, spec},
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},

@@ -12,7 +12,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use jobpass_core::{Error, Kind, anchor, text::harmless};
+use jobpass_core::{Error, Kind, names, text::harmless};
 use jobpass_mask::Masker;
 use rustix::fs::fstat;
 
@@ -73,7 +73,7 @@ impl Masked {
 
     fn add(&mut self, masker: &Masker, mut to: impl Write + Send + 'static) -> io::Result<PipeWriter> {
         let (reader, writer): (PipeReader, _) = pipe()?;
-        let mark = anchor::random_name().map_err(|error| io::Error::other(error.to_string()))?;
+        let mark = names::random_name().map_err(|error| io::Error::other(error.to_string()))?;
         let (masker, name) = (masker.clone(), mark.clone());
         let thread = thread::spawn(move || jobpass_mask::copy_to_mark(masker, reader, &name, &mut to));
         let for_command = writer.try_clone()?;

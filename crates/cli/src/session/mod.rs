@@ -8,14 +8,16 @@ pub(crate) mod signals;
 use std::{fs, os::unix::fs::DirBuilderExt as _, path::PathBuf};
 
 use jobpass_core::{
-    Error, Kind, anchor,
+    Error, Kind,
     cluster::Cluster,
-    inputs::{options::Inputs, spec::Lifetime},
+    inputs::{lifetime::Lifetime, options::Inputs},
     life::{
-        mint::{Handover, MINT, Minted, Plan},
+        mint::{Handover, Plan},
         revoke::{self, Revoked},
+        token_request::{MINT, Minted},
     },
     minter::Minter,
+    names,
     process::{environment::Environment, files, interrupt::Interrupt},
     record::{journal::Reader, state::State, token_files::Files},
     token::Token,
@@ -132,7 +134,7 @@ impl Folder {
         let temp = Some(std::env::temp_dir()).filter(|temp| !temp.as_os_str().is_empty());
         let temp = temp.unwrap_or_else(|| "/tmp".into());
         let temp = files::absolute("TMPDIR", &temp)?;
-        let folder = temp.join(anchor::random_name()?);
+        let folder = temp.join(names::random_name()?);
         let made = fs::DirBuilder::new().mode(0o700).create(&folder);
         made.map_err(|error| {
             Error::new(

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, stderr, stdout};
 
-use jobpass_core::{inputs::spec::in_words, process::environment::Environment};
+use jobpass_core::{process::environment::Environment, text::in_words};
 use terminal_size::{Width, terminal_size_of};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 

@@ -5,9 +5,12 @@ use std::{io::Read as _, time::Duration};
 use clap::{Arg, ArgMatches, Command};
 use jobpass_core::{
     Error,
-    access::{Checks, EscapeCheck, Holder},
+    access::Holder,
     cluster::{Budget, Cluster},
-    inputs::flags,
+    inputs::{
+        checks::{Checks, EscapeCheck},
+        flags,
+    },
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
     text::harmless,

@@ -10,13 +10,10 @@ use std::{
 use clap::{ArgMatches, Command};
 use jobpass_core::{
     Error, Kind,
-    inputs::{
-        flags,
-        options::Inputs,
-        spec::{Lifetime, TokenType, in_words, verify_revocation},
-    },
+    inputs::{flags, lifetime::Lifetime, options::Inputs, revocation::verify_revocation, spec::TokenType},
     life::renew,
     process::{environment::Environment, interrupt::Interrupt},
+    text::in_words,
 };
 use rustix::process::Signal;
 use tokio::{

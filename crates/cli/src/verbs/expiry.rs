@@ -12,15 +12,11 @@ use jiff::Timestamp;
 use jobpass_core::{
     Error, Kind,
     claims::warnings::LEEWAY,
-    cluster::{Budget, Cluster},
-    inputs::{
-        flags,
-        spec::{self, Lifetime, TokenType, in_words},
-    },
+    cluster::{Budget, Cluster, probe::is_accepted},
+    inputs::{flags, lifetime, lifetime::Lifetime, spec::TokenType},
     life::revoke::SUCCESS_CACHE,
-    maintenance::inspect::is_accepted,
     process::{environment::Environment, interrupt::Interrupt},
-    text::time,
+    text::{in_words, time},
     token::Token,
 };
 use rustix::process::Signal;
@@ -102,7 +98,7 @@ pub(crate) async fn run(
     let lifetime = Lifetime::parse(duration)?;
     let time = |name| {
         let text = matches.get_one::<String>(name);
-        text.map(|text| spec::time(name, text)).transpose()
+        text.map(|text| lifetime::time(name, text)).transpose()
     };
     let revoke_after = time("revoke-after")?;
     if let Some(time) = revoke_after.filter(|time| time.as_secs() >= lifetime.seconds()) {

@@ -15,13 +15,13 @@ use jobpass_core::{
         Claims,
         warnings::{Unusual, unusual},
     },
-    cluster::{Budget, Cluster},
-    inputs::{flags, options::Inputs, spec::in_words},
+    cluster::{Budget, Cluster, Connection},
+    inputs::{flags, options::Inputs},
     json,
     maintenance::inspect::{Signature, Verified, verify},
-    minter::{Connection, Minter},
+    minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
-    text::{harmless, time},
+    text::{harmless, in_words, time},
     token::Token,
 };
 

@@ -9,8 +9,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use jiff::Timestamp;
 use jobpass_core::{
     Error, Kind,
-    anchor::list::{Anchor, Pages, Scope},
-    cluster::Cluster,
+    anchor::list::{Anchor, Pages},
+    cluster::{Cluster, Scope},
     json,
     maintenance::sweep::{self, State},
     process::{environment::Environment, interrupt::Interrupt},

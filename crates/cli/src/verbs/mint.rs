@@ -8,11 +8,12 @@ use jobpass_core::{
     inputs::flags,
     json,
     life::{
-        mint::{HandedOver, Handover, MINT, Minted, Plan},
-        renew::{self, Renewal},
+        mint::{HandedOver, Handover, Plan},
+        renew,
+        token_request::{MINT, Minted},
     },
     process::{environment::Environment, files, interrupt::Interrupt},
-    record::{state::State, token_files::Files},
+    record::{renewal::Renewal, state::State, token_files::Files},
     text::harmless,
 };
 

@@ -40,7 +40,7 @@ pub(crate) async fn run(
     mut interrupt: Interrupt,
 ) -> Result<(), Error> {
     let inputs = flags::inputs_at_end(matches)?;
-    jobpass_core::inputs::spec::verify_revocation(&inputs)?;
+    jobpass_core::inputs::revocation::verify_revocation(&inputs)?;
     let path = record(matches, &inputs)?;
     let mut state = State::read(&path)?;
     if state.receipt.revoked.is_some() {

@@ -9,7 +9,7 @@ use clap::{Arg, ArgMatches, Command, ValueHint};
 use jobpass_core::{
     Error,
     cluster::{Budget, Cluster},
-    inputs::{flags, spec},
+    inputs::{flags, lifetime},
     json,
     maintenance::rotate::{ROTATE, Rotated, Rotation, Where},
     minter::Minter,
@@ -79,7 +79,7 @@ pub(crate) async fn run(
     let whence = whence(matches)?;
     let grace = match matches.get_one::<String>("grace").map(String::as_str) {
         None | Some("0" | "0s") => Duration::ZERO,
-        Some(text) => spec::time("grace", text)?,
+        Some(text) => lifetime::time("grace", text)?,
     };
     let minter = tokio::select! {
         interrupted = interrupt.wait() => return Err(interrupted),

@@ -6,8 +6,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use jobpass_core::{
     Error, Kind,
     cluster::{Budget, Cluster},
-    inputs::{flags, options::Inputs},
-    maintenance::setup::{Object, Outcome, Setup, Wanted},
+    inputs::{flags, options::Inputs, setup::Wanted},
+    maintenance::setup::{Object, Outcome, Setup},
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
 };

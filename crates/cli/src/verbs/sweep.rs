@@ -5,8 +5,8 @@ use std::time::Instant;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use jobpass_core::{
     Error, Kind,
-    anchor::list::{Anchor, Scope},
-    cluster::Cluster,
+    anchor::list::Anchor,
+    cluster::{Cluster, Scope},
     json,
     maintenance::sweep::{Fate, Reason, Summary, Sweeper},
     process::{environment::Environment, interrupt::Interrupt},

@@ -2,10 +2,12 @@
 
 use futures_util::future::join_all;
 
-use super::{Account, EscapeCheck, Verdict, review, rules::Rules};
-use crate::rbac::Permission;
+use super::{Verdict, review, rules::Rules};
 use crate::{
+    claims::account::Account,
     cluster::{Budget, Cluster},
+    inputs::checks::EscapeCheck,
+    rbac::Permission,
     text::harmless,
 };
 

@@ -1,10 +1,10 @@
 //! What was asked, what the API server said, and what would change it.
 
-use super::{Account, Escape, Holder};
-use crate::rbac::Permission;
+use super::Escape;
 use crate::{
+    claims::account::Account,
     error::{Error, Kind},
-    rbac::{self, Grantee, Line},
+    rbac::{self, Grantee, Line, Permission},
     text::{code, harmless},
 };
 
@@ -17,6 +17,15 @@ pub struct Report {
     pub escape: Escape,
     /// Whose token it is.
     pub holder: Holder,
+}
+
+/// Whom the questions are about.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    /// The namespace that they are about unless they say otherwise.
+    pub namespace: String,
+    /// The ServiceAccount, if it is one; other users have no tokens that they could outlive.
+    pub account: Option<Account>,
 }
 
 /// One permission that was asked about.
@@ -333,7 +342,10 @@ mod tests {
             (Expected::Denied, "get secrets", Verdict::Allowed, REASON),
             (Expected::Denied, "delete pods", Verdict::Denied, ""),
         ]);
-        let error = report.verdict().expect_err("refused").because_of(report.clone());
+        let error = report
+            .verdict()
+            .expect_err("refused")
+            .reporting(report.text(), report.markdown());
         assert_eq!(error.kind(), Kind::Claims);
         insta::assert_snapshot!(error, @r#"
         the token was not handed over: `create pods/exec target-pod` is required and denied; 3 of 5 checks failed
@@ -417,7 +429,10 @@ mod tests {
     fn what_nobody_knows_does_not_pass() {
         for expected in [Expected::Allowed, Expected::Denied] {
             let report = report(&[(expected, "get pods", Verdict::Unknown, "no answer in time")]);
-            let error = report.verdict().expect_err("refused").because_of(report);
+            let error = report
+                .verdict()
+                .expect_err("refused")
+                .reporting(report.text(), report.markdown());
             assert_eq!(error.kind(), Kind::Unreachable);
             assert!(
                 error.to_string().contains("no answer in time") && !error.to_string().contains("kind:"),

@@ -4,8 +4,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Verdict;
-use crate::cluster::{Budget, Call, Cluster};
-use crate::rbac::{Permission, Place, What};
+use crate::{
+    cluster::{Budget, Call, Cluster},
+    rbac::{Permission, Place, What},
+};
 
 /// How many of the names in rules are looked at, for each permission.
 const MOST_NAMES: usize = 8;

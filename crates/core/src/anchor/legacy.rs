@@ -16,7 +16,7 @@ use crate::{
     claims::{Claims, warnings::Unusual},
     cluster::{Budget, Call, Cluster},
     error::{Error, Kind},
-    inputs::spec::is_dns_subdomain,
+    names::is_dns_subdomain,
     refusal::Need,
     token::Token,
 };

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{
     anchor::{self, legacy},
-    cluster::{Answer, Budget, Call, Cluster},
+    cluster::{Answer, Budget, Call, Cluster, Scope},
     error::{Error, Kind},
-    inputs::spec::{Lifetime, TokenType, is_dns_label, is_dns_subdomain},
+    inputs::{lifetime::Lifetime, spec::TokenType},
+    names::{self, is_dns_label, is_dns_subdomain},
     text::harmless,
 };
 
@@ -22,15 +23,6 @@ const PAGE: usize = 500;
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(45);
 /// How often in a row a list may have to be resumed or begun anew.
 const RESUMPTIONS: u32 = 3;
-
-/// Where to look.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// In one namespace.
-    Namespace(String),
-    /// In all of them.
-    Cluster,
-}
 
 /// An anchor as it is in the cluster. Whoever may create anchors writes their annotations: all texts are harmless, none
 /// is to be trusted.
@@ -96,23 +88,6 @@ pub struct Pages<'a> {
     resumptions: u32,
 }
 
-impl Scope {
-    /// `namespace ci` or `the cluster`.
-    pub fn in_words(&self) -> String {
-        match self {
-            Self::Namespace(namespace) => format!("namespace `{namespace}`"),
-            Self::Cluster => "the cluster".into(),
-        }
-    }
-
-    fn path(&self) -> String {
-        match self {
-            Self::Namespace(namespace) => format!("/api/v1/namespaces/{namespace}/secrets"),
-            Self::Cluster => "/api/v1/secrets".into(),
-        }
-    }
-}
-
 impl<'a> Pages<'a> {
     /// The anchors of `scope`, to look at: legacy tokens only if jobpass made them for a job.
     pub fn new(cluster: &'a Cluster, scope: &'a Scope) -> Self {
@@ -123,7 +98,7 @@ impl<'a> Pages<'a> {
             types: &[TokenType::Bound, TokenType::Legacy],
             counts: |metadata, token_type| {
                 token_type == TokenType::Bound
-                    || anchor::is_ours(&metadata.name) && metadata.annotations.platform.is_some()
+                    || names::is_ours(&metadata.name) && metadata.annotations.platform.is_some()
             },
             limit: PAGE,
             token: String::new(),
@@ -370,12 +345,12 @@ impl Anchor {
     /// Whether jobpass can have made it, for a job.
     pub fn is_ours(&self) -> bool {
         let made = self.token_type == TokenType::Bound || self.platform.is_some();
-        anchor::is_ours(&self.name) && made && self.is_plain()
+        names::is_ours(&self.name) && made && self.is_plain()
     }
 
     /// Whether its names are some that an object can have.
     pub(crate) fn is_plain(&self) -> bool {
-        is_dns_subdomain(&self.name) && is_dns_label(&self.namespace) && anchor::is_identifier(&self.uid)
+        is_dns_subdomain(&self.name) && is_dns_label(&self.namespace) && names::is_identifier(&self.uid)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The anchor: an empty Secret that the token is bound to. Deleting it revokes the token. A [legacy](crate::anchor::legacy) token's is
+//! The anchor: an empty Secret that the token is bound to. Deleting it revokes the token. A [legacy] token's is
 //! not empty: it is the Secret that holds the token.
 
 pub mod legacy;
@@ -14,20 +14,13 @@ use crate::{
     cluster::{Answer, Budget, Call, Cluster, Unanswered},
     error::{Error, Kind},
     inputs::spec::{Spec, TokenType},
-    life::revoke::delete_call,
+    names::{MANAGED_BY, is_identifier, is_label_value},
     refusal::Need,
     text::harmless,
 };
 
 /// The type of every anchor; Kubernetes lets nobody change it, and lists can be filtered by it on the server.
 pub const TYPE: &str = "jobpass.dev/anchor";
-
-/// The label that all objects of jobpass carry, with the value `jobpass`.
-pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-
-const PREFIX: &str = "jobpass-";
-/// What [`random_name`] makes, as a regular expression.
-pub(crate) const NAMES: &str = "^jobpass-[a-z2-7]{20}$";
 
 /// Which pipeline an anchor belongs to: for people who look at the cluster, and for the sweeper.
 #[derive(Debug, Clone, Default)]
@@ -44,25 +37,6 @@ pub struct Origin {
     pub url: Option<String>,
     /// Who started it.
     pub requested_by: Option<String>,
-}
-
-/// A name that nobody else has: 100 random bits, in lowercase letters and digits.
-///
-/// # Errors
-/// If the system has no randomness.
-pub fn random_name() -> Result<String, Error> {
-    let mut bytes = [0; 20];
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
-        .map_err(|_| Error::new(Kind::Internal, "the system gives no random numbers"))?;
-    let alphabet = b"abcdefghijklmnopqrstuvwxyz234567";
-    let random = bytes.map(|byte| char::from(alphabet[usize::from(byte % 32)]));
-    Ok(format!("{PREFIX}{}", String::from_iter(random)))
-}
-
-/// Whether it looks like a name that [`random_name`] made.
-pub(crate) fn is_ours(name: &str) -> bool {
-    name.strip_prefix(PREFIX)
-        .is_some_and(|random| random.len() == 20 && random.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
 /// Creates the anchor and returns its uid.
@@ -151,14 +125,6 @@ fn created(call: &Call, answer: &Answer) -> Result<(String, Vec<String>), Error>
     Ok((uid, answer.warnings.clone()))
 }
 
-/// What uids and credential ids consist of. They are shown, and become part of the state.
-pub(crate) fn is_identifier(text: &str) -> bool {
-    (1..=128).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-}
-
 fn manifest(spec: &Spec, origin: &Origin, name: &str) -> serde_json::Value {
     // Renewed for so long, the last one may be minted at the end of it.
     let renewed = spec.renew_for.map_or(0, |time| time.as_secs());
@@ -207,32 +173,25 @@ fn manifest(spec: &Spec, origin: &Origin, name: &str) -> serde_json::Value {
     })
 }
 
-/// `staging/src/k8s.io/apimachinery/pkg/util/validation/validation.go`, `IsValidLabelValue`.
-pub(crate) fn is_label_value(value: &str) -> bool {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric();
-    let bytes = value.as_bytes();
-    value.len() <= 63
-        && bytes.iter().all(|b| plain(b) || b"-_.".contains(b))
-        && bytes.first().is_none_or(plain)
-        && bytes.last().is_none_or(plain)
+/// Deleting an anchor can be repeated at will: its name belongs to nobody else, and the uid is a precondition.
+pub(crate) fn delete_call(namespace: &str, anchor: &str, uid: Option<&str>) -> Call {
+    let mut options =
+        json!({ "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background" });
+    if let Some(uid) = uid {
+        options["preconditions"] = json!({ "uid": uid });
+    }
+    Call {
+        doing: "delete the anchor",
+        method: http::Method::DELETE,
+        path: format!("/api/v1/namespaces/{namespace}/secrets/{anchor}"),
+        body: Some(options),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::inputs::options::Inputs;
-
-    #[test]
-    fn names_differ_and_are_valid() {
-        let names = (0..100)
-            .map(|_| random_name().expect("a name"))
-            .collect::<std::collections::BTreeSet<_>>();
-        assert_eq!(names.len(), 100);
-        assert!(
-            names.iter().all(|name| name.len() == 28 && is_label_value(name)),
-            "{names:?}"
-        );
-    }
 
     #[test]
     fn what_somebody_wants_on_it_is_on_it() {

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::{
     access::{self, Verdict},
-    anchor,
     cluster::{Budget, Call, Cluster},
     error::Error,
     inputs::spec::Spec,
+    names,
     rbac::Permission,
     refusal::Need,
     text::harmless,
@@ -131,7 +131,7 @@ impl Object {
         let (root, _) = self.collection;
         let api_version = root.trim_start_matches("/apis/").trim_start_matches("/api/");
         let mut labels = spec.metadata.labels.clone();
-        labels.insert(anchor::MANAGED_BY.into(), "jobpass".into());
+        labels.insert(names::MANAGED_BY.into(), "jobpass".into());
         let mut manifest = json!({
             "apiVersion": api_version, "kind": self.kind,
             "metadata": {

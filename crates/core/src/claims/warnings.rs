@@ -5,8 +5,7 @@ use serde::Serialize;
 
 use crate::{
     claims::{Claims, LEGACY_ISSUER},
-    inputs::spec::in_words,
-    text::harmless,
+    text::{harmless, in_words},
 };
 
 /// For so long an API server still takes a token that has expired, or is not valid yet (go-jose's `DefaultLeeway`, seconds).

@@ -19,8 +19,8 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use tower_service::Service as _;
 
 use crate::{
+    cluster::{Connection, Identity, certificates},
     error::{Error, Kind},
-    minter::{Connection, Identity, certificates},
     text::harmless,
 };
 

@@ -7,32 +7,37 @@ use http_body_util::Full;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use self::{dial::Dial, pool::Connections, trouble::Trouble};
 use crate::{
-    access::Account,
-    anchor,
-    claims::Claims,
+    claims::{Claims, account::Account},
     error::{Error, Kind},
-    inputs::spec::in_words,
-    minter::{Connection, Identity, Minter},
-    text::harmless,
+    names,
+    text::{harmless, in_words},
     token::Token,
 };
 
 mod answer;
+mod budget;
+mod connection;
 mod denial;
 mod dial;
+mod identity;
 mod pool;
+pub mod probe;
 mod proxy;
+mod scope;
 mod trouble;
 
-pub use self::proxy::Proxy;
 pub(crate) use self::{answer::Answer, denial::Denial};
-use self::{dial::Dial, pool::Connections, trouble::Trouble};
+pub use self::{budget::Budget, connection::Connection, identity::Identity, proxy::Proxy, scope::Scope};
+pub(crate) use self::{
+    connection::{Authority, certificates},
+    identity::ClientCertificate,
+};
 
 /// One attempt at one call.
 const ATTEMPT: Duration = Duration::from_secs(10);
-/// Attempts at one call, the first included, where giving up harms nobody.
-const ATTEMPTS: u32 = 4;
+
 /// The longest wait between two attempts.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
 /// The longest that a server's Retry-After is obeyed.
@@ -62,14 +67,6 @@ pub struct Cluster {
     bearer: Option<Token>,
 }
 
-/// The time that a piece of work may take in all, retries included.
-#[derive(Debug, Clone, Copy)]
-pub struct Budget {
-    total: Duration,
-    until: Instant,
-    attempts: u32,
-}
-
 /// A request.
 pub(crate) struct Call {
     /// What it does, as it reads after "cannot": `create the anchor`.
@@ -93,46 +90,7 @@ pub(crate) struct Unanswered {
     pub(crate) maybe_done: bool,
 }
 
-impl Budget {
-    /// Starts to run now; at most four attempts at a call.
-    pub fn new(total: Duration) -> Self {
-        Self {
-            total,
-            until: Instant::now() + total,
-            attempts: ATTEMPTS,
-        }
-    }
-
-    /// Starts to run now, and attempts go on until it ends: for revoking, where giving up leaves a token alive.
-    pub fn to_the_end(total: Duration) -> Self {
-        Self {
-            attempts: u32::MAX,
-            ..Self::new(total)
-        }
-    }
-
-    /// The same, but no longer than `longest` from now on.
-    pub(crate) fn at_most(&self, longest: Duration) -> Self {
-        Self {
-            until: self.until.min(Instant::now() + longest),
-            ..*self
-        }
-    }
-
-    fn left(&self) -> Duration {
-        self.until.saturating_duration_since(Instant::now())
-    }
-}
-
 impl Cluster {
-    /// Prepares a connection as the minter; nothing is sent yet.
-    ///
-    /// # Errors
-    /// If the certificates or the key cannot be used.
-    pub fn connect(minter: &Minter) -> Result<Self, Error> {
-        Self::connect_as(&minter.connection, &minter.identity)
-    }
-
     /// The ServiceAccount that asks, if it is one.
     pub fn account(&self) -> Option<Account> {
         Account::of(self.bearer.as_ref()?)
@@ -145,7 +103,7 @@ impl Cluster {
             .as_ref()
             .and_then(|bearer| Claims::decode(bearer).ok());
         let bound = claims.as_ref().and_then(Claims::bound_to);
-        bound.is_some_and(|(kind, name)| kind == "Secret" && anchor::is_ours(name))
+        bound.is_some_and(|(kind, name)| kind == "Secret" && names::is_ours(name))
     }
 
     /// Prepares a connection as the holder of `token`.
@@ -222,7 +180,7 @@ impl Cluster {
         })
     }
 
-    fn connect_as(connection: &Connection, identity: &Identity) -> Result<Self, Error> {
+    pub(crate) fn connect_as(connection: &Connection, identity: &Identity) -> Result<Self, Error> {
         install_crypto();
         Ok(Self {
             name: "the API server",
@@ -397,30 +355,6 @@ impl Cluster {
         )
         .help(trouble.help)
     }
-
-    /// What a 401 to this identity means, as far as its own token tells.
-    pub(crate) fn unauthorized(&self) -> String {
-        if let Some(explained) = self.bearer.as_ref().and_then(crate::refusal::id_token::explain) {
-            return explained;
-        }
-        let expired = self
-            .bearer
-            .as_ref()
-            .and_then(|bearer| Claims::decode(bearer).ok())
-            .and_then(|claims| {
-                let ago = claims
-                    .expires_in(jiff::Timestamp::now())?
-                    .checked_neg()
-                    .filter(|ago| *ago > 0)?;
-                Some(in_words(ago.unsigned_abs()))
-            });
-        match expired {
-            Some(ago) => format!("the minter's own token expired {ago} ago: give the job a fresh one"),
-            None => "the minter's credential (the kubeconfig's token or client certificate, or the bearer token) is \
-                     wrong, expired or revoked, or belongs to another cluster: give the job a valid one"
-                .into(),
-        }
-    }
 }
 
 /// Ring does the cryptography of every TLS connection of this process.
@@ -436,38 +370,6 @@ fn backoff(attempt: u32) -> Duration {
     let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut byte);
     let base = (Duration::from_millis(250) * 2_u32.pow((attempt - 1).min(8))).min(LONGEST_BACKOFF);
     base + base.mul_f32(f32::from(byte[0]) / 512.0)
-}
-
-impl Identity {
-    /// What each of its requests says of it.
-    fn headers(&self) -> Result<HeaderMap, Error> {
-        let value = |text: &str| HeaderValue::try_from(text).map_err(|error| dial::unusable(&error));
-        let mut headers = HeaderMap::new();
-        if let Some(bearer) = &self.bearer {
-            let mut bearer = value(&format!("Bearer {}", bearer.expose()))?;
-            bearer.set_sensitive(true);
-            headers.insert(header::AUTHORIZATION, bearer);
-        }
-        if let Some(user) = &self.impersonate {
-            headers.insert("impersonate-user", value(user)?);
-        }
-        for group in &self.impersonate_groups {
-            headers.append("impersonate-group", value(group)?);
-        }
-        Ok(headers)
-    }
-
-    /// What each of its connections says of it.
-    fn client_certificate(&self) -> kube::config::AuthInfo {
-        use base64::{Engine as _, engine::general_purpose::STANDARD};
-        use secrecy::ExposeSecret as _;
-        let certificate = self.certificate.as_ref();
-        kube::config::AuthInfo {
-            client_certificate_data: certificate.map(|pair| STANDARD.encode(&pair.certificate)),
-            client_key_data: certificate.map(|pair| STANDARD.encode(pair.key.expose_secret()).into()),
-            ..Default::default()
-        }
-    }
 }
 
 /// For callers to whom no answer is just a failure.

@@ -8,10 +8,10 @@ use crate::{
     access::{self, Verdict},
     cluster::{Answer, Budget, Call, Cluster},
     error::{Error, Kind},
-    inputs::spec::{Spec, TokenType, in_words},
-    maintenance::setup::advice::{self, For},
+    inputs::spec::{Spec, TokenType},
     rbac::Permission,
-    text::harmless,
+    refusal::advice::{self, For},
+    text::{harmless, in_words},
 };
 
 /// Seconds by which two clocks may differ: the API server says only the second, and answers take a while.

@@ -8,11 +8,11 @@ use x509_parser::parse_x509_certificate;
 use super::{Finding, Result};
 use crate::{
     claims,
+    cluster::Identity,
     error::Kind,
-    inputs::spec::in_words,
-    minter::{Identity, Minter},
+    minter::Minter,
     oidc::audiences,
-    text::harmless,
+    text::{harmless, in_words},
     token::Token,
 };
 

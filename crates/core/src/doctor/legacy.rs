@@ -7,12 +7,12 @@ use serde_json::json;
 use super::{Finding, Result, asking::Asking};
 use crate::{
     anchor::{
-        self,
         legacy::{ACCOUNT, EXPIRATION, TYPE},
-        list::{Pages, Scope},
+        list::Pages,
     },
-    cluster::Denial,
+    cluster::{Denial, Scope},
     error::Kind,
+    names,
 };
 
 /// So many are named.
@@ -86,7 +86,7 @@ impl Asking<'_> {
     /// Whether the minter may create a legacy Secret, in a dry run.
     pub(super) async fn about_legacy_secrets(&self) -> Finding {
         let check = "policy for anchors";
-        let Ok(name) = anchor::random_name() else {
+        let Ok(name) = names::random_name() else {
             return Finding::new(check, Result::Unknown, "the system gives no random numbers");
         };
         let annotations = json!({ ACCOUNT: self.spec.service_account });

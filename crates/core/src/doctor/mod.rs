@@ -11,7 +11,6 @@ mod trust;
 use std::time::Duration;
 
 use self::asking::Asking;
-pub use self::trust::Trust;
 use crate::{
     cluster::{Budget, Cluster},
     error::{Error, Kind},
@@ -23,6 +22,8 @@ use crate::{
     process::{environment::Environment, interrupt::Interrupt},
     text::harmless,
 };
+
+pub use self::trust::Trust;
 
 /// All questions of a whole examination.
 const EXAMINE: Duration = Duration::from_secs(30);
@@ -200,7 +201,7 @@ impl Diagnosis {
 /// failed stays first, and what to do about it last. Takes 4 s at most, and no longer than until a signal.
 pub async fn explained(error: Error, minter: &Minter, spec: &Spec, interrupt: &mut Interrupt) -> Error {
     // What was asked about the token itself has its own explanation.
-    if error.access().is_some() || !matches!(error.kind(), Kind::Refused | Kind::Unreachable) {
+    if error.report().is_some() || !matches!(error.kind(), Kind::Refused | Kind::Unreachable) {
         return error;
     }
     let mut diagnosis = Diagnosis::default();

@@ -1,5 +1,7 @@
 //! Whether admission policies hold the minter to what it needs.
 
+use serde::Deserialize;
+
 use super::{
     Finding, Result,
     asking::{Asking, User},
@@ -10,7 +12,6 @@ use crate::{
     error::{Error, Kind},
     maintenance::setup::held::{self, Held, Wrong},
 };
-use serde::Deserialize;
 
 impl Asking<'_> {
     /// Whether what a minter must not do is refused, asked in ways that change nothing: a Secret that is only tried, and a token

@@ -13,8 +13,8 @@ use super::{Finding, Result};
 use crate::{
     claims,
     error::{Error, Kind},
-    minter::read_file,
     oidc::audiences,
+    process::files::read_file,
     text::harmless,
     token::Token,
 };
@@ -280,7 +280,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::maintenance::setup::{Setup, Wanted};
+    use crate::{inputs::setup::Wanted, maintenance::setup::Setup};
 
     const TOKEN: fn() -> Value = || {
         json!({

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    anchor,
     error::Error,
-    inputs::{options::Inputs, spec::is_dns_subdomain},
+    inputs::options::Inputs,
+    names::{self, is_dns_subdomain},
     rbac::is_yaml_list,
     text::harmless,
 };
@@ -27,7 +27,7 @@ impl Metadata {
     pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
         let parse = |option, is_value| pairs(option, inputs.get(option).unwrap_or_default(), is_value);
         Ok(Self {
-            labels: parse("anchor-labels", anchor::is_label_value)?,
+            labels: parse("anchor-labels", names::is_label_value)?,
             annotations: parse("anchor-annotations", |_| true)?,
         })
     }
@@ -79,14 +79,14 @@ fn is_key(key: &str) -> bool {
         Some((domain, name)) => (Some(domain), name),
         None => (None, key),
     };
-    !name.is_empty() && anchor::is_label_value(name) && domain.is_none_or(is_dns_subdomain)
+    !name.is_empty() && names::is_label_value(name) && domain.is_none_or(is_dns_subdomain)
 }
 
 /// The program that reads what is under this key, and so must be the only one to write it.
 fn owner(key: &str) -> Option<&'static str> {
     let (domain, _) = key.split_once('/')?;
     match domain {
-        _ if key == anchor::MANAGED_BY => Some("jobpass"),
+        _ if key == names::MANAGED_BY => Some("jobpass"),
         "jobpass.dev" => Some("jobpass"),
         // What a Secret is a token for, when it was used last, since when it is not valid.
         "kubernetes.io" => Some("Kubernetes"),

@@ -3,32 +3,30 @@
 use std::{cell::RefCell, panic::AssertUnwindSafe, path::Path, time::Duration};
 
 use futures_util::FutureExt as _;
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
-use serde_json::json;
 use tokio::task::JoinHandle;
 
 use crate::{
-    access::{Account, Holder, Report},
+    access::Holder,
     anchor::{self, Origin, legacy, role},
-    claims::Claims,
-    cluster::{Budget, Call, Cluster, Unanswered},
+    claims::{Claims, account::Account},
+    cluster::{Budget, Cluster, Unanswered},
     doctor,
     error::{Error, Kind},
     inputs::{
         options::Inputs,
-        spec::{Spec, TokenType, verify_revocation},
+        revocation::{Verify, verify_revocation},
+        spec::{Spec, TokenType},
     },
-    life::revoke::{self, Verify},
+    life::{
+        revoke,
+        token_request::{MINT, Minted, request_token},
+    },
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
     record::state::State,
     refusal::Need,
-    token::Token,
 };
 
-/// The anchor and the TokenRequest together.
-pub const MINT: Duration = Duration::from_secs(45);
 /// A CI runner kills a cancelled job after 7.5 s at the earliest (GitHub): be done before.
 const CLEAN_UP: Duration = Duration::from_secs(3);
 /// Within that, for a delivery that is under way.
@@ -41,18 +39,6 @@ pub struct Plan {
     minter: Minter,
     cluster: Cluster,
     spec: Spec,
-}
-
-/// A token, verified, before it is handed over.
-pub struct Minted {
-    /// The token.
-    pub token: Token,
-    /// What it says of itself.
-    pub claims: Claims,
-    /// What it may do, as far as that was asked.
-    pub access: Option<Report>,
-    /// What the person should know, the server's warnings included; harmless text.
-    pub warnings: Vec<String>,
 }
 
 /// A token that its job has.
@@ -297,7 +283,7 @@ where
                 .help("something in the cluster deletes Secrets of type jobpass.dev/anchor: find out what")
             })?;
             minted.warnings.extend(minted.claims.verify(spec, &uid)?);
-            progress.borrow_mut().state.receipt.minted(&minted);
+            progress.borrow_mut().state.receipt.minted(&minted.claims);
             minted
         }
         TokenType::Legacy => {
@@ -340,67 +326,9 @@ async fn check(cluster: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Bud
         .extend(role::in_effect(&as_token, spec, budget).await);
     let report = spec.checks.ask(&as_token, &holder, budget).await;
     if let Err(error) = report.verdict() {
-        return Err(error.because_of(report));
+        return Err(error.reporting(report.text(), report.markdown()));
     }
     minted.warnings.extend(report.warnings());
     minted.access = Some(report);
     Ok(())
-}
-
-/// The answer to a TokenRequest.
-#[derive(Deserialize)]
-pub(crate) struct TokenRequest {
-    status: TokenRequestStatus,
-}
-
-#[derive(Deserialize)]
-struct TokenRequestStatus {
-    token: SecretString,
-}
-
-/// `None` if the anchor is gone. Repeating it is safe: should an answer be lost, the token in it is bound to the same anchor and
-/// dies with it.
-pub(crate) async fn request_token(
-    cluster: &Cluster,
-    spec: &Spec,
-    anchor: &str,
-    uid: &str,
-    budget: &Budget,
-) -> Result<Option<Minted>, Error> {
-    let mut body = json!({
-        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-        "spec": {
-            "expirationSeconds": spec.lifetime.seconds(),
-            "boundObjectRef": { "apiVersion": "v1", "kind": "Secret", "name": anchor, "uid": uid },
-        }
-    });
-    if !spec.audiences.is_empty() {
-        body["spec"]["audiences"] = json!(spec.audiences);
-    }
-    let call = Call {
-        doing: "get a token",
-        method: http::Method::POST,
-        path: format!(
-            "/api/v1/namespaces/{}/serviceaccounts/{}/token",
-            spec.namespace, spec.service_account
-        ),
-        body: Some(body),
-    };
-    let answer = cluster.send(&call, budget).await?;
-    if answer.is_secret_not_found() {
-        return Ok(None);
-    }
-    if answer.status != 201 {
-        return Err(cluster.refused(&call, &answer, &Need::minting(spec)));
-    }
-    let token = answer.parse::<TokenRequest>(&call)?.status.token;
-    let token = Token::parse(token.expose_secret(), "token")
-        .map_err(|_| Error::new(Kind::Claims, "the API server's answer holds no token"))?;
-    let claims = Claims::decode(&token)?;
-    Ok(Some(Minted {
-        token,
-        claims,
-        access: None,
-        warnings: answer.warnings,
-    }))
 }

@@ -3,3 +3,5 @@
 pub mod mint;
 pub mod renew;
 pub mod revoke;
+pub mod token_request;
+mod verify_claims;

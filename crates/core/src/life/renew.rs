@@ -16,26 +16,27 @@ use rustix::{
     io::retry_on_intr,
     process::Signal,
 };
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    access::Checks,
     cluster::{Budget, Cluster},
     error::{Error, Kind},
     inputs::{
+        checks::Checks,
+        lifetime::Lifetime,
         metadata::Metadata,
         options::Inputs,
-        spec::{Lifetime, Spec, TokenType, in_words},
+        spec::{Spec, TokenType},
     },
-    life::mint::{MINT, Minted, request_token},
+    life::token_request::{MINT, Minted, request_token},
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
     record::{
-        journal::{Entry, Journal, Reader},
+        journal::{Entry, Journal},
+        renewal::Renewal,
         state::State,
     },
-    text::{harmless, time},
+    text::harmless,
 };
 
 /// The verb that every front end has for [`in_background`].
@@ -53,25 +54,6 @@ const LONGEST_REASON: u64 = 4096;
 const LOOK: Duration = Duration::from_millis(500);
 /// The longest wait until a renewal that failed is tried again.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How a token is renewed.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Renewal {
-    /// What is asked for each time.
-    pub(crate) lifetime: Lifetime,
-    /// How long.
-    pub(crate) seconds: u64,
-}
-
-impl Renewal {
-    /// As it reads after when the token expires.
-    pub fn in_words(this: Option<&Self>) -> String {
-        this.map_or_else(String::new, |renewal| {
-            format!("; renewed before, for {}", in_words(renewal.seconds))
-        })
-    }
-}
 
 /// Has a process of its own renew the token, until the end of the job removes the journal: this program, with [`VERB`] and the
 /// state on its standard input. It inherits the variables in which the minter's credential may be. Does nothing for a token that
@@ -321,38 +303,4 @@ fn lifetime(minted: Option<jiff::Timestamp>, expires: Option<jiff::Timestamp>) -
             .unwrap_or_default()
             .max(Duration::from_secs(1))
     })
-}
-
-/// Completes the receipt with what the journal says of renewing, and gives what a person should know of that. Whoever removes the
-/// journal then ends what renews in the background; a token that was renewed even so would be bound to an anchor that is gone.
-pub(crate) fn take_account(state: &mut State) -> Option<String> {
-    let journal = state.files.journal.as_ref()?;
-    let receipt = &mut state.receipt;
-    let mut failed = None;
-    for entry in Reader::new(journal).news() {
-        match entry {
-            Entry::Announced { .. } => {}
-            Entry::Renewed { expires } => {
-                receipt.renewed += 1;
-                receipt.expires = expires;
-                failed = None;
-            }
-            Entry::Failed { at, why } => {
-                failed = Some(format!("the token was not renewed from {} on: {why}", time(at)));
-            }
-        }
-    }
-    let now = jiff::Timestamp::now();
-    let expired = receipt.expires.filter(|expires| *expires < now);
-    let (Some(expired), Some(renewal), None) = (expired, &state.renewal, &failed) else {
-        return failed;
-    };
-    let renewed_for = receipt
-        .minted
-        .map_or(0, |minted| now.as_second() - minted.as_second());
-    let why = match renewed_for.unsigned_abs() > renewal.seconds {
-        true => "`renew-for` was over: give more of it",
-        false => "what renews it had ended before the job did: something stopped it",
-    };
-    Some(format!("the token expired at {}, and {why}", time(expired)))
 }

@@ -2,20 +2,23 @@
 
 use std::{cell::Cell, time::Duration};
 
-use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
-    anchor::role,
+    anchor::{delete_call, role},
     claims::Claims,
-    cluster::{Answer, Budget, Call, Cluster},
+    cluster::{
+        Answer, Budget, Call, Cluster,
+        probe::{WATCH_LAG, ask},
+    },
     error::{Error, Kind},
-    inputs::{options::Inputs, spec::verify_revocation},
-    life::renew,
-    maintenance::inspect,
+    inputs::{
+        options::Inputs,
+        revocation::{Verify, verify_revocation},
+    },
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
-    record::{receipt::Proof, state::State},
+    record::{receipt::Proof, renewal::take_account, state::State},
     refusal::Need,
     text::harmless,
     token::Token,
@@ -46,17 +49,6 @@ const LATE_CREATION: [Duration; 3] = [
 /// An API server that has just started may refuse what it allows a moment later.
 const SECOND_THOUGHTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 
-/// How much proof is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verify {
-    /// None.
-    Off,
-    /// Ask once.
-    Quick,
-    /// Ask until no API server can accept the token from its cache any more.
-    Wait,
-}
-
 /// How a revocation went.
 #[derive(Debug, Clone)]
 pub struct Revoked {
@@ -85,7 +77,7 @@ pub async fn at_end_of_job(
     environment: &Environment,
     interrupt: &mut Interrupt,
 ) -> Result<Revoked, Error> {
-    let not_renewed = renew::take_account(state);
+    let not_renewed = take_account(state);
     // Read it for the proof, then remove it whatever happens next.
     let token = state
         .files
@@ -273,7 +265,8 @@ impl Revocation<'_> {
                 status => match second_thoughts.next().filter(|_| matches!(status, 401 | 403)) {
                     Some(wait) => wait,
                     None => {
-                        let need = Need::revoking(self.state);
+                        let need =
+                            Need::revoking(&receipt.namespace, &receipt.service_account, self.state.role);
                         return Err(self.cluster.refused(&call, &answer, &need));
                     }
                 },
@@ -295,7 +288,7 @@ impl Revocation<'_> {
         let Some(token) = token else {
             return Ok(Proof::AnchorGone);
         };
-        tokio::time::sleep(inspect::WATCH_LAG).await;
+        tokio::time::sleep(WATCH_LAG).await;
         let refused = self.is_unauthorized(&self.cluster.with_token(token)?).await?;
         Ok(if refused {
             Proof::Unauthorized
@@ -307,7 +300,7 @@ impl Revocation<'_> {
     async fn ask_until_certain(&self, token: Option<&Token>, deleted: Instant) -> Result<Proof, Error> {
         self.must_be_gone().await?;
         let as_token = token.map(|token| self.cluster.with_token(token)).transpose()?;
-        tokio::time::sleep(inspect::WATCH_LAG).await;
+        tokio::time::sleep(WATCH_LAG).await;
         loop {
             let dead = match &as_token {
                 Some(cluster) => self.is_unauthorized(cluster).await?,
@@ -334,7 +327,7 @@ impl Revocation<'_> {
     }
 
     async fn is_unauthorized(&self, as_token: &Cluster) -> Result<bool, Error> {
-        Ok(inspect::ask(as_token, &self.budget).await?.status == 401)
+        Ok(ask(as_token, &self.budget).await?.status == 401)
     }
 
     /// The minter may delete Secrets but not read them: deleting once more tells whether it is there.
@@ -354,20 +347,5 @@ impl Revocation<'_> {
                 "something holds it, a finalizer most likely: `kubectl get secret --output yaml` shows which",
             )),
         }
-    }
-}
-
-/// Deleting an anchor can be repeated at will: its name belongs to nobody else, and the uid is a precondition.
-pub(crate) fn delete_call(namespace: &str, anchor: &str, uid: Option<&str>) -> Call {
-    let mut options =
-        json!({ "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background" });
-    if let Some(uid) = uid {
-        options["preconditions"] = json!({ "uid": uid });
-    }
-    Call {
-        doing: "delete the anchor",
-        method: http::Method::DELETE,
-        path: format!("/api/v1/namespaces/{namespace}/secrets/{anchor}"),
-        body: Some(options),
     }
 }

@@ -9,11 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    anchor::list::{Anchor, Page, Pages, SWEEPER, Scope},
-    cluster::{Answer, Budget, Cluster},
+    anchor::{
+        delete_call,
+        list::{Anchor, Page, Pages, SWEEPER},
+    },
+    cluster::{Answer, Budget, Cluster, Scope},
     error::{Error, Kind},
     inputs::spec::TokenType,
-    life::revoke::delete_call,
     process::interrupt::Interrupt,
 };
 

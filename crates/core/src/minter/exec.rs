@@ -16,8 +16,8 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
-use super::{ClientCertificate, Connection};
 use crate::{
+    cluster::{ClientCertificate, Connection},
     error::Error,
     process::{environment::Environment, files},
     text::harmless,

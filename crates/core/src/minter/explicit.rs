@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
-use super::{Auth, Authority, Connection, Minter, from_base64, id_token, read_file};
-use crate::cluster::Proxy;
+use super::{Auth, Minter, from_base64, id_token};
 use crate::{
+    cluster::{Authority, Connection, Proxy},
     error::Error,
     inputs::options::Inputs,
-    process::{environment::Environment, files},
+    process::{
+        environment::Environment,
+        files::{self, read_file},
+    },
     token::Token,
 };
 

@@ -10,30 +10,18 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use super::{Auth, Connection, Identity};
-use crate::cluster::Proxy;
+use super::Auth;
 use crate::{
     claims,
-    cluster::{Budget, Call, Cluster},
+    cluster::{Budget, Call, Cluster, Connection, Identity, Proxy},
     error::{Error, Kind},
-    process::environment::Environment,
+    process::environment::{Environment, IdTokens},
     text::harmless,
     token::Token,
 };
 
 /// All attempts at one ID token together.
 const FETCH: Duration = Duration::from_secs(20);
-
-/// Where a CI platform hands out ID tokens of the job that runs. Not `Debug`: it holds a credential.
-#[derive(Clone)]
-pub struct IdTokens {
-    /// The URL to ask, https; the audience is added to its query.
-    pub url: String,
-    /// What the job shows there.
-    pub bearer: Token,
-    /// Masks an ID token in the job's log, before it is used.
-    pub mask: fn(&Token) -> Result<(), Error>,
-}
 
 /// An endpoint that is asked for ID tokens, without the credential for it.
 pub(super) struct Source {

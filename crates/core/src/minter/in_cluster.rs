@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
-use super::{Auth, Authority, Connection, Minter, read_file};
-use crate::cluster::Proxy;
-use crate::{error::Error, process::environment::Environment, token::Token};
+use super::{Auth, Minter};
+use crate::{
+    cluster::{Authority, Connection, Proxy},
+    error::Error,
+    process::{environment::Environment, files::read_file},
+    token::Token,
+};
 
 /// Where the kubelet puts it (`staging/src/k8s.io/client-go/rest/config.go`).
 const FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";

@@ -9,13 +9,13 @@ mod kubeconfig;
 use std::path::{Path, PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-pub use self::id_token::IdTokens;
 use crate::{
-    cluster::Proxy, error::Error, inputs::options::Inputs, process::environment::Environment, text::harmless,
+    cluster::{Cluster, Connection, Identity, Proxy},
+    error::Error,
+    inputs::options::Inputs,
+    process::environment::Environment,
     token::Token,
 };
 
@@ -32,59 +32,6 @@ pub struct Minter {
     pub auth: Auth,
     /// The namespace that its configuration names.
     pub namespace: Option<String>,
-}
-
-/// How the API server is reached. Holds no secret once serialised.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Connection {
-    /// `https://HOST[:PORT][/PATH]`.
-    pub server: String,
-    /// PEM of the certificate authority; without it, the system's roots count.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub certificate_authority: Option<String>,
-    /// The name that the server's certificate must carry, if not the host's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_server_name: Option<String>,
-    /// The HTTP proxy in between.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub proxy: Option<Proxy>,
-}
-
-/// The PEM of a certificate authority that holds at least one certificate.
-pub(crate) struct Authority {
-    pem: String,
-}
-
-impl Authority {
-    pub(crate) fn parse(input: &str, pem: String) -> Result<Self, Error> {
-        // It becomes part of the state, which a runner hands on in one variable: Linux takes 128 KiB there.
-        if pem.len() > 64 << 10 {
-            let problem = "holds more than 64 KiB of certificates";
-            return Err(Error::input(
-                input,
-                problem,
-                "give the CA of this cluster alone, not a bundle of all CAs",
-            ));
-        }
-        certificates(input, &pem).map(|_| Self { pem })
-    }
-}
-
-/// What the minter shows the API server. Any part may be absent; all absent is anonymous.
-#[derive(Clone, Default)]
-pub struct Identity {
-    pub(crate) bearer: Option<Token>,
-    pub(crate) certificate: Option<ClientCertificate>,
-    pub(crate) impersonate: Option<String>,
-    pub(crate) impersonate_groups: Vec<String>,
-}
-
-/// A client certificate with its key, both PEM.
-#[derive(Clone)]
-pub(crate) struct ClientCertificate {
-    pub(crate) certificate: String,
-    pub(crate) key: SecretString,
 }
 
 /// How to authenticate, without a secret: part of the state.
@@ -247,12 +194,19 @@ impl Minter {
     }
 }
 
-impl From<Token> for Identity {
-    fn from(bearer: Token) -> Self {
-        Self {
-            bearer: Some(bearer),
-            ..Self::default()
-        }
+/// Text that stands in base64, as kubeconfigs have it in their `*-data` fields.
+fn from_base64(text: &str) -> Option<String> {
+    let compact = text.split_ascii_whitespace().collect::<String>();
+    String::from_utf8(STANDARD.decode(compact).ok()?).ok()
+}
+
+impl Cluster {
+    /// Prepares a connection as the minter; nothing is sent yet.
+    ///
+    /// # Errors
+    /// If the certificates or the key cannot be used.
+    pub fn connect(minter: &Minter) -> Result<Self, Error> {
+        Self::connect_as(&minter.connection, &minter.identity)
     }
 }
 
@@ -264,66 +218,4 @@ impl Connection {
     pub fn of_server(inputs: &Inputs, environment: &Environment) -> Result<Self, Error> {
         explicit::connection(inputs, environment)
     }
-
-    pub(crate) fn new(input: &str, server: &str, authority: Option<Authority>) -> Result<Self, Error> {
-        let uri = server.parse::<http::Uri>().ok().filter(|uri| {
-            uri.scheme_str() == Some("https")
-                && uri.host().is_some()
-                && uri.query().is_none()
-                && !server.contains('@')
-        });
-        if uri.is_none() {
-            return Err(Error::input(
-                input,
-                "names no server that a credential may be sent to",
-                "use an https URL such as `https://10.0.0.1:6443`, without user, password or query",
-            ));
-        }
-        let certificate_authority = authority.map(|authority| authority.pem);
-        let server = server.trim_end_matches('/').to_owned();
-        Ok(Self {
-            server,
-            certificate_authority,
-            tls_server_name: None,
-            proxy: None,
-        })
-    }
-}
-
-/// The certificates in a PEM text, DER.
-pub(crate) fn certificates(input: &str, pem: &str) -> Result<Vec<Vec<u8>>, Error> {
-    let certificates = CertificateDer::pem_slice_iter(pem.as_bytes())
-        .map(|certificate| certificate.map(|der| der.to_vec()))
-        .collect::<Result<Vec<_>, _>>()
-        .unwrap_or_default();
-    if certificates.is_empty() {
-        return Err(Error::input(
-            input,
-            "holds no certificate",
-            "a certificate authority is PEM: `-----BEGIN CERTIFICATE-----` and so on",
-        ));
-    }
-    Ok(certificates)
-}
-
-/// Text that stands in base64, as kubeconfigs have it in their `*-data` fields.
-fn from_base64(text: &str) -> Option<String> {
-    let compact = text.split_ascii_whitespace().collect::<String>();
-    String::from_utf8(STANDARD.decode(compact).ok()?).ok()
-}
-
-/// Reads a file that an input or a kubeconfig field names.
-pub(crate) fn read_file(input: &str, path: &Path) -> Result<String, Error> {
-    crate::process::files::read(path).map_err(|error| {
-        let path = harmless(&path.to_string_lossy());
-        let why = match error.kind() {
-            std::io::ErrorKind::InvalidData => "it is not text".to_owned(),
-            _ => harmless(&error.to_string()),
-        };
-        Error::input(
-            input,
-            format!("names the file `{path}`, which cannot be read: {why}"),
-            "check the path",
-        )
-    })
 }

@@ -4,7 +4,7 @@ use super::{
     Oidc,
     jobs::{Platform, Ref},
 };
-use crate::maintenance::setup::manifests::{cel, quoted};
+use crate::text::{cel, quoted};
 
 impl Oidc {
     /// The same without its comments, as what an error proposes.

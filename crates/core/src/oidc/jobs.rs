@@ -3,8 +3,12 @@
 use http::Uri;
 use serde_json::Value;
 
-use crate::maintenance::setup::{LONGEST_TEXT, Wanted, number, text_of};
-use crate::{error::Error, text::harmless};
+use crate::{
+    error::Error,
+    inputs::setup::Wanted,
+    names::{LONGEST_TEXT, number, text_of},
+    text::harmless,
+};
 
 /// The issuers of github.com and gitlab.com.
 const GITHUB: &str = "https://token.actions.githubusercontent.com";

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     error::{Error, Kind},
-    minter::IdTokens,
+    text::harmless,
+    token::Token,
 };
 
 /// Variables by name, and where the job gets ID tokens. Not `Debug`: CI jobs keep secrets in variables.
@@ -96,6 +97,46 @@ impl<const N: usize> From<[(&str, &str); N]> for Environment {
             variables: variables.into_iter().map(owned).collect(),
             ..Self::default()
         }
+    }
+}
+
+/// Where a CI platform hands out ID tokens of the job that runs. Not `Debug`: it holds a credential.
+#[derive(Clone)]
+pub struct IdTokens {
+    /// The URL to ask, https; the audience is added to its query.
+    pub url: String,
+    /// What the job shows there.
+    pub bearer: Token,
+    /// Masks an ID token in the job's log, before it is used.
+    pub mask: fn(&Token) -> Result<(), Error>,
+}
+
+impl Token {
+    /// The token in the environment variable `variable`, which the input `input` names.
+    ///
+    /// # Errors
+    /// If that is no name of a variable, or one that is not set or holds no token.
+    pub fn from_env(input: &str, variable: &str, environment: &Environment) -> Result<Self, Error> {
+        let is_name = variable.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !is_name || variable.starts_with(|c: char| c.is_ascii_digit()) {
+            // Probably the token itself, put where its variable's name belongs: do not show it.
+            return Err(Error::input(
+                input,
+                "is not the name of an environment variable",
+                format!("give the variable's name, not the token; for example `{input}: CI_TOKEN`"),
+            ));
+        }
+        let Some(text) = environment.get(variable) else {
+            return Err(Error::input(
+                input,
+                format!(
+                    "names the environment variable `{}`, which is not set",
+                    harmless(variable)
+                ),
+                "set it for this step; in a pull request from a fork, secrets are empty",
+            ));
+        };
+        Self::parse(text, input)
     }
 }
 

@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::{error::Error, text::harmless};
+
 mod given;
 mod permission;
 mod resources;
 
 pub use self::permission::Permission;
 pub(crate) use self::permission::{FORMS, Place, What, is_yaml_list, parse_all};
-
-use crate::{error::Error, text::harmless};
 
 /// A verb that Kubernetes does not have. The Role of a minter holds it beside `create`, for the tokens of the ServiceAccount that the
 /// minter was given; the policy for jobs with rules asks for it.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::resources::{self, SUBRESOURCES, VERBS};
-use crate::{error::Error, inputs::spec::is_dns_label, rbac::Rule, text::harmless};
+use crate::{error::Error, names::is_dns_label, rbac::Rule, text::harmless};
 
 /// How a permission is written, for messages.
 pub(crate) const FORMS: &str = "a permission is `VERB RESOURCE[.GROUP][/SUBRESOURCE] [NAME] [-n NAMESPACE | -A]` or \

@@ -2,5 +2,6 @@
 
 pub mod journal;
 pub mod receipt;
+pub mod renewal;
 pub mod state;
 pub mod token_files;

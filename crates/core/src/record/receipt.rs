@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    claims::Claims,
     error::Error,
-    inputs::spec::{Lifetime, in_words},
+    inputs::lifetime::Lifetime,
     json,
-    life::mint::Minted,
-    text,
+    text::{self, in_words},
 };
 
 /// Filled in station by station; what is absent has not happened (yet).
@@ -110,8 +110,7 @@ impl Receipt {
         }
     }
 
-    pub(crate) fn minted(&mut self, minted: &Minted) {
-        let claims = &minted.claims;
+    pub(crate) fn minted(&mut self, claims: &Claims) {
         let time =
             |seconds: Option<i64>| seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
         self.audiences.clone_from(&claims.aud);

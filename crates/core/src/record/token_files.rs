@@ -1,10 +1,6 @@
 //! Handing the token over in files that nobody else can read.
 
-use std::{
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
@@ -12,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
+    cluster::Connection,
     error::{Error, Kind},
     inputs::options::Inputs,
-    minter::Connection,
-    process::files::utf8,
+    process::files::{PARTIAL, cannot_write, put, utf8, with_suffix, write_new},
     record::{
         journal::{self, Entry},
         receipt::Receipt,
@@ -37,7 +33,7 @@ pub struct Files {
     /// Whether it holds the token itself, and does not name `token_file`.
     #[serde(default)]
     pub embed_token: bool,
-    /// The [journal](crate::record::journal) of a token that is renewed, beside `token_file`.
+    /// The [journal] of a token that is renewed, beside `token_file`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub journal: Option<PathBuf>,
 }
@@ -251,14 +247,6 @@ impl Files {
 /// The cluster and the context in a kubeconfig of ours.
 const NAME: &str = "jobpass";
 
-pub(crate) const PARTIAL: &str = ".jobpass-partial";
-
-pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
 fn free(input: &str, path: PathBuf) -> Result<PathBuf, Error> {
     let shown = harmless(utf8(input, &path)?);
     if path.symlink_metadata().is_ok() {
@@ -277,30 +265,6 @@ fn free(input: &str, path: PathBuf) -> Result<PathBuf, Error> {
             "create the folder first",
         )),
     }
-}
-
-/// Whole or not at all, and never over something else: a hard link fails if the name is taken.
-fn put(path: &Path, content: &str) -> Result<(), Error> {
-    let partial = with_suffix(path, PARTIAL);
-    let written = write_new(&partial, content).and_then(|()| std::fs::hard_link(&partial, path));
-    let removed = std::fs::remove_file(&partial);
-    written.and(removed).map_err(|error| cannot_write(path, &error))
-}
-
-/// O_EXCL, which follows no symlink, and mode 0600 from the first moment.
-pub(crate) fn write_new(path: &Path, content: &str) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(content.as_bytes())
-}
-
-pub(crate) fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
-    let (path, why) = (harmless(&path.to_string_lossy()), harmless(&error.to_string()));
-    Error::new(Kind::Deliver, format!("cannot write `{path}`: {why}"))
-        .help("check the folder, its permissions and free space")
 }
 
 /// The token in a kubeconfig of ours.

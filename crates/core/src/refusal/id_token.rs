@@ -4,9 +4,8 @@ use serde_json::Value;
 
 use crate::{
     claims,
-    inputs::spec::in_words,
     oidc::{Oidc, audiences},
-    text::harmless,
+    text::{harmless, in_words},
     token::Token,
 };
 
@@ -25,7 +24,7 @@ const DETAILS: [&str; 7] = [
 
 /// What a token of a CI platform says of itself, and what an API server has to be told to accept it. `None` if it is not such a
 /// token. Nothing in it is secret: neither the token nor its signature.
-pub(crate) fn explain(token: &Token) -> Option<String> {
+pub(super) fn explain(token: &Token) -> Option<String> {
     let claims: Value = claims::part(token, 1).ok()?;
     let issuer = claims["iss"].as_str()?;
     // Kubernetes' own tokens: bound ones, and those of Secrets.

@@ -1,15 +1,15 @@
 //! What a refusal means, and what to do about it.
 
-pub(crate) mod id_token;
+pub(crate) mod advice;
+mod id_token;
+mod unauthorized;
 
-use crate::cluster::{Answer, Call, Cluster, Denial};
+use self::advice::For;
 use crate::{
-    anchor::list::Scope,
+    cluster::{Answer, Call, Cluster, Denial, Scope},
     error::{Error, Kind},
     inputs::spec::{Spec, TokenType},
-    maintenance::setup::advice::{self, For},
     rbac::{self, Grantee, Line},
-    record::state::State,
     text::harmless,
 };
 
@@ -51,15 +51,14 @@ impl<'a> Need<'a> {
         }
     }
 
-    /// To delete the anchor, when all that is left is the state.
-    pub(crate) fn revoking(state: &'a State) -> Self {
-        let receipt = &state.receipt;
+    /// To delete the anchor of a token for `account`, which was perhaps made for the job.
+    pub(crate) fn revoking(namespace: &'a str, account: &'a str, made_for_job: bool) -> Self {
         Self {
-            namespace: &receipt.namespace,
-            whose: if state.role {
+            namespace,
+            whose: if made_for_job {
                 Whose::Job(&[])
             } else {
-                Whose::Account(&receipt.service_account)
+                Whose::Account(account)
             },
         }
     }

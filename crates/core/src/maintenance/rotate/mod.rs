@@ -17,24 +17,26 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-pub use self::place::Where;
 use self::place::{Place, Unwritten};
 use crate::{
     anchor::{
-        self,
+        delete_call,
         legacy::{self, ACCOUNT, EXPIRATION, Secret},
     },
     claims::{Claims, LEGACY_ISSUER},
-    cluster::{Answer, Budget, Call, Cluster},
+    cluster::{
+        Answer, Budget, Call, Cluster,
+        probe::{WATCH_LAG, is_accepted},
+    },
     error::{Error, Kind},
-    inputs::spec::is_dns_subdomain,
-    life::revoke::delete_call,
-    maintenance::inspect::{WATCH_LAG, is_accepted},
+    names::{self, is_dns_subdomain},
     process::interrupt::Interrupt,
     record::receipt::Proof,
     refusal::Need,
     token::Token,
 };
+
+pub use self::place::Where;
 
 /// In a Secret that is replaced: the name of the new one. Written before that is created.
 const TO: &str = "jobpass.dev/rotated-to";
@@ -156,7 +158,7 @@ impl<'a> Rotation<'a> {
                 "the token is altered, forged, or another cluster's: `jobpass inspect --verify` says which",
             ));
         }
-        if anchor::is_ours(&name) && secret.metadata.annotations.contains_key("jobpass.dev/platform") {
+        if names::is_ours(&name) && secret.metadata.annotations.contains_key("jobpass.dev/platform") {
             let what = format!("Secret {namespace}/{name} belongs to a job, which revokes it when it ends");
             return Err(Error::new(Kind::Input, what)
                 .help("nothing needs to be rotated there: each job mints its own"));
@@ -574,7 +576,7 @@ fn new_name(old: &Old) -> Result<String, Error> {
     let base = name.len().checked_sub(RANDOM + 1).filter(|_| earlier);
     let base = base.and_then(|at| name.get(..at)).unwrap_or(name);
     let base = base.get(..200).unwrap_or(base).trim_end_matches(['-', '.']);
-    let random = anchor::random_name()?;
+    let random = names::random_name()?;
     let random = &random[random.len() - RANDOM..];
     Ok(format!("{base}-{random}"))
 }

@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    Minter, Part, Setup, chain,
+    Part, Setup, chain,
     cluster::{Object, Outcome},
     held::{self, Held, Wrong},
     loss,
 };
 use crate::{
-    anchor,
     cluster::{Budget, Call, Cluster},
     error::{Error, Kind},
-    inputs::spec::Lifetime,
+    inputs::{lifetime::Lifetime, subject::MinterSubject},
+    names,
 };
 
 /// How long policies may take to be in effect. An API server reads them once a second.
@@ -104,7 +104,7 @@ impl Setup {
         budget: &Budget,
     ) -> Result<Option<String>, Error> {
         // With the minters' rights, so that RBAC lets the requests reach the policies.
-        let group = anchor::random_name()?.replace("jobpass-", TRYING);
+        let group = names::random_name()?.replace("jobpass-", TRYING);
         for (binding, found, _) in bindings {
             let mut subjects = binding.staying(*found);
             subjects.push(json!({ "kind": "Group", "apiGroup": super::manifests::RBAC, "name": group }));
@@ -165,9 +165,9 @@ impl Setup {
         let mut tries = Vec::new();
         for minter in &self.minters {
             let (user, of) = match minter {
-                Minter::User(name) => (name.clone(), None),
-                Minter::Group(name) => (group.to_owned(), Some(&**name)),
-                Minter::ServiceAccount { namespace, name } => {
+                MinterSubject::User(name) => (name.clone(), None),
+                MinterSubject::Group(name) => (group.to_owned(), Some(&**name)),
+                MinterSubject::ServiceAccount { namespace, name } => {
                     (format!("system:serviceaccount:{namespace}:{name}"), None)
                 }
             };
@@ -191,7 +191,7 @@ impl Setup {
             }
         }
         if let Part::Jobs(_) = part {
-            let user = format!("system:serviceaccount:{namespace}:{}", anchor::random_name()?);
+            let user = format!("system:serviceaccount:{namespace}:{}", names::random_name()?);
             tries.push(Try {
                 who: "a job's ServiceAccount".into(),
                 cluster: cluster.acting_as(&user, &[group])?,

@@ -3,10 +3,11 @@
 
 use serde_json::Value;
 
-use super::{JOBS_THEMSELVES, Minter, Part, Setup, apply::subjects, cluster::Object};
+use super::{Part, Setup, apply::subjects, cluster::Object};
 use crate::{
     cluster::{Budget, Cluster},
     error::Error,
+    inputs::subject::{JOBS_THEMSELVES, MinterSubject},
 };
 
 /// Refuses a set-up whose minter is a ServiceAccount that jobs get tokens of, or whose jobs get tokens of a minter.
@@ -71,9 +72,9 @@ impl Setup {
     /// Its own, and those of its minters.
     fn namespaces(&self) -> Vec<&str> {
         let of_minters = self.minters.iter().filter_map(|minter| match minter {
-            Minter::ServiceAccount { namespace, .. } => Some(&**namespace),
-            Minter::Group(name) => name.strip_prefix(ACCOUNTS_OF).filter(|name| !name.is_empty()),
-            Minter::User(_) => None,
+            MinterSubject::ServiceAccount { namespace, .. } => Some(&**namespace),
+            MinterSubject::Group(name) => name.strip_prefix(ACCOUNTS_OF).filter(|name| !name.is_empty()),
+            MinterSubject::User(_) => None,
         });
         let mut namespaces = of_minters.chain([&*self.namespace]).collect::<Vec<_>>();
         namespaces.sort_unstable();
@@ -85,7 +86,7 @@ impl Setup {
 /// The group of all ServiceAccounts of a namespace begins so.
 const ACCOUNTS_OF: &str = "system:serviceaccounts:";
 
-impl Minter {
+impl MinterSubject {
     /// Whether a set-up's RoleBinding of this name is for tokens of this minter.
     fn is_given(&self, in_namespace: &str, binding: &str) -> bool {
         match self {

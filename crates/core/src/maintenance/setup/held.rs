@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 
 use crate::{
-    anchor,
     cluster::{Answer, Call, Denial},
     error::Error,
+    names,
 };
 
 /// What the answer to such a request says.
@@ -24,7 +24,7 @@ pub(crate) enum Held {
 /// # Errors
 /// If the system has no randomness.
 pub(crate) fn other_secret(namespace: &str) -> Result<Call, Error> {
-    let metadata = json!({ "name": anchor::random_name()? });
+    let metadata = json!({ "name": names::random_name()? });
     Ok(post(
         "create a Secret that is no anchor",
         format!("/api/v1/namespaces/{namespace}/secrets?dryRun=All"),
@@ -60,7 +60,7 @@ pub(crate) enum Wrong {
 /// # Errors
 /// If the system has no randomness.
 pub(crate) fn token(namespace: &str, account: &str, wrong: Wrong) -> Result<Call, Error> {
-    let mut bound = json!({ "apiVersion": "v1", "kind": "Secret", "name": anchor::random_name()? });
+    let mut bound = json!({ "apiVersion": "v1", "kind": "Secret", "name": names::random_name()? });
     if !matches!(wrong, Wrong::Unpinned) {
         bound["uid"] = "00000000-0000-0000-0000-000000000000".into();
     }

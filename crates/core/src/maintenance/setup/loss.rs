@@ -10,9 +10,8 @@ use super::{
 };
 use crate::{
     error::{Error, Kind},
-    inputs::spec::in_words,
     rbac::Rule,
-    text::harmless,
+    text::{harmless, in_words},
 };
 
 /// Refuses a set-up with which somebody would lose something.
@@ -165,7 +164,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::maintenance::setup::manifests::cel;
+    use crate::text::cel;
 
     #[test]
     fn what_a_policy_says_is_read_as_it_was_written() {

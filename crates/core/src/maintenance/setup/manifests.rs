@@ -1,9 +1,11 @@
 //! The objects, as a person reviews them: each with a comment that says why.
 
-use serde_json::Value;
-
-use super::{Minter, Part, SWEEPER, Setup};
-use crate::rbac::{self, Line, Rule};
+use super::{Part, Setup};
+use crate::{
+    inputs::subject::{MinterSubject, SWEEPER},
+    rbac::{self, Line, Rule},
+    text::quoted,
+};
 
 pub(super) const RBAC: &str = "rbac.authorization.k8s.io";
 pub(super) const ADMISSION: &str = "admissionregistration.k8s.io/v1";
@@ -63,7 +65,7 @@ impl Setup {
 
     fn minters_accounts(&self) -> impl Iterator<Item = String> {
         let own = self.minters.iter().filter_map(|minter| match minter {
-            Minter::ServiceAccount { namespace, name } if *namespace == self.namespace => Some(name),
+            MinterSubject::ServiceAccount { namespace, name } if *namespace == self.namespace => Some(name),
             _ => None,
         });
         own.map(|name| {
@@ -103,9 +105,9 @@ impl Setup {
 
     fn minters_binding(&self, part: Part<'_>) -> String {
         let subjects = self.minters.iter().map(|minter| match minter {
-            Minter::ServiceAccount { namespace, name } => subject_account(namespace, name),
-            Minter::User(name) => subject("User", name),
-            Minter::Group(name) => subject("Group", name),
+            MinterSubject::ServiceAccount { namespace, name } => subject_account(namespace, name),
+            MinterSubject::User(name) => subject("User", name),
+            MinterSubject::Group(name) => subject("Group", name),
         });
         let why = match self.oidc {
             Some(_) => {
@@ -186,14 +188,4 @@ fn subject_account(namespace: &str, name: &str) -> String {
         quoted(name),
         quoted(namespace)
     )
-}
-
-/// As it stands in YAML: JSON is YAML, nothing in a quoted text can end it, and none is taken for a number or `null`.
-pub(crate) fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
-}
-
-/// As it stands in a CEL expression. What it is made of has no control characters.
-pub(crate) fn cel(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }

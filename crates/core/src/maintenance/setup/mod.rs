@@ -3,7 +3,6 @@
 //! Every value is parsed before anything is written. What is printed is the text of [`Setup::manifests`]; what is compared
 //! and applied is read from that same text, so that the two cannot differ.
 
-pub(crate) mod advice;
 mod apply;
 mod chain;
 mod cluster;
@@ -14,59 +13,20 @@ pub(crate) mod manifests;
 mod policies;
 
 pub use self::cluster::{Object, Outcome};
+
 use crate::{
-    anchor,
     error::Error,
-    inputs::spec::{self, Lifetime, dns_name},
+    inputs::{
+        lifetime::Lifetime,
+        setup::Wanted,
+        spec,
+        subject::{MinterSubject, account, namespace},
+    },
+    names::LONGEST_TEXT,
     oidc::Oidc,
     rbac::{self, Rule},
     text::harmless,
 };
-
-/// The longest name of a ServiceAccount here: names that are made of it and a namespace stay below 253.
-const LONGEST_ACCOUNT: usize = 150;
-/// The account that sweeps, and so may read every Secret of the namespace.
-const SWEEPER: &str = "jobpass-sweeper";
-/// The longest text of any other kind.
-pub(crate) const LONGEST_TEXT: usize = 256;
-
-const JOBS_THEMSELVES: &str =
-    "the jobs' own ServiceAccount could then mint itself tokens that outlive its job";
-
-/// What was asked for, as text. Absent is empty.
-#[derive(Debug, Clone, Default)]
-pub struct Wanted {
-    /// Whom the jobs' tokens speak for; may be empty if jobs bring rules.
-    pub service_account: String,
-    /// What jobs may give to ServiceAccounts of their own, as they write it in `rules`.
-    pub rules: String,
-    /// Where these and the anchors are.
-    pub namespace: String,
-    /// The longest lifetime that a job may ask for.
-    pub duration: String,
-    /// The audiences that tokens may have; empty if any.
-    pub audiences: String,
-    /// `user:NAME`, `group:NAME`, `serviceaccount:[NAMESPACE/]NAME`.
-    pub minters: Vec<String>,
-    /// Ids of GitHub repositories whose jobs mint.
-    pub repository_ids: Vec<String>,
-    /// Ids of GitLab projects whose jobs mint.
-    pub project_ids: Vec<String>,
-    /// The id of the owner that these must have.
-    pub owner_id: Option<String>,
-    /// The issuer of the ID tokens, if it is not github.com or gitlab.com.
-    pub issuer: Option<String>,
-    /// The audience of the ID tokens.
-    pub oidc_audience: Option<String>,
-    /// `refs/...` or `protected`.
-    pub git_ref: Option<String>,
-    /// The environment of the jobs.
-    pub environment: Option<String>,
-    /// The image of the sweeper; without it, there is none.
-    pub sweeper_image: Option<String>,
-    /// Whether the ServiceAccount may look at Pods, as the examples do.
-    pub example_rights: bool,
-}
 
 /// A cluster's set-up for one ServiceAccount, or for those that are made for single jobs, or both; parsed.
 #[derive(Debug, Clone)]
@@ -76,7 +36,7 @@ pub struct Setup {
     namespace: String,
     lifetime: Lifetime,
     audiences: Vec<String>,
-    minters: Vec<Minter>,
+    minters: Vec<MinterSubject>,
     oidc: Option<Oidc>,
     sweeper_image: Option<String>,
     example_rights: bool,
@@ -89,14 +49,6 @@ enum Part<'a> {
     Account(&'a str),
     /// ServiceAccounts for single jobs, with these rights at most, and their tokens.
     Jobs(&'a [Rule]),
-}
-
-/// Somebody who may ask for tokens.
-#[derive(Debug, Clone, PartialEq)]
-enum Minter {
-    User(String),
-    Group(String),
-    ServiceAccount { namespace: String, name: String },
 }
 
 impl Setup {
@@ -138,9 +90,13 @@ impl Setup {
         let oidc = Oidc::parse(wanted)?;
         let mut minters = Vec::new();
         for minter in &wanted.minters {
-            minters.push(Minter::parse(minter, &namespace, service_account.as_deref())?);
+            minters.push(MinterSubject::parse(
+                minter,
+                &namespace,
+                service_account.as_deref(),
+            )?);
         }
-        minters.extend(oidc.iter().flat_map(Oidc::users).map(Minter::User));
+        minters.extend(oidc.iter().flat_map(Oidc::users).map(MinterSubject::User));
         if minters.is_empty() {
             return Err(Error::input(
                 "minter",
@@ -211,108 +167,6 @@ impl Part<'_> {
             Self::Jobs(_) => "jobpass-minter.with-rules".to_owned(),
         }
     }
-}
-
-impl Minter {
-    fn parse(text: &str, own_namespace: &str, service_account: Option<&str>) -> Result<Self, Error> {
-        let refused = |problem: &str, allowed: &str| {
-            Err(Error::input(
-                "minter",
-                format!("is `{}`: {problem}", harmless(text)),
-                allowed,
-            ))
-        };
-        let forms = "use `user:NAME`, `group:NAME`, `serviceaccount:NAME` or `serviceaccount:NAMESPACE/NAME`";
-        let Some((kind, name)) = text.split_once(':') else {
-            return refused("it does not say what it is", forms);
-        };
-        if kind == "serviceaccount" {
-            let (space, name) = name.split_once('/').unwrap_or((own_namespace, name));
-            let (space, name) = (namespace("minter", space)?, account("minter", name)?);
-            if space == own_namespace && Some(&*name) == service_account {
-                return refused(JOBS_THEMSELVES, "name another account for the minter");
-            }
-            return Ok(Self::ServiceAccount {
-                namespace: space,
-                name,
-            });
-        }
-        if !matches!(kind, "user" | "group") {
-            return refused("it does not say what it is", forms);
-        }
-        let name = text_of("minter", name)?;
-        let accounts_of = name
-            .strip_prefix("system:serviceaccounts:")
-            .filter(|_| kind == "group");
-        if accounts_of == Some(own_namespace) {
-            return refused(JOBS_THEMSELVES, "name one account: `serviceaccount:NAME`");
-        }
-        // Administrators need no Role, and everybody is no minter.
-        if name.starts_with("system:") && accounts_of.is_none() {
-            return refused(
-                "Kubernetes gives the names that begin with `system:` to whom it likes",
-                "name the minter itself; a ServiceAccount is `serviceaccount:NAMESPACE/NAME`",
-            );
-        }
-        Ok(match kind {
-            "user" => Self::User(name),
-            _ => Self::Group(name),
-        })
-    }
-}
-
-/// As the option `minter` takes it.
-impl std::fmt::Display for Minter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::User(name) => write!(f, "user:{name}"),
-            Self::Group(name) => write!(f, "group:{name}"),
-            Self::ServiceAccount { namespace, name } => write!(f, "serviceaccount:{namespace}/{name}"),
-        }
-    }
-}
-
-fn namespace(input: &str, name: &str) -> Result<String, Error> {
-    dns_name(input, name, 63, false)
-}
-
-fn account(input: &str, name: &str) -> Result<String, Error> {
-    if anchor::is_ours(name) {
-        let problem = format!("is `{name}`: so are those called that are made for single jobs");
-        return Err(Error::input(input, problem, "name it differently"));
-    }
-    if name == SWEEPER {
-        let problem =
-            format!("is `{name}`: so is the sweeper called, which may read every Secret of the namespace");
-        return Err(Error::input(input, problem, "name another account"));
-    }
-    dns_name(input, name, LONGEST_ACCOUNT, true)
-}
-
-/// An id as platforms give them; a text nevertheless.
-pub(crate) fn number(input: &str, text: &str) -> Result<String, Error> {
-    let text = text.trim();
-    if (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0') {
-        return Ok(text.to_owned());
-    }
-    Err(Error::input(
-        input,
-        format!("is `{}`, which is not an id", harmless(text)),
-        "ids are numbers, as names can be given up and taken by somebody else: `gh api repos/OWNER/REPO --jq \
-         '.id, .owner.id'`; in GitLab, below the project's or group's name",
-    ))
-}
-
-/// Text of one line, as it is.
-pub(crate) fn text_of(input: &str, text: &str) -> Result<String, Error> {
-    if !text.is_empty() && text.len() <= LONGEST_TEXT && harmless(text) == text {
-        return Ok(text.to_owned());
-    }
-    Err(Error::input(
-        input,
-        format!("is `{}`, which cannot stand here", harmless(text)),
-        format!("use 1 to {LONGEST_TEXT} visible characters, without spaces at the ends or two in a row"),
-    ))
 }
 
 fn image(text: &str) -> Result<String, Error> {

@@ -4,13 +4,15 @@
 //! about the accounts of other set-ups, and two set-ups of one namespace take nothing away from each other.
 
 use super::{
-    Minter, Part, Setup,
-    manifests::{ADMISSION, RBAC, cel, quoted},
+    Part, Setup,
+    manifests::{ADMISSION, RBAC},
 };
 use crate::{
     anchor,
-    inputs::spec::in_words,
+    inputs::subject::MinterSubject,
+    names,
     rbac::{self, Rule},
+    text::{cel, in_words, quoted},
 };
 
 /// An expression that must be true, and what is said when it is not.
@@ -56,11 +58,11 @@ impl Setup {
             ),
             "a token must be bound to an anchor, a Secret with its uid".to_owned(),
         )];
-        let of_job = format!("request.name.matches('{}')", anchor::NAMES);
+        let of_job = format!("request.name.matches('{}')", names::NAMES);
         let (others, whose) = match part {
             Part::Account(account) => {
                 validations.push((
-                    format!("{bound}.?name.orValue('').matches('{}')", anchor::NAMES),
+                    format!("{bound}.?name.orValue('').matches('{}')", names::NAMES),
                     "a token must be bound to an anchor, called as jobpass calls them".to_owned(),
                 ));
                 (
@@ -214,7 +216,7 @@ impl Setup {
         let users = format!(
             "^system:serviceaccount:{}:{}",
             self.namespace,
-            anchor::NAMES.trim_start_matches('^')
+            names::NAMES.trim_start_matches('^')
         );
         Policy {
             about: "jobs",
@@ -245,9 +247,9 @@ impl Setup {
         let mut groups = Vec::new();
         for minter in &self.minters {
             match minter {
-                Minter::User(name) => users.push(cel(name)),
-                Minter::Group(name) => groups.push(cel(name)),
-                Minter::ServiceAccount { namespace, name } => {
+                MinterSubject::User(name) => users.push(cel(name)),
+                MinterSubject::Group(name) => groups.push(cel(name)),
+                MinterSubject::ServiceAccount { namespace, name } => {
                     users.push(cel(&format!("system:serviceaccount:{namespace}:{name}")));
                 }
             }
@@ -337,7 +339,7 @@ impl Rule {
 fn called_as_anchors() -> String {
     format!(
         "request.name.matches('{}') && (request.operation == 'DELETE' || !has(object.metadata.generateName))",
-        anchor::NAMES
+        names::NAMES
     )
 }
 

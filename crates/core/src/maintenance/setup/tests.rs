@@ -2,10 +2,8 @@ use std::collections::BTreeSet;
 
 use rstest::rstest;
 
-use super::{
-    manifests::{cel, quoted},
-    *,
-};
+use super::*;
+use crate::text::{cel, quoted};
 
 fn github() -> Wanted {
     Wanted {
@@ -119,7 +117,7 @@ fn the_same_id_of_two_issuers_is_two_users() {
         let expression = setup.authentication().expect("OIDC");
         let minters = setup.minters.clone();
         assert!(
-            matches!(&*minters, [Minter::User(user)] if expression.contains(&quoted(&format!("{} + claims.repository_id", cel(user.strip_suffix('2').expect("its id")))))),
+            matches!(&*minters, [MinterSubject::User(user)] if expression.contains(&quoted(&format!("{} + claims.repository_id", cel(user.strip_suffix('2').expect("its id")))))),
             "{minters:?}\n{expression}"
         );
         format!("{minters:?}")

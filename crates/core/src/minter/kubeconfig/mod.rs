@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 
 use kube::config::{Cluster, Kubeconfig};
 
-use super::{Auth, Authority, Connection, Identity, Minter, from_base64, read_file};
-use crate::cluster::Proxy;
+use super::{Auth, Minter, from_base64};
 use crate::{
+    cluster::{Authority, Connection, Identity, Proxy},
     error::Error,
-    process::{environment::Environment, files},
+    process::{
+        environment::Environment,
+        files::{self, read_file},
+    },
     text::harmless,
     token::Token,
 };

@@ -5,8 +5,14 @@ use std::path::{Path, PathBuf};
 use kube::config::AuthInfo;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::super::{ClientCertificate, Connection, Identity, exec, from_base64, read_file};
-use crate::{error::Error, process::environment::Environment, text::harmless, token::Token};
+use super::super::{exec, from_base64};
+use crate::{
+    cluster::{ClientCertificate, Connection, Identity},
+    error::Error,
+    process::{environment::Environment, files::read_file},
+    text::harmless,
+    token::Token,
+};
 
 pub(super) async fn identity(
     info: &AuthInfo,

@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, path::Path};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    anchor,
+    cluster::Connection,
     error::{Error, Kind},
     inputs::{options::Inputs, spec::Spec},
     json,
-    life::renew::Renewal,
-    minter::{Auth, Connection, Minter},
+    minter::{Auth, Minter},
+    names,
     process::environment::Environment,
-    record::{receipt::Receipt, token_files::Files},
+    record::{receipt::Receipt, renewal::Renewal, token_files::Files},
 };
 
 /// The version of the state that this jobpass records.
@@ -91,7 +91,7 @@ impl State {
     ) -> Result<Self, Error> {
         // A ServiceAccount that is made for this job is called as its anchor is.
         let name = match spec.rules.is_empty() {
-            true => anchor::random_name()?,
+            true => names::random_name()?,
             false => spec.service_account.clone(),
         };
         let files = Files::plan(inputs, folder, &name)?;
@@ -127,7 +127,7 @@ impl State {
     pub fn of_anchor(minter: &Minter, anchor: &str, anchor_uid: Option<&str>) -> Result<Self, Error> {
         let (namespace, name) = anchor
             .split_once('/')
-            .filter(|(namespace, name)| anchor::is_ours(name) && crate::inputs::spec::is_dns_label(namespace))
+            .filter(|(namespace, name)| names::is_ours(name) && names::is_dns_label(namespace))
             .ok_or_else(|| Error::new(Kind::Revoke, "what was recorded is not the name of an anchor"))?;
         Ok(Self {
             connection: minter.connection.clone(),
@@ -211,9 +211,9 @@ impl State {
         let json = self.json()?;
         let partial = path.with_extension("partial");
         let _ = std::fs::remove_file(&partial);
-        crate::record::token_files::write_new(&partial, &json)
+        crate::process::files::write_new(&partial, &json)
             .and_then(|()| std::fs::rename(&partial, path))
-            .map_err(|error| crate::record::token_files::cannot_write(path, &error))
+            .map_err(|error| crate::process::files::cannot_write(path, &error))
     }
 
     /// Reads what [`State::write`] wrote.
@@ -247,7 +247,7 @@ impl Header {
         );
         let step = "revoke with the version of jobpass that minted the token";
         // Nothing that a shell would take for more than two names.
-        match anchor::is_ours(anchor) && crate::inputs::spec::is_dns_label(namespace) {
+        match names::is_ours(anchor) && names::is_dns_label(namespace) {
             true => error.help(format!(
                 "{step}; or delete its anchor, which ends the token:\n\n  kubectl delete secret {anchor} --namespace {namespace}"
             )),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rstest::rstest;
 
 use super::*;
-use crate::{cluster::Proxy, inputs::spec::Lifetime, record::receipt::Proof};
+use crate::{cluster::Proxy, inputs::lifetime::Lifetime, record::receipt::Proof};
 
 /// The states that jobpass 0.1 recorded, one a line, as its code wrote them: the states of [`states`]. A golden file: what is in
 /// it stays as it is for as long as any later version is to revoke it.

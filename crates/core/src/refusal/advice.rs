@@ -3,8 +3,7 @@
 //! Pasting the command makes a minter of the user in it. So the command names the asking user only if that user can be a minter, and
 //! else an account that `jobpass setup` makes for minting.
 
-use super::Minter;
-use crate::{json, rbac::Rule};
+use crate::{inputs::subject::MinterSubject, json, rbac::Rule};
 
 /// The ServiceAccounts that the minter mints tokens of.
 #[derive(Clone, Copy)]
@@ -48,7 +47,7 @@ fn minter(user: &str, namespace: &str, account: Option<&str>) -> Option<String> 
         Some((namespace, name)) => format!("serviceaccount:{namespace}/{name}"),
         None => format!("user:{user}"),
     };
-    let taken = option.bytes().all(plain) && Minter::parse(&option, namespace, account).is_ok();
+    let taken = option.bytes().all(plain) && MinterSubject::parse(&option, namespace, account).is_ok();
     taken.then_some(option)
 }
 

@@ -1,0 +1,27 @@
+//! Where a list looks: in one namespace, or everywhere.
+
+/// Where to look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// In one namespace.
+    Namespace(String),
+    /// In all of them.
+    Cluster,
+}
+
+impl Scope {
+    /// `namespace ci` or `the cluster`.
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Namespace(namespace) => format!("namespace `{namespace}`"),
+            Self::Cluster => "the cluster".into(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> String {
+        match self {
+            Self::Namespace(namespace) => format!("/api/v1/namespaces/{namespace}/secrets"),
+            Self::Cluster => "/api/v1/secrets".into(),
+        }
+    }
+}

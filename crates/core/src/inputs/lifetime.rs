@@ -1,0 +1,163 @@
+//! Lengths of time: how long a token lives.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{error::Error, text::harmless};
+
+/// A lifetime that the TokenRequest API accepts, in seconds; or, of a legacy token, when it is swept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifetime(u64);
+
+impl Lifetime {
+    /// The least that any API server issues (`pkg/apis/authentication/validation/validation.go`).
+    pub(crate) const LEAST: u64 = 600;
+    /// The most that any API server takes (same file).
+    pub(crate) const MOST: u64 = 1 << 32;
+    /// With this number of seconds the API server may issue a token for a year
+    /// (`WarnOnlyBoundTokenExpirationPeriod`, `pkg/serviceaccount/claims.go`).
+    const MAGIC: u64 = 3607;
+
+    /// Parses `30m`, `1h`, `1h30m`, `900s`, `900`.
+    ///
+    /// # Errors
+    /// If it is no duration, negative, less than 10 minutes, more than 2^32 seconds, or 3607 seconds.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        match seconds(text)? {
+            ..Self::LEAST => Err(wrong_duration(
+                text,
+                "no Kubernetes cluster issues a token for less than 10 minutes",
+                "use `10m` or more: jobpass revokes the token when the job ends, however long it might still have \
+                 lived; for one command, `jobpass exec --duration 30s` revokes it after 30 seconds",
+            )),
+            Self::MAGIC => Err(wrong_duration(
+                text,
+                "with exactly 3607 seconds Kubernetes may issue a token that lives for a year",
+                "use `1h` or `3608s`",
+            )),
+            seconds @ ..=Self::MOST => Ok(Self(seconds)),
+            _ => Err(wrong_duration(
+                text,
+                "no Kubernetes cluster issues a token for more than 2^32 seconds",
+                "use the length of the job, for example `1h`; clusters often allow no more than `24h`",
+            )),
+        }
+    }
+
+    /// When a legacy token is swept. No API server has a say in it, so it may be less than 10 minutes.
+    ///
+    /// # Errors
+    /// If it is no duration, negative, zero, or more than 2^32 seconds.
+    pub fn of_legacy(text: &str) -> Result<Self, Error> {
+        match seconds(text)? {
+            seconds @ 1..=Self::MOST => Ok(Self(seconds)),
+            0 => Err(wrong_duration(text, "nothing can be done in no time", DURATIONS)),
+            _ => Err(wrong_duration(
+                text,
+                "that is longer than any job takes",
+                DURATIONS,
+            )),
+        }
+    }
+
+    /// The same for who can revoke sooner than a token may expire: a time of less than 10 minutes is given back beside the
+    /// shortest lifetime.
+    ///
+    /// # Errors
+    /// As [`Lifetime::parse`], but for less than 10 minutes; if it is zero.
+    pub fn parse_or_sooner(text: &str) -> Result<(Self, Option<Duration>), Error> {
+        match seconds(text)? {
+            0 => Err(wrong_duration(text, "nothing can be done in no time", DURATIONS)),
+            seconds @ 1..Self::LEAST => Ok((Self(Self::LEAST), Some(Duration::from_secs(seconds)))),
+            _ => Ok((Self::parse(text)?, None)),
+        }
+    }
+
+    /// The number of seconds.
+    pub fn seconds(self) -> u64 {
+        self.0
+    }
+}
+
+const DURATIONS: &str = "use a duration such as `30m`, `1h`, `1h30m`, `900s` or `900` (seconds)";
+
+fn wrong_duration(text: &str, problem: &str, allowed: &str) -> Error {
+    Error::input("duration", format!("is `{}`: {problem}", harmless(text)), allowed)
+}
+
+/// A time that is no token's lifetime, for the input `input`.
+///
+/// # Errors
+/// If it is no duration, or none at all.
+pub fn time(input: &str, text: &str) -> Result<Duration, Error> {
+    match seconds(text) {
+        Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
+        _ => {
+            let problem = format!("is `{}`: this is no usable length of time", harmless(text));
+            Err(Error::input(input, problem, DURATIONS))
+        }
+    }
+}
+
+/// The whole seconds of a duration.
+fn seconds(text: &str) -> Result<u64, Error> {
+    let bare = !text.is_empty() && text.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
+    let with_unit = if bare { format!("{text}s") } else { text.to_owned() };
+    let Ok(parsed) = with_unit.parse::<jiff::SignedDuration>() else {
+        return Err(wrong_duration(text, "this is not a duration", DURATIONS));
+    };
+    if parsed.is_negative() {
+        return Err(wrong_duration(
+            text,
+            "a token cannot live for a negative time",
+            DURATIONS,
+        ));
+    }
+    if parsed.subsec_nanos() != 0 {
+        return Err(wrong_duration(text, "tokens live for whole seconds", DURATIONS));
+    }
+    Ok(parsed.as_secs().unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("30m", 1800)]
+    #[case("1h", 3600)]
+    #[case("1h30m", 5400)]
+    #[case("900s", 900)]
+    #[case("900", 900)]
+    #[case("600", 600)]
+    #[case("4294967296", 1 << 32)]
+    fn durations_that_are_taken(#[case] text: &str, #[case] seconds: u64) {
+        assert_eq!(Lifetime::parse(text).expect(text).seconds(), seconds);
+    }
+
+    #[rstest]
+    #[case("30s", "less than 10 minutes")]
+    #[case("599", "less than 10 minutes")]
+    #[case("0", "less than 10 minutes")]
+    #[case("-5m", "negative")]
+    #[case("-900", "negative")]
+    #[case("abc", "not a duration")]
+    #[case("", "not a duration")]
+    #[case("1 fortnight", "not a duration")]
+    #[case("600.5s", "whole seconds")]
+    #[case("3607", "a year")]
+    #[case("1h7s", "a year")]
+    #[case("4294967297", "2^32")]
+    #[case("99999999999999999999", "not a duration")]
+    fn durations_that_are_refused(#[case] text: &str, #[case] why: &str) {
+        let error = Lifetime::parse(text).expect_err(text).to_string();
+        assert!(
+            error.contains("input `duration`") && error.contains(&format!("`{text}`")),
+            "{error}"
+        );
+        assert!(error.contains(why), "{error}");
+    }
+}

@@ -1,0 +1,90 @@
+//! The request for a token that is bound to an anchor.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{
+    access::Report,
+    claims::Claims,
+    cluster::{Budget, Call, Cluster},
+    error::{Error, Kind},
+    inputs::spec::Spec,
+    refusal::Need,
+    token::Token,
+};
+
+/// The anchor and the TokenRequest together.
+pub const MINT: Duration = Duration::from_secs(45);
+
+/// A token, verified, before it is handed over.
+pub struct Minted {
+    /// The token.
+    pub token: Token,
+    /// What it says of itself.
+    pub claims: Claims,
+    /// What it may do, as far as that was asked.
+    pub access: Option<Report>,
+    /// What the person should know, the server's warnings included; harmless text.
+    pub warnings: Vec<String>,
+}
+
+/// The answer to a TokenRequest.
+#[derive(Deserialize)]
+pub(crate) struct TokenRequest {
+    status: TokenRequestStatus,
+}
+
+#[derive(Deserialize)]
+struct TokenRequestStatus {
+    token: SecretString,
+}
+
+/// `None` if the anchor is gone. Repeating it is safe: should an answer be lost, the token in it is bound to the same anchor and
+/// dies with it.
+pub(crate) async fn request_token(
+    cluster: &Cluster,
+    spec: &Spec,
+    anchor: &str,
+    uid: &str,
+    budget: &Budget,
+) -> Result<Option<Minted>, Error> {
+    let mut body = json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+        "spec": {
+            "expirationSeconds": spec.lifetime.seconds(),
+            "boundObjectRef": { "apiVersion": "v1", "kind": "Secret", "name": anchor, "uid": uid },
+        }
+    });
+    if !spec.audiences.is_empty() {
+        body["spec"]["audiences"] = json!(spec.audiences);
+    }
+    let call = Call {
+        doing: "get a token",
+        method: http::Method::POST,
+        path: format!(
+            "/api/v1/namespaces/{}/serviceaccounts/{}/token",
+            spec.namespace, spec.service_account
+        ),
+        body: Some(body),
+    };
+    let answer = cluster.send(&call, budget).await?;
+    if answer.is_secret_not_found() {
+        return Ok(None);
+    }
+    if answer.status != 201 {
+        return Err(cluster.refused(&call, &answer, &Need::minting(spec)));
+    }
+    let token = answer.parse::<TokenRequest>(&call)?.status.token;
+    let token = Token::parse(token.expose_secret(), "token")
+        .map_err(|_| Error::new(Kind::Claims, "the API server's answer holds no token"))?;
+    let claims = Claims::decode(&token)?;
+    Ok(Some(Minted {
+        token,
+        claims,
+        access: None,
+        warnings: answer.warnings,
+    }))
+}

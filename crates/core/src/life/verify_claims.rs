@@ -1,0 +1,159 @@
+//! Whether the API server issued what was asked for.
+
+use crate::{
+    claims::Claims,
+    error::{Error, Kind},
+    inputs::spec::Spec,
+    names::is_identifier,
+    text::{harmless, in_words},
+};
+
+impl Claims {
+    /// Checks that the server issued what was asked for; a warning is returned if it expires sooner.
+    ///
+    /// # Errors
+    /// If the token speaks for another account, for other audiences, is bound to anything but our anchor, never
+    /// expires, or lives longer than asked for.
+    pub fn verify(&self, spec: &Spec, anchor_uid: &str) -> Result<Option<String>, Error> {
+        let wrong = |what: String| {
+            Err(Error::new(Kind::Claims, format!("the API server issued a token that was not asked for: {what}"))
+                .help("It was not handed over. Something between jobpass and the API server, or an admission webhook, \
+                       changes TokenRequests."))
+        };
+        let subject = format!(
+            "system:serviceaccount:{}:{}",
+            spec.namespace, spec.service_account
+        );
+        if self.sub.as_deref() != Some(&subject) {
+            return wrong(format!("it speaks for `{}`, not `{subject}`", shown(&self.sub)));
+        }
+        let uid = self
+            .kubernetes
+            .as_ref()
+            .and_then(|k| k.secret.as_ref())
+            .and_then(|secret| secret.uid.as_deref());
+        if uid != Some(anchor_uid) {
+            return wrong("it is not bound to the anchor, so deleting the anchor would not revoke it".into());
+        }
+        if !spec.audiences.is_empty() && !same_set(&self.aud, &spec.audiences) {
+            return wrong(format!("its audiences are `{}`", harmless(&self.aud.join(", "))));
+        }
+        if self.aud.iter().map(String::len).sum::<usize>() > 8 << 10 {
+            return wrong("its audiences are longer than 8 KiB".into());
+        }
+        if self.jti.as_deref().is_some_and(|jti| !is_identifier(jti)) {
+            return wrong("its credential id is none".into());
+        }
+        let (Some(issued), Some(expires)) = (self.iat, self.exp) else {
+            return wrong("it never expires".into());
+        };
+        // Both times are the server's, so the clock of this machine plays no part.
+        let lifetime = u64::try_from(expires.saturating_sub(issued)).unwrap_or(0);
+        let asked = spec.lifetime.seconds();
+        if lifetime > asked {
+            return wrong(format!(
+                "it lives for {}, not {}",
+                in_words(lifetime),
+                in_words(asked)
+            ));
+        }
+        Ok((lifetime < asked).then(|| {
+            format!(
+                "the API server shortened the token: it lives for {}, not {}; see its flag \
+                 --service-account-max-token-expiration",
+                in_words(lifetime),
+                in_words(asked)
+            )
+        }))
+    }
+}
+
+fn shown(text: &Option<String>) -> String {
+    harmless(text.as_deref().unwrap_or("nobody"))
+}
+
+fn same_set(a: &[String], b: &[String]) -> bool {
+    a.iter().all(|x| b.contains(x)) && b.iter().all(|x| a.contains(x))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+    use super::*;
+    use crate::{inputs::options::Inputs, token::Token};
+
+    fn asked() -> Value {
+        json!({
+            "iss": "https://kubernetes.default.svc", "sub": "system:serviceaccount:ci:scanner", "jti": "j",
+            "aud": ["https://kubernetes.default.svc"], "iat": 1000, "nbf": 1000, "exp": 4600,
+            "kubernetes.io": {
+                "namespace": "ci", "serviceaccount": {"name": "scanner", "uid": "s"},
+                "secret": {"name": "jobpass-a", "uid": "anchor-uid"}
+            }
+        })
+    }
+
+    fn token(claims: &Value) -> Token {
+        let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        Token::parse(
+            &format!("{}.{}.c2ln", part(&json!({"alg": "RS256"})), part(claims)),
+            "token",
+        )
+        .expect("a token")
+    }
+
+    fn verify(claims: &Value, audiences: &str) -> Result<Option<String>, Error> {
+        let inputs = Inputs::from([
+            ("service-account", "scanner"),
+            ("namespace", "ci"),
+            ("audiences", audiences),
+        ]);
+        Claims::decode(&token(claims))?.verify(&Spec::parse(&inputs, None)?, "anchor-uid")
+    }
+
+    #[test]
+    fn what_was_asked_for_is_accepted() {
+        assert_eq!(verify(&asked(), "").expect("accepted"), None);
+        let mut one = asked();
+        one["aud"] = json!("vault");
+        assert_eq!(verify(&one, "vault").expect("accepted"), None);
+        let mut null = asked();
+        null["aud"] = Value::Null;
+        assert_eq!(verify(&null, "").expect("accepted"), None);
+    }
+
+    #[test]
+    fn a_shorter_life_is_a_warning() {
+        let mut short = asked();
+        short["exp"] = json!(2800);
+        let warning = verify(&short, "").expect("accepted").expect("a warning");
+        assert!(warning.contains("30 min, not 1 h"), "{warning}");
+    }
+
+    #[rstest]
+    #[case("/sub", json!("system:serviceaccount:ci:admin"), "speaks for")]
+    #[case("/sub", Value::Null, "speaks for `nobody`")]
+    #[case("/kubernetes.io/secret/uid", json!("another"), "not bound to the anchor")]
+    #[case("/kubernetes.io/secret", Value::Null, "not bound to the anchor")]
+    #[case("/exp", json!(4601), "1 h 1 s")]
+    #[case("/exp", Value::Null, "never expires")]
+    #[case("/iat", Value::Null, "never expires")]
+    #[case("/jti", json!("x\n::add-mask::y"), "credential id")]
+    #[case("/aud", json!(["a".repeat(9000)]), "8 KiB")]
+    fn anything_else_is_refused(#[case] claim: &str, #[case] value: Value, #[case] why: &str) {
+        let mut claims = asked();
+        *claims.pointer_mut(claim).expect("a claim") = value;
+        let error = verify(&claims, "").expect_err("refused").to_string();
+        assert!(error.contains(why), "{error}");
+    }
+
+    #[test]
+    fn other_audiences_are_refused() {
+        assert!(verify(&asked(), "vault").is_err());
+        assert!(verify(&asked(), "https://kubernetes.default.svc,vault").is_err());
+    }
+}

@@ -1,0 +1,135 @@
+//! Names and identifiers: of Kubernetes, of CI platforms, and those that jobpass makes.
+
+use crate::{
+    error::{Error, Kind},
+    text::harmless,
+};
+
+/// RFC 1123 subdomain (with dots) or label (without), as Kubernetes names objects and namespaces.
+pub(crate) fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> Result<String, Error> {
+    let valid = if dots {
+        is_dns_subdomain(value)
+    } else {
+        is_dns_label(value)
+    };
+    if valid && value.len() <= longest {
+        return Ok(value.to_owned());
+    }
+    let dots = if dots { "`-` and `.`" } else { "and `-`" };
+    Err(Error::input(
+        input,
+        format!(
+            "is `{}`: no object of Kubernetes can be called that",
+            harmless(value)
+        ),
+        format!(
+            "use at most {longest} lowercase letters, digits, {dots}, with a letter or digit at both ends; \
+             just the name, without the namespace"
+        ),
+    ))
+}
+
+/// What objects are called, and what can stand in a URL.
+pub(crate) fn is_dns_subdomain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_dns_label)
+}
+
+/// Lowercase letters, digits and hyphens, with a letter or digit at both ends.
+pub(crate) fn is_dns_label(label: &str) -> bool {
+    label
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && label.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && label.ends_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+const PREFIX: &str = "jobpass-";
+
+/// What [`random_name`] makes, as a regular expression.
+pub(crate) const NAMES: &str = "^jobpass-[a-z2-7]{20}$";
+
+/// A name that nobody else has: 100 random bits, in lowercase letters and digits.
+///
+/// # Errors
+/// If the system has no randomness.
+pub fn random_name() -> Result<String, Error> {
+    let mut bytes = [0; 20];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
+        .map_err(|_| Error::new(Kind::Internal, "the system gives no random numbers"))?;
+    let alphabet = b"abcdefghijklmnopqrstuvwxyz234567";
+    let random = bytes.map(|byte| char::from(alphabet[usize::from(byte % 32)]));
+    Ok(format!("{PREFIX}{}", String::from_iter(random)))
+}
+
+/// Whether it looks like a name that [`random_name`] made.
+pub(crate) fn is_ours(name: &str) -> bool {
+    name.strip_prefix(PREFIX)
+        .is_some_and(|random| random.len() == 20 && random.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+/// What uids and credential ids consist of. They are shown, and become part of the state.
+pub(crate) fn is_identifier(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+/// `staging/src/k8s.io/apimachinery/pkg/util/validation/validation.go`, `IsValidLabelValue`.
+pub(crate) fn is_label_value(value: &str) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric();
+    let bytes = value.as_bytes();
+    value.len() <= 63
+        && bytes.iter().all(|b| plain(b) || b"-_.".contains(b))
+        && bytes.first().is_none_or(plain)
+        && bytes.last().is_none_or(plain)
+}
+
+/// The longest text of any other kind.
+pub(crate) const LONGEST_TEXT: usize = 256;
+
+/// An id as platforms give them; a text nevertheless.
+pub(crate) fn number(input: &str, text: &str) -> Result<String, Error> {
+    let text = text.trim();
+    if (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0') {
+        return Ok(text.to_owned());
+    }
+    Err(Error::input(
+        input,
+        format!("is `{}`, which is not an id", harmless(text)),
+        "ids are numbers, as names can be given up and taken by somebody else: `gh api repos/OWNER/REPO --jq \
+         '.id, .owner.id'`; in GitLab, below the project's or group's name",
+    ))
+}
+
+/// Text of one line, as it is.
+pub(crate) fn text_of(input: &str, text: &str) -> Result<String, Error> {
+    if !text.is_empty() && text.len() <= LONGEST_TEXT && harmless(text) == text {
+        return Ok(text.to_owned());
+    }
+    Err(Error::input(
+        input,
+        format!("is `{}`, which cannot stand here", harmless(text)),
+        format!("use 1 to {LONGEST_TEXT} visible characters, without spaces at the ends or two in a row"),
+    ))
+}
+
+/// The label that all objects of jobpass carry, with the value `jobpass`.
+pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_differ_and_are_valid() {
+        let names = (0..100)
+            .map(|_| random_name().expect("a name"))
+            .collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(names.len(), 100);
+        assert!(
+            names.iter().all(|name| name.len() == 28 && is_label_value(name)),
+            "{names:?}"
+        );
+    }
+}
