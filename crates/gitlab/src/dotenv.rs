@@ -17,7 +17,7 @@ use age::x25519::Recipient;
 use clap::{Arg, ArgMatches};
 use jobpass_core::{
     Error, Kind,
-    inputs::options::OPTIONS,
+    inputs::{flags, options::OPTIONS},
     process::{environment::Environment, files},
     record::{receipt::Receipt, state::State},
     text::harmless,
@@ -110,7 +110,7 @@ pub(crate) fn variable(matches: &ArgMatches) -> Result<&str, Error> {
     if !is_key(name) || name.starts_with(|c: char| c.is_ascii_digit()) {
         return refuse(": no variable can be called that");
     }
-    let of_options = |option: &str| name == format!("JOBPASS_{}", option.to_uppercase().replace('-', "_"));
+    let of_options = |option: &str| name == flags::variable(option);
     let mut options = OPTIONS.iter().map(|option| option.name);
     let own = [
         "dotenv",

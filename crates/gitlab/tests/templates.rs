@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jobpass_core::inputs::options::OPTIONS;
+use jobpass_core::inputs::{flags, options::OPTIONS};
 use rstest::rstest;
 use serde::Deserialize as _;
 use serde_yaml::Value;
@@ -62,7 +62,7 @@ fn inputs_are_the_options(#[case] file: &str, #[case] job: &str, #[case] own: &[
             ),
         };
         assert_eq!(input.get("default"), default.as_ref(), "{}", option.name);
-        let variable = format!("JOBPASS_{}", option.name.to_uppercase().replace('-', "_"));
+        let variable = flags::variable(option.name);
         assert_eq!(variables[&*variable], value);
     }
     assert_eq!(inputs["job-name"]["default"], job);

@@ -15,6 +15,7 @@ use jobpass_core::{
     Error,
     anchor::list::Anchor,
     cluster::{Proxy, install_crypto},
+    inputs::flags,
     process::environment::Environment,
     text::harmless,
     token::Token,
@@ -80,10 +81,9 @@ enum Reply {
 
 pub(crate) fn flags() -> [Arg; 6] {
     let flag = |name: &'static str, value: &'static str, help: &'static str| {
-        let variable = format!("JOBPASS_{}", name.to_uppercase().replace('-', "_"));
         Arg::new(name)
             .long(name)
-            .env(variable)
+            .env(flags::variable(name))
             .hide_env_values(true)
             .value_name(value)
             .help(help)

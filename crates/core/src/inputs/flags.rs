@@ -4,7 +4,7 @@ use clap::{Arg, ArgAction, ArgMatches, ValueHint, parser::ValueSource};
 
 use crate::{
     error::Error,
-    inputs::options::{Inputs, OPTIONS, Opt},
+    inputs::options::{Inputs, OPTIONS},
 };
 
 /// What [`crate::Kind`] means as an exit code, for `--help`.
@@ -32,14 +32,14 @@ pub fn flags() -> impl Iterator<Item = Arg> {
         // Not clap's own default: an option that is set to nothing must not silently become it.
         let flag = Arg::new(option.name)
             .long(option.name)
-            .env(format!("JOBPASS_{}", upper(option)))
+            .env(variable(option.name))
             .hide_env_values(true);
         let hint = match option.name {
             "kubeconfig" | "certificate-authority" => ValueHint::FilePath,
             name if name.ends_with("-file") => ValueHint::FilePath,
             _ => ValueHint::Other,
         };
-        let flag = flag.help(help).value_name(upper(option)).value_hint(hint);
+        let flag = flag.help(help).value_name(upper(option.name)).value_hint(hint);
         // What has several lines may also be given line by line; a YAML list begins with a hyphen.
         let of_many = [
             "require",
@@ -108,6 +108,11 @@ fn value(matches: &ArgMatches, name: &str) -> Option<String> {
     Some(values.map(String::as_str).collect::<Vec<_>>().join("\n"))
 }
 
-fn upper(option: &Opt) -> String {
-    option.name.to_uppercase().replace('-', "_")
+/// The environment variable of a flag or option: `JOBPASS_TOKEN_FILE` for `token-file`.
+pub fn variable(option: &str) -> String {
+    format!("JOBPASS_{}", upper(option))
+}
+
+fn upper(option: &str) -> String {
+    option.to_uppercase().replace('-', "_")
 }
