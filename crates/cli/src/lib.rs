@@ -31,7 +31,7 @@ pub fn main() -> ExitCode {
         let verb = VERBS.into_iter().find(|verb| verb.command().get_name() == name)?;
         Some((verb, matches))
     });
-    output::log_as(given.map_or(&matches, |(_, matches)| matches), &environment);
+    output::set_log_format(given.map_or(&matches, |(_, matches)| matches), &environment);
     program::run(
         async |interrupt| match given {
             Some((verb, matches)) => verb.run(matches, &environment, interrupt).await,

@@ -1,11 +1,11 @@
-//! Reports of what a token may do, as text, JSON and JUnit XML.
+//! A report of what a token may do, as text, JSON and JUnit XML.
 
 use jobpass_core::access::{Finding, Report, Verdict};
 use serde_json::{Value, json};
 
 use crate::terminal::screen::{GREEN, RED, Screen};
 
-/// What was asked of a token and answered, for people.
+/// The report as a table for people.
 pub(crate) fn table(report: &Report, screen: Screen) -> String {
     let text = screen.laid_out(&report.text());
     let lines = text.lines().map(|line| match line.split_whitespace().next() {
@@ -16,7 +16,7 @@ pub(crate) fn table(report: &Report, screen: Screen) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Also in a log.
+/// The report as JSON, for the result of `check` and for the log.
 pub(crate) fn json(report: &Report) -> Value {
     let check = |finding: &Finding| {
         json!({
@@ -33,7 +33,8 @@ pub(crate) fn json(report: &Report) -> Value {
     })
 }
 
-/// A test case for each permission: a failure if it is not as it should be, an error if nobody knows.
+/// The report as JUnit XML, with a test case for each permission. The case fails if the answer is not the expected
+/// one, and is an error if the API server gave no answer.
 pub(crate) fn junit(report: &Report) -> String {
     let failed = |finding: &&Finding| !finding.holds() && finding.verdict != Verdict::Unknown;
     let failures = report.findings.iter().filter(failed).count();
@@ -63,7 +64,7 @@ pub(crate) fn junit(report: &Report) -> String {
         "tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\"",
         report.findings.len()
     );
-    let whose = report
+    let subject = report
         .holder
         .account
         .as_ref()
@@ -71,12 +72,12 @@ pub(crate) fn junit(report: &Report) -> String {
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites {counts}>\n  <testsuite name=\"jobpass check {}\" {counts}>\n\
          {}{warnings}  </testsuite>\n</testsuites>",
-        xml(&whose),
+        xml(&subject),
         cases.collect::<String>(),
     )
 }
 
-/// XML 1.0, section 2.2: some characters cannot stand in it at all.
+/// Escapes `text` for XML, without the characters that XML 1.0 (section 2.2) does not allow at all.
 fn xml(text: &str) -> String {
     let allowed =
         |c: &char| matches!(c, '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
@@ -93,10 +94,100 @@ fn xml(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use jobpass_core::access::{Checks, EscapeCheck, Expected, Holder};
+
     use super::*;
+    use crate::terminal::screen::PIPE;
+
+    fn report() -> Report {
+        let mut checks = Checks {
+            require: vec![],
+            forbid: vec![],
+            escape: EscapeCheck::Off,
+        };
+        let permissions = "get pods\nget nodes\ndelete secrets\nlist leases.coordination.k8s.io";
+        checks.also_require("require", permissions).expect("permissions");
+        let answers = [
+            (
+                Expected::Allowed,
+                Verdict::Allowed,
+                "RBAC: allowed by \"a\" & <b>",
+            ),
+            (Expected::Allowed, Verdict::Denied, ""),
+            (Expected::Denied, Verdict::Allowed, "allowed"),
+            (
+                Expected::Denied,
+                Verdict::Unknown,
+                "the API server gave no answer",
+            ),
+        ];
+        let findings = checks.require.into_iter().zip(answers);
+        let finding = |(permission, (expected, verdict, reason))| Finding {
+            permission,
+            expected,
+            verdict,
+            reason: str::to_owned(reason),
+        };
+        Report {
+            findings: findings.map(finding).collect(),
+            escape: Default::default(),
+            holder: Holder {
+                namespace: "ci".into(),
+                account: None,
+            },
+        }
+    }
 
     #[test]
-    fn nothing_leaves_its_place_in_xml() {
+    fn a_wrong_answer_is_a_failure_and_no_answer_is_an_error() {
+        insta::assert_snapshot!(junit(&report()), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites tests="4" failures="2" errors="1">
+          <testsuite name="jobpass check ci" tests="4" failures="2" errors="1">
+            <testcase classname="require" name="get pods"/>
+            <testcase classname="require" name="get nodes"><failure message="denied"></failure></testcase>
+            <testcase classname="forbid" name="delete secrets"><failure message="allowed">allowed</failure></testcase>
+            <testcase classname="forbid" name="list leases.coordination.k8s.io"><error message="unknown">the API server gave no answer</error></testcase>
+          </testsuite>
+        </testsuites>
+        "#);
+    }
+
+    #[test]
+    fn only_the_verdict_of_a_line_is_coloured() {
+        let coloured = Screen {
+            colours: true,
+            ..PIPE
+        };
+        insta::assert_snapshot!(table(&report(), coloured).replace('\x1b', "^"), @r#"
+        ^[32mok^[0m      require  get pods                         allowed  RBAC: allowed by "a" & <b>
+        ^[31mFAILED^[0m  require  get nodes                        denied
+        ^[31mFAILED^[0m  forbid   delete secrets                   allowed  allowed
+        ^[31mFAILED^[0m  forbid   list leases.coordination.k8s.io  unknown  the API server gave no answer
+        "#);
+    }
+
+    #[test]
+    fn json_tells_the_three_answers_apart() {
+        let json = json(&report());
+        let checks = json["checks"].as_array().expect("checks");
+        let answers = checks
+            .iter()
+            .map(|check| (check["answer"].as_str(), check["passed"].as_bool()));
+        assert_eq!(
+            answers.collect::<Vec<_>>(),
+            [
+                (Some("allowed"), Some(true)),
+                (Some("denied"), Some(false)),
+                (Some("allowed"), Some(false)),
+                (Some("unknown"), Some(false)),
+            ]
+        );
+        assert_eq!(json["passed"], false);
+    }
+
+    #[test]
+    fn text_cannot_leave_its_place_in_xml() {
         assert_eq!(xml("a<b>&\"c\u{0}\u{ffff}d"), "a&lt;b&gt;&amp;&quot;cd");
     }
 }

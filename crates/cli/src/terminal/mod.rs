@@ -1,4 +1,4 @@
-//! Output for a person at a terminal, or for a program that reads a pipe.
+//! Output: text for a person at a terminal, plain text or JSON for a pipe, a file or the log of a CI job.
 
 pub(crate) mod access;
 pub(crate) mod output;

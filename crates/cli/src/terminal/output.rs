@@ -1,4 +1,4 @@
-//! What a person or a program reads.
+//! The result on standard output, and the log of errors, warnings and notes on standard error.
 
 use std::{
     io::{Write as _, stderr, stdout},
@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Arg, ArgMatches};
 use jiff::Timestamp;
-use jobpass_core::{Error, Kind, access::Report, json, process::environment::Environment};
+use jobpass_core::{Error, Kind, access::Report, inputs::flags, json, process::environment::Environment};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -18,19 +18,20 @@ use crate::terminal::{
     screen::{PIPE, RED, Screen, YELLOW},
 };
 
-/// For what is still to be said when the program is told to stop.
+/// The longest time in which an interrupted program still prints its last lines.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// `--output text|json`.
+/// The flag `--output text|json`.
 pub(crate) fn flag() -> Arg {
     Arg::new("output")
         .long("output")
         .value_name("FORMAT")
         .value_parser(["text", "json"])
         .default_value("text")
-        .help("Print for people, or one line of JSON")
+        .help("Print text for people, or one line of JSON")
 }
 
+/// Whether `--output json` is given.
 pub(crate) fn is_json(matches: &ArgMatches) -> bool {
     matches
         .get_one::<String>("output")
@@ -49,46 +50,54 @@ fn write(text: &str) -> Result<(), Error> {
     written.map_err(|error| Error::new(Kind::Deliver, format!("cannot write to standard output: {error}")))
 }
 
-/// A result of many lines. A thread of its own writes them, so that a reader who does not read cannot keep a signal from
-/// being obeyed.
+/// A result of many lines.
+///
+/// A thread of its own writes them: a reader of the pipe that has stopped reading blocks that thread, and not the
+/// one that handles signals.
 pub(crate) struct Lines {
     queue: mpsc::Sender<String>,
-    written: JoinHandle<Result<(), Error>>,
+    writer: JoinHandle<Result<(), Error>>,
 }
 
 impl Lines {
+    /// Starts the thread that writes to standard output.
     pub(crate) fn to_stdout() -> Self {
-        // As much is lost if the program is killed outright.
+        // A process that is killed loses what is queued, so the queue is as short as it can be.
         let (queue, mut lines) = mpsc::channel::<String>(1);
-        let written = tokio::task::spawn_blocking(move || {
+        let writer = tokio::task::spawn_blocking(move || {
             while let Some(text) = lines.blocking_recv() {
                 write(&text)?;
             }
             Ok(())
         });
-        Self { queue, written }
+        Self { queue, writer }
     }
 
-    /// Waits until the lines before it are written.
+    /// Queues `text`, and waits until the lines before it are written.
     pub(crate) async fn print(&self, text: String) -> Result<(), Error> {
-        let closed = |_| Error::new(Kind::Deliver, "standard output takes no more");
+        let closed = |_| {
+            Error::new(
+                Kind::Deliver,
+                "cannot write to standard output: its reader closed it",
+            )
+        };
         self.queue.send(text).await.map_err(closed)
     }
 
-    /// Waits until all is written.
+    /// Waits until all lines are written.
     pub(crate) async fn close(self) -> Result<(), Error> {
         drop(self.queue);
         let panicked = |_| {
             Err(Error::new(
                 Kind::Internal,
-                "what writes to standard output panicked",
+                "the thread that writes to standard output panicked",
             ))
         };
-        self.written.await.unwrap_or_else(panicked)
+        self.writer.await.unwrap_or_else(panicked)
     }
 }
 
-/// How what is said beside the result is written: decided once, as the program starts.
+/// The format of the log, set once when the program starts.
 static LOG: OnceLock<Log> = OnceLock::new();
 
 enum Log {
@@ -96,40 +105,23 @@ enum Log {
     Json,
 }
 
-/// One line of a log that programs read.
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct Line<'a> {
-    time: Timestamp,
-    level: &'static str,
-    message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    help: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exit_code: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    access: Option<Value>,
-}
-
-/// `--log-format text|json`, which every verb has.
+/// The flag `--log-format text|json`, which every verb has.
 pub(crate) fn log_format() -> Arg {
     Arg::new("log-format")
         .long("log-format")
-        .env("JOBPASS_LOG_FORMAT")
+        .env(flags::variable("log-format"))
         .hide_env_values(true)
         .global(true)
-        // Behind what each verb is about.
+        // Below the flags that the verb is about.
         .display_order(1000)
         .value_name("FORMAT")
         .value_parser(["text", "json"])
         .default_value("text")
-        .help("Errors, warnings and notes on standard error: for people, or a line of JSON for each")
+        .help("Write errors, warnings and notes to standard error as text, or as one line of JSON each")
 }
 
-/// From now on, what is said is written as asked for.
-pub(crate) fn log_as(matches: &ArgMatches, environment: &Environment) {
+/// Sets the format of the log. Until then, the log is text without colours.
+pub(crate) fn set_log_format(matches: &ArgMatches, environment: &Environment) {
     let format = matches.get_one::<String>("log-format");
     let _ = LOG.set(match format.is_some_and(|format| format == "json") {
         true => Log::Json,
@@ -137,7 +129,7 @@ pub(crate) fn log_as(matches: &ArgMatches, environment: &Environment) {
     });
 }
 
-/// The terminal on standard error, if it is one and a person reads it.
+/// The screen on which the log appears: a pipe if the log is JSON.
 pub(crate) fn log_screen() -> Screen {
     match LOG.get() {
         Some(Log::Text(screen)) => *screen,
@@ -145,60 +137,179 @@ pub(crate) fn log_screen() -> Screen {
     }
 }
 
-/// Prints a failure; that this may fail as well changes nothing.
+/// Logs the failure that ends the program.
 pub(crate) fn error(error: &Error) {
-    let kind = error.kind();
-    say("error", &error.to_string(), Some(kind), None);
+    Entry {
+        level: Level::Error,
+        message: error.what(),
+        help: error.next_step(),
+        kind: Some(error.kind()),
+        access: None,
+    }
+    .log();
 }
 
-/// Prints something that is not a failure.
+/// Logs a failure that does not end the program.
+pub(crate) fn warning_of(error: &Error) {
+    Entry {
+        help: error.next_step(),
+        ..Entry::new(Level::Warning, error.what())
+    }
+    .log();
+}
+
+/// Logs a warning.
 pub(crate) fn warning(text: &str) {
-    say("warning", text, None, None);
+    Entry::new(Level::Warning, text).log();
 }
 
-/// Prints what happened, where standard output belongs to somebody else.
+/// Logs an event, for verbs whose standard output belongs to a command.
 pub(crate) fn note(text: &str) {
-    say("info", text, None, None);
+    Entry::new(Level::Info, text).log();
 }
 
-/// Prints what a token may do, as far as it was asked for by name.
+/// Logs what a token may do, if permissions were asked about.
 pub(crate) fn access(report: &Report) {
     if !report.findings.is_empty() {
-        say("info", "what the token may do", None, Some(report));
+        Entry {
+            access: Some(report),
+            ..Entry::new(Level::Info, "what the token may do")
+        }
+        .log();
     }
 }
 
-fn say(level: &'static str, text: &str, failed: Option<Kind>, report: Option<&Report>) {
-    let said = if let Some(Log::Json) = LOG.get() {
-        let (message, help) = text
-            .split_once("\n\n")
-            .map_or((text, None), |(message, help)| (message, Some(help)));
-        let line = Line {
-            time: Timestamp::now(),
+/// One entry of the log.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    level: Level,
+    message: &'a str,
+    help: Option<&'a str>,
+    kind: Option<Kind>,
+    access: Option<&'a Report>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Error,
+    Warning,
+    Info,
+}
+
+impl<'a> Entry<'a> {
+    fn new(level: Level, message: &'a str) -> Self {
+        Self {
             level,
             message,
-            help,
-            kind: failed.map(Kind::word),
-            exit_code: failed.map(Kind::exit_code),
-            access: report.map(access::json),
-        };
-        // It is said in any case.
-        json::text(&line).unwrap_or_else(|_| text.to_owned())
-    } else {
-        let screen = log_screen();
-        let (prefix, colour) = match level {
-            "error" => ("jobpass:", RED),
-            "warning" => ("jobpass: warning:", YELLOW),
-            _ => ("jobpass:", ""),
-        };
-        match report {
-            Some(report) => access::table(report, screen),
-            None => screen.laid_out(&format!("{prefix} {text}")).replacen(
-                prefix,
-                &screen.paint(prefix, colour),
-                1,
-            ),
+            help: None,
+            kind: None,
+            access: None,
         }
-    };
-    let _ = stderr().write_all(format!("{said}\n").as_bytes());
+    }
+
+    fn log(&self) {
+        let text = match LOG.get() {
+            // An entry that cannot be serialised is still worth reading.
+            Some(Log::Json) => self.json(Timestamp::now()).unwrap_or_else(|_| self.text(PIPE)),
+            Some(Log::Text(_)) | None => self.text(log_screen()),
+        };
+        // A log that cannot be written does not stop a token from being revoked.
+        let _ = stderr().write_all(format!("{text}\n").as_bytes());
+    }
+
+    fn json(&self, time: Timestamp) -> Result<String, Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "kebab-case")]
+        struct Line<'a> {
+            time: Timestamp,
+            level: Level,
+            message: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            help: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            kind: Option<&'static str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            exit_code: Option<u8>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            access: Option<Value>,
+        }
+        json::text(&Line {
+            time,
+            level: self.level,
+            message: self.message,
+            help: self.help,
+            kind: self.kind.map(Kind::word),
+            exit_code: self.kind.map(Kind::exit_code),
+            access: self.access.map(access::json),
+        })
+    }
+
+    fn text(&self, screen: Screen) -> String {
+        if let Some(report) = self.access {
+            return access::table(report, screen);
+        }
+        let (prefix, colour) = match self.level {
+            Level::Error => ("jobpass:", RED),
+            Level::Warning => ("jobpass: warning:", YELLOW),
+            Level::Info => ("jobpass:", ""),
+        };
+        let help = self.help.map_or_else(String::new, |help| format!("\n\n{help}"));
+        let text = screen.laid_out(&format!("{prefix} {}{help}", self.message));
+        text.replacen(prefix, &screen.paint(prefix, colour), 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure() -> Error {
+        // The first paragraph of the text is the message, although the message of a server may hold several.
+        Error::new(Kind::Refused, "the API server refused:\n\nno").help("ask for less\n\nor for longer")
+    }
+
+    fn entry(error: &Error) -> Entry<'_> {
+        Entry {
+            level: Level::Error,
+            message: error.what(),
+            help: error.next_step(),
+            kind: Some(error.kind()),
+            access: None,
+        }
+    }
+
+    #[test]
+    fn json_keeps_the_message_and_the_help_apart() {
+        let error = failure();
+        let json = entry(&error).json(Timestamp::UNIX_EPOCH).expect("JSON");
+        insta::assert_snapshot!(json, @r#"{"time":"1970-01-01T00:00:00Z","level":"error","message":"the API server refused:\n\nno","help":"ask for less\n\nor for longer","kind":"refused","exit-code":4}"#);
+        let json = Entry::new(Level::Info, "revoked")
+            .json(Timestamp::UNIX_EPOCH)
+            .expect("JSON");
+        insta::assert_snapshot!(json, @r#"{"time":"1970-01-01T00:00:00Z","level":"info","message":"revoked"}"#);
+    }
+
+    #[test]
+    fn text_begins_with_the_program_and_colours_only_that() {
+        let coloured = Screen {
+            colours: true,
+            ..PIPE
+        };
+        let error = Error::new(Kind::Input, "it is wrong").help("mend it");
+        assert_eq!(entry(&error).text(PIPE), "jobpass: it is wrong\n\nmend it");
+        assert_eq!(
+            entry(&error).text(coloured),
+            "\x1b[31mjobpass:\x1b[0m it is wrong\n\nmend it"
+        );
+        let warning = Entry::new(Level::Warning, "jobpass: warning: twice");
+        assert_eq!(
+            warning.text(coloured),
+            "\x1b[33mjobpass: warning:\x1b[0m jobpass: warning: twice"
+        );
+        assert_eq!(
+            Entry::new(Level::Info, "revoked").text(coloured),
+            "jobpass: revoked"
+        );
+    }
 }

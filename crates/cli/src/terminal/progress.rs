@@ -1,4 +1,4 @@
-//! What a person sees while a verb waits: a bar on a terminal, in a log a line now and then.
+//! The progress of a wait: a bar on a terminal, a line from time to time in a log.
 
 use std::{
     io::{Write as _, stderr},
@@ -10,29 +10,31 @@ use tokio::time::sleep;
 
 use crate::terminal::{output, screen::Screen};
 
-/// Between two lines in a log.
-const NOW_AND_THEN: Duration = Duration::from_secs(60);
-/// What a person at a terminal does not wait for without asking why; and what is worth a line in a log.
-const NOTICEABLE: Duration = Duration::from_secs(1);
-const LONG: Duration = Duration::from_secs(10);
-/// How often a bar is worth drawing anew.
+/// The time between two lines in a log.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// The wait after which a person at a terminal sees a bar.
+const TERMINAL_DELAY: Duration = Duration::from_secs(1);
+/// The wait after which a log gets a line.
+const LOG_DELAY: Duration = Duration::from_secs(10);
+/// The time between two drawings of a bar.
 pub(crate) const TICK: Duration = Duration::from_millis(500);
 
-/// On standard error: the result is on standard output.
+/// A bar, or lines, on standard error: the result is on standard output.
 pub(crate) struct Progress {
     screen: Screen,
-    last: Option<Instant>,
+    last_shown: Option<Instant>,
 }
 
 impl Progress {
+    /// Progress on the screen of the log.
     pub(crate) fn new() -> Self {
         Self {
             screen: output::log_screen(),
-            last: None,
+            last_shown: None,
         }
     }
 
-    /// Does `work`, which takes `longest` at most and mostly far less: only somebody who would begin to wonder sees anything.
+    /// Runs `work`, which takes `longest` at most, and shows `text` once it has taken noticeably long.
     pub(crate) async fn during<T>(
         mut self,
         text: &str,
@@ -47,26 +49,30 @@ impl Progress {
                 () = sleep(TICK) => {}
             }
             let took = started.elapsed();
-            if took >= if self.screen.smart { NOTICEABLE } else { LONG } {
+            let delay = match self.screen.escapes {
+                true => TERMINAL_DELAY,
+                false => LOG_DELAY,
+            };
+            if took >= delay {
                 self.show(took.as_secs_f64() / longest.as_secs_f64(), text);
             }
         }
     }
 
-    /// So much (0 to 1) of the wait is over.
+    /// Shows that `part` (0 to 1) of the wait is over.
     pub(crate) fn show(&mut self, part: f64, text: &str) {
-        if self.screen.smart {
+        if self.screen.escapes {
             let _ = write!(stderr(), "\r\x1b[2K{}", self.screen.bar(part, text));
-            self.last = Some(Instant::now());
-        } else if self.last.is_none_or(|last| last.elapsed() >= NOW_AND_THEN) {
+            self.last_shown = Some(Instant::now());
+        } else if is_due(self.last_shown.map(|last| last.elapsed())) {
             output::note(text);
-            self.last = Some(Instant::now());
+            self.last_shown = Some(Instant::now());
         }
     }
 
-    /// The wait is over; the next one begins anew.
+    /// Wipes the bar away. The next wait starts with a new one.
     pub(crate) fn clear(&mut self) {
-        if self.last.take().is_some() && self.screen.smart {
+        if self.last_shown.take().is_some() && self.screen.escapes {
             let _ = stderr().write_all(b"\r\x1b[2K");
         }
     }
@@ -75,5 +81,22 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// Whether a log gets another line, so long after the last one.
+fn is_due(since_last: Option<Duration>) -> bool {
+    since_last.is_none_or(|since| since >= LOG_INTERVAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_has_a_line_a_minute() {
+        assert!(is_due(None));
+        assert!(!is_due(Some(Duration::from_secs(59))));
+        assert!(is_due(Some(Duration::from_secs(60))));
     }
 }

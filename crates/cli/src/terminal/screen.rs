@@ -1,4 +1,4 @@
-//! Text for people, laid out for the terminal that it is on.
+//! Text for people, laid out for the width and the abilities of their terminal.
 
 use std::io::{IsTerminal, stderr, stdout};
 
@@ -12,53 +12,57 @@ pub(crate) const YELLOW: &str = "\x1b[33m";
 pub(crate) const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
 
-/// Columns of the names in front of values.
-const NAMES: usize = 15;
-/// Text that is broken into less is hard to read.
-const NARROWEST: usize = 20;
-/// How far a last column stands in that has no room beside the others.
-const BELOW: usize = 4;
-/// No bar is longer.
-const LONGEST_BAR: usize = 40;
+/// The width of the column of names in front of values.
+const NAME_WIDTH: usize = 15;
+/// The narrowest column into which text is wrapped: narrower ones are hard to read.
+const MIN_WIDTH: usize = 20;
+/// The indentation of a last column that has no room beside the others.
+const HANGING_INDENT: usize = 4;
+/// The length of the longest bar.
+const MAX_BAR: usize = 40;
 
-/// What standard output, or standard error, is.
+/// The terminal, pipe or file behind standard output or standard error.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Screen {
-    /// Columns of a terminal; a pipe or a file has no end.
+    /// The width of the terminal in columns. `None` for a pipe or a file, in which lines may be of any length.
     pub(crate) width: Option<usize>,
+    /// Whether text is coloured.
     pub(crate) colours: bool,
-    /// Whether it obeys what makes links (OSC 8), and wipes a line away.
-    pub(crate) smart: bool,
+    /// Whether the terminal understands escape sequences, such as those for links (OSC 8) and for erasing a line.
+    pub(crate) escapes: bool,
 }
 
-/// A pipe, a file, or a CI job's log.
+/// A pipe, a file, or the log of a CI job.
 pub(crate) const PIPE: Screen = Screen {
     width: None,
     colours: false,
-    smart: false,
+    escapes: false,
 };
 
 impl Screen {
+    /// The screen behind standard output.
     pub(crate) fn of_stdout(environment: &Environment) -> Self {
         Self::of(&stdout(), environment)
     }
 
+    /// The screen behind standard error.
     pub(crate) fn of_stderr(environment: &Environment) -> Self {
         Self::of(&stderr(), environment)
     }
 
     fn of(stream: &(impl IsTerminal + std::os::fd::AsFd), environment: &Environment) -> Self {
         let terminal = stream.is_terminal();
-        let smart = terminal && environment.get("TERM").is_none_or(|term| term != "dumb");
+        let escapes = terminal && environment.get("TERM").is_none_or(|term| term != "dumb");
         let width = || terminal_size_of(stream).map_or(80, |(Width(width), _)| usize::from(width));
         Self {
             width: terminal.then(width),
             // https://no-color.org
-            colours: smart && environment.get("NO_COLOR").is_none(),
-            smart,
+            colours: escapes && environment.get("NO_COLOR").is_none(),
+            escapes,
         }
     }
 
+    /// Colours `text`, if the screen has colours.
     pub(crate) fn paint(self, text: &str, colour: &str) -> String {
         if self.colours && !colour.is_empty() && !text.is_empty() {
             format!("{colour}{text}{PLAIN}")
@@ -67,22 +71,25 @@ impl Screen {
         }
     }
 
-    /// A line that says what `value` is; more lines if it is too long for one. The colour is for the value.
+    /// A line with a name and its value. A value that is too long is wrapped below its beginning. `colour` is the
+    /// colour of the value.
     pub(crate) fn row(self, name: &str, value: &str, colour: &str) -> String {
-        let room = self
-            .width
-            .map_or(usize::MAX, |width| width.saturating_sub(NAMES).max(NARROWEST));
+        let room = self.width.map_or(usize::MAX, |width| {
+            width.saturating_sub(NAME_WIDTH).max(MIN_WIDTH)
+        });
         let lines = wrapped(value, room).into_iter().enumerate();
         let lines = lines.map(|(number, line)| {
             let name = if number == 0 { name } else { "" };
-            let padding = " ".repeat(NAMES.saturating_sub(name.width()));
+            let padding = " ".repeat(NAME_WIDTH.saturating_sub(name.width()));
             format!("{}{padding}{}", self.paint(name, BOLD), self.paint(&line, colour))
         });
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// Text of lines, as the core writes it, broken where the terminal ends: what stands in columns goes on below the last of
-    /// them, and a paragraph of one line below its beginning. All other lines may be YAML to paste, and stay as they are.
+    /// Wraps `text`, as core writes it, at the width of the terminal.
+    ///
+    /// A line of columns continues below its last column. A paragraph of one line continues below its beginning. All
+    /// other lines stay as they are, because they may be YAML to paste.
     pub(crate) fn laid_out(self, text: &str) -> String {
         let Some(width) = self.width else {
             return text.to_owned();
@@ -90,18 +97,22 @@ impl Screen {
         let paragraphs = text.split("\n\n").map(|paragraph| {
             let alone = !paragraph.contains('\n');
             let lines = paragraph.split('\n').map(|line| {
-                let indented = line.len() - line.trim_start().len();
-                match last_column(line).or(alone.then_some(indented)) {
+                let indentation = line.len() - line.trim_start().len();
+                match last_column(line).or(alone.then_some(indentation)) {
                     Some(column) if line.width() > width => {
                         let (names, value) = line.split_at(column);
-                        let beside = names.width() + NARROWEST <= width;
-                        let indent = if beside { names.width() } else { indented + BELOW };
-                        let goes_on = format!("\n{}", " ".repeat(indent));
+                        let beside = names.width() + MIN_WIDTH <= width;
+                        let indent = if beside {
+                            names.width()
+                        } else {
+                            indentation + HANGING_INDENT
+                        };
+                        let line_break = format!("\n{}", " ".repeat(indent));
                         let value =
-                            wrapped(value, width.saturating_sub(indent).max(NARROWEST)).join(&goes_on);
+                            wrapped(value, width.saturating_sub(indent).max(MIN_WIDTH)).join(&line_break);
                         match beside {
                             true => format!("{names}{value}"),
-                            false => format!("{}{goes_on}{value}", names.trim_end()),
+                            false => format!("{}{line_break}{value}", names.trim_end()),
                         }
                     }
                     _ => line.to_owned(),
@@ -112,30 +123,32 @@ impl Screen {
         paragraphs.collect::<Vec<_>>().join("\n\n")
     }
 
-    /// A bar that is full from its left end to `part` of it (0 to 1), as wide as the terminal lets it be beside `text`, which is
-    /// cut if it does not fit itself: what is longer than a line cannot be drawn over.
+    /// A bar of which `part` (0 to 1) is full, and `text` beside it.
+    ///
+    /// Both fit into one line, because a terminal cannot redraw more than the last line: the bar takes the room beside
+    /// `text`, and `text` is cut if it is longer than a line.
     pub(crate) fn bar(self, part: f64, text: &str) -> String {
         let text = &self
             .width
             .map_or_else(|| text.to_owned(), |width| cut(text, width));
-        let room = self.width.map_or(LONGEST_BAR, |width| {
-            width.saturating_sub(text.width() + 2).min(LONGEST_BAR)
+        let room = self.width.map_or(MAX_BAR, |width| {
+            width.saturating_sub(text.width() + 2).min(MAX_BAR)
         });
         let full = (part.clamp(0.0, 1.0) * room as f64).round() as usize;
         let bar = format!("{}{}", "█".repeat(full), "░".repeat(room - full));
         format!("{bar}  {text}").trim_start().to_owned()
     }
 
-    /// The columns that a value has beside its name.
+    /// The part of the screen that a value has beside its name.
     pub(crate) fn beside_names(self) -> Self {
         Self {
-            width: self.width.map(|width| width.saturating_sub(NAMES)),
+            width: self.width.map(|width| width.saturating_sub(NAME_WIDTH)),
             ..self
         }
     }
 }
 
-/// `40 s`, `12 min`, `1 h 4 min`, `2 d 3 h`.
+/// A time in words, rounded down to its larger units: `40 s`, `12 min`, `1 h 4 min`, `2 d 3 h`.
 pub(crate) fn roughly(seconds: u64) -> String {
     let least = match seconds {
         ..60 => 1,
@@ -145,7 +158,7 @@ pub(crate) fn roughly(seconds: u64) -> String {
     in_words(seconds - seconds % least)
 }
 
-/// At most this wide.
+/// `text`, cut to `width` columns and ended by `…` if it is wider.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -160,14 +173,17 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     kept + "…"
 }
 
-/// Where the last column of a line begins, if it has several: behind two spaces or more. A comment is none.
+/// The offset of the last column, if the line has several columns: those are separated by two spaces or more. A YAML
+/// comment is not a column.
 fn last_column(line: &str) -> Option<usize> {
     let gap = line.trim_end().rfind("  ")? + 2;
     (!line[..gap].trim().is_empty() && !line[gap..].starts_with('#')).then_some(gap)
 }
 
-/// Lines of whole words. A word that is longer than a line is left to the terminal, and so is a command in backticks, which
-/// nobody could paste if it were broken.
+/// `text` in lines of whole words.
+///
+/// A word that is longer than a line stays in one piece, and the terminal breaks it. So does a command in backticks,
+/// because a command that is broken into lines cannot be pasted.
 fn wrapped(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut quoted = false;
@@ -201,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn long_values_go_on_below_their_beginning() {
+    fn a_long_value_continues_below_its_beginning() {
         insta::assert_snapshot!(screen(40).row("unusual", "it is bound to no object: nothing ends it", ""), @r"
         unusual        it is bound to no object:
                        nothing ends it
@@ -213,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_pasted_stays_in_one_piece() {
+    fn commands_and_yaml_stay_in_one_piece() {
         let text = "jobpass: cannot create the anchor: the API server refused\n\n\
                     \u{20}\u{20}failed   may create tokens: no: create serviceaccounts/token\n\n\
                     run `jobpass setup --service-account scanner --namespace ci` and then\n\n\
@@ -240,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_fits() {
+    fn a_bar_fits_into_the_terminal() {
         assert_eq!(screen(21).bar(0.52, "in 42 min"), "█████░░░░░  in 42 min");
         for width in [1, 3, 5, 30, 200] {
             for part in [-1.0, 0.0, 0.3, 1.0, 7.0, f64::NAN] {
@@ -252,17 +268,17 @@ mod tests {
     }
 
     #[test]
-    fn times_are_as_exact_as_people_want_them() {
+    fn times_are_rounded_down_to_their_larger_units() {
         let shown = [40, 725, 3604, 3840, 183_700].map(roughly);
         assert_eq!(shown, ["40 s", "12 min", "1 h", "1 h 4 min", "2 d 3 h"]);
     }
 
     #[test]
-    fn colours_are_around_the_words_alone() {
+    fn colours_are_around_the_words_and_not_the_padding() {
         let screen = Screen {
             width: Some(80),
             colours: true,
-            smart: true,
+            escapes: true,
         };
         assert_eq!(
             screen.row("state", "live", GREEN),

@@ -1,4 +1,4 @@
-//! Rows of anchors for people, laid out for the terminal that they are on.
+//! The table of anchors that `list` prints for people, laid out for their terminal.
 
 use jiff::Timestamp;
 use jobpass_core::{anchor::list::Anchor, inputs::spec::TokenType};
@@ -15,40 +15,55 @@ const HEADER: [&str; COLUMNS] = [
     "STATE",
 ];
 const COLUMNS: usize = 6;
-/// The first columns may be cut, down to this; the others are short.
+/// The number of the columns that may be cut. They are the first ones; the others are short.
 const FLEXIBLE: usize = 3;
-const NARROWEST: usize = 12;
+/// The width to which a column is cut at most.
+const MIN_WIDTH: usize = 12;
+/// The space between two columns.
 const GAP: &str = "  ";
 
-/// What a row says of an anchor.
+/// The state of an anchor, as a row shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
+    /// Its token works.
     Live,
+    /// Its token has expired.
     Expired,
     /// Its run or pipeline has ended.
     Ended,
+    /// It does not say when its token expires.
     Unclear,
+    /// It was deleted while `--watch` ran.
     Gone,
 }
 
-/// One anchor.
+/// The row of one anchor.
 pub(crate) struct Row {
     cells: [String; COLUMNS],
     standing: Standing,
     link: Option<String>,
 }
 
-/// The widths of a table, fixed by its first rows: a list is shown while it is read.
+/// The layout of a table. The first rows decide about it, because a list is printed while it is read.
 pub(crate) enum Layout {
+    /// One line for each anchor.
     Columns {
+        /// The screen that the table is on.
         screen: Screen,
+        /// The width of each column.
         widths: [usize; COLUMNS],
     },
-    /// Too narrow for columns: a few lines for each anchor.
-    Stacked { screen: Screen, width: usize },
+    /// Three lines for each anchor, for a terminal that is too narrow for columns.
+    Stacked {
+        /// The screen that the table is on.
+        screen: Screen,
+        /// Its width.
+        width: usize,
+    },
 }
 
 impl Standing {
+    /// The word for it, which the JSON of `list` also has.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -70,6 +85,7 @@ impl Standing {
 }
 
 impl Row {
+    /// The row of `anchor` at the time `now`.
     pub(crate) fn new(anchor: &Anchor, standing: Standing, now: Timestamp) -> Self {
         let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
         let since = |time: Timestamp| roughly(now.duration_since(time).as_secs().unsigned_abs());
@@ -93,7 +109,7 @@ impl Row {
     }
 }
 
-/// `github run 77, job scan`, as far as it is known.
+/// The pipeline of an anchor, as far as the anchor names it: `github run 77, job scan`.
 pub(crate) fn pipeline(anchor: &Anchor) -> String {
     let platform = anchor.platform.as_deref().unwrap_or("unknown");
     let run = if platform == "gitlab" { "pipeline" } else { "run" };
@@ -115,12 +131,13 @@ pub(crate) fn pipeline(anchor: &Anchor) -> String {
     }
 }
 
-/// A terminal must find nothing in it to act on.
+/// Whether `url` is a link that cannot contain an escape sequence for the terminal.
 fn is_link(url: &str) -> bool {
     url.starts_with("https://") && url.len() <= 500 && url.bytes().all(|b| b.is_ascii_graphic())
 }
 
 impl Layout {
+    /// The layout that shows `rows` on `screen`.
     pub(crate) fn new(screen: Screen, rows: &[Row]) -> Self {
         let mut widths = HEADER.map(str::width);
         for row in rows {
@@ -134,7 +151,7 @@ impl Layout {
         let gaps = GAP.len() * (COLUMNS - 1);
         while widths.iter().sum::<usize>() + gaps > width {
             let widest = widths[..FLEXIBLE].iter_mut().max();
-            match widest.filter(|widest| **widest > NARROWEST) {
+            match widest.filter(|widest| **widest > MIN_WIDTH) {
                 Some(widest) => *widest -= 1,
                 None => return Self::Stacked { screen, width },
             }
@@ -142,7 +159,7 @@ impl Layout {
         Self::Columns { screen, widths }
     }
 
-    /// The line above the rows; empty if there is none.
+    /// The line above the rows. It is empty for stacked rows.
     pub(crate) fn header(&self) -> String {
         match self {
             Self::Columns { screen, widths } => {
@@ -164,13 +181,13 @@ impl Layout {
             Self::Columns { screen, widths } => {
                 let mut line = String::new();
                 for (column, (cell, width)) in row.cells.iter().zip(widths).enumerate() {
-                    // No end of a pipe or a file cuts anything.
+                    // A pipe or a file has room for any cell.
                     let text = match screen.width {
                         Some(_) => padded(&cut(cell, *width), *width),
                         None => padded(cell, *width),
                     };
                     line += &match column {
-                        0 => link(&text, row.link.as_deref().filter(|_| screen.smart)),
+                        0 => link(&text, row.link.as_deref().filter(|_| screen.escapes)),
                         5 => screen.paint(&text, row.standing.colour()),
                         _ => text,
                     };
@@ -189,7 +206,7 @@ impl Layout {
                     _ => format!(", expires in {expires}"),
                 };
                 let fit = |text: &str| cut(text, *width);
-                let first = link(&fit(pipeline), row.link.as_deref().filter(|_| screen.smart));
+                let first = link(&fit(pipeline), row.link.as_deref().filter(|_| screen.escapes));
                 let second = fit(&format!("  {account} for {repository}"));
                 let third = fit(&format!("  {state}, {age} old{expiry}"));
                 let state = screen.paint(state, row.standing.colour());
@@ -200,7 +217,7 @@ impl Layout {
     }
 }
 
-/// OSC 8: `https://gist.github.com/egmontkob/eb114294efbcd5adb1944c9f3cb5feda`.
+/// A link as an OSC 8 sequence: <https://gist.github.com/egmontkob/eb114294efbcd5adb1944c9f3cb5feda>.
 fn link(text: &str, url: Option<&str>) -> String {
     let Some(url) = url else { return text.to_owned() };
     let (words, padding) = text.split_at(text.trim_end().len());
@@ -254,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_pipe_nothing_is_cut() {
+    fn a_pipe_gets_every_cell_in_full() {
         insta::assert_snapshot!(shown(PIPE), @"
         PIPELINE                               REPOSITORY                     SERVICE ACCOUNT  AGE     EXPIRES IN  STATE    LINK
         github run 77, job scan                team/app                       ci/scanner       12 min  48 min      live     https://ci.example/1
@@ -264,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_terminal_the_long_columns_give_way() {
+    fn the_long_columns_are_cut_to_fit_a_terminal() {
         let text = shown(Screen {
             width: Some(100),
             ..PIPE
@@ -279,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_narrow_terminal_rows_are_stacked() {
+    fn rows_are_stacked_on_a_narrow_terminal() {
         let text = shown(Screen {
             width: Some(38),
             ..PIPE
@@ -299,11 +316,11 @@ mod tests {
     }
 
     #[test]
-    fn colours_and_links_are_only_around_the_words() {
+    fn colours_and_links_are_around_the_words_and_not_the_padding() {
         let screen = Screen {
             width: Some(120),
             colours: true,
-            smart: true,
+            escapes: true,
         };
         let text = shown(screen);
         assert!(
@@ -317,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_terminal_cannot_misread_is_a_link() {
+    fn a_link_cannot_hold_an_escape_sequence() {
         assert!(is_link("https://github.com/team/app/actions/runs/77"));
         for url in [
             "javascript:alert(1)",

@@ -91,7 +91,7 @@ pub(crate) async fn run(
     let status = match (status, revoked) {
         (Ok(status), Ok(())) => status,
         (Ok(status), Err(error)) if !(status.success() && fail_on_revoke_error) => {
-            say::warning(&error.to_string());
+            say::warning_of(&error);
             status
         }
         (Err(error), Err(left)) => return Err(error.help(left.to_string())),
@@ -174,7 +174,7 @@ impl Run<'_> {
                     renews = false;
                     match kept {
                         Ok(()) => say::note("the token is not renewed any more: its last one lasts until `renew-for` is over"),
-                        Err(error) => say::warning(&error.to_string()),
+                        Err(error) => say::warning_of(&error),
                     }
                 }
                 () = &mut over, if !self.session.is_revoked() && why.is_some() => {
@@ -182,7 +182,7 @@ impl Run<'_> {
                     match self.revoke(interrupt).await {
                         Ok(()) => say::warning(&format!("the command still runs, and its token is revoked: {why}")),
                         // It is tried once more at the end.
-                        Err(error) => say::warning(&error.to_string()),
+                        Err(error) => say::warning_of(&error),
                     }
                     if let Some(signal) = interrupt.obeyed().filter(|_| self.told.is_none()) {
                         self.tell(signal, &child);
