@@ -94,7 +94,10 @@ fn xml(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jobpass_core::access::{Checks, EscapeCheck, Expected, Holder};
+    use jobpass_core::{
+        access::{Expected, Holder},
+        inputs::checks::{Checks, EscapeCheck},
+    };
 
     use super::*;
     use crate::terminal::screen::PIPE;
