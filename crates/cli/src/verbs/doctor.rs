@@ -3,7 +3,7 @@
 use clap::{Arg, ArgMatches, Command, ValueHint};
 use jobpass_core::{
     Error,
-    doctor::{Diagnosis, Finding, Result as How, Trust},
+    doctor::{Diagnosis, Finding, Health, Trust},
     inputs::{flags, options::Inputs, spec::Spec},
     process::{environment::Environment, interrupt::Interrupt},
 };
@@ -78,7 +78,7 @@ pub(crate) async fn run(
 fn json_of(diagnosis: &Diagnosis) -> String {
     let finding = |finding: &Finding| {
         json!({
-            "check": finding.check, "result": finding.result.word(), "said": finding.said,
+            "check": finding.check, "result": finding.health.word(), "said": finding.said,
             "fix": Some(&finding.fix).filter(|fix| !fix.is_empty()),
         })
     };
@@ -94,11 +94,11 @@ fn text_of(findings: &[Finding], screen: Screen) -> String {
         .max()
         .unwrap_or_default();
     let lines = findings.iter().map(|finding| {
-        let word = finding.result.word();
-        let colour = match finding.result {
-            How::Ok => GREEN,
-            How::Failed(_) => RED,
-            How::Warning | How::Unknown => YELLOW,
+        let word = finding.health.word();
+        let colour = match finding.health {
+            Health::Ok => GREEN,
+            Health::Failed(_) => RED,
+            Health::Warning | Health::Unknown => YELLOW,
         };
         let said = screen.laid_out(&format!("{word:<7}  {:<wide$}  {}", finding.check, finding.said));
         let said = said.replacen(word, &screen.paint(word, colour), 1);
@@ -122,17 +122,17 @@ mod tests {
 
     #[test]
     fn what_a_person_sees() {
-        let finding = |check, result, said: &str, fix: &str| Finding {
+        let finding = |check, health, said: &str, fix: &str| Finding {
             check,
-            result,
+            health,
             said: said.into(),
             fix: fix.into(),
         };
         let findings = [
-            finding("version", How::Ok, "Kubernetes 1.36.0", ""),
+            finding("version", Health::Ok, "Kubernetes 1.36.0", ""),
             finding(
                 "policy for anchors",
-                How::Warning,
+                Health::Warning,
                 "none",
                 "an administrator:\n\nsetup",
             ),

@@ -5,7 +5,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::Value;
 use x509_parser::parse_x509_certificate;
 
-use super::{Finding, Result};
+use super::{Finding, Health};
 use crate::{
     claims,
     cluster::Identity,
@@ -34,7 +34,7 @@ pub(super) fn finding(identity: &Identity, now: Timestamp) -> Finding {
         (None, Some(token)) => of_token(token, now),
         (None, None) => Finding::new(
             check,
-            Result::Failed(Kind::Refused),
+            Health::Failed(Kind::Refused),
             "none: the API server sees an anonymous user",
         )
         .fix("give the kubeconfig's user a token, a client certificate or an exec plugin"),
@@ -53,7 +53,7 @@ pub(super) fn authority(minter: &Minter, now: Timestamp) -> Finding {
             Kind::Unreachable,
             "give the cluster's new certificate authority",
         ),
-        None => Finding::new("TLS", Result::Ok, "the system's certificate authorities"),
+        None => Finding::new("TLS", Health::Ok, "the system's certificate authorities"),
     }
 }
 
@@ -67,21 +67,21 @@ fn lasting(
 ) -> Finding {
     let Some(left) = until.map(|until| until - now.as_second()) else {
         let said = format!("{what} that cannot be read");
-        return Finding::new(check, Result::Unknown, said);
+        return Finding::new(check, Health::Unknown, said);
     };
     let words = in_words(left.unsigned_abs());
     if left <= 0 {
         return Finding::new(
             check,
-            Result::Failed(kind),
+            Health::Failed(kind),
             format!("{what}, expired {words} ago"),
         )
         .fix(format!("{fix}; and check this machine's clock"));
     }
     let said = format!("{what}, expires in {words}");
     match left < SOON {
-        true => Finding::new(check, Result::Warning, said).fix(fix),
-        false => Finding::new(check, Result::Ok, said),
+        true => Finding::new(check, Health::Warning, said).fix(fix),
+        false => Finding::new(check, Health::Ok, said),
     }
 }
 
@@ -106,7 +106,7 @@ fn of_token(token: &Token, now: Timestamp) -> Finding {
     let Ok(claims) = claims::part::<Value>(token, 1) else {
         return Finding::new(
             check,
-            Result::Ok,
+            Health::Ok,
             "bearer token that is no JWT: when it expires is not known",
         );
     };
@@ -124,19 +124,19 @@ fn of_token(token: &Token, now: Timestamp) -> Finding {
             "{what}, not valid before another {}",
             in_words((begins - now.as_second()).unsigned_abs())
         );
-        return Finding::new(check, Result::Failed(Kind::Refused), said).fix("check this machine's clock");
+        return Finding::new(check, Health::Failed(Kind::Refused), said).fix("check this machine's clock");
     }
     match claims["exp"].as_i64() {
-        None => Finding::new(check, Result::Warning, format!("{what}, which never expires"))
+        None => Finding::new(check, Health::Warning, format!("{what}, which never expires"))
             .fix("a token that is stored should end by itself: `kubectl create token NAME --duration 720h`, or use OIDC and store none"),
         Some(until) if until <= now.as_second() => {
             let ago = in_words((now.as_second() - until).unsigned_abs());
-            Finding::new(check, Result::Failed(Kind::Refused), format!("{what}, expired {ago} ago"))
+            Finding::new(check, Health::Failed(Kind::Refused), format!("{what}, expired {ago} ago"))
                 .fix("give the job a fresh one; and check this machine's clock")
         }
         Some(until) => {
             let left = in_words((until - now.as_second()).unsigned_abs());
-            Finding::new(check, Result::Ok, format!("{what}, expires in {left}"))
+            Finding::new(check, Health::Ok, format!("{what}, expires in {left}"))
         }
     }
 }
@@ -165,25 +165,25 @@ mod tests {
     }
 
     #[rstest]
-    #[case("2027-06-01T00:00:00Z", Result::Ok, "expires in 214 d")]
-    #[case("2027-12-22T00:00:00Z", Result::Warning, "expires in 10 d")]
-    #[case("2028-01-02T00:00:00Z", Result::Failed(Kind::Refused), "expired 1 d ago")]
-    fn the_first_certificate_to_end_counts(#[case] now: &str, #[case] result: Result, #[case] said: &str) {
+    #[case("2027-06-01T00:00:00Z", Health::Ok, "expires in 214 d")]
+    #[case("2027-12-22T00:00:00Z", Health::Warning, "expires in 10 d")]
+    #[case("2028-01-02T00:00:00Z", Health::Failed(Kind::Refused), "expired 1 d ago")]
+    fn the_first_certificate_to_end_counts(#[case] now: &str, #[case] health: Health, #[case] said: &str) {
         let until = not_after(&two()).min();
         let finding = lasting("x", "certificate", until, at(now), Kind::Refused, "renew");
         assert_eq!(
-            (finding.result, &*finding.said),
-            (result, &*format!("certificate, {said}"))
+            (finding.health, &*finding.said),
+            (health, &*format!("certificate, {said}"))
         );
     }
 
     #[rstest]
-    #[case(json!({"iss": "https://i", "aud": "k8s", "exp": 1_800_000_060}), Result::Ok, "ID token of https://i for k8s, expires in 1 min")]
-    #[case(json!({"iss": "https://i", "aud": ["a", "b"], "exp": 1}), Result::Failed(Kind::Refused), "ID token of https://i for a, b, expired")]
-    #[case(json!({"iss": "https://i", "nbf": 1_800_000_060, "exp": 1_800_000_160}), Result::Failed(Kind::Refused), "not valid before another 1 min")]
-    #[case(json!({"sub": "system:serviceaccount:ci:m", "kubernetes.io": {}}), Result::Warning, "token of system:serviceaccount:ci:m, which never expires")]
-    #[case(json!({"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:ci:m"}), Result::Warning, "token of system:serviceaccount:ci:m, which never expires")]
-    fn tokens(#[case] claims: Value, #[case] result: Result, #[case] said: &str) {
+    #[case(json!({"iss": "https://i", "aud": "k8s", "exp": 1_800_000_060}), Health::Ok, "ID token of https://i for k8s, expires in 1 min")]
+    #[case(json!({"iss": "https://i", "aud": ["a", "b"], "exp": 1}), Health::Failed(Kind::Refused), "ID token of https://i for a, b, expired")]
+    #[case(json!({"iss": "https://i", "nbf": 1_800_000_060, "exp": 1_800_000_160}), Health::Failed(Kind::Refused), "not valid before another 1 min")]
+    #[case(json!({"sub": "system:serviceaccount:ci:m", "kubernetes.io": {}}), Health::Warning, "token of system:serviceaccount:ci:m, which never expires")]
+    #[case(json!({"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:ci:m"}), Health::Warning, "token of system:serviceaccount:ci:m, which never expires")]
+    fn tokens(#[case] claims: Value, #[case] health: Health, #[case] said: &str) {
         let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
         let token = format!("{}.{}.c2ln", part(&json!({})), part(&claims));
         let finding = of_token(
@@ -191,7 +191,7 @@ mod tests {
             at("2027-01-15T08:00:00Z"),
         );
         assert!(
-            finding.result == result && finding.said.contains(said),
+            finding.health == health && finding.said.contains(said),
             "{}",
             finding.said
         );

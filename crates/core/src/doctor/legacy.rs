@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Finding, Result, asking::Asking};
+use super::{Finding, Health, api_checks::ApiChecks};
 use crate::{
     anchor::{
         legacy::{ACCOUNT, EXPIRATION, TYPE},
@@ -23,14 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// So many pages are looked at.
 const MOST_PAGES: usize = 20;
 
-impl Asking<'_> {
+impl ApiChecks<'_> {
     /// Secrets with legacy tokens that neither expire nor belong to anything.
     pub(super) async fn about_forgotten_tokens(&self) -> Finding {
         let looked = tokio::time::timeout(PATIENCE, self.forgotten_tokens()).await;
         looked.unwrap_or_else(|_| {
             Finding::new(
                 CHECK,
-                Result::Unknown,
+                Health::Unknown,
                 "the API server takes too long to list Secrets",
             )
         })
@@ -60,13 +60,13 @@ impl Asking<'_> {
                         ),
                         _ => error.what().to_owned(),
                     };
-                    return Finding::new(check, Result::Unknown, why);
+                    return Finding::new(check, Health::Unknown, why);
                 }
             }
         }
         if names.is_empty() && complete {
             let said = format!("none in namespace {namespace} that nothing will ever delete");
-            return Finding::new(check, Result::Ok, said);
+            return Finding::new(check, Health::Ok, said);
         }
         let names = names.join(", ");
         let more = match (more, complete) {
@@ -76,7 +76,7 @@ impl Asking<'_> {
         };
         let said =
             format!("in namespace {namespace}, these neither expire nor belong to anything: {names}{more}");
-        Finding::new(check, Result::Warning, said).fix(format!(
+        Finding::new(check, Health::Warning, said).fix(format!(
             "whoever has read one has it for ever. Delete those that nobody uses (label kubernetes.io/legacy-token-last-used), `jobpass \
              rotate` the others, and say when they are to go, for `jobpass sweep`:\n\n  \
              kubectl annotate secret NAME --namespace {namespace} {EXPIRATION}=SECONDS_AFTER_CREATION"
@@ -87,26 +87,26 @@ impl Asking<'_> {
     pub(super) async fn about_legacy_secrets(&self) -> Finding {
         let check = "policy for anchors";
         let Ok(name) = names::random_name() else {
-            return Finding::new(check, Result::Unknown, "the system gives no random numbers");
+            return Finding::new(check, Health::Unknown, "the system gives no random numbers");
         };
         let annotations = json!({ ACCOUNT: self.spec.service_account });
         let body = json!({"apiVersion": "v1", "kind": "Secret", "type": TYPE, "metadata": {"name": name, "annotations": annotations}});
         let path = format!("/api/v1/namespaces/{}/secrets?dryRun=All", self.spec.namespace);
         match self.post("try a legacy Secret", path, body).await {
             Ok((_, answer)) if answer.status == 201 => {
-                Finding::new(check, Result::Ok, "none refuses the Secret of a legacy token")
+                Finding::new(check, Health::Ok, "none refuses the Secret of a legacy token")
             }
             Ok((_, answer)) if matches!(answer.denial(), Some(Denial::Policy(_))) => Finding::new(
                 check,
-                Result::Failed(Kind::Refused),
+                Health::Failed(Kind::Refused),
                 "one refuses the Secrets of legacy tokens, as those of `jobpass setup` do on purpose",
             )
             .fix("use `type: bound`; or, where old tooling cannot do without, a minter to which no such policy applies"),
             Ok((_, answer)) => {
                 let said = format!("the API server answered {} {}", answer.status, answer.message());
-                Finding::new(check, Result::Unknown, said)
+                Finding::new(check, Health::Unknown, said)
             }
-            Err(error) => Finding::new(check, Result::Unknown, error.what()),
+            Err(error) => Finding::new(check, Health::Unknown, error.what()),
         }
     }
 }

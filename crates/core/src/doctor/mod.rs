@@ -2,7 +2,7 @@
 //!
 //! Nothing is changed, and no token is ever asked for that the API server could give.
 
-mod asking;
+mod api_checks;
 mod credential;
 mod legacy;
 mod policies;
@@ -10,7 +10,7 @@ mod trust;
 
 use std::time::Duration;
 
-use self::asking::Asking;
+use self::api_checks::ApiChecks;
 use crate::{
     cluster::{Budget, Cluster},
     error::{Error, Kind},
@@ -41,7 +41,7 @@ pub struct Finding {
     /// What was looked at: `clock`.
     pub check: &'static str,
     /// How it is.
-    pub result: Result,
+    pub health: Health,
     /// What there is to say, in one line; harmless.
     pub said: String,
     /// What to do about it; empty if nothing.
@@ -50,7 +50,7 @@ pub struct Finding {
 
 /// How a thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Result {
+pub enum Health {
     /// As it should be.
     Ok,
     /// Minting works, but.
@@ -61,7 +61,7 @@ pub enum Result {
     Unknown,
 }
 
-impl Result {
+impl Health {
     /// One word for people and programs.
     pub fn word(self) -> &'static str {
         match self {
@@ -74,10 +74,10 @@ impl Result {
 }
 
 impl Finding {
-    fn new(check: &'static str, result: Result, said: impl Into<String>) -> Self {
+    fn new(check: &'static str, health: Health, said: impl Into<String>) -> Self {
         Self {
             check,
-            result,
+            health,
             said: said.into(),
             fix: String::new(),
         }
@@ -90,7 +90,7 @@ impl Finding {
 
     /// What kept something else from being done.
     fn failed(check: &'static str, error: &Error) -> Self {
-        Self::new(check, Result::Failed(error.kind()), error.what())
+        Self::new(check, Health::Failed(error.kind()), error.what())
             .fix(error.next_step().unwrap_or_default())
     }
 }
@@ -106,7 +106,7 @@ impl Diagnosis {
         environment: &Environment,
         trust: Option<&Trust>,
         interrupt: &mut Interrupt,
-    ) -> std::result::Result<Self, Error> {
+    ) -> Result<Self, Error> {
         let mut diagnosis = Self::default();
         tokio::select! {
             interrupted = interrupt.wait() => return Err(interrupted),
@@ -121,7 +121,7 @@ impl Diagnosis {
             Err(error) => return self.findings.push(Finding::failed("configuration", &error)),
         };
         self.findings
-            .push(Finding::new("configuration", Result::Ok, configuration(&minter)));
+            .push(Finding::new("configuration", Health::Ok, configuration(&minter)));
         let spec = match Spec::parse(inputs, minter.namespace.as_deref()) {
             Ok(spec) => spec,
             Err(error) => return self.findings.push(Finding::failed("options", &error)),
@@ -136,16 +136,16 @@ impl Diagnosis {
             Err(error) => return self.findings.push(Finding::failed("TLS", &error)),
         };
         let budget = Budget::new(EXAMINE);
-        let asking = Asking::new(&cluster, &spec, &budget);
-        let user = asking.about_access(&mut self.findings).await;
+        let checks = ApiChecks::new(&cluster, &spec, &budget);
+        let user = checks.about_access(&mut self.findings).await;
         let Some(user) = user else { return };
         if self.verdict().is_ok() {
             match spec.token_type {
-                TokenType::Bound => asking.about_policies(&user, &mut self.findings).await,
-                TokenType::Legacy => self.findings.push(asking.about_legacy_secrets().await),
+                TokenType::Bound => checks.about_policies(&user, &mut self.findings).await,
+                TokenType::Legacy => self.findings.push(checks.about_legacy_secrets().await),
             }
         }
-        self.findings.push(asking.about_forgotten_tokens().await);
+        self.findings.push(checks.about_forgotten_tokens().await);
     }
 
     fn offline(&mut self, minter: &Minter) {
@@ -159,7 +159,7 @@ impl Diagnosis {
             || "none".into(),
             |proxy| format!("through {}", harmless(proxy.url())),
         );
-        self.findings.push(Finding::new("proxy", Result::Ok, said));
+        self.findings.push(Finding::new("proxy", Health::Ok, said));
     }
 
     /// What was found.
@@ -171,9 +171,9 @@ impl Diagnosis {
     ///
     /// # Errors
     /// The first thing that keeps it from working, as the failure that it would be.
-    pub fn verdict(&self) -> std::result::Result<(), Error> {
-        let failed = self.findings.iter().find_map(|finding| match finding.result {
-            Result::Failed(kind) => Some(Error::new(kind, format!("{}: {}", finding.check, finding.said))),
+    pub fn verdict(&self) -> Result<(), Error> {
+        let failed = self.findings.iter().find_map(|finding| match finding.health {
+            Health::Failed(kind) => Some(Error::new(kind, format!("{}: {}", finding.check, finding.said))),
             _ => None,
         });
         failed.map_or(Ok(()), Err)
@@ -184,11 +184,11 @@ impl Diagnosis {
         let wrong = self
             .findings
             .iter()
-            .filter(|finding| matches!(finding.result, Result::Warning | Result::Failed(_)));
+            .filter(|finding| matches!(finding.health, Health::Warning | Health::Failed(_)));
         let lines = wrong.map(|finding| {
             format!(
                 "  {:<8} {}: {}\n",
-                finding.result.word(),
+                finding.health.word(),
                 finding.check,
                 finding.said
             )
@@ -210,12 +210,12 @@ pub async fn explained(error: Error, minter: &Minter, spec: &Spec, interrupt: &m
         && let Ok(cluster) = Cluster::connect(minter)
     {
         let budget = Budget::new(EXPLAIN);
-        let asking = Asking::new(&cluster, spec, &budget);
+        let checks = ApiChecks::new(&cluster, spec, &budget);
         tokio::select! {
             biased;
             _ = interrupt.wait() => {}
             () = tokio::time::sleep(EXPLAIN) => {}
-            _ = asking.about_access(&mut diagnosis.findings) => {}
+            _ = checks.about_access(&mut diagnosis.findings) => {}
         }
     }
     let wrong = diagnosis.in_short();

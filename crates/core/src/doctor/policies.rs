@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::{
-    Finding, Result,
-    asking::{Asking, User},
+    Finding, Health,
+    api_checks::{ApiChecks, User},
 };
 use crate::{
     anchor,
@@ -13,7 +13,7 @@ use crate::{
     maintenance::setup::held::{self, Held, Wrong},
 };
 
-impl Asking<'_> {
+impl ApiChecks<'_> {
     /// Whether what a minter must not do is refused, asked in ways that change nothing: a Secret that is only tried, and a token
     /// that would be bound to what does not exist.
     pub(super) async fn about_policies(&self, user: &User, findings: &mut Vec<Finding>) {
@@ -64,21 +64,21 @@ impl Asking<'_> {
         };
         let answer = match answer {
             Ok(answer) => answer,
-            Err(error) => return vec![Finding::new(check, Result::Unknown, error.what())],
+            Err(error) => return vec![Finding::new(check, Health::Unknown, error.what())],
         };
         let mut findings = Vec::new();
         if self.spec.rules.is_empty() {
             if answer.status == 404 && answer.message().starts_with("serviceaccounts ") {
                 let said = format!("there is no {account} in {namespace}");
                 return vec![
-                    Finding::new(exists, Result::Failed(Kind::Refused), said).fix(format!(
+                    Finding::new(exists, Health::Failed(Kind::Refused), said).fix(format!(
                         "`kubectl create serviceaccount {account} --namespace {namespace}`"
                     )),
                 ];
             }
             let is_there = matches!(Held::by(&answer), Held::Yes | Held::No);
             findings
-                .extend(is_there.then(|| Finding::new(exists, Result::Ok, format!("{account} is there"))));
+                .extend(is_there.then(|| Finding::new(exists, Health::Ok, format!("{account} is there"))));
         }
         let refused = match wrong {
             Wrong::Account => "a token of a ServiceAccount that is not made for a job is refused",
@@ -95,7 +95,7 @@ impl Asking<'_> {
     async fn held(
         &self,
         check: &'static str,
-        call: std::result::Result<Call, Error>,
+        call: Result<Call, Error>,
         refused: &str,
         taken: &str,
         fix: &str,
@@ -106,7 +106,7 @@ impl Asking<'_> {
         };
         match answer {
             Ok(answer) => finding(check, &answer, refused, taken, fix),
-            Err(error) => Finding::new(check, Result::Unknown, error.what()),
+            Err(error) => Finding::new(check, Health::Unknown, error.what()),
         }
     }
 
@@ -131,11 +131,11 @@ impl Asking<'_> {
         let listed = match self.cluster.list(&call, self.budget).await {
             Ok(answer) if answer.status == 403 => {
                 let said = "this minter may not list Secrets, as it should be: whether there are others is not known";
-                return Finding::new(check, Result::Unknown, said);
+                return Finding::new(check, Health::Unknown, said);
             }
             Ok(answer) if answer.status == 200 => answer.parse::<List>(&call),
-            Ok(answer) => return Finding::new(check, Result::Unknown, said(&answer)),
-            Err(unanswered) => return Finding::new(check, Result::Unknown, unanswered.error.what()),
+            Ok(answer) => return Finding::new(check, Health::Unknown, said(&answer)),
+            Err(unanswered) => return Finding::new(check, Health::Unknown, unanswered.error.what()),
         };
         match listed {
             Ok(list) => {
@@ -146,21 +146,21 @@ impl Asking<'_> {
                 };
                 Finding::new(
                     check,
-                    Result::Warning,
+                    Health::Warning,
                     format!("this minter may list Secrets, so it can read them; the namespace {others}"),
                 )
                 .fix("take `list` away from it, and give the anchors a namespace that holds no other Secrets")
             }
-            Err(error) => Finding::new(check, Result::Unknown, error.what()),
+            Err(error) => Finding::new(check, Health::Unknown, error.what()),
         }
     }
 }
 
 fn finding(check: &'static str, answer: &Answer, refused: &str, taken: &str, fix: &str) -> Finding {
     match Held::by(answer) {
-        Held::Yes => Finding::new(check, Result::Ok, refused),
-        Held::No => Finding::new(check, Result::Warning, taken).fix(fix),
-        Held::Unknown => Finding::new(check, Result::Unknown, said(answer)),
+        Held::Yes => Finding::new(check, Health::Ok, refused),
+        Held::No => Finding::new(check, Health::Warning, taken).fix(fix),
+        Held::Unknown => Finding::new(check, Health::Unknown, said(answer)),
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Finding, Result};
+use super::{Finding, Health};
 use crate::{
     claims,
     error::{Error, Kind},
@@ -73,11 +73,11 @@ impl Trust {
     ///
     /// # Errors
     /// If it cannot be read, or is no `AuthenticationConfiguration`.
-    pub fn read(path: &Path) -> std::result::Result<Self, Error> {
+    pub fn read(path: &Path) -> Result<Self, Error> {
         Self::parse(&read_file(INPUT, path)?)
     }
 
-    fn parse(yaml: &str) -> std::result::Result<Self, Error> {
+    fn parse(yaml: &str) -> Result<Self, Error> {
         let wrong = |problem: String| {
             let allowed = "give the file of the API server's flag --authentication-config, which `jobpass setup \
                            --authentication-config` prints";
@@ -102,7 +102,7 @@ impl Trust {
         let issuer = claims.as_ref().and_then(|claims| claims["iss"].as_str());
         let (Some(claims), Some(issuer)) = (&claims, issuer) else {
             let said = "this minter shows no ID token: the file does not decide about it";
-            return vec![Finding::new("issuer", Result::Unknown, said)];
+            return vec![Finding::new("issuer", Health::Unknown, said)];
         };
         let Some(trusted) = self.jwt.iter().find(|trusted| trusted.issuer.url == issuer) else {
             let known = self.jwt.iter().map(|trusted| &*trusted.issuer.url);
@@ -116,7 +116,7 @@ impl Trust {
             ];
         };
         let mut findings = vec![
-            Finding::new("issuer", Result::Ok, harmless(issuer)),
+            Finding::new("issuer", Health::Ok, harmless(issuer)),
             audience(claims, &trusted.issuer.audiences),
         ];
         findings.extend(
@@ -133,7 +133,7 @@ impl Trust {
 }
 
 fn failed(check: &'static str, said: String) -> Finding {
-    Finding::new(check, Result::Failed(Kind::Refused), said)
+    Finding::new(check, Health::Failed(Kind::Refused), said)
 }
 
 /// `the file wants a`, `the file wants one of a, b`.
@@ -153,7 +153,7 @@ fn audience(claims: &Value, allowed: &[String]) -> Finding {
         .iter()
         .any(|audience| allowed.iter().any(|allowed| allowed == audience))
     {
-        return Finding::new("audience", Result::Ok, shown);
+        return Finding::new("audience", Health::Ok, shown);
     }
     let wanted = wanted("the file", allowed.iter().map(String::as_str));
     failed("audience", format!("the token has {shown}; {wanted}")).fix(
@@ -173,7 +173,7 @@ impl Rule {
         let value = &claims[name];
         let (name, shown) = (harmless(name), shown(value));
         if value.as_str().is_some_and(|value| allowed.contains(&value)) {
-            return Finding::new("rule", Result::Ok, format!("{name} is {shown}"));
+            return Finding::new("rule", Health::Ok, format!("{name} is {shown}"));
         }
         let said = format!(
             "in the token, {name} is {shown}; {}",
@@ -195,7 +195,7 @@ impl Username {
             (claim, _) => (&*self.prefix, claim),
         };
         match claims[name].as_str() {
-            Some(value) => Finding::new(check, Result::Ok, harmless(&format!("{prefix}{value}"))),
+            Some(value) => Finding::new(check, Health::Ok, harmless(&format!("{prefix}{value}"))),
             None => failed(
                 check,
                 format!("is made of {}, which the token does not have", harmless(name)),
@@ -262,7 +262,7 @@ fn unknown(check: &'static str, expression: &str, claims: &Value) -> Finding {
     for name in names {
         said += &format!("; in the token, {name} is {}", shown(&claims[name]));
     }
-    Finding::new(check, Result::Unknown, said)
+    Finding::new(check, Health::Unknown, said)
 }
 
 fn shown(value: &Value) -> String {
@@ -296,7 +296,7 @@ mod tests {
         let trust = Trust::parse(trust).expect("a file");
         let findings = trust.findings(Some(&token)).into_iter();
         findings
-            .map(|finding| (finding.result.word(), finding.check, finding.said))
+            .map(|finding| (finding.health.word(), finding.check, finding.said))
             .collect()
     }
 

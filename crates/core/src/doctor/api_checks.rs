@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Finding, Result};
+use super::{Finding, Health};
 use crate::{
     access::{self, Verdict},
     cluster::{Answer, Budget, Call, Cluster},
@@ -27,13 +27,13 @@ pub(super) struct User {
     reads_secrets: bool,
 }
 
-pub(super) struct Asking<'a> {
+pub(super) struct ApiChecks<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) spec: &'a Spec,
     pub(super) budget: &'a Budget,
 }
 
-impl<'a> Asking<'a> {
+impl<'a> ApiChecks<'a> {
     pub(super) fn new(cluster: &'a Cluster, spec: &'a Spec, budget: &'a Budget) -> Self {
         Self {
             cluster,
@@ -59,7 +59,7 @@ impl<'a> Asking<'a> {
         };
         findings.push(Finding::new(
             "reachable",
-            Result::Ok,
+            Health::Ok,
             "the API server answers, with a certificate that counts",
         ));
         findings.push(self.version(&answer));
@@ -71,11 +71,11 @@ impl<'a> Asking<'a> {
         let user = self.who_am_i().await;
         let name = match user {
             Ok(name) => {
-                findings.push(Finding::new("user", Result::Ok, &name));
+                findings.push(Finding::new("user", Health::Ok, &name));
                 Some(name)
             }
             Err(finding) => {
-                let failed = matches!(finding.result, Result::Failed(_));
+                let failed = matches!(finding.health, Health::Failed(_));
                 findings.push(finding);
                 if failed {
                     return None;
@@ -98,7 +98,7 @@ impl<'a> Asking<'a> {
         doing: &'static str,
         path: String,
         body: Value,
-    ) -> std::result::Result<(Call, Answer), Error> {
+    ) -> Result<(Call, Answer), Error> {
         let call = Call {
             doing,
             method: http::Method::POST,
@@ -110,7 +110,7 @@ impl<'a> Asking<'a> {
     }
 
     /// Kubernetes 1.27 does not say.
-    async fn who_am_i(&self) -> std::result::Result<String, Finding> {
+    async fn who_am_i(&self) -> Result<String, Finding> {
         #[derive(Deserialize)]
         struct Review {
             status: Status,
@@ -138,12 +138,12 @@ impl<'a> Asking<'a> {
             401 => Err(self.unknown_to_it()),
             404 => Err(Finding::new(
                 "user",
-                Result::Unknown,
+                Health::Unknown,
                 "this API server does not say; Kubernetes 1.28 and later do",
             )),
             status => Err(Finding::new(
                 "user",
-                Result::Unknown,
+                Health::Unknown,
                 format!("the API server answered {status} {}", answer.message()),
             )),
         }
@@ -151,7 +151,7 @@ impl<'a> Asking<'a> {
 
     fn unknown_to_it(&self) -> Finding {
         let said = "the API server answered 401: it does not know this credential";
-        Finding::new("user", Result::Failed(Kind::Refused), said).fix(self.cluster.unauthorized())
+        Finding::new("user", Health::Failed(Kind::Refused), said).fix(self.cluster.unauthorized())
     }
 
     /// Whether this minter may do what it takes, all asked at the same time.
@@ -189,12 +189,12 @@ impl<'a> Asking<'a> {
                 let permission = Permission::built_in(verb, target, name);
                 let what = format!("{permission} in namespace {namespace}");
                 match access::review(self.cluster, &permission, namespace, self.budget).await {
-                    (Verdict::Allowed, _) => Finding::new(check, Result::Ok, what),
+                    (Verdict::Allowed, _) => Finding::new(check, Health::Ok, what),
                     (Verdict::Denied, _) => {
                         let said = format!("no: {what}");
-                        Finding::new(check, Result::Failed(Kind::Refused), said).fix(self.setup(user))
+                        Finding::new(check, Health::Failed(Kind::Refused), said).fix(self.setup(user))
                     }
-                    (Verdict::Unknown, why) => Finding::new(check, Result::Unknown, format!("{what}: {why}")),
+                    (Verdict::Unknown, why) => Finding::new(check, Health::Unknown, format!("{what}: {why}")),
                 }
             });
         futures_util::future::join_all(reviews).await
@@ -218,15 +218,15 @@ impl<'a> Asking<'a> {
         // Providers write `27+`.
         let minor = version.minor.trim_end_matches('+').parse::<u32>();
         let (true, Ok(minor)) = (answer.status == 200 && version.major == "1", minor) else {
-            return Finding::new(check, Result::Unknown, "the API server does not tell this minter");
+            return Finding::new(check, Health::Unknown, "the API server does not tell this minter");
         };
         let said = format!(
             "Kubernetes {}",
             self.shown(version.git_version.trim_start_matches('v'))
         );
         match lacking(minor) {
-            None => Finding::new(check, Result::Ok, said),
-            Some(fix) => Finding::new(check, Result::Warning, said).fix(fix),
+            None => Finding::new(check, Health::Ok, said),
+            Some(fix) => Finding::new(check, Health::Warning, said).fix(fix),
         }
     }
 
@@ -273,10 +273,10 @@ fn clock(answer: &Answer) -> Option<Finding> {
     let words = in_words(ahead.unsigned_abs());
     if ahead.abs() <= SKEW {
         let said = format!("as the API server's, to within {SKEW} s");
-        return Some(Finding::new("clock", Result::Ok, said));
+        return Some(Finding::new("clock", Health::Ok, said));
     }
     let which = if ahead > 0 { "behind" } else { "ahead of" };
     let said = format!("this machine's is {words} {which} the API server's");
     let fix = "tokens begin and end by the clock of who looks at them: set this machine's, or the API server's, right";
-    Some(Finding::new("clock", Result::Warning, said).fix(fix))
+    Some(Finding::new("clock", Health::Warning, said).fix(fix))
 }
