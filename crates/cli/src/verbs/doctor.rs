@@ -3,7 +3,7 @@
 use clap::{Arg, ArgMatches, Command, ValueHint};
 use jobpass_core::{
     Error,
-    doctor::{Diagnosis, Finding, Health, Trust},
+    doctor::{AuthenticationConfig, Diagnosis, Finding, Health},
     inputs::{flags, options::Inputs, spec::Spec},
     process::{environment::Environment, interrupt::Interrupt},
 };
@@ -63,9 +63,11 @@ pub(crate) async fn run(
 ) -> Result<(), Error> {
     let inputs: Inputs = flags::inputs(matches)?;
     Spec::parse(&inputs, None)?;
-    let trust = matches.get_one::<String>("authentication-config");
-    let trust = trust.map(|path| Trust::read(path.as_ref())).transpose()?;
-    let diagnosis = Diagnosis::examine(&inputs, environment, trust.as_ref(), &mut interrupt).await?;
+    let config = matches.get_one::<String>("authentication-config");
+    let config = config
+        .map(|path| AuthenticationConfig::read(path.as_ref()))
+        .transpose()?;
+    let diagnosis = Diagnosis::examine(&inputs, environment, config.as_ref(), &mut interrupt).await?;
     if output::is_json(matches) {
         output::result(&json_of(&diagnosis))?;
     } else {

@@ -3,10 +3,10 @@
 //! Nothing is changed, and no token is ever asked for that the API server could give.
 
 mod api_checks;
+mod authentication_config;
 mod credential;
 mod legacy;
 mod policies;
-mod trust;
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::{
     text::harmless,
 };
 
-pub use self::trust::Trust;
+pub use self::authentication_config::AuthenticationConfig;
 
 /// All questions of a whole examination.
 const EXAMINE: Duration = Duration::from_secs(30);
@@ -96,7 +96,7 @@ impl Finding {
 }
 
 impl Diagnosis {
-    /// Looks at everything, until something is found without which the rest has no answer. `trust` is what the API server was
+    /// Looks at everything, until something is found without which the rest has no answer. `config` is what the API server was
     /// told of ID tokens, if that is at hand.
     ///
     /// # Errors
@@ -104,18 +104,23 @@ impl Diagnosis {
     pub async fn examine(
         inputs: &Inputs,
         environment: &Environment,
-        trust: Option<&Trust>,
+        config: Option<&AuthenticationConfig>,
         interrupt: &mut Interrupt,
     ) -> Result<Self, Error> {
         let mut diagnosis = Self::default();
         tokio::select! {
             interrupted = interrupt.wait() => return Err(interrupted),
-            () = diagnosis.look(inputs, environment, trust) => {}
+            () = diagnosis.look(inputs, environment, config) => {}
         }
         Ok(diagnosis)
     }
 
-    async fn look(&mut self, inputs: &Inputs, environment: &Environment, trust: Option<&Trust>) {
+    async fn look(
+        &mut self,
+        inputs: &Inputs,
+        environment: &Environment,
+        config: Option<&AuthenticationConfig>,
+    ) {
         let minter = match Minter::resolve(inputs, environment).await {
             Ok(minter) => minter,
             Err(error) => return self.findings.push(Finding::failed("configuration", &error)),
@@ -127,9 +132,9 @@ impl Diagnosis {
             Err(error) => return self.findings.push(Finding::failed("options", &error)),
         };
         self.offline(&minter);
-        if let Some(trust) = trust {
+        if let Some(config) = config {
             self.findings
-                .extend(trust.findings(minter.identity.bearer.as_ref()));
+                .extend(config.findings(minter.identity.bearer.as_ref()));
         }
         let cluster = match Cluster::connect(&minter) {
             Ok(cluster) => cluster,

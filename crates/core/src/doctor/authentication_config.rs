@@ -23,15 +23,15 @@ const INPUT: &str = "authentication-config";
 
 /// What the API server was told of ID tokens, as far as it decides about them (`pkg/apis/apiserver/types.go`).
 #[derive(Debug, Deserialize)]
-pub struct Trust {
+pub struct AuthenticationConfig {
     kind: String,
     #[serde(default)]
-    jwt: Vec<Trusted>,
+    jwt: Vec<JwtAuthenticator>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Trusted {
+struct JwtAuthenticator {
     issuer: Issuer,
     #[serde(default)]
     claim_validation_rules: Vec<Rule>,
@@ -68,7 +68,7 @@ struct Username {
     expression: String,
 }
 
-impl Trust {
+impl AuthenticationConfig {
     /// Reads the file.
     ///
     /// # Errors
@@ -83,12 +83,12 @@ impl Trust {
                            --authentication-config` prints";
             Error::input(INPUT, problem, allowed)
         };
-        let trust = serde_yaml::from_str::<Self>(yaml).map_err(|error| {
+        let config = serde_yaml::from_str::<Self>(yaml).map_err(|error| {
             let line = error.location().map_or(1, |location| location.line());
             wrong(format!("cannot be read as one (line {line})"))
         })?;
-        match &*trust.kind {
-            "AuthenticationConfiguration" => Ok(trust),
+        match &*config.kind {
+            "AuthenticationConfiguration" => Ok(config),
             kind => Err(wrong(format!(
                 "is of kind `{}`, not AuthenticationConfiguration",
                 harmless(kind)
@@ -104,8 +104,12 @@ impl Trust {
             let said = "this minter shows no ID token: the file does not decide about it";
             return vec![Finding::new("issuer", Health::Unknown, said)];
         };
-        let Some(trusted) = self.jwt.iter().find(|trusted| trusted.issuer.url == issuer) else {
-            let known = self.jwt.iter().map(|trusted| &*trusted.issuer.url);
+        let Some(authenticator) = self
+            .jwt
+            .iter()
+            .find(|authenticator| authenticator.issuer.url == issuer)
+        else {
+            let known = self.jwt.iter().map(|authenticator| &*authenticator.issuer.url);
             let said = format!(
                 "the token has {}; {}",
                 harmless(issuer),
@@ -117,16 +121,16 @@ impl Trust {
         };
         let mut findings = vec![
             Finding::new("issuer", Health::Ok, harmless(issuer)),
-            audience(claims, &trusted.issuer.audiences),
+            audience(claims, &authenticator.issuer.audiences),
         ];
         findings.extend(
-            trusted
+            authenticator
                 .claim_validation_rules
                 .iter()
                 .map(|rule| rule.finding(claims)),
         );
-        findings.push(trusted.claim_mappings.username.finding(claims));
-        let about_users = trusted.user_validation_rules.iter();
+        findings.push(authenticator.claim_mappings.username.finding(claims));
+        let about_users = authenticator.user_validation_rules.iter();
         findings.extend(about_users.map(|rule| unknown("rule for users", &rule.expression, claims)));
         findings
     }
@@ -289,12 +293,12 @@ mod tests {
         })
     };
 
-    fn found(trust: &str, claims: &Value) -> Vec<(&'static str, &'static str, String)> {
+    fn found(config: &str, claims: &Value) -> Vec<(&'static str, &'static str, String)> {
         let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
         let token = format!("{}.{}.c2ln", part(&json!({})), part(claims));
         let token = Token::parse(&token, "x").expect("a token");
-        let trust = Trust::parse(trust).expect("a file");
-        let findings = trust.findings(Some(&token)).into_iter();
+        let config = AuthenticationConfig::parse(config).expect("a file");
+        let findings = config.findings(Some(&token)).into_iter();
         findings
             .map(|finding| (finding.health.word(), finding.check, finding.said))
             .collect()
@@ -390,7 +394,7 @@ mod tests {
             "[",
             "kind: AuthenticationConfiguration\njwt: [{issuer: 1}]",
         ] {
-            let error = Trust::parse(file).expect_err(file).to_string();
+            let error = AuthenticationConfig::parse(file).expect_err(file).to_string();
             assert!(error.starts_with("input `authentication-config` "), "{error}");
         }
     }
