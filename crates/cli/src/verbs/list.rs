@@ -12,7 +12,7 @@ use jobpass_core::{
     anchor::list::{Anchor, Pages},
     cluster::{Cluster, Scope},
     json,
-    maintenance::sweep::{self, State},
+    maintenance::sweep::{self, Expiry},
     process::{environment::Environment, interrupt::Interrupt},
 };
 
@@ -148,7 +148,7 @@ impl List<'_> {
         let asked = anchors
             .iter()
             .filter(|anchor| {
-                sweep::state(anchor, now) != State::Expired && sweep::is_worth_asking(anchor, now)
+                sweep::expiry(anchor, now) != Expiry::Passed && sweep::is_worth_asking(anchor, now)
             })
             .collect::<Vec<_>>();
         let ended = self.pipelines.ended(&asked).await;
@@ -158,12 +158,12 @@ impl List<'_> {
             .filter(|(_, ended)| *ended)
             .map(|(anchor, _)| anchor.uid.clone());
         let ended = ended.collect::<HashSet<_>>();
-        let standing = |anchor: &Anchor| match sweep::state(anchor, now) {
-            State::Expired => Standing::Expired,
+        let standing = |anchor: &Anchor| match sweep::expiry(anchor, now) {
+            Expiry::Passed => Standing::Expired,
             _ if ended.contains(&anchor.uid) => Standing::Ended,
-            State::Live if anchor.expires.is_some_and(|expires| expires <= now) => Standing::Expired,
-            State::Live => Standing::Live,
-            State::Unclear(_) => Standing::Unclear,
+            Expiry::Pending if anchor.expires.is_some_and(|expires| expires <= now) => Standing::Expired,
+            Expiry::Pending => Standing::Live,
+            Expiry::Unclear(_) => Standing::Unclear,
         };
         anchors
             .into_iter()

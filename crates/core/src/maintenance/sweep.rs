@@ -44,11 +44,11 @@ pub enum Reason {
 
 /// What is known about an anchor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum Expiry {
     /// Its token may be in use.
-    Live,
+    Pending,
     /// Its token has expired.
-    Expired,
+    Passed,
     /// It does not say when it expires, or not believably, or jobpass cannot have made it.
     Unclear(&'static str),
 }
@@ -104,23 +104,23 @@ pub struct Sweeper<A, R> {
 
 /// Looks at an anchor alone. A legacy token goes when its annotation says so, whoever made it: only deleting its Secret makes
 /// that true.
-pub fn state(anchor: &Anchor, now: Timestamp) -> State {
+pub fn expiry(anchor: &Anchor, now: Timestamp) -> Expiry {
     if anchor.token_type == TokenType::Legacy {
         return match anchor.expires.filter(|_| anchor.is_plain()) {
-            None => State::Unclear(
+            None => Expiry::Unclear(
                 "its annotation kubernetes.io/service-account.expiration is no number of seconds, as in \"86400\"",
             ),
-            Some(expires) if now > expires => State::Expired,
-            Some(_) => State::Live,
+            Some(expires) if now > expires => Expiry::Passed,
+            Some(_) => Expiry::Pending,
         };
     }
     match anchor.expires {
         _ if !anchor.is_ours() => {
-            State::Unclear("it has the type of an anchor, but a name that jobpass gives to none")
+            Expiry::Unclear("it has the type of an anchor, but a name that jobpass gives to none")
         }
-        None => State::Unclear("its annotations do not say when it expires, or not believably"),
-        Some(expires) if now.duration_since(expires) > SLACK => State::Expired,
-        Some(_) => State::Live,
+        None => Expiry::Unclear("its annotations do not say when it expires, or not believably"),
+        Some(expires) if now.duration_since(expires) > SLACK => Expiry::Passed,
+        Some(_) => Expiry::Pending,
     }
 }
 
@@ -212,7 +212,7 @@ where
         let (expired, others) = page
             .anchors
             .iter()
-            .partition::<Vec<_>, _>(|anchor| state(anchor, page.now) == State::Expired);
+            .partition::<Vec<_>, _>(|anchor| expiry(anchor, page.now) == Expiry::Passed);
         let (asked, young) = others
             .into_iter()
             .partition::<Vec<_>, _>(|anchor| is_worth_asking(anchor, page.now));
@@ -223,9 +223,9 @@ where
             .collect::<Vec<_>>();
         let answered = asked.into_iter().zip(ended);
         for (anchor, ended) in answered.chain(young.into_iter().map(|anchor| (anchor, false))) {
-            match state(anchor, page.now) {
+            match expiry(anchor, page.now) {
                 _ if ended => doomed.push((anchor, Reason::Ended)),
-                State::Unclear(why) => {
+                Expiry::Unclear(why) => {
                     summary.unclear += 1;
                     (self.report)(anchor, &Fate::Unclear(why)).await?;
                 }
@@ -333,14 +333,14 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::live("2026-11-24T10:00:00Z", State::Live)]
-    #[case::expired_just_now("2026-11-24T11:05:00Z", State::Live)]
-    #[case::expired("2026-11-24T11:05:01Z", State::Expired)]
-    fn an_anchor_goes_five_minutes_after_its_expiry(#[case] now: &str, #[case] expected: State) {
+    #[case::live("2026-11-24T10:00:00Z", Expiry::Pending)]
+    #[case::expired_just_now("2026-11-24T11:05:00Z", Expiry::Pending)]
+    #[case::expired("2026-11-24T11:05:01Z", Expiry::Passed)]
+    fn an_anchor_goes_five_minutes_after_its_expiry(#[case] now: &str, #[case] expected: Expiry) {
         let time = |text: &str| text.parse::<Timestamp>().expect("a time");
         let expires = Some(time("2026-11-24T11:00:00Z"));
         assert_eq!(
-            state(
+            expiry(
                 &Anchor {
                     expires,
                     ..named("jobpass-abcdefghijklmnopqrst")
@@ -356,14 +356,14 @@ mod tests {
     #[case::no_expiry("jobpass-abcdefghijklmnopqrst", None)]
     fn what_is_left_for_want_of_knowledge(#[case] name: &str, #[case] expires: Option<&str>) {
         let expires = expires.map(|text| text.parse().expect("a time"));
-        let state = state(
+        let expiry = expiry(
             &Anchor {
                 expires,
                 ..named(name)
             },
             Timestamp::now(),
         );
-        assert!(matches!(state, State::Unclear(_)), "{state:?}");
+        assert!(matches!(expiry, Expiry::Unclear(_)), "{expiry:?}");
     }
 
     fn named(name: &str) -> Anchor {
