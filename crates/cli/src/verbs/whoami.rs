@@ -6,7 +6,7 @@ use jobpass_core::{
     cluster::{Budget, Cluster},
     inputs::flags,
     json,
-    maintenance::whoami::{Source, Whoami, whoami},
+    maintenance::whoami::{Whoami, WhoamiSource, whoami},
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
     text::harmless,
@@ -67,7 +67,7 @@ fn text_of(who: &Whoami, screen: Screen) -> String {
             _ => row("extra", &format!("{name}: {}", values.join(", "))),
         }
     }
-    if who.source == Source::Token {
+    if who.source == WhoamiSource::Token {
         row(
             "according to",
             "the token itself: this API server takes it, but says nothing of it (no SelfSubjectReview, Kubernetes before 1.28)",
@@ -95,7 +95,7 @@ mod tests {
             user: user.clone(),
             source,
         };
-        insta::assert_snapshot!(text_of(&who(Source::ApiServer), PIPE), @r"
+        insta::assert_snapshot!(text_of(&who(WhoamiSource::ApiServer), PIPE), @r"
         user           system:serviceaccount:ci:scanner
         groups         system:serviceaccounts, system:serviceaccounts:ci, system:authenticated
         uid            u
@@ -106,7 +106,7 @@ mod tests {
             width: Some(60),
             ..PIPE
         };
-        insta::assert_snapshot!(text_of(&who(Source::Token), narrow), @r"
+        insta::assert_snapshot!(text_of(&who(WhoamiSource::Token), narrow), @r"
         user           system:serviceaccount:ci:scanner
         groups         system:serviceaccounts,
                        system:serviceaccounts:ci,

@@ -39,13 +39,13 @@ pub struct Whoami {
     #[serde(flatten)]
     pub user: User,
     /// How.
-    pub source: Source,
+    pub source: WhoamiSource,
 }
 
 /// How it is known who somebody is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Source {
+pub enum WhoamiSource {
     /// The API server said so, in a SelfSubjectReview.
     ApiServer,
     /// The API server knows no SelfSubjectReview (before Kubernetes 1.28). It takes the token, which says so itself.
@@ -86,7 +86,7 @@ pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error>
                 let user = answer.parse::<Review>(&call)?.status.user_info;
                 return Ok(Whoami {
                     user,
-                    source: Source::ApiServer,
+                    source: WhoamiSource::ApiServer,
                 });
             }
             // A version that a server does not know at all gets no Status from it; v1 of this group every server knows.
@@ -123,7 +123,7 @@ pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error>
         .and_then(|claims| user_of(&claims))
         .map(|user| Whoami {
             user,
-            source: Source::Token,
+            source: WhoamiSource::Token,
         })
         .ok_or_else(|| {
             let what =
