@@ -11,7 +11,7 @@ use jobpass_core::{
     cluster::{Budget, Cluster},
     inputs::{flags, lifetime},
     json,
-    maintenance::rotate::{ROTATE, Rotated, Rotation, Where},
+    maintenance::rotate::{Location, ROTATE, Rotated, Rotation},
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
     record::receipt::Proof,
@@ -76,7 +76,7 @@ pub(crate) async fn run(
     mut interrupt: Interrupt,
 ) -> Result<(), Error> {
     let inputs = flags::inputs(matches)?;
-    let whence = whence(matches)?;
+    let location = location(matches)?;
     let grace = match matches.get_one::<String>("grace").map(String::as_str) {
         None | Some("0" | "0s") => Duration::ZERO,
         Some(text) => lifetime::time("grace", text)?,
@@ -87,7 +87,7 @@ pub(crate) async fn run(
     };
     let cluster = Cluster::connect(&minter)?;
     let budget = Budget::new(connection::ASK);
-    let prepared = Rotation::prepare(&cluster, &whence, &budget);
+    let prepared = Rotation::prepare(&cluster, &location, &budget);
     let prepared = Progress::new().during("finding the Secret", connection::ASK, prepared);
     let rotation = tokio::select! {
         interrupted = interrupt.wait() => return Err(interrupted),
@@ -125,15 +125,15 @@ pub(crate) async fn run(
     }
 }
 
-fn whence(matches: &ArgMatches) -> Result<Where, Error> {
+fn location(matches: &ArgMatches) -> Result<Location, Error> {
     let given = |name: &str| matches.get_one::<String>(name);
     let path = |path: &String| PathBuf::from(path);
     match (given("token-file"), given("kubeconfig-file"), given("secret")) {
-        (Some(file), _, _) => Ok(Where::TokenFile(path(file))),
-        (_, Some(file), _) => Ok(Where::KubeconfigFile(path(file))),
+        (Some(file), _, _) => Ok(Location::TokenFile(path(file))),
+        (_, Some(file), _) => Ok(Location::KubeconfigFile(path(file))),
         (_, _, secret) => {
             let text = |text: Option<&String>| text.cloned().unwrap_or_default();
-            Where::secret(&text(secret), &text(given("key")))
+            Location::secret(&text(secret), &text(given("key")))
         }
     }
 }

@@ -36,7 +36,7 @@ use crate::{
     token::Token,
 };
 
-pub use self::place::Where;
+pub use self::place::Location;
 
 /// In a Secret that is replaced: the name of the new one. Written before that is created.
 const TO: &str = "jobpass.dev/rotated-to";
@@ -119,7 +119,7 @@ pub struct Rotated {
     pub old: String,
     /// The new Secret.
     pub new: String,
-    /// Where the new token is.
+    /// Location the new token is.
     pub place: String,
     /// Whether an earlier rotation, which was stopped, had made it.
     pub resumed: bool,
@@ -132,8 +132,8 @@ impl<'a> Rotation<'a> {
     ///
     /// # Errors
     /// If there is none, or none of a legacy Secret that `cluster` has and this identity may read.
-    pub async fn prepare(cluster: &'a Cluster, whence: &Where, budget: &Budget) -> Result<Self, Error> {
-        let (place, token) = Place::read(whence, cluster, budget).await?;
+    pub async fn prepare(cluster: &'a Cluster, location: &Location, budget: &Budget) -> Result<Self, Error> {
+        let (place, token) = Place::read(location, cluster, budget).await?;
         let claims = Claims::decode(&token)?;
         let (namespace, account, name) = parts(&claims, &place)?;
         let need = Need::rotating(&namespace, &account);

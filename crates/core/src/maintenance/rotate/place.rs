@@ -1,4 +1,4 @@
-//! Where a legacy token is used from, and how another one takes its place there.
+//! Location a legacy token is used from, and how another one takes its place there.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -22,9 +22,9 @@ use crate::{
     token::Token,
 };
 
-/// Where to look for the token.
+/// Location to look for the token.
 #[derive(Debug, Clone)]
-pub enum Where {
+pub enum Location {
     /// A file that holds it alone.
     TokenFile(PathBuf),
     /// A kubeconfig: the user of its current context has it, or names the file that does.
@@ -65,7 +65,7 @@ pub(super) enum Unwritten {
     Perhaps(Error),
 }
 
-impl Where {
+impl Location {
     /// Parses `NAMESPACE/NAME` and the key.
     ///
     /// # Errors
@@ -100,14 +100,14 @@ impl Place {
     /// # Errors
     /// If there is none, or none that another one could take the place of.
     pub(super) async fn read(
-        whence: &Where,
+        location: &Location,
         cluster: &Cluster,
         budget: &Budget,
     ) -> Result<(Self, Token), Error> {
-        match whence {
-            Where::TokenFile(path) => token_file("token-file", path),
-            Where::KubeconfigFile(path) => kubeconfig_file(path),
-            Where::Secret { namespace, name, key } => {
+        match location {
+            Location::TokenFile(path) => token_file("token-file", path),
+            Location::KubeconfigFile(path) => kubeconfig_file(path),
+            Location::Secret { namespace, name, key } => {
                 let (place, text) = read_secret(namespace, name, key, cluster, budget).await?;
                 let token = Token::parse(&text, "key")?;
                 Ok((place, token))
