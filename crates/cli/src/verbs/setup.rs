@@ -7,7 +7,7 @@ use jobpass_core::{
     Error, Kind,
     cluster::{Budget, Cluster},
     inputs::{flags, options::Inputs, setup::Wanted},
-    maintenance::setup::{Object, Outcome, Setup},
+    maintenance::setup::{Outcome, Setup, SetupObject},
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
 };
@@ -118,7 +118,7 @@ pub(crate) async fn run(
     let json = output::is_json(matches);
     let objects = setup.objects()?;
     if !apply && !diff {
-        let items = objects.iter().map(Object::manifest).collect::<Vec<_>>();
+        let items = objects.iter().map(SetupObject::manifest).collect::<Vec<_>>();
         return match json {
             true => output::result(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()),
             false => output::result(setup.manifests().trim_end()),
@@ -129,7 +129,7 @@ pub(crate) async fn run(
         let cluster = Cluster::connect(&minter)?;
         let budget = Budget::new(CLUSTER);
         let screen = Screen::of_stdout(environment);
-        let say = |object: &Object, outcome: &Outcome| {
+        let say = |object: &SetupObject, outcome: &Outcome| {
             let (word, fields) = in_words(outcome, apply);
             let line = match json {
                 true => record(object, word, fields),
@@ -210,12 +210,12 @@ fn in_words(outcome: &Outcome, applied: bool) -> (&'static str, &[String]) {
     }
 }
 
-fn line(object: &Object, word: &str, fields: &[String]) -> String {
+fn line(object: &SetupObject, word: &str, fields: &[String]) -> String {
     let about = if fields.is_empty() { "" } else { ": " };
     format!("{word:<9}  {}{about}{}", object.title(), fields.join(", "))
 }
 
-fn record(object: &Object, word: &str, fields: &[String]) -> String {
+fn record(object: &SetupObject, word: &str, fields: &[String]) -> String {
     let manifest = object.manifest();
     let metadata = &manifest["metadata"];
     json!({

@@ -10,7 +10,7 @@ use crate::{
     anchor,
     cluster::{Answer, Call},
     error::{Error, Kind},
-    maintenance::setup::held::{self, Held, Wrong},
+    maintenance::setup::enforcement::{self, Enforcement, Violation},
 };
 
 impl ApiChecks<'_> {
@@ -32,7 +32,7 @@ impl ApiChecks<'_> {
 
     /// A Secret that is no anchor.
     async fn other_secrets(&self, fix: &str) -> Finding {
-        let call = held::other_secret(&self.spec.namespace);
+        let call = enforcement::other_secret(&self.spec.namespace);
         let refused = "a Secret that is no anchor is refused";
         let taken = "none: this minter may create any Secret, and delete any";
         self.held("policy for anchors", call, refused, taken, fix).await
@@ -43,7 +43,7 @@ impl ApiChecks<'_> {
         if self.spec.rules.is_empty() {
             return None;
         }
-        let call = Ok(held::other_role(&self.spec.namespace));
+        let call = Ok(enforcement::other_role(&self.spec.namespace));
         let refused = "a Role that is no job's is refused";
         let taken = "none: this minter may make accounts that do whatever it may do itself";
         Some(self.held("policy for roles", call, refused, taken, fix).await)
@@ -54,11 +54,11 @@ impl ApiChecks<'_> {
         let (exists, check) = ("ServiceAccount", "policy for tokens");
         let namespace = &self.spec.namespace;
         let (account, wrong) = match &*self.spec.rules {
-            [] => (&*self.spec.service_account, Wrong::Unpinned),
+            [] => (&*self.spec.service_account, Violation::Unpinned),
             // A job's own ServiceAccount does not exist yet. Every namespace has `default`, which no job is given.
-            _ => ("default", Wrong::Account),
+            _ => ("default", Violation::Account),
         };
-        let answer = match held::token(namespace, account, wrong) {
+        let answer = match enforcement::token(namespace, account, wrong) {
             Ok(call) => self.cluster.send(&call, self.budget).await.map_err(Error::from),
             Err(error) => Err(error),
         };
@@ -76,12 +76,15 @@ impl ApiChecks<'_> {
                     )),
                 ];
             }
-            let is_there = matches!(Held::by(&answer), Held::Yes | Held::No);
+            let is_there = matches!(
+                Enforcement::by(&answer),
+                Enforcement::Enforced | Enforcement::NotEnforced
+            );
             findings
                 .extend(is_there.then(|| Finding::new(exists, Health::Ok, format!("{account} is there"))));
         }
         let refused = match wrong {
-            Wrong::Account => "a token of a ServiceAccount that is not made for a job is refused",
+            Violation::Account => "a token of a ServiceAccount that is not made for a job is refused",
             _ => "a token that is not bound to one Secret, with its uid, is refused",
         };
         let taken = match &*self.spec.rules {
@@ -157,10 +160,10 @@ impl ApiChecks<'_> {
 }
 
 fn finding(check: &'static str, answer: &Answer, refused: &str, taken: &str, fix: &str) -> Finding {
-    match Held::by(answer) {
-        Held::Yes => Finding::new(check, Health::Ok, refused),
-        Held::No => Finding::new(check, Health::Warning, taken).fix(fix),
-        Held::Unknown => Finding::new(check, Health::Unknown, said(answer)),
+    match Enforcement::by(answer) {
+        Enforcement::Enforced => Finding::new(check, Health::Ok, refused),
+        Enforcement::NotEnforced => Finding::new(check, Health::Warning, taken).fix(fix),
+        Enforcement::Unknown => Finding::new(check, Health::Unknown, said(answer)),
     }
 }
 

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    Part, Setup, chain,
-    cluster::{Object, Outcome},
-    held::{self, Held, Wrong},
+    Part, Setup,
+    enforcement::{self, Enforcement, Violation},
     loss,
+    object::{Outcome, SetupObject},
+    separation,
 };
 use crate::{
     cluster::{Budget, Call, Cluster},
@@ -42,9 +43,9 @@ impl Setup {
         cluster: &Cluster,
         budget: &Budget,
         replace: bool,
-        mut said: impl FnMut(&Object, &Outcome) -> Result<(), Error>,
+        mut said: impl FnMut(&SetupObject, &Outcome) -> Result<(), Error>,
     ) -> Result<Option<String>, Error> {
-        chain::refuse(self, cluster, budget).await?;
+        separation::refuse(self, cluster, budget).await?;
         let objects = self.objects()?;
         let found = try_join_all(objects.iter().map(|object| object.found(cluster, budget))).await?;
         let outcomes = objects.iter().zip(&found);
@@ -53,7 +54,7 @@ impl Setup {
         if !replace {
             loss::refuse(self, &objects, &found)?;
         }
-        let of_minters = |object: &Object| self.parts().any(|part| object.binds(&part.role()));
+        let of_minters = |object: &SetupObject| self.parts().any(|part| object.binds(&part.role()));
         let (mut bindings, mut others) = (Vec::new(), Vec::new());
         for ((object, found), outcome) in objects.iter().zip(&found).zip(&outcomes) {
             match of_minters(object) {
@@ -98,7 +99,7 @@ impl Setup {
     /// Waits until the policies are in effect; as far as that can be seen. Says so if it cannot.
     async fn see_policies(
         &self,
-        bindings: &[(&Object, Option<&Value>, &Outcome)],
+        bindings: &[(&SetupObject, Option<&Value>, &Outcome)],
         written: Instant,
         cluster: &Cluster,
         budget: &Budget,
@@ -172,14 +173,14 @@ impl Setup {
                 }
             };
             let groups = [group].into_iter().chain(of).collect::<Vec<_>>();
-            let mut calls = vec![held::other_secret(namespace)?];
+            let mut calls = vec![enforcement::other_secret(namespace)?];
             match part {
                 // In a way that only the policy of this account refuses, and this version of it.
-                Part::Account(account) => calls.push(held::token(namespace, account, self.wrong())?),
+                Part::Account(account) => calls.push(enforcement::token(namespace, account, self.wrong())?),
                 // The same; every namespace has this account, and no job is given it.
                 Part::Jobs(_) => calls.extend([
-                    held::token(namespace, "default", Wrong::Account)?,
-                    held::other_role(namespace),
+                    enforcement::token(namespace, "default", Violation::Account)?,
+                    enforcement::other_role(namespace),
                 ]),
             }
             for call in calls {
@@ -195,17 +196,17 @@ impl Setup {
             tries.push(Try {
                 who: "a job's ServiceAccount".into(),
                 cluster: cluster.acting_as(&user, &[group])?,
-                call: held::other_secret(namespace)?,
+                call: enforcement::other_secret(namespace)?,
             });
         }
         Ok(tries)
     }
 
-    fn wrong(&self) -> Wrong {
+    fn wrong(&self) -> Violation {
         match self.lifetime.seconds() {
             // No API server takes more.
-            Lifetime::MOST => Wrong::Unpinned,
-            seconds => Wrong::Lifetime(seconds + 1),
+            Lifetime::MOST => Violation::Unpinned,
+            seconds => Violation::Lifetime(seconds + 1),
         }
     }
 }
@@ -228,10 +229,10 @@ impl Try {
     async fn until_held(&self, until: Instant, budget: &Budget) -> Result<(), Unheld> {
         loop {
             let unheld = match self.cluster.send(&self.call, budget).await {
-                Ok(answer) => match Held::by(&answer) {
-                    Held::Yes => return Ok(()),
-                    Held::No => Unheld::Taken,
-                    Held::Unknown => {
+                Ok(answer) => match Enforcement::by(&answer) {
+                    Enforcement::Enforced => return Ok(()),
+                    Enforcement::NotEnforced => Unheld::Taken,
+                    Enforcement::Unknown => {
                         let message = answer.message();
                         // The account of a new namespace is made by a controller, and RBAC takes a moment, too.
                         let soon = answer.status == 404
@@ -255,7 +256,7 @@ impl Try {
     }
 }
 
-impl Object {
+impl SetupObject {
     /// Whether it is the RoleBinding of this name.
     fn binds(&self, role: &str) -> bool {
         let wanted = self.manifest();

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     Part, Setup,
     apply::{TRYING, subjects},
-    cluster::Object,
+    object::SetupObject,
     policies::{AUDIENCES, LIFETIME},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 ///
 /// # Errors
 /// Names each who would, and what it is.
-pub(super) fn refuse(setup: &Setup, objects: &[Object], found: &[Option<Value>]) -> Result<(), Error> {
+pub(super) fn refuse(setup: &Setup, objects: &[SetupObject], found: &[Option<Value>]) -> Result<(), Error> {
     let losses = setup
         .parts()
         .flat_map(|part| of_part(setup, part, objects, found));
@@ -35,7 +35,7 @@ pub(super) fn refuse(setup: &Setup, objects: &[Object], found: &[Option<Value>])
     )))
 }
 
-fn of_part(setup: &Setup, part: Part<'_>, objects: &[Object], found: &[Option<Value>]) -> Vec<String> {
+fn of_part(setup: &Setup, part: Part<'_>, objects: &[SetupObject], found: &[Option<Value>]) -> Vec<String> {
     let of = |kind: &str, name: &str| {
         let index = objects.iter().position(|object| {
             let wanted = object.manifest();

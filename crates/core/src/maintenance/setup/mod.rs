@@ -4,15 +4,15 @@
 //! and applied is read from that same text, so that the two cannot differ.
 
 mod apply;
-mod chain;
-mod cluster;
 mod difference;
-pub(crate) mod held;
+pub(crate) mod enforcement;
 mod loss;
 pub(crate) mod manifests;
+mod object;
 mod policies;
+mod separation;
 
-pub use self::cluster::{Object, Outcome};
+pub use self::object::{Outcome, SetupObject};
 
 use crate::{
     error::Error,

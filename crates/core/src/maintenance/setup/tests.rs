@@ -137,7 +137,7 @@ fn no_value_leaves_its_place() {
         ..github()
     };
     let objects = Setup::parse(&hostile).expect("parsed").objects().expect("YAML");
-    let titles = objects.iter().map(Object::title).collect::<Vec<_>>();
+    let titles = objects.iter().map(SetupObject::title).collect::<Vec<_>>();
     assert_eq!(titles[0], "Namespace 0x1f");
     assert_eq!(titles[1], "ServiceAccount 0x1f/null");
     let yaml = Setup::parse(&hostile).expect("parsed").manifests();

@@ -26,7 +26,7 @@ const KINDS: [(&str, &str); 7] = [
 const ROUNDS: usize = 3;
 
 /// One object of a set-up.
-pub struct Object {
+pub struct SetupObject {
     wanted: Value,
     collection: String,
 }
@@ -47,14 +47,14 @@ impl Setup {
     ///
     /// # Errors
     /// If that is not what it should be, a defect.
-    pub fn objects(&self) -> Result<Vec<Object>, Error> {
+    pub fn objects(&self) -> Result<Vec<SetupObject>, Error> {
         let manifests = self.manifests();
         let documents = serde_yaml::Deserializer::from_str(&manifests);
         documents
             .map(|document| {
                 Value::deserialize(document)
                     .ok()
-                    .and_then(Object::new)
+                    .and_then(SetupObject::new)
                     .ok_or_else(unreadable)
             })
             .collect()
@@ -65,7 +65,7 @@ fn unreadable() -> Error {
     Error::new(Kind::Internal, "what `setup` prints cannot be read")
 }
 
-impl Object {
+impl SetupObject {
     fn new(wanted: Value) -> Option<Self> {
         let (_, plural) = KINDS.iter().find(|(kind, _)| wanted["kind"] == *kind)?;
         let version = wanted["apiVersion"].as_str()?;

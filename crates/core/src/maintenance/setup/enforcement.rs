@@ -10,11 +10,11 @@ use crate::{
 };
 
 /// What the answer to such a request says.
-pub(crate) enum Held {
+pub(crate) enum Enforcement {
     /// A policy of a set-up refused it.
-    Yes,
+    Enforced,
     /// Nothing refused it.
-    No,
+    NotEnforced,
     /// Somebody else refused it, so that nobody knows.
     Unknown,
 }
@@ -45,7 +45,7 @@ pub(crate) fn other_role(namespace: &str) -> Call {
 
 /// What is wrong with a token.
 #[derive(Clone, Copy)]
-pub(crate) enum Wrong {
+pub(crate) enum Violation {
     /// It is bound to a Secret without its uid.
     Unpinned,
     /// Its lifetime, in seconds.
@@ -59,19 +59,19 @@ pub(crate) enum Wrong {
 ///
 /// # Errors
 /// If the system has no randomness.
-pub(crate) fn token(namespace: &str, account: &str, wrong: Wrong) -> Result<Call, Error> {
+pub(crate) fn token(namespace: &str, account: &str, wrong: Violation) -> Result<Call, Error> {
     let mut bound = json!({ "apiVersion": "v1", "kind": "Secret", "name": names::random_name()? });
-    if !matches!(wrong, Wrong::Unpinned) {
+    if !matches!(wrong, Violation::Unpinned) {
         bound["uid"] = "00000000-0000-0000-0000-000000000000".into();
     }
     let mut spec = json!({ "boundObjectRef": bound });
-    if let Wrong::Lifetime(seconds) = wrong {
+    if let Violation::Lifetime(seconds) = wrong {
         spec["expirationSeconds"] = seconds.into();
     }
     let doing = match wrong {
-        Wrong::Unpinned => "get a token that is bound to no anchor",
-        Wrong::Lifetime(_) => "get a token that lives for too long",
-        Wrong::Account => "get a token of another ServiceAccount",
+        Violation::Unpinned => "get a token that is bound to no anchor",
+        Violation::Lifetime(_) => "get a token that lives for too long",
+        Violation::Account => "get a token of another ServiceAccount",
     };
     Ok(post(
         doing,
@@ -89,13 +89,13 @@ fn post(doing: &'static str, path: String, body: Value) -> Call {
     }
 }
 
-impl Held {
+impl Enforcement {
     pub(crate) fn by(answer: &Answer) -> Self {
         match answer.status {
-            201 => Self::No,
-            404 if answer.is_secret_not_found() => Self::No,
+            201 => Self::NotEnforced,
+            404 if answer.is_secret_not_found() => Self::NotEnforced,
             // Of several policies that refuse a request, the API server names one.
-            _ if answer.denial().is_some_and(Denial::is_of_setup) => Self::Yes,
+            _ if answer.denial().is_some_and(Denial::is_of_setup) => Self::Enforced,
             _ => Self::Unknown,
         }
     }

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Part, Setup, apply::subjects, cluster::Object};
+use super::{Part, Setup, apply::subjects, object::SetupObject};
 use crate::{
     cluster::{Budget, Cluster},
     error::Error,
@@ -16,7 +16,7 @@ use crate::{
 /// Says which, before anything is changed. Or the API server does not list the RoleBindings.
 pub(super) async fn refuse(setup: &Setup, cluster: &Cluster, budget: &Budget) -> Result<(), Error> {
     for namespace in setup.namespaces() {
-        let bindings = Object::bindings(namespace, cluster, budget).await?;
+        let bindings = SetupObject::bindings(namespace, cluster, budget).await?;
         for binding in &bindings {
             let name = binding["metadata"]["name"].as_str().unwrap_or_default();
             let subjects = subjects(binding);
