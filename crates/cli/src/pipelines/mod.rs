@@ -1,7 +1,7 @@
-//! Whether the runs and pipelines that anchors belong to have ended, asked of GitHub and GitLab.
+//! The ends of the runs and pipelines of anchors, asked of GitHub and GitLab.
 //!
-//! Careful, never wrong: what is not certain counts as not ended. What an anchor says of itself is not trusted: it chooses
-//! no host, and no path but the one of its own run.
+//! A run counts as ended only if its site says so; every doubt counts as not ended. The annotations of an anchor are not
+//! trusted: they choose neither the host that is asked, nor a path other than that of a run.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -27,20 +27,20 @@ use self::platform::{Answer, Platform, Run};
 
 mod platform;
 
-/// One question.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// All questions of one site.
-const PATIENCE_IN_ALL: Duration = Duration::from_secs(120);
-/// Questions under way at a time.
+/// The time limit for one request.
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// The time limit for all requests to one site.
+const SITE_LIMIT: Duration = Duration::from_secs(120);
+/// The number of requests to one site at a time.
 const CONCURRENT: usize = 8;
-/// Questions to one site: a fifth of what GitHub allows a user in an hour. Also bounds what is remembered.
-const MOST_QUESTIONS: usize = 1000;
-/// Questions in a row without a usable answer, after which a site is not asked any more.
-const MOST_TROUBLES: u32 = 3;
-/// Bytes of an answer that are read. GitHub's is 20 to 40 KB.
-const LONGEST_ANSWER: usize = 1 << 20;
+/// The number of requests to one site: a fifth of what GitHub allows a user in an hour. It also bounds the memory.
+const MAX_REQUESTS: usize = 1000;
+/// The number of failed requests in a row after which a site is not asked any more.
+const MAX_FAILURES: u32 = 3;
+/// The number of bytes of a response that are read. GitHub sends 20 to 40 KB.
+const MAX_RESPONSE: usize = 1 << 20;
 
-/// The sites for which there is a token.
+/// The sites for which a token is given.
 pub(crate) struct Pipelines {
     sites: Vec<(Site, Memory)>,
 }
@@ -48,37 +48,41 @@ pub(crate) struct Pipelines {
 /// A GitHub or a GitLab.
 struct Site {
     platform: Platform,
-    /// What the address of each of its repositories begins with, `/` included.
+    /// The beginning of the URLs of its repositories, with the last `/`.
     prefix: String,
+    /// The URL of its REST API.
     api: String,
     token: Token,
     client: Client,
 }
 
-/// What a site has said so far.
+/// The answers of a site so far.
 #[derive(Default)]
 struct Memory {
-    /// When a run ended; `None` if it has not, or that is not known.
+    /// The end of each run that was asked about. `None` if it has not ended, or if that is not known.
     known: HashMap<Run, Option<Timestamp>>,
-    /// Questions in a row without a usable answer, and why the last one had none.
-    troubles: u32,
-    trouble: Option<String>,
-    first_question: Option<Instant>,
-    /// Why it is not asked any more.
-    silenced: Option<String>,
+    /// The number of failed requests in a row.
+    failures: u32,
+    /// The reason of the last failed request.
+    last_failure: Option<String>,
+    first_request: Option<Instant>,
+    /// The reason why the site is not asked any more.
+    stopped: Option<String>,
 }
 
-/// What became of a question.
+/// The outcome of a request.
 enum Reply {
+    /// A response about the run.
     Answer(Answer),
-    /// The site does not know this run, or the token may not see it.
+    /// The site does not know this run, or the token may not read it.
     Unknown,
-    /// No usable answer.
-    Trouble(String),
-    /// There is no use in asking more.
+    /// The request failed, for this reason.
+    Failed(String),
+    /// All further requests to the site would fail, for this reason.
     Stop(String),
 }
 
+/// The flags that name the sites and their tokens.
 pub(crate) fn flags() -> [Arg; 6] {
     let flag = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name)
@@ -92,41 +96,41 @@ pub(crate) fn flags() -> [Arg; 6] {
         flag(
             "github-token-file",
             "FILE",
-            "File with a GitHub token (Actions: read), to ask whether runs have ended",
+            "File with a GitHub token (Actions: read), to ask GitHub whether runs have ended",
         ),
         flag(
             "github-token-env",
             "NAME",
-            "Name of the environment variable that holds it",
+            "Name of the environment variable that holds the GitHub token",
         ),
         flag(
             "github-url",
             "URL",
-            "The GitHub that the token is for [default: https://github.com]",
+            "URL of the GitHub for which the token is [default: https://github.com]",
         ),
         flag(
             "gitlab-token-file",
             "FILE",
-            "File with a GitLab token (read_api), to ask whether pipelines have ended",
+            "File with a GitLab token (read_api), to ask GitLab whether pipelines have ended",
         ),
         flag(
             "gitlab-token-env",
             "NAME",
-            "Name of the environment variable that holds it",
+            "Name of the environment variable that holds the GitLab token",
         ),
         flag(
             "gitlab-url",
             "URL",
-            "The GitLab that the token is for [default: https://gitlab.com]",
+            "URL of the GitLab for which the token is [default: https://gitlab.com]",
         ),
     ]
 }
 
 impl Pipelines {
-    /// Whom to ask, by the flags.
+    /// The sites that the flags name.
     ///
     /// # Errors
-    /// If one is wrong.
+    /// If a flag is wrong.
     pub(crate) fn new(matches: &ArgMatches, environment: &Environment) -> Result<Self, Error> {
         let mut sites = Vec::new();
         for platform in [Platform::GitHub, Platform::GitLab] {
@@ -137,7 +141,7 @@ impl Pipelines {
         Ok(Self { sites })
     }
 
-    /// Of each anchor, whether it is certain that its run or pipeline has ended.
+    /// For each anchor, whether its run or pipeline has certainly ended.
     pub(crate) async fn ended(&mut self, anchors: &[&Anchor]) -> Vec<bool> {
         for (site, memory) in &mut self.sites {
             let runs = anchors
@@ -149,7 +153,8 @@ impl Pipelines {
         anchors.iter().map(|anchor| self.has_ended(anchor)).collect()
     }
 
-    /// An end before the anchor was created is that of an earlier attempt of the same run.
+    /// Whether the run of an anchor has ended, as far as is known. An end before the anchor was created is that of an
+    /// earlier attempt of the same run.
     fn has_ended(&self, anchor: &Anchor) -> bool {
         let mut ends = self
             .sites
@@ -160,21 +165,22 @@ impl Pipelines {
             .is_some_and(|created| ends.any(|ended| created < ended))
     }
 
-    /// What a person should know about the answers.
+    /// A warning for each site that gave no usable answer about some runs.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
         self.sites.iter().filter_map(|(site, memory)| {
             let name = site.platform.name();
-            let what = match (&memory.silenced, &memory.trouble) {
+            let problem = match (&memory.stopped, &memory.last_failure) {
                 (Some(why), _) => format!("{name} was not asked about all runs: {why}"),
                 (None, Some(why)) => format!("{name} gave no usable answer about some runs: {why}"),
                 (None, None) => return None,
             };
-            Some(format!("{what}; what is not known counts as not ended"))
+            Some(format!("{problem}; these count as not ended"))
         })
     }
 }
 
 impl Site {
+    /// The site of a platform, if its flags are given.
     fn new(
         platform: Platform,
         matches: &ArgMatches,
@@ -191,11 +197,7 @@ impl Site {
             (None, Some(variable)) => Token::from_env(&in_env, variable, environment)?,
             (Some(_), Some(_)) => {
                 let problem = format!("and input `{in_env}` are both given");
-                return Err(Error::input(
-                    &in_file,
-                    problem,
-                    "give the one that holds the token",
-                ));
+                return Err(Error::input(&in_file, problem, "give one of them"));
             }
             (None, None) if given("url").is_some() => {
                 let problem = "is given without a token";
@@ -213,14 +215,14 @@ impl Site {
         let mut client = Client::builder()
             .https_only(true)
             .redirect(redirect::Policy::none())
-            .timeout(PATIENCE)
+            .timeout(REQUEST_LIMIT)
             .user_agent(concat!("jobpass/", env!("CARGO_PKG_VERSION")))
             .no_proxy();
         let unusable = |error: reqwest::Error| {
-            let what = harmless(&error.without_url().to_string());
+            let why = harmless(&error.without_url().to_string());
             Error::input(
                 &format!("{word}-url"),
-                format!("cannot be asked: {what}"),
+                format!("cannot be asked: {why}"),
                 "check the system's certificates",
             )
         };
@@ -236,7 +238,7 @@ impl Site {
         }))
     }
 
-    /// The run that an anchor says it belongs to, if it is one of this site.
+    /// The run that the annotations of an anchor name, if it belongs to this site.
     fn run(&self, anchor: &Anchor) -> Option<Run> {
         let here = anchor.platform.as_deref() == Some(self.platform.word())
             && anchor
@@ -246,38 +248,40 @@ impl Site {
         here.then(|| self.platform.run(anchor)).flatten()
     }
 
+    /// Asks about the runs that are not known yet.
     async fn learn(&self, runs: BTreeSet<Run>, memory: &mut Memory) {
         let new = runs
             .into_iter()
             .filter(|run| !memory.known.contains_key(run))
             .collect::<Vec<_>>();
-        if new.is_empty() || memory.silenced.is_some() {
+        if new.is_empty() || memory.stopped.is_some() {
             return;
         }
-        let until = *memory.first_question.get_or_insert_with(Instant::now) + PATIENCE_IN_ALL;
-        let room = MOST_QUESTIONS.saturating_sub(memory.known.len());
+        let until = *memory.first_request.get_or_insert_with(Instant::now) + SITE_LIMIT;
+        let room = MAX_REQUESTS.saturating_sub(memory.known.len());
         if new.len() > room {
-            memory.silenced = Some(format!("one sweep asks {MOST_QUESTIONS} questions at most"));
+            memory.stopped = Some(format!("jobpass sends {MAX_REQUESTS} requests at most"));
         }
-        let questions = stream::iter(new.into_iter().take(room)).map(|run| async {
+        let requests = stream::iter(new.into_iter().take(room)).map(|run| async {
             let reply = match tokio::time::timeout_at(until, self.ask(&run)).await {
                 Ok(reply) => reply,
                 Err(_) => Reply::Stop(format!(
-                    "its answers took longer than {} s in all",
-                    PATIENCE_IN_ALL.as_secs()
+                    "its responses took longer than {} s in all",
+                    SITE_LIMIT.as_secs()
                 )),
             };
             (run, reply)
         });
-        let mut replies = std::pin::pin!(questions.buffer_unordered(CONCURRENT));
+        let mut replies = std::pin::pin!(requests.buffer_unordered(CONCURRENT));
         while let Some((run, reply)) = replies.next().await {
             if let Some(why) = memory.note(self.platform, run, reply) {
-                memory.silenced = Some(why);
+                memory.stopped = Some(why);
                 return;
             }
         }
     }
 
+    /// Asks the site about one run.
     async fn ask(&self, run: &Run) -> Reply {
         let request = self
             .client
@@ -286,7 +290,7 @@ impl Site {
             .header(header::ACCEPT, "application/json");
         let mut response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Reply::Trouble(trouble(error)),
+            Err(error) => return Reply::Failed(cause(error)),
         };
         let status = response.status();
         let limited = || {
@@ -301,61 +305,60 @@ impl Site {
                 return Reply::Stop("its rate limit is used up (403)".into());
             }
             _ if status.is_server_error() => {
-                return Reply::Trouble(format!("it answered {}", status.as_u16()));
+                return Reply::Failed(format!("it answered {}", status.as_u16()));
             }
             _ => return Reply::Unknown,
         }
         let mut body = Vec::new();
         loop {
             match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() <= LONGEST_ANSWER => {
-                    body.extend_from_slice(&chunk)
-                }
-                Ok(Some(_)) => return Reply::Trouble("its answer is far too long".into()),
+                Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_RESPONSE => body.extend_from_slice(&chunk),
+                Ok(Some(_)) => return Reply::Failed("its response is too long".into()),
                 Ok(None) => break,
-                Err(error) => return Reply::Trouble(trouble(error)),
+                Err(error) => return Reply::Failed(cause(error)),
             }
         }
         match Answer::of(run, &body) {
             Some(answer) => Reply::Answer(answer),
-            None => Reply::Trouble("its answer is not one about the run".into()),
+            None => Reply::Failed("its response is not about the run".into()),
         }
     }
 }
 
 impl Memory {
-    /// Gives the reason if the site is not to be asked any more.
+    /// Records a reply. Returns the reason if the site must not be asked any more.
     fn note(&mut self, platform: Platform, run: Run, reply: Reply) -> Option<String> {
-        let (ended, trouble) = match reply {
+        let (ended, failure) = match reply {
             Reply::Answer(answer) => (platform.ended(&answer), None),
             Reply::Unknown => (None, None),
-            Reply::Trouble(why) => (None, Some(why)),
+            Reply::Failed(why) => (None, Some(why)),
             Reply::Stop(why) => return Some(why),
         };
         self.known.insert(run, ended);
-        let Some(why) = trouble else {
-            self.troubles = 0;
+        let Some(why) = failure else {
+            self.failures = 0;
             return None;
         };
-        self.troubles += 1;
-        self.trouble = Some(why.clone());
-        (self.troubles >= MOST_TROUBLES).then(|| format!("{why}, {MOST_TROUBLES} times in a row"))
+        self.failures += 1;
+        self.last_failure = Some(why.clone());
+        (self.failures >= MAX_FAILURES).then(|| format!("{why}, {MAX_FAILURES} times in a row"))
     }
 }
 
-/// The deepest cause, which names neither the URL nor what was sent.
-fn trouble(error: reqwest::Error) -> String {
+/// The deepest cause of an error. It names neither the URL nor the token, which its outer causes may do.
+fn cause(error: reqwest::Error) -> String {
     if error.is_timeout() {
-        return format!("it did not answer within {} s", PATIENCE.as_secs());
+        return format!("it did not answer within {} s", REQUEST_LIMIT.as_secs());
     }
     let error = error.without_url();
     let mut deepest: &dyn std::error::Error = &error;
-    while let Some(cause) = deepest.source() {
-        deepest = cause;
+    while let Some(source) = deepest.source() {
+        deepest = source;
     }
     harmless(&deepest.to_string())
 }
 
+/// The URL of a site, to which a token may be sent.
 fn site_url(platform: Platform, text: &str) -> Result<Url, Error> {
     let url = Url::parse(text).ok().filter(|url| {
         url.scheme() == "https"
@@ -368,11 +371,104 @@ fn site_url(platform: Platform, text: &str) -> Result<Url, Error> {
     url.ok_or_else(|| {
         Error::input(
             &format!("{}-url", platform.word()),
-            "names no site that a token may be sent to",
+            "is not the URL of a site to which a token may be sent",
             format!(
                 "use an https URL such as `{}`, without user, password or query",
                 platform.default_url()
             ),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn anchor(run_id: u64, url: &str, created: &str) -> Anchor {
+        serde_json::from_value(json!({
+            "namespace": "ci", "anchor": "jobpass-a", "uid": "u", "platform": "gitlab", "repository": "team/app",
+            "run-id": run_id.to_string(), "url": url, "created": created,
+        }))
+        .expect("an anchor")
+    }
+
+    fn run(id: u64) -> Run {
+        let anchor = anchor(id, "https://git.example/team/app", "2026-11-24T11:00:00Z");
+        Platform::GitLab.run(&anchor).expect("a run")
+    }
+
+    fn pipelines(arguments: &[&str]) -> Result<Pipelines, Error> {
+        let command = Command::new("sweep")
+            .no_binary_name(true)
+            // A variable in the environment of the tests is not part of them.
+            .args(flags().map(|flag| flag.env(None)));
+        let matches = command.try_get_matches_from(arguments).expect("arguments");
+        let environment = Environment::default().with("CI_TOKEN", Some("glpat-0123456789abcdef"));
+        Pipelines::new(&matches, &environment)
+    }
+
+    #[rstest]
+    #[case::no_site(&[], Some(0))]
+    #[case::one(&["--github-token-env", "CI_TOKEN"], Some(1))]
+    #[case::both(&["--github-token-env", "CI_TOKEN", "--gitlab-token-env", "CI_TOKEN", "--gitlab-url", "https://git.example"], Some(2))]
+    #[case::two_tokens(&["--gitlab-token-env", "CI_TOKEN", "--gitlab-token-file", "token"], None)]
+    #[case::a_site_without_a_token(&["--gitlab-url", "https://git.example"], None)]
+    #[case::no_such_variable(&["--gitlab-token-env", "OTHER"], None)]
+    #[case::no_https(&["--gitlab-token-env", "CI_TOKEN", "--gitlab-url", "http://git.example"], None)]
+    #[case::a_password(&["--gitlab-token-env", "CI_TOKEN", "--gitlab-url", "https://a:b@git.example"], None)]
+    fn a_site_is_asked_if_it_has_one_token(#[case] arguments: &[&str], #[case] sites: Option<usize>) {
+        let pipelines = pipelines(arguments);
+        assert_eq!(pipelines.ok().map(|pipelines| pipelines.sites.len()), sites);
+    }
+
+    #[rstest]
+    #[case::after_its_creation("https://git.example/team/app/-/jobs/1", "2026-11-24T11:00:00Z", true)]
+    #[case::an_earlier_attempt("https://git.example/team/app/-/jobs/1", "2026-11-24T13:00:00Z", false)]
+    #[case::another_site("https://git.example.org/team/app/-/jobs/1", "2026-11-24T11:00:00Z", false)]
+    #[case::no_url("", "2026-11-24T11:00:00Z", false)]
+    fn an_end_counts_for_anchors_of_its_site_that_are_older(
+        #[case] url: &str,
+        #[case] created: &str,
+        #[case] ended: bool,
+    ) {
+        let site = &[
+            "--gitlab-token-env",
+            "CI_TOKEN",
+            "--gitlab-url",
+            "https://git.example",
+        ];
+        let mut pipelines = pipelines(site).expect("a site");
+        let (_, memory) = &mut pipelines.sites[0];
+        let noon = "2026-11-24T12:00:00Z".parse().expect("a time");
+        memory.known.insert(run(12), Some(noon));
+        assert_eq!(pipelines.has_ended(&anchor(12, url, created)), ended);
+    }
+
+    #[test]
+    fn three_failed_requests_in_a_row_are_the_last_ones() {
+        let mut memory = Memory::default();
+        let mut note = |id, reply| memory.note(Platform::GitLab, run(id), reply);
+        let failed = || Reply::Failed("it answered 500".into());
+        assert_eq!(note(1, failed()), None);
+        assert_eq!(note(2, failed()), None);
+        // A site that answers is not broken.
+        assert_eq!(note(3, Reply::Unknown), None);
+        assert_eq!(note(4, failed()), None);
+        assert_eq!(note(5, failed()), None);
+        assert_eq!(
+            note(6, failed()).as_deref(),
+            Some("it answered 500, 3 times in a row")
+        );
+        assert_eq!(
+            note(7, Reply::Stop("it is enough".into())).as_deref(),
+            Some("it is enough")
+        );
+        // A failed request is not repeated, and no run counts as ended.
+        assert_eq!(memory.known.len(), 6);
+        assert!(memory.known.values().all(Option::is_none));
+    }
 }

@@ -1,4 +1,4 @@
-//! How GitHub and GitLab name a run, are asked about it, and answer.
+//! The names of runs on GitHub and GitLab, and the requests and responses about them.
 
 use jiff::Timestamp;
 use jobpass_core::anchor::list::Anchor;
@@ -6,27 +6,28 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 use serde::Deserialize;
 
+/// A CI platform.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Platform {
     GitHub,
     GitLab,
 }
 
-/// A run of a workflow, or a pipeline. Its parts are checked: they become part of a path.
+/// A run of a workflow, or a pipeline. Its parts are safe to put into the path of a URL.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Run {
     repository: String,
     id: u64,
 }
 
-/// What both say of a run.
+/// A response about a run, as far as both platforms give it.
 pub(super) struct Answer {
     status: Option<String>,
     updated: Option<Timestamp>,
 }
 
 impl Answer {
-    /// `None` if it is something else than an answer about this run. What it leaves open, GitHub as `null`, is not known.
+    /// Parses a response. `None` if it is not about this run. GitHub sends `null` for a status that is not known yet.
     pub(super) fn of(run: &Run, body: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Body {
@@ -45,6 +46,7 @@ impl Answer {
 }
 
 impl Platform {
+    /// Its name for people.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::GitHub => "GitHub",
@@ -52,7 +54,7 @@ impl Platform {
         }
     }
 
-    /// As it stands in annotations and flags.
+    /// Its name in annotations and flags.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::GitHub => "github",
@@ -60,6 +62,7 @@ impl Platform {
         }
     }
 
+    /// The URL of its public site.
     pub(super) fn default_url(self) -> &'static str {
         match self {
             Self::GitHub => "https://github.com",
@@ -67,7 +70,8 @@ impl Platform {
         }
     }
 
-    /// The REST API of a site: github.com and GHE.com have a host for it, GitHub Enterprise Server and GitLab a path.
+    /// The URL of the REST API of a site: a host of its own for github.com and GHE.com, a path for GitHub Enterprise Server
+    /// and GitLab.
     pub(super) fn api(self, site: &Url) -> String {
         let (url, host) = (
             site.as_str().trim_end_matches('/'),
@@ -82,11 +86,11 @@ impl Platform {
         }
     }
 
-    /// `None` if what the anchor says cannot be a run of this platform.
+    /// The run that the annotations of an anchor name. `None` if it cannot be a run of this platform.
     pub(super) fn run(self, anchor: &Anchor) -> Option<Run> {
         let repository = anchor.repository.as_deref()?;
         let parts = repository.split('/').collect::<Vec<_>>();
-        // `Gitlab::PathRegex` allows no more than GitHub does.
+        // Neither GitHub nor GitLab (`Gitlab::PathRegex`) allows other characters.
         let plain = |part: &&str| {
             !matches!(*part, "" | "." | "..")
                 && part
@@ -104,6 +108,7 @@ impl Platform {
         })
     }
 
+    /// The path of a run in the REST API.
     pub(super) fn path(self, Run { repository, id }: &Run) -> String {
         match self {
             Self::GitHub => format!("/repos/{repository}/actions/runs/{id}"),
@@ -114,10 +119,10 @@ impl Platform {
         }
     }
 
-    /// When the run ended, if it has. Nothing is later than `updated_at`, so the end is not either.
+    /// The end of the run, if it has ended. It is `updated_at`, because the run cannot have ended later.
     ///
-    /// The whole run or pipeline, not the job: GitHub knows no job by the name that the job has of itself, and a token may be
-    /// handed to later jobs of its pipeline.
+    /// It is the end of the whole run or pipeline, because GitHub cannot find a job by the name that the job itself knows,
+    /// and because a job may hand its token to later jobs of its pipeline.
     pub(super) fn ended(self, answer: &Answer) -> Option<Timestamp> {
         let ended: &[&str] = match self {
             Self::GitHub => &["completed"],
@@ -149,7 +154,7 @@ mod tests {
         "https://example.com/gitlab/",
         "https://example.com/gitlab/api/v4"
     )]
-    fn where_the_api_is(#[case] platform: Platform, #[case] site: &str, #[case] api: &str) {
+    fn the_url_of_the_api(#[case] platform: Platform, #[case] site: &str, #[case] api: &str) {
         assert_eq!(platform.api(&Url::parse(site).expect("a URL")), api);
     }
 
@@ -174,7 +179,7 @@ mod tests {
     #[case(Platform::GitLab, "team/app%2f..", "12", None)]
     #[case(Platform::GitHub, "team/app", "77/../../x", None)]
     #[case(Platform::GitHub, "team/app", "-1", None)]
-    fn an_anchor_chooses_no_path_but_its_runs(
+    fn an_anchor_chooses_no_path_other_than_that_of_a_run(
         #[case] platform: Platform,
         #[case] repository: &str,
         #[case] run_id: &str,
@@ -228,7 +233,7 @@ mod tests {
         false
     )]
     #[case(Platform::GitLab, "<html>", false)]
-    fn only_what_is_certain_has_ended(#[case] platform: Platform, #[case] body: &str, #[case] ended: bool) {
+    fn only_a_certain_end_counts(#[case] platform: Platform, #[case] body: &str, #[case] ended: bool) {
         let run = Run {
             repository: "team/app".into(),
             id: 7,
