@@ -169,7 +169,9 @@ fn thirty_seconds_can_be_a_lifetime() {
         ended.log
     );
     assert!(
-        ended.log.contains("its token is revoked: its 1 s are over"),
+        ended
+            .log
+            .contains("its token is revoked: its lifetime of 1 s is over"),
         "{}",
         ended.log
     );
@@ -319,9 +321,9 @@ fn a_kill_leaves_the_state() {
 
 #[rstest]
 #[case(&["--", "no-such-program"], "input `COMMAND` is `no-such-program`")]
-#[case(&["--", "./minter.yaml"], "no program that can be run")]
+#[case(&["--", "./minter.yaml"], "not a program that can be run")]
 #[case(&["--duration", "0", "--", "true"], "nothing can be done in no time")]
-#[case(&["--env", "A B", "--", "true"], "input `env` is no name of a variable")]
+#[case(&["--env", "A B", "--", "true"], "input `env` is not the name of a variable")]
 #[case(&["--verify-revocation", "maybe", "--", "true"], "use `off`, `quick` or `wait`")]
 #[case(&[], "<COMMAND>...")]
 fn what_cannot_be_run_creates_nothing(#[case] arguments: &[&str], #[case] why: &str) {

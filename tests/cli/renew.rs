@@ -135,7 +135,7 @@ fn nothing_is_renewed_without_its_journal() {
 #[rstest]
 #[case(&["exec", "--renew-for", "1h", "--", "true"], "that is no longer than one token lives (`duration`)")]
 #[case(&["exec", "--renew-for", "soon", "--", "true"], "this is no usable length of time")]
-#[case(&["exec", "--renew-for", "2h", "--env", "TOKEN", "--", "true"], "and `env`: a variable of a command that runs")]
+#[case(&["exec", "--renew-for", "2h", "--env", "TOKEN", "--", "true"], "is given beside `env`, but the variable of a running command")]
 #[case(&["exec", "--renew-for", "2h", "--duration", "30s", "--", "true"], "a `duration` of less than 10 minutes")]
 #[case(
     &["mint", "--renew-for", "2h", "--kubeconfig-file", "k", "--embed-token", "true"],

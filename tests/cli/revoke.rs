@@ -75,7 +75,7 @@ fn what_was_never_minted_is_an_error(#[case] option: &str) {
     mint(&desk, TOKEN);
     let revoked = revoke(&desk, &[&format!("--{option}"), "tokne"]);
     assert_eq!(revoked.code(), 2, "{}", revoked.log);
-    let said = format!("input `{option}` names no token: there is no record `");
+    let said = format!("input `{option}` names no token: there is no state file `");
     assert!(revoked.log.contains(&said), "{}", revoked.log);
     assert_eq!(desk.cluster.anchors().len(), 1);
     revoke(&desk, TOKEN).succeeded();

@@ -1,6 +1,6 @@
 //! The command line for people who maintain pipelines, and for CI platforms that have no front end of their own.
 //!
-//! Each module is a layer, and uses only those below it.
+//! Each module is a layer: it uses the modules below it, and none above.
 
 mod verbs;
 
@@ -22,7 +22,7 @@ use crate::{
     verbs::{VERBS, Verb},
 };
 
-/// Runs the program and gives its exit code, a [`jobpass_core::Kind`] if it failed.
+/// Runs the program and returns its exit code, which is that of a [`Kind`] if the program failed.
 pub fn main() -> ExitCode {
     harden::harden();
     let matches = verbs::command().subcommand(Verb::Renew.command()).get_matches();

@@ -5,16 +5,18 @@ use std::ffi::OsString;
 use clap::{Arg, ArgMatches, value_parser};
 use jobpass_core::Error;
 
-/// Also a flag of `expiry-test`.
-pub(crate) fn env() -> Arg {
-    Arg::new("env")
-        .long("env")
-        .value_name("NAME")
-        .help("Also give the command the token in this variable, for tools that take it from nowhere else")
+/// Variables that the command needs for something else than the token.
+const TAKEN: [&str; 3] = ["KUBECONFIG", "JOBPASS_TOKEN_FILE", "PATH"];
+
+/// The flag `--env`.
+pub(crate) fn env_flag() -> Arg {
+    Arg::new("env").long("env").value_name("NAME").help(
+        "Also put the token into this environment variable of the command, for tools that cannot read it from a file",
+    )
 }
 
-/// The command, also of `expiry-test`.
-pub(crate) fn words() -> Arg {
+/// The argument `COMMAND`.
+pub(crate) fn argument() -> Arg {
     Arg::new("command")
         .value_name("COMMAND")
         .value_parser(value_parser!(OsString))
@@ -24,19 +26,58 @@ pub(crate) fn words() -> Arg {
         .help("The command and its arguments")
 }
 
+/// The words of `COMMAND`: the program, and its arguments.
+pub(crate) fn words(matches: &ArgMatches) -> Option<impl Iterator<Item = &OsString>> {
+    matches.get_many::<OsString>("command")
+}
+
 /// The name of the variable that `--env` asks for.
-pub(crate) fn variable(matches: &ArgMatches) -> Result<Option<&str>, Error> {
+///
+/// # Errors
+/// If it is not a name, or the name of a variable with another purpose.
+pub(crate) fn env(matches: &ArgMatches) -> Result<Option<&str>, Error> {
     let Some(name) = matches.get_one::<String>("env") else {
         return Ok(None);
     };
     let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
         && name.starts_with(|c: char| !c.is_ascii_digit());
-    match is_name && !["KUBECONFIG", "JOBPASS_TOKEN_FILE", "PATH"].contains(&&**name) {
+    match is_name && !TAKEN.contains(&&**name) {
         true => Ok(Some(name)),
         false => Err(Error::input(
             "env",
-            "is no name of a variable that can hold the token (it is not shown, it might be the token)",
-            "give the variable's name, for example `--env K8S_AUTH_TOKEN`",
+            "is not the name of a variable that can hold the token (the value is not shown, because it might be the token)",
+            "give the name of a variable, for example `--env K8S_AUTH_TOKEN`",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("K8S_AUTH_TOKEN", true)]
+    #[case("_t1", true)]
+    #[case("1T", false)]
+    #[case("", false)]
+    #[case("TOKEN=x", false)]
+    #[case("eyJhbGciOiJSUzI1NiJ9.e30.c2ln", false)]
+    #[case("PATH", false)]
+    #[case("KUBECONFIG", false)]
+    #[case("JOBPASS_TOKEN_FILE", false)]
+    fn env_names_a_free_variable(#[case] name: &str, #[case] free: bool) {
+        let command = Command::new("exec").arg(env_flag());
+        let matches = command
+            .try_get_matches_from(["exec", "--env", name])
+            .expect("arguments");
+        match env(&matches) {
+            Ok(found) => assert!(free && found == Some(name)),
+            Err(error) => assert!(
+                !free && (name.is_empty() || !error.to_string().contains(name)) || TAKEN.contains(&name)
+            ),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Options that several verbs share.
+//! The options that several verbs share.
 
 pub(crate) mod command;
 pub(crate) mod connection;

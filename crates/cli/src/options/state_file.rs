@@ -1,24 +1,31 @@
-//! `--state-file`, and where the record of a token is without it.
+//! The option `--state-file`, and the state files that jobpass writes beside a token without it.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, ValueHint};
 use jobpass_core::{Error, inputs::options::Inputs, record::state::State};
 
-/// `--state-file`.
+/// The flag `--state-file`.
 pub(crate) fn flag() -> Arg {
-    Arg::new("state-file").long("state-file").value_name("STATE_FILE").value_hint(ValueHint::FilePath).help(
-        "The record of the token, which `jobpass revoke` needs (no secret). Without it, the names of `token-file` and of \
-         `kubeconfig-file` with `.jobpass.json` added",
-    )
+    Arg::new("state-file")
+        .long("state-file")
+        .value_name("STATE_FILE")
+        .value_hint(ValueHint::FilePath)
+        .help(
+            "The state file, which `jobpass revoke` needs; it holds no secret [default: the names of `token-file` and \
+             of `kubeconfig-file`, each with `.jobpass.json` added]",
+        )
 }
 
-/// The records of a token: one beside each of its files that is named, or where `state-file` says.
-pub(crate) fn records(matches: &ArgMatches, inputs: &Inputs) -> Result<Vec<PathBuf>, Error> {
+/// The state files of a token: the one that `--state-file` names, or one beside each of the token's files.
+///
+/// # Errors
+/// If one of the token's files is `true`, which only CI platforms understand.
+pub(crate) fn paths(matches: &ArgMatches, inputs: &Inputs) -> Result<Vec<PathBuf>, Error> {
     if let Some(path) = matches.get_one::<String>("state-file") {
-        return Ok(vec![here().join(path)]);
+        return Ok(vec![working_directory().join(path)]);
     }
-    let mut records = Vec::new();
+    let mut paths = Vec::new();
     for name in ["token-file", "kubeconfig-file"] {
         match inputs.get(name) {
             None | Some("false") => {}
@@ -29,24 +36,69 @@ pub(crate) fn records(matches: &ArgMatches, inputs: &Inputs) -> Result<Vec<PathB
                     "on the command line, give a path",
                 ));
             }
-            Some(path) => records.push(record_of(&here().join(path))),
+            Some(path) => paths.push(beside(&working_directory().join(path))),
         }
     }
-    Ok(records)
+    Ok(paths)
 }
 
-/// The record beside a file.
-pub(crate) fn record_of(file: &Path) -> PathBuf {
+/// The state file beside one of the token's files.
+pub(crate) fn beside(file: &Path) -> PathBuf {
     let mut path = file.as_os_str().to_owned();
     path.push(".jobpass.json");
     path.into()
 }
 
-/// Whether a record says that its token is revoked.
-pub(crate) fn is_over(record: &Path) -> bool {
-    State::read(record).is_ok_and(|state| state.receipt.revoked.is_some())
+/// Whether `state_file` says that its token is revoked. A state file that cannot be read does not.
+pub(crate) fn is_revoked(state_file: &Path) -> bool {
+    State::read(state_file).is_ok_and(|state| state.receipt.revoked.is_some())
 }
 
-pub(crate) fn here() -> PathBuf {
+/// The folder against which relative paths are resolved.
+pub(crate) fn working_directory() -> PathBuf {
     std::env::current_dir().unwrap_or_else(|_| ".".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+    use jobpass_core::inputs::flags;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn names(arguments: &[&str]) -> Result<Vec<String>, Error> {
+        let matches = Command::new("mint")
+            .no_binary_name(true)
+            // A variable in the environment of the tests is not part of them.
+            .args(flags::flags().map(|flag| flag.env(None)))
+            .arg(flag())
+            .try_get_matches_from(arguments)
+            .expect("arguments");
+        let paths = paths(&matches, &flags::inputs(&matches)?)?;
+        let relative = |path: &PathBuf| {
+            let path = path.strip_prefix(working_directory()).unwrap_or(path);
+            path.display().to_string()
+        };
+        Ok(paths.iter().map(relative).collect())
+    }
+
+    #[rstest]
+    #[case(&[], &[])]
+    #[case(&["--token-file", "token"], &["token.jobpass.json"])]
+    #[case(&["--kubeconfig-file", "/tmp/k.yaml"], &["/tmp/k.yaml.jobpass.json"])]
+    #[case(&["--kubeconfig-file", "k.yaml", "--token-file", "t"], &["t.jobpass.json", "k.yaml.jobpass.json"])]
+    #[case(&["--token-file", "t", "--kubeconfig-file", "false"], &["t.jobpass.json"])]
+    #[case(&["--token-file", "t", "--state-file", "s.json"], &["s.json"])]
+    fn a_state_file_is_beside_each_file_unless_one_is_named(
+        #[case] arguments: &[&str],
+        #[case] expected: &[&str],
+    ) {
+        assert_eq!(names(arguments).expect("paths"), expected);
+    }
+
+    #[test]
+    fn a_file_called_true_is_refused() {
+        assert!(names(&["--kubeconfig-file", "true"]).is_err());
+    }
 }

@@ -1,4 +1,4 @@
-//! A command that gets the token.
+//! The command that uses the token.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -14,7 +14,7 @@ use tokio::process::Command;
 
 use super::masked_output::Streams;
 
-/// A program that is there, and its arguments.
+/// A program that exists, and its arguments.
 pub(crate) struct Program<'a> {
     name: &'a OsStr,
     path: PathBuf,
@@ -22,10 +22,10 @@ pub(crate) struct Program<'a> {
 }
 
 impl<'a> Program<'a> {
-    /// Looks where a shell would.
+    /// Finds the program of a command line as a shell does: by its path, or by its name in a folder of `PATH`.
     ///
     /// # Errors
-    /// If nothing of that name can be run.
+    /// If no such program exists, or it cannot be executed.
     pub(crate) fn find(
         mut words: impl Iterator<Item = &'a OsString>,
         environment: &Environment,
@@ -42,8 +42,8 @@ impl<'a> Program<'a> {
         let path = path.ok_or_else(|| {
             Error::input(
                 "COMMAND",
-                format!("is `{shown}`, which is no program that can be run"),
-                "give a path, or a name that is on PATH; what a shell has to read goes into one: `-- sh -c '...'`",
+                format!("is `{shown}`, which is not a program that can be run"),
+                "give a path, or the name of a program on PATH; run a shell for shell syntax: `-- sh -c '...'`",
             )
         })?;
         Ok(Self {
@@ -53,7 +53,8 @@ impl<'a> Program<'a> {
         })
     }
 
-    /// It gets neither the options of jobpass nor the minter's credential.
+    /// The command with its environment: KUBECONFIG and JOBPASS_TOKEN_FILE name the files of the token. The options of
+    /// jobpass and the credential of the minter are removed.
     pub(crate) fn command(&self, files: &Files, inputs: &Inputs, streams: Streams) -> Command {
         let mut command = Command::new(&self.path);
         command.arg0(self.name).args(&self.arguments);
@@ -75,12 +76,82 @@ impl<'a> Program<'a> {
         command
     }
 
+    /// The failure to run the program.
     pub(crate) fn cannot_start(&self, error: &std::io::Error) -> Error {
         let (path, why) = (
             harmless(&self.path.to_string_lossy()),
             harmless(&error.to_string()),
         );
         Error::new(Kind::Deliver, format!("cannot run `{path}`: {why}"))
-            .help("check that it is a program for this machine, and that its interpreter is there")
+            .help("check that it is a program for this machine, and that its interpreter is installed")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
+
+    use super::*;
+
+    /// A folder with the program `tool`, the file `notes` that cannot be executed, and the folder `tools`.
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, mode) in [("tool", 0o755), ("notes", 0o644)] {
+            let path = folder.path().join(name);
+            fs::write(&path, "#!/bin/sh\n").expect("written");
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("set");
+        }
+        fs::create_dir(folder.path().join("tools")).expect("made");
+        folder
+    }
+
+    #[test]
+    fn a_program_is_found_by_its_path_or_by_its_name_on_path() {
+        let folder = folder();
+        let in_folder = |name: &str| folder.path().join(name).display().to_string();
+        let environment = Environment::default().with("PATH", Some(&format!("/nowhere:{}", in_folder(""))));
+        let finds = |name: &str| Program::find([OsString::from(name)].iter(), &environment).is_ok();
+        assert!(finds("tool") && finds(&in_folder("tool")));
+        assert!(
+            !finds("notes") && !finds(&in_folder("notes")),
+            "it cannot be executed"
+        );
+        assert!(!finds("tools") && !finds(&in_folder("tools")), "it is a folder");
+        assert!(!finds("gone") && !finds("./tool"), "it does not exist");
+        assert!(Program::find([].iter(), &environment).is_err());
+    }
+
+    #[test]
+    fn the_command_gets_the_files_and_not_the_credential_of_the_minter() {
+        let inputs = Inputs::read(|option| (option.name == "bearer-token-env").then(|| "MINTER".to_owned()));
+        let files = Files {
+            token_file: Some("/tmp/a token".into()),
+            ..Files::default()
+        };
+        let streams = Streams {
+            output: Stdio::null(),
+            error: Stdio::null(),
+        };
+        let words = ["sh", "-c", "exit"].map(OsString::from);
+        let program = Program {
+            name: &words[0],
+            path: "/bin/sh".into(),
+            arguments: words[1..].iter().collect(),
+        };
+        let command = program.command(&files, &inputs.expect("inputs"), streams);
+        let variable = |name: &str| {
+            let found = command
+                .as_std()
+                .get_envs()
+                .find(|(variable, _)| **variable == *name);
+            found.map(|(_, value)| value)
+        };
+        assert_eq!(variable("MINTER"), Some(None), "it is removed");
+        assert_eq!(
+            variable("JOBPASS_TOKEN_FILE"),
+            Some(Some("/tmp/a token".as_ref()))
+        );
+        // Without a kubeconfig of its own, the command must not use the one of the minter.
+        assert_eq!(variable("KUBECONFIG"), Some(Some("".as_ref())));
     }
 }

@@ -1,4 +1,4 @@
-//! What the command prints, masked.
+//! The output of the command, masked.
 
 use std::{
     fs::File,
@@ -16,15 +16,18 @@ use jobpass_core::{Error, Kind, names, text::harmless};
 use jobpass_mask::Masker;
 use rustix::fs::fstat;
 
-/// The streams that the command is given.
+/// The standard streams of the command.
 pub(crate) struct Streams {
+    /// Its standard output.
     pub(crate) output: Stdio,
+    /// Its standard error.
     pub(crate) error: Stdio,
 }
 
-/// The threads that mask them.
+/// The threads that mask the standard streams of a command.
 pub(crate) struct Masked(Vec<Stream>);
 
+/// One thread, with a writing end of the pipe that it reads, and the mark that tells it to stop.
 struct Stream {
     writer: PipeWriter,
     mark: String,
@@ -32,25 +35,27 @@ struct Stream {
 }
 
 impl Masked {
-    /// Puts a masker in front of standard output and standard error. Where both are one, so are they, and what is written
-    /// to them keeps its order.
+    /// Masks both streams on their way to standard output and standard error.
+    ///
+    /// If these two are the same file, the command gets one stream for both, so that its lines keep their order.
     pub(crate) fn start(masker: &Masker) -> Result<(Self, Streams), Error> {
-        let error = (!is_same(stdout(), stderr())).then(stderr_itself);
+        let error = (!is_same(stdout(), stderr())).then(stderr_file);
         let output = stdout().as_fd().try_clone_to_owned().map(File::from);
         Self::streams(masker, output, error).map_err(|error| cannot_mask(&error))
     }
 
-    /// The same in front of standard error alone, for both; it notices in `seen` if the command says that it is not let in.
-    pub(crate) fn start_watched(masker: &Masker, seen: Seen) -> Result<(Self, Streams), Error> {
-        let output = stderr_itself().map(|to| Watched {
+    /// Masks both streams on their way to standard error, and looks for the words with which a client reports that its
+    /// token is refused.
+    pub(crate) fn start_watched(masker: &Masker, refusal: RefusalFlag) -> Result<(Self, Streams), Error> {
+        let output = stderr_file().map(|to| RefusalDetector {
             to,
-            seen,
+            refusal,
             word: Vec::new(),
         });
         Self::streams(masker, output, None).map_err(|error| cannot_mask(&error))
     }
 
-    /// Without `error`, all goes to `output`.
+    /// The streams to `output` and `error`. Without `error`, both go to `output`.
     fn streams(
         masker: &Masker,
         output: io::Result<impl Write + Send + 'static>,
@@ -81,8 +86,10 @@ impl Masked {
         Ok(for_command)
     }
 
-    /// Waits until all is written that the command has printed, but not for what it left in the background. It can be given up:
-    /// perhaps nobody reads it.
+    /// Waits until the output of the command is written. It does not wait for processes that the command has left in the
+    /// background, although they hold the pipes open.
+    ///
+    /// The caller may drop the future: a reader that has stopped reading would delay it for ever.
     pub(crate) async fn finish(self) -> Result<(), Error> {
         let finished = tokio::task::spawn_blocking(move || self.join()).await;
         finished.unwrap_or(Ok(()))
@@ -96,13 +103,13 @@ impl Masked {
             thread,
         } in self.0
         {
-            // Nobody reads any more if what it reads could not be written: the thread says so.
+            // It fails if the thread has stopped reading because of a failed write. `join` below returns that failure.
             let _ = writer.write_all(jobpass_mask::end_mark(&mark).as_bytes());
             drop(writer);
             let ended = thread
                 .join()
-                .unwrap_or_else(|_| Err(io::Error::other("a defect")));
-            // Whoever does not read to the end wants no more.
+                .unwrap_or_else(|_| Err(io::Error::other("the thread that masks panicked")));
+            // A broken pipe is not a failure: a reader such as `head` ends when it has enough.
             if let Err(error) = ended
                 && error.kind() != io::ErrorKind::BrokenPipe
             {
@@ -113,25 +120,26 @@ impl Masked {
     }
 }
 
-fn stderr_itself() -> io::Result<File> {
+fn stderr_file() -> io::Result<File> {
     stderr().as_fd().try_clone_to_owned().map(File::from)
 }
 
-/// Whether something was seen.
-pub(crate) type Seen = Arc<AtomicBool>;
+/// Whether the command has reported that its token is refused.
+pub(crate) type RefusalFlag = Arc<AtomicBool>;
 
-/// What programs say whose token is refused, in small letters: `Unauthorized` alone in Kubernetes.
+/// The words with which clients report that their token is refused, in lower case. Clients of Kubernetes print
+/// `Unauthorized`.
 const REFUSALS: [&[u8]; 3] = [b"unauthorized", b"unauthenticated", b"401"];
 
-/// Notices [`REFUSALS`] as words of what passes.
-struct Watched {
+/// A writer that finds the words of [`REFUSALS`] in the text that passes through.
+struct RefusalDetector {
     to: File,
-    seen: Seen,
-    /// The word so far, as much of it as matters.
+    refusal: RefusalFlag,
+    /// The beginning of the current word, in lower case.
     word: Vec<u8>,
 }
 
-impl Write for Watched {
+impl Write for RefusalDetector {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         for byte in text {
             if !byte.is_ascii_alphanumeric() {
@@ -148,16 +156,16 @@ impl Write for Watched {
     }
 }
 
-impl Watched {
+impl RefusalDetector {
     fn end_of_word(&mut self) {
         if REFUSALS.contains(&&*self.word) {
-            self.seen.store(true, Ordering::Relaxed);
+            self.refusal.store(true, Ordering::Relaxed);
         }
         self.word.clear();
     }
 }
 
-impl Drop for Watched {
+impl Drop for RefusalDetector {
     fn drop(&mut self) {
         self.end_of_word();
     }
@@ -167,7 +175,7 @@ fn cannot_mask(error: &io::Error) -> Error {
     let why = harmless(&error.to_string());
     Error::new(
         Kind::Deliver,
-        format!("cannot mask what the command prints: {why}"),
+        format!("cannot mask the output of the command: {why}"),
     )
 }
 
@@ -190,17 +198,17 @@ mod tests {
     #[case(&["status=UNAUTHENTICATED"], true)]
     #[case(&["took 1401 ms, line 4012, unauthorizedly"], false)]
     #[case(&["4", "0", "2"], false)]
-    fn a_refusal_is_a_word(#[case] parts: &[&str], #[case] expected: bool) {
-        let seen = Seen::default();
-        let mut watched = Watched {
-            to: File::create("/dev/null").expect("it is there"),
-            seen: Seen::clone(&seen),
+    fn a_refusal_is_a_whole_word(#[case] parts: &[&str], #[case] expected: bool) {
+        let refusal = RefusalFlag::default();
+        let mut detector = RefusalDetector {
+            to: File::create("/dev/null").expect("opened"),
+            refusal: RefusalFlag::clone(&refusal),
             word: Vec::new(),
         };
         for part in parts {
-            watched.write_all(part.as_bytes()).expect("written");
+            detector.write_all(part.as_bytes()).expect("written");
         }
-        drop(watched);
-        assert_eq!(seen.load(Ordering::Relaxed), expected);
+        drop(detector);
+        assert_eq!(refusal.load(Ordering::Relaxed), expected);
     }
 }

@@ -1,11 +1,12 @@
-//! A token for commands that jobpass runs itself, in a folder of its own.
+//! A token for a command that jobpass runs: minted before the command starts, and revoked when it ends.
 
 pub(crate) mod child;
+mod folder;
 pub(crate) mod masked_output;
 pub(crate) mod origin;
 pub(crate) mod signals;
 
-use std::{fs, os::unix::fs::DirBuilderExt as _, path::PathBuf};
+use std::fs;
 
 use jobpass_core::{
     Error, Kind,
@@ -17,28 +18,34 @@ use jobpass_core::{
         token_request::{MINT, Minted},
     },
     minter::Minter,
-    names,
-    process::{environment::Environment, files, interrupt::Interrupt},
+    process::{environment::Environment, interrupt::Interrupt},
     record::{journal::Reader, state::State, token_files::Files},
     token::Token,
 };
 use jobpass_mask::Masker;
 
-use self::origin::origin;
-use crate::terminal::{output as say, progress::Progress};
+use self::{folder::Folder, origin::origin};
+use crate::terminal::{output, progress::Progress};
 
-/// From minting to revoking. Whoever makes one calls [`Session::revoke`], whatever happens in between.
+/// The life of the token. The caller calls [`Session::revoke`], whatever happens after [`Session::mint`].
 pub(crate) struct Session<'a> {
+    /// The state, as it is recorded in the folder.
     pub(crate) state: State,
+    /// The inputs, with the paths of the token's files in the folder.
     pub(crate) inputs: Inputs,
+    /// The cluster that minted the token, with the minter's credential.
     pub(crate) cluster: Cluster,
+    /// The environment of jobpass.
     pub(crate) environment: &'a Environment,
     folder: Folder,
     revoked: bool,
 }
 
 impl<'a> Session<'a> {
-    /// Mints a token into files in a folder that nobody else can look into.
+    /// Mints a token into files in a folder that only this user can read.
+    ///
+    /// # Errors
+    /// If the token cannot be minted. Nothing is left behind then, unless the error says so.
     pub(crate) async fn mint(
         given: &Inputs,
         lifetime: Lifetime,
@@ -47,7 +54,7 @@ impl<'a> Session<'a> {
     ) -> Result<Self, Error> {
         let folder = Folder::make()?;
         let inputs = folder.with_file_names(given, lifetime)?;
-        let plan = Plan::make(&inputs, &folder.0, environment, interrupt).await?;
+        let plan = Plan::make(&inputs, folder.path(), environment, interrupt).await?;
         let state_file = folder.state_file();
         let record = |state: Option<&State>| match state {
             Some(state) => state.write(&state_file),
@@ -57,7 +64,7 @@ impl<'a> Session<'a> {
             record,
             mask: |_| Ok(()),
             deliver: |minted: &Minted, _: &State| {
-                minted.access.iter().for_each(say::access);
+                minted.access.iter().for_each(output::access);
                 Ok(())
             },
         };
@@ -66,7 +73,7 @@ impl<'a> Session<'a> {
         let minting = Progress::new().during("asking for a token", MINT, minting);
         let minted = minting.await?;
         for warning in minted.warnings {
-            say::warning(&warning);
+            output::warning(&warning);
         }
         Ok(Self {
             state: minted.state,
@@ -78,16 +85,18 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The token, as it was delivered.
+    /// The token, read from its file.
+    ///
+    /// # Errors
+    /// If somebody has removed the file.
     pub(crate) fn token(&self) -> Result<Token, Error> {
-        let gone = "the token's file is gone before the command could use it";
-        self.state
-            .files
-            .token()
-            .ok_or_else(|| Error::new(Kind::Deliver, gone))
+        self.state.files.token().ok_or_else(|| {
+            let problem = "the token's file was removed before the command could use it";
+            Error::new(Kind::Deliver, problem)
+        })
     }
 
-    /// Masks all that must not be seen of what a command prints.
+    /// The masker for the output of the command. It hides the token, its renewals and the credentials of the minter.
     pub(crate) fn masker(&self, token: &Token) -> Masker {
         let mut secrets = Minter::credentials(&self.inputs, self.environment);
         secrets.push(token.clone());
@@ -95,11 +104,15 @@ impl<'a> Session<'a> {
         Masker::new(secrets.iter().map(Token::expose)).with_sources(renewed)
     }
 
+    /// Whether [`Session::revoke`] has revoked the token.
     pub(crate) fn is_revoked(&self) -> bool {
         self.revoked
     }
 
-    /// Revokes the token and removes its files. Once is enough: after that it is `None`.
+    /// Revokes the token and removes its files. Returns `None` if that was done before.
+    ///
+    /// # Errors
+    /// If the token may still work. The state file is kept then, so that the token can be revoked later.
     pub(crate) async fn revoke(&mut self, interrupt: &mut Interrupt) -> Result<Option<Revoked>, Error> {
         if self.revoked {
             return Ok(None);
@@ -109,13 +122,16 @@ impl<'a> Session<'a> {
         let _ = fs::remove_file(self.folder.state_file());
         self.revoked = true;
         if let Some(note) = &revoked.note {
-            say::warning(note);
+            output::warning(note);
         }
         Ok(Some(revoked))
     }
 
-    /// Deletes the anchor, and leaves the files to who wants to see that they are good for nothing any more.
-    pub(crate) async fn revoke_all_but_files(&self, interrupt: &mut Interrupt) -> Result<(), Error> {
+    /// Revokes the token and keeps its files, so that a client can try the revoked token.
+    ///
+    /// # Errors
+    /// If the token may still work.
+    pub(crate) async fn revoke_and_keep_files(&self, interrupt: &mut Interrupt) -> Result<(), Error> {
         let mut state = State {
             files: Files::default(),
             ..self.state.clone()
@@ -123,55 +139,5 @@ impl<'a> Session<'a> {
         revoke::at_end_of_job(&mut state, None, &self.inputs, self.environment, interrupt)
             .await
             .map(|_| ())
-    }
-}
-
-/// A folder for the token, that nobody else can look into. What is recorded stays in it if the token is not revoked.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn make() -> Result<Self, Error> {
-        let temp = Some(std::env::temp_dir()).filter(|temp| !temp.as_os_str().is_empty());
-        let temp = temp.unwrap_or_else(|| "/tmp".into());
-        let temp = files::absolute("TMPDIR", &temp)?;
-        let folder = temp.join(names::random_name()?);
-        let made = fs::DirBuilder::new().mode(0o700).create(&folder);
-        made.map_err(|error| {
-            Error::new(
-                Kind::Deliver,
-                format!("cannot make a folder in {}: {error}", temp.display()),
-            )
-            .help("set TMPDIR to a folder that this user may write to")
-        })?;
-        Ok(Self(folder))
-    }
-
-    fn state_file(&self) -> PathBuf {
-        self.0.join("state.json")
-    }
-
-    fn with_file_names(&self, inputs: &Inputs, lifetime: Lifetime) -> Result<Inputs, Error> {
-        let folder = files::utf8("TMPDIR", &self.0)?;
-        let file = |name: &str| Some(format!("{folder}/{name}"));
-        Inputs::read(|option| match option.name {
-            "token-file" => file("token"),
-            "kubeconfig-file" => file("kubeconfig"),
-            "duration" => Some(lifetime.seconds().to_string()),
-            name => inputs.get(name).map(str::to_owned),
-        })
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // Where the state was being written when the disk was full.
-        let _ = fs::remove_file(self.0.join("state.partial"));
-        let state = self.state_file();
-        if fs::remove_dir(&self.0).is_err() && state.exists() {
-            say::note(&format!(
-                "what it takes to revoke is still there: jobpass revoke --state-file {}",
-                state.display()
-            ));
-        }
     }
 }

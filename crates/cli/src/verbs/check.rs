@@ -1,6 +1,9 @@
-//! `jobpass check`.
+//! `jobpass check`: the permissions of a token, as the API server answers.
 
-use std::{io::Read as _, time::Duration};
+use std::{
+    io::{self, Read as _, stdin},
+    time::Duration,
+};
 
 use clap::{Arg, ArgMatches, Command};
 use jobpass_core::{
@@ -19,30 +22,33 @@ use jobpass_core::{
 
 use crate::terminal::{access, output, screen::Screen};
 
-/// All questions, retries included.
-const ASK: Duration = Duration::from_secs(45);
+/// The name of the arguments.
+const PERMISSION: &str = "PERMISSION";
+/// The time limit for all requests, retries included.
+const TIME_LIMIT: Duration = Duration::from_secs(45);
 
+/// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     let flags = flags::flags().filter_map(|flag| match flag.get_id().as_str() {
-        "token-file" => Some(flag.help("File with the token to ask about, in place of the kubeconfig's user")),
+        "token-file" => Some(flag.help("File with the token to ask about, instead of the kubeconfig's user")),
         "namespace" => Some(flag.short('n').help(
-            "Namespace that permissions are about; without it, that of the kubeconfig's context, else of the ServiceAccount",
+            "Namespace of the permissions [default: the namespace of the kubeconfig's context, else of the ServiceAccount]",
         )),
         "kubeconfig" => Some(flag.help("The kubeconfig to ask with: a path, the YAML itself, or base64 of it")),
         "bearer-token-file" => Some(flag.help("File that holds the token to ask about at `server`")),
         "bearer-token-env" => {
             Some(flag.help("Name of the environment variable that holds the token to ask about at `server`"))
         }
-        "require" => Some(flag.help("What must be allowed, one permission a line or flag; as PERMISSION")),
-        "forbid" => Some(flag.help("What must not be allowed, written as in `require`")),
+        "require" => Some(flag.help("What must be allowed, written as PERMISSION; one permission a line or flag")),
+        "forbid" => Some(flag.help("What must not be allowed, written as PERMISSION; one permission a line or flag")),
         "context" | "server" | "certificate-authority" | "escape-check" => Some(flag),
         _ => None,
     });
     Command::new("check")
-        .about("Ask the API server what a token may do: allowed, denied and unknown are three answers")
-        .arg(Arg::new("permission").value_name("PERMISSION").num_args(0..).help(
+        .about("Ask the API server what a token may do: each answer is allowed, denied or unknown")
+        .arg(Arg::new("permission").value_name(PERMISSION).num_args(0..).help(
             "What must be allowed, in quotes: 'get pods', 'create pods/exec target-pod', 'list deployments.apps', \
-             'get secrets -n other', 'list pods -A', 'get /metrics'; `-` reads them from standard input, one a line",
+             'get secrets -n other', 'list pods -A', 'get /metrics'; `-` reads permissions from standard input, one a line",
         ))
         .args(flags)
         .arg(
@@ -51,11 +57,12 @@ pub(crate) fn command() -> Command {
                 .help("Print a table for people, JSON, Markdown, or JUnit XML, which GitLab shows"),
         )
         .after_help(
-            "Exit codes: 0 all is as it should be; 5 something is not; 3 something is not known; 2 wrong input.\n\
+            "Exit codes: 0 every answer is the expected one; 5 one is not; 3 one is unknown; 2 wrong input.\n\
              Example:\n  jobpass check --kubeconfig scan.yaml 'get pods' 'create pods/exec target-pod' --forbid 'get secrets'",
         )
 }
 
+/// Runs the verb.
 pub(crate) async fn run(
     matches: &ArgMatches,
     environment: &Environment,
@@ -63,10 +70,12 @@ pub(crate) async fn run(
 ) -> Result<(), Error> {
     let inputs = flags::inputs(matches)?;
     let mut checks = Checks::parse(&inputs)?;
-    checks.also_require("PERMISSION", &permissions(matches)?)?;
+    let arguments = matches.get_many::<String>("permission").into_iter().flatten();
+    let permissions = permissions(arguments.map(String::as_str), read_stdin)?;
+    checks.also_require(PERMISSION, &permissions)?;
     if checks.require.is_empty() && checks.forbid.is_empty() && checks.escape != EscapeCheck::Fail {
         return Err(Error::input(
-            "PERMISSION",
+            PERMISSION,
             "is missing: there is nothing to check",
             "name what must be allowed, in quotes: `jobpass check 'get pods' 'create pods/exec target-pod'`",
         ));
@@ -75,14 +84,14 @@ pub(crate) async fn run(
         let minter = Minter::resolve(&inputs, environment).await?;
         let mut cluster = Cluster::connect(&minter)?;
         if let Some(path) = inputs.get("token-file") {
-            cluster = cluster.with_token(&token(path)?)?;
+            cluster = cluster.with_token(&Token::from_file("token-file", path.as_ref())?)?;
         }
         let account = cluster.account();
         if account.is_none() && checks.escape == EscapeCheck::Fail {
             return Err(Error::input(
                 "escape-check",
-                "is `fail`, and what asks is no ServiceAccount with a token",
-                "only a ServiceAccount can outlive its token; leave it out",
+                "is `fail`, but the credential is not the token of a ServiceAccount",
+                "leave it out: only a ServiceAccount can outlive its token",
             ));
         }
         let own = account.as_ref().map(|account| &*account.namespace);
@@ -91,7 +100,7 @@ pub(crate) async fn run(
             namespace: namespace.unwrap_or("default").to_owned(),
             account,
         };
-        Ok(checks.ask(&cluster, &holder, &Budget::new(ASK)).await)
+        Ok(checks.ask(&cluster, &holder, &Budget::new(TIME_LIMIT)).await)
     };
     let report = tokio::select! {
         interrupted = interrupt.wait() => return Err(interrupted),
@@ -112,31 +121,26 @@ pub(crate) async fn run(
     report.verdict()
 }
 
-/// What the arguments name, and standard input if one of them is `-`; one permission a line.
-fn permissions(matches: &ArgMatches) -> Result<String, Error> {
-    let arguments = matches
-        .get_many::<String>("permission")
-        .into_iter()
-        .flatten()
-        .map(|text| text.trim());
+/// The permissions that the arguments name, one a line. The argument `-` stands for the lines of `stdin`.
+fn permissions<'a>(
+    arguments: impl Iterator<Item = &'a str>,
+    stdin: impl Fn() -> io::Result<String>,
+) -> Result<String, Error> {
     let mut lines = Vec::new();
-    for argument in arguments {
+    for argument in arguments.map(str::trim) {
         match argument {
-            "-" => {
-                let mut text = String::new();
-                let read = std::io::stdin().take(1 << 20).read_to_string(&mut text);
-                read.map_err(|error| {
-                    let problem = format!(
-                        "cannot be read from standard input: {}",
-                        harmless(&error.to_string())
-                    );
-                    Error::input("PERMISSION", problem, "give text, one permission a line")
-                })?;
-                lines.push(text);
-            }
+            "-" => lines.push(stdin().map_err(|error| {
+                let why = harmless(&error.to_string());
+                let problem = format!("cannot be read from standard input: {why}");
+                Error::input(
+                    PERMISSION,
+                    problem,
+                    "pipe text into it, with one permission a line",
+                )
+            })?),
             word if !word.contains(char::is_whitespace) => {
                 return Err(Error::input(
-                    "PERMISSION",
+                    PERMISSION,
                     format!("is the one word `{}`", harmless(word)),
                     "put each permission in quotes: `jobpass check 'get pods' 'create pods/exec target-pod'`",
                 ));
@@ -147,14 +151,35 @@ fn permissions(matches: &ArgMatches) -> Result<String, Error> {
     Ok(lines.join("\n"))
 }
 
-fn token(path: &str) -> Result<Token, Error> {
-    let text = jobpass_core::process::files::read(path.as_ref()).map_err(|error| {
-        let problem = format!(
-            "is `{}`, which cannot be read: {}",
-            harmless(path),
-            harmless(&error.to_string())
-        );
-        Error::input("token-file", problem, "name a file that holds a token")
-    })?;
-    Token::parse(&text, "token-file")
+fn read_stdin() -> io::Result<String> {
+    let mut text = String::new();
+    stdin().take(1 << 20).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use jobpass_core::Kind;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(&["get pods", " create pods/exec target-pod "], Some("get pods\ncreate pods/exec target-pod"))]
+    #[case(&["get pods", "-"], Some("get pods\nlist nodes\n"))]
+    #[case(&["get /metrics"], Some("get /metrics"))]
+    #[case(&[], Some(""))]
+    #[case(&["get", "pods"], None)]
+    fn an_argument_is_one_permission(#[case] arguments: &[&str], #[case] expected: Option<&str>) {
+        let lines = permissions(arguments.iter().copied(), || Ok("list nodes\n".to_owned()));
+        assert_eq!(lines.ok().as_deref(), expected);
+    }
+
+    #[test]
+    fn standard_input_that_cannot_be_read_is_wrong_input() {
+        let error = permissions(["-"].into_iter(), || {
+            Err(io::Error::other("stream did not contain valid UTF-8"))
+        });
+        assert_eq!(error.map_err(|error| error.kind()), Err(Kind::Input));
+    }
 }

@@ -1,4 +1,4 @@
-//! `jobpass doctor`.
+//! `jobpass doctor`: the checks that show why minting fails.
 
 use clap::{Arg, ArgMatches, Command, ValueHint};
 use jobpass_core::{
@@ -14,10 +14,10 @@ use crate::terminal::{
     screen::{GREEN, RED, Screen, YELLOW},
 };
 
-/// In front of what to do.
-const FIX: &str = "         ";
+/// The indentation of the steps to take, below the text of a finding.
+const INDENT: &str = "         ";
 
-/// What decides who mints where, and for whom.
+/// The options that decide about the minter, the cluster and the ServiceAccount.
 const OPTIONS: [&str; 11] = [
     "service-account",
     "rules",
@@ -32,9 +32,10 @@ const OPTIONS: [&str; 11] = [
     "oidc-audience",
 ];
 
+/// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     Command::new("doctor")
-        .about("Look for whatever keeps minting from working, and say what to do about it; nothing is changed")
+        .about("Find out why minting fails, and what to do about it; changes nothing")
         .args(flags::flags().filter(|flag| OPTIONS.contains(&flag.get_id().as_str())))
         .args([
             Arg::new("authentication-config")
@@ -42,20 +43,21 @@ pub(crate) fn command() -> Command {
                 .value_name("FILE")
                 .value_hint(ValueHint::FilePath)
                 .help(
-                    "The file of the API server's flag --authentication-config, as `jobpass setup` wrote it: compare the job's ID \
-                     token with it, line by line",
+                    "The file of the API server's flag --authentication-config, as `jobpass setup` wrote it: doctor compares the \
+                     job's ID token with each of its lines",
                 ),
             output::flag(),
         ])
         .after_help(
-            "Give it the options that `jobpass mint` gets. Each line is ok, warning (minting works, but), failed, or unknown (this \
-             minter may not see it).\n\
-             Exit code 0: minting should work. Else that of what failed first: 2 wrong input, 3 API server unreachable, 4 refused \
-             by it.\n\
+            "Give it the options of `jobpass mint`. Each line is ok, warning (minting works, but), failed, or unknown (this minter \
+             may not look).\n\
+             Exit code 0: minting should work. Otherwise the exit code of the first failure: 2 wrong input, 3 API server \
+             unreachable, 4 refused by the API server.\n\
              Example:\n  jobpass doctor --service-account scanner --namespace ci --kubeconfig minter.yaml",
         )
 }
 
+/// Runs the verb.
 pub(crate) async fn run(
     matches: &ArgMatches,
     environment: &Environment,
@@ -88,7 +90,7 @@ fn json_of(diagnosis: &Diagnosis) -> String {
     json!({"passed": diagnosis.verdict().is_ok(), "findings": findings}).to_string()
 }
 
-/// A line for each finding, and below it what to do.
+/// A line for each finding, with the steps to take below it.
 fn text_of(findings: &[Finding], screen: Screen) -> String {
     let wide = findings
         .iter()
@@ -102,17 +104,17 @@ fn text_of(findings: &[Finding], screen: Screen) -> String {
             Health::Failed(_) => RED,
             Health::Warning | Health::Unknown => YELLOW,
         };
-        let said = screen.laid_out(&format!("{word:<7}  {:<wide$}  {}", finding.check, finding.said));
-        let said = said.replacen(word, &screen.paint(word, colour), 1);
+        let line = screen.laid_out(&format!("{word:<7}  {:<wide$}  {}", finding.check, finding.said));
+        let line = line.replacen(word, &screen.paint(word, colour), 1);
         let below = Screen {
-            width: screen.width.map(|width| width.saturating_sub(FIX.len())),
+            width: screen.width.map(|width| width.saturating_sub(INDENT.len())),
             ..screen
         };
         let fix = below.laid_out(&finding.fix);
         let fix = fix
             .lines()
-            .map(|line| format!("\n{}", format!("{FIX}{line}").trim_end()));
-        format!("{said}{}", fix.collect::<String>())
+            .map(|line| format!("\n{}", format!("{INDENT}{line}").trim_end()));
+        format!("{line}{}", fix.collect::<String>())
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -123,7 +125,7 @@ mod tests {
     use crate::terminal::screen::PIPE;
 
     #[test]
-    fn what_a_person_sees() {
+    fn the_findings_as_text() {
         let finding = |check, health, said: &str, fix: &str| Finding {
             check,
             health,

@@ -1,7 +1,6 @@
-//! `jobpass exec`: a token for one command.
+//! `jobpass exec`: a token for one command, revoked when the command ends.
 
 use std::{
-    ffi::OsString,
     pin::pin,
     process::{ExitCode, ExitStatus},
     time::Duration,
@@ -30,33 +29,37 @@ use crate::{
         masked_output::Masked,
         signals::{exit_code, pass_on},
     },
-    terminal::output as say,
+    terminal::output,
 };
 
-/// How long a command that was told to stop keeps its token. Revoking may take 5 s then, and a CI runner kills a cancelled job
-/// after 7.5 s at the earliest (GitHub).
-const LAST_USE: Duration = Duration::from_secs(1);
+/// The time in which a command that was told to stop may still use its token.
+///
+/// Revoking may take 5 s after it, and GitHub kills a cancelled job after 7.5 s at the earliest.
+const STOP_GRACE: Duration = Duration::from_secs(1);
 
+/// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     Command::new("exec")
-        .about("Run one command with a token of its own, mask what it prints, and revoke the token when it ends")
+        .about("Run one command with a token of its own, mask its output, and revoke the token when it ends")
         .args(flags::flags().filter_map(|flag| match flag.get_id().as_str() {
             "token-file" | "kubeconfig-file" => None,
             "duration" => Some(flag.help(
-                "How long the token may live at most, as in `30m`; also less than 10 minutes: then it is revoked after that \
-                 time, whether the command has ended or not [default: 1h]",
+                "The longest time that the token may live, as in `30m`. If it is less than 10 minutes, jobpass revokes \
+                 the token after that time, even if the command still runs [default: 1h]",
             )),
             _ => Some(flag),
         }))
-        .args([command::env(), command::words()])
+        .args([command::env_flag(), command::argument()])
         .after_help(
-            "The command finds a kubeconfig in KUBECONFIG and the token in the file that JOBPASS_TOKEN_FILE names; it has no \
-             other variable of jobpass. Signals are passed on; its exit status becomes that of jobpass.\n\n\
+            "KUBECONFIG names a kubeconfig for the command, and JOBPASS_TOKEN_FILE the file with the token. The command \
+             gets no other variable of jobpass. jobpass passes signals on to the command, and exits with the command's \
+             exit status.\n\n\
              Examples:\n  jobpass exec --service-account scanner --namespace ci -- kubectl get pods\n  \
              jobpass exec --service-account scanner --duration 30s --env K8S_AUTH_TOKEN -- ./run_scan.sh",
         )
 }
 
+/// Runs the verb. The exit code is that of the command.
 pub(crate) async fn run(
     matches: &ArgMatches,
     environment: &Environment,
@@ -66,70 +69,93 @@ pub(crate) async fn run(
     verify_revocation(&given)?;
     let fail_on_revoke_error = given.flag("fail-on-revoke-error")?;
     let (lifetime, sooner) = Lifetime::parse_or_sooner(given.get("duration").unwrap_or_default())?;
-    let variable = command::variable(matches)?;
-    renewable(&given, sooner, variable)?;
-    let sooner = match TokenType::parse(&given)? {
-        TokenType::Bound => sooner,
-        // It has no end of its own.
-        TokenType::Legacy => sooner.or(Some(Duration::from_secs(lifetime.seconds()))),
-    };
-    let words = matches.get_many::<OsString>("command").into_iter().flatten();
-    let program = Program::find(words, environment)?;
+    let variable = command::env(matches)?;
+    can_be_renewed(&given, sooner, variable)?;
+    let revoke_after = revoke_after(TokenType::parse(&given)?, lifetime, sooner);
+    let program = Program::find(command::words(matches).into_iter().flatten(), environment)?;
     let session = Session::mint(&given, lifetime, environment, &mut interrupt).await?;
-    let mut run = Run { session, told: None };
-    let ended = run.command(&program, variable, sooner, &mut interrupt).await;
-    // It was renewed here, if it was, and no longer than the command ran.
+    let mut run = Run {
+        session,
+        stop_signal: None,
+    };
+    let ended = run
+        .command(&program, variable, revoke_after, &mut interrupt)
+        .await;
+    // This process renewed the token, and does so no longer.
     run.session.state.renewal = None;
-    // Whatever became of the command.
+    // The token is revoked even if the command could not be started.
     let revoked = run.revoke(&mut interrupt).await;
     let status = match ended {
-        Ok((status, masked)) => finish(masked, run.told.is_some(), &mut interrupt)
+        Ok((status, masked)) => finish(masked, run.stop_signal.is_some(), &mut interrupt)
             .await
             .map(|()| status),
         Err(error) => Err(error),
     };
-    let status = match (status, revoked) {
-        (Ok(status), Ok(())) => status,
-        (Ok(status), Err(error)) if !(status.success() && fail_on_revoke_error) => {
-            say::warning_of(&error);
-            status
-        }
-        (Err(error), Err(left)) => return Err(error.help(left.to_string())),
-        (Err(error), Ok(())) | (Ok(_), Err(error)) => return Err(error),
-    };
+    let status = conclude(status, revoked, fail_on_revoke_error, output::warning_of)?;
     Ok(ExitCode::from(exit_code(status)))
 }
 
-/// What is given to the command for good cannot be renewed.
-fn renewable(given: &Inputs, sooner: Option<Duration>, variable: Option<&str>) -> Result<(), Error> {
+/// The time after which the token is revoked although the command still runs.
+///
+/// A legacy token does not expire, so it is revoked at the end of its lifetime.
+fn revoke_after(token_type: TokenType, lifetime: Lifetime, sooner: Option<Duration>) -> Option<Duration> {
+    match token_type {
+        TokenType::Bound => sooner,
+        TokenType::Legacy => sooner.or(Some(Duration::from_secs(lifetime.seconds()))),
+    }
+}
+
+/// The command's exit status, or the failure that replaces it.
+///
+/// A failure to revoke replaces only a success, and only if `fail-on-revoke-error` is set. Otherwise it is a warning.
+fn conclude(
+    ended: Result<ExitStatus, Error>,
+    revoked: Result<(), Error>,
+    fail_on_revoke_error: bool,
+    warn: impl FnOnce(&Error),
+) -> Result<ExitStatus, Error> {
+    match (ended, revoked) {
+        (Ok(status), Ok(())) => Ok(status),
+        (Ok(status), Err(error)) if status.success() && fail_on_revoke_error => Err(error),
+        (Ok(status), Err(error)) => {
+            warn(&error);
+            Ok(status)
+        }
+        (Err(error), Ok(())) => Err(error),
+        (Err(error), Err(not_revoked)) => Err(error.help(not_revoked.to_string())),
+    }
+}
+
+/// Refuses `renew-for` beside options that rule it out.
+fn can_be_renewed(given: &Inputs, sooner: Option<Duration>, variable: Option<&str>) -> Result<(), Error> {
     let (problem, allowed) = match (given.get("renew-for"), sooner, variable) {
         (Some(_), Some(_), _) => (
-            "is given, and a `duration` of less than 10 minutes, after which the token is revoked",
+            "is given beside a `duration` of less than 10 minutes, after which the token is revoked",
             "leave out one of the two",
         ),
         (Some(_), _, Some(_)) => (
-            "is given, and `env`: a variable of a command that runs cannot be changed",
-            "leave out `env`, and have the command read the file that JOBPASS_TOKEN_FILE names",
+            "is given beside `env`, but the variable of a running command cannot be changed",
+            "leave out `env`, and let the command read the file that JOBPASS_TOKEN_FILE names",
         ),
         _ => return Ok(()),
     };
     Err(Error::input("renew-for", problem, allowed))
 }
 
-/// The token's life while the command runs.
+/// The life of the token while the command runs.
 struct Run<'a> {
     session: Session<'a>,
-    /// The signal with which the command was told to stop.
-    told: Option<Signal>,
+    /// The last signal that told the command to stop.
+    stop_signal: Option<Signal>,
 }
 
 impl Run<'_> {
-    /// Runs the command to its end. A token that has to go sooner is revoked here.
+    /// Runs the command to its end, and renews the token meanwhile. If the token has to be revoked earlier, revokes it.
     async fn command(
         &mut self,
         program: &Program<'_>,
         variable: Option<&str>,
-        sooner: Option<Duration>,
+        revoke_after: Option<Duration>,
         interrupt: &mut Interrupt,
     ) -> Result<(ExitStatus, Masked), Error> {
         let listen = |kind| {
@@ -145,15 +171,15 @@ impl Run<'_> {
             command.env(name, token.expose());
         }
         let mut child = command.spawn().map_err(|error| program.cannot_start(&error))?;
-        // It holds the writing ends of the pipes.
+        // It holds writing ends of the pipes, which would keep the maskers waiting.
         drop(command);
-        // What is over sooner than anything else decides when the token goes.
-        let mut over = Box::pin(sleep(sooner.unwrap_or(Duration::MAX)));
+        let mut time_to_revoke = Box::pin(sleep(revoke_after.unwrap_or(Duration::MAX)));
         let (state, inputs) = (self.session.state.clone(), self.session.inputs.clone());
         let environment = self.session.environment;
-        let mut renewing = pin!(renew::keep(&state, &inputs, environment, || ()));
-        let mut renews = state.renewal.is_some();
-        let mut why = sooner.map(|time| format!("its {} are over", in_words(time.as_secs())));
+        let mut renewal = pin!(renew::keep(&state, &inputs, environment, || ()));
+        let mut is_renewed = state.renewal.is_some();
+        let mut reason =
+            revoke_after.map(|time| format!("its lifetime of {} is over", in_words(time.as_secs())));
         loop {
             tokio::select! {
                 status = child.wait() => {
@@ -162,51 +188,53 @@ impl Run<'_> {
                 }
                 signal = interrupt.signal() => {
                     interrupt.obeyed();
-                    self.tell(signal, &child);
+                    self.stop(signal, &child);
                     if !self.session.is_revoked() {
-                        over = Box::pin(sleep(LAST_USE));
-                        why = Some("it was told to stop".to_owned());
+                        time_to_revoke = Box::pin(sleep(STOP_GRACE));
+                        reason = Some("it was told to stop".to_owned());
                     }
                 }
                 _ = user_1.recv() => pass_on(Signal::USR1, &child),
                 _ = user_2.recv() => pass_on(Signal::USR2, &child),
-                kept = &mut renewing, if renews && !self.session.is_revoked() => {
-                    renews = false;
-                    match kept {
-                        Ok(()) => say::note("the token is not renewed any more: its last one lasts until `renew-for` is over"),
-                        Err(error) => say::warning_of(&error),
+                renewed = &mut renewal, if is_renewed && !self.session.is_revoked() => {
+                    is_renewed = false;
+                    match renewed {
+                        Ok(()) => output::note("renewing has ended: the last token is valid until `renew-for` is over"),
+                        Err(error) => output::warning_of(&error),
                     }
                 }
-                () = &mut over, if !self.session.is_revoked() && why.is_some() => {
-                    let why = why.take().unwrap_or_default();
+                () = &mut time_to_revoke, if !self.session.is_revoked() && reason.is_some() => {
+                    let reason = reason.take().unwrap_or_default();
                     match self.revoke(interrupt).await {
-                        Ok(()) => say::warning(&format!("the command still runs, and its token is revoked: {why}")),
-                        // It is tried once more at the end.
-                        Err(error) => say::warning_of(&error),
+                        Ok(()) => output::warning(&format!("the command still runs, and its token is revoked: {reason}")),
+                        // The end of the command is the second attempt.
+                        Err(error) => output::warning_of(&error),
                     }
-                    if let Some(signal) = interrupt.obeyed().filter(|_| self.told.is_none()) {
-                        self.tell(signal, &child);
+                    if let Some(signal) = interrupt.obeyed().filter(|_| self.stop_signal.is_none()) {
+                        self.stop(signal, &child);
                     }
                 }
             }
         }
     }
 
-    fn tell(&mut self, signal: Signal, child: &Child) {
+    /// Tells the command to stop.
+    fn stop(&mut self, signal: Signal, child: &Child) {
         pass_on(signal, child);
-        self.told = Some(signal);
+        self.stop_signal = Some(signal);
     }
 
+    /// Revokes the token, unless that is done already. An earlier signal counts for revoking as well, and limits its time.
     async fn revoke(&mut self, interrupt: &mut Interrupt) -> Result<(), Error> {
-        if let Some(signal) = self.told.filter(|_| !self.session.is_revoked()) {
+        if let Some(signal) = self.stop_signal.filter(|_| !self.session.is_revoked()) {
             interrupt.again(signal);
         }
         let revoked = self.session.revoke(interrupt).await;
-        // One that it did not come to is no new signal for the command.
+        // If revoking ended first, the signal must not reach the command a second time.
         interrupt.forget();
         if let Some(revoked) = revoked? {
             let revoked = revoked.proof.sentence();
-            say::note(&format!(
+            output::note(&format!(
                 "{}: {revoked}",
                 self.session.state.receipt.revoked_in_short()
             ));
@@ -215,12 +243,90 @@ impl Run<'_> {
     }
 }
 
-/// Waits for the last of what the command printed, but not against a signal: perhaps nobody reads it.
-async fn finish(masked: Masked, told: bool, interrupt: &mut Interrupt) -> Result<(), Error> {
-    let patience = if told { LAST_USE } else { Duration::MAX };
+/// Waits until the output of the command is written. A signal ends the wait, because the reader may have stopped reading.
+async fn finish(masked: Masked, was_stopped: bool, interrupt: &mut Interrupt) -> Result<(), Error> {
+    let limit = if was_stopped { STOP_GRACE } else { Duration::MAX };
     tokio::select! {
         finished = masked.finish() => finished,
         _ = interrupt.signal() => Ok(()),
-        () = sleep(patience) => Ok(()),
+        () = sleep(limit) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    // The exit status of the command, whether the token was revoked, fail-on-revoke-error: exit code or failure, warning.
+    #[case(Some(0), true, true, Ok(0), false)]
+    #[case(Some(3), true, true, Ok(3), false)]
+    #[case(Some(0), false, true, Err("not revoked"), false)]
+    #[case(Some(0), false, false, Ok(0), true)]
+    #[case(Some(3), false, true, Ok(3), true)]
+    #[case(Some(3), false, false, Ok(3), true)]
+    #[case(None, true, true, Err("cannot run"), false)]
+    #[case(None, false, true, Err("cannot run\n\nnot revoked"), false)]
+    #[case(None, false, false, Err("cannot run\n\nnot revoked"), false)]
+    fn a_failure_to_revoke_replaces_only_a_success(
+        #[case] exit_code: Option<i32>,
+        #[case] revoked: bool,
+        #[case] fail_on_revoke_error: bool,
+        #[case] expected: Result<i32, &str>,
+        #[case] warns: bool,
+    ) {
+        let ended = exit_code
+            .map(|code| ExitStatus::from_raw(code << 8))
+            .ok_or_else(|| Error::new(Kind::Deliver, "cannot run"));
+        let revoked = match revoked {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Revoke, "not revoked")),
+        };
+        let mut warned = false;
+        let concluded = conclude(ended, revoked, fail_on_revoke_error, |_| warned = true);
+        let concluded = concluded
+            .map(|status| status.code().unwrap_or(-1))
+            .map_err(|error| error.to_string());
+        assert_eq!(concluded, expected.map_err(str::to_owned));
+        assert_eq!(warned, warns);
+    }
+
+    #[rstest]
+    #[case(TokenType::Bound, "1h", None)]
+    #[case(TokenType::Bound, "30s", Some(30))]
+    #[case(TokenType::Legacy, "1h", Some(3600))]
+    #[case(TokenType::Legacy, "30s", Some(30))]
+    fn only_a_bound_token_ends_by_expiring(
+        #[case] token_type: TokenType,
+        #[case] duration: &str,
+        #[case] seconds: Option<u64>,
+    ) {
+        let (lifetime, sooner) = Lifetime::parse_or_sooner(duration).expect("a duration");
+        let expected = seconds.map(Duration::from_secs);
+        assert_eq!(revoke_after(token_type, lifetime, sooner), expected);
+    }
+
+    #[rstest]
+    #[case(None, Some(30), Some("TOKEN"), true)]
+    #[case(Some("3h"), None, None, true)]
+    #[case(Some("3h"), Some(30), None, false)]
+    #[case(Some("3h"), None, Some("TOKEN"), false)]
+    fn a_variable_and_a_token_that_is_revoked_sooner_cannot_be_renewed(
+        #[case] renew_for: Option<&str>,
+        #[case] sooner: Option<u64>,
+        #[case] variable: Option<&str>,
+        #[case] allowed: bool,
+    ) {
+        let inputs = Inputs::read(|option| {
+            let renew_for = renew_for.filter(|_| option.name == "renew-for");
+            renew_for.map(str::to_owned)
+        });
+        let inputs = inputs.expect("inputs");
+        let sooner = sooner.map(Duration::from_secs);
+        assert_eq!(can_be_renewed(&inputs, sooner, variable).is_ok(), allowed);
     }
 }

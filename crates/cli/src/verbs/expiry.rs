@@ -1,7 +1,6 @@
-//! `jobpass expiry-test`.
+//! `jobpass expiry-test`: a trial of the end of a token, and of a client that still uses it.
 
 use std::{
-    ffi::OsString,
     process::{ExitCode, Stdio},
     sync::atomic::Ordering,
     time::{Duration, Instant},
@@ -16,6 +15,7 @@ use jobpass_core::{
     inputs::{flags, lifetime, lifetime::Lifetime, spec::TokenType},
     life::revoke::SUCCESS_CACHE,
     process::{environment::Environment, interrupt::Interrupt},
+    record::receipt::Receipt,
     text::{in_words, time},
     token::Token,
 };
@@ -28,7 +28,7 @@ use crate::{
     session::{
         Session,
         child::Program,
-        masked_output::{Masked, Seen},
+        masked_output::{Masked, RefusalFlag},
         signals::{exit_code, pass_on},
     },
     terminal::{
@@ -38,54 +38,59 @@ use crate::{
     },
 };
 
-/// The shortest that an API server issues.
+/// The shortest lifetime, in seconds, for which an API server issues a token.
 const SHORTEST: &str = "600";
-/// One question whether the token works, retries included.
-const ASK: Duration = Duration::from_secs(15);
-/// How often that is asked while the token is to work, and while it should not any more.
-const SELDOM: Duration = Duration::from_secs(5);
-const OFTEN: Duration = Duration::from_millis(250);
-/// What an API server may take longer than it says it does.
+/// The time limit for one question whether the token works, retries included.
+const TIME_LIMIT: Duration = Duration::from_secs(15);
+/// The time between two questions before the token ends.
+const LONG_INTERVAL: Duration = Duration::from_secs(5);
+/// The time between two questions after the token was revoked.
+const SHORT_INTERVAL: Duration = Duration::from_millis(250);
+/// The time by which an API server may exceed the limits of its own caches.
 const SLACK: Duration = Duration::from_secs(10);
-/// A client that was told to stop has so long.
-const LAST_USE: Duration = Duration::from_secs(1);
+/// The time that a client has to stop before it is killed.
+const STOP_GRACE: Duration = Duration::from_secs(1);
 
+/// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     let own = flags::flags().filter_map(|flag| match flag.get_id().as_str() {
-        // Files are chosen here; a token for others cannot be tried; that it is revoked is what is tested.
+        // The test chooses the files. The API server cannot try a token with other audiences. The test itself verifies
+        // that the token is revoked.
         "token-file" | "kubeconfig-file" | "renew-for" | "audiences" | "verify-revocation" | "fail-on-revoke-error" => None,
         "duration" => Some(flag.help(
-            "How long the token lives; without `--revoke-after`, how long the test takes, and up to a minute more [default: 10m]",
+            "The lifetime of the token. Without `--revoke-after`, the test takes as long, and up to a minute more [default: 10m]",
         )),
         _ => Some(flag),
     });
     Command::new("expiry-test")
-        .about("Mint a token, use it, wait until it has expired or is revoked, and see whether it, and a client, stop working")
+        .about("Mint a token, wait until it has expired or is revoked, and test that the API server and a client notice")
         .args(own)
         .arg(
             Arg::new("revoke-after")
                 .long("revoke-after")
                 .value_name("TIME")
-                .help("Do not wait for the token to expire: revoke it after this time, as in `30s`"),
+                .help("Revoke the token after this time, as in `30s`, and do not wait until it expires"),
         )
         .arg(
             Arg::new("time-limit")
                 .long("time-limit")
                 .value_name("TIME")
                 .default_value("60s")
-                .help("How long the client may take, each time"),
+                .help("The longest time that the client may take, each time"),
         )
-        .args([output::flag(), command::env(), command::words().required(false)])
+        .args([output::flag(), command::env_flag(), command::argument().required(false)])
         .after_help(
-            "COMMAND is the client under test. It runs twice, with KUBECONFIG and JOBPASS_TOKEN_FILE as from `jobpass exec`, its \
-             output masked, on standard error: it must succeed while the token works, and fail in time when it does not.\n\
-             Exit codes: 0 all as it should be; 5 the client did not notice, or did not work before, or the expired token still works; \
+            "COMMAND is the client under test. It runs twice, with KUBECONFIG and JOBPASS_TOKEN_FILE as in `jobpass exec`. Its \
+             output is masked, and goes to standard error. It must succeed while the token works, and fail in time when the \
+             token does not.\n\
+             Exit codes: 0 passed; 5 the client did not notice, or failed before, or the expired token still works; \
              7 the revoked token still works.\n\n\
              Examples:\n  jobpass expiry-test --service-account scanner --namespace ci --revoke-after 30s\n  \
              jobpass expiry-test --service-account scanner --namespace ci -- kubectl get pods",
         )
 }
 
+/// Runs the verb.
 pub(crate) async fn run(
     matches: &ArgMatches,
     environment: &Environment,
@@ -105,53 +110,54 @@ pub(crate) async fn run(
         return Err(Error::input(
             "revoke-after",
             format!(
-                "is {}, when the token has expired by itself",
+                "is {}, but the token has expired by then",
                 in_words(time.as_secs())
             ),
-            "give less, or more `--duration`",
+            "give a shorter time, or a longer `--duration`",
         ));
     }
     if revoke_after.is_none() && TokenType::parse(&given)? == TokenType::Legacy {
         return Err(Error::input(
             "type",
-            "is `legacy`: such a token never expires by itself, so there is nothing to wait for",
-            "add `--revoke-after 30s`, to test that it ends when it is revoked; or leave out `type`",
+            "is `legacy`, and a legacy token does not expire",
+            "add `--revoke-after 30s` to test that the token ends when it is revoked; or leave out `type`",
         ));
     }
     let limit = time("time-limit")?.unwrap_or_default();
-    let client = match matches.get_many::<OsString>("command") {
+    let client = match command::words(matches) {
         Some(words) => Some(Client {
             program: Program::find(words, environment)?,
-            variable: command::variable(matches)?,
+            variable: command::env(matches)?,
             limit,
         }),
         None => None,
     };
     let session = Session::mint(&given, lifetime, environment, &mut interrupt).await?;
-    let mut test = Test {
+    let mut test = ExpiryTest {
         session,
         client,
         progress: Progress::new(),
     };
-    let found = test.run(revoke_after, &mut interrupt).await;
+    let result = test.run(revoke_after, &mut interrupt).await;
     test.progress.clear();
     let revoked = test.session.revoke(&mut interrupt).await;
-    let found = match (found, revoked) {
-        (Ok(found), Ok(_)) => found,
-        (Err(error), Err(left)) => return Err(error.help(left.to_string())),
+    let result = match (result, revoked) {
+        (Ok(result), Ok(_)) => result,
+        (Err(error), Err(not_revoked)) => return Err(error.help(not_revoked.to_string())),
         (Err(error), Ok(_)) | (Ok(_), Err(error)) => return Err(error),
     };
     if output::is_json(matches) {
-        output::result(&found.json(&test.session).to_string())?;
+        output::result(&result.json(&test.session.state.receipt).to_string())?;
     } else {
-        output::result(&found.text(&test.session, Screen::of_stdout(environment)))?;
+        output::result(&result.text(&test.session.state.receipt, Screen::of_stdout(environment)))?;
     }
-    Ok(found
+    Ok(result
         .failure()
         .map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code())))
 }
 
-struct Test<'a> {
+/// A test with its session.
+struct ExpiryTest<'a> {
     session: Session<'a>,
     client: Option<Client<'a>>,
     progress: Progress,
@@ -164,39 +170,45 @@ struct Client<'a> {
     limit: Duration,
 }
 
-/// How one run of the client went.
+/// One run of the client.
 #[derive(Clone, Copy)]
-struct Use {
-    /// As a shell says it; none if it did not end in time.
-    status: Option<u8>,
+struct ClientRun {
+    /// The exit code, as a shell reports it. `None` if the client did not end in time.
+    exit_code: Option<u8>,
     took: Duration,
-    /// Whether it said that it was not let in.
-    said: bool,
+    /// Whether its output reported that the token is refused.
+    reported_refusal: bool,
 }
 
-/// How the token's life ended.
+/// The end of the token.
 #[derive(Clone, Copy, PartialEq)]
 enum End {
+    /// It expired.
     Expired,
-    /// This long after it was minted.
+    /// It was revoked so long after it was minted.
     Revoked(Duration),
 }
 
-struct Found {
+/// The result of a test.
+struct TestResult {
     end: End,
-    /// How long after its end the API server still took the token.
+    /// How long the API server still accepted the token after its end.
     accepted: Duration,
+    /// Whether the API server refused the token at last.
     refused: bool,
-    before: Option<Use>,
-    after: Option<Use>,
+    /// The run of the client while the token worked.
+    before: Option<ClientRun>,
+    /// The run of the client after the API server refused the token.
+    after: Option<ClientRun>,
 }
 
-impl Test<'_> {
+impl ExpiryTest<'_> {
+    /// Uses the token, waits for its end, and uses it again.
     async fn run(
         &mut self,
         revoke_after: Option<Duration>,
         interrupt: &mut Interrupt,
-    ) -> Result<Found, Error> {
+    ) -> Result<TestResult, Error> {
         let minted = Instant::now();
         let token = self.session.token()?;
         let holder = self.session.cluster.with_token(&token)?;
@@ -204,9 +216,9 @@ impl Test<'_> {
         let (end, (refused, accepted)) = match revoke_after {
             Some(time) => {
                 interrupt.unless(self.until(minted, time)).await?;
-                // An API server that has just seen that it is good takes it longest.
+                // An API server accepts a revoked token longest if it has just authenticated it.
                 interrupt.unless(must_work(&holder)).await?;
-                self.session.revoke_all_but_files(interrupt).await?;
+                self.session.revoke_and_keep_files(interrupt).await?;
                 (
                     End::Revoked(time),
                     interrupt.unless(self.until_refused(&holder)).await?,
@@ -215,7 +227,7 @@ impl Test<'_> {
             None => (End::Expired, interrupt.unless(self.until_expired(&holder)).await?),
         };
         let after = interrupt.unless(self.use_client(&token)).await?;
-        Ok(Found {
+        Ok(TestResult {
             end,
             accepted,
             refused,
@@ -224,21 +236,23 @@ impl Test<'_> {
         })
     }
 
-    async fn before(&mut self, holder: &Cluster, token: &Token) -> Result<Option<Use>, Error> {
+    /// Tests that the token works, and the client with it.
+    async fn before(&mut self, holder: &Cluster, token: &Token) -> Result<Option<ClientRun>, Error> {
         must_work(holder).await?;
         let used = self.use_client(token).await?;
-        match used.filter(|used| used.status != Some(0)) {
+        match used.filter(|used| used.exit_code != Some(0)) {
             Some(used) => {
                 let what = format!("the command {}, although its token works", used.in_words());
                 Err(Error::new(Kind::Claims, what).help(
-                    "how it ends without one says nothing then: try it with `jobpass exec`; what it may do in the cluster is up to the \
-                     ServiceAccount's Roles",
+                    "make it succeed first: try it with `jobpass exec`, and check the ServiceAccount's Roles. Until it works with the \
+                     token, its failure without the token proves nothing",
                 ))
             }
             None => Ok(used),
         }
     }
 
+    /// Waits until the token is to be revoked.
     async fn until(&mut self, minted: Instant, time: Duration) -> Result<(), Error> {
         while let Some(left) = time.checked_sub(minted.elapsed()).filter(|left| !left.is_zero()) {
             let part = 1.0 - left.as_secs_f64() / time.as_secs_f64();
@@ -251,12 +265,12 @@ impl Test<'_> {
         Ok(())
     }
 
-    /// Whether, and when, the API server refuses a token whose anchor was deleted just now.
+    /// Whether the API server refuses the token whose anchor has just been deleted, and after which time.
     async fn until_refused(&mut self, holder: &Cluster) -> Result<(bool, Duration), Error> {
         let deleted = Instant::now();
         let longest = SUCCESS_CACHE + SLACK;
         loop {
-            let accepted = is_accepted(holder, &Budget::new(ASK)).await?.0;
+            let accepted = is_accepted(holder, &Budget::new(TIME_LIMIT)).await?.0;
             let age = deleted.elapsed();
             if !accepted || age > longest {
                 self.progress.clear();
@@ -265,11 +279,12 @@ impl Test<'_> {
             let part = age.as_secs_f64() / SUCCESS_CACHE.as_secs_f64();
             self.progress
                 .show(part, "revoked; still accepted (a cache of 10 s)");
-            sleep(OFTEN).await;
+            sleep(SHORT_INTERVAL).await;
         }
     }
 
-    /// The same for one that expires by itself, from now on. The API server's clock counts, which decides about expiry.
+    /// Whether the API server refuses the token when it has expired, and after which time. The clock is that of the API
+    /// server, which decides about expiry.
     async fn until_expired(&mut self, holder: &Cluster) -> Result<(bool, Duration), Error> {
         let receipt = &self.session.state.receipt;
         let (minted, expires) = receipt.minted.zip(receipt.expires).unwrap_or_default();
@@ -277,7 +292,7 @@ impl Test<'_> {
         let longest = Duration::from_secs(LEEWAY.unsigned_abs()) + SUCCESS_CACHE + SLACK;
         let give_up = Instant::now() + lifetime + longest;
         loop {
-            let (accepted, now) = is_accepted(holder, &Budget::new(ASK)).await?;
+            let (accepted, now) = is_accepted(holder, &Budget::new(TIME_LIMIT)).await?;
             let (left, age) = (whole_seconds(now, expires), whole_seconds(expires, now));
             if !accepted && !left.is_zero() {
                 let what = format!(
@@ -285,7 +300,7 @@ impl Test<'_> {
                     in_words(left.as_secs())
                 );
                 return Err(Error::new(Kind::Claims, what).help(
-                    "somebody deleted its anchor or its ServiceAccount, or the API servers' clocks differ",
+                    "check whether somebody deleted its anchor or its ServiceAccount, and whether the clocks of the API servers differ",
                 ));
             }
             if !accepted || age > longest || Instant::now() > give_up {
@@ -301,7 +316,7 @@ impl Test<'_> {
                 seconds => (
                     1.0 - left.as_secs_f64() / lifetime.as_secs_f64().max(1.0),
                     format!("the token works; expires in {}", roughly(seconds)),
-                    SELDOM.min(left),
+                    LONG_INTERVAL.min(left),
                 ),
             };
             self.progress.show(part, &text);
@@ -309,26 +324,27 @@ impl Test<'_> {
         }
     }
 
-    /// Runs the client, if there is one.
-    async fn use_client(&mut self, token: &Token) -> Result<Option<Use>, Error> {
+    /// Runs the client, if there is one, until it ends or its time limit is over.
+    async fn use_client(&mut self, token: &Token) -> Result<Option<ClientRun>, Error> {
         let Some(client) = &self.client else {
             return Ok(None);
         };
-        let seen = Seen::default();
-        let (masked, streams) = Masked::start_watched(&self.session.masker(token), Seen::clone(&seen))?;
+        let refusal = RefusalFlag::default();
+        let (masked, streams) =
+            Masked::start_watched(&self.session.masker(token), RefusalFlag::clone(&refusal))?;
         let mut command = client
             .program
             .command(&self.session.state.files, &self.session.inputs, streams);
         if let Some(name) = client.variable {
             command.env(name, token.expose());
         }
-        // Nobody is there to be asked for a password.
+        // A client that asks for a password must fail, and not wait.
         command.stdin(Stdio::null()).kill_on_drop(true);
         let started = Instant::now();
         let mut child = command
             .spawn()
             .map_err(|error| client.program.cannot_start(&error))?;
-        // It holds the writing ends of the pipes.
+        // It holds writing ends of the pipes, which would keep the maskers waiting.
         drop(command);
         let ended = timeout(client.limit, child.wait()).await;
         let took = started.elapsed();
@@ -336,62 +352,65 @@ impl Test<'_> {
             Ok(status) => Some(status.map_err(|error| client.program.cannot_start(&error))?),
             Err(_) => {
                 pass_on(Signal::TERM, &child);
-                if timeout(LAST_USE, child.wait()).await.is_err() {
+                if timeout(STOP_GRACE, child.wait()).await.is_err() {
                     let _ = child.kill().await;
                 }
                 None
             }
         };
         masked.finish().await?;
-        Ok(Some(Use {
-            status: status.map(exit_code),
+        Ok(Some(ClientRun {
+            exit_code: status.map(exit_code),
             took,
-            said: seen.load(Ordering::Relaxed),
+            reported_refusal: refusal.load(Ordering::Relaxed),
         }))
     }
 }
 
+/// Fails if the API server refuses the token.
 async fn must_work(holder: &Cluster) -> Result<(), Error> {
-    if is_accepted(holder, &Budget::new(ASK)).await?.0 {
+    if is_accepted(holder, &Budget::new(TIME_LIMIT)).await?.0 {
         return Ok(());
     }
     let what = "the API server refuses the token, which should work";
     Err(Error::new(Kind::Claims, what)
-        .help("somebody deleted its anchor or its ServiceAccount, or the API servers do not agree about it"))
+        .help("check whether somebody deleted its anchor or its ServiceAccount, and whether all API servers accept it"))
 }
 
-/// Zero if `to` is before `from`.
+/// The time from `from` to `to`, or zero if `to` is earlier.
 fn whole_seconds(from: Timestamp, to: Timestamp) -> Duration {
     let seconds = to.as_second().saturating_sub(from.as_second());
     Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
-impl Use {
+impl ClientRun {
+    /// The run in words.
     fn in_words(self) -> String {
         let took = self.took.as_secs_f64();
-        match self.status {
+        match self.exit_code {
             Some(0) => format!("succeeded in {took:.1} s"),
             Some(status) => format!("failed in {took:.1} s with exit status {status}"),
             None => format!("did not end within {}", in_words(self.took.as_secs())),
         }
     }
 
-    /// As a client should be whose token is refused.
+    /// Whether the client did what it should do when its token is refused: it failed, and in time.
     fn is_graceful(self) -> bool {
-        !matches!(self.status, None | Some(0))
+        !matches!(self.exit_code, None | Some(0))
     }
 
     fn json(self) -> Value {
-        json!({ "status": self.status, "seconds": tenths(self.took), "said-unauthorized": self.said })
+        json!({ "status": self.exit_code, "seconds": tenths(self.took), "said-unauthorized": self.reported_refusal })
     }
 }
 
+/// Seconds, rounded to tenths.
 fn tenths(time: Duration) -> f64 {
     (time.as_secs_f64() * 10.0).round() / 10.0
 }
 
-impl Found {
-    /// Why it is not as it should be, if it is not.
+impl TestResult {
+    /// The kind of the failure, if the test has failed.
     fn failure(&self) -> Option<Kind> {
         match (self.refused, self.end) {
             (false, End::Revoked(_)) => Some(Kind::Revoke),
@@ -403,8 +422,8 @@ impl Found {
         }
     }
 
-    fn json(&self, session: &Session<'_>) -> Value {
-        let receipt = &session.state.receipt;
+    /// The result as JSON.
+    fn json(&self, receipt: &Receipt) -> Value {
         let (end, after) = match self.end {
             End::Expired => ("expired", None),
             End::Revoked(time) => ("revoked", Some(time.as_secs())),
@@ -412,23 +431,20 @@ impl Found {
         json!({
             "service-account": receipt.service_account, "namespace": receipt.namespace, "credential-id": receipt.credential_id,
             "end": end, "revoked-after": after, "refused": self.refused, "accepted-for": tenths(self.accepted),
-            "before": self.before.map(Use::json), "after": self.after.map(Use::json), "passed": self.failure().is_none(),
+            "before": self.before.map(ClientRun::json), "after": self.after.map(ClientRun::json), "passed": self.failure().is_none(),
         })
     }
 
-    fn text(&self, session: &Session<'_>, screen: Screen) -> String {
-        let receipt = &session.state.receipt;
+    /// The result as text for people.
+    fn text(&self, receipt: &Receipt, screen: Screen) -> String {
         let (end, why) = match self.end {
             End::Expired => (
                 receipt.expires.map_or_else(|| "(not known)".into(), time),
-                "API servers let clocks differ by a minute, and remember for 10 s that a token was good",
+                "API servers let clocks differ by a minute, and cache for 10 s that a token is valid",
             ),
             End::Revoked(time) => (
-                format!(
-                    "after {}, having been used the moment before",
-                    in_words(time.as_secs())
-                ),
-                "an API server remembers for 10 s that a token was good",
+                format!("after {}, and used the moment before", in_words(time.as_secs())),
+                "an API server caches for 10 s that a token is valid",
             ),
         };
         let name = if self.end == End::Expired {
@@ -440,7 +456,7 @@ impl Found {
         let (refused, colour) = match self.refused {
             true if accepted < 1.0 => ("at once".into(), GREEN),
             true => (format!("{accepted} s later ({why})"), GREEN),
-            false => (format!("not even {accepted} s later"), RED),
+            false => (format!("not even after {accepted} s"), RED),
         };
         let mut rows = vec![screen.row(
             "token",
@@ -448,18 +464,18 @@ impl Found {
             "",
         )];
         let mut row = |name, value: &str, colour| rows.push(screen.row(name, value, colour));
-        row("used", "the API server takes it", GREEN);
+        row("used", "the API server accepts it", GREEN);
         if let Some(used) = self.before {
             row("client", &used.in_words(), GREEN);
         }
         row(name, &end, "");
         row("refused", &refused, colour);
         if let Some(used) = self.after {
-            let (said, colour) = match (used.is_graceful(), used.said) {
-                (false, _) => ("so it did not notice that its token is good for nothing", RED),
-                (true, true) => ("and said that it was not let in", GREEN),
+            let (said, colour) = match (used.is_graceful(), used.reported_refusal) {
+                (false, _) => ("so it did not notice that its token is dead", RED),
+                (true, true) => ("and reported that its token is refused", GREEN),
                 (true, false) => (
-                    "but did not say that it was not let in (401, Unauthorized)",
+                    "but did not report that its token is refused (401, Unauthorized)",
                     YELLOW,
                 ),
             };
@@ -470,5 +486,97 @@ impl Found {
             Some(_) => row("verdict", "failed", RED),
         }
         rows.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::terminal::screen::PIPE;
+
+    fn client_run(exit_code: Option<u8>, reported_refusal: bool) -> ClientRun {
+        ClientRun {
+            exit_code,
+            took: Duration::from_millis(1340),
+            reported_refusal,
+        }
+    }
+
+    fn result(end: End, refused: bool, after: Option<ClientRun>) -> TestResult {
+        TestResult {
+            end,
+            accepted: Duration::from_millis(9_760),
+            refused,
+            before: after.map(|_| client_run(Some(0), false)),
+            after,
+        }
+    }
+
+    const REVOKED: End = End::Revoked(Duration::from_secs(30));
+
+    #[rstest]
+    #[case::expired(End::Expired, true, None, None)]
+    #[case::revoked(REVOKED, true, None, None)]
+    #[case::still_accepted_after_expiry(End::Expired, false, None, Some(Kind::Claims))]
+    #[case::still_accepted_after_revocation(REVOKED, false, None, Some(Kind::Revoke))]
+    #[case::client_failed(REVOKED, true, Some(client_run(Some(1), true)), None)]
+    #[case::client_failed_silently(REVOKED, true, Some(client_run(Some(1), false)), None)]
+    #[case::client_succeeded(REVOKED, true, Some(client_run(Some(0), true)), Some(Kind::Claims))]
+    #[case::client_did_not_end(REVOKED, true, Some(client_run(None, true)), Some(Kind::Claims))]
+    #[case::both_failed(REVOKED, false, Some(client_run(Some(0), false)), Some(Kind::Revoke))]
+    fn a_test_fails_if_the_api_server_or_the_client_did_not_notice(
+        #[case] end: End,
+        #[case] refused: bool,
+        #[case] after: Option<ClientRun>,
+        #[case] expected: Option<Kind>,
+    ) {
+        let result = result(end, refused, after);
+        assert_eq!(result.failure(), expected);
+        let receipt = receipt();
+        assert_eq!(result.json(&receipt)["passed"], expected.is_none());
+        let verdict = if expected.is_none() { "passed" } else { "failed" };
+        assert!(result.text(&receipt, PIPE).ends_with(verdict));
+    }
+
+    fn receipt() -> Receipt {
+        serde_json::from_value(json!({
+            "service-account": "scanner", "namespace": "ci", "anchor": "jobpass-1f0c6e7a1f0c6e7a1f0c",
+            "expires": "2026-11-26T08:00:00Z",
+        }))
+        .expect("a receipt")
+    }
+
+    #[test]
+    fn the_result_as_text() {
+        let noticed = result(REVOKED, true, Some(client_run(Some(1), true)));
+        insta::assert_snapshot!(noticed.text(&receipt(), PIPE), @"
+        token          ServiceAccount ci/scanner
+        used           the API server accepts it
+        client         succeeded in 1.3 s
+        revoked        after 30 s, and used the moment before
+        refused        9.8 s later (an API server caches for 10 s that a token is valid)
+        client         failed in 1.3 s with exit status 1, and reported that its token is refused
+        verdict        passed
+        ");
+        let unnoticed = result(End::Expired, false, Some(client_run(None, false)));
+        insta::assert_snapshot!(unnoticed.text(&receipt(), PIPE), @"
+        token          ServiceAccount ci/scanner
+        used           the API server accepts it
+        client         succeeded in 1.3 s
+        expired        2026-11-26 08:00:00 UTC
+        refused        not even after 9.8 s
+        client         did not end within 1 s, so it did not notice that its token is dead
+        verdict        failed
+        ");
+    }
+
+    #[test]
+    fn the_time_left_is_never_negative() {
+        let [earlier, later] =
+            [1_800_000_000, 1_800_000_090].map(|s| Timestamp::from_second(s).expect("a time"));
+        assert_eq!(whole_seconds(earlier, later), Duration::from_secs(90));
+        assert_eq!(whole_seconds(later, earlier), Duration::ZERO);
     }
 }

@@ -1,4 +1,4 @@
-//! `jobpass inspect`.
+//! `jobpass inspect`: the claims of a token, and whether its cluster accepts it.
 
 use std::{
     io::{IsTerminal as _, Read as _, stdin},
@@ -26,7 +26,7 @@ use jobpass_core::{
 };
 
 use crate::{
-    options::connection::{self, ASK},
+    options::connection::{self, TIME_LIMIT},
     terminal::{
         output,
         progress::Progress,
@@ -34,34 +34,35 @@ use crate::{
     },
 };
 
+/// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     Command::new("inspect")
-        .about("Show what a token says of itself and what is unusual about it, without showing the token")
+        .about("Show the claims of a token and what is unusual about them, without showing the token")
         .arg(
-            // Not also a variable, unlike elsewhere: a job that has one still wants to look at what it pipes in.
+            // It has no variable, unlike elsewhere: in a job that sets one, a token on standard input still counts.
             Arg::new("token-file")
                 .long("token-file")
                 .value_name("TOKEN_FILE")
                 .value_hint(ValueHint::FilePath)
-                .help("File that holds the token; `-`, or neither this nor `--kubeconfig`: standard input"),
+                .help("File that holds the token, or `-` for standard input; standard input is also read without this and `--kubeconfig`"),
         )
         .arg(
             Arg::new("verify")
                 .long("verify")
                 .action(ArgAction::SetTrue)
-                .help("Also ask the cluster: whether its API server takes the token, and whether one of its keys signed it"),
+                .help("Also ask the cluster whether its API server accepts the token, and whether one of its keys signed it"),
         )
         .args(connection::flags().map(|flag| match flag.get_id().as_str() {
             "kubeconfig" => flag.help(
-                "Without `--token-file`: look at the token of this kubeconfig's user. With it: the cluster, and who asks for its keys, \
-                 for `--verify`",
+                "Without `--token-file`: the kubeconfig whose user has the token. With it: the kubeconfig with which \
+                 `--verify` asks the cluster",
             ),
-            "server" => flag.help("URL of the API server (https), for `--verify`; without a bearer token, the token itself is shown to it"),
+            "server" => flag.help("URL of the API server (https) for `--verify`; without a bearer token, `--verify` asks with the token itself"),
             _ => flag,
         }))
         .arg(output::flag())
         .after_help(
-            "Without `--verify`, nothing is asked of a cluster. With it, the exit code is 4 if the API server refuses the token \
+            "Without `--verify`, no cluster is asked. With `--verify`, the exit code is 4 if the API server refuses the token, \
              and 5 if no key of the cluster signed it.\n\n\
              Examples:\n  kubectl create token scanner --namespace ci | jobpass inspect\n  \
              jobpass inspect --kubeconfig scan.yaml --verify\n  \
@@ -69,34 +70,36 @@ pub(crate) fn command() -> Command {
         )
 }
 
+/// Runs the verb.
 pub(crate) async fn run(
     matches: &ArgMatches,
     environment: &Environment,
     mut interrupt: Interrupt,
 ) -> Result<ExitCode, Error> {
-    let looked = tokio::select! {
+    let inspection = tokio::select! {
         interrupted = interrupt.wait() => return Err(interrupted),
-        looked = look(matches, environment) => looked?,
+        inspection = inspect(matches, environment) => inspection?,
     };
     let now = Timestamp::now();
     if output::is_json(matches) {
-        output::result(&json_of(&looked, now)?)?;
+        output::result(&json_of(&inspection, now)?)?;
     } else {
-        output::result(&text_of(&looked, now, Screen::of_stdout(environment)))?;
+        output::result(&text_of(&inspection, now, Screen::of_stdout(environment)))?;
     }
-    let failure = looked.verified.and_then(|verified| verified.failure());
+    let failure = inspection.verified.and_then(|verified| verified.failure());
     Ok(failure.map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code())))
 }
 
-/// What is known about a token.
-struct Looked {
+/// The result of an inspection.
+struct Inspection {
     claims: Claims,
+    /// The answers of the cluster, with `--verify`.
     verified: Option<Verified>,
-    /// What only the cluster knows to be unusual.
+    /// A warning that only the cluster can give.
     forgotten: Option<Unusual>,
 }
 
-impl Looked {
+impl Inspection {
     fn unusual(&self, now: Timestamp) -> Vec<Unusual> {
         let mut all = unusual(&self.claims, now);
         all.extend(self.forgotten.clone());
@@ -104,7 +107,7 @@ impl Looked {
     }
 }
 
-async fn look(matches: &ArgMatches, environment: &Environment) -> Result<Looked, Error> {
+async fn inspect(matches: &ArgMatches, environment: &Environment) -> Result<Inspection, Error> {
     let inputs = flags::inputs(matches)?;
     let subject = Subject::find(matches, &inputs, environment).await?;
     let claims = Claims::decode(&subject.token).map_err(|error| {
@@ -115,38 +118,38 @@ async fn look(matches: &ArgMatches, environment: &Environment) -> Result<Looked,
         )
     })?;
     if !matches.get_flag("verify") {
-        return Ok(Looked {
+        return Ok(Inspection {
             claims,
             verified: None,
             forgotten: None,
         });
     }
     let cluster = subject.cluster(&inputs, environment).await?;
-    let budget = Budget::new(ASK);
+    let budget = Budget::new(TIME_LIMIT);
     let asked = async {
         let verified = verify(&cluster, &subject.token, &claims, &budget).await?;
-        // A forged token says nothing of a Secret.
+        // A token that the API server refuses may be forged, and then no Secret belongs to it.
         let forgotten = match verified.accepted {
             true => legacy::forgotten(&cluster, &claims, &budget).await,
             false => None,
         };
         Ok::<_, Error>((verified, forgotten))
     };
-    let asked = Progress::new().during("asking the API server", ASK, asked);
+    let asked = Progress::new().during("asking the API server", TIME_LIMIT, asked);
     let (verified, forgotten) = asked.await?;
-    Ok(Looked {
+    Ok(Inspection {
         claims,
         verified: Some(verified),
         forgotten,
     })
 }
 
-/// The token that is looked at.
+/// The token to inspect.
 struct Subject {
     token: Token,
-    /// Where it is from.
+    /// The input that it comes from.
     input: &'static str,
-    /// Its kubeconfig's cluster, if it is from one.
+    /// The cluster of the kubeconfig that it comes from.
     cluster: Option<Cluster>,
 }
 
@@ -155,7 +158,7 @@ impl Subject {
         let file = matches
             .get_one::<String>("token-file")
             .filter(|path| *path != "-");
-        // In a job, the variable names the minter, which nobody asked about.
+        // In a job, the variable names the minter's kubeconfig, whose token is not the one to inspect.
         let asked_for = matches.value_source("kubeconfig") == Some(ValueSource::CommandLine);
         let (token, input, cluster) = match file {
             Some(path) => (
@@ -166,11 +169,11 @@ impl Subject {
             None if asked_for && !matches.contains_id("token-file") => {
                 let cluster = Cluster::connect(&Minter::resolve(inputs, environment).await?)?;
                 let token = cluster.bearer().cloned().ok_or_else(|| {
-                    let problem = "has a user without a token: a client certificate, or nobody";
+                    let problem = "has a user without a token: it has a client certificate, or no credential";
                     Error::input(
                         "kubeconfig",
                         problem,
-                        "`jobpass whoami` says who that is; to look at a token beside it, add `--token-file`",
+                        "run `jobpass whoami` to see who that is; name the token with `--token-file`",
                     )
                 })?;
                 (token, "kubeconfig", Some(cluster))
@@ -184,9 +187,10 @@ impl Subject {
                 ));
             }
             None => {
-                // A thread of its own waits for whoever writes there.
+                // A thread of its own reads, so that a signal is handled while nothing arrives.
                 let read = tokio::task::spawn_blocking(read_stdin).await;
-                let text = read.unwrap_or_else(|_| Err(std::io::Error::other("a defect")));
+                let text =
+                    read.unwrap_or_else(|_| Err(std::io::Error::other("the thread that reads panicked")));
                 let text = text.map_err(|error| {
                     let problem = format!("cannot be read: {}", harmless(&error.to_string()));
                     Error::input(
@@ -205,7 +209,7 @@ impl Subject {
         })
     }
 
-    /// Whom to ask about it, and as whom.
+    /// The cluster to ask, with the credentials to ask with.
     async fn cluster(&self, inputs: &Inputs, environment: &Environment) -> Result<Cluster, Error> {
         let bearer = ["bearer-token-file", "bearer-token-env", "oidc-audience"]
             .iter()
@@ -226,19 +230,21 @@ fn read_stdin() -> std::io::Result<String> {
     Ok(text)
 }
 
-fn json_of(looked: &Looked, now: Timestamp) -> Result<String, Error> {
-    let claims = &looked.claims;
+/// The inspection as JSON.
+fn json_of(inspection: &Inspection, now: Timestamp) -> Result<String, Error> {
+    let claims = &inspection.claims;
     let mut json = serde_json::json!({
-        "claims": claims, "expires-in": claims.expires_in(now), "unusual": looked.unusual(now),
+        "claims": claims, "expires-in": claims.expires_in(now), "unusual": inspection.unusual(now),
     });
-    if let Some(verified) = &looked.verified {
+    if let Some(verified) = &inspection.verified {
         json["verified"] = json::value(verified)?;
     }
     Ok(json.to_string())
 }
 
-fn text_of(looked: &Looked, now: Timestamp, screen: Screen) -> String {
-    let claims = &looked.claims;
+/// The inspection as text for people.
+fn text_of(inspection: &Inspection, now: Timestamp, screen: Screen) -> String {
+    let claims = &inspection.claims;
     let time = |seconds: Option<i64>| seconds.and_then(|s| Timestamp::from_second(s).ok()).map(time);
     let shown = |text: &Option<String>| text.as_deref().map_or_else(|| "(none)".into(), harmless);
     let bound = claims.bound_to().map_or_else(
@@ -263,14 +269,14 @@ fn text_of(looked: &Looked, now: Timestamp, screen: Screen) -> String {
     ]
     .map(|(name, value)| screen.row(name, &value, ""))
     .to_vec();
-    if let Some((text, colour, part)) = left(claims, now) {
-        // Below the lifetime.
+    if let Some((text, colour, part)) = remaining(claims, now) {
+        // The bar stands below the lifetime.
         rows.insert(7, screen.row("", &screen.beside_names().bar(part, &text), colour));
     }
-    for (number, Unusual { why, .. }) in looked.unusual(now).iter().enumerate() {
+    for (number, Unusual { why, .. }) in inspection.unusual(now).iter().enumerate() {
         rows.push(screen.row(if number == 0 { "unusual" } else { "" }, why, YELLOW));
     }
-    if let Some(verified) = &looked.verified {
+    if let Some(verified) = &inspection.verified {
         let signature = match verified.signature {
             Signature::Good => GREEN,
             Signature::NotChecked(_) => YELLOW,
@@ -284,8 +290,8 @@ fn text_of(looked: &Looked, now: Timestamp, screen: Screen) -> String {
     rows.join("\n")
 }
 
-/// How much of its life is over, and what is left in words.
-fn left(claims: &Claims, now: Timestamp) -> Option<(String, &'static str, f64)> {
+/// The rest of the lifetime in words, a colour, and the part of the lifetime (0 to 1) that is over.
+fn remaining(claims: &Claims, now: Timestamp) -> Option<(String, &'static str, f64)> {
     let (left, lifetime) = (claims.expires_in(now)?, claims.lifetime().filter(|all| *all > 0)?);
     let words = roughly(left.unsigned_abs());
     Some(match left {
@@ -317,16 +323,16 @@ mod tests {
 
     fn shown(claims: &Claims, screen: Screen) -> String {
         let now = Timestamp::from_second(1_800_001_080).expect("a time");
-        let looked = Looked {
+        let inspection = Inspection {
             claims: claims.clone(),
             verified: None,
             forgotten: None,
         };
-        text_of(&looked, now, screen)
+        text_of(&inspection, now, screen)
     }
 
     #[test]
-    fn what_a_person_sees() {
+    fn the_claims_as_text() {
         insta::assert_snapshot!(shown(&claims(), PIPE), @r"
         subject        system:serviceaccount:ci:scanner
         issuer         https://kubernetes.default.svc
@@ -364,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_is_enough() {
+    fn long_values_are_wrapped_on_a_narrow_terminal() {
         let year = Claims {
             exp: Some(1_800_000_000 + 365 * 86_400),
             kubernetes: None,

@@ -1,4 +1,4 @@
-//! `jobpass list`.
+//! `jobpass list`: the anchors in the cluster.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,29 +26,31 @@ use crate::{
     },
 };
 
-/// How often `--watch` looks.
-const EVERY: Duration = Duration::from_secs(5);
+/// The time between two lists of `--watch`.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     Command::new("list")
-        .about("Show the anchors that are in the cluster: which pipelines have tokens, and until when")
+        .about("Show the anchors in the cluster: which pipelines have tokens, and until when")
         .args(scope::flags())
         .args(pipelines::flags())
         .arg(
             Arg::new("watch")
                 .long("watch")
                 .action(ArgAction::SetTrue)
-                .help("Go on, with a row whenever an anchor comes, changes its state or goes (looked for every 5 s)"),
+                .help("Look again every 5 s, and print a row for each anchor that is new, has changed its state, or is gone"),
         )
         .arg(output::flag().help("Print for people, or a line of JSON for each anchor"))
         .after_help(
             "States: live; expired; ended, if GitHub or GitLab says that the run or pipeline is over; unclear, if the anchor does \
              not say when it expires.\n\
-             It needs `list` on Secrets; no Secret's content is asked for.\n\n\
+             It needs `list` on Secrets, and asks only for their metadata.\n\n\
              Example:\n  jobpass list --all-namespaces",
         )
 }
 
+/// Runs the verb.
 pub(crate) async fn run(
     matches: &ArgMatches,
     environment: &Environment,
@@ -77,12 +79,12 @@ struct List<'a> {
     pipelines: Pipelines,
     lines: Lines,
     screen: Screen,
-    /// Made for the first rows.
+    /// The layout, made for the first rows.
     layout: Option<Layout>,
     json: bool,
 }
 
-/// What `--watch` remembers: by uid, so its memory grows with the number of anchors, as that of a plain list does not.
+/// The anchors that `--watch` has shown, by uid. Its memory grows with their number; that of a plain list does not.
 type Known = HashMap<String, (Anchor, Standing)>;
 
 impl List<'_> {
@@ -95,9 +97,9 @@ impl List<'_> {
                 .await?;
         }
         while let Some(known) = &mut known {
-            tokio::time::sleep(EVERY).await;
+            tokio::time::sleep(WATCH_INTERVAL).await;
             if let Err(error) = self.round(Some(known)).await {
-                // It may come back.
+                // The API server may be reachable again soon.
                 if error.kind() != Kind::Unreachable {
                     return Err(error);
                 }
@@ -110,7 +112,7 @@ impl List<'_> {
         self.lines.close().await
     }
 
-    /// Shows all anchors, or those that are not as they were `known`; gives their number.
+    /// Lists the anchors once, and prints all of them, or those that differ from `known`. Returns their number.
     async fn round(&mut self, mut known: Option<&mut Known>) -> Result<usize, Error> {
         let mut pages = Pages::new(self.cluster, self.scope);
         let mut shown = 0;
@@ -144,6 +146,7 @@ impl List<'_> {
         Ok(shown)
     }
 
+    /// The anchors with their states.
     async fn standings(&mut self, anchors: Vec<Anchor>, now: Timestamp) -> Vec<(Anchor, Standing)> {
         let asked = anchors
             .iter()
@@ -158,22 +161,16 @@ impl List<'_> {
             .filter(|(_, ended)| *ended)
             .map(|(anchor, _)| anchor.uid.clone());
         let ended = ended.collect::<HashSet<_>>();
-        let standing = |anchor: &Anchor| match sweep::expiry(anchor, now) {
-            Expiry::Passed => Standing::Expired,
-            _ if ended.contains(&anchor.uid) => Standing::Ended,
-            Expiry::Pending if anchor.expires.is_some_and(|expires| expires <= now) => Standing::Expired,
-            Expiry::Pending => Standing::Live,
-            Expiry::Unclear(_) => Standing::Unclear,
-        };
         anchors
             .into_iter()
             .map(|anchor| {
-                let standing = standing(&anchor);
+                let standing = standing(&anchor, now, ended.contains(&anchor.uid));
                 (anchor, standing)
             })
             .collect()
     }
 
+    /// Prints the anchors.
     async fn show(&mut self, anchors: &[(Anchor, Standing)], now: Timestamp) -> Result<(), Error> {
         if anchors.is_empty() {
             return Ok(());
@@ -181,7 +178,7 @@ impl List<'_> {
         let text = if self.json {
             anchors
                 .iter()
-                .map(|(anchor, standing)| record(anchor, *standing))
+                .map(|(anchor, standing)| json_of(anchor, *standing))
                 .collect::<Result<_, _>>()?
         } else {
             let rows = anchors
@@ -200,8 +197,49 @@ impl List<'_> {
     }
 }
 
-fn record(anchor: &Anchor, standing: Standing) -> Result<String, Error> {
+/// The state of an anchor. `ended` says that its run or pipeline has ended.
+fn standing(anchor: &Anchor, now: Timestamp, ended: bool) -> Standing {
+    match sweep::expiry(anchor, now) {
+        Expiry::Passed => Standing::Expired,
+        _ if ended => Standing::Ended,
+        // `sweep` waits a while after the token has expired before it counts an anchor as expired.
+        Expiry::Pending if anchor.expires.is_some_and(|expires| expires <= now) => Standing::Expired,
+        Expiry::Pending => Standing::Live,
+        Expiry::Unclear(_) => Standing::Unclear,
+    }
+}
+
+/// The line of JSON for an anchor.
+fn json_of(anchor: &Anchor, standing: Standing) -> Result<String, Error> {
     let mut json = json::value(anchor)?;
     json["state"] = standing.word().into();
     Ok(format!("{json}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[rstest]
+    #[case::live("13:00:00", false, "live")]
+    #[case::expired_just_now("12:00:00", false, "expired")]
+    #[case::long_expired("10:00:00", false, "expired")]
+    #[case::its_run_has_ended("13:00:00", true, "ended")]
+    #[case::long_expired_and_its_run_has_ended("10:00:00", true, "expired")]
+    #[case::no_expiry("", false, "unclear")]
+    #[case::no_expiry_and_its_run_has_ended("", true, "ended")]
+    fn the_state_of_an_anchor(#[case] expires: &str, #[case] ended: bool, #[case] expected: &str) {
+        let mut anchor = json!({
+            "namespace": "ci", "anchor": "jobpass-aaaaaaaaaaaaaaaaaaaa", "uid": "u", "created": "2026-11-24T09:00:00Z",
+        });
+        if !expires.is_empty() {
+            anchor["expires"] = format!("2026-11-24T{expires}Z").into();
+        }
+        let anchor = serde_json::from_value(anchor).expect("an anchor");
+        let now = "2026-11-24T12:00:00Z".parse().expect("a time");
+        assert_eq!(standing(&anchor, now, ended).word(), expected);
+    }
 }

@@ -1,4 +1,4 @@
-//! `jobpass completions` and `jobpass man`: the command line, as shells and readers of manuals want it.
+//! `jobpass completions` and `jobpass man`: completion scripts and manual pages, made from the command line itself.
 
 use std::path::PathBuf;
 
@@ -8,15 +8,16 @@ use jobpass_core::{Error, Kind, text::harmless};
 
 use crate::terminal::output;
 
+/// The verb `completions`.
 pub(crate) fn completions_command() -> Command {
     Command::new("completions")
-        .about("Print what makes a shell complete verbs and options of jobpass")
+        .about("Print a shell completion script")
         .arg(
             Arg::new("shell")
                 .value_name("SHELL")
                 .value_parser(value_parser!(Shell))
                 .required(true)
-                .help("The shell that is to read it"),
+                .help("The shell that reads the script"),
         )
         .after_help(
             "Examples:\n  \
@@ -26,21 +27,23 @@ pub(crate) fn completions_command() -> Command {
         )
 }
 
+/// The verb `man`.
 pub(crate) fn man_command() -> Command {
     Command::new("man")
-        .about("Write the manual pages")
+        .about("Write the manual pages, or print the one of jobpass")
         .arg(
             Arg::new("folder")
                 .value_name("FOLDER")
                 .value_parser(value_parser!(PathBuf))
                 .value_hint(ValueHint::DirPath)
-                .help("Where to write a page for each verb; without it, the page of jobpass is printed"),
+                .help("The folder that gets a page for each verb; without it, jobpass prints its own page"),
         )
         .after_help(
             "Examples:\n  jobpass man | man -l -\n  jobpass man ~/.local/share/man/man1 && man jobpass-exec",
         )
 }
 
+/// Prints the completion script of `command`.
 pub(crate) fn completions(matches: &ArgMatches, mut command: Command) -> Result<(), Error> {
     let mut script = Vec::new();
     if let Some(shell) = matches.get_one::<Shell>("shell") {
@@ -49,10 +52,11 @@ pub(crate) fn completions(matches: &ArgMatches, mut command: Command) -> Result<
     output::result(String::from_utf8_lossy(&script).trim_end())
 }
 
+/// Writes the manual pages of `command`, or prints the first one.
 pub(crate) fn man(matches: &ArgMatches, command: Command) -> Result<(), Error> {
     let Some(folder) = matches.get_one::<PathBuf>("folder") else {
         let mut page = Vec::new();
-        // Memory takes all that is written to it.
+        // A write to memory does not fail.
         let _ = clap_mangen::Man::new(command.disable_help_subcommand(true)).render(&mut page);
         return output::result(String::from_utf8_lossy(&page).trim_end());
     };
@@ -62,6 +66,6 @@ pub(crate) fn man(matches: &ArgMatches, command: Command) -> Result<(), Error> {
             Kind::Deliver,
             format!("cannot write manual pages to `{folder}`: {why}"),
         )
-        .help("name a folder that exists, and that this user may write to")
+        .help("name a folder that exists and that this user may write to")
     })
 }

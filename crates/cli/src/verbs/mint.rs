@@ -1,6 +1,6 @@
-//! `jobpass mint`.
+//! `jobpass mint`: a token in a file, until `jobpass revoke`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Command};
 use jobpass_core::{
@@ -13,24 +13,25 @@ use jobpass_core::{
         token_request::{MINT, Minted},
     },
     process::{environment::Environment, files, interrupt::Interrupt},
-    record::{renewal::Renewal, state::State, token_files::Files},
+    record::{renewal::Renewal, state::State},
     text::harmless,
 };
 
 use crate::{
-    options::state_file::{self, here, is_over, records},
+    options::state_file::{self, is_revoked, working_directory},
     session::origin::origin,
     terminal::{output, progress::Progress, screen::Screen},
 };
 
+/// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     Command::new("mint")
-        .about("Mint a token into a file, bound to an anchor that `jobpass revoke` deletes")
+        .about("Mint a token into a file; `jobpass revoke` revokes it")
         .args(flags::flags().filter(|flag| flag.get_id() != "fail-on-revoke-error").map(|flag| match flag.get_id().as_str() {
-            "token-file" => flag.help("Write the token to this file (mode 0600; `jobpass revoke` removes it)"),
+            "token-file" => flag.help("Write the token to this file, with mode 0600; `jobpass revoke` removes the file"),
             "kubeconfig-file" => flag.help(
-                "Write a kubeconfig that uses the token to this file (mode 0600; `jobpass revoke` removes it), and the \
-                 token beside it, with `.token` added, if `token-file` names no other place",
+                "Write a kubeconfig that uses the token to this file, with mode 0600; `jobpass revoke` removes the file. \
+                 Without `token-file`, the token is written to a file of the same name with `.token` added",
             ),
             _ => flag,
         }))
@@ -41,38 +42,30 @@ pub(crate) fn command() -> Command {
         )
 }
 
+/// Runs the verb.
 pub(crate) async fn run(
     matches: &ArgMatches,
     environment: &Environment,
     mut interrupt: Interrupt,
 ) -> Result<(), Error> {
     let inputs = flags::inputs(matches)?;
-    let records = records(matches, &inputs)?;
-    let Some(first) = records.first() else {
-        return Err(nowhere_to_go());
+    let state_files = state_file::paths(matches, &inputs)?;
+    let Some(first) = state_files.first() else {
+        return Err(no_file());
     };
-    for record in &records {
-        // The others are beside files whose paths are looked at with the other inputs.
+    for state_file in &state_files {
+        // Without the option, they are beside the token's files, and `Plan::make` checks the paths of those.
         if matches.contains_id("state-file") {
-            files::utf8("state-file", record)?;
+            files::utf8("state-file", state_file)?;
         }
-        is_free(record)?;
+        is_free(state_file)?;
     }
-    let plan = Plan::make(&inputs, &here(), environment, &mut interrupt).await?;
+    let plan = Plan::make(&inputs, &working_directory(), environment, &mut interrupt).await?;
     let state = &plan.state;
     if state.files.is_empty() {
-        return Err(nowhere_to_go());
+        return Err(no_file());
     }
-    let Files {
-        token_file,
-        kubeconfig_file,
-        ..
-    } = &state.files;
-    if [token_file, kubeconfig_file]
-        .into_iter()
-        .flatten()
-        .any(|file| records.contains(file))
-    {
+    if files_of(state).any(|file| state_files.contains(file)) {
         return Err(Error::input(
             "state-file",
             "is the same as one of the token's files",
@@ -80,16 +73,16 @@ pub(crate) async fn run(
         ));
     }
     let record = |state: Option<&State>| {
-        for path in &records {
+        for path in &state_files {
             match state {
                 Some(state) => state.write(path)?,
-                // Not there if nothing was recorded.
+                // It fails if the file does not exist, which is as good.
                 None => drop(std::fs::remove_file(path)),
             }
         }
         Ok(())
     };
-    // Nothing of the token is printed, and the files are all there is.
+    // The token is in its files, and jobpass prints nothing of it, so there is nothing to mask.
     let handover = Handover {
         record,
         mask: |_| Ok(()),
@@ -108,49 +101,99 @@ pub(crate) async fn run(
     if output::is_json(matches) {
         return output::result(&json_of(&state, first)?);
     }
-    output::result(&Screen::of_stdout(environment).laid_out(&minted(&state, first)))
+    output::result(&Screen::of_stdout(environment).laid_out(&in_words(&state, first)))
 }
 
-/// Only a token that is revoked leaves its record to the next one.
-fn is_free(record: &Path) -> Result<(), Error> {
-    if record.symlink_metadata().is_err() || is_over(record) {
+/// Refuses a state file that exists already, unless its token is revoked.
+fn is_free(state_file: &Path) -> Result<(), Error> {
+    if state_file.symlink_metadata().is_err() || is_revoked(state_file) {
         return Ok(());
     }
-    let path = harmless(&record.to_string_lossy());
+    let path = harmless(&state_file.to_string_lossy());
     Err(Error::input(
         "state-file",
         format!("is `{path}`, which exists already"),
         format!(
-            "it belongs to another token: `jobpass revoke --state-file {path}` first, or choose another name"
+            "it belongs to another token: run `jobpass revoke --state-file {path}` first, or choose another name"
         ),
     ))
 }
 
-fn nowhere_to_go() -> Error {
+fn no_file() -> Error {
     Error::input(
         "token-file",
         "is missing: the token has nowhere to go",
-        "give `--token-file PATH` or `--kubeconfig-file PATH`; jobpass prints no token",
+        "give `--token-file PATH` or `--kubeconfig-file PATH`; jobpass does not print tokens",
     )
 }
 
-/// The receipt, and where everything is.
-fn json_of(state: &State, record: &Path) -> Result<String, Error> {
+/// The files that hold or use the token.
+fn files_of(state: &State) -> impl Iterator<Item = &PathBuf> {
+    [&state.files.token_file, &state.files.kubeconfig_file]
+        .into_iter()
+        .flatten()
+}
+
+/// The receipt, with the paths of the files.
+fn json_of(state: &State, state_file: &Path) -> Result<String, Error> {
     let mut json = json::value(&state.receipt)?;
     json["token-file"] = json::value(&state.files.token_file)?;
     json["kubeconfig-file"] = json::value(&state.files.kubeconfig_file)?;
-    json["state-file"] = json::value(&record)?;
+    json["state-file"] = json::value(&state_file)?;
     Ok(json.to_string())
 }
 
-fn minted(state: &State, record: &Path) -> String {
-    let files = [&state.files.token_file, &state.files.kubeconfig_file];
-    let files = files.into_iter().flatten();
-    let files = files.map(|path| harmless(&path.to_string_lossy()));
+/// The receipt in words, and the command that revokes the token.
+fn in_words(state: &State, state_file: &Path) -> String {
+    let files = files_of(state).map(|path| harmless(&path.to_string_lossy()));
     let ends = Renewal::in_words(state.renewal.as_ref());
     format!(
         "{}\nrevoke it with  `jobpass revoke --state-file {}`",
         state.receipt.minted_in_words(&ends, &files.collect::<Vec<_>>()),
-        harmless(&record.to_string_lossy()),
+        harmless(&state_file.to_string_lossy()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn state(receipt: &str) -> String {
+        format!(
+            r#"{{"connection":{{"server":"https://10.0.0.1:6443"}},"auth":{{"kind":"in-cluster"}},"receipt":{{"service-account":"scanner",
+            "namespace":"ci","anchor":"jobpass-1f0c6e7a1f0c6e7a1f0c"{receipt}}},"for-api-server":true,"files":{{"token-file":"/tmp/token"}}}}"#
+        )
+    }
+
+    #[test]
+    fn only_the_state_file_of_a_revoked_token_is_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("token.jobpass.json");
+        is_free(&path).expect("it does not exist");
+        for text in [&state(""), "{}", ""] {
+            fs::write(&path, text).expect("written");
+            assert!(is_free(&path).is_err(), "{text}");
+        }
+        fs::write(&path, state(r#","revoked":"2026-11-26T07:30:00Z""#)).expect("written");
+        is_free(&path).expect("its token is revoked");
+    }
+
+    #[test]
+    fn the_result_names_the_files_and_the_command_that_revokes() {
+        let minted =
+            r#","minted":"2026-11-26T07:00:00Z","expires":"2026-11-26T08:00:00Z","credential-id":"b7f2""#;
+        let state = State::parse(&state(minted)).expect("a state");
+        let state_file = Path::new("/tmp/token.jobpass.json");
+        insta::assert_snapshot!(in_words(&state, state_file), @"
+        minted a token for ServiceAccount ci/scanner
+          bound to       anchor jobpass-1f0c6e7a1f0c6e7a1f0c
+          expires        2026-11-26 08:00:00 UTC, after 1 h
+          credential id  b7f2
+          handed over    /tmp/token
+        revoke it with  `jobpass revoke --state-file /tmp/token.jobpass.json`
+        ");
+        insta::assert_snapshot!(json_of(&state, state_file).expect("JSON"), @r#"{"anchor":"jobpass-1f0c6e7a1f0c6e7a1f0c","credential-id":"b7f2","expires":"2026-11-26T08:00:00Z","kubeconfig-file":null,"minted":"2026-11-26T07:00:00Z","namespace":"ci","service-account":"scanner","state-file":"/tmp/token.jobpass.json","token-file":"/tmp/token"}"#);
+    }
 }

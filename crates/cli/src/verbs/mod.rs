@@ -1,4 +1,4 @@
-//! The verbs of the command line, one a file.
+//! The verbs of the command line, one in each file.
 
 mod check;
 mod doctor;
@@ -29,7 +29,7 @@ use jobpass_core::{
 
 use crate::terminal::output;
 
-/// What the program can do. Each `match` on it names all of them, so that none is run in another one's place.
+/// The verbs. Each `match` names all of them, so that a verb without an arm does not compile.
 #[derive(Clone, Copy)]
 pub(crate) enum Verb {
     Mint,
@@ -46,11 +46,11 @@ pub(crate) enum Verb {
     Whoami,
     Completions,
     Man,
-    /// For jobpass itself; nobody completes it or looks it up.
+    /// The renewer, which `mint` starts in the background. It is hidden from the help, completions and manual pages.
     Renew,
 }
 
-/// In the order of `--help`.
+/// The verbs in the order of `--help`.
 pub(crate) const VERBS: [Verb; 15] = [
     Verb::Mint,
     Verb::Exec,
@@ -70,6 +70,7 @@ pub(crate) const VERBS: [Verb; 15] = [
 ];
 
 impl Verb {
+    /// The verb's name, options and help.
     pub(crate) fn command(self) -> Command {
         match self {
             Self::Mint => mint::command(),
@@ -90,6 +91,7 @@ impl Verb {
         }
     }
 
+    /// Runs the verb. Its exit code is that of a command for verbs that run one.
     pub(crate) async fn run(
         self,
         matches: &ArgMatches,
@@ -120,7 +122,7 @@ impl Verb {
     }
 }
 
-/// The command line that a person sees.
+/// The command line, without the hidden verb.
 pub(crate) fn command() -> Command {
     let verbs = VERBS.map(Verb::command);
     Command::new("jobpass")
@@ -135,8 +137,16 @@ pub(crate) fn command() -> Command {
 
 #[cfg(test)]
 mod tests {
+    use super::VERBS;
+
     #[test]
-    fn every_verb_shows_how_it_is_used() {
+    fn the_table_has_every_verb() {
+        let numbers = VERBS.map(|verb| verb as usize);
+        assert!(numbers.into_iter().eq(0..=super::Verb::Renew as usize));
+    }
+
+    #[test]
+    fn the_help_of_every_verb_has_an_example() {
         let command = super::command();
         command.clone().debug_assert();
         for verb in command.get_subcommands() {

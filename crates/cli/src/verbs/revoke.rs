@@ -1,11 +1,11 @@
-//! `jobpass revoke`.
+//! `jobpass revoke`: the end of a token that `jobpass mint` minted.
 
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Command};
 use jobpass_core::{
     Error,
-    inputs::{flags, options::Inputs},
+    inputs::{flags, options::Inputs, revocation::verify_revocation},
     life::revoke,
     process::{environment::Environment, interrupt::Interrupt},
     record::{receipt::Receipt, state::State},
@@ -17,15 +17,16 @@ use crate::{
     terminal::{output, progress::Progress, screen::Screen},
 };
 
+/// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     Command::new("revoke")
-        .about("Revoke a token that `jobpass mint` minted, prove it, and remove its files")
+        .about("Revoke a token of `jobpass mint`, prove that it is dead, and remove its files")
         .args(flags::flags().filter_map(|flag| match flag.get_id().as_str() {
-            "token-file" => Some(flag.help("The file that `jobpass mint` wrote the token to")),
-            "kubeconfig-file" => Some(flag.help("The file that `jobpass mint` wrote the kubeconfig to")),
+            "token-file" => Some(flag.help("The file to which `jobpass mint` wrote the token")),
+            "kubeconfig-file" => Some(flag.help("The file to which `jobpass mint` wrote the kubeconfig")),
             "kubeconfig" => Some(flag.help(
-                "The minter's kubeconfig, if it was given to `jobpass mint` as text; a path is recorded in the state, and \
-                 counts",
+                "The minter's kubeconfig, if `jobpass mint` got it as text. If it got a path, the state file names it, and \
+                 this option has no effect",
             )),
             "verify-revocation" => Some(flag),
             _ => None,
@@ -34,94 +35,172 @@ pub(crate) fn command() -> Command {
         .after_help("Example:\n  jobpass revoke --token-file token --verify-revocation wait")
 }
 
+/// Runs the verb.
 pub(crate) async fn run(
     matches: &ArgMatches,
     environment: &Environment,
     mut interrupt: Interrupt,
 ) -> Result<(), Error> {
     let inputs = flags::inputs_at_end(matches)?;
-    jobpass_core::inputs::revocation::verify_revocation(&inputs)?;
-    let path = record(matches, &inputs)?;
-    let mut state = State::read(&path)?;
+    verify_revocation(&inputs)?;
+    let state_files = state_file::paths(matches, &inputs)?;
+    let Some(first) = state_files.first() else {
+        let allowed =
+            "name the token by the `--token-file`, `--kubeconfig-file` or `--state-file` of `jobpass mint`";
+        return Err(Error::input("token-file", "is missing", allowed));
+    };
+    let existing = state_files.iter().filter(|path| path.symlink_metadata().is_ok());
+    let candidates = existing.map(|path| Candidate {
+        path: path.clone(),
+        state: State::read(path),
+    });
+    let Some(Candidate { path, state }) = choose(candidates.collect())? else {
+        return Err(no_state_file(matches, &inputs, first));
+    };
+    let mut state = state?;
     if state.receipt.revoked.is_some() {
-        return say(
-            matches,
-            environment,
-            &state.receipt,
-            &state.receipt.revoked_before_in_words(),
-        );
+        let words = state.receipt.revoked_before_in_words();
+        return print(matches, environment, &state.receipt, &words);
     }
     let revoked = revoke::at_end_of_job(&mut state, None, &inputs, environment, &mut interrupt);
     let revoked = Progress::new()
-        .during("revoking, and proving it", revoke::REVOKE, revoked)
+        .during("revoking the token", revoke::REVOKE, revoked)
         .await?;
-    conclude(&path, &state);
+    write_receipt(&path, &state);
     if let Some(note) = revoked.note {
         output::warning(&note);
     }
-    say(
-        matches,
-        environment,
-        &state.receipt,
-        &state.receipt.revoked_in_words(),
-    )
+    let words = state.receipt.revoked_in_words();
+    print(matches, environment, &state.receipt, &words)
 }
 
-fn say(matches: &ArgMatches, environment: &Environment, receipt: &Receipt, words: &str) -> Result<(), Error> {
+fn print(
+    matches: &ArgMatches,
+    environment: &Environment,
+    receipt: &Receipt,
+    words: &str,
+) -> Result<(), Error> {
     match output::is_json(matches) {
         true => output::result(&receipt.json()?),
         false => output::result(&Screen::of_stdout(environment).laid_out(words)),
     }
 }
 
-/// The record of the token that is meant.
-fn record(matches: &ArgMatches, inputs: &Inputs) -> Result<PathBuf, Error> {
-    let records = state_file::records(matches, inputs)?;
-    let Some(first) = records.first() else {
-        let allowed =
-            "say which token: `--token-file`, `--kubeconfig-file` or `--state-file`, as it was minted";
-        return Err(Error::input("token-file", "is missing", allowed));
-    };
-    let there = records.iter().filter(|path| path.symlink_metadata().is_ok());
-    // A record of a token that was revoked before must not stand for one that works.
-    let (over, open): (Vec<_>, Vec<_>) = there.partition(|path| state_file::is_over(path));
-    let anchor = |path: &Path| State::read(path).map(|state| state.receipt.anchor);
-    if let [first, second] = open[..]
-        && anchor(first)? != anchor(second)?
-    {
-        return Err(Error::input(
-            "kubeconfig-file",
-            "names another token than `token-file`",
-            "revoke one after the other",
-        ));
-    }
-    open.into_iter().chain(over).next().cloned().ok_or_else(|| {
-        let given = |name: &&str| inputs.get(name).is_some();
-        let name = match matches.contains_id("state-file") {
-            true => "state-file",
-            false => ["token-file", "kubeconfig-file"].into_iter().find(given).unwrap_or("token-file"),
-        };
-        Error::input(
-            name,
-            format!("names no token: there is no record `{}`", harmless(&first.to_string_lossy())),
-            "nothing was minted under that name from here, or its record was removed; `jobpass list --all-namespaces` shows which tokens \
-             there are, `kubectl delete secret ANCHOR --namespace NAMESPACE` revokes one",
-        )
-    })
+/// A state file that exists, and the state in it.
+struct Candidate {
+    path: PathBuf,
+    state: Result<State, Error>,
 }
 
-/// The records stay, so that revoking once more, by whichever file, is known to be nothing to do.
-fn conclude(path: &Path, state: &State) {
-    let files = [&state.files.token_file, &state.files.kubeconfig_file];
-    let others = files
-        .into_iter()
-        .flatten()
-        .map(|file| state_file::record_of(file));
-    let of_this_token = |record: &PathBuf| {
-        State::read(record).is_ok_and(|other| other.receipt.anchor == state.receipt.anchor)
+/// The state file of the token to revoke. A state file of a token that is revoked already comes last, because it may be
+/// older than the token.
+///
+/// # Errors
+/// If two state files belong to two tokens, or cannot be compared.
+fn choose(candidates: Vec<Candidate>) -> Result<Option<Candidate>, Error> {
+    let is_revoked =
+        |candidate: &Candidate| matches!(&candidate.state, Ok(state) if state.receipt.revoked.is_some());
+    let (revoked, live): (Vec<_>, Vec<_>) = candidates.into_iter().partition(is_revoked);
+    if let [first, second] = &live[..] {
+        let anchor = |candidate: &Candidate| match &candidate.state {
+            Ok(state) => Ok(state.receipt.anchor.clone()),
+            Err(error) => Err(error.clone()),
+        };
+        if anchor(first)? != anchor(second)? {
+            return Err(Error::input(
+                "kubeconfig-file",
+                "names another token than `token-file`",
+                "revoke one after the other",
+            ));
+        }
+    }
+    Ok(live.into_iter().chain(revoked).next())
+}
+
+/// The failure to find a state file under the names that were given.
+fn no_state_file(matches: &ArgMatches, inputs: &Inputs, path: &Path) -> Error {
+    let is_given = |name: &&str| inputs.get(name).is_some();
+    let name = match matches.contains_id("state-file") {
+        true => "state-file",
+        false => ["token-file", "kubeconfig-file"]
+            .into_iter()
+            .find(is_given)
+            .unwrap_or("token-file"),
     };
-    for record in others.filter(of_this_token).chain([path.to_owned()]) {
-        // One that still says nothing of it has the anchor deleted once more.
-        let _ = state.write(&record);
+    Error::input(
+        name,
+        format!(
+            "names no token: there is no state file `{}`",
+            harmless(&path.to_string_lossy())
+        ),
+        "check the path: no token was minted under it in this folder, or its state file was removed. List the tokens with \
+         `jobpass list --all-namespaces`, and revoke one with `kubectl delete secret ANCHOR --namespace NAMESPACE`",
+    )
+}
+
+/// Writes the receipt to all state files of the token. They stay, so that revoking the token again, by any of its files,
+/// does nothing.
+fn write_receipt(path: &Path, state: &State) {
+    let files = [&state.files.token_file, &state.files.kubeconfig_file];
+    let others = files.into_iter().flatten().map(|file| state_file::beside(file));
+    let of_this_token = |state_file: &PathBuf| {
+        State::read(state_file).is_ok_and(|other| other.receipt.anchor == state.receipt.anchor)
+    };
+    for state_file in others.filter(of_this_token).chain([path.to_owned()]) {
+        // A state file that cannot be written does no harm: its token is revoked once more.
+        let _ = state.write(&state_file);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const A: &str = "jobpass-aaaaaaaaaaaaaaaaaaaa";
+    const B: &str = "jobpass-bbbbbbbbbbbbbbbbbbbb";
+
+    /// The state of a token that may be revoked. Without an anchor it is a state file that cannot be read.
+    fn candidate(path: &str, anchor: &str, revoked: bool) -> Candidate {
+        let revoked = match revoked {
+            true => r#","revoked":"2026-11-26T07:30:00Z""#,
+            false => "",
+        };
+        let state = match anchor {
+            "" => State::parse("{}"),
+            anchor => State::parse(&format!(
+                r#"{{"connection":{{"server":"https://10.0.0.1:6443"}},"auth":{{"kind":"in-cluster"}},"receipt":{{
+                "service-account":"scanner","namespace":"ci","anchor":"{anchor}"{revoked}}},"for-api-server":true}}"#
+            )),
+        };
+        assert_eq!(state.is_ok(), !anchor.is_empty());
+        Candidate {
+            path: path.into(),
+            state,
+        }
+    }
+
+    #[rstest]
+    #[case::none(&[], Ok(None))]
+    #[case::one(&[("t", A, false)], Ok(Some("t")))]
+    #[case::two_of_one_token(&[("t", A, false), ("k", A, false)], Ok(Some("t")))]
+    #[case::two_tokens(&[("t", A, false), ("k", B, false)], Err(()))]
+    #[case::an_older_token_is_revoked(&[("t", A, true), ("k", B, false)], Ok(Some("k")))]
+    #[case::both_are_revoked(&[("t", A, true), ("k", B, true)], Ok(Some("t")))]
+    #[case::one_cannot_be_read(&[("t", A, false), ("k", "", false)], Err(()))]
+    #[case::a_live_one_that_cannot_be_read(&[("t", A, true), ("k", "", false)], Ok(Some("k")))]
+    fn a_token_that_may_live_is_chosen(
+        #[case] candidates: &[(&str, &str, bool)],
+        #[case] expected: Result<Option<&str>, ()>,
+    ) {
+        let candidates = candidates
+            .iter()
+            .map(|(path, anchor, revoked)| candidate(path, anchor, *revoked));
+        let chosen = choose(candidates.collect());
+        let chosen = chosen
+            .map(|chosen| chosen.map(|chosen| chosen.path))
+            .map_err(|_| ());
+        assert_eq!(chosen, expected.map(|path| path.map(PathBuf::from)));
     }
 }

@@ -1,4 +1,4 @@
-//! `jobpass rotate`.
+//! `jobpass rotate`: a new token in place of a legacy one.
 
 use std::{
     path::PathBuf,
@@ -27,19 +27,20 @@ use crate::{
     },
 };
 
+/// The verb, its options and its help.
 pub(crate) fn command() -> Command {
-    // Not also variables: a job that has them means the files of another verb.
-    let place = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
+    // These flags have no variables: those of a job name the files of another verb.
+    let flag = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
     Command::new("rotate")
-        .about("Put a new token in the place of a legacy one, without a gap, and delete the old one's Secret")
+        .about("Replace a legacy token without downtime, and delete the Secret of the old token")
         .args([
-            place("token-file", "FILE")
+            flag("token-file", "FILE")
                 .value_hint(ValueHint::FilePath)
                 .help("The file that holds the token"),
-            place("kubeconfig-file", "FILE").value_hint(ValueHint::FilePath).help(
-                "The kubeconfig whose current user has the token, or names the file that holds it; nothing else in it changes",
+            flag("kubeconfig-file", "FILE").value_hint(ValueHint::FilePath).help(
+                "The kubeconfig whose current user has the token, or names the file that holds it; the rest of it stays as it is",
             ),
-            place("secret", "NAMESPACE/NAME")
+            flag("secret", "NAMESPACE/NAME")
                 .requires("key")
                 .help("The Secret that holds a copy of the token"),
         ])
@@ -49,20 +50,21 @@ pub(crate) fn command() -> Command {
                 .required(true),
         )
         .args([
-            place("key", "KEY")
+            flag("key", "KEY")
                 .requires("secret")
-                .help("The key under which that Secret holds it"),
-            place("grace", "TIME").default_value("5m").help(
-                "How long the old token goes on working, for those who have it still: Pods see a changed Secret after up to 2 min. \
-                 `0`: not at all",
+                .help("The key of the token in that Secret"),
+            flag("grace", "TIME").default_value("5m").help(
+                "How long the old token still works for clients that have not got the new one: Pods see a changed Secret after \
+                 up to 2 min. `0`: not at all",
             ),
         ])
         .args(connection::flags())
         .arg(output::flag())
         .after_help(
-            "The token itself says whose it is. The new Secret is called as the old one, with random letters behind it, and has its \
-             labels, annotations, owners and expiry. If anything fails, the old token stays where it is, and works. Interrupted in the \
-             grace period, the same command again goes on, and `jobpass sweep` deletes the old Secret when the period is over.\n\
+            "The token itself names its ServiceAccount. The new Secret is named after the old one, with random letters \
+             added, and has its labels, annotations, owners and expiry. If anything fails, the old token stays in its place, \
+             and works. If the grace period is interrupted, run the same command again; otherwise `jobpass sweep` deletes \
+             the old Secret when the period is over.\n\
              It needs `create`, `get`, `patch` and `delete` on Secrets.\n\n\
              Examples:\n  jobpass rotate --kubeconfig-file scanner.yaml\n  \
              jobpass rotate --token-file token --grace 30s --output json\n  \
@@ -70,6 +72,7 @@ pub(crate) fn command() -> Command {
         )
 }
 
+/// Runs the verb.
 pub(crate) async fn run(
     matches: &ArgMatches,
     environment: &Environment,
@@ -86,9 +89,9 @@ pub(crate) async fn run(
         minter = Minter::resolve(&inputs, environment) => minter?,
     };
     let cluster = Cluster::connect(&minter)?;
-    let budget = Budget::new(connection::ASK);
+    let budget = Budget::new(connection::TIME_LIMIT);
     let prepared = Rotation::prepare(&cluster, &location, &budget);
-    let prepared = Progress::new().during("finding the Secret", connection::ASK, prepared);
+    let prepared = Progress::new().during("finding the Secret", connection::TIME_LIMIT, prepared);
     let rotation = tokio::select! {
         interrupted = interrupt.wait() => return Err(interrupted),
         prepared = prepared => prepared?,
@@ -104,7 +107,7 @@ pub(crate) async fn run(
             if !json {
                 output::result(&in_place(&replaced.report, wait))?;
             }
-            pass(wait).await;
+            wait_out(wait).await;
             let finish = replaced.finish();
             Progress::new()
                 .during("deleting the old Secret", ROTATE, finish)
@@ -125,6 +128,7 @@ pub(crate) async fn run(
     }
 }
 
+/// The place of the token that the flags name.
 fn location(matches: &ArgMatches) -> Result<Location, Error> {
     let given = |name: &str| matches.get_one::<String>(name);
     let path = |path: &String| PathBuf::from(path);
@@ -138,17 +142,18 @@ fn location(matches: &ArgMatches) -> Result<Location, Error> {
     }
 }
 
-/// The grace period.
-async fn pass(wait: Duration) {
+/// Waits until the grace period is over.
+async fn wait_out(wait: Duration) {
     let mut progress = Progress::new();
     let begun = Instant::now();
     while let Some(left) = wait.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
-        let text = format!("the old token goes in {}", roughly((left + TICK).as_secs()));
+        let text = format!("the old token is revoked in {}", roughly((left + TICK).as_secs()));
         progress.show(begun.elapsed().as_secs_f64() / wait.as_secs_f64(), &text);
         sleep(left.min(TICK)).await;
     }
 }
 
+/// The text for the moment when the new token is in its place.
 fn in_place(rotated: &Rotated, wait: Duration) -> String {
     let Rotated {
         namespace,
@@ -164,18 +169,19 @@ fn in_place(rotated: &Rotated, wait: Duration) -> String {
     } else {
         ""
     };
-    let goes = match wait.as_secs() {
-        0 => "goes now".to_owned(),
-        seconds => format!("goes in {}", roughly(seconds)),
+    let end = match wait.as_secs() {
+        0 => "is deleted now".to_owned(),
+        seconds => format!("is deleted in {}", roughly(seconds)),
     };
     format!(
         "the new token of ServiceAccount {namespace}/{service_account} is in place, and works\n  \
            in   {place}\n  \
            new  Secret {new}{again}\n  \
-           old  Secret {old}, {goes}"
+           old  Secret {old}, {end}"
     )
 }
 
+/// The text for the moment when the old token is revoked.
 fn in_words(rotated: &Rotated) -> String {
     let proof = rotated.proof.unwrap_or(Proof::NotAsked).sentence();
     format!(
@@ -189,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_person_reads() {
+    fn the_two_moments_as_text() {
         let rotated = Rotated {
             namespace: "ci".into(),
             service_account: "scanner".into(),
@@ -203,7 +209,7 @@ mod tests {
         the new token of ServiceAccount ci/scanner is in place, and works
           in   file scan.yaml
           new  Secret scanner-token-abcdefghijklmnop
-          old  Secret scanner-token, goes in 5 min
+          old  Secret scanner-token, is deleted in 5 min
         ");
         insta::assert_snapshot!(in_words(&rotated), @r"
         the old token is revoked

@@ -1,4 +1,4 @@
-//! `jobpass setup`.
+//! `jobpass setup`: the objects that let jobs mint in a cluster.
 
 use std::time::Duration;
 
@@ -16,9 +16,10 @@ use serde_json::json;
 
 use crate::terminal::{output, screen::Screen};
 
-/// All objects together.
-const CLUSTER: Duration = Duration::from_secs(90);
+/// The time limit for the requests about all objects, retries included.
+const TIME_LIMIT: Duration = Duration::from_secs(90);
 
+/// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     let flag = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
@@ -27,65 +28,64 @@ pub(crate) fn command() -> Command {
         Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
     };
     Command::new("setup")
-        .about("Print what a cluster needs so that jobs may mint, with reasons; or apply it, or compare it with the cluster")
+        .about("Print the objects that let jobs mint, with reasons; or apply them, or compare them with the cluster")
         .args(flags::flags().filter_map(|flag| match flag.get_id().as_str() {
-            "service-account" => Some(flag.help("Name of the ServiceAccount that the jobs' tokens speak for. Required, unless `rules` is given")),
+            "service-account" => Some(flag.help("Name of the ServiceAccount for which jobs get tokens. Required, unless `rules` is given")),
             "rules" => Some(flag.help(
-                "Let jobs bring `rules`: what they may give, at most, to ServiceAccounts that are made for them. A YAML list of RBAC \
-                 rules, or permissions as in `require`",
+                "Let jobs use the input `rules`. These are the most that a job may grant to the ServiceAccount that is made for it: \
+                 a YAML list of RBAC rules, or permissions as in `require`",
             )),
             "namespace" => Some(flag.help(
-                "Namespace of the ServiceAccounts and the anchors; it should hold no other Secrets. Required",
+                "Namespace of the ServiceAccounts and the anchors. It should hold no other Secrets. Required",
             )),
             "duration" => Some(flag.help(
-                "The longest lifetime that a job may ask for; longer ones are refused [default: 1h]",
+                "The longest lifetime that a job may ask for [default: 1h]",
             )),
             "audiences" => Some(flag.help(
-                "The audiences that a job's token may have, separated by commas or line breaks; any, if it is not given",
+                "The audiences that a job's token may have, separated by commas or line breaks [default: any]",
             )),
             _ => None,
         }))
-        .next_help_heading("Who mints")
+        .next_help_heading("Minters")
         .args([
-            flag("minter", "MINTER", "Who may ask for tokens: `user:NAME`, `group:NAME`, `serviceaccount:NAME` (which is made) or \
-                 `serviceaccount:NAMESPACE/NAME`; can be given several times")
+            flag("minter", "MINTER", "Who may ask for tokens: `user:NAME`, `group:NAME`, `serviceaccount:NAMESPACE/NAME`, or `serviceaccount:NAME`, \
+                 which setup creates. Can be given several times")
                 .action(ArgAction::Append),
-            flag("repository-id", "ID", "GitHub: the jobs of the repository with this id, with their ID tokens; can be given several \
-                 times. `gh api repos/OWNER/REPO --jq .id`")
+            flag("repository-id", "ID", "GitHub: the jobs of the repository with this id, by their ID tokens. Find the id with \
+                 `gh api repos/OWNER/REPO --jq .id`. Can be given several times")
                 .action(ArgAction::Append),
-            flag("project-id", "ID", "GitLab: the jobs of the project with this id, with their ID tokens; can be given several times")
+            flag("project-id", "ID", "GitLab: the jobs of the project with this id, by their ID tokens. Can be given several times")
                 .action(ArgAction::Append),
         ])
         .args(flags::flags().filter(|flag| flag.get_id() == "oidc-audience").map(|flag| {
-            flag.help("The audience of the ID tokens: any text that names this cluster and no other")
+            flag.help("The audience of the ID tokens: a text that names this cluster and no other")
         }))
         .args([
-            flag("owner-id", "ID", "Only while the owner (GitHub) or namespace (GitLab) of the repository or project has this id"),
-            flag("issuer", "URL", "GitHub Enterprise Server: `https://HOST/_services/token`. A GitLab of your own: `https://HOST`"),
-            flag("ref", "REF", "Only jobs of this ref, as in `refs/heads/main`; `protected`: of all refs that the platform protects"),
+            flag("owner-id", "ID", "Only if the owner (GitHub) or the namespace (GitLab) of the repository or project has this id"),
+            flag("issuer", "URL", "For GitHub Enterprise Server: `https://HOST/_services/token`. For a self-managed GitLab: `https://HOST`"),
+            flag("ref", "REF", "Only jobs of this ref, as in `refs/heads/main`; with `protected`, of all refs that the platform protects"),
             flag("environment", "NAME", "Only jobs in this environment of the platform"),
         ])
-        .next_help_heading("What else")
+        .next_help_heading("Additions")
         .args([
-            flag("sweeper-image", "IMAGE", "Add a CronJob that deletes the anchors of runners that died, with this image of jobpass"),
-            switch("example-rights", "Add an example of what jobs may do: look at Pods"),
+            flag("sweeper-image", "IMAGE", "Add a CronJob that runs `jobpass sweep` in this image, and deletes the anchors of runners that died"),
+            switch("example-rights", "Add an example of the rights of jobs: to look at Pods"),
         ])
-        .next_help_heading("What to do with it")
+        .next_help_heading("Actions")
         .args([
-            switch("authentication-config", "Print, instead, the file for the API server's flag --authentication-config"),
-            switch("apply", "Apply it, as the administrator that `kubeconfig` names, and say what changed; minters are bound when the \
-                    policies that hold them are in effect"),
-            switch("replace", "With --apply, also take away what somebody has: minters that are not named here, and what jobs may \
-                    be given beyond this").requires("apply"),
-            switch("diff", "Change nothing; compare it with the cluster. Exit code 5: something differs or is missing"),
+            switch("authentication-config", "Print the file for the API server's flag --authentication-config instead"),
+            switch("apply", "Apply the objects as the administrator that `kubeconfig` names, and print what changed. Minters are bound \
+                    only when the policies that restrict them are in effect"),
+            switch("replace", "With --apply, also remove minters that are not named here, and rights of jobs beyond this setup").requires("apply"),
+            switch("diff", "Change nothing, and compare the objects with the cluster. Exit code 5: an object differs or is missing"),
         ])
         .arg(output::flag().help(
-            "YAML for people, and with --apply and --diff a line for each object; or JSON: one List, or a line of JSON for each object",
+            "Print YAML, and with --apply and --diff a line for each object; or a List in JSON, and a line of JSON for each object",
         ))
         .group(clap::ArgGroup::new("action").args(["authentication-config", "apply", "diff"]))
-        .next_help_heading("The cluster, for --apply and --diff")
+        .next_help_heading("Cluster, for --apply and --diff")
         .args(flags::flags().filter_map(|flag| match flag.get_id().as_str() {
-            "kubeconfig" => Some(flag.help("The administrator's kubeconfig: a path, or in the variable the YAML or base64 of it")),
+            "kubeconfig" => Some(flag.help("The administrator's kubeconfig: a path; the variable may also hold the YAML, or base64 of it")),
             "context" | "server" | "certificate-authority" | "bearer-token-file" | "bearer-token-env" => Some(flag),
             _ => None,
         }))
@@ -96,6 +96,7 @@ pub(crate) fn command() -> Command {
         )
 }
 
+/// Runs the verb.
 pub(crate) async fn run(
     matches: &ArgMatches,
     environment: &Environment,
@@ -108,7 +109,7 @@ pub(crate) async fn run(
             Error::input(
                 "authentication-config",
                 "is given without `repository-id` or `project-id`",
-                "only jobs that come with ID tokens need it",
+                "leave it out: only jobs with ID tokens need it",
             )
         })?;
         return output::result(configuration.trim_end());
@@ -127,39 +128,39 @@ pub(crate) async fn run(
     let work = async {
         let minter = Minter::resolve(&of_administrator(&inputs)?, environment).await?;
         let cluster = Cluster::connect(&minter)?;
-        let budget = Budget::new(CLUSTER);
+        let budget = Budget::new(TIME_LIMIT);
         let screen = Screen::of_stdout(environment);
-        let say = |object: &SetupObject, outcome: &Outcome| {
+        let print = |object: &SetupObject, outcome: &Outcome| {
             let (word, fields) = in_words(outcome, apply);
             let line = match json {
-                true => record(object, word, fields),
+                true => json_of(object, word, fields),
                 false => screen.laid_out(&line(object, word, fields)),
             };
             output::result(&line)
         };
         if apply {
-            let unseen = setup
-                .apply(&cluster, &budget, matches.get_flag("replace"), say)
+            let warning = setup
+                .apply(&cluster, &budget, matches.get_flag("replace"), print)
                 .await?;
-            unseen.iter().for_each(|unseen| output::warning(unseen));
+            warning.iter().for_each(|warning| output::warning(warning));
             return Ok(());
         }
         let mut differing = 0;
         for object in &objects {
             let outcome = object.compare(&cluster, &budget).await?;
             differing += usize::from(outcome != Outcome::Same);
-            say(object, &outcome)?;
+            print(object, &outcome)?;
         }
         match differing {
             0 => Ok(()),
             n => Err(Error::new(
                 Kind::Claims,
                 format!(
-                    "the cluster is not set up so: {n} of {} objects differ or are missing",
+                    "the cluster differs from this setup: {n} of {} objects differ or are missing",
                     objects.len()
                 ),
             )
-            .help("the same command with `--apply` in place of `--diff` makes it so")),
+            .help("run the same command with `--apply` instead of `--diff` to change that")),
         }
     };
     tokio::select! {
@@ -168,6 +169,7 @@ pub(crate) async fn run(
     }
 }
 
+/// The setup that the flags ask for.
 fn wanted(matches: &ArgMatches, inputs: &Inputs) -> Wanted {
     let one = |name: &str| matches.get_one::<String>(name).cloned();
     let several = |name: &str| matches.get_many(name).into_iter().flatten().cloned().collect();
@@ -191,14 +193,14 @@ fn wanted(matches: &ArgMatches, inputs: &Inputs) -> Wanted {
     }
 }
 
-/// Who applies is no job, and has no ID token.
+/// The inputs of the administrator, who has no ID token.
 fn of_administrator(inputs: &Inputs) -> Result<Inputs, Error> {
     Inputs::read(|option| {
         (option.name != "oidc-audience").then(|| inputs.get(option.name).map(str::to_owned))?
     })
 }
 
-/// What was found, or done, and the fields that it is about.
+/// The word for an outcome, and the fields that differ. `applied` says that setup has changed the object.
 fn in_words(outcome: &Outcome, applied: bool) -> (&'static str, &[String]) {
     match (outcome, applied) {
         (Outcome::Same, true) => ("unchanged", &[]),
@@ -210,12 +212,14 @@ fn in_words(outcome: &Outcome, applied: bool) -> (&'static str, &[String]) {
     }
 }
 
+/// The line of text for an object.
 fn line(object: &SetupObject, word: &str, fields: &[String]) -> String {
     let about = if fields.is_empty() { "" } else { ": " };
     format!("{word:<9}  {}{about}{}", object.title(), fields.join(", "))
 }
 
-fn record(object: &SetupObject, word: &str, fields: &[String]) -> String {
+/// The line of JSON for an object.
+fn json_of(object: &SetupObject, word: &str, fields: &[String]) -> String {
     let manifest = object.manifest();
     let metadata = &manifest["metadata"];
     json!({

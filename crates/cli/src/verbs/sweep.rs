@@ -1,4 +1,4 @@
-//! `jobpass sweep`.
+//! `jobpass sweep`: the end of anchors that no job has deleted.
 
 use std::time::Instant;
 
@@ -23,28 +23,31 @@ use crate::{
     },
 };
 
+/// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     Command::new("sweep")
-        .about("Delete the anchors that have expired, or whose run or pipeline has ended, and what they own; legacy tokens as they say")
+        .about("Delete expired anchors, anchors of ended runs and pipelines, and legacy tokens past their expiry annotation")
         .args(scope::flags())
         .args(pipelines::flags())
         .arg(
             Arg::new("dry-run")
                 .long("dry-run")
                 .action(ArgAction::SetTrue)
-                .help("Delete nothing; say what would be deleted"),
+                .help("Delete nothing, and print what would be deleted"),
         )
-        .arg(output::flag().help("Print for people, or a line of JSON for each deletion and one at the end"))
+        .arg(output::flag().help("Print text for people, or a line of JSON for each deletion and one at the end"))
         .after_help(
-            "Sweeps one namespace, unless --all-namespaces is given. An anchor has expired when its token has, and 5 min have \
-             passed since. Without a token for GitHub or GitLab, only that counts. The Secret of a legacy token goes so many seconds after its creation as \
-             its annotation kubernetes.io/service-account.expiration says, whoever made it.\n\
-             It needs `list` and `delete` on Secrets. Run it as often as you like, also twice at once.\n\
-             Exit code 0: nothing is left that should be gone. 7: something is, and the message says what.\n\n\
+            "It sweeps one namespace, or all with --all-namespaces. An anchor counts as expired 5 min after its token has expired. \
+             Ended runs and pipelines are found only with a token for GitHub or GitLab. The objects that an anchor owns are \
+             deleted with it. A legacy token is deleted when its Secret is older than the annotation \
+             kubernetes.io/service-account.expiration (in seconds) allows, whoever made the Secret.\n\
+             It needs `list` and `delete` on Secrets. It can run at any time, also twice at once.\n\
+             Exit code 0: nothing is left to delete. Exit code 7: something is left, and the message says what.\n\n\
              Example:\n  jobpass sweep --all-namespaces --github-token-env GITHUB_TOKEN --dry-run",
         )
 }
 
+/// Runs the verb.
 pub(crate) async fn run(
     matches: &ArgMatches,
     environment: &Environment,
@@ -55,12 +58,12 @@ pub(crate) async fn run(
     let mut pipelines = Pipelines::new(matches, environment)?;
     let (json, dry_run) = (output::is_json(matches), matches.get_flag("dry-run"));
     let (lines, screen) = (Lines::to_stdout(), Screen::of_stdout(environment));
-    let begun = Instant::now();
+    let started = Instant::now();
     let sweeper = Sweeper {
         ended: async |anchors: &[&Anchor]| pipelines.ended(anchors).await,
         report: async |anchor: &Anchor, fate: &Fate| {
             let line = if json {
-                record(anchor, fate, dry_run)?
+                json_of(anchor, fate, dry_run)?
             } else {
                 screen.laid_out(&sentence(anchor, fate, dry_run))
             };
@@ -72,30 +75,31 @@ pub(crate) async fn run(
     for warning in pipelines.warnings() {
         output::warning(&warning);
     }
-    let seconds = begun.elapsed().as_secs_f64();
+    let seconds = started.elapsed().as_secs_f64();
     let last = if json {
-        record_of(&summary, dry_run, seconds)?
+        summary_json(&summary, dry_run, seconds)?
     } else {
-        screen.laid_out(&in_a_sentence(&summary, &scope, dry_run, seconds))
+        screen.laid_out(&summary_sentence(&summary, &scope, dry_run, seconds))
     };
-    let said = async {
+    let printed = async {
         lines.print(last + "\n").await?;
         lines.close().await
     };
-    let said = match &outcome {
-        // Nobody may be reading any more.
+    let printed = match &outcome {
+        // The reader of the pipe may have stopped reading.
         Err(error) if matches!(error.kind(), Kind::Interrupted | Kind::Terminated) => {
-            let _ = tokio::time::timeout(output::LAST_WORDS, said).await;
+            let _ = tokio::time::timeout(output::LAST_WORDS, printed).await;
             Ok(())
         }
         _ => tokio::select! {
             interrupted = interrupt.wait() => Err(interrupted),
-            said = said => said,
+            printed = printed => printed,
         },
     };
-    outcome.and(said)
+    outcome.and(printed)
 }
 
+/// The line of text for an anchor.
 fn sentence(anchor: &Anchor, fate: &Fate, dry_run: bool) -> String {
     let name = format!("{}/{}", anchor.namespace, anchor.name);
     let why = |reason: &Reason| match reason {
@@ -116,7 +120,8 @@ fn sentence(anchor: &Anchor, fate: &Fate, dry_run: bool) -> String {
     format!("{what} {name} ({}{of}): {why}", table::pipeline(anchor))
 }
 
-fn record(anchor: &Anchor, fate: &Fate, dry_run: bool) -> Result<String, Error> {
+/// The line of JSON for an anchor.
+fn json_of(anchor: &Anchor, fate: &Fate, dry_run: bool) -> Result<String, Error> {
     let mut json = json::value(anchor)?;
     let deleted = if dry_run { "would-delete" } else { "deleted" };
     let (event, reason) = match fate {
@@ -134,7 +139,8 @@ fn record(anchor: &Anchor, fate: &Fate, dry_run: bool) -> Result<String, Error> 
     Ok(json.to_string())
 }
 
-fn record_of(summary: &Summary, dry_run: bool, seconds: f64) -> Result<String, Error> {
+/// The last line of JSON.
+fn summary_json(summary: &Summary, dry_run: bool, seconds: f64) -> Result<String, Error> {
     let mut json = json::value(summary)?;
     json["event"] = "summary".into();
     json["dry-run"] = dry_run.into();
@@ -143,6 +149,7 @@ fn record_of(summary: &Summary, dry_run: bool, seconds: f64) -> Result<String, E
     Ok(json.to_string())
 }
 
+/// The time of a line of JSON.
 fn now() -> serde_json::Value {
     jiff::Timestamp::now()
         .strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -150,7 +157,8 @@ fn now() -> serde_json::Value {
         .into()
 }
 
-fn in_a_sentence(summary: &Summary, scope: &Scope, dry_run: bool, seconds: f64) -> String {
+/// The last line of text.
+fn summary_sentence(summary: &Summary, scope: &Scope, dry_run: bool, seconds: f64) -> String {
     let deleted = if dry_run { "would be deleted" } else { "deleted" };
     let some = |numbers: &[(u64, &str)]| {
         let some = numbers.iter().filter(|(number, _)| *number > 0);
@@ -184,4 +192,70 @@ fn in_a_sentence(summary: &Summary, scope: &Scope, dry_run: bool, seconds: f64) 
     let (seen, scope) = (summary.seen, scope.in_words());
     let deleted = format!("{} {deleted}{why}{others}", summary.deleted);
     format!("looked at {seen} {anchors} in {scope} in {seconds:.1} s: {deleted}{rest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn anchor() -> Anchor {
+        serde_json::from_value(json!({
+            "namespace": "ci", "anchor": "jobpass-a", "uid": "u", "platform": "github", "repository": "team/app", "run-id": "77",
+        }))
+        .expect("an anchor")
+    }
+
+    #[test]
+    fn each_fate_has_its_own_line() {
+        let refused = || Error::new(Kind::Refused, "no").help("ask somebody");
+        let fates = [
+            (Fate::Deleted(Reason::Expired), false),
+            (Fate::Deleted(Reason::Ended), true),
+            (Fate::Gone(Reason::Ended), false),
+            (Fate::Failed(Reason::Expired, refused()), false),
+            (Fate::Unclear("it does not say when it expires"), false),
+        ];
+        let lines = fates.map(|(fate, dry_run)| {
+            let json = json_of(&anchor(), &fate, dry_run).expect("JSON");
+            let json = serde_json::from_str::<serde_json::Value>(&json).expect("JSON");
+            let fields = ["event", "reason", "error"].map(|name| json[name].to_string());
+            format!("{}\n  {}", sentence(&anchor(), &fate, dry_run), fields.join(" "))
+        });
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        deleted ci/jobpass-a (github run 77 of team/app): expired
+          "deleted" "expired" null
+        would delete ci/jobpass-a (github run 77 of team/app): its run has ended
+          "would-delete" "ended" null
+        gone already ci/jobpass-a (github run 77 of team/app): its run has ended
+          "gone" "ended" null
+        not deleted ci/jobpass-a (github run 77 of team/app): no
+          "failed" "expired" "no"
+        left ci/jobpass-a (github run 77 of team/app): it does not say when it expires
+          "unclear" "it does not say when it expires" null
+        "#);
+    }
+
+    #[test]
+    fn the_summary_counts_only_what_happened() {
+        let scope = Scope::Namespace("ci".into());
+        let quiet = Summary {
+            seen: 1,
+            complete: true,
+            ..Summary::default()
+        };
+        insta::assert_snapshot!(summary_sentence(&quiet, &scope, false, 0.26), @"looked at 1 anchor in namespace `ci` in 0.3 s: 0 deleted");
+        let busy = Summary {
+            seen: 12,
+            deleted: 5,
+            expired: 2,
+            ended: 3,
+            gone: 1,
+            kept: 2,
+            unclear: 1,
+            failed: 2,
+            unanswered: 1,
+            complete: false,
+        };
+        insta::assert_snapshot!(summary_sentence(&busy, &Scope::Cluster, true, 3.0), @"looked at 12 anchors in the cluster in 3.0 s: 5 would be deleted (2 expired, 3 whose run has ended), 1 gone already, 2 kept, 1 unclear and left, 2 failed, 1 asked for and not answered; the rest was not looked at");
+    }
 }

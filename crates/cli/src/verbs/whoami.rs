@@ -1,4 +1,4 @@
-//! `jobpass whoami`.
+//! `jobpass whoami`: the user for whom the API server takes a kubeconfig or a token.
 
 use clap::{ArgMatches, Command};
 use jobpass_core::{
@@ -13,22 +13,24 @@ use jobpass_core::{
 };
 
 use crate::{
-    options::connection::{self, ASK},
+    options::connection::{self, TIME_LIMIT},
     terminal::{output, progress::Progress, screen::Screen},
 };
 
+/// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     Command::new("whoami")
-        .about("Ask the API server whom it takes a kubeconfig, or a token, for")
+        .about("Show which user the API server sees for a kubeconfig or a token")
         .args(connection::flags())
         .arg(output::flag())
         .after_help(
-            "Without an option: $KUBECONFIG, ~/.kube/config, or the in-cluster account.\n\n\
+            "Without an option, it uses $KUBECONFIG, ~/.kube/config or the in-cluster ServiceAccount.\n\n\
              Examples:\n  jobpass whoami --kubeconfig scan.yaml\n  \
              jobpass whoami --server https://10.0.0.1:6443 --certificate-authority ca.pem --bearer-token-file token",
         )
 }
 
+/// Runs the verb.
 pub(crate) async fn run(
     matches: &ArgMatches,
     environment: &Environment,
@@ -37,11 +39,11 @@ pub(crate) async fn run(
     let inputs = flags::inputs(matches)?;
     let asked = async {
         let minter = Minter::resolve(&inputs, environment).await?;
-        whoami(&Cluster::connect(&minter)?, &Budget::new(ASK)).await
+        whoami(&Cluster::connect(&minter)?, &Budget::new(TIME_LIMIT)).await
     };
     let who = tokio::select! {
         interrupted = interrupt.wait() => return Err(interrupted),
-        who = Progress::new().during("asking the API server", ASK, asked) => who?,
+        who = Progress::new().during("asking the API server", TIME_LIMIT, asked) => who?,
     };
     if output::is_json(matches) {
         return output::result(&json::text(&who)?);
@@ -60,7 +62,7 @@ fn text_of(who: &Whoami, screen: Screen) -> String {
     for (name, values) in &who.user.extra {
         match name.as_str() {
             "authentication.kubernetes.io/credential-id" => {
-                // As `jobpass inspect` and the token itself have it.
+                // The form that `jobpass inspect` and the token itself have.
                 let ids = values.iter().map(|id| id.strip_prefix("JTI=").unwrap_or(id));
                 row("credential id", &ids.collect::<Vec<_>>().join(", "));
             }
@@ -70,7 +72,7 @@ fn text_of(who: &Whoami, screen: Screen) -> String {
     if who.source == WhoamiSource::Token {
         row(
             "according to",
-            "the token itself: this API server takes it, but says nothing of it (no SelfSubjectReview, Kubernetes before 1.28)",
+            "the token itself: this API server accepts it, but cannot say whose it is (Kubernetes before 1.28 has no SelfSubjectReview)",
         );
     }
     rows.join("\n")
@@ -84,7 +86,7 @@ mod tests {
     use crate::terminal::screen::PIPE;
 
     #[test]
-    fn what_a_person_sees() {
+    fn the_user_as_text() {
         let user: User = serde_json::from_value(serde_json::json!({
             "username": "system:serviceaccount:ci:scanner", "uid": "u",
             "groups": ["system:serviceaccounts", "system:serviceaccounts:ci", "system:authenticated"],
@@ -106,7 +108,7 @@ mod tests {
             width: Some(60),
             ..PIPE
         };
-        insta::assert_snapshot!(text_of(&who(WhoamiSource::Token), narrow), @r"
+        insta::assert_snapshot!(text_of(&who(WhoamiSource::Token), narrow), @"
         user           system:serviceaccount:ci:scanner
         groups         system:serviceaccounts,
                        system:serviceaccounts:ci,
@@ -114,9 +116,9 @@ mod tests {
         uid            u
         credential id  1
         extra          jobpass.dev/run-id: 7 7
-        according to   the token itself: this API server takes it,
-                       but says nothing of it (no SelfSubjectReview,
-                       Kubernetes before 1.28)
+        according to   the token itself: this API server accepts it,
+                       but cannot say whose it is (Kubernetes before
+                       1.28 has no SelfSubjectReview)
         ");
     }
 }

@@ -1,0 +1,127 @@
+//! The folder that holds the files of a session.
+
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use jobpass_core::{
+    Error, Kind,
+    inputs::{lifetime::Lifetime, options::Inputs},
+    names,
+    process::files,
+};
+
+use crate::terminal::output;
+
+/// A folder that only this user can read. It is removed with the session, unless it holds the state of a token that is
+/// not revoked.
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    /// Makes a folder in `TMPDIR`.
+    pub(super) fn make() -> Result<Self, Error> {
+        let temp = Some(std::env::temp_dir()).filter(|temp| !temp.as_os_str().is_empty());
+        Self::make_in(&temp.unwrap_or_else(|| "/tmp".into()))
+    }
+
+    fn make_in(parent: &Path) -> Result<Self, Error> {
+        let parent = files::absolute("TMPDIR", parent)?;
+        let folder = parent.join(names::random_name()?);
+        let made = fs::DirBuilder::new().mode(0o700).create(&folder);
+        made.map_err(|error| {
+            let problem = format!("cannot make a folder in {}: {error}", parent.display());
+            Error::new(Kind::Deliver, problem).help("set TMPDIR to a folder that this user may write to")
+        })?;
+        Ok(Self(folder))
+    }
+
+    /// Its path.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The path of the state file.
+    pub(super) fn state_file(&self) -> PathBuf {
+        self.0.join("state.json")
+    }
+
+    /// The inputs, with the token's files in this folder and with `lifetime`.
+    pub(super) fn with_file_names(&self, inputs: &Inputs, lifetime: Lifetime) -> Result<Inputs, Error> {
+        let folder = files::utf8("TMPDIR", &self.0)?;
+        let file = |name: &str| Some(format!("{folder}/{name}"));
+        Inputs::read(|option| match option.name {
+            "token-file" => file("token"),
+            "kubeconfig-file" => file("kubeconfig"),
+            "duration" => Some(lifetime.seconds().to_string()),
+            name => inputs.get(name).map(str::to_owned),
+        })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A full disk can leave a part of the state.
+        let _ = fs::remove_file(self.0.join("state.partial"));
+        let state_file = self.state_file();
+        if fs::remove_dir(&self.0).is_err() && state_file.exists() {
+            output::note(&format!(
+                "the token may still work: revoke it with `jobpass revoke --state-file {}`",
+                state_file.display()
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn only_its_user_can_read_it_and_it_goes_with_the_session() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let folder = Folder::make_in(temp.path()).expect("made");
+        let path = folder.path().to_owned();
+        let mode = path.metadata().expect("it exists").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        fs::write(path.join("state.partial"), "{").expect("written");
+        drop(folder);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_state_that_is_left_is_kept() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let folder = Folder::make_in(temp.path()).expect("made");
+        let state_file = folder.state_file();
+        fs::write(&state_file, "{}").expect("written");
+        drop(folder);
+        assert!(state_file.exists());
+    }
+
+    #[test]
+    fn the_files_of_the_token_are_in_it_and_other_inputs_stay() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let folder = Folder::make_in(temp.path()).expect("made");
+        let given = Inputs::read(|option| match option.name {
+            "namespace" => Some("ci".to_owned()),
+            "token-file" => Some("elsewhere".to_owned()),
+            "duration" => Some("30s".to_owned()),
+            _ => None,
+        });
+        let lifetime = Lifetime::parse("10m").expect("a lifetime");
+        let inputs = folder
+            .with_file_names(&given.expect("inputs"), lifetime)
+            .expect("inputs");
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        assert_eq!(inputs.get("token-file"), Some(&*file("token")));
+        assert_eq!(inputs.get("kubeconfig-file"), Some(&*file("kubeconfig")));
+        assert_eq!(
+            (inputs.get("namespace"), inputs.get("duration")),
+            (Some("ci"), Some("600"))
+        );
+    }
+}
