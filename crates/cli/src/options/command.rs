@@ -5,13 +5,16 @@ use std::ffi::OsString;
 use clap::{Arg, ArgMatches, value_parser};
 use jobpass_core::Error;
 
+/// The help of `--embed-token`, for verbs that choose the path of the kubeconfig.
+pub(crate) const EMBED_TOKEN: &str = "`true`: the kubeconfig holds the token itself, for tools that cannot read it from a \
+     file. `false`: it names the token's file. [default: false]";
 /// Variables that the command needs for something else than the token.
 const TAKEN: [&str; 3] = ["KUBECONFIG", "JOBPASS_TOKEN_FILE", "PATH"];
 
 /// The flag `--env`.
 pub(crate) fn env_flag() -> Arg {
     Arg::new("env").long("env").value_name("NAME").help(
-        "Also put the token into this environment variable of the command, for tools that cannot read it from a file",
+        "Also put the token into this environment variable of the command, for tools that cannot read it from a file.",
     )
 }
 
@@ -23,7 +26,7 @@ pub(crate) fn argument() -> Arg {
         .num_args(1..)
         .required(true)
         .last(true)
-        .help("The command and its arguments")
+        .help("The command and its arguments.")
 }
 
 /// The words of `COMMAND`: the program, and its arguments.

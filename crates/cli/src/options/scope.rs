@@ -15,14 +15,14 @@ use crate::options::connection;
 pub(crate) fn flags() -> impl Iterator<Item = Arg> {
     let namespace = flags::flags().filter(|flag| flag.get_id() == "namespace").map(|flag| {
         flag.help(
-            "The namespace of the anchors [default: the namespace of the kubeconfig's context or of the in-cluster \
+            "The namespace of the anchors. [default: the namespace of the kubeconfig's context or of the in-cluster \
              ServiceAccount, else `default`]",
         )
     });
     let all = Arg::new("all-namespaces")
         .long("all-namespaces")
         .action(ArgAction::SetTrue);
-    std::iter::once(all.help("Select the anchors of all namespaces"))
+    std::iter::once(all.help("Select the anchors of all namespaces."))
         .chain(namespace)
         .chain(connection::flags())
 }

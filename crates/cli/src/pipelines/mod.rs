@@ -96,32 +96,32 @@ pub(crate) fn flags() -> [Arg; 6] {
         flag(
             "github-token-file",
             "FILE",
-            "File with a GitHub token (Actions: read), to ask GitHub whether runs have ended",
+            "File with a GitHub token (Actions: read), to ask GitHub whether runs have ended.",
         ),
         flag(
             "github-token-env",
             "NAME",
-            "Name of the environment variable that holds the GitHub token",
+            "Name of the environment variable that holds the GitHub token.",
         ),
         flag(
             "github-url",
             "URL",
-            "URL of the GitHub for which the token is [default: https://github.com]",
+            "URL of the GitHub that issued the token. [default: https://github.com]",
         ),
         flag(
             "gitlab-token-file",
             "FILE",
-            "File with a GitLab token (read_api), to ask GitLab whether pipelines have ended",
+            "File with a GitLab token (read_api), to ask GitLab whether pipelines have ended.",
         ),
         flag(
             "gitlab-token-env",
             "NAME",
-            "Name of the environment variable that holds the GitLab token",
+            "Name of the environment variable that holds the GitLab token.",
         ),
         flag(
             "gitlab-url",
             "URL",
-            "URL of the GitLab for which the token is [default: https://gitlab.com]",
+            "URL of the GitLab that issued the token. [default: https://gitlab.com]",
         ),
     ]
 }

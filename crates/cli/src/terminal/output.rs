@@ -28,7 +28,7 @@ pub(crate) fn flag() -> Arg {
         .value_name("FORMAT")
         .value_parser(["text", "json"])
         .default_value("text")
-        .help("Print text for people, or one line of JSON")
+        .help("Print text for people, or one line of JSON.")
 }
 
 /// Whether `--output json` is given.
@@ -117,7 +117,7 @@ pub(crate) fn log_format() -> Arg {
         .value_name("FORMAT")
         .value_parser(["text", "json"])
         .default_value("text")
-        .help("Write errors, warnings and notes to standard error as text, or as one line of JSON each")
+        .help("Write errors, warnings and notes to standard error as text, or as one line of JSON each.")
 }
 
 /// Sets the format of the log. Until then, the log is text without colours.

@@ -45,8 +45,9 @@ pub(crate) fn command() -> Command {
             "token-file" | "kubeconfig-file" => None,
             "duration" => Some(flag.help(
                 "The longest time that the token may live, as in `30m`. If it is less than 10 minutes, jobpass revokes \
-                 the token after that time, even if the command still runs [default: 1h]",
+                 the token after that time, even if the command still runs. [default: 1h]",
             )),
+            "embed-token" => Some(flag.help(command::EMBED_TOKEN)),
             _ => Some(flag),
         }))
         .args([command::env_flag(), command::argument()])
@@ -55,7 +56,7 @@ pub(crate) fn command() -> Command {
              gets no other variable of jobpass. jobpass passes signals on to the command, and exits with the command's \
              exit status.\n\n\
              Examples:\n  jobpass exec --service-account scanner --namespace ci -- kubectl get pods\n  \
-             jobpass exec --service-account scanner --duration 30s --env K8S_AUTH_TOKEN -- ./run_scan.sh",
+             jobpass exec --service-account scanner --duration 30s \\\n    --env K8S_AUTH_TOKEN -- ./run_scan.sh",
         )
 }
 

@@ -58,8 +58,9 @@ pub(crate) fn command() -> Command {
         // that the token is revoked.
         "token-file" | "kubeconfig-file" | "renew-for" | "audiences" | "verify-revocation" | "fail-on-revoke-error" => None,
         "duration" => Some(flag.help(
-            "The lifetime of the token. Without `--revoke-after`, the test takes as long, and up to a minute more [default: 10m]",
+            "The lifetime of the token. Without `--revoke-after`, the test takes as long, and up to a minute more. [default: 10m]",
         )),
+        "embed-token" => Some(flag.help(command::EMBED_TOKEN)),
         _ => Some(flag),
     });
     Command::new("expiry-test")
@@ -69,14 +70,14 @@ pub(crate) fn command() -> Command {
             Arg::new("revoke-after")
                 .long("revoke-after")
                 .value_name("TIME")
-                .help("Revoke the token after this time, as in `30s`, and do not wait until it expires"),
+                .help("Revoke the token after this time, as in `30s`, and do not wait until it expires."),
         )
         .arg(
             Arg::new("time-limit")
                 .long("time-limit")
                 .value_name("TIME")
                 .default_value("60s")
-                .help("The longest time that the client may take, each time"),
+                .help("The longest time that the client may take, each time."),
         )
         .args([output::flag(), command::env_flag(), command::argument().required(false)])
         .after_help(
@@ -85,8 +86,8 @@ pub(crate) fn command() -> Command {
              token does not.\n\
              Exit codes: 0 passed; 5 the client did not notice, or failed before, or the expired token still works; \
              7 the revoked token still works.\n\n\
-             Examples:\n  jobpass expiry-test --service-account scanner --namespace ci --revoke-after 30s\n  \
-             jobpass expiry-test --service-account scanner --namespace ci -- kubectl get pods",
+             Examples:\n  jobpass expiry-test --service-account scanner --namespace ci \\\n    --revoke-after 30s\n  \
+             jobpass expiry-test --service-account scanner --namespace ci \\\n    -- kubectl get pods",
         )
 }
 

@@ -44,20 +44,20 @@ pub(crate) fn command() -> Command {
                 .long("token-file")
                 .value_name("TOKEN_FILE")
                 .value_hint(ValueHint::FilePath)
-                .help("File that holds the token, or `-` for standard input; standard input is also read without this and `--kubeconfig`"),
+                .help("File that holds the token, or `-` for standard input; standard input is also read without this and `--kubeconfig`."),
         )
         .arg(
             Arg::new("verify")
                 .long("verify")
                 .action(ArgAction::SetTrue)
-                .help("Also ask the cluster whether its API server accepts the token, and whether one of its keys signed it"),
+                .help("Also ask the cluster whether its API server accepts the token, and whether one of its keys signed it."),
         )
         .args(connection::flags().map(|flag| match flag.get_id().as_str() {
             "kubeconfig" => flag.help(
                 "Without `--token-file`: the kubeconfig whose user has the token. With it: the kubeconfig with which \
-                 `--verify` asks the cluster",
+                 `--verify` asks the cluster.",
             ),
-            "server" => flag.help("URL of the API server (https) for `--verify`; without a bearer token, `--verify` asks with the token itself"),
+            "server" => flag.help("URL of the API server (https) for `--verify`; without a bearer token, `--verify` asks with the token itself."),
             _ => flag,
         }))
         .arg(output::flag())
@@ -66,7 +66,7 @@ pub(crate) fn command() -> Command {
              and 5 if no key of the cluster signed it.\n\n\
              Examples:\n  kubectl create token scanner --namespace ci | jobpass inspect\n  \
              jobpass inspect --kubeconfig scan.yaml --verify\n  \
-             jobpass inspect --token-file token --server https://10.0.0.1:6443 --certificate-authority ca.pem --verify",
+             jobpass inspect --token-file token --server https://10.0.0.1:6443 \\\n    --certificate-authority ca.pem --verify",
         )
 }
 

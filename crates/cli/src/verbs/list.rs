@@ -39,9 +39,9 @@ pub(crate) fn command() -> Command {
             Arg::new("watch")
                 .long("watch")
                 .action(ArgAction::SetTrue)
-                .help("Look again every 5 s, and print a row for each anchor that is new, has changed its state, or is gone"),
+                .help("Look again every 5 s, and print a row for each anchor that is new, has changed its state, or is gone."),
         )
-        .arg(output::flag().help("Print for people, or a line of JSON for each anchor"))
+        .arg(output::flag().help("Print text for people, or a line of JSON for each anchor."))
         .after_help(
             "States: live; expired; ended, if GitHub or GitLab says that the run or pipeline is over; unclear, if the anchor does \
              not say when it expires.\n\

@@ -17,12 +17,12 @@ pub(crate) fn completions_command() -> Command {
                 .value_name("SHELL")
                 .value_parser(value_parser!(Shell))
                 .required(true)
-                .help("The shell that reads the script"),
+                .help("The shell that reads the script."),
         )
         .after_help(
             "Examples:\n  \
                  jobpass completions bash > ~/.local/share/bash-completion/completions/jobpass\n  \
-                 jobpass completions zsh > ~/.zfunc/_jobpass    # with `fpath+=~/.zfunc` before compinit\n  \
+                 jobpass completions zsh > ~/.zfunc/_jobpass    # with fpath+=~/.zfunc\n  \
                  jobpass completions fish > ~/.config/fish/completions/jobpass.fish",
         )
 }
@@ -36,7 +36,7 @@ pub(crate) fn man_command() -> Command {
                 .value_name("FOLDER")
                 .value_parser(value_parser!(PathBuf))
                 .value_hint(ValueHint::DirPath)
-                .help("The folder that gets a page for each verb; without it, jobpass prints its own page"),
+                .help("The folder that gets a page for each verb; without it, jobpass prints its own page."),
         )
         .after_help(
             "Examples:\n  jobpass man | man -l -\n  jobpass man ~/.local/share/man/man1 && man jobpass-exec",

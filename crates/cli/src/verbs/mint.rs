@@ -28,10 +28,14 @@ pub(crate) fn command() -> Command {
     Command::new("mint")
         .about("Mint a token into a file; `jobpass revoke` revokes it")
         .args(flags::flags().filter(|flag| flag.get_id() != "fail-on-revoke-error").map(|flag| match flag.get_id().as_str() {
-            "token-file" => flag.help("Write the token to this file, with mode 0600; `jobpass revoke` removes the file"),
+            "duration" => flag.help(
+                "The longest time that the token may live: `30m`, `1h`, `1h30m`, `900s` or `900` (seconds); at least 10 \
+                 minutes. `jobpass revoke` ends it sooner. [default: 1h]",
+            ),
+            "token-file" => flag.help("Write the token to this file, with mode 0600; `jobpass revoke` removes the file."),
             "kubeconfig-file" => flag.help(
                 "Write a kubeconfig that uses the token to this file, with mode 0600; `jobpass revoke` removes the file. \
-                 Without `token-file`, the token is written to a file of the same name with `.token` added",
+                 Without `token-file`, the token is written to a file of the same name with `.token` added.",
             ),
             _ => flag,
         }))

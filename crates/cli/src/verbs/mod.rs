@@ -156,6 +156,10 @@ mod tests {
                 help.contains("Example") && help.contains(&format!("jobpass {name}")),
                 "{name}"
             );
+            // A terminal breaks longer lines, and a broken command cannot be pasted.
+            let (_, examples) = help.split_once("Example").unwrap_or_default();
+            let longest = examples.lines().map(|line| line.chars().count()).max();
+            assert!(longest <= Some(80), "{name}");
         }
     }
 }

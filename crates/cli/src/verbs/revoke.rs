@@ -22,11 +22,11 @@ pub(crate) fn command() -> Command {
     Command::new("revoke")
         .about("Revoke a token of `jobpass mint`, prove that it is dead, and remove its files")
         .args(flags::flags().filter_map(|flag| match flag.get_id().as_str() {
-            "token-file" => Some(flag.help("The file to which `jobpass mint` wrote the token")),
-            "kubeconfig-file" => Some(flag.help("The file to which `jobpass mint` wrote the kubeconfig")),
+            "token-file" => Some(flag.help("The file to which `jobpass mint` wrote the token.")),
+            "kubeconfig-file" => Some(flag.help("The file to which `jobpass mint` wrote the kubeconfig.")),
             "kubeconfig" => Some(flag.help(
                 "The minter's kubeconfig, if `jobpass mint` got it as text. If it got a path, the state file names it, and \
-                 this option has no effect",
+                 this option has no effect.",
             )),
             "verify-revocation" => Some(flag),
             _ => None,

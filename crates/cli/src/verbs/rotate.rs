@@ -36,13 +36,13 @@ pub(crate) fn command() -> Command {
         .args([
             flag("token-file", "FILE")
                 .value_hint(ValueHint::FilePath)
-                .help("The file that holds the token"),
+                .help("The file that holds the token."),
             flag("kubeconfig-file", "FILE").value_hint(ValueHint::FilePath).help(
-                "The kubeconfig whose current user has the token, or names the file that holds it; the rest of it stays as it is",
+                "The kubeconfig whose current user has the token, or names the file that holds it; the rest of it stays as it is.",
             ),
             flag("secret", "NAMESPACE/NAME")
                 .requires("key")
-                .help("The Secret that holds a copy of the token"),
+                .help("The Secret that holds a copy of the token."),
         ])
         .group(
             clap::ArgGroup::new("place")
@@ -52,10 +52,10 @@ pub(crate) fn command() -> Command {
         .args([
             flag("key", "KEY")
                 .requires("secret")
-                .help("The key of the token in that Secret"),
+                .help("The key of the token in that Secret."),
             flag("grace", "TIME").default_value("5m").help(
                 "How long the old token still works for clients that have not got the new one: Pods see a changed Secret after \
-                 up to 2 min. `0`: not at all",
+                 up to 2 min. `0`: not at all.",
             ),
         ])
         .args(connection::flags())
@@ -68,7 +68,7 @@ pub(crate) fn command() -> Command {
              It needs `create`, `get`, `patch` and `delete` on Secrets.\n\n\
              Examples:\n  jobpass rotate --kubeconfig-file scanner.yaml\n  \
              jobpass rotate --token-file token --grace 30s --output json\n  \
-             jobpass rotate --secret scans/cluster-token --key token --kubeconfig admin.yaml",
+             jobpass rotate --secret scans/cluster-token --key token \\\n    --kubeconfig admin.yaml",
         )
 }
 

@@ -33,14 +33,14 @@ pub(crate) fn command() -> Command {
             Arg::new("dry-run")
                 .long("dry-run")
                 .action(ArgAction::SetTrue)
-                .help("Delete nothing, and print what would be deleted"),
+                .help("Delete nothing, and print what would be deleted."),
         )
-        .arg(output::flag().help("Print text for people, or a line of JSON for each deletion and one at the end"))
+        .arg(output::flag().help("Print text for people, or a line of JSON for each deletion and one at the end."))
         .after_help(
-            "It sweeps one namespace, or all with --all-namespaces. An anchor counts as expired 5 min after its token has expired. \
-             Ended runs and pipelines are found only with a token for GitHub or GitLab. The objects that an anchor owns are \
-             deleted with it. A legacy token is deleted when its Secret is older than the annotation \
-             kubernetes.io/service-account.expiration (in seconds) allows, whoever made the Secret.\n\
+            "It sweeps one namespace, or all of them with --all-namespaces. An anchor counts as expired 5 min after its token \
+             has expired. Without a token for GitHub or GitLab, `sweep` cannot see that a run or pipeline has ended. \
+             Kubernetes deletes the objects that an anchor owns. `sweep` deletes the Secret of a legacy token that is older \
+             than its annotation kubernetes.io/service-account.expiration says (in seconds), whoever made it.\n\
              It needs `list` and `delete` on Secrets. It can run at any time, also twice at once.\n\
              Exit code 0: nothing is left to delete. Exit code 7: something is left, and the message says what.\n\n\
              Example:\n  jobpass sweep --all-namespaces --github-token-env GITHUB_TOKEN --dry-run",

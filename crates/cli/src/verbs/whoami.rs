@@ -26,7 +26,7 @@ pub(crate) fn command() -> Command {
         .after_help(
             "Without an option, it uses $KUBECONFIG, ~/.kube/config or the in-cluster ServiceAccount.\n\n\
              Examples:\n  jobpass whoami --kubeconfig scan.yaml\n  \
-             jobpass whoami --server https://10.0.0.1:6443 --certificate-authority ca.pem --bearer-token-file token",
+             jobpass whoami --server https://10.0.0.1:6443 \\\n    --certificate-authority ca.pem --bearer-token-file token",
         )
 }
 
