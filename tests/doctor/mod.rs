@@ -130,12 +130,12 @@ fn all_is_well() {
     );
     let minter = format!("system:serviceaccount:{}:minter", patient.cluster.namespace());
     assert_says(&doctor, "ok", "user", &minter);
-    assert_says(&doctor, "ok", "policy for tokens", "a token that is not bound");
+    assert_says(&doctor, "ok", "policy for tokens", "a policy refuses a token that is not bound");
     assert_says(
         &doctor,
         "ok",
         "policy for anchors",
-        "a Secret that is no anchor is refused",
+        "a policy refuses a Secret that is not an anchor",
     );
     assert_says(&doctor, "unknown", "other Secrets", "this minter may not list");
 
@@ -149,8 +149,8 @@ fn all_is_well() {
 fn what_minting_works_without_is_a_warning() {
     let patient = Patient::new();
     let doctor = patient.doctor(&[]).succeeded();
-    assert_says(&doctor, "warning", "policy for tokens", "none");
-    assert_says(&doctor, "warning", "policy for anchors", "none");
+    assert_says(&doctor, "warning", "policy for tokens", "no policy limits this minter");
+    assert_says(&doctor, "warning", "policy for anchors", "no policy limits this minter");
     let fix = format!(
         "--minter serviceaccount:{}/minter --apply",
         patient.cluster.namespace()
@@ -196,7 +196,7 @@ fn no_such_service_account() {
     assert!(deleted.status.success());
     let doctor = patient.doctor(&[]);
     assert_eq!(doctor.code(), 4, "{}", doctor.log);
-    let said = format!("there is no scanner in {namespace}");
+    let said = format!("scanner does not exist in namespace {namespace}");
     assert_says(&doctor, "failed", "ServiceAccount", &said);
 }
 
@@ -264,7 +264,7 @@ fn an_older_kubernetes() {
     );
     let doctor = patient.doctor(&[]).succeeded();
     assert_says(&doctor, "warning", "version", "Kubernetes 1.27");
-    assert_says(&doctor, "unknown", "user", "this API server does not say");
+    assert_says(&doctor, "unknown", "user", "this API server cannot tell");
 }
 
 #[rstest]
@@ -459,10 +459,10 @@ fn legacy_tokens_that_nothing_will_ever_delete_are_named() {
     finds(
         "warning",
         &format!(
-            "in namespace {namespace}, these neither expire nor belong to anything: stays-0, stays-1, stays-2, stays-3, stays-4, and 2 more"
+            "in namespace {namespace}, these neither expire nor have an owner: stays-0, stays-1, stays-2, stays-3, stays-4, and 2 more"
         ),
     );
-    // The minter may not look, as it should be.
+    // The minter may not list Secrets.
     let asked = patient.jobpass("doctor", &["--kubeconfig", "minter.yaml"]);
     assert_says(
         &asked,
@@ -487,13 +487,13 @@ fn what_a_legacy_token_takes_is_looked_at() {
         0,
         "ok",
         "policy for anchors",
-        "none refuses the Secret of a legacy token",
+        "no policy refuses the Secret of a legacy token",
     );
     patient.set_up();
     finds(
         4,
         "failed",
         "policy for anchors",
-        "one refuses the Secrets of legacy tokens",
+        "a policy refuses the Secrets of legacy tokens",
     );
 }

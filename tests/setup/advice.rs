@@ -22,7 +22,7 @@ fn an_administrator_is_made_no_minter() {
     assert!(
         doctor
             .log
-            .contains("this user may read Secrets, as no minter should")
+            .contains("this user may read Secrets, and a minter must not")
             && doctor.log.contains(&command),
         "{}",
         doctor.log

@@ -34,8 +34,8 @@ fn a_role_for_one_job() {
     let doctor = desk.jobpass(&[&doctor[..], &RULES].concat()).succeeded();
     for found in [
         "may make a role for one job",
-        "a token of a ServiceAccount that is not made for a job is refused",
-        "a Role that is no job's is refused",
+        "a policy refuses a token of a ServiceAccount that was not made for a job",
+        "a policy refuses a Role that belongs to no job",
     ] {
         assert!(doctor.log.contains(found), "{found}: {}", doctor.log);
     }

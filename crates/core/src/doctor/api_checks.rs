@@ -1,4 +1,5 @@
-//! What only the API server knows.
+//! The checks that the API server answers: whether it can be reached, its version and clock, the user, and
+//! the minter's permissions.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,19 +15,22 @@ use crate::{
     text::{harmless, in_words},
 };
 
-/// Seconds by which two clocks may differ: the API server says only the second, and answers take a while.
+/// The difference between two clocks that is not worth a warning, in seconds. The Date header has no
+/// fractions, and an answer takes a while to arrive.
 const SKEW: i64 = 30;
-/// The first minor release that jobpass works with, and the first with admission policies.
+/// The first minor release that jobpass supports.
 const OLDEST: u32 = 27;
+/// The first minor release with ValidatingAdmissionPolicies.
 const WITH_POLICIES: u32 = 30;
 
-/// The user of the credential that `doctor` was given, as the API server knows it.
+/// The user to whom the API server maps the credential.
 pub(super) struct User {
     name: Option<String>,
-    /// Whether it may read Secrets, as no minter needs to.
+    /// Whether the user may read Secrets. No minter needs that.
     reads_secrets: bool,
 }
 
+/// The checks that send requests, and what they share.
 pub(super) struct ApiChecks<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) spec: &'a Spec,
@@ -42,8 +46,9 @@ impl<'a> ApiChecks<'a> {
         }
     }
 
-    /// Whether the API server can be reached and knows us, and what it lets us do. Gives the user, if it knows one.
-    pub(super) async fn about_access(&self, findings: &mut Vec<Finding>) -> Option<User> {
+    /// Checks the connection, the user and the permissions. Returns the user, unless minting is certain to
+    /// fail before anything is asked of it.
+    pub(super) async fn check_access(&self, findings: &mut Vec<Finding>) -> Option<User> {
         let version_call = Call {
             doing: "reach the API server",
             method: http::Method::GET,
@@ -60,16 +65,15 @@ impl<'a> ApiChecks<'a> {
         findings.push(Finding::new(
             "reachable",
             Health::Ok,
-            "the API server answers, with a certificate that counts",
+            "the API server answers, and its certificate is valid",
         ));
         findings.push(self.version(&answer));
         findings.extend(clock(&answer));
         if answer.status == 401 {
-            findings.push(self.unknown_to_it());
+            findings.push(self.unauthenticated());
             return None;
         }
-        let user = self.who_am_i().await;
-        let name = match user {
+        let name = match self.user_name().await {
             Ok(name) => {
                 findings.push(Finding::new("user", Health::Ok, &name));
                 Some(name)
@@ -89,7 +93,7 @@ impl<'a> ApiChecks<'a> {
             name,
             reads_secrets: verdict == Verdict::Allowed,
         };
-        findings.extend(self.rights(&user).await);
+        findings.extend(self.permissions(&user).await);
         Some(user)
     }
 
@@ -109,8 +113,8 @@ impl<'a> ApiChecks<'a> {
         Ok((call, answer))
     }
 
-    /// Kubernetes 1.27 does not say.
-    async fn who_am_i(&self) -> Result<String, Finding> {
+    /// Asks the API server for the user's name. Kubernetes 1.27 cannot tell it.
+    async fn user_name(&self) -> Result<String, Finding> {
         #[derive(Deserialize)]
         struct Review {
             status: Status,
@@ -135,11 +139,11 @@ impl<'a> ApiChecks<'a> {
                     .map_err(|error| Finding::failed("user", &error))?;
                 Ok(self.shown(&review.status.user_info.username))
             }
-            401 => Err(self.unknown_to_it()),
+            401 => Err(self.unauthenticated()),
             404 => Err(Finding::new(
                 "user",
                 Health::Unknown,
-                "this API server does not say; Kubernetes 1.28 and later do",
+                "this API server cannot tell, because it is older than Kubernetes 1.28",
             )),
             status => Err(Finding::new(
                 "user",
@@ -149,13 +153,14 @@ impl<'a> ApiChecks<'a> {
         }
     }
 
-    fn unknown_to_it(&self) -> Finding {
+    /// The finding for an answer of 401.
+    fn unauthenticated(&self) -> Finding {
         let said = "the API server answered 401: it does not know this credential";
         Finding::new("user", Health::Failed(Kind::Refused), said).fix(self.cluster.unauthorized())
     }
 
-    /// Whether this minter may do what it takes, all asked at the same time.
-    async fn rights(&self, user: &User) -> Vec<Finding> {
+    /// Asks whether the minter has each permission that minting needs, all at the same time.
+    async fn permissions(&self, user: &User) -> Vec<Finding> {
         let Spec {
             service_account,
             token_type,
@@ -200,7 +205,7 @@ impl<'a> ApiChecks<'a> {
         futures_util::future::join_all(reviews).await
     }
 
-    /// A server may say anything, and what it was sent among it.
+    /// Server text, safe to show: it may hold control characters, and the bearer token that it was sent.
     fn shown(&self, text: &str) -> String {
         harmless(&self.cluster.without_bearer(text))
     }
@@ -218,7 +223,11 @@ impl<'a> ApiChecks<'a> {
         // Providers write `27+`.
         let minor = version.minor.trim_end_matches('+').parse::<u32>();
         let (true, Ok(minor)) = (answer.status == 200 && version.major == "1", minor) else {
-            return Finding::new(check, Health::Unknown, "the API server does not tell this minter");
+            return Finding::new(
+                check,
+                Health::Unknown,
+                "the API server does not tell its version to this minter",
+            );
         };
         let said = format!(
             "Kubernetes {}",
@@ -230,12 +239,13 @@ impl<'a> ApiChecks<'a> {
         }
     }
 
-    /// The command that makes it right. It makes no minter of a user who may read Secrets.
+    /// The command with which an administrator gives the minter its permissions. A user who may read Secrets
+    /// does not become the minter: the command makes a separate account.
     pub(super) fn setup(&self, user: &User) -> String {
         let spec = self.spec;
         if spec.token_type == TokenType::Legacy {
-            return "an administrator: an account for nothing else that may create, get and delete Secrets, in a namespace that holds \
-                    nothing else"
+            return "an administrator makes an account that may create, get and delete Secrets and is used for nothing else, in a \
+                    namespace that holds nothing else"
                 .into();
         }
         let whom = match &*spec.rules {
@@ -249,21 +259,24 @@ impl<'a> ApiChecks<'a> {
         let command = advice::command(&spec.namespace, whom, minter);
         match user.reads_secrets {
             true => format!(
-                "this user may read Secrets, as no minter should: run `jobpass doctor` with the minter's own credential. An \
+                "this user may read Secrets, and a minter must not: run `jobpass doctor` with the minter's own credential. An \
                  administrator makes a minter with `{command}`"
             ),
-            false => format!("an administrator: `{command}`"),
+            false => format!("an administrator runs `{command}`"),
         }
     }
 }
 
+/// What a release lacks, if anything.
 fn lacking(minor: u32) -> Option<String> {
     if minor < OLDEST {
-        return Some(format!("jobpass is made for 1.{OLDEST} and later"));
+        return Some(format!(
+            "upgrade the cluster: jobpass supports Kubernetes 1.{OLDEST} and later"
+        ));
     }
     (minor < WITH_POLICIES).then(|| {
         format!(
-            "admission policies, which hold a minter to bound tokens and empty anchors, are there from 1.{WITH_POLICIES} on"
+            "admission policies need Kubernetes 1.{WITH_POLICIES} or later. Without them nothing limits a minter to bound tokens and empty anchors"
         )
     })
 }
@@ -272,11 +285,11 @@ fn clock(answer: &Answer) -> Option<Finding> {
     let ahead = answer.date?.as_second() - jiff::Timestamp::now().as_second();
     let words = in_words(ahead.unsigned_abs());
     if ahead.abs() <= SKEW {
-        let said = format!("as the API server's, to within {SKEW} s");
+        let said = format!("agrees with the API server's ({SKEW} s)");
         return Some(Finding::new("clock", Health::Ok, said));
     }
-    let which = if ahead > 0 { "behind" } else { "ahead of" };
-    let said = format!("this machine's is {words} {which} the API server's");
-    let fix = "tokens begin and end by the clock of who looks at them: set this machine's, or the API server's, right";
+    let direction = if ahead > 0 { "behind" } else { "ahead of" };
+    let said = format!("this machine's is {words} {direction} the API server's");
+    let fix = "correct the wrong clock: a token that one of them accepts is expired, or not valid yet, for the other";
     Some(Finding::new("clock", Health::Warning, said).fix(fix))
 }

@@ -1,8 +1,9 @@
-//! A job's ID token beside the file of the API server's flag `--authentication-config`.
+//! The comparison of a job's ID token with the file of the API server's flag `--authentication-config`.
 //!
-//! The API server says no more than 401, and from outside nobody can read its file; but who has the file can give it to doctor.
-//! Its rules are CEL. The comparisons that `setup` writes, and the guide, are made here; of any other expression nothing is
-//! claimed, and the claims that it is about are shown beside it.
+//! The API server answers no more than 401, and its file cannot be read from outside. An administrator who
+//! has the file can give it to doctor. The rules in it are CEL. This module evaluates the comparisons that
+//! `jobpass setup` and the guide write. It makes no claim about any other expression, and shows the claims
+//! that the expression uses beside it.
 
 use std::path::Path;
 
@@ -21,7 +22,8 @@ use crate::{
 
 const INPUT: &str = "authentication-config";
 
-/// What the API server was told of ID tokens, as far as it decides about them (`pkg/apis/apiserver/types.go`).
+/// The parts of an AuthenticationConfiguration that decide about an ID token
+/// (`k8s.io/apiserver/pkg/apis/apiserver/types.go`).
 #[derive(Debug, Deserialize)]
 pub struct AuthenticationConfig {
     kind: String,
@@ -72,7 +74,7 @@ impl AuthenticationConfig {
     /// Reads the file.
     ///
     /// # Errors
-    /// If it cannot be read, or is no `AuthenticationConfiguration`.
+    /// If the file cannot be read, or is not an `AuthenticationConfiguration`.
     pub fn read(path: &Path) -> Result<Self, Error> {
         Self::parse(&read_file(INPUT, path)?)
     }
@@ -85,7 +87,7 @@ impl AuthenticationConfig {
         };
         let config = serde_yaml::from_str::<Self>(yaml).map_err(|error| {
             let line = error.location().map_or(1, |location| location.line());
-            wrong(format!("cannot be read as one (line {line})"))
+            wrong(format!("cannot be parsed (line {line})"))
         })?;
         match &*config.kind {
             "AuthenticationConfiguration" => Ok(config),
@@ -96,12 +98,12 @@ impl AuthenticationConfig {
         }
     }
 
-    /// Each thing that has to fit, in the order in which the API server looks.
+    /// A finding for each thing that must match, in the order in which the API server looks.
     pub(super) fn findings(&self, bearer: Option<&Token>) -> Vec<Finding> {
         let claims = bearer.and_then(|token| claims::part::<Value>(token, 1).ok());
         let issuer = claims.as_ref().and_then(|claims| claims["iss"].as_str());
         let (Some(claims), Some(issuer)) = (&claims, issuer) else {
-            let said = "this minter shows no ID token: the file does not decide about it";
+            let said = "this minter sends no ID token, so the file does not decide about it";
             return vec![Finding::new("issuer", Health::Unknown, said)];
         };
         let Some(authenticator) = self
@@ -116,7 +118,9 @@ impl AuthenticationConfig {
                 wanted("the file", known)
             );
             return vec![
-                failed("issuer", said).fix("add this issuer to the file, or ask where the file trusts"),
+                failed("issuer", said).fix(
+                    "add this issuer to the file, or run the job on a platform whose issuer the file has",
+                ),
             ];
         };
         let mut findings = vec![
@@ -140,7 +144,7 @@ fn failed(check: &'static str, said: String) -> Finding {
     Finding::new(check, Health::Failed(Kind::Refused), said)
 }
 
-/// `the file wants a`, `the file wants one of a, b`.
+/// A sentence such as `the file wants a` or `the file wants one of a, b`.
 fn wanted<'a>(who: &str, values: impl Iterator<Item = &'a str>) -> String {
     let values = values.map(harmless).collect::<Vec<_>>();
     match &*values {
@@ -161,7 +165,7 @@ fn audience(claims: &Value, allowed: &[String]) -> Finding {
     }
     let wanted = wanted("the file", allowed.iter().map(String::as_str));
     failed("audience", format!("the token has {shown}; {wanted}")).fix(
-        "ask for the ID token with what the file wants: `oidc-audience` on GitHub, `aud` below `id_tokens` on GitLab",
+        "request the ID token for an audience of the file: `oidc-audience` on GitHub, `aud` below `id_tokens` on GitLab",
     )
 }
 
@@ -184,8 +188,8 @@ impl Rule {
             wanted("the file", allowed.into_iter())
         );
         failed("rule", said).fix(
-            "run it in a job that fits; or, if this one is to be let in, have the file say so: `jobpass setup \
-             --authentication-config` writes it",
+            "run a job that matches the rule. To let this job in, write a new file with `jobpass setup \
+             --authentication-config`",
         )
     }
 }
@@ -193,7 +197,7 @@ impl Rule {
 impl Username {
     fn finding(&self, claims: &Value) -> Finding {
         let check = "username";
-        let (prefix, name) = match (&*self.claim, added(&self.expression)) {
+        let (prefix, name) = match (&*self.claim, prefixed(&self.expression)) {
             ("", Some((prefix, name))) => (prefix, name),
             ("", None) => return unknown(check, &self.expression, claims),
             (claim, _) => (&*self.prefix, claim),
@@ -202,39 +206,39 @@ impl Username {
             Some(value) => Finding::new(check, Health::Ok, harmless(&format!("{prefix}{value}"))),
             None => failed(
                 check,
-                format!("is made of {}, which the token does not have", harmless(name)),
+                format!("is made from {}, which the token does not have", harmless(name)),
             ),
         }
     }
 }
 
-/// `claims.NAME == TEXT`, `claims.NAME in [TEXT, TEXT]`: the name, and the texts.
+/// The name and the texts of `claims.NAME == TEXT` or `claims.NAME in [TEXT, TEXT]`.
 fn comparison(expression: &str) -> Option<(&str, Vec<&str>)> {
     let (name, rest) = claim(expression.trim())?;
     let rest = rest.trim_start();
     if let Some(one) = rest.strip_prefix("==") {
-        return Some((name, vec![whole(one)?]));
+        return Some((name, vec![literal(one)?]));
     }
     let list = rest
         .strip_prefix("in")?
         .trim()
         .strip_prefix('[')?
         .strip_suffix(']')?;
-    // A comma within a text ends that in no quote, so nothing is claimed of it.
-    Some((name, list.split(',').map(whole).collect::<Option<_>>()?))
+    // A text that holds a comma is cut here and has no closing quote, so the list is not understood.
+    Some((name, list.split(',').map(literal).collect::<Option<_>>()?))
 }
 
-/// `TEXT + claims.NAME`, `claims.NAME`.
-fn added(expression: &str) -> Option<(&str, &str)> {
+/// The prefix and the name of `TEXT + claims.NAME` or `claims.NAME`.
+fn prefixed(expression: &str) -> Option<(&str, &str)> {
     let (prefix, rest) = match expression.rsplit_once('+') {
-        Some((prefix, rest)) => (whole(prefix)?, rest),
+        Some((prefix, rest)) => (literal(prefix)?, rest),
         None => ("", expression),
     };
     let (name, rest) = claim(rest.trim())?;
     rest.is_empty().then_some((prefix, name))
 }
 
-/// The claim that a text begins with, and what follows.
+/// The name of the claim that a text begins with, and the rest of the text.
 fn claim(text: &str) -> Option<(&str, &str)> {
     let rest = text.strip_prefix("claims.")?;
     let end = rest
@@ -243,8 +247,8 @@ fn claim(text: &str) -> Option<(&str, &str)> {
     (end > 0).then(|| rest.split_at(end))
 }
 
-/// What one text of CEL says, if that has no escapes.
-fn whole(text: &str) -> Option<&str> {
+/// The content of a CEL string without escapes.
+fn literal(text: &str) -> Option<&str> {
     let text = text.trim();
     let inner = ['\'', '"']
         .into_iter()
@@ -252,7 +256,7 @@ fn whole(text: &str) -> Option<&str> {
     (!inner.contains(['\'', '"', '\\'])).then_some(inner)
 }
 
-/// An expression of another form, beside the claims that it speaks of.
+/// An expression of another form, and the claims that it uses.
 fn unknown(check: &'static str, expression: &str, claims: &Value) -> Finding {
     let mut said = format!("not evaluated here: {}", harmless(expression));
     let mut names = Vec::new();
@@ -271,7 +275,7 @@ fn unknown(check: &'static str, expression: &str, claims: &Value) -> Finding {
 
 fn shown(value: &Value) -> String {
     match value {
-        Value::Null => "not there".into(),
+        Value::Null => "missing".into(),
         Value::String(text) => harmless(text),
         other => harmless(&other.to_string()),
     }
@@ -304,7 +308,7 @@ mod tests {
             .collect()
     }
 
-    /// What `setup` writes is understood, all of it.
+    /// Every rule that `setup` writes is understood.
     #[rstest]
     #[case::fits("iss", json!("https://gitlab.example.com"), &[])]
     #[case::issuer("iss", json!("https://gitlab.com"), &["issuer: the token has https://gitlab.com; the file wants https://gitlab.example.com"])]
@@ -314,10 +318,10 @@ mod tests {
     #[case::git_ref("ref_path", json!("refs/tags/main"), &["rule: in the token, ref_path is refs/tags/main; the file wants refs/heads/main"])]
     #[case::number("namespace_id", json!(3), &["rule: in the token, namespace_id is 3; the file wants 3"])]
     #[case::gone("project_id", Value::Null, &[
-        "rule: in the token, project_id is not there; the file wants one of 7, 8",
-        "username: is made of project_id, which the token does not have",
+        "rule: in the token, project_id is missing; the file wants one of 7, 8",
+        "username: is made from project_id, which the token does not have",
     ])]
-    fn what_setup_writes(#[case] name: &str, #[case] value: Value, #[case] wrong: &[&str]) {
+    fn rules_of_setup(#[case] name: &str, #[case] value: Value, #[case] wrong: &[&str]) {
         let wanted = Wanted {
             service_account: "scanner".into(),
             namespace: "ci".into(),
@@ -346,7 +350,7 @@ mod tests {
         }
     }
 
-    /// What is not understood is never said to fit, nor not to.
+    /// An expression of another form neither passes nor fails.
     #[rstest]
     #[case("claims.ref_path == \"refs/heads/main\"", "ok", "ref_path is refs/heads/main")]
     #[case(
@@ -357,7 +361,7 @@ mod tests {
     #[case(
         "claims.ref_path == 'a' || claims.none == 'b'",
         "unknown",
-        "not evaluated here: claims.ref_path == 'a' || claims.none == 'b'; in the token, ref_path is refs/heads/main; in the token, none is not there"
+        "not evaluated here: claims.ref_path == 'a' || claims.none == 'b'; in the token, ref_path is refs/heads/main; in the token, none is missing"
     )]
     #[case(
         "claims.ref_path == 'a\\'b'",

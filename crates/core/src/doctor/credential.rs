@@ -1,4 +1,4 @@
-//! What can be told of a credential and a certificate authority without asking anybody.
+//! The checks that need no request: the minter's credential, and the certificate authority.
 
 use jiff::Timestamp;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
@@ -16,10 +16,11 @@ use crate::{
     token::Token,
 };
 
-/// Certificates are renewed by people, who want to know some time before.
+/// The time before the end of a certificate from which doctor warns, in seconds. People renew certificates,
+/// and need some days.
 const SOON: i64 = 14 * 86_400;
 
-/// What the minter shows the API server, and how long that counts.
+/// The credential that the minter sends, and the time that is left until it expires.
 pub(super) fn finding(identity: &Identity, now: Timestamp) -> Finding {
     let check = "credential";
     match (&identity.certificate, &identity.bearer) {
@@ -29,7 +30,7 @@ pub(super) fn finding(identity: &Identity, now: Timestamp) -> Finding {
             not_after(&pair.certificate).min(),
             now,
             Kind::Refused,
-            "get a new client certificate, and put it into the kubeconfig",
+            "get a new client certificate and put it into the kubeconfig",
         ),
         (None, Some(token)) => of_token(token, now),
         (None, None) => Finding::new(
@@ -41,22 +42,24 @@ pub(super) fn finding(identity: &Identity, now: Timestamp) -> Finding {
     }
 }
 
-/// The certificate authority that the API server's certificate must come from. The handshake tells whether it does.
+/// The certificate authority that must have signed the API server's certificate. Whether it has, the TLS
+/// handshake shows.
 pub(super) fn authority(minter: &Minter, now: Timestamp) -> Finding {
     match &minter.connection.certificate_authority {
-        // While one of several counts, so does the bundle.
+        // A bundle works until its last certificate expires.
         Some(pem) => lasting(
             "TLS",
             "certificate authority",
             not_after(pem).max(),
             now,
             Kind::Unreachable,
-            "give the cluster's new certificate authority",
+            "give jobpass the cluster's new certificate authority",
         ),
         None => Finding::new("TLS", Health::Ok, "the system's certificate authorities"),
     }
 }
 
+/// A finding about something that expires.
 fn lasting(
     check: &'static str,
     what: &str,
@@ -66,7 +69,7 @@ fn lasting(
     fix: &'static str,
 ) -> Finding {
     let Some(left) = until.map(|until| until - now.as_second()) else {
-        let said = format!("{what} that cannot be read");
+        let said = format!("{what}, which cannot be read");
         return Finding::new(check, Health::Unknown, said);
     };
     let words = in_words(left.unsigned_abs());
@@ -76,7 +79,7 @@ fn lasting(
             Health::Failed(kind),
             format!("{what}, expired {words} ago"),
         )
-        .fix(format!("{fix}; and check this machine's clock"));
+        .fix(format!("{fix}, or correct this machine's clock"));
     }
     let said = format!("{what}, expires in {words}");
     match left < SOON {
@@ -85,7 +88,7 @@ fn lasting(
     }
 }
 
-/// The ends of all certificates in PEM, in seconds since 1970.
+/// The times at which the certificates in a PEM text expire, in seconds since 1970.
 fn not_after(pem: &str) -> impl Iterator<Item = i64> {
     CertificateDer::pem_slice_iter(pem.as_bytes())
         .flatten()
@@ -107,14 +110,14 @@ fn of_token(token: &Token, now: Timestamp) -> Finding {
         return Finding::new(
             check,
             Health::Ok,
-            "bearer token that is no JWT: when it expires is not known",
+            "bearer token that is not a JWT, so its expiry is not known",
         );
     };
     let text = |name: &str| claims[name].as_str().map(harmless).unwrap_or_default();
     let audiences = harmless(&audiences(&claims).join(", "));
     let what = match claims.get("kubernetes.io") {
         Some(_) => format!("token of {}", text("sub")),
-        // Of the Secrets of older releases.
+        // The issuer of legacy tokens.
         None if claims["iss"] == "kubernetes/serviceaccount" => format!("token of {}", text("sub")),
         None => format!("ID token of {} for {audiences}", text("iss")),
     };
@@ -124,15 +127,15 @@ fn of_token(token: &Token, now: Timestamp) -> Finding {
             "{what}, not valid before another {}",
             in_words((begins - now.as_second()).unsigned_abs())
         );
-        return Finding::new(check, Health::Failed(Kind::Refused), said).fix("check this machine's clock");
+        return Finding::new(check, Health::Failed(Kind::Refused), said).fix("correct this machine's clock");
     }
     match claims["exp"].as_i64() {
         None => Finding::new(check, Health::Warning, format!("{what}, which never expires"))
-            .fix("a token that is stored should end by itself: `kubectl create token NAME --duration 720h`, or use OIDC and store none"),
+            .fix("replace it by a token that expires (`kubectl create token NAME --duration 720h`), or use OIDC, which stores no token"),
         Some(until) if until <= now.as_second() => {
             let ago = in_words((now.as_second() - until).unsigned_abs());
             Finding::new(check, Health::Failed(Kind::Refused), format!("{what}, expired {ago} ago"))
-                .fix("give the job a fresh one; and check this machine's clock")
+                .fix("give the job a new token, or correct this machine's clock")
         }
         Some(until) => {
             let left = in_words((until - now.as_second()).unsigned_abs());
@@ -153,7 +156,7 @@ mod tests {
         text.parse().expect("a time")
     }
 
-    /// A certificate that ends with 2027, and one that ends with 2028.
+    /// Two certificates: the first expires at the end of 2027, the second at the end of 2028.
     fn two() -> String {
         let pem = |year| {
             let mut certificate = rcgen::CertificateParams::default();

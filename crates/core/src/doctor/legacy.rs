@@ -1,4 +1,5 @@
-//! What legacy tokens there are that nobody will ever take away, and whether another may be made.
+//! The checks about legacy tokens: those that nothing will ever delete, and whether a policy refuses new
+//! ones.
 
 use std::time::Duration;
 
@@ -15,34 +16,34 @@ use crate::{
     names,
 };
 
-/// So many are named.
+/// The number of Secrets that a finding names.
 const NAMED: usize = 5;
 const CHECK: &str = "legacy tokens";
-/// For all pages.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// So many pages are looked at.
-const MOST_PAGES: usize = 20;
+/// The time for all pages.
+const LISTING: Duration = Duration::from_secs(10);
+/// The number of pages after which doctor stops listing.
+const MAX_PAGES: usize = 20;
 
 impl ApiChecks<'_> {
-    /// Secrets with legacy tokens that neither expire nor belong to anything.
-    pub(super) async fn about_forgotten_tokens(&self) -> Finding {
-        let looked = tokio::time::timeout(PATIENCE, self.forgotten_tokens()).await;
-        looked.unwrap_or_else(|_| {
+    /// Names the Secrets with legacy tokens that neither expire nor have an owner.
+    pub(super) async fn forgotten_tokens(&self) -> Finding {
+        let listed = tokio::time::timeout(LISTING, self.list_forgotten_tokens()).await;
+        listed.unwrap_or_else(|_| {
             Finding::new(
                 CHECK,
                 Health::Unknown,
-                "the API server takes too long to list Secrets",
+                "the API server took too long to list Secrets",
             )
         })
     }
 
-    async fn forgotten_tokens(&self) -> Finding {
+    async fn list_forgotten_tokens(&self) -> Finding {
         let check = CHECK;
         let namespace = &self.spec.namespace;
         let scope = Scope::Namespace(namespace.clone());
         let mut pages = Pages::forgotten(self.cluster, &scope);
         let (mut names, mut more, mut complete) = (Vec::new(), 0, false);
-        for _ in 0..MOST_PAGES {
+        for _ in 0..MAX_PAGES {
             match pages.next().await {
                 Ok(Some(page)) => {
                     let room = NAMED - names.len();
@@ -56,7 +57,7 @@ impl ApiChecks<'_> {
                 Err(error) => {
                     let why = match error.kind() {
                         Kind::Refused => format!(
-                            "this minter may not list Secrets in namespace {namespace}, as it should be"
+                            "this minter may not list Secrets in namespace {namespace}, which is right"
                         ),
                         _ => error.what().to_owned(),
                     };
@@ -65,7 +66,7 @@ impl ApiChecks<'_> {
             }
         }
         if names.is_empty() && complete {
-            let said = format!("none in namespace {namespace} that nothing will ever delete");
+            let said = format!("none in namespace {namespace} without an expiry or an owner");
             return Finding::new(check, Health::Ok, said);
         }
         let names = names.join(", ");
@@ -74,34 +75,38 @@ impl ApiChecks<'_> {
             (more, true) => format!(", and {more} more"),
             (more, false) => format!(", and {more} more at least"),
         };
-        let said =
-            format!("in namespace {namespace}, these neither expire nor belong to anything: {names}{more}");
+        let said = format!("in namespace {namespace}, these neither expire nor have an owner: {names}{more}");
         Finding::new(check, Health::Warning, said).fix(format!(
-            "whoever has read one has it for ever. Delete those that nobody uses (label kubernetes.io/legacy-token-last-used), `jobpass \
-             rotate` the others, and say when they are to go, for `jobpass sweep`:\n\n  \
+            "such a token works until somebody deletes its Secret. Delete the unused ones (see label \
+             kubernetes.io/legacy-token-last-used), `jobpass rotate` the others, and give each an expiry, so that `jobpass \
+             sweep` deletes it:\n\n  \
              kubectl annotate secret NAME --namespace {namespace} {EXPIRATION}=SECONDS_AFTER_CREATION"
         ))
     }
 
-    /// Whether the minter may create a legacy Secret, in a dry run.
-    pub(super) async fn about_legacy_secrets(&self) -> Finding {
+    /// Creates the Secret of a legacy token in a dry run.
+    pub(super) async fn legacy_secrets(&self) -> Finding {
         let check = "policy for anchors";
         let Ok(name) = names::random_name() else {
-            return Finding::new(check, Health::Unknown, "the system gives no random numbers");
+            return Finding::new(
+                check,
+                Health::Unknown,
+                "the operating system returned no random bytes",
+            );
         };
         let annotations = json!({ ACCOUNT: self.spec.service_account });
         let body = json!({"apiVersion": "v1", "kind": "Secret", "type": TYPE, "metadata": {"name": name, "annotations": annotations}});
         let path = format!("/api/v1/namespaces/{}/secrets?dryRun=All", self.spec.namespace);
         match self.post("try a legacy Secret", path, body).await {
             Ok((_, answer)) if answer.status == 201 => {
-                Finding::new(check, Health::Ok, "none refuses the Secret of a legacy token")
+                Finding::new(check, Health::Ok, "no policy refuses the Secret of a legacy token")
             }
             Ok((_, answer)) if matches!(answer.denial(), Some(Denial::Policy(_))) => Finding::new(
                 check,
                 Health::Failed(Kind::Refused),
-                "one refuses the Secrets of legacy tokens, as those of `jobpass setup` do on purpose",
+                "a policy refuses the Secrets of legacy tokens; the policies of `jobpass setup` do so on purpose",
             )
-            .fix("use `type: bound`; or, where old tooling cannot do without, a minter to which no such policy applies"),
+            .fix("use `type: bound`. If an old tool needs a legacy token, use a minter to which no such policy applies"),
             Ok((_, answer)) => {
                 let said = format!("the API server answered {} {}", answer.status, answer.message());
                 Finding::new(check, Health::Unknown, said)

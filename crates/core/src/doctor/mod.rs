@@ -1,6 +1,8 @@
-//! Why minting does not work, or would not: from the configuration to the policies, each finding with what to do about it.
+//! The search for the reasons why minting does not work, from the configuration to the admission policies.
+//! Each finding says how to fix it.
 //!
-//! Nothing is changed, and no token is ever asked for that the API server could give.
+//! Doctor changes nothing. The one token that it requests is bound to a Secret that does not exist, so no API
+//! server issues it.
 
 mod api_checks;
 mod authentication_config;
@@ -25,44 +27,44 @@ use crate::{
 
 pub use self::authentication_config::AuthenticationConfig;
 
-/// All questions of a whole examination.
+/// The time for all requests of a whole examination.
 const EXAMINE: Duration = Duration::from_secs(30);
-/// All questions after a failure, when a job waits for its end.
+/// The time for all requests after a failure, while the job waits.
 const EXPLAIN: Duration = Duration::from_secs(4);
 
-/// What was looked at, in the order in which one thing needs the other.
+/// All findings. A check stands behind the checks that it depends on.
 #[derive(Default)]
 pub struct Diagnosis {
     findings: Vec<Finding>,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 pub struct Finding {
-    /// What was looked at: `clock`.
+    /// The name of the check: `clock`.
     pub check: &'static str,
-    /// How it is.
+    /// The severity.
     pub health: Health,
-    /// What there is to say, in one line; harmless.
+    /// The finding in one line, safe for a terminal and a log.
     pub said: String,
-    /// What to do about it; empty if nothing.
+    /// The next step for a person; empty if there is nothing to do.
     pub fix: String,
 }
 
-/// How a thing is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// As it should be.
+    /// Nothing is wrong.
     Ok,
-    /// Minting works, but.
+    /// Minting works, but something should change.
     Warning,
-    /// Minting does not work; and how it would fail.
+    /// Minting would fail with this kind of error.
     Failed(Kind),
-    /// It cannot be known from here.
+    /// This minter cannot see it.
     Unknown,
 }
 
 impl Health {
-    /// One word for people and programs.
+    /// The word for it in text and in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -88,7 +90,7 @@ impl Finding {
         self
     }
 
-    /// What kept something else from being done.
+    /// An error, as the finding of the check that it stopped.
     fn failed(check: &'static str, error: &Error) -> Self {
         Self::new(check, Health::Failed(error.kind()), error.what())
             .fix(error.next_step().unwrap_or_default())
@@ -96,11 +98,11 @@ impl Finding {
 }
 
 impl Diagnosis {
-    /// Looks at everything, until something is found without which the rest has no answer. `config` is what the API server was
-    /// told of ID tokens, if that is at hand.
+    /// Runs all checks, and stops at a failure that leaves the rest without an answer. `config` is the file
+    /// of the API server's flag `--authentication-config`, if the caller has it.
     ///
     /// # Errors
-    /// If it is interrupted.
+    /// If a signal arrives.
     pub async fn examine(
         inputs: &Inputs,
         environment: &Environment,
@@ -110,12 +112,12 @@ impl Diagnosis {
         let mut diagnosis = Self::default();
         tokio::select! {
             interrupted = interrupt.wait() => return Err(interrupted),
-            () = diagnosis.look(inputs, environment, config) => {}
+            () = diagnosis.run(inputs, environment, config) => {}
         }
         Ok(diagnosis)
     }
 
-    async fn look(
+    async fn run(
         &mut self,
         inputs: &Inputs,
         environment: &Environment,
@@ -131,7 +133,7 @@ impl Diagnosis {
             Ok(spec) => spec,
             Err(error) => return self.findings.push(Finding::failed("options", &error)),
         };
-        self.offline(&minter);
+        self.check_offline(&minter);
         if let Some(config) = config {
             self.findings
                 .extend(config.findings(minter.identity.bearer.as_ref()));
@@ -142,18 +144,18 @@ impl Diagnosis {
         };
         let budget = Budget::new(EXAMINE);
         let checks = ApiChecks::new(&cluster, &spec, &budget);
-        let user = checks.about_access(&mut self.findings).await;
+        let user = checks.check_access(&mut self.findings).await;
         let Some(user) = user else { return };
         if self.verdict().is_ok() {
             match spec.token_type {
-                TokenType::Bound => checks.about_policies(&user, &mut self.findings).await,
-                TokenType::Legacy => self.findings.push(checks.about_legacy_secrets().await),
+                TokenType::Bound => checks.check_policies(&user, &mut self.findings).await,
+                TokenType::Legacy => self.findings.push(checks.legacy_secrets().await),
             }
         }
-        self.findings.push(checks.about_forgotten_tokens().await);
+        self.findings.push(checks.forgotten_tokens().await);
     }
 
-    fn offline(&mut self, minter: &Minter) {
+    fn check_offline(&mut self, minter: &Minter) {
         let now = jiff::Timestamp::now();
         self.findings.extend([
             credential::finding(&minter.identity, now),
@@ -167,7 +169,7 @@ impl Diagnosis {
         self.findings.push(Finding::new("proxy", Health::Ok, said));
     }
 
-    /// What was found.
+    /// The findings so far.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
@@ -175,7 +177,7 @@ impl Diagnosis {
     /// Whether minting should work.
     ///
     /// # Errors
-    /// The first thing that keeps it from working, as the failure that it would be.
+    /// The first finding with which minting would fail, as that failure.
     pub fn verdict(&self) -> Result<(), Error> {
         let failed = self.findings.iter().find_map(|finding| match finding.health {
             Health::Failed(kind) => Some(Error::new(kind, format!("{}: {}", finding.check, finding.said))),
@@ -184,7 +186,7 @@ impl Diagnosis {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Only what is wrong, as it stands below an error that says the rest.
+    /// The warnings and failures alone, a line each, to stand below an error.
     fn in_short(&self) -> String {
         let wrong = self
             .findings
@@ -202,15 +204,16 @@ impl Diagnosis {
     }
 }
 
-/// Adds to a failure of minting what else is wrong, if that may be the cause: the API server refused, or was not reached. What
-/// failed stays first, and what to do about it last. Takes 4 s at most, and no longer than until a signal.
+/// Adds doctor's findings to a failure of minting, if the API server refused a request or could not be
+/// reached. The failure stays the first line, and its next step the last. The checks end after 4 s, or at a
+/// signal.
 pub async fn explained(error: Error, minter: &Minter, spec: &Spec, interrupt: &mut Interrupt) -> Error {
-    // What was asked about the token itself has its own explanation.
+    // An access report has its own explanation.
     if error.report().is_some() || !matches!(error.kind(), Kind::Refused | Kind::Unreachable) {
         return error;
     }
     let mut diagnosis = Diagnosis::default();
-    diagnosis.offline(minter);
+    diagnosis.check_offline(minter);
     if error.kind() == Kind::Refused
         && let Ok(cluster) = Cluster::connect(minter)
     {
@@ -220,7 +223,7 @@ pub async fn explained(error: Error, minter: &Minter, spec: &Spec, interrupt: &m
             biased;
             _ = interrupt.wait() => {}
             () = tokio::time::sleep(EXPLAIN) => {}
-            _ = checks.about_access(&mut diagnosis.findings) => {}
+            _ = checks.check_access(&mut diagnosis.findings) => {}
         }
     }
     let wrong = diagnosis.in_short();
@@ -253,9 +256,11 @@ fn configuration(minter: &Minter) -> String {
         Auth::BearerTokenFile { path } => {
             format!("bearer token in the file {}", harmless(&path.to_string_lossy()))
         }
-        Auth::BearerTokenEnv { name } => format!("bearer token in the variable {}", harmless(name)),
+        Auth::BearerTokenEnv { name } => {
+            format!("bearer token in the environment variable {}", harmless(name))
+        }
         Auth::IdToken { audience, .. } => format!("the job's ID token for {}", harmless(audience)),
-        Auth::InCluster => "the account of this Pod".into(),
+        Auth::InCluster => "the ServiceAccount of this Pod".into(),
     };
     format!("{}, {from}", harmless(&minter.connection.server))
 }

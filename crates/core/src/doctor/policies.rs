@@ -1,4 +1,4 @@
-//! Whether admission policies hold the minter to what it needs.
+//! The checks of the admission policies: whether they refuse requests that a minter must not make.
 
 use serde::Deserialize;
 
@@ -14,15 +14,15 @@ use crate::{
 };
 
 impl ApiChecks<'_> {
-    /// Whether what a minter must not do is refused, asked in ways that change nothing: a Secret that is only tried, and a token
-    /// that would be bound to what does not exist.
-    pub(super) async fn about_policies(&self, user: &User, findings: &mut Vec<Finding>) {
+    /// Sends requests that the policies must refuse and that change nothing: dry runs, and the request for a
+    /// token that is bound to a Secret that does not exist.
+    pub(super) async fn check_policies(&self, user: &User, findings: &mut Vec<Finding>) {
         let fix = self.setup(user);
         let (anchors, tokens, roles, others) = tokio::join!(
             self.other_secrets(&fix),
-            self.loose_tokens(&fix),
+            self.unbound_tokens(&fix),
             self.other_roles(&fix),
-            self.in_namespace()
+            self.listed_secrets()
         );
         findings.extend(tokens);
         findings.push(anchors);
@@ -30,35 +30,38 @@ impl ApiChecks<'_> {
         findings.push(others);
     }
 
-    /// A Secret that is no anchor.
+    /// Creates a Secret that is not an anchor.
     async fn other_secrets(&self, fix: &str) -> Finding {
         let call = enforcement::other_secret(&self.spec.namespace);
-        let refused = "a Secret that is no anchor is refused";
-        let taken = "none: this minter may create any Secret, and delete any";
-        self.held("policy for anchors", call, refused, taken, fix).await
+        let refused = "a policy refuses a Secret that is not an anchor";
+        let allowed = "no policy limits this minter: it may create and delete any Secret";
+        self.probe("policy for anchors", call, refused, allowed, fix)
+            .await
     }
 
-    /// A Role that is no job's.
+    /// Creates a Role that belongs to no job.
     async fn other_roles(&self, fix: &str) -> Option<Finding> {
         if self.spec.rules.is_empty() {
             return None;
         }
         let call = Ok(enforcement::other_role(&self.spec.namespace));
-        let refused = "a Role that is no job's is refused";
-        let taken = "none: this minter may make accounts that do whatever it may do itself";
-        Some(self.held("policy for roles", call, refused, taken, fix).await)
+        let refused = "a policy refuses a Role that belongs to no job";
+        let allowed =
+            "no policy limits this minter: it may give all its own permissions to accounts that it makes";
+        Some(self.probe("policy for roles", call, refused, allowed, fix).await)
     }
 
-    /// A token that is bound to no anchor.
-    async fn loose_tokens(&self, fix: &str) -> Vec<Finding> {
+    /// Requests a token that is not bound to an anchor.
+    async fn unbound_tokens(&self, fix: &str) -> Vec<Finding> {
         let (exists, check) = ("ServiceAccount", "policy for tokens");
         let namespace = &self.spec.namespace;
-        let (account, wrong) = match &*self.spec.rules {
+        let (account, violation) = match &*self.spec.rules {
             [] => (&*self.spec.service_account, Violation::Unpinned),
-            // A job's own ServiceAccount does not exist yet. Every namespace has `default`, which no job is given.
+            // A job's own ServiceAccount does not exist yet. Every namespace has `default`, and no job gets a
+            // token of that.
             _ => ("default", Violation::Account),
         };
-        let answer = match enforcement::token(namespace, account, wrong) {
+        let answer = match enforcement::token(namespace, account, violation) {
             Ok(call) => self.cluster.send(&call, self.budget).await.map_err(Error::from),
             Err(error) => Err(error),
         };
@@ -69,38 +72,41 @@ impl ApiChecks<'_> {
         let mut findings = Vec::new();
         if self.spec.rules.is_empty() {
             if answer.status == 404 && answer.message().starts_with("serviceaccounts ") {
-                let said = format!("there is no {account} in {namespace}");
+                let said = format!("{account} does not exist in namespace {namespace}");
                 return vec![
                     Finding::new(exists, Health::Failed(Kind::Refused), said).fix(format!(
                         "`kubectl create serviceaccount {account} --namespace {namespace}`"
                     )),
                 ];
             }
-            let is_there = matches!(
+            let exists_there = matches!(
                 Enforcement::by(&answer),
                 Enforcement::Enforced | Enforcement::NotEnforced
             );
             findings
-                .extend(is_there.then(|| Finding::new(exists, Health::Ok, format!("{account} is there"))));
+                .extend(exists_there.then(|| Finding::new(exists, Health::Ok, format!("{account} exists"))));
         }
-        let refused = match wrong {
-            Violation::Account => "a token of a ServiceAccount that is not made for a job is refused",
-            _ => "a token that is not bound to one Secret, with its uid, is refused",
+        let refused = match violation {
+            Violation::Account => "a policy refuses a token of a ServiceAccount that was not made for a job",
+            _ => "a policy refuses a token that is not bound to a Secret with its uid",
         };
-        let taken = match &*self.spec.rules {
-            [] => "none: this minter may bind a token to a Secret without naming its uid",
-            _ => "none: this minter may get tokens of any ServiceAccount of the namespace",
+        let allowed = match &*self.spec.rules {
+            [] => {
+                "no policy limits this minter: it may bind a token to a Secret without naming the Secret's uid"
+            }
+            _ => "no policy limits this minter: it may get a token of any ServiceAccount in the namespace",
         };
-        findings.push(finding(check, &answer, refused, taken, fix));
+        findings.push(finding(check, &answer, refused, allowed, fix));
         findings
     }
 
-    async fn held(
+    /// Sends one request that a policy must refuse.
+    async fn probe(
         &self,
         check: &'static str,
         call: Result<Call, Error>,
         refused: &str,
-        taken: &str,
+        allowed: &str,
         fix: &str,
     ) -> Finding {
         let answer = match call {
@@ -108,13 +114,13 @@ impl ApiChecks<'_> {
             Err(error) => Err(error),
         };
         match answer {
-            Ok(answer) => finding(check, &answer, refused, taken, fix),
+            Ok(answer) => finding(check, &answer, refused, allowed, fix),
             Err(error) => Finding::new(check, Health::Unknown, error.what()),
         }
     }
 
-    /// Whether the namespace of the anchors holds other Secrets. Only metadata is asked for.
-    async fn in_namespace(&self) -> Finding {
+    /// Lists the metadata of one Secret that is not an anchor, in the namespace of the anchors.
+    async fn listed_secrets(&self) -> Finding {
         #[derive(Deserialize)]
         struct List {
             #[serde(default)]
@@ -133,41 +139,42 @@ impl ApiChecks<'_> {
         };
         let listed = match self.cluster.list(&call, self.budget).await {
             Ok(answer) if answer.status == 403 => {
-                let said = "this minter may not list Secrets, as it should be: whether there are others is not known";
+                let said =
+                    "this minter may not list Secrets, which is right: whether there are others is unknown";
                 return Finding::new(check, Health::Unknown, said);
             }
             Ok(answer) if answer.status == 200 => answer.parse::<List>(&call),
-            Ok(answer) => return Finding::new(check, Health::Unknown, said(&answer)),
+            Ok(answer) => return Finding::new(check, Health::Unknown, unexpected(&answer)),
             Err(unanswered) => return Finding::new(check, Health::Unknown, unanswered.error.what()),
         };
         match listed {
             Ok(list) => {
                 let others = if list.items.is_empty() {
-                    "holds anchors alone"
+                    "holds only anchors"
                 } else {
                     "holds other Secrets"
                 };
                 Finding::new(
                     check,
                     Health::Warning,
-                    format!("this minter may list Secrets, so it can read them; the namespace {others}"),
+                    format!("this minter may list Secrets, so it can read them, and the namespace {others}"),
                 )
-                .fix("take `list` away from it, and give the anchors a namespace that holds no other Secrets")
+                .fix("remove `list` from the minter's role, and keep no other Secrets in the namespace of the anchors")
             }
             Err(error) => Finding::new(check, Health::Unknown, error.what()),
         }
     }
 }
 
-fn finding(check: &'static str, answer: &Answer, refused: &str, taken: &str, fix: &str) -> Finding {
+fn finding(check: &'static str, answer: &Answer, refused: &str, allowed: &str, fix: &str) -> Finding {
     match Enforcement::by(answer) {
         Enforcement::Enforced => Finding::new(check, Health::Ok, refused),
-        Enforcement::NotEnforced => Finding::new(check, Health::Warning, taken).fix(fix),
-        Enforcement::Unknown => Finding::new(check, Health::Unknown, said(answer)),
+        Enforcement::NotEnforced => Finding::new(check, Health::Warning, allowed).fix(fix),
+        Enforcement::Unknown => Finding::new(check, Health::Unknown, unexpected(answer)),
     }
 }
 
-fn said(answer: &Answer) -> String {
+fn unexpected(answer: &Answer) -> String {
     format!("the API server answered {} {}", answer.status, answer.message())
         .trim_end()
         .to_owned()
