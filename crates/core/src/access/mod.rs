@@ -11,11 +11,13 @@ mod rules;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
+use kube::api::PostParams;
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
-    cluster::{Budget, Call, Cluster},
+    cluster::{Budget, Call, Cluster, objects},
     inputs::checks::{Checks, EscapeCheck},
     rbac::Permission,
     text::harmless,
@@ -101,13 +103,14 @@ pub(crate) async fn review(
     namespace: &str,
     budget: &Budget,
 ) -> (Verdict, String) {
-    let call = Call {
-        doing: "ask what the token may do",
-        method: http::Method::POST,
-        path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".into(),
-        body: Some(json!({
-            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": permission.question(namespace),
-        })),
+    let body = json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": permission.question(namespace),
+    });
+    let request =
+        objects::<SelfSubjectAccessReview>(None).create(&PostParams::default(), body.to_string().into());
+    let call = match Call::new("ask what the token may do", request) {
+        Ok(call) => call,
+        Err(error) => return (Verdict::Unknown, error.what().to_owned()),
     };
     let answer = match cluster.send(&call, budget).await {
         Ok(answer) => answer,

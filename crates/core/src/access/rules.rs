@@ -1,7 +1,7 @@
 //! What the API server says that a token may do, all at once: the rules that its authorizers find for it in a namespace.
 
+use k8s_openapi::api::authorization::v1::{SelfSubjectRulesReview, SelfSubjectRulesReviewSpec};
 use serde::Deserialize;
-use serde_json::json;
 
 use super::Verdict;
 use crate::{
@@ -46,14 +46,13 @@ impl Rules {
     /// Asks with the credential of `cluster`. `None` if the list may not be complete, because an authorizer cannot list its rules (a
     /// webhook cannot) or failed; and `None` if there is no answer.
     pub(super) async fn list(cluster: &Cluster, namespace: &str, budget: &Budget) -> Option<Self> {
-        let call = Call {
-            doing: "ask what the token may do",
-            method: http::Method::POST,
-            path: "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews".into(),
-            body: Some(json!({
-                "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": { "namespace": namespace },
-            })),
+        let question = SelfSubjectRulesReview {
+            spec: SelfSubjectRulesReviewSpec {
+                namespace: Some(namespace.to_owned()),
+            },
+            ..SelfSubjectRulesReview::default()
         };
+        let call = Call::create("ask what the token may do", None, &question).ok()?;
         let answer = cluster.send(&call, budget).await.ok()?;
         match answer.status {
             201 => Self::of(answer.parse(&call).ok()?),

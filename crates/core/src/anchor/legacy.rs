@@ -7,6 +7,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core;
+use kube::api::GetParams;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -14,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     claims::{Claims, warnings::Unusual},
-    cluster::{Budget, Call, Cluster},
+    cluster::{Budget, Call, Cluster, objects},
     error::{Error, Kind},
     names::is_dns_subdomain,
     refusal::Need,
@@ -77,12 +79,8 @@ impl Secret {
         need: &Need<'_>,
         budget: &Budget,
     ) -> Result<Option<Self>, Error> {
-        let call = Call {
-            doing: "read the Secret",
-            method: http::Method::GET,
-            path: path(namespace, name),
-            body: None,
-        };
+        let request = objects::<core::v1::Secret>(Some(namespace)).get(name, &GetParams::default());
+        let call = Call::new("read the Secret", request)?;
         let answer = cluster.send(&call, budget).await?;
         match answer.status {
             200 => answer.parse(&call).map(Some),
@@ -128,10 +126,6 @@ pub async fn forgotten(cluster: &Cluster, claims: &Claims, budget: &Budget) -> O
             "Secret {namespace}/{name} neither says when it is to go ({EXPIRATION}) nor belongs to anything: nothing will ever delete it"
         ),
     })
-}
-
-pub(crate) fn path(namespace: &str, name: &str) -> String {
-    format!("/api/v1/namespaces/{namespace}/secrets/{name}")
 }
 
 /// How many seconds after its creation a Secret is to go, as its annotation says: a whole number above zero, as in

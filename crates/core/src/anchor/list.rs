@@ -5,7 +5,8 @@
 //! Only their metadata is asked for, and the API server picks them out by their type: nothing that is in a Secret leaves it.
 
 use jiff::{SignedDuration, Timestamp};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::ListParams;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// As kubectl does. Smaller only where a page would be too long.
-const PAGE: usize = 500;
+const PAGE: u32 = 500;
 /// One page, retries included.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(45);
 /// How often in a row a list may have to be resumed or begun anew.
@@ -77,7 +78,7 @@ pub struct Pages<'a> {
     types: &'static [TokenType],
     /// Which of them count.
     counts: fn(&Metadata, TokenType) -> bool,
-    limit: usize,
+    limit: u32,
     /// Where the next page begins; none at the beginning.
     token: String,
     /// The key of the last anchor that was answered.
@@ -138,8 +139,8 @@ impl<'a> Pages<'a> {
     /// If there is no usable answer, or the API server refuses.
     pub async fn next(&mut self) -> Result<Option<Page>, Error> {
         while let Some(token_type) = self.types.first().copied() {
-            let call = self.call(token_type);
-            let answer = self.cluster.list(&call, &Budget::new(PATIENCE)).await?;
+            let call = self.call(token_type)?;
+            let answer = self.cluster.send(&call, &Budget::new(PATIENCE)).await?;
             match answer.status {
                 200 if answer.too_long && self.limit > 1 => self.limit = (self.limit / 8).max(1),
                 200 => return self.page(token_type, &call, &answer).map(Some),
@@ -161,23 +162,18 @@ impl<'a> Pages<'a> {
         Ok(None)
     }
 
-    fn call(&self, token_type: TokenType) -> Call {
-        let (path, limit) = (self.scope.path(), self.limit);
+    fn call(&self, token_type: TokenType) -> Result<Call, Error> {
         let secret_type = match token_type {
             TokenType::Bound => anchor::TYPE,
             TokenType::Legacy => legacy::TYPE,
         };
-        let selector = utf8_percent_encode(secret_type, NON_ALPHANUMERIC);
-        let mut path = format!("{path}?fieldSelector=type%3D{selector}&limit={limit}");
+        let mut params = ListParams::default()
+            .fields(&format!("type={secret_type}"))
+            .limit(self.limit);
         if !self.token.is_empty() {
-            path += &format!("&continue={}", utf8_percent_encode(&self.token, NON_ALPHANUMERIC));
+            params = params.continue_token(&self.token);
         }
-        Call {
-            doing: "list the anchors",
-            method: http::Method::GET,
-            path,
-            body: None,
-        }
+        Call::list_metadata::<Secret>("list the anchors", self.scope.namespace(), &params)
     }
 
     fn page(&mut self, token_type: TokenType, call: &Call, answer: &Answer) -> Result<Page, Error> {

@@ -7,11 +7,13 @@ pub(crate) mod role;
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, PostParams, Preconditions};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
-    cluster::{Answer, Budget, Call, Cluster, Unanswered},
+    cluster::{Answer, Budget, Call, Cluster, Unanswered, objects},
     error::{Error, Kind},
     inputs::spec::{Spec, TokenType},
     names::{MANAGED_BY, is_identifier, is_label_value},
@@ -50,12 +52,16 @@ pub(crate) async fn create(
     name: &str,
     budget: &Budget,
 ) -> Result<(String, Vec<String>), Unanswered> {
-    let call = Call {
-        doing: "create the anchor",
-        method: http::Method::POST,
-        path: format!("/api/v1/namespaces/{}/secrets", spec.namespace),
-        body: Some(manifest(spec, origin, name)),
+    let unsent = |error| Unanswered {
+        error,
+        maybe_done: false,
     };
+    let request = objects::<Secret>(Some(&spec.namespace)).create(
+        &PostParams::default(),
+        manifest(spec, origin, name).to_string().into(),
+    );
+    let call = Call::new("create the anchor", request).map_err(unsent)?;
+    let delete = delete_call(&spec.namespace, name, None).map_err(unsent)?;
     let need = Need::minting(spec);
     // Whether an anchor may exist that we have no uid of.
     let mut unsure = false;
@@ -81,7 +87,6 @@ pub(crate) async fn create(
         }
         // Nobody else knows the name: it is ours, from an attempt whose answer was lost, here or at a proxy.
         unsure = true;
-        let delete = delete_call(&spec.namespace, name, None);
         let deleted = cluster.send(&delete, budget).await.map_err(|lost| Unanswered {
             maybe_done: true,
             ..lost
@@ -174,18 +179,19 @@ fn manifest(spec: &Spec, origin: &Origin, name: &str) -> serde_json::Value {
 }
 
 /// Deleting an anchor can be repeated at will: its name belongs to nobody else, and the uid is a precondition.
-pub(crate) fn delete_call(namespace: &str, anchor: &str, uid: Option<&str>) -> Call {
-    let mut options =
-        json!({ "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background" });
-    if let Some(uid) = uid {
-        options["preconditions"] = json!({ "uid": uid });
-    }
-    Call {
-        doing: "delete the anchor",
-        method: http::Method::DELETE,
-        path: format!("/api/v1/namespaces/{namespace}/secrets/{anchor}"),
-        body: Some(options),
-    }
+pub(crate) fn delete_call(namespace: &str, anchor: &str, uid: Option<&str>) -> Result<Call, Error> {
+    let preconditions = Preconditions {
+        uid: uid.map(str::to_owned),
+        resource_version: None,
+    };
+    let params = DeleteParams {
+        preconditions: uid.is_some().then_some(preconditions),
+        ..DeleteParams::background()
+    };
+    Call::new(
+        "delete the anchor",
+        objects::<Secret>(Some(namespace)).delete(anchor, &params),
+    )
 }
 
 #[cfg(test)]

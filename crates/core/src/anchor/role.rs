@@ -5,11 +5,18 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use k8s_openapi::{
+    api::{
+        core::v1::{Secret, ServiceAccount},
+        rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject},
+    },
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
+use kube::{Resource, api::DeleteParams};
 
 use crate::{
     access::{self, Verdict},
-    cluster::{Budget, Call, Cluster},
+    cluster::{Budget, Call, Cluster, objects},
     error::Error,
     inputs::spec::Spec,
     names,
@@ -21,37 +28,6 @@ use crate::{
 /// How long an API server may take to learn of a new RoleBinding. It took 8 ms where that was measured.
 const IN_EFFECT: Duration = Duration::from_secs(5);
 
-/// What there is besides the anchor, in the order in which it is made.
-const OBJECTS: [Object; 3] = [
-    Object {
-        kind: "ServiceAccount",
-        collection: ("/api/v1", "serviceaccounts"),
-        create: "create the job's ServiceAccount",
-        delete: "delete the job's ServiceAccount",
-    },
-    Object {
-        kind: "Role",
-        collection: (RBAC, "roles"),
-        create: "create the job's Role",
-        delete: "delete the job's Role",
-    },
-    BINDING,
-];
-const BINDING: Object = Object {
-    kind: "RoleBinding",
-    collection: (RBAC, "rolebindings"),
-    create: "create the job's RoleBinding",
-    delete: "delete the job's RoleBinding",
-};
-const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
-
-struct Object {
-    kind: &'static str,
-    collection: (&'static str, &'static str),
-    create: &'static str,
-    delete: &'static str,
-}
-
 /// Makes all three, owned by the anchor.
 ///
 /// Repeating it is safe: nobody else has the name, so what is there already is ours, from an attempt whose answer was lost.
@@ -61,21 +37,67 @@ pub(crate) async fn create(
     anchor_uid: &str,
     budget: &Budget,
 ) -> Result<Vec<String>, Error> {
+    let (name, namespace) = (&*spec.service_account, &*spec.namespace);
+    let metadata = || metadata(spec, anchor_uid);
+    let account = ServiceAccount {
+        metadata: metadata(),
+        // No Pod is to get a token of it.
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    };
+    let role = Role {
+        metadata: metadata(),
+        rules: Some(spec.rules.iter().map(PolicyRule::from).collect()),
+    };
+    let binding = RoleBinding {
+        metadata: metadata(),
+        role_ref: RoleRef {
+            api_group: Role::group(&()).into(),
+            kind: Role::kind(&()).into(),
+            name: name.to_owned(),
+        },
+        subjects: Some(vec![Subject {
+            kind: ServiceAccount::kind(&()).into(),
+            name: name.to_owned(),
+            namespace: Some(namespace.to_owned()),
+            api_group: None,
+        }]),
+    };
+    let calls = [
+        Call::create("create the job's ServiceAccount", Some(namespace), &account)?,
+        Call::create("create the job's Role", Some(namespace), &role)?,
+        Call::create("create the job's RoleBinding", Some(namespace), &binding)?,
+    ];
     let mut warnings = Vec::new();
-    for object in &OBJECTS {
-        let call = Call {
-            doing: object.create,
-            method: http::Method::POST,
-            path: object.path(&spec.namespace, ""),
-            body: Some(object.manifest(spec, anchor_uid)),
-        };
-        let answer = cluster.send(&call, budget).await?;
+    for call in &calls {
+        let answer = cluster.send(call, budget).await?;
         if answer.status != 201 && !answer.is_already_exists() {
-            return Err(cluster.refused(&call, &answer, &Need::minting(spec)));
+            return Err(cluster.refused(call, &answer, &Need::minting(spec)));
         }
         warnings.extend(answer.warnings);
     }
     Ok(warnings)
+}
+
+/// The name of the anchor, and the anchor as the owner.
+fn metadata(spec: &Spec, anchor_uid: &str) -> ObjectMeta {
+    let name = &spec.service_account;
+    let mut labels = spec.metadata.labels.clone();
+    labels.insert(names::MANAGED_BY.into(), "jobpass".into());
+    ObjectMeta {
+        name: Some(name.clone()),
+        namespace: Some(spec.namespace.clone()),
+        labels: Some(labels),
+        annotations: Some(spec.metadata.annotations.clone()),
+        owner_references: Some(vec![OwnerReference {
+            api_version: Secret::api_version(&()).into(),
+            kind: Secret::kind(&()).into(),
+            name: name.clone(),
+            uid: anchor_uid.to_owned(),
+            ..OwnerReference::default()
+        }]),
+        ..ObjectMeta::default()
+    }
 }
 
 /// Waits until the role is in effect, so that neither the job nor a check comes too early. A warning, if it takes too long.
@@ -102,7 +124,8 @@ pub(crate) async fn unbind(
     name: &str,
     budget: &Budget,
 ) -> Result<(), Error> {
-    BINDING.delete(cluster, namespace, name, budget).await
+    let call = deletion::<RoleBinding>("delete the job's RoleBinding", namespace, name)?;
+    delete_one(cluster, &call, budget).await
 }
 
 /// Deletes all three at the same time, so that none waits for another.
@@ -112,75 +135,40 @@ pub(crate) async fn delete(
     name: &str,
     budget: &Budget,
 ) -> Result<(), Error> {
-    let deletions = OBJECTS
-        .iter()
-        .map(|object| object.delete(cluster, namespace, name, budget));
+    let calls = [
+        deletion::<ServiceAccount>("delete the job's ServiceAccount", namespace, name)?,
+        deletion::<Role>("delete the job's Role", namespace, name)?,
+        deletion::<RoleBinding>("delete the job's RoleBinding", namespace, name)?,
+    ];
+    let deletions = calls.iter().map(|call| delete_one(cluster, call, budget));
     let outcomes = futures_util::future::join_all(deletions).await;
     outcomes.into_iter().collect()
 }
 
-impl Object {
-    fn path(&self, namespace: &str, name: &str) -> String {
-        let (root, plural) = self.collection;
-        let path = format!("{root}/namespaces/{namespace}/{plural}/{name}");
-        path.trim_end_matches('/').to_owned()
-    }
+/// Without a uid: nobody else has the name.
+fn deletion<K>(doing: &'static str, namespace: &str, name: &str) -> Result<Call, Error>
+where
+    K: Resource<DynamicType = ()>,
+{
+    Call::new(
+        doing,
+        objects::<K>(Some(namespace)).delete(name, &DeleteParams::background()),
+    )
+}
 
-    fn manifest(&self, spec: &Spec, anchor_uid: &str) -> Value {
-        let (name, namespace) = (&spec.service_account, &spec.namespace);
-        let (root, _) = self.collection;
-        let api_version = root.trim_start_matches("/apis/").trim_start_matches("/api/");
-        let mut labels = spec.metadata.labels.clone();
-        labels.insert(names::MANAGED_BY.into(), "jobpass".into());
-        let mut manifest = json!({
-            "apiVersion": api_version, "kind": self.kind,
-            "metadata": {
-                "name": name, "namespace": namespace, "labels": labels, "annotations": spec.metadata.annotations,
-                "ownerReferences": [{ "apiVersion": "v1", "kind": "Secret", "name": name, "uid": anchor_uid }],
-            },
-        });
-        match self.kind {
-            // No Pod is to get a token of it.
-            "ServiceAccount" => manifest["automountServiceAccountToken"] = false.into(),
-            "Role" => manifest["rules"] = json!(spec.rules),
-            _ => {
-                manifest["roleRef"] =
-                    json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name });
-                manifest["subjects"] =
-                    json!([{ "kind": "ServiceAccount", "name": name, "namespace": namespace }]);
-            }
-        }
-        manifest
-    }
-
-    /// Without a uid: nobody else has the name. What is gone is deleted.
-    async fn delete(
-        &self,
-        cluster: &Cluster,
-        namespace: &str,
-        name: &str,
-        budget: &Budget,
-    ) -> Result<(), Error> {
-        let call = Call {
-            doing: self.delete,
-            method: http::Method::DELETE,
-            path: self.path(namespace, name),
-            body: Some(
-                json!({ "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background" }),
+/// Deletes an object. It may be gone already.
+async fn delete_one(cluster: &Cluster, call: &Call, budget: &Budget) -> Result<(), Error> {
+    let answer = cluster.send(call, budget).await?;
+    match answer.status {
+        200 | 202 => Ok(()),
+        404 if answer.is_not_found() => Ok(()),
+        status => Err(Error::new(
+            crate::Kind::Refused,
+            format!(
+                "cannot {}: the API server answered {status} {}",
+                call.doing,
+                harmless(&answer.message())
             ),
-        };
-        let answer = cluster.send(&call, budget).await?;
-        match answer.status {
-            200 | 202 => Ok(()),
-            404 if answer.is_not_found() => Ok(()),
-            status => Err(Error::new(
-                crate::Kind::Refused,
-                format!(
-                    "cannot {}: the API server answered {status} {}",
-                    self.delete,
-                    harmless(&answer.message())
-                ),
-            )),
-        }
+        )),
     }
 }

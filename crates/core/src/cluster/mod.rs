@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Request, header};
+use http::{HeaderMap, HeaderValue, Uri, header};
 use http_body_util::Full;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -18,6 +18,7 @@ use crate::{
 
 mod answer;
 mod budget;
+mod call;
 mod connection;
 mod denial;
 mod dial;
@@ -28,13 +29,18 @@ mod proxy;
 mod scope;
 mod trouble;
 
-pub(crate) use self::{answer::Answer, denial::Denial};
+pub(crate) use self::{
+    answer::Answer,
+    call::{Call, objects},
+    denial::Denial,
+};
 pub use self::{budget::Budget, connection::Connection, identity::Identity, proxy::Proxy, scope::Scope};
 pub(crate) use self::{
     connection::{Authority, certificates},
     identity::ClientCertificate,
 };
 
+const USER_AGENT: &str = concat!("jobpass/", env!("CARGO_PKG_VERSION"));
 /// One attempt at one call.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
@@ -42,17 +48,6 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
 /// The longest that a server's Retry-After is obeyed.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
-/// An object; a TokenRequest's answer is a few thousand bytes. Or public keys, which a server refuses to send to who asks for the
-/// first alone.
-const OBJECT: Form = Form {
-    accept: "application/json, application/jwk-set+json",
-    longest: 1 << 20,
-};
-/// What is known of objects, without what is in them. A page of 500 anchors is half a megabyte.
-const METADATA: Form = Form {
-    accept: "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
-    longest: 4 << 20,
-};
 
 /// An API server and someone who asks it.
 pub struct Cluster {
@@ -65,22 +60,6 @@ pub struct Cluster {
     headers: HeaderMap,
     connection: Connection,
     bearer: Option<Token>,
-}
-
-/// A request.
-pub(crate) struct Call {
-    /// What it does, as it reads after "cannot": `create the anchor`.
-    pub(crate) doing: &'static str,
-    pub(crate) method: http::Method,
-    pub(crate) path: String,
-    pub(crate) body: Option<serde_json::Value>,
-}
-
-/// The form of an answer.
-struct Form {
-    accept: &'static str,
-    /// Bytes of it that are read.
-    longest: usize,
 }
 
 /// No answer at all.
@@ -198,28 +177,18 @@ impl Cluster {
     /// # Errors
     /// If there is no answer, or only such ones, within the attempts and the budget.
     pub(crate) async fn send(&self, call: &Call, budget: &Budget) -> Result<Answer, Unanswered> {
-        self.send_for(&OBJECT, call, budget).await
-    }
-
-    /// The same for a list, of which only the metadata is answered.
-    pub(crate) async fn list(&self, call: &Call, budget: &Budget) -> Result<Answer, Unanswered> {
-        self.send_for(&METADATA, call, budget).await
-    }
-
-    async fn send_for(&self, form: &Form, call: &Call, budget: &Budget) -> Result<Answer, Unanswered> {
         let started = Instant::now();
         let mut repeated = false;
         for attempt in 1.. {
-            let outcome =
-                match tokio::time::timeout(ATTEMPT.min(budget.left()), self.attempt(form, call)).await {
-                    Ok(outcome) => outcome,
-                    Err(_) => Err(Trouble {
-                        why: "no answer in time".into(),
-                        help: "check that the API server is reachable from this runner and not overloaded",
-                        passing: true,
-                        sent: true,
-                    }),
-                };
+            let outcome = match tokio::time::timeout(ATTEMPT.min(budget.left()), self.attempt(call)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Trouble {
+                    why: "no answer in time".into(),
+                    help: "check that the API server is reachable from this runner and not overloaded",
+                    passing: true,
+                    sent: true,
+                }),
+            };
             let (trouble, wait) = match outcome {
                 Ok((mut answer, retry_after)) => {
                     answer.repeated = repeated;
@@ -258,30 +227,23 @@ impl Cluster {
         unreachable!("the loop returns at the last attempt")
     }
 
-    async fn attempt(&self, form: &Form, call: &Call) -> Result<(Answer, Option<Duration>), Trouble> {
-        let body = call
-            .body
-            .as_ref()
-            .map_or_else(Vec::new, |body| body.to_string().into_bytes());
-        let content_type = match call.method {
-            http::Method::PATCH => "application/merge-patch+json",
-            _ => "application/json",
-        };
-        let mut request = Request::builder()
-            .method(call.method.clone())
-            .uri(format!("{}{}", self.connection.server, call.path))
-            .header(header::ACCEPT, form.accept)
-            .header(header::CONTENT_TYPE, content_type)
-            .header(header::USER_AGENT, concat!("jobpass/", env!("CARGO_PKG_VERSION")))
-            .body(Full::from(body))
-            .map_err(|error| Trouble {
-                why: error.to_string(),
-                help: "this is a defect",
-                passing: false,
-                sent: false,
-            })?;
-        request.headers_mut().extend(self.headers.clone());
-        let (parts, body) = self.connections.send(&request, form.longest).await?;
+    async fn attempt(&self, call: &Call) -> Result<(Answer, Option<Duration>), Trouble> {
+        let uri = format!("{}{}", self.connection.server, call.path());
+        let uri = uri.parse::<Uri>().map_err(|error| Trouble {
+            why: error.to_string(),
+            help: "this is a defect",
+            passing: false,
+            sent: false,
+        })?;
+        let mut request = call.request.clone().map(Full::from);
+        *request.uri_mut() = uri;
+        let headers = request.headers_mut();
+        headers
+            .entry(header::ACCEPT)
+            .or_insert(HeaderValue::from_static("application/json"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        headers.extend(self.headers.clone());
+        let (parts, body) = self.connections.send(&request, call.longest).await?;
         let header = |name| {
             parts
                 .headers

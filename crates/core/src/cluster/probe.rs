@@ -15,12 +15,7 @@ pub(crate) const WATCH_LAG: Duration = Duration::from_millis(100);
 /// Asks anything as `holder`: 401 is the answer to a token that is not taken. Any path does, as a wrong bearer never falls back to
 /// anonymous.
 pub(crate) async fn ask(holder: &Cluster, budget: &Budget) -> Result<Answer, Error> {
-    let call = Call {
-        doing: "ask whether the token works",
-        method: http::Method::GET,
-        path: "/version".into(),
-        body: None,
-    };
+    let call = Call::get("ask whether the token works", "/version")?;
     Ok(holder.send(&call, budget).await?)
 }
 

@@ -18,10 +18,11 @@ impl Scope {
         }
     }
 
-    pub(crate) fn path(&self) -> String {
+    /// The namespace, if it is one.
+    pub(crate) fn namespace(&self) -> Option<&str> {
         match self {
-            Self::Namespace(namespace) => format!("/api/v1/namespaces/{namespace}/secrets"),
-            Self::Cluster => "/api/v1/secrets".into(),
+            Self::Namespace(namespace) => Some(namespace),
+            Self::Cluster => None,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The checks that the API server answers: whether it can be reached, its version and clock, the user, and
 //! the minter's permissions.
 
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::{Finding, Health};
 use crate::{
@@ -49,16 +49,10 @@ impl<'a> ApiChecks<'a> {
     /// Checks the connection, the user and the permissions. Returns the user, unless minting is certain to
     /// fail before anything is asked of it.
     pub(super) async fn check_access(&self, findings: &mut Vec<Finding>) -> Option<User> {
-        let version_call = Call {
-            doing: "reach the API server",
-            method: http::Method::GET,
-            path: "/version".into(),
-            body: None,
-        };
-        let answer = match self.cluster.send(&version_call, self.budget).await {
+        let answer = match self.reach().await {
             Ok(answer) => answer,
-            Err(unanswered) => {
-                findings.push(Finding::failed("reachable", &unanswered.error));
+            Err(error) => {
+                findings.push(Finding::failed("reachable", &error));
                 return None;
             }
         };
@@ -97,18 +91,13 @@ impl<'a> ApiChecks<'a> {
         Some(user)
     }
 
-    pub(super) async fn post(
-        &self,
-        doing: &'static str,
-        path: String,
-        body: Value,
-    ) -> Result<(Call, Answer), Error> {
-        let call = Call {
-            doing,
-            method: http::Method::POST,
-            path,
-            body: Some(body),
-        };
+    async fn reach(&self) -> Result<Answer, Error> {
+        let call = Call::get("reach the API server", "/version")?;
+        Ok(self.cluster.send(&call, self.budget).await?)
+    }
+
+    async fn review_self(&self) -> Result<(Call, Answer), Error> {
+        let call = Call::create("ask who this is", None, &SelfSubjectReview::default())?;
         let answer = self.cluster.send(&call, self.budget).await?;
         Ok((call, answer))
     }
@@ -128,9 +117,7 @@ impl<'a> ApiChecks<'a> {
         struct UserInfo {
             username: String,
         }
-        let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
-        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews".to_owned();
-        let asked = self.post("ask who this is", path, body).await;
+        let asked = self.review_self().await;
         let (call, answer) = asked.map_err(|error| Finding::failed("user", &error))?;
         match answer.status {
             201 => {

@@ -1,9 +1,9 @@
 //! The checks about legacy tokens: those that nothing will ever delete, and whether a policy refuses new
 //! ones.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use serde_json::json;
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
 use super::{Finding, Health, api_checks::ApiChecks};
 use crate::{
@@ -11,8 +11,8 @@ use crate::{
         legacy::{ACCOUNT, EXPIRATION, TYPE},
         list::Pages,
     },
-    cluster::{Denial, Scope},
-    error::Kind,
+    cluster::{Call, Denial, Scope},
+    error::{Error, Kind},
     names,
 };
 
@@ -94,20 +94,31 @@ impl ApiChecks<'_> {
                 "the operating system returned no random bytes",
             );
         };
-        let annotations = json!({ ACCOUNT: self.spec.service_account });
-        let body = json!({"apiVersion": "v1", "kind": "Secret", "type": TYPE, "metadata": {"name": name, "annotations": annotations}});
-        let path = format!("/api/v1/namespaces/{}/secrets?dryRun=All", self.spec.namespace);
-        match self.post("try a legacy Secret", path, body).await {
-            Ok((_, answer)) if answer.status == 201 => {
+        let annotations = BTreeMap::from([(ACCOUNT.to_owned(), self.spec.service_account.clone())]);
+        let secret = Secret {
+            type_: Some(TYPE.into()),
+            metadata: ObjectMeta {
+                name: Some(name),
+                annotations: Some(annotations),
+                ..ObjectMeta::default()
+            },
+            ..Secret::default()
+        };
+        let try_it = async || {
+            let call = Call::create_dry("try a legacy Secret", Some(&self.spec.namespace), &secret)?;
+            Ok::<_, Error>(self.cluster.send(&call, self.budget).await?)
+        };
+        match try_it().await {
+            Ok(answer) if answer.status == 201 => {
                 Finding::new(check, Health::Ok, "no policy refuses the Secret of a legacy token")
             }
-            Ok((_, answer)) if matches!(answer.denial(), Some(Denial::Policy(_))) => Finding::new(
+            Ok(answer) if matches!(answer.denial(), Some(Denial::Policy(_))) => Finding::new(
                 check,
                 Health::Failed(Kind::Refused),
                 "a policy refuses the Secrets of legacy tokens; the policies of `jobpass setup` do so on purpose",
             )
             .fix("use `type: bound`. If an old tool needs a legacy token, use a minter to which no such policy applies"),
-            Ok((_, answer)) => {
+            Ok(answer) => {
                 let said = format!("the API server answered {} {}", answer.status, answer.message());
                 Finding::new(check, Health::Unknown, said)
             }

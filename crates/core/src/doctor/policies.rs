@@ -1,5 +1,7 @@
 //! The checks of the admission policies: whether they refuse requests that a minter must not make.
 
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::ListParams;
 use serde::Deserialize;
 
 use super::{
@@ -44,7 +46,7 @@ impl ApiChecks<'_> {
         if self.spec.rules.is_empty() {
             return None;
         }
-        let call = Ok(enforcement::other_role(&self.spec.namespace));
+        let call = enforcement::other_role(&self.spec.namespace);
         let refused = "a policy refuses a Role that belongs to no job";
         let allowed =
             "no policy limits this minter: it may give all its own permissions to accounts that it makes";
@@ -127,17 +129,14 @@ impl ApiChecks<'_> {
             items: Vec<serde::de::IgnoredAny>,
         }
         let check = "other Secrets";
-        let call = Call {
-            doing: "list Secrets",
-            method: http::Method::GET,
-            path: format!(
-                "/api/v1/namespaces/{}/secrets?limit=1&fieldSelector=type%21%3D{}",
-                self.spec.namespace,
-                anchor::TYPE.replace('/', "%2F")
-            ),
-            body: None,
+        let others = ListParams::default()
+            .fields(&format!("type!={}", anchor::TYPE))
+            .limit(1);
+        let call = match Call::list_metadata::<Secret>("list Secrets", Some(&self.spec.namespace), &others) {
+            Ok(call) => call,
+            Err(error) => return Finding::new(check, Health::Unknown, error.what()),
         };
-        let listed = match self.cluster.list(&call, self.budget).await {
+        let listed = match self.cluster.send(&call, self.budget).await {
             Ok(answer) if answer.status == 403 => {
                 let said =
                     "this minter may not list Secrets, which is right: whether there are others is unknown";

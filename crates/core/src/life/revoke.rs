@@ -277,7 +277,7 @@ impl Revocation<'_> {
 
     async fn ask_to_delete(&self) -> Result<(Call, Answer), Error> {
         let receipt = &self.state.receipt;
-        let call = delete_call(&receipt.namespace, &receipt.anchor, receipt.anchor_uid.as_deref());
+        let call = delete_call(&receipt.namespace, &receipt.anchor, receipt.anchor_uid.as_deref())?;
         let answer = self.cluster.send(&call, &self.budget).await?;
         Ok((call, answer))
     }

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::{
+    authentication::v1::{BoundObjectReference, TokenRequestSpec},
+    core::v1::Secret,
+};
+use kube::Resource as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use serde_json::json;
 
 use crate::{
     access::Report,
@@ -31,7 +35,7 @@ pub struct Minted {
     pub warnings: Vec<String>,
 }
 
-/// The answer to a TokenRequest.
+/// The answer to a TokenRequest. Unlike the type of k8s-openapi, it holds the token in memory that is wiped, and cannot be printed.
 #[derive(Deserialize)]
 pub(crate) struct TokenRequest {
     status: TokenRequestStatus,
@@ -51,25 +55,17 @@ pub(crate) async fn request_token(
     uid: &str,
     budget: &Budget,
 ) -> Result<Option<Minted>, Error> {
-    let mut body = json!({
-        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-        "spec": {
-            "expirationSeconds": spec.lifetime.seconds(),
-            "boundObjectRef": { "apiVersion": "v1", "kind": "Secret", "name": anchor, "uid": uid },
-        }
-    });
-    if !spec.audiences.is_empty() {
-        body["spec"]["audiences"] = json!(spec.audiences);
-    }
-    let call = Call {
-        doing: "get a token",
-        method: http::Method::POST,
-        path: format!(
-            "/api/v1/namespaces/{}/serviceaccounts/{}/token",
-            spec.namespace, spec.service_account
-        ),
-        body: Some(body),
+    let request = TokenRequestSpec {
+        audiences: spec.audiences.clone(),
+        bound_object_ref: Some(BoundObjectReference {
+            api_version: Some(Secret::api_version(&()).into()),
+            kind: Some(Secret::kind(&()).into()),
+            name: Some(anchor.to_owned()),
+            uid: Some(uid.to_owned()),
+        }),
+        expiration_seconds: Some(i64::try_from(spec.lifetime.seconds()).unwrap_or(i64::MAX)),
     };
+    let call = Call::request_token("get a token", &spec.namespace, &spec.service_account, request)?;
     let answer = cluster.send(&call, budget).await?;
     if answer.is_secret_not_found() {
         return Ok(None);

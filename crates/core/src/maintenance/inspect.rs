@@ -1,7 +1,6 @@
 //! Asking a cluster about a token: whether its API server takes it, and whether one of its keys signed it.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::Method;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
     UnparsedPublicKey,
@@ -170,12 +169,7 @@ struct Key {
 
 /// The inner error says why they are not to be had.
 async fn keys(cluster: &Cluster, budget: &Budget) -> Result<Result<Keys, String>, Error> {
-    let call = Call {
-        doing: "read the cluster's public keys",
-        method: Method::GET,
-        path: "/openid/v1/jwks".into(),
-        body: None,
-    };
+    let call = Call::keys("read the cluster's public keys")?;
     let answer = cluster.send(&call, budget).await?;
     Ok(match answer.status {
         200 => Ok(answer.parse(&call)?),

@@ -255,7 +255,10 @@ impl Broom<'_> {
         if self.dry_run {
             return Some(Fate::Deleted(reason));
         }
-        let call = delete_call(&anchor.namespace, &anchor.name, Some(&anchor.uid));
+        let call = match delete_call(&anchor.namespace, &anchor.name, Some(&anchor.uid)) {
+            Ok(call) => call,
+            Err(error) => return Some(Fate::Failed(reason, error)),
+        };
         self.under_way.set(self.under_way.get() + 1);
         let answer = self.cluster.send(&call, &Budget::new(PATIENCE)).await;
         self.under_way.set(self.under_way.get() - 1);

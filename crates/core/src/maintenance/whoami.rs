@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use http::Method;
+use kube::api::{PostParams, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -72,14 +72,13 @@ pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error>
     let claims = cluster.bearer().and_then(|token| Claims::decode(token).ok());
     for version in VERSIONS {
         // It changes nothing, so it can be repeated.
-        let call = Call {
-            doing: "ask who this is",
-            method: Method::POST,
-            path: format!("/apis/authentication.k8s.io/{version}/selfsubjectreviews"),
-            body: Some(json!({
-                "apiVersion": format!("authentication.k8s.io/{version}"), "kind": "SelfSubjectReview"
-            })),
-        };
+        let reviews = Request::new(format!(
+            "/apis/authentication.k8s.io/{version}/selfsubjectreviews"
+        ));
+        let body =
+            json!({ "apiVersion": format!("authentication.k8s.io/{version}"), "kind": "SelfSubjectReview" });
+        let request = reviews.create(&PostParams::default(), body.to_string().into());
+        let call = Call::new("ask who this is", request)?;
         let answer = cluster.send(&call, budget).await?;
         match answer.status {
             201 => {

@@ -112,16 +112,12 @@ impl Source {
         } else {
             '?'
         };
-        let call = Call {
-            doing: "get the job's ID token",
-            method: http::Method::GET,
-            path: format!(
-                "{}{joint}audience={}",
-                self.path_and_query,
-                percent_encoded(audience)
-            ),
-            body: None,
-        };
+        let path = format!(
+            "{}{joint}audience={}",
+            self.path_and_query,
+            percent_encoded(audience)
+        );
+        let call = Call::get("get the job's ID token", &path)?;
         let platform = "the CI platform's token endpoint";
         let endpoint = Cluster::other(platform, &self.connection, &Identity::from(bearer.clone()))?;
         let answer = endpoint

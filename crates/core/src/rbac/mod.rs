@@ -1,5 +1,6 @@
 //! RBAC rules, and Roles as YAML to paste.
 
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -30,6 +31,19 @@ pub struct Rule {
     pub(crate) non_resource_urls: Vec<String>,
     #[serde(default)]
     pub(crate) verbs: Vec<String>,
+}
+
+impl From<&Rule> for PolicyRule {
+    fn from(rule: &Rule) -> Self {
+        let some = |texts: &[String]| (!texts.is_empty()).then(|| texts.to_vec());
+        Self {
+            api_groups: some(&rule.api_groups),
+            resources: some(&rule.resources),
+            resource_names: some(&rule.resource_names),
+            non_resource_urls: some(&rule.non_resource_urls),
+            verbs: rule.verbs.clone(),
+        }
+    }
 }
 
 /// The rules of a Role for one job: a YAML list of rules, or permissions as `require` has them. None if there is nothing.

@@ -118,7 +118,7 @@ impl Cluster {
         let on_purpose =
             |denial: &Denial<'_>| matches!((denial, need.whose), (Denial::Policy(_), Whose::Legacy(..)));
         if let Some(denial) = answer.denial().filter(|denial| !on_purpose(denial)) {
-            return error.help(denial.help(&call.method, need.namespace));
+            return error.help(denial.help(call.method(), need.namespace));
         }
         // Whoever pastes the command makes a minter of that user.
         let user = user(&message).filter(|_| !self.asks_as_a_job());
@@ -165,7 +165,7 @@ impl Cluster {
     ) -> Error {
         let error = plain(call, answer);
         if let Some(denial) = answer.denial() {
-            return error.help(denial.help(&call.method, ""));
+            return error.help(denial.help(call.method(), ""));
         }
         match answer.status {
             401 => error.help(self.unauthorized()),

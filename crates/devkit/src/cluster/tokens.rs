@@ -148,7 +148,7 @@ impl Call<'_> {
         const KIND: &str = "TokenRequest";
         let api_version = "authentication.k8s.io/v1";
         let mut request = self.object(KIND, api_version)?;
-        self.allow_only(&request, &["spec"])?;
+        self.allow_only(&request, &["metadata", "spec"])?;
         let spec = &request["spec"];
         self.allow_only(spec, &["audiences", "expirationSeconds", "boundObjectRef"])?;
         let lifetime = spec["expirationSeconds"]

@@ -14,6 +14,8 @@ mod place;
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core;
+use kube::api::{Patch, PatchParams, PostParams};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -25,7 +27,7 @@ use crate::{
     },
     claims::{Claims, LEGACY_ISSUER},
     cluster::{
-        Answer, Budget, Call, Cluster,
+        Answer, Budget, Call, Cluster, objects,
         probe::{WATCH_LAG, is_accepted},
     },
     error::{Error, Kind},
@@ -278,7 +280,8 @@ impl<'a> Rotation<'a> {
         if new.is_some() {
             metadata["resourceVersion"] = json!(self.old.secret.metadata.resource_version);
         }
-        let call = patch_call("record the rotation", &self.namespace, &self.old.name, &metadata);
+        let patch = json!({ "metadata": metadata });
+        let call = patch_call("record the rotation", &self.namespace, &self.old.name, patch)?;
         let answer = self.cluster.send(&call, budget).await?;
         match answer.status {
             200 => Ok(()),
@@ -307,12 +310,9 @@ impl<'a> Rotation<'a> {
     }
 
     async fn create(&self, new: &str, budget: &Budget) -> Result<String, Error> {
-        let call = Call {
-            doing: "create the new Secret",
-            method: http::Method::POST,
-            path: format!("/api/v1/namespaces/{}/secrets", self.namespace),
-            body: Some(self.manifest(new)),
-        };
+        let request = objects::<core::v1::Secret>(Some(&self.namespace))
+            .create(&PostParams::default(), self.manifest(new).to_string().into());
+        let call = Call::new("create the new Secret", request)?;
         let answer = self.cluster.send(&call, budget).await?;
         if answer.status != 201 && !answer.is_already_exists() {
             return Err(self.cluster.refused(&call, &answer, &self.need()));
@@ -371,12 +371,15 @@ impl<'a> Rotation<'a> {
     async fn undo(&self, error: Error, new: &str, created: Option<Option<String>>) -> Error {
         let Some(uid) = created else { return error };
         let budget = Budget::to_the_end(CLEAN_UP);
-        let call = delete_call(&self.namespace, new, uid.as_deref());
-        let deleted = match self.cluster.send(&call, &budget).await {
-            Ok(answer) if is_deleted(&answer) => Ok(()),
-            Ok(answer) => Err(self.cluster.refused(&call, &answer, &self.need())),
-            Err(unanswered) => Err(unanswered.error),
+        let delete = async || {
+            let call = delete_call(&self.namespace, new, uid.as_deref())?;
+            let answer = self.cluster.send(&call, &budget).await?;
+            match is_deleted(&answer) {
+                true => Ok(()),
+                false => Err(self.cluster.refused(&call, &answer, &self.need())),
+            }
         };
+        let deleted = delete().await;
         match deleted {
             Ok(()) => {
                 // A Secret that is created late, after all, is taken by the next rotation.
@@ -419,8 +422,9 @@ impl Replaced<'_> {
         let end = self.old_expires.map_or(end, |expires| expires.min(end)).max(now);
         let seconds = end.duration_since(self.old_created).as_secs().max(1);
         // With the name once more: it may have been taken away in between.
-        let metadata = json!({ "annotations": { EXPIRATION: seconds.to_string(), TO: new } });
-        let call = patch_call("say in the old Secret when it goes", namespace, old, &metadata);
+        let patch = json!({ "metadata": { "annotations": { EXPIRATION: seconds.to_string(), TO: new } } });
+        let call = patch_call("say in the old Secret when it goes", namespace, old, patch)
+            .map_err(|error| self.unfinished(&error))?;
         let answer = self.cluster.send(&call, &budget).await;
         let answer = answer.map_err(|lost| self.unfinished(&lost.error))?;
         match answer.status {
@@ -448,7 +452,8 @@ impl Replaced<'_> {
             ..
         } = &self.report;
         let budget = Budget::new(DELETE);
-        let call = delete_call(namespace, old, Some(&self.old_uid));
+        let call =
+            delete_call(namespace, old, Some(&self.old_uid)).map_err(|error| self.unfinished(&error))?;
         let answer = self.cluster.send(&call, &budget).await;
         let answer = answer.map_err(|lost| self.unfinished(&lost.error))?;
         if !is_deleted(&answer) {
@@ -581,13 +586,12 @@ fn new_name(old: &Old) -> Result<String, Error> {
     Ok(format!("{base}-{random}"))
 }
 
-fn patch_call(doing: &'static str, namespace: &str, name: &str, metadata: &Value) -> Call {
-    Call {
+fn patch_call(doing: &'static str, namespace: &str, name: &str, patch: Value) -> Result<Call, Error> {
+    let secrets = objects::<core::v1::Secret>(Some(namespace));
+    Call::new(
         doing,
-        method: http::Method::PATCH,
-        path: legacy::path(namespace, name),
-        body: Some(json!({ "metadata": metadata })),
-    }
+        secrets.patch(name, &PatchParams::default(), &Patch::Merge(patch)),
+    )
 }
 
 /// Or gone already, or another's by now.

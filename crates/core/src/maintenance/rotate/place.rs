@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     anchor::{self, legacy},
-    cluster::{Budget, Call, Cluster},
+    cluster::{Budget, Cluster},
     error::{Error, Kind},
     names::dns_name,
     process::files::{self, PARTIAL, cannot_write, read_file, with_suffix},
@@ -153,15 +153,12 @@ impl Place {
                 key,
                 version,
             } => {
-                let call = Call {
-                    doing: "write the new token into the Secret",
-                    method: http::Method::PATCH,
-                    path: legacy::path(namespace, name),
-                    body: Some(json!({
-                        "metadata": { "resourceVersion": version },
-                        "data": { key: STANDARD.encode(new.expose()) },
-                    })),
-                };
+                let patch = json!({
+                    "metadata": { "resourceVersion": version },
+                    "data": { key: STANDARD.encode(new.expose()) },
+                });
+                let doing = "write the new token into the Secret";
+                let call = super::patch_call(doing, namespace, name, patch).map_err(Unwritten::No)?;
                 let answer = match cluster.send(&call, budget).await {
                     Ok(answer) => answer,
                     Err(lost) if !lost.maybe_done => return Err(Unwritten::No(lost.error)),

@@ -180,7 +180,7 @@ impl Setup {
                 // The same; every namespace has this account, and no job is given it.
                 Part::Jobs(_) => calls.extend([
                     enforcement::token(namespace, "default", Violation::Account)?,
-                    enforcement::other_role(namespace),
+                    enforcement::other_role(namespace)?,
                 ]),
             }
             for call in calls {

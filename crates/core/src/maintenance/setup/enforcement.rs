@@ -1,7 +1,15 @@
 //! Whether policies hold a minter: asked with requests that they must refuse, and that change nothing and issue no token where they
 //! do not.
 
-use serde_json::{Value, json};
+use k8s_openapi::{
+    api::{
+        authentication::v1::{BoundObjectReference, TokenRequestSpec},
+        core::v1::Secret,
+        rbac::v1::Role,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::Resource as _;
 
 use crate::{
     cluster::{Answer, Call, Denial},
@@ -24,23 +32,31 @@ pub(crate) enum Enforcement {
 /// # Errors
 /// If the system has no randomness.
 pub(crate) fn other_secret(namespace: &str) -> Result<Call, Error> {
-    let metadata = json!({ "name": names::random_name()? });
-    Ok(post(
-        "create a Secret that is no anchor",
-        format!("/api/v1/namespaces/{namespace}/secrets?dryRun=All"),
-        json!({ "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata }),
-    ))
+    let secret = Secret {
+        type_: Some("Opaque".into()),
+        metadata: named(names::random_name()?),
+        ..Secret::default()
+    };
+    Call::create_dry("create a Secret that is no anchor", Some(namespace), &secret)
 }
 
 /// To create a Role that is no job's, in a dry run.
-pub(crate) fn other_role(namespace: &str) -> Call {
-    post(
-        "create a Role that is no job's",
-        format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles?dryRun=All"),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": { "name": "jobpass-no-job" }, "rules": [],
-        }),
-    )
+///
+/// # Errors
+/// If it cannot be written, a defect.
+pub(crate) fn other_role(namespace: &str) -> Result<Call, Error> {
+    let role = Role {
+        metadata: named("jobpass-no-job".to_owned()),
+        rules: None,
+    };
+    Call::create_dry("create a Role that is no job's", Some(namespace), &role)
+}
+
+fn named(name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        ..ObjectMeta::default()
+    }
 }
 
 /// What is wrong with a token.
@@ -60,33 +76,28 @@ pub(crate) enum Violation {
 /// # Errors
 /// If the system has no randomness.
 pub(crate) fn token(namespace: &str, account: &str, wrong: Violation) -> Result<Call, Error> {
-    let mut bound = json!({ "apiVersion": "v1", "kind": "Secret", "name": names::random_name()? });
-    if !matches!(wrong, Violation::Unpinned) {
-        bound["uid"] = "00000000-0000-0000-0000-000000000000".into();
-    }
-    let mut spec = json!({ "boundObjectRef": bound });
-    if let Violation::Lifetime(seconds) = wrong {
-        spec["expirationSeconds"] = seconds.into();
-    }
+    let uid = "00000000-0000-0000-0000-000000000000";
+    let bound = BoundObjectReference {
+        api_version: Some(Secret::api_version(&()).into()),
+        kind: Some(Secret::kind(&()).into()),
+        name: Some(names::random_name()?),
+        uid: (!matches!(wrong, Violation::Unpinned)).then(|| uid.to_owned()),
+    };
+    let expiration_seconds = match wrong {
+        Violation::Lifetime(seconds) => Some(i64::try_from(seconds).unwrap_or(i64::MAX)),
+        Violation::Unpinned | Violation::Account => None,
+    };
     let doing = match wrong {
         Violation::Unpinned => "get a token that is bound to no anchor",
         Violation::Lifetime(_) => "get a token that lives for too long",
         Violation::Account => "get a token of another ServiceAccount",
     };
-    Ok(post(
-        doing,
-        format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"),
-        json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec }),
-    ))
-}
-
-fn post(doing: &'static str, path: String, body: Value) -> Call {
-    Call {
-        doing,
-        method: http::Method::POST,
-        path,
-        body: Some(body),
-    }
+    let spec = TokenRequestSpec {
+        bound_object_ref: Some(bound),
+        expiration_seconds,
+        audiences: Vec::new(),
+    };
+    Call::request_token(doing, namespace, account, spec)
 }
 
 impl Enforcement {

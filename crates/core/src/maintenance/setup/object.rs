@@ -1,5 +1,6 @@
 //! The set-up and a cluster: what is there, and making it so.
 
+use kube::api::{GetParams, ListParams, PostParams, Request};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
@@ -7,6 +8,7 @@ use super::{Setup, difference, manifests::RBAC};
 use crate::{
     cluster::{Answer, Budget, Call, Cluster},
     error::{Error, Kind},
+    json,
 };
 
 /// The kinds of objects that a set-up consists of, and what the API calls them.
@@ -91,12 +93,8 @@ impl SetupObject {
             wanted: json!({ "kind": "RoleBinding", "metadata": { "namespace": namespace, "name": "*" } }),
             collection: format!("/apis/{RBAC}/v1/namespaces/{namespace}/rolebindings"),
         };
-        let call = Call {
-            doing: "look at an object",
-            method: http::Method::GET,
-            path: all.collection.clone(),
-            body: None,
-        };
+        let request = Request::new(&*all.collection).list(&ListParams::default());
+        let call = Call::new("look at an object", request)?;
         let answer = cluster.send(&call, budget).await?;
         if answer.status != 200 {
             return Err(all.refused(cluster, &call, &answer));
@@ -162,12 +160,11 @@ impl SetupObject {
             let outcome = self.outcome(found.as_ref());
             let call = match (&outcome, found) {
                 (Outcome::Same, _) => return Ok(outcome),
-                (_, None) => Call {
-                    doing: "create an object",
-                    method: http::Method::POST,
-                    path: self.collection.clone(),
-                    body: Some(self.wanted.clone()),
-                },
+                (_, None) => {
+                    let object = json::text(&self.wanted)?.into_bytes();
+                    let request = self.objects().create(&PostParams::default(), object);
+                    Call::new("create an object", request)?
+                }
                 // Whole fields, so that nothing stays in them that was not wanted; its version keeps us from undoing what
                 // somebody else did in between.
                 (_, Some(mut object)) => {
@@ -176,12 +173,11 @@ impl SetupObject {
                             object[field] = value.clone();
                         }
                     }
-                    Call {
-                        doing: "change an object",
-                        method: http::Method::PUT,
-                        path: self.path(),
-                        body: Some(object),
-                    }
+                    let object = json::text(&object)?.into_bytes();
+                    let request = self
+                        .objects()
+                        .replace(self.name(), &PostParams::default(), object);
+                    Call::new("change an object", request)?
                 }
             };
             let answer = cluster.send(&call, budget).await?;
@@ -209,12 +205,8 @@ impl SetupObject {
     }
 
     pub(super) async fn found(&self, cluster: &Cluster, budget: &Budget) -> Result<Option<Value>, Error> {
-        let call = Call {
-            doing: "look at an object",
-            method: http::Method::GET,
-            path: self.path(),
-            body: None,
-        };
+        let request = self.objects().get(self.name(), &GetParams::default());
+        let call = Call::new("look at an object", request)?;
         let answer = cluster.send(&call, budget).await?;
         match answer.status {
             200 => answer.parse(&call).map(Some),
@@ -223,9 +215,12 @@ impl SetupObject {
         }
     }
 
-    fn path(&self) -> String {
-        let name = self.wanted["metadata"]["name"].as_str().unwrap_or_default();
-        format!("{}/{name}", self.collection)
+    fn objects(&self) -> Request {
+        Request::new(&*self.collection)
+    }
+
+    fn name(&self) -> &str {
+        self.wanted["metadata"]["name"].as_str().unwrap_or_default()
     }
 
     fn refused(&self, cluster: &Cluster, call: &Call, answer: &Answer) -> Error {
@@ -253,7 +248,7 @@ impl SetupObject {
                 "this API server does not know such objects: ValidatingAdmissionPolicy is there from Kubernetes 1.30 on. On an \
                  older one, apply what the command prints with kubectl, without the policies",
             ),
-            422 if call.method == http::Method::PUT => error.help(format!(
+            422 if *call.method() == http::Method::PUT => error.help(format!(
                 "what it is now cannot be changed into that: look at it, delete it (`kubectl delete {}`), and run the command \
                  again",
                 self.for_kubectl()

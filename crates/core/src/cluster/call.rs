@@ -1,0 +1,225 @@
+//! A request to the API server, built by kube-core.
+
+use http::{Method, header, request::Builder};
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::ServiceAccount,
+};
+use kube::{
+    Resource,
+    api::{ListParams, PostParams, Request},
+    core::request,
+};
+use serde::Serialize;
+
+use crate::{
+    error::{Error, Kind},
+    json,
+    text::harmless,
+};
+
+/// The most bytes of an answer that are read. The answer to a TokenRequest is a few thousand bytes long.
+const LONGEST_OBJECT: usize = 1 << 20;
+/// The most bytes of a list that are read. The metadata of 500 anchors is half a megabyte.
+const LONGEST_LIST: usize = 4 << 20;
+
+/// A request, without the server and the identity that it is sent with.
+pub(crate) struct Call {
+    /// The purpose, as it reads after "cannot": `create the anchor`.
+    pub(crate) doing: &'static str,
+    pub(super) request: http::Request<Vec<u8>>,
+    /// The most bytes of the answer that are read.
+    pub(super) longest: usize,
+}
+
+/// The requests about the objects of one kind: those in a namespace, or all.
+pub(crate) fn objects<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> Request {
+    Request::new(K::url_path(&(), namespace))
+}
+
+impl Call {
+    /// Takes a request as kube-core built it.
+    ///
+    /// # Errors
+    /// If kube-core could not build it, a defect: every name in it was checked before.
+    pub(crate) fn new(
+        doing: &'static str,
+        request: Result<http::Request<Vec<u8>>, request::Error>,
+    ) -> Result<Self, Error> {
+        let request = request.map_err(|error| {
+            let why = harmless(&error.to_string());
+            Error::new(Kind::Internal, format!("cannot {doing}: {why}"))
+        })?;
+        Ok(Self {
+            doing,
+            request,
+            longest: LONGEST_OBJECT,
+        })
+    }
+
+    /// Reads a path that is not an object's.
+    ///
+    /// # Errors
+    /// As [`Call::new`].
+    pub(crate) fn get(doing: &'static str, path: &str) -> Result<Self, Error> {
+        Self::of(doing, http::Request::get(path))
+    }
+
+    /// Reads the cluster's public keys. kube-apiserver answers 406 unless their own media type is accepted.
+    ///
+    /// # Errors
+    /// As [`Call::new`].
+    pub(crate) fn keys(doing: &'static str) -> Result<Self, Error> {
+        let request = http::Request::get("/openid/v1/jwks");
+        Self::of(
+            doing,
+            request.header(header::ACCEPT, "application/jwk-set+json, application/json"),
+        )
+    }
+
+    /// Creates an object, or asks one of the questions that Kubernetes models as an object.
+    ///
+    /// # Errors
+    /// As [`Call::new`].
+    pub(crate) fn create<K>(doing: &'static str, namespace: Option<&str>, object: &K) -> Result<Self, Error>
+    where
+        K: Resource<DynamicType = ()> + Serialize,
+    {
+        Self::post(doing, namespace, object, &PostParams::default())
+    }
+
+    /// Has the API server check the creation of an object, policies included, and create nothing.
+    ///
+    /// # Errors
+    /// As [`Call::new`].
+    pub(crate) fn create_dry<K>(
+        doing: &'static str,
+        namespace: Option<&str>,
+        object: &K,
+    ) -> Result<Self, Error>
+    where
+        K: Resource<DynamicType = ()> + Serialize,
+    {
+        let params = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        Self::post(doing, namespace, object, &params)
+    }
+
+    /// Requests a token of a ServiceAccount.
+    ///
+    /// # Errors
+    /// As [`Call::new`].
+    pub(crate) fn request_token(
+        doing: &'static str,
+        namespace: &str,
+        account: &str,
+        spec: TokenRequestSpec,
+    ) -> Result<Self, Error> {
+        let body = json::text(&TokenRequest {
+            spec,
+            ..TokenRequest::default()
+        })?;
+        let accounts = objects::<ServiceAccount>(Some(namespace));
+        let params = PostParams::default();
+        Self::new(
+            doing,
+            accounts.create_subresource("token", account, &params, body.into_bytes()),
+        )
+    }
+
+    /// Lists the metadata of objects. Nothing else that is in them leaves the API server.
+    ///
+    /// # Errors
+    /// As [`Call::new`].
+    pub(crate) fn list_metadata<K: Resource<DynamicType = ()>>(
+        doing: &'static str,
+        namespace: Option<&str>,
+        params: &ListParams,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            longest: LONGEST_LIST,
+            ..Self::new(doing, objects::<K>(namespace).list_metadata(params))?
+        })
+    }
+
+    fn post<K>(
+        doing: &'static str,
+        namespace: Option<&str>,
+        object: &K,
+        params: &PostParams,
+    ) -> Result<Self, Error>
+    where
+        K: Resource<DynamicType = ()> + Serialize,
+    {
+        let body = json::text(object)?.into_bytes();
+        Self::new(doing, objects::<K>(namespace).create(params, body))
+    }
+
+    fn of(doing: &'static str, request: Builder) -> Result<Self, Error> {
+        Self::new(
+            doing,
+            request.body(Vec::new()).map_err(request::Error::BuildRequest),
+        )
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        self.request.method()
+    }
+
+    /// The path and the query, without the `?` and `&` that kube-core writes before the first parameter, or before none.
+    pub(super) fn path(&self) -> String {
+        let uri = self.request.uri();
+        match uri.query().map_or("", |query| query.trim_start_matches('&')) {
+            "" => uri.path().to_owned(),
+            query => format!("{}?{query}", uri.path()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Secret;
+    use kube::api::{DeleteParams, PropagationPolicy};
+
+    use super::*;
+
+    #[test]
+    fn a_path_without_parameters_has_no_question_mark() {
+        let anchor = objects::<Secret>(Some("ci")).delete("jobpass-a", &DeleteParams::background());
+        let call = Call::new("delete the anchor", anchor).expect("a call");
+        assert_eq!(call.path(), "/api/v1/namespaces/ci/secrets/jobpass-a");
+        assert_eq!(call.method(), Method::DELETE);
+        let call = Call::create_dry("create a Secret", Some("ci"), &Secret::default()).expect("a call");
+        assert_eq!(call.path(), "/api/v1/namespaces/ci/secrets?dryRun=All");
+    }
+
+    #[test]
+    fn a_list_asks_for_metadata_alone() {
+        let params = ListParams::default()
+            .fields("type=jobpass.dev/anchor")
+            .limit(500)
+            .continue_token("a+b=");
+        let call = Call::list_metadata::<Secret>("list the anchors", None, &params).expect("a call");
+        assert_eq!(
+            call.path(),
+            "/api/v1/secrets?fieldSelector=type%3Djobpass.dev%2Fanchor&limit=500&continue=a%2Bb%3D"
+        );
+        assert_eq!(
+            call.request.headers()[header::ACCEPT],
+            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+        );
+    }
+
+    #[test]
+    fn an_object_without_a_name_is_not_all_objects() {
+        let params = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            ..DeleteParams::default()
+        };
+        let all = objects::<Secret>(Some("ci")).delete("", &params);
+        let error = Call::new("delete the anchor", all).err().expect("refused");
+        assert_eq!(error.kind(), Kind::Internal);
+    }
+}
