@@ -63,7 +63,7 @@ async fn revoke(job: &Job, inputs: &Inputs, mut state: State, mut interrupt: Int
     }
 }
 
-fn report(job: &Job, receipt: &Receipt, Revoked { proof, note }: Revoked) {
+fn report(job: &Job, receipt: &Receipt, Revoked { proof, notes, .. }: Revoked) {
     if receipt.minted.is_none() {
         say(&format!(
             "jobpass: anchor {}/{} is gone; no token was handed over",
@@ -73,7 +73,7 @@ fn report(job: &Job, receipt: &Receipt, Revoked { proof, note }: Revoked) {
         say(&format!("jobpass: {}", receipt.revoked_in_words()));
         summary::revoked(job, receipt);
     }
-    if let Some(note) = note {
+    for note in notes {
         commands::warning(&Error::new(Kind::Revoke, note));
     }
     if proof == Proof::NotAsked {

@@ -164,7 +164,7 @@ async fn revoke(
     Ok(())
 }
 
-fn report(receipt: &Receipt, existed: bool, Revoked { proof, note }: Revoked) {
+fn report(receipt: &Receipt, existed: bool, Revoked { proof, notes, .. }: Revoked) {
     let (namespace, anchor) = (&receipt.namespace, &receipt.anchor);
     if existed {
         log::say(&format!("jobpass: {}", receipt.revoked_in_words()));
@@ -173,7 +173,7 @@ fn report(receipt: &Receipt, existed: bool, Revoked { proof, note }: Revoked) {
             "jobpass: anchor {namespace}/{anchor} is gone, and with it the token, if there was one"
         ));
     }
-    if let Some(note) = note {
+    for note in notes {
         log::warning(&Error::new(Kind::Revoke, note));
     }
     if proof == Proof::NotAsked {

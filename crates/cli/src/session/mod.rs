@@ -121,7 +121,7 @@ impl<'a> Session<'a> {
             revoke::at_end_of_job(&mut self.state, None, &self.inputs, self.environment, interrupt).await?;
         let _ = fs::remove_file(self.folder.state_file());
         self.revoked = true;
-        if let Some(note) = &revoked.note {
+        for note in &revoked.notes {
             output::warning(note);
         }
         Ok(Some(revoked))

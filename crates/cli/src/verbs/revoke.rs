@@ -67,8 +67,8 @@ pub(crate) async fn run(
         .during("revoking the token", revoke::REVOKE, revoked)
         .await?;
     write_receipt(&path, &state);
-    if let Some(note) = revoked.note {
-        output::warning(&note);
+    for note in &revoked.notes {
+        output::warning(note);
     }
     let words = state.receipt.revoked_in_words();
     print(matches, environment, &state.receipt, &words)

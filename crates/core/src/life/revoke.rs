@@ -54,8 +54,10 @@ const SECOND_THOUGHTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_s
 pub struct Revoked {
     /// What is known about the token now.
     pub proof: Proof,
-    /// Something unusual that a person should know.
-    pub note: Option<String>,
+    /// Whether a Secret with the anchor's name and another uid is there, which was left alone.
+    pub left_alone: bool,
+    /// What else a person should know; harmless text.
+    pub notes: Vec<String>,
 }
 
 /// Ends the token's life: removes its files, deletes the anchor, proves that the token is dead, completes the receipt.
@@ -120,8 +122,7 @@ pub async fn at_end_of_job(
     };
     state.receipt.revoked = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).ok();
     state.receipt.proof = Some(revoked.proof);
-    let notes = not_renewed.into_iter().chain(revoked.note.take());
-    revoked.note = notes.reduce(|a, b| format!("{a}; {b}"));
+    revoked.notes.splice(..0, not_renewed);
     removed.map(|()| revoked)
 }
 
@@ -181,6 +182,14 @@ fn by_hand(error: Error, state: &State) -> Error {
     }
 }
 
+/// What became of the anchor.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Deletion {
+    Gone,
+    /// It is gone, and another Secret has its name.
+    LeftAlone,
+}
+
 struct Revocation<'a> {
     cluster: &'a Cluster,
     state: &'a State,
@@ -193,7 +202,7 @@ impl Revocation<'_> {
     async fn run(&self, token: Option<&Token>, verify: Verify) -> Result<Revoked, Error> {
         self.unbind().await;
         let revoke = async {
-            let note = self.delete().await.map_err(|error| by_hand(error, self.state))?;
+            let deletion = self.delete().await.map_err(|error| by_hand(error, self.state))?;
             self.deleted.set(true);
             let deleted = Instant::now();
             let proof = match verify {
@@ -201,17 +210,19 @@ impl Revocation<'_> {
                 Verify::Quick => self.ask_once(token).await,
                 Verify::Wait => self.ask_until_certain(token, deleted).await,
             };
-            match proof {
-                Ok(proof) => Ok(Revoked { proof, note }),
-                Err(error) => Err(error.unproven()),
-            }
+            proof.map(|proof| (deletion, proof)).map_err(Error::unproven)
         };
         let (revoked, left) = tokio::join!(revoke, self.delete_role());
-        let Revoked { proof, note } = revoked?;
-        let notes = [note, left].into_iter().flatten();
+        let (deletion, proof) = revoked?;
+        let left_alone = deletion == Deletion::LeftAlone;
+        let other = left_alone.then(|| {
+            let name = &self.state.receipt.anchor;
+            format!("another Secret is called `{name}` now; it was left alone")
+        });
         Ok(Revoked {
             proof,
-            note: notes.reduce(|a, b| format!("{a}; {b}")),
+            left_alone,
+            notes: other.into_iter().chain(left).collect(),
         })
     }
 
@@ -242,7 +253,7 @@ impl Revocation<'_> {
         ))
     }
 
-    async fn delete(&self) -> Result<Option<String>, Error> {
+    async fn delete(&self) -> Result<Deletion, Error> {
         let receipt = &self.state.receipt;
         let unsure = receipt.anchor_uid.is_none();
         let mut waits = LATE_CREATION.into_iter();
@@ -250,18 +261,13 @@ impl Revocation<'_> {
         loop {
             let (call, answer) = self.ask_to_delete().await?;
             let wait = match answer.status {
-                200 | 202 => return Ok(None),
+                200 | 202 => return Ok(Deletion::Gone),
                 404 if answer.is_secret_not_found() => match waits.next().filter(|_| unsure) {
                     Some(wait) => wait,
-                    None => return Ok(None),
+                    None => return Ok(Deletion::Gone),
                 },
-                // Ours had another uid, so ours is gone, and this one is somebody else's.
-                409 if answer.is_uid_mismatch() => {
-                    let name = &receipt.anchor;
-                    return Ok(Some(format!(
-                        "another Secret is called `{name}` now; it was left alone"
-                    )));
-                }
+                // The anchor had another uid, so it is gone, and this Secret belongs to somebody else.
+                409 if answer.is_uid_mismatch() => return Ok(Deletion::LeftAlone),
                 status => match second_thoughts.next().filter(|_| matches!(status, 401 | 403)) {
                     Some(wait) => wait,
                     None => {
