@@ -268,19 +268,26 @@ fn state_that_is_missing_or_garbled_still_revokes(#[case] garbled: Option<&str>)
     assert!(cluster.anchors().is_empty(), "{}", post.log);
 }
 
-#[test]
-fn with_nothing_recorded_post_says_what_it_cannot_know() {
-    let mut step = Step::with(&[("service-account", "scanner"), ("fail-on-revoke-error", "true")]);
-    let post = step.post().succeeded();
-    assert!(post.log.contains("nothing to revoke"), "{}", post.log);
-
-    step.env("STATE_jobpass", "x").env("STATE_anchor", "../../etc");
-    let post = step.post();
-    assert_eq!(post.code(), 7, "{}", post.log);
-    assert!(
-        post.log
-            .contains("--selector app.kubernetes.io/managed-by=jobpass,jobpass.dev/run-id=77"),
-        "{}",
-        post.log
-    );
+/// Main records first of all that there is nothing. So where nothing is recorded, nothing is known.
+#[rstest]
+#[case::absent(&[], "no state reached the end of the job")]
+#[case::garbled(&[("STATE_jobpass", "x"), ("STATE_anchor", "../../etc")], "not the name of an anchor")]
+fn without_a_state_post_says_where_to_look(#[case] state: &[(&str, &str)], #[case] why: &str) {
+    for (fail, code, annotation) in [("false", 0, "::warning"), ("true", 7, "::error")] {
+        let mut step = Step::with(&[("service-account", "scanner"), ("fail-on-revoke-error", fail)]);
+        for (name, value) in state {
+            step.env(name, value);
+        }
+        let post = step.post();
+        assert_eq!(post.code(), code, "{}", post.log);
+        for text in [
+            &*format!("{annotation} title=jobpass::the token is not revoked: "),
+            why,
+            "kubectl get secrets --all-namespaces",
+            "--selector app.kubernetes.io/managed-by=jobpass,jobpass.dev/run-id=77",
+        ] {
+            assert!(post.log.contains(text), "no `{text}` in:\n{}", post.log);
+        }
+        assert!(!post.log.contains("nothing to revoke"), "{}", post.log);
+    }
 }

@@ -16,6 +16,13 @@ use jobpass_core::{
 
 use crate::id_token;
 
+/// The name under which main saves the state.
+pub(crate) const STATE: &str = "jobpass";
+/// The state if there is nothing to revoke. One that is absent says nothing.
+pub(crate) const NOTHING: &str = "none";
+/// The name under which main saves `NAMESPACE/NAME` of the anchor: enough to revoke, should the state be garbled.
+pub(crate) const ANCHOR: &str = "anchor";
+
 /// The job that this step belongs to.
 pub(crate) struct Job {
     pub(crate) environment: Environment,
@@ -54,6 +61,11 @@ impl Job {
     /// Where the job keeps files that the runner deletes at the end.
     pub(crate) fn temp(&self) -> Result<PathBuf, Error> {
         self.variable("RUNNER_TEMP").map(PathBuf::from)
+    }
+
+    /// The id of the workflow run.
+    pub(crate) fn run_id(&self) -> Option<&str> {
+        self.environment.get("GITHUB_RUN_ID")
     }
 
     pub(crate) fn origin(&self) -> Origin {

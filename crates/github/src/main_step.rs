@@ -13,7 +13,11 @@ use jobpass_core::{
     record::{renewal::Renewal, state::State},
 };
 
-use crate::{commands, id_token, job::Job, summary};
+use crate::{
+    commands, id_token,
+    job::{ANCHOR, Job, NOTHING, STATE},
+    summary,
+};
 
 pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
     if let Some(launcher) = job
@@ -30,10 +34,9 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
                 state.json()?,
                 format!("{}/{}", state.receipt.namespace, state.receipt.anchor),
             ),
-            // Empty: there is nothing to revoke.
-            None => (String::new(), String::new()),
+            None => (NOTHING.to_owned(), String::new()),
         };
-        saved.set(&[("jobpass", &json), ("anchor", &anchor)])
+        saved.set(&[(STATE, &json), (ANCHOR, &anchor)])
     };
     // First of all: what this step saves, later steps cannot set through GITHUB_ENV; what it does not save, they could.
     record(None)?;

@@ -6,13 +6,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use jobpass_core::{
     Error, Kind,
     inputs::{flags, options::Inputs},
-    life::revoke::{self, Revoked},
-    minter::Minter,
-    process::{environment::Environment, interrupt::Interrupt},
-    record::{
-        receipt::{Proof, Receipt},
-        state::State,
-    },
+    life::revoke,
+    process::interrupt::Interrupt,
+    record::state::State,
     text::harmless,
     token::Token,
 };
@@ -160,28 +156,14 @@ async fn revoke(
     interrupt: &mut Interrupt,
 ) -> Result<(), Error> {
     let revoked = revoke::at_end_of_job(&mut state, handed_over, inputs, &job.environment, interrupt).await?;
-    report(&state.receipt, existed, revoked);
+    log::say(&format!("jobpass: {}", state.receipt.ended_in_words(existed)));
+    for note in revoked.notes {
+        log::warning(&Error::new(Kind::Revoke, note));
+    }
     Ok(())
 }
 
-fn report(receipt: &Receipt, existed: bool, Revoked { proof, notes, .. }: Revoked) {
-    let (namespace, anchor) = (&receipt.namespace, &receipt.anchor);
-    if existed {
-        log::say(&format!("jobpass: {}", receipt.revoked_in_words()));
-    } else {
-        log::say(&format!(
-            "jobpass: anchor {namespace}/{anchor} is gone, and with it the token, if there was one"
-        ));
-    }
-    for note in notes {
-        log::warning(&Error::new(Kind::Revoke, note));
-    }
-    if proof == Proof::NotAsked {
-        log::say("  (set `verify-revocation: quick` or `wait` to have it proven)");
-    }
-}
-
-/// A state from the anchor's name alone. Where the API server is, is then what the inputs say.
+/// A state from the anchor's name alone.
 async fn reconstruct(
     job: &Job,
     inputs: &Inputs,
@@ -189,44 +171,6 @@ async fn reconstruct(
     uid: Option<&str>,
     interrupt: &mut Interrupt,
 ) -> Result<State, Error> {
-    let minter = tokio::select! {
-        interrupted = interrupt.wait() => Err(interrupted),
-        minter = Minter::resolve(inputs, &job.environment) => minter,
-    };
-    let state = minter.and_then(|minter| State::of_anchor(&minter, anchor, uid));
-    let mut state = state.map_err(|error| by_hand(&error, anchor, &job.environment))?;
-    state.for_api_server = inputs.get("audiences").is_none();
-    // A template that has no rules for jobs hands on an empty list.
-    state.role = inputs.get("rules").is_some_and(|rules| rules != "[]");
-    state.receipt.service_account = harmless(inputs.get("service-account").unwrap_or_default());
-    Ok(state)
-}
-
-/// The command that does it without jobpass.
-fn by_hand(cause: &Error, anchor: &str, environment: &Environment) -> Error {
-    let is_name = |name: &str| {
-        name.bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    };
-    let named = anchor
-        .split_once('/')
-        .filter(|(namespace, name)| is_name(namespace) && is_name(name));
-    let command = match named {
-        Some((namespace, name)) => format!("kubectl delete secret {name} --namespace {namespace}"),
-        None => format!(
-            "kubectl delete secrets --all-namespaces --selector app.kubernetes.io/managed-by=jobpass,jobpass.dev/run-id={}",
-            harmless(environment.get("CI_PIPELINE_ID").unwrap_or("PIPELINE_ID"))
-        ),
-    };
-    let error = Error::new(
-        Kind::Revoke,
-        format!("the token is not revoked: {}", cause.what()),
-    );
-    let error = match cause.to_string().split_once("\n\n") {
-        Some((_, help)) => error.help(help),
-        None => error,
-    };
-    error.help(format!(
-        "until then the token works; revoke it by hand:\n\n  {command}"
-    ))
+    let run_id = job.environment.get("CI_PIPELINE_ID");
+    State::reconstruct(anchor, uid, inputs, &job.environment, run_id, interrupt).await
 }

@@ -171,6 +171,23 @@ impl Receipt {
         format!("{}\n{}", self.revoked_in_short(), self.end_in_words())
     }
 
+    /// The lines of a log at the end of a job. `handed_over` says whether a job had the token: after a kill, that may not be known.
+    pub fn ended_in_words(&self, handed_over: bool) -> String {
+        let words = match handed_over {
+            true => self.revoked_in_words(),
+            false => format!(
+                "anchor {}/{} is gone, and with it the token, if there was one",
+                self.namespace, self.anchor
+            ),
+        };
+        match self.proof {
+            Some(Proof::NotAsked) => {
+                format!("{words}\n  (set `verify-revocation: quick` or `wait` to have it proven)")
+            }
+            _ => words,
+        }
+    }
+
     /// What a log says when it was revoked before.
     pub fn revoked_before_in_words(&self) -> String {
         let at = self

@@ -1,5 +1,7 @@
 //! What the end of the job needs to revoke. Never a secret.
 
+mod reconstruct;
+
 use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,8 @@ use crate::{
     process::environment::Environment,
     record::{receipt::Receipt, renewal::Renewal, token_files::Files},
 };
+
+pub use self::reconstruct::lost;
 
 /// The version of the state that this jobpass records.
 ///
@@ -116,31 +120,6 @@ impl State {
             }),
             files,
             environment: pinned,
-        })
-    }
-
-    /// A state that can revoke, from the anchor alone (`NAMESPACE/NAME`), for when nothing else was recorded or handed
-    /// on. Where to connect to is then what the inputs say now.
-    ///
-    /// # Errors
-    /// If that is not the name of an anchor of ours.
-    pub fn of_anchor(minter: &Minter, anchor: &str, anchor_uid: Option<&str>) -> Result<Self, Error> {
-        let (namespace, name) = anchor
-            .split_once('/')
-            .filter(|(namespace, name)| names::is_ours(name) && names::is_dns_label(namespace))
-            .ok_or_else(|| Error::new(Kind::Revoke, "what was recorded is not the name of an anchor"))?;
-        Ok(Self {
-            connection: minter.connection.clone(),
-            auth: minter.auth.clone(),
-            receipt: Receipt {
-                anchor_uid: anchor_uid.map(str::to_owned),
-                ..Receipt::new("", namespace, name)
-            },
-            for_api_server: true,
-            role: false,
-            renewal: None,
-            files: Files::default(),
-            environment: BTreeMap::new(),
         })
     }
 
