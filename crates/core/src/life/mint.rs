@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Kind},
     inputs::{
         options::Inputs,
-        revocation::{Verify, verify_revocation},
+        revocation::verify_revocation,
         spec::{Spec, TokenType},
     },
     life::{
@@ -180,9 +180,7 @@ where
     };
     let revoked = match anchor {
         Anchor::Absent => Ok(()),
-        Anchor::Possible => revoke::revoke(cluster, &state, None, Verify::Off, Budget::to_the_end(CLEAN_UP))
-            .await
-            .map(|_| ()),
+        Anchor::Possible => revoke::undo(cluster, &state, Budget::to_the_end(CLEAN_UP)).await,
     };
     // What is stuck now may write its files later, and an anchor whose creation was not answered may come into being
     // later: then the end of the job needs the state once more.

@@ -1,7 +1,8 @@
 //! Revoking: delete the anchor, then prove that the token is dead.
 
-use std::{cell::Cell, time::Duration};
+use std::{cell::Cell, future::ready, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use crate::{
@@ -18,7 +19,12 @@ use crate::{
     },
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
-    record::{receipt::Proof, renewal::take_account, state::State},
+    record::{
+        journal::{Entry, Reader},
+        receipt::Proof,
+        state::State,
+        token_files::Files,
+    },
     refusal::Need,
     text::harmless,
     token::Token,
@@ -28,6 +34,9 @@ use crate::{
 pub const REVOKE: Duration = Duration::from_secs(40);
 /// What is left of it once the job is told to stop.
 const HURRY: Duration = Duration::from_secs(5);
+
+/// For reading and removing the token's files, which begins with everything else.
+const READ_AND_REMOVE: Duration = Duration::from_secs(5);
 
 /// For taking a job's own rights away, before anything else.
 const HEAD_START: Duration = Duration::from_secs(1);
@@ -79,32 +88,24 @@ pub async fn at_end_of_job(
     environment: &Environment,
     interrupt: &mut Interrupt,
 ) -> Result<Revoked, Error> {
-    let not_renewed = take_account(state);
-    // Read it for the proof, then remove it whatever happens next.
-    let token = state
-        .files
-        .token()
-        .or(handed_over)
-        .filter(|token| is_bound_to_anchor(token, state));
-    let removed = state.files.remove();
-    let environment = state.pinned(environment).map_err(|error| by_hand(error, state))?;
+    let leftovers = Leftovers::take(state.files.clone()).shared();
+    let token = async {
+        let in_file = leftovers.clone().await.token.clone();
+        in_file.or(handed_over).filter(|token| is_proof(token, state))
+    };
     let verify = verify_revocation(inputs).unwrap_or(Verify::Quick);
     let deleted = Cell::new(false);
     let work = async {
-        let minter = Minter::again(&state.connection, &state.auth, inputs, &environment).await;
-        let cluster = minter
-            .and_then(|minter| Cluster::connect(&minter))
+        let cluster = connect(state, inputs, environment)
+            .await
             .map_err(|error| by_hand(error, state))?;
-        let budget = Budget::to_the_end(REVOKE);
         let revocation = Revocation {
             cluster: &cluster,
             state,
-            budget,
+            budget: Budget::to_the_end(REVOKE),
             deleted: &deleted,
         };
-        revocation
-            .run(token.as_ref().filter(|_| state.for_api_server), verify)
-            .await
+        revocation.run(token, verify).await
     };
     let interrupted = async {
         let interrupted = interrupt.wait().await;
@@ -114,46 +115,92 @@ pub async fn at_end_of_job(
         }
         interrupted
     };
-    let mut revoked = tokio::select! {
-        revoked = work => revoked?,
+    let revoked = tokio::select! {
+        revoked = work => revoked,
         interrupted = interrupted => {
-            return Err(if deleted.get() { interrupted.unproven() } else { by_hand(interrupted, state) });
+            Err(if deleted.get() { interrupted.unproven() } else { by_hand(interrupted, state) })
         }
     };
+    let leftovers = leftovers.await;
+    let not_renewed = state.settle_renewals(&leftovers.journal, jiff::Timestamp::now());
+    let mut revoked = revoked?;
+    revoked.notes.splice(..0, not_renewed);
     state.receipt.revoked = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).ok();
     state.receipt.proof = Some(revoked.proof);
-    revoked.notes.splice(..0, not_renewed);
-    removed.map(|()| revoked)
+    leftovers.removed.clone().map(|()| revoked)
 }
 
-/// Deletes the anchor of `state` and proves that its token is dead. `token` is the token itself, where it is at hand.
+/// The files that the job leaves behind: read for the proof and the receipt, and removed.
+struct Leftovers {
+    token: Option<Token>,
+    journal: Vec<Entry>,
+    removed: Result<(), Error>,
+}
+
+impl Leftovers {
+    /// Begins to read and remove the files, on a thread of its own. Any step of the job can write these files: whatever is in them,
+    /// or in their place, the anchor is deleted meanwhile.
+    fn take(files: Files) -> impl Future<Output = Arc<Self>> {
+        let until = Instant::now() + READ_AND_REMOVE;
+        let taking = tokio::task::spawn_blocking(move || {
+            let journal = files.journal.as_deref().map(Reader::new);
+            let token = files.token();
+            let removed = files.remove();
+            // The renewer writes until its journal is removed.
+            let journal = journal.map(|mut journal| journal.news()).unwrap_or_default();
+            Self {
+                token,
+                journal,
+                removed,
+            }
+        });
+        async move {
+            let taken = tokio::time::timeout_at(until, taking).await;
+            Arc::new(taken.ok().and_then(Result::ok).unwrap_or_else(|| {
+                let what = format!(
+                    "cannot remove the token's files: the file system does not answer within {} s",
+                    READ_AND_REMOVE.as_secs()
+                );
+                Self {
+                    token: None,
+                    journal: Vec::new(),
+                    removed: Err(Error::new(Kind::Revoke, what)),
+                }
+            }))
+        }
+    }
+}
+
+/// The API server, asked as the minter, where it was when the token was minted.
+async fn connect(state: &State, inputs: &Inputs, environment: &Environment) -> Result<Cluster, Error> {
+    let environment = state.pinned(environment)?;
+    let minter = Minter::again(&state.connection, &state.auth, inputs, &environment).await?;
+    Cluster::connect(&minter)
+}
+
+/// Deletes the anchor of a token that was not handed over, and asks for no proof.
 ///
 /// # Errors
-/// If the anchor may still be there, or the token still works when it should not.
-pub(crate) async fn revoke(
-    cluster: &Cluster,
-    state: &State,
-    token: Option<&Token>,
-    verify: Verify,
-    budget: Budget,
-) -> Result<Revoked, Error> {
-    let deleted = Cell::new(false);
+/// If the anchor may still be there.
+pub(crate) async fn undo(cluster: &Cluster, state: &State, budget: Budget) -> Result<(), Error> {
     let revocation = Revocation {
         cluster,
         state,
         budget,
-        deleted: &deleted,
+        deleted: &Cell::new(false),
     };
-    revocation
-        .run(token.filter(|_| state.for_api_server), verify)
-        .await
+    revocation.run(ready(None), Verify::Off).await.map(|_| ())
 }
 
-/// Something else may have been put where the token was.
-fn is_bound_to_anchor(token: &Token, state: &State) -> bool {
+/// Whether a 401 to `token` proves that the token of `state` is dead. Something else may have been put where that was, and the API
+/// server answers 401 to any token for another audience.
+fn is_proof(token: &Token, state: &State) -> bool {
     let Ok(claims) = Claims::decode(token) else {
         return false;
     };
+    if !state.for_api_server {
+        return false;
+    }
     if claims.is_of_secret(&state.receipt.namespace, &state.receipt.anchor) {
         return true;
     }
@@ -199,7 +246,11 @@ struct Revocation<'a> {
 }
 
 impl Revocation<'_> {
-    async fn run(&self, token: Option<&Token>, verify: Verify) -> Result<Revoked, Error> {
+    async fn run(
+        &self,
+        token: impl Future<Output = Option<Token>>,
+        verify: Verify,
+    ) -> Result<Revoked, Error> {
         self.unbind().await;
         let revoke = async {
             let deletion = self.delete().await.map_err(|error| by_hand(error, self.state))?;
@@ -207,8 +258,8 @@ impl Revocation<'_> {
             let deleted = Instant::now();
             let proof = match verify {
                 Verify::Off => Ok(Proof::NotAsked),
-                Verify::Quick => self.ask_once(token).await,
-                Verify::Wait => self.ask_until_certain(token, deleted).await,
+                Verify::Quick => self.ask_once(token.await.as_ref()).await,
+                Verify::Wait => self.ask_until_certain(token.await.as_ref(), deleted).await,
             };
             proof.map(|proof| (deletion, proof)).map_err(Error::unproven)
         };

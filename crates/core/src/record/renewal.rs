@@ -4,10 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     inputs::lifetime::Lifetime,
-    record::{
-        journal::{Entry, Reader},
-        state::State,
-    },
+    record::{journal::Entry, state::State},
     text::{in_words, time},
 };
 
@@ -30,36 +27,36 @@ impl Renewal {
     }
 }
 
-/// Completes the receipt with what the journal says of renewing, and gives what a person should know of that. Whoever removes the
-/// journal then ends what renews in the background; a token that was renewed even so would be bound to an anchor that is gone.
-pub(crate) fn take_account(state: &mut State) -> Option<String> {
-    let journal = state.files.journal.as_ref()?;
-    let receipt = &mut state.receipt;
-    let mut failed = None;
-    for entry in Reader::new(journal).news() {
-        match entry {
-            Entry::Announced { .. } => {}
-            Entry::Renewed { expires } => {
-                receipt.renewed += 1;
-                receipt.expires = expires;
-                failed = None;
-            }
-            Entry::Failed { at, why } => {
-                failed = Some(format!("the token was not renewed from {} on: {why}", time(at)));
+impl State {
+    /// Completes the receipt with what the journal says of renewing, and gives what a person should know of that.
+    pub(crate) fn settle_renewals(&mut self, journal: &[Entry], now: jiff::Timestamp) -> Option<String> {
+        self.files.journal.as_ref()?;
+        let receipt = &mut self.receipt;
+        let mut failed = None;
+        for entry in journal {
+            match entry {
+                Entry::Announced { .. } => {}
+                Entry::Renewed { expires } => {
+                    receipt.renewed += 1;
+                    receipt.expires = *expires;
+                    failed = None;
+                }
+                Entry::Failed { at, why } => {
+                    failed = Some(format!("the token was not renewed from {} on: {why}", time(*at)));
+                }
             }
         }
+        let expired = receipt.expires.filter(|expires| *expires < now);
+        let (Some(expired), Some(renewal), None) = (expired, &self.renewal, &failed) else {
+            return failed;
+        };
+        let renewed_for = receipt
+            .minted
+            .map_or(0, |minted| now.as_second() - minted.as_second());
+        let why = match renewed_for.unsigned_abs() > renewal.seconds {
+            true => "`renew-for` was over: give more of it",
+            false => "what renews it had ended before the job did: something stopped it",
+        };
+        Some(format!("the token expired at {}, and {why}", time(expired)))
     }
-    let now = jiff::Timestamp::now();
-    let expired = receipt.expires.filter(|expires| *expires < now);
-    let (Some(expired), Some(renewal), None) = (expired, &state.renewal, &failed) else {
-        return failed;
-    };
-    let renewed_for = receipt
-        .minted
-        .map_or(0, |minted| now.as_second() - minted.as_second());
-    let why = match renewed_for.unsigned_abs() > renewal.seconds {
-        true => "`renew-for` was over: give more of it",
-        false => "what renews it had ended before the job did: something stopped it",
-    };
-    Some(format!("the token expired at {}, and {why}", time(expired)))
 }
