@@ -55,7 +55,7 @@ fn each_set_up_gives_what_it_gave_alone(#[case] set_ups: &[&[&str]]) {
     );
     let more = mint(&desk, "jobpass-minter", &["--rules", "get pods\nget configmaps"]);
     assert!(
-        more.log.contains("what `jobpass setup --rules` listed") || more.log.contains("not currently held"),
+        more.log.contains("that `jobpass setup --rules` listed") || more.log.contains("not currently held"),
         "{}",
         more.log
     );
@@ -107,7 +107,7 @@ fn nothing_is_taken_away_unless_that_is_said() {
         "tokens of scanner may have the audience https://it's.example.com, and could no longer",
         "user:jane may mint tokens for jobs with rules, and could no longer",
         "jobs with rules may be given `get configmaps shared`, and could no longer",
-        "add `--replace`",
+        "with `--replace`",
     ] {
         assert!(stopped.log.contains(loss), "{loss}: {}", stopped.log);
     }
@@ -281,8 +281,10 @@ fn nobody_is_bound_to_policies_that_do_nothing() {
     let stopped = desk.setup(&[&SCANNER, &MINTER, &["--apply"]]);
     assert_eq!(stopped.code(), 4, "{}", stopped.log);
     assert!(
-        stopped.log.contains("could create a Secret that is no anchor")
-            && stopped.log.contains("nobody was bound"),
+        stopped
+            .log
+            .contains("could create a Secret that is not an anchor")
+            && stopped.log.contains("no new minter was bound"),
         "{}",
         stopped.log
     );
@@ -322,7 +324,10 @@ subjects: [{kind: ServiceAccount, name: half, namespace: NAMESPACE}]
     let begun = std::time::Instant::now();
     let applied = desk.setup(&[&SCANNER, &MINTER, &["--apply"]]).succeeded();
     assert!(
-        applied.log.contains("could not be seen") && applied.log.contains("cannot impersonate"),
+        applied
+            .log
+            .contains("could not see whether the policies were in effect")
+            && applied.log.contains("cannot impersonate"),
         "{}",
         applied.log
     );

@@ -160,7 +160,7 @@ fn minter_and_sweeper_do_their_work() {
         "{apiVersion: v1, kind: Secret, metadata: {name: other, namespace: NAMESPACE}, stringData: {a: b}}",
     );
     let (done, said) = kubectl(&minter, &["delete", "secret", "other", "--wait=false"], "");
-    assert!(!done && said.contains("touches no Secrets but anchors"), "{said}");
+    assert!(!done && said.contains("may only touch anchors"), "{said}");
 
     let sweeper = desk.account("jobpass-sweeper");
     let args = "jsonpath={.spec.jobTemplate.spec.template.spec.containers[0].args}";
@@ -315,7 +315,7 @@ fn who_is_no_administrator_is_told_so() {
         assert!(
             refused
                 .log
-                .contains("an administrator of the cluster has to do this"),
+                .contains("an administrator of the cluster must do this"),
             "{}",
             refused.log
         );

@@ -1,5 +1,7 @@
-//! Applying a set-up. The order is such that no minter may ever do more than its policies allow, and nobody loses anything unless
-//! `replace` says so.
+//! The application of a set-up to a cluster.
+//!
+//! The order of the steps guarantees two things. No minter may ever do more than its policies allow, and
+//! nobody loses anything unless the administrator asked for it (`replace`).
 
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    Part, Setup,
+    Grant, Setup,
     enforcement::{self, Enforcement, Violation},
     loss,
     object::{Outcome, SetupObject},
@@ -21,29 +23,32 @@ use crate::{
     names,
 };
 
-/// How long policies may take to be in effect. An API server reads them once a second.
+/// The time in which the policies must come into effect. An API server reads them once a second.
 const IN_EFFECT: Duration = Duration::from_secs(20);
-/// How long to wait after the last policy was written, for the API servers that were not asked.
-const OTHERS: Duration = Duration::from_secs(2);
-/// How long to wait after the last policy was written, where the administrator may not ask as a minter.
+/// The wait after the last policy was written, for the API servers that the probes did not reach.
+const OTHER_SERVERS: Duration = Duration::from_secs(2);
+/// The wait after the last policy was written, where the administrator may not impersonate a minter.
 const UNSEEN: Duration = Duration::from_secs(10);
-const BETWEEN: Duration = Duration::from_millis(100);
-/// The name of a group begins so, and ends in something random. The group has the minters' rights while policies are tried, and
-/// nobody is in it.
-pub(super) const TRYING: &str = "jobpass-setup:";
+/// The pause between two attempts of one probe.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The beginning of the probes' group; the rest of its name is random. The group has the minters' permissions
+/// while the probes run, and no user is in it.
+pub(super) const PROBE_GROUP: &str = "jobpass-setup:";
 
 impl Setup {
-    /// Makes the cluster so, and says of each object what was there before. Gives what the administrator should know.
+    /// Applies the set-up, and reports of each object what was there before. Returns a warning for the
+    /// administrator, if there is one.
     ///
     /// # Errors
-    /// If jobs would mint. If somebody would lose something, and `replace` does not say that this is meant: then nothing is changed. If the API server
-    /// refuses, or the policies do not come into effect: then nobody new is bound.
+    /// If jobs could mint, or somebody would lose something without `replace`; then nothing is changed. If
+    /// the API server refuses a request, or the policies do not come into effect; then no new minter is
+    /// bound.
     pub async fn apply(
         &self,
         cluster: &Cluster,
         budget: &Budget,
         replace: bool,
-        mut said: impl FnMut(&SetupObject, &Outcome) -> Result<(), Error>,
+        mut report: impl FnMut(&SetupObject, &Outcome) -> Result<(), Error>,
     ) -> Result<Option<String>, Error> {
         separation::refuse(self, cluster, budget).await?;
         let objects = self.objects()?;
@@ -54,7 +59,7 @@ impl Setup {
         if !replace {
             loss::refuse(self, &objects, &found)?;
         }
-        let of_minters = |object: &SetupObject| self.parts().any(|part| object.binds(&part.role()));
+        let of_minters = |object: &SetupObject| self.grants().any(|grant| object.binds(&grant.role()));
         let (mut bindings, mut others) = (Vec::new(), Vec::new());
         for ((object, found), outcome) in objects.iter().zip(&found).zip(&outcomes) {
             match of_minters(object) {
@@ -64,69 +69,73 @@ impl Setup {
         }
         let changes = outcomes.iter().any(|outcome| *outcome != Outcome::Same);
 
-        // A minter that is to be one no longer loses its rights first: soon no policy will name it.
-        let mut fewer = false;
+        // A minter that is removed loses its permissions first, because soon no policy will name it.
+        let mut removed = false;
         for (binding, found, _) in &bindings {
             let staying = binding.staying(*found);
             if staying.len() < found.map_or(0, |found| subjects(found).len()) {
-                fewer = true;
+                removed = true;
                 binding.bind(staying, cluster, budget).await?;
             }
         }
-        if fewer {
-            sleep(OTHERS).await;
+        if removed {
+            sleep(OTHER_SERVERS).await;
         }
         for (object, outcome) in &others {
             if **outcome != Outcome::Same {
                 object.apply(cluster, budget).await?;
             }
-            said(object, outcome)?;
+            report(object, outcome)?;
         }
         let written = Instant::now();
         let unseen = match changes {
-            true => self.see_policies(&bindings, written, cluster, budget).await?,
+            true => {
+                self.wait_for_policies(&bindings, written, cluster, budget)
+                    .await?
+            }
             false => None,
         };
         for (binding, _, outcome) in &bindings {
             if changes {
                 binding.apply(cluster, budget).await?;
             }
-            said(binding, outcome)?;
+            report(binding, outcome)?;
         }
         Ok(unseen)
     }
 
-    /// Waits until the policies are in effect; as far as that can be seen. Says so if it cannot.
-    async fn see_policies(
+    /// Waits until the policies are in effect. Returns a warning if the probes could not see it.
+    async fn wait_for_policies(
         &self,
         bindings: &[(&SetupObject, Option<&Value>, &Outcome)],
         written: Instant,
         cluster: &Cluster,
         budget: &Budget,
     ) -> Result<Option<String>, Error> {
-        // With the minters' rights, so that RBAC lets the requests reach the policies.
-        let group = names::random_name()?.replace("jobpass-", TRYING);
+        // The group gets the minters' permissions. RBAC would otherwise refuse the probes before a policy
+        // sees them.
+        let group = names::random_name()?.replace("jobpass-", PROBE_GROUP);
         for (binding, found, _) in bindings {
             let mut subjects = binding.staying(*found);
             subjects.push(json!({ "kind": "Group", "apiGroup": super::manifests::RBAC, "name": group }));
             binding.bind(subjects, cluster, budget).await?;
         }
-        let mut tries = Vec::new();
-        for part in self.parts() {
-            tries.extend(self.tries(part, &group, cluster)?);
+        let mut probes = Vec::new();
+        for grant in self.grants() {
+            probes.extend(self.probes(grant, &group, cluster)?);
         }
         let until = Instant::now() + IN_EFFECT;
-        let all = join_all(tries.iter().map(|one| one.until_held(until, budget))).await;
+        let all = join_all(probes.iter().map(|probe| probe.until_refused(until, budget))).await;
         let mut unseen = None;
         let mut failed = None;
-        for (one, held) in tries.iter().zip(all) {
-            match held {
+        for (probe, refused) in probes.iter().zip(all) {
+            match refused {
                 Ok(()) => {}
-                Err(Unheld::Taken) => failed = failed.or(Some(one)),
-                Err(Unheld::Unseen(why)) => unseen = unseen.or(Some(why)),
+                Err(NotRefused::Allowed) => failed = failed.or(Some(probe)),
+                Err(NotRefused::Unknown(why)) => unseen = unseen.or(Some(why)),
             }
         }
-        if let Some(one) = failed {
+        if let Some(probe) = failed {
             for (binding, found, _) in bindings {
                 binding.bind(binding.staying(*found), cluster, budget).await?;
             }
@@ -135,35 +144,35 @@ impl Setup {
                 format!(
                     "the policies are not in effect {} s after they were written: {} could {}",
                     IN_EFFECT.as_secs(),
-                    one.who,
-                    one.call.doing
+                    probe.minter,
+                    probe.call.doing
                 ),
             )
             .help(
-                "nobody was bound who was not bound before. See whether this API server has its admission plugin \
-                 ValidatingAdmissionPolicy turned off, then run the command again",
+                "no new minter was bound. Check whether the admission plugin ValidatingAdmissionPolicy is turned off in this \
+                 API server, then run the command again",
             ));
         }
         match unseen {
             None => {
-                sleep_until(written + OTHERS).await;
+                sleep_until(written + OTHER_SERVERS).await;
                 Ok(None)
             }
             Some(why) => {
                 sleep_until(written + UNSEEN).await;
                 Ok(Some(format!(
-                    "whether the policies were in effect before the minters were bound could not be seen ({why}); {} s passed in \
-                     between",
+                    "jobpass could not see whether the policies were in effect before it bound the minters ({why}). It waited for \
+                     {} s",
                     UNSEEN.as_secs()
                 )))
             }
         }
     }
 
-    /// Requests that the policies of one part must refuse, as each minter of it.
-    fn tries(&self, part: Part<'_>, group: &str, cluster: &Cluster) -> Result<Vec<Try>, Error> {
+    /// The requests that the policies of one grant must refuse, one set as each minter.
+    fn probes(&self, grant: Grant<'_>, group: &str, cluster: &Cluster) -> Result<Vec<Probe>, Error> {
         let namespace = &self.namespace;
-        let mut tries = Vec::new();
+        let mut probes = Vec::new();
         for minter in &self.minters {
             let (user, of) = match minter {
                 MinterSubject::User(name) => (name.clone(), None),
@@ -174,84 +183,91 @@ impl Setup {
             };
             let groups = [group].into_iter().chain(of).collect::<Vec<_>>();
             let mut calls = vec![enforcement::other_secret(namespace)?];
-            match part {
-                // In a way that only the policy of this account refuses, and this version of it.
-                Part::Account(account) => calls.push(enforcement::token(namespace, account, self.wrong())?),
-                // The same; every namespace has this account, and no job is given it.
-                Part::Jobs(_) => calls.extend([
+            match grant {
+                // Only the policy of this account, in its new version, refuses this.
+                Grant::Account(account) => {
+                    calls.push(enforcement::token(namespace, account, self.violation())?)
+                }
+                // Every namespace has this account, and no job gets a token of it.
+                Grant::Jobs(_) => calls.extend([
                     enforcement::token(namespace, "default", Violation::Account)?,
                     enforcement::other_role(namespace)?,
                 ]),
             }
             for call in calls {
-                tries.push(Try {
-                    who: minter.to_string(),
+                probes.push(Probe {
+                    minter: minter.to_string(),
                     cluster: cluster.acting_as(&user, &groups)?,
                     call,
                 });
             }
         }
-        if let Part::Jobs(_) = part {
+        if let Grant::Jobs(_) = grant {
             let user = format!("system:serviceaccount:{namespace}:{}", names::random_name()?);
-            tries.push(Try {
-                who: "a job's ServiceAccount".into(),
+            probes.push(Probe {
+                minter: "a job's ServiceAccount".into(),
                 cluster: cluster.acting_as(&user, &[group])?,
                 call: enforcement::other_secret(namespace)?,
             });
         }
-        Ok(tries)
+        Ok(probes)
     }
 
-    fn wrong(&self) -> Violation {
+    /// The violation that only the new version of the policy refuses.
+    fn violation(&self) -> Violation {
         match self.lifetime.seconds() {
-            // No API server takes more.
+            // No API server issues a token for longer than that.
             Lifetime::MOST => Violation::Unpinned,
             seconds => Violation::Lifetime(seconds + 1),
         }
     }
 }
 
-/// A request that a policy must refuse, as a minter.
-struct Try {
-    /// `user:jane`.
-    who: String,
+/// A request that a policy must refuse, sent as a minter.
+struct Probe {
+    /// The minter, as in `user:jane`.
+    minter: String,
     cluster: Cluster,
     call: Call,
 }
 
-enum Unheld {
-    Taken,
-    /// And why.
-    Unseen(String),
+/// The reason why a probe was not seen to be refused by a policy.
+enum NotRefused {
+    /// The API server let the request through.
+    Allowed,
+    /// Another answer, which is given here, hides it.
+    Unknown(String),
 }
 
-impl Try {
-    async fn until_held(&self, until: Instant, budget: &Budget) -> Result<(), Unheld> {
+impl Probe {
+    /// Sends the request until a policy refuses it.
+    async fn until_refused(&self, until: Instant, budget: &Budget) -> Result<(), NotRefused> {
         loop {
-            let unheld = match self.cluster.send(&self.call, budget).await {
+            let not_refused = match self.cluster.send(&self.call, budget).await {
                 Ok(answer) => match Enforcement::by(&answer) {
                     Enforcement::Enforced => return Ok(()),
-                    Enforcement::NotEnforced => Unheld::Taken,
+                    Enforcement::NotEnforced => NotRefused::Allowed,
                     Enforcement::Unknown => {
                         let message = answer.message();
-                        // The account of a new namespace is made by a controller, and RBAC takes a moment, too.
-                        let soon = answer.status == 404
+                        // A controller makes the account of a new namespace, and RBAC reads new bindings, a
+                        // moment later.
+                        let transient = answer.status == 404
                             || answer.status == 403
                                 && message.contains(" cannot ")
                                 && !message.contains("cannot impersonate");
-                        let why = Unheld::Unseen(format!("{} {message}", answer.status));
-                        if !soon {
+                        let why = NotRefused::Unknown(format!("{} {message}", answer.status));
+                        if !transient {
                             return Err(why);
                         }
                         why
                     }
                 },
-                Err(unanswered) => return Err(Unheld::Unseen(unanswered.error.what().to_owned())),
+                Err(unanswered) => return Err(NotRefused::Unknown(unanswered.error.what().to_owned())),
             };
-            if Instant::now() + BETWEEN >= until {
-                return Err(unheld);
+            if Instant::now() + PAUSE >= until {
+                return Err(not_refused);
             }
-            sleep(BETWEEN).await;
+            sleep(PAUSE).await;
         }
     }
 }
@@ -263,7 +279,7 @@ impl SetupObject {
         wanted["kind"] == "RoleBinding" && wanted["metadata"]["name"] == role
     }
 
-    /// The subjects of a RoleBinding that it had already and is to keep.
+    /// The subjects that the RoleBinding in the cluster has, and keeps.
     fn staying(&self, found: Option<&Value>) -> Vec<Value> {
         let had = found.map(subjects).unwrap_or_default();
         let wanted = subjects(self.manifest());
@@ -274,7 +290,7 @@ impl SetupObject {
             .collect()
     }
 
-    /// Makes these the subjects of a RoleBinding.
+    /// Writes the RoleBinding with these subjects.
     async fn bind(&self, subjects: Vec<Value>, cluster: &Cluster, budget: &Budget) -> Result<(), Error> {
         let mut wanted = self.manifest().clone();
         wanted["subjects"] = subjects.into();
@@ -282,6 +298,7 @@ impl SetupObject {
     }
 }
 
+/// The subjects of a RoleBinding.
 pub(super) fn subjects(binding: &Value) -> Vec<&Value> {
     binding["subjects"].as_array().into_iter().flatten().collect()
 }

@@ -1,9 +1,9 @@
-//! How an object in the cluster differs from the one that was wanted.
+//! The differences between an object in the cluster and the object of a set-up.
 
 use serde_json::{Value, json};
 
-/// What the API server fills in (`pkg/apis/*/v1/defaults.go`). Whatever else is there and was not wanted is a difference: one
-/// more rule of a Role, an exclusion in a policy.
+/// Whether kube-apiserver fills this field in (`pkg/apis/*/v1/defaults.go`). Any other field that the set-up
+/// does not have is a difference, such as one more rule in a Role or an exclusion in a policy.
 fn is_default(field: &str, value: &Value) -> bool {
     let defaults = [
         ("matchPolicy", json!("Equivalent")),
@@ -16,27 +16,28 @@ fn is_default(field: &str, value: &Value) -> bool {
         ("schedulerName", json!("default-scheduler")),
         ("terminationMessagePath", json!("/dev/termination-log")),
         ("terminationMessagePolicy", json!("File")),
-        // The old name of serviceAccountName.
+        // The deprecated alias of serviceAccountName.
         ("serviceAccount", json!("jobpass-sweeper")),
     ];
-    is_nothing(value) || defaults.contains(&(field, value.clone()))
+    is_empty(value) || defaults.contains(&(field, value.clone()))
 }
 
-fn is_nothing(value: &Value) -> bool {
+/// Whether a value means the same as a missing field.
+fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
-        // `creationTimestamp: null` in templates of older releases.
-        Value::Object(fields) => fields.values().all(is_nothing),
+        // Older releases write `creationTimestamp: null` into templates.
+        Value::Object(fields) => fields.values().all(is_empty),
         _ => false,
     }
 }
 
-/// The fields that differ, as people write them: `spec.validations[1].expression`.
+/// The paths of the fields that differ, such as `spec.validations[1].expression`.
 pub(super) fn fields(wanted: &Value, found: &Value) -> Vec<String> {
     let mut differing = Vec::new();
-    // Other things may stand beside: labels, what tools note, `status`.
+    // Others own the other fields: labels, the annotations of tools, `status`.
     for (field, wanted) in wanted.as_object().into_iter().flatten() {
         if !["apiVersion", "kind", "metadata"].contains(&&**field) {
             compare(field, wanted, &found[field], &mut differing);
@@ -52,17 +53,17 @@ fn compare(path: &str, wanted: &Value, found: &Value, differing: &mut Vec<String
                 let found = found.get(field).unwrap_or(&Value::Null);
                 compare(&format!("{path}.{field}"), value, found, differing);
             }
-            let more = found
+            let extra = found
                 .iter()
                 .filter(|(field, value)| !wanted.contains_key(*field) && !is_default(field, value));
-            differing.extend(more.map(|(field, _)| format!("{path}.{field}")));
+            differing.extend(extra.map(|(field, _)| format!("{path}.{field}")));
         }
         (Value::Array(wanted), Value::Array(found)) if wanted.len() == found.len() => {
             for (index, (wanted, found)) in wanted.iter().zip(found).enumerate() {
                 compare(&format!("{path}[{index}]"), wanted, found, differing);
             }
         }
-        _ if wanted == found || is_nothing(wanted) && is_nothing(found) => {}
+        _ if wanted == found || is_empty(wanted) && is_empty(found) => {}
         _ => differing.push(path.to_owned()),
     }
 }
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_api_server_fills_in_is_no_difference_and_all_else_is() {
+    fn defaults_are_not_differences_and_all_other_fields_are() {
         let wanted = json!({"kind": "x", "metadata": {"name": "a"}, "spec": {
             "rules": [{"resources": ["secrets"]}], "failurePolicy": "Fail",
         }});

@@ -1,5 +1,5 @@
-//! Whether policies hold a minter: asked with requests that they must refuse, and that change nothing and issue no token where they
-//! do not.
+//! Requests that show whether policies limit a minter. The policies must refuse them. Without the policies,
+//! they change nothing and issue no token.
 
 use k8s_openapi::{
     api::{
@@ -17,39 +17,39 @@ use crate::{
     names,
 };
 
-/// What the answer to such a request says.
+/// The meaning of the answer to such a request.
 pub(crate) enum Enforcement {
-    /// A policy of a set-up refused it.
+    /// A policy of `setup` refused the request.
     Enforced,
-    /// Nothing refused it.
+    /// No policy refused the request.
     NotEnforced,
-    /// Somebody else refused it, so that nobody knows.
+    /// Something else refused the request, which hides the policies.
     Unknown,
 }
 
-/// To create a Secret that is no anchor, in a dry run.
+/// Creates a Secret that is not an anchor, in a dry run.
 ///
 /// # Errors
-/// If the system has no randomness.
+/// If the operating system returns no random bytes.
 pub(crate) fn other_secret(namespace: &str) -> Result<Call, Error> {
     let secret = Secret {
         type_: Some("Opaque".into()),
         metadata: named(names::random_name()?),
         ..Secret::default()
     };
-    Call::create_dry("create a Secret that is no anchor", Some(namespace), &secret)
+    Call::create_dry("create a Secret that is not an anchor", Some(namespace), &secret)
 }
 
-/// To create a Role that is no job's, in a dry run.
+/// Creates a Role that belongs to no job, in a dry run.
 ///
 /// # Errors
-/// If it cannot be written, a defect.
+/// If the Role cannot be serialised, which is a defect.
 pub(crate) fn other_role(namespace: &str) -> Result<Call, Error> {
     let role = Role {
         metadata: named("jobpass-no-job".to_owned()),
         rules: None,
     };
-    Call::create_dry("create a Role that is no job's", Some(namespace), &role)
+    Call::create_dry("create a Role that belongs to no job", Some(namespace), &role)
 }
 
 fn named(name: String) -> ObjectMeta {
@@ -59,37 +59,38 @@ fn named(name: String) -> ObjectMeta {
     }
 }
 
-/// What is wrong with a token.
+/// The part of a request for a token that a policy must refuse.
 #[derive(Clone, Copy)]
 pub(crate) enum Violation {
-    /// It is bound to a Secret without its uid.
+    /// The token is bound to a Secret without the Secret's uid.
     Unpinned,
-    /// Its lifetime, in seconds.
+    /// The lifetime, in seconds.
     Lifetime(u64),
-    /// The account, which the minter was not given.
+    /// The ServiceAccount, of which the minter may get no tokens.
     Account,
 }
 
-/// To get a token that is bound to a Secret that does not exist, which no API server issues: it asks its policies after it has
-/// found the account, and before it looks for the Secret. A dry run would be no help: it issues a live token.
+/// Requests a token that is bound to a Secret that does not exist. kube-apiserver finds the account first,
+/// then asks the policies, and looks for the Secret last, so it issues no token. A dry run would not do: it
+/// issues a token that works.
 ///
 /// # Errors
-/// If the system has no randomness.
-pub(crate) fn token(namespace: &str, account: &str, wrong: Violation) -> Result<Call, Error> {
+/// If the operating system returns no random bytes.
+pub(crate) fn token(namespace: &str, account: &str, violation: Violation) -> Result<Call, Error> {
     let uid = "00000000-0000-0000-0000-000000000000";
     let bound = BoundObjectReference {
         api_version: Some(Secret::api_version(&()).into()),
         kind: Some(Secret::kind(&()).into()),
         name: Some(names::random_name()?),
-        uid: (!matches!(wrong, Violation::Unpinned)).then(|| uid.to_owned()),
+        uid: (!matches!(violation, Violation::Unpinned)).then(|| uid.to_owned()),
     };
-    let expiration_seconds = match wrong {
+    let expiration_seconds = match violation {
         Violation::Lifetime(seconds) => Some(i64::try_from(seconds).unwrap_or(i64::MAX)),
         Violation::Unpinned | Violation::Account => None,
     };
-    let doing = match wrong {
-        Violation::Unpinned => "get a token that is bound to no anchor",
-        Violation::Lifetime(_) => "get a token that lives for too long",
+    let doing = match violation {
+        Violation::Unpinned => "get a token that is not bound to an anchor",
+        Violation::Lifetime(_) => "get a token with too long a lifetime",
         Violation::Account => "get a token of another ServiceAccount",
     };
     let spec = TokenRequestSpec {
@@ -101,11 +102,12 @@ pub(crate) fn token(namespace: &str, account: &str, wrong: Violation) -> Result<
 }
 
 impl Enforcement {
+    /// Reads it from the answer.
     pub(crate) fn by(answer: &Answer) -> Self {
         match answer.status {
             201 => Self::NotEnforced,
             404 if answer.is_secret_not_found() => Self::NotEnforced,
-            // Of several policies that refuse a request, the API server names one.
+            // kube-apiserver names one of the policies that refuse a request.
             _ if answer.denial().is_some_and(Denial::is_of_setup) => Self::Enforced,
             _ => Self::Unknown,
         }

@@ -1,10 +1,10 @@
-//! Who would lose what if a set-up were applied.
+//! The permissions that minters and jobs would lose if a set-up were applied.
 
 use serde_json::Value;
 
 use super::{
-    Part, Setup,
-    apply::{TRYING, subjects},
+    Grant, Setup,
+    apply::{PROBE_GROUP, subjects},
     object::SetupObject,
     policies::{AUDIENCES, LIFETIME},
 };
@@ -14,14 +14,14 @@ use crate::{
     text::{harmless, in_words},
 };
 
-/// Refuses a set-up with which somebody would lose something.
+/// Refuses a set-up that would take something away.
 ///
 /// # Errors
-/// Names each who would, and what it is.
+/// Names everybody who would lose something, and what.
 pub(super) fn refuse(setup: &Setup, objects: &[SetupObject], found: &[Option<Value>]) -> Result<(), Error> {
     let losses = setup
-        .parts()
-        .flat_map(|part| of_part(setup, part, objects, found));
+        .grants()
+        .flat_map(|grant| losses_of(setup, grant, objects, found));
     let losses = losses.map(|loss| format!("  {loss}\n")).collect::<String>();
     if losses.is_empty() {
         return Ok(());
@@ -31,11 +31,16 @@ pub(super) fn refuse(setup: &Setup, objects: &[SetupObject], found: &[Option<Val
         "nothing was changed: applying this would take something away",
     );
     Err(error.help(format!(
-        "{losses}\nask for all of it in one command, or add `--replace` to take this away"
+        "{losses}\nput all of it into one command, or take this away with `--replace`"
     )))
 }
 
-fn of_part(setup: &Setup, part: Part<'_>, objects: &[SetupObject], found: &[Option<Value>]) -> Vec<String> {
+fn losses_of(
+    setup: &Setup,
+    grant: Grant<'_>,
+    objects: &[SetupObject],
+    found: &[Option<Value>],
+) -> Vec<String> {
     let of = |kind: &str, name: &str| {
         let index = objects.iter().position(|object| {
             let wanted = object.manifest();
@@ -43,23 +48,23 @@ fn of_part(setup: &Setup, part: Part<'_>, objects: &[SetupObject], found: &[Opti
         })?;
         Some((objects[index].manifest(), found[index].as_ref()?))
     };
-    let role = part.role();
-    // A set-up that binds nobody gives nobody anything.
+    let role = grant.role();
+    // Without a RoleBinding nobody has anything to lose.
     let Some((wanted, had)) = of("RoleBinding", &role) else {
         return Vec::new();
     };
     let minters = subjects(had).into_iter().filter(|subject| {
         !subject["name"]
             .as_str()
-            .is_some_and(|name| name.starts_with(TRYING))
+            .is_some_and(|name| name.starts_with(PROBE_GROUP))
     });
     let minters = minters.collect::<Vec<_>>();
     if minters.is_empty() {
         return Vec::new();
     }
-    let tokens = match part {
-        Part::Account(account) => format!("tokens of {account}"),
-        Part::Jobs(_) => "tokens for jobs with rules".to_owned(),
+    let tokens = match grant {
+        Grant::Account(account) => format!("tokens of {account}"),
+        Grant::Jobs(_) => "tokens for jobs with rules".to_owned(),
     };
     let wanted = subjects(wanted);
     let dropped = minters
@@ -68,7 +73,7 @@ fn of_part(setup: &Setup, part: Part<'_>, objects: &[SetupObject], found: &[Opti
     let mut losses = dropped
         .map(|had| format!("{} may mint {tokens}, and could no longer", in_option(had)))
         .collect::<Vec<_>>();
-    if let Some((wanted, had)) = of("Role", &role).filter(|_| matches!(part, Part::Jobs(_))) {
+    if let Some((wanted, had)) = of("Role", &role).filter(|_| matches!(grant, Grant::Jobs(_))) {
         let wanted = rules(wanted);
         let beyond = rules(had)
             .iter()
@@ -77,7 +82,7 @@ fn of_part(setup: &Setup, part: Part<'_>, objects: &[SetupObject], found: &[Opti
         let beyond = beyond.iter().map(|rule| format!("`{}`", rule.in_short()));
         losses.extend(beyond.map(|rule| format!("jobs with rules may be given {rule}, and could no longer")));
     }
-    if let Some((wanted, had)) = of("ValidatingAdmissionPolicy", &setup.policy_name("tokens", part)) {
+    if let Some((wanted, had)) = of("ValidatingAdmissionPolicy", &setup.policy_name("tokens", grant)) {
         match (lifetime(had), lifetime(wanted)) {
             (Some(had), Some(wanted)) if had > wanted => losses.push(format!(
                 "{tokens} may live for {}, and could for {} at most",
@@ -104,13 +109,14 @@ fn of_part(setup: &Setup, part: Part<'_>, objects: &[SetupObject], found: &[Opti
     losses
 }
 
+/// Whether two subjects are the same user, group or ServiceAccount.
 pub(super) fn same_subject(one: &Value, other: &Value) -> bool {
     ["kind", "name", "namespace"]
         .iter()
         .all(|field| one[field] == other[field])
 }
 
-/// `serviceaccount:ci/minter`, as `--minter` takes it.
+/// A subject as `--minter` takes it: `serviceaccount:ci/minter`.
 fn in_option(subject: &Value) -> String {
     let text = |field: &str| harmless(subject[field].as_str().unwrap_or_default());
     let name = text("name");
@@ -120,7 +126,7 @@ fn in_option(subject: &Value) -> String {
     }
 }
 
-/// The rules of a Role that are about resources: every rule that a set-up writes is.
+/// The rules of a Role about resources. `setup` writes no others.
 fn rules(role: &Value) -> Vec<Rule> {
     let rules = role["rules"].as_array().into_iter().flatten();
     rules
@@ -128,8 +134,8 @@ fn rules(role: &Value) -> Vec<Rule> {
         .collect()
 }
 
-/// What stands behind `begin` in an expression of a policy.
-fn behind<'a>(policy: &'a Value, begin: &str) -> Option<&'a str> {
+/// The rest of a policy's expression, after `begin`.
+fn after<'a>(policy: &'a Value, begin: &str) -> Option<&'a str> {
     let validations = policy["spec"]["validations"].as_array()?;
     validations
         .iter()
@@ -137,15 +143,17 @@ fn behind<'a>(policy: &'a Value, begin: &str) -> Option<&'a str> {
         .map(|(_, rest)| rest)
 }
 
+/// The longest lifetime that a policy allows, in seconds.
 fn lifetime(policy: &Value) -> Option<u64> {
-    behind(policy, LIFETIME)?.parse().ok()
+    after(policy, LIFETIME)?.parse().ok()
 }
 
-/// The texts of a CEL list, as `cel` wrote them.
+/// The audiences that a policy allows: the strings of a CEL list, as [`cel`](crate::text::cel) writes them.
+/// `None` if it allows all.
 fn audiences(policy: &Value) -> Option<Vec<String>> {
     let mut texts = Vec::new();
     let mut text: Option<String> = None;
-    let mut chars = behind(policy, AUDIENCES)?.chars();
+    let mut chars = after(policy, AUDIENCES)?.chars();
     while let Some(c) = chars.next() {
         match (&mut text, c) {
             (Some(open), '\\') => open.extend(chars.next()),

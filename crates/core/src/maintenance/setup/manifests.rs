@@ -1,6 +1,6 @@
-//! The objects, as a person reviews them: each with a comment that says why.
+//! The objects as YAML for a reviewer, each with a comment that says why it is there.
 
-use super::{Part, Setup};
+use super::{Grant, Setup};
 use crate::{
     inputs::subject::{MinterSubject, SWEEPER},
     rbac::{self, Line, Rule},
@@ -11,7 +11,8 @@ pub(super) const RBAC: &str = "rbac.authorization.k8s.io";
 pub(super) const ADMISSION: &str = "admissionregistration.k8s.io/v1";
 
 impl Setup {
-    /// YAML to review and to apply. The RoleBindings of minters come last, behind the policies that limit what they give.
+    /// The YAML to review and to apply. The RoleBindings of the minters come last, after the policies that
+    /// limit them.
     pub fn manifests(&self) -> String {
         let mut documents = vec![self.namespace_itself()];
         if let Some(account) = &self.service_account {
@@ -21,19 +22,19 @@ impl Setup {
             }
         }
         documents.extend(self.minters_accounts());
-        documents.extend(self.parts().flat_map(|part| self.policies(part)));
-        documents.extend(self.parts().map(|part| self.minters_role(part)));
+        documents.extend(self.grants().flat_map(|grant| self.policies(grant)));
+        documents.extend(self.grants().map(|grant| self.minters_role(grant)));
         if let Some(image) = &self.sweeper_image {
             documents.extend(self.sweeper(image));
         }
-        documents.extend(self.parts().map(|part| self.minters_binding(part)));
+        documents.extend(self.grants().map(|grant| self.minters_binding(grant)));
         documents.join("---\n")
     }
 
     fn namespace_itself(&self) -> String {
         format!(
-            "# Where the ServiceAccount and the anchors are. Let it hold no other Secrets: who may delete a Secret can make the\n\
-             # API server show it.\n\
+            "# The namespace of the ServiceAccount and the anchors. Keep no other Secrets in it: a user who may delete a Secret\n\
+             # can make the API server return its content.\n\
              apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {}\n",
             quoted(&self.namespace)
         )
@@ -41,9 +42,9 @@ impl Setup {
 
     fn account(&self, name: &str) -> String {
         format!(
-            "# Whom the jobs' tokens speak for. It may do what you give it, with Roles of your own. Give it nothing with which it\n\
-             # could outlive its token: no Secrets, no serviceaccounts/token, no RBAC, no impersonation, no new Pods in this\n\
-             # namespace, which could run as the minter.\n{}",
+            "# The ServiceAccount of the jobs' tokens. Give it permissions with Roles of your own. A job must not be able to outlive\n\
+             # its token: give it no Secrets, no serviceaccounts/token, no RBAC and no impersonation. Let it create no Pods in\n\
+             # this namespace, because they could run as the minter.\n{}",
             self.head("v1", "ServiceAccount", name)
         )
     }
@@ -52,12 +53,12 @@ impl Setup {
         let name = format!("{account}-example");
         [
             format!(
-                "# An example of what jobs may do: look at Pods.\n{}rules:\n- apiGroups: [\"\"]\n  resources: [\"pods\"]\n  \
+                "# An example of permissions for jobs: read Pods.\n{}rules:\n- apiGroups: [\"\"]\n  resources: [\"pods\"]\n  \
                  verbs: [\"get\", \"list\"]\n",
                 self.rbac("Role", &name)
             ),
             format!(
-                "# It is given to the jobs.\n{}",
+                "# Gives the example to the jobs' ServiceAccount.\n{}",
                 self.binding(&name, &subject_account(&self.namespace, account))
             ),
         ]
@@ -70,40 +71,40 @@ impl Setup {
         });
         own.map(|name| {
             format!(
-                "# The minter. What the CI keeps is a kubeconfig with a token of it: let that expire, and renew it.\n{}",
+                "# The minter. The CI platform stores a kubeconfig with a token of this account: let the token expire, and renew it.\n{}",
                 self.head("v1", "ServiceAccount", name)
             )
         })
     }
 
-    fn minters_role(&self, part: Part<'_>) -> String {
-        let why = match part {
-            Part::Account(_) => format!(
-                "# All that a minter needs: to make anchors and delete them, without seeing what they hold, and to ask for tokens of\n\
-                 # this one ServiceAccount. The verb `{}` is none of Kubernetes: by it, the policy for jobs with rules knows that the\n\
-                 # minter was given this account.\n",
+    fn minters_role(&self, grant: Grant<'_>) -> String {
+        let why = match grant {
+            Grant::Account(_) => format!(
+                "# All permissions of a minter: create and delete anchors without reading Secrets, and create tokens of this one\n\
+                 # ServiceAccount. `{}` is not a verb of Kubernetes: it tells the policy for jobs with rules that the minter may get\n\
+                 # tokens of this account.\n",
                 rbac::MINT
             ),
-            Part::Jobs(_) => {
-                "# All that a minter needs for jobs with rules: to make anchors and delete them, without seeing what they hold; to ask\n\
-                 # for tokens; to make the ServiceAccounts and roles of single jobs and delete them, all of which the policies narrow\n\
-                 # down; and whatever jobs may be given, as nobody can give what they do not have.\n"
+            Grant::Jobs(_) => {
+                "# All permissions of a minter for jobs with rules: create and delete anchors without reading Secrets, create tokens,\n\
+                 # and create and delete the ServiceAccounts and roles of single jobs. The policies limit all of these. The minter\n\
+                 # also holds every rule that jobs may get, because Kubernetes lets nobody grant permissions that they do not have.\n"
                     .into()
             }
         };
-        let rules = match part {
-            Part::Account(account) => Rule::of_minter(account),
-            Part::Jobs(given) => Rule::of_minter_for_jobs(given),
+        let rules = match grant {
+            Grant::Account(account) => Rule::of_minter(account),
+            Grant::Jobs(given) => Rule::of_minter_for_jobs(given),
         };
         let rules = rules.into_iter().map(|rule| Line { rule, missing: false });
         format!(
             "{why}{}rules:\n{}\n",
-            self.rbac("Role", &part.role()),
+            self.rbac("Role", &grant.role()),
             rbac::rules_yaml(&rules.collect::<Vec<_>>())
         )
     }
 
-    fn minters_binding(&self, part: Part<'_>) -> String {
+    fn minters_binding(&self, grant: Grant<'_>) -> String {
         let subjects = self.minters.iter().map(|minter| match minter {
             MinterSubject::ServiceAccount { namespace, name } => subject_account(namespace, name),
             MinterSubject::User(name) => subject("User", name),
@@ -111,13 +112,13 @@ impl Setup {
         });
         let why = match self.oidc {
             Some(_) => {
-                "# Who mints. The names of CI jobs come from the claim mappings of the API server's AuthenticationConfiguration.\n"
+                "# The minters. The names of CI jobs come from the claim mappings of the API server's AuthenticationConfiguration.\n"
             }
-            None => "# Who mints.\n",
+            None => "# The minters.\n",
         };
         format!(
             "{why}{}",
-            self.binding(&part.role(), &subjects.collect::<String>())
+            self.binding(&grant.role(), &subjects.collect::<String>())
         )
     }
 
@@ -126,21 +127,21 @@ impl Setup {
         let namespace = quoted(&self.namespace);
         [
             format!(
-                "# Deletes the anchors of jobs whose runners died. Give this account to nothing else: who may list Secrets can\n\
+                "# Deletes the anchors of jobs whose runners died. Use this account for nothing else: a user who may list Secrets can\n\
                  # read them.\n{}",
                 self.head("v1", "ServiceAccount", name)
             ),
             format!(
-                "# The least that it needs, in this namespace alone.\n{}rules:\n- apiGroups: [\"\"]\n  \
+                "# The least permissions that the sweeper needs, only in this namespace.\n{}rules:\n- apiGroups: [\"\"]\n  \
                  resources: [\"secrets\"]\n  verbs: [\"list\", \"delete\"]\n",
                 self.rbac("Role", name)
             ),
             format!(
-                "# It is given to the sweeper.\n{}",
+                "# Gives the Role to the sweeper.\n{}",
                 self.binding(name, &subject_account(&self.namespace, name))
             ),
             format!(
-                "# Every ten minutes, never two at once, as a Pod that the Pod Security Standard `restricted` lets in.\n{}spec:\n  \
+                "# Sweeps every ten minutes, never twice at once. The Pod meets the Pod Security Standard `restricted`.\n{}spec:\n  \
                  schedule: \"*/10 * * * *\"\n  concurrencyPolicy: Forbid\n  jobTemplate:\n    spec:\n      backoffLimit: 0\n      \
                  activeDeadlineSeconds: 540\n      template:\n        spec:\n          serviceAccountName: {name}\n          \
                  restartPolicy: Never\n          securityContext:\n            runAsNonRoot: true\n            seccompProfile:\n              \
@@ -156,6 +157,7 @@ impl Setup {
         ]
     }
 
+    /// The beginning of an object in the namespace.
     fn head(&self, version: &str, kind: &str, name: &str) -> String {
         format!(
             "apiVersion: {version}\nkind: {kind}\nmetadata:\n  name: {}\n  namespace: {}\n",
@@ -168,7 +170,7 @@ impl Setup {
         self.head(&format!("{RBAC}/v1"), kind, name)
     }
 
-    /// Role and RoleBinding have the same name.
+    /// A RoleBinding, which has the name of its Role.
     fn binding(&self, role: &str, subjects: &str) -> String {
         format!(
             "{}roleRef:\n  apiGroup: {RBAC}\n  kind: Role\n  name: {}\nsubjects:\n{subjects}",
@@ -178,10 +180,12 @@ impl Setup {
     }
 }
 
+/// A user or a group, as the subject of a RoleBinding.
 fn subject(kind: &str, name: &str) -> String {
     format!("- kind: {kind}\n  apiGroup: {RBAC}\n  name: {}\n", quoted(name))
 }
 
+/// A ServiceAccount, as the subject of a RoleBinding.
 fn subject_account(namespace: &str, name: &str) -> String {
     format!(
         "- kind: ServiceAccount\n  name: {}\n  namespace: {}\n",

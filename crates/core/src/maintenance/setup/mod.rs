@@ -1,7 +1,7 @@
-//! Setting a cluster up for jobpass: what a maintainer reviews and applies once.
+//! The set-up of a cluster for jobpass, which a maintainer reviews and applies once.
 //!
-//! Every value is parsed before anything is written. What is printed is the text of [`Setup::manifests`]; what is compared
-//! and applied is read from that same text, so that the two cannot differ.
+//! Every value is parsed before anything is written. `setup` prints the text of [`Setup::manifests`], and
+//! `--diff` and `--apply` parse that same text. So the printed objects and the applied ones cannot differ.
 
 mod apply;
 mod difference;
@@ -28,7 +28,8 @@ use crate::{
     text::harmless,
 };
 
-/// A cluster's set-up for one ServiceAccount, or for those that are made for single jobs, or both; parsed.
+/// The parsed set-up of a cluster: for one ServiceAccount, for ServiceAccounts that are made for single jobs,
+/// or for both.
 #[derive(Debug, Clone)]
 pub struct Setup {
     service_account: Option<String>,
@@ -42,26 +43,27 @@ pub struct Setup {
     example_rights: bool,
 }
 
-/// What minters are given. Each has policies, a Role and a RoleBinding of its own, and leaves those of the others alone.
+/// One grant to the minters. Each grant has its own policies, Role and RoleBinding, and does not touch those
+/// of other grants.
 #[derive(Clone, Copy)]
-enum Part<'a> {
-    /// Tokens of this ServiceAccount.
+enum Grant<'a> {
+    /// The minters may get tokens of this ServiceAccount.
     Account(&'a str),
-    /// ServiceAccounts for single jobs, with these rights at most, and their tokens.
+    /// The minters may make ServiceAccounts for single jobs, with these rules at most, and get their tokens.
     Jobs(&'a [Rule]),
 }
 
 impl Setup {
-    /// The `AuthenticationConfiguration`, if jobs are let in with ID tokens. It is no object of the cluster but a file of the
-    /// API server, so nothing can apply it.
+    /// The `AuthenticationConfiguration`, if jobs log in with ID tokens. It is a file of the API server and
+    /// not an object of the cluster, so `--apply` cannot apply it.
     pub fn authentication(&self) -> Option<String> {
         self.oidc.as_ref().map(Oidc::configuration)
     }
 
-    /// Parses what was asked for.
+    /// Parses the options.
     ///
     /// # Errors
-    /// The first value that is missing or wrong: its name, what is wrong with it, what is allowed.
+    /// The first value that is missing or wrong, with its name, the reason, and the allowed values.
     pub fn parse(wanted: &Wanted) -> Result<Self, Error> {
         let rules = rbac::parse("rules", &wanted.rules)?;
         let service_account = Some(&*wanted.service_account).filter(|name| !name.is_empty());
@@ -69,12 +71,12 @@ impl Setup {
             .map(|name| account("service-account", name))
             .transpose()?;
         if service_account.is_none() && rules.is_empty() {
-            let allowed = "name the ServiceAccount that the jobs' tokens speak for; or give `rules`, what jobs may give to \
+            let allowed = "name the ServiceAccount of the jobs' tokens, or give `rules`: the most that jobs may give to \
                            ServiceAccounts that are made for them";
             return Err(Error::input("service-account", "is missing", allowed));
         }
         if service_account.is_none() && wanted.example_rights {
-            let allowed = "it is for a ServiceAccount that all jobs share; what those of single jobs may do is in `rules`";
+            let allowed = "name the ServiceAccount that all jobs share; the permissions of single jobs come from `rules`";
             return Err(Error::input(
                 "example-rights",
                 "is given without `service-account`",
@@ -83,7 +85,7 @@ impl Setup {
         }
         if wanted.namespace.is_empty() {
             let allowed =
-                "name the namespace of the ServiceAccount and the anchors; it should hold no other Secrets";
+                "name a namespace for the ServiceAccount and the anchors that holds no other Secrets";
             return Err(Error::input("namespace", "is missing", allowed));
         }
         let namespace = namespace("namespace", &wanted.namespace)?;
@@ -101,9 +103,9 @@ impl Setup {
             return Err(Error::input(
                 "minter",
                 "is missing, and so are `repository-id` and `project-id`: nobody could ask for a token",
-                "say who does: `--minter serviceaccount:jobpass-minter` makes an account for a kubeconfig; `user:NAME` and \
-                 `group:NAME` are there already; `--repository-id ID --oidc-audience TEXT` lets the jobs of a GitHub \
-                 repository in without a secret, `--project-id` those of a GitLab project",
+                "name a minter: `--minter serviceaccount:jobpass-minter` makes an account for a kubeconfig; `user:NAME` and \
+                 `group:NAME` exist already; `--repository-id ID --oidc-audience TEXT` lets the jobs of a GitHub \
+                 repository mint without a stored secret, `--project-id` those of a GitLab project",
             ));
         }
         Ok(Self {
@@ -119,24 +121,27 @@ impl Setup {
         })
     }
 
-    fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+    fn grants(&self) -> impl Iterator<Item = Grant<'_>> {
         let jobs = Some(&*self.rules).filter(|rules| !rules.is_empty());
         let account = self.service_account.as_deref();
-        account.map(Part::Account).into_iter().chain(jobs.map(Part::Jobs))
+        account
+            .map(Grant::Account)
+            .into_iter()
+            .chain(jobs.map(Grant::Jobs))
     }
 
-    /// What a maintainer should know before using it.
+    /// The warnings for the maintainer.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if let Some(oidc) = &self.oidc {
             notes.push(
-                "the API server has to trust the issuer as well: the same command with `--authentication-config` prints the \
-                 file for that"
+                "the API server must trust the issuer of the ID tokens: run the same command with `--authentication-config`, and \
+                 give its output to the API server"
                     .to_owned(),
             );
             if oidc.git_ref.is_none() && oidc.environment.is_none() {
                 notes.push(
-                    "jobs of every branch are let in, and who may push a branch may edit its workflow: consider `--ref \
+                    "jobs of every branch may mint, and everybody who may push a branch may edit its workflow: consider `--ref \
                      refs/heads/main`, `--ref protected` or `--environment NAME`"
                         .to_owned(),
                 );
@@ -144,14 +149,14 @@ impl Setup {
         }
         if let Some(resource) = self.rules.iter().find_map(Rule::reaches_into_pods) {
             notes.push(format!(
-                "with `{resource}`, jobs reach every Pod of this namespace, and the token of the ServiceAccount that it runs as: name \
-                 the Pod (`create {resource} NAME`), or let none run here that may do more than a job"
+                "with `{resource}`, jobs reach every Pod in this namespace, and the token of the Pod's ServiceAccount: name \
+                 the Pod (`create {resource} NAME`), or run no Pod here that may do more than a job"
             ));
         }
         if self.sweeper_image.is_none() {
             notes.push(
-                "there is no sweeper: anchors of runners that died stay, without a working token once it expired; give \
-                 `--sweeper-image IMAGE` for a CronJob that deletes them"
+                "there is no sweeper: if a runner dies, its anchor stays in the cluster, although its token expires. Add a \
+                 CronJob that deletes such anchors with `--sweeper-image IMAGE`"
                     .to_owned(),
             );
         }
@@ -159,8 +164,9 @@ impl Setup {
     }
 }
 
-impl Part<'_> {
-    /// The Role, and its RoleBinding. No ServiceAccount makes the first of the second.
+impl Grant<'_> {
+    /// The name of the Role and of its RoleBinding. A `.` keeps the second name apart from the first,
+    /// whatever the account's name is.
     fn role(self) -> String {
         match self {
             Self::Account(account) => format!("jobpass-minter-{account}"),
@@ -172,11 +178,11 @@ impl Part<'_> {
 fn image(text: &str) -> Result<String, Error> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@".contains(&b);
     let last = text.rsplit('/').next().unwrap_or_default();
-    let is_one = text.len() <= LONGEST_TEXT
+    let is_image = text.len() <= LONGEST_TEXT
         && text.bytes().all(allowed)
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.ends_with(|c: char| c.is_ascii_alphanumeric());
-    if is_one && (last.contains(':') || last.contains('@')) {
+    if is_image && (last.contains(':') || last.contains('@')) {
         return Ok(text.to_owned());
     }
     Err(Error::input(

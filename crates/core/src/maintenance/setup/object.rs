@@ -1,4 +1,4 @@
-//! The set-up and a cluster: what is there, and making it so.
+//! The objects of a set-up: their comparison with the cluster, and their application.
 
 use kube::api::{GetParams, ListParams, PostParams, Request};
 use serde::Deserialize as _;
@@ -11,7 +11,7 @@ use crate::{
     json,
 };
 
-/// The kinds of objects that a set-up consists of, and what the API calls them.
+/// The kinds of objects that a set-up consists of, and their names in URLs.
 const KINDS: [(&str, &str); 7] = [
     ("Namespace", "namespaces"),
     ("ServiceAccount", "serviceaccounts"),
@@ -24,8 +24,8 @@ const KINDS: [(&str, &str); 7] = [
     ),
     ("CronJob", "cronjobs"),
 ];
-/// How often an object is looked at anew because somebody else changed it in between.
-const ROUNDS: usize = 3;
+/// The number of attempts to write an object that somebody else keeps changing.
+const ATTEMPTS: usize = 3;
 
 /// One object of a set-up.
 pub struct SetupObject {
@@ -33,14 +33,14 @@ pub struct SetupObject {
     collection: String,
 }
 
-/// What is there of an object, or was before it was applied.
+/// The state of an object in the cluster, before it is applied.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// What was wanted.
+    /// The object is as the set-up has it.
     Same,
-    /// Something else, in these fields.
+    /// These fields of the object differ.
     Differs(Vec<String>),
-    /// Nothing.
+    /// The object does not exist.
     Missing,
 }
 
@@ -48,7 +48,7 @@ impl Setup {
     /// The objects of [`Setup::manifests`], in its order.
     ///
     /// # Errors
-    /// If that is not what it should be, a defect.
+    /// If the manifests cannot be parsed, which is a defect.
     pub fn objects(&self) -> Result<Vec<SetupObject>, Error> {
         let manifests = self.manifests();
         let documents = serde_yaml::Deserializer::from_str(&manifests);
@@ -64,7 +64,10 @@ impl Setup {
 }
 
 fn unreadable() -> Error {
-    Error::new(Kind::Internal, "what `setup` prints cannot be read")
+    Error::new(
+        Kind::Internal,
+        "the manifests that `setup` prints cannot be parsed",
+    )
 }
 
 impl SetupObject {
@@ -83,7 +86,7 @@ impl SetupObject {
     /// The RoleBindings of a namespace.
     ///
     /// # Errors
-    /// If the API server does not say.
+    /// If the API server does not return the object.
     pub(super) async fn bindings(
         namespace: &str,
         cluster: &Cluster,
@@ -103,12 +106,12 @@ impl SetupObject {
         Ok(list["items"].as_array().cloned().unwrap_or_default())
     }
 
-    /// As it is to be.
+    /// The object, as the set-up has it.
     pub fn manifest(&self) -> &Value {
         &self.wanted
     }
 
-    /// `Role ci/jobpass-minter`.
+    /// The object's kind and name, as in `Role ci/jobpass-minter`.
     pub fn title(&self) -> String {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let metadata = &self.wanted["metadata"];
@@ -122,7 +125,7 @@ impl SetupObject {
         )
     }
 
-    /// `role jobpass-minter --namespace ci`.
+    /// The object as an argument of kubectl: `role jobpass-minter --namespace ci`.
     fn for_kubectl(&self) -> String {
         let title = self.title().to_lowercase();
         let (kind, name) = title.split_once(' ').unwrap_or_default();
@@ -132,7 +135,7 @@ impl SetupObject {
         }
     }
 
-    /// The same object, but to be like this.
+    /// The same object with another manifest.
     pub(super) fn with(&self, wanted: Value) -> Self {
         Self {
             wanted,
@@ -140,22 +143,23 @@ impl SetupObject {
         }
     }
 
-    /// Looks at what is there.
+    /// Compares the object with the cluster.
     ///
     /// # Errors
-    /// If the API server does not say.
+    /// If the API server does not return the object.
     pub async fn compare(&self, cluster: &Cluster, budget: &Budget) -> Result<Outcome, Error> {
         self.found(cluster, budget)
             .await
             .map(|found| self.outcome(found.as_ref()))
     }
 
-    /// Makes it so, if it is not, and says what was there before. What others have added to its metadata stays.
+    /// Writes the object if it differs, and returns what was there before. Metadata that others have added
+    /// stays.
     ///
     /// # Errors
     /// If the API server refuses.
     pub(super) async fn apply(&self, cluster: &Cluster, budget: &Budget) -> Result<Outcome, Error> {
-        for _ in 0..ROUNDS {
+        for _ in 0..ATTEMPTS {
             let found = self.found(cluster, budget).await?;
             let outcome = self.outcome(found.as_ref());
             let call = match (&outcome, found) {
@@ -165,8 +169,9 @@ impl SetupObject {
                     let request = self.objects().create(&PostParams::default(), object);
                     Call::new("create an object", request)?
                 }
-                // Whole fields, so that nothing stays in them that was not wanted; its version keeps us from undoing what
-                // somebody else did in between.
+                // Whole fields are replaced, so that nothing else stays in them. The resourceVersion in the
+                // metadata makes the API server refuse to overwrite a change that somebody else made in
+                // between.
                 (_, Some(mut object)) => {
                     for (field, value) in self.wanted.as_object().into_iter().flatten() {
                         if field != "metadata" {
@@ -191,7 +196,7 @@ impl SetupObject {
             Kind::Refused,
             format!("cannot apply {}: somebody else keeps changing it", self.title()),
         )
-        .help("see who does, and run the command again"))
+        .help("find out who changes it, and run the command again"))
     }
 
     pub(super) fn outcome(&self, found: Option<&Value>) -> Outcome {
@@ -234,26 +239,26 @@ impl SetupObject {
         let error = Error::new(Kind::Refused, what.trim_end());
         if let Some(denial) = answer.denial() {
             return error.help(format!(
-                "no right is missing: {} refused it, and the message above says why; what was applied before it stays",
+                "no permission is missing: {} refused it, and the message above says why. What was applied before it stays",
                 denial.in_words()
             ));
         }
         match answer.status {
             401 => error.help(cluster.unauthorized()),
             403 => error.help(
-                "an administrator of the cluster has to do this: name their kubeconfig with `--kubeconfig`, or give them what \
-                 the command prints without `--apply` and `--diff`",
+                "an administrator of the cluster must do this: name their kubeconfig with `--kubeconfig`, or give them the output of \
+                 the command without `--apply` and `--diff`",
             ),
             404 => error.help(
-                "this API server does not know such objects: ValidatingAdmissionPolicy is there from Kubernetes 1.30 on. On an \
-                 older one, apply what the command prints with kubectl, without the policies",
+                "this API server does not know such objects: ValidatingAdmissionPolicy needs Kubernetes 1.30 or later. On an \
+                 older one, apply the output of the command with kubectl, without the policies",
             ),
             422 if *call.method() == http::Method::PUT => error.help(format!(
-                "what it is now cannot be changed into that: look at it, delete it (`kubectl delete {}`), and run the command \
+                "Kubernetes does not allow this change: look at the object, delete it (`kubectl delete {}`), and run the command \
                  again",
                 self.for_kubectl()
             )),
-            _ => error.help("the message above says why; what was applied before it stays"),
+            _ => error.help("the message above says why. What was applied before it stays"),
         }
     }
 }

@@ -1,10 +1,11 @@
-//! The admission policies: what RBAC cannot say.
+//! The admission policies. They limit a minter where RBAC cannot.
 //!
-//! The API server evaluates each policy by itself, and a request must pass every policy that matches it. So a policy says nothing
-//! about the accounts of other set-ups, and two set-ups of one namespace take nothing away from each other.
+//! kube-apiserver evaluates each policy alone, and a request must pass every policy that matches it. So a
+//! policy makes no statement about the accounts of other set-ups, and two set-ups of one namespace do not
+//! restrict each other.
 
 use super::{
-    Part, Setup,
+    Grant, Setup,
     manifests::{ADMISSION, RBAC},
 };
 use crate::{
@@ -15,41 +16,44 @@ use crate::{
     text::{cel, in_words, quoted},
 };
 
-/// An expression that must be true, and what is said when it is not.
+/// A CEL expression that must be true, and the message of the API server if it is not.
 type Validation = (String, String);
 
+/// The operations of the API that change an object.
 const CHANGES: &str = "\"CREATE\", \"UPDATE\", \"DELETE\"";
-/// Before the longest lifetime, in a policy.
+/// The beginning of the expression that ends with the longest lifetime.
 pub(super) const LIFETIME: &str = "object.spec.expirationSeconds <= ";
-/// Before the audiences, in a policy.
+/// The beginning of the expression that ends with the audiences.
 pub(super) const AUDIENCES: &str = "object.spec.audiences.all(audience, audience in ";
 
+/// A ValidatingAdmissionPolicy.
 struct Policy {
-    /// `tokens`.
+    /// The subject, which its name begins with: `tokens`.
     about: &'static str,
+    /// The YAML comment above it.
     why: &'static str,
     operations: &'static str,
-    /// A group, and its resources.
+    /// API groups, each with its resources.
     resources: &'static [(&'static str, &'static str)],
-    /// Whose requests it judges: a name and an expression.
-    whose: (&'static str, String),
+    /// The condition for the users that it applies to: a name and an expression.
+    users: (&'static str, String),
     validations: Vec<Validation>,
 }
 
 impl Setup {
-    /// The policies of one part, each followed by its binding.
-    pub(super) fn policies(&self, part: Part<'_>) -> Vec<String> {
-        let mut policies = vec![self.tokens(part), self.anchors()];
-        if let Part::Jobs(rules) = part {
+    /// The policies of one grant, each followed by its binding.
+    pub(super) fn policies(&self, grant: Grant<'_>) -> Vec<String> {
+        let mut policies = vec![self.tokens(grant), self.anchors()];
+        if let Grant::Jobs(rules) = grant {
             policies.extend([self.roles(rules), self.jobs()]);
         }
         policies
             .iter()
-            .flat_map(|policy| self.documents(policy, part))
+            .flat_map(|policy| self.documents(policy, grant))
             .collect()
     }
 
-    fn tokens(&self, part: Part<'_>) -> Policy {
+    fn tokens(&self, grant: Grant<'_>) -> Policy {
         let seconds = self.lifetime.seconds();
         let bound = "object.spec.?boundObjectRef";
         let mut validations = vec![(
@@ -59,18 +63,18 @@ impl Setup {
             "a token must be bound to an anchor, a Secret with its uid".to_owned(),
         )];
         let of_job = format!("request.name.matches('{}')", names::NAMES);
-        let (others, whose) = match part {
-            Part::Account(account) => {
+        let (others, whose) = match grant {
+            Grant::Account(account) => {
                 validations.push((
                     format!("{bound}.?name.orValue('').matches('{}')", names::NAMES),
-                    "a token must be bound to an anchor, called as jobpass calls them".to_owned(),
+                    "a token must be bound to an anchor, with a name that jobpass gives".to_owned(),
                 ));
                 (
                     format!("request.name != {}", cel(account)),
                     format!("a token of {account}"),
                 )
             }
-            Part::Jobs(_) => {
+            Grant::Jobs(_) => {
                 let given = format!(
                     "authorizer.group('').resource('serviceaccounts').subresource('token').namespace({}).name(request.name)\
                      .check('{}').allowed()",
@@ -79,8 +83,8 @@ impl Setup {
                 );
                 validations.push((
                     format!("{of_job} ? request.name == {bound}.?name.orValue('') : {given}"),
-                    "a token is of a ServiceAccount that was made for its job, called as the anchor is, or of one that the minter \
-                     was given"
+                    "a token must be of the ServiceAccount that was made for its job and is named after the anchor, or of one that \
+                     the minter was given"
                         .to_owned(),
                 ));
                 (
@@ -91,24 +95,27 @@ impl Setup {
         };
         validations.push((
             format!("{others} || {LIFETIME}{seconds}"),
-            format!("{whose} may live for {} at most", in_words(seconds)),
+            format!("the lifetime of {whose} is {} at most", in_words(seconds)),
         ));
         if !self.audiences.is_empty() {
             let audiences = self.audiences.iter().map(|audience| cel(audience));
             let audiences = audiences.collect::<Vec<_>>().join(", ");
             validations.push((
                 format!("{others} || {AUDIENCES}[{audiences}])"),
-                format!("{whose} may have no audiences but {}", self.audiences.join(", ")),
+                format!(
+                    "{whose} may only have these audiences: {}",
+                    self.audiences.join(", ")
+                ),
             ));
         }
         Policy {
             about: "tokens",
-            why: "# RBAC can say for whom the minter may ask for tokens, but not for which. A token that is bound to nothing, or to a\n\
-                  # Secret that is no anchor, would be in no list and end with no job; one without the uid could be bound to an anchor\n\
-                  # that somebody else made under that name.\n",
+            why: "# RBAC can limit the ServiceAccounts whose tokens the minter gets, but not the tokens. A token that is not bound to an\n\
+                  # anchor would be in no list, and would not end with its job. A request without the anchor's uid could bind the\n\
+                  # token to a Secret that somebody else made under the anchor's name.\n",
             operations: "\"CREATE\"",
             resources: &[("", "\"serviceaccounts/token\"")],
-            whose: self.minters(),
+            users: self.minters(),
             validations,
         }
     }
@@ -116,12 +123,12 @@ impl Setup {
     fn anchors(&self) -> Policy {
         Policy {
             about: "anchors",
-            why: "# The minter must create and delete Secrets, and nothing in RBAC tells anchors from others. So: only empty ones of\n\
-                  # our type, which hold no secret; nothing that would keep one from being deleted at once, as the token lives on\n\
-                  # until it is gone; and no other Secret is deleted, or shown by a foreground delete.\n",
+            why: "# The minter creates and deletes Secrets, and RBAC cannot tell anchors from other Secrets. So this policy allows only\n\
+                  # empty Secrets of the anchors' type. It allows no finalizers, because the token works until its anchor is gone. It\n\
+                  # allows only background deletion, because the API server answers others with the content of the Secret.\n",
             operations: CHANGES,
             resources: &[("", "\"secrets\"")],
-            whose: self.minters(),
+            users: self.minters(),
             validations: vec![
                 (
                     format!(
@@ -129,17 +136,17 @@ impl Setup {
                         anchor::TYPE
                     ),
                     format!(
-                        "a minter touches no Secrets but anchors, of type {}",
+                        "a minter may only touch anchors: Secrets of type {}",
                         anchor::TYPE
                     ),
                 ),
                 (
-                    called_as_anchors(),
-                    "a minter touches no Secrets but anchors, called as jobpass calls them".into(),
+                    named_after_anchor(),
+                    "a minter may only touch anchors: Secrets with a name that jobpass gives".into(),
                 ),
                 (
                     "request.operation == 'DELETE' || !has(object.data)".into(),
-                    "an anchor has no data".into(),
+                    "an anchor must have no data".into(),
                 ),
                 no_finalizers("an anchor"),
                 in_background("an anchor"),
@@ -157,29 +164,29 @@ impl Setup {
         let given = given.collect::<Vec<_>>().join(" || ");
         Policy {
             about: "roles",
-            why: "# The minter must create and delete the ServiceAccounts and roles of single jobs, and nothing in RBAC tells them from\n\
-                  # others. So: only what is called as anchors are, goes with its anchor, and gives this one job what was listed. Else\n\
-                  # a minter could give an account of its own what it has itself, which no policy for minters would hold.\n",
+            why: "# The minter creates and deletes ServiceAccounts and roles for single jobs, and RBAC cannot tell them from others. So\n\
+                  # this policy allows only objects that are named after an anchor, are deleted with it, and give one job what was\n\
+                  # listed. Otherwise a minter could give its own permissions to a new account, which no policy would limit.\n",
             operations: CHANGES,
             resources: &[
                 ("", "\"serviceaccounts\""),
                 (RBAC, "\"roles\", \"rolebindings\""),
             ],
-            whose: self.minters(),
+            users: self.minters(),
             validations: vec![
                 (
-                    called_as_anchors(),
-                    "a minter touches no ServiceAccounts and roles but those of single jobs, called as their anchors are".into(),
+                    named_after_anchor(),
+                    "a minter may only touch ServiceAccounts and roles that are named after an anchor".into(),
                 ),
                 (
                     "request.operation == 'DELETE' || (object.metadata.?ownerReferences.orValue([]).size() == 1 && \
                      object.metadata.ownerReferences.all(owner, owner.apiVersion == 'v1' && owner.kind == 'Secret' && \
                      owner.name == object.metadata.name && !owner.?blockOwnerDeletion.orValue(false)))"
                         .into(),
-                    "what is made for a job is owned by its anchor and nothing else, so that it goes with it".into(),
+                    "an object that is made for a job must be owned by its anchor and nothing else, so that it is deleted with the anchor".into(),
                 ),
-                no_finalizers("what is made for a job"),
-                in_background("what is made for a job"),
+                no_finalizers("an object that is made for a job"),
+                in_background("an object that is made for a job"),
                 (
                     of(
                         "roles",
@@ -188,14 +195,14 @@ impl Setup {
                              rule.?resourceNames.orValue(['']).all(name, {given})))))"
                         ),
                     ),
-                    "a job's Role holds nothing but what `jobpass setup --rules` listed".into(),
+                    "a job's Role may only hold rules that `jobpass setup --rules` listed".into(),
                 ),
                 (
                     of(
                         "rolebindings",
                         "object.roleRef.kind == 'Role' && object.roleRef.name == object.metadata.name".into(),
                     ),
-                    "a job's RoleBinding gives the job's own Role".into(),
+                    "a job's RoleBinding must refer to the job's own Role".into(),
                 ),
                 (
                     of(
@@ -205,13 +212,14 @@ impl Setup {
                          object.metadata.namespace)"
                             .into(),
                     ),
-                    "a job's RoleBinding gives rights to the job's own ServiceAccount".into(),
+                    "a job's RoleBinding must name the job's own ServiceAccount as its only subject".into(),
                 ),
             ],
         }
     }
 
-    /// The accounts that a minter can make are nobody that it names.
+    /// The policy for the accounts of jobs. The policies for minters do not apply to an account that a minter
+    /// makes.
     fn jobs(&self) -> Policy {
         let users = format!(
             "^system:serviceaccount:{}:{}",
@@ -220,7 +228,7 @@ impl Setup {
         );
         Policy {
             about: "jobs",
-            why: "# The ServiceAccounts that are made for jobs are no minters, whatever they should come to be given.\n",
+            why: "# A ServiceAccount that is made for a job must never mint, whatever permissions it gets.\n",
             operations: CHANGES,
             resources: &[
                 (
@@ -229,19 +237,20 @@ impl Setup {
                 ),
                 (RBAC, "\"roles\", \"rolebindings\""),
             ],
-            whose: (
+            users: (
                 "jobs",
                 format!("request.userInfo.username.matches('{users}')"),
             ),
             validations: vec![(
                 "false".into(),
-                "a ServiceAccount that was made for a job touches no Secrets, ServiceAccounts, tokens, Roles and RoleBindings"
+                "a ServiceAccount that was made for a job may not touch Secrets, ServiceAccounts, tokens, Roles or RoleBindings"
                     .into(),
             )],
         }
     }
 
-    /// Everybody else, the sweeper and the cluster's controllers among them, is not limited.
+    /// The condition for minters. All other users are not limited, such as the sweeper and the cluster's
+    /// controllers.
     fn minters(&self) -> (&'static str, String) {
         let mut users = Vec::new();
         let mut groups = Vec::new();
@@ -268,8 +277,8 @@ impl Setup {
     }
 
     /// A policy and its binding.
-    fn documents(&self, policy: &Policy, part: Part<'_>) -> [String; 2] {
-        let name = self.policy_name(policy.about, part);
+    fn documents(&self, policy: &Policy, grant: Grant<'_>) -> [String; 2] {
+        let name = self.policy_name(policy.about, grant);
         let resources = policy.resources.iter().map(|(group, resources)| {
             format!(
                 "    - apiGroups: [\"{group}\"]\n      apiVersions: [\"v1\"]\n      operations: [{}]\n      \
@@ -284,10 +293,10 @@ impl Setup {
                 quoted(message)
             )
         });
-        let (whose, condition) = &policy.whose;
+        let (users, condition) = &policy.users;
         [
             format!(
-                "{}{}spec:\n  failurePolicy: Fail\n  matchConstraints:\n    resourceRules:\n{}  matchConditions:\n  - name: {whose}\n    \
+                "{}{}spec:\n  failurePolicy: Fail\n  matchConstraints:\n    resourceRules:\n{}  matchConditions:\n  - name: {users}\n    \
                  expression: {}\n  validations:\n{}",
                 policy.why,
                 head("ValidatingAdmissionPolicy", &name),
@@ -296,7 +305,7 @@ impl Setup {
                 validations.collect::<String>(),
             ),
             format!(
-                "# In force in this namespace.\n{}spec:\n  policyName: {}\n  validationActions: [\"Deny\"]\n  matchResources:\n    \
+                "# Applies the policy in this namespace.\n{}spec:\n  policyName: {}\n  validationActions: [\"Deny\"]\n  matchResources:\n    \
                  namespaceSelector:\n      matchLabels:\n        kubernetes.io/metadata.name: {}\n",
                 head("ValidatingAdmissionPolicyBinding", &name),
                 quoted(&name),
@@ -305,18 +314,19 @@ impl Setup {
         ]
     }
 
-    /// A namespace has no dots, so no two names are the same.
-    pub(super) fn policy_name(&self, about: &str, part: Part<'_>) -> String {
-        let account = match part {
-            Part::Account(account) => format!(".{account}"),
-            Part::Jobs(_) => String::new(),
+    /// The name of a policy and of its binding. It is unique, because the name of a namespace has no dots.
+    pub(super) fn policy_name(&self, about: &str, grant: Grant<'_>) -> String {
+        let account = match grant {
+            Grant::Account(account) => format!(".{account}"),
+            Grant::Jobs(_) => String::new(),
         };
         format!("jobpass-{about}.{}{account}", self.namespace)
     }
 }
 
 impl Rule {
-    /// Whether this rule gives `verb`, `group`, `resource` and `name`; an empty name is all.
+    /// A CEL expression: whether this rule allows `verb`, `group`, `resource` and `name`. An empty name means
+    /// all objects.
     fn given_in_cel(&self) -> String {
         let list = |texts: &[String]| {
             let texts = texts.iter().map(|text| cel(text)).collect::<Vec<_>>();
@@ -335,8 +345,9 @@ impl Rule {
     }
 }
 
-/// `generateName` is refused as well, because a name that the API server generates can look like one of ours.
-fn called_as_anchors() -> String {
+/// The expression for objects with the names of anchors. It refuses `generateName`, because a name that the
+/// API server generates can look like an anchor's.
+fn named_after_anchor() -> String {
     format!(
         "request.name.matches('{}') && (request.operation == 'DELETE' || !has(object.metadata.generateName))",
         names::NAMES
@@ -346,7 +357,7 @@ fn called_as_anchors() -> String {
 fn no_finalizers(what: &str) -> Validation {
     (
         "request.operation == 'DELETE' || !has(object.metadata.finalizers)".into(),
-        format!("{what} has no finalizers"),
+        format!("{what} must have no finalizers"),
     )
 }
 
@@ -355,7 +366,7 @@ fn in_background(what: &str) -> Validation {
         "request.operation != 'DELETE' || (request.options.?propagationPolicy.orValue('Background') == 'Background' && \
          !request.options.?orphanDependents.orValue(false))"
             .into(),
-        format!("{what} is deleted with propagation policy Background"),
+        format!("{what} must be deleted with propagation policy Background"),
     )
 }
 

@@ -1,19 +1,24 @@
-//! Whether jobs would mint, by what this set-up gives and others gave: one command refuses that when it is parsed, and several must not
-//! come to the same.
+//! The separation of jobs and minters. A job whose ServiceAccount may mint can mint itself tokens that
+//! outlive it.
+//!
+//! [`Setup::parse`] refuses one set-up that does this. This module refuses a set-up that does it together
+//! with earlier ones.
 
 use serde_json::Value;
 
-use super::{Part, Setup, apply::subjects, object::SetupObject};
+use super::{Grant, Setup, apply::subjects, object::SetupObject};
 use crate::{
     cluster::{Budget, Cluster},
     error::Error,
     inputs::subject::{JOBS_THEMSELVES, MinterSubject},
 };
 
-/// Refuses a set-up whose minter is a ServiceAccount that jobs get tokens of, or whose jobs get tokens of a minter.
+/// Refuses a set-up whose minter is a ServiceAccount that jobs get tokens of, or whose jobs get tokens of a
+/// minter.
 ///
 /// # Errors
-/// Says which, before anything is changed. Or the API server does not list the RoleBindings.
+/// Names the account and the RoleBinding, before anything is changed. Also if the API server does not list
+/// the RoleBindings.
 pub(super) async fn refuse(setup: &Setup, cluster: &Cluster, budget: &Budget) -> Result<(), Error> {
     for namespace in setup.namespaces() {
         let bindings = SetupObject::bindings(namespace, cluster, budget).await?;
@@ -26,7 +31,7 @@ pub(super) async fn refuse(setup: &Setup, cluster: &Cluster, budget: &Budget) ->
             if let Some(minter) = setup
                 .minters
                 .iter()
-                .find(|minter| minter.is_given(namespace, name))
+                .find(|minter| minter.is_minted_by(namespace, name))
             {
                 return Err(Error::input(
                     "minter",
@@ -36,12 +41,12 @@ pub(super) async fn refuse(setup: &Setup, cluster: &Cluster, budget: &Budget) ->
                     "name another account for the minter",
                 ));
             }
-            // What this set-up binds itself, it has parsed.
-            let own = namespace == setup.namespace && setup.parts().any(|part| part.role() == name);
+            // The set-up's own bindings were checked when it was parsed.
+            let own = namespace == setup.namespace && setup.grants().any(|grant| grant.role() == name);
             let Some(account) = setup
                 .service_account
                 .as_deref()
-                .filter(|_| !own && is_of_set_up(name))
+                .filter(|_| !own && is_of_setup(name))
             else {
                 continue;
             };
@@ -51,8 +56,10 @@ pub(super) async fn refuse(setup: &Setup, cluster: &Cluster, budget: &Budget) ->
             {
                 return Err(Error::input(
                     "service-account",
-                    format!("is `{account}`, a minter by RoleBinding {namespace}/{name}: {JOBS_THEMSELVES}"),
-                    "name another account for the jobs, or take it out of that RoleBinding first",
+                    format!(
+                        "is `{account}`, and RoleBinding {namespace}/{name} makes it a minter: {JOBS_THEMSELVES}"
+                    ),
+                    "name another account for the jobs, or remove it from that RoleBinding first",
                 ));
             }
         }
@@ -60,8 +67,9 @@ pub(super) async fn refuse(setup: &Setup, cluster: &Cluster, budget: &Budget) ->
     Ok(())
 }
 
-fn is_of_set_up(binding: &str) -> bool {
-    binding == Part::Jobs(&[]).role() || binding.starts_with(&Part::Account("").role())
+/// Whether `setup` wrote the RoleBinding of this name.
+fn is_of_setup(binding: &str) -> bool {
+    binding == Grant::Jobs(&[]).role() || binding.starts_with(&Grant::Account("").role())
 }
 
 fn is_account(subject: &Value, namespace: &str, name: &str) -> bool {
@@ -69,7 +77,7 @@ fn is_account(subject: &Value, namespace: &str, name: &str) -> bool {
 }
 
 impl Setup {
-    /// Its own, and those of its minters.
+    /// The set-up's own namespace, and those of its minters.
     fn namespaces(&self) -> Vec<&str> {
         let of_minters = self.minters.iter().filter_map(|minter| match minter {
             MinterSubject::ServiceAccount { namespace, .. } => Some(&**namespace),
@@ -83,19 +91,17 @@ impl Setup {
     }
 }
 
-/// The group of all ServiceAccounts of a namespace begins so.
+/// The beginning of the group of all ServiceAccounts of a namespace.
 const ACCOUNTS_OF: &str = "system:serviceaccounts:";
 
 impl MinterSubject {
-    /// Whether a set-up's RoleBinding of this name is for tokens of this minter.
-    fn is_given(&self, in_namespace: &str, binding: &str) -> bool {
+    /// Whether the RoleBinding of this name gives jobs the tokens of this minter.
+    fn is_minted_by(&self, in_namespace: &str, binding: &str) -> bool {
         match self {
             Self::ServiceAccount { namespace, name } => {
-                namespace == in_namespace && binding == Part::Account(name).role()
+                namespace == in_namespace && binding == Grant::Account(name).role()
             }
-            Self::Group(name) => {
-                name.strip_prefix(ACCOUNTS_OF) == Some(in_namespace) && is_of_set_up(binding)
-            }
+            Self::Group(name) => name.strip_prefix(ACCOUNTS_OF) == Some(in_namespace) && is_of_setup(binding),
             Self::User(_) => false,
         }
     }

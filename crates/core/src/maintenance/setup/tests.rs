@@ -54,7 +54,8 @@ fn what_a_maintainer_reviews_where_jobs_bring_rules() {
     insta::assert_snapshot!(setup.manifests());
 }
 
-/// A set-up for an account and for jobs with rules is both set-ups, and so neither takes anything from the other.
+/// A set-up for an account and for jobs with rules is both set-ups, and so neither takes anything from the
+/// other.
 #[test]
 fn set_ups_stand_side_by_side() {
     let documents = |service_account: &str, rules: &str| {
