@@ -10,7 +10,8 @@ use crate::{cluster::Cluster, github::step::Step, support};
 
 fn minted(cluster: &Cluster) -> Step {
     let kubeconfig = support::minter(cluster);
-    let step = Step::scanner(&kubeconfig, &[("kubeconfig-file", "true")]);
+    let files = [("token-file", "true"), ("kubeconfig-file", "true")];
+    let step = Step::scanner(&kubeconfig, &files);
     step.main().succeeded();
     step
 }

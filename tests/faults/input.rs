@@ -43,7 +43,7 @@ fn says(ended: &Ended, texts: &[&str]) {
 #[case::context("context", "other", &["input `context` is `other`", "it has `"])]
 #[case::verify("verify-revocation", "maybe", &["input `verify-revocation` is `maybe`", "`off`, `quick` or `wait`"])]
 #[case::flag("fail-on-revoke-error", "yes", &["input `fail-on-revoke-error` is `yes`", "`true` or `false`"])]
-#[case::folder("token-file", "no/such/token", &["input `token-file`", "folder does not exist"])]
+#[case::folder("token-file", "/dev/null/token", &["input `token-file`", "whose folder cannot be made"])]
 #[case::audience("audiences", "a b", &["input `audiences` has `a b`"])]
 #[case::both("server", "https://10.0.0.1", &["input `server` and input `kubeconfig` are both given"])]
 fn a_wrong_input_is_named_and_nothing_is_asked(

@@ -28,6 +28,7 @@ fn a_job_gets_a_token_and_loses_it(#[case] with_id: bool) {
         ("duration", "10m"),
         ("kubeconfig", &support::minter(&cluster)),
         ("kubeconfig-file", "true"),
+        ("token-file", "true"),
     ]);
 
     let main = step.main().succeeded();

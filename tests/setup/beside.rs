@@ -170,18 +170,7 @@ fn no_job_of_one_set_up_mints_by_another() {
     // Nor does what a job is told to paste make it a minter.
     desk.account("jobpass-minter");
     let by = ["mint", "--namespace", namespace, "--kubeconfig"];
-    let minted = [
-        &by[..],
-        &[
-            "jobpass-minter",
-            "--kubeconfig-file",
-            "job",
-            "--embed-token",
-            "true",
-        ],
-        &SCANNER,
-    ]
-    .concat();
+    let minted = [&by[..], &["jobpass-minter", "--kubeconfig-file", "job"], &SCANNER].concat();
     desk.jobpass(&minted).succeeded();
     for asked in [&JOBS, &of_minter] {
         let refused = desk.jobpass(&[&by[..], &["job", "--token-file", "loot"], asked].concat());

@@ -8,7 +8,7 @@ use serde::Deserialize as _;
 use serde_yaml::Value;
 
 /// The templates know the paths themselves: scripts have to.
-const FILES: [&str; 3] = ["token-file", "kubeconfig-file", "embed-token"];
+const FILES: [&str; 2] = ["token-file", "kubeconfig-file"];
 
 /// A pipeline asks for ID tokens itself: `id_tokens` puts one into a variable, which `bearer-token-env` names.
 const NOT_ON_GITLAB: [&str; 1] = ["oidc-audience"];

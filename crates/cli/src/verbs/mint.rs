@@ -34,8 +34,8 @@ pub(crate) fn command() -> Command {
             ),
             "token-file" => flag.help("Write the token to this file, with mode 0600; `jobpass revoke` removes the file."),
             "kubeconfig-file" => flag.help(
-                "Write a kubeconfig that uses the token to this file, with mode 0600; `jobpass revoke` removes the file. \
-                 Without `token-file`, the token is written to a file of the same name with `.token` added.",
+                "Write a kubeconfig that holds the token to this file, with mode 0600; `jobpass revoke` removes the file. \
+                 With `renew-for`, the token alone is written beside it, to a file of the same name with `.token` added.",
             ),
             _ => flag,
         }))

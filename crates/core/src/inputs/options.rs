@@ -53,8 +53,8 @@ pub const OPTIONS: &[Opt] = &[
     Opt {
         name: "renew-for",
         help: "For jobs that last longer than a token should: renew the token for at most this long while the job runs, as in \
-               `6h`. Each token lives `duration`; `token-file` and the kubeconfig that names it always have one that works. \
-               What was handed over otherwise is the first one.",
+               `6h`. Each token lives `duration`; the token's file and the kubeconfig always have one that works. What was handed \
+               over otherwise is the first one.",
         default: None,
     },
     Opt {
@@ -138,12 +138,6 @@ pub const OPTIONS: &[Opt] = &[
         help: "Also write a kubeconfig that uses the token to this file (mode 0600, removed at the end). `true` and \
                relative paths as with `token-file`.",
         default: None,
-    },
-    Opt {
-        name: "embed-token",
-        help: "`true`: the kubeconfig of `kubeconfig-file` holds the token itself, for tools that read none from a file. \
-               `false`: it names the token's file.",
-        default: Some("false"),
     },
     Opt {
         name: "verify-revocation",

@@ -160,12 +160,13 @@ where
             let (warnings, state) = (minted.warnings.clone(), state.clone());
             let delivery = tokio::task::spawn_blocking(move || {
                 mask(&minted)?;
-                state
+                let warning = state
                     .files
                     .write(&minted.token, &state.connection, &state.receipt)?;
-                deliver(&minted, &state).inspect_err(|_| drop(state.files.remove()))
+                deliver(&minted, &state).inspect_err(|_| drop(state.files.remove()))?;
+                Ok(warnings.into_iter().chain(warning).collect())
             });
-            finish_or_stop(delivery, warnings, interrupt).await
+            finish_or_stop(delivery, interrupt).await
         }
         Err(error) => Delivery::Failed(error),
     };
@@ -206,15 +207,14 @@ enum Delivery {
 }
 
 async fn finish_or_stop(
-    mut delivery: JoinHandle<Result<(), Error>>,
-    warnings: Vec<String>,
+    mut delivery: JoinHandle<Result<Vec<String>, Error>>,
     interrupt: &mut Interrupt,
 ) -> Delivery {
     let interrupted = tokio::select! {
         biased;
         delivered = &mut delivery => {
             return match delivered {
-                Ok(Ok(())) => Delivery::Done(warnings),
+                Ok(Ok(warnings)) => Delivery::Done(warnings),
                 Ok(Err(error)) => Delivery::Failed(error),
                 // It may have written its files by then.
                 Err(_) => Delivery::Interrupted(Error::new(Kind::Internal, "jobpass panicked while it delivered the token")),

@@ -1,7 +1,7 @@
 //! Renewing: for jobs that last longer than a token should.
 //!
 //! Every new token is bound to the same anchor, so that one delete ends them all. It takes the old one's place in
-//! `token-file`: a kubeconfig that names such a file is enough for programs on client-go, which read it again every minute
+//! `token-file` and in the kubeconfig, which names that file as well: programs on client-go read it again every minute
 //! (`transport/token_source.go`). Whoever renews holds the minter's credential for as long as that; the job's steps do not.
 
 use std::{
@@ -37,6 +37,7 @@ use crate::{
         state::State,
     },
     text::harmless,
+    token::Token,
 };
 
 /// The verb that every front end has for [`in_background`].
@@ -189,10 +190,12 @@ async fn whenever_old(
     let mut life = lifetime(state.receipt.minted, state.receipt.expires);
     let mut wait = life.mul_f64(OLD);
     let mut fails = false;
+    // What a kubeconfig may hold.
+    let mut handed_over = state.files.token().into_iter().collect::<Vec<_>>();
     while minted + life < end && Instant::now() < end {
         tokio::time::sleep(wait).await;
         let kept = match renew(state, &spec, inputs, environment).await {
-            Ok(Some(new)) => keep_token(state, &new, journal).map(|()| new),
+            Ok(Some(new)) => keep_token(state, &new, &handed_over, journal).map(|()| new),
             Ok(None) => {
                 let what = "the token is not renewed any more: its anchor is gone, so it is revoked";
                 return Err(Error::new(Kind::Revoke, what));
@@ -201,6 +204,7 @@ async fn whenever_old(
         };
         match kept {
             Ok(new) => {
+                handed_over.push(new.token);
                 life = lifetime(time_of(new.claims.iat), time_of(new.claims.exp));
                 minted = Instant::now();
                 wait = life.mul_f64(OLD);
@@ -249,7 +253,7 @@ async fn renew(
         .unwrap_or_else(|_| Err(Error::new(Kind::Unreachable, "renewing the token took too long")))
 }
 
-fn keep_token(state: &State, new: &Minted, journal: &Journal) -> Result<(), Error> {
+fn keep_token(state: &State, new: &Minted, handed_over: &[Token], journal: &Journal) -> Result<(), Error> {
     let write = |entry| {
         journal.write(&entry).map_err(|error| {
             let why = harmless(&error.to_string());
@@ -263,7 +267,7 @@ fn keep_token(state: &State, new: &Minted, journal: &Journal) -> Result<(), Erro
     write(Entry::Announced {
         token: new.token.clone(),
     })?;
-    state.files.renew(&new.token)?;
+    state.files.renew(&new.token, handed_over)?;
     // The end of the job, which has removed both, may have come in between.
     if !journal.is_there() {
         return state.files.remove();

@@ -1,13 +1,13 @@
-//! Reading files that the rest of the job can change.
+//! Reading files that the rest of the job can change, and writing those that hold a secret.
 
 use std::{
     fs::{File, OpenOptions},
     io::{self, ErrorKind, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 
 use crate::{
     error::{Error, Kind},
@@ -23,12 +23,21 @@ pub(crate) const LONGEST: u64 = 1 << 20;
 /// # Errors
 /// If it is not a plain file, cannot be read, is not UTF-8, or is larger than 1 MiB. No part of it is shown.
 pub fn read(path: &Path) -> io::Result<String> {
+    read_at_most(LONGEST, path)
+}
+
+/// The text of a plain file of so many bytes at most.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_at_most(longest: u64, path: &Path) -> io::Result<String> {
     let file = open(path)?;
     let mut text = String::new();
-    match file.take(LONGEST + 1).read_to_string(&mut text)? as u64 > LONGEST {
-        true => Err(io::Error::new(ErrorKind::InvalidInput, "it is larger than 1 MiB")),
-        false => Ok(text),
+    if file.take(longest + 1).read_to_string(&mut text)? as u64 > longest {
+        let why = format!("it is larger than {} KiB", longest >> 10);
+        return Err(io::Error::new(ErrorKind::InvalidInput, why));
     }
+    Ok(text)
 }
 
 /// The text of a path that is recorded, or handed over: both are JSON, YAML and variables, in which a path is text.
@@ -94,22 +103,85 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Whole or not at all, and never over something else: a hard link fails if the name is taken.
-pub(crate) fn put(path: &Path, content: &str) -> Result<(), Error> {
-    let partial = with_suffix(path, PARTIAL);
-    let written = write_new(&partial, content).and_then(|()| std::fs::hard_link(&partial, path));
-    let removed = std::fs::remove_file(&partial);
-    written.and(removed).map_err(|error| cannot_write(path, &error))
+/// Makes the folder of a file, and those above it, for this user alone.
+pub(crate) fn make_folder(input: &str, file: &Path) -> Result<(), Error> {
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder);
+    made.map_err(|error| {
+        let (shown, why) = (harmless(&file.to_string_lossy()), harmless(&error.to_string()));
+        Error::input(
+            input,
+            format!("is `{shown}`, whose folder cannot be made: {why}"),
+            "choose a folder in which this user may write",
+        )
+    })
 }
 
-/// O_EXCL, which follows no symlink, and mode 0600 from the first moment.
+/// Whole or not at all, and never over something else.
+pub(crate) fn put(path: &Path, content: &str) -> Result<(), Error> {
+    put_by(rename_new, path, content).map_err(|error| cannot_write(path, &error))
+}
+
+/// Some file systems cannot rename without replacing (NFS, most of FUSE), and many have no hard links. Creating the file itself
+/// exclusively does as well, as nobody reads it before all of it is written: whoever does has been handed its name.
+fn put_by(
+    rename_new: impl FnOnce(&Path, &Path) -> io::Result<()>,
+    path: &Path,
+    content: &str,
+) -> io::Result<()> {
+    let partial = with_suffix(path, PARTIAL);
+    let renamed = write_new(&partial, content).and_then(|()| rename_new(&partial, path));
+    let Err(error) = renamed else { return Ok(()) };
+    let _ = std::fs::remove_file(&partial);
+    if error.kind() == ErrorKind::AlreadyExists {
+        return Err(error);
+    }
+    write_new(path, content)
+}
+
+/// Renames a file, unless something has the new name.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+}
+
+/// Puts a file in the place of another, as a whole.
+pub(crate) fn replace(path: &Path, content: &str) -> Result<(), Error> {
+    let partial = with_suffix(path, PARTIAL);
+    let _ = std::fs::remove_file(&partial);
+    write_new(&partial, content)
+        .and_then(|()| std::fs::rename(&partial, path))
+        .map_err(|error| cannot_write(path, &error))
+}
+
+/// The warning that a file is not this user's alone, although it was created so: some file systems keep no modes.
+pub(crate) fn is_open_to_others(path: &Path) -> Option<String> {
+    let mode = path.symlink_metadata().ok()?.mode() & 0o777;
+    open_to_others(path, mode)
+}
+
+fn open_to_others(path: &Path, mode: u32) -> Option<String> {
+    (mode & 0o077 != 0).then(|| {
+        format!(
+            "other users of this machine can open `{}`, which holds the token: its file system made the mode {mode:03o} of 600. \
+             Choose a folder on another one",
+            harmless(&path.to_string_lossy())
+        )
+    })
+}
+
+/// O_EXCL, which follows no symlink, and mode 0600 from the first moment. What cannot be written to its end is removed.
 pub(crate) fn write_new(path: &Path, content: &str) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)?;
-    file.write_all(content.as_bytes())
+    file.write_all(content.as_bytes()).inspect_err(|_| {
+        let _ = std::fs::remove_file(path);
+    })
 }
 
 pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Error {
@@ -130,17 +202,48 @@ impl Token {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
     fn only_plain_files_are_read() {
         let folder = tempfile::tempdir().expect("a folder");
         let pipe = folder.path().join("pipe");
-        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).expect("a named pipe");
+        rustix::fs::mkfifoat(CWD, &pipe, rustix::fs::Mode::RUSR).expect("a named pipe");
         for path in [pipe.as_path(), Path::new("/dev/zero"), folder.path()] {
             assert!(read(path).is_err(), "{}", path.display());
         }
         std::fs::write(folder.path().join("file"), "text").expect("written");
         assert_eq!(read(&folder.path().join("file")).expect("read"), "text");
+    }
+
+    /// NFS answers EINVAL, and so do many of the file systems in user space.
+    #[test]
+    fn a_file_system_that_cannot_rename_without_replacing_is_fine() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("token");
+        let cannot = |_: &Path, _: &Path| Err(rustix::io::Errno::INVAL.into());
+        let text = || read(&path).expect("a file");
+        put_by(cannot, &path, "secret").expect("written");
+        let mode = path.metadata().expect("a file").permissions().mode() & 0o777;
+        assert_eq!((text(), mode), ("secret".to_owned(), 0o600));
+        let error = put_by(cannot, &path, "other").expect_err("it is there");
+        assert_eq!(
+            (error.kind(), text()),
+            (ErrorKind::AlreadyExists, "secret".to_owned())
+        );
+        assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 1);
+    }
+
+    #[test]
+    fn a_file_system_without_modes_is_said() {
+        let path = Path::new("/mnt/share/token");
+        assert_eq!(open_to_others(path, 0o600), None);
+        let warning = open_to_others(path, 0o755).expect("a warning");
+        assert!(
+            warning.contains("`/mnt/share/token`") && warning.contains("mode 755"),
+            "{warning}"
+        );
     }
 }

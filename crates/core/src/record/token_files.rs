@@ -1,6 +1,9 @@
 //! Handing the token over in files that nobody else can read.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
@@ -11,7 +14,9 @@ use crate::{
     cluster::Connection,
     error::{Error, Kind},
     inputs::options::Inputs,
-    process::files::{PARTIAL, cannot_write, put, utf8, with_suffix, write_new},
+    process::files::{
+        PARTIAL, cannot_write, is_open_to_others, make_folder, put, read_at_most, replace, utf8, with_suffix,
+    },
     record::{
         journal::{self, Entry},
         receipt::Receipt,
@@ -27,22 +32,20 @@ pub struct Files {
     /// The token alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
-    /// A kubeconfig.
+    /// A kubeconfig that holds the token, and names `token_file` as well if the token is renewed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubeconfig_file: Option<PathBuf>,
-    /// Whether it holds the token itself, and does not name `token_file`.
-    #[serde(default)]
-    pub embed_token: bool,
     /// The [journal] of a token that is renewed, beside `token_file`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub journal: Option<PathBuf>,
 }
 
 impl Files {
-    /// Which files `token-file`, `kubeconfig-file` and `embed-token` ask for. `folder` is where relative paths begin.
+    /// Which files `token-file`, `kubeconfig-file` and `renew-for` ask for. `folder` is where relative paths begin. A folder that is
+    /// missing is made.
     ///
     /// # Errors
-    /// If one exists already, its folder does not, its path is not UTF-8, or there is no kubeconfig to put the token into.
+    /// If one exists already, its folder cannot be made, its path is not UTF-8, or there is no file to renew the token in.
     pub fn plan(inputs: &Inputs, folder: &Path, anchor: &str) -> Result<Self, Error> {
         let path = |input, suffix| match inputs.get(input) {
             None | Some("false") => Ok(None),
@@ -51,24 +54,15 @@ impl Files {
                 utf8(input, &path)?;
                 Ok(Some(path))
             }
+            Some(word) if is_switch(word) => Err(Error::input(
+                input,
+                format!("is `{word}`, which is neither a switch nor a path"),
+                format!("use `true`, `false` or a path; a file of that name is `./{word}`"),
+            )),
             Some(path) => free(input, folder.join(path)).map(Some),
         };
         let kubeconfig_file = path("kubeconfig-file", "kubeconfig")?;
-        let embed_token = inputs.flag("embed-token")?;
-        if embed_token && kubeconfig_file.is_none() {
-            return Err(Error::input(
-                "embed-token",
-                "is `true`, and there is no kubeconfig to put the token into",
-                "add `kubeconfig-file`, or leave `embed-token` out",
-            ));
-        }
-        // The kubeconfig names the token's file, so that there is one place to remove.
-        let named = kubeconfig_file.as_ref().filter(|_| !embed_token);
-        let beside = || named.map(|path| with_suffix(path, ".token"));
-        let token_file = match path("token-file", "token")? {
-            Some(path) => Some(path),
-            None => beside().map(|path| free("kubeconfig-file", path)).transpose()?,
-        };
+        let token_file = path("token-file", "token")?;
         if token_file.is_some() && token_file == kubeconfig_file {
             return Err(Error::input(
                 "kubeconfig-file",
@@ -76,30 +70,41 @@ impl Files {
                 "give each a name of its own",
             ));
         }
-        let journal = match (&token_file, inputs.get("renew-for")) {
-            (_, None) => None,
-            (Some(path), Some(_)) => Some(free("token-file", with_suffix(path, ".journal"))?),
-            (None, Some(_)) => {
+        let mut files = Self {
+            token_file,
+            kubeconfig_file,
+            journal: None,
+        };
+        if inputs.get("renew-for").is_some() {
+            files.plan_renewal()?;
+        }
+        for (input, path) in [
+            ("token-file", &files.token_file),
+            ("kubeconfig-file", &files.kubeconfig_file),
+        ] {
+            if let Some(path) = path {
+                make_folder(input, path)?;
+            }
+        }
+        Ok(files)
+    }
+
+    /// Adds the files that a token needs to be renewed: clients that follow it read its file again, not a kubeconfig.
+    fn plan_renewal(&mut self) -> Result<(), Error> {
+        let path = match (self.token_file.take(), &self.kubeconfig_file) {
+            (Some(path), _) => path,
+            (None, Some(kubeconfig)) => free("kubeconfig-file", with_suffix(kubeconfig, ".token"))?,
+            (None, None) => {
                 return Err(Error::input(
                     "renew-for",
                     "is given, and there is no file in which a new token could take the place of the old one",
-                    "add `token-file`, or `kubeconfig-file` without `embed-token`",
+                    "add `token-file` or `kubeconfig-file`",
                 ));
             }
         };
-        if embed_token && journal.is_some() {
-            return Err(Error::input(
-                "embed-token",
-                "is `true`, and `renew-for` is given: programs read a kubeconfig once",
-                "leave out `embed-token`: they read the token's file again when it is renewed",
-            ));
-        }
-        Ok(Self {
-            token_file,
-            kubeconfig_file,
-            embed_token,
-            journal,
-        })
+        self.journal = Some(free("token-file", with_suffix(&path, ".journal"))?);
+        self.token_file = Some(path);
+        Ok(())
     }
 
     /// Whether nothing is to be written.
@@ -107,12 +112,17 @@ impl Files {
         self.token_file.is_none() && self.kubeconfig_file.is_none()
     }
 
-    /// Writes them, each at once and as a whole, readable by this user only.
+    /// Writes them, each at once and as a whole, readable by this user only. Gives what a person should know of the folders.
     ///
     /// # Errors
     /// If one cannot be written, or something is in its place meanwhile; nothing is overwritten, and what was written
     /// is removed again.
-    pub fn write(&self, token: &Token, connection: &Connection, receipt: &Receipt) -> Result<(), Error> {
+    pub fn write(
+        &self,
+        token: &Token,
+        connection: &Connection,
+        receipt: &Receipt,
+    ) -> Result<Option<String>, Error> {
         let kubeconfig = match &self.kubeconfig_file {
             Some(_) => Zeroizing::new(self.kubeconfig(token, connection, receipt)?),
             None => Zeroizing::default(),
@@ -134,19 +144,19 @@ impl Files {
             })?;
             written.push(path);
         }
-        Ok(())
+        Ok(written.into_iter().find_map(|path| is_open_to_others(path)))
     }
 
     fn kubeconfig(&self, token: &Token, connection: &Connection, receipt: &Receipt) -> Result<String, Error> {
-        let user = match &self.token_file {
-            Some(file) if !self.embed_token => AuthInfo {
-                token_file: Some(utf8("token-file", file)?.to_owned()),
-                ..AuthInfo::default()
-            },
-            _ => AuthInfo {
-                token: Some(token.expose().into()),
-                ..AuthInfo::default()
-            },
+        // Half of the client libraries ignore `tokenFile`, and those that obey it prefer it to `token`.
+        let token_file = match (&self.token_file, &self.journal) {
+            (Some(file), Some(_)) => Some(utf8("token-file", file)?.to_owned()),
+            _ => None,
+        };
+        let user = AuthInfo {
+            token: Some(token.expose().into()),
+            token_file,
+            ..AuthInfo::default()
         };
         let certificate_authority = connection.certificate_authority.as_ref();
         let cluster = Cluster {
@@ -187,19 +197,28 @@ impl Files {
             .map_err(|_| Error::new(Kind::Internal, "cannot write the kubeconfig as YAML"))
     }
 
-    /// Puts a new token in the place of the old one.
+    /// Puts a new token in the place of the old ones. All else that a kubeconfig holds stays: the job may have changed it.
     ///
     /// # Errors
-    /// If it cannot be written: then the old one is still there.
-    pub(crate) fn renew(&self, token: &Token) -> Result<(), Error> {
-        let Some(path) = &self.token_file else {
+    /// If one of the files cannot be written: then what it held is still there.
+    pub(crate) fn renew(&self, token: &Token, old: &[Token]) -> Result<(), Error> {
+        if let Some(path) = &self.token_file {
+            replace(path, token.expose())?;
+        }
+        let Some(path) = &self.kubeconfig_file else {
             return Ok(());
         };
-        let partial = with_suffix(path, PARTIAL);
-        let _ = std::fs::remove_file(&partial);
-        write_new(&partial, token.expose())
-            .and_then(|()| std::fs::rename(&partial, path))
-            .map_err(|error| cannot_write(path, &error))
+        let text = match read_at_most(LONGEST, path) {
+            Ok(text) => Zeroizing::new(text),
+            // The job has removed it.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(cannot_write(path, &error)),
+        };
+        match old.iter().find(|old| text.contains(old.expose())) {
+            Some(old) => replace(path, &Zeroizing::new(text.replace(old.expose(), token.expose()))),
+            // The job has put something else in its place.
+            None => Ok(()),
+        }
     }
 
     /// Writes `token_file` only.
@@ -216,10 +235,11 @@ impl Files {
     /// The token, as it was delivered.
     pub fn token(&self) -> Option<Token> {
         let text = match (&self.token_file, &self.kubeconfig_file) {
-            (Some(path), _) => crate::process::files::read(path).ok()?,
-            (None, Some(path)) => embedded(&crate::process::files::read(path).ok()?)?,
+            (Some(path), _) => read_at_most(LONGEST, path).ok()?,
+            (None, Some(path)) => in_kubeconfig(&read_at_most(LONGEST, path).ok()?)?.to_owned(),
             (None, None) => return None,
         };
+        let text = Zeroizing::new(text);
         Token::parse(&text, "token-file").ok()
     }
 
@@ -233,7 +253,7 @@ impl Files {
         let mut failure = Ok(());
         for file in files.flat_map(|path| [path.clone(), with_suffix(path, PARTIAL)]) {
             match std::fs::remove_file(&file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
                     let (path, why) = (harmless(&file.to_string_lossy()), harmless(&error.to_string()));
                     failure = Err(Error::new(Kind::Revoke, format!("cannot remove `{path}`: {why}")));
                 }
@@ -243,6 +263,9 @@ impl Files {
         failure
     }
 }
+
+/// A certificate authority has up to 64 KiB, and base64 of it a third more.
+const LONGEST: u64 = 128 << 10;
 
 /// The cluster and the context in a kubeconfig of ours.
 const NAME: &str = "jobpass";
@@ -257,20 +280,24 @@ fn free(input: &str, path: PathBuf) -> Result<PathBuf, Error> {
             "jobpass overwrites nothing: choose another name, or remove it first",
         ));
     }
-    match path.parent() {
-        Some(folder) if folder.is_dir() => Ok(path),
-        _ => Err(Error::input(
-            input,
-            format!("is `{shown}`, whose folder does not exist"),
-            "create the folder first",
-        )),
-    }
+    Ok(path)
 }
 
-/// The token in a kubeconfig of ours.
-fn embedded(kubeconfig: &str) -> Option<String> {
-    let config = serde_yaml::from_str::<serde_json::Value>(kubeconfig).ok()?;
-    Some(config.pointer("/users/0/user/token")?.as_str()?.to_owned())
+/// Words that YAML and people take for a switch, and that no one means as a file's name.
+fn is_switch(word: &str) -> bool {
+    let switches = [
+        "true", "false", "yes", "no", "on", "off", "y", "n", "0", "1", "null", "none", "~",
+    ];
+    switches.contains(&&*word.to_ascii_lowercase())
+}
+
+/// The token in a kubeconfig of ours, also after a tool has written it anew. A line is looked for, and no YAML parsed: any step
+/// of the job may have put something else there.
+fn in_kubeconfig(kubeconfig: &str) -> Option<&str> {
+    let token = kubeconfig
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix("token:"))?;
+    Some(token.trim().trim_matches(['"', '\'']))
 }
 
 #[cfg(test)]
@@ -284,6 +311,14 @@ mod tests {
     };
 
     use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).expect("there").permissions().mode() & 0o777
+    }
+
+    fn read(path: &Path) -> String {
+        std::fs::read_to_string(path).expect("a file")
+    }
 
     fn plan(folder: &Path, token_file: &str, kubeconfig_file: &str) -> Result<Files, Error> {
         let inputs = Inputs::from([("token-file", token_file), ("kubeconfig-file", kubeconfig_file)]);
@@ -300,11 +335,48 @@ mod tests {
             (at("jobpass-a.token"), at("jobpass-a.kubeconfig"))
         );
         let files = plan(folder.path(), "", "k").expect("a plan");
+        assert_eq!((files.token_file, files.kubeconfig_file), (None, at("k")));
+        assert!(plan(folder.path(), "false", "false").expect("a plan").is_empty());
+
+        let renewed = [("kubeconfig-file", "k"), ("renew-for", "6h")];
+        let files = Files::plan(&Inputs::from(renewed), folder.path(), "jobpass-a").expect("a plan");
         assert_eq!(
-            (files.token_file, files.kubeconfig_file),
-            (at("k.token"), at("k"))
+            (files.token_file, files.kubeconfig_file, files.journal),
+            (at("k.token"), at("k"), at("k.token.journal"))
         );
-        assert!(plan(folder.path(), "false", "").expect("a plan").is_empty());
+    }
+
+    /// A job that got no kubeconfig because a switch was read as a name would go on with whatever kubectl finds elsewhere.
+    #[test]
+    fn a_switch_is_no_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for word in ["no", "No", "yes", "off", "True", "FALSE", "0", "null"] {
+            let error = plan(folder.path(), "", word).expect_err("refused").to_string();
+            assert!(
+                error.contains(&format!("a file of that name is `./{word}`")),
+                "{error}"
+            );
+            let named = plan(folder.path(), "", &format!("./{word}")).expect("a plan");
+            assert_eq!(
+                named.kubeconfig_file.expect("a path").file_name(),
+                Some(OsStr::new(word))
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_folder_is_made_for_this_user_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = plan(folder.path(), "a/b/token", "").expect("a plan");
+        let path = files.token_file.expect("a path");
+        put(&path, "secret").expect("written");
+        for made in [folder.path().join("a"), folder.path().join("a/b")] {
+            assert_eq!(mode(&made), 0o700);
+        }
+        let error = plan(folder.path(), "a/b/token/t", "")
+            .expect_err("refused")
+            .to_string();
+        assert!(error.contains("whose folder cannot be made: "), "{error}");
     }
 
     #[test]
@@ -332,12 +404,6 @@ mod tests {
             let error = plan(folder.path(), name, "").expect_err("refused").to_string();
             assert!(error.contains("exists already"), "{error}");
         }
-        assert!(
-            plan(folder.path(), "gone/t", "")
-                .expect_err("refused")
-                .to_string()
-                .contains("folder does not exist")
-        );
 
         // Taken between plan and write.
         let files = plan(folder.path(), "late", "").expect("a plan");
@@ -359,13 +425,74 @@ mod tests {
         let files = plan(folder.path(), "t", "").expect("a plan");
         let path = files.token_file.clone().expect("a path");
         put(&path, "secret").expect("written");
-        assert_eq!(
-            std::fs::metadata(&path).expect("there").permissions().mode() & 0o777,
-            0o600
-        );
-        write_new(&with_suffix(&path, PARTIAL), "sec").expect("written");
+        assert_eq!(mode(&path), 0o600);
+        std::fs::write(&with_suffix(&path, PARTIAL), "sec").expect("written");
         files.remove().expect("removed");
         assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 0);
         files.remove().expect("nothing to remove is fine");
+    }
+    #[test]
+    fn a_new_token_takes_the_old_ones_place_and_changes_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inputs = Inputs::from([("kubeconfig-file", "k"), ("renew-for", "6h")]);
+        let files = Files::plan(&inputs, folder.path(), "jobpass-a").expect("a plan");
+        let (token_file, kubeconfig) = (
+            files.token_file.clone().expect("a path"),
+            files.kubeconfig_file.clone().expect("a path"),
+        );
+        let [first, second, third] = ["eyJ.a.first", "eyJ.a.second", "eyJ.a.third"]
+            .map(|text| Token::parse(text, "token").expect("a token"));
+        let connection = Connection::new("server", "https://10.0.0.1:6443", None).expect("a server");
+        let receipt = Receipt::new("scanner", "ci", "jobpass-a");
+        files.write(&first, &connection, &receipt).expect("written");
+        let written = read(&kubeconfig);
+        assert!(
+            written.contains(&format!("tokenFile: {}", token_file.display())),
+            "{written}"
+        );
+
+        // As `kubectl config set-context --current --namespace other` does.
+        let changed = written.replace("namespace: ci", "namespace: other");
+        std::fs::write(&kubeconfig, &changed).expect("written");
+        files.renew(&second, &[first.clone()]).expect("renewed");
+        assert_eq!(read(&token_file), second.expose());
+        assert_eq!(
+            read(&kubeconfig),
+            changed.replace(first.expose(), second.expose())
+        );
+        assert_eq!(mode(&kubeconfig), 0o600);
+
+        // The second one did not get there.
+        std::fs::write(&kubeconfig, &changed).expect("written");
+        files.renew(&third, &[first, second]).expect("renewed");
+        assert!(read(&kubeconfig).contains(third.expose()));
+
+        std::fs::write(&kubeconfig, "mine").expect("written");
+        files.renew(&third, &[]).expect("renewed");
+        assert_eq!(read(&kubeconfig), "mine");
+        std::fs::remove_file(&kubeconfig).expect("removed");
+        files.renew(&third, &[]).expect("renewed");
+        assert!(!kubeconfig.exists(), "what the job has removed stays so");
+    }
+
+    /// As written by jobpass, by kubectl, and by others.
+    #[test]
+    fn the_token_is_found_without_parsing_yaml() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = plan(folder.path(), "", "k").expect("a plan");
+        let path = files.kubeconfig_file.clone().expect("a path");
+        for token in ["token: eyJ.a.b", "    token: \"eyJ.a.b\"", "  token: 'eyJ.a.b'"] {
+            std::fs::write(&path, format!("users:\n- user:\n  tokenFile: /t\n{token}\n")).expect("written");
+            assert_eq!(files.token().expect(token).expose(), "eyJ.a.b");
+        }
+        for other in [
+            "a: ".repeat(100_000),
+            "[".repeat(1000),
+            "token: a b".into(),
+            String::new(),
+        ] {
+            std::fs::write(&path, other).expect("written");
+            assert!(files.token().is_none());
+        }
     }
 }

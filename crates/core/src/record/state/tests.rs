@@ -78,7 +78,6 @@ fn most() -> State {
         files: Files {
             token_file: Some(path("/tmp/a token")),
             kubeconfig_file: Some(path("/tmp/\u{1f511}.kubeconfig")),
-            embed_token: true,
             journal: Some(path("/tmp/a token.journal")),
         },
         environment: PINNED_VARIABLES
