@@ -34,8 +34,8 @@ fn audited(cluster: &Cluster) -> Vec<String> {
 /// Beyond minting and revoking: one question about the ServiceAccount, and the proof, which is whether the anchor is gone and, where
 /// the token is at hand, whether that still works.
 #[rstest]
-#[case::the_token_is_an_output(&[], &["delete secrets"])]
-#[case::the_token_is_in_a_file(&[("kubeconfig-file", "true")], &["delete secrets", "get /version"])]
+#[case::the_token_is_an_output(&[("kubeconfig-file", "false")], &["delete secrets"])]
+#[case::the_token_is_in_a_file(&[], &["delete secrets", "get /version"])]
 fn a_whole_job_with_the_default_checks_is_six_requests_at_most(
     #[case] more: &[(&str, &str)],
     #[case] proof: &[&str],

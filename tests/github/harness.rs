@@ -252,6 +252,30 @@ fn the_job_is_cancelled_while_it_mints() {
 }
 
 /// What a careless step prints, in the forms that jobpass and the runner mask between them.
+/// As actions expect it that know nothing of jobpass.
+#[test]
+fn later_steps_use_an_exported_kubeconfig() {
+    let workflow = r#"
+on: push
+jobs:
+  scan:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: jobpass/jobpass@v1
+        with:
+          service-account: scanner
+          namespace: NAMESPACE
+          kubeconfig: ${{ secrets.KUBECONFIG }}
+          export-kubeconfig: true
+      - run: kubectl auth whoami && kubectl get pods
+"#;
+    let (over, ended) = Repository::with_workflow(workflow).run();
+    assert_eq!(ended.conclusion, Conclusion::Success, "{}", ended.log);
+    let account = format!("system:serviceaccount:{}:scanner", over.cluster.namespace());
+    says(&ended, &[&account]);
+    over.assert_revoked(&ended);
+}
+
 #[test]
 fn a_careless_step_shows_nothing() {
     let careless = GENERATE_TOKEN_AND_RUN_SCAN.to_owned()

@@ -133,6 +133,64 @@ fn what_a_later_step_changes_does_not_redirect_post() {
     );
 }
 
+/// With an empty path in KUBECONFIG, kubectl goes on with whatever it finds elsewhere.
+#[test]
+fn a_kubeconfig_is_there_unless_it_is_not_wanted() {
+    let cluster = Cluster::start();
+    let minter = support::minter(&cluster);
+    let step = Step::scanner(&minter, &[]);
+    step.main().succeeded();
+    let kubeconfig = step.outputs().remove("kubeconfig").expect("an output");
+    assert!(support::kubectl(&kubeconfig, &["get", "pods"]).status.success());
+    step.post().succeeded();
+    assert!(step.left_in_temp().is_empty(), "{:?}", step.left_in_temp());
+
+    let step = Step::scanner(&minter, &[("kubeconfig-file", "false")]);
+    step.main().succeeded();
+    assert!(!step.outputs().contains_key("kubeconfig") && step.left_in_temp().is_empty());
+    step.post().succeeded();
+}
+
+#[test]
+fn later_steps_find_an_exported_kubeconfig_until_the_end_of_the_job() {
+    let cluster = Cluster::start();
+    let minter = support::minter(&cluster);
+    let mut step = Step::scanner(&minter, &[("export-kubeconfig", "true")]);
+    step.env("KUBECONFIG", "/home/ci/.kube/other");
+    let main = step.main().succeeded();
+    let kubeconfig = step.outputs().remove("kubeconfig").expect("an output");
+    assert!(
+        main.log
+            .contains(&format!("KUBECONFIG and output `kubeconfig`: {kubeconfig}")),
+        "{}",
+        main.log
+    );
+    assert_eq!(step.exported()["KUBECONFIG"], kubeconfig);
+    step.env("KUBECONFIG", &kubeconfig);
+    step.post().succeeded();
+    assert_eq!(step.exported()["KUBECONFIG"], "/home/ci/.kube/other");
+
+    // What a later step has put there stays.
+    let mut step = Step::scanner(&minter, &[("export-kubeconfig", "true")]);
+    step.main().succeeded();
+    let kubeconfig = step.exported().remove("KUBECONFIG").expect("it is exported");
+    step.later("KUBECONFIG", "/home/ci/mine");
+    step.post().succeeded();
+    assert_eq!(step.exported()["KUBECONFIG"], kubeconfig);
+
+    let step = Step::scanner(
+        &minter,
+        &[("export-kubeconfig", "true"), ("kubeconfig-file", "false")],
+    );
+    let main = step.main();
+    assert_eq!(main.code(), 2, "{}", main.log);
+    assert!(
+        main.log.contains("there is no kubeconfig to export"),
+        "{}",
+        main.log
+    );
+}
+
 #[test]
 fn a_token_that_was_just_used_may_live_on_in_the_cache_and_post_says_so() {
     let cluster = Cluster::start();

@@ -32,7 +32,7 @@ impl Step {
     pub(crate) fn with(inputs: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::create_dir(folder.path().join("temp")).expect("RUNNER_TEMP");
-        for file in ["output", "state", "summary"] {
+        for file in ["output", "state", "summary", "env"] {
             fs::write(folder.path().join(file), "").expect("a command file");
         }
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -98,6 +98,7 @@ impl Step {
         for (variable, file) in [
             ("GITHUB_OUTPUT", "output"),
             ("GITHUB_STATE", "state"),
+            ("GITHUB_ENV", "env"),
             ("GITHUB_STEP_SUMMARY", "summary"),
         ] {
             command.env(variable, self.file(file));
@@ -138,6 +139,11 @@ impl Step {
 
     pub(crate) fn state(&self) -> BTreeMap<String, String> {
         parse(&self.read("state"))
+    }
+
+    /// What is set for whatever runs next.
+    pub(crate) fn exported(&self) -> BTreeMap<String, String> {
+        parse(&self.read("env"))
     }
 
     pub(crate) fn summary(&self) -> String {

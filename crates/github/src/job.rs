@@ -22,6 +22,9 @@ pub(crate) const STATE: &str = "jobpass";
 pub(crate) const NOTHING: &str = "none";
 /// The name under which main saves `NAMESPACE/NAME` of the anchor: enough to revoke, should the state be garbled.
 pub(crate) const ANCHOR: &str = "anchor";
+/// Defaults that only the action has, in `action.yml` as well. With no path in KUBECONFIG, kubectl goes on with whatever it finds
+/// elsewhere: a job may then succeed as somebody else.
+const DEFAULTS: [(&str, &str); 1] = [("kubeconfig-file", "true")];
 
 /// The job that this step belongs to.
 pub(crate) struct Job {
@@ -41,7 +44,7 @@ impl Job {
         for option in OPTIONS {
             self.environment.utf8(&variable(option))?;
         }
-        Inputs::read(|option| self.input(option))
+        Inputs::read_with(&DEFAULTS, |option| self.input(option))
     }
 
     /// The same in post, where they are evaluated anew: one that became empty is no reason not to revoke.
@@ -51,6 +54,22 @@ impl Job {
 
     fn input(&self, option: &Opt) -> Option<String> {
         self.environment.raw(&variable(option)).map(str::to_owned)
+    }
+
+    /// An input that no other front end has: `true` or `false`.
+    pub(crate) fn own_flag(&self, name: &str) -> Result<bool, Error> {
+        match self
+            .environment
+            .utf8(&format!("INPUT_{}", name.to_uppercase()))?
+            .map(str::trim)
+        {
+            Some("true") => Ok(true),
+            Some("false") | None => Ok(false),
+            Some(other) => {
+                let problem = format!("is `{}`", harmless(other));
+                Err(Error::input(name, problem, "use `true` or `false`"))
+            }
+        }
     }
 
     /// What an earlier part of the same action saved.

@@ -4,6 +4,7 @@
 //! What a runner does with commands, files and variables was read in its source (github.com/actions/runner, 2.336).
 
 mod commands;
+mod export;
 mod id_token;
 mod job;
 mod main_step;

@@ -14,7 +14,9 @@ use jobpass_core::{
 };
 
 use crate::{
-    commands, id_token,
+    commands,
+    export::{self, Export},
+    id_token,
     job::{ANCHOR, Job, NOTHING, STATE},
     summary,
 };
@@ -40,9 +42,11 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     };
     // First of all: what this step saves, later steps cannot set through GITHUB_ENV; what it does not save, they could.
     record(None)?;
+    export::nothing(&saved)?;
     let inputs = job.inputs()?;
     id_token::check_permission(&inputs, &job.environment)?;
     let plan = Plan::make(&inputs, &job.temp()?, &job.environment, &mut interrupt).await?;
+    let export = Export::plan(job, &saved, plan.state.files.kubeconfig_file.as_deref())?;
 
     let summary_file = job.file("GITHUB_STEP_SUMMARY").ok();
     let deliver = move |minted: &Minted, state: &State| {
@@ -66,6 +70,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
 
         let handed_over = values.iter().filter_map(|(name, value)| match *name {
             "token" => Some("output `token`, masked".to_owned()),
+            "kubeconfig" if export.is_some() => Some(format!("KUBECONFIG and output `{name}`: {value}")),
             "token-file" | "kubeconfig" => Some(format!("output `{name}`: {value}")),
             _ => None,
         });
@@ -77,7 +82,12 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
             commands::access(report);
             summary::access(summary_file.as_ref(), &account, report);
         }
-        renew::in_background(state)
+        renew::in_background(state)?;
+        // Last: what fails before must not leave later steps with a path that leads nowhere.
+        match (&export, &state.files.kubeconfig_file) {
+            (Some(export), Some(path)) => export.set(path),
+            _ => Ok(()),
+        }
     };
     let handover = Handover {
         record,

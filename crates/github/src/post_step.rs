@@ -12,11 +12,15 @@ use jobpass_core::{
 
 use crate::{
     commands::{self, say},
+    export,
     job::{ANCHOR, Job, NOTHING, STATE},
     summary,
 };
 
 pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
+    if let Err(error) = export::undo(job) {
+        commands::warning(&error);
+    }
     let inputs = job.inputs_in_post()?;
     let (anchor, run_id) = (job.state(ANCHOR).unwrap_or_default(), job.run_id());
     let state = match job.state(STATE) {

@@ -135,8 +135,8 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         name: "kubeconfig-file",
-        help: "Also write a kubeconfig that uses the token to this file (mode 0600, removed at the end). `true` and \
-               relative paths as with `token-file`.",
+        help: "A kubeconfig that holds the token (mode 0600, removed at the end). `true` chooses a name in the job's temporary \
+               folder; a relative path is taken from there; `false`: none is written.",
         default: None,
     },
     Opt {
@@ -164,11 +164,24 @@ impl Inputs {
     /// # Errors
     /// If an option that has a default was set to nothing: a CI expression that came out empty is a mistake that
     /// should not silently become the default.
-    pub fn read(mut read: impl FnMut(&Opt) -> Option<String>) -> Result<Self, Error> {
+    pub fn read(read: impl FnMut(&Opt) -> Option<String>) -> Result<Self, Error> {
+        Self::read_with(&[], read)
+    }
+
+    /// The same with `defaults` of one front end's own, by option name, which win over those of the table.
+    ///
+    /// # Errors
+    /// As [`Inputs::read`].
+    pub fn read_with(
+        defaults: &[(&str, &'static str)],
+        mut read: impl FnMut(&Opt) -> Option<String>,
+    ) -> Result<Self, Error> {
         let mut inputs = BTreeMap::new();
         for option in OPTIONS {
             let value = read(option);
-            let value = match (value.as_deref().map(str::trim), option.default) {
+            let own = defaults.iter().find(|(name, _)| *name == option.name);
+            let default = own.map_or(option.default, |(_, default)| Some(*default));
+            let value = match (value.as_deref().map(str::trim), default) {
                 (Some(""), Some(default)) => {
                     return Err(Error::input(
                         option.name,
