@@ -13,6 +13,7 @@ use clap::{ArgMatches, Command};
 use crate::workspace::Workspace;
 
 pub mod bench;
+mod clients;
 mod cluster;
 mod control_plane;
 pub mod demo;

