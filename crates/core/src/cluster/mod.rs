@@ -17,27 +17,33 @@ use crate::{
 };
 
 mod answer;
+mod authority;
 mod budget;
 mod call;
 mod connection;
 mod denial;
 mod dial;
 mod identity;
+mod pem;
 mod pool;
 pub mod probe;
 mod proxy;
 mod scope;
 mod trouble;
+mod url;
 
 pub(crate) use self::{
     answer::Answer,
+    authority::Authority,
     call::{Call, objects},
     denial::Denial,
 };
-pub use self::{budget::Budget, connection::Connection, identity::Identity, proxy::Proxy, scope::Scope};
-pub(crate) use self::{
-    connection::{Authority, certificates},
-    identity::ClientCertificate,
+pub use self::{
+    budget::Budget,
+    connection::Connection,
+    identity::{ClientCertificate, Identity},
+    proxy::Proxy,
+    scope::Scope,
 };
 
 const USER_AGENT: &str = concat!("jobpass/", env!("CARGO_PKG_VERSION"));

@@ -1,83 +1,76 @@
-//! The HTTP proxy between the job and the API server.
-//!
-//! kube reads no proxy variable by itself and matches NO_PROXY against the proxy's own URL, so the decision is made here.
+//! The proxy between the job and the API server: chosen as kubectl chooses it (Go, `golang.org/x/net/http/httpproxy`).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use hyper_util::client::proxy::matcher::Matcher;
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::url::GoUrl;
 use crate::{error::Error, process::environment::Environment};
 
 /// A proxy's URL and, apart from it and never serialised, its user and password.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Proxy {
+    /// `http`, `https`, `socks5` or `socks5h`.
     url: String,
     #[serde(skip)]
     credentials: Option<SecretString>,
 }
 
 impl Proxy {
-    /// The proxy that HTTPS_PROXY, ALL_PROXY and NO_PROXY (or their lowercase forms) ask for.
+    /// The proxy of HTTPS_PROXY, unless NO_PROXY takes the server out. Of either, the upper-case name counts first. As with
+    /// kubectl, ALL_PROXY and HTTP_PROXY do not count, nor does a value that is not an address of a proxy.
+    pub fn from_environment(server: &str, environment: &Environment) -> Option<Self> {
+        let variable = |name: &str| {
+            let set = |name: &str| environment.raw(name).filter(|value| !value.is_empty());
+            set(name).or(set(&name.to_lowercase())).unwrap_or_default()
+        };
+        let server = GoUrl::parse(server)?;
+        let proxy = Self::of_variable(variable("HTTPS_PROXY"))?;
+        NoProxy::parse(variable("NO_PROXY"))
+            .takes(&server)
+            .then_some(proxy)
+    }
+
+    /// An address without a scheme is that of an HTTP proxy.
+    fn of_variable(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return None;
+        }
+        let complete = |url: &GoUrl| !url.scheme.is_empty() && !url.host.is_empty();
+        let url = GoUrl::parse(text)
+            .filter(complete)
+            .or_else(|| GoUrl::parse(&format!("http://{text}")));
+        Some(Self::of_url(&url.or_else(|| GoUrl::parse(text))?))
+    }
+
+    /// The `proxy-url` of a kubeconfig, or one that was recorded, which has a scheme.
     ///
     /// # Errors
-    /// If it is one that jobpass cannot use.
-    pub fn from_environment(server: &str, environment: &Environment) -> Result<Option<Self>, Error> {
-        let variable = |upper: &str| {
-            environment
-                .get(&upper.to_lowercase())
-                .or(environment.get(upper))
-                .unwrap_or("")
-        };
-        let proxied = |no_proxy: &str| {
-            let matcher = Matcher::builder()
-                .https("http://proxy.invalid")
-                .no(no_proxy)
-                .build();
-            server
-                .parse()
-                .is_ok_and(|server| matcher.intercept(&server).is_some())
-        };
-        let (name, url) = match (variable("HTTPS_PROXY"), variable("ALL_PROXY")) {
-            ("", "") => return Ok(None),
-            ("", all) => ("ALL_PROXY", all),
-            (https, _) => ("HTTPS_PROXY", https),
-        };
-        if proxied(variable("NO_PROXY")) {
-            Self::parse(name, url).map(Some)
-        } else {
-            Ok(None)
+    /// If it is not the URL of a proxy.
+    pub(crate) fn parse(input: &str, url: &str) -> Result<Self, Error> {
+        let parsed =
+            GoUrl::parse(url).filter(|url| matches!(&*url.scheme, "http" | "https" | "socks5" | "socks5h"));
+        match parsed.filter(|url| !url.host.is_empty()) {
+            Some(url) => Ok(Self::of_url(&url)),
+            // Not shown: it may hold a password.
+            None => Err(Error::input(
+                input,
+                "names a proxy that cannot be used",
+                "use `http://HOST:PORT`, `https://HOST:PORT` or `socks5://HOST:PORT`, with `USER:PASSWORD@` before the host if \
+                 it wants one",
+            )),
         }
     }
 
-    pub(crate) fn parse(input: &str, url: &str) -> Result<Self, Error> {
-        let url = if url.contains("://") {
-            url.to_owned()
-        } else {
-            format!("http://{url}")
-        };
-        let parsed = url.parse::<http::Uri>().ok();
-        let (Some(scheme @ ("http" | "https")), Some(authority)) = (
-            parsed.as_ref().and_then(http::Uri::scheme_str),
-            parsed.as_ref().and_then(http::Uri::authority),
-        ) else {
-            // Not shown: it may hold a password.
-            return Err(Error::input(
-                input,
-                "names a proxy that cannot be used",
-                "use `http://HOST:PORT` or `https://HOST:PORT`, with `USER:PASSWORD@` before the host if it wants one",
-            ));
-        };
-        let (credentials, host) = match authority.as_str().rsplit_once('@') {
-            Some((credentials, host)) => (Some(credentials.into()), host),
-            None => (None, authority.as_str()),
-        };
-        Ok(Self {
-            url: format!("{scheme}://{host}"),
-            credentials,
-        })
+    fn of_url(url: &GoUrl) -> Self {
+        Self {
+            url: format!("{}://{}", url.scheme, url.host),
+            credentials: url.user.clone().map(Into::into),
+        }
     }
 
     /// The same proxy with the credentials of the one among `candidates` that is at the same URL.
@@ -95,13 +88,6 @@ impl Proxy {
         &self.url
     }
 
-    /// What it is shown, if it wants to know who asks: RFC 7617. `None` if there is nothing, or nothing that can be sent.
-    pub(crate) fn authorization(&self) -> Option<http::HeaderValue> {
-        let credentials = self.credentials.as_ref()?.expose_secret();
-        let plain = percent_decode_str(credentials).collect::<Vec<u8>>();
-        format!("Basic {}", STANDARD.encode(plain)).try_into().ok()
-    }
-
     /// As HTTP clients want it, user and password included.
     pub fn uri(&self) -> Option<http::Uri> {
         match &self.credentials {
@@ -113,6 +99,184 @@ impl Proxy {
             None => self.url.parse().ok(),
         }
     }
+
+    /// User and password, decoded.
+    pub(super) fn credentials(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let credentials = self.credentials.as_ref()?.expose_secret();
+        let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+        let decoded = |text| percent_decode_str(text).collect();
+        Some((decoded(user), decoded(password)))
+    }
+
+    /// The header for a proxy that wants to know who asks (RFC 7617).
+    pub(super) fn authorization(&self) -> Option<http::HeaderValue> {
+        let (user, password) = self.credentials()?;
+        let plain = [&*user, b":", &*password].concat();
+        let mut value = http::HeaderValue::try_from(format!("Basic {}", STANDARD.encode(plain))).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+}
+
+/// The hosts that are asked directly.
+#[derive(Default)]
+struct NoProxy {
+    all: bool,
+    networks: Vec<(IpAddr, u8)>,
+    addresses: Vec<(IpAddr, String)>,
+    domains: Vec<Domain>,
+}
+
+struct Domain {
+    /// With a point before it.
+    suffix: String,
+    /// Whether the name without the point is meant as well.
+    itself: bool,
+    port: String,
+}
+
+impl NoProxy {
+    fn parse(text: &str) -> Self {
+        let mut list = Self::default();
+        for entry in text.split(',') {
+            // client-go looks for networks once more (`NewProxierWithNoProxyCIDR`), with leading zeros, but not with spaces.
+            list.networks.extend(network(&without_zeros(entry)));
+            let entry = entry.trim().to_lowercase();
+            if entry.is_empty() {
+                continue;
+            }
+            if entry == "*" {
+                return Self {
+                    all: true,
+                    ..Self::default()
+                };
+            }
+            if let Some(network) = network(&entry) {
+                list.networks.push(network);
+                continue;
+            }
+            let (host, port) = host_and_port(&entry).unwrap_or((&entry, ""));
+            if let Some(address) = address(host) {
+                list.addresses.push((address, port.to_owned()));
+                continue;
+            }
+            let host = host
+                .strip_prefix('*')
+                .filter(|rest| rest.starts_with('.'))
+                .unwrap_or(host);
+            let Some(first) = host.chars().next() else {
+                continue;
+            };
+            let itself = first != '.';
+            let suffix = match itself {
+                true => format!(".{host}"),
+                false => host.to_owned(),
+            };
+            list.domains.push(Domain {
+                suffix,
+                itself,
+                port: port.to_owned(),
+            });
+        }
+        list
+    }
+
+    /// Whether the server is asked by way of the proxy.
+    fn takes(&self, server: &GoUrl) -> bool {
+        let port = match server.port() {
+            "" => "443",
+            port => port,
+        };
+        let name = server.host_name();
+        if name == "localhost" {
+            return false;
+        }
+        if let Ok(address) = name.split('%').next().unwrap_or_default().parse::<IpAddr>() {
+            let address = canonical(address);
+            let listed = |(other, wanted): &(IpAddr, String)| *other == address && is_port(wanted, port);
+            return !(address.is_loopback()
+                || self.all
+                || self.networks.iter().any(|network| contains(*network, address))
+                || self.addresses.iter().any(listed));
+        }
+        let name = name.trim().to_lowercase();
+        let listed = |domain: &Domain| {
+            let same = domain.itself && domain.suffix.strip_prefix('.') == Some(&*name);
+            (same || name.ends_with(&domain.suffix)) && is_port(&domain.port, port)
+        };
+        !self.all && !self.domains.iter().any(listed)
+    }
+}
+
+fn is_port(wanted: &str, port: &str) -> bool {
+    wanted.is_empty() || wanted == port
+}
+
+/// An IPv4 address as it was before a zero at the front came to mean octal.
+fn without_zeros(text: &str) -> String {
+    let number = |part: &str| match part.trim_start_matches('0') {
+        "" if !part.is_empty() => "0".to_owned(),
+        stripped => stripped.to_owned(),
+    };
+    match text.split_once('/') {
+        Some((address, bits)) if !address.contains(':') => {
+            let parts: Vec<String> = address.split('.').map(number).collect();
+            format!("{}/{bits}", parts.join("."))
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// Go's `net.ParseCIDR`.
+fn network(text: &str) -> Option<(IpAddr, u8)> {
+    let (base, bits) = text.split_once('/')?;
+    let base = base.parse::<IpAddr>().ok()?;
+    let longest = if base.is_ipv4() { 32 } else { 128 };
+    if bits.is_empty() || bits.len() > 3 || !bits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let bits = bits.parse::<u8>().ok().filter(|bits| *bits <= longest)?;
+    Some((base, bits))
+}
+
+fn contains((base, bits): (IpAddr, u8), address: IpAddr) -> bool {
+    let prefix = |number: u128, width: u32| number.checked_shr(width - u32::from(bits)).unwrap_or(0);
+    match (base, address) {
+        (IpAddr::V4(base), IpAddr::V4(address)) => {
+            let number = |address: Ipv4Addr| u128::from(address.to_bits());
+            prefix(number(base), 32) == prefix(number(address), 32)
+        }
+        (IpAddr::V6(base), IpAddr::V6(address)) => {
+            let number = |address: Ipv6Addr| address.to_bits();
+            prefix(number(base), 128) == prefix(number(address), 128)
+        }
+        _ => false,
+    }
+}
+
+/// Go's `net.SplitHostPort`, and brackets without a port.
+fn host_and_port(text: &str) -> Option<(&str, &str)> {
+    let colon = text.rfind(':')?;
+    let (host, port) = (&text[..colon], &text[colon + 1..]);
+    match text.strip_prefix('[') {
+        Some(rest) => {
+            let end = rest.find(']')?;
+            (rest[end + 1..].starts_with(':') && end + 2 == colon).then_some((&rest[..end], port))
+        }
+        None => (!host.contains([':', '[', ']'])).then_some((host, port)),
+    }
+}
+
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok().map(canonical)
+}
+
+/// An IPv4 address in IPv6's clothes is the IPv4 address.
+fn canonical(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),
+        IpAddr::V4(_) => address,
+    }
 }
 
 #[cfg(test)]
@@ -121,33 +285,54 @@ mod tests {
 
     use super::*;
 
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        variables
+            .iter()
+            .fold(Environment::default(), |environment, (name, value)| {
+                environment.with(name, Some(value))
+            })
+    }
+
     #[rstest]
-    #[case("https://k8s.example.com:6443", "", true)]
+    #[case("https://k8s.example.com:6443", "", false)]
     #[case("https://k8s.example.com:6443", "other.example.com", false)]
     #[case("https://k8s.example.com:6443", "example.com", true)]
     #[case("https://k8s.example.com:6443", ".example.com", true)]
+    #[case("https://k8s.example.com:6443", "*.example.com", true)]
+    #[case("https://example.com:6443", "*.example.com", false)]
+    #[case("https://k8s.example.com:6443", "example.com:6443", true)]
+    #[case("https://k8s.example.com:6443", "example.com:443", false)]
+    #[case("https://k8s.example.com", "example.com:443", true)]
     #[case("https://k8s.example.com:6443", "*", true)]
+    #[case("https://10.1.2.3", "*", true)]
     #[case("https://10.1.2.3", "10.0.0.0/8", true)]
     #[case("https://11.1.2.3", "10.0.0.0/8, 192.168.0.0/16", false)]
+    #[case("https://10.1.2.3:6443", "10.1.2.3:6443", true)]
+    #[case("https://[fd00::1]:6443", "fd00::/8", true)]
+    #[case("https://[fd00::1]:6443", "[fd00::1]:6443", true)]
+    #[case("https://localhost:6443", "", true)]
+    #[case("https://127.0.0.2:6443", "", true)]
+    #[case("https://[::1]:6443", "", true)]
+    #[case("https://[::ffff:127.0.0.1]:6443", "", true)]
     fn no_proxy_is_matched_against_the_server(
         #[case] server: &str,
         #[case] no_proxy: &str,
         #[case] direct: bool,
     ) {
-        let environment = Environment::from([("HTTPS_PROXY", "http://p:3128"), ("NO_PROXY", no_proxy)]);
-        let proxy = Proxy::from_environment(server, &environment).expect("usable");
-        assert_eq!(proxy.is_none(), direct && !no_proxy.is_empty());
+        let environment = environment(&[("HTTPS_PROXY", "http://p:3128"), ("NO_PROXY", no_proxy)]);
+        assert_eq!(Proxy::from_environment(server, &environment).is_none(), direct);
     }
 
     #[rstest]
     #[case(&[("https_proxy", "p:3128")], Some("http://p:3128"))]
-    #[case(&[("ALL_PROXY", "https://p")], Some("https://p"))]
+    #[case(&[("https_proxy", "http://lower"), ("HTTPS_PROXY", "http://upper")], Some("http://upper"))]
+    #[case(&[("HTTPS_PROXY", "socks5://p:1080")], Some("socks5://p:1080"))]
+    #[case(&[("HTTPS_PROXY", "HTTP://P")], Some("http://P"))]
+    #[case(&[("ALL_PROXY", "socks5://p")], None)]
     #[case(&[("HTTP_PROXY", "http://p")], None)]
+    #[case(&[("HTTPS_PROXY", "%zz")], None)]
     fn which_variable_counts(#[case] variables: &[(&str, &str)], #[case] url: Option<&str>) {
-        let environment = variables
-            .iter()
-            .fold(Environment::default(), |e, (k, v)| e.with(k, Some(v)));
-        let proxy = Proxy::from_environment("https://k8s", &environment).expect("usable");
+        let proxy = Proxy::from_environment("https://k8s", &environment(variables));
         assert_eq!(proxy.as_ref().map(Proxy::url), url);
     }
 
@@ -155,30 +340,31 @@ mod tests {
     fn the_password_is_neither_in_the_state_nor_sent_to_another_proxy() {
         let proxy = Proxy::parse("HTTPS_PROXY", "http://user:pa%40ss@p:3128").expect("usable");
         assert_eq!(serde_json::to_string(&proxy).expect("JSON"), "\"http://p:3128\"");
-        assert_eq!(
-            proxy.uri().expect("a URI").to_string(),
-            "http://user:pa%40ss@p:3128/"
-        );
+        let shown = proxy.authorization().expect("a header");
+        assert_eq!(shown, format!("Basic {}", STANDARD.encode("user:pa@ss")));
         let from_state = || Proxy::parse("state", "http://p:3128").expect("usable");
         let same = from_state().with_credentials_of([None, Some(proxy.clone())]);
-        assert!(same.uri().expect("a URI").to_string().contains("user:"));
+        assert_eq!(same.authorization(), proxy.authorization());
         let elsewhere = Proxy::parse("HTTPS_PROXY", "http://user:pa%40ss@evil:3128").expect("usable");
         assert_eq!(
-            from_state().with_credentials_of([Some(elsewhere)]).uri(),
-            "http://p:3128".parse().ok()
+            from_state()
+                .with_credentials_of([Some(elsewhere)])
+                .authorization(),
+            None
         );
     }
 
     #[rstest]
-    #[case("socks5://p:1080")]
+    #[case("socks4://p:1080")]
+    #[case("p:3128")]
     #[case("http://user:secret@")]
-    fn a_proxy_that_cannot_be_used_is_refused_unseen(#[case] url: &str) {
-        let error = Proxy::parse("HTTPS_PROXY", url)
+    fn a_proxy_url_that_cannot_be_used_is_refused_unseen(#[case] url: &str) {
+        let error = Proxy::parse("kubeconfig", url)
             .map(|_| ())
             .expect_err("refused")
             .to_string();
         assert!(
-            error.starts_with("input `HTTPS_PROXY` names a proxy") && !error.contains("secret"),
+            error.starts_with("input `kubeconfig` names a proxy") && !error.contains("secret"),
             "{error}"
         );
     }

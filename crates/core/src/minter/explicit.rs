@@ -22,7 +22,7 @@ pub(super) fn connection(inputs: &Inputs, environment: &Environment) -> Result<C
         .map(certificate_authority)
         .transpose()?;
     let mut connection = Connection::new("server", server, authority)?;
-    connection.proxy = Proxy::from_environment(&connection.server, environment)?;
+    connection.proxy = Proxy::from_environment(&connection.server, environment);
     Ok(connection)
 }
 
@@ -86,5 +86,5 @@ fn certificate_authority(text: &str) -> Result<Authority, Error> {
         None if text.contains("-----BEGIN") => text.to_owned(),
         None => read_file(input, Path::new(text))?,
     };
-    Authority::parse(input, pem)
+    Authority::parse(input, &pem)
 }

@@ -35,16 +35,14 @@ impl Source {
     pub(super) fn of_job(environment: &Environment) -> Result<Self, Error> {
         let url = &environment.id_tokens().ok_or_else(none_here)?.url;
         let mut source = Self::parse(url)?;
-        source.connection.proxy = Proxy::from_environment(&source.connection.server, environment)?;
+        source.connection.proxy = Proxy::from_environment(&source.connection.server, environment);
         Ok(source)
     }
 
     /// Where the platform said when the token was minted. Only the proxy's password is looked for in the environment.
     pub(super) fn recorded(url: &str, proxy: Option<&str>, environment: &Environment) -> Result<Self, Error> {
         let mut source = Self::parse(url)?;
-        let now = Proxy::from_environment(&source.connection.server, environment)
-            .ok()
-            .flatten();
+        let now = Proxy::from_environment(&source.connection.server, environment);
         let then = proxy.map(|proxy| Proxy::parse("proxy", proxy)).transpose()?;
         source.connection.proxy = then.map(|proxy| proxy.with_credentials_of([now]));
         Ok(source)

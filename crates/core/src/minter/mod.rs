@@ -154,9 +154,7 @@ impl Minter {
         environment: &Environment,
     ) -> Result<Self, Error> {
         let mut connection = connection.clone();
-        let in_environment = Proxy::from_environment(&connection.server, environment)
-            .ok()
-            .flatten();
+        let in_environment = Proxy::from_environment(&connection.server, environment);
         let mut proxies = [in_environment, None];
         let identity = match auth {
             Auth::Kubeconfig { paths, context, exec } => {

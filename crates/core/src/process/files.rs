@@ -31,13 +31,20 @@ pub fn read(path: &Path) -> io::Result<String> {
 /// # Errors
 /// As [`read`].
 pub(crate) fn read_at_most(longest: u64, path: &Path) -> io::Result<String> {
-    let file = open(path)?;
-    let mut text = String::new();
-    if file.take(longest + 1).read_to_string(&mut text)? as u64 > longest {
+    String::from_utf8(read_bytes(longest, path)?).map_err(|_| io::Error::from(ErrorKind::InvalidData))
+}
+
+/// The content of a plain file of so many bytes at most.
+///
+/// # Errors
+/// If it is not a plain file, cannot be read, or is larger.
+pub(crate) fn read_bytes(longest: u64, path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    if open(path)?.take(longest + 1).read_to_end(&mut content)? as u64 > longest {
         let why = format!("it is larger than {} KiB", longest >> 10);
         return Err(io::Error::new(ErrorKind::InvalidInput, why));
     }
-    Ok(text)
+    Ok(content)
 }
 
 /// The text of a path that is recorded, or handed over: both are JSON, YAML and variables, in which a path is text.

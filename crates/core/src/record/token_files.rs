@@ -454,7 +454,9 @@ mod tests {
         // As `kubectl config set-context --current --namespace other` does.
         let changed = written.replace("namespace: ci", "namespace: other");
         std::fs::write(&kubeconfig, &changed).expect("written");
-        files.renew(&second, std::slice::from_ref(&first)).expect("renewed");
+        files
+            .renew(&second, std::slice::from_ref(&first))
+            .expect("renewed");
         assert_eq!(read(&token_file), second.expose());
         assert_eq!(
             read(&kubeconfig),

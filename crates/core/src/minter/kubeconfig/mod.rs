@@ -1,80 +1,90 @@
-//! The minter as a kubeconfig.
-//!
-//! Parsed here and not by kube, whose error quotes the whole text, tokens included.
+//! The minter as a kubeconfig, read as kubectl reads it (client-go, `tools/clientcmd`).
 
+mod config;
 mod user;
+pub(super) mod yaml;
 
 use std::path::{Path, PathBuf};
 
-use kube::config::{Cluster, Kubeconfig};
-
+pub(super) use self::config::{Cluster, Exec};
+use self::config::{Config, Context, Mismatch, User};
 use super::{Auth, Minter, from_base64};
 use crate::{
     cluster::{Authority, Connection, Identity, Proxy},
     error::Error,
-    process::{
-        environment::Environment,
-        files::{self, read_file},
-    },
+    process::{environment::Environment, files},
     text::harmless,
     token::Token,
 };
 
+/// The line that makes a kubeconfig that needs no other file.
+const FLATTEN: &str = "kubectl config view --flatten --minify --raw";
+
 /// A kubeconfig, merged from its files.
 pub(super) struct Found {
-    config: Kubeconfig,
+    config: Config,
     /// The files, absolute; empty if the YAML itself was given.
     paths: Vec<PathBuf>,
+    /// The context that counts if none is named: of the cluster and the user without a name.
+    unnamed: Context,
 }
 
-/// What the `kubeconfig` input says, else `$KUBECONFIG`, else `~/.kube/config` if there is one.
+/// The kubeconfig of the input, else of `$KUBECONFIG`, else `~/.kube/config` if there is one.
 pub(super) fn find(input: Option<&str>, environment: &Environment) -> Result<Option<Found>, Error> {
     if let Some(text) = input {
         return path_or_text(text).map(Some);
     }
     if let Some(list) = environment.utf8("KUBECONFIG")? {
-        // As kubectl does: files that do not exist are passed over (client-go, `clientcmd/loader.go`).
-        let paths = std::env::split_paths(list)
-            .filter(|path| path.exists())
-            .collect::<Vec<_>>();
-        return if paths.is_empty() {
+        let paths = std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty());
+        let found = read_those_that_exist(paths)?;
+        return if found.paths.is_empty() {
             let allowed = "set it to the path of a kubeconfig, or unset it";
             Err(Error::input("KUBECONFIG", "names no file that exists", allowed))
         } else {
-            read(&paths).map(Some)
+            Ok(Some(found))
         };
     }
-    let at_home = environment
-        .utf8("HOME")?
-        .map(|home| Path::new(home).join(".kube/config"));
-    at_home
-        .filter(|path| path.exists())
-        .map(|path| read(&[path]))
-        .transpose()
+    let Some(home) = environment.utf8("HOME")? else {
+        return Ok(None);
+    };
+    let found = read_those_that_exist([Path::new(home).join(".kube/config")])?;
+    Ok((!found.paths.is_empty()).then_some(found))
 }
 
 /// Reads and merges kubeconfig files; the first to name something wins.
 pub(super) fn read(paths: &[PathBuf]) -> Result<Found, Error> {
-    let mut found = Found {
-        config: Kubeconfig::default(),
-        paths: Vec::new(),
-    };
+    let mut found = Found::empty();
     for path in paths {
         let path = files::absolute("kubeconfig", path)?;
-        let mut config = parse(&read_file("kubeconfig", &path)?)?;
-        if let Some(folder) = path.parent() {
-            make_absolute(&mut config, folder);
+        match files::read_bytes(files::LONGEST, &path) {
+            Ok(text) => found.add(path, &text)?,
+            Err(error) => return Err(unreadable(&path, &error)),
         }
-        found.config = found.config.merge(config).map_err(|_| {
-            Error::input(
-                "kubeconfig",
-                "has files of different kinds or apiVersions",
-                "use `kind: Config`, `apiVersion: v1`",
-            )
-        })?;
-        found.paths.push(path);
     }
     Ok(found)
+}
+
+/// The same, but a file that does not exist is passed over.
+fn read_those_that_exist(paths: impl IntoIterator<Item = PathBuf>) -> Result<Found, Error> {
+    let mut found = Found::empty();
+    for path in paths {
+        let path = files::absolute("KUBECONFIG", &path)?;
+        match files::read_bytes(files::LONGEST, &path) {
+            Ok(text) => found.add(path, &text)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(unreadable(&path, &error)),
+        }
+    }
+    Ok(found)
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    let path = harmless(&path.to_string_lossy());
+    let problem = format!(
+        "is the file `{path}`, which cannot be read: {}",
+        harmless(&error.to_string())
+    );
+    Error::input("kubeconfig", problem, "check the path and the file's permissions")
 }
 
 fn path_or_text(text: &str) -> Result<Found, Error> {
@@ -95,91 +105,99 @@ fn path_or_text(text: &str) -> Result<Found, Error> {
             "give a path, the YAML itself, or base64 of it (the value is not shown, it might be a secret)",
         ));
     }
-    Ok(Found {
-        config: parse(decoded.as_deref().unwrap_or(text))?,
-        paths: Vec::new(),
-    })
-}
-
-fn parse(yaml: &str) -> Result<Kubeconfig, Error> {
-    let config = serde_yaml::from_str::<Kubeconfig>(yaml).map_err(|error| {
-        let at = error.location().map_or_else(String::new, |at| format!(" at line {}, column {}", at.line(), at.column()));
-        Error::input(
-            "kubeconfig",
-            format!("is not a kubeconfig: it cannot be read{at}"),
-            "compare it with `kubectl config view --raw --minify --flatten` (its text is not shown here, it may hold \
-             secrets)",
-        )
-    })?;
+    let config = parse(decoded.as_deref().unwrap_or(text).as_bytes())?;
     if config.clusters.is_empty() && config.contexts.is_empty() {
         return Err(Error::input(
             "kubeconfig",
             "is not a kubeconfig: it has neither clusters nor contexts",
-            "`kubectl config view --raw --minify --flatten` prints one",
+            format!("`{FLATTEN}` prints one"),
         ));
     }
-    Ok(config)
+    Ok(Found {
+        config,
+        ..Found::empty()
+    })
 }
 
-/// Paths in a kubeconfig are relative to it (client-go, `clientcmd/loader.go`, `ResolveLocalPaths`).
-fn make_absolute(config: &mut Kubeconfig, folder: &Path) {
-    let clusters = config
-        .clusters
-        .iter_mut()
-        .filter_map(|named| named.cluster.as_mut());
-    let users = config
-        .auth_infos
-        .iter_mut()
-        .filter_map(|named| named.auth_info.as_mut());
-    let paths = clusters.filter_map(|cluster| cluster.certificate_authority.as_mut());
-    let paths = paths.chain(users.flat_map(|user| {
-        let command = user
-            .exec
-            .as_mut()
-            .and_then(|exec| exec.command.as_mut())
-            .filter(|command| command.contains('/'));
-        [
-            user.client_certificate.as_mut(),
-            user.client_key.as_mut(),
-            user.token_file.as_mut(),
-            command,
-        ]
-        .into_iter()
-        .flatten()
-    }));
-    for path in paths.filter(|path| !path.is_empty()) {
-        *path = folder.join(&*path).to_string_lossy().into_owned();
-    }
+fn parse(text: &[u8]) -> Result<Config, Error> {
+    let value = yaml::to_json(text).map_err(|yaml::Unreadable(place)| {
+        let place = place.map_or_else(String::new, |(line, column)| {
+            format!(" at line {line}, column {column}")
+        });
+        refused(format!("is not a kubeconfig: it cannot be read{place}"))
+    })?;
+    Config::parse(&value).map_err(|Mismatch(problem)| refused(problem))
+}
+
+fn refused(problem: String) -> Error {
+    let step = format!(
+        "compare it with `{FLATTEN}`, which fails on it in the same way (its text is not shown here, it may hold secrets)"
+    );
+    Error::input("kubeconfig", problem, step)
+}
+
+/// The text of a file that a kubeconfig names.
+fn referred(field: &str, path: &str) -> Result<String, Error> {
+    let text = files::read_bytes(files::LONGEST, Path::new(path)).map_err(|error| {
+        let (path, why) = (harmless(path), harmless(&error.to_string()));
+        let problem = format!("has a `{field}` that is the file `{path}`, which cannot be read here: {why}");
+        let step = format!(
+            "a job has no file that is on your machine only: give it the kubeconfig that `{FLATTEN}` prints there, which holds \
+             the files that it needs"
+        );
+        Error::input("kubeconfig", problem, step)
+    })?;
+    // Only what is ASCII counts of a certificate, a key or a token.
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 impl Found {
+    fn empty() -> Self {
+        Self {
+            config: Config::default(),
+            paths: Vec::new(),
+            unnamed: Context::default(),
+        }
+    }
+
+    fn add(&mut self, path: PathBuf, text: &[u8]) -> Result<(), Error> {
+        let mut config = parse(text)?;
+        if let Some(folder) = path.parent() {
+            config.make_absolute(folder);
+        }
+        self.config.merge(config);
+        self.paths.push(path);
+        Ok(())
+    }
+
     /// The minter of one context; without a name, of the current one.
     pub(super) async fn minter(self, name: Option<&str>, environment: &Environment) -> Result<Minter, Error> {
         let (name, context) = self.context(name)?;
         let cluster = self
-            .cluster(&context)
+            .cluster(context)
             .ok_or_else(|| missing("cluster", &context.cluster))?;
         let mut connection = connection(cluster, &context.cluster)?;
-        connection.proxy = match &cluster.proxy_url {
-            Some(url) if !url.is_empty() => Some(Proxy::parse("kubeconfig", url)?),
-            _ => Proxy::from_environment(&connection.server, environment)?,
+        connection.proxy = match &*cluster.proxy_url {
+            "" => Proxy::from_environment(&connection.server, environment),
+            url => Some(Proxy::parse("kubeconfig", url)?),
         };
-        let (identity, exec) = self.identity(&name, &connection, None, environment).await?;
-        let namespace = context.namespace.filter(|namespace| !namespace.is_empty());
+        let (identity, exec) = self.identity(name, &connection, None, environment).await?;
+        let namespace = Some(context.namespace.clone()).filter(|namespace| !namespace.is_empty());
+        let auth = Auth::Kubeconfig {
+            paths: self.paths.clone(),
+            context: name.to_owned(),
+            exec,
+        };
         Ok(Minter {
             connection,
             identity,
-            auth: Auth::Kubeconfig {
-                paths: self.paths,
-                context: name,
-                exec,
-            },
+            auth,
             namespace,
         })
     }
 
-    /// Who the user of a context is, whatever its cluster. `pinned_exec` is the exec plugin's program, if that is known
-    /// already.
+    /// The identity of the user of a context, whatever its cluster. `pinned_exec` is the exec plugin's program, if that is
+    /// known already.
     pub(super) async fn identity(
         &self,
         context: &str,
@@ -188,68 +206,61 @@ impl Found {
         environment: &Environment,
     ) -> Result<(Identity, Option<PathBuf>), Error> {
         let (_, context) = self.context(Some(context))?;
-        let user = context.user.as_deref().unwrap_or_default();
-        let info = self.config.auth_infos.iter().find(|named| named.name == user);
-        let info = info
-            .and_then(|named| named.auth_info.as_ref())
-            .ok_or_else(|| missing("user", user))?;
-        user::identity(info, user, connection, pinned_exec, environment).await
+        let user = self.user(context).ok_or_else(|| missing("user", &context.user))?;
+        user::identity(
+            user,
+            &context.user,
+            connection,
+            self.cluster(context),
+            pinned_exec,
+            environment,
+        )
+        .await
     }
 
-    /// The tokens and keys of all its users, as they stand in it; those in files of their own, too.
+    /// The tokens and keys of all its users, as they stand in it, and those in files that it names.
     pub(super) fn credentials(&self) -> impl Iterator<Item = Token> {
-        let users = self
-            .config
-            .auth_infos
-            .iter()
-            .filter_map(|named| named.auth_info.as_ref());
-        users.flat_map(user::credentials)
+        self.config.users.values().flat_map(user::credentials)
     }
 
     /// The proxy that the cluster of a context names, if it can be used.
     pub(super) fn proxy(&self, context: &str) -> Option<Proxy> {
         let (_, context) = self.context(Some(context)).ok()?;
-        Proxy::parse("kubeconfig", self.cluster(&context)?.proxy_url.as_deref()?).ok()
+        Proxy::parse("kubeconfig", &self.cluster(context)?.proxy_url).ok()
     }
 
-    fn cluster(&self, context: &kube::config::Context) -> Option<&Cluster> {
-        self.config
-            .clusters
-            .iter()
-            .find(|named| named.name == context.cluster)?
-            .cluster
-            .as_ref()
+    fn cluster(&self, context: &Context) -> Option<&Cluster> {
+        self.config.clusters.get(&context.cluster)
     }
 
-    fn context(&self, name: Option<&str>) -> Result<(String, kube::config::Context), Error> {
+    fn user(&self, context: &Context) -> Option<&User> {
+        self.config.users.get(&context.user)
+    }
+
+    fn context<'c>(&'c self, name: Option<&'c str>) -> Result<(&'c str, &'c Context), Error> {
         let names = || {
             let names = self
                 .config
                 .contexts
-                .iter()
-                .map(|context| harmless(&context.name))
+                .keys()
+                .map(|name| harmless(name))
                 .collect::<Vec<_>>();
-            format!(
-                "it has {}",
-                if names.is_empty() {
-                    "none".into()
-                } else {
-                    format!("`{}`", names.join("`, `"))
-                }
-            )
+            match names.is_empty() {
+                true => "it has none".into(),
+                false => format!("it has `{}`", names.join("`, `")),
+            }
         };
-        let Some(name) = name.or(self
-            .config
-            .current_context
-            .as_deref()
-            .filter(|name| !name.is_empty()))
-        else {
+        let current = Some(&*self.config.current_context).filter(|name| !name.is_empty());
+        // Without a name, kubectl takes the entries that have none.
+        let unnamed = self.config.contexts.contains_key("")
+            || self.config.clusters.contains_key("") && self.config.users.contains_key("");
+        let Some(name) = name.or(current).or(unnamed.then_some("")) else {
             let allowed = format!("name one with input `context`: {}", names());
             return Err(Error::input("kubeconfig", "has no current-context", allowed));
         };
-        let context = self.config.contexts.iter().find(|context| context.name == name);
-        match context.and_then(|named| named.context.clone()) {
-            Some(context) => Ok((name.to_owned(), context)),
+        match self.config.contexts.get(name) {
+            Some(context) => Ok((name, context)),
+            None if name.is_empty() => Ok((name, &self.unnamed)),
             None => Err(Error::input(
                 "context",
                 format!("is `{}`, which the kubeconfig does not have", harmless(name)),
@@ -259,16 +270,39 @@ impl Found {
     }
 }
 
+impl Config {
+    /// Paths in a kubeconfig are relative to it (`ResolveLocalPaths`).
+    fn make_absolute(&mut self, folder: &Path) {
+        let authorities = self
+            .clusters
+            .values_mut()
+            .map(|cluster| &mut cluster.certificate_authority);
+        let of_users = self.users.values_mut().flat_map(|user| {
+            let command = user.exec.as_mut().map(|exec| &mut exec.command);
+            let command = command.filter(|command| command.contains('/'));
+            let files = [
+                &mut user.client_certificate,
+                &mut user.client_key,
+                &mut user.token_file,
+            ];
+            files.into_iter().chain(command)
+        });
+        for path in authorities.chain(of_users).filter(|path| !path.is_empty()) {
+            *path = folder.join(&*path).to_string_lossy().into_owned();
+        }
+    }
+}
+
 fn missing(what: &str, name: &str) -> Error {
     Error::input(
         "kubeconfig",
         format!("has a context whose {what} `{}` is not there", harmless(name)),
-        "`kubectl config view --raw --minify --flatten` prints a kubeconfig that is complete",
+        format!("`{FLATTEN}` prints a kubeconfig that is complete"),
     )
 }
 
 fn connection(cluster: &Cluster, name: &str) -> Result<Connection, Error> {
-    if cluster.insecure_skip_tls_verify == Some(true) {
+    if cluster.insecure {
         return Err(Error::input(
             "kubeconfig",
             format!("says `insecure-skip-tls-verify` for cluster `{}`", harmless(name)),
@@ -277,22 +311,30 @@ fn connection(cluster: &Cluster, name: &str) -> Result<Connection, Error> {
         ));
     }
     let authority = match (
-        &cluster.certificate_authority_data,
-        &cluster.certificate_authority,
+        &*cluster.certificate_authority_data,
+        &*cluster.certificate_authority,
     ) {
-        (Some(data), _) if !data.is_empty() => Some(user::base64_field("certificate-authority-data", data)?),
-        (_, Some(path)) if !path.is_empty() => Some(read_file("kubeconfig", Path::new(path))?),
-        _ => None,
+        ([], "") => None,
+        (data, "") => Some(String::from_utf8_lossy(data).into_owned()),
+        ([], path) => Some(referred("certificate-authority", path)?),
+        _ => return Err(both("certificate-authority", name)),
     };
     let authority = authority
-        .map(|pem| Authority::parse("kubeconfig", pem))
+        .map(|pem| Authority::parse("kubeconfig", &pem))
         .transpose()?;
-    let server = cluster.server.as_deref().unwrap_or_default();
-    let connection = Connection::new("kubeconfig", server, authority)?;
+    let connection = Connection::new("kubeconfig", &cluster.server, authority)?;
     Ok(Connection {
-        tls_server_name: cluster.tls_server_name.clone().filter(|name| !name.is_empty()),
+        tls_server_name: Some(cluster.tls_server_name.clone()).filter(|name| !name.is_empty()),
         ..connection
     })
+}
+
+fn both(field: &str, name: &str) -> Error {
+    Error::input(
+        "kubeconfig",
+        format!("has both `{field}` and `{field}-data` for `{}`", harmless(name)),
+        "remove one of the two; kubectl takes no kubeconfig with both",
+    )
 }
 
 #[cfg(test)]
@@ -403,7 +445,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case::unknown_context(kubeconfig(), "two", "input `context` is `two`", "it has `one`, `nouser`")]
+    #[case::unknown_context(kubeconfig(), "two", "input `context` is `two`", "it has `nouser`, `one`")]
     #[case::no_user(kubeconfig(), "nouser", "user `gone` is not there", "kubectl config view")]
     #[case::no_current(kubeconfig().replace("current-context: one", ""), "", "no current-context", "`context`")]
     #[case::http(kubeconfig().replace("https:", "http:"), "", "no server that a credential may be sent to", "https")]
@@ -414,7 +456,7 @@ mod tests {
         kubeconfig().replace("server:", "certificate-authority-data: bm9uc2Vuc2U=, server:"), "", "holds no certificate", "PEM"
     )]
     #[case::malformed(kubeconfig().replace("- name: u\n  user:", "- name: u\n user: ["), "", "cannot be read at line", "kubectl config view")]
-    #[case::wrong_type(kubeconfig().replace("clusters:\n- ", "clusters:\n  "), "", "cannot be read", "kubectl config view")]
+    #[case::wrong_type(kubeconfig().replace("clusters:\n- ", "clusters:\n  "), "", "`clusters` that is not a list", "kubectl config view")]
     #[case::no_kubeconfig(format!("token: {SECRET}\n"), "", "neither clusters nor contexts", "kubectl config view")]
     #[case::a_bare_token(SECRET.to_owned(), "", "neither a file that exists", "not shown")]
     #[case::a_path("/nowhere/config".to_owned(), "", "`/nowhere/config`", "a path")]

@@ -2,144 +2,149 @@
 
 use std::path::{Path, PathBuf};
 
-use kube::config::AuthInfo;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::super::{exec, from_base64};
+use super::{super::exec, Cluster, User, both, referred};
 use crate::{
     cluster::{ClientCertificate, Connection, Identity},
     error::Error,
-    process::{environment::Environment, files::read_file},
+    process::{environment::Environment, files},
     text::harmless,
     token::Token,
 };
 
+/// The precedence is that of client-go (`clientcmd/client_config.go`, `plugin/pkg/client/auth/exec`): a plugin runs only if there
+/// is neither a token nor a client certificate.
 pub(super) async fn identity(
-    info: &AuthInfo,
+    user: &User,
     name: &str,
     connection: &Connection,
+    cluster: Option<&Cluster>,
     pinned_exec: Option<&Path>,
     environment: &Environment,
 ) -> Result<(Identity, Option<PathBuf>), Error> {
-    let unsupported = |what: &str| {
-        let problem = format!(
-            "has {what} for user `{}`, which Kubernetes does not support any more",
-            harmless(name)
-        );
-        Err(Error::input(
-            "kubeconfig",
-            problem,
-            "use a token, a client certificate or an exec plugin",
-        ))
-    };
-    if info.auth_provider.is_some() {
-        return unsupported("an auth-provider");
-    }
-    if info.username.is_some() {
-        return unsupported("a user name and password");
-    }
-    if info.impersonate_uid.is_some() || info.impersonate_user_extra.is_some() {
-        let problem = format!("has `as-uid` or `as-user-extra` for user `{}`", harmless(name));
-        return Err(Error::input(
-            "kubeconfig",
-            problem,
-            "of impersonation, jobpass supports `as` and `as-groups`",
-        ));
-    }
+    check(user, name)?;
     let mut identity = Identity {
-        impersonate: info.impersonate.clone(),
-        impersonate_groups: info.impersonate_groups.clone().unwrap_or_default(),
-        ..Identity::default()
+        bearer: token(user, name)?,
+        certificate: certificate(user, name)?,
+        impersonate: Some(user.impersonate.clone()).filter(|user| !user.is_empty()),
+        impersonate_uid: Some(user.impersonate_uid.clone()).filter(|uid| !uid.is_empty()),
+        impersonate_groups: user.impersonate_groups.clone(),
+        impersonate_extra: user.impersonate_extra.clone(),
     };
-    let token = info
-        .token
-        .as_ref()
-        .map(|token| token.expose_secret())
-        .filter(|token| !token.is_empty());
-    // client-go reads the file again and again, and its content wins (`clientcmd/api/types.go`, `TokenFile`).
-    identity.bearer = match (info.token_file.as_deref().filter(|path| !path.is_empty()), token) {
-        (Some(path), _) => Some(Token::parse(
-            &read_file("kubeconfig", Path::new(path))?,
-            "kubeconfig",
-        )?),
-        (None, Some(token)) => Some(Token::parse(token, "kubeconfig")?),
-        (None, None) => None,
-    };
-    let certificate = match (&info.client_certificate_data, &info.client_certificate) {
-        (Some(data), _) if !data.is_empty() => Some(base64_field("client-certificate-data", data)?),
-        (_, Some(path)) if !path.is_empty() => Some(read_file("kubeconfig", Path::new(path))?),
-        _ => None,
-    };
-    let key = match (
-        info.client_key_data.as_ref().map(SecretString::expose_secret),
-        &info.client_key,
-    ) {
-        (Some(data), _) if !data.is_empty() => Some(base64_field("client-key-data", data)?),
-        (_, Some(path)) if !path.is_empty() => Some(read_file("kubeconfig", Path::new(path))?),
-        _ => None,
-    };
-    identity.certificate = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some(ClientCertificate {
-            certificate,
-            key: key.into(),
-        }),
-        (None, None) => None,
-        _ => {
-            let problem = format!("has half of a client certificate for user `{}`", harmless(name));
-            return Err(Error::input(
-                "kubeconfig",
-                problem,
-                "it needs the certificate and its key",
-            ));
-        }
-    };
-    match &info.exec {
-        Some(config) if identity.bearer.is_none() && identity.certificate.is_none() => {
-            let plugin = exec::Plugin::find(config, pinned_exec, environment)?;
-            let credential = plugin.run(config, connection, environment).await?;
-            Ok((
-                Identity {
-                    bearer: credential.bearer,
-                    certificate: credential.certificate,
-                    ..identity
-                },
-                Some(plugin.program),
-            ))
-        }
-        _ if identity.bearer.is_none() && identity.certificate.is_none() => Err(Error::input(
+    if identity.bearer.is_some() || identity.certificate.is_some() {
+        return Ok((identity, None));
+    }
+    let Some(config) = &user.exec else {
+        return Err(Error::input(
             "kubeconfig",
             format!("has no credential for user `{}`", harmless(name)),
             "it needs a token, a client certificate or an exec plugin; `kubectl config view` without `--raw` leaves \
              them out",
+        ));
+    };
+    let plugin = exec::Plugin::find(config, pinned_exec, environment)?;
+    let credential = plugin.run(config, connection, cluster, environment).await?;
+    identity.bearer = credential.bearer;
+    identity.certificate = credential.certificate;
+    Ok((identity, Some(plugin.program)))
+}
+
+/// The rules of `validateAuthInfo`, and the ways to authenticate that jobpass does not have.
+fn check(user: &User, name: &str) -> Result<(), Error> {
+    let refused = |problem: &str, step: &str| {
+        let problem = format!("has {problem} for user `{}`", harmless(name));
+        Err(Error::input("kubeconfig", problem, step))
+    };
+    let use_others =
+        "use a token, a client certificate or an exec plugin: Kubernetes does not support it any more";
+    if user.has_auth_provider {
+        return refused("an auth-provider", use_others);
+    }
+    if user.has_password {
+        return refused("a user name or a password", use_others);
+    }
+    let rest = !user.impersonate_uid.is_empty()
+        || !user.impersonate_groups.is_empty()
+        || !user.impersonate_extra.is_empty();
+    if rest && user.impersonate.is_empty() {
+        return refused(
+            "`as-uid`, `as-groups` or `as-user-extra` without `as`",
+            "add `as`, the user to impersonate",
+        );
+    }
+    user.exec.as_ref().map_or(Ok(()), |exec| exec::check(exec, name))
+}
+
+/// client-go reads the file again and again. While it can be read, its content wins.
+fn token(user: &User, name: &str) -> Result<Option<Token>, Error> {
+    let inline = user.token.expose_secret();
+    let in_file = match &*user.token_file {
+        "" => None,
+        path => match referred("tokenFile", path) {
+            Ok(text) if !text.trim().is_empty() => return Token::parse(&text, "kubeconfig").map(Some),
+            Ok(_) => Some(Error::input(
+                "kubeconfig",
+                format!("has a `tokenFile` that is empty for user `{}`", harmless(name)),
+                "check what writes it, and that it does so before this step",
+            )),
+            Err(error) => Some(error),
+        },
+    };
+    match (inline, in_file) {
+        ("", Some(error)) => Err(error),
+        ("", None) => Ok(None),
+        // A header cannot carry it. kubectl fails only when it sends it, with a message that leads nowhere.
+        (token, _) if token.contains(['\r', '\n']) => Err(Error::input(
+            "kubeconfig",
+            format!("has a token with line breaks for user `{}`", harmless(name)),
+            "write the token on one line; after `token: |`, YAML keeps the line break, after `token: >-` it does not",
         )),
-        _ => Ok((identity, None)),
+        (token, _) => Token::parse(token, "kubeconfig").map(Some),
     }
 }
 
-/// Its token and its key, in each way in which a file can hold them: a key is masked line by line.
-pub(super) fn credentials(info: &AuthInfo) -> impl Iterator<Item = Token> {
-    let own = [&info.token, &info.client_key_data];
+fn certificate(user: &User, name: &str) -> Result<Option<ClientCertificate>, Error> {
+    let pem = match (&*user.client_certificate_data, &*user.client_certificate) {
+        ([], "") => return Ok(None),
+        (data, "") => String::from_utf8_lossy(data).into_owned(),
+        ([], path) => referred("client-certificate", path)?,
+        _ => return Err(both("client-certificate", name)),
+    };
+    let key = match (user.client_key_data.expose_secret(), &*user.client_key) {
+        ("", "") => {
+            let problem = format!(
+                "has a client certificate without a key for user `{}`",
+                harmless(name)
+            );
+            return Err(Error::input(
+                "kubeconfig",
+                problem,
+                "add `client-key-data` or `client-key`",
+            ));
+        }
+        (_, "") => user.client_key_data.clone(),
+        ("", path) => referred("client-key", path)?.into(),
+        _ => return Err(both("client-key", name)),
+    };
+    ClientCertificate::parse("kubeconfig", pem, key).map(Some)
+}
+
+/// The token and the key of a user, in each way in which a file can hold them: a key is masked line by line.
+pub(super) fn credentials(user: &User) -> impl Iterator<Item = Token> {
+    let own = [&user.token, &user.client_key_base64, &user.client_key_data];
     let own = own
         .into_iter()
-        .flatten()
-        .map(|secret| secret.expose_secret().to_owned());
-    let files = [&info.token_file, &info.client_key].into_iter().flatten();
-    let in_files = files.filter_map(|path| crate::process::files::read(Path::new(path)).ok());
-    let decoded = info
-        .client_key_data
-        .as_ref()
-        .and_then(|data| from_base64(data.expose_secret()));
-    let texts: Vec<_> = own.chain(in_files).chain(decoded).collect();
+        .map(SecretString::expose_secret)
+        .map(str::to_owned);
+    let files = [&user.token_file, &user.client_key]
+        .into_iter()
+        .filter(|path| !path.is_empty());
+    let in_files = files.filter_map(|path| files::read(Path::new(path)).ok());
+    let texts: Vec<_> = own.chain(in_files).collect();
     let lines = texts
         .into_iter()
         .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
     let secret = lines.filter(|line| !line.starts_with("-----"));
     secret.filter_map(|line| Token::parse(&line, "kubeconfig").ok())
-}
-
-pub(super) fn base64_field(field: &str, data: &str) -> Result<String, Error> {
-    from_base64(data).ok_or_else(|| {
-        let problem = format!("has a `{field}` that is not base64");
-        Error::input("kubeconfig", problem, "`kubectl config view --raw` prints it")
-    })
 }

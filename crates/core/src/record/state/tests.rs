@@ -28,6 +28,7 @@ fn least() -> State {
             certificate_authority: None,
             tls_server_name: None,
             proxy: None,
+            extra_authorities: None,
         },
         auth: Auth::InCluster,
         receipt: Receipt::new("scanner", "ci", ANCHOR),
@@ -49,6 +50,7 @@ fn most() -> State {
             ),
             tls_server_name: Some("kube.internal".into()),
             proxy: Some(proxy("http://proxy.example.com:3128")),
+            extra_authorities: None,
         },
         auth: Auth::Kubeconfig {
             paths: vec![path("/home/ci/.kube/config"), path("/home/ci/caf\u{e9}/config")],

@@ -1,0 +1,244 @@
+//! URLs as kubectl reads them: Go's `net/url`, which takes some texts that RFC 3986 does not, and refuses others.
+
+use std::net::Ipv6Addr;
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+/// Escapes that stand there stay.
+const IN_PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}')
+    .add(b'|')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'[')
+    .add(b']');
+
+/// A URL with an authority, or what is left of one without: a text before the first colon and a text after it.
+#[derive(Debug, PartialEq)]
+pub(super) struct GoUrl {
+    /// In lower case; empty if there is none.
+    pub(super) scheme: String,
+    /// User and password, percent-encoded as they stand.
+    pub(super) user: Option<String>,
+    /// With the port. Empty if there is none.
+    pub(super) host: String,
+    /// Percent-encoded as it stands.
+    pub(super) path: String,
+}
+
+impl GoUrl {
+    /// `url.Parse`; `None` where that is an error. Query and fragment are left out.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let text = text.split('#').next()?;
+        if text.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
+            return None;
+        }
+        let (scheme, rest) = split_scheme(text)?;
+        let scheme = scheme.to_ascii_lowercase();
+        let rest = rest.split('?').next()?;
+        let mut url = Self {
+            scheme,
+            user: None,
+            host: String::new(),
+            path: String::new(),
+        };
+        if !rest.starts_with('/') {
+            if !url.scheme.is_empty() {
+                // Opaque: it has neither a host nor a path.
+                return Some(url);
+            }
+            if rest.split('/').next()?.contains(':') {
+                return None;
+            }
+        }
+        let has_authority = rest.starts_with("//") && (!url.scheme.is_empty() || !rest.starts_with("///"));
+        let path = if has_authority {
+            let (authority, path) = rest[2..].split_at(rest[2..].find('/').unwrap_or(rest.len() - 2));
+            let (user, host) = match authority.rsplit_once('@') {
+                Some((user, host)) => (Some(user), host),
+                None => (None, authority),
+            };
+            if user.is_some_and(|user| !is_userinfo(user)) {
+                return None;
+            }
+            url.user = user.map(str::to_owned);
+            url.host = host_and_port(&url.scheme, host)?;
+            path
+        } else {
+            rest
+        };
+        is_escaped(path).then(|| Self {
+            path: path.to_owned(),
+            ..url
+        })
+    }
+
+    /// Without brackets and port.
+    pub(super) fn host_name(&self) -> &str {
+        let (host, _) = split_port(&self.host);
+        host.strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host)
+    }
+
+    /// Empty if there is none.
+    pub(super) fn port(&self) -> &str {
+        split_port(&self.host).1
+    }
+}
+
+/// The https URL of an API server, without a slash at its end; `None` if it has another scheme, or a user.
+///
+/// Without a scheme, kubectl takes `http` (client-go, `rest.IsConfigTransportTLS`). It leaves query and fragment out, and superfluous
+/// slashes.
+pub(super) fn server_url(text: &str) -> Option<String> {
+    let url = GoUrl::parse(text)?;
+    let host = url.host.strip_suffix(':').unwrap_or(&url.host);
+    if url.scheme != "https" || url.user.is_some() || url.host_name().is_empty() {
+        return None;
+    }
+    let mut path = Vec::new();
+    for segment in url.path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(path.pop()),
+            segment => path.push(utf8_percent_encode(segment, IN_PATH).to_string()),
+        }
+    }
+    let server = std::iter::once(format!("https://{host}"))
+        .chain(path)
+        .collect::<Vec<_>>()
+        .join("/");
+    server.parse::<http::Uri>().is_ok().then_some(server)
+}
+
+/// `None` if the text begins with a colon.
+fn split_scheme(text: &str) -> Option<(&str, &str)> {
+    for (index, byte) in text.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' => {}
+            b'0'..=b'9' | b'+' | b'-' | b'.' if index > 0 => {}
+            b':' if index == 0 => return None,
+            b':' => return Some((&text[..index], &text[index + 1..])),
+            _ => break,
+        }
+    }
+    Some(("", text))
+}
+
+fn split_port(host: &str) -> (&str, &str) {
+    match host.rfind(':').filter(|colon| !host[*colon..].contains(']')) {
+        Some(colon) => (&host[..colon], &host[colon + 1..]),
+        None => (host, ""),
+    }
+}
+
+fn host_and_port(scheme: &str, host: &str) -> Option<String> {
+    let is_port = |port: &str| {
+        port.is_empty()
+            || port
+                .strip_prefix(':')
+                .is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    match host.rfind('[') {
+        Some(0) => {
+            let end = host.rfind(']')?;
+            let address = percent_decode_str(&host[1..end]).decode_utf8().ok()?.into_owned();
+            let (number, _zone) = address.split_once('%').unwrap_or((&address, ""));
+            number.parse::<Ipv6Addr>().ok()?;
+            is_port(&host[end + 1..]).then(|| format!("[{address}]{}", &host[end + 1..]))
+        }
+        Some(_) => None,
+        None => {
+            if let Some(first) = host.find(':') {
+                let last = host.rfind(':')?;
+                let colon = match scheme {
+                    "http" | "https" => first,
+                    _ => last,
+                };
+                if !is_port(&host[colon..]) {
+                    return None;
+                }
+            }
+            let allowed =
+                |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:[]<>\"".contains(c);
+            // Of escapes, Go decodes those of bytes that are not ASCII.
+            let decoded = match host.contains('%') {
+                true if is_escaped(host) && !escapes(host).any(|byte| byte < 0x80) => {
+                    percent_decode_str(host).decode_utf8().ok()?.into_owned()
+                }
+                true => return None,
+                false => host.to_owned(),
+            };
+            decoded.chars().all(allowed).then_some(decoded)
+        }
+    }
+}
+
+fn is_userinfo(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._:~!$&'()*+,;=%@".contains(c);
+    text.chars().all(allowed) && is_escaped(text)
+}
+
+/// Whether each `%` begins an escape.
+fn is_escaped(text: &str) -> bool {
+    text.split('%').skip(1).all(|rest| {
+        let digits = rest.as_bytes();
+        digits.len() >= 2 && digits[..2].iter().all(u8::is_ascii_hexdigit)
+    })
+}
+
+fn escapes(text: &str) -> impl Iterator<Item = u8> {
+    let digits = text.split('%').skip(1);
+    digits.filter_map(|rest| u8::from_str_radix(rest.get(..2)?, 16).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("HTTPS://K8s.Example.com:6443/a/", "https", "K8s.Example.com:6443", "/a/")]
+    #[case("https://user:pa%40ss@k8s", "https", "k8s", "")]
+    #[case("https://[fe80::1]:6443", "https", "[fe80::1]:6443", "")]
+    #[case("https://k8s:", "https", "k8s:", "")]
+    #[case("k8s.example.com", "", "", "k8s.example.com")]
+    #[case("localhost:6443", "localhost", "", "")]
+    fn taken(#[case] text: &str, #[case] scheme: &str, #[case] host: &str, #[case] path: &str) {
+        let url = GoUrl::parse(text).expect("a URL");
+        assert_eq!((&*url.scheme, &*url.host, &*url.path), (scheme, host, path));
+    }
+
+    #[rstest]
+    #[case("HTTPS://K8s:6443/", Some("https://K8s:6443"))]
+    #[case("https://k8s//a/./b/../c/?x=1#y", Some("https://k8s/a/c"))]
+    #[case("10.0.0.1:6443", None)]
+    #[case("http://k8s", None)]
+    #[case("https://me:secret@k8s", None)]
+    #[case("https:///a", None)]
+    #[case("", None)]
+    fn servers(#[case] text: &str, #[case] url: Option<&str>) {
+        assert_eq!(server_url(text).as_deref(), url);
+    }
+
+    #[rstest]
+    #[case("10.0.0.1:6443")]
+    #[case("https://k8s:port")]
+    #[case("https://k8s:1:2")]
+    #[case("https://a b")]
+    #[case("https://k8s%41")]
+    #[case("https://[1.2.3.4]")]
+    #[case("https://k8s/%zz")]
+    #[case("https://k8s\n")]
+    fn refused(#[case] text: &str) {
+        assert_eq!(GoUrl::parse(text), None);
+    }
+}

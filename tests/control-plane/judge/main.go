@@ -1,0 +1,271 @@
+// The judge answers what kubectl would do: which server it would ask with a kubeconfig, as whom and through which proxy, and whether
+// it would trust a server's certificate. It asks the packages that kubectl itself is made of.
+//
+// A request is one line of JSON on standard input, an answer one line on standard output.
+package main
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+	"golang.org/x/net/http/httpproxy"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/transport"
+)
+
+// A question; one of the three is there.
+type question struct {
+	Environment map[string]string `json:"environment"`
+	Kubeconfig  *kubeconfig       `json:"kubeconfig"`
+	Proxy       *string           `json:"proxy"`
+	Certificate *certificate      `json:"certificate"`
+}
+
+// What does kubectl read?
+type kubeconfig struct {
+	// The value of --kubeconfig; without it, the environment's KUBECONFIG counts.
+	Path    string `json:"path"`
+	Context string `json:"context"`
+}
+
+// Does kubectl trust this server?
+type certificate struct {
+	Authority string `json:"authority"`
+	// As the server sends it, the leaf first.
+	Chain string `json:"chain"`
+	Name  string `json:"name"`
+}
+
+type answer struct {
+	// Why kubectl refuses. All else is empty then.
+	Error      string      `json:"error,omitempty"`
+	Connection *connection `json:"connection,omitempty"`
+	Proxy      string      `json:"proxy,omitempty"`
+}
+
+type connection struct {
+	Server     string              `json:"server"`
+	ServerName string              `json:"server_name"`
+	Insecure   bool                `json:"insecure"`
+	Authority  string              `json:"authority"`
+	Proxy      string              `json:"proxy"`
+	Namespace  string              `json:"namespace"`
+	Token      string              `json:"token"`
+	TokenFile  string              `json:"token_file"`
+	Username   string              `json:"username"`
+	Password   string              `json:"password"`
+	Chain      string              `json:"certificate"`
+	Key        string              `json:"key"`
+	Provider   bool                `json:"auth_provider"`
+	As         string              `json:"as"`
+	AsUID      string              `json:"as_uid"`
+	AsGroups   []string            `json:"as_groups"`
+	AsExtra    map[string][]string `json:"as_extra"`
+	Exec       *exec               `json:"exec,omitempty"`
+}
+
+type exec struct {
+	Command            string            `json:"command"`
+	Arguments          []string          `json:"arguments"`
+	Environment        map[string]string `json:"environment"`
+	APIVersion         string            `json:"api_version"`
+	InteractiveMode    string            `json:"interactive_mode"`
+	ProvideClusterInfo bool              `json:"provide_cluster_info"`
+}
+
+func main() {
+	out := json.NewEncoder(os.Stdout)
+	// client-go asks for a password there.
+	os.Stdout, _ = os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	os.Stderr = os.Stdout
+	lines := bufio.NewReader(os.Stdin)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			return
+		}
+		var asked question
+		said, err := answer{}, json.Unmarshal(line, &asked)
+		if err == nil {
+			said, err = reply(asked)
+		}
+		if err != nil {
+			said = answer{Error: err.Error()}
+		}
+		if err := out.Encode(said); err != nil {
+			return
+		}
+	}
+}
+
+func reply(asked question) (said answer, err error) {
+	// As kubectl ends then, too.
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			err = fmt.Errorf("panic: %v", panicked)
+		}
+	}()
+	os.Clearenv()
+	for name, value := range asked.Environment {
+		if err := os.Setenv(name, value); err != nil {
+			return answer{}, err
+		}
+	}
+	switch {
+	case asked.Kubeconfig != nil:
+		read, err := asked.Kubeconfig.read()
+		return answer{Connection: read}, err
+	case asked.Proxy != nil:
+		server, err := url.Parse(*asked.Proxy)
+		if err != nil {
+			return answer{}, err
+		}
+		proxy, err := proxyOf(nil, server)
+		return answer{Proxy: proxy}, err
+	case asked.Certificate != nil:
+		return answer{}, asked.Certificate.verify()
+	}
+	return answer{}, errors.New("nothing is asked")
+}
+
+// As k8s.io/cli-runtime/pkg/genericclioptions.ConfigFlags does.
+func (asked kubeconfig) read() (*connection, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = asked.Path
+	rules.DefaultClientConfig = &clientcmd.DefaultClientConfig
+	rules.MigrationRules = nil
+	if asked.Path == "" && os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == "" {
+		// The package looks for the home folder only once.
+		rules.Precedence = []string{os.Getenv("HOME") + "/.kube/config"}
+	}
+	overrides := &clientcmd.ConfigOverrides{ClusterDefaults: clientcmd.ClusterDefaults, CurrentContext: asked.Context}
+	client := clientcmd.NewInteractiveDeferredLoadingClientConfig(rules, overrides, strings.NewReader(""))
+	config, err := client.ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	namespace, _, err := client.Namespace()
+	if err != nil {
+		return nil, err
+	}
+	server, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := proxyOf(config.Proxy, server)
+	if err != nil {
+		return nil, err
+	}
+	// Whatever of the certificates and the key cannot be used shows here. An exec plugin does not run.
+	if _, err := rest.TransportFor(config); err != nil {
+		return nil, err
+	}
+	read := connection{
+		Server: server.String(), ServerName: config.ServerName, Insecure: config.Insecure, Proxy: proxy, Namespace: namespace,
+		Token: config.BearerToken, Username: config.Username, Password: config.Password, Provider: config.AuthProvider != nil,
+		As: config.Impersonate.UserName, AsUID: config.Impersonate.UID, AsGroups: config.Impersonate.Groups,
+		AsExtra: config.Impersonate.Extra,
+	}
+	if config.BearerTokenFile != "" {
+		read.TokenFile = config.BearerTokenFile
+		// While the file cannot be read, the token that was read before counts.
+		if token, err := transport.NewCachedFileTokenSource(config.BearerTokenFile).Token(); err == nil {
+			read.Token = token.AccessToken
+		}
+	}
+	// net/http refuses to send it.
+	if !httpguts.ValidHeaderFieldValue(read.Token) {
+		return nil, errors.New("a header cannot carry the token")
+	}
+	for _, part := range []struct {
+		data []byte
+		file string
+		into *string
+	}{
+		{config.CAData, config.CAFile, &read.Authority},
+		{config.CertData, config.CertFile, &read.Chain},
+		{config.KeyData, config.KeyFile, &read.Key},
+	} {
+		if len(part.data) == 0 && part.file != "" {
+			if part.data, err = os.ReadFile(part.file); err != nil {
+				return nil, err
+			}
+		}
+		*part.into = string(part.data)
+	}
+	// One in files is loaded only when the server asks for it, as an API server does.
+	if read.Chain != "" {
+		if _, err := tls.X509KeyPair([]byte(read.Chain), []byte(read.Key)); err != nil {
+			return nil, err
+		}
+	}
+	if plugin := config.ExecProvider; plugin != nil {
+		read.Exec = &exec{
+			Command: plugin.Command, Arguments: plugin.Args, APIVersion: plugin.APIVersion, Environment: map[string]string{},
+			InteractiveMode: string(plugin.InteractiveMode), ProvideClusterInfo: plugin.ProvideClusterInfo,
+		}
+		for _, variable := range plugin.Env {
+			read.Exec.Environment[variable.Name] = variable.Value
+		}
+	}
+	return &read, nil
+}
+
+// As client-go's transports choose it. net/http reads the environment only once in a process, so that it is asked by way of the
+// package that it is made from.
+func proxyOf(given func(*http.Request) (*url.URL, error), server *url.URL) (string, error) {
+	if given == nil {
+		environment := httpproxy.FromEnvironment().ProxyFunc()
+		given = utilnet.NewProxierWithNoProxyCIDR(func(request *http.Request) (*url.URL, error) {
+			return environment(request.URL)
+		})
+	}
+	proxy, err := given(&http.Request{URL: server})
+	if err != nil || proxy == nil {
+		return "", err
+	}
+	return proxy.String(), nil
+}
+
+// As client-go reads the authorities and crypto/tls verifies the chain.
+func (asked certificate) verify() error {
+	options := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), DNSName: asked.Name}
+	if !options.Roots.AppendCertsFromPEM([]byte(asked.Authority)) {
+		return errors.New("no authority")
+	}
+	var leaf *x509.Certificate
+	rest := []byte(asked.Chain)
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		parsed, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return err
+		}
+		if leaf == nil {
+			leaf = parsed
+		} else {
+			options.Intermediates.AddCert(parsed)
+		}
+	}
+	if leaf == nil {
+		return io.ErrUnexpectedEOF
+	}
+	_, err := leaf.Verify(options)
+	return err
+}

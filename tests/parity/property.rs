@@ -1,0 +1,49 @@
+//! Runs a property over generated cases. Its seed is printed; a case that fails is made as small as it can be.
+
+use std::{env, fmt::Debug};
+
+use proptest::{
+    strategy::Strategy,
+    test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
+};
+
+/// Chooses the seed of a run, for one that failed.
+const SEED: &str = "JOBPASS_PARITY_SEED";
+/// Multiplies the cases of a run.
+const TIMES: &str = "JOBPASS_PARITY_TIMES";
+
+/// Fails with the smallest case that `differs` gives a text for.
+pub(crate) fn holds<S: Strategy>(
+    name: &str,
+    cases: u32,
+    strategy: &S,
+    differs: impl Fn(&S::Value) -> Option<String>,
+) where
+    S::Value: Debug,
+{
+    let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seed = number(SEED).unwrap_or_else(fresh);
+    let cases = cases * u32::try_from(number(TIMES).unwrap_or(1)).expect("a small number");
+    println!("{name}: {cases} cases, {SEED}={seed}");
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 4096,
+        ..Config::default()
+    };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let result = runner.run(strategy, |case| match differs(&case) {
+        Some(difference) => Err(TestCaseError::fail(difference)),
+        None => Ok(()),
+    });
+    if let Err(error) = result {
+        panic!("{error}\n{SEED}={seed} plays this run again");
+    }
+}
+
+fn fresh() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    u64::from(now.expect("after 1970").subsec_nanos()) ^ u64::from(std::process::id()) << 32
+}
