@@ -1,5 +1,10 @@
 //! Every answer that is read from an API server, with `null` and nothing for its lists and maps.
 
+use k8s_openapi::api::{
+    authorization::v1::{SelfSubjectAccessReview, SelfSubjectRulesReview},
+    core::v1::Secret,
+};
+use kube::core::{PartialObjectMeta, Status};
 use serde_json::Value;
 
 use crate::json::remove_nulls;
@@ -58,12 +63,12 @@ fn assert_read<T: for<'de> serde::Deserialize<'de>>(answer: &str) {
 
 #[test]
 fn every_answer_may_have_null_for_every_list_and_map() {
-    assert_read::<crate::anchor::Created>(r#"{"kind":"Secret","metadata":METADATA,"data":{"a":"YQ=="}}"#);
+    assert_read::<PartialObjectMeta<Secret>>(r#"{"kind":"Secret","metadata":METADATA,"data":{"a":"YQ=="}}"#);
     assert_read::<crate::anchor::list::List>(
         r#"{"kind":"PartialObjectMetadataList","metadata":{"continue":"x"},"items":[{"metadata":METADATA}]}"#,
     );
-    assert_read::<crate::anchor::list::Expired>(
-        r#"{"kind":"Status","metadata":{"continue":"x"},"reason":"Expired","details":{"causes":[{"message":"m"}]}}"#,
+    assert_read::<Status>(
+        r#"{"kind":"Status","metadata":{"continue":"x"},"status":"Failure","reason":"Expired","details":{"causes":[{"message":"m"}]}}"#,
     );
     assert_read::<crate::anchor::legacy::Secret>(
         r#"{"kind":"Secret","type":"t","metadata":METADATA,"data":{"token":"YQ=="},"immutable":true}"#,
@@ -71,15 +76,15 @@ fn every_answer_may_have_null_for_every_list_and_map() {
     assert_read::<crate::life::token_request::TokenRequest>(
         r#"{"kind":"TokenRequest","metadata":METADATA,"spec":{"audiences":["a"]},"status":{"token":"t"}}"#,
     );
-    assert_read::<crate::access::Review>(
+    assert_read::<SelfSubjectAccessReview>(
         r#"{"kind":"SelfSubjectAccessReview","metadata":METADATA,"status":{"allowed":true,"reason":"r"}}"#,
     );
-    assert_read::<crate::access::RulesReview>(
+    assert_read::<SelfSubjectRulesReview>(
         r#"{"kind":"SelfSubjectRulesReview","metadata":METADATA,"status":{"incomplete":false,"nonResourceRules":[{"verbs":["get"],
            "nonResourceURLs":["/version"]}],"resourceRules":[{"verbs":["get"],"apiGroups":[""],"resources":["pods"],
            "resourceNames":["a"]}]}}"#,
     );
-    assert_read::<crate::maintenance::whoami::Review>(
+    assert_read::<crate::access::AnyVersion>(
         r#"{"kind":"SelfSubjectReview","metadata":METADATA,"status":{"userInfo":{"username":"u","uid":"i","groups":["g"],
            "extra":{"authentication.kubernetes.io/credential-id":["JTI=1"]}}}}"#,
     );

@@ -7,24 +7,23 @@
 mod escape;
 mod report;
 mod rules;
+mod user;
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
-use kube::api::PostParams;
-use serde::Deserialize;
-use serde_json::json;
+use k8s_openapi::api::authorization::v1::{SelfSubjectAccessReview, SubjectAccessReviewStatus};
 
 use crate::{
-    cluster::{Budget, Call, Cluster, objects},
+    cluster::{Budget, Call, Cluster},
     inputs::checks::{Checks, EscapeCheck},
     rbac::Permission,
     text::harmless,
 };
 
 #[cfg(test)]
-pub(crate) use self::rules::RulesReview;
+pub(crate) use self::user::AnyVersion;
+pub(crate) use self::user::SelfReview;
 pub use self::{
     escape::{Escape, Way},
     report::{Expected, Finding, Holder, Report, Verdict},
@@ -77,25 +76,6 @@ impl Checks {
     }
 }
 
-/// A SelfSubjectAccessReview.
-#[derive(Deserialize)]
-pub(crate) struct Review {
-    status: Status,
-}
-
-/// `SubjectAccessReviewStatus`. Without an opinion of any authorizer, an error of one of them means that nobody knows.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    allowed: bool,
-    #[serde(default)]
-    denied: bool,
-    #[serde(default)]
-    reason: String,
-    #[serde(default)]
-    evaluation_error: String,
-}
-
 /// One review: what the API server answers, and its reason.
 pub(crate) async fn review(
     cluster: &Cluster,
@@ -103,12 +83,11 @@ pub(crate) async fn review(
     namespace: &str,
     budget: &Budget,
 ) -> (Verdict, String) {
-    let body = json!({
-        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": permission.question(namespace),
-    });
-    let request =
-        objects::<SelfSubjectAccessReview>(None).create(&PostParams::default(), body.to_string().into());
-    let call = match Call::new("ask what the token may do", request) {
+    let question = SelfSubjectAccessReview {
+        spec: permission.question(namespace),
+        ..SelfSubjectAccessReview::default()
+    };
+    let call = match Call::create("ask what the token may do", None, &question) {
         Ok(call) => call,
         Err(error) => return (Verdict::Unknown, error.what().to_owned()),
     };
@@ -126,25 +105,54 @@ pub(crate) async fn review(
     if answer.status != 201 {
         return (Verdict::Unknown, why.trim_end().to_owned());
     }
-    let status = match answer.parse::<Review>(&call) {
-        Ok(review) => review.status,
-        Err(error) => return (Verdict::Unknown, error.what().to_owned()),
-    };
-    let shown = |text: &str| harmless(&cluster.without_bearer(text));
-    match status {
-        Status {
-            allowed: true,
-            reason,
-            ..
-        } => (Verdict::Allowed, shown(&reason)),
-        Status {
-            denied: true, reason, ..
-        } => (Verdict::Denied, shown(&reason)),
-        Status {
-            evaluation_error,
-            reason,
-            ..
-        } if evaluation_error.is_empty() => (Verdict::Denied, shown(&reason)),
-        Status { evaluation_error, .. } => (Verdict::Unknown, shown(&evaluation_error)),
+    let review = answer.parse_with::<SelfSubjectAccessReview>(&call, "/status/allowed");
+    match review {
+        Ok(review) => {
+            let (verdict, reason) = verdict(review.status.unwrap_or_default());
+            (verdict, harmless(&cluster.without_bearer(&reason)))
+        }
+        Err(error) => (Verdict::Unknown, error.what().to_owned()),
+    }
+}
+
+/// Without an opinion of any authorizer, an error of one of them means that nobody knows.
+fn verdict(status: SubjectAccessReviewStatus) -> (Verdict, String) {
+    let reason = status.reason.unwrap_or_default();
+    let error = status.evaluation_error.filter(|error| !error.is_empty());
+    match (status.allowed, status.denied, error) {
+        (true, _, _) => (Verdict::Allowed, reason),
+        (false, Some(true), _) | (false, _, None) => (Verdict::Denied, reason),
+        (false, _, Some(error)) => (Verdict::Unknown, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::allowed(r#"{"allowed":true,"reason":"r"}"#, Verdict::Allowed, "r")]
+    #[case::allowed_in_spite_of_an_error(r#"{"allowed":true,"evaluationError":"e"}"#, Verdict::Allowed, "")]
+    #[case::no_opinion(r#"{"allowed":false}"#, Verdict::Denied, "")]
+    #[case::denied(
+        r#"{"allowed":false,"denied":true,"reason":"r","evaluationError":"e"}"#,
+        Verdict::Denied,
+        "r"
+    )]
+    #[case::an_authorizer_failed(
+        r#"{"allowed":false,"reason":"r","evaluationError":"e"}"#,
+        Verdict::Unknown,
+        "e"
+    )]
+    #[case::no_error(r#"{"allowed":false,"evaluationError":""}"#, Verdict::Denied, "")]
+    fn a_failed_authorizer_is_no_denial(
+        #[case] status: &str,
+        #[case] expected: Verdict,
+        #[case] reason: &str,
+    ) {
+        let status = serde_json::from_str(status).expect("a status");
+        assert_eq!(verdict(status), (expected, reason.to_owned()));
     }
 }

@@ -1,7 +1,8 @@
 //! What the API server says that a token may do, all at once: the rules that its authorizers find for it in a namespace.
 
-use k8s_openapi::api::authorization::v1::{SelfSubjectRulesReview, SelfSubjectRulesReviewSpec};
-use serde::Deserialize;
+use k8s_openapi::api::authorization::v1::{
+    ResourceRule, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec, SubjectRulesReviewStatus,
+};
 
 use super::Verdict;
 use crate::{
@@ -14,33 +15,6 @@ const MOST_NAMES: usize = 8;
 
 /// The rules about resources, of RoleBindings in one namespace and of ClusterRoleBindings. All that there are.
 pub(super) struct Rules(Vec<ResourceRule>);
-
-/// `authorization/v1.ResourceRule`.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct ResourceRule {
-    verbs: Vec<String>,
-    api_groups: Vec<String>,
-    resources: Vec<String>,
-    /// Empty: all.
-    resource_names: Vec<String>,
-}
-
-/// A SelfSubjectRulesReview.
-#[derive(Deserialize)]
-pub(crate) struct RulesReview {
-    status: Status,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    #[serde(default)]
-    resource_rules: Vec<ResourceRule>,
-    incomplete: bool,
-    #[serde(default)]
-    evaluation_error: String,
-}
 
 impl Rules {
     /// Asks with the credential of `cluster`. `None` if the list may not be complete, because an authorizer cannot list its rules (a
@@ -55,13 +29,16 @@ impl Rules {
         let call = Call::create("ask what the token may do", None, &question).ok()?;
         let answer = cluster.send(&call, budget).await.ok()?;
         match answer.status {
-            201 => Self::of(answer.parse(&call).ok()?),
+            201 => {
+                let review = answer.parse_with::<SelfSubjectRulesReview>(&call, "/status/incomplete");
+                Self::of(review.ok()?.status?)
+            }
             _ => None,
         }
     }
 
-    fn of(RulesReview { status }: RulesReview) -> Option<Self> {
-        let complete = !status.incomplete && status.evaluation_error.is_empty();
+    fn of(status: SubjectRulesReviewStatus) -> Option<Self> {
+        let complete = !status.incomplete && status.evaluation_error.is_none_or(|error| error.is_empty());
         complete.then_some(Self(status.resource_rules))
     }
 
@@ -71,9 +48,12 @@ impl Rules {
         let What::Resource { name, place, .. } = &permission.what else {
             return None;
         };
-        let named =
-            |rule: &&ResourceRule| rule.resource_names.is_empty() || rule.resource_names.contains(name);
-        match (self.about(permission).any(|rule| named(&rule)), place) {
+        let named = |rule: &ResourceRule| match rule.resource_names.as_deref() {
+            // All of them.
+            None | Some([]) => true,
+            Some(names) => names.contains(name),
+        };
+        match (self.about(permission).any(named), place) {
             (false, _) => Some(Verdict::Denied),
             (true, Place::Own) => Some(Verdict::Allowed),
             (true, _) => None,
@@ -82,7 +62,8 @@ impl Rules {
 
     /// Names of objects for which alone a rule may allow it, at most [`MOST_NAMES`].
     pub(super) fn names(&self, permission: &Permission) -> Vec<&str> {
-        let names = self.about(permission).flat_map(|rule| &rule.resource_names);
+        let named = self.about(permission);
+        let names = named.flat_map(|rule| rule.resource_names.iter().flatten());
         let mut names = names.map(String::as_str).collect::<Vec<_>>();
         names.sort_unstable();
         names.dedup();
@@ -109,13 +90,17 @@ impl Rules {
             What::Path(_) => (String::new(), None, None),
         };
         let has = |texts: &[String], text: &str| texts.iter().any(|known| known == "*" || known == text);
+        let any_has = move |texts: &Option<Vec<String>>, text: &str| {
+            texts.as_deref().is_some_and(|texts| has(texts, text))
+        };
         self.0.iter().filter(move |rule| {
-            asked.is_some_and(|group| has(&rule.api_groups, group))
+            let resources = || rule.resources.iter().flatten();
+            asked.is_some_and(|group| any_has(&rule.api_groups, group))
                 && has(&rule.verbs, &permission.verb)
-                && (has(&rule.resources, &combined)
+                && (any_has(&rule.resources, &combined)
                     || any_with_subresource
                         .as_ref()
-                        .is_some_and(|any| rule.resources.contains(any)))
+                        .is_some_and(|any| resources().any(|resource| resource == any)))
         })
     }
 }
@@ -274,6 +259,6 @@ mod tests {
     )]
     fn only_a_complete_list_tells_what_is_denied(#[case] status: &str, #[case] complete: bool) {
         let status = serde_json::from_str(status).expect("a status");
-        assert_eq!(Rules::of(RulesReview { status }).is_some(), complete);
+        assert_eq!(Rules::of(status).is_some(), complete);
     }
 }

@@ -44,7 +44,7 @@ pub(crate) struct Filled {
     pub(crate) created: Timestamp,
 }
 
-/// A Secret with what is in it. Not `Debug`.
+/// A Secret with its data. Unlike the type of k8s-openapi, it holds the data in memory that is wiped, and cannot be printed.
 #[derive(Deserialize)]
 pub(crate) struct Secret {
     #[serde(default, rename = "type")]

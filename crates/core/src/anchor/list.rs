@@ -5,9 +5,12 @@
 //! Only their metadata is asked for, and the API server picks them out by their type: nothing that is in a Secret leaves it.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::ListParams;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use k8s_openapi::{
+    api::core::v1::Secret,
+    apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta},
+};
+use kube::{api::ListParams, core::PartialObjectMeta};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     anchor::{self, legacy},
@@ -77,7 +80,7 @@ pub struct Pages<'a> {
     /// The types of Secrets that are still to be listed, one after the other.
     types: &'static [TokenType],
     /// Which of them count.
-    counts: fn(&Metadata, TokenType) -> bool,
+    counts: fn(&ObjectMeta, TokenType) -> bool,
     limit: u32,
     /// Where the next page begins; none at the beginning.
     token: String,
@@ -98,8 +101,9 @@ impl<'a> Pages<'a> {
             verbs: &["list"],
             types: &[TokenType::Bound, TokenType::Legacy],
             counts: |metadata, token_type| {
+                let ours = metadata.name.as_deref().is_some_and(names::is_ours);
                 token_type == TokenType::Bound
-                    || names::is_ours(&metadata.name) && metadata.annotations.platform.is_some()
+                    || ours && annotation(metadata, "jobpass.dev/platform").is_some()
             },
             limit: PAGE,
             token: String::new(),
@@ -114,7 +118,11 @@ impl<'a> Pages<'a> {
         Self {
             types: &[TokenType::Legacy],
             counts: |metadata, _| {
-                metadata.annotations.expiration.is_none() && metadata.owner_references.is_empty()
+                let owned = metadata
+                    .owner_references
+                    .as_ref()
+                    .is_some_and(|owners| !owners.is_empty());
+                !has_expiration(metadata) && !owned
             },
             ..Self::new(cluster, scope)
         }
@@ -124,9 +132,7 @@ impl<'a> Pages<'a> {
     pub(crate) fn to_sweep(cluster: &'a Cluster, scope: &'a Scope) -> Self {
         Self {
             verbs: SWEEPER,
-            counts: |metadata, token_type| {
-                token_type == TokenType::Bound || metadata.annotations.expiration.is_some()
-            },
+            counts: |metadata, token_type| token_type == TokenType::Bound || has_expiration(metadata),
             ..Self::new(cluster, scope)
         }
     }
@@ -147,7 +153,7 @@ impl<'a> Pages<'a> {
                 410 if self.resumptions < RESUMPTIONS => {
                     self.resumptions += 1;
                     // `k8s.io/apiserver/pkg/storage/etcd3/errors.go`, `handleCompactedErrorForPaging`
-                    self.token = answer.parse::<Expired>(&call).unwrap_or_default().metadata.next;
+                    self.token = answer.resume_at().unwrap_or_default().to_owned();
                     if self.token.is_empty() {
                         self.seen.clone_from(&self.last);
                     }
@@ -187,18 +193,18 @@ impl<'a> Pages<'a> {
             .items
             .iter()
             .map(|item| &item.metadata)
-            .filter(|metadata| metadata.key() > self.seen);
+            .filter(|metadata| key(metadata) > self.seen);
         let mut anchors = Vec::new();
         for metadata in unseen {
             self.resumptions = 0;
             if (self.counts)(metadata, token_type) {
-                anchors.push(metadata.anchor(token_type));
+                anchors.push(listed(metadata, token_type));
             }
         }
         if let Some(last) = list.items.last() {
-            self.last = last.metadata.key();
+            self.last = key(&last.metadata);
         }
-        self.token = list.metadata.next;
+        self.token = list.metadata.continue_.unwrap_or_default();
         if self.token.is_empty() {
             self.types = &self.types[1..];
             (self.last, self.seen) = (String::new(), String::new());
@@ -213,110 +219,60 @@ impl<'a> Pages<'a> {
 /// What a sweeper may do with Secrets.
 pub(crate) const SWEEPER: &[&str] = &["list", "delete"];
 
+/// A list of metadata. Unlike kube-core's `ObjectList`, it may lack `items`: Go writes `null` where there are none.
 #[derive(Deserialize)]
 pub(crate) struct List {
     kind: String,
-    metadata: ListMetadata,
     #[serde(default)]
-    items: Vec<Item>,
-}
-
-/// The Status of a list that is too old.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Expired {
-    metadata: ListMetadata,
-}
-
-#[derive(Default, Deserialize)]
-struct ListMetadata {
-    #[serde(default, rename = "continue")]
-    next: String,
-}
-
-#[derive(Deserialize)]
-struct Item {
-    metadata: Metadata,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    namespace: String,
-    name: String,
-    uid: String,
-    creation_timestamp: Option<String>,
+    metadata: ListMeta,
     #[serde(default)]
-    annotations: Annotations,
-    #[serde(default)]
-    owner_references: Vec<IgnoredAny>,
+    items: Vec<PartialObjectMeta<Secret>>,
 }
 
-/// The ones that jobpass writes, and those of legacy tokens; others may be large.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Annotations {
-    #[serde(rename = "jobpass.dev/platform")]
-    platform: Option<String>,
-    #[serde(rename = "jobpass.dev/repository")]
-    repository: Option<String>,
-    #[serde(rename = "jobpass.dev/run-id")]
-    run_id: Option<String>,
-    #[serde(rename = "jobpass.dev/job")]
-    job: Option<String>,
-    #[serde(rename = "jobpass.dev/url")]
-    url: Option<String>,
-    #[serde(rename = "jobpass.dev/requested-by")]
-    requested_by: Option<String>,
-    #[serde(rename = "jobpass.dev/service-account")]
-    service_account: Option<String>,
-    #[serde(rename = "jobpass.dev/lifetime")]
-    lifetime: Option<String>,
-    #[serde(rename = "jobpass.dev/expires-at")]
-    expires_at: Option<String>,
-    #[serde(rename = "kubernetes.io/service-account.name")]
-    account: Option<String>,
-    #[serde(rename = "kubernetes.io/service-account.expiration")]
-    expiration: Option<String>,
+/// The API server lists in the order of these.
+fn key(metadata: &ObjectMeta) -> String {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    format!("{}/{}", text(&metadata.namespace), text(&metadata.name))
 }
 
-impl Metadata {
-    /// In the order of these the API server lists.
-    fn key(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
-    }
+fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    Some(metadata.annotations.as_ref()?.get(key)?)
+}
 
-    fn anchor(&self, token_type: TokenType) -> Anchor {
-        let noted = &self.annotations;
-        let text = |noted: &Option<String>| noted.as_deref().map(harmless).filter(|text| !text.is_empty());
-        let created = self
-            .creation_timestamp
-            .as_deref()
-            .and_then(|time| time.parse().ok());
-        let expires = |created: Timestamp| match token_type {
-            TokenType::Bound => expires(created, noted.lifetime.as_deref(), noted.expires_at.as_deref()),
-            TokenType::Legacy => created
-                .checked_add(legacy::expiration(noted.expiration.as_deref()?)?)
-                .ok(),
-        };
-        Anchor {
-            token_type,
-            namespace: harmless(&self.namespace),
-            name: harmless(&self.name),
-            uid: harmless(&self.uid),
-            platform: text(&noted.platform),
-            repository: text(&noted.repository),
-            run_id: text(&noted.run_id),
-            job: text(&noted.job),
-            url: text(&noted.url),
-            requested_by: text(&noted.requested_by),
-            service_account: match token_type {
-                TokenType::Bound => text(&noted.service_account),
-                TokenType::Legacy => text(&noted.account),
-            },
-            created,
-            expires: created.and_then(expires),
+/// Whether a Secret says when it is to go.
+fn has_expiration(metadata: &ObjectMeta) -> bool {
+    annotation(metadata, legacy::EXPIRATION).is_some()
+}
+
+fn listed(metadata: &ObjectMeta, token_type: TokenType) -> Anchor {
+    let noted = |key: &str| annotation(metadata, &format!("jobpass.dev/{key}"));
+    let shown = |text: Option<&str>| text.map(harmless).filter(|text| !text.is_empty());
+    let named = |text: &Option<String>| harmless(text.as_deref().unwrap_or_default());
+    let created = metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let expires = |created: Timestamp| match token_type {
+        TokenType::Bound => expires(created, noted("lifetime"), noted("expires-at")),
+        TokenType::Legacy => {
+            let after = legacy::expiration(annotation(metadata, legacy::EXPIRATION)?)?;
+            created.checked_add(after).ok()
         }
+    };
+    Anchor {
+        token_type,
+        namespace: named(&metadata.namespace),
+        name: named(&metadata.name),
+        uid: named(&metadata.uid),
+        platform: shown(noted("platform")),
+        repository: shown(noted("repository")),
+        run_id: shown(noted("run-id")),
+        job: shown(noted("job")),
+        url: shown(noted("url")),
+        requested_by: shown(noted("requested-by")),
+        service_account: shown(match token_type {
+            TokenType::Bound => noted("service-account"),
+            TokenType::Legacy => annotation(metadata, legacy::ACCOUNT),
+        }),
+        created,
+        expires: created.and_then(expires),
     }
 }
 
@@ -389,7 +345,7 @@ mod tests {
 
     #[test]
     fn hostile_metadata_becomes_harmless_text() {
-        let metadata: Metadata = serde_json::from_value(serde_json::json!({
+        let metadata: ObjectMeta = serde_json::from_value(serde_json::json!({
             "namespace": "ci", "name": "jobpass-abcdefghijklmnopqrst", "uid": "u-1", "creationTimestamp": CREATED,
             "annotations": {
                 "jobpass.dev/job": "x\u{1b}]8;;https://evil\u{7}\r\n::error::y", "jobpass.dev/platform": " ",
@@ -397,7 +353,7 @@ mod tests {
             }
         }))
         .expect("metadata");
-        let anchor = metadata.anchor(TokenType::Bound);
+        let anchor = listed(&metadata, TokenType::Bound);
         assert_eq!(anchor.job.as_deref(), Some("x ]8;;https://evil ::error::y"));
         assert_eq!(anchor.platform, None);
         assert_eq!(anchor.expires, Some(at("2026-11-24T11:00:00Z")));

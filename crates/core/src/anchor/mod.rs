@@ -7,10 +7,11 @@ pub(crate) mod role;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, PostParams, Preconditions};
-use serde::Deserialize;
-use serde_json::json;
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{
+    api::{DeleteParams, Preconditions},
+    core::PartialObjectMeta,
+};
 
 use crate::{
     cluster::{Answer, Budget, Call, Cluster, Unanswered, objects},
@@ -56,11 +57,8 @@ pub(crate) async fn create(
         error,
         maybe_done: false,
     };
-    let request = objects::<Secret>(Some(&spec.namespace)).create(
-        &PostParams::default(),
-        manifest(spec, origin, name).to_string().into(),
-    );
-    let call = Call::new("create the anchor", request).map_err(unsent)?;
+    let anchor = manifest(spec, origin, name);
+    let call = Call::create("create the anchor", Some(&spec.namespace), &anchor).map_err(unsent)?;
     let delete = delete_call(&spec.namespace, name, None).map_err(unsent)?;
     let need = Need::minting(spec);
     // Whether an anchor may exist that we have no uid of.
@@ -108,29 +106,18 @@ pub(crate) async fn create(
     })
 }
 
-/// The answer to its creation.
-#[derive(Deserialize)]
-pub(crate) struct Created {
-    metadata: Metadata,
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    uid: String,
-}
-
 fn created(call: &Call, answer: &Answer) -> Result<(String, Vec<String>), Error> {
-    let uid = answer.parse::<Created>(call)?.metadata.uid;
-    if !is_identifier(&uid) {
-        return Err(Error::new(
+    let anchor = answer.parse_with::<PartialObjectMeta<Secret>>(call, "/metadata/uid")?;
+    match anchor.metadata.uid.filter(|uid| is_identifier(uid)) {
+        Some(uid) => Ok((uid, answer.warnings.clone())),
+        None => Err(Error::new(
             Kind::Claims,
-            "the API server gave the anchor a uid that is none",
-        ));
+            "the API server returned an invalid uid for the anchor",
+        )),
     }
-    Ok((uid, answer.warnings.clone()))
 }
 
-fn manifest(spec: &Spec, origin: &Origin, name: &str) -> serde_json::Value {
+fn manifest(spec: &Spec, origin: &Origin, name: &str) -> Secret {
     // Renewed for so long, the last one may be minted at the end of it.
     let renewed = spec.renew_for.map_or(0, |time| time.as_secs());
     let seconds = i64::try_from(spec.lifetime.seconds() + renewed).unwrap_or(i64::MAX);
@@ -172,10 +159,17 @@ fn manifest(spec: &Spec, origin: &Origin, name: &str) -> serde_json::Value {
             legacy::TYPE
         }
     };
-    json!({
-        "apiVersion": "v1", "kind": "Secret", "type": secret_type,
-        "metadata": { "name": name, "namespace": spec.namespace, "labels": labels, "annotations": annotations }
-    })
+    Secret {
+        type_: Some(secret_type.into()),
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(spec.namespace.clone()),
+            labels: Some(labels),
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
+        },
+        ..Secret::default()
+    }
 }
 
 /// Deleting an anchor can be repeated at will: its name belongs to nobody else, and the uid is a precondition.
@@ -196,6 +190,8 @@ pub(crate) fn delete_call(namespace: &str, anchor: &str, uid: Option<&str>) -> R
 
 #[cfg(test)]
 mod tests {
+    use kube::ResourceExt as _;
+
     use super::*;
     use crate::inputs::options::Inputs;
 
@@ -207,11 +203,11 @@ mod tests {
             ("anchor-annotations", "example.com/contact=Jane Doe"),
         ]);
         let spec = Spec::parse(&inputs, None).expect("a spec");
-        let metadata = &manifest(&spec, &Origin::default(), "jobpass-a")["metadata"];
-        assert_eq!(metadata["labels"]["team"], "payments");
-        assert_eq!(metadata["labels"][MANAGED_BY], "jobpass");
-        assert_eq!(metadata["annotations"]["example.com/contact"], "Jane Doe");
-        assert_eq!(metadata["annotations"]["jobpass.dev/lifetime"], "3600s");
+        let anchor = manifest(&spec, &Origin::default(), "jobpass-a");
+        assert_eq!(anchor.labels()["team"], "payments");
+        assert_eq!(anchor.labels()[MANAGED_BY], "jobpass");
+        assert_eq!(anchor.annotations()["example.com/contact"], "Jane Doe");
+        assert_eq!(anchor.annotations()["jobpass.dev/lifetime"], "3600s");
     }
 
     #[test]
@@ -224,18 +220,22 @@ mod tests {
             job: Some("build (linux)\n".into()),
             ..Origin::default()
         };
-        let manifest = manifest(&spec, &origin, "jobpass-a");
-        let metadata = &manifest["metadata"];
-        assert_eq!(manifest["type"], TYPE);
+        let anchor = manifest(&spec, &origin, "jobpass-a");
+        assert_eq!(anchor.type_.as_deref(), Some(TYPE));
+        let labels = [
+            ("app.kubernetes.io/managed-by", "jobpass"),
+            ("jobpass.dev/platform", "github"),
+            ("jobpass.dev/run-id", "77"),
+            ("jobpass.dev/service-account", "scanner"),
+        ];
         assert_eq!(
-            metadata["labels"],
-            json!({
-                "app.kubernetes.io/managed-by": "jobpass", "jobpass.dev/platform": "github", "jobpass.dev/run-id": "77",
-                "jobpass.dev/service-account": "scanner"
-            })
+            *anchor.labels(),
+            labels
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into()
         );
-        assert_eq!(metadata["annotations"]["jobpass.dev/job"], "build (linux)");
-        assert_eq!(metadata["annotations"]["jobpass.dev/repository"], "team/app");
-        assert!(manifest.get("data").is_none());
+        assert_eq!(anchor.annotations()["jobpass.dev/job"], "build (linux)");
+        assert_eq!(anchor.annotations()["jobpass.dev/repository"], "team/app");
+        assert_eq!((anchor.data, anchor.string_data), (None, None));
     }
 }

@@ -1,6 +1,8 @@
 //! An answer of an API server.
 
-use serde::Deserialize;
+use kube::core::{Status, response::reason};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{Call, denial::Denial};
@@ -23,7 +25,8 @@ pub(crate) struct Answer {
     pub(crate) date: Option<jiff::Timestamp>,
     /// An earlier attempt may have been carried out without our knowing.
     pub(crate) repeated: bool,
-    said: Status,
+    /// What a refusal says of itself.
+    status_object: Status,
 }
 
 impl Answer {
@@ -32,9 +35,9 @@ impl Answer {
         let too_long = body.is_none();
         let mut body = body.unwrap_or_default();
         remove_nulls(&mut body);
-        let said = match status {
+        let status_object = match status {
             200..300 => Status::default(),
-            _ => serde_json::from_slice(&body).unwrap_or_default(),
+            _ => status_object(&body),
         };
         Self {
             status,
@@ -43,7 +46,7 @@ impl Answer {
             too_long,
             date: None,
             repeated: false,
-            said,
+            status_object,
         }
     }
 
@@ -51,80 +54,166 @@ impl Answer {
     ///
     /// # Errors
     /// If it is not what it should be. Nothing of it is shown.
-    pub(crate) fn parse<T: for<'de> Deserialize<'de>>(&self, call: &Call) -> Result<T, Error> {
-        serde_json::from_slice(&self.body).map_err(|_| {
-            let why = match self.too_long {
-                true => "the answer is far too long for",
-                false => "the answer is not one of",
-            };
-            let what = format!("cannot {}: {why} a Kubernetes API server", call.doing);
-            Error::new(Kind::Unreachable, what).help("check the server's URL: something else answers there")
-        })
+    pub(crate) fn parse<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Error> {
+        serde_json::from_slice(&self.body).map_err(|_| self.unreadable(call))
+    }
+
+    /// Reads the body as a type of k8s-openapi that must have a member, `/status/allowed`. Such types read a member that
+    /// is not there as `false` or as empty, and so would make a denial of an answer that says nothing.
+    ///
+    /// # Errors
+    /// As [`Answer::parse`], and if the member is not there.
+    pub(crate) fn parse_with<T: DeserializeOwned>(&self, call: &Call, member: &str) -> Result<T, Error> {
+        let body = self.parse::<Value>(call)?;
+        match body.pointer(member) {
+            Some(_) => T::deserialize(body).map_err(|_| self.unreadable(call)),
+            None => Err(self.unreadable(call)),
+        }
+    }
+
+    fn unreadable(&self, call: &Call) -> Error {
+        let why = match self.too_long {
+            true => "the answer is far too long for",
+            false => "the answer is not one of",
+        };
+        let what = format!("cannot {}: {why} a Kubernetes API server", call.doing);
+        Error::new(Kind::Unreachable, what).help("check the server's URL: something else answers there")
     }
 
     /// The message of a Kubernetes Status, harmless. Empty if the answer is not a Status.
     pub(crate) fn message(&self) -> String {
-        harmless(&self.said.message)
+        harmless(&self.status_object.message)
+    }
+
+    /// Where the API server lets a list be resumed that has grown too old for it.
+    pub(crate) fn resume_at(&self) -> Option<&str> {
+        self.status_object.metadata.as_ref()?.continue_.as_deref()
     }
 
     /// Whether it says that an object of our name is there already.
     pub(crate) fn is_already_exists(&self) -> bool {
-        self.says(409, "AlreadyExists")
+        self.says(409, reason::ALREADY_EXISTS)
     }
 
     /// Whether it says that one object is not there, or its namespace; not that the API server knows no such kind of objects.
     pub(crate) fn is_not_found(&self) -> bool {
-        self.says(404, "NotFound") && !self.said.details.name.is_empty()
+        let details = self.status_object.details.as_ref();
+        self.says(404, reason::NOT_FOUND) && details.is_some_and(|details| !details.name.is_empty())
     }
 
     /// Whether it is the cluster's own refusal, and not that of something in between: then nothing was done.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self.status, 401 | 403 | 404 | 422) && !self.said.reason.is_empty()
+        matches!(self.status, 401 | 403 | 404 | 422) && !self.status_object.reason.is_empty()
             || self.denial().is_some()
     }
 
     /// Whether it says that the uid in the precondition is not the object's (`storage.Preconditions.Check`). Other
     /// conflicts say nothing of the kind.
     pub(crate) fn is_uid_mismatch(&self) -> bool {
-        self.says(409, "Conflict") && self.said.message.contains("the UID in the precondition")
+        self.says(409, reason::CONFLICT) && self.status_object.message.contains("the UID in the precondition")
     }
 
     /// Whether it says that the Secret, or its whole namespace, is not there. A 404 for a path that a server does not
     /// know, or from something that is no API server, says nothing of the kind.
     pub(crate) fn is_secret_not_found(&self) -> bool {
-        self.says(404, "NotFound") && ["secrets", "namespaces"].contains(&&*self.said.details.kind)
+        matches!(self.missing(), Some("secrets" | "namespaces"))
+    }
+
+    /// The kind of the object that is not there, in the plural, if the answer says that one is not.
+    pub(crate) fn missing(&self) -> Option<&str> {
+        let details = self.status_object.details.as_ref()?;
+        self.says(404, reason::NOT_FOUND).then_some(&*details.kind)
     }
 
     /// Whether the API server says so itself: an admission webhook that refuses picks status, reason and details as it likes.
+    ///
+    /// Stricter than kube-core's `Status::is_not_found`, which takes any 404 with an unknown reason for one.
     fn says(&self, status: u16, reason: &str) -> bool {
-        self.status == status && self.said.reason == reason && self.denial().is_none()
+        self.status == status && self.status_object.reason == reason && self.denial().is_none()
     }
 
     /// What refused a request that RBAC allows, if something did.
     pub(crate) fn denial(&self) -> Option<Denial<'_>> {
-        Denial::of(self.status, &self.said)
+        Denial::of(self.status, &self.status_object)
     }
 }
 
-/// `metav1.Status`, as far as it matters. Empty if the answer is not a Status.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Status {
-    pub(super) message: String,
-    pub(super) reason: String,
-    pub(super) details: Details,
+/// The Status in a body; an empty one if it is something else. Servers in front of Kubernetes, such as Rancher's, answer with the same
+/// members in other types: their message is kept.
+fn status_object(body: &[u8]) -> Status {
+    #[derive(Deserialize)]
+    struct Foreign {
+        message: String,
+    }
+    serde_json::from_slice(body)
+        .or_else(|_| {
+            serde_json::from_slice::<Foreign>(body).map(|Foreign { message }| Status {
+                message,
+                ..Status::default()
+            })
+        })
+        .unwrap_or_default()
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Details {
-    name: String,
-    kind: String,
-    pub(super) causes: Vec<Cause>,
-}
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
+    use rstest::rstest;
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Cause {
-    pub(super) reason: String,
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer::new(status, Some(body.as_bytes().to_vec().into()))
+    }
+
+    fn not_found(kind: &str) -> String {
+        format!(
+            r#"{{"kind":"Status","status":"Failure","reason":"NotFound","details":{{"name":"a","kind":"{kind}"}},"code":404}}"#
+        )
+    }
+
+    #[rstest]
+    #[case::the_anchor(404, not_found("secrets"), true)]
+    #[case::its_namespace(404, not_found("namespaces"), true)]
+    #[case::the_account(404, not_found("serviceaccounts"), false)]
+    #[case::no_such_path(404, "404 page not found".into(), false)]
+    #[case::no_reason(404, r#"{"kind":"Status","code":404,"details":{"kind":"secrets"}}"#.into(), false)]
+    #[case::another_status(403, not_found("secrets"), false)]
+    fn only_the_api_server_says_that_a_secret_is_gone(
+        #[case] status: u16,
+        #[case] body: String,
+        #[case] gone: bool,
+    ) {
+        assert_eq!(answer(status, &body).is_secret_not_found(), gone);
+    }
+
+    #[rstest]
+    #[case::kubernetes(
+        r#"{"kind":"Status","metadata":{},"status":"Failure","message":"m","code":403}"#,
+        "m"
+    )]
+    #[case::rancher(
+        r#"{"type":"error","status":"401","message":"must authenticate","code":"Unauthorized"}"#,
+        "must authenticate"
+    )]
+    #[case::a_newer_kubernetes(
+        r#"{"status":"Failure","message":"m","details":{"name":"a","new":{"b":1}},"new":2}"#,
+        "m"
+    )]
+    #[case::a_proxy("<html>", "")]
+    #[case::nothing("", "")]
+    fn the_message_is_kept(#[case] body: &str, #[case] message: &str) {
+        assert_eq!(answer(401, body).message(), message);
+    }
+
+    #[test]
+    fn an_answer_that_says_nothing_is_no_denial() {
+        let call = Call::get("ask", "/version").expect("a call");
+        let review =
+            |body: &str| answer(201, body).parse_with::<SelfSubjectAccessReview>(&call, "/status/allowed");
+        let kind = r#""kind":"SelfSubjectAccessReview""#;
+        assert!(review(&format!(r#"{{{kind},"status":{{"allowed":false,"new":1}}}}"#)).is_ok());
+        assert!(review(&format!(r#"{{{kind},"status":{{}}}}"#)).is_err());
+        assert!(review(r#"{"kind":"Pod","status":{"allowed":false}}"#).is_err());
+    }
 }

@@ -1,8 +1,11 @@
 //! Requests that RBAC allows, and that the cluster's admission refuses: no right is missing.
 
 use http::Method;
+use kube::core::{
+    Status,
+    response::{StatusCause, reason},
+};
 
-use super::answer::Status;
 use crate::text::harmless;
 
 /// What refused a request that authorization let through. Named as the API server names them, which nothing else in a Status does.
@@ -40,11 +43,12 @@ impl<'a> Denial<'a> {
         if let Some(name) = between("ValidatingAdmissionPolicy '", '\'') {
             return Some(Self::Policy(name));
         }
-        if code != 403 || status.reason != "Forbidden" {
+        if code != 403 || status.reason != reason::FORBIDDEN {
             return None;
         }
-        let terminating = |cause: &super::answer::Cause| cause.reason == "NamespaceTerminating";
-        if status.details.causes.iter().any(terminating) {
+        let terminating = |cause: &StatusCause| cause.reason == "NamespaceTerminating";
+        let mut causes = status.details.iter().flat_map(|details| &details.causes);
+        if causes.any(terminating) {
             return Some(Self::Terminating);
         }
         let (_, why) = message.split_once(" is forbidden: ")?;

@@ -1,12 +1,11 @@
 //! The checks that the API server answers: whether it can be reached, its version and clock, the user, and
 //! the minter's permissions.
 
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use serde::Deserialize;
 
 use super::{Finding, Health};
 use crate::{
-    access::{self, Verdict},
+    access::{self, SelfReview, Verdict},
     cluster::{Answer, Budget, Call, Cluster},
     error::{Error, Kind},
     inputs::spec::{Spec, TokenType},
@@ -96,42 +95,22 @@ impl<'a> ApiChecks<'a> {
         Ok(self.cluster.send(&call, self.budget).await?)
     }
 
-    async fn review_self(&self) -> Result<(Call, Answer), Error> {
-        let call = Call::create("ask who this is", None, &SelfSubjectReview::default())?;
-        let answer = self.cluster.send(&call, self.budget).await?;
-        Ok((call, answer))
-    }
-
     /// Asks the API server for the user's name. Kubernetes 1.27 cannot tell it.
     async fn user_name(&self) -> Result<String, Finding> {
-        #[derive(Deserialize)]
-        struct Review {
-            status: Status,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Status {
-            user_info: UserInfo,
-        }
-        #[derive(Deserialize)]
-        struct UserInfo {
-            username: String,
-        }
-        let asked = self.review_self().await;
-        let (call, answer) = asked.map_err(|error| Finding::failed("user", &error))?;
-        match answer.status {
-            201 => {
-                let review: Review = answer
-                    .parse(&call)
-                    .map_err(|error| Finding::failed("user", &error))?;
-                Ok(self.shown(&review.status.user_info.username))
+        let asked = SelfReview::ask(self.cluster, self.budget).await;
+        let answer = match asked.map_err(|error| Finding::failed("user", &error))? {
+            SelfReview::User(user) => return Ok(self.shown(&user.username.unwrap_or_default())),
+            SelfReview::Unsupported => {
+                return Err(Finding::new(
+                    "user",
+                    Health::Unknown,
+                    "this API server cannot tell, because it is older than Kubernetes 1.28",
+                ));
             }
+            SelfReview::Refused(_, answer) => answer,
+        };
+        match answer.status {
             401 => Err(self.unauthenticated()),
-            404 => Err(Finding::new(
-                "user",
-                Health::Unknown,
-                "this API server cannot tell, because it is older than Kubernetes 1.28",
-            )),
             status => Err(Finding::new(
                 "user",
                 Health::Unknown,

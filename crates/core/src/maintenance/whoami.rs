@@ -2,34 +2,40 @@
 
 use std::collections::BTreeMap;
 
-use kube::api::{PostParams, Request};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use k8s_openapi::api::authentication::v1::UserInfo;
+use serde::Serialize;
 
 use crate::{
+    access::SelfReview,
     claims::Claims,
-    cluster::{Budget, Call, Cluster},
+    cluster::{Budget, Cluster},
     error::{Error, Kind},
     maintenance::inspect::why_refused,
 };
 
-/// In the order in which they are asked for: v1 is there from Kubernetes 1.28 on, the others earlier where they were turned on.
-const VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha1"];
-
 /// A user, as the API server sees one (`authentication/v1.UserInfo`).
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct User {
     /// The name that RBAC binds to.
     pub username: String,
     /// Of a ServiceAccount, its uid.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
     /// The groups, those that everybody has included.
-    #[serde(default)]
     pub groups: Vec<String>,
     /// What else is known, by name: the credential id among it.
-    #[serde(default)]
     pub extra: BTreeMap<String, Vec<String>>,
+}
+
+impl From<UserInfo> for User {
+    fn from(user: UserInfo) -> Self {
+        Self {
+            username: user.username.unwrap_or_default(),
+            uid: user.uid,
+            groups: user.groups.unwrap_or_default(),
+            extra: user.extra.unwrap_or_default(),
+        }
+    }
 }
 
 /// Who somebody is, and how that is known.
@@ -52,69 +58,45 @@ pub enum WhoamiSource {
     Token,
 }
 
-/// A SelfSubjectReview.
-#[derive(Deserialize)]
-pub(crate) struct Review {
-    status: Status,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    user_info: User,
-}
-
 /// Asks the API server whom it takes `cluster`'s credential for.
 ///
 /// # Errors
 /// If there is no answer, the credential is refused, or nobody can tell.
 pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error> {
     let claims = cluster.bearer().and_then(|token| Claims::decode(token).ok());
-    for version in VERSIONS {
-        // It changes nothing, so it can be repeated.
-        let reviews = Request::new(format!(
-            "/apis/authentication.k8s.io/{version}/selfsubjectreviews"
-        ));
-        let body =
-            json!({ "apiVersion": format!("authentication.k8s.io/{version}"), "kind": "SelfSubjectReview" });
-        let request = reviews.create(&PostParams::default(), body.to_string().into());
-        let call = Call::new("ask who this is", request)?;
-        let answer = cluster.send(&call, budget).await?;
-        match answer.status {
-            201 => {
-                let user = answer.parse::<Review>(&call)?.status.user_info;
-                return Ok(Whoami {
-                    user,
-                    source: WhoamiSource::ApiServer,
-                });
-            }
-            // A version that a server does not know at all gets no Status from it; v1 of this group every server knows.
-            404 if version != VERSIONS[0] || answer.is_refusal() => {}
-            status => {
-                let what = format!(
-                    "cannot {}: the API server answered {status} {}",
-                    call.doing,
-                    answer.message()
-                );
-                let error = Error::new(Kind::Refused, what.trim_end());
-                let now = jiff::Timestamp::now();
-                return Err(match (status, claims.as_ref().map(|claims| why_refused(claims, now))) {
+    match SelfReview::ask(cluster, budget).await? {
+        SelfReview::User(user) => {
+            return Ok(Whoami {
+                user: user.into(),
+                source: WhoamiSource::ApiServer,
+            });
+        }
+        SelfReview::Unsupported => {}
+        SelfReview::Refused(call, answer) => {
+            let status = answer.status;
+            let what = format!(
+                "cannot {}: the API server answered {status} {}",
+                call.doing,
+                answer.message()
+            );
+            let error = Error::new(Kind::Refused, what.trim_end());
+            let now = jiff::Timestamp::now();
+            return Err(match (status, claims.as_ref().map(|claims| why_refused(claims, now))) {
                     (401, Some(Some(why))) => error.help(format!("the token is refused because {why}")),
-                    (401, Some(None)) => error.help(
-                        "the token is revoked (its bound object or its ServiceAccount is gone), or of another cluster; \
-                         `jobpass inspect --verify` tells more",
-                    ),
-                    (401, None) => error.help(
-                        "the credential is wrong, expired or revoked, or of another cluster: check the user of the kubeconfig's \
-                         context",
-                    ),
-                    (403, _) => error.help(
-                        "everybody may ask this whom the API server knows (ClusterRole `system:basic-user`), so most likely \
-                         no credential arrived, or an authorizer forbids it",
-                    ),
-                    _ => error.help("check the server's URL: this is not what a Kubernetes API server answers"),
-                });
-            }
+                (401, Some(None)) => error.help(
+                    "the token is revoked (its bound object or its ServiceAccount is gone), or of another cluster; \
+                     `jobpass inspect --verify` tells more",
+                ),
+                (401, None) => error.help(
+                    "the credential is wrong, expired or revoked, or of another cluster: check the user of the kubeconfig's \
+                     context",
+                ),
+                (403, _) => error.help(
+                    "everybody may ask this whom the API server knows (ClusterRole `system:basic-user`), so most likely \
+                     no credential arrived, or an authorizer forbids it",
+                ),
+                _ => error.help("check the server's URL: this is not what a Kubernetes API server answers"),
+            });
         }
     }
     // It would have answered 401 to a credential that it does not take.

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use serde_json::{Value, json};
+use k8s_openapi::api::authorization::v1::{
+    NonResourceAttributes, ResourceAttributes, SelfSubjectAccessReviewSpec,
+};
 
 use super::resources::{self, SUBRESOURCES, VERBS};
 use crate::{error::Error, names::is_dns_label, rbac::Rule, text::harmless};
@@ -275,10 +277,17 @@ impl Permission {
         Ok(self)
     }
 
-    /// `spec` of a SelfSubjectAccessReview; `own` is the token's namespace.
-    pub(crate) fn question(&self, own: &str) -> Value {
+    /// The question whether the asker has it; `own` is the namespace of the asker.
+    pub(crate) fn question(&self, own: &str) -> SelfSubjectAccessReviewSpec {
+        let some = |text: &str| Some(text.to_owned());
+        let mut question = SelfSubjectAccessReviewSpec::default();
         match &self.what {
-            What::Path(path) => json!({ "nonResourceAttributes": { "verb": self.verb, "path": path } }),
+            What::Path(path) => {
+                question.non_resource_attributes = Some(NonResourceAttributes {
+                    verb: some(&self.verb),
+                    path: some(path),
+                });
+            }
             What::Resource {
                 group,
                 resource,
@@ -291,12 +300,18 @@ impl Permission {
                     Place::Namespace(namespace) => namespace,
                     Place::Cluster => "",
                 };
-                json!({ "resourceAttributes": {
-                    "verb": self.verb, "group": group, "resource": resource, "subresource": subresource, "name": name,
-                    "namespace": namespace,
-                } })
+                question.resource_attributes = Some(ResourceAttributes {
+                    verb: some(&self.verb),
+                    group: some(group),
+                    resource: some(resource),
+                    subresource: some(subresource),
+                    name: some(name),
+                    namespace: some(namespace),
+                    ..ResourceAttributes::default()
+                });
             }
         }
+        question
     }
 
     /// Whether it asks for everything, or for every verb or every resource at once.
@@ -397,6 +412,7 @@ impl<'a> Line<'a> {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
+    use serde_json::json;
 
     use super::*;
 
@@ -421,7 +437,7 @@ mod tests {
         let permission = Permission::parse(text).expect(text);
         let asked = json!({ "resourceAttributes": { "verb": verb, "group": group, "resource": resource,
             "subresource": subresource, "name": name, "namespace": namespace } });
-        assert_eq!(permission.question("ci"), asked);
+        assert_eq!(json!(permission.question("ci")), asked);
         assert_eq!(permission.to_string(), text, "it is shown as it is written");
     }
 
@@ -438,7 +454,7 @@ mod tests {
     fn a_path_is_no_resource() {
         let permission = Permission::parse("get /metrics").expect("a permission");
         let asked = json!({ "nonResourceAttributes": { "verb": "get", "path": "/metrics" } });
-        assert_eq!(permission.question("ci"), asked);
+        assert_eq!(json!(permission.question("ci")), asked);
         assert_eq!(permission.to_string(), "get /metrics");
     }
 
