@@ -9,27 +9,24 @@
 //! signs the same claims without any time in them. All that is known is in the cluster, in annotations of both Secrets,
 //! so that a rotation that was stopped anywhere goes on when it is begun again.
 
+mod earlier;
+mod file;
 mod place;
+mod retire;
+mod successor;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core;
-use kube::api::{Patch, PatchParams, PostParams};
 use serde::Serialize;
-use serde_json::{Value, json};
 
-use self::place::{Place, Unwritten};
+use self::{
+    earlier::{Begun, Old, earlier, new_name},
+    place::{Place, Unwritten},
+};
 use crate::{
-    anchor::{
-        delete_call,
-        legacy::{self, ACCOUNT, EXPIRATION, Secret},
-    },
+    anchor::legacy::{self, EXPIRATION, Secret},
     claims::{Claims, LEGACY_ISSUER},
-    cluster::{
-        Answer, Budget, Call, Cluster, objects,
-        probe::{WATCH_LAG, is_accepted},
-    },
+    cluster::{Budget, Cluster},
     error::{Error, Kind},
     names::{self, is_dns_subdomain},
     process::interrupt::Interrupt,
@@ -38,21 +35,7 @@ use crate::{
     token::Token,
 };
 
-pub use self::place::Location;
-
-/// In a Secret that is replaced: the name of the new one. Written before that is created.
-const TO: &str = "jobpass.dev/rotated-to";
-/// In the new one: `NAME/UID` of the one that it replaces.
-const FROM: &str = "jobpass.dev/rotated-from";
-/// What the new Secret does not take over: what Kubernetes writes itself, and what holds for the old one alone.
-const OWN: [&str; 6] = [
-    TO,
-    FROM,
-    "kubernetes.io/service-account.uid",
-    "kubernetes.io/legacy-token-last-used",
-    "kubernetes.io/legacy-token-invalid-since",
-    "kubectl.kubernetes.io/last-applied-configuration",
-];
+pub use self::{place::Location, retire::Replaced};
 
 /// All but the grace period.
 pub const ROTATE: Duration = Duration::from_secs(60);
@@ -61,12 +44,6 @@ const WRITE: Duration = Duration::from_secs(30);
 const LAST_WRITE: Duration = Duration::from_secs(2);
 /// Looking whether it was written, should no answer say so.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
-/// Deleting the new Secret again.
-const CLEAN_UP: Duration = Duration::from_secs(2);
-/// Deleting the old Secret, and the proof.
-const DELETE: Duration = Duration::from_secs(40);
-/// How long an API server may take to know a new token.
-const KNOWN: Duration = Duration::from_secs(10);
 
 /// A rotation, known to be possible. Nothing was changed yet.
 pub struct Rotation<'a> {
@@ -78,35 +55,6 @@ pub struct Rotation<'a> {
     old: Old,
     /// The new Secret, if an earlier rotation was stopped before it deleted the old one.
     begun: Option<Begun>,
-}
-
-/// The Secret that is to go.
-struct Old {
-    name: String,
-    secret: Secret,
-}
-
-/// A new Secret that is there already.
-#[derive(Clone)]
-enum Begun {
-    /// Its token is in the place.
-    Written(String),
-    /// It is not, in this place.
-    Made { name: String, uid: String },
-}
-
-/// The new token is where the old one was, which still works.
-pub struct Replaced<'a> {
-    cluster: &'a Cluster,
-    old_uid: String,
-    old_token: Option<Token>,
-    old_created: Timestamp,
-    /// When it was to go in any case.
-    old_expires: Option<Timestamp>,
-    /// Whether the old Secret says so.
-    retired: bool,
-    /// What there is to say of it.
-    pub report: Rotated,
 }
 
 /// What became of both.
@@ -273,237 +221,6 @@ impl<'a> Rotation<'a> {
     fn need(&self) -> Need<'_> {
         Need::rotating(&self.namespace, &self.account)
     }
-
-    /// Notes the new name in the old Secret, if nobody has changed that since it was read; or takes the note away.
-    async fn record(&self, new: Option<&str>, budget: &Budget) -> Result<(), Error> {
-        let mut metadata = json!({ "annotations": { TO: new } });
-        if new.is_some() {
-            metadata["resourceVersion"] = json!(self.old.secret.metadata.resource_version);
-        }
-        let patch = json!({ "metadata": metadata });
-        let call = patch_call("record the rotation", &self.namespace, &self.old.name, patch)?;
-        let answer = self.cluster.send(&call, budget).await?;
-        match answer.status {
-            200 => Ok(()),
-            // By an attempt of ours whose answer was lost.
-            409 if answer.repeated && self.is_recorded(new, budget).await? => Ok(()),
-            409 => {
-                let (namespace, name) = (&self.namespace, &self.old.name);
-                let what = format!("Secret {namespace}/{name} was changed by somebody else in the meantime");
-                Err(Error::new(Kind::Refused, what)
-                    .help("perhaps it is being rotated already; try again in a moment"))
-            }
-            _ => Err(self.cluster.refused(&call, &answer, &self.need())),
-        }
-    }
-
-    async fn is_recorded(&self, new: Option<&str>, budget: &Budget) -> Result<bool, Error> {
-        let old = Secret::get(
-            self.cluster,
-            &self.namespace,
-            &self.old.name,
-            &self.need(),
-            budget,
-        )
-        .await?;
-        Ok(old.is_some_and(|old| old.metadata.annotations.get(TO).map(String::as_str) == new))
-    }
-
-    async fn create(&self, new: &str, budget: &Budget) -> Result<String, Error> {
-        let request = objects::<core::v1::Secret>(Some(&self.namespace))
-            .create(&PostParams::default(), self.manifest(new).to_string().into());
-        let call = Call::new("create the new Secret", request)?;
-        let answer = self.cluster.send(&call, budget).await?;
-        if answer.status != 201 && !answer.is_already_exists() {
-            return Err(self.cluster.refused(&call, &answer, &self.need()));
-        }
-        // Nobody else knows the name: what is there already is ours, from an attempt whose answer was lost.
-        let secret = Secret::get(self.cluster, &self.namespace, new, &self.need(), budget).await?;
-        match secret {
-            Some(secret) => Ok(secret.metadata.uid),
-            None => Err(
-                Error::new(Kind::Refused, "the new Secret was gone as soon as it was there")
-                    .help(self.need().no_account()),
-            ),
-        }
-    }
-
-    fn manifest(&self, new: &str) -> Value {
-        let metadata = &self.old.secret.metadata;
-        let carried = |texts: &BTreeMap<String, String>| {
-            let mut texts = texts.clone();
-            texts.retain(|key, _| !OWN.contains(&&**key));
-            texts
-        };
-        let mut annotations = carried(&metadata.annotations);
-        annotations.insert(ACCOUNT.into(), self.account.clone());
-        annotations.insert(FROM.into(), from(&self.old));
-        json!({
-            "apiVersion": "v1", "kind": "Secret", "type": legacy::TYPE,
-            "metadata": {
-                "name": new, "namespace": self.namespace, "labels": carried(&metadata.labels), "annotations": annotations,
-                "ownerReferences": metadata.owner_references,
-            }
-        })
-    }
-
-    /// The new token: it says what it should, and the API server takes it.
-    async fn verified(&self, new: &str, uid: &str, budget: &Budget) -> Result<Token, Error> {
-        let filled = legacy::filled(self.cluster, &self.namespace, new, uid, &self.need(), budget).await?;
-        Claims::decode(&filled.token)?.verify_legacy(&self.namespace, &self.account, new)?;
-        let holder = self.cluster.with_token(&filled.token)?;
-        let known = budget.at_most(KNOWN);
-        let until = tokio::time::Instant::now() + KNOWN;
-        while !is_accepted(&holder, &known).await?.0 {
-            if tokio::time::Instant::now() >= until {
-                return Err(
-                    Error::new(Kind::Claims, "the API server does not take the new token (401)").help(
-                        "it was not written anywhere. Legacy tokens may be switched off in this cluster",
-                    ),
-                );
-            }
-            tokio::time::sleep(Duration::from_millis(250)).await;
-        }
-        Ok(filled.token)
-    }
-
-    /// Deletes the new Secret, if it was created here: asked for, or with its uid.
-    async fn undo(&self, error: Error, new: &str, created: Option<Option<String>>) -> Error {
-        let Some(uid) = created else { return error };
-        let budget = Budget::to_the_end(CLEAN_UP);
-        let delete = async || {
-            let call = delete_call(&self.namespace, new, uid.as_deref())?;
-            let answer = self.cluster.send(&call, &budget).await?;
-            match is_deleted(&answer) {
-                true => Ok(()),
-                false => Err(self.cluster.refused(&call, &answer, &self.need())),
-            }
-        };
-        let deleted = delete().await;
-        match deleted {
-            Ok(()) => {
-                // A Secret that is created late, after all, is taken by the next rotation.
-                if uid.is_some() || error.kind() == Kind::Refused {
-                    let _ = self.record(None, &budget).await;
-                }
-                error
-            }
-            Err(left) => error.help(format!(
-                "the old token is where it was, and works. The new Secret could not be deleted: {}; do it by hand:\n\n  \
-                 kubectl delete secret {new} --namespace {}",
-                left.what(),
-                self.namespace
-            )),
-        }
-    }
-}
-
-impl Replaced<'_> {
-    /// Says in the old Secret that it is to go when the grace period is over, so that `jobpass sweep` deletes it if this process
-    /// does not live that long. Gives how long to wait: less, if it was to go before.
-    ///
-    /// # Errors
-    /// If that cannot be written.
-    pub async fn retire(&mut self, grace: Duration) -> Result<Duration, Error> {
-        let Rotated {
-            namespace,
-            service_account,
-            old,
-            new,
-            ..
-        } = &self.report;
-        let budget = Budget::new(ROTATE);
-        let holder = self.cluster;
-        let (_, now) = is_accepted(holder, &budget)
-            .await
-            .map_err(|error| self.unfinished(&error))?;
-        let grace = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
-        let end = now.checked_add(grace).unwrap_or(Timestamp::MAX);
-        let end = self.old_expires.map_or(end, |expires| expires.min(end)).max(now);
-        let seconds = end.duration_since(self.old_created).as_secs().max(1);
-        // With the name once more: it may have been taken away in between.
-        let patch = json!({ "metadata": { "annotations": { EXPIRATION: seconds.to_string(), TO: new } } });
-        let call = patch_call("say in the old Secret when it goes", namespace, old, patch)
-            .map_err(|error| self.unfinished(&error))?;
-        let answer = self.cluster.send(&call, &budget).await;
-        let answer = answer.map_err(|lost| self.unfinished(&lost.error))?;
-        match answer.status {
-            200 => {
-                self.retired = true;
-                Ok(Duration::try_from(end.duration_since(now)).unwrap_or_default())
-            }
-            404 if answer.is_secret_not_found() => Ok(Duration::ZERO),
-            _ => {
-                let need = Need::rotating(namespace, service_account);
-                Err(self.unfinished(&self.cluster.refused(&call, &answer, &need)))
-            }
-        }
-    }
-
-    /// Deletes the old Secret, and asks once whether its token is dead.
-    ///
-    /// # Errors
-    /// If it may still be there.
-    pub async fn finish(&mut self) -> Result<(), Error> {
-        let Rotated {
-            namespace,
-            service_account,
-            old,
-            ..
-        } = &self.report;
-        let budget = Budget::new(DELETE);
-        let call =
-            delete_call(namespace, old, Some(&self.old_uid)).map_err(|error| self.unfinished(&error))?;
-        let answer = self.cluster.send(&call, &budget).await;
-        let answer = answer.map_err(|lost| self.unfinished(&lost.error))?;
-        if !is_deleted(&answer) {
-            let need = Need::rotating(namespace, service_account);
-            return Err(self.unfinished(&self.cluster.refused(&call, &answer, &need)));
-        }
-        let accepted = match &self.old_token {
-            Some(token) => {
-                tokio::time::sleep(WATCH_LAG).await;
-                is_accepted(&self.cluster.with_token(token)?, &budget).await.ok()
-            }
-            None => None,
-        };
-        self.report.proof = Some(match accepted {
-            Some((false, _)) => Proof::Unauthorized,
-            _ => Proof::AnchorGone,
-        });
-        Ok(())
-    }
-
-    /// A failure once the new token is in place.
-    pub fn unfinished(&self, error: &Error) -> Error {
-        let Rotated {
-            namespace,
-            old,
-            place,
-            ..
-        } = &self.report;
-        let kind = match error.kind() {
-            kind @ (Kind::Interrupted | Kind::Terminated) => kind,
-            _ => Kind::Revoke,
-        };
-        let what = format!(
-            "the new token is in {place}, but the old one still works: {}",
-            error.what()
-        );
-        let unfinished = Error::new(kind, what);
-        let unfinished = match error.next_step() {
-            Some(help) => unfinished.help(help),
-            None => unfinished,
-        };
-        let sweep = match self.retired {
-            true => "; so does `jobpass sweep`, once it is to go",
-            false => "",
-        };
-        unfinished.help(format!(
-            "the same command again goes on from here, and deletes the old Secret{sweep}; or by hand:\n\n  \
-             kubectl delete secret {old} --namespace {namespace}"
-        ))
-    }
 }
 
 /// Namespace, ServiceAccount and Secret of a legacy token.
@@ -531,70 +248,4 @@ fn parts(claims: &Claims, place: &Place) -> Result<(String, String, String), Err
         return Err(no_legacy());
     }
     Ok((namespace.to_owned(), account.to_owned(), secret.to_owned()))
-}
-
-/// Whether an earlier rotation was stopped before its end: which Secret is to go then, and which takes its place.
-async fn earlier(
-    cluster: &Cluster,
-    namespace: &str,
-    need: &Need<'_>,
-    found: Old,
-    budget: &Budget,
-) -> Result<(Old, Option<Begun>), Error> {
-    let annotations = &found.secret.metadata.annotations;
-    // The place has the new token, and the old Secret is still there.
-    if let Some((name, uid)) = annotations.get(FROM).and_then(|from| from.split_once('/'))
-        && is_dns_subdomain(name)
-        && let Some(secret) = Secret::get(cluster, namespace, name, need, budget).await?
-        && secret.metadata.uid == uid
-        && secret.metadata.annotations.get(TO) == Some(&found.name)
-    {
-        let old = Old {
-            name: name.to_owned(),
-            secret,
-        };
-        return Ok((old, Some(Begun::Written(found.name))));
-    }
-    // The place has the old one, and the new Secret is there: another place may have its token already.
-    if let Some(name) = annotations.get(TO).filter(|name| is_dns_subdomain(name))
-        && let Some(secret) = Secret::get(cluster, namespace, name, need, budget).await?
-        && secret.metadata.annotations.get(FROM) == Some(&from(&found))
-    {
-        let begun = Begun::Made {
-            name: name.clone(),
-            uid: secret.metadata.uid,
-        };
-        return Ok((found, Some(begun)));
-    }
-    Ok((found, None))
-}
-
-fn from(old: &Old) -> String {
-    format!("{}/{}", old.name, old.secret.metadata.uid)
-}
-
-/// The old name, and 80 random bits in the place of those of an earlier rotation.
-fn new_name(old: &Old) -> Result<String, Error> {
-    const RANDOM: usize = 16;
-    let name = &*old.name;
-    let earlier = old.secret.metadata.annotations.contains_key(FROM);
-    let base = name.len().checked_sub(RANDOM + 1).filter(|_| earlier);
-    let base = base.and_then(|at| name.get(..at)).unwrap_or(name);
-    let base = base.get(..200).unwrap_or(base).trim_end_matches(['-', '.']);
-    let random = names::random_name()?;
-    let random = &random[random.len() - RANDOM..];
-    Ok(format!("{base}-{random}"))
-}
-
-fn patch_call(doing: &'static str, namespace: &str, name: &str, patch: Value) -> Result<Call, Error> {
-    let secrets = objects::<core::v1::Secret>(Some(namespace));
-    Call::new(
-        doing,
-        secrets.patch(name, &PatchParams::default(), &Patch::Merge(patch)),
-    )
-}
-
-/// Or gone already, or another's by now.
-fn is_deleted(answer: &Answer) -> bool {
-    matches!(answer.status, 200 | 202) || answer.is_secret_not_found() || answer.is_uid_mismatch()
 }

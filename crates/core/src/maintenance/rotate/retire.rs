@@ -1,0 +1,148 @@
+//! The end of the old token.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::{
+    ROTATE, Rotated,
+    earlier::TO,
+    successor::{is_deleted, patch_call},
+};
+use crate::{
+    anchor::{delete_call, legacy::EXPIRATION},
+    cluster::{
+        Budget, Cluster,
+        probe::{WATCH_LAG, is_accepted},
+    },
+    error::{Error, Kind},
+    record::receipt::Proof,
+    refusal::Need,
+    token::Token,
+};
+
+/// Deleting the old Secret, and the proof.
+const DELETE: Duration = Duration::from_secs(40);
+
+/// The new token is where the old one was, which still works.
+pub struct Replaced<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) old_uid: String,
+    pub(super) old_token: Option<Token>,
+    pub(super) old_created: Timestamp,
+    /// When it was to go in any case.
+    pub(super) old_expires: Option<Timestamp>,
+    /// Whether the old Secret says so.
+    pub(super) retired: bool,
+    /// What there is to say of it.
+    pub report: Rotated,
+}
+
+impl Replaced<'_> {
+    /// Says in the old Secret that it is to go when the grace period is over, so that `jobpass sweep` deletes it if this process
+    /// does not live that long. Gives how long to wait: less, if it was to go before.
+    ///
+    /// # Errors
+    /// If that cannot be written.
+    pub async fn retire(&mut self, grace: Duration) -> Result<Duration, Error> {
+        let Rotated {
+            namespace,
+            service_account,
+            old,
+            new,
+            ..
+        } = &self.report;
+        let budget = Budget::new(ROTATE);
+        let holder = self.cluster;
+        let (_, now) = is_accepted(holder, &budget)
+            .await
+            .map_err(|error| self.unfinished(&error))?;
+        let grace = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
+        let end = now.checked_add(grace).unwrap_or(Timestamp::MAX);
+        let end = self.old_expires.map_or(end, |expires| expires.min(end)).max(now);
+        let seconds = end.duration_since(self.old_created).as_secs().max(1);
+        // With the name once more: it may have been taken away in between.
+        let patch = json!({ "metadata": { "annotations": { EXPIRATION: seconds.to_string(), TO: new } } });
+        let call = patch_call("say in the old Secret when it goes", namespace, old, patch)
+            .map_err(|error| self.unfinished(&error))?;
+        let answer = self.cluster.send(&call, &budget).await;
+        let answer = answer.map_err(|lost| self.unfinished(&lost.error))?;
+        match answer.status {
+            200 => {
+                self.retired = true;
+                Ok(Duration::try_from(end.duration_since(now)).unwrap_or_default())
+            }
+            404 if answer.is_secret_not_found() => Ok(Duration::ZERO),
+            _ => {
+                let need = Need::rotating(namespace, service_account);
+                Err(self.unfinished(&self.cluster.refused(&call, &answer, &need)))
+            }
+        }
+    }
+
+    /// Deletes the old Secret, and asks once whether its token is dead.
+    ///
+    /// # Errors
+    /// If it may still be there.
+    pub async fn finish(&mut self) -> Result<(), Error> {
+        let Rotated {
+            namespace,
+            service_account,
+            old,
+            ..
+        } = &self.report;
+        let budget = Budget::new(DELETE);
+        let call =
+            delete_call(namespace, old, Some(&self.old_uid)).map_err(|error| self.unfinished(&error))?;
+        let answer = self.cluster.send(&call, &budget).await;
+        let answer = answer.map_err(|lost| self.unfinished(&lost.error))?;
+        if !is_deleted(&answer) {
+            let need = Need::rotating(namespace, service_account);
+            return Err(self.unfinished(&self.cluster.refused(&call, &answer, &need)));
+        }
+        let accepted = match &self.old_token {
+            Some(token) => {
+                tokio::time::sleep(WATCH_LAG).await;
+                is_accepted(&self.cluster.with_token(token)?, &budget).await.ok()
+            }
+            None => None,
+        };
+        self.report.proof = Some(match accepted {
+            Some((false, _)) => Proof::Unauthorized,
+            _ => Proof::AnchorGone,
+        });
+        Ok(())
+    }
+
+    /// A failure once the new token is in place.
+    pub fn unfinished(&self, error: &Error) -> Error {
+        let Rotated {
+            namespace,
+            old,
+            place,
+            ..
+        } = &self.report;
+        let kind = match error.kind() {
+            kind @ (Kind::Interrupted | Kind::Terminated) => kind,
+            _ => Kind::Revoke,
+        };
+        let what = format!(
+            "the new token is in {place}, but the old one still works: {}",
+            error.what()
+        );
+        let unfinished = Error::new(kind, what);
+        let unfinished = match error.next_step() {
+            Some(help) => unfinished.help(help),
+            None => unfinished,
+        };
+        let sweep = match self.retired {
+            true => "; so does `jobpass sweep`, once it is to go",
+            false => "",
+        };
+        unfinished.help(format!(
+            "the same command again goes on from here, and deletes the old Secret{sweep}; or by hand:\n\n  \
+             kubectl delete secret {old} --namespace {namespace}"
+        ))
+    }
+}
