@@ -388,7 +388,7 @@ fn stopped_in_the_grace_period(
         assert_eq!(stopped.code(), 143, "{}", stopped.log);
         assert!(
             stopped.log.contains("the old one still works")
-                && stopped.log.contains("so does `jobpass sweep`"),
+                && stopped.log.contains("`jobpass sweep` deletes it after its expiry"),
             "{}",
             stopped.log
         );
@@ -467,7 +467,7 @@ fn other_tokens_are_no_legacy_tokens() {
     fs::write(it.desk.path("token"), &bound).expect("written");
     let ended = it.run(&[]);
     assert_eq!(ended.code(), 2, "{}", ended.log);
-    assert!(ended.log.contains("is no legacy token"), "{}", ended.log);
+    assert!(ended.log.contains("is not a legacy token"), "{}", ended.log);
     assert_absent(&bound, "the log", &ended.log);
 
     // Another one under the same names, of a ServiceAccount that was there before.
@@ -483,7 +483,7 @@ fn other_tokens_are_no_legacy_tokens() {
 #[rstest]
 #[case::itself("NAMESPACE/scanner-token", "token", "the token's own Secret")]
 #[case::key("NAMESPACE/copy", "nothing", "has no such key")]
-#[case::not_there("NAMESPACE/ghost", "token", "is not there")]
+#[case::not_there("NAMESPACE/ghost", "token", "does not exist")]
 #[case::no_namespace("copy", "token", "without a namespace")]
 fn other_secrets(#[case] secret: &str, #[case] key: &str, #[case] why: &str) {
     let it = Rotating::new(Place::Secret);

@@ -18,49 +18,52 @@ use crate::{
     token::Token,
 };
 
+/// Reads a file that holds only a token.
 pub(super) fn token_file(input: &'static str, path: &Path) -> Result<(Place, Token), Error> {
     let (place, text) = read(input, path)?;
     let token = Token::parse(&text, input)?;
     Ok((place, token))
 }
 
+/// Reads the token of a kubeconfig's user.
 pub(super) fn kubeconfig_file(path: &Path) -> Result<(Place, Token), Error> {
     let input = "kubeconfig-file";
     let (place, text) = read(input, path)?;
     let config = serde_yaml::from_str::<Value>(&text).map_err(|error| {
         let line = error.location().map_or(0, |at| at.line());
-        Error::input(input, format!("is no YAML (line {line})"), "give a kubeconfig")
+        Error::input(input, format!("is not YAML (line {line})"), "give a kubeconfig")
     })?;
-    match of_user(&config) {
-        Some(Holding::File(file)) => {
-            // As client-go does: relative to the kubeconfig, and before a token beside it.
+    match user_token(&config) {
+        Some(UserToken::File(file)) => {
+            // client-go resolves the path relative to the kubeconfig, and prefers the file to a token beside
+            // it.
             let folder = path.parent().unwrap_or(Path::new(""));
             token_file(input, &folder.join(file))
         }
-        Some(Holding::Token(token)) => {
+        Some(UserToken::Token(token)) => {
             let token = Token::parse(token, input)?;
             if !text.contains(token.expose()) {
-                let problem =
-                    "holds its token in a form in which it cannot be replaced: broken into lines, or escaped";
-                return Err(Error::input(input, problem, "write it in one line"));
+                let problem = "holds its token broken into lines or escaped, so that it cannot be replaced";
+                return Err(Error::input(input, problem, "write the token in one line"));
             }
             Ok((place, token))
         }
         None => Err(Error::input(
             input,
             "has no token: the user of its current context has neither `token` nor `tokenFile`",
-            "give the kubeconfig that has the legacy token; set `current-context` if it has several",
+            "give the kubeconfig that has the legacy token, and set `current-context` if it has several",
         )),
     }
 }
 
-enum Holding<'a> {
+/// The token of a kubeconfig's user, or the path of its file.
+enum UserToken<'a> {
     Token(&'a str),
     File(&'a str),
 }
 
-/// What the user of the current context has.
-fn of_user(config: &Value) -> Option<Holding<'_>> {
+/// The token of the user of the current context.
+fn user_token(config: &Value) -> Option<UserToken<'_>> {
     let named = |list: &str, name: &Value| {
         let list = config[list].as_array()?;
         list.iter().find(|item| item["name"] == *name)
@@ -69,11 +72,11 @@ fn of_user(config: &Value) -> Option<Holding<'_>> {
     let user = &named("users", &context["context"]["user"])?["user"];
     let text = |key: &str| user[key].as_str().filter(|text| !text.trim().is_empty());
     text("tokenFile")
-        .map(Holding::File)
-        .or_else(|| text("token").map(Holding::Token))
+        .map(UserToken::File)
+        .or_else(|| text("token").map(UserToken::Token))
 }
 
-/// A file that can be replaced without anything else changing.
+/// Reads a file that can be replaced without a change to anything else.
 fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), Error> {
     let shown = harmless(&path.to_string_lossy());
     let unreadable = |error: std::io::Error| {
@@ -87,8 +90,8 @@ fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), 
     let before = path.symlink_metadata().map_err(unreadable)?;
     if before.is_symlink() {
         let problem = format!("names `{shown}`, which is a symbolic link");
-        let allowed = "name the file itself: what replaced the link would part it from the file, and nobody said that the file \
-                       may change";
+        let allowed =
+            "name the file itself: a new file would replace the link, and leave the linked file as it is";
         return Err(Error::input(input, problem, allowed));
     }
     let text = read_file(input, path).map(Zeroizing::new)?;
@@ -97,16 +100,16 @@ fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), 
         return Err(Error::input(
             input,
             problem,
-            "only one name would get the new token: remove the others",
+            "remove the other names: only one name would get the new token",
         ));
     }
-    // Killed while it wrote, an earlier rotation leaves a token there, which would go on working.
+    // An earlier rotation that was killed while it wrote has left a token there, which still works.
     let partial = with_suffix(path, PARTIAL);
     if partial.symlink_metadata().is_ok() {
         let problem =
             format!("names `{shown}`, beside which another rotation writes, or was killed while it wrote");
         let allowed = format!(
-            "if none runs, remove what it left: `{}`",
+            "if no rotation runs, remove its file `{}`",
             harmless(&partial.to_string_lossy())
         );
         return Err(Error::input(input, problem, allowed));
@@ -120,9 +123,9 @@ fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), 
     Ok((place, text))
 }
 
-/// A new file of the same mode and owner takes the place of the old one, if that is still what it was.
+/// Replaces the file by a new one with the same mode and owner, unless somebody has changed it.
 pub(super) fn replace(path: &Path, before: &Metadata, old: &str, new: &str) -> IoResult<()> {
-    // Of a name that the next rotation looks for; if it is there by now, it is somebody else's.
+    // The next rotation looks for this name. If the file exists by now, it is another rotation's.
     let partial = with_suffix(path, PARTIAL);
     let mut file = create(&partial)?;
     let written = write(&mut file, before, new).and_then(|()| {

@@ -1,13 +1,14 @@
-//! Rotating a legacy token: another one takes its place wherever it is used from, then its Secret is deleted.
+//! The rotation of a legacy token. A new token replaces the old one in the place from which it is used. Then
+//! the Secret of the old token is deleted.
 //!
 //! ```text
 //! read the place -> find the Secret -> record the new name in it -> create the new Secret -> verify its token
-//!     -> write it into the place -> say when the old one goes -> (grace) -> delete the old Secret
+//!     -> write the token into the place -> set the expiry of the old Secret -> (grace) -> delete the old Secret
 //! ```
 //!
-//! The new Secret has a new name: put into one of the same name, the token controller's token would be the same, as it
-//! signs the same claims without any time in them. All that is known is in the cluster, in annotations of both Secrets,
-//! so that a rotation that was stopped anywhere goes on when it is begun again.
+//! The new Secret has a new name. For a Secret of the same name, the token controller would issue the very
+//! same token, because the claims hold no time. Both Secrets have annotations with the progress of the
+//! rotation. So a rotation that was stopped continues when the same command runs again.
 
 mod earlier;
 mod file;
@@ -20,8 +21,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use self::{
-    earlier::{Begun, Old, earlier, new_name},
-    place::{Place, Unwritten},
+    earlier::{EarlierRotation, OldSecret, new_name},
+    place::{Place, WriteFailure},
 };
 use crate::{
     anchor::legacy::{self, EXPIRATION, Secret},
@@ -37,63 +38,65 @@ use crate::{
 
 pub use self::{place::Location, retire::Replaced};
 
-/// All but the grace period.
+/// The time for a rotation, without the grace period.
 pub const ROTATE: Duration = Duration::from_secs(60);
-/// Writing the new token into a Secret; and so long a signal waits for that.
+/// The time for writing the new token into its place.
 const WRITE: Duration = Duration::from_secs(30);
+/// The time that a write gets to end after a signal.
 const LAST_WRITE: Duration = Duration::from_secs(2);
-/// Looking whether it was written, should no answer say so.
+/// The time for reading the place again, if no answer said whether the token was written.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
-/// A rotation, known to be possible. Nothing was changed yet.
+/// A rotation that was found to be possible. It has changed nothing yet.
 pub struct Rotation<'a> {
     cluster: &'a Cluster,
     place: Place,
     token: Token,
     namespace: String,
     account: String,
-    old: Old,
-    /// The new Secret, if an earlier rotation was stopped before it deleted the old one.
-    begun: Option<Begun>,
+    old: OldSecret,
+    /// The rotation that this one continues, if it was stopped before it deleted the old Secret.
+    earlier: Option<EarlierRotation>,
 }
 
-/// What became of both.
+/// The report of a rotation.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Rotated {
     /// The namespace of both Secrets and of the ServiceAccount.
     pub namespace: String,
-    /// Whom the tokens speak for.
+    /// The ServiceAccount of both tokens.
     pub service_account: String,
     /// The old Secret.
     pub old: String,
     /// The new Secret.
     pub new: String,
-    /// Location the new token is.
+    /// The place of the new token, in words.
     pub place: String,
-    /// Whether an earlier rotation, which was stopped, had made it.
+    /// Whether an earlier rotation, which was stopped, had created the new Secret.
     pub resumed: bool,
-    /// What is known about the old token.
+    /// How jobpass knows that the old token is dead.
     pub proof: Option<Proof>,
 }
 
 impl<'a> Rotation<'a> {
-    /// Finds out whose token is there, and whether another can take its place.
+    /// Reads the token at `location`, and finds its Secret and an earlier rotation of it.
     ///
     /// # Errors
-    /// If there is none, or none of a legacy Secret that `cluster` has and this identity may read.
+    /// If there is no token, or it is not of a legacy Secret of `cluster`, or this identity may not read that
+    /// Secret.
     pub async fn prepare(cluster: &'a Cluster, location: &Location, budget: &Budget) -> Result<Self, Error> {
         let (place, token) = Place::read(location, cluster, budget).await?;
         let claims = Claims::decode(&token)?;
-        let (namespace, account, name) = parts(&claims, &place)?;
+        let (namespace, account, name) = names_in(&claims, &place)?;
         let need = Need::rotating(&namespace, &account);
         let secret = Secret::get(cluster, &namespace, &name, &need, budget).await?;
         let Some(secret) = secret else {
             let what = format!(
-                "the Secret of this token, {namespace}/{name}, is not there: the token is revoked, or another cluster's"
+                "the Secret of this token, {namespace}/{name}, does not exist: the token is revoked, or of another cluster"
             );
             return Err(Error::new(Kind::Refused, what).help(
-                "there is nothing to rotate. If the cluster is the right one, make a new Secret by hand, and put its token into the place",
+                "check the kubeconfig. If it is of the right cluster, create a new Secret by hand, and replace the token by the new one",
             ));
         };
         let same = secret
@@ -105,15 +108,15 @@ impl<'a> Rotation<'a> {
                 place.in_words()
             );
             return Err(Error::new(Kind::Claims, what).help(
-                "the token is altered, forged, or another cluster's: `jobpass inspect --verify` says which",
+                "the token is altered, forged, or of another cluster: `jobpass inspect --verify` says which",
             ));
         }
         if names::is_ours(&name) && secret.metadata.annotations.contains_key("jobpass.dev/platform") {
             let what = format!("Secret {namespace}/{name} belongs to a job, which revokes it when it ends");
-            return Err(Error::new(Kind::Input, what)
-                .help("nothing needs to be rotated there: each job mints its own"));
+            return Err(Error::new(Kind::Input, what).help("do not rotate it: each job mints its own token"));
         }
-        let (old, begun) = earlier(cluster, &namespace, &need, Old { name, secret }, budget).await?;
+        let (old, earlier) =
+            earlier::find(cluster, &namespace, &need, OldSecret { name, secret }, budget).await?;
         Ok(Self {
             cluster,
             place,
@@ -121,29 +124,29 @@ impl<'a> Rotation<'a> {
             namespace,
             account,
             old,
-            begun,
+            earlier,
         })
     }
 
-    /// Makes a new token and puts it where the old one is. Either that succeeds, or the old one is still there and works, and
-    /// no second one is.
+    /// Creates a new token and puts it in the place of the old one. If that fails, the old token is still in
+    /// its place and works, and the new one is deleted.
     ///
     /// # Errors
-    /// Whatever went wrong first; if the new Secret could not be deleted again, that too, with the command to do it by hand.
+    /// The first failure. If the new Secret could not be deleted, the error has the command that deletes it.
     pub async fn replace(self, interrupt: &mut Interrupt) -> Result<Replaced<'a>, Error> {
-        let (new, made, resumed) = match self.begun.clone() {
-            Some(Begun::Written(name)) => return Ok(self.replaced(name, true)),
-            Some(Begun::Made { name, uid }) => (name, Some(uid), true),
+        let (new, existing, resumed) = match self.earlier.clone() {
+            Some(EarlierRotation::Written(name)) => return Ok(self.replaced(name, true)),
+            Some(EarlierRotation::Created { name, uid }) => (name, Some(uid), true),
             None => (new_name(&self.old)?, None, false),
         };
         let budget = Budget::new(ROTATE);
         let mut created = None;
         let work = async {
-            let uid = match made {
+            let uid = match existing {
                 Some(uid) => uid,
                 None => {
                     self.record(Some(&new), &budget).await?;
-                    // Asked for from here on.
+                    // From here on the Secret may exist.
                     created = Some(None);
                     let uid = self.create(&new, &budget).await?;
                     created = Some(Some(uid.clone()));
@@ -157,35 +160,35 @@ impl<'a> Rotation<'a> {
             interrupted = interrupt.wait() => Err(interrupted),
             token = work => token,
         };
-        let mut told = None;
+        let mut signal = None;
         let written = match &token {
             Ok(token) => {
                 let budget = Budget::new(WRITE);
                 let mut write = std::pin::pin!(self.place.write(&self.token, token, self.cluster, &budget));
                 tokio::select! {
                     written = &mut write => written,
-                    // Half done, nobody would know what is there.
+                    // The write gets time to end: stopped halfway, nobody knows which token is in the place.
                     interrupted = interrupt.wait() => {
-                        told = Some(interrupted.clone());
+                        signal = Some(interrupted.clone());
                         let written = tokio::time::timeout(LAST_WRITE, write).await;
-                        written.unwrap_or(Err(Unwritten::Perhaps(interrupted)))
+                        written.unwrap_or(Err(WriteFailure::Unknown(interrupted)))
                     }
                 }
             }
-            Err(error) => Err(Unwritten::No(error.clone())),
+            Err(error) => Err(WriteFailure::Unchanged(error.clone())),
         };
         match written {
             Ok(()) => {
                 let replaced = self.replaced(new, resumed);
-                match told {
+                match signal {
                     Some(interrupted) => Err(replaced.unfinished(&interrupted)),
                     None => Ok(replaced),
                 }
             }
-            Err(Unwritten::No(error)) => Err(self.undo(error, &new, created).await),
-            Err(Unwritten::Perhaps(error)) => Err(error.help(format!(
-                "nobody knows whether the new token was written; so both work, that of Secret {0}/{1} and that of {0}/{new}. The same \
-                 command again goes on from here",
+            Err(WriteFailure::Unchanged(error)) => Err(self.undo(error, &new, created).await),
+            Err(WriteFailure::Unknown(error)) => Err(error.help(format!(
+                "it is unknown whether the new token was written, so both tokens still work: of Secret {0}/{1} and of Secret \
+                 {0}/{new}. Run the same command again: it continues from here",
                 self.namespace, self.old.name
             ))),
         }
@@ -223,17 +226,17 @@ impl<'a> Rotation<'a> {
     }
 }
 
-/// Namespace, ServiceAccount and Secret of a legacy token.
-fn parts(claims: &Claims, place: &Place) -> Result<(String, String, String), Error> {
-    let no_legacy = || {
-        let what = format!("the token in {} is no legacy token", place.in_words());
+/// The namespace, the ServiceAccount and the Secret of a legacy token.
+fn names_in(claims: &Claims, place: &Place) -> Result<(String, String, String), Error> {
+    let not_legacy = || {
+        let what = format!("the token in {} is not a legacy token", place.in_words());
         Error::new(Kind::Input, what).help(
-            "it is not from a Secret of type kubernetes.io/service-account-token, so there is nothing to rotate: others expire by \
-             themselves; `jobpass inspect` shows when",
+            "only the token of a Secret of type kubernetes.io/service-account-token needs rotation. Other tokens expire: \
+             `jobpass inspect` shows when",
         )
     };
     if claims.iss.as_deref() != Some(LEGACY_ISSUER) {
-        return Err(no_legacy());
+        return Err(not_legacy());
     }
     let subject = claims
         .sub
@@ -241,11 +244,11 @@ fn parts(claims: &Claims, place: &Place) -> Result<(String, String, String), Err
         .and_then(|sub| sub.strip_prefix("system:serviceaccount:"));
     let (namespace, account) = subject
         .and_then(|names| names.split_once(':'))
-        .ok_or_else(no_legacy)?;
+        .ok_or_else(not_legacy)?;
     let secret = claims.legacy_secret.as_deref().unwrap_or_default();
     let same = claims.is_of_secret(namespace, secret);
     if !same || ![namespace, account, secret].into_iter().all(is_dns_subdomain) {
-        return Err(no_legacy());
+        return Err(not_legacy());
     }
     Ok((namespace.to_owned(), account.to_owned(), secret.to_owned()))
 }

@@ -1,4 +1,4 @@
-//! Location a legacy token is used from, and how another one takes its place there.
+//! The place from which a legacy token is used: a file, a kubeconfig, or a Secret with a copy.
 
 use std::{fs::Metadata, path::PathBuf};
 
@@ -21,28 +21,28 @@ use crate::{
     token::Token,
 };
 
-/// Location to look for the token.
+/// The place of a token, as the command line names it.
 #[derive(Debug, Clone)]
 pub enum Location {
-    /// A file that holds it alone.
+    /// A file that holds only the token.
     TokenFile(PathBuf),
-    /// A kubeconfig: the user of its current context has it, or names the file that does.
+    /// A kubeconfig. The user of its current context has the token, or names the token's file.
     KubeconfigFile(PathBuf),
     /// A Secret that holds a copy.
     Secret {
-        /// Its namespace.
+        /// The Secret's namespace.
         namespace: String,
-        /// Its name.
+        /// The Secret's name.
         name: String,
-        /// The key under which it is.
+        /// The key under which the Secret holds the token.
         key: String,
     },
 }
 
-/// A place, as it was read.
+/// A place as it was when its token was read.
 pub(super) enum Place {
     File {
-        /// The option that named it.
+        /// The option that named the file.
         input: &'static str,
         path: PathBuf,
         before: Metadata,
@@ -56,19 +56,19 @@ pub(super) enum Place {
     },
 }
 
-/// How writing went wrong.
-pub(super) enum Unwritten {
-    /// The old token is still there.
-    No(Error),
-    /// Nobody knows which is there.
-    Perhaps(Error),
+/// A failed attempt to write the new token.
+pub(super) enum WriteFailure {
+    /// The old token is still in the place.
+    Unchanged(Error),
+    /// It is unknown which token is in the place.
+    Unknown(Error),
 }
 
 impl Location {
     /// Parses `NAMESPACE/NAME` and the key.
     ///
     /// # Errors
-    /// If no Secret can be called that, or have such a key.
+    /// If the name or the key is not valid for a Secret.
     pub fn secret(secret: &str, key: &str) -> Result<Self, Error> {
         let allowed = "give NAMESPACE/NAME, as in `--secret scans/cluster-token`";
         let Some((namespace, name)) = secret.split_once('/') else {
@@ -78,7 +78,7 @@ impl Location {
         // `pkg/apis/core/validation/validation.go`, `IsConfigMapKey`.
         let is_key = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
         if key.is_empty() || key.len() > 253 || !key.bytes().all(is_key) {
-            let problem = format!("is `{}`: no Secret has a key like that", harmless(key));
+            let problem = format!("is `{}`, which is not a valid key of a Secret", harmless(key));
             return Err(Error::input(
                 "key",
                 problem,
@@ -97,7 +97,7 @@ impl Place {
     /// Reads the token.
     ///
     /// # Errors
-    /// If there is none, or none that another one could take the place of.
+    /// If the place has no token, or jobpass cannot replace the token there.
     pub(super) async fn read(
         location: &Location,
         cluster: &Cluster,
@@ -123,14 +123,14 @@ impl Place {
         }
     }
 
-    /// Puts `new` where `old` was, and changes nothing else; as a whole or not at all.
+    /// Replaces `old` by `new` and changes nothing else. The change is atomic.
     pub(super) async fn write(
         &self,
         old: &Token,
         new: &Token,
         cluster: &Cluster,
         budget: &Budget,
-    ) -> Result<(), Unwritten> {
+    ) -> Result<(), WriteFailure> {
         match self {
             Self::File {
                 input,
@@ -141,8 +141,8 @@ impl Place {
                 let replaced = Zeroizing::new(text.replace(old.expose(), new.expose()));
                 replace(path, before, text, &replaced).map_err(|error| {
                     let error = cannot_write(path, &error);
-                    Unwritten::No(error.help(format!(
-                        "see that input `{input}` names a file that this user may replace"
+                    WriteFailure::Unchanged(error.help(format!(
+                        "check that input `{input}` names a file that this user may replace"
                     )))
                 })
             }
@@ -157,18 +157,18 @@ impl Place {
                     "data": { key: STANDARD.encode(new.expose()) },
                 });
                 let doing = "write the new token into the Secret";
-                let call = patch_call(doing, namespace, name, patch).map_err(Unwritten::No)?;
+                let call = patch_call(doing, namespace, name, patch).map_err(WriteFailure::Unchanged)?;
                 let answer = match cluster.send(&call, budget).await {
                     Ok(answer) => answer,
-                    Err(lost) if !lost.maybe_done => return Err(Unwritten::No(lost.error)),
-                    Err(lost) => return self.look(new, cluster, lost.error).await,
+                    Err(lost) if !lost.maybe_done => return Err(WriteFailure::Unchanged(lost.error)),
+                    Err(lost) => return self.read_again(new, cluster, lost.error).await,
                 };
                 match answer.status {
                     200 => Ok(()),
-                    // Perhaps by an attempt of ours whose answer was lost.
-                    409 if answer.repeated => self.look(new, cluster, changed(namespace, name)).await,
-                    409 => Err(Unwritten::No(changed(namespace, name))),
-                    _ => Err(Unwritten::No(cluster.refused(
+                    // An earlier attempt, whose answer was lost, may have written it.
+                    409 if answer.repeated => self.read_again(new, cluster, changed(namespace, name)).await,
+                    409 => Err(WriteFailure::Unchanged(changed(namespace, name))),
+                    _ => Err(WriteFailure::Unchanged(cluster.refused(
                         &call,
                         &answer,
                         &Need::rotating(namespace, ""),
@@ -178,27 +178,29 @@ impl Place {
         }
     }
 
-    /// Whether it was written, where no answer says so.
-    async fn look(&self, new: &Token, cluster: &Cluster, error: Error) -> Result<(), Unwritten> {
+    /// Reads the Secret again, to see whether the token was written although no answer said so.
+    async fn read_again(&self, new: &Token, cluster: &Cluster, error: Error) -> Result<(), WriteFailure> {
         let Self::Secret {
             namespace, name, key, ..
         } = self
         else {
-            return Err(Unwritten::No(error));
+            return Err(WriteFailure::Unchanged(error));
         };
         let budget = Budget::new(super::LOOK);
         match read_secret(namespace, name, key, cluster, &budget).await {
             Ok((_, text)) if text.trim() == new.expose() => Ok(()),
-            // Refused for its resourceVersion, it cannot be carried out later.
-            Ok(_) if error.kind() == Kind::Refused => Err(Unwritten::No(error)),
-            _ => Err(Unwritten::Perhaps(error)),
+            // The API server refused the resourceVersion, so the request cannot be carried out later.
+            Ok(_) if error.kind() == Kind::Refused => Err(WriteFailure::Unchanged(error)),
+            _ => Err(WriteFailure::Unknown(error)),
         }
     }
 }
 
 fn changed(namespace: &str, name: &str) -> Error {
     let what = format!("Secret {namespace}/{name} was changed by somebody else in the meantime");
-    Error::new(Kind::Refused, what).help("nothing of it was overwritten; look who changes it, and try again")
+    Error::new(Kind::Refused, what).help(
+        "jobpass has not overwritten the change. Find out who changes it, and run the same command again",
+    )
 }
 
 async fn read_secret(
@@ -214,19 +216,22 @@ async fn read_secret(
         Error::input("secret", format!("is `{namespace}/{name}`{problem}"), allowed)
     };
     let Some(secret) = secret else {
-        return Err(wrong(", which is not there", "check its namespace and its name"));
+        return Err(wrong(
+            ", which does not exist",
+            "check its namespace and its name",
+        ));
     };
     if [legacy::TYPE, anchor::TYPE].contains(&&*secret.secret_type) {
         return Err(wrong(
-            ", which is the token's own Secret, and no copy: a new token needs a new name, and whoever mounts this one would go on \
-             with the old",
-            "say where the token is used from: `--token-file`, `--kubeconfig-file`, or a Secret that holds a copy",
+            ", which is the token's own Secret and not a copy: the new token comes in a new Secret, and a Pod that mounts this \
+             one would keep the old token",
+            "name the place from which the token is used: `--token-file`, `--kubeconfig-file`, or a Secret that holds a copy",
         ));
     }
     if secret.immutable {
         return Err(wrong(
             ", which is immutable",
-            "make another Secret in its place, by hand",
+            "replace it by another Secret by hand",
         ));
     }
     let text = secret.value(key).map_err(|why| {

@@ -1,4 +1,4 @@
-//! The end of the old token.
+//! The end of the old token: the grace period, the deletion of its Secret, and the proof.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     ROTATE, Rotated,
-    earlier::TO,
+    earlier::ROTATED_TO,
     successor::{is_deleted, patch_call},
 };
 use crate::{
@@ -22,29 +22,30 @@ use crate::{
     token::Token,
 };
 
-/// Deleting the old Secret, and the proof.
+/// The time for deleting the old Secret, and for the proof.
 const DELETE: Duration = Duration::from_secs(40);
 
-/// The new token is where the old one was, which still works.
+/// A rotation whose new token is in the place. The old token still works.
 pub struct Replaced<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) old_uid: String,
     pub(super) old_token: Option<Token>,
     pub(super) old_created: Timestamp,
-    /// When it was to go in any case.
+    /// The expiry that the old Secret had before.
     pub(super) old_expires: Option<Timestamp>,
-    /// Whether the old Secret says so.
+    /// Whether the old Secret has an expiry.
     pub(super) retired: bool,
-    /// What there is to say of it.
+    /// The report for a person or a program.
     pub report: Rotated,
 }
 
 impl Replaced<'_> {
-    /// Says in the old Secret that it is to go when the grace period is over, so that `jobpass sweep` deletes it if this process
-    /// does not live that long. Gives how long to wait: less, if it was to go before.
+    /// Gives the old Secret an expiry at the end of the grace period, so that `jobpass sweep` deletes it if
+    /// this process dies before. Returns the time to wait, which is shorter if the Secret had an earlier
+    /// expiry.
     ///
     /// # Errors
-    /// If that cannot be written.
+    /// If the expiry cannot be written.
     pub async fn retire(&mut self, grace: Duration) -> Result<Duration, Error> {
         let Rotated {
             namespace,
@@ -62,9 +63,10 @@ impl Replaced<'_> {
         let end = now.checked_add(grace).unwrap_or(Timestamp::MAX);
         let end = self.old_expires.map_or(end, |expires| expires.min(end)).max(now);
         let seconds = end.duration_since(self.old_created).as_secs().max(1);
-        // With the name once more: it may have been taken away in between.
-        let patch = json!({ "metadata": { "annotations": { EXPIRATION: seconds.to_string(), TO: new } } });
-        let call = patch_call("say in the old Secret when it goes", namespace, old, patch)
+        // The name is written once more, because a failed rotation may have removed it in between.
+        let patch =
+            json!({ "metadata": { "annotations": { EXPIRATION: seconds.to_string(), ROTATED_TO: new } } });
+        let call = patch_call("set the expiry of the old Secret", namespace, old, patch)
             .map_err(|error| self.unfinished(&error))?;
         let answer = self.cluster.send(&call, &budget).await;
         let answer = answer.map_err(|lost| self.unfinished(&lost.error))?;
@@ -81,10 +83,10 @@ impl Replaced<'_> {
         }
     }
 
-    /// Deletes the old Secret, and asks once whether its token is dead.
+    /// Deletes the old Secret, and asks the API server once whether it still accepts the token.
     ///
     /// # Errors
-    /// If it may still be there.
+    /// If the Secret may still exist.
     pub async fn finish(&mut self) -> Result<(), Error> {
         let Rotated {
             namespace,
@@ -115,7 +117,7 @@ impl Replaced<'_> {
         Ok(())
     }
 
-    /// A failure once the new token is in place.
+    /// The error for a failure after the new token was put in place.
     pub fn unfinished(&self, error: &Error) -> Error {
         let Rotated {
             namespace,
@@ -137,11 +139,11 @@ impl Replaced<'_> {
             None => unfinished,
         };
         let sweep = match self.retired {
-            true => "; so does `jobpass sweep`, once it is to go",
+            true => ". `jobpass sweep` deletes it after its expiry",
             false => "",
         };
         unfinished.help(format!(
-            "the same command again goes on from here, and deletes the old Secret{sweep}; or by hand:\n\n  \
+            "run the same command again: it continues from here and deletes the old Secret{sweep}. Or delete it by hand:\n\n  \
              kubectl delete secret {old} --namespace {namespace}"
         ))
     }

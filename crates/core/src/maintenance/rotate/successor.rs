@@ -1,4 +1,5 @@
-//! The new Secret.
+//! The new Secret: its name in the old one, its creation, the verification of its token, and its deletion
+//! after a failure.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     Rotation,
-    earlier::{FROM, TO, from},
+    earlier::{ROTATED_FROM, ROTATED_TO, from},
 };
 use crate::{
     anchor::{
@@ -21,25 +22,27 @@ use crate::{
     token::Token,
 };
 
-/// What the new Secret does not take over: what Kubernetes writes itself, and what holds for the old one alone.
-const OWN: [&str; 6] = [
-    TO,
-    FROM,
+/// The annotations and labels that the new Secret does not take over, because Kubernetes writes them or they
+/// hold only for the old Secret.
+const NOT_CARRIED_OVER: [&str; 6] = [
+    ROTATED_TO,
+    ROTATED_FROM,
     "kubernetes.io/service-account.uid",
     "kubernetes.io/legacy-token-last-used",
     "kubernetes.io/legacy-token-invalid-since",
     "kubectl.kubernetes.io/last-applied-configuration",
 ];
 
-/// Deleting the new Secret again.
+/// The time for deleting the new Secret after a failure.
 const CLEAN_UP: Duration = Duration::from_secs(2);
-/// How long an API server may take to know a new token.
+/// The time in which an API server must accept a new token. It may learn of the Secret late.
 const KNOWN: Duration = Duration::from_secs(10);
 
 impl Rotation<'_> {
-    /// Notes the new name in the old Secret, if nobody has changed that since it was read; or takes the note away.
+    /// Records the name of the new Secret in the old one, unless somebody has changed the old one since it
+    /// was read. With `None`, removes the record.
     pub(super) async fn record(&self, new: Option<&str>, budget: &Budget) -> Result<(), Error> {
-        let mut metadata = json!({ "annotations": { TO: new } });
+        let mut metadata = json!({ "annotations": { ROTATED_TO: new } });
         if new.is_some() {
             metadata["resourceVersion"] = json!(self.old.secret.metadata.resource_version);
         }
@@ -48,13 +51,13 @@ impl Rotation<'_> {
         let answer = self.cluster.send(&call, budget).await?;
         match answer.status {
             200 => Ok(()),
-            // By an attempt of ours whose answer was lost.
+            // An earlier attempt, whose answer was lost, has written it.
             409 if answer.repeated && self.is_recorded(new, budget).await? => Ok(()),
             409 => {
                 let (namespace, name) = (&self.namespace, &self.old.name);
                 let what = format!("Secret {namespace}/{name} was changed by somebody else in the meantime");
                 Err(Error::new(Kind::Refused, what)
-                    .help("perhaps it is being rotated already; try again in a moment"))
+                    .help("another rotation may be running: run the same command again in a moment"))
             }
             _ => Err(self.cluster.refused(&call, &answer, &self.need())),
         }
@@ -69,9 +72,10 @@ impl Rotation<'_> {
             budget,
         )
         .await?;
-        Ok(old.is_some_and(|old| old.metadata.annotations.get(TO).map(String::as_str) == new))
+        Ok(old.is_some_and(|old| old.metadata.annotations.get(ROTATED_TO).map(String::as_str) == new))
     }
 
+    /// Creates the new Secret and returns its uid.
     pub(super) async fn create(&self, new: &str, budget: &Budget) -> Result<String, Error> {
         let request = objects::<core::v1::Secret>(Some(&self.namespace))
             .create(&PostParams::default(), self.manifest(new).to_string().into());
@@ -80,27 +84,29 @@ impl Rotation<'_> {
         if answer.status != 201 && !answer.is_already_exists() {
             return Err(self.cluster.refused(&call, &answer, &self.need()));
         }
-        // Nobody else knows the name: what is there already is ours, from an attempt whose answer was lost.
+        // Nobody else knows the name: an existing Secret is from an earlier attempt whose answer was lost.
         let secret = Secret::get(self.cluster, &self.namespace, new, &self.need(), budget).await?;
         match secret {
             Some(secret) => Ok(secret.metadata.uid),
-            None => Err(
-                Error::new(Kind::Refused, "the new Secret was gone as soon as it was there")
-                    .help(self.need().no_account()),
-            ),
+            None => Err(Error::new(
+                Kind::Refused,
+                "the new Secret was deleted as soon as it was created",
+            )
+            .help(self.need().no_account())),
         }
     }
 
+    /// The new Secret, with the labels and annotations of the old one.
     fn manifest(&self, new: &str) -> Value {
         let metadata = &self.old.secret.metadata;
         let carried = |texts: &BTreeMap<String, String>| {
             let mut texts = texts.clone();
-            texts.retain(|key, _| !OWN.contains(&&**key));
+            texts.retain(|key, _| !NOT_CARRIED_OVER.contains(&&**key));
             texts
         };
         let mut annotations = carried(&metadata.annotations);
         annotations.insert(ACCOUNT.into(), self.account.clone());
-        annotations.insert(FROM.into(), from(&self.old));
+        annotations.insert(ROTATED_FROM.into(), from(&self.old));
         json!({
             "apiVersion": "v1", "kind": "Secret", "type": legacy::TYPE,
             "metadata": {
@@ -110,7 +116,7 @@ impl Rotation<'_> {
         })
     }
 
-    /// The new token: it says what it should, and the API server takes it.
+    /// The token of the new Secret, once its claims are verified and the API server accepts it.
     pub(super) async fn verified(&self, new: &str, uid: &str, budget: &Budget) -> Result<Token, Error> {
         let filled = legacy::filled(self.cluster, &self.namespace, new, uid, &self.need(), budget).await?;
         Claims::decode(&filled.token)?.verify_legacy(&self.namespace, &self.account, new)?;
@@ -120,8 +126,8 @@ impl Rotation<'_> {
         while !is_accepted(&holder, &known).await?.0 {
             if tokio::time::Instant::now() >= until {
                 return Err(
-                    Error::new(Kind::Claims, "the API server does not take the new token (401)").help(
-                        "it was not written anywhere. Legacy tokens may be switched off in this cluster",
+                    Error::new(Kind::Claims, "the API server does not accept the new token (401)").help(
+                        "the new token was not written anywhere. Check whether legacy tokens are switched off in this cluster",
                     ),
                 );
             }
@@ -130,7 +136,8 @@ impl Rotation<'_> {
         Ok(filled.token)
     }
 
-    /// Deletes the new Secret, if it was created here: asked for, or with its uid.
+    /// Deletes the new Secret after `error`, if this rotation requested its creation: `created` holds the
+    /// uid, if the API server returned it.
     pub(super) async fn undo(&self, error: Error, new: &str, created: Option<Option<String>>) -> Error {
         let Some(uid) = created else { return error };
         let budget = Budget::to_the_end(CLEAN_UP);
@@ -145,14 +152,15 @@ impl Rotation<'_> {
         let deleted = delete().await;
         match deleted {
             Ok(()) => {
-                // A Secret that is created late, after all, is taken by the next rotation.
+                // Without its uid, the Secret may still be created late. The record stays, so that the next
+                // rotation finds it.
                 if uid.is_some() || error.kind() == Kind::Refused {
                     let _ = self.record(None, &budget).await;
                 }
                 error
             }
             Err(left) => error.help(format!(
-                "the old token is where it was, and works. The new Secret could not be deleted: {}; do it by hand:\n\n  \
+                "the old token is still in its place and works. The new Secret could not be deleted: {}. Delete it by hand:\n\n  \
                  kubectl delete secret {new} --namespace {}",
                 left.what(),
                 self.namespace
@@ -161,6 +169,7 @@ impl Rotation<'_> {
     }
 }
 
+/// Patches a Secret.
 pub(super) fn patch_call(
     doing: &'static str,
     namespace: &str,
@@ -174,7 +183,7 @@ pub(super) fn patch_call(
     )
 }
 
-/// Or gone already, or another's by now.
+/// Whether the Secret is gone. A Secret of the same name with another uid is not ours.
 pub(super) fn is_deleted(answer: &Answer) -> bool {
     matches!(answer.status, 200 | 202) || answer.is_secret_not_found() || answer.is_uid_mismatch()
 }
