@@ -6,15 +6,16 @@ use clap::{Arg, ArgMatches, value_parser};
 use jobpass_core::Error;
 
 /// The help of `--embed-token`, for verbs that choose the path of the kubeconfig.
-pub(crate) const EMBED_TOKEN: &str = "`true`: the kubeconfig holds the token itself, for tools that cannot read it from a \
-     file. `false`: it names the token's file. [default: false]";
+pub(crate) const EMBED_TOKEN: &str = "`true`: the kubeconfig holds the token itself, for tools that cannot \
+    read it from a file. `false`: it names the token's file. [default: false]";
 /// Variables that the command needs for something else than the token.
 const TAKEN: [&str; 3] = ["KUBECONFIG", "JOBPASS_TOKEN_FILE", "PATH"];
 
 /// The flag `--env`.
 pub(crate) fn env_flag() -> Arg {
     Arg::new("env").long("env").value_name("NAME").help(
-        "Also put the token into this environment variable of the command, for tools that cannot read it from a file.",
+        "Also put the token into this environment variable of the command, for tools that cannot read it \
+         from a file.",
     )
 }
 
@@ -48,7 +49,8 @@ pub(crate) fn env(matches: &ArgMatches) -> Result<Option<&str>, Error> {
         true => Ok(Some(name)),
         false => Err(Error::input(
             "env",
-            "is not the name of a variable that can hold the token (the value is not shown, because it might be the token)",
+            "is not the name of a variable that can hold the token (the value is not shown, because it might \
+             be the token)",
             "give the name of a variable, for example `--env K8S_AUTH_TOKEN`",
         )),
     }

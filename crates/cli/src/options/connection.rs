@@ -12,7 +12,8 @@ pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) fn flags() -> impl Iterator<Item = Arg> {
     flags::flags().filter_map(|flag| match flag.get_id().as_str() {
         "kubeconfig" => Some(flag.help(
-            "Path of the kubeconfig; the environment variable may also hold the YAML itself, or base64 of it.",
+            "Path of the kubeconfig; the environment variable may also hold the YAML itself, or base64 of \
+             it.",
         )),
         "bearer-token-file" => Some(flag.help("File that holds the bearer token for `server`.")),
         "bearer-token-env" => {

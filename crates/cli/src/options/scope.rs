@@ -13,12 +13,14 @@ use crate::options::connection;
 
 /// The flags that select anchors, and those that connect to the API server.
 pub(crate) fn flags() -> impl Iterator<Item = Arg> {
-    let namespace = flags::flags().filter(|flag| flag.get_id() == "namespace").map(|flag| {
-        flag.help(
-            "The namespace of the anchors. [default: the namespace of the kubeconfig's context or of the in-cluster \
-             ServiceAccount, else `default`]",
-        )
-    });
+    let namespace = flags::flags()
+        .filter(|flag| flag.get_id() == "namespace")
+        .map(|flag| {
+            flag.help(
+                "The namespace of the anchors. [default: the namespace of the kubeconfig's context or of the \
+                 in-cluster ServiceAccount, else `default`]",
+            )
+        });
     let all = Arg::new("all-namespaces")
         .long("all-namespaces")
         .action(ArgAction::SetTrue);

@@ -12,8 +12,8 @@ pub(crate) fn flag() -> Arg {
         .value_name("STATE_FILE")
         .value_hint(ValueHint::FilePath)
         .help(
-            "The state file, which `jobpass revoke` needs; it holds no secret. [default: the names of `token-file` and \
-             of `kubeconfig-file`, each with `.jobpass.json` added]",
+            "The state file, which `jobpass revoke` needs; it holds no secret. [default: the names of \
+             `token-file` and of `kubeconfig-file`, each with `.jobpass.json` added]",
         )
 }
 

@@ -1,7 +1,7 @@
 //! The ends of the runs and pipelines of anchors, asked of GitHub and GitLab.
 //!
-//! A run counts as ended only if its site says so; every doubt counts as not ended. The annotations of an anchor are not
-//! trusted: they choose neither the host that is asked, nor a path other than that of a run.
+//! A run counts as ended only if its site says so; every doubt counts as not ended. The annotations of an
+//! anchor are not trusted: they choose neither the host that is asked, nor a path other than that of a run.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -33,7 +33,8 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 const SITE_LIMIT: Duration = Duration::from_secs(120);
 /// The number of requests to one site at a time.
 const CONCURRENT: usize = 8;
-/// The number of requests to one site: a fifth of what GitHub allows a user in an hour. It also bounds the memory.
+/// The number of requests to one site: a fifth of what GitHub allows a user in an hour. It also bounds the
+/// memory.
 const MAX_REQUESTS: usize = 1000;
 /// The number of failed requests in a row after which a site is not asked any more.
 const MAX_FAILURES: u32 = 3;
@@ -153,8 +154,8 @@ impl Pipelines {
         anchors.iter().map(|anchor| self.has_ended(anchor)).collect()
     }
 
-    /// Whether the run of an anchor has ended, as far as is known. An end before the anchor was created is that of an
-    /// earlier attempt of the same run.
+    /// Whether the run of an anchor has ended, as far as is known. An end before the anchor was created is
+    /// that of an earlier attempt of the same run.
     fn has_ended(&self, anchor: &Anchor) -> bool {
         let mut ends = self
             .sites

@@ -27,7 +27,8 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Parses a response. `None` if it is not about this run. GitHub sends `null` for a status that is not known yet.
+    /// Parses a response. `None` if it is not about this run. GitHub sends `null` for a status that is not
+    /// known yet.
     pub(super) fn of(run: &Run, body: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Body {
@@ -70,8 +71,8 @@ impl Platform {
         }
     }
 
-    /// The URL of the REST API of a site: a host of its own for github.com and GHE.com, a path for GitHub Enterprise Server
-    /// and GitLab.
+    /// The URL of the REST API of a site: a host of its own for github.com and GHE.com, a path for GitHub
+    /// Enterprise Server and GitLab.
     pub(super) fn api(self, site: &Url) -> String {
         let (url, host) = (
             site.as_str().trim_end_matches('/'),
@@ -121,8 +122,8 @@ impl Platform {
 
     /// The end of the run, if it has ended. It is `updated_at`, because the run cannot have ended later.
     ///
-    /// It is the end of the whole run or pipeline, because GitHub cannot find a job by the name that the job itself knows,
-    /// and because a job may hand its token to later jobs of its pipeline.
+    /// It is the end of the whole run or pipeline, because GitHub cannot find a job by the name that the job
+    /// itself knows, and because a job may hand its token to later jobs of its pipeline.
     pub(super) fn ended(self, answer: &Answer) -> Option<Timestamp> {
         let ended: &[&str] = match self {
             Self::GitHub => &["completed"],

@@ -22,7 +22,8 @@ pub(crate) struct Program<'a> {
 }
 
 impl<'a> Program<'a> {
-    /// Finds the program of a command line as a shell does: by its path, or by its name in a folder of `PATH`.
+    /// Finds the program of a command line as a shell does: by its path, or by its name in a folder of
+    /// `PATH`.
     ///
     /// # Errors
     /// If no such program exists, or it cannot be executed.
@@ -43,7 +44,8 @@ impl<'a> Program<'a> {
             Error::input(
                 "COMMAND",
                 format!("is `{shown}`, which is not a program that can be run"),
-                "give a path, or the name of a program on PATH; run a shell for shell syntax: `-- sh -c '...'`",
+                "give a path, or the name of a program on PATH; run a shell for shell syntax: `-- sh -c \
+                 '...'`",
             )
         })?;
         Ok(Self {
@@ -53,8 +55,8 @@ impl<'a> Program<'a> {
         })
     }
 
-    /// The command with its environment: KUBECONFIG and JOBPASS_TOKEN_FILE name the files of the token. The options of
-    /// jobpass and the credential of the minter are removed.
+    /// The command with its environment: KUBECONFIG and JOBPASS_TOKEN_FILE name the files of the token. The
+    /// options of jobpass and the credential of the minter are removed.
     pub(crate) fn command(&self, files: &Files, inputs: &Inputs, streams: Streams) -> Command {
         let mut command = Command::new(&self.path);
         command.arg0(self.name).args(&self.arguments);

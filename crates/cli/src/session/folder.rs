@@ -15,8 +15,8 @@ use jobpass_core::{
 
 use crate::terminal::output;
 
-/// A folder that only this user can read. It is removed with the session, unless it holds the state of a token that is
-/// not revoked.
+/// A folder that only this user can read. It is removed with the session, unless it holds the state of a
+/// token that is not revoked.
 pub(super) struct Folder(PathBuf);
 
 impl Folder {

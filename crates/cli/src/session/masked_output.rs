@@ -37,15 +37,16 @@ struct Stream {
 impl Masked {
     /// Masks both streams on their way to standard output and standard error.
     ///
-    /// If these two are the same file, the command gets one stream for both, so that its lines keep their order.
+    /// If these two are the same file, the command gets one stream for both, so that its lines keep their
+    /// order.
     pub(crate) fn start(masker: &Masker) -> Result<(Self, Streams), Error> {
         let error = (!is_same(stdout(), stderr())).then(stderr_file);
         let output = stdout().as_fd().try_clone_to_owned().map(File::from);
         Self::streams(masker, output, error).map_err(|error| cannot_mask(&error))
     }
 
-    /// Masks both streams on their way to standard error, and looks for the words with which a client reports that its
-    /// token is refused.
+    /// Masks both streams on their way to standard error, and looks for the words with which a client reports
+    /// that its token is refused.
     pub(crate) fn start_watched(masker: &Masker, refusal: RefusalFlag) -> Result<(Self, Streams), Error> {
         let output = stderr_file().map(|to| RefusalDetector {
             to,
@@ -86,8 +87,8 @@ impl Masked {
         Ok(for_command)
     }
 
-    /// Waits until the output of the command is written. It does not wait for processes that the command has left in the
-    /// background, although they hold the pipes open.
+    /// Waits until the output of the command is written. It does not wait for processes that the command has
+    /// left in the background, although they hold the pipes open.
     ///
     /// The caller may drop the future: a reader that has stopped reading would delay it for ever.
     pub(crate) async fn finish(self) -> Result<(), Error> {
@@ -103,7 +104,8 @@ impl Masked {
             thread,
         } in self.0
         {
-            // It fails if the thread has stopped reading because of a failed write. `join` below returns that failure.
+            // It fails if the thread has stopped reading because of a failed write. `join` below returns that
+            // failure.
             let _ = writer.write_all(jobpass_mask::end_mark(&mark).as_bytes());
             drop(writer);
             let ended = thread
@@ -127,8 +129,8 @@ fn stderr_file() -> io::Result<File> {
 /// Whether the command has reported that its token is refused.
 pub(crate) type RefusalFlag = Arc<AtomicBool>;
 
-/// The words with which clients report that their token is refused, in lower case. Clients of Kubernetes print
-/// `Unauthorized`.
+/// The words with which clients report that their token is refused, in lower case. Clients of Kubernetes
+/// print `Unauthorized`.
 const REFUSALS: [&[u8]; 3] = [b"unauthorized", b"unauthenticated", b"401"];
 
 /// A writer that finds the words of [`REFUSALS`] in the text that passes through.

@@ -96,7 +96,8 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The masker for the output of the command. It hides the token, its renewals and the credentials of the minter.
+    /// The masker for the output of the command. It hides the token, its renewals and the credentials of the
+    /// minter.
     pub(crate) fn masker(&self, token: &Token) -> Masker {
         let mut secrets = Minter::credentials(&self.inputs, self.environment);
         secrets.push(token.clone());

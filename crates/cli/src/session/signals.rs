@@ -25,7 +25,8 @@ fn is_sent_by_terminal(signal: Signal, on_terminal: bool) -> bool {
     on_terminal && [Signal::INT, Signal::QUIT].contains(&signal)
 }
 
-/// The exit code of a command, as a shell reports it: 128 plus the number of the signal that ended the command.
+/// The exit code of a command, as a shell reports it: 128 plus the number of the signal that ended the
+/// command.
 pub(crate) fn exit_code(status: ExitStatus) -> u8 {
     let code = status
         .code()

@@ -33,8 +33,8 @@ pub(crate) fn json(report: &Report) -> Value {
     })
 }
 
-/// The report as JUnit XML, with a test case for each permission. The case fails if the answer is not the expected
-/// one, and is an error if the API server gave no answer.
+/// The report as JUnit XML, with a test case for each permission. The case fails if the answer is not the
+/// expected one, and is an error if the API server gave no answer.
 pub(crate) fn junit(report: &Report) -> String {
     let failed = |finding: &&Finding| !finding.holds() && finding.verdict != Verdict::Unknown;
     let failures = report.findings.iter().filter(failed).count();

@@ -52,8 +52,8 @@ fn write(text: &str) -> Result<(), Error> {
 
 /// A result of many lines.
 ///
-/// A thread of its own writes them: a reader of the pipe that has stopped reading blocks that thread, and not the
-/// one that handles signals.
+/// A thread of its own writes them: a reader of the pipe that has stopped reading blocks that thread, and not
+/// the one that handles signals.
 pub(crate) struct Lines {
     queue: mpsc::Sender<String>,
     writer: JoinHandle<Result<(), Error>>,

@@ -24,11 +24,13 @@ const MAX_BAR: usize = 40;
 /// The terminal, pipe or file behind standard output or standard error.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Screen {
-    /// The width of the terminal in columns. `None` for a pipe or a file, in which lines may be of any length.
+    /// The width of the terminal in columns. `None` for a pipe or a file, in which lines may be of any
+    /// length.
     pub(crate) width: Option<usize>,
     /// Whether text is coloured.
     pub(crate) colours: bool,
-    /// Whether the terminal understands escape sequences, such as those for links (OSC 8) and for erasing a line.
+    /// Whether the terminal understands escape sequences, such as those for links (OSC 8) and for erasing a
+    /// line.
     pub(crate) escapes: bool,
 }
 
@@ -71,8 +73,8 @@ impl Screen {
         }
     }
 
-    /// A line with a name and its value. A value that is too long is wrapped below its beginning. `colour` is the
-    /// colour of the value.
+    /// A line with a name and its value. A value that is too long is wrapped below its beginning. `colour` is
+    /// the colour of the value.
     pub(crate) fn row(self, name: &str, value: &str, colour: &str) -> String {
         let room = self.width.map_or(usize::MAX, |width| {
             width.saturating_sub(NAME_WIDTH).max(MIN_WIDTH)
@@ -88,8 +90,8 @@ impl Screen {
 
     /// Wraps `text`, as core writes it, at the width of the terminal.
     ///
-    /// A line of columns continues below its last column. A paragraph of one line continues below its beginning. All
-    /// other lines stay as they are, because they may be YAML to paste.
+    /// A line of columns continues below its last column. A paragraph of one line continues below its
+    /// beginning. All other lines stay as they are, because they may be YAML to paste.
     pub(crate) fn laid_out(self, text: &str) -> String {
         let Some(width) = self.width else {
             return text.to_owned();
@@ -125,8 +127,8 @@ impl Screen {
 
     /// A bar of which `part` (0 to 1) is full, and `text` beside it.
     ///
-    /// Both fit into one line, because a terminal cannot redraw more than the last line: the bar takes the room beside
-    /// `text`, and `text` is cut if it is longer than a line.
+    /// Both fit into one line, because a terminal cannot redraw more than the last line: the bar takes the
+    /// room beside `text`, and `text` is cut if it is longer than a line.
     pub(crate) fn bar(self, part: f64, text: &str) -> String {
         let text = &self
             .width
@@ -173,8 +175,8 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     kept + "…"
 }
 
-/// The offset of the last column, if the line has several columns: those are separated by two spaces or more. A YAML
-/// comment is not a column.
+/// The offset of the last column, if the line has several columns: those are separated by two spaces or more.
+/// A YAML comment is not a column.
 fn last_column(line: &str) -> Option<usize> {
     let gap = line.trim_end().rfind("  ")? + 2;
     (!line[..gap].trim().is_empty() && !line[gap..].starts_with('#')).then_some(gap)
@@ -182,8 +184,8 @@ fn last_column(line: &str) -> Option<usize> {
 
 /// `text` in lines of whole words.
 ///
-/// A word that is longer than a line stays in one piece, and the terminal breaks it. So does a command in backticks,
-/// because a command that is broken into lines cannot be pasted.
+/// A word that is longer than a line stays in one piece, and the terminal breaks it. So does a command in
+/// backticks, because a command that is broken into lines cannot be pasted.
 fn wrapped(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut quoted = false;
@@ -231,9 +233,9 @@ mod tests {
     #[test]
     fn commands_and_yaml_stay_in_one_piece() {
         let text = "jobpass: cannot create the anchor: the API server refused\n\n\
-                    \u{20}\u{20}failed   may create tokens: no: create serviceaccounts/token\n\n\
-                    run `jobpass setup --service-account scanner --namespace ci` and then\n\n\
-                    rules:\n- apiGroups: [\"rbac.authorization.k8s.io\"]   # this rule is missing";
+            \u{20}\u{20}failed   may create tokens: no: create serviceaccounts/token\n\n\
+            run `jobpass setup --service-account scanner --namespace ci` and then\n\n\
+            rules:\n- apiGroups: [\"rbac.authorization.k8s.io\"]   # this rule is missing";
         insta::assert_snapshot!(screen(40).laid_out(text), @r#"
         jobpass: cannot create the anchor: the
         API server refused
@@ -248,7 +250,8 @@ mod tests {
         rules:
         - apiGroups: ["rbac.authorization.k8s.io"]   # this rule is missing
         "#);
-        insta::assert_snapshot!(screen(40).laid_out("  ok  create pods/exec target-pod  denied by one who may"), @r"
+        insta::assert_snapshot!(screen(40).laid_out("  ok  create pods/exec target-pod  denied by one who \
+            may"), @r"
         ok  create pods/exec target-pod
             denied by one who may
         ");

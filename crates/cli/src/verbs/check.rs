@@ -30,25 +30,35 @@ const TIME_LIMIT: Duration = Duration::from_secs(45);
 /// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     let flags = flags::flags().filter_map(|flag| match flag.get_id().as_str() {
-        "token-file" => Some(flag.help("File with the token to ask about, instead of the kubeconfig's user.")),
+        "token-file" => {
+            Some(flag.help("File with the token to ask about, instead of the kubeconfig's user."))
+        }
         "namespace" => Some(flag.short('n').help(
-            "Namespace of the permissions. [default: the namespace of the kubeconfig's context, else of the ServiceAccount]",
+            "Namespace of the permissions. [default: the namespace of the kubeconfig's context, else of the \
+             ServiceAccount]",
         )),
-        "kubeconfig" => Some(flag.help("The kubeconfig to ask with: a path, the YAML itself, or base64 of it.")),
+        "kubeconfig" => {
+            Some(flag.help("The kubeconfig to ask with: a path, the YAML itself, or base64 of it."))
+        }
         "bearer-token-file" => Some(flag.help("File that holds the token to ask about at `server`.")),
         "bearer-token-env" => {
             Some(flag.help("Name of the environment variable that holds the token to ask about at `server`."))
         }
-        "require" => Some(flag.help("What must be allowed, written as PERMISSION; one permission a line or flag.")),
-        "forbid" => Some(flag.help("What must not be allowed, written as PERMISSION; one permission a line or flag.")),
+        "require" => {
+            Some(flag.help("What must be allowed, written as PERMISSION; one permission a line or flag."))
+        }
+        "forbid" => {
+            Some(flag.help("What must not be allowed, written as PERMISSION; one permission a line or flag."))
+        }
         "context" | "server" | "certificate-authority" | "escape-check" => Some(flag),
         _ => None,
     });
     Command::new("check")
         .about("Ask the API server what a token may do: each answer is allowed, denied or unknown")
         .arg(Arg::new("permission").value_name(PERMISSION).num_args(0..).help(
-            "What must be allowed, in quotes: 'get pods', 'create pods/exec target-pod', 'list deployments.apps', \
-             'get secrets -n other', 'list pods -A', 'get /metrics'; `-` reads permissions from standard input, one a line.",
+            "What must be allowed, in quotes: 'get pods', 'create pods/exec target-pod', 'list \
+             deployments.apps', 'get secrets -n other', 'list pods -A', 'get /metrics'; `-` reads \
+             permissions from standard input, one a line.",
         ))
         .args(flags)
         .arg(
@@ -57,8 +67,10 @@ pub(crate) fn command() -> Command {
                 .help("Print a table for people, JSON, Markdown, or JUnit XML, which GitLab shows."),
         )
         .after_help(
-            "Exit codes: 0 every answer is the expected one; 5 one is not; 3 one is unknown; 2 wrong input.\n\n\
-             Example:\n  jobpass check --kubeconfig scan.yaml 'get pods' \\\n    'create pods/exec target-pod' --forbid 'get secrets'",
+            "Exit codes: 0 every answer is the expected one; 5 one is not; 3 one is unknown; 2 wrong \
+             input.\n\n\
+             Example:\n  jobpass check --kubeconfig scan.yaml 'get pods' \\\n    \
+             'create pods/exec target-pod' --forbid 'get secrets'",
         )
 }
 

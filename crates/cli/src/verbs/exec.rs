@@ -44,19 +44,20 @@ pub(crate) fn command() -> Command {
         .args(flags::flags().filter_map(|flag| match flag.get_id().as_str() {
             "token-file" | "kubeconfig-file" => None,
             "duration" => Some(flag.help(
-                "The longest time that the token may live, as in `30m`. If it is less than 10 minutes, jobpass revokes \
-                 the token after that time, even if the command still runs. [default: 1h]",
+                "The longest time that the token may live, as in `30m`. If it is less than 10 minutes, \
+                 jobpass revokes the token after that time, even if the command still runs. [default: 1h]",
             )),
             "embed-token" => Some(flag.help(command::EMBED_TOKEN)),
             _ => Some(flag),
         }))
         .args([command::env_flag(), command::argument()])
         .after_help(
-            "KUBECONFIG names a kubeconfig for the command, and JOBPASS_TOKEN_FILE the file with the token. The command \
-             gets no other variable of jobpass. jobpass passes signals on to the command, and exits with the command's \
-             exit status.\n\n\
+            "KUBECONFIG names a kubeconfig for the command, and JOBPASS_TOKEN_FILE the file with the token. \
+             The command gets no other variable of jobpass. jobpass passes signals on to the command, and \
+             exits with the command's exit status.\n\n\
              Examples:\n  jobpass exec --service-account scanner --namespace ci -- kubectl get pods\n  \
-             jobpass exec --service-account scanner --duration 30s \\\n    --env K8S_AUTH_TOKEN -- ./run_scan.sh",
+             jobpass exec --service-account scanner --duration 30s \\\n    \
+             --env K8S_AUTH_TOKEN -- ./run_scan.sh",
         )
 }
 
@@ -108,7 +109,8 @@ fn revoke_after(token_type: TokenType, lifetime: Lifetime, sooner: Option<Durati
 
 /// The command's exit status, or the failure that replaces it.
 ///
-/// A failure to revoke replaces only a success, and only if `fail-on-revoke-error` is set. Otherwise it is a warning.
+/// A failure to revoke replaces only a success, and only if `fail-on-revoke-error` is set. Otherwise it is a
+/// warning.
 fn conclude(
     ended: Result<ExitStatus, Error>,
     revoked: Result<(), Error>,
@@ -151,7 +153,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs the command to its end, and renews the token meanwhile. If the token has to be revoked earlier, revokes it.
+    /// Runs the command to its end, and renews the token meanwhile. If the token has to be revoked earlier,
+    /// revokes it.
     async fn command(
         &mut self,
         program: &Program<'_>,
@@ -200,14 +203,16 @@ impl Run<'_> {
                 renewed = &mut renewal, if is_renewed && !self.session.is_revoked() => {
                     is_renewed = false;
                     match renewed {
-                        Ok(()) => output::note("renewing has ended: the last token is valid until `renew-for` is over"),
+                        Ok(()) => output::note("renewing has ended: the last token is valid until \
+                            `renew-for` is over"),
                         Err(error) => output::warning_of(&error),
                     }
                 }
                 () = &mut time_to_revoke, if !self.session.is_revoked() && reason.is_some() => {
                     let reason = reason.take().unwrap_or_default();
                     match self.revoke(interrupt).await {
-                        Ok(()) => output::warning(&format!("the command still runs, and its token is revoked: {reason}")),
+                        Ok(()) => output::warning(&format!("the command still runs, and its token is \
+                            revoked: {reason}")),
                         // The end of the command is the second attempt.
                         Err(error) => output::warning_of(&error),
                     }
@@ -225,7 +230,8 @@ impl Run<'_> {
         self.stop_signal = Some(signal);
     }
 
-    /// Revokes the token, unless that is done already. An earlier signal counts for revoking as well, and limits its time.
+    /// Revokes the token, unless that is done already. An earlier signal counts for revoking as well, and
+    /// limits its time.
     async fn revoke(&mut self, interrupt: &mut Interrupt) -> Result<(), Error> {
         if let Some(signal) = self.stop_signal.filter(|_| !self.session.is_revoked()) {
             interrupt.again(signal);
@@ -244,7 +250,8 @@ impl Run<'_> {
     }
 }
 
-/// Waits until the output of the command is written. A signal ends the wait, because the reader may have stopped reading.
+/// Waits until the output of the command is written. A signal ends the wait, because the reader may have
+/// stopped reading.
 async fn finish(masked: Masked, was_stopped: bool, interrupt: &mut Interrupt) -> Result<(), Error> {
     let limit = if was_stopped { STOP_GRACE } else { Duration::MAX };
     tokio::select! {
@@ -263,7 +270,8 @@ mod tests {
     use super::*;
 
     #[rstest]
-    // The exit status of the command, whether the token was revoked, fail-on-revoke-error: exit code or failure, warning.
+    // The exit status of the command, whether the token was revoked, fail-on-revoke-error: exit code or
+    // failure, warning.
     #[case(Some(0), true, true, Ok(0), false)]
     #[case(Some(3), true, true, Ok(3), false)]
     #[case(Some(0), false, true, Err("not revoked"), false)]

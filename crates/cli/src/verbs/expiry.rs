@@ -54,17 +54,26 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 /// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     let own = flags::flags().filter_map(|flag| match flag.get_id().as_str() {
-        // The test chooses the files. The API server cannot try a token with other audiences. The test itself verifies
-        // that the token is revoked.
-        "token-file" | "kubeconfig-file" | "renew-for" | "audiences" | "verify-revocation" | "fail-on-revoke-error" => None,
+        // The test chooses the files. The API server cannot try a token with other audiences. The test itself
+        // verifies that the token is revoked.
+        "token-file"
+        | "kubeconfig-file"
+        | "renew-for"
+        | "audiences"
+        | "verify-revocation"
+        | "fail-on-revoke-error" => None,
         "duration" => Some(flag.help(
-            "The lifetime of the token. Without `--revoke-after`, the test takes as long, and up to a minute more. [default: 10m]",
+            "The lifetime of the token. Without `--revoke-after`, the test takes as long, and up to a minute \
+             more. [default: 10m]",
         )),
         "embed-token" => Some(flag.help(command::EMBED_TOKEN)),
         _ => Some(flag),
     });
     Command::new("expiry-test")
-        .about("Mint a token, wait until it has expired or is revoked, and test that the API server and a client notice")
+        .about(
+            "Mint a token, wait until it has expired or is revoked, and test that the API server and a \
+             client notice",
+        )
         .args(own)
         .arg(
             Arg::new("revoke-after")
@@ -79,15 +88,21 @@ pub(crate) fn command() -> Command {
                 .default_value("60s")
                 .help("The longest time that the client may take, each time."),
         )
-        .args([output::flag(), command::env_flag(), command::argument().required(false)])
+        .args([
+            output::flag(),
+            command::env_flag(),
+            command::argument().required(false),
+        ])
         .after_help(
-            "COMMAND is the client under test. It runs twice, with KUBECONFIG and JOBPASS_TOKEN_FILE as in `jobpass exec`. Its \
-             output is masked, and goes to standard error. It must succeed while the token works, and fail in time when the \
-             token does not.\n\
-             Exit codes: 0 passed; 5 the client did not notice, or failed before, or the expired token still works; \
-             7 the revoked token still works.\n\n\
-             Examples:\n  jobpass expiry-test --service-account scanner --namespace ci \\\n    --revoke-after 30s\n  \
-             jobpass expiry-test --service-account scanner --namespace ci \\\n    -- kubectl get pods",
+            "COMMAND is the client under test. It runs twice, with KUBECONFIG and JOBPASS_TOKEN_FILE as in \
+             `jobpass exec`. Its output is masked, and goes to standard error. It must succeed while the \
+             token works, and fail in time when the token does not.\n\
+             Exit codes: 0 passed; 5 the client did not notice, or failed before, or the expired token still \
+             works; 7 the revoked token still works.\n\n\
+             Examples:\n  jobpass expiry-test --service-account scanner --namespace ci \\\n    \
+             --revoke-after 30s\n  \
+             jobpass expiry-test --service-account scanner --namespace ci \\\n    \
+             -- kubectl get pods",
         )
 }
 
@@ -245,8 +260,8 @@ impl ExpiryTest<'_> {
             Some(used) => {
                 let what = format!("the command {}, although its token works", used.in_words());
                 Err(Error::new(Kind::Claims, what).help(
-                    "make it succeed first: try it with `jobpass exec`, and check the ServiceAccount's Roles. Until it works with the \
-                     token, its failure without the token proves nothing",
+                    "make it succeed first: try it with `jobpass exec`, and check the ServiceAccount's \
+                     Roles. Until it works with the token, its failure without the token proves nothing",
                 ))
             }
             None => Ok(used),
@@ -284,8 +299,8 @@ impl ExpiryTest<'_> {
         }
     }
 
-    /// Whether the API server refuses the token when it has expired, and after which time. The clock is that of the API
-    /// server, which decides about expiry.
+    /// Whether the API server refuses the token when it has expired, and after which time. The clock is that
+    /// of the API server, which decides about expiry.
     async fn until_expired(&mut self, holder: &Cluster) -> Result<(bool, Duration), Error> {
         let receipt = &self.session.state.receipt;
         let (minted, expires) = receipt.minted.zip(receipt.expires).unwrap_or_default();
@@ -301,7 +316,8 @@ impl ExpiryTest<'_> {
                     in_words(left.as_secs())
                 );
                 return Err(Error::new(Kind::Claims, what).help(
-                    "check whether somebody deleted its anchor or its ServiceAccount, and whether the clocks of the API servers differ",
+                    "check whether somebody deleted its anchor or its ServiceAccount, and whether the clocks \
+                     of the API servers differ",
                 ));
             }
             if !accepted || age > longest || Instant::now() > give_up {
@@ -374,8 +390,10 @@ async fn must_work(holder: &Cluster) -> Result<(), Error> {
         return Ok(());
     }
     let what = "the API server refuses the token, which should work";
-    Err(Error::new(Kind::Claims, what)
-        .help("check whether somebody deleted its anchor or its ServiceAccount, and whether all API servers accept it"))
+    Err(Error::new(Kind::Claims, what).help(
+        "check whether somebody deleted its anchor or its ServiceAccount, and whether all API servers accept \
+         it",
+    ))
 }
 
 /// The time from `from` to `to`, or zero if `to` is earlier.

@@ -39,34 +39,40 @@ pub(crate) fn command() -> Command {
     Command::new("inspect")
         .about("Show the claims of a token and what is unusual about them, without showing the token")
         .arg(
-            // It has no variable, unlike elsewhere: in a job that sets one, a token on standard input still counts.
+            // It has no variable, unlike elsewhere: in a job that sets one, a token on standard input still
+            // counts.
             Arg::new("token-file")
                 .long("token-file")
                 .value_name("TOKEN_FILE")
                 .value_hint(ValueHint::FilePath)
-                .help("File that holds the token, or `-` for standard input; standard input is also read without this and `--kubeconfig`."),
+                .help(
+                    "File that holds the token, or `-` for standard input; standard input is also read \
+                     without this and `--kubeconfig`.",
+                ),
         )
-        .arg(
-            Arg::new("verify")
-                .long("verify")
-                .action(ArgAction::SetTrue)
-                .help("Also ask the cluster whether its API server accepts the token, and whether one of its keys signed it."),
-        )
+        .arg(Arg::new("verify").long("verify").action(ArgAction::SetTrue).help(
+            "Also ask the cluster whether its API server accepts the token, and whether one of its keys \
+             signed it.",
+        ))
         .args(connection::flags().map(|flag| match flag.get_id().as_str() {
             "kubeconfig" => flag.help(
-                "Without `--token-file`: the kubeconfig whose user has the token. With it: the kubeconfig with which \
-                 `--verify` asks the cluster.",
+                "Without `--token-file`: the kubeconfig whose user has the token. With it: the kubeconfig \
+                 with which `--verify` asks the cluster.",
             ),
-            "server" => flag.help("URL of the API server (https) for `--verify`; without a bearer token, `--verify` asks with the token itself."),
+            "server" => flag.help(
+                "URL of the API server (https) for `--verify`; without a bearer token, `--verify` asks with \
+                 the token itself.",
+            ),
             _ => flag,
         }))
         .arg(output::flag())
         .after_help(
-            "Without `--verify`, no cluster is asked. With `--verify`, the exit code is 4 if the API server refuses the token, \
-             and 5 if no key of the cluster signed it.\n\n\
+            "Without `--verify`, no cluster is asked. With `--verify`, the exit code is 4 if the API server \
+             refuses the token, and 5 if no key of the cluster signed it.\n\n\
              Examples:\n  kubectl create token scanner --namespace ci | jobpass inspect\n  \
              jobpass inspect --kubeconfig scan.yaml --verify\n  \
-             jobpass inspect --token-file token --server https://10.0.0.1:6443 \\\n    --certificate-authority ca.pem --verify",
+             jobpass inspect --token-file token --server https://10.0.0.1:6443 \\\n    \
+             --certificate-authority ca.pem --verify",
         )
 }
 

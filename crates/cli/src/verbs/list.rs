@@ -35,16 +35,14 @@ pub(crate) fn command() -> Command {
         .about("Show the anchors in the cluster: which pipelines have tokens, and until when")
         .args(scope::flags())
         .args(pipelines::flags())
-        .arg(
-            Arg::new("watch")
-                .long("watch")
-                .action(ArgAction::SetTrue)
-                .help("Look again every 5 s, and print a row for each anchor that is new, has changed its state, or is gone."),
-        )
+        .arg(Arg::new("watch").long("watch").action(ArgAction::SetTrue).help(
+            "Look again every 5 s, and print a row for each anchor that is new, has changed its state, or is \
+             gone.",
+        ))
         .arg(output::flag().help("Print text for people, or a line of JSON for each anchor."))
         .after_help(
-            "States: live; expired; ended, if GitHub or GitLab says that the run or pipeline is over; unclear, if the anchor does \
-             not say when it expires.\n\
+            "States: live; expired; ended, if GitHub or GitLab says that the run or pipeline is over; \
+             unclear, if the anchor does not say when it expires.\n\
              It needs `list` on Secrets, and asks only for their metadata.\n\n\
              Example:\n  jobpass list --all-namespaces",
         )
@@ -84,7 +82,8 @@ struct List<'a> {
     json: bool,
 }
 
-/// The anchors that `--watch` has shown, by uid. Its memory grows with their number; that of a plain list does not.
+/// The anchors that `--watch` has shown, by uid. Its memory grows with their number; that of a plain list
+/// does not.
 type Known = HashMap<String, (Anchor, Standing)>;
 
 impl List<'_> {
@@ -112,7 +111,8 @@ impl List<'_> {
         self.lines.close().await
     }
 
-    /// Lists the anchors once, and prints all of them, or those that differ from `known`. Returns their number.
+    /// Lists the anchors once, and prints all of them, or those that differ from `known`. Returns their
+    /// number.
     async fn round(&mut self, mut known: Option<&mut Known>) -> Result<usize, Error> {
         let mut pages = Pages::new(self.cluster, self.scope);
         let mut shown = 0;

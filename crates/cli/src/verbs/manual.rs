@@ -1,4 +1,5 @@
-//! `jobpass completions` and `jobpass man`: completion scripts and manual pages, made from the command line itself.
+//! `jobpass completions` and `jobpass man`: completion scripts and manual pages, made from the command line
+//! itself.
 
 use std::path::PathBuf;
 
@@ -21,9 +22,9 @@ pub(crate) fn completions_command() -> Command {
         )
         .after_help(
             "Examples:\n  \
-                 jobpass completions bash > ~/.local/share/bash-completion/completions/jobpass\n  \
-                 jobpass completions zsh > ~/.zfunc/_jobpass    # with fpath+=~/.zfunc\n  \
-                 jobpass completions fish > ~/.config/fish/completions/jobpass.fish",
+             jobpass completions bash > ~/.local/share/bash-completion/completions/jobpass\n  \
+             jobpass completions zsh > ~/.zfunc/_jobpass    # with fpath+=~/.zfunc\n  \
+             jobpass completions fish > ~/.config/fish/completions/jobpass.fish",
         )
 }
 

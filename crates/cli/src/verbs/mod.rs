@@ -46,7 +46,8 @@ pub(crate) enum Verb {
     Whoami,
     Completions,
     Man,
-    /// The renewer, which `mint` starts in the background. It is hidden from the help, completions and manual pages.
+    /// The renewer, which `mint` starts in the background. It is hidden from the help, completions and manual
+    /// pages.
     Renew,
 }
 

@@ -25,8 +25,8 @@ pub(crate) fn command() -> Command {
             "token-file" => Some(flag.help("The file to which `jobpass mint` wrote the token.")),
             "kubeconfig-file" => Some(flag.help("The file to which `jobpass mint` wrote the kubeconfig.")),
             "kubeconfig" => Some(flag.help(
-                "The minter's kubeconfig, if `jobpass mint` got it as text. If it got a path, the state file names it, and \
-                 this option has no effect.",
+                "The minter's kubeconfig, if `jobpass mint` got it as text. If it got a path, the state file \
+                 names it, and this option has no effect.",
             )),
             "verify-revocation" => Some(flag),
             _ => None,
@@ -92,8 +92,8 @@ struct Candidate {
     state: Result<State, Error>,
 }
 
-/// The state file of the token to revoke. A state file of a token that is revoked already comes last, because it may be
-/// older than the token.
+/// The state file of the token to revoke. A state file of a token that is revoked already comes last, because
+/// it may be older than the token.
 ///
 /// # Errors
 /// If two state files belong to two tokens, or cannot be compared.
@@ -133,13 +133,14 @@ fn no_state_file(matches: &ArgMatches, inputs: &Inputs, path: &Path) -> Error {
             "names no token: there is no state file `{}`",
             harmless(&path.to_string_lossy())
         ),
-        "check the path: no token was minted under it in this folder, or its state file was removed. List the tokens with \
-         `jobpass list --all-namespaces`, and revoke one with `kubectl delete secret ANCHOR --namespace NAMESPACE`",
+        "check the path: no token was minted under it in this folder, or its state file was removed. List \
+         the tokens with `jobpass list --all-namespaces`, and revoke one with `kubectl delete secret ANCHOR \
+         --namespace NAMESPACE`",
     )
 }
 
-/// Writes the receipt to all state files of the token. They stay, so that revoking the token again, by any of its files,
-/// does nothing.
+/// Writes the receipt to all state files of the token. They stay, so that revoking the token again, by any of
+/// its files, does nothing.
 fn write_receipt(path: &Path, state: &State) {
     let files = [&state.files.token_file, &state.files.kubeconfig_file];
     let others = files.into_iter().flatten().map(|file| state_file::beside(file));

@@ -38,7 +38,8 @@ pub(crate) fn command() -> Command {
                 .value_hint(ValueHint::FilePath)
                 .help("The file that holds the token."),
             flag("kubeconfig-file", "FILE").value_hint(ValueHint::FilePath).help(
-                "The kubeconfig whose current user has the token, or names the file that holds it; the rest of it stays as it is.",
+                "The kubeconfig whose current user has the token, or names the file that holds it; the rest \
+                 of it stays as it is.",
             ),
             flag("secret", "NAMESPACE/NAME")
                 .requires("key")
@@ -54,21 +55,22 @@ pub(crate) fn command() -> Command {
                 .requires("secret")
                 .help("The key of the token in that Secret."),
             flag("grace", "TIME").default_value("5m").help(
-                "How long the old token still works for clients that have not got the new one: Pods see a changed Secret after \
-                 up to 2 min. `0`: not at all.",
+                "How long the old token still works for clients that have not got the new one: Pods see a \
+                 changed Secret after up to 2 min. `0`: not at all.",
             ),
         ])
         .args(connection::flags())
         .arg(output::flag())
         .after_help(
-            "The token itself names its ServiceAccount. The new Secret is named after the old one, with random letters \
-             added, and has its labels, annotations, owners and expiry. If anything fails, the old token stays in its place, \
-             and works. If the grace period is interrupted, run the same command again; otherwise `jobpass sweep` deletes \
-             the old Secret when the period is over.\n\
+            "The token itself names its ServiceAccount. The new Secret is named after the old one, with \
+             random letters added, and has its labels, annotations, owners and expiry. If anything fails, \
+             the old token stays in its place, and works. If the grace period is interrupted, run the same \
+             command again; otherwise `jobpass sweep` deletes the old Secret when the period is over.\n\
              It needs `create`, `get`, `patch` and `delete` on Secrets.\n\n\
              Examples:\n  jobpass rotate --kubeconfig-file scanner.yaml\n  \
              jobpass rotate --token-file token --grace 30s --output json\n  \
-             jobpass rotate --secret scans/cluster-token --key token \\\n    --kubeconfig admin.yaml",
+             jobpass rotate --secret scans/cluster-token --key token \\\n    \
+             --kubeconfig admin.yaml",
         )
 }
 
@@ -175,9 +177,9 @@ fn in_place(rotated: &Rotated, wait: Duration) -> String {
     };
     format!(
         "the new token of ServiceAccount {namespace}/{service_account} is in place, and works\n  \
-           in   {place}\n  \
-           new  Secret {new}{again}\n  \
-           old  Secret {old}, {end}"
+         in   {place}\n  \
+         new  Secret {new}{again}\n  \
+         old  Secret {old}, {end}"
     )
 }
 

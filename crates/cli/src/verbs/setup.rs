@@ -28,65 +28,136 @@ pub(crate) fn command() -> Command {
         Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
     };
     Command::new("setup")
-        .about("Print the objects that let jobs mint, with reasons; or apply them, or compare them with the cluster")
+        .about(
+            "Print the objects that let jobs mint, with reasons; or apply them, or compare them with the \
+             cluster",
+        )
         .args(flags::flags().filter_map(|flag| match flag.get_id().as_str() {
-            "service-account" => Some(flag.help("Name of the ServiceAccount for which jobs get tokens. Required, unless `rules` is given.")),
+            "service-account" => Some(flag.help(
+                "Name of the ServiceAccount for which jobs get tokens. Required, unless `rules` is given.",
+            )),
             "rules" => Some(flag.help(
-                "Let jobs use the input `rules`. These are the most that a job may grant to the ServiceAccount that is made for it: \
-                 a YAML list of RBAC rules, or permissions as in `require`.",
+                "Let jobs use the input `rules`. These are the most that a job may grant to the \
+                 ServiceAccount that is made for it: a YAML list of RBAC rules, or permissions as in \
+                 `require`.",
             )),
             "namespace" => Some(flag.help(
-                "Namespace of the ServiceAccounts and the anchors. It should hold no other Secrets. Required.",
+                "Namespace of the ServiceAccounts and the anchors. It should hold no other Secrets. \
+                 Required.",
             )),
-            "duration" => Some(flag.help(
-                "The longest lifetime that a job may ask for. [default: 1h]",
-            )),
+            "duration" => Some(flag.help("The longest lifetime that a job may ask for. [default: 1h]")),
             "audiences" => Some(flag.help(
-                "The audiences that a job's token may have, separated by commas or line breaks. [default: any]",
+                "The audiences that a job's token may have, separated by commas or line breaks. [default: \
+                 any]",
             )),
             _ => None,
         }))
         .next_help_heading("Minters")
         .args([
-            flag("minter", "MINTER", "Who may ask for tokens: `user:NAME`, `group:NAME`, `serviceaccount:NAMESPACE/NAME`, or `serviceaccount:NAME`, \
-                 which setup creates. Can be given several times.")
-                .action(ArgAction::Append),
-            flag("repository-id", "ID", "GitHub: the jobs of the repository with this id, by their ID tokens. Find the id with \
-                 `gh api repos/OWNER/REPO --jq .id`. Can be given several times.")
-                .action(ArgAction::Append),
-            flag("project-id", "ID", "GitLab: the jobs of the project with this id, by their ID tokens. Can be given several times.")
-                .action(ArgAction::Append),
+            flag(
+                "minter",
+                "MINTER",
+                "Who may ask for tokens: `user:NAME`, `group:NAME`, `serviceaccount:NAMESPACE/NAME`, or \
+                 `serviceaccount:NAME`, which setup creates. Can be given several times.",
+            )
+            .action(ArgAction::Append),
+            flag(
+                "repository-id",
+                "ID",
+                "GitHub: the jobs of the repository with this id, by their ID tokens. Find the id with `gh \
+                 api repos/OWNER/REPO --jq .id`. Can be given several times.",
+            )
+            .action(ArgAction::Append),
+            flag(
+                "project-id",
+                "ID",
+                "GitLab: the jobs of the project with this id, by their ID tokens. Can be given several \
+                 times.",
+            )
+            .action(ArgAction::Append),
         ])
-        .args(flags::flags().filter(|flag| flag.get_id() == "oidc-audience").map(|flag| {
-            flag.help("The audience of the ID tokens: a text that names this cluster and no other.")
-        }))
+        .args(
+            flags::flags()
+                .filter(|flag| flag.get_id() == "oidc-audience")
+                .map(|flag| {
+                    flag.help("The audience of the ID tokens: a text that names this cluster and no other.")
+                }),
+        )
         .args([
-            flag("owner-id", "ID", "Only if the owner (GitHub) or the namespace (GitLab) of the repository or project has this id."),
-            flag("issuer", "URL", "For GitHub Enterprise Server: `https://HOST/_services/token`. For a self-managed GitLab: `https://HOST`."),
-            flag("ref", "REF", "Only jobs of this ref, as in `refs/heads/main`; with `protected`, of all refs that the platform protects."),
-            flag("environment", "NAME", "Only jobs in this environment of the platform."),
+            flag(
+                "owner-id",
+                "ID",
+                "Only if the owner (GitHub) or the namespace (GitLab) of the repository or project has this \
+                 id.",
+            ),
+            flag(
+                "issuer",
+                "URL",
+                "For GitHub Enterprise Server: `https://HOST/_services/token`. For a self-managed GitLab: \
+                 `https://HOST`.",
+            ),
+            flag(
+                "ref",
+                "REF",
+                "Only jobs of this ref, as in `refs/heads/main`; with `protected`, of all refs that the \
+                 platform protects.",
+            ),
+            flag(
+                "environment",
+                "NAME",
+                "Only jobs in this environment of the platform.",
+            ),
         ])
         .next_help_heading("Additions")
         .args([
-            flag("sweeper-image", "IMAGE", "Add a CronJob that runs `jobpass sweep` with this image. It deletes the anchors of runners that died."),
-            switch("example-rights", "Add an example of the rights of jobs: to look at Pods."),
+            flag(
+                "sweeper-image",
+                "IMAGE",
+                "Add a CronJob that runs `jobpass sweep` with this image. It deletes the anchors of runners \
+                 that died.",
+            ),
+            switch(
+                "example-rights",
+                "Add an example of the rights of jobs: to look at Pods.",
+            ),
         ])
         .next_help_heading("Actions")
         .args([
-            switch("authentication-config", "Print the file for the API server's flag --authentication-config instead."),
-            switch("apply", "Apply the objects as the administrator that `kubeconfig` names, and print what changed. Minters are bound \
-                    only when the policies that restrict them are in effect."),
-            switch("replace", "With --apply, also remove minters that are not named here, and rights of jobs beyond this setup.").requires("apply"),
-            switch("diff", "Change nothing, and compare the objects with the cluster. Exit code 5: an object differs or is missing."),
+            switch(
+                "authentication-config",
+                "Print the file for the API server's flag --authentication-config instead.",
+            ),
+            switch(
+                "apply",
+                "Apply the objects as the administrator that `kubeconfig` names, and print what changed. \
+                 Minters are bound only when the policies that restrict them are in effect.",
+            ),
+            switch(
+                "replace",
+                "With --apply, also remove minters that are not named here, and rights of jobs beyond this \
+                 setup.",
+            )
+            .requires("apply"),
+            switch(
+                "diff",
+                "Change nothing, and compare the objects with the cluster. Exit code 5: an object differs or \
+                 is missing.",
+            ),
         ])
         .arg(output::flag().help(
-            "Print YAML, and with --apply and --diff a line for each object; or a List in JSON, and a line of JSON for each object.",
+            "Print YAML, and with --apply and --diff a line for each object; or a List in JSON, and a line \
+             of JSON for each object.",
         ))
         .group(clap::ArgGroup::new("action").args(["authentication-config", "apply", "diff"]))
         .next_help_heading("Cluster, for --apply and --diff")
         .args(flags::flags().filter_map(|flag| match flag.get_id().as_str() {
-            "kubeconfig" => Some(flag.help("The administrator's kubeconfig: a path; the variable may also hold the YAML, or base64 of it.")),
-            "context" | "server" | "certificate-authority" | "bearer-token-file" | "bearer-token-env" => Some(flag),
+            "kubeconfig" => Some(flag.help(
+                "The administrator's kubeconfig: a path; the variable may also hold the YAML, or base64 of \
+                 it.",
+            )),
+            "context" | "server" | "certificate-authority" | "bearer-token-file" | "bearer-token-env" => {
+                Some(flag)
+            }
             _ => None,
         }))
         .after_help(

@@ -26,7 +26,10 @@ use crate::{
 /// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     Command::new("sweep")
-        .about("Delete expired anchors, anchors of ended runs and pipelines, and legacy tokens past their expiry annotation")
+        .about(
+            "Delete expired anchors, anchors of ended runs and pipelines, and legacy tokens past their \
+             expiry annotation",
+        )
         .args(scope::flags())
         .args(pipelines::flags())
         .arg(
@@ -35,14 +38,19 @@ pub(crate) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Delete nothing, and print what would be deleted."),
         )
-        .arg(output::flag().help("Print text for people, or a line of JSON for each deletion and one at the end."))
+        .arg(
+            output::flag()
+                .help("Print text for people, or a line of JSON for each deletion and one at the end."),
+        )
         .after_help(
-            "It sweeps one namespace, or all of them with --all-namespaces. An anchor counts as expired 5 min after its token \
-             has expired. Without a token for GitHub or GitLab, `sweep` cannot see that a run or pipeline has ended. \
-             Kubernetes deletes the objects that an anchor owns. `sweep` deletes the Secret of a legacy token that is older \
-             than its annotation kubernetes.io/service-account.expiration says (in seconds), whoever made it.\n\
+            "It sweeps one namespace, or all of them with --all-namespaces. An anchor counts as expired 5 \
+             min after its token has expired. Without a token for GitHub or GitLab, `sweep` cannot see that \
+             a run or pipeline has ended. Kubernetes deletes the objects that an anchor owns. `sweep` \
+             deletes the Secret of a legacy token that is older than its annotation \
+             kubernetes.io/service-account.expiration says (in seconds), whoever made it.\n\
              It needs `list` and `delete` on Secrets. It can run at any time, also twice at once.\n\
-             Exit code 0: nothing is left to delete. Exit code 7: something is left, and the message says what.\n\n\
+             Exit code 0: nothing is left to delete. Exit code 7: something is left, and the message says \
+             what.\n\n\
              Example:\n  jobpass sweep --all-namespaces --github-token-env GITHUB_TOKEN --dry-run",
         )
 }

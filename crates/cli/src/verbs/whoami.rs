@@ -26,7 +26,8 @@ pub(crate) fn command() -> Command {
         .after_help(
             "Without an option, it uses $KUBECONFIG, ~/.kube/config or the in-cluster ServiceAccount.\n\n\
              Examples:\n  jobpass whoami --kubeconfig scan.yaml\n  \
-             jobpass whoami --server https://10.0.0.1:6443 \\\n    --certificate-authority ca.pem --bearer-token-file token",
+             jobpass whoami --server https://10.0.0.1:6443 \\\n    \
+             --certificate-authority ca.pem --bearer-token-file token",
         )
 }
 
@@ -72,7 +73,8 @@ fn text_of(who: &Whoami, screen: Screen) -> String {
     if who.source == WhoamiSource::Token {
         row(
             "according to",
-            "the token itself: this API server accepts it, but cannot say whose it is (Kubernetes before 1.28 has no SelfSubjectReview)",
+            "the token itself: this API server accepts it, but cannot say whose it is (Kubernetes before \
+             1.28 has no SelfSubjectReview)",
         );
     }
     rows.join("\n")
