@@ -82,10 +82,7 @@ pub(crate) async fn run(
 ) -> Result<(), Error> {
     let inputs = flags::inputs(matches)?;
     let location = location(matches)?;
-    let grace = match matches.get_one::<String>("grace").map(String::as_str) {
-        None | Some("0" | "0s") => Duration::ZERO,
-        Some(text) => lifetime::time("grace", text)?,
-    };
+    let grace = grace(matches)?;
     let minter = tokio::select! {
         interrupted = interrupt.wait() => return Err(interrupted),
         minter = Minter::resolve(&inputs, environment) => minter?,
@@ -144,6 +141,14 @@ fn location(matches: &ArgMatches) -> Result<Location, Error> {
     }
 }
 
+/// The grace period. Unlike other times, it may be zero.
+fn grace(matches: &ArgMatches) -> Result<Duration, Error> {
+    match matches.get_one::<String>("grace").map(String::as_str) {
+        None | Some("0" | "0s") => Ok(Duration::ZERO),
+        Some(text) => lifetime::time("grace", text),
+    }
+}
+
 /// Waits until the grace period is over.
 async fn wait_out(wait: Duration) {
     let mut progress = Progress::new();
@@ -194,7 +199,44 @@ fn in_words(rotated: &Rotated) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
+
+    fn matches(arguments: &[&str]) -> Option<ArgMatches> {
+        // A variable in the environment of the tests is not part of them.
+        let command = command().no_binary_name(true).mut_args(|flag| flag.env(None));
+        command.try_get_matches_from(arguments).ok()
+    }
+
+    #[rstest]
+    #[case(&["--token-file", "t"], Some("file t"))]
+    #[case(&["--kubeconfig-file", "k"], Some("kubeconfig k"))]
+    #[case(&["--secret", "ci/copy", "--key", "token"], Some("Secret ci/copy, key token"))]
+    #[case::no_namespace(&["--secret", "copy", "--key", "token"], None)]
+    #[case::no_key(&["--secret", "ci/copy"], None)]
+    #[case::two_places(&["--token-file", "t", "--kubeconfig-file", "k"], None)]
+    #[case::no_place(&[], None)]
+    fn the_flags_name_one_place(#[case] arguments: &[&str], #[case] expected: Option<&str>) {
+        let location = matches(arguments).and_then(|matches| location(&matches).ok());
+        let location = location.map(|location| match location {
+            Location::TokenFile(path) => format!("file {}", path.display()),
+            Location::KubeconfigFile(path) => format!("kubeconfig {}", path.display()),
+            Location::Secret { namespace, name, key } => format!("Secret {namespace}/{name}, key {key}"),
+        });
+        assert_eq!(location.as_deref(), expected);
+    }
+
+    #[rstest]
+    #[case(&[], Some(300))]
+    #[case(&["--grace", "0"], Some(0))]
+    #[case(&["--grace", "0s"], Some(0))]
+    #[case(&["--grace", "90s"], Some(90))]
+    #[case(&["--grace", "soon"], None)]
+    fn the_grace_period_may_be_zero(#[case] arguments: &[&str], #[case] seconds: Option<u64>) {
+        let matches = matches(&[&["--token-file", "t"], arguments].concat()).expect("arguments");
+        assert_eq!(grace(&matches).ok(), seconds.map(Duration::from_secs));
+    }
 
     #[test]
     fn the_two_moments_as_text() {

@@ -300,3 +300,102 @@ fn json_of(object: &SetupObject, word: &str, fields: &[String]) -> String {
     })
     .to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn setup(arguments: &[&str]) -> Setup {
+        // A variable in the environment of the tests is not part of them.
+        let command = command().no_binary_name(true).mut_args(|flag| flag.env(None));
+        let matches = command.try_get_matches_from(arguments).expect("arguments");
+        let inputs = flags::inputs(&matches).expect("inputs");
+        Setup::parse(&wanted(&matches, &inputs)).expect("a setup")
+    }
+
+    #[test]
+    fn each_flag_reaches_the_manifests() {
+        let setup = setup(&[
+            "--service-account=scanner",
+            "--namespace=ci",
+            "--duration=20m",
+            "--audiences=vault",
+            "--minter=user:jane",
+            "--minter=group:ci",
+            "--repository-id=123",
+            "--owner-id=456",
+            "--issuer=https://git.example/_services/token",
+            "--oidc-audience=https://kubernetes.example",
+            "--ref=refs/heads/main",
+            "--environment=production",
+            "--sweeper-image=registry.example/jobpass:1",
+            "--example-rights",
+        ]);
+        let all = setup.manifests() + setup.authentication().as_deref().unwrap_or_default();
+        for text in [
+            "scanner",
+            "name: \"ci\"",
+            "1200",
+            "vault",
+            "jane",
+            "123",
+            "456",
+            "https://git.example/_services/token",
+            "https://kubernetes.example",
+            "refs/heads/main",
+            "production",
+            "registry.example/jobpass:1",
+            "pods",
+        ] {
+            assert!(all.contains(text), "{text}\n{all}");
+        }
+    }
+
+    #[rstest]
+    #[case(Outcome::Same, "same", "unchanged")]
+    #[case(Outcome::Missing, "missing", "created")]
+    #[case(Outcome::Differs(vec!["rules[0]".into(), "metadata.labels".into()]), "differs", "changed")]
+    fn a_line_says_what_differs_or_what_was_done(
+        #[case] outcome: Outcome,
+        #[case] found: &str,
+        #[case] done: &str,
+    ) {
+        let objects = setup(&[
+            "--service-account=scanner",
+            "--namespace=ci",
+            "--minter=user:jane",
+        ])
+        .objects()
+        .expect("objects");
+        let object = &objects[0];
+        for (applied, expected) in [(false, found), (true, done)] {
+            let (word, fields) = in_words(&outcome, applied);
+            assert_eq!(word, expected);
+            let differs = matches!(outcome, Outcome::Differs(_));
+            let text = line(object, word, fields);
+            assert!(text.starts_with(&format!("{word:<9}  Namespace ci")), "{text}");
+            assert_eq!(text.ends_with(": rules[0], metadata.labels"), differs, "{text}");
+            let json =
+                serde_json::from_str::<serde_json::Value>(&json_of(object, word, fields)).expect("JSON");
+            assert_eq!(
+                (&json["kind"], &json["name"], &json["result"]),
+                (&"Namespace".into(), &"ci".into(), &word.into())
+            );
+            assert_eq!(json["fields"].as_array().map(Vec::len), Some(fields.len()));
+        }
+    }
+
+    #[test]
+    fn the_administrator_has_no_id_token() {
+        let inputs = Inputs::read(|option| match option.name {
+            "oidc-audience" => Some("https://kubernetes.example".to_owned()),
+            "server" => Some("https://10.0.0.1:6443".to_owned()),
+            _ => None,
+        });
+        let inputs = of_administrator(&inputs.expect("inputs")).expect("inputs");
+        assert_eq!(inputs.get("oidc-audience"), None);
+        assert_eq!(inputs.get("server"), Some("https://10.0.0.1:6443"));
+    }
+}
