@@ -91,7 +91,4 @@ fn every_answer_may_have_null_for_every_list_and_map() {
     assert_read::<crate::maintenance::inspect::Keys>(
         r#"{"keys":[{"kid":"a","kty":"EC","crv":"P-256","x":"x","y":"y"}]}"#,
     );
-    assert_read::<crate::maintenance::sweep::Object>(
-        r#"{"kind":"Secret","metadata":METADATA,"data":{"a":"YQ=="}}"#,
-    );
 }

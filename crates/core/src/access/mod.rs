@@ -95,15 +95,14 @@ pub(crate) async fn review(
         Ok(answer) => answer,
         Err(unanswered) => return (Verdict::Unknown, unanswered.error.what().to_owned()),
     };
-    let why = match answer.status {
-        201 => String::new(),
+    match answer.status {
+        201 => {}
         401 => {
-            "the API server answered 401 to the token: it is expired, revoked, or for other audiences".into()
+            let why =
+                "the API server answered 401 to the token: it is expired, revoked, or for other audiences";
+            return (Verdict::Unknown, why.to_owned());
         }
-        status => format!("the API server answered {status} {}", answer.message()),
-    };
-    if answer.status != 201 {
-        return (Verdict::Unknown, why.trim_end().to_owned());
+        _ => return (Verdict::Unknown, answer.in_words()),
     }
     let review = answer.parse_with::<SelfSubjectAccessReview>(&call, "/status/allowed");
     match review {

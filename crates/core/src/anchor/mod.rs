@@ -1,20 +1,20 @@
 //! The anchor: an empty Secret that the token is bound to. Deleting it revokes the token. A [legacy] token's is
 //! not empty: it is the Secret that holds the token.
 
+mod deletion;
 pub mod legacy;
 pub mod list;
 pub(crate) mod role;
 
+pub(crate) use self::deletion::{Deletion, delete, held};
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{
-    api::{DeleteParams, Preconditions},
-    core::PartialObjectMeta,
-};
+use kube::core::PartialObjectMeta;
 
 use crate::{
-    cluster::{Answer, Budget, Call, Cluster, Unanswered, objects},
+    cluster::{Answer, Budget, Call, Cluster, Unanswered},
     error::{Error, Kind},
     inputs::spec::{Spec, TokenType},
     names::{MANAGED_BY, is_identifier, is_label_value},
@@ -53,13 +53,9 @@ pub(crate) async fn create(
     name: &str,
     budget: &Budget,
 ) -> Result<(String, Vec<String>), Unanswered> {
-    let unsent = |error| Unanswered {
-        error,
-        maybe_done: false,
-    };
     let anchor = manifest(spec, origin, name);
-    let call = Call::create("create the anchor", Some(&spec.namespace), &anchor).map_err(unsent)?;
-    let delete = delete_call(&spec.namespace, name, None).map_err(unsent)?;
+    let call =
+        Call::create("create the anchor", Some(&spec.namespace), &anchor).map_err(Unanswered::unsent)?;
     let need = Need::minting(spec);
     // Whether an anchor may exist that we have no uid of.
     let mut unsure = false;
@@ -85,15 +81,19 @@ pub(crate) async fn create(
         }
         // Nobody else knows the name: it is ours, from an attempt whose answer was lost, here or at a proxy.
         unsure = true;
-        let deleted = cluster.send(&delete, budget).await.map_err(|lost| Unanswered {
+        let deleted = delete(cluster, &spec.namespace, name, None, budget).await;
+        let deleted = deleted.map_err(|lost| Unanswered {
             maybe_done: true,
             ..lost
         })?;
-        if !matches!(deleted.status, 200 | 202 | 404) {
-            return Err(Unanswered {
-                error: cluster.refused(&delete, &deleted, &need),
-                maybe_done: true,
-            });
+        match deleted {
+            Deletion::Done | Deletion::Held | Deletion::Gone { .. } | Deletion::AnotherUid => {}
+            Deletion::Refused(delete, answer) => {
+                return Err(Unanswered {
+                    error: cluster.refused(&delete, &answer, &need),
+                    maybe_done: true,
+                });
+            }
         }
     }
     let error = Error::new(
@@ -170,22 +170,6 @@ fn manifest(spec: &Spec, origin: &Origin, name: &str) -> Secret {
         },
         ..Secret::default()
     }
-}
-
-/// Deleting an anchor can be repeated at will: its name belongs to nobody else, and the uid is a precondition.
-pub(crate) fn delete_call(namespace: &str, anchor: &str, uid: Option<&str>) -> Result<Call, Error> {
-    let preconditions = Preconditions {
-        uid: uid.map(str::to_owned),
-        resource_version: None,
-    };
-    let params = DeleteParams {
-        preconditions: uid.is_some().then_some(preconditions),
-        ..DeleteParams::background()
-    };
-    Call::new(
-        "delete the anchor",
-        objects::<Secret>(Some(namespace)).delete(anchor, &params),
-    )
 }
 
 #[cfg(test)]

@@ -12,17 +12,17 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use kube::{Resource, api::DeleteParams};
+use kube::Resource;
 
+use super::deletion::{Deletion, delete_object};
 use crate::{
     access::{self, Verdict},
-    cluster::{Budget, Call, Cluster, objects},
+    cluster::{Budget, Call, Cluster},
     error::Error,
     inputs::spec::Spec,
     names,
     rbac::Permission,
     refusal::Need,
-    text::harmless,
 };
 
 /// How long an API server may take to learn of a new RoleBinding. It took 8 ms where that was measured.
@@ -124,8 +124,8 @@ pub(crate) async fn unbind(
     name: &str,
     budget: &Budget,
 ) -> Result<(), Error> {
-    let call = deletion::<RoleBinding>("delete the job's RoleBinding", namespace, name)?;
-    delete_one(cluster, &call, budget).await
+    let doing = "delete the job's RoleBinding";
+    delete_one::<RoleBinding>(cluster, doing, namespace, name, budget).await
 }
 
 /// Deletes all three at the same time, so that none waits for another.
@@ -135,40 +135,30 @@ pub(crate) async fn delete(
     name: &str,
     budget: &Budget,
 ) -> Result<(), Error> {
-    let calls = [
-        deletion::<ServiceAccount>("delete the job's ServiceAccount", namespace, name)?,
-        deletion::<Role>("delete the job's Role", namespace, name)?,
-        deletion::<RoleBinding>("delete the job's RoleBinding", namespace, name)?,
-    ];
-    let deletions = calls.iter().map(|call| delete_one(cluster, call, budget));
-    let outcomes = futures_util::future::join_all(deletions).await;
-    outcomes.into_iter().collect()
+    let (account, role, binding) = tokio::join!(
+        delete_one::<ServiceAccount>(
+            cluster,
+            "delete the job's ServiceAccount",
+            namespace,
+            name,
+            budget
+        ),
+        delete_one::<Role>(cluster, "delete the job's Role", namespace, name, budget),
+        unbind(cluster, namespace, name, budget),
+    );
+    account.and(role).and(binding)
 }
 
-/// Without a uid: nobody else has the name.
-fn deletion<K>(doing: &'static str, namespace: &str, name: &str) -> Result<Call, Error>
-where
-    K: Resource<DynamicType = ()>,
-{
-    Call::new(
-        doing,
-        objects::<K>(Some(namespace)).delete(name, &DeleteParams::background()),
-    )
-}
-
-/// Deletes an object. It may be gone already.
-async fn delete_one(cluster: &Cluster, call: &Call, budget: &Budget) -> Result<(), Error> {
-    let answer = cluster.send(call, budget).await?;
-    match answer.status {
-        200 | 202 => Ok(()),
-        404 if answer.is_not_found() => Ok(()),
-        status => Err(Error::new(
-            crate::Kind::Refused,
-            format!(
-                "cannot {}: the API server answered {status} {}",
-                call.doing,
-                harmless(&answer.message())
-            ),
-        )),
+/// Deletes an object, whatever its uid: nobody else has the name.
+async fn delete_one<K: Resource<DynamicType = ()>>(
+    cluster: &Cluster,
+    doing: &'static str,
+    namespace: &str,
+    name: &str,
+    budget: &Budget,
+) -> Result<(), Error> {
+    match delete_object::<K>(cluster, doing, namespace, name, None, budget).await? {
+        Deletion::Done | Deletion::Held | Deletion::Gone { .. } | Deletion::AnotherUid => Ok(()),
+        Deletion::Refused(call, answer) => Err(answer.unexpected(&call)),
     }
 }

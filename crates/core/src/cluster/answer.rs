@@ -5,7 +5,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{Call, denial::Denial};
+use super::{API_SERVER, Call, denial::Denial};
 use crate::{
     error::{Error, Kind},
     json::remove_nulls,
@@ -14,6 +14,8 @@ use crate::{
 
 /// An answer, whatever its status. Not `Debug`: the body may be a token.
 pub(crate) struct Answer {
+    /// The server, as texts call it.
+    pub(super) from: &'static str,
     pub(crate) status: u16,
     /// The texts of its `Warning` headers, harmless.
     pub(crate) warnings: Vec<String>,
@@ -31,7 +33,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// `None` in place of a body that was longer than any that is expected.
-    pub(super) fn new(status: u16, body: Option<Zeroizing<Vec<u8>>>) -> Self {
+    pub(crate) fn new(status: u16, body: Option<Zeroizing<Vec<u8>>>) -> Self {
         let too_long = body.is_none();
         let mut body = body.unwrap_or_default();
         remove_nulls(&mut body);
@@ -40,6 +42,7 @@ impl Answer {
             _ => status_object(&body),
         };
         Self {
+            from: API_SERVER,
             status,
             warnings: Vec::new(),
             body,
@@ -83,6 +86,20 @@ impl Answer {
     /// The message of a Kubernetes Status, harmless. Empty if the answer is not a Status.
     pub(crate) fn message(&self) -> String {
         harmless(&self.status_object.message)
+    }
+
+    /// `the API server answered 403 secrets is forbidden`, harmless.
+    pub(crate) fn in_words(&self) -> String {
+        let words = format!("{} answered {} {}", self.from, self.status, self.message());
+        words.trim_end().to_owned()
+    }
+
+    /// The failure that an answer is which nobody hoped for.
+    pub(crate) fn unexpected(&self, call: &Call) -> Error {
+        Error::new(
+            Kind::Refused,
+            format!("cannot {}: {}", call.doing, self.in_words()),
+        )
     }
 
     /// Where the API server lets a list be resumed that has grown too old for it.

@@ -164,6 +164,11 @@ impl Call {
         )
     }
 
+    #[cfg(test)]
+    pub(crate) fn body(&self) -> &[u8] {
+        self.request.body()
+    }
+
     pub(crate) fn method(&self) -> &Method {
         self.request.method()
     }

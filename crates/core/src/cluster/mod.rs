@@ -47,6 +47,7 @@ pub use self::{
 };
 
 const USER_AGENT: &str = concat!("jobpass/", env!("CARGO_PKG_VERSION"));
+const API_SERVER: &str = "the API server";
 /// One attempt at one call.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
@@ -168,7 +169,7 @@ impl Cluster {
     pub(crate) fn connect_as(connection: &Connection, identity: &Identity) -> Result<Self, Error> {
         install_crypto();
         Ok(Self {
-            name: "the API server",
+            name: API_SERVER,
             connections: Arc::new(Connections::new(Dial::new(connection, identity)?)),
             certified: identity.certificate.is_some(),
             headers: identity.headers()?,
@@ -206,10 +207,9 @@ impl Cluster {
                         // A webhook that refuses does so again, whatever status it picks.
                         _ => return Ok(answer),
                     };
-                    let why = format!("{} answered {} {}", self.name, answer.status, answer.message());
                     (
                         Trouble {
-                            why: why.trim_end().to_owned(),
+                            why: answer.in_words(),
                             help,
                             passing: true,
                             sent: true,
@@ -274,6 +274,7 @@ impl Cluster {
             }),
         };
         let mut answer = Answer::new(parts.status.as_u16(), body);
+        answer.from = self.name;
         answer.warnings = warnings;
         answer.date = date.map(|date| date.timestamp());
         Ok((answer, retry_after))
@@ -338,6 +339,16 @@ fn backoff(attempt: u32) -> Duration {
     let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut byte);
     let base = (Duration::from_millis(250) * 2_u32.pow((attempt - 1).min(8))).min(LONGEST_BACKOFF);
     base + base.mul_f32(f32::from(byte[0]) / 512.0)
+}
+
+impl Unanswered {
+    /// Takes a failure from before anything was sent.
+    pub(crate) fn unsent(error: Error) -> Self {
+        Self {
+            error,
+            maybe_done: false,
+        }
+    }
 }
 
 /// For callers to whom no answer is just a failure.

@@ -29,12 +29,9 @@ pub async fn is_accepted(holder: &Cluster, budget: &Budget) -> Result<(bool, jif
     match answer.status {
         200 | 403 => Ok((true, now)),
         401 => Ok((false, now)),
-        status => {
-            let what = format!(
-                "cannot ask whether the token works: the API server answered {status} {}",
-                answer.message()
-            );
-            Err(Error::new(Kind::Unreachable, what.trim_end())
+        _ => {
+            let what = format!("cannot ask whether the token works: {}", answer.in_words());
+            Err(Error::new(Kind::Unreachable, what)
                 .help("check the server's URL: this is not what a Kubernetes API server answers"))
         }
     }

@@ -111,11 +111,7 @@ impl<'a> ApiChecks<'a> {
         };
         match answer.status {
             401 => Err(self.unauthenticated()),
-            status => Err(Finding::new(
-                "user",
-                Health::Unknown,
-                format!("the API server answered {status} {}", answer.message()),
-            )),
+            _ => Err(Finding::new("user", Health::Unknown, answer.in_words())),
         }
     }
 

@@ -118,10 +118,7 @@ impl ApiChecks<'_> {
                 "a policy refuses the Secrets of legacy tokens; the policies of `jobpass setup` do so on purpose",
             )
             .fix("use `type: bound`. If an old tool needs a legacy token, use a minter to which no such policy applies"),
-            Ok(answer) => {
-                let said = format!("the API server answered {} {}", answer.status, answer.message());
-                Finding::new(check, Health::Unknown, said)
-            }
+            Ok(answer) => Finding::new(check, Health::Unknown, answer.in_words()),
             Err(error) => Finding::new(check, Health::Unknown, error.what()),
         }
     }

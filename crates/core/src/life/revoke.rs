@@ -6,10 +6,10 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use crate::{
-    anchor::{delete_call, role},
+    anchor::{self, Deletion, role},
     claims::Claims,
     cluster::{
-        Answer, Budget, Call, Cluster,
+        Budget, Cluster,
         probe::{WATCH_LAG, ask},
     },
     error::{Error, Kind},
@@ -26,7 +26,6 @@ use crate::{
         token_files::Files,
     },
     refusal::Need,
-    text::harmless,
     token::Token,
 };
 
@@ -229,14 +228,6 @@ fn by_hand(error: Error, state: &State) -> Error {
     }
 }
 
-/// What became of the anchor.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Deletion {
-    Gone,
-    /// It is gone, and another Secret has its name.
-    LeftAlone,
-}
-
 struct Revocation<'a> {
     cluster: &'a Cluster,
     state: &'a State,
@@ -265,7 +256,7 @@ impl Revocation<'_> {
         };
         let (revoked, left) = tokio::join!(revoke, self.delete_role());
         let (deletion, proof) = revoked?;
-        let left_alone = deletion == Deletion::LeftAlone;
+        let left_alone = matches!(deletion, Deletion::AnotherUid);
         let other = left_alone.then(|| {
             let name = &self.state.receipt.anchor;
             format!("another Secret is called `{name}` now; it was left alone")
@@ -310,33 +301,38 @@ impl Revocation<'_> {
         let mut waits = LATE_CREATION.into_iter();
         let mut second_thoughts = SECOND_THOUGHTS.into_iter();
         loop {
-            let (call, answer) = self.ask_to_delete().await?;
-            let wait = match answer.status {
-                200 | 202 => return Ok(Deletion::Gone),
-                404 if answer.is_secret_not_found() => match waits.next().filter(|_| unsure) {
-                    Some(wait) => wait,
-                    None => return Ok(Deletion::Gone),
-                },
-                // The anchor had another uid, so it is gone, and this Secret belongs to somebody else.
-                409 if answer.is_uid_mismatch() => return Ok(Deletion::LeftAlone),
-                status => match second_thoughts.next().filter(|_| matches!(status, 401 | 403)) {
-                    Some(wait) => wait,
-                    None => {
-                        let need =
-                            Need::revoking(&receipt.namespace, &receipt.service_account, self.state.role);
-                        return Err(self.cluster.refused(&call, &answer, &need));
+            let deletion = self.ask_to_delete().await?;
+            let wait = match &deletion {
+                Deletion::Gone { .. } => waits.next().filter(|_| unsure),
+                Deletion::Done | Deletion::Held | Deletion::AnotherUid => None,
+                Deletion::Refused(call, answer) => {
+                    let soon = matches!(answer.status, 401 | 403);
+                    match second_thoughts.next().filter(|_| soon) {
+                        Some(wait) => Some(wait),
+                        None => {
+                            let need =
+                                Need::revoking(&receipt.namespace, &receipt.service_account, self.state.role);
+                            return Err(self.cluster.refused(call, answer, &need));
+                        }
                     }
-                },
+                }
             };
+            let Some(wait) = wait else { return Ok(deletion) };
             tokio::time::sleep(wait).await;
         }
     }
 
-    async fn ask_to_delete(&self) -> Result<(Call, Answer), Error> {
+    async fn ask_to_delete(&self) -> Result<Deletion, Error> {
         let receipt = &self.state.receipt;
-        let call = delete_call(&receipt.namespace, &receipt.anchor, receipt.anchor_uid.as_deref())?;
-        let answer = self.cluster.send(&call, &self.budget).await?;
-        Ok((call, answer))
+        let uid = receipt.anchor_uid.as_deref();
+        let deletion = anchor::delete(
+            self.cluster,
+            &receipt.namespace,
+            &receipt.anchor,
+            uid,
+            &self.budget,
+        );
+        Ok(deletion.await?)
     }
 
     async fn ask_once(&self, token: Option<&Token>) -> Result<Proof, Error> {
@@ -389,20 +385,15 @@ impl Revocation<'_> {
 
     /// The minter may delete Secrets but not read them: deleting once more tells whether it is there.
     async fn must_be_gone(&self) -> Result<(), Error> {
-        let (_, answer) = self.ask_to_delete().await?;
-        match answer.status {
-            404 if answer.is_secret_not_found() => Ok(()),
-            409 if answer.is_uid_mismatch() => Ok(()),
-            status => Err(Error::new(
-                Kind::Revoke,
-                format!(
-                    "the anchor is still there after it was deleted (the API server answered {status} {})",
-                    harmless(&answer.message())
-                ),
-            )
-            .help(
-                "something holds it, a finalizer most likely: `kubectl get secret --output yaml` shows which",
-            )),
-        }
+        let why = match self.ask_to_delete().await? {
+            Deletion::Gone { .. } | Deletion::AnotherUid => return Ok(()),
+            Deletion::Done => "the API server has just deleted it once more".to_owned(),
+            Deletion::Held => "the API server has marked it as deleted".to_owned(),
+            Deletion::Refused(_, answer) => answer.in_words(),
+        };
+        let what = format!("the anchor is still there after it was deleted ({why})");
+        Err(Error::new(Kind::Revoke, what).help(
+            "something holds it, a finalizer most likely: `kubectl get secret --output yaml` shows which",
+        ))
     }
 }

@@ -6,14 +6,14 @@ use std::{cell::Cell, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::{
     anchor::{
-        delete_call,
+        Deletion, delete, held,
         list::{Anchor, Page, Pages, SWEEPER},
     },
-    cluster::{Answer, Budget, Cluster, Scope},
+    cluster::{Budget, Cluster, Scope},
     error::{Error, Kind},
     inputs::spec::TokenType,
     process::interrupt::Interrupt,
@@ -255,49 +255,24 @@ impl Broom<'_> {
         if self.dry_run {
             return Some(Fate::Deleted(reason));
         }
-        let call = match delete_call(&anchor.namespace, &anchor.name, Some(&anchor.uid)) {
-            Ok(call) => call,
-            Err(error) => return Some(Fate::Failed(reason, error)),
-        };
         self.under_way.set(self.under_way.get() + 1);
-        let answer = self.cluster.send(&call, &Budget::new(PATIENCE)).await;
+        let budget = Budget::new(PATIENCE);
+        let Anchor {
+            namespace, name, uid, ..
+        } = anchor;
+        let deletion = delete(self.cluster, namespace, name, Some(uid), &budget).await;
         self.under_way.set(self.under_way.get() - 1);
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(unanswered) => return Some(Fate::Failed(reason, unanswered.error)),
-        };
-        Some(match answer.status {
-            200 | 202 if is_held(&answer) => Fate::Failed(reason, held(anchor)),
-            200 | 202 => Fate::Deleted(reason),
-            // By an attempt whose answer was lost.
-            404 if answer.is_secret_not_found() && answer.repeated => Fate::Deleted(reason),
-            404 if answer.is_secret_not_found() => Fate::Gone(reason),
-            409 if answer.is_uid_mismatch() => Fate::Gone(reason),
-            _ => Fate::Failed(
-                reason,
-                self.cluster.refused_to_see(&call, &answer, self.scope, SWEEPER),
-            ),
+        Some(match deletion {
+            Ok(Deletion::Done | Deletion::Gone { repeated: true }) => Fate::Deleted(reason),
+            Ok(Deletion::Gone { repeated: false } | Deletion::AnotherUid) => Fate::Gone(reason),
+            Ok(Deletion::Held) => Fate::Failed(reason, held(namespace, name)),
+            Ok(Deletion::Refused(call, answer)) => {
+                let error = self.cluster.refused_to_see(&call, &answer, self.scope, SWEEPER);
+                Fate::Failed(reason, error)
+            }
+            Err(unanswered) => Fate::Failed(reason, unanswered.error),
         })
     }
-}
-
-/// What the API server answers to a deletion.
-#[derive(Deserialize)]
-pub(crate) struct Object {
-    kind: String,
-}
-
-/// Whether the API server answered with the object instead of a Status: it is only marked as deleted.
-fn is_held(answer: &Answer) -> bool {
-    serde_json::from_slice::<Object>(&answer.body).is_ok_and(|object| object.kind == "Secret")
-}
-
-fn held(anchor: &Anchor) -> Error {
-    let Anchor { namespace, name, .. } = anchor;
-    let what = format!("anchor {namespace}/{name} is marked as deleted, and a finalizer holds it");
-    Error::new(Kind::Revoke, what).help(format!(
-        "jobpass sets none; see which it is, and take it away:\n\n  kubectl get secret {name} --namespace {namespace} --output yaml"
-    ))
 }
 
 fn still_there(number: u64, first: &Error) -> Error {

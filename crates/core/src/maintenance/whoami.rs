@@ -82,7 +82,7 @@ pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error>
             let error = Error::new(Kind::Refused, what.trim_end());
             let now = jiff::Timestamp::now();
             return Err(match (status, claims.as_ref().map(|claims| why_refused(claims, now))) {
-                    (401, Some(Some(why))) => error.help(format!("the token is refused because {why}")),
+                (401, Some(Some(why))) => error.help(format!("the token is refused because {why}")),
                 (401, Some(None)) => error.help(
                     "the token is revoked (its bound object or its ServiceAccount is gone), or of another cluster; \
                      `jobpass inspect --verify` tells more",

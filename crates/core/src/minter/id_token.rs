@@ -128,13 +128,7 @@ impl Source {
                 )
             })?;
         if answer.status != 200 {
-            let what = format!(
-                "cannot {}: {platform} answered {} {}",
-                call.doing,
-                answer.status,
-                answer.message()
-            );
-            return Err(Error::new(Kind::Refused, what.trim_end()).help(
+            return Err(answer.unexpected(&call).help(
                 "what the job shows there ends with the job, and counts only with the permission to ask for ID tokens \
                  (on GitHub, `permissions: id-token: write`)",
             ));

@@ -7,7 +7,7 @@ mod unauthorized;
 use self::advice::For;
 use crate::{
     cluster::{Answer, Call, Cluster, Denial, Scope},
-    error::{Error, Kind},
+    error::Error,
     inputs::spec::{Spec, TokenType},
     rbac::{self, Grantee, Line},
     text::harmless,
@@ -63,6 +63,10 @@ impl<'a> Need<'a> {
         }
     }
 
+    pub(crate) fn namespace(&self) -> &str {
+        self.namespace
+    }
+
     /// What it means that the account is not there.
     pub(crate) fn no_account(&self) -> String {
         let (Whose::Account(account) | Whose::Legacy(account, _)) = self.whose else {
@@ -113,7 +117,7 @@ impl Cluster {
     /// The error for an answer that is not the one that was hoped for.
     pub(crate) fn refused(&self, call: &Call, answer: &Answer, need: &Need<'_>) -> Error {
         let message = answer.message();
-        let error = plain(call, answer);
+        let error = answer.unexpected(call);
         // A policy that refuses legacy tokens does so on purpose: below.
         let on_purpose =
             |denial: &Denial<'_>| matches!((denial, need.whose), (Denial::Policy(_), Whose::Legacy(..)));
@@ -137,11 +141,11 @@ impl Cluster {
                 need.setup(None)
             )),
             403 => error.help(need.right(user)),
-            404 if message.starts_with("namespaces ") => error.help(format!(
+            404 if answer.missing() == Some("namespaces") => error.help(format!(
                 "there is no namespace `{0}`: check input `namespace`, or `kubectl create namespace {0}`",
                 need.namespace
             )),
-            404 if message.starts_with("serviceaccounts ") => error.help(need.no_account()),
+            404 if answer.missing() == Some("serviceaccounts") => error.help(need.no_account()),
             404 => error.help("check the server's URL: this one does not know what every Kubernetes API server knows"),
             422 if matches!(need.whose, Whose::Legacy(..)) && message.contains("ValidatingAdmissionPolicy") => error.help(
                 "an admission policy refused it. Those that `jobpass setup` writes do so on purpose: they hold a minter to empty \
@@ -163,7 +167,7 @@ impl Cluster {
         scope: &Scope,
         verbs: &[&str],
     ) -> Error {
-        let error = plain(call, answer);
+        let error = answer.unexpected(call);
         if let Some(denial) = answer.denial() {
             return error.help(denial.help(call.method(), ""));
         }
@@ -183,15 +187,6 @@ impl Cluster {
             _ => error.help("check the server's URL; if this answer comes again, please report it"),
         }
     }
-}
-
-fn plain(call: &Call, answer: &Answer) -> Error {
-    let (status, message) = (answer.status, answer.message());
-    let what = format!(
-        "cannot {}: the API server answered {status} {message}",
-        call.doing
-    );
-    Error::new(Kind::Refused, what.trim_end())
 }
 
 /// An account for nothing else that may do this with Secrets. It is called by what it may do, so that applying it changes no other.

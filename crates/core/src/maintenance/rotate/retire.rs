@@ -8,10 +8,10 @@ use serde_json::json;
 use super::{
     ROTATE, Rotated,
     earlier::ROTATED_TO,
-    successor::{is_deleted, patch_call},
+    successor::{delete_secret, patch_call},
 };
 use crate::{
-    anchor::{delete_call, legacy::EXPIRATION},
+    anchor::legacy::EXPIRATION,
     cluster::{
         Budget, Cluster,
         probe::{WATCH_LAG, is_accepted},
@@ -95,14 +95,10 @@ impl Replaced<'_> {
             ..
         } = &self.report;
         let budget = Budget::new(DELETE);
-        let call =
-            delete_call(namespace, old, Some(&self.old_uid)).map_err(|error| self.unfinished(&error))?;
-        let answer = self.cluster.send(&call, &budget).await;
-        let answer = answer.map_err(|lost| self.unfinished(&lost.error))?;
-        if !is_deleted(&answer) {
-            let need = Need::rotating(namespace, service_account);
-            return Err(self.unfinished(&self.cluster.refused(&call, &answer, &need)));
-        }
+        let need = Need::rotating(namespace, service_account);
+        delete_secret(self.cluster, old, Some(&self.old_uid), &need, &budget)
+            .await
+            .map_err(|error| self.unfinished(&error))?;
         let accepted = match &self.old_token {
             Some(token) => {
                 tokio::time::sleep(WATCH_LAG).await;

@@ -13,12 +13,13 @@ use super::{
 };
 use crate::{
     anchor::{
-        delete_call,
+        self, Deletion,
         legacy::{self, ACCOUNT, Secret},
     },
     claims::Claims,
-    cluster::{Answer, Budget, Call, objects, probe::is_accepted},
+    cluster::{Budget, Call, Cluster, objects, probe::is_accepted},
     error::{Error, Kind},
+    refusal::Need,
     token::Token,
 };
 
@@ -141,15 +142,7 @@ impl Rotation<'_> {
     pub(super) async fn undo(&self, error: Error, new: &str, created: Option<Option<String>>) -> Error {
         let Some(uid) = created else { return error };
         let budget = Budget::to_the_end(CLEAN_UP);
-        let delete = async || {
-            let call = delete_call(&self.namespace, new, uid.as_deref())?;
-            let answer = self.cluster.send(&call, &budget).await?;
-            match is_deleted(&answer) {
-                true => Ok(()),
-                false => Err(self.cluster.refused(&call, &answer, &self.need())),
-            }
-        };
-        let deleted = delete().await;
+        let deleted = delete_secret(self.cluster, new, uid.as_deref(), &self.need(), &budget).await;
         match deleted {
             Ok(()) => {
                 // Without its uid, the Secret may still be created late. The record stays, so that the next
@@ -183,7 +176,17 @@ pub(super) fn patch_call(
     )
 }
 
-/// Whether the Secret is gone. A Secret of the same name with another uid is not ours.
-pub(super) fn is_deleted(answer: &Answer) -> bool {
-    matches!(answer.status, 200 | 202) || answer.is_secret_not_found() || answer.is_uid_mismatch()
+/// Deletes a Secret. It may be gone already, or belong to somebody else.
+pub(super) async fn delete_secret(
+    cluster: &Cluster,
+    name: &str,
+    uid: Option<&str>,
+    need: &Need<'_>,
+    budget: &Budget,
+) -> Result<(), Error> {
+    match anchor::delete(cluster, need.namespace(), name, uid, budget).await? {
+        Deletion::Done | Deletion::Gone { .. } | Deletion::AnotherUid => Ok(()),
+        Deletion::Held => Err(anchor::held(need.namespace(), name)),
+        Deletion::Refused(call, answer) => Err(cluster.refused(&call, &answer, need)),
+    }
 }
