@@ -5,9 +5,6 @@ use std::ffi::OsString;
 use clap::{Arg, ArgMatches, value_parser};
 use jobpass_core::Error;
 
-/// The help of `--embed-token`, for verbs that choose the path of the kubeconfig.
-pub(crate) const EMBED_TOKEN: &str = "`true`: the kubeconfig holds the token itself, for tools that cannot \
-    read it from a file. `false`: it names the token's file. [default: false]";
 /// Variables that the command needs for something else than the token.
 const TAKEN: [&str; 3] = ["KUBECONFIG", "JOBPASS_TOKEN_FILE", "PATH"];
 

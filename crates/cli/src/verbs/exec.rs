@@ -47,7 +47,6 @@ pub(crate) fn command() -> Command {
                 "The longest time that the token may live, as in `30m`. If it is less than 10 minutes, \
                  jobpass revokes the token after that time, even if the command still runs. [default: 1h]",
             )),
-            "embed-token" => Some(flag.help(command::EMBED_TOKEN)),
             _ => Some(flag),
         }))
         .args([command::env_flag(), command::argument()])

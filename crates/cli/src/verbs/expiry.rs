@@ -66,7 +66,6 @@ pub(crate) fn command() -> Command {
             "The lifetime of the token. Without `--revoke-after`, the test takes as long, and up to a minute \
              more. [default: 10m]",
         )),
-        "embed-token" => Some(flag.help(command::EMBED_TOKEN)),
         _ => Some(flag),
     });
     Command::new("expiry-test")

@@ -27,26 +27,22 @@ use crate::{
 pub(crate) fn command() -> Command {
     Command::new("mint")
         .about("Mint a token into a file; `jobpass revoke` revokes it")
-        .args(
-            flags::flags()
-                .filter(|flag| flag.get_id() != "fail-on-revoke-error")
-                .map(|flag| {
-                    match flag.get_id().as_str() {
-            "duration" => flag.help(
+        .args(flags::flags().filter_map(|flag| match flag.get_id().as_str() {
+            "fail-on-revoke-error" => None,
+            "duration" => Some(flag.help(
                 "The longest time that the token may live: `30m`, `1h`, `1h30m`, `900s` or `900` (seconds); \
                  at least 10 minutes. `jobpass revoke` ends it sooner. [default: 1h]",
+            )),
+            "token-file" => Some(
+                flag.help("Write the token to this file, with mode 0600; `jobpass revoke` removes the file."),
             ),
-            "token-file" => flag.help("Write the token to this file, with mode 0600; `jobpass revoke` \
-                removes the file."),
-            "kubeconfig-file" => flag.help(
+            "kubeconfig-file" => Some(flag.help(
                 "Write a kubeconfig that holds the token to this file, with mode 0600; `jobpass revoke` \
                  removes the file. With `renew-for`, the token alone is written beside it, to a file of the \
                  same name with `.token` added.",
-            ),
-            _ => flag,
-        }
-                }),
-        )
+            )),
+            _ => Some(flag),
+        }))
         .args([state_file::flag(), output::flag()])
         .after_help(
             "Example:\n  jobpass mint --service-account scanner --namespace ci --token-file token\n  \
