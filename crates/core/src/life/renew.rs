@@ -5,17 +5,12 @@
 //! (`transport/token_source.go`). Whoever renews holds the minter's credential for as long as that; the job's steps do not.
 
 use std::{
-    io::{self, Read, Write as _},
+    io::{self, Read},
     pin::pin,
-    process::{Command, Stdio},
     time::Duration,
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::retry_on_intr,
-    process::Signal,
-};
+use rustix::process::Signal;
 use tokio::time::Instant;
 
 use crate::{
@@ -30,7 +25,7 @@ use crate::{
     },
     life::token_request::{MINT, Minted, request_token},
     minter::Minter,
-    process::{environment::Environment, interrupt::Interrupt},
+    process::{beside, environment::Environment, interrupt::Interrupt},
     record::{
         journal::{Entry, Journal},
         renewal::Renewal,
@@ -45,12 +40,6 @@ pub const VERB: &str = "renew";
 
 /// After this part of its life a token is renewed, as kubelets do it (`pkg/kubelet/token/token_manager.go`).
 const OLD: f64 = 0.8;
-/// What the process that renews says when it is ready.
-const READY: &[u8] = b"\n";
-/// How long it may take until then.
-const STARTING: Duration = Duration::from_secs(5);
-/// Bytes of what it says if it is not.
-const LONGEST_REASON: u64 = 4096;
 /// How often it looks whether the end of the job has come.
 const LOOK: Duration = Duration::from_millis(500);
 /// The longest wait until a renewal that failed is tried again.
@@ -69,7 +58,7 @@ pub fn in_background(state: &State) -> Result<(), Error> {
         return Ok(());
     }
     let json = state.json()?;
-    start(&json).map_err(|error| {
+    beside::start(&[VERB], &json).map_err(|error| {
         let why = harmless(&error.to_string());
         Error::new(
             Kind::Deliver,
@@ -78,46 +67,13 @@ pub fn in_background(state: &State) -> Result<(), Error> {
     })
 }
 
-fn start(state: &str) -> io::Result<()> {
-    // What this process was given by a shell, the job's log perhaps, must not stay open for as long as the job.
-    close_fds::set_fds_cloexec_threadsafe(3, &[]);
-    let mut renewer = Command::new(std::env::current_exe()?)
-        .arg(VERB)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    if let Some(mut stdin) = renewer.stdin.take() {
-        // Whoever does not read it ends, and says why.
-        let _ = stdin.write_all(state.as_bytes());
-    }
-    let (Some(mut output), Some(error)) = (renewer.stdout.take(), renewer.stderr.take()) else {
-        return Ok(());
-    };
-    // Until it is ready, it could end with whatever started this process.
-    let patience = Timespec::try_from(STARTING).ok();
-    let mut said = Vec::new();
-    let answered = retry_on_intr(|| poll(&mut [PollFd::new(&output, PollFlags::IN)], patience.as_ref()));
-    if answered? > 0 {
-        output.by_ref().take(1).read_to_end(&mut said)?;
-    }
-    if said == READY {
-        return Ok(());
-    }
-    renewer.kill()?;
-    let status = renewer.wait()?;
-    output.chain(error).take(LONGEST_REASON).read_to_end(&mut said)?;
-    let why = String::from_utf8_lossy(&said);
-    Err(io::Error::other(format!("{} ({status})", why.trim())))
-}
-
 /// What that process does. Writes to `ready` when nothing keeps it from renewing.
 ///
 /// # Errors
 /// If it was given no state; as [`keep`]; a signal.
 pub async fn run(
     mut state: impl Read,
-    mut ready: impl io::Write,
+    ready: impl io::Write,
     inputs: &Inputs,
     environment: &Environment,
     interrupt: &mut Interrupt,
@@ -127,7 +83,7 @@ pub async fn run(
         .read_to_string(&mut json)
         .map_err(|error| Error::new(Kind::Internal, format!("cannot read the state: {error}")))?;
     let state = State::parse(&json)?;
-    let ready = || drop(ready.write_all(READY).and_then(|()| ready.flush()));
+    let ready = || beside::ready(ready);
     let mut kept = pin!(keep(&state, inputs, environment, ready));
     loop {
         tokio::select! {

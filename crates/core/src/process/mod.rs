@@ -1,5 +1,6 @@
 //! The process that jobpass runs in: its environment, files, signals and exit codes.
 
+pub mod beside;
 pub mod environment;
 pub mod files;
 pub mod harden;
