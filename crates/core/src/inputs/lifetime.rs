@@ -12,12 +12,12 @@ pub struct Lifetime(u64);
 
 impl Lifetime {
     /// The least that any API server issues (`pkg/apis/authentication/validation/validation.go`).
-    pub(crate) const LEAST: u64 = 600;
+    pub const LEAST: u64 = 600;
     /// The most that any API server takes (same file).
     pub(crate) const MOST: u64 = 1 << 32;
     /// With this number of seconds the API server may issue a token for a year
     /// (`WarnOnlyBoundTokenExpirationPeriod`, `pkg/serviceaccount/claims.go`).
-    const MAGIC: u64 = 3607;
+    pub const MAGIC: u64 = 3607;
 
     /// Parses `30m`, `1h`, `1h30m`, `900s`, `900`.
     ///

@@ -210,6 +210,12 @@ impl Inputs {
         self.0.get(name).map(String::as_str)
     }
 
+    /// The same inputs with another value for one option.
+    pub(crate) fn with(mut self, name: &'static str, value: String) -> Self {
+        self.0.insert(name, value);
+        self
+    }
+
     /// A `true` or `false` option.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use crate::{
     cluster::{Cluster, Connection, Identity, Proxy},
     error::Error,
     inputs::options::Inputs,
-    process::environment::Environment,
+    process::{environment::Environment, files},
     token::Token,
 };
 
@@ -140,6 +140,30 @@ impl Minter {
         bearer_tokens
             .chain(kubeconfig.iter().flat_map(kubeconfig::Found::credentials))
             .collect()
+    }
+
+    /// `auth` and `inputs` with the text of a kubeconfig in place of its file, for a process that may outlive the file: a CI runner
+    /// removes the files of a job's variables. Paths in it are then no longer relative to it. Several files stay files, as does one
+    /// that cannot be read.
+    pub fn held(auth: &Auth, inputs: &Inputs) -> (Auth, Inputs) {
+        let text = match auth {
+            Auth::Kubeconfig { paths, .. } => match &paths[..] {
+                [path] => files::read(path).ok(),
+                _ => None,
+            },
+            _ => None,
+        };
+        match (auth, text) {
+            (Auth::Kubeconfig { context, exec, .. }, Some(text)) => {
+                let auth = Auth::Kubeconfig {
+                    paths: Vec::new(),
+                    context: context.clone(),
+                    exec: exec.clone(),
+                };
+                (auth, inputs.clone().with("kubeconfig", text))
+            }
+            _ => (auth.clone(), inputs.clone()),
+        }
     }
 
     /// The minter again, at the end of the job: where to comes from the state alone, only who from the inputs, so

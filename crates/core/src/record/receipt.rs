@@ -92,8 +92,8 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl Receipt {
-    /// Before anything has happened.
-    pub(crate) fn new(service_account: &str, namespace: &str, anchor: &str) -> Self {
+    /// The receipt of a token with which nothing has happened yet.
+    pub fn new(service_account: &str, namespace: &str, anchor: &str) -> Self {
         Self {
             service_account: service_account.to_owned(),
             namespace: namespace.to_owned(),
