@@ -14,10 +14,15 @@ use std::{
 };
 
 use age::x25519::Recipient;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::{Arg, ArgMatches};
 use jobpass_core::{
     Error, Kind,
-    inputs::{flags, options::OPTIONS},
+    cluster::Connection,
+    inputs::{
+        flags,
+        options::{Inputs, OPTIONS},
+    },
     process::{environment::Environment, files},
     record::{receipt::Receipt, state::State},
     text::harmless,
@@ -25,12 +30,14 @@ use jobpass_core::{
 };
 use rustix::fs::OFlags;
 
-use crate::{job::value, sealed};
+use crate::{job::value, log, sealed};
 
 /// A report must be smaller.
 const SIZE_LIMIT: usize = 5 * 1024;
 /// On self-managed GitLab and on the free tier of gitlab.com.
 const VARIABLES_LIMIT: usize = 20;
+/// The variables without which a token is not handed over, the credential id among them.
+const LEAST: usize = 5;
 /// Every runner masks what starts so, whatever job prints it.
 pub(crate) const MASKED_PREFIX: &str = "glpat-";
 
@@ -38,7 +45,20 @@ pub(crate) const ANCHOR: &str = "JOBPASS_ANCHOR";
 pub(crate) const ANCHOR_UID: &str = "JOBPASS_ANCHOR_UID";
 const EXPIRES_AT: &str = "JOBPASS_EXPIRES_AT";
 const CREDENTIAL_ID: &str = "JOBPASS_CREDENTIAL_ID";
-const OURS: [&str; 4] = [ANCHOR, ANCHOR_UID, EXPIRES_AT, CREDENTIAL_ID];
+/// The API server, for the kubeconfig of a job that knows no minter.
+const API_SERVER: &str = "JOBPASS_API_SERVER";
+const API_SERVER_NAME: &str = "JOBPASS_API_SERVER_NAME";
+/// PEM in base64, as kubeconfigs have it.
+const API_CA: &str = "JOBPASS_API_CA";
+const OURS: [&str; 7] = [
+    ANCHOR,
+    ANCHOR_UID,
+    EXPIRES_AT,
+    CREDENTIAL_ID,
+    API_SERVER,
+    API_SERVER_NAME,
+    API_CA,
+];
 
 /// A report to write.
 #[derive(Clone)]
@@ -119,6 +139,8 @@ pub(crate) fn variable(matches: &ArgMatches) -> Result<&str, Error> {
         "identity",
         "variable",
         "mask-log",
+        "revoke-after",
+        "template",
     ];
     if OURS.contains(&name) || options.any(of_options) || own.into_iter().any(of_options) {
         return refuse(", which jobpass uses for something else");
@@ -138,6 +160,23 @@ pub(crate) fn handed_over(
         true => Token::parse(text.strip_prefix(MASKED_PREFIX).unwrap_or(text), "variable"),
         false => sealed::open(text, name, matches),
     })
+}
+
+/// The API server of the token that an earlier job handed over, if that job said it.
+///
+/// # Errors
+/// If it names no server that a token may be sent to.
+pub(crate) fn api_server(environment: &Environment) -> Result<Option<Connection>, Error> {
+    let Some(server) = environment.get(API_SERVER) else {
+        return Ok(None);
+    };
+    let authority = environment.get(API_CA).unwrap_or_default();
+    let inputs = Inputs::from([("server", server), ("certificate-authority", authority)]);
+    let connection = Connection::of_server(&inputs, &Environment::default())?;
+    Ok(Some(Connection {
+        tls_server_name: environment.get(API_SERVER_NAME).map(str::to_owned),
+        ..connection
+    }))
 }
 
 impl Dotenv {
@@ -179,6 +218,17 @@ impl Dotenv {
                 "choose another name, or remove the variable of that name from the project, group or pipeline",
             ));
         }
+        // Nor would the job that revokes learn of the anchor.
+        if let Some(name) = OURS.into_iter().find(|name| environment.raw(name).is_some()) {
+            return Err(Error::input(
+                "dotenv",
+                format!(
+                    "is given, and {name} is set in this job already: later jobs might not get what this one hands over in it"
+                ),
+                "remove the variable of that name from the project, group or pipeline; if an earlier job of the pipeline hands over \
+                 a token, too, give this one `dependencies: []`",
+            ));
+        }
         let path = files::absolute("dotenv", Path::new(path))?;
         let mut dotenv = Self {
             path,
@@ -196,7 +246,7 @@ impl Dotenv {
     /// Whether GitLab would take the report, as far as that can be known before the token is there.
     pub(crate) fn check(&self, state: &State) -> Result<(), Error> {
         let existing = self.read()?.unwrap_or_default();
-        self.addition(&existing, &self.value("")?, &state.receipt)
+        self.addition(&existing, &self.value("")?, &state.receipt, None)
             .map(|_| ())
     }
 
@@ -204,7 +254,12 @@ impl Dotenv {
     ///
     /// # Errors
     /// If GitLab would refuse what comes out, or it cannot be written.
-    pub(crate) fn write(&self, token: &Token, receipt: &Receipt) -> Result<(), Error> {
+    pub(crate) fn write(
+        &self,
+        token: &Token,
+        receipt: &Receipt,
+        connection: &Connection,
+    ) -> Result<(), Error> {
         let maskable = |b: u8| b.is_ascii_alphanumeric() || b"._=-".contains(&b);
         if matches!(self.mode, Mode::Masked) && !token.expose().bytes().all(maskable) {
             return Err(Error::new(
@@ -214,9 +269,15 @@ impl Dotenv {
             .help("use files, `dotenv-mode: sealed`, or `plain`, which masks nothing"));
         }
         let existing = self.read().map_err(deliver)?.unwrap_or_default();
-        let addition = self
-            .addition(&existing, &self.value(token.expose())?, receipt)
-            .map_err(deliver)?;
+        let value = self.value(token.expose())?;
+        let addition = match self.addition(&existing, &value, receipt, Some(connection)) {
+            Ok(addition) => addition,
+            Err(_) => {
+                let addition = self.addition(&existing, &value, receipt, None).map_err(deliver)?;
+                log::warning(&self.without_server());
+                addition
+            }
+        };
         self.touched.store(true, Ordering::Relaxed);
         let written = OpenOptions::new()
             .append(true)
@@ -279,6 +340,17 @@ impl Dotenv {
         })
     }
 
+    fn without_server(&self) -> Error {
+        let what = format!(
+            "{} has no room for the address of the API server and its certificate authority: later jobs get the token, and no kubeconfig",
+            self.shown()
+        );
+        Error::new(Kind::Deliver, what).help(
+            "give the CA of this cluster alone, not a bundle of all CAs, or write less to the report; else a later job gives kubectl \
+             `--server`, `--certificate-authority` and the token by itself",
+        )
+    }
+
     /// Artifacts come from inside the project only.
     fn must_be_in_project(&self, environment: &Environment) -> Result<(), Error> {
         let folder = self.path.parent().and_then(|folder| folder.canonicalize().ok());
@@ -335,7 +407,13 @@ impl Dotenv {
     }
 
     /// The lines to add, if GitLab takes them together with what is there.
-    fn addition(&self, existing: &str, token: &str, receipt: &Receipt) -> Result<String, Error> {
+    fn addition(
+        &self,
+        existing: &str,
+        token: &str,
+        receipt: &Receipt,
+        connection: Option<&Connection>,
+    ) -> Result<String, Error> {
         let mut keys = Vec::new();
         for (number, line) in existing.lines().enumerate() {
             keys.push(self.key(number + 1, line)?);
@@ -350,31 +428,42 @@ impl Dotenv {
                 "one report hands over one token: give each its own job; or remove the file first",
             ));
         }
-        let variables = keys.len() + OURS.len() + 1;
-        if variables > VARIABLES_LIMIT {
-            return Err(self.refused(
-                format!(", which would have {variables} variables"),
-                format!(
-                    "GitLab takes {VARIABLES_LIMIT}; jobpass writes {}",
-                    OURS.len() + 1
-                ),
-            ));
-        }
-        let mut lines = String::new();
-        if !existing.is_empty() && !existing.ends_with('\n') {
-            lines.push('\n');
-        }
         let anchor = format!("{}/{}", receipt.namespace, receipt.anchor);
         let expires_at = receipt
             .expires
             .map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        let authority = connection.and_then(|connection| connection.certificate_authority.as_ref());
+        let authority = authority.map(|pem| STANDARD.encode(pem));
         let values = [
             (&*self.variable, Some(token)),
             (ANCHOR, Some(&*anchor)),
             (ANCHOR_UID, receipt.anchor_uid.as_deref()),
             (EXPIRES_AT, expires_at.as_deref()),
             (CREDENTIAL_ID, receipt.credential_id.as_deref()),
+            (API_SERVER, connection.map(|connection| &*connection.server)),
+            (
+                API_SERVER_NAME,
+                connection.and_then(|connection| connection.tls_server_name.as_deref()),
+            ),
+            (API_CA, authority.as_deref()),
         ];
+        // Before the token is there, some of them have no value yet.
+        let own = values
+            .iter()
+            .filter(|(_, value)| value.is_some())
+            .count()
+            .max(LEAST);
+        let variables = keys.len() + own;
+        if variables > VARIABLES_LIMIT {
+            return Err(self.refused(
+                format!(", which would have {variables} variables"),
+                format!("GitLab takes {VARIABLES_LIMIT}; jobpass writes {own}"),
+            ));
+        }
+        let mut lines = String::new();
+        if !existing.is_empty() && !existing.ends_with('\n') {
+            lines.push('\n');
+        }
         for (key, value) in values {
             let Some(value) = value else { continue };
             if value.contains(|c: char| c.is_control()) || value.trim() != value {

@@ -1,8 +1,8 @@
-//! What GitLab tells a job, and the folder in which the job keeps what its end needs.
+//! A job of GitLab: its variables, and the folder in which it keeps what its end needs.
 
 use std::{
-    fs,
-    os::unix::fs::DirBuilderExt as _,
+    fs::{self, OpenOptions},
+    os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -11,6 +11,7 @@ use jobpass_core::{
     Error, Kind, anchor::Origin, inputs::options::Inputs, process::environment::Environment,
     record::state::State, text::harmless,
 };
+use rustix::{fs::Mode, process::geteuid};
 
 /// The job that this program runs in.
 pub(crate) struct Job {
@@ -26,6 +27,8 @@ pub(crate) struct Recorded {
     pub(crate) path: PathBuf,
     /// `NAMESPACE/NAME`.
     pub(crate) anchor: String,
+    /// Whether it is a file of this user that nobody else can write. What else is there may send the minter's credential anywhere.
+    pub(crate) is_ours: bool,
 }
 
 impl Job {
@@ -70,6 +73,11 @@ impl Job {
         Ok(&self.folder)
     }
 
+    /// The path of the temporary folder, for a person.
+    pub(crate) fn folder_name(&self) -> String {
+        self.folder.to_string_lossy().into_owned()
+    }
+
     /// `true` for `token-file` and `kubeconfig-file`: a script cannot know an anchor's name, but it knows its job's id.
     pub(crate) fn with_file_names(&self, inputs: &Inputs) -> Result<Inputs, Error> {
         Inputs::read(|option| match (option.name, inputs.get(option.name)) {
@@ -81,35 +89,82 @@ impl Job {
 
     /// Where the state of a token is recorded.
     pub(crate) fn state_file(&self, state: &State) -> PathBuf {
-        let (namespace, anchor) = (&state.receipt.namespace, &state.receipt.anchor);
-        self.folder
-            .join(format!("jobpass-{}.{namespace}.{anchor}.json", self.id))
+        self.file_of(state, "json")
     }
 
-    /// What this job recorded. A file that was being written when the job was killed goes away: what it was to record
-    /// had not been begun.
-    pub(crate) fn recorded(&self) -> Vec<Recorded> {
-        let prefix = format!("jobpass-{}.", self.id);
-        let mut recorded = Vec::new();
-        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(&prefix)) else {
-                continue;
+    /// A file of one token.
+    pub(crate) fn file_of(&self, state: &State, extension: &str) -> PathBuf {
+        let (namespace, anchor) = (&state.receipt.namespace, &state.receipt.anchor);
+        self.folder
+            .join(format!("jobpass-{}.{namespace}.{anchor}.{extension}", self.id))
+    }
+
+    /// The name of a file that is none of a token's own.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("jobpass-{}.{name}", self.id))
+    }
+
+    /// The files of this job with that extension: plain ones that nobody else can write, and named pipes.
+    pub(crate) fn files(&self, extension: &str) -> Vec<PathBuf> {
+        let files = self.names().into_iter();
+        let files = files.filter(|(name, _)| name.rsplit('.').next() == Some(extension));
+        let files = files.filter(|(_, path)| {
+            let is_pipe = |path: &Path| {
+                path.symlink_metadata()
+                    .is_ok_and(|file| file.file_type().is_fifo())
             };
+            is_pipe(path) || is_ours(path)
+        });
+        files.map(|(_, path)| path).collect()
+    }
+
+    /// The states that this job recorded. A file that was being written when the job was killed goes away: the request that it was
+    /// to record had not been sent.
+    pub(crate) fn recorded(&self) -> Vec<Recorded> {
+        let mut recorded = Vec::new();
+        for (name, path) in self.names() {
             if let Some((namespace, anchor)) =
-                rest.strip_suffix(".json").and_then(|rest| rest.split_once('.'))
+                name.strip_suffix(".json").and_then(|rest| rest.split_once('.'))
             {
-                let anchor = format!("{namespace}/{anchor}");
                 recorded.push(Recorded {
-                    path: entry.path(),
-                    anchor,
+                    anchor: format!("{namespace}/{anchor}"),
+                    is_ours: is_ours(&path),
+                    path,
                 });
-            } else if rest.ends_with(".partial") {
-                let _ = fs::remove_file(entry.path());
+            } else if name.ends_with(".partial") {
+                let _ = fs::remove_file(path);
             }
         }
-        recorded.sort_by(|a, b| a.path.cmp(&b.path));
         recorded
+    }
+
+    /// The names of this job's files, without the part that they all have, and their paths; in order.
+    fn names(&self) -> Vec<(String, PathBuf)> {
+        let prefix = format!("jobpass-{}.", self.id);
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| {
+            let name = entry.file_name();
+            Some((name.to_str()?.strip_prefix(&prefix)?.to_owned(), entry.path()))
+        });
+        let mut names = names.collect::<Vec<_>>();
+        names.sort();
+        names
+    }
+
+    /// Marks that this job has begun to mint. What cannot be written here cannot be recorded later, which fails.
+    pub(crate) fn begin(&self) {
+        let file = self.file("begun");
+        let _ = fs::remove_file(&file);
+        let _ = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(file);
+    }
+
+    /// Whether this job has begun to mint. Takes the mark away.
+    pub(crate) fn had_begun(&self) -> bool {
+        fs::remove_file(self.file("begun")).is_ok()
     }
 
     pub(crate) fn origin(&self) -> Origin {
@@ -123,6 +178,13 @@ impl Job {
             requested_by: get("GITLAB_USER_LOGIN"),
         }
     }
+}
+
+fn is_ours(path: &Path) -> bool {
+    let by_others = Mode::WGRP | Mode::WOTH;
+    path.symlink_metadata().is_ok_and(|file| {
+        file.is_file() && file.uid() == geteuid().as_raw() && file.mode() & by_others.bits() == 0
+    })
 }
 
 fn variable<'a>(environment: &'a Environment, name: &str) -> Result<&'a str, Error> {

@@ -1,45 +1,45 @@
-//! For GitLab jobs. `jobpass-gitlab mint` stands in `before_script` or in a job of its own, `jobpass-gitlab revoke` in
-//! `after_script` or in a job of stage `.post`; `jobpass-gitlab open` is for jobs that get the token from another one.
+//! Tokens for GitLab jobs. `jobpass-gitlab mint` stands in `before_script` or in a job of its own. A guard beside the job's
+//! shell revokes the token when the script is over; `jobpass-gitlab revoke` does so in `after_script` or in a job of stage
+//! `.post`. `jobpass-gitlab open` is for jobs that get the token from another one.
 //!
-//! A job on a default runner cannot mask a value that it made itself: nothing here prints any part of a token, and
-//! `jobpass-gitlab mask` takes out of the job's log what the job's own commands print.
+//! A job on a default runner cannot mask a value that it made itself. Nothing here prints any part of a token, and
+//! `jobpass-gitlab mask` takes the token out of everything that the job's own commands print.
 
 mod dotenv;
+mod guard;
 mod job;
 mod log;
 mod mask;
 mod mint;
 mod open;
+mod process;
 mod proxy_exec;
 mod revoke;
 mod sealed;
+mod time;
 
-use std::{
-    io::{stdin, stdout},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 use jobpass_core::{
     Error, Kind,
-    inputs::flags::{self, EXIT_CODES},
-    life::renew,
+    inputs::flags::EXIT_CODES,
     process::{environment::Environment, harden, interrupt::Interrupt, program},
 };
 
 use crate::job::Job;
 
-/// What the program can do. Each `match` on it names all of them, so that none is run in another one's place.
+/// The verbs of the program. Each `match` names all of them, so that none is run in another one's place.
 #[derive(Clone, Copy)]
 enum Verb {
     Mint,
     Revoke,
     Open,
     Mask,
-    Renew,
+    Guard,
 }
 
-const VERBS: [Verb; 5] = [Verb::Mint, Verb::Revoke, Verb::Open, Verb::Mask, Verb::Renew];
+const VERBS: [Verb; 5] = [Verb::Mint, Verb::Revoke, Verb::Open, Verb::Mask, Verb::Guard];
 
 impl Verb {
     fn command(self) -> Command {
@@ -48,20 +48,17 @@ impl Verb {
             Self::Revoke => revoke::command(),
             Self::Open => open::command(),
             Self::Mask => mask::command(),
-            Self::Renew => Command::new(renew::VERB).args(flags::flags()).hide(true),
+            Self::Guard => guard::command(),
         }
     }
 
-    async fn run(self, matches: &ArgMatches, job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
+    async fn run(self, matches: &ArgMatches, job: &Job, interrupt: Interrupt) -> Result<(), Error> {
         match self {
             Self::Mint => mint::run(matches, job, interrupt).await,
             Self::Revoke => revoke::run(matches, job, interrupt).await,
             Self::Open => open::run(matches, job),
             Self::Mask => mask::run(matches, job),
-            Self::Renew => {
-                let inputs = flags::inputs_at_end(matches)?;
-                renew::run(stdin(), stdout(), &inputs, &job.environment, &mut interrupt).await
-            }
+            Self::Guard => guard::run(matches, job, interrupt).await,
         }
     }
 }

@@ -74,7 +74,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     };
     let in_shell = matches.get_flag("shell");
     if in_shell && !wanted {
-        return Ok(());
+        return crate::log::print(&shell(job, false)?);
     }
     let cannot = |error: io::Error| {
         let why = harmless(&error.to_string());
@@ -91,9 +91,9 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
         }
     })?;
     if in_shell {
-        return crate::log::print(&shell(job)?);
+        return crate::log::print(&shell(job, true)?);
     }
-    let renewed = job.recorded().into_iter();
+    let renewed = job.recorded().into_iter().filter(|recorded| recorded.is_ours);
     let renewed = renewed.filter_map(|recorded| State::read(&recorded.path).ok()?.files.journal);
     let renewed = renewed.map(|journal| Reader::new(&journal));
     let masker = Masker::new(secrets.iter().map(Token::expose)).with_sources(renewed);
@@ -110,7 +110,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
 
 /// The tokens that this job minted or was handed, and what the minter shows the API server.
 fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<Token>, Error> {
-    let minted = job.recorded().into_iter();
+    let minted = job.recorded().into_iter().filter(|recorded| recorded.is_ours);
     let minted = minted.filter_map(|recorded| State::read(&recorded.path).ok()?.files.token());
     let handed_over = dotenv::handed_over(dotenv::variable(matches)?, matches, &job.environment);
     // Sealed to an identity that this job does not have, its variable shows nothing.
@@ -134,23 +134,35 @@ fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<Token
     Ok(secrets)
 }
 
-/// For `eval`. Says nothing secret.
-fn shell(job: &Job) -> Result<String, Error> {
-    let mark = names::random_name()?;
-    let pipe = job.folder()?.join(format!("{mark}.log"));
+/// What the shell evaluates. Says nothing secret.
+fn shell(job: &Job, with_filter: bool) -> Result<String, Error> {
     let cannot = |what: &str, error: io::Error| {
         let what = format!("cannot {what}: {}", harmless(&error.to_string()));
         Error::new(Kind::Deliver, what)
             .help("with `mask-log: false`, the job goes on with a log that is not masked")
     };
-    mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR)
-        .map_err(|error| cannot("make a named pipe in the job's temporary folder", error.into()))?;
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     let program = std::env::current_exe().map_err(|error| cannot("tell where this program is", error))?;
-    let quoted = |path: &Path| format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"));
-    Ok(format!(
-        "jobpass_program={}\njobpass_pipe={}\njobpass_mark={mark}\n{}",
-        quoted(&program),
-        quoted(&pipe),
-        include_str!("mask/begin.sh")
-    ))
+    let program = quoted(&program.to_string_lossy());
+    let mark = names::random_name()?;
+    job.folder()?;
+    let pipe = job.file(&format!("{mark}.log"));
+    // As they are now: the script may change them.
+    let names = ["CI_JOB_ID", "CI_PROJECT_DIR", "RUNNER_TEMP_PROJECT_DIR"];
+    let variables = names.iter().filter_map(|name| {
+        let value = job.environment.get(name)?;
+        Some(format!("{name}={} ", quoted(value)))
+    });
+    let variables = variables.collect::<String>();
+    let mut text = format!(
+        "jobpass_program={program}\njobpass_pipe={}\njobpass_mark={mark}\njobpass_guards={}\n",
+        quoted(&pipe.to_string_lossy()),
+        quoted(&format!("{variables}{program} guard --end")),
+    );
+    if with_filter {
+        mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR)
+            .map_err(|error| cannot("make a named pipe in the job's temporary folder", error.into()))?;
+        text += include_str!("mask/filter.sh");
+    }
+    Ok(text + include_str!("mask/end.sh"))
 }

@@ -1,22 +1,25 @@
 //! `jobpass-gitlab mint`: in `before_script`, or in a job that hands the token on.
 
 use clap::{ArgMatches, Command};
+use jiff::Timestamp;
 use jobpass_core::{
     Error, Kind,
-    inputs::flags,
+    inputs::{flags, lifetime::Lifetime, options::Inputs},
     life::{
         mint::{Handover, Plan},
-        renew,
         token_request::Minted,
     },
-    process::interrupt::Interrupt,
+    process::{environment::Environment, interrupt::Interrupt},
     record::{renewal::Renewal, state::State},
+    text::{self, harmless},
 };
 
 use crate::{
     dotenv::{self, Dotenv},
+    guard::{self, After},
     job::Job,
     log, proxy_exec,
+    time::Timeout,
 };
 
 pub(crate) fn command() -> Command {
@@ -24,6 +27,7 @@ pub(crate) fn command() -> Command {
         .about("Mint a token for this job into files, or for later jobs into a dotenv report")
         .args(flags::flags())
         .args(dotenv::flags())
+        .arg(After::flag())
         .after_help(
             "Each option may also stand in the variable JOBPASS_ and its name, as in JOBPASS_SERVICE_ACCOUNT.\n\
              Examples:\n  jobpass-gitlab mint --service-account scanner --kubeconfig-file true\n  \
@@ -32,8 +36,15 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
+    let after = After::parse(matches)?;
     let inputs = job.with_file_names(&flags::inputs(matches)?)?;
     let dotenv = Dotenv::plan(matches, &job.environment)?;
+    let timeout = Timeout::of(&job.environment, Timestamp::now());
+    let inputs = match (timeout, &dotenv) {
+        (Some(timeout), None) => no_longer_than(timeout.seconds_left(Timestamp::now()), &inputs)?,
+        // Later jobs need it for longer than this one lasts.
+        _ => inputs,
+    };
     let plan = Plan::make(&inputs, job.folder()?, &job.environment, &mut interrupt).await?;
     let state = &plan.state;
     if state.files.is_empty() && dotenv.is_none() {
@@ -55,6 +66,15 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
             ));
         }
     }
+    job.begin();
+    if let Some(warning) = shown_by_the_runner(&inputs, &job.environment) {
+        log::warning(&warning);
+    }
+    let end = End {
+        after,
+        timeout,
+        inputs: inputs.clone(),
+    };
     let state_file = job.state_file(state);
     let record = |state: Option<&State>| match state {
         Some(state) => state.write(&state_file),
@@ -62,7 +82,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
         None => std::fs::remove_file(&state_file).or(Ok(())),
     };
     let report = dotenv.clone();
-    let deliver = move |minted: &Minted, state: &State| deliver(minted, state, report.as_ref());
+    let deliver = move |minted: &Minted, state: &State| deliver(minted, state, report.as_ref(), &end);
     let handover = Handover {
         record,
         mask: |minted| proxy_exec::mask(&minted.token),
@@ -83,10 +103,38 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     Ok(())
 }
 
-fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>) -> Result<(), Error> {
+/// When the token of this job is revoked.
+struct End {
+    after: After,
+    timeout: Option<Timeout>,
+    inputs: Inputs,
+}
+
+impl End {
+    /// As it reads after when the token expires.
+    fn in_words(&self) -> String {
+        let after = match self.after {
+            After::Script => "when the script is over",
+            After::AfterScript => "when after_script is over",
+        };
+        let at = self.timeout.map_or_else(String::new, |timeout| {
+            let margin = timeout.margin().as_secs();
+            format!(
+                ", at the latest at {}, {margin} s before the job's timeout",
+                text::time(timeout.deadline())
+            )
+        });
+        format!("; revoked {after}{at}")
+    }
+}
+
+fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>, end: &End) -> Result<(), Error> {
     let (files, receipt) = (&state.files, &state.receipt);
     if let Some(dotenv) = dotenv {
-        dotenv.write(&minted.token, receipt)?;
+        dotenv.write(&minted.token, receipt, &state.connection)?;
+    } else {
+        // It renews the token, too.
+        guard::start(state, end.after, &end.inputs)?;
     }
     let paths = [
         ("file", &files.token_file),
@@ -97,14 +145,106 @@ fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>) -> Result<()
         .filter_map(|(what, path)| Some(format!("{what} {}", path.as_ref()?.display())));
     let handed_over = paths.chain(dotenv.map(Dotenv::description)).collect::<Vec<_>>();
     let ends = match dotenv {
-        None => "; revoked at the end of this job in any case",
-        Some(_) => "; revoked by the job in `.post`, or at the end of this job if it fails",
+        None => end.in_words(),
+        Some(_) => "; revoked by the job in `.post`, or when this job is over if it fails".to_owned(),
     };
-    let ends = Renewal::in_words(state.renewal.as_ref()) + ends;
+    let ends = Renewal::in_words(state.renewal.as_ref()) + &ends;
     let words = receipt.minted_in_words(&ends, &handed_over);
     log::say(&format!("jobpass: {words}"));
     if let Some(report) = &minted.access {
         log::access(report);
     }
-    renew::in_background(state)
+    Ok(())
+}
+
+/// `inputs` with a `duration` that ends with the job, but of no less than the 10 minutes that a token lives at least.
+fn no_longer_than(seconds: u64, inputs: &Inputs) -> Result<Inputs, Error> {
+    let most = match seconds.max(Lifetime::LEAST) {
+        // With exactly this number of seconds, Kubernetes may issue a token that lives for a year.
+        Lifetime::MAGIC => Lifetime::MAGIC - 1,
+        seconds => seconds,
+    };
+    // A wrong one is named when all inputs are read.
+    let longer = |given: &str| Lifetime::of_legacy(given).is_ok_and(|given| given.seconds() > most);
+    Inputs::read(|option| match (option.name, inputs.get(option.name)) {
+        ("duration", Some(given)) if longer(given) => Some(format!("{most}s")),
+        (_, value) => value.map(str::to_owned),
+    })
+}
+
+/// A warning where the runner itself wrote the minter's credential into the log, before any script began.
+fn shown_by_the_runner(inputs: &Inputs, environment: &Environment) -> Option<Error> {
+    let trace = environment.get("CI_DEBUG_TRACE")?.trim();
+    if !["true", "1"].contains(&trace.to_ascii_lowercase().as_str()) {
+        return None;
+    }
+    let variable = match (
+        inputs.get("bearer-token-env"),
+        inputs.get("server"),
+        inputs.get("kubeconfig"),
+    ) {
+        (Some(name), _, _) => harmless(name),
+        (None, None, Some(_)) => "JOBPASS_KUBECONFIG".to_owned(),
+        (None, None, None) if environment.get("KUBECONFIG").is_some() => "KUBECONFIG".to_owned(),
+        _ => return None,
+    };
+    environment.get(&variable)?;
+    let what = format!(
+        "CI_DEBUG_TRACE is on: the runner has written every variable of this job into its log, the minter's credential in {variable} \
+         too where GitLab does not mask it"
+    );
+    Some(Error::new(Kind::Deliver, what).help(
+        "look at the beginning of this log; if the credential is there, erase the log (the job's page, `Erase job log`), give the \
+         minter another credential, and remove CI_DEBUG_TRACE",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("1h", 3000, "3000s")]
+    #[case("1h", 3600, "1h")]
+    #[case("1h", 7200, "1h")]
+    #[case("10h", 3607, "3606s")]
+    #[case("30m", 20, "600s")]
+    #[case("600", 20, "600")]
+    #[case("soon", 20, "soon")]
+    fn no_token_is_asked_for_longer_than_the_job_has_left(
+        #[case] given: &str,
+        #[case] left: u64,
+        #[case] expected: &str,
+    ) {
+        let inputs = no_longer_than(left, &Inputs::from([("duration", given)])).expect("inputs");
+        assert_eq!(inputs.get("duration"), Some(expected));
+    }
+
+    #[rstest]
+    #[case(&[("kubeconfig", "/minter")], Some("JOBPASS_KUBECONFIG"))]
+    #[case(&[("server", "https://s"), ("bearer-token-env", "KUBE_TOKEN")], Some("KUBE_TOKEN"))]
+    #[case(&[("server", "https://s"), ("bearer-token-file", "/token")], None)]
+    #[case(&[], Some("KUBECONFIG"))]
+    fn a_minter_that_the_runner_shows_is_named(#[case] given: &[(&str, &str)], #[case] named: Option<&str>) {
+        let inputs = Inputs::read(|option| {
+            let given = given.iter().find(|(name, _)| *name == option.name);
+            given.map(|(_, value)| (*value).to_owned())
+        });
+        let inputs = inputs.expect("inputs");
+        let environment = Environment::from([
+            ("CI_DEBUG_TRACE", "true"),
+            ("JOBPASS_KUBECONFIG", "/minter"),
+            ("KUBECONFIG", "/config"),
+            ("KUBE_TOKEN", "token"),
+        ]);
+        let warning = shown_by_the_runner(&inputs, &environment).map(|warning| warning.to_string());
+        assert_eq!(warning.is_some(), named.is_some());
+        if let (Some(warning), Some(named)) = (warning, named) {
+            assert!(warning.contains(&format!("in {named} ")), "{warning}");
+        }
+        let quiet = environment.with("CI_DEBUG_TRACE", Some("false"));
+        assert!(shown_by_the_runner(&inputs, &quiet).is_none());
+    }
 }

@@ -1,23 +1,47 @@
 //! `jobpass-gitlab open`: in a job that gets the token from another one.
 
+use std::{
+    fs::{self, OpenOptions},
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+};
+
 use clap::{ArgMatches, Command};
-use jobpass_core::{Error, inputs::flags, record::token_files::Files};
+use jobpass_core::{
+    Error, Kind,
+    claims::Claims,
+    inputs::{
+        flags,
+        options::{Inputs, Opt},
+    },
+    json, names,
+    process::files,
+    record::{receipt::Receipt, token_files::Files},
+    text::harmless,
+    token::Token,
+};
 
 use crate::{dotenv, job::Job, log, proxy_exec, sealed};
 
 pub(crate) fn command() -> Command {
     Command::new("open")
-        .about("Write the token that another job handed over to a file, as it was minted")
-        .args(flags::flags().filter(|flag| flag.get_id() == "token-file").map(|flag| {
-            flag.help(
-                "Write the token to this file (mode 0600). `true` chooses a name in the job's temporary folder; a relative \
-                 path is taken from there",
-            )
+        .about("Write the token that another job handed over to files, as it was minted")
+        .args(flags::flags().filter_map(|flag| {
+            let help = match flag.get_id().as_str() {
+                "token-file" => {
+                    "Write the token to this file (mode 0600). `true` chooses a name in the job's temporary folder; a relative \
+                     path is taken from there"
+                }
+                "kubeconfig-file" => "Write a kubeconfig that uses the token to this file. `true` and relative paths as with `token-file`",
+                _ => return None,
+            };
+            Some(flag.help(help))
         }))
         .args([dotenv::variable_flag(), sealed::identity_flag()])
         .after_help(
-            "Nothing revokes the token when this job ends, and nothing removes the file: remove it in after_script.\n\
-             Example:\n  jobpass-gitlab open --token-file true",
+            "Nothing revokes the token when this job ends. The files are removed when the shell ends that runs what \
+             `jobpass-gitlab mask --shell` prints; without it, remove them in after_script.\n\
+             Example:\n  jobpass-gitlab open --kubeconfig-file true",
         )
 }
 
@@ -33,19 +57,97 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
         ));
     };
     let token = token?;
+    let connection = dotenv::api_server(&job.environment)?;
+    let wanted = inputs
+        .get("kubeconfig-file")
+        .is_some_and(|wanted| wanted != "false");
+    let inputs = match &connection {
+        None if wanted => {
+            log::warning(&no_server());
+            without_kubeconfig(&inputs)?
+        }
+        _ => inputs,
+    };
     let files = Files::plan(&inputs, job.folder()?, "")?;
-    let Some(path) = &files.token_file else {
+    if files.is_empty() {
         return Err(Error::input(
             "token-file",
             "is missing: the token has nowhere to go",
             "give a path, or `true` for a name in the job's temporary folder",
         ));
-    };
+    }
+    record(job, &files)?;
     proxy_exec::mask(&token)?;
-    files.write_token(&token)?;
+    match &connection {
+        Some(connection) if files.kubeconfig_file.is_some() => {
+            files.write(&token, connection, &user(&token)?)?
+        }
+        _ => files.write_token(&token)?,
+    }
+    let written = [&files.token_file, &files.kubeconfig_file].into_iter().flatten();
+    let written = written.map(|path| path.display().to_string()).collect::<Vec<_>>();
     log::say(&format!(
         "jobpass: wrote the token in {name} to {}, as it was minted: runners do not mask it so",
-        path.display()
+        written.join(" and ")
     ));
     Ok(())
+}
+
+/// Removes the files that were written in this job.
+pub(crate) fn close(job: &Job) {
+    for path in job.files("opened") {
+        let opened = files::read(&path).ok();
+        let opened = opened.and_then(|text| serde_json::from_str::<Files>(&text).ok());
+        let Some(Err(error)) = opened.map(|files| files.remove()) else {
+            let _ = fs::remove_file(path);
+            continue;
+        };
+        log::warning(&error);
+    }
+}
+
+/// Before they are written, so that they are removed whenever this job ends.
+fn record(job: &Job, files: &Files) -> Result<(), Error> {
+    let path = job.file(&format!("{}.opened", names::random_name()?));
+    let text = json::text(files)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|error| {
+            let why = harmless(&error.to_string());
+            Error::new(
+                Kind::Deliver,
+                format!("cannot write to the job's temporary folder: {why}"),
+            )
+            .help("check the folder, its permissions and free space")
+        })
+}
+
+/// The user of the kubeconfig, as the token names it.
+fn user(token: &Token) -> Result<Receipt, Error> {
+    let claims = Claims::decode(token)?;
+    let subject = claims.sub.unwrap_or_default();
+    let mut parts = subject.rsplit(':');
+    let (account, namespace) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    Ok(Receipt::new(&harmless(account), &harmless(namespace), ""))
+}
+
+fn without_kubeconfig(inputs: &Inputs) -> Result<Inputs, Error> {
+    Inputs::read(|option: &Opt| {
+        let value = inputs
+            .get(option.name)
+            .filter(|_| option.name != "kubeconfig-file");
+        value.map(str::to_owned)
+    })
+}
+
+fn no_server() -> Error {
+    let what = "there is no kubeconfig: the job that mints did not hand over where the API server is";
+    Error::new(Kind::Deliver, what).help(
+        "the log of that job says why: its report may have had no room for it, or another version of jobpass wrote it; the token itself \
+         is in its file",
+    )
 }

@@ -1,17 +1,14 @@
 //! `::add-mask::`, which only a runner with `proxy_exec = true` reads (experimental, 17.10 and newer). On any other it would
 //! show the very token.
 
-use std::{fs, os::unix::process::parent_id, path::Path};
+use std::path::Path;
 
 use jobpass_core::{Error, token::Token};
 use jobpass_mask::{Encoding, forms};
 
-use crate::log;
+use crate::{log, process};
 
-/// More than enough parents between this program and what reads the job's output.
-const GENERATIONS: usize = 64;
-
-/// Has the runner mask a token from now on, if it can.
+/// Makes the runner mask a token from now on, if it can.
 pub(crate) fn mask(token: &Token) -> Result<(), Error> {
     if !is_read() {
         return Ok(());
@@ -27,24 +24,7 @@ pub(crate) fn mask(token: &Token) -> Result<(), Error> {
 
 /// Whether this runs below the runner's `proxy-exec` command, which reads all that the job's shell writes.
 fn is_read() -> bool {
-    let mut pid = parent_id();
-    for _ in 0..GENERATIONS {
-        let folder = Path::new("/proc").join(pid.to_string());
-        let arguments = fs::read(folder.join("cmdline")).unwrap_or_default();
-        if is_proxy(&String::from_utf8_lossy(&arguments)) {
-            return true;
-        }
-        // proc_pid_stat(5): the name, in parentheses, may hold any character.
-        let stat = fs::read_to_string(folder.join("stat")).unwrap_or_default();
-        let parent = stat
-            .rsplit_once(") ")
-            .and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
-        match parent {
-            Some(parent) if parent > 0 => pid = parent,
-            _ => return false,
-        }
-    }
-    false
+    process::ancestors().any(|ancestor| is_proxy(&ancestor.arguments))
 }
 
 /// `gitlab-runner-helper proxy-exec ...`, arguments as in `/proc/PID/cmdline`.

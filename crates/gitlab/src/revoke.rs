@@ -1,20 +1,22 @@
-//! `jobpass-gitlab revoke`: in `after_script`, or in a job of stage `.post`.
+//! `jobpass-gitlab revoke`: in `after_script`, where the guard could not do it, or in a job of stage `.post`.
 
 use std::fs;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use jobpass_core::{
     Error, Kind,
+    claims::Claims,
     inputs::{flags, options::Inputs},
-    life::revoke,
+    life::revoke::{self, Revoked},
     process::interrupt::Interrupt,
-    record::state::State,
+    record::state::{State, lost},
     text::harmless,
     token::Token,
 };
 
 use crate::{
     dotenv::{self, ANCHOR, ANCHOR_UID},
+    guard::{self, Request},
     job::{Job, Recorded},
     log, sealed,
 };
@@ -75,14 +77,40 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, interrupt: Interrupt) -
     Ok(())
 }
 
-/// What this job recorded, one after the other; a failure keeps no other from being revoked.
+/// Revokes every token that this job recorded, one after the other; a failure keeps no other from being revoked. A guard that is
+/// still there does it.
 async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<Error> {
-    let recorded = job.recorded();
-    if recorded.is_empty() {
-        log::say("jobpass: nothing to revoke: this job recorded no state, so it created nothing");
-    }
+    guard::tell(job, Request::Revoke);
     let mut failures = Vec::new();
-    for Recorded { path, anchor } in recorded {
+    let endings = guard::endings(job);
+    let recorded = job.recorded();
+    let had_begun = job.had_begun();
+    if endings.is_empty() && recorded.is_empty() {
+        match had_begun {
+            true => log::say("jobpass: nothing to revoke: no token came to be"),
+            false => log::warning(&nothing_recorded(job)),
+        }
+    }
+    for mut ending in endings {
+        failures.extend(ending.show().err());
+    }
+    for Recorded {
+        path,
+        anchor,
+        is_ours,
+    } in recorded
+    {
+        if !is_ours {
+            let what = format!(
+                "the recorded state `{}` is not a file of this user that nobody else can write",
+                harmless(&path.to_string_lossy())
+            );
+            let error = Error::new(Kind::Revoke, what).help(
+                "it was left alone: what is in it decides where the minter's credential is sent; find out who wrote it",
+            );
+            failures.push(by_hand(&error, &anchor, job));
+            continue;
+        }
         let state = match State::read(&path) {
             Ok(state) => Ok(state),
             Err(error) => {
@@ -99,17 +127,37 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
         };
         // What is not revoked yet can be tried again.
         match outcome {
-            Ok(()) => drop(fs::remove_file(path)),
+            Ok(_) => drop(fs::remove_file(path)),
             Err(error) => failures.push(error),
         }
     }
     failures
 }
 
-/// The job succeeded, and its token lives on in other jobs.
+/// Either nothing was minted, or its record is gone.
+fn nothing_recorded(job: &Job) -> Error {
+    let get = |name| harmless(job.environment.get(name).unwrap_or(name));
+    let template = job.environment.get("JOBPASS_TEMPLATE").unwrap_or(".jobpass");
+    let template = harmless(template);
+    Error::new(Kind::Revoke, "nothing to revoke: this job has no record of a token").help(format!(
+        "a job that extends `{template}` and has a `before_script` of its own mints no token, and gets no KUBECONFIG: its scripts \
+         replace those of the template. Write them so:\n\n  \
+         before_script:\n    - !reference [{template}, before_script]\n    # then your own commands\n  \
+         after_script:\n    # your own commands, then\n    - !reference [{template}, after_script]\n\n\
+         if something removed `{}` while the job ran, its token may work until it expires; this revokes it:\n\n  \
+         kubectl delete secrets --all-namespaces --field-selector type=jobpass.dev/anchor \
+         --selector jobpass.dev/run-id={},jobpass.dev/job={}",
+        harmless(&job.folder_name()),
+        get("CI_PIPELINE_ID"),
+        get("CI_JOB_ID"),
+    ))
+}
+
+/// Leaves the token of a job that succeeded to the jobs that it was handed on to.
 fn hand_on(job: &Job) -> Vec<Error> {
     let mut failures = Vec::new();
-    for Recorded { path, anchor } in job.recorded() {
+    job.had_begun();
+    for Recorded { path, anchor, .. } in job.recorded().into_iter().filter(|recorded| recorded.is_ours) {
         if let Ok(state) = State::read(&path) {
             failures.extend(state.files.remove().err());
         }
@@ -122,29 +170,70 @@ fn hand_on(job: &Job) -> Vec<Error> {
     failures
 }
 
-/// What the dotenv report of an earlier job says.
+/// Revokes the token that an earlier job handed over in its dotenv report.
+///
+/// A variable of the project, or of one run of the pipeline, wins over that report. So the token's own claims say which anchor it is
+/// bound to, where it can be read. A token that is sealed, without the identity, cannot: then the variables say it.
 async fn handed_over(
     matches: &ArgMatches,
     job: &Job,
     inputs: &Inputs,
     mut interrupt: Interrupt,
 ) -> Vec<Error> {
-    let Some(anchor) = job.environment.get(ANCHOR) else {
-        log::say(&format!(
-            "jobpass: nothing to revoke: no {ANCHOR} reached this job, so the job that mints handed nothing over"
-        ));
-        return Vec::new();
-    };
-    let uid = job.environment.get(ANCHOR_UID);
-    // Without it, and without the identity that opens a sealed one, the proof is that the anchor is gone.
     let token = dotenv::variable(matches)
         .ok()
         .and_then(|name| dotenv::handed_over(name, matches, &job.environment)?.ok());
+    let claimed = token.as_ref().and_then(claimed);
+    let named = job.environment.get(ANCHOR);
+    let uid = job.environment.get(ANCHOR_UID);
+    let (anchor, uid) = match (&claimed, named) {
+        (Some((anchor, claimed)), _) => (&**anchor, claimed.as_deref().or(uid)),
+        (None, Some(named)) => (named, uid),
+        (None, None) => {
+            log::say(&format!(
+                "jobpass: nothing to revoke: no {ANCHOR} reached this job, so the job that mints handed nothing over"
+            ));
+            return Vec::new();
+        }
+    };
     let outcome = match reconstruct(job, inputs, anchor, uid, &mut interrupt).await {
         Ok(state) => revoke(job, inputs, state, true, token, &mut interrupt).await,
         Err(error) => Err(error),
     };
-    outcome.err().into_iter().collect()
+    let failure = match outcome {
+        Err(error) => Some(error),
+        Ok(revoked) if revoked.left_alone && claimed.is_none() => {
+            let what = format!("{ANCHOR_UID} is not the uid of the anchor that {ANCHOR} names");
+            let error = Error::new(Kind::Revoke, what).help(
+                "something else than the job that mints sets these variables: remove them from the project, the group and the \
+                 pipeline",
+            );
+            Some(by_hand(&error, anchor, job))
+        }
+        Ok(_) => named.filter(|named| *named != anchor).map(|named| {
+            let what = format!(
+                "{ANCHOR} names {}, and the token that was handed over is bound to {}, which was deleted",
+                harmless(named),
+                harmless(anchor)
+            );
+            Error::new(Kind::Revoke, what).help(format!(
+                "the one that {ANCHOR} names was left alone: find out what sets the variable (the project, the group, the run of the \
+                 pipeline), and remove it"
+            ))
+        }),
+    };
+    failure.into_iter().collect()
+}
+
+/// The anchor of a token, as `NAMESPACE/NAME`, and its uid, as the token's own claims give them.
+fn claimed(token: &Token) -> Option<(String, Option<String>)> {
+    let claims = Claims::decode(token).ok()?;
+    if let (Some(namespace), Some(secret)) = (&claims.legacy_namespace, &claims.legacy_secret) {
+        return Some((format!("{namespace}/{secret}"), None));
+    }
+    let kubernetes = claims.kubernetes?;
+    let anchor = kubernetes.secret?;
+    Some((format!("{}/{}", kubernetes.namespace?, anchor.name), anchor.uid))
 }
 
 async fn revoke(
@@ -154,13 +243,10 @@ async fn revoke(
     existed: bool,
     handed_over: Option<Token>,
     interrupt: &mut Interrupt,
-) -> Result<(), Error> {
+) -> Result<Revoked, Error> {
     let revoked = revoke::at_end_of_job(&mut state, handed_over, inputs, &job.environment, interrupt).await?;
-    log::say(&format!("jobpass: {}", state.receipt.ended_in_words(existed)));
-    for note in revoked.notes {
-        log::warning(&Error::new(Kind::Revoke, note));
-    }
-    Ok(())
+    guard::show(&state.receipt, existed, &revoked.notes);
+    Ok(revoked)
 }
 
 /// A state from the anchor's name alone.
@@ -173,4 +259,9 @@ async fn reconstruct(
 ) -> Result<State, Error> {
     let run_id = job.environment.get("CI_PIPELINE_ID");
     State::reconstruct(anchor, uid, inputs, &job.environment, run_id, interrupt).await
+}
+
+/// The failure to revoke, with the commands that do it without jobpass.
+fn by_hand(cause: &Error, anchor: &str, job: &Job) -> Error {
+    lost(cause, anchor, job.environment.get("CI_PIPELINE_ID"))
 }

@@ -26,7 +26,7 @@ const LISTS: [&str; 5] = [
 ];
 
 #[rstest]
-#[case("job.yml", ".jobpass", &["job-name", "mask-log"])]
+#[case("job.yml", ".jobpass", &["job-name", "mask-log", "revoke-after"])]
 #[case("handover.yml", "create_token", &["job-name", "stage", "image", "job-rules", "variable", "dotenv-mode", "recipient", "mask-log"])]
 fn inputs_are_the_options(#[case] file: &str, #[case] job: &str, #[case] own: &[&str]) {
     let (spec, jobs) = template(file);

@@ -1,0 +1,108 @@
+//! How a guard's work went: a record for those who show it in the job's log.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use jobpass_core::{
+    Error, Kind, json, life::revoke::Revoked, process::files, record::receipt::Receipt, text::harmless,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::log;
+
+/// The end of a token, or the failure to bring it about.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Ending {
+    receipt: Receipt,
+    #[serde(flatten)]
+    outcome: Outcome,
+    /// Whether the log has it already.
+    shown: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Outcome {
+    Revoked { notes: Vec<String> },
+    Failed { what: String, help: Option<String> },
+}
+
+impl Ending {
+    pub(super) fn new(receipt: Receipt, outcome: Result<Revoked, Error>) -> Self {
+        let outcome = match outcome {
+            Ok(revoked) => Outcome::Revoked { notes: revoked.notes },
+            Err(error) => Outcome::Failed {
+                what: error.what().to_owned(),
+                help: error.next_step().map(str::to_owned),
+            },
+        };
+        Self {
+            receipt,
+            outcome,
+            shown: false,
+        }
+    }
+
+    pub(super) fn is_revoked(&self) -> bool {
+        matches!(self.outcome, Outcome::Revoked { .. })
+    }
+
+    pub(super) fn is_shown(&self) -> bool {
+        self.shown
+    }
+
+    /// Records it for the processes that come later. They do without it if it cannot be written.
+    pub(super) fn write(&self, path: &Path) {
+        let Ok(json) = json::text(self) else { return };
+        let _ = fs::remove_file(path);
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path);
+        let _ = file.and_then(|mut file| file.write_all(json.as_bytes()));
+    }
+
+    /// `None` if it is not there, or not what [`Self::write`] writes.
+    pub(super) fn read(path: &Path) -> Option<Self> {
+        serde_json::from_str(&files::read(path).ok()?).ok()
+    }
+
+    /// Shows it in the log.
+    ///
+    /// # Errors
+    /// The failure, if it is one: the caller decides what becomes of it.
+    pub(crate) fn show(&mut self) -> Result<(), Error> {
+        let shown = std::mem::replace(&mut self.shown, true);
+        match &self.outcome {
+            Outcome::Revoked { .. } if shown => {
+                log::say(&format!("jobpass: {}", self.receipt.revoked_before_in_words()));
+                Ok(())
+            }
+            Outcome::Revoked { notes } => {
+                show(&self.receipt, true, notes);
+                Ok(())
+            }
+            Outcome::Failed { what, help } => {
+                let error = Error::new(Kind::Revoke, harmless(what));
+                Err(match help {
+                    Some(help) => error.help(help),
+                    None => error,
+                })
+            }
+        }
+    }
+}
+
+/// Shows a token's end in the log. `existed` says whether a job had the token: after a kill, that may not be known.
+pub(crate) fn show(receipt: &Receipt, existed: bool, notes: &[String]) {
+    log::say(&format!("jobpass: {}", receipt.ended_in_words(existed)));
+    for note in notes {
+        log::warning(&Error::new(Kind::Revoke, harmless(note)));
+    }
+}

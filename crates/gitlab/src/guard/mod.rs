@@ -1,0 +1,355 @@
+//! `jobpass-gitlab guard`: the process beside a job's shell that renews the token, and revokes it when the script is over
+//! or the job's time is.
+//!
+//! It is in a session of its own: a runner signals the process group of the shell. It outlives the runner, too. Only a
+//! container that is killed takes it along: so the shell waits for it before it ends, and it does not wait for a job's timeout.
+
+mod ending;
+mod pipe;
+mod shell;
+
+use std::{
+    cell::Cell,
+    io::{Read as _, stdin, stdout},
+    pin::pin,
+    time::Duration,
+};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use jiff::Timestamp;
+use jobpass_core::{
+    Error, Kind,
+    inputs::{flags, options::Inputs},
+    life::{
+        renew,
+        revoke::{self, REVOKE},
+    },
+    minter::{Auth, Minter},
+    process::{beside, interrupt::Interrupt},
+    record::state::State,
+    text::harmless,
+};
+use rustix::process::{Signal, setsid};
+use tokio::time::{Instant, sleep_until};
+
+pub(crate) use self::{
+    ending::{Ending, show},
+    pipe::Request,
+};
+use self::{pipe::Pipe, shell::Watch};
+use crate::{
+    job::{Job, value},
+    log, open,
+    time::{self, Timeout},
+};
+
+/// The longest wait for a guard that revokes, with some time for what it does besides.
+const PATIENCE: Duration = REVOKE.saturating_add(Duration::from_secs(5));
+/// Without a known timeout, GitLab ends the longest job after this time.
+const LONGEST_JOB: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// What has to be over before the token is revoked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    Script,
+    AfterScript,
+}
+
+impl After {
+    /// A flag of `mint`.
+    pub(crate) fn flag() -> Arg {
+        Arg::new("revoke-after")
+            .long("revoke-after")
+            .env("JOBPASS_REVOKE_AFTER")
+            .hide_env_values(true)
+            .value_name("REVOKE_AFTER")
+            .help(
+                "`script`: the token is revoked as soon as the script is over. `after_script`: when `after_script` is, for a job \
+                 whose own `after_script` needs the token and ends with `jobpass-gitlab revoke`. Either way, it is revoked before \
+                 the job's timeout. [default: script]",
+            )
+    }
+
+    pub(crate) fn parse(matches: &ArgMatches) -> Result<Self, Error> {
+        match value(matches, "revoke-after") {
+            None | Some("script") => Ok(Self::Script),
+            Some("after_script") => Ok(Self::AfterScript),
+            Some(other) => Err(Error::input(
+                "revoke-after",
+                format!("is `{}`", harmless(other)),
+                "use `script` or `after_script`",
+            )),
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Script => "script",
+            Self::AfterScript => "after_script",
+        }
+    }
+}
+
+pub(crate) fn command() -> Command {
+    let shell = Arg::new("shell")
+        .long("shell")
+        .value_parser(clap::value_parser!(u32));
+    let end = Arg::new("end").long("end").action(ArgAction::SetTrue);
+    Command::new("guard")
+        .args(flags::flags())
+        .args([After::flag(), shell, end])
+        .hide(true)
+}
+
+/// Starts a guard for a token that this job has.
+///
+/// # Errors
+/// If it cannot be started.
+pub(crate) fn start(state: &State, after: After, inputs: &Inputs) -> Result<(), Error> {
+    let shell = shell::of_script().to_string();
+    // These may have been given to `mint` as flags; all else that the end of a job needs is in the state or a variable.
+    let same = ["verify-revocation", "fail-on-revoke-error"];
+    let same = same.iter().filter_map(|name| Some((*name, inputs.get(name)?)));
+    let same = same
+        .map(|(name, value)| format!("--{name}={value}"))
+        .collect::<Vec<_>>();
+    let mut arguments = vec!["guard", "--shell", &*shell, "--revoke-after", after.word()];
+    arguments.extend(same.iter().map(String::as_str));
+    beside::start(&arguments, &state.json()?).map_err(|error| {
+        let why = harmless(&error.to_string());
+        Error::new(
+            Kind::Deliver,
+            format!("cannot start the process that guards the token: {why}"),
+        )
+        .help("check that the job may start processes, and make named pipes in its temporary folder")
+    })
+}
+
+/// Runs the guard; with `--end`, tells the guards of this job that its shell is about to end.
+pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
+    let inputs = flags::inputs_at_end(matches)?;
+    if matches.get_flag("end") {
+        return end(job, &inputs);
+    }
+    let shell = matches.get_one::<u32>("shell").copied().unwrap_or_default();
+    // Already the leader of a session, if a person started it.
+    let _ = setsid();
+    let mut json = String::new();
+    stdin()
+        .read_to_string(&mut json)
+        .map_err(|error| Error::new(Kind::Internal, format!("cannot read the state: {error}")))?;
+    let state = State::parse(&json)?;
+    let pipe = Pipe::make(job.file_of(&state, "guard")).map_err(|error| {
+        let why = harmless(&error.to_string());
+        Error::new(
+            Kind::Deliver,
+            format!("cannot make a named pipe in the job's temporary folder: {why}"),
+        )
+    })?;
+    let (held_auth, held_inputs) = Minter::held(&state.auth, &inputs);
+    let mut guard = Guard {
+        job,
+        state,
+        inputs,
+        held_auth,
+        held_inputs,
+        after: After::parse(matches)?,
+        shell: Watch::new(shell),
+        pipe,
+    };
+    let why = guard.watch(&mut interrupt).await?;
+    guard.revoke(why, &mut interrupt).await;
+    Ok(())
+}
+
+/// Tells the guards of this job something, and waits until they have done it.
+pub(crate) fn tell(job: &Job, request: Request) {
+    pipe::tell(job.files("guard").into_iter(), request, PATIENCE);
+}
+
+/// The ends that guards of this job have brought about, each to be shown once more. Removes their records.
+pub(crate) fn endings(job: &Job) -> Vec<Ending> {
+    let endings = job.files("over").into_iter().filter_map(|path| {
+        let ending = Ending::read(&path);
+        let _ = std::fs::remove_file(path);
+        ending.filter(Ending::is_revoked)
+    });
+    endings.collect()
+}
+
+/// The shell is about to end, and with it its container perhaps.
+fn end(job: &Job, inputs: &Inputs) -> Result<(), Error> {
+    tell(job, Request::Over);
+    let mut failures = Vec::new();
+    for path in job.files("over") {
+        let Some(mut ending) = Ending::read(&path).filter(|ending| !ending.is_shown()) else {
+            continue;
+        };
+        failures.extend(ending.show().err());
+        ending.write(&path);
+    }
+    open::close(job);
+    match failures.pop() {
+        Some(last) if inputs.flag("fail-on-revoke-error").unwrap_or(true) => {
+            failures.iter().for_each(log::error);
+            Err(last)
+        }
+        last => {
+            failures.iter().chain(&last).for_each(log::warning);
+            Ok(())
+        }
+    }
+}
+
+struct Guard<'a> {
+    job: &'a Job,
+    state: State,
+    inputs: Inputs,
+    /// The runner removes the files of a job's variables before the guard needs them, if it is not the script that ends.
+    held_auth: Auth,
+    held_inputs: Inputs,
+    after: After,
+    shell: Watch,
+    pipe: Pipe,
+}
+
+/// Why the token is to be revoked.
+enum Why {
+    Over,
+    /// So long before the job's timeout.
+    Timeout(Duration),
+    AfterScriptTimeout,
+    Told,
+}
+
+impl Guard<'_> {
+    /// Waits for the reason to revoke, and renews the token meanwhile.
+    ///
+    /// # Errors
+    /// If renewing cannot begin.
+    async fn watch(&mut self, interrupt: &mut Interrupt) -> Result<Why, Error> {
+        let Self {
+            job,
+            state,
+            inputs,
+            after,
+            shell,
+            pipe,
+            ..
+        } = self;
+        let now = Timestamp::now();
+        let timeout = Timeout::of(&job.environment, now);
+        let left = timeout.map_or(LONGEST_JOB, |timeout| time::until(timeout.deadline(), now));
+        let deadline = Instant::now() + left;
+        let mut end_of_after_script = None;
+        let is_ready = Cell::new(state.renewal.is_none());
+        let ready = || {
+            is_ready.set(true);
+            beside::ready(stdout());
+        };
+        if is_ready.get() {
+            beside::ready(stdout());
+        }
+        let mut renewing = pin!(renew::keep(state, inputs, &job.environment, ready));
+        let mut renews = true;
+        loop {
+            let script_runs = end_of_after_script.is_none();
+            let limit = end_of_after_script.map_or(deadline, |end: Instant| end.min(deadline));
+            tokio::select! {
+                () = shell.ended(), if script_runs => match after {
+                    After::Script => return Ok(Why::Over),
+                    After::AfterScript => {
+                        end_of_after_script = Some(Instant::now() + time::of_after_script(&job.environment));
+                    }
+                },
+                request = pipe.request() => match (request, *after) {
+                    (Request::Revoke, _) => return Ok(Why::Told),
+                    (Request::Over, After::Script) => return Ok(Why::Over),
+                    // The script's shell ends; another one runs `after_script`.
+                    (Request::Over, After::AfterScript) if script_runs => pipe.let_go(),
+                    (Request::Over, After::AfterScript) => return Ok(Why::Over),
+                },
+                () = sleep_until(limit) => return Ok(match timeout {
+                    Some(timeout) if limit == deadline => Why::Timeout(timeout.margin()),
+                    _ => Why::AfterScriptTimeout,
+                }),
+                signal = interrupt.signal() => match signal {
+                    Signal::HUP => {}
+                    // Nobody who stops a single guard means it; what stops all processes of a machine does.
+                    _ => return Ok(Why::Told),
+                },
+                kept = &mut renewing, if renews => {
+                    renews = false;
+                    // Later failures are in the journal, for the end of the job.
+                    if !is_ready.get() {
+                        kept?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Revokes the token, and records how that went.
+    async fn revoke(mut self, why: Why, interrupt: &mut Interrupt) {
+        if self.kubeconfig_is_gone() {
+            self.use_held();
+        }
+        let mut outcome = self.attempt(interrupt).await;
+        // The runner may have removed it in between.
+        if outcome.is_err() && self.kubeconfig_is_gone() {
+            self.use_held();
+            outcome = self.attempt(interrupt).await;
+        }
+        let revoked = outcome.is_ok();
+        if let Some(line) = why.line(revoked) {
+            for filter in self.job.files("log") {
+                pipe::say(&filter, &line);
+            }
+        }
+        Ending::new(self.state.receipt.clone(), outcome).write(&self.job.file_of(&self.state, "over"));
+        // What is not revoked can be tried again.
+        if revoked {
+            let _ = std::fs::remove_file(self.job.state_file(&self.state));
+        }
+    }
+
+    async fn attempt(&mut self, interrupt: &mut Interrupt) -> Result<revoke::Revoked, Error> {
+        revoke::at_end_of_job(
+            &mut self.state,
+            None,
+            &self.inputs,
+            &self.job.environment,
+            interrupt,
+        )
+        .await
+    }
+
+    fn kubeconfig_is_gone(&self) -> bool {
+        match &self.state.auth {
+            Auth::Kubeconfig { paths, .. } => paths.iter().any(|path| !path.exists()),
+            _ => false,
+        }
+    }
+
+    fn use_held(&mut self) {
+        self.state.auth = self.held_auth.clone();
+        self.inputs = self.held_inputs.clone();
+    }
+}
+
+impl Why {
+    /// A line for the log of a script that still runs.
+    fn line(&self, revoked: bool) -> Option<String> {
+        let Self::Timeout(margin) = self else { return None };
+        let margin = margin.as_secs();
+        Some(match revoked {
+            true => format!(
+                "jobpass: this job runs into its timeout in {margin} s: its token is revoked now, as nothing could revoke it then\n"
+            ),
+            false => format!(
+                "jobpass: warning: this job runs into its timeout in {margin} s, and its token could not be revoked: it works until \
+                 it expires\n"
+            ),
+        })
+    }
+}

@@ -1,0 +1,185 @@
+//! The named pipe through which other processes of the job ask a guard to do its work, and wait until it has.
+//!
+//! The guard reads it for as long as it lives. A process that has written to it sees the kernel close the other end: also if
+//! the guard was killed.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{CWD, Mode, OFlags, mkfifoat},
+    io::{Errno, retry_on_intr},
+    process::geteuid,
+};
+use tokio::net::unix::pipe::{OpenOptions as Pipes, Receiver};
+
+/// What a guard can be told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Request {
+    /// The shell is about to end.
+    Over,
+    /// The token is not needed any more.
+    Revoke,
+}
+
+impl Request {
+    const OVER: u8 = b'o';
+    const REVOKE: u8 = b'r';
+
+    fn byte(self) -> u8 {
+        match self {
+            Self::Over => Self::OVER,
+            Self::Revoke => Self::REVOKE,
+        }
+    }
+}
+
+/// The guard's end. Dropping it removes the pipe, and lets those go on who wait.
+pub(super) struct Pipe {
+    path: PathBuf,
+    receiver: Option<Receiver>,
+}
+
+impl Pipe {
+    pub(super) fn make(path: PathBuf) -> io::Result<Self> {
+        let receiver = Some(receiver(&path)?);
+        Ok(Self { path, receiver })
+    }
+
+    /// The next request. Without a pipe, there is none.
+    pub(super) async fn request(&mut self) -> Request {
+        loop {
+            let Some(receiver) = &self.receiver else {
+                return std::future::pending().await;
+            };
+            let mut byte = [0];
+            match receiver
+                .readable()
+                .await
+                .and_then(|()| receiver.try_read(&mut byte))
+            {
+                Ok(1..) if byte[0] == Request::OVER => return Request::Over,
+                Ok(1..) if byte[0] == Request::REVOKE => return Request::Revoke,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // Whoever opened it has gone, and said nothing that is known.
+                Ok(_) => self.let_go(),
+                Err(_) => self.receiver = None,
+            }
+        }
+    }
+
+    /// Lets those go on who wait, and listens again: at another pipe, so that they cannot take it for the first one.
+    pub(super) fn let_go(&mut self) {
+        self.receiver = None;
+        let _ = fs::remove_file(&self.path);
+        self.receiver = receiver(&self.path).ok();
+    }
+}
+
+fn receiver(path: &Path) -> io::Result<Receiver> {
+    mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR)?;
+    Pipes::new().open_receiver(path)
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Tells the guards that read these pipes, and waits until each has done what it was told, or `patience` is over. A pipe that
+/// nobody reads is removed: its guard was killed.
+pub(super) fn tell(pipes: impl Iterator<Item = PathBuf>, request: Request, patience: Duration) {
+    let told = pipes.filter_map(|path| match writer(&path) {
+        Ok(mut writer) => writer.write_all(&[request.byte()]).ok().map(|()| writer),
+        Err(error) => {
+            let unread = error.raw_os_error() == Some(Errno::NXIO.raw_os_error());
+            if unread
+                && path
+                    .symlink_metadata()
+                    .is_ok_and(|file| file.file_type().is_fifo())
+            {
+                let _ = fs::remove_file(&path);
+            }
+            None
+        }
+    });
+    // All of them first: they work at the same time.
+    let told = told.collect::<Vec<_>>();
+    let begun = Instant::now();
+    for writer in told {
+        let left = Timespec::try_from(patience.saturating_sub(begun.elapsed())).ok();
+        // The closing of the other end, which is waited for, needs no flag.
+        let _ = retry_on_intr(|| poll(&mut [PollFd::new(&writer, PollFlags::empty())], left.as_ref()));
+    }
+}
+
+/// Writes text for a person into a pipe that a filter of the job's log reads, if one does.
+pub(super) fn say(pipe: &Path, text: &str) {
+    let _ = writer(pipe).and_then(|mut writer| writer.write_all(text.as_bytes()));
+}
+
+/// Fails at once if nobody reads the pipe.
+fn writer(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+    let file = OpenOptions::new().write(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    match metadata.file_type().is_fifo() && metadata.uid() == geteuid().as_raw() {
+        true => Ok(file),
+        false => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn runtime() -> tokio::runtime::Runtime {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().expect("a runtime")
+    }
+
+    #[test]
+    fn who_asks_waits_until_the_guard_has_gone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.guard");
+        runtime().block_on(async {
+            let mut pipe = Pipe::make(path.clone()).expect("made");
+            let asked = path.clone();
+            let asking = thread::spawn(move || tell([asked].into_iter(), Request::Over, PATIENCE));
+            assert_eq!(pipe.request().await, Request::Over);
+            assert!(!asking.is_finished(), "before the guard has done its work");
+            pipe.let_go();
+            asking.join().expect("it goes on");
+
+            let asked = path.clone();
+            let asking = thread::spawn(move || tell([asked].into_iter(), Request::Revoke, PATIENCE));
+            assert_eq!(pipe.request().await, Request::Revoke);
+            drop(pipe);
+            asking.join().expect("it goes on");
+        });
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn nobody_waits_for_a_guard_that_was_killed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.guard");
+        mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).expect("made");
+        tell([path.clone()].into_iter(), Request::Over, PATIENCE);
+        assert!(!path.exists());
+        fs::write(&path, "not a pipe").expect("written");
+        tell([path.clone()].into_iter(), Request::Over, PATIENCE);
+        assert_eq!(fs::read_to_string(&path).expect("read"), "not a pipe");
+    }
+}

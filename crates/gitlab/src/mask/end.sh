@@ -1,0 +1,44 @@
+# shellcheck shell=sh disable=SC2154,SC3028
+# The second part of `jobpass-gitlab mask --shell`, also without a filter: jobpass_guards ends what guards this job's token.
+# An EXIT trap that is there already stays: `trap` prints commands that would set it again.
+jobpass_keep() {
+  case "${3-}" in
+  EXIT | 0) jobpass_trap=$2 ;;
+  esac
+}
+if [ -z "${jobpass_began-}" ]; then
+  # Not in $(), which is a shell with traps of its own.
+  trap > "$jobpass_pipe.traps"
+  eval "$(sed 's/^trap -- /jobpass_keep -- /' "$jobpass_pipe.traps")"
+  rm -f "$jobpass_pipe.traps"
+  jobpass_began=1
+fi
+
+# Revokes the token, shows what is yet to be shown, and ends the shell with the status that it was about to end with. A script
+# that sets an EXIT trap of its own calls this at the end of it.
+jobpass_end() {
+  jobpass_status=$?
+  # A child of bash that is killed before it has become another program runs this, too.
+  [ "${BASHPID-}" = "$jobpass_shell" ] || return 0
+  { set +eux; } 2> /dev/null
+  trap - EXIT
+  if [ -n "${jobpass_trap-}" ]; then
+    (exit "$jobpass_status")
+    eval "$jobpass_trap"
+  fi
+  # The container may end with this shell, so it waits. 7: not revoked, and `fail-on-revoke-error` is true.
+  jobpass_revoked=0
+  eval "$jobpass_guards" || jobpass_revoked=$?
+  if [ -n "${jobpass_filters-}" ]; then
+    exec > /dev/null 2>&1
+    eval "$jobpass_filters"
+  fi
+  if [ "$jobpass_revoked" = 7 ] && [ "$jobpass_status" = 0 ]; then
+    exit 7
+  fi
+  # Within a trap, without a number, with the status from before it.
+  exit
+}
+jobpass_shell=${BASHPID-}
+trap jobpass_end EXIT
+unset jobpass_mask
