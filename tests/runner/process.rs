@@ -1,11 +1,16 @@
 //! One process of a job: what it writes, when it ends, and the signals with which a runner stops it.
 
 use std::io::{PipeReader, Read as _, Write as _, pipe};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
 /// What a job waits for. One for the whole job, so that a cancellation is heard whatever runs.
@@ -22,6 +27,7 @@ pub(super) struct Canceller(Sender<Event>);
 
 enum Event {
     Cancel,
+    Stop(Stop),
     Output(u64, Stream, Vec<u8>),
     Closed(u64),
     Exited(u64),
@@ -47,6 +53,17 @@ pub(super) struct Manner<'a> {
     pub(super) linger: Option<Duration>,
 }
 
+/// The ways in which a job can end from outside, without a word to its scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The coordinator says that the job is over already.
+    Force,
+    /// The runner gets SIGTERM.
+    Terminate,
+    /// The runner gets SIGKILL: nobody stops the process, and nobody reads what it writes.
+    Kill,
+}
+
 /// Who runs the process.
 pub(super) trait Attendant {
     fn output(&mut self, stream: Stream, bytes: &[u8]);
@@ -58,6 +75,7 @@ pub(super) trait Attendant {
 pub(super) enum Stopped {
     Cancelled,
     TimedOut,
+    FromOutside(Stop),
 }
 
 pub(super) struct End {
@@ -81,6 +99,11 @@ impl Canceller {
     pub(super) fn cancel(&self) {
         let _ = self.0.send(Event::Cancel);
     }
+
+    /// Without effect once the job is over.
+    pub(super) fn stop(&self, how: Stop) {
+        let _ = self.0.send(Event::Stop(how));
+    }
 }
 
 impl Mailbox {
@@ -103,7 +126,8 @@ impl Mailbox {
         attendant: &mut dyn Attendant,
     ) -> std::io::Result<End> {
         self.current += 1;
-        let (mut child, mut open) = self.start(command, manner)?;
+        let gone = Arc::new(AtomicBool::new(false));
+        let (mut child, mut open) = self.start(command, manner, &gone)?;
         let mut ladder = Ladder {
             pid: Pid::from_child(&child),
             manner,
@@ -117,6 +141,19 @@ impl Mailbox {
                 Some(Event::Cancel) => {
                     if attendant.cancelled() && stopped.is_none() && !(exited && manner.linger.is_some()) {
                         stopped = Some(Stopped::Cancelled);
+                        deadline = ladder.climb();
+                    }
+                }
+                Some(Event::Stop(Stop::Kill)) => {
+                    gone.store(true, Ordering::Relaxed);
+                    return Ok(End {
+                        status: ExitStatus::from_raw(Signal::KILL.as_raw()),
+                        stopped: Some(Stopped::FromOutside(Stop::Kill)),
+                    });
+                }
+                Some(Event::Stop(how)) => {
+                    if stopped.is_none() {
+                        stopped = Some(Stopped::FromOutside(how));
                         deadline = ladder.climb();
                     }
                 }
@@ -163,7 +200,12 @@ impl Mailbox {
     }
 
     /// Starts the process and those that listen to it; gives how many streams are open.
-    fn start(&self, mut command: Command, manner: &Manner<'_>) -> std::io::Result<(Child, usize)> {
+    fn start(
+        &self,
+        mut command: Command,
+        manner: &Manner<'_>,
+        gone: &Arc<AtomicBool>,
+    ) -> std::io::Result<(Child, usize)> {
         let (output, writer) = pipe()?;
         let mut streams = vec![(Stream::Output, output)];
         let error_writer = if manner.merged {
@@ -184,7 +226,8 @@ impl Mailbox {
         let open = streams.len();
         for (stream, reader) in streams {
             let (sender, of) = (self.sender.clone(), self.current);
-            thread::spawn(move || read(reader, stream, of, &sender));
+            let gone = Arc::clone(gone);
+            thread::spawn(move || read(reader, stream, of, &sender, &gone));
         }
         if let Some(mut stdin) = child.stdin.take() {
             let input = manner.input.to_owned();
@@ -201,13 +244,22 @@ impl Mailbox {
     }
 }
 
-fn read(mut reader: PipeReader, stream: Stream, of: u64, sender: &Sender<Event>) {
+/// Until the end, or until the runner is gone: then nobody reads it any more.
+fn read(mut reader: PipeReader, stream: Stream, of: u64, sender: &Sender<Event>, gone: &AtomicBool) {
     let mut buffer = [0; 8192];
-    while let Ok(length @ 1..) = reader.read(&mut buffer) {
-        if sender
-            .send(Event::Output(of, stream, buffer[..length].to_vec()))
-            .is_err()
-        {
+    let moment = Timespec {
+        tv_sec: 0,
+        tv_nsec: 20_000_000,
+    };
+    while !gone.load(Ordering::Relaxed) {
+        if let Ok(0) = retry_on_intr(|| poll(&mut [PollFd::new(&reader, PollFlags::IN)], Some(&moment))) {
+            continue;
+        }
+        let Ok(length @ 1..) = reader.read(&mut buffer) else {
+            break;
+        };
+        let event = Event::Output(of, stream, buffer[..length].to_vec());
+        if sender.send(event).is_err() {
             return;
         }
     }

@@ -247,7 +247,8 @@ impl<'a> Execution<'a> {
                 ));
                 return Conclusion::Failure;
             }
-            None => {}
+            // No way of stopping a GitHub job.
+            Some(Stopped::FromOutside(_)) | None => {}
         }
         match end.status.success() && !self.failed {
             true => Conclusion::Success,

@@ -17,7 +17,7 @@ use super::script::script;
 use super::variables::{Kind, Variable, Variables, expand, plain};
 use super::{Job, Runner, Status, Tokens};
 use crate::runner::log::Raw;
-use crate::runner::process::{Attendant, End, Mailbox, Manner, Stopped, Stream};
+use crate::runner::process::{Attendant, End, Mailbox, Manner, Stop, Stopped, Stream};
 use crate::runner::random;
 
 /// Unless RUNNER_AFTER_SCRIPT_TIMEOUT says otherwise.
@@ -44,6 +44,7 @@ struct Build<'a> {
     variables: Variables,
     token: String,
     begin: Instant,
+    started: jiff::Timestamp,
     container: usize,
     raw: Raw,
     cancelled: bool,
@@ -59,6 +60,8 @@ enum Outcome {
     TimedOut,
     /// By the job's timeout, which leaves none.
     OutOfTime,
+    /// From outside, which leaves none.
+    Stopped(Stop),
 }
 
 pub(super) fn run(definition: &config::Job, surroundings: &Surroundings<'_>, mailbox: &mut Mailbox) -> Job {
@@ -84,12 +87,20 @@ pub(super) fn run(definition: &config::Job, surroundings: &Surroundings<'_>, mai
             Default::default()
         }
     };
-    build.clean_up();
+    // A runner that was killed cleans nothing up.
+    if !matches!(outcome, Outcome::Stopped(Stop::Kill)) {
+        build.clean_up();
+    }
     tokens.set(|tokens| tokens.remove(&build.token));
     let (status, last) = match outcome {
         Outcome::Success => (Status::Success, "Job succeeded".to_owned()),
         Outcome::Failed(why) => (Status::Failed, format!("ERROR: Job failed: {why}")),
         Outcome::Canceled => (Status::Canceled, "ERROR: Job failed: canceled".to_owned()),
+        Outcome::Stopped(Stop::Force) => (Status::Canceled, "ERROR: Job failed: canceled".to_owned()),
+        Outcome::Stopped(how) => (
+            Status::Failed,
+            format!("ERROR: Job failed (system failure): {how:?}"),
+        ),
         Outcome::TimedOut | Outcome::OutOfTime => (
             Status::Failed,
             "ERROR: Job failed: execution took longer than the time-out".to_owned(),
@@ -157,6 +168,7 @@ impl<'a> Build<'a> {
             variables: Variables::new(),
             token,
             begin: Instant::now(),
+            started: jiff::Timestamp::now(),
             container: 0,
             raw: Raw::default(),
             cancelled: false,
@@ -179,6 +191,11 @@ impl<'a> Build<'a> {
             ("CI_JOB_URL", &url),
             ("CI_PROJECT_DIR", &project),
             ("RUNNER_TEMP_PROJECT_DIR", &temp),
+            ("CI_JOB_STARTED_AT", &self.started.to_string()),
+            (
+                "CI_JOB_TIMEOUT",
+                &self.definition.timeout.as_secs_f64().ceil().to_string(),
+            ),
         ]));
         let token = Variable {
             value: self.token.clone(),
@@ -209,6 +226,7 @@ impl<'a> Build<'a> {
         let end = self.shell(&self.definition.script, "running", timeout, mailbox);
         match end.stopped {
             Some(Stopped::Cancelled) => Outcome::Canceled,
+            Some(Stopped::FromOutside(how)) => Outcome::Stopped(how),
             Some(Stopped::TimedOut) if timeout < left => Outcome::TimedOut,
             Some(Stopped::TimedOut) => Outcome::OutOfTime,
             None if end.status.success() => Outcome::Success,
@@ -223,7 +241,7 @@ impl<'a> Build<'a> {
             Outcome::Failed(_) => "failed",
             Outcome::Canceled => "canceled",
             Outcome::TimedOut => "timedout",
-            Outcome::OutOfTime => return None,
+            Outcome::OutOfTime | Outcome::Stopped(_) => return None,
         };
         if self.definition.after_script.is_empty() {
             return None;
@@ -262,6 +280,19 @@ impl<'a> Build<'a> {
         let path = env::var_os("PATH").unwrap_or_default();
         let path = runner.path.iter().cloned().chain(env::split_paths(&path));
         let mut shell = Command::new(&runner.shell);
+        if runner.container {
+            shell = Command::new("unshare");
+            shell
+                .args([
+                    "--user",
+                    "--map-root-user",
+                    "--pid",
+                    "--mount-proc",
+                    "--fork",
+                    "--kill-child",
+                ])
+                .arg(&runner.shell);
+        }
         if runner.proxy_exec {
             // A process of that name and with these arguments.
             shell = Command::new("sh");
@@ -275,6 +306,7 @@ impl<'a> Build<'a> {
             .env("PATH", env::join_paths(path).expect("folders can stand in PATH"))
             .env("HOME", home)
             .env("TMPDIR", tmp);
+        let signals = [(Signal::TERM, runner.grace)];
         let manner = Manner {
             merged: true,
             input: &script(
@@ -285,7 +317,7 @@ impl<'a> Build<'a> {
             ),
             group: true,
             timeout: Some(timeout),
-            signals: &[(Signal::TERM, runner.grace)],
+            signals: if runner.container { &[] } else { &signals },
             // Whatever keeps the log open keeps the job.
             linger: None,
         };

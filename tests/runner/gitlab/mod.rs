@@ -34,7 +34,7 @@ use tempfile::TempDir;
 use self::config::Config;
 use self::variables::{Kind, Variable, Variables};
 use super::log::Raw;
-use super::process::{Canceller, Mailbox};
+use super::process::{Canceller, Mailbox, Stop};
 use jobpass_devkit::issuer::Issuer;
 
 /// A project and the runner for its pipeline.
@@ -50,6 +50,7 @@ pub struct Runner {
     grace: Duration,
     new_container: bool,
     proxy_exec: bool,
+    container: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +133,7 @@ impl Runner {
             grace: Duration::from_secs(600),
             new_container: false,
             proxy_exec: false,
+            container: false,
         }
     }
 
@@ -201,6 +203,13 @@ impl Runner {
         self
     }
 
+    /// Each shell runs in a container of its own: all its processes end with it, and it is stopped by killing all of them, with no
+    /// signal before. (Linux namespaces of processes and users, through `unshare`.)
+    pub fn container(mut self) -> Self {
+        self.container = true;
+        self
+    }
+
     /// Runs the pipeline to its end.
     pub fn run(self) -> Ended {
         self.start().end()
@@ -224,6 +233,21 @@ impl Running {
     /// Cancels the pipeline, as a person does in the web interface.
     pub fn cancel(&self) {
         self.canceller.cancel();
+    }
+
+    /// Cancels the pipeline as a GitLab below 17.0 does, or an administrator by force: the job is over at once.
+    pub fn cancel_by_force(&self) {
+        self.canceller.stop(Stop::Force);
+    }
+
+    /// Sends SIGTERM to the runner, as a machine does that goes down.
+    pub fn terminate_runner(&self) {
+        self.canceller.stop(Stop::Terminate);
+    }
+
+    /// Sends SIGKILL to the runner. What it has started goes on.
+    pub fn kill_runner(&self) {
+        self.canceller.stop(Stop::Kill);
     }
 
     /// Waits until `what` finds something in what the scripts of all jobs wrote so far. See [`Job::raw`].
