@@ -3,12 +3,15 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize as _;
 use serde_yaml::Value;
+use tokio::process::Child;
 
-use super::{Demo, log_of};
+use super::{Demo, PATIENCE};
 use crate::cluster::{MinterAccount, SERVICE_ACCOUNT};
 
 const TEMPLATE: &str = "gitlab-component/templates/job.yml";
@@ -30,7 +33,8 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     ))?;
     let job = Job::start(demo, minter)?;
 
-    let log = job.shell(&["before_script"], &[USER_SCRIPT], &[]).await?;
+    let mut script = job.start_shell(&["before_script"], &[USER_SCRIPT], &[])?;
+    let log = script.log_with("HTTP ").await?;
     let token_file = job.variable("JOBPASS_TOKEN_FILE")?;
     let token = fs::read_to_string(token_file).context("no token was handed over")?;
     screen.never_show(&token);
@@ -58,27 +62,30 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
          no output; from job to job (template handover.yml) it goes as glpat-..., which every runner masks",
     );
 
-    let log = job
-        .shell(&["after_script"], &[], &[("CI_JOB_STATUS", "success")])
-        .await?;
+    let whole = script.end().await?;
     ensure!(
         demo.cluster.anchors().await?.is_empty(),
         "the anchor is still there"
     );
+    screen.station(
+        "revoked",
+        "the script is over, also after a failure or a cancellation; a guard beside its shell revokes, and the shell waits:",
+    );
+    screen.quote(whole.strip_prefix(&*log).unwrap_or(&whole))?;
+    let log = job
+        .start_shell(&["after_script"], &[], &[("CI_JOB_STATUS", "success")])?
+        .end()
+        .await?;
     ensure!(
         job.left_behind()?.is_empty(),
         "the job left files behind: {:?}",
         job.left_behind()?
     );
     screen.station(
-        "revoked",
-        "the script is over; after_script runs in a new shell, also after a failure:",
+        "gone",
+        "no anchor is left in the cluster, no file of the token beside the project; after_script had nothing to do:",
     );
     screen.quote(&log)?;
-    screen.station(
-        "gone",
-        "no anchor is left in the cluster, no file of the token beside the project",
-    );
     demo.refused(&token).await
 }
 
@@ -142,8 +149,9 @@ impl<'a> Job<'a> {
         Ok(&found.with_context(|| format!("the template sets no {name}"))?.1)
     }
 
-    /// Runs sections of the definition and then commands of the user in one shell, as the runner does, and gives the log.
-    async fn shell(&self, sections: &[&str], commands: &[&str], more: &[(&str, &str)]) -> Result<String> {
+    /// Starts sections of the definition and then commands of the user in one shell, as the runner does.
+    fn start_shell(&self, sections: &[&str], commands: &[&str], more: &[(&str, &str)]) -> Result<Shell<'_>> {
+        let gate = self.demo.folder.path().join("gitlab/gate");
         let mut script = String::from("set -e\nexec 2>&1\n");
         let defined = sections
             .iter()
@@ -160,20 +168,24 @@ impl<'a> Job<'a> {
             let shown = format!("$ {first}{collapsed}").replace('\'', r"'\''");
             script += &format!("printf '%s\\n' '{shown}'\n{command}\n");
         }
+        script += &format!("until test -e '{}'; do sleep 0.05; done\n", gate.display());
+        let log = self.demo.folder.path().join(format!("gitlab/{}.log", sections.join("-")));
         let mut shell = self.demo.job_command("sh", &self.project)?;
-        shell.arg("-c").arg(script);
         shell
+            .arg("-c")
+            .arg(script)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .envs(more.iter().copied());
-        let (status, log) = log_of(&mut shell).await?;
-        if !status.success() {
-            if let Ok(token) = fs::read_to_string(self.variable("JOBPASS_TOKEN_FILE")?) {
-                self.demo.screen.never_show(&token);
-            }
-            self.demo.screen.quote(&log)?;
-        }
-        ensure!(status.success(), "{} ended with {status}", sections.join(", "));
-        Ok(log)
+            .envs(more.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(fs::File::create(&log)?)
+            .kill_on_drop(true);
+        let child = shell.spawn().context("the shell of the job cannot be started")?;
+        Ok(Shell {
+            job: self,
+            child,
+            log,
+            gate,
+        })
     }
 
     /// What is in the two folders, besides the runner's own file variable.
@@ -186,6 +198,54 @@ impl<'a> Job<'a> {
         }
         names.retain(|name| name != "JOBPASS_KUBECONFIG");
         Ok(names)
+    }
+}
+
+/// A shell that runs, and waits at its end until it may end.
+struct Shell<'a> {
+    job: &'a Job<'a>,
+    child: Child,
+    log: PathBuf,
+    gate: PathBuf,
+}
+
+impl Shell<'_> {
+    /// The log, as soon as it has this text.
+    async fn log_with(&mut self, text: &str) -> Result<String> {
+        let begun = Instant::now();
+        loop {
+            let log = fs::read_to_string(&self.log)?;
+            // A line is written at once.
+            if log.contains(text) && log.ends_with('\n') {
+                return Ok(log);
+            }
+            if let Some(status) = self.child.try_wait()? {
+                self.failed(status)?;
+            }
+            ensure!(begun.elapsed() < PATIENCE, "the job did not come to `{text}`");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Lets the shell end, and gives the whole log.
+    async fn end(mut self) -> Result<String> {
+        fs::write(&self.gate, "")?;
+        let status = tokio::time::timeout(PATIENCE, self.child.wait())
+            .await
+            .with_context(|| format!("the job's shell did not end within {} s", PATIENCE.as_secs()))??;
+        if !status.success() {
+            self.failed(status)?;
+        }
+        Ok(fs::read_to_string(&self.log)?)
+    }
+
+    fn failed(&self, status: ExitStatus) -> Result<()> {
+        let screen = &self.job.demo.screen;
+        if let Ok(token) = fs::read_to_string(self.job.variable("JOBPASS_TOKEN_FILE")?) {
+            screen.never_show(&token);
+        }
+        screen.quote(&fs::read_to_string(&self.log)?)?;
+        bail!("the shell of the job ended with {status}")
     }
 }
 
