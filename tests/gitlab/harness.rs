@@ -171,7 +171,10 @@ fn files_with(ended: &Ended, token: &str) -> Vec<String> {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).contains(token) {
+            // A named pipe of a guard that still works would be waited for.
+            } else if path.is_file()
+                && String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).contains(token)
+            {
                 found.push(path.display().to_string());
             }
         }
@@ -437,36 +440,6 @@ fn a_token_that_was_handed_over_outlives_a_cancelled_pipeline() {
     assert!(project.cluster.accepts(token), "{}", ended.log());
     let left = files_with(&ended, token);
     assert!(left.iter().all(|name| name.ends_with(".env")), "{left:?}");
-}
-
-/// As the README says: after a job's timeout nothing runs, unless the time is split.
-#[test]
-fn a_job_that_takes_too_long_loses_its_token_if_its_time_is_split() {
-    let (before, _) = RUN_SCAN.split_once("    - kubectl").expect("a script");
-    let slow = before.to_owned() + "    - sleep 600\n  timeout: ";
-    let limits = "variables: {RUNNER_SCRIPT_TIMEOUT: 5s, RUNNER_AFTER_SCRIPT_TIMEOUT: 1m}\n";
-    for (pipeline, revoked) in [
-        (slow.clone() + "5s\n", false),
-        (limits.to_owned() + &slow + "2m\n", true),
-    ] {
-        let project = Project::with_pipeline(&pipeline);
-        let ended = project.run();
-        assert_eq!(ended.status, Status::Failed);
-        says(
-            &ended,
-            "run_scan",
-            &["$ sleep 600", "took longer than the time-out"],
-        );
-        if revoked {
-            project.assert_revoked(&ended);
-        } else {
-            assert!(
-                project.cluster.accepts(&project.cluster.issued()[0]),
-                "{}",
-                ended.log()
-            );
-        }
-    }
 }
 
 /// A variable of the project wins over one of a report: jobs would get something else than the token.

@@ -33,7 +33,7 @@ fn a_job_gets_files_and_loses_them() {
                 "minted a token for ServiceAccount {}/scanner",
                 cluster.namespace()
             ),
-            "revoked at the end of this job",
+            "revoked when the script is over",
         ],
     );
     job.assert_nothing_leaked(&cluster, &mint);
@@ -246,6 +246,7 @@ fn garbled_state_is_told_and_everything_is_revoked_even_so(#[case] garbled: &str
     fs::write(job.state_file(), garbled).expect("written");
     job.options(&[("token-file", "second")]);
     job.mint().succeeded();
+    job.kill_guards();
     let revoke = job.revoke("failed", &[]).succeeded();
     says(&revoke, &["warning: the recorded state cannot be read"]);
     assert!(!revoke.log.contains("eyJ"), "{}", revoke.log);
@@ -358,7 +359,7 @@ fn a_job_that_is_stopped_while_it_mints_leaves_nothing(
         assert!(cluster.anchors().is_empty(), "{}", mint.log);
         // As long as the anchor's uid is not known, it may come into being later.
         let recorded = usize::from(path == "/secrets");
-        assert_eq!(job.left_in_temp().len(), recorded, "{}", mint.log);
+        assert_eq!(job.states().len(), recorded, "{}", mint.log);
     }
 
     job.revoke("canceled", &[]).succeeded();

@@ -1,6 +1,7 @@
 //! The GitLab component.
 
 mod dotenv;
+mod guard;
 mod harness;
 pub(crate) mod job;
 mod life;

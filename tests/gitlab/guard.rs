@@ -1,0 +1,410 @@
+//! The ways in which a job ends, as a runner was seen to end it: each ends the token.
+
+use std::fs;
+
+use jobpass_tests::runner::gitlab::{Ended, Runner, Running, Status};
+use rstest::rstest;
+
+use super::{
+    harness::{ASLEEP, PATIENCE, Project, says},
+    pipeline::RUN_SCAN,
+};
+use crate::{cluster::Cluster, leaks, support};
+
+/// A job with this script, and more keywords.
+fn job(script: &str, keywords: &str) -> String {
+    format!("{RUN_SCAN}    - {script}\n{keywords}")
+}
+
+fn runner(project: &Project, shell: &str, container: bool) -> Runner {
+    let runner = project.runner().shell(&project.shell(shell));
+    match container {
+        true => runner.container(),
+        false => runner,
+    }
+}
+
+/// Waits for what the script says when it sleeps.
+fn asleep(running: &Running) {
+    running.wait_for(PATIENCE, |log| log.contains("42 asleep").then_some(()));
+}
+
+/// Waits until the token is dead, as the job's own end does not wait for that, and nothing of it is left.
+fn assert_dies(project: &Project, ended: &Ended) {
+    project
+        .cluster
+        .wait_for(PATIENCE, |_| project.cluster.anchors().is_empty().then_some(()));
+    project.assert_revoked(ended);
+}
+
+/// Not after_script, which comes later: when the script is over.
+#[rstest]
+fn the_token_is_revoked_when_the_script_is_over(
+    #[values("bash", "dash", "busybox-sh")] shell: &str,
+    #[values(false, true)] container: bool,
+    #[values("true", "false")] mask_log: &str,
+    #[values("echo done", "exit 3")] end: &str,
+) {
+    let pipeline = job(end, "").replace(
+        "      namespace: NAMESPACE\n",
+        &format!("      namespace: NAMESPACE\n      mask-log: '{mask_log}'\n"),
+    );
+    let project = Project::with_pipeline(&pipeline);
+    let ended = project.ended(runner(&project, shell, container).start());
+    let log = ended.log();
+    let (script, after_script) = log.split_once("Running after_script").expect("after_script");
+    assert!(script.contains("every Pod is scanned"), "{log}");
+    assert!(script.contains("jobpass: revoked the token"), "{log}");
+    assert!(
+        script.contains("revoked when the script is over, at the latest at "),
+        "{log}"
+    );
+    assert!(
+        after_script.contains("nothing to revoke: the token of ServiceAccount"),
+        "{log}"
+    );
+    assert!(!log.contains("warning"), "{log}");
+    assert_eq!(ended.status == Status::Success, end == "echo done", "{log}");
+    project.assert_used_and_revoked(&ended);
+}
+
+/// On a shell executor the script is told to end, and in a container it is not.
+#[rstest]
+fn a_job_that_runs_into_its_timeout_loses_its_token_before(
+    #[values("bash", "dash", "busybox-sh")] shell: &str,
+    #[values(false, true)] container: bool,
+) {
+    let project = Project::with_pipeline(&job(ASLEEP, "  timeout: 12s\n"));
+    let running = runner(&project, shell, container).start();
+    asleep(&running);
+    running.wait_for(PATIENCE, |log| {
+        log.contains("this job runs into its timeout in 3 s")
+            .then_some(())
+    });
+    project
+        .cluster
+        .wait_for(PATIENCE, |_| project.cluster.anchors().is_empty().then_some(()));
+    let ended = project.ended(running);
+    assert_eq!(ended.status, Status::Failed);
+    says(&ended, "run_scan", &["took longer than the time-out"]);
+    assert!(!ended.log().contains("after_script\n"), "{}", ended.log());
+    project.assert_used_and_revoked(&ended);
+}
+
+/// The end of the script's own time leaves some to after_script, which finds nothing to do.
+#[test]
+fn a_job_whose_time_is_split_loses_its_token_after_its_script() {
+    let limits = "  variables: {RUNNER_SCRIPT_TIMEOUT: 6s, RUNNER_AFTER_SCRIPT_TIMEOUT: 1m}\n  timeout: 2m\n";
+    let project = Project::with_pipeline(&job(ASLEEP, limits));
+    let ended = project.ended(project.runner().start());
+    assert_eq!(ended.status, Status::Failed);
+    says(
+        &ended,
+        "run_scan",
+        &["took longer than the time-out", "Running after_script"],
+    );
+    project.assert_revoked(&ended);
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum How {
+    Cancel,
+    Force,
+    Terminate,
+}
+
+/// The runner removes the minter's kubeconfig at once, and the guard may come later.
+#[rstest]
+fn a_job_that_is_stopped_loses_its_token(
+    #[values(How::Cancel, How::Force, How::Terminate)] how: How,
+    #[values("bash", "dash", "busybox-sh")] shell: &str,
+) {
+    let project = Project::with_pipeline(&job(ASLEEP, ""));
+    let running = runner(&project, shell, false).start();
+    asleep(&running);
+    stop(&running, how);
+    let ended = project.ended(running);
+    assert_eq!(ended.status == Status::Failed, how == How::Terminate);
+    assert_eq!(ended.log().contains("Running after_script"), how == How::Cancel);
+    assert_dies(&project, &ended);
+}
+
+fn stop(running: &Running, how: How) {
+    match how {
+        How::Cancel => running.cancel(),
+        How::Force => running.cancel_by_force(),
+        How::Terminate => running.terminate_runner(),
+    }
+}
+
+/// As the README says: nobody is left to act. After a cancellation, after_script is, in another container.
+#[rstest]
+fn a_container_that_is_killed_whole_leaves_its_token_to_after_script_or_to_nobody(
+    #[values(How::Cancel, How::Force, How::Terminate)] how: How,
+) {
+    let project = Project::with_pipeline(&job(ASLEEP, ""));
+    let running = runner(&project, "bash", true).start();
+    asleep(&running);
+    stop(&running, how);
+    let ended = project.ended(running);
+    if how == How::Cancel {
+        says(&ended, "run_scan", &["Running after_script", "revoked the token"]);
+        return project.assert_used_and_revoked(&ended);
+    }
+    assert!(
+        project.cluster.accepts(&project.cluster.issued()[0]),
+        "{}",
+        ended.log()
+    );
+}
+
+/// On a shell executor the script goes on, and nobody but the guard sees its end.
+#[rstest]
+fn a_script_that_outlives_its_runner_loses_its_token_when_it_is_over(
+    #[values("bash", "dash", "busybox-sh")] shell: &str,
+) {
+    let script = r#""exec > /dev/null 2>&1; until test -e ../go; do sleep 0.05; done; kubectl get pods""#;
+    let started = r#"sh -c 'echo $((40 + 2)) asleep'"#;
+    let project = Project::with_pipeline(&job(started, &format!("    - {script}\n")));
+    let running = runner(&project, shell, false).start();
+    asleep(&running);
+    let before = project.cluster.requests().len();
+    running.kill_runner();
+    let ended = project.ended(running);
+    assert!(
+        project.cluster.accepts(&project.cluster.issued()[0]),
+        "the script still needs it"
+    );
+    fs::write(ended.folder().join("7001/go"), "").expect("written");
+    project.cluster.wait_for(PATIENCE, |requests| {
+        let used = requests[before..]
+            .iter()
+            .any(|request| request.path.contains("/pods"));
+        (used && project.cluster.anchors().is_empty()).then_some(())
+    });
+    project.cluster.wait_for(PATIENCE, |_| {
+        (!project.cluster.accepts(&project.cluster.issued()[0])).then_some(())
+    });
+}
+
+/// A shell that is killed outright runs no trap. (And bash shows the runner's whole script then, the minter's kubeconfig with it.)
+#[rstest]
+fn a_shell_that_is_killed_loses_its_token(#[values("bash", "dash", "busybox-sh")] shell: &str) {
+    let script = r#""kill -9 $(exec sh -c 'echo $PPID')""#;
+    let project = Project::with_pipeline(&job(script, "  after_script: [echo own]\n"));
+    let ended = runner(&project, shell, false).run();
+    assert_eq!(ended.status, Status::Failed);
+    assert_dies(&project, &ended);
+}
+
+/// It replaces the template's.
+#[rstest]
+fn an_own_after_script_keeps_no_token_alive(
+    #[values("bash", "busybox-sh")] shell: &str,
+    #[values(false, true)] container: bool,
+) {
+    let project = Project::with_pipeline(&job("echo done", "  after_script: [echo own]\n"));
+    let ended = project.ended(runner(&project, shell, container).start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    says(&ended, "run_scan", &["jobpass: revoked the token", "\nown\n"]);
+    project.assert_used_and_revoked(&ended);
+}
+
+/// It replaces the template's: only the end of the job can say so.
+#[test]
+fn an_own_before_script_mints_no_token_and_is_told_what_to_write() {
+    let project = Project::with_pipeline(&job("echo done", "  before_script: [echo own]\n").replace(
+        "    - kubectl get pods\n    - ./run_scan.sh \"$JOBPASS_TOKEN_FILE\"\n",
+        "",
+    ));
+    let ended = project.ended(project.runner().start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    let texts = [
+        "warning: nothing to revoke: this job has no record of a token",
+        "- !reference [.jobpass, before_script]",
+        "- !reference [.jobpass, after_script]",
+        "--selector jobpass.dev/run-id=77,jobpass.dev/job=7001",
+    ];
+    says(&ended, "run_scan", &texts);
+    assert!(project.cluster.issued().is_empty());
+}
+
+/// What the advice says works, also for the scripts that a project has for all its jobs.
+#[test]
+fn the_scripts_of_a_project_s_default_stay_with_a_reference() {
+    let own = "  before_script:\n    - !reference [default, before_script]\n    - !reference [.jobpass, before_script]\n";
+    let pipeline = format!(
+        "default: {{before_script: [echo of the project]}}\n{}",
+        job("echo done", own)
+    );
+    let project = Project::with_pipeline(&pipeline);
+    let ended = project.ended(project.runner().start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    says(
+        &ended,
+        "run_scan",
+        &["\nof the project\n", "every Pod is scanned"],
+    );
+    project.assert_used_and_revoked(&ended);
+}
+
+#[rstest]
+fn a_token_that_after_script_needs_lives_until_it_is_over(
+    #[values("bash", "dash", "busybox-sh")] shell: &str,
+    #[values(false, true)] container: bool,
+) {
+    let own = "  after_script:\n    - jobpass_mask=\"$(jobpass-gitlab mask --shell)\"\n    - eval \"$jobpass_mask\"\n    - \
+               ./run_scan.sh \"$JOBPASS_TOKEN_FILE\" && cat \"$JOBPASS_TOKEN_FILE\"\n    - !reference [.jobpass, after_script]\n";
+    let pipeline = job("echo done", own).replace(
+        "      namespace: NAMESPACE\n",
+        "      namespace: NAMESPACE\n      revoke-after: after_script\n",
+    );
+    let project = Project::with_pipeline(&pipeline);
+    let ended = project.ended(runner(&project, shell, container).start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    let log = &ended.job("run_scan").log;
+    let (script, after_script) = log.split_once("Running after_script").expect("after_script");
+    assert!(
+        script.contains("revoked when after_script is over, at the latest"),
+        "{log}"
+    );
+    assert!(!script.contains("revoked the token"), "{log}");
+    assert!(
+        after_script.contains("every Pod is scanned") && after_script.contains("[MASKED]"),
+        "{log}"
+    );
+    assert!(after_script.contains("jobpass: revoked the token"), "{log}");
+    project.assert_used_and_revoked(&ended);
+}
+
+/// The guard waits for as long as after_script could last.
+#[test]
+fn a_token_that_after_script_needs_does_not_outlive_a_job_without_one() {
+    let pipeline = job(ASLEEP, "  variables: {RUNNER_AFTER_SCRIPT_TIMEOUT: 1s}\n").replace(
+        "      namespace: NAMESPACE\n",
+        "      namespace: NAMESPACE\n      revoke-after: after_script\n",
+    );
+    let project = Project::with_pipeline(&pipeline);
+    let running = project.runner().start();
+    asleep(&running);
+    running.cancel_by_force();
+    let ended = project.ended(running);
+    assert_dies(&project, &ended);
+}
+
+/// What a script does to its own surroundings does not reach the guard.
+#[rstest]
+#[case("rm -rf \"$CI_PROJECT_DIR.tmp\"")]
+#[case("export SSL_CERT_FILE=/nowhere PATH=/usr/bin:/bin CI_JOB_ID=1; unset JOBPASS_KUBECONFIG")]
+#[case("cd /")]
+#[case("trap - EXIT")]
+#[case("trap '' TERM HUP INT; exec sh -c 'echo $((40 + 2)) the end'")]
+#[case("rm -f \"$JOBPASS_KUBECONFIG\"")]
+fn a_script_that_changes_its_surroundings_loses_its_token(
+    #[case] script: &str,
+    #[values("bash", "busybox-sh")] shell: &str,
+) {
+    let own = "  after_script: [echo own]\n";
+    let project = Project::with_pipeline(&job(&serde_json::to_string(script).expect("text"), own));
+    let ended = project.ended(runner(&project, shell, false).start());
+    assert_dies(&project, &ended);
+}
+
+/// The job's own programs see neither of the secrets in the guard.
+#[test]
+fn a_guard_shows_nothing_of_the_token() {
+    let look = r#"for process in /proc/[0-9]*; do
+        case "$(readlink "$process/exe")" in *jobpass-gitlab*)
+          tr '\0' '\n' < "$process/cmdline"; tr '\0' '\n' < "$process/environ"; ls -l "$process/fd";;
+        esac
+      done > ../proc.txt 2> /dev/null
+      grep -q -e '^guard$' ../proc.txt"#;
+    let project = Project::with_pipeline(&job(&format!("|\n      {look}"), ""));
+    let ended = project.ended(project.runner().start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    let seen = fs::read_to_string(ended.folder().join("7001/proc.txt")).expect("what was seen");
+    for secret in [&project.cluster.issued()[0], &project.minter] {
+        leaks::assert_absent(secret, "/proc", &seen);
+    }
+    project.assert_used_and_revoked(&ended);
+}
+
+#[test]
+fn no_token_is_asked_for_longer_than_the_job_has_left() {
+    let project = Project::with_pipeline(&job("echo done", "  timeout: 20m\n"));
+    let ended = project.ended(project.runner().start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    says(&ended, "run_scan", &[", after 19 min 5"]);
+    project.assert_used_and_revoked(&ended);
+}
+
+/// The runner writes them before any script runs.
+#[test]
+fn a_minter_that_the_runner_wrote_into_the_log_is_told() {
+    let project = Project::with_pipeline(&job("echo done", "  variables: {CI_DEBUG_TRACE: 'true'}\n"));
+    let ended = project.ended(project.runner().start());
+    let texts = [
+        "warning: CI_DEBUG_TRACE is on: the runner has written every variable",
+        "credential in JOBPASS_KUBECONFIG",
+        "Erase job log",
+    ];
+    says(&ended, "run_scan", &texts);
+    project.assert_used_and_revoked(&ended);
+}
+
+/// The log of the job says what kept it, and the job fails if it is to.
+#[rstest]
+#[case("false", "warning", Status::Success)]
+#[case("true", "error", Status::Failed)]
+fn a_guard_that_cannot_revoke_says_so(#[case] fail: &str, #[case] level: &str, #[case] status: Status) {
+    let script = "sh -c 'echo $((40 + 2)) asleep; until test -e ../go; do sleep 0.05; done'";
+    let pipeline = job(script, "").replace(
+        "      namespace: NAMESPACE\n",
+        &format!("      namespace: NAMESPACE\n      fail-on-revoke-error: '{fail}'\n"),
+    );
+    let project = Project::with_pipeline(&pipeline);
+    let running = project.runner().start();
+    asleep(&running);
+    support::forbid_minter(&project.cluster);
+    let go = running.wait_for(PATIENCE, |log| {
+        let (_, rest) = log.split_once("file ")?;
+        Some(rest.split_once("/scan.tmp/")?.0.to_owned())
+    });
+    fs::write(format!("{go}/go"), "").expect("written");
+    let ended = project.ended(running);
+    let log = ended.log();
+    assert_eq!(ended.status, status, "{log}");
+    let (script, after_script) = log.split_once("Running after_script").expect("after_script");
+    let line = format!("{level}: the token is not revoked: ");
+    assert!(
+        script.contains(&line) && script.contains("kubectl delete secret jobpass-"),
+        "{log}"
+    );
+    assert!(after_script.contains(&line), "it is tried once more: {log}");
+}
+
+/// A state of somebody else's may name another server: it gets no credential.
+#[test]
+fn a_state_that_others_can_write_is_left_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let cluster = Cluster::start();
+    let job = super::job::Job::with(&cluster, &[("dotenv", "jobpass.env")]);
+    job.mint().succeeded();
+    let before = cluster.requests().len();
+    fs::set_permissions(job.state_file(), fs::Permissions::from_mode(0o622)).expect("set");
+    let revoke = job.revoke("failed", &["--fail-on-revoke-error", "true"]);
+    assert_eq!(revoke.code(), 7, "{}", revoke.log);
+    assert!(
+        revoke
+            .log
+            .contains("is not a file of this user that nobody else can write"),
+        "{}",
+        revoke.log
+    );
+    assert!(
+        revoke.log.contains("kubectl delete secret jobpass-"),
+        "{}",
+        revoke.log
+    );
+    assert_eq!(cluster.requests().len(), before, "nobody was asked");
+}
