@@ -166,7 +166,7 @@ echo "never shown $TOKEN""#;
         "run_scan",
         &[
             "before",
-            "what masks this job's log has ended (status 137)",
+            "the filter that masks this job's log has ended (status 137)",
             "revoked the token",
         ],
     );

@@ -38,7 +38,7 @@ const SIZE_LIMIT: usize = 5 * 1024;
 const VARIABLES_LIMIT: usize = 20;
 /// The variables without which a token is not handed over, the credential id among them.
 const LEAST: usize = 5;
-/// Every runner masks what starts so, whatever job prints it.
+/// The prefix of text that every runner masks, in the logs of all jobs.
 pub(crate) const MASKED_PREFIX: &str = "glpat-";
 
 pub(crate) const ANCHOR: &str = "JOBPASS_ANCHOR";
@@ -72,7 +72,7 @@ pub(crate) struct Dotenv {
     touched: Arc<AtomicBool>,
 }
 
-/// How the token stands in it.
+/// The form of the token in the report.
 #[derive(Clone)]
 enum Mode {
     Plain,
@@ -155,7 +155,7 @@ pub(crate) fn handed_over(
     environment: &Environment,
 ) -> Option<Result<Token, Error>> {
     let text = environment.get(name)?.trim();
-    // What jobpass hands over is a JWT, which has dots; the base64 of a sealed one has none.
+    // A JWT has dots, and the base64 of a sealed token has none.
     Some(match text.contains('.') {
         true => Token::parse(text.strip_prefix(MASKED_PREFIX).unwrap_or(text), "variable"),
         false => sealed::open(text, name, matches),
@@ -223,10 +223,10 @@ impl Dotenv {
             return Err(Error::input(
                 "dotenv",
                 format!(
-                    "is given, and {name} is set in this job already: later jobs might not get what this one hands over in it"
+                    "is given, and {name} is set in this job already: later jobs might not get the value that this one hands over"
                 ),
-                "remove the variable of that name from the project, group or pipeline; if an earlier job of the pipeline hands over \
-                 a token, too, give this one `dependencies: []`",
+                "remove the variable of that name from the project, group or pipeline; if another job of the pipeline hands over \
+                 a token, give this one `dependencies: []`",
             ));
         }
         let path = files::absolute("dotenv", Path::new(path))?;
@@ -253,7 +253,7 @@ impl Dotenv {
     /// Adds the token's lines, all or none.
     ///
     /// # Errors
-    /// If GitLab would refuse what comes out, or it cannot be written.
+    /// If GitLab would refuse the report, or it cannot be written.
     pub(crate) fn write(
         &self,
         token: &Token,
@@ -328,13 +328,13 @@ impl Dotenv {
         format!("variable {variable} of later jobs, through {path}, {how}")
     }
 
-    /// What a person must know about `plain`.
+    /// The warning about `plain`.
     pub(crate) fn warning(&self) -> Option<Error> {
         matches!(self.mode, Mode::Plain).then(|| {
             let variable = &self.variable;
             let what = format!("`dotenv-mode: plain`: nothing masks {variable} in the logs of the jobs that get it");
             Error::new(Kind::Deliver, what).help(format!(
-                "whoever reads a log in which one of them prints it can use it until it is revoked; with `masked`, jobs \
+                "everybody who reads a log in which one of them prints it can use it until it is revoked; with `masked`, jobs \
                  take it as `${{{variable}#{MASKED_PREFIX}}}` or with `jobpass-gitlab open`"
             ))
         })
@@ -347,7 +347,7 @@ impl Dotenv {
         );
         Error::new(Kind::Deliver, what).help(
             "give the CA of this cluster alone, not a bundle of all CAs, or write less to the report; else a later job gives kubectl \
-             `--server`, `--certificate-authority` and the token by itself",
+             `--server`, `--certificate-authority` and the token",
         )
     }
 
@@ -369,7 +369,7 @@ impl Dotenv {
         }
     }
 
-    /// What is there already; other commands of the job write variables too.
+    /// The present content of the report: other commands of the job may have written variables.
     fn read(&self) -> Result<Option<String>, Error> {
         let not_a_file = || {
             self.refused(
@@ -497,7 +497,7 @@ impl Dotenv {
         })
     }
 
-    /// What the variable is set to.
+    /// The value of the token's variable.
     fn value(&self, token: &str) -> Result<String, Error> {
         match &self.mode {
             Mode::Plain => Ok(token.to_owned()),

@@ -22,12 +22,12 @@ pub(crate) struct Job {
     folder: PathBuf,
 }
 
-/// A state that was recorded, by the name of its file: enough to revoke even if what is in the file is garbled.
+/// A recorded state, by the name of its file. The name is enough to revoke, even if the content is garbled.
 pub(crate) struct Recorded {
     pub(crate) path: PathBuf,
     /// `NAMESPACE/NAME`.
     pub(crate) anchor: String,
-    /// Whether it is a file of this user that nobody else can write. What else is there may send the minter's credential anywhere.
+    /// Whether it is a file of this user that nobody else can write. Any other file may send the minter's credential anywhere.
     pub(crate) is_ours: bool,
 }
 
@@ -87,7 +87,7 @@ impl Job {
         })
     }
 
-    /// Where the state of a token is recorded.
+    /// The file in which the state of a token is recorded.
     pub(crate) fn state_file(&self, state: &State) -> PathBuf {
         self.file_of(state, "json")
     }
@@ -99,7 +99,7 @@ impl Job {
             .join(format!("jobpass-{}.{namespace}.{anchor}.{extension}", self.id))
     }
 
-    /// The name of a file that is none of a token's own.
+    /// A file of the job that is not a token's own.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.join(format!("jobpass-{}.{name}", self.id))
     }
@@ -151,7 +151,7 @@ impl Job {
         names
     }
 
-    /// Marks that this job has begun to mint. What cannot be written here cannot be recorded later, which fails.
+    /// Marks that this job has begun to mint. A folder in which that fails takes no state either, and then `mint` fails.
     pub(crate) fn begin(&self) {
         let file = self.file("begun");
         let _ = fs::remove_file(&file);

@@ -1,10 +1,10 @@
-//! The job's log, which GitLab shows with colours and without masking what the job itself made.
+//! The job's log. GitLab shows it with colours, and does not mask values that the job itself made.
 
 use std::io::{Write as _, stderr, stdout};
 
 use jobpass_core::{Error, Kind, access::Report};
 
-/// As the runner colours its own.
+/// The colours of the runner's own messages.
 const RED: &str = "\x1b[31;1m";
 const YELLOW: &str = "\x1b[0;33m";
 const PLAIN: &str = "\x1b[0;m";
@@ -32,7 +32,7 @@ pub(crate) fn say(lines: &str) {
     let _ = stdout().write_all(format!("{lines}\n").as_bytes());
 }
 
-/// Writes what a script asked for.
+/// Writes text that a script evaluates or stores.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
     let written = stdout()
         .write_all(text.as_bytes())
@@ -40,7 +40,7 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
     written.map_err(|error| Error::new(Kind::Deliver, format!("cannot write to standard output: {error}")))
 }
 
-/// What it may do, as far as it was asked for by name.
+/// Shows the permissions that `require` and `forbid` asked about.
 pub(crate) fn access(report: &Report) {
     if !report.findings.is_empty() {
         say(&format!("jobpass: what the token may do\n{}", report.text()));

@@ -1,4 +1,4 @@
-//! `jobpass-gitlab mask`: takes the job's secrets out of what it prints.
+//! `jobpass-gitlab mask`: takes the job's secrets out of the text that it prints.
 
 mod pipe;
 
@@ -31,7 +31,8 @@ pub(crate) fn command() -> Command {
             Arg::new("shell")
                 .long("shell")
                 .action(ArgAction::SetTrue)
-                .help("Print what puts such a filter between this shell and the log, for the rest of the job"),
+                .help("Print commands that put such a filter between this shell and the log for the rest of the job, and make the shell wait for \
+                     the token's guard at its end"),
         )
         .arg(
             Arg::new("mask-log")
@@ -78,7 +79,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     }
     let cannot = |error: io::Error| {
         let why = harmless(&error.to_string());
-        Error::new(Kind::Deliver, format!("cannot mask what is printed: {why}"))
+        Error::new(Kind::Deliver, format!("cannot mask the log: {why}"))
     };
     if let (Some(pipe), Some(mark)) = (value(matches, "end"), value(matches, "mark")) {
         return pipe::end(Path::new(pipe), mark).map_err(cannot);
@@ -97,7 +98,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     let renewed = renewed.filter_map(|recorded| State::read(&recorded.path).ok()?.files.journal);
     let renewed = renewed.map(|journal| Reader::new(&journal));
     let masker = Masker::new(secrets.iter().map(Token::expose)).with_sources(renewed);
-    // Standard output itself: what is masked waits in no other buffer.
+    // Standard output itself, so that masked text waits in no other buffer.
     let output = io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let copied = output.and_then(
         |mut output| match (value(matches, "pipe"), value(matches, "mark")) {
@@ -108,7 +109,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     copied.map_err(cannot)
 }
 
-/// The tokens that this job minted or was handed, and what the minter shows the API server.
+/// The tokens that this job minted or was handed, and the minter's credentials.
 fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<Token>, Error> {
     let minted = job.recorded().into_iter().filter(|recorded| recorded.is_ours);
     let minted = minted.filter_map(|recorded| State::read(&recorded.path).ok()?.files.token());
@@ -134,7 +135,7 @@ fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<Token
     Ok(secrets)
 }
 
-/// What the shell evaluates. Says nothing secret.
+/// The commands for the shell to evaluate. They hold no secret.
 fn shell(job: &Job, with_filter: bool) -> Result<String, Error> {
     let cannot = |what: &str, error: io::Error| {
         let what = format!("cannot {what}: {}", harmless(&error.to_string()));

@@ -60,7 +60,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
         if state.renewal.is_some() {
             return Err(Error::input(
                 "renew-for",
-                "is given for a token that goes to later jobs: what it is handed on in is written once",
+                "is given for a token that goes to later jobs, and a dotenv report is written once",
                 "mint in each job that takes long, with the template `job.yml`; or leave out `renew-for` and give a `duration` \
                  that lasts for all of them",
             ));
@@ -111,7 +111,7 @@ struct End {
 }
 
 impl End {
-    /// As it reads after when the token expires.
+    /// The words that follow the time at which the token expires.
     fn in_words(&self) -> String {
         let after = match self.after {
             After::Script => "when the script is over",
@@ -133,7 +133,7 @@ fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>, end: &End) -
     if let Some(dotenv) = dotenv {
         dotenv.write(&minted.token, receipt, &state.connection)?;
     } else {
-        // It renews the token, too.
+        // The guard also renews it.
         guard::start(state, end.after, &end.inputs)?;
     }
     let paths = [

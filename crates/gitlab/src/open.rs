@@ -78,11 +78,17 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     }
     record(job, &files)?;
     proxy_exec::mask(&token)?;
-    match &connection {
+    let open_folder = match &connection {
         Some(connection) if files.kubeconfig_file.is_some() => {
             files.write(&token, connection, &user(&token)?)?
         }
-        _ => files.write_token(&token)?,
+        _ => {
+            files.write_token(&token)?;
+            None
+        }
+    };
+    if let Some(warning) = open_folder {
+        log::say(&format!("jobpass: warning: {warning}"));
     }
     let written = [&files.token_file, &files.kubeconfig_file].into_iter().flatten();
     let written = written.map(|path| path.display().to_string()).collect::<Vec<_>>();

@@ -8,7 +8,7 @@ const GENERATIONS: usize = 64;
 /// A process above this one.
 pub(crate) struct Ancestor {
     pub(crate) pid: u32,
-    /// As in `/proc/PID/cmdline`: each argument ends with NUL.
+    /// The arguments as in `/proc/PID/cmdline`: each ends with NUL.
     pub(crate) arguments: String,
 }
 

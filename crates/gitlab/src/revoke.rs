@@ -106,7 +106,7 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
                 harmless(&path.to_string_lossy())
             );
             let error = Error::new(Kind::Revoke, what).help(
-                "it was left alone: what is in it decides where the minter's credential is sent; find out who wrote it",
+                "it was left alone, because its content decides where the minter's credential is sent; find out who wrote it",
             );
             failures.push(by_hand(&error, &anchor, job));
             continue;
@@ -125,7 +125,7 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
             }
             Err(error) => Err(error),
         };
-        // What is not revoked yet can be tried again.
+        // A failed revocation can be tried again.
         match outcome {
             Ok(_) => drop(fs::remove_file(path)),
             Err(error) => failures.push(error),
@@ -217,8 +217,8 @@ async fn handed_over(
                 harmless(anchor)
             );
             Error::new(Kind::Revoke, what).help(format!(
-                "the one that {ANCHOR} names was left alone: find out what sets the variable (the project, the group, the run of the \
-                 pipeline), and remove it"
+                "the anchor that {ANCHOR} names was left alone: look for the variable in the project, in the group and in the run of the \
+                 pipeline, and remove it"
             ))
         }),
     };

@@ -37,7 +37,7 @@ pub(crate) fn identity_flag() -> Arg {
         )
 }
 
-/// Whom to seal to. The value is not shown: a secret key may have been put there.
+/// The recipient to seal to. Its value is not shown, because a user may have put a secret key there.
 pub(crate) fn recipient(matches: &ArgMatches) -> Result<Recipient, Error> {
     let allowed = "give an age public key, the `age1...` that `age-keygen` prints";
     let Some(text) = value(matches, "recipient") else {
@@ -47,7 +47,7 @@ pub(crate) fn recipient(matches: &ArgMatches) -> Result<Recipient, Error> {
     if is_secret_key(text) {
         return Err(Error::input(
             "recipient",
-            "is a secret key, which whoever sees this pipeline can read",
+            "is a secret key, which everybody who sees this pipeline can read",
             format!("throw it away and make another pair; {allowed}"),
         ));
     }
@@ -57,7 +57,7 @@ pub(crate) fn recipient(matches: &ArgMatches) -> Result<Recipient, Error> {
     })
 }
 
-/// The token as one line, which `base64 -d | age --decrypt` opens, too.
+/// The token as one line. `base64 -d | age --decrypt` opens it as well.
 pub(crate) fn seal(token: &str, recipient: &Recipient) -> Result<String, Error> {
     age::encrypt(recipient, token.as_bytes())
         .map(|file| STANDARD.encode(file))
@@ -71,8 +71,8 @@ pub(crate) fn open(text: &str, variable: &str, matches: &ArgMatches) -> Result<T
     let damaged = || {
         refuse(
             "whose value is neither a token nor a whole sealed one",
-            "look for what changes it between the job that mints and this one; a variable of the project with that name \
-             would win over it",
+            "compare it with the dotenv report of the job that mints; a variable of the project with that name wins over the \
+             report",
         )
     };
     let file = STANDARD.decode(text).map_err(|_| damaged())?;
@@ -91,7 +91,8 @@ pub(crate) fn open(text: &str, variable: &str, matches: &ArgMatches) -> Result<T
     Token::parse(&token, "variable")
 }
 
-/// As `age-keygen` writes them: one a line, with comments in between. More than one while keys are being replaced.
+/// The identities in a file that `age-keygen` wrote: one a line, with comments in between. There is more than one while keys are
+/// being replaced.
 fn identities(matches: &ArgMatches) -> Result<Vec<Identity>, Error> {
     let allowed = "make JOBPASS_IDENTITY a CI/CD variable of type File, with the `AGE-SECRET-KEY-1...` that belongs to the \
                    recipient";

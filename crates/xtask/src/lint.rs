@@ -78,7 +78,12 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
         &["--persona=auditor", "--offline", "--strict-collection"],
         &audited,
     )?;
-    let scripts = [".ci/run", "crates/gitlab/src/mask/begin.sh"].map(PathBuf::from);
+    let scripts = [
+        ".ci/run",
+        "crates/gitlab/src/mask/filter.sh",
+        "crates/gitlab/src/mask/end.sh",
+    ]
+    .map(PathBuf::from);
     tool(SHELLCHECK.name, &[], &scripts)?;
     // It reads the crates of all platforms, of which a build fetches those of one.
     cargo("fetch every dependency", &["fetch", "--locked"])?;

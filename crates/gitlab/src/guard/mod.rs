@@ -1,8 +1,8 @@
 //! `jobpass-gitlab guard`: the process beside a job's shell that renews the token, and revokes it when the script is over
 //! or the job's time is.
 //!
-//! It is in a session of its own: a runner signals the process group of the shell. It outlives the runner, too. Only a
-//! container that is killed takes it along: so the shell waits for it before it ends, and it does not wait for a job's timeout.
+//! It is in a session of its own, because a runner signals the process group of the shell. It outlives the runner. A container
+//! that ends takes it along: so the shell waits for it before it ends, and it revokes before the job's timeout.
 
 mod ending;
 mod pipe;
@@ -43,12 +43,12 @@ use crate::{
     time::{self, Timeout},
 };
 
-/// The longest wait for a guard that revokes, with some time for what it does besides.
+/// The longest wait for a guard that revokes, and reads and writes its files.
 const PATIENCE: Duration = REVOKE.saturating_add(Duration::from_secs(5));
 /// Without a known timeout, GitLab ends the longest job after this time.
 const LONGEST_JOB: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// What has to be over before the token is revoked.
+/// The part of the job that has to be over before the token is revoked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {
     Script,
@@ -275,7 +275,7 @@ impl Guard<'_> {
                 }),
                 signal = interrupt.signal() => match signal {
                     Signal::HUP => {}
-                    // Nobody who stops a single guard means it; what stops all processes of a machine does.
+                    // A machine that goes down tells all its processes to end.
                     _ => return Ok(Why::Told),
                 },
                 kept = &mut renewing, if renews => {
@@ -307,7 +307,7 @@ impl Guard<'_> {
             }
         }
         Ending::new(self.state.receipt.clone(), outcome).write(&self.job.file_of(&self.state, "over"));
-        // What is not revoked can be tried again.
+        // A failed revocation can be tried again.
         if revoked {
             let _ = std::fs::remove_file(self.job.state_file(&self.state));
         }

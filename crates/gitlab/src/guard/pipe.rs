@@ -19,7 +19,7 @@ use rustix::{
 };
 use tokio::net::unix::pipe::{OpenOptions as Pipes, Receiver};
 
-/// What a guard can be told.
+/// A request to a guard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Request {
     /// The shell is about to end.
@@ -67,7 +67,7 @@ impl Pipe {
                 Ok(1..) if byte[0] == Request::OVER => return Request::Over,
                 Ok(1..) if byte[0] == Request::REVOKE => return Request::Revoke,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // Whoever opened it has gone, and said nothing that is known.
+                // The asking process has gone without a known request.
                 Ok(_) => self.let_go(),
                 Err(_) => self.receiver = None,
             }

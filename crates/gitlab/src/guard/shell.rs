@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::process::{self, Ancestor};
 
 const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "busybox", "ksh", "zsh"];
-/// How often it is asked whether it is still there, where the kernel does not tell.
+/// The time between two looks at a process whose end the kernel does not report.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The process id of the shell that runs the job's script.

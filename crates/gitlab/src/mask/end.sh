@@ -1,5 +1,6 @@
 # shellcheck shell=sh disable=SC2154,SC3028
-# The second part of `jobpass-gitlab mask --shell`, also without a filter: jobpass_guards ends what guards this job's token.
+# The second part of `jobpass-gitlab mask --shell`, also without a filter. jobpass_guards tells the guards of this job's tokens that
+# the script is over.
 # An EXIT trap that is there already stays: `trap` prints commands that would set it again.
 jobpass_keep() {
   case "${3-}" in
@@ -14,11 +15,11 @@ if [ -z "${jobpass_began-}" ]; then
   jobpass_began=1
 fi
 
-# Revokes the token, shows what is yet to be shown, and ends the shell with the status that it was about to end with. A script
-# that sets an EXIT trap of its own calls this at the end of it.
+# Waits for the guards and for the filter, and ends the shell with the status that it was about to end with. A script that sets an
+# EXIT trap of its own calls this at the end of it.
 jobpass_end() {
   jobpass_status=$?
-  # A child of bash that is killed before it has become another program runs this, too.
+  # A child of bash that is killed before it has become another program also runs this.
   [ "${BASHPID-}" = "$jobpass_shell" ] || return 0
   { set +eux; } 2> /dev/null
   trap - EXIT

@@ -13,9 +13,9 @@ use std::{
 use jobpass_mask::Masker;
 use rustix::{fs::OFlags, io::Errno};
 
-/// How long the shell may take from starting the filter to writing into the pipe.
+/// The time that the shell may take from starting the filter to writing into the pipe.
 const BEGINNING: Duration = Duration::from_secs(10);
-/// How often it looks whether all is shown.
+/// The time between two looks whether all is shown.
 const LOOK: Duration = Duration::from_millis(2);
 
 /// Masks the rest of a job, up to the mark with which its shell ends.
