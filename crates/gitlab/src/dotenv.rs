@@ -172,11 +172,9 @@ pub(crate) fn api_server(environment: &Environment) -> Result<Option<Connection>
     };
     let authority = environment.get(API_CA).unwrap_or_default();
     let inputs = Inputs::from([("server", server), ("certificate-authority", authority)]);
-    let connection = Connection::of_server(&inputs, &Environment::default())?;
-    Ok(Some(Connection {
-        tls_server_name: environment.get(API_SERVER_NAME).map(str::to_owned),
-        ..connection
-    }))
+    let mut connection = Connection::of_server(&inputs, &Environment::default())?;
+    connection.tls_server_name = environment.get(API_SERVER_NAME).map(str::to_owned);
+    Ok(Some(connection))
 }
 
 impl Dotenv {

@@ -78,7 +78,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     }
     record(job, &files)?;
     proxy_exec::mask(&token)?;
-    let open_folder = match &connection {
+    let remark = match &connection {
         Some(connection) if files.kubeconfig_file.is_some() => {
             files.write(&token, connection, &user(&token)?)?
         }
@@ -87,8 +87,8 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
             None
         }
     };
-    if let Some(warning) = open_folder {
-        log::say(&format!("jobpass: warning: {warning}"));
+    if let Some(remark) = remark {
+        log::warning(&Error::new(Kind::Deliver, remark));
     }
     let written = [&files.token_file, &files.kubeconfig_file].into_iter().flatten();
     let written = written.map(|path| path.display().to_string()).collect::<Vec<_>>();

@@ -169,7 +169,11 @@ impl<'a> Job<'a> {
             script += &format!("printf '%s\\n' '{shown}'\n{command}\n");
         }
         script += &format!("until test -e '{}'; do sleep 0.05; done\n", gate.display());
-        let log = self.demo.folder.path().join(format!("gitlab/{}.log", sections.join("-")));
+        let log = self
+            .demo
+            .folder
+            .path()
+            .join(format!("gitlab/{}.log", sections.join("-")));
         let mut shell = self.demo.job_command("sh", &self.project)?;
         shell
             .arg("-c")
