@@ -388,7 +388,9 @@ fn stopped_in_the_grace_period(
         assert_eq!(stopped.code(), 143, "{}", stopped.log);
         assert!(
             stopped.log.contains("the old one still works")
-                && stopped.log.contains("`jobpass sweep` deletes it after its expiry"),
+                && stopped
+                    .log
+                    .contains("`jobpass sweep` deletes it after its expiry"),
             "{}",
             stopped.log
         );

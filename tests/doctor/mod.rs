@@ -130,7 +130,12 @@ fn all_is_well() {
     );
     let minter = format!("system:serviceaccount:{}:minter", patient.cluster.namespace());
     assert_says(&doctor, "ok", "user", &minter);
-    assert_says(&doctor, "ok", "policy for tokens", "a policy refuses a token that is not bound");
+    assert_says(
+        &doctor,
+        "ok",
+        "policy for tokens",
+        "a policy refuses a token that is not bound",
+    );
     assert_says(
         &doctor,
         "ok",
@@ -149,8 +154,18 @@ fn all_is_well() {
 fn what_minting_works_without_is_a_warning() {
     let patient = Patient::new();
     let doctor = patient.doctor(&[]).succeeded();
-    assert_says(&doctor, "warning", "policy for tokens", "no policy limits this minter");
-    assert_says(&doctor, "warning", "policy for anchors", "no policy limits this minter");
+    assert_says(
+        &doctor,
+        "warning",
+        "policy for tokens",
+        "no policy limits this minter",
+    );
+    assert_says(
+        &doctor,
+        "warning",
+        "policy for anchors",
+        "no policy limits this minter",
+    );
     let fix = format!(
         "--minter serviceaccount:{}/minter --apply",
         patient.cluster.namespace()

@@ -7,7 +7,10 @@ use std::{
 };
 
 use jobpass_core::{
-    cluster::Proxy, inputs::options::Inputs, minter::Minter, process::environment::Environment,
+    cluster::Proxy,
+    inputs::options::{Inputs, Opt},
+    minter::Minter,
+    process::environment::Environment,
 };
 use proptest::{collection::vec, prelude::*, sample::select, strategy::Union};
 use serde_json::{Value, json};
@@ -88,7 +91,7 @@ impl Lab {
     /// How the two differ on a kubeconfig.
     fn compare(&self, path: &str, context: &str, environment: &BTreeMap<String, String>) -> Option<String> {
         let judged = self.judge.read(path, context, environment);
-        let inputs = Inputs::from([("kubeconfig", path), ("context", context)]);
+        let inputs = Inputs::from([(Opt::Kubeconfig, path), (Opt::Context, context)]);
         let variables = environment
             .iter()
             .map(|(name, value)| (name.into(), value.into()));

@@ -1,5 +1,7 @@
 //! What a person reads when something went wrong, and the exit code that goes with it.
 
+use std::fmt::Display;
+
 /// A failure that a person can act on: what failed and why on one line, then what to do.
 ///
 /// Holds no secret: every constructor takes text that went through [`crate::text::harmless`] or was written here.
@@ -50,7 +52,7 @@ impl Error {
     /// A wrong input: its name, what is wrong with it, and what is allowed.
     ///
     /// `problem` quotes the value only where the value can never be a secret.
-    pub fn input(name: &str, problem: impl std::fmt::Display, allowed: impl Into<String>) -> Self {
+    pub fn input(name: impl Display, problem: impl Display, allowed: impl Into<String>) -> Self {
         Self::new(Kind::Input, format!("input `{name}` {problem}")).help(allowed)
     }
 

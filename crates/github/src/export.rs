@@ -4,12 +4,14 @@
 
 use std::path::Path;
 
-use jobpass_core::{Error, process::files::utf8};
+use jobpass_core::{
+    Error,
+    inputs::options::{Inputs, Opt},
+    process::files::utf8,
+};
 
 use crate::job::{CommandFile, Job};
 
-/// The input, which no other front end has.
-const INPUT: &str = "export-kubeconfig";
 const VARIABLE: &str = "KUBECONFIG";
 /// What main saves: the path that was exported, and the value of before.
 const EXPORTED: &str = "exported";
@@ -29,15 +31,16 @@ impl Export {
     /// If it is neither `true` nor `false`, or there is no kubeconfig to export.
     pub(crate) fn plan(
         job: &Job,
+        inputs: &Inputs,
         saved: &CommandFile,
         kubeconfig: Option<&Path>,
     ) -> Result<Option<Self>, Error> {
-        if !job.own_flag(INPUT)? {
+        if !inputs.flag(Opt::ExportKubeconfig)? {
             return Ok(None);
         }
         if kubeconfig.is_none() {
             return Err(Error::input(
-                INPUT,
+                Opt::ExportKubeconfig,
                 "is `true`, and `kubeconfig-file` is `false`: there is no kubeconfig to export",
                 "leave out one of the two",
             ));

@@ -2,7 +2,7 @@
 
 use jobpass_core::{
     Error,
-    inputs::options::Inputs,
+    inputs::options::{Inputs, Opt},
     process::environment::{Environment, IdTokens},
     token::Token,
 };
@@ -24,7 +24,7 @@ pub(crate) fn source(environment: &Environment) -> Option<IdTokens> {
 /// # Errors
 /// If an ID token is wanted, and the job may not ask for one.
 pub(crate) fn check_permission(inputs: &Inputs, environment: &Environment) -> Result<(), Error> {
-    if inputs.get("oidc-audience").is_none() || environment.id_tokens().is_some() {
+    if inputs.get(Opt::OidcAudience).is_none() || environment.id_tokens().is_some() {
         return Ok(());
     }
     let help = if is_from_fork(environment) {
@@ -37,7 +37,7 @@ pub(crate) fn check_permission(inputs: &Inputs, environment: &Environment) -> Re
          naming one permission takes the others away"
     };
     Err(Error::input(
-        "oidc-audience",
+        Opt::OidcAudience,
         "wants an ID token, and this job may not ask for one",
         help,
     ))
@@ -65,7 +65,7 @@ mod tests {
         let path = folder.path().join("event.json");
         std::fs::write(&path, event).expect("written");
         let environment = Environment::from([("GITHUB_EVENT_PATH", path.to_str().expect("text"))]);
-        let inputs = Inputs::from([("oidc-audience", "k8s")]);
+        let inputs = Inputs::from([(Opt::OidcAudience, "k8s")]);
         check_permission(&inputs, &environment)
             .expect_err("refused")
             .to_string()

@@ -8,7 +8,7 @@ use std::{
 use jobpass_core::{
     Error, Kind,
     anchor::Origin,
-    inputs::options::{Inputs, OPTIONS, Opt},
+    inputs::options::{FrontEnd, Inputs, Opt},
     names::random_name,
     process::environment::Environment,
     text::harmless,
@@ -22,9 +22,6 @@ pub(crate) const STATE: &str = "jobpass";
 pub(crate) const NOTHING: &str = "none";
 /// The name under which main saves `NAMESPACE/NAME` of the anchor: enough to revoke, should the state be garbled.
 pub(crate) const ANCHOR: &str = "anchor";
-/// Defaults that only the action has, in `action.yml` as well. With no path in KUBECONFIG, kubectl goes on with whatever it finds
-/// elsewhere: a job may then succeed as somebody else.
-const DEFAULTS: [(&str, &str); 1] = [("kubeconfig-file", "true")];
 
 /// The job that this step belongs to.
 pub(crate) struct Job {
@@ -41,35 +38,21 @@ impl Job {
 
     /// The inputs of the step: `INPUT_` and the name in upper case, hyphens kept (`ExecutionContext.cs`, `SetInput`).
     pub(crate) fn inputs(&self) -> Result<Inputs, Error> {
-        for option in OPTIONS {
+        for option in Opt::on(FrontEnd::Action) {
             self.environment.utf8(&variable(option))?;
         }
-        Inputs::read_with(&DEFAULTS, |option| self.input(option))
+        Inputs::read(FrontEnd::Action, |option| self.input(option))
     }
 
     /// The same in post, where they are evaluated anew: one that became empty is no reason not to revoke.
     pub(crate) fn inputs_in_post(&self) -> Result<Inputs, Error> {
-        Inputs::read(|option| self.input(option).filter(|value| !value.trim().is_empty()))
+        Inputs::read(FrontEnd::Action, |option| {
+            self.input(option).filter(|value| !value.trim().is_empty())
+        })
     }
 
-    fn input(&self, option: &Opt) -> Option<String> {
+    fn input(&self, option: Opt) -> Option<String> {
         self.environment.raw(&variable(option)).map(str::to_owned)
-    }
-
-    /// An input that no other front end has: `true` or `false`.
-    pub(crate) fn own_flag(&self, name: &str) -> Result<bool, Error> {
-        match self
-            .environment
-            .utf8(&format!("INPUT_{}", name.to_uppercase()))?
-            .map(str::trim)
-        {
-            Some("true") => Ok(true),
-            Some("false") | None => Ok(false),
-            Some(other) => {
-                let problem = format!("is `{}`", harmless(other));
-                Err(Error::input(name, problem, "use `true` or `false`"))
-            }
-        }
     }
 
     /// What an earlier part of the same action saved.
@@ -123,8 +106,8 @@ impl Job {
     }
 }
 
-fn variable(option: &Opt) -> String {
-    format!("INPUT_{}", option.name.to_uppercase())
+fn variable(option: Opt) -> String {
+    format!("INPUT_{}", option.name().to_uppercase())
 }
 
 /// One of the runner's file commands (`FileCommandManager.cs`).

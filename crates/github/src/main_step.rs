@@ -46,7 +46,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     let inputs = job.inputs()?;
     id_token::check_permission(&inputs, &job.environment)?;
     let plan = Plan::make(&inputs, &job.temp()?, &job.environment, &mut interrupt).await?;
-    let export = Export::plan(job, &saved, plan.state.files.kubeconfig_file.as_deref())?;
+    let export = Export::plan(job, &inputs, &saved, plan.state.files.kubeconfig_file.as_deref())?;
 
     let summary_file = job.file("GITHUB_STEP_SUMMARY").ok();
     let deliver = move |minted: &Minted, state: &State| {

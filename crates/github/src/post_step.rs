@@ -4,7 +4,7 @@
 
 use jobpass_core::{
     Error, Kind,
-    inputs::options::Inputs,
+    inputs::options::{Inputs, Opt},
     life::revoke,
     process::interrupt::Interrupt,
     record::state::{State, lost},
@@ -42,7 +42,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
         Err(error) => Err(error),
     };
     match outcome {
-        Err(error) if !inputs.flag("fail-on-revoke-error").unwrap_or(true) => {
+        Err(error) if !inputs.flag(Opt::FailOnRevokeError).unwrap_or(true) => {
             commands::warning(&error);
             Ok(())
         }

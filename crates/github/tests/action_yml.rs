@@ -1,6 +1,6 @@
 //! `action.yml` says the same as the table of options.
 
-use jobpass_core::inputs::options::{OPTIONS, Opt};
+use jobpass_core::inputs::options::{FrontEnd, Opt};
 
 #[test]
 fn inputs_are_the_options() {
@@ -17,15 +17,15 @@ fn inputs_are_the_options() {
                 input["default"].as_str(),
             )
         })
-        .filter(|(name, ..)| *name != Some("export-kubeconfig"))
         .collect::<Vec<_>>();
-    let default = |option: &Opt| match option.name {
-        "kubeconfig-file" => Some("true"),
-        _ => option.default,
-    };
-    let in_table = OPTIONS
-        .iter()
-        .map(|option| (Some(option.name), Some(option.help), default(option)))
+    let in_table = Opt::on(FrontEnd::Action)
+        .map(|option| {
+            (
+                Some(option.name()),
+                Some(option.help()),
+                option.default_on(FrontEnd::Action),
+            )
+        })
         .collect::<Vec<_>>();
     assert_eq!(in_action, in_table);
 }

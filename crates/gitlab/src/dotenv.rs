@@ -21,7 +21,7 @@ use jobpass_core::{
     cluster::Connection,
     inputs::{
         flags,
-        options::{Inputs, OPTIONS},
+        options::{Inputs, Opt},
     },
     process::{environment::Environment, files},
     record::{receipt::Receipt, state::State},
@@ -131,7 +131,7 @@ pub(crate) fn variable(matches: &ArgMatches) -> Result<&str, Error> {
         return refuse(": no variable can be called that");
     }
     let of_options = |option: &str| name == flags::variable(option);
-    let mut options = OPTIONS.iter().map(|option| option.name);
+    let mut options = Opt::ALL.iter().map(|option| option.name());
     let own = [
         "dotenv",
         "dotenv-mode",
@@ -171,7 +171,7 @@ pub(crate) fn api_server(environment: &Environment) -> Result<Option<Connection>
         return Ok(None);
     };
     let authority = environment.get(API_CA).unwrap_or_default();
-    let inputs = Inputs::from([("server", server), ("certificate-authority", authority)]);
+    let inputs = Inputs::from([(Opt::Server, server), (Opt::CertificateAuthority, authority)]);
     let mut connection = Connection::of_server(&inputs, &Environment::default())?;
     connection.tls_server_name = environment.get(API_SERVER_NAME).map(str::to_owned);
     Ok(Some(connection))

@@ -8,8 +8,12 @@ use std::{
 
 use clap::ArgMatches;
 use jobpass_core::{
-    Error, Kind, anchor::Origin, inputs::options::Inputs, process::environment::Environment,
-    record::state::State, text::harmless,
+    Error, Kind,
+    anchor::Origin,
+    inputs::options::{Inputs, Opt},
+    process::environment::Environment,
+    record::state::State,
+    text::harmless,
 };
 use rustix::{fs::Mode, process::geteuid};
 
@@ -79,12 +83,13 @@ impl Job {
     }
 
     /// `true` for `token-file` and `kubeconfig-file`: a script cannot know an anchor's name, but it knows its job's id.
-    pub(crate) fn with_file_names(&self, inputs: &Inputs) -> Result<Inputs, Error> {
-        Inputs::read(|option| match (option.name, inputs.get(option.name)) {
-            ("token-file", Some("true")) => Some(format!("jobpass-{}.token", self.id)),
-            ("kubeconfig-file", Some("true")) => Some(format!("jobpass-{}.kubeconfig", self.id)),
-            (_, value) => value.map(str::to_owned),
-        })
+    pub(crate) fn with_file_names(&self, mut inputs: Inputs) -> Inputs {
+        for (option, suffix) in [(Opt::TokenFile, "token"), (Opt::KubeconfigFile, "kubeconfig")] {
+            if inputs.get(option) == Some("true") {
+                inputs = inputs.with(option, format!("jobpass-{}.{suffix}", self.id));
+            }
+        }
+        inputs
     }
 
     /// The file in which the state of a token is recorded.

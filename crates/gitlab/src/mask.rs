@@ -7,7 +7,10 @@ use std::{fs::File, io, os::fd::AsFd, path::Path};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use jobpass_core::{
     Error, Kind,
-    inputs::{flags, options::Inputs},
+    inputs::{
+        flags,
+        options::{Inputs, Opt},
+    },
     minter::Minter,
     names,
     record::{journal::Reader, state::State, token_files::Files},
@@ -42,16 +45,15 @@ pub(crate) fn command() -> Command {
                 .value_name("BOOL")
                 .help("`false`: `--shell` prints nothing, so that the log stays as it is. [default: true]"),
         )
-        .args(flags::flags().filter(|flag| {
-            let of_secrets = ["token-file", "kubeconfig", "bearer-token-file", "bearer-token-env"];
-            of_secrets.contains(&flag.get_id().as_str())
-        }).map(|flag| match flag.get_id().as_str() {
-            "token-file" => flag.help(
+        .args([
+            flags::flag(Opt::Kubeconfig),
+            flags::flag(Opt::BearerTokenFile),
+            flags::flag(Opt::BearerTokenEnv),
+            flags::flag(Opt::TokenFile).help(
                 "The file that holds the token, if this job did not mint it; a relative path is taken from the job's \
                  temporary folder",
             ),
-            _ => flag,
-        }))
+        ])
         .args([dotenv::variable_flag(), sealed::identity_flag(), hidden("pipe"),
             hidden("end"),
             hidden("mark"),])
@@ -84,7 +86,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     if let (Some(pipe), Some(mark)) = (value(matches, "end"), value(matches, "mark")) {
         return pipe::end(Path::new(pipe), mark).map_err(cannot);
     }
-    let inputs = job.with_file_names(&flags::inputs_at_end(matches)?)?;
+    let inputs = job.with_file_names(flags::inputs_at_end(matches)?);
     let secrets = secrets(matches, job, &inputs);
     let secrets = secrets.inspect_err(|_| {
         if let Some(pipe) = value(matches, "pipe") {
@@ -117,7 +119,7 @@ fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<Token
     // Sealed to an identity that this job does not have, its variable shows nothing.
     let handed_over = handed_over.and_then(Result::ok);
     let token_file = inputs
-        .get("token-file")
+        .get(Opt::TokenFile)
         .map(|path| job.folder().map(|folder| folder.join(path)));
     let files = Files {
         token_file: token_file.transpose()?,
@@ -126,7 +128,7 @@ fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<Token
     let mut secrets: Vec<_> = minted.chain(handed_over).chain(files.token()).collect();
     if secrets.is_empty() {
         return Err(Error::input(
-            "token-file",
+            Opt::TokenFile,
             "names no token, this job has minted none, and none was handed to it: there is nothing to mask",
             "run `jobpass-gitlab mint` or `open` first",
         ));

@@ -4,7 +4,11 @@ use clap::{ArgMatches, Command};
 use jiff::Timestamp;
 use jobpass_core::{
     Error, Kind,
-    inputs::{flags, lifetime::Lifetime, options::Inputs},
+    inputs::{
+        flags,
+        lifetime::Lifetime,
+        options::{Inputs, Opt},
+    },
     life::{
         mint::{Handover, Plan},
         token_request::Minted,
@@ -37,11 +41,11 @@ pub(crate) fn command() -> Command {
 
 pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
     let after = After::parse(matches)?;
-    let inputs = job.with_file_names(&flags::inputs(matches)?)?;
+    let inputs = job.with_file_names(flags::inputs(matches)?);
     let dotenv = Dotenv::plan(matches, &job.environment)?;
     let timeout = Timeout::of(&job.environment, Timestamp::now());
     let inputs = match (timeout, &dotenv) {
-        (Some(timeout), None) => no_longer_than(timeout.seconds_left(Timestamp::now()), &inputs)?,
+        (Some(timeout), None) => no_longer_than(timeout.seconds_left(Timestamp::now()), inputs),
         // Later jobs need it for longer than this one lasts.
         _ => inputs,
     };
@@ -49,7 +53,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     let state = &plan.state;
     if state.files.is_empty() && dotenv.is_none() {
         return Err(Error::input(
-            "token-file",
+            Opt::TokenFile,
             "is missing: the token has nowhere to go",
             "give `token-file` or `kubeconfig-file` (`true` chooses a name) for this job, or `dotenv` for later jobs; the log \
              cannot hide a token",
@@ -59,7 +63,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
         dotenv.check(state)?;
         if state.renewal.is_some() {
             return Err(Error::input(
-                "renew-for",
+                Opt::RenewFor,
                 "is given for a token that goes to later jobs, and a dotenv report is written once",
                 "mint in each job that takes long, with the template `job.yml`; or leave out `renew-for` and give a `duration` \
                  that lasts for all of them",
@@ -158,7 +162,7 @@ fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>, end: &End) -
 }
 
 /// `inputs` with a `duration` that ends with the job, but of no less than the 10 minutes that a token lives at least.
-fn no_longer_than(seconds: u64, inputs: &Inputs) -> Result<Inputs, Error> {
+fn no_longer_than(seconds: u64, inputs: Inputs) -> Inputs {
     let most = match seconds.max(Lifetime::LEAST) {
         // With exactly this number of seconds, Kubernetes may issue a token that lives for a year.
         Lifetime::MAGIC => Lifetime::MAGIC - 1,
@@ -166,10 +170,10 @@ fn no_longer_than(seconds: u64, inputs: &Inputs) -> Result<Inputs, Error> {
     };
     // A wrong one is named when all inputs are read.
     let longer = |given: &str| Lifetime::of_legacy(given).is_ok_and(|given| given.seconds() > most);
-    Inputs::read(|option| match (option.name, inputs.get(option.name)) {
-        ("duration", Some(given)) if longer(given) => Some(format!("{most}s")),
-        (_, value) => value.map(str::to_owned),
-    })
+    if inputs.get(Opt::Duration).is_some_and(longer) {
+        return inputs.with(Opt::Duration, format!("{most}s"));
+    }
+    inputs
 }
 
 /// A warning where the runner itself wrote the minter's credential into the log, before any script began.
@@ -179,9 +183,9 @@ fn shown_by_the_runner(inputs: &Inputs, environment: &Environment) -> Option<Err
         return None;
     }
     let variable = match (
-        inputs.get("bearer-token-env"),
-        inputs.get("server"),
-        inputs.get("kubeconfig"),
+        inputs.get(Opt::BearerTokenEnv),
+        inputs.get(Opt::Server),
+        inputs.get(Opt::Kubeconfig),
     ) {
         (Some(name), _, _) => harmless(name),
         (None, None, Some(_)) => "JOBPASS_KUBECONFIG".to_owned(),
@@ -218,21 +222,16 @@ mod tests {
         #[case] left: u64,
         #[case] expected: &str,
     ) {
-        let inputs = no_longer_than(left, &Inputs::from([("duration", given)])).expect("inputs");
-        assert_eq!(inputs.get("duration"), Some(expected));
+        let inputs = no_longer_than(left, Inputs::from([(Opt::Duration, given)]));
+        assert_eq!(inputs.get(Opt::Duration), Some(expected));
     }
 
     #[rstest]
-    #[case(&[("kubeconfig", "/minter")], Some("JOBPASS_KUBECONFIG"))]
-    #[case(&[("server", "https://s"), ("bearer-token-env", "KUBE_TOKEN")], Some("KUBE_TOKEN"))]
-    #[case(&[("server", "https://s"), ("bearer-token-file", "/token")], None)]
-    #[case(&[], Some("KUBECONFIG"))]
-    fn a_minter_that_the_runner_shows_is_named(#[case] given: &[(&str, &str)], #[case] named: Option<&str>) {
-        let inputs = Inputs::read(|option| {
-            let given = given.iter().find(|(name, _)| *name == option.name);
-            given.map(|(_, value)| (*value).to_owned())
-        });
-        let inputs = inputs.expect("inputs");
+    #[case(Inputs::from([(Opt::Kubeconfig, "/minter")]), Some("JOBPASS_KUBECONFIG"))]
+    #[case(Inputs::from([(Opt::Server, "https://s"), (Opt::BearerTokenEnv, "KUBE_TOKEN")]), Some("KUBE_TOKEN"))]
+    #[case(Inputs::from([(Opt::Server, "https://s"), (Opt::BearerTokenFile, "/token")]), None)]
+    #[case(Inputs::default(), Some("KUBECONFIG"))]
+    fn a_minter_that_the_runner_shows_is_named(#[case] inputs: Inputs, #[case] named: Option<&str>) {
         let environment = Environment::from([
             ("CI_DEBUG_TRACE", "true"),
             ("JOBPASS_KUBECONFIG", "/minter"),

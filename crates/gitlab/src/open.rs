@@ -10,10 +10,7 @@ use clap::{ArgMatches, Command};
 use jobpass_core::{
     Error, Kind,
     claims::Claims,
-    inputs::{
-        flags,
-        options::{Inputs, Opt},
-    },
+    inputs::{flags, options::Opt},
     json, names,
     process::files,
     record::{receipt::Receipt, token_files::Files},
@@ -26,17 +23,15 @@ use crate::{dotenv, job::Job, log, proxy_exec, sealed};
 pub(crate) fn command() -> Command {
     Command::new("open")
         .about("Write the token that another job handed over to files, as it was minted")
-        .args(flags::flags().filter_map(|flag| {
-            let help = match flag.get_id().as_str() {
-                "token-file" => {
-                    "Write the token to this file (mode 0600). `true` chooses a name in the job's temporary folder; a relative \
-                     path is taken from there"
-                }
-                "kubeconfig-file" => "Write a kubeconfig that uses the token to this file. `true` and relative paths as with `token-file`",
-                _ => return None,
-            };
-            Some(flag.help(help))
-        }))
+        .args([
+            flags::flag(Opt::TokenFile).help(
+                "Write the token to this file (mode 0600). `true` chooses a name in the job's temporary folder; a \
+                 relative path is taken from there",
+            ),
+            flags::flag(Opt::KubeconfigFile).help(
+                "Write a kubeconfig that uses the token to this file. `true` and relative paths as with `token-file`",
+            ),
+        ])
         .args([dotenv::variable_flag(), sealed::identity_flag()])
         .after_help(
             "Nothing revokes the token when this job ends. The files are removed when the shell ends that runs what \
@@ -46,7 +41,7 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
-    let inputs = job.with_file_names(&flags::inputs(matches)?)?;
+    let inputs = job.with_file_names(flags::inputs(matches)?);
     let name = dotenv::variable(matches)?;
     let Some(token) = dotenv::handed_over(name, matches, &job.environment) else {
         return Err(Error::input(
@@ -59,19 +54,19 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     let token = token?;
     let connection = dotenv::api_server(&job.environment)?;
     let wanted = inputs
-        .get("kubeconfig-file")
+        .get(Opt::KubeconfigFile)
         .is_some_and(|wanted| wanted != "false");
     let inputs = match &connection {
         None if wanted => {
             log::warning(&no_server());
-            without_kubeconfig(&inputs)?
+            inputs.without(Opt::KubeconfigFile)
         }
         _ => inputs,
     };
     let files = Files::plan(&inputs, job.folder()?, "")?;
     if files.is_empty() {
         return Err(Error::input(
-            "token-file",
+            Opt::TokenFile,
             "is missing: the token has nowhere to go",
             "give a path, or `true` for a name in the job's temporary folder",
         ));
@@ -139,15 +134,6 @@ fn user(token: &Token) -> Result<Receipt, Error> {
     let mut parts = subject.rsplit(':');
     let (account, namespace) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     Ok(Receipt::new(&harmless(account), &harmless(namespace), ""))
-}
-
-fn without_kubeconfig(inputs: &Inputs) -> Result<Inputs, Error> {
-    Inputs::read(|option: &Opt| {
-        let value = inputs
-            .get(option.name)
-            .filter(|_| option.name != "kubeconfig-file");
-        value.map(str::to_owned)
-    })
 }
 
 fn no_server() -> Error {

@@ -6,7 +6,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use jobpass_core::{
     Error, Kind,
     claims::Claims,
-    inputs::{flags, options::Inputs},
+    inputs::{
+        flags,
+        options::{Inputs, Opt},
+    },
     life::revoke::{self, Revoked},
     process::interrupt::Interrupt,
     record::state::{State, lost},
@@ -21,28 +24,29 @@ use crate::{
     log, sealed,
 };
 
+/// The options of the end of a job: the API server, the minter, and what was made for the job.
+const OPTIONS: [Opt; 12] = [
+    Opt::ServiceAccount,
+    Opt::Rules,
+    Opt::Audiences,
+    Opt::Kubeconfig,
+    Opt::Context,
+    Opt::Server,
+    Opt::CertificateAuthority,
+    Opt::BearerTokenFile,
+    Opt::BearerTokenEnv,
+    Opt::OidcAudience,
+    Opt::VerifyRevocation,
+    Opt::FailOnRevokeError,
+];
+
 pub(crate) fn command() -> Command {
     let switch = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
     };
     Command::new("revoke")
         .about("Revoke every token that this job minted, prove it, and remove the files")
-        .args(flags::flags().filter(|flag| {
-            let of_minting = [
-                "namespace",
-                "duration",
-                "type",
-                "renew-for",
-                "require",
-                "forbid",
-                "escape-check",
-                "anchor-labels",
-                "anchor-annotations",
-                "token-file",
-                "kubeconfig-file",
-            ];
-            !of_minting.contains(&flag.get_id().as_str())
-        }))
+        .args(OPTIONS.map(flags::flag))
         .args([dotenv::variable_flag(), sealed::identity_flag()])
         .args([
             switch(
@@ -67,7 +71,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, interrupt: Interrupt) -
     } else {
         recorded(job, &inputs, interrupt).await
     };
-    if inputs.flag("fail-on-revoke-error").unwrap_or(true) {
+    if inputs.flag(Opt::FailOnRevokeError).unwrap_or(true) {
         let mut failures = failures;
         let last = failures.pop();
         failures.iter().for_each(log::error);

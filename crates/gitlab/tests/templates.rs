@@ -2,67 +2,48 @@
 
 use std::collections::BTreeMap;
 
-use jobpass_core::inputs::{flags, options::OPTIONS};
+use jobpass_core::inputs::{
+    flags,
+    options::{FrontEnd, Opt, Value as OptionValue},
+};
 use rstest::rstest;
 use serde::Deserialize as _;
 use serde_yaml::Value;
 
-/// The templates know the paths themselves: scripts have to.
-const FILES: [&str; 2] = ["token-file", "kubeconfig-file"];
-
-/// A pipeline asks for ID tokens itself: `id_tokens` puts one into a variable, which `bearer-token-env` names.
-const NOT_ON_GITLAB: [&str; 1] = ["oidc-audience"];
-
-/// A file of the job that mints cannot be renewed in later ones.
-const NOT_FOR_LATER_JOBS: [&str; 1] = ["renew-for"];
-
-/// What has several lines elsewhere: GitLab pastes inputs into YAML as they are, where line breaks would be lost.
-const LISTS: [&str; 5] = [
-    "require",
-    "forbid",
-    "rules",
-    "anchor-labels",
-    "anchor-annotations",
-];
-
 #[rstest]
-#[case("job.yml", ".jobpass", &["job-name", "mask-log", "revoke-after"])]
-#[case("handover.yml", "create_token", &["job-name", "stage", "image", "job-rules", "variable", "dotenv-mode", "recipient", "mask-log"])]
-fn inputs_are_the_options(#[case] file: &str, #[case] job: &str, #[case] own: &[&str]) {
+#[case(FrontEnd::JobTemplate, "job.yml", ".jobpass", &["job-name", "mask-log", "revoke-after"])]
+#[case(FrontEnd::HandoverTemplate, "handover.yml", "create_token", &["job-name", "stage", "image", "job-rules", "variable", "dotenv-mode", "recipient", "mask-log"])]
+fn inputs_are_the_options(
+    #[case] front_end: FrontEnd,
+    #[case] file: &str,
+    #[case] job: &str,
+    #[case] own: &[&str],
+) {
     let (spec, jobs) = template(file);
     let inputs = spec["spec"]["inputs"].as_mapping().expect("inputs");
     let mut names = inputs.keys().filter_map(Value::as_str).collect::<Vec<_>>();
     assert!(inputs.values().all(|input| input["description"].is_string()));
     assert_eq!(names.drain(..own.len()).collect::<Vec<_>>(), own);
 
-    let mut elsewhere = [&FILES[..], &NOT_ON_GITLAB].concat();
-    if file == "handover.yml" {
-        elsewhere.extend(NOT_FOR_LATER_JOBS);
-    }
-    let options = OPTIONS.iter().filter(|option| !elsewhere.contains(&option.name));
-    assert_eq!(names, options.clone().map(|o| o.name).collect::<Vec<_>>());
+    let options = Opt::on(front_end).collect::<Vec<_>>();
+    assert_eq!(names, options.iter().map(|o| o.name()).collect::<Vec<_>>());
     let variables = &jobs["$[[ inputs.job-name ]]"]["variables"];
     for option in options {
-        let input = &inputs[option.name];
+        let name = option.name();
+        let input = &inputs[name];
         let description = input["description"].as_str().expect("text");
-        assert!(
-            description.starts_with(option.help),
-            "{}: {description}",
-            option.name
-        );
-        let (default, value) = match LISTS.contains(&option.name) {
-            // In front of the JSON, a space: `gitlab-ci-local` would make it a list again.
-            true => (
-                Some(Value::Sequence(vec![])),
-                format!(" $[[ inputs.{} ]]", option.name),
-            ),
-            false => (
-                Some(option.default.unwrap_or_default().into()),
-                format!("$[[ inputs.{} ]]", option.name),
+        assert!(description.starts_with(option.help()), "{name}: {description}");
+        let (default, value) = match option.value() {
+            // GitLab pastes inputs into YAML as they are, where line breaks would be lost. In front of the JSON, a space:
+            // `gitlab-ci-local` would make it a list again.
+            OptionValue::Lines => (Value::Sequence(vec![]), format!(" $[[ inputs.{name} ]]")),
+            _ => (
+                option.default_on(front_end).unwrap_or_default().into(),
+                format!("$[[ inputs.{name} ]]"),
             ),
         };
-        assert_eq!(input.get("default"), default.as_ref(), "{}", option.name);
-        let variable = flags::variable(option.name);
+        assert_eq!(input.get("default"), Some(&default), "{name}");
+        let variable = flags::variable(name);
         assert_eq!(variables[&*variable], value);
     }
     assert_eq!(inputs["job-name"]["default"], job);

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{Method, Request, header};
-use jobpass_core::inputs::options::Inputs;
+use jobpass_core::inputs::options::{Inputs, Opt};
 use jobpass_core::process::environment::Environment;
 use jobpass_core::text::harmless;
 use jobpass_core::{anchor, names::random_name};
@@ -95,7 +95,10 @@ impl Cluster {
         let path = kubeconfig
             .to_str()
             .context("the kubeconfig's path is not UTF-8")?;
-        let inputs = Inputs::from([("kubeconfig", path), ("context", context.unwrap_or_default())]);
+        let inputs = Inputs::from([
+            (Opt::Kubeconfig, path),
+            (Opt::Context, context.unwrap_or_default()),
+        ]);
         // First as jobpass reads it, which says what is wrong with it and never what is in it; kube would quote the file.
         let connection = Minter::resolve(&inputs, environment).await?.connection;
         let unusable = |_| anyhow!("{path} cannot be used, although jobpass can read it");

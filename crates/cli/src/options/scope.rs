@@ -1,10 +1,14 @@
 //! The options that select the anchors of `list` and `sweep`.
 
-use clap::{Arg, ArgAction, ArgMatches, parser::ValueSource};
+use clap::{Arg, ArgAction, ArgMatches};
 use jobpass_core::{
     Error,
     cluster::Scope,
-    inputs::{flags, options::Inputs, spec},
+    inputs::{
+        flags,
+        options::{Inputs, Opt},
+        spec,
+    },
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
 };
@@ -13,19 +17,15 @@ use crate::options::connection;
 
 /// The flags that select anchors, and those that connect to the API server.
 pub(crate) fn flags() -> impl Iterator<Item = Arg> {
-    let namespace = flags::flags()
-        .filter(|flag| flag.get_id() == "namespace")
-        .map(|flag| {
-            flag.help(
-                "The namespace of the anchors. [default: the namespace of the kubeconfig's context or of the \
-                 in-cluster ServiceAccount, else `default`]",
-            )
-        });
+    let namespace = flags::flag(Opt::Namespace).help(
+        "The namespace of the anchors. [default: the namespace of the kubeconfig's context or of the \
+         in-cluster ServiceAccount, else `default`]",
+    );
     let all = Arg::new("all-namespaces")
         .long("all-namespaces")
         .action(ArgAction::SetTrue);
-    std::iter::once(all.help("Select the anchors of all namespaces."))
-        .chain(namespace)
+    [all.help("Select the anchors of all namespaces."), namespace]
+        .into_iter()
         .chain(connection::flags())
 }
 
@@ -52,9 +52,9 @@ pub(crate) async fn resolve(
 /// The anchors that the flags select. `own` is the namespace of the minter.
 fn scope(matches: &ArgMatches, inputs: &Inputs, own: Option<&str>) -> Result<Scope, Error> {
     let all = matches.get_flag("all-namespaces");
-    if all && matches.value_source("namespace") == Some(ValueSource::CommandLine) {
+    if all && flags::is_flag(matches, Opt::Namespace) {
         return Err(Error::input(
-            "namespace",
+            Opt::Namespace,
             "and `--all-namespaces` are both given",
             "give one of them",
         ));

@@ -3,7 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, ValueHint};
-use jobpass_core::{Error, inputs::options::Inputs, record::state::State};
+use jobpass_core::{
+    Error,
+    inputs::options::{Inputs, Opt},
+    record::state::State,
+};
 
 /// The flag `--state-file`.
 pub(crate) fn flag() -> Arg {
@@ -26,12 +30,12 @@ pub(crate) fn paths(matches: &ArgMatches, inputs: &Inputs) -> Result<Vec<PathBuf
         return Ok(vec![working_directory().join(path)]);
     }
     let mut paths = Vec::new();
-    for name in ["token-file", "kubeconfig-file"] {
-        match inputs.get(name) {
+    for option in [Opt::TokenFile, Opt::KubeconfigFile] {
+        match inputs.get(option) {
             None | Some("false") => {}
             Some("true") => {
                 return Err(Error::input(
-                    name,
+                    option,
                     "is `true`",
                     "on the command line, give a path",
                 ));

@@ -203,7 +203,7 @@ impl Site {
             (None, None) if given("url").is_some() => {
                 let problem = "is given without a token";
                 return Err(Error::input(
-                    &format!("{word}-url"),
+                    format!("{word}-url"),
                     problem,
                     format!("add `{in_env}` or `{in_file}`"),
                 ));
@@ -222,7 +222,7 @@ impl Site {
         let unusable = |error: reqwest::Error| {
             let why = harmless(&error.without_url().to_string());
             Error::input(
-                &format!("{word}-url"),
+                format!("{word}-url"),
                 format!("cannot be asked: {why}"),
                 "check the system's certificates",
             )
@@ -371,7 +371,7 @@ fn site_url(platform: Platform, text: &str) -> Result<Url, Error> {
     });
     url.ok_or_else(|| {
         Error::input(
-            &format!("{}-url", platform.word()),
+            format!("{}-url", platform.word()),
             "is not the URL of a site to which a token may be sent",
             format!(
                 "use an https URL such as `{}`, without user, password or query",

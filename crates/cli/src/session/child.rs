@@ -6,7 +6,10 @@ use std::{
 };
 
 use jobpass_core::{
-    Error, Kind, inputs::options::Inputs, process::environment::Environment, record::token_files::Files,
+    Error, Kind,
+    inputs::options::{Inputs, Opt},
+    process::environment::Environment,
+    record::token_files::Files,
     text::harmless,
 };
 use rustix::fs::{Access, access};
@@ -65,7 +68,7 @@ impl<'a> Program<'a> {
         {
             command.env_remove(name);
         }
-        if let Some(name) = inputs.get("bearer-token-env") {
+        if let Some(name) = inputs.get(Opt::BearerTokenEnv) {
             command.env_remove(name);
         }
         for (name, path) in [
@@ -125,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_command_gets_the_files_and_not_the_credential_of_the_minter() {
-        let inputs = Inputs::read(|option| (option.name == "bearer-token-env").then(|| "MINTER".to_owned()));
+        let inputs = Inputs::from([(Opt::BearerTokenEnv, "MINTER")]);
         let files = Files {
             token_file: Some("/tmp/a token".into()),
             ..Files::default()
@@ -140,7 +143,7 @@ mod tests {
             path: "/bin/sh".into(),
             arguments: words[1..].iter().collect(),
         };
-        let command = program.command(&files, &inputs.expect("inputs"), streams);
+        let command = program.command(&files, &inputs, streams);
         let variable = |name: &str| {
             let found = command
                 .as_std()

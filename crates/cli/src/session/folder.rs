@@ -8,7 +8,10 @@ use std::{
 
 use jobpass_core::{
     Error, Kind,
-    inputs::{lifetime::Lifetime, options::Inputs},
+    inputs::{
+        lifetime::Lifetime,
+        options::{Inputs, Opt},
+    },
     names,
     process::files,
 };
@@ -50,13 +53,11 @@ impl Folder {
     /// The inputs, with the token's files in this folder and with `lifetime`.
     pub(super) fn with_file_names(&self, inputs: &Inputs, lifetime: Lifetime) -> Result<Inputs, Error> {
         let folder = files::utf8("TMPDIR", &self.0)?;
-        let file = |name: &str| Some(format!("{folder}/{name}"));
-        Inputs::read(|option| match option.name {
-            "token-file" => file("token"),
-            "kubeconfig-file" => file("kubeconfig"),
-            "duration" => Some(lifetime.seconds().to_string()),
-            name => inputs.get(name).map(str::to_owned),
-        })
+        Ok(inputs
+            .clone()
+            .with(Opt::TokenFile, format!("{folder}/token"))
+            .with(Opt::KubeconfigFile, format!("{folder}/kubeconfig"))
+            .with(Opt::Duration, lifetime.seconds().to_string()))
     }
 }
 
@@ -106,21 +107,18 @@ mod tests {
     fn the_files_of_the_token_are_in_it_and_other_inputs_stay() {
         let temp = tempfile::tempdir().expect("a folder");
         let folder = Folder::make_in(temp.path()).expect("made");
-        let given = Inputs::read(|option| match option.name {
-            "namespace" => Some("ci".to_owned()),
-            "token-file" => Some("elsewhere".to_owned()),
-            "duration" => Some("30s".to_owned()),
-            _ => None,
-        });
+        let given = Inputs::from([
+            (Opt::Namespace, "ci"),
+            (Opt::TokenFile, "elsewhere"),
+            (Opt::Duration, "30s"),
+        ]);
         let lifetime = Lifetime::parse("10m").expect("a lifetime");
-        let inputs = folder
-            .with_file_names(&given.expect("inputs"), lifetime)
-            .expect("inputs");
+        let inputs = folder.with_file_names(&given, lifetime).expect("inputs");
         let file = |name: &str| folder.path().join(name).display().to_string();
-        assert_eq!(inputs.get("token-file"), Some(&*file("token")));
-        assert_eq!(inputs.get("kubeconfig-file"), Some(&*file("kubeconfig")));
+        assert_eq!(inputs.get(Opt::TokenFile), Some(&*file("token")));
+        assert_eq!(inputs.get(Opt::KubeconfigFile), Some(&*file("kubeconfig")));
         assert_eq!(
-            (inputs.get("namespace"), inputs.get("duration")),
+            (inputs.get(Opt::Namespace), inputs.get(Opt::Duration)),
             (Some("ci"), Some("600"))
         );
     }

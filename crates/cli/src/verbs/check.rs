@@ -12,7 +12,8 @@ use jobpass_core::{
     cluster::{Budget, Cluster},
     inputs::{
         checks::{Checks, EscapeCheck},
-        flags,
+        flags::{self, flag},
+        options::Opt,
     },
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
@@ -29,30 +30,25 @@ const TIME_LIMIT: Duration = Duration::from_secs(45);
 
 /// The verb, its options and its help.
 pub(crate) fn command() -> Command {
-    let flags = flags::flags().filter_map(|flag| match flag.get_id().as_str() {
-        "token-file" => {
-            Some(flag.help("File with the token to ask about, instead of the kubeconfig's user."))
-        }
-        "namespace" => Some(flag.short('n').help(
+    let flags = [
+        flag(Opt::Namespace).short('n').help(
             "Namespace of the permissions. [default: the namespace of the kubeconfig's context, else of the \
              ServiceAccount]",
-        )),
-        "kubeconfig" => {
-            Some(flag.help("The kubeconfig to ask with: a path, the YAML itself, or base64 of it."))
-        }
-        "bearer-token-file" => Some(flag.help("File that holds the token to ask about at `server`.")),
-        "bearer-token-env" => {
-            Some(flag.help("Name of the environment variable that holds the token to ask about at `server`."))
-        }
-        "require" => {
-            Some(flag.help("What must be allowed, written as PERMISSION; one permission a line or flag."))
-        }
-        "forbid" => {
-            Some(flag.help("What must not be allowed, written as PERMISSION; one permission a line or flag."))
-        }
-        "context" | "server" | "certificate-authority" | "escape-check" => Some(flag),
-        _ => None,
-    });
+        ),
+        flag(Opt::Require)
+            .help("What must be allowed, written as PERMISSION; one permission a line or flag."),
+        flag(Opt::Forbid)
+            .help("What must not be allowed, written as PERMISSION; one permission a line or flag."),
+        flag(Opt::EscapeCheck),
+        flag(Opt::Kubeconfig).help("The kubeconfig to ask with: a path, the YAML itself, or base64 of it."),
+        flag(Opt::Context),
+        flag(Opt::Server),
+        flag(Opt::CertificateAuthority),
+        flag(Opt::BearerTokenFile).help("File that holds the token to ask about at `server`."),
+        flag(Opt::BearerTokenEnv)
+            .help("Name of the environment variable that holds the token to ask about at `server`."),
+        flag(Opt::TokenFile).help("File with the token to ask about, instead of the kubeconfig's user."),
+    ];
     Command::new("check")
         .about("Ask the API server what a token may do: each answer is allowed, denied or unknown")
         .arg(Arg::new("permission").value_name(PERMISSION).num_args(0..).help(
@@ -95,19 +91,19 @@ pub(crate) async fn run(
     let asked = async {
         let minter = Minter::resolve(&inputs, environment).await?;
         let mut cluster = Cluster::connect(&minter)?;
-        if let Some(path) = inputs.get("token-file") {
-            cluster = cluster.with_token(&Token::from_file("token-file", path.as_ref())?)?;
+        if let Some(path) = inputs.get(Opt::TokenFile) {
+            cluster = cluster.with_token(&Token::from_file(Opt::TokenFile.name(), path.as_ref())?)?;
         }
         let account = cluster.account();
         if account.is_none() && checks.escape == EscapeCheck::Fail {
             return Err(Error::input(
-                "escape-check",
+                Opt::EscapeCheck,
                 "is `fail`, but the credential is not the token of a ServiceAccount",
                 "leave it out: only a ServiceAccount can outlive its token",
             ));
         }
         let own = account.as_ref().map(|account| &*account.namespace);
-        let namespace = inputs.get("namespace").or(minter.namespace.as_deref()).or(own);
+        let namespace = inputs.get(Opt::Namespace).or(minter.namespace.as_deref()).or(own);
         let holder = Holder {
             namespace: namespace.unwrap_or("default").to_owned(),
             account,

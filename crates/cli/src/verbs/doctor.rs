@@ -4,7 +4,7 @@ use clap::{Arg, ArgMatches, Command, ValueHint};
 use jobpass_core::{
     Error,
     doctor::{AuthenticationConfig, Diagnosis, Finding, Health},
-    inputs::{flags, options::Inputs, spec::Spec},
+    inputs::{flags, options::Opt, spec::Spec},
     process::{environment::Environment, interrupt::Interrupt},
 };
 use serde_json::json;
@@ -18,25 +18,25 @@ use crate::terminal::{
 const INDENT: &str = "         ";
 
 /// The options that decide about the minter, the cluster and the ServiceAccount.
-const OPTIONS: [&str; 11] = [
-    "service-account",
-    "rules",
-    "namespace",
-    "type",
-    "kubeconfig",
-    "context",
-    "server",
-    "certificate-authority",
-    "bearer-token-file",
-    "bearer-token-env",
-    "oidc-audience",
+const OPTIONS: [Opt; 11] = [
+    Opt::ServiceAccount,
+    Opt::Rules,
+    Opt::Namespace,
+    Opt::Type,
+    Opt::Kubeconfig,
+    Opt::Context,
+    Opt::Server,
+    Opt::CertificateAuthority,
+    Opt::BearerTokenFile,
+    Opt::BearerTokenEnv,
+    Opt::OidcAudience,
 ];
 
 /// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     Command::new("doctor")
         .about("Find out why minting fails, and what to do about it; changes nothing")
-        .args(flags::flags().filter(|flag| OPTIONS.contains(&flag.get_id().as_str())))
+        .args(OPTIONS.map(flags::flag))
         .args([
             Arg::new("authentication-config")
                 .long("authentication-config")
@@ -64,7 +64,7 @@ pub(crate) async fn run(
     environment: &Environment,
     mut interrupt: Interrupt,
 ) -> Result<(), Error> {
-    let inputs: Inputs = flags::inputs(matches)?;
+    let inputs = flags::inputs(matches)?;
     Spec::parse(&inputs, None)?;
     let config = matches.get_one::<String>("authentication-config");
     let config = config

@@ -9,7 +9,13 @@ use std::{
 use clap::{ArgMatches, Command};
 use jobpass_core::{
     Error, Kind,
-    inputs::{flags, lifetime::Lifetime, options::Inputs, revocation::verify_revocation, spec::TokenType},
+    inputs::{
+        flags::{self, flag},
+        lifetime::Lifetime,
+        options::{FrontEnd, Inputs, Opt},
+        revocation::verify_revocation,
+        spec::TokenType,
+    },
     life::renew,
     process::{environment::Environment, interrupt::Interrupt},
     text::in_words,
@@ -41,13 +47,13 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 pub(crate) fn command() -> Command {
     Command::new("exec")
         .about("Run one command with a token of its own, mask its output, and revoke the token when it ends")
-        .args(flags::flags().filter_map(|flag| match flag.get_id().as_str() {
-            "token-file" | "kubeconfig-file" => None,
-            "duration" => Some(flag.help(
+        .args(Opt::on(FrontEnd::CommandLine).filter_map(|option| match option {
+            Opt::TokenFile | Opt::KubeconfigFile => None,
+            Opt::Duration => Some(flag(option).help(
                 "The longest time that the token may live, as in `30m`. If it is less than 10 minutes, \
                  jobpass revokes the token after that time, even if the command still runs. [default: 1h]",
             )),
-            _ => Some(flag),
+            _ => Some(flag(option)),
         }))
         .args([command::env_flag(), command::argument()])
         .after_help(
@@ -68,8 +74,8 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Error> {
     let given = flags::inputs(matches)?;
     verify_revocation(&given)?;
-    let fail_on_revoke_error = given.flag("fail-on-revoke-error")?;
-    let (lifetime, sooner) = Lifetime::parse_or_sooner(given.get("duration").unwrap_or_default())?;
+    let fail_on_revoke_error = given.flag(Opt::FailOnRevokeError)?;
+    let (lifetime, sooner) = Lifetime::parse_or_sooner(given.get(Opt::Duration).unwrap_or_default())?;
     let variable = command::env(matches)?;
     can_be_renewed(&given, sooner, variable)?;
     let revoke_after = revoke_after(TokenType::parse(&given)?, lifetime, sooner);
@@ -130,7 +136,7 @@ fn conclude(
 
 /// Refuses `renew-for` beside options that rule it out.
 fn can_be_renewed(given: &Inputs, sooner: Option<Duration>, variable: Option<&str>) -> Result<(), Error> {
-    let (problem, allowed) = match (given.get("renew-for"), sooner, variable) {
+    let (problem, allowed) = match (given.get(Opt::RenewFor), sooner, variable) {
         (Some(_), Some(_), _) => (
             "is given beside a `duration` of less than 10 minutes, after which the token is revoked",
             "leave out one of the two",
@@ -141,7 +147,7 @@ fn can_be_renewed(given: &Inputs, sooner: Option<Duration>, variable: Option<&st
         ),
         _ => return Ok(()),
     };
-    Err(Error::input("renew-for", problem, allowed))
+    Err(Error::input(Opt::RenewFor, problem, allowed))
 }
 
 /// The life of the token while the command runs.
@@ -329,11 +335,7 @@ mod tests {
         #[case] variable: Option<&str>,
         #[case] allowed: bool,
     ) {
-        let inputs = Inputs::read(|option| {
-            let renew_for = renew_for.filter(|_| option.name == "renew-for");
-            renew_for.map(str::to_owned)
-        });
-        let inputs = inputs.expect("inputs");
+        let inputs = Inputs::from([(Opt::RenewFor, renew_for.unwrap_or_default())]);
         let sooner = sooner.map(Duration::from_secs);
         assert_eq!(can_be_renewed(&inputs, sooner, variable).is_ok(), allowed);
     }

@@ -12,7 +12,12 @@ use jobpass_core::{
     Error, Kind,
     claims::warnings::LEEWAY,
     cluster::{Budget, Cluster, probe::is_accepted},
-    inputs::{flags, lifetime, lifetime::Lifetime, spec::TokenType},
+    inputs::{
+        flags::{self, flag},
+        lifetime::{self, Lifetime},
+        options::{FrontEnd, Opt},
+        spec::TokenType,
+    },
     life::revoke::SUCCESS_CACHE,
     process::{environment::Environment, interrupt::Interrupt},
     record::receipt::Receipt,
@@ -53,20 +58,21 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// The verb, its options and its help.
 pub(crate) fn command() -> Command {
-    let own = flags::flags().filter_map(|flag| match flag.get_id().as_str() {
+    let own = Opt::on(FrontEnd::CommandLine).filter_map(|option| match option {
         // The test chooses the files. The API server cannot try a token with other audiences. The test itself
-        // verifies that the token is revoked.
-        "token-file"
-        | "kubeconfig-file"
-        | "renew-for"
-        | "audiences"
-        | "verify-revocation"
-        | "fail-on-revoke-error" => None,
-        "duration" => Some(flag.help(
+        // verifies
+        // that the token is revoked.
+        Opt::TokenFile
+        | Opt::KubeconfigFile
+        | Opt::RenewFor
+        | Opt::Audiences
+        | Opt::VerifyRevocation
+        | Opt::FailOnRevokeError => None,
+        Opt::Duration => Some(flag(option).help(
             "The lifetime of the token. Without `--revoke-after`, the test takes as long, and up to a minute \
              more. [default: 10m]",
         )),
-        _ => Some(flag),
+        _ => Some(flag(option)),
     });
     Command::new("expiry-test")
         .about(
@@ -112,10 +118,8 @@ pub(crate) async fn run(
     mut interrupt: Interrupt,
 ) -> Result<ExitCode, Error> {
     let given = flags::inputs(matches)?;
-    let duration = matches
-        .get_one::<String>("duration")
-        .map_or(SHORTEST, String::as_str);
-    let lifetime = Lifetime::parse(duration)?;
+    let duration = flags::given(matches, Opt::Duration);
+    let lifetime = Lifetime::parse(duration.as_deref().unwrap_or(SHORTEST))?;
     let time = |name| {
         let text = matches.get_one::<String>(name);
         text.map(|text| lifetime::time(name, text)).transpose()
@@ -133,7 +137,7 @@ pub(crate) async fn run(
     }
     if revoke_after.is_none() && TokenType::parse(&given)? == TokenType::Legacy {
         return Err(Error::input(
-            "type",
+            Opt::Type,
             "is `legacy`, and a legacy token does not expire",
             "add `--revoke-after 30s` to test that the token ends when it is revoked; or leave out `type`",
         ));

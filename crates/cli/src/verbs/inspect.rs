@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, parser::ValueSource};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use jiff::Timestamp;
 use jobpass_core::{
     Error,
@@ -16,7 +16,10 @@ use jobpass_core::{
         warnings::{Unusual, unusual},
     },
     cluster::{Budget, Cluster, Connection},
-    inputs::{flags, options::Inputs},
+    inputs::{
+        flags,
+        options::{Inputs, Opt},
+    },
     json,
     maintenance::inspect::{Signature, Verified, verify},
     minter::Minter,
@@ -41,30 +44,28 @@ pub(crate) fn command() -> Command {
         .arg(
             // It has no variable, unlike elsewhere: in a job that sets one, a token on standard input still
             // counts.
-            Arg::new("token-file")
-                .long("token-file")
-                .value_name("TOKEN_FILE")
-                .value_hint(ValueHint::FilePath)
-                .help(
-                    "File that holds the token, or `-` for standard input; standard input is also read \
+            flags::flag(Opt::TokenFile).env(None::<&str>).help(
+                "File that holds the token, or `-` for standard input; standard input is also read \
                      without this and `--kubeconfig`.",
-                ),
+            ),
         )
         .arg(Arg::new("verify").long("verify").action(ArgAction::SetTrue).help(
-            "Also ask the cluster whether its API server accepts the token, and whether one of its keys \
-             signed it.",
+            "Also ask the cluster whether its API server accepts the token, and whether one of its \
+                     keys signed it.",
         ))
-        .args(connection::flags().map(|flag| match flag.get_id().as_str() {
-            "kubeconfig" => flag.help(
+        .args(connection::flags())
+        .mut_arg(Opt::Kubeconfig.name(), |flag| {
+            flag.help(
                 "Without `--token-file`: the kubeconfig whose user has the token. With it: the kubeconfig \
                  with which `--verify` asks the cluster.",
-            ),
-            "server" => flag.help(
+            )
+        })
+        .mut_arg(Opt::Server.name(), |flag| {
+            flag.help(
                 "URL of the API server (https) for `--verify`; without a bearer token, `--verify` asks with \
                  the token itself.",
-            ),
-            _ => flag,
-        }))
+            )
+        })
         .arg(output::flag())
         .after_help(
             "Without `--verify`, no cluster is asked. With `--verify`, the exit code is 4 if the API server \
@@ -161,28 +162,27 @@ struct Subject {
 
 impl Subject {
     async fn find(matches: &ArgMatches, inputs: &Inputs, environment: &Environment) -> Result<Self, Error> {
-        let file = matches
-            .get_one::<String>("token-file")
-            .filter(|path| *path != "-");
+        let given = flags::given(matches, Opt::TokenFile);
+        let file = given.as_deref().filter(|path| *path != "-");
         // In a job, the variable names the minter's kubeconfig, whose token is not the one to inspect.
-        let asked_for = matches.value_source("kubeconfig") == Some(ValueSource::CommandLine);
+        let asked_for = flags::is_flag(matches, Opt::Kubeconfig);
         let (token, input, cluster) = match file {
             Some(path) => (
-                Token::from_file("token-file", Path::new(path))?,
-                "token-file",
+                Token::from_file(Opt::TokenFile.name(), Path::new(path))?,
+                Opt::TokenFile.name(),
                 None,
             ),
-            None if asked_for && !matches.contains_id("token-file") => {
+            None if asked_for && given.is_none() => {
                 let cluster = Cluster::connect(&Minter::resolve(inputs, environment).await?)?;
                 let token = cluster.bearer().cloned().ok_or_else(|| {
                     let problem = "has a user without a token: it has a client certificate, or no credential";
                     Error::input(
-                        "kubeconfig",
+                        Opt::Kubeconfig,
                         problem,
                         "run `jobpass whoami` to see who that is; name the token with `--token-file`",
                     )
                 })?;
-                (token, "kubeconfig", Some(cluster))
+                (token, Opt::Kubeconfig.name(), Some(cluster))
             }
             None if stdin().is_terminal() => {
                 let problem = "is a terminal, which would show the token";
@@ -217,12 +217,12 @@ impl Subject {
 
     /// The cluster to ask, with the credentials to ask with.
     async fn cluster(&self, inputs: &Inputs, environment: &Environment) -> Result<Cluster, Error> {
-        let bearer = ["bearer-token-file", "bearer-token-env", "oidc-audience"]
+        let bearer = [Opt::BearerTokenFile, Opt::BearerTokenEnv, Opt::OidcAudience]
             .iter()
-            .any(|name| inputs.get(name).is_some());
+            .any(|option| inputs.get(*option).is_some());
         match &self.cluster {
             Some(cluster) => cluster.with_token(&self.token),
-            None if inputs.get("server").is_some() && inputs.get("kubeconfig").is_none() && !bearer => {
+            None if inputs.get(Opt::Server).is_some() && inputs.get(Opt::Kubeconfig).is_none() && !bearer => {
                 Cluster::connect_with(&Connection::of_server(inputs, environment)?, &self.token)
             }
             None => Cluster::connect(&Minter::resolve(inputs, environment).await?),

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::{ArgMatches, Command};
 use jobpass_core::{
     Error,
-    inputs::flags,
+    inputs::{
+        flags::{self, flag},
+        options::{FrontEnd, Opt},
+    },
     json,
     life::{
         mint::{HandedOver, Handover, Plan},
@@ -25,23 +28,25 @@ use crate::{
 
 /// The verb, its options and its help.
 pub(crate) fn command() -> Command {
+    let options = Opt::on(FrontEnd::CommandLine).filter(|option| *option != Opt::FailOnRevokeError);
     Command::new("mint")
         .about("Mint a token into a file; `jobpass revoke` revokes it")
-        .args(flags::flags().filter_map(|flag| match flag.get_id().as_str() {
-            "fail-on-revoke-error" => None,
-            "duration" => Some(flag.help(
+        .args(options.map(|option| {
+            match option {
+            Opt::Duration => flag(option).help(
                 "The longest time that the token may live: `30m`, `1h`, `1h30m`, `900s` or `900` (seconds); \
                  at least 10 minutes. `jobpass revoke` ends it sooner. [default: 1h]",
-            )),
-            "token-file" => Some(
-                flag.help("Write the token to this file, with mode 0600; `jobpass revoke` removes the file."),
             ),
-            "kubeconfig-file" => Some(flag.help(
+            Opt::TokenFile => flag(option).help(
+                "Write the token to this file, with mode 0600; `jobpass revoke` removes the file.",
+            ),
+            Opt::KubeconfigFile => flag(option).help(
                 "Write a kubeconfig that holds the token to this file, with mode 0600; `jobpass revoke` \
                  removes the file. With `renew-for`, the token alone is written beside it, to a file of the \
                  same name with `.token` added.",
-            )),
-            _ => Some(flag),
+            ),
+            _ => flag(option),
+        }
         }))
         .args([state_file::flag(), output::flag()])
         .after_help(
@@ -130,7 +135,7 @@ fn is_free(state_file: &Path) -> Result<(), Error> {
 
 fn no_file() -> Error {
     Error::input(
-        "token-file",
+        Opt::TokenFile,
         "is missing: the token has nowhere to go",
         "give `--token-file PATH` or `--kubeconfig-file PATH`; jobpass does not print tokens",
     )

@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::{ArgMatches, Command};
 use jobpass_core::{
     Error,
-    inputs::{flags, options::Inputs, revocation::verify_revocation},
+    inputs::{
+        flags::{self, flag},
+        options::{Inputs, Opt},
+        revocation::verify_revocation,
+    },
     life::revoke,
     process::{environment::Environment, interrupt::Interrupt},
     record::{receipt::Receipt, state::State},
@@ -21,16 +25,15 @@ use crate::{
 pub(crate) fn command() -> Command {
     Command::new("revoke")
         .about("Revoke a token of `jobpass mint`, prove that it is dead, and remove its files")
-        .args(flags::flags().filter_map(|flag| match flag.get_id().as_str() {
-            "token-file" => Some(flag.help("The file to which `jobpass mint` wrote the token.")),
-            "kubeconfig-file" => Some(flag.help("The file to which `jobpass mint` wrote the kubeconfig.")),
-            "kubeconfig" => Some(flag.help(
+        .args([
+            flag(Opt::Kubeconfig).help(
                 "The minter's kubeconfig, if `jobpass mint` got it as text. If it got a path, the state file \
                  names it, and this option has no effect.",
-            )),
-            "verify-revocation" => Some(flag),
-            _ => None,
-        }))
+            ),
+            flag(Opt::TokenFile).help("The file to which `jobpass mint` wrote the token."),
+            flag(Opt::KubeconfigFile).help("The file to which `jobpass mint` wrote the kubeconfig."),
+            flag(Opt::VerifyRevocation),
+        ])
         .args([state_file::flag(), output::flag()])
         .after_help("Example:\n  jobpass revoke --token-file token --verify-revocation wait")
 }
@@ -47,7 +50,7 @@ pub(crate) async fn run(
     let Some(first) = state_files.first() else {
         let allowed =
             "name the token by the `--token-file`, `--kubeconfig-file` or `--state-file` of `jobpass mint`";
-        return Err(Error::input("token-file", "is missing", allowed));
+        return Err(Error::input(Opt::TokenFile, "is missing", allowed));
     };
     let existing = state_files.iter().filter(|path| path.symlink_metadata().is_ok());
     let candidates = existing.map(|path| Candidate {
@@ -108,7 +111,7 @@ fn choose(candidates: Vec<Candidate>) -> Result<Option<Candidate>, Error> {
         };
         if anchor(first)? != anchor(second)? {
             return Err(Error::input(
-                "kubeconfig-file",
+                Opt::KubeconfigFile,
                 "names another token than `token-file`",
                 "revoke one after the other",
             ));
@@ -119,13 +122,14 @@ fn choose(candidates: Vec<Candidate>) -> Result<Option<Candidate>, Error> {
 
 /// The failure to find a state file under the names that were given.
 fn no_state_file(matches: &ArgMatches, inputs: &Inputs, path: &Path) -> Error {
-    let is_given = |name: &&str| inputs.get(name).is_some();
+    let is_given = |option: &Opt| inputs.get(*option).is_some();
     let name = match matches.contains_id("state-file") {
         true => "state-file",
-        false => ["token-file", "kubeconfig-file"]
+        false => [Opt::TokenFile, Opt::KubeconfigFile]
             .into_iter()
             .find(is_given)
-            .unwrap_or("token-file"),
+            .unwrap_or(Opt::TokenFile)
+            .name(),
     };
     Error::input(
         name,

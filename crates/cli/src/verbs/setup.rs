@@ -6,7 +6,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use jobpass_core::{
     Error, Kind,
     cluster::{Budget, Cluster},
-    inputs::{flags, options::Inputs, setup::Wanted},
+    inputs::{
+        flags::{self, flag as option},
+        options::{Inputs, Opt},
+        setup::Wanted,
+    },
     maintenance::setup::{Outcome, Setup, SetupObject},
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
@@ -28,30 +32,28 @@ pub(crate) fn command() -> Command {
         Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
     };
     Command::new("setup")
-        .about(
-            "Print the objects that let jobs mint, with reasons; or apply them, or compare them with the \
-             cluster",
-        )
-        .args(flags::flags().filter_map(|flag| match flag.get_id().as_str() {
-            "service-account" => Some(flag.help(
-                "Name of the ServiceAccount for which jobs get tokens. Required, unless `rules` is given.",
-            )),
-            "rules" => Some(flag.help(
+        .about("Print the objects that let jobs mint, with reasons; or apply them, or compare them with the cluster")
+        .args([
+            option(Opt::ServiceAccount)
+                .help(
+                    "Name of the ServiceAccount for which jobs get tokens. Required, unless `rules` is \
+                     given.",
+                ),
+            option(Opt::Rules).help(
                 "Let jobs use the input `rules`. These are the most that a job may grant to the \
                  ServiceAccount that is made for it: a YAML list of RBAC rules, or permissions as in \
                  `require`.",
-            )),
-            "namespace" => Some(flag.help(
+            ),
+            option(Opt::Namespace).help(
                 "Namespace of the ServiceAccounts and the anchors. It should hold no other Secrets. \
                  Required.",
-            )),
-            "duration" => Some(flag.help("The longest lifetime that a job may ask for. [default: 1h]")),
-            "audiences" => Some(flag.help(
+            ),
+            option(Opt::Duration).help("The longest lifetime that a job may ask for. [default: 1h]"),
+            option(Opt::Audiences).help(
                 "The audiences that a job's token may have, separated by commas or line breaks. [default: \
                  any]",
-            )),
-            _ => None,
-        }))
+            ),
+        ])
         .next_help_heading("Minters")
         .args([
             flag(
@@ -76,12 +78,9 @@ pub(crate) fn command() -> Command {
             )
             .action(ArgAction::Append),
         ])
-        .args(
-            flags::flags()
-                .filter(|flag| flag.get_id() == "oidc-audience")
-                .map(|flag| {
-                    flag.help("The audience of the ID tokens: a text that names this cluster and no other.")
-                }),
+        .arg(
+            option(Opt::OidcAudience)
+                .help("The audience of the ID tokens: a text that names this cluster and no other."),
         )
         .args([
             flag(
@@ -150,16 +149,18 @@ pub(crate) fn command() -> Command {
         ))
         .group(clap::ArgGroup::new("action").args(["authentication-config", "apply", "diff"]))
         .next_help_heading("Cluster, for --apply and --diff")
-        .args(flags::flags().filter_map(|flag| match flag.get_id().as_str() {
-            "kubeconfig" => Some(flag.help(
-                "The administrator's kubeconfig: a path; the variable may also hold the YAML, or base64 of \
-                 it.",
-            )),
-            "context" | "server" | "certificate-authority" | "bearer-token-file" | "bearer-token-env" => {
-                Some(flag)
-            }
-            _ => None,
-        }))
+        .args([
+            option(Opt::Kubeconfig)
+                .help(
+                    "The administrator's kubeconfig: a path; the variable may also hold the YAML, or base64 \
+                     of it.",
+                ),
+            option(Opt::Context),
+            option(Opt::Server),
+            option(Opt::CertificateAuthority),
+            option(Opt::BearerTokenFile),
+            option(Opt::BearerTokenEnv),
+        ])
         .after_help(
             "Examples:\n  jobpass setup --service-account scanner --namespace ci \\\n    \
              --minter serviceaccount:jobpass-minter --apply\n  \
@@ -199,7 +200,9 @@ pub(crate) async fn run(
         };
     }
     let work = async {
-        let minter = Minter::resolve(&of_administrator(&inputs)?, environment).await?;
+        // The administrator is not a job, and has no ID token.
+        let administrator = inputs.without(Opt::OidcAudience);
+        let minter = Minter::resolve(&administrator, environment).await?;
         let cluster = Cluster::connect(&minter)?;
         let budget = Budget::new(TIME_LIMIT);
         let screen = Screen::of_stdout(environment);
@@ -246,31 +249,24 @@ pub(crate) async fn run(
 fn wanted(matches: &ArgMatches, inputs: &Inputs) -> Wanted {
     let one = |name: &str| matches.get_one::<String>(name).cloned();
     let several = |name: &str| matches.get_many(name).into_iter().flatten().cloned().collect();
-    let of_table = |name: &str| inputs.get(name).unwrap_or_default().to_owned();
+    let of_table = |option| inputs.get(option).unwrap_or_default().to_owned();
     Wanted {
-        service_account: of_table("service-account"),
-        rules: of_table("rules"),
-        namespace: of_table("namespace"),
-        duration: of_table("duration"),
-        audiences: of_table("audiences"),
+        service_account: of_table(Opt::ServiceAccount),
+        rules: of_table(Opt::Rules),
+        namespace: of_table(Opt::Namespace),
+        duration: of_table(Opt::Duration),
+        audiences: of_table(Opt::Audiences),
         minters: several("minter"),
         repository_ids: several("repository-id"),
         project_ids: several("project-id"),
         owner_id: one("owner-id"),
         issuer: one("issuer"),
-        oidc_audience: inputs.get("oidc-audience").map(str::to_owned),
+        oidc_audience: inputs.get(Opt::OidcAudience).map(str::to_owned),
         git_ref: one("ref"),
         environment: one("environment"),
         sweeper_image: one("sweeper-image"),
         example_rights: matches.get_flag("example-rights"),
     }
-}
-
-/// The inputs of the administrator, who has no ID token.
-fn of_administrator(inputs: &Inputs) -> Result<Inputs, Error> {
-    Inputs::read(|option| {
-        (option.name != "oidc-audience").then(|| inputs.get(option.name).map(str::to_owned))?
-    })
 }
 
 /// The word for an outcome, and the fields that differ. `applied` says that setup has changed the object.
@@ -385,17 +381,5 @@ mod tests {
             );
             assert_eq!(json["fields"].as_array().map(Vec::len), Some(fields.len()));
         }
-    }
-
-    #[test]
-    fn the_administrator_has_no_id_token() {
-        let inputs = Inputs::read(|option| match option.name {
-            "oidc-audience" => Some("https://kubernetes.example".to_owned()),
-            "server" => Some("https://10.0.0.1:6443".to_owned()),
-            _ => None,
-        });
-        let inputs = of_administrator(&inputs.expect("inputs")).expect("inputs");
-        assert_eq!(inputs.get("oidc-audience"), None);
-        assert_eq!(inputs.get("server"), Some("https://10.0.0.1:6443"));
     }
 }

@@ -89,12 +89,24 @@ mod tests {
 
     #[test]
     fn the_user_as_text() {
-        let user: User = serde_json::from_value(serde_json::json!({
-            "username": "system:serviceaccount:ci:scanner", "uid": "u",
-            "groups": ["system:serviceaccounts", "system:serviceaccounts:ci", "system:authenticated"],
-            "extra": {"authentication.kubernetes.io/credential-id": ["JTI=1"], "jobpass.dev/run-id": ["7\n7"]},
-        }))
-        .expect("a user");
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let user = User {
+            username: "system:serviceaccount:ci:scanner".into(),
+            uid: Some("u".into()),
+            groups: texts(&[
+                "system:serviceaccounts",
+                "system:serviceaccounts:ci",
+                "system:authenticated",
+            ]),
+            extra: [
+                (
+                    "authentication.kubernetes.io/credential-id".to_owned(),
+                    texts(&["JTI=1"]),
+                ),
+                ("jobpass.dev/run-id".to_owned(), texts(&["7\n7"])),
+            ]
+            .into(),
+        };
         let who = |source| Whoami {
             user: user.clone(),
             source,

@@ -177,14 +177,14 @@ mod tests {
     use kube::ResourceExt as _;
 
     use super::*;
-    use crate::inputs::options::Inputs;
+    use crate::inputs::options::{Inputs, Opt};
 
     #[test]
     fn what_somebody_wants_on_it_is_on_it() {
         let inputs = Inputs::from([
-            ("service-account", "scanner"),
-            ("anchor-labels", "team=payments"),
-            ("anchor-annotations", "example.com/contact=Jane Doe"),
+            (Opt::ServiceAccount, "scanner"),
+            (Opt::AnchorLabels, "team=payments"),
+            (Opt::AnchorAnnotations, "example.com/contact=Jane Doe"),
         ]);
         let spec = Spec::parse(&inputs, None).expect("a spec");
         let anchor = manifest(&spec, &Origin::default(), "jobpass-a");
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_is_no_label_stays_an_annotation() {
-        let spec = Spec::parse(&Inputs::from([("service-account", "scanner")]), None).expect("a spec");
+        let spec = Spec::parse(&Inputs::from([(Opt::ServiceAccount, "scanner")]), None).expect("a spec");
         let origin = Origin {
             platform: "github",
             repository: Some("team/app".into()),

@@ -2,9 +2,8 @@
 
 use crate::{
     error::Error,
-    inputs::options::Inputs,
+    inputs::options::{Inputs, Opt},
     rbac::{Permission, parse_all},
-    text::harmless,
 };
 
 /// What is to be asked about a token.
@@ -36,37 +35,30 @@ impl Checks {
     /// # Errors
     /// The first line that is wrong; or what cannot be asked at all.
     pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
-        let permissions = |option| parse_all(option, inputs.get(option).unwrap_or_default(), Ok);
-        let (require, forbid) = (permissions("require")?, permissions("forbid")?);
+        let permissions = |option: Opt| parse_all(option.name(), inputs.get(option).unwrap_or_default(), Ok);
+        let (require, forbid) = (permissions(Opt::Require)?, permissions(Opt::Forbid)?);
         // `*` asks whether everything is allowed: forbidding that forbids next to nothing, unless it is meant.
         let vague = forbid
             .iter()
             .find(|permission| matches!(permission.wildcards(), (true, false) | (false, true)));
         if let Some(vague) = vague {
             return Err(Error::input(
-                "forbid",
+                Opt::Forbid,
                 format!("has `{vague}`, which only forbids to have everything that `*` stands for"),
                 "write each permission on a line of its own: `get secrets`, `list secrets`; `* *` forbids to be an \
                  administrator",
             ));
         }
-        let escape = match inputs.get("escape-check") {
-            Some("fail") => EscapeCheck::Fail,
-            Some("warn") | None => EscapeCheck::Warn,
-            Some("off") => EscapeCheck::Off,
-            Some(other) => {
-                let problem = format!("is `{}`", harmless(other));
-                return Err(Error::input(
-                    "escape-check",
-                    problem,
-                    "use `fail`, `warn` or `off`",
-                ));
-            }
-        };
+        let escape = inputs.choice(Opt::EscapeCheck, |word| match word {
+            "fail" => Some(EscapeCheck::Fail),
+            "warn" => Some(EscapeCheck::Warn),
+            "off" => Some(EscapeCheck::Off),
+            _ => None,
+        })?;
         // Only the API server itself can be asked with a token; one for others gets 401 from it.
-        let asked = [("require", &require), ("forbid", &forbid)];
+        let asked = [(Opt::Require, &require), (Opt::Forbid, &forbid)];
         let asked = asked.into_iter().find(|(_, permissions)| !permissions.is_empty());
-        if let (Some((option, _)), true) = (asked, inputs.get("audiences").is_some()) {
+        if let (Some((option, _)), true) = (asked, inputs.get(Opt::Audiences).is_some()) {
             return Err(Error::input(
                 option,
                 "and input `audiences` are both given: the API server answers no question of a token that is for others",

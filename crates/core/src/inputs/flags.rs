@@ -1,10 +1,13 @@
 //! The table of options as command-line flags and `JOBPASS_*` variables.
 
+use std::path::Path;
+
 use clap::{Arg, ArgAction, ArgMatches, ValueHint, parser::ValueSource};
 
 use crate::{
     error::Error,
-    inputs::options::{Inputs, OPTIONS},
+    inputs::options::{FrontEnd, Inputs, Opt, Value},
+    text::harmless,
 };
 
 /// What [`crate::Kind`] means as an exit code, for `--help`.
@@ -22,38 +25,30 @@ Exit codes:
 
 After 3 to 6, 130 and 143, what existed was revoked, unless the message says otherwise.";
 
-/// A flag for each option, in the table's order; its value may also stand in a variable.
+/// A flag for each option of the command line, in the table's order.
 pub fn flags() -> impl Iterator<Item = Arg> {
-    OPTIONS.iter().map(|option| {
-        let help = match option.default {
-            Some(default) => format!("{} [default: {default}]", option.help),
-            None => option.help.to_owned(),
-        };
-        // Not clap's own default: an option that is set to nothing must not silently become it.
-        let flag = Arg::new(option.name)
-            .long(option.name)
-            .env(variable(option.name))
-            .hide_env_values(true);
-        let hint = match option.name {
-            "kubeconfig" | "certificate-authority" => ValueHint::FilePath,
-            name if name.ends_with("-file") => ValueHint::FilePath,
-            _ => ValueHint::Other,
-        };
-        let flag = flag.help(help).value_name(upper(option.name)).value_hint(hint);
-        // What has several lines may also be given line by line; a YAML list begins with a hyphen.
-        let of_many = [
-            "require",
-            "forbid",
-            "rules",
-            "anchor-labels",
-            "anchor-annotations",
-        ];
-        if of_many.contains(&option.name) {
-            flag.action(ArgAction::Append).allow_hyphen_values(true)
-        } else {
-            flag
-        }
-    })
+    Opt::on(FrontEnd::CommandLine).map(flag)
+}
+
+/// The flag of an option; its value may also stand in a variable.
+pub fn flag(option: Opt) -> Arg {
+    let help = match option.default() {
+        Some(default) => format!("{} [default: {default}]", option.help()),
+        None => option.help().to_owned(),
+    };
+    // Not clap's own default: an option that is set to nothing must not silently become it.
+    let flag = Arg::new(option.name())
+        .long(option.name())
+        .env(variable(option.name()))
+        .hide_env_values(true)
+        .help(help)
+        .value_name(upper(option.name()));
+    match option.value() {
+        Value::File => flag.value_hint(ValueHint::FilePath),
+        // Each line may be a flag of its own; a YAML list begins with a hyphen.
+        Value::Lines => flag.action(ArgAction::Append).allow_hyphen_values(true),
+        Value::Text | Value::Flag | Value::Choice(_) => flag.value_hint(ValueHint::Other),
+    }
 }
 
 /// What the flags and variables say.
@@ -63,7 +58,7 @@ pub fn flags() -> impl Iterator<Item = Arg> {
 /// read another's arguments.
 pub fn inputs(matches: &ArgMatches) -> Result<Inputs, Error> {
     no_secret_in_argv(matches)?;
-    Inputs::read(|option| value(matches, option.name))
+    Inputs::read(FrontEnd::CommandLine, |option| given(matches, option))
 }
 
 /// The same at the end of a job: an option that became empty is no reason not to revoke.
@@ -72,40 +67,21 @@ pub fn inputs(matches: &ArgMatches) -> Result<Inputs, Error> {
 /// If a kubeconfig itself was given as a flag.
 pub fn inputs_at_end(matches: &ArgMatches) -> Result<Inputs, Error> {
     no_secret_in_argv(matches)?;
-    Inputs::read(|option| value(matches, option.name).filter(|value| !value.trim().is_empty()))
+    Inputs::read(FrontEnd::CommandLine, |option| {
+        given(matches, option).filter(|value| !value.trim().is_empty())
+    })
 }
 
-fn no_secret_in_argv(matches: &ArgMatches) -> Result<(), Error> {
-    match value(matches, "kubeconfig") {
-        Some(text)
-            if matches.value_source("kubeconfig") == Some(ValueSource::CommandLine)
-                && !std::path::Path::new(&text).exists() =>
-        {
-            // Shown only if it cannot be anything but a path.
-            let is_path = text.len() < 256
-                && [".yaml", ".yml", ".conf", "config"]
-                    .iter()
-                    .any(|end| text.ends_with(end));
-            let shown = if is_path {
-                format!("`{}` ", crate::text::harmless(&text))
-            } else {
-                String::new()
-            };
-            Err(Error::input(
-                "kubeconfig",
-                format!("{shown}was given as a flag, and names no file that exists"),
-                "give a path; or put the YAML, or base64 of it, into the variable JOBPASS_KUBECONFIG (other processes can \
-                 read a command's flags)",
-            ))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn value(matches: &ArgMatches, name: &str) -> Option<String> {
-    // A verb may have some of the flags only.
-    let values = matches.try_get_many::<String>(name).ok().flatten()?;
+/// The value of one flag, or of its variable, without the default. A verb may have some of the flags only.
+pub fn given(matches: &ArgMatches, option: Opt) -> Option<String> {
+    let values = matches.try_get_many::<String>(option.name()).ok().flatten()?;
     Some(values.map(String::as_str).collect::<Vec<_>>().join("\n"))
+}
+
+/// Whether an option was given as a flag, not by its variable.
+pub fn is_flag(matches: &ArgMatches, option: Opt) -> bool {
+    let given = matches.try_contains_id(option.name()).unwrap_or(false);
+    given && matches.value_source(option.name()) == Some(ValueSource::CommandLine)
 }
 
 /// The environment variable of a flag or option: `JOBPASS_TOKEN_FILE` for `token-file`.
@@ -115,4 +91,35 @@ pub fn variable(option: &str) -> String {
 
 fn upper(option: &str) -> String {
     option.to_uppercase().replace('-', "_")
+}
+
+fn no_secret_in_argv(matches: &ArgMatches) -> Result<(), Error> {
+    let secrets =
+        Opt::on(FrontEnd::CommandLine).filter(|option| option.is_secret() && is_flag(matches, *option));
+    for option in secrets {
+        let text = given(matches, option).unwrap_or_default();
+        if Path::new(&text).exists() {
+            continue;
+        }
+        // Shown only if it cannot be anything but a path.
+        let is_path = text.len() < 256
+            && [".yaml", ".yml", ".conf", "config"]
+                .iter()
+                .any(|end| text.ends_with(end));
+        let shown = if is_path {
+            format!("`{}` ", harmless(&text))
+        } else {
+            String::new()
+        };
+        return Err(Error::input(
+            option,
+            format!("{shown}was given as a flag, and names no file that exists"),
+            format!(
+                "give a path; or put the YAML, or base64 of it, into the variable {} (other processes can read a command's \
+                 flags)",
+                variable(option.name())
+            ),
+        ));
+    }
+    Ok(())
 }

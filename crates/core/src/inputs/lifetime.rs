@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Error, text::harmless};
+use crate::{error::Error, inputs::options::Opt, text::harmless};
 
 /// A lifetime that the TokenRequest API accepts, in seconds; or, of a legacy token, when it is swept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,7 +83,11 @@ impl Lifetime {
 const DURATIONS: &str = "use a duration such as `30m`, `1h`, `1h30m`, `900s` or `900` (seconds)";
 
 fn wrong_duration(text: &str, problem: &str, allowed: &str) -> Error {
-    Error::input("duration", format!("is `{}`: {problem}", harmless(text)), allowed)
+    Error::input(
+        Opt::Duration,
+        format!("is `{}`: {problem}", harmless(text)),
+        allowed,
+    )
 }
 
 /// A time that is no token's lifetime, for the input `input`.

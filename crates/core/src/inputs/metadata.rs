@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     error::Error,
-    inputs::options::Inputs,
+    inputs::options::{Inputs, Opt},
     names::{self, is_dns_subdomain},
     rbac::is_yaml_list,
     text::harmless,
@@ -25,16 +25,16 @@ impl Metadata {
     /// # Errors
     /// The first line that no API server would take, or that belongs to somebody else.
     pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
-        let parse = |option, is_value| pairs(option, inputs.get(option).unwrap_or_default(), is_value);
+        let parse = |option: Opt, is_value| pairs(option, inputs.get(option).unwrap_or_default(), is_value);
         Ok(Self {
-            labels: parse("anchor-labels", names::is_label_value)?,
-            annotations: parse("anchor-annotations", |_| true)?,
+            labels: parse(Opt::AnchorLabels, names::is_label_value)?,
+            annotations: parse(Opt::AnchorAnnotations, |_| true)?,
         })
     }
 }
 
 /// One a line, or a YAML list. Empty lines and those that begin with `#` do not count.
-fn pairs(option: &str, text: &str, is_value: fn(&str) -> bool) -> Result<BTreeMap<String, String>, Error> {
+fn pairs(option: Opt, text: &str, is_value: fn(&str) -> bool) -> Result<BTreeMap<String, String>, Error> {
     let wrong = |problem: String| {
         let allowed = "write one a line, as `KEY=VALUE`: `team=payments`, `example.com/cost-center=4711`";
         Error::input(option, problem, allowed)
@@ -101,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    fn parse(option: &str, text: &str) -> Result<Metadata, Error> {
+    fn parse(option: Opt, text: &str) -> Result<Metadata, Error> {
         Metadata::parse(&Inputs::from([(option, text)]))
     }
 
@@ -116,7 +116,7 @@ mod tests {
             ("empty", ""),
         ];
         let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let parsed = parse("anchor-labels", text).expect(text);
+        let parsed = parse(Opt::AnchorLabels, text).expect(text);
         assert_eq!(parsed.labels, BTreeMap::from(expected));
         assert!(parsed.annotations.is_empty());
     }
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn the_value_of_an_annotation_is_any_text() {
         let text = "example.com/contact=Jane Doe <jane@example.com>, room=3";
-        let parsed = parse("anchor-annotations", text).expect(text);
+        let parsed = parse(Opt::AnchorAnnotations, text).expect(text);
         assert_eq!(
             parsed.annotations["example.com/contact"],
             "Jane Doe <jane@example.com>, room=3"
@@ -156,7 +156,7 @@ mod tests {
     #[case::twice("team=a\nteam=b", "its key is there twice")]
     #[case::no_list("- {team: payments}", "is no YAML list of texts")]
     fn what_no_label_can_be(#[case] text: &str, #[case] why: &str) {
-        let error = parse("anchor-labels", text).expect_err(text).to_string();
+        let error = parse(Opt::AnchorLabels, text).expect_err(text).to_string();
         assert!(
             error.starts_with("input `anchor-labels` ") && error.contains(why),
             "{error}"
@@ -168,12 +168,12 @@ mod tests {
     #[case("jobpass.dev/lifetime=99h")]
     #[case("kubernetes.io/service-account.expiration=1")]
     fn an_annotation_that_somebody_goes_by_is_refused(#[case] text: &str) {
-        let error = parse("anchor-annotations", text).expect_err(text).to_string();
+        let error = parse(Opt::AnchorAnnotations, text).expect_err(text).to_string();
         assert!(error.contains("its key belongs to"), "{error}");
     }
 
     #[test]
     fn other_keys_of_kubernetes_are_for_anybody() {
-        assert!(parse("anchor-labels", "app.kubernetes.io/part-of=ci").is_ok());
+        assert!(parse(Opt::AnchorLabels, "app.kubernetes.io/part-of=ci").is_ok());
     }
 }

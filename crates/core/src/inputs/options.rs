@@ -3,253 +3,489 @@
 //! GitHub inputs (`INPUT_*`, `action.yml`), GitLab variables (`JOBPASS_*`) and command-line flags are made from this
 //! table or checked against it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use crate::error::Error;
+use crate::{error::Error, text::harmless};
 
-/// One option.
-#[derive(Debug, Clone, Copy)]
-pub struct Opt {
-    /// The name: the GitHub input and the long flag; in upper case with `_`, behind `JOBPASS_`, the variable.
-    pub name: &'static str,
-    /// One or two sentences for a person.
-    pub help: &'static str,
-    /// What holds when it is absent.
-    pub default: Option<&'static str>,
+/// A place where a person sets options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrontEnd {
+    /// The inputs of the GitHub Action: `action.yml`.
+    Action,
+    /// The inputs of the GitLab component's `templates/job.yml`.
+    JobTemplate,
+    /// The inputs of the GitLab component's `templates/handover.yml`.
+    HandoverTemplate,
+    /// The flags of `jobpass` and `jobpass-gitlab`, and their `JOBPASS_*` variables.
+    CommandLine,
 }
 
-/// Every option, in the order in which a person wants to read about them.
-pub const OPTIONS: &[Opt] = &[
-    Opt {
+/// The form of an option's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value {
+    /// A text of one line.
+    Text,
+    /// A path; of some options, also the content itself.
+    File,
+    /// `true` or `false`.
+    Flag,
+    /// A text with one entry a line, or a YAML list.
+    Lines,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+/// A row of the table.
+struct Row {
+    name: &'static str,
+    help: &'static str,
+    value: Value,
+    default: Option<&'static str>,
+    /// Defaults of single front ends, which win over `default`.
+    default_on: &'static [(FrontEnd, &'static str)],
+    on: &'static [FrontEnd],
+    /// Whether the value itself may be a credential.
+    secret: bool,
+}
+
+/// The row of a text without a default that every front end has.
+const TEXT: Row = Row {
+    name: "",
+    help: "",
+    value: Value::Text,
+    default: None,
+    default_on: &[],
+    on: &[
+        FrontEnd::Action,
+        FrontEnd::JobTemplate,
+        FrontEnd::HandoverTemplate,
+        FrontEnd::CommandLine,
+    ],
+    secret: false,
+};
+
+/// Makes the enum and its table from one list, so that an option is added in one place.
+macro_rules! options {
+    ($($option:ident { name: $name:literal, help: $help:literal, $($rest:tt)* })*) => {
+        /// One option. The order is the one in which a person wants to read about them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Opt {
+            $(
+                #[doc = concat!("`", $name, "`: ", $help)]
+                $option,
+            )*
+        }
+
+        impl Opt {
+            /// Every option, in order.
+            pub const ALL: &[Self] = &[$(Self::$option),*];
+
+            fn row(self) -> &'static Row {
+                match self {
+                    $(Self::$option => const { &Row { name: $name, help: $help, $($rest)* } },)*
+                }
+            }
+        }
+    };
+}
+
+options! {
+    ServiceAccount {
         name: "service-account",
         help: "Name of the ServiceAccount that the token speaks for. Required, unless `rules` is given.",
-        default: None,
-    },
-    Opt {
+        ..TEXT
+    }
+
+    Rules {
         name: "rules",
         help: "Instead of `service-account`: what a ServiceAccount that is made for this job may do. A YAML list of RBAC rules, \
                or permissions as in `require`. It and its role are gone when the job ends.",
-        default: None,
-    },
-    Opt {
+        value: Value::Lines,
+        ..TEXT
+    }
+
+    Namespace {
         name: "namespace",
         help: "Namespace of the ServiceAccount. Without it, the namespace of the kubeconfig's context or of the \
                in-cluster account, else `default`.",
-        default: None,
-    },
-    Opt {
+        ..TEXT
+    }
+
+    Duration {
         name: "duration",
         help: "How long the token may live at most: `30m`, `1h`, `1h30m`, `900s` or `900` (seconds); at least 10 \
                minutes. It is revoked at the end of the job in any case.",
         default: Some("1h"),
-    },
-    Opt {
+        ..TEXT
+    }
+
+    Type {
         name: "type",
         help: "`bound`: a token that expires by itself. `legacy`, for old tooling: the token of a Secret of type \
                `kubernetes.io/service-account-token`, which never expires by itself; `duration` is then when `jobpass sweep` \
                deletes it, should the end of the job not have done so. The minter also needs `get` on Secrets.",
+        value: Value::Choice(&["bound", "legacy"]),
         default: Some("bound"),
-    },
-    Opt {
+        ..TEXT
+    }
+
+    RenewFor {
         name: "renew-for",
         help: "For jobs that last longer than a token should: renew the token for at most this long while the job runs, as in \
                `6h`. Each token lives `duration`; the token's file and the kubeconfig always have one that works. What was handed \
                over otherwise is the first one.",
-        default: None,
-    },
-    Opt {
+        on: &[FrontEnd::Action, FrontEnd::JobTemplate, FrontEnd::CommandLine],
+        ..TEXT
+    }
+
+    Audiences {
         name: "audiences",
         help: "Audiences of the token, separated by commas or line breaks. Without it, the API server's own.",
-        default: None,
-    },
-    Opt {
+        ..TEXT
+    }
+
+    Require {
         name: "require",
         help: "What the token must be allowed to do, one permission a line: `get pods`, `create pods/exec target-pod`, \
                `list deployments.apps`, `get secrets -n other`, `list pods -A`, `get /metrics`. If it is not, the token is \
                revoked and the job fails.",
-        default: None,
-    },
-    Opt {
+        value: Value::Lines,
+        ..TEXT
+    }
+
+    Forbid {
         name: "forbid",
         help: "What the token must not be allowed to do, written as in `require`.",
-        default: None,
-    },
-    Opt {
+        value: Value::Lines,
+        ..TEXT
+    }
+
+    EscapeCheck {
         name: "escape-check",
         help: "What to do if the ServiceAccount can get credentials that outlive the token (mint tokens, impersonate, write \
                RBAC, read Secrets, run or enter Pods): `fail`, `warn` or `off`.",
+        value: Value::Choice(&["fail", "warn", "off"]),
         default: Some("warn"),
-    },
-    Opt {
+        ..TEXT
+    }
+
+    AnchorLabels {
         name: "anchor-labels",
         help: "Labels for the anchor, and for what is made with `rules`, as policies of the cluster may demand them: \
                `team=payments`, one a line.",
-        default: None,
-    },
-    Opt {
+        value: Value::Lines,
+        ..TEXT
+    }
+
+    AnchorAnnotations {
         name: "anchor-annotations",
         help: "Annotations for the same objects, written as in `anchor-labels`; the value may be any text.",
-        default: None,
-    },
-    Opt {
+        value: Value::Lines,
+        ..TEXT
+    }
+
+    Kubeconfig {
         name: "kubeconfig",
         help: "The minter's kubeconfig: a path, the YAML itself, or base64 of it.",
-        default: None,
-    },
-    Opt {
+        value: Value::File,
+        secret: true,
+        ..TEXT
+    }
+
+    Context {
         name: "context",
         help: "The context of the kubeconfig to use, if not its current one.",
-        default: None,
-    },
-    Opt {
+        ..TEXT
+    }
+
+    Server {
         name: "server",
         help: "URL of the API server (https), to use instead of a kubeconfig.",
-        default: None,
-    },
-    Opt {
+        ..TEXT
+    }
+
+    CertificateAuthority {
         name: "certificate-authority",
         help: "The certificate authority of `server`: a path, PEM, or base64 of PEM. Without it, the system's roots.",
-        default: None,
-    },
-    Opt {
+        value: Value::File,
+        ..TEXT
+    }
+
+    BearerTokenFile {
         name: "bearer-token-file",
         help: "File that holds the minter's bearer token for `server`.",
-        default: None,
-    },
-    Opt {
+        value: Value::File,
+        ..TEXT
+    }
+
+    BearerTokenEnv {
         name: "bearer-token-env",
         help: "Name of the environment variable that holds the minter's bearer token for `server`.",
-        default: None,
-    },
-    Opt {
+        ..TEXT
+    }
+
+    OidcAudience {
         name: "oidc-audience",
         help: "GitHub only: authenticate at `server` with the job's own ID token (OIDC) for this audience, so that no \
                secret is stored. The job needs `permissions: id-token: write`.",
-        default: None,
-    },
-    Opt {
+        on: &[FrontEnd::Action, FrontEnd::CommandLine],
+        ..TEXT
+    }
+
+    TokenFile {
         name: "token-file",
         help: "Also write the token to this file (mode 0600, removed at the end). `true` chooses a name in the job's \
                temporary folder; a relative path is taken from there.",
-        default: None,
-    },
-    Opt {
+        value: Value::File,
+        on: &[FrontEnd::Action, FrontEnd::CommandLine],
+        ..TEXT
+    }
+
+    KubeconfigFile {
         name: "kubeconfig-file",
         help: "A kubeconfig that holds the token (mode 0600, removed at the end). `true` chooses a name in the job's temporary \
                folder; a relative path is taken from there; `false`: none is written.",
-        default: None,
-    },
-    Opt {
+        value: Value::File,
+        // With no path in KUBECONFIG, kubectl goes on with whatever it finds elsewhere: a job may then succeed as somebody else.
+        default_on: &[(FrontEnd::Action, "true")],
+        on: &[FrontEnd::Action, FrontEnd::CommandLine],
+        ..TEXT
+    }
+
+    ExportKubeconfig {
+        name: "export-kubeconfig",
+        help: "`true`: later steps find the kubeconfig in the variable KUBECONFIG, without an `env:` of their own. At the end of \
+               the job, KUBECONFIG is again what it was before.",
+        value: Value::Flag,
+        default: Some("false"),
+        on: &[FrontEnd::Action],
+        ..TEXT
+    }
+
+    VerifyRevocation {
         name: "verify-revocation",
         help: "How to prove that the token is dead: `off`, `quick` (ask once) or `wait` (ask until the API server's \
                10-second cache cannot know it any more).",
+        value: Value::Choice(&["off", "quick", "wait"]),
         default: Some("quick"),
-    },
-    Opt {
+        ..TEXT
+    }
+
+    FailOnRevokeError {
         name: "fail-on-revoke-error",
         help: "`true`: the job fails if its token could not be revoked. `false`: that is a warning.",
+        value: Value::Flag,
         default: Some("false"),
-    },
-];
+        ..TEXT
+    }
+}
+
+impl Opt {
+    /// The options that a front end has, in order.
+    pub fn on(front_end: FrontEnd) -> impl Iterator<Item = Self> {
+        let all = Self::ALL.iter().copied();
+        all.filter(move |option| option.row().on.contains(&front_end))
+    }
+
+    /// The name: the input of the action and of a template, and the long flag.
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// The description: one or two sentences for a person.
+    pub fn help(self) -> &'static str {
+        self.row().help
+    }
+
+    /// The form of the value.
+    pub fn value(self) -> Value {
+        self.row().value
+    }
+
+    /// The value that holds when the option is absent, on front ends without a default of their own.
+    pub fn default(self) -> Option<&'static str> {
+        self.row().default
+    }
+
+    /// The value that holds on a front end when the option is absent.
+    pub fn default_on(self, front_end: FrontEnd) -> Option<&'static str> {
+        let own = self.row().default_on.iter().find(|(on, _)| *on == front_end);
+        own.map(|(_, default)| *default).or(self.default())
+    }
+
+    /// Whether the value itself may be a credential.
+    pub fn is_secret(self) -> bool {
+        self.row().secret
+    }
+}
+
+/// The name, as errors show it.
+impl fmt::Display for Opt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// What was asked for, as text, by option name.
 ///
 /// Not `Debug`: `kubeconfig` may hold a secret.
 #[derive(Clone, Default)]
-pub struct Inputs(BTreeMap<&'static str, String>);
+pub struct Inputs(BTreeMap<Opt, String>);
 
 impl Inputs {
-    /// Asks `read` for each option; absent ones get their default.
+    /// Asks `read` for each option of a front end; an absent one gets its default.
     ///
     /// # Errors
     /// If an option that has a default was set to nothing: a CI expression that came out empty is a mistake that
     /// should not silently become the default.
-    pub fn read(read: impl FnMut(&Opt) -> Option<String>) -> Result<Self, Error> {
-        Self::read_with(&[], read)
-    }
-
-    /// The same with `defaults` of one front end's own, by option name, which win over those of the table.
-    ///
-    /// # Errors
-    /// As [`Inputs::read`].
-    pub fn read_with(
-        defaults: &[(&str, &'static str)],
-        mut read: impl FnMut(&Opt) -> Option<String>,
-    ) -> Result<Self, Error> {
+    pub fn read(front_end: FrontEnd, mut read: impl FnMut(Opt) -> Option<String>) -> Result<Self, Error> {
         let mut inputs = BTreeMap::new();
-        for option in OPTIONS {
+        for option in Opt::on(front_end) {
             let value = read(option);
-            let own = defaults.iter().find(|(name, _)| *name == option.name);
-            let default = own.map_or(option.default, |(_, default)| Some(*default));
-            let value = match (value.as_deref().map(str::trim), default) {
+            let value = match (value.as_deref().map(str::trim), option.default_on(front_end)) {
                 (Some(""), Some(default)) => {
                     return Err(Error::input(
-                        option.name,
+                        option,
                         "is empty",
-                        format!("leave it out for `{default}`. {}", option.help),
+                        format!("leave it out for `{default}`. {}", option.help()),
                     ));
                 }
                 (Some("") | None, None) => continue,
                 (None, Some(default)) => default.to_owned(),
                 (Some(value), _) => value.to_owned(),
             };
-            inputs.insert(option.name, value);
+            inputs.insert(option, value);
         }
         Ok(Self(inputs))
     }
 
-    /// The value of one option, trimmed and not empty, with the default applied.
-    ///
-    /// # Panics
-    /// In debug builds, if there is no such option.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        debug_assert!(
-            OPTIONS.iter().any(|option| option.name == name),
-            "no option is called {name}"
-        );
-        self.0.get(name).map(String::as_str)
+    /// The value of an option, trimmed and not empty, with the default applied.
+    pub fn get(&self, option: Opt) -> Option<&str> {
+        self.0.get(&option).map(String::as_str)
     }
 
     /// The same inputs with another value for one option.
-    pub(crate) fn with(mut self, name: &'static str, value: String) -> Self {
-        self.0.insert(name, value);
+    #[must_use]
+    pub fn with(mut self, option: Opt, value: impl Into<String>) -> Self {
+        self.0.insert(option, value.into());
         self
     }
 
-    /// A `true` or `false` option.
+    /// The same inputs without one option.
+    #[must_use]
+    pub fn without(mut self, option: Opt) -> Self {
+        self.0.remove(&option);
+        self
+    }
+
+    /// Whether an option that is [`Value::Flag`] is `true`.
     ///
     /// # Errors
-    /// If it is anything else.
-    pub fn flag(&self, name: &str) -> Result<bool, Error> {
-        match self.get(name) {
+    /// If the value is neither `true` nor `false`.
+    pub fn flag(&self, option: Opt) -> Result<bool, Error> {
+        match self.get(option) {
             Some("true") => Ok(true),
             Some("false") | None => Ok(false),
             Some(other) => Err(Error::input(
-                name,
-                format!("is `{}`", crate::text::harmless(other)),
+                option,
+                format!("is `{}`", harmless(other)),
                 "use `true` or `false`",
             )),
         }
     }
+
+    /// The meaning of an option that is [`Value::Choice`]; `parse` knows each of its words.
+    ///
+    /// # Errors
+    /// If the value is another word.
+    pub(crate) fn choice<T>(&self, option: Opt, parse: fn(&str) -> Option<T>) -> Result<T, Error> {
+        let word = self.get(option).or(option.default()).unwrap_or_default();
+        parse(word).ok_or_else(|| {
+            let problem = format!("is `{}`", harmless(word));
+            Error::input(option, problem, format!("use {}", words(option)))
+        })
+    }
 }
 
-impl<const N: usize> From<[(&str, &str); N]> for Inputs {
-    /// Values that are known to be right; an empty one counts as absent.
-    ///
-    /// # Panics
-    /// If there is no such option.
-    fn from(values: [(&str, &str); N]) -> Self {
-        let unknown = values
+/// The words of a choice, as a sentence lists them: `` `off`, `quick` or `wait` ``.
+fn words(option: Opt) -> String {
+    let Value::Choice(words) = option.value() else {
+        return option.help().to_owned();
+    };
+    let words = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>();
+    match &words[..] {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => words.concat(),
+    }
+}
+
+impl<const N: usize> From<[(Opt, &str); N]> for Inputs {
+    /// Values that are known to be right, over the defaults; an empty one counts as absent.
+    fn from(values: [(Opt, &str); N]) -> Self {
+        let defaults = Opt::ALL
             .iter()
-            .find(|(name, _)| !OPTIONS.iter().any(|option| option.name == *name));
-        assert!(unknown.is_none(), "no option is called {unknown:?}");
-        let value = |option: &Opt| {
-            values
-                .iter()
-                .find(|(name, _)| *name == option.name)
-                .map(|(_, value)| *value)
+            .filter_map(|&option| Some((option, option.default()?)));
+        let given = values.into_iter().filter(|(_, value)| !value.is_empty());
+        Self(
+            defaults
+                .chain(given)
+                .map(|(option, value)| (option, value.to_owned()))
+                .collect(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_that_was_set_to_nothing_is_not_silently_its_default() {
+        let read = |option| (option == Opt::Duration).then(String::new);
+        let error = Inputs::read(FrontEnd::CommandLine, read)
+            .map(|_| ())
+            .expect_err("refused")
+            .to_string();
+        assert!(
+            error.starts_with("input `duration` is empty\n\nleave it out for `1h`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn values_are_trimmed_and_empty_ones_absent() {
+        let read = |option| match option {
+            Opt::Namespace => Some(" ci\n".to_owned()),
+            Opt::Context => Some("  ".to_owned()),
+            _ => None,
         };
-        let read = |option: &Opt| value(option).filter(|value| !value.is_empty()).map(str::to_owned);
-        Self::read(read).unwrap_or_default()
+        let inputs = Inputs::read(FrontEnd::CommandLine, read).expect("inputs");
+        assert_eq!(inputs.get(Opt::Namespace), Some("ci"));
+        assert_eq!(inputs.get(Opt::Context), None);
+        assert_eq!(inputs.get(Opt::Duration), Some("1h"));
+    }
+
+    #[test]
+    fn a_flag_is_true_or_false() {
+        let flag = |value| Inputs::from([(Opt::FailOnRevokeError, value)]).flag(Opt::FailOnRevokeError);
+        assert!(flag("true").expect("a flag"));
+        assert!(!flag("false").expect("a flag"));
+        let error = flag("yes").expect_err("refused").to_string();
+        assert_eq!(
+            error,
+            "input `fail-on-revoke-error` is `yes`\n\nuse `true` or `false`"
+        );
+    }
+
+    #[test]
+    fn an_unknown_word_is_answered_with_the_known_ones() {
+        let inputs = Inputs::from([(Opt::VerifyRevocation, "later")]);
+        let error = inputs
+            .choice(Opt::VerifyRevocation, |_| None::<()>)
+            .expect_err("refused");
+        assert_eq!(
+            error.to_string(),
+            "input `verify-revocation` is `later`\n\nuse `off`, `quick` or `wait`"
+        );
     }
 }

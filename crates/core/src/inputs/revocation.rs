@@ -1,6 +1,9 @@
 //! How the end of a job goes.
 
-use crate::{error::Error, inputs::options::Inputs, text::harmless};
+use crate::{
+    error::Error,
+    inputs::options::{Inputs, Opt},
+};
 
 /// How much proof is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,14 +21,10 @@ pub enum Verify {
 /// # Errors
 /// If `verify-revocation` is not one of its three words.
 pub fn verify_revocation(inputs: &Inputs) -> Result<Verify, Error> {
-    match inputs.get("verify-revocation") {
-        Some("off") => Ok(Verify::Off),
-        Some("quick") | None => Ok(Verify::Quick),
-        Some("wait") => Ok(Verify::Wait),
-        Some(other) => Err(Error::input(
-            "verify-revocation",
-            format!("is `{}`", harmless(other)),
-            "use `off`, `quick` or `wait`",
-        )),
-    }
+    inputs.choice(Opt::VerifyRevocation, |word| match word {
+        "off" => Some(Verify::Off),
+        "quick" => Some(Verify::Quick),
+        "wait" => Some(Verify::Wait),
+        _ => None,
+    })
 }

@@ -10,7 +10,7 @@ use crate::{
         checks::Checks,
         lifetime::{Lifetime, time},
         metadata::Metadata,
-        options::Inputs,
+        options::{Inputs, Opt},
     },
     names::{self, dns_name},
     rbac::{self, Rule},
@@ -47,13 +47,13 @@ impl Spec {
     /// # Errors
     /// The first input that is missing or wrong: its name, its value, what is allowed.
     pub fn parse(inputs: &Inputs, minter_namespace: Option<&str>) -> Result<Self, Error> {
-        let rules = rbac::parse("rules", inputs.get("rules").unwrap_or_default())?;
-        let service_account = match (inputs.get("service-account"), rules.is_empty()) {
-            (Some(name), true) => dns_name("service-account", name, 253, true)?,
+        let rules = rbac::parse(Opt::Rules.name(), inputs.get(Opt::Rules).unwrap_or_default())?;
+        let service_account = match (inputs.get(Opt::ServiceAccount), rules.is_empty()) {
+            (Some(name), true) => dns_name(Opt::ServiceAccount.name(), name, 253, true)?,
             (None, false) => names::random_name()?,
             (Some(_), false) => {
                 return Err(Error::input(
-                    "rules",
+                    Opt::Rules,
                     "and input `service-account` are both given",
                     "leave out `service-account`, for a ServiceAccount that is made for this job and has these rules; or leave \
                      out `rules`, and give the ServiceAccount a Role",
@@ -61,7 +61,7 @@ impl Spec {
             }
             (None, true) => {
                 return Err(Error::input(
-                    "service-account",
+                    Opt::ServiceAccount,
                     "is missing",
                     "name the ServiceAccount that the token speaks for, for example `service-account: scanner`; or give `rules`, \
                      for one that is made for this job",
@@ -69,7 +69,7 @@ impl Spec {
             }
         };
         let token_type = TokenType::parse(inputs)?;
-        let duration = inputs.get("duration").unwrap_or_default();
+        let duration = inputs.get(Opt::Duration).unwrap_or_default();
         let lifetime = match token_type {
             TokenType::Bound => Lifetime::parse(duration)?,
             TokenType::Legacy => Lifetime::of_legacy(duration)?,
@@ -81,10 +81,10 @@ impl Spec {
             namespace: namespace(inputs, minter_namespace)?,
             lifetime,
             renew_for: inputs
-                .get("renew-for")
+                .get(Opt::RenewFor)
                 .map(|text| renew_for(text, lifetime))
                 .transpose()?,
-            audiences: audiences(inputs.get("audiences").unwrap_or_default())?,
+            audiences: audiences(inputs.get(Opt::Audiences).unwrap_or_default())?,
             checks: Checks::parse(inputs)?,
             metadata: Metadata::parse(inputs)?,
         })
@@ -96,12 +96,15 @@ impl Spec {
 /// # Errors
 /// If no namespace can be called that.
 pub fn namespace(inputs: &Inputs, minter_namespace: Option<&str>) -> Result<String, Error> {
-    let namespace = inputs.get("namespace").or(minter_namespace).unwrap_or("default");
-    dns_name("namespace", namespace, 63, false)
+    let namespace = inputs
+        .get(Opt::Namespace)
+        .or(minter_namespace)
+        .unwrap_or("default");
+    dns_name(Opt::Namespace.name(), namespace, 63, false)
 }
 
 fn renew_for(text: &str, lifetime: Lifetime) -> Result<Duration, Error> {
-    let time = time("renew-for", text)?;
+    let time = time(Opt::RenewFor.name(), text)?;
     let problem = match time.as_secs() {
         seconds if seconds <= lifetime.seconds() => "that is no longer than one token lives (`duration`)",
         seconds if seconds > Lifetime::MOST => "that is longer than any job takes",
@@ -109,7 +112,7 @@ fn renew_for(text: &str, lifetime: Lifetime) -> Result<Duration, Error> {
     };
     let problem = format!("is `{}`: {problem}", harmless(text));
     let allowed = "give the time that the job may take, for example `duration: 15m` and `renew-for: 6h`; or leave it out";
-    Err(Error::input("renew-for", problem, allowed))
+    Err(Error::input(Opt::RenewFor, problem, allowed))
 }
 
 /// What the option `type` says.
@@ -129,37 +132,40 @@ impl TokenType {
     /// # Errors
     /// If it is no such word, or one of the others makes none.
     pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
-        match inputs.get("type") {
-            Some("bound") | None => return Ok(Self::Bound),
-            Some("legacy") => {}
-            Some(other) => {
-                let problem = format!("is `{}`", harmless(other));
-                return Err(Error::input("type", problem, "use `bound` or `legacy`"));
-            }
+        let token_type = inputs.choice(Opt::Type, |word| match word {
+            "bound" => Some(Self::Bound),
+            "legacy" => Some(Self::Legacy),
+            _ => None,
+        })?;
+        if token_type == Self::Bound {
+            return Ok(token_type);
         }
         let senseless = [
             (
-                "audiences",
+                Opt::Audiences,
                 "a legacy token is for the API server and nobody else",
             ),
             (
-                "renew-for",
+                Opt::RenewFor,
                 "a legacy token never expires, so that none ever takes its place",
             ),
             (
-                "rules",
+                Opt::Rules,
                 "the ServiceAccount of a legacy token must be there before its Secret, and one that is made for the job belongs to it",
             ),
         ];
-        match senseless.iter().find(|(name, _)| inputs.get(name).is_some()) {
-            Some((name, why)) => Err(Error::input(
-                name,
+        match senseless
+            .into_iter()
+            .find(|(option, _)| inputs.get(*option).is_some())
+        {
+            Some((option, why)) => Err(Error::input(
+                option,
                 format!("and `type: legacy` are both given: {why}"),
                 format!(
-                    "leave out `{name}`; or `type`, for a bound token, which is the better one in any case"
+                    "leave out `{option}`; or `type`, for a bound token, which is the better one in any case"
                 ),
             )),
-            None => Ok(Self::Legacy),
+            None => Ok(token_type),
         }
     }
 }
@@ -180,7 +186,7 @@ pub(crate) fn audiences(text: &str) -> Result<Vec<String>, Error> {
         .find(|audience| audience.chars().any(|c| c.is_control() || c.is_whitespace()))
     {
         Some(wrong) => Err(Error::input(
-            "audiences",
+            Opt::Audiences,
             format!("has `{}`: an audience has no spaces", harmless(wrong)),
             "separate audiences with commas or line breaks, for example `https://vault.example.com, vault`",
         )),
@@ -195,27 +201,19 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case("service-account", "Scanner")]
-    #[case("service-account", "-scanner")]
-    #[case("service-account", "team/scanner")]
-    #[case("service-account", "a..b")]
-    #[case("namespace", "team.a")]
+    #[case(Opt::ServiceAccount, "Scanner")]
+    #[case(Opt::ServiceAccount, "-scanner")]
+    #[case(Opt::ServiceAccount, "team/scanner")]
+    #[case(Opt::ServiceAccount, "a..b")]
+    #[case(Opt::Namespace, "team.a")]
     #[case(
-        "namespace",
+        Opt::Namespace,
         "0123456789012345678901234567890123456789012345678901234567890123"
     )]
-    #[case("audiences", "two words")]
-    fn names_that_are_refused(#[case] input: &str, #[case] value: &str) {
-        let mut values = [
-            ("service-account", "scanner"),
-            ("namespace", "ci"),
-            ("audiences", ""),
-        ];
-        values
-            .iter_mut()
-            .filter(|(name, _)| *name == input)
-            .for_each(|(_, v)| *v = value);
-        let error = Spec::parse(&Inputs::from(values), None)
+    #[case(Opt::Audiences, "two words")]
+    fn names_that_are_refused(#[case] input: Opt, #[case] value: &str) {
+        let inputs = Inputs::from([(Opt::ServiceAccount, "scanner"), (Opt::Namespace, "ci")]);
+        let error = Spec::parse(&inputs.with(input, value), None)
             .expect_err(value)
             .to_string();
         assert!(
@@ -226,22 +224,12 @@ mod tests {
 
     #[test]
     fn the_namespace_comes_from_the_input_then_the_minter_then_default() {
-        let named = Inputs::from([("service-account", "scanner"), ("namespace", "asked")]);
-        let unnamed = Inputs::from([("service-account", "scanner.v2"), ("audiences", "a, b\nc")]);
+        let named = Inputs::from([(Opt::ServiceAccount, "scanner"), (Opt::Namespace, "asked")]);
+        let unnamed = Inputs::from([(Opt::ServiceAccount, "scanner.v2"), (Opt::Audiences, "a, b\nc")]);
         let spec = |inputs, minter| Spec::parse(inputs, minter).expect("a spec");
         assert_eq!(spec(&named, Some("context")).namespace, "asked");
         assert_eq!(spec(&unnamed, Some("context")).namespace, "context");
         assert_eq!(spec(&unnamed, None).namespace, "default");
         assert_eq!(spec(&unnamed, None).audiences, ["a", "b", "c"]);
-    }
-
-    #[test]
-    fn an_empty_duration_is_not_silently_the_default() {
-        let read = |option: &crate::inputs::options::Opt| (option.name == "duration").then(String::new);
-        let error = Inputs::read(read).map(|_| ()).expect_err("refused").to_string();
-        assert!(
-            error.starts_with("input `duration` is empty\n\nleave it out for `1h`"),
-            "{error}"
-        );
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     doctor,
     error::{Error, Kind},
     inputs::{
-        options::Inputs,
+        options::{Inputs, Opt},
         revocation::verify_revocation,
         spec::{Spec, TokenType},
     },
@@ -76,7 +76,7 @@ impl Plan {
         interrupt: &mut Interrupt,
     ) -> Result<Self, Error> {
         verify_revocation(inputs)?;
-        inputs.flag("fail-on-revoke-error")?;
+        inputs.flag(Opt::FailOnRevokeError)?;
         // Before an exec plugin runs, which may take a while.
         Spec::parse(inputs, None)?;
         let minter = tokio::select! {

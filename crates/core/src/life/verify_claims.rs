@@ -84,7 +84,10 @@ mod tests {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
     use super::*;
-    use crate::{inputs::options::Inputs, token::Token};
+    use crate::{
+        inputs::options::{Inputs, Opt},
+        token::Token,
+    };
 
     fn asked() -> Value {
         json!({
@@ -108,9 +111,9 @@ mod tests {
 
     fn verify(claims: &Value, audiences: &str) -> Result<Option<String>, Error> {
         let inputs = Inputs::from([
-            ("service-account", "scanner"),
-            ("namespace", "ci"),
-            ("audiences", audiences),
+            (Opt::ServiceAccount, "scanner"),
+            (Opt::Namespace, "ci"),
+            (Opt::Audiences, audiences),
         ]);
         Claims::decode(&token(claims))?.verify(&Spec::parse(&inputs, None)?, "anchor-uid")
     }

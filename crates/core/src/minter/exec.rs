@@ -386,7 +386,10 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::{inputs::options::Inputs, minter::Minter};
+    use crate::{
+        inputs::options::{Inputs, Opt},
+        minter::Minter,
+    };
 
     async fn resolve(script: &str) -> (Result<Minter, Error>, usize) {
         let folder = tempfile::tempdir().expect("a folder");
@@ -410,7 +413,7 @@ mod tests {
             ("FROM_JOB", "yes"),
             ("A_PASSWORD", "plugin-secret-of-the-job"),
         ]);
-        let minter = Minter::resolve(&Inputs::from([("kubeconfig", &*kubeconfig)]), &environment).await;
+        let minter = Minter::resolve(&Inputs::from([(Opt::Kubeconfig, &*kubeconfig)]), &environment).await;
         (
             minter,
             std::fs::read_to_string(runs)

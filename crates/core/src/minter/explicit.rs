@@ -6,7 +6,7 @@ use super::{Auth, Minter, from_base64, id_token};
 use crate::{
     cluster::{Authority, Connection, Proxy},
     error::Error,
-    inputs::options::Inputs,
+    inputs::options::{Inputs, Opt},
     process::{
         environment::Environment,
         files::{self, read_file},
@@ -16,9 +16,9 @@ use crate::{
 
 /// Where alone.
 pub(super) fn connection(inputs: &Inputs, environment: &Environment) -> Result<Connection, Error> {
-    let server = inputs.get("server").unwrap_or_default();
+    let server = inputs.get(Opt::Server).unwrap_or_default();
     let authority = inputs
-        .get("certificate-authority")
+        .get(Opt::CertificateAuthority)
         .map(certificate_authority)
         .transpose()?;
     let mut connection = Connection::new("server", server, authority)?;
@@ -36,11 +36,11 @@ pub(super) async fn minter(inputs: &Inputs, environment: &Environment) -> Result
             namespace: None,
         })
     };
-    let ways = ["bearer-token-file", "bearer-token-env", "oidc-audience"];
+    let ways = [Opt::BearerTokenFile, Opt::BearerTokenEnv, Opt::OidcAudience];
     let mut given = ways.into_iter().filter_map(|way| Some((way, inputs.get(way)?)));
     let Some((way, value)) = given.next() else {
         return Err(Error::input(
-            "server",
+            Opt::Server,
             "is given without a credential",
             "add `oidc-audience`, to authenticate with the job's own ID token; or `bearer-token-env`, the name of an \
              environment variable that holds a bearer token; or `bearer-token-file`",
@@ -54,19 +54,19 @@ pub(super) async fn minter(inputs: &Inputs, environment: &Environment) -> Result
         ));
     }
     match way {
-        "bearer-token-file" => {
-            let path = files::absolute(way, Path::new(value))?;
+        Opt::BearerTokenFile => {
+            let path = files::absolute(way.name(), Path::new(value))?;
             minter(
                 connection,
-                Token::from_file(way, &path)?,
+                Token::from_file(way.name(), &path)?,
                 Auth::BearerTokenFile { path },
             )
         }
-        "bearer-token-env" => {
+        Opt::BearerTokenEnv => {
             let name = value.to_owned();
             minter(
                 connection,
-                Token::from_env(way, value, environment)?,
+                Token::from_env(way.name(), value, environment)?,
                 Auth::BearerTokenEnv { name },
             )
         }

@@ -15,6 +15,7 @@ use crate::{
     claims,
     cluster::{Budget, Call, Cluster, Connection, Identity, Proxy},
     error::{Error, Kind},
+    inputs::options::Opt,
     process::environment::{Environment, IdTokens},
     text::harmless,
     token::Token,
@@ -52,7 +53,7 @@ impl Source {
         let refused = || {
             let problem = "cannot be used: the platform names no https URL to ask for an ID token";
             Error::input(
-                "oidc-audience",
+                Opt::OidcAudience,
                 problem,
                 "something in the job changed what the runner set: only the runner may say where ID tokens come from",
             )
@@ -85,7 +86,7 @@ impl Source {
     pub(super) async fn id_token(&self, audience: &str, environment: &Environment) -> Result<Token, Error> {
         if audience.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(Error::input(
-                "oidc-audience",
+                Opt::OidcAudience,
                 format!("is `{}`: an audience has no spaces", harmless(audience)),
                 "give one audience, one that the API server's AuthenticationConfiguration lists under `audiences`",
             ));
@@ -143,7 +144,8 @@ impl Source {
             )
         };
         let answer: IdToken = answer.parse(&call).map_err(|_| no_token())?;
-        let token = Token::parse(answer.value.expose_secret(), "oidc-audience").map_err(|_| no_token())?;
+        let token =
+            Token::parse(answer.value.expose_secret(), Opt::OidcAudience.name()).map_err(|_| no_token())?;
         claims::part::<serde_json::Value>(&token, 1).map_err(|_| no_token())?;
         Ok(token)
     }
@@ -151,7 +153,7 @@ impl Source {
 
 fn none_here() -> Error {
     Error::input(
-        "oidc-audience",
+        Opt::OidcAudience,
         "cannot be used here: nothing hands out ID tokens of this job",
         "in a GitHub workflow, use the action, in a job with `permissions: id-token: write`. On GitLab, `id_tokens: \
          {KUBE_TOKEN: {aud: AUDIENCE}}` in the job puts one into a variable: give `bearer-token-env: KUBE_TOKEN` instead of \

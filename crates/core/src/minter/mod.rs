@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cluster::{Cluster, Connection, Identity, Proxy},
     error::Error,
-    inputs::options::Inputs,
+    inputs::options::{Inputs, Opt},
     process::{environment::Environment, files},
     token::Token,
 };
@@ -80,39 +80,39 @@ impl Minter {
     /// # Errors
     /// If none is there, two contradict each other, or the one that is there cannot be used.
     pub async fn resolve(inputs: &Inputs, environment: &Environment) -> Result<Self, Error> {
-        let kubeconfig = inputs.get("kubeconfig");
-        if let (Some(_), Some(_)) = (kubeconfig, inputs.get("server")) {
+        let kubeconfig = inputs.get(Opt::Kubeconfig);
+        if let (Some(_), Some(_)) = (kubeconfig, inputs.get(Opt::Server)) {
             return Err(Error::input(
-                "server",
+                Opt::Server,
                 "and input `kubeconfig` are both given",
                 "give `kubeconfig`, or `server` with `oidc-audience`, `bearer-token-file` or `bearer-token-env`",
             ));
         }
-        if inputs.get("server").is_some() {
+        if inputs.get(Opt::Server).is_some() {
             return explicit::minter(inputs, environment).await;
         }
-        for name in [
-            "bearer-token-file",
-            "bearer-token-env",
-            "oidc-audience",
-            "certificate-authority",
+        for option in [
+            Opt::BearerTokenFile,
+            Opt::BearerTokenEnv,
+            Opt::OidcAudience,
+            Opt::CertificateAuthority,
         ] {
-            if inputs.get(name).is_some() {
+            if inputs.get(option).is_some() {
                 return Err(Error::input(
-                    name,
+                    option,
                     "is given without `server`",
                     "add `server`, the API server's https URL",
                 ));
             }
         }
         match kubeconfig::find(kubeconfig, environment)? {
-            Some(found) => found.minter(inputs.get("context"), environment).await,
-            None if inputs.get("context").is_some() => {
-                Err(Error::input("context", "is given without a kubeconfig", "add `kubeconfig`"))
+            Some(found) => found.minter(inputs.get(Opt::Context), environment).await,
+            None if inputs.get(Opt::Context).is_some() => {
+                Err(Error::input(Opt::Context, "is given without a kubeconfig", "add `kubeconfig`"))
             }
             None => in_cluster::minter(environment)?.ok_or_else(|| {
                 Error::input(
-                    "kubeconfig",
+                    Opt::Kubeconfig,
                     "is missing, and there is no other way to reach a cluster",
                     "give `kubeconfig` (a path, the YAML, or base64 of it), or `server` with `oidc-audience`, \
                      `bearer-token-file` or `bearer-token-env`, or run in a Pod with a ServiceAccount; in a CI job, check that the secret or \
@@ -127,14 +127,14 @@ impl Minter {
     pub fn credentials(inputs: &Inputs, environment: &Environment) -> Vec<Token> {
         let bearer_tokens = [
             inputs
-                .get("bearer-token-file")
-                .map(|path| Token::from_file("bearer-token-file", Path::new(path))),
+                .get(Opt::BearerTokenFile)
+                .map(|path| Token::from_file(Opt::BearerTokenFile.name(), Path::new(path))),
             inputs
-                .get("bearer-token-env")
-                .map(|name| Token::from_env("bearer-token-env", name, environment)),
+                .get(Opt::BearerTokenEnv)
+                .map(|name| Token::from_env(Opt::BearerTokenEnv.name(), name, environment)),
         ];
         let bearer_tokens = bearer_tokens.into_iter().flatten().filter_map(Result::ok);
-        let kubeconfig = kubeconfig::find(inputs.get("kubeconfig"), environment)
+        let kubeconfig = kubeconfig::find(inputs.get(Opt::Kubeconfig), environment)
             .ok()
             .flatten();
         bearer_tokens
@@ -160,7 +160,7 @@ impl Minter {
                     context: context.clone(),
                     exec: exec.clone(),
                 };
-                (auth, inputs.clone().with("kubeconfig", text))
+                (auth, inputs.clone().with(Opt::Kubeconfig, text))
             }
             _ => (auth.clone(), inputs.clone()),
         }
@@ -183,12 +183,12 @@ impl Minter {
         let identity = match auth {
             Auth::Kubeconfig { paths, context, exec } => {
                 let found = match paths.is_empty() {
-                    true => kubeconfig::find(inputs.get("kubeconfig"), &Environment::default())?,
+                    true => kubeconfig::find(inputs.get(Opt::Kubeconfig), &Environment::default())?,
                     false => Some(kubeconfig::read(paths)?),
                 };
                 let found = found.ok_or_else(|| {
                     let problem = "was there when the token was minted and is missing now";
-                    Error::input("kubeconfig", problem, "keep it set until the job ends")
+                    Error::input(Opt::Kubeconfig, problem, "keep it set until the job ends")
                 })?;
                 proxies[1] = found.proxy(context);
                 found
@@ -196,8 +196,10 @@ impl Minter {
                     .await?
                     .0
             }
-            Auth::BearerTokenFile { path } => Token::from_file("bearer-token-file", path)?.into(),
-            Auth::BearerTokenEnv { name } => Token::from_env("bearer-token-env", name, environment)?.into(),
+            Auth::BearerTokenFile { path } => Token::from_file(Opt::BearerTokenFile.name(), path)?.into(),
+            Auth::BearerTokenEnv { name } => {
+                Token::from_env(Opt::BearerTokenEnv.name(), name, environment)?.into()
+            }
             Auth::IdToken { audience, url, proxy } => {
                 id_token::Source::recorded(url, proxy.as_deref(), environment)?
                     .id_token(audience, environment)

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     error::Error,
-    inputs::setup::Wanted,
+    inputs::{options::Opt, setup::Wanted},
     names::{LONGEST_TEXT, number, text_of},
     text::harmless,
 };
@@ -78,16 +78,16 @@ impl Oidc {
             .collect::<Result<Vec<_>, _>>()?;
         let Some(audience) = &wanted.oidc_audience else {
             return Err(Error::input(
-                "oidc-audience",
+                Opt::OidcAudience,
                 "is missing",
                 "any text that names this cluster and no other, for example `https://kubernetes.example.com`; the jobs ask \
                  for their ID tokens with it",
             ));
         };
-        let audience = text_of("oidc-audience", audience)?;
+        let audience = text_of(Opt::OidcAudience.name(), audience)?;
         if audience.contains(' ') {
             let problem = format!("is `{audience}`: an audience has no spaces");
-            return Err(Error::input("oidc-audience", problem, "give one audience"));
+            return Err(Error::input(Opt::OidcAudience, problem, "give one audience"));
         }
         Ok(Some(Self {
             platform,

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::{
     cluster::Connection,
     error::{Error, Kind},
-    inputs::options::Inputs,
+    inputs::options::{Inputs, Opt},
     process::files::{
         PARTIAL, cannot_write, is_open_to_others, make_folder, put, read_at_most, replace, utf8, with_suffix,
     },
@@ -47,25 +47,25 @@ impl Files {
     /// # Errors
     /// If one exists already, its folder cannot be made, its path is not UTF-8, or there is no file to renew the token in.
     pub fn plan(inputs: &Inputs, folder: &Path, anchor: &str) -> Result<Self, Error> {
-        let path = |input, suffix| match inputs.get(input) {
+        let path = |option: Opt, suffix| match inputs.get(option) {
             None | Some("false") => Ok(None),
             Some("true") => {
                 let path = folder.join(format!("{anchor}.{suffix}"));
-                utf8(input, &path)?;
+                utf8(option.name(), &path)?;
                 Ok(Some(path))
             }
             Some(word) if is_switch(word) => Err(Error::input(
-                input,
+                option,
                 format!("is `{word}`, which is neither a switch nor a path"),
                 format!("use `true`, `false` or a path; a file of that name is `./{word}`"),
             )),
-            Some(path) => free(input, folder.join(path)).map(Some),
+            Some(path) => free(option, folder.join(path)).map(Some),
         };
-        let kubeconfig_file = path("kubeconfig-file", "kubeconfig")?;
-        let token_file = path("token-file", "token")?;
+        let kubeconfig_file = path(Opt::KubeconfigFile, "kubeconfig")?;
+        let token_file = path(Opt::TokenFile, "token")?;
         if token_file.is_some() && token_file == kubeconfig_file {
             return Err(Error::input(
-                "kubeconfig-file",
+                Opt::KubeconfigFile,
                 "is the same as `token-file`",
                 "give each a name of its own",
             ));
@@ -75,15 +75,15 @@ impl Files {
             kubeconfig_file,
             journal: None,
         };
-        if inputs.get("renew-for").is_some() {
+        if inputs.get(Opt::RenewFor).is_some() {
             files.plan_renewal()?;
         }
-        for (input, path) in [
-            ("token-file", &files.token_file),
-            ("kubeconfig-file", &files.kubeconfig_file),
+        for (option, path) in [
+            (Opt::TokenFile, &files.token_file),
+            (Opt::KubeconfigFile, &files.kubeconfig_file),
         ] {
             if let Some(path) = path {
-                make_folder(input, path)?;
+                make_folder(option.name(), path)?;
             }
         }
         Ok(files)
@@ -93,16 +93,16 @@ impl Files {
     fn plan_renewal(&mut self) -> Result<(), Error> {
         let path = match (self.token_file.take(), &self.kubeconfig_file) {
             (Some(path), _) => path,
-            (None, Some(kubeconfig)) => free("kubeconfig-file", with_suffix(kubeconfig, ".token"))?,
+            (None, Some(kubeconfig)) => free(Opt::KubeconfigFile, with_suffix(kubeconfig, ".token"))?,
             (None, None) => {
                 return Err(Error::input(
-                    "renew-for",
+                    Opt::RenewFor,
                     "is given, and there is no file in which a new token could take the place of the old one",
                     "add `token-file` or `kubeconfig-file`",
                 ));
             }
         };
-        self.journal = Some(free("token-file", with_suffix(&path, ".journal"))?);
+        self.journal = Some(free(Opt::TokenFile, with_suffix(&path, ".journal"))?);
         self.token_file = Some(path);
         Ok(())
     }
@@ -240,7 +240,7 @@ impl Files {
             (None, None) => return None,
         };
         let text = Zeroizing::new(text);
-        Token::parse(&text, "token-file").ok()
+        Token::parse(&text, Opt::TokenFile.name()).ok()
     }
 
     /// Removes them, partly written ones too. Those that are not there are fine.
@@ -270,8 +270,8 @@ const LONGEST: u64 = 128 << 10;
 /// The cluster and the context in a kubeconfig of ours.
 const NAME: &str = "jobpass";
 
-fn free(input: &str, path: PathBuf) -> Result<PathBuf, Error> {
-    let shown = harmless(utf8(input, &path)?);
+fn free(input: Opt, path: PathBuf) -> Result<PathBuf, Error> {
+    let shown = harmless(utf8(input.name(), &path)?);
     if path.symlink_metadata().is_ok() {
         let problem = format!("is `{shown}`, which exists already");
         return Err(Error::input(
@@ -321,7 +321,10 @@ mod tests {
     }
 
     fn plan(folder: &Path, token_file: &str, kubeconfig_file: &str) -> Result<Files, Error> {
-        let inputs = Inputs::from([("token-file", token_file), ("kubeconfig-file", kubeconfig_file)]);
+        let inputs = Inputs::from([
+            (Opt::TokenFile, token_file),
+            (Opt::KubeconfigFile, kubeconfig_file),
+        ]);
         Files::plan(&inputs, folder, "jobpass-a")
     }
 
@@ -338,7 +341,7 @@ mod tests {
         assert_eq!((files.token_file, files.kubeconfig_file), (None, at("k")));
         assert!(plan(folder.path(), "false", "false").expect("a plan").is_empty());
 
-        let renewed = [("kubeconfig-file", "k"), ("renew-for", "6h")];
+        let renewed = [(Opt::KubeconfigFile, "k"), (Opt::RenewFor, "6h")];
         let files = Files::plan(&Inputs::from(renewed), folder.path(), "jobpass-a").expect("a plan");
         assert_eq!(
             (files.token_file, files.kubeconfig_file, files.journal),
@@ -426,7 +429,7 @@ mod tests {
         let path = files.token_file.clone().expect("a path");
         put(&path, "secret").expect("written");
         assert_eq!(mode(&path), 0o600);
-        std::fs::write(&with_suffix(&path, PARTIAL), "sec").expect("written");
+        std::fs::write(with_suffix(&path, PARTIAL), "sec").expect("written");
         files.remove().expect("removed");
         assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 0);
         files.remove().expect("nothing to remove is fine");
@@ -434,7 +437,7 @@ mod tests {
     #[test]
     fn a_new_token_takes_the_old_ones_place_and_changes_nothing_else() {
         let folder = tempfile::tempdir().expect("a folder");
-        let inputs = Inputs::from([("kubeconfig-file", "k"), ("renew-for", "6h")]);
+        let inputs = Inputs::from([(Opt::KubeconfigFile, "k"), (Opt::RenewFor, "6h")]);
         let files = Files::plan(&inputs, folder.path(), "jobpass-a").expect("a plan");
         let (token_file, kubeconfig) = (
             files.token_file.clone().expect("a path"),

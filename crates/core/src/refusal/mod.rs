@@ -220,12 +220,12 @@ fn user(message: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inputs::options::Inputs;
+    use crate::inputs::options::{Inputs, Opt};
 
     #[test]
     fn a_minter_gets_what_it_lacks_with_the_policies_that_hold_it() {
         let message = "secrets is forbidden: User \"system:serviceaccount:ci:minter\" cannot create resource";
-        let inputs = Inputs::from([("service-account", "scanner"), ("namespace", "ci")]);
+        let inputs = Inputs::from([(Opt::ServiceAccount, "scanner"), (Opt::Namespace, "ci")]);
         let spec = Spec::parse(&inputs, None).expect("a spec");
         insta::assert_snapshot!(Need::minting(&spec).right(user(message)), @"
         check inputs `service-account` and `namespace`; if they are right, an administrator gives the minter what it needs, and holds it to that:

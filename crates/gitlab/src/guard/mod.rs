@@ -19,7 +19,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use jiff::Timestamp;
 use jobpass_core::{
     Error, Kind,
-    inputs::{flags, options::Inputs},
+    inputs::{
+        flags,
+        options::{Inputs, Opt},
+    },
     life::{
         renew,
         revoke::{self, REVOKE},
@@ -108,8 +111,10 @@ pub(crate) fn command() -> Command {
 pub(crate) fn start(state: &State, after: After, inputs: &Inputs) -> Result<(), Error> {
     let shell = shell::of_script().to_string();
     // These may have been given to `mint` as flags; all else that the end of a job needs is in the state or a variable.
-    let same = ["verify-revocation", "fail-on-revoke-error"];
-    let same = same.iter().filter_map(|name| Some((*name, inputs.get(name)?)));
+    let same = [Opt::VerifyRevocation, Opt::FailOnRevokeError];
+    let same = same
+        .iter()
+        .filter_map(|option| Some((*option, inputs.get(*option)?)));
     let same = same
         .map(|(name, value)| format!("--{name}={value}"))
         .collect::<Vec<_>>();
@@ -190,7 +195,7 @@ fn end(job: &Job, inputs: &Inputs) -> Result<(), Error> {
     }
     open::close(job);
     match failures.pop() {
-        Some(last) if inputs.flag("fail-on-revoke-error").unwrap_or(true) => {
+        Some(last) if inputs.flag(Opt::FailOnRevokeError).unwrap_or(true) => {
             failures.iter().for_each(log::error);
             Err(last)
         }

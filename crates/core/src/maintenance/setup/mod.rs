@@ -18,6 +18,7 @@ use crate::{
     error::Error,
     inputs::{
         lifetime::Lifetime,
+        options::Opt,
         setup::Wanted,
         spec,
         subject::{MinterSubject, account, namespace},
@@ -65,7 +66,7 @@ impl Setup {
     /// # Errors
     /// The first value that is missing or wrong, with its name, the reason, and the allowed values.
     pub fn parse(wanted: &Wanted) -> Result<Self, Error> {
-        let rules = rbac::parse("rules", &wanted.rules)?;
+        let rules = rbac::parse(Opt::Rules.name(), &wanted.rules)?;
         let service_account = Some(&*wanted.service_account).filter(|name| !name.is_empty());
         let service_account = service_account
             .map(|name| account("service-account", name))
@@ -73,7 +74,7 @@ impl Setup {
         if service_account.is_none() && rules.is_empty() {
             let allowed = "name the ServiceAccount of the jobs' tokens, or give `rules`: the most that jobs may give to \
                            ServiceAccounts that are made for them";
-            return Err(Error::input("service-account", "is missing", allowed));
+            return Err(Error::input(Opt::ServiceAccount, "is missing", allowed));
         }
         if service_account.is_none() && wanted.example_rights {
             let allowed = "name the ServiceAccount that all jobs share; the permissions of single jobs come from `rules`";
@@ -86,7 +87,7 @@ impl Setup {
         if wanted.namespace.is_empty() {
             let allowed =
                 "name a namespace for the ServiceAccount and the anchors that holds no other Secrets";
-            return Err(Error::input("namespace", "is missing", allowed));
+            return Err(Error::input(Opt::Namespace, "is missing", allowed));
         }
         let namespace = namespace("namespace", &wanted.namespace)?;
         let oidc = Oidc::parse(wanted)?;

@@ -10,7 +10,10 @@ use super::{Grant, Setup, apply::subjects, object::SetupObject};
 use crate::{
     cluster::{Budget, Cluster},
     error::Error,
-    inputs::subject::{JOBS_THEMSELVES, MinterSubject},
+    inputs::{
+        options::Opt,
+        subject::{JOBS_THEMSELVES, MinterSubject},
+    },
 };
 
 /// Refuses a set-up whose minter is a ServiceAccount that jobs get tokens of, or whose jobs get tokens of a
@@ -55,7 +58,7 @@ pub(super) async fn refuse(setup: &Setup, cluster: &Cluster, budget: &Budget) ->
                 .any(|subject| is_account(subject, &setup.namespace, account))
             {
                 return Err(Error::input(
-                    "service-account",
+                    Opt::ServiceAccount,
                     format!(
                         "is `{account}`, and RoleBinding {namespace}/{name} makes it a minter: {JOBS_THEMSELVES}"
                     ),

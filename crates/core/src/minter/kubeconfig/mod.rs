@@ -343,7 +343,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::inputs::options::Inputs;
+    use crate::inputs::options::{Inputs, Opt};
 
     const SECRET: &str = "c2VjcmV0LXRva2VuLXRoYXQtbXVzdC1ub3QtYXBwZWFy";
 
@@ -359,7 +359,7 @@ mod tests {
 
     async fn resolve(kubeconfig: &str, context: &str) -> Result<Minter, Error> {
         Minter::resolve(
-            &Inputs::from([("kubeconfig", kubeconfig), ("context", context)]),
+            &Inputs::from([(Opt::Kubeconfig, kubeconfig), (Opt::Context, context)]),
             &Environment::default(),
         )
         .await

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     error::{Error, Kind},
-    inputs::options::Inputs,
+    inputs::options::{Inputs, Opt},
     minter::Minter,
     names,
     process::{environment::Environment, interrupt::Interrupt},
@@ -40,7 +40,7 @@ impl State {
             minter = Minter::resolve(inputs, environment) => minter,
         };
         let minter = minter.map_err(lost)?;
-        let service_account = harmless(inputs.get("service-account").unwrap_or_default());
+        let service_account = harmless(inputs.get(Opt::ServiceAccount).unwrap_or_default());
         Ok(Self {
             connection: minter.connection,
             auth: minter.auth,
@@ -48,9 +48,9 @@ impl State {
                 anchor_uid: uid.map(str::to_owned),
                 ..Receipt::new(&service_account, namespace, name)
             },
-            for_api_server: inputs.get("audiences").is_none(),
+            for_api_server: inputs.get(Opt::Audiences).is_none(),
             // Templates pass an empty list if there are no rules.
-            role: inputs.get("rules").is_some_and(|rules| rules != "[]"),
+            role: inputs.get(Opt::Rules).is_some_and(|rules| rules != "[]"),
             renewal: None,
             files: Files::default(),
             environment: BTreeMap::new(),
