@@ -179,7 +179,7 @@ fn an_expired_token_is_told_from_a_revoked_one() {
     let late = desk.pipe(&token, &AS_MINTER).succeeded();
     assert!(
         late.log
-            .contains("the token has expired, and the API server still takes it"),
+            .contains("the token has expired, and the API server still accepts it"),
         "{}",
         late.log
     );

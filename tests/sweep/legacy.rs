@@ -78,7 +78,7 @@ fn the_annotation_is_kept_and_nothing_else_goes() {
         unclear["reason"]
             .as_str()
             .expect("a text")
-            .contains("no number of seconds"),
+            .contains("not a number of seconds"),
         "{unclear}"
     );
     assert_eq!(

@@ -1,4 +1,5 @@
-//! Asking a cluster about a token: whether its API server takes it, and whether one of its keys signed it.
+//! The verification of a token against a cluster: whether the API server accepts it, and whether one of the
+//! cluster's keys signed it.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::signature::{
@@ -15,19 +16,19 @@ use crate::{
     token::Token,
 };
 
-/// What a cluster says about a token.
+/// The result of a verification.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Verified {
     /// The API server that was asked.
     pub server: String,
-    /// Whether it takes the token.
+    /// Whether the API server accepts the token.
     pub accepted: bool,
-    /// Whether the token has an audience of its own, so that not being taken means nothing.
+    /// Whether the token is for another audience, so that a refusal by the API server means nothing.
     pub for_others: bool,
     /// Whether one of the cluster's keys signed the token.
     pub signature: Signature,
-    /// What both together mean, in a sentence.
+    /// The meaning of both, in a sentence.
     pub meaning: String,
 }
 
@@ -35,20 +36,21 @@ pub struct Verified {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "result", content = "why", rename_all = "kebab-case")]
 pub enum Signature {
-    /// It did.
+    /// A published key made it.
     Good,
-    /// There is no key of the id that the token names.
+    /// The cluster publishes no key with the id that the token names.
     UnknownKey,
-    /// There is, and it did not.
+    /// The cluster publishes the key, but the key did not make this signature.
     Bad,
-    /// Nobody knows, for this reason.
+    /// The signature was not checked, for this reason.
     NotChecked(String),
 }
 
-/// Asks the API server about `token`, with the token itself; its keys as whoever `cluster` is connected as, else with the token.
+/// Verifies `token`. The request that tests it is sent with the token itself. The cluster's keys are read
+/// with the credential of `cluster`, and with the token if that fails.
 ///
 /// # Errors
-/// If there is no usable answer. That the token is refused or forged is a result.
+/// If there is no usable answer. A refused or forged token is a result.
 pub async fn verify(
     cluster: &Cluster,
     token: &Token,
@@ -56,7 +58,7 @@ pub async fn verify(
     budget: &Budget,
 ) -> Result<Verified, Error> {
     let holder = cluster.with_token(token)?;
-    // The server's clock decides.
+    // `now` is the API server's clock, by which it judges the token.
     let (accepted, now) = is_accepted(&holder, budget).await?;
     let mut keys = keys(cluster, budget).await?;
     if keys.is_err() && accepted {
@@ -76,8 +78,8 @@ pub async fn verify(
 }
 
 impl Verified {
-    /// Why the token is not what it seems to be, if it is not: the API server refuses it, although it is for it; no key of the
-    /// cluster signed it; or neither is known.
+    /// The kind of failure, if there is one: no key of the cluster signed the token, the API server refuses a
+    /// token that is for itself, or neither could be checked.
     pub fn failure(&self) -> Option<Kind> {
         match (&self.signature, self.accepted) {
             (Signature::Bad | Signature::UnknownKey, _) => Some(Kind::Claims),
@@ -89,12 +91,12 @@ impl Verified {
 }
 
 impl Signature {
-    /// For a person, after "signature".
+    /// The text for a person, after "signature".
     pub fn sentence(&self) -> String {
         match self {
-            Self::Good => "good: one of the keys that the cluster publishes made it".into(),
+            Self::Good => "good: a key that the cluster publishes made it".into(),
             Self::UnknownKey => {
-                "of no key that the cluster publishes: another cluster's, or keys were rotated".into()
+                "of no key that the cluster publishes: the token is another cluster's, or its keys were rotated".into()
             }
             Self::Bad => "wrong: the token was altered, or forged".into(),
             Self::NotChecked(why) => format!("not checked: {why}"),
@@ -102,7 +104,7 @@ impl Signature {
     }
 }
 
-/// What a 401 means, as far as the token itself tells.
+/// The reason for a 401, as far as the token's claims tell.
 pub(crate) fn why_refused(claims: &Claims, now: jiff::Timestamp) -> Option<&'static str> {
     let now = now.as_second();
     if claims.exp.is_some_and(|exp| exp <= now) {
@@ -116,15 +118,16 @@ pub(crate) fn why_refused(claims: &Claims, now: jiff::Timestamp) -> Option<&'sta
         .then_some("it is for another audience than the API server")
 }
 
+/// The meaning of both answers, in a sentence.
 fn meaning(claims: &Claims, accepted: bool, signature: &Signature, now: jiff::Timestamp) -> String {
     if accepted {
         return match signature {
             Signature::Bad | Signature::UnknownKey => {
-                "the API server takes the token, but publishes no key that signed it: its keys are published elsewhere, or \
+                "the API server accepts the token, but publishes no key that signed it: its keys are published elsewhere, or \
                  were rotated just now"
             }
             _ if claims.exp.is_some_and(|exp| exp <= now.as_second()) => {
-                "the token has expired, and the API server still takes it: for up to a minute"
+                "the token has expired, and the API server still accepts it for up to a minute"
             }
             _ => "the token works: it is neither expired nor revoked",
         }
@@ -139,7 +142,7 @@ fn meaning(claims: &Claims, accepted: bool, signature: &Signature, now: jiff::Ti
             "it is revoked (its bound object or its ServiceAccount is gone), altered, or another cluster's"
         }
     };
-    // What it is for knows, with a TokenReview.
+    // Only its audience can tell, with a TokenReview.
     let unknown = if claims.is_for_others() {
         "; whether it is revoked is not known"
     } else {
@@ -148,7 +151,7 @@ fn meaning(claims: &Claims, accepted: bool, signature: &Signature, now: jiff::Ti
     format!("the API server refuses the token: {why}{unknown}")
 }
 
-/// RFC 7517, as far as Kubernetes uses it.
+/// A JSON Web Key Set (RFC 7517), as far as Kubernetes uses it.
 #[derive(Deserialize)]
 pub(crate) struct Keys {
     #[serde(default)]
@@ -167,20 +170,22 @@ struct Key {
     y: String,
 }
 
-/// The inner error says why they are not to be had.
+/// Reads the cluster's public keys. The inner error says why the API server does not return them.
 async fn keys(cluster: &Cluster, budget: &Budget) -> Result<Result<Keys, String>, Error> {
     let call = Call::keys("read the cluster's public keys")?;
     let answer = cluster.send(&call, budget).await?;
     Ok(match answer.status {
         200 => Ok(answer.parse(&call)?),
-        401 => Err("the API server shows its keys to nobody whom it does not know (401)".into()),
+        401 => {
+            Err("the API server does not return its keys to a credential that it does not know (401)".into())
+        }
         403 => Err(
             "this identity may not read the cluster's keys: bind it to ClusterRole \
              `system:service-account-issuer-discovery`"
                 .into(),
         ),
         status => Err(format!(
-            "the API server answered {status} when it was asked for its keys"
+            "the API server answered {status} to the request for its keys"
         )),
     })
 }
@@ -199,9 +204,9 @@ fn check(token: &Token, keys: &Keys) -> Signature {
     let (Ok(header), Some((signed, signature))) = (claims::part::<Header>(token, 0), signed) else {
         return Signature::Bad;
     };
-    // ring has no P-521. Kubernetes signs with nothing else (`pkg/serviceaccount/jwt.go`).
+    // Kubernetes signs with RS256, ES256, ES384 or ES512 (`pkg/serviceaccount/jwt.go`). ring has no P-521.
     if header.alg == "ES512" {
-        return Signature::NotChecked("jobpass knows no ES512".into());
+        return Signature::NotChecked("jobpass does not support ES512".into());
     }
     let named = |key: &&Key| header.kid.is_none() || key.kid == header.kid;
     let mut named = keys.keys.iter().filter(named).peekable();
@@ -215,7 +220,8 @@ fn check(token: &Token, keys: &Keys) -> Signature {
 }
 
 impl Key {
-    /// The kind of key decides on the algorithm, never the token alone.
+    /// Whether this key made the signature. The type of the key decides which algorithm is possible, never
+    /// the token alone.
     fn signed(&self, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
         let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
         let curve = match (&*self.kty, &*self.crv, algorithm) {
@@ -248,7 +254,7 @@ mod tests {
 
     use super::*;
 
-    /// A token with this header, and the key that signed it, under the id `a`.
+    /// A token with this header, and the key set that holds its key under the id `a`.
     fn signed(header: &serde_json::Value) -> (String, Keys) {
         let random = SystemRandom::new();
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;

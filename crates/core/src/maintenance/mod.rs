@@ -1,4 +1,4 @@
-//! The work around the jobs: setting a cluster up, sweeping, rotating and inspecting.
+//! The commands around the jobs: `setup`, `sweep`, `rotate`, `inspect` and `whoami`.
 
 pub mod inspect;
 pub mod rotate;

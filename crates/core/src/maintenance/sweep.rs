@@ -1,6 +1,7 @@
-//! Sweeping: deleting the anchors that outlived their jobs, and nothing else.
+//! The sweep: it deletes the anchors that outlived their jobs, and nothing else.
 //!
-//! All that is known is in the cluster, so a sweep may be interrupted anywhere, begun again, or run twice at once.
+//! A sweep keeps no record, because everything that it needs is in the cluster. So it may be stopped
+//! anywhere, started again, or run twice at once.
 
 use std::{cell::Cell, time::Duration};
 
@@ -19,112 +20,112 @@ use crate::{
     process::interrupt::Interrupt,
 };
 
-/// How long after its expiry an anchor is left alone. Its token is asked for up to 45 s after the anchor was created.
-const SLACK: SignedDuration = SignedDuration::from_mins(5);
-/// How old an anchor must be for its pipeline to be asked about: the end of a job deletes its anchor itself.
+/// The time after its expiry in which the sweep leaves an anchor alone. The token may be minted up to 45 s
+/// after the anchor was created.
+const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_mins(5);
+/// The age at which the sweep asks the CI platform about an anchor's run. The end of a job deletes the anchor
+/// itself.
 const GRACE: SignedDuration = SignedDuration::from_mins(5);
-/// Deletions under way at a time.
+/// The number of deletions at a time.
 const CONCURRENT: usize = 32;
-/// One deletion, retries included.
-const PATIENCE: Duration = Duration::from_secs(45);
-/// Failed deletions after which a sweep goes no further.
-const MOST_FAILURES: u64 = 100;
-/// For the answers that are still on their way when the sweep is told to stop.
+/// The time for one deletion, retries included.
+const ONE_DELETION: Duration = Duration::from_secs(45);
+/// The number of failed deletions at which a sweep stops.
+const MAX_FAILURES: u64 = 100;
+/// The time for outstanding answers after a signal.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
-/// Why an anchor goes.
+/// The reason for a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// Its token has expired, or, a legacy one, was to go by now.
+    /// The token has expired, or the annotation of the legacy token says so.
     Expired,
-    /// The run or pipeline that it belongs to has ended, says the CI platform.
+    /// The CI platform says that the anchor's run or pipeline has ended.
     Ended,
 }
 
-/// What is known about an anchor.
+/// The expiry of an anchor, as far as the anchor itself tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {
-    /// Its token may be in use.
+    /// The token may be in use.
     Pending,
-    /// Its token has expired.
+    /// The token has expired.
     Passed,
-    /// It does not say when it expires, or not believably, or jobpass cannot have made it.
+    /// The anchor has no credible expiry, or jobpass has not made it. The reason follows.
     Unclear(&'static str),
 }
 
-/// What became of an anchor.
+/// The outcome for an anchor that was not simply kept.
 #[derive(Debug, Clone)]
 pub enum Fate {
-    /// It was deleted; in a dry run, it would have been.
+    /// The sweep deleted it. In a dry run, it would have.
     Deleted(Reason),
-    /// It was to be deleted, and somebody else was faster.
+    /// Somebody else deleted it first.
     Gone(Reason),
-    /// It should be gone, and is not, or may not be.
+    /// The sweep could not delete it, or does not know whether it did.
     Failed(Reason, Error),
-    /// It was left alone, for want of knowledge.
+    /// The sweep left it alone, because its expiry is unclear.
     Unclear(&'static str),
 }
 
-/// How a sweep went.
+/// The result of a sweep.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Summary {
-    /// Anchors that were looked at.
+    /// Anchors that the sweep has seen.
     pub seen: u64,
-    /// Deleted; in a dry run, would have been.
+    /// Anchors that it deleted. In a dry run, that it would have deleted.
     pub deleted: u64,
-    /// Of these, because they had expired.
+    /// Deleted anchors that had expired.
     pub expired: u64,
-    /// Of these, because their run or pipeline had ended.
+    /// Deleted anchors whose run or pipeline had ended.
     pub ended: u64,
-    /// Deleted by somebody else in between.
+    /// Anchors that somebody else deleted first.
     pub gone: u64,
-    /// Left alone, as their tokens may be in use.
+    /// Anchors that it left alone, because their tokens may be in use.
     pub kept: u64,
-    /// Left alone, for want of knowledge.
+    /// Anchors that it left alone, because their expiry is unclear.
     pub unclear: u64,
-    /// Not deleted, although they should have been.
+    /// Anchors that it could not delete.
     pub failed: u64,
-    /// Asked for, and not answered before the sweep was stopped.
+    /// Deletions without an answer when the sweep was stopped.
     pub unanswered: u64,
-    /// Whether all anchors were looked at.
+    /// Whether it has seen all anchors.
     pub complete: bool,
 }
 
-/// What a sweep does, besides looking and deleting.
+/// The parts of a sweep that its caller provides.
 pub struct Sweeper<A, R> {
-    /// Whether of each of these anchors it is certain that its run or pipeline has ended.
+    /// Tells for each anchor whether its run or pipeline has certainly ended.
     pub ended: A,
-    /// Told what became of an anchor, as soon as that is known; not of those that were kept.
+    /// Receives each outcome at once. Anchors that are kept have none.
     pub report: R,
-    /// Delete nothing.
+    /// Whether to delete nothing.
     pub dry_run: bool,
 }
 
-/// Looks at an anchor alone. A legacy token goes when its annotation says so, whoever made it: only deleting its Secret makes
-/// that true.
+/// The expiry of an anchor by the API server's clock `now`. For a legacy token, its annotation decides,
+/// whoever made the Secret: the token works until the Secret is deleted.
 pub fn expiry(anchor: &Anchor, now: Timestamp) -> Expiry {
     if anchor.token_type == TokenType::Legacy {
         return match anchor.expires.filter(|_| anchor.is_plain()) {
             None => Expiry::Unclear(
-                "its annotation kubernetes.io/service-account.expiration is no number of seconds, as in \"86400\"",
+                "its annotation kubernetes.io/service-account.expiration is not a number of seconds, as in \"86400\"",
             ),
             Some(expires) if now > expires => Expiry::Passed,
             Some(_) => Expiry::Pending,
         };
     }
     match anchor.expires {
-        _ if !anchor.is_ours() => {
-            Expiry::Unclear("it has the type of an anchor, but a name that jobpass gives to none")
-        }
-        None => Expiry::Unclear("its annotations do not say when it expires, or not believably"),
-        Some(expires) if now.duration_since(expires) > SLACK => Expiry::Passed,
+        _ if !anchor.is_ours() => Expiry::Unclear("it has the type of an anchor, but not the name of one"),
+        None => Expiry::Unclear("its annotations hold no credible expiry"),
+        Some(expires) if now.duration_since(expires) > EXPIRY_MARGIN => Expiry::Passed,
         Some(_) => Expiry::Pending,
     }
 }
 
-/// Whether to ask if the run or pipeline of an anchor has ended.
+/// Whether the anchor is old enough to ask the CI platform about its run or pipeline.
 pub fn is_worth_asking(anchor: &Anchor, now: Timestamp) -> bool {
     anchor.is_ours()
         && anchor
@@ -137,73 +138,73 @@ where
     A: AsyncFnMut(&[&Anchor]) -> Vec<bool>,
     R: AsyncFnMut(&Anchor, &Fate) -> Result<(), Error>,
 {
-    /// Sweeps, page by page. Once interrupted, it begins no deletion, and ends within 4 s.
+    /// Sweeps page by page. After a signal, it starts no more deletions and ends within 4 s.
     ///
     /// # Errors
-    /// The first that kept it from deleting what it should have; the summary says how far it came.
+    /// The first failure. The summary says how far the sweep came.
     pub async fn sweep(
         self,
         cluster: &Cluster,
         scope: &Scope,
         interrupt: &mut Interrupt,
     ) -> (Summary, Result<(), Error>) {
-        let broom = Broom {
+        let deletions = Deletions {
             cluster,
             scope,
             dry_run: self.dry_run,
             stop: Cell::new(false),
-            under_way: Cell::new(0),
+            unanswered: Cell::new(0),
         };
         let mut summary = Summary::default();
         let outcome = {
-            let mut work = std::pin::pin!(self.work(&broom, &mut summary));
+            let mut work = std::pin::pin!(self.work(&deletions, &mut summary));
             tokio::select! {
                 outcome = &mut work => outcome,
                 interrupted = interrupt.wait() => {
-                    broom.stop.set(true);
+                    deletions.stop.set(true);
                     let _ = tokio::time::timeout(LAST_ANSWERS, work).await;
                     Err(interrupted)
                 }
             }
         };
-        summary.unanswered = broom.under_way.get();
+        summary.unanswered = deletions.unanswered.get();
         (summary, outcome)
     }
 
-    async fn work(mut self, broom: &Broom<'_>, summary: &mut Summary) -> Result<(), Error> {
-        let mut pages = Pages::to_sweep(broom.cluster, broom.scope);
+    async fn work(mut self, deletions: &Deletions<'_>, summary: &mut Summary) -> Result<(), Error> {
+        let mut pages = Pages::to_sweep(deletions.cluster, deletions.scope);
         let mut first_failure = None;
         while let Some(page) = pages.next().await? {
             summary.seen += page.anchors.len() as u64;
-            let doomed = self.judge(&page, summary).await?;
-            let deletions = stream::iter(doomed).map(|(anchor, reason)| async move {
-                let fate = broom.delete(anchor, reason).await?;
+            let to_delete = self.judge(&page, summary).await?;
+            let fates = stream::iter(to_delete).map(|(anchor, reason)| async move {
+                let fate = deletions.delete(anchor, reason).await?;
                 Some((anchor, fate))
             });
-            let mut deletions = std::pin::pin!(deletions.buffer_unordered(CONCURRENT));
-            while let Some(deletion) = deletions.next().await {
-                let Some((anchor, fate)) = deletion else { continue };
+            let mut fates = std::pin::pin!(fates.buffer_unordered(CONCURRENT));
+            while let Some(fate) = fates.next().await {
+                let Some((anchor, fate)) = fate else { continue };
                 summary.count(&fate);
                 (self.report)(anchor, &fate).await?;
                 if let Fate::Failed(_, error) = fate {
                     first_failure.get_or_insert(error);
                 }
-                if summary.failed >= MOST_FAILURES {
-                    broom.stop.set(true);
+                if summary.failed >= MAX_FAILURES {
+                    deletions.stop.set(true);
                 }
             }
-            if broom.stop.get() {
+            if deletions.stop.get() {
                 break;
             }
         }
-        summary.complete = !broom.stop.get();
+        summary.complete = !deletions.stop.get();
         match first_failure {
             Some(error) => Err(still_there(summary.failed, &error)),
             None => Ok(()),
         }
     }
 
-    /// The anchors of a page that are to go.
+    /// The anchors of a page to delete.
     async fn judge<'p>(
         &mut self,
         page: &'p Page,
@@ -217,14 +218,14 @@ where
             .into_iter()
             .partition::<Vec<_>, _>(|anchor| is_worth_asking(anchor, page.now));
         let ended = (self.ended)(&asked).await;
-        let mut doomed = expired
+        let mut to_delete = expired
             .into_iter()
             .map(|anchor| (anchor, Reason::Expired))
             .collect::<Vec<_>>();
         let answered = asked.into_iter().zip(ended);
         for (anchor, ended) in answered.chain(young.into_iter().map(|anchor| (anchor, false))) {
             match expiry(anchor, page.now) {
-                _ if ended => doomed.push((anchor, Reason::Ended)),
+                _ if ended => to_delete.push((anchor, Reason::Ended)),
                 Expiry::Unclear(why) => {
                     summary.unclear += 1;
                     (self.report)(anchor, &Fate::Unclear(why)).await?;
@@ -232,22 +233,23 @@ where
                 _ => summary.kept += 1,
             }
         }
-        Ok(doomed)
+        Ok(to_delete)
     }
 }
 
-struct Broom<'a> {
+/// The deletions of one sweep.
+struct Deletions<'a> {
     cluster: &'a Cluster,
     scope: &'a Scope,
     dry_run: bool,
-    /// No deletion is begun any more.
+    /// Whether to start no more deletions.
     stop: Cell<bool>,
-    /// Deletions that were asked for and not answered.
-    under_way: Cell<u64>,
+    /// The number of deletions without an answer.
+    unanswered: Cell<u64>,
 }
 
-impl Broom<'_> {
-    /// `None` if the sweep is to stop.
+impl Deletions<'_> {
+    /// Deletes an anchor. `None` if the sweep must stop.
     async fn delete(&self, anchor: &Anchor, reason: Reason) -> Option<Fate> {
         if self.stop.get() {
             return None;
@@ -255,13 +257,13 @@ impl Broom<'_> {
         if self.dry_run {
             return Some(Fate::Deleted(reason));
         }
-        self.under_way.set(self.under_way.get() + 1);
-        let budget = Budget::new(PATIENCE);
+        self.unanswered.set(self.unanswered.get() + 1);
+        let budget = Budget::new(ONE_DELETION);
         let Anchor {
             namespace, name, uid, ..
         } = anchor;
         let deletion = delete(self.cluster, namespace, name, Some(uid), &budget).await;
-        self.under_way.set(self.under_way.get() - 1);
+        self.unanswered.set(self.unanswered.get() - 1);
         Some(match deletion {
             Ok(Deletion::Done | Deletion::Gone { repeated: true }) => Fate::Deleted(reason),
             Ok(Deletion::Gone { repeated: false } | Deletion::AnotherUid) => Fate::Gone(reason),
@@ -332,7 +334,7 @@ mod tests {
     #[rstest]
     #[case::another_name("database", Some("2020-01-01T00:00:00Z"))]
     #[case::no_expiry("jobpass-abcdefghijklmnopqrst", None)]
-    fn what_is_left_for_want_of_knowledge(#[case] name: &str, #[case] expires: Option<&str>) {
+    fn an_anchor_with_an_unclear_expiry_stays(#[case] name: &str, #[case] expires: Option<&str>) {
         let expires = expires.map(|text| text.parse().expect("a time"));
         let expiry = expiry(
             &Anchor {

@@ -1,6 +1,6 @@
-//! Who the API server says that somebody is.
+//! The user to whom the API server maps a credential.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::api::authentication::v1::UserInfo;
 use serde::Serialize;
@@ -13,17 +13,17 @@ use crate::{
     maintenance::inspect::why_refused,
 };
 
-/// A user, as the API server sees one (`authentication/v1.UserInfo`).
+/// A user (`authentication/v1.UserInfo`).
 #[derive(Debug, Clone, Serialize)]
 pub struct User {
     /// The name that RBAC binds to.
     pub username: String,
-    /// Of a ServiceAccount, its uid.
+    /// The uid, if the user is a ServiceAccount.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
-    /// The groups, those that everybody has included.
+    /// The groups, such as `system:authenticated`.
     pub groups: Vec<String>,
-    /// What else is known, by name: the credential id among it.
+    /// Further values by name, such as the credential id.
     pub extra: BTreeMap<String, Vec<String>>,
 }
 
@@ -38,30 +38,32 @@ impl From<UserInfo> for User {
     }
 }
 
-/// Who somebody is, and how that is known.
+/// A user, and the source that named it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Whoami {
-    /// Who.
+    /// The user.
     #[serde(flatten)]
     pub user: User,
-    /// How.
+    /// The source.
     pub source: WhoamiSource,
 }
 
-/// How it is known who somebody is.
+/// The source that named the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhoamiSource {
-    /// The API server said so, in a SelfSubjectReview.
+    /// The API server, in a SelfSubjectReview.
     ApiServer,
-    /// The API server knows no SelfSubjectReview (before Kubernetes 1.28). It takes the token, which says so itself.
+    /// The token's own claims. The API server accepts the token, but has no SelfSubjectReview (before
+    /// Kubernetes 1.28).
     Token,
 }
 
-/// Asks the API server whom it takes `cluster`'s credential for.
+/// Asks the API server for the user of `cluster`'s credential.
 ///
 /// # Errors
-/// If there is no answer, the credential is refused, or nobody can tell.
+/// If there is no answer, the API server refuses the credential, or neither it nor the credential names the
+/// user.
 pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error> {
     let claims = cluster.bearer().and_then(|token| Claims::decode(token).ok());
     match SelfReview::ask(cluster, budget).await? {
@@ -73,33 +75,11 @@ pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error>
         }
         SelfReview::Unsupported => {}
         SelfReview::Refused(call, answer) => {
-            let status = answer.status;
-            let what = format!(
-                "cannot {}: the API server answered {status} {}",
-                call.doing,
-                answer.message()
-            );
-            let error = Error::new(Kind::Refused, what.trim_end());
-            let now = jiff::Timestamp::now();
-            return Err(match (status, claims.as_ref().map(|claims| why_refused(claims, now))) {
-                (401, Some(Some(why))) => error.help(format!("the token is refused because {why}")),
-                (401, Some(None)) => error.help(
-                    "the token is revoked (its bound object or its ServiceAccount is gone), or of another cluster; \
-                     `jobpass inspect --verify` tells more",
-                ),
-                (401, None) => error.help(
-                    "the credential is wrong, expired or revoked, or of another cluster: check the user of the kubeconfig's \
-                     context",
-                ),
-                (403, _) => error.help(
-                    "everybody may ask this whom the API server knows (ClusterRole `system:basic-user`), so most likely \
-                     no credential arrived, or an authorizer forbids it",
-                ),
-                _ => error.help("check the server's URL: this is not what a Kubernetes API server answers"),
-            });
+            let help = next_step(answer.status, claims.as_ref(), jiff::Timestamp::now());
+            return Err(answer.unexpected(&call).help(help));
         }
     }
-    // It would have answered 401 to a credential that it does not take.
+    // The API server accepts the credential, because it has not answered 401.
     claims
         .and_then(|claims| user_of(&claims))
         .map(|user| Whoami {
@@ -108,13 +88,30 @@ pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error>
         })
         .ok_or_else(|| {
             let what =
-                "this API server cannot say who asks (no SelfSubjectReview: Kubernetes before 1.28), though it knows";
+                "this API server cannot name the user of the credential, because it is older than Kubernetes 1.28 (no SelfSubjectReview)";
             Error::new(Kind::Refused, what)
-                .help("it is not a ServiceAccount's token either, which would say so itself: look at the kubeconfig's user")
+                .help("the credential is not a ServiceAccount's token, whose claims name the user: look at the user in the kubeconfig")
         })
 }
 
-/// What the API server makes of a ServiceAccount's token (`pkg/serviceaccount/util.go`, `UserInfo`).
+/// The explanation of a refusal. `claims` are those of the credential, if it is a token.
+fn next_step(status: u16, claims: Option<&Claims>, now: jiff::Timestamp) -> Cow<'static, str> {
+    match (status, claims.map(|claims| why_refused(claims, now))) {
+        (401, Some(Some(why))) => format!("the token is refused because {why}").into(),
+        (401, Some(None)) => "the token is revoked (its bound object or its ServiceAccount is gone), or of another cluster: \
+                              `jobpass inspect --verify` tells more"
+            .into(),
+        (401, None) => "the credential is wrong, expired or revoked, or of another cluster: check the user of the kubeconfig's \
+                        context"
+            .into(),
+        (403, _) => "every authenticated user may ask this (ClusterRole `system:basic-user`), so most likely the credential did \
+                     not arrive, or an authorizer forbids it: check both"
+            .into(),
+        _ => "check the server's URL: a Kubernetes API server does not answer like this".into(),
+    }
+}
+
+/// The user to whom kube-apiserver maps a ServiceAccount's token (`pkg/serviceaccount/util.go`, `UserInfo`).
 fn user_of(claims: &Claims) -> Option<User> {
     let username = claims.sub.clone()?;
     let (namespace, _) = username.strip_prefix("system:serviceaccount:")?.split_once(':')?;
@@ -130,4 +127,61 @@ fn user_of(claims: &Claims) -> Option<User> {
         extra: BTreeMap::new(),
         username,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn claims(json: Value) -> Claims {
+        serde_json::from_value(json).expect("claims")
+    }
+
+    #[rstest]
+    #[case::expired(401, Some(json!({"exp": 1})), "because it has expired")]
+    #[case::revoked(401, Some(json!({"exp": 9_000_000_000_i64})), "the token is revoked")]
+    #[case::certificate(401, None, "the credential is wrong")]
+    #[case::forbidden(403, Some(json!({"exp": 1})), "system:basic-user")]
+    #[case::something_else(502, None, "check the server's URL")]
+    fn a_refusal_is_explained_by_the_credential(
+        #[case] status: u16,
+        #[case] token: Option<Value>,
+        #[case] why: &str,
+    ) {
+        let claims = token.map(claims);
+        let help = next_step(
+            status,
+            claims.as_ref(),
+            jiff::Timestamp::from_second(1_800_000_000).expect("a time"),
+        );
+        assert!(help.contains(why), "{help}");
+    }
+
+    #[rstest]
+    #[case(json!({
+        "sub": "system:serviceaccount:ci:scanner",
+        "kubernetes.io": {"namespace": "ci", "serviceaccount": {"name": "scanner", "uid": "u"}},
+    }), Some("u"))]
+    #[case(json!({"sub": "system:serviceaccount:ci:scanner"}), None)]
+    fn a_token_names_its_user(#[case] token: Value, #[case] uid: Option<&str>) {
+        let user = user_of(&claims(token)).expect("a user");
+        assert_eq!(user.uid.as_deref(), uid);
+        let groups = [
+            "system:serviceaccounts",
+            "system:serviceaccounts:ci",
+            "system:authenticated",
+        ];
+        assert_eq!(user.groups, groups);
+    }
+
+    #[rstest]
+    #[case(json!({"sub": "repo:team/app:ref:refs/heads/main"}))]
+    #[case(json!({"sub": "system:serviceaccount:ci"}))]
+    #[case(json!({}))]
+    fn only_a_service_accounts_token_names_its_user(#[case] token: Value) {
+        assert!(user_of(&claims(token)).is_none());
+    }
 }
