@@ -2,10 +2,8 @@
 
 use crate::{
     anchor::legacy::Secret,
-    cluster::{Budget, Cluster},
     error::Error,
     names::{self, is_dns_subdomain},
-    refusal::Need,
 };
 
 /// The annotation of the old Secret with the name of the new one. It is written before the new Secret is
@@ -30,13 +28,10 @@ pub(super) enum EarlierRotation {
 }
 
 /// Finds the Secret to replace and an earlier rotation of it. `found` is the Secret of the token that is in
-/// the place.
+/// the place, and `read` reads another Secret of its namespace.
 pub(super) async fn find(
-    cluster: &Cluster,
-    namespace: &str,
-    need: &Need<'_>,
     found: OldSecret,
-    budget: &Budget,
+    read: impl AsyncFn(&str) -> Result<Option<Secret>, Error>,
 ) -> Result<(OldSecret, Option<EarlierRotation>), Error> {
     let annotations = &found.secret.metadata.annotations;
     // The place has the new token, and the old Secret still exists.
@@ -44,7 +39,7 @@ pub(super) async fn find(
         .get(ROTATED_FROM)
         .and_then(|from| from.split_once('/'))
         && is_dns_subdomain(name)
-        && let Some(secret) = Secret::get(cluster, namespace, name, need, budget).await?
+        && let Some(secret) = read(name).await?
         && secret.metadata.uid == uid
         && secret.metadata.annotations.get(ROTATED_TO) == Some(&found.name)
     {
@@ -56,7 +51,7 @@ pub(super) async fn find(
     }
     // The place has the old token, and the new Secret exists.
     if let Some(name) = annotations.get(ROTATED_TO).filter(|name| is_dns_subdomain(name))
-        && let Some(secret) = Secret::get(cluster, namespace, name, need, budget).await?
+        && let Some(secret) = read(name).await?
         && secret.metadata.annotations.get(ROTATED_FROM) == Some(&from(&found))
     {
         let earlier = EarlierRotation::Created {
@@ -84,4 +79,92 @@ pub(super) fn new_name(old: &OldSecret) -> Result<String, Error> {
     let random = names::random_name()?;
     let random = &random[random.len() - RANDOM..];
     Ok(format!("{base}-{random}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A Secret with the uid `uid-NAME`, and `NAME ANNOTATION=VALUE ...`.
+    fn parse(text: &str) -> OldSecret {
+        let mut words = text.split(' ');
+        let name = words.next().unwrap_or_default();
+        let annotations = words
+            .filter_map(|word| word.split_once('='))
+            .map(|(key, value)| (format!("jobpass.dev/rotated-{key}"), json!(value)))
+            .collect::<serde_json::Map<_, _>>();
+        let secret = json!({ "metadata": {
+            "uid": format!("uid-{name}"), "resourceVersion": "1", "creationTimestamp": "2026-11-24T10:00:00Z",
+            "annotations": annotations,
+        } });
+        OldSecret {
+            name: name.to_owned(),
+            secret: serde_json::from_value(secret).expect("a Secret"),
+        }
+    }
+
+    /// Which Secret goes, and how far the earlier rotation came.
+    #[rstest]
+    #[case::never_rotated("a", &[], "a")]
+    #[case::recorded_only("a to=b", &[], "a")]
+    #[case::created("a to=b", &["b from=a/uid-a"], "a, created b")]
+    #[case::written("b from=a/uid-a", &["a to=b"], "a, written b")]
+    #[case::finished("b from=a/uid-a", &[], "b")]
+    #[case::again("b from=a/uid-a to=c", &["c from=b/uid-b"], "b, created c")]
+    #[case::again_before_the_first_ended("b from=a/uid-a to=c", &["a to=b", "c from=b/uid-b"], "a, written b")]
+    #[case::of_another_rotation("a to=b", &["b from=z/uid-z"], "a")]
+    #[case::an_unrelated_secret("a to=b", &["b"], "a")]
+    #[case::made_anew_under_the_old_name("b from=a/uid-before", &["a to=b"], "b")]
+    #[case::the_old_one_names_another("b from=a/uid-a", &["a to=c"], "b")]
+    #[case::copied_annotations("x from=a/uid-a", &["a to=b"], "x")]
+    #[case::no_name("a to=../b", &["../b from=a/uid-a"], "a")]
+    #[case::no_uid("b from=a", &["a to=b"], "b")]
+    fn an_earlier_rotation_is_continued(
+        #[case] found: &str,
+        #[case] others: &[&str],
+        #[case] expected: &str,
+    ) {
+        let read = async |name: &str| {
+            let other = others
+                .iter()
+                .map(|other| parse(other))
+                .find(|other| other.name == name);
+            Ok(other.map(|other| other.secret))
+        };
+        let (old, earlier) = futures_util::FutureExt::now_or_never(find(parse(found), read))
+            .expect("nothing to wait for")
+            .expect("read");
+        let earlier = match earlier {
+            None => String::new(),
+            Some(EarlierRotation::Written(name)) => format!(", written {name}"),
+            Some(EarlierRotation::Created { name, uid }) => {
+                assert_eq!(uid, format!("uid-{name}"));
+                format!(", created {name}")
+            }
+        };
+        assert_eq!(format!("{}{earlier}", old.name), expected);
+    }
+
+    #[rstest]
+    #[case::first("scanner", "scanner")]
+    #[case::second("scanner-abcdefghijklmnop from=a/uid-a", "scanner")]
+    #[case::named_by_hand("scanner-abcdefghijklmnop", "scanner-abcdefghijklmnop")]
+    #[case::short("a from=b/uid-b", "a")]
+    fn a_new_name_keeps_the_old_one(#[case] old: &str, #[case] base: &str) {
+        let name = new_name(&parse(old)).expect("a name");
+        let random = name.strip_prefix(base).expect("the old name").strip_prefix('-');
+        assert_eq!(random.map(str::len), Some(16), "{name}");
+        assert!(is_dns_subdomain(&name), "{name}");
+    }
+
+    #[test]
+    fn a_new_name_is_never_too_long() {
+        for long in ["a".repeat(253), format!("{}.{}", "a".repeat(199), "b".repeat(53))] {
+            let name = new_name(&parse(&long)).expect("a name");
+            assert!(is_dns_subdomain(&name), "{name}");
+        }
+    }
 }

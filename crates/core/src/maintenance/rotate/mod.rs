@@ -26,7 +26,7 @@ use self::{
 };
 use crate::{
     anchor::legacy::{self, EXPIRATION, Secret},
-    claims::{Claims, LEGACY_ISSUER},
+    claims::Claims,
     cluster::{Budget, Cluster},
     error::{Error, Kind},
     names::{self, is_dns_subdomain},
@@ -88,7 +88,7 @@ impl<'a> Rotation<'a> {
     pub async fn prepare(cluster: &'a Cluster, location: &Location, budget: &Budget) -> Result<Self, Error> {
         let (place, token) = Place::read(location, cluster, budget).await?;
         let claims = Claims::decode(&token)?;
-        let (namespace, account, name) = names_in(&claims, &place)?;
+        let (namespace, account, name) = names_in(&claims).ok_or_else(|| not_legacy(&place))?;
         let need = Need::rotating(&namespace, &account);
         let secret = Secret::get(cluster, &namespace, &name, &need, budget).await?;
         let Some(secret) = secret else {
@@ -115,8 +115,8 @@ impl<'a> Rotation<'a> {
             let what = format!("Secret {namespace}/{name} belongs to a job, which revokes it when it ends");
             return Err(Error::new(Kind::Input, what).help("do not rotate it: each job mints its own token"));
         }
-        let (old, earlier) =
-            earlier::find(cluster, &namespace, &need, OldSecret { name, secret }, budget).await?;
+        let read = async |name: &str| Secret::get(cluster, &namespace, name, &need, budget).await;
+        let (old, earlier) = earlier::find(OldSecret { name, secret }, read).await?;
         Ok(Self {
             cluster,
             place,
@@ -226,29 +226,47 @@ impl<'a> Rotation<'a> {
     }
 }
 
-/// The namespace, the ServiceAccount and the Secret of a legacy token.
-fn names_in(claims: &Claims, place: &Place) -> Result<(String, String, String), Error> {
-    let not_legacy = || {
-        let what = format!("the token in {} is not a legacy token", place.in_words());
-        Error::new(Kind::Input, what).help(
-            "only the token of a Secret of type kubernetes.io/service-account-token needs rotation. Other tokens expire: \
-             `jobpass inspect` shows when",
-        )
-    };
-    if claims.iss.as_deref() != Some(LEGACY_ISSUER) {
-        return Err(not_legacy());
+/// The namespace, the ServiceAccount and the Secret of a legacy token. `None` if the token is another one.
+fn names_in(claims: &Claims) -> Option<(String, String, String)> {
+    let subject = claims.sub.as_deref()?.strip_prefix("system:serviceaccount:")?;
+    let (namespace, account) = subject.split_once(':')?;
+    let secret = claims.legacy_secret.as_deref()?;
+    let is_legacy = claims.is_of_secret(namespace, secret)
+        && [namespace, account, secret].into_iter().all(is_dns_subdomain);
+    is_legacy.then(|| (namespace.to_owned(), account.to_owned(), secret.to_owned()))
+}
+
+fn not_legacy(place: &Place) -> Error {
+    let what = format!("the token in {} is not a legacy token", place.in_words());
+    Error::new(Kind::Input, what).help(
+        "only the token of a Secret of type kubernetes.io/service-account-token needs rotation. Other tokens expire: \
+         `jobpass inspect` shows when",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[rstest]
+    #[case::legacy("sub", json!("system:serviceaccount:ci:scanner"), true)]
+    #[case::user("sub", json!("jane"), false)]
+    #[case::no_account("sub", json!("system:serviceaccount:ci"), false)]
+    #[case::another_namespace("sub", json!("system:serviceaccount:default:scanner"), false)]
+    #[case::bound("iss", json!("https://kubernetes.default.svc"), false)]
+    #[case::no_secret("kubernetes.io/serviceaccount/secret.name", Value::Null, false)]
+    #[case::a_path("kubernetes.io/serviceaccount/secret.name", json!("../pods"), false)]
+    fn only_a_legacy_token_names_its_secret(#[case] claim: &str, #[case] value: Value, #[case] legacy: bool) {
+        let mut claims = json!({
+            "iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:ci:scanner",
+            "kubernetes.io/serviceaccount/namespace": "ci", "kubernetes.io/serviceaccount/secret.name": "scanner-token",
+        });
+        claims[claim] = value;
+        let claims = serde_json::from_value::<Claims>(claims).expect("claims");
+        let names = ("ci".to_owned(), "scanner".to_owned(), "scanner-token".to_owned());
+        assert_eq!(names_in(&claims), legacy.then_some(names));
     }
-    let subject = claims
-        .sub
-        .as_deref()
-        .and_then(|sub| sub.strip_prefix("system:serviceaccount:"));
-    let (namespace, account) = subject
-        .and_then(|names| names.split_once(':'))
-        .ok_or_else(not_legacy)?;
-    let secret = claims.legacy_secret.as_deref().unwrap_or_default();
-    let same = claims.is_of_secret(namespace, secret);
-    if !same || ![namespace, account, secret].into_iter().all(is_dns_subdomain) {
-        return Err(not_legacy());
-    }
-    Ok((namespace.to_owned(), account.to_owned(), secret.to_owned()))
 }

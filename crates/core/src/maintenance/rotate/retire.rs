@@ -59,9 +59,7 @@ impl Replaced<'_> {
         let (_, now) = is_accepted(holder, &budget)
             .await
             .map_err(|error| self.unfinished(&error))?;
-        let grace = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
-        let end = now.checked_add(grace).unwrap_or(Timestamp::MAX);
-        let end = self.old_expires.map_or(end, |expires| expires.min(end)).max(now);
+        let end = end(now, grace, self.old_expires);
         let seconds = end.duration_since(self.old_created).as_secs().max(1);
         // The name is written once more, because a failed rotation may have removed it in between.
         let patch =
@@ -142,5 +140,40 @@ impl Replaced<'_> {
             "run the same command again: it continues from here and deletes the old Secret{sweep}. Or delete it by hand:\n\n  \
              kubectl delete secret {old} --namespace {namespace}"
         ))
+    }
+}
+
+/// The end of the grace period, or the earlier expiry of the old Secret. It is never before `now`.
+fn end(now: Timestamp, grace: Duration, old_expires: Option<Timestamp>) -> Timestamp {
+    let grace = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
+    let end = now.checked_add(grace).unwrap_or(Timestamp::MAX);
+    old_expires.map_or(end, |expires| expires.min(end)).max(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::grace_alone(300, None, 300)]
+    #[case::none(0, None, 0)]
+    #[case::an_earlier_expiry(300, Some(100), 100)]
+    #[case::a_later_expiry(300, Some(900), 300)]
+    #[case::expired_already(300, Some(-900), 0)]
+    fn the_old_secret_goes_after_the_grace_period_or_its_own_expiry(
+        #[case] grace: u64,
+        #[case] expires: Option<i64>,
+        #[case] expected: i64,
+    ) {
+        let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_800_000_000 + seconds);
+        let end = end(at(0), Duration::from_secs(grace), expires.map(at));
+        assert_eq!(end.duration_since(at(0)).as_secs(), expected);
+    }
+
+    #[test]
+    fn a_grace_period_without_end_is_the_end_of_time() {
+        assert_eq!(end(Timestamp::UNIX_EPOCH, Duration::MAX, None), Timestamp::MAX);
     }
 }
