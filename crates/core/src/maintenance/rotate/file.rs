@@ -159,3 +159,57 @@ fn write(file: &mut File, before: &Metadata, text: &str) -> IoResult<()> {
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::token("user: {token: a}", Some("token a"))]
+    #[case::file("user: {tokenFile: f}", Some("file f"))]
+    #[case::the_file_is_preferred("user: {token: a, tokenFile: f}", Some("file f"))]
+    #[case::empty_file("user: {token: a, tokenFile: ''}", Some("token a"))]
+    #[case::certificate("user: {client-certificate: c}", None)]
+    #[case::no_user("", None)]
+    fn the_user_of_the_current_context_decides(#[case] user: &str, #[case] expected: Option<&str>) {
+        let config = format!(
+            "current-context: this\n\
+             contexts: [{{name: other, context: {{user: other}}}}, {{name: this, context: {{user: me}}}}]\n\
+             users: [{{name: other, user: {{token: wrong}}}}, {{name: me, {user}}}]"
+        );
+        let config = serde_yaml::from_str(&config).expect("YAML");
+        let found = user_token(&config).map(|token| match token {
+            UserToken::Token(token) => format!("token {token}"),
+            UserToken::File(file) => format!("file {file}"),
+        });
+        assert_eq!(found.as_deref(), expected);
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_mode() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("token");
+        std::fs::write(&path, "old").expect("written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("a mode");
+        let before = path.symlink_metadata().expect("there");
+        replace(&path, &before, "old", "new").expect("replaced");
+        assert_eq!(std::fs::read_to_string(&path).expect("there"), "new");
+        let after = path.symlink_metadata().expect("there");
+        assert_eq!(after.mode(), before.mode());
+        assert_ne!(after.ino(), before.ino());
+    }
+
+    #[test]
+    fn a_file_that_somebody_else_changed_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("token");
+        std::fs::write(&path, "theirs").expect("written");
+        let before = path.symlink_metadata().expect("there");
+        let error = replace(&path, &before, "old", "new").expect_err("changed");
+        assert!(error.to_string().contains("somebody else"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).expect("there"), "theirs");
+        assert_eq!(folder.path().read_dir().expect("a folder").count(), 1);
+    }
+}

@@ -212,6 +212,16 @@ async fn read_secret(
 ) -> Result<(Place, Zeroizing<String>), Error> {
     let need = Need::rotating(namespace, "");
     let secret = legacy::Secret::get(cluster, namespace, name, &need, budget).await?;
+    copy_in(secret, namespace, name, key)
+}
+
+/// The copy of the token in a Secret that may be changed.
+fn copy_in(
+    secret: Option<legacy::Secret>,
+    namespace: &str,
+    name: &str,
+    key: &str,
+) -> Result<(Place, Zeroizing<String>), Error> {
     let wrong = |problem: &str, allowed: &str| {
         Error::input("secret", format!("is `{namespace}/{name}`{problem}"), allowed)
     };
@@ -248,4 +258,57 @@ async fn read_secret(
         version: secret.metadata.resource_version,
     };
     Ok((place, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[rstest]
+    #[case("scans/cluster-token", "token", "")]
+    #[case("scans/cluster-token", "kube.config_1-a", "")]
+    #[case("cluster-token", "token", "without a namespace")]
+    #[case("scans/", "token", "input `secret`")]
+    #[case("Scans/a", "token", "input `secret`")]
+    #[case("scans/a/b", "token", "input `secret`")]
+    #[case("scans/a", "", "not a valid key")]
+    #[case("scans/a", "a/b", "not a valid key")]
+    fn a_secret_is_named_by_namespace_and_name(#[case] secret: &str, #[case] key: &str, #[case] why: &str) {
+        match (Location::secret(secret, key), why) {
+            (Ok(Location::Secret { namespace, name, .. }), "") => {
+                assert_eq!((&*namespace, &*name), ("scans", "cluster-token"));
+            }
+            (Err(error), why) => assert!(!why.is_empty() && error.to_string().contains(why), "{error}"),
+            (parsed, _) => panic!("{parsed:?}"),
+        }
+    }
+
+    #[rstest]
+    #[case::copy(json!({}), "")]
+    #[case::its_own_secret(json!({"type": "kubernetes.io/service-account-token"}), "the token's own Secret")]
+    #[case::an_anchor(json!({"type": "jobpass.dev/anchor"}), "the token's own Secret")]
+    #[case::immutable(json!({"immutable": true}), "which is immutable")]
+    #[case::another_key(json!({"data": {"other": "YQ=="}}), "input `key` is `token`: the Secret has no such key")]
+    #[case::no_base64(json!({"data": {"token": "?"}}), "holds no base64")]
+    #[case::gone(Value::Null, "which does not exist")]
+    fn only_a_copy_that_may_be_changed_is_a_place(#[case] more: Value, #[case] why: &str) {
+        let mut secret = json!({
+            "type": "Opaque", "data": {"token": "YQ=="},
+            "metadata": {"uid": "u", "resourceVersion": "7", "creationTimestamp": "2026-11-24T10:00:00Z"},
+        });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            secret[key] = value.clone();
+        }
+        let secret = (!more.is_null()).then(|| serde_json::from_value(secret).expect("a Secret"));
+        match copy_in(secret, "scans", "copy", "token") {
+            Ok((Place::Secret { version, .. }, text)) => {
+                assert_eq!((why, &*version, &**text), ("", "7", "a"));
+            }
+            Ok(_) => panic!("a file"),
+            Err(error) => assert!(!why.is_empty() && error.to_string().contains(why), "{error}"),
+        }
+    }
 }
