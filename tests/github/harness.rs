@@ -386,11 +386,11 @@ fn what_later_steps_do_to_the_environment_does_not_keep_the_token_alive() {
     status: 422,
     headers: Vec::new(),
     body: serde_json::json!({"kind": "Status", "message": HOSTILE.to_owned() + &y.repeat(1_000_000), "code": 422}).to_string(),
-}, &["error"])]
+}, &["add-mask", "error"])]
 #[case::warning("/token", |y: String| FaultKind::Warn(HOSTILE.replace(|c: char| c.is_control(), " ") + &y.repeat(12_000)), &["add-mask", "warning"])]
 #[case::service_account("/token", |_| FaultKind::RewriteBody(|answer| {
     resign(answer, "/sub", (HOSTILE.to_owned() + &"y".repeat(500_000)).into());
-}), &["error"])]
+}), &["add-mask", "error"])]
 fn a_server_cannot_command_the_runner(
     #[case] path: &str,
     #[case] kind: fn(String) -> FaultKind,

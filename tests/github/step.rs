@@ -68,6 +68,13 @@ impl Step {
         self.inputs.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Has every input evaluate to nothing from now on.
+    pub(crate) fn forget_inputs(&mut self) {
+        for (_, value) in &mut self.inputs {
+            value.clear();
+        }
+    }
+
     /// What an input evaluates to now.
     pub(crate) fn value(&self, name: &str) -> &str {
         let input = self.inputs.iter().find(|(known, _)| known == name);

@@ -1,6 +1,6 @@
 //! The action: its log, state, summary and files, in success and in failure.
 
-use std::{fs, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use jobpass_devkit::{Fault, FaultKind};
 use rstest::rstest;
@@ -53,9 +53,18 @@ fn a_token_is_only_where_it_was_asked_for() {
         assert_absent(secret, "the log of main", &shown(&main.log));
         assert_absent(secret, "the log of post", &post.log);
         assert_absent(secret, "the summary", &step.summary());
-        for (name, value) in step.state() {
-            assert_absent(secret, &format!("the state `{name}`"), &value);
+    }
+    // The runner keeps one value for post that is a secret, and is hidden as a whole.
+    for (name, value) in step.state() {
+        assert_absent(&token, &format!("the state `{name}`"), &value);
+        match &*name {
+            "minter-kubeconfig" => assert!(value.contains(&minter) && is_masked(&value)),
+            _ => assert_absent(&minter, &format!("the state `{name}`"), &value),
         }
+    }
+    for file in ["state", "output"] {
+        let mode = fs::metadata(step.file(file)).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
     }
     for (name, value) in &outputs {
         assert_absent(&minter, &format!("the output `{name}`"), value);
@@ -100,7 +109,7 @@ fn a_server_that_echoes_a_credential_does_not_get_it_shown(#[case] status: u16) 
     });
     let main = step.main();
     assert_ne!(main.code(), 0);
-    assert_absent(&minter, "the log", &main.log);
+    assert_absent(&minter, "the log", &shown(&main.log));
     assert!(main.log.contains("<redacted>"), "{}", main.log);
 }
 
@@ -160,7 +169,7 @@ fn nothing_in_the_environment_makes_a_library_talk_or_go_elsewhere() {
     let main = step.main();
     assert_eq!(main.code(), 3, "{}", main.log);
     for secret in cluster.issued().iter().chain([&minter]) {
-        assert_absent(secret, "the log", &main.log);
+        assert_absent(secret, "the log", &shown(&main.log));
     }
     assert!(elsewhere.requests().is_empty() && cluster.anchors().is_empty());
 }

@@ -15,11 +15,24 @@ pub(crate) fn mask(minted: &Minted) -> Result<(), Error> {
 /// The runner derives some encodings by itself (base64 at its three alignments, JSON, URI and others), but not the parts
 /// of a JWT, base64 in lines, or base64 with the line break that `echo` adds.
 pub(crate) fn mask_token(token: &Token) -> Result<(), Error> {
-    let forms = forms(token.expose());
+    add_masks(&masks(token.expose()))
+}
+
+/// Masks a credential that the runner keeps, as a whole, and the secrets in it.
+pub(crate) fn mask_credential(whole: &str, secrets: &[Token]) -> Result<(), Error> {
+    let secrets = secrets.iter().map(|secret| masks(secret.expose()));
+    add_masks(&(format!("::add-mask::{}\n", data(whole)) + &secrets.collect::<String>()))
+}
+
+fn masks(secret: &str) -> String {
+    let forms = forms(secret);
     let whole = forms.iter().filter(|form| form.encoding != Encoding::Dump);
-    let lines = whole
+    whole
         .map(|form| format!("::add-mask::{}\n", data(form.expose())))
-        .collect::<String>();
+        .collect()
+}
+
+fn add_masks(lines: &str) -> Result<(), Error> {
     let written = stdout()
         .write_all(lines.as_bytes())
         .and_then(|()| stdout().flush());

@@ -1,7 +1,9 @@
 //! What the runner tells a step, and the files through which the step answers.
 
 use std::{
+    fs::{OpenOptions, Permissions},
     io::Write as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -9,8 +11,10 @@ use jobpass_core::{
     Error, Kind,
     anchor::Origin,
     inputs::options::{FrontEnd, Inputs, Opt},
+    minter::kept::Kept,
     names::random_name,
     process::environment::Environment,
+    record::state::State,
     text::harmless,
 };
 
@@ -22,6 +26,10 @@ pub(crate) const STATE: &str = "jobpass";
 pub(crate) const NOTHING: &str = "none";
 /// The name under which main saves `NAMESPACE/NAME` of the anchor: enough to revoke, should the state be garbled.
 pub(crate) const ANCHOR: &str = "anchor";
+
+/// The names under which main saves what [`Kept`] holds.
+const KUBECONFIG: &str = "minter-kubeconfig";
+const BEARER: &str = "minter-bearer";
 
 /// The job that this step belongs to.
 pub(crate) struct Job {
@@ -44,11 +52,21 @@ impl Job {
         Inputs::read(FrontEnd::Action, |option| self.input(option))
     }
 
-    /// The same in post, where they are evaluated anew: one that became empty is no reason not to revoke.
-    pub(crate) fn inputs_in_post(&self) -> Result<Inputs, Error> {
+    /// The inputs of the step in post, where the runner evaluates them anew: from what other steps have set since, and below two
+    /// composite actions to nothing at all. What is `recorded` counts before them, and one that became empty is absent.
+    pub(crate) fn inputs_in_post(&self, recorded: Option<&State>) -> Result<Inputs, Error> {
         Inputs::read(FrontEnd::Action, |option| {
-            self.input(option).filter(|value| !value.trim().is_empty())
+            let recorded = recorded.and_then(|state| state.options.get(option.name()).cloned());
+            recorded.or_else(|| self.input(option).filter(|value| !value.trim().is_empty()))
         })
+    }
+
+    /// The credential that main had the runner keep.
+    pub(crate) fn kept(&self) -> Option<Kept> {
+        let kubeconfig = self
+            .state(KUBECONFIG)
+            .map(|text| Kept::Kubeconfig(text.to_owned().into()));
+        kubeconfig.or_else(|| Some(Kept::Bearer(self.state(BEARER)?.to_owned().into())))
     }
 
     fn input(&self, option: Opt) -> Option<String> {
@@ -128,6 +146,16 @@ impl CommandFile {
         self.append(&lines)
     }
 
+    /// Has the runner keep a credential, or nothing: what is not saved, later steps could set through GITHUB_ENV.
+    pub(crate) fn keep(&self, kept: Option<&Kept>) -> Result<(), Error> {
+        let (kubeconfig, bearer) = match kept {
+            Some(Kept::Kubeconfig(text)) => (text.as_str(), ""),
+            Some(Kept::Bearer(text)) => ("", text.as_str()),
+            None => ("", ""),
+        };
+        self.set(&[(KUBECONFIG, kubeconfig), (BEARER, bearer)])
+    }
+
     pub(crate) fn append(&self, text: &str) -> Result<(), Error> {
         append(&self.path, text).map_err(|error| {
             let why = harmless(&error.to_string());
@@ -141,11 +169,15 @@ impl CommandFile {
 
 /// In one write, so that a kill leaves a value or none; the runner fails a step over half a value.
 fn append(path: &Path, text: &str) -> std::io::Result<()> {
-    std::fs::OpenOptions::new()
+    let mut file = OpenOptions::new()
         .append(true)
         .create(true)
-        .open(path)?
-        .write_all(text.as_bytes())
+        .mode(0o600)
+        .open(path)?;
+    // The runner creates its files for everybody to read, and leaves them until the job ends (`FileCommandManager.cs`). In a
+    // container the file may belong to another user, who reads it all the same.
+    let _ = file.set_permissions(Permissions::from_mode(0o600));
+    file.write_all(text.as_bytes())
 }
 
 #[cfg(test)]

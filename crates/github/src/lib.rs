@@ -51,7 +51,7 @@ impl Verb {
             Self::Main => main_step::run(job, interrupt).await,
             Self::Post => post_step::run(job, interrupt).await,
             Self::Renew => {
-                let inputs = job.inputs_in_post()?;
+                let inputs = job.inputs_in_post(None)?;
                 renew::run(stdin(), stdout(), &inputs, &job.environment, &mut interrupt).await
             }
         }

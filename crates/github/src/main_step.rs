@@ -4,11 +4,13 @@ use std::path::Path;
 
 use jobpass_core::{
     Error, Kind,
+    inputs::options::Inputs,
     life::{
         mint::{Handover, Plan},
         renew,
         token_request::Minted,
     },
+    minter::{Auth, Minter, kept::Kept},
     process::{files::utf8, harden, interrupt::Interrupt},
     record::{renewal::Renewal, state::State},
 };
@@ -17,7 +19,7 @@ use crate::{
     commands,
     export::{self, Export},
     id_token,
-    job::{ANCHOR, Job, NOTHING, STATE},
+    job::{ANCHOR, CommandFile, Job, NOTHING, STATE},
     summary,
 };
 
@@ -36,7 +38,10 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
                 state.json()?,
                 format!("{}/{}", state.receipt.namespace, state.receipt.anchor),
             ),
-            None => (NOTHING.to_owned(), String::new()),
+            None => {
+                saved.keep(None)?;
+                (NOTHING.to_owned(), String::new())
+            }
         };
         saved.set(&[(STATE, &json), (ANCHOR, &anchor)])
     };
@@ -47,6 +52,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     id_token::check_permission(&inputs, &job.environment)?;
     let plan = Plan::make(&inputs, &job.temp()?, &job.environment, &mut interrupt).await?;
     let export = Export::plan(job, &inputs, &saved, plan.state.files.kubeconfig_file.as_deref())?;
+    keep_credential(job, &plan.state.auth, &inputs, &saved, &mut interrupt).await?;
 
     let summary_file = job.file("GITHUB_STEP_SUMMARY").ok();
     let deliver = move |minted: &Minted, state: &State| {
@@ -100,6 +106,32 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
         commands::warning(&Error::new(Kind::Refused, warning));
     }
     Ok(())
+}
+
+/// Has the runner keep a credential that post may not be given again. Masked before: in debug mode the runner prints what it keeps.
+async fn keep_credential(
+    job: &Job,
+    auth: &Auth,
+    inputs: &Inputs,
+    saved: &CommandFile,
+    interrupt: &mut Interrupt,
+) -> Result<(), Error> {
+    let Some(kept) = Kept::of(auth, inputs, &job.environment) else {
+        return Ok(());
+    };
+    let (secrets, saved) = (Minter::credentials(inputs, &job.environment), saved.clone());
+    // On a thread of its own, so that a log that nobody reads keeps no signal from being obeyed.
+    let keeping = tokio::task::spawn_blocking(move || {
+        commands::mask_credential(kept.expose(), &secrets)?;
+        saved.keep(Some(&kept))
+    });
+    let panicked = |_| {
+        Error::new(
+            Kind::Internal,
+            "jobpass panicked while it masked the minter's credential",
+        )
+    };
+    interrupt.unless(async { keeping.await.map_err(panicked)? }).await
 }
 
 /// A path as an output holds it.

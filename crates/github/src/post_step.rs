@@ -6,7 +6,7 @@ use jobpass_core::{
     Error, Kind,
     inputs::options::{Inputs, Opt},
     life::revoke,
-    process::interrupt::Interrupt,
+    process::{environment::Environment, interrupt::Interrupt},
     record::state::{State, lost},
 };
 
@@ -21,24 +21,31 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     if let Err(error) = export::undo(job) {
         commands::warning(&error);
     }
-    let inputs = job.inputs_in_post()?;
     let (anchor, run_id) = (job.state(ANCHOR).unwrap_or_default(), job.run_id());
-    let state = match job.state(STATE) {
+    let recorded = match job.state(STATE) {
         Some(NOTHING) => {
             say("jobpass: nothing to revoke: main left nothing behind");
             return Ok(());
         }
-        None if anchor.is_empty() => Err(lost(&gone(), anchor, run_id)),
-        recorded => match State::parse(recorded.unwrap_or_default()) {
-            Ok(state) => Ok(state),
-            Err(error) => {
-                commands::warning(&error);
-                State::reconstruct(anchor, None, &inputs, &job.environment, run_id, &mut interrupt).await
-            }
-        },
+        recorded => State::parse(recorded.unwrap_or_default()),
+    };
+    let known = recorded.as_ref().ok();
+    let inputs = job.inputs_in_post(known)?;
+    let environment = job.environment.clone();
+    let (inputs, environment) = match job.kept() {
+        Some(kept) => kept.restore(known.map(|state| &state.auth), inputs, environment),
+        None => (inputs, environment),
+    };
+    let state = match recorded {
+        Ok(state) => Ok(state),
+        Err(_) if anchor.is_empty() && job.state(STATE).is_none() => Err(lost(&gone(), anchor, run_id)),
+        Err(error) => {
+            commands::warning(&error);
+            State::reconstruct(anchor, None, &inputs, &environment, run_id, &mut interrupt).await
+        }
     };
     let outcome = match state {
-        Ok(state) => revoke(job, &inputs, state, interrupt).await,
+        Ok(state) => revoke(job, &inputs, &environment, state, interrupt).await,
         Err(error) => Err(error),
     };
     match outcome {
@@ -50,8 +57,14 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     }
 }
 
-async fn revoke(job: &Job, inputs: &Inputs, mut state: State, mut interrupt: Interrupt) -> Result<(), Error> {
-    let revoked = revoke::at_end_of_job(&mut state, None, inputs, &job.environment, &mut interrupt).await;
+async fn revoke(
+    job: &Job,
+    inputs: &Inputs,
+    environment: &Environment,
+    mut state: State,
+    mut interrupt: Interrupt,
+) -> Result<(), Error> {
+    let revoked = revoke::at_end_of_job(&mut state, None, inputs, environment, &mut interrupt).await;
     let receipt = &state.receipt;
     let revoked = revoked.inspect_err(|error| summary::not_revoked(job, receipt, error))?;
     let handed_over = receipt.minted.is_some();

@@ -5,6 +5,9 @@ use crate::{
     inputs::options::{Inputs, Opt},
 };
 
+/// The options that the end of a job obeys. They are recorded in the state.
+pub const AT_END: [Opt; 2] = [Opt::VerifyRevocation, Opt::FailOnRevokeError];
+
 /// How much proof is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verify {

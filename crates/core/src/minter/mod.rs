@@ -4,6 +4,7 @@ mod exec;
 mod explicit;
 mod id_token;
 mod in_cluster;
+pub mod kept;
 mod kubeconfig;
 
 use std::path::{Path, PathBuf};

@@ -91,7 +91,7 @@ fn path_or_text(text: &str) -> Result<Found, Error> {
     if !text.contains('\n') && Path::new(text).exists() {
         return read(&[text.into()]);
     }
-    let decoded = from_base64(text).filter(|yaml| yaml.contains("clusters"));
+    let decoded = decoded(text);
     if decoded.is_none() && !text.contains('\n') && !text.contains(": ") && !text.starts_with('{') {
         let shown = match text {
             // Never base64 of a kubeconfig, which begins with a letter.
@@ -117,6 +117,11 @@ fn path_or_text(text: &str) -> Result<Found, Error> {
         config,
         ..Found::empty()
     })
+}
+
+/// The YAML, if it was given as base64.
+fn decoded(text: &str) -> Option<String> {
+    from_base64(text).filter(|yaml| yaml.contains("clusters"))
 }
 
 fn parse(text: &[u8]) -> Result<Config, Error> {
@@ -216,6 +221,23 @@ impl Found {
             environment,
         )
         .await
+    }
+
+    /// One of its contexts, with its cluster and its user, of a kubeconfig that was given as `text`: on one line.
+    pub(super) fn only(&self, text: &str, context: &str) -> Option<String> {
+        let (_, named) = self.context(Some(context)).ok()?;
+        let decoded = decoded(text);
+        let mut config = yaml::to_json(decoded.as_deref().unwrap_or(text).as_bytes()).ok()?;
+        for (list, name) in [
+            ("contexts", context),
+            ("clusters", &named.cluster),
+            ("users", &named.user),
+        ] {
+            if let Some(entries) = config.get_mut(list).and_then(|list| list.as_array_mut()) {
+                entries.retain(|entry| entry["name"].as_str().unwrap_or_default() == name);
+            }
+        }
+        Some(config.to_string())
     }
 
     /// The tokens and keys of all its users, as they stand in it, and those in files that it names.

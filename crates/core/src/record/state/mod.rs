@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cluster::Connection,
     error::{Error, Kind},
-    inputs::{options::Inputs, spec::Spec},
+    inputs::{options::Inputs, revocation::AT_END, spec::Spec},
     json,
     minter::{Auth, Minter},
     names,
@@ -72,6 +72,9 @@ pub struct State {
     /// The files that hold or use the token.
     #[serde(default, skip_serializing_if = "Files::is_empty")]
     pub files: Files,
+    /// What the options that the end of the job obeys were when the token was minted. Empty in states of jobpass 0.1.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
     /// Variables that decide which programs and certificates are trusted, as they were when the token was minted.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
@@ -105,7 +108,12 @@ impl State {
                 pinned.insert(name.into(), value.into());
             }
         }
+        let options = AT_END.into_iter().filter_map(|option| {
+            let value = inputs.get(option)?;
+            Some((option.name().to_owned(), value.to_owned()))
+        });
         Ok(Self {
+            options: options.collect(),
             connection: minter.connection.clone(),
             auth: minter.auth.clone(),
             receipt: Receipt {

@@ -53,6 +53,7 @@ impl State {
             role: inputs.get(Opt::Rules).is_some_and(|rules| rules != "[]"),
             renewal: None,
             files: Files::default(),
+            options: BTreeMap::new(),
             environment: BTreeMap::new(),
         })
     }

@@ -4,7 +4,11 @@ use jiff::Timestamp;
 use rstest::rstest;
 
 use super::*;
-use crate::{cluster::Proxy, inputs::lifetime::Lifetime, record::receipt::Proof};
+use crate::{
+    cluster::{Identity, Proxy},
+    inputs::{lifetime::Lifetime, options::Opt},
+    record::receipt::Proof,
+};
 
 /// The states that jobpass 0.1 recorded, one a line, as its code wrote them: the states of [`states`]. A golden file: what is in
 /// it stays as it is for as long as any later version is to revoke it.
@@ -36,6 +40,7 @@ fn least() -> State {
         role: false,
         renewal: None,
         files: Files::default(),
+        options: BTreeMap::new(),
         environment: BTreeMap::new(),
     }
 }
@@ -82,6 +87,8 @@ fn most() -> State {
             kubeconfig_file: Some(path("/tmp/\u{1f511}.kubeconfig")),
             journal: Some(path("/tmp/a token.journal")),
         },
+        // 0.1 recorded none.
+        options: BTreeMap::new(),
         environment: PINNED_VARIABLES
             .iter()
             .map(|name| ((*name).into(), format!("/usr/bin:/{name}")))
@@ -166,6 +173,30 @@ fn what_is_recorded_is_what_is_read() {
 fn states_of_0_1_are_read_as_they_were_recorded() {
     let read = OF_0_1.lines().map(|line| State::parse(line).expect("a state"));
     assert_eq!(values(read), values(states()));
+}
+
+#[test]
+fn the_end_of_the_job_obeys_what_was_asked_for_when_the_token_was_minted() {
+    let inputs = Inputs::from([
+        (Opt::ServiceAccount, "a"),
+        (Opt::VerifyRevocation, "wait"),
+        (Opt::Duration, "2h"),
+    ]);
+    let minter = Minter {
+        connection: least().connection,
+        identity: Identity::default(),
+        auth: Auth::InCluster,
+        namespace: None,
+    };
+    let spec = Spec::parse(&inputs, None).expect("a spec");
+    let state =
+        State::new(&minter, &spec, &inputs, "/tmp".as_ref(), &Environment::default()).expect("a state");
+    let read = State::parse(&state.json().expect("JSON")).expect("a state");
+    let options = [("fail-on-revoke-error", "false"), ("verify-revocation", "wait")];
+    assert_eq!(
+        read.options,
+        BTreeMap::from(options.map(|(name, value)| (name.into(), value.into())))
+    );
 }
 
 #[test]

@@ -1,0 +1,152 @@
+//! The minter's credential where only the inputs and variables of one step hold it.
+//!
+//! A CI platform may hand the end of a job none of them: GitHub's runner evaluates the inputs of a step anew, and below two
+//! composite actions they come out empty. What is in a file, or is issued by the platform or a plugin, is found again.
+
+use zeroize::Zeroizing;
+
+use super::{Auth, kubeconfig};
+use crate::{
+    inputs::options::{Inputs, Opt},
+    process::environment::Environment,
+};
+
+/// The runner hands it on in a variable, of which Linux takes 128 KiB. A longer one would keep the end of the job from starting.
+const LONGEST: usize = 120 << 10;
+
+/// A credential for the platform to keep until the end of the job. Not `Debug`: it is a secret.
+pub enum Kept {
+    /// The one context of a kubeconfig that was used: JSON on one line, so that one mask hides it.
+    Kubeconfig(Zeroizing<String>),
+    /// The bearer token from a variable.
+    Bearer(Zeroizing<String>),
+}
+
+impl Kept {
+    /// The credential of a minter with `auth`. `None` if the end of the job finds it where it was.
+    pub fn of(auth: &Auth, inputs: &Inputs, environment: &Environment) -> Option<Self> {
+        let kept = match auth {
+            Auth::Kubeconfig { paths, context, .. } if paths.is_empty() => {
+                let text = inputs.get(Opt::Kubeconfig)?;
+                let found = kubeconfig::find(Some(text), environment).ok()??;
+                Some(Self::Kubeconfig(found.only(text, context)?.into()))
+            }
+            Auth::BearerTokenEnv { name } => {
+                Some(Self::Bearer(environment.get(name)?.trim().to_owned().into()))
+            }
+            Auth::Kubeconfig { .. }
+            | Auth::BearerTokenFile { .. }
+            | Auth::IdToken { .. }
+            | Auth::InCluster => None,
+        };
+        kept.filter(|kept| kept.expose().len() <= LONGEST)
+    }
+
+    /// Puts it where [`Minter::again`] looks for the credential of `auth`, whatever is there now. A kubeconfig helps even if it is
+    /// not known any more how the minter authenticated.
+    pub fn restore(
+        self,
+        auth: Option<&Auth>,
+        inputs: Inputs,
+        environment: Environment,
+    ) -> (Inputs, Environment) {
+        match (self, auth) {
+            (Self::Kubeconfig(text), _) => (inputs.with(Opt::Kubeconfig, text.to_string()), environment),
+            (Self::Bearer(text), Some(Auth::BearerTokenEnv { name })) => {
+                let environment = environment.with(name, Some(&text));
+                (inputs, environment)
+            }
+            (Self::Bearer(_), _) => (inputs, environment),
+        }
+    }
+
+    /// All that a log must not show of it.
+    pub fn expose(&self) -> &str {
+        match self {
+            Self::Kubeconfig(text) | Self::Bearer(text) => text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::minter::Minter;
+
+    const KUBECONFIG: &str = "
+current-context: b
+clusters:
+- {name: a, cluster: {server: 'https://a:6443'}}
+- {name: b, cluster: {server: 'https://b:6443', proxy-url: 'http://me:proxy-password@p:3128'}}
+users:
+- {name: a, user: {token: token-of-a}}
+- {name: b, user: {token: \"token-of-b\", as: somebody}}
+contexts:
+- {name: a, context: {cluster: a, user: a}}
+- {name: b, context: {cluster: b, user: b, namespace: ci}}
+";
+
+    async fn resolve(inputs: &Inputs, environment: &Environment) -> Minter {
+        Minter::resolve(inputs, environment).await.expect("a minter")
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_of_an_input_is_kept_without_its_other_contexts() {
+        let inputs = Inputs::from([(Opt::Kubeconfig, KUBECONFIG)]);
+        let minter = resolve(&inputs, &Environment::default()).await;
+        let kept = Kept::of(&minter.auth, &inputs, &Environment::default()).expect("kept");
+        let text = kept.expose();
+        assert!(!text.contains('\n') && text.contains("token-of-b"), "{text}");
+        assert!(
+            !text.contains("token-of-a") && !text.contains("https://a"),
+            "{text}"
+        );
+
+        // Whatever the input evaluates to by then.
+        for later in ["", &KUBECONFIG.replace("token-of-b", "token-of-c")] {
+            let kept = Kept::of(&minter.auth, &inputs, &Environment::default()).expect("kept");
+            let later = Inputs::from([(Opt::Kubeconfig, later)]);
+            let (inputs, environment) = kept.restore(Some(&minter.auth), later, Environment::default());
+            let again = Minter::again(&minter.connection, &minter.auth, &inputs, &environment).await;
+            let again = again.expect("a minter");
+            assert_eq!(again.identity.bearer.expect("a bearer").expose(), "token-of-b");
+            assert_eq!(again.identity.impersonate.as_deref(), Some("somebody"));
+            assert_eq!(again.connection.server, "https://b:6443");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bearer_token_of_a_variable_is_kept() {
+        let inputs = Inputs::from([(Opt::Server, "https://a"), (Opt::BearerTokenEnv, "KUBE_TOKEN")]);
+        let environment = Environment::from([("KUBE_TOKEN", " a-token\n")]);
+        let minter = resolve(&inputs, &environment).await;
+        let kept = Kept::of(&minter.auth, &inputs, &environment).expect("kept");
+        assert_eq!(kept.expose(), "a-token");
+        let (inputs, environment) =
+            kept.restore(Some(&minter.auth), Inputs::default(), Environment::default());
+        let again = Minter::again(&minter.connection, &minter.auth, &inputs, &environment).await;
+        assert_eq!(
+            again
+                .expect("a minter")
+                .identity
+                .bearer
+                .expect("a bearer")
+                .expose(),
+            "a-token"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_credential_in_a_file_stays_there() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), KUBECONFIG).expect("written");
+        let path = file.path().to_string_lossy();
+        let inputs = Inputs::from([(Opt::Kubeconfig, &*path)]);
+        let minter = resolve(&inputs, &Environment::default()).await;
+        assert!(Kept::of(&minter.auth, &inputs, &Environment::default()).is_none());
+        std::fs::write(file.path(), "a-token").expect("written");
+        let inputs = Inputs::from([(Opt::Server, "https://a"), (Opt::BearerTokenFile, &*path)]);
+        let minter = resolve(&inputs, &Environment::default()).await;
+        assert!(Kept::of(&minter.auth, &inputs, &Environment::default()).is_none());
+    }
+}
