@@ -34,13 +34,32 @@ pub(crate) fn read_at_most(longest: u64, path: &Path) -> io::Result<String> {
     String::from_utf8(read_bytes(longest, path)?).map_err(|_| io::Error::from(ErrorKind::InvalidData))
 }
 
+/// The text of a plain file that this user wrote, and nobody else can write to.
+///
+/// # Errors
+/// As [`read`]; if another user owns it, or may write to it.
+pub(crate) fn read_own(path: &Path) -> io::Result<String> {
+    let file = open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
+        let why = "another user owns it, or may write to it";
+        return Err(io::Error::new(ErrorKind::PermissionDenied, why));
+    }
+    let content = read_open(LONGEST, file)?;
+    String::from_utf8(content).map_err(|_| io::Error::from(ErrorKind::InvalidData))
+}
+
 /// The content of a plain file of so many bytes at most.
 ///
 /// # Errors
 /// If it is not a plain file, cannot be read, or is larger.
 pub(crate) fn read_bytes(longest: u64, path: &Path) -> io::Result<Vec<u8>> {
+    read_open(longest, open(path)?)
+}
+
+fn read_open(longest: u64, file: File) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    if open(path)?.take(longest + 1).read_to_end(&mut content)? as u64 > longest {
+    if file.take(longest + 1).read_to_end(&mut content)? as u64 > longest {
         let why = format!("it is larger than {} KiB", longest >> 10);
         return Err(io::Error::new(ErrorKind::InvalidInput, why));
     }

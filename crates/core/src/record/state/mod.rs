@@ -206,9 +206,10 @@ impl State {
     /// Reads what [`State::write`] wrote.
     ///
     /// # Errors
-    /// If it is not there, not a plain file, or something else.
+    /// If it is not there, not a plain file, not of this user, or something else. What is in it decides where the minter's
+    /// credential is sent, so nobody else may have written it.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let json = crate::process::files::read(path).map_err(|error| {
+        let json = crate::process::files::read_own(path).map_err(|error| {
             let (path, error) = (
                 crate::text::harmless(&path.to_string_lossy()),
                 crate::text::harmless(&error.to_string()),
@@ -244,4 +245,4 @@ impl Header {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

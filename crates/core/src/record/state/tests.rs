@@ -25,7 +25,7 @@ fn time(text: &str) -> Option<Timestamp> {
 }
 
 /// A state with nothing in it that may be left out.
-fn least() -> State {
+pub(crate) fn least() -> State {
     State {
         connection: Connection {
             server: "https://10.0.0.1:6443".into(),
@@ -254,6 +254,22 @@ fn what_is_no_state_is_not_read(#[case] json: &str) {
         error.what().starts_with("the recorded state cannot be read"),
         "{error}"
     );
+}
+
+/// What is in a state decides where the minter's credential is sent.
+#[test]
+fn a_state_that_others_may_have_written_is_not_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("state");
+    least().write(&path).expect("written");
+    assert!(State::read(&path).is_ok());
+    for mode in [0o620, 0o602, 0o666] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("changed");
+        let error = State::read(&path).err().expect("refused");
+        assert_eq!(error.kind(), Kind::Revoke);
+        assert!(error.what().contains("may write to it"), "{error}");
+    }
 }
 
 /// Paths are refused before, each as the input that it is. If one were forgotten, this keeps an empty record from being written.
