@@ -43,6 +43,7 @@ fn says(ended: &Ended, texts: &[&str]) {
 #[case::context("context", "other", &["input `context` is `other`", "it has `"])]
 #[case::verify("verify-revocation", "maybe", &["input `verify-revocation` is `maybe`", "`off`, `quick` or `wait`"])]
 #[case::flag("fail-on-revoke-error", "yes", &["input `fail-on-revoke-error` is `yes`", "`true` or `false`"])]
+#[case::job_server("job-certificate-authority", "ca.pem", &["input `job-certificate-authority` is given without `job-server`"])]
 #[case::no_kubeconfig("kubeconfig-file", "", &["input `kubeconfig-file` is empty", "leave it out for `true`"])]
 #[case::no("kubeconfig-file", "no", &["input `kubeconfig-file` is `no`", "use `true`, `false` or a path"])]
 #[case::export("export-kubeconfig", "on", &["input `export-kubeconfig` is `on`", "`true` or `false`"])]

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use jobpass_devkit::{Fault, FaultKind};
 use rstest::rstest;
 
 use super::step::Step;
@@ -402,4 +403,69 @@ fn without_a_state_post_says_where_to_look(#[case] state: &[(&str, &str)], #[cas
         }
         assert!(!post.log.contains("nothing to revoke"), "{}", post.log);
     }
+}
+
+/// Lets requests of the minter through alone, as proxies do that know users of their own: Rancher, KAS, GKE's DNS endpoint.
+fn refuse_service_accounts(cluster: &Cluster) {
+    for (method, path) in [("POST", "/selfsubject"), ("GET", "/version")] {
+        cluster.inject(Fault {
+            method,
+            path_contains: path.into(),
+            times: usize::MAX,
+            kind: FaultKind::Answer {
+                status: 401,
+                headers: Vec::new(),
+                body: r#"{"type":"error","status":"401","message":"must authenticate"}"#.into(),
+            },
+        });
+    }
+}
+
+#[test]
+fn a_server_that_does_not_accept_the_token_is_named_and_the_token_revoked() {
+    let cluster = Cluster::start();
+    let step = Step::scanner(&support::minter(&cluster), &[]);
+    refuse_service_accounts(&cluster);
+    let main = step.main();
+    assert_eq!(main.code(), 4, "{}", main.log);
+    for text in [
+        &format!("`{}` does not accept it: it answers 401", cluster.url()),
+        "Rancher",
+        "`job-server`",
+    ] {
+        assert!(main.log.contains(text), "no {text} in {}", main.log);
+    }
+    assert!(cluster.anchors().is_empty() && step.outputs().is_empty());
+}
+
+#[test]
+fn a_job_can_have_a_server_of_its_own() {
+    // Two ways to the same API server.
+    let (proxy, direct) = (Cluster::start(), Cluster::start());
+    let (url, authority) = (direct.url(), direct.ca_pem());
+    let more = [
+        ("job-server", &*url),
+        ("job-certificate-authority", &*authority),
+        ("require", "list pods"),
+    ];
+    let step = Step::scanner(&support::minter(&proxy), &more);
+    refuse_service_accounts(&proxy);
+    step.main().succeeded();
+    let kubeconfig = step.outputs().remove("kubeconfig").expect("an output");
+    let pods = support::kubectl(&kubeconfig, &["get", "pods", "--namespace", proxy.namespace()]);
+    assert!(pods.status.success(), "{pods:?}");
+
+    let post = step.post().succeeded();
+    assert!(post.log.contains("revoked the token"), "{}", post.log);
+    assert!(proxy.anchors().is_empty());
+    let asked = |cluster: &Cluster| {
+        cluster
+            .requests()
+            .iter()
+            .any(|request| request.path == "/version")
+    };
+    assert!(
+        asked(&direct) && !asked(&proxy),
+        "the proof is what the job's server says"
+    );
 }

@@ -18,7 +18,7 @@ use crate::terminal::{
 const INDENT: &str = "         ";
 
 /// The options that decide about the minter, the cluster and the ServiceAccount.
-const OPTIONS: [Opt; 11] = [
+const OPTIONS: [Opt; 13] = [
     Opt::ServiceAccount,
     Opt::Rules,
     Opt::Namespace,
@@ -30,6 +30,8 @@ const OPTIONS: [Opt; 11] = [
     Opt::BearerTokenFile,
     Opt::BearerTokenEnv,
     Opt::OidcAudience,
+    Opt::JobServer,
+    Opt::JobCertificateAuthority,
 ];
 
 /// The verb, its options and its help.

@@ -230,7 +230,7 @@ impl ExpiryTest<'_> {
     ) -> Result<TestResult, Error> {
         let minted = Instant::now();
         let token = self.session.token()?;
-        let holder = self.session.cluster.with_token(&token)?;
+        let holder = self.session.state.as_job(&self.session.cluster, &token)?;
         let before = interrupt.unless(self.before(&holder, &token)).await?;
         let (end, (refused, accepted)) = match revoke_after {
             Some(time) => {

@@ -138,6 +138,12 @@ impl Report {
         Err(remedies.fold(Error::new(kind, what), Error::help))
     }
 
+    /// Whether a question has no answer.
+    pub(crate) fn is_partly_unknown(&self) -> bool {
+        let unknown = |finding: &Finding| finding.verdict == Verdict::Unknown;
+        self.findings.iter().any(unknown) || self.escape.unknown.is_some()
+    }
+
     /// What was asked and answered, one line each; empty if nothing was.
     pub fn text(&self) -> String {
         let rows = self.findings.iter().map(|finding| {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Authority, Proxy, url::server_url};
-use crate::error::Error;
+use crate::{error::Error, process::environment::Environment};
 
 /// How the API server is reached. Holds no secret once serialised.
 #[derive(Clone, Serialize, Deserialize)]
@@ -41,5 +41,15 @@ impl Connection {
             proxy: None,
             extra_authorities: None,
         })
+    }
+}
+
+impl Connection {
+    /// The connection with the user and password of its proxy, which no state records. The environment may have changed since:
+    /// another proxy does not count.
+    pub(crate) fn with_credentials_of_proxy(mut self, environment: &Environment) -> Self {
+        let now = Proxy::from_environment(&self.server, environment);
+        self.proxy = self.proxy.map(|proxy| proxy.with_credentials_of([now]));
+        self
     }
 }

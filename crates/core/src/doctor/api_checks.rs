@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{Finding, Health};
 use crate::{
     access::{self, SelfReview, Verdict},
-    cluster::{Answer, Budget, Call, Cluster},
+    cluster::{Answer, Budget, Call, Cluster, Connection, Identity, probe},
     error::{Error, Kind},
     inputs::spec::{Spec, TokenType},
     rbac::Permission,
@@ -34,6 +34,19 @@ pub(super) struct ApiChecks<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) spec: &'a Spec,
     pub(super) budget: &'a Budget,
+}
+
+/// Checks whether the job's server can be reached. Only a token could tell whether it accepts tokens.
+pub(super) async fn check_job_server(server: &Connection, budget: &Budget) -> Finding {
+    let answered = async {
+        let cluster = Cluster::other("the job's server", server, &Identity::default())?;
+        probe::ask(&cluster, budget).await
+    };
+    match answered.await {
+        Ok(_) => Finding::new("job server", Health::Ok, harmless(&server.server)),
+        Err(error) => Finding::new("job server", Health::Warning, error.what())
+            .fix(error.next_step().unwrap_or_default()),
+    }
 }
 
 impl<'a> ApiChecks<'a> {

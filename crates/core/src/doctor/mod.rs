@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use self::api_checks::ApiChecks;
 use crate::{
-    cluster::{Budget, Cluster},
+    cluster::{Budget, Cluster, Connection},
     error::{Error, Kind},
     inputs::{
         options::Inputs,
@@ -143,6 +143,13 @@ impl Diagnosis {
             Err(error) => return self.findings.push(Finding::failed("TLS", &error)),
         };
         let budget = Budget::new(EXAMINE);
+        match Connection::of_job(inputs, environment) {
+            Ok(Some(server)) => self
+                .findings
+                .push(api_checks::check_job_server(&server, &budget).await),
+            Ok(None) => {}
+            Err(error) => return self.findings.push(Finding::failed("job server", &error)),
+        }
         let checks = ApiChecks::new(&cluster, &spec, &budget);
         let user = checks.check_access(&mut self.findings).await;
         let Some(user) = user else { return };

@@ -232,6 +232,19 @@ options! {
         ..TEXT
     }
 
+    JobServer {
+        name: "job-server",
+        help: "URL of the API server (https) for the job, if the minter's does not accept ServiceAccount tokens, as Rancher, \
+               GitLab's KAS and the DNS endpoint of GKE may not. It stands in the kubeconfig, and is asked what the token may do.",
+        ..TEXT
+    }
+
+    JobCertificateAuthority {
+        name: "job-certificate-authority",
+        help: "The certificate authority of `job-server`, written as in `certificate-authority`.",
+        ..TEXT
+    }
+
     TokenFile {
         name: "token-file",
         help: "Also write the token to this file (mode 0600, removed at the end). `true` chooses a name in the job's \

@@ -9,7 +9,7 @@ use crate::{
     access::Holder,
     anchor::{self, Origin, legacy, role},
     claims::{Claims, account::Account},
-    cluster::{Budget, Cluster, Unanswered},
+    cluster::{Budget, Cluster, Unanswered, probe},
     doctor,
     error::{Error, Kind},
     inputs::{
@@ -25,6 +25,7 @@ use crate::{
     process::{environment::Environment, interrupt::Interrupt},
     record::state::State,
     refusal::Need,
+    text::harmless,
 };
 
 /// A CI runner kills a cancelled job after 7.5 s at the earliest (GitHub): be done before.
@@ -162,7 +163,7 @@ where
                 mask(&minted)?;
                 let warning = state
                     .files
-                    .write(&minted.token, &state.connection, &state.receipt)?;
+                    .write(&minted.token, state.for_job(), &state.receipt)?;
                 deliver(&minted, &state).inspect_err(|_| drop(state.files.remove()))?;
                 Ok(warnings.into_iter().chain(warning).collect())
             });
@@ -302,12 +303,13 @@ where
     warnings.append(&mut minted.warnings);
     minted.warnings = warnings;
     record(Some(&progress.borrow().state))?;
-    check(cluster, spec, &mut minted, &budget).await?;
+    let as_job = progress.borrow().state.as_job(cluster, &minted.token)?;
+    check(&as_job, spec, &mut minted, &budget).await?;
     Ok(minted)
 }
 
 /// Asks with the token itself what it may do. One for others than the API server can ask nothing, and do nothing there.
-async fn check(cluster: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budget) -> Result<(), Error> {
+async fn check(as_job: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budget) -> Result<(), Error> {
     if spec.checks.is_empty() && spec.rules.is_empty() || !spec.audiences.is_empty() {
         return Ok(());
     }
@@ -318,15 +320,34 @@ async fn check(cluster: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Bud
             name: spec.service_account.clone(),
         }),
     };
-    let as_token = cluster.with_token(&minted.token)?;
     minted
         .warnings
-        .extend(role::in_effect(&as_token, spec, budget).await);
-    let report = spec.checks.ask(&as_token, &holder, budget).await;
+        .extend(role::in_effect(as_job, spec, budget).await);
+    let report = spec.checks.ask(as_job, &holder, budget).await;
+    // One question more, and only where something is not known.
+    if report.is_partly_unknown()
+        && let Ok((false, _)) = probe::is_accepted(as_job, budget).await
+    {
+        return Err(not_accepted(as_job.server()));
+    }
     if let Err(error) = report.verdict() {
         return Err(error.reporting(report.text(), report.markdown()));
     }
     minted.warnings.extend(report.warnings());
     minted.access = Some(report);
     Ok(())
+}
+
+/// The failure of a token that its job could not use.
+fn not_accepted(server: &str) -> Error {
+    let server = harmless(server);
+    Error::new(
+        Kind::Refused,
+        format!("the cluster issued the token, and `{server}` does not accept it: it answers 401"),
+    )
+    .help(
+        "a proxy before the API server may accept the minter, and no ServiceAccount tokens: Rancher before 2.9, GitLab's KAS, GKE's DNS \
+         endpoint without `enableK8sTokensViaDns`, Teleport. Give the API server's own address as `job-server`, with \
+         `job-certificate-authority`. If this is the API server itself, its log says why",
+    )
 }

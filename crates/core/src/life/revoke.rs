@@ -87,6 +87,10 @@ pub async fn at_end_of_job(
     environment: &Environment,
     interrupt: &mut Interrupt,
 ) -> Result<Revoked, Error> {
+    state.job_server = state
+        .job_server
+        .take()
+        .map(|server| server.with_credentials_of_proxy(environment));
     let leftovers = Leftovers::take(state.files.clone()).shared();
     let token = async {
         let in_file = leftovers.clone().await.token.clone();
@@ -342,7 +346,9 @@ impl Revocation<'_> {
             return Ok(Proof::AnchorGone);
         };
         tokio::time::sleep(WATCH_LAG).await;
-        let refused = self.is_unauthorized(&self.cluster.with_token(token)?).await?;
+        let refused = self
+            .is_unauthorized(&self.state.as_job(self.cluster, token)?)
+            .await?;
         Ok(if refused {
             Proof::Unauthorized
         } else {
@@ -352,7 +358,9 @@ impl Revocation<'_> {
 
     async fn ask_until_certain(&self, token: Option<&Token>, deleted: Instant) -> Result<Proof, Error> {
         self.must_be_gone().await?;
-        let as_token = token.map(|token| self.cluster.with_token(token)).transpose()?;
+        let as_token = token
+            .map(|token| self.state.as_job(self.cluster, token))
+            .transpose()?;
         tokio::time::sleep(WATCH_LAG).await;
         loop {
             let dead = match &as_token {

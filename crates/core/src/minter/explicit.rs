@@ -14,20 +14,29 @@ use crate::{
     token::Token,
 };
 
-/// Where alone.
-pub(super) fn connection(inputs: &Inputs, environment: &Environment) -> Result<Connection, Error> {
-    let server = inputs.get(Opt::Server).unwrap_or_default();
+/// The inputs that name the minter's server.
+pub(super) const MINTER: [Opt; 2] = [Opt::Server, Opt::CertificateAuthority];
+/// The inputs that name the job's.
+pub(super) const JOB: [Opt; 2] = [Opt::JobServer, Opt::JobCertificateAuthority];
+
+/// A server and its certificate authority, by the names of the inputs.
+pub(super) fn connection(
+    [server, authority]: [Opt; 2],
+    inputs: &Inputs,
+    environment: &Environment,
+) -> Result<Connection, Error> {
+    let url = inputs.get(server).unwrap_or_default();
     let authority = inputs
-        .get(Opt::CertificateAuthority)
-        .map(certificate_authority)
+        .get(authority)
+        .map(|text| certificate_authority(authority.name(), text))
         .transpose()?;
-    let mut connection = Connection::new("server", server, authority)?;
+    let mut connection = Connection::new(server.name(), url, authority)?;
     connection.proxy = Proxy::from_environment(&connection.server, environment);
     Ok(connection)
 }
 
 pub(super) async fn minter(inputs: &Inputs, environment: &Environment) -> Result<Minter, Error> {
-    let connection = connection(inputs, environment)?;
+    let connection = connection(MINTER, inputs, environment)?;
     let minter = |connection, bearer: Token, auth| {
         Ok(Minter {
             connection,
@@ -79,8 +88,7 @@ pub(super) async fn minter(inputs: &Inputs, environment: &Environment) -> Result
 }
 
 /// A path, PEM, or base64 of PEM.
-fn certificate_authority(text: &str) -> Result<Authority, Error> {
-    let input = "certificate-authority";
+fn certificate_authority(input: &str, text: &str) -> Result<Authority, Error> {
     let pem = match from_base64(text).filter(|pem| pem.contains("-----BEGIN")) {
         Some(pem) => pem,
         None if text.contains("-----BEGIN") => text.to_owned(),

@@ -241,6 +241,23 @@ impl Connection {
     /// # Errors
     /// If either is wrong.
     pub fn of_server(inputs: &Inputs, environment: &Environment) -> Result<Self, Error> {
-        explicit::connection(inputs, environment)
+        explicit::connection(explicit::MINTER, inputs, environment)
+    }
+
+    /// `job-server` with its `job-certificate-authority`, if the job's server is not the minter's.
+    ///
+    /// # Errors
+    /// If either is wrong, or the second stands alone.
+    pub fn of_job(inputs: &Inputs, environment: &Environment) -> Result<Option<Self>, Error> {
+        let [server, authority] = explicit::JOB;
+        match (inputs.get(server), inputs.get(authority)) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(Error::input(
+                authority,
+                "is given without `job-server`",
+                "add `job-server`, the https URL of the job's API server",
+            )),
+            (Some(_), _) => explicit::connection(explicit::JOB, inputs, environment).map(Some),
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cluster::Connection,
+    cluster::{Cluster, Connection},
     error::{Error, Kind},
     inputs::{options::Inputs, revocation::AT_END, spec::Spec},
     json,
@@ -15,6 +15,7 @@ use crate::{
     names,
     process::environment::Environment,
     record::{receipt::Receipt, renewal::Renewal, token_files::Files},
+    token::Token,
 };
 
 pub use self::reconstruct::lost;
@@ -58,6 +59,9 @@ pub struct State {
     pub connection: Connection,
     /// How the minter authenticates.
     pub auth: Auth,
+    /// The API server for the job, if it is not the minter's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_server: Option<Connection>,
     /// The token's life so far: namespace, anchor and uid among it.
     pub receipt: Receipt,
     /// Whether the token is for the API server itself. Only then is a 401 from it a proof: a token of another audience
@@ -101,6 +105,7 @@ impl State {
             true => names::random_name()?,
             false => spec.service_account.clone(),
         };
+        let job_server = Connection::of_job(inputs, environment)?;
         let files = Files::plan(inputs, folder, &name)?;
         let mut pinned = BTreeMap::new();
         for name in PINNED_VARIABLES {
@@ -116,6 +121,7 @@ impl State {
             options: options.collect(),
             connection: minter.connection.clone(),
             auth: minter.auth.clone(),
+            job_server,
             receipt: Receipt {
                 audiences: spec.audiences.clone(),
                 ..Receipt::new(&spec.service_account, &spec.namespace, &name)
@@ -129,6 +135,22 @@ impl State {
             files,
             environment: pinned,
         })
+    }
+
+    /// The connection to the API server that the job uses.
+    pub fn for_job(&self) -> &Connection {
+        self.job_server.as_ref().unwrap_or(&self.connection)
+    }
+
+    /// The API server that the job uses, asked with `token`. `minter` is the minter's connection.
+    ///
+    /// # Errors
+    /// If the certificate authority cannot be used.
+    pub fn as_job(&self, minter: &Cluster, token: &Token) -> Result<Cluster, Error> {
+        match &self.job_server {
+            Some(server) => Cluster::connect_with(server, token),
+            None => minter.with_token(token),
+        }
     }
 
     /// `environment` with the pinned variables as they were when the token was minted, if that is known.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    cluster::Connection,
     error::{Error, Kind},
     inputs::options::{Inputs, Opt},
     minter::Minter,
@@ -44,6 +45,8 @@ impl State {
         Ok(Self {
             connection: minter.connection,
             auth: minter.auth,
+            // For the proof alone: one that is wrong now must not keep the token alive.
+            job_server: Connection::of_job(inputs, environment).unwrap_or_default(),
             receipt: Receipt {
                 anchor_uid: uid.map(str::to_owned),
                 ..Receipt::new(&service_account, namespace, name)

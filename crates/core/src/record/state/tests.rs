@@ -35,6 +35,7 @@ pub(crate) fn least() -> State {
             extra_authorities: None,
         },
         auth: Auth::InCluster,
+        job_server: None,
         receipt: Receipt::new("scanner", "ci", ANCHOR),
         for_api_server: true,
         role: false,
@@ -62,6 +63,7 @@ fn most() -> State {
             context: "ci \"quoted\"".into(),
             exec: Some(path("/usr/local/bin/aws")),
         },
+        job_server: None,
         receipt: Receipt {
             service_account: "scanner".into(),
             namespace: "ci".into(),
@@ -163,9 +165,13 @@ fn changed(change: impl FnOnce(&mut serde_json::Value)) -> Result<State, Error> 
 
 #[test]
 fn what_is_recorded_is_what_is_read() {
-    let read = states()
-        .into_iter()
-        .map(|state| State::parse(&state.json().expect("JSON")).expect("a state"));
+    // What versions after 0.1 record.
+    let later = State {
+        job_server: Some(most().connection),
+        ..least()
+    };
+    let states = || states().into_iter().chain([later.clone()]);
+    let read = states().map(|state| State::parse(&state.json().expect("JSON")).expect("a state"));
     assert_eq!(values(read), values(states()));
 }
 
