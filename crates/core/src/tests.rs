@@ -1,8 +1,13 @@
 //! Every answer that is read from an API server, with `null` and nothing for its lists and maps.
 
-use k8s_openapi::api::{
-    authorization::v1::{SelfSubjectAccessReview, SelfSubjectRulesReview},
-    core::v1::Secret,
+use k8s_openapi::{
+    List,
+    api::{
+        admissionregistration::v1::ValidatingAdmissionPolicy,
+        authorization::v1::{SelfSubjectAccessReview, SelfSubjectRulesReview},
+        core::v1::Secret,
+        rbac::v1::{Role, RoleBinding},
+    },
 };
 use kube::core::{PartialObjectMeta, Status};
 use serde_json::Value;
@@ -87,6 +92,18 @@ fn every_answer_may_have_null_for_every_list_and_map() {
     assert_read::<crate::access::AnyVersion>(
         r#"{"kind":"SelfSubjectReview","metadata":METADATA,"status":{"userInfo":{"username":"u","uid":"i","groups":["g"],
            "extra":{"authentication.kubernetes.io/credential-id":["JTI=1"]}}}}"#,
+    );
+    assert_read::<List<RoleBinding>>(
+        r#"{"kind":"RoleBindingList","apiVersion":"rbac.authorization.k8s.io/v1","metadata":{"resourceVersion":"1"},"items":[
+           {"metadata":METADATA,"subjects":[{"kind":"User","name":"u"}],"roleRef":{"kind":"Role","name":"r"}}]}"#,
+    );
+    assert_read::<Role>(
+        r#"{"kind":"Role","apiVersion":"rbac.authorization.k8s.io/v1","metadata":METADATA,"rules":[{"verbs":["get"],
+           "apiGroups":[""],"resources":["pods"],"resourceNames":["a"]}]}"#,
+    );
+    assert_read::<ValidatingAdmissionPolicy>(
+        r#"{"kind":"ValidatingAdmissionPolicy","apiVersion":"admissionregistration.k8s.io/v1","metadata":METADATA,"spec":{
+           "validations":[{"expression":"true"}],"matchConditions":[{"name":"m","expression":"true"}]}}"#,
     );
     assert_read::<crate::maintenance::inspect::Keys>(
         r#"{"keys":[{"kid":"a","kty":"EC","crv":"P-256","x":"x","y":"y"}]}"#,

@@ -33,6 +33,18 @@ pub struct Rule {
     pub(crate) verbs: Vec<String>,
 }
 
+impl From<PolicyRule> for Rule {
+    fn from(rule: PolicyRule) -> Self {
+        Self {
+            api_groups: rule.api_groups.unwrap_or_default(),
+            resources: rule.resources.unwrap_or_default(),
+            resource_names: rule.resource_names.unwrap_or_default(),
+            non_resource_urls: rule.non_resource_urls.unwrap_or_default(),
+            verbs: rule.verbs,
+        }
+    }
+}
+
 impl From<&Rule> for PolicyRule {
     fn from(rule: &Rule) -> Self {
         let some = |texts: &[String]| (!texts.is_empty()).then(|| texts.to_vec());

@@ -6,13 +6,15 @@
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
-use serde_json::{Value, json};
+use k8s_openapi::api::rbac::v1::Subject;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     Grant, Setup,
+    binding::MinterBinding,
     enforcement::{self, Enforcement, Violation},
     loss,
+    manifests::RBAC,
     object::{Outcome, SetupObject},
     separation,
 };
@@ -59,26 +61,20 @@ impl Setup {
         if !replace {
             loss::refuse(self, &objects, &found)?;
         }
-        let of_minters = |object: &SetupObject| self.grants().any(|grant| object.binds(&grant.role()));
         let (mut bindings, mut others) = (Vec::new(), Vec::new());
         for ((object, found), outcome) in objects.iter().zip(&found).zip(&outcomes) {
-            match of_minters(object) {
-                true => bindings.push((object, found.as_ref(), outcome)),
+            match self.binds_minters(object) {
+                true => bindings.push(MinterBinding::new(object, found.as_ref(), outcome)?),
                 false => others.push((object, outcome)),
             }
         }
         let changes = outcomes.iter().any(|outcome| *outcome != Outcome::Same);
 
         // A minter that is removed loses its permissions first, because soon no policy will name it.
-        let mut removed = false;
-        for (binding, found, _) in &bindings {
-            let staying = binding.staying(*found);
-            if staying.len() < found.map_or(0, |found| subjects(found).len()) {
-                removed = true;
-                binding.bind(staying, cluster, budget).await?;
-            }
+        for binding in bindings.iter().filter(|binding| binding.removes_some()) {
+            binding.bind(&binding.staying(), cluster, budget).await?;
         }
-        if removed {
+        if bindings.iter().any(MinterBinding::removes_some) {
             sleep(OTHER_SERVERS).await;
         }
         for (object, outcome) in &others {
@@ -95,11 +91,11 @@ impl Setup {
             }
             false => None,
         };
-        for (binding, _, outcome) in &bindings {
+        for MinterBinding { object, outcome, .. } in &bindings {
             if changes {
-                binding.apply(cluster, budget).await?;
+                object.apply(cluster, budget).await?;
             }
-            report(binding, outcome)?;
+            report(object, outcome)?;
         }
         Ok(unseen)
     }
@@ -107,7 +103,7 @@ impl Setup {
     /// Waits until the policies are in effect. Returns a warning if the probes could not see it.
     async fn wait_for_policies(
         &self,
-        bindings: &[(&SetupObject, Option<&Value>, &Outcome)],
+        bindings: &[MinterBinding<'_>],
         written: Instant,
         cluster: &Cluster,
         budget: &Budget,
@@ -115,10 +111,15 @@ impl Setup {
         // The group gets the minters' permissions. RBAC would otherwise refuse the probes before a policy
         // sees them.
         let group = names::random_name()?.replace("jobpass-", PROBE_GROUP);
-        for (binding, found, _) in bindings {
-            let mut subjects = binding.staying(*found);
-            subjects.push(json!({ "kind": "Group", "apiGroup": super::manifests::RBAC, "name": group }));
-            binding.bind(subjects, cluster, budget).await?;
+        for binding in bindings {
+            let mut subjects = binding.staying();
+            subjects.push(Subject {
+                kind: "Group".into(),
+                api_group: Some(RBAC.into()),
+                name: group.clone(),
+                namespace: None,
+            });
+            binding.bind(&subjects, cluster, budget).await?;
         }
         let mut probes = Vec::new();
         for grant in self.grants() {
@@ -136,8 +137,8 @@ impl Setup {
             }
         }
         if let Some(probe) = failed {
-            for (binding, found, _) in bindings {
-                binding.bind(binding.staying(*found), cluster, budget).await?;
+            for binding in bindings {
+                binding.bind(&binding.staying(), cluster, budget).await?;
             }
             return Err(Error::new(
                 Kind::Refused,
@@ -270,35 +271,4 @@ impl Probe {
             sleep(PAUSE).await;
         }
     }
-}
-
-impl SetupObject {
-    /// Whether it is the RoleBinding of this name.
-    fn binds(&self, role: &str) -> bool {
-        let wanted = self.manifest();
-        wanted["kind"] == "RoleBinding" && wanted["metadata"]["name"] == role
-    }
-
-    /// The subjects that the RoleBinding in the cluster has, and keeps.
-    fn staying(&self, found: Option<&Value>) -> Vec<Value> {
-        let had = found.map(subjects).unwrap_or_default();
-        let wanted = subjects(self.manifest());
-        wanted
-            .into_iter()
-            .filter(|subject| had.iter().any(|had| loss::same_subject(had, subject)))
-            .cloned()
-            .collect()
-    }
-
-    /// Writes the RoleBinding with these subjects.
-    async fn bind(&self, subjects: Vec<Value>, cluster: &Cluster, budget: &Budget) -> Result<(), Error> {
-        let mut wanted = self.manifest().clone();
-        wanted["subjects"] = subjects.into();
-        self.with(wanted).apply(cluster, budget).await.map(|_| ())
-    }
-}
-
-/// The subjects of a RoleBinding.
-pub(super) fn subjects(binding: &Value) -> Vec<&Value> {
-    binding["subjects"].as_array().into_iter().flatten().collect()
 }

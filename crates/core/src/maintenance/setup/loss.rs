@@ -1,11 +1,13 @@
 //! The permissions that minters and jobs would lose if a set-up were applied.
 
+use k8s_openapi::api::{admissionregistration::v1::ValidatingAdmissionPolicy, rbac::v1::Role};
 use serde_json::Value;
 
 use super::{
     Grant, Setup,
-    apply::{PROBE_GROUP, subjects},
-    object::SetupObject,
+    apply::PROBE_GROUP,
+    binding::{in_option, is_same, subjects},
+    object::{SetupObject, read},
     policies::{AUDIENCES, LIFETIME},
 };
 use crate::{
@@ -19,9 +21,11 @@ use crate::{
 /// # Errors
 /// Names everybody who would lose something, and what.
 pub(super) fn refuse(setup: &Setup, objects: &[SetupObject], found: &[Option<Value>]) -> Result<(), Error> {
-    let losses = setup
-        .grants()
-        .flat_map(|grant| losses_of(setup, grant, objects, found));
+    let mut losses = Vec::new();
+    for grant in setup.grants() {
+        losses.extend(losses_of(setup, grant, objects, found)?);
+    }
+    let losses = losses.iter();
     let losses = losses.map(|loss| format!("  {loss}\n")).collect::<String>();
     if losses.is_empty() {
         return Ok(());
@@ -40,42 +44,35 @@ fn losses_of(
     grant: Grant<'_>,
     objects: &[SetupObject],
     found: &[Option<Value>],
-) -> Vec<String> {
+) -> Result<Vec<String>, Error> {
     let of = |kind: &str, name: &str| {
-        let index = objects.iter().position(|object| {
-            let wanted = object.manifest();
-            wanted["kind"] == kind && wanted["metadata"]["name"] == name
-        })?;
+        let index = objects.iter().position(|object| object.is(kind, name))?;
         Some((objects[index].manifest(), found[index].as_ref()?))
     };
     let role = grant.role();
     // Without a RoleBinding nobody has anything to lose.
     let Some((wanted, had)) = of("RoleBinding", &role) else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
-    let minters = subjects(had).into_iter().filter(|subject| {
-        !subject["name"]
-            .as_str()
-            .is_some_and(|name| name.starts_with(PROBE_GROUP))
-    });
-    let minters = minters.collect::<Vec<_>>();
+    let mut minters = subjects(had)?;
+    minters.retain(|minter| !minter.name.starts_with(PROBE_GROUP));
     if minters.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let tokens = match grant {
         Grant::Account(account) => format!("tokens of {account}"),
         Grant::Jobs(_) => "tokens for jobs with rules".to_owned(),
     };
-    let wanted = subjects(wanted);
+    let wanted = subjects(wanted)?;
     let dropped = minters
         .iter()
-        .filter(|had| !wanted.iter().any(|wanted| same_subject(had, wanted)));
+        .filter(|had| !wanted.iter().any(|wanted| is_same(had, wanted)));
     let mut losses = dropped
         .map(|had| format!("{} may mint {tokens}, and could no longer", in_option(had)))
         .collect::<Vec<_>>();
     if let Some((wanted, had)) = of("Role", &role).filter(|_| matches!(grant, Grant::Jobs(_))) {
-        let wanted = rules(wanted);
-        let beyond = rules(had)
+        let wanted = rules(wanted)?;
+        let beyond = rules(had)?
             .iter()
             .flat_map(|rule| rule.beyond(&wanted))
             .collect::<Vec<_>>();
@@ -83,6 +80,7 @@ fn losses_of(
         losses.extend(beyond.map(|rule| format!("jobs with rules may be given {rule}, and could no longer")));
     }
     if let Some((wanted, had)) = of("ValidatingAdmissionPolicy", &setup.policy_name("tokens", grant)) {
+        let (wanted, had) = (&read(wanted)?, &read(had)?);
         match (lifetime(had), lifetime(wanted)) {
             (Some(had), Some(wanted)) if had > wanted => losses.push(format!(
                 "{tokens} may live for {}, and could for {} at most",
@@ -106,51 +104,32 @@ fn losses_of(
             (_, None) => {}
         }
     }
-    losses
-}
-
-/// Whether two subjects are the same user, group or ServiceAccount.
-pub(super) fn same_subject(one: &Value, other: &Value) -> bool {
-    ["kind", "name", "namespace"]
-        .iter()
-        .all(|field| one[field] == other[field])
-}
-
-/// A subject as `--minter` takes it: `serviceaccount:ci/minter`.
-fn in_option(subject: &Value) -> String {
-    let text = |field: &str| harmless(subject[field].as_str().unwrap_or_default());
-    let name = text("name");
-    match &*text("kind") {
-        "ServiceAccount" => format!("serviceaccount:{}/{name}", text("namespace")),
-        kind => format!("{}:{name}", kind.to_lowercase()),
-    }
+    Ok(losses)
 }
 
 /// The rules of a Role about resources. `setup` writes no others.
-fn rules(role: &Value) -> Vec<Rule> {
-    let rules = role["rules"].as_array().into_iter().flatten();
-    rules
-        .filter_map(|rule| serde_json::from_value(rule.clone()).ok())
-        .collect()
+fn rules(role: &Value) -> Result<Vec<Rule>, Error> {
+    let rules = read::<Role>(role)?.rules.unwrap_or_default();
+    Ok(rules.into_iter().map(Rule::from).collect())
 }
 
 /// The rest of a policy's expression, after `begin`.
-fn after<'a>(policy: &'a Value, begin: &str) -> Option<&'a str> {
-    let validations = policy["spec"]["validations"].as_array()?;
+fn after<'a>(policy: &'a ValidatingAdmissionPolicy, begin: &str) -> Option<&'a str> {
+    let validations = policy.spec.as_ref()?.validations.as_deref()?;
     validations
         .iter()
-        .find_map(|validation| validation["expression"].as_str()?.split_once(begin))
+        .find_map(|validation| validation.expression.split_once(begin))
         .map(|(_, rest)| rest)
 }
 
 /// The longest lifetime that a policy allows, in seconds.
-fn lifetime(policy: &Value) -> Option<u64> {
+fn lifetime(policy: &ValidatingAdmissionPolicy) -> Option<u64> {
     after(policy, LIFETIME)?.parse().ok()
 }
 
 /// The audiences that a policy allows: the strings of a CEL list, as [`cel`](crate::text::cel) writes them.
 /// `None` if it allows all.
-fn audiences(policy: &Value) -> Option<Vec<String>> {
+fn audiences(policy: &ValidatingAdmissionPolicy) -> Option<Vec<String>> {
     let mut texts = Vec::new();
     let mut text: Option<String> = None;
     let mut chars = after(policy, AUDIENCES)?.chars();
@@ -169,21 +148,107 @@ fn audiences(policy: &Value) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
     use serde_json::json;
 
     use super::*;
-    use crate::text::cel;
+    use crate::{inputs::setup::Wanted, text::cel};
+
+    fn setup(change: impl Fn(&mut Wanted)) -> Setup {
+        let mut wanted = Wanted {
+            service_account: "scanner".into(),
+            rules: "get pods\nlist pods".into(),
+            namespace: "ci".into(),
+            duration: "1h".into(),
+            audiences: "a, b".into(),
+            minters: vec!["user:jane".into(), "serviceaccount:minter".into()],
+            ..Wanted::default()
+        };
+        change(&mut wanted);
+        Setup::parse(&wanted).expect("parsed")
+    }
+
+    /// The losses if the set-up with this change is applied where the one without it was applied.
+    #[rstest]
+    #[case::same(|_: &mut Wanted| {}, &[])]
+    #[case::one_more_minter(|wanted: &mut Wanted| wanted.minters.push("group:ci".into()), &[])]
+    #[case::one_minter_less(|wanted: &mut Wanted| { wanted.minters.pop(); }, &[
+        "serviceaccount:ci/minter may mint tokens of scanner, and could no longer",
+        "serviceaccount:ci/minter may mint tokens for jobs with rules, and could no longer",
+    ])]
+    #[case::only_the_account(|wanted: &mut Wanted| wanted.rules.clear(), &[])]
+    #[case::only_the_rules(|wanted: &mut Wanted| wanted.service_account.clear(), &[])]
+    #[case::one_more_rule(|wanted: &mut Wanted| wanted.rules += "\nget configmaps", &[])]
+    #[case::one_rule_less(|wanted: &mut Wanted| wanted.rules = "get pods".into(), &[
+        "jobs with rules may be given `list pods`, and could no longer",
+    ])]
+    #[case::longer(|wanted: &mut Wanted| wanted.duration = "2h".into(), &[])]
+    #[case::shorter(|wanted: &mut Wanted| wanted.duration = "10m".into(), &[
+        "tokens of scanner may live for 1 h, and could for 10 min at most",
+        "tokens for jobs with rules may live for 1 h, and could for 10 min at most",
+    ])]
+    #[case::any_audience(|wanted: &mut Wanted| wanted.audiences.clear(), &[])]
+    #[case::one_audience_less(|wanted: &mut Wanted| wanted.audiences = "b, c".into(), &[
+        "tokens of scanner may have the audience a, and could no longer",
+        "tokens for jobs with rules may have the audience a, and could no longer",
+    ])]
+    fn nothing_is_taken_away_by_surprise(#[case] change: impl Fn(&mut Wanted), #[case] losses: &[&str]) {
+        let before = setup(|_| {}).objects().expect("YAML");
+        let after = setup(change);
+        let objects = after.objects().expect("YAML");
+        let found = objects.iter().map(|object| {
+            let before = before.iter().find(|before| before.title() == object.title());
+            before.map(|before| before.manifest().clone())
+        });
+        let refused = refuse(&after, &objects, &found.collect::<Vec<_>>());
+        let listed = losses
+            .iter()
+            .map(|loss| format!("  {loss}\n"))
+            .collect::<String>();
+        match refused {
+            Ok(()) => assert_eq!(listed, ""),
+            Err(error) => {
+                let help = error.next_step().expect("a next step");
+                assert!(
+                    !listed.is_empty() && help.starts_with(&format!("{listed}\nput")),
+                    "{help}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn audiences_where_there_were_none_take_the_others_away() {
+        let after = setup(|_| {});
+        let before = setup(|wanted| wanted.audiences.clear());
+        let found = before.objects().expect("YAML");
+        let found = found.iter().map(|object| Some(object.manifest().clone()));
+        let error = refuse(
+            &after,
+            &after.objects().expect("YAML"),
+            &found.collect::<Vec<_>>(),
+        );
+        let error = error.expect_err("refused").to_string();
+        assert!(
+            error.contains("may have any audience, and could no longer"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn what_a_policy_says_is_read_as_it_was_written() {
+        let policy = |validations: Value| {
+            serde_json::from_value(json!({ "spec": { "validations": validations } })).expect("a policy")
+        };
         let had = ["https://vault.example.com", r"it's\ours", "]"];
         let list = had.map(cel).join(", ");
-        let policy = json!({ "spec": { "validations": [
+        let full = policy(json!([
             { "expression": format!("request.name != 'a' || {LIFETIME}3600") },
             { "expression": format!("request.name != 'a' || {AUDIENCES}[{list}])") },
-        ] } });
-        assert_eq!(lifetime(&policy), Some(3600));
-        assert_eq!(audiences(&policy), Some(had.map(str::to_owned).to_vec()));
-        assert_eq!((lifetime(&json!({})), audiences(&json!({}))), (None, None));
+        ]));
+        assert_eq!(lifetime(&full), Some(3600));
+        assert_eq!(audiences(&full), Some(had.map(str::to_owned).to_vec()));
+        let empty = policy(json!([]));
+        assert_eq!((lifetime(&empty), audiences(&empty)), (None, None));
     }
 }

@@ -4,6 +4,7 @@
 //! `--diff` and `--apply` parse that same text. So the printed objects and the applied ones cannot differ.
 
 mod apply;
+mod binding;
 mod difference;
 pub(crate) mod enforcement;
 mod loss;

@@ -1,29 +1,25 @@
 //! The objects of a set-up: their comparison with the cluster, and their application.
 
-use kube::api::{GetParams, ListParams, PostParams, Request};
-use serde::Deserialize as _;
-use serde_json::{Value, json};
+use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    batch::v1::CronJob,
+    core::v1::{Namespace, ServiceAccount},
+    rbac::v1::{Role, RoleBinding},
+};
+use kube::{
+    Resource as _,
+    api::{GetParams, PostParams, Request},
+};
+use serde::{Deserialize as _, de::DeserializeOwned};
+use serde_json::Value;
 
-use super::{Setup, difference, manifests::RBAC};
+use super::{Setup, difference};
 use crate::{
     cluster::{Answer, Budget, Call, Cluster},
     error::{Error, Kind},
     json,
 };
 
-/// The kinds of objects that a set-up consists of, and their names in URLs.
-const KINDS: [(&str, &str); 7] = [
-    ("Namespace", "namespaces"),
-    ("ServiceAccount", "serviceaccounts"),
-    ("Role", "roles"),
-    ("RoleBinding", "rolebindings"),
-    ("ValidatingAdmissionPolicy", "validatingadmissionpolicies"),
-    (
-        "ValidatingAdmissionPolicyBinding",
-        "validatingadmissionpolicybindings",
-    ),
-    ("CronJob", "cronjobs"),
-];
 /// The number of attempts to write an object that somebody else keeps changing.
 const ATTEMPTS: usize = 3;
 
@@ -72,38 +68,14 @@ fn unreadable() -> Error {
 
 impl SetupObject {
     fn new(wanted: Value) -> Option<Self> {
-        let (_, plural) = KINDS.iter().find(|(kind, _)| wanted["kind"] == *kind)?;
-        let version = wanted["apiVersion"].as_str()?;
-        let root = if version.contains('/') { "/apis" } else { "/api" };
-        let namespace = wanted["metadata"]["namespace"]
-            .as_str()
-            .map_or_else(String::new, |namespace| format!("/namespaces/{namespace}"));
-        let collection = format!("{root}/{version}{namespace}/{plural}");
+        let collection = collection(wanted["kind"].as_str()?, wanted["metadata"]["namespace"].as_str())?;
         wanted["metadata"]["name"].as_str()?;
         Some(Self { wanted, collection })
     }
 
-    /// The RoleBindings of a namespace.
-    ///
-    /// # Errors
-    /// If the API server does not return the object.
-    pub(super) async fn bindings(
-        namespace: &str,
-        cluster: &Cluster,
-        budget: &Budget,
-    ) -> Result<Vec<Value>, Error> {
-        let all = Self {
-            wanted: json!({ "kind": "RoleBinding", "metadata": { "namespace": namespace, "name": "*" } }),
-            collection: format!("/apis/{RBAC}/v1/namespaces/{namespace}/rolebindings"),
-        };
-        let request = Request::new(&*all.collection).list(&ListParams::default());
-        let call = Call::new("look at an object", request)?;
-        let answer = cluster.send(&call, budget).await?;
-        if answer.status != 200 {
-            return Err(all.refused(cluster, &call, &answer));
-        }
-        let list = answer.parse::<Value>(&call)?;
-        Ok(list["items"].as_array().cloned().unwrap_or_default())
+    /// Whether it is the object of this kind and name.
+    pub(super) fn is(&self, kind: &str, name: &str) -> bool {
+        self.wanted["kind"] == kind && self.name() == name
     }
 
     /// The object, as the set-up has it.
@@ -123,16 +95,6 @@ impl SetupObject {
             text(&self.wanted["kind"]),
             text(&metadata["name"])
         )
-    }
-
-    /// The object as an argument of kubectl: `role jobpass-minter --namespace ci`.
-    fn for_kubectl(&self) -> String {
-        let title = self.title().to_lowercase();
-        let (kind, name) = title.split_once(' ').unwrap_or_default();
-        match name.split_once('/') {
-            Some((namespace, name)) => format!("{kind} {name} --namespace {namespace}"),
-            None => format!("{kind} {name}"),
-        }
     }
 
     /// The same object with another manifest.
@@ -189,7 +151,7 @@ impl SetupObject {
             match answer.status {
                 200 | 201 => return Ok(outcome),
                 409 if answer.denial().is_none() => {}
-                _ => return Err(self.refused(cluster, &call, &answer)),
+                _ => return Err(refused(&self.title(), cluster, &call, &answer)),
             }
         }
         Err(Error::new(
@@ -216,7 +178,7 @@ impl SetupObject {
         match answer.status {
             200 => answer.parse(&call).map(Some),
             404 if answer.is_not_found() => Ok(None),
-            _ => Err(self.refused(cluster, &call, &answer)),
+            _ => Err(refused(&self.title(), cluster, &call, &answer)),
         }
     }
 
@@ -227,38 +189,163 @@ impl SetupObject {
     fn name(&self) -> &str {
         self.wanted["metadata"]["name"].as_str().unwrap_or_default()
     }
+}
 
-    fn refused(&self, cluster: &Cluster, call: &Call, answer: &Answer) -> Error {
-        let verb = call.doing.trim_end_matches(" an object");
-        let what = format!(
-            "cannot {verb} {}: the API server answered {} {}",
-            self.title(),
-            answer.status,
-            answer.message()
-        );
-        let error = Error::new(Kind::Refused, what.trim_end());
-        if let Some(denial) = answer.denial() {
-            return error.help(format!(
-                "no permission is missing: {} refused it, and the message above says why. What was applied before it stays",
-                denial.in_words()
-            ));
+/// The error for a refused request about the object with this title.
+pub(super) fn refused(title: &str, cluster: &Cluster, call: &Call, answer: &Answer) -> Error {
+    let verb = call.doing.trim_end_matches(" an object");
+    let what = format!(
+        "cannot {verb} {title}: the API server answered {} {}",
+        answer.status,
+        answer.message()
+    );
+    let error = Error::new(Kind::Refused, what.trim_end());
+    if let Some(denial) = answer.denial() {
+        return error.help(format!(
+            "no permission is missing: {} refused it, and the message above says why. What was applied before it stays",
+            denial.in_words()
+        ));
+    }
+    match answer.status {
+        401 => error.help(cluster.unauthorized()),
+        403 => error.help(
+            "an administrator of the cluster must do this: name their kubeconfig with `--kubeconfig`, or give them the output of \
+             the command without `--apply` and `--diff`",
+        ),
+        404 => error.help(
+            "this API server does not know such objects: ValidatingAdmissionPolicy needs Kubernetes 1.30 or later. On an \
+             older one, apply the output of the command with kubectl, without the policies",
+        ),
+        422 if *call.method() == http::Method::PUT => error.help(format!(
+            "Kubernetes does not allow this change: look at the object, delete it (`kubectl delete {}`), and run the command \
+             again",
+            for_kubectl(title)
+        )),
+        _ => error.help("the message above says why. What was applied before it stays"),
+    }
+}
+
+/// The argument of kubectl for the object with this title: `role jobpass-minter --namespace ci`.
+fn for_kubectl(title: &str) -> String {
+    let title = title.to_lowercase();
+    let (kind, name) = title.split_once(' ').unwrap_or_default();
+    match name.split_once('/') {
+        Some((namespace, name)) => format!("{kind} {name} --namespace {namespace}"),
+        None => format!("{kind} {name}"),
+    }
+}
+
+/// The path of the objects of a kind, if `setup` writes that kind.
+fn collection(kind: &str, namespace: Option<&str>) -> Option<String> {
+    let path = match kind {
+        "Namespace" => Namespace::url_path,
+        "ServiceAccount" => ServiceAccount::url_path,
+        "Role" => Role::url_path,
+        "RoleBinding" => RoleBinding::url_path,
+        "ValidatingAdmissionPolicy" => ValidatingAdmissionPolicy::url_path,
+        "ValidatingAdmissionPolicyBinding" => ValidatingAdmissionPolicyBinding::url_path,
+        "CronJob" => CronJob::url_path,
+        _ => return None,
+    };
+    Some(path(&(), namespace))
+}
+
+/// Reads an object as Kubernetes' own type.
+///
+/// # Errors
+/// If it is of another kind.
+pub(super) fn read<K: DeserializeOwned>(object: &Value) -> Result<K, Error> {
+    K::deserialize(object).map_err(|_| {
+        let what = "cannot read an object: the answer is not one of a Kubernetes API server";
+        Error::new(Kind::Unreachable, what).help("check the server's URL: something else answers there")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde::Serialize;
+
+    use super::*;
+    use crate::inputs::setup::Wanted;
+
+    fn everything() -> Vec<SetupObject> {
+        let wanted = Wanted {
+            service_account: "scanner".into(),
+            rules: "get pods\ncreate pods/exec target-pod".into(),
+            namespace: "ci".into(),
+            duration: "1h".into(),
+            audiences: "vault".into(),
+            minters: vec![
+                "user:jane".into(),
+                "group:ci".into(),
+                "serviceaccount:minter".into(),
+            ],
+            sweeper_image: Some("registry.example.com/jobpass:0.1.0".into()),
+            example_rights: true,
+            ..Wanted::default()
+        };
+        Setup::parse(&wanted).expect("parsed").objects().expect("YAML")
+    }
+
+    /// A misspelt field would be dropped by Kubernetes' own type, and by the API server.
+    #[test]
+    fn every_field_is_one_of_kubernetes() {
+        fn dropped<K: DeserializeOwned + Serialize>(manifest: &Value) -> Vec<String> {
+            let read = read::<K>(manifest).expect("an object of this kind");
+            difference::fields(manifest, &json::value(&read).expect("JSON"))
         }
-        match answer.status {
-            401 => error.help(cluster.unauthorized()),
-            403 => error.help(
-                "an administrator of the cluster must do this: name their kubeconfig with `--kubeconfig`, or give them the output of \
-                 the command without `--apply` and `--diff`",
-            ),
-            404 => error.help(
-                "this API server does not know such objects: ValidatingAdmissionPolicy needs Kubernetes 1.30 or later. On an \
-                 older one, apply the output of the command with kubectl, without the policies",
-            ),
-            422 if *call.method() == http::Method::PUT => error.help(format!(
-                "Kubernetes does not allow this change: look at the object, delete it (`kubectl delete {}`), and run the command \
-                 again",
-                self.for_kubectl()
-            )),
-            _ => error.help("the message above says why. What was applied before it stays"),
+        for object in everything() {
+            let manifest = object.manifest();
+            let dropped = match manifest["kind"].as_str().expect("a kind") {
+                "Namespace" => dropped::<Namespace>(manifest),
+                "ServiceAccount" => dropped::<ServiceAccount>(manifest),
+                "Role" => dropped::<Role>(manifest),
+                "RoleBinding" => dropped::<RoleBinding>(manifest),
+                "ValidatingAdmissionPolicy" => dropped::<ValidatingAdmissionPolicy>(manifest),
+                "ValidatingAdmissionPolicyBinding" => dropped::<ValidatingAdmissionPolicyBinding>(manifest),
+                "CronJob" => dropped::<CronJob>(manifest),
+                kind => panic!("{kind}"),
+            };
+            assert_eq!(dropped, [""; 0], "{}", object.title());
         }
+    }
+
+    #[rstest]
+    #[case("Namespace ci", "/api/v1/namespaces", "namespace ci")]
+    #[case(
+        "ServiceAccount ci/scanner",
+        "/api/v1/namespaces/ci/serviceaccounts",
+        "serviceaccount scanner --namespace ci"
+    )]
+    #[case(
+        "RoleBinding ci/jobpass-minter-scanner",
+        "/apis/rbac.authorization.k8s.io/v1/namespaces/ci/rolebindings",
+        "rolebinding jobpass-minter-scanner --namespace ci"
+    )]
+    #[case(
+        "ValidatingAdmissionPolicy jobpass-tokens.ci.scanner",
+        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+        "validatingadmissionpolicy jobpass-tokens.ci.scanner"
+    )]
+    #[case(
+        "CronJob ci/jobpass-sweeper",
+        "/apis/batch/v1/namespaces/ci/cronjobs",
+        "cronjob jobpass-sweeper --namespace ci"
+    )]
+    fn an_object_has_a_path_and_an_argument(#[case] title: &str, #[case] path: &str, #[case] argument: &str) {
+        let objects = everything();
+        let object = objects
+            .iter()
+            .find(|object| object.title() == title)
+            .expect("the object");
+        assert_eq!(object.collection, path);
+        assert_eq!(for_kubectl(title), argument);
+    }
+
+    #[test]
+    fn an_object_of_another_kind_is_not_read() {
+        let error = read::<RoleBinding>(&serde_json::json!({ "kind": "Role" })).expect_err("refused");
+        assert_eq!(error.kind(), Kind::Unreachable);
     }
 }

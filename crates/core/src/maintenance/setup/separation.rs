@@ -4,11 +4,15 @@
 //! [`Setup::parse`] refuses one set-up that does this. This module refuses a set-up that does it together
 //! with earlier ones.
 
-use serde_json::Value;
+use k8s_openapi::{
+    List,
+    api::rbac::v1::{RoleBinding, Subject},
+};
+use kube::api::ListParams;
 
-use super::{Grant, Setup, apply::subjects, object::SetupObject};
+use super::{Grant, Setup, object::refused};
 use crate::{
-    cluster::{Budget, Cluster},
+    cluster::{Budget, Call, Cluster, objects},
     error::Error,
     inputs::{
         options::Opt,
@@ -24,50 +28,57 @@ use crate::{
 /// the RoleBindings.
 pub(super) async fn refuse(setup: &Setup, cluster: &Cluster, budget: &Budget) -> Result<(), Error> {
     for namespace in setup.namespaces() {
-        let bindings = SetupObject::bindings(namespace, cluster, budget).await?;
-        for binding in &bindings {
-            let name = binding["metadata"]["name"].as_str().unwrap_or_default();
-            let subjects = subjects(binding);
-            if subjects.is_empty() {
-                continue;
-            }
-            if let Some(minter) = setup
-                .minters
-                .iter()
-                .find(|minter| minter.is_minted_by(namespace, name))
-            {
-                return Err(Error::input(
-                    "minter",
-                    format!(
-                        "is `{minter}`, and RoleBinding {namespace}/{name} gives jobs its tokens: {JOBS_THEMSELVES}"
-                    ),
-                    "name another account for the minter",
-                ));
-            }
-            // The set-up's own bindings were checked when it was parsed.
-            let own = namespace == setup.namespace && setup.grants().any(|grant| grant.role() == name);
-            let Some(account) = setup
-                .service_account
-                .as_deref()
-                .filter(|_| !own && is_of_setup(name))
-            else {
-                continue;
-            };
-            if subjects
-                .iter()
-                .any(|subject| is_account(subject, &setup.namespace, account))
-            {
-                return Err(Error::input(
-                    Opt::ServiceAccount,
-                    format!(
-                        "is `{account}`, and RoleBinding {namespace}/{name} makes it a minter: {JOBS_THEMSELVES}"
-                    ),
-                    "name another account for the jobs, or remove it from that RoleBinding first",
-                ));
-            }
+        let request = objects::<RoleBinding>(Some(namespace)).list(&ListParams::default());
+        let call = Call::new("look at an object", request)?;
+        let answer = cluster.send(&call, budget).await?;
+        if answer.status != 200 {
+            let title = format!("RoleBinding {namespace}/*");
+            return Err(refused(&title, cluster, &call, &answer));
+        }
+        for binding in answer.parse::<List<RoleBinding>>(&call)?.items {
+            check(setup, namespace, &binding)?;
         }
     }
     Ok(())
+}
+
+/// Checks one RoleBinding of a namespace.
+fn check(setup: &Setup, namespace: &str, binding: &RoleBinding) -> Result<(), Error> {
+    let name = binding.metadata.name.as_deref().unwrap_or_default();
+    let subjects = binding.subjects.as_deref().unwrap_or_default();
+    if subjects.is_empty() {
+        return Ok(());
+    }
+    let minted_by = |minter: &&MinterSubject| minter.is_minted_by(namespace, name);
+    if let Some(minter) = setup.minters.iter().find(minted_by) {
+        return Err(Error::input(
+            "minter",
+            format!(
+                "is `{minter}`, and RoleBinding {namespace}/{name} gives jobs its tokens: {JOBS_THEMSELVES}"
+            ),
+            "name another account for the minter",
+        ));
+    }
+    // The set-up's own bindings were checked when it was parsed.
+    let own = namespace == setup.namespace && setup.grants().any(|grant| grant.role() == name);
+    match setup.service_account.as_deref() {
+        Some(account)
+            if !own
+                && is_of_setup(name)
+                && subjects
+                    .iter()
+                    .any(|subject| is_account(subject, &setup.namespace, account)) =>
+        {
+            Err(Error::input(
+                Opt::ServiceAccount,
+                format!(
+                    "is `{account}`, and RoleBinding {namespace}/{name} makes it a minter: {JOBS_THEMSELVES}"
+                ),
+                "name another account for the jobs, or remove it from that RoleBinding first",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether `setup` wrote the RoleBinding of this name.
@@ -75,8 +86,10 @@ fn is_of_setup(binding: &str) -> bool {
     binding == Grant::Jobs(&[]).role() || binding.starts_with(&Grant::Account("").role())
 }
 
-fn is_account(subject: &Value, namespace: &str, name: &str) -> bool {
-    subject["kind"] == "ServiceAccount" && subject["namespace"] == namespace && subject["name"] == name
+fn is_account(subject: &Subject, namespace: &str, name: &str) -> bool {
+    subject.kind == "ServiceAccount"
+        && subject.namespace.as_deref() == Some(namespace)
+        && subject.name == name
 }
 
 impl Setup {
@@ -106,6 +119,95 @@ impl MinterSubject {
             }
             Self::Group(name) => name.strip_prefix(ACCOUNTS_OF) == Some(in_namespace) && is_of_setup(binding),
             Self::User(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::inputs::setup::Wanted;
+
+    /// The set-up: `minter` mints tokens of `jobs`, which stands in namespace `ci`.
+    #[rstest]
+    #[case::somebody_else("serviceaccount:m", "ci", "jobpass-minter-jobs", "m", "")]
+    #[case::others_stay("serviceaccount:m", "ci", "jobpass-minter-other", "n", "")]
+    #[case::not_ours("serviceaccount:m", "ci", "edit", "jobs", "")]
+    #[case::the_minter_is_minted(
+        "serviceaccount:m",
+        "ci",
+        "jobpass-minter-m",
+        "n",
+        "input `minter` is `serviceaccount:ci/m`"
+    )]
+    #[case::in_its_own_namespace(
+        "serviceaccount:runners/m",
+        "runners",
+        "jobpass-minter-m",
+        "n",
+        "input `minter`"
+    )]
+    #[case::of_that_name_elsewhere("serviceaccount:runners/m", "ci", "jobpass-minter-m", "n", "")]
+    #[case::one_of_its_group(
+        "group:system:serviceaccounts:runners",
+        "runners",
+        "jobpass-minter-x",
+        "n",
+        "input `minter`"
+    )]
+    #[case::its_group_for_rules(
+        "group:system:serviceaccounts:runners",
+        "runners",
+        "jobpass-minter.with-rules",
+        "n",
+        "input `minter`"
+    )]
+    #[case::the_job_mints(
+        "user:jane",
+        "ci",
+        "jobpass-minter-other",
+        "jobs",
+        "input `service-account` is `jobs`"
+    )]
+    #[case::the_job_mints_by_rules(
+        "user:jane",
+        "ci",
+        "jobpass-minter.with-rules",
+        "jobs",
+        "input `service-account`"
+    )]
+    #[case::nobody_mints("serviceaccount:m", "ci", "jobpass-minter-m", "", "")]
+    fn no_job_mints(
+        #[case] minter: &str,
+        #[case] namespace: &str,
+        #[case] binding: &str,
+        #[case] subject: &str,
+        #[case] why: &str,
+    ) {
+        let wanted = Wanted {
+            service_account: "jobs".into(),
+            namespace: "ci".into(),
+            duration: "1h".into(),
+            minters: vec![minter.into()],
+            ..Wanted::default()
+        };
+        let setup = Setup::parse(&wanted).expect("parsed");
+        assert!(setup.namespaces().contains(&namespace) || why.is_empty());
+        let subjects = match subject {
+            "" => json!([]),
+            name => json!([{ "kind": "ServiceAccount", "namespace": "ci", "name": name }]),
+        };
+        let binding = json!({
+            "metadata": { "name": binding }, "subjects": subjects,
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": binding },
+        });
+        let binding = serde_json::from_value(binding).expect("a RoleBinding");
+        match check(&setup, namespace, &binding) {
+            Ok(()) => assert_eq!(why, ""),
+            Err(error) => assert!(!why.is_empty() && error.to_string().starts_with(why), "{error}"),
         }
     }
 }
