@@ -1,6 +1,7 @@
 //! The checks that the API server answers: whether it can be reached, its version and clock, the user, and
 //! the minter's permissions.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{Finding, Health};
@@ -73,8 +74,9 @@ impl<'a> ApiChecks<'a> {
             Health::Ok,
             "the API server answers, and its certificate is valid",
         ));
-        findings.push(self.version(&answer));
-        findings.extend(clock(&answer));
+        findings.push(version(&answer, |text| self.shown(text)));
+        let now = Timestamp::now();
+        findings.extend(answer.date.map(|server| clock(server, now)));
         if answer.status == 401 {
             findings.push(self.unauthenticated());
             return None;
@@ -185,35 +187,6 @@ impl<'a> ApiChecks<'a> {
         harmless(&self.cluster.without_bearer(text))
     }
 
-    fn version(&self, answer: &Answer) -> Finding {
-        #[derive(Default, Deserialize)]
-        #[serde(rename_all = "camelCase", default)]
-        struct Version {
-            major: String,
-            minor: String,
-            git_version: String,
-        }
-        let check = "version";
-        let version = serde_json::from_slice::<Version>(&answer.body).unwrap_or_default();
-        // Providers write `27+`.
-        let minor = version.minor.trim_end_matches('+').parse::<u32>();
-        let (true, Ok(minor)) = (answer.status == 200 && version.major == "1", minor) else {
-            return Finding::new(
-                check,
-                Health::Unknown,
-                "the API server does not tell its version to this minter",
-            );
-        };
-        let said = format!(
-            "Kubernetes {}",
-            self.shown(version.git_version.trim_start_matches('v'))
-        );
-        match lacking(minor) {
-            None => Finding::new(check, Health::Ok, said),
-            Some(fix) => Finding::new(check, Health::Warning, said).fix(fix),
-        }
-    }
-
     /// The command with which an administrator gives the minter its permissions. A user who may read Secrets
     /// does not become the minter: the command makes a separate account.
     pub(super) fn setup(&self, user: &User) -> String {
@@ -242,6 +215,35 @@ impl<'a> ApiChecks<'a> {
     }
 }
 
+/// `GET /version`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Version {
+    major: String,
+    minor: String,
+    git_version: String,
+}
+
+/// The finding about the API server's release. `shown` makes its text safe to show.
+fn version(answer: &Answer, shown: impl Fn(&str) -> String) -> Finding {
+    let check = "version";
+    let version = serde_json::from_slice::<Version>(&answer.body).unwrap_or_default();
+    // Providers write `27+`.
+    let minor = version.minor.trim_end_matches('+').parse::<u32>();
+    let (true, Ok(minor)) = (answer.status == 200 && version.major == "1", minor) else {
+        let said = "the API server does not tell its version to this minter";
+        return Finding::new(check, Health::Unknown, said);
+    };
+    let said = format!(
+        "Kubernetes {}",
+        shown(version.git_version.trim_start_matches('v'))
+    );
+    match lacking(minor) {
+        None => Finding::new(check, Health::Ok, said),
+        Some(fix) => Finding::new(check, Health::Warning, said).fix(fix),
+    }
+}
+
 /// What a release lacks, if anything.
 fn lacking(minor: u32) -> Option<String> {
     if minor < OLDEST {
@@ -251,20 +253,81 @@ fn lacking(minor: u32) -> Option<String> {
     }
     (minor < WITH_POLICIES).then(|| {
         format!(
-            "admission policies need Kubernetes 1.{WITH_POLICIES} or later. Without them nothing limits a minter to bound tokens and empty anchors"
+            "admission policies need Kubernetes 1.{WITH_POLICIES} or later. Without them nothing limits a minter to bound tokens and \
+             empty anchors"
         )
     })
 }
 
-fn clock(answer: &Answer) -> Option<Finding> {
-    let ahead = answer.date?.as_second() - jiff::Timestamp::now().as_second();
-    let words = in_words(ahead.unsigned_abs());
+/// The finding about the API server's clock and this machine's.
+fn clock(server: Timestamp, here: Timestamp) -> Finding {
+    let ahead = server.as_second() - here.as_second();
     if ahead.abs() <= SKEW {
         let said = format!("agrees with the API server's ({SKEW} s)");
-        return Some(Finding::new("clock", Health::Ok, said));
+        return Finding::new("clock", Health::Ok, said);
     }
     let direction = if ahead > 0 { "behind" } else { "ahead of" };
+    let words = in_words(ahead.unsigned_abs());
     let said = format!("this machine's is {words} {direction} the API server's");
     let fix = "correct the wrong clock: a token that one of them accepts is expired, or not valid yet, for the other";
-    Some(Finding::new("clock", Health::Warning, said).fix(fix))
+    Finding::new("clock", Health::Warning, said).fix(fix)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::new(
+        200,
+        r#"{"major":"1","minor":"37","gitVersion":"v1.37.0","new":1}"#,
+        "ok: Kubernetes 1.37.0"
+    )]
+    #[case::provider(
+        200,
+        r#"{"major":"1","minor":"30+","gitVersion":"v1.30.1-eks"}"#,
+        "ok: Kubernetes 1.30.1-eks"
+    )]
+    #[case::no_policies(
+        200,
+        r#"{"major":"1","minor":"29","gitVersion":"v1.29.3"}"#,
+        "warning: Kubernetes 1.29.3"
+    )]
+    #[case::too_old(
+        200,
+        r#"{"major":"1","minor":"26","gitVersion":"v1.26.0"}"#,
+        "warning: Kubernetes 1.26.0"
+    )]
+    #[case::major(
+        200,
+        r#"{"major":"2","minor":"0","gitVersion":"v2.0.0"}"#,
+        "unknown: the API server does not tell"
+    )]
+    #[case::forbidden(
+        403,
+        r#"{"kind":"Status","code":403}"#,
+        "unknown: the API server does not tell"
+    )]
+    #[case::something_else(200, "<html>", "unknown: the API server does not tell")]
+    fn a_release_has_what_jobpass_needs(#[case] status: u16, #[case] body: &str, #[case] expected: &str) {
+        let answer = Answer::new(status, Some(body.as_bytes().to_vec().into()));
+        let finding = version(&answer, str::to_owned);
+        let text = format!("{}: {}", finding.health.word(), finding.said);
+        assert!(text.starts_with(expected), "{text}");
+        assert_eq!(finding.fix.is_empty(), finding.health != Health::Warning);
+    }
+
+    #[rstest]
+    #[case(0, "ok: agrees with the API server's (30 s)")]
+    #[case(-30, "ok: agrees with the API server's (30 s)")]
+    #[case(31, "warning: this machine's is 31 s behind the API server's")]
+    #[case(-600, "warning: this machine's is 10 min ahead of the API server's")]
+    fn clocks_agree_within_half_a_minute(#[case] ahead: i64, #[case] expected: &str) {
+        let here = Timestamp::from_second(1_800_000_000).expect("a time");
+        let finding = clock(here + SignedDuration::from_secs(ahead), here);
+        assert_eq!(format!("{}: {}", finding.health.word(), finding.said), expected);
+    }
 }

@@ -38,7 +38,6 @@ impl ApiChecks<'_> {
     }
 
     async fn list_forgotten_tokens(&self) -> Finding {
-        let check = CHECK;
         let namespace = &self.spec.namespace;
         let scope = Scope::Namespace(namespace.clone());
         let mut pages = Pages::forgotten(self.cluster, &scope);
@@ -61,27 +60,11 @@ impl ApiChecks<'_> {
                         ),
                         _ => error.what().to_owned(),
                     };
-                    return Finding::new(check, Health::Unknown, why);
+                    return Finding::new(CHECK, Health::Unknown, why);
                 }
             }
         }
-        if names.is_empty() && complete {
-            let said = format!("none in namespace {namespace} without an expiry or an owner");
-            return Finding::new(check, Health::Ok, said);
-        }
-        let names = names.join(", ");
-        let more = match (more, complete) {
-            (0, true) => String::new(),
-            (more, true) => format!(", and {more} more"),
-            (more, false) => format!(", and {more} more at least"),
-        };
-        let said = format!("in namespace {namespace}, these neither expire nor have an owner: {names}{more}");
-        Finding::new(check, Health::Warning, said).fix(format!(
-            "such a token works until somebody deletes its Secret. Delete the unused ones (see label \
-             kubernetes.io/legacy-token-last-used), `jobpass rotate` the others, and give each an expiry, so that `jobpass \
-             sweep` deletes it:\n\n  \
-             kubectl annotate secret NAME --namespace {namespace} {EXPIRATION}=SECONDS_AFTER_CREATION"
-        ))
+        finding(namespace, &names, more, complete)
     }
 
     /// Creates the Secret of a legacy token in a dry run.
@@ -121,5 +104,59 @@ impl ApiChecks<'_> {
             Ok(answer) => Finding::new(check, Health::Unknown, answer.in_words()),
             Err(error) => Finding::new(check, Health::Unknown, error.what()),
         }
+    }
+}
+
+/// The finding about Secrets that neither expire nor have an owner: the first names, and the number of the
+/// others. `complete` says whether all pages were listed.
+fn finding(namespace: &str, names: &[String], more: usize, complete: bool) -> Finding {
+    if names.is_empty() {
+        return match complete {
+            true => {
+                let said = format!("none in namespace {namespace} without an expiry or an owner");
+                Finding::new(CHECK, Health::Ok, said)
+            }
+            false => {
+                let said = format!("namespace {namespace} holds too many Secrets to look at all of them");
+                Finding::new(CHECK, Health::Unknown, said)
+            }
+        };
+    }
+    let names = names.join(", ");
+    let more = match (more, complete) {
+        (0, true) => String::new(),
+        (more, true) => format!(", and {more} more"),
+        (more, false) => format!(", and {more} more at least"),
+    };
+    let said = format!("in namespace {namespace}, these neither expire nor have an owner: {names}{more}");
+    Finding::new(CHECK, Health::Warning, said).fix(format!(
+        "such a token works until somebody deletes its Secret. Delete the unused ones (see label \
+         kubernetes.io/legacy-token-last-used), `jobpass rotate` the others, and give each an expiry, so that `jobpass \
+         sweep` deletes it:\n\n  \
+         kubectl annotate secret NAME --namespace {namespace} {EXPIRATION}=SECONDS_AFTER_CREATION"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::none(&[], 0, true, "ok: none in namespace ci without an expiry or an owner")]
+    #[case::none_so_far(&[], 0, false, "unknown: namespace ci holds too many Secrets to look at all of them")]
+    #[case::two(&["a", "b"], 0, true, "warning: in namespace ci, these neither expire nor have an owner: a, b")]
+    #[case::many(&["a"], 7, true, "warning: in namespace ci, these neither expire nor have an owner: a, and 7 more")]
+    #[case::endless(&["a"], 7, false, "warning: in namespace ci, these neither expire nor have an owner: a, and 7 more at least")]
+    fn legacy_tokens_are_named(
+        #[case] names: &[&str],
+        #[case] more: usize,
+        #[case] complete: bool,
+        #[case] expected: &str,
+    ) {
+        let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let finding = finding("ci", &names, more, complete);
+        assert_eq!(format!("{}: {}", finding.health.word(), finding.said), expected);
     }
 }

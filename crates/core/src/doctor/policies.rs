@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     Finding, Health,
@@ -14,6 +14,9 @@ use crate::{
     error::{Error, Kind},
     maintenance::setup::enforcement::{self, Enforcement, Violation},
 };
+
+const TOKENS: &str = "policy for tokens";
+const OTHER_SECRETS: &str = "other Secrets";
 
 impl ApiChecks<'_> {
     /// Sends requests that the policies must refuse and that change nothing: dry runs, and the request for a
@@ -55,7 +58,6 @@ impl ApiChecks<'_> {
 
     /// Requests a token that is not bound to an anchor.
     async fn unbound_tokens(&self, fix: &str) -> Vec<Finding> {
-        let (exists, check) = ("ServiceAccount", "policy for tokens");
         let namespace = &self.spec.namespace;
         let (account, violation) = match &*self.spec.rules {
             [] => (&*self.spec.service_account, Violation::Unpinned),
@@ -69,37 +71,18 @@ impl ApiChecks<'_> {
         };
         let answer = match answer {
             Ok(answer) => answer,
-            Err(error) => return vec![Finding::new(check, Health::Unknown, error.what())],
+            Err(error) => return vec![Finding::new(TOKENS, Health::Unknown, error.what())],
         };
-        let mut findings = Vec::new();
-        if self.spec.rules.is_empty() {
-            if answer.status == 404 && answer.message().starts_with("serviceaccounts ") {
-                let said = format!("{account} does not exist in namespace {namespace}");
-                return vec![
-                    Finding::new(exists, Health::Failed(Kind::Refused), said).fix(format!(
-                        "`kubectl create serviceaccount {account} --namespace {namespace}`"
-                    )),
-                ];
-            }
-            let exists_there = matches!(
-                Enforcement::by(&answer),
-                Enforcement::Enforced | Enforcement::NotEnforced
-            );
-            findings
-                .extend(exists_there.then(|| Finding::new(exists, Health::Ok, format!("{account} exists"))));
+        match self.spec.rules.is_empty() {
+            true => about_account(&answer, account, namespace, fix),
+            false => vec![finding(
+                TOKENS,
+                &answer,
+                "a policy refuses a token of a ServiceAccount that was not made for a job",
+                "no policy limits this minter: it may get a token of any ServiceAccount in the namespace",
+                fix,
+            )],
         }
-        let refused = match violation {
-            Violation::Account => "a policy refuses a token of a ServiceAccount that was not made for a job",
-            _ => "a policy refuses a token that is not bound to a Secret with its uid",
-        };
-        let allowed = match &*self.spec.rules {
-            [] => {
-                "no policy limits this minter: it may bind a token to a Secret without naming the Secret's uid"
-            }
-            _ => "no policy limits this minter: it may get a token of any ServiceAccount in the namespace",
-        };
-        findings.push(finding(check, &answer, refused, allowed, fix));
-        findings
     }
 
     /// Sends one request that a policy must refuse.
@@ -123,58 +106,142 @@ impl ApiChecks<'_> {
 
     /// Lists the metadata of one Secret that is not an anchor, in the namespace of the anchors.
     async fn listed_secrets(&self) -> Finding {
-        #[derive(Deserialize)]
-        struct List {
-            #[serde(default)]
-            items: Vec<serde::de::IgnoredAny>,
-        }
-        let check = "other Secrets";
         let others = ListParams::default()
             .fields(&format!("type!={}", anchor::TYPE))
             .limit(1);
         let call = match Call::list_metadata::<Secret>("list Secrets", Some(&self.spec.namespace), &others) {
             Ok(call) => call,
-            Err(error) => return Finding::new(check, Health::Unknown, error.what()),
+            Err(error) => return Finding::new(OTHER_SECRETS, Health::Unknown, error.what()),
         };
-        let listed = match self.cluster.send(&call, self.budget).await {
-            Ok(answer) if answer.status == 403 => {
-                let said =
-                    "this minter may not list Secrets, which is right: whether there are others is unknown";
-                return Finding::new(check, Health::Unknown, said);
-            }
-            Ok(answer) if answer.status == 200 => answer.parse::<List>(&call),
-            Ok(answer) => return Finding::new(check, Health::Unknown, unexpected(&answer)),
-            Err(unanswered) => return Finding::new(check, Health::Unknown, unanswered.error.what()),
-        };
-        match listed {
-            Ok(list) => {
-                let others = if list.items.is_empty() {
-                    "holds only anchors"
-                } else {
-                    "holds other Secrets"
-                };
-                Finding::new(
-                    check,
-                    Health::Warning,
-                    format!("this minter may list Secrets, so it can read them, and the namespace {others}"),
-                )
-                .fix("remove `list` from the minter's role, and keep no other Secrets in the namespace of the anchors")
-            }
-            Err(error) => Finding::new(check, Health::Unknown, error.what()),
+        match self.cluster.send(&call, self.budget).await {
+            Ok(answer) => about_list(&answer, &call),
+            Err(unanswered) => Finding::new(OTHER_SECRETS, Health::Unknown, unanswered.error.what()),
         }
     }
 }
 
+/// The findings of the request for an unbound token of the jobs' ServiceAccount. kube-apiserver looks for the
+/// account first, so the answer also says whether that exists.
+fn about_account(answer: &Answer, account: &str, namespace: &str, fix: &str) -> Vec<Finding> {
+    let exists = "ServiceAccount";
+    if answer.missing() == Some("serviceaccounts") {
+        let said = format!("{account} does not exist in namespace {namespace}");
+        let fix = format!("`kubectl create serviceaccount {account} --namespace {namespace}`");
+        return vec![Finding::new(exists, Health::Failed(Kind::Refused), said).fix(fix)];
+    }
+    let policy = finding(
+        TOKENS,
+        answer,
+        "a policy refuses a token that is not bound to a Secret with its uid",
+        "no policy limits this minter: it may bind a token to a Secret without naming the Secret's uid",
+        fix,
+    );
+    match Enforcement::by(answer) {
+        Enforcement::Enforced | Enforcement::NotEnforced => {
+            vec![
+                Finding::new(exists, Health::Ok, format!("{account} exists")),
+                policy,
+            ]
+        }
+        Enforcement::Unknown => vec![policy],
+    }
+}
+
+/// The finding of one request that a policy must refuse.
 fn finding(check: &'static str, answer: &Answer, refused: &str, allowed: &str, fix: &str) -> Finding {
     match Enforcement::by(answer) {
         Enforcement::Enforced => Finding::new(check, Health::Ok, refused),
         Enforcement::NotEnforced => Finding::new(check, Health::Warning, allowed).fix(fix),
-        Enforcement::Unknown => Finding::new(check, Health::Unknown, unexpected(answer)),
+        Enforcement::Unknown => Finding::new(check, Health::Unknown, answer.in_words()),
     }
 }
 
-fn unexpected(answer: &Answer) -> String {
-    format!("the API server answered {} {}", answer.status, answer.message())
-        .trim_end()
-        .to_owned()
+/// The finding of a list of the Secrets that are not anchors.
+fn about_list(answer: &Answer, call: &Call) -> Finding {
+    let others = match answer.status {
+        200 => answer.parse::<List>(call),
+        403 => {
+            let said =
+                "this minter may not list Secrets, which is right: whether there are others is unknown";
+            return Finding::new(OTHER_SECRETS, Health::Unknown, said);
+        }
+        _ => return Finding::new(OTHER_SECRETS, Health::Unknown, answer.in_words()),
+    };
+    let holds = match others {
+        Ok(list) if list.items.is_empty() => "holds only anchors",
+        Ok(_) => "holds other Secrets",
+        Err(error) => return Finding::new(OTHER_SECRETS, Health::Unknown, error.what()),
+    };
+    let said = format!("this minter may list Secrets, so it can read them, and the namespace {holds}");
+    Finding::new(OTHER_SECRETS, Health::Warning, said).fix(
+        "remove `list` from the minter's role, and keep no other Secrets in the namespace of the anchors",
+    )
+}
+
+/// A list of metadata. Go writes `null` in the place of its items if there are none.
+#[derive(Deserialize)]
+struct List {
+    #[serde(default)]
+    items: Vec<IgnoredAny>,
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer::new(status, Some(body.as_bytes().to_vec().into()))
+    }
+
+    const NO_ACCOUNT: &str = r#"{"kind":"Status","message":"serviceaccounts \"scanner\" not found","reason":"NotFound","details":{"name":"scanner","kind":"serviceaccounts"},"code":404}"#;
+    const NO_SECRET: &str = r#"{"kind":"Status","message":"secrets \"jobpass-a\" not found","reason":"NotFound","details":{"name":"jobpass-a","kind":"secrets"},"code":404}"#;
+    const POLICY: &str = r#"{"kind":"Status","message":"serviceaccounts \"scanner\" is forbidden: ValidatingAdmissionPolicy 'jobpass-tokens.ci.scanner' with binding 'jobpass-tokens.ci.scanner' denied request: no","reason":"Invalid","details":{"name":"scanner","kind":"serviceaccounts","causes":[{"message":"ValidatingAdmissionPolicy 'jobpass-tokens.ci.scanner' with binding 'jobpass-tokens.ci.scanner' denied request: no"}]},"code":422}"#;
+    const RBAC: &str = r#"{"kind":"Status","message":"serviceaccounts \"scanner\" is forbidden: User \"jane\" cannot create","reason":"Forbidden","details":{"name":"scanner","kind":"serviceaccounts"},"code":403}"#;
+
+    #[rstest]
+    #[case::no_account(404, NO_ACCOUNT, "failed ServiceAccount")]
+    #[case::no_policy(404, NO_SECRET, "ok ServiceAccount, warning policy for tokens")]
+    #[case::issued(201, "{}", "ok ServiceAccount, warning policy for tokens")]
+    #[case::policy(422, POLICY, "ok ServiceAccount, ok policy for tokens")]
+    #[case::rbac(403, RBAC, "unknown policy for tokens")]
+    #[case::no_such_path(404, "404 page not found", "unknown policy for tokens")]
+    fn a_request_for_an_unbound_token_shows_account_and_policy(
+        #[case] status: u16,
+        #[case] body: &str,
+        #[case] expected: &str,
+    ) {
+        let findings = about_account(&answer(status, body), "scanner", "ci", "an administrator runs it");
+        let words = findings.iter().map(|finding| {
+            let is_fixed = matches!(finding.health, Health::Warning | Health::Failed(_));
+            assert_eq!(!finding.fix.is_empty(), is_fixed, "{}", finding.said);
+            format!("{} {}", finding.health.word(), finding.check)
+        });
+        assert_eq!(words.collect::<Vec<_>>().join(", "), expected);
+    }
+
+    #[rstest]
+    #[case::may_not(403, RBAC, "unknown", "may not list Secrets")]
+    #[case::only_anchors(200, r#"{"items":[]}"#, "warning", "holds only anchors")]
+    #[case::null(200, r#"{"items":null}"#, "warning", "holds only anchors")]
+    #[case::others(
+        200,
+        r#"{"items":[{"metadata":{"name":"a"}}],"new":1}"#,
+        "warning",
+        "holds other Secrets"
+    )]
+    #[case::no_list(200, "<html>", "unknown", "is not one of a Kubernetes API server")]
+    #[case::trouble(500, "", "unknown", "the API server answered 500")]
+    fn a_minter_that_lists_secrets_is_a_warning(
+        #[case] status: u16,
+        #[case] body: &str,
+        #[case] health: &str,
+        #[case] said: &str,
+    ) {
+        let call = Call::get("list Secrets", "/api/v1/namespaces/ci/secrets").expect("a call");
+        let finding = about_list(&answer(status, body), &call);
+        assert_eq!(finding.health.word(), health);
+        assert!(finding.said.contains(said), "{}", finding.said);
+    }
 }

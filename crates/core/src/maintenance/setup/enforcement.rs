@@ -18,6 +18,7 @@ use crate::{
 };
 
 /// The meaning of the answer to such a request.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Enforcement {
     /// A policy of `setup` refused the request.
     Enforced,
@@ -77,6 +78,15 @@ pub(crate) enum Violation {
 /// # Errors
 /// If the operating system returns no random bytes.
 pub(crate) fn token(namespace: &str, account: &str, violation: Violation) -> Result<Call, Error> {
+    let doing = match violation {
+        Violation::Unpinned => "get a token that is not bound to an anchor",
+        Violation::Lifetime(_) => "get a token with too long a lifetime",
+        Violation::Account => "get a token of another ServiceAccount",
+    };
+    Call::request_token(doing, namespace, account, spec(violation)?)
+}
+
+fn spec(violation: Violation) -> Result<TokenRequestSpec, Error> {
     let uid = "00000000-0000-0000-0000-000000000000";
     let bound = BoundObjectReference {
         api_version: Some(Secret::api_version(&()).into()),
@@ -88,17 +98,11 @@ pub(crate) fn token(namespace: &str, account: &str, violation: Violation) -> Res
         Violation::Lifetime(seconds) => Some(i64::try_from(seconds).unwrap_or(i64::MAX)),
         Violation::Unpinned | Violation::Account => None,
     };
-    let doing = match violation {
-        Violation::Unpinned => "get a token that is not bound to an anchor",
-        Violation::Lifetime(_) => "get a token with too long a lifetime",
-        Violation::Account => "get a token of another ServiceAccount",
-    };
-    let spec = TokenRequestSpec {
+    Ok(TokenRequestSpec {
         bound_object_ref: Some(bound),
         expiration_seconds,
         audiences: Vec::new(),
-    };
-    Call::request_token(doing, namespace, account, spec)
+    })
 }
 
 impl Enforcement {
@@ -111,5 +115,57 @@ impl Enforcement {
             _ if answer.denial().is_some_and(Denial::is_of_setup) => Self::Enforced,
             _ => Self::Unknown,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const NOT_FOUND: &str = r#"{"kind":"Status","message":"secrets \"a\" not found","reason":"NotFound","details":{"name":"a","kind":"secrets"},"code":404}"#;
+    const NO_ACCOUNT: &str = r#"{"kind":"Status","message":"serviceaccounts \"a\" not found","reason":"NotFound","details":{"name":"a","kind":"serviceaccounts"},"code":404}"#;
+    const RBAC: &str = r#"{"kind":"Status","message":"secrets is forbidden: User \"m\" cannot create","reason":"Forbidden","details":{"kind":"secrets"},"code":403}"#;
+
+    fn policy(name: &str) -> String {
+        let message = format!("ValidatingAdmissionPolicy '{name}' with binding '{name}' denied request: no");
+        format!(
+            r#"{{"kind":"Status","message":"secrets \"a\" is forbidden: {message}","reason":"Invalid","details":{{"name":"a","kind":"secrets","causes":[{{"message":"{message}"}}]}},"code":422}}"#
+        )
+    }
+
+    #[rstest]
+    #[case::policy_of_setup(422, policy("jobpass-anchors.ci.scanner"), Enforcement::Enforced)]
+    #[case::another_policy(422, policy("needs-team"), Enforcement::Unknown)]
+    #[case::created(201, "{}".into(), Enforcement::NotEnforced)]
+    #[case::after_the_policies(404, NOT_FOUND.into(), Enforcement::NotEnforced)]
+    #[case::before_the_policies(404, NO_ACCOUNT.into(), Enforcement::Unknown)]
+    #[case::rbac(403, RBAC.into(), Enforcement::Unknown)]
+    #[case::unauthorized(401, String::new(), Enforcement::Unknown)]
+    #[case::trouble(503, String::new(), Enforcement::Unknown)]
+    fn only_a_policy_of_setup_is_enforcement(
+        #[case] status: u16,
+        #[case] body: String,
+        #[case] expected: Enforcement,
+    ) {
+        let answer = Answer::new(status, Some(body.into_bytes().into()));
+        assert_eq!(Enforcement::by(&answer), expected);
+    }
+
+    #[rstest]
+    #[case(Violation::Unpinned, false, None)]
+    #[case(Violation::Account, true, None)]
+    #[case(Violation::Lifetime(3601), true, Some(3601))]
+    fn a_token_violates_one_rule(
+        #[case] violation: Violation,
+        #[case] pinned: bool,
+        #[case] seconds: Option<i64>,
+    ) {
+        let spec = spec(violation).expect("a spec");
+        let bound = spec.bound_object_ref.expect("an anchor");
+        assert_eq!(bound.kind.as_deref(), Some("Secret"));
+        assert!(bound.name.is_some_and(|name| names::is_ours(&name)));
+        assert_eq!((bound.uid.is_some(), spec.expiration_seconds), (pinned, seconds));
     }
 }

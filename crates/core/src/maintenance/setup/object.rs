@@ -194,12 +194,8 @@ impl SetupObject {
 /// The error for a refused request about the object with this title.
 pub(super) fn refused(title: &str, cluster: &Cluster, call: &Call, answer: &Answer) -> Error {
     let verb = call.doing.trim_end_matches(" an object");
-    let what = format!(
-        "cannot {verb} {title}: the API server answered {} {}",
-        answer.status,
-        answer.message()
-    );
-    let error = Error::new(Kind::Refused, what.trim_end());
+    let what = format!("cannot {verb} {title}: {}", answer.in_words());
+    let error = Error::new(Kind::Refused, what);
     if let Some(denial) = answer.denial() {
         return error.help(format!(
             "no permission is missing: {} refused it, and the message above says why. What was applied before it stays",
