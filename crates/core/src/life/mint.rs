@@ -3,6 +3,7 @@
 use std::{cell::RefCell, panic::AssertUnwindSafe, path::Path, time::Duration};
 
 use futures_util::FutureExt as _;
+use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
     process::{environment::Environment, interrupt::Interrupt},
     record::state::State,
     refusal::Need,
-    text::harmless,
+    text::{harmless, time},
 };
 
 /// A CI runner kills a cancelled job after 7.5 s at the earliest (GitHub): be done before.
@@ -119,14 +120,37 @@ impl Plan {
             spec,
         } = self;
         match mint(&cluster, &spec, origin, state, handover, interrupt).await {
-            Ok((state, warnings)) => Ok(HandedOver {
-                state,
-                warnings,
-                cluster,
-            }),
+            Ok((state, mut warnings)) => {
+                warnings.extend(outlived(minter.expires(), &state));
+                Ok(HandedOver {
+                    state,
+                    warnings,
+                    cluster,
+                })
+            }
             Err(error) => Err(doctor::explained(error, &minter, &spec, interrupt).await),
         }
     }
+}
+
+/// The warning that the minter's credential ends before the token does.
+fn outlived(minter: Option<Timestamp>, state: &State) -> Option<String> {
+    let receipt = &state.receipt;
+    let renewed = receipt
+        .minted
+        .zip(state.renewal.as_ref())
+        .and_then(|(minted, renewal)| {
+            let seconds = i64::try_from(renewal.seconds).ok()?;
+            minted.checked_add(SignedDuration::from_secs(seconds)).ok()
+        });
+    let token = receipt.expires.or(receipt.swept).max(renewed)?;
+    let minter = minter.filter(|minter| *minter < token)?;
+    Some(format!(
+        "the minter's credential expires at {}, and the token at {}: a job that ends in between cannot revoke its token; use a \
+         credential that lasts for as long as the job, or a shorter `duration`",
+        time(minter),
+        time(token)
+    ))
 }
 
 async fn mint<R, D>(
@@ -351,3 +375,6 @@ fn not_accepted(server: &str) -> Error {
          `job-certificate-authority`. If this is the API server itself, its log says why",
     )
 }
+
+#[cfg(test)]
+mod tests;

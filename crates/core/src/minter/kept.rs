@@ -136,6 +136,35 @@ contexts:
         );
     }
 
+    /// As with a state that another process wrote, or with an input that another step has changed.
+    #[tokio::test]
+    async fn a_credential_is_for_no_other_server_than_the_recorded_one() {
+        let inputs = Inputs::from([(Opt::Kubeconfig, KUBECONFIG)]);
+        let minter = resolve(&inputs, &Environment::default()).await;
+        let mut connection = minter.connection.clone();
+        connection.server = "https://evil.example.com".into();
+        let again = Minter::again(&connection, &minter.auth, &inputs, &Environment::default()).await;
+        let error = again.err().expect("refused").to_string();
+        assert!(error.contains("names another API server"), "{error}");
+
+        let inputs = Inputs::from([(Opt::Server, "https://a/"), (Opt::BearerTokenEnv, "KUBE_TOKEN")]);
+        let environment = Environment::from([("KUBE_TOKEN", "a-token")]);
+        let minter = resolve(&inputs, &environment).await;
+        assert!(
+            Minter::again(&minter.connection, &minter.auth, &inputs, &environment)
+                .await
+                .is_ok()
+        );
+        let again = Minter::again(&connection, &minter.auth, &inputs, &environment).await;
+        assert!(
+            again
+                .err()
+                .expect("refused")
+                .to_string()
+                .contains("input `server` names another API server")
+        );
+    }
+
     #[tokio::test]
     async fn a_credential_in_a_file_stays_there() {
         let file = tempfile::NamedTempFile::new().expect("a file");

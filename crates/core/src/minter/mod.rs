@@ -1,6 +1,7 @@
 //! The minter: the identity with which the job asks the cluster for a token.
 
 mod exec;
+mod expiry;
 mod explicit;
 mod id_token;
 mod in_cluster;
@@ -167,11 +168,11 @@ impl Minter {
         }
     }
 
-    /// The minter again, at the end of the job: where to comes from the state alone, only who from the inputs, so
-    /// that nothing which ran in between can send the credential elsewhere.
+    /// The minter again, at the end of the job. The state alone says where the API server is, and the inputs give the credential: so
+    /// nothing that ran in between can send it elsewhere.
     ///
     /// # Errors
-    /// If the credential is not where it was.
+    /// If the credential is not where it was, or if what it is found with names another API server than the state.
     pub async fn again(
         connection: &Connection,
         auth: &Auth,
@@ -191,6 +192,7 @@ impl Minter {
                     let problem = "was there when the token was minted and is missing now";
                     Error::input(Opt::Kubeconfig, problem, "keep it set until the job ends")
                 })?;
+                found.must_lead_to(&connection, context)?;
                 proxies[1] = found.proxy(context);
                 found
                     .identity(context, &connection, exec.as_deref(), environment)
@@ -199,6 +201,12 @@ impl Minter {
             }
             Auth::BearerTokenFile { path } => Token::from_file(Opt::BearerTokenFile.name(), path)?.into(),
             Auth::BearerTokenEnv { name } => {
+                // As it was read when the token was minted: in another case, or with a slash at its end, it is the same.
+                let server = inputs.get(Opt::Server);
+                let server = server.and_then(|url| Connection::new(Opt::Server.name(), url, None).ok());
+                if server.is_some_and(|other| other.server != connection.server) {
+                    return Err(elsewhere("server"));
+                }
                 Token::from_env(Opt::BearerTokenEnv.name(), name, environment)?.into()
             }
             Auth::IdToken { audience, url, proxy } => {
@@ -217,6 +225,15 @@ impl Minter {
             namespace: None,
         })
     }
+}
+
+/// Either the input was changed since, or the state was not written by the process that minted.
+fn elsewhere(input: &str) -> Error {
+    Error::input(
+        input,
+        "names another API server, or another certificate authority, than the recorded state",
+        "the credential was sent to neither; find out which of the two was changed after the token was minted",
+    )
 }
 
 /// Text that stands in base64, as kubeconfigs have it in their `*-data` fields.

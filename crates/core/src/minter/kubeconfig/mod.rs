@@ -223,6 +223,23 @@ impl Found {
         .await
     }
 
+    /// # Errors
+    /// If the cluster of a context is not the one of `recorded`: its credential is for that cluster alone.
+    pub(super) fn must_lead_to(&self, recorded: &Connection, name: &str) -> Result<(), Error> {
+        let (_, context) = self.context(Some(name))?;
+        let cluster = self
+            .cluster(context)
+            .ok_or_else(|| missing("cluster", &context.cluster))?;
+        let named = connection(cluster, &context.cluster)?;
+        let is_same = named.server == recorded.server
+            && named.certificate_authority == recorded.certificate_authority
+            && named.tls_server_name == recorded.tls_server_name;
+        match is_same {
+            true => Ok(()),
+            false => Err(super::elsewhere("kubeconfig")),
+        }
+    }
+
     /// One of its contexts, with its cluster and its user, of a kubeconfig that was given as `text`: on one line.
     pub(super) fn only(&self, text: &str, context: &str) -> Option<String> {
         let (_, named) = self.context(Some(context)).ok()?;

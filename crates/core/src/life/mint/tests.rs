@@ -1,0 +1,36 @@
+use rstest::rstest;
+
+use super::*;
+use crate::{inputs::lifetime::Lifetime, record::renewal::Renewal, record::state::tests::least};
+
+fn at(hour: &str) -> Option<Timestamp> {
+    Some(format!("2026-11-26T{hour}:00:00Z").parse().expect("a time"))
+}
+
+/// A token that was minted at 10:00.
+#[rstest]
+#[case::sooner(at("10"), None, at("12"), Some(("2026-11-26 10:00", "2026-11-26 12:00")))]
+#[case::later(at("13"), None, at("12"), None)]
+#[case::together(at("12"), None, at("12"), None)]
+#[case::unknown(None, None, at("12"), None)]
+#[case::while_it_is_renewed(at("13"), Some(4), at("12"), Some(("2026-11-26 13:00", "2026-11-26 14:00")))]
+#[case::after_it_was_renewed(at("15"), Some(4), at("12"), None)]
+fn a_minter_that_expires_before_the_token_is_a_warning_with_both_times(
+    #[case] minter: Option<Timestamp>,
+    #[case] renewed_for: Option<u64>,
+    #[case] token: Option<Timestamp>,
+    #[case] times: Option<(&str, &str)>,
+) {
+    let mut state = least();
+    state.receipt.minted = at("10");
+    state.receipt.expires = token;
+    state.renewal = renewed_for.map(|hours| Renewal {
+        lifetime: Lifetime::parse("2h").expect("a lifetime"),
+        seconds: hours * 3600,
+    });
+    let warning = outlived(minter, &state);
+    assert_eq!(warning.is_some(), times.is_some(), "{warning:?}");
+    if let (Some(warning), Some((minter, token))) = (warning, times) {
+        assert!(warning.contains(minter) && warning.contains(token), "{warning}");
+    }
+}
