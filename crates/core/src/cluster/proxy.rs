@@ -18,6 +18,9 @@ pub struct Proxy {
     url: String,
     #[serde(skip)]
     credentials: Option<SecretString>,
+    /// Whether a kubeconfig names it, and no variable. Known while minting only.
+    #[serde(skip)]
+    in_kubeconfig: bool,
 }
 
 impl Proxy {
@@ -70,7 +73,22 @@ impl Proxy {
         Self {
             url: format!("{}://{}", url.scheme, url.host),
             credentials: url.user.clone().map(Into::into),
+            in_kubeconfig: false,
         }
+    }
+
+    /// The same proxy, as one that a kubeconfig names.
+    pub(crate) fn of_kubeconfig(self) -> Self {
+        Self {
+            in_kubeconfig: true,
+            ..self
+        }
+    }
+
+    /// The `proxy-url` for the kubeconfig of a job. Clients find the proxy of a variable where jobpass found it. A password is not
+    /// handed on: what a job prints is not masked for it.
+    pub(crate) fn for_kubeconfig(&self) -> Option<&str> {
+        (self.in_kubeconfig && self.credentials.is_none()).then_some(&self.url)
     }
 
     /// The same proxy with the credentials of the one among `candidates` that is at the same URL.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
-    cluster::Connection,
+    cluster::{Connection, Proxy},
     error::{Error, Kind},
     inputs::options::{Inputs, Opt},
     process::files::{
@@ -163,6 +163,11 @@ impl Files {
             server: Some(connection.server.clone()),
             certificate_authority_data: certificate_authority.map(|pem| STANDARD.encode(pem)),
             tls_server_name: connection.tls_server_name.clone(),
+            proxy_url: connection
+                .proxy
+                .as_ref()
+                .and_then(Proxy::for_kubeconfig)
+                .map(str::to_owned),
             ..Cluster::default()
         };
         let context = Context {
@@ -498,6 +503,32 @@ mod tests {
         ] {
             std::fs::write(&path, other).expect("written");
             assert!(files.token().is_none());
+        }
+    }
+
+    /// Clients find the proxy of a variable by themselves, and a password would be printed.
+    #[test]
+    fn the_kubeconfig_names_the_proxy_that_the_minters_names() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = plan(folder.path(), "", "k").expect("a plan");
+        let token = Token::parse("eyJ.a.b", "token").expect("a token");
+        let named = |url| Proxy::parse("kubeconfig", url).map(Proxy::of_kubeconfig);
+        let of_variable = Proxy::parse("HTTPS_PROXY", "http://proxy:3128");
+        for (proxy, expected) in [
+            (named("socks5://proxy:1080"), true),
+            (named("http://someone:hunter2@proxy:3128"), false),
+            (of_variable, false),
+        ] {
+            let mut connection = Connection::new("server", "https://10.0.0.1", None).expect("a server");
+            connection.proxy = Some(proxy.expect("a proxy"));
+            let receipt = Receipt::new("scanner", "ci", "jobpass-a");
+            let text = files.kubeconfig(&token, &connection, &receipt).expect("YAML");
+            assert_eq!(
+                text.contains("proxy-url: socks5://proxy:1080\n"),
+                expected,
+                "{text}"
+            );
+            assert!(!text.contains("hunter2"), "{text}");
         }
     }
 }

@@ -184,7 +184,7 @@ impl Found {
         let mut connection = connection(cluster, &context.cluster)?;
         connection.proxy = match &*cluster.proxy_url {
             "" => Proxy::from_environment(&connection.server, environment),
-            url => Some(Proxy::parse("kubeconfig", url)?),
+            url => Some(Proxy::parse("kubeconfig", url)?.of_kubeconfig()),
         };
         let (identity, exec) = self.identity(name, &connection, None, environment).await?;
         let namespace = Some(context.namespace.clone()).filter(|namespace| !namespace.is_empty());
