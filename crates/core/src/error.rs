@@ -6,10 +6,10 @@ use std::fmt::Display;
 ///
 /// Holds no secret: every constructor takes text that went through [`crate::text::harmless`] or was written here.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{what}{}", .help.as_ref().map(|help| format!("\n\n{help}")).unwrap_or_default())]
+#[error("{message}{}", .help.as_ref().map(|help| format!("\n\n{help}")).unwrap_or_default())]
 pub struct Error {
     kind: Kind,
-    what: String,
+    message: String,
     help: Option<String>,
     report: Option<Box<str>>,
 }
@@ -40,10 +40,10 @@ pub enum Kind {
 
 impl Error {
     /// A failure with its one-line text, a lowercase fragment.
-    pub fn new(kind: Kind, what: impl Into<String>) -> Self {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
-            what: what.into(),
+            message: message.into(),
             help: None,
             report: None,
         }
@@ -68,7 +68,7 @@ impl Error {
 
     /// Puts a report before the next step: what the token may do, as text, and as Markdown for those who show that.
     pub(crate) fn reporting(mut self, text: String, markdown: String) -> Self {
-        self.what = format!("the token was not handed over: {}", self.what);
+        self.message = format!("the token was not handed over: {}", self.message);
         let all = [Some(text), self.help.take()];
         let all = all
             .into_iter()
@@ -81,10 +81,10 @@ impl Error {
     }
 
     /// The anchor was deleted, and then this kept that from being proven.
-    pub(crate) fn unproven(mut self) -> Self {
-        self.what = format!(
+    pub(crate) fn into_unproven(mut self) -> Self {
+        self.message = format!(
             "the anchor was deleted, but that the token is dead is not proven: {}",
-            self.what
+            self.message
         );
         self.kind = Kind::Revoke;
         self
@@ -106,8 +106,8 @@ impl Error {
     }
 
     /// The one-line text, without the next step.
-    pub fn what(&self) -> &str {
-        &self.what
+    pub fn message(&self) -> &str {
+        &self.message
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) fn warning(warning: &Error) {
 }
 
 fn annotate(level: &str, error: &Error) {
-    say(&format!("::{level} title=jobpass::{}", data(error.what())));
+    say(&format!("::{level} title=jobpass::{}", data(error.message())));
     if let Some(help) = error.next_step() {
         say(&format!("\n{help}\n"));
     }

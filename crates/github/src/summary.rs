@@ -27,7 +27,7 @@ pub(crate) fn refused(job: &Job, error: &Error) {
             job,
             &format!(
                 "### :x: jobpass: no token\n\n{}\n\n{}\n",
-                text(error.what()),
+                text(error.message()),
                 report
             ),
         );
@@ -50,7 +50,7 @@ pub(crate) fn not_revoked(job: &Job, receipt: &Receipt, error: &Error) {
             ),
             row("Anchor", &code(&receipt.anchor)),
             row("Expires", &expires(receipt)),
-            text(error.what()),
+            text(error.message()),
             receipt.anchor,
             receipt.namespace,
         ),

@@ -531,7 +531,7 @@ fn is_key(key: &str) -> bool {
 fn deliver(error: Error) -> Error {
     let help = error.to_string();
     let help = help.split_once("\n\n").map(|(_, help)| help.to_owned());
-    let error = Error::new(Kind::Deliver, error.what());
+    let error = Error::new(Kind::Deliver, error.message());
     match help {
         Some(help) => error.help(help),
         None => error,

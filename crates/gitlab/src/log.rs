@@ -20,7 +20,7 @@ pub(crate) fn warning(warning: &Error) {
 }
 
 fn annotate(colour: &str, level: &str, error: &Error) {
-    let mut lines = format!("{colour}jobpass: {level}: {}{PLAIN}\n", error.what());
+    let mut lines = format!("{colour}jobpass: {level}: {}{PLAIN}\n", error.message());
     if let Some(help) = error.next_step() {
         lines += &format!("\n{help}\n\n");
     }

@@ -141,7 +141,7 @@ pub(crate) fn log_screen() -> Screen {
 pub(crate) fn error(error: &Error) {
     Entry {
         level: Level::Error,
-        message: error.what(),
+        message: error.message(),
         help: error.next_step(),
         kind: Some(error.kind()),
         access: None,
@@ -153,7 +153,7 @@ pub(crate) fn error(error: &Error) {
 pub(crate) fn warning_of(error: &Error) {
     Entry {
         help: error.next_step(),
-        ..Entry::new(Level::Warning, error.what())
+        ..Entry::new(Level::Warning, error.message())
     }
     .log();
 }
@@ -272,7 +272,7 @@ mod tests {
     fn entry(error: &Error) -> Entry<'_> {
         Entry {
             level: Level::Error,
-            message: error.what(),
+            message: error.message(),
             help: error.next_step(),
             kind: Some(error.kind()),
             access: None,

@@ -120,7 +120,7 @@ async fn inspect(matches: &ArgMatches, environment: &Environment) -> Result<Insp
     let claims = Claims::decode(&subject.token).map_err(|error| {
         Error::input(
             subject.input,
-            format!("holds something else: {}", error.what()),
+            format!("holds something else: {}", error.message()),
             "give a Kubernetes token",
         )
     })?;

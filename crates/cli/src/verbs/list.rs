@@ -102,7 +102,7 @@ impl List<'_> {
                 if error.kind() != Kind::Unreachable {
                     return Err(error);
                 }
-                output::warning(error.what());
+                output::warning(error.message());
             }
         }
         for warning in self.pipelines.warnings() {

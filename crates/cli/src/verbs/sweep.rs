@@ -118,7 +118,7 @@ fn sentence(anchor: &Anchor, fate: &Fate, dry_run: bool) -> String {
     let (what, why) = match fate {
         Fate::Deleted(reason) => (deleted, why(reason)),
         Fate::Gone(reason) => ("gone already", why(reason)),
-        Fate::Failed(_, error) => ("not deleted", error.what()),
+        Fate::Failed(_, error) => ("not deleted", error.message()),
         Fate::Unclear(why) => ("left", *why),
     };
     let of = anchor
@@ -141,7 +141,7 @@ fn json_of(anchor: &Anchor, fate: &Fate, dry_run: bool) -> Result<String, Error>
     json["event"] = event.into();
     json["reason"] = reason;
     if let Fate::Failed(_, error) = fate {
-        json["error"] = error.what().into();
+        json["error"] = error.message().into();
     }
     json["time"] = now();
     Ok(json.to_string())

@@ -89,11 +89,11 @@ pub(crate) async fn review(
     };
     let call = match Call::create("ask what the token may do", None, &question) {
         Ok(call) => call,
-        Err(error) => return (Verdict::Unknown, error.what().to_owned()),
+        Err(error) => return (Verdict::Unknown, error.message().to_owned()),
     };
     let answer = match cluster.send(&call, budget).await {
         Ok(answer) => answer,
-        Err(unanswered) => return (Verdict::Unknown, unanswered.error.what().to_owned()),
+        Err(unanswered) => return (Verdict::Unknown, unanswered.error.message().to_owned()),
     };
     match answer.status {
         201 => {}
@@ -110,7 +110,7 @@ pub(crate) async fn review(
             let (verdict, reason) = verdict(review.status.unwrap_or_default());
             (verdict, harmless(&cluster.without_bearer(&reason)))
         }
-        Err(error) => (Verdict::Unknown, error.what().to_owned()),
+        Err(error) => (Verdict::Unknown, error.message().to_owned()),
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) async fn check_job_server(server: &Connection, budget: &Budget) -> Fi
     };
     match answered.await {
         Ok(_) => Finding::new("job server", Health::Ok, harmless(&server.server)),
-        Err(error) => Finding::new("job server", Health::Warning, error.what())
+        Err(error) => Finding::new("job server", Health::Warning, error.message())
             .fix(error.next_step().unwrap_or_default()),
     }
 }

@@ -58,7 +58,7 @@ impl ApiChecks<'_> {
                         Kind::Refused => format!(
                             "this minter may not list Secrets in namespace {namespace}, which is right"
                         ),
-                        _ => error.what().to_owned(),
+                        _ => error.message().to_owned(),
                     };
                     return Finding::new(CHECK, Health::Unknown, why);
                 }
@@ -102,7 +102,7 @@ impl ApiChecks<'_> {
             )
             .fix("use `type: bound`. If an old tool needs a legacy token, use a minter to which no such policy applies"),
             Ok(answer) => Finding::new(check, Health::Unknown, answer.in_words()),
-            Err(error) => Finding::new(check, Health::Unknown, error.what()),
+            Err(error) => Finding::new(check, Health::Unknown, error.message()),
         }
     }
 }

@@ -92,7 +92,7 @@ impl Finding {
 
     /// An error, as the finding of the check that it stopped.
     fn failed(check: &'static str, error: &Error) -> Self {
-        Self::new(check, Health::Failed(error.kind()), error.what())
+        Self::new(check, Health::Failed(error.kind()), error.message())
             .fix(error.next_step().unwrap_or_default())
     }
 }
@@ -238,7 +238,7 @@ pub async fn explained(error: Error, minter: &Minter, spec: &Spec, interrupt: &m
         return error;
     }
     // Before the next step, which may end with YAML to paste.
-    let explained = Error::new(error.kind(), error.what()).help(format!(
+    let explained = Error::new(error.kind(), error.message()).help(format!(
         "What `jobpass doctor` finds wrong from here:\n\n{}",
         wrong.trim_end()
     ));

@@ -71,7 +71,7 @@ impl ApiChecks<'_> {
         };
         let answer = match answer {
             Ok(answer) => answer,
-            Err(error) => return vec![Finding::new(TOKENS, Health::Unknown, error.what())],
+            Err(error) => return vec![Finding::new(TOKENS, Health::Unknown, error.message())],
         };
         match self.spec.rules.is_empty() {
             true => about_account(&answer, account, namespace, fix),
@@ -100,7 +100,7 @@ impl ApiChecks<'_> {
         };
         match answer {
             Ok(answer) => finding(check, &answer, refused, allowed, fix),
-            Err(error) => Finding::new(check, Health::Unknown, error.what()),
+            Err(error) => Finding::new(check, Health::Unknown, error.message()),
         }
     }
 
@@ -111,11 +111,11 @@ impl ApiChecks<'_> {
             .limit(1);
         let call = match Call::list_metadata::<Secret>("list Secrets", Some(&self.spec.namespace), &others) {
             Ok(call) => call,
-            Err(error) => return Finding::new(OTHER_SECRETS, Health::Unknown, error.what()),
+            Err(error) => return Finding::new(OTHER_SECRETS, Health::Unknown, error.message()),
         };
         match self.cluster.send(&call, self.budget).await {
             Ok(answer) => about_list(&answer, &call),
-            Err(unanswered) => Finding::new(OTHER_SECRETS, Health::Unknown, unanswered.error.what()),
+            Err(unanswered) => Finding::new(OTHER_SECRETS, Health::Unknown, unanswered.error.message()),
         }
     }
 }
@@ -170,7 +170,7 @@ fn about_list(answer: &Answer, call: &Call) -> Finding {
     let holds = match others {
         Ok(list) if list.items.is_empty() => "holds only anchors",
         Ok(_) => "holds other Secrets",
-        Err(error) => return Finding::new(OTHER_SECRETS, Health::Unknown, error.what()),
+        Err(error) => return Finding::new(OTHER_SECRETS, Health::Unknown, error.message()),
     };
     let said = format!("this minter may list Secrets, so it can read them, and the namespace {holds}");
     Finding::new(OTHER_SECRETS, Health::Warning, said).fix(

@@ -121,7 +121,7 @@ pub async fn at_end_of_job(
     let revoked = tokio::select! {
         revoked = work => revoked,
         interrupted = interrupted => {
-            Err(if deleted.get() { interrupted.unproven() } else { by_hand(interrupted, state) })
+            Err(if deleted.get() { interrupted.into_unproven() } else { by_hand(interrupted, state) })
         }
     };
     let leftovers = leftovers.await;
@@ -224,7 +224,7 @@ fn by_hand(error: Error, state: &State) -> Error {
     );
     let revoke = Error::new(
         Kind::Revoke,
-        format!("the token is not revoked: {}", error.what()),
+        format!("the token is not revoked: {}", error.message()),
     );
     match error.next_step() {
         Some(earlier) => revoke.help(earlier).help(help),
@@ -256,7 +256,7 @@ impl Revocation<'_> {
                 Verify::Quick => self.ask_once(token.await.as_ref()).await,
                 Verify::Wait => self.ask_until_certain(token.await.as_ref(), deleted).await,
             };
-            proof.map(|proof| (deletion, proof)).map_err(Error::unproven)
+            proof.map(|proof| (deletion, proof)).map_err(Error::into_unproven)
         };
         let (revoked, left) = tokio::join!(revoke, self.delete_role());
         let (deletion, proof) = revoked?;
@@ -291,7 +291,7 @@ impl Revocation<'_> {
         let delete = role::delete(self.cluster, &receipt.namespace, &receipt.anchor, &self.budget);
         let why = match tokio::time::timeout(TIDY, delete).await {
             Ok(Ok(())) => return None,
-            Ok(Err(error)) => error.what().to_owned(),
+            Ok(Err(error)) => error.message().to_owned(),
             Err(_) => format!("cannot delete the job's role within {} s", TIDY.as_secs()),
         };
         Some(format!(

@@ -279,8 +279,8 @@ impl Deletions<'_> {
 
 fn still_there(number: u64, first: &Error) -> Error {
     let what = match number {
-        1 => format!("1 anchor is still there: {}", first.what()),
-        _ => format!("{number} anchors are still there; the first: {}", first.what()),
+        1 => format!("1 anchor is still there: {}", first.message()),
+        _ => format!("{number} anchors are still there; the first: {}", first.message()),
     };
     let error = Error::new(Kind::Revoke, what);
     match first.next_step() {

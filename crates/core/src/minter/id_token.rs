@@ -123,7 +123,7 @@ impl Source {
             .send(&call, &Budget::new(FETCH))
             .await
             .map_err(|unanswered| {
-                Error::new(unanswered.error.kind(), unanswered.error.what()).help(
+                Error::new(unanswered.error.kind(), unanswered.error.message()).help(
                     "the ID token comes from the CI platform, not from the cluster: check its status page, and that this \
                      runner can reach it (HTTPS_PROXY, NO_PROXY; its certificate counts against the system's roots)",
                 )

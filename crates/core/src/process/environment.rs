@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(environment.get("KUBECONFIG"), None);
         let error = environment.utf8("KUBECONFIG").expect_err("not UTF-8");
         assert_eq!(error.kind(), Kind::Input);
-        assert!(error.what().contains("KUBECONFIG"), "{error}");
+        assert!(error.message().contains("KUBECONFIG"), "{error}");
         assert_eq!(environment.utf8("HOME").expect("UTF-8"), Some("/root"));
         assert_eq!(environment.utf8("PATH").expect("absent"), None);
         let set = environment.with("KUBECONFIG", Some("/cafe"));

@@ -175,7 +175,7 @@ impl From<Line> for Entry {
                 Ok(token) => Self::Announced { token },
                 Err(error) => Self::Failed {
                     at: jiff::Timestamp::now(),
-                    why: error.what().to_owned(),
+                    why: error.message().to_owned(),
                 },
             },
             Line::Failed { at, why } => Self::Failed {

@@ -395,7 +395,7 @@ mod tests {
         for (token_file, kubeconfig_file) in [("token", ""), ("true", ""), ("", "k"), ("", "true")] {
             let error = plan(&folder, token_file, kubeconfig_file).expect_err("refused");
             assert_eq!(error.kind(), Kind::Input);
-            assert!(error.what().ends_with("which is not UTF-8"), "{error}");
+            assert!(error.message().ends_with("which is not UTF-8"), "{error}");
         }
         let elsewhere = tempfile::tempdir().expect("a folder");
         let path = elsewhere.path().join("token");

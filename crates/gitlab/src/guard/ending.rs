@@ -37,7 +37,7 @@ impl Ending {
         let outcome = match outcome {
             Ok(revoked) => Outcome::Revoked { notes: revoked.notes },
             Err(error) => Outcome::Failed {
-                what: error.what().to_owned(),
+                what: error.message().to_owned(),
                 help: error.next_step().map(str::to_owned),
             },
         };

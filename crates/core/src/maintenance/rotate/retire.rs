@@ -125,7 +125,7 @@ impl Replaced<'_> {
         };
         let what = format!(
             "the new token is in {place}, but the old one still works: {}",
-            error.what()
+            error.message()
         );
         let unfinished = Error::new(kind, what);
         let unfinished = match error.next_step() {

@@ -155,7 +155,7 @@ impl Rotation<'_> {
             Err(left) => error.help(format!(
                 "the old token is still in its place and works. The new Secret could not be deleted: {}. Delete it by hand:\n\n  \
                  kubectl delete secret {new} --namespace {}",
-                left.what(),
+                left.message(),
                 self.namespace
             )),
         }

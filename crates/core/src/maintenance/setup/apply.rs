@@ -263,7 +263,7 @@ impl Probe {
                         why
                     }
                 },
-                Err(unanswered) => return Err(NotRefused::Unknown(unanswered.error.what().to_owned())),
+                Err(unanswered) => return Err(NotRefused::Unknown(unanswered.error.message().to_owned())),
             };
             if Instant::now() + PAUSE >= until {
                 return Err(not_refused);

@@ -73,7 +73,7 @@ fn parse(anchor: &str) -> Option<(&str, &str)> {
 pub fn lost(cause: &Error, anchor: &str, run_id: Option<&str>) -> Error {
     let error = Error::new(
         Kind::Revoke,
-        format!("the token is not revoked: {}", cause.what()),
+        format!("the token is not revoked: {}", cause.message()),
     );
     let error = match cause.next_step() {
         Some(step) => error.help(step),

@@ -233,7 +233,7 @@ fn a_state_of_a_later_version_is_refused_with_what_revokes_it() {
     });
     let error = read.err().expect("refused");
     assert_eq!(error.kind(), Kind::Revoke);
-    assert!(error.what().contains("version 2"), "{error}");
+    assert!(error.message().contains("version 2"), "{error}");
     let by_hand = format!("kubectl delete secret {ANCHOR} --namespace ci");
     assert!(error.to_string().ends_with(&by_hand), "{error}");
 }
@@ -257,7 +257,7 @@ fn what_is_no_state_is_not_read(#[case] json: &str) {
     let error = State::parse(json).err().expect("refused");
     assert_eq!(error.kind(), Kind::Revoke);
     assert!(
-        error.what().starts_with("the recorded state cannot be read"),
+        error.message().starts_with("the recorded state cannot be read"),
         "{error}"
     );
 }
@@ -274,7 +274,7 @@ fn a_state_that_others_may_have_written_is_not_read() {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("changed");
         let error = State::read(&path).err().expect("refused");
         assert_eq!(error.kind(), Kind::Revoke);
-        assert!(error.what().contains("may write to it"), "{error}");
+        assert!(error.message().contains("may write to it"), "{error}");
     }
 }
 
