@@ -1,5 +1,7 @@
 //! Text that came from a server, made fit to be shown.
 
+use std::path::Path;
+
 /// The most characters of a server's text that are shown.
 const LONGEST: usize = 600;
 
@@ -34,6 +36,11 @@ pub fn harmless(text: &str) -> String {
         clean = clean.chars().take(LONGEST).chain(" ... (cut)".chars()).collect();
     }
     clean
+}
+
+/// A path, as [`harmless`] text. What is not UTF-8 in it is shown as `�`.
+pub fn path(path: &Path) -> String {
+    harmless(&path.to_string_lossy())
 }
 
 /// The same as code in Markdown, in a table too: nothing in it can end the cell or the code.

@@ -25,7 +25,7 @@ use jobpass_core::{
     },
     process::{environment::Environment, files},
     record::{receipt::Receipt, state::State},
-    text::harmless,
+    text::{self, harmless},
     token::Token,
 };
 use rustix::fs::OFlags;
@@ -519,7 +519,7 @@ impl Dotenv {
     }
 
     fn shown(&self) -> String {
-        harmless(&self.path.to_string_lossy())
+        text::path(&self.path)
     }
 }
 

@@ -13,7 +13,7 @@ use jobpass_core::{
     inputs::options::{Inputs, Opt},
     process::environment::Environment,
     record::state::State,
-    text::harmless,
+    text::{self, harmless},
 };
 use rustix::{fs::Mode, process::geteuid};
 
@@ -67,10 +67,7 @@ impl Job {
             .mode(0o700)
             .create(&self.folder);
         made.map_err(|error| {
-            let (folder, why) = (
-                harmless(&self.folder.to_string_lossy()),
-                harmless(&error.to_string()),
-            );
+            let (folder, why) = (text::path(&self.folder), harmless(&error.to_string()));
             let what = format!("cannot make the job's temporary folder `{folder}`: {why}");
             Error::new(Kind::Deliver, what).help("check the permissions of the folder that the project is in")
         })?;

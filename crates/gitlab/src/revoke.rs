@@ -13,7 +13,7 @@ use jobpass_core::{
     life::revoke::{self, Revoked},
     process::interrupt::Interrupt,
     record::state::{State, lost},
-    text::harmless,
+    text::{self, harmless},
     token::Token,
 };
 
@@ -107,7 +107,7 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
         if !is_ours {
             let what = format!(
                 "the recorded state `{}` is not a file of this user that nobody else can write",
-                harmless(&path.to_string_lossy())
+                text::path(&path)
             );
             let error = Error::new(Kind::Revoke, what).help(
                 "it was left alone, because its content decides where the minter's credential is sent; find out who wrote it",

@@ -10,7 +10,7 @@ use jobpass_core::{
     inputs::options::{Inputs, Opt},
     process::environment::Environment,
     record::token_files::Files,
-    text::harmless,
+    text::{self, harmless},
 };
 use rustix::fs::{Access, access};
 use tokio::process::Command;
@@ -83,10 +83,7 @@ impl<'a> Program<'a> {
 
     /// The failure to run the program.
     pub(crate) fn cannot_start(&self, error: &std::io::Error) -> Error {
-        let (path, why) = (
-            harmless(&self.path.to_string_lossy()),
-            harmless(&error.to_string()),
-        );
+        let (path, why) = (text::path(&self.path), harmless(&error.to_string()));
         Error::new(Kind::Deliver, format!("cannot run `{path}`: {why}"))
             .help("check that it is a program for this machine, and that its interpreter is installed")
     }

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use clap_complete::Shell;
-use jobpass_core::{Error, Kind, text::harmless};
+use jobpass_core::{
+    Error, Kind,
+    text::{self, harmless},
+};
 
 use crate::terminal::output;
 
@@ -62,7 +65,7 @@ pub(crate) fn man(matches: &ArgMatches, command: Command) -> Result<(), Error> {
         return output::result(String::from_utf8_lossy(&page).trim_end());
     };
     clap_mangen::generate_to(command, folder).map_err(|error| {
-        let (folder, why) = (harmless(&folder.to_string_lossy()), harmless(&error.to_string()));
+        let (folder, why) = (text::path(folder), harmless(&error.to_string()));
         Error::new(
             Kind::Deliver,
             format!("cannot write manual pages to `{folder}`: {why}"),

@@ -17,7 +17,7 @@ use jobpass_core::{
     },
     process::{environment::Environment, files, interrupt::Interrupt},
     record::{renewal::Renewal, state::State},
-    text::harmless,
+    text,
 };
 
 use crate::{
@@ -122,7 +122,7 @@ fn is_free(state_file: &Path) -> Result<(), Error> {
     if state_file.symlink_metadata().is_err() || is_revoked(state_file) {
         return Ok(());
     }
-    let path = harmless(&state_file.to_string_lossy());
+    let path = text::path(state_file);
     Err(Error::input(
         "state-file",
         format!("is `{path}`, which exists already"),
@@ -159,12 +159,12 @@ fn json_of(state: &State, state_file: &Path) -> Result<String, Error> {
 
 /// The receipt in words, and the command that revokes the token.
 fn in_words(state: &State, state_file: &Path) -> String {
-    let files = files_of(state).map(|path| harmless(&path.to_string_lossy()));
+    let files = files_of(state).map(|path| text::path(path));
     let ends = Renewal::in_words(state.renewal.as_ref());
     format!(
         "{}\nrevoke it with  `jobpass revoke --state-file {}`",
         state.receipt.minted_in_words(&ends, &files.collect::<Vec<_>>()),
-        harmless(&state_file.to_string_lossy()),
+        text::path(state_file),
     )
 }
 

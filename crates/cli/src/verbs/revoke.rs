@@ -13,7 +13,7 @@ use jobpass_core::{
     life::revoke,
     process::{environment::Environment, interrupt::Interrupt},
     record::{receipt::Receipt, state::State},
-    text::harmless,
+    text,
 };
 
 use crate::{
@@ -133,10 +133,7 @@ fn no_state_file(matches: &ArgMatches, inputs: &Inputs, path: &Path) -> Error {
     };
     Error::input(
         name,
-        format!(
-            "names no token: there is no state file `{}`",
-            harmless(&path.to_string_lossy())
-        ),
+        format!("names no token: there is no state file `{}`", text::path(path)),
         "check the path: no token was minted under it in this folder, or its state file was removed. List \
          the tokens with `jobpass list --all-namespaces`, and revoke one with `kubectl delete secret ANCHOR \
          --namespace NAMESPACE`",

@@ -22,7 +22,7 @@ use crate::{
     },
     minter::{Auth, Minter},
     process::{environment::Environment, interrupt::Interrupt},
-    text::harmless,
+    text::{self, harmless},
 };
 
 pub use self::authentication_config::AuthenticationConfig;
@@ -251,7 +251,7 @@ pub async fn explained(error: Error, minter: &Minter, spec: &Spec, interrupt: &m
 fn configuration(minter: &Minter) -> String {
     let from = match &minter.auth {
         Auth::Kubeconfig { paths, context, .. } => {
-            let paths = paths.iter().map(|path| harmless(&path.to_string_lossy()));
+            let paths = paths.iter().map(|path| text::path(path));
             let paths = paths.collect::<Vec<_>>().join(", ");
             let paths = if paths.is_empty() {
                 "given as text".into()
@@ -261,7 +261,7 @@ fn configuration(minter: &Minter) -> String {
             format!("kubeconfig {paths}, context {}", harmless(context))
         }
         Auth::BearerTokenFile { path } => {
-            format!("bearer token in the file {}", harmless(&path.to_string_lossy()))
+            format!("bearer token in the file {}", text::path(path))
         }
         Auth::BearerTokenEnv { name } => {
             format!("bearer token in the environment variable {}", harmless(name))

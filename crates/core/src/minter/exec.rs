@@ -21,7 +21,7 @@ use crate::{
     cluster::{ClientCertificate, Connection},
     error::Error,
     process::{environment::Environment, files},
-    text::harmless,
+    text::{self, harmless},
     token::Token,
 };
 
@@ -154,7 +154,7 @@ impl Plugin {
         cluster: Option<&Cluster>,
         environment: &Environment,
     ) -> Result<Credential, Error> {
-        let name = harmless(&self.program.to_string_lossy());
+        let name = text::path(&self.program);
         let failed = |why: String, said: &str| {
             let said = match said {
                 "" => "it printed nothing to its standard error".into(),

@@ -11,7 +11,7 @@ use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 
 use crate::{
     error::{Error, Kind},
-    text::harmless,
+    text::{self, harmless},
     token::Token,
 };
 
@@ -72,7 +72,7 @@ fn read_open(longest: u64, file: File) -> io::Result<Vec<u8>> {
 /// If it is not UTF-8: a wrong input, called `name`.
 pub fn utf8<'a>(name: &str, path: &'a Path) -> Result<&'a str, Error> {
     path.to_str().ok_or_else(|| {
-        let shown = harmless(&path.to_string_lossy());
+        let shown = text::path(path);
         Error::input(
             name,
             format!("is the path `{shown}`, which is not UTF-8"),
@@ -108,7 +108,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 /// Reads a file that an input or a kubeconfig field names.
 pub(crate) fn read_file(input: &str, path: &Path) -> Result<String, Error> {
     read(path).map_err(|error| {
-        let path = harmless(&path.to_string_lossy());
+        let path = text::path(path);
         let why = match error.kind() {
             ErrorKind::InvalidData => "it is not text".to_owned(),
             _ => harmless(&error.to_string()),
@@ -137,7 +137,7 @@ pub(crate) fn make_folder(input: &str, file: &Path) -> Result<(), Error> {
         .mode(0o700)
         .create(folder);
     made.map_err(|error| {
-        let (shown, why) = (harmless(&file.to_string_lossy()), harmless(&error.to_string()));
+        let (shown, why) = (text::path(file), harmless(&error.to_string()));
         Error::input(
             input,
             format!("is `{shown}`, whose folder cannot be made: {why}"),
@@ -193,7 +193,7 @@ fn open_to_others(path: &Path, mode: u32) -> Option<String> {
         format!(
             "other users of this machine can open `{}`, which holds the token: its file system made the mode {mode:03o} of 600. \
              Choose a folder on another one",
-            harmless(&path.to_string_lossy())
+            text::path(path)
         )
     })
 }
@@ -211,7 +211,7 @@ pub(crate) fn write_new(path: &Path, content: &str) -> io::Result<()> {
 }
 
 pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Error {
-    let (path, why) = (harmless(&path.to_string_lossy()), harmless(&error.to_string()));
+    let (path, why) = (text::path(path), harmless(&error.to_string()));
     Error::new(Kind::Deliver, format!("cannot write `{path}`: {why}"))
         .help("check the folder, its permissions and free space")
 }

@@ -21,7 +21,7 @@ use crate::{
         journal::{self, Entry},
         receipt::Receipt,
     },
-    text::harmless,
+    text::{self, harmless},
     token::Token,
 };
 
@@ -259,7 +259,7 @@ impl Files {
         for file in files.flat_map(|path| [path.clone(), with_suffix(path, PARTIAL)]) {
             match std::fs::remove_file(&file) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
-                    let (path, why) = (harmless(&file.to_string_lossy()), harmless(&error.to_string()));
+                    let (path, why) = (text::path(&file), harmless(&error.to_string()));
                     failure = Err(Error::new(Kind::Revoke, format!("cannot remove `{path}`: {why}")));
                 }
                 _ => {}

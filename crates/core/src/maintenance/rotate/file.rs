@@ -14,7 +14,7 @@ use super::place::Place;
 use crate::{
     error::Error,
     process::files::{self, PARTIAL, read_file, with_suffix},
-    text::harmless,
+    text::{self, harmless},
     token::Token,
 };
 
@@ -78,7 +78,7 @@ fn user_token(config: &Value) -> Option<UserToken<'_>> {
 
 /// Reads a file that can be replaced without a change to anything else.
 fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), Error> {
-    let shown = harmless(&path.to_string_lossy());
+    let shown = text::path(path);
     let unreadable = |error: std::io::Error| {
         let why = harmless(&error.to_string());
         Error::input(
@@ -108,10 +108,7 @@ fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), 
     if partial.symlink_metadata().is_ok() {
         let problem =
             format!("names `{shown}`, beside which another rotation writes, or was killed while it wrote");
-        let allowed = format!(
-            "if no rotation runs, remove its file `{}`",
-            harmless(&partial.to_string_lossy())
-        );
+        let allowed = format!("if no rotation runs, remove its file `{}`", text::path(&partial));
         return Err(Error::input(input, problem, allowed));
     }
     let place = Place::File {

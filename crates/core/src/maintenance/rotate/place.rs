@@ -17,7 +17,7 @@ use crate::{
     names::dns_name,
     process::files::cannot_write,
     refusal::Need,
-    text::harmless,
+    text::{self, harmless},
     token::Token,
 };
 
@@ -116,7 +116,7 @@ impl Place {
 
     pub(super) fn in_words(&self) -> String {
         match self {
-            Self::File { path, .. } => format!("file {}", harmless(&path.to_string_lossy())),
+            Self::File { path, .. } => format!("file {}", text::path(path)),
             Self::Secret {
                 namespace, name, key, ..
             } => format!("Secret {namespace}/{name}, key {key}"),

@@ -13,7 +13,7 @@ use crate::{
     cluster::{Authority, Connection, Identity, Proxy},
     error::Error,
     process::{environment::Environment, files},
-    text::harmless,
+    text::{self, harmless},
     token::Token,
 };
 
@@ -79,7 +79,7 @@ fn read_those_that_exist(paths: impl IntoIterator<Item = PathBuf>) -> Result<Fou
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
-    let path = harmless(&path.to_string_lossy());
+    let path = text::path(path);
     let problem = format!(
         "is the file `{path}`, which cannot be read: {}",
         harmless(&error.to_string())

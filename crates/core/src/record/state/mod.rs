@@ -15,6 +15,7 @@ use crate::{
     names,
     process::environment::Environment,
     record::{receipt::Receipt, renewal::Renewal, token_files::Files},
+    text,
     token::Token,
 };
 
@@ -232,10 +233,7 @@ impl State {
     /// credential is sent, so nobody else may have written it.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let json = crate::process::files::read_own(path).map_err(|error| {
-            let (path, error) = (
-                crate::text::harmless(&path.to_string_lossy()),
-                crate::text::harmless(&error.to_string()),
-            );
+            let (path, error) = (text::path(path), crate::text::harmless(&error.to_string()));
             Error::new(
                 Kind::Revoke,
                 format!("the recorded state `{path}` cannot be read: {error}"),
