@@ -308,9 +308,13 @@ impl Summary {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use rstest::rstest;
+    use serde_json::json;
 
     use super::*;
+
+    const OURS: &str = "jobpass-abcdefghijklmnopqrst";
 
     #[rstest]
     #[case::live("2026-11-24T10:00:00Z", Expiry::Pending)]
@@ -323,7 +327,7 @@ mod tests {
             expiry(
                 &Anchor {
                     expires,
-                    ..named("jobpass-abcdefghijklmnopqrst")
+                    ..named(OURS)
                 },
                 time(now)
             ),
@@ -346,8 +350,108 @@ mod tests {
         assert!(matches!(expiry, Expiry::Unclear(_)), "{expiry:?}");
     }
 
+    const NOW: &str = "2026-11-24T12:00:00Z";
+
+    fn anchor(name: &str, created: &str, expires: &str, more: serde_json::Value) -> Anchor {
+        let mut json = json!({
+            "namespace": "ci", "anchor": name, "uid": "u",
+            "created": format!("2026-11-24T{created}:00Z"), "expires": format!("2026-11-24T{expires}:00Z"),
+        });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            json[key] = value.clone();
+        }
+        serde_json::from_value(json).expect("an anchor")
+    }
+
+    /// Sweeps a page of one anchor, whose run has ended or not if anybody asks.
+    #[rstest]
+    #[case::live(anchor(OURS, "11:58", "13:00", json!({})), false, false, "kept")]
+    #[case::young(anchor(OURS, "11:55", "13:00", json!({})), true, false, "kept")]
+    #[case::running(anchor(OURS, "11:54", "13:00", json!({})), false, true, "kept")]
+    #[case::ended(anchor(OURS, "11:54", "13:00", json!({})), true, true, "ended")]
+    #[case::expired(anchor(OURS, "10:00", "11:54", json!({})), true, false, "expired")]
+    #[case::unclear(anchor(OURS, "11:00", "13:00", json!({"expires": null})), false, true, "unclear")]
+    #[case::unclear_but_ended(anchor(OURS, "11:00", "13:00", json!({"expires": null})), true, true, "ended")]
+    #[case::not_ours(anchor("database", "10:00", "11:00", json!({})), true, false, "unclear")]
+    #[case::without_a_date(anchor(OURS, "10:00", "13:00", json!({"created": null})), true, false, "kept")]
+    #[case::legacy(anchor("app", "10:00", "11:59", json!({"type": "legacy"})), true, false, "expired")]
+    #[case::live_legacy(anchor("app", "10:00", "12:01", json!({"type": "legacy"})), true, false, "kept")]
+    #[case::unclear_legacy(anchor("app", "10:00", "12:01", json!({"type": "legacy", "expires": null})), true, false, "unclear")]
+    fn an_anchor_is_judged(
+        #[case] anchor: Anchor,
+        #[case] has_ended: bool,
+        #[case] asks: bool,
+        #[case] expected: &str,
+    ) {
+        let mut asked = 0;
+        let page = Page {
+            anchors: vec![anchor],
+            now: NOW.parse().expect("a time"),
+        };
+        let mut summary = Summary::default();
+        let mut sweeper = Sweeper {
+            ended: async |anchors: &[&Anchor]| {
+                asked += anchors.len();
+                vec![has_ended; anchors.len()]
+            },
+            report: async |_: &Anchor, _: &Fate| Ok(()),
+            dry_run: false,
+        };
+        let judged = sweeper.judge(&page, &mut summary).now_or_never();
+        let judged = judged.expect("nothing to wait for").expect("reported");
+        for (_, reason) in judged {
+            summary.count(&Fate::Deleted(reason));
+        }
+        let counts = [
+            ("kept", summary.kept),
+            ("unclear", summary.unclear),
+            ("expired", summary.expired),
+            ("ended", summary.ended),
+        ];
+        let counted = counts
+            .into_iter()
+            .filter(|(_, count)| *count == 1)
+            .map(|(name, _)| name);
+        assert_eq!(counted.collect::<Vec<_>>(), [expected]);
+        assert_eq!(asked == 1, asks);
+    }
+
+    #[test]
+    fn every_fate_is_counted_once() {
+        let error = || Error::new(Kind::Refused, "no");
+        let fates = [
+            Fate::Deleted(Reason::Expired),
+            Fate::Deleted(Reason::Ended),
+            Fate::Gone(Reason::Expired),
+            Fate::Failed(Reason::Ended, error()),
+            Fate::Unclear("x"),
+        ];
+        let mut summary = Summary::default();
+        fates.iter().for_each(|fate| summary.count(fate));
+        let expected = Summary {
+            deleted: 2,
+            expired: 1,
+            ended: 1,
+            gone: 1,
+            failed: 1,
+            unclear: 1,
+            ..Summary::default()
+        };
+        assert_eq!(summary, expected);
+    }
+
+    #[rstest]
+    #[case(1, "1 anchor is still there: no")]
+    #[case(2, "2 anchors are still there; the first: no")]
+    fn the_first_failure_says_what_to_do(#[case] number: u64, #[case] what: &str) {
+        let error = still_there(number, &Error::new(Kind::Refused, "no").help("ask for it"));
+        assert_eq!(
+            (error.kind(), error.what(), error.next_step()),
+            (Kind::Revoke, what, Some("ask for it"))
+        );
+    }
+
     fn named(name: &str) -> Anchor {
-        serde_json::from_value(serde_json::json!({ "namespace": "ci", "anchor": name, "uid": "u" }))
-            .expect("an anchor")
+        serde_json::from_value(json!({ "namespace": "ci", "anchor": name, "uid": "u" })).expect("an anchor")
     }
 }
