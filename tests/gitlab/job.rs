@@ -3,17 +3,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, OpenOptions},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rustix::{
-    fs::OFlags,
-    process::{Pid, Signal, kill_process},
-};
 use tempfile::TempDir;
 
 use crate::{cluster::Cluster, github::step::Ended, leaks, support};
@@ -150,41 +146,6 @@ impl Job {
         let mut states = self.states();
         assert_eq!(states.len(), 1, "{states:?}");
         states.remove(0)
-    }
-
-    /// Kills the guards outright: all that is left of them are their pipes.
-    pub(crate) fn kill_guards(&self) {
-        let pipes = self.left_in_temp().into_iter();
-        let pipes = pipes.filter(|name| name.ends_with(".guard")).collect::<Vec<_>>();
-        for process in fs::read_dir("/proc").expect("/proc").flatten() {
-            let open = fs::read_dir(process.path().join("fd"))
-                .into_iter()
-                .flatten()
-                .flatten();
-            let mut open = open.filter_map(|file| fs::read_link(file.path()).ok());
-            let name = process.file_name();
-            let pid = name
-                .to_str()
-                .and_then(|name| name.parse().ok())
-                .and_then(Pid::from_raw);
-            let Some(pid) = pid else { continue };
-            if open.any(|file| pipes.iter().any(|pipe| file == self.temp().join(pipe))) {
-                kill_process(pid, Signal::KILL).expect("it is there");
-            }
-        }
-        // Nobody reads them any more, as soon as the kernel has ended the processes.
-        let flags = OFlags::NONBLOCK.bits().cast_signed();
-        for pipe in pipes {
-            let open = || {
-                OpenOptions::new()
-                    .write(true)
-                    .custom_flags(flags)
-                    .open(self.temp().join(&pipe))
-            };
-            while open().is_ok() {
-                std::thread::yield_now();
-            }
-        }
     }
 
     /// The report `jobpass.env`, read as GitLab reads it (`parse_dotenv_artifact_service.rb`).

@@ -241,12 +241,11 @@ fn a_job_revokes_every_token_of_its_own_and_none_of_others() {
 #[case::of_another("{\"token\":\"eyJhbGciOiJSUzI1NiJ9.e30.c2ln\"}")]
 fn garbled_state_is_told_and_everything_is_revoked_even_so(#[case] garbled: &str) {
     let cluster = Cluster::start();
-    let mut job = Job::with(&cluster, &[("token-file", "first")]);
+    let mut job = Job::with(&cluster, &[("token-file", "first"), ("dotenv", "first.env")]);
     job.mint().succeeded();
     fs::write(job.state_file(), garbled).expect("written");
-    job.options(&[("token-file", "second")]);
+    job.options(&[("token-file", "second"), ("dotenv", "second.env")]);
     job.mint().succeeded();
-    job.kill_guards();
     let revoke = job.revoke("failed", &[]).succeeded();
     says(&revoke, &["warning: the recorded state cannot be read"]);
     assert!(!revoke.log.contains("eyJ"), "{}", revoke.log);
@@ -365,6 +364,100 @@ fn a_job_that_is_stopped_while_it_mints_leaves_nothing(
     job.revoke("canceled", &[]).succeeded();
     assert_dead(&cluster);
     assert!(job.left_in_temp().is_empty() && job.left_in_project().is_empty());
+}
+
+/// What any variable of a project could say: the token's own claims win, and the job says which variable is wrong.
+#[rstest]
+#[case::another_anchor("JOBPASS_ANCHOR", "NAMESPACE/jobpass-aaaaaaaaaaaaaaaaaaaa", true)]
+#[case::another_uid("JOBPASS_ANCHOR_UID", "11111111-1111-1111-1111-111111111111", false)]
+#[case::none("JOBPASS_ANCHOR", "", false)]
+fn the_token_itself_says_which_anchor_is_deleted(
+    #[case] variable: &str,
+    #[case] value: &str,
+    #[case] told: bool,
+) {
+    let cluster = Cluster::start();
+    let minting = Job::with(&cluster, &[("dotenv", "jobpass.env"), UNSEEN]);
+    minting.mint().succeeded();
+    let mut post = minting.later();
+    post.set(variable, &value.replace("NAMESPACE", cluster.namespace()));
+    let revoke = post.revoke("success", &["--handed-over", "--fail-on-revoke-error", "true"]);
+    assert_eq!(revoke.code(), if told { 7 } else { 0 }, "{}", revoke.log);
+    says(&revoke, &[&revoked(&cluster), "the API server answers 401 to the token"]);
+    assert_eq!(revoke.log.contains("JOBPASS_ANCHOR names "), told, "{}", revoke.log);
+    assert_dead(&cluster);
+}
+
+/// Without the identity, only the variables say which anchor it is.
+#[test]
+fn a_uid_that_is_not_the_anchor_s_is_no_proof() {
+    let cluster = Cluster::start();
+    let recipient = age::x25519::Identity::generate().to_public().to_string();
+    let options = [("dotenv", "jobpass.env"), ("dotenv-mode", "sealed"), ("recipient", &recipient)];
+    let minting = Job::with(&cluster, &options);
+    minting.mint().succeeded();
+    let mut post = minting.later();
+    post.set("JOBPASS_ANCHOR_UID", "11111111-1111-1111-1111-111111111111");
+    let revoke = post.revoke("success", &["--handed-over", "--fail-on-revoke-error", "true"]);
+    assert_eq!(revoke.code(), 7, "{}", revoke.log);
+    says(
+        &revoke,
+        &["JOBPASS_ANCHOR_UID is not the uid of the anchor", "kubectl delete secret jobpass-"],
+    );
+    minting.later().revoke("success", &["--handed-over"]).succeeded();
+    assert_dead(&cluster);
+}
+
+#[rstest]
+fn nothing_is_handed_over_in_a_variable_that_is_set_already(
+    #[values("JOBPASS_ANCHOR", "JOBPASS_ANCHOR_UID", "JOBPASS_EXPIRES_AT", "JOBPASS_CREDENTIAL_ID", "JOBPASS_API_SERVER", "JOBPASS_API_CA")]
+    variable: &str,
+) {
+    let cluster = Cluster::start();
+    let mut minting = Job::with(&cluster, &[("dotenv", "jobpass.env")]);
+    minting.set(variable, "");
+    let mint = minting.mint();
+    assert_eq!(mint.code(), 2, "{}", mint.log);
+    says(&mint, &[&format!("{variable} is set in this job already"), "dependencies: []"]);
+    assert!(cluster.requests().is_empty());
+}
+
+#[test]
+fn a_job_that_was_handed_a_token_has_a_kubeconfig_until_its_shell_ends() {
+    let cluster = Cluster::start();
+    let minting = Job::with(&cluster, &[("dotenv", "jobpass.env")]);
+    minting.mint().succeeded();
+    let mut using = minting.later();
+    using.options(&[("token-file", "true"), ("kubeconfig-file", "true"), ("kubeconfig", "")]);
+    let open = using.run(&["open"]).succeeded();
+    using.assert_nothing_leaked(&cluster, &open);
+    let kubeconfig = using.temp().join("jobpass-7002.kubeconfig");
+    assert_eq!(mode(&kubeconfig), 0o600);
+    assert!(support::kubectl(&kubeconfig, &["get", "pods"]).status.success());
+    using.run(&["guard", "--end"]).succeeded();
+    assert_eq!(using.left_in_temp(), [""; 0]);
+    minting.later().revoke("success", &["--handed-over"]).succeeded();
+    assert_dead(&cluster);
+}
+
+/// A report has less than 5 KB.
+#[test]
+fn a_job_that_cannot_be_told_of_the_ca_gets_the_token_alone() {
+    let cluster = Cluster::start();
+    let mut minting = Job::with(&cluster, &[("dotenv", "jobpass.env")]);
+    let more = format!("FILLER={}\n", "x".repeat(3200));
+    fs::write(minting.project().join("jobpass.env"), more).expect("written");
+    fs::set_permissions(minting.project().join("jobpass.env"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("set");
+    let mint = minting.mint().succeeded();
+    says(&mint, &["has no room for the address of the API server"]);
+    let mut using = minting.later();
+    using.options(&[("token-file", "true"), ("kubeconfig-file", "true")]);
+    let open = using.run(&["open"]).succeeded();
+    says(&open, &["warning: there is no kubeconfig"]);
+    assert!(using.temp().join("jobpass-7002.token").exists());
+    minting.set("CI_JOB_STATUS", "failed");
+    minting.later().revoke("success", &["--handed-over"]).succeeded();
+    assert_dead(&cluster);
 }
 
 #[test]

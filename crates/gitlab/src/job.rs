@@ -155,6 +155,7 @@ impl Job {
 
     /// Marks that this job has begun to mint. A folder in which that fails takes no state either, and then `mint` fails.
     pub(crate) fn begin(&self) {
+        let _ = self.folder();
         let file = self.file("begun");
         let _ = fs::remove_file(&file);
         let _ = OpenOptions::new()

@@ -40,6 +40,7 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
+    job.begin();
     let after = After::parse(matches)?;
     let inputs = job.with_file_names(flags::inputs(matches)?);
     let dotenv = Dotenv::plan(matches, &job.environment)?;
@@ -70,7 +71,6 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
             ));
         }
     }
-    job.begin();
     if let Some(warning) = shown_by_the_runner(&inputs, &job.environment) {
         log::warning(&warning);
     }

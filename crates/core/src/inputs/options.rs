@@ -114,7 +114,7 @@ options! {
     Duration {
         name: "duration",
         help: "How long the token may live at most: `30m`, `1h`, `1h30m`, `900s` or `900` (seconds); at least 10 \
-               minutes. It is revoked at the end of the job in any case.",
+               minutes. It is revoked before, when the job ends.",
         default: Some("1h"),
         ..TEXT
     }

@@ -144,13 +144,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
         .read_to_string(&mut json)
         .map_err(|error| Error::new(Kind::Internal, format!("cannot read the state: {error}")))?;
     let state = State::parse(&json)?;
-    let pipe = Pipe::make(job.file_of(&state, "guard")).map_err(|error| {
-        let why = harmless(&error.to_string());
-        Error::new(
-            Kind::Deliver,
-            format!("cannot make a named pipe in the job's temporary folder: {why}"),
-        )
-    })?;
+    let pipe = Pipe::make(job.file_of(&state, "guard"));
     let (held_auth, held_inputs) = Minter::held(&state.auth, &inputs);
     let mut guard = Guard {
         job,
