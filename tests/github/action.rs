@@ -57,9 +57,14 @@ pub(crate) struct Repository {
 
 impl Repository {
     fn with_workflow(workflow: &str) -> Self {
+        Self::with_workflow_and(workflow, &[])
+    }
+
+    /// With actions of its own, by name, in `.github/actions`.
+    fn with_workflow_and(workflow: &str, actions: &[(&str, &str)]) -> Self {
         let cluster = Cluster::start();
         let kubeconfig = support::minter(&cluster);
-        Self::new(workflow, cluster, kubeconfig)
+        Self::with_actions(workflow, actions, cluster, kubeconfig)
     }
 
     pub(crate) fn without_secrets(workflow: &str, cluster: Cluster) -> Self {
@@ -67,7 +72,16 @@ impl Repository {
     }
 
     fn new(workflow: &str, cluster: Cluster, kubeconfig: String) -> Self {
+        Self::with_actions(workflow, &[], cluster, kubeconfig)
+    }
+
+    fn with_actions(workflow: &str, actions: &[(&str, &str)], cluster: Cluster, kubeconfig: String) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        for (name, manifest) in actions {
+            let action = folder.path().join(".github/actions").join(name);
+            fs::create_dir_all(&action).expect("made");
+            fs::write(action.join("action.yml"), manifest).expect("written");
+        }
         let workflows = folder.path().join(".github/workflows");
         fs::create_dir_all(&workflows).expect("made");
         let workflow = workflow.replace("NAMESPACE", cluster.namespace());
@@ -212,6 +226,63 @@ fn generate_token_and_run_scan() {
         "{used:?}"
     );
 }
+
+/// A company's login action around the action, and one for a team around that: what is two composite actions deep gets no inputs
+/// in post from GitHub's runner.
+#[test]
+fn two_composite_actions_deep() {
+    let workflow = GENERATE_TOKEN_AND_RUN_SCAN
+        .replace("uses: jobpass/jobpass@v1", "uses: ./.github/actions/team")
+        .replace("          service-account: scanner\n", "");
+    let repository = Repository::with_workflow_and(&workflow, &[("team", TEAM), ("login", LOGIN)]);
+    let (log, succeeded) = repository.run();
+    assert!(succeeded, "{log}");
+    assert!(
+        log.contains("scan finished") && log.contains("revoked the token"),
+        "{log}"
+    );
+    repository.assert_revoked(&log);
+}
+
+const TEAM: &str = r#"
+name: team
+description: Logs the team's jobs in
+inputs:
+  namespace: {required: true, description: Namespace}
+  kubeconfig: {required: true, description: Kubeconfig}
+outputs:
+  token: {description: Token, value: "${{ steps.login.outputs.token }}"}
+runs:
+  using: composite
+  steps:
+    - uses: ./.github/actions/login
+      id: login
+      with:
+        account: scanner
+        namespace: ${{ inputs.namespace }}
+        kubeconfig: ${{ inputs.kubeconfig }}
+"#;
+
+const LOGIN: &str = r#"
+name: login
+description: Logs jobs in
+inputs:
+  account: {required: true, description: ServiceAccount}
+  namespace: {required: true, description: Namespace}
+  kubeconfig: {required: true, description: Kubeconfig}
+outputs:
+  token: {description: Token, value: "${{ steps.jobpass.outputs.token }}"}
+runs:
+  using: composite
+  steps:
+    - uses: jobpass/jobpass@v1
+      id: jobpass
+      with:
+        service-account: ${{ inputs.account }}
+        namespace: ${{ inputs.namespace }}
+        kubeconfig: ${{ inputs.kubeconfig }}
+        fail-on-revoke-error: true
+"#;
 
 #[test]
 fn a_later_step_fails() {

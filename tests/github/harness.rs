@@ -168,6 +168,63 @@ fn nothing_leaks_in_debug_mode() {
     over.assert_revoked(&ended);
 }
 
+/// As a step within two composite actions.
+#[test]
+fn post_gets_no_inputs() {
+    let strict = GENERATE_TOKEN_AND_RUN_SCAN.replace(
+        "          token-file: true\n",
+        "          fail-on-revoke-error: true\n",
+    ) + "      - run: while ! test -e go-on; do sleep 0.1; done\n";
+    for forbidden in [false, true] {
+        let mut repository = Repository::with_workflow(&strict);
+        repository.runner = repository.runner.below_two_composites();
+        let go_on = repository.runner.workspace().join("go-on");
+        let running = repository.runner.start();
+        let over = Over {
+            cluster: repository.cluster,
+            minter: repository.minter,
+        };
+        running.wait_for(PATIENCE, |log| log.contains("scan finished").then_some(()));
+        if forbidden {
+            support::forbid_minter(&over.cluster);
+        }
+        fs::write(go_on, "").expect("written");
+        let ended = running.end();
+        over.assert_nothing_leaked(&ended);
+        if forbidden {
+            assert_eq!(ended.conclusion, Conclusion::Failure, "{}", ended.log);
+            says(&ended, &["the token is not revoked", "403"]);
+        } else {
+            assert_eq!(ended.conclusion, Conclusion::Success, "{}", ended.log);
+            says(&ended, &["revoked the token"]);
+            over.assert_revoked(&ended);
+        }
+    }
+}
+
+/// The runner leaves the file through which main had it keep the minter's credential.
+#[test]
+fn later_steps_find_no_credential_of_the_minter_on_disk() {
+    let looking = GENERATE_TOKEN_AND_RUN_SCAN.to_owned()
+        + r#"
+      - run: |
+          cd "$RUNNER_TEMP/_runner_file_commands"
+          grep -q minter-kubeconfig save_state_*
+          while grep -q '"users"' save_state_*; do :; done
+          test "$(stat --format %a $(grep -l minter-kubeconfig save_state_*))" = 600
+          echo "nothing is left"
+"#;
+    let (over, ended) = Repository::with_workflow(&looking).run();
+    assert_eq!(ended.conclusion, Conclusion::Success, "{}", ended.log);
+    says(&ended, &["nothing is left", "revoked the token"]);
+    let files = fs::read_dir(ended.folder().join("temp/_runner_file_commands")).expect("the runner's files");
+    for file in files.flatten() {
+        let text = fs::read_to_string(file.path()).expect("a file of the runner");
+        leaks::assert_absent(&over.minter, &file.path().display().to_string(), &text);
+    }
+    over.assert_revoked(&ended);
+}
+
 #[test]
 fn a_later_step_fails() {
     let failing = GENERATE_TOKEN_AND_RUN_SCAN.to_owned() + "      - run: exit 3\n";

@@ -136,6 +136,10 @@ pub(crate) struct CommandFile {
 }
 
 impl CommandFile {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Sets values. The delimiter of each is random, so that no value can end itself and set another.
     pub(crate) fn set(&self, values: &[(&str, &str)]) -> Result<(), Error> {
         let mut lines = String::new();

@@ -5,6 +5,7 @@
 
 mod commands;
 mod export;
+mod forget;
 mod id_token;
 mod job;
 mod main_step;
@@ -31,9 +32,10 @@ enum Verb {
     Main,
     Post,
     Renew,
+    Forget,
 }
 
-const VERBS: [Verb; 3] = [Verb::Main, Verb::Post, Verb::Renew];
+const VERBS: [Verb; 4] = [Verb::Main, Verb::Post, Verb::Renew, Verb::Forget];
 
 impl Verb {
     fn command(self) -> Command {
@@ -43,6 +45,7 @@ impl Verb {
             }
             Self::Post => Command::new("post").about("At the end of the job: revoke what the state records"),
             Self::Renew => Command::new(renew::VERB).hide(true),
+            Self::Forget => Command::new(forget::VERB).hide(true),
         }
     }
 
@@ -54,6 +57,7 @@ impl Verb {
                 let inputs = job.inputs_in_post(None)?;
                 renew::run(stdin(), stdout(), &inputs, &job.environment, &mut interrupt).await
             }
+            Self::Forget => forget::run(stdin(), stdout()),
         }
     }
 }

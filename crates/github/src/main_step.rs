@@ -18,7 +18,7 @@ use jobpass_core::{
 use crate::{
     commands,
     export::{self, Export},
-    id_token,
+    forget, id_token,
     job::{ANCHOR, CommandFile, Job, NOTHING, STATE},
     summary,
 };
@@ -123,7 +123,10 @@ async fn keep_credential(
     // On a thread of its own, so that a log that nobody reads keeps no signal from being obeyed.
     let keeping = tokio::task::spawn_blocking(move || {
         commands::mask_credential(kept.expose(), &secrets)?;
-        saved.keep(Some(&kept))
+        saved.keep(Some(&kept))?;
+        // Without it, the file stays as the runner leaves it, for this user alone.
+        let _ = forget::start(saved.path(), kept.expose());
+        Ok(())
     });
     let panicked = |_| {
         Error::new(

@@ -49,7 +49,7 @@ impl File {
 }
 
 impl Files {
-    /// Empty files, in a folder of the job's temporary one.
+    /// Empty files, in a folder of the job's temporary one. They stay there until the job ends, readable for everybody.
     pub(super) fn create(temp: &Path) -> std::io::Result<Self> {
         let files = Self {
             folder: temp.join(super::COMMAND_FILES),
@@ -85,12 +85,6 @@ impl Files {
             ));
         }
         Ok(text)
-    }
-
-    pub(super) fn remove(&self) {
-        for file in File::ALL {
-            let _ = fs::remove_file(self.path(file));
-        }
     }
 }
 

@@ -48,6 +48,7 @@ pub struct Runner {
     id_tokens: Option<(String, String)>,
     times: Times,
     debug: bool,
+    below_two_composites: bool,
 }
 
 /// How long the runner waits for what (`ProcessInvoker.cs`).
@@ -145,6 +146,7 @@ impl Runner {
             id_tokens: None,
             times: Times::default(),
             debug: false,
+            below_two_composites: false,
         }
     }
 
@@ -174,6 +176,13 @@ impl Runner {
     /// Where jobs with `permissions: {id-token: write}` ask for OIDC tokens, and the bearer token for it.
     pub fn id_tokens(mut self, url: &str, bearer: &str) -> Self {
         self.id_tokens = Some((url.to_owned(), bearer.to_owned()));
+        self
+    }
+
+    /// Hands the post of actions none of the inputs of their steps, as below two composite actions: there the inputs of the outer
+    /// ones, of which they are made, are empty by then (github.com/actions/runner, issue 3514).
+    pub fn below_two_composites(mut self) -> Self {
+        self.below_two_composites = true;
         self
     }
 

@@ -72,6 +72,9 @@ impl<'a> Execution<'a> {
     ) -> Conclusion {
         let scope = self.job.scope(&self.env);
         let mut inputs = self.job.texts(&self.step.with, &self.env);
+        if stage == Stage::Post && self.job.runner.below_two_composites {
+            inputs.values_mut().for_each(String::clear);
+        }
         for (input, default) in action.defaults() {
             inputs
                 .entry(input.to_owned())
@@ -194,7 +197,6 @@ impl<'a> Execution<'a> {
             }
         }
         self.process_files(&files);
-        files.remove();
         end
     }
 

@@ -1,0 +1,163 @@
+//! Removing from the disk what the runner keeps in memory.
+//!
+//! The runner reads the file of a step's state when the step has ended, and leaves it to every later step until the job ends
+//! (`FileCommandManager.cs`). So a process stays behind until the runner has read the file, and overwrites the credential in it.
+//! Linux alone tells a process that a file was read; elsewhere the file stays as it is, for this user alone.
+
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use jobpass_core::{Error, Kind, process::beside, text::harmless};
+use rustix::fs::OFlags;
+
+/// The verb of that process.
+pub(crate) const VERB: &str = "forget";
+
+/// The bytes of a file that hold a credential.
+#[derive(Debug, PartialEq)]
+struct Place {
+    file: PathBuf,
+    from: u64,
+    length: usize,
+}
+
+/// Starts that process for `secret` in `file`. The credential itself is not handed to it.
+pub(crate) fn start(file: &Path, secret: &str) -> io::Result<()> {
+    let Some(place) = Place::find(file, secret)? else {
+        return Ok(());
+    };
+    match cfg!(target_os = "linux") {
+        true => beside::start(&[VERB], &place.line(std::process::id())),
+        false => Ok(()),
+    }
+}
+
+/// Waits, as that process, until the runner has read the file, and overwrites the credential.
+///
+/// # Errors
+/// If the standard input names no place, or the kernel cannot tell when the file is read.
+pub(crate) fn run(input: impl io::Read, output: impl io::Write) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::new(Kind::Internal, harmless(&error.to_string()));
+    let line = io::read_to_string(input).map_err(failed)?;
+    let (parent, place) =
+        Place::parse(&line).ok_or_else(|| Error::new(Kind::Internal, "no place in a file was given"))?;
+    wait::until_read(&place.file, parent, || beside::ready(output)).map_err(failed)?;
+    place.overwrite().map_err(failed)
+}
+
+impl Place {
+    fn find(file: &Path, secret: &str) -> io::Result<Option<Self>> {
+        let content = fs::read(file)?;
+        let mut places = content.windows(secret.len().max(1));
+        let from = places.position(|bytes| bytes == secret.as_bytes());
+        Ok(from.map(|from| Self {
+            file: file.to_owned(),
+            from: from as u64,
+            length: secret.len(),
+        }))
+    }
+
+    fn line(&self, parent: u32) -> String {
+        format!("{parent} {} {} {}", self.from, self.length, self.file.display())
+    }
+
+    fn parse(line: &str) -> Option<(u32, Self)> {
+        let mut words = line.splitn(4, ' ');
+        let parent = words.next()?.parse().ok()?;
+        let place = Self {
+            from: words.next()?.parse().ok()?,
+            length: words.next()?.parse().ok()?,
+            file: words.next()?.into(),
+        };
+        Some((parent, place))
+    }
+
+    /// A file that is shorter by now is another one.
+    fn overwrite(&self) -> io::Result<()> {
+        let flags = OFlags::NOFOLLOW.bits().cast_signed();
+        let file = OpenOptions::new()
+            .write(true)
+            .custom_flags(flags)
+            .open(&self.file)?;
+        match file.metadata()?.len() >= self.from + self.length as u64 {
+            true => file.write_all_at("*".repeat(self.length).as_bytes(), self.from),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod wait {
+    use std::{io, mem::MaybeUninit, path::Path, time::Duration};
+
+    use rustix::{
+        event::{PollFd, PollFlags, Timespec, poll},
+        fs::inotify::{self, CreateFlags, Reader, WatchFlags},
+        io::retry_on_intr,
+        process::{PidfdFlags, getppid, pidfd_open},
+    };
+
+    /// The runner reads the file within milliseconds after the step. A file that nobody reads by then is left as it is.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Waits until `file` is read after the process `parent` has ended: before, it may be a program that scans for viruses.
+    pub(super) fn until_read(file: &Path, parent: u32, ready: impl FnOnce()) -> io::Result<()> {
+        let reads = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        inotify::add_watch(&reads, file, WatchFlags::CLOSE_NOWRITE)?;
+        let parent = getppid().filter(|pid| pid.as_raw_nonzero().get().unsigned_abs() == parent);
+        let parent = parent
+            .map(|pid| pidfd_open(pid, PidfdFlags::empty()))
+            .transpose()?;
+        ready();
+        if let Some(parent) = parent {
+            retry_on_intr(|| poll(&mut [PollFd::new(&parent, PollFlags::IN)], None))?;
+            let mut buffer = [MaybeUninit::uninit(); 4096];
+            let mut before = Reader::new(&reads, &mut buffer);
+            while before.next().is_ok() {}
+        }
+        let patience = Timespec::try_from(PATIENCE).ok();
+        let mut read = [PollFd::new(&reads, PollFlags::IN)];
+        match retry_on_intr(|| poll(&mut read, patience.as_ref()))? {
+            0 => Err(io::ErrorKind::TimedOut.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod wait {
+    use std::{io, path::Path};
+
+    pub(super) fn until_read(_: &Path, _: u32, _: impl FnOnce()) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_overwritten_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("save state");
+        fs::write(&file, "a<<X\nsecret\nX\nb<<Y\nother\nY\n").expect("written");
+        let place = Place::find(&file, "secret").expect("read").expect("a place");
+        let line = place.line(7);
+        assert!(!line.contains("secret"), "{line}");
+        let (parent, place) = Place::parse(&line).expect("a place");
+        assert_eq!(parent, 7);
+        place.overwrite().expect("written");
+        let text = fs::read_to_string(&file).expect("read");
+        assert_eq!(text, "a<<X\n******\nX\nb<<Y\nother\nY\n");
+        assert_eq!(Place::find(&file, "secret").expect("read"), None);
+
+        fs::write(&file, "short").expect("written");
+        place.overwrite().expect("left alone");
+        assert_eq!(fs::read_to_string(&file).expect("read"), "short");
+    }
+}
