@@ -112,7 +112,7 @@ fn a_token_is_handed_over_masked_opened_and_revoked(#[case] with_id: bool) {
     assert!(variables["JOBPASS_EXPIRES_AT"].ends_with('Z'));
     let id = variables.get("JOBPASS_CREDENTIAL_ID");
     assert_eq!(id.map(String::len), with_id.then_some(36));
-    assert_eq!(variables.len(), 4 + usize::from(with_id));
+    assert_eq!(variables.len(), 6 + usize::from(with_id));
 
     let mut using = minting.later();
     using.options(&[("token-file", "true")]);
@@ -288,7 +288,7 @@ fn a_failure_to_revoke_names_the_command_to_type(#[case] fail: &str, #[case] cod
             ],
         );
         // It can be tried again.
-        assert_eq!(job.left_in_temp().len(), 1);
+        assert_eq!(job.states().len(), 1);
     }
 }
 
@@ -383,8 +383,16 @@ fn the_token_itself_says_which_anchor_is_deleted(
     post.set(variable, &value.replace("NAMESPACE", cluster.namespace()));
     let revoke = post.revoke("success", &["--handed-over", "--fail-on-revoke-error", "true"]);
     assert_eq!(revoke.code(), if told { 7 } else { 0 }, "{}", revoke.log);
-    says(&revoke, &[&revoked(&cluster), "the API server answers 401 to the token"]);
-    assert_eq!(revoke.log.contains("JOBPASS_ANCHOR names "), told, "{}", revoke.log);
+    says(
+        &revoke,
+        &[&revoked(&cluster), "the API server answers 401 to the token"],
+    );
+    assert_eq!(
+        revoke.log.contains("JOBPASS_ANCHOR names "),
+        told,
+        "{}",
+        revoke.log
+    );
     assert_dead(&cluster);
 }
 
@@ -393,7 +401,11 @@ fn the_token_itself_says_which_anchor_is_deleted(
 fn a_uid_that_is_not_the_anchor_s_is_no_proof() {
     let cluster = Cluster::start();
     let recipient = age::x25519::Identity::generate().to_public().to_string();
-    let options = [("dotenv", "jobpass.env"), ("dotenv-mode", "sealed"), ("recipient", &recipient)];
+    let options = [
+        ("dotenv", "jobpass.env"),
+        ("dotenv-mode", "sealed"),
+        ("recipient", &recipient),
+    ];
     let minting = Job::with(&cluster, &options);
     minting.mint().succeeded();
     let mut post = minting.later();
@@ -402,7 +414,10 @@ fn a_uid_that_is_not_the_anchor_s_is_no_proof() {
     assert_eq!(revoke.code(), 7, "{}", revoke.log);
     says(
         &revoke,
-        &["JOBPASS_ANCHOR_UID is not the uid of the anchor", "kubectl delete secret jobpass-"],
+        &[
+            "JOBPASS_ANCHOR_UID is not the uid of the anchor",
+            "kubectl delete secret jobpass-",
+        ],
     );
     minting.later().revoke("success", &["--handed-over"]).succeeded();
     assert_dead(&cluster);
@@ -410,7 +425,14 @@ fn a_uid_that_is_not_the_anchor_s_is_no_proof() {
 
 #[rstest]
 fn nothing_is_handed_over_in_a_variable_that_is_set_already(
-    #[values("JOBPASS_ANCHOR", "JOBPASS_ANCHOR_UID", "JOBPASS_EXPIRES_AT", "JOBPASS_CREDENTIAL_ID", "JOBPASS_API_SERVER", "JOBPASS_API_CA")]
+    #[values(
+        "JOBPASS_ANCHOR",
+        "JOBPASS_ANCHOR_UID",
+        "JOBPASS_EXPIRES_AT",
+        "JOBPASS_CREDENTIAL_ID",
+        "JOBPASS_API_SERVER",
+        "JOBPASS_API_CA"
+    )]
     variable: &str,
 ) {
     let cluster = Cluster::start();
@@ -418,7 +440,13 @@ fn nothing_is_handed_over_in_a_variable_that_is_set_already(
     minting.set(variable, "");
     let mint = minting.mint();
     assert_eq!(mint.code(), 2, "{}", mint.log);
-    says(&mint, &[&format!("{variable} is set in this job already"), "dependencies: []"]);
+    says(
+        &mint,
+        &[
+            &format!("{variable} is set in this job already"),
+            "dependencies: []",
+        ],
+    );
     assert!(cluster.requests().is_empty());
 }
 
@@ -428,7 +456,7 @@ fn a_job_that_was_handed_a_token_has_a_kubeconfig_until_its_shell_ends() {
     let minting = Job::with(&cluster, &[("dotenv", "jobpass.env")]);
     minting.mint().succeeded();
     let mut using = minting.later();
-    using.options(&[("token-file", "true"), ("kubeconfig-file", "true"), ("kubeconfig", "")]);
+    using.options(&[("token-file", "true"), ("kubeconfig-file", "true")]);
     let open = using.run(&["open"]).succeeded();
     using.assert_nothing_leaked(&cluster, &open);
     let kubeconfig = using.temp().join("jobpass-7002.kubeconfig");
@@ -447,7 +475,11 @@ fn a_job_that_cannot_be_told_of_the_ca_gets_the_token_alone() {
     let mut minting = Job::with(&cluster, &[("dotenv", "jobpass.env")]);
     let more = format!("FILLER={}\n", "x".repeat(3200));
     fs::write(minting.project().join("jobpass.env"), more).expect("written");
-    fs::set_permissions(minting.project().join("jobpass.env"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("set");
+    fs::set_permissions(
+        minting.project().join("jobpass.env"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .expect("set");
     let mint = minting.mint().succeeded();
     says(&mint, &["has no room for the address of the API server"]);
     let mut using = minting.later();

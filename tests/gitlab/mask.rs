@@ -118,7 +118,7 @@ fn nothing_is_lost_and_the_order_is_kept(
     let said = |ended: &Ended| {
         let log = ended.job("run_scan").raw.clone();
         let (_, said) = log.split_once("line 0\n").expect("a first line");
-        let (said, rest) = said.split_once("Running after_script").expect("an end");
+        let (said, rest) = said.split_once("jobpass: revoked the token").expect("an end");
         (
             said.to_owned(),
             rest.split_once("ERROR").map(|(_, why)| why.to_owned()),
@@ -167,7 +167,7 @@ echo "never shown $TOKEN""#;
         &[
             "before",
             "the filter that masks this job's log has ended (status 137)",
-            "revoked the token",
+            " was revoked at ",
         ],
     );
     assert!(!ended.log().contains("never shown"), "{}", ended.log());

@@ -60,7 +60,7 @@ fn a_sealed_token_is_opened_with_the_identity() {
     let report = fs::read_to_string(minting.project().join("jobpass.env")).expect("the report");
     leaks::assert_absent(token, "the report", &report);
     let variables = minting.dotenv();
-    assert_eq!(variables.len(), 5);
+    assert_eq!(variables.len(), 7);
     // What is in there is an age file, and nothing of jobpass's own.
     let sealed = STANDARD.decode(&variables["JOBPASS_TOKEN"]).expect("base64");
     let opened = age::decrypt(&identity, &sealed).expect("an age file");
