@@ -124,6 +124,14 @@ impl Answer {
             || self.denial().is_some()
     }
 
+    /// The next step if a refusal is not one of Kubernetes, which sends a Status with each.
+    pub(crate) fn refused_by_another(&self) -> Option<&'static str> {
+        (matches!(self.status, 401 | 403) && self.status_object.reason.is_empty()).then_some(
+            "this is not an answer of Kubernetes: a gateway, a login page or a proxy before the API server refuses the request. Give the \
+             API server's own address as the server, or have what stands before it pass the header `Authorization` on",
+        )
+    }
+
     /// Whether it says that the uid in the precondition is not the object's (`storage.Preconditions.Check`). Other
     /// conflicts say nothing of the kind.
     pub(crate) fn is_uid_mismatch(&self) -> bool {

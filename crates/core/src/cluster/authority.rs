@@ -8,15 +8,18 @@ use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::{
-    CertificateError, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, Error as TlsError, OtherError, SignatureScheme,
     client::{
-        WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
+};
+use webpki::{
+    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
+    VerifiedPath, anchor_from_trusted_cert,
 };
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _, x509::X509Version};
 
@@ -25,6 +28,8 @@ use crate::error::{Error, Kind};
 
 /// The state of a job holds it, and a runner hands that on in one variable: Linux takes 128 KiB there.
 const LONGEST: usize = 64 << 10;
+/// Certificates between a server's and an authority.
+const LONGEST_CHAIN: u32 = 4;
 
 /// Certificates that a server's certificate is checked against; at least one.
 pub(crate) struct Authority {
@@ -111,32 +116,94 @@ impl Verifier {
         }
     }
 
-    fn roots(&self, now: UnixTime) -> RootCertStore {
-        let mut roots = RootCertStore::empty();
-        let may_sign = self.given.iter().filter(|certificate| {
-            X509Certificate::from_der(certificate)
-                .is_ok_and(|(_, parsed)| may_sign(&parsed) && is_valid_at(&parsed, now))
-        });
-        for certificate in may_sign {
+    /// Whether a chain leads from the leaf to a given authority.
+    fn check_chain(
+        &self,
+        leaf: &CertificateDer,
+        intermediates: &[CertificateDer],
+        now: UnixTime,
+    ) -> Result<(), TlsError> {
+        let mut longest = Vec::new();
+        let mut anchors = Vec::new();
+        for certificate in &self.given {
+            let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
+                continue;
+            };
             // One that webpki cannot read signs nothing that it could check.
-            let _ = roots.add(certificate.clone());
+            if may_sign(&parsed)
+                && is_valid_at(&parsed, now)
+                && let Ok(anchor) = anchor_from_trusted_cert(certificate)
+            {
+                longest.push((anchor.subject_public_key_info.to_vec(), below(&parsed)));
+                anchors.push(anchor);
+            }
         }
-        roots
+        let check_path = |path: &VerifiedPath<'_>| {
+            let signs = |der: CertificateDer| {
+                X509Certificate::from_der(&der).is_ok_and(|(_, parsed)| may_sign(&parsed))
+            };
+            if !path
+                .intermediate_certificates()
+                .all(|certificate| signs(certificate.der()))
+            {
+                return Err(webpki::Error::EndEntityUsedAsCa);
+            }
+            let key = &*path.anchor().subject_public_key_info;
+            let length = u32::try_from(path.intermediate_certificates().count()).unwrap_or(u32::MAX);
+            let mut same = longest.iter().filter(|(other, _)| other == key);
+            match same.any(|(_, longest)| length <= *longest) {
+                true => Ok(()),
+                false => Err(webpki::Error::PathLenConstraintViolated),
+            }
+        };
+        let leaf =
+            EndEntityCert::try_from(leaf).map_err(|_| TlsError::from(CertificateError::BadEncoding))?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        let path = leaf.verify_for_usage(
+            algorithms,
+            &anchors,
+            intermediates,
+            now,
+            ForServers,
+            None,
+            Some(&check_path),
+        );
+        match path {
+            Ok(_) => Ok(()),
+            Err(webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey) => {
+                Err(CertificateError::UnknownIssuer.into())
+            }
+            Err(error) => Err(CertificateError::Other(OtherError(Arc::new(error))).into()),
+        }
     }
 
-    /// Whether the leaf, which is an authority itself, is signed by a given one. webpki takes no such leaf at all.
-    fn is_signed_by_given(&self, leaf: &X509Certificate, now: UnixTime) -> bool {
-        let signs = |certificate: &CertificateDer| {
-            let Ok((_, issuer)) = X509Certificate::from_der(certificate) else {
-                return false;
-            };
-            issuer.subject().as_raw() == leaf.issuer().as_raw()
-                && may_sign(&issuer)
-                && is_valid_at(&issuer, now)
-                && !matches!(issuer.name_constraints(), Ok(Some(_)) | Err(_))
-                && leaf.verify_signature(Some(issuer.public_key())).is_ok()
+    /// Whether a certificate that is an authority itself is signed by a given one, directly or through others; `above` are below
+    /// it already. webpki takes no authority as the certificate of a server.
+    fn is_signed(
+        &self,
+        certificate: &X509Certificate,
+        intermediates: &[CertificateDer],
+        above: u32,
+        now: UnixTime,
+    ) -> bool {
+        let signs = |issuer: &X509Certificate| {
+            issuer.subject().as_raw() == certificate.issuer().as_raw()
+                && may_sign(issuer)
+                && is_valid_at(issuer, now)
+                && above <= below(issuer)
+                // What these would limit is not looked at here.
+                && matches!(issuer.name_constraints(), Ok(None))
+                && knows_what_is_critical(issuer)
+                && certificate.verify_signature(Some(issuer.public_key())).is_ok()
         };
-        self.given.iter().any(signs)
+        let parsed = |der: &CertificateDer, then: &dyn Fn(&X509Certificate) -> bool| {
+            X509Certificate::from_der(der).is_ok_and(|(_, issuer)| then(&issuer))
+        };
+        let is_given = self.given.iter().any(|der| parsed(der, &signs));
+        let through = |issuer: &X509Certificate| {
+            issuer.is_ca() && signs(issuer) && self.is_signed(issuer, intermediates, above + 1, now)
+        };
+        is_given || above < LONGEST_CHAIN && intermediates.iter().any(|der| parsed(der, &through))
     }
 
     /// Everything but the chain.
@@ -158,12 +225,17 @@ impl Verifier {
         if !is_for_servers(leaf) {
             return Err(CertificateError::InvalidPurpose.into());
         }
-        let known = |extension: &x509_parser::extensions::X509Extension| {
-            !extension.critical || !extension.parsed_extension().unsupported()
-        };
-        if !leaf.extensions().iter().all(known) {
+        if !knows_what_is_critical(leaf) {
             return Err(CertificateError::UnhandledCriticalExtension.into());
         }
+        // An IPv4 address in the form of IPv6 is the IPv4 address.
+        let canonical = match name {
+            ServerName::IpAddress(address) => {
+                Some(ServerName::from(std::net::IpAddr::from(*address).to_canonical()))
+            }
+            _ => None,
+        };
+        let name = canonical.as_ref().unwrap_or(name);
         verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
         Ok(ServerCertVerified::assertion())
     }
@@ -175,26 +247,17 @@ impl ServerCertVerifier for Verifier {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
         let (_, leaf) = X509Certificate::from_der(end_entity)
             .map_err(|_| TlsError::from(CertificateError::BadEncoding))?;
-        if self.given.iter().any(|given| given == end_entity) {
-            return self.check_leaf(end_entity, &leaf, server_name, now);
+        let is_given = self.given.iter().any(|given| given == end_entity);
+        let is_authority = || leaf.is_ca() && self.is_signed(&leaf, intermediates, 0, now);
+        if !(is_given || is_authority()) {
+            self.check_chain(end_entity, intermediates, now)?;
         }
-        if leaf.is_ca() && self.is_signed_by_given(&leaf, now) {
-            return self.check_leaf(end_entity, &leaf, server_name, now);
-        }
-        let roots = self.roots(now);
-        if roots.is_empty() {
-            return Err(CertificateError::UnknownIssuer.into());
-        }
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
-                .build()
-                .map_err(|error| TlsError::General(error.to_string()))?;
-        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        self.check_leaf(end_entity, &leaf, server_name, now)
     }
 
     fn verify_tls12_signature(
@@ -222,6 +285,49 @@ impl ServerCertVerifier for Verifier {
             .signature_verification_algorithms
             .supported_schemes()
     }
+}
+
+/// As [`is_for_servers`], for webpki.
+struct ForServers;
+
+impl ExtendedKeyUsageValidator for ForServers {
+    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        let mut is_restricted = false;
+        for purpose in purposes {
+            match *purpose?.to_decoded_oid() {
+                // serverAuth; anyExtendedKeyUsage
+                [1, 3, 6, 1, 5, 5, 7, 3, 1] | [2, 5, 29, 37, 0] => return Ok(()),
+                _ => is_restricted = true,
+            }
+        }
+        match is_restricted {
+            true => Err(webpki::Error::RequiredEkuNotFoundContext(
+                RequiredEkuNotFoundContext {
+                    required: KeyUsage::server_auth(),
+                    present: Vec::new(),
+                },
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The certificates that may stand between one that an authority signs and a server's.
+fn below(authority: &X509Certificate) -> u32 {
+    let constraints = authority.basic_constraints().ok().flatten();
+    constraints
+        .and_then(|constraints| constraints.value.path_len_constraint)
+        .unwrap_or(u32::MAX)
+}
+
+fn knows_what_is_critical(certificate: &X509Certificate) -> bool {
+    let critical = certificate
+        .extensions()
+        .iter()
+        .filter(|extension| extension.critical);
+    critical
+        .into_iter()
+        .all(|extension| !extension.parsed_extension().unsupported())
 }
 
 /// Go's `CheckSignatureFrom`, and the use that the chain is for.

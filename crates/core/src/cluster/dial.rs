@@ -113,7 +113,13 @@ impl Dial {
                 let tcp = HttpsConnector::new(tcp, tls, true, Arc::clone(&self.names));
                 self.through(proxy.http(tcp)).await
             }
-            Some("socks5" | "socks5h") => self.through(proxy.socks(tcp)).await,
+            Some("socks5" | "socks5h") => match self.through(proxy.socks(tcp.clone(), true)).await {
+                // Go offers to come without user and password as well, in one go.
+                Err(error) if proxy.credentials.is_some() && says(&*error, "not support user/pass") => {
+                    self.through(proxy.socks(tcp, false)).await
+                }
+                result => result,
+            },
             other => Err(format!("a proxy is not spoken to over `{}`", other.unwrap_or_default()).into()),
         }
     }
@@ -144,9 +150,9 @@ impl Tunnel {
     }
 
     /// The proxy looks names up, as with kubectl: they may mean something only there.
-    fn socks<C>(&self, connector: C) -> SocksV5<C> {
+    fn socks<C>(&self, connector: C, with_credentials: bool) -> SocksV5<C> {
         let tunnel = SocksV5::new(with_port(&self.uri, 1080), connector);
-        match &self.credentials {
+        match self.credentials.as_ref().filter(|_| with_credentials) {
             Some((user, password)) => {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 tunnel.with_auth(text(user), text(password))
@@ -154,6 +160,11 @@ impl Tunnel {
             None => tunnel,
         }
     }
+}
+
+/// Whether an error, or one that it comes from, has this text.
+fn says(error: &(dyn std::error::Error + 'static), text: &str) -> bool {
+    error.to_string().contains(text) || error.source().is_some_and(|source| says(source, text))
 }
 
 fn with_port(uri: &Uri, port: u16) -> Uri {

@@ -148,10 +148,18 @@ impl Connections {
     }
 
     async fn idle(&self) -> Option<http1::SendRequest<Full<Bytes>>> {
-        let mut pool = self.pool.lock().await;
-        let Pool::Each(idle) = &mut *pool else { return None };
-        idle.retain(|(sender, since)| sender.is_ready() && since.elapsed() < IDLE);
-        idle.pop().map(|(sender, _)| sender)
+        loop {
+            let mut sender = {
+                let mut pool = self.pool.lock().await;
+                let Pool::Each(idle) = &mut *pool else { return None };
+                idle.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < IDLE);
+                idle.pop()?.0
+            };
+            // A new one is ready only after its task has run.
+            if sender.ready().await.is_ok() {
+                return Some(sender);
+            }
+        }
     }
 }
 

@@ -32,6 +32,20 @@ impl Trouble {
                 None => current.source(),
             };
         }
+        // hyper-util has no public types for these.
+        let proxy_refuses = [
+            "proxy authorization required",
+            "credentials not accepted",
+            "not support user/pass",
+        ];
+        if proxy_refuses.iter().any(|text| deepest.contains(text)) {
+            return Trouble {
+                why: "the proxy refuses user and password, or wants some".into(),
+                help: "check `USER:PASSWORD@` before the proxy's host; characters such as `@` are percent-encoded there",
+                passing: false,
+                sent,
+            };
+        }
         Trouble {
             why: if deepest.is_empty() {
                 "the connection failed".into()
@@ -61,6 +75,18 @@ fn tls_trouble(error: &rustls::Error) -> Trouble {
         rustls::Error::InvalidCertificate(E::Expired | E::ExpiredContext { .. }) => (
             "the server's certificate has expired".into(),
             "renew the API server's certificate; check this machine's clock",
+        ),
+        rustls::Error::InvalidCertificate(E::NotValidYet | E::NotValidYetContext { .. }) => (
+            "the server's certificate is not valid yet".into(),
+            "check this machine's clock",
+        ),
+        // It is the same the next time.
+        rustls::Error::InvalidCertificate(error) => (
+            format!(
+                "the server's certificate cannot be used: {}",
+                harmless(&error.to_string())
+            ),
+            "check that this is the API server's port, and its certificate with `openssl s_client -connect HOST:PORT`",
         ),
         // An alert or a connection cut short may be a load balancer's bad moment.
         other => {

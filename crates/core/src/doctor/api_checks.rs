@@ -77,6 +77,11 @@ impl<'a> ApiChecks<'a> {
         findings.push(version(&answer, |text| self.shown(text)));
         let now = Timestamp::now();
         findings.extend(answer.date.map(|server| clock(server, now)));
+        if let Some(step) = answer.refused_by_another() {
+            let said = format!("something that is not the API server answered {}", answer.status);
+            findings.push(Finding::new("user", Health::Failed(Kind::Refused), said).fix(step));
+            return None;
+        }
         if answer.status == 401 {
             findings.push(self.unauthenticated());
             return None;
@@ -97,12 +102,28 @@ impl<'a> ApiChecks<'a> {
         };
         let read = Permission::built_in("get", "secrets", "");
         let (verdict, _) = access::review(self.cluster, &read, &self.spec.namespace, self.budget).await;
+        findings.extend(self.everything().await);
         let user = User {
             name,
             reads_secrets: verdict == Verdict::Allowed,
         };
         findings.extend(self.permissions(&user).await);
         Some(user)
+    }
+
+    /// A minter that may do everything, as an administrator's kubeconfig has it.
+    async fn everything(&self) -> Option<Finding> {
+        let all = Permission::everything();
+        let (verdict, _) = access::review(self.cluster, &all, &self.spec.namespace, self.budget).await;
+        (verdict == Verdict::Allowed).then(|| {
+            let account = &self.spec.service_account;
+            let said = "the minter may do everything (`* *`): whatever runs in the job can use it to do so";
+            let fix = format!(
+                "make a minter that can do nothing but mint, and give its kubeconfig to the job:\n\n  {}",
+                advice::command(&self.spec.namespace, For::Account(account), None)
+            );
+            Finding::new("rights", Health::Warning, said).fix(fix)
+        })
     }
 
     async fn reach(&self) -> Result<Answer, Error> {

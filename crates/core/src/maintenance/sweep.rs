@@ -446,7 +446,7 @@ mod tests {
     fn the_first_failure_says_what_to_do(#[case] number: u64, #[case] what: &str) {
         let error = still_there(number, &Error::new(Kind::Refused, "no").help("ask for it"));
         assert_eq!(
-            (error.kind(), error.what(), error.next_step()),
+            (error.kind(), error.message(), error.next_step()),
             (Kind::Revoke, what, Some("ask for it"))
         );
     }

@@ -75,6 +75,9 @@ pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error>
         }
         SelfReview::Unsupported => {}
         SelfReview::Refused(call, answer) => {
+            if let Some(step) = answer.refused_by_another() {
+                return Err(answer.unexpected(&call).help(step));
+            }
             let help = next_step(answer.status, claims.as_ref(), jiff::Timestamp::now());
             return Err(answer.unexpected(&call).help(help));
         }

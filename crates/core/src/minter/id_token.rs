@@ -5,7 +5,10 @@
 //! from, through the same proxy. What leaves the process goes to that URL and to the API server, over TLS, and follows no
 //! redirect.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -16,7 +19,10 @@ use crate::{
     cluster::{Budget, Call, Cluster, Connection, Identity, Proxy},
     error::{Error, Kind},
     inputs::options::Opt,
-    process::environment::{Environment, IdTokens},
+    process::{
+        environment::{Environment, IdTokens},
+        files,
+    },
     text::harmless,
     token::Token,
 };
@@ -29,7 +35,12 @@ pub(super) struct Source {
     url: String,
     connection: Connection,
     path_and_query: String,
+    /// A file of certificates that count beside the system's.
+    extra_certificates: Option<PathBuf>,
 }
+
+/// The variable of Node, in which the runner itself and its actions are written, that names a file of certificates.
+const EXTRA_CERTIFICATES: &str = "NODE_EXTRA_CA_CERTS";
 
 impl Source {
     /// Where the platform says now.
@@ -37,16 +48,35 @@ impl Source {
         let url = &environment.id_tokens().ok_or_else(none_here)?.url;
         let mut source = Self::parse(url)?;
         source.connection.proxy = Proxy::from_environment(&source.connection.server, environment);
+        if let Some(path) = environment.utf8(EXTRA_CERTIFICATES)? {
+            source.trust(files::absolute(EXTRA_CERTIFICATES, Path::new(path))?);
+        }
         Ok(source)
     }
 
     /// Where the platform said when the token was minted. Only the proxy's password is looked for in the environment.
-    pub(super) fn recorded(url: &str, proxy: Option<&str>, environment: &Environment) -> Result<Self, Error> {
+    pub(super) fn recorded(
+        url: &str,
+        proxy: Option<&str>,
+        extra_certificates: Option<&Path>,
+        environment: &Environment,
+    ) -> Result<Self, Error> {
         let mut source = Self::parse(url)?;
+        if let Some(path) = extra_certificates {
+            source.trust(path.to_owned());
+        }
         let now = Proxy::from_environment(&source.connection.server, environment);
         let then = proxy.map(|proxy| Proxy::parse("proxy", proxy)).transpose()?;
         source.connection.proxy = then.map(|proxy| proxy.with_credentials_of([now]));
         Ok(source)
+    }
+
+    /// As Node, passes over a file that cannot be read. Whatever needs it fails then.
+    fn trust(&mut self, path: PathBuf) {
+        if let Ok(certificates) = files::read_bytes(files::LONGEST, &path) {
+            self.connection.extra_authorities = Some(String::from_utf8_lossy(&certificates).into_owned());
+            self.extra_certificates = Some(path);
+        }
     }
 
     fn parse(url: &str) -> Result<Self, Error> {
@@ -70,6 +100,7 @@ impl Source {
             url: url.to_owned(),
             connection,
             path_and_query,
+            extra_certificates: None,
         })
     }
 
@@ -79,6 +110,7 @@ impl Source {
             audience: audience.to_owned(),
             url: self.url.clone(),
             proxy: self.connection.proxy.as_ref().map(|proxy| proxy.url().to_owned()),
+            extra_certificates: self.extra_certificates.clone(),
         }
     }
 
@@ -125,7 +157,8 @@ impl Source {
             .map_err(|unanswered| {
                 Error::new(unanswered.error.kind(), unanswered.error.message()).help(
                     "the ID token comes from the CI platform, not from the cluster: check its status page, and that this \
-                     runner can reach it (HTTPS_PROXY, NO_PROXY; its certificate counts against the system's roots)",
+                     runner can reach it (HTTPS_PROXY, NO_PROXY; its certificate counts against the system's roots and those of \
+                     NODE_EXTRA_CA_CERTS)",
                 )
             })?;
         if answer.status != 200 {
@@ -198,7 +231,7 @@ mod tests {
             format!(r#"{{"kind":"id-token","audience":"k8s","url":"{url}","proxy":"http://p:3128"}}"#)
         );
         let moved = environment("https://evil.example.com/").with("HTTPS_PROXY", Some("http://evil:1"));
-        let again = Source::recorded(url, Some("http://p:3128"), &moved).expect("a source");
+        let again = Source::recorded(url, Some("http://p:3128"), None, &moved).expect("a source");
         let proxy = again.connection.proxy.as_ref().map(Proxy::url);
         assert_eq!(
             (&*again.connection.server, proxy),

@@ -69,6 +69,9 @@ pub enum Auth {
         /// The proxy in between, without user and password.
         #[serde(skip_serializing_if = "Option::is_none")]
         proxy: Option<String>,
+        /// A file of certificates that count for it beside the system's.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        extra_certificates: Option<PathBuf>,
     },
     /// The account of the Pod that the job runs in.
     InCluster,
@@ -209,8 +212,13 @@ impl Minter {
                 }
                 Token::from_env(Opt::BearerTokenEnv.name(), name, environment)?.into()
             }
-            Auth::IdToken { audience, url, proxy } => {
-                id_token::Source::recorded(url, proxy.as_deref(), environment)?
+            Auth::IdToken {
+                audience,
+                url,
+                proxy,
+                extra_certificates,
+            } => {
+                id_token::Source::recorded(url, proxy.as_deref(), extra_certificates.as_deref(), environment)?
                     .id_token(audience, environment)
                     .await?
                     .into()

@@ -135,6 +135,21 @@ impl Permission {
         }
     }
 
+    /// What `* *` allows, as the administrators of a cluster have it.
+    pub(crate) fn everything() -> Self {
+        let all = || "*".to_owned();
+        Self {
+            verb: all(),
+            what: What::Resource {
+                group: all(),
+                resource: all(),
+                subresource: String::new(),
+                name: String::new(),
+                place: Place::Own,
+            },
+        }
+    }
+
     /// The same for the object of that name.
     pub(crate) fn named(mut self, of_object: &str) -> Self {
         if let What::Resource { name, .. } = &mut self.what {

@@ -124,6 +124,9 @@ impl Cluster {
         if let Some(denial) = answer.denial().filter(|denial| !on_purpose(denial)) {
             return error.help(denial.help(call.method(), need.namespace));
         }
+        if let Some(step) = answer.refused_by_another() {
+            return error.help(step);
+        }
         // Whoever pastes the command makes a minter of that user.
         let user = user(&message).filter(|_| !self.asks_as_a_job());
         match answer.status {
@@ -170,6 +173,9 @@ impl Cluster {
         let error = answer.unexpected(call);
         if let Some(denial) = answer.denial() {
             return error.help(denial.help(call.method(), ""));
+        }
+        if let Some(step) = answer.refused_by_another() {
+            return error.help(step);
         }
         match answer.status {
             401 => error.help(self.unauthorized()),

@@ -324,13 +324,20 @@ impl<'v> Fields<'v> {
     /// Unlike all other fields, these two count in any case.
     fn check_kind(&self) -> Result<(), Mismatch> {
         for (field, allowed) in [("kind", "Config"), ("apiVersion", "v1")] {
-            for name in self.names().filter(|name| name.eq_ignore_ascii_case(field)) {
-                let text = self.text(name)?;
-                if !text.is_empty() && text != allowed {
-                    return Err(Mismatch(format!(
-                        "is not a kubeconfig: its `{field}` is not `{allowed}`"
-                    )));
-                }
+            let mut names: Vec<_> = self
+                .names()
+                .filter(|name| name.eq_ignore_ascii_case(field))
+                .collect();
+            names.sort();
+            let mut said = String::new();
+            // The last in the order of their bytes counts.
+            for name in names.into_iter().filter(|name| !self.get(name).is_null()) {
+                said = self.text(name)?;
+            }
+            if !said.is_empty() && said != allowed {
+                return Err(Mismatch(format!(
+                    "is not a kubeconfig: its `{field}` is not `{allowed}`"
+                )));
             }
         }
         Ok(())

@@ -23,7 +23,7 @@ pub(in super::super) struct Unreadable(pub(in super::super) Option<(u64, u64)>);
 pub(in super::super) fn to_json(text: &[u8]) -> Result<Value, Unreadable> {
     let mut text = decoded(text).ok_or(Unreadable(None))?;
     let is_complete = text.ends_with(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']);
-    let length = text.chars().count();
+    let length = text.len() as u64;
     // The parser panics at the end of a block scalar without a line break, which is not part of the scalar then.
     text.push('\n');
     let mut input = text.as_bytes();
@@ -33,7 +33,8 @@ pub(in super::super) fn to_json(text: &[u8]) -> Result<Value, Unreadable> {
         parser,
         nodes: Vec::new(),
         anchors: HashMap::new(),
-        added_break: (!is_complete).then_some(length as u64),
+        added_break: (!is_complete).then_some(length),
+        text: &text,
     };
     match document.read()? {
         Some(root) => {
@@ -58,6 +59,7 @@ fn decoded(text: &[u8]) -> Option<String> {
     match text {
         [0xff, 0xfe, rest @ ..] => units(rest, u16::from_le_bytes),
         [0xfe, 0xff, rest @ ..] => units(rest, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8(rest.to_owned()).ok(),
         _ => String::from_utf8(text.to_owned()).ok(),
     }
 }
@@ -84,6 +86,7 @@ struct Document<'p> {
     parser: Parser<&'p mut &'p [u8]>,
     nodes: Vec<Node>,
     anchors: HashMap<String, usize>,
+    text: &'p str,
     /// The index of the line break that the text itself does not have.
     added_break: Option<u64>,
 }
@@ -149,6 +152,16 @@ impl Document<'_> {
                 style,
                 ..
             } => {
+                // An escape of JSON that Go does not know in YAML.
+                let written = usize::try_from(mark.index)
+                    .ok()
+                    .zip(usize::try_from(end.index).ok());
+                let written = written
+                    .and_then(|(start, end)| self.text.get(start..end))
+                    .unwrap_or_default();
+                if style == ScalarStyle::DoubleQuoted && escapes_a_slash(written) {
+                    return Err(at(mark));
+                }
                 // To Go, it begins a key there.
                 if flow && style == ScalarStyle::Plain && value.contains('?') {
                     return Err(at(mark));
@@ -205,6 +218,16 @@ impl Document<'_> {
         }
         Ok(index)
     }
+}
+
+fn escapes_a_slash(quoted: &str) -> bool {
+    let mut characters = quoted.chars();
+    while let Some(character) = characters.next() {
+        if character == '\\' && characters.next() == Some('/') {
+            return true;
+        }
+    }
+    false
 }
 
 fn at(mark: Mark) -> Unreadable {

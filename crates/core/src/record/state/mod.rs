@@ -233,7 +233,7 @@ impl State {
     /// credential is sent, so nobody else may have written it.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let json = crate::process::files::read_own(path).map_err(|error| {
-            let (path, error) = (text::path(path), crate::text::harmless(&error.to_string()));
+            let (path, error) = (text::path(path), text::harmless(&error.to_string()));
             Error::new(
                 Kind::Revoke,
                 format!("the recorded state `{path}` cannot be read: {error}"),

@@ -120,11 +120,13 @@ fn states() -> Vec<State> {
             audience: "kubernetes".into(),
             url: "https://token.example.com/?api-version=2.0".into(),
             proxy: None,
+            extra_certificates: None,
         },
         Auth::IdToken {
             audience: "kubernetes".into(),
             url: "https://token.example.com/".into(),
             proxy: Some("http://proxy.example.com:3128".into()),
+            extra_certificates: Some(path("/etc/ssl/corporate.pem")),
         },
     ];
     let proofs = [
