@@ -1,4 +1,4 @@
-//! The REST API of a GitHub or a GitLab, over TLS: what it answers is up to the test.
+//! The REST API of a GitHub or a GitLab, over TLS. The test decides about its answers.
 
 use std::future::pending;
 use std::net::{Ipv4Addr, TcpListener};
@@ -25,19 +25,19 @@ pub struct CiApi {
     thread: Option<JoinHandle<()>>,
 }
 
-/// A question that it was asked.
+/// A request that it received.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// With the query.
+    /// The path, with the query.
     pub path: String,
     /// The header of that name.
     pub authorization: String,
 }
 
-/// What it answers.
+/// An answer of the test.
 pub enum CiAnswer {
     Answer(u16, Vec<(&'static str, String)>, String),
-    /// Nothing, until the client goes away.
+    /// No answer until the client closes the connection.
     Never,
 }
 
@@ -49,11 +49,11 @@ impl CiAnswer {
 }
 
 impl CiApi {
-    /// An API that answers every path as `answer` says.
+    /// Starts an API whose answers come from `answer`.
     ///
     /// # Panics
     ///
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub fn start(answer: impl Fn(&str) -> CiAnswer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         listener.set_nonblocking(true).expect("sockets can be so");
@@ -111,7 +111,7 @@ impl CiApi {
         &self.ca_pem
     }
 
-    /// What it was asked so far.
+    /// The requests so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

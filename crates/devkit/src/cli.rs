@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::DevCluster;
 
-/// What the README has an administrator create.
+/// The objects that an administrator creates by the README.
 const MANIFESTS: &str = r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: ci}}
 ---
@@ -51,7 +51,7 @@ subjects: [{kind: ServiceAccount, name: jobpass-minter, namespace: ci}]
 /// The kubeconfigs.
 const MINTERS: &str = "minter.kubeconfig";
 const ADMINISTRATORS: &str = "admin.kubeconfig";
-/// How long the minter's token lives.
+/// The lifetime of the minter's token.
 const MINTER: Duration = Duration::from_secs(24 * 3600);
 
 #[expect(
@@ -110,7 +110,7 @@ fn command() -> Command {
         .subcommand(serve)
 }
 
-/// Serves, and gives what it refused because it was not made for it.
+/// Serves until the end, and returns the unsupported requests.
 fn serve(matches: &ArgMatches) -> Result<Vec<String>> {
     let mut builder = DevCluster::builder().http2(!matches.get_flag("no-http2"));
     if let Some(address) = matches.get_one::<SocketAddr>("listen") {
@@ -181,7 +181,7 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
         .with_context(|| format!("failed to write {}", path.display()))
 }
 
-/// What others put into the folder stays.
+/// Removes the folder's own files. Files of others stay.
 fn remove(folder: &Path) -> io::Result<()> {
     for name in [MINTERS, ADMINISTRATORS] {
         match fs::remove_file(folder.join(name)) {

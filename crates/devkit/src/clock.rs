@@ -1,4 +1,4 @@
-//! The cluster's clock: real time plus what the tests have moved it by.
+//! The cluster's clock: real time, moved by the tests.
 
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! Signing and checking the cluster's tokens.
+//! The signatures of the cluster's tokens.
 
 use std::convert::Infallible;
 use std::sync::OnceLock;
@@ -13,7 +13,7 @@ use rsa::rand_core::{TryCryptoRng, TryRng};
 use rsa::traits::PublicKeyParts;
 use serde_json::{Value, json};
 
-/// The first JWT in a text, whatever stands around it.
+/// The first JWT in a text.
 pub(crate) fn find(text: &str) -> Option<&str> {
     let of_jwt = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     // A header begins with `{"`, in base64 `eyJ`.
@@ -24,8 +24,8 @@ pub(crate) fn find(text: &str) -> Option<&str> {
 
 /// The key with which a cluster signs.
 ///
-/// Making one takes a noticeable part of a second, so that all clusters of a process share it. Their tokens still
-/// differ: a token names its ServiceAccount by uid.
+/// A key takes a noticeable part of a second to make, so all clusters of a process share one. Their tokens
+/// still differ, because a token names the uid of its ServiceAccount.
 pub struct SigningKey {
     pair: KeyPair,
     modulus: Vec<u8>,
@@ -49,7 +49,7 @@ impl SigningKey {
     ///
     /// # Panics
     ///
-    /// When it is not an RSA key in PKCS #8.
+    /// If it is not an RSA key in PKCS #8.
     pub fn from_pem(pem: &str) -> SigningKey {
         Self::of(&rsa::PrivateKey::from_pkcs8_pem(pem).expect("an RSA key"))
     }
@@ -118,14 +118,14 @@ impl SigningKey {
     }
 }
 
-/// A JWT that nobody signed.
+/// A JWT without a signature.
 pub(crate) fn unsigned(claims: &Value) -> String {
     let header = json!({"alg": "none", "typ": "JWT"});
     let parts = [&header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
     format!("{}.", parts.join("."))
 }
 
-/// The claims of a JWT, not checked.
+/// The claims of a JWT, whose signature is not checked.
 pub(crate) fn claims(token: &str) -> Option<Value> {
     let mut parts = token.split('.');
     let (_header, claims, _signature) = (parts.next()?, parts.next()?, parts.next()?);

@@ -1,4 +1,4 @@
-//! How a client finds the cluster.
+//! The kubeconfigs of the cluster.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

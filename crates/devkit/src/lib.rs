@@ -1,5 +1,5 @@
-//! What jobpass is tested and shown with: a front before a real API server or before a small dev cluster, issuers of ID tokens, the APIs
-//! of CI platforms.
+//! The servers with which jobpass is tested and shown: a front in front of a real API server or a small dev
+//! cluster, issuers of ID tokens, and the APIs of CI platforms.
 //!
 //! ```no_run
 //! use jobpass_devkit::DevCluster;
@@ -10,8 +10,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! The dev cluster is real where it counts: TLS with its own authority, tokens that are signed and checked, RBAC that decides. What it
-//! answers is compared with what Kubernetes itself answers in `tests/replay`.
+//! The dev cluster has TLS with its own authority, signs and verifies tokens, and decides by RBAC.
+//! `tests/replay` compares its answers with those of Kubernetes.
 
 mod ci_api;
 pub mod cli;

@@ -38,7 +38,7 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// A certificate for a client. There is but one: whoever shows it is the administrator.
+    /// The only client certificate, which is the administrator's.
     pub(crate) fn client(&self) -> Result<ClientCertificate> {
         let mut params = CertificateParams::default();
         params.distinguished_name = name("kubernetes-admin");
@@ -51,7 +51,8 @@ impl Authority {
         })
     }
 
-    /// TLS as the API server speaks it, but for HTTP/1.1 alone: its own certificate, and client certificates taken but not demanded.
+    /// The TLS configuration of the API server for HTTP/1.1: its own certificate, and optional client
+    /// certificates.
     pub(crate) fn server_config(&self, ip: IpAddr) -> Result<ServerConfig> {
         let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         if ip.is_unspecified() {

@@ -1,7 +1,7 @@
-//! The dev cluster: what jobpass and its demo ask of Kubernetes, answered as Kubernetes answers it, and nothing else. What it was not
-//! made for it refuses with 501, and a test that sent it fails.
+//! The dev cluster. It answers the requests of jobpass and its demo as Kubernetes does. It answers 501 to
+//! every other request, and fails the test that sent it.
 //!
-//! A transcript of all that tests and the demo ask of it is played on Kubernetes itself (`tests/replay`): the answers are the same.
+//! `tests/replay` plays a transcript of these requests on Kubernetes itself, and compares the answers.
 
 mod objects;
 mod rbac;
@@ -40,23 +40,23 @@ pub struct DevCluster {
     front: Front,
 }
 
-/// How a [`DevCluster`] is to be.
+/// The options of a [`DevCluster`].
 #[derive(Default)]
 pub struct Builder {
     listen: Listen,
 }
 
-/// What the server's thread and the handle share.
+/// The state that the server's thread and the handle share.
 #[derive(Default)]
 pub(crate) struct Cluster {
     pub(crate) clock: Clock,
     transcript: Option<Transcript>,
     state: Mutex<State>,
-    /// What it said of requests that it was not made for.
+    /// The answers to unsupported requests.
     refused: Mutex<Vec<String>>,
 }
 
-/// What changes with requests.
+/// The state that requests change.
 #[derive(Default)]
 struct State {
     store: Store,
@@ -64,11 +64,11 @@ struct State {
 }
 
 impl DevCluster {
-    /// A cluster on a free port.
+    /// Starts a cluster on a free port.
     ///
     /// # Panics
     ///
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub fn start() -> DevCluster {
         Self::builder().start().expect("the dev cluster starts")
     }
@@ -81,7 +81,7 @@ impl DevCluster {
     ///
     /// # Panics
     ///
-    /// When the API server refuses one of them.
+    /// If the API server refuses one of them.
     pub fn apply(&self, manifests: &str) {
         for document in serde_yaml::Deserializer::from_str(manifests) {
             let object = Value::deserialize(document).expect("manifests are YAML");
@@ -94,11 +94,11 @@ impl DevCluster {
         }
     }
 
-    /// A token of this ServiceAccount that is bound to nothing.
+    /// An unbound token of this ServiceAccount.
     ///
     /// # Panics
     ///
-    /// When there is no such ServiceAccount.
+    /// If the ServiceAccount does not exist.
     pub fn service_account_token(&self, namespace: &str, name: &str, lifetime: Duration) -> String {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
         let request = json!({
@@ -117,18 +117,18 @@ impl DevCluster {
             .write(sign, |token| Entry::Signed { token: token.clone() })
     }
 
-    /// Whether the API server would let this token in now, had it not seen it before.
+    /// Whether the API server would accept this token now, without its cache.
     pub fn accepts(&self, token: &str) -> bool {
         user_of(&self.cluster, token).is_some()
     }
 
-    /// What it said of requests that it was not made for, since the last time it was asked this. What nobody asks for makes dropping it
-    /// panic, so that a test fails that sent such a request.
+    /// Takes the answers to unsupported requests. If a test leaves any, dropping the cluster panics, so that
+    /// the test fails.
     pub fn refused(&self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.cluster.refused))
     }
 
-    /// Moves the cluster's clock, which lifetimes and the cache of authentications follow.
+    /// Moves the cluster's clock, which decides about lifetimes and the cache of authentications.
     pub fn advance(&self, by: Duration) {
         self.cluster.clock.advance(by);
     }
@@ -145,7 +145,7 @@ impl Drop for DevCluster {
     }
 }
 
-/// What clients meet of it.
+/// The front of the cluster.
 impl Deref for DevCluster {
     type Target = Front;
 
@@ -160,7 +160,7 @@ impl Builder {
         self
     }
 
-    /// Whether HTTP/2 is spoken, as kube-apiserver does; off, as with some load balancers before it. On by default.
+    /// Whether to speak HTTP/2, as kube-apiserver does by default. Some load balancers in front of it do not.
     pub fn http2(mut self, on: bool) -> Self {
         self.listen.http2 = on;
         self
@@ -168,7 +168,7 @@ impl Builder {
 
     /// # Errors
     ///
-    /// When no address can be had, or no transcript can be written where a test run wants one.
+    /// If no port is free, or the transcript of a test run cannot be written.
     pub fn start(self) -> Result<DevCluster> {
         let cluster = Arc::new(Cluster {
             transcript: Transcript::begin().context("no transcript of the dev cluster can be written")?,
@@ -186,13 +186,13 @@ impl Cluster {
         lock(&self.state)
     }
 
-    /// Remembers a request that it was not made for, by its answer.
+    /// Keeps the answer to an unsupported request.
     pub(crate) fn refuse(&self, answer: &Value) {
         let message = answer["message"].as_str().unwrap_or_default();
         lock(&self.refused).push(message.to_owned());
     }
 
-    /// Does something to it, and writes it down if this test run wants that.
+    /// Runs a call of the test, and records it if this test run keeps a transcript.
     pub(crate) fn write<T>(&self, act: impl FnOnce() -> T, entry: impl FnOnce(&T) -> Entry) -> T {
         match &self.transcript {
             Some(transcript) => transcript.write(act, entry),

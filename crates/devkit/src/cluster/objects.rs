@@ -1,4 +1,4 @@
-//! What is kept: `k8s.io/apiserver/pkg/registry/generic/registry/store.go`.
+//! The objects and their requests: `k8s.io/apiserver/pkg/registry/generic/registry/store.go`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,13 +12,13 @@ use super::store::{KINDS, Kind, NAMESPACES, PODS, RBAC, SECRETS, SERVICE_ACCOUNT
 use crate::clock::rfc3339;
 use crate::random;
 
-/// What a request for a list asks for.
+/// The parameters of a list.
 #[derive(Default)]
 struct Page {
-    /// The one type that Secrets are to have.
+    /// The type of the Secrets.
     secret_type: Option<String>,
     limit: Option<usize>,
-    /// The key behind which it begins.
+    /// The key after which the list begins.
     after: Option<String>,
 }
 
@@ -26,7 +26,7 @@ struct Page {
 ///
 /// # Panics
 ///
-/// When it is of no kind that is kept here.
+/// If the dev cluster does not have this kind.
 pub(super) fn collection(object: &Value) -> String {
     let kind = KINDS.iter().find(|kind| object["kind"] == kind.name);
     let kind = kind.unwrap_or_else(|| panic!("the dev cluster does not know the kind of {object}"));
@@ -60,8 +60,8 @@ impl Call<'_> {
         Ok((StatusCode::CREATED, typed(kind, object)))
     }
 
-    /// Refuses what may need more than to be kept: it is not validated, owned or held by finalizers here, and nobody but the administrator
-    /// gives rights away.
+    /// Refuses an object that needs more than storage. The dev cluster has no validation, owners or
+    /// finalizers, and only the administrator may grant permissions in it.
     fn check(&self, kind: &'static Kind, object: &Value) -> Result<()> {
         let fields: &[&str] = match kind.plural {
             "secrets" => &["metadata", "type"],
@@ -202,7 +202,7 @@ impl Call<'_> {
     }
 }
 
-/// The namespace that every cluster has. Of the others, nobody asks.
+/// The namespace that every cluster has, and that jobpass asks for.
 pub(super) fn create_default_namespace(store: &mut Store, now: i64) {
     keep(
         store,
@@ -212,7 +212,7 @@ pub(super) fn create_default_namespace(store: &mut Store, now: i64) {
     );
 }
 
-/// Puts in a new object, with what the API server fills in.
+/// Adds a new object with the defaults of the API server.
 fn keep(store: &mut Store, kind: &Kind, object: &mut Value, now: i64) {
     object["metadata"]["uid"] = random::uid().into();
     object["metadata"]["creationTimestamp"] = rfc3339(now).into();
@@ -233,21 +233,21 @@ fn keep(store: &mut Store, kind: &Kind, object: &mut Value, now: i64) {
     }
 }
 
-/// With `kind` and `apiVersion`, as every object is answered that is not in a list.
+/// The object with `kind` and `apiVersion`, which the API server leaves out in lists.
 pub(super) fn typed(kind: &Kind, mut object: Value) -> Value {
     object["kind"] = kind.name.into();
     object["apiVersion"] = kind.api_version().into();
     object
 }
 
-/// The form of the API server's own, `k8s.io/apiserver/pkg/storage/continue.go`: the last key behind the prefix. Older versions are not
-/// kept: a page shows what is there now.
+/// The form of the API server's own, `k8s.io/apiserver/pkg/storage/continue.go`: the last key after the
+/// prefix. The dev cluster keeps no older versions, so a page shows the current objects.
 fn continue_token(version: u64, last: &str, namespace: &str) -> String {
     let start = format!("{}\0", last.strip_prefix(&prefix(namespace)).unwrap_or(last));
     URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": version, "start": start}).to_string())
 }
 
-/// The key behind which a list goes on.
+/// The key after which a list continues.
 fn begin(token: &str, namespace: &str) -> Option<String> {
     let token: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
     let last = token["start"].as_str()?.strip_suffix('\0')?;

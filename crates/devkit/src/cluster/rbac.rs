@@ -1,4 +1,4 @@
-//! Who may do what: `plugin/pkg/auth/authorizer/rbac` and `pkg/registry/rbac/validation`.
+//! Authorization by RBAC: `plugin/pkg/auth/authorizer/rbac` and `pkg/registry/rbac/validation`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -7,11 +7,11 @@ use super::status::{Result, Status};
 use super::store::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, RBAC, ROLE_BINDINGS, ROLES, Store, text};
 use super::tokens::{MASTERS, User};
 
-/// What a request wants, as far as authorization looks at it.
+/// The attributes of a request that authorization looks at.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Attributes<'a> {
     pub(super) verb: &'a str,
-    /// Only for what is no resource, such as `/version`.
+    /// The path of a request that is not about a resource, such as `/version`.
     pub(super) path: Option<&'a str>,
     pub(super) group: &'a str,
     pub(super) resource: &'a str,
@@ -42,12 +42,12 @@ pub(super) struct Decision {
 
 /// The rules that one binding gives to a user.
 struct Grant {
-    /// As in `RoleBinding "a/b" of Role "c" to User "d"`.
+    /// The reason, as in `RoleBinding "a/b" of Role "c" to User "d"`.
     text: String,
     rules: Vec<Rule>,
 }
 
-/// Refuses what a user may not do.
+/// Refuses a request that the user may not send.
 pub(super) fn demand(store: &Store, user: &User, wanted: &Attributes<'_>) -> Result<()> {
     let decision = authorize(store, user, wanted);
     if decision.allowed {
@@ -95,7 +95,7 @@ pub(super) fn authorize(store: &Store, user: &User, wanted: &Attributes<'_>) -> 
     }
 }
 
-/// All rules that hold for a user in a namespace, and what could not be resolved.
+/// All rules of a user in a namespace, and the errors of bindings that could not be resolved.
 pub(super) fn rules(store: &Store, user: &User, namespace: &str) -> (Vec<Rule>, Option<String>) {
     let (grants, errors) = grants(store, user, namespace);
     let rules = grants.into_iter().flat_map(|grant| grant.rules).collect();
@@ -111,7 +111,7 @@ fn together(errors: &[String]) -> Option<String> {
     }
 }
 
-/// Of the whole cluster first.
+/// The bindings, those of the whole cluster first.
 fn grants(store: &Store, user: &User, namespace: &str) -> (Vec<Grant>, Vec<String>) {
     let mut grants = Vec::new();
     let mut errors = Vec::new();
@@ -156,7 +156,7 @@ fn role_rules(store: &Store, role: &Value, namespace: &str) -> std::result::Resu
     Ok(serde_json::from_value(role["rules"].clone()).unwrap_or_default())
 }
 
-/// The first subject of a binding that means this user.
+/// The first subject of a binding that is this user.
 fn subject(binding: &Value, user: &User) -> Option<String> {
     binding["subjects"].as_array()?.iter().find_map(|subject| {
         let name = subject["name"].as_str()?;
@@ -178,7 +178,7 @@ fn subject(binding: &Value, user: &User) -> Option<String> {
 }
 
 impl Attributes<'_> {
-    /// With its subresource.
+    /// The resource, with its subresource.
     fn qualified(&self) -> String {
         match self.subresource {
             "" => self.resource.to_owned(),
@@ -217,8 +217,8 @@ fn qualified(name: &str, namespace: &str) -> String {
     }
 }
 
-/// Puts in what every cluster starts with, as far as ServiceAccounts and the administrator have it:
-/// `plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`.
+/// Adds the default roles and bindings of a cluster, as far as ServiceAccounts and the administrator need
+/// them: `plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`.
 pub(super) fn create_defaults(store: &mut Store) {
     const EVERYBODY: &str = "system:authenticated";
     const ACCOUNTS: &str = "system:serviceaccounts";

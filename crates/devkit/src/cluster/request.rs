@@ -1,4 +1,4 @@
-//! One request: who asks, may they, and what then.
+//! One request: authentication, authorization, and the answer.
 
 use http::{Method, StatusCode, header};
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ use super::tokens::{self, User};
 use super::{Cluster, State};
 use crate::front::Asked;
 
-/// An answer without its HTTP.
+/// The status and the body of an answer.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Value,

@@ -1,4 +1,5 @@
-//! Questions of a user about themselves: `pkg/registry/authentication` and `pkg/registry/authorization`.
+//! The reviews that a user requests about themselves: `pkg/registry/authentication` and
+//! `pkg/registry/authorization`.
 
 use http::StatusCode;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What etcd holds.
+//! The stored objects, as in etcd.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -26,7 +26,7 @@ pub(super) static CLUSTER_ROLES: Kind = kind(RBAC, "clusterroles", "ClusterRole"
 pub(super) static CLUSTER_ROLE_BINDINGS: Kind =
     kind(RBAC, "clusterrolebindings", "ClusterRoleBinding", false);
 
-/// What requests may be about.
+/// The kinds of objects.
 pub(super) static KINDS: [&Kind; 8] = [
     &NAMESPACES,
     &SERVICE_ACCOUNTS,
@@ -56,8 +56,8 @@ impl Kind {
     }
 }
 
-/// In the order of etcd's keys, in which lists are. Objects are kept without `kind` and `apiVersion`: lists show them so, and their
-/// place says both.
+/// The objects in the order of etcd's keys, which is the order of lists. They have no `kind` and
+/// `apiVersion`, as in lists.
 #[derive(Default)]
 pub(super) struct Store {
     objects: HashMap<&'static str, BTreeMap<String, Value>>,
@@ -69,7 +69,7 @@ impl Store {
         self.objects.get(kind.plural)?.get(&key(namespace, name))
     }
 
-    /// Puts an object where its metadata says, in place of what was there, and gives it a new `resourceVersion`.
+    /// Stores an object under its name, and gives it a new `resourceVersion`.
     pub(super) fn put(&mut self, kind: &Kind, object: &mut Value) {
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
@@ -87,7 +87,7 @@ impl Store {
         }
     }
 
-    /// Removes all that is in a namespace.
+    /// Removes all objects of a namespace.
     pub(super) fn empty(&mut self, namespace: &str) {
         self.version += 1;
         let prefix = key(namespace, "");
@@ -96,7 +96,7 @@ impl Store {
         }
     }
 
-    /// The objects of a namespace, or of all if it is empty, with their keys, from behind the key `after` on.
+    /// The objects of a namespace, or of all if it is empty, with their keys, after the key `after`.
     pub(super) fn scan<'a>(
         &'a self,
         kind: &Kind,
@@ -123,7 +123,7 @@ impl Store {
     }
 }
 
-/// What follows the kind in etcd's key.
+/// The part of etcd's key after the kind.
 fn key(namespace: &str, name: &str) -> String {
     match namespace {
         "" => name.to_owned(),
@@ -131,7 +131,7 @@ fn key(namespace: &str, name: &str) -> String {
     }
 }
 
-/// A text field of the metadata, empty when it is not there.
+/// A text field of the metadata, empty if it is missing.
 pub(super) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
     object["metadata"][field].as_str().unwrap_or_default()
 }

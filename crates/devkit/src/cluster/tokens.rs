@@ -1,4 +1,5 @@
-//! Tokens of ServiceAccounts, issued and taken: `pkg/registry/core/serviceaccount/storage/token.go`, `pkg/serviceaccount/claims.go`.
+//! The tokens of ServiceAccounts, and authentication with them:
+//! `pkg/registry/core/serviceaccount/storage/token.go`, `pkg/serviceaccount/claims.go`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -15,17 +16,18 @@ use crate::jwt::{self, SigningKey};
 use crate::random;
 use crate::transcript::Asker;
 
-/// In seconds; what is asked for outside of it is refused.
+/// The possible lifetimes, in seconds.
 const LIFETIMES: std::ops::RangeInclusive<i64> = 600..=1 << 32;
-/// How long a successful authentication is believed: `TokenSuccessCacheTTL` in pkg/kubeapiserver/authenticator.
+/// The time for which a successful authentication is cached: `TokenSuccessCacheTTL` in
+/// pkg/kubeapiserver/authenticator.
 const CACHE_LIFETIME: Duration = Duration::from_secs(10);
-/// `DefaultLeeway` of go-jose: for so long a token is still taken after it has expired.
+/// The time for which an expired token is still accepted: `DefaultLeeway` of go-jose.
 const LEEWAY: i64 = 60;
 
-/// The group of those who may do anything, whatever RBAC says.
+/// The group whose members may do everything, without RBAC.
 pub(super) const MASTERS: &str = "system:masters";
 
-/// Somebody who asks.
+/// The user of a request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct User {
     pub(super) name: String,
@@ -34,7 +36,7 @@ pub(super) struct User {
     extra: BTreeMap<String, Vec<String>>,
 }
 
-/// Successful authentications of the last ten seconds. It does not slide: a hit does not prolong an entry.
+/// The successful authentications of the last ten seconds. A hit does not prolong an entry.
 #[derive(Default)]
 pub(super) struct Cache {
     entries: HashMap<String, (Duration, User)>,
@@ -65,7 +67,7 @@ impl User {
     }
 }
 
-/// Who asks, and whether that was remembered.
+/// The user, and whether the cache had it.
 pub(super) fn authenticate(state: &mut State, by: &Asker, now: Duration) -> Result<(User, bool)> {
     let token = match by {
         Asker::Admin => {
@@ -88,13 +90,13 @@ pub(super) fn authenticate(state: &mut State, by: &Asker, now: Duration) -> Resu
     Ok((user, false))
 }
 
-/// The name of whoever a token would let in now, had it not been seen before.
+/// The name of a token's user now, without the cache.
 pub(crate) fn user_of(cluster: &Cluster, token: &str) -> Option<String> {
     let user = check(&cluster.state().store, token, cluster.clock.unix_seconds())?;
     Some(user.name)
 }
 
-/// Checks a token against what is stored now.
+/// Verifies a token against the stored objects.
 fn check(store: &Store, token: &str, now: i64) -> Option<User> {
     let claims = jwt::claims(token)?;
     let audiences = claims["aud"].as_array()?;
@@ -188,7 +190,7 @@ impl Call<'_> {
         Ok((StatusCode::CREATED, request))
     }
 
-    /// The Secret that the token is to be bound to, as its claim.
+    /// The claim about the Secret that the token is bound to.
     fn bound_secret(&self, bound: &Value) -> Result<Option<Value>> {
         if bound.is_null() {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! A request, read whole.
+//! A request with its whole body.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use hyper::body::Bytes;
@@ -18,7 +18,7 @@ pub(crate) struct Asked {
 impl Asked {
     /// # Panics
     ///
-    /// When these are no method or no headers.
+    /// If the method or the headers are not valid.
     pub(super) fn new<'h>(
         by: Asker,
         method: &str,
@@ -44,7 +44,7 @@ impl Asked {
         }
     }
 
-    /// Of the administrator. `APPLY` is for an object that may be there already: server-side apply.
+    /// A request of the administrator. `APPLY` is server-side apply, for an object that may exist already.
     pub(super) fn by_admin(method: &str, path: &str, body: Option<&Value>) -> Self {
         let (method, content_type) = match method {
             "APPLY" => ("PATCH", "application/apply-patch+yaml"),
@@ -55,7 +55,7 @@ impl Asked {
         Self::new(Asker::Admin, method, path, [("content-type", content_type)], body)
     }
 
-    /// Of a transcript.
+    /// A request of a transcript.
     pub(super) fn of(exchange: &Exchange) -> Self {
         let headers = exchange.headers.iter().map(|(name, value)| (&**name, &**value));
         let body = match &exchange.body {

@@ -1,4 +1,4 @@
-//! What can go wrong between a client and the API server, on demand.
+//! The faults between a client and the API server, on demand.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,20 +7,20 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::Barrier;
 
-/// Something that goes wrong with the next requests that match.
+/// A fault for the next requests that match.
 #[derive(Clone, Debug)]
 pub struct Fault {
     pub method: &'static str,
     /// A part of the path, query included.
     pub path_contains: String,
-    /// How many requests it is for.
+    /// The number of requests that it affects.
     pub times: usize,
     pub kind: FaultKind,
 }
 
 #[derive(Clone)]
 pub enum FaultKind {
-    /// Answered so, without being carried out.
+    /// The request gets this answer and is not carried out.
     Answer {
         status: u16,
         headers: Vec<(String, String)>,
@@ -38,8 +38,8 @@ pub enum FaultKind {
     DropBefore,
     /// Carried out; the connection is closed without an answer.
     DropAfter,
-    /// Neither carried out nor answered, and the client is told so: over HTTP/2 a stream that is reset with REFUSED_STREAM, over HTTP/1.1 as
-    /// `DropBefore`.
+    /// Neither carried out nor answered, and the client is told so: over HTTP/2 a stream that is reset with
+    /// REFUSED_STREAM, over HTTP/1.1 as `DropBefore`.
     Refuse,
     /// Carried out and answered; the connection takes no other request, and the client is told so.
     GoAway,
@@ -54,7 +54,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// For requests that have to be under way at the same time: none is answered before so many are here.
+    /// The number of requests that must be outstanding at the same time before one is answered.
     pub fn together(requests: usize) -> Self {
         FaultKind::Together(Arc::new(Barrier::new(requests)))
     }
@@ -80,7 +80,7 @@ impl fmt::Debug for FaultKind {
     }
 }
 
-/// Takes the fault that is next in turn for a request, if any.
+/// Takes the next fault for a request, if there is one.
 pub(crate) fn take(faults: &mut Vec<Fault>, method: &str, path: &str) -> Option<FaultKind> {
     let index = faults
         .iter()

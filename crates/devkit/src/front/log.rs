@@ -1,4 +1,4 @@
-//! What was asked of the cluster.
+//! The log of the requests.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,16 +10,16 @@ use super::lock;
 /// One request, without any token.
 #[derive(Clone, Debug)]
 pub struct LoggedRequest {
-    /// The same for all that came over the same connection.
+    /// The number of the connection.
     pub connection: usize,
     /// Whether it came over HTTP/2.
     pub http2: bool,
     pub method: String,
-    /// With the query.
+    /// The path, with the query.
     pub path: String,
-    /// Empty when the request was not let in.
+    /// The user; empty if the request was not authenticated.
     pub user: String,
-    /// None while there is no answer.
+    /// The status; `None` while there is no answer.
     pub status: Option<u16>,
     pub body: Option<Value>,
     pub arrived: Instant,
@@ -34,12 +34,12 @@ pub(crate) struct Log {
 #[derive(Default)]
 struct Events {
     requests: Vec<LoggedRequest>,
-    /// Grows with everything that somebody may wait for.
+    /// Grows with every event that a test may wait for.
     number: u64,
 }
 
 impl Log {
-    /// Writes down a request when it arrives. The number is for `answered`.
+    /// Logs a request when it arrives, and returns its number for `answered`.
     pub(super) fn arrived(&self, mut request: LoggedRequest) -> usize {
         // The one request body of the API that holds a token: a TokenReview.
         if let Some(token) = request
@@ -66,7 +66,7 @@ impl Log {
         });
     }
 
-    /// Lets those who wait look again: something was carried out that will not be answered.
+    /// Wakes the waiting tests after a request was carried out without an answer.
     pub(super) fn wake(&self) {
         self.change(|_| {});
     }
@@ -82,11 +82,11 @@ impl Log {
         self.changed.notify_all();
     }
 
-    /// Blocks until `what` finds something, which it is asked whenever a request arrives or is answered.
+    /// Blocks until `what` finds something. It is called for each request and each answer.
     ///
     /// # Panics
     ///
-    /// When it has found nothing after `timeout`.
+    /// If it has found nothing after `timeout`.
     pub(super) fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&[LoggedRequest]) -> Option<T>) -> T {
         let deadline = Instant::now() + timeout;
         loop {

@@ -1,5 +1,6 @@
-//! What clients meet: an address that speaks TLS and HTTP as kube-apiserver does. It writes down what is asked, and lets things go
-//! wrong on demand. A real API server answers behind it, or the dev cluster: faults and the log are the same for both.
+//! The address that clients connect to. It speaks TLS and HTTP as kube-apiserver does, logs the requests, and
+//! injects faults on demand. A real API server or the dev cluster answers behind it. The faults and the log
+//! are the same for both.
 
 mod asked;
 mod dev;
@@ -43,29 +44,29 @@ pub struct Front {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Where a [`Front`] listens, and what it speaks.
+/// The address and the protocols of a [`Front`].
 #[derive(Clone, Copy)]
 pub(crate) struct Listen {
     pub(crate) address: SocketAddr,
     pub(crate) http2: bool,
 }
 
-/// What the connections and the handle share.
+/// The state that the connections and the handle share.
 struct Shared {
     backend: Backend,
     log: Log,
     faults: Mutex<Vec<Fault>>,
     /// The token of every TokenRequest that was carried out.
     issued: Mutex<Vec<String>>,
-    /// The names of those who have shown a bearer token.
+    /// The users by their bearer tokens.
     users: Mutex<HashMap<String, String>>,
-    /// How much later it is than answers would say.
+    /// The offset of the `Date` headers.
     ahead: Mutex<Duration>,
-    /// What is changed in the answer to every TokenRequest.
+    /// The change to the answer of every TokenRequest.
     reissue: Mutex<Option<fn(&mut Value)>>,
 }
 
-/// Who answers.
+/// The server behind the front.
 enum Backend {
     Dev(Arc<Cluster>),
     Api(Arc<Upstream>),
@@ -81,12 +82,12 @@ impl Default for Listen {
 }
 
 impl Front {
-    /// Stands in front of the API server that an administrator's kubeconfig names. Who shows the front's own administrator
-    /// certificate is that administrator there; every other credential is handed on as it is.
+    /// Starts in front of the API server of an administrator's kubeconfig. The front's own administrator
+    /// certificate stands for that administrator. Every other credential is passed on unchanged.
     ///
     /// # Errors
     ///
-    /// When the kubeconfig cannot be read, or no address can be had.
+    /// If the kubeconfig cannot be read, or no port is free.
     pub fn before(kubeconfig: &Path, http2: bool) -> Result<Self> {
         let upstream = Upstream::new(kubeconfig)?;
         let listen = Listen {
@@ -96,7 +97,7 @@ impl Front {
         Self::start(listen, Backend::Api(Arc::new(upstream)))
     }
 
-    /// Stands in front of a dev cluster.
+    /// Starts in front of a dev cluster.
     pub(crate) fn of(listen: Listen, cluster: Arc<Cluster>) -> Result<Self> {
         Self::start(listen, Backend::Dev(cluster))
     }
@@ -159,12 +160,12 @@ impl Front {
         })
     }
 
-    /// Where it listens.
+    /// The address.
     pub fn url(&self) -> String {
         self.url.clone()
     }
 
-    /// The authority of its certificate.
+    /// The certificate authority.
     pub fn ca_pem(&self) -> String {
         self.ca_pem.clone()
     }
@@ -179,12 +180,12 @@ impl Front {
         kubeconfig::with_token(&self.url, &self.ca_pem, token, namespace)
     }
 
-    /// Every token that was asked for over the network, whether or not its answer arrived.
+    /// Every token that was requested over the network, also if the answer did not arrive.
     pub fn issued(&self) -> Vec<String> {
         lock(&self.shared.issued).clone()
     }
 
-    /// What was asked over the network so far.
+    /// The requests over the network so far.
     pub fn requests(&self) -> Vec<LoggedRequest> {
         self.shared.log.requests()
     }
@@ -193,43 +194,43 @@ impl Front {
     ///
     /// # Panics
     ///
-    /// When it has found nothing after `timeout`.
+    /// If it has found nothing after `timeout`.
     pub fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&[LoggedRequest]) -> Option<T>) -> T {
         self.shared.log.wait_for(timeout, what)
     }
 
-    /// Lets something go wrong. Faults take effect in the order in which they were injected.
+    /// Injects a fault. Faults take effect in the order in which they were injected.
     pub fn inject(&self, fault: Fault) {
         lock(&self.shared.faults).push(fault);
     }
 
-    /// Takes back every fault that has not taken effect.
+    /// Removes every fault that has not taken effect.
     pub fn heal(&self) {
         lock(&self.shared.faults).clear();
     }
 
-    /// Lets answers say that it is so much later from now on: their `Date` header is moved. That is the clock by which clients of
-    /// Kubernetes tell how old an object is. The API server's own stays, so tokens live as long as before.
+    /// Moves the `Date` header of all answers from now on. Clients tell the age of an object by this clock.
+    /// The API server's own clock stays, so the lifetimes of tokens do not change.
     pub fn move_date(&self, by: Duration) {
         *lock(&self.shared.ahead) += by;
     }
 
-    /// Changes the answer to every TokenRequest from now on: another token takes the place of the one that the API server issued,
-    /// in [`Front::issued`] as well.
+    /// Replaces the token in the answer to every TokenRequest from now on, and in [`Front::issued`].
     pub fn reissue(&self, rewrite: fn(&mut Value)) {
         *lock(&self.shared.reissue) = Some(rewrite);
     }
 
-    /// Asks the API server behind it as its administrator, past the faults and the log: the status, and the body if it is JSON.
+    /// Asks the API server behind it as its administrator, past the faults and the log: the status, and the
+    /// body if it is JSON.
     ///
     /// # Panics
     ///
-    /// When the API server does not answer.
+    /// If the API server does not answer.
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         json(&self.send(Asked::by_admin(method, path, body)))
     }
 
-    /// Asks as the holder of a token, with any headers and any body, past the faults and the log.
+    /// Sends a request with a token, any headers and any body, past the faults and the log.
     ///
     /// # Panics
     ///
@@ -247,8 +248,8 @@ impl Front {
         json(&self.send(Asked::new(by, method, path, headers, body.to_owned())))
     }
 
-    /// The name that a real API server knows the holder of a token by, or None if it lets nobody in with it. It is asked past what it
-    /// remembers, and remembers nothing of it.
+    /// The user of a token, or `None` if a real API server refuses it. The request neither reads nor fills
+    /// the API server's cache.
     ///
     /// # Panics
     ///
@@ -260,7 +261,8 @@ impl Front {
             .unwrap_or_else(|error| panic!("cannot review a token: {error:#}"))
     }
 
-    /// The status with which the API server answers the holder of a token now, past the faults and the log.
+    /// The status with which the API server now answers a request with this token, past the faults and the
+    /// log.
     ///
     /// # Panics
     ///
@@ -295,7 +297,7 @@ impl Front {
         }
     }
 
-    /// Runs on the front's own thread what is to be waited for on this one.
+    /// Runs a future on the front's own thread, and waits for it on this one.
     fn block_on<T: Send + 'static>(&self, what: impl Future<Output = T> + Send + 'static) -> T {
         let (sender, receiver) = std::sync::mpsc::channel();
         self.runtime.spawn(async move { drop(sender.send(what.await)) });

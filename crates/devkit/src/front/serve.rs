@@ -1,4 +1,4 @@
-//! HTTP/2 and HTTP/1.1 over TLS, and what faults do to them.
+//! The HTTP/2 and HTTP/1.1 server over TLS, with its faults.
 
 use std::future::{Future, pending};
 use std::io;
@@ -35,11 +35,11 @@ type Whole = BoxBody<Bytes, io::Error>;
 /// One connection.
 struct Line {
     number: usize,
-    /// Whether it was opened with the administrator's certificate.
+    /// Whether the client showed the administrator's certificate.
     certified: bool,
-    /// Closes it.
+    /// Closes the connection.
     hang_up: Notify,
-    /// Lets it end once what is under way is answered.
+    /// Ends the connection after the answers to its outstanding requests.
     go_away: Notify,
 }
 
@@ -217,7 +217,7 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, request: http::Request<In
 }
 
 impl Shared {
-    /// Has the API server behind the front answer, and keeps what it issues.
+    /// Has the API server behind the front answer, and keeps the tokens that it issues.
     async fn carry_out(&self, asked: &Asked) -> Answered {
         let issues = asked.method == Method::POST
             && asked
@@ -271,7 +271,7 @@ impl Shared {
         }
     }
 
-    /// The name of whoever asks, found out without touching what the API server remembers of tokens.
+    /// The name of the user, without a change to the API server's cache of tokens.
     async fn user(&self, by: &Asker) -> String {
         let token = match by {
             Asker::Admin => return "kubernetes-admin".to_owned(),
@@ -295,7 +295,7 @@ impl Shared {
     }
 }
 
-/// An answer of something between the client and the API server.
+/// An answer of a proxy between the client and the API server.
 fn plain(status: u16, body: String) -> Response<Whole> {
     let mut answer = Response::new(whole(body));
     *answer.status_mut() = StatusCode::from_u16(status).expect("a status");
@@ -306,7 +306,7 @@ fn whole(body: impl Into<Bytes>) -> Whole {
     Full::new(body.into()).map_err(|never| match never {}).boxed()
 }
 
-/// `k8s.io/apiserver/pkg/authentication/request/bearertoken`. A certificate counts more than a token, and there is but one.
+/// `k8s.io/apiserver/pkg/authentication/request/bearertoken`. A certificate takes precedence over a token.
 fn asker(headers: &HeaderMap, certified: bool) -> Asker {
     if certified {
         return Asker::Admin;

@@ -31,16 +31,16 @@ type Https = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 /// The API server that an administrator's kubeconfig names.
 pub(super) struct Upstream {
     server: String,
-    /// With the administrator's client certificate.
+    /// The client with the administrator's certificate.
     admin: Https,
-    /// With nothing but what the request brings.
+    /// The client without a credential of its own.
     plain: Https,
 }
 
 impl Upstream {
     /// # Errors
     ///
-    /// When the kubeconfig cannot be read, or does not hold all certificates itself.
+    /// If the kubeconfig cannot be read, or names a certificate's file.
     pub(super) fn new(kubeconfig: &Path) -> Result<Self> {
         let text = fs::read_to_string(kubeconfig)
             .with_context(|| format!("cannot read {}", kubeconfig.display()))?;
@@ -84,7 +84,7 @@ impl Upstream {
         })
     }
 
-    /// Sends a request as it came, with another target.
+    /// Forwards a request to the API server.
     pub(super) async fn send(&self, asked: &Asked) -> Result<Response<Incoming>> {
         let mut request = Request::new(Full::new(asked.body.clone()));
         *request.method_mut() = asked.method.clone();
@@ -109,15 +109,15 @@ impl Upstream {
             .context("the API server does not answer")
     }
 
-    /// The same, with the whole answer.
+    /// Forwards a request, and reads the whole answer.
     pub(super) async fn ask(&self, asked: &Asked) -> Result<Response<Bytes>> {
         let (parts, body) = self.send(asked).await?.into_parts();
         Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
     }
 
-    /// The name that the API server knows the holder of a token by; None if it would not let the holder in. What it remembers of
-    /// tokens it remembers for a list of audiences, so an audience that nobody asked for before gets a fresh answer, and leaves
-    /// nothing that later requests would find (k8s.io/apiserver/pkg/authentication/token/cache).
+    /// The user of a token; `None` if the API server refuses it. The API server caches the result for a list
+    /// of audiences. A new audience thus gets a new answer, and its cache entry does not serve later requests
+    /// (k8s.io/apiserver/pkg/authentication/token/cache).
     pub(super) async fn user(&self, token: &str, audience: &str) -> Result<Option<String>> {
         let review = json!({
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",

@@ -1,4 +1,4 @@
-//! What the platforms say of a job. The same job as the one that the runners of this crate play.
+//! The claims that the CI platforms make about one job.
 
 use serde_json::{Map, Value, json};
 

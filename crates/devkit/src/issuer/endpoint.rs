@@ -1,4 +1,4 @@
-//! Where a GitHub job asks for its ID tokens.
+//! The endpoint from which a GitHub job requests its ID tokens.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -43,7 +43,7 @@ struct State {
     requests: usize,
 }
 
-/// What happens to a request instead of an answer with a token.
+/// A fault, in the place of an answer with a token.
 #[derive(Clone, Debug)]
 pub enum Trouble {
     Answer {
@@ -51,14 +51,14 @@ pub enum Trouble {
         headers: Vec<(&'static str, String)>,
         body: String,
     },
-    /// Answered as if nothing was wrong, after this much time.
+    /// The endpoint answers with a token, after this much time.
     Slow(Duration),
 }
 
 impl TokenEndpoint {
     /// # Panics
     ///
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub fn start(issuer: Issuer) -> Self {
         let authority = Authority::new().expect("an authority");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -103,46 +103,46 @@ impl TokenEndpoint {
         }
     }
 
-    /// ACTIONS_ID_TOKEN_REQUEST_URL.
+    /// The value of ACTIONS_ID_TOKEN_REQUEST_URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// ACTIONS_ID_TOKEN_REQUEST_TOKEN.
+    /// The value of ACTIONS_ID_TOKEN_REQUEST_TOKEN.
     pub fn bearer(&self) -> &str {
         &self.shared.bearer
     }
 
-    /// The authority of its certificate, for SSL_CERT_FILE: jobs have no other say in whom they trust here.
+    /// The certificate authority, for SSL_CERT_FILE. A job has no other way to trust it.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// From now on, tokens are those of this issuer.
+    /// Issues the tokens of this issuer from now on.
     pub fn issue_as(&self, issuer: Issuer) {
         self.shared.state().issuer = issuer;
     }
 
-    /// For the next requests, one each.
+    /// Adds faults, one for each of the next requests.
     pub fn trouble(&self, troubles: impl IntoIterator<Item = Trouble>) {
         self.shared.state().troubles.extend(troubles);
     }
 
-    /// Every ID token that was asked for here.
+    /// Every ID token that the endpoint has issued.
     pub fn issued(&self) -> Vec<String> {
         self.shared.state().issued.clone()
     }
 
-    /// How often it was asked, in vain too.
+    /// The number of requests, failed ones included.
     pub fn requests(&self) -> usize {
         self.shared.state().requests
     }
 
-    /// Waits until it was asked so often.
+    /// Waits for this number of requests.
     ///
     /// # Panics
     ///
-    /// When it was not within a minute.
+    /// If they do not arrive within a minute.
     pub fn wait_for_requests(&self, requests: usize) {
         let patience = Duration::from_secs(60);
         let waited = self

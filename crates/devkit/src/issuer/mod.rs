@@ -1,4 +1,4 @@
-//! CI platforms as issuers of ID tokens, with the claims that they really make, and every way to make a bad one.
+//! CI platforms as issuers of ID tokens: their real claims, and every way to issue an invalid token.
 //!
 //! ```
 //! use jobpass_devkit::issuer::Issuer;
@@ -24,7 +24,7 @@ use crate::random;
 static GITHUB: LazyLock<SigningKey> = LazyLock::new(SigningKey::generate);
 static GITLAB: LazyLock<SigningKey> = LazyLock::new(SigningKey::generate);
 
-/// A CI platform, and what it says of one job.
+/// A CI platform, and its claims about one job.
 #[derive(Clone)]
 pub struct Issuer {
     url: String,
@@ -40,9 +40,9 @@ pub struct Issuer {
 #[derive(Clone, Copy)]
 enum Signature {
     Good,
-    /// `alg: none`.
+    /// The token is not signed (`alg: none`).
     None,
-    /// By somebody else.
+    /// The key is not the issuer's.
     Foreign,
 }
 
@@ -62,7 +62,7 @@ impl Issuer {
         }
     }
 
-    /// A GitHub Enterprise Server, for the same.
+    /// A GitHub Enterprise Server, for the same job as [`Issuer::github`].
     pub fn github_enterprise(host: &str) -> Self {
         let subject = "repo:team/app:ref:refs/heads/main";
         Self {
@@ -93,46 +93,46 @@ impl Issuer {
         &self.url
     }
 
-    /// The same, but this claim of all its tokens is this; `aud` and the times too.
+    /// Sets a claim of all its tokens, also `aud` and the times.
     #[must_use]
     pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.claims.insert(name.to_owned(), value.into());
         self
     }
 
-    /// The same, without this claim.
+    /// Removes a claim from all its tokens.
     #[must_use]
     pub fn without(self, name: &str) -> Self {
         self.claim(name, Value::Null)
     }
 
-    /// The same, but what it issues expired a minute ago.
+    /// Issues tokens that expired a minute ago.
     #[must_use]
     pub fn expired(self) -> Self {
         self.claim("exp", now() - 60)
     }
 
-    /// The same, but what it issues is not valid before another hour.
+    /// Issues tokens that are valid in an hour.
     #[must_use]
     pub fn not_yet_valid(self) -> Self {
         self.claim("nbf", now() + 3600).claim("exp", now() + 7200)
     }
 
-    /// The same, but it does not sign (`alg: none`).
+    /// Issues tokens without a signature (`alg: none`).
     #[must_use]
     pub fn unsigned(mut self) -> Self {
         self.signature = Signature::None;
         self
     }
 
-    /// The same, but it signs with a key that nobody published.
+    /// Signs with a key that the issuer does not publish.
     #[must_use]
     pub fn signed_by_another(mut self) -> Self {
         self.signature = Signature::Foreign;
         self
     }
 
-    /// A fresh ID token.
+    /// A new ID token.
     pub fn id_token(&self, audience: &str) -> String {
         let now = now();
         let mut claims = json!({
@@ -158,7 +158,7 @@ impl Issuer {
         self.key.jwks()
     }
 
-    /// What it says of itself below `/.well-known/openid-configuration`, with its keys at `jwks`.
+    /// The document at `/.well-known/openid-configuration`, with the keys at `jwks`.
     pub fn discovery(&self, jwks: &str) -> Value {
         json!({
             "issuer": self.url, "jwks_uri": jwks, "response_types_supported": ["id_token"],
