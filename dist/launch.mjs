@@ -19,6 +19,9 @@ const windows = process.platform === "win32";
 // What the dynamic loader and libc obey before the first line of the binary runs.
 const LOADER = /^(LD_|DYLD_|GCONV_PATH$|GLIBC_TUNABLES$)/;
 
+// What ran as this user, in this very process, before its first line.
+const BEFORE_US = ["LD_PRELOAD", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "OPENSSL_CONF", "OPENSSL_MODULES", "NODE_OPTIONS"];
+
 // Where trusted certificates are. In post, everything that later steps wrote to GITHUB_ENV applies, so these are put back as the state
 // recorded them. All else the binary compares with its state by itself; an exec plugin in a kubeconfig needs its own variables again.
 const PINNED = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
@@ -33,7 +36,11 @@ export function launch(verb) {
   }
   try {
     const binary = checkedBinary();
-    child = spawn(binary, [verb], { stdio: "inherit", detached: false, env: environment(verb, process.env) });
+    if (verb === "post") warnOf(BEFORE_US.filter((name) => process.env[name]));
+    // Node would write the environment of a child to the log, secrets and all; of a program that takes its own place it does not.
+    if (process.env.NODE_DEBUG && process.execve) process.execve(binary, [binary, verb], environment(undefined, process.env, verb));
+    if (process.env.NODE_DEBUG) throw new Error("NODE_DEBUG is set, with which Node.js writes secrets to the log: unset it");
+    child = spawn(binary, [verb], { stdio: "inherit", detached: false, env: environment(process.pid, process.env, verb) });
     child.on("error", (error) => fail(`cannot start ${binary} (${error.code ?? error.message}): ${NEXT_STEP}`));
     child.on("exit", (code, signal) => {
       process.exitCode = code ?? 128 + constants.signals[signal];
@@ -83,10 +90,11 @@ function digest(path) {
   }
 }
 
-function environment(verb, all) {
+function environment(launcher, all, verb) {
   const kept = Object.fromEntries(Object.entries(all).filter(([name]) => !LOADER.test(name.toUpperCase())));
-  // The binary stops minting when this process is killed outright; revoking goes on.
-  if (verb === "main") kept.JOBPASS_LAUNCHER = String(process.pid);
+  // The binary stops minting when the launcher is killed outright; revoking goes on.
+  delete kept.JOBPASS_LAUNCHER;
+  if (verb === "main" && launcher !== undefined) kept.JOBPASS_LAUNCHER = String(launcher);
   if (verb === "post") {
     const recorded = recordedEnvironment();
     for (const name of PINNED) {
@@ -105,9 +113,20 @@ function recordedEnvironment() {
   }
 }
 
+// A step wrote them to GITHUB_ENV, or they are the machine's own. Revoking is still the best that can be done.
+function warnOf(names) {
+  if (names.length === 0) return;
+  const list = names.join(", ");
+  command("warning", `${list} made other programs run inside this step before jobpass: they could read the minter's credential. If no one set that on purpose, find the step that did, and replace the credential`);
+}
+
 function fail(message) {
-  // %, CR and LF are what a workflow command escapes; without it a path could start a command of its own.
-  const data = message.replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
-  console.log(`::error title=jobpass::${data}`);
+  command("error", message);
   process.exitCode = 1;
+}
+
+function command(level, message) {
+  // %, CR and LF are what a workflow command escapes, and ##[ counts anywhere in a line; else a path could start a command of its own.
+  const data = message.replaceAll("##[", "## [").replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
+  console.log(`::${level} title=jobpass::${data}`);
 }

@@ -191,10 +191,37 @@ test("post gets the same, with the trusted certificates as they were in main", a
   const show = `#!${process.execPath}\nconst { SSL_CERT_FILE, SSL_CERT_DIR, LD_PRELOAD, AWS_PROFILE } = process.env;
 console.log(JSON.stringify([SSL_CERT_FILE, SSL_CERT_DIR, LD_PRELOAD, AWS_PROFILE]))`;
   const later = { ...HOSTILE, SSL_CERT_FILE: "/evil", SSL_CERT_DIR: "/evil", AWS_PROFILE: "x" };
-  const seen = async (state) => JSON.parse((await new Action(t, show).run("post", { ...later, ...state })).out);
+  const last = (out) => out.trimEnd().split("\n").at(-1);
+  const seen = async (state) => JSON.parse(last((await new Action(t, show).run("post", { ...later, ...state })).out));
   const recorded = { STATE_jobpass: JSON.stringify({ environment: { SSL_CERT_FILE: "/ours", PATH: "/bin" } }) };
   assert.deepEqual(await seen(recorded), ["/ours", null, null, "x"]);
   assert.deepEqual(await seen({ STATE_jobpass: "{}" }), [null, null, null, "x"]);
   assert.deepEqual(await seen({ STATE_jobpass: "{garbled" }), [null, null, null, "x"]);
   assert.deepEqual(await seen({}), [null, null, null, "x"]);
+});
+
+test("post says what ran before it, and goes on", async (t) => {
+  const { code, out } = await new Action(t, "echo revoked").run("post", { LD_PRELOAD: "", OPENSSL_MODULES: "/nowhere", LD_AUDIT: "/nowhere.so" });
+  assert.equal(code, 0);
+  assert.match(out, /^::warning title=jobpass::LD_AUDIT, OPENSSL_MODULES made other programs run .* replace the credential\nrevoked\n$/);
+  const main = await new Action(t, "echo minted").run("main", { LD_AUDIT: "/nowhere.so" });
+  assert.equal(main.out, "minted\n");
+});
+
+for (const verb of ["main", "post"]) {
+  test(`${verb} shows no variable with NODE_DEBUG`, async (t) => {
+    const env = { NODE_DEBUG: "child_process", INPUT_KUBECONFIG: "the-minters-token", JOBPASS_LAUNCHER: "1" };
+    const { code, out, err } = await new Action(t, 'echo "$1 $INPUT_KUBECONFIG $JOBPASS_LAUNCHER" | tr a-z A-Z; exit 3').run(verb, env);
+    assert.doesNotMatch(out + err, /the-minters-token/);
+    // Node.js 24 and newer, as runners have them; an older one cannot.
+    if (process.execve) assert.deepEqual([code, out], [3, `${verb.toUpperCase()} THE-MINTERS-TOKEN \n`]);
+    else assert.match(out, /^::error title=jobpass::NODE_DEBUG is set/);
+  });
+}
+
+test("a path is no command", async (t) => {
+  const action = new Action(t, "echo ran");
+  action.checksums({ [PLATFORM]: { file: "##[error]x", sha256: "0" } });
+  const { out } = await action.run("main");
+  assert.ok(out.includes("## [error]x") && !out.includes("##["), out);
 });

@@ -17,6 +17,9 @@ use rustix::fs::OFlags;
 /// The verb of that process.
 pub(crate) const VERB: &str = "forget";
 
+/// What is in the place of each byte then.
+pub(crate) const FORGOTTEN: &str = "*";
+
 /// The bytes of a file that hold a credential.
 #[derive(Debug, PartialEq)]
 struct Place {
@@ -25,8 +28,14 @@ struct Place {
     length: usize,
 }
 
+/// The folder in which GitHub's own runner has its files. It reads each once; other runners (`act`) may do so later, or again.
+const FOLDER: &str = "_runner_file_commands";
+
 /// Starts that process for `secret` in `file`. The credential itself is not handed to it.
 pub(crate) fn start(file: &Path, secret: &str) -> io::Result<()> {
+    if file.parent().and_then(Path::file_name) != Some(FOLDER.as_ref()) {
+        return Ok(());
+    }
     let Some(place) = Place::find(file, secret)? else {
         return Ok(());
     };
@@ -84,7 +93,7 @@ impl Place {
             .custom_flags(flags)
             .open(&self.file)?;
         match file.metadata()?.len() >= self.from + self.length as u64 {
-            true => file.write_all_at("*".repeat(self.length).as_bytes(), self.from),
+            true => file.write_all_at(FORGOTTEN.repeat(self.length).as_bytes(), self.from),
             false => Ok(()),
         }
     }

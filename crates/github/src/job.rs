@@ -18,7 +18,7 @@ use jobpass_core::{
     text::harmless,
 };
 
-use crate::id_token;
+use crate::{forget::FORGOTTEN, id_token};
 
 /// The name under which main saves the state.
 pub(crate) const STATE: &str = "jobpass";
@@ -63,10 +63,10 @@ impl Job {
 
     /// The credential that main had the runner keep.
     pub(crate) fn kept(&self) -> Option<Kept> {
-        let kubeconfig = self
-            .state(KUBECONFIG)
-            .map(|text| Kept::Kubeconfig(text.to_owned().into()));
-        kubeconfig.or_else(|| Some(Kept::Bearer(self.state(BEARER)?.to_owned().into())))
+        // A runner that read the file too late has nothing but the marks.
+        let saved = |name| self.state(name).filter(|text| !text.starts_with(FORGOTTEN));
+        let kubeconfig = saved(KUBECONFIG).map(|text| Kept::Kubeconfig(text.to_owned().into()));
+        kubeconfig.or_else(|| Some(Kept::Bearer(saved(BEARER)?.to_owned().into())))
     }
 
     fn input(&self, option: Opt) -> Option<String> {
