@@ -107,7 +107,7 @@ fn what_renews_can_be_killed() {
     std::thread::sleep(Duration::from_millis(1100));
     let log = job.end();
     assert!(
-        log.contains("what renews it had ended before the job did"),
+        log.contains("its renewer had ended before the job did"),
         "{log}"
     );
 }

@@ -185,7 +185,7 @@ impl Run<'_> {
         let mut time_to_revoke = Box::pin(sleep(revoke_after.unwrap_or(Duration::MAX)));
         let (state, inputs) = (self.session.state.clone(), self.session.inputs.clone());
         let environment = self.session.environment;
-        let mut renewal = pin!(renew::keep(&state, &inputs, environment, || ()));
+        let mut renewal = pin!(renew::renew_until_end(&state, &inputs, environment, || ()));
         let mut is_renewed = state.renewal.is_some();
         let mut reason =
             revoke_after.map(|time| format!("its lifetime of {} is over", in_words(time.as_secs())));

@@ -2,7 +2,7 @@
 //!
 //! Every new token is bound to the same anchor, so that one delete ends them all. It takes the old one's place in
 //! `token-file` and in the kubeconfig, which names that file as well: programs on client-go read it again every minute
-//! (`transport/token_source.go`). Whoever renews holds the minter's credential for as long as that; the job's steps do not.
+//! (`transport/token_source.go`). The renewer holds the minter's credential for that time. The job's steps do not.
 
 use std::{
     io::{self, Read},
@@ -38,18 +38,18 @@ use crate::{
 /// The verb that every front end has for [`in_background`].
 pub const VERB: &str = "renew";
 
-/// After this part of its life a token is renewed, as kubelets do it (`pkg/kubelet/token/token_manager.go`).
+/// The part of its life after which a token is renewed, as kubelets do it (`pkg/kubelet/token/token_manager.go`).
 const OLD: f64 = 0.8;
-/// How often it looks whether the end of the job has come.
+/// The time between two looks at whether the end of the job has removed the journal.
 const LOOK: Duration = Duration::from_millis(500);
-/// The longest wait until a renewal that failed is tried again.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest wait until a failed renewal is tried again.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// Has a process of its own renew the token, until the end of the job removes the journal: this program, with [`VERB`] and the
-/// state on its standard input. It inherits the variables in which the minter's credential may be. Does nothing for a token that
+/// Starts the renewer: this program with [`VERB`], and with the state on its standard input. It renews the token until the end of
+/// the job removes the journal. It inherits the variables in which the minter's credential may be. Does nothing for a token that
 /// is not to be renewed.
 ///
-/// It stays in the process group of the job, and goes with it.
+/// The renewer stays in the process group of the job, and goes with it.
 ///
 /// # Errors
 /// If it cannot be started, or ends at once: then with what it said.
@@ -62,15 +62,15 @@ pub fn in_background(state: &State) -> Result<(), Error> {
         let why = harmless(&error.to_string());
         Error::new(
             Kind::Deliver,
-            format!("cannot start what renews the token: {why}"),
+            format!("cannot start the renewer of the token: {why}"),
         )
     })
 }
 
-/// What that process does. Writes to `ready` when nothing keeps it from renewing.
+/// Runs the renewer. Writes to `ready` when nothing keeps it from renewing.
 ///
 /// # Errors
-/// If it was given no state; as [`keep`]; a signal.
+/// If it was given no state; as [`renew_until_end`]; a signal.
 pub async fn run(
     mut state: impl Read,
     ready: impl io::Write,
@@ -84,11 +84,11 @@ pub async fn run(
         .map_err(|error| Error::new(Kind::Internal, format!("cannot read the state: {error}")))?;
     let state = State::parse(&json)?;
     let ready = || beside::ready(ready);
-    let mut kept = pin!(keep(&state, inputs, environment, ready));
+    let mut kept = pin!(renew_until_end(&state, inputs, environment, ready));
     loop {
         tokio::select! {
             signal = interrupt.signal() => match signal {
-                // The terminal of the step that it was started in is gone, as steps have one on some runners (`act`).
+                // On some runners (`act`) a step has a terminal, which goes with it.
                 Signal::HUP => {}
                 signal => {
                     interrupt.again(signal);
@@ -100,12 +100,12 @@ pub async fn run(
     }
 }
 
-/// Renews the token of `state` whenever it is old, until it lasts for as long as `renew-for`. What fails is written to the journal
-/// and tried again. Calls `ready` when it begins.
+/// Renews the token of `state` whenever it is old, until a token lasts to the end of `renew-for`. Writes a failure to the journal,
+/// and tries again. Calls `ready` when it begins.
 ///
 /// # Errors
 /// If there is nothing to renew any more: the anchor is gone, or the journal.
-pub async fn keep(
+pub async fn renew_until_end(
     state: &State,
     inputs: &Inputs,
     environment: &Environment,
@@ -128,12 +128,12 @@ pub async fn keep(
         }
     };
     tokio::select! {
-        kept = whenever_old(state, renewal, &journal, inputs, environment) => kept,
+        kept = renewal_loop(state, renewal, &journal, inputs, environment) => kept,
         () = removed => Err(gone()),
     }
 }
 
-async fn whenever_old(
+async fn renewal_loop(
     state: &State,
     renewal: &Renewal,
     journal: &Journal,
@@ -141,45 +141,81 @@ async fn whenever_old(
     environment: &Environment,
 ) -> Result<(), Error> {
     let spec = spec(state, renewal);
-    let mut minted = Instant::now();
-    let end = minted + Duration::from_secs(renewal.seconds);
-    let mut life = lifetime(state.receipt.minted, state.receipt.expires);
-    let mut wait = life.mul_f64(OLD);
-    let mut fails = false;
+    let life = lifetime(state.receipt.minted, state.receipt.expires);
+    let mut schedule = Schedule::new(Instant::now(), life, Duration::from_secs(renewal.seconds));
     // What a kubeconfig may hold.
     let mut handed_over = state.files.token().into_iter().collect::<Vec<_>>();
-    while minted + life < end && Instant::now() < end {
-        tokio::time::sleep(wait).await;
-        let kept = match renew(state, &spec, inputs, environment).await {
-            Ok(Some(new)) => keep_token(state, &new, &handed_over, journal).map(|()| new),
+    while !schedule.is_over(Instant::now()) {
+        tokio::time::sleep(schedule.wait).await;
+        let renewed = match renew(state, &spec, inputs, environment).await {
+            Ok(Some(new)) => replace_token(state, &new, &handed_over, journal).map(|()| new),
             Ok(None) => {
                 let what = "the token is not renewed any more: its anchor is gone, so it is revoked";
                 return Err(Error::new(Kind::Revoke, what));
             }
             Err(error) => Err(error),
         };
-        match kept {
+        match renewed {
             Ok(new) => {
+                let life = lifetime(time_of(new.claims.iat), time_of(new.claims.exp));
                 handed_over.push(new.token);
-                life = lifetime(time_of(new.claims.iat), time_of(new.claims.exp));
-                minted = Instant::now();
-                wait = life.mul_f64(OLD);
-                fails = false;
+                schedule.renewed(Instant::now(), life);
             }
             Err(error) => {
-                if !fails {
-                    // Nobody but the end of the job could be told that this failed, too.
+                if schedule.failed() {
+                    // Only the end of the job can be told if this fails as well.
                     let _ = journal.write(&Entry::Failed {
                         at: jiff::Timestamp::now(),
                         why: harmless(&error.to_string()),
                     });
                 }
-                fails = true;
-                wait = life.mul_f64((1.0 - OLD) / 4.0).min(PATIENCE);
             }
         }
     }
     Ok(())
+}
+
+/// The times at which a token is renewed.
+struct Schedule {
+    /// The end of `renew-for`.
+    end: Instant,
+    minted: Instant,
+    /// The lifetime of the token that was minted last.
+    life: Duration,
+    /// The time until the next attempt.
+    wait: Duration,
+    /// Whether the last attempt failed.
+    fails: bool,
+}
+
+impl Schedule {
+    fn new(now: Instant, life: Duration, renew_for: Duration) -> Self {
+        Self {
+            end: now + renew_for,
+            minted: now,
+            life,
+            wait: life.mul_f64(OLD),
+            fails: false,
+        }
+    }
+
+    /// Whether the token lasts until the end, or the end has come.
+    fn is_over(&self, now: Instant) -> bool {
+        self.minted + self.life >= self.end || now >= self.end
+    }
+
+    fn renewed(&mut self, now: Instant, life: Duration) {
+        *self = Self {
+            end: self.end,
+            ..Self::new(now, life, Duration::ZERO)
+        };
+    }
+
+    /// Whether the attempt before this one succeeded. There are four attempts before the token expires, and more if it lives long.
+    fn failed(&mut self) -> bool {
+        self.wait = self.life.mul_f64((1.0 - OLD) / 4.0).min(LONGEST_WAIT);
+        !std::mem::replace(&mut self.fails, true)
+    }
 }
 
 fn time_of(seconds: Option<i64>) -> Option<jiff::Timestamp> {
@@ -194,8 +230,8 @@ async fn renew(
 ) -> Result<Option<Minted>, Error> {
     let uid = state.receipt.anchor_uid.as_deref().unwrap_or_default();
     let work = async {
-        // Anew each time: an ID token of a CI platform lives for minutes, what a plugin or a file gives perhaps, too.
-        let minter = Minter::again(&state.connection, &state.auth, inputs, environment).await?;
+        // Anew each time: an ID token of a CI platform lives for minutes, and so may a plugin's credential.
+        let minter = Minter::from_recorded(&state.connection, &state.auth, inputs, environment).await?;
         let cluster = Cluster::connect(&minter)?;
         let minted = request_token(&cluster, spec, &state.receipt.anchor, uid, &Budget::new(MINT)).await?;
         if let Some(minted) = &minted {
@@ -209,7 +245,7 @@ async fn renew(
         .unwrap_or_else(|_| Err(Error::new(Kind::Unreachable, "renewing the token took too long")))
 }
 
-fn keep_token(state: &State, new: &Minted, handed_over: &[Token], journal: &Journal) -> Result<(), Error> {
+fn replace_token(state: &State, new: &Minted, handed_over: &[Token], journal: &Journal) -> Result<(), Error> {
     let write = |entry| {
         journal.write(&entry).map_err(|error| {
             let why = harmless(&error.to_string());
@@ -219,7 +255,7 @@ fn keep_token(state: &State, new: &Minted, handed_over: &[Token], journal: &Jour
             )
         })
     };
-    // Before anybody can print it.
+    // Before any process can print it.
     write(Entry::Announced {
         token: new.token.clone(),
     })?;
@@ -233,7 +269,7 @@ fn keep_token(state: &State, new: &Minted, handed_over: &[Token], journal: &Jour
     })
 }
 
-/// What was asked for, but for what is made and asked once.
+/// The request for the first token, without what is made or checked only once.
 fn spec(state: &State, renewal: &Renewal) -> Spec {
     let receipt = &state.receipt;
     Spec {
@@ -252,15 +288,79 @@ fn spec(state: &State, renewal: &Renewal) -> Spec {
     }
 }
 
-/// As long as the API server says, by its own clock.
+/// The time that a token lives by the API server's own clock.
 fn lifetime(minted: Option<jiff::Timestamp>, expires: Option<jiff::Timestamp>) -> Duration {
     let life = minted
         .zip(expires)
         .map(|(minted, expires)| expires.duration_since(minted));
-    // What has no end needs no renewal; what lives for no time would be renewed without pause.
+    // A token without an end needs no renewal. One that lives for no time would be renewed without a pause.
     life.map_or(Duration::from_secs(Lifetime::MOST), |life| {
         Duration::try_from(life)
             .unwrap_or_default()
             .max(Duration::from_secs(1))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_token_is_renewed_after_four_fifths_of_its_life_until_one_lasts_to_the_end() {
+        let begun = Instant::now();
+        let mut schedule = Schedule::new(begun, 60 * MINUTE, 150 * MINUTE);
+        assert_eq!(schedule.wait, 48 * MINUTE);
+        let mut now = begun;
+        let mut renewals = 0;
+        while !schedule.is_over(now) {
+            now += schedule.wait;
+            schedule.renewed(now, 60 * MINUTE);
+            renewals += 1;
+        }
+        // At 48 and 96 minutes: the last token lasts until 156.
+        assert_eq!((renewals, now - begun), (2, 96 * MINUTE));
+    }
+
+    #[rstest]
+    #[case::lasts_anyway(60, 60, 0, true)]
+    #[case::lasts_too_short(59, 60, 0, false)]
+    #[case::the_end_has_come_while_it_failed(10, 60, 60, true)]
+    #[case::there_is_time_left_although_it_has_expired(10, 60, 59, false)]
+    fn renewing_ends(#[case] life: u32, #[case] renew_for: u32, #[case] after: u32, #[case] over: bool) {
+        let now = Instant::now();
+        let schedule = Schedule::new(now, life * MINUTE, renew_for * MINUTE);
+        assert_eq!(schedule.is_over(now + after * MINUTE), over);
+    }
+
+    #[rstest]
+    #[case::short_life(10 * MINUTE, 30 * Duration::from_secs(1))]
+    #[case::shorter(2 * MINUTE, Duration::from_secs(6))]
+    #[case::long_life(24 * 60 * MINUTE, Duration::from_secs(30))]
+    fn a_failure_is_said_once_and_tried_again_before_the_token_expires(
+        #[case] life: Duration,
+        #[case] wait: Duration,
+    ) {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(now, life, 48 * 60 * MINUTE);
+        assert!(schedule.failed(), "the first one");
+        let rounded = Duration::from_millis(schedule.wait.as_millis().try_into().expect("short"));
+        assert!(rounded.abs_diff(wait) <= Duration::from_millis(1), "{rounded:?}");
+        assert!(!schedule.failed(), "the second one");
+        schedule.renewed(now, life);
+        assert!(schedule.failed(), "the first one after a success");
+    }
+
+    #[rstest]
+    #[case::as_the_server_says(Some(0), Some(600), 600)]
+    #[case::no_time(Some(600), Some(600), 1)]
+    #[case::less_than_no_time(Some(600), Some(0), 1)]
+    #[case::no_end(Some(0), None, Lifetime::MOST)]
+    fn lifetimes(#[case] minted: Option<i64>, #[case] expires: Option<i64>, #[case] seconds: u64) {
+        let life = lifetime(time_of(minted), time_of(expires));
+        assert_eq!(life, Duration::from_secs(seconds));
+    }
 }

@@ -177,7 +177,7 @@ impl Leftovers {
 /// The API server, asked as the minter, where it was when the token was minted.
 async fn connect(state: &State, inputs: &Inputs, environment: &Environment) -> Result<Cluster, Error> {
     let environment = state.pinned(environment)?;
-    let minter = Minter::again(&state.connection, &state.auth, inputs, &environment).await?;
+    let minter = Minter::from_recorded(&state.connection, &state.auth, inputs, &environment).await?;
     Cluster::connect(&minter)
 }
 

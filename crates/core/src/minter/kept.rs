@@ -42,7 +42,7 @@ impl Kept {
         kept.filter(|kept| kept.expose().len() <= LONGEST)
     }
 
-    /// Puts it where [`Minter::again`] looks for the credential of `auth`, whatever is there now. A kubeconfig helps even if it is
+    /// Puts it where [`Minter::from_recorded`] looks for the credential of `auth`, whatever is there now. A kubeconfig helps even if it is
     /// not known any more how the minter authenticated.
     pub fn restore(
         self,
@@ -107,7 +107,7 @@ contexts:
             let kept = Kept::of(&minter.auth, &inputs, &Environment::default()).expect("kept");
             let later = Inputs::from([(Opt::Kubeconfig, later)]);
             let (inputs, environment) = kept.restore(Some(&minter.auth), later, Environment::default());
-            let again = Minter::again(&minter.connection, &minter.auth, &inputs, &environment).await;
+            let again = Minter::from_recorded(&minter.connection, &minter.auth, &inputs, &environment).await;
             let again = again.expect("a minter");
             assert_eq!(again.identity.bearer.expect("a bearer").expose(), "token-of-b");
             assert_eq!(again.identity.impersonate.as_deref(), Some("somebody"));
@@ -124,7 +124,7 @@ contexts:
         assert_eq!(kept.expose(), "a-token");
         let (inputs, environment) =
             kept.restore(Some(&minter.auth), Inputs::default(), Environment::default());
-        let again = Minter::again(&minter.connection, &minter.auth, &inputs, &environment).await;
+        let again = Minter::from_recorded(&minter.connection, &minter.auth, &inputs, &environment).await;
         assert_eq!(
             again
                 .expect("a minter")
@@ -143,7 +143,7 @@ contexts:
         let minter = resolve(&inputs, &Environment::default()).await;
         let mut connection = minter.connection.clone();
         connection.server = "https://evil.example.com".into();
-        let again = Minter::again(&connection, &minter.auth, &inputs, &Environment::default()).await;
+        let again = Minter::from_recorded(&connection, &minter.auth, &inputs, &Environment::default()).await;
         let error = again.err().expect("refused").to_string();
         assert!(error.contains("names another API server"), "{error}");
 
@@ -151,11 +151,11 @@ contexts:
         let environment = Environment::from([("KUBE_TOKEN", "a-token")]);
         let minter = resolve(&inputs, &environment).await;
         assert!(
-            Minter::again(&minter.connection, &minter.auth, &inputs, &environment)
+            Minter::from_recorded(&minter.connection, &minter.auth, &inputs, &environment)
                 .await
                 .is_ok()
         );
-        let again = Minter::again(&connection, &minter.auth, &inputs, &environment).await;
+        let again = Minter::from_recorded(&connection, &minter.auth, &inputs, &environment).await;
         assert!(
             again
                 .err()

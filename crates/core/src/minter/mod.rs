@@ -176,7 +176,7 @@ impl Minter {
     ///
     /// # Errors
     /// If the credential is not where it was, or if what it is found with names another API server than the state.
-    pub async fn again(
+    pub async fn from_recorded(
         connection: &Connection,
         auth: &Auth,
         inputs: &Inputs,

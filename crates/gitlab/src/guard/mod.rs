@@ -249,7 +249,7 @@ impl Guard<'_> {
         if is_ready.get() {
             beside::ready(stdout());
         }
-        let mut renewing = pin!(renew::keep(state, inputs, &job.environment, ready));
+        let mut renewing = pin!(renew::renew_until_end(state, inputs, &job.environment, ready));
         let mut renews = true;
         loop {
             let script_runs = end_of_after_script.is_none();
