@@ -134,7 +134,9 @@ async fn keep_credential(
             "jobpass panicked while it masked the minter's credential",
         )
     };
-    interrupt.unless(async { keeping.await.map_err(panicked)? }).await
+    interrupt
+        .run_until_signal(async { keeping.await.map_err(panicked)? })
+        .await
 }
 
 /// A path as an output holds it.

@@ -196,7 +196,7 @@ impl Run<'_> {
                     return Ok((status, masked));
                 }
                 signal = interrupt.signal() => {
-                    interrupt.obeyed();
+                    interrupt.take_handled();
                     self.stop(signal, &child);
                     if !self.session.is_revoked() {
                         time_to_revoke = Box::pin(sleep(STOP_GRACE));
@@ -221,7 +221,7 @@ impl Run<'_> {
                         // The end of the command is the second attempt.
                         Err(error) => output::warning_of(&error),
                     }
-                    if let Some(signal) = interrupt.obeyed().filter(|_| self.stop_signal.is_none()) {
+                    if let Some(signal) = interrupt.take_handled().filter(|_| self.stop_signal.is_none()) {
                         self.stop(signal, &child);
                     }
                 }
@@ -239,11 +239,11 @@ impl Run<'_> {
     /// limits its time.
     async fn revoke(&mut self, interrupt: &mut Interrupt) -> Result<(), Error> {
         if let Some(signal) = self.stop_signal.filter(|_| !self.session.is_revoked()) {
-            interrupt.again(signal);
+            interrupt.redeliver(signal);
         }
         let revoked = self.session.revoke(interrupt).await;
         // If revoking ended first, the signal must not reach the command a second time.
-        interrupt.forget();
+        interrupt.discard_redelivered();
         if let Some(revoked) = revoked? {
             let revoked = revoked.proof.sentence();
             output::note(&format!(

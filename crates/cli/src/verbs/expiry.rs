@@ -231,21 +231,24 @@ impl ExpiryTest<'_> {
         let minted = Instant::now();
         let token = self.session.token()?;
         let holder = self.session.state.as_job(&self.session.cluster, &token)?;
-        let before = interrupt.unless(self.before(&holder, &token)).await?;
+        let before = interrupt.run_until_signal(self.before(&holder, &token)).await?;
         let (end, (refused, accepted)) = match revoke_after {
             Some(time) => {
-                interrupt.unless(self.until(minted, time)).await?;
+                interrupt.run_until_signal(self.until(minted, time)).await?;
                 // An API server accepts a revoked token longest if it has just authenticated it.
-                interrupt.unless(must_work(&holder)).await?;
+                interrupt.run_until_signal(must_work(&holder)).await?;
                 self.session.revoke_and_keep_files(interrupt).await?;
                 (
                     End::Revoked(time),
-                    interrupt.unless(self.until_refused(&holder)).await?,
+                    interrupt.run_until_signal(self.until_refused(&holder)).await?,
                 )
             }
-            None => (End::Expired, interrupt.unless(self.until_expired(&holder)).await?),
+            None => (
+                End::Expired,
+                interrupt.run_until_signal(self.until_expired(&holder)).await?,
+            ),
         };
-        let after = interrupt.unless(self.use_client(&token)).await?;
+        let after = interrupt.run_until_signal(self.use_client(&token)).await?;
         Ok(TestResult {
             end,
             accepted,

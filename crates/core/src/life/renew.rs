@@ -91,7 +91,7 @@ pub async fn run(
                 // On some runners (`act`) a step has a terminal, which goes with it.
                 Signal::HUP => {}
                 signal => {
-                    interrupt.again(signal);
+                    interrupt.redeliver(signal);
                     return Err(interrupt.wait().await);
                 }
             },

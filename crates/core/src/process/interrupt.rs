@@ -1,22 +1,31 @@
-//! SIGINT, SIGTERM, SIGHUP and SIGQUIT, from the moment they are listened for.
+//! The signals that end a job: SIGINT, SIGTERM, SIGHUP and SIGQUIT.
 
 use rustix::process::Signal;
 use tokio::signal::unix::{self, SignalKind, signal};
 
 use crate::error::{Error, Kind};
 
-/// Remembers a signal that came while nobody waited.
+/// The signals that this process has received since [`Interrupt::listen`].
+///
+/// Each signal is delivered once, to the first caller that waits, even if it arrived while no caller waited. Two
+/// slots change that:
+///
+/// - *pending*: a signal that the next caller receives before any new one. [`Interrupt::redeliver`] fills it, for a
+///   signal that must end two things, such as a command and then the revocation of its token;
+///   [`Interrupt::discard_redelivered`] empties it.
+/// - *handled*: the last signal that a caller has received. [`Interrupt::take_handled`] empties it and says which it
+///   was, for a caller whose callee may have received a signal.
 pub struct Interrupt {
     int: unix::Signal,
     term: unix::Signal,
     hup: unix::Signal,
     quit: unix::Signal,
-    again: Option<Signal>,
-    last: Option<Signal>,
+    pending: Option<Signal>,
+    handled: Option<Signal>,
 }
 
 impl Interrupt {
-    /// Starts listening: from now on none of them ends the process by itself.
+    /// Starts to listen. From now on, none of these signals ends the process.
     ///
     /// # Errors
     /// If the kernel refuses the handler.
@@ -30,49 +39,14 @@ impl Interrupt {
             term: listen(SignalKind::terminate())?,
             hup: listen(SignalKind::hangup())?,
             quit: listen(SignalKind::quit())?,
-            again: None,
-            last: None,
+            pending: None,
+            handled: None,
         })
     }
 
-    /// Has the next who waits see a signal that was only the first to be obeyed by somebody else.
-    pub fn again(&mut self, signal: Signal) {
-        self.again = Some(signal);
-    }
-
-    /// Forgets what was to be seen again.
-    pub fn forget(&mut self) {
-        self.again = None;
-    }
-
-    /// Does `work` unless a signal comes, which whoever waits next sees too.
-    ///
-    /// # Errors
-    /// As `work`, or the failure that the signal is.
-    pub async fn unless<T>(&mut self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let signal = tokio::select! {
-            signal = self.signal() => signal,
-            done = work => return done,
-        };
-        self.again(signal);
-        let interrupted = self.wait().await;
-        self.again(signal);
-        Err(interrupted)
-    }
-
-    /// Resolves at the first signal, to the failure that it is.
-    pub async fn wait(&mut self) -> Error {
-        match self.signal().await {
-            Signal::INT => Error::new(Kind::Interrupted, "interrupted (SIGINT)"),
-            Signal::HUP => Error::new(Kind::Terminated, "terminated (SIGHUP)"),
-            Signal::QUIT => Error::new(Kind::Terminated, "terminated (SIGQUIT)"),
-            _ => Error::new(Kind::Terminated, "terminated (SIGTERM)"),
-        }
-    }
-
-    /// Resolves at the first signal.
+    /// Waits for the next signal.
     pub async fn signal(&mut self) -> Signal {
-        let signal = match self.again.take() {
+        let signal = match self.pending.take() {
             Some(signal) => signal,
             None => tokio::select! {
                 _ = self.int.recv() => Signal::INT,
@@ -81,12 +55,105 @@ impl Interrupt {
                 _ = self.quit.recv() => Signal::QUIT,
             },
         };
-        self.last = Some(signal);
+        self.handled = Some(signal);
         signal
     }
 
-    /// The signal that somebody else has obeyed since this was last asked, if any.
-    pub fn obeyed(&mut self) -> Option<Signal> {
-        self.last.take()
+    /// Waits for the next signal, and returns the failure that it is.
+    pub async fn wait(&mut self) -> Error {
+        failure(self.signal().await)
+    }
+
+    /// Does `work` until it ends or a signal arrives. The next caller receives that signal as well.
+    ///
+    /// # Errors
+    /// As `work`, or the failure that the signal is.
+    pub async fn run_until_signal<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let signal = tokio::select! {
+            signal = self.signal() => signal,
+            done = work => return done,
+        };
+        self.redeliver(signal);
+        Err(failure(signal))
+    }
+
+    /// Delivers `signal` to the next caller, although another one has received it.
+    pub fn redeliver(&mut self, signal: Signal) {
+        self.pending = Some(signal);
+    }
+
+    /// Takes back a signal that was to be delivered again, unless a caller has received it.
+    pub fn discard_redelivered(&mut self) {
+        self.pending = None;
+    }
+
+    /// The last signal that a caller has received since this was last asked.
+    pub fn take_handled(&mut self) -> Option<Signal> {
+        self.handled.take()
+    }
+}
+
+fn failure(signal: Signal) -> Error {
+    match signal {
+        Signal::INT => Error::new(Kind::Interrupted, "interrupted (SIGINT)"),
+        Signal::HUP => Error::new(Kind::Terminated, "terminated (SIGHUP)"),
+        Signal::QUIT => Error::new(Kind::Terminated, "terminated (SIGQUIT)"),
+        _ => Error::new(Kind::Terminated, "terminated (SIGTERM)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(Signal::INT, "interrupted (SIGINT)", 130)]
+    #[case(Signal::TERM, "terminated (SIGTERM)", 143)]
+    #[case(Signal::HUP, "terminated (SIGHUP)", 143)]
+    #[case(Signal::QUIT, "terminated (SIGQUIT)", 143)]
+    #[tokio::test]
+    async fn a_signal_is_a_failure_with_its_exit_code(
+        #[case] signal: Signal,
+        #[case] text: &str,
+        #[case] exit_code: u8,
+    ) {
+        let mut interrupt = Interrupt::listen().expect("handlers");
+        interrupt.redeliver(signal);
+        let error = interrupt.wait().await;
+        assert_eq!((error.message(), error.kind().exit_code()), (text, exit_code));
+    }
+
+    #[tokio::test]
+    async fn a_signal_that_a_caller_received_is_known_once_to_the_one_above() {
+        let mut interrupt = Interrupt::listen().expect("handlers");
+        assert_eq!(interrupt.take_handled(), None);
+        interrupt.redeliver(Signal::QUIT);
+        interrupt.wait().await;
+        assert_eq!(interrupt.take_handled(), Some(Signal::QUIT));
+        assert_eq!(interrupt.take_handled(), None);
+    }
+
+    #[tokio::test]
+    async fn a_signal_ends_the_work_and_reaches_the_next_caller() {
+        let mut interrupt = Interrupt::listen().expect("handlers");
+        interrupt.redeliver(Signal::TERM);
+        let ended = interrupt.run_until_signal(pending::<Result<(), Error>>()).await;
+        assert_eq!(ended.map_err(|error| error.kind()), Err(Kind::Terminated));
+        assert_eq!(interrupt.signal().await, Signal::TERM);
+    }
+
+    #[tokio::test]
+    async fn a_signal_that_is_discarded_reaches_no_caller() {
+        let mut interrupt = Interrupt::listen().expect("handlers");
+        interrupt.redeliver(Signal::TERM);
+        interrupt.discard_redelivered();
+        assert!(interrupt.run_until_signal(ready(Ok(()))).await.is_ok());
     }
 }
