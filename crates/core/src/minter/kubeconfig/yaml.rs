@@ -4,7 +4,10 @@
 //! `go.yaml.in/yaml/v2` (`decode.go`, `resolve.go`): words like `yes` are booleans, of two equal keys the last counts, and `<<`
 //! merges. No error quotes the text: it may hold secrets.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use libyaml_safer::{Event, EventData, MappingStyle, Mark, Parser, ScalarStyle, SequenceStyle};
@@ -110,9 +113,12 @@ impl Document<'_> {
     }
 
     fn next(&mut self) -> Result<Event, Unreadable> {
-        self.parser
-            .parse()
-            .map_err(|error| error.problem_mark().map_or(Unreadable(None), at))
+        // The parser panics on a tag before a comma, which Go refuses.
+        match catch_unwind(AssertUnwindSafe(|| self.parser.parse())) {
+            Ok(Ok(event)) => Ok(event),
+            Ok(Err(error)) => Err(error.problem_mark().map_or(Unreadable(None), at)),
+            Err(_) => Err(Unreadable(None)),
+        }
     }
 
     fn node(
@@ -462,6 +468,9 @@ mod tests {
     }
 
     #[rstest]
+    #[case::tag_before_a_comma("[!, a]")]
+    #[case::escaped_slash("\"\\/\"")]
+    #[case::key_in_flow("{a: b?c}")]
     #[case::itself("a: &a [*a]")]
     #[case::nowhere("a: *a")]
     #[case::no_map("<<: 1")]

@@ -126,7 +126,7 @@ fn states() -> Vec<State> {
             audience: "kubernetes".into(),
             url: "https://token.example.com/".into(),
             proxy: Some("http://proxy.example.com:3128".into()),
-            extra_certificates: Some(path("/etc/ssl/corporate.pem")),
+            extra_certificates: None,
         },
     ];
     let proofs = [
