@@ -1,5 +1,6 @@
-//! `cargo xtask bench`: what `jobpass mint` and `jobpass revoke` cost, beside `kubectl create token` on the same cluster in the same run, and what
-//! it costs to mask a log. `cargo xtask bench sweep`: what a sweep costs, beside `kubectl delete secret`.
+//! `cargo xtask bench`: measures `jobpass mint` and `jobpass revoke` beside `kubectl create token` on the
+//! same cluster in the same run, and the masking of a log. `cargo xtask bench sweep` measures a sweep beside
+//! `kubectl delete secret`.
 
 mod kubernetes;
 mod mask;
@@ -24,13 +25,13 @@ use crate::workspace::{Workspace, output, step};
 
 pub const VERB: Verb = Verb { command, run: verb };
 
-/// The same namespace, minter and kubeconfig for all.
+/// The namespace, the minter and the kubeconfig of all commands.
 struct Bench {
     folder: TempDir,
     cluster: Cluster,
 }
 
-/// One command, over all rounds.
+/// The measurements of one command, over all rounds.
 #[derive(Default)]
 struct Figures {
     wall: Vec<Duration>,
@@ -157,8 +158,8 @@ impl Figures {
         Ok(())
     }
 
-    /// Asks the kernel for the most memory that it has held, again and again until it is gone. What the kernel says of a child that has
-    /// ended would count in what its parent held when it made it.
+    /// Reads the peak memory from the kernel until the process ends. The kernel's figure for an ended child
+    /// would include its parent's memory at the time of the fork.
     fn watch(&mut self, command: &mut Command) -> Result<()> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
         let mut file = File::open(format!("/proc/{}/status", child.id()))

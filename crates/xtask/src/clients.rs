@@ -1,4 +1,5 @@
-//! The client libraries that tests give a kubeconfig to, in `<target>/tools/clients`: each as its lock file in `tests/clients` says.
+//! The client libraries that read jobpass's kubeconfigs in tests, in `<target>/tools/clients`. A lock file in
+//! `tests/clients` pins each.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,14 +12,14 @@ use sha2::{Digest as _, Sha256};
 use crate::tools;
 use crate::workspace::{Workspace, output, run, step};
 
-/// The lock files, from the root.
+/// The directory of the lock files, relative to the root.
 const SOURCE: &str = "tests/clients";
 const PYTHON: &str = "requirements.txt";
 const JAVASCRIPT: [&str; 2] = ["package.json", "package-lock.json"];
 const JAVA: &str = "jars.txt";
 const MAVEN_CENTRAL: &str = "https://repo1.maven.org/maven2";
 
-/// Installs what is not there yet as these lock files say.
+/// Installs the libraries of these lock files that are missing.
 pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     let source = workspace.root.join(SOURCE);
     let home = workspace.target.join("tools/clients");
@@ -82,7 +83,7 @@ fn from_npm(source: &Path, folder: &Path) -> Result<()> {
         .current_dir(folder))
 }
 
-/// Without Maven: its resolution is in the list already.
+/// Downloads the jars without Maven, because the list is resolved already.
 fn from_maven(source: &Path, folder: &Path) -> Result<()> {
     let list = fs::read_to_string(source.join(JAVA)).with_context(|| format!("cannot read {JAVA}"))?;
     let jars = list

@@ -1,5 +1,5 @@
-//! A cluster to show jobpass on, through its API alone: a namespace of our own with a ServiceAccount in it, and a minter that may do
-//! what jobpass needs and no more.
+//! A cluster to show jobpass on, only through its API: a namespace of our own with a ServiceAccount, and a
+//! minter with the permissions that jobpass needs and no others.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -21,7 +21,7 @@ use kube::{Client, Config};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Whom the tokens speak for.
+/// The ServiceAccount of the tokens.
 pub(crate) const SERVICE_ACCOUNT: &str = "scanner";
 
 /// The one rule that `scanner` has, and the two that every minter needs.
@@ -63,12 +63,12 @@ subjects: [{kind: ServiceAccount, name: minter, namespace: NAMESPACE}]
 /// One request, from the connection to the last byte.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A cluster, asked as whoever its kubeconfig says.
+/// A cluster, and the user of its kubeconfig.
 pub(crate) struct Cluster {
     admin: Client,
     config: Config,
     connection: Connection,
-    /// Ours: it has a random name.
+    /// Our own namespace, with a random name.
     pub(crate) namespace: String,
     created: Cell<bool>,
 }
@@ -76,7 +76,7 @@ pub(crate) struct Cluster {
 /// The minter's credentials.
 pub(crate) struct MinterAccount {
     pub(crate) token: String,
-    /// With that token in it.
+    /// A kubeconfig with that token.
     pub(crate) kubeconfig: String,
 }
 
@@ -86,7 +86,7 @@ struct Answer {
 }
 
 impl Cluster {
-    /// Finds out where the cluster is. Nothing is created yet.
+    /// Connects to the cluster. Creates nothing yet.
     pub(crate) async fn connect(
         kubeconfig: &Path,
         context: Option<&str>,
@@ -99,7 +99,8 @@ impl Cluster {
             (Opt::Kubeconfig, path),
             (Opt::Context, context.unwrap_or_default()),
         ]);
-        // First as jobpass reads it, which says what is wrong with it and never what is in it; kube would quote the file.
+        // First as jobpass reads it, which says what is wrong with it and never what is in it; kube would
+        // quote the file.
         let connection = Minter::resolve(&inputs, environment).await?.connection;
         let unusable = |_| anyhow!("{path} cannot be used, although jobpass can read it");
         let parsed = Kubeconfig::read_from(kubeconfig).map_err(unusable)?;
@@ -127,7 +128,7 @@ impl Cluster {
         })
     }
 
-    /// The release that it says it is.
+    /// The release, as the cluster names it.
     pub(crate) async fn version(&self) -> Result<String> {
         let answer = self
             .admin(Method::GET, "/version", None, "say its version")
@@ -135,7 +136,7 @@ impl Cluster {
         Ok(harmless(answer["gitVersion"].as_str().unwrap_or("unknown")))
     }
 
-    /// Creates the namespace and what is in it.
+    /// Creates the namespace and its objects.
     pub(crate) async fn prepare(&self) -> Result<MinterAccount> {
         self.create_namespace().await?;
         for document in serde_yaml::Deserializer::from_str(&MANIFESTS.replace("NAMESPACE", &self.namespace)) {
@@ -153,7 +154,7 @@ impl Cluster {
         self.minter().await
     }
 
-    /// Creates the namespace, with so many anchors in it, such as jobs leave behind whose runners died.
+    /// Creates the namespace with this number of anchors, as jobs leave them behind if their runners die.
     pub(crate) async fn leave_behind(&self, anchors: u32) -> Result<()> {
         self.create_namespace().await?;
         let path = self.path("secrets");
@@ -247,7 +248,7 @@ impl Cluster {
         Ok(answer["status"]["allowed"].as_bool().unwrap_or(false))
     }
 
-    /// The status with which the API server answers the holder of this token who lists Pods.
+    /// The status with which the API server answers a list of Pods with this token.
     pub(crate) async fn status_for(&self, token: &str) -> Result<u16> {
         let pods = send(&self.holder(token)?, Method::GET, &self.path("pods"), None).await?;
         Ok(pods.status)
@@ -261,7 +262,7 @@ impl Cluster {
         Ok(answer["items"].as_array().cloned().unwrap_or_default())
     }
 
-    /// Removes the namespace, if it was created, and so all that is in it.
+    /// Removes the namespace with all its objects, if it was created.
     pub(crate) async fn remove(&self) -> Result<bool> {
         if !self.created.replace(false) {
             return Ok(false);
@@ -318,7 +319,7 @@ pub(crate) async fn list_pods() -> Result<(String, u16, usize)> {
     Ok((path, answer.status, pods))
 }
 
-/// What asking needs around it.
+/// The client and its runtime.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread()
         .enable_all()

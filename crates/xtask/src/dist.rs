@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: the GitHub Action's binary and its digest, where the launcher looks for them.
+//! `cargo xtask dist`: puts the GitHub Action's binary and its digest where the launcher looks for them.
 
 use std::env::{self, consts};
 use std::fs;
@@ -16,18 +16,18 @@ use crate::workspace::{Workspace, output, run, step};
 
 pub const VERB: Verb = Verb { command, run: verb };
 
-/// What the launcher runs.
+/// The program that the launcher runs.
 pub const BINARY: &str = "jobpass-github";
 
-/// What a release carries besides.
+/// The other programs of a release.
 const OTHERS: [&str; 2] = ["jobpass", "jobpass-gitlab"];
 
-/// How the binary is built.
+/// The build of the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
-    /// The ordinary build of the workspace: quick, for tests and the demo.
+    /// The ordinary build of the workspace, which is quick: for tests and the demo.
     Dev,
-    /// Small, static and reproducible, in a target directory of its own.
+    /// A small, static and reproducible build, in a target directory of its own.
     Release,
 }
 
@@ -74,11 +74,12 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     Ok(())
 }
 
-/// Builds a program of the workspace (its package has the same name) and says where it is.
+/// Builds a program of the workspace, whose package has the same name, and returns its path.
 pub fn build(workspace: &Workspace, profile: Profile, name: &str) -> Result<PathBuf> {
     let file = format!("{name}{}", consts::EXE_SUFFIX);
     match profile {
-        // `--workspace`, not `--package`: the same features as when all is built, so that little is built twice.
+        // `--workspace`, not `--package`: the same features as when all is built, so that little is built
+        // twice.
         Profile::Dev => {
             let arguments = ["build", "--workspace", "--bin", name];
             step(
@@ -95,7 +96,8 @@ pub fn build(workspace: &Workspace, profile: Profile, name: &str) -> Result<Path
             let target = workspace.target.join("dist");
             let mut cargo = workspace.cargo();
             cargo.args(["build", "--locked", "--release", "--package", name]);
-            // With an explicit target the flags reach neither build scripts nor procedural macros, which cannot be static.
+            // With an explicit target the flags reach neither build scripts nor procedural macros, which
+            // cannot be static.
             cargo.args(["--target", &host]).arg("--target-dir").arg(&target);
             cargo.env("CARGO_ENCODED_RUSTFLAGS", rustflags(workspace, &host)?);
             run(&mut cargo)?;
@@ -104,8 +106,8 @@ pub fn build(workspace: &Workspace, profile: Profile, name: &str) -> Result<Path
     }
 }
 
-/// Puts the built [`BINARY`] at `bin/jobpass-github-<platform>-<arch>` of any copy of the launcher's `dist`, as the only one there, and
-/// writes `checksums.json`, whose path it gives back.
+/// Puts the built [`BINARY`] at `bin/jobpass-github-<platform>-<arch>` of any copy of the launcher's `dist`,
+/// as the only one there, and writes `checksums.json`, whose path it gives back.
 pub fn place(binary: &Path, dist: &Path) -> Result<PathBuf> {
     let bin = dist.join("bin");
     if bin.exists() {
@@ -148,7 +150,7 @@ pub fn checksums(dist: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Mozilla's, as PEM: an image that is made from nothing has none.
+/// Mozilla's certificate authorities as PEM, because an image from scratch has none.
 fn certificate_authorities() -> String {
     let mut pem = String::new();
     for certificate in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
@@ -171,7 +173,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// This machine as Node names it: what the launcher computes from `process.platform` and `process.arch`.
+/// The platform of this machine, as the launcher computes it from `process.platform` and `process.arch`.
 pub fn platform() -> String {
     let os = match consts::OS {
         "macos" => "darwin",
@@ -186,8 +188,8 @@ pub fn platform() -> String {
     format!("{os}-{arch}")
 }
 
-/// Static where libc allows it, so that one binary runs in every image of that architecture; and no path of the building machine in it,
-/// so that anyone can build the same bytes.
+/// Static where libc allows it, so that one binary runs in every image of that architecture; and no path of
+/// the building machine in it, so that anyone can build the same bytes.
 fn rustflags(workspace: &Workspace, host: &str) -> Result<String> {
     let mut flags = Vec::new();
     if host.ends_with("-linux-gnu") {

@@ -25,7 +25,7 @@ pub mod workspace;
 
 const VERBS: &[Verb] = &[demo::VERB, dist::VERB, test::VERB, lint::VERB, bench::VERB];
 
-/// A chore: how its command line reads, and what it does.
+/// A chore: its command line and its function.
 pub struct Verb {
     pub command: fn() -> Command,
     pub run: fn(&Workspace, &ArgMatches) -> Result<()>,

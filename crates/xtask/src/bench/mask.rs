@@ -1,4 +1,4 @@
-//! What it costs to mask a log, beside `cat` and `sed` on the same pipe in the same run.
+//! The cost of masking a log, beside `cat` and `sed` on the same pipe in the same run.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -15,7 +15,7 @@ use crate::workspace::step;
 /// How much log goes through, a block at a time: what a pipe holds.
 const BLOCK: usize = 64 << 10;
 const BLOCKS: usize = (1 << 30) / BLOCK;
-/// For `sed -u`, which asks for each byte by itself.
+/// The amount for `sed -u`, which reads byte by byte.
 const FEW_BLOCKS: usize = BLOCKS / 32;
 
 /// One program that copies standard input to standard output.
@@ -30,7 +30,7 @@ struct Filter<'a> {
     delays: Vec<Duration>,
 }
 
-/// A token as kube-apiserver makes them, in the job's token file.
+/// A token like kube-apiserver's, in the job's token file.
 pub(super) fn run(gitlab: &Path, rounds: u32) -> Result<()> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let token = token();
@@ -94,7 +94,7 @@ impl<'a> Filter<'a> {
         }
     }
 
-    /// A whole log, as fast as it goes.
+    /// Measures a whole log at full speed.
     fn pass(&mut self, log: &[u8]) -> Result<()> {
         let mut child = self.start()?;
         let (mut input, mut output) = (
@@ -129,7 +129,7 @@ impl<'a> Filter<'a> {
         Ok(())
     }
 
-    /// One line, and when it is there.
+    /// Measures the delay of one line.
     fn answer(&mut self) -> Result<()> {
         let mut child = self.start()?;
         let (mut input, mut output) = (
@@ -174,7 +174,7 @@ impl<'a> Filter<'a> {
     }
 }
 
-/// Bytes that the process has held at most.
+/// The peak memory of the process, in bytes.
 fn peak(pid: u32) -> Option<u64> {
     let mut text = String::new();
     File::open(format!("/proc/{pid}/status"))
@@ -184,7 +184,7 @@ fn peak(pid: u32) -> Option<u64> {
     Some(1024 * kibibytes(&text)?)
 }
 
-/// Lines as a build writes them, with the token here and there.
+/// The lines of a build, some of them with the token.
 fn log(token: &str) -> Vec<u8> {
     let mut log = String::new();
     let mut number = 0_u64;
@@ -209,7 +209,7 @@ fn log(token: &str) -> Vec<u8> {
     log.into_bytes()
 }
 
-/// Of the usual length, with the usual claims.
+/// A token of the usual length, with the usual claims.
 fn token() -> String {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     let issuer = "https://kubernetes.default.svc.cluster.local";

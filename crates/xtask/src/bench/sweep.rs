@@ -1,4 +1,5 @@
-//! `cargo xtask bench sweep`: deletions a second and memory of `jobpass sweep`, and the same beside `kubectl delete secret -l`.
+//! `cargo xtask bench sweep`: measures the deletions a second and the memory of `jobpass sweep`, beside
+//! `kubectl delete secret -l`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,12 +19,12 @@ use crate::workspace::{Workspace, step};
 
 pub(super) const NAME: &str = "sweep";
 
-/// How often memory is looked at. What is asked for is the most that was ever held, so only the last moment is missed.
+/// The interval at which memory is read. The kernel returns the peak, so only the last interval is missed.
 const EVERY: Duration = Duration::from_millis(5);
-/// For the comparison: kubectl deletes one after the other.
+/// The anchors of the comparison with kubectl, which deletes one after the other.
 const BESIDE: u32 = 5_000;
 
-/// How old an anchor is that may be swept: the shortest lifetime of a token, and what a sweep leaves it beyond that.
+/// The age at which an anchor is swept: the shortest lifetime of a token, and the sweep's margin.
 const OLD: Duration = Duration::from_secs(10 * 60 + 5 * 60 + 5);
 
 /// A program that deleted all anchors of a namespace.
@@ -101,7 +102,7 @@ pub(super) fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> 
     Ok(())
 }
 
-/// Each in a namespace of its own.
+/// Measures each program in a namespace of its own.
 fn measure(
     kubernetes: &Kubernetes,
     runs: &[(&'static str, &PathBuf, &str, u32)],

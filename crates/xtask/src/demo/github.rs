@@ -1,4 +1,5 @@
-//! The GitHub job, and as much of the runner as it needs (github.com/actions/runner: `FileCommandManager.cs`, `ActionCommand.cs`).
+//! The GitHub job, and as much of the runner as it needs (github.com/actions/runner: `FileCommandManager.cs`,
+//! `ActionCommand.cs`).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +14,7 @@ use super::{Demo, log_of};
 use crate::cluster::{MinterAccount, SERVICE_ACCOUNT};
 use crate::dist;
 
-/// What the step after jobpass does with the token.
+/// The step after jobpass, which uses the token.
 const USER_STEP: [&str; 2] = [r#"echo "my token is $TOKEN""#, "list-pods"];
 
 pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> {
@@ -107,7 +108,7 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// A machine that has the action as a release has it, and nothing of the job yet.
+    /// A machine with the action of a release, and without any files of the job.
     fn start(demo: &'a Demo<'a>, minter: &MinterAccount) -> Result<Self> {
         let folder = demo.folder.path().join("github");
         let action = folder.join("action");
@@ -163,7 +164,7 @@ impl<'a> Job<'a> {
         )
     }
 
-    /// What the action's inputs are where the user says nothing.
+    /// The defaults of the action's inputs.
     fn defaults(&self) -> Result<BTreeMap<String, String>> {
         let manifest: Value = serde_yaml::from_str(&fs::read_to_string(self.action.join("action.yml"))?)?;
         let inputs = manifest["inputs"]
@@ -178,7 +179,7 @@ impl<'a> Job<'a> {
         Ok(named.collect())
     }
 
-    /// Runs `main` or `post` of the action to its end, and gives its log as the runner gets it.
+    /// Runs `main` or `post` of the action to its end, and returns its log as the runner gets it.
     async fn action(&mut self, part: &str) -> Result<String> {
         let mut node = self.command("node")?;
         node.arg(self.action.join("dist").join(format!("{part}.mjs")));

@@ -1,4 +1,5 @@
-//! The GitLab job, and as much of GitLab and its runner as it needs: `include` with inputs, `extends`, and the two shells of a job.
+//! The GitLab job, and as much of GitLab and its runner as it needs: `include` with inputs, `extends`, and
+//! the two shells of a job.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,7 +17,7 @@ use crate::cluster::{MinterAccount, SERVICE_ACCOUNT};
 
 const TEMPLATE: &str = "gitlab-component/templates/job.yml";
 
-/// What the user's job does with the token.
+/// The script of the user's job, which uses the token.
 const USER_SCRIPT: &str = "list-pods";
 
 pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> {
@@ -192,7 +193,7 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// What is in the two folders, besides the runner's own file variable.
+    /// The files in the two folders, without the runner's own file variable.
     fn left_behind(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();
         for folder in [self.project.clone(), self.project.with_extension("tmp")] {
@@ -205,7 +206,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// A shell that runs, and waits at its end until it may end.
+/// A running shell, which waits for permission to end.
 struct Shell<'a> {
     job: &'a Job<'a>,
     child: Child,
@@ -231,7 +232,7 @@ impl Shell<'_> {
         }
     }
 
-    /// Lets the shell end, and gives the whole log.
+    /// Lets the shell end, and returns the whole log.
     async fn end(mut self) -> Result<String> {
         fs::write(&self.gate, "")?;
         let status = tokio::time::timeout(PATIENCE, self.child.wait())

@@ -1,6 +1,8 @@
-//! `cargo xtask demo`: a GitHub job and a GitLab job each get a token, use it and lose it, on the dev cluster or on a real one.
+//! `cargo xtask demo`: a GitHub job and a GitLab job each get a token, use it and lose it, on the dev cluster
+//! or on a real one.
 //!
-//! It plays the runners in small, as their sources say. Each line that it prints was checked; what did not happen is an error.
+//! It plays the runners in small, by their sources. Each line that it prints was checked; an event that did
+//! not happen is an error.
 
 use std::env;
 use std::fs;
@@ -33,26 +35,26 @@ mod screen;
 
 pub const VERB: Verb = Verb { command, run: verb };
 
-/// A small client in kubectl's place, for the steps of the demo's users: `cargo xtask demo` asks for no kubectl.
+/// A small client for the steps of the demo's users, so that `cargo xtask demo` needs no kubectl.
 pub(crate) const LIST_PODS: &str = "list-pods";
 
 const GITLAB: &str = "jobpass-gitlab";
 
-/// What a program of the demo may take.
+/// The time that a program of the demo may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long an API server may go on accepting a token from its cache, with ample room.
+/// The time for which an API server may accept a token from its cache, with ample room.
 const CACHE: Duration = Duration::from_secs(15);
 
-/// What both jobs need.
+/// The things that both jobs need.
 struct Demo<'a> {
     workspace: &'a Workspace,
-    /// Where they were built.
+    /// The folder with the built programs.
     programs: &'a Path,
     screen: Screen,
     cluster: Cluster,
     dev: Option<DevCluster>,
     folder: TempDir,
-    /// Of the jobs' PATH.
+    /// The folders of the jobs' PATH.
     bin: PathBuf,
 }
 
@@ -215,7 +217,7 @@ impl<'a> Demo<'a> {
         );
     }
 
-    /// Says that the token is bound, if what the token says of itself is what the cluster has.
+    /// Prints that the token is bound, if its claims match the cluster's objects.
     async fn bound(&self, token: &str) -> Result<()> {
         let claims = Claims::decode(&Token::parse(token, "token")?)?;
         let anchors = self.cluster.anchors().await?;
@@ -251,7 +253,7 @@ impl<'a> Demo<'a> {
         Ok(())
     }
 
-    /// Says that the API server refuses the token, once it does.
+    /// Prints that the API server refuses the token, as soon as it does.
     async fn refused(&self, token: &str) -> Result<()> {
         ensure!(
             self.cluster.anchors().await?.is_empty(),
@@ -290,7 +292,7 @@ impl<'a> Demo<'a> {
         Ok(())
     }
 
-    /// What a runner gives every program of a job: the little that this machine must give, and the tools.
+    /// The environment of every program of a job: the variables that this machine must give, and the tools.
     fn job_command(&self, program: &str, folder: &Path) -> Result<Command> {
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths([self.bin.clone()].into_iter().chain(env::split_paths(&path)))?;
@@ -309,7 +311,7 @@ impl<'a> Demo<'a> {
     }
 }
 
-/// A folder with what an image of a job has: `jobpass-gitlab`, and [`LIST_PODS`].
+/// A folder with the programs of a job's image: `jobpass-gitlab` and [`LIST_PODS`].
 fn tools_of_jobs(folder: &Path, programs: &Path) -> Result<PathBuf> {
     let bin = folder.join("bin");
     fs::create_dir(&bin)?;
@@ -323,7 +325,7 @@ fn tools_of_jobs(folder: &Path, programs: &Path) -> Result<PathBuf> {
     Ok(bin)
 }
 
-/// Runs a program of a job to its end: how it ended, and its log.
+/// Runs a program of a job to its end, and returns its status and its log.
 async fn log_of(command: &mut Command) -> Result<(ExitStatus, String)> {
     let command = command.stdin(std::process::Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE, command.output())

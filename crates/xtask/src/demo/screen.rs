@@ -1,4 +1,4 @@
-//! What the person sees: stations with the time since the start, and what programs said in between.
+//! The demo's output: stations with the time since the start, and the output of programs in between.
 
 use std::cell::RefCell;
 use std::env;
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-/// Where the text of a station begins.
+/// The column at which the text of a station begins.
 const COLUMN: usize = 23;
 
 pub(super) struct Screen {
@@ -38,14 +38,14 @@ impl Screen {
         line(text);
     }
 
-    /// Something that has happened and was checked.
+    /// A station: an event that was checked.
     pub(super) fn station(&self, name: &str, text: &str) {
         let name = self.paint("1;32", &format!("{name:<11}"));
         let text = text.replace('\n', &format!("\n{:COLUMN$}", ""));
         line(&format!("{:>6.1} s  {name}  {text}", self.seconds()));
     }
 
-    /// What a program said or what stands in a file, as others see it.
+    /// The output of a program, or the content of a file, as others see it.
     pub(super) fn quote(&self, text: &str) -> Result<()> {
         self.check(text)?;
         let bar = self.paint("2", "│");
@@ -68,7 +68,8 @@ impl Screen {
         Ok(())
     }
 
-    /// Nothing of this token may be quoted; its header is no secret, as every token of the cluster has the same.
+    /// Nothing of this token may be quoted; its header is no secret, as every token of the cluster has the
+    /// same.
     pub(super) fn never_show(&self, token: &str) {
         let parts = token.split('.').skip(1).filter(|part| !part.is_empty());
         self.secrets.borrow_mut().extend(parts.map(str::to_owned));
@@ -83,12 +84,12 @@ impl Screen {
     }
 }
 
-/// A person who stops reading does not stop the demo: it has something to clean up.
+/// Ignores a closed output: the demo still has to clean up.
 fn line(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
-/// What jobs say is coloured for the CI platform's log.
+/// A job's output without its colours, which are for the CI platform's log.
 fn without_colours(text: &str) -> String {
     let mut parts = text.split("\x1b[");
     let first = parts.next().unwrap_or_default().to_owned();
