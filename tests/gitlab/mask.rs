@@ -167,7 +167,7 @@ echo "never shown $TOKEN""#;
         &[
             "before",
             "the filter that masks this job's log has ended (status 137)",
-            " was revoked at ",
+            "revoked the token",
         ],
     );
     assert!(!ended.log().contains("never shown"), "{}", ended.log());

@@ -27,9 +27,9 @@ fn annotate(colour: &str, level: &str, error: &Error) {
     let _ = stderr().write_all(lines.as_bytes());
 }
 
-/// Writes lines to the log. A log that cannot be written to fails no job.
-pub(crate) fn say(lines: &str) {
-    let _ = stdout().write_all(format!("{lines}\n").as_bytes());
+/// Writes lines to the log. A log that cannot be written to fails no job. Gives whether it could.
+pub(crate) fn say(lines: &str) -> bool {
+    stdout().write_all(format!("{lines}\n").as_bytes()).is_ok()
 }
 
 /// Writes text that a script evaluates or stores.

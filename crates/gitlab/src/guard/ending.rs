@@ -78,17 +78,18 @@ impl Ending {
     /// # Errors
     /// The failure, if it is one: the caller decides what becomes of it.
     pub(crate) fn show(&mut self) -> Result<(), Error> {
-        let shown = std::mem::replace(&mut self.shown, true);
         match &self.outcome {
-            Outcome::Revoked { .. } if shown => {
+            Outcome::Revoked { .. } if self.shown => {
                 log::say(&format!("jobpass: {}", self.receipt.revoked_before_in_words()));
                 Ok(())
             }
             Outcome::Revoked { notes } => {
-                show(&self.receipt, true, notes);
+                // The filter of the log may have ended.
+                self.shown = show(&self.receipt, true, notes);
                 Ok(())
             }
             Outcome::Failed { what, help } => {
+                self.shown = true;
                 let error = Error::new(Kind::Revoke, harmless(what));
                 Err(match help {
                     Some(help) => error.help(help),
@@ -99,10 +100,12 @@ impl Ending {
     }
 }
 
-/// Shows a token's end in the log. `existed` says whether a job had the token: after a kill, that may not be known.
-pub(crate) fn show(receipt: &Receipt, existed: bool, notes: &[String]) {
-    log::say(&format!("jobpass: {}", receipt.ended_in_words(existed)));
+/// Shows a token's end in the log, and gives whether the log could be written to. `existed` says whether a job had the token: after a
+/// kill, that may not be known.
+pub(crate) fn show(receipt: &Receipt, existed: bool, notes: &[String]) -> bool {
+    let shown = log::say(&format!("jobpass: {}", receipt.ended_in_words(existed)));
     for note in notes {
         log::warning(&Error::new(Kind::Revoke, harmless(note)));
     }
+    shown
 }
