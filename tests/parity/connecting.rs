@@ -185,7 +185,7 @@ fn node_extra_ca_certs_counts_for_id_tokens() {
     assert!(resolve(environment(&[])).is_err());
     // What a later step sets does not count: what was there at first is recorded.
     let poisoned = environment(&[("NODE_EXTRA_CA_CERTS", "/nowhere")]);
-    let again = runtime.block_on(Minter::again(
+    let again = runtime.block_on(Minter::from_recorded(
         &minter.connection,
         &minter.auth,
         &inputs,
