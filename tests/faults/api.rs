@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jobpass_devkit::{Fault, FaultKind};
+use jobpass_devkit::{AWAY, Fault, FaultKind};
 use rstest::rstest;
 
 use crate::{cluster::Cluster, github::step::Step, support};
@@ -182,7 +182,12 @@ fn server_text_starts_no_workflow_command(#[case] method: &'static str, #[case] 
     assert!(commands[0].starts_with("::error title=jobpass::"), "{commands:?}");
 }
 
-/// A proxy that does what CONNECT asks for, and remembers to where.
+/// The same address, as it is known to the proxy alone.
+pub(crate) fn away(text: &str) -> String {
+    text.replace("https://127.0.0.1:", &format!("https://{AWAY}:"))
+}
+
+/// A proxy that does what CONNECT asks for, and remembers to where. It finds [`AWAY`] on this machine.
 pub(crate) fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -206,7 +211,7 @@ fn tunnel(mut client: TcpStream, log: &Mutex<Vec<String>>) -> Option<()> {
     }
     let head = String::from_utf8(head).ok()?;
     log.lock().ok()?.push(head.clone());
-    let mut server = TcpStream::connect(head.split(' ').nth(1)?).ok()?;
+    let mut server = TcpStream::connect(head.split(' ').nth(1)?.replace(AWAY, "127.0.0.1")).ok()?;
     client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?;
     let (mut from_client, mut to_server) = (client.try_clone().ok()?, server.try_clone().ok()?);
     std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
@@ -217,7 +222,8 @@ fn tunnel(mut client: TcpStream, log: &Mutex<Vec<String>>) -> Option<()> {
 fn a_proxy_is_used_with_its_password_and_no_proxy_is_obeyed() {
     let cluster = Cluster::start();
     let (url, asked) = proxy();
-    let mut step = step(&cluster);
+    let minter = support::minter(&cluster);
+    let mut step = Step::scanner(&away(&minter), &[]);
     step.env("HTTPS_PROXY", &url.replace("//", "//user:pa%40ss@"));
     step.main().succeeded();
     let head = asked
@@ -229,7 +235,7 @@ fn a_proxy_is_used_with_its_password_and_no_proxy_is_obeyed() {
     assert!(
         head.starts_with(&format!(
             "CONNECT {}",
-            cluster.url().trim_start_matches("https://")
+            away(&cluster.url()).trim_start_matches("https://")
         )),
         "{head}"
     );
@@ -250,11 +256,20 @@ fn a_proxy_is_used_with_its_password_and_no_proxy_is_obeyed() {
     assert!(cluster.anchors().is_empty());
 
     let before = asked.lock().expect("a log").len();
-    let mut step = Step::scanner(step.value("kubeconfig"), &[]);
-    step.env("HTTPS_PROXY", &url).env("NO_PROXY", "127.0.0.0/8");
+    let mut step = Step::scanner(&minter, &[]);
+    step.env("HTTPS_PROXY", &url);
     step.main().succeeded();
     step.post().succeeded();
-    assert_eq!(asked.lock().expect("a log").len(), before);
+    assert_eq!(
+        asked.lock().expect("a log").len(),
+        before,
+        "no proxy is asked for this machine itself"
+    );
+    let mut step = Step::scanner(&away(&minter), &[]);
+    step.env("HTTPS_PROXY", &url).env("NO_PROXY", "*.example");
+    let refused = step.main();
+    assert_eq!(refused.code(), 3, "{}", refused.log);
+    assert_eq!(asked.lock().expect("a log").len(), before, "{}", refused.log);
 }
 
 /// Neither means that the anchor is gone.

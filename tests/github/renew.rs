@@ -106,10 +106,7 @@ fn what_renews_can_be_killed() {
     // The one second is over when this has come and gone.
     std::thread::sleep(Duration::from_millis(1100));
     let log = job.end();
-    assert!(
-        log.contains("its renewer had ended before the job did"),
-        "{log}"
-    );
+    assert!(log.contains("its renewer had ended before the job did"), "{log}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ const SEED: &str = "JOBPASS_PARITY_SEED";
 const TIMES: &str = "JOBPASS_PARITY_TIMES";
 
 /// Fails with the smallest case that `differs` gives a text for.
+#[expect(clippy::print_stdout, reason = "the test runner shows it with a failure")]
 pub(crate) fn holds<S: Strategy>(
     name: &str,
     cases: u32,

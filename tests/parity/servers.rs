@@ -261,7 +261,9 @@ async fn socks(mut stream: TcpStream, asks: bool, seen: &Seen) -> io::Result<()>
     let host = match head[3] {
         1 => Ipv4Addr::from(stream.read_u32().await?).to_string(),
         // Go sends an IPv4 address in the form of IPv6 as an IPv4 address.
-        4 => Ipv6Addr::from(stream.read_u128().await?).to_canonical().to_string(),
+        4 => Ipv6Addr::from(stream.read_u128().await?)
+            .to_canonical()
+            .to_string(),
         _ => {
             let length = stream.read_u8().await?;
             let mut name = vec![0; usize::from(length)];

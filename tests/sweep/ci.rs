@@ -3,7 +3,10 @@
 use jobpass_devkit::{CiAnswer, CiApi};
 
 use super::*;
-use crate::{faults::api::proxy, leaks::assert_absent};
+use crate::{
+    faults::api::{away, proxy},
+    leaks::assert_absent,
+};
 
 const TOKEN: &str = "ghp_0123456789abcdefghijklmnopqrstuvwxyz";
 const LATER: &str = "2036-01-01T00:00:00Z";
@@ -274,14 +277,20 @@ fn a_proxy_is_used_for_both() {
     let (url, asked) = proxy();
     let mut broom = broom_for(&api);
     broom.env("HTTPS_PROXY", &url);
+    broom.env("JOBPASS_GITHUB_URL", &away(api.url()));
+    let sweeper = broom.folder.path().join("sweeper.yaml");
+    write(
+        &sweeper,
+        &away(&fs::read_to_string(&sweeper).expect("a kubeconfig")),
+    );
     anchors(
         &broom,
-        &[("github", "team/app", "1", &format!("{}/x", api.url()))],
+        &[("github", "team/app", "1", &format!("{}/x", away(api.url())))],
     );
     let log = broom.sweep(&[]).0.succeeded().log;
     assert!(broom.names().is_empty(), "{log}");
     let asked = asked.lock().expect("a log").join("");
-    for server in [api.url(), &broom.cluster.url()] {
+    for server in [api.url(), &*broom.cluster.url()].map(away) {
         assert!(
             asked.contains(&format!("CONNECT {}", server.trim_start_matches("https://"))),
             "{asked}"

@@ -29,3 +29,4 @@ pub use crate::ci_api::{Asked, CiAnswer, CiApi};
 pub use crate::cluster::{Builder, DevCluster};
 pub use crate::front::{Fault, FaultKind, Front, LoggedRequest};
 pub use crate::jwt::SigningKey;
+pub use crate::pki::AWAY;

@@ -13,6 +13,7 @@ use crate::{
 };
 
 /// The outcome of a request to delete an object.
+#[expect(clippy::large_enum_variant, reason = "it is looked at once and kept nowhere")]
 pub(crate) enum Deletion {
     /// The API server deleted it.
     Done,
