@@ -15,7 +15,10 @@ use crate::{
 const VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha1"];
 
 /// The answer to the question who asks it.
-#[expect(clippy::large_enum_variant, reason = "it is looked at once and kept nowhere")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one value exists for each request, and is matched at once"
+)]
 pub(crate) enum SelfReview {
     /// The user.
     User(UserInfo),

@@ -13,7 +13,10 @@ use crate::{
 };
 
 /// The outcome of a request to delete an object.
-#[expect(clippy::large_enum_variant, reason = "it is looked at once and kept nowhere")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one value exists for each request, and is matched at once"
+)]
 pub(crate) enum Deletion {
     /// The API server deleted it.
     Done,

@@ -175,9 +175,16 @@ fn manifest(spec: &Spec, origin: &Origin, name: &str) -> Secret {
 #[cfg(test)]
 mod tests {
     use kube::ResourceExt as _;
+    use rstest::rstest;
 
     use super::*;
-    use crate::inputs::options::{Inputs, Opt};
+    use crate::{
+        cluster::{
+            Identity,
+            scripted::{self, Fate},
+        },
+        inputs::options::{Inputs, Opt},
+    };
 
     #[test]
     fn what_somebody_wants_on_it_is_on_it() {
@@ -221,5 +228,74 @@ mod tests {
         assert_eq!(anchor.annotations()["jobpass.dev/job"], "build (linux)");
         assert_eq!(anchor.annotations()["jobpass.dev/repository"], "team/app");
         assert_eq!((anchor.data, anchor.string_data), (None, None));
+    }
+
+    const CREATED: &str = r#"{"kind":"Secret","metadata":{"name":"a","uid":"u-1"}}"#;
+
+    fn created() -> Fate {
+        Fate::answer(201, CREATED)
+    }
+
+    fn exists() -> Fate {
+        Fate::status(409, "AlreadyExists", "secrets", "secrets \"a\" already exists")
+    }
+
+    fn deleted() -> Fate {
+        Fate::answer(200, r#"{"kind":"Status","status":"Success"}"#)
+    }
+
+    /// The uid, or whether an anchor may exist; and the methods of the requests.
+    async fn creation(fates: Vec<Fate>) -> (Result<String, bool>, String) {
+        let spec = Spec::parse(&Inputs::from([(Opt::ServiceAccount, "scanner")]), None).expect("a spec");
+        let (cluster, log) = scripted::cluster(&Identity::default(), fates);
+        let budget = Budget::new(std::time::Duration::from_secs(45));
+        let created = create(&cluster, &spec, &Origin::default(), "jobpass-a", &budget).await;
+        let lines = log.lines();
+        let methods = lines.iter().filter_map(|line| line.split(' ').next());
+        let outcome = created.map(|(uid, _)| uid).map_err(|lost| lost.maybe_done);
+        (outcome, methods.collect::<Vec<_>>().join(" "))
+    }
+
+    #[rstest]
+    #[case::at_once(vec![created()], Ok("u-1"), "POST")]
+    #[case::repeated(vec![Fate::Lost, created()], Ok("u-1"), "POST POST")]
+    #[case::it_exists_from_a_lost_attempt(
+        vec![Fate::Lost, exists(), deleted(), created()],
+        Ok("u-1"),
+        "POST POST DELETE POST"
+    )]
+    #[case::a_proxy_repeated_it(vec![exists(), deleted(), created()], Ok("u-1"), "POST DELETE POST")]
+    #[case::answers_keep_getting_lost(
+        vec![exists(), deleted(), exists(), deleted(), exists(), deleted()],
+        Err(true),
+        "POST DELETE POST DELETE POST DELETE"
+    )]
+    #[case::refused(vec![Fate::status(403, "Forbidden", "secrets", "no")], Err(false), "POST")]
+    #[case::refused_after_a_lost_attempt(
+        vec![Fate::Lost, Fate::status(403, "Forbidden", "secrets", "no")],
+        Err(true),
+        "POST POST"
+    )]
+    #[case::refused_by_something_in_between(vec![Fate::answer(403, "<html>")], Err(true), "POST")]
+    #[case::it_may_not_be_deleted(
+        vec![exists(), Fate::status(403, "Forbidden", "secrets", "no")],
+        Err(true),
+        "POST DELETE"
+    )]
+    #[case::never_sent(vec![Fate::NotSent], Err(false), "POST POST POST POST")]
+    #[case::never_answered(vec![Fate::Lost], Err(true), "POST POST POST POST")]
+    #[case::no_uid(vec![Fate::answer(201, r#"{"metadata":{}}"#)], Err(true), "POST")]
+    #[case::a_uid_of_another_kind(vec![Fate::answer(201, r#"{"metadata":{"uid":"a b"}}"#)], Err(true), "POST")]
+    #[tokio::test(start_paused = true)]
+    async fn an_anchor_is_created_once(
+        #[case] fates: Vec<Fate>,
+        #[case] expected: Result<&str, bool>,
+        #[case] methods: &str,
+    ) {
+        let (outcome, sent) = creation(fates).await;
+        assert_eq!(
+            (outcome.as_deref().map_err(|maybe| *maybe), &*sent),
+            (expected, methods)
+        );
     }
 }

@@ -18,7 +18,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use rustls::{ClientConfig, pki_types::ServerName, sign::SingleCertAndKey};
-use tower_service::Service as _;
+use tower::Service as _;
 
 use super::{Connection, Identity, authority::Verifier};
 use crate::{
@@ -126,7 +126,7 @@ impl Dial {
 
     async fn through<C>(&self, connector: C) -> Result<Dialled, Failure>
     where
-        C: tower_service::Service<Uri>,
+        C: tower::Service<Uri>,
         C::Response: hyper_util::client::legacy::connect::Connection + Stream + 'static,
         C::Future: Send + 'static,
         C::Error: Into<Failure>,

@@ -225,8 +225,14 @@ fn user(message: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
-    use crate::inputs::options::{Inputs, Opt};
+    use crate::{
+        Kind,
+        cluster::{Identity, scripted},
+        inputs::options::{Inputs, Opt},
+    };
 
     #[test]
     fn a_minter_gets_what_it_lacks_with_the_policies_that_hold_it() {
@@ -311,5 +317,79 @@ mod tests {
         assert_eq!(user("User \"ci:github:2\" cannot"), Some("ci:github:2"));
         assert_eq!(user("User \"x\\\"\\n- kind: Group\" cannot"), None);
         assert_eq!(user("nothing of the kind"), None);
+    }
+
+    const MINTER: &str =
+        "secrets is forbidden: User \"system:serviceaccount:ci:minter\" cannot create resource \"secrets\"";
+
+    /// The next step that a refusal of the anchor's creation ends in.
+    fn help(status: u16, reason: &str, kind: &str, message: &str) -> String {
+        let inputs = Inputs::from([(Opt::ServiceAccount, "scanner"), (Opt::Namespace, "ci")]);
+        let spec = Spec::parse(&inputs, None).expect("a spec");
+        let call = Call::get("create the anchor", "/api/v1/namespaces/ci/secrets").expect("a call");
+        let body = serde_json::json!({
+            "kind": "Status", "status": "Failure", "message": message, "reason": reason, "code": status,
+            "details": { "name": "a", "kind": kind },
+        });
+        let answer = Answer::new(status, Some(body.to_string().into_bytes().into()));
+        let (cluster, _) = scripted::cluster(&Identity::default(), []);
+        let error = cluster.refused(&call, &answer, &Need::minting(&spec));
+        assert_eq!(error.kind(), Kind::Refused);
+        assert_eq!(
+            error.message(),
+            format!("cannot create the anchor: the API server answered {status} {message}").trim_end()
+        );
+        error.next_step().unwrap_or_default().to_owned()
+    }
+
+    #[rstest]
+    #[case::bearer(401, "Unauthorized", "", "Unauthorized", "the minter's credential")]
+    #[case::rbac(
+        403,
+        "Forbidden",
+        "secrets",
+        MINTER,
+        "jobpass setup --service-account scanner --namespace ci --minter"
+    )]
+    #[case::namespace(
+        404,
+        "NotFound",
+        "namespaces",
+        "namespaces \"ci\" not found",
+        "kubectl create namespace ci"
+    )]
+    #[case::account(
+        404,
+        "NotFound",
+        "serviceaccounts",
+        "serviceaccounts \"scanner\" not found",
+        "kubectl create serviceaccount scanner --namespace ci"
+    )]
+    #[case::the_kind_counts_and_not_the_words(
+        404,
+        "NotFound",
+        "pods",
+        "namespaces are not here",
+        "check the server's URL"
+    )]
+    #[case::not_an_api_server(404, "", "", "", "check the server's URL")]
+    #[case::conflict(409, "Conflict", "secrets", "", "please report it")]
+    #[case::invalid(422, "Invalid", "secrets", "metadata.name", "refused the request as it is")]
+    #[case::quota(
+        403,
+        "Forbidden",
+        "secrets",
+        "secrets \"a\" is forbidden: exceeded quota: q",
+        "kubectl describe resourcequota --namespace ci"
+    )]
+    fn a_refusal_ends_in_the_next_step(
+        #[case] status: u16,
+        #[case] reason: &str,
+        #[case] kind: &str,
+        #[case] message: &str,
+        #[case] expected: &str,
+    ) {
+        let help = help(status, reason, kind, message);
+        assert!(help.contains(expected), "{help}");
     }
 }

@@ -1,0 +1,122 @@
+//! An API server that answers from a list, for tests of decisions.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use http_body_util::BodyExt as _;
+use hyper::body::Bytes;
+use tower::service_fn;
+
+use super::{
+    API_SERVER, Cluster, Connection, Identity,
+    transport::{Exchange, Reply, Transport},
+    trouble::Trouble,
+};
+
+/// The fate of one request.
+#[derive(Clone)]
+pub(crate) enum Fate {
+    /// It is answered.
+    Answer(u16, &'static [(&'static str, &'static str)], String),
+    /// It never leaves this machine.
+    NotSent,
+    /// It is sent, and the connection breaks.
+    Lost,
+    /// It is sent, and nothing happens.
+    Silence,
+}
+
+impl Fate {
+    pub(crate) fn answer(status: u16, body: impl Into<String>) -> Self {
+        Self::Answer(status, &[], body.into())
+    }
+
+    /// A Status as kube-apiserver writes it.
+    pub(crate) fn status(code: u16, reason: &str, kind: &str, message: &str) -> Self {
+        let status = serde_json::json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason,
+            "details": { "name": "a", "kind": kind }, "code": code,
+        });
+        Self::answer(code, status.to_string())
+    }
+}
+
+/// The requests that arrived: `POST /path`.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<(String, String)>>>);
+
+impl Log {
+    fn add(&self, line: String, body: String) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((line, body));
+    }
+
+    /// `POST /path`, in their order.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().map(|(line, _)| line.clone()).collect()
+    }
+}
+
+/// A cluster that meets each request with the next fate, and the last one for ever.
+pub(crate) fn cluster(identity: &Identity, fates: impl IntoIterator<Item = Fate>) -> (Cluster, Log) {
+    let fates = Arc::new(Mutex::new(fates.into_iter().collect::<VecDeque<_>>()));
+    let log = Log::default();
+    let server = log.clone();
+    let transport = service_fn(move |exchange: Exchange| {
+        let (fates, log) = (Arc::clone(&fates), server.clone());
+        async move {
+            let (parts, body) = exchange.request.into_parts();
+            let body = body
+                .collect()
+                .await
+                .map(|body| body.to_bytes())
+                .unwrap_or_default();
+            let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+            log.add(
+                format!("{} {path}", parts.method),
+                String::from_utf8_lossy(&body).into_owned(),
+            );
+            let fate = {
+                let mut fates = fates.lock().unwrap_or_else(PoisonError::into_inner);
+                match fates.len() {
+                    1 => fates.front().cloned(),
+                    _ => fates.pop_front(),
+                }
+            };
+            let broken = |sent| Trouble {
+                why: "the connection failed".into(),
+                help: "check the network",
+                passing: true,
+                sent,
+            };
+            match fate.expect("a fate for each request") {
+                Fate::Answer(status, headers, body) => {
+                    let reply = headers.iter().fold(
+                        http::Response::builder().status(status),
+                        |reply, (name, value)| reply.header(*name, *value),
+                    );
+                    let reply: Reply = reply.body(Some(Bytes::from(body))).expect("a reply");
+                    Ok(reply)
+                }
+                Fate::NotSent => Err(broken(false)),
+                Fate::Lost => Err(broken(true)),
+                Fate::Silence => std::future::pending().await,
+            }
+        }
+    });
+    let connection = Connection::new("server", "https://k8s.example.com", None).expect("a server");
+    let cluster = Cluster {
+        name: API_SERVER,
+        transport: Transport::new(transport),
+        certified: false,
+        headers: identity.headers().expect("headers"),
+        connection,
+        bearer: identity.bearer.clone(),
+    };
+    (cluster, log)
+}

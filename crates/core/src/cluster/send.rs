@@ -1,0 +1,311 @@
+//! Sending a call: time limits, repetitions, and the failure if no answer comes.
+
+use std::time::Duration;
+
+use http::{HeaderValue, Uri, header};
+use http_body_util::Full;
+use tokio::time::Instant;
+use tower::ServiceExt as _;
+use zeroize::Zeroizing;
+
+use super::{Answer, Budget, Call, Cluster, retry, transport::Exchange, trouble::Trouble};
+use crate::{
+    error::{Error, Kind},
+    text::{harmless, in_words},
+};
+
+const USER_AGENT: &str = concat!("jobpass/", env!("CARGO_PKG_VERSION"));
+/// The longest that one attempt at a call may take.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
+/// No answer at all.
+pub(crate) struct Unanswered {
+    pub(crate) error: Error,
+    /// Whether the request may have been carried out nevertheless. If no connection was ever made, it was not.
+    pub(crate) maybe_done: bool,
+}
+
+impl Cluster {
+    /// Sends a call until it is answered, as often as the budget allows: after connection errors, 429 (its Retry-After obeyed up
+    /// to 10 s) and 500, 502, 503, 504. Every call that jobpass makes can be repeated: see where it is made.
+    ///
+    /// # Errors
+    /// If there is no answer, or only such ones, within the attempts and the budget.
+    pub(crate) async fn send(&self, call: &Call, budget: &Budget) -> Result<Answer, Unanswered> {
+        let started = Instant::now();
+        // Whether an earlier attempt may have been carried out.
+        let mut repeated = false;
+        let mut attempt = 1;
+        loop {
+            let outcome = tokio::time::timeout(ATTEMPT.min(budget.left()), self.attempt(call)).await;
+            let (trouble, retry_after) = match outcome {
+                Ok(Ok((mut answer, retry_after))) => {
+                    answer.repeated = repeated;
+                    let Some(help) = retry::passing(answer.status, answer.denial()) else {
+                        return Ok(answer);
+                    };
+                    let trouble = Trouble {
+                        why: answer.in_words(),
+                        help,
+                        passing: true,
+                        sent: true,
+                    };
+                    (trouble, retry_after)
+                }
+                Ok(Err(trouble)) => (trouble, None),
+                Err(_) => (no_answer_in_time(), None),
+            };
+            let wait = retry::pause(attempt, retry_after);
+            if !trouble.passing || attempt >= budget.attempts || wait >= budget.left() {
+                let error = self.gave_up(call, &trouble, attempt, started.elapsed(), budget);
+                return Err(Unanswered {
+                    error,
+                    maybe_done: repeated || trouble.sent,
+                });
+            }
+            repeated |= trouble.sent;
+            attempt += 1;
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn attempt(&self, call: &Call) -> Result<(Answer, Option<Duration>), Trouble> {
+        let uri = format!("{}{}", self.connection.server, call.path());
+        let uri = uri.parse::<Uri>().map_err(|error| Trouble {
+            why: error.to_string(),
+            help: "this is a defect",
+            passing: false,
+            sent: false,
+        })?;
+        let mut request = call.request.clone().map(Full::from);
+        *request.uri_mut() = uri;
+        let headers = request.headers_mut();
+        headers
+            .entry(header::ACCEPT)
+            .or_insert(HeaderValue::from_static("application/json"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        headers.extend(self.headers.clone());
+        let exchange = Exchange {
+            request,
+            longest: call.longest,
+        };
+        let (parts, body) = self.transport.clone().oneshot(exchange).await?.into_parts();
+        let header = |name| {
+            parts
+                .headers
+                .get(name)
+                .and_then(|value: &HeaderValue| value.to_str().ok())
+        };
+        let retry_after = header(header::RETRY_AFTER)
+            .and_then(|text| text.parse().ok())
+            .map(Duration::from_secs);
+        let warnings = parts
+            .headers
+            .get_all(header::WARNING)
+            .iter()
+            .filter_map(|value| self.warning(value))
+            .collect();
+        let date = header(header::DATE).and_then(|text| jiff::fmt::rfc2822::parse(text).ok());
+        let body = body.map(|body| Zeroizing::new(body.to_vec()));
+        let body = match parts.status.is_success() {
+            true => body,
+            false => body.map(|body| {
+                Zeroizing::new(self.without_bearer(&String::from_utf8_lossy(&body)).into_bytes())
+            }),
+        };
+        let mut answer = Answer::new(parts.status.as_u16(), body);
+        answer.from = self.name;
+        answer.warnings = warnings;
+        answer.date = date.map(|date| date.timestamp());
+        Ok((answer, retry_after))
+    }
+
+    /// RFC 7234, section 5.5: `299 - "text"`.
+    fn warning(&self, value: &HeaderValue) -> Option<String> {
+        let text = self.without_bearer(&String::from_utf8_lossy(value.as_bytes()));
+        let (_, quoted) = text.split_once('"')?;
+        let quoted = quoted.strip_suffix('"').unwrap_or(quoted);
+        Some(harmless(&quoted.replace("\\\"", "\"")))
+    }
+
+    /// A server may echo what it was sent. JWTs are recognised wherever text is shown; a bearer need not be one.
+    pub(crate) fn without_bearer(&self, text: &str) -> String {
+        match &self.bearer {
+            Some(bearer) => text.replace(bearer.expose(), "<redacted>"),
+            None => text.to_owned(),
+        }
+    }
+
+    fn gave_up(
+        &self,
+        call: &Call,
+        trouble: &Trouble,
+        attempts: u32,
+        took: Duration,
+        budget: &Budget,
+    ) -> Error {
+        let proxy = self.connection.proxy.as_ref().map_or_else(String::new, |p| {
+            format!(" through the proxy {}", harmless(p.url()))
+        });
+        let times = if attempts == 1 {
+            "1 attempt".into()
+        } else {
+            format!("{attempts} attempts")
+        };
+        Error::new(
+            Kind::Unreachable,
+            format!(
+                "cannot {}: {} ({}{proxy}; {times} in {:.1} s of {} allowed)",
+                call.doing,
+                trouble.why,
+                harmless(&self.connection.server),
+                took.as_secs_f32(),
+                in_words(budget.total.as_secs()),
+            ),
+        )
+        .help(trouble.help)
+    }
+}
+
+fn no_answer_in_time() -> Trouble {
+    Trouble {
+        why: "no answer in time".into(),
+        help: "check that the API server is reachable from this runner and not overloaded",
+        passing: true,
+        sent: true,
+    }
+}
+
+impl Unanswered {
+    /// Takes a failure from before anything was sent.
+    pub(crate) fn unsent(error: Error) -> Self {
+        Self {
+            error,
+            maybe_done: false,
+        }
+    }
+}
+
+/// For callers to whom no answer is just a failure.
+impl From<Unanswered> for Error {
+    fn from(unanswered: Unanswered) -> Self {
+        unanswered.error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::cluster::{
+        Identity,
+        scripted::{self, Fate},
+    };
+
+    fn busy() -> Fate {
+        Fate::answer(503, "")
+    }
+
+    fn ok() -> Fate {
+        Fate::answer(200, "{}")
+    }
+
+    /// The outcome of a call, how often it was sent, and how many seconds it took.
+    async fn sent(fates: Vec<Fate>, budget: Budget) -> (Result<(u16, bool), bool>, usize, u64) {
+        let (cluster, log) = scripted::cluster(&Identity::default(), fates);
+        let call = Call::get("ask", "/version").expect("a call");
+        let started = Instant::now();
+        let outcome = cluster.send(&call, &budget).await;
+        let outcome = match outcome {
+            Ok(answer) => Ok((answer.status, answer.repeated)),
+            Err(unanswered) => Err(unanswered.maybe_done),
+        };
+        (outcome, log.lines().len(), started.elapsed().as_secs())
+    }
+
+    #[rstest]
+    #[case::at_once(vec![ok()], Ok((200, false)), 1)]
+    #[case::a_refusal_counts(vec![Fate::answer(403, "")], Ok((403, false)), 1)]
+    #[case::after_an_error(vec![busy(), ok()], Ok((200, true)), 2)]
+    #[case::after_a_lost_answer(vec![Fate::Lost, ok()], Ok((200, true)), 2)]
+    #[case::after_silence(vec![Fate::Silence, ok()], Ok((200, true)), 2)]
+    #[case::after_no_connection(vec![Fate::NotSent, ok()], Ok((200, false)), 2)]
+    #[case::never_sent(vec![Fate::NotSent], Err(false), 4)]
+    #[case::never_answered(vec![Fate::NotSent, Fate::Lost, Fate::NotSent, Fate::NotSent], Err(true), 4)]
+    #[case::always_busy(vec![busy()], Err(true), 4)]
+    #[tokio::test(start_paused = true)]
+    async fn a_call_is_repeated_until_it_is_answered(
+        #[case] fates: Vec<Fate>,
+        #[case] expected: Result<(u16, bool), bool>,
+        #[case] times: usize,
+    ) {
+        let (outcome, sent, _) = sent(fates, Budget::new(Duration::from_secs(60))).await;
+        assert_eq!((outcome, sent), (expected, times));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_attempt_outlives_the_budget() {
+        let (outcome, times, seconds) = sent(vec![Fate::Silence], Budget::new(Duration::from_secs(4))).await;
+        assert_eq!((outcome, times, seconds), (Err(true), 1, 4));
+        let (outcome, times, seconds) = sent(vec![Fate::Silence], Budget::new(Duration::from_secs(60))).await;
+        assert_eq!((outcome, times), (Err(true), 4));
+        assert!(
+            (40..45).contains(&seconds),
+            "four times 10 s and the pauses: {seconds} s"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_revocation_goes_on_to_the_end() {
+        let budget = Budget::to_the_end(Duration::from_secs(60));
+        let (outcome, times, seconds) = sent(vec![Fate::NotSent], budget).await;
+        assert_eq!(outcome, Err(false));
+        assert!(
+            times > 12 && (53..60).contains(&seconds),
+            "{times} times in {seconds} s"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_the_budget_does_not_hold_is_not_begun() {
+        let slow = Fate::Answer(429, &[("retry-after", "8")], String::new());
+        let (outcome, times, seconds) =
+            sent(vec![slow.clone(), ok()], Budget::new(Duration::from_secs(5))).await;
+        assert_eq!((outcome, times, seconds), (Err(true), 1, 0));
+        let (outcome, times, seconds) = sent(vec![slow, ok()], Budget::new(Duration::from_secs(9))).await;
+        assert_eq!((outcome, times, seconds), (Ok((200, true)), 2, 8));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_failure_says_how_often_and_how_long() {
+        let (cluster, _) = scripted::cluster(&Identity::default(), [Fate::Silence]);
+        let call = Call::get("get a token", "/version").expect("a call");
+        let budget = Budget::new(Duration::from_secs(10));
+        let error = cluster.send(&call, &budget).await.err().expect("no answer").error;
+        insta::assert_snapshot!(error, @r"
+        cannot get a token: no answer in time (https://k8s.example.com; 1 attempt in 10.0 s of 10 s allowed)
+
+        check that the API server is reachable from this runner and not overloaded
+        ");
+    }
+
+    #[tokio::test]
+    async fn what_the_server_repeats_of_the_bearer_is_not_shown() {
+        let bearer = crate::token::Token::parse("opaque-0123456789", "token").expect("a token");
+        let fate = Fate::Answer(
+            403,
+            &[("warning", r#"299 - "opaque-0123456789 is \"old\"""#)],
+            r#"{"message":"no: opaque-0123456789"}"#.into(),
+        );
+        let (cluster, _) = scripted::cluster(&bearer.into(), [fate]);
+        let call = Call::get("ask", "/version").expect("a call");
+        let answer = cluster
+            .send(&call, &Budget::new(ATTEMPT))
+            .await
+            .ok()
+            .expect("an answer");
+        assert_eq!(answer.message(), "no: <redacted>");
+        assert_eq!(answer.warnings, ["<redacted> is \"old\""]);
+    }
+}

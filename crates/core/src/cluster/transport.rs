@@ -1,0 +1,20 @@
+//! The seam between the requests and the connections: a `tower::Service`. In tests, a list of answers takes its place.
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use tower::util::BoxCloneSyncService;
+
+use super::trouble::Trouble;
+
+/// A request on its way.
+pub(super) struct Exchange {
+    pub(super) request: http::Request<Full<Bytes>>,
+    /// The most bytes of the answer that are read.
+    pub(super) longest: usize,
+}
+
+/// An answer. It has no body if that is longer than expected.
+pub(super) type Reply = http::Response<Option<Bytes>>;
+
+/// Anything that carries requests to a server.
+pub(super) type Transport = BoxCloneSyncService<Exchange, Reply, Trouble>;
