@@ -8,7 +8,7 @@ use kube::{
 };
 
 use crate::{
-    cluster::{Answer, Budget, Call, Cluster, Unanswered, objects},
+    cluster::{Answer, Budget, Call, Cluster, NoAnswer, objects},
     error::{Error, Kind},
 };
 
@@ -43,7 +43,7 @@ pub(crate) async fn delete(
     name: &str,
     uid: Option<&str>,
     budget: &Budget,
-) -> Result<Deletion, Unanswered> {
+) -> Result<Deletion, NoAnswer> {
     delete_object::<Secret>(cluster, "delete the anchor", namespace, name, uid, budget).await
 }
 
@@ -58,11 +58,11 @@ pub(super) async fn delete_object<K>(
     name: &str,
     uid: Option<&str>,
     budget: &Budget,
-) -> Result<Deletion, Unanswered>
+) -> Result<Deletion, NoAnswer>
 where
     K: Resource<DynamicType = ()>,
 {
-    let call = call::<K>(doing, namespace, name, uid).map_err(Unanswered::unsent)?;
+    let call = call::<K>(doing, namespace, name, uid).map_err(NoAnswer::unsent)?;
     let answer = cluster.send(&call, budget).await?;
     Ok(Deletion::of::<K>(call, answer))
 }

@@ -14,7 +14,7 @@ use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Obje
 use kube::core::PartialObjectMeta;
 
 use crate::{
-    cluster::{Answer, Budget, Call, Cluster, Unanswered},
+    cluster::{Answer, Budget, Call, Cluster, NoAnswer},
     error::{Error, Kind},
     inputs::spec::{Spec, TokenType},
     names::{MANAGED_BY, is_identifier, is_label_value},
@@ -52,29 +52,28 @@ pub(crate) async fn create(
     origin: &Origin,
     name: &str,
     budget: &Budget,
-) -> Result<(String, Vec<String>), Unanswered> {
+) -> Result<(String, Vec<String>), NoAnswer> {
     let anchor = manifest(spec, origin, name);
-    let call =
-        Call::create("create the anchor", Some(&spec.namespace), &anchor).map_err(Unanswered::unsent)?;
+    let call = Call::create("create the anchor", Some(&spec.namespace), &anchor).map_err(NoAnswer::unsent)?;
     let need = Need::minting(spec);
     // Whether an anchor may exist that we have no uid of.
     let mut unsure = false;
     for _ in 0..3 {
         let sent = cluster.send(&call, budget).await;
-        let answer = sent.map_err(|lost| Unanswered {
+        let answer = sent.map_err(|lost| NoAnswer {
             maybe_done: unsure || lost.maybe_done,
             ..lost
         })?;
         unsure |= answer.repeated;
         if answer.status == 201 {
-            return created(&call, &answer).map_err(|error| Unanswered {
+            return created(&call, &answer).map_err(|error| NoAnswer {
                 error,
                 maybe_done: true,
             });
         }
         if !answer.is_already_exists() {
             let error = cluster.refused(&call, &answer, &need);
-            return Err(Unanswered {
+            return Err(NoAnswer {
                 error,
                 maybe_done: unsure || !answer.is_refusal(),
             });
@@ -82,14 +81,14 @@ pub(crate) async fn create(
         // Nobody else knows the name: it is ours, from an attempt whose answer was lost, here or at a proxy.
         unsure = true;
         let deleted = delete(cluster, &spec.namespace, name, None, budget).await;
-        let deleted = deleted.map_err(|lost| Unanswered {
+        let deleted = deleted.map_err(|lost| NoAnswer {
             maybe_done: true,
             ..lost
         })?;
         match deleted {
             Deletion::Done | Deletion::Held | Deletion::Gone { .. } | Deletion::AnotherUid => {}
             Deletion::Refused(delete, answer) => {
-                return Err(Unanswered {
+                return Err(NoAnswer {
                     error: cluster.refused(&delete, &answer, &need),
                     maybe_done: true,
                 });
@@ -100,7 +99,7 @@ pub(crate) async fn create(
         Kind::Unreachable,
         "cannot create the anchor: answers keep getting lost",
     );
-    Err(Unanswered {
+    Err(NoAnswer {
         error,
         maybe_done: true,
     })

@@ -36,7 +36,7 @@ pub(crate) use self::{
     authority::Authority,
     call::{Call, objects},
     denial::Denial,
-    send::Unanswered,
+    send::NoAnswer,
 };
 pub use self::{
     budget::Budget,

@@ -19,7 +19,7 @@ const USER_AGENT: &str = concat!("jobpass/", env!("CARGO_PKG_VERSION"));
 const ATTEMPT: Duration = Duration::from_secs(10);
 
 /// No answer at all.
-pub(crate) struct Unanswered {
+pub(crate) struct NoAnswer {
     pub(crate) error: Error,
     /// Whether the request may have been carried out nevertheless. If no connection was ever made, it was not.
     pub(crate) maybe_done: bool,
@@ -31,7 +31,7 @@ impl Cluster {
     ///
     /// # Errors
     /// If there is no answer, or only such ones, within the attempts and the budget.
-    pub(crate) async fn send(&self, call: &Call, budget: &Budget) -> Result<Answer, Unanswered> {
+    pub(crate) async fn send(&self, call: &Call, budget: &Budget) -> Result<Answer, NoAnswer> {
         let started = Instant::now();
         // Whether an earlier attempt may have been carried out.
         let mut repeated = false;
@@ -58,7 +58,7 @@ impl Cluster {
             let wait = retry::pause(attempt, retry_after);
             if !trouble.passing || attempt >= budget.attempts || wait >= budget.left() {
                 let error = self.gave_up(call, &trouble, attempt, started.elapsed(), budget);
-                return Err(Unanswered {
+                return Err(NoAnswer {
                     error,
                     maybe_done: repeated || trouble.sent,
                 });
@@ -176,7 +176,7 @@ fn no_answer_in_time() -> Trouble {
     }
 }
 
-impl Unanswered {
+impl NoAnswer {
     /// Takes a failure from before anything was sent.
     pub(crate) fn unsent(error: Error) -> Self {
         Self {
@@ -187,9 +187,9 @@ impl Unanswered {
 }
 
 /// For callers to whom no answer is just a failure.
-impl From<Unanswered> for Error {
-    fn from(unanswered: Unanswered) -> Self {
-        unanswered.error
+impl From<NoAnswer> for Error {
+    fn from(failure: NoAnswer) -> Self {
+        failure.error
     }
 }
 
@@ -219,7 +219,7 @@ mod tests {
         let outcome = cluster.send(&call, &budget).await;
         let outcome = match outcome {
             Ok(answer) => Ok((answer.status, answer.repeated)),
-            Err(unanswered) => Err(unanswered.maybe_done),
+            Err(failure) => Err(failure.maybe_done),
         };
         (outcome, log.lines().len(), started.elapsed().as_secs())
     }

@@ -10,7 +10,7 @@ use crate::{
     access::Holder,
     anchor::{self, Origin, legacy, role},
     claims::{Claims, account::Account},
-    cluster::{Budget, Cluster, Unanswered, probe},
+    cluster::{Budget, Cluster, NoAnswer, probe},
     doctor,
     error::{Error, Kind},
     inputs::{
@@ -283,7 +283,7 @@ where
     progress.borrow_mut().anchor = Anchor::Possible;
     let name = progress.borrow().state.receipt.anchor.clone();
     let created = anchor::create(cluster, spec, origin, &name, &budget).await;
-    let (uid, mut warnings) = created.map_err(|Unanswered { error, maybe_done }| {
+    let (uid, mut warnings) = created.map_err(|NoAnswer { error, maybe_done }| {
         if !maybe_done {
             progress.borrow_mut().anchor = Anchor::Absent;
         }
