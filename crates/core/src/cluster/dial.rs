@@ -47,7 +47,7 @@ struct Tunnel {
 }
 
 /// A new connection.
-pub(super) enum Dialled {
+pub(super) enum HttpConnection {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
 }
@@ -97,7 +97,7 @@ impl Dial {
         })
     }
 
-    pub(super) async fn dial(&self) -> Result<Dialled, Failure> {
+    pub(super) async fn dial(&self) -> Result<HttpConnection, Failure> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         // A request is small, and follows others.
@@ -124,7 +124,7 @@ impl Dial {
         }
     }
 
-    async fn through<C>(&self, connector: C) -> Result<Dialled, Failure>
+    async fn through<C>(&self, connector: C) -> Result<HttpConnection, Failure>
     where
         C: tower::Service<Uri>,
         C::Response: hyper_util::client::legacy::connect::Connection + Stream + 'static,
@@ -196,16 +196,16 @@ fn tls_config(connection: &Connection, identity: &Identity) -> Result<ClientConf
 }
 
 /// Apart from how the stream came about, so that it is compiled once.
-async fn dialled(stream: Box<dyn Stream>, http2: bool) -> Result<Dialled, Failure> {
+async fn dialled(stream: Box<dyn Stream>, http2: bool) -> Result<HttpConnection, Failure> {
     if http2 {
         let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
         // It ends when nobody can send any more. Each request learns itself what became of it.
         tokio::spawn(connection);
-        Ok(Dialled::Http2(sender))
+        Ok(HttpConnection::Http2(sender))
     } else {
         let (sender, connection) = http1::handshake(stream).await?;
         tokio::spawn(connection);
-        Ok(Dialled::Http1(sender))
+        Ok(HttpConnection::Http1(sender))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
 };
 
 mod answer;
+mod attempt_error;
 mod authority;
 mod budget;
 mod call;
@@ -28,7 +29,6 @@ mod scope;
 pub(crate) mod scripted;
 mod send;
 mod transport;
-mod trouble;
 mod url;
 
 pub(crate) use self::{

@@ -39,9 +39,9 @@ use tokio::{
 use tower::Service;
 
 use super::{
-    dial::{Dial, Dialled, Failure},
+    attempt_error::AttemptError,
+    dial::{Dial, Failure, HttpConnection},
     transport::{Exchange, Reply},
-    trouble::Trouble,
 };
 
 /// The most HTTP/1.1 connections at a time. Each begins with a TLS handshake, for which both sides need time.
@@ -82,10 +82,10 @@ struct Http2 {
 
 impl Service<Exchange> for Pool {
     type Response = Reply;
-    type Error = Trouble;
-    type Future = Pin<Box<dyn Future<Output = Result<Reply, Trouble>> + Send>>;
+    type Error = AttemptError;
+    type Future = Pin<Box<dyn Future<Output = Result<Reply, AttemptError>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Trouble>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
         Poll::Ready(Ok(()))
     }
 
@@ -110,17 +110,20 @@ impl Shared {
     ///
     /// After a failure, or once a caller gives up waiting, the next request gets another connection: this one may be
     /// broken in a way that only shows in silence, and the next may reach another API server.
-    async fn send(&self, exchange: &Exchange) -> Result<Reply, Trouble> {
+    async fn send(&self, exchange: &Exchange) -> Result<Reply, AttemptError> {
         let mut again = true;
         loop {
-            let http2 = self.http2().await.map_err(|error| Trouble::of(&*error, false))?;
+            let http2 = self
+                .http2()
+                .await
+                .map_err(|error| AttemptError::of(&*error, false))?;
             let (sent, reused) = match http2 {
                 Some(connection) => (connection.send(exchange).await, true),
                 None => self.send_over_http1(exchange).await?,
             };
             match sent {
                 // The server closed the connection just then, or had announced it: there is no reason to wait.
-                Err(Trouble { sent: false, .. }) if reused && again => again = false,
+                Err(AttemptError { sent: false, .. }) if reused && again => again = false,
                 sent => return sent,
             }
         }
@@ -139,12 +142,12 @@ impl Shared {
             Open::Http2(_) | Open::Unknown => {}
         }
         match self.dial.dial().await? {
-            Dialled::Http2(sender) => {
+            HttpConnection::Http2(sender) => {
                 let connection = Http2::new(sender);
                 *open = Open::Http2(connection.clone());
                 Ok(Some(connection))
             }
-            Dialled::Http1(sender) => {
+            HttpConnection::Http1(sender) => {
                 *open = Open::Http1(vec![(sender, Instant::now())]);
                 Ok(None)
             }
@@ -153,16 +156,21 @@ impl Shared {
 
     /// Sends a request over a connection that carries nothing else meanwhile. Tells whether the connection had been used
     /// before.
-    async fn send_over_http1(&self, exchange: &Exchange) -> Result<(Result<Reply, Trouble>, bool), Trouble> {
+    async fn send_over_http1(
+        &self,
+        exchange: &Exchange,
+    ) -> Result<(Result<Reply, AttemptError>, bool), AttemptError> {
         // The semaphore is never closed, so there is always a permit in the end.
         let _permit = self.http1.acquire().await;
         let (mut sender, reused) = match self.idle().await {
             Some(sender) => (sender, true),
             None => match self.dial.dial().await {
-                Ok(Dialled::Http1(sender)) => (sender, false),
+                Ok(HttpConnection::Http1(sender)) => (sender, false),
                 // Behind one address, some servers may speak HTTP/2 and others not.
-                Ok(Dialled::Http2(sender)) => return Ok((Http2::new(sender).send(exchange).await, false)),
-                Err(error) => return Err(Trouble::of(&*error, false)),
+                Ok(HttpConnection::Http2(sender)) => {
+                    return Ok((Http2::new(sender).send(exchange).await, false));
+                }
+                Err(error) => return Err(AttemptError::of(&*error, false)),
             },
         };
         let request = in_origin_form(exchange.request.clone());
@@ -208,7 +216,7 @@ impl Http2 {
         !self.sender.is_closed() && !self.failed.load(Ordering::Relaxed) && self.used.elapsed() < IDLE
     }
 
-    async fn send(mut self, exchange: &Exchange) -> Result<Reply, Trouble> {
+    async fn send(mut self, exchange: &Exchange) -> Result<Reply, AttemptError> {
         let mut guard = FailedIfDropped(Some(&self.failed));
         let sent = read(
             self.sender.try_send_request(exchange.request.clone()),
@@ -236,20 +244,20 @@ impl Drop for FailedIfDropped<'_> {
 async fn read(
     answering: impl Future<Output = Result<http::Response<Incoming>, TrySendError<Request<Full<Bytes>>>>>,
     longest: usize,
-) -> Result<Reply, Trouble> {
+) -> Result<Reply, AttemptError> {
     let answer = answering.await.map_err(|error| {
         // hyper returns a request that it did not send.
         let sent = error.message().is_none();
-        Trouble::of(error.error(), sent)
+        AttemptError::of(error.error(), sent)
     })?;
     let (parts, body) = answer.into_parts();
     match Limited::new(body, longest).collect().await {
         Ok(body) => Ok(Reply::from_parts(parts, Some(body.to_bytes()))),
         Err(error) if error.is::<LengthLimitError>() => Ok(Reply::from_parts(parts, None)),
-        Err(_) => Err(Trouble {
+        Err(_) => Err(AttemptError {
             why: "the connection broke in the middle of the answer".into(),
             help: "check the network and proxies between this runner and the API server",
-            passing: true,
+            transient: true,
             sent: true,
         }),
     }

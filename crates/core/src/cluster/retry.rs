@@ -10,7 +10,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// The next step for a person, if an answer may be another one soon. `None` if the answer counts.
-pub(super) fn passing(status: u16, denial: Option<Denial<'_>>) -> Option<&'static str> {
+pub(super) fn transient(status: u16, denial: Option<Denial<'_>>) -> Option<&'static str> {
     match (status, denial) {
         (_, Some(Denial::Unanswered(_))) => Some(denial::UNANSWERED),
         // A webhook that refuses does so again, whatever status it picks.
@@ -61,8 +61,12 @@ mod tests {
     #[case::a_webhook_refuses_with_any_status(500, Some(Denial::Webhook("w")), false)]
     #[case::a_webhook_is_down(500, Some(Denial::Unanswered("w")), true)]
     #[case(403, Some(Denial::Quota), false)]
-    fn which_answers_pass(#[case] status: u16, #[case] denial: Option<Denial<'_>>, #[case] expected: bool) {
-        assert_eq!(passing(status, denial).is_some(), expected);
+    fn which_answers_may_be_other_ones_soon(
+        #[case] status: u16,
+        #[case] denial: Option<Denial<'_>>,
+        #[case] expected: bool,
+    ) {
+        assert_eq!(transient(status, denial).is_some(), expected);
     }
 
     #[rstest]

@@ -11,8 +11,8 @@ use tower::service_fn;
 
 use super::{
     API_SERVER, Cluster, Connection, Identity,
+    attempt_error::AttemptError,
     transport::{Exchange, Reply, Transport},
-    trouble::Trouble,
 };
 
 /// The fate of one request.
@@ -88,10 +88,10 @@ pub(crate) fn cluster(identity: &Identity, fates: impl IntoIterator<Item = Fate>
                     _ => fates.pop_front(),
                 }
             };
-            let broken = |sent| Trouble {
+            let broken = |sent| AttemptError {
                 why: "the connection failed".into(),
                 help: "check the network",
-                passing: true,
+                transient: true,
                 sent,
             };
             match fate.expect("a fate for each request") {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tower::ServiceExt as _;
 use zeroize::Zeroizing;
 
-use super::{Answer, Budget, Call, Cluster, retry, transport::Exchange, trouble::Trouble};
+use super::{Answer, Budget, Call, Cluster, attempt_error::AttemptError, retry, transport::Exchange};
 use crate::{
     error::{Error, Kind},
     text::{harmless, in_words},
@@ -38,43 +38,43 @@ impl Cluster {
         let mut attempt = 1;
         loop {
             let outcome = tokio::time::timeout(ATTEMPT.min(budget.left()), self.attempt(call)).await;
-            let (trouble, retry_after) = match outcome {
+            let (failed, retry_after) = match outcome {
                 Ok(Ok((mut answer, retry_after))) => {
                     answer.repeated = repeated;
-                    let Some(help) = retry::passing(answer.status, answer.denial()) else {
+                    let Some(help) = retry::transient(answer.status, answer.denial()) else {
                         return Ok(answer);
                     };
-                    let trouble = Trouble {
+                    let failed = AttemptError {
                         why: answer.in_words(),
                         help,
-                        passing: true,
+                        transient: true,
                         sent: true,
                     };
-                    (trouble, retry_after)
+                    (failed, retry_after)
                 }
-                Ok(Err(trouble)) => (trouble, None),
+                Ok(Err(failed)) => (failed, None),
                 Err(_) => (no_answer_in_time(), None),
             };
             let wait = retry::pause(attempt, retry_after);
-            if !trouble.passing || attempt >= budget.attempts || wait >= budget.left() {
-                let error = self.gave_up(call, &trouble, attempt, started.elapsed(), budget);
+            if !failed.transient || attempt >= budget.attempts || wait >= budget.left() {
+                let error = self.gave_up(call, &failed, attempt, started.elapsed(), budget);
                 return Err(NoAnswer {
                     error,
-                    maybe_done: repeated || trouble.sent,
+                    maybe_done: repeated || failed.sent,
                 });
             }
-            repeated |= trouble.sent;
+            repeated |= failed.sent;
             attempt += 1;
             tokio::time::sleep(wait).await;
         }
     }
 
-    async fn attempt(&self, call: &Call) -> Result<(Answer, Option<Duration>), Trouble> {
+    async fn attempt(&self, call: &Call) -> Result<(Answer, Option<Duration>), AttemptError> {
         let uri = format!("{}{}", self.connection.server, call.path());
-        let uri = uri.parse::<Uri>().map_err(|error| Trouble {
+        let uri = uri.parse::<Uri>().map_err(|error| AttemptError {
             why: error.to_string(),
             help: "this is a defect",
-            passing: false,
+            transient: false,
             sent: false,
         })?;
         let mut request = call.request.clone().map(Full::from);
@@ -139,7 +139,7 @@ impl Cluster {
     fn gave_up(
         &self,
         call: &Call,
-        trouble: &Trouble,
+        failed: &AttemptError,
         attempts: u32,
         took: Duration,
         budget: &Budget,
@@ -157,21 +157,21 @@ impl Cluster {
             format!(
                 "cannot {}: {} ({}{proxy}; {times} in {:.1} s of {} allowed)",
                 call.doing,
-                trouble.why,
+                failed.why,
                 harmless(&self.connection.server),
                 took.as_secs_f32(),
                 in_words(budget.total.as_secs()),
             ),
         )
-        .help(trouble.help)
+        .help(failed.help)
     }
 }
 
-fn no_answer_in_time() -> Trouble {
-    Trouble {
+fn no_answer_in_time() -> AttemptError {
+    AttemptError {
         why: "no answer in time".into(),
         help: "check that the API server is reachable from this runner and not overloaded",
-        passing: true,
+        transient: true,
         sent: true,
     }
 }

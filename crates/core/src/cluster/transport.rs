@@ -4,7 +4,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use tower::util::BoxCloneSyncService;
 
-use super::trouble::Trouble;
+use super::attempt_error::AttemptError;
 
 /// A request on its way.
 pub(super) struct Exchange {
@@ -17,4 +17,4 @@ pub(super) struct Exchange {
 pub(super) type Reply = http::Response<Option<Bytes>>;
 
 /// Anything that carries requests to a server.
-pub(super) type Transport = BoxCloneSyncService<Exchange, Reply, Trouble>;
+pub(super) type Transport = BoxCloneSyncService<Exchange, Reply, AttemptError>;

@@ -3,26 +3,23 @@
 use crate::text::harmless;
 
 /// Why there is no answer.
-pub(super) struct Trouble {
+pub(super) struct AttemptError {
     pub(super) why: String,
     pub(super) help: &'static str,
     /// Trying again may help.
-    pub(super) passing: bool,
+    pub(super) transient: bool,
     /// The request may have reached the server.
     pub(super) sent: bool,
 }
 
-impl Trouble {
+impl AttemptError {
     /// Finds the cause that a person can do something about in a chain of wrapped errors.
     pub(super) fn of(error: &(dyn std::error::Error + 'static), sent: bool) -> Self {
         let mut cause = Some(error);
         let mut deepest = String::new();
         while let Some(current) = cause {
             if let Some(tls) = current.downcast_ref::<rustls::Error>() {
-                return Trouble {
-                    sent,
-                    ..tls_trouble(tls)
-                };
+                return AttemptError { sent, ..of_tls(tls) };
             }
             let io = current.downcast_ref::<std::io::Error>();
             deepest = harmless(&current.to_string());
@@ -39,14 +36,14 @@ impl Trouble {
             "not support user/pass",
         ];
         if proxy_refuses.iter().any(|text| deepest.contains(text)) {
-            return Trouble {
+            return AttemptError {
                 why: "the proxy refuses user and password, or wants some".into(),
                 help: "check `USER:PASSWORD@` before the proxy's host; characters such as `@` are percent-encoded there",
-                passing: false,
+                transient: false,
                 sent,
             };
         }
-        Trouble {
+        AttemptError {
             why: if deepest.is_empty() {
                 "the connection failed".into()
             } else {
@@ -54,13 +51,13 @@ impl Trouble {
             },
             help: "check the server's address, and that this runner can reach it (network, firewall, HTTPS_PROXY and \
                    NO_PROXY)",
-            passing: true,
+            transient: true,
             sent,
         }
     }
 }
 
-fn tls_trouble(error: &rustls::Error) -> Trouble {
+fn of_tls(error: &rustls::Error) -> AttemptError {
     use rustls::CertificateError as E;
     let (why, help) = match error {
         rustls::Error::InvalidCertificate(E::UnknownIssuer | E::BadSignature) => (
@@ -90,18 +87,18 @@ fn tls_trouble(error: &rustls::Error) -> Trouble {
         ),
         // An alert or a connection cut short may be a load balancer's bad moment.
         other => {
-            return Trouble {
+            return AttemptError {
                 why: format!("TLS failed: {}", harmless(&other.to_string())),
                 help: "check that this is the API server's port",
-                passing: true,
+                transient: true,
                 sent: false,
             };
         }
     };
-    Trouble {
+    AttemptError {
         why,
         help,
-        passing: false,
+        transient: false,
         sent: false,
     }
 }
