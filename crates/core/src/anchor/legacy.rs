@@ -19,7 +19,7 @@ use crate::{
     cluster::{Budget, Call, Cluster, objects},
     error::{Error, Kind},
     names::is_dns_subdomain,
-    refusal::Need,
+    refusal::RequiredPermission,
     token::Token,
 };
 
@@ -76,7 +76,7 @@ impl Secret {
         cluster: &Cluster,
         namespace: &str,
         name: &str,
-        need: &Need<'_>,
+        permission: &RequiredPermission<'_>,
         budget: &Budget,
     ) -> Result<Option<Self>, Error> {
         let request = objects::<core::v1::Secret>(Some(namespace)).get(name, &GetParams::default());
@@ -85,7 +85,7 @@ impl Secret {
         match answer.status {
             200 => answer.parse(&call).map(Some),
             404 if answer.is_secret_not_found() => Ok(None),
-            _ => Err(cluster.refused(&call, &answer, need)),
+            _ => Err(cluster.refused(&call, &answer, permission)),
         }
     }
 
@@ -110,8 +110,8 @@ pub async fn forgotten(cluster: &Cluster, claims: &Claims, budget: &Budget) -> O
     if !claims.is_of_secret(namespace, name) || ![namespace, name].into_iter().all(is_dns_subdomain) {
         return None;
     }
-    let need = Need::rotating(namespace, "");
-    let secret = Secret::get(cluster, namespace, name, &need, budget)
+    let permission = RequiredPermission::rotating(namespace, "");
+    let secret = Secret::get(cluster, namespace, name, &permission, budget)
         .await
         .ok()??;
     let Metadata {
@@ -148,20 +148,20 @@ pub(crate) async fn filled(
     namespace: &str,
     name: &str,
     uid: &str,
-    need: &Need<'_>,
+    permission: &RequiredPermission<'_>,
     budget: &Budget,
 ) -> Result<Filled, Error> {
     let budget = budget.at_most(FILL);
     let until = Instant::now() + FILL;
     let mut pause = Duration::from_millis(20);
     loop {
-        let secret = Secret::get(cluster, namespace, name, need, &budget).await?;
+        let secret = Secret::get(cluster, namespace, name, permission, &budget).await?;
         let Some(secret) = secret.filter(|secret| secret.metadata.uid == uid) else {
             let error = Error::new(
                 Kind::Refused,
                 "cannot get a legacy token: its Secret was gone as soon as it was there",
             );
-            return Err(error.help(need.no_account()));
+            return Err(error.help(permission.no_account()));
         };
         if secret.data.contains_key(KEY) {
             let token = secret.value(KEY).ok();

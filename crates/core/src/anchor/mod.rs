@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Kind},
     inputs::spec::{Spec, TokenType},
     names::{MANAGED_BY, is_identifier, is_label_value},
-    refusal::Need,
+    refusal::RequiredPermission,
     text::harmless,
 };
 
@@ -55,7 +55,7 @@ pub(crate) async fn create(
 ) -> Result<(String, Vec<String>), NoAnswer> {
     let anchor = manifest(spec, origin, name);
     let call = Call::create("create the anchor", Some(&spec.namespace), &anchor).map_err(NoAnswer::unsent)?;
-    let need = Need::minting(spec);
+    let permission = RequiredPermission::minting(spec);
     // Whether an anchor may exist that we have no uid of.
     let mut unsure = false;
     for _ in 0..3 {
@@ -72,7 +72,7 @@ pub(crate) async fn create(
             });
         }
         if !answer.is_already_exists() {
-            let error = cluster.refused(&call, &answer, &need);
+            let error = cluster.refused(&call, &answer, &permission);
             return Err(NoAnswer {
                 error,
                 maybe_done: unsure || !answer.is_refusal(),
@@ -89,7 +89,7 @@ pub(crate) async fn create(
             Deletion::Done | Deletion::Held | Deletion::Gone { .. } | Deletion::AnotherUid => {}
             Deletion::Refused(delete, answer) => {
                 return Err(NoAnswer {
-                    error: cluster.refused(&delete, &answer, &need),
+                    error: cluster.refused(&delete, &answer, &permission),
                     maybe_done: true,
                 });
             }

@@ -22,7 +22,7 @@ use crate::{
     inputs::spec::Spec,
     names,
     rbac::Permission,
-    refusal::Need,
+    refusal::RequiredPermission,
 };
 
 /// How long an API server may take to learn of a new RoleBinding. It took 8 ms where that was measured.
@@ -72,7 +72,7 @@ pub(crate) async fn create(
     for call in &calls {
         let answer = cluster.send(call, budget).await?;
         if answer.status != 201 && !answer.is_already_exists() {
-            return Err(cluster.refused(call, &answer, &Need::minting(spec)));
+            return Err(cluster.refused(call, &answer, &RequiredPermission::minting(spec)));
         }
         warnings.extend(answer.warnings);
     }

@@ -25,7 +25,7 @@ use crate::{
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
     record::state::State,
-    refusal::Need,
+    refusal::RequiredPermission,
     text::{harmless, time},
 };
 
@@ -310,8 +310,8 @@ where
             minted
         }
         TokenType::Legacy => {
-            let need = Need::minting(spec);
-            let filled = legacy::filled(cluster, &spec.namespace, &name, &uid, &need, &budget).await?;
+            let permission = RequiredPermission::minting(spec);
+            let filled = legacy::filled(cluster, &spec.namespace, &name, &uid, &permission, &budget).await?;
             let claims = Claims::decode(&filled.token)?;
             claims.verify_legacy(&spec.namespace, &spec.service_account, &name)?;
             let receipt = &mut progress.borrow_mut().state.receipt;

@@ -25,7 +25,7 @@ use crate::{
         state::State,
         token_files::Files,
     },
-    refusal::Need,
+    refusal::RequiredPermission,
     token::Token,
 };
 
@@ -314,9 +314,12 @@ impl Revocation<'_> {
                     match second_thoughts.next().filter(|_| soon) {
                         Some(wait) => Some(wait),
                         None => {
-                            let need =
-                                Need::revoking(&receipt.namespace, &receipt.service_account, self.state.role);
-                            return Err(self.cluster.refused(call, answer, &need));
+                            let permission = RequiredPermission::revoking(
+                                &receipt.namespace,
+                                &receipt.service_account,
+                                self.state.role,
+                            );
+                            return Err(self.cluster.refused(call, answer, &permission));
                         }
                     }
                 }

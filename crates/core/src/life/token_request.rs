@@ -16,7 +16,7 @@ use crate::{
     cluster::{Budget, Call, Cluster},
     error::{Error, Kind},
     inputs::spec::Spec,
-    refusal::Need,
+    refusal::RequiredPermission,
     token::Token,
 };
 
@@ -71,7 +71,7 @@ pub(crate) async fn request_token(
         return Ok(None);
     }
     if answer.status != 201 {
-        return Err(cluster.refused(&call, &answer, &Need::minting(spec)));
+        return Err(cluster.refused(&call, &answer, &RequiredPermission::minting(spec)));
     }
     let token = answer.parse::<TokenRequest>(&call)?.status.token;
     let token = Token::parse(token.expose_secret(), "token")

@@ -14,14 +14,14 @@ use crate::{
 };
 
 /// What a call is for. An error says from it how the minter gets the right that is missing.
-pub(crate) struct Need<'a> {
+pub(crate) struct RequiredPermission<'a> {
     namespace: &'a str,
-    whose: Whose<'a>,
+    token: TokenKind<'a>,
 }
 
 /// Whom the token is for.
 #[derive(Clone, Copy)]
-enum Whose<'a> {
+enum TokenKind<'a> {
     Account(&'a str),
     /// An account that is made for the job, with these rules.
     Job(&'a [rbac::Rule]),
@@ -29,17 +29,17 @@ enum Whose<'a> {
     Legacy(&'a str, &'static [&'static str]),
 }
 
-impl<'a> Need<'a> {
+impl<'a> RequiredPermission<'a> {
     /// To mint.
     pub(crate) fn minting(spec: &'a Spec) -> Self {
-        let whose = match (spec.token_type, spec.rules.is_empty()) {
-            (TokenType::Legacy, _) => Whose::Legacy(&spec.service_account, &["create", "get", "delete"]),
-            (TokenType::Bound, true) => Whose::Account(&spec.service_account),
-            (TokenType::Bound, false) => Whose::Job(&spec.rules),
+        let token = match (spec.token_type, spec.rules.is_empty()) {
+            (TokenType::Legacy, _) => TokenKind::Legacy(&spec.service_account, &["create", "get", "delete"]),
+            (TokenType::Bound, true) => TokenKind::Account(&spec.service_account),
+            (TokenType::Bound, false) => TokenKind::Job(&spec.rules),
         };
         Self {
             namespace: &spec.namespace,
-            whose,
+            token,
         }
     }
 
@@ -47,7 +47,7 @@ impl<'a> Need<'a> {
     pub(crate) fn rotating(namespace: &'a str, account: &'a str) -> Self {
         Self {
             namespace,
-            whose: Whose::Legacy(account, &["create", "get", "patch", "delete"]),
+            token: TokenKind::Legacy(account, &["create", "get", "patch", "delete"]),
         }
     }
 
@@ -55,10 +55,10 @@ impl<'a> Need<'a> {
     pub(crate) fn revoking(namespace: &'a str, account: &'a str, made_for_job: bool) -> Self {
         Self {
             namespace,
-            whose: if made_for_job {
-                Whose::Job(&[])
+            token: if made_for_job {
+                TokenKind::Job(&[])
             } else {
-                Whose::Account(account)
+                TokenKind::Account(account)
             },
         }
     }
@@ -69,7 +69,7 @@ impl<'a> Need<'a> {
 
     /// What it means that the account is not there.
     pub(crate) fn no_account(&self) -> String {
-        let (Whose::Account(account) | Whose::Legacy(account, _)) = self.whose else {
+        let (TokenKind::Account(account) | TokenKind::Legacy(account, _)) = self.token else {
             return "something deleted it as soon as it was made".into();
         };
         format!(
@@ -81,10 +81,10 @@ impl<'a> Need<'a> {
 
     /// How the minter gets the right that it lacks.
     fn right(&self, user: Option<&str>) -> String {
-        let (inputs, are) = match self.whose {
-            Whose::Account(_) => ("inputs `service-account` and `namespace`", "they are"),
-            Whose::Job(_) => ("input `namespace`", "it is"),
-            Whose::Legacy(_, verbs) => {
+        let (inputs, are) = match self.token {
+            TokenKind::Account(_) => ("inputs `service-account` and `namespace`", "they are"),
+            TokenKind::Job(_) => ("input `namespace`", "it is"),
+            TokenKind::Legacy(_, verbs) => {
                 return format!(
                     "for a legacy token, Secrets must be read, and who may do that gets at all that are in the namespace, and at a \
                      token for each of its ServiceAccounts. A bound token (`type: bound`) needs none of this. Where old tooling \
@@ -102,9 +102,9 @@ impl<'a> Need<'a> {
 
     /// The command with which an administrator gives the minter what it needs, and holds it to that.
     fn setup(&self, user: Option<&str>) -> String {
-        let whom = match self.whose {
-            Whose::Account(account) | Whose::Legacy(account, _) => For::Account(account),
-            Whose::Job(rules) => For::Jobs(rules),
+        let whom = match self.token {
+            TokenKind::Account(account) | TokenKind::Legacy(account, _) => For::Account(account),
+            TokenKind::Job(rules) => For::Jobs(rules),
         };
         format!(
             "  {}\n\nif others mint here as well, it stops and names them; then name them all",
@@ -115,14 +115,18 @@ impl<'a> Need<'a> {
 
 impl Cluster {
     /// The error for an answer that is not the one that was hoped for.
-    pub(crate) fn refused(&self, call: &Call, answer: &Answer, need: &Need<'_>) -> Error {
+    pub(crate) fn refused(&self, call: &Call, answer: &Answer, permission: &RequiredPermission<'_>) -> Error {
         let message = answer.message();
         let error = answer.unexpected(call);
         // A policy that refuses legacy tokens does so on purpose: below.
-        let on_purpose =
-            |denial: &Denial<'_>| matches!((denial, need.whose), (Denial::Policy(_), Whose::Legacy(..)));
+        let on_purpose = |denial: &Denial<'_>| {
+            matches!(
+                (denial, permission.token),
+                (Denial::Policy(_), TokenKind::Legacy(..))
+            )
+        };
         if let Some(denial) = answer.denial().filter(|denial| !on_purpose(denial)) {
-            return error.help(denial.help(call.method(), need.namespace));
+            return error.help(denial.help(call.method(), permission.namespace));
         }
         if let Some(step) = answer.refused_by_another() {
             return error.help(step);
@@ -135,22 +139,22 @@ impl Cluster {
                 error.help(format!(
                     "who makes a Role can only put into it what they may do themselves; the message above lists what the minter \
                      lacks. An administrator lets it give that, too, with all that jobs may be given in `--rules`:\n\n{}",
-                    need.setup(user)
+                    permission.setup(user)
                 ))
             }
             403 if self.asks_as_a_job() => error.help(format!(
                 "the credential is a token that a job was given, and such a one mints nothing: use the minter's own. To make a minter, \
                  an administrator runs:\n\n{}",
-                need.setup(None)
+                permission.setup(None)
             )),
-            403 => error.help(need.right(user)),
+            403 => error.help(permission.right(user)),
             404 if answer.missing() == Some("namespaces") => error.help(format!(
                 "there is no namespace `{0}`: check input `namespace`, or `kubectl create namespace {0}`",
-                need.namespace
+                permission.namespace
             )),
-            404 if answer.missing() == Some("serviceaccounts") => error.help(need.no_account()),
+            404 if answer.missing() == Some("serviceaccounts") => error.help(permission.no_account()),
             404 => error.help("check the server's URL: this one does not know what every Kubernetes API server knows"),
-            422 if matches!(need.whose, Whose::Legacy(..)) && message.contains("ValidatingAdmissionPolicy") => error.help(
+            422 if matches!(permission.token, TokenKind::Legacy(..)) && message.contains("ValidatingAdmissionPolicy") => error.help(
                 "an admission policy refused it. Those that `jobpass setup` writes do so on purpose: they hold a minter to empty \
                  anchors and bound tokens, and a legacy token is neither. Use `type: bound`; or, where old tooling cannot do \
                  without, a minter of its own to which no such policy applies, in a namespace of its own",
@@ -239,7 +243,7 @@ mod tests {
         let message = "secrets is forbidden: User \"system:serviceaccount:ci:minter\" cannot create resource";
         let inputs = Inputs::from([(Opt::ServiceAccount, "scanner"), (Opt::Namespace, "ci")]);
         let spec = Spec::parse(&inputs, None).expect("a spec");
-        insta::assert_snapshot!(Need::minting(&spec).right(user(message)), @"
+        insta::assert_snapshot!(RequiredPermission::minting(&spec).right(user(message)), @"
         check inputs `service-account` and `namespace`; if they are right, an administrator gives the minter what it needs, and holds it to that:
 
           jobpass setup --service-account scanner --namespace ci --minter serviceaccount:ci/minter --apply
@@ -333,7 +337,7 @@ mod tests {
         });
         let answer = Answer::new(status, Some(body.to_string().into_bytes().into()));
         let (cluster, _) = scripted::cluster(&Identity::default(), []);
-        let error = cluster.refused(&call, &answer, &Need::minting(&spec));
+        let error = cluster.refused(&call, &answer, &RequiredPermission::minting(&spec));
         assert_eq!(error.kind(), Kind::Refused);
         assert_eq!(
             error.message(),

@@ -32,7 +32,7 @@ use crate::{
     names::{self, is_dns_subdomain},
     process::interrupt::Interrupt,
     record::receipt::Proof,
-    refusal::Need,
+    refusal::RequiredPermission,
     token::Token,
 };
 
@@ -89,8 +89,8 @@ impl<'a> Rotation<'a> {
         let (place, token) = Place::read(location, cluster, budget).await?;
         let claims = Claims::decode(&token)?;
         let (namespace, account, name) = names_in(&claims).ok_or_else(|| not_legacy(&place))?;
-        let need = Need::rotating(&namespace, &account);
-        let secret = Secret::get(cluster, &namespace, &name, &need, budget).await?;
+        let permission = RequiredPermission::rotating(&namespace, &account);
+        let secret = Secret::get(cluster, &namespace, &name, &permission, budget).await?;
         let Some(secret) = secret else {
             let what = format!(
                 "the Secret of this token, {namespace}/{name}, does not exist: the token is revoked, or of another cluster"
@@ -115,7 +115,7 @@ impl<'a> Rotation<'a> {
             let what = format!("Secret {namespace}/{name} belongs to a job, which revokes it when it ends");
             return Err(Error::new(Kind::Input, what).help("do not rotate it: each job mints its own token"));
         }
-        let read = async |name: &str| Secret::get(cluster, &namespace, name, &need, budget).await;
+        let read = async |name: &str| Secret::get(cluster, &namespace, name, &permission, budget).await;
         let (old, earlier) = earlier::find(OldSecret { name, secret }, read).await?;
         Ok(Self {
             cluster,
@@ -221,8 +221,8 @@ impl<'a> Rotation<'a> {
         }
     }
 
-    fn need(&self) -> Need<'_> {
-        Need::rotating(&self.namespace, &self.account)
+    fn permission(&self) -> RequiredPermission<'_> {
+        RequiredPermission::rotating(&self.namespace, &self.account)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Kind},
     names::dns_name,
     process::files::cannot_write,
-    refusal::Need,
+    refusal::RequiredPermission,
     text::{self, harmless},
     token::Token,
 };
@@ -171,7 +171,7 @@ impl Place {
                     _ => Err(WriteFailure::Unchanged(cluster.refused(
                         &call,
                         &answer,
-                        &Need::rotating(namespace, ""),
+                        &RequiredPermission::rotating(namespace, ""),
                     ))),
                 }
             }
@@ -210,8 +210,8 @@ async fn read_secret(
     cluster: &Cluster,
     budget: &Budget,
 ) -> Result<(Place, Zeroizing<String>), Error> {
-    let need = Need::rotating(namespace, "");
-    let secret = legacy::Secret::get(cluster, namespace, name, &need, budget).await?;
+    let permission = RequiredPermission::rotating(namespace, "");
+    let secret = legacy::Secret::get(cluster, namespace, name, &permission, budget).await?;
     copy_in(secret, namespace, name, key)
 }
 

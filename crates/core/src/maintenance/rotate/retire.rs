@@ -18,7 +18,7 @@ use crate::{
     },
     error::{Error, Kind},
     record::receipt::Proof,
-    refusal::Need,
+    refusal::RequiredPermission,
     token::Token,
 };
 
@@ -75,8 +75,8 @@ impl Replaced<'_> {
             }
             404 if answer.is_secret_not_found() => Ok(Duration::ZERO),
             _ => {
-                let need = Need::rotating(namespace, service_account);
-                Err(self.unfinished(&self.cluster.refused(&call, &answer, &need)))
+                let permission = RequiredPermission::rotating(namespace, service_account);
+                Err(self.unfinished(&self.cluster.refused(&call, &answer, &permission)))
             }
         }
     }
@@ -93,8 +93,8 @@ impl Replaced<'_> {
             ..
         } = &self.report;
         let budget = Budget::new(DELETE);
-        let need = Need::rotating(namespace, service_account);
-        delete_secret(self.cluster, old, Some(&self.old_uid), &need, &budget)
+        let permission = RequiredPermission::rotating(namespace, service_account);
+        delete_secret(self.cluster, old, Some(&self.old_uid), &permission, &budget)
             .await
             .map_err(|error| self.unfinished(&error))?;
         let accepted = match &self.old_token {

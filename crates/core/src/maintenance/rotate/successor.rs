@@ -19,7 +19,7 @@ use crate::{
     claims::Claims,
     cluster::{Budget, Call, Cluster, objects, probe::is_accepted},
     error::{Error, Kind},
-    refusal::Need,
+    refusal::RequiredPermission,
     token::Token,
 };
 
@@ -60,7 +60,7 @@ impl Rotation<'_> {
                 Err(Error::new(Kind::Refused, what)
                     .help("another rotation may be running: run the same command again in a moment"))
             }
-            _ => Err(self.cluster.refused(&call, &answer, &self.need())),
+            _ => Err(self.cluster.refused(&call, &answer, &self.permission())),
         }
     }
 
@@ -69,7 +69,7 @@ impl Rotation<'_> {
             self.cluster,
             &self.namespace,
             &self.old.name,
-            &self.need(),
+            &self.permission(),
             budget,
         )
         .await?;
@@ -83,17 +83,17 @@ impl Rotation<'_> {
         let call = Call::new("create the new Secret", request)?;
         let answer = self.cluster.send(&call, budget).await?;
         if answer.status != 201 && !answer.is_already_exists() {
-            return Err(self.cluster.refused(&call, &answer, &self.need()));
+            return Err(self.cluster.refused(&call, &answer, &self.permission()));
         }
         // Nobody else knows the name: an existing Secret is from an earlier attempt whose answer was lost.
-        let secret = Secret::get(self.cluster, &self.namespace, new, &self.need(), budget).await?;
+        let secret = Secret::get(self.cluster, &self.namespace, new, &self.permission(), budget).await?;
         match secret {
             Some(secret) => Ok(secret.metadata.uid),
             None => Err(Error::new(
                 Kind::Refused,
                 "the new Secret was deleted as soon as it was created",
             )
-            .help(self.need().no_account())),
+            .help(self.permission().no_account())),
         }
     }
 
@@ -119,7 +119,15 @@ impl Rotation<'_> {
 
     /// The token of the new Secret, once its claims are verified and the API server accepts it.
     pub(super) async fn verified(&self, new: &str, uid: &str, budget: &Budget) -> Result<Token, Error> {
-        let filled = legacy::filled(self.cluster, &self.namespace, new, uid, &self.need(), budget).await?;
+        let filled = legacy::filled(
+            self.cluster,
+            &self.namespace,
+            new,
+            uid,
+            &self.permission(),
+            budget,
+        )
+        .await?;
         Claims::decode(&filled.token)?.verify_legacy(&self.namespace, &self.account, new)?;
         let holder = self.cluster.with_token(&filled.token)?;
         let known = budget.at_most(KNOWN);
@@ -142,7 +150,7 @@ impl Rotation<'_> {
     pub(super) async fn undo(&self, error: Error, new: &str, created: Option<Option<String>>) -> Error {
         let Some(uid) = created else { return error };
         let budget = Budget::to_the_end(CLEAN_UP);
-        let deleted = delete_secret(self.cluster, new, uid.as_deref(), &self.need(), &budget).await;
+        let deleted = delete_secret(self.cluster, new, uid.as_deref(), &self.permission(), &budget).await;
         match deleted {
             Ok(()) => {
                 // Without its uid, the Secret may still be created late. The record stays, so that the next
@@ -181,12 +189,12 @@ pub(super) async fn delete_secret(
     cluster: &Cluster,
     name: &str,
     uid: Option<&str>,
-    need: &Need<'_>,
+    permission: &RequiredPermission<'_>,
     budget: &Budget,
 ) -> Result<(), Error> {
-    match anchor::delete(cluster, need.namespace(), name, uid, budget).await? {
+    match anchor::delete(cluster, permission.namespace(), name, uid, budget).await? {
         Deletion::Done | Deletion::Gone { .. } | Deletion::AnotherUid => Ok(()),
-        Deletion::Held => Err(anchor::held(need.namespace(), name)),
-        Deletion::Refused(call, answer) => Err(cluster.refused(&call, &answer, need)),
+        Deletion::Held => Err(anchor::held(permission.namespace(), name)),
+        Deletion::Refused(call, answer) => Err(cluster.refused(&call, &answer, permission)),
     }
 }
