@@ -10,7 +10,7 @@ use std::{
 use jobpass_devkit::{AWAY, Fault, FaultKind};
 use rstest::rstest;
 
-use crate::{cluster::Cluster, github::step::Step, support};
+use crate::{cluster::Cluster, github::step::Step, leaks::github::shown, support};
 
 fn step(cluster: &Cluster) -> Step {
     Step::scanner(&support::minter(cluster), &[])
@@ -115,7 +115,7 @@ fn a_token_that_was_not_asked_for_is_never_handed_over(
     let main = step.main();
     assert_eq!(main.code(), 5, "{}", main.log);
     assert!(
-        main.log.contains(why) && !main.log.contains("::add-mask::"),
+        main.log.contains(why) && !cluster.issued().iter().any(|token| main.log.contains(token)),
         "{}",
         main.log
     );
@@ -165,7 +165,8 @@ fn server_text_starts_no_workflow_command(#[case] method: &'static str, #[case] 
         "y".repeat(1_000_000)
     );
     inject(&cluster, method, path, 1, answer(418, &[], &hostile));
-    let main = step.main();
+    let mut main = step.main();
+    main.log = shown(&main.log);
     assert!(main.log.len() < 10_000, "a megabyte of server text in the log");
     assert!(
         !main.log.contains("##[")

@@ -9,7 +9,7 @@ use super::{assert_absent, forms};
 use crate::{cluster::Cluster, github::step::Step, support};
 
 /// The log without the lines that mask, which the runner does not print.
-fn shown(log: &str) -> String {
+pub(crate) fn shown(log: &str) -> String {
     log.lines()
         .filter(|line| !line.starts_with("::add-mask::"))
         .collect::<Vec<_>>()

@@ -1,7 +1,7 @@
 //! No form of a token, nor of the minter's credential, where it does not belong.
 
 pub(crate) mod corpus;
-mod github;
+pub(crate) mod github;
 
 /// Every text in which a log can show `secret`.
 pub(crate) fn forms(secret: &str) -> Vec<String> {
