@@ -42,7 +42,7 @@ impl Kept {
         kept.filter(|kept| kept.expose().len() <= LONGEST)
     }
 
-    /// Puts it where [`Minter::from_recorded`] looks for the credential of `auth`, whatever is there now. A kubeconfig helps even if it is
+    /// Puts it where [`super::Minter::from_recorded`] looks for the credential of `auth`, whatever is there now. A kubeconfig helps even if it is
     /// not known any more how the minter authenticated.
     pub fn restore(
         self,
