@@ -456,11 +456,7 @@ fn a_job_that_was_handed_a_token_has_a_kubeconfig_until_its_shell_ends() {
     let minting = Job::with(&cluster, &[("dotenv", "jobpass.env")]);
     minting.mint().succeeded();
     let mut using = minting.later();
-    using.options(&[
-        ("token-file", "true"),
-        ("kubeconfig-file", "true"),
-        ("kubeconfig", ""),
-    ]);
+    using.options(&[("token-file", "true"), ("kubeconfig-file", "true")]);
     let open = using.run(&["open"]).succeeded();
     using.assert_nothing_leaked(&cluster, &open);
     let kubeconfig = using.temp().join("jobpass-7002.kubeconfig");
