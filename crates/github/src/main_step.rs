@@ -81,7 +81,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
             _ => None,
         });
         let account = format!("{}/{}", receipt.namespace, receipt.service_account);
-        let ends = Renewal::in_words(state.renewal.as_ref()) + "; revoked at the end of this job in any case";
+        let ends = Renewal::in_words(state.renewal.as_ref()) + "; revoked at the end of this job";
         let words = receipt.minted_in_words(&ends, &handed_over.collect::<Vec<_>>());
         commands::say(&format!("jobpass: {words}"));
         if let Some(report) = &minted.access {

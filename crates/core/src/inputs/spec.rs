@@ -162,7 +162,7 @@ impl TokenType {
                 option,
                 format!("and `type: legacy` are both given: {why}"),
                 format!(
-                    "leave out `{option}`; or `type`, for a bound token, which is the better one in any case"
+                    "leave out `{option}`; or `type`, for a bound token, which is the better choice"
                 ),
             )),
             None => Ok(token_type),
