@@ -3,6 +3,8 @@
 //!
 //! Each module is a layer: it uses the modules below it, and none above.
 
+#![warn(missing_docs)]
+
 mod verbs;
 
 mod session;

@@ -3,6 +3,8 @@
 //!
 //! What a runner does with commands, files and variables was read in its source (github.com/actions/runner, 2.336).
 
+#![warn(missing_docs)]
+
 mod commands;
 mod export;
 mod forget;

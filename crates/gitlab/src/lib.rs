@@ -5,6 +5,8 @@
 //! A job on a default runner cannot mask a value that it made itself. Nothing here prints any part of a token, and
 //! `jobpass-gitlab mask` takes the token out of everything that the job's own commands print.
 
+#![warn(missing_docs)]
+
 mod dotenv;
 mod guard;
 mod job;
