@@ -200,7 +200,7 @@ impl Cluster {
     async fn minter(&self) -> Result<MinterAccount> {
         let path = self.path("serviceaccounts/minter/token");
         let request = json!({
-            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600},
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 7200},
         });
         let answer = self
             .admin(Method::POST, &path, Some(&request), "mint the minter's token")

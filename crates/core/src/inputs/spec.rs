@@ -161,9 +161,7 @@ impl TokenType {
             Some((option, why)) => Err(Error::input(
                 option,
                 format!("and `type: legacy` are both given: {why}"),
-                format!(
-                    "leave out `{option}`; or `type`, for a bound token, which is the better choice"
-                ),
+                format!("leave out `{option}`; or `type`, for a bound token, which is the better choice"),
             )),
             None => Ok(token_type),
         }
