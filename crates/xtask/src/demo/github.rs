@@ -34,8 +34,7 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     let token = output("token")?;
     screen.never_show(token);
     // The minter's credential is masked before it.
-    let masks = main.lines().take_while(|line| line.starts_with("::add-mask::"));
-    let mut masks = masks;
+    let mut masks = main.lines().take_while(|line| line.starts_with("::add-mask::"));
     let masked_first = masks.any(|mask| mask == format!("::add-mask::{token}"));
     ensure!(masked_first, "the token was not masked before all else");
     screen.station("minted", "the runner starts the action, which says:");
