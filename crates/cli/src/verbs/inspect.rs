@@ -13,7 +13,7 @@ use jobpass_core::{
     anchor::legacy,
     claims::{
         Claims,
-        warnings::{Unusual, unusual},
+        warnings::{Warning, warnings},
     },
     cluster::{Budget, Cluster, Connection},
     inputs::{
@@ -103,12 +103,12 @@ struct Inspection {
     /// The answers of the cluster, with `--verify`.
     verified: Option<Verified>,
     /// A warning that only the cluster can give.
-    forgotten: Option<Unusual>,
+    forgotten: Option<Warning>,
 }
 
 impl Inspection {
-    fn unusual(&self, now: Timestamp) -> Vec<Unusual> {
-        let mut all = unusual(&self.claims, now);
+    fn warnings(&self, now: Timestamp) -> Vec<Warning> {
+        let mut all = warnings(&self.claims, now);
         all.extend(self.forgotten.clone());
         all
     }
@@ -240,7 +240,7 @@ fn read_stdin() -> std::io::Result<String> {
 fn json_of(inspection: &Inspection, now: Timestamp) -> Result<String, Error> {
     let claims = &inspection.claims;
     let mut json = serde_json::json!({
-        "claims": claims, "expires-in": claims.expires_in(now), "unusual": inspection.unusual(now),
+        "claims": claims, "expires-in": claims.expires_in(now), "unusual": inspection.warnings(now),
     });
     if let Some(verified) = &inspection.verified {
         json["verified"] = json::value(verified)?;
@@ -279,7 +279,7 @@ fn text_of(inspection: &Inspection, now: Timestamp, screen: Screen) -> String {
         // The bar stands below the lifetime.
         rows.insert(7, screen.row("", &screen.beside_names().bar(part, &text), colour));
     }
-    for (number, Unusual { why, .. }) in inspection.unusual(now).iter().enumerate() {
+    for (number, Warning { why, .. }) in inspection.warnings(now).iter().enumerate() {
         rows.push(screen.row(if number == 0 { "unusual" } else { "" }, why, YELLOW));
     }
     if let Some(verified) = &inspection.verified {
@@ -370,7 +370,7 @@ mod tests {
         expires        never
         lifetime       unlimited
         credential id  (none)
-        unusual        it is a legacy token, from a Secret: whoever reads that Secret has it
+        unusual        it is a legacy token: everyone who may read its Secret has it
                        it never expires
         ");
     }
@@ -396,8 +396,8 @@ mod tests {
         lifetime       365 d
                        ░░░░░░░░░░░░░░░░░░░░░░  expires in 364 d 23 h
         credential id  11111111-2222-3333-4444-555555555555
-        unusual        it is no ServiceAccount's token: another
-                       issuer's, a CI platform's for instance
+        unusual        it is not a ServiceAccount token: another
+                       issuer made it, for example a CI platform
                        it lives for 365 d, longer than any job
         ");
     }

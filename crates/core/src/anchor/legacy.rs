@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::{
-    claims::{Claims, warnings::Unusual},
+    claims::{Claims, warnings::Warning},
     cluster::{Budget, Call, Cluster, objects},
     error::{Error, Kind},
     names::is_dns_subdomain,
@@ -102,7 +102,7 @@ impl Secret {
 
 /// What a cluster says about the Secret of a legacy token: that nothing will ever delete it. `None` if something will, or it cannot
 /// be known from here.
-pub async fn forgotten(cluster: &Cluster, claims: &Claims, budget: &Budget) -> Option<Unusual> {
+pub async fn forgotten(cluster: &Cluster, claims: &Claims, budget: &Budget) -> Option<Warning> {
     let (namespace, name) = (
         claims.legacy_namespace.as_deref()?,
         claims.legacy_secret.as_deref()?,
@@ -120,7 +120,7 @@ pub async fn forgotten(cluster: &Cluster, claims: &Claims, budget: &Budget) -> O
         ..
     } = secret.metadata;
     let kept = annotations.contains_key(EXPIRATION) || !owner_references.is_empty();
-    (!kept).then(|| Unusual {
+    (!kept).then(|| Warning {
         kind: "forgotten",
         why: format!(
             "Secret {namespace}/{name} neither says when it is to go ({EXPIRATION}) nor belongs to anything: nothing will ever delete it"

@@ -1,18 +1,18 @@
-//! The ServiceAccount that a token speaks for.
+//! The ServiceAccount for which a token speaks.
 
 use crate::{claims::Claims, names::is_dns_label, token::Token};
 
-/// A ServiceAccount.
+/// A ServiceAccount, by namespace and name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Account {
-    /// Its namespace.
+    /// The namespace.
     pub namespace: String,
-    /// Its name.
+    /// The name.
     pub name: String,
 }
 
 impl Account {
-    /// The account that a token speaks for.
+    /// The ServiceAccount that the claims of a token name. `None` if they name none, or one that cannot exist.
     pub(crate) fn of(token: &Token) -> Option<Self> {
         let subject = Claims::decode(token).ok()?.sub?;
         let (namespace, name) = subject.strip_prefix("system:serviceaccount:")?.split_once(':')?;
@@ -28,5 +28,27 @@ impl Account {
 impl std::fmt::Display for Account {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("system:serviceaccount:ci:scanner", Some("ci/scanner"))]
+    #[case("system:serviceaccount:ci:scanner.v2", Some("ci/scanner.v2"))]
+    #[case("system:serviceaccount:ci", None)]
+    #[case("system:serviceaccount:ci:..", None)]
+    #[case("system:serviceaccount:ci:a/b", None)]
+    #[case("repo:team/app:ref:refs/heads/main", None)]
+    fn the_account_of_a_token(#[case] subject: &str, #[case] account: Option<&str>) {
+        let claims = URL_SAFE_NO_PAD.encode(serde_json::json!({ "sub": subject }).to_string());
+        let token = Token::parse(&format!("e30.{claims}.c2ln"), "token").expect("a token");
+        let found = Account::of(&token).map(|account| account.to_string());
+        assert_eq!(found.as_deref(), account);
     }
 }

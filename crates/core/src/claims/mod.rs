@@ -1,7 +1,7 @@
-//! What a token says of itself, read without verifying its signature.
+//! The claims of a token, read without verifying its signature.
 //!
-//! jobpass gets its tokens from the API server over verified TLS; the claims are read to check that the server issued
-//! what was asked for, and to show them.
+//! jobpass gets its tokens from the API server over verified TLS. It reads the claims to check that the server issued
+//! the token that was requested, and to show them.
 
 pub mod account;
 pub mod warnings;
@@ -16,28 +16,39 @@ use crate::{
     token::Token,
 };
 
-/// The claims of a ServiceAccount token (`pkg/serviceaccount/claims.go`); times are seconds since 1970.
+/// The claims of a ServiceAccount token (`pkg/serviceaccount/claims.go`). Times are seconds since 1970.
+///
+/// ```
+/// use jobpass_core::{claims::Claims, token::Token};
+///
+/// // The claims are `{"sub":"system:serviceaccount:ci:scanner","exp":1800003600}`.
+/// let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6Y2k6c2Nhbm5lciIsImV4cCI6MTgwMDAwMzYwMH0.c2ln";
+/// let claims = Claims::decode(&Token::parse(token, "token")?)?;
+/// assert_eq!(claims.sub.as_deref(), Some("system:serviceaccount:ci:scanner"));
+/// assert_eq!(claims.exp, Some(1_800_003_600));
+/// # Ok::<(), jobpass_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Claims {
-    /// Who issued it.
+    /// The issuer.
     pub iss: Option<String>,
-    /// Whom it speaks for: `system:serviceaccount:NAMESPACE:NAME`.
+    /// The user for whom the token speaks: `system:serviceaccount:NAMESPACE:NAME`.
     pub sub: Option<String>,
-    /// Whom it is for.
+    /// The audiences: the servers that may accept the token.
     #[serde(default, deserialize_with = "one_or_many")]
     pub aud: Vec<String>,
-    /// When it was issued.
+    /// The time of issue.
     pub iat: Option<i64>,
-    /// From when on it is valid.
+    /// The time from which the token is valid.
     pub nbf: Option<i64>,
-    /// When it expires. Legacy tokens have none.
+    /// The time at which the token expires. Legacy tokens have none.
     pub exp: Option<i64>,
-    /// Its credential id; API servers before about 1.29 set none.
+    /// The credential id. API servers before about 1.29 set none.
     pub jti: Option<String>,
-    /// What Kubernetes adds.
+    /// The private claims of Kubernetes.
     #[serde(rename = "kubernetes.io")]
     pub kubernetes: Option<Kubernetes>,
-    /// The Secret that holds it, if it is a legacy token (`pkg/serviceaccount/legacy.go`).
+    /// The Secret that holds the token, if it is a legacy token (`pkg/serviceaccount/legacy.go`).
     #[serde(
         rename = "kubernetes.io/serviceaccount/secret.name",
         skip_serializing_if = "Option::is_none"
@@ -58,16 +69,16 @@ pub struct Kubernetes {
     pub namespace: Option<String>,
     /// The ServiceAccount.
     pub serviceaccount: Option<Reference>,
-    /// The bound Secret; for jobpass's tokens, the anchor.
+    /// The bound Secret. For the tokens of jobpass, it is the anchor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<Reference>,
     /// The bound Pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<Reference>,
-    /// The bound Node, or the one that a bound Pod runs on.
+    /// The bound Node, or the Node of a bound Pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<Reference>,
-    /// From when on the API server only warns: the token was meant to expire then.
+    /// The time at which the token was meant to expire. From then on, the API server accepts it with a warning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warnafter: Option<i64>,
 }
@@ -75,9 +86,9 @@ pub struct Kubernetes {
 /// An object by name and uid.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Reference {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its uid.
+    /// The uid.
     pub uid: Option<String>,
 }
 
@@ -88,22 +99,23 @@ impl Claims {
     /// Reads the claims of a JWT.
     ///
     /// # Errors
-    /// If it is none. The text says where, never what.
+    /// If the token is not a JWT. The error names the faulty part and position, and never quotes the token.
     pub fn decode(token: &Token) -> Result<Self, Error> {
         part(token, 1)
     }
 
-    /// Whether it is the token of that Secret, of type `kubernetes.io/service-account-token`: whose deletion ends it.
+    /// Whether this is the token of a Secret of type `kubernetes.io/service-account-token`: deleting that Secret ends
+    /// it.
     pub fn is_of_secret(&self, namespace: &str, name: &str) -> bool {
         self.iss.as_deref() == Some(LEGACY_ISSUER)
             && self.legacy_namespace.as_deref() == Some(namespace)
             && self.legacy_secret.as_deref() == Some(name)
     }
 
-    /// Checks that a legacy token is that of this Secret, speaks for this ServiceAccount, and has neither end nor audience.
+    /// Checks that this is the legacy token of this Secret and ServiceAccount, without an expiry and without audiences.
     ///
     /// # Errors
-    /// If it is anything else.
+    /// If it is another token.
     pub fn verify_legacy(&self, namespace: &str, account: &str, secret: &str) -> Result<(), Error> {
         let subject = format!("system:serviceaccount:{namespace}:{account}");
         let what = match () {
@@ -114,16 +126,21 @@ impl Claims {
                 "it is not the legacy token of that Secret, so deleting the Secret would not revoke it".into()
             }
             () if self.exp.is_some() || !self.aud.is_empty() => {
-                "it has an end or audiences, which no legacy token has".into()
+                "it has an expiry or audiences, which legacy tokens do not have".into()
             }
             () => return Ok(()),
         };
-        let what = format!("Secret {namespace}/{secret} holds a token that was not asked for: {what}");
-        Err(Error::new(Kind::Claims, what)
-            .help("It was not handed over. Something other than the token controller fills Secrets, or changes them."))
+        let message =
+            format!("Secret {namespace}/{secret} does not hold the token that was requested: {what}");
+        Err(Error::new(Kind::Claims, message)
+            .help(
+                "jobpass did not hand it over. Find out which program other than the token controller of Kubernetes \
+                 writes to Secrets of this type.",
+            ))
     }
 
-    /// The kind and the name of the object without which it is refused, as the server wrote them.
+    /// The kind and the name of the object to which the token is bound, as the issuer wrote them. The API server
+    /// refuses the token when the object is gone.
     pub fn bound_to(&self) -> Option<(&'static str, &str)> {
         let legacy = self.legacy_secret.as_deref().map(|name| ("Secret", name));
         let private = self.kubernetes.as_ref();
@@ -136,18 +153,20 @@ impl Claims {
         bound.or(legacy)
     }
 
-    /// Whether it is for somebody else than the API server. That the issuer is also the API server's audience is its default
-    /// (`--api-audiences`), and nothing in a token says more.
+    /// Whether the token is for other servers than the API server.
+    ///
+    /// The issuer counts as the audience of the API server. That is the default of its flag `--api-audiences`, and no
+    /// claim says more.
     pub fn is_for_others(&self) -> bool {
         !self.aud.is_empty() && self.iss.as_ref().is_some_and(|issuer| !self.aud.contains(issuer))
     }
 
-    /// Seconds between its beginning and its end, if it has both.
+    /// The seconds from the issue of the token to its expiry, if it has both.
     pub fn lifetime(&self) -> Option<i64> {
         Some(self.exp?.saturating_sub(self.iat?))
     }
 
-    /// Seconds until it expires, negative if it has.
+    /// The seconds until the token expires; negative afterwards.
     pub fn expires_in(&self, now: jiff::Timestamp) -> Option<i64> {
         self.exp.map(|exp| exp - now.as_second())
     }
@@ -156,7 +175,7 @@ impl Claims {
 /// Reads the header (0) or the claims (1) of a JWT.
 ///
 /// # Errors
-/// If it is none. The text says where, never what.
+/// As [`Claims::decode`].
 pub(crate) fn part<T: for<'de> Deserialize<'de>>(token: &Token, index: usize) -> Result<T, Error> {
     let not_a_jwt = |why: &str| Error::new(Kind::Claims, format!("the token is not a JWT: {why}"));
     let parts = token.expose().split('.').collect::<Vec<_>>();
@@ -180,7 +199,7 @@ fn shown(text: &Option<String>) -> String {
     harmless(text.as_deref().unwrap_or("nobody"))
 }
 
-/// RFC 7519, section 4.1.3: one audience may be a plain string.
+/// Reads one audience, which may be a plain string (RFC 7519, section 4.1.3), or several.
 fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -206,7 +225,7 @@ mod tests {
     #[case("a.%%%.c")]
     #[case("a.c2VjcmV0.c")]
     #[case("a.b.c.d")]
-    fn what_is_no_jwt_is_refused_unseen(#[case] text: &str) {
+    fn a_text_that_is_not_a_jwt_is_refused_without_quoting_it(#[case] text: &str) {
         let error = Claims::decode(&Token::parse(text, "token").expect("text"))
             .expect_err("refused")
             .to_string();

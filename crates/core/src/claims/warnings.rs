@@ -1,4 +1,4 @@
-//! What is unusual about a token, in words: what a maintainer would want to know before trusting it to a pipeline.
+//! Warnings about a token, for a maintainer who decides whether a pipeline may have it.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -8,29 +8,30 @@ use crate::{
     text::{harmless, in_words},
 };
 
-/// For so long an API server still takes a token that has expired, or is not valid yet (go-jose's `DefaultLeeway`, seconds).
+/// The seconds for which API servers accept a token after it has expired, and before it becomes valid (go-jose's
+/// `DefaultLeeway`).
 pub const LEEWAY: i64 = 60;
-/// No job takes longer than a day (seconds).
+/// The longest lifetime that is not worth a warning, in seconds: no job takes longer than a day.
 const LONG: i64 = 24 * 3600;
 
-/// One thing that is unusual.
+/// An unusual property of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Unusual {
-    /// For programs: one of the words in `docs/reference.md`.
+pub struct Warning {
+    /// The word for programs, one of those in `docs/reference.md`.
     pub kind: &'static str,
-    /// For people: one sentence.
+    /// The sentence for people.
     pub why: String,
 }
 
-/// What is unusual about a token that says this of itself, worst first.
-pub fn unusual(claims: &Claims, now: Timestamp) -> Vec<Unusual> {
+/// The warnings about a token with these claims, the worst first.
+pub fn warnings(claims: &Claims, now: Timestamp) -> Vec<Warning> {
     let now = now.as_second();
     let time_to = |at: i64| in_words(at.saturating_sub(now).unsigned_abs());
     let mut found = Vec::new();
-    let mut add = |kind, why: String| found.push(Unusual { kind, why });
+    let mut add = |kind, why: String| found.push(Warning { kind, why });
     if let Some(exp) = claims.exp.filter(|exp| *exp <= now) {
         let still = if now <= exp.saturating_add(LEEWAY) {
-            "; API servers still take it for up to a minute"
+            "; API servers still accept it for up to a minute"
         } else {
             ""
         };
@@ -38,18 +39,18 @@ pub fn unusual(claims: &Claims, now: Timestamp) -> Vec<Unusual> {
     }
     if let Some(from) = claims.nbf.max(claims.iat).filter(|from| *from > now + LEEWAY) {
         let why = format!(
-            "it is valid in {} only, unless this machine's clock is wrong",
+            "it becomes valid in {}, unless the clock of this machine is wrong",
             time_to(from)
         );
         add("not-yet-valid", why);
     }
     let legacy = claims.iss.as_deref() == Some(LEGACY_ISSUER);
     if !legacy && claims.kubernetes.is_none() {
-        let why = "it is no ServiceAccount's token: another issuer's, a CI platform's for instance";
+        let why = "it is not a ServiceAccount token: another issuer made it, for example a CI platform";
         add("not-kubernetes", why.into());
     }
     if legacy {
-        let why = "it is a legacy token, from a Secret: whoever reads that Secret has it";
+        let why = "it is a legacy token: everyone who may read its Secret has it";
         add("legacy", why.into());
     }
     match (claims.lifetime(), claims.exp) {
@@ -70,18 +71,18 @@ pub fn unusual(claims: &Claims, now: Timestamp) -> Vec<Unusual> {
             false => format!("{} ago", time_to(after)),
         };
         let why = format!(
-            "Kubernetes prolonged it: it was meant to end {when} (`warnafter`), and API servers only warn from then on"
+            "Kubernetes extended its lifetime: it was meant to end {when} (`warnafter`), and API servers only warn \
+             from then on"
         );
         add("warnafter", why);
     }
     if private.is_some() && claims.bound_to().is_none() {
-        let why =
-            "it is bound to no object: nothing but deleting its ServiceAccount ends it before it expires";
+        let why = "it is not bound to an object: before it expires, only deleting its ServiceAccount ends it";
         add("unbound", why.into());
     }
     if claims.is_for_others() {
         let why = format!(
-            "it is for {}, not for the API server, which answers 401 to it (unless it has that audience too)",
+            "it is for {}, not for the API server, which answers 401 to it (unless its own audience is among these)",
             harmless(&claims.aud.join(", "))
         );
         add("other-audience", why);
@@ -109,7 +110,7 @@ mod tests {
         }
         let claims = serde_json::from_value(claims).expect("claims");
         let now = Timestamp::from_second(NOW).expect("a time");
-        unusual(&claims, now)
+        warnings(&claims, now)
             .into_iter()
             .map(|found| found.kind)
             .collect()
@@ -132,7 +133,7 @@ mod tests {
         &[("iss", json!("kubernetes/serviceaccount")), ("kubernetes.io", Value::Null), ("aud", json!([])), ("exp", Value::Null)],
         &["legacy", "no-expiry"]
     )]
-    fn each_has_its_word(#[case] change: &[(&str, Value)], #[case] expected: &[&str]) {
+    fn each_warning_has_its_word(#[case] change: &[(&str, Value)], #[case] expected: &[&str]) {
         assert_eq!(kinds(change), expected);
     }
 }
