@@ -92,38 +92,40 @@ macro_rules! options {
 options! {
     ServiceAccount {
         name: "service-account",
-        help: "Name of the ServiceAccount that the token speaks for. Required, unless `rules` is given.",
+        help: "Name of the ServiceAccount of the token. Required, unless `rules` is given.",
         ..TEXT
     }
 
     Rules {
         name: "rules",
-        help: "Instead of `service-account`: what a ServiceAccount that is made for this job may do. A YAML list of RBAC rules, \
-               or permissions as in `require`. It and its role are gone when the job ends.",
+        help: "The RBAC rules of a ServiceAccount that jobpass makes for this job, instead of \
+               `service-account`: a YAML list of rules, or permissions as in `require`. The ServiceAccount \
+               and its Role are deleted when the job ends.",
         value: Value::Lines,
         ..TEXT
     }
 
     Namespace {
         name: "namespace",
-        help: "Namespace of the ServiceAccount. Without it, the namespace of the kubeconfig's context or of the \
-               in-cluster account, else `default`.",
+        help: "Namespace of the ServiceAccount. If it is not given: the namespace of the kubeconfig's \
+               context or of the in-cluster ServiceAccount, else `default`.",
         ..TEXT
     }
 
     Duration {
         name: "duration",
-        help: "How long the token may live at most: `30m`, `1h`, `1h30m`, `900s` or `900` (seconds); at least 10 \
-               minutes. It is revoked before, when the job ends.",
+        help: "The longest time that the token may live: `30m`, `1h`, `1h30m`, `900s` or `900` (seconds); \
+               at least 10 minutes. The token is revoked before that when the job ends.",
         default: Some("1h"),
         ..TEXT
     }
 
     Type {
         name: "type",
-        help: "`bound`: a token that expires by itself. `legacy`, for old tooling: the token of a Secret of type \
-               `kubernetes.io/service-account-token`, which never expires by itself; `duration` is then when `jobpass sweep` \
-               deletes it, should the end of the job not have done so. The minter also needs `get` on Secrets.",
+        help: "`bound`: a token that expires. `legacy`, for old tools: the token of a Secret of type \
+               `kubernetes.io/service-account-token`, which does not expire. If the end of the job does \
+               not delete that Secret, `jobpass sweep` does after `duration`. For `legacy`, the minter \
+               also needs `get` on Secrets.",
         value: Value::Choice(&["bound", "legacy"]),
         default: Some("bound"),
         ..TEXT
@@ -131,39 +133,41 @@ options! {
 
     RenewFor {
         name: "renew-for",
-        help: "For jobs that last longer than a token should: renew the token for at most this long while the job runs, as in \
-               `6h`. Each token lives `duration`; the token's file and the kubeconfig always have one that works. What was handed \
-               over otherwise is the first one.",
+        help: "For long jobs: renew the token while the job runs, for at most this time, as in `6h`. Each \
+               token lives for `duration`. The token's file and the kubeconfig always hold a valid token; \
+               outputs and variables keep the first one.",
         on: &[FrontEnd::Action, FrontEnd::JobTemplate, FrontEnd::CommandLine],
         ..TEXT
     }
 
     Audiences {
         name: "audiences",
-        help: "Audiences of the token, separated by commas or line breaks. Without it, the API server's own.",
+        help: "Audiences of the token, separated by commas or line breaks. If it is not given: the \
+               audience of the API server.",
         ..TEXT
     }
 
     Require {
         name: "require",
-        help: "What the token must be allowed to do, one permission a line: `get pods`, `create pods/exec target-pod`, \
-               `list deployments.apps`, `get secrets -n other`, `list pods -A`, `get /metrics`. If it is not, the token is \
-               revoked and the job fails.",
+        help: "Permissions that the token must have, one a line: `get pods`, `create pods/exec \
+               target-pod`, `list deployments.apps`, `get secrets -n other`, `list pods -A`, `get \
+               /metrics`. If one is missing, the token is revoked and the job fails.",
         value: Value::Lines,
         ..TEXT
     }
 
     Forbid {
         name: "forbid",
-        help: "What the token must not be allowed to do, written as in `require`.",
+        help: "Permissions that the token must not have, written as in `require`.",
         value: Value::Lines,
         ..TEXT
     }
 
     EscapeCheck {
         name: "escape-check",
-        help: "What to do if the ServiceAccount can get credentials that outlive the token (mint tokens, impersonate, write \
-               RBAC, read Secrets, run or enter Pods): `fail`, `warn` or `off`.",
+        help: "What to do if the ServiceAccount can get credentials that outlive the token, because it may \
+               mint tokens, impersonate, write RBAC, read Secrets, or run or enter Pods: `fail`, `warn` or \
+               `off`.",
         value: Value::Choice(&["fail", "warn", "off"]),
         default: Some("warn"),
         ..TEXT
@@ -171,15 +175,15 @@ options! {
 
     AnchorLabels {
         name: "anchor-labels",
-        help: "Labels for the anchor, and for what is made with `rules`, as policies of the cluster may demand them: \
-               `team=payments`, one a line.",
+        help: "Labels for the anchor and for the objects made with `rules`, if policies of the cluster \
+               demand them: `team=payments`, one a line.",
         value: Value::Lines,
         ..TEXT
     }
 
     AnchorAnnotations {
         name: "anchor-annotations",
-        help: "Annotations for the same objects, written as in `anchor-labels`; the value may be any text.",
+        help: "Annotations for the same objects, written as in `anchor-labels`. A value may be any text.",
         value: Value::Lines,
         ..TEXT
     }
@@ -194,19 +198,20 @@ options! {
 
     Context {
         name: "context",
-        help: "The context of the kubeconfig to use, if not its current one.",
+        help: "The context of the kubeconfig, if it is not the current one.",
         ..TEXT
     }
 
     Server {
         name: "server",
-        help: "URL of the API server (https), to use instead of a kubeconfig.",
+        help: "URL of the API server (https), instead of a kubeconfig.",
         ..TEXT
     }
 
     CertificateAuthority {
         name: "certificate-authority",
-        help: "The certificate authority of `server`: a path, PEM, or base64 of PEM. Without it, the system's roots.",
+        help: "The certificate authority of `server`: a path, PEM, or base64 of PEM. If it is not given: \
+               the roots of the system.",
         value: Value::File,
         ..TEXT
     }
@@ -226,29 +231,32 @@ options! {
 
     OidcAudience {
         name: "oidc-audience",
-        help: "GitHub only: authenticate at `server` with the job's own ID token (OIDC) for this audience, so that no \
-               secret is stored. The job needs `permissions: id-token: write`.",
+        help: "GitHub only: authenticate at `server` with the job's own ID token (OIDC) for this audience, \
+               without a stored secret. The job needs `permissions: id-token: write`.",
         on: &[FrontEnd::Action, FrontEnd::CommandLine],
         ..TEXT
     }
 
     JobServer {
         name: "job-server",
-        help: "URL of the API server (https) for the job, if the minter's does not accept ServiceAccount tokens, as Rancher, \
-               GitLab's KAS and the DNS endpoint of GKE may not. It stands in the kubeconfig, and is asked what the token may do.",
+        help: "URL of the API server (https) that the job uses, if the minter's does not accept \
+               ServiceAccount tokens; Rancher, GitLab's KAS and the DNS endpoint of GKE may not. The \
+               kubeconfig names this server, and jobpass asks it for the permissions of the token.",
         ..TEXT
     }
 
     JobCertificateAuthority {
         name: "job-certificate-authority",
         help: "The certificate authority of `job-server`, written as in `certificate-authority`.",
+        value: Value::File,
         ..TEXT
     }
 
     TokenFile {
         name: "token-file",
-        help: "Also write the token to this file (mode 0600, removed at the end). `true` chooses a name in the job's \
-               temporary folder; a relative path is taken from there.",
+        help: "Also write the token to this file, with mode 0600; it is removed when the job ends. `true`: \
+               jobpass chooses a name in the job's temporary folder. A relative path begins in that \
+               folder.",
         value: Value::File,
         on: &[FrontEnd::Action, FrontEnd::CommandLine],
         ..TEXT
@@ -256,8 +264,9 @@ options! {
 
     KubeconfigFile {
         name: "kubeconfig-file",
-        help: "A kubeconfig that holds the token (mode 0600, removed at the end). `true` chooses a name in the job's temporary \
-               folder; a relative path is taken from there; `false`: none is written.",
+        help: "Write a kubeconfig that holds the token to this file, with mode 0600; it is removed when \
+               the job ends. `true`: jobpass chooses a name in the job's temporary folder. A relative path \
+               begins in that folder. `false`: no kubeconfig is written.",
         value: Value::File,
         // With no path in KUBECONFIG, kubectl goes on with whatever it finds elsewhere: a job may then succeed as somebody else.
         default_on: &[(FrontEnd::Action, "true")],
@@ -267,8 +276,8 @@ options! {
 
     ExportKubeconfig {
         name: "export-kubeconfig",
-        help: "`true`: later steps find the kubeconfig in the variable KUBECONFIG, without an `env:` of their own. At the end of \
-               the job, KUBECONFIG is again what it was before.",
+        help: "`true`: later steps find the kubeconfig in the variable KUBECONFIG, without an `env:` of \
+               their own. At the end of the job, KUBECONFIG gets its previous value back.",
         value: Value::Flag,
         default: Some("false"),
         on: &[FrontEnd::Action],
@@ -277,8 +286,8 @@ options! {
 
     VerifyRevocation {
         name: "verify-revocation",
-        help: "How to prove that the token is dead: `off`, `quick` (ask once) or `wait` (ask until the API server's \
-               10-second cache cannot know it any more).",
+        help: "The proof that the token is dead: `off`, `quick` (ask the API server once) or `wait` (ask \
+               until no API server can still accept the token from its 10-second cache).",
         value: Value::Choice(&["off", "quick", "wait"]),
         default: Some("quick"),
         ..TEXT
@@ -286,7 +295,7 @@ options! {
 
     FailOnRevokeError {
         name: "fail-on-revoke-error",
-        help: "`true`: the job fails if its token could not be revoked. `false`: that is a warning.",
+        help: "`true`: the job fails if its token could not be revoked. `false`: jobpass only warns.",
         value: Value::Flag,
         default: Some("false"),
         ..TEXT
