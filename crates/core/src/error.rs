@@ -1,10 +1,11 @@
-//! What a person reads when something went wrong, and the exit code that goes with it.
+//! Failures: the text that a person reads, and the exit code.
 
 use std::fmt::Display;
 
 /// A failure that a person can act on: what failed and why on one line, then what to do.
 ///
-/// Holds no secret: every constructor takes text that went through [`crate::text::harmless`] or was written here.
+/// Holds no secret: every constructor takes text that went through [`crate::text::harmless`] or was written
+/// here.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}{}", .help.as_ref().map(|help| format!("\n\n{help}")).unwrap_or_default())]
 pub struct Error {
@@ -14,23 +15,27 @@ pub struct Error {
     report: Option<Box<str>>,
 }
 
-/// Why jobpass failed. The number is the exit code of every jobpass program; it is part of the interface.
+/// The reason for a failure. Its number is the exit code of every jobpass program, and part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// 1: something jobpass did not expect, a defect included.
+    /// 1: an event that jobpass did not expect, or a defect.
     Internal = 1,
     /// 2: an input is missing or wrong. Nothing was created.
     Input = 2,
     /// 3: no usable answer from the API server: unreachable, TLS, time-out, or errors that did not pass.
     Unreachable = 3,
-    /// 4: the API server refused: credentials (401), permissions (403), policy or validation (422), not found (404).
+    /// 4: the API server refused: credentials (401), permissions (403), policy or validation (422), not found
+    /// (404).
     Refused = 4,
-    /// 5: the token is not what was asked for: what it says of itself, or what it may do. It was revoked.
+    /// 5: the token is not the one that was requested, by its claims or by its permissions, and it was
+    /// revoked. Verbs that only compare use it for "not as it should be": `check`, `inspect --verify`, `setup
+    /// --diff`.
     Claims = 5,
     /// 6: the token could not be handed over (file, output, summary). It was revoked.
     Deliver = 6,
-    /// 7: a token or its anchor could not be revoked, or the revocation could not be proven.
+    /// 7: a token is not revoked, or its revocation is not proven. Also if a state cannot be read, because
+    /// its token is then not revoked.
     Revoke = 7,
     /// 130: stopped by SIGINT. What existed was revoked.
     Interrupted = 130,
@@ -39,7 +44,7 @@ pub enum Kind {
 }
 
 impl Error {
-    /// A failure with its one-line text, a lowercase fragment.
+    /// Creates a failure with its one-line text, a lowercase fragment.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -49,7 +54,7 @@ impl Error {
         }
     }
 
-    /// A wrong input: its name, what is wrong with it, and what is allowed.
+    /// Creates the failure of a wrong input: its name, the problem, and the values that are allowed.
     ///
     /// `problem` quotes the value only where the value can never be a secret.
     pub fn input(name: impl Display, problem: impl Display, allowed: impl Into<String>) -> Self {
@@ -66,7 +71,8 @@ impl Error {
         self
     }
 
-    /// Puts a report before the next step: what the token may do, as text, and as Markdown for those who show that.
+    /// Puts the access report before the next step, as text, and keeps it as Markdown for front ends that
+    /// show Markdown.
     pub(crate) fn reporting(mut self, text: String, markdown: String) -> Self {
         self.message = format!("the token was not handed over: {}", self.message);
         let all = [Some(text), self.help.take()];
@@ -80,7 +86,7 @@ impl Error {
         self
     }
 
-    /// The anchor was deleted, and then this kept that from being proven.
+    /// Turns the failure into that of a proof: the anchor was deleted, but the revocation is not proven.
     pub(crate) fn into_unproven(mut self) -> Self {
         self.message = format!(
             "the anchor was deleted, but that the token is dead is not proven: {}",
@@ -90,7 +96,7 @@ impl Error {
         self
     }
 
-    /// Why it failed.
+    /// The reason for the failure.
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -100,7 +106,7 @@ impl Error {
         self.help.as_deref()
     }
 
-    /// What the token may do, in Markdown, if that is why it failed.
+    /// The access report in Markdown, if the failure has one.
     pub fn report(&self) -> Option<&str> {
         self.report.as_deref()
     }
@@ -112,7 +118,7 @@ impl Error {
 }
 
 impl Kind {
-    /// One word for programs.
+    /// The word for programs.
     pub fn word(self) -> &'static str {
         match self {
             Self::Internal => "internal",
@@ -127,7 +133,7 @@ impl Kind {
         }
     }
 
-    /// The exit code of the program that fails so.
+    /// The exit code of a program that fails for this reason.
     pub fn exit_code(self) -> u8 {
         self as u8
     }

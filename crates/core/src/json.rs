@@ -1,4 +1,4 @@
-//! Writing JSON, and reading it as programs in Go write it: the API server, and what signs its tokens.
+//! Writing JSON, and reading the JSON of programs in Go: the API server, and external signers of its tokens.
 
 use serde::Serialize;
 
@@ -10,13 +10,13 @@ use crate::{
 /// One line of JSON.
 ///
 /// # Errors
-/// If `value` cannot be written as JSON, such as a path that is not UTF-8. It must never be empty instead: an empty
-/// state says that nothing is left to revoke.
+/// If `value` cannot be written as JSON, such as a path that is not UTF-8. Callers must not write an empty
+/// text instead: an empty state says that nothing is left to revoke.
 pub fn text(value: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| unwritable(&error))
 }
 
-/// The same as a value, to which more can be added.
+/// A JSON value, to which members can be added.
 ///
 /// # Errors
 /// As [`text`].
@@ -29,8 +29,8 @@ fn unwritable(error: &serde_json::Error) -> Error {
     Error::new(Kind::Internal, format!("cannot write JSON: {why}"))
 }
 
-/// Takes out every member of an object whose value is `null`. Go writes `null` for an empty list or map, and reads it as a member that
-/// is not there. Without these members, serde reads the same.
+/// Removes every member of an object whose value is `null`. Go writes `null` for an empty list or map, and
+/// reads it as an absent member. Without these members, serde reads the same.
 pub(crate) fn remove_nulls(json: &mut Vec<u8>) {
     // Where the member begins that is being read: with the comma before it, if there is one.
     let mut member = 0;
@@ -65,7 +65,7 @@ pub(crate) fn remove_nulls(json: &mut Vec<u8>) {
     json.truncate(write);
 }
 
-/// How long the string is with which this begins.
+/// The length of the string with which `json` begins.
 fn string(json: &[u8]) -> usize {
     let mut at = 1;
     while let Some(byte) = json.get(at) {

@@ -8,39 +8,40 @@
 //! The token is bound to an [anchor], an empty Secret: deleting the anchor revokes the token.
 //!
 //! The modules below are layers, the topmost first: each imports only from those after it. The front ends
-//! (`jobpass-github`, `jobpass-gitlab`, `jobpass`) call [`life`], [`doctor`] and [`maintenance`]. Only [`process`] and the
-//! command-line flags of [`inputs`] touch the process that they run in; only `oidc` and `refusal` know CI platforms by name.
+//! (`jobpass-github`, `jobpass-gitlab`, `jobpass`) call [`life`], [`doctor`] and [`maintenance`]. Only
+//! [`process`] and the command-line flags of [`inputs`] touch the process that they run in; only `oidc` and
+//! `refusal` know CI platforms by name.
 
 #![warn(missing_docs)]
 
 // The stations of a token's life: minting, renewing, revoking.
 pub mod life;
 
-// Why minting works, or does not.
+// The check whether minting works, and why it does not.
 pub mod doctor;
 // The work around the jobs: setting a cluster up, rotating, sweeping, inspecting.
 pub mod maintenance;
 
-// What exists in the cluster for a token, and ends it.
+// The objects in the cluster that belong to a token, and whose deletion ends it.
 pub mod anchor;
-// What a job writes down, and the files that it hands over.
+// The records of a job, and the files that it hands over.
 pub mod record;
 
-// What a token may do, asked with the token itself.
+// The permissions of a token, as the API server answers them to the token itself.
 pub mod access;
 // The identity that asks for tokens.
 pub mod minter;
-// Why the API server refused a request, and what to do about it.
+// The reason why the API server refused a request, and the next step.
 mod refusal;
 
-// How the API server is asked: connections, time limits, retries.
+// Requests to the API server: connections, time limits, retries.
 pub mod cluster;
 // The trust between a cluster and a CI platform's ID tokens.
 mod oidc;
 
-// What the user asked for.
+// The inputs of the user.
 pub mod inputs;
-// What a token says of itself.
+// The claims of a token.
 pub mod claims;
 // RBAC rules and permissions.
 pub mod rbac;
@@ -54,7 +55,7 @@ pub mod token;
 pub mod names;
 // JSON as Go writes it.
 pub mod json;
-// What a person reads when something went wrong, and the exit code.
+// Failures, and the exit code.
 pub mod error;
 // Text that is safe to show.
 pub mod text;

@@ -5,7 +5,7 @@ use crate::{
     text::harmless,
 };
 
-/// RFC 1123 subdomain (with dots) or label (without), as Kubernetes names objects and namespaces.
+/// Checks an RFC 1123 subdomain (with dots) or label (without dots), the names of objects and namespaces.
 pub(crate) fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> Result<String, Error> {
     let valid = if dots {
         is_dns_subdomain(value)
@@ -29,12 +29,13 @@ pub(crate) fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> 
     ))
 }
 
-/// What objects are called, and what can stand in a URL.
+/// Whether this is an RFC 1123 subdomain: the name of an object, which is safe in a URL.
 pub(crate) fn is_dns_subdomain(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_dns_label)
 }
 
-/// Lowercase letters, digits and hyphens, with a letter or digit at both ends.
+/// Whether this is an RFC 1123 label: lowercase letters, digits and hyphens, with a letter or digit at both
+/// ends.
 pub(crate) fn is_dns_label(label: &str) -> bool {
     label
         .bytes()
@@ -45,13 +46,13 @@ pub(crate) fn is_dns_label(label: &str) -> bool {
 
 const PREFIX: &str = "jobpass-";
 
-/// What [`random_name`] makes, as a regular expression.
+/// The names that [`random_name`] makes, as a regular expression.
 pub(crate) const NAMES: &str = "^jobpass-[a-z2-7]{20}$";
 
-/// A name that nobody else has: 100 random bits, in lowercase letters and digits.
+/// Makes a unique name from 100 random bits, in lowercase letters and digits.
 ///
 /// # Errors
-/// If the system has no randomness.
+/// If the system gives no random numbers.
 pub fn random_name() -> Result<String, Error> {
     let mut bytes = [0; 20];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
@@ -61,13 +62,13 @@ pub fn random_name() -> Result<String, Error> {
     Ok(format!("{PREFIX}{}", String::from_iter(random)))
 }
 
-/// Whether it looks like a name that [`random_name`] made.
+/// Whether this looks like a name that [`random_name`] made.
 pub(crate) fn is_ours(name: &str) -> bool {
     name.strip_prefix(PREFIX)
         .is_some_and(|random| random.len() == 20 && random.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
-/// What uids and credential ids consist of. They are shown, and become part of the state.
+/// Whether this can be a uid or a credential id. jobpass shows them and records them in the state.
 pub(crate) fn is_identifier(text: &str) -> bool {
     (1..=128).contains(&text.len())
         && text
@@ -75,7 +76,8 @@ pub(crate) fn is_identifier(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
-/// `staging/src/k8s.io/apimachinery/pkg/util/validation/validation.go`, `IsValidLabelValue`.
+/// Whether Kubernetes accepts this as the value of a label
+/// (`staging/src/k8s.io/apimachinery/pkg/util/validation/validation.go`, `IsValidLabelValue`).
 pub(crate) fn is_label_value(value: &str) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric();
     let bytes = value.as_bytes();
@@ -85,10 +87,10 @@ pub(crate) fn is_label_value(value: &str) -> bool {
         && bytes.last().is_none_or(plain)
 }
 
-/// The longest text of any other kind.
+/// The longest text of an option that is not a name.
 pub(crate) const LONGEST_TEXT: usize = 256;
 
-/// An id as platforms give them; a text nevertheless.
+/// Checks an id of a CI platform. It stays text, because claims hold it as text.
 pub(crate) fn number(input: &str, text: &str) -> Result<String, Error> {
     let text = text.trim();
     if (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0') {
@@ -102,7 +104,7 @@ pub(crate) fn number(input: &str, text: &str) -> Result<String, Error> {
     ))
 }
 
-/// Text of one line, as it is.
+/// Checks a text of one line without invisible characters.
 pub(crate) fn text_of(input: &str, text: &str) -> Result<String, Error> {
     if !text.is_empty() && text.len() <= LONGEST_TEXT && harmless(text) == text {
         return Ok(text.to_owned());

@@ -1,16 +1,16 @@
-//! Text that came from a server, made fit to be shown.
+//! Text from servers, made safe to show; and values as YAML, CEL and Markdown write them.
 
 use std::path::Path;
 
-/// The most characters of a server's text that are shown.
+/// The number of characters of a server's text that are shown.
 const LONGEST: usize = 600;
 
-/// Server text without anything that a terminal, a log or a CI runner would act on.
+/// Returns server text without anything that a terminal, a log or a CI runner would act on.
 ///
-/// Control characters (line breaks, escapes, carriage returns) and invisible formatting become spaces, runs of spaces
-/// one space; workflow commands are broken up: the GitHub runner acts on `##[` anywhere in a line and on `::` at its
-/// start (`ActionCommand.cs` in the runner's source). Anything that looks like a JWT is replaced, as a server may echo
-/// what it was sent. At most 600 characters are kept.
+/// Control characters (line breaks, escapes, carriage returns) and invisible formatting become spaces, runs
+/// of spaces one space; workflow commands are broken up: the GitHub runner acts on `##[` anywhere in a line
+/// and on `::` at its start (`ActionCommand.cs` in the runner's source). Anything that looks like a JWT is
+/// replaced, as a server may echo what it was sent. At most 600 characters are kept.
 pub fn harmless(text: &str) -> String {
     let visible = text
         .chars()
@@ -43,12 +43,12 @@ pub fn path(path: &Path) -> String {
     harmless(&path.to_string_lossy())
 }
 
-/// The same as code in Markdown, in a table too: nothing in it can end the cell or the code.
+/// Returns [`harmless`] text as code in Markdown. Nothing in it can end the code, or the cell of a table.
 pub fn code(text: &str) -> String {
     format!("`{}`", harmless(text).replace('`', "'").replace('|', "\\|"))
 }
 
-/// A moment, for people.
+/// A time, for people.
 pub fn time(time: jiff::Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
@@ -100,12 +100,12 @@ pub fn in_words(seconds: u64) -> String {
     }
 }
 
-/// As it stands in YAML: JSON is YAML, nothing in a quoted text can end it, and none is taken for a number or `null`.
+/// Quotes a text for YAML, as JSON: nothing in it can end the text, and it is not read as a number or `null`.
 pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// As it stands in a CEL expression. What it is made of has no control characters.
+/// Quotes a text for a CEL expression. The text must not have control characters.
 pub(crate) fn cel(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }

@@ -1,4 +1,4 @@
-//! What is to be asked about a token before it is handed over.
+//! The questions about a token that jobpass asks before it hands the token over.
 
 use crate::{
     error::Error,
@@ -6,26 +6,26 @@ use crate::{
     rbac::{Permission, parse_all},
 };
 
-/// What is to be asked about a token.
+/// The questions to ask about a token.
 #[derive(Debug, Clone, Default)]
 pub struct Checks {
-    /// What it must be allowed.
+    /// The permissions that the token must have.
     pub require: Vec<Permission>,
-    /// What it must not be allowed.
+    /// The permissions that the token must not have.
     pub forbid: Vec<Permission>,
-    /// Whether to look for ways in which its ServiceAccount can outlive it.
+    /// The reaction to a ServiceAccount that can get credentials which outlive the token.
     pub escape: EscapeCheck,
 }
 
-/// What to do about a ServiceAccount that can outlive its token.
+/// The reaction to a ServiceAccount that can get credentials which outlive its token.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum EscapeCheck {
     /// Refuse the token.
     Fail,
-    /// Say so.
+    /// Warn.
     #[default]
     Warn,
-    /// Do not look.
+    /// Do not ask.
     Off,
 }
 
@@ -33,11 +33,12 @@ impl Checks {
     /// Parses the inputs.
     ///
     /// # Errors
-    /// The first line that is wrong; or what cannot be asked at all.
+    /// If a line is wrong, or if no API server can answer the question.
     pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
         let permissions = |option: Opt| parse_all(option.name(), inputs.get(option).unwrap_or_default(), Ok);
         let (require, forbid) = (permissions(Opt::Require)?, permissions(Opt::Forbid)?);
-        // `*` asks whether everything is allowed: forbidding that forbids next to nothing, unless it is meant.
+        // `*` asks whether everything is allowed, so a `forbid` with it forbids next to nothing. Only `* *`
+        // is likely to be meant.
         let vague = forbid
             .iter()
             .find(|permission| matches!(permission.wildcards(), (true, false) | (false, true)));
@@ -55,7 +56,7 @@ impl Checks {
             "off" => Some(EscapeCheck::Off),
             _ => None,
         })?;
-        // Only the API server itself can be asked with a token; one for others gets 401 from it.
+        // Only the API server answers these questions, and it answers 401 to a token for other audiences.
         let asked = [(Opt::Require, &require), (Opt::Forbid, &forbid)];
         let asked = asked.into_iter().find(|(_, permissions)| !permissions.is_empty());
         if let (Some((option, _)), true) = (asked, inputs.get(Opt::Audiences).is_some()) {
@@ -72,16 +73,16 @@ impl Checks {
         })
     }
 
-    /// More that must be allowed, as it stands in the input `option`.
+    /// Adds the permissions in `text`, the value of the input `option`, to those that the token must have.
     ///
     /// # Errors
-    /// The first line that is wrong.
+    /// If a line is wrong.
     pub fn also_require(&mut self, option: &str, text: &str) -> Result<(), Error> {
         self.require.extend(parse_all(option, text, Ok)?);
         Ok(())
     }
 
-    /// Whether there is anything to ask about a ServiceAccount's token.
+    /// Whether there is nothing to ask.
     pub(crate) fn is_empty(&self) -> bool {
         self.require.is_empty() && self.forbid.is_empty() && self.escape == EscapeCheck::Off
     }

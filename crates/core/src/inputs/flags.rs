@@ -1,4 +1,4 @@
-//! The table of options as command-line flags and `JOBPASS_*` variables.
+//! The options as command-line flags and `JOBPASS_*` variables.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::{
     text::harmless,
 };
 
-/// What [`crate::Kind`] means as an exit code, for `--help`.
+/// The exit codes of [`crate::Kind`], for `--help`.
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0         done
@@ -30,7 +30,7 @@ pub fn flags() -> impl Iterator<Item = Arg> {
     Opt::on(FrontEnd::CommandLine).map(flag)
 }
 
-/// The flag of an option; its value may also stand in a variable.
+/// The flag of an option. Its value may also come from its variable.
 pub fn flag(option: Opt) -> Arg {
     let help = match option.default() {
         Some(default) => format!("{} [default: {default}]", option.help()),
@@ -51,20 +51,21 @@ pub fn flag(option: Opt) -> Arg {
     }
 }
 
-/// What the flags and variables say.
+/// The inputs that the flags and variables give.
 ///
 /// # Errors
-/// As [`Inputs::read`]; and if a kubeconfig itself, not its path, was given as a flag: every process of the machine can
-/// read another's arguments.
+/// As [`Inputs::read`]. Also if a flag holds a kubeconfig instead of its path, because every process of the
+/// machine can read the arguments of others.
 pub fn inputs(matches: &ArgMatches) -> Result<Inputs, Error> {
     no_secret_in_argv(matches)?;
     Inputs::read(FrontEnd::CommandLine, |option| given(matches, option))
 }
 
-/// The same at the end of a job: an option that became empty is no reason not to revoke.
+/// The inputs at the end of a job. An empty option counts as absent: it is not a reason to leave the token
+/// unrevoked.
 ///
 /// # Errors
-/// If a kubeconfig itself was given as a flag.
+/// If a flag holds a kubeconfig instead of its path.
 pub fn inputs_at_end(matches: &ArgMatches) -> Result<Inputs, Error> {
     no_secret_in_argv(matches)?;
     Inputs::read(FrontEnd::CommandLine, |option| {
@@ -72,13 +73,14 @@ pub fn inputs_at_end(matches: &ArgMatches) -> Result<Inputs, Error> {
     })
 }
 
-/// The value of one flag, or of its variable, without the default. A verb may have some of the flags only.
+/// The value of one flag, or of its variable, without the default. `None` also if the verb does not have the
+/// flag.
 pub fn given(matches: &ArgMatches, option: Opt) -> Option<String> {
     let values = matches.try_get_many::<String>(option.name()).ok().flatten()?;
     Some(values.map(String::as_str).collect::<Vec<_>>().join("\n"))
 }
 
-/// Whether an option was given as a flag, not by its variable.
+/// Whether an option was given as a flag, and not by its variable.
 pub fn is_flag(matches: &ArgMatches, option: Opt) -> bool {
     let given = matches.try_contains_id(option.name()).unwrap_or(false);
     given && matches.value_source(option.name()) == Some(ValueSource::CommandLine)
@@ -101,7 +103,7 @@ fn no_secret_in_argv(matches: &ArgMatches) -> Result<(), Error> {
         if Path::new(&text).exists() {
             continue;
         }
-        // Shown only if it cannot be anything but a path.
+        // The value is shown only if it is certainly a path.
         let is_path = text.len() < 256
             && [".yaml", ".yml", ".conf", "config"]
                 .iter()

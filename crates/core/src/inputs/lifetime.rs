@@ -1,4 +1,4 @@
-//! Lengths of time: how long a token lives.
+//! The lifetimes of tokens, and other lengths of time.
 
 use std::time::Duration;
 
@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{error::Error, inputs::options::Opt, text::harmless};
 
-/// A lifetime that the TokenRequest API accepts, in seconds; or, of a legacy token, when it is swept.
+/// A lifetime that the TokenRequest API accepts, in seconds. For a legacy token, the time after which it is
+/// swept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifetime(u64);
 
 impl Lifetime {
-    /// The least that any API server issues (`pkg/apis/authentication/validation/validation.go`).
+    /// The shortest lifetime that an API server issues (`pkg/apis/authentication/validation/validation.go`).
     pub const LEAST: u64 = 600;
-    /// The most that any API server takes (same file).
+    /// The longest lifetime that an API server accepts (same file).
     pub(crate) const MOST: u64 = 1 << 32;
     /// With this number of seconds the API server may issue a token for a year
     /// (`WarnOnlyBoundTokenExpirationPeriod`, `pkg/serviceaccount/claims.go`).
@@ -22,7 +23,8 @@ impl Lifetime {
     /// Parses `30m`, `1h`, `1h30m`, `900s`, `900`.
     ///
     /// # Errors
-    /// If it is no duration, negative, less than 10 minutes, more than 2^32 seconds, or 3607 seconds.
+    /// If the text is not a duration, or if it is negative, less than 10 minutes, more than 2^32 seconds, or
+    /// exactly 3607 seconds.
     pub fn parse(text: &str) -> Result<Self, Error> {
         match seconds(text)? {
             ..Self::LEAST => Err(wrong_duration(
@@ -45,10 +47,11 @@ impl Lifetime {
         }
     }
 
-    /// When a legacy token is swept. No API server has a say in it, so it may be less than 10 minutes.
+    /// Parses the time after which a legacy token is swept. It may be less than 10 minutes, because the API
+    /// server does not limit it.
     ///
     /// # Errors
-    /// If it is no duration, negative, zero, or more than 2^32 seconds.
+    /// If the text is not a duration, or if it is negative, zero, or more than 2^32 seconds.
     pub fn of_legacy(text: &str) -> Result<Self, Error> {
         match seconds(text)? {
             seconds @ 1..=Self::MOST => Ok(Self(seconds)),
@@ -61,11 +64,11 @@ impl Lifetime {
         }
     }
 
-    /// The same for who can revoke sooner than a token may expire: a time of less than 10 minutes is given back beside the
-    /// shortest lifetime.
+    /// Like [`Lifetime::parse`], for callers that revoke the token themselves. Below 10 minutes, it returns
+    /// the shortest lifetime and the time after which to revoke.
     ///
     /// # Errors
-    /// As [`Lifetime::parse`], but for less than 10 minutes; if it is zero.
+    /// As [`Lifetime::parse`], but not for less than 10 minutes. Also if the time is zero.
     pub fn parse_or_sooner(text: &str) -> Result<(Self, Option<Duration>), Error> {
         match seconds(text)? {
             0 => Err(wrong_duration(text, "nothing can be done in no time", DURATIONS)),
@@ -90,10 +93,10 @@ fn wrong_duration(text: &str, problem: &str, allowed: &str) -> Error {
     )
 }
 
-/// A time that is no token's lifetime, for the input `input`.
+/// Parses a time that is not a lifetime, the value of the input `input`.
 ///
 /// # Errors
-/// If it is no duration, or none at all.
+/// If the text is not a duration, or if it is zero.
 pub fn time(input: &str, text: &str) -> Result<Duration, Error> {
     match seconds(text) {
         Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),

@@ -1,4 +1,5 @@
-//! Labels and annotations that the user gives the objects that jobpass makes: policies of many clusters demand some.
+//! Labels and annotations of the user for the objects that jobpass makes. The policies of many clusters
+//! demand some.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +11,12 @@ use crate::{
     text::harmless,
 };
 
-/// What the inputs `anchor-labels` and `anchor-annotations` say.
+/// The values of the inputs `anchor-labels` and `anchor-annotations`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metadata {
-    /// Valid, and none of those that jobpass or Kubernetes go by.
+    /// The labels: valid, and without keys that belong to jobpass or Kubernetes.
     pub labels: BTreeMap<String, String>,
-    /// The same; a value may be any text.
+    /// The annotations. Their keys are as those of labels, and a value may be any text.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -23,7 +24,7 @@ impl Metadata {
     /// Parses the inputs.
     ///
     /// # Errors
-    /// The first line that no API server would take, or that belongs to somebody else.
+    /// If the API server would refuse a line, or if its key belongs to jobpass or Kubernetes.
     pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
         let parse = |option: Opt, is_value| pairs(option, inputs.get(option).unwrap_or_default(), is_value);
         Ok(Self {
@@ -33,7 +34,7 @@ impl Metadata {
     }
 }
 
-/// One a line, or a YAML list. Empty lines and those that begin with `#` do not count.
+/// Parses one pair a line, or a YAML list. Empty lines and lines that begin with `#` are ignored.
 fn pairs(option: Opt, text: &str, is_value: fn(&str) -> bool) -> Result<BTreeMap<String, String>, Error> {
     let wrong = |problem: String| {
         let allowed = "write one a line, as `KEY=VALUE`: `team=payments`, `example.com/cost-center=4711`";
@@ -73,7 +74,8 @@ fn pairs(option: Opt, text: &str, is_value: fn(&str) -> bool) -> Result<BTreeMap
     Ok(pairs)
 }
 
-/// `staging/src/k8s.io/apimachinery/pkg/util/validation/validation.go`, `IsQualifiedName`.
+/// Whether Kubernetes accepts this key (`staging/src/k8s.io/apimachinery/pkg/util/validation/validation.go`,
+/// `IsQualifiedName`).
 fn is_key(key: &str) -> bool {
     let (domain, name) = match key.split_once('/') {
         Some((domain, name)) => (Some(domain), name),
@@ -82,13 +84,14 @@ fn is_key(key: &str) -> bool {
     !name.is_empty() && names::is_label_value(name) && domain.is_none_or(is_dns_subdomain)
 }
 
-/// The program that reads what is under this key, and so must be the only one to write it.
+/// The program that relies on this key, and so must be the only one to write it.
 fn owner(key: &str) -> Option<&'static str> {
     let (domain, _) = key.split_once('/')?;
     match domain {
         _ if key == names::MANAGED_BY => Some("jobpass"),
         "jobpass.dev" => Some("jobpass"),
-        // What a Secret is a token for, when it was used last, since when it is not valid.
+        // Kubernetes reads from these keys which account a Secret has the token of, when it was last used,
+        // and whether it is invalid.
         "kubernetes.io" => Some("Kubernetes"),
         _ if domain.ends_with(".jobpass.dev") => Some("jobpass"),
         _ => None,

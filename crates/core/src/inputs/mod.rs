@@ -1,4 +1,4 @@
-//! What the user asked for: the table of options, and what their values mean.
+//! The inputs of the user: the table of options, and the meaning of their values.
 
 pub mod checks;
 #[cfg(feature = "clap")]

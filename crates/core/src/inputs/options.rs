@@ -1,7 +1,7 @@
-//! The one table of what can be asked for, under the same names on every face.
+//! The table of options, which have the same names on all front ends.
 //!
-//! GitHub inputs (`INPUT_*`, `action.yml`), GitLab variables (`JOBPASS_*`) and command-line flags are made from this
-//! table or checked against it.
+//! Command-line flags and `JOBPASS_*` variables are made from this table. Tests check `action.yml` and the
+//! GitLab templates against it.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -268,7 +268,8 @@ options! {
                the job ends. `true`: jobpass chooses a name in the job's temporary folder. A relative path \
                begins in that folder. `false`: no kubeconfig is written.",
         value: Value::File,
-        // With no path in KUBECONFIG, kubectl goes on with whatever it finds elsewhere: a job may then succeed as somebody else.
+        // With an empty KUBECONFIG, kubectl uses any kubeconfig that it finds elsewhere, so a job could
+        // succeed as another user.
         default_on: &[(FrontEnd::Action, "true")],
         on: &[FrontEnd::Action, FrontEnd::CommandLine],
         ..TEXT
@@ -348,18 +349,18 @@ impl fmt::Display for Opt {
     }
 }
 
-/// What was asked for, as text, by option name.
+/// The values of the options, as text.
 ///
 /// Not `Debug`: `kubeconfig` may hold a secret.
 #[derive(Clone, Default)]
 pub struct Inputs(BTreeMap<Opt, String>);
 
 impl Inputs {
-    /// Asks `read` for each option of a front end; an absent one gets its default.
+    /// Reads each option of a front end with `read`. An absent option gets its default.
     ///
     /// # Errors
-    /// If an option that has a default was set to nothing: a CI expression that came out empty is a mistake that
-    /// should not silently become the default.
+    /// If an option that has a default is empty. An expression of the CI platform that came out empty is a
+    /// mistake, which must not silently become the default.
     pub fn read(front_end: FrontEnd, mut read: impl FnMut(Opt) -> Option<String>) -> Result<Self, Error> {
         let mut inputs = BTreeMap::new();
         for option in Opt::on(front_end) {

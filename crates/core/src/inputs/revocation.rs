@@ -1,25 +1,26 @@
-//! How the end of a job goes.
+//! The options for the end of a job.
 
 use crate::{
     error::Error,
     inputs::options::{Inputs, Opt},
 };
 
-/// The options that the end of a job obeys. They are recorded in the state.
+/// The options that the end of a job follows. They are recorded in the state.
 pub const AT_END: [Opt; 2] = [Opt::VerifyRevocation, Opt::FailOnRevokeError];
 
-/// How much proof is wanted.
+/// The proof that a token is revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verify {
-    /// None.
+    /// No proof.
     Off,
-    /// Ask once.
+    /// Ask the API server once.
     Quick,
-    /// Ask until no API server can accept the token from its cache any more.
+    /// Ask until no API server can still accept the token from its cache.
     Wait,
 }
 
-/// How the end of the job goes: read apart from [`Spec`](crate::inputs::spec::Spec), as revoking needs no other input.
+/// Parses `verify-revocation`, without a [`Spec`](crate::inputs::spec::Spec), because revoking needs no other
+/// input.
 ///
 /// # Errors
 /// If `verify-revocation` is not one of its three words.

@@ -1,4 +1,4 @@
-//! What was asked for, parsed. Once a [`Spec`] exists, it needs no more checks.
+//! The inputs for minting, parsed. Once a [`Spec`] exists, it needs no more checks.
 
 use std::time::Duration;
 
@@ -17,27 +17,26 @@ use crate::{
     text::harmless,
 };
 
-/// The token that was asked for.
+/// The token to mint.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// Whom the token speaks for: a ServiceAccount that is there, or, with `rules`, one that is made for this job and called
-    /// as the anchor is.
+    /// The ServiceAccount of the token. With `rules`, it is made for this job and named after the anchor.
     pub service_account: String,
-    /// What the ServiceAccount made for this job may do; empty if none is made.
+    /// The rules of the ServiceAccount that is made for this job. They are empty if none is made.
     pub rules: Vec<Rule>,
-    /// Where the ServiceAccount and the anchor are.
+    /// The namespace of the ServiceAccount and the anchor.
     pub namespace: String,
-    /// What kind of token it is.
+    /// The type of the token.
     pub token_type: TokenType,
-    /// The longest that the token may live.
+    /// The longest lifetime of the token.
     pub lifetime: Lifetime,
-    /// How long new tokens take its place while the job runs.
+    /// The time for which new tokens replace it while the job runs.
     pub renew_for: Option<Duration>,
-    /// Whom the token is for; empty means the API server itself.
+    /// The audiences of the token. If there are none, it is for the API server.
     pub audiences: Vec<String>,
-    /// What is asked about it before it is handed over.
+    /// The questions to ask about the token before it is handed over.
     pub checks: Checks,
-    /// What the anchor, and what is made for this job, carries beside what jobpass itself writes.
+    /// The user's labels and annotations for the anchor and the objects that are made for this job.
     pub metadata: Metadata,
 }
 
@@ -45,7 +44,7 @@ impl Spec {
     /// Parses the inputs. `minter_namespace` is the namespace that the minter's configuration names.
     ///
     /// # Errors
-    /// The first input that is missing or wrong: its name, its value, what is allowed.
+    /// If an input is missing or wrong. The error names it, its value, and what is allowed.
     pub fn parse(inputs: &Inputs, minter_namespace: Option<&str>) -> Result<Self, Error> {
         let rules = rbac::parse(Opt::Rules.name(), inputs.get(Opt::Rules).unwrap_or_default())?;
         let service_account = match (inputs.get(Opt::ServiceAccount), rules.is_empty()) {
@@ -91,10 +90,10 @@ impl Spec {
     }
 }
 
-/// The namespace that is meant: the input's, else the one that the minter's configuration names, else `default`.
+/// The namespace of the input, else the one that the minter's configuration names, else `default`.
 ///
 /// # Errors
-/// If no namespace can be called that.
+/// If no namespace can have this name.
 pub fn namespace(inputs: &Inputs, minter_namespace: Option<&str>) -> Result<String, Error> {
     let namespace = inputs
         .get(Opt::Namespace)
@@ -115,22 +114,23 @@ fn renew_for(text: &str, lifetime: Lifetime) -> Result<Duration, Error> {
     Err(Error::input(Opt::RenewFor, problem, allowed))
 }
 
-/// What the option `type` says.
+/// The type of a token, as the option `type` names it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenType {
-    /// From the TokenRequest API, bound to an anchor.
+    /// A token from the TokenRequest API, bound to an anchor.
     #[default]
     Bound,
-    /// From a Secret of type `kubernetes.io/service-account-token`, which is its own anchor. It never expires by itself.
+    /// A token from a Secret of type `kubernetes.io/service-account-token`, which is its anchor. It does not
+    /// expire.
     Legacy,
 }
 
 impl TokenType {
-    /// Parses the input `type`, and sees whether all others make sense with it.
+    /// Parses the input `type`, and checks that the other inputs fit it.
     ///
     /// # Errors
-    /// If it is no such word, or one of the others makes none.
+    /// If it is another word, or if another input contradicts it.
     pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
         let token_type = inputs.choice(Opt::Type, |word| match word {
             "bound" => Some(Self::Bound),
@@ -168,10 +168,10 @@ impl TokenType {
     }
 }
 
-/// Audiences, separated by commas or line breaks.
+/// Parses audiences, separated by commas or line breaks.
 ///
 /// # Errors
-/// If one has spaces.
+/// If an audience has spaces.
 pub(crate) fn audiences(text: &str) -> Result<Vec<String>, Error> {
     let audiences = text
         .split([',', '\n'])

@@ -6,16 +6,17 @@ use crate::{
     text::harmless,
 };
 
-/// The longest name of a ServiceAccount here: names that are made of it and a namespace stay below 253.
+/// The longest name of a ServiceAccount that `setup` accepts. Names made of it and a namespace then have at
+/// most 253 characters.
 pub(crate) const LONGEST_ACCOUNT: usize = 150;
 
-/// The account that sweeps, and so may read every Secret of the namespace.
+/// The ServiceAccount of the sweeper, which may read every Secret of the namespace.
 pub(crate) const SWEEPER: &str = "jobpass-sweeper";
 
 pub(crate) const JOBS_THEMSELVES: &str =
     "the jobs' own ServiceAccount could then mint itself tokens that outlive its job";
 
-/// Somebody who may ask for tokens.
+/// A user, group or ServiceAccount that may ask for tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum MinterSubject {
     User(String),
@@ -61,7 +62,7 @@ impl MinterSubject {
         if accounts_of == Some(own_namespace) {
             return refused(JOBS_THEMSELVES, "name one account: `serviceaccount:NAME`");
         }
-        // Administrators need no Role, and everybody is no minter.
+        // Administrators need no Role, and groups of everybody must not be minters.
         if name.starts_with("system:") && accounts_of.is_none() {
             return refused(
                 "Kubernetes gives the names that begin with `system:` to whom it likes",
@@ -75,7 +76,7 @@ impl MinterSubject {
     }
 }
 
-/// As the option `minter` takes it.
+/// Writes the subject as the option `minter` accepts it.
 impl std::fmt::Display for MinterSubject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

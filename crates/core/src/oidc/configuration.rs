@@ -7,7 +7,7 @@ use super::{
 use crate::text::{cel, quoted};
 
 impl Oidc {
-    /// The same without its comments, as what an error proposes.
+    /// The configuration without its comments, as errors propose it.
     pub(crate) fn in_short(&self) -> String {
         let configuration = self.configuration();
         let lines = configuration

@@ -1,4 +1,4 @@
-//! Which jobs are let in with their ID tokens.
+//! The jobs whose ID tokens the API server accepts.
 
 use http::Uri;
 use serde_json::Value;
@@ -13,16 +13,16 @@ use crate::{
 /// The issuers of github.com and gitlab.com.
 const GITHUB: &str = "https://token.actions.githubusercontent.com";
 const GITLAB: &str = "https://gitlab.com";
-/// Behind the host, in the issuers of GitHub Enterprise Server.
+/// The path after the host in the issuers of GitHub Enterprise Server.
 const ENTERPRISE: &str = "/_services/token";
 
-/// The jobs whose ID tokens are let in.
+/// The jobs whose ID tokens the API server accepts.
 #[derive(Debug, Clone)]
 pub(crate) struct Oidc {
     pub(crate) platform: Platform,
     pub(crate) issuer: String,
     pub(crate) audience: String,
-    /// Of repositories or projects; digits only.
+    /// The ids of the repositories or projects; digits only.
     pub(crate) ids: Vec<String>,
     pub(crate) owner_id: Option<String>,
     pub(crate) git_ref: Option<Ref>,
@@ -108,7 +108,8 @@ impl Oidc {
         }))
     }
 
-    /// The jobs of the repository or project that an ID token with these claims is of, as far as the platform is a known one.
+    /// The jobs of the repository or project that these claims of an ID token name. `None` for an unknown
+    /// platform.
     pub(crate) fn of(claims: &Value) -> Option<Self> {
         let text = |name: &str| claims[name].as_str().map(str::to_owned);
         let wanted = Wanted {
@@ -121,13 +122,13 @@ impl Oidc {
         Self::parse(&wanted).ok()?
     }
 
-    /// What the API server calls these jobs.
+    /// The user names that the API server gives these jobs.
     pub(crate) fn users(&self) -> impl Iterator<Item = String> {
         self.ids.iter().map(|id| format!("{}{id}", self.user_prefix()))
     }
 
-    /// Before the id, in the names of users. Two platforms give the same ids to different repositories, so all but the two that
-    /// everybody knows are in it by name.
+    /// The part of a user name before the id. Two platforms can give the same id to different repositories,
+    /// so the prefix names the host, except for github.com and gitlab.com.
     pub(crate) fn user_prefix(&self) -> String {
         let platform = match self.platform {
             Platform::GitHub => "github",
@@ -144,7 +145,7 @@ impl Oidc {
     }
 }
 
-/// Whom an ID token is for.
+/// The audiences of an ID token.
 pub(crate) fn audiences(claims: &Value) -> Vec<&str> {
     match &claims["aud"] {
         Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),

@@ -1,4 +1,4 @@
-//! Another process of this program that goes on beside the job: it renews tokens, or guards them.
+//! A second process of this program that runs beside the job, and renews or guards its token.
 
 use std::{
     io::{self, Read as _, Write},
@@ -13,18 +13,20 @@ use rustix::{
 
 /// The message with which that process says that it is ready.
 const READY: &[u8] = b"\n";
-/// The time that it may take until then.
+/// The longest time until that process is ready.
 const STARTING: Duration = Duration::from_secs(5);
-/// The bytes that are shown of what it says if it is not ready.
+/// The number of bytes of its output that are shown if it does not become ready.
 const LONGEST_REASON: u64 = 4096;
 
-/// Starts this program with these arguments, and with `input` on its standard input, and waits until it is [`ready`]. It
-/// inherits the environment, and no descriptor: neither a job's log nor a runner waits for its end.
+/// Starts this program with these arguments, and with `input` on its standard input, and waits until it is
+/// [`ready`]. It inherits the environment, and no descriptor: neither a job's log nor a runner waits for its
+/// end.
 ///
 /// # Errors
-/// If it cannot be started, or ends at once: then with what it said.
+/// If the process cannot be started, or ends at once. The error then holds its output.
 pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
-    // A shell may have given descriptors to this process, of the job's log perhaps. They must not stay open that long.
+    // A shell may have given descriptors to this process, of the job's log perhaps. They must not stay open
+    // that long.
     close_fds::set_fds_cloexec_threadsafe(3, &[]);
     let mut child = Command::new(std::env::current_exe()?)
         .args(arguments)
@@ -33,7 +35,7 @@ pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
         .stderr(Stdio::piped())
         .spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A child that does not read it ends, and says why.
+        // A child that does not read its input ends, and says why.
         let _ = stdin.write_all(input.as_bytes());
     }
     let (Some(mut output), Some(error)) = (child.stdout.take(), child.stderr.take()) else {

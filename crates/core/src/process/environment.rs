@@ -1,4 +1,4 @@
-//! What a front end read from its environment, handed to core as a value.
+//! The environment variables of a front end, handed to core as a value.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The value of `name`; an empty one counts as absent, as CI platforms pass absent inputs so.
+    /// The value of `name`. An empty value counts as absent, because CI platforms pass absent inputs as
+    /// empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables
             .get(name)
@@ -26,11 +27,11 @@ impl Environment {
             .filter(|value| !value.trim().is_empty())
     }
 
-    /// The value of `name` as [`Environment::get`] gives it, where a value that is left out would be another value: the path of
-    /// a file that is not looked into, or what is recorded for the end of the job.
+    /// The value of `name`, for values that must not be left out: the path of a file, or a value that is
+    /// recorded for the end of the job.
     ///
     /// # Errors
-    /// If it is not UTF-8.
+    /// If the value is not UTF-8.
     pub fn utf8(&self, name: &str) -> Result<Option<&str>, Error> {
         match self.not_utf8.contains(name) {
             true => Err(Error::new(
@@ -57,12 +58,12 @@ impl Environment {
         self
     }
 
-    /// The same on a platform that hands ID tokens out to the job.
+    /// The same variables, with the source of the job's ID tokens.
     pub fn with_id_tokens(self, id_tokens: Option<IdTokens>) -> Self {
         Self { id_tokens, ..self }
     }
 
-    /// Where the job gets ID tokens, if it may.
+    /// The source of the job's ID tokens, if it may request them.
     pub fn id_tokens(&self) -> Option<&IdTokens> {
         self.id_tokens.as_ref()
     }
@@ -75,7 +76,8 @@ impl Environment {
     }
 }
 
-/// Variables whose name or value is not UTF-8 are left out; [`Environment::utf8`] refuses those whose value is not.
+/// Leaves out variables whose name or value is not UTF-8. [`Environment::utf8`] refuses those whose value is
+/// not UTF-8.
 impl FromIterator<(std::ffi::OsString, std::ffi::OsString)> for Environment {
     fn from_iter<I: IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>>(variables: I) -> Self {
         let mut environment = Self::default();
@@ -100,12 +102,13 @@ impl<const N: usize> From<[(&str, &str); N]> for Environment {
     }
 }
 
-/// Where a CI platform hands out ID tokens of the job that runs. Not `Debug`: it holds a credential.
+/// The endpoint of a CI platform that issues ID tokens to the running job. Not `Debug`: it holds a
+/// credential.
 #[derive(Clone)]
 pub struct IdTokens {
-    /// The URL to ask, https; the audience is added to its query.
+    /// The URL of the endpoint (https). The audience is added to its query.
     pub url: String,
-    /// What the job shows there.
+    /// The credential of the job for this endpoint.
     pub bearer: Token,
     /// Masks an ID token in the job's log, before it is used.
     pub mask: fn(&Token) -> Result<(), Error>,
@@ -115,11 +118,11 @@ impl Token {
     /// The token in the environment variable `variable`, which the input `input` names.
     ///
     /// # Errors
-    /// If that is no name of a variable, or one that is not set or holds no token.
+    /// If `variable` is not the name of a variable, or if the variable is not set or does not hold a token.
     pub fn from_env(input: &str, variable: &str, environment: &Environment) -> Result<Self, Error> {
         let is_name = variable.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !is_name || variable.starts_with(|c: char| c.is_ascii_digit()) {
-            // Probably the token itself, put where its variable's name belongs: do not show it.
+            // The user probably gave the token instead of the variable's name, so the value is not shown.
             return Err(Error::input(
                 input,
                 "is not the name of an environment variable",

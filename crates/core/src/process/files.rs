@@ -1,4 +1,4 @@
-//! Reading files that the rest of the job can change, and writing those that hold a secret.
+//! Reading files that the rest of the job can change, and writing files that hold a secret.
 
 use std::{
     fs::{File, OpenOptions},
@@ -15,18 +15,19 @@ use crate::{
     token::Token,
 };
 
-/// Far more than any kubeconfig, certificate, token or state.
+/// The longest file that is read, far longer than any kubeconfig, certificate, token or state.
 pub(crate) const LONGEST: u64 = 1 << 20;
 
-/// The text of a plain file.
+/// Reads the text of a plain file.
 ///
 /// # Errors
-/// If it is not a plain file, cannot be read, is not UTF-8, or is larger than 1 MiB. No part of it is shown.
+/// If the file is not plain, cannot be read, is not UTF-8, or is larger than 1 MiB. The error quotes no part
+/// of it.
 pub fn read(path: &Path) -> io::Result<String> {
     read_at_most(LONGEST, path)
 }
 
-/// The text of a plain file of so many bytes at most.
+/// Reads the text of a plain file of at most `longest` bytes.
 ///
 /// # Errors
 /// As [`read`].
@@ -34,10 +35,10 @@ pub(crate) fn read_at_most(longest: u64, path: &Path) -> io::Result<String> {
     String::from_utf8(read_bytes(longest, path)?).map_err(|_| io::Error::from(ErrorKind::InvalidData))
 }
 
-/// The text of a plain file that this user wrote, and nobody else can write to.
+/// Reads the text of a plain file that belongs to this user, and that no other user may write to.
 ///
 /// # Errors
-/// As [`read`]; if another user owns it, or may write to it.
+/// As [`read`]. Also if another user owns the file, or may write to it.
 pub(crate) fn read_own(path: &Path) -> io::Result<String> {
     let file = open(path)?;
     let metadata = file.metadata()?;
@@ -49,10 +50,10 @@ pub(crate) fn read_own(path: &Path) -> io::Result<String> {
     String::from_utf8(content).map_err(|_| io::Error::from(ErrorKind::InvalidData))
 }
 
-/// The content of a plain file of so many bytes at most.
+/// Reads the content of a plain file of at most `longest` bytes.
 ///
 /// # Errors
-/// If it is not a plain file, cannot be read, or is larger.
+/// If the file is not plain, cannot be read, or is larger.
 pub(crate) fn read_bytes(longest: u64, path: &Path) -> io::Result<Vec<u8>> {
     read_open(longest, open(path)?)
 }
@@ -66,10 +67,10 @@ fn read_open(longest: u64, file: File) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// The text of a path that is recorded, or handed over: both are JSON, YAML and variables, in which a path is text.
+/// The text of a path that is recorded or handed over, in JSON, YAML or a variable.
 ///
 /// # Errors
-/// If it is not UTF-8: a wrong input, called `name`.
+/// If the path is not UTF-8. The error is that of a wrong input called `name`.
 pub fn utf8<'a>(name: &str, path: &'a Path) -> Result<&'a str, Error> {
     path.to_str().ok_or_else(|| {
         let shown = text::path(path);
@@ -81,7 +82,7 @@ pub fn utf8<'a>(name: &str, path: &'a Path) -> Result<&'a str, Error> {
     })
 }
 
-/// The absolute path that `path` is from here, to be recorded.
+/// The absolute path of `path`, to be recorded.
 ///
 /// # Errors
 /// As [`utf8`].
@@ -91,11 +92,11 @@ pub fn absolute(name: &str, path: &Path) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Opens a plain file for reading. A named pipe or a device in its place is an error at once: waiting for one would keep the
-/// end of a job from revoking.
+/// Opens a plain file for reading. A named pipe or a device in its place is an error at once: waiting for one
+/// would keep the end of a job from revoking.
 ///
 /// # Errors
-/// If it is something else, or cannot be read.
+/// If the file is not plain, or cannot be read.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -129,7 +130,7 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Makes the folder of a file, and those above it, for this user alone.
+/// Makes the folder of a file, and the folders above it, for this user alone.
 pub(crate) fn make_folder(input: &str, file: &Path) -> Result<(), Error> {
     let folder = file.parent().unwrap_or(Path::new("/"));
     let made = std::fs::DirBuilder::new()
@@ -146,13 +147,14 @@ pub(crate) fn make_folder(input: &str, file: &Path) -> Result<(), Error> {
     })
 }
 
-/// Whole or not at all, and never over something else.
+/// Writes a file as a whole or not at all, and never over another file.
 pub(crate) fn put(path: &Path, content: &str) -> Result<(), Error> {
     put_by(rename_new, path, content).map_err(|error| cannot_write(path, &error))
 }
 
-/// Some file systems cannot rename without replacing (NFS, most of FUSE), and many have no hard links. Creating the file itself
-/// exclusively does as well, as nobody reads it before all of it is written: whoever does has been handed its name.
+/// Some file systems cannot rename without replacing (NFS, most of FUSE), and many have no hard links. There,
+/// the file itself is created exclusively. That is safe, because its readers learn its name only after it is
+/// written.
 fn put_by(
     rename_new: impl FnOnce(&Path, &Path) -> io::Result<()>,
     path: &Path,
@@ -168,12 +170,12 @@ fn put_by(
     write_new(path, content)
 }
 
-/// Renames a file, unless something has the new name.
+/// Renames a file, unless another file has the new name.
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
 }
 
-/// Puts a file in the place of another, as a whole.
+/// Replaces a file as a whole.
 pub(crate) fn replace(path: &Path, content: &str) -> Result<(), Error> {
     let partial = with_suffix(path, PARTIAL);
     let _ = std::fs::remove_file(&partial);
@@ -182,7 +184,8 @@ pub(crate) fn replace(path: &Path, content: &str) -> Result<(), Error> {
         .map_err(|error| cannot_write(path, &error))
 }
 
-/// The warning that a file is not this user's alone, although it was created so: some file systems keep no modes.
+/// The warning that other users can open a file, although it was created with mode 0600. Some file systems
+/// keep no modes.
 pub(crate) fn is_open_to_others(path: &Path) -> Option<String> {
     let mode = path.symlink_metadata().ok()?.mode() & 0o777;
     open_to_others(path, mode)
@@ -198,7 +201,8 @@ fn open_to_others(path: &Path, mode: u32) -> Option<String> {
     })
 }
 
-/// O_EXCL, which follows no symlink, and mode 0600 from the first moment. What cannot be written to its end is removed.
+/// Creates a file with O_EXCL, which follows no symlink, and mode 0600 from the first moment. A file that
+/// cannot be written to its end is removed.
 pub(crate) fn write_new(path: &Path, content: &str) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -217,10 +221,10 @@ pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Error {
 }
 
 impl Token {
-    /// The token in a file, which the input `input` names.
+    /// Reads the token in a file that the input `input` names.
     ///
     /// # Errors
-    /// If the file cannot be read, or holds no token.
+    /// If the file cannot be read, or does not hold a token.
     pub fn from_file(input: &str, path: &Path) -> Result<Self, Error> {
         Self::parse(&read_file(input, path)?, input)
     }

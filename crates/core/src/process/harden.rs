@@ -4,10 +4,11 @@ use std::io::Write as _;
 
 use crate::error::{Error, Kind};
 
-/// No core dumps, no ptrace by other processes of the same user, and panics that print where but not what.
+/// Forbids core dumps and ptrace by other processes of the same user, and makes panics print their place
+/// without their message.
 ///
-/// Call it first, before a secret is read. Best effort where the kernel says no: a sandbox may forbid either call, and
-/// a job must not fail for that.
+/// Call it first, before a secret is read. A refusal by the kernel is ignored: a sandbox may forbid either
+/// call, and a job must not fail because of that.
 pub fn harden() {
     let none = rustix::process::Rlimit {
         current: Some(0),
@@ -30,11 +31,11 @@ pub fn harden() {
     }));
 }
 
-/// Ends with SIGTERM when the process `parent`, which started this one, ends: killed outright, it could not pass that on,
-/// and this one would go on minting for nobody.
+/// Makes this process get SIGTERM when `parent`, the process that started it, ends. A parent that is killed
+/// cannot pass the signal on, and this process would mint for nobody.
 ///
 /// # Errors
-/// If it has ended already.
+/// If `parent` has already ended.
 pub fn follow(parent: u32) -> Result<(), Error> {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));

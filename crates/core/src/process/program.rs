@@ -1,4 +1,4 @@
-//! What every front end's program has around its work.
+//! The frame of every front end's program.
 
 use std::{
     process::{ExitCode, Termination},
@@ -10,10 +10,12 @@ use crate::{
     process::interrupt::Interrupt,
 };
 
-/// How long a program tries to say why it failed. If nobody reads its log, that must not keep a cancelled job.
+/// The time in which a program may say why it failed. If nobody reads its log, it must not delay the end of a
+/// cancelled job.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Runs `work` with signals listened for. What it gives becomes the exit code; a failure is shown with `show` first.
+/// Listens for signals and runs `work`. Its result becomes the exit code; a failure is first shown with
+/// `show`.
 pub fn run<W, T>(work: impl FnOnce(Interrupt) -> W, show: fn(&Error)) -> ExitCode
 where
     W: Future<Output = Result<T, Error>>,
@@ -38,7 +40,7 @@ where
         }
         outcome
     });
-    // A delivery that cannot be finished must not keep the process.
+    // A write that cannot be finished must not keep the process alive.
     runtime.shutdown_background();
     outcome.map_or_else(
         |error| ExitCode::from(error.kind().exit_code()),

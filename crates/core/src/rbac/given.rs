@@ -1,5 +1,5 @@
-//! What jobs that bring rules may be given, and what never: anything with which a job, or its minter, would get at more than was
-//! listed, or at a token that no anchor ends.
+//! The limits of the rules that jobs bring. No job gets a permission with which it, or its minter, could get
+//! more than was listed, or a token that no anchor ends.
 
 use super::Rule;
 use crate::text::harmless;
@@ -7,8 +7,8 @@ use crate::text::harmless;
 /// The longest verb, group, resource or name.
 const LONGEST: usize = 253;
 
-/// What no job is given: verbs, group, resources, and why. Empty verbs: none at all. Resources that end in `/`: with everything
-/// below them.
+/// The rules that no job gets: verbs, group, resources, and the reason. Without verbs, all verbs are meant. A
+/// resource that ends in `/` includes everything below it.
 const NEVER: &[(&[&str], &str, &[&str], &str)] = &[
     (&[], "", &["secrets"], SECRETS),
     (&[], "", &["serviceaccounts", "serviceaccounts/"], ACCOUNTS),
@@ -46,12 +46,12 @@ const ACCOUNTS: &str =
 const PODS: &str =
     "a Pod may run as any ServiceAccount of the namespace, the minter's own among them, and mount any Secret";
 
-/// What stands in for a rule that is refused.
+/// The advice for a rule that is refused.
 pub(super) const INSTEAD: &str = "what a job needs of that, give to a ServiceAccount that you make, with a Role in another \
                                   namespace than the anchors', and name it with `service-account`";
 
 impl Rule {
-    /// Why jobs cannot be given this, if they cannot.
+    /// The reason why jobs cannot get this rule, if they cannot.
     pub(super) fn never_given(&self) -> Option<String> {
         let refused = |what: &str, why: &str| {
             Some(format!(
@@ -98,7 +98,7 @@ impl Rule {
         None
     }
 
-    /// Whether every text in it can stand in a policy and be shown. The API server takes others, too.
+    /// Whether every text of the rule can stand in a policy and be shown. The API server accepts more texts.
     pub(super) fn is_plain(&self) -> bool {
         let all = [
             &self.verbs,
@@ -111,7 +111,8 @@ impl Rule {
             .all(|text| text.len() <= LONGEST && harmless(text) == *text)
     }
 
-    /// The subresource with which this rule reaches into every Pod, if it is not limited to some by their names.
+    /// The subresource with which this rule reaches into every Pod, if it is not limited to some by their
+    /// names.
     pub(crate) fn reaches_into_pods(&self) -> Option<&str> {
         let into = |resource: &&String| ["pods/exec", "pods/attach"].contains(&&***resource);
         let core = self.api_groups.iter().any(String::is_empty);
@@ -148,7 +149,7 @@ impl Rule {
         beyond
     }
 
-    /// `get deployments.apps web`, for each verb and resource; as people write it.
+    /// The rule as people write permissions: `get deployments.apps web`, for each verb and resource.
     pub(crate) fn in_short(&self) -> String {
         let mut parts = Vec::new();
         for group in &self.api_groups {

@@ -13,8 +13,8 @@ mod resources;
 pub use self::permission::Permission;
 pub(crate) use self::permission::{FORMS, Place, What, is_yaml_list, parse_all};
 
-/// A verb that Kubernetes does not have. The Role of a minter holds it beside `create`, for the tokens of the ServiceAccount that the
-/// minter was given; the policy for jobs with rules asks for it.
+/// A verb that Kubernetes does not have. The Role of a minter holds it beside `create` for the tokens of its
+/// ServiceAccount. The admission policy for jobs with rules asks for it.
 pub(crate) const MINT: &str = "mint";
 
 /// A rule of a Role or ClusterRole (`rbac.authorization.k8s.io/v1`, `PolicyRule`).
@@ -58,10 +58,11 @@ impl From<&Rule> for PolicyRule {
     }
 }
 
-/// The rules of a Role for one job: a YAML list of rules, or permissions as `require` has them. None if there is nothing.
+/// Parses the rules of a Role for one job: a YAML list of rules, or permissions written as in `require`. An
+/// empty text has no rules.
 ///
 /// # Errors
-/// The first one that is wrong, or that no Role can hold, or that no job is given.
+/// If a rule is wrong, if no Role can hold it, or if no job may get it.
 pub(crate) fn parse(option: &str, text: &str) -> Result<Vec<Rule>, Error> {
     let rules = parse_any(option, text)?;
     match rules.iter().find_map(Rule::never_given) {
@@ -110,11 +111,11 @@ fn in_role(permission: &Permission) -> Result<Rule, String> {
 /// A rule in a manifest for people.
 pub(crate) struct Line {
     pub(crate) rule: Rule,
-    /// Whether it is what is missing.
+    /// Whether this is the missing rule.
     pub(crate) missing: bool,
 }
 
-/// Whom a binding is for.
+/// The subject of a binding.
 pub(crate) enum Grantee<'a> {
     ServiceAccount { namespace: &'a str, name: &'a str },
     User(&'a str),
@@ -133,7 +134,7 @@ impl Rule {
         }
     }
 
-    /// All that a minter needs to mint tokens of one ServiceAccount.
+    /// The rules of a minter for the tokens of one ServiceAccount.
     pub(crate) fn of_minter(account: &str) -> Vec<Self> {
         vec![
             Self::of("", &["secrets"], &[], &["create", "delete"]),
@@ -141,8 +142,8 @@ impl Rule {
         ]
     }
 
-    /// All that a minter needs for ServiceAccounts of single jobs: these, their roles, their tokens, and what jobs are given, as
-    /// nobody can give what they do not have.
+    /// The rules of a minter for ServiceAccounts of single jobs: for these, their Roles and their tokens. It
+    /// also holds all rules that jobs get, because Kubernetes lets an account grant only rules that it holds.
     pub(crate) fn of_minter_for_jobs(given: &[Self]) -> Vec<Self> {
         let changes = ["create", "delete"];
         let roles = ["roles", "rolebindings"];
@@ -156,7 +157,7 @@ impl Rule {
         rules
     }
 
-    /// What the API server would refuse (`pkg/apis/rbac/validation`).
+    /// Refuses a rule that the API server would refuse (`pkg/apis/rbac/validation`).
     fn checked(self) -> Result<Self, String> {
         if !self.non_resource_urls.is_empty() {
             return Err("`nonResourceURLs` cannot be in a Role; they belong to no namespace".into());
@@ -179,7 +180,7 @@ impl Rule {
     }
 
     fn yaml(&self, mark: &str) -> String {
-        // JSON is YAML, and quotes what has to be.
+        // JSON is YAML, and quotes every text that needs it.
         let rows = [
             ("apiGroups", &self.api_groups),
             ("resources", &self.resources),
@@ -200,7 +201,7 @@ impl Rule {
     }
 }
 
-/// The rule that allows it.
+/// The rule that allows a permission.
 impl From<&Permission> for Rule {
     fn from(permission: &Permission) -> Self {
         let verbs = [&*permission.verb];
@@ -233,7 +234,7 @@ impl From<&Permission> for Rule {
     }
 }
 
-/// The rules that allow all of these; those that differ in their verbs only are one.
+/// The rules that allow all of these permissions. Rules that differ only in their verbs become one.
 pub(crate) fn lines<'a>(permissions: impl Iterator<Item = (&'a Permission, bool)>) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for (permission, missing) in permissions {
@@ -255,7 +256,7 @@ pub(crate) fn lines<'a>(permissions: impl Iterator<Item = (&'a Permission, bool)
     lines
 }
 
-/// Where a rule has to stand to allow a permission: the namespace of a Role, or none for a ClusterRole.
+/// The namespace of the Role that can allow a permission; `None` for a ClusterRole.
 pub(crate) fn namespace_of<'a>(permission: &'a Permission, own: &'a str) -> Option<&'a str> {
     match &permission.what {
         What::Resource {
@@ -273,7 +274,7 @@ pub(crate) fn namespace_of<'a>(permission: &'a Permission, own: &'a str) -> Opti
     }
 }
 
-/// A list of rules.
+/// A list of rules as YAML.
 pub(crate) fn rules_yaml(lines: &[Line]) -> String {
     let rule = |line: &Line| {
         line.rule.yaml(if line.missing {
@@ -285,7 +286,7 @@ pub(crate) fn rules_yaml(lines: &[Line]) -> String {
     lines.iter().map(rule).collect::<Vec<_>>().join("\n")
 }
 
-/// A Role and its RoleBinding, or a ClusterRole and its ClusterRoleBinding.
+/// A Role and its RoleBinding as YAML, or a ClusterRole and its ClusterRoleBinding.
 pub(crate) fn role_yaml(
     name: &str,
     namespace: Option<&str>,

@@ -1,4 +1,5 @@
-//! One permission, as a person writes it: `get pods`, `create pods/exec target-pod`, `get secrets -n other`, `get /metrics`.
+//! Permissions as people write them: `get pods`, `create pods/exec target-pod`, `get secrets -n other`, `get
+//! /metrics`.
 
 use std::fmt;
 
@@ -9,12 +10,12 @@ use k8s_openapi::api::authorization::v1::{
 use super::resources::{self, SUBRESOURCES, VERBS};
 use crate::{error::Error, names::is_dns_label, rbac::Rule, text::harmless};
 
-/// How a permission is written, for messages.
+/// The syntax of permissions, for messages.
 pub(crate) const FORMS: &str = "a permission is `VERB RESOURCE[.GROUP][/SUBRESOURCE] [NAME] [-n NAMESPACE | -A]` or \
     `VERB /PATH`, one a line:\n\n  get pods\n  create pods/exec target-pod\n  list deployments.apps\n  \
     get secrets -n other\n  list nodes\n  get pods -A\n  get /metrics";
 
-/// Something that a token may or may not do.
+/// An action that a token may or may not do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Permission {
     pub(crate) verb: String,
@@ -28,11 +29,11 @@ pub(crate) enum What {
         group: String,
         resource: String,
         subresource: String,
-        /// Empty: any.
+        /// Empty for any object.
         name: String,
         place: Place,
     },
-    /// What is no resource, such as `/metrics`.
+    /// A path that is not a resource, such as `/metrics`.
     Path(String),
 }
 
@@ -41,15 +42,15 @@ pub(crate) enum Place {
     /// The token's namespace.
     Own,
     Namespace(String),
-    /// All namespaces (`-A`), or what is in none.
+    /// All namespaces (`-A`), or a resource without a namespace.
     Cluster,
 }
 
-/// The permissions of an option: one a line, or a YAML list. Empty lines and those that begin with `#` do not count. `take`
-/// says what is made of each, or why it does not do here.
+/// Parses the permissions of an option, one a line or a YAML list. Empty lines and lines that begin with `#`
+/// are ignored. `take` converts each permission, or says why the option does not accept it.
 ///
 /// # Errors
-/// The first one that is wrong: its line, what is wrong with it, how it is to be written.
+/// If a permission is wrong. The error names its line, the problem, and the syntax.
 pub(crate) fn parse_all<T>(
     option: &str,
     text: &str,
@@ -79,13 +80,13 @@ pub(crate) fn parse_all<T>(
         .collect()
 }
 
-/// No permission begins so.
+/// Whether the text is a YAML list. No permission begins like one.
 pub(crate) fn is_yaml_list(text: &str) -> bool {
     text.trim_start().starts_with(['[', '-'])
 }
 
 impl Permission {
-    /// Reads one; the error says what is wrong with it.
+    /// Parses one permission. The error names the problem.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let Line {
             words,
@@ -111,7 +112,7 @@ impl Permission {
         permission.placed(namespace, everywhere)
     }
 
-    /// One that is about a resource of Kubernetes itself.
+    /// The permission for a resource of Kubernetes itself.
     pub(crate) fn built_in(verb: &str, target: &str, name: &str) -> Self {
         let (qualified, subresource) = target.split_once('/').unwrap_or((target, ""));
         let (resource, group) = match qualified.split_once('.') {
@@ -135,7 +136,7 @@ impl Permission {
         }
     }
 
-    /// What `* *` allows, as the administrators of a cluster have it.
+    /// The permission `* *`, which the administrators of a cluster have.
     pub(crate) fn everything() -> Self {
         let all = || "*".to_owned();
         Self {
@@ -150,7 +151,7 @@ impl Permission {
         }
     }
 
-    /// The same for the object of that name.
+    /// The same permission for the object of that name.
     pub(crate) fn named(mut self, of_object: &str) -> Self {
         if let What::Resource { name, .. } = &mut self.what {
             of_object.clone_into(name);
@@ -158,7 +159,7 @@ impl Permission {
         self
     }
 
-    /// The first of those that a rule about resources allows.
+    /// The first permission that a rule for resources allows.
     pub(crate) fn of_rule(rule: &Rule) -> Option<Self> {
         let (resource, subresource) = match rule.resources.first()?.split_once('/') {
             Some(parts) => parts,
@@ -252,7 +253,7 @@ impl Permission {
             ));
         }
         let place = match known {
-            // What is asked of one Namespace is asked in it (`requestinfo.go`).
+            // The API server checks a request for one Namespace in that namespace (`requestinfo.go`).
             Some(_) if resource == "namespaces" && !name.is_empty() => Place::Namespace(name.into()),
             Some(known) if known.of_cluster => Place::Cluster,
             _ => Place::Own,
@@ -292,7 +293,8 @@ impl Permission {
         Ok(self)
     }
 
-    /// The question whether the asker has it; `own` is the namespace of the asker.
+    /// The question to the API server whether the caller has this permission. `own` is the namespace of the
+    /// caller.
     pub(crate) fn question(&self, own: &str) -> SelfSubjectAccessReviewSpec {
         let some = |text: &str| Some(text.to_owned());
         let mut question = SelfSubjectAccessReviewSpec::default();
@@ -329,13 +331,13 @@ impl Permission {
         question
     }
 
-    /// Whether it asks for everything, or for every verb or every resource at once.
+    /// Whether the permission is for all verbs, and whether it is for all resources.
     pub(crate) fn wildcards(&self) -> (bool, bool) {
         let all = matches!(&self.what, What::Resource { resource, .. } if resource == "*");
         (self.verb == "*", all)
     }
 
-    /// The verb apart, for lists such as `get, list secrets`.
+    /// The permission without its verb, for lists such as `get, list secrets`.
     pub(crate) fn target(&self) -> String {
         let shown = self.to_string();
         shown
@@ -345,7 +347,7 @@ impl Permission {
     }
 }
 
-/// As it is read.
+/// Writes the permission as `Permission::parse` reads it.
 impl fmt::Display for Permission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", harmless(&self.verb))?;
@@ -381,7 +383,7 @@ impl fmt::Display for Permission {
     }
 }
 
-/// A line, its flags taken out.
+/// A line, separated from its flags.
 struct Line<'a> {
     words: Vec<&'a str>,
     namespace: Option<&'a str>,

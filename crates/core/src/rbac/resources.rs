@@ -1,8 +1,8 @@
-//! The resources of Kubernetes itself, so that a name which means nothing is noticed: the API server answers "denied" to
-//! it, and a `forbid` would pass.
+//! The resources of Kubernetes itself, to notice misspelt names. The API server answers "denied" to a
+//! misspelt name, so a `forbid` with it would always pass.
 
-/// Group, resources in namespaces, resources of the whole cluster (`kubectl api-resources`, 1.36; `users` and `groups` are
-/// what `impersonate` is about).
+/// Group, resources in namespaces, resources of the whole cluster (`kubectl api-resources`, 1.36). `users`
+/// and `groups` exist for `impersonate` only.
 const BUILT_IN: &[(&str, &str, &str)] = &[
     (
         "",
@@ -23,7 +23,7 @@ const BUILT_IN: &[(&str, &str, &str)] = &[
         "controllerrevisions daemonsets deployments replicasets statefulsets",
         "",
     ),
-    // Behind the first two, what constrained impersonation is about.
+    // The names after the first two exist for constrained impersonation only.
     (
         "authentication.k8s.io",
         "serviceaccounts",
@@ -74,7 +74,7 @@ const BUILT_IN: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Everything that stands behind a `/` in those.
+/// The subresources of these resources.
 pub(super) const SUBRESOURCES: &[&str] = &[
     "*",
     "approval",
@@ -99,7 +99,7 @@ pub(super) const SUBRESOURCES: &[&str] = &[
     "token",
 ];
 
-/// What may be done with them.
+/// The verbs for these resources.
 pub(super) const VERBS: &[&str] = &[
     "get",
     "list",
