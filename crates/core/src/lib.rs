@@ -7,6 +7,36 @@
 //!
 //! The token is bound to an [anchor], an empty Secret: deleting the anchor revokes the token.
 //!
+//! A front end mints and revokes like this; the one here hands the token over in a file:
+//!
+//! ```no_run
+//! # async fn job() -> Result<(), jobpass_core::Error> {
+//! use std::{env::vars_os, path::Path};
+//!
+//! use jobpass_core::{
+//!     anchor::Origin,
+//!     inputs::options::{Inputs, Opt},
+//!     life::{mint::{Handover, Plan}, revoke},
+//!     process::{environment::Environment, interrupt::Interrupt},
+//!     record::state::State,
+//! };
+//!
+//! let inputs = Inputs::from([(Opt::ServiceAccount, "scanner"), (Opt::TokenFile, "token")]);
+//! let (environment, mut interrupt) = (vars_os().collect::<Environment>(), Interrupt::listen()?);
+//! let plan = Plan::make(&inputs, Path::new("/tmp"), &environment, &mut interrupt).await?;
+//! let handover = Handover {
+//!     record: |state: Option<&State>| state.map_or(Ok(()), |state| state.write(Path::new("/tmp/state"))),
+//!     mask: |_| Ok(()),
+//!     deliver: |_: &_, _: &_| Ok(()),
+//! };
+//! let mut state = plan.mint(&Origin::default(), handover, &mut interrupt).await?.state;
+//! // The job works.
+//! let revoked = revoke::at_end_of_job(&mut state, None, &inputs, &environment, &mut interrupt).await?;
+//! println!("{}", revoked.proof.sentence());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The modules below are layers, the topmost first: each imports only from those after it. The front ends
 //! (`jobpass-github`, `jobpass-gitlab`, `jobpass`) call [`life`], [`doctor`] and [`maintenance`]. Only
 //! [`process`] and the command-line flags of [`inputs`] touch the process that they run in; only `oidc` and

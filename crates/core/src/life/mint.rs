@@ -171,7 +171,7 @@ where
 {
     let progress = RefCell::new(Progress {
         state,
-        anchor: Anchor::Absent,
+        creation: Creation::Impossible,
     });
     let work = AssertUnwindSafe(work(cluster, spec, origin, &progress, &mut record)).catch_unwind();
     let minted = tokio::select! {
@@ -179,7 +179,7 @@ where
         interrupted = interrupt.wait() => Err(interrupted),
         minted = work => minted.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "jobpass panicked"))),
     };
-    let Progress { state, anchor } = progress.into_inner();
+    let Progress { state, creation } = progress.into_inner();
     let delivery = match minted {
         Ok(minted) => {
             let (warnings, state) = (minted.warnings.clone(), state.clone());
@@ -204,14 +204,11 @@ where
         Delivery::Interrupted(_) => state.files.remove(),
         _ => Ok(()),
     };
-    let revoked = match anchor {
-        Anchor::Absent => Ok(()),
-        Anchor::Possible => revoke::undo(cluster, &state, Budget::to_the_end(CLEAN_UP)).await,
+    let revoked = match creation {
+        Creation::Impossible => Ok(()),
+        Creation::Possible => revoke::undo(cluster, &state, Budget::to_the_end(CLEAN_UP)).await,
     };
-    // What is stuck now may write its files later, and an anchor whose creation was not answered may come into being
-    // later: then the end of the job needs the state once more.
-    let certain = !matches!(delivery, Delivery::Stuck(_))
-        && (anchor == Anchor::Absent || state.receipt.anchor_uid.is_some());
+    let certain = is_certain(&delivery, creation, &state);
     let left = revoked
         .and(removed)
         .and_then(|()| if certain { record(None) } else { Ok(()) });
@@ -219,6 +216,13 @@ where
         Ok(()) => error,
         Err(left) => error.help(left.to_string()),
     })
+}
+
+/// Whether nothing can come to be any more. A delivery that is stuck may write its files later, and the API server may create an anchor
+/// later whose creation it did not answer: then the end of the job needs the state once more.
+fn is_certain(delivery: &Delivery, creation: Creation, state: &State) -> bool {
+    let may_come = creation == Creation::Possible && state.receipt.anchor_uid.is_none();
+    !matches!(delivery, Delivery::Stuck(_)) && !may_come
 }
 
 enum Delivery {
@@ -257,14 +261,14 @@ async fn finish_or_stop(
 
 struct Progress {
     state: State,
-    anchor: Anchor,
+    creation: Creation,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Anchor {
-    /// Never asked for, or refused.
-    Absent,
-    /// Asked for.
+enum Creation {
+    /// The anchor was not asked for, or the API server refused it.
+    Impossible,
+    /// The anchor was asked for.
     Possible,
 }
 
@@ -280,12 +284,12 @@ where
 {
     let budget = Budget::new(MINT);
     record(Some(&progress.borrow().state))?;
-    progress.borrow_mut().anchor = Anchor::Possible;
+    progress.borrow_mut().creation = Creation::Possible;
     let name = progress.borrow().state.receipt.anchor.clone();
     let created = anchor::create(cluster, spec, origin, &name, &budget).await;
     let (uid, mut warnings) = created.map_err(|NoAnswer { error, maybe_done }| {
         if !maybe_done {
-            progress.borrow_mut().anchor = Anchor::Absent;
+            progress.borrow_mut().creation = Creation::Impossible;
         }
         error
     })?;

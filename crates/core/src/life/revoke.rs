@@ -48,14 +48,14 @@ pub const SUCCESS_CACHE: Duration = Duration::from_secs(10);
 /// Each replica of the API server learns of the deletion through its own watch; this is ample.
 const SLACK: Duration = Duration::from_secs(5);
 /// When a job is killed while it creates its anchor, the API server may carry the request out a moment later.
-const LATE_CREATION: [Duration; 3] = [
+const LATE_CREATION: &[Duration] = &[
     Duration::from_millis(300),
     Duration::from_millis(700),
     Duration::from_secs(1),
 ];
 
 /// An API server that has just started may refuse what it allows a moment later.
-const SECOND_THOUGHTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
+const SECOND_THOUGHTS: &[Duration] = &[Duration::from_secs(1), Duration::from_secs(2)];
 
 /// How a revocation went.
 #[derive(Debug, Clone)]
@@ -232,6 +232,37 @@ fn by_hand(error: Error, state: &State) -> Error {
     }
 }
 
+/// The waits before the anchor is deleted once more.
+struct Retries {
+    /// The waits while an anchor that was not there may come to be.
+    late: std::slice::Iter<'static, Duration>,
+    second_thoughts: std::slice::Iter<'static, Duration>,
+}
+
+impl Retries {
+    /// An anchor whose uid is known has come to be.
+    fn new(is_uid_known: bool) -> Self {
+        Self {
+            late: match is_uid_known {
+                true => [].iter(),
+                false => LATE_CREATION.iter(),
+            },
+            second_thoughts: SECOND_THOUGHTS.iter(),
+        }
+    }
+
+    /// The wait after such an answer. `None` if it is the last word.
+    fn after(&mut self, deletion: &Deletion) -> Option<Duration> {
+        match deletion {
+            Deletion::Gone { .. } => self.late.next().copied(),
+            Deletion::Refused(_, answer) if matches!(answer.status, 401 | 403) => {
+                self.second_thoughts.next().copied()
+            }
+            Deletion::Done | Deletion::Held | Deletion::AnotherUid | Deletion::Refused(..) => None,
+        }
+    }
+}
+
 struct Revocation<'a> {
     cluster: &'a Cluster,
     state: &'a State,
@@ -301,31 +332,21 @@ impl Revocation<'_> {
 
     async fn delete(&self) -> Result<Deletion, Error> {
         let receipt = &self.state.receipt;
-        let unsure = receipt.anchor_uid.is_none();
-        let mut waits = LATE_CREATION.into_iter();
-        let mut second_thoughts = SECOND_THOUGHTS.into_iter();
+        let mut retries = Retries::new(receipt.anchor_uid.is_some());
         loop {
             let deletion = self.ask_to_delete().await?;
-            let wait = match &deletion {
-                Deletion::Gone { .. } => waits.next().filter(|_| unsure),
-                Deletion::Done | Deletion::Held | Deletion::AnotherUid => None,
-                Deletion::Refused(call, answer) => {
-                    let soon = matches!(answer.status, 401 | 403);
-                    match second_thoughts.next().filter(|_| soon) {
-                        Some(wait) => Some(wait),
-                        None => {
-                            let permission = RequiredPermission::revoking(
-                                &receipt.namespace,
-                                &receipt.service_account,
-                                self.state.role,
-                            );
-                            return Err(self.cluster.refused(call, answer, &permission));
-                        }
-                    }
+            match (retries.after(&deletion), deletion) {
+                (Some(wait), _) => tokio::time::sleep(wait).await,
+                (None, Deletion::Refused(call, answer)) => {
+                    let permission = RequiredPermission::revoking(
+                        &receipt.namespace,
+                        &receipt.service_account,
+                        self.state.role,
+                    );
+                    return Err(self.cluster.refused(&call, &answer, &permission));
                 }
-            };
-            let Some(wait) = wait else { return Ok(deletion) };
-            tokio::time::sleep(wait).await;
+                (None, deletion) => return Ok(deletion),
+            }
         }
     }
 
@@ -408,3 +429,6 @@ impl Revocation<'_> {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,3 +34,39 @@ fn a_minter_that_expires_before_the_token_is_a_warning_with_both_times(
         assert!(warning.contains(minter) && warning.contains(token), "{warning}");
     }
 }
+
+fn error() -> Error {
+    Error::new(Kind::Interrupted, "interrupted")
+}
+
+#[rstest]
+#[case::refused(Delivery::Failed(error()), Creation::Impossible, None, true)]
+#[case::no_answer(Delivery::Failed(error()), Creation::Possible, None, false)]
+#[case::deleted(Delivery::Failed(error()), Creation::Possible, Some("uid"), true)]
+#[case::interrupted(Delivery::Interrupted(error()), Creation::Possible, Some("uid"), true)]
+#[case::still_writing(Delivery::Stuck(error()), Creation::Possible, Some("uid"), false)]
+fn after_a_failure_the_state_is_forgotten_only_if_nothing_can_come_to_be(
+    #[case] delivery: Delivery,
+    #[case] creation: Creation,
+    #[case] uid: Option<&str>,
+    #[case] certain: bool,
+) {
+    let mut state = least();
+    state.receipt.anchor_uid = uid.map(str::to_owned);
+    assert_eq!(is_certain(&delivery, creation, &state), certain);
+}
+
+async fn delivery(work: impl FnOnce() -> Result<Vec<String>, Error> + Send + 'static) -> Delivery {
+    let mut interrupt = Interrupt::listen().expect("signals");
+    finish_or_stop(tokio::task::spawn_blocking(work), &mut interrupt).await
+}
+
+/// A panic comes while files may have been written, so they are removed; what failed by itself has removed them.
+#[tokio::test]
+async fn deliveries_end() {
+    assert!(matches!(delivery(|| Ok(vec!["a".into()])).await, Delivery::Done(warnings) if warnings == ["a"]));
+    assert!(matches!(delivery(|| Err(error())).await, Delivery::Failed(_)));
+    assert!(
+        matches!(delivery(|| panic!("as a test")).await, Delivery::Interrupted(error) if error.kind() == Kind::Internal)
+    );
+}

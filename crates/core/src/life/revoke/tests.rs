@@ -1,0 +1,99 @@
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use rstest::rstest;
+use serde_json::json;
+
+use super::*;
+use crate::{
+    cluster::{Answer, Call},
+    record::state::tests::least,
+};
+
+fn refused(status: u16) -> Deletion {
+    let request = http::Request::delete("/api/v1/namespaces/ci/secrets/a").body(Vec::new());
+    let call = Call::new(
+        "delete the anchor",
+        request.map_err(kube::core::request::Error::BuildRequest),
+    );
+    Deletion::Refused(call.expect("a call"), Answer::new(status, None))
+}
+
+/// The number of requests that follow as long as the answer stays the same.
+#[rstest]
+#[case::deleted(Deletion::Done, false, 0)]
+#[case::held_by_a_finalizer(Deletion::Held, false, 0)]
+#[case::of_somebody_else(Deletion::AnotherUid, true, 0)]
+#[case::gone(Deletion::Gone { repeated: false }, true, 0)]
+#[case::perhaps_not_there_yet(Deletion::Gone { repeated: false }, false, 3)]
+#[case::the_api_server_has_just_started(refused(403), true, 2)]
+#[case::its_keys_are_not_read_yet(refused(401), false, 2)]
+#[case::a_policy(refused(422), true, 0)]
+fn an_anchor_is_deleted_again(#[case] deletion: Deletion, #[case] is_uid_known: bool, #[case] times: usize) {
+    let mut retries = Retries::new(is_uid_known);
+    let waits = std::iter::from_fn(|| retries.after(&deletion));
+    assert_eq!(waits.count(), times);
+}
+
+/// A refusal in between does not use up the patience for an anchor that may still come to be.
+#[test]
+fn each_reason_to_wait_has_its_own_patience() {
+    let mut retries = Retries::new(false);
+    let gone = Deletion::Gone { repeated: false };
+    assert!(retries.after(&refused(403)).is_some() && retries.after(&refused(401)).is_some());
+    assert_eq!(retries.after(&refused(403)), None);
+    assert_eq!(retries.after(&gone), Some(LATE_CREATION[0]));
+}
+
+fn token(secret: &serde_json::Value) -> Token {
+    let part = |json: &serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    let claims = json!({"kubernetes.io": {"namespace": "ci", "secret": secret}});
+    let token = format!("{}.{}.c2ln", part(&json!({"alg": "RS256"})), part(&claims));
+    Token::parse(&token, "token").expect("a token")
+}
+
+/// Any step can put another token where the job's was, and a 401 to that one proves nothing.
+#[rstest]
+#[case::ours(json!({"name": "x", "uid": "ours"}), Some("ours"), true, true)]
+#[case::of_another_anchor(json!({"name": "x", "uid": "other"}), Some("ours"), true, false)]
+#[case::of_an_unknown_anchor(json!({"name": "x", "uid": "ours"}), None, true, false)]
+#[case::without_a_uid(json!({"name": "x"}), None, true, false)]
+#[case::bound_to_nothing(serde_json::Value::Null, Some("ours"), true, false)]
+#[case::for_another_audience(json!({"name": "x", "uid": "ours"}), Some("ours"), false, false)]
+fn a_401_proves_something(
+    #[case] secret: serde_json::Value,
+    #[case] uid: Option<&str>,
+    #[case] for_api_server: bool,
+    #[case] proves: bool,
+) {
+    let mut state = least();
+    state.receipt.anchor_uid = uid.map(str::to_owned);
+    state.for_api_server = for_api_server;
+    assert_eq!(is_proof(&token(&secret), &state), proves);
+}
+
+#[test]
+fn no_token_that_cannot_be_read_is_a_proof() {
+    assert!(!is_proof(
+        &Token::parse("opaque", "token").expect("a token"),
+        &least()
+    ));
+}
+
+#[rstest]
+#[case::handed_over(true, "until then the token works")]
+#[case::perhaps_never_made(false, "it may be there")]
+fn a_failure_names_the_command_and_keeps_the_cause(#[case] minted: bool, #[case] why: &str) {
+    let mut state = least();
+    state.receipt.minted = minted.then(jiff::Timestamp::now);
+    let cause = Error::new(Kind::Unreachable, "no route").help("check the network");
+    let error = by_hand(cause, &state);
+    assert_eq!(
+        (error.kind(), error.message()),
+        (Kind::Revoke, "the token is not revoked: no route")
+    );
+    let help = error.next_step().expect("a next step");
+    let command = format!("kubectl delete secret {} --namespace ci", state.receipt.anchor);
+    assert!(
+        help.starts_with("check the network") && help.contains(why) && help.ends_with(&command),
+        "{help}"
+    );
+}
