@@ -351,7 +351,7 @@ fn the_launcher_is_killed() {
 fn wait_in_plugin(step: &mut Step, started: &std::path::Path) {
     fifo(started);
     let plugin = format!("echo > {}; exec sleep 600 > /dev/null 2>&1", started.display());
-    let exec = serde_json::json!({ "command": "sh", "args": ["-c", plugin], "interactiveMode": "Never" });
+    let exec = serde_json::json!({ "apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", plugin], "interactiveMode": "Never" });
     let mut config = serde_yaml::from_str::<serde_json::Value>(step.value("kubeconfig")).expect("YAML");
     config["users"][0]["user"] = serde_json::json!({ "exec": exec });
     step.input("kubeconfig", &format!("{config:#}"));
