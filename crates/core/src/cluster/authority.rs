@@ -21,7 +21,12 @@ use webpki::{
     EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
     VerifiedPath, anchor_from_trusted_cert,
 };
-use x509_parser::{certificate::X509Certificate, prelude::FromDer as _, x509::X509Version};
+use x509_parser::{
+    certificate::X509Certificate,
+    oid_registry::{OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA},
+    prelude::FromDer as _,
+    x509::X509Version,
+};
 
 use super::pem;
 use crate::error::{Error, Kind};
@@ -194,6 +199,7 @@ impl Verifier {
                 // What these would limit is not looked at here.
                 && matches!(issuer.name_constraints(), Ok(None))
                 && knows_what_is_critical(issuer)
+                && !is_signed_with_sha1(certificate)
                 && certificate.verify_signature(Some(issuer.public_key())).is_ok()
         };
         let parsed = |der: &CertificateDer, then: &dyn Fn(&X509Certificate) -> bool| {
@@ -344,6 +350,12 @@ fn may_sign(certificate: &X509Certificate) -> bool {
     is_authority && may_sign && is_for_servers(certificate)
 }
 
+/// Two certificates can be made that have the same SHA-1 signature. Neither Go nor webpki takes one; x509-parser does.
+fn is_signed_with_sha1(certificate: &X509Certificate) -> bool {
+    let algorithm = &certificate.signature_algorithm.algorithm;
+    [OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA].contains(algorithm)
+}
+
 fn is_for_servers(certificate: &X509Certificate) -> bool {
     match certificate.extended_key_usage() {
         Ok(Some(usage)) => usage.value.any || usage.value.server_auth,
@@ -359,4 +371,31 @@ fn is_valid_at(certificate: &X509Certificate, now: UnixTime) -> bool {
 
 fn seconds(time: UnixTime) -> i64 {
     time.as_secs().try_into().unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An authority, and two certificates of it that are authorities themselves, of a server called `k8s`: the first is signed with
+    /// SHA-256, the second with SHA-1.
+    const SIGNED: &str = include_str!("authority/signed_with_sha256_and_sha1.pem");
+
+    #[test]
+    fn a_signature_with_sha1_counts_for_nothing() {
+        let certificates = pem::certificates(SIGNED).collect::<Vec<_>>();
+        let [authority, sha256, sha1] = &*certificates else {
+            panic!("{} certificates", certificates.len());
+        };
+        let verifier = Verifier {
+            given: vec![authority.clone()],
+            provider: Arc::new(rustls::crypto::ring::default_provider()),
+        };
+        let verify = |certificate| {
+            let name = ServerName::try_from("k8s").expect("a name");
+            verifier.verify_server_cert(certificate, &[], &name, &[], UnixTime::now())
+        };
+        assert!(verify(sha256).is_ok(), "{:?}", verify(sha256));
+        assert!(verify(sha1).is_err());
+    }
 }
