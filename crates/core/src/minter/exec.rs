@@ -4,16 +4,21 @@
 //! in its error.
 
 use std::{
+    cell::Cell,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rustix::process::{Pid, Signal, kill_process_group};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    process::Child,
+};
 use zeroize::Zeroizing;
 
 use super::kubeconfig::{Cluster, Exec, yaml};
@@ -174,10 +179,11 @@ impl Plugin {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true);
+            .process_group(0);
         let mut child = command
             .spawn()
             .map_err(|error| failed(format!("cannot be started: {}", harmless(&error.to_string())), ""))?;
+        let running = Running::of(&child);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (mut output, mut said) = (Vec::new(), Vec::new());
         let run = async {
@@ -200,6 +206,11 @@ impl Plugin {
             tokio::try_join!(output, said)?;
             child.wait().await
         };
+        let run = async {
+            let status = run.await?;
+            running.has_ended();
+            Ok::<_, std::io::Error>(status)
+        };
         let status = tokio::time::timeout(LONGEST_RUN, run).await;
         let output = Zeroizing::new(output);
         let said = presentable(&said, &output, config, environment);
@@ -217,6 +228,29 @@ impl Plugin {
         }
         let status = status_of(&output, &config.api_version).map_err(|why| failed(why.into(), &said))?;
         credential(&status)
+    }
+}
+
+/// A plugin that runs, with all that it has started: they hold what the job's environment and the kubeconfig give them. Dropped before
+/// the plugin has ended, it kills them.
+struct Running(Cell<Option<Pid>>);
+
+impl Running {
+    fn of(child: &Child) -> Self {
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        Self(Cell::new(pid.and_then(Pid::from_raw)))
+    }
+
+    fn has_ended(&self) {
+        self.0.set(None);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(group) = self.0.get() {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
     }
 }
 
@@ -384,6 +418,10 @@ fn exec_info(config: &Exec, connection: &Connection, cluster: Option<&Cluster>) 
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
+    use rustix::{
+        event::{PollFd, PollFlags, Timespec, poll},
+        fs::{CWD, Mode, OFlags, mkfifoat, open},
+    };
 
     use super::*;
     use crate::{
@@ -467,5 +505,32 @@ mod tests {
             .expect_err("refused")
             .to_string();
         assert!(error.contains(why) && !error.contains("plugin-secret"), "{error}");
+    }
+
+    /// Whoever stops waiting, at a signal or after 30 s, leaves nothing behind that has the job's environment.
+    #[tokio::test]
+    async fn what_a_plugin_has_started_ends_with_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [started, alive] = ["started", "alive"].map(|name| {
+            let pipe = folder.path().join(name);
+            mkfifoat(CWD, &pipe, Mode::RWXU).expect("a pipe");
+            pipe
+        });
+        // The child holds the other end for as long as it lives.
+        let reader = open(&alive, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).expect("opened");
+        let script = format!(
+            "sh -c 'echo > {}; exec sleep 600' 3> {} & wait",
+            started.display(),
+            alive.display()
+        );
+        let started = tokio::task::spawn_blocking(move || std::fs::read(started));
+        tokio::select! {
+            _ = resolve(&script) => panic!("it does not end by itself"),
+            started = started => drop(started.expect("read").expect("it has started")),
+        }
+        let patience = Timespec::try_from(Duration::from_secs(20)).expect("a time");
+        let mut end = [PollFd::new(&reader, PollFlags::empty())];
+        poll(&mut end, Some(&patience)).expect("polled");
+        assert!(end[0].revents().contains(PollFlags::HUP), "it is still there");
     }
 }
