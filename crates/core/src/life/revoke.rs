@@ -9,8 +9,8 @@ use crate::{
     anchor::{self, Deletion, role},
     claims::Claims,
     cluster::{
-        Budget, Cluster,
-        probe::{WATCH_LAG, ask},
+        Answer, Budget, Cluster,
+        probe::{self, WATCH_LAG},
     },
     error::{Error, Kind},
     inputs::{
@@ -263,6 +263,25 @@ impl Retries {
     }
 }
 
+/// What the API server says to the token of the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Unauthorized,
+    LetIn,
+    /// Something before the API server refused the request: nothing is known about the token.
+    Nothing,
+}
+
+impl Said {
+    fn of(answer: &Answer) -> Self {
+        match answer.status {
+            401 if answer.refused_by_another().is_some() => Self::Nothing,
+            401 => Self::Unauthorized,
+            _ => Self::LetIn,
+        }
+    }
+}
+
 struct Revocation<'a> {
     cluster: &'a Cluster,
     state: &'a State,
@@ -370,13 +389,9 @@ impl Revocation<'_> {
             return Ok(Proof::AnchorGone);
         };
         tokio::time::sleep(WATCH_LAG).await;
-        let refused = self
-            .is_unauthorized(&self.state.as_job(self.cluster, token)?)
-            .await?;
-        Ok(if refused {
-            Proof::Unauthorized
-        } else {
-            Proof::AnchorGone
+        Ok(match self.ask(&self.state.as_job(self.cluster, token)?).await? {
+            Said::Unauthorized => Proof::Unauthorized,
+            Said::LetIn | Said::Nothing => Proof::AnchorGone,
         })
     }
 
@@ -387,17 +402,16 @@ impl Revocation<'_> {
             .transpose()?;
         tokio::time::sleep(WATCH_LAG).await;
         loop {
-            let dead = match &as_token {
-                Some(cluster) => self.is_unauthorized(cluster).await?,
-                None => true,
+            let said = match &as_token {
+                Some(cluster) => self.ask(cluster).await?,
+                None => Said::Nothing,
             };
             let age = deleted.elapsed();
-            if dead && age >= SUCCESS_CACHE {
+            if said != Said::LetIn && age >= SUCCESS_CACHE {
                 self.must_be_gone().await?;
-                return Ok(if token.is_some() {
-                    Proof::LongUnauthorized
-                } else {
-                    Proof::AnchorLongGone
+                return Ok(match said {
+                    Said::Unauthorized => Proof::LongUnauthorized,
+                    Said::LetIn | Said::Nothing => Proof::AnchorLongGone,
                 });
             }
             if age >= SUCCESS_CACHE + SLACK {
@@ -411,8 +425,8 @@ impl Revocation<'_> {
         }
     }
 
-    async fn is_unauthorized(&self, as_token: &Cluster) -> Result<bool, Error> {
-        Ok(ask(as_token, &self.budget).await?.status == 401)
+    async fn ask(&self, as_token: &Cluster) -> Result<Said, Error> {
+        Ok(Said::of(&probe::ask(as_token, &self.budget).await?))
     }
 
     /// The minter may delete Secrets but not read them: deleting once more tells whether it is there.

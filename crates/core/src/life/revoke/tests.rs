@@ -97,3 +97,27 @@ fn a_failure_names_the_command_and_keeps_the_cause(#[case] minted: bool, #[case]
         "{help}"
     );
 }
+
+/// A gateway's 401 says nothing about the token: it would refuse one that works as well.
+#[rstest]
+#[case::of_the_api_server(
+    401,
+    r#"{"kind":"Status","status":"Failure","reason":"Unauthorized","code":401}"#,
+    Said::Unauthorized
+)]
+#[case::of_a_login_page(401, "<html>log in</html>", Said::Nothing)]
+#[case::of_a_gateway(
+    401,
+    r#"{"type":"error","code":"Unauthorized","message":"must authenticate"}"#,
+    Said::Nothing
+)]
+#[case::let_in(200, "{}", Said::LetIn)]
+#[case::known_and_not_allowed(
+    403,
+    r#"{"kind":"Status","status":"Failure","reason":"Forbidden","code":403}"#,
+    Said::LetIn
+)]
+fn a_401_of_kubernetes_alone_is_a_proof(#[case] status: u16, #[case] body: &str, #[case] said: Said) {
+    let answer = Answer::new(status, Some(body.as_bytes().to_vec().into()));
+    assert_eq!(Said::of(&answer), said);
+}
