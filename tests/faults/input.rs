@@ -48,6 +48,7 @@ fn says(ended: &Ended, texts: &[&str]) {
 #[case::no("kubeconfig-file", "no", &["input `kubeconfig-file` is `no`", "use `true`, `false` or a path"])]
 #[case::export("export-kubeconfig", "on", &["input `export-kubeconfig` is `on`", "`true` or `false`"])]
 #[case::folder("token-file", "/dev/null/token", &["input `token-file`", "whose folder cannot be made"])]
+#[case::lines("token-file", "x\n::error::y", &["input `token-file` is the path `", "which has control characters"])]
 #[case::audience("audiences", "a b", &["input `audiences` has `a b`"])]
 #[case::both("server", "https://10.0.0.1", &["input `server` and input `kubeconfig` are both given"])]
 fn a_wrong_input_is_named_and_nothing_is_asked(

@@ -13,6 +13,7 @@ use jobpass_core::{
     minter::{Auth, Minter, kept::Kept},
     process::{files::utf8, harden, interrupt::Interrupt},
     record::{renewal::Renewal, state::State},
+    text::harmless,
 };
 
 use crate::{
@@ -76,8 +77,10 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
 
         let handed_over = values.iter().filter_map(|(name, value)| match *name {
             "token" => Some("output `token`, masked".to_owned()),
-            "kubeconfig" if export.is_some() => Some(format!("KUBECONFIG and output `{name}`: {value}")),
-            "token-file" | "kubeconfig" => Some(format!("output `{name}`: {value}")),
+            "kubeconfig" if export.is_some() => {
+                Some(format!("KUBECONFIG and output `{name}`: {}", harmless(value)))
+            }
+            "token-file" | "kubeconfig" => Some(format!("output `{name}`: {}", harmless(value))),
             _ => None,
         });
         let account = format!("{}/{}", receipt.namespace, receipt.service_account);

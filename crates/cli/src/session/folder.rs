@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -14,6 +14,7 @@ use jobpass_core::{
     },
     names,
     process::files,
+    text,
 };
 
 use crate::terminal::output;
@@ -31,6 +32,14 @@ impl Folder {
 
     fn make_in(parent: &Path) -> Result<Self, Error> {
         let parent = files::absolute("TMPDIR", parent)?;
+        if fs::metadata(&parent).is_ok_and(|folder| lets_anybody_rename(folder.mode())) {
+            let problem = format!(
+                "TMPDIR is {}, in which every user of this machine can put another folder in the place of this one",
+                text::path(&parent)
+            );
+            let help = "set TMPDIR to a folder of this user, or to one with the sticky bit, as /tmp has it (`chmod +t`)";
+            return Err(Error::new(Kind::Input, problem).help(help));
+        }
         let folder = parent.join(names::random_name()?);
         let made = fs::DirBuilder::new().mode(0o700).create(&folder);
         made.map_err(|error| {
@@ -59,6 +68,11 @@ impl Folder {
             .with(Opt::KubeconfigFile, format!("{folder}/kubeconfig"))
             .with(Opt::Duration, lifetime.seconds().to_string()))
     }
+}
+
+/// Whether a folder of this mode is for everybody to write to, and lacks the sticky bit, which keeps the names in it to their owners.
+fn lets_anybody_rename(mode: u32) -> bool {
+    mode & 0o1002 == 0o002
 }
 
 impl Drop for Folder {
@@ -91,6 +105,19 @@ mod tests {
         fs::write(path.join("state.partial"), "{").expect("written");
         drop(folder);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_folder_in_which_anybody_can_rename_it_is_refused() {
+        let temp = tempfile::tempdir().expect("a folder");
+        for (mode, is_taken) in [(0o777, false), (0o1777, true), (0o775, true), (0o700, true)] {
+            fs::set_permissions(temp.path(), fs::Permissions::from_mode(mode)).expect("set");
+            let made = Folder::make_in(temp.path());
+            assert_eq!(made.is_ok(), is_taken, "{mode:o}");
+            let Err(error) = made else { continue };
+            assert_eq!(error.kind(), Kind::Input);
+            assert!(error.to_string().contains("sticky bit"), "{error}");
+        }
     }
 
     #[test]

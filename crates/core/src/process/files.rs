@@ -67,19 +67,24 @@ fn read_open(longest: u64, file: File) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// The text of a path that is recorded or handed over, in JSON, YAML or a variable.
+/// The text of a path that is recorded or handed over, in JSON, YAML or a variable, and shown in logs.
 ///
 /// # Errors
-/// If the path is not UTF-8. The error is that of a wrong input called `name`.
+/// If the path is not UTF-8, or has control characters: a line of its own could be a command to the runner that shows the log. The
+/// error is that of a wrong input called `name`.
 pub fn utf8<'a>(name: &str, path: &'a Path) -> Result<&'a str, Error> {
-    path.to_str().ok_or_else(|| {
-        let shown = text::path(path);
+    let refused = |problem: &str| {
         Error::input(
             name,
-            format!("is the path `{shown}`, which is not UTF-8"),
+            format!("is the path `{}`, which {problem}", text::path(path)),
             "choose another path, or rename the folder; jobpass records it as text",
         )
-    })
+    };
+    match path.to_str() {
+        None => Err(refused("is not UTF-8")),
+        Some(text) if text.chars().any(char::is_control) => Err(refused("has control characters")),
+        Some(text) => Ok(text),
+    }
 }
 
 /// The absolute path of `path`, to be recorded.
@@ -246,6 +251,19 @@ mod tests {
         }
         std::fs::write(folder.path().join("file"), "text").expect("written");
         assert_eq!(read(&folder.path().join("file")).expect("read"), "text");
+    }
+
+    #[test]
+    fn a_path_that_is_shown_and_recorded_is_one_line_of_text() {
+        assert_eq!(
+            utf8("token-file", Path::new("/tmp/a töken")).expect("text"),
+            "/tmp/a töken"
+        );
+        for path in ["/tmp/x\n::error::y", "/tmp/\u{1b}[31m", "/tmp/\u{85}"] {
+            let error = utf8("token-file", Path::new(path)).expect_err(path).to_string();
+            assert!(error.contains("which has control characters"), "{error}");
+            assert!(!error.contains(path), "{error}");
+        }
     }
 
     /// NFS answers EINVAL, and so do many of the file systems in user space.
