@@ -168,6 +168,7 @@ fn another_certificate_authority() {
 
 #[rstest]
 #[case::cut_off(|yaml: String| yaml.replace("users:", "users: ["), &["is not a kubeconfig", "line "])]
+#[case::what_the_parser_panics_on(|yaml: String| yaml + "more: [!,\n", &["is not a kubeconfig"])]
 #[case::not_yaml(|yaml: String| yaml.replace("clusters:", "clusters: }{"), &["is not a kubeconfig", "line "])]
 #[case::wrong_shape(|yaml: String| yaml.replace("users:\n", "users: no-list\nx:\n"), &["has a `users` that is not a list"])]
 fn a_malformed_kubeconfig_shows_no_token(#[case] break_it: fn(String) -> String, #[case] why: &[&str]) {
@@ -178,6 +179,7 @@ fn a_malformed_kubeconfig_shows_no_token(#[case] break_it: fn(String) -> String,
     let main = refused(&cluster, &step, 2);
     says(&main, &["input `kubeconfig` "]);
     says(&main, why);
+    assert!(!main.log.contains("a defect"), "{}", main.log);
     assert!(
         minter.split('.').all(|part| !main.log.contains(part)),
         "{}",

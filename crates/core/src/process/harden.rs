@@ -1,6 +1,10 @@
 //! Keeps secrets inside the process.
 
-use std::io::Write as _;
+use std::{
+    cell::Cell,
+    io::Write as _,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use crate::error::{Error, Kind};
 
@@ -21,6 +25,9 @@ pub fn harden() {
 
     // The default hook prints the panic's message, which may quote a secret.
     std::panic::set_hook(Box::new(|panic| {
+        if IS_EXPECTED.get() {
+            return;
+        }
         let at = panic
             .location()
             .map_or_else(|| "an unknown place".into(), ToString::to_string);
@@ -29,6 +36,20 @@ pub fn harden() {
             "jobpass: a defect: panicked at {at}; please report it (the message is withheld: it might quote a secret)"
         );
     }));
+}
+
+thread_local! {
+    /// Whether a panic of this thread is caught by [`catch`].
+    static IS_EXPECTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a parser that panics on some wrong inputs. Such a panic is `None`, and prints nothing: it is the input's fault, and no
+/// defect of this program.
+pub(crate) fn catch<T>(parse: impl FnOnce() -> T) -> Option<T> {
+    IS_EXPECTED.set(true);
+    let parsed = catch_unwind(AssertUnwindSafe(parse));
+    IS_EXPECTED.set(false);
+    parsed.ok()
 }
 
 /// Makes this process get SIGTERM when `parent`, the process that started it, ends. A parent that is killed

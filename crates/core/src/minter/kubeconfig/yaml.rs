@@ -4,14 +4,13 @@
 //! `go.yaml.in/yaml/v2` (`decode.go`, `resolve.go`): words like `yes` are booleans, of two equal keys the last counts, and `<<`
 //! merges. No error quotes the text: it may hold secrets.
 
-use std::{
-    collections::HashMap,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::collections::HashMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use libyaml_safer::{Event, EventData, MappingStyle, Mark, Parser, ScalarStyle, SequenceStyle};
 use serde_json::{Map, Number, Value};
+
+use crate::process::harden;
 
 /// Deeper than any kubeconfig; each level takes a frame of the stack.
 const DEEPEST: usize = 200;
@@ -114,10 +113,10 @@ impl Document<'_> {
 
     fn next(&mut self) -> Result<Event, Unreadable> {
         // The parser panics on a tag before a comma, which Go refuses.
-        match catch_unwind(AssertUnwindSafe(|| self.parser.parse())) {
-            Ok(Ok(event)) => Ok(event),
-            Ok(Err(error)) => Err(error.problem_mark().map_or(Unreadable(None), at)),
-            Err(_) => Err(Unreadable(None)),
+        match harden::catch(|| self.parser.parse()) {
+            Some(Ok(event)) => Ok(event),
+            Some(Err(error)) => Err(error.problem_mark().map_or(Unreadable(None), at)),
+            None => Err(Unreadable(None)),
         }
     }
 
