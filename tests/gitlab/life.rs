@@ -468,6 +468,38 @@ fn a_job_that_was_handed_a_token_has_a_kubeconfig_until_its_shell_ends() {
     assert_dead(&cluster);
 }
 
+/// Where the minter's way in takes no tokens of ServiceAccounts.
+#[test]
+fn a_job_that_was_handed_a_token_uses_the_jobs_server() {
+    // Two ways to the same API server.
+    let (minters, jobs) = (Cluster::start(), Cluster::start());
+    let (url, authority) = (jobs.url(), jobs.ca_pem());
+    let options = [
+        ("dotenv", "jobpass.env"),
+        ("job-server", &*url),
+        ("job-certificate-authority", &*authority),
+    ];
+    let minting = Job::with(&minters, &options);
+    minting.mint().succeeded();
+    let mut using = minting.later();
+    using.options(&[("token-file", "true"), ("kubeconfig-file", "true")]);
+    using.run(&["open"]).succeeded();
+    let kubeconfig = fs::read_to_string(using.temp().join("jobpass-7002.kubeconfig")).expect("a kubeconfig");
+    assert!(kubeconfig.contains(&url), "{url}");
+    assert!(!kubeconfig.contains(&minters.url()));
+
+    minting.later().revoke("success", &["--handed-over"]).succeeded();
+    assert_dead(&minters);
+    let asked = |cluster: &Cluster| {
+        let mut requests = cluster.requests().into_iter();
+        requests.any(|request| request.path == "/version")
+    };
+    assert!(
+        asked(&jobs) && !asked(&minters),
+        "the proof is what the job's server says"
+    );
+}
+
 /// A report has less than 5 KB.
 #[test]
 fn a_job_that_cannot_be_told_of_the_ca_gets_the_token_alone() {

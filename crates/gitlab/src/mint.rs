@@ -135,7 +135,7 @@ impl End {
 fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>, end: &End) -> Result<(), Error> {
     let (files, receipt) = (&state.files, &state.receipt);
     if let Some(dotenv) = dotenv {
-        dotenv.write(&minted.token, receipt, &state.connection)?;
+        dotenv.write(&minted.token, receipt, state.for_job())?;
     } else {
         // The guard also renews it.
         guard::start(state, end.after, &end.inputs)?;

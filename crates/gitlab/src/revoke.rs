@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The options of the end of a job: the API server, the minter, and what was made for the job.
-const OPTIONS: [Opt; 12] = [
+const OPTIONS: [Opt; 14] = [
     Opt::ServiceAccount,
     Opt::Rules,
     Opt::Audiences,
@@ -36,6 +36,8 @@ const OPTIONS: [Opt; 12] = [
     Opt::BearerTokenFile,
     Opt::BearerTokenEnv,
     Opt::OidcAudience,
+    Opt::JobServer,
+    Opt::JobCertificateAuthority,
     Opt::VerifyRevocation,
     Opt::FailOnRevokeError,
 ];
