@@ -43,7 +43,7 @@ pub(crate) fn command() -> Command {
                 .env("JOBPASS_MASK_LOG")
                 .hide_env_values(true)
                 .value_name("BOOL")
-                .help("`false`: `--shell` prints nothing, so that the log stays as it is. [default: true]"),
+                .help("`false`: the log stays as it is, and the commands of `--shell` only make the shell wait for the token's guard. [default: true]"),
         )
         .args([
             flags::flag(Opt::Kubeconfig),

@@ -40,7 +40,7 @@ pub(crate) fn command() -> Command {
         flag(Opt::Forbid)
             .help("What must not be allowed, written as PERMISSION; one permission a line or flag."),
         flag(Opt::EscapeCheck),
-        flag(Opt::Kubeconfig).help("The kubeconfig to ask with: a path, the YAML itself, or base64 of it."),
+        flag(Opt::Kubeconfig).help("Path of the kubeconfig to ask with; the variable JOBPASS_KUBECONFIG may also hold the YAML itself, or base64 of it."),
         flag(Opt::Context),
         flag(Opt::Server),
         flag(Opt::CertificateAuthority),

@@ -32,9 +32,14 @@ pub fn flags() -> impl Iterator<Item = Arg> {
 
 /// The flag of an option. Its value may also come from its variable.
 pub fn flag(option: Opt) -> Arg {
-    let help = match option.default() {
-        Some(default) => format!("{} [default: {default}]", option.help()),
-        None => option.help().to_owned(),
+    let help = match (option, option.default()) {
+        // Other processes can read a flag.
+        (Opt::Kubeconfig, _) => format!(
+            "Path of the minter's kubeconfig; the variable {} may also hold the YAML itself, or base64 of it.",
+            variable(option.name())
+        ),
+        (_, Some(default)) => format!("{} [default: {default}]", option.help()),
+        (_, None) => option.help().to_owned(),
     };
     // Not clap's own default: an option that is set to nothing must not silently become it.
     let flag = Arg::new(option.name())
