@@ -13,7 +13,7 @@ use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use jobpass_core::{
     Error,
-    anchor::list::Anchor,
+    anchor::list::ListedAnchor,
     cluster::{Proxy, install_crypto},
     inputs::flags,
     process::environment::Environment,
@@ -143,7 +143,7 @@ impl Pipelines {
     }
 
     /// For each anchor, whether its run or pipeline has certainly ended.
-    pub(crate) async fn ended(&mut self, anchors: &[&Anchor]) -> Vec<bool> {
+    pub(crate) async fn ended(&mut self, anchors: &[&ListedAnchor]) -> Vec<bool> {
         for (site, memory) in &mut self.sites {
             let runs = anchors
                 .iter()
@@ -156,7 +156,7 @@ impl Pipelines {
 
     /// Whether the run of an anchor has ended, as far as is known. An end before the anchor was created is
     /// that of an earlier attempt of the same run.
-    fn has_ended(&self, anchor: &Anchor) -> bool {
+    fn has_ended(&self, anchor: &ListedAnchor) -> bool {
         let mut ends = self
             .sites
             .iter()
@@ -240,7 +240,7 @@ impl Site {
     }
 
     /// The run that the annotations of an anchor name, if it belongs to this site.
-    fn run(&self, anchor: &Anchor) -> Option<Run> {
+    fn run(&self, anchor: &ListedAnchor) -> Option<Run> {
         let here = anchor.platform.as_deref() == Some(self.platform.word())
             && anchor
                 .url
@@ -389,7 +389,7 @@ mod tests {
 
     use super::*;
 
-    fn anchor(run_id: u64, url: &str, created: &str) -> Anchor {
+    fn anchor(run_id: u64, url: &str, created: &str) -> ListedAnchor {
         serde_json::from_value(json!({
             "namespace": "ci", "anchor": "jobpass-a", "uid": "u", "platform": "gitlab", "repository": "team/app",
             "run-id": run_id.to_string(), "url": url, "created": created,

@@ -1,7 +1,7 @@
 //! The names of runs on GitHub and GitLab, and the requests and responses about them.
 
 use jiff::Timestamp;
-use jobpass_core::anchor::list::Anchor;
+use jobpass_core::anchor::list::ListedAnchor;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 use serde::Deserialize;
@@ -88,7 +88,7 @@ impl Platform {
     }
 
     /// The run that the annotations of an anchor name. `None` if it cannot be a run of this platform.
-    pub(super) fn run(self, anchor: &Anchor) -> Option<Run> {
+    pub(super) fn run(self, anchor: &ListedAnchor) -> Option<Run> {
         let repository = anchor.repository.as_deref()?;
         let parts = repository.split('/').collect::<Vec<_>>();
         // Neither GitHub nor GitLab (`Gitlab::PathRegex`) allows other characters.
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(platform.api(&Url::parse(site).expect("a URL")), api);
     }
 
-    fn anchor(repository: &str, run_id: &str) -> Anchor {
+    fn anchor(repository: &str, run_id: &str) -> ListedAnchor {
         let anchor = json!({"namespace": "ci", "anchor": "jobpass-a", "uid": "u", "repository": repository, "run-id": run_id});
         serde_json::from_value(anchor).expect("an anchor")
     }

@@ -1,7 +1,7 @@
 //! The table of anchors that `list` prints for people, laid out for their terminal.
 
 use jiff::Timestamp;
-use jobpass_core::{anchor::list::Anchor, inputs::spec::TokenType};
+use jobpass_core::{anchor::list::ListedAnchor, inputs::spec::TokenType};
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::terminal::screen::{BOLD, GREEN, RED, Screen, YELLOW, cut, roughly};
@@ -86,7 +86,7 @@ impl Standing {
 
 impl Row {
     /// The row of `anchor` at the time `now`.
-    pub(crate) fn new(anchor: &Anchor, standing: Standing, now: Timestamp) -> Self {
+    pub(crate) fn new(anchor: &ListedAnchor, standing: Standing, now: Timestamp) -> Self {
         let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
         let since = |time: Timestamp| roughly(now.duration_since(time).as_secs().unsigned_abs());
         let expires = match anchor.expires {
@@ -110,7 +110,7 @@ impl Row {
 }
 
 /// The pipeline of an anchor, as far as the anchor names it: `github run 77, job scan`.
-pub(crate) fn pipeline(anchor: &Anchor) -> String {
+pub(crate) fn pipeline(anchor: &ListedAnchor) -> String {
     let platform = anchor.platform.as_deref().unwrap_or("unknown");
     let run = if platform == "gitlab" { "pipeline" } else { "run" };
     let run = anchor.run_id.as_ref().map(|id| format!("{run} {id}"));
@@ -237,7 +237,7 @@ mod tests {
 
     const NOW: &str = "2026-11-24T12:00:00Z";
 
-    fn anchor(mut more: serde_json::Value) -> Anchor {
+    fn anchor(mut more: serde_json::Value) -> ListedAnchor {
         let common = json!({
             "namespace": "ci", "anchor": "jobpass-a", "uid": "u", "service-account": "scanner", "requested-by": "someone",
             "url": "https://ci.example/1", "created": "2026-11-24T11:48:00Z",

@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use jiff::Timestamp;
 use jobpass_core::{
     Error, Kind,
-    anchor::list::{Anchor, Pages},
+    anchor::list::{ListedAnchor, Pages},
     cluster::{Cluster, Scope},
     json,
     maintenance::sweep::{self, Expiry},
@@ -84,7 +84,7 @@ struct List<'a> {
 
 /// The anchors that `--watch` has shown, by uid. Its memory grows with their number; that of a plain list
 /// does not.
-type Known = HashMap<String, (Anchor, Standing)>;
+type Known = HashMap<String, (ListedAnchor, Standing)>;
 
 impl List<'_> {
     async fn run(mut self, watch: bool) -> Result<(), Error> {
@@ -147,7 +147,11 @@ impl List<'_> {
     }
 
     /// The anchors with their states.
-    async fn standings(&mut self, anchors: Vec<Anchor>, now: Timestamp) -> Vec<(Anchor, Standing)> {
+    async fn standings(
+        &mut self,
+        anchors: Vec<ListedAnchor>,
+        now: Timestamp,
+    ) -> Vec<(ListedAnchor, Standing)> {
         let asked = anchors
             .iter()
             .filter(|anchor| {
@@ -171,7 +175,7 @@ impl List<'_> {
     }
 
     /// Prints the anchors.
-    async fn show(&mut self, anchors: &[(Anchor, Standing)], now: Timestamp) -> Result<(), Error> {
+    async fn show(&mut self, anchors: &[(ListedAnchor, Standing)], now: Timestamp) -> Result<(), Error> {
         if anchors.is_empty() {
             return Ok(());
         }
@@ -198,7 +202,7 @@ impl List<'_> {
 }
 
 /// The state of an anchor. `ended` says that its run or pipeline has ended.
-fn standing(anchor: &Anchor, now: Timestamp, ended: bool) -> Standing {
+fn standing(anchor: &ListedAnchor, now: Timestamp, ended: bool) -> Standing {
     match sweep::expiry(anchor, now) {
         Expiry::Passed => Standing::Expired,
         _ if ended => Standing::Ended,
@@ -210,7 +214,7 @@ fn standing(anchor: &Anchor, now: Timestamp, ended: bool) -> Standing {
 }
 
 /// The line of JSON for an anchor.
-fn json_of(anchor: &Anchor, standing: Standing) -> Result<String, Error> {
+fn json_of(anchor: &ListedAnchor, standing: Standing) -> Result<String, Error> {
     let mut json = json::value(anchor)?;
     json["state"] = standing.word().into();
     Ok(format!("{json}\n"))

@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use jobpass_core::{
     Error, Kind,
-    anchor::list::Anchor,
+    anchor::list::ListedAnchor,
     cluster::{Cluster, Scope},
     json,
     maintenance::sweep::{Fate, Reason, Summary, Sweeper},
@@ -68,8 +68,8 @@ pub(crate) async fn run(
     let (lines, screen) = (Lines::to_stdout(), Screen::of_stdout(environment));
     let started = Instant::now();
     let sweeper = Sweeper {
-        ended: async |anchors: &[&Anchor]| pipelines.ended(anchors).await,
-        report: async |anchor: &Anchor, fate: &Fate| {
+        ended: async |anchors: &[&ListedAnchor]| pipelines.ended(anchors).await,
+        report: async |anchor: &ListedAnchor, fate: &Fate| {
             let line = if json {
                 json_of(anchor, fate, dry_run)?
             } else {
@@ -108,7 +108,7 @@ pub(crate) async fn run(
 }
 
 /// The line of text for an anchor.
-fn sentence(anchor: &Anchor, fate: &Fate, dry_run: bool) -> String {
+fn sentence(anchor: &ListedAnchor, fate: &Fate, dry_run: bool) -> String {
     let name = format!("{}/{}", anchor.namespace, anchor.name);
     let why = |reason: &Reason| match reason {
         Reason::Expired => "expired",
@@ -129,7 +129,7 @@ fn sentence(anchor: &Anchor, fate: &Fate, dry_run: bool) -> String {
 }
 
 /// The line of JSON for an anchor.
-fn json_of(anchor: &Anchor, fate: &Fate, dry_run: bool) -> Result<String, Error> {
+fn json_of(anchor: &ListedAnchor, fate: &Fate, dry_run: bool) -> Result<String, Error> {
     let mut json = json::value(anchor)?;
     let deleted = if dry_run { "would-delete" } else { "deleted" };
     let (event, reason) = match fate {
@@ -206,7 +206,7 @@ fn summary_sentence(summary: &Summary, scope: &Scope, dry_run: bool, seconds: f6
 mod tests {
     use super::*;
 
-    fn anchor() -> Anchor {
+    fn anchor() -> ListedAnchor {
         serde_json::from_value(json!({
             "namespace": "ci", "anchor": "jobpass-a", "uid": "u", "platform": "github", "repository": "team/app", "run-id": "77",
         }))

@@ -32,7 +32,7 @@ const RESUMPTIONS: u32 = 3;
 /// is to be trusted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Anchor {
+pub struct ListedAnchor {
     /// Its namespace, and the ServiceAccount's.
     pub namespace: String,
     /// Its name.
@@ -66,7 +66,7 @@ pub struct Anchor {
 /// Some of the anchors.
 pub struct Page {
     /// In the order of namespace and name.
-    pub anchors: Vec<Anchor>,
+    pub anchors: Vec<ListedAnchor>,
     /// The time by the API server's clock, which `created` and lifetimes follow; this machine's if it did not say.
     pub now: Timestamp,
 }
@@ -244,7 +244,7 @@ fn has_expiration(metadata: &ObjectMeta) -> bool {
     annotation(metadata, legacy::EXPIRATION).is_some()
 }
 
-fn listed(metadata: &ObjectMeta, token_type: TokenType) -> Anchor {
+fn listed(metadata: &ObjectMeta, token_type: TokenType) -> ListedAnchor {
     let noted = |key: &str| annotation(metadata, &format!("jobpass.dev/{key}"));
     let shown = |text: Option<&str>| text.map(harmless).filter(|text| !text.is_empty());
     let named = |text: &Option<String>| harmless(text.as_deref().unwrap_or_default());
@@ -256,7 +256,7 @@ fn listed(metadata: &ObjectMeta, token_type: TokenType) -> Anchor {
             created.checked_add(after).ok()
         }
     };
-    Anchor {
+    ListedAnchor {
         token_type,
         namespace: named(&metadata.namespace),
         name: named(&metadata.name),
@@ -293,7 +293,7 @@ fn expires(created: Timestamp, lifetime: Option<&str>, at: Option<&str>) -> Opti
     (expires <= after(Lifetime::MOST)?).then_some(expires)
 }
 
-impl Anchor {
+impl ListedAnchor {
     /// Whether jobpass can have made it, for a job.
     pub fn is_ours(&self) -> bool {
         let made = self.token_type == TokenType::Bound || self.platform.is_some();
@@ -359,14 +359,14 @@ mod tests {
         assert_eq!(anchor.expires, Some(at("2026-11-24T11:00:00Z")));
         assert!(anchor.is_ours());
         assert!(
-            !Anchor {
+            !ListedAnchor {
                 name: "db-password".into(),
                 ..anchor.clone()
             }
             .is_ours()
         );
         assert!(
-            !Anchor {
+            !ListedAnchor {
                 namespace: "ci/../kube-system".into(),
                 ..anchor
             }

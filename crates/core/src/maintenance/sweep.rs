@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     anchor::{
         Deletion, delete, held,
-        list::{Anchor, Page, Pages, SWEEPER},
+        list::{ListedAnchor, Page, Pages, SWEEPER},
     },
     cluster::{Budget, Cluster, Scope},
     error::{Error, Kind},
@@ -107,7 +107,7 @@ pub struct Sweeper<A, R> {
 
 /// The expiry of an anchor by the API server's clock `now`. For a legacy token, its annotation decides,
 /// whoever made the Secret: the token works until the Secret is deleted.
-pub fn expiry(anchor: &Anchor, now: Timestamp) -> Expiry {
+pub fn expiry(anchor: &ListedAnchor, now: Timestamp) -> Expiry {
     if anchor.token_type == TokenType::Legacy {
         return match anchor.expires.filter(|_| anchor.is_plain()) {
             None => Expiry::Unclear(
@@ -126,7 +126,7 @@ pub fn expiry(anchor: &Anchor, now: Timestamp) -> Expiry {
 }
 
 /// Whether the anchor is old enough to ask the CI platform about its run or pipeline.
-pub fn is_worth_asking(anchor: &Anchor, now: Timestamp) -> bool {
+pub fn is_worth_asking(anchor: &ListedAnchor, now: Timestamp) -> bool {
     anchor.is_ours()
         && anchor
             .created
@@ -135,8 +135,8 @@ pub fn is_worth_asking(anchor: &Anchor, now: Timestamp) -> bool {
 
 impl<A, R> Sweeper<A, R>
 where
-    A: AsyncFnMut(&[&Anchor]) -> Vec<bool>,
-    R: AsyncFnMut(&Anchor, &Fate) -> Result<(), Error>,
+    A: AsyncFnMut(&[&ListedAnchor]) -> Vec<bool>,
+    R: AsyncFnMut(&ListedAnchor, &Fate) -> Result<(), Error>,
 {
     /// Sweeps page by page. After a signal, it starts no more deletions and ends within 4 s.
     ///
@@ -209,7 +209,7 @@ where
         &mut self,
         page: &'p Page,
         summary: &mut Summary,
-    ) -> Result<Vec<(&'p Anchor, Reason)>, Error> {
+    ) -> Result<Vec<(&'p ListedAnchor, Reason)>, Error> {
         let (expired, others) = page
             .anchors
             .iter()
@@ -250,7 +250,7 @@ struct Deletions<'a> {
 
 impl Deletions<'_> {
     /// Deletes an anchor. `None` if the sweep must stop.
-    async fn delete(&self, anchor: &Anchor, reason: Reason) -> Option<Fate> {
+    async fn delete(&self, anchor: &ListedAnchor, reason: Reason) -> Option<Fate> {
         if self.stop.get() {
             return None;
         }
@@ -259,7 +259,7 @@ impl Deletions<'_> {
         }
         self.unanswered.set(self.unanswered.get() + 1);
         let budget = Budget::new(ONE_DELETION);
-        let Anchor {
+        let ListedAnchor {
             namespace, name, uid, ..
         } = anchor;
         let deletion = delete(self.cluster, namespace, name, Some(uid), &budget).await;
@@ -325,7 +325,7 @@ mod tests {
         let expires = Some(time("2026-11-24T11:00:00Z"));
         assert_eq!(
             expiry(
-                &Anchor {
+                &ListedAnchor {
                     expires,
                     ..named(OURS)
                 },
@@ -341,7 +341,7 @@ mod tests {
     fn an_anchor_with_an_unclear_expiry_stays(#[case] name: &str, #[case] expires: Option<&str>) {
         let expires = expires.map(|text| text.parse().expect("a time"));
         let expiry = expiry(
-            &Anchor {
+            &ListedAnchor {
                 expires,
                 ..named(name)
             },
@@ -352,7 +352,7 @@ mod tests {
 
     const NOW: &str = "2026-11-24T12:00:00Z";
 
-    fn anchor(name: &str, created: &str, expires: &str, more: serde_json::Value) -> Anchor {
+    fn anchor(name: &str, created: &str, expires: &str, more: serde_json::Value) -> ListedAnchor {
         let mut json = json!({
             "namespace": "ci", "anchor": name, "uid": "u",
             "created": format!("2026-11-24T{created}:00Z"), "expires": format!("2026-11-24T{expires}:00Z"),
@@ -378,7 +378,7 @@ mod tests {
     #[case::live_legacy(anchor("app", "10:00", "12:01", json!({"type": "legacy"})), true, false, "kept")]
     #[case::unclear_legacy(anchor("app", "10:00", "12:01", json!({"type": "legacy", "expires": null})), true, false, "unclear")]
     fn an_anchor_is_judged(
-        #[case] anchor: Anchor,
+        #[case] anchor: ListedAnchor,
         #[case] has_ended: bool,
         #[case] asks: bool,
         #[case] expected: &str,
@@ -390,11 +390,11 @@ mod tests {
         };
         let mut summary = Summary::default();
         let mut sweeper = Sweeper {
-            ended: async |anchors: &[&Anchor]| {
+            ended: async |anchors: &[&ListedAnchor]| {
                 asked += anchors.len();
                 vec![has_ended; anchors.len()]
             },
-            report: async |_: &Anchor, _: &Fate| Ok(()),
+            report: async |_: &ListedAnchor, _: &Fate| Ok(()),
             dry_run: false,
         };
         let judged = sweeper.judge(&page, &mut summary).now_or_never();
@@ -451,7 +451,7 @@ mod tests {
         );
     }
 
-    fn named(name: &str) -> Anchor {
+    fn named(name: &str) -> ListedAnchor {
         serde_json::from_value(json!({ "namespace": "ci", "anchor": name, "uid": "u" })).expect("an anchor")
     }
 }
