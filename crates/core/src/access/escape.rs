@@ -1,4 +1,5 @@
-//! Ways in which a ServiceAccount gets at credentials that outlive its token, so that revoking the token is not the end.
+//! The ways in which a ServiceAccount can get credentials that outlive its token. With one, revoking the
+//! token is not the end.
 
 use futures_util::future::join_all;
 
@@ -11,11 +12,12 @@ use crate::{
     text::harmless,
 };
 
-/// What it could do, and the permissions that each let it: verbs, resources.
+/// The ways, and the permissions that open each: verbs, resources.
 const WAYS: &[(&str, &str, &str)] = &[
     (TOKENS, "create", "serviceaccounts/token"),
     (OTHERS, "impersonate", "serviceaccounts users groups"),
-    // Constrained impersonation, from Kubernetes 1.35 on (`pkg/endpoints/filters/impersonation`, k8s.io/apiserver).
+    // Constrained impersonation, from Kubernetes 1.35 on (`pkg/endpoints/filters/impersonation`,
+    // k8s.io/apiserver).
     (
         OTHERS,
         "impersonate:serviceaccount",
@@ -66,37 +68,38 @@ const WAYS: &[(&str, &str, &str)] = &[
 ];
 const TOKENS: &str = "mint itself other tokens";
 const OTHERS: &str = "act as others";
-/// The ways for which the name of one other account is enough.
+/// The ways that a permission for one other account opens.
 const BY_NAME: [&str; 2] = [TOKENS, OTHERS];
-/// Permissions that are named for each way.
+/// The most permissions that a sentence names for one way.
 const NAMED: usize = 3;
 
-/// What was found.
+/// The findings of the escape check.
 #[derive(Debug, Clone, Default)]
 pub struct Escape {
     /// The ways that are open.
     pub ways: Vec<Way>,
-    /// How many questions got no answer, out of how many, and why the first did not.
+    /// The number of unanswered questions, the number of all questions, and the reason of the first
+    /// unanswered one.
     pub(crate) unknown: Option<(usize, usize, String)>,
-    /// Whether any of it is a reason to refuse the token.
+    /// Whether a finding is a reason to refuse the token.
     pub(crate) fatal: bool,
 }
 
 /// One way in which a ServiceAccount can outlive its token.
 #[derive(Debug, Clone)]
 pub struct Way {
-    /// What it could do, as it reads after "it may".
+    /// The way, as it reads after "it may".
     pub may: &'static str,
-    /// The permissions that let it.
+    /// The permissions that open it.
     pub by: Vec<Permission>,
 }
 
-/// One question for each permission, with the way that it opens.
+/// The questions: each permission, with the way that it opens.
 fn questions(service_account: &str) -> Vec<(&'static str, Permission)> {
     let mut questions = Vec::new();
     for (may, verbs, resources) in WAYS {
         for resource in resources.split(' ') {
-            // By its own name: a rule may name accounts.
+            // A rule may allow it for the account's own name alone.
             let name = if *resource == *"serviceaccounts/token" {
                 service_account
             } else {
@@ -109,7 +112,7 @@ fn questions(service_account: &str) -> Vec<(&'static str, Permission)> {
     questions
 }
 
-/// The same for single names, as far as rules have some.
+/// The questions about single objects that the rules name.
 fn by_name(questions: &[(&'static str, Permission)], rules: &Rules) -> Vec<(&'static str, Permission)> {
     let ways = questions.iter().filter(|(may, _)| BY_NAME.contains(may));
     let named = ways.flat_map(|(may, permission)| {
@@ -120,7 +123,7 @@ fn by_name(questions: &[(&'static str, Permission)], rules: &Rules) -> Vec<(&'st
 }
 
 impl Escape {
-    /// Asks the API server, as `account`: for a list of its rules, and for whatever that leaves open.
+    /// Asks the API server as `account`: for its rules, and then each question that the rules leave open.
     pub(super) async fn find(
         cluster: &Cluster,
         account: &Account,
@@ -171,7 +174,7 @@ impl Escape {
         escape
     }
 
-    /// What was found about `account`, in one sentence each; nothing if nothing was.
+    /// The findings about `account`, one sentence each.
     pub(super) fn sentences(&self, account: &Account) -> Vec<String> {
         let mut sentences = Vec::new();
         if !self.ways.is_empty() {
@@ -187,8 +190,8 @@ impl Escape {
         }
         if let Some((unknown, asked, reason)) = &self.unknown {
             sentences.push(format!(
-                "whether ServiceAccount {account} can outlive its token is not known: {unknown} of {asked} questions got no \
-                 answer: {}",
+                "whether ServiceAccount {account} can outlive its token is not known: {unknown} of {asked} \
+                 questions got no answer: {}",
                 harmless(reason)
             ));
         }

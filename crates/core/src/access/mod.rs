@@ -1,8 +1,8 @@
-//! What a token may do, asked with the token itself before it is handed over.
+//! The permissions of a token, asked with the token itself before it is handed over.
 //!
-//! Each permission is one SelfSubjectAccessReview, all at the same time. *Allowed*, *denied* and *unknown* are three answers:
-//! a question that failed is never taken for a "no", nor for a "yes". Whether the ServiceAccount can outlive its token is many
-//! questions, which one SelfSubjectRulesReview answers where that is complete.
+//! Each permission takes one SelfSubjectAccessReview; all are sent at the same time. *Allowed*, *denied*
+//! and *unknown* are three answers: a question that failed is neither a "no" nor a "yes". The escape check
+//! has some 55 questions. One SelfSubjectRulesReview answers most of them, if its list is complete.
 
 mod escape;
 mod report;
@@ -29,11 +29,11 @@ pub use self::{
     report::{Expected, Finding, Holder, Report, Verdict},
 };
 
-/// For what would be a warning only.
+/// The most time for questions whose answers can only become warnings.
 const WARN: Duration = Duration::from_secs(8);
 
 impl Checks {
-    /// Asks the API server, as whoever `cluster` speaks for: all questions at the same time.
+    /// Asks the API server all questions at the same time, as the identity of `cluster`.
     pub async fn ask(&self, cluster: &Cluster, holder: &Holder, budget: &Budget) -> Report {
         let required = self
             .require
@@ -47,7 +47,7 @@ impl Checks {
         let asked = expected
             .iter()
             .map(|(permission, _)| review(cluster, permission, &holder.namespace, budget));
-        // A warning is not worth all of the time.
+        // A warning is not worth the whole budget.
         let patience = match self.escape {
             EscapeCheck::Warn => budget.at_most(WARN),
             _ => *budget,
@@ -76,7 +76,7 @@ impl Checks {
     }
 }
 
-/// One review: what the API server answers, and its reason.
+/// Asks about one permission. Returns the verdict and its reason.
 pub(crate) async fn review(
     cluster: &Cluster,
     permission: &Permission,
@@ -114,7 +114,7 @@ pub(crate) async fn review(
     }
 }
 
-/// Without an opinion of any authorizer, an error of one of them means that nobody knows.
+/// The verdict and its reason. If no authorizer has an opinion and one failed, the verdict is unknown.
 fn verdict(status: SubjectAccessReviewStatus) -> (Verdict, String) {
     let reason = status.reason.unwrap_or_default();
     let error = status.evaluation_error.filter(|error| !error.is_empty());

@@ -1,4 +1,4 @@
-//! What was asked, what the API server said, and what would change it.
+//! The report about permissions: the questions, the verdicts, and the next steps.
 
 use super::Escape;
 use crate::{
@@ -11,58 +11,58 @@ use crate::{
 /// The answers to all questions about one token.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// What was required and forbidden, in that order.
+    /// The required permissions, then the forbidden ones.
     pub findings: Vec<Finding>,
-    /// Whether its ServiceAccount can outlive it.
+    /// The findings of the escape check.
     pub escape: Escape,
-    /// Whose token it is.
+    /// The user of the token.
     pub holder: Holder,
 }
 
-/// Whom the questions are about.
+/// The user that the questions are about.
 #[derive(Debug, Clone)]
 pub struct Holder {
-    /// The namespace that they are about unless they say otherwise.
+    /// The namespace of the questions that name none.
     pub namespace: String,
-    /// The ServiceAccount, if it is one; other users have no tokens that they could outlive.
+    /// The ServiceAccount. `None` for other users, who have no token that they could outlive.
     pub account: Option<Account>,
 }
 
-/// One permission that was asked about.
+/// The answer to one question.
 #[derive(Debug, Clone)]
 pub struct Finding {
-    /// What was asked.
+    /// The permission.
     pub permission: Permission,
-    /// What was wanted.
+    /// The expected verdict.
     pub expected: Expected,
-    /// What the API server said.
+    /// The verdict of the API server.
     pub verdict: Verdict,
-    /// Its reason, or why there is no answer; harmless text.
+    /// The reason of the API server, or of the missing answer. Harmless text.
     pub reason: String,
 }
 
-/// What a person wants of a permission.
+/// The expectation of a person about a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
-    /// `require`.
+    /// Input `require`.
     Allowed,
-    /// `forbid`.
+    /// Input `forbid`.
     Denied,
 }
 
-/// What an API server says to a question. No answer is neither of the others.
+/// The answer of the API server to a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It may.
+    /// The permission is granted.
     Allowed,
-    /// It may not.
+    /// The permission is not granted.
     Denied,
-    /// Nobody knows: no answer, or an error in place of one.
+    /// There is no answer, or an error instead of one. That counts neither as allowed nor as denied.
     Unknown,
 }
 
 impl Expected {
-    /// The option that says so.
+    /// The input that states the expectation.
     pub fn option(self) -> &'static str {
         match self {
             Self::Allowed => "require",
@@ -72,7 +72,7 @@ impl Expected {
 }
 
 impl Verdict {
-    /// One word.
+    /// The verdict as one word.
     pub fn word(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
@@ -83,7 +83,7 @@ impl Verdict {
 }
 
 impl Finding {
-    /// Whether it is as it is wanted.
+    /// Whether the verdict is the expected one.
     pub fn holds(&self) -> bool {
         matches!(
             (self.expected, self.verdict),
@@ -93,11 +93,11 @@ impl Finding {
 }
 
 impl Report {
-    /// The failure that it is, with what would change it.
+    /// Fails unless everything is as expected. The error ends in the next steps.
     ///
     /// # Errors
-    /// If something is not as it is wanted, or not known: [`Kind::Claims`], or [`Kind::Unreachable`] if nothing but answers
-    /// is missing.
+    /// [`Kind::Claims`] if a verdict is another one than expected; [`Kind::Unreachable`] if verdicts are
+    /// only unknown.
     pub fn verdict(&self) -> Result<(), Error> {
         let failed = self
             .findings
@@ -116,7 +116,7 @@ impl Report {
                 return Ok(());
             };
             let help = match known {
-                true => "take these rights from it, or give the job another ServiceAccount",
+                true => "take these permissions from it, or give the job another ServiceAccount",
                 false => "run it again",
             };
             return Err(Error::new(kind, sentence).help(format!("{help}; `escape-check: warn` lets it pass")));
@@ -129,7 +129,7 @@ impl Report {
         if failed.len() > 1 {
             what += &format!("; {} of {} checks failed", failed.len(), self.findings.len());
         }
-        // What can be pasted stands at the end.
+        // The text to paste comes last, where a person finds it.
         let remedies = escapes
             .into_iter()
             .chain(self.to_know())
@@ -144,7 +144,7 @@ impl Report {
         self.findings.iter().any(unknown) || self.escape.unknown.is_some()
     }
 
-    /// What was asked and answered, one line each; empty if nothing was.
+    /// The questions with their answers, one line each. Empty without questions.
     pub fn text(&self) -> String {
         let rows = self.findings.iter().map(|finding| {
             [
@@ -175,7 +175,8 @@ impl Report {
         rows.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
-    /// The same as a table in Markdown, with what the escape check found below it; empty if there is nothing to say.
+    /// The report in Markdown: a table of the questions, and the warnings of the escape check below it.
+    /// Empty without either.
     pub fn markdown(&self) -> String {
         let mut markdown = String::new();
         if !self.findings.is_empty() {
@@ -205,13 +206,13 @@ impl Report {
         markdown
     }
 
-    /// What the escape check found, one sentence each.
+    /// The findings of the escape check, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let account = self.holder.account.as_ref();
         account.map_or_else(Vec::new, |account| self.escape.sentences(account))
     }
 
-    /// The Roles with which everything required is allowed.
+    /// The Roles that grant everything that is required.
     fn to_grant(&self) -> Option<String> {
         let own = &*self.holder.namespace;
         let required = self
@@ -232,7 +233,8 @@ impl Report {
             Some(Account { namespace, name }) => Grantee::ServiceAccount { namespace, name },
             None => Grantee::User("THE USER'S NAME"),
         };
-        // All that is required, so that applying it takes away nothing that applying an earlier one gave.
+        // A Role holds all that is required. With less, it would take away what an earlier report made a
+        // person grant.
         let whom = account.map_or("user", |account| account.name.get(..200).unwrap_or(&account.name));
         let manifests = places.into_iter().map(|place| {
             let here = required
@@ -246,11 +248,11 @@ impl Report {
             rbac::role_yaml(&name, place, &rbac::lines(here), &grantee)
         });
         let manifests = manifests.collect::<Vec<_>>();
-        let help = "an administrator of the cluster can give it what is required (`kubectl apply -f -`):";
+        let help = "an administrator of the cluster can grant what is required (`kubectl apply -f -`):";
         (!manifests.is_empty()).then(|| format!("{help}\n\n{}", manifests.join("\n---\n")))
     }
 
-    /// Where the rules are that allow what is forbidden.
+    /// The rules that grant what is forbidden, and the roles that hold them.
     fn to_take(&self) -> Option<String> {
         let too_much = self.findings.iter();
         let too_much = too_much
@@ -268,7 +270,8 @@ impl Report {
             format!("{first}{edit}\n{rest}")
         });
         let rules = too_much.collect::<Vec<_>>();
-        let help = "these rules, or what of wider ones amounts to them, would have to go from the role that the reason names:";
+        let help = "to fix this, remove these rules, or the part of a broader rule that covers them, from \
+             the role named in the reason:";
         (!rules.is_empty()).then(|| format!("{help}\n\n{}", rules.join("\n")))
     }
 
@@ -277,13 +280,12 @@ impl Report {
             .findings
             .iter()
             .any(|finding| finding.verdict == Verdict::Unknown);
-        unknown.then(|| {
-            "unknown is neither allowed nor denied: what is not known does not pass. Run it again".to_owned()
-        })
+        unknown.then(|| "unknown is neither allowed nor denied, so it does not pass. Run it again".to_owned())
     }
 }
 
-/// The command that edits the role in a reason such as `RBAC: allowed by RoleBinding "reader/ci" of Role "reader" to ...`.
+/// The command that edits the role in a reason such as `RBAC: allowed by RoleBinding "reader/ci" of Role
+/// "reader" to ...`.
 fn role(reason: &str) -> Option<String> {
     let quoted = |before: &str| {
         let (_, rest) = reason.split_once(before)?;
@@ -362,13 +364,13 @@ mod tests {
           FAILED  forbid   get secrets                  allowed  RBAC: allowed by RoleBinding "scanner/ci" of Role "scanner" to ServiceAccount "scanner/ci"
           ok      forbid   delete pods                  denied
 
-        these rules, or what of wider ones amounts to them, would have to go from the role that the reason names:
+        to fix this, remove these rules, or the part of a broader rule that covers them, from the role named in the reason:
 
         - apiGroups: [""]   # kubectl edit role scanner --namespace ci
           resources: ["secrets"]
           verbs: ["get"]
 
-        an administrator of the cluster can give it what is required (`kubectl apply -f -`):
+        an administrator of the cluster can grant what is required (`kubectl apply -f -`):
 
         apiVersion: rbac.authorization.k8s.io/v1
         kind: Role

@@ -1,4 +1,4 @@
-//! What the API server says that a token may do, all at once: the rules that its authorizers find for it in a namespace.
+//! The rules of a token in a namespace, which the API server lists all at once.
 
 use k8s_openapi::api::authorization::v1::{
     ResourceRule, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec, SubjectRulesReviewStatus,
@@ -10,15 +10,15 @@ use crate::{
     rbac::{Permission, Place, What},
 };
 
-/// How many of the names in rules are looked at, for each permission.
+/// The most names of objects in rules that become questions, for each permission.
 const MOST_NAMES: usize = 8;
 
-/// The rules about resources, of RoleBindings in one namespace and of ClusterRoleBindings. All that there are.
+/// All rules about resources, from the RoleBindings of one namespace and from the ClusterRoleBindings.
 pub(super) struct Rules(Vec<ResourceRule>);
 
 impl Rules {
-    /// Asks with the credential of `cluster`. `None` if the list may not be complete, because an authorizer cannot list its rules (a
-    /// webhook cannot) or failed; and `None` if there is no answer.
+    /// Lists the rules of the identity of `cluster`. `None` if there is no answer, or if the list may be
+    /// incomplete: an authorizer failed, or cannot list its rules, as a webhook cannot.
     pub(super) async fn list(cluster: &Cluster, namespace: &str, budget: &Budget) -> Option<Self> {
         let question = SelfSubjectRulesReview {
             spec: SelfSubjectRulesReviewSpec {
@@ -42,14 +42,14 @@ impl Rules {
         complete.then_some(Self(status.resource_rules))
     }
 
-    /// What the rules say about a permission in their namespace, or in the whole cluster. `None` if only a review can tell: a rule
-    /// about an object outside of namespaces allows nothing if it comes from a RoleBinding.
+    /// The verdict of the rules about a permission. `None` if only a review can tell: a rule about an
+    /// object outside of namespaces grants nothing if it comes from a RoleBinding.
     pub(super) fn verdict(&self, permission: &Permission) -> Option<Verdict> {
         let What::Resource { name, place, .. } = &permission.what else {
             return None;
         };
         let named = |rule: &ResourceRule| match rule.resource_names.as_deref() {
-            // All of them.
+            // Without names, a rule is about all objects.
             None | Some([]) => true,
             Some(names) => names.contains(name),
         };
@@ -60,7 +60,7 @@ impl Rules {
         }
     }
 
-    /// Names of objects for which alone a rule may allow it, at most [`MOST_NAMES`].
+    /// The names of single objects for which a rule grants the permission, at most [`MOST_NAMES`].
     pub(super) fn names(&self, permission: &Permission) -> Vec<&str> {
         let named = self.about(permission);
         let names = named.flat_map(|rule| rule.resource_names.iter().flatten());
@@ -71,7 +71,8 @@ impl Rules {
         names
     }
 
-    /// The rules that match, whatever their names, as Kubernetes matches them (`pkg/apis/rbac/v1/evaluation_helpers.go`).
+    /// The rules that match a permission, whatever names they hold. Kubernetes matches in the same way
+    /// (`pkg/apis/rbac/v1/evaluation_helpers.go`).
     fn about(&self, permission: &Permission) -> impl Iterator<Item = &ResourceRule> {
         let (combined, any_with_subresource, asked) = match &permission.what {
             What::Resource {

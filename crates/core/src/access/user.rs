@@ -1,4 +1,4 @@
-//! The user that the API server takes a credential for.
+//! The user of a credential, as the API server sees it.
 
 use k8s_openapi::api::authentication::v1::{SelfSubjectReviewStatus, UserInfo};
 use kube::api::{PostParams, Request};
@@ -10,11 +10,11 @@ use crate::{
     error::Error,
 };
 
-/// The versions of SelfSubjectReview, in the order in which they are tried. v1 exists from Kubernetes 1.28 on; the others
-/// existed earlier, where they were turned on.
+/// The versions of SelfSubjectReview, in the order in which they are tried. v1 exists from Kubernetes 1.28
+/// on; the others existed earlier, where they were turned on.
 const VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha1"];
 
-/// The answer to the question who asks it.
+/// The answer to a SelfSubjectReview.
 #[expect(
     clippy::large_enum_variant,
     reason = "one value exists for each request, and is matched at once"
@@ -28,7 +28,7 @@ pub(crate) enum SelfReview {
     Refused(Call, Answer),
 }
 
-/// A SelfSubjectReview of any version. The type of k8s-openapi takes v1 alone.
+/// A SelfSubjectReview of any version. The type of k8s-openapi accepts only v1.
 #[derive(Deserialize)]
 pub(crate) struct AnyVersion {
     status: SelfSubjectReviewStatus,
@@ -53,8 +53,8 @@ impl SelfReview {
                     let review = answer.parse_with::<AnyVersion>(&call, "/status/userInfo/username")?;
                     return Ok(Self::User(review.status.user_info.unwrap_or_default()));
                 }
-                // Every API server has v1 of this group and answers with a Status. It has none for a version that it does
-                // not know.
+                // Every API server has v1 of this group and answers with a Status. It has none for a
+                // version that it does not know.
                 404 if version != VERSIONS[0] || answer.is_refusal() => {}
                 _ => return Ok(Self::Refused(call, answer)),
             }

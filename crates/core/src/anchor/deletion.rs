@@ -22,10 +22,11 @@ pub(crate) enum Deletion {
     Done,
     /// The API server marked it as deleted. A finalizer holds it, so it is still there.
     Held,
-    /// The object, or its whole namespace, does not exist. If `repeated`, an earlier attempt whose answer was lost may have
-    /// deleted it.
+    /// The object, or its whole namespace, does not exist. If `repeated`, an earlier attempt whose answer
+    /// was lost may have deleted it.
     Gone { repeated: bool },
-    /// The object of this name has another uid: it belongs to somebody else, and the one that was meant is gone.
+    /// The object of this name has another uid: it belongs to somebody else, and the one that was meant is
+    /// gone.
     AnotherUid,
     /// The API server answered something else. Nothing is known about the object.
     Refused(Call, Answer),
@@ -33,7 +34,7 @@ pub(crate) enum Deletion {
 
 /// Deletes an anchor.
 ///
-/// It can be repeated at will: the name belongs to nobody else, and the uid is a precondition.
+/// It can be repeated safely: no other object has the name, and the uid is a precondition.
 ///
 /// # Errors
 /// If there is no answer.
@@ -67,7 +68,8 @@ where
     Ok(Deletion::of::<K>(call, answer))
 }
 
-/// In the background, so that no finalizer of the API server keeps the object while what it owns is deleted.
+/// The request. Background propagation sets no finalizer; with another one, the object would outlive what
+/// it owns.
 fn call<K>(doing: &'static str, namespace: &str, name: &str, uid: Option<&str>) -> Result<Call, Error>
 where
     K: Resource<DynamicType = ()>,
@@ -98,8 +100,8 @@ impl Deletion {
     }
 }
 
-/// Whether the API server answered with the object, marked as deleted. To a deletion that is over it answers with a Status, or
-/// with the object as it was.
+/// Whether the API server answered with the object, marked as deleted. To a finished deletion it answers
+/// with a Status, or with the object as it was.
 fn is_held<K: Resource<DynamicType = ()>>(answer: &Answer) -> bool {
     let object = serde_json::from_slice::<PartialObjectMeta<K>>(&answer.body);
     object.is_ok_and(|object| {
@@ -108,11 +110,12 @@ fn is_held<K: Resource<DynamicType = ()>>(answer: &Answer) -> bool {
     })
 }
 
-/// The failure that [`Deletion::Held`] is.
+/// The failure for [`Deletion::Held`].
 pub(crate) fn held(namespace: &str, name: &str) -> Error {
     let what = format!("anchor {namespace}/{name} is marked as deleted, and a finalizer holds it");
     Error::new(Kind::Revoke, what).help(format!(
-        "jobpass sets none; see which it is, and take it away:\n\n  kubectl get secret {name} --namespace {namespace} --output yaml"
+        "jobpass sets no finalizers: find this one, and remove it:\n\n  kubectl get secret {name} \
+         --namespace {namespace} --output yaml"
     ))
 }
 

@@ -1,7 +1,7 @@
-//! Legacy tokens: those of Secrets of type `kubernetes.io/service-account-token`.
+//! Legacy tokens: the tokens of Secrets of type `kubernetes.io/service-account-token`.
 //!
-//! The cluster's token controller puts the token into the Secret. It has no end: only deleting the Secret, or the
-//! ServiceAccount, revokes it. So the Secret is its anchor.
+//! The cluster's token controller puts the token into the Secret. The token never expires: only the
+//! deletion of the Secret or of the ServiceAccount revokes it. So the Secret is its anchor.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -27,13 +27,13 @@ use crate::{
 pub const TYPE: &str = "kubernetes.io/service-account-token";
 /// The annotation that names the ServiceAccount.
 pub(crate) const ACCOUNT: &str = "kubernetes.io/service-account.name";
-/// The annotation that says how many seconds after its creation a Secret is to go. Nothing in Kubernetes reads it;
-/// `jobpass sweep` does.
+/// The annotation with the lifetime of a Secret in seconds, counted from its creation. Nothing in
+/// Kubernetes reads it; `jobpass sweep` does.
 pub const EXPIRATION: &str = "kubernetes.io/service-account.expiration";
 /// The key under which the Secret holds the token.
 pub(crate) const KEY: &str = "token";
 
-/// How long the token controller may take. On an idle cluster it takes 10 ms.
+/// The longest that the token controller may take. On an idle cluster it takes 10 ms.
 const FILL: Duration = Duration::from_secs(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -44,7 +44,8 @@ pub(crate) struct Filled {
     pub(crate) created: Timestamp,
 }
 
-/// A Secret with its data. Unlike the type of k8s-openapi, it holds the data in memory that is wiped, and cannot be printed.
+/// A Secret with its data. Unlike the type of k8s-openapi, it holds the data in memory that is wiped, and
+/// cannot be printed.
 #[derive(Deserialize)]
 pub(crate) struct Secret {
     #[serde(default, rename = "type")]
@@ -71,7 +72,7 @@ pub(crate) struct Metadata {
 }
 
 impl Secret {
-    /// Reads one; `None` if it, or its namespace, is not there.
+    /// Reads a Secret. `None` if it, or its namespace, does not exist.
     pub(crate) async fn get(
         cluster: &Cluster,
         namespace: &str,
@@ -89,7 +90,7 @@ impl Secret {
         }
     }
 
-    /// What is under a key, decoded. The error says why there is none, after "the Secret".
+    /// The decoded value of a key. The error continues a sentence that begins with "the Secret".
     pub(crate) fn value(&self, key: &str) -> Result<Zeroizing<String>, &'static str> {
         let encoded = self.data.get(key).ok_or("has no such key")?;
         let bytes = STANDARD.decode(encoded.expose_secret());
@@ -100,8 +101,8 @@ impl Secret {
     }
 }
 
-/// What a cluster says about the Secret of a legacy token: that nothing will ever delete it. `None` if something will, or it cannot
-/// be known from here.
+/// A warning if nothing will ever delete the Secret of a legacy token. `None` if something will, or if the
+/// cluster does not tell.
 pub async fn forgotten(cluster: &Cluster, claims: &Claims, budget: &Budget) -> Option<Warning> {
     let (namespace, name) = (
         claims.legacy_namespace.as_deref()?,
@@ -123,13 +124,13 @@ pub async fn forgotten(cluster: &Cluster, claims: &Claims, budget: &Budget) -> O
     (!kept).then(|| Warning {
         kind: "forgotten",
         why: format!(
-            "Secret {namespace}/{name} neither says when it is to go ({EXPIRATION}) nor belongs to anything: nothing will ever delete it"
+            "Secret {namespace}/{name} has neither a lifetime ({EXPIRATION}) nor an owner: nothing will ever \
+             delete it"
         ),
     })
 }
 
-/// How many seconds after its creation a Secret is to go, as its annotation says: a whole number above zero, as in
-/// `"86400"`.
+/// The lifetime of a Secret from its annotation: a whole number of seconds above zero, such as `"86400"`.
 pub(crate) fn expiration(annotation: &str) -> Option<SignedDuration> {
     let digits = !annotation.is_empty() && annotation.bytes().all(|b| b.is_ascii_digit());
     let seconds = annotation
@@ -142,7 +143,7 @@ pub(crate) fn expiration(annotation: &str) -> Option<SignedDuration> {
 /// Waits until the token controller has filled a Secret.
 ///
 /// # Errors
-/// If it does not within 20 s, or deletes the Secret: there is no such ServiceAccount.
+/// If it takes more than 20 s, or deletes the Secret because there is no such ServiceAccount.
 pub(crate) async fn filled(
     cluster: &Cluster,
     namespace: &str,
@@ -159,7 +160,7 @@ pub(crate) async fn filled(
         let Some(secret) = secret.filter(|secret| secret.metadata.uid == uid) else {
             let error = Error::new(
                 Kind::Refused,
-                "cannot get a legacy token: its Secret was gone as soon as it was there",
+                "cannot get a legacy token: its Secret was deleted right after its creation",
             );
             return Err(error.help(permission.no_account()));
         };
@@ -176,8 +177,9 @@ pub(crate) async fn filled(
             let what =
                 format!("cannot get a legacy token: nothing put one into its Secret within {seconds} s");
             return Err(Error::new(Kind::Refused, what).help(
-                "the cluster's token controller does that (kube-controller-manager, `serviceaccount-token`): it is switched off \
-                 here, or overloaded. Use a bound token (`type: bound`), which needs none",
+                "the cluster's token controller does that (kube-controller-manager, `serviceaccount-token`). \
+                 It is switched off here, or overloaded. Use a bound token (`type: bound`), which needs no \
+                 controller",
             ));
         }
         tokio::time::sleep(pause).await;
@@ -190,6 +192,10 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::cluster::{
+        Identity,
+        scripted::{self, Fate},
+    };
 
     #[rstest]
     #[case("86400", Some(86_400))]
@@ -203,5 +209,53 @@ mod tests {
     #[case("99999999999999999999", None)]
     fn only_seconds_are_an_expiration(#[case] text: &str, #[case] seconds: Option<i64>) {
         assert_eq!(expiration(text).map(|time| time.as_secs()), seconds);
+    }
+
+    fn secret(uid: &str, data: &str) -> Fate {
+        Fate::answer(
+            200,
+            format!(
+                r#"{{"kind":"Secret","type":"{TYPE}","metadata":{{"name":"a","uid":"{uid}","resourceVersion":"1",
+                   "creationTimestamp":"2026-11-24T10:00:00Z"}},"data":{data}}}"#
+            ),
+        )
+    }
+
+    /// The token, or the exit code; and how often the Secret was read.
+    async fn filled_from(fates: Vec<Fate>) -> (Result<String, Kind>, usize) {
+        let (cluster, log) = scripted::cluster(&Identity::default(), fates);
+        let permission = RequiredPermission::rotating("ci", "scanner");
+        let budget = Budget::new(Duration::from_secs(60));
+        let filled = filled(&cluster, "ci", "a", "u-1", &permission, &budget).await;
+        let token = filled.map(|filled| filled.token.expose().to_owned());
+        (token.map_err(|error| error.kind()), log.lines().len())
+    }
+
+    #[rstest]
+    #[case::at_once(vec![secret("u-1", r#"{"token":"dDBrZW4="}"#)], Ok("t0ken"), 1)]
+    #[case::soon(vec![secret("u-1", "{}"), secret("u-1", "null"), secret("u-1", r#"{"token":"dDBrZW4="}"#)], Ok("t0ken"), 3)]
+    #[case::deleted(
+        vec![secret("u-1", "{}"), Fate::status(404, "NotFound", "secrets", "not found")],
+        Err(Kind::Refused),
+        2
+    )]
+    #[case::replaced(vec![secret("u-2", r#"{"token":"dDBrZW4="}"#)], Err(Kind::Refused), 1)]
+    #[case::not_base64(vec![secret("u-1", r#"{"token":"?"}"#)], Err(Kind::Claims), 1)]
+    #[tokio::test(start_paused = true)]
+    async fn a_secret_is_waited_for(
+        #[case] fates: Vec<Fate>,
+        #[case] expected: Result<&str, Kind>,
+        #[case] times: usize,
+    ) {
+        let (token, read) = filled_from(fates).await;
+        assert_eq!((token.as_deref().map_err(|kind| *kind), read), (expected, times));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_secret_that_nobody_fills_is_not_waited_for_for_ever() {
+        let started = Instant::now();
+        let (token, _) = filled_from(vec![secret("u-1", "{}")]).await;
+        assert_eq!(token, Err(Kind::Refused));
+        assert!(started.elapsed() <= FILL, "{:?}", started.elapsed());
     }
 }

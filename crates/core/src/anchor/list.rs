@@ -1,8 +1,8 @@
-//! The anchors that are in a cluster, found page by page.
+//! The anchors in a cluster, page by page.
 //!
-//! Among them are the Secrets of legacy tokens that say when they are to go, whoever made them.
+//! They include the Secrets of legacy tokens whose annotations hold a lifetime, whoever made them.
 //!
-//! Only their metadata is asked for, and the API server picks them out by their type: nothing that is in a Secret leaves it.
+//! The requests ask for metadata alone, and the API server selects by type: no data of a Secret leaves it.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -21,26 +21,26 @@ use crate::{
     text::harmless,
 };
 
-/// As kubectl does. Smaller only where a page would be too long.
+/// The anchors on one page, as many as with kubectl. A page that would be too long gets fewer.
 const PAGE: u32 = 500;
-/// One page, retries included.
+/// The time for one page, retries included.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(45);
-/// How often in a row a list may have to be resumed or begun anew.
+/// The most times in a row that a list is resumed or restarted.
 const RESUMPTIONS: u32 = 3;
 
-/// An anchor as it is in the cluster. Whoever may create anchors writes their annotations: all texts are harmless, none
-/// is to be trusted.
+/// An anchor in the cluster. Everybody who may create anchors can write these annotations: the texts are
+/// harmless, but not to be trusted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ListedAnchor {
-    /// Its namespace, and the ServiceAccount's.
+    /// The namespace of the anchor and of the ServiceAccount.
     pub namespace: String,
-    /// Its name.
+    /// The name of the anchor.
     #[serde(rename = "anchor")]
     pub name: String,
-    /// Its uid.
+    /// The uid of the anchor.
     pub uid: String,
-    /// Whether it is an anchor for a bound token, or holds a legacy one.
+    /// The type of the token: bound to the anchor, or held by it.
     #[serde(default, rename = "type")]
     pub token_type: TokenType,
     /// `github`, `gitlab`, `cli`.
@@ -51,49 +51,51 @@ pub struct ListedAnchor {
     pub run_id: Option<String>,
     /// The id or name of the job.
     pub job: Option<String>,
-    /// Where to look at it.
+    /// The URL of the job.
     pub url: Option<String>,
-    /// Who started it.
+    /// The person who started the job.
     pub requested_by: Option<String>,
-    /// Whom the token speaks for.
+    /// The ServiceAccount of the token.
     pub service_account: Option<String>,
-    /// When it was created, by the API server's clock.
+    /// The time of its creation, by the API server's clock.
     pub created: Option<Timestamp>,
-    /// When no token that is bound to it can be valid any more, or a legacy token is to go, if its annotations say so.
+    /// The end of the last token that can be bound to it, or of the legacy token, if the annotations tell.
     pub expires: Option<Timestamp>,
 }
 
-/// Some of the anchors.
+/// One page of anchors.
 pub struct Page {
-    /// In the order of namespace and name.
+    /// The anchors, in the order of namespace and name.
     pub anchors: Vec<ListedAnchor>,
-    /// The time by the API server's clock, which `created` and lifetimes follow; this machine's if it did not say.
+    /// The time by the API server's clock, which `created` follows. This machine's time if the answer has
+    /// none.
     pub now: Timestamp,
 }
 
-/// The pages of a list that may be changed while it is read.
+/// The pages of a list. The list may change while it is read.
 pub struct Pages<'a> {
     cluster: &'a Cluster,
     scope: &'a Scope,
-    /// What the list is for, to name what it needs: the verbs of a rule.
+    /// The verbs that the purpose of the list needs, for refusals.
     verbs: &'static [&'static str],
-    /// The types of Secrets that are still to be listed, one after the other.
+    /// The types of Secrets that are not yet listed to the end.
     types: &'static [TokenType],
-    /// Which of them count.
+    /// Whether a Secret counts.
     counts: fn(&ObjectMeta, TokenType) -> bool,
     limit: u32,
-    /// Where the next page begins; none at the beginning.
+    /// The continue token of the next page. Empty for the first page.
     token: String,
-    /// The key of the last anchor that was answered.
+    /// The key of the last Secret on the page before.
     last: String,
-    /// What was seen before the list had to be begun anew: the keys up to this one.
+    /// The last key before the list was restarted. Keys up to it were seen already.
     seen: String,
-    /// How often in a row, without anything new, it was resumed or begun anew.
+    /// The number of times in a row that the list was resumed or restarted without a new anchor.
     resumptions: u32,
 }
 
 impl<'a> Pages<'a> {
-    /// The anchors of `scope`, to look at: legacy tokens only if jobpass made them for a job.
+    /// The anchors of `scope`, to show them. Of the legacy tokens, only those that jobpass made for a job
+    /// count.
     pub fn new(cluster: &'a Cluster, scope: &'a Scope) -> Self {
         Self {
             cluster,
@@ -113,7 +115,7 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// The Secrets of legacy tokens that nothing will ever delete: they neither say when they are to go, nor belong to anything.
+    /// The Secrets of legacy tokens that nothing will ever delete: they have neither a lifetime nor an owner.
     pub(crate) fn forgotten(cluster: &'a Cluster, scope: &'a Scope) -> Self {
         Self {
             types: &[TokenType::Legacy],
@@ -128,7 +130,7 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// The anchors of `scope`, to delete some. Legacy tokens that do not say when they are to go are not among them.
+    /// The anchors of `scope`, to delete some. Legacy tokens without a lifetime do not count.
     pub(crate) fn to_sweep(cluster: &'a Cluster, scope: &'a Scope) -> Self {
         Self {
             verbs: SWEEPER,
@@ -137,9 +139,9 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// The next page; `None` after the last.
+    /// The next page. `None` after the last.
     ///
-    /// A list that has grown too old for the API server is resumed where it was, as the server offers, or begun anew.
+    /// An expired list is resumed with the continue token that the API server offers, or restarted.
     ///
     /// # Errors
     /// If there is no usable answer, or the API server refuses.
@@ -187,7 +189,7 @@ impl<'a> Pages<'a> {
         if list.kind != "PartialObjectMetadataList" {
             let what = "cannot list the anchors: the server answered with more than their metadata";
             return Err(Error::new(Kind::Unreachable, what)
-                .help("check the server's URL: no Kubernetes API server does that"));
+                .help("check the server's URL: a Kubernetes API server does not do that"));
         }
         let unseen = list
             .items
@@ -216,10 +218,11 @@ impl<'a> Pages<'a> {
     }
 }
 
-/// What a sweeper may do with Secrets.
+/// The verbs that a sweeper needs for Secrets.
 pub(crate) const SWEEPER: &[&str] = &["list", "delete"];
 
-/// A list of metadata. Unlike kube-core's `ObjectList`, it may lack `items`: Go writes `null` where there are none.
+/// A list of metadata. Unlike `ObjectList` of kube-core, it may lack `items`: Go writes `null` for an empty
+/// list.
 #[derive(Deserialize)]
 pub(crate) struct List {
     kind: String,
@@ -229,7 +232,7 @@ pub(crate) struct List {
     items: Vec<PartialObjectMeta<Secret>>,
 }
 
-/// The API server lists in the order of these.
+/// The sort key of a list: the API server lists in this order.
 fn key(metadata: &ObjectMeta) -> String {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     format!("{}/{}", text(&metadata.namespace), text(&metadata.name))
@@ -239,7 +242,7 @@ fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     Some(metadata.annotations.as_ref()?.get(key)?)
 }
 
-/// Whether a Secret says when it is to go.
+/// Whether a Secret has a lifetime.
 fn has_expiration(metadata: &ObjectMeta) -> bool {
     annotation(metadata, legacy::EXPIRATION).is_some()
 }
@@ -276,11 +279,12 @@ fn listed(metadata: &ObjectMeta, token_type: TokenType) -> ListedAnchor {
     }
 }
 
-/// The later of what the annotations say: the lifetime counted from the creation, which is by one clock alone, and the
-/// time that the minting machine's clock gave.
+/// The end of an anchor's last token: the later of the two times in its annotations. One is a lifetime,
+/// counted from the creation, so that the API server's clock alone decides. The other is a time by the
+/// clock of the minting machine.
 ///
-/// Nothing that no token can have: sooner than ten minutes after the creation becomes ten minutes, and what is later than
-/// the longest lifetime counts as not said.
+/// A time within ten minutes of the creation becomes ten minutes: no token lives shorter. A time beyond the
+/// longest lifetime does not count.
 fn expires(created: Timestamp, lifetime: Option<&str>, at: Option<&str>) -> Option<Timestamp> {
     let after = |seconds: u64| {
         created
@@ -294,13 +298,13 @@ fn expires(created: Timestamp, lifetime: Option<&str>, at: Option<&str>) -> Opti
 }
 
 impl ListedAnchor {
-    /// Whether jobpass can have made it, for a job.
+    /// Whether jobpass may have made the anchor for a job.
     pub fn is_ours(&self) -> bool {
         let made = self.token_type == TokenType::Bound || self.platform.is_some();
         names::is_ours(&self.name) && made && self.is_plain()
     }
 
-    /// Whether its names are some that an object can have.
+    /// Whether an object can have such a name, namespace and uid.
     pub(crate) fn is_plain(&self) -> bool {
         is_dns_subdomain(&self.name) && is_dns_label(&self.namespace) && names::is_identifier(&self.uid)
     }
@@ -311,6 +315,10 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::cluster::{
+        Identity,
+        scripted::{self, Fate},
+    };
 
     fn at(text: &str) -> Timestamp {
         text.parse().expect("a time")
@@ -371,6 +379,94 @@ mod tests {
                 ..anchor
             }
             .is_ours()
+        );
+    }
+
+    /// A page of anchors `jobpass-NAME`.
+    fn page(names: &[&str], next: &str) -> Fate {
+        let items = names.iter().map(|name| {
+            let metadata =
+                serde_json::json!({ "namespace": "ci", "name": format!("jobpass-{name}"), "uid": "u" });
+            serde_json::json!({ "metadata": metadata })
+        });
+        let list = serde_json::json!({
+            "kind": "PartialObjectMetadataList", "metadata": { "continue": next }, "items": items.collect::<Vec<_>>(),
+        });
+        Fate::answer(200, list.to_string())
+    }
+
+    fn expired(resume_at: &str) -> Fate {
+        let status = serde_json::json!({
+            "kind": "Status", "status": "Failure", "reason": "Expired", "code": 410, "metadata": { "continue": resume_at },
+        });
+        Fate::answer(410, status.to_string())
+    }
+
+    /// The names on all pages, and the tokens with which they were requested; or the exit code.
+    async fn listed_from(fates: Vec<Fate>) -> (Result<String, Kind>, Vec<String>) {
+        let (cluster, log) = scripted::cluster(&Identity::default(), fates);
+        let scope = Scope::Namespace("ci".into());
+        // Of one type.
+        let mut pages = Pages {
+            types: &[TokenType::Bound],
+            ..Pages::new(&cluster, &scope)
+        };
+        let mut names = Vec::new();
+        let outcome = loop {
+            match pages.next().await {
+                Ok(Some(page)) => names.extend(page.anchors.into_iter().map(|anchor| anchor.name)),
+                Ok(None) => break Ok(names.join(" ").replace("jobpass-", "")),
+                Err(error) => break Err(error.kind()),
+            }
+        };
+        let asked = log.lines().into_iter().map(|line| {
+            let (_, query) = line.split_once("&limit=").expect("a limit");
+            query.to_owned()
+        });
+        (outcome, asked.collect())
+    }
+
+    #[rstest]
+    #[case::one_page(vec![page(&["a", "b"], "")], Ok("a b"), &["500"])]
+    #[case::two_pages(vec![page(&["a"], "x"), page(&["b"], "")], Ok("a b"), &["500", "500&continue=x"])]
+    #[case::none(vec![Fate::answer(200, r#"{"kind":"PartialObjectMetadataList","items":null}"#)], Ok(""), &["500"])]
+    #[case::resumed(
+        vec![page(&["a"], "x"), expired("y"), page(&["b"], "")],
+        Ok("a b"),
+        &["500", "500&continue=x", "500&continue=y"]
+    )]
+    #[case::restarted(
+        vec![page(&["a"], "x"), expired(""), page(&["a", "b"], "")],
+        Ok("a b"),
+        &["500", "500&continue=x", "500"]
+    )]
+    #[case::restarted_for_ever(vec![expired("")], Err(Kind::Refused), &["500", "500", "500", "500"])]
+    #[case::too_long(
+        vec![Fate::answer(200, "x".repeat(5 << 20)), page(&["a"], "")],
+        Ok("a"),
+        &["500", "62"]
+    )]
+    #[case::too_long_for_ever(
+        vec![Fate::answer(200, "x".repeat(5 << 20))],
+        Err(Kind::Unreachable),
+        &["500", "62", "7", "1"]
+    )]
+    #[case::more_than_metadata(
+        vec![Fate::answer(200, r#"{"kind":"SecretList","items":[]}"#)],
+        Err(Kind::Unreachable),
+        &["500"]
+    )]
+    #[case::refused(vec![Fate::status(403, "Forbidden", "secrets", "no")], Err(Kind::Refused), &["500"])]
+    #[tokio::test(start_paused = true)]
+    async fn a_list_is_read_to_its_end(
+        #[case] fates: Vec<Fate>,
+        #[case] expected: Result<&str, Kind>,
+        #[case] asked: &[&str],
+    ) {
+        let (outcome, log) = listed_from(fates).await;
+        assert_eq!(
+            (outcome.as_deref().map_err(|kind| *kind), log),
+            (expected, asked.iter().map(|it| (*it).to_owned()).collect())
         );
     }
 }

@@ -1,5 +1,5 @@
-//! The anchor: an empty Secret that the token is bound to. Deleting it revokes the token. A [legacy] token's is
-//! not empty: it is the Secret that holds the token.
+//! The anchor: an empty Secret that the token is bound to. Its deletion revokes the token. The anchor of a
+//! [legacy] token is the Secret that holds the token.
 
 mod deletion;
 pub mod legacy;
@@ -22,30 +22,31 @@ use crate::{
     text::harmless,
 };
 
-/// The type of every anchor; Kubernetes lets nobody change it, and lists can be filtered by it on the server.
+/// The type of every anchor. Kubernetes lets nobody change the type of a Secret, and the API server can
+/// select by it.
 pub const TYPE: &str = "jobpass.dev/anchor";
 
-/// Which pipeline an anchor belongs to: for people who look at the cluster, and for the sweeper.
+/// The job of an anchor, for people who look at the cluster and for the sweeper.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
     /// `github`, `gitlab` or `cli`.
     pub platform: &'static str,
-    /// The repository or project, as people write it.
+    /// The repository or project, such as `team/app`.
     pub repository: Option<String>,
     /// The id of the run or pipeline.
     pub run_id: Option<String>,
     /// The id or name of the job.
     pub job: Option<String>,
-    /// Where to look at it.
+    /// The URL of the job.
     pub url: Option<String>,
-    /// Who started it.
+    /// The person who started the job.
     pub requested_by: Option<String>,
 }
 
 /// Creates the anchor and returns its uid.
 ///
-/// If an answer was lost, the anchor may exist with a uid that we do not know; as only we know its name, it is deleted
-/// and created again. The minter needs no permission to read Secrets for that.
+/// After a lost answer, the anchor may exist with an unknown uid. It is deleted then and created again:
+/// nobody else knows its name. So the minter needs no permission to read Secrets.
 pub(crate) async fn create(
     cluster: &Cluster,
     spec: &Spec,
@@ -56,7 +57,7 @@ pub(crate) async fn create(
     let anchor = manifest(spec, origin, name);
     let call = Call::create("create the anchor", Some(&spec.namespace), &anchor).map_err(NoAnswer::unsent)?;
     let permission = RequiredPermission::minting(spec);
-    // Whether an anchor may exist that we have no uid of.
+    // Whether an anchor with an unknown uid may exist.
     let mut unsure = false;
     for _ in 0..3 {
         let sent = cluster.send(&call, budget).await;
@@ -78,7 +79,7 @@ pub(crate) async fn create(
                 maybe_done: unsure || !answer.is_refusal(),
             });
         }
-        // Nobody else knows the name: it is ours, from an attempt whose answer was lost, here or at a proxy.
+        // Nobody else knows the name: an earlier attempt made it, whose answer was lost here or at a proxy.
         unsure = true;
         let deleted = delete(cluster, &spec.namespace, name, None, budget).await;
         let deleted = deleted.map_err(|lost| NoAnswer {
@@ -117,11 +118,11 @@ fn created(call: &Call, answer: &Answer) -> Result<(String, Vec<String>), Error>
 }
 
 fn manifest(spec: &Spec, origin: &Origin, name: &str) -> Secret {
-    // Renewed for so long, the last one may be minted at the end of it.
+    // The last renewal may mint a token at the end of the time for renewals.
     let renewed = spec.renew_for.map_or(0, |time| time.as_secs());
     let seconds = i64::try_from(spec.lifetime.seconds() + renewed).unwrap_or(i64::MAX);
-    // For people, and for sweeping. This machine's clock may be wrong: the lifetime, counted from when the server says that
-    // the anchor was created, is not.
+    // Both are for people and for the sweeper. This machine's clock may be wrong, which makes `expires-at`
+    // wrong, but not the lifetime: the sweeper counts that from the creation by the API server's clock.
     let expires = jiff::Timestamp::now()
         .checked_add(jiff::SignedDuration::from_secs(seconds))
         .unwrap_or(jiff::Timestamp::MAX);
@@ -143,7 +144,7 @@ fn manifest(spec: &Spec, origin: &Origin, name: &str) -> Secret {
         .into_iter()
         .filter_map(|(key, value)| Some((format!("jobpass.dev/{key}"), harmless(&value?))));
     let mut annotations = facts.collect::<BTreeMap<_, _>>();
-    // What people select by, as far as it is a valid label value.
+    // The facts that people select by become labels, unless a value is not valid there.
     let selectable = ["platform", "run-id", "job", "service-account"].map(|key| format!("jobpass.dev/{key}"));
     let mut labels = annotations.clone();
     labels.retain(|key, value| selectable.contains(key) && !value.is_empty() && is_label_value(value));

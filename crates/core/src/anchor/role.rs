@@ -1,7 +1,8 @@
-//! A role for one job: a ServiceAccount, a Role and a RoleBinding, called as the anchor is and owned by it.
+//! The role of one job: a ServiceAccount, a Role and a RoleBinding. They are named after the anchor, which
+//! owns them.
 //!
-//! Deleting the anchor is deleting all of them, sooner or later: the cluster's garbage collector sees to that. Revoking
-//! does not wait for it.
+//! The cluster's garbage collector deletes them after the anchor, sooner or later. A revocation does not
+//! wait for it.
 
 use std::time::Duration;
 
@@ -25,12 +26,13 @@ use crate::{
     refusal::RequiredPermission,
 };
 
-/// How long an API server may take to learn of a new RoleBinding. It took 8 ms where that was measured.
+/// The longest that an API server may take to learn of a new RoleBinding. Measured were 8 ms.
 const IN_EFFECT: Duration = Duration::from_secs(5);
 
-/// Makes all three, owned by the anchor.
+/// Creates all three, owned by the anchor. Returns the warnings of the API server.
 ///
-/// Repeating it is safe: nobody else has the name, so what is there already is ours, from an attempt whose answer was lost.
+/// It can be repeated safely: nobody else has the name. An existing object is from an earlier attempt whose
+/// answer was lost.
 pub(crate) async fn create(
     cluster: &Cluster,
     spec: &Spec,
@@ -41,7 +43,7 @@ pub(crate) async fn create(
     let metadata = || metadata(spec, anchor_uid);
     let account = ServiceAccount {
         metadata: metadata(),
-        // No Pod is to get a token of it.
+        // No Pod gets a token of this account.
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
     };
@@ -79,7 +81,7 @@ pub(crate) async fn create(
     Ok(warnings)
 }
 
-/// The name of the anchor, and the anchor as the owner.
+/// The metadata of all three: the name of the anchor, and the anchor as the owner.
 fn metadata(spec: &Spec, anchor_uid: &str) -> ObjectMeta {
     let name = &spec.service_account;
     let mut labels = spec.metadata.labels.clone();
@@ -100,7 +102,8 @@ fn metadata(spec: &Spec, anchor_uid: &str) -> ObjectMeta {
     }
 }
 
-/// Waits until the role is in effect, so that neither the job nor a check comes too early. A warning, if it takes too long.
+/// Waits until the role is in effect, so that neither the job nor a check comes too early. Returns a
+/// warning if that takes too long.
 pub(crate) async fn in_effect(as_token: &Cluster, spec: &Spec, budget: &Budget) -> Option<String> {
     let first = Permission::of_rule(spec.rules.first()?)?;
     let wait = async {
@@ -111,13 +114,15 @@ pub(crate) async fn in_effect(as_token: &Cluster, spec: &Spec, budget: &Budget) 
     let late = tokio::time::timeout(IN_EFFECT, wait).await.is_err();
     late.then(|| {
         format!(
-            "the API server does not let the token do `{first}`, {} s after it took the role that allows it",
+            "the API server does not yet allow `{first}` to the token, {} s after it accepted the role that \
+             grants it",
             IN_EFFECT.as_secs()
         )
     })
 }
 
-/// Takes the rights away. They are looked up whenever the token is used, where the token itself may be remembered.
+/// Deletes the RoleBinding. kube-apiserver looks permissions up at each request, while it may cache a token
+/// for 10 s.
 pub(crate) async fn unbind(
     cluster: &Cluster,
     namespace: &str,
@@ -128,7 +133,7 @@ pub(crate) async fn unbind(
     delete_one::<RoleBinding>(cluster, doing, namespace, name, budget).await
 }
 
-/// Deletes all three at the same time, so that none waits for another.
+/// Deletes all three at the same time, so that no deletion waits for another.
 pub(crate) async fn delete(
     cluster: &Cluster,
     namespace: &str,
@@ -149,7 +154,7 @@ pub(crate) async fn delete(
     account.and(role).and(binding)
 }
 
-/// Deletes an object, whatever its uid: nobody else has the name.
+/// Deletes an object, whatever its uid: no other object has the name.
 async fn delete_one<K: Resource<DynamicType = ()>>(
     cluster: &Cluster,
     doing: &'static str,

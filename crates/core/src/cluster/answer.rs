@@ -14,25 +14,25 @@ use crate::{
 
 /// An answer, whatever its status. Not `Debug`: the body may be a token.
 pub(crate) struct Answer {
-    /// The server, as texts call it.
+    /// The server in texts: `the API server`.
     pub(super) from: &'static str,
     pub(crate) status: u16,
-    /// The texts of its `Warning` headers, harmless.
+    /// The texts of the `Warning` headers, harmless.
     pub(crate) warnings: Vec<String>,
-    /// Without members that are `null`.
+    /// The body without the members that are `null`.
     pub(crate) body: Zeroizing<Vec<u8>>,
-    /// The body was longer than any that is expected. Nothing of it is here.
+    /// Whether the body was longer than expected. Then `body` is empty.
     pub(crate) too_long: bool,
     /// The server's clock, to the second.
     pub(crate) date: Option<jiff::Timestamp>,
-    /// An earlier attempt may have been carried out without our knowing.
+    /// Whether an earlier attempt at the same call may have been carried out.
     pub(crate) repeated: bool,
-    /// What a refusal says of itself.
+    /// The Status of a refusal. Empty for other answers.
     status_object: Status,
 }
 
 impl Answer {
-    /// `None` in place of a body that was longer than any that is expected.
+    /// An answer as it arrived. A body of `None` was longer than expected.
     pub(crate) fn new(status: u16, body: Option<Zeroizing<Vec<u8>>>) -> Self {
         let too_long = body.is_none();
         let mut body = body.unwrap_or_default();
@@ -56,16 +56,17 @@ impl Answer {
     /// Reads the body.
     ///
     /// # Errors
-    /// If it is not what it should be. Nothing of it is shown.
+    /// If the body is not a `T`. The error shows nothing of the body.
     pub(crate) fn parse<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Error> {
         serde_json::from_slice(&self.body).map_err(|_| self.unreadable(call))
     }
 
-    /// Reads the body as a type of k8s-openapi that must have a member, `/status/allowed`. Such types read a member that
-    /// is not there as `false` or as empty, and so would make a denial of an answer that says nothing.
+    /// Reads the body as a type of k8s-openapi, and requires a member such as `/status/allowed`. The types
+    /// of k8s-openapi read an absent member as `false` or as empty. An answer that says nothing would
+    /// become a denial.
     ///
     /// # Errors
-    /// As [`Answer::parse`], and if the member is not there.
+    /// As [`Answer::parse`], and if the member is absent.
     pub(crate) fn parse_with<T: DeserializeOwned>(&self, call: &Call, member: &str) -> Result<T, Error> {
         let body = self.parse::<Value>(call)?;
         match body.pointer(member) {
@@ -94,7 +95,7 @@ impl Answer {
         words.trim_end().to_owned()
     }
 
-    /// The failure that an answer is which nobody hoped for.
+    /// The failure for an answer that the caller has no use for.
     pub(crate) fn unexpected(&self, call: &Call) -> Error {
         Error::new(
             Kind::Refused,
@@ -102,69 +103,75 @@ impl Answer {
         )
     }
 
-    /// Where the API server lets a list be resumed that has grown too old for it.
+    /// The continue token that the API server offers after a list has expired.
     pub(crate) fn resume_at(&self) -> Option<&str> {
         self.status_object.metadata.as_ref()?.continue_.as_deref()
     }
 
-    /// Whether it says that an object of our name is there already.
+    /// Whether the object exists already.
     pub(crate) fn is_already_exists(&self) -> bool {
         self.says(409, reason::ALREADY_EXISTS)
     }
 
-    /// Whether it says that one object is not there, or its namespace; not that the API server knows no such kind of objects.
+    /// Whether an object or its namespace does not exist. A 404 without a name is about a kind that the API
+    /// server lacks.
     pub(crate) fn is_not_found(&self) -> bool {
         let details = self.status_object.details.as_ref();
         self.says(404, reason::NOT_FOUND) && details.is_some_and(|details| !details.name.is_empty())
     }
 
-    /// Whether it is the cluster's own refusal, and not that of something in between: then nothing was done.
+    /// Whether the cluster itself refused the request, so that nothing was done. A proxy in between sends
+    /// no reason.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self.status, 401 | 403 | 404 | 422) && !self.status_object.reason.is_empty()
             || self.denial().is_some()
     }
 
-    /// The next step if a refusal is not one of Kubernetes, which sends a Status with each.
+    /// The next step if something else than Kubernetes refused the request: Kubernetes sends a Status with
+    /// each refusal.
     pub(crate) fn refused_by_another(&self) -> Option<&'static str> {
         (matches!(self.status, 401 | 403) && self.status_object.reason.is_empty()).then_some(
-            "this is not an answer of Kubernetes: a gateway, a login page or a proxy before the API server refuses the request. Give the \
-             API server's own address as the server, or have what stands before it pass the header `Authorization` on",
+            "this is not an answer of Kubernetes: a gateway, a login page or a proxy before the API server \
+             refuses the request. Give the API server's own address as the server, or have what stands \
+             before it pass the header `Authorization` on",
         )
     }
 
-    /// Whether it says that the uid in the precondition is not the object's (`storage.Preconditions.Check`). Other
-    /// conflicts say nothing of the kind.
+    /// Whether the object has another uid than the precondition (k8s.io/apiserver, `rest.BeforeDelete`).
+    /// Other conflicts have other messages.
     pub(crate) fn is_uid_mismatch(&self) -> bool {
         self.says(409, reason::CONFLICT) && self.status_object.message.contains("the UID in the precondition")
     }
 
-    /// Whether it says that the Secret, or its whole namespace, is not there. A 404 for a path that a server does not
-    /// know, or from something that is no API server, says nothing of the kind.
+    /// Whether the Secret, or its whole namespace, does not exist. A 404 for an unknown path, or from a
+    /// server that is not an API server, does not count.
     pub(crate) fn is_secret_not_found(&self) -> bool {
         matches!(self.missing(), Some("secrets" | "namespaces"))
     }
 
-    /// The kind of the object that is not there, in the plural, if the answer says that one is not.
+    /// The kind of the object that does not exist, in the plural. `None` if the answer does not say that
+    /// one is missing.
     pub(crate) fn missing(&self) -> Option<&str> {
         let details = self.status_object.details.as_ref()?;
         self.says(404, reason::NOT_FOUND).then_some(&*details.kind)
     }
 
-    /// Whether the API server says so itself: an admission webhook that refuses picks status, reason and details as it likes.
+    /// Whether the API server itself gives this reason. An admission webhook may refuse with any status,
+    /// reason and details.
     ///
-    /// Stricter than kube-core's `Status::is_not_found`, which takes any 404 with an unknown reason for one.
+    /// This is stricter than `Status::is_not_found` of kube-core, which accepts a 404 with an unknown reason.
     fn says(&self, status: u16, reason: &str) -> bool {
         self.status == status && self.status_object.reason == reason && self.denial().is_none()
     }
 
-    /// What refused a request that RBAC allows, if something did.
+    /// The part of the cluster that refused a request that RBAC allows.
     pub(crate) fn denial(&self) -> Option<Denial<'_>> {
         Denial::of(self.status, &self.status_object)
     }
 }
 
-/// The Status in a body; an empty one if it is something else. Servers in front of Kubernetes, such as Rancher's, answer with the same
-/// members in other types: their message is kept.
+/// Reads a Status, or an empty one from anything else. Servers in front of Kubernetes, such as Rancher,
+/// send the same members with other types: of those the message is kept.
 fn status_object(body: &[u8]) -> Status {
     #[derive(Deserialize)]
     struct Foreign {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Attempts at one call, the first included, where giving up harms nobody.
+/// The most attempts at one call, the first included, where it harms nobody to give up.
 const ATTEMPTS: u32 = 4;
 
-/// The time that a piece of work may take in all, retries included.
+/// The time that a piece of work may take, retries included.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     pub(super) total: Duration,
@@ -16,7 +16,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Starts to run now; at most four attempts at a call.
+    /// A budget that starts now, with at most four attempts at each call.
     pub fn new(total: Duration) -> Self {
         Self {
             total,
@@ -25,7 +25,8 @@ impl Budget {
         }
     }
 
-    /// Starts to run now, and attempts go on until it ends: for revoking, where giving up leaves a token alive.
+    /// A budget that starts now, with attempts until it ends. Revoking uses it: to give up there leaves a
+    /// token alive.
     pub fn to_the_end(total: Duration) -> Self {
         Self {
             attempts: u32::MAX,
@@ -33,7 +34,7 @@ impl Budget {
         }
     }
 
-    /// The same, but no longer than `longest` from now on.
+    /// The same budget, but at most `longest` from now on.
     pub(crate) fn at_most(&self, longest: Duration) -> Self {
         Self {
             until: self.until.min(Instant::now() + longest),

@@ -173,7 +173,8 @@ impl Call {
         self.request.method()
     }
 
-    /// The path and the query, without the `?` and `&` that kube-core writes before the first parameter, or before none.
+    /// The path and the query, without the `?` and `&` that kube-core writes before the first parameter, or
+    /// before none.
     pub(super) fn path(&self) -> String {
         let uri = self.request.uri();
         match uri.query().map_or("", |query| query.trim_start_matches('&')) {

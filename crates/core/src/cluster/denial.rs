@@ -1,4 +1,4 @@
-//! Requests that RBAC allows, and that the cluster's admission refuses: no right is missing.
+//! Refusals by the cluster's admission, after RBAC has allowed the request: no permission is missing.
 
 use http::Method;
 use kube::core::{
@@ -8,26 +8,27 @@ use kube::core::{
 
 use crate::text::harmless;
 
-/// What refused a request that authorization let through. Named as the API server names them, which nothing else in a Status does.
+/// The part of the cluster that refused a request after authorization. Only the message of a Status tells
+/// which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denial<'a> {
     /// A ResourceQuota.
     Quota,
     /// The namespace, which is being deleted.
     Terminating,
-    /// An admission webhook, with whatever status it likes.
+    /// An admission webhook. It may use any status.
     Webhook(&'a str),
     /// A ValidatingAdmissionPolicy.
     Policy(&'a str),
-    /// Nobody: an admission webhook that must be asked does not answer.
+    /// Nothing refused: a required admission webhook does not answer.
     Unanswered(&'a str),
-    /// Another admission plugin: LimitRanger, PodSecurity, those of a distribution.
+    /// Another admission plugin, such as LimitRanger, PodSecurity, or one of a distribution.
     Plugin,
 }
 
 impl<'a> Denial<'a> {
-    /// The messages are those of `admission/plugin/webhook/errors`, `admission/plugin/policy/validating`, `util/webhook/error.go`
-    /// (k8s.io/apiserver) and of the plugins, recorded below.
+    /// Recognises the messages of `admission/plugin/webhook/errors`, `admission/plugin/policy/validating` and
+    /// `util/webhook/error.go` (k8s.io/apiserver) and of the plugins. The tests below hold recorded ones.
     pub(super) fn of(code: u16, status: &'a Status) -> Option<Self> {
         let message = &*status.message;
         let between = |before: &str, quote: char| {
@@ -67,34 +68,36 @@ impl<'a> Denial<'a> {
         }
     }
 
-    /// Whether it is a policy that `jobpass setup` writes: they are all called so.
+    /// Whether it is a policy of `jobpass setup`. Their names all begin like this.
     pub(crate) fn is_of_setup(self) -> bool {
         matches!(self, Self::Policy(name) if name.starts_with("jobpass-"))
     }
 
-    /// What it is, and what to do about it. `namespace` is where something was to be made.
+    /// The next step after a refused request in `namespace`.
     pub(crate) fn help(self, method: &Method, namespace: &str) -> String {
         match self {
             Self::Quota => {
                 return format!(
-                    "no right is missing: a ResourceQuota of namespace `{namespace}` lets no more be made. Raise it, or make \
-                     room: `jobpass sweep --namespace {namespace}` deletes anchors that outlived their jobs. This shows the quota:\n\n  \
-                     kubectl describe resourcequota --namespace {namespace}"
+                    "no right is missing: a ResourceQuota of namespace `{namespace}` refuses this. Raise it, \
+                     or make room: `jobpass sweep --namespace {namespace}` deletes anchors that outlived \
+                     their jobs. This shows the quota:\n\n  kubectl describe resourcequota --namespace \
+                     {namespace}"
                 );
             }
             Self::Terminating => {
                 return format!(
-                    "no right is missing: namespace `{namespace}` is being deleted, and takes nothing new. Check input \
-                     `namespace`, or wait until it is gone and was made again. If it stays like this, this shows what holds it:\n\n  \
-                     kubectl get namespace {namespace} --output yaml"
+                    "no right is missing: namespace `{namespace}` is being deleted, and takes nothing new. \
+                     Check input `namespace`, or wait until the namespace is gone, and create it again. If \
+                     it stays like this, this shows what holds it:\n\n  kubectl get namespace {namespace} \
+                     --output yaml"
                 );
             }
             Self::Unanswered(_) => return UNANSWERED.into(),
             Self::Policy(name) if self.is_of_setup() => {
                 return format!(
-                    "no right is missing: policy `{}` is one of those that `jobpass setup` writes. They hold a minter to \
-                     what `setup` was given: ask for no more than that, or have an administrator run `jobpass setup` again with all \
-                     that the namespace's jobs need",
+                    "no right is missing: policy `{}` is one of those that `jobpass setup` writes. They \
+                     limit a minter to what `setup` was given: ask for no more than that, or have an \
+                     administrator run `jobpass setup` again with all that the namespace's jobs need",
                     harmless(name)
                 );
             }
@@ -103,18 +106,18 @@ impl<'a> Denial<'a> {
         let whose = self.in_words();
         match *method {
             Method::DELETE => format!(
-                "no right is missing: {whose} refused it. Nothing can be revoked like this: ask whoever runs it to let \
-                 anchors be deleted (Secrets of type jobpass.dev/anchor)"
+                "no right is missing: {whose} refused the request. Nothing can be revoked like this: ask \
+                 whoever runs it to let anchors be deleted (Secrets of type jobpass.dev/anchor)"
             ),
             _ => format!(
-                "no right is missing: {whose} refused it, and the message above says why. Labels and annotations that it \
-                 demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to let through \
-                 what jobpass makes"
+                "no right is missing: {whose} refused the request, and the message above says why. Labels \
+                 and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; \
+                 for anything else, ask whoever runs it to allow the objects that jobpass makes"
             ),
         }
     }
 
-    /// Who refused.
+    /// The refusing part of the cluster, for texts.
     pub(crate) fn in_words(self) -> String {
         match self {
             Self::Quota => "a ResourceQuota of the namespace".into(),
@@ -128,9 +131,10 @@ impl<'a> Denial<'a> {
     }
 }
 
-/// For [`Denial::Unanswered`].
-pub(super) const UNANSWERED: &str = "before it does that, the API server asks an admission webhook, which gives no answer. Ask \
-     whoever runs it to bring it back, or to have it passed over when it does not answer (`failurePolicy: Ignore`)";
+/// The next step after [`Denial::Unanswered`].
+pub(super) const UNANSWERED: &str = "before it does that, the API server asks an admission webhook, which \
+     gives no answer. Ask whoever runs it to repair it, or to have it passed over when it does not answer \
+     (`failurePolicy: Ignore`)";
 
 #[cfg(test)]
 mod tests {
@@ -198,20 +202,20 @@ mod tests {
                 .map_or_else(String::new, |denial| denial.help(method, "ci"))
         };
         insta::assert_snapshot!(told(403, QUOTA, &Method::POST), @r"
-        no right is missing: a ResourceQuota of namespace `ci` lets no more be made. Raise it, or make room: `jobpass sweep --namespace ci` deletes anchors that outlived their jobs. This shows the quota:
+        no right is missing: a ResourceQuota of namespace `ci` refuses this. Raise it, or make room: `jobpass sweep --namespace ci` deletes anchors that outlived their jobs. This shows the quota:
 
           kubectl describe resourcequota --namespace ci
         ");
         insta::assert_snapshot!(told(403, TERMINATING, &Method::POST), @r"
-        no right is missing: namespace `ci` is being deleted, and takes nothing new. Check input `namespace`, or wait until it is gone and was made again. If it stays like this, this shows what holds it:
+        no right is missing: namespace `ci` is being deleted, and takes nothing new. Check input `namespace`, or wait until the namespace is gone, and create it again. If it stays like this, this shows what holds it:
 
           kubectl get namespace ci --output yaml
         ");
-        insta::assert_snapshot!(told(400, WEBHOOK, &Method::POST), @"no right is missing: admission webhook `validate.kyverno.svc` of the cluster refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to let through what jobpass makes");
-        insta::assert_snapshot!(told(422, POLICY, &Method::POST), @"no right is missing: ValidatingAdmissionPolicy `needs-team` of the cluster refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to let through what jobpass makes");
-        insta::assert_snapshot!(told(404, WEBHOOK_SAYS_GONE, &Method::DELETE), @"no right is missing: admission webhook `validate.kyverno.svc` of the cluster refused it. Nothing can be revoked like this: ask whoever runs it to let anchors be deleted (Secrets of type jobpass.dev/anchor)");
-        insta::assert_snapshot!(told(403, LIMIT_RANGE, &Method::POST), @"no right is missing: an admission plugin of the API server refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to let through what jobpass makes");
+        insta::assert_snapshot!(told(400, WEBHOOK, &Method::POST), @"no right is missing: admission webhook `validate.kyverno.svc` of the cluster refused the request, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to allow the objects that jobpass makes");
+        insta::assert_snapshot!(told(422, POLICY, &Method::POST), @"no right is missing: ValidatingAdmissionPolicy `needs-team` of the cluster refused the request, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to allow the objects that jobpass makes");
+        insta::assert_snapshot!(told(404, WEBHOOK_SAYS_GONE, &Method::DELETE), @"no right is missing: admission webhook `validate.kyverno.svc` of the cluster refused the request. Nothing can be revoked like this: ask whoever runs it to let anchors be deleted (Secrets of type jobpass.dev/anchor)");
+        insta::assert_snapshot!(told(403, LIMIT_RANGE, &Method::POST), @"no right is missing: an admission plugin of the API server refused the request, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to allow the objects that jobpass makes");
         let ours = POLICY.replace("needs-team", "jobpass-anchors");
-        insta::assert_snapshot!(told(422, &ours, &Method::POST), @"no right is missing: policy `jobpass-anchors` is one of those that `jobpass setup` writes. They hold a minter to what `setup` was given: ask for no more than that, or have an administrator run `jobpass setup` again with all that the namespace's jobs need");
+        insta::assert_snapshot!(told(422, &ours, &Method::POST), @"no right is missing: policy `jobpass-anchors` is one of those that `jobpass setup` writes. They limit a minter to what `setup` was given: ask for no more than that, or have an administrator run `jobpass setup` again with all that the namespace's jobs need");
     }
 }

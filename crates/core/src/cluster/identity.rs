@@ -1,4 +1,4 @@
-//! What a client shows the API server of itself.
+//! The credentials of a client: a bearer token, a client certificate, impersonation.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{dial, pem};
 use crate::{error::Error, text::harmless, token::Token};
 
-/// What cannot stand in a header's name is escaped there (client-go, `transport.headerKeyEscape`).
+/// The prefix of the headers for extra fields. client-go escapes other characters in a header's name (`transport.headerKeyEscape`).
 const NOT_IN_HEADER_NAME: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
     .remove(b'#')
@@ -27,7 +27,7 @@ const NOT_IN_HEADER_NAME: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'|')
     .remove(b'~');
 
-/// What the minter shows the API server. Any part may be absent; all absent is anonymous.
+/// The credentials of a client. Each part may be absent. Without any, the client is anonymous.
 #[derive(Clone, Default)]
 pub struct Identity {
     /// A token.
@@ -40,14 +40,14 @@ pub struct Identity {
     pub impersonate_uid: Option<String>,
     /// The groups of that user.
     pub impersonate_groups: Vec<String>,
-    /// More about that user, for authorizers that look at it.
+    /// Extra fields of that user, which some authorizers look at.
     pub impersonate_extra: BTreeMap<String, Vec<String>>,
 }
 
-/// A client certificate with its key, both PEM, which belong together.
+/// A client certificate and its key, both PEM. They match.
 #[derive(Clone)]
 pub struct ClientCertificate {
-    /// The certificate, and those that it is signed with.
+    /// The certificate, and the intermediates that signed it.
     pub certificate: String,
     key: SecretString,
 }
@@ -65,7 +65,7 @@ impl ClientCertificate {
         }
     }
 
-    /// As TLS takes it; or why that is impossible.
+    /// Converts the pair for rustls. The error says why that is impossible.
     pub(super) fn certified(&self, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
         let chain: Vec<_> = pem::certificates(&self.certificate).collect();
         if chain.is_empty() {
@@ -90,7 +90,7 @@ impl From<Token> for Identity {
 }
 
 impl Identity {
-    /// What each of its requests says of it.
+    /// The headers that state the identity in each request.
     pub(super) fn headers(&self) -> Result<HeaderMap, Error> {
         let value = |text: &str| HeaderValue::try_from(text).map_err(|error| dial::unusable(&error));
         let mut headers = HeaderMap::new();

@@ -1,4 +1,4 @@
-//! The one place that talks to the API server: time limits, retries, and what an answer means to a person.
+//! The API server: its connections, the requests to it with their time limits and retries, and its answers.
 
 use http::{HeaderMap, HeaderValue};
 
@@ -48,26 +48,27 @@ pub use self::{
 
 const API_SERVER: &str = "the API server";
 
-/// An API server and someone who asks it.
+/// An API server, and the identity that asks it.
 pub struct Cluster {
-    /// As texts call it: `the API server`.
+    /// The server in texts: `the API server`.
     name: &'static str,
     transport: Transport,
-    /// Whether a client certificate goes with the connections.
+    /// Whether the connections carry a client certificate.
     certified: bool,
-    /// Who asks.
+    /// The identity, as each request states it.
     headers: HeaderMap,
     connection: Connection,
     bearer: Option<Token>,
 }
 
 impl Cluster {
-    /// The ServiceAccount that asks, if it is one.
+    /// The asking ServiceAccount. `None` for other users.
     pub fn account(&self) -> Option<Account> {
         Account::of(self.bearer.as_ref()?)
     }
 
-    /// Whether the token that it shows is bound to an anchor: a job was given it, and no minter has such a one.
+    /// Whether the bearer token is bound to an anchor. Only jobs have such tokens; a minter has another
+    /// credential.
     pub(crate) fn asks_as_a_job(&self) -> bool {
         let claims = self
             .bearer
@@ -85,8 +86,8 @@ impl Cluster {
         Self::connect_as(connection, &token.clone().into())
     }
 
-    /// The same server, asked with nothing but `token`: over the same connections, unless a client certificate goes with them,
-    /// which would win over it.
+    /// Returns the same server, asked with nothing but `token`. The connections are shared, unless they
+    /// carry a client certificate: kube-apiserver would prefer that to the token.
     ///
     /// # Errors
     /// As [`Cluster::connect`].
@@ -105,7 +106,8 @@ impl Cluster {
         })
     }
 
-    /// The same server, asked as somebody else, which takes the right to impersonate them.
+    /// Returns the same server, asked as another user. The identity needs the permission to impersonate
+    /// that user.
     ///
     /// # Errors
     /// If a name cannot stand in a header.
@@ -128,18 +130,21 @@ impl Cluster {
         })
     }
 
-    /// The bearer token that is shown to it, if one is.
+    /// The bearer token of the requests.
     pub fn bearer(&self) -> Option<&Token> {
         self.bearer.as_ref()
     }
 
-    /// Its URL.
+    /// The URL of the server.
     pub fn server(&self) -> &str {
         &self.connection.server
     }
 
-    /// A server that is no API server, but is asked in the same way: within the same limits, through the same proxies, never
-    /// redirected.
+    /// Connects to a server that is not an API server. The same limits and proxies apply, and redirects are
+    /// not followed.
+    ///
+    /// # Errors
+    /// As [`Cluster::connect`].
     pub(crate) fn other(
         name: &'static str,
         connection: &Connection,
@@ -164,8 +169,8 @@ impl Cluster {
     }
 }
 
-/// Ring does the cryptography of every TLS connection of this process.
+/// Makes ring the cryptography of every TLS connection of this process.
 pub fn install_crypto() {
-    // Fails if it is installed already, which is as good.
+    // It fails if a provider is installed already. Then that one is ring as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -1,19 +1,18 @@
-//! The connections to a server: one of HTTP/2 that carries all requests, or up to 16 of HTTP/1.1 where something in
-//! between speaks no HTTP/2.
+//! The connections to a server: one of HTTP/2 that carries all requests, or up to 16 of HTTP/1.1 where
+//! something in between speaks no HTTP/2.
 //!
-//! Why this is not hyper-util's `legacy::Client`, which pools connections as well: jobpass lives for seconds, and begins with
-//! up to 55 questions at the same time. These figures are of 43 first requests from one thread to a TLS server on the same
-//! two cores, the median of seven runs (handshakes, time), and of a connection that goes silent:
+//! hyper-util's `legacy::Client` pools connections as well, but it dials for each request that finds none,
+//! and keeps a connection that went silent. jobpass begins with up to 55 questions at the same time.
+//! Measured with 43 first requests on two busy cores (handshakes, time; median of seven runs):
 //!
 //! | | `legacy::Client` | this pool |
 //! |---|---|---|
 //! | HTTP/2 | 43, 309 ms | 1, 8 ms |
-//! | HTTP/2, 40 ms for a handshake, 20 ms for an answer | 43, 276 ms | 1, 79 ms |
+//! | HTTP/2, 40 ms before a handshake, 20 ms before an answer | 43, 276 ms | 1, 79 ms |
 //! | HTTP/1.1 | 43, 143 ms | 16, 67 ms |
-//! | requests after a time-out over HTTP/2 | wait on the same connection | get a new connection |
+//! | requests after a time-out over HTTP/2 | wait on the same connection | get a new one |
 //!
-//! The last row is what matters most: a revocation must not wait on a dead connection until its budget is gone. Around
-//! `legacy::Client` it would take a gate for the first request, a semaphore, and a new client after each failure.
+//! The last row decides: a revocation must not wait on a dead connection until its budget is gone.
 
 use std::{
     future::Future,
@@ -46,8 +45,8 @@ use super::{
 
 /// The most HTTP/1.1 connections at a time. Each begins with a TLS handshake, for which both sides need time.
 const MOST_HTTP1: usize = 16;
-/// The longest that a connection may be idle and still be used: after that, something in between may have forgotten it
-/// silently. It is longer than any attempt.
+/// The longest that a connection may be idle and still be used: after that, something in between may have
+/// forgotten it silently. It is longer than any attempt.
 const IDLE: Duration = Duration::from_secs(20);
 
 /// The connections to one server, as a service that carries requests.
@@ -108,8 +107,8 @@ impl Pool {
 impl Shared {
     /// Sends a request and reads the answer.
     ///
-    /// After a failure, or once a caller gives up waiting, the next request gets another connection: this one may be
-    /// broken in a way that only shows in silence, and the next may reach another API server.
+    /// After a failure, or once a caller gives up waiting, the next request gets another connection: this
+    /// one may be broken in a way that only shows in silence, and the next may reach another API server.
     async fn send(&self, exchange: &Exchange) -> Result<Reply, AttemptError> {
         let mut again = true;
         loop {
@@ -122,15 +121,16 @@ impl Shared {
                 None => self.send_over_http1(exchange).await?,
             };
             match sent {
-                // The server closed the connection just then, or had announced it: there is no reason to wait.
+                // The server closed the connection just then, or had announced it: there is no reason to
+                // wait.
                 Err(AttemptError { sent: false, .. }) if reused && again => again = false,
                 sent => return sent,
             }
         }
     }
 
-    /// The HTTP/2 connection, unless the server speaks HTTP/1.1. All requests wait for the first connection, because it
-    /// may carry them all.
+    /// The HTTP/2 connection, unless the server speaks HTTP/1.1. All requests wait for the first
+    /// connection, because it may carry them all.
     async fn http2(&self) -> Result<Option<Http2>, Failure> {
         let mut open = self.open.lock().await;
         match &mut *open {
@@ -154,8 +154,8 @@ impl Shared {
         }
     }
 
-    /// Sends a request over a connection that carries nothing else meanwhile. Tells whether the connection had been used
-    /// before.
+    /// Sends a request over a connection that carries nothing else meanwhile. Tells whether the connection
+    /// had been used before.
     async fn send_over_http1(
         &self,
         exchange: &Exchange,
@@ -230,7 +230,8 @@ impl Http2 {
     }
 }
 
-/// Marks a connection as failed, unless it is disarmed first: a caller that gives up waiting drops the future and this in it.
+/// Marks a connection as failed, unless it is disarmed first: a caller that gives up waiting drops the
+/// future and this in it.
 struct FailedIfDropped<'a>(Option<&'a AtomicBool>);
 
 impl Drop for FailedIfDropped<'_> {

@@ -16,7 +16,7 @@ pub(super) fn transient(status: u16, denial: Option<Denial<'_>>) -> Option<&'sta
         // A webhook that refuses does so again, whatever status it picks.
         (_, Some(_)) => None,
         (429 | 500 | 502 | 503 | 504, None) => {
-            Some("the API server has a problem of its own; run the job again later")
+            Some("the API server has a problem of its own: run the job again later")
         }
         (_, None) => None,
     }
@@ -29,7 +29,8 @@ pub(super) fn pause(attempt: u32, retry_after: Option<Duration>) -> Duration {
         .min(LONGEST_RETRY_AFTER)
 }
 
-/// 0.25 s, 0.5 s, 1 s, ... with up to half of it added, so that the jobs of one pipeline do not come back in step.
+/// 0.25 s, 0.5 s, 1 s, ... with up to half of it added, so that the jobs of one pipeline do not come back
+/// in step.
 fn backoff(attempt: u32) -> Duration {
     let mut byte = [0];
     // Without randomness the wait is merely not spread.

@@ -1,16 +1,16 @@
-//! Where a list looks: in one namespace, or everywhere.
+//! The scope of a list: one namespace, or the cluster.
 
-/// Where to look.
+/// The scope of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// In one namespace.
+    /// One namespace.
     Namespace(String),
-    /// In all of them.
+    /// All namespaces.
     Cluster,
 }
 
 impl Scope {
-    /// `namespace ci` or `the cluster`.
+    /// The scope for texts: `` namespace `ci` `` or `the cluster`.
     pub fn in_words(&self) -> String {
         match self {
             Self::Namespace(namespace) => format!("namespace `{namespace}`"),
@@ -18,7 +18,7 @@ impl Scope {
         }
     }
 
-    /// The namespace, if it is one.
+    /// The namespace. `None` for the cluster.
     pub(crate) fn namespace(&self) -> Option<&str> {
         match self {
             Self::Namespace(namespace) => Some(namespace),

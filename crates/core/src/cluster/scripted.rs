@@ -1,4 +1,4 @@
-//! An API server that answers from a list, for tests of decisions.
+//! A stand-in for the API server that answers from a list, for tests of decisions.
 
 use std::{
     collections::VecDeque,
@@ -62,7 +62,7 @@ impl Log {
     }
 }
 
-/// A cluster that meets each request with the next fate, and the last one for ever.
+/// A cluster whose requests meet the fates in order. All further requests meet the last one.
 pub(crate) fn cluster(identity: &Identity, fates: impl IntoIterator<Item = Fate>) -> (Cluster, Log) {
     let fates = Arc::new(Mutex::new(fates.into_iter().collect::<VecDeque<_>>()));
     let log = Log::default();
@@ -70,6 +70,7 @@ pub(crate) fn cluster(identity: &Identity, fates: impl IntoIterator<Item = Fate>
     let transport = service_fn(move |exchange: Exchange| {
         let (fates, log) = (Arc::clone(&fates), server.clone());
         async move {
+            let longest = exchange.longest;
             let (parts, body) = exchange.request.into_parts();
             let body = body
                 .collect()
@@ -100,7 +101,8 @@ pub(crate) fn cluster(identity: &Identity, fates: impl IntoIterator<Item = Fate>
                         http::Response::builder().status(status),
                         |reply, (name, value)| reply.header(*name, *value),
                     );
-                    let reply: Reply = reply.body(Some(Bytes::from(body))).expect("a reply");
+                    let body = Some(Bytes::from(body)).filter(|body| body.len() <= longest);
+                    let reply: Reply = reply.body(body).expect("a reply");
                     Ok(reply)
                 }
                 Fate::NotSent => Err(broken(false)),

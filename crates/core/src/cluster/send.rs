@@ -18,19 +18,21 @@ const USER_AGENT: &str = concat!("jobpass/", env!("CARGO_PKG_VERSION"));
 /// The longest that one attempt at a call may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-/// No answer at all.
+/// The failure of a call that got no usable answer.
 pub(crate) struct NoAnswer {
     pub(crate) error: Error,
-    /// Whether the request may have been carried out nevertheless. If no connection was ever made, it was not.
+    /// Whether the API server may have carried out the request nevertheless. Without any connection, it has
+    /// not.
     pub(crate) maybe_done: bool,
 }
 
 impl Cluster {
-    /// Sends a call until it is answered, as often as the budget allows: after connection errors, 429 (its Retry-After obeyed up
-    /// to 10 s) and 500, 502, 503, 504. Every call that jobpass makes can be repeated: see where it is made.
+    /// Sends a call, and repeats it as often as the budget allows: after connection errors, after 429 (a
+    /// Retry-After of up to 10 s is obeyed), and after 500, 502, 503 and 504. Every call of jobpass can be
+    /// repeated: see where each is made.
     ///
     /// # Errors
-    /// If there is no answer, or only such ones, within the attempts and the budget.
+    /// If the attempts or the budget are used up without another answer.
     pub(crate) async fn send(&self, call: &Call, budget: &Budget) -> Result<Answer, NoAnswer> {
         let started = Instant::now();
         // Whether an earlier attempt may have been carried out.
@@ -120,7 +122,7 @@ impl Cluster {
         Ok((answer, retry_after))
     }
 
-    /// RFC 7234, section 5.5: `299 - "text"`.
+    /// The text of a `Warning` header, harmless (RFC 7234, section 5.5: `299 - "text"`).
     fn warning(&self, value: &HeaderValue) -> Option<String> {
         let text = self.without_bearer(&String::from_utf8_lossy(value.as_bytes()));
         let (_, quoted) = text.split_once('"')?;
@@ -128,7 +130,8 @@ impl Cluster {
         Some(harmless(&quoted.replace("\\\"", "\"")))
     }
 
-    /// A server may echo what it was sent. JWTs are recognised wherever text is shown; a bearer need not be one.
+    /// Removes the bearer token from a text of the server, which may echo it. [`harmless`] recognises only
+    /// JWTs.
     pub(crate) fn without_bearer(&self, text: &str) -> String {
         match &self.bearer {
             Some(bearer) => text.replace(bearer.expose(), "<redacted>"),
@@ -177,7 +180,7 @@ fn no_answer_in_time() -> AttemptError {
 }
 
 impl NoAnswer {
-    /// Takes a failure from before anything was sent.
+    /// A failure from before anything was sent.
     pub(crate) fn unsent(error: Error) -> Self {
         Self {
             error,
@@ -186,7 +189,7 @@ impl NoAnswer {
     }
 }
 
-/// For callers to whom no answer is just a failure.
+/// Forgets whether the request may have been carried out, for callers that can repeat their work.
 impl From<NoAnswer> for Error {
     fn from(failure: NoAnswer) -> Self {
         failure.error

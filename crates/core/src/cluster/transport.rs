@@ -1,4 +1,5 @@
-//! The seam between the requests and the connections: a `tower::Service`. In tests, a list of answers takes its place.
+//! The seam between the requests and the connections: a `tower::Service`. In tests, a list of answers takes
+//! its place.
 
 use http_body_util::Full;
 use hyper::body::Bytes;

@@ -1,21 +1,21 @@
-//! The command that an administrator runs for a minter that lacks something, as errors and `doctor` propose it.
+//! The `jobpass setup` command for a minter that lacks permissions, as errors and `doctor` propose it.
 //!
-//! Pasting the command makes a minter of the user in it. So the command names the asking user only if that user can be a minter, and
-//! else an account that `jobpass setup` makes for minting.
+//! The command makes a minter of the user that it names. So it names the asking user only if that user can
+//! be a minter. If not, it names an account that `jobpass setup` creates.
 
 use crate::{inputs::subject::MinterSubject, json, rbac::Rule};
 
-/// The ServiceAccounts that the minter mints tokens of.
+/// The ServiceAccounts whose tokens the minter mints.
 #[derive(Clone, Copy)]
 pub(crate) enum For<'a> {
     Account(&'a str),
     Jobs(&'a [Rule]),
 }
 
-/// Proposed where no user is known that could mint.
+/// The minter to propose if the asking user cannot be one.
 const NEW_MINTER: &str = "serviceaccount:jobpass-minter";
 
-/// `user` is the one who asked, as the API server calls it.
+/// The command. `user` is the asking user in the words of the API server.
 pub(crate) fn command(namespace: &str, whom: For<'_>, user: Option<&str>) -> String {
     let account = match whom {
         For::Account(account) => Some(account),
@@ -26,7 +26,7 @@ pub(crate) fn command(namespace: &str, whom: For<'_>, user: Option<&str>) -> Str
         .unwrap_or_else(|| NEW_MINTER.to_owned());
     let whom = match whom {
         For::Account(account) => format!("--service-account {account}"),
-        // What else jobs bring, nobody here knows.
+        // The rules of other jobs are not known here.
         For::Jobs([]) => "--rules RULES".to_owned(),
         // JSON is YAML.
         For::Jobs(rules) => match json::text(&rules) {
@@ -37,7 +37,7 @@ pub(crate) fn command(namespace: &str, whom: For<'_>, user: Option<&str>) -> Str
     format!("jobpass setup {whom} --namespace {namespace} --minter {minter} --apply")
 }
 
-/// As the option `minter` takes it, if it takes it, and if a shell does.
+/// The user as a value of the option `minter`. `None` if the option or a shell does not accept it.
 fn minter(user: &str, namespace: &str, account: Option<&str>) -> Option<String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:@/".contains(&b);
     let option = match user

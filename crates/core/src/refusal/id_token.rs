@@ -1,4 +1,5 @@
-//! Why an API server may have refused an ID token. It says nothing but `Unauthorized`, so the token itself has to be read.
+//! The reasons for which an API server may have refused an ID token. It answers only `Unauthorized`, so the
+//! token is read here.
 
 use serde_json::Value;
 
@@ -9,9 +10,9 @@ use crate::{
     token::Token,
 };
 
-/// What platforms say about whose job it is: a name, and the id that stays when it is renamed.
+/// The claims of each platform about the owner of a job: the name, and the id that a renamed owner keeps.
 const OWNERS: [(&str, &str); 2] = [("repository", "repository_id"), ("project_path", "project_id")];
-/// What else a rule of the API server may look at.
+/// Other claims that a rule of the API server may check.
 const DETAILS: [&str; 7] = [
     "repository_owner",
     "repository_owner_id",
@@ -22,12 +23,12 @@ const DETAILS: [&str; 7] = [
     "job_workflow_ref",
 ];
 
-/// What a token of a CI platform says of itself, and what an API server has to be told to accept it. `None` if it is not such a
-/// token. Nothing in it is secret: neither the token nor its signature.
+/// The claims of a CI platform's ID token, and the configuration with which an API server accepts it.
+/// `None` for other tokens. Nothing in the text is secret: it holds neither the token nor its signature.
 pub(super) fn explain(token: &Token) -> Option<String> {
     let claims: Value = claims::part(token, 1).ok()?;
     let issuer = claims["iss"].as_str()?;
-    // Kubernetes' own tokens: bound ones, and those of Secrets.
+    // Kubernetes issues bound tokens and the tokens of Secrets itself.
     if claims.get("kubernetes.io").is_some() || issuer == "kubernetes/serviceaccount" {
         return None;
     }
@@ -69,23 +70,26 @@ pub(super) fn explain(token: &Token) -> Option<String> {
         None => {
             let proposal = Oidc::of(&claims).map_or_else(String::new, |oidc| {
                 format!(
-                    "\n\nThis would let it in, as `jobpass setup` writes it; with `--ref` or `--environment`, that lets in less:\n\n{}",
+                    "\n\nThis would let it in, as `jobpass setup` writes it; with `--ref` or \
+                     `--environment`, that lets in less:\n\n{}",
                     oidc.in_short()
                 )
             });
             format!(
-                "The file of the API server's flag --authentication-config decides: the issuer, one of its audiences and every \
-                 rule must fit, and the API server must reach the issuer's /.well-known/openid-configuration. Where that file \
-                 is at hand, `jobpass doctor --authentication-config FILE` in this job says which line does not fit.{proposal}"
+                "The file of the API server's flag --authentication-config decides: the issuer, one of its \
+                 audiences and every rule must fit, and the API server must reach the issuer's \
+                 /.well-known/openid-configuration. Where that file is at hand, `jobpass doctor \
+                 --authentication-config FILE` in this job says which line does not fit.{proposal}"
             )
         }
     };
     Some(format!(
-        "The API server does not say why. This is what the ID token that it was shown says of itself:\n\n{said}\n{advice}"
+        "The API server does not say why. This is what the ID token that it was shown says of \
+         itself:\n\n{said}\n{advice}"
     ))
 }
 
-/// How long it lives, and what is wrong with that.
+/// The lifetime of the token, and the problem with it.
 fn lifetime(claims: &Value) -> (String, Option<&'static str>) {
     let now = jiff::Timestamp::now().as_second();
     let words = |seconds: i64| in_words(seconds.unsigned_abs());

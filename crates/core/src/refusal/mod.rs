@@ -1,4 +1,4 @@
-//! What a refusal means, and what to do about it.
+//! The meaning of a refusal, and the next step after it.
 
 pub(crate) mod advice;
 mod id_token;
@@ -13,24 +13,24 @@ use crate::{
     text::harmless,
 };
 
-/// What a call is for. An error says from it how the minter gets the right that is missing.
+/// The purpose of a call. An error derives from it how the minter gets the missing permission.
 pub(crate) struct RequiredPermission<'a> {
     namespace: &'a str,
     token: TokenKind<'a>,
 }
 
-/// Whom the token is for.
+/// The kind of the token, and its account.
 #[derive(Clone, Copy)]
 enum TokenKind<'a> {
     Account(&'a str),
-    /// An account that is made for the job, with these rules.
+    /// A token of an account with these rules, made for the job.
     Job(&'a [rbac::Rule]),
-    /// A legacy token, made or rotated: this is done with Secrets for it.
+    /// A legacy token, and the verbs for Secrets that it takes.
     Legacy(&'a str, &'static [&'static str]),
 }
 
 impl<'a> RequiredPermission<'a> {
-    /// To mint.
+    /// The permissions for minting.
     pub(crate) fn minting(spec: &'a Spec) -> Self {
         let token = match (spec.token_type, spec.rules.is_empty()) {
             (TokenType::Legacy, _) => TokenKind::Legacy(&spec.service_account, &["create", "get", "delete"]),
@@ -43,7 +43,7 @@ impl<'a> RequiredPermission<'a> {
         }
     }
 
-    /// To put the legacy token of an account into the place of another.
+    /// The permissions for the rotation of an account's legacy token.
     pub(crate) fn rotating(namespace: &'a str, account: &'a str) -> Self {
         Self {
             namespace,
@@ -51,7 +51,7 @@ impl<'a> RequiredPermission<'a> {
         }
     }
 
-    /// To delete the anchor of a token for `account`, which was perhaps made for the job.
+    /// The permissions for the deletion of an anchor. The account may have been made for the job.
     pub(crate) fn revoking(namespace: &'a str, account: &'a str, made_for_job: bool) -> Self {
         Self {
             namespace,
@@ -67,58 +67,63 @@ impl<'a> RequiredPermission<'a> {
         self.namespace
     }
 
-    /// What it means that the account is not there.
+    /// The next step if the account does not exist.
     pub(crate) fn no_account(&self) -> String {
         let (TokenKind::Account(account) | TokenKind::Legacy(account, _)) = self.token else {
-            return "something deleted it as soon as it was made".into();
+            return "something in the cluster deleted the ServiceAccount right after its creation: find out \
+                 what"
+                .into();
         };
         format!(
-            "there is no ServiceAccount `{account}` in namespace `{0}`: check inputs `service-account` and `namespace`, or \
-             `kubectl create serviceaccount {account} --namespace {0}`",
+            "there is no ServiceAccount `{account}` in namespace `{0}`: check inputs `service-account` and \
+             `namespace`, or `kubectl create serviceaccount {account} --namespace {0}`",
             self.namespace
         )
     }
 
-    /// How the minter gets the right that it lacks.
+    /// The next step that gives the minter the missing permission.
     fn right(&self, user: Option<&str>) -> String {
         let (inputs, are) = match self.token {
             TokenKind::Account(_) => ("inputs `service-account` and `namespace`", "they are"),
             TokenKind::Job(_) => ("input `namespace`", "it is"),
             TokenKind::Legacy(_, verbs) => {
                 return format!(
-                    "for a legacy token, Secrets must be read, and who may do that gets at all that are in the namespace, and at a \
-                     token for each of its ServiceAccounts. A bound token (`type: bound`) needs none of this. Where old tooling \
-                     cannot do without, an administrator makes an account for nothing else, in a namespace that holds nothing else \
-                     (`kubectl apply -f -`):\n\n{}",
+                    "a legacy token takes permission to read Secrets. This is broad: it allows reading every \
+                     Secret in the namespace and obtaining a token for each of its ServiceAccounts. A bound \
+                     token (`type: bound`) needs none of this. If an old tool needs a legacy token, an \
+                     administrator makes an account that is used for nothing else, in a namespace that holds \
+                     nothing else (`kubectl apply -f -`):\n\n{}",
                     reader(Some(self.namespace), verbs)
                 );
             }
         };
         format!(
-            "check {inputs}; if {are} right, an administrator gives the minter what it needs, and holds it to that:\n\n{}",
+            "check {inputs}. If {are} right, an administrator gives the minter the permissions that it \
+             needs, and limits it to them:\n\n{}",
             self.setup(user)
         )
     }
 
-    /// The command with which an administrator gives the minter what it needs, and holds it to that.
+    /// The command with which an administrator gives the minter its permissions, and limits it to them.
     fn setup(&self, user: Option<&str>) -> String {
         let whom = match self.token {
             TokenKind::Account(account) | TokenKind::Legacy(account, _) => For::Account(account),
             TokenKind::Job(rules) => For::Jobs(rules),
         };
         format!(
-            "  {}\n\nif others mint here as well, it stops and names them; then name them all",
+            "  {}\n\nif other minters are set up here, the command stops and names them: then name all \
+             minters in it",
             advice::command(self.namespace, whom, user)
         )
     }
 }
 
 impl Cluster {
-    /// The error for an answer that is not the one that was hoped for.
+    /// The error for a refusal of a call that mints, rotates or revokes.
     pub(crate) fn refused(&self, call: &Call, answer: &Answer, permission: &RequiredPermission<'_>) -> Error {
         let message = answer.message();
         let error = answer.unexpected(call);
-        // A policy that refuses legacy tokens does so on purpose: below.
+        // A policy that refuses legacy tokens does so on purpose. The text below says that.
         let on_purpose = |denial: &Denial<'_>| {
             matches!(
                 (denial, permission.token),
@@ -131,20 +136,21 @@ impl Cluster {
         if let Some(step) = answer.refused_by_another() {
             return error.help(step);
         }
-        // Whoever pastes the command makes a minter of that user.
+        // The command makes a minter of that user. A job must not become one.
         let user = user(&message).filter(|_| !self.asks_as_a_job());
         match answer.status {
             401 => error.help(self.unauthorized()),
             403 if message.contains("attempting to grant RBAC permissions not currently held") => {
                 error.help(format!(
-                    "who makes a Role can only put into it what they may do themselves; the message above lists what the minter \
-                     lacks. An administrator lets it give that, too, with all that jobs may be given in `--rules`:\n\n{}",
+                    "Kubernetes lets an account grant only permissions that it holds itself. The message \
+                     above lists those that the minter lacks. An administrator allows it to grant them as \
+                     well; give all that jobs may get in `--rules`:\n\n{}",
                     permission.setup(user)
                 ))
             }
             403 if self.asks_as_a_job() => error.help(format!(
-                "the credential is a token that a job was given, and such a one mints nothing: use the minter's own. To make a minter, \
-                 an administrator runs:\n\n{}",
+                "the credential is the token of a job, and such a token mints nothing: use the minter's own \
+                 credential. To make a minter, an administrator runs:\n\n{}",
                 permission.setup(None)
             )),
             403 => error.help(permission.right(user)),
@@ -153,20 +159,23 @@ impl Cluster {
                 permission.namespace
             )),
             404 if answer.missing() == Some("serviceaccounts") => error.help(permission.no_account()),
-            404 => error.help("check the server's URL: this one does not know what every Kubernetes API server knows"),
+            404 => error.help("check the server's URL: every Kubernetes API server has this path, but this \
+                 server has not"),
             422 if matches!(permission.token, TokenKind::Legacy(..)) && message.contains("ValidatingAdmissionPolicy") => error.help(
-                "an admission policy refused it. Those that `jobpass setup` writes do so on purpose: they hold a minter to empty \
-                 anchors and bound tokens, and a legacy token is neither. Use `type: bound`; or, where old tooling cannot do \
-                 without, a minter of its own to which no such policy applies, in a namespace of its own",
+                "an admission policy refused the request. The policies of `jobpass setup` do so on purpose: \
+                 they limit a minter to empty anchors and bound tokens. Use `type: bound`. If an old tool \
+                 needs a legacy token, use a separate minter to which no such policy applies, in a separate \
+                 namespace",
             ),
             422 => error.help(
-                "the API server or an admission policy refused the request as it is; the message above says why",
+                "the API server or an admission policy refused the request as invalid; the message above \
+                 says why",
             ),
-            _ => error.help("this answer is unexpected; if it comes again, please report it"),
+            _ => error.help("this answer is unexpected: try again, and report it if it comes again"),
         }
     }
 
-    /// The same for who lists anchors, or sweeps them: `verbs` is what that takes, on Secrets.
+    /// The error for a refusal of a list or a sweep, which needs `verbs` on Secrets.
     pub(crate) fn refused_to_see(
         &self,
         call: &Call,
@@ -184,8 +193,9 @@ impl Cluster {
         match answer.status {
             401 => error.help(self.unauthorized()),
             403 => error.help(format!(
-                "who may list Secrets can read them, so no minter may: ask with an administrator's kubeconfig, or as an account for \
-                 nothing else, which an administrator makes (`kubectl apply -f -`):\n\n{}",
+                "an account that may list Secrets can read them, so no minter may list them. Use an \
+                 administrator's kubeconfig, or an account for this purpose alone, which an administrator \
+                 makes (`kubectl apply -f -`):\n\n{}",
                 reader(
                     match scope {
                         Scope::Namespace(namespace) => Some(namespace),
@@ -194,12 +204,13 @@ impl Cluster {
                     verbs,
                 )
             )),
-            _ => error.help("check the server's URL; if this answer comes again, please report it"),
+            _ => error.help("check the server's URL; report this answer if it comes again"),
         }
     }
 }
 
-/// An account for nothing else that may do this with Secrets. It is called by what it may do, so that applying it changes no other.
+/// The manifest of an account with these verbs on Secrets. The verbs are in its name, so that the manifest
+/// changes no other account.
 fn reader(namespace: Option<&str>, verbs: &[&str]) -> String {
     let name = format!("jobpass-secrets-{}", verbs.join("-"));
     let secrets = Line {
@@ -217,7 +228,7 @@ fn reader(namespace: Option<&str>, verbs: &[&str]) -> String {
     )
 }
 
-/// The user that a Forbidden message names, if it is one that can stand in YAML.
+/// The user in a Forbidden message. `None` for a name that must not be pasted.
 fn user(message: &str) -> Option<&str> {
     let (_, rest) = message
         .split_once("User \"")
@@ -244,11 +255,11 @@ mod tests {
         let inputs = Inputs::from([(Opt::ServiceAccount, "scanner"), (Opt::Namespace, "ci")]);
         let spec = Spec::parse(&inputs, None).expect("a spec");
         insta::assert_snapshot!(RequiredPermission::minting(&spec).right(user(message)), @"
-        check inputs `service-account` and `namespace`; if they are right, an administrator gives the minter what it needs, and holds it to that:
+        check inputs `service-account` and `namespace`. If they are right, an administrator gives the minter the permissions that it needs, and limits it to them:
 
           jobpass setup --service-account scanner --namespace ci --minter serviceaccount:ci/minter --apply
 
-        if others mint here as well, it stops and names them; then name them all
+        if other minters are set up here, the command stops and names them: then name all minters in it
         ");
     }
 
@@ -377,8 +388,8 @@ mod tests {
         "check the server's URL"
     )]
     #[case::not_an_api_server(404, "", "", "", "check the server's URL")]
-    #[case::conflict(409, "Conflict", "secrets", "", "please report it")]
-    #[case::invalid(422, "Invalid", "secrets", "metadata.name", "refused the request as it is")]
+    #[case::conflict(409, "Conflict", "secrets", "", "report it if it comes again")]
+    #[case::invalid(422, "Invalid", "secrets", "metadata.name", "refused the request as invalid")]
     #[case::quota(
         403,
         "Forbidden",

@@ -1,10 +1,10 @@
-//! What a 401 means.
+//! The meaning of a 401.
 
 use super::id_token;
 use crate::{claims::Claims, cluster::Cluster, text::in_words};
 
 impl Cluster {
-    /// What a 401 to this identity means, as far as its own token tells.
+    /// The next step after a 401, as far as the bearer token itself tells.
     pub(crate) fn unauthorized(&self) -> String {
         if let Some(explained) = self.bearer().and_then(id_token::explain) {
             return explained;
@@ -21,8 +21,9 @@ impl Cluster {
             });
         match expired {
             Some(ago) => format!("the minter's own token expired {ago} ago: give the job a fresh one"),
-            None => "the minter's credential (the kubeconfig's token or client certificate, or the bearer token) is \
-                     wrong, expired or revoked, or belongs to another cluster: give the job a valid one"
+            None => "the minter's credential (the kubeconfig's token or client certificate, or the bearer \
+                     token) is wrong, expired or revoked, or belongs to another cluster: give the job a \
+                     valid one"
                 .into(),
         }
     }
