@@ -62,3 +62,61 @@ impl SelfReview {
         Ok(Self::Unsupported)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rstest::rstest;
+
+    use super::*;
+    use crate::cluster::{
+        Identity,
+        scripted::{self, Fate},
+    };
+
+    const REVIEW: &str = r#"{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1beta1",
+        "status":{"userInfo":{"username":"jane","groups":["g"],"new":1}}}"#;
+
+    fn known_group() -> Fate {
+        Fate::status(
+            404,
+            "NotFound",
+            "",
+            "the server could not find the requested resource",
+        )
+    }
+
+    fn unknown_version() -> Fate {
+        Fate::answer(404, "404 page not found")
+    }
+
+    fn review() -> Fate {
+        Fate::answer(201, REVIEW)
+    }
+
+    #[rstest]
+    #[case::at_once(vec![review()], Ok("jane"), 1)]
+    #[case::before_1_28(vec![known_group(), review()], Ok("jane"), 2)]
+    #[case::before_1_27(vec![known_group(), unknown_version(), review()], Ok("jane"), 3)]
+    #[case::never(vec![known_group(), unknown_version(), unknown_version()], Ok("unsupported"), 3)]
+    #[case::not_an_api_server(vec![unknown_version()], Ok("refused 404"), 1)]
+    #[case::unauthorized(vec![Fate::answer(401, "")], Ok("refused 401"), 1)]
+    #[case::no_name(vec![Fate::answer(201, r#"{"status":{"userInfo":{}}}"#)], Err(()), 1)]
+    #[tokio::test]
+    async fn the_user_is_asked_in_each_version(
+        #[case] fates: Vec<Fate>,
+        #[case] expected: Result<&str, ()>,
+        #[case] times: usize,
+    ) {
+        let (cluster, log) = scripted::cluster(&Identity::default(), fates);
+        let review = SelfReview::ask(&cluster, &Budget::new(Duration::from_secs(5))).await;
+        let review = review.map_err(|_| ()).map(|review| match review {
+            SelfReview::User(user) => user.username.unwrap_or_default(),
+            SelfReview::Unsupported => "unsupported".to_owned(),
+            SelfReview::Refused(_, answer) => format!("refused {}", answer.status),
+        });
+        assert_eq!(review.as_deref().map_err(|()| ()), expected);
+        assert_eq!(log.lines().len(), times);
+    }
+}

@@ -167,3 +167,95 @@ async fn delete_one<K: Resource<DynamicType = ()>>(
         Deletion::Refused(call, answer) => Err(answer.unexpected(&call)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::{
+        cluster::{
+            Identity,
+            scripted::{self, Fate},
+        },
+        inputs::options::{Inputs, Opt},
+    };
+
+    fn spec() -> Spec {
+        Spec::parse(&Inputs::from([(Opt::Rules, "get pods")]), None).expect("a spec")
+    }
+
+    fn created() -> Fate {
+        Fate::answer(201, "{}")
+    }
+
+    fn exists() -> Fate {
+        Fate::status(409, "AlreadyExists", "roles", "it already exists")
+    }
+
+    fn forbidden() -> Fate {
+        Fate::status(403, "Forbidden", "roles", "no")
+    }
+
+    fn gone() -> Fate {
+        Fate::status(404, "NotFound", "namespaces", "namespaces not found")
+    }
+
+    fn review(allowed: bool) -> Fate {
+        Fate::answer(201, format!(r#"{{"status":{{"allowed":{allowed}}}}}"#))
+    }
+
+    fn budget() -> Budget {
+        Budget::new(Duration::from_secs(45))
+    }
+
+    #[rstest]
+    #[case::new(vec![created()], true, 3)]
+    #[case::from_a_lost_attempt(vec![created(), exists(), created()], true, 3)]
+    #[case::refused(vec![created(), forbidden()], false, 2)]
+    #[tokio::test(start_paused = true)]
+    async fn a_role_is_created_in_order(#[case] fates: Vec<Fate>, #[case] done: bool, #[case] times: usize) {
+        let (cluster, log) = scripted::cluster(&Identity::default(), fates);
+        let created = create(&cluster, &spec(), "u-1", &budget()).await;
+        assert_eq!((created.is_ok(), log.lines().len()), (done, times));
+        assert!(log.lines()[0].ends_with("/serviceaccounts"), "{:?}", log.lines());
+    }
+
+    #[rstest]
+    #[case::all(vec![Fate::answer(200, "{}")], true)]
+    #[case::gone_already(vec![gone()], true)]
+    #[case::one_is_refused(vec![Fate::answer(200, "{}"), forbidden(), Fate::answer(200, "{}")], false)]
+    #[tokio::test(start_paused = true)]
+    async fn all_three_are_deleted(#[case] fates: Vec<Fate>, #[case] done: bool) {
+        let (cluster, log) = scripted::cluster(&Identity::default(), fates);
+        let deleted = delete(&cluster, "ci", "jobpass-a", &budget()).await;
+        assert_eq!((deleted.is_ok(), log.lines().len()), (done, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_role_is_waited_for_but_not_for_long() {
+        let soon = [review(false), review(false), review(true)];
+        let (cluster, log) = scripted::cluster(&Identity::default(), soon);
+        assert_eq!(in_effect(&cluster, &spec(), &budget()).await, None);
+        assert_eq!(log.lines().len(), 3);
+
+        let (cluster, _) = scripted::cluster(&Identity::default(), [review(false)]);
+        let started = tokio::time::Instant::now();
+        let warning = in_effect(&cluster, &spec(), &budget()).await.expect("a warning");
+        assert_eq!(started.elapsed(), IN_EFFECT);
+        assert!(
+            warning.contains("`get pods`") && warning.contains("5 s"),
+            "{warning}"
+        );
+    }
+
+    #[test]
+    fn the_anchor_owns_them() {
+        let spec = spec();
+        let metadata = metadata(&spec, "u-1");
+        assert_eq!(metadata.name.as_ref(), Some(&spec.service_account));
+        let owners = metadata.owner_references.expect("an owner");
+        let owner = (&*owners[0].kind, &*owners[0].name, &*owners[0].uid);
+        assert_eq!(owner, ("Secret", &*spec.service_account, "u-1"));
+    }
+}

@@ -46,3 +46,21 @@ impl Budget {
         self.until.saturating_duration_since(Instant::now())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_of_a_budget_ends_with_the_whole() {
+        let seconds = Duration::from_secs;
+        let budget = Budget::new(seconds(10));
+        tokio::time::advance(seconds(4)).await;
+        assert_eq!(budget.left(), seconds(6));
+        assert_eq!(budget.at_most(seconds(2)).left(), seconds(2));
+        assert_eq!(budget.at_most(seconds(60)).left(), seconds(6));
+        assert_eq!(budget.at_most(seconds(2)).attempts, budget.attempts);
+        tokio::time::advance(seconds(7)).await;
+        assert_eq!(budget.left(), Duration::ZERO);
+    }
+}

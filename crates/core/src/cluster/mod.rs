@@ -174,3 +174,34 @@ pub fn install_crypto() {
     // It fails if a provider is installed already. Then that one is ring as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[rstest]
+    #[case::a_jobs(json!({"secret": {"name": "jobpass-aaaaaaaaaaaaaaaaaaaa", "uid": "u"}}), true)]
+    #[case::bound_to_another_secret(json!({"secret": {"name": "mine", "uid": "u"}}), false)]
+    #[case::a_pods(json!({"pod": {"name": "jobpass-aaaaaaaaaaaaaaaaaaaa", "uid": "u"}}), false)]
+    #[case::unbound(json!({}), false)]
+    fn a_job_asks_with_a_token_that_is_bound_to_an_anchor(
+        #[case] bound: serde_json::Value,
+        #[case] expected: bool,
+    ) {
+        let part = |json: &serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        let claims = json!({"iss": "https://k", "exp": 1, "kubernetes.io": bound});
+        let token = format!("{}.{}.c2ln", part(&json!({"alg": "RS256"})), part(&claims));
+        let token = Token::parse(&token, "token").expect("a token");
+        let (cluster, _) = scripted::cluster(&token.into(), []);
+        assert_eq!(cluster.asks_as_a_job(), expected);
+    }
+
+    #[test]
+    fn nobody_without_a_token_asks_as_a_job() {
+        assert!(!scripted::cluster(&Identity::default(), []).0.asks_as_a_job());
+    }
+}

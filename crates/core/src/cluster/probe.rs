@@ -38,3 +38,41 @@ pub async fn is_accepted(holder: &Cluster, budget: &Budget) -> Result<(bool, jif
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::cluster::{
+        Identity,
+        scripted::{self, Fate},
+    };
+
+    #[rstest]
+    #[case::accepted(200, Ok(true))]
+    #[case::accepted_without_permission(403, Ok(true))]
+    #[case::revoked(401, Ok(false))]
+    #[case::another_server(404, Err(Kind::Unreachable))]
+    #[case::a_login_page(302, Err(Kind::Unreachable))]
+    #[tokio::test]
+    async fn a_token_is_accepted_or_not(#[case] status: u16, #[case] expected: Result<bool, Kind>) {
+        let (holder, log) = scripted::cluster(&Identity::default(), [Fate::answer(status, "")]);
+        let accepted = is_accepted(&holder, &Budget::new(Duration::from_secs(1))).await;
+        let accepted = accepted
+            .map(|(accepted, _)| accepted)
+            .map_err(|error| error.kind());
+        assert_eq!(accepted, expected);
+        assert_eq!(log.lines(), ["GET /version"]);
+    }
+
+    #[tokio::test]
+    async fn the_clock_is_that_of_the_server() {
+        let date = &[("date", "Tue, 24 Nov 2026 10:00:00 GMT")];
+        let fate = Fate::Answer(401, date, String::new());
+        let (holder, _) = scripted::cluster(&Identity::default(), [fate]);
+        let accepted = is_accepted(&holder, &Budget::new(Duration::from_secs(1))).await;
+        let (_, now) = accepted.expect("an answer");
+        assert_eq!(now.to_string(), "2026-11-24T10:00:00Z");
+    }
+}

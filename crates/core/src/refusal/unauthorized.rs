@@ -28,3 +28,32 @@ impl Cluster {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use rstest::rstest;
+    use serde_json::json;
+
+    use crate::{
+        cluster::{Identity, scripted},
+        token::Token,
+    };
+
+    fn bearer(claims: &serde_json::Value) -> Identity {
+        let part = |json: &serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        let token = format!("{}.{}.c2ln", part(&json!({"alg": "RS256"})), part(claims));
+        Token::parse(&token, "token").expect("a token").into()
+    }
+
+    #[rstest]
+    #[case::nothing_known(Identity::default(), "is wrong, expired or revoked")]
+    #[case::expired(bearer(&json!({"iss": "https://k", "kubernetes.io": {}, "exp": 1})), "the minter's own token expired ")]
+    #[case::not_expired(bearer(&json!({"iss": "https://k", "kubernetes.io": {}, "exp": i64::MAX})), "is wrong, expired or revoked")]
+    #[case::of_a_ci_platform(bearer(&json!({"iss": "https://ci", "sub": "s", "exp": 1})), "It has expired")]
+    fn a_401_is_explained_from_the_token(#[case] identity: Identity, #[case] expected: &str) {
+        let (cluster, _) = scripted::cluster(&identity, []);
+        let explained = cluster.unauthorized();
+        assert!(explained.contains(expected), "{explained}");
+    }
+}
