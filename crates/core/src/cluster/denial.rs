@@ -78,7 +78,7 @@ impl<'a> Denial<'a> {
         match self {
             Self::Quota => {
                 return format!(
-                    "no right is missing: a ResourceQuota of namespace `{namespace}` refuses this. Raise it, \
+                    "no right is missing: a ResourceQuota of namespace `{namespace}` lets no more be made. Raise it, \
                      or make room: `jobpass sweep --namespace {namespace}` deletes anchors that outlived \
                      their jobs. This shows the quota:\n\n  kubectl describe resourcequota --namespace \
                      {namespace}"
@@ -106,11 +106,11 @@ impl<'a> Denial<'a> {
         let whose = self.in_words();
         match *method {
             Method::DELETE => format!(
-                "no right is missing: {whose} refused the request. Nothing can be revoked like this: ask \
+                "no right is missing: {whose} refused it. Nothing can be revoked like this: ask \
                  whoever runs it to let anchors be deleted (Secrets of type jobpass.dev/anchor)"
             ),
             _ => format!(
-                "no right is missing: {whose} refused the request, and the message above says why. Labels \
+                "no right is missing: {whose} refused it, and the message above says why. Labels \
                  and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; \
                  for anything else, ask whoever runs it to allow the objects that jobpass makes"
             ),
@@ -202,7 +202,7 @@ mod tests {
                 .map_or_else(String::new, |denial| denial.help(method, "ci"))
         };
         insta::assert_snapshot!(told(403, QUOTA, &Method::POST), @r"
-        no right is missing: a ResourceQuota of namespace `ci` refuses this. Raise it, or make room: `jobpass sweep --namespace ci` deletes anchors that outlived their jobs. This shows the quota:
+        no right is missing: a ResourceQuota of namespace `ci` lets no more be made. Raise it, or make room: `jobpass sweep --namespace ci` deletes anchors that outlived their jobs. This shows the quota:
 
           kubectl describe resourcequota --namespace ci
         ");
@@ -211,10 +211,10 @@ mod tests {
 
           kubectl get namespace ci --output yaml
         ");
-        insta::assert_snapshot!(told(400, WEBHOOK, &Method::POST), @"no right is missing: admission webhook `validate.kyverno.svc` of the cluster refused the request, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to allow the objects that jobpass makes");
-        insta::assert_snapshot!(told(422, POLICY, &Method::POST), @"no right is missing: ValidatingAdmissionPolicy `needs-team` of the cluster refused the request, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to allow the objects that jobpass makes");
-        insta::assert_snapshot!(told(404, WEBHOOK_SAYS_GONE, &Method::DELETE), @"no right is missing: admission webhook `validate.kyverno.svc` of the cluster refused the request. Nothing can be revoked like this: ask whoever runs it to let anchors be deleted (Secrets of type jobpass.dev/anchor)");
-        insta::assert_snapshot!(told(403, LIMIT_RANGE, &Method::POST), @"no right is missing: an admission plugin of the API server refused the request, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to allow the objects that jobpass makes");
+        insta::assert_snapshot!(told(400, WEBHOOK, &Method::POST), @"no right is missing: admission webhook `validate.kyverno.svc` of the cluster refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to allow the objects that jobpass makes");
+        insta::assert_snapshot!(told(422, POLICY, &Method::POST), @"no right is missing: ValidatingAdmissionPolicy `needs-team` of the cluster refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to allow the objects that jobpass makes");
+        insta::assert_snapshot!(told(404, WEBHOOK_SAYS_GONE, &Method::DELETE), @"no right is missing: admission webhook `validate.kyverno.svc` of the cluster refused it. Nothing can be revoked like this: ask whoever runs it to let anchors be deleted (Secrets of type jobpass.dev/anchor)");
+        insta::assert_snapshot!(told(403, LIMIT_RANGE, &Method::POST), @"no right is missing: an admission plugin of the API server refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to allow the objects that jobpass makes");
         let ours = POLICY.replace("needs-team", "jobpass-anchors");
         insta::assert_snapshot!(told(422, &ours, &Method::POST), @"no right is missing: policy `jobpass-anchors` is one of those that `jobpass setup` writes. They limit a minter to what `setup` was given: ask for no more than that, or have an administrator run `jobpass setup` again with all that the namespace's jobs need");
     }
