@@ -78,10 +78,10 @@ impl<'a> Denial<'a> {
         match self {
             Self::Quota => {
                 return format!(
-                    "no right is missing: a ResourceQuota of namespace `{namespace}` lets no more be made. Raise it, \
-                     or make room: `jobpass sweep --namespace {namespace}` deletes anchors that outlived \
-                     their jobs. This shows the quota:\n\n  kubectl describe resourcequota --namespace \
-                     {namespace}"
+                    "no right is missing: a ResourceQuota of namespace `{namespace}` lets no more be made. \
+                     Raise it, or make room: `jobpass sweep --namespace {namespace}` deletes anchors that \
+                     outlived their jobs. This shows the quota:\n\n  kubectl describe resourcequota \
+                     --namespace {namespace}"
                 );
             }
             Self::Terminating => {

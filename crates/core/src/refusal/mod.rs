@@ -136,6 +136,8 @@ impl Cluster {
         if let Some(step) = answer.refused_by_another() {
             return error.help(step);
         }
+        let refuses_legacy = matches!(permission.token, TokenKind::Legacy(..))
+            && message.contains("ValidatingAdmissionPolicy");
         // The command makes a minter of that user. A job must not become one.
         let user = user(&message).filter(|_| !self.asks_as_a_job());
         match answer.status {
@@ -159,9 +161,11 @@ impl Cluster {
                 permission.namespace
             )),
             404 if answer.missing() == Some("serviceaccounts") => error.help(permission.no_account()),
-            404 => error.help("check the server's URL: every Kubernetes API server has this path, but this \
-                 server has not"),
-            422 if matches!(permission.token, TokenKind::Legacy(..)) && message.contains("ValidatingAdmissionPolicy") => error.help(
+            404 => error.help(
+                "check the server's URL: every Kubernetes API server has this path, but this \
+                 server has not",
+            ),
+            422 if refuses_legacy => error.help(
                 "an admission policy refused the request. The policies of `jobpass setup` do so on purpose: \
                  they limit a minter to empty anchors and bound tokens. Use `type: bound`. If an old tool \
                  needs a legacy token, use a separate minter to which no such policy applies, in a separate \
