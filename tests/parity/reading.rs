@@ -229,8 +229,18 @@ fn damaged_kubeconfigs() {
         let path = lab.folder.path().join("config");
         fs::write(&path, &text).expect("written");
         let difference = lab.compare(&path.to_string_lossy(), "", &BTreeMap::new());
+        let difference = difference.filter(|difference| {
+            !(difference.contains("it cannot be read at") && has_colon_before_bracket(&text))
+        });
         difference.map(|difference| format!("{difference}\n{text}"))
     });
+}
+
+/// Whether a value may end with a colon that is not quoted, within braces or brackets: refused on purpose.
+fn has_colon_before_bracket(text: &str) -> bool {
+    text.split(':')
+        .skip(1)
+        .any(|rest| rest.starts_with([',', '?', '[', ']', '{', '}']))
 }
 
 /// Lists of files, each with paths of its own.

@@ -17,17 +17,28 @@ const DEEPEST: usize = 200;
 /// Steps of decoding, those within aliases included. Go counts in a similar way (`allowedAliasRatio`).
 const MOST_STEPS: usize = 400_000;
 
+const LINE_BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
+
 /// A text that kubectl cannot read either, and where: line and column, counted from one.
 #[derive(Debug)]
 pub(in super::super) struct Unreadable(pub(in super::super) Option<(u64, u64)>);
 
 /// The first document of a text; `null` if there is none.
 pub(in super::super) fn to_json(text: &[u8]) -> Result<Value, Unreadable> {
-    let mut text = decoded(text).ok_or(Unreadable(None))?;
-    let is_complete = text.ends_with(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']);
-    let length = text.len() as u64;
+    let text = decoded(text).ok_or(Unreadable(None))?;
+    let last_line = text.rsplit(LINE_BREAKS).next().unwrap_or_default();
+    // Blanks may be the indentation of a block scalar, and then no line of it. If they are one, the parser panics.
+    if last_line.trim_start_matches(' ').is_empty() {
+        match read(&text, None) {
+            Err(Unreadable(None)) if !last_line.is_empty() => {}
+            result => return result,
+        }
+    }
     // The parser panics at the end of a block scalar without a line break, which is not part of the scalar then.
-    text.push('\n');
+    read(&format!("{text}\n"), Some(text.len() as u64))
+}
+
+fn read(text: &str, added_break: Option<u64>) -> Result<Value, Unreadable> {
     let mut input = text.as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut input);
@@ -35,8 +46,8 @@ pub(in super::super) fn to_json(text: &[u8]) -> Result<Value, Unreadable> {
         parser,
         nodes: Vec::new(),
         anchors: HashMap::new(),
-        added_break: (!is_complete).then_some(length),
-        text: &text,
+        added_break,
+        text,
     };
     match document.read()? {
         Some(root) => {
@@ -461,6 +472,11 @@ mod tests {
     #[case::merged("base: &b {u: 1, v: 1}\nown: {<<: *b, v: 2}", json!({"base": {"u": 1, "v": 1}, "own": {"u": 1, "v": 2}}))]
     #[case::no_line_break_at_the_end("a: |\n  b", json!({"a": "b"}))]
     #[case::line_break_at_the_end("a: |\n  b\n", json!({"a": "b\n"}))]
+    #[case::blanks_at_the_end("a: |\n  b\n ", json!({"a": "b\n"}))]
+    #[case::indentation_at_the_end("a: |\n  b\n  ", json!({"a": "b\n"}))]
+    #[case::line_of_blanks_at_the_end("a: |\n  b\n   ", json!({"a": "b\n "}))]
+    #[case::kept_line_breaks("a: |+\n  b\n\n ", json!({"a": "b\n\n"}))]
+    #[case::folded_without_line_break("a: >\n  b\n  c", json!({"a": "b c"}))]
     #[case::keys("{1: a, true: b, 1.5: c}", json!({"1": "a", "true": "b", "1.5": "c"}))]
     fn as_go_reads_it(#[case] text: &str, #[case] value: Value) {
         assert_eq!(to_json(text.as_bytes()).expect("readable"), value);
