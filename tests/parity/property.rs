@@ -7,7 +7,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
 };
 
-/// Chooses the seed of a run, for one that failed.
+/// Chooses the seed of a run: a number, or `random`. Without it each run tries the same cases, so that a failure is the change's.
 const SEED: &str = "JOBPASS_PARITY_SEED";
 /// Multiplies the cases of a run.
 const TIMES: &str = "JOBPASS_PARITY_TIMES";
@@ -22,9 +22,15 @@ pub(crate) fn holds<S: Strategy>(
 ) where
     S::Value: Debug,
 {
-    let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seed = number(SEED).unwrap_or_else(fresh);
-    let cases = cases * u32::try_from(number(TIMES).unwrap_or(1)).expect("a small number");
+    let seed = match env::var(SEED) {
+        Ok(text) if text == "random" => fresh(),
+        Ok(text) => text
+            .parse()
+            .expect("JOBPASS_PARITY_SEED is a number, or `random`"),
+        Err(_) => 0,
+    };
+    let times = env::var(TIMES).map_or(1, |text| text.parse().expect("JOBPASS_PARITY_TIMES is a number"));
+    let cases = cases * times;
     println!("{name}: {cases} cases, {SEED}={seed}");
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
