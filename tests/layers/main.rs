@@ -51,6 +51,26 @@ const CLI: Layers = Layers {
     reexports: &[],
 };
 
+const DEVKIT: Layers = Layers {
+    crate_name: "devkit",
+    folders: &[
+        "cli",
+        "dev_cluster",
+        "issuer",
+        "ci_api",
+        "front",
+        "cluster",
+        "asked",
+        "kubeconfig",
+        "transcript",
+        "pki",
+        "jwt",
+        "clock",
+        "random",
+    ],
+    reexports: &[("DevCluster", "dev_cluster")],
+};
+
 #[test]
 fn core_imports_downwards() {
     assert_eq!(upward(&CORE, &files(&source(&CORE))), "");
@@ -59,6 +79,11 @@ fn core_imports_downwards() {
 #[test]
 fn the_command_line_imports_downwards() {
     assert_eq!(upward(&CLI, &files(&source(&CLI))), "");
+}
+
+#[test]
+fn the_devkit_imports_downwards() {
+    assert_eq!(upward(&DEVKIT, &files(&source(&DEVKIT))), "");
 }
 
 /// The test would be worth nothing if it did not see these.

@@ -13,10 +13,12 @@
 //! The dev cluster has TLS with its own authority, signs and verifies tokens, and decides by RBAC.
 //! `tests/replay` compares its answers with those of Kubernetes.
 
+mod asked;
 mod ci_api;
 pub mod cli;
 mod clock;
 mod cluster;
+mod dev_cluster;
 mod front;
 pub mod issuer;
 mod jwt;
@@ -26,7 +28,7 @@ mod random;
 pub mod transcript;
 
 pub use crate::ci_api::{Asked, CiAnswer, CiApi};
-pub use crate::cluster::{Builder, DevCluster};
+pub use crate::dev_cluster::{Builder, DevCluster};
 pub use crate::front::{Fault, FaultKind, Front, LoggedRequest};
 pub use crate::jwt::SigningKey;
 pub use crate::pki::AWAY;

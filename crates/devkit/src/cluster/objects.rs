@@ -27,7 +27,7 @@ struct Page {
 /// # Panics
 ///
 /// If the dev cluster does not have this kind.
-pub(super) fn collection(object: &Value) -> String {
+pub(crate) fn collection(object: &Value) -> String {
     let kind = KINDS.iter().find(|kind| object["kind"] == kind.name);
     let kind = kind.unwrap_or_else(|| panic!("the dev cluster does not know the kind of {object}"));
     let root = if kind.group.is_empty() { "api" } else { "apis" };

@@ -8,7 +8,7 @@ use super::status::{Result, Status};
 use super::store::{KINDS, SERVICE_ACCOUNTS};
 use super::tokens::{self, User};
 use super::{Cluster, State};
-use crate::front::Asked;
+use crate::asked::Asked;
 
 /// The status and the body of an answer.
 pub(crate) struct Answer {

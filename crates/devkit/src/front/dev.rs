@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::Asked;
+use crate::asked::Asked;
 use crate::clock;
 use crate::cluster::{self, Answer, Cluster};
 use crate::random;

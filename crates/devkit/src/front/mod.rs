@@ -2,7 +2,6 @@
 //! injects faults on demand. A real API server or the dev cluster answers behind it. The faults and the log
 //! are the same for both.
 
-mod asked;
 mod dev;
 mod fault;
 mod log;
@@ -23,11 +22,11 @@ use hyper::body::Bytes;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-pub(crate) use self::asked::Asked;
 pub use self::fault::{Fault, FaultKind};
 use self::log::Log;
 pub use self::log::LoggedRequest;
 use self::upstream::Upstream;
+use crate::asked::Asked;
 use crate::cluster::Cluster;
 use crate::kubeconfig;
 use crate::pki::{Authority, ClientCertificate};

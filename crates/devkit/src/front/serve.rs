@@ -22,7 +22,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::fault::{self, FaultKind};
 use super::log::LoggedRequest;
-use super::{Asked, Backend, Shared, dev, lock, upstream};
+use super::{Backend, Shared, dev, lock, upstream};
+use crate::asked::Asked;
 use crate::clock;
 use crate::cluster;
 use crate::jwt;

@@ -19,7 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 
-use super::Asked;
+use crate::asked::Asked;
 use crate::random;
 use crate::transcript::Asker;
 

@@ -19,7 +19,7 @@ impl Asked {
     /// # Panics
     ///
     /// If the method or the headers are not valid.
-    pub(super) fn new<'h>(
+    pub(crate) fn new<'h>(
         by: Asker,
         method: &str,
         path: &str,
@@ -45,7 +45,7 @@ impl Asked {
     }
 
     /// A request of the administrator. `APPLY` is server-side apply, for an object that may exist already.
-    pub(super) fn by_admin(method: &str, path: &str, body: Option<&Value>) -> Self {
+    pub(crate) fn by_admin(method: &str, path: &str, body: Option<&Value>) -> Self {
         let (method, content_type) = match method {
             "APPLY" => ("PATCH", "application/apply-patch+yaml"),
             "PATCH" => ("PATCH", "application/merge-patch+json"),
@@ -56,7 +56,7 @@ impl Asked {
     }
 
     /// A request of a transcript.
-    pub(super) fn of(exchange: &Exchange) -> Self {
+    pub(crate) fn of(exchange: &Exchange) -> Self {
         let headers = exchange.headers.iter().map(|(name, value)| (&**name, &**value));
         let body = match &exchange.body {
             Value::Null => String::new(),

@@ -1,0 +1,142 @@
+//! The dev cluster as tests and the demo hold it: its API server, and a front before that.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+
+use crate::cluster::{self, Cluster};
+use crate::front::{Front, Listen};
+use crate::jwt::SigningKey;
+use crate::transcript::{Entry, Transcript};
+
+/// A running dev cluster. Dropping it stops it.
+pub struct DevCluster {
+    cluster: Arc<Cluster>,
+    front: Front,
+}
+
+/// The options of a [`DevCluster`].
+#[derive(Default)]
+pub struct Builder {
+    listen: Listen,
+}
+
+impl DevCluster {
+    /// Starts a cluster on a free port.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    pub fn start() -> DevCluster {
+        Self::builder().start().expect("the dev cluster starts")
+    }
+
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Creates the objects of a multi-document YAML text.
+    ///
+    /// # Panics
+    ///
+    /// If the API server refuses one of them.
+    pub fn apply(&self, manifests: &str) {
+        for document in serde_yaml::Deserializer::from_str(manifests) {
+            let object = Value::deserialize(document).expect("manifests are YAML");
+            if object.is_null() {
+                continue;
+            }
+            let path = cluster::collection(&object);
+            let (status, answer) = self.front.ask("POST", &path, Some(&object));
+            assert_eq!(status, 201, "the dev cluster refuses {object}: {answer}");
+        }
+    }
+
+    /// An unbound token of this ServiceAccount.
+    ///
+    /// # Panics
+    ///
+    /// If the ServiceAccount does not exist.
+    pub fn service_account_token(&self, namespace: &str, name: &str, lifetime: Duration) -> String {
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
+        let request = json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+            "spec": {"expirationSeconds": lifetime.as_secs()},
+        });
+        let (status, answer) = self.front.ask("POST", &path, Some(&request));
+        assert_eq!(status, 201, "{answer}");
+        answer["status"]["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// Signs any claims with the cluster's key.
+    pub fn sign(&self, claims: &Value) -> String {
+        let sign = || SigningKey::shared().sign(claims);
+        self.cluster
+            .write(sign, |token| Entry::Signed { token: token.clone() })
+    }
+
+    /// Whether the API server would accept this token now, without its cache.
+    pub fn accepts(&self, token: &str) -> bool {
+        cluster::user_of(&self.cluster, token).is_some()
+    }
+
+    /// Takes the answers to unsupported requests. If a test leaves any, dropping the cluster panics, so that
+    /// the test fails.
+    pub fn refused(&self) -> Vec<String> {
+        self.cluster.refused()
+    }
+
+    /// Moves the cluster's clock, which decides about lifetimes and the cache of authentications.
+    pub fn advance(&self, by: Duration) {
+        self.cluster.clock.advance(by);
+    }
+}
+
+impl Drop for DevCluster {
+    fn drop(&mut self) {
+        let refused = self.refused();
+        assert!(
+            refused.is_empty() || thread::panicking(),
+            "{}",
+            refused.join("\n")
+        );
+    }
+}
+
+/// The front of the cluster.
+impl Deref for DevCluster {
+    type Target = Front;
+
+    fn deref(&self) -> &Front {
+        &self.front
+    }
+}
+
+impl Builder {
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen.address = address;
+        self
+    }
+
+    /// Whether to speak HTTP/2, as kube-apiserver does by default. Some load balancers in front of it do not.
+    pub fn http2(mut self, on: bool) -> Self {
+        self.listen.http2 = on;
+        self
+    }
+
+    /// # Errors
+    ///
+    /// If no port is free, or the transcript of a test run cannot be written.
+    pub fn start(self) -> Result<DevCluster> {
+        let transcript = Transcript::begin().context("no transcript of the dev cluster can be written")?;
+        let cluster = Arc::new(Cluster::new(transcript));
+        let front = Front::of(self.listen, Arc::clone(&cluster))?;
+        Ok(DevCluster { cluster, front })
+    }
+}
