@@ -13,10 +13,15 @@ const LATER: &str = "2036-01-01T00:00:00Z";
 
 /// A sweeper with a token for `api`, as both a GitHub and a GitLab.
 fn broom_for(api: &CiApi) -> Broom {
+    broom_that_trusts(api, "SSL_CERT_FILE")
+}
+
+/// A sweeper that is told of the site's authority by this variable.
+fn broom_that_trusts(api: &CiApi, variable: &str) -> Broom {
     let mut broom = Broom::new();
     write(&broom.folder.path().join("roots.pem"), api.ca_pem());
     write(&broom.folder.path().join("token"), &format!("{TOKEN}\n"));
-    broom.env("SSL_CERT_FILE", "roots.pem");
+    broom.env(variable, "roots.pem");
     broom.env("API_TOKEN", TOKEN);
     broom.env("JOBPASS_GITHUB_URL", api.url());
     broom.env("JOBPASS_GITHUB_TOKEN_ENV", "API_TOKEN");
@@ -87,6 +92,17 @@ fn a_job_s_legacy_token_goes_when_its_run_has_ended() {
         (1, &json!("not-made-by-jobpass")),
         "{log}"
     );
+}
+
+#[test]
+fn the_certificates_of_node_extra_ca_certs_count_for_a_site() {
+    let api = CiApi::start(|_| says(1, "completed", LATER));
+    let broom = broom_that_trusts(&api, "NODE_EXTRA_CA_CERTS");
+    let url = format!("{}/x", api.url());
+    anchors(&broom, &[("github", "team/app", "1", &url)]);
+    let (swept, lines) = broom.sweep(&[]);
+    let log = swept.succeeded().log;
+    assert_eq!(summary(&lines)["ended"], 1, "{log}");
 }
 
 #[test]

@@ -14,13 +14,13 @@ use jiff::Timestamp;
 use jobpass_core::{
     Error,
     anchor::list::ListedAnchor,
-    cluster::{Proxy, install_crypto},
+    cluster::{ExtraCertificates, Proxy, install_crypto},
     inputs::flags,
     process::environment::Environment,
     text::harmless,
     token::Token,
 };
-use reqwest::{Client, StatusCode, Url, header, redirect};
+use reqwest::{Certificate, Client, StatusCode, Url, header, redirect};
 use tokio::time::Instant;
 
 use self::platform::{Answer, Platform, Run};
@@ -224,9 +224,13 @@ impl Site {
             Error::input(
                 format!("{word}-url"),
                 format!("cannot be asked: {why}"),
-                "check the system's certificates",
+                "check the system's certificates, and those of NODE_EXTRA_CA_CERTS",
             )
         };
+        if let Some(extra) = ExtraCertificates::of(environment)? {
+            let certificates = Certificate::from_pem_bundle(extra.pem.as_bytes()).map_err(unusable)?;
+            client = client.tls_certs_merge(certificates);
+        }
         if let Some(proxy) = Proxy::from_environment(&api, environment).and_then(|proxy| proxy.uri()) {
             client = client.proxy(reqwest::Proxy::https(proxy.to_string()).map_err(unusable)?);
         }

@@ -18,6 +18,7 @@ mod call;
 mod connection;
 mod denial;
 mod dial;
+mod extra_certificates;
 mod identity;
 mod pem;
 mod pool;
@@ -41,6 +42,7 @@ pub(crate) use self::{
 pub use self::{
     budget::Budget,
     connection::Connection,
+    extra_certificates::ExtraCertificates,
     identity::{ClientCertificate, Identity},
     proxy::Proxy,
     scope::Scope,

@@ -17,13 +17,10 @@ use serde::Deserialize;
 use super::Auth;
 use crate::{
     claims,
-    cluster::{Budget, Call, Cluster, Connection, Identity, Proxy},
+    cluster::{Budget, Call, Cluster, Connection, ExtraCertificates, Identity, Proxy},
     error::{Error, Kind},
     inputs::options::Opt,
-    process::{
-        environment::{Environment, IdTokens},
-        files,
-    },
+    process::environment::{Environment, IdTokens},
     text::harmless,
     token::Token,
 };
@@ -40,18 +37,13 @@ pub(super) struct Source {
     extra_certificates: Option<PathBuf>,
 }
 
-/// The variable of Node, in which the runner itself and its actions are written, that names a file of certificates.
-const EXTRA_CERTIFICATES: &str = "NODE_EXTRA_CA_CERTS";
-
 impl Source {
     /// Where the platform says now.
     pub(super) fn of_job(environment: &Environment) -> Result<Self, Error> {
         let url = &environment.id_tokens().ok_or_else(none_here)?.url;
         let mut source = Self::parse(url)?;
         source.connection.proxy = Proxy::from_environment(&source.connection.server, environment);
-        if let Some(path) = environment.utf8(EXTRA_CERTIFICATES)? {
-            source.trust(files::absolute(EXTRA_CERTIFICATES, Path::new(path))?);
-        }
+        source.trust(ExtraCertificates::of(environment)?);
         Ok(source)
     }
 
@@ -63,20 +55,17 @@ impl Source {
         environment: &Environment,
     ) -> Result<Self, Error> {
         let mut source = Self::parse(url)?;
-        if let Some(path) = extra_certificates {
-            source.trust(path.to_owned());
-        }
+        source.trust(extra_certificates.and_then(|path| ExtraCertificates::read(path.to_owned())));
         let now = Proxy::from_environment(&source.connection.server, environment);
         let then = proxy.map(|proxy| Proxy::parse("proxy", proxy)).transpose()?;
         source.connection.proxy = then.map(|proxy| proxy.with_credentials_of([now]));
         Ok(source)
     }
 
-    /// As Node, passes over a file that cannot be read. Whatever needs it fails then.
-    fn trust(&mut self, path: PathBuf) {
-        if let Ok(certificates) = files::read_bytes(files::LONGEST, &path) {
-            self.connection.extra_authorities = Some(String::from_utf8_lossy(&certificates).into_owned());
-            self.extra_certificates = Some(path);
+    fn trust(&mut self, extra: Option<ExtraCertificates>) {
+        if let Some(extra) = extra {
+            self.connection.extra_authorities = Some(extra.pem);
+            self.extra_certificates = Some(extra.path);
         }
     }
 
