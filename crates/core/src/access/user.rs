@@ -1,7 +1,7 @@
 //! The user of a credential, as the API server sees it.
 
 use k8s_openapi::api::authentication::v1::{SelfSubjectReviewStatus, UserInfo};
-use kube::api::{PostParams, Request};
+use kube::core::{Request, params::PostParams};
 use serde::Deserialize;
 use serde_json::json;
 

@@ -3,8 +3,10 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Resource,
-    api::{DeleteParams, Preconditions},
-    core::PartialObjectMeta,
+    core::{
+        PartialObjectMeta,
+        params::{DeleteParams, Preconditions},
+    },
 };
 
 use crate::{

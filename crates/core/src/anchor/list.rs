@@ -9,7 +9,7 @@ use k8s_openapi::{
     api::core::v1::Secret,
     apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta},
 };
-use kube::{api::ListParams, core::PartialObjectMeta};
+use kube::core::{PartialObjectMeta, params::ListParams};
 use serde::{Deserialize, Serialize};
 
 use crate::{

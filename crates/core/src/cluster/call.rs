@@ -7,8 +7,11 @@ use k8s_openapi::api::{
 };
 use kube::{
     Resource,
-    api::{ListParams, PostParams, Request},
-    core::request,
+    core::{
+        Request,
+        params::{ListParams, PostParams},
+        request,
+    },
 };
 use serde::Serialize;
 
@@ -187,7 +190,7 @@ impl Call {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::Secret;
-    use kube::api::{DeleteParams, PropagationPolicy};
+    use kube::core::params::{DeleteParams, PropagationPolicy};
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! The checks of the admission policies: whether they refuse requests that a minter must not make.
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::ListParams;
+use kube::core::params::ListParams;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{

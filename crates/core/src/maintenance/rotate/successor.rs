@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::core;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::core::params::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::{

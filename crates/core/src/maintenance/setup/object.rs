@@ -8,7 +8,10 @@ use k8s_openapi::api::{
 };
 use kube::{
     Resource as _,
-    api::{GetParams, PostParams, Request},
+    core::{
+        Request,
+        params::{GetParams, PostParams},
+    },
 };
 use serde::{Deserialize as _, de::DeserializeOwned};
 use serde_json::Value;

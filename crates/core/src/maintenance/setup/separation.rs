@@ -8,7 +8,7 @@ use k8s_openapi::{
     List,
     api::rbac::v1::{RoleBinding, Subject},
 };
-use kube::api::ListParams;
+use kube::core::params::ListParams;
 
 use super::{Grant, Setup, object::refused};
 use crate::{
