@@ -7,6 +7,7 @@ mod certificates;
 mod connecting;
 mod judge;
 mod kubeconfigs;
+mod kubernetes;
 mod property;
 mod reading;
 mod servers;
