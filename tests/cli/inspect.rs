@@ -295,3 +295,30 @@ fn a_client_certificate_is_somebody_too() {
         who.log
     );
 }
+
+/// A cluster whose authority a company installed in its images, as kubectl takes it.
+#[test]
+fn the_system_s_authorities_count_where_the_kubeconfig_has_none() {
+    let desk = Desk::new();
+    let cluster = json!({"server": desk.cluster.url()});
+    let token =
+        desk.cluster
+            .service_account_token(desk.cluster.namespace(), "scanner", Duration::from_secs(600));
+    let config = json!({
+        "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": cluster}], "users": [{"name": "u", "user": {"token": token}}],
+    });
+    fs::write(desk.path("system.yaml"), config.to_string()).expect("written");
+    fs::write(desk.path("ca.pem"), desk.cluster.ca_pem()).expect("written");
+    fs::create_dir(desk.path("certs")).expect("made");
+    // The name under which OpenSSL looks for it has the hash of the subject; every file there counts for Go.
+    fs::copy(desk.path("ca.pem"), desk.path("certs/0a1b2c3d.0")).expect("copied");
+    let whoami = ["whoami", "--kubeconfig", "system.yaml"];
+    for (variable, value) in [("SSL_CERT_FILE", "ca.pem"), ("SSL_CERT_DIR", "certs")] {
+        let who = Ended::of(desk.start_with(&whoami, &[(variable, value)])).succeeded();
+        assert!(who.log.contains("scanner"), "{variable}: {}", who.log);
+    }
+    let nobody = desk.run(&whoami);
+    assert!(nobody.log.contains("certificate"), "{}", nobody.log);
+    assert_eq!(nobody.code(), 3, "{}", nobody.log);
+}
