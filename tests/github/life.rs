@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use jobpass_devkit::{Fault, FaultKind};
 use rstest::rstest;
+use serde_json::{Value, json};
 
 use super::step::Step;
 use crate::{
@@ -313,6 +314,36 @@ fn a_failure_to_revoke_names_the_command_to_type(
         "{}",
         step.summary()
     );
+}
+
+/// The session behind an exec plugin was over before the job.
+#[test]
+fn a_minter_that_is_over_at_the_end_leaves_the_token_and_the_command() {
+    let cluster = Cluster::start();
+    let mut step = Step::scanner(&support::minter(&cluster), &[]);
+    let mut config = serde_yaml::from_str::<Value>(step.value("kubeconfig")).expect("YAML");
+    let credential = json!({
+        "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": config["users"][0]["user"],
+    });
+    let session = step.file("session");
+    std::fs::write(&session, credential.to_string()).expect("written");
+    config["users"][0]["user"] = json!({"exec": {
+        "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never",
+        "command": "sh", "args": ["-c", "cat \"$0\" 2>/dev/null || { echo 'the session is over' >&2; exit 1; }", session],
+    }});
+    step.input("kubeconfig", &config.to_string());
+    step.main().succeeded();
+    std::fs::remove_file(&session).expect("removed");
+    let post = step.post().succeeded();
+    let anchor = step.outputs().remove("anchor").expect("an output");
+    for part in [
+        "::warning title=jobpass::the token is not revoked",
+        "the session is over",
+        &format!("kubectl delete secret {anchor}"),
+    ] {
+        assert!(post.log.contains(part), "{part}: {}", post.log);
+    }
+    assert!(cluster.accepts(&step.token()));
 }
 
 #[rstest]

@@ -1,10 +1,11 @@
 //! What GitHub and GitLab say about the runs that anchors belong to, or fail to say.
 
-use jobpass_devkit::{CiAnswer, CiApi};
+use jobpass_devkit::{CiAnswer, CiApi, Fault, FaultKind};
 
 use super::*;
 use crate::{
     faults::api::{away, proxy},
+    github::step::Step,
     leaks::assert_absent,
 };
 
@@ -103,6 +104,45 @@ fn the_certificates_of_node_extra_ca_certs_count_for_a_site() {
     let (swept, lines) = broom.sweep(&[]);
     let log = swept.succeeded().log;
     assert_eq!(summary(&lines)["ended"], 1, "{log}");
+}
+
+/// Nobody revokes where the runner dies, or where a second cancellation kills post. The token lives on until its run is seen to have ended.
+#[rstest]
+#[case::the_runner_dies(false)]
+#[case::cancelled_by_force(true)]
+fn a_token_that_post_could_not_revoke_ends_with_its_run(#[case] post_runs: bool) {
+    let api = CiApi::start(|path| match path {
+        "/api/v3/repos/team/app/actions/runs/77" => says(77, "completed", LATER),
+        _ => CiAnswer::Answer(404, vec![], "{}".into()),
+    });
+    let broom = broom_for(&api);
+    let mut step = Step::scanner(&support::minter(&broom.cluster), &[]);
+    step.env("GITHUB_SERVER_URL", api.url());
+    step.main().succeeded();
+    let token = step.token();
+    if post_runs {
+        broom.cluster.inject(Fault {
+            method: "DELETE",
+            path_contains: "/secrets/".into(),
+            times: 1,
+            kind: FaultKind::HoldBefore,
+        });
+        let mut post = step.start("post", Stdio::piped());
+        broom.cluster.wait_for(Duration::from_secs(60), |requests| {
+            requests
+                .iter()
+                .any(|request| request.method == "DELETE")
+                .then_some(())
+        });
+        post.kill().expect("post is there");
+        Ended::of(post);
+        broom.cluster.heal();
+    }
+    assert!(broom.cluster.accepts(&token), "nobody revoked it");
+    broom.cluster.move_date(minutes(10));
+    let (swept, lines) = broom.sweep(&[]);
+    assert_eq!(summary(&lines)["ended"], 1, "{}", swept.succeeded().log);
+    assert!(!broom.cluster.accepts(&token));
 }
 
 #[test]
