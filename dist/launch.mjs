@@ -9,7 +9,7 @@ import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const DIST = dirname(fileURLToPath(import.meta.url));
@@ -27,6 +27,7 @@ const BEFORE_US = ["LD_PRELOAD", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "OPENSSL_C
 const PINNED = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 export function launch(verb) {
+  const failed = (message) => fail(`${message}${verb === "post" ? unrevoked() : ""}`);
   // The runner signals this process alone: SIGINT, 7.5 s later SIGTERM, 2.5 s later kill. Pass each on and stay until the binary is done.
   // All up to `spawn` is synchronous, so a signal that comes early is delivered when the child is there. On Windows the console's Ctrl-C
   // reaches the child by itself, and `kill` would end it without a chance to revoke.
@@ -41,22 +42,39 @@ export function launch(verb) {
     if (process.env.NODE_DEBUG && process.execve) process.execve(binary, [binary, verb], environment(undefined, process.env, verb));
     if (process.env.NODE_DEBUG) throw new Error("NODE_DEBUG is set, with which Node.js writes secrets to the log: unset it");
     child = spawn(binary, [verb], { stdio: "inherit", detached: false, env: environment(process.pid, process.env, verb) });
-    child.on("error", (error) => fail(`cannot start ${binary} (${error.code ?? error.message}): ${NEXT_STEP}`));
+    child.on("error", (error) => failed(`cannot start ${binary} (${error.code ?? error.message}): ${advice(error)}`));
     child.on("exit", (code, signal) => {
+      if (signal) failed(`${binary} was killed by ${signal}${verb === "main" ? ": if it left a token, the end of the job revokes it" : ""}`);
       process.exitCode = code ?? 128 + constants.signals[signal];
     });
   } catch (error) {
-    fail(error.message);
+    failed(error.message);
   }
+}
+
+// Where the folder of the action is mounted `noexec`, no other copy of the binary helps.
+function advice(error) {
+  return error.code === "EACCES" ? `its folder may be mounted noexec, or the file is not executable; else ${NEXT_STEP}` : NEXT_STEP;
+}
+
+// In post, a launcher that cannot run the binary leaves a token that works. Names come from the state, which other steps cannot write,
+// but only those that Kubernetes can have made go into a command.
+function unrevoked() {
+  const name = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
+  const { anchor = "", namespace = "" } = recorded()?.receipt ?? {};
+  if (!name.test(anchor) || !name.test(namespace)) return "";
+  return `. The token is not revoked, and works until it expires: revoke it with \`kubectl delete secret ${anchor} --namespace ${namespace}\``;
 }
 
 function checkedBinary() {
   const platform = `${process.platform}-${process.arch}`;
   const { version, binaries } = checksums();
   if (!Object.hasOwn(binaries, platform)) {
-    throw new Error(`dist/checksums.json has no binary for ${platform}, only for ${Object.keys(binaries).join(", ")}: ${NEXT_STEP}`);
+    const supported = Object.keys(binaries).join(", ");
+    throw new Error(`the action has no binary for ${platform}, only for ${supported}: on such a runner, build the command line, and call \`jobpass mint\` and \`jobpass revoke\` in steps`);
   }
-  const { file, sha256 } = binaries[platform];
+  const { file, sha256 } = binaries[platform] ?? {};
+  if (typeof sha256 !== "string" || typeof file !== "string" || file !== basename(file)) throw unreadable();
   const places = [join(DIST, "bin", file)];
   if (process.env.RUNNER_TOOL_CACHE) {
     places.push(join(process.env.RUNNER_TOOL_CACHE, "jobpass", version, process.arch, file));
@@ -78,7 +96,12 @@ function checksums() {
   } catch (error) {
     if (error.code === "ENOENT") throw new Error(`${path} is missing, so no binary can be trusted: ${NEXT_STEP}`);
   }
-  throw new Error(`${path} cannot be read as {"version": ..., "binaries": ...}: ${NEXT_STEP}`);
+  throw unreadable();
+}
+
+function unreadable() {
+  const path = join(DIST, "checksums.json");
+  return new Error(`${path} cannot be read as {"version": ..., "binaries": {PLATFORM: {"file": ..., "sha256": ...}}}: ${NEXT_STEP}`);
 }
 
 function digest(path) {
@@ -96,18 +119,18 @@ function environment(launcher, all, verb) {
   delete kept.JOBPASS_LAUNCHER;
   if (verb === "main" && launcher !== undefined) kept.JOBPASS_LAUNCHER = String(launcher);
   if (verb === "post") {
-    const recorded = recordedEnvironment();
+    const then = recorded()?.environment;
     for (const name of PINNED) {
       delete kept[name];
-      if (typeof recorded?.[name] === "string") kept[name] = recorded[name];
+      if (typeof then?.[name] === "string") kept[name] = then[name];
     }
   }
   return kept;
 }
 
-function recordedEnvironment() {
+function recorded() {
   try {
-    return JSON.parse(process.env.STATE_jobpass).environment;
+    return JSON.parse(process.env.STATE_jobpass);
   } catch {
     return undefined; // The binary says what is wrong with the state.
   }

@@ -73,7 +73,8 @@ for (const verb of ["main", "post"]) {
   });
 }
 
-for (const [what, text] of [["no JSON", "{"], ["no version", '{"binaries": {}}'], ["null", '{"version": "1", "binaries": null}']]) {
+for (const [what, text] of [["no JSON", "{"], ["no version", '{"binaries": {}}'], ["null", '{"version": "1", "binaries": null}'],
+  ["no digest", `{"version": "1", "binaries": {"${PLATFORM}": {"file": "x"}}}`], ["a path", `{"version": "1", "binaries": {"${PLATFORM}": {"file": "../x", "sha256": ""}}}`]]) {
   test(`a checksums.json with ${what} is refused`, async (t) => {
     const action = new Action(t, "echo ran");
     writeFileSync(join(action.dist, "checksums.json"), text);
@@ -88,7 +89,7 @@ test("a platform without a binary is refused", async (t) => {
   action.checksums({ "plan9-mips": { file: FILE, sha256: action.sha256 } });
   const { code, out } = await action.run("main");
   assert.equal(code, 1);
-  assert.match(out, new RegExp(`^::error title=jobpass::.*no binary for ${PLATFORM}, only for plan9-mips: .*release tag.*\n$`));
+  assert.match(out, new RegExp(`^::error title=jobpass::.*no binary for ${PLATFORM}, only for plan9-mips: .*the command line.*\n$`));
 });
 
 test("a binary in neither place is refused, and both places are named", async (t) => {
@@ -128,7 +129,7 @@ test("a binary that cannot be started is one clear error", async (t) => {
   chmodSync(action.binary, 0o644);
   const { code, out } = await action.run("main");
   assert.equal(code, 1);
-  assert.match(out, /^::error title=jobpass::cannot start .* \(EACCES\): use a release tag/);
+  assert.match(out, /^::error title=jobpass::cannot start .* \(EACCES\): its folder may be mounted noexec, .*release tag/);
 });
 
 for (const [signal, code] of [["SIGINT", 40], ["SIGTERM", 41], ["SIGHUP", 42]]) {
@@ -169,9 +170,39 @@ test("the runner's SIGINT, then SIGTERM: the launcher stays until the binary is 
   assert.deepEqual(await once(launcher, "exit"), [0, null]);
 });
 
-test("death by a signal becomes 128+n", async (t) => {
-  assert.equal((await new Action(t, "kill -TERM $$").run("main")).code, 143);
-  assert.equal((await new Action(t, "kill -KILL $$").run("post")).code, 137);
+test("death by a signal becomes 128+n, and is said", async (t) => {
+  const main = await new Action(t, "kill -TERM $$").run("main");
+  assert.equal(main.code, 143);
+  assert.match(main.out, /^::error title=jobpass::.* was killed by SIGTERM: if it left a token, the end of the job revokes it\n$/);
+  const post = await new Action(t, "kill -SEGV $$").run("post");
+  assert.equal(post.code, 139);
+  assert.match(post.out, /^::error title=jobpass::.* was killed by SIGSEGV\n$/);
+});
+
+const STATE = JSON.stringify({ receipt: { anchor: "jobpass-a1", namespace: "ci" } });
+const BREAKS = {
+  "killed": (action) => action,
+  "refused": (action) => put(action.binary, "echo swapped"),
+  "without a binary": (action) => rmSync(action.binary),
+  "without digests": (action) => rmSync(join(action.dist, "checksums.json")),
+  "without a right to run it": (action) => chmodSync(action.binary, 0o644),
+  "on another platform": (action) => action.checksums({ "plan9-mips": { file: FILE, sha256: action.sha256 } }),
+};
+for (const [how, change] of Object.entries(BREAKS)) {
+  test(`post says how to end the token when it cannot: ${how}`, async (t) => {
+    const action = new Action(t, "kill -KILL $$");
+    change(action);
+    const { code, out } = await action.run("post", { STATE_jobpass: STATE });
+    assert.notEqual(code, 0);
+    assert.match(out, /^::error .*\. The token is not revoked, and works until it expires: revoke it with `kubectl delete secret jobpass-a1 --namespace ci`\n$/);
+    const main = await action.run("main", { STATE_jobpass: STATE });
+    assert.doesNotMatch(main.out, /kubectl/);
+  });
+}
+
+test("only names that Kubernetes can have made become part of a command", async (t) => {
+  const STATE_jobpass = JSON.stringify({ receipt: { anchor: "a; curl evil", namespace: "ci" } });
+  assert.doesNotMatch((await new Action(t, "kill -KILL $$").run("post", { STATE_jobpass })).out, /curl/);
 });
 
 const HOSTILE = {
