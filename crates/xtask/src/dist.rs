@@ -27,12 +27,11 @@ const OTHERS: [&str; 2] = ["jobpass", "jobpass-gitlab"];
 pub enum Profile {
     /// The ordinary build of the workspace, which is quick: for tests and the demo.
     Dev,
-    /// A small, static and reproducible build, in a target directory of its own.
+    /// A small and reproducible build, in a target directory of its own. On Linux it is static if Rust's musl target is installed.
     Release,
 }
 
 fn command() -> Command {
-    let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     Command::new("dist")
         .about("Build the GitHub Action's binary and put it with its digest where the launcher looks")
         .arg(
@@ -41,11 +40,11 @@ fn command() -> Command {
                 .value_parser(["dev", "release"])
                 .default_value("release"),
         )
-        .arg(flag("assets").help("Also build the other programs of a release, into <target>/dist/assets, with what dist/Dockerfile needs"))
         .arg(
-            flag("no-build")
-                .conflicts_with_all(["profile", "assets"])
-                .help("Only write dist/checksums.json anew from what is in dist/bin"),
+            Arg::new("assets")
+                .long("assets")
+                .action(ArgAction::SetTrue)
+                .help("Also build the other programs of a release, into <target>/dist/assets, with what dist/Dockerfile needs"),
         )
 }
 
@@ -55,11 +54,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         .get_one::<String>("profile")
         .is_some_and(|profile| profile == "dev");
     let profile = if dev { Profile::Dev } else { Profile::Release };
-    let written = if arguments.get_flag("no-build") {
-        checksums(&dist)?
-    } else {
-        place(&build(workspace, profile, BINARY)?, &dist)?
-    };
+    let written = place(&build(workspace, profile, BINARY)?, &dist)?;
     println!("{}", fs::read_to_string(written)?.trim_end());
     if arguments.get_flag("assets") {
         let assets = workspace.target.join("dist/assets");
@@ -92,16 +87,16 @@ pub fn build(workspace: &Workspace, profile: Profile, name: &str) -> Result<Path
             )
         }
         Profile::Release => step(&format!("build {name} (release)"), "cargo xtask dist", || {
-            let host = host()?;
+            let triple = triple(&host()?)?;
             let target = workspace.target.join("dist");
             let mut cargo = workspace.cargo();
             cargo.args(["build", "--locked", "--release", "--package", name]);
             // With an explicit target the flags reach neither build scripts nor procedural macros, which
             // cannot be static.
-            cargo.args(["--target", &host]).arg("--target-dir").arg(&target);
-            cargo.env("CARGO_ENCODED_RUSTFLAGS", rustflags(workspace, &host)?);
+            cargo.args(["--target", &triple]).arg("--target-dir").arg(&target);
+            cargo.env("CARGO_ENCODED_RUSTFLAGS", rustflags(workspace)?);
             run(&mut cargo)?;
-            Ok(target.join(host).join("release").join(&file))
+            Ok(target.join(triple).join("release").join(&file))
         }),
     }
 }
@@ -188,17 +183,31 @@ pub fn platform() -> String {
     format!("{os}-{arch}")
 }
 
-/// Static where libc allows it, so that one binary runs in every image of that architecture; and no path of
-/// the building machine in it, so that anyone can build the same bytes.
-fn rustflags(workspace: &Workspace, host: &str) -> Result<String> {
-    let mut flags = Vec::new();
-    if host.ends_with("-linux-gnu") {
-        flags.push("-Ctarget-feature=+crt-static".to_owned());
+/// The target of a release on this machine. On Linux it is musl, so that one binary runs in every image of its architecture: a
+/// static glibc loads the NSS modules of the machine it runs on, and with them another glibc, and dies.
+fn triple(host: &str) -> Result<String> {
+    let Some(machine) = host.strip_suffix("-linux-gnu") else {
+        return Ok(host.to_owned());
+    };
+    let musl = format!("{machine}-linux-musl");
+    let library =
+        output(std::process::Command::new("rustc").args(["--print", "target-libdir", "--target", &musl]));
+    if library.is_ok_and(|folder| Path::new(folder.trim()).exists()) {
+        return Ok(musl);
     }
-    let mut remap =
-        |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
-    remap(&workspace.root, "/jobpass");
-    remap(&cargo_home()?, "/cargo");
+    println!(
+        "    this binary needs the C library of this machine; for one that runs anywhere: rustup target add {musl}"
+    );
+    Ok(host.to_owned())
+}
+
+/// No path of the building machine is in the binary, so that anyone can build the same bytes.
+fn rustflags(workspace: &Workspace) -> Result<String> {
+    let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    let flags = [
+        remap(&workspace.root, "/jobpass"),
+        remap(&cargo_home()?, "/cargo"),
+    ];
     Ok(flags.join("\u{1f}"))
 }
 

@@ -80,6 +80,7 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
     )?;
     let scripts = [
         ".ci/run",
+        "dist/release.sh",
         "crates/gitlab/src/mask/filter.sh",
         "crates/gitlab/src/mask/end.sh",
     ]
