@@ -2,6 +2,7 @@
 
 pub(crate) mod corpus;
 pub(crate) mod github;
+mod plugin;
 
 /// Every text in which a log can show `secret`.
 pub(crate) fn forms(secret: &str) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Text from servers, made safe to show; and values as YAML, CEL and Markdown write them.
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 /// The number of characters of a server's text that are shown.
 const LONGEST: usize = 600;
@@ -9,33 +9,56 @@ const LONGEST: usize = 600;
 ///
 /// Control characters (line breaks, escapes, carriage returns) and invisible formatting become spaces, runs
 /// of spaces one space; workflow commands are broken up: the GitHub runner acts on `##[` anywhere in a line
-/// and on `::` at its start (`ActionCommand.cs` in the runner's source). Anything that looks like a JWT is
-/// replaced, as a server may echo what it was sent. At most 600 characters are kept.
+/// and on `::` at its start (`ActionCommand.cs` in the runner's source). Anything that looks like a JWT or a
+/// private key is replaced, as a server may echo what it was sent. At most 600 characters are kept.
 pub fn harmless(text: &str) -> String {
-    let visible = text
-        .chars()
-        .take(4 * LONGEST)
-        .map(|c| {
-            if c.is_control() || is_invisible(c) || c.is_whitespace() {
-                ' '
-            } else {
-                c
-            }
-        })
-        .collect::<String>();
+    let begin = text
+        .char_indices()
+        .nth(4 * LONGEST)
+        .map_or(text, |(end, _)| &text[..end]);
+    let mut clean = not_a_command(clean(begin));
+    if clean.chars().count() > LONGEST {
+        clean = clean.chars().take(LONGEST).chain(" ... (cut)".chars()).collect();
+    }
+    clean
+}
+
+/// The last `longest` characters of a text, as [`harmless`] text. The whole text is made harmless first, so that a credential is
+/// found even if its beginning is not shown.
+pub(crate) fn harmless_end(text: &str, longest: usize) -> String {
+    let clean = clean(text);
+    match clean.char_indices().rev().nth(longest) {
+        Some((last, _)) => {
+            let end: String = clean[last..].chars().skip(1).collect();
+            not_a_command(format!("(cut) ... {end}"))
+        }
+        None => not_a_command(clean),
+    }
+}
+
+fn clean(text: &str) -> String {
+    let text = without_private_keys(text);
+    let visible = text.chars().map(|c| {
+        if c.is_control() || is_invisible(c) || c.is_whitespace() {
+            ' '
+        } else {
+            c
+        }
+    });
+    let visible = visible.collect::<String>();
     let words = visible
         .split(' ')
         .filter(|word| !word.is_empty())
         .map(without_jwt)
         .collect::<Vec<_>>();
-    let mut clean = words.join(" ").replace("##[", "# #[");
-    if let Some(rest) = clean.strip_prefix("::") {
-        clean = format!(": :{rest}");
+    words.join(" ").replace("##[", "# #[")
+}
+
+fn not_a_command(text: String) -> String {
+    match text.strip_prefix("::") {
+        Some(rest) => format!(": :{rest}"),
+        None => text,
     }
-    if clean.chars().count() > LONGEST {
-        clean = clean.chars().take(LONGEST).chain(" ... (cut)".chars()).collect();
-    }
-    clean
 }
 
 /// A path, as [`harmless`] text. What is not UTF-8 in it is shown as `�`.
@@ -57,6 +80,28 @@ pub fn time(time: jiff::Timestamp) -> String {
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Leaves out what is between the frames of a private key in PEM, or behind the first if the second is missing.
+fn without_private_keys(text: &str) -> Cow<'_, str> {
+    const BEGIN: &str = "PRIVATE KEY-----";
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(begin) = rest.find(BEGIN) {
+        let (before, key) = rest.split_at(begin + BEGIN.len());
+        let length = key.find("-----END").unwrap_or(key.len());
+        let (frame, after) = key.split_at(length);
+        out.push_str(before);
+        out.push_str(if frame.is_empty() { "" } else { "<redacted>" });
+        // The second frame also ends as the first does.
+        let end = after.find(BEGIN).map_or(0, |end| end + BEGIN.len());
+        out.push_str(&after[..end]);
+        rest = &after[end..];
+    }
+    match out.is_empty() {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(out + rest),
+    }
 }
 
 /// `eyJ` is how base64url writes `{"`, the beginning of a JWT's header and of its claims.
@@ -124,9 +169,22 @@ mod tests {
     #[case("a\u{200b}##\u{200b}[error]b", "a ## [error]b")]
     #[case("\u{1b}[31mred\u{7}", "[31mred")]
     #[case("bearer \"eyJhbGciOi.eyJzdWIiOi.c2ln\" bad", "bearer \"<redacted>\" bad")]
+    #[case(
+        "-----BEGIN PRIVATE KEY-----\nMIIsecret\n-----END PRIVATE KEY----- a -----BEGIN EC PRIVATE KEY-----\\nMIIsecret",
+        "-----BEGIN PRIVATE KEY-----<redacted>-----END PRIVATE KEY----- a -----BEGIN EC PRIVATE KEY-----<redacted>"
+    )]
     #[case("::::", ": :::")]
     fn nothing_that_a_runner_acts_on_is_left(#[case] text: &str, #[case] shown: &str) {
         assert_eq!(harmless(text), shown);
+    }
+
+    #[rstest]
+    #[case("abc", "abc")]
+    #[case("a b c d", "(cut) ... b c d")]
+    #[case("x eyJhbGciOi.eyJzdWIiOi.c2lnbmF0dXJl", "(cut) ... cted>")]
+    #[case("::a", ": :a")]
+    fn the_end_of_a_text_shows_no_end_of_a_credential(#[case] text: &str, #[case] shown: &str) {
+        assert_eq!(harmless_end(text, 5), shown);
     }
 
     #[test]

@@ -43,6 +43,12 @@ impl Token {
     }
 }
 
+impl From<Token> for SecretString {
+    fn from(token: Token) -> Self {
+        token.0
+    }
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(<redacted>)")

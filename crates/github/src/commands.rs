@@ -4,6 +4,7 @@ use std::io::{Write as _, stdout};
 
 use jobpass_core::{Error, Kind, access::Report, life::token_request::Minted, token::Token};
 use jobpass_mask::{Encoding, forms};
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// Masks what was minted.
 pub(crate) fn mask(minted: &Minted) -> Result<(), Error> {
@@ -19,8 +20,8 @@ pub(crate) fn mask_token(token: &Token) -> Result<(), Error> {
 }
 
 /// Masks a credential that the runner keeps, as a whole, and the secrets in it.
-pub(crate) fn mask_credential(whole: &str, secrets: &[Token]) -> Result<(), Error> {
-    let secrets = secrets.iter().map(|secret| masks(secret.expose()));
+pub(crate) fn mask_credential(whole: &str, secrets: &[SecretString]) -> Result<(), Error> {
+    let secrets = secrets.iter().map(|secret| masks(secret.expose_secret()));
     add_masks(&(format!("::add-mask::{}\n", data(whole)) + &secrets.collect::<String>()))
 }
 

@@ -15,10 +15,10 @@ use jobpass_core::{
     names,
     record::{journal::Reader, state::State, token_files::Files},
     text::harmless,
-    token::Token,
 };
 use jobpass_mask::Masker;
 use rustix::fs::{CWD, Mode, mkfifoat};
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
     dotenv,
@@ -99,7 +99,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     let renewed = job.recorded().into_iter().filter(|recorded| recorded.is_ours);
     let renewed = renewed.filter_map(|recorded| State::read(&recorded.path).ok()?.files.journal);
     let renewed = renewed.map(|journal| Reader::new(&journal));
-    let masker = Masker::new(secrets.iter().map(Token::expose)).with_sources(renewed);
+    let masker = Masker::new(secrets.iter().map(SecretString::expose_secret)).with_sources(renewed);
     // Standard output itself, so that masked text waits in no other buffer.
     let output = io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let copied = output.and_then(
@@ -112,7 +112,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
 }
 
 /// The tokens that this job minted or was handed, and the minter's credentials.
-fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<Token>, Error> {
+fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<SecretString>, Error> {
     let minted = job.recorded().into_iter().filter(|recorded| recorded.is_ours);
     let minted = minted.filter_map(|recorded| State::read(&recorded.path).ok()?.files.token());
     let handed_over = dotenv::handed_over(dotenv::variable(matches)?, matches, &job.environment);
@@ -125,7 +125,8 @@ fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<Token
         token_file: token_file.transpose()?,
         ..Files::default()
     };
-    let mut secrets: Vec<_> = minted.chain(handed_over).chain(files.token()).collect();
+    let tokens = minted.chain(handed_over).chain(files.token());
+    let mut secrets: Vec<_> = tokens.map(SecretString::from).collect();
     if secrets.is_empty() {
         return Err(Error::input(
             Opt::TokenFile,

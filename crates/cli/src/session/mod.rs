@@ -23,6 +23,7 @@ use jobpass_core::{
     token::Token,
 };
 use jobpass_mask::Masker;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use self::{folder::Folder, origin::origin};
 use crate::terminal::{output, progress::Progress};
@@ -100,9 +101,9 @@ impl<'a> Session<'a> {
     /// minter.
     pub(crate) fn masker(&self, token: &Token) -> Masker {
         let mut secrets = Minter::credentials(&self.inputs, self.environment);
-        secrets.push(token.clone());
+        secrets.push(token.clone().into());
         let renewed = self.state.files.journal.as_deref().map(Reader::new);
-        Masker::new(secrets.iter().map(Token::expose)).with_sources(renewed)
+        Masker::new(secrets.iter().map(SecretString::expose_secret)).with_sources(renewed)
     }
 
     /// Whether [`Session::revoke`] has revoked the token.

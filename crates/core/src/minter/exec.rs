@@ -11,6 +11,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jobpass_mask::Masker;
 use rustix::process::{Pid, Signal, kill_process_group};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -21,7 +22,10 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::kubeconfig::{Cluster, Exec, yaml};
+use super::{
+    kubeconfig::{Cluster, Exec, yaml},
+    secrets::Secrets,
+};
 use crate::{
     cluster::{ClientCertificate, Connection},
     error::Error,
@@ -34,24 +38,14 @@ use crate::{
 const LONGEST_RUN: Duration = Duration::from_secs(30);
 /// Far more than a credential needs.
 const LONGEST_OUTPUT: u64 = 1 << 20;
-/// Bytes of a plugin's standard error that are kept, and characters that are shown.
-const LONGEST_ERROR: usize = 8 << 10;
+/// Bytes of a plugin's standard error that are kept, and characters that are shown. Far more is kept, so that no secret that is
+/// shown begins before that.
+const LONGEST_ERROR: usize = 64 << 10;
 const SHOWN: usize = 500;
 const VERSIONS: [&str; 2] = [
     "client.authentication.k8s.io/v1",
     "client.authentication.k8s.io/v1beta1",
 ];
-/// What each answer has in it.
-const WORDS_OF_THE_FORM: [&str; 7] = [
-    "ExecCredential",
-    "apiVersion",
-    "expirationTimestamp",
-    "clientCertificateData",
-    "clientKeyData",
-    VERSIONS[0],
-    VERSIONS[1],
-];
-
 pub(super) struct Plugin {
     /// Absolute, so that a later change of PATH changes nothing.
     pub(super) program: PathBuf,
@@ -161,10 +155,6 @@ impl Plugin {
     ) -> Result<Credential, Error> {
         let name = text::path(&self.program);
         let failed = |why: String, said: &str| {
-            let said = match said {
-                "" => "it printed nothing to its standard error".into(),
-                said => format!("its standard error is: {said}"),
-            };
             let step = format!("{said}\nrun `{name}` by hand in the same environment, as the same user");
             let problem = format!("has the exec plugin `{name}`, which {why}");
             Error::input("kubeconfig", problem, step)
@@ -180,12 +170,15 @@ impl Plugin {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        let mut child = command
-            .spawn()
-            .map_err(|error| failed(format!("cannot be started: {}", harmless(&error.to_string())), ""))?;
+        let mut child = command.spawn().map_err(|error| {
+            failed(
+                format!("cannot be started: {}", harmless(&error.to_string())),
+                SILENT,
+            )
+        })?;
         let running = Running::of(&child);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let (mut output, mut said) = (Vec::new(), Vec::new());
+        let (mut output, mut said) = (Vec::new(), End::default());
         let run = async {
             let output = async {
                 match stdout {
@@ -199,7 +192,7 @@ impl Plugin {
             };
             let said = async {
                 match stderr {
-                    Some(stderr) => read_end(stderr, &mut said).await,
+                    Some(stderr) => said.read(stderr).await,
                     None => Ok(()),
                 }
             };
@@ -213,7 +206,7 @@ impl Plugin {
         };
         let status = tokio::time::timeout(LONGEST_RUN, run).await;
         let output = Zeroizing::new(output);
-        let said = presentable(&said, &output, config, environment);
+        let said = said.in_words(Secrets::of_run(config, cluster, environment, &output).masker());
         let status = match status {
             Ok(status) => {
                 status.map_err(|error| failed(format!("failed: {}", harmless(&error.to_string())), &said))?
@@ -334,61 +327,56 @@ fn credential(status: &Status) -> Result<Credential, Error> {
     }
 }
 
-/// Reads to the end and keeps the last part.
-async fn read_end(mut from: impl AsyncRead + Unpin, into: &mut Vec<u8>) -> std::io::Result<()> {
-    let mut chunk = [0; 4096];
-    loop {
-        let read = from.read(&mut chunk).await?;
-        if read == 0 {
-            return Ok(());
+const SILENT: &str = "it printed nothing to its standard error";
+
+/// The last part of a plugin's standard error.
+#[derive(Default)]
+struct End {
+    bytes: Vec<u8>,
+    is_cut: bool,
+}
+
+impl End {
+    async fn read(&mut self, mut from: impl AsyncRead + Unpin) -> std::io::Result<()> {
+        let mut chunk = [0; 4096];
+        loop {
+            let read = from.read(&mut chunk).await?;
+            if read == 0 {
+                return Ok(());
+            }
+            self.bytes.extend_from_slice(&chunk[..read]);
+            let surplus = self.bytes.len().saturating_sub(LONGEST_ERROR);
+            self.bytes.drain(..surplus);
+            self.is_cut |= surplus > 0;
         }
-        into.extend_from_slice(&chunk[..read]);
-        into.drain(..into.len().saturating_sub(LONGEST_ERROR));
     }
-}
 
-/// The end of a plugin's standard error, fit to be shown: without its secrets, which may be what it prints to its standard output, what
-/// the kubeconfig hands to it, and variables whose names say so.
-fn presentable(said: &[u8], output: &[u8], config: &Exec, environment: &Environment) -> String {
-    let mut said = String::from_utf8_lossy(said).into_owned();
-    let output = String::from_utf8_lossy(output);
-    let is_separator = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '{' | '}' | '[' | ']');
-    let printed = output
-        .split(is_separator)
-        .filter(|word| !WORDS_OF_THE_FORM.contains(word));
-    let is_secret = |name: &str| {
-        let name = name.to_ascii_uppercase();
-        ["TOKEN", "SECRET", "PASS", "KEY", "CREDENTIAL", "AUTH", "PROXY"]
-            .iter()
-            .any(|part| name.contains(part))
-    };
-    let variables = environment
-        .iter()
-        .filter(|(name, _)| is_secret(name))
-        .map(|(_, value)| value);
-    let handed = config
-        .environment
-        .iter()
-        .filter(|(name, _)| is_secret(name))
-        .map(|(_, value)| &**value);
-    let mut secrets: Vec<&str> = printed.chain(variables).chain(handed).map(str::trim).collect();
-    secrets.retain(|secret| secret.len() >= 8);
-    // A longer one may contain a shorter one.
-    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    for secret in secrets {
-        said = said.replace(secret, "***");
+    /// Its end, without secrets, as it reads in an error. What went wrong stands at the end.
+    fn in_words(&self, masker: Option<Masker>) -> String {
+        let Some(mut masker) = masker else {
+            return "its standard error is not shown: the plugin was handed, or printed, so much that jobpass does not search \
+                    for all secrets in it"
+                .into();
+        };
+        // The first line lacks its beginning, so that a secret in it would not be found.
+        let line = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .position(|byte| b"\r\n".contains(byte))
+                .unwrap_or(bytes.len())
+        };
+        let from = if self.is_cut { line(&self.bytes) } else { 0 };
+        let mut masked = Vec::new();
+        // A vector takes all that is written to it.
+        let _ = masker
+            .push(&self.bytes[from..], &mut masked)
+            .and_then(|()| masker.finish(&mut masked));
+        match &*text::harmless_end(&String::from_utf8_lossy(&masked), SHOWN) {
+            "" if self.is_cut => "its standard error is not shown: its last line is too long".into(),
+            "" => SILENT.into(),
+            said => format!("its standard error is: {said}"),
+        }
     }
-    harmless_end(&said)
-}
-
-/// The first part matters less: what went wrong stands at the end.
-fn harmless_end(said: &str) -> String {
-    let start = said
-        .char_indices()
-        .rev()
-        .nth(SHOWN - 1)
-        .map_or(0, |(start, _)| start);
-    harmless(&said[start..])
 }
 
 /// What client-go tells a plugin (`plugin/pkg/client/auth/exec/exec.go`).
@@ -429,21 +417,24 @@ mod tests {
         minter::Minter,
     };
 
-    async fn resolve(script: &str) -> (Result<Minter, Error>, usize) {
+    /// Runs a plugin that is handed these secrets, and prints `said` to its standard error before it runs `script`.
+    async fn resolve_with(said: &[u8], script: &str) -> (Result<Minter, Error>, usize) {
         let folder = tempfile::tempdir().expect("a folder");
         let runs = folder.path().join("runs");
         // A shell script and not a binary: `sh` reads it, so that no test races with another's fork over a file that
         // is still open for writing (ETXTBSY).
         std::fs::write(
             folder.path().join("plugin.sh"),
-            format!("echo run >> runs\n{script}"),
+            format!("echo run >> runs\ncat said >&2\n{script}"),
         )
         .expect("written");
+        std::fs::write(folder.path().join("said"), said).expect("written");
         let kubeconfig = format!(
             "current-context: c\ncontexts:\n- {{name: c, context: {{cluster: c, user: u}}}}\n\
-             clusters:\n- {{name: c, cluster: {{server: 'https://k8s'}}}}\n\
+             clusters:\n- {{name: c, cluster: {{server: 'https://k8s', proxy-url: 'http://me:{PROXY_PASSWORD}@p:3128'}}}}\n\
              users:\n- name: u\n  user:\n    exec: {{apiVersion: client.authentication.k8s.io/v1, command: sh, \
-             args: [-c, 'cd {0} && . ./plugin.sh'], env: [{{name: FROM_KUBECONFIG, value: 'yes'}}], interactiveMode: Never}}\n",
+             args: [-c, 'cd {0} && . ./plugin.sh', {ARGUMENT}], interactiveMode: Never, provideClusterInfo: true, \
+             env: [{{name: FROM_KUBECONFIG, value: 'yes'}}, {{name: NAMELESS, value: '{VARIABLE}'}}]}}\n",
             folder.path().display()
         );
         let environment = Environment::from([
@@ -459,6 +450,16 @@ mod tests {
                 .unwrap_or(0),
         )
     }
+
+    async fn resolve(script: &str) -> (Result<Minter, Error>, usize) {
+        resolve_with(b"", script).await
+    }
+
+    const ARGUMENT: &str = "plugin-secret-of-an-argument";
+    const ARGUMENT_VALUE: &str = "plugin?secret=of&a=flag";
+    const VARIABLE: &str = "plugin-secret of a \"variable\"/+";
+    const PROXY_PASSWORD: &str = "plugin-secret-of%2fthe%21proxy";
+    const CONFIGURED: &str = "plugin-secret-of-the-cluster";
 
     #[tokio::test]
     async fn it_runs_once_with_both_environments() {
@@ -494,7 +495,15 @@ mod tests {
     )]
     #[case(
         "echo plugin-secret; echo NoCredentialProviders: plugin-secret, $A_PASSWORD >&2; kill -9 $$",
-        "NoCredentialProviders: ***, ***"
+        "NoCredentialProviders: [MASKED], [MASKED]"
+    )]
+    #[case(
+        "echo NoArgument: $0, $NAMELESS >&2; exit 1",
+        "NoArgument: [MASKED], [MASKED]"
+    )]
+    #[case(
+        "echo NoProxy: $KUBERNETES_EXEC_INFO >&2; exit 1",
+        "\"proxy-url\":\"http://[MASKED]"
     )]
     #[tokio::test]
     async fn a_failure_shows_standard_error_and_no_secret(#[case] script: &str, #[case] why: &str) {
@@ -505,6 +514,113 @@ mod tests {
             .expect_err("refused")
             .to_string();
         assert!(error.contains(why) && !error.contains("plugin-secret"), "{error}");
+    }
+
+    /// Each is a secret that a plugin was handed, and can print in any form, behind other words or at the beginning of a line.
+    #[rstest]
+    #[case(ARGUMENT)]
+    #[case(ARGUMENT_VALUE)]
+    #[case(VARIABLE)]
+    #[case(PROXY_PASSWORD)]
+    #[case("plugin-secret-of/the!proxy")]
+    #[case("me:plugin-secret-of/the!proxy")]
+    #[case(CONFIGURED)]
+    #[case("plugin-secret-of-the-job")]
+    #[case("plugin-secret-in-a-url")]
+    #[case("token: plugin-secret-of-a-file")]
+    fn no_form_of_what_a_plugin_is_handed_is_shown(#[case] secret: &str) {
+        let config = Exec {
+            arguments: vec![ARGUMENT.into(), format!("--pass={ARGUMENT_VALUE}")],
+            environment: vec![("NAMELESS".into(), VARIABLE.into())],
+            ..Exec::default()
+        };
+        let mut cluster = Cluster::default();
+        cluster.proxy_url = format!("http://me:{PROXY_PASSWORD}@p:3128");
+        cluster.plugin_configuration = Some(json!({"of": [CONFIGURED]}));
+        let environment = Environment::from([
+            ("A_PASSWORD", "plugin-secret-of-the-job"),
+            ("DATABASE", "postgres://me:plugin-secret-in-a-url@db/x"),
+            (
+                "JOBPASS_KUBECONFIG",
+                "users:\n- user:\n    token: plugin-secret-of-a-file\n",
+            ),
+        ]);
+        let masker = Secrets::of_run(&config, Some(&cluster), &environment, b"").masker();
+        let forms = jobpass_mask::forms(secret);
+        let forms = forms
+            .iter()
+            .filter(|form| form.encoding != jobpass_mask::Encoding::Dump);
+        for form in forms.map(jobpass_mask::Form::expose) {
+            let said = End {
+                bytes: format!("no access: {form}\n{form} {form}\nsee above").into(),
+                is_cut: false,
+            };
+            let words = said.in_words(masker.clone());
+            let is_shown = words.split_whitespace().any(|word| word == form.trim());
+            assert!(!is_shown && !words.contains(form), "{form}: {words}");
+            assert!(words.contains("no access: [MASKED]"), "{form}: {words}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_in_the_standard_output_is_not_shown_line_by_line() {
+        let status = r#"{"clientKeyData": "-----BEGIN KEY-----\nMIIplugin-secret-1\nMIIplugin\/secret\u002b2\n-----END KEY-----\n"}"#;
+        let scripts = [status, &status[..status.len() - 20]].map(|printed| {
+            format!("cat <<'X'\n{{\"kind\": \"ExecCredential\", \"status\": {printed}}}\nX\nexit 1\n")
+        });
+        let said = b"bad key:\n-----BEGIN KEY-----\nMIIplugin-secret-1\nMIIplugin\\/secret\\u002b2\n";
+        for script in &scripts {
+            let error = resolve_with(said, script)
+                .await
+                .0
+                .err()
+                .expect("refused")
+                .to_string();
+            assert!(
+                error.contains("bad key:") && !error.contains("MIIplugin"),
+                "{error}"
+            );
+        }
+        let said = b"bad key: MIIplugin/secret+2";
+        let error = resolve_with(said, &scripts[0])
+            .await
+            .0
+            .err()
+            .expect("refused")
+            .to_string();
+        assert!(error.contains("bad key: [MASKED]"), "{error}");
+    }
+
+    /// The end of standard error is shown. A credential that begins before that end is as secret as any.
+    #[tokio::test]
+    async fn the_tail_of_a_credential_is_not_shown() {
+        let jwt = format!("eyJhbGciOi.{}.c2lnbmF0dXJl", "tail".repeat(300));
+        let key = format!(
+            "-----BEGIN PRIVATE KEY-----\n{}-----END PRIVATE KEY-----",
+            "tailtailtail\n".repeat(100)
+        );
+        let longest = "tail".repeat(20 << 10);
+        for said in [&jwt, &key, &longest] {
+            for after in ["", "\nwhat went wrong"] {
+                let error = resolve_with(format!("said {said}{after}").as_bytes(), "exit 1")
+                    .await
+                    .0;
+                let error = error.map(|_| ()).expect_err("refused").to_string();
+                assert!(!error.contains("tail") && error.contains(after.trim()), "{error}");
+            }
+        }
+    }
+
+    /// Masks for a megabyte would take longer than the plugin itself.
+    #[tokio::test]
+    async fn what_cannot_be_searched_is_not_shown() {
+        let script = "i=0; while [ $i -lt 20000 ]; do echo plugin-secret-$i; i=$((i + 1)); done; exit 1";
+        let error = resolve_with(b"plugin-secret-9", script).await.0;
+        let error = error.map(|_| ()).expect_err("refused").to_string();
+        assert!(
+            error.contains("is not shown: ") && !error.contains("plugin-secret"),
+            "{error}"
+        );
     }
 
     /// Whoever stops waiting, at a signal or after 30 s, leaves nothing behind that has the job's environment.

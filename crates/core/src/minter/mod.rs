@@ -7,12 +7,15 @@ mod id_token;
 mod in_cluster;
 pub mod kept;
 mod kubeconfig;
+mod secrets;
 
 use std::path::{Path, PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use self::secrets::Secrets;
 use crate::{
     cluster::{Cluster, Connection, Identity, Proxy},
     error::Error,
@@ -127,9 +130,9 @@ impl Minter {
         }
     }
 
-    /// What a minter that these inputs name shows the API server, as far as it can be read without running a program: to be
-    /// masked. What cannot be read is left out.
-    pub fn credentials(inputs: &Inputs, environment: &Environment) -> Vec<Token> {
+    /// The secrets with which a minter that these inputs name reaches the API server, for log filters: each a text of one line. Those
+    /// that only a program knows are left out, and so is a file that cannot be read.
+    pub fn credentials(inputs: &Inputs, environment: &Environment) -> Vec<SecretString> {
         let bearer_tokens = [
             inputs
                 .get(Opt::BearerTokenFile)
@@ -143,7 +146,9 @@ impl Minter {
             .ok()
             .flatten();
         bearer_tokens
+            .map(SecretString::from)
             .chain(kubeconfig.iter().flat_map(kubeconfig::Found::credentials))
+            .chain(Secrets::of_environment(environment))
             .collect()
     }
 

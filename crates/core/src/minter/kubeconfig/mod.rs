@@ -6,15 +6,16 @@ pub(super) mod yaml;
 
 use std::path::{Path, PathBuf};
 
+use secrecy::SecretString;
+
 pub(super) use self::config::{Cluster, Exec};
 use self::config::{Config, Context, Mismatch, User};
-use super::{Auth, Minter, from_base64};
+use super::{Auth, Minter, from_base64, secrets::Secrets};
 use crate::{
     cluster::{Authority, Connection, Identity, Proxy},
     error::Error,
     process::{environment::Environment, files},
     text::{self, harmless},
-    token::Token,
 };
 
 /// The line that makes a kubeconfig that needs no other file.
@@ -260,9 +261,12 @@ impl Found {
         Some(config.to_string())
     }
 
-    /// The tokens and keys of all its users, as they stand in it, and those in files that it names.
-    pub(super) fn credentials(&self) -> impl Iterator<Item = Token> {
-        self.config.users.values().flat_map(user::credentials)
+    /// The tokens and keys of all its users, as they stand in it, and those in files that it names; what it hands to exec plugins
+    /// under the name of a secret; the passwords of its proxies.
+    pub(super) fn credentials(&self) -> impl Iterator<Item = SecretString> {
+        let users = self.config.users.values().flat_map(user::credentials);
+        let clusters = self.config.clusters.values().flat_map(Secrets::of_cluster);
+        users.chain(clusters)
     }
 
     /// The proxy that the cluster of a context names, if it can be used.
@@ -383,6 +387,7 @@ fn both(field: &str, name: &str) -> Error {
 mod tests {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     use rstest::rstest;
+    use secrecy::ExposeSecret as _;
 
     use super::*;
     use crate::inputs::options::{Inputs, Opt};
@@ -524,18 +529,87 @@ mod tests {
         let data = STANDARD.encode(pem("bGluZS1vZi1kYXRh"));
         let yaml = format!(
             "{{clusters: [], contexts: [{{name: c, context: {{cluster: c, user: a}}}}], users: [{{name: a, user: {{client-key-data: {data}}}}}, \
-             {{name: b, user: {{client-key: key.pem, token: a-token}}}}]}}"
+             {{name: b, user: {{client-key: key.pem, token: a-token-of-b}}}}]}}"
         );
         let path = folder.path().join("kubeconfig");
         std::fs::write(&path, yaml).expect("written");
         let found = read(&[path]).expect("a kubeconfig");
         let mut secrets: Vec<_> = found
             .credentials()
-            .map(|secret| secret.expose().to_owned())
+            .map(|secret| secret.expose_secret().to_owned())
             .collect();
         secrets.sort();
-        let mut expected = [&*data, "bGluZS1vZi1kYXRh", "bGluZS1vZi1hLWZpbGU", "a-token"];
+        let mut expected = [&*data, "bGluZS1vZi1kYXRh", "bGluZS1vZi1hLWZpbGU", "a-token-of-b"];
         expected.sort_unstable();
         assert_eq!(secrets, expected);
+    }
+
+    /// Scripts can read them in the kubeconfig, or in what a plugin prints of its variables. Words that say where and how, and not
+    /// who, stay readable.
+    #[test]
+    fn what_a_kubeconfig_hands_to_plugins_and_proxies_is_found_by_its_name() {
+        let yaml = r#"
+            clusters:
+            - name: c
+              cluster:
+                server: https://k8s
+                proxy-url: http://me:proxy%2Fpassword@p:3128
+                extensions:
+                - name: client.authentication.k8s.io/exec
+                  extension: {audience: an-audience, client: {secret: cluster-secret}}
+            - {name: d, cluster: {server: https://k8s, proxy-url: "http://proxy.example.com"}}
+            contexts: []
+            users:
+            - name: u
+              user:
+                exec:
+                  command: kubelogin
+                  args: [get-token, --login, spn, --client-secret, flag-secret, --password=equals=secret, --server-id=6dae42f8-4368,
+                    --token-cache-dir, --auth-mode, header-secret, --ca=https://me:url-secret@host/ca]
+                  env:
+                  - {name: AZURE_CLIENT_SECRET, value: "variable secret"}
+                  - {name: AZURE_AUTHORITY_HOST, value: "https://login.microsoftonline.com/"}
+                  - {name: PRIVATE_KEY, value: "-----BEGIN KEY-----\nfirst-line\nsecond-line\n-----END KEY-----\n"}
+                  - {name: ACCOUNT_KEY, value: "{\"project\": \"a-project\", \"private_key\": \"json-secret\\nof-two-lines\"}"}
+                  - {name: HTTPS_PROXY, value: "other:proxy-of-plugin@p"}
+                  - {name: PASSWORD, value: 'back\\nslash'}
+                  - {name: AWS_REGION, value: eu-central-1}
+        "#;
+        let inputs = Inputs::from([(Opt::Kubeconfig, yaml)]);
+        let environment = Environment::from([("HTTPS_PROXY", "me:proxy-of-the-job@p:1")]);
+        let found = Minter::credentials(&inputs, &environment);
+        let found = found.iter().map(|secret| secret.expose_secret().to_owned());
+        let mut found = found.collect::<Vec<_>>();
+        found.sort_unstable();
+        found.dedup();
+        insta::assert_snapshot!(found.join("\n"), @r#"
+        back\\nslash
+        cluster-secret
+        equals=secret
+        first-line
+        flag-secret
+        header-secret
+        json-secret
+        me:proxy%2Fpassword
+        me:proxy%2Fpassword@p:3128
+        me:proxy-of-the-job
+        me:proxy-of-the-job@p:1
+        me:proxy/password
+        me:url-secret
+        me:url-secret@host
+        of-two-lines
+        of-two-lines"}
+        other:proxy-of-plugin
+        other:proxy-of-plugin@p
+        proxy%2Fpassword
+        proxy-of-plugin
+        proxy-of-the-job
+        proxy/password
+        second-line
+        url-secret
+        variable secret
+        {"project": "a-project", "private_key": "json-secret
+        {"project": "a-project", "private_key": "json-secret\nof-two-lines"}
+        "#);
     }
 }

@@ -3,8 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
+use zeroize::Zeroizing;
 
-use super::{super::exec, Cluster, User, both, referred};
+use super::{
+    super::{exec, secrets::Secrets},
+    Cluster, User, both, referred,
+};
 use crate::{
     cluster::{ClientCertificate, Connection, Identity},
     error::Error,
@@ -130,8 +134,9 @@ fn certificate(user: &User, name: &str) -> Result<Option<ClientCertificate>, Err
     ClientCertificate::parse("kubeconfig", pem, key).map(Some)
 }
 
-/// The token and the key of a user, in each way in which a file can hold them: a key is masked line by line.
-pub(super) fn credentials(user: &User) -> impl Iterator<Item = Token> {
+/// The token and the key of a user, in each way in which a file can hold them, and the secrets that its exec plugin is handed. A
+/// key is masked line by line.
+pub(super) fn credentials(user: &User) -> impl Iterator<Item = SecretString> {
     let own = [&user.token, &user.client_key_base64, &user.client_key_data];
     let own = own
         .into_iter()
@@ -141,10 +146,10 @@ pub(super) fn credentials(user: &User) -> impl Iterator<Item = Token> {
         .into_iter()
         .filter(|path| !path.is_empty());
     let in_files = files.filter_map(|path| files::read(Path::new(path)).ok());
-    let texts: Vec<_> = own.chain(in_files).collect();
-    let lines = texts
-        .into_iter()
-        .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
-    let secret = lines.filter(|line| !line.starts_with("-----"));
-    secret.filter_map(|line| Token::parse(&line, "kubeconfig").ok())
+    let mut secrets = Secrets::default();
+    for text in own.chain(in_files) {
+        secrets.add_lines(&Zeroizing::new(text));
+    }
+    let of_plugin = user.exec.as_ref().map(Secrets::of_plugin);
+    secrets.into_iter().chain(of_plugin.into_iter().flatten())
 }

@@ -1,0 +1,291 @@
+//! The secrets that a kubeconfig hands to an exec plugin or a proxy, and the output of such a plugin.
+//!
+//! A kubeconfig does not say which of its texts are secrets, so the names of variables and flags have to.
+
+use jobpass_mask::Masker;
+use percent_encoding::percent_decode_str;
+use secrecy::SecretString;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::kubeconfig::{Cluster, Exec, yaml};
+use crate::process::environment::Environment;
+
+/// Parts of the names of secrets.
+const NAMES: [&str; 9] = [
+    "TOKEN",
+    "SECRET",
+    "PASS",
+    "PWD",
+    "KEY",
+    "CREDENTIAL",
+    "AUTH",
+    "BEARER",
+    "COOKIE",
+];
+/// Texts that every `ExecCredential` has.
+const WORDS_OF_THE_FORM: [&str; 7] = [
+    "ExecCredential",
+    "apiVersion",
+    "expirationTimestamp",
+    "clientCertificateData",
+    "clientKeyData",
+    "client.authentication.k8s.io/v1",
+    "client.authentication.k8s.io/v1beta1",
+];
+/// The length from which on a variable holds a document, which may hold a secret whatever the variable's name is.
+const DOCUMENT: usize = 200;
+/// The most bytes of secrets for which a masker is made: it takes [`jobpass_mask::forms`] of each, 40 times as much.
+const MOST: usize = 128 << 10;
+
+/// Whether a variable, a flag or a field of this name holds a secret. A folder is not a secret, nor is the name of
+/// an authority.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase().replace("AUTHORITY", "");
+    !matches!(&*name, "PWD" | "OLDPWD") && NAMES.iter().any(|part| name.contains(part))
+}
+
+/// Secrets, each a text that stands on one line. Wiped when dropped; not `Debug`.
+#[derive(Default)]
+pub(super) struct Secrets(Vec<Zeroizing<String>>);
+
+impl Secrets {
+    /// The secrets of an exec plugin's arguments and variables, as far as their names say that they are secrets: a job's log has
+    /// the other ones anyway.
+    pub(super) fn of_plugin(config: &Exec) -> Self {
+        let mut secrets = Self::default();
+        for (name, value) in &config.environment {
+            secrets.add_variable(name, value);
+        }
+        secrets.add_named_arguments(&config.arguments);
+        secrets
+    }
+
+    /// The secrets that a kubeconfig has for a cluster: the password of its proxy, and those of the configuration that it hands to
+    /// exec plugins.
+    pub(super) fn of_cluster(cluster: &Cluster) -> Self {
+        let mut secrets = Self::default();
+        secrets.add_proxy(&cluster.proxy_url);
+        if let Some(configuration) = &cluster.plugin_configuration {
+            secrets.add_named_fields(configuration);
+        }
+        secrets
+    }
+
+    /// The password of the proxy that the environment names.
+    pub(super) fn of_environment(environment: &Environment) -> Self {
+        let mut secrets = Self::default();
+        for name in ["HTTPS_PROXY", "https_proxy"] {
+            secrets.add_proxy(environment.raw(name).unwrap_or_default());
+        }
+        secrets
+    }
+
+    /// All that a plugin can print which may be a secret: its standard output, all words that the kubeconfig hands to it, and the
+    /// job's secrets.
+    pub(super) fn of_run(
+        config: &Exec,
+        cluster: Option<&Cluster>,
+        environment: &Environment,
+        output: &[u8],
+    ) -> Self {
+        let mut secrets = Self::default();
+        for (name, value) in environment.iter() {
+            secrets.add_variable(name, value);
+            if value.contains('\n') || value.len() > DOCUMENT {
+                secrets.add_lines(value);
+            }
+        }
+        for (name, value) in &config.environment {
+            secrets.add_variable(name, value);
+            secrets.add_words(value);
+        }
+        for argument in &config.arguments {
+            secrets.add_words(argument);
+        }
+        if let Some(cluster) = cluster {
+            secrets.add_proxy(&cluster.proxy_url);
+            let configuration = cluster.plugin_configuration.as_ref();
+            configuration
+                .into_iter()
+                .for_each(|value| secrets.add_fields(value));
+        }
+        secrets.add_words(&Zeroizing::new(String::from_utf8_lossy(output).into_owned()));
+        if let Ok(value) = yaml::to_json(output) {
+            secrets.add_fields(&value);
+        }
+        secrets
+    }
+
+    /// `None` if there is too much to look for.
+    pub(super) fn masker(&mut self) -> Option<Masker> {
+        self.0.sort_unstable_by(|one, other| one.as_str().cmp(other));
+        self.0.dedup();
+        let bytes: usize = self.0.iter().map(|secret| secret.len()).sum();
+        (bytes <= MOST).then(|| Masker::new(self.0.iter().map(|secret| secret.as_str())))
+    }
+
+    fn add(&mut self, text: &str) {
+        let text = text.trim();
+        if text.len() >= jobpass_mask::LEAST && !WORDS_OF_THE_FORM.contains(&text) {
+            self.0.push(text.to_owned().into());
+        }
+    }
+
+    /// Each line, without the frame of PEM, which tells nothing.
+    pub(super) fn add_lines(&mut self, text: &str) {
+        let unescaped = unescaped(text);
+        for text in [text, &unescaped] {
+            for line in text.lines().filter(|line| !line.starts_with("-----")) {
+                self.add(line);
+            }
+        }
+    }
+
+    /// Each line, each word in it, and what is after an equals sign. A secret may have any of the characters that end a word.
+    fn add_words(&mut self, text: &str) {
+        self.add_lines(text);
+        let unescaped = unescaped(text);
+        for text in [text, &unescaped] {
+            self.add_words_of(text);
+        }
+    }
+
+    fn add_words_of(&mut self, text: &str) {
+        let quotes = ['"', '\'', ',', '{', '}', '[', ']'];
+        for long in text.split_whitespace() {
+            self.add_url(long);
+            self.add(long.trim_matches(quotes));
+            if let Some((_, value)) = long.split_once('=') {
+                self.add(value.trim_matches(quotes));
+            }
+            for word in long.split(quotes) {
+                self.add(word);
+                word.split([';', '&', '|', '(', ')', '<', '>', '=', ':', '`', '\\'])
+                    .for_each(|part| self.add(part));
+            }
+        }
+    }
+
+    fn add_variable(&mut self, name: &str, value: &str) {
+        if name.to_ascii_uppercase().contains("PROXY") {
+            return self.add_proxy(value);
+        }
+        self.add_url(value);
+        if is_secret(name) {
+            self.add_lines(value);
+            // As the key of a cloud's account.
+            if let Ok(value) = serde_json::from_str(value) {
+                self.add_named_fields(&value);
+            }
+        }
+    }
+
+    /// `NAME=VALUE`, with or without hyphens, and `--name VALUE`.
+    fn add_named_arguments(&mut self, arguments: &[String]) {
+        let quotes = ['"', '\''];
+        let words = arguments
+            .iter()
+            .flat_map(|argument| argument.split_whitespace())
+            .map(|word| word.trim_matches(quotes));
+        let mut follows = false;
+        for word in words {
+            self.add_url(word);
+            let (name, value) = match word.split_once('=') {
+                Some((name, value)) => (name, Some(value.trim_start_matches(quotes))),
+                None => (word, None),
+            };
+            let is_value = follows && !word.starts_with("--");
+            match value {
+                _ if is_value => self.add(word),
+                Some(value) if is_secret(name) => self.add(value),
+                Some(_) | None => {}
+            }
+            follows = !is_value && value.is_none() && name.starts_with('-') && is_secret(name);
+        }
+        // A value of several words.
+        for pair in arguments.windows(2).filter(|pair| pair[0].starts_with('-')) {
+            if !pair[0].contains('=') && is_secret(&pair[0]) && !pair[1].starts_with("--") {
+                self.add_lines(&pair[1]);
+            }
+        }
+    }
+
+    /// Texts in fields whose names say that they are secrets.
+    fn add_named_fields(&mut self, value: &Value) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    match is_secret(name) {
+                        true => texts(value, &mut |text| self.add_lines(text)),
+                        false => self.add_named_fields(value),
+                    }
+                }
+            }
+            Value::Array(values) => values.iter().for_each(|value| self.add_named_fields(value)),
+            Value::String(text) => self.add_url(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn add_fields(&mut self, value: &Value) {
+        texts(value, &mut |text| self.add_words(text));
+    }
+
+    fn add_url(&mut self, text: &str) {
+        if let Some((_, rest)) = text.split_once("://") {
+            self.add_authority(rest);
+        }
+    }
+
+    /// The address of a proxy may have no scheme.
+    fn add_proxy(&mut self, text: &str) {
+        self.add_authority(text.split_once("://").map_or(text, |(_, rest)| rest));
+    }
+
+    /// The user and the password of a URL: together, with the host in case they are short, and the password alone. Without a
+    /// password, the user is the secret.
+    fn add_authority(&mut self, rest: &str) {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let Some((both, _)) = authority.rsplit_once('@') else {
+            return;
+        };
+        let (user, password) = both.split_once(':').unwrap_or((both, ""));
+        let secret = if password.is_empty() { user } else { password };
+        self.add(authority);
+        for text in [both, secret] {
+            self.add(text);
+            if text.contains('%') {
+                let decoded = percent_decode_str(text).decode_utf8_lossy();
+                self.add(&Zeroizing::new(decoded.into_owned()));
+            }
+        }
+    }
+}
+
+impl IntoIterator for Secrets {
+    type Item = SecretString;
+    type IntoIter =
+        std::iter::Map<std::vec::IntoIter<Zeroizing<String>>, fn(Zeroizing<String>) -> SecretString>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter().map(|secret| secret.as_str().into())
+    }
+}
+
+/// The text with line breaks where JSON writes `\n`, which another text may have as it is. Empty if there are none.
+fn unescaped(text: &str) -> Zeroizing<String> {
+    let is_escaped = text.contains("\\n") || text.contains("\\r");
+    let text = is_escaped.then(|| text.replace("\\r", "\n").replace("\\n", "\n"));
+    text.unwrap_or_default().into()
+}
+
+/// Calls `each` with every text in a value.
+fn texts(value: &Value, each: &mut impl FnMut(&str)) {
+    match value {
+        Value::String(text) => each(text),
+        Value::Array(values) => values.iter().for_each(|value| texts(value, each)),
+        Value::Object(fields) => fields.values().for_each(|value| texts(value, each)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
