@@ -9,6 +9,7 @@ use std::{
     io,
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use jobpass_core::{Error, Kind, process::beside, text::harmless};
@@ -45,6 +46,9 @@ pub(crate) fn start(file: &Path, secret: &str) -> io::Result<()> {
     }
 }
 
+/// The runner reads the file within milliseconds after the step.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Waits, as that process, until the runner has read the file, and overwrites the credential.
 ///
 /// # Errors
@@ -54,8 +58,14 @@ pub(crate) fn run(input: impl io::Read, output: impl io::Write) -> Result<(), Er
     let line = io::read_to_string(input).map_err(failed)?;
     let (parent, place) =
         Place::parse(&line).ok_or_else(|| Error::new(Kind::Internal, "no place in a file was given"))?;
-    wait::until_read(&place.file, parent, || beside::ready(output)).map_err(failed)?;
-    place.overwrite().map_err(failed)
+    forget(&place, parent, PATIENCE, || beside::ready(output)).map_err(failed)
+}
+
+/// A runner that was faster than this process has read the file unseen. So the credential is overwritten after `patience` even if no
+/// read was seen.
+fn forget(place: &Place, parent: u32, patience: Duration, ready: impl FnOnce()) -> io::Result<()> {
+    wait::until_read(&place.file, parent, patience, ready)?;
+    place.overwrite()
 }
 
 impl Place {
@@ -110,11 +120,14 @@ mod wait {
         process::{PidfdFlags, getppid, pidfd_open},
     };
 
-    /// The runner reads the file within milliseconds after the step. A file that nobody reads by then is left as it is.
-    const PATIENCE: Duration = Duration::from_secs(60);
-
-    /// Waits until `file` is read after the process `parent` has ended: before, it may be a program that scans for viruses.
-    pub(super) fn until_read(file: &Path, parent: u32, ready: impl FnOnce()) -> io::Result<()> {
+    /// Waits until `file` is read after the process `parent` has ended, for at most `patience` from then on. A read before that may
+    /// be that of a program that scans for viruses.
+    pub(super) fn until_read(
+        file: &Path,
+        parent: u32,
+        patience: Duration,
+        ready: impl FnOnce(),
+    ) -> io::Result<()> {
         let reads = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         inotify::add_watch(&reads, file, WatchFlags::CLOSE_NOWRITE)?;
         let parent = getppid().filter(|pid| pid.as_raw_nonzero().get().unsigned_abs() == parent);
@@ -128,20 +141,18 @@ mod wait {
             let mut before = Reader::new(&reads, &mut buffer);
             while before.next().is_ok() {}
         }
-        let patience = Timespec::try_from(PATIENCE).ok();
+        let patience = Timespec::try_from(patience).ok();
         let mut read = [PollFd::new(&reads, PollFlags::IN)];
-        match retry_on_intr(|| poll(&mut read, patience.as_ref()))? {
-            0 => Err(io::ErrorKind::TimedOut.into()),
-            _ => Ok(()),
-        }
+        retry_on_intr(|| poll(&mut read, patience.as_ref()))?;
+        Ok(())
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 mod wait {
-    use std::{io, path::Path};
+    use std::{io, path::Path, time::Duration};
 
-    pub(super) fn until_read(_: &Path, _: u32, _: impl FnOnce()) -> io::Result<()> {
+    pub(super) fn until_read(_: &Path, _: u32, _: Duration, _: impl FnOnce()) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
@@ -168,5 +179,17 @@ mod tests {
         fs::write(&file, "short").expect("written");
         place.overwrite().expect("left alone");
         assert_eq!(fs::read_to_string(&file).expect("read"), "short");
+    }
+
+    /// As if the runner had read it before anybody watched.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_read_that_nobody_saw_leaves_no_credential() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("save_state");
+        fs::write(&file, "a<<X\nsecret\nX\n").expect("written");
+        let place = Place::find(&file, "secret").expect("read").expect("a place");
+        forget(&place, 0, Duration::from_millis(1), || ()).expect("overwritten");
+        assert_eq!(fs::read_to_string(&file).expect("read"), "a<<X\n******\nX\n");
     }
 }
