@@ -12,6 +12,8 @@ use base64::{
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
+use crate::text::harmless;
+
 /// As Go decodes: the bits after the last byte may be anything.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -345,5 +347,6 @@ impl<'v> Fields<'v> {
 }
 
 fn mismatch(path: &str, wanted: &str) -> Mismatch {
-    Mismatch(format!("has a `{path}` that is not {wanted}"))
+    // The names of fields in the path are those of the file.
+    Mismatch(format!("has a `{}` that is not {wanted}", harmless(path)))
 }

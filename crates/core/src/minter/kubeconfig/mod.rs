@@ -504,6 +504,10 @@ mod tests {
     )]
     #[case::malformed(kubeconfig().replace("- name: u\n  user:", "- name: u\n user: ["), "", "cannot be read at line", "kubectl config view")]
     #[case::wrong_type(kubeconfig().replace("clusters:\n- ", "clusters:\n  "), "", "`clusters` that is not a list", "kubectl config view")]
+    #[case::field_of_the_file(
+        kubeconfig().replace("user: {", r#"user: {auth-provider: {config: {"a\n\n::error::b": 1}}, "#),
+        "", "`users[0].user.auth-provider.config.a ::error::b`", "kubectl config view"
+    )]
     #[case::no_kubeconfig(format!("token: {SECRET}\n"), "", "neither clusters nor contexts", "kubectl config view")]
     #[case::a_bare_token(SECRET.to_owned(), "", "neither a file that exists", "not shown")]
     #[case::a_path("/nowhere/config".to_owned(), "", "`/nowhere/config`", "a path")]
