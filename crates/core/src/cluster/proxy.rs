@@ -72,7 +72,7 @@ impl Proxy {
     fn of_url(url: &GoUrl) -> Self {
         Self {
             url: format!("{}://{}", url.scheme, url.host),
-            credentials: url.user.clone().map(Into::into),
+            credentials: url.user.clone(),
             in_kubeconfig: false,
         }
     }

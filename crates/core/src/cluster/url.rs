@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use secrecy::SecretString;
 
 /// Escapes that stand there stay.
 const IN_PATH: &AsciiSet = &CONTROLS
@@ -20,12 +21,12 @@ const IN_PATH: &AsciiSet = &CONTROLS
     .add(b']');
 
 /// A URL with an authority, or what is left of one without: a text before the first colon and a text after it.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(super) struct GoUrl {
     /// In lower case; empty if there is none.
     pub(super) scheme: String,
     /// User and password, percent-encoded as they stand.
-    pub(super) user: Option<String>,
+    pub(super) user: Option<SecretString>,
     /// With the port. Empty if there is none.
     pub(super) host: String,
     /// Percent-encoded as it stands.
@@ -67,7 +68,7 @@ impl GoUrl {
             if user.is_some_and(|user| !is_userinfo(user)) {
                 return None;
             }
-            url.user = user.map(str::to_owned);
+            url.user = user.map(SecretString::from);
             url.host = host_and_port(&url.scheme, host)?;
             path
         } else {
@@ -239,6 +240,12 @@ mod tests {
     #[case("https://k8s/%zz")]
     #[case("https://k8s\n")]
     fn refused(#[case] text: &str) {
-        assert_eq!(GoUrl::parse(text), None);
+        assert!(GoUrl::parse(text).is_none());
+    }
+
+    #[test]
+    fn debug_shows_no_password() {
+        let url = GoUrl::parse("http://me:a-password@proxy:3128").expect("a URL");
+        assert!(!format!("{url:?}").contains("a-password"), "{url:?}");
     }
 }
