@@ -317,7 +317,7 @@ fn only_one_credential_is_wanted() {
     assert_eq!(it.endpoint.requests(), 0);
 }
 
-/// Only GitHub hands ID tokens out to a program that asks.
+/// Only GitHub hands ID tokens out to a program that asks, so that the command lines do not have the option.
 #[test]
 fn elsewhere_an_error_says_what_there_is() {
     let cluster = cluster();
@@ -331,15 +331,27 @@ fn elsewhere_an_error_says_what_there_is() {
     says(
         &mint,
         &[
-            "input `oidc-audience` cannot be used here",
-            "bearer-token-env: KUBE_TOKEN",
+            "input `server` is given without a credential",
+            "`id_tokens: {KUBE_TOKEN: {aud: AUDIENCE}}`",
         ],
     );
-    let mut jobpass = support::scrubbed(std::process::Command::new(support::binary("jobpass")));
-    jobpass.args(["mint", "--service-account", "scanner", "--server", &cluster.url()]);
-    let output = jobpass
-        .args(["--oidc-audience", "x"])
-        .output()
-        .expect("jobpass starts");
-    assert_eq!(output.status.code(), Some(2));
+    let help = |program: &str, verb: &str| {
+        let mut command = support::scrubbed(std::process::Command::new(support::binary(program)));
+        let output = command.args([verb, "--help"]).output().expect("it starts");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for (program, verb) in [
+        ("jobpass", "mint"),
+        ("jobpass", "doctor"),
+        ("jobpass", "revoke"),
+        ("jobpass-gitlab", "mint"),
+        ("jobpass-gitlab", "revoke"),
+    ] {
+        let help = help(program, verb);
+        assert!(
+            help.contains("--bearer-token-env") && !help.contains("oidc-audience"),
+            "{help}"
+        );
+    }
+    assert!(help("jobpass", "setup").contains("--oidc-audience"));
 }

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The options of the end of a job: the API server, the minter, and what was made for the job.
-const OPTIONS: [Opt; 14] = [
+const OPTIONS: [Opt; 13] = [
     Opt::ServiceAccount,
     Opt::Rules,
     Opt::Audiences,
@@ -35,7 +35,6 @@ const OPTIONS: [Opt; 14] = [
     Opt::CertificateAuthority,
     Opt::BearerTokenFile,
     Opt::BearerTokenEnv,
-    Opt::OidcAudience,
     Opt::JobServer,
     Opt::JobCertificateAuthority,
     Opt::VerifyRevocation,

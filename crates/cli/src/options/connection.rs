@@ -9,7 +9,7 @@ use jobpass_core::inputs::{flags::flag, options::Opt};
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// The flags that name the API server and the credentials.
-pub(crate) fn flags() -> [Arg; 7] {
+pub(crate) fn flags() -> [Arg; 6] {
     [
         flag(Opt::Kubeconfig).help(
             "Path of the kubeconfig; the environment variable may also hold the YAML itself, or base64 of \
@@ -21,6 +21,5 @@ pub(crate) fn flags() -> [Arg; 7] {
         flag(Opt::BearerTokenFile).help("File that holds the bearer token for `server`."),
         flag(Opt::BearerTokenEnv)
             .help("Name of the environment variable that holds the bearer token for `server`."),
-        flag(Opt::OidcAudience),
     ]
 }

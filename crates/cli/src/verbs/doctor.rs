@@ -18,7 +18,7 @@ use crate::terminal::{
 const INDENT: &str = "         ";
 
 /// The options that decide about the minter, the cluster and the ServiceAccount.
-const OPTIONS: [Opt; 13] = [
+const OPTIONS: [Opt; 12] = [
     Opt::ServiceAccount,
     Opt::Rules,
     Opt::Namespace,
@@ -29,7 +29,6 @@ const OPTIONS: [Opt; 13] = [
     Opt::CertificateAuthority,
     Opt::BearerTokenFile,
     Opt::BearerTokenEnv,
-    Opt::OidcAudience,
     Opt::JobServer,
     Opt::JobCertificateAuthority,
 ];

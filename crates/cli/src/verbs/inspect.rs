@@ -217,7 +217,7 @@ impl Subject {
 
     /// The cluster to ask, with the credentials to ask with.
     async fn cluster(&self, inputs: &Inputs, environment: &Environment) -> Result<Cluster, Error> {
-        let bearer = [Opt::BearerTokenFile, Opt::BearerTokenEnv, Opt::OidcAudience]
+        let bearer = [Opt::BearerTokenFile, Opt::BearerTokenEnv]
             .iter()
             .any(|option| inputs.get(*option).is_some());
         match &self.cluster {

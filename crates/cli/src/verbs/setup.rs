@@ -200,9 +200,7 @@ pub(crate) async fn run(
         };
     }
     let work = async {
-        // The administrator is not a job, and has no ID token.
-        let administrator = inputs.without(Opt::OidcAudience);
-        let minter = Minter::resolve(&administrator, environment).await?;
+        let minter = Minter::resolve(&inputs, environment).await?;
         let cluster = Cluster::connect(&minter)?;
         let budget = Budget::new(TIME_LIMIT);
         let screen = Screen::of_stdout(environment);
@@ -261,7 +259,9 @@ fn wanted(matches: &ArgMatches, inputs: &Inputs) -> Wanted {
         project_ids: several("project-id"),
         owner_id: one("owner-id"),
         issuer: one("issuer"),
-        oidc_audience: inputs.get(Opt::OidcAudience).map(str::to_owned),
+        // On the command line, an option of this verb alone.
+        oidc_audience: flags::given(matches, Opt::OidcAudience)
+            .filter(|audience| !audience.trim().is_empty()),
         git_ref: one("ref"),
         environment: one("environment"),
         sweeper_image: one("sweeper-image"),

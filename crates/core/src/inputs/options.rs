@@ -231,9 +231,10 @@ options! {
 
     OidcAudience {
         name: "oidc-audience",
-        help: "GitHub only: authenticate at `server` with the job's own ID token (OIDC) for this audience, \
-               without a stored secret. The job needs `permissions: id-token: write`.",
-        on: &[FrontEnd::Action, FrontEnd::CommandLine],
+        help: "Authenticate at `server` with the job's own ID token (OIDC) for this audience, without a \
+               stored secret. The job needs `permissions: id-token: write`.",
+        // Elsewhere nothing hands out ID tokens to a program that asks. GitLab puts them into variables.
+        on: &[FrontEnd::Action],
         ..TEXT
     }
 

@@ -178,9 +178,8 @@ fn none_here() -> Error {
     Error::input(
         Opt::OidcAudience,
         "cannot be used here: nothing hands out ID tokens of this job",
-        "in a GitHub workflow, use the action, in a job with `permissions: id-token: write`. On GitLab, `id_tokens: \
-         {KUBE_TOKEN: {aud: AUDIENCE}}` in the job puts one into a variable: give `bearer-token-env: KUBE_TOKEN` instead of \
-         `oidc-audience`. Elsewhere, put one into a file: `bearer-token-file`",
+        "use the GitHub Action for that, in a job with `permissions: id-token: write`. Elsewhere, put the credential into a \
+         variable or a file: `bearer-token-env` or `bearer-token-file`",
     )
 }
 

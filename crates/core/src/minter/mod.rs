@@ -93,7 +93,7 @@ impl Minter {
             return Err(Error::input(
                 Opt::Server,
                 "and input `kubeconfig` are both given",
-                "give `kubeconfig`, or `server` with `oidc-audience`, `bearer-token-file` or `bearer-token-env`",
+                "give `kubeconfig`, or `server` with `bearer-token-file`, `bearer-token-env` or, in the GitHub Action, `oidc-audience`",
             ));
         }
         if inputs.get(Opt::Server).is_some() {
@@ -122,8 +122,8 @@ impl Minter {
                 Error::input(
                     Opt::Kubeconfig,
                     "is missing, and there is no other way to reach a cluster",
-                    "give `kubeconfig` (a path, the YAML, or base64 of it), or `server` with `oidc-audience`, \
-                     `bearer-token-file` or `bearer-token-env`, or run in a Pod with a ServiceAccount; in a CI job, check that the secret or \
+                    "give `kubeconfig` (a path, the YAML, or base64 of it), or `server` with `bearer-token-file`, \
+                     `bearer-token-env` or, in the GitHub Action, `oidc-audience`, or run in a Pod with a ServiceAccount; in a CI job, check that the secret or \
                      variable is there for this job (environment, protected branch, a fork's pull request)",
                 )
             }),

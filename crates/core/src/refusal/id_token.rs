@@ -1,6 +1,7 @@
 //! The reasons for which an API server may have refused an ID token. It answers only `Unauthorized`, so the
 //! token is read here.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::{
@@ -68,6 +69,10 @@ pub(super) fn explain(token: &Token) -> Option<String> {
         }
         Some(problem) => problem.to_owned(),
         None => {
+            let fetch = match owner {
+                Some(("repository", _)) => how_to_fetch(&audiences(&claims)),
+                Some(_) | None => String::new(),
+            };
             let proposal = Oidc::of(&claims).map_or_else(String::new, |oidc| {
                 format!(
                     "\n\nThis would let it in, as `jobpass setup` writes it; with `--ref` or \
@@ -79,7 +84,7 @@ pub(super) fn explain(token: &Token) -> Option<String> {
                 "The file of the API server's flag --authentication-config decides: the issuer, one of its \
                  audiences and every rule must fit, and the API server must reach the issuer's \
                  /.well-known/openid-configuration. Where that file is at hand, `jobpass doctor \
-                 --authentication-config FILE` in this job says which line does not fit.{proposal}"
+                 --authentication-config FILE` in this job says which line does not fit.{fetch}{proposal}"
             )
         }
     };
@@ -87,6 +92,19 @@ pub(super) fn explain(token: &Token) -> Option<String> {
         "The API server does not say why. This is what the ID token that it was shown says of \
          itself:\n\n{said}\n{advice}"
     ))
+}
+
+/// The commands with which a step of a GitHub job gets an ID token: only the action fetches one without them.
+fn how_to_fetch(audiences: &[&str]) -> String {
+    let audience = audiences.first().copied().unwrap_or_default();
+    let audience = utf8_percent_encode(audience, NON_ALPHANUMERIC);
+    format!(
+        " A step of this job gives it the ID token with `--bearer-token-env KUBE_TOKEN`, after these \
+         lines:\n\n  KUBE_TOKEN=\"$(curl -fsS -H \"Authorization: bearer \
+         $ACTIONS_ID_TOKEN_REQUEST_TOKEN\" \\\n    \
+         \"$ACTIONS_ID_TOKEN_REQUEST_URL&audience={audience}\" | jq -r .value)\"\n  echo \
+         \"::add-mask::$KUBE_TOKEN\"\n  export KUBE_TOKEN"
+    )
 }
 
 /// The lifetime of the token, and the problem with it.
@@ -145,7 +163,12 @@ mod tests {
           ref                  refs/heads/main
           lifetime             expires in ...
 
-        The file of the API server's flag --authentication-config decides: the issuer, one of its audiences and every rule must fit, and the API server must reach the issuer's /.well-known/openid-configuration. Where that file is at hand, `jobpass doctor --authentication-config FILE` in this job says which line does not fit.
+        The file of the API server's flag --authentication-config decides: the issuer, one of its audiences and every rule must fit, and the API server must reach the issuer's /.well-known/openid-configuration. Where that file is at hand, `jobpass doctor --authentication-config FILE` in this job says which line does not fit. A step of this job gives it the ID token with `--bearer-token-env KUBE_TOKEN`, after these lines:
+
+          KUBE_TOKEN="$(curl -fsS -H "Authorization: bearer $ACTIONS_ID_TOKEN_REQUEST_TOKEN" \
+            "$ACTIONS_ID_TOKEN_REQUEST_URL&audience=k8s" | jq -r .value)"
+          echo "::add-mask::$KUBE_TOKEN"
+          export KUBE_TOKEN
 
         This would let it in, as `jobpass setup` writes it; with `--ref` or `--environment`, that lets in less:
 
