@@ -1,6 +1,11 @@
 //! What a kubeconfig hands to an exec plugin and a proxy: in the error of a plugin that fails, and in the log of a job.
 
-use std::{fs, os::unix::process::CommandExt as _, process::Stdio};
+use std::{fs, os::unix::process::CommandExt as _, process::Stdio, time::Duration};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{CWD, Mode, OFlags, mkfifoat, open},
+};
 
 use super::assert_absent;
 use crate::{
@@ -129,4 +134,35 @@ fn a_log_shows_no_secret_that_a_kubeconfig_hands_on() {
         assert!(pieces(secret, &ended.log).is_empty(), "{}", ended.log);
     }
     assert!(ended.log.contains("interactiveMode"), "{}", ended.log);
+}
+
+/// A plugin holds the job's environment. A runner that kills the processes of a step may not know the plugin's group.
+#[test]
+fn a_plugin_does_not_outlive_a_jobpass_that_is_killed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    for name in ["started", "alive"] {
+        mkfifoat(CWD, path(name), Mode::RWXU).expect("a pipe");
+    }
+    // The plugin's child holds the other end for as long as it lives.
+    let reader = open(path("alive"), OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).expect("opened");
+    let plugin = "cd $(dirname $0) && sh -c 'echo > started; exec sleep 600' 3> alive & wait";
+    fs::write(path("plugin.sh"), plugin).expect("written");
+    fs::write(path("minter.yaml"), kubeconfig(&path("plugin.sh"))).expect("written");
+    let mut command = scrubbed(std::process::Command::new(binary("jobpass")));
+    command
+        .args(["mint", "--service-account", "scanner", "--kubeconfig"])
+        .arg(path("minter.yaml"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0);
+    let mut jobpass = command.spawn().expect("jobpass starts");
+    fs::read(path("started")).expect("the plugin has started");
+    jobpass.kill().expect("it is there");
+    jobpass.wait().expect("it ends");
+    let patience = Timespec::try_from(Duration::from_secs(20)).expect("a time");
+    let mut end = [PollFd::new(&reader, PollFlags::empty())];
+    poll(&mut end, Some(&patience)).expect("polled");
+    assert!(end[0].revents().contains(PollFlags::HUP), "it is still there");
 }

@@ -4,7 +4,6 @@
 //! in its error.
 
 use std::{
-    cell::Cell,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -12,14 +11,10 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jobpass_mask::Masker;
-use rustix::process::{Pid, Signal, kill_process_group};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _},
-    process::Child,
-};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use zeroize::Zeroizing;
 
 use super::{
@@ -29,7 +24,7 @@ use super::{
 use crate::{
     cluster::{ClientCertificate, Connection},
     error::Error,
-    process::{environment::Environment, files},
+    process::{environment::Environment, files, group::Group},
     text::{self, harmless},
     token::Token,
 };
@@ -176,7 +171,8 @@ impl Plugin {
                 SILENT,
             )
         })?;
-        let running = Running::of(&child);
+        // The plugin holds what the job's environment and the kubeconfig give it.
+        let running = Group::of(child.id());
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (mut output, mut said) = (Vec::new(), End::default());
         let run = async {
@@ -221,29 +217,6 @@ impl Plugin {
         }
         let status = status_of(&output, &config.api_version).map_err(|why| failed(why.into(), &said))?;
         credential(&status)
-    }
-}
-
-/// A plugin that runs, with all that it has started: they hold what the job's environment and the kubeconfig give them. Dropped before
-/// the plugin has ended, it kills them.
-struct Running(Cell<Option<Pid>>);
-
-impl Running {
-    fn of(child: &Child) -> Self {
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
-        Self(Cell::new(pid.and_then(Pid::from_raw)))
-    }
-
-    fn has_ended(&self) {
-        self.0.set(None);
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(group) = self.0.get() {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
     }
 }
 

@@ -36,7 +36,7 @@ const WORDS_OF_THE_FORM: [&str; 7] = [
 /// The length from which on a variable holds a document, which may hold a secret whatever the variable's name is.
 const DOCUMENT: usize = 200;
 /// The most bytes of secrets for which a masker is made: it takes [`jobpass_mask::forms`] of each, 40 times as much.
-const MOST: usize = 128 << 10;
+const MOST: usize = 64 << 10;
 
 /// Whether a variable, a flag or a field of this name holds a secret. A folder is not a secret, nor is the name of
 /// an authority.

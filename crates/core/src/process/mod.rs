@@ -3,6 +3,7 @@
 pub mod beside;
 pub mod environment;
 pub mod files;
+pub(crate) mod group;
 pub mod harden;
 pub mod interrupt;
 pub mod program;
