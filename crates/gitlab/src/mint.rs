@@ -146,7 +146,7 @@ fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>, end: &End) -
     ];
     let paths = paths
         .into_iter()
-        .filter_map(|(what, path)| Some(format!("{what} {}", path.as_ref()?.display())));
+        .filter_map(|(what, path)| Some(format!("{what} {}", text::path(path.as_ref()?))));
     let handed_over = paths.chain(dotenv.map(Dotenv::description)).collect::<Vec<_>>();
     let ends = match dotenv {
         None => end.in_words(),

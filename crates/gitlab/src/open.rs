@@ -14,7 +14,7 @@ use jobpass_core::{
     json, names,
     process::files,
     record::{receipt::Receipt, token_files::Files},
-    text::harmless,
+    text::{self, harmless},
     token::Token,
 };
 
@@ -86,7 +86,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
         log::warning(&Error::new(Kind::Deliver, remark));
     }
     let written = [&files.token_file, &files.kubeconfig_file].into_iter().flatten();
-    let written = written.map(|path| path.display().to_string()).collect::<Vec<_>>();
+    let written = written.map(|path| text::path(path)).collect::<Vec<_>>();
     log::say(&format!(
         "jobpass: wrote the token in {name} to {}, as it was minted: runners do not mask it so",
         written.join(" and ")

@@ -14,7 +14,7 @@ use jobpass_core::{
     },
     names,
     process::files,
-    text,
+    text::{self, harmless},
 };
 
 use crate::terminal::output;
@@ -43,7 +43,8 @@ impl Folder {
         let folder = parent.join(names::random_name()?);
         let made = fs::DirBuilder::new().mode(0o700).create(&folder);
         made.map_err(|error| {
-            let problem = format!("cannot make a folder in {}: {error}", parent.display());
+            let (folder, why) = (text::path(&parent), harmless(&error.to_string()));
+            let problem = format!("cannot make a folder in `{folder}`: {why}");
             Error::new(Kind::Deliver, problem).help("set TMPDIR to a folder that this user may write to")
         })?;
         Ok(Self(folder))
@@ -83,7 +84,7 @@ impl Drop for Folder {
         if fs::remove_dir(&self.0).is_err() && state_file.exists() {
             output::note(&format!(
                 "the token may still work: revoke it with `jobpass revoke --state-file {}`",
-                state_file.display()
+                text::path(&state_file)
             ));
         }
     }
@@ -105,6 +106,17 @@ mod tests {
         fs::write(path.join("state.partial"), "{").expect("written");
         drop(folder);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_name_of_a_folder_is_shown_as_harmless_text() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let error = Folder::make_in(&temp.path().join("gone\n::error::")).err();
+        let error = error.expect("it is not there").message().to_owned();
+        assert!(
+            error.contains("gone ::error::") && !error.contains('\n'),
+            "{error}"
+        );
     }
 
     #[test]

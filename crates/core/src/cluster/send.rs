@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Uri, header};
 use http_body_util::Full;
+use jobpass_mask::{MARK, Masker};
 use tokio::time::Instant;
 use tower::ServiceExt as _;
 use zeroize::Zeroizing;
@@ -14,6 +15,8 @@ use crate::{
     text::{harmless, in_words},
 };
 
+/// The text in the place of a credential that a server has echoed.
+const REDACTED: &str = "<redacted>";
 const USER_AGENT: &str = concat!("jobpass/", env!("CARGO_PKG_VERSION"));
 /// The longest that one attempt at a call may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -130,13 +133,22 @@ impl Cluster {
         Some(harmless(&quoted.replace("\\\"", "\"")))
     }
 
-    /// Removes the bearer token from a text of the server, which may echo it. [`harmless`] recognises only
-    /// JWTs.
+    /// Removes the bearer token, in every form, from a text of the server, which may echo it. [`harmless`] recognises only JWTs as
+    /// they stand.
     pub(crate) fn without_bearer(&self, text: &str) -> String {
-        match &self.bearer {
-            Some(bearer) => text.replace(bearer.expose(), "<redacted>"),
-            None => text.to_owned(),
-        }
+        let bearer = match &self.bearer {
+            Some(bearer) if !text.is_empty() => bearer.expose(),
+            Some(_) | None => return text.to_owned(),
+        };
+        // A masker leaves short secrets as they are.
+        let text = text.replace(bearer, REDACTED);
+        let mut masker = Masker::new([bearer]);
+        let mut masked = Vec::new();
+        // A vector takes all that is written to it.
+        let _ = masker
+            .push(text.as_bytes(), &mut masked)
+            .and_then(|()| masker.finish(&mut masked));
+        String::from_utf8_lossy(&masked).replace(MARK, REDACTED)
     }
 
     fn gave_up(
@@ -201,9 +213,12 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::cluster::{
-        Identity,
-        scripted::{self, Fate},
+    use crate::{
+        cluster::{
+            Identity,
+            scripted::{self, Fate},
+        },
+        token::Token,
     };
 
     fn busy() -> Fate {
@@ -225,6 +240,25 @@ mod tests {
             Err(failure) => Err(failure.maybe_done),
         };
         (outcome, log.lines().len(), started.elapsed().as_secs())
+    }
+
+    #[test]
+    fn an_echo_of_the_bearer_token_is_removed_in_every_form() {
+        let bearer = "an-opaque/token+of=a~proxy";
+        let identity = Identity::from(Token::parse(bearer, "token").expect("a token"));
+        let (cluster, _) = scripted::cluster(&identity, Vec::new());
+        for form in jobpass_mask::forms(bearer) {
+            let shown = cluster.without_bearer(&format!("{{\"message\": \"bad: {}\"}}", form.expose()));
+            assert!(
+                !shown.contains(form.expose()) && shown.starts_with("{\"message\": \"bad: "),
+                "{shown}"
+            );
+        }
+        let (cluster, _) = scripted::cluster(
+            &Identity::from(Token::parse("short", "token").expect("a token")),
+            Vec::new(),
+        );
+        assert_eq!(cluster.without_bearer("a short one"), "a <redacted> one");
     }
 
     #[rstest]
@@ -295,7 +329,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_server_repeats_of_the_bearer_is_not_shown() {
-        let bearer = crate::token::Token::parse("opaque-0123456789", "token").expect("a token");
+        let bearer = Token::parse("opaque-0123456789", "token").expect("a token");
         let fate = Fate::Answer(
             403,
             &[("warning", r#"299 - "opaque-0123456789 is \"old\"""#)],
