@@ -233,7 +233,7 @@ fn every_form_says_the_same() {
     let junit = form("junit");
     let allowed = format!(
         "<testcase classname=\"forbid\" name=\"get secrets\"><failure message=\"allowed\">RBAC: allowed by RoleBinding \
-         &quot;more/{namespace}&quot;"
+         &quot;scanner-more/{namespace}&quot;"
     );
     for line in [
         "<testsuites tests=\"4\" failures=\"2\" errors=\"0\">",

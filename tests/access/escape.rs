@@ -3,7 +3,7 @@
 use jobpass_devkit::FaultKind;
 use rstest::rstest;
 
-use super::{REVIEWS, allow, answer, refused, reviews, step};
+use super::{REVIEWS, allow, answer, grant, refused, reviews, step};
 use crate::{cluster::Cluster, faults::api::inject};
 
 pub(super) const RULES: &str = "/selfsubjectrulesreviews";
@@ -38,11 +38,6 @@ fn questions(cluster: &Cluster, kind: &FaultKind) {
 #[case::impersonate(
     "{apiGroups: [\"\"], resources: [serviceaccounts], verbs: [impersonate]}",
     "act as others"
-)]
-#[case::impersonate_within_limits(
-    "{apiGroups: [authentication.k8s.io], resources: [serviceaccounts], resourceNames: [another], \
-      verbs: ['impersonate:serviceaccount']}",
-    "act as others (impersonate:serviceaccount serviceaccounts.authentication.k8s.io another)"
 )]
 #[case::bindings(
     "{apiGroups: [rbac.authorization.k8s.io], resources: [rolebindings], verbs: [create]}",
@@ -86,6 +81,65 @@ fn it_is_said_and_the_token_is_handed_over(#[case] rule: &str, #[case] way: &str
         step.summary()
     );
     assert!(cluster.accepts(&step.token()));
+    step.post().succeeded();
+}
+
+/// Constrained impersonation: two permissions together open the way, as the API server shows.
+#[rstest]
+#[case::nothing_as_others("[]", false)]
+#[case::only_harmless_requests(
+    "[{apiGroups: [''], resources: [pods], verbs: ['impersonate-on:serviceaccount:list']}]",
+    false
+)]
+#[case::in_another_mode(
+    "[{apiGroups: [''], resources: [serviceaccounts/token], verbs: ['impersonate-on:user-info:create']}]",
+    false
+)]
+#[case::tokens(
+    "[{apiGroups: [''], resources: [serviceaccounts/token], verbs: ['impersonate-on:serviceaccount:create']}]",
+    true
+)]
+#[case::tokens_of_one(
+    "[{apiGroups: [''], resources: [serviceaccounts/token], resourceNames: [deputy], verbs: ['impersonate-on:serviceaccount:create']}]",
+    true
+)]
+fn acting_as_others_within_limits_is_said_where_it_leads_out(#[case] on: &str, #[case] leads_out: bool) {
+    let cluster = Cluster::start();
+    let step = step(&cluster, &[]);
+    cluster.apply("{apiVersion: v1, kind: ServiceAccount, metadata: {name: deputy, namespace: NAMESPACE}}");
+    let deputy = "{apiGroups: [authentication.k8s.io], resources: [serviceaccounts], resourceNames: [deputy], \
+                  verbs: ['impersonate:serviceaccount']}";
+    allow(&cluster, &format!("{deputy}, {}", on.trim_matches(['[', ']'])));
+    grant(
+        &cluster,
+        "deputy",
+        "{apiGroups: [''], resources: [serviceaccounts/token], verbs: [create]}",
+    );
+    let main = step.main().succeeded();
+    let said = main.log.contains(&format!(
+        "{}act as others (impersonate:serviceaccount serviceaccounts.authentication.k8s.io deputy; \
+         impersonate-on:serviceaccount:create serviceaccounts/token",
+        outlives(&cluster)
+    ));
+    assert_eq!(said, leads_out, "{}", main.log);
+    assert_eq!(main.log.contains("outlive"), leads_out, "{}", main.log);
+
+    let namespace = cluster.namespace();
+    let user = format!("system:serviceaccount:{namespace}:deputy");
+    let (status, answer) = cluster.ask_with(
+        &step.token(),
+        "POST",
+        &format!("/api/v1/namespaces/{namespace}/serviceaccounts/deputy/token"),
+        &[("impersonate-user", &user), ("content-type", "application/json")],
+        "{}",
+    );
+    // Before Kubernetes 1.36 no API server knows these permissions.
+    let (_, version) = cluster.ask("GET", "/version", None);
+    let knows = version["minor"]
+        .as_str()
+        .and_then(|minor| minor.parse::<u32>().ok())
+        >= Some(36);
+    assert_eq!(status == 201, leads_out && knows, "{status} {answer}");
     step.post().succeeded();
 }
 

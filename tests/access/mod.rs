@@ -32,11 +32,17 @@ fn reviews(cluster: &Cluster, kind: FaultKind) {
 
 /// Rules for the jobs' ServiceAccount, besides those that it has.
 fn allow(cluster: &Cluster, rules: &str) {
+    grant(cluster, "scanner", rules);
+}
+
+/// Rules for a ServiceAccount.
+fn grant(cluster: &Cluster, account: &str, rules: &str) {
     cluster.apply(&format!(
-        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: more, namespace: NAMESPACE}}\nrules: [{rules}]\n---\n\
-         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: more, namespace: NAMESPACE}}\n\
-         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: more}}\n\
-         subjects: [{{kind: ServiceAccount, name: scanner, namespace: NAMESPACE}}]\n"
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: {account}-more, namespace: NAMESPACE}}\n\
+         rules: [{rules}]\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: {account}-more, namespace: NAMESPACE}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: {account}-more}}\n\
+         subjects: [{{kind: ServiceAccount, name: {account}, namespace: NAMESPACE}}]\n"
     ));
 }
 
@@ -65,7 +71,7 @@ fn what_is_required_and_forbidden_is_shown_when_it_holds() {
     let step = step(&cluster, &[("require", require), ("forbid", forbid)]);
     let main = step.main().succeeded();
     let row = format!(
-        "  ok  require  create pods/exec target-pod  allowed  RBAC: allowed by RoleBinding \"more/{}\" of Role \"more\"",
+        "  ok  require  create pods/exec target-pod  allowed  RBAC: allowed by RoleBinding \"scanner-more/{}\" of Role \"scanner-more\"",
         cluster.namespace()
     );
     assert!(main.log.contains(&row), "{}", main.log);

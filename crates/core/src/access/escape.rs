@@ -16,19 +16,6 @@ use crate::{
 const WAYS: &[(&str, &str, &str)] = &[
     (TOKENS, "create", "serviceaccounts/token"),
     (OTHERS, "impersonate", "serviceaccounts users groups"),
-    // Constrained impersonation, from Kubernetes 1.35 on (`pkg/endpoints/filters/impersonation`,
-    // k8s.io/apiserver).
-    (
-        OTHERS,
-        "impersonate:serviceaccount",
-        "serviceaccounts.authentication.k8s.io",
-    ),
-    (OTHERS, "impersonate:user-info", "users.authentication.k8s.io"),
-    (
-        OTHERS,
-        "impersonate:arbitrary-node impersonate:associated-node",
-        "nodes.authentication.k8s.io",
-    ),
     (
         "give rights away",
         "create update patch",
@@ -36,7 +23,7 @@ const WAYS: &[(&str, &str, &str)] = &[
     ),
     (
         "give rights that it does not have",
-        "escalate bind",
+        ESCALATE,
         "roles clusterroles",
     ),
     (
@@ -68,8 +55,19 @@ const WAYS: &[(&str, &str, &str)] = &[
 ];
 const TOKENS: &str = "mint itself other tokens";
 const OTHERS: &str = "act as others";
+const ESCALATE: &str = "escalate bind";
+/// The modes of constrained impersonation, from Kubernetes 1.35 on, each with the resource and the name for
+/// its verb `impersonate:MODE` (`pkg/endpoints/filters/impersonation/mode.go`, k8s.io/apiserver).
+const MODES: [(&str, &str, &str); 4] = [
+    ("serviceaccount", "serviceaccounts.authentication.k8s.io", ""),
+    ("user-info", "users.authentication.k8s.io", ""),
+    ("arbitrary-node", "nodes.authentication.k8s.io", ""),
+    // kube-apiserver asks for all nodes at once.
+    ("associated-node", "nodes.authentication.k8s.io", "*"),
+];
 /// The ways that a permission for one other account opens.
 const BY_NAME: [&str; 2] = [TOKENS, OTHERS];
+const IMPERSONATE: &str = "impersonate:";
 /// The most permissions that a sentence names for one way.
 const NAMED: usize = 3;
 
@@ -94,8 +92,11 @@ pub struct Way {
     pub by: Vec<Permission>,
 }
 
-/// The questions: each permission, with the way that it opens.
-fn questions(service_account: &str) -> Vec<(&'static str, Permission)> {
+/// A permission, with the way that it opens.
+type Question = (&'static str, Permission);
+
+/// The questions about the account itself.
+fn questions(service_account: &str) -> Vec<Question> {
     let mut questions = Vec::new();
     for (may, verbs, resources) in WAYS {
         for resource in resources.split(' ') {
@@ -109,17 +110,115 @@ fn questions(service_account: &str) -> Vec<(&'static str, Permission)> {
             questions.extend(verbs.split(' ').map(one));
         }
     }
+    questions.extend(MODES.map(|(mode, resource, name)| {
+        let verb = format!("{IMPERSONATE}{mode}");
+        (OTHERS, Permission::built_in(&verb, resource, name))
+    }));
     questions
 }
 
+/// The mode, if the permission is one for constrained impersonation.
+fn mode(permission: &Permission) -> Option<&str> {
+    permission.verb.strip_prefix(IMPERSONATE)
+}
+
+/// The questions whether an account may go the other ways as somebody else, in a mode of constrained
+/// impersonation. kube-apiserver then demands a second permission, which names the request:
+/// `impersonate-on:MODE:VERB`.
+fn as_others(mode: &str, account: &Account) -> Vec<Question> {
+    let is_request =
+        |verb: &str| !verb.starts_with("impersonate") && !ESCALATE.split(' ').any(|rare| rare == verb);
+    let questions = questions(&account.name).into_iter();
+    let requests = questions.filter(|(_, permission)| is_request(&permission.verb));
+    let as_others = requests.map(|(may, mut permission)| {
+        permission.verb = format!("impersonate-on:{mode}:{}", permission.verb);
+        (may, permission)
+    });
+    as_others.collect()
+}
+
 /// The questions about single objects that the rules name.
-fn by_name(questions: &[(&'static str, Permission)], rules: &Rules) -> Vec<(&'static str, Permission)> {
+fn by_name(questions: &[Question], rules: &Rules) -> Vec<Question> {
     let ways = questions.iter().filter(|(may, _)| BY_NAME.contains(may));
     let named = ways.flat_map(|(may, permission)| {
         let names = rules.names(permission).into_iter();
         names.map(|name| (*may, permission.clone().named(name)))
     });
     named.filter(|question| !questions.contains(question)).collect()
+}
+
+/// The API server, asked as an account.
+struct Asker<'a> {
+    cluster: &'a Cluster,
+    account: &'a Account,
+    budget: &'a Budget,
+    /// The account's rules, if the API server lists them all.
+    rules: Option<Rules>,
+}
+
+impl Asker<'_> {
+    /// Answers each question from the rules, and asks about those that the rules leave open.
+    async fn ask(&self, mut questions: Vec<Question>) -> Vec<Answered> {
+        if let Some(rules) = &self.rules {
+            questions.extend(by_name(&questions, rules));
+        }
+        let answers = questions.into_iter().map(async |(may, permission)| {
+            let (verdict, reason) = match self.rules.as_ref().and_then(|rules| rules.verdict(&permission)) {
+                Some(verdict) => (verdict, String::new()),
+                None => review(self.cluster, &permission, &self.account.namespace, self.budget).await,
+            };
+            Answered {
+                may,
+                permission,
+                verdict,
+                reason,
+            }
+        });
+        join_all(answers).await
+    }
+}
+
+/// A question with its answer.
+struct Answered {
+    may: &'static str,
+    permission: Permission,
+    verdict: Verdict,
+    reason: String,
+}
+
+impl Answered {
+    fn is_allowed(&self) -> bool {
+        self.verdict == Verdict::Allowed
+    }
+}
+
+/// The modes in which the account may act as somebody else. None if it may do so without a mode: then every
+/// way is open already.
+fn open_modes(answered: &[Answered]) -> Vec<String> {
+    let others = answered
+        .iter()
+        .filter(|one| one.may == OTHERS && one.is_allowed());
+    let modes = others.map(|one| mode(&one.permission).map(str::to_owned));
+    let mut modes = modes.collect::<Option<Vec<_>>>().unwrap_or_default();
+    modes.dedup();
+    modes
+}
+
+/// Adds the answers about each mode. A mode in which no other way is open does not count: all that an
+/// account does as others, it needs its own token for.
+fn constrain<'a>(
+    answered: &mut Vec<Answered>,
+    in_modes: impl IntoIterator<Item = (&'a String, Vec<Answered>)>,
+) {
+    for (open, in_mode) in in_modes {
+        if !in_mode.iter().any(Answered::is_allowed) {
+            let of_mode = |one: &&mut Answered| mode(&one.permission) == Some(open);
+            for one in answered.iter_mut().filter(of_mode) {
+                one.verdict = Verdict::Denied;
+            }
+        }
+        answered.extend(in_mode.into_iter().map(|one| Answered { may: OTHERS, ..one }));
+    }
 }
 
 impl Escape {
@@ -130,43 +229,38 @@ impl Escape {
         check: EscapeCheck,
         budget: &Budget,
     ) -> Self {
-        let mut questions = questions(&account.name);
-        let rules = Rules::list(cluster, &account.namespace, budget).await;
-        if let Some(rules) = &rules {
-            questions.extend(by_name(&questions, rules));
-        }
-        let answers = questions.iter().map(async |(_, permission)| {
-            match rules.as_ref().and_then(|rules| rules.verdict(permission)) {
-                Some(verdict) => (verdict, String::new()),
-                None => review(cluster, permission, &account.namespace, budget).await,
-            }
-        });
-        let answers = join_all(answers).await;
-        Self::of(questions, answers, check)
+        let asker = Asker {
+            cluster,
+            account,
+            budget,
+            rules: Rules::list(cluster, &account.namespace, budget).await,
+        };
+        let mut answered = asker.ask(questions(&account.name)).await;
+        let modes = open_modes(&answered);
+        let in_modes = modes.iter().map(|mode| asker.ask(as_others(mode, account)));
+        let in_modes = join_all(in_modes).await;
+        constrain(&mut answered, modes.iter().zip(in_modes));
+        Self::of(answered, check)
     }
 
-    fn of(
-        questions: Vec<(&'static str, Permission)>,
-        answers: Vec<(Verdict, String)>,
-        check: EscapeCheck,
-    ) -> Self {
+    fn of(answered: Vec<Answered>, check: EscapeCheck) -> Self {
         let mut escape = Self {
             fatal: check == EscapeCheck::Fail,
             ..Self::default()
         };
-        let asked = questions.len();
-        for ((may, permission), (verdict, reason)) in questions.into_iter().zip(answers) {
-            match verdict {
+        let asked = answered.len();
+        for one in answered {
+            match one.verdict {
                 Verdict::Denied => {}
                 Verdict::Unknown => {
-                    let (unknown, _, first) = escape.unknown.take().unwrap_or((0, 0, reason));
+                    let (unknown, _, first) = escape.unknown.take().unwrap_or((0, 0, one.reason));
                     escape.unknown = Some((unknown + 1, asked, first));
                 }
-                Verdict::Allowed => match escape.ways.iter_mut().find(|way| way.may == may) {
-                    Some(way) => way.by.push(permission),
+                Verdict::Allowed => match escape.ways.iter_mut().find(|way| way.may == one.may) {
+                    Some(way) => way.by.push(one.permission),
                     None => escape.ways.push(Way {
-                        may,
-                        by: vec![permission],
+                        may: one.may,
+                        by: vec![one.permission],
                     }),
                 },
             }
@@ -225,11 +319,14 @@ impl std::fmt::Display for Way {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
     #[test]
     fn questions_are_permissions_that_a_person_could_write() {
-        let questions = questions("scanner");
+        let mut questions = questions("scanner");
+        questions.extend(as_others("user-info", &account()));
         for (_, permission) in &questions {
             assert_eq!(
                 Permission::parse(&permission.to_string()).as_ref(),
@@ -243,6 +340,7 @@ mod tests {
         for asked in [
             "create serviceaccounts/token scanner",
             "impersonate:user-info users.authentication.k8s.io",
+            "impersonate-on:user-info:create serviceaccounts/token scanner",
             "create nodes/proxy",
             "bind clusterroles.rbac.authorization.k8s.io",
             "create cronjobs.batch",
@@ -261,16 +359,79 @@ mod tests {
         }
     }
 
+    /// Answers a question as if these permissions were all that the account has.
+    fn answer((may, permission): Question, allowed: &[&str]) -> Answered {
+        let verdict = match allowed.contains(&&*permission.to_string()) {
+            true => Verdict::Allowed,
+            false => Verdict::Denied,
+        };
+        Answered {
+            may,
+            permission,
+            verdict,
+            reason: String::new(),
+        }
+    }
+
     fn found(allowed: &[&str], check: EscapeCheck) -> Escape {
-        let questions = questions("scanner");
-        let answers = questions
-            .iter()
-            .map(|(_, permission)| match permission.to_string() {
-                shown if allowed.contains(&&*shown) => (Verdict::Allowed, String::new()),
-                _ => (Verdict::Denied, String::new()),
-            });
-        let answers = answers.collect();
-        Escape::of(questions, answers, check)
+        let answer = |question| answer(question, allowed);
+        let mut answered = questions("scanner").into_iter().map(answer).collect::<Vec<_>>();
+        let modes = open_modes(&answered);
+        let in_modes = modes.iter().map(|mode| {
+            let questions = as_others(mode, &account()).into_iter();
+            (mode, questions.map(answer).collect())
+        });
+        constrain(&mut answered, in_modes.collect::<Vec<_>>());
+        Escape::of(answered, check)
+    }
+
+    const DEPUTY: &str = "impersonate:serviceaccount serviceaccounts.authentication.k8s.io";
+
+    #[rstest]
+    #[case::no_request(&[DEPUTY], "")]
+    #[case::harmless_requests(&[DEPUTY, "impersonate-on:serviceaccount:list pods"], "")]
+    #[case::requests_of_another_mode(&[DEPUTY, "impersonate-on:user-info:get secrets"], "")]
+    #[case::nobody_to_impersonate(&["impersonate-on:serviceaccount:get secrets"], "")]
+    #[case::secrets(
+        &[DEPUTY, "impersonate-on:serviceaccount:get secrets"],
+        "act as others (impersonate:serviceaccount serviceaccounts.authentication.k8s.io; \
+         impersonate-on:serviceaccount:get secrets)"
+    )]
+    #[case::tokens_of_a_node(
+        &[
+            "impersonate:associated-node nodes.authentication.k8s.io *",
+            "impersonate-on:associated-node:create serviceaccounts/token scanner",
+        ],
+        "act as others (impersonate:associated-node nodes.authentication.k8s.io *; \
+         impersonate-on:associated-node:create serviceaccounts/token scanner)"
+    )]
+    #[case::without_constraints(&["impersonate users", DEPUTY], "act as others (impersonate users; \
+         impersonate:serviceaccount serviceaccounts.authentication.k8s.io)")]
+    fn acting_as_others_counts_where_it_leads_out(#[case] allowed: &[&str], #[case] way: &str) {
+        let escape = found(allowed, EscapeCheck::Warn);
+        let ways = escape.ways.iter().map(Way::to_string).collect::<Vec<_>>();
+        assert_eq!(ways.join("; "), way);
+    }
+
+    #[test]
+    fn an_unknown_request_as_others_is_no_denial() {
+        let deputy = |question| answer(question, &[DEPUTY]);
+        let mut answered = questions("scanner").into_iter().map(deputy).collect::<Vec<_>>();
+        let modes = open_modes(&answered);
+        let in_mode = as_others("serviceaccount", &account()).into_iter().map(deputy);
+        let in_mode = in_mode.map(|one| Answered {
+            verdict: Verdict::Unknown,
+            reason: "no answer in time".into(),
+            ..one
+        });
+        constrain(&mut answered, [(&modes[0], in_mode.collect())]);
+        let escape = Escape::of(answered, EscapeCheck::Fail);
+        assert!(escape.ways.is_empty());
+        let sentences = escape.sentences(&account()).concat();
+        assert!(
+            sentences.contains("questions got no answer: no answer in time"),
+            "{sentences}"
+        );
     }
 
     #[test]
@@ -293,9 +454,12 @@ mod tests {
 
     #[test]
     fn an_unanswered_question_is_no_denial() {
-        let questions = questions("scanner");
-        let answers = vec![(Verdict::Unknown, "no answer in time".to_owned()); questions.len()];
-        let sentences = Escape::of(questions, answers, EscapeCheck::Warn).sentences(&account());
+        let unknown = questions("scanner").into_iter().map(|question| Answered {
+            verdict: Verdict::Unknown,
+            reason: "no answer in time".into(),
+            ..answer(question, &[])
+        });
+        let sentences = Escape::of(unknown.collect(), EscapeCheck::Warn).sentences(&account());
         assert!(
             sentences[0].contains("is not known: 55 of 55 questions got no answer: no answer in time"),
             "{sentences:?}"
