@@ -325,6 +325,52 @@ fn what_a_minter_may_do_is_a_short_list() {
     }
 }
 
+/// Kubernetes 1.37 has tokens that are bound to webhooks, behind a feature gate, and may get more kinds. No such token ends with a job,
+/// so the policies must not let a kind pass because they do not know it.
+#[test]
+fn a_token_is_bound_to_an_anchor_whatever_else_kubernetes_can_bind_it_to() {
+    let world = World::new();
+    let namespace = world.namespace();
+    for (version, kind) in [
+        ("v1", "Pod"),
+        ("v1", "Node"),
+        ("v1", "ConfigMap"),
+        ("secrets.k8s.io/v1", "Secret"),
+        (
+            "admissionregistration.k8s.io/v1",
+            "ValidatingWebhookConfiguration",
+        ),
+        ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),
+        ("future.k8s.io/v2", "Anything"),
+    ] {
+        let mut spec = json!({
+            "audiences": ["vault"],
+            "boundObjectRef": { "apiVersion": version, "kind": kind, "name": OWN, "uid": world.uid(OWN) },
+        });
+        // Without it, an API server refuses such a token before it asks the policies.
+        if kind.ends_with("WebhookConfiguration") {
+            spec["attestations"] = json!({ "admissionReviewAPIGroups": ["apps"] });
+        }
+        for (who, account, policy) in [
+            (
+                OfScanner,
+                "scanner",
+                format!("jobpass-tokens.{namespace}.scanner"),
+            ),
+            (ForJobs, OWN, format!("jobpass-tokens.{namespace}")),
+        ] {
+            let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
+            let (_, answer) = world.send(who, &Try::new("POST", path, &json!({ "spec": spec }), NOBODY));
+            let refusal = format!("'{policy}' denied request: a token must be bound to an anchor");
+            let message = answer["message"].as_str();
+            assert!(
+                message.is_some_and(|message| message.contains(&refusal)),
+                "{kind}: {answer}"
+            );
+        }
+    }
+}
+
 #[test]
 fn no_validation_is_there_for_nothing() {
     let world = World::new();
