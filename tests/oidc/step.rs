@@ -118,7 +118,7 @@ fn an_id_token_mints_and_a_fresh_one_revokes() {
 #[case::not_yet_valid(Issuer::github().not_yet_valid(), &["It is not valid yet"])]
 #[case::unsigned(Issuer::github().unsigned(), &["It is not signed (alg: none)"])]
 #[case::another_key(Issuer::github().signed_by_another(), &["openid-configuration"])]
-#[case::missing_claim(Issuer::github().without("repository_id"), &["sub                  repo:team-1/app-2"])]
+#[case::missing_claim(Issuer::github().without("repository_id"), &["sub                  repo:team@1/app@2"])]
 #[case::enterprise_server(
     Issuer::github_enterprise("github.example.com"),
     &["issuer               https://github.example.com/_services/token", "url: \"https://github.example.com/_services/token\""]

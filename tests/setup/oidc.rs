@@ -1,6 +1,6 @@
 //! Jobs without a stored secret, let in by the file and the objects that `setup` writes.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use jobpass_devkit::issuer::Issuer;
 use rstest::rstest;
@@ -36,6 +36,20 @@ const GITLAB: &[&str] = &[
     "3",
     "--ref",
     "refs/heads/main",
+];
+
+const SHARED: &str = "team/shared/.github/workflows/scan.yml@refs/tags/v1";
+const WORKFLOWS: &[&str] = &[
+    "--repository-id",
+    "2",
+    "--workflow-ref",
+    "team/app/.github/workflows/scan.yml@refs/heads/main",
+    "--job-workflow-ref",
+    SHARED,
+    "--job-workflow-ref",
+    "team/shared/.github/workflows/scan.yml@refs/tags/v2",
+    "--property",
+    "env=prod",
 ];
 
 /// A cluster that was set up with `options`, and what becomes of a job with an ID token.
@@ -104,6 +118,16 @@ impl Trusting {
     Issuer::github_enterprise("github.example.com"),
     &[("ref_protected", "false")]
 )]
+#[case::workflows(
+    WORKFLOWS,
+    Issuer::github().claim("repo_property_env", "prod").claim("job_workflow_ref", SHARED),
+    &[
+        ("workflow_ref", "team/app/.github/workflows/other.yml@refs/heads/main"),
+        ("workflow_ref", "team/app/.github/workflows/scan.yml@refs/heads/other"),
+        ("job_workflow_ref", "team/app/.github/workflows/scan.yml@refs/heads/main"),
+        ("repo_property_env", "test"),
+    ]
+)]
 #[case::gitlab(GITLAB, Issuer::gitlab("gitlab.example.com"), &[
     ("project_id", "8"),
     ("namespace_id", "4"),
@@ -171,6 +195,41 @@ fn says_alone(doctor: &Ended, said: &str) {
     let failed = failed.filter(|line| !line.contains("the API server answered 401"));
     let failed = failed.collect::<Vec<_>>();
     assert!(matches!(*failed, [line] if line.contains(said)), "{}", doctor.log);
+}
+
+/// What `setup` writes goes by claims that are the same whatever GitHub writes into `sub`.
+#[test]
+fn every_form_of_a_subject_is_let_in() {
+    let trusting = Trusting::set_up(GITHUB);
+    for subject in [
+        "repo:team/app:ref:refs/heads/main",
+        "repo:team@1/app@2:ref:refs/heads/main",
+        "repository_owner:team:repository_visibility:private",
+    ] {
+        let issuer = Issuer::github().claim("sub", subject);
+        trusting.doctor(&issuer).succeeded();
+    }
+}
+
+/// The audit log tells the jobs of a matrix apart, where GitHub does.
+#[test]
+fn the_audit_log_names_the_job() {
+    let trusting = Trusting::set_up(GITHUB);
+    trusting.doctor(&Issuer::github()).succeeded();
+    // As on a GitHub Enterprise Server.
+    trusting
+        .doctor(&Issuer::github().without("check_run_id"))
+        .succeeded();
+    let events = trusting.desk.cluster.audit().into_iter();
+    let jobs = events.filter(|event| event["user"]["username"] == "ci:github:2");
+    let jobs = jobs.map(|event| {
+        let extra = &event["user"]["extra"];
+        assert_eq!(extra["jobpass.dev/run-id"][0], "77", "{extra}");
+        let id = extra["jobpass.dev/check-run-id"][0].as_str();
+        id.map(str::to_owned)
+    });
+    let expected = [None, Some("51725241954".to_owned())];
+    assert_eq!(jobs.collect::<BTreeSet<_>>(), BTreeSet::from(expected));
 }
 
 /// `environment` is there only in jobs that have one.

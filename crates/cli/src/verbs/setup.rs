@@ -106,6 +106,27 @@ pub(crate) fn command() -> Command {
                 "NAME",
                 "Only jobs in this environment of the platform.",
             ),
+            flag(
+                "workflow-ref",
+                "REF",
+                "GitHub: only jobs of runs of this workflow, as in \
+                 `OWNER/REPO/.github/workflows/FILE.yml@refs/heads/main`. Can be given several times.",
+            )
+            .action(ArgAction::Append),
+            flag(
+                "job-workflow-ref",
+                "REF",
+                "GitHub: only jobs that this reusable workflow defines, written in the same way. Can be given \
+                 several times.",
+            )
+            .action(ArgAction::Append),
+            flag(
+                "property",
+                "NAME=VALUE",
+                "GitHub: only if the repository has this custom property, which the organization adds to its \
+                 ID tokens. Can be given several times.",
+            )
+            .action(ArgAction::Append),
         ])
         .next_help_heading("Additions")
         .args([
@@ -256,6 +277,9 @@ fn wanted(matches: &ArgMatches, inputs: &Inputs) -> Wanted {
         audiences: of_table(Opt::Audiences),
         minters: several("minter"),
         repository_ids: several("repository-id"),
+        workflow_refs: several("workflow-ref"),
+        job_workflow_refs: several("job-workflow-ref"),
+        properties: several("property"),
         project_ids: several("project-id"),
         owner_id: one("owner-id"),
         issuer: one("issuer"),

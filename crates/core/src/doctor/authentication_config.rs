@@ -14,7 +14,7 @@ use super::{Finding, Health};
 use crate::{
     claims,
     error::{Error, Kind},
-    oidc::audiences,
+    oidc::{Subject, audiences},
     process::files::read_file,
     text::harmless,
     token::Token,
@@ -169,6 +169,16 @@ fn audience(claims: &Value, allowed: &[String]) -> Finding {
     )
 }
 
+/// The next step where a file goes by GitHub's `sub`.
+const SUBJECT: &str = "GitHub writes `sub` in two forms: repositories that were created, renamed or moved after 15 July 2026 have the \
+     ids of owner and repository in it, and an administrator can switch others. `repository_id` is the same in both: write a file \
+     that goes by it with `jobpass setup --authentication-config`";
+
+/// The token's `sub`, if it is one of GitHub's.
+fn github_subject(claims: &Value) -> Option<Subject<'_>> {
+    claims["sub"].as_str().and_then(Subject::parse)
+}
+
 impl Rule {
     fn finding(&self, claims: &Value) -> Finding {
         let compared = match &*self.claim {
@@ -176,7 +186,11 @@ impl Rule {
             claim => Some((claim, vec![&*self.required_value])),
         };
         let Some((name, allowed)) = compared else {
-            return unknown("rule", &self.expression, claims);
+            let finding = unknown("rule", &self.expression, claims);
+            return match self.expression.contains("claims.sub") && github_subject(claims).is_some() {
+                true => finding.fix(SUBJECT),
+                false => finding,
+            };
         };
         let value = &claims[name];
         let (name, shown) = (harmless(name), shown(value));
@@ -185,12 +199,20 @@ impl Rule {
         }
         let said = format!(
             "in the token, {name} is {shown}; {}",
-            wanted("the file", allowed.into_iter())
+            wanted("the file", allowed.iter().copied())
         );
-        failed("rule", said).fix(
-            "run a job that matches the rule. To let this job in, write a new file with `jobpass setup \
-             --authentication-config`",
-        )
+        let in_other_form = name == "sub"
+            && github_subject(claims).is_some_and(|subject| {
+                let mut allowed = allowed.iter().filter_map(|text| Subject::parse(text));
+                allowed.any(|allowed| allowed.is_other_form_of(&subject))
+            });
+        failed("rule", said).fix(match in_other_form {
+            true => SUBJECT,
+            false => {
+                "run a job that matches the rule. To let this job in, write a new file with `jobpass setup \
+                 --authentication-config`"
+            }
+        })
     }
 }
 
@@ -203,7 +225,13 @@ impl Username {
             (claim, _) => (&*self.prefix, claim),
         };
         match claims[name].as_str() {
-            Some(value) => Finding::new(check, Health::Ok, harmless(&format!("{prefix}{value}"))),
+            Some(value) => {
+                let user = harmless(&format!("{prefix}{value}"));
+                match name == "sub" && Subject::parse(value).is_some() {
+                    true => Finding::new(check, Health::Warning, user).fix(SUBJECT),
+                    false => Finding::new(check, Health::Ok, user),
+                }
+            }
             None => failed(
                 check,
                 format!("is made from {}, which the token does not have", harmless(name)),
@@ -389,6 +417,47 @@ mod tests {
             )
         );
         assert_eq!(found[3], ("ok", "username", "oidc:s".to_owned()));
+    }
+
+    const CLASSIC: &str = "repo:team/app:ref:refs/heads/main";
+    const WITH_IDS: &str = "repo:team@1/app@2:ref:refs/heads/main";
+
+    /// A file that goes by GitHub's `sub` refuses the other form, and says why.
+    #[rstest]
+    #[case::newer(json!({"claim": "sub", "requiredValue": CLASSIC}), WITH_IDS, "failed", true)]
+    #[case::older(json!({"expression": format!("claims.sub == '{WITH_IDS}'")}), CLASSIC, "failed", true)]
+    #[case::prefix(json!({"expression": "claims.sub.startsWith('repo:team/app:')"}), WITH_IDS, "unknown", true)]
+    #[case::another_branch(json!({"claim": "sub", "requiredValue": CLASSIC}), "repo:team@1/app@2:ref:refs/heads/x", "failed", false)]
+    #[case::fits(json!({"claim": "sub", "requiredValue": CLASSIC}), CLASSIC, "ok", false)]
+    fn both_forms_of_a_subject(
+        #[case] rule: Value,
+        #[case] subject: &str,
+        #[case] health: &str,
+        #[case] explained: bool,
+    ) {
+        let rule = serde_json::from_value::<Rule>(rule).expect("a rule");
+        let claims = json!({ "sub": subject });
+        let finding = rule.finding(&claims);
+        assert_eq!(finding.health.word(), health);
+        assert_eq!(
+            finding.fix.contains("`repository_id` is the same in both"),
+            explained,
+            "{}",
+            finding.fix
+        );
+    }
+
+    #[test]
+    fn a_user_that_is_named_after_a_subject_changes() {
+        let username = Username {
+            claim: "sub".into(),
+            ..Username::default()
+        };
+        let finding = username.finding(&json!({ "sub": CLASSIC }));
+        assert_eq!(finding.health, Health::Warning);
+        assert!(finding.fix.contains("two forms"), "{}", finding.fix);
+        let finding = username.finding(&json!({ "sub": "project_path:team/scan:ref_type:branch:ref:main" }));
+        assert_eq!(finding.health, Health::Ok);
     }
 
     #[test]

@@ -29,6 +29,12 @@ pub struct Wanted {
     pub git_ref: Option<String>,
     /// The environment of the jobs.
     pub environment: Option<String>,
+    /// The GitHub workflows whose jobs mint: `OWNER/REPO/.github/workflows/FILE@REF`.
+    pub workflow_refs: Vec<String>,
+    /// The reusable GitHub workflows whose jobs mint, written in the same way.
+    pub job_workflow_refs: Vec<String>,
+    /// The custom properties of the GitHub repositories: `NAME=VALUE`.
+    pub properties: Vec<String>,
     /// The image of the sweeper. Without it, there is no sweeper.
     pub sweeper_image: Option<String>,
     /// Whether the ServiceAccount may look at Pods, as the examples do.

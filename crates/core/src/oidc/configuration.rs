@@ -27,14 +27,15 @@ impl Oidc {
         let mut rules = String::from(
             "  # Ids stay when a repository is renamed; a name that was given up can be taken by somebody else.\n",
         );
-        rules += &match &*self.ids {
-            [one] => equals(id, one),
+        let one_of = |claim: &str, values: &[String]| match values {
+            [one] => equals(claim, one),
             several => {
-                let several = several.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>();
-                let expression = quoted(&format!("claims.{id} in [{}]", several.join(", ")));
-                format!("  - expression: {expression}\n    message: \"another {id}\"\n")
+                let several = several.iter().map(|value| cel(value)).collect::<Vec<_>>();
+                let expression = quoted(&format!("claims.{claim} in [{}]", several.join(", ")));
+                format!("  - expression: {expression}\n    message: \"another {claim}\"\n")
             }
         };
+        rules += &one_of(id, &self.ids);
         if let Some(owner) = &self.owner_id {
             rules += "  # Not after it was given to another owner.\n";
             rules += &equals(owner_id, owner);
@@ -54,6 +55,27 @@ impl Oidc {
             rules += "  # Its rules, approval for instance, decide which jobs run in it.\n";
             rules += &equals("environment", environment);
         }
+        if !self.workflow_refs.is_empty() {
+            rules += "  # The workflow that was started, as it is on that ref.\n";
+            rules += &one_of("workflow_ref", &self.workflow_refs);
+        }
+        if !self.job_workflow_refs.is_empty() {
+            rules +=
+                "  # The workflow that the job is written in. A workflow that calls it chooses the inputs.\n";
+            rules += &one_of("job_workflow_ref", &self.job_workflow_refs);
+        }
+        for (name, value) in &self.properties {
+            rules += "  # A custom property of the repository. The organization adds it to its ID tokens.\n";
+            rules += &equals(&quoted(&format!("repo_property_{name}")), value);
+        }
+        let job = match self.platform {
+            // A GitHub Enterprise Server may have no such claim.
+            Platform::GitHub => {
+                "    # And the job of that run, if GitHub says it.\n    - key: jobpass.dev/check-run-id\n      \
+                 valueExpression: \"has(claims.check_run_id) ? string(claims.check_run_id) : ''\"\n"
+            }
+            Platform::GitLab => "",
+        };
         format!(
             "# For kube-apiserver's flag --authentication-config (Kubernetes 1.34; with apiserver.config.k8s.io/v1beta1 from 1.30\n\
              # on). If there is such a file already, add the entry below `jwt:` to it: each issuer may stand there once.\n\
@@ -70,7 +92,7 @@ impl Oidc {
              # The user that the minter's RoleBinding and the admission policies name.\n    \
              username:\n      expression: {username}\n    \
              # The API server's audit log then names the run.\n    \
-             extra:\n    - key: jobpass.dev/run-id\n      valueExpression: claims.{run_id}\n",
+             extra:\n    - key: jobpass.dev/run-id\n      valueExpression: claims.{run_id}\n{job}",
             issuer = quoted(&self.issuer),
             audience = quoted(&self.audience),
             username = quoted(&format!("{} + claims.{id}", cel(&self.user_prefix()))),

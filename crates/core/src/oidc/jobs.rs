@@ -27,6 +27,10 @@ pub(crate) struct Oidc {
     pub(crate) owner_id: Option<String>,
     pub(crate) git_ref: Option<Ref>,
     pub(crate) environment: Option<String>,
+    pub(crate) workflow_refs: Vec<String>,
+    pub(crate) job_workflow_refs: Vec<String>,
+    /// Custom properties of the repositories: names and values.
+    pub(crate) properties: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,6 +47,12 @@ pub(crate) enum Ref {
 
 impl Oidc {
     pub(crate) fn parse(wanted: &Wanted) -> Result<Option<Self>, Error> {
+        let of_github = [
+            ("workflow-ref", &wanted.workflow_refs),
+            ("job-workflow-ref", &wanted.job_workflow_refs),
+            ("property", &wanted.properties),
+        ];
+        let of_github = of_github.iter().find(|(_, values)| !values.is_empty());
         let (platform, input, ids) = match (&*wanted.repository_ids, &*wanted.project_ids) {
             ([], []) => {
                 let pointless = [
@@ -52,8 +62,12 @@ impl Oidc {
                     ("ref", &wanted.git_ref),
                     ("environment", &wanted.environment),
                 ];
-                return match pointless.iter().find(|(_, value)| value.is_some()) {
-                    Some((name, _)) => Err(Error::input(
+                let pointless = pointless.iter().find(|(_, value)| value.is_some());
+                return match pointless
+                    .map(|(name, _)| name)
+                    .or(of_github.map(|(name, _)| name))
+                {
+                    Some(name) => Err(Error::input(
                         name,
                         "is given without `repository-id` (GitHub) or `project-id` (GitLab)",
                         "add the id of the repository or project whose jobs it is about",
@@ -62,7 +76,16 @@ impl Oidc {
                 };
             }
             (ids, []) => (Platform::GitHub, "repository-id", ids),
-            ([], ids) => (Platform::GitLab, "project-id", ids),
+            ([], ids) => match of_github {
+                Some((name, _)) => {
+                    return Err(Error::input(
+                        name,
+                        "is given with `project-id`, and GitLab's ID tokens have no such claim",
+                        "leave it out: `ref`, `environment` and `owner-id` say which jobs of a GitLab project may mint",
+                    ));
+                }
+                None => (Platform::GitLab, "project-id", ids),
+            },
             _ => {
                 return Err(Error::input(
                     "project-id",
@@ -105,6 +128,9 @@ impl Oidc {
                 .as_deref()
                 .map(|name| text_of("environment", name))
                 .transpose()?,
+            workflow_refs: workflow_refs("workflow-ref", &wanted.workflow_refs)?,
+            job_workflow_refs: workflow_refs("job-workflow-ref", &wanted.job_workflow_refs)?,
+            properties: properties(&wanted.properties)?,
         }))
     }
 
@@ -120,6 +146,22 @@ impl Oidc {
             ..Wanted::default()
         };
         Self::parse(&wanted).ok()?
+    }
+
+    /// The warning that more jobs may mint than an administrator may think.
+    pub(crate) fn breadth(&self) -> Option<&'static str> {
+        match (&*self.workflow_refs, &*self.job_workflow_refs) {
+            _ if self.git_ref.is_some() || self.environment.is_some() => None,
+            ([], []) => Some(
+                "jobs of every branch may mint, and everybody who may push a branch may edit its workflow: consider `--ref \
+                 refs/heads/main`, `--ref protected` or `--environment NAME`",
+            ),
+            ([], [_, ..]) => Some(
+                "every branch may call the workflow that `--job-workflow-ref` names, with inputs of its own: consider `--ref \
+                 refs/heads/main`, or `--workflow-ref` for the workflow that calls it",
+            ),
+            ([_, ..], _) => None,
+        }
     }
 
     /// The user names that the API server gives these jobs.
@@ -151,6 +193,63 @@ pub(crate) fn audiences(claims: &Value) -> Vec<&str> {
         Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
         one => one.as_str().into_iter().collect(),
     }
+}
+
+/// The values of the claims `workflow_ref` and `job_workflow_ref`.
+fn workflow_refs(input: &'static str, texts: &[String]) -> Result<Vec<String>, Error> {
+    let parse = |text: &String| {
+        let text = text_of(input, text)?;
+        let is_commit = |version: &str| version.len() >= 40 && version.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_whole = text.split_once('@').is_some_and(|(file, version)| {
+            let mut parts = file.splitn(3, '/');
+            let named = |part: Option<&str>| part.is_some_and(|name| !name.is_empty());
+            named(parts.next())
+                && named(parts.next())
+                && parts
+                    .next()
+                    .is_some_and(|path| path.starts_with(".github/workflows/"))
+                && (version.starts_with("refs/") || is_commit(version))
+        });
+        if is_whole && !text.contains(' ') {
+            return Ok(text);
+        }
+        Err(Error::input(
+            input,
+            format!("is `{text}`, which is not a workflow as ID tokens name it"),
+            "use `OWNER/REPO/.github/workflows/FILE.yml@refs/heads/BRANCH`, with `@refs/tags/TAG` or a commit in place of \
+             the branch if the workflow is called so",
+        ))
+    };
+    texts.iter().map(parse).collect()
+}
+
+/// The custom properties of the repositories: `NAME=VALUE`.
+fn properties(texts: &[String]) -> Result<Vec<(String, String)>, Error> {
+    // As GitHub takes them.
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-$#".contains(&b);
+    let is_name = |name: &str| (1..=75).contains(&name.len()) && name.bytes().all(plain);
+    let wrong = |text: &str, problem: &str| {
+        Error::input(
+            "property",
+            format!("is `{}`{problem}", harmless(text)),
+            "use `NAME=VALUE`, where NAME is the custom property as the organization defines it, without \
+             `repo_property_`",
+        )
+    };
+    let mut properties = Vec::<(String, String)>::new();
+    for text in texts {
+        let pair = text.split_once('=').filter(|(name, _)| is_name(name));
+        let (name, value) =
+            pair.ok_or_else(|| wrong(text, ", which is not a custom property with a value"))?;
+        if properties.iter().any(|(known, _)| known == name) {
+            return Err(wrong(
+                text,
+                ", and another value was given before: no repository has both",
+            ));
+        }
+        properties.push((name.to_owned(), text_of("property", value)?));
+    }
+    Ok(properties)
 }
 
 impl Platform {

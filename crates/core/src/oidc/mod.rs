@@ -2,5 +2,9 @@
 
 mod configuration;
 mod jobs;
+mod subject;
 
-pub(crate) use self::jobs::{Oidc, audiences};
+pub(crate) use self::{
+    jobs::{Oidc, audiences},
+    subject::Subject,
+};

@@ -14,15 +14,21 @@ use crate::{
 /// The claims of each platform about the owner of a job: the name, and the id that a renamed owner keeps.
 const OWNERS: [(&str, &str); 2] = [("repository", "repository_id"), ("project_path", "project_id")];
 /// Other claims that a rule of the API server may check.
-const DETAILS: [&str; 7] = [
+const DETAILS: [&str; 9] = [
     "repository_owner",
     "repository_owner_id",
     "namespace_path",
     "ref",
     "ref_protected",
     "environment",
+    "workflow_ref",
     "job_workflow_ref",
+    "sub",
 ];
+/// The beginning of GitHub's claims about the custom properties of a repository.
+const PROPERTY: &str = "repo_property_";
+/// The most of them that are shown.
+const MOST_PROPERTIES: usize = 10;
 
 /// The claims of a CI platform's ID token, and the configuration with which an API server accepts it.
 /// `None` for other tokens. Nothing in the text is secret: it holds neither the token nor its signature.
@@ -50,10 +56,16 @@ pub(super) fn explain(token: &Token) -> Option<String> {
             (name, text(name).unwrap_or_default()),
             (id, text(id).unwrap_or_default()),
         ]);
-    } else {
-        lines.extend(text("sub").map(|subject| ("sub", subject)));
     }
     lines.extend(DETAILS.iter().filter_map(|name| Some((*name, text(name)?))));
+    let names = claims.as_object().into_iter().flat_map(|claims| claims.keys());
+    let properties = names
+        .filter(|name| name.starts_with(PROPERTY))
+        .take(MOST_PROPERTIES);
+    let properties = properties
+        .filter_map(|name| Some((harmless(name), text(name)?)))
+        .collect::<Vec<_>>();
+    lines.extend(properties.iter().map(|(name, value)| (&**name, value.clone())));
     let (lifetime, problem) = lifetime(&claims);
     lines.push(("lifetime", lifetime));
     let said = lines
@@ -75,8 +87,8 @@ pub(super) fn explain(token: &Token) -> Option<String> {
             };
             let proposal = Oidc::of(&claims).map_or_else(String::new, |oidc| {
                 format!(
-                    "\n\nThis would let it in, as `jobpass setup` writes it; with `--ref` or \
-                     `--environment`, that lets in less:\n\n{}",
+                    "\n\nThis would let it in, as `jobpass setup` writes it; with `--ref`, \
+                     `--environment` or `--workflow-ref`, that lets in less:\n\n{}",
                     oidc.in_short()
                 )
             });
@@ -146,7 +158,8 @@ mod tests {
         let claims = json!({
             "iss": "https://token.actions.githubusercontent.com", "aud": "k8s", "sub": "repo:team/app:ref:refs/heads/main",
             "repository": "team/app", "repository_id": "2", "repository_owner": "team", "repository_owner_id": "1",
-            "ref": "refs/heads/main", "environment": "", "exp": i64::MAX,
+            "ref": "refs/heads/main", "environment": "", "exp": i64::MAX, "repo_property_env": "prod",
+            "workflow_ref": "team/app/.github/workflows/scan.yml@refs/heads/main",
         });
         let text = explained(&json!({"alg": "RS256"}), &claims).expect("explained");
         let (before, after) = text.split_once("expires in ").expect("a lifetime");
@@ -161,6 +174,9 @@ mod tests {
           repository_owner     team
           repository_owner_id  1
           ref                  refs/heads/main
+          workflow_ref         team/app/.github/workflows/scan.yml@refs/heads/main
+          sub                  repo:team/app:ref:refs/heads/main
+          repo_property_env    prod
           lifetime             expires in ...
 
         The file of the API server's flag --authentication-config decides: the issuer, one of its audiences and every rule must fit, and the API server must reach the issuer's /.well-known/openid-configuration. Where that file is at hand, `jobpass doctor --authentication-config FILE` in this job says which line does not fit. A step of this job gives it the ID token with `--bearer-token-env KUBE_TOKEN`, after these lines:
@@ -170,7 +186,7 @@ mod tests {
           echo "::add-mask::$KUBE_TOKEN"
           export KUBE_TOKEN
 
-        This would let it in, as `jobpass setup` writes it; with `--ref` or `--environment`, that lets in less:
+        This would let it in, as `jobpass setup` writes it; with `--ref`, `--environment` or `--workflow-ref`, that lets in less:
 
         apiVersion: apiserver.config.k8s.io/v1
         kind: AuthenticationConfiguration
@@ -187,6 +203,8 @@ mod tests {
             extra:
             - key: jobpass.dev/run-id
               valueExpression: claims.run_id
+            - key: jobpass.dev/check-run-id
+              valueExpression: "has(claims.check_run_id) ? string(claims.check_run_id) : ''"
         "#);
     }
 

@@ -11,6 +11,7 @@ pub(super) fn github(server: &str, subject: &str) -> Map<String, Value> {
         "actor": "someone",
         "actor_id": "12",
         "base_ref": "",
+        "check_run_id": "51725241954",
         "enterprise": null,
         "event_name": "push",
         "head_ref": "",

@@ -141,13 +141,7 @@ impl Setup {
                  give its output to the API server"
                     .to_owned(),
             );
-            if oidc.git_ref.is_none() && oidc.environment.is_none() {
-                notes.push(
-                    "jobs of every branch may mint, and everybody who may push a branch may edit its workflow: consider `--ref \
-                     refs/heads/main`, `--ref protected` or `--environment NAME`"
-                        .to_owned(),
-                );
-            }
+            notes.extend(oidc.breadth().map(str::to_owned));
         }
         if let Some(resource) = self.rules.iter().find_map(Rule::reaches_into_pods) {
             notes.push(format!(

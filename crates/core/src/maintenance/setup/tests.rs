@@ -103,6 +103,46 @@ fn what_the_api_server_reads() {
     );
 }
 
+/// Every condition about GitHub's jobs, several values of a claim among them.
+#[test]
+fn what_the_api_server_reads_about_workflows() {
+    let workflows = Wanted {
+        git_ref: None,
+        environment: some("production"),
+        workflow_refs: vec!["team/app/.github/workflows/deploy.yml@refs/heads/main".into()],
+        job_workflow_refs: vec![
+            "team/shared/.github/workflows/scan.yml@refs/tags/v1".into(),
+            format!("team/shared/.github/workflows/scan.yml@{}", "0123abcd".repeat(5)),
+        ],
+        properties: vec!["env=prod: it's".into(), "team#1=a=b".into()],
+        ..github()
+    };
+    let file = Setup::parse(&workflows).expect("parsed").authentication();
+    insta::assert_snapshot!(file.expect("OIDC"));
+}
+
+/// A branch is as good as anybody who may push it.
+#[rstest]
+#[case::every_branch(Wanted { git_ref: None, ..github() }, "jobs of every branch may mint")]
+#[case::a_branch(github(), "")]
+#[case::callers(
+    Wanted { git_ref: None, job_workflow_refs: vec![WORKFLOW.into()], ..github() },
+    "every branch may call the workflow"
+)]
+#[case::a_caller(
+    Wanted { git_ref: None, workflow_refs: vec![WORKFLOW.into()], job_workflow_refs: vec![WORKFLOW.into()], ..github() },
+    ""
+)]
+fn an_administrator_is_told_how_many_may_mint(#[case] wanted: Wanted, #[case] note: &str) {
+    let notes = Setup::parse(&wanted).expect("parsed").notes();
+    let notes = notes.iter().filter(|note| note.contains("every branch"));
+    let notes = notes.collect::<Vec<_>>();
+    assert_eq!(notes.len(), usize::from(!note.is_empty()), "{notes:?}");
+    assert!(notes.iter().all(|said| said.starts_with(note)), "{notes:?}");
+}
+
+const WORKFLOW: &str = "team/app/.github/workflows/scan.yml@refs/heads/main";
+
 /// Ids are given by each platform anew: who has one on another must not become its user.
 #[test]
 fn the_same_id_of_two_issuers_is_two_users() {
@@ -182,6 +222,16 @@ fn minters_that_are_refused(#[case] minter: &str, #[case] why: &str) {
 #[case::host(Wanted { issuer: some("https://ghes.example.com"), ..github() }, "`https://HOST/_services/token`")]
 #[case::both(Wanted { project_ids: vec!["7".into()], ..github() }, "are both given")]
 #[case::for_nobody(Wanted { repository_ids: vec![], ..github() }, "without `repository-id`")]
+#[case::workflow_for_nobody(Wanted { repository_ids: vec![], oidc_audience: None, git_ref: None, workflow_refs: vec![WORKFLOW.into()], ..github() }, "input `workflow-ref` is given without `repository-id`")]
+#[case::workflow_of_gitlab(Wanted { repository_ids: vec![], project_ids: vec!["7".into()], job_workflow_refs: vec![WORKFLOW.into()], ..github() }, "GitLab's ID tokens have no such claim")]
+#[case::file(Wanted { workflow_refs: vec!["scan.yml".into()], ..github() }, "not a workflow as ID tokens name it")]
+#[case::short_ref(Wanted { workflow_refs: vec!["team/app/.github/workflows/scan.yml@main".into()], ..github() }, "not a workflow as ID tokens name it")]
+#[case::no_ref(Wanted { job_workflow_refs: vec!["team/app/.github/workflows/scan.yml".into()], ..github() }, "not a workflow as ID tokens name it")]
+#[case::folder(Wanted { job_workflow_refs: vec!["team/app/workflows/scan.yml@refs/heads/main".into()], ..github() }, "not a workflow as ID tokens name it")]
+#[case::no_value(Wanted { properties: vec!["env".into()], ..github() }, "not a custom property with a value")]
+#[case::property_name(Wanted { properties: vec!["my env=prod".into()], ..github() }, "not a custom property with a value")]
+#[case::empty(Wanted { properties: vec!["env=".into()], ..github() }, "which cannot stand here")]
+#[case::two_values(Wanted { properties: vec!["env=prod".into(), "env=test".into()], ..github() }, "no repository has both")]
 #[case::latest(Wanted { sweeper_image: some("registry:5000/jobpass"), ..github() }, "a tag or a digest")]
 #[case::image(Wanted { sweeper_image: some("a:b\", x: \"c"), ..github() }, "a tag or a digest")]
 #[case::namespace(Wanted { namespace: "Ci".into(), ..github() }, "no object of Kubernetes can be called that")]
