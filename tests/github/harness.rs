@@ -137,6 +137,11 @@ fn generate_token_and_run_scan() {
         "{}",
         ended.summary
     );
+    assert!(
+        ended.summary.contains("\"check-run-id\":\"51725241954\""),
+        "{}",
+        ended.summary
+    );
     // All that the launcher and the program say are masks.
     let commands = &ended.step("Generate Token").commands;
     assert!(

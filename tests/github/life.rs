@@ -85,6 +85,42 @@ fn a_job_gets_a_token_and_loses_it(#[case] with_id: bool) {
     );
 }
 
+/// All jobs of a matrix have one name and one run.
+#[rstest]
+#[case::told_apart("51725241954", Some("51725241954"))]
+#[case::by_an_older_runner("", None)]
+#[case::by_something_else("${{ job.check_run_id }}", None)]
+fn the_jobs_of_a_matrix_are_told_apart(#[case] input: &str, #[case] id: Option<&str>) {
+    let cluster = Cluster::start();
+    let step = Step::scanner(&support::minter(&cluster), &[("check-run-id", input)]);
+    step.main().succeeded();
+    let anchor = cluster.anchors().remove(0);
+    let metadata = &anchor["metadata"];
+    for place in ["annotations", "labels"] {
+        assert_eq!(
+            metadata[place]["jobpass.dev/check-run-id"].as_str(),
+            id,
+            "{metadata}"
+        );
+    }
+    let page = id.map_or_else(String::new, |id| format!("/job/{id}"));
+    assert_eq!(
+        metadata["annotations"]["jobpass.dev/url"].as_str(),
+        Some(&*format!("https://github.com/team/app/actions/runs/77{page}"))
+    );
+    step.post().succeeded();
+    let receipt = id.map_or_else(
+        || "check-run-id".to_owned(),
+        |id| format!("\"check-run-id\":\"{id}\""),
+    );
+    assert_eq!(
+        step.summary().contains(&receipt),
+        id.is_some(),
+        "{}",
+        step.summary()
+    );
+}
+
 /// The in-cluster account needs files at a fixed path; a unit test in core shows what becomes of them.
 #[test]
 fn an_explicit_server_with_a_token_from_a_variable_or_a_file() {

@@ -93,6 +93,9 @@ fn an_id_token_mints_and_a_fresh_one_revokes() {
         "{}",
         main.log
     );
+    // What the runner does not say, the ID token does.
+    let annotations = &it.cluster.anchors()[0]["metadata"]["annotations"];
+    assert_eq!(annotations["jobpass.dev/check-run-id"], "51725241954");
     let post = it.step.post().succeeded();
     says(&post, &[&revoked(&it.cluster)]);
     let issued = it.endpoint.issued();

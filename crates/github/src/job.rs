@@ -88,11 +88,19 @@ impl Job {
         self.environment.get("GITHUB_RUN_ID")
     }
 
+    /// The id of the job's check run. A server or a runner that is older than September 2025 does not know it.
+    fn check_run_id(&self) -> Option<&str> {
+        let id = self.environment.get("INPUT_CHECK-RUN-ID")?.trim();
+        ((1..=20).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit())).then_some(id)
+    }
+
     pub(crate) fn origin(&self) -> Origin {
         let get = |name| self.environment.get(name).map(str::to_owned);
+        let check_run_id = self.check_run_id();
         let url = || {
+            let job = check_run_id.map_or_else(String::new, |id| format!("/job/{id}"));
             Some(format!(
-                "{}/{}/actions/runs/{}",
+                "{}/{}/actions/runs/{}{job}",
                 get("GITHUB_SERVER_URL")?,
                 get("GITHUB_REPOSITORY")?,
                 get("GITHUB_RUN_ID")?
@@ -103,6 +111,7 @@ impl Job {
             repository: get("GITHUB_REPOSITORY"),
             run_id: get("GITHUB_RUN_ID"),
             job: get("GITHUB_JOB"),
+            check_run_id: check_run_id.map(str::to_owned),
             url: url(),
             requested_by: get("GITHUB_ACTOR"),
         }

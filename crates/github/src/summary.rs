@@ -151,6 +151,7 @@ mod tests {
             anchor: "jobpass-abcdefghij2345678901".into(),
             anchor_uid: Some("11111111-2222-3333-4444-555555555555".into()),
             audiences: vec!["https://kubernetes.default.svc".into()],
+            check_run_id: None,
             credential_id: Some("22222222-2222-3333-4444-555555555555".into()),
             minted: at("2026-11-23T10:00:00Z"),
             renewed: 0,

@@ -177,6 +177,7 @@ impl Job {
             repository: get("CI_PROJECT_PATH"),
             run_id: get("CI_PIPELINE_ID"),
             job: get("CI_JOB_ID"),
+            check_run_id: None,
             url: get("CI_JOB_URL"),
             requested_by: get("GITLAB_USER_LOGIN"),
         }

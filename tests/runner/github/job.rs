@@ -218,7 +218,7 @@ impl Job {
             "secrets": self.runner.secrets,
             "steps": self.steps,
             "runner": runner,
-            "job": {"status": self.status.to_string()},
+            "job": {"check_run_id": 51_725_241_954_u64, "status": self.status.to_string()},
         });
         Scope {
             contexts,

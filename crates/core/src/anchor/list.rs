@@ -51,6 +51,8 @@ pub struct ListedAnchor {
     pub run_id: Option<String>,
     /// The id or name of the job.
     pub job: Option<String>,
+    /// The id of the job's check run on GitHub.
+    pub check_run_id: Option<String>,
     /// The URL of the job.
     pub url: Option<String>,
     /// The person who started the job.
@@ -268,6 +270,7 @@ fn listed(metadata: &ObjectMeta, token_type: TokenType) -> ListedAnchor {
         repository: shown(noted("repository")),
         run_id: shown(noted("run-id")),
         job: shown(noted("job")),
+        check_run_id: shown(noted("check-run-id")),
         url: shown(noted("url")),
         requested_by: shown(noted("requested-by")),
         service_account: shown(match token_type {

@@ -37,6 +37,8 @@ pub struct Origin {
     pub run_id: Option<String>,
     /// The id or name of the job.
     pub job: Option<String>,
+    /// The id of the job's check run on GitHub. It tells apart the jobs of a matrix, which have one name.
+    pub check_run_id: Option<String>,
     /// The URL of the job.
     pub url: Option<String>,
     /// The person who started the job.
@@ -131,6 +133,7 @@ fn manifest(spec: &Spec, origin: &Origin, name: &str) -> Secret {
         ("repository", origin.repository.clone()),
         ("run-id", origin.run_id.clone()),
         ("job", origin.job.clone()),
+        ("check-run-id", origin.check_run_id.clone()),
         ("url", origin.url.clone()),
         ("requested-by", origin.requested_by.clone()),
         ("service-account", Some(spec.service_account.clone())),
@@ -145,7 +148,8 @@ fn manifest(spec: &Spec, origin: &Origin, name: &str) -> Secret {
         .filter_map(|(key, value)| Some((format!("jobpass.dev/{key}"), harmless(&value?))));
     let mut annotations = facts.collect::<BTreeMap<_, _>>();
     // The facts that people select by become labels, unless a value is not valid there.
-    let selectable = ["platform", "run-id", "job", "service-account"].map(|key| format!("jobpass.dev/{key}"));
+    let selectable = ["platform", "run-id", "job", "check-run-id", "service-account"];
+    let selectable = selectable.map(|key| format!("jobpass.dev/{key}"));
     let mut labels = annotations.clone();
     labels.retain(|key, value| selectable.contains(key) && !value.is_empty() && is_label_value(value));
     labels.insert(MANAGED_BY.into(), "jobpass".into());
@@ -209,12 +213,14 @@ mod tests {
             repository: Some("team/app".into()),
             run_id: Some("77".into()),
             job: Some("build (linux)\n".into()),
+            check_run_id: Some("51725241954".into()),
             ..Origin::default()
         };
         let anchor = manifest(&spec, &origin, "jobpass-a");
         assert_eq!(anchor.type_.as_deref(), Some(TYPE));
         let labels = [
             ("app.kubernetes.io/managed-by", "jobpass"),
+            ("jobpass.dev/check-run-id", "51725241954"),
             ("jobpass.dev/platform", "github"),
             ("jobpass.dev/run-id", "77"),
             ("jobpass.dev/service-account", "scanner"),
@@ -226,6 +232,7 @@ mod tests {
                 .into()
         );
         assert_eq!(anchor.annotations()["jobpass.dev/job"], "build (linux)");
+        assert_eq!(anchor.annotations()["jobpass.dev/check-run-id"], "51725241954");
         assert_eq!(anchor.annotations()["jobpass.dev/repository"], "team/app");
         assert_eq!((anchor.data, anchor.string_data), (None, None));
     }

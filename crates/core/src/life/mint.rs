@@ -23,6 +23,7 @@ use crate::{
         token_request::{MINT, Minted, request_token},
     },
     minter::Minter,
+    oidc,
     process::{environment::Environment, interrupt::Interrupt},
     record::state::State,
     refusal::RequiredPermission,
@@ -114,12 +115,18 @@ impl Plan {
         D: FnOnce(&Minted, &State) -> Result<(), Error> + Send + 'static,
     {
         let Self {
-            state,
+            mut state,
             minter,
             cluster,
             spec,
         } = self;
-        match mint(&cluster, &spec, origin, state, handover, interrupt).await {
+        let mut origin = origin.clone();
+        if let (None, Some(bearer)) = (&origin.check_run_id, &minter.identity.bearer) {
+            // A runner that does not know it may have been given an ID token that does.
+            origin.check_run_id = oidc::check_run_id(bearer);
+        }
+        state.receipt.check_run_id.clone_from(&origin.check_run_id);
+        match mint(&cluster, &spec, &origin, state, handover, interrupt).await {
             Ok((state, mut warnings)) => {
                 warnings.extend(outlived(minter.expires(), &state));
                 Ok(HandedOver {

@@ -26,6 +26,9 @@ pub struct Receipt {
     /// Whom the token is for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub audiences: Vec<String>,
+    /// The id of the job's check run on GitHub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check_run_id: Option<String>,
     /// The token's `jti`; API servers before about 1.29 set none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential_id: Option<String>,
@@ -100,6 +103,7 @@ impl Receipt {
             anchor: anchor.to_owned(),
             anchor_uid: None,
             audiences: Vec::new(),
+            check_run_id: None,
             credential_id: None,
             minted: None,
             renewed: 0,

@@ -70,6 +70,7 @@ fn most() -> State {
             anchor: ANCHOR.into(),
             anchor_uid: Some("3d1f2b0e-6a55-4a0f-9d8a-0c3c5a3d3f11".into()),
             audiences: vec!["vault".into(), "https://kubernetes.default.svc".into()],
+            check_run_id: None,
             credential_id: Some("b7f2a2a4-4d0e-4e7e-8b1c-5d5f0f3b7f10".into()),
             minted: time("2026-11-26T07:00:00Z"),
             renewed: 3,
