@@ -75,7 +75,7 @@ fn every_answer_may_have_null_for_every_list_and_map() {
     assert_read::<Status>(
         r#"{"kind":"Status","metadata":{"continue":"x"},"status":"Failure","reason":"Expired","details":{"causes":[{"message":"m"}]}}"#,
     );
-    assert_read::<crate::anchor::legacy::Secret>(
+    assert_read::<crate::anchor::legacy::LegacySecret>(
         r#"{"kind":"Secret","type":"t","metadata":METADATA,"data":{"token":"YQ=="},"immutable":true}"#,
     );
     assert_read::<crate::life::token_request::TokenRequest>(

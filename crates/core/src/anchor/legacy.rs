@@ -47,7 +47,7 @@ pub(crate) struct Filled {
 /// A Secret with its data. Unlike the type of k8s-openapi, it holds the data in memory that is wiped, and
 /// cannot be printed.
 #[derive(Deserialize)]
-pub(crate) struct Secret {
+pub(crate) struct LegacySecret {
     #[serde(default, rename = "type")]
     pub(crate) secret_type: String,
     pub(crate) metadata: Metadata,
@@ -71,7 +71,7 @@ pub(crate) struct Metadata {
     pub(crate) owner_references: Vec<serde_json::Value>,
 }
 
-impl Secret {
+impl LegacySecret {
     /// Reads a Secret. `None` if it, or its namespace, does not exist.
     pub(crate) async fn get(
         cluster: &Cluster,
@@ -112,7 +112,7 @@ pub async fn forgotten(cluster: &Cluster, claims: &Claims, budget: &Budget) -> O
         return None;
     }
     let permission = RequiredPermission::rotating(namespace, "");
-    let secret = Secret::get(cluster, namespace, name, &permission, budget)
+    let secret = LegacySecret::get(cluster, namespace, name, &permission, budget)
         .await
         .ok()??;
     let Metadata {
@@ -156,7 +156,7 @@ pub(crate) async fn filled(
     let until = Instant::now() + FILL;
     let mut pause = Duration::from_millis(20);
     loop {
-        let secret = Secret::get(cluster, namespace, name, permission, &budget).await?;
+        let secret = LegacySecret::get(cluster, namespace, name, permission, &budget).await?;
         let Some(secret) = secret.filter(|secret| secret.metadata.uid == uid) else {
             let error = Error::new(
                 Kind::Refused,

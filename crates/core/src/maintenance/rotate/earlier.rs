@@ -1,7 +1,7 @@
 //! The traces of an earlier rotation that was stopped, in the annotations of both Secrets.
 
 use crate::{
-    anchor::legacy::Secret,
+    anchor::legacy::LegacySecret,
     error::Error,
     names::{self, is_dns_subdomain},
 };
@@ -15,7 +15,7 @@ pub(super) const ROTATED_FROM: &str = "jobpass.dev/rotated-from";
 /// The Secret of the token that is replaced.
 pub(super) struct OldSecret {
     pub(super) name: String,
-    pub(super) secret: Secret,
+    pub(super) secret: LegacySecret,
 }
 
 /// A rotation that was stopped after it created the new Secret.
@@ -31,7 +31,7 @@ pub(super) enum EarlierRotation {
 /// the place, and `read` reads another Secret of its namespace.
 pub(super) async fn find(
     found: OldSecret,
-    read: impl AsyncFn(&str) -> Result<Option<Secret>, Error>,
+    read: impl AsyncFn(&str) -> Result<Option<LegacySecret>, Error>,
 ) -> Result<(OldSecret, Option<EarlierRotation>), Error> {
     let annotations = &found.secret.metadata.annotations;
     // The place has the new token, and the old Secret still exists.

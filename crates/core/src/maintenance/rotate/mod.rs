@@ -25,7 +25,7 @@ use self::{
     place::{Place, WriteFailure},
 };
 use crate::{
-    anchor::legacy::{self, EXPIRATION, Secret},
+    anchor::legacy::{self, EXPIRATION, LegacySecret},
     claims::Claims,
     cluster::{Budget, Cluster},
     error::{Error, Kind},
@@ -90,7 +90,7 @@ impl<'a> Rotation<'a> {
         let claims = Claims::decode(&token)?;
         let (namespace, account, name) = names_in(&claims).ok_or_else(|| not_legacy(&place))?;
         let permission = RequiredPermission::rotating(&namespace, &account);
-        let secret = Secret::get(cluster, &namespace, &name, &permission, budget).await?;
+        let secret = LegacySecret::get(cluster, &namespace, &name, &permission, budget).await?;
         let Some(secret) = secret else {
             let what = format!(
                 "the Secret of this token, {namespace}/{name}, does not exist: the token is revoked, or of another cluster"
@@ -115,7 +115,7 @@ impl<'a> Rotation<'a> {
             let what = format!("Secret {namespace}/{name} belongs to a job, which revokes it when it ends");
             return Err(Error::new(Kind::Input, what).help("do not rotate it: each job mints its own token"));
         }
-        let read = async |name: &str| Secret::get(cluster, &namespace, name, &permission, budget).await;
+        let read = async |name: &str| LegacySecret::get(cluster, &namespace, name, &permission, budget).await;
         let (old, earlier) = earlier::find(OldSecret { name, secret }, read).await?;
         Ok(Self {
             cluster,

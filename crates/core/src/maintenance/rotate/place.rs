@@ -211,13 +211,13 @@ async fn read_secret(
     budget: &Budget,
 ) -> Result<(Place, Zeroizing<String>), Error> {
     let permission = RequiredPermission::rotating(namespace, "");
-    let secret = legacy::Secret::get(cluster, namespace, name, &permission, budget).await?;
+    let secret = legacy::LegacySecret::get(cluster, namespace, name, &permission, budget).await?;
     copy_in(secret, namespace, name, key)
 }
 
 /// The copy of the token in a Secret that may be changed.
 fn copy_in(
-    secret: Option<legacy::Secret>,
+    secret: Option<legacy::LegacySecret>,
     namespace: &str,
     name: &str,
     key: &str,

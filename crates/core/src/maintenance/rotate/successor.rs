@@ -14,7 +14,7 @@ use super::{
 use crate::{
     anchor::{
         self, Deletion,
-        legacy::{self, ACCOUNT, Secret},
+        legacy::{self, ACCOUNT, LegacySecret},
     },
     claims::Claims,
     cluster::{Budget, Call, Cluster, objects, probe::is_accepted},
@@ -65,7 +65,7 @@ impl Rotation<'_> {
     }
 
     async fn is_recorded(&self, new: Option<&str>, budget: &Budget) -> Result<bool, Error> {
-        let old = Secret::get(
+        let old = LegacySecret::get(
             self.cluster,
             &self.namespace,
             &self.old.name,
@@ -86,7 +86,8 @@ impl Rotation<'_> {
             return Err(self.cluster.refused(&call, &answer, &self.permission()));
         }
         // Nobody else knows the name: an existing Secret is from an earlier attempt whose answer was lost.
-        let secret = Secret::get(self.cluster, &self.namespace, new, &self.permission(), budget).await?;
+        let secret =
+            LegacySecret::get(self.cluster, &self.namespace, new, &self.permission(), budget).await?;
         match secret {
             Some(secret) => Ok(secret.metadata.uid),
             None => Err(Error::new(
