@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read as _, Write},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -25,11 +25,14 @@ const LONGEST_REASON: u64 = 4096;
 /// # Errors
 /// If the process cannot be started, or ends at once. The error then holds its output.
 pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
+    spawn(Command::new(std::env::current_exe()?).args(arguments), input)
+}
+
+fn spawn(command: &mut Command, input: &str) -> io::Result<()> {
     // A shell may have given descriptors to this process, of the job's log perhaps. They must not stay open
     // that long.
     close_fds::set_fds_cloexec_threadsafe(3, &[]);
-    let mut child = Command::new(std::env::current_exe()?)
-        .args(arguments)
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -44,8 +47,8 @@ pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
     // Until it is ready, it could end with the process that started this one.
     let patience = Timespec::try_from(STARTING).ok();
     let mut said = Vec::new();
-    let answered = retry_on_intr(|| poll(&mut [PollFd::new(&output, PollFlags::IN)], patience.as_ref()));
-    if answered? > 0 {
+    let answered = retry_on_intr(|| poll(&mut [PollFd::new(&output, PollFlags::IN)], patience.as_ref()))? > 0;
+    if answered {
         output.by_ref().take(1).read_to_end(&mut said)?;
     }
     if said == READY {
@@ -54,11 +57,71 @@ pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
     child.kill()?;
     let status = child.wait()?;
     output.chain(error).take(LONGEST_REASON).read_to_end(&mut said)?;
-    let why = String::from_utf8_lossy(&said);
-    Err(io::Error::other(format!("{} ({status})", why.trim())))
+    let said = String::from_utf8_lossy(&said);
+    Err(io::Error::other(reason(said.trim(), status, answered)))
+}
+
+/// The reason why the process did not become ready. The status of a process that did not answer is not shown,
+/// because it is that of the kill in [`start`].
+fn reason(said: &str, status: ExitStatus, answered: bool) -> String {
+    let end = match answered {
+        true => status.to_string(),
+        false => format!("it was not ready within {} s", STARTING.as_secs()),
+    };
+    match said {
+        "" => end,
+        said => format!("{said} ({end})"),
+    }
 }
 
 /// Tells [`start`] on the other end of `output` that nothing keeps this process from its work.
 pub fn ready(mut output: impl Write) {
     let _ = output.write_all(READY).and_then(|()| output.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use rstest::rstest;
+
+    use super::*;
+
+    /// The result of a shell that runs this line with `state` on its standard input.
+    fn started(line: &str) -> Result<(), String> {
+        spawn(Command::new("sh").args(["-c", line]), "state").map_err(|error| error.to_string())
+    }
+
+    #[rstest]
+    #[case::ready("test \"$(cat)\" = state && echo", Ok(()))]
+    #[case::ready_before_it_reads("echo; cat > /dev/null", Ok(()))]
+    #[case::a_failure(
+        "cat > /dev/null; echo no state was given >&2; exit 7",
+        Err("no state was given (exit status: 7)")
+    )]
+    #[case::without_a_word("cat > /dev/null", Err("exit status: 0"))]
+    #[case::without_reading("exec 0<&-; exit 3", Err("exit status: 3"))]
+    fn only_a_process_that_says_so_is_ready(#[case] line: &str, #[case] expected: Result<(), &str>) {
+        assert_eq!(
+            started(line).as_ref().map_err(|why| &**why),
+            expected.as_ref().map_err(|why| *why)
+        );
+    }
+
+    /// A status of SIGKILL would send its reader to look for an out-of-memory killer.
+    #[rstest]
+    #[case(true, "", "signal: 9 (SIGKILL)")]
+    #[case(false, "", "it was not ready within 5 s")]
+    #[case(
+        false,
+        "waiting for the disk",
+        "waiting for the disk (it was not ready within 5 s)"
+    )]
+    fn a_process_that_hangs_is_not_said_to_be_killed(
+        #[case] answered: bool,
+        #[case] said: &str,
+        #[case] why: &str,
+    ) {
+        assert_eq!(reason(said, ExitStatus::from_raw(9), answered), why);
+    }
 }

@@ -68,3 +68,21 @@ pub fn follow(parent: u32) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parser_that_panics_gives_nothing_and_the_next_panic_is_a_defect_again() {
+        assert_eq!(catch(|| "parsed"), Some("parsed"));
+        assert_eq!(catch(|| -> () { panic!("as a test") }), None);
+        assert!(!IS_EXPECTED.get());
+    }
+
+    #[test]
+    fn a_process_whose_parent_is_gone_does_not_begin() {
+        let nobody = std::process::id();
+        assert_eq!(follow(nobody).expect_err("refused").kind(), Kind::Terminated);
+    }
+}

@@ -47,3 +47,36 @@ where
         Termination::report,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use rstest::rstest;
+
+    use super::*;
+
+    fn exit_code(outcome: Result<ExitCode, Kind>, show: fn(&Error)) -> ExitCode {
+        run(
+            async |_| outcome.map_err(|kind| Error::new(kind, "it failed")),
+            show,
+        )
+    }
+
+    /// A verb that runs a command ends with the exit code of the command.
+    #[rstest]
+    #[case(Ok(ExitCode::SUCCESS), 0)]
+    #[case(Ok(ExitCode::from(42)), 42)]
+    #[case(Err(Kind::Input), 2)]
+    #[case(Err(Kind::Terminated), 143)]
+    fn the_result_is_the_exit_code(#[case] outcome: Result<ExitCode, Kind>, #[case] code: u8) {
+        assert_eq!(exit_code(outcome, |_| ()), ExitCode::from(code));
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_does_not_keep_the_program() {
+        let (ended, end) = channel();
+        std::thread::spawn(move || ended.send(exit_code(Err(Kind::Revoke), |_| std::thread::park())));
+        assert_eq!(end.recv_timeout(10 * LAST_WORDS), Ok(ExitCode::from(7)));
+    }
+}
