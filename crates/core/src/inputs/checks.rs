@@ -87,3 +87,47 @@ impl Checks {
         self.require.is_empty() && self.forbid.is_empty() && self.escape == EscapeCheck::Off
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn parse(inputs: &[(Opt, &str)]) -> Result<Checks, Error> {
+        let given = inputs.iter().fold(Inputs::from([]), |inputs, (option, value)| {
+            inputs.with(*option, *value)
+        });
+        Checks::parse(&given)
+    }
+
+    #[rstest]
+    #[case::nothing(&[(Opt::EscapeCheck, "off")], true)]
+    #[case::by_default(&[], false)]
+    #[case::the_escape_check(&[(Opt::EscapeCheck, "fail")], false)]
+    #[case::a_requirement(&[(Opt::EscapeCheck, "off"), (Opt::Require, "get pods")], false)]
+    #[case::a_prohibition(&[(Opt::EscapeCheck, "off"), (Opt::Forbid, "get secrets")], false)]
+    fn there_is_something_to_ask(#[case] inputs: &[(Opt, &str)], #[case] nothing: bool) {
+        assert_eq!(parse(inputs).expect("checks").is_empty(), nothing);
+    }
+
+    /// A check that cannot fail would make its reader feel safe.
+    #[rstest]
+    #[case::any_verb(&[(Opt::Forbid, "* secrets")], "input `forbid` has `* secrets`")]
+    #[case::any_resource(&[(Opt::Forbid, "get pods\nget *")], "input `forbid` has `get *`")]
+    #[case::wrong_word(&[(Opt::EscapeCheck, "no")], "input `escape-check` is `no`")]
+    #[case::of_others(&[(Opt::Require, "get pods"), (Opt::Audiences, "vault")], "input `require` and input `audiences` are both given")]
+    #[case::also_of_others(&[(Opt::Forbid, "get pods"), (Opt::Audiences, "vault")], "input `forbid` and input `audiences`")]
+    fn a_question_that_says_nothing_is_refused(#[case] inputs: &[(Opt, &str)], #[case] why: &str) {
+        let error = parse(inputs).expect_err("refused");
+        assert!(error.message().starts_with(why), "{error}");
+    }
+
+    #[rstest]
+    #[case::administrators(&[(Opt::Forbid, "* *")])]
+    #[case::everything_is_needed(&[(Opt::Require, "* secrets")])]
+    #[case::only_the_escape_check(&[(Opt::EscapeCheck, "fail"), (Opt::Audiences, "vault")])]
+    fn a_question_that_says_something_is_asked(#[case] inputs: &[(Opt, &str)]) {
+        assert!(!parse(inputs).expect("checks").is_empty());
+    }
+}

@@ -130,3 +130,90 @@ fn no_secret_in_argv(matches: &ArgMatches) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn matches(arguments: &[&str]) -> ArgMatches {
+        // Without variables, which the machine that runs the tests may have.
+        let flags = flags().map(|flag| flag.env(None::<&str>));
+        let words = ["jobpass"].iter().chain(arguments);
+        Command::new("jobpass").args(flags).get_matches_from(words)
+    }
+
+    #[test]
+    fn each_option_has_a_flag_and_a_variable_of_its_name() {
+        let flags = flags().collect::<Vec<_>>();
+        for (flag, option) in flags.iter().zip(Opt::on(FrontEnd::CommandLine)) {
+            assert_eq!(flag.get_long(), Some(option.name()));
+            assert_eq!(
+                flag.get_env().and_then(|name| name.to_str()),
+                Some(&*variable(option.name()))
+            );
+        }
+        assert_eq!(flags.len(), Opt::on(FrontEnd::CommandLine).count());
+        assert_eq!(variable("token-file"), "JOBPASS_TOKEN_FILE");
+    }
+
+    #[test]
+    fn lines_may_be_flags_of_their_own() {
+        let matches = matches(&["--require", "get pods", "--require", "- list pods"]);
+        assert_eq!(
+            given(&matches, Opt::Require).as_deref(),
+            Some("get pods\n- list pods")
+        );
+        assert!(is_flag(&matches, Opt::Require) && !is_flag(&matches, Opt::Forbid));
+    }
+
+    /// A template passes an absent option as an empty one. Before minting, that may be a variable that is not
+    /// set in this job; afterwards it is no reason to leave the token unrevoked.
+    #[test]
+    fn an_empty_option_is_an_error_only_before_the_token_is_minted() {
+        let matches = matches(&["--duration", " "]);
+        assert!(inputs(&matches).is_err());
+        assert_eq!(
+            inputs_at_end(&matches).expect("inputs").get(Opt::Duration),
+            Some("1h")
+        );
+    }
+
+    /// Every process of the machine can read a command's flags, and the message goes to a log.
+    #[rstest]
+    #[case::yaml("users: [{user: {token: s3cret}}]", None)]
+    #[case::base64("czNjcmV0", None)]
+    #[case::a_path_that_is_wrong("s3cret/config", Some("`s3cret/config`"))]
+    #[case::long_text_that_ends_like_a_path(&format!("{}.yaml", "s3cret".repeat(50)), None)]
+    fn a_credential_that_is_given_as_a_flag_is_refused_and_not_shown(
+        #[case] text: &str,
+        #[case] shown: Option<&str>,
+    ) {
+        for read in [inputs, inputs_at_end] {
+            let error = read(&matches(&["--kubeconfig", text]))
+                .map(|_| ())
+                .expect_err("refused")
+                .to_string();
+            assert!(error.contains("JOBPASS_KUBECONFIG"), "{error}");
+            match shown {
+                Some(shown) => assert!(error.contains(shown), "{error}"),
+                None => assert!(
+                    !error.contains("s3cret") && !error.contains("czNjcmV0"),
+                    "{error}"
+                ),
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_that_exists_is_a_kubeconfig() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("anything");
+        std::fs::write(&path, "").expect("written");
+        let path = path.to_str().expect("text");
+        let inputs = inputs(&matches(&["--kubeconfig", path])).expect("inputs");
+        assert_eq!(inputs.get(Opt::Kubeconfig), Some(path));
+    }
+}

@@ -32,3 +32,23 @@ pub fn verify_revocation(inputs: &Inputs) -> Result<Verify, Error> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(None, Verify::Quick)]
+    #[case(Some("off"), Verify::Off)]
+    #[case(Some("quick"), Verify::Quick)]
+    #[case(Some("wait"), Verify::Wait)]
+    fn a_proof_is_asked_for_unless_it_is_switched_off(#[case] word: Option<&str>, #[case] expected: Verify) {
+        let given = word.map_or_else(
+            || Inputs::from([]),
+            |word| Inputs::from([(Opt::VerifyRevocation, word)]),
+        );
+        assert_eq!(verify_revocation(&given).expect("a word"), expected);
+    }
+}

@@ -103,3 +103,68 @@ pub(crate) fn account(input: &str, name: &str) -> Result<String, Error> {
     }
     dns_name(input, name, LONGEST_ACCOUNT, true)
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<MinterSubject, Error> {
+        MinterSubject::parse(text, "ci", Some("scanner"))
+    }
+
+    /// What was parsed is written as the same option: `setup` proposes commands with it.
+    #[rstest]
+    #[case("user:jane doe", "user:jane doe")]
+    #[case("user:ci:github:2", "user:ci:github:2")]
+    #[case("group:platform", "group:platform")]
+    #[case("serviceaccount:minter", "serviceaccount:ci/minter")]
+    #[case("serviceaccount:runners/scanner", "serviceaccount:runners/scanner")]
+    #[case(
+        "group:system:serviceaccounts:runners",
+        "group:system:serviceaccounts:runners"
+    )]
+    fn a_subject_is_written_as_it_is_read(#[case] text: &str, #[case] written: &str) {
+        let subject = parse(text).expect("a subject");
+        assert_eq!(subject.to_string(), written);
+        assert_eq!(parse(written).expect("a subject"), subject);
+    }
+
+    /// A job that is its own minter gives itself tokens that outlive it.
+    #[rstest]
+    #[case("serviceaccount:scanner")]
+    #[case("serviceaccount:ci/scanner")]
+    #[case("group:system:serviceaccounts:ci")]
+    fn jobs_are_not_their_own_minters(#[case] text: &str) {
+        let error = parse(text).expect_err("refused");
+        assert!(error.message().contains(JOBS_THEMSELVES), "{error}");
+    }
+
+    /// Kubernetes gives these names to its own components, to anybody, or to accounts under another form.
+    #[rstest]
+    #[case("user:system:admin")]
+    #[case("user:system:serviceaccount:ci:scanner")]
+    #[case("user:system:serviceaccounts:runners")]
+    #[case("group:system:masters")]
+    #[case("group:system:serviceaccounts")]
+    fn names_of_kubernetes_are_refused(#[case] text: &str) {
+        let error = parse(text).expect_err("refused");
+        assert!(error.message().contains("begin with `system:`"), "{error}");
+    }
+
+    #[rstest]
+    #[case::of_a_job("jobpass-aaaaaaaaaaaaaaaaaaaa")]
+    #[case::sweeper(SWEEPER)]
+    #[case::upper_case("Minter")]
+    #[case::too_long(&"a".repeat(LONGEST_ACCOUNT + 1))]
+    fn an_account_has_a_name_that_is_free(#[case] name: &str) {
+        assert!(account("minter", name).is_err());
+        assert!(parse(&format!("serviceaccount:{name}")).is_err());
+    }
+
+    #[test]
+    fn the_longest_name_of_an_account_is_accepted() {
+        assert!(account("minter", &"a".repeat(LONGEST_ACCOUNT)).is_ok());
+    }
+}

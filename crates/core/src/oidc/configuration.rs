@@ -99,3 +99,86 @@ impl Oidc {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::inputs::setup::Wanted;
+
+    fn configuration(wanted: Wanted) -> serde_json::Value {
+        let wanted = Wanted {
+            oidc_audience: Some("k8s".into()),
+            ..wanted
+        };
+        let oidc = Oidc::parse(&wanted).expect("parsed").expect("jobs");
+        let parse = |text: &str| serde_yaml::from_str::<serde_json::Value>(text).expect("YAML");
+        let configuration = parse(&oidc.configuration());
+        assert_eq!(
+            parse(&oidc.in_short()),
+            configuration,
+            "the comments alone are left out"
+        );
+        assert!(
+            oidc.in_short()
+                .lines()
+                .all(|line| !line.trim_start().starts_with('#'))
+        );
+        configuration["jwt"][0].clone()
+    }
+
+    /// The claim of a rule, and the value that it must have. The platforms call the same fact differently.
+    #[rstest]
+    #[case::repository("repository_id", "2", false, Wanted::default())]
+    #[case::project("project_id", "2", true, Wanted::default())]
+    #[case::owner("repository_owner_id", "3", false, Wanted { owner_id: Some("3".into()), ..Wanted::default() })]
+    #[case::group("namespace_id", "3", true, Wanted { owner_id: Some("3".into()), ..Wanted::default() })]
+    #[case::branch("ref", "refs/heads/main", false, Wanted { git_ref: Some("refs/heads/main".into()), ..Wanted::default() })]
+    #[case::whole_branch("ref_path", "refs/heads/main", true, Wanted { git_ref: Some("refs/heads/main".into()), ..Wanted::default() })]
+    #[case::protected("ref_protected", "true", false, Wanted { git_ref: Some("protected".into()), ..Wanted::default() })]
+    #[case::environment("environment", "a: \"b\" #c", true, Wanted { environment: Some("a: \"b\" #c".into()), ..Wanted::default() })]
+    fn a_limit_is_a_rule_about_a_claim(
+        #[case] claim: &str,
+        #[case] value: &str,
+        #[case] gitlab: bool,
+        #[case] wanted: Wanted,
+    ) {
+        let ids = vec!["2".to_owned()];
+        let wanted = match gitlab {
+            true => Wanted {
+                project_ids: ids,
+                ..wanted
+            },
+            false => Wanted {
+                repository_ids: ids,
+                ..wanted
+            },
+        };
+        let limited = wanted.owner_id.is_some() || wanted.git_ref.is_some() || wanted.environment.is_some();
+        let rules = configuration(wanted)["claimValidationRules"].clone();
+        let rules = rules.as_array().expect("rules").clone();
+        assert!(
+            rules.contains(&serde_json::json!({ "claim": claim, "requiredValue": value })),
+            "{rules:?}"
+        );
+        // No other limit, and never one without that of the repository.
+        assert_eq!(rules.len(), 1 + usize::from(limited), "{rules:?}");
+    }
+
+    #[test]
+    fn several_repositories_are_one_rule_that_names_each() {
+        let ids = vec!["2".to_owned(), "3".to_owned()];
+        let jwt = configuration(Wanted {
+            repository_ids: ids,
+            ..Wanted::default()
+        });
+        let rules = &jwt["claimValidationRules"];
+        assert_eq!(rules[0]["expression"], "claims.repository_id in ['2', '3']");
+        assert!(rules[1].is_null(), "{rules}");
+        assert_eq!(
+            jwt["claimMappings"]["username"]["expression"],
+            "'ci:github:' + claims.repository_id"
+        );
+    }
+}

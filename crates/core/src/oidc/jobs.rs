@@ -305,3 +305,120 @@ impl Ref {
         Ok(Self::Named(name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn github() -> Wanted {
+        Wanted {
+            repository_ids: vec!["2".into()],
+            oidc_audience: Some("k8s".into()),
+            ..Wanted::default()
+        }
+    }
+
+    /// The users of an ID token with these claims, as error messages propose them to an administrator.
+    #[rstest]
+    #[case::github(json!({"iss": GITHUB, "aud": "k8s", "repository_id": "2"}), Some("ci:github:2"))]
+    #[case::gitlab(json!({"iss": GITLAB, "aud": ["k8s", "vault"], "project_id": "7"}), Some("ci:gitlab:7"))]
+    #[case::self_managed(
+        json!({"iss": "https://gitlab.example.com", "aud": "k8s", "project_id": "7"}),
+        Some("ci:gitlab:gitlab.example.com:7")
+    )]
+    #[case::enterprise_server(
+        json!({"iss": "https://ghes.example.com/_services/token", "aud": "k8s", "repository_id": "2"}),
+        Some("ci:github:ghes.example.com:2")
+    )]
+    #[case::without_an_id(json!({"iss": GITHUB, "aud": "k8s"}), None)]
+    #[case::without_an_audience(json!({"iss": GITHUB, "repository_id": "2"}), None)]
+    #[case::of_a_service_account(json!({"iss": "https://kubernetes.default.svc", "aud": ["k8s"]}), None)]
+    #[case::another_platform(json!({"iss": "https://ci.example.com", "aud": "k8s", "repository_id": "2"}), None)]
+    #[case::a_name_for_an_id(json!({"iss": GITHUB, "aud": "k8s", "repository_id": "team/app"}), None)]
+    #[case::two_platforms(json!({"iss": GITHUB, "aud": "k8s", "repository_id": "2", "project_id": "7"}), None)]
+    fn the_users_of_an_id_token(#[case] claims: Value, #[case] user: Option<&str>) {
+        let users = Oidc::of(&claims).map(|oidc| oidc.users().collect::<Vec<_>>());
+        assert_eq!(users, user.map(|user| vec![user.to_owned()]));
+    }
+
+    #[rstest]
+    #[case(Platform::GitHub, None, Ok(GITHUB))]
+    #[case(Platform::GitLab, None, Ok(GITLAB))]
+    #[case(
+        Platform::GitLab,
+        Some("https://gitlab.example.com/"),
+        Ok("https://gitlab.example.com")
+    )]
+    #[case(
+        Platform::GitHub,
+        Some("https://token.actions.corp.ghe.com"),
+        Ok("https://token.actions.corp.ghe.com")
+    )]
+    #[case(Platform::GitHub, Some(GITLAB), Err("no such platform"))]
+    #[case(Platform::GitLab, Some(GITHUB), Err("no such platform"))]
+    #[case(
+        Platform::GitLab,
+        Some("https://ghes.example.com/_services/token"),
+        Err("no such platform")
+    )]
+    #[case(Platform::GitLab, Some("http://gitlab.example.com"), Err("no https URL"))]
+    #[case(
+        Platform::GitLab,
+        Some("https://user@gitlab.example.com"),
+        Err("no https URL")
+    )]
+    #[case(Platform::GitLab, Some("https://gitlab.example.com/?a"), Err("no https URL"))]
+    fn an_issuer_is_that_of_its_platform(
+        #[case] platform: Platform,
+        #[case] given: Option<&str>,
+        #[case] expected: Result<&str, &str>,
+    ) {
+        match (platform.issuer(given), expected) {
+            (Ok(url), Ok(expected)) => assert_eq!(url, expected),
+            (Err(error), Err(why)) => assert!(error.message().contains(why), "{error}"),
+            (issuer, expected) => panic!("{issuer:?} instead of {expected:?}"),
+        }
+    }
+
+    #[rstest]
+    #[case("protected", Some(Ref::Protected))]
+    #[case("refs/heads/main", Some(Ref::Named("refs/heads/main".into())))]
+    #[case("refs/tags/v1", Some(Ref::Named("refs/tags/v1".into())))]
+    #[case("main", None)]
+    #[case("refs/heads", None)]
+    #[case("refs/heads/a b", None)]
+    #[case("heads/main", None)]
+    fn a_ref_is_whole(#[case] text: &str, #[case] expected: Option<Ref>) {
+        assert_eq!(Ref::parse(text).ok(), expected);
+    }
+
+    /// An option about jobs, without the jobs, would silently limit nothing.
+    #[rstest]
+    #[case::owner("owner-id", Wanted { owner_id: Some("3".into()), ..Wanted::default() })]
+    #[case::issuer("issuer", Wanted { issuer: Some(GITLAB.into()), ..Wanted::default() })]
+    #[case::audience("oidc-audience", Wanted { oidc_audience: Some("k8s".into()), ..Wanted::default() })]
+    #[case::a_ref("ref", Wanted { git_ref: Some("protected".into()), ..Wanted::default() })]
+    #[case::environment("environment", Wanted { environment: Some("production".into()), ..Wanted::default() })]
+    fn an_option_about_jobs_needs_the_jobs(#[case] option: &str, #[case] wanted: Wanted) {
+        let error = Oidc::parse(&wanted).expect_err("refused").to_string();
+        assert!(
+            error.starts_with(&format!("input `{option}` is given without")),
+            "{error}"
+        );
+        assert!(
+            Oidc::parse(&Wanted::default())
+                .expect("nothing is wrong")
+                .is_none()
+        );
+        let with_jobs = Wanted {
+            repository_ids: github().repository_ids,
+            oidc_audience: github().oidc_audience,
+            issuer: None,
+            ..wanted
+        };
+        assert!(Oidc::parse(&with_jobs).expect("nothing is wrong").is_some());
+    }
+}

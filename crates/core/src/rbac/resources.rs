@@ -164,3 +164,58 @@ pub(super) fn plural_of(singular: &str, group: Option<&str>) -> Option<String> {
         .flatten()
         .find(|plural| find(plural, group).is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("pods", None, Some(("", false)))]
+    #[case("nodes", None, Some(("", true)))]
+    #[case("deployments", None, Some(("apps", false)))]
+    #[case("deployments", Some("apps"), Some(("apps", false)))]
+    #[case("deployments", Some(""), None)]
+    #[case("events", None, Some(("", false)))]
+    #[case("events", Some("events.k8s.io"), Some(("events.k8s.io", false)))]
+    #[case("serviceaccounts", Some("authentication.k8s.io"), Some(("authentication.k8s.io", false)))]
+    #[case("pod", None, None)]
+    fn a_resource_is_found_where_kubectl_finds_it(
+        #[case] plural: &str,
+        #[case] group: Option<&str>,
+        #[case] expected: Option<(&str, bool)>,
+    ) {
+        let found = find(plural, group).map(|found| (found.group, found.of_cluster));
+        assert_eq!(found, expected);
+    }
+
+    #[rstest]
+    #[case("pod", None, Some("pods"))]
+    #[case("ingress", None, Some("ingresses"))]
+    #[case("networkpolicy", Some("networking.k8s.io"), Some("networkpolicies"))]
+    #[case("pod", Some("apps"), None)]
+    #[case("widget", None, None)]
+    #[case("y", None, None)]
+    fn a_singular_is_answered_with_its_plural(
+        #[case] singular: &str,
+        #[case] group: Option<&str>,
+        #[case] plural: Option<&str>,
+    ) {
+        assert_eq!(plural_of(singular, group).as_deref(), plural);
+    }
+
+    /// KEP-5284: `impersonate:MODE` for the user to act as, `impersonate-on:MODE:VERB` for the request.
+    #[rstest]
+    #[case("impersonate:user-info", true)]
+    #[case("impersonate-on:serviceaccount:list", true)]
+    #[case("impersonate:", false)]
+    #[case("impersonate-on:serviceaccount", false)]
+    #[case("impersonate-on:serviceaccount:", false)]
+    #[case("impersonate:User", false)]
+    #[case("impersonate", false)]
+    #[case("get:user", false)]
+    fn verbs_of_constrained_impersonation(#[case] verb: &str, #[case] is_one: bool) {
+        assert_eq!(is_constrained_impersonation(verb), is_one);
+    }
+}

@@ -235,3 +235,123 @@ impl Receipt {
         json::text(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn time(text: &str) -> Option<jiff::Timestamp> {
+        Some(text.parse().expect("a time"))
+    }
+
+    fn minted() -> Receipt {
+        Receipt {
+            minted: time("2026-11-26T07:00:00Z"),
+            ..Receipt::new("scanner", "ci", "jobpass-a")
+        }
+    }
+
+    fn bound() -> Receipt {
+        Receipt {
+            expires: time("2026-11-26T08:00:00Z"),
+            credential_id: Some("JTI".into()),
+            ..minted()
+        }
+    }
+
+    fn legacy() -> Receipt {
+        Receipt {
+            swept: time("2026-11-26T09:00:00Z"),
+            ..minted()
+        }
+    }
+
+    #[test]
+    fn what_a_log_says_of_a_new_token() {
+        let places = ["file /tmp/token".to_owned(), "output `token`, masked".to_owned()];
+        let old_api_server = Receipt {
+            credential_id: None,
+            ..bound()
+        };
+        let words = [bound(), old_api_server, legacy()]
+            .map(|receipt| receipt.minted_in_words("; revoked at the end", &places));
+        insta::assert_snapshot!(words.join("\n"));
+    }
+
+    /// After a kill, nothing shows whether the token was ever made.
+    #[rstest]
+    #[case::proven(
+        bound(),
+        Proof::Unauthorized,
+        true,
+        "revoked the token of ServiceAccount ci/scanner\n",
+        false
+    )]
+    #[case::not_asked(
+        bound(),
+        Proof::NotAsked,
+        true,
+        "revoked the token of ServiceAccount ci/scanner\n",
+        true
+    )]
+    #[case::perhaps_never_made(
+        minted(),
+        Proof::AnchorGone,
+        false,
+        "anchor ci/jobpass-a is gone, and with it the token, if there was one",
+        false
+    )]
+    #[case::renewed_once(Receipt { renewed: 1, ..bound() }, Proof::AnchorGone, true, "revoked the token of ServiceAccount ci/scanner, which was renewed once\n", false)]
+    #[case::renewed(Receipt { renewed: 3, ..bound() }, Proof::AnchorGone, true, "revoked the token of ServiceAccount ci/scanner, which was renewed 3 times\n", false)]
+    #[case::by_the_name_of_its_anchor(
+        Receipt::new("", "ci", "jobpass-a"),
+        Proof::AnchorGone,
+        true,
+        "revoked the token\n",
+        false
+    )]
+    fn what_a_log_says_at_the_end(
+        #[case] receipt: Receipt,
+        #[case] proof: Proof,
+        #[case] handed_over: bool,
+        #[case] begins: &str,
+        #[case] proposes_a_proof: bool,
+    ) {
+        let words = Receipt {
+            proof: Some(proof),
+            ..receipt
+        }
+        .ended_in_words(handed_over);
+        assert!(words.starts_with(begins), "{words}");
+        assert_eq!(words.contains(proof.sentence()), handed_over, "{words}");
+        assert_eq!(
+            words.contains("verify-revocation: quick"),
+            proposes_a_proof,
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn a_second_revocation_says_when_the_first_one_was() {
+        let revoked = Receipt {
+            revoked: time("2026-11-26T07:30:00Z"),
+            ..bound()
+        };
+        let words = revoked.revoked_before_in_words();
+        assert!(words.starts_with("nothing to revoke: the token of ServiceAccount ci/scanner was revoked at 2026-11-26 07:30:00 UTC\n"), "{words}");
+    }
+
+    /// The times of a legacy token are not in its claims.
+    #[test]
+    fn a_legacy_token_is_swept_after_its_lifetime() {
+        let mut receipt = Receipt::new("scanner", "ci", "jobpass-a");
+        let created = time("2026-11-26T07:00:00Z").expect("a time");
+        receipt.legacy(created, Lifetime::parse("2h").expect("a lifetime"));
+        assert_eq!(
+            (receipt.minted, receipt.swept, receipt.expires),
+            (Some(created), time("2026-11-26T09:00:00Z"), None)
+        );
+    }
+}

@@ -60,3 +60,70 @@ impl State {
         Some(format!("the token expired at {}, and {why}", time(expired)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+    use rstest::rstest;
+
+    use super::*;
+    use crate::record::state::tests::least;
+
+    /// Minutes after the token was minted.
+    fn at(minutes: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_mins(30_000_000 + minutes)
+    }
+
+    fn renewed(minutes: i64) -> Entry {
+        Entry::Renewed {
+            expires: Some(at(minutes)),
+        }
+    }
+
+    fn failed() -> Entry {
+        Entry::Failed {
+            at: at(30),
+            why: "no route".into(),
+        }
+    }
+
+    /// A job that ends after `now` minutes. Its token lives for an hour, and is renewed for two.
+    #[rstest]
+    #[case::in_time(vec![], 50, 0, 60, None)]
+    #[case::renewed(vec![renewed(90), renewed(130)], 100, 2, 130, None)]
+    #[case::its_renewer_was_stopped(vec![renewed(90)], 100, 1, 90, Some("its renewer had ended before the job did"))]
+    #[case::longer_than_asked_for(vec![renewed(120)], 130, 1, 120, Some("`renew-for` was over"))]
+    #[case::not_renewed(vec![failed()], 70, 0, 60, Some("not renewed from"))]
+    #[case::renewed_after_a_failure(vec![failed(), renewed(95)], 80, 1, 95, None)]
+    #[case::failed_after_it_was_renewed(vec![renewed(90), failed()], 80, 1, 90, Some("no route"))]
+    fn a_person_learns_why_a_token_expired_before_the_end(
+        #[case] journal: Vec<Entry>,
+        #[case] now: i64,
+        #[case] times: u32,
+        #[case] expires: i64,
+        #[case] expected: Option<&str>,
+    ) {
+        let mut state = least();
+        state.files.journal = Some("/tmp/journal".into());
+        state.renewal = Some(Renewal {
+            lifetime: Lifetime::parse("1h").expect("a lifetime"),
+            seconds: 7200,
+        });
+        state.receipt.minted = Some(at(0));
+        state.receipt.expires = Some(at(60));
+        let note = state.settle_renewals(&journal, at(now));
+        assert_eq!(
+            (state.receipt.renewed, state.receipt.expires),
+            (times, Some(at(expires)))
+        );
+        assert_eq!(note.is_some(), expected.is_some(), "{note:?}");
+        assert!(note.unwrap_or_default().contains(expected.unwrap_or_default()));
+    }
+
+    #[test]
+    fn a_token_that_is_not_renewed_may_expire() {
+        let mut state = least();
+        state.receipt.expires = Some(at(60));
+        assert_eq!(state.settle_renewals(&[], at(90)), None);
+    }
+}

@@ -94,3 +94,112 @@ pub fn lost(cause: &Error, anchor: &str, run_id: Option<&str>) -> Error {
         "until then it works, if it was minted (a legacy one for ever); revoke it by hand:\n\n  {commands}"
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const ANCHOR: &str = "ci/jobpass-aaaaaaaaaaaaaaaaaaaa";
+
+    async fn reconstruct(anchor: &str, inputs: &[(Opt, &str)]) -> Result<State, Error> {
+        let server = [
+            (Opt::Server, "https://k8s.example.com"),
+            (Opt::BearerTokenEnv, "KUBE_TOKEN"),
+        ];
+        let inputs = server
+            .iter()
+            .chain(inputs)
+            .fold(Inputs::from([]), |inputs, (option, value)| {
+                inputs.with(*option, *value)
+            });
+        let environment = Environment::from([("KUBE_TOKEN", "t0ken")]);
+        let mut interrupt = Interrupt::listen().expect("signals");
+        State::reconstruct(
+            anchor,
+            Some("u-1"),
+            &inputs,
+            &environment,
+            Some("77"),
+            &mut interrupt,
+        )
+        .await
+    }
+
+    /// The options say what else belongs to the token: its own account and Role, and whether a 401 to the
+    /// token proves anything.
+    #[rstest]
+    #[case::shared_account(&[(Opt::ServiceAccount, "scanner")], "scanner", false, true)]
+    #[case::for_others(&[(Opt::ServiceAccount, "scanner"), (Opt::Audiences, "vault")], "scanner", false, false)]
+    #[case::account_of_the_job(&[(Opt::Rules, "get pods")], "", true, true)]
+    #[case::empty_list_of_a_template(&[(Opt::Rules, "[]"), (Opt::ServiceAccount, "scanner")], "scanner", false, true)]
+    #[tokio::test]
+    async fn a_state_comes_from_the_name_of_an_anchor_and_the_options(
+        #[case] inputs: &[(Opt, &str)],
+        #[case] account: &str,
+        #[case] role: bool,
+        #[case] for_api_server: bool,
+    ) {
+        let state = reconstruct(ANCHOR, inputs).await.expect("a state");
+        let receipt = &state.receipt;
+        assert_eq!(format!("{}/{}", receipt.namespace, receipt.anchor), ANCHOR);
+        assert_eq!(receipt.anchor_uid.as_deref(), Some("u-1"));
+        assert_eq!(
+            (&*receipt.service_account, state.role, state.for_api_server),
+            (account, role, for_api_server)
+        );
+        assert_eq!(state.connection.server, "https://k8s.example.com");
+        assert_eq!(
+            state.auth,
+            crate::minter::Auth::BearerTokenEnv {
+                name: "KUBE_TOKEN".into()
+            }
+        );
+    }
+
+    /// A proof is worth less than a deletion.
+    #[tokio::test]
+    async fn a_wrong_job_server_does_not_keep_the_token_alive() {
+        let state = reconstruct(ANCHOR, &[(Opt::JobServer, "http://job.example.com")]).await;
+        assert!(state.expect("a state").job_server.is_none());
+    }
+
+    /// Names that jobpass does not give are not deleted, and not proposed for deletion.
+    #[rstest]
+    #[case::nothing("")]
+    #[case::no_namespace("jobpass-aaaaaaaaaaaaaaaaaaaa")]
+    #[case::another_secret("ci/database-password")]
+    #[case::of_the_shell("ci; rm -rf ~/jobpass-aaaaaaaaaaaaaaaaaaaa")]
+    #[case::a_path("../ci/jobpass-aaaaaaaaaaaaaaaaaaaa")]
+    #[tokio::test]
+    async fn only_an_anchor_is_revoked(#[case] anchor: &str) {
+        let error = reconstruct(anchor, &[]).await.err().expect("refused");
+        assert_eq!(error.kind(), Kind::Revoke);
+        let help = error.next_step().expect("a next step");
+        assert!(
+            help.contains("--selector app.kubernetes.io/managed-by=jobpass,jobpass.dev/run-id=77"),
+            "{help}"
+        );
+        assert!(
+            !help.contains("database-password") && !help.contains("rm -rf"),
+            "{help}"
+        );
+    }
+
+    #[test]
+    fn a_lost_token_is_revoked_by_name_if_its_name_is_known() {
+        let cause = Error::new(Kind::Unreachable, "no route").help("check the network");
+        let error = lost(&cause, ANCHOR, Some("77"));
+        assert_eq!(
+            (error.kind(), error.message()),
+            (Kind::Revoke, "the token is not revoked: no route")
+        );
+        let help = error.next_step().expect("a next step");
+        assert!(help.starts_with("check the network\n"), "{help}");
+        assert!(
+            help.ends_with("kubectl delete secret jobpass-aaaaaaaaaaaaaaaaaaaa --namespace ci"),
+            "{help}"
+        );
+    }
+}
