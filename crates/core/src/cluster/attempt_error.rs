@@ -102,3 +102,114 @@ fn of_tls(error: &rustls::Error) -> AttemptError {
         sent: false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fmt, io};
+
+    use rstest::rstest;
+    use rustls::{AlertDescription, CertificateError as E, Error as Tls};
+
+    use super::*;
+
+    /// An error that wraps another one, as those of hyper do.
+    #[derive(Debug)]
+    struct Outer<C>(&'static str, C);
+
+    impl<C> fmt::Display for Outer<C> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl<C: std::error::Error + 'static> std::error::Error for Outer<C> {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.1)
+        }
+    }
+
+    /// A TLS error where rustls leaves it: in an io::Error, in an error of the connector.
+    fn of(tls: Tls) -> AttemptError {
+        AttemptError::of(&Outer("client error (Connect)", io::Error::other(tls)), false)
+    }
+
+    /// A certificate is the same the next time. Only what a load balancer may get right then is tried again.
+    #[rstest]
+    #[case::another_authority(
+        Tls::InvalidCertificate(E::UnknownIssuer),
+        "not from the certificate authority",
+        "certificate-authority",
+        false
+    )]
+    #[case::another_key(
+        Tls::InvalidCertificate(E::BadSignature),
+        "not from the certificate authority",
+        "certificate-authority",
+        false
+    )]
+    #[case::another_name(
+        Tls::InvalidCertificate(E::NotValidForName),
+        "for another name",
+        "tls-server-name",
+        false
+    )]
+    #[case::expired(Tls::InvalidCertificate(E::Expired), "has expired", "clock", false)]
+    #[case::too_early(Tls::InvalidCertificate(E::NotValidYet), "not valid yet", "clock", false)]
+    #[case::no_certificate(
+        Tls::InvalidCertificate(E::BadEncoding),
+        "cannot be used",
+        "openssl s_client",
+        false
+    )]
+    #[case::an_alert(
+        Tls::AlertReceived(AlertDescription::InternalError),
+        "TLS failed",
+        "the API server's port",
+        true
+    )]
+    fn a_tls_error_leads_to_its_cause(
+        #[case] tls: Tls,
+        #[case] why: &str,
+        #[case] help: &str,
+        #[case] transient: bool,
+    ) {
+        let error = of(tls);
+        assert!(
+            error.why.contains(why) && error.help.contains(help),
+            "{}; {}",
+            error.why,
+            error.help
+        );
+        assert_eq!(error.transient, transient);
+    }
+
+    #[rstest]
+    #[case::refused(
+        "Connection refused (os error 111)",
+        "Connection refused (os error 111)",
+        true
+    )]
+    #[case::with_control_characters("\u{1b}[2Jgone\n::error::x", "[2Jgone", true)]
+    #[case::http_proxy("proxy authorization required", "the proxy refuses user and password", false)]
+    #[case::socks_proxy("credentials not accepted", "the proxy refuses user and password", false)]
+    fn the_deepest_cause_is_shown(#[case] cause: &'static str, #[case] why: &str, #[case] transient: bool) {
+        let inner = Outer("tcp connect error", io::Error::other(cause));
+        let error = AttemptError::of(&Outer("client error (Connect)", inner), false);
+        assert!(error.why.contains(why), "{}", error.why);
+        assert!(!error.why.contains(char::is_control), "{:?}", error.why);
+        assert_eq!(error.transient, transient);
+    }
+
+    /// A request that may have arrived may have created something.
+    #[rstest]
+    fn whether_the_request_was_sent_is_kept(#[values(true, false)] sent: bool) {
+        let tls = io::Error::other(Tls::InvalidCertificate(E::Expired));
+        for error in [
+            tls,
+            io::Error::other("reset"),
+            io::Error::other("credentials not accepted"),
+        ] {
+            assert_eq!(AttemptError::of(&error, sent).sent, sent);
+        }
+    }
+}

@@ -53,3 +53,57 @@ impl Connection {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const SERVER: &str = "https://k8s.example.com";
+
+    fn through(proxy: Option<&str>) -> Connection {
+        let mut connection = Connection::new("server", SERVER, None).expect("a server");
+        let environment = Environment::default().with("https_proxy", proxy);
+        connection.proxy = Proxy::from_environment(SERVER, &environment);
+        connection
+    }
+
+    /// A job can change its variables before it ends: a password goes to no proxy that was not there before,
+    /// and no proxy comes in between.
+    #[rstest]
+    #[case::the_same(Some("http://u:p@proxy:3128"), Some("http://u:p@proxy:3128"), Some(("http://proxy:3128", true)))]
+    #[case::another_proxy(Some("http://u:p@proxy:3128"), Some("http://u:p@evil:3128"), Some(("http://proxy:3128", false)))]
+    #[case::gone(Some("http://u:p@proxy:3128"), None, Some(("http://proxy:3128", false)))]
+    #[case::a_new_one(None, Some("http://u:p@evil:3128"), None)]
+    fn only_the_recorded_proxy_gets_its_password(
+        #[case] recorded: Option<&str>,
+        #[case] now: Option<&str>,
+        #[case] expected: Option<(&str, bool)>,
+    ) {
+        let state = serde_json::to_string(&through(recorded)).expect("JSON");
+        assert!(!state.contains("u:p"), "{state}");
+        let read = serde_json::from_str::<Connection>(&state).expect("a connection");
+        let environment = Environment::default().with("https_proxy", now);
+        let proxy = read.with_credentials_of_proxy(&environment).proxy;
+        let proxy = proxy
+            .as_ref()
+            .map(|proxy| (proxy.url(), proxy.authorization().is_some()));
+        assert_eq!(proxy, expected);
+    }
+
+    #[rstest]
+    #[case("https://10.0.0.1:6443", true)]
+    #[case("http://10.0.0.1:6443", false)]
+    #[case("https://user:s3cret@k8s.example.com", false)]
+    #[case("k8s.example.com", false)]
+    fn a_credential_goes_over_tls_alone(#[case] server: &str, #[case] may: bool) {
+        let connection = Connection::new("server", server, None).map(|connection| connection.server);
+        assert_eq!(connection.is_ok(), may, "{connection:?}");
+        let error = connection
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+}

@@ -216,3 +216,101 @@ pub(super) fn unusable(error: &dyn std::fmt::Display) -> Error {
     )
     .help("check the certificate authority, the client certificate and its key")
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::{cluster::Proxy, process::environment::Environment};
+
+    fn connection(server: &str, proxy: Option<&str>) -> Connection {
+        let mut connection = Connection::new("server", server, None).expect("a server");
+        let variables = Environment::default().with("https_proxy", proxy);
+        connection.proxy = Proxy::from_environment(&connection.server, &variables);
+        connection
+    }
+
+    #[rstest]
+    #[case("socks5://proxy", "socks5://proxy:1080")]
+    #[case("socks5://proxy:9050", "socks5://proxy:9050")]
+    #[case("socks5h://[fd00::1]", "socks5://[fd00::1]:1080")]
+    fn a_socks_proxy_has_a_port(#[case] uri: &str, #[case] complete: &str) {
+        let complete = complete.parse::<Uri>().expect("a URI");
+        let with_port = with_port(&uri.parse().expect("a URI"), 1080);
+        assert_eq!(
+            (with_port.host(), with_port.port_u16()),
+            (complete.host(), complete.port_u16())
+        );
+    }
+
+    #[rstest]
+    #[case::a_name("kubernetes.internal", true)]
+    #[case::an_address("10.0.0.1", true)]
+    #[case::a_url("https://kubernetes.internal", false)]
+    #[case::hostile("a\n::error::b", false)]
+    fn a_name_that_no_certificate_carries_is_a_wrong_input(#[case] name: &str, #[case] is_one: bool) {
+        let connection = Connection {
+            tls_server_name: Some(name.into()),
+            ..connection("https://127.0.0.1:1", None)
+        };
+        match Dial::new(&connection, &Identity::default()) {
+            Ok(_) => assert!(is_one),
+            Err(error) => {
+                assert!(!is_one && error.kind() == Kind::Input, "{error}");
+                assert!(!error.message().contains('\n'), "{error}");
+            }
+        }
+    }
+
+    /// A SOCKS proxy that accepts only these methods (RFC 1928), and the methods that it was offered, one list for
+    /// each connection.
+    async fn socks_proxy(accepts: u8) -> (String, tokio::task::JoinHandle<Vec<Vec<u8>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let offered = tokio::spawn(async move {
+            let mut offered = Vec::new();
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                let mut head = [0; 2];
+                stream.read_exact(&mut head).await.expect("a greeting");
+                let mut methods = vec![0; head[1].into()];
+                stream.read_exact(&mut methods).await.expect("methods");
+                let is_accepted = methods.contains(&accepts);
+                offered.push(methods);
+                let method = if is_accepted { accepts } else { 0xff };
+                stream.write_all(&[5, method]).await.expect("an answer");
+                if is_accepted {
+                    return offered;
+                }
+            }
+        });
+        (address.to_string(), offered)
+    }
+
+    /// Method 0 is without authentication, method 2 with user and password.
+    #[rstest]
+    #[case::no_password("", 0, vec![vec![0]])]
+    #[case::a_password("user:secret@", 2, vec![vec![2]])]
+    #[case::a_password_that_the_proxy_does_not_want("user:secret@", 0, vec![vec![2], vec![0]])]
+    #[tokio::test]
+    async fn a_socks_proxy_without_passwords_is_tried_without_one(
+        #[case] credentials: &str,
+        #[case] accepts: u8,
+        #[case] expected: Vec<Vec<u8>>,
+    ) {
+        let (address, offered) = socks_proxy(accepts).await;
+        let url = format!("socks5://{credentials}{address}");
+        let dial = Dial::new(
+            &connection("https://k8s.example.com", Some(&url)),
+            &Identity::default(),
+        );
+        // The proxy goes away after the greeting.
+        assert!(dial.expect("a way").dial().await.is_err());
+        assert_eq!(offered.await.expect("offered"), expected);
+    }
+}

@@ -119,3 +119,91 @@ impl Identity {
         Ok(headers)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn pair(name: &str) -> (String, String) {
+        let made = rcgen::generate_simple_self_signed([name.into()]).expect("a certificate");
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    /// The problem with a certificate and its key, or with one of them replaced.
+    fn problem(certificate: Option<String>, key: Option<String>) -> Option<String> {
+        let (own_certificate, own_key) = pair("a");
+        let certificate = certificate.unwrap_or(own_certificate);
+        let pair = ClientCertificate::parse("kubeconfig", certificate, key.unwrap_or(own_key).into());
+        pair.err().map(|error| error.message().to_owned())
+    }
+
+    #[rstest]
+    #[case::another_key(None, Some(pair("b").1), "the key is that of another certificate")]
+    #[case::no_certificate(Some(String::new()), None, "it holds no certificate")]
+    #[case::a_key_for_a_certificate(Some(pair("b").1), None, "it holds no certificate")]
+    #[case::no_key(None, Some("s3cret".into()), "it has no private key that can be read")]
+    #[case::a_certificate_for_a_key(None, Some(pair("b").0), "it has no private key that can be read")]
+    fn a_certificate_comes_with_its_own_key(
+        #[case] certificate: Option<String>,
+        #[case] key: Option<String>,
+        #[case] why: &str,
+    ) {
+        let problem = problem(certificate, key).expect("refused");
+        assert!(problem.ends_with(&format!("cannot be used: {why}")), "{problem}");
+        assert_eq!(self::problem(None, None), None);
+    }
+
+    fn headers(identity: &Identity) -> Vec<(String, String)> {
+        let headers = identity.headers().expect("headers");
+        let all = headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_str().expect("text").to_owned()));
+        all.collect()
+    }
+
+    #[test]
+    fn a_user_without_credentials_is_anonymous() {
+        assert!(headers(&Identity::default()).is_empty());
+    }
+
+    #[test]
+    fn a_bearer_token_is_never_printed() {
+        let token = Token::parse("t0ken", "token").expect("a token");
+        let headers = Identity::from(token).headers().expect("headers");
+        assert_eq!(headers[header::AUTHORIZATION], "Bearer t0ken");
+        assert!(!format!("{headers:?}").contains("t0ken"));
+    }
+
+    /// As client-go sends it: each group and each value on its own, and the key of an extra field escaped.
+    #[test]
+    fn an_impersonated_user_is_sent_in_full() {
+        let identity = Identity {
+            impersonate: Some("jane".into()),
+            impersonate_uid: Some("u-1".into()),
+            impersonate_groups: vec!["a".into(), "b".into()],
+            impersonate_extra: BTreeMap::from([("Example.com/Team%".into(), vec!["x".into(), "y".into()])]),
+            ..Identity::default()
+        };
+        let extra = "impersonate-extra-example.com%2fteam%25";
+        let expected = [
+            ("impersonate-user", "jane"),
+            ("impersonate-uid", "u-1"),
+            ("impersonate-group", "a"),
+            ("impersonate-group", "b"),
+            (extra, "x"),
+            (extra, "y"),
+        ];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(headers(&identity), expected);
+    }
+
+    #[rstest]
+    #[case::user(Identity { impersonate: Some("a\r\nx: y".into()), ..Identity::default() })]
+    #[case::group(Identity { impersonate_groups: vec!["a\nb".into()], ..Identity::default() })]
+    #[case::extra(Identity { impersonate_extra: BTreeMap::from([("k".into(), vec!["\0".into()])]), ..Identity::default() })]
+    fn no_name_adds_a_header(#[case] identity: Identity) {
+        assert!(identity.headers().is_err());
+    }
+}

@@ -84,3 +84,84 @@ pub(crate) async fn request_token(
         warnings: answer.warnings,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::{
+        cluster::{
+            Identity,
+            scripted::{self, Fate},
+        },
+        inputs::options::{Inputs, Opt},
+    };
+
+    /// A token whose claims are `{"sub":"a"}`.
+    const TOKEN: &str = "e30.eyJzdWIiOiJhIn0.c2ln";
+
+    async fn request(fate: Fate) -> Result<Option<Minted>, Error> {
+        let inputs = Inputs::from([(Opt::ServiceAccount, "scanner"), (Opt::Namespace, "ci")]);
+        let spec = Spec::parse(&inputs, None).expect("a spec");
+        let (cluster, log) = scripted::cluster(&Identity::default(), [fate]);
+        let minted = request_token(&cluster, &spec, "jobpass-a", "u-1", &Budget::new(MINT)).await;
+        assert_eq!(
+            log.lines(),
+            ["POST /api/v1/namespaces/ci/serviceaccounts/scanner/token"]
+        );
+        minted
+    }
+
+    fn token(text: &str) -> String {
+        format!(r#"{{"kind":"TokenRequest","status":{{"token":"{text}"}}}}"#)
+    }
+
+    #[tokio::test]
+    async fn a_token_comes_with_its_claims_and_the_warnings_of_the_api_server() {
+        let warning = &[(
+            "warning",
+            r#"299 - "requested expiration of 86400 seconds shortened""#,
+        )];
+        let minted = request(Fate::Answer(201, warning, token(TOKEN))).await;
+        let minted = minted.expect("no failure").expect("a token");
+        assert_eq!(
+            (minted.token.expose(), minted.claims.sub.as_deref()),
+            (TOKEN, Some("a"))
+        );
+        assert_eq!(
+            minted.warnings,
+            ["requested expiration of 86400 seconds shortened"]
+        );
+    }
+
+    /// Only the anchor may be missing: a new one can be made. Without the account, nothing helps.
+    #[tokio::test]
+    async fn a_missing_anchor_is_no_failure() {
+        let missing = request(Fate::status(
+            404,
+            "NotFound",
+            "secrets",
+            "secrets \"jobpass-a\" not found",
+        ))
+        .await;
+        assert!(missing.expect("no failure").is_none());
+    }
+
+    #[rstest]
+    #[case::no_account(Fate::status(404, "NotFound", "serviceaccounts", "not found"), Kind::Refused)]
+    #[case::not_allowed(
+        Fate::status(403, "Forbidden", "serviceaccounts", "cannot create"),
+        Kind::Refused
+    )]
+    #[case::not_created(Fate::answer(200, token(TOKEN)), Kind::Refused)]
+    #[case::no_token(Fate::answer(201, token("")), Kind::Claims)]
+    #[case::two_lines(Fate::answer(201, token("a\\nb")), Kind::Claims)]
+    #[case::no_claims(Fate::answer(201, token("opaque")), Kind::Claims)]
+    #[case::another_answer(Fate::answer(201, r#"{"kind":"Status"}"#), Kind::Unreachable)]
+    #[tokio::test]
+    async fn an_answer_without_a_token_is_a_failure(#[case] fate: Fate, #[case] kind: Kind) {
+        let error = request(fate).await.err().expect("a failure");
+        assert_eq!(error.kind(), kind, "{error}");
+    }
+}
