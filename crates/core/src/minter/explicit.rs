@@ -97,3 +97,88 @@ fn certificate_authority(input: &str, text: &str) -> Result<Authority, Error> {
     };
     Authority::parse(input, &pem)
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    async fn resolve(given: &[(Opt, &str)]) -> Result<Minter, Error> {
+        let server = Inputs::from([(Opt::Server, "https://k8s.example.com")]);
+        let inputs = given
+            .iter()
+            .fold(server, |inputs, (option, value)| inputs.with(*option, *value));
+        minter(&inputs, &Environment::from([("TOKEN", "t0ken")])).await
+    }
+
+    #[rstest]
+    #[case::none(&[], "input `server` is given without a credential")]
+    #[case::two(&[(Opt::BearerTokenFile, "/a"), (Opt::BearerTokenEnv, "A")], "input `bearer-token-file` and input `bearer-token-env` are both given")]
+    #[case::two_others(&[(Opt::BearerTokenEnv, "A"), (Opt::OidcAudience, "k8s")], "input `bearer-token-env` and input `oidc-audience` are both given")]
+    #[case::of_no_ci_platform(&[(Opt::OidcAudience, "k8s")], "input `oidc-audience`")]
+    #[case::not_set(&[(Opt::BearerTokenEnv, "ANOTHER")], "input `bearer-token-env`")]
+    #[case::no_file(&[(Opt::BearerTokenFile, "/nowhere")], "input `bearer-token-file`")]
+    #[tokio::test]
+    async fn a_server_comes_with_one_credential(#[case] given: &[(Opt, &str)], #[case] why: &str) {
+        let error = resolve(given).await.err().expect("refused");
+        assert!(error.message().starts_with(why), "{error}");
+    }
+
+    /// The end of the job finds the credential again, wherever it then runs.
+    #[tokio::test]
+    async fn the_path_of_a_credential_is_recorded_in_full() {
+        let file = tempfile::NamedTempFile::new_in(".").expect("a file");
+        std::fs::write(file.path(), "of-file").expect("written");
+        let name = file
+            .path()
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("text");
+        let minter = resolve(&[(Opt::BearerTokenFile, name)]).await.expect("a minter");
+        let Auth::BearerTokenFile { path } = minter.auth else {
+            panic!("{:?}", minter.auth);
+        };
+        assert!(path.is_absolute() && path.ends_with(name), "{path:?}");
+        assert_eq!(minter.identity.bearer.expect("a bearer").expose(), "of-file");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_authority_is_a_path_or_pem_or_base64_of_it() {
+        use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+        let made = rcgen::generate_simple_self_signed(["a".into()]).expect("a certificate");
+        let pem = made.cert.pem();
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), &pem).expect("written");
+        let path = file.path().display().to_string();
+        let mut read = Vec::new();
+        for text in [&path, &pem, &STANDARD.encode(&pem)] {
+            let minter = resolve(&[(Opt::BearerTokenEnv, "TOKEN"), (Opt::CertificateAuthority, text)]).await;
+            read.push(
+                minter
+                    .expect("a minter")
+                    .connection
+                    .certificate_authority
+                    .expect("an authority"),
+            );
+        }
+        assert!(
+            read.iter()
+                .all(|authority| *authority == read[0] && authority.contains("BEGIN")),
+            "{read:?}"
+        );
+        for wrong in [
+            "/nowhere",
+            "bm8gUEVN",
+            "-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----",
+        ] {
+            let error = resolve(&[(Opt::BearerTokenEnv, "TOKEN"), (Opt::CertificateAuthority, wrong)]).await;
+            let error = error.err().expect("refused");
+            assert!(
+                error.message().starts_with("input `certificate-authority`"),
+                "{error}"
+            );
+        }
+    }
+}

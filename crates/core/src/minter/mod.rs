@@ -291,3 +291,6 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -350,3 +350,107 @@ fn mismatch(path: &str, wanted: &str) -> Mismatch {
     // The names of fields in the path are those of the file.
     Mismatch(format!("has a `{}` that is not {wanted}", harmless(path)))
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn problem(value: &Value) -> Option<String> {
+        Config::parse(value).err().map(|Mismatch(problem)| problem)
+    }
+
+    fn user(user: Value) -> Value {
+        json!({ "users": [{ "name": "u", "user": user }] })
+    }
+
+    fn cluster(cluster: Value) -> Value {
+        json!({ "clusters": [{ "name": "c", "cluster": cluster }] })
+    }
+
+    /// The field is named in full, and no value is shown.
+    #[rstest]
+    #[case::not_a_mapping(json!(["s3cret"]), "is not a kubeconfig: it is not a mapping")]
+    #[case::another_kind(json!({"kind": "Secret"}), "is not a kubeconfig: its `kind` is not `Config`")]
+    #[case::in_any_case(json!({"Kind": "Secret"}), "is not a kubeconfig: its `kind` is not `Config`")]
+    #[case::another_version(json!({"apiVersion": "v2"}), "is not a kubeconfig: its `apiVersion` is not `v1`")]
+    #[case::number(user(json!({"token": 5})), "has a `users[0].user.token` that is not text: put it into quotes")]
+    #[case::flag(cluster(json!({"insecure-skip-tls-verify": "s3cret"})), "has a `clusters[0].cluster.insecure-skip-tls-verify` that is not true or false")]
+    #[case::base64(user(json!({"client-key-data": "s3cret!"})), "has a `users[0].user.client-key-data` that is not base64")]
+    #[case::list(user(json!({"as-groups": "s3cret"})), "has a `users[0].user.as-groups` that is not a list")]
+    #[case::of_texts(user(json!({"as-groups": [true]})), "has a `users[0].user.as-groups` that is not a list of texts: put each into quotes")]
+    #[case::mapping(user(json!({"exec": "s3cret"})), "has a `users[0].user.exec` that is not a mapping")]
+    #[case::in_a_mapping(user(json!({"exec": {"env": [{"name": "A", "value": 1}]}})), "has a `users[0].user.exec.env[0].value` that is not text: put it into quotes")]
+    #[case::extra(user(json!({"as-user-extra": {"team": "s3cret"}})), "has a `users[0].user.as-user-extra.team` that is not a list")]
+    #[case::twice(json!({"users": [{"name": "u"}, {"name": "u"}]}), "has the same name twice in `users`")]
+    #[case::extensions_twice(cluster(json!({"extensions": [{"name": "e", "extension": {}}, {"name": "e", "extension": {}}]})), "has the same name twice in `clusters[0].cluster.extensions`")]
+    fn a_field_of_another_type_is_named(#[case] value: Value, #[case] expected: &str) {
+        let problem = problem(&value).expect("refused");
+        assert_eq!(problem, expected);
+        assert!(!problem.contains("s3cret"));
+    }
+
+    /// client-go reads these, so jobpass does.
+    #[rstest]
+    #[case::nothing(Value::Null)]
+    #[case::nulls(json!({"kind": null, "users": null, "preferences": null}))]
+    #[case::null_in_a_list(user(json!({"as-groups": [null]})))]
+    #[case::unknown_fields(json!({"new": 1, "users": [{"name": "u", "user": {"new": 1}}]}))]
+    #[case::kind_in_any_case(json!({"Kind": "Config", "APIVERSION": "v1"}))]
+    #[case::the_last_kind_counts(json!({"Kind": "Secret", "kind": "Config"}))]
+    #[case::wrapped_base64(user(json!({"client-key-data": "czNj\r\ncmV0"})))]
+    #[case::trailing_bits(user(json!({"client-key-data": "czNjcmV="})))]
+    fn what_client_go_reads_is_read(#[case] value: Value) {
+        assert_eq!(problem(&value), None);
+    }
+
+    /// Only plugins of the old versions may leave out whether they ask a person.
+    #[rstest]
+    #[case("client.authentication.k8s.io/v1beta1", "", "IfAvailable")]
+    #[case("client.authentication.k8s.io/v1beta1", "Never", "Never")]
+    #[case("client.authentication.k8s.io/v1", "", "")]
+    #[case("example.com/v1beta1", "", "")]
+    fn old_plugins_may_ask_a_person(#[case] version: &str, #[case] mode: &str, #[case] expected: &str) {
+        let exec = json!({"exec": {"apiVersion": version, "interactiveMode": mode}});
+        let config = Config::parse(&user(exec))
+            .map_err(|Mismatch(problem)| problem)
+            .expect("a kubeconfig");
+        assert_eq!(
+            config.users["u"]
+                .exec
+                .as_ref()
+                .map(|exec| &*exec.interactive_mode),
+            Some(expected)
+        );
+    }
+
+    #[test]
+    fn the_first_of_several_files_to_name_something_wins() {
+        let file = |context: &str, server: &str, more: &str| {
+            let cluster = |name: &str| json!({"name": name, "cluster": {"server": server}});
+            let file = json!({"current-context": context, "clusters": [cluster("c"), cluster(more)]});
+            Config::parse(&file)
+                .map_err(|Mismatch(problem)| problem)
+                .expect("a kubeconfig")
+        };
+        let mut config = file("", "https://first", "x");
+        config.merge(file("second", "https://second", "y"));
+        config.merge(file("third", "https://third", "z"));
+        let servers = config
+            .clusters
+            .iter()
+            .map(|(name, cluster)| (&**name, &*cluster.server));
+        assert_eq!(config.current_context, "second");
+        assert_eq!(
+            servers.collect::<Vec<_>>(),
+            [
+                ("c", "https://first"),
+                ("x", "https://first"),
+                ("y", "https://second"),
+                ("z", "https://third")
+            ]
+        );
+    }
+}
