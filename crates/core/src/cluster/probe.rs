@@ -24,19 +24,19 @@ pub(crate) async fn ask(holder: &Cluster, budget: &Budget) -> Result<Answer, Err
 /// Whether the API server accepts the token of `holder`, and the API server's clock, to the second.
 ///
 /// # Errors
-/// If there is no answer, or it is not an answer of a Kubernetes API server.
+/// If there is no answer, or it is not an answer of a Kubernetes API server: a gateway's 401 says nothing about
+/// the token.
 pub async fn is_accepted(holder: &Cluster, budget: &Budget) -> Result<(bool, jiff::Timestamp), Error> {
     let answer = ask(holder, budget).await?;
     let now = answer.date.unwrap_or_else(jiff::Timestamp::now);
-    match answer.status {
-        200 | 403 => Ok((true, now)),
-        401 => Ok((false, now)),
-        _ => {
-            let what = format!("cannot ask whether the token works: {}", answer.in_words());
-            Err(Error::new(Kind::Unreachable, what)
-                .help("check the server's URL: this is not what a Kubernetes API server answers"))
-        }
-    }
+    let help = match (answer.status, answer.refused_by_another()) {
+        (200 | 403, None) => return Ok((true, now)),
+        (401, None) => return Ok((false, now)),
+        (_, Some(help)) => help,
+        (_, None) => "check the server's URL: this is not what a Kubernetes API server answers",
+    };
+    let what = format!("cannot ask whether the token works: {}", answer.in_words());
+    Err(Error::new(Kind::Unreachable, what).help(help))
 }
 
 #[cfg(test)]
@@ -49,27 +49,37 @@ mod tests {
         scripted::{self, Fate},
     };
 
+    fn status(code: u16, reason: &str) -> Fate {
+        Fate::status(code, reason, "", reason)
+    }
+
     #[rstest]
-    #[case::accepted(200, Ok(true))]
-    #[case::accepted_without_permission(403, Ok(true))]
-    #[case::revoked(401, Ok(false))]
-    #[case::another_server(404, Err(Kind::Unreachable))]
-    #[case::a_login_page(302, Err(Kind::Unreachable))]
+    #[case::accepted(Fate::answer(200, "{}"), Ok(true))]
+    #[case::accepted_without_permission(status(403, "Forbidden"), Ok(true))]
+    #[case::revoked(status(401, "Unauthorized"), Ok(false))]
+    #[case::refused_by_a_gateway(Fate::answer(401, "<html>log in</html>"), Err("a gateway"))]
+    #[case::forbidden_by_a_gateway(Fate::answer(403, r#"{"message":"no"}"#), Err("a gateway"))]
+    #[case::another_server(Fate::answer(404, ""), Err("check the server's URL"))]
+    #[case::a_login_page(Fate::answer(302, ""), Err("check the server's URL"))]
     #[tokio::test]
-    async fn a_token_is_accepted_or_not(#[case] status: u16, #[case] expected: Result<bool, Kind>) {
-        let (holder, log) = scripted::cluster(&Identity::default(), [Fate::answer(status, "")]);
+    async fn a_token_is_accepted_or_not(#[case] fate: Fate, #[case] expected: Result<bool, &str>) {
+        let (holder, log) = scripted::cluster(&Identity::default(), [fate]);
         let accepted = is_accepted(&holder, &Budget::new(Duration::from_secs(1))).await;
-        let accepted = accepted
-            .map(|(accepted, _)| accepted)
-            .map_err(|error| error.kind());
-        assert_eq!(accepted, expected);
+        match (accepted, expected) {
+            (Ok((accepted, _)), Ok(expected)) => assert_eq!(accepted, expected),
+            (Err(error), Err(why)) => {
+                assert_eq!(error.kind(), Kind::Unreachable);
+                assert!(error.to_string().contains(why), "{error}");
+            }
+            (accepted, expected) => panic!("{accepted:?} instead of {expected:?}"),
+        }
         assert_eq!(log.lines(), ["GET /version"]);
     }
 
     #[tokio::test]
     async fn the_clock_is_that_of_the_server() {
         let date = &[("date", "Tue, 24 Nov 2026 10:00:00 GMT")];
-        let fate = Fate::Answer(401, date, String::new());
+        let fate = Fate::Answer(200, date, String::new());
         let (holder, _) = scripted::cluster(&Identity::default(), [fate]);
         let accepted = is_accepted(&holder, &Budget::new(Duration::from_secs(1))).await;
         let (_, now) = accepted.expect("an answer");

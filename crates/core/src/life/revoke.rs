@@ -275,7 +275,7 @@ enum Said {
 impl Said {
     fn of(answer: &Answer) -> Self {
         match answer.status {
-            401 if answer.refused_by_another().is_some() => Self::Nothing,
+            _ if answer.refused_by_another().is_some() => Self::Nothing,
             401 => Self::Unauthorized,
             _ => Self::LetIn,
         }

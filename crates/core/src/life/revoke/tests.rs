@@ -111,6 +111,7 @@ fn a_failure_names_the_command_and_keeps_the_cause(#[case] minted: bool, #[case]
     r#"{"type":"error","code":"Unauthorized","message":"must authenticate"}"#,
     Said::Nothing
 )]
+#[case::forbidden_by_a_gateway(403, "<html>blocked</html>", Said::Nothing)]
 #[case::let_in(200, "{}", Said::LetIn)]
 #[case::known_and_not_allowed(
     403,
