@@ -57,18 +57,37 @@ impl Log {
 
     /// `POST /path`, in their order.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        log.iter().map(|(line, _)| line.clone()).collect()
+        self.requests().into_iter().map(|(line, _)| line).collect()
+    }
+
+    /// The lines, each with the body of the request.
+    pub(crate) fn requests(&self) -> Vec<(String, String)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 /// A cluster whose requests meet the fates in order. All further requests meet the last one.
 pub(crate) fn cluster(identity: &Identity, fates: impl IntoIterator<Item = Fate>) -> (Cluster, Log) {
-    let fates = Arc::new(Mutex::new(fates.into_iter().collect::<VecDeque<_>>()));
+    let mut fates = fates.into_iter().collect::<VecDeque<_>>();
+    answering(identity, move |_| {
+        let fate = match fates.len() {
+            1 => fates.front().cloned(),
+            _ => fates.pop_front(),
+        };
+        fate.expect("a fate for each request")
+    })
+}
+
+/// A cluster in which `fate` decides over each request, such as `POST /path`.
+pub(crate) fn answering(
+    identity: &Identity,
+    fate: impl FnMut(&str) -> Fate + Send + 'static,
+) -> (Cluster, Log) {
+    let fate = Arc::new(Mutex::new(fate));
     let log = Log::default();
     let server = log.clone();
     let transport = service_fn(move |exchange: Exchange| {
-        let (fates, log) = (Arc::clone(&fates), server.clone());
+        let (fate, log) = (Arc::clone(&fate), server.clone());
         async move {
             let longest = exchange.longest;
             let (parts, body) = exchange.request.into_parts();
@@ -78,24 +97,16 @@ pub(crate) fn cluster(identity: &Identity, fates: impl IntoIterator<Item = Fate>
                 .map(|body| body.to_bytes())
                 .unwrap_or_default();
             let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-            log.add(
-                format!("{} {path}", parts.method),
-                String::from_utf8_lossy(&body).into_owned(),
-            );
-            let fate = {
-                let mut fates = fates.lock().unwrap_or_else(PoisonError::into_inner);
-                match fates.len() {
-                    1 => fates.front().cloned(),
-                    _ => fates.pop_front(),
-                }
-            };
+            let line = format!("{} {path}", parts.method);
+            log.add(line.clone(), String::from_utf8_lossy(&body).into_owned());
+            let fate = fate.lock().unwrap_or_else(PoisonError::into_inner)(&line);
             let broken = |sent| AttemptError {
                 why: "the connection failed".into(),
                 help: "check the network",
                 transient: true,
                 sent,
             };
-            match fate.expect("a fate for each request") {
+            match fate {
                 Fate::Answer(status, headers, body) => {
                     let reply = headers.iter().fold(
                         http::Response::builder().status(status),

@@ -271,3 +271,117 @@ fn configuration(minter: &Minter) -> String {
     };
     format!("{}, {from}", harmless(&minter.connection.server))
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use rstest::rstest;
+
+    use super::*;
+    use crate::{cluster::Identity, inputs::options::Opt, token::Token};
+
+    fn minter(bearer: &str) -> Minter {
+        let bearer = Token::parse(bearer, "token").expect("a token");
+        Minter {
+            connection: Connection::new("server", "https://k8s.example.com", None).expect("a server"),
+            identity: Identity::from(bearer),
+            auth: Auth::InCluster,
+            namespace: None,
+        }
+    }
+
+    /// A token that expired in 1970.
+    fn expired() -> String {
+        let part = |json: &str| URL_SAFE_NO_PAD.encode(json);
+        format!(
+            "{}.{}.c2ln",
+            part("{}"),
+            part(r#"{"iss":"https://issuer","exp":1}"#)
+        )
+    }
+
+    fn diagnosis(findings: &[(&'static str, Health)]) -> Diagnosis {
+        let finding = |&(check, health)| Finding::new(check, health, format!("said of {check}"));
+        Diagnosis {
+            findings: findings.iter().map(finding).collect(),
+        }
+    }
+
+    #[rstest]
+    #[case::fine(&[("a", Health::Ok), ("b", Health::Warning), ("c", Health::Unknown)], None)]
+    #[case::the_first_failure_counts(
+        &[("a", Health::Warning), ("b", Health::Failed(Kind::Refused)), ("c", Health::Failed(Kind::Input))],
+        Some((Kind::Refused, "b: said of b"))
+    )]
+    #[case::nothing_was_found(&[], None)]
+    fn minting_fails_as_the_first_failure(
+        #[case] findings: &[(&'static str, Health)],
+        #[case] expected: Option<(Kind, &str)>,
+    ) {
+        let error = diagnosis(findings).verdict().err();
+        let error = error.as_ref().map(|error| (error.kind(), error.message()));
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn below_an_error_stands_only_what_is_wrong() {
+        let all = diagnosis(&[
+            ("a", Health::Ok),
+            ("b", Health::Warning),
+            ("c", Health::Unknown),
+            ("d", Health::Failed(Kind::Refused)),
+        ]);
+        assert_eq!(
+            all.in_short(),
+            "  warning  b: said of b\n  failed   d: said of d\n"
+        );
+    }
+
+    async fn explained_to(error: Error, minter: &Minter) -> Error {
+        let inputs = Inputs::from([(Opt::ServiceAccount, "scanner"), (Opt::Namespace, "ci")]);
+        let spec = Spec::parse(&inputs, None).expect("a spec");
+        let mut interrupt = Interrupt::listen().expect("signals");
+        explained(error, minter, &spec, &mut interrupt).await
+    }
+
+    /// The failure stays what it was; its cause comes before the step, which may end with YAML to paste.
+    #[tokio::test]
+    async fn a_failure_is_explained_by_what_is_wrong() {
+        let error = Error::new(Kind::Unreachable, "no route").help("check the network");
+        let explained = explained_to(error, &minter(&expired())).await;
+        assert_eq!(
+            (explained.kind(), explained.message()),
+            (Kind::Unreachable, "no route")
+        );
+        let help = explained.next_step().expect("a next step");
+        assert!(help.starts_with("What `jobpass doctor` finds wrong from here:\n\n  failed   credential: ID token of https://issuer"), "{help}");
+        assert!(help.ends_with("\n\ncheck the network"), "{help}");
+    }
+
+    #[rstest]
+    #[case::nothing_is_wrong(Error::new(Kind::Unreachable, "no route"), "opaque")]
+    #[case::not_of_the_api_server(Error::new(Kind::Deliver, "disk full"), &expired())]
+    #[case::with_a_report(Error::new(Kind::Refused, "no").reporting("text".into(), "markdown".into()), &expired())]
+    #[tokio::test]
+    async fn other_failures_stay_as_they_are(#[case] error: Error, #[case] bearer: &str) {
+        let before = error.to_string();
+        assert_eq!(explained_to(error, &minter(bearer)).await.to_string(), before);
+    }
+
+    #[rstest]
+    #[case(Auth::Kubeconfig { paths: vec!["/a".into(), "/b".into()], context: "one\u{1b}".into(), exec: None }, "kubeconfig /a, /b, context one")]
+    #[case(Auth::Kubeconfig { paths: Vec::new(), context: "one".into(), exec: None }, "kubeconfig given as text, context one")]
+    #[case(Auth::BearerTokenFile { path: "/a".into() }, "bearer token in the file /a")]
+    #[case(Auth::BearerTokenEnv { name: "A".into() }, "bearer token in the environment variable A")]
+    #[case(Auth::InCluster, "the ServiceAccount of this Pod")]
+    fn the_configuration_is_said_in_words(#[case] auth: Auth, #[case] words: &str) {
+        let minter = Minter {
+            auth,
+            ..minter("opaque")
+        };
+        assert_eq!(
+            configuration(&minter),
+            format!("https://k8s.example.com, {words}")
+        );
+    }
+}

@@ -199,3 +199,240 @@ pub(super) async fn delete_secret(
         Deletion::Refused(call, answer) => Err(cluster.refused(&call, &answer, permission)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::{
+        Engine as _,
+        engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+    };
+    use rstest::rstest;
+
+    use super::{
+        super::{earlier::OldSecret, place::Place},
+        *,
+    };
+    use crate::cluster::{
+        Identity,
+        scripted::{self, Fate, Log},
+    };
+
+    const OLD: &str = "PATCH /api/v1/namespaces/ci/secrets/old";
+    const DELETE: &str = "DELETE /api/v1/namespaces/ci/secrets/new";
+
+    /// A Secret of the namespace `ci`.
+    fn secret(uid: &str, annotations: Value, data: Value) -> Value {
+        json!({
+            "kind": "Secret", "apiVersion": "v1", "type": legacy::TYPE, "data": data,
+            "metadata": {
+                "uid": uid, "resourceVersion": "7", "creationTimestamp": "2026-11-24T10:00:00Z",
+                "labels": { "team": "a" }, "annotations": annotations,
+            },
+        })
+    }
+
+    fn found(uid: &str, annotations: Value) -> Fate {
+        Fate::answer(200, secret(uid, annotations, json!({})).to_string())
+    }
+
+    fn rotation(cluster: &Cluster) -> Rotation<'_> {
+        let annotations = json!({
+            ACCOUNT: "another", ROTATED_FROM: "older/u-0", "kubernetes.io/service-account.uid": "u", "example.com/a": "b",
+        });
+        let old = serde_json::from_value(secret("u-1", annotations, json!({}))).expect("a Secret");
+        Rotation {
+            cluster,
+            place: Place::Secret {
+                namespace: "scans".into(),
+                name: "copy".into(),
+                key: "token".into(),
+                version: "1".into(),
+            },
+            token: Token::parse("old-token", "token").expect("a token"),
+            namespace: "ci".into(),
+            account: "scanner".into(),
+            old: OldSecret {
+                name: "old".into(),
+                secret: old,
+            },
+            earlier: None,
+        }
+    }
+
+    fn script(fates: impl IntoIterator<Item = Fate>) -> (Cluster, Log) {
+        scripted::cluster(&Identity::default(), fates)
+    }
+
+    fn conflict() -> Fate {
+        Fate::status(409, "Conflict", "secrets", "the object has been modified")
+    }
+
+    fn forbidden() -> Fate {
+        Fate::status(403, "Forbidden", "secrets", "cannot patch")
+    }
+
+    fn gone() -> Fate {
+        Fate::status(404, "NotFound", "secrets", "not found")
+    }
+
+    fn budget() -> Budget {
+        Budget::new(Duration::from_secs(60))
+    }
+
+    /// Two rotations of one Secret would both replace it: the second one must see the first.
+    #[rstest]
+    #[case::recorded(vec![found("u-1", json!({}))], Ok(()))]
+    #[case::by_somebody_else(vec![conflict()], Err("was changed by somebody else"))]
+    #[case::by_an_attempt_whose_answer_was_lost(
+        vec![Fate::Lost, conflict(), found("u-1", json!({ROTATED_TO: "new"}))],
+        Ok(())
+    )]
+    #[case::by_somebody_else_after_a_lost_attempt(
+        vec![Fate::Lost, conflict(), found("u-1", json!({ROTATED_TO: "theirs"}))],
+        Err("was changed by somebody else")
+    )]
+    #[case::not_allowed(vec![forbidden()], Err("cannot record the rotation"))]
+    #[tokio::test(start_paused = true)]
+    async fn the_new_name_is_recorded_before_the_secret_is_created(
+        #[case] fates: Vec<Fate>,
+        #[case] expected: Result<(), &str>,
+    ) {
+        let (cluster, log) = script(fates);
+        let recorded = rotation(&cluster).record(Some("new"), &budget()).await;
+        match (recorded, expected) {
+            (Ok(()), Ok(())) => {}
+            (Err(error), Err(why)) => assert!(error.message().contains(why), "{error}"),
+            (recorded, expected) => panic!("{recorded:?} instead of {expected:?}"),
+        }
+        let (line, body) = log.requests().swap_remove(0);
+        assert_eq!(line, OLD);
+        // Without the version that was read, the API server would overwrite another rotation's record.
+        assert!(body.contains(r#""resourceVersion":"7""#), "{body}");
+    }
+
+    #[rstest]
+    #[case::created(vec![Fate::answer(201, "{}"), found("u-2", json!({}))], Ok("u-2"))]
+    #[case::by_an_attempt_whose_answer_was_lost(
+        vec![Fate::Lost, Fate::status(409, "AlreadyExists", "secrets", "exists"), found("u-2", json!({}))],
+        Ok("u-2")
+    )]
+    #[case::deleted_at_once(vec![Fate::answer(201, "{}"), gone()], Err("deleted as soon as it was created"))]
+    #[case::not_allowed(vec![forbidden()], Err("cannot create the new Secret"))]
+    #[tokio::test(start_paused = true)]
+    async fn the_new_secret_is_known_by_its_uid(
+        #[case] fates: Vec<Fate>,
+        #[case] expected: Result<&str, &str>,
+    ) {
+        let (cluster, _) = script(fates);
+        match (rotation(&cluster).create("new", &budget()).await, expected) {
+            (Ok(uid), Ok(expected)) => assert_eq!(uid, expected),
+            (Err(error), Err(why)) => assert!(error.message().contains(why), "{error}"),
+            (created, expected) => panic!("{created:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn the_new_secret_takes_over_what_people_wrote_on_the_old_one() {
+        let (cluster, _) = script([gone()]);
+        let manifest = rotation(&cluster).manifest("new");
+        let metadata = &manifest["metadata"];
+        assert_eq!(metadata["labels"], json!({ "team": "a" }));
+        let annotations = json!({ ACCOUNT: "scanner", ROTATED_FROM: "old/u-1", "example.com/a": "b" });
+        assert_eq!(metadata["annotations"], annotations);
+    }
+
+    /// A legacy token of this Secret, and the answer with the Secret that holds it.
+    fn filled(secret_name: &str) -> (String, Fate) {
+        let claims = json!({
+            "iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:ci:scanner",
+            "kubernetes.io/serviceaccount/namespace": "ci", "kubernetes.io/serviceaccount/secret.name": secret_name,
+        });
+        let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        let token = format!("{}.{}.c2ln", part(&json!({})), part(&claims));
+        let data = json!({ "token": STANDARD.encode(&token) });
+        let fate = Fate::answer(200, secret("u-2", json!({}), data).to_string());
+        (token, fate)
+    }
+
+    fn unauthorized() -> Fate {
+        Fate::status(401, "Unauthorized", "", "Unauthorized")
+    }
+
+    /// An API server may learn of the Secret late. A token of another Secret is not shown to any.
+    #[rstest]
+    #[case::at_once("new", vec![Fate::answer(200, "{}")], Ok(2))]
+    #[case::late("new", vec![unauthorized(), unauthorized(), Fate::answer(200, "{}")], Ok(4))]
+    #[case::never("new", vec![unauthorized()], Err((Kind::Claims, "does not accept the new token")))]
+    #[case::of_a_gateway("new", vec![Fate::answer(401, "<html>")], Err((Kind::Unreachable, "cannot ask whether the token works")))]
+    #[case::of_another_secret("other", vec![], Err((Kind::Claims, "does not hold the token that was requested")))]
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_written_only_once_it_works(
+        #[case] secret_name: &str,
+        #[case] answers: Vec<Fate>,
+        #[case] expected: Result<usize, (Kind, &str)>,
+    ) {
+        let (token, fate) = filled(secret_name);
+        let (cluster, log) = script([fate].into_iter().chain(answers));
+        let started = tokio::time::Instant::now();
+        match (
+            rotation(&cluster).verified("new", "u-2", &budget()).await,
+            expected,
+        ) {
+            (Ok(verified), Ok(requests)) => {
+                assert_eq!((verified.expose(), log.lines().len()), (&*token, requests));
+            }
+            (Err(error), Err((kind, why))) => {
+                assert_eq!(error.kind(), kind, "{error}");
+                assert!(error.message().contains(why), "{error}");
+            }
+            (verified, expected) => panic!("{:?} instead of {expected:?}", verified.map(|_| ())),
+        }
+        assert!(started.elapsed() <= KNOWN + Duration::from_secs(1));
+    }
+
+    /// The record in the old Secret goes only if no new Secret can come to be any more: the next rotation finds
+    /// a late one by it.
+    #[rstest]
+    #[case::not_requested(None, Kind::Unreachable, vec![], &[])]
+    #[case::created(Some(Some("u-2")), Kind::Claims, vec![Fate::answer(200, "{}")], &[DELETE, OLD])]
+    #[case::perhaps_created(Some(None), Kind::Unreachable, vec![gone()], &[DELETE])]
+    #[case::refused(Some(None), Kind::Refused, vec![gone()], &[DELETE, OLD])]
+    #[tokio::test(start_paused = true)]
+    async fn after_a_failure_the_new_secret_goes(
+        #[case] created: Option<Option<&str>>,
+        #[case] kind: Kind,
+        #[case] fates: Vec<Fate>,
+        #[case] requests: &[&str],
+    ) {
+        let (cluster, log) = script(fates.into_iter().chain([Fate::answer(200, "{}")]));
+        let created = created.map(|uid| uid.map(str::to_owned));
+        let error = rotation(&cluster)
+            .undo(Error::new(kind, "it failed"), "new", created)
+            .await;
+        assert_eq!(
+            (error.kind(), error.message(), error.next_step()),
+            (kind, "it failed", None)
+        );
+        assert_eq!(log.lines(), requests);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_secret_that_stays_is_named_with_the_command_that_deletes_it() {
+        let (cluster, log) = script([forbidden()]);
+        let created = Some(Some("u-2".to_owned()));
+        let error = rotation(&cluster)
+            .undo(Error::new(Kind::Claims, "it failed"), "new", created)
+            .await;
+        assert_eq!((error.kind(), error.message()), (Kind::Claims, "it failed"));
+        let help = error.next_step().expect("a next step");
+        assert!(
+            help.starts_with("the old token is still in its place and works."),
+            "{help}"
+        );
+        assert!(
+            help.ends_with("kubectl delete secret new --namespace ci"),
+            "{help}"
+        );
+        assert!(log.lines().iter().all(|line| line == DELETE), "{:?}", log.lines());
+    }
+}
