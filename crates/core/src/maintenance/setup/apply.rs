@@ -272,3 +272,6 @@ impl Probe {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
