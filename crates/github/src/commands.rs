@@ -51,10 +51,13 @@ pub(crate) fn warning(warning: &Error) {
 }
 
 fn annotate(level: &str, error: &Error) {
-    say(&format!("::{level} title=jobpass::{}", data(error.message())));
-    if let Some(help) = error.next_step() {
-        say(&format!("\n{help}\n"));
-    }
+    say(&annotation(level, error));
+}
+
+fn annotation(level: &str, error: &Error) -> String {
+    let help = error.next_step();
+    let help = help.map_or_else(String::new, |help| format!("\n\n{help}\n"));
+    format!("::{level} title=jobpass::{}{help}", data(error.message()))
 }
 
 /// Writes lines to the log. A log that cannot be written to fails no job.
@@ -71,5 +74,47 @@ fn data(text: &str) -> String {
 pub(crate) fn access(report: &Report) {
     if !report.findings.is_empty() {
         say(&format!("jobpass: what the token may do\n{}", report.text()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_an_annotation_and_its_help_is_text_to_copy() {
+        let error = Error::new(Kind::Refused, "100 % refused,\nand more");
+        assert_eq!(
+            annotation("error", &error),
+            "::error title=jobpass::100 %25 refused,%0Aand more"
+        );
+        let with_help = annotation("warning", &error.help("run:\n\n  kubectl get pods"));
+        assert!(
+            with_help.ends_with("%0Aand more\n\nrun:\n\n  kubectl get pods\n"),
+            "{with_help}"
+        );
+    }
+
+    /// A mask that ends early masks a part, and shows the rest.
+    #[test]
+    fn every_line_is_a_mask_of_one_form() {
+        let payload = "eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6Y2k6c2Nhbm5lciJ9";
+        let signature = "c2lnbmF0dXJlIHRoYXQgaXMgbG9uZyBlbm91Z2g";
+        let whole = format!("eyJhbGciOiJSUzI1NiJ9.{payload}.{signature}");
+        let lines = masks(&whole);
+        let forms = lines.lines().map(|line| line.strip_prefix("::add-mask::"));
+        let forms = forms.collect::<Option<Vec<_>>>().expect("nothing but masks");
+        for part in [&*whole, payload, signature] {
+            assert!(forms.contains(&part), "{forms:?}");
+        }
+        assert!(
+            forms.iter().all(|form| form.len() > 5),
+            "an empty mask, or one of a few letters, hides the whole log: {forms:?}"
+        );
+    }
+
+    #[test]
+    fn a_credential_of_several_lines_is_one_mask() {
+        assert_eq!(data("a: 100%\r\nb"), "a: 100%25%0D%0Ab");
     }
 }

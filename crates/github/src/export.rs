@@ -77,3 +77,96 @@ pub(crate) fn undo(job: &Job) -> Result<(), Error> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use jobpass_core::process::environment::Environment;
+    use rstest::rstest;
+
+    use super::*;
+
+    /// A job with these variables, and the folder of its file commands.
+    fn job(variables: &[(&str, &str)]) -> (Job, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let environment = ["GITHUB_ENV", "GITHUB_STATE"]
+            .into_iter()
+            .fold(Environment::default(), |environment, name| {
+                environment.with(name, folder.path().join(name).to_str())
+            });
+        let environment = variables.iter().fold(environment, |environment, (name, value)| {
+            environment.with(name, Some(value))
+        });
+        (Job::new(environment), folder)
+    }
+
+    /// The values that a step set in a file command: `NAME=VALUE`, one a line.
+    fn set(folder: &tempfile::TempDir, file: &str) -> Vec<String> {
+        let text = fs::read_to_string(folder.path().join(file)).unwrap_or_default();
+        let lines = text.lines().collect::<Vec<_>>();
+        let values = lines.chunks(3).map(|chunk| {
+            let name = chunk[0].split_once("<<").expect("a value").0;
+            format!("{name}={}", chunk[1])
+        });
+        values.collect()
+    }
+
+    fn inputs(export: &str) -> Inputs {
+        Inputs::from([(Opt::ExportKubeconfig, export)])
+    }
+
+    #[rstest]
+    #[case::not_asked_for("", Some("/tmp/k"), Ok(false))]
+    #[case::switched_off("false", Some("/tmp/k"), Ok(false))]
+    #[case::asked_for("true", Some("/tmp/k"), Ok(true))]
+    #[case::without_a_kubeconfig("true", None, Err("there is no kubeconfig to export"))]
+    #[case::another_word("yes", Some("/tmp/k"), Err("input `export-kubeconfig` is `yes`"))]
+    fn an_export_is_asked_for(
+        #[case] export: &str,
+        #[case] kubeconfig: Option<&str>,
+        #[case] expected: Result<bool, &str>,
+    ) {
+        let (job, _folder) = job(&[]);
+        let saved = job.file("GITHUB_STATE").expect("a file");
+        let plan = Export::plan(&job, &inputs(export), &saved, kubeconfig.map(Path::new));
+        match (plan, expected) {
+            (Ok(plan), Ok(expected)) => assert_eq!(plan.is_some(), expected),
+            (Err(error), Err(why)) => assert!(error.message().contains(why), "{error}"),
+            (plan, expected) => panic!("{:?} instead of {expected:?}", plan.map(|_| ())),
+        }
+    }
+
+    #[test]
+    fn later_steps_get_the_kubeconfig_and_the_end_what_was_before() {
+        let (job, folder) = job(&[("KUBECONFIG", "/home/ci/config")]);
+        let saved = job.file("GITHUB_STATE").expect("a file");
+        let export = Export::plan(&job, &inputs("true"), &saved, Some(Path::new("/tmp/k")));
+        let export = export.expect("a plan").expect("an export");
+        export.set(Path::new("/tmp/k")).expect("set");
+        assert_eq!(set(&folder, "GITHUB_ENV"), ["KUBECONFIG=/tmp/k"]);
+        assert_eq!(
+            set(&folder, "GITHUB_STATE"),
+            ["exported=/tmp/k", "kubeconfig-before=/home/ci/config"]
+        );
+    }
+
+    /// A variable that a later step has set since belongs to that step.
+    #[rstest]
+    #[case::as_it_was("/tmp/k", Some("/tmp/k"), "/home/ci/config", &["KUBECONFIG=/home/ci/config"])]
+    #[case::not_set_before("/tmp/k", Some("/tmp/k"), "", &["KUBECONFIG="])]
+    #[case::of_a_later_step("/tmp/k", Some("/tmp/other"), "/home/ci/config", &[])]
+    #[case::taken_away("/tmp/k", None, "/home/ci/config", &[])]
+    #[case::nothing_was_exported("", None, "", &[])]
+    fn the_end_undoes_only_what_main_did(
+        #[case] exported: &str,
+        #[case] now: Option<&str>,
+        #[case] before: &str,
+        #[case] expected: &[&str],
+    ) {
+        let (job, folder) = job(&[("STATE_exported", exported), ("STATE_kubeconfig-before", before)]);
+        let job = Job::new(job.environment.clone().with(VARIABLE, now));
+        undo(&job).expect("undone");
+        assert_eq!(set(&folder, "GITHUB_ENV"), expected);
+    }
+}

@@ -86,3 +86,21 @@ pub fn main() -> ExitCode {
         commands::error,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_every_verb_under_its_own_name() {
+        assert!(
+            VERBS
+                .map(|verb| verb as usize)
+                .into_iter()
+                .eq(0..=Verb::Forget as usize)
+        );
+        let mut names = VERBS.map(|verb| verb.command().get_name().to_owned());
+        names.sort();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+    }
+}

@@ -75,14 +75,9 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
         values.extend(files.iter().filter_map(|(name, path)| Some((*name, (*path)?))));
         output.set(&values)?;
 
-        let handed_over = values.iter().filter_map(|(name, value)| match *name {
-            "token" => Some("output `token`, masked".to_owned()),
-            "kubeconfig" if export.is_some() => {
-                Some(format!("KUBECONFIG and output `{name}`: {}", harmless(value)))
-            }
-            "token-file" | "kubeconfig" => Some(format!("output `{name}`: {}", harmless(value))),
-            _ => None,
-        });
+        let handed_over = values
+            .iter()
+            .filter_map(|(name, value)| place(name, value, export.is_some()));
         let account = format!("{}/{}", receipt.namespace, receipt.service_account);
         let ends = Renewal::in_words(state.renewal.as_ref()) + "; revoked at the end of this job";
         let words = receipt.minted_in_words(&ends, &handed_over.collect::<Vec<_>>());
@@ -109,6 +104,18 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
         commands::warning(&Error::new(Kind::Refused, warning));
     }
     Ok(())
+}
+
+/// The place of the token that an output is, for the log. `None` for an output that is about the token.
+fn place(output: &str, value: &str, is_exported: bool) -> Option<String> {
+    match output {
+        "token" => Some("output `token`, masked".to_owned()),
+        "kubeconfig" if is_exported => {
+            Some(format!("KUBECONFIG and output `kubeconfig`: {}", harmless(value)))
+        }
+        "token-file" | "kubeconfig" => Some(format!("output `{output}`: {}", harmless(value))),
+        _ => None,
+    }
 }
 
 /// Has the runner keep a credential that post may not be given again. Masked before: in debug mode the runner prints what it keeps.
@@ -145,4 +152,31 @@ async fn keep_credential(
 /// A path as an output holds it.
 fn utf8_of(path: Option<&Path>) -> Result<Option<&str>, Error> {
     path.map(|path| utf8("RUNNER_TEMP", path)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("token", "s3cret", false, Some("output `token`, masked"))]
+    #[case("token-file", "/tmp/a", true, Some("output `token-file`: /tmp/a"))]
+    #[case("kubeconfig", "/tmp/a", false, Some("output `kubeconfig`: /tmp/a"))]
+    #[case(
+        "kubeconfig",
+        "/tmp/a",
+        true,
+        Some("KUBECONFIG and output `kubeconfig`: /tmp/a")
+    )]
+    #[case("anchor", "jobpass-a", true, None)]
+    fn the_log_says_where_the_token_is(
+        #[case] output: &str,
+        #[case] value: &str,
+        #[case] is_exported: bool,
+        #[case] expected: Option<&str>,
+    ) {
+        assert_eq!(place(output, value, is_exported).as_deref(), expected);
+    }
 }

@@ -22,27 +22,28 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
         commands::warning(&error);
     }
     let (anchor, run_id) = (job.state(ANCHOR).unwrap_or_default(), job.run_id());
-    let recorded = match job.state(STATE) {
-        Some(NOTHING) => {
+    let left = Left::of(job.state(STATE), anchor);
+    let known = match &left {
+        Left::Nothing => {
             say("jobpass: nothing to revoke: main left nothing behind");
             return Ok(());
         }
-        recorded => State::parse(recorded.unwrap_or_default()),
+        Left::State(state) => Some(&**state),
+        Left::Garbled(_) | Left::Unknown => None,
     };
-    let known = recorded.as_ref().ok();
     let inputs = job.inputs_in_post(known)?;
     let environment = job.environment.clone();
     let (inputs, environment) = match job.kept() {
         Some(kept) => kept.restore(known.map(|state| &state.auth), inputs, environment),
         None => (inputs, environment),
     };
-    let state = match recorded {
-        Ok(state) => Ok(state),
-        Err(_) if anchor.is_empty() && job.state(STATE).is_none() => Err(lost(&gone(), anchor, run_id)),
-        Err(error) => {
+    let state = match left {
+        Left::State(state) => Ok(*state),
+        Left::Garbled(error) => {
             commands::warning(&error);
             State::reconstruct(anchor, None, &inputs, &environment, run_id, &mut interrupt).await
         }
+        Left::Nothing | Left::Unknown => Err(lost(&gone(), anchor, run_id)),
     };
     let outcome = match state {
         Ok(state) => revoke(job, &inputs, &environment, state, interrupt).await,
@@ -54,6 +55,32 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
             Ok(())
         }
         outcome => outcome,
+    }
+}
+
+/// What main has left behind.
+enum Left {
+    /// No token, and nothing that belongs to one.
+    Nothing,
+    /// The state.
+    State(Box<State>),
+    /// A state that cannot be read, for this reason. The name of the anchor may be there.
+    Garbled(Error),
+    /// Nothing that says whether there is a token.
+    Unknown,
+}
+
+impl Left {
+    /// Reads it from the `state` and the `anchor` that main saved.
+    fn of(state: Option<&str>, anchor: &str) -> Self {
+        match state {
+            Some(NOTHING) => Self::Nothing,
+            None if anchor.is_empty() => Self::Unknown,
+            state => match State::parse(state.unwrap_or_default()) {
+                Ok(state) => Self::State(Box::new(state)),
+                Err(error) => Self::Garbled(error),
+            },
+        }
     }
 }
 
@@ -83,4 +110,39 @@ fn gone() -> Error {
     Error::new(Kind::Revoke, "no state reached the end of the job").help(
         "main was killed before it could record one, or something between the runner and this step has removed what main saved",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const RECORDED: &str = r#"{"version":1,"connection":{"server":"https://10.0.0.1:6443"},"auth":{"kind":"in-cluster"},
+        "receipt":{"service-account":"scanner","namespace":"ci","anchor":"jobpass-1f0c6e7a1f0c6e7a1f0c"},
+        "for-api-server":true,"files":{}}"#;
+
+    /// An absent state is no proof that there is no token: a job would end with a token that works, and say nothing.
+    #[rstest]
+    #[case::nothing(Some(NOTHING), "", "nothing")]
+    #[case::nothing_any_more(Some(NOTHING), "ci/jobpass-1f0c6e7a1f0c6e7a1f0c", "nothing")]
+    #[case::a_token(Some(RECORDED), "ci/jobpass-1f0c6e7a1f0c6e7a1f0c", "state")]
+    #[case::a_token_alone(Some(RECORDED), "", "state")]
+    #[case::half(Some(&RECORDED[..90]), "ci/jobpass-1f0c6e7a1f0c6e7a1f0c", "garbled")]
+    #[case::half_alone(Some(&RECORDED[..90]), "", "garbled")]
+    #[case::only_the_anchor(None, "ci/jobpass-1f0c6e7a1f0c6e7a1f0c", "garbled")]
+    #[case::main_was_killed_at_once(None, "", "unknown")]
+    fn what_main_left_decides_what_post_does(
+        #[case] state: Option<&str>,
+        #[case] anchor: &str,
+        #[case] expected: &str,
+    ) {
+        let left = match Left::of(state, anchor) {
+            Left::Nothing => "nothing",
+            Left::State(_) => "state",
+            Left::Garbled(_) => "garbled",
+            Left::Unknown => "unknown",
+        };
+        assert_eq!(left, expected);
+    }
 }
