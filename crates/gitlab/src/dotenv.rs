@@ -542,3 +542,262 @@ fn deliver(error: Error) -> Error {
 fn no_follow() -> i32 {
     (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::job::tests::matches;
+
+    fn given(arguments: &[&str]) -> ArgMatches {
+        matches(Command::new("verb").args(flags()), arguments)
+    }
+
+    #[rstest]
+    #[case::by_default(&[], Ok("JOBPASS_TOKEN"))]
+    #[case::another(&["--variable", "SCAN_TOKEN"], Ok("SCAN_TOKEN"))]
+    #[case::a_digit_first(&["--variable", "1A"], Err("no variable can be called that"))]
+    #[case::two_words(&["--variable", "A B"], Err("no variable can be called that"))]
+    #[case::of_the_anchor(&["--variable", ANCHOR], Err("uses for something else"))]
+    #[case::of_an_option(&["--variable", "JOBPASS_TOKEN_FILE"], Err("uses for something else"))]
+    #[case::of_the_identity(&["--variable", "JOBPASS_IDENTITY"], Err("uses for something else"))]
+    fn the_variable_has_a_name_that_is_free(
+        #[case] arguments: &[&str],
+        #[case] expected: Result<&str, &str>,
+    ) {
+        match (variable(&given(arguments)), expected) {
+            (Ok(name), Ok(expected)) => assert_eq!(name, expected),
+            (Err(error), Err(why)) => assert!(error.message().contains(why), "{error}"),
+            (name, expected) => panic!("{name:?} instead of {expected:?}"),
+        }
+    }
+
+    const MINTED: &str = "e30.eyJzdWIiOiJhIn0.c2ln";
+
+    #[rstest]
+    #[case::plain(MINTED)]
+    #[case::masked(&format!("{MASKED_PREFIX}{MINTED}"))]
+    #[case::with_a_line_break(&format!("{MASKED_PREFIX}{MINTED}\n"))]
+    fn a_token_arrives_as_it_was_minted(#[case] value: &str) {
+        let environment = Environment::from([("JOBPASS_TOKEN", value)]);
+        let token = handed_over("JOBPASS_TOKEN", &given(&[]), &environment);
+        assert_eq!(token.expect("it is there").expect("a token").expose(), MINTED);
+        assert!(handed_over("ANOTHER", &given(&[]), &environment).is_none());
+    }
+
+    #[test]
+    fn the_api_server_arrives_as_it_was_said() {
+        let server = |variables| api_server(&Environment::from(variables));
+        let handed_over = server([
+            (API_SERVER, "https://k8s.example.com"),
+            (API_SERVER_NAME, "k8s.internal"),
+        ]);
+        let handed_over = handed_over.expect("usable").expect("a server");
+        assert_eq!(
+            (&*handed_over.server, handed_over.tls_server_name.as_deref()),
+            ("https://k8s.example.com", Some("k8s.internal"))
+        );
+        assert!(server([("A", ""), ("B", "")]).expect("usable").is_none());
+        assert!(server([(API_SERVER, "http://k8s.example.com"), ("B", "")]).is_err());
+    }
+
+    /// A project's folder, and the plan of a report in it.
+    fn plan(
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> (Result<Option<Dotenv>, Error>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("jobpass.env").display().to_string();
+        let arguments = arguments
+            .iter()
+            .map(|word| if *word == "REPORT" { &*path } else { word });
+        let environment = Environment::default().with("CI_PROJECT_DIR", folder.path().to_str());
+        let environment = variables.iter().fold(environment, |environment, (name, value)| {
+            environment.with(name, Some(value))
+        });
+        let plan = Dotenv::plan(&given(&arguments.collect::<Vec<_>>()), &environment);
+        (plan, folder)
+    }
+
+    fn report() -> (Dotenv, tempfile::TempDir) {
+        let (plan, folder) = plan(&["--dotenv", "REPORT"], &[]);
+        (plan.expect("a plan").expect("a report"), folder)
+    }
+
+    /// GitLab would not say any of this before the job is over.
+    #[rstest]
+    #[case::not_asked_for(&[], &[], Ok(false))]
+    #[case::asked_for(&["--dotenv", "REPORT"], &[], Ok(true))]
+    #[case::another_word(&["--dotenv-mode", "open"], &[], Err("input `dotenv-mode` is `open`"))]
+    #[case::sealed_to_nobody(&["--dotenv", "REPORT", "--dotenv-mode", "sealed"], &[], Err("input `recipient` is missing"))]
+    #[case::not_sealed(&["--dotenv", "REPORT", "--recipient", "age1"], &[], Err("input `recipient` is given"))]
+    #[case::set_already(&["--dotenv", "REPORT"], &[("JOBPASS_TOKEN", "")], Err("input `variable` is `JOBPASS_TOKEN`, which is set"))]
+    #[case::of_another_job(&["--dotenv", "REPORT"], &[(ANCHOR, "ci/a")], Err("JOBPASS_ANCHOR is set in this job already"))]
+    #[case::outside(&["--dotenv", "/tmp/jobpass.env"], &[], Err("outside of the project's folder"))]
+    #[case::in_no_folder(&["--dotenv", "/nowhere/jobpass.env"], &[], Err("whose folder does not exist"))]
+    fn a_report_that_nobody_would_get_is_refused(
+        #[case] arguments: &[&str],
+        #[case] variables: &[(&str, &str)],
+        #[case] expected: Result<bool, &str>,
+    ) {
+        match (plan(arguments, variables).0, expected) {
+            (Ok(plan), Ok(expected)) => assert_eq!(plan.is_some(), expected),
+            (Err(error), Err(why)) => assert!(error.message().contains(why), "{error}"),
+            (plan, expected) => panic!("{:?} instead of {expected:?}", plan.map(|_| ())),
+        }
+    }
+
+    fn receipt() -> Receipt {
+        Receipt {
+            anchor_uid: Some("u-1".into()),
+            credential_id: Some("JTI".into()),
+            expires: Some("2026-11-26T08:00:00.5Z".parse().expect("a time")),
+            ..Receipt::new("scanner", "ci", "jobpass-a")
+        }
+    }
+
+    #[test]
+    fn the_lines_follow_what_other_commands_wrote() {
+        let (report, _folder) = report();
+        let lines = report
+            .addition("A=1", "glpat-x", &receipt(), None)
+            .expect("lines");
+        assert_eq!(
+            lines,
+            "\nJOBPASS_TOKEN=glpat-x\nJOBPASS_ANCHOR=ci/jobpass-a\nJOBPASS_ANCHOR_UID=u-1\n\
+             JOBPASS_EXPIRES_AT=2026-11-26T08:00:00Z\nJOBPASS_CREDENTIAL_ID=JTI\n"
+        );
+    }
+
+    fn variables(number: usize) -> String {
+        (0..number).map(|number| format!("A{number}=1\n")).collect()
+    }
+
+    /// Of a report that breaks one of these rules, GitLab takes nothing at all.
+    #[rstest]
+    #[case::empty("", None)]
+    #[case::as_many_as_gitlab_takes(&variables(15), None)]
+    #[case::too_many(&variables(16), Some("which would have 21 variables"))]
+    #[case::too_big(&format!("A={}", "x".repeat(SIZE_LIMIT - 100)), Some("bytes or more"))]
+    #[case::blank("A=1\n\nB=2\n", Some("whose line 2 is blank"))]
+    #[case::a_comment("# s3cret\n", Some("whose line 1 is a comment"))]
+    #[case::no_value("s3cret\n", Some("whose line 1 is not `KEY=value`"))]
+    #[case::a_key_with_a_hyphen("s3cret-a=1\n", Some("whose line 1 is not `KEY=value`"))]
+    #[case::another_token("JOBPASS_ANCHOR=ci/a\n", Some("which sets JOBPASS_ANCHOR already"))]
+    fn gitlab_takes_the_whole_report_or_nothing(#[case] existing: &str, #[case] expected: Option<&str>) {
+        let (report, _folder) = report();
+        let error = report.addition(existing, "glpat-x", &receipt(), None).err();
+        assert_eq!(error.is_some(), expected.is_some(), "{error:?}");
+        let error = error.map(|error| error.to_string()).unwrap_or_default();
+        assert!(
+            error.contains(expected.unwrap_or_default()) && !error.contains("s3cret"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_answer_of_the_api_server_sets_no_variable_of_its_own() {
+        let (report, _folder) = report();
+        let hostile = Receipt {
+            credential_id: Some("a\nPATH=/tmp".into()),
+            ..receipt()
+        };
+        let error = report
+            .addition("", "glpat-x", &hostile, None)
+            .expect_err("refused");
+        assert_eq!(error.kind(), Kind::Claims);
+    }
+
+    fn connection(authority: &str) -> Connection {
+        let server = [(Opt::Server, "https://k8s.example.com")];
+        let mut connection =
+            Connection::of_server(&Inputs::from(server), &Environment::default()).expect("a server");
+        connection.certificate_authority = Some(authority.to_owned());
+        connection
+    }
+
+    fn minted() -> Token {
+        Token::parse(MINTED, "token").expect("a token")
+    }
+
+    /// A later job can work without the API server's address, and not without the token.
+    #[rstest]
+    #[case::a_short_one("PEM", true)]
+    #[case::a_bundle(&"x".repeat(SIZE_LIMIT), false)]
+    fn a_certificate_authority_that_is_too_long_is_left_out(#[case] authority: &str, #[case] is_in: bool) {
+        let (report, _folder) = report();
+        report
+            .write(&minted(), &receipt(), &connection(authority))
+            .expect("written");
+        let text = fs::read_to_string(&report.path).expect("text");
+        assert!(
+            text.starts_with(&format!("JOBPASS_TOKEN=glpat-{MINTED}\n")),
+            "{text}"
+        );
+        assert_eq!((text.contains(API_SERVER), text.contains(API_CA)), (is_in, is_in));
+        assert_eq!(
+            report.path.metadata().expect("it is there").permissions().mode() & 0o777,
+            0o600
+        );
+    }
+
+    #[rstest]
+    #[case::not_there_before(None)]
+    #[case::with_other_variables(Some("A=1\n"))]
+    fn a_report_is_again_what_it_was(#[case] before: Option<&str>) {
+        let (report, folder) = report();
+        let path = report.path.clone();
+        if let Some(before) = before {
+            fs::write(&path, before).expect("written");
+        }
+        let environment = Environment::default().with("CI_PROJECT_DIR", folder.path().to_str());
+        let arguments = ["--dotenv", path.to_str().expect("text")];
+        let report = Dotenv::plan(&given(&arguments), &environment)
+            .expect("a plan")
+            .expect("a report");
+        report.undo();
+        assert_eq!(path.exists(), before.is_some(), "nothing was written yet");
+        report
+            .write(&minted(), &receipt(), &connection("PEM"))
+            .expect("written");
+        report.undo();
+        assert_eq!(fs::read_to_string(&path).ok().as_deref(), before);
+    }
+
+    /// Runners mask the letters that GitLab's own tokens have.
+    #[test]
+    fn a_token_that_runners_would_mask_in_part_is_not_written() {
+        let (report, _folder) = report();
+        let token = Token::parse("e30.a+b/c.c2ln", "token").expect("a token");
+        let error = report
+            .write(&token, &receipt(), &connection("PEM"))
+            .expect_err("refused");
+        assert_eq!(error.kind(), Kind::Deliver);
+        assert!(!report.path.exists());
+    }
+
+    #[test]
+    fn a_report_is_not_written_through_a_link() {
+        let (report, folder) = report();
+        let elsewhere = folder.path().join("elsewhere");
+        fs::write(&elsewhere, "").expect("written");
+        std::os::unix::fs::symlink(&elsewhere, &report.path).expect("linked");
+        let error = report
+            .write(&minted(), &receipt(), &connection("PEM"))
+            .expect_err("refused");
+        assert!(error.message().contains("not a plain file"), "{error}");
+        assert_eq!(fs::read_to_string(elsewhere).expect("text"), "");
+    }
+
+    #[rstest]
+    #[case("masked", "with `glpat-` in front", false)]
+    #[case("plain", "not masked", true)]
+    fn plain_is_said_to_be_so(#[case] mode: &str, #[case] how: &str, #[case] warns: bool) {
+        let (plan, _folder) = plan(&["--dotenv", "REPORT", "--dotenv-mode", mode], &[]);
+        let report = plan.expect("a plan").expect("a report");
+        assert!(report.description().contains(how), "{}", report.description());
+        assert_eq!(report.warning().is_some(), warns);
+    }
+}

@@ -203,3 +203,134 @@ pub(crate) fn value<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a str> 
     let value = matches.get_one::<String>(name)?.trim();
     (!value.is_empty()).then_some(value)
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+
+    use clap::Command;
+    use rstest::rstest;
+
+    use super::*;
+
+    const ANCHOR: &str = "jobpass-1f0c6e7a1f0c6e7a1f0c";
+
+    /// Job 42, whose temporary folder is in `folder`.
+    pub(crate) fn job(folder: &Path, variables: &[(&str, &str)]) -> Job {
+        let project = folder.join("project");
+        let environment = Environment::from([("CI_JOB_ID", "42"), ("CI_PIPELINE_ID", "7")])
+            .with("CI_PROJECT_DIR", project.to_str());
+        let environment = variables.iter().fold(environment, |environment, (name, value)| {
+            environment.with(name, Some(value))
+        });
+        let job = Job::new(environment).expect("a job");
+        job.folder().expect("a folder");
+        job
+    }
+
+    /// The flags of a verb, without the variables that this machine may have.
+    pub(crate) fn matches(command: Command, arguments: &[&str]) -> ArgMatches {
+        let command = command.mut_args(|flag| flag.env(None::<&str>));
+        command.get_matches_from(["verb"].iter().chain(arguments))
+    }
+
+    #[rstest]
+    #[case::of_gitlab("42", Some("/builds/a"), None, Ok("/builds/a.tmp"))]
+    #[case::of_a_newer_runner("42", Some("/builds/a"), Some("/builds/a.tmp1"), Ok("/builds/a.tmp1"))]
+    #[case::a_path(
+        "../42",
+        Some("/builds/a"),
+        None,
+        Err("CI_JOB_ID is `../42`, which is no job's id")
+    )]
+    #[case::elsewhere("42", None, None, Err("CI_PROJECT_DIR is not set"))]
+    fn the_temporary_folder_is_beside_the_project(
+        #[case] id: &str,
+        #[case] project: Option<&str>,
+        #[case] given: Option<&str>,
+        #[case] expected: Result<&str, &str>,
+    ) {
+        let environment = Environment::from([("CI_JOB_ID", id)])
+            .with("CI_PROJECT_DIR", project)
+            .with("RUNNER_TEMP_PROJECT_DIR", given);
+        match (Job::new(environment), expected) {
+            (Ok(job), Ok(folder)) => assert_eq!(job.folder_name(), folder),
+            (Err(error), Err(why)) => assert!(error.message().contains(why), "{error}"),
+            (job, expected) => panic!("{:?} instead of {expected:?}", job.map(|job| job.folder)),
+        }
+    }
+
+    #[test]
+    fn true_is_a_file_of_this_job() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inputs = Inputs::from([(Opt::TokenFile, "true"), (Opt::KubeconfigFile, "my.kubeconfig")]);
+        let inputs = job(folder.path(), &[]).with_file_names(inputs);
+        assert_eq!(inputs.get(Opt::TokenFile), Some("jobpass-42.token"));
+        assert_eq!(inputs.get(Opt::KubeconfigFile), Some("my.kubeconfig"));
+    }
+
+    /// A state that another user of the runner wrote would send the minter's credential to them.
+    #[rstest]
+    #[case::ours(0o600, true)]
+    #[case::for_others_to_read(0o644, true)]
+    #[case::for_a_group_to_write(0o620, false)]
+    #[case::for_all_to_write(0o602, false)]
+    fn a_state_that_others_can_write_is_not_ours(#[case] mode: u32, #[case] is_ours: bool) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let job = job(folder.path(), &[]);
+        let path = job.file(&format!("ci.{ANCHOR}.json"));
+        fs::write(&path, "{}").expect("written");
+        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("set");
+        let recorded = job.recorded();
+        assert_eq!(recorded.len(), 1);
+        assert_eq!(
+            (&*recorded[0].anchor, recorded[0].is_ours),
+            (&*format!("ci/{ANCHOR}"), is_ours)
+        );
+    }
+
+    #[test]
+    fn a_link_to_a_state_is_not_ours() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let job = job(folder.path(), &[]);
+        let path = job.file(&format!("ci.{ANCHOR}.json"));
+        fs::write(folder.path().join("elsewhere"), "{}").expect("written");
+        std::os::unix::fs::symlink(folder.path().join("elsewhere"), path).expect("linked");
+        assert!(!job.recorded()[0].is_ours);
+    }
+
+    /// Jobs of one runner share the folder.
+    #[test]
+    fn a_job_finds_its_own_files_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let job = job(folder.path(), &[]);
+        let state = format!("ci.{ANCHOR}.json");
+        let half = job.file("ci.state.partial");
+        let of_another = job.folder.join(format!("jobpass-421.{state}"));
+        for path in [&job.file(&state), &job.file("a.opened"), &half, &of_another] {
+            fs::write(path, "{}").expect("written");
+        }
+        assert_eq!(job.recorded().len(), 1);
+        assert_eq!(job.files("opened"), [job.file("a.opened")]);
+        // The request that it was to record had not been sent.
+        assert!(!half.exists() && of_another.exists());
+    }
+
+    #[test]
+    fn a_job_had_begun_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let job = job(folder.path(), &[]);
+        assert!(!job.had_begun());
+        job.begin();
+        assert!(job.had_begun() && !job.had_begun());
+    }
+
+    #[rstest]
+    #[case(&[], None)]
+    #[case(&["--variable", " "], None)]
+    #[case(&["--variable", " A "], Some("A"))]
+    fn an_option_of_spaces_is_absent(#[case] arguments: &[&str], #[case] expected: Option<&str>) {
+        let command = Command::new("verb").arg(crate::dotenv::variable_flag());
+        assert_eq!(value(&matches(command, arguments), "variable"), expected);
+    }
+}

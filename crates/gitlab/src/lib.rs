@@ -103,3 +103,20 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommands(VERBS.map(Verb::command))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_every_verb_under_its_own_name() {
+        assert!(
+            VERBS
+                .map(|verb| verb as usize)
+                .into_iter()
+                .eq(0..=Verb::Guard as usize)
+        );
+        // It refuses two verbs of one name, and flags that contradict each other.
+        command().debug_assert();
+    }
+}

@@ -20,11 +20,13 @@ pub(crate) fn warning(warning: &Error) {
 }
 
 fn annotate(colour: &str, level: &str, error: &Error) {
-    let mut lines = format!("{colour}jobpass: {level}: {}{PLAIN}\n", error.message());
-    if let Some(help) = error.next_step() {
-        lines += &format!("\n{help}\n\n");
-    }
-    let _ = stderr().write_all(lines.as_bytes());
+    let _ = stderr().write_all(annotation(colour, level, error).as_bytes());
+}
+
+fn annotation(colour: &str, level: &str, error: &Error) -> String {
+    let help = error.next_step();
+    let help = help.map_or_else(String::new, |help| format!("\n{help}\n\n"));
+    format!("{colour}jobpass: {level}: {}{PLAIN}\n{help}", error.message())
 }
 
 /// Writes lines to the log. A log that cannot be written to fails no job. Gives whether it could.
@@ -44,5 +46,25 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
 pub(crate) fn access(report: &Report) {
     if !report.findings.is_empty() {
         say(&format!("jobpass: what the token may do\n{}", report.text()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The colour ends before the help, which a person copies.
+    #[test]
+    fn the_line_of_a_failure_is_coloured_and_its_help_is_not() {
+        let error = Error::new(Kind::Refused, "it failed");
+        assert_eq!(
+            annotation(RED, "error", &error),
+            "\u{1b}[31;1mjobpass: error: it failed\u{1b}[0;m\n"
+        );
+        let with_help = annotation(YELLOW, "warning", &error.help("run:\n\n  kubectl get pods"));
+        assert!(
+            with_help.ends_with("\u{1b}[0;m\n\nrun:\n\n  kubectl get pods\n\n"),
+            "{with_help:?}"
+        );
     }
 }

@@ -170,3 +170,72 @@ fn shell(job: &Job, with_filter: bool) -> Result<String, Error> {
     }
     Ok(text + include_str!("mask/end.sh"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process;
+
+    use rstest::rstest;
+
+    use super::*;
+    use crate::job::tests::{job, matches};
+
+    #[rstest]
+    #[case::no_token(&[], "input `token-file` names no token")]
+    #[case::another_word(&["--mask-log", "no"], "input `mask-log` is `no`")]
+    fn a_filter_that_would_mask_nothing_does_not_begin(#[case] arguments: &[&str], #[case] why: &str) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = run(&matches(command(), arguments), &job(folder.path(), &[])).expect_err("refused");
+        assert!(error.message().starts_with(why), "{error}");
+    }
+
+    #[test]
+    fn the_token_of_a_file_is_masked_beside_the_minter_s() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let job = job(
+            folder.path(),
+            &[("MINTER", "of-minter"), ("JOBPASS_TOKEN", "a.handed.over")],
+        );
+        std::fs::write(job.folder().expect("a folder").join("t"), "of-file").expect("written");
+        let matches = matches(command(), &["--token-file", "t", "--bearer-token-env", "MINTER"]);
+        let inputs = flags::inputs_at_end(&matches).expect("inputs");
+        let secrets = secrets(&matches, &job, &inputs).expect("secrets");
+        let secrets = secrets.iter().map(Token::expose).collect::<Vec<_>>();
+        assert_eq!(secrets, ["a.handed.over", "of-file", "of-minter"]);
+    }
+
+    /// The shell reads every variable of a job as a text, whatever is in it.
+    #[test]
+    fn a_hostile_path_is_a_text_to_the_shell() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let hostile = folder.path().join("a'; echo spoiled; '$(echo spoiled)");
+        let job = job(
+            folder.path(),
+            &[("RUNNER_TEMP_PROJECT_DIR", hostile.to_str().expect("text"))],
+        );
+        let commands = shell(&job, false).expect("commands");
+        let assignments = commands.lines().take_while(|line| line.starts_with("jobpass_"));
+        let script = assignments.collect::<Vec<_>>().join("\n") + "\nprintf '%s\\n' \"$jobpass_pipe\"";
+        let shown = process::Command::new("sh")
+            .args(["-c", &script])
+            .output()
+            .expect("a shell");
+        let shown = String::from_utf8_lossy(&shown.stdout);
+        assert!(
+            shown.starts_with(hostile.to_str().expect("text")) && shown.lines().count() == 1,
+            "{shown}"
+        );
+        // Without a filter, nothing writes into a pipe.
+        assert!(!Path::new(shown.trim()).exists());
+        assert!(!commands.contains("exec > \"$jobpass_pipe\""), "{commands}");
+    }
+
+    #[test]
+    fn a_filter_comes_with_its_pipe() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let job = job(folder.path(), &[]);
+        let commands = shell(&job, true).expect("commands");
+        assert!(commands.contains("exec > \"$jobpass_pipe\""), "{commands}");
+        assert_eq!(job.files("log").len(), 1);
+    }
+}

@@ -143,3 +143,79 @@ fn no_server() -> Error {
          is in its file",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use rstest::rstest;
+
+    use super::*;
+    use crate::job::tests::{job, matches};
+
+    fn token(subject: &str) -> String {
+        let claims = serde_json::json!({ "sub": subject });
+        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
+    }
+
+    fn open(
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> (Result<(), Error>, Vec<String>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let job = job(folder.path(), variables);
+        let opened = run(&matches(command(), arguments), &job);
+        let files = fs::read_dir(job.folder().expect("a folder")).expect("a folder");
+        let names = files.map(|file| file.expect("a file").file_name().to_string_lossy().into_owned());
+        let mut names = names
+            .filter(|name| !name.ends_with(".opened"))
+            .collect::<Vec<_>>();
+        names.sort();
+        close(&job);
+        (opened, names, folder)
+    }
+
+    const SERVER: (&str, &str) = ("JOBPASS_API_SERVER", "https://k8s.example.com");
+
+    /// A job that minted before this version, or had no room for it, hands no server over: the token's file is still worth
+    /// something.
+    #[rstest]
+    #[case::both(&[SERVER], &["--token-file", "t", "--kubeconfig-file", "k"], Ok("k t"))]
+    #[case::the_token(&[], &["--token-file", "t"], Ok("t"))]
+    #[case::no_server(&[], &["--token-file", "t", "--kubeconfig-file", "k"], Ok("t"))]
+    #[case::nothing_to_write(&[SERVER], &["--kubeconfig-file", "false"], Err("input `token-file` is missing"))]
+    #[case::nothing_that_can_be_written(&[], &["--kubeconfig-file", "k"], Err("input `token-file` is missing"))]
+    #[case::a_server_without_tls(&[("JOBPASS_API_SERVER", "http://evil")], &["--token-file", "t"], Err("input `server`"))]
+    #[case::another_variable(&[], &["--token-file", "t", "--variable", "SCAN_TOKEN"], Err("input `variable` is `SCAN_TOKEN`, which no earlier job handed over"))]
+    fn a_token_is_written_where_it_was_asked_for(
+        #[case] variables: &[(&str, &str)],
+        #[case] arguments: &[&str],
+        #[case] expected: Result<&str, &str>,
+    ) {
+        let token = token("system:serviceaccount:ci:scanner");
+        let variables = [variables, &[("JOBPASS_TOKEN", &*token)]].concat();
+        let (opened, names, folder) = open(&variables, arguments);
+        match (opened, expected) {
+            (Ok(()), Ok(expected)) => assert_eq!(names.join(" "), expected),
+            (Err(error), Err(why)) => assert!(error.message().starts_with(why), "{error}"),
+            (opened, expected) => panic!("{opened:?} instead of {expected:?}"),
+        }
+        // The end of the job leaves nothing.
+        let left = fs::read_dir(folder.path().join("project.tmp"))
+            .expect("a folder")
+            .count();
+        assert_eq!(left, 0);
+    }
+
+    #[rstest]
+    #[case("system:serviceaccount:ci:scanner", "ci", "scanner")]
+    #[case("jane", "", "jane")]
+    #[case("", "", "")]
+    fn the_kubeconfig_names_the_user_as_the_token_does(
+        #[case] subject: &str,
+        #[case] namespace: &str,
+        #[case] account: &str,
+    ) {
+        let user = user(&Token::parse(&token(subject), "token").expect("a token")).expect("a user");
+        assert_eq!((&*user.namespace, &*user.service_account), (namespace, account));
+    }
+}

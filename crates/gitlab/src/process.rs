@@ -44,3 +44,38 @@ fn parent_of(pid: u32) -> Option<u32> {
 fn folder(pid: u32) -> std::path::PathBuf {
     Path::new("/proc").join(pid.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("/usr/bin/bash\0--login\0", "bash")]
+    #[case("-bash\0", "-bash")]
+    #[case("sh", "sh")]
+    #[case("", "")]
+    fn the_program_of_a_process(#[case] arguments: &str, #[case] program: &str) {
+        let ancestor = Ancestor {
+            pid: 1,
+            arguments: arguments.to_owned(),
+        };
+        assert_eq!(ancestor.program(), program);
+    }
+
+    #[test]
+    fn the_ancestors_begin_with_the_parent() {
+        let ancestors = ancestors()
+            .take(2)
+            .map(|ancestor| ancestor.pid)
+            .collect::<Vec<_>>();
+        assert_eq!(ancestors.first(), Some(&parent_id()));
+        assert_eq!(
+            ancestors.get(1).copied(),
+            parent_of(parent_id()).filter(|pid| *pid > 0)
+        );
+        assert_eq!(parent_of(std::process::id()), Some(parent_id()));
+        assert_eq!(parent_of(u32::MAX), None);
+    }
+}

@@ -270,3 +270,93 @@ async fn reconstruct(
 fn by_hand(cause: &Error, anchor: &str, job: &Job) -> Error {
     lost(cause, anchor, job.environment.get("CI_PIPELINE_ID"))
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::job::tests::job;
+
+    /// What a token says of itself wins over the variables of a pipeline, which anybody may set.
+    #[rstest]
+    #[case::bound(
+        json!({"kubernetes.io": {"namespace": "ci", "secret": {"name": "jobpass-a", "uid": "u-1"}}}),
+        Some(("ci/jobpass-a", Some("u-1")))
+    )]
+    #[case::legacy(
+        json!({"kubernetes.io/serviceaccount/namespace": "ci", "kubernetes.io/serviceaccount/secret.name": "jobpass-a"}),
+        Some(("ci/jobpass-a", None))
+    )]
+    #[case::bound_to_a_pod(json!({"kubernetes.io": {"namespace": "ci", "pod": {"name": "p", "uid": "u-1"}}}), None)]
+    #[case::without_a_namespace(json!({"kubernetes.io": {"secret": {"name": "jobpass-a"}}}), None)]
+    #[case::of_somebody_else(json!({"sub": "jane"}), None)]
+    fn a_token_names_its_anchor(
+        #[case] claims: serde_json::Value,
+        #[case] expected: Option<(&str, Option<&str>)>,
+    ) {
+        let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let claimed = claimed(&Token::parse(&token, "token").expect("a token"));
+        let claimed = claimed.as_ref().map(|(anchor, uid)| (&**anchor, uid.as_deref()));
+        assert_eq!(claimed, expected);
+        assert_eq!(
+            self::claimed(&Token::parse("opaque", "token").expect("a token")),
+            None
+        );
+    }
+
+    /// The template that a job extends has the name that its authors gave it.
+    #[rstest]
+    #[case::the_component(&[], ".jobpass")]
+    #[case::another(&[("JOBPASS_TEMPLATE", ".cluster")], ".cluster")]
+    fn a_job_without_a_record_learns_why(#[case] variables: &[(&str, &str)], #[case] template: &str) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = nothing_recorded(&job(folder.path(), variables));
+        assert_eq!(error.kind(), Kind::Revoke);
+        let help = error.next_step().expect("a next step");
+        assert!(
+            help.contains(&format!("- !reference [{template}, before_script]")),
+            "{help}"
+        );
+        assert!(
+            help.ends_with("--selector jobpass.dev/run-id=7,jobpass.dev/job=42"),
+            "{help}"
+        );
+    }
+
+    const RECORDED: &str = r#"{"version":1,"connection":{"server":"https://10.0.0.1:6443"},"auth":{"kind":"in-cluster"},
+        "receipt":{"service-account":"scanner","namespace":"ci","anchor":"jobpass-1f0c6e7a1f0c6e7a1f0c"},
+        "for-api-server":true,"files":{"token-file":"TOKEN"}}"#;
+
+    /// Its token goes on in the report; what this job has of it goes.
+    #[test]
+    fn a_job_that_hands_its_token_on_keeps_neither_state_nor_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let job = job(folder.path(), &[]);
+        let token = folder.path().join("token");
+        fs::write(&token, "t0ken").expect("written");
+        let state = job.file("ci.jobpass-1f0c6e7a1f0c6e7a1f0c.json");
+        fs::write(&state, RECORDED.replace("TOKEN", token.to_str().expect("text"))).expect("written");
+        job.begin();
+        assert!(hand_on(&job).is_empty());
+        assert!(!token.exists() && !state.exists() && !job.had_begun());
+    }
+
+    /// A state of somebody else names files of this user.
+    #[test]
+    fn a_state_that_is_not_ours_removes_nothing() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let job = job(folder.path(), &[]);
+        let file = folder.path().join("of-this-user");
+        fs::write(&file, "").expect("written");
+        let state = job.file("ci.jobpass-1f0c6e7a1f0c6e7a1f0c.json");
+        fs::write(&state, RECORDED.replace("TOKEN", file.to_str().expect("text"))).expect("written");
+        fs::set_permissions(&state, fs::Permissions::from_mode(0o666)).expect("set");
+        assert!(hand_on(&job).is_empty());
+        assert!(file.exists() && state.exists());
+    }
+}

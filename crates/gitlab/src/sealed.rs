@@ -120,3 +120,128 @@ fn identities(matches: &ArgMatches) -> Result<Vec<Identity>, Error> {
 fn is_secret_key(text: &str) -> bool {
     text.to_ascii_uppercase().contains("AGE-SECRET-KEY-")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use age::secrecy::ExposeSecret as _;
+    use clap::Command;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::job::tests::matches;
+
+    fn given(flags: &[(&str, &str)]) -> ArgMatches {
+        let arguments = flags
+            .iter()
+            .flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]);
+        let arguments = arguments.collect::<Vec<_>>();
+        let arguments = arguments.iter().map(String::as_str).collect::<Vec<_>>();
+        let command = Command::new("verb").args([recipient_flag(), identity_flag()]);
+        matches(command, &arguments)
+    }
+
+    fn secret(identity: &Identity) -> String {
+        identity.to_string().expose_secret().to_owned()
+    }
+
+    /// Opens what was sealed to one identity with a file of this content.
+    fn opened(file: impl FnOnce(&Identity) -> String) -> Result<String, String> {
+        let identity = Identity::generate();
+        let sealed = seal("t0ken", &identity.to_public()).expect("sealed");
+        assert!(
+            !sealed.contains(['.', '\n']),
+            "a token has dots, and a variable one line: {sealed}"
+        );
+        let path = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(path.path(), file(&identity)).expect("written");
+        let matches = given(&[("identity", path.path().to_str().expect("text"))]);
+        let token = open(&sealed, "JOBPASS_TOKEN", &matches);
+        token
+            .map(|token| token.expose().to_owned())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_its_identity_opens_a_sealed_token() {
+        assert_eq!(opened(secret).as_deref(), Ok("t0ken"));
+        // As `age-keygen` writes it, with the one that it replaces.
+        let two = |identity: &Identity| {
+            format!(
+                "# old\n{}\n\n# new\n{}\n",
+                secret(&Identity::generate()),
+                secret(identity)
+            )
+        };
+        assert_eq!(opened(two).as_deref(), Ok("t0ken"));
+        let another = opened(|_| secret(&Identity::generate())).expect_err("refused");
+        assert!(another.contains("sealed to another recipient"), "{another}");
+    }
+
+    #[rstest]
+    #[case::no_key("s3cret")]
+    #[case::empty("")]
+    #[case::a_comment_alone("# s3cret")]
+    fn a_file_without_keys_is_refused_and_not_shown(#[case] text: &str) {
+        let error = opened(|_| text.to_owned()).expect_err("refused");
+        assert!(
+            error.starts_with("input `identity`") && !error.contains("s3cret"),
+            "{error}"
+        );
+    }
+
+    #[rstest]
+    #[case::no_identity(&[], "input `identity` is missing")]
+    #[case::the_key_itself(&[("identity", "AGE-SECRET-KEY-1S3CRET")], "input `identity` is a secret key itself")]
+    #[case::no_file(&[("identity", "/nowhere")], "input `identity` names a file that cannot be read")]
+    fn an_identity_is_the_path_of_a_file(#[case] flags: &[(&str, &str)], #[case] why: &str) {
+        let sealed = seal("t0ken", &Identity::generate().to_public()).expect("sealed");
+        let error = open(&sealed, "JOBPASS_TOKEN", &given(flags))
+            .expect_err("refused")
+            .to_string();
+        assert!(error.starts_with(why) && !error.contains("S3CRET"), "{error}");
+    }
+
+    #[rstest]
+    #[case::no_base64("s3cret!")]
+    #[case::something_else("czNjcmV0")]
+    fn what_is_no_sealed_token_is_not_shown(#[case] text: &str) {
+        let error = open(text, "JOBPASS_TOKEN", &given(&[]))
+            .expect_err("refused")
+            .to_string();
+        assert!(
+            error.contains("neither a token nor a whole sealed one") && !error.contains(text),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_recipient_is_a_public_key() {
+        let identity = Identity::generate();
+        let public = identity.to_public().to_string();
+        assert_eq!(
+            recipient(&given(&[("recipient", &public)]))
+                .expect("a recipient")
+                .to_string(),
+            public
+        );
+        let secret = secret(&identity);
+        for (text, why) in [
+            (&*secret, "is a secret key, which everybody"),
+            (&*secret.to_lowercase(), "is a secret key, which everybody"),
+            ("ssh-ed25519 AAAA", "is no age public key"),
+        ] {
+            let error = recipient(&given(&[("recipient", text)]))
+                .expect_err("refused")
+                .to_string();
+            assert!(error.contains(why) && !error.contains(text), "{error}");
+        }
+        assert!(
+            recipient(&given(&[]))
+                .expect_err("refused")
+                .message()
+                .contains("is missing")
+        );
+    }
+}

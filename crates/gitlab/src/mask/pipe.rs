@@ -71,3 +71,63 @@ fn writer(pipe: &Path) -> io::Result<Option<File>> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use rustix::fs::{CWD, Mode, mkfifoat};
+
+    use super::*;
+
+    fn pipe() -> (std::path::PathBuf, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pipe");
+        mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).expect("a pipe");
+        (path, folder)
+    }
+
+    /// The end of a job does not wait for a filter that is not there.
+    #[test]
+    fn nobody_is_waited_for_who_does_not_read() {
+        let (path, _folder) = pipe();
+        end(&path, "mark").expect("ended");
+        fs::remove_file(&path).expect("removed");
+        end(&path, "mark").expect("ended");
+    }
+
+    #[test]
+    fn all_is_shown_before_the_end() {
+        let (path, folder) = pipe();
+        let shown = folder.path().join("shown");
+        let mut output = File::create(&shown).expect("a file");
+        let filter = thread::spawn({
+            let path = path.clone();
+            move || mask(Masker::new(["s3cret-0123456789"]), &path, "mark", &mut output)
+        });
+        let mut shell = OpenOptions::new().write(true).open(&path).expect("a reader");
+        shell.write_all(b"the s3cret-0123456789 is 1\n").expect("written");
+        end(&path, "mark").expect("ended");
+        let text = fs::read_to_string(shown).expect("text");
+        assert!(
+            text.starts_with("the ") && text.ends_with(" is 1\n") && !text.contains("s3cret"),
+            "{text}"
+        );
+        filter.join().expect("no panic").expect("masked");
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_shell_without_a_filter_stops_when_it_writes() {
+        let (path, _folder) = pipe();
+        let refusing = thread::spawn({
+            let path = path.clone();
+            move || refuse(&path)
+        });
+        let mut shell = OpenOptions::new().write(true).open(&path).expect("it goes on");
+        refusing.join().expect("no panic");
+        let written = shell.write_all(b"text").map_err(|error| error.kind());
+        assert_eq!(written, Err(ErrorKind::BrokenPipe));
+        assert!(File::open(&path).map(|mut file| file.read(&mut [0])).is_err());
+    }
+}
