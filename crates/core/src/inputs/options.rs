@@ -353,6 +353,25 @@ impl fmt::Display for Opt {
 /// The values of the options, as text.
 ///
 /// Not `Debug`: `kubeconfig` may hold a secret.
+///
+/// ```
+/// use jobpass_core::inputs::options::{FrontEnd, Inputs, Opt};
+///
+/// // A new CI platform says where its options stand; here `duration` comes from an expression.
+/// let given = |duration: Option<&str>| {
+///     let duration = duration.map(str::to_owned);
+///     Inputs::read(FrontEnd::CommandLine, |option| match option {
+///         Opt::ServiceAccount => Some("scanner\n".to_owned()),
+///         Opt::Duration => duration.clone(),
+///         _ => None,
+///     })
+/// };
+/// let inputs = given(None)?;
+/// assert_eq!(inputs.get(Opt::ServiceAccount), Some("scanner"));
+/// assert_eq!(inputs.get(Opt::Duration), Some("1h"), "the default");
+/// assert!(given(Some("")).is_err(), "an expression that came out empty is a mistake");
+/// # Ok::<(), jobpass_core::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Inputs(BTreeMap<Opt, String>);
 

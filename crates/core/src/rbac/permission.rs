@@ -16,6 +16,20 @@ pub(crate) const FORMS: &str = "a permission is `VERB RESOURCE[.GROUP][/SUBRESOU
     get secrets -n other\n  list nodes\n  get pods -A\n  get /metrics";
 
 /// An action that a token may or may not do.
+///
+/// ```
+/// use jobpass_core::inputs::{checks::Checks, options::{Inputs, Opt}};
+///
+/// let inputs = Inputs::from([(Opt::Require, "get pods\nlist deployments.apps -n other\nget /metrics")]);
+/// let required = Checks::parse(&inputs)?.require;
+/// assert_eq!(required[1].to_string(), "list deployments.apps -n other");
+///
+/// // The API server would deny a resource that does not exist, and the check would always pass.
+/// let misspelt = Inputs::from([(Opt::Forbid, "get secret")]);
+/// let refused = Checks::parse(&misspelt).expect_err("there is no such resource");
+/// assert!(refused.message().ends_with("`secret` is no resource; `secrets` is"));
+/// # Ok::<(), jobpass_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Permission {
     pub(crate) verb: String,
