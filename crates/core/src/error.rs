@@ -138,3 +138,70 @@ impl Kind {
         self as u8
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    /// Scripts and `docs/reference.md` rely on these.
+    #[rstest]
+    #[case(Kind::Internal, 1, "internal")]
+    #[case(Kind::Input, 2, "input")]
+    #[case(Kind::Unreachable, 3, "unreachable")]
+    #[case(Kind::Refused, 4, "refused")]
+    #[case(Kind::Claims, 5, "claims")]
+    #[case(Kind::Deliver, 6, "deliver")]
+    #[case(Kind::Revoke, 7, "revoke")]
+    #[case(Kind::Interrupted, 130, "interrupted")]
+    #[case(Kind::Terminated, 143, "terminated")]
+    fn exit_codes_are_an_interface(#[case] kind: Kind, #[case] code: u8, #[case] word: &str) {
+        assert_eq!((kind.exit_code(), kind.word()), (code, word));
+    }
+
+    #[test]
+    fn steps_follow_the_line_in_their_order() {
+        let error = Error::new(Kind::Refused, "it failed");
+        assert_eq!(error.to_string(), "it failed");
+        let error = error.help("first").help("then");
+        assert_eq!(error.to_string(), "it failed\n\nfirst\n\nthen");
+    }
+
+    /// A step may end with YAML to paste, so nothing follows it.
+    #[rstest]
+    #[case::all(Some("step"), "text", Some("text\n\nstep"))]
+    #[case::no_step(None, "text", Some("text"))]
+    #[case::no_text(Some("step"), "", Some("step"))]
+    fn a_report_stands_before_the_step(
+        #[case] step: Option<&str>,
+        #[case] text: &str,
+        #[case] expected: Option<&str>,
+    ) {
+        let error = Error::new(Kind::Claims, "it may too little");
+        let error = match step {
+            Some(step) => error.help(step),
+            None => error,
+        };
+        let error = error.reporting(text.into(), "markdown".into());
+        assert_eq!(
+            error.message(),
+            "the token was not handed over: it may too little"
+        );
+        assert_eq!((error.next_step(), error.report()), (expected, Some("markdown")));
+    }
+
+    /// Exit code 3 would say that nothing was deleted.
+    #[test]
+    fn a_proof_that_fails_is_a_failure_to_revoke() {
+        let error = Error::new(Kind::Unreachable, "no route")
+            .help("check the network")
+            .into_unproven();
+        assert_eq!(error.kind(), Kind::Revoke);
+        assert!(
+            error.message().starts_with("the anchor was deleted, but")
+                && error.message().ends_with("no route")
+        );
+        assert_eq!(error.next_step(), Some("check the network"));
+    }
+}

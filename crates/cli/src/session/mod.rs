@@ -143,3 +143,76 @@ impl<'a> Session<'a> {
             .map(|_| ())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jobpass_core::inputs::options::Opt;
+
+    use super::*;
+
+    const TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzY2FubmVyIn0.c2lnbmF0dXJlLW9mLWEtdG9rZW4";
+
+    /// A session whose token is in its folder, as after [`Session::mint`].
+    fn session(environment: &Environment) -> Session<'_> {
+        let folder = Folder::make().expect("a folder");
+        let path = folder.path().join("token");
+        fs::write(&path, TOKEN).expect("written");
+        let state = r#"{"version":1,"connection":{"server":"https://10.0.0.1:6443"},"auth":{"kind":"in-cluster"},
+            "receipt":{"service-account":"scanner","namespace":"ci","anchor":"jobpass-1f0c6e7a1f0c6e7a1f0c"},
+            "for-api-server":true,"files":{}}"#;
+        let mut state = State::parse(state).expect("a state");
+        state.files.token_file = Some(path);
+        let token = Token::parse(TOKEN, "token").expect("a token");
+        Session {
+            cluster: Cluster::connect_with(&state.connection, &token).expect("a connection"),
+            inputs: Inputs::from([(Opt::BearerTokenEnv, "MINTER")]),
+            state,
+            environment,
+            folder,
+            revoked: false,
+        }
+    }
+
+    fn remove_files(session: &Session<'_>) {
+        session.state.files.remove().expect("removed");
+    }
+
+    #[test]
+    fn the_output_of_the_command_shows_no_credential() {
+        let environment = Environment::from([("MINTER", "bearer-of-the-minter")]);
+        let session = session(&environment);
+        let mut masker = session.masker(&session.token().expect("a token"));
+        let mut shown = Vec::new();
+        let text = format!("a {TOKEN} b bearer-of-the-minter c\n");
+        masker.push(text.as_bytes(), &mut shown).expect("masked");
+        masker.finish(&mut shown).expect("masked");
+        assert_eq!(String::from_utf8_lossy(&shown), "a [MASKED] b [MASKED] c\n");
+        remove_files(&session);
+    }
+
+    #[test]
+    fn a_command_does_not_start_without_its_token() {
+        let environment = Environment::default();
+        let session = session(&environment);
+        remove_files(&session);
+        assert_eq!(session.token().expect_err("it is gone").kind(), Kind::Deliver);
+    }
+
+    /// `exec` revokes at the end of the command and at its own end. Nothing answers here: a second request would fail.
+    #[test]
+    fn a_token_is_revoked_once() {
+        let environment = Environment::default();
+        let mut session = session(&environment);
+        session.revoked = true;
+        remove_files(&session);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let again = runtime.block_on(async {
+            let mut interrupt = Interrupt::listen().expect("signals");
+            session.revoke(&mut interrupt).await
+        });
+        assert!(again.expect("nothing to do").is_none() && session.is_revoked());
+    }
+}

@@ -73,3 +73,30 @@ pub(crate) fn man(matches: &ArgMatches, command: Command) -> Result<(), Error> {
         .help("name a folder that exists and that this user may write to")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_verb_that_a_person_uses_has_a_page() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path().to_str().expect("text");
+        let matches = |folder: &str| man_command().get_matches_from(["man", folder]);
+        man(&matches(folder), crate::verbs::command()).expect("written");
+        let has_page = |verb: &str| PathBuf::from(folder).join(format!("jobpass-{verb}.1")).exists();
+        let command = crate::verbs::command();
+        for verb in command.get_subcommands().map(Command::get_name) {
+            assert!(has_page(verb), "{verb}");
+        }
+        assert!(!has_page("renew"));
+        let error = man(&matches("/nowhere/at all"), command).expect_err("refused");
+        assert_eq!(error.kind(), Kind::Deliver);
+        assert!(
+            error
+                .message()
+                .starts_with("cannot write manual pages to `/nowhere/at all`"),
+            "{error}"
+        );
+    }
+}
