@@ -219,6 +219,8 @@ pub(super) fn unusable(error: &dyn std::fmt::Display) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use rstest::rstest;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -311,6 +313,7 @@ mod tests {
         );
         // The proxy goes away after the greeting.
         assert!(dial.expect("a way").dial().await.is_err());
-        assert_eq!(offered.await.expect("offered"), expected);
+        let offered = tokio::time::timeout(Duration::from_secs(10), offered).await;
+        assert_eq!(offered.expect("the proxy was asked as it wants").expect("offered"), expected);
     }
 }
