@@ -314,6 +314,11 @@ mod tests {
         // The proxy goes away after the greeting.
         assert!(dial.expect("a way").dial().await.is_err());
         let offered = tokio::time::timeout(Duration::from_secs(10), offered).await;
-        assert_eq!(offered.expect("the proxy was asked as it wants").expect("offered"), expected);
+        assert_eq!(
+            offered
+                .expect("the proxy was asked as it wants")
+                .expect("offered"),
+            expected
+        );
     }
 }

@@ -1,4 +1,5 @@
 use rstest::rstest;
+use secrecy::ExposeSecret as _;
 
 use super::*;
 use crate::error::Kind;
@@ -86,7 +87,7 @@ fn every_credential_that_can_be_read_is_masked() {
         let credentials = Minter::credentials(&inputs(given), &environment);
         credentials
             .iter()
-            .map(|token| token.expose().to_owned())
+            .map(|token| token.expose_secret().to_owned())
             .collect::<Vec<_>>()
     };
     let all = [
