@@ -200,7 +200,10 @@ mod tests {
         let matches = matches(command(), &["--token-file", "t", "--bearer-token-env", "MINTER"]);
         let inputs = flags::inputs_at_end(&matches).expect("inputs");
         let secrets = secrets(&matches, &job, &inputs).expect("secrets");
-        let secrets = secrets.iter().map(|secret| secret.expose_secret()).collect::<Vec<_>>();
+        let secrets = secrets
+            .iter()
+            .map(|secret| secret.expose_secret())
+            .collect::<Vec<_>>();
         assert_eq!(secrets, ["a.handed.over", "of-file", "of-minter"]);
     }
 
