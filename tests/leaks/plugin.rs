@@ -67,7 +67,14 @@ fn the_error_of_a_careless_plugin_shows_no_secret() {
     {
         let mut command = scrubbed(std::process::Command::new(binary("jobpass")));
         command
-            .args(["mint", "--service-account", "scanner", "--kubeconfig"])
+            .args([
+                "mint",
+                "--service-account",
+                "scanner",
+                "--token-file",
+                "token",
+                "--kubeconfig",
+            ])
             .arg(path("minter.yaml"))
             .current_dir(folder.path())
             .envs([("JWT", &*jwt), ("PART", &part)])
@@ -77,6 +84,7 @@ fn the_error_of_a_careless_plugin_shows_no_secret() {
             .process_group(0);
         let ended = Ended::of(command.spawn().expect("jobpass starts"));
         assert_eq!(ended.code(), 2, "{}", ended.log);
+        assert!(ended.log.contains("standard error"), "{}", ended.log);
         for secret in [FLAG, VARIABLE, PROXY, "a-proxy's-secret/", PRINTED] {
             assert_absent(secret, &part, &ended.log);
             assert!(pieces(secret, &ended.log).is_empty(), "{}", ended.log);
@@ -151,8 +159,16 @@ fn a_plugin_does_not_outlive_a_jobpass_that_is_killed() {
     fs::write(path("minter.yaml"), kubeconfig(&path("plugin.sh"))).expect("written");
     let mut command = scrubbed(std::process::Command::new(binary("jobpass")));
     command
-        .args(["mint", "--service-account", "scanner", "--kubeconfig"])
+        .args([
+            "mint",
+            "--service-account",
+            "scanner",
+            "--token-file",
+            "token",
+            "--kubeconfig",
+        ])
         .arg(path("minter.yaml"))
+        .current_dir(folder.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

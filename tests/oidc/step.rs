@@ -346,7 +346,7 @@ fn elsewhere_an_error_says_what_there_is() {
     for (program, verb) in [
         ("jobpass", "mint"),
         ("jobpass", "doctor"),
-        ("jobpass", "revoke"),
+        ("jobpass", "exec"),
         ("jobpass-gitlab", "mint"),
         ("jobpass-gitlab", "revoke"),
     ] {
