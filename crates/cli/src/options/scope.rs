@@ -23,6 +23,7 @@ pub(crate) fn flags() -> impl Iterator<Item = Arg> {
     );
     let all = Arg::new("all-namespaces")
         .long("all-namespaces")
+        .short('A')
         .action(ArgAction::SetTrue);
     [all.help("Select the anchors of all namespaces."), namespace]
         .into_iter()

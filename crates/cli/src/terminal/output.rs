@@ -25,6 +25,7 @@ pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(crate) fn flag() -> Arg {
     Arg::new("output")
         .long("output")
+        .short('o')
         .value_name("FORMAT")
         .value_parser(["text", "json"])
         .default_value("text")

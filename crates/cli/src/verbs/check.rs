@@ -31,7 +31,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(45);
 /// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     let flags = [
-        flag(Opt::Namespace).short('n').help(
+        flag(Opt::Namespace).help(
             "Namespace of the permissions. [default: the namespace of the kubeconfig's context, else of the \
              ServiceAccount]",
         ),

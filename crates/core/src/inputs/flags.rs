@@ -48,6 +48,11 @@ pub fn flag(option: Opt) -> Arg {
         .hide_env_values(true)
         .help(help)
         .value_name(upper(option.name()));
+    // As kubectl has it.
+    let flag = match option {
+        Opt::Namespace => flag.short('n'),
+        _ => flag,
+    };
     match option.value() {
         Value::File => flag.value_hint(ValueHint::FilePath),
         // Each line may be a flag of its own; a YAML list begins with a hyphen.
