@@ -697,6 +697,21 @@ mod tests {
         );
     }
 
+    /// The values that only the API server knows count as well: after minting it would be too late.
+    #[rstest]
+    #[case(15, true)]
+    #[case(16, false)]
+    fn there_is_room_for_values_that_are_not_known_yet(#[case] others: usize, #[case] fits: bool) {
+        let (report, _folder) = report();
+        let unminted = Receipt::new("scanner", "ci", "jobpass-a");
+        assert_eq!(
+            report
+                .addition(&variables(others), "glpat-", &unminted, None)
+                .is_ok(),
+            fits
+        );
+    }
+
     #[test]
     fn an_answer_of_the_api_server_sets_no_variable_of_its_own() {
         let (report, _folder) = report();

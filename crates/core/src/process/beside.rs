@@ -108,6 +108,12 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_program_that_says_something_else_is_not_ready() {
+        let why = started("printf usage; exec sleep 60").expect_err("it is not ready");
+        assert!(why.starts_with("usage ("), "{why}");
+    }
+
     /// A status of SIGKILL would send its reader to look for an out-of-memory killer.
     #[rstest]
     #[case(true, "", "signal: 9 (SIGKILL)")]
