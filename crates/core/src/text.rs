@@ -23,8 +23,8 @@ pub fn harmless(text: &str) -> String {
     clean
 }
 
-/// The last `longest` characters of a text, as [`harmless`] text. The whole text is made harmless first, so that a credential is
-/// found even if its beginning is not shown.
+/// The last `longest` characters of a text, as [`harmless`] text. The whole text is made harmless first, so
+/// that a credential is found even if its beginning is not shown.
 pub(crate) fn harmless_end(text: &str, longest: usize) -> String {
     let clean = clean(text);
     match clean.char_indices().rev().nth(longest) {
@@ -82,7 +82,8 @@ fn is_invisible(c: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Leaves out what is between the frames of a private key in PEM, or behind the first if the second is missing.
+/// Leaves out what is between the frames of a private key in PEM, or behind the first if the second is
+/// missing.
 fn without_private_keys(text: &str) -> Cow<'_, str> {
     const BEGIN: &str = "PRIVATE KEY-----";
     let mut out = String::new();

@@ -8,8 +8,8 @@ use crate::error::Error;
 
 /// A bearer token: the one that jobpass mints, or the minter's own.
 ///
-/// Trimmed and free of characters that an HTTP header cannot carry (kube panics on a token with a newline), redacted
-/// in Debug, without Display, wiped when dropped.
+/// Trimmed and free of characters that an HTTP header cannot carry (kube panics on a token with a newline),
+/// redacted in Debug, without Display, wiped when dropped.
 #[derive(Clone)]
 pub struct Token(SecretString);
 
@@ -17,7 +17,8 @@ impl Token {
     /// Takes the text of a token as found in the input `name`.
     ///
     /// # Errors
-    /// If nothing is left after trimming, or a character other than visible ASCII is inside. The value is not shown.
+    /// If nothing is left after trimming, or a character other than visible ASCII is inside. The value is not
+    /// shown.
     pub fn parse(text: &str, name: &str) -> Result<Self, Error> {
         let text = text.trim();
         if text.is_empty() {

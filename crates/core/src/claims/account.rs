@@ -12,7 +12,8 @@ pub struct Account {
 }
 
 impl Account {
-    /// The ServiceAccount that the claims of a token name. `None` if they name none, or one that cannot exist.
+    /// The ServiceAccount that the claims of a token name. `None` if they name none, or one that cannot
+    /// exist.
     pub(crate) fn of(token: &Token) -> Option<Self> {
         let subject = Claims::decode(token).ok()?.sub?;
         let (namespace, name) = subject.strip_prefix("system:serviceaccount:")?.split_once(':')?;

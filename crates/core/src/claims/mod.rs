@@ -1,7 +1,7 @@
 //! The claims of a token, read without verifying its signature.
 //!
-//! jobpass gets its tokens from the API server over verified TLS. It reads the claims to check that the server issued
-//! the token that was requested, and to show them.
+//! jobpass gets its tokens from the API server over verified TLS. It reads the claims to check that the
+//! server issued the token that was requested, and to show them.
 
 pub mod account;
 pub mod warnings;
@@ -78,7 +78,8 @@ pub struct Kubernetes {
     /// The bound Node, or the Node of a bound Pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<Reference>,
-    /// The time at which the token was meant to expire. From then on, the API server accepts it with a warning.
+    /// The time at which the token was meant to expire. From then on, the API server accepts it with a
+    /// warning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warnafter: Option<i64>,
 }
@@ -92,7 +93,8 @@ pub struct Reference {
     pub uid: Option<String>,
 }
 
-/// The issuer of the tokens in Secrets of type `kubernetes.io/service-account-token` (`pkg/serviceaccount/legacy.go`).
+/// The issuer of the tokens in Secrets of type `kubernetes.io/service-account-token`
+/// (`pkg/serviceaccount/legacy.go`).
 pub(crate) const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
 
 impl Claims {
@@ -104,15 +106,16 @@ impl Claims {
         part(token, 1)
     }
 
-    /// Whether this is the token of a Secret of type `kubernetes.io/service-account-token`: deleting that Secret ends
-    /// it.
+    /// Whether this is the token of a Secret of type `kubernetes.io/service-account-token`: deleting that
+    /// Secret ends it.
     pub fn is_of_secret(&self, namespace: &str, name: &str) -> bool {
         self.iss.as_deref() == Some(LEGACY_ISSUER)
             && self.legacy_namespace.as_deref() == Some(namespace)
             && self.legacy_secret.as_deref() == Some(name)
     }
 
-    /// Checks that this is the legacy token of this Secret and ServiceAccount, without an expiry and without audiences.
+    /// Checks that this is the legacy token of this Secret and ServiceAccount, without an expiry and without
+    /// audiences.
     ///
     /// # Errors
     /// If it is another token.
@@ -132,15 +135,14 @@ impl Claims {
         };
         let message =
             format!("Secret {namespace}/{secret} does not hold the token that was requested: {what}");
-        Err(Error::new(Kind::Claims, message)
-            .help(
-                "jobpass did not hand it over. Find out which program other than the token controller of Kubernetes \
-                 writes to Secrets of this type.",
-            ))
+        Err(Error::new(Kind::Claims, message).help(
+            "jobpass did not hand it over. Find out which program other than the token controller of \
+                 Kubernetes writes to Secrets of this type.",
+        ))
     }
 
-    /// The kind and the name of the object to which the token is bound, as the issuer wrote them. The API server
-    /// refuses the token when the object is gone.
+    /// The kind and the name of the object to which the token is bound, as the issuer wrote them. The API
+    /// server refuses the token when the object is gone.
     pub fn bound_to(&self) -> Option<(&'static str, &str)> {
         let legacy = self.legacy_secret.as_deref().map(|name| ("Secret", name));
         let private = self.kubernetes.as_ref();
@@ -155,8 +157,8 @@ impl Claims {
 
     /// Whether the token is for other servers than the API server.
     ///
-    /// The issuer counts as the audience of the API server. That is the default of its flag `--api-audiences`, and no
-    /// claim says more.
+    /// The issuer counts as the audience of the API server. That is the default of its flag
+    /// `--api-audiences`, and no claim says more.
     pub fn is_for_others(&self) -> bool {
         !self.aud.is_empty() && self.iss.as_ref().is_some_and(|issuer| !self.aud.contains(issuer))
     }

@@ -8,8 +8,8 @@ use crate::{
     text::{harmless, in_words},
 };
 
-/// The seconds for which API servers accept a token after it has expired, and before it becomes valid (go-jose's
-/// `DefaultLeeway`).
+/// The seconds for which API servers accept a token after it has expired, and before it becomes valid
+/// (go-jose's `DefaultLeeway`).
 pub const LEEWAY: i64 = 60;
 /// The longest lifetime that is not worth a warning, in seconds: no job takes longer than a day.
 const LONG: i64 = 24 * 3600;
@@ -71,8 +71,8 @@ pub fn warnings(claims: &Claims, now: Timestamp) -> Vec<Warning> {
             false => format!("{} ago", time_to(after)),
         };
         let why = format!(
-            "Kubernetes extended its lifetime: it was meant to end {when} (`warnafter`), and API servers only warn \
-             from then on"
+            "Kubernetes extended its lifetime: it was meant to end {when} (`warnafter`), and API servers \
+             only warn from then on"
         );
         add("warnafter", why);
     }

@@ -49,8 +49,8 @@ impl AttemptError {
             } else {
                 deepest
             },
-            help: "check the server's address, and that this runner can reach it (network, firewall, HTTPS_PROXY and \
-                   NO_PROXY)",
+            help: "check the server's address, and that this runner can reach it (network, firewall, \
+                   HTTPS_PROXY and NO_PROXY)",
             transient: true,
             sent,
         }
@@ -62,8 +62,8 @@ fn of_tls(error: &rustls::Error) -> AttemptError {
     let (why, help) = match error {
         rustls::Error::InvalidCertificate(E::UnknownIssuer | E::BadSignature) => (
             "the server's certificate is not from the certificate authority that was given".into(),
-            "check `certificate-authority` (or the kubeconfig's `certificate-authority-data`): it must be the CA of \
-             this cluster",
+            "check `certificate-authority` (or the kubeconfig's `certificate-authority-data`): it must be \
+             the CA of this cluster",
         ),
         rustls::Error::InvalidCertificate(E::NotValidForName | E::NotValidForNameContext { .. }) => (
             "the server's certificate is for another name".into(),

@@ -1,8 +1,9 @@
-//! The certificate authorities of a server, and its certificate: trusted if kubectl trusts it (Go, `crypto/x509`).
+//! The certificate authorities of a server, and its certificate: trusted if kubectl trusts it (Go,
+//! `crypto/x509`).
 //!
 //! Chains are built and checked by webpki. Where Go decides otherwise, the difference is made here:
-//! a certificate that is given itself is trusted without a chain; one that is given, but may not sign others, signs none; one that
-//! has expired signs none; and a server's certificate may be that of an authority.
+//! a certificate that is given itself is trusted without a chain; one that is given, but may not sign others,
+//! signs none; one that has expired signs none; and a server's certificate may be that of an authority.
 
 use std::sync::Arc;
 
@@ -182,8 +183,8 @@ impl Verifier {
         }
     }
 
-    /// Whether a certificate that is an authority itself is signed by a given one, directly or through others; `above` are below
-    /// it already. webpki takes no authority as the certificate of a server.
+    /// Whether a certificate that is an authority itself is signed by a given one, directly or through
+    /// others; `above` are below it already. webpki takes no authority as the certificate of a server.
     fn is_signed(
         &self,
         certificate: &X509Certificate,
@@ -350,7 +351,8 @@ fn may_sign(certificate: &X509Certificate) -> bool {
     is_authority && may_sign && is_for_servers(certificate)
 }
 
-/// Two certificates can be made that have the same SHA-1 signature. Neither Go nor webpki takes one; x509-parser does.
+/// Two certificates can be made that have the same SHA-1 signature. Neither Go nor webpki takes one;
+/// x509-parser does.
 fn is_signed_with_sha1(certificate: &X509Certificate) -> bool {
     let algorithm = &certificate.signature_algorithm.algorithm;
     [OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA].contains(algorithm)
@@ -377,8 +379,8 @@ fn seconds(time: UnixTime) -> i64 {
 mod tests {
     use super::*;
 
-    /// An authority, and two certificates of it that are authorities themselves, of a server called `k8s`: the first is signed with
-    /// SHA-256, the second with SHA-1.
+    /// An authority, and two certificates of it that are authorities themselves, of a server called `k8s`:
+    /// the first is signed with SHA-256, the second with SHA-1.
     const SIGNED: &str = include_str!("authority/signed_with_sha256_and_sha1.pem");
 
     #[test]

@@ -20,7 +20,8 @@ pub struct Connection {
     /// The proxy in between.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxy>,
-    /// Certificates that count beside the system's roots, PEM. Never recorded: found again at the end of the job.
+    /// Certificates that count beside the system's roots, PEM. Never recorded: found again at the end of the
+    /// job.
     #[serde(skip)]
     pub(crate) extra_authorities: Option<String>,
 }
@@ -45,8 +46,8 @@ impl Connection {
 }
 
 impl Connection {
-    /// The connection with the user and password of its proxy, which no state records. The environment may have changed since:
-    /// another proxy does not count.
+    /// The connection with the user and password of its proxy, which no state records. The environment may
+    /// have changed since: another proxy does not count.
     pub(crate) fn with_credentials_of_proxy(mut self, environment: &Environment) -> Self {
         let now = Proxy::from_environment(&self.server, environment);
         self.proxy = self.proxy.map(|proxy| proxy.with_credentials_of([now]));

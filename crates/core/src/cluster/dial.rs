@@ -1,4 +1,5 @@
-//! How a connection is made: directly or through a proxy, with which certificates, and which HTTP is agreed on.
+//! How a connection is made: directly or through a proxy, with which certificates, and which HTTP is agreed
+//! on.
 
 use std::sync::Arc;
 
@@ -178,7 +179,8 @@ fn tls_config(connection: &Connection, identity: &Identity) -> Result<ClientConf
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = match &connection.certificate_authority {
         Some(pem) => Verifier::of(pem, Arc::clone(&provider)),
-        // Loading the system's roots takes a hundred times as long as the rest: only if no authority was given.
+        // Loading the system's roots takes a hundred times as long as the rest: only if no authority was
+        // given.
         None => Verifier::of_system(connection.extra_authorities.as_deref(), Arc::clone(&provider))?,
     };
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -269,8 +271,8 @@ mod tests {
         }
     }
 
-    /// A SOCKS proxy that accepts only these methods (RFC 1928), and the methods that it was offered, one list for
-    /// each connection.
+    /// A SOCKS proxy that accepts only these methods (RFC 1928), and the methods that it was offered, one
+    /// list for each connection.
     async fn socks_proxy(accepts: u8) -> (String, tokio::task::JoinHandle<Vec<Vec<u8>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");

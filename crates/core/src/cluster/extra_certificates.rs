@@ -7,8 +7,8 @@ use crate::{
     process::{environment::Environment, files},
 };
 
-/// The variable that names their file. Runners and their actions are written in Node, which obeys it, so that on a
-/// network with an authority of its own it is set already.
+/// The variable that names their file. Runners and their actions are written in Node, which obeys it, so that
+/// on a network with an authority of its own it is set already.
 const VARIABLE: &str = "NODE_EXTRA_CA_CERTS";
 
 /// A file of certificates in PEM.

@@ -10,7 +10,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{dial, pem};
 use crate::{error::Error, text::harmless, token::Token};
 
-/// The prefix of the headers for extra fields. client-go escapes other characters in a header's name (`transport.headerKeyEscape`).
+/// The prefix of the headers for extra fields. client-go escapes other characters in a header's name
+/// (`transport.headerKeyEscape`).
 const NOT_IN_HEADER_NAME: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
     .remove(b'#')

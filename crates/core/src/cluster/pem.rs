@@ -1,4 +1,5 @@
-//! PEM as Go reads it (`encoding/pem`): text around the blocks does not matter, and a block that is damaged is passed over.
+//! PEM as Go reads it (`encoding/pem`): text around the blocks does not matter, and a block that is damaged
+//! is passed over.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};

@@ -24,8 +24,8 @@ pub(crate) async fn ask(holder: &Cluster, budget: &Budget) -> Result<Answer, Err
 /// Whether the API server accepts the token of `holder`, and the API server's clock, to the second.
 ///
 /// # Errors
-/// If there is no answer, or it is not an answer of a Kubernetes API server: a gateway's 401 says nothing about
-/// the token.
+/// If there is no answer, or it is not an answer of a Kubernetes API server: a gateway's 401 says nothing
+/// about the token.
 pub async fn is_accepted(holder: &Cluster, budget: &Budget) -> Result<(bool, jiff::Timestamp), Error> {
     let answer = ask(holder, budget).await?;
     let now = answer.date.unwrap_or_else(jiff::Timestamp::now);

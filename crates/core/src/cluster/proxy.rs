@@ -1,4 +1,5 @@
-//! The proxy between the job and the API server: chosen as kubectl chooses it (Go, `golang.org/x/net/http/httpproxy`).
+//! The proxy between the job and the API server: chosen as kubectl chooses it (Go,
+//! `golang.org/x/net/http/httpproxy`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -24,8 +25,9 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// The proxy of HTTPS_PROXY, unless NO_PROXY takes the server out. Of either, the upper-case name counts first. As with
-    /// kubectl, ALL_PROXY and HTTP_PROXY do not count, nor does a value that is not an address of a proxy.
+    /// The proxy of HTTPS_PROXY, unless NO_PROXY takes the server out. Of either, the upper-case name counts
+    /// first. As with kubectl, ALL_PROXY and HTTP_PROXY do not count, nor does a value that is not an address
+    /// of a proxy.
     pub fn from_environment(server: &str, environment: &Environment) -> Option<Self> {
         let variable = |name: &str| {
             let set = |name: &str| environment.raw(name).filter(|value| !value.is_empty());
@@ -63,8 +65,8 @@ impl Proxy {
             None => Err(Error::input(
                 input,
                 "names a proxy that cannot be used",
-                "use `http://HOST:PORT`, `https://HOST:PORT` or `socks5://HOST:PORT`, with `USER:PASSWORD@` before the host if \
-                 it wants one",
+                "use `http://HOST:PORT`, `https://HOST:PORT` or `socks5://HOST:PORT`, with `USER:PASSWORD@` \
+                 before the host if it wants one",
             )),
         }
     }
@@ -85,8 +87,8 @@ impl Proxy {
         }
     }
 
-    /// The `proxy-url` for the kubeconfig of a job. Clients find the proxy of a variable where jobpass found it. A password is not
-    /// handed on: what a job prints is not masked for it.
+    /// The `proxy-url` for the kubeconfig of a job. Clients find the proxy of a variable where jobpass found
+    /// it. A password is not handed on: what a job prints is not masked for it.
     pub(crate) fn for_kubeconfig(&self) -> Option<&str> {
         (self.in_kubeconfig && self.credentials.is_none()).then_some(&self.url)
     }
@@ -157,7 +159,8 @@ impl NoProxy {
     fn parse(text: &str) -> Self {
         let mut list = Self::default();
         for entry in text.split(',') {
-            // client-go looks for networks once more (`NewProxierWithNoProxyCIDR`), with leading zeros, but not with spaces.
+            // client-go looks for networks once more (`NewProxierWithNoProxyCIDR`), with leading zeros, but
+            // not with spaces.
             list.networks.extend(network(&without_zeros(entry)));
             let entry = entry.trim().to_lowercase();
             if entry.is_empty() {

@@ -133,8 +133,8 @@ impl Cluster {
         Some(harmless(&quoted.replace("\\\"", "\"")))
     }
 
-    /// Removes the bearer token, in every form, from a text of the server, which may echo it. [`harmless`] recognises only JWTs as
-    /// they stand.
+    /// Removes the bearer token, in every form, from a text of the server, which may echo it. [`harmless`]
+    /// recognises only JWTs as they stand.
     pub(crate) fn without_bearer(&self, text: &str) -> String {
         let bearer = match &self.bearer {
             Some(bearer) if !text.is_empty() => bearer.expose(),

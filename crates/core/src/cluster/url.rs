@@ -1,4 +1,5 @@
-//! URLs as kubectl reads them: Go's `net/url`, which takes some texts that RFC 3986 does not, and refuses others.
+//! URLs as kubectl reads them: Go's `net/url`, which takes some texts that RFC 3986 does not, and refuses
+//! others.
 
 use std::net::Ipv6Addr;
 
@@ -20,7 +21,8 @@ const IN_PATH: &AsciiSet = &CONTROLS
     .add(b'[')
     .add(b']');
 
-/// A URL with an authority, or what is left of one without: a text before the first colon and a text after it.
+/// A URL with an authority, or what is left of one without: a text before the first colon and a text after
+/// it.
 #[derive(Debug)]
 pub(super) struct GoUrl {
     /// In lower case; empty if there is none.
@@ -96,8 +98,8 @@ impl GoUrl {
 
 /// The https URL of an API server, without a slash at its end; `None` if it has another scheme, or a user.
 ///
-/// Without a scheme, kubectl takes `http` (client-go, `rest.IsConfigTransportTLS`). It leaves query and fragment out, and superfluous
-/// slashes.
+/// Without a scheme, kubectl takes `http` (client-go, `rest.IsConfigTransportTLS`). It leaves query and
+/// fragment out, and superfluous slashes.
 pub(super) fn server_url(text: &str) -> Option<String> {
     let url = GoUrl::parse(text)?;
     let host = url.host.strip_suffix(':').unwrap_or(&url.host);

@@ -213,8 +213,8 @@ impl<'a> ApiChecks<'a> {
     pub(super) fn setup(&self, user: &User) -> String {
         let spec = self.spec;
         if spec.token_type == TokenType::Legacy {
-            return "an administrator makes an account that may create, get and delete Secrets and is used for nothing else, in a \
-                    namespace that holds nothing else"
+            return "an administrator makes an account that may create, get and delete Secrets and is used \
+                    for nothing else, in a namespace that holds nothing else"
                 .into();
         }
         let whom = match &*spec.rules {
@@ -228,8 +228,8 @@ impl<'a> ApiChecks<'a> {
         let command = advice::command(&spec.namespace, whom, minter);
         match user.reads_secrets {
             true => format!(
-                "this user may read Secrets, and a minter must not: run `jobpass doctor` with the minter's own credential. An \
-                 administrator makes a minter with `{command}`"
+                "this user may read Secrets, and a minter must not: run `jobpass doctor` with the minter's \
+                 own credential. An administrator makes a minter with `{command}`"
             ),
             false => format!("an administrator runs `{command}`"),
         }
@@ -274,8 +274,8 @@ fn lacking(minor: u32) -> Option<String> {
     }
     (minor < WITH_POLICIES).then(|| {
         format!(
-            "admission policies need Kubernetes 1.{WITH_POLICIES} or later. Without them nothing limits a minter to bound tokens and \
-             empty anchors"
+            "admission policies need Kubernetes 1.{WITH_POLICIES} or later. Without them nothing limits a \
+             minter to bound tokens and empty anchors"
         )
     })
 }

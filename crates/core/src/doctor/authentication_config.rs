@@ -81,8 +81,8 @@ impl AuthenticationConfig {
 
     fn parse(yaml: &str) -> Result<Self, Error> {
         let wrong = |problem: String| {
-            let allowed = "give the file of the API server's flag --authentication-config, which `jobpass setup \
-                           --authentication-config` prints";
+            let allowed = "give the file of the API server's flag --authentication-config, which `jobpass \
+                           setup --authentication-config` prints";
             Error::input(INPUT, problem, allowed)
         };
         let config = serde_yaml::from_str::<Self>(yaml).map_err(|error| {
@@ -170,9 +170,9 @@ fn audience(claims: &Value, allowed: &[String]) -> Finding {
 }
 
 /// The next step where a file goes by GitHub's `sub`.
-const SUBJECT: &str = "GitHub writes `sub` in two forms: repositories that were created, renamed or moved after 15 July 2026 have the \
-     ids of owner and repository in it, and an administrator can switch others. `repository_id` is the same in both: write a file \
-     that goes by it with `jobpass setup --authentication-config`";
+const SUBJECT: &str = "GitHub writes `sub` in two forms: repositories that were created, renamed or moved \
+     after 15 July 2026 have the ids of owner and repository in it, and an administrator can switch others. \
+     `repository_id` is the same in both: write a file that goes by it with `jobpass setup --authentication-config`";
 
 /// The token's `sub`, if it is one of GitHub's.
 fn github_subject(claims: &Value) -> Option<Subject<'_>> {

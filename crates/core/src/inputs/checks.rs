@@ -46,8 +46,8 @@ impl Checks {
             return Err(Error::input(
                 Opt::Forbid,
                 format!("has `{vague}`, which only forbids to have everything that `*` stands for"),
-                "write each permission on a line of its own: `get secrets`, `list secrets`; `* *` forbids to be an \
-                 administrator",
+                "write each permission on a line of its own: `get secrets`, `list secrets`; `* *` forbids to \
+                 be an administrator",
             ));
         }
         let escape = inputs.choice(Opt::EscapeCheck, |word| match word {

@@ -127,8 +127,8 @@ fn no_secret_in_argv(matches: &ArgMatches) -> Result<(), Error> {
             option,
             format!("{shown}was given as a flag, and names no file that exists"),
             format!(
-                "give a path; or put the YAML, or base64 of it, into the variable {} (other processes can read a command's \
-                 flags)",
+                "give a path; or put the YAML, or base64 of it, into the variable {} (other processes can \
+                 read a command's flags)",
                 variable(option.name())
             ),
         ));

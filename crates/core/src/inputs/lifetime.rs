@@ -30,8 +30,8 @@ impl Lifetime {
             ..Self::LEAST => Err(wrong_duration(
                 text,
                 "no Kubernetes cluster issues a token for less than 10 minutes",
-                "use `10m` or more: jobpass revokes the token when the job ends, however long it might still have \
-                 lived; for one command, `jobpass exec --duration 30s` revokes it after 30 seconds",
+                "use `10m` or more: jobpass revokes the token when the job ends, however long it might still \
+                 have lived; for one command, `jobpass exec --duration 30s` revokes it after 30 seconds",
             )),
             Self::MAGIC => Err(wrong_duration(
                 text,

@@ -54,8 +54,8 @@ fn pairs(option: Opt, text: &str, is_value: fn(&str) -> bool) -> Result<BTreeMap
         let (key, value) = (key.trim_end(), value.trim_start());
         if !is_key(key) {
             return Err(has(
-                "its key is none: at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends, and before that \
-                 perhaps a domain with a `/`",
+                "its key is none: at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at \
+                 both ends, and before that perhaps a domain with a `/`",
             ));
         }
         if let Some(whose) = owner(key) {
@@ -63,8 +63,8 @@ fn pairs(option: Opt, text: &str, is_value: fn(&str) -> bool) -> Result<BTreeMap
         }
         if !is_value(value) {
             return Err(has(
-                "the value of a label has at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends; an \
-                 annotation's may be any text",
+                "the value of a label has at most 63 letters, digits, `-`, `_` and `.`, with a letter or \
+                 digit at both ends; an annotation's may be any text",
             ));
         }
         if pairs.insert(key.to_owned(), value.to_owned()).is_some() {

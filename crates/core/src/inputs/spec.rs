@@ -54,16 +54,16 @@ impl Spec {
                 return Err(Error::input(
                     Opt::Rules,
                     "and input `service-account` are both given",
-                    "leave out `service-account`, for a ServiceAccount that is made for this job and has these rules; or leave \
-                     out `rules`, and give the ServiceAccount a Role",
+                    "leave out `service-account`, for a ServiceAccount that is made for this job and has \
+                     these rules; or leave out `rules`, and give the ServiceAccount a Role",
                 ));
             }
             (None, true) => {
                 return Err(Error::input(
                     Opt::ServiceAccount,
                     "is missing",
-                    "name the ServiceAccount that the token speaks for, for example `service-account: scanner`; or give `rules`, \
-                     for one that is made for this job",
+                    "name the ServiceAccount that the token speaks for, for example `service-account: \
+                     scanner`; or give `rules`, for one that is made for this job",
                 ));
             }
         };

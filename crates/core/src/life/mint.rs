@@ -56,19 +56,20 @@ pub struct HandedOver {
 
 /// What only the front end knows how to do.
 pub struct Handover<R, D> {
-    /// Records the state: before the anchor is created, and again when more is known. `None`: nothing is left to revoke.
+    /// Records the state: before the anchor is created, and again when more is known. `None`: nothing is left
+    /// to revoke.
     pub record: R,
     /// Masks the token, before anything of it is written anywhere.
     pub mask: fn(&Minted) -> Result<(), Error>,
-    /// Delivers it, once its files are written. Runs on a thread of its own, as masking does, so that a reader who does
-    /// not read cannot keep a signal from being obeyed.
+    /// Delivers it, once its files are written. Runs on a thread of its own, as masking does, so that a
+    /// reader who does not read cannot keep a signal from being obeyed.
     pub deliver: D,
 }
 
 impl Plan {
-    /// Reads the inputs, those too that only the end of the job needs: what is wrong fails before anything is created.
-    /// `folder` is where relative paths begin. An exec plugin of the minter runs here, and a CI platform is asked for an ID
-    /// token.
+    /// Reads the inputs, those too that only the end of the job needs: what is wrong fails before anything is
+    /// created. `folder` is where relative paths begin. An exec plugin of the minter runs here, and a CI
+    /// platform is asked for an ID token.
     ///
     /// # Errors
     /// The first input that is wrong, a minter that is not there, or a signal.
@@ -98,12 +99,12 @@ impl Plan {
         })
     }
 
-    /// Mints a token and hands it over. Either that succeeds, or no anchor is left behind: whatever fails, panics or
-    /// interrupts after the state was recorded, the anchor is deleted before this returns.
+    /// Mints a token and hands it over. Either that succeeds, or no anchor is left behind: whatever fails,
+    /// panics or interrupts after the state was recorded, the anchor is deleted before this returns.
     ///
     /// # Errors
-    /// Whatever went wrong first, with what else is wrong if that may be the cause; if the anchor could not be deleted then,
-    /// that too, with the command to do it by hand.
+    /// Whatever went wrong first, with what else is wrong if that may be the cause; if the anchor could not
+    /// be deleted then, that too, with the command to do it by hand.
     pub async fn mint<R, D>(
         self,
         origin: &Origin,
@@ -153,8 +154,8 @@ fn outlived(minter: Option<Timestamp>, state: &State) -> Option<String> {
     let token = receipt.expires.or(receipt.swept).max(renewed)?;
     let minter = minter.filter(|minter| *minter < token)?;
     Some(format!(
-        "the minter's credential expires at {}, and the token at {}: a job that ends in between cannot revoke its token; use a \
-         credential that lasts for as long as the job, or a shorter `duration`",
+        "the minter's credential expires at {}, and the token at {}: a job that ends in between cannot \
+         revoke its token; use a credential that lasts for as long as the job, or a shorter `duration`",
         time(minter),
         time(token)
     ))
@@ -225,8 +226,9 @@ where
     })
 }
 
-/// Whether nothing can come to be any more. A delivery that is stuck may write its files later, and the API server may create an anchor
-/// later whose creation it did not answer: then the end of the job needs the state once more.
+/// Whether nothing can come to be any more. A delivery that is stuck may write its files later, and the API
+/// server may create an anchor later whose creation it did not answer: then the end of the job needs the
+/// state once more.
 fn is_certain(delivery: &Delivery, creation: Creation, state: &State) -> bool {
     let may_come = creation == Creation::Possible && state.receipt.anchor_uid.is_none();
     !matches!(delivery, Delivery::Stuck(_)) && !may_come
@@ -343,7 +345,8 @@ where
     Ok(minted)
 }
 
-/// Asks with the token itself what it may do. One for others than the API server can ask nothing, and do nothing there.
+/// Asks with the token itself what it may do. One for others than the API server can ask nothing, and do
+/// nothing there.
 async fn check(as_job: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budget) -> Result<(), Error> {
     if spec.checks.is_empty() && spec.rules.is_empty() || !spec.audiences.is_empty() {
         return Ok(());
@@ -359,7 +362,8 @@ async fn check(as_job: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budg
         .warnings
         .extend(role::in_effect(as_job, spec, budget).await);
     let report = spec.checks.ask(as_job, &holder, budget).await;
-    // One question more, and only where something is not known. A 401 of a gateway counts: the job meets it as well.
+    // One question more, and only where something is not known. A 401 of a gateway counts: the job meets it
+    // as well.
     if report.is_partly_unknown()
         && let Ok(answer) = probe::ask(as_job, budget).await
         && answer.status == 401
@@ -382,9 +386,10 @@ fn not_accepted(server: &str) -> Error {
         format!("the cluster issued the token, and `{server}` does not accept it: it answers 401"),
     )
     .help(
-        "a proxy before the API server may accept the minter, and no ServiceAccount tokens: Rancher before 2.9, GitLab's KAS, GKE's DNS \
-         endpoint without `enableK8sTokensViaDns`, Teleport. Give the API server's own address as `job-server`, with \
-         `job-certificate-authority`. If this is the API server itself, its log says why",
+        "a proxy before the API server may accept the minter, and no ServiceAccount tokens: Rancher before \
+         2.9, GitLab's KAS, GKE's DNS endpoint without `enableK8sTokensViaDns`, Teleport. Give the API \
+         server's own address as `job-server`, with `job-certificate-authority`. If this is the API server \
+         itself, its log says why",
     )
 }
 

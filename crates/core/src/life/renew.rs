@@ -1,8 +1,9 @@
 //! Renewing: for jobs that last longer than a token should.
 //!
-//! Every new token is bound to the same anchor, so that one delete ends them all. It takes the old one's place in
-//! `token-file` and in the kubeconfig, which names that file as well: programs on client-go read it again every minute
-//! (`transport/token_source.go`). The renewer holds the minter's credential for that time. The job's steps do not.
+//! Every new token is bound to the same anchor, so that one delete ends them all. It takes the old one's
+//! place in `token-file` and in the kubeconfig, which names that file as well: programs on client-go read it
+//! again every minute (`transport/token_source.go`). The renewer holds the minter's credential for that time.
+//! The job's steps do not.
 
 use std::{
     io::{self, Read},
@@ -38,16 +39,17 @@ use crate::{
 /// The verb that every front end has for [`in_background`].
 pub const VERB: &str = "renew";
 
-/// The part of its life after which a token is renewed, as kubelets do it (`pkg/kubelet/token/token_manager.go`).
+/// The part of its life after which a token is renewed, as kubelets do it
+/// (`pkg/kubelet/token/token_manager.go`).
 const OLD: f64 = 0.8;
 /// The time between two looks at whether the end of the job has removed the journal.
 const LOOK: Duration = Duration::from_millis(500);
 /// The longest wait until a failed renewal is tried again.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// Starts the renewer: this program with [`VERB`], and with the state on its standard input. It renews the token until the end of
-/// the job removes the journal. It inherits the variables in which the minter's credential may be. Does nothing for a token that
-/// is not to be renewed.
+/// Starts the renewer: this program with [`VERB`], and with the state on its standard input. It renews the
+/// token until the end of the job removes the journal. It inherits the variables in which the minter's
+/// credential may be. Does nothing for a token that is not to be renewed.
 ///
 /// The renewer stays in the process group of the job, and goes with it.
 ///
@@ -100,8 +102,8 @@ pub async fn run(
     }
 }
 
-/// Renews the token of `state` whenever it is old, until a token lasts to the end of `renew-for`. Writes a failure to the journal,
-/// and tries again. Calls `ready` when it begins.
+/// Renews the token of `state` whenever it is old, until a token lasts to the end of `renew-for`. Writes a
+/// failure to the journal, and tries again. Calls `ready` when it begins.
 ///
 /// # Errors
 /// If there is nothing to renew any more: the anchor is gone, or the journal.
@@ -211,7 +213,8 @@ impl Schedule {
         };
     }
 
-    /// Whether the attempt before this one succeeded. There are four attempts before the token expires, and more if it lives long.
+    /// Whether the attempt before this one succeeded. There are four attempts before the token expires, and
+    /// more if it lives long.
     fn failed(&mut self) -> bool {
         self.wait = self.life.mul_f64((1.0 - OLD) / 4.0).min(LONGEST_WAIT);
         !std::mem::replace(&mut self.fails, true)

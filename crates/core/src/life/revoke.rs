@@ -68,18 +68,19 @@ pub struct Revoked {
     pub notes: Vec<String>,
 }
 
-/// Ends the token's life: removes its files, deletes the anchor, proves that the token is dead, completes the receipt.
+/// Ends the token's life: removes its files, deletes the anchor, proves that the token is dead, completes the
+/// receipt.
 ///
-/// Where to connect to comes from the state alone; the inputs and the environment, which may have changed since, give
-/// nothing but the minter's credential. `handed_over` is the token from a place that the state does not know; one that
-/// is not bound to the anchor is ignored. Once interrupted, it has 5 s left.
+/// Where to connect to comes from the state alone; the inputs and the environment, which may have changed
+/// since, give nothing but the minter's credential. `handed_over` is the token from a place that the state
+/// does not know; one that is not bound to the anchor is ignored. Once interrupted, it has 5 s left.
 ///
-/// Idempotent: an anchor that is gone is revoked. Background propagation and no finalizers, as a Secret that is only
-/// marked for deletion keeps the token alive for up to a minute.
+/// Idempotent: an anchor that is gone is revoked. Background propagation and no finalizers, as a Secret that
+/// is only marked for deletion keeps the token alive for up to a minute.
 ///
 /// # Errors
-/// If the anchor may still be there, the token still works when it should not, or a file with it cannot be removed. The
-/// text says which command deletes the anchor by hand.
+/// If the anchor may still be there, the token still works when it should not, or a file with it cannot be
+/// removed. The text says which command deletes the anchor by hand.
 pub async fn at_end_of_job(
     state: &mut State,
     handed_over: Option<Token>,
@@ -141,8 +142,8 @@ struct Leftovers {
 }
 
 impl Leftovers {
-    /// Begins to read and remove the files, on a thread of its own. Any step of the job can write these files: whatever is in them,
-    /// or in their place, the anchor is deleted meanwhile.
+    /// Begins to read and remove the files, on a thread of its own. Any step of the job can write these
+    /// files: whatever is in them, or in their place, the anchor is deleted meanwhile.
     fn take(files: Files) -> impl Future<Output = Arc<Self>> {
         let until = Instant::now() + READ_AND_REMOVE;
         let taking = tokio::task::spawn_blocking(move || {
@@ -195,8 +196,8 @@ pub(crate) async fn undo(cluster: &Cluster, state: &State, budget: Budget) -> Re
     revocation.run(ready(None), Verify::Off).await.map(|_| ())
 }
 
-/// Whether a 401 to `token` proves that the token of `state` is dead. Something else may have been put where that was, and the API
-/// server answers 401 to any token for another audience.
+/// Whether a 401 to `token` proves that the token of `state` is dead. Something else may have been put where
+/// that was, and the API server answers 401 to any token for another audience.
 fn is_proof(token: &Token, state: &State) -> bool {
     let Ok(claims) = Claims::decode(token) else {
         return false;
@@ -322,8 +323,8 @@ impl Revocation<'_> {
         })
     }
 
-    /// A job's own rights end before its token does: an API server may remember a token for 10 s, but looks rights up each
-    /// time. Whatever becomes of that, the anchor is deleted: so not for long.
+    /// A job's own rights end before its token does: an API server may remember a token for 10 s, but looks
+    /// rights up each time. Whatever becomes of that, the anchor is deleted: so not for long.
     async fn unbind(&self) {
         let receipt = &self.state.receipt;
         if self.state.role {
@@ -332,7 +333,8 @@ impl Revocation<'_> {
         }
     }
 
-    /// What else was made for the job. The anchor owns it, so that deleting the anchor is enough, but not everywhere at once.
+    /// What else was made for the job. The anchor owns it, so that deleting the anchor is enough, but not
+    /// everywhere at once.
     async fn delete_role(&self) -> Option<String> {
         let receipt = &self.state.receipt;
         if !self.state.role {

@@ -35,7 +35,8 @@ pub struct Minted {
     pub warnings: Vec<String>,
 }
 
-/// The answer to a TokenRequest. Unlike the type of k8s-openapi, it holds the token in memory that is wiped, and cannot be printed.
+/// The answer to a TokenRequest. Unlike the type of k8s-openapi, it holds the token in memory that is wiped,
+/// and cannot be printed.
 #[derive(Deserialize)]
 pub(crate) struct TokenRequest {
     status: TokenRequestStatus,
@@ -46,8 +47,8 @@ struct TokenRequestStatus {
     token: SecretString,
 }
 
-/// `None` if the anchor is gone. Repeating it is safe: should an answer be lost, the token in it is bound to the same anchor and
-/// dies with it.
+/// `None` if the anchor is gone. Repeating it is safe: should an answer be lost, the token in it is bound to
+/// the same anchor and dies with it.
 pub(crate) async fn request_token(
     cluster: &Cluster,
     spec: &Spec,

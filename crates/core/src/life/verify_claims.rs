@@ -12,13 +12,18 @@ impl Claims {
     /// Checks that the server issued what was asked for; a warning is returned if it expires sooner.
     ///
     /// # Errors
-    /// If the token speaks for another account, for other audiences, is bound to anything but our anchor, never
-    /// expires, or lives longer than asked for.
+    /// If the token speaks for another account, for other audiences, is bound to anything but our anchor,
+    /// never expires, or lives longer than asked for.
     pub fn verify(&self, spec: &Spec, anchor_uid: &str) -> Result<Option<String>, Error> {
         let wrong = |what: String| {
-            Err(Error::new(Kind::Claims, format!("the API server issued a token that was not asked for: {what}"))
-                .help("It was not handed over. Something between jobpass and the API server, or an admission webhook, \
-                       changes TokenRequests."))
+            Err(Error::new(
+                Kind::Claims,
+                format!("the API server issued a token that was not asked for: {what}"),
+            )
+            .help(
+                "It was not handed over. Something between jobpass and the API server, or an admission \
+                       webhook, changes TokenRequests.",
+            ))
         };
         let subject = format!(
             "system:serviceaccount:{}:{}",

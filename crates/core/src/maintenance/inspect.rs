@@ -123,8 +123,8 @@ fn meaning(claims: &Claims, accepted: bool, signature: &Signature, now: jiff::Ti
     if accepted {
         return match signature {
             Signature::Bad | Signature::UnknownKey => {
-                "the API server accepts the token, but publishes no key that signed it: its keys are published elsewhere, or \
-                 were rotated just now"
+                "the API server accepts the token, but publishes no key that signed it: its keys are \
+                 published elsewhere, or were rotated just now"
             }
             _ if claims.exp.is_some_and(|exp| exp <= now.as_second()) => {
                 "the token has expired, and the API server still accepts it for up to a minute"

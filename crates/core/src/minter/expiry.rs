@@ -8,8 +8,8 @@ use super::{Auth, Minter};
 use crate::claims::Claims;
 
 impl Minter {
-    /// When its credential expires, where that is known and it is not issued anew: by an exec plugin, by the CI platform, or into
-    /// a file.
+    /// When its credential expires, where that is known and it is not issued anew: by an exec plugin, by the
+    /// CI platform, or into a file.
     pub(crate) fn expires(&self) -> Option<Timestamp> {
         match &self.auth {
             Auth::Kubeconfig { exec: None, .. } | Auth::BearerTokenEnv { .. } => {}

@@ -51,9 +51,10 @@ pub(super) async fn minter(inputs: &Inputs, environment: &Environment) -> Result
         return Err(Error::input(
             Opt::Server,
             "is given without a credential",
-            "add `bearer-token-env`, the name of an environment variable that holds a bearer token: in GitLab, `id_tokens: \
-             {KUBE_TOKEN: {aud: AUDIENCE}}` in the job puts its ID token into one. Or add `bearer-token-file`. In the GitHub Action, \
-             `oidc-audience` authenticates with the job's own ID token",
+            "add `bearer-token-env`, the name of an environment variable that holds a bearer token: in \
+             GitLab, `id_tokens: {KUBE_TOKEN: {aud: AUDIENCE}}` in the job puts its ID token into one. Or \
+             add `bearer-token-file`. In the GitHub Action, `oidc-audience` authenticates with the job's own \
+             ID token",
         ));
     };
     if let Some((other, _)) = given.next() {

@@ -1,9 +1,9 @@
 //! The minter as the job's own ID token (OIDC), which its CI platform issues on demand.
 //!
-//! The platform hands the job a URL and a bearer token for it. Later steps of the job can change variables, so the end of the
-//! job takes from the environment nothing but that bearer, and sends it where the state says that the first ID token came
-//! from, through the same proxy. What leaves the process goes to that URL and to the API server, over TLS, and follows no
-//! redirect.
+//! The platform hands the job a URL and a bearer token for it. Later steps of the job can change variables,
+//! so the end of the job takes from the environment nothing but that bearer, and sends it where the state
+//! says that the first ID token came from, through the same proxy. What leaves the process goes to that URL
+//! and to the API server, over TLS, and follows no redirect.
 
 use std::{
     path::{Path, PathBuf},
@@ -47,7 +47,8 @@ impl Source {
         Ok(source)
     }
 
-    /// Where the platform said when the token was minted. Only the proxy's password is looked for in the environment.
+    /// Where the platform said when the token was minted. Only the proxy's password is looked for in the
+    /// environment.
     pub(super) fn recorded(
         url: &str,
         proxy: Option<&str>,
@@ -146,15 +147,15 @@ impl Source {
             .await
             .map_err(|unanswered| {
                 Error::new(unanswered.error.kind(), unanswered.error.message()).help(
-                    "the ID token comes from the CI platform, not from the cluster: check its status page, and that this \
-                     runner can reach it (HTTPS_PROXY, NO_PROXY; its certificate counts against the system's roots and those of \
-                     NODE_EXTRA_CA_CERTS)",
+                    "the ID token comes from the CI platform, not from the cluster: check its status page, \
+                     and that this runner can reach it (HTTPS_PROXY, NO_PROXY; its certificate counts \
+                     against the system's roots and those of NODE_EXTRA_CA_CERTS)",
                 )
             })?;
         if answer.status != 200 {
             return Err(answer.unexpected(&call).help(
-                "what the job shows there ends with the job, and counts only with the permission to ask for ID tokens \
-                 (on GitHub, `permissions: id-token: write`)",
+                "what the job shows there ends with the job, and counts only with the permission to ask for \
+                 ID tokens (on GitHub, `permissions: id-token: write`)",
             ));
         }
         let no_token = || {
@@ -178,8 +179,8 @@ fn none_here() -> Error {
     Error::input(
         Opt::OidcAudience,
         "cannot be used here: nothing hands out ID tokens of this job",
-        "use the GitHub Action for that, in a job with `permissions: id-token: write`. Elsewhere, put the credential into a \
-         variable or a file: `bearer-token-env` or `bearer-token-file`",
+        "use the GitHub Action for that, in a job with `permissions: id-token: write`. Elsewhere, put the \
+         credential into a variable or a file: `bearer-token-env` or `bearer-token-file`",
     )
 }
 

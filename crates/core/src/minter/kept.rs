@@ -1,7 +1,8 @@
 //! The minter's credential where only the inputs and variables of one step hold it.
 //!
-//! A CI platform may hand the end of a job none of them: GitHub's runner evaluates the inputs of a step anew, and below two
-//! composite actions they come out empty. What is in a file, or is issued by the platform or a plugin, is found again.
+//! A CI platform may hand the end of a job none of them: GitHub's runner evaluates the inputs of a step anew,
+//! and below two composite actions they come out empty. What is in a file, or is issued by the platform or a
+//! plugin, is found again.
 
 use zeroize::Zeroizing;
 
@@ -11,7 +12,8 @@ use crate::{
     process::environment::Environment,
 };
 
-/// The runner hands it on in a variable, of which Linux takes 128 KiB. A longer one would keep the end of the job from starting.
+/// The runner hands it on in a variable, of which Linux takes 128 KiB. A longer one would keep the end of the
+/// job from starting.
 const LONGEST: usize = 120 << 10;
 
 /// A credential for the platform to keep until the end of the job. Not `Debug`: it is a secret.
@@ -42,8 +44,8 @@ impl Kept {
         kept.filter(|kept| kept.expose().len() <= LONGEST)
     }
 
-    /// Puts it where [`super::Minter::from_recorded`] looks for the credential of `auth`, whatever is there now. A kubeconfig helps even if it is
-    /// not known any more how the minter authenticated.
+    /// Puts it where [`super::Minter::from_recorded`] looks for the credential of `auth`, whatever is there
+    /// now. A kubeconfig helps even if it is not known any more how the minter authenticated.
     pub fn restore(
         self,
         auth: Option<&Auth>,

@@ -81,7 +81,8 @@ pub enum Auth {
 }
 
 impl Minter {
-    /// Finds the minter: `kubeconfig`, else `server`, else `$KUBECONFIG`, `~/.kube/config`, the in-cluster account.
+    /// Finds the minter: `kubeconfig`, else `server`, else `$KUBECONFIG`, `~/.kube/config`, the in-cluster
+    /// account.
     ///
     /// Exec plugins run here, once; a CI platform is asked for an ID token.
     ///
@@ -115,23 +116,26 @@ impl Minter {
         }
         match kubeconfig::find(kubeconfig, environment)? {
             Some(found) => found.minter(inputs.get(Opt::Context), environment).await,
-            None if inputs.get(Opt::Context).is_some() => {
-                Err(Error::input(Opt::Context, "is given without a kubeconfig", "add `kubeconfig`"))
-            }
+            None if inputs.get(Opt::Context).is_some() => Err(Error::input(
+                Opt::Context,
+                "is given without a kubeconfig",
+                "add `kubeconfig`",
+            )),
             None => in_cluster::minter(environment)?.ok_or_else(|| {
                 Error::input(
                     Opt::Kubeconfig,
                     "is missing, and there is no other way to reach a cluster",
-                    "give `kubeconfig` (a path, the YAML, or base64 of it), or `server` with `bearer-token-file`, \
-                     `bearer-token-env` or, in the GitHub Action, `oidc-audience`, or run in a Pod with a ServiceAccount; in a CI job, check that the secret or \
-                     variable is there for this job (environment, protected branch, a fork's pull request)",
+                    "give `kubeconfig` (a path, the YAML, or base64 of it), or `server` with \
+                     `bearer-token-file`, `bearer-token-env` or, in the GitHub Action, `oidc-audience`, or \
+                     run in a Pod with a ServiceAccount; in a CI job, check that the secret or variable is \
+                     there for this job (environment, protected branch, a fork's pull request)",
                 )
             }),
         }
     }
 
-    /// The secrets with which a minter that these inputs name reaches the API server, for log filters: each a text of one line. Those
-    /// that only a program knows are left out, and so is a file that cannot be read.
+    /// The secrets with which a minter that these inputs name reaches the API server, for log filters: each a
+    /// text of one line. Those that only a program knows are left out, and so is a file that cannot be read.
     pub fn credentials(inputs: &Inputs, environment: &Environment) -> Vec<SecretString> {
         let bearer_tokens = [
             inputs
@@ -152,9 +156,9 @@ impl Minter {
             .collect()
     }
 
-    /// `auth` and `inputs` with the text of a kubeconfig in place of its file, for a process that may outlive the file: a CI runner
-    /// removes the files of a job's variables. Paths in it are then no longer relative to it. Several files stay files, as does one
-    /// that cannot be read.
+    /// `auth` and `inputs` with the text of a kubeconfig in place of its file, for a process that may outlive
+    /// the file: a CI runner removes the files of a job's variables. Paths in it are then no longer relative
+    /// to it. Several files stay files, as does one that cannot be read.
     pub fn held(auth: &Auth, inputs: &Inputs) -> (Auth, Inputs) {
         let text = match auth {
             Auth::Kubeconfig { paths, .. } => match &paths[..] {
@@ -176,11 +180,12 @@ impl Minter {
         }
     }
 
-    /// The minter again, at the end of the job. The state alone says where the API server is, and the inputs give the credential: so
-    /// nothing that ran in between can send it elsewhere.
+    /// The minter again, at the end of the job. The state alone says where the API server is, and the inputs
+    /// give the credential: so nothing that ran in between can send it elsewhere.
     ///
     /// # Errors
-    /// If the credential is not where it was, or if what it is found with names another API server than the state.
+    /// If the credential is not where it was, or if what it is found with names another API server than the
+    /// state.
     pub async fn from_recorded(
         connection: &Connection,
         auth: &Auth,
@@ -209,7 +214,8 @@ impl Minter {
             }
             Auth::BearerTokenFile { path } => Token::from_file(Opt::BearerTokenFile.name(), path)?.into(),
             Auth::BearerTokenEnv { name } => {
-                // As it was read when the token was minted: in another case, or with a slash at its end, it is the same.
+                // As it was read when the token was minted: a scheme in capitals or a slash at its end changes
+                // nothing.
                 let server = inputs.get(Opt::Server);
                 let server = server.and_then(|url| Connection::new(Opt::Server.name(), url, None).ok());
                 if server.is_some_and(|other| other.server != connection.server) {

@@ -149,8 +149,8 @@ fn by_text() -> Auth {
     }
 }
 
-/// At the end of the job, the state says where to, and the inputs with what. If they disagree, somebody wants the
-/// credential to go elsewhere.
+/// At the end of the job, the state says where to, and the inputs with what. If they disagree, somebody wants
+/// the credential to go elsewhere.
 #[rstest]
 #[case::the_same_server(by_variable(), &[(Opt::Server, SERVER)], Ok("t0ken"))]
 #[case::written_differently(by_variable(), &[(Opt::Server, "HTTPS://k8s.example.com/")], Ok("t0ken"))]

@@ -1,8 +1,8 @@
 //! The claim `sub` of GitHub's ID tokens.
 //!
-//! GitHub writes `repo:OWNER/NAME:CONTEXT`. For repositories that were created, renamed or moved after 15 July
-//! 2026, and for those that opt in, it writes `repo:OWNER@ID/NAME@ID:CONTEXT`. An owner can also choose other
-//! claims for it. The claims that `jobpass setup` compares are the same in every case.
+//! GitHub writes `repo:OWNER/NAME:CONTEXT`. For repositories that were created, renamed or moved after 15
+//! July 2026, and for those that opt in, it writes `repo:OWNER@ID/NAME@ID:CONTEXT`. An owner can also choose
+//! other claims for it. The claims that `jobpass setup` compares are the same in every case.
 
 /// A `sub` of one of the two default forms.
 #[derive(Debug, Clone, Copy, PartialEq)]

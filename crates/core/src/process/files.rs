@@ -70,8 +70,8 @@ fn read_open(longest: u64, file: File) -> io::Result<Vec<u8>> {
 /// The text of a path that is recorded or handed over, in JSON, YAML or a variable, and shown in logs.
 ///
 /// # Errors
-/// If the path is not UTF-8, or has control characters: a line of its own could be a command to the runner that shows the log. The
-/// error is that of a wrong input called `name`.
+/// If the path is not UTF-8, or has control characters: a line of its own could be a command to the runner
+/// that shows the log. The error is that of a wrong input called `name`.
 pub fn utf8<'a>(name: &str, path: &'a Path) -> Result<&'a str, Error> {
     let refused = |problem: &str| {
         Error::input(
@@ -199,8 +199,8 @@ pub(crate) fn is_open_to_others(path: &Path) -> Option<String> {
 fn open_to_others(path: &Path, mode: u32) -> Option<String> {
     (mode & 0o077 != 0).then(|| {
         format!(
-            "other users of this machine can open `{}`, which holds the token: its file system made the mode {mode:03o} of 600. \
-             Choose a folder on another one",
+            "other users of this machine can open `{}`, which holds the token: its file system made the mode \
+             {mode:03o} of 600. Choose a folder on another one",
             text::path(path)
         )
     })

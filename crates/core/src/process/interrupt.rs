@@ -7,14 +7,14 @@ use crate::error::{Error, Kind};
 
 /// The signals that this process has received since [`Interrupt::listen`].
 ///
-/// Each signal is delivered once, to the first caller that waits, even if it arrived while no caller waited. Two
-/// slots change that:
+/// Each signal is delivered once, to the first caller that waits, even if it arrived while no caller waited.
+/// Two slots change that:
 ///
-/// - *pending*: a signal that the next caller receives before any new one. [`Interrupt::redeliver`] fills it, for a
-///   signal that must end two things, such as a command and then the revocation of its token;
+/// - *pending*: a signal that the next caller receives before any new one. [`Interrupt::redeliver`] fills it,
+///   for a signal that must end two things, such as a command and then the revocation of its token;
 ///   [`Interrupt::discard_redelivered`] empties it.
-/// - *handled*: the last signal that a caller has received. [`Interrupt::take_handled`] empties it and says which it
-///   was, for a caller whose callee may have received a signal.
+/// - *handled*: the last signal that a caller has received. [`Interrupt::take_handled`] empties it and says
+///   which it was, for a caller whose callee may have received a signal.
 pub struct Interrupt {
     int: unix::Signal,
     term: unix::Signal,

@@ -47,8 +47,8 @@ const PODS: &str =
     "a Pod may run as any ServiceAccount of the namespace, the minter's own among them, and mount any Secret";
 
 /// The advice for a rule that is refused.
-pub(super) const INSTEAD: &str = "what a job needs of that, give to a ServiceAccount that you make, with a Role in another \
-                                  namespace than the anchors', and name it with `service-account`";
+pub(super) const INSTEAD: &str = "what a job needs of that, give to a ServiceAccount that you make, with a \
+                                  Role in another namespace than the anchors', and name it with `service-account`";
 
 impl Rule {
     /// The reason why jobs cannot get this rule, if they cannot.

@@ -11,8 +11,9 @@ use super::resources::{self, SUBRESOURCES, VERBS};
 use crate::{error::Error, names::is_dns_label, rbac::Rule, text::harmless};
 
 /// The syntax of permissions, for messages.
-pub(crate) const FORMS: &str = "a permission is `VERB RESOURCE[.GROUP][/SUBRESOURCE] [NAME] [-n NAMESPACE | -A]` or \
-    `VERB /PATH`, one a line:\n\n  get pods\n  create pods/exec target-pod\n  list deployments.apps\n  \
+pub(crate) const FORMS: &str = "a permission is `VERB RESOURCE[.GROUP][/SUBRESOURCE] [NAME] [-n NAMESPACE | \
+    -A]` or `VERB /PATH`, one a line:\n\n  get pods\n  create pods/exec target-pod\n  list \
+    deployments.apps\n  \
     get secrets -n other\n  list nodes\n  get pods -A\n  get /metrics";
 
 /// An action that a token may or may not do.
@@ -229,8 +230,9 @@ impl Permission {
             (None, None) if resource == "*" => "*",
             (None, None) => {
                 return Err(format!(
-                    "`{resource}` is no resource of the core group; write the plural, and behind it the group of any other, as \
-                     `kubectl api-resources` shows them: `list ingressroutes.traefik.io`"
+                    "`{resource}` is no resource of the core group; write the plural, and behind it the \
+                     group of any other, as `kubectl api-resources` shows them: `list \
+                     ingressroutes.traefik.io`"
                 ));
             }
         };
@@ -254,15 +256,15 @@ impl Permission {
         }
         if known.is_some() && !subresource.is_empty() && !SUBRESOURCES.contains(&subresource) {
             return Err(format!(
-                "{resource} have no subresource `{subresource}`; the name of an object stands behind a space: \
-                 `{} {qualified} {subresource}`",
+                "{resource} have no subresource `{subresource}`; the name of an object stands behind a \
+                 space: `{} {qualified} {subresource}`",
                 harmless(verb)
             ));
         }
         if !name.is_empty() && subresource.is_empty() && ["create", "deletecollection"].contains(&verb) {
             return Err(format!(
-                "`{verb} {qualified}` cannot be limited to one name, as the request does not carry it where rights are \
-                 looked at; leave `{}` out",
+                "`{verb} {qualified}` cannot be limited to one name, as the request does not carry it where \
+                 rights are looked at; leave `{}` out",
                 harmless(name)
             ));
         }
@@ -425,8 +427,8 @@ impl<'a> Line<'a> {
                 _ if value.is_some() => line.namespace = value,
                 _ if word.starts_with('-') => {
                     return Err(format!(
-                        "`{}` is none of the flags `-n NAMESPACE` and `-A`; a subresource stands behind a `/`, the name of an \
-                         object behind a space",
+                        "`{}` is none of the flags `-n NAMESPACE` and `-A`; a subresource stands behind a \
+                         `/`, the name of an object behind a space",
                         harmless(word)
                     ));
                 }

@@ -1,7 +1,9 @@
-//! The journal of a token that is renewed: each token before it is handed over, whether it was, and what went wrong.
+//! The journal of a token that is renewed: each token before it is handed over, whether it was, and what went
+//! wrong.
 //!
-//! A file of mode 0600 beside the token's, removed with it; a line of JSON for each entry. Who masks the job's log learns of
-//! tokens from it, and the end of the job of how renewing went. Without it nothing is renewed.
+//! A file of mode 0600 beside the token's, removed with it; a line of JSON for each entry. Who masks the
+//! job's log learns of tokens from it, and the end of the job of how renewing went. Without it nothing is
+//! renewed.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -106,7 +108,8 @@ pub(crate) fn line(entry: &Entry) -> Result<String, Error> {
     Ok(format!("\n{}\n", json::text(&line)?))
 }
 
-/// What who masks, or ends the job, reads. It stays open: what was printed is masked after the journal is removed, too.
+/// What who masks, or ends the job, reads. It stays open: what was printed is masked after the journal is
+/// removed, too.
 #[derive(Clone)]
 pub struct Reader {
     file: Option<Arc<File>>,
@@ -123,8 +126,8 @@ impl Reader {
         }
     }
 
-    /// What has been added since this was last asked. Lines that are none are passed over: other processes of the job may
-    /// have written them.
+    /// What has been added since this was last asked. Lines that are none are passed over: other processes of
+    /// the job may have written them.
     pub fn news(&mut self) -> Vec<Entry> {
         let mut news = Vec::new();
         for lines in (0..PIECES).map_while(|_| self.lines()) {
@@ -211,7 +214,8 @@ mod tests {
         String::from_utf8(out).expect("text stays text")
     }
 
-    /// Among lines of other processes, and although the end of the job removes the journal before the log has been read.
+    /// Among lines of other processes, and although the end of the job removes the journal before the log has
+    /// been read.
     #[test]
     fn a_token_is_masked_once_it_is_announced() {
         let folder = tempfile::tempdir().expect("a folder");

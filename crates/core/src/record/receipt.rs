@@ -41,7 +41,8 @@ pub struct Receipt {
     /// When it, or the last one, expires by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<jiff::Timestamp>,
-    /// When `jobpass sweep` deletes a legacy token, which never expires by itself, should nobody have revoked it before.
+    /// When `jobpass sweep` deletes a legacy token, which never expires by itself, should nobody have revoked
+    /// it before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swept: Option<jiff::Timestamp>,
     /// When the anchor was deleted.
@@ -58,11 +59,13 @@ pub struct Receipt {
 pub enum Proof {
     /// The API server answered 401 to the token, asked once.
     Unauthorized,
-    /// The API server answers 401 to the token, and the anchor has been gone for longer than any replica caches.
+    /// The API server answers 401 to the token, and the anchor has been gone for longer than any replica
+    /// caches.
     LongUnauthorized,
     /// The anchor is gone, and it has been for longer than any API server caches.
     AnchorLongGone,
-    /// The anchor is gone. An API server to which the token was shown just before may accept it for up to 10 s more.
+    /// The anchor is gone. An API server to which the token was shown just before may accept it for up to 10
+    /// s more.
     AnchorGone,
     /// Nothing was asked (`verify-revocation: off`).
     NotAsked,
@@ -73,16 +76,16 @@ impl Proof {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Unauthorized => {
-                "the API server answers 401 to the token (asked once; another replica that saw it just before may accept \
-                 it for up to 10 s more)"
+                "the API server answers 401 to the token (asked once; another replica that saw it just \
+                 before may accept it for up to 10 s more)"
             }
             Self::LongUnauthorized => {
                 "the API server answers 401 to the token, 10 s after its anchor was deleted: no replica's cache knows it"
             }
             Self::AnchorLongGone => "the anchor is gone, for longer than any API server's 10-second cache",
             Self::AnchorGone => {
-                "the anchor is gone; an API server that saw the token just before may accept it for up to 10 s more \
-                 (its cache)"
+                "the anchor is gone; an API server that saw the token just before may accept it for up to 10 \
+                 s more (its cache)"
             }
             Self::NotAsked => "not asked for (`verify-revocation: off`)",
         }
@@ -130,7 +133,8 @@ impl Receipt {
         self.swept = created.checked_add(jiff::SignedDuration::from_secs(seconds)).ok();
     }
 
-    /// What a log says once the token is handed over to `places`. `ends` goes on where it says when it expires.
+    /// What a log says once the token is handed over to `places`. `ends` goes on where it says when it
+    /// expires.
     pub fn minted_in_words(&self, ends: &str, places: &[String]) -> String {
         let ends = match (self.swept, self.expires) {
             (Some(swept), _) => format!(
@@ -175,7 +179,8 @@ impl Receipt {
         format!("{}\n{}", self.revoked_in_short(), self.end_in_words())
     }
 
-    /// The lines of a log at the end of a job. `handed_over` says whether a job had the token: after a kill, that may not be known.
+    /// The lines of a log at the end of a job. `handed_over` says whether a job had the token: after a kill,
+    /// that may not be known.
     pub fn ended_in_words(&self, handed_over: bool) -> String {
         let words = match handed_over {
             true => self.revoked_in_words(),

@@ -28,7 +28,8 @@ impl Renewal {
 }
 
 impl State {
-    /// Completes the receipt with what the journal says of renewing, and gives what a person should know of that.
+    /// Completes the receipt with what the journal says of renewing, and gives what a person should know of
+    /// that.
     pub(crate) fn settle_renewals(&mut self, journal: &[Entry], now: jiff::Timestamp) -> Option<String> {
         self.files.journal.as_ref()?;
         let receipt = &mut self.receipt;

@@ -41,11 +41,12 @@ pub struct Files {
 }
 
 impl Files {
-    /// Which files `token-file`, `kubeconfig-file` and `renew-for` ask for. `folder` is where relative paths begin. A folder that is
-    /// missing is made.
+    /// Which files `token-file`, `kubeconfig-file` and `renew-for` ask for. `folder` is where relative paths
+    /// begin. A folder that is missing is made.
     ///
     /// # Errors
-    /// If one exists already, its folder cannot be made, its path is not UTF-8, or there is no file to renew the token in.
+    /// If one exists already, its folder cannot be made, its path is not UTF-8, or there is no file to renew
+    /// the token in.
     pub fn plan(inputs: &Inputs, folder: &Path, anchor: &str) -> Result<Self, Error> {
         let path = |option: Opt, suffix| match inputs.get(option) {
             None | Some("false") => Ok(None),
@@ -89,7 +90,8 @@ impl Files {
         Ok(files)
     }
 
-    /// Adds the files that a token needs to be renewed: clients that follow it read its file again, not a kubeconfig.
+    /// Adds the files that a token needs to be renewed: clients that follow it read its file again, not a
+    /// kubeconfig.
     fn plan_renewal(&mut self) -> Result<(), Error> {
         let path = match (self.token_file.take(), &self.kubeconfig_file) {
             (Some(path), _) => path,
@@ -112,11 +114,12 @@ impl Files {
         self.token_file.is_none() && self.kubeconfig_file.is_none()
     }
 
-    /// Writes them, each at once and as a whole, readable by this user only. Gives what a person should know of the folders.
+    /// Writes them, each at once and as a whole, readable by this user only. Gives what a person should know
+    /// of the folders.
     ///
     /// # Errors
-    /// If one cannot be written, or something is in its place meanwhile; nothing is overwritten, and what was written
-    /// is removed again.
+    /// If one cannot be written, or something is in its place meanwhile; nothing is overwritten, and what was
+    /// written is removed again.
     pub fn write(
         &self,
         token: &Token,
@@ -202,7 +205,8 @@ impl Files {
             .map_err(|_| Error::new(Kind::Internal, "cannot write the kubeconfig as YAML"))
     }
 
-    /// Puts a new token in the place of the old ones. All else that a kubeconfig holds stays: the job may have changed it.
+    /// Puts a new token in the place of the old ones. All else that a kubeconfig holds stays: the job may
+    /// have changed it.
     ///
     /// # Errors
     /// If one of the files cannot be written: then what it held is still there.
@@ -296,8 +300,8 @@ fn is_switch(word: &str) -> bool {
     switches.contains(&&*word.to_ascii_lowercase())
 }
 
-/// The token in a kubeconfig of ours, also after a tool has written it anew. A line is looked for, and no YAML parsed: any step
-/// of the job may have put something else there.
+/// The token in a kubeconfig of ours, also after a tool has written it anew. A line is looked for, and no
+/// YAML parsed: any step of the job may have put something else there.
 fn in_kubeconfig(kubeconfig: &str) -> Option<&str> {
     let token = kubeconfig
         .lines()
@@ -354,7 +358,8 @@ mod tests {
         );
     }
 
-    /// A job that got no kubeconfig because a switch was read as a name would go on with whatever kubectl finds elsewhere.
+    /// A job that got no kubeconfig because a switch was read as a name would go on with whatever kubectl
+    /// finds elsewhere.
     #[test]
     fn a_switch_is_no_name() {
         let folder = tempfile::tempdir().expect("a folder");

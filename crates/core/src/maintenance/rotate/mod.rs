@@ -2,8 +2,9 @@
 //! the Secret of the old token is deleted.
 //!
 //! ```text
-//! read the place -> find the Secret -> record the new name in it -> create the new Secret -> verify its token
-//!     -> write the token into the place -> set the expiry of the old Secret -> (grace) -> delete the old Secret
+//! read the place -> find the Secret -> record the new name in it -> create the new Secret
+//!     -> verify its token -> write the token into the place -> set the expiry of the old Secret
+//!     -> (grace) -> delete the old Secret
 //! ```
 //!
 //! The new Secret has a new name. For a Secret of the same name, the token controller would issue the very
@@ -187,8 +188,8 @@ impl<'a> Rotation<'a> {
             }
             Err(WriteFailure::Unchanged(error)) => Err(self.undo(error, &new, created).await),
             Err(WriteFailure::Unknown(error)) => Err(error.help(format!(
-                "it is unknown whether the new token was written, so both tokens still work: of Secret {0}/{1} and of Secret \
-                 {0}/{new}. Run the same command again: it continues from here",
+                "it is unknown whether the new token was written, so both tokens still work: of Secret \
+                 {0}/{1} and of Secret {0}/{new}. Run the same command again: it continues from here",
                 self.namespace, self.old.name
             ))),
         }
@@ -239,8 +240,8 @@ fn names_in(claims: &Claims) -> Option<(String, String, String)> {
 fn not_legacy(place: &Place) -> Error {
     let what = format!("the token in {} is not a legacy token", place.in_words());
     Error::new(Kind::Input, what).help(
-        "only the token of a Secret of type kubernetes.io/service-account-token needs rotation. Other tokens expire: \
-         `jobpass inspect` shows when",
+        "only the token of a Secret of type kubernetes.io/service-account-token needs rotation. Other tokens \
+         expire: `jobpass inspect` shows when",
     )
 }
 

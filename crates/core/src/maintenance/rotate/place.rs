@@ -233,8 +233,8 @@ fn copy_in(
     };
     if [legacy::TYPE, anchor::TYPE].contains(&&*secret.secret_type) {
         return Err(wrong(
-            ", which is the token's own Secret and not a copy: the new token comes in a new Secret, and a Pod that mounts this \
-             one would keep the old token",
+            ", which is the token's own Secret and not a copy: the new token comes in a new Secret, and a \
+             Pod that mounts this one would keep the old token",
             "name the place from which the token is used: `--token-file`, `--kubeconfig-file`, or a Secret that holds a copy",
         ));
     }

@@ -162,7 +162,8 @@ impl Rotation<'_> {
                 error
             }
             Err(left) => error.help(format!(
-                "the old token is still in its place and works. The new Secret could not be deleted: {}. Delete it by hand:\n\n  \
+                "the old token is still in its place and works. The new Secret could not be deleted: {}. \
+                 Delete it by hand:\n\n  \
                  kubectl delete secret {new} --namespace {}",
                 left.message(),
                 self.namespace
@@ -390,8 +391,8 @@ mod tests {
         assert!(started.elapsed() <= KNOWN + Duration::from_secs(1));
     }
 
-    /// The record in the old Secret goes only if no new Secret can come to be any more: the next rotation finds
-    /// a late one by it.
+    /// The record in the old Secret goes only if no new Secret can come to be any more: the next rotation
+    /// finds a late one by it.
     #[rstest]
     #[case::not_requested(None, Kind::Unreachable, vec![], &[])]
     #[case::created(Some(Some("u-2")), Kind::Claims, vec![Fate::answer(200, "{}")], &[DELETE, OLD])]

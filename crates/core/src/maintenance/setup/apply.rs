@@ -150,8 +150,8 @@ impl Setup {
                 ),
             )
             .help(
-                "no new minter was bound. Check whether the admission plugin ValidatingAdmissionPolicy is turned off in this \
-                 API server, then run the command again",
+                "no new minter was bound. Check whether the admission plugin ValidatingAdmissionPolicy is \
+                 turned off in this API server, then run the command again",
             ));
         }
         match unseen {
@@ -162,8 +162,8 @@ impl Setup {
             Some(why) => {
                 sleep_until(written + UNSEEN).await;
                 Ok(Some(format!(
-                    "jobpass could not see whether the policies were in effect before it bound the minters ({why}). It waited for \
-                     {} s",
+                    "jobpass could not see whether the policies were in effect before it bound the minters \
+                     ({why}). It waited for {} s",
                     UNSEEN.as_secs()
                 )))
             }

@@ -73,8 +73,8 @@ impl Setup {
             .map(|name| account("service-account", name))
             .transpose()?;
         if service_account.is_none() && rules.is_empty() {
-            let allowed = "name the ServiceAccount of the jobs' tokens, or give `rules`: the most that jobs may give to \
-                           ServiceAccounts that are made for them";
+            let allowed = "name the ServiceAccount of the jobs' tokens, or give `rules`: the most that jobs \
+                           may give to ServiceAccounts that are made for them";
             return Err(Error::input(Opt::ServiceAccount, "is missing", allowed));
         }
         if service_account.is_none() && wanted.example_rights {
@@ -105,9 +105,10 @@ impl Setup {
             return Err(Error::input(
                 "minter",
                 "is missing, and so are `repository-id` and `project-id`: nobody could ask for a token",
-                "name a minter: `--minter serviceaccount:jobpass-minter` makes an account for a kubeconfig; `user:NAME` and \
-                 `group:NAME` exist already; `--repository-id ID --oidc-audience TEXT` lets the jobs of a GitHub \
-                 repository mint without a stored secret, `--project-id` those of a GitLab project",
+                "name a minter: `--minter serviceaccount:jobpass-minter` makes an account for a kubeconfig; \
+                 `user:NAME` and `group:NAME` exist already; `--repository-id ID --oidc-audience TEXT` lets \
+                 the jobs of a GitHub repository mint without a stored secret, `--project-id` those of a \
+                 GitLab project",
             ));
         }
         Ok(Self {
@@ -137,22 +138,23 @@ impl Setup {
         let mut notes = Vec::new();
         if let Some(oidc) = &self.oidc {
             notes.push(
-                "the API server must trust the issuer of the ID tokens: run the same command with `--authentication-config`, and \
-                 give its output to the API server"
+                "the API server must trust the issuer of the ID tokens: run the same command with \
+                 `--authentication-config`, and give its output to the API server"
                     .to_owned(),
             );
             notes.extend(oidc.breadth().map(str::to_owned));
         }
         if let Some(resource) = self.rules.iter().find_map(Rule::reaches_into_pods) {
             notes.push(format!(
-                "with `{resource}`, jobs reach every Pod in this namespace, and the token of the Pod's ServiceAccount: name \
-                 the Pod (`create {resource} NAME`), or run no Pod here that may do more than a job"
+                "with `{resource}`, jobs reach every Pod in this namespace, and the token of the Pod's \
+                 ServiceAccount: name the Pod (`create {resource} NAME`), or run no Pod here that may do \
+                 more than a job"
             ));
         }
         if self.sweeper_image.is_none() {
             notes.push(
-                "there is no sweeper: if a runner dies, its anchor stays in the cluster, although its token expires. Add a \
-                 CronJob that deletes such anchors with `--sweeper-image IMAGE`"
+                "there is no sweeper: if a runner dies, its anchor stays in the cluster, although its token \
+                 expires. Add a CronJob that deletes such anchors with `--sweeper-image IMAGE`"
                     .to_owned(),
             );
         }

@@ -208,16 +208,16 @@ pub(super) fn refused(title: &str, cluster: &Cluster, call: &Call, answer: &Answ
     match answer.status {
         401 => error.help(cluster.unauthorized()),
         403 => error.help(
-            "an administrator of the cluster must do this: name their kubeconfig with `--kubeconfig`, or give them the output of \
-             the command without `--apply` and `--diff`",
+            "an administrator of the cluster must do this: name their kubeconfig with `--kubeconfig`, or \
+             give them the output of the command without `--apply` and `--diff`",
         ),
         404 => error.help(
-            "this API server does not know such objects: ValidatingAdmissionPolicy needs Kubernetes 1.30 or later. On an \
-             older one, apply the output of the command with kubectl, without the policies",
+            "this API server does not know such objects: ValidatingAdmissionPolicy needs Kubernetes 1.30 or \
+             later. On an older one, apply the output of the command with kubectl, without the policies",
         ),
         422 if *call.method() == http::Method::PUT => error.help(format!(
-            "Kubernetes does not allow this change: look at the object, delete it (`kubectl delete {}`), and run the command \
-             again",
+            "Kubernetes does not allow this change: look at the object, delete it (`kubectl delete {}`), and \
+             run the command again",
             for_kubectl(title)
         )),
         _ => error.help("the message above says why. What was applied before it stays"),

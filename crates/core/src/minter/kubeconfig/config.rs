@@ -1,4 +1,5 @@
-//! The content of a kubeconfig: the fields of `k8s.io/client-go/tools/clientcmd/api/v1`, each of the type that it has there.
+//! The content of a kubeconfig: the fields of `k8s.io/client-go/tools/clientcmd/api/v1`, each of the type
+//! that it has there.
 //!
 //! A field of another type is an error that names the field. It never shows the value, which may be a secret.
 

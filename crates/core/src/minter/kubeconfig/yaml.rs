@@ -1,8 +1,8 @@
 //! YAML as kubectl reads it: `sigs.k8s.io/yaml`, which turns the first document of a text into JSON.
 //!
-//! The parser is a port of libyaml, as that of Go is, so that both take the same texts. The steps after it follow
-//! `go.yaml.in/yaml/v2` (`decode.go`, `resolve.go`): words like `yes` are booleans, of two equal keys the last counts, and `<<`
-//! merges. No error quotes the text: it may hold secrets.
+//! The parser is a port of libyaml, as that of Go is, so that both take the same texts. The steps after it
+//! follow `go.yaml.in/yaml/v2` (`decode.go`, `resolve.go`): words like `yes` are booleans, of two equal keys
+//! the last counts, and `<<` merges. No error quotes the text: it may hold secrets.
 
 use std::collections::HashMap;
 
@@ -27,14 +27,16 @@ pub(in super::super) struct Unreadable(pub(in super::super) Option<(u64, u64)>);
 pub(in super::super) fn to_json(text: &[u8]) -> Result<Value, Unreadable> {
     let text = decoded(text).ok_or(Unreadable(None))?;
     let last_line = text.rsplit(LINE_BREAKS).next().unwrap_or_default();
-    // Blanks may be the indentation of a block scalar, and then no line of it. If they are one, the parser panics.
+    // Blanks may be the indentation of a block scalar, and then no line of it. If they are one, the parser
+    // panics.
     if last_line.trim_start_matches(' ').is_empty() {
         match read(&text, None) {
             Err(Unreadable(None)) if !last_line.is_empty() => {}
             result => return result,
         }
     }
-    // The parser panics at the end of a block scalar without a line break, which is not part of the scalar then.
+    // The parser panics at the end of a block scalar without a line break, which is not part of the scalar
+    // then.
     read(&format!("{text}\n"), Some(text.len() as u64))
 }
 
@@ -299,7 +301,8 @@ impl Decoder<'_> {
         decoded
     }
 
-    /// Puts the entries of a mapping into `map`, one after the other: a later one replaces an earlier one, merged ones included.
+    /// Puts the entries of a mapping into `map`, one after the other: a later one replaces an earlier one,
+    /// merged ones included.
     fn entries(
         &mut self,
         index: usize,

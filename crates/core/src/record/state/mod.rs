@@ -23,11 +23,12 @@ pub use self::reconstruct::lost;
 
 /// The version of the state that this jobpass records.
 ///
-/// A job's end may run another jobpass than its beginning: a GitLab job takes the image of the day, and a person revokes with
-/// what is installed. So each version reads the states of all earlier ones; the first that 0.1 recorded carry no number. An
-/// unknown field is ignored: a later jobpass adds a field under the same number only if revoking without it leaves nothing
-/// behind. Anything else raises the number: another object to delete, another way to authenticate. A state with a higher
-/// number is refused with the command that deletes the anchor. The ends of CI jobs warn, and do what that command does.
+/// A job's end may run another jobpass than its beginning: a GitLab job takes the image of the day, and a
+/// person revokes with what is installed. So each version reads the states of all earlier ones; the first
+/// that 0.1 recorded carry no number. An unknown field is ignored: a later jobpass adds a field under the
+/// same number only if revoking without it leaves nothing behind. Anything else raises the number: another
+/// object to delete, another way to authenticate. A state with a higher number is refused with the command
+/// that deletes the anchor. The ends of CI jobs warn, and do what that command does.
 const VERSION: u32 = 1;
 
 /// A state as it is recorded.
@@ -65,8 +66,8 @@ pub struct State {
     pub job_server: Option<Connection>,
     /// The token's life so far: namespace, anchor and uid among it.
     pub receipt: Receipt,
-    /// Whether the token is for the API server itself. Only then is a 401 from it a proof: a token of another audience
-    /// never gets anything else.
+    /// Whether the token is for the API server itself. Only then is a 401 from it a proof: a token of another
+    /// audience never gets anything else.
     pub for_api_server: bool,
     /// Whether a ServiceAccount, a Role and a RoleBinding were made for this job, called as the anchor is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -77,10 +78,12 @@ pub struct State {
     /// The files that hold or use the token.
     #[serde(default, skip_serializing_if = "Files::is_empty")]
     pub files: Files,
-    /// What the options that the end of the job obeys were when the token was minted. Empty in states of jobpass 0.1.
+    /// What the options that the end of the job obeys were when the token was minted. Empty in states of
+    /// jobpass 0.1.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, String>,
-    /// Variables that decide which programs and certificates are trusted, as they were when the token was minted.
+    /// Variables that decide which programs and certificates are trusted, as they were when the token was
+    /// minted.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
 }
@@ -92,8 +95,8 @@ impl State {
     /// The state of a token that is about to be minted, its anchor's name drawn.
     ///
     /// # Errors
-    /// If the system has no randomness, the files that are to be written cannot be, or something that is to be recorded is not
-    /// UTF-8.
+    /// If the system has no randomness, the files that are to be written cannot be, or something that is to
+    /// be recorded is not UTF-8.
     pub fn new(
         minter: &Minter,
         spec: &Spec,
@@ -187,7 +190,8 @@ impl State {
     /// One line of JSON.
     ///
     /// # Errors
-    /// If a path in it is not UTF-8. [`Plan::make`](crate::life::mint::Plan::make) asks before anything is created.
+    /// If a path in it is not UTF-8. [`Plan::make`](crate::life::mint::Plan::make) asks before anything is
+    /// created.
     pub fn json(&self) -> Result<String, Error> {
         json::text(&Recorded {
             version: VERSION,
@@ -229,8 +233,8 @@ impl State {
     /// Reads what [`State::write`] wrote.
     ///
     /// # Errors
-    /// If it is not there, not a plain file, not of this user, or something else. What is in it decides where the minter's
-    /// credential is sent, so nobody else may have written it.
+    /// If it is not there, not a plain file, not of this user, or something else. What is in it decides where
+    /// the minter's credential is sent, so nobody else may have written it.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let json = crate::process::files::read_own(path).map_err(|error| {
             let (path, error) = (text::path(path), text::harmless(&error.to_string()));

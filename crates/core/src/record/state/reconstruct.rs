@@ -17,10 +17,12 @@ use crate::{
 const RUN_ID: &str = "jobpass.dev/run-id";
 
 impl State {
-    /// A state that can revoke the token of `anchor` (`NAMESPACE/NAME`). The inputs say where the API server is.
+    /// A state that can revoke the token of `anchor` (`NAMESPACE/NAME`). The inputs say where the API server
+    /// is.
     ///
     /// # Errors
-    /// If `anchor` is not the name of an anchor, no minter is found, or a signal comes. The text is that of [`lost`].
+    /// If `anchor` is not the name of an anchor, no minter is found, or a signal comes. The text is that of
+    /// [`lost`].
     pub async fn reconstruct(
         anchor: &str,
         uid: Option<&str>,
@@ -68,8 +70,8 @@ fn parse(anchor: &str) -> Option<(&str, &str)> {
     (names::is_ours(name) && names::is_dns_label(namespace)).then_some((namespace, name))
 }
 
-/// The failure to revoke for want of a state, with the commands that end the token without jobpass: by the name of its `anchor`, or
-/// by the run that it was made in.
+/// The failure to revoke for want of a state, with the commands that end the token without jobpass: by the
+/// name of its `anchor`, or by the run that it was made in.
 pub fn lost(cause: &Error, anchor: &str, run_id: Option<&str>) -> Error {
     let error = Error::new(
         Kind::Revoke,

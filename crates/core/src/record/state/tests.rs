@@ -10,8 +10,8 @@ use crate::{
     record::receipt::Proof,
 };
 
-/// The states that jobpass 0.1 recorded, one a line, as its code wrote them: the states of [`states`]. A golden file: what is in
-/// it stays as it is for as long as any later version is to revoke it.
+/// The states that jobpass 0.1 recorded, one a line, as its code wrote them: the states of [`states`]. A
+/// golden file: what is in it stays as it is for as long as any later version is to revoke it.
 const OF_0_1: &str = include_str!("0.1.jsonl");
 
 const ANCHOR: &str = "jobpass-1f0c6e7a1f0c6e7a1f0c";
@@ -281,7 +281,8 @@ fn a_state_that_others_may_have_written_is_not_read() {
     }
 }
 
-/// Paths are refused before, each as the input that it is. If one were forgotten, this keeps an empty record from being written.
+/// Paths are refused before, each as the input that it is. If one were forgotten, this keeps an empty record
+/// from being written.
 #[test]
 fn a_path_that_is_not_utf8_is_an_error_and_never_an_empty_state() {
     let latin = || PathBuf::from(OsStr::from_bytes(b"/tmp/caf\xe9"));

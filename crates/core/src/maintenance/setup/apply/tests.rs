@@ -79,8 +79,8 @@ async fn a_probe_waits_for_the_policies(
     assert_eq!((outcome, log.lines().len()), (expected, times));
 }
 
-/// An earlier version of the policy would refuse a longer lifetime as well. So the request is for one that only the new one
-/// refuses, by a second.
+/// An earlier version of the policy would refuse a longer lifetime as well. So the request is for one that
+/// only the new one refuses, by a second.
 #[test]
 fn only_the_new_version_of_the_policy_refuses_the_probe() {
     assert!(matches!(set_up("1h").violation(), Violation::Lifetime(3601)));
@@ -101,8 +101,8 @@ fn cluster(found: impl Fn(&str) -> Option<Value> + Send + 'static, probe: Fate) 
     })
 }
 
-/// The changes in order: the last part of each path, and of RoleBindings the names of the subjects. A name that is
-/// random is `*`.
+/// The changes in order: the last part of each path, and of RoleBindings the names of the subjects. A name
+/// that is random is `*`.
 fn changes(log: &Log) -> Vec<String> {
     let changes = log
         .requests()
