@@ -289,3 +289,110 @@ fn texts(value: &Value, each: &mut impl FnMut(&str)) {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn sorted(secrets: Secrets) -> Vec<String> {
+        let mut secrets = secrets
+            .0
+            .iter()
+            .map(|secret| secret.to_string())
+            .collect::<Vec<_>>();
+        secrets.sort();
+        secrets.dedup();
+        secrets
+    }
+
+    #[rstest]
+    #[case("VAULT_TOKEN", true)]
+    #[case("--client-secret", true)]
+    #[case("aws_access_key_id", true)]
+    #[case("PWD", false)]
+    #[case("OLDPWD", false)]
+    #[case("DB_PWD", true)]
+    #[case("AUTHORITY_HOST", false)]
+    #[case("AWS_REGION", false)]
+    fn a_name_says_whether_its_value_is_a_secret(#[case] name: &str, #[case] is: bool) {
+        assert_eq!(is_secret(name), is);
+    }
+
+    /// All other arguments help to understand a failure, so a log keeps them.
+    #[rstest]
+    #[case::named(&["--client-secret=0123456789abcdef"], &["0123456789abcdef"])]
+    #[case::after_its_name(&["--token", "0123456789abcdef"], &["0123456789abcdef"])]
+    #[case::quoted(&["-c", "login TOKEN='0123456789abcdef'"], &["0123456789abcdef"])]
+    #[case::in_a_url(&["https://me:0123456789abcdef@example.com/"], &["0123456789abcdef", "me:0123456789abcdef", "me:0123456789abcdef@example.com"])]
+    #[case::a_flag_without_a_value(&["--token", "--region=0123456789abcdef"], &[])]
+    #[case::another_name(&["--region", "0123456789abcdef"], &[])]
+    #[case::the_name_alone(&["--token"], &[])]
+    fn arguments_with_the_name_of_a_secret_are_secret(#[case] arguments: &[&str], #[case] expected: &[&str]) {
+        let config = Exec {
+            arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
+            ..Exec::default()
+        };
+        assert_eq!(sorted(Secrets::of_plugin(&config)), expected);
+    }
+
+    #[rstest]
+    #[case::a_token("TOKEN", "0123456789abcdef", &["0123456789abcdef"])]
+    #[case::a_region("REGION", "0123456789abcdef", &[])]
+    #[case::the_key_of_an_account("CREDENTIALS", r#"{"type":"account","private_key":"0123456789abcdef"}"#, &["0123456789abcdef", r#"{"type":"account","private_key":"0123456789abcdef"}"#])]
+    #[case::a_proxy("https_proxy", "me:0123456789abcdef@proxy:3128", &["0123456789abcdef", "me:0123456789abcdef", "me:0123456789abcdef@proxy:3128"])]
+    #[case::a_proxy_without_a_password("https_proxy", "http://proxy.example.com:3128", &[])]
+    fn variables_with_the_name_of_a_secret_are_secret(
+        #[case] name: &str,
+        #[case] value: &str,
+        #[case] expected: &[&str],
+    ) {
+        let config = Exec {
+            environment: vec![(name.to_owned(), value.to_owned())],
+            ..Exec::default()
+        };
+        assert_eq!(sorted(Secrets::of_plugin(&config)), expected);
+    }
+
+    #[test]
+    fn the_configuration_of_a_cluster_hands_secrets_on() {
+        let mut cluster = Cluster::default();
+        cluster.proxy_url = "http://me:p%40ssword-of-proxy@proxy:3128".into();
+        let nested = json!([{ "clientSecret": "0123456789abcdef" }]);
+        cluster.plugin_configuration = Some(json!({ "audience": "kubernetes-of-ci", "nested": nested }));
+        let secrets = sorted(Secrets::of_cluster(&cluster));
+        for secret in ["0123456789abcdef", "p@ssword-of-proxy"] {
+            assert!(secrets.iter().any(|text| text == secret), "{secrets:?}");
+        }
+        assert!(
+            !secrets.iter().any(|text| text.contains("kubernetes-of-ci")),
+            "{secrets:?}"
+        );
+    }
+
+    /// A credential may be anywhere in what a plugin prints. The form around it says why it was refused.
+    #[test]
+    fn a_plugin_s_output_is_secret_but_for_its_form() {
+        let output = br#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"0123456789abcdef"}}"#;
+        let run = || Secrets::of_run(&Exec::default(), None, &Environment::default(), output);
+        let secrets = sorted(run());
+        assert!(
+            secrets.iter().any(|text| text == "0123456789abcdef"),
+            "{secrets:?}"
+        );
+        for word in ["ExecCredential", "client.authentication.k8s.io/v1"] {
+            assert!(!secrets.iter().any(|text| text == word), "{secrets:?}");
+        }
+        assert!(run().masker().is_some());
+    }
+
+    /// Then nothing of a plugin's error is shown.
+    #[test]
+    fn too_much_to_look_for_is_not_masked_in_part() {
+        let mut secrets = Secrets::default();
+        secrets.add_lines(&"x".repeat(MOST + 1));
+        assert!(secrets.masker().is_none());
+    }
+}

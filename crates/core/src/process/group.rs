@@ -66,3 +66,50 @@ impl Drop for Group {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Read as _};
+
+    use rstest::rstest;
+
+    use super::*;
+
+    /// A shell that has started a child, and leads a group. Both end well when the shell's input ends.
+    fn shell() -> (Child, BufReader<std::process::ChildStdout>) {
+        let mut shell = Command::new("sh")
+            .args(["-c", "exec 3<&0; cat <&3 & echo started; wait"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .expect("a shell");
+        let mut output = BufReader::new(shell.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("a line");
+        assert_eq!(line, "started\n");
+        (shell, output)
+    }
+
+    #[test]
+    fn a_program_that_is_given_up_ends_with_all_that_it_has_started() {
+        let (mut shell, mut output) = shell();
+        drop(Group::of(Some(shell.id())));
+        output
+            .read_to_string(&mut String::new())
+            .expect("both have ended");
+        assert!(!shell.wait().expect("it has ended").success());
+    }
+
+    /// Its number may be another program's by then.
+    #[rstest]
+    #[case::ended(true)]
+    #[case::never_began(false)]
+    fn a_group_without_a_program_kills_nothing(#[case] began: bool) {
+        let (mut shell, _output) = shell();
+        let group = Group::of(began.then(|| shell.id()));
+        group.has_ended();
+        drop(group);
+        assert!(shell.wait().expect("it has ended").success());
+    }
+}
