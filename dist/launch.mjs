@@ -16,6 +16,10 @@ const DIST = dirname(fileURLToPath(import.meta.url));
 const NEXT_STEP = "use a release tag (or its commit), or let `cargo xtask dist` put a fresh one there";
 const windows = process.platform === "win32";
 
+// The oldest Node.js on which this launcher is tested. GitHub's runner brings 24, as action.yml says, from version 2.327.1 on; others bring
+// what they have.
+const LEAST_NODE = 20;
+
 // What the dynamic loader and libc obey before the first line of the binary runs.
 const LOADER = /^(LD_|DYLD_|GCONV_PATH$|GLIBC_TUNABLES$)/;
 
@@ -36,6 +40,7 @@ export function launch(verb) {
     process.on(signal, () => windows || child?.kill(signal));
   }
   try {
+    checkNode(verb);
     const binary = checkedBinary();
     if (verb === "post") warnOf(BEFORE_US.filter((name) => process.env[name]));
     // Node would write the environment of a child to the log, secrets and all; of a program that takes its own place it does not.
@@ -64,6 +69,14 @@ function unrevoked() {
   const { anchor = "", namespace = "" } = recorded()?.receipt ?? {};
   if (!name.test(anchor) || !name.test(namespace)) return "";
   return `. The token is not revoked, and works until it expires: revoke it with \`kubectl delete secret ${anchor} --namespace ${namespace}\``;
+}
+
+// Before a token exists, an old Node.js is an error. After that, revoking is still the best that can be done.
+function checkNode(verb) {
+  if (Number.parseInt(process.versions.node, 10) >= LEAST_NODE) return;
+  const message = `this runner has Node.js ${process.versions.node}, and jobpass needs ${LEAST_NODE} or later: update the runner (GitHub's brings Node.js 24 from version 2.327.1 on), or put the command line around the command, which needs no Node.js: jobpass exec`;
+  if (verb === "main") throw new Error(message);
+  command("warning", message);
 }
 
 function checkedBinary() {

@@ -57,6 +57,24 @@ fn a_job_gets_files_and_loses_them() {
     says(&job.revoke("success", &[]).succeeded(), &["nothing to revoke"]);
 }
 
+/// gitlab-runner before 15.7 does not say when it ends a job.
+#[rstest]
+#[case::an_older_runner(None, true)]
+#[case::a_newer_runner(Some("3600"), false)]
+fn a_runner_that_does_not_tell_its_timeout_is_said(#[case] timeout: Option<&str>, #[case] told: bool) {
+    let cluster = Cluster::start();
+    let mut job = Job::with(&cluster, &[FILES[0], FILES[1], UNSEEN]);
+    job.set("CI_RUNNER_VERSION", "15.6.3");
+    if let Some(seconds) = timeout {
+        job.set("CI_JOB_TIMEOUT", seconds);
+    }
+    let mint = job.mint().succeeded();
+    let warning = "warning: this gitlab-runner (15.6.3) does not tell the job its timeout (CI_JOB_TIMEOUT), so nothing revokes \
+                   the token before it";
+    assert_eq!(mint.log.contains(warning), told, "{}", mint.log);
+    job.revoke("success", &[]).succeeded();
+}
+
 /// Not before the API server, which watches Secrets, knows that the anchor is deleted: it would let the token in, and remember that.
 #[test]
 fn revoking_proves_it_with_the_token() {

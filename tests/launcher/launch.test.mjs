@@ -84,6 +84,28 @@ for (const [what, text] of [["no JSON", "{"], ["no version", '{"binaries": {}}']
   });
 }
 
+// Before the launcher runs, as nothing else here has an old Node.js at hand.
+function olderNode(action) {
+  const path = join(action.root, "older.cjs");
+  writeFileSync(path, 'Object.defineProperty(process, "versions", { value: { ...process.versions, node: "18.19.1" } });');
+  return { NODE_OPTIONS: `--require=${path}` };
+}
+
+test("main on an old Node.js mints nothing and says which runner has a newer one", async (t) => {
+  const action = new Action(t, "echo ran");
+  const { code, out } = await action.run("main", olderNode(action));
+  assert.equal(code, 1);
+  assert.match(out, /^::error title=jobpass::this runner has Node\.js 18\.19\.1, and jobpass needs 20 or later: .*2\.327\.1.*jobpass exec\n$/);
+});
+
+test("post on an old Node.js says so and revokes", async (t) => {
+  const action = new Action(t, "echo ran");
+  const { code, out } = await action.run("post", olderNode(action));
+  assert.equal(code, 0);
+  assert.match(out, /^::warning title=jobpass::this runner has Node\.js 18\.19\.1, .*\n/);
+  assert.match(out, /\nran\n$/);
+});
+
 test("a platform without a binary is refused", async (t) => {
   const action = new Action(t, "echo ran");
   action.checksums({ "plan9-mips": { file: FILE, sha256: action.sha256 } });

@@ -74,6 +74,9 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     if let Some(warning) = shown_by_the_runner(&inputs, &job.environment) {
         log::warning(&warning);
     }
+    if timeout.is_none() && dotenv.is_none() {
+        log::warning(&without_a_timeout(&job.environment));
+    }
     let end = End {
         after,
         timeout,
@@ -174,6 +177,21 @@ fn no_longer_than(seconds: u64, inputs: Inputs) -> Inputs {
         return inputs.with(Opt::Duration, format!("{most}s"));
     }
     inputs
+}
+
+/// The warning that the runner is too old to tell the job its timeout.
+fn without_a_timeout(environment: &Environment) -> Error {
+    let version = environment.get("CI_RUNNER_VERSION").map_or_else(
+        || "this runner".to_owned(),
+        |version| format!("this gitlab-runner ({})", harmless(version)),
+    );
+    Error::new(
+        Kind::Revoke,
+        format!(
+            "{version} does not tell the job its timeout (CI_JOB_TIMEOUT), so nothing revokes the token before it"
+        ),
+    )
+    .help("update gitlab-runner to 15.7 or later, or give a `duration` that is no longer than the job may take")
 }
 
 /// A warning where the runner itself wrote the minter's credential into the log, before any script began.
