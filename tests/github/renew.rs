@@ -7,7 +7,7 @@ use rustix::process::{Signal, kill_process};
 
 use super::step::{Ended, Step};
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, claims_of},
     leaks::assert_absent,
     support::{self, assert_one_anchor_gone, group, wait_for_end, wait_for_tokens},
 };
@@ -137,6 +137,31 @@ fn a_failure_is_tried_again_and_said_if_it_lasts() {
         log.contains("the token was not renewed from 2") && log.contains("not now"),
         "{log}"
     );
+}
+
+/// Another account of the same name may have other rights. Kubernetes ends the tokens of the first one, and nobody gets one of the second.
+#[test]
+fn an_account_that_is_made_anew_gets_no_token() {
+    let job = Job::begin();
+    let path = format!(
+        "/api/v1/namespaces/{}/serviceaccounts/scanner",
+        job.cluster.namespace()
+    );
+    let (status, answer) = job.cluster.ask("DELETE", &path, None);
+    assert_eq!(status, 200, "{answer}");
+    job.cluster
+        .apply("{apiVersion: v1, kind: ServiceAccount, metadata: {name: scanner, namespace: NAMESPACE}}");
+    let (_, anew) = job.cluster.ask("GET", &path, None);
+    let said = "is not the one that this job began with: it was deleted and made anew";
+    job.cluster.wait_for(Duration::from_secs(30), |_| {
+        let journal = fs::read_to_string(job.journal()).ok()?;
+        journal.lines().last()?.contains(said).then_some(())
+    });
+    let token = fs::read_to_string(&job.step.outputs()["token-file"]).expect("a token");
+    let account = &claims_of(&token)["kubernetes.io"]["serviceaccount"];
+    assert_ne!(account["uid"], anew["metadata"]["uid"], "{account}");
+    let log = job.end();
+    assert!(log.contains(said), "{log}");
 }
 
 /// It is renewed if it is in its place, and not before.

@@ -147,6 +147,7 @@ mod tests {
         let at = |text: &str| text.parse::<jiff::Timestamp>().ok();
         Receipt {
             service_account: "scanner".into(),
+            service_account_uid: None,
             namespace: "ci".into(),
             anchor: "jobpass-abcdefghij2345678901".into(),
             anchor_uid: Some("11111111-2222-3333-4444-555555555555".into()),

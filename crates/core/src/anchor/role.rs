@@ -13,7 +13,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use kube::Resource;
+use kube::{Resource, core::PartialObjectMeta};
 
 use super::deletion::{Deletion, delete_object};
 use crate::{
@@ -29,7 +29,15 @@ use crate::{
 /// The longest that an API server may take to learn of a new RoleBinding. Measured were 8 ms.
 const IN_EFFECT: Duration = Duration::from_secs(5);
 
-/// Creates all three, owned by the anchor. Returns the warnings of the API server.
+/// The three objects, as the API server created them.
+pub(crate) struct Made {
+    /// The uid of the ServiceAccount. `None` if it is from an attempt whose answer was lost.
+    pub(crate) account_uid: Option<String>,
+    /// The warnings of the API server.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Creates all three, owned by the anchor.
 ///
 /// It can be repeated safely: nobody else has the name. An existing object is from an earlier attempt whose
 /// answer was lost.
@@ -38,7 +46,7 @@ pub(crate) async fn create(
     spec: &Spec,
     anchor_uid: &str,
     budget: &Budget,
-) -> Result<Vec<String>, Error> {
+) -> Result<Made, Error> {
     let (name, namespace) = (&*spec.service_account, &*spec.namespace);
     let metadata = || metadata(spec, anchor_uid);
     let account = ServiceAccount {
@@ -70,15 +78,24 @@ pub(crate) async fn create(
         Call::create("create the job's Role", Some(namespace), &role)?,
         Call::create("create the job's RoleBinding", Some(namespace), &binding)?,
     ];
-    let mut warnings = Vec::new();
-    for call in &calls {
+    let mut made = Made {
+        account_uid: None,
+        warnings: Vec::new(),
+    };
+    for (call, is_account) in calls.iter().zip([true, false, false]) {
         let answer = cluster.send(call, budget).await?;
         if answer.status != 201 && !answer.is_already_exists() {
             return Err(cluster.refused(call, &answer, &RequiredPermission::minting(spec)));
         }
-        warnings.extend(answer.warnings);
+        if is_account && answer.status == 201 {
+            // Without the uid, a token for an account of this name is still one for this job's own.
+            let account = answer.parse_with::<PartialObjectMeta<ServiceAccount>>(call, "/metadata/uid");
+            let uid = account.ok().and_then(|account| account.metadata.uid);
+            made.account_uid = uid.filter(|uid| names::is_identifier(uid));
+        }
+        made.warnings.extend(answer.warnings);
     }
-    Ok(warnings)
+    Ok(made)
 }
 
 /// The metadata of all three: the name of the anchor, and the anchor as the owner.

@@ -106,8 +106,13 @@ impl Claims {
         part(token, 1)
     }
 
-    /// Whether this is the token of a Secret of type `kubernetes.io/service-account-token`: deleting that
-    /// Secret ends it.
+    /// The uid of the ServiceAccount.
+    pub(crate) fn account_uid(&self) -> Option<&str> {
+        self.kubernetes.as_ref()?.serviceaccount.as_ref()?.uid.as_deref()
+    }
+
+    /// Whether this is the token of a Secret of type `kubernetes.io/service-account-token`: deleting that Secret ends
+    /// it.
     pub fn is_of_secret(&self, namespace: &str, name: &str) -> bool {
         self.iss.as_deref() == Some(LEGACY_ISSUER)
             && self.legacy_namespace.as_deref() == Some(namespace)

@@ -113,6 +113,14 @@ impl Answer {
         self.says(409, reason::ALREADY_EXISTS)
     }
 
+    /// Whether the ServiceAccount of a TokenRequest has another uid than the request says
+    /// (`pkg/registry/core/serviceaccount/storage/token.go`). The same answer about the anchor has the kind
+    /// `Secret`.
+    pub(crate) fn is_another_account(&self) -> bool {
+        let details = self.status_object.details.as_ref();
+        self.says(409, reason::CONFLICT) && details.is_some_and(|details| details.kind == "TokenRequest")
+    }
+
     /// Whether an object or its namespace does not exist. A 404 without a name is about a kind that the API
     /// server lacks.
     pub(crate) fn is_not_found(&self) -> bool {

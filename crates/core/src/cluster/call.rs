@@ -1,9 +1,12 @@
 //! A request to the API server, built by kube-core.
 
 use http::{Method, header, request::Builder};
-use k8s_openapi::api::{
-    authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::ServiceAccount,
+use k8s_openapi::{
+    api::{
+        authentication::v1::{TokenRequest, TokenRequestSpec},
+        core::v1::ServiceAccount,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Resource,
@@ -110,7 +113,8 @@ impl Call {
         Self::post(doing, namespace, object, &params)
     }
 
-    /// Requests a token of a ServiceAccount.
+    /// Requests a token of a ServiceAccount. From Kubernetes 1.34 on, an API server refuses the request if the
+    /// account has another uid than `account_uid`.
     ///
     /// # Errors
     /// As [`Call::new`].
@@ -118,9 +122,14 @@ impl Call {
         doing: &'static str,
         namespace: &str,
         account: &str,
+        account_uid: Option<&str>,
         spec: TokenRequestSpec,
     ) -> Result<Self, Error> {
         let body = json::text(&TokenRequest {
+            metadata: ObjectMeta {
+                uid: account_uid.map(str::to_owned),
+                ..ObjectMeta::default()
+            },
             spec,
             ..TokenRequest::default()
         })?;

@@ -305,12 +305,16 @@ where
     progress.borrow_mut().state.receipt.anchor_uid = Some(uid.clone());
     record(Some(&progress.borrow().state))?;
 
+    let mut account = None;
     if !spec.rules.is_empty() {
-        warnings.extend(role::create(cluster, spec, &uid, &budget).await?);
+        let made = role::create(cluster, spec, &uid, &budget).await?;
+        warnings.extend(made.warnings);
+        account = made.account_uid;
     }
+    let account = account.as_deref();
     let mut minted = match spec.token_type {
         TokenType::Bound => {
-            let minted = request_token(cluster, spec, &name, &uid, &budget).await?;
+            let minted = request_token(cluster, spec, &name, &uid, account, &budget).await?;
             let mut minted = minted.ok_or_else(|| {
                 Error::new(
                     Kind::Refused,
@@ -318,7 +322,7 @@ where
                 )
                 .help("something in the cluster deletes Secrets of type jobpass.dev/anchor: find out what")
             })?;
-            minted.warnings.extend(minted.claims.verify(spec, &uid)?);
+            minted.warnings.extend(minted.claims.verify(spec, &uid, account)?);
             progress.borrow_mut().state.receipt.minted(&minted.claims);
             minted
         }

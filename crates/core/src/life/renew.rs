@@ -236,9 +236,13 @@ async fn renew(
         // Anew each time: an ID token of a CI platform lives for minutes, and so may a plugin's credential.
         let minter = Minter::from_recorded(&state.connection, &state.auth, inputs, environment).await?;
         let cluster = Cluster::connect(&minter)?;
-        let minted = request_token(&cluster, spec, &state.receipt.anchor, uid, &Budget::new(MINT)).await?;
+        let (anchor, account) = (
+            &state.receipt.anchor,
+            state.receipt.service_account_uid.as_deref(),
+        );
+        let minted = request_token(&cluster, spec, anchor, uid, account, &Budget::new(MINT)).await?;
         if let Some(minted) = &minted {
-            minted.claims.verify(spec, uid)?;
+            minted.claims.verify(spec, uid, account)?;
         }
         Ok(minted)
     };

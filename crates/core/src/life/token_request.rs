@@ -47,13 +47,24 @@ struct TokenRequestStatus {
     token: SecretString,
 }
 
-/// `None` if the anchor is gone. Repeating it is safe: should an answer be lost, the token in it is bound to
-/// the same anchor and dies with it.
+/// The failure of a request for a ServiceAccount that was deleted and made anew.
+pub(crate) fn another_account(spec: &Spec) -> Error {
+    let (namespace, account) = (&spec.namespace, &spec.service_account);
+    Error::new(
+        Kind::Refused,
+        format!("ServiceAccount {namespace}/{account} is not the one that this job began with: it was deleted and made anew"),
+    )
+    .help("no token of the new one was handed over, and all tokens of the old one are dead. Find out what replaced it, and run the job again")
+}
+
+/// Requests a token for the ServiceAccount, for the one with `account_uid` if that is known. `None` if the anchor is gone. Repeating it is safe: should an answer be lost, the token in it is bound to the same anchor and
+/// dies with it.
 pub(crate) async fn request_token(
     cluster: &Cluster,
     spec: &Spec,
     anchor: &str,
     uid: &str,
+    account_uid: Option<&str>,
     budget: &Budget,
 ) -> Result<Option<Minted>, Error> {
     let request = TokenRequestSpec {
@@ -66,10 +77,14 @@ pub(crate) async fn request_token(
         }),
         expiration_seconds: Some(i64::try_from(spec.lifetime.seconds()).unwrap_or(i64::MAX)),
     };
-    let call = Call::request_token("get a token", &spec.namespace, &spec.service_account, request)?;
+    let (namespace, account) = (&spec.namespace, &spec.service_account);
+    let call = Call::request_token("get a token", namespace, account, account_uid, request)?;
     let answer = cluster.send(&call, budget).await?;
     if answer.is_secret_not_found() {
         return Ok(None);
+    }
+    if answer.is_another_account() {
+        return Err(another_account(spec));
     }
     if answer.status != 201 {
         return Err(cluster.refused(&call, &answer, &RequiredPermission::minting(spec)));
@@ -106,7 +121,7 @@ mod tests {
         let inputs = Inputs::from([(Opt::ServiceAccount, "scanner"), (Opt::Namespace, "ci")]);
         let spec = Spec::parse(&inputs, None).expect("a spec");
         let (cluster, log) = scripted::cluster(&Identity::default(), [fate]);
-        let minted = request_token(&cluster, &spec, "jobpass-a", "u-1", &Budget::new(MINT)).await;
+        let minted = request_token(&cluster, &spec, "jobpass-a", "u-1", Some("s"), &Budget::new(MINT)).await;
         assert_eq!(
             log.lines(),
             ["POST /api/v1/namespaces/ci/serviceaccounts/scanner/token"]
@@ -164,5 +179,22 @@ mod tests {
     async fn an_answer_without_a_token_is_a_failure(#[case] fate: Fate, #[case] kind: Kind) {
         let error = request(fate).await.err().expect("a failure");
         assert_eq!(error.kind(), kind, "{error}");
+    }
+
+    /// As kube-apiserver 1.37 answers.
+    const ANOTHER_ACCOUNT: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Operation cannot be fulfilled on TokenRequest.authentication.k8s.io \"scanner\": the UID in the token request (a) does not match the UID of the service account (b)","reason":"Conflict","details":{"name":"scanner","group":"authentication.k8s.io","kind":"TokenRequest"},"code":409}"#;
+    const ANOTHER_SECRET: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Operation cannot be fulfilled on Secret \"jobpass-a\": the UID in the bound object reference (a) does not match the UID in record. The object might have been deleted and then recreated","reason":"Conflict","details":{"name":"jobpass-a","kind":"Secret"},"code":409}"#;
+
+    #[rstest]
+    #[case::account(
+        ANOTHER_ACCOUNT,
+        "ServiceAccount ci/scanner is not the one that this job began with"
+    )]
+    #[case::anchor(ANOTHER_SECRET, "cannot get a token: the API server answered 409")]
+    #[tokio::test]
+    async fn an_account_that_was_made_anew_is_told_apart(#[case] body: &'static str, #[case] said: &str) {
+        let requested = request(Fate::answer(409, body)).await;
+        let error = requested.err().expect("refused").to_string();
+        assert!(error.starts_with(said), "{error}");
     }
 }

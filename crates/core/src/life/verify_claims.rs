@@ -4,6 +4,7 @@ use crate::{
     claims::Claims,
     error::{Error, Kind},
     inputs::spec::Spec,
+    life::token_request::another_account,
     names::is_identifier,
     text::{harmless, in_words},
 };
@@ -12,9 +13,14 @@ impl Claims {
     /// Checks that the server issued what was asked for; a warning is returned if it expires sooner.
     ///
     /// # Errors
-    /// If the token speaks for another account, for other audiences, is bound to anything but our anchor,
-    /// never expires, or lives longer than asked for.
-    pub fn verify(&self, spec: &Spec, anchor_uid: &str) -> Result<Option<String>, Error> {
+    /// If the token speaks for another account, for other audiences, is bound to anything but our anchor, never
+    /// expires, or lives longer than asked for.
+    pub fn verify(
+        &self,
+        spec: &Spec,
+        anchor_uid: &str,
+        account_uid: Option<&str>,
+    ) -> Result<Option<String>, Error> {
         let wrong = |what: String| {
             Err(Error::new(
                 Kind::Claims,
@@ -31,6 +37,10 @@ impl Claims {
         );
         if self.sub.as_deref() != Some(&subject) {
             return wrong(format!("it speaks for `{}`, not `{subject}`", shown(&self.sub)));
+        }
+        // Before Kubernetes 1.34, no API server compares it.
+        if account_uid.is_some() && self.account_uid() != account_uid {
+            return Err(another_account(spec));
         }
         let uid = self
             .kubernetes
@@ -114,13 +124,28 @@ mod tests {
         .expect("a token")
     }
 
+    #[test]
+    fn another_account_of_the_same_name_is_refused() {
+        let inputs = Inputs::from([(Opt::ServiceAccount, "scanner"), (Opt::Namespace, "ci")]);
+        let spec = Spec::parse(&inputs, None).expect("a spec");
+        let claims = Claims::decode(&token(&asked())).expect("claims");
+        assert!(claims.verify(&spec, "anchor-uid", Some("s")).is_ok());
+        let error = claims
+            .verify(&spec, "anchor-uid", Some("t"))
+            .expect_err("another");
+        assert!(
+            error.to_string().contains("it was deleted and made anew"),
+            "{error}"
+        );
+    }
+
     fn verify(claims: &Value, audiences: &str) -> Result<Option<String>, Error> {
         let inputs = Inputs::from([
             (Opt::ServiceAccount, "scanner"),
             (Opt::Namespace, "ci"),
             (Opt::Audiences, audiences),
         ]);
-        Claims::decode(&token(claims))?.verify(&Spec::parse(&inputs, None)?, "anchor-uid")
+        Claims::decode(&token(claims))?.verify(&Spec::parse(&inputs, None)?, "anchor-uid", None)
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::{
     error::Error,
     inputs::lifetime::Lifetime,
     json,
+    names::is_identifier,
     text::{self, in_words},
 };
 
@@ -16,6 +17,9 @@ use crate::{
 pub struct Receipt {
     /// The ServiceAccount.
     pub service_account: String,
+    /// The uid of the ServiceAccount, as the token says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_uid: Option<String>,
     /// Its namespace, and the anchor's.
     pub namespace: String,
     /// The anchor's name.
@@ -102,6 +106,7 @@ impl Receipt {
     pub fn new(service_account: &str, namespace: &str, anchor: &str) -> Self {
         Self {
             service_account: service_account.to_owned(),
+            service_account_uid: None,
             namespace: namespace.to_owned(),
             anchor: anchor.to_owned(),
             anchor_uid: None,
@@ -122,6 +127,8 @@ impl Receipt {
             |seconds: Option<i64>| seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
         self.audiences.clone_from(&claims.aud);
         self.credential_id.clone_from(&claims.jti);
+        let uid = claims.account_uid().filter(|uid| is_identifier(uid));
+        self.service_account_uid = uid.map(str::to_owned);
         self.minted = time(claims.iat);
         self.expires = time(claims.exp);
     }

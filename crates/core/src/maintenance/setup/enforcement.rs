@@ -83,7 +83,7 @@ pub(crate) fn token(namespace: &str, account: &str, violation: Violation) -> Res
         Violation::Lifetime(_) => "get a token with too long a lifetime",
         Violation::Account => "get a token of another ServiceAccount",
     };
-    Call::request_token(doing, namespace, account, spec(violation)?)
+    Call::request_token(doing, namespace, account, None, spec(violation)?)
 }
 
 fn spec(violation: Violation) -> Result<TokenRequestSpec, Error> {

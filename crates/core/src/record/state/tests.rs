@@ -66,6 +66,7 @@ fn most() -> State {
         job_server: None,
         receipt: Receipt {
             service_account: "scanner".into(),
+            service_account_uid: None,
             namespace: "ci".into(),
             anchor: ANCHOR.into(),
             anchor_uid: Some("3d1f2b0e-6a55-4a0f-9d8a-0c3c5a3d3f11".into()),
