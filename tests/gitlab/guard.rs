@@ -300,6 +300,8 @@ fn a_token_that_after_script_needs_does_not_outlive_a_job_without_one() {
 #[case("trap - EXIT")]
 #[case("trap '' TERM HUP INT; exec sh -c 'echo $((40 + 2)) the end'")]
 #[case("rm -f \"$JOBPASS_KUBECONFIG\"")]
+#[case(": > \"$JOBPASS_KUBECONFIG\"")]
+#[case("sed -i 's/token: .*/token: another/' \"$JOBPASS_KUBECONFIG\"")]
 fn a_script_that_changes_its_surroundings_loses_its_token(
     #[case] script: &str,
     #[values("bash", "busybox-sh")] shell: &str,
@@ -307,6 +309,41 @@ fn a_script_that_changes_its_surroundings_loses_its_token(
     let own = "  after_script: [echo own]\n";
     let project = Project::with_pipeline(&job(&serde_json::to_string(script).expect("text"), own));
     let ended = project.ended(runner(&project, shell, false).start());
+    assert_dies(&project, &ended);
+}
+
+/// However the minter's credential was given: its files are gone when the guard needs them.
+#[rstest]
+#[case::a_bearer_token_file(&[
+    ("JOBPASS_SERVER", "$SERVER"),
+    ("JOBPASS_CERTIFICATE_AUTHORITY", "ca.pem"),
+    ("JOBPASS_BEARER_TOKEN_FILE", "$MINTER_TOKEN"),
+])]
+#[case::several_files(&[("KUBECONFIG", "$MINTER_CLUSTER:$MINTER_USER")])]
+#[case::a_token_file_of_a_kubeconfig(&[("KUBECONFIG", "$MINTER_CLUSTER:$MINTER_USER_OF_FILE")])]
+fn a_job_whose_minter_s_files_are_gone_loses_its_token(#[case] variables: &[(&str, &str)]) {
+    let script = "rm -f \"$MINTER_TOKEN\" \"$MINTER_CLUSTER\" \"$MINTER_USER\" \"$MINTER_USER_OF_FILE\"";
+    let own = "  after_script: [echo own]\n";
+    let project = Project::with_pipeline(&job(&serde_json::to_string(script).expect("text"), own));
+    let kubeconfig = project
+        .cluster
+        .kubeconfig(&project.minter, project.cluster.namespace());
+    let mut cluster: serde_json::Value = serde_yaml::from_str(&kubeconfig).expect("YAML");
+    let mut user = serde_json::json!({"users": cluster["users"].take()});
+    let runner = project
+        .runner()
+        .variable("JOBPASS_KUBECONFIG", "")
+        .file("MINTER_TOKEN", &project.minter)
+        .file("MINTER_CLUSTER", &cluster.to_string())
+        .file("MINTER_USER", &user.to_string());
+    user["users"][0]["user"] = serde_json::json!({"tokenFile": "MINTER_TOKEN"});
+    let runner = runner.file("MINTER_USER_OF_FILE", &user.to_string());
+    let runner = variables
+        .iter()
+        .fold(runner, |runner, (name, value)| runner.variable(name, value));
+    let ended = project.ended(runner.start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    says(&ended, "run_scan", &["jobpass: revoked the token", "\nown\n"]);
     assert_dies(&project, &ended);
 }
 

@@ -10,6 +10,8 @@ use std::fmt::Display;
 #[error("{message}{}", .help.as_ref().map(|help| format!("\n\n{help}")).unwrap_or_default())]
 pub struct Error {
     kind: Kind,
+    /// The kind before this became the failure of a revocation.
+    cause: Kind,
     message: String,
     help: Option<String>,
     report: Option<Box<str>>,
@@ -48,6 +50,7 @@ impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
+            cause: kind,
             message: message.into(),
             help: None,
             report: None,
@@ -86,6 +89,13 @@ impl Error {
         self
     }
 
+    /// Turns the failure into that of a revocation.
+    pub(crate) fn into_unrevoked(mut self) -> Self {
+        self.message = format!("the token is not revoked: {}", self.message);
+        self.kind = Kind::Revoke;
+        self
+    }
+
     /// Turns the failure into that of a proof: the anchor was deleted, but the revocation is not proven.
     pub(crate) fn into_unproven(mut self) -> Self {
         self.message = format!(
@@ -99,6 +109,11 @@ impl Error {
     /// The reason for the failure.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The reason for the failure; of a revocation, the reason why it failed.
+    pub fn cause(&self) -> Kind {
+        self.cause
     }
 
     /// The next step to take.

@@ -223,14 +223,7 @@ fn by_hand(error: Error, state: &State) -> Error {
     let help = format!(
         "{why}; delete the anchor by hand:\n\n  kubectl delete secret {anchor} --namespace {namespace}"
     );
-    let revoke = Error::new(
-        Kind::Revoke,
-        format!("the token is not revoked: {}", error.message()),
-    );
-    match error.next_step() {
-        Some(earlier) => revoke.help(earlier).help(help),
-        None => revoke.help(help),
-    }
+    error.into_unrevoked().help(help)
 }
 
 /// The waits before the anchor is deleted once more.

@@ -31,7 +31,7 @@ impl Kept {
             Auth::Kubeconfig { paths, context, .. } if paths.is_empty() => {
                 let text = inputs.get(Opt::Kubeconfig)?;
                 let found = kubeconfig::find(Some(text), environment).ok()??;
-                Some(Self::Kubeconfig(found.only(text, context)?.into()))
+                Some(Self::Kubeconfig(found.only(context)?.into()))
             }
             Auth::BearerTokenEnv { name } => {
                 Some(Self::Bearer(environment.get(name)?.trim().to_owned().into()))

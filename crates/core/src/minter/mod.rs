@@ -3,6 +3,7 @@
 mod exec;
 mod expiry;
 mod explicit;
+pub mod held;
 mod id_token;
 mod in_cluster;
 pub mod kept;
@@ -20,7 +21,7 @@ use crate::{
     cluster::{Cluster, Connection, Identity, Proxy},
     error::Error,
     inputs::options::{Inputs, Opt},
-    process::{environment::Environment, files},
+    process::environment::Environment,
     token::Token,
 };
 
@@ -156,32 +157,8 @@ impl Minter {
             .collect()
     }
 
-    /// `auth` and `inputs` with the text of a kubeconfig in place of its file, for a process that may outlive
-    /// the file: a CI runner removes the files of a job's variables. Paths in it are then no longer relative
-    /// to it. Several files stay files, as does one that cannot be read.
-    pub fn held(auth: &Auth, inputs: &Inputs) -> (Auth, Inputs) {
-        let text = match auth {
-            Auth::Kubeconfig { paths, .. } => match &paths[..] {
-                [path] => files::read(path).ok(),
-                _ => None,
-            },
-            _ => None,
-        };
-        match (auth, text) {
-            (Auth::Kubeconfig { context, exec, .. }, Some(text)) => {
-                let auth = Auth::Kubeconfig {
-                    paths: Vec::new(),
-                    context: context.clone(),
-                    exec: exec.clone(),
-                };
-                (auth, inputs.clone().with(Opt::Kubeconfig, text))
-            }
-            _ => (auth.clone(), inputs.clone()),
-        }
-    }
-
-    /// The minter again, at the end of the job. The state alone says where the API server is, and the inputs
-    /// give the credential: so nothing that ran in between can send it elsewhere.
+    /// The minter again, at the end of the job. The state alone says where the API server is, and the inputs give the credential: so
+    /// nothing that ran in between can send it elsewhere.
     ///
     /// # Errors
     /// If the credential is not where it was, or if what it is found with names another API server than the
@@ -197,14 +174,7 @@ impl Minter {
         let mut proxies = [in_environment, None];
         let identity = match auth {
             Auth::Kubeconfig { paths, context, exec } => {
-                let found = match paths.is_empty() {
-                    true => kubeconfig::find(inputs.get(Opt::Kubeconfig), &Environment::default())?,
-                    false => Some(kubeconfig::read(paths)?),
-                };
-                let found = found.ok_or_else(|| {
-                    let problem = "was there when the token was minted and is missing now";
-                    Error::input(Opt::Kubeconfig, problem, "keep it set until the job ends")
-                })?;
+                let found = kubeconfig::recorded(paths, inputs)?;
                 found.must_lead_to(&connection, context)?;
                 proxies[1] = found.proxy(context);
                 found

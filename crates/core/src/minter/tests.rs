@@ -104,39 +104,6 @@ fn every_credential_that_can_be_read_is_masked() {
     assert_eq!(credentials(&gone), ["of-variable"]);
 }
 
-/// A runner removes the files of a job's variables before a process beside the job needs them.
-#[tokio::test]
-async fn the_text_of_a_kubeconfig_outlives_its_file() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("config");
-    std::fs::write(&path, kubeconfig(SERVER, "t0ken")).expect("written");
-    let given = inputs(&[(Opt::Kubeconfig, path.to_str().expect("text"))]);
-    let minter = Minter::resolve(&given, &Environment::default())
-        .await
-        .expect("a minter");
-    let (auth, held) = Minter::held(&minter.auth, &given);
-    std::fs::remove_file(&path).expect("removed");
-    let again = async |auth: &Auth, inputs: &Inputs| {
-        Minter::from_recorded(&minter.connection, auth, inputs, &Environment::default()).await
-    };
-    assert_eq!(
-        bearer(&again(&auth, &held).await.expect("a minter")),
-        Some("t0ken")
-    );
-    assert!(again(&minter.auth, &given).await.is_err());
-    // It cannot be read any more: it stays what it was.
-    assert_eq!(Minter::held(&minter.auth, &given).0, minter.auth);
-}
-
-#[rstest]
-#[case::several_files(Auth::Kubeconfig { paths: vec!["/a".into(), "/b".into()], context: "one".into(), exec: None })]
-#[case::a_bearer(Auth::BearerTokenFile { path: "/a".into() })]
-#[case::in_cluster(Auth::InCluster)]
-fn only_one_file_is_held_as_text(#[case] auth: Auth) {
-    let (held, inputs) = Minter::held(&auth, &Inputs::from([]));
-    assert_eq!((held, inputs.get(Opt::Kubeconfig)), (auth, None));
-}
-
 fn by_variable() -> Auth {
     Auth::BearerTokenEnv { name: "TOKEN".into() }
 }

@@ -25,9 +25,9 @@ use jobpass_core::{
     },
     life::{
         renew,
-        revoke::{self, REVOKE},
+        revoke::{self, REVOKE, Revoked},
     },
-    minter::{Auth, Minter},
+    minter::held::Held,
     process::{beside, interrupt::Interrupt},
     record::state::State,
     text::harmless,
@@ -145,13 +145,12 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
         .map_err(|error| Error::new(Kind::Internal, format!("cannot read the state: {error}")))?;
     let state = State::parse(&json)?;
     let pipe = Pipe::make(job.file_of(&state, "guard"));
-    let (held_auth, held_inputs) = Minter::held(&state.auth, &inputs);
+    let held = Held::of(&state.auth, &inputs, &job.environment);
     let mut guard = Guard {
         job,
         state,
         inputs,
-        held_auth,
-        held_inputs,
+        held,
         after: After::parse(matches)?,
         shell: Watch::new(shell),
         pipe,
@@ -204,9 +203,8 @@ struct Guard<'a> {
     job: &'a Job,
     state: State,
     inputs: Inputs,
-    /// The runner removes the files of a job's variables before the guard needs them, if it is not the script that ends.
-    held_auth: Auth,
-    held_inputs: Inputs,
+    /// The runner removes the files of a job's variables, perhaps before the guard needs them, and a script can do anything to them.
+    held: Option<Held>,
     after: After,
     shell: Watch,
     pipe: Pipe,
@@ -290,15 +288,7 @@ impl Guard<'_> {
 
     /// Revokes the token, and records how that went.
     async fn revoke(mut self, why: Why, interrupt: &mut Interrupt) {
-        if self.kubeconfig_is_gone() {
-            self.use_held();
-        }
-        let mut outcome = self.attempt(interrupt).await;
-        // The runner may have removed it in between.
-        if outcome.is_err() && self.kubeconfig_is_gone() {
-            self.use_held();
-            outcome = self.attempt(interrupt).await;
-        }
+        let outcome = self.attempt(interrupt).await;
         let revoked = outcome.is_ok();
         if let Some(line) = why.line(revoked) {
             for filter in self.job.files("log") {
@@ -312,27 +302,21 @@ impl Guard<'_> {
         }
     }
 
-    async fn attempt(&mut self, interrupt: &mut Interrupt) -> Result<revoke::Revoked, Error> {
-        revoke::at_end_of_job(
-            &mut self.state,
-            None,
-            &self.inputs,
-            &self.job.environment,
-            interrupt,
-        )
-        .await
-    }
-
-    fn kubeconfig_is_gone(&self) -> bool {
-        match &self.state.auth {
-            Auth::Kubeconfig { paths, .. } => paths.iter().any(|path| !path.exists()),
-            _ => false,
+    /// Revokes with the credential as it is found now, which may be a newer one; else with the one that is held.
+    async fn attempt(&mut self, interrupt: &mut Interrupt) -> Result<Revoked, Error> {
+        let environment = &self.job.environment;
+        let found = revoke::at_end_of_job(&mut self.state, None, &self.inputs, environment, interrupt).await;
+        match (found, &self.held) {
+            (Err(error), Some(held)) if error.cause() != Kind::Unreachable => {
+                let auth = std::mem::replace(&mut self.state.auth, held.auth.clone());
+                let outcome =
+                    revoke::at_end_of_job(&mut self.state, None, &held.inputs, &held.environment, interrupt)
+                        .await;
+                self.state.auth = auth;
+                outcome
+            }
+            (outcome, _) => outcome,
         }
-    }
-
-    fn use_held(&mut self) {
-        self.state.auth = self.held_auth.clone();
-        self.inputs = self.held_inputs.clone();
     }
 }
 

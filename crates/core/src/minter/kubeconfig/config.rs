@@ -21,7 +21,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 /// The extension of a cluster that an exec plugin is told of.
-const PLUGIN_CONFIGURATION: &str = "client.authentication.k8s.io/exec";
+pub(super) const PLUGIN_CONFIGURATION: &str = "client.authentication.k8s.io/exec";
 
 /// Several files, merged, or one.
 #[derive(Clone, Default)]

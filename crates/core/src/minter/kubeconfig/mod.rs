@@ -1,6 +1,7 @@
 //! The minter as a kubeconfig, read as kubectl reads it (client-go, `tools/clientcmd`).
 
 mod config;
+mod flatten;
 mod user;
 pub(super) mod yaml;
 
@@ -14,6 +15,7 @@ use super::{Auth, Minter, from_base64, secrets::Secrets};
 use crate::{
     cluster::{Authority, Connection, Identity, Proxy},
     error::Error,
+    inputs::options::{Inputs, Opt},
     process::{environment::Environment, files},
     text::{self, harmless},
 };
@@ -50,6 +52,18 @@ pub(super) fn find(input: Option<&str>, environment: &Environment) -> Result<Opt
     };
     let found = read_those_that_exist([Path::new(home).join(".kube/config")])?;
     Ok((!found.paths.is_empty()).then_some(found))
+}
+
+/// The kubeconfig with which a token was minted: of these files, or of the input if there are none.
+pub(super) fn recorded(paths: &[PathBuf], inputs: &Inputs) -> Result<Found, Error> {
+    let found = match paths {
+        [] => find(inputs.get(Opt::Kubeconfig), &Environment::default())?,
+        paths => Some(read(paths)?),
+    };
+    found.ok_or_else(|| {
+        let problem = "was there when the token was minted and is missing now";
+        Error::input(Opt::Kubeconfig, problem, "keep it set until the job ends")
+    })
 }
 
 /// Reads and merges kubeconfig files; the first to name something wins.
@@ -244,23 +258,6 @@ impl Found {
         }
     }
 
-    /// One of its contexts, with its cluster and its user, of a kubeconfig that was given as `text`: on one line.
-    pub(super) fn only(&self, text: &str, context: &str) -> Option<String> {
-        let (_, named) = self.context(Some(context)).ok()?;
-        let decoded = decoded(text);
-        let mut config = yaml::to_json(decoded.as_deref().unwrap_or(text).as_bytes()).ok()?;
-        for (list, name) in [
-            ("contexts", context),
-            ("clusters", &named.cluster),
-            ("users", &named.user),
-        ] {
-            if let Some(entries) = config.get_mut(list).and_then(|list| list.as_array_mut()) {
-                entries.retain(|entry| entry["name"].as_str().unwrap_or_default() == name);
-            }
-        }
-        Some(config.to_string())
-    }
-
     /// The tokens and keys of all its users, as they stand in it, and those in files that it names; what it hands to exec plugins
     /// under the name of a secret; the passwords of its proxies.
     pub(super) fn credentials(&self) -> impl Iterator<Item = SecretString> {
@@ -390,7 +387,6 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     use super::*;
-    use crate::inputs::options::{Inputs, Opt};
 
     const SECRET: &str = "c2VjcmV0LXRva2VuLXRoYXQtbXVzdC1ub3QtYXBwZWFy";
 
