@@ -264,10 +264,14 @@ fn a_token_that_after_script_needs_lives_until_it_is_over(
     assert_eq!(ended.status, Status::Success, "{}", ended.log());
     let log = &ended.job("run_scan").log;
     let (script, after_script) = log.split_once("Running after_script").expect("after_script");
-    assert!(
-        script.contains("revoked when after_script is over, at the latest"),
-        "{log}"
-    );
+    let says = match container {
+        true => {
+            "revoked by `jobpass-gitlab revoke` in after_script, and by nothing else where the container ends with the script"
+        }
+        false => "revoked when after_script is over, at the latest at ",
+    };
+    assert!(script.contains(says), "{log}");
+    assert_eq!(script.contains("at the latest"), !container, "{log}");
     assert!(!script.contains("revoked the token"), "{log}");
     assert!(
         after_script.contains("every Pod is scanned") && after_script.contains("[MASKED]"),
@@ -275,6 +279,23 @@ fn a_token_that_after_script_needs_lives_until_it_is_over(
     );
     assert!(after_script.contains("jobpass: revoked the token"), "{log}");
     project.assert_used_and_revoked(&ended);
+}
+
+/// As the log said: the guard ends with the container.
+#[test]
+fn a_token_that_after_script_needs_outlives_a_container_in_which_nothing_revokes_it() {
+    let pipeline = job("echo done", "  after_script: [echo own]\n").replace(
+        "      namespace: NAMESPACE\n",
+        "      namespace: NAMESPACE\n      revoke-after: after_script\n",
+    );
+    let project = Project::with_pipeline(&pipeline);
+    let ended = project.ended(runner(&project, "bash", true).start());
+    says(&ended, "run_scan", &["and by nothing else", "\nown\n"]);
+    assert!(
+        project.cluster.accepts(&project.cluster.issued()[0]),
+        "{}",
+        ended.log()
+    );
 }
 
 /// The guard waits for as long as after_script could last.

@@ -22,6 +22,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
     dotenv,
+    guard::Script,
     job::{Job, value},
     sealed,
 };
@@ -158,10 +159,15 @@ fn shell(job: &Job, with_filter: bool) -> Result<String, Error> {
         Some(format!("{name}={} ", quoted(value)))
     });
     let variables = variables.collect::<String>();
+    // The end of a script that the job's script calls is not the end of the job.
+    let guards = match Script::find().calls {
+        true => format!("{variables}{program} guard --end"),
+        false => ":".to_owned(),
+    };
     let mut text = format!(
         "jobpass_program={program}\njobpass_pipe={}\njobpass_mark={mark}\njobpass_guards={}\n",
         quoted(&pipe.to_string_lossy()),
-        quoted(&format!("{variables}{program} guard --end")),
+        quoted(&guards),
     );
     if with_filter {
         mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR)

@@ -20,7 +20,7 @@ use jobpass_core::{
 
 use crate::{
     dotenv::{self, Dotenv},
-    guard::{self, After},
+    guard::{self, After, Script},
     job::Job,
     log, proxy_exec,
     time::Timeout,
@@ -78,6 +78,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
         log::warning(&without_a_timeout(&job.environment));
     }
     let end = End {
+        script: Script::find(),
         after,
         timeout,
         inputs: inputs.clone(),
@@ -112,6 +113,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
 
 /// When the token of this job is revoked.
 struct End {
+    script: Script,
     after: After,
     timeout: Option<Timeout>,
     inputs: Inputs,
@@ -122,6 +124,11 @@ impl End {
     fn in_words(&self) -> String {
         let after = match self.after {
             After::Script => "when the script is over",
+            After::AfterScript if self.script.may_end_container => {
+                return "; revoked by `jobpass-gitlab revoke` in after_script, and by nothing else where the container ends with the \
+                        script"
+                    .to_owned();
+            }
             After::AfterScript => "when after_script is over",
         };
         let at = self.timeout.map_or_else(String::new, |timeout| {
@@ -141,7 +148,7 @@ fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>, end: &End) -
         dotenv.write(&minted.token, receipt, state.for_job())?;
     } else {
         // The guard also renews it.
-        guard::start(state, end.after, &end.inputs)?;
+        guard::start(state, end.script, end.after, &end.inputs)?;
     }
     let paths = [
         ("file", &files.token_file),

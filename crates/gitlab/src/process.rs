@@ -8,6 +8,8 @@ const GENERATIONS: usize = 64;
 /// A process above this one.
 pub(crate) struct Ancestor {
     pub(crate) pid: u32,
+    /// The process group. 0 if its leader is outside of this container.
+    pub(crate) group: u32,
     /// The arguments as in `/proc/PID/cmdline`: each ends with NUL.
     pub(crate) arguments: String,
 }
@@ -22,23 +24,27 @@ impl Ancestor {
 
 /// The parent of this process, the parent's parent, and so on, as far as they can be seen.
 pub(crate) fn ancestors() -> impl Iterator<Item = Ancestor> {
-    let next = |pid: &u32| parent_of(*pid).filter(|&pid| pid > 0);
-    std::iter::successors(Some(parent_id()), next)
-        .take(GENERATIONS)
-        .map_while(|pid| {
-            let arguments = fs::read(folder(pid).join("cmdline")).ok()?;
-            Some(Ancestor {
-                pid,
-                arguments: String::from_utf8_lossy(&arguments).into_owned(),
-            })
+    let mut next = Some(parent_id());
+    let ancestors = std::iter::from_fn(move || {
+        let pid = next.take().filter(|&pid| pid > 0)?;
+        let arguments = fs::read(folder(pid).join("cmdline")).ok()?;
+        let (parent, group) = parent_and_group(pid)?;
+        next = Some(parent);
+        Some(Ancestor {
+            pid,
+            group,
+            arguments: String::from_utf8_lossy(&arguments).into_owned(),
         })
+    });
+    ancestors.take(GENERATIONS)
 }
 
-fn parent_of(pid: u32) -> Option<u32> {
+fn parent_and_group(pid: u32) -> Option<(u32, u32)> {
     // proc_pid_stat(5): the name, in parentheses, may hold any character.
     let stat = fs::read_to_string(folder(pid).join("stat")).ok()?;
     let (_, rest) = stat.rsplit_once(") ")?;
-    rest.split(' ').nth(1)?.parse().ok()
+    let mut fields = rest.split(' ').skip(1);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
 fn folder(pid: u32) -> std::path::PathBuf {
@@ -59,6 +65,7 @@ mod tests {
     fn the_program_of_a_process(#[case] arguments: &str, #[case] program: &str) {
         let ancestor = Ancestor {
             pid: 1,
+            group: 1,
             arguments: arguments.to_owned(),
         };
         assert_eq!(ancestor.program(), program);
@@ -70,6 +77,7 @@ mod tests {
             .take(2)
             .map(|ancestor| ancestor.pid)
             .collect::<Vec<_>>();
+        let parent_of = |pid| parent_and_group(pid).map(|(parent, _)| parent);
         assert_eq!(ancestors.first(), Some(&parent_id()));
         assert_eq!(
             ancestors.get(1).copied(),
@@ -77,5 +85,10 @@ mod tests {
         );
         assert_eq!(parent_of(std::process::id()), Some(parent_id()));
         assert_eq!(parent_of(u32::MAX), None);
+        let group = u32::try_from(rustix::process::getpgrp().as_raw_pid()).ok();
+        assert_eq!(
+            parent_and_group(std::process::id()).map(|(_, group)| group),
+            group
+        );
     }
 }

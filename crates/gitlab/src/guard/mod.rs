@@ -2,7 +2,8 @@
 //! or the job's time is.
 //!
 //! It is in a session of its own, because a runner signals the process group of the shell. It outlives the runner. A container
-//! that ends takes it along: so the shell waits for it before it ends, and it revokes before the job's timeout.
+//! that ends takes it along: so the shell waits for it before it ends, and it revokes before the job's timeout. With
+//! `revoke-after: after_script`, nobody guards the token once such a container has ended.
 
 mod ending;
 mod pipe;
@@ -38,6 +39,7 @@ use tokio::time::{Instant, sleep_until};
 pub(crate) use self::{
     ending::{Ending, show},
     pipe::Request,
+    shell::Script,
 };
 use self::{pipe::Pipe, shell::Watch};
 use crate::{
@@ -67,9 +69,9 @@ impl After {
             .hide_env_values(true)
             .value_name("REVOKE_AFTER")
             .help(
-                "`script`: the token is revoked as soon as the script is over. `after_script`: when `after_script` is, for a job \
-                 whose own `after_script` needs the token and ends with `jobpass-gitlab revoke`. Either way, it is revoked before \
-                 the job's timeout. [default: script]",
+                "`script`: the token is revoked as soon as the script is over, or 15 seconds before the job's timeout. \
+                 `after_script`: `jobpass-gitlab revoke` revokes it, at the end of the job's own `after_script`, which needs the \
+                 token. In a container that ends with the script, nothing else does. [default: script]",
             )
     }
 
@@ -104,12 +106,12 @@ pub(crate) fn command() -> Command {
         .hide(true)
 }
 
-/// Starts a guard for a token that this job has.
+/// Starts a guard for a token that this job has, and that its script may use.
 ///
 /// # Errors
 /// If it cannot be started.
-pub(crate) fn start(state: &State, after: After, inputs: &Inputs) -> Result<(), Error> {
-    let shell = shell::of_script().to_string();
+pub(crate) fn start(state: &State, script: Script, after: After, inputs: &Inputs) -> Result<(), Error> {
+    let shell = script.pid.to_string();
     // These may have been given to `mint` as flags; all else that the end of a job needs is in the state or a variable.
     let same = [Opt::VerifyRevocation, Opt::FailOnRevokeError];
     let same = same

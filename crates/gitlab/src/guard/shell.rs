@@ -1,6 +1,10 @@
 //! The shell that runs a job's script.
 
-use std::{os::fd::OwnedFd, thread, time::Duration};
+use std::{
+    os::{fd::OwnedFd, unix::process::parent_id},
+    thread,
+    time::Duration,
+};
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -15,26 +19,67 @@ const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "busybox", "ksh", "zsh"]
 /// The time between two looks at a process whose end the kernel does not report.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// The process id of the shell that runs the job's script.
+/// The number of processes above the script's shell up to which these may be nothing but its container's: the shell that forked it,
+/// and an init process. On a runner's own machine, the runner is there as well.
+const OF_CONTAINER: usize = 2;
+
+/// The shell that runs the job's script.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Script {
+    pub(super) pid: u32,
+    /// Whether this program was called by that shell or by a fork of it, and not by a script that it runs.
+    pub(crate) calls: bool,
+    /// Whether all processes may end with it, because it is the one that its container runs.
+    pub(crate) may_end_container: bool,
+}
+
+impl Script {
+    /// Looks for it among the processes above this one.
+    ///
+    /// A runner runs the script in a child that its shell forks, as in `: | eval '...'`: that child has the same arguments as the
+    /// shell. Other programs and shells may be in between: `timeout 60 sh mint.sh`. Elsewhere, it is the nearest shell.
+    pub(crate) fn find() -> Self {
+        Self::among(&process::ancestors().collect::<Vec<_>>()).unwrap_or_else(|| Self {
+            pid: parent_id(),
+            calls: true,
+            may_end_container: true,
+        })
+    }
+
+    /// `None` if no shell can be seen.
+    fn among(ancestors: &[Ancestor]) -> Option<Self> {
+        let nearest = ancestors.iter().position(is_shell)?;
+        let script = forked(ancestors).unwrap_or(nearest);
+        let same = |ancestor: &Ancestor| ancestor.arguments == ancestors[script].arguments;
+        Some(Self {
+            pid: ancestors[script].pid,
+            calls: ancestors[nearest..=script].iter().all(same),
+            may_end_container: ancestors.len() - script - 1 <= OF_CONTAINER,
+        })
+    }
+}
+
+fn is_shell(ancestor: &Ancestor) -> bool {
+    SHELLS.contains(&ancestor.program().trim_start_matches('-'))
+}
+
+/// The outermost of some processes, one above the other, that were forked from a shell with the same arguments.
 ///
-/// A runner runs the script in a child that its shell forks, as in `: | eval '...'`: that child has the same arguments as the
-/// shell. A script that calls this program from another script has more shells in between. Elsewhere, it is the parent.
-pub(super) fn of_script() -> u32 {
-    let shells = process::ancestors().take_while(|ancestor| is_shell(ancestor.program()));
-    let shells = shells.collect::<Vec<_>>();
-    forked(&shells).unwrap_or_else(std::os::unix::process::parent_id)
-}
-
-fn is_shell(program: &str) -> bool {
-    SHELLS.contains(&program.trim_start_matches('-'))
-}
-
-/// The outermost of the first processes, from the inside, that were forked from a shell with the same arguments.
-fn forked(shells: &[Ancestor]) -> Option<u32> {
-    let same = |pair: &[Ancestor]| matches!(pair, [child, parent] if child.arguments == parent.arguments);
-    let first = shells.windows(2).position(same)?;
-    let pairs = shells[first..].windows(2).take_while(|pair| same(pair));
-    pairs.last().map(|pair| pair[0].pid)
+/// A script of the job's own may fork such children as well. A runner begins a process group with its shell: the first shell that
+/// leads the group of its child is preferred to those before it.
+fn forked(ancestors: &[Ancestor]) -> Option<usize> {
+    let same = |one: &Ancestor, other: &Ancestor| is_shell(one) && one.arguments == other.arguments;
+    let mut end = 0;
+    let runs = ancestors.chunk_by(same).filter_map(|run| {
+        end += run.len();
+        (run.len() > 1).then(|| end - 2)
+    });
+    let forked = runs.collect::<Vec<_>>();
+    let leads = |child: &&usize| {
+        let (child, parent) = (&ancestors[**child], &ancestors[**child + 1]);
+        parent.group == parent.pid && child.group == parent.group
+    };
+    forked.iter().find(leads).or(forked.first()).copied()
 }
 
 /// Waits for the end of a process, on a thread of its own.
@@ -81,29 +126,55 @@ mod tests {
 
     use super::*;
 
+    /// From the inside: the arguments, and the process group unless it is the script's, which process 9 leads.
     #[rstest]
-    #[case::in_the_script(&["bash -l", "bash -l"], Some(1))]
-    #[case::in_a_substitution(&["bash -l", "bash -l", "bash -l"], Some(2))]
-    #[case::in_a_script_of_its_own(&["sh mint.sh", "bash -l", "bash -l"], Some(2))]
-    #[case::in_a_substitution_of_a_script_of_its_own(&["sh mint.sh", "sh mint.sh", "bash -l", "bash -l"], Some(1))]
-    #[case::of_busybox(&["busybox sh", "busybox sh"], Some(1))]
-    #[case::not_forked(&["sh script.sh", "sh -c x"], None)]
-    #[case::no_shell_above(&["bash"], None)]
+    #[case::in_the_script(&["8 bash -l", "9 bash -l"], Some((8, true)))]
+    #[case::in_a_substitution(&["7 bash -l", "8 bash -l", "9 bash -l"], Some((8, true)))]
+    #[case::in_a_script_of_its_own(&["7 sh mint.sh", "8 bash -l", "9 bash -l"], Some((8, false)))]
+    #[case::in_a_substitution_of_a_script_of_its_own(&["6 sh mint.sh", "7 sh mint.sh", "8 bash -l", "9 bash -l"], Some((8, false)))]
+    #[case::below_another_program(&["7:7 timeout 60", "8 bash -l", "9 bash -l"], Some((8, true)))]
+    #[case::below_several(&["5:5 sh mint.sh", "6:6 timeout 60", "7 make", "8 sh", "9 sh", "1:1 runner"], Some((8, false)))]
+    #[case::of_busybox(&["8 busybox sh", "9 busybox sh"], Some((8, true)))]
+    #[case::led_by_a_process_that_cannot_be_seen(&["8:0 sh", "1:0 sh"], Some((8, true)))]
+    #[case::below_a_person_s_shells(&["8 bash", "9 bash", "4:4 runner", "3:3 bash", "2:2 bash"], Some((8, true)))]
+    #[case::not_forked(&["8 sh script.sh", "9 sh -c x"], Some((8, true)))]
+    #[case::not_forked_below_another_program(&["7:7 timeout 60", "8 sh", "1:1 steps"], Some((8, true)))]
+    #[case::no_shell(&["8 node", "9 node"], None)]
     #[case::none(&[], None)]
-    fn the_shell_that_runs_the_script(#[case] above: &[&str], #[case] expected: Option<u32>) {
-        let above = (1..).zip(above).map(|(pid, arguments)| Ancestor {
-            pid,
-            arguments: arguments.replace(' ', "\0"),
+    fn the_shell_that_runs_the_script(#[case] above: &[&str], #[case] expected: Option<(u32, bool)>) {
+        let found = Script::among(&ancestors(above)).map(|script| (script.pid, script.calls));
+        assert_eq!(found, expected);
+    }
+
+    #[rstest]
+    #[case::a_container(&["8 bash", "1:1 bash"], true)]
+    #[case::a_container_with_an_init(&["8 bash", "7:7 bash", "1:1 tini"], true)]
+    #[case::a_runner_s_machine(&["8 bash", "9 bash", "4:4 gitlab-runner", "1:1 systemd"], false)]
+    #[case::a_runner_s_machine_below_another_program(&["7:7 timeout", "8 bash", "9 bash", "4:4 gitlab-runner", "1:1 init"], false)]
+    fn a_shell_with_which_all_ends(#[case] above: &[&str], #[case] may: bool) {
+        let script = Script::among(&ancestors(above)).expect("a shell");
+        assert_eq!(script.may_end_container, may);
+    }
+
+    fn ancestors(above: &[&str]) -> Vec<Ancestor> {
+        let above = above.iter().map(|text| {
+            let (numbers, arguments) = text.split_once(' ').expect("arguments");
+            let (pid, group) = numbers.split_once(':').unwrap_or((numbers, "9"));
+            Ancestor {
+                pid: pid.parse().expect("a number"),
+                group: group.parse().expect("a number"),
+                arguments: arguments.replace(' ', "\0"),
+            }
         });
-        assert_eq!(forked(&above.collect::<Vec<_>>()), expected);
+        above.collect()
     }
 
     #[rstest]
     #[case("-bash", true)]
-    #[case("busybox", true)]
+    #[case("/bin/busybox", true)]
     #[case("node", false)]
     #[case("", false)]
     fn shells(#[case] program: &str, #[case] is: bool) {
-        assert_eq!(is_shell(program), is);
+        assert_eq!(is_shell(&ancestors(&[&format!("8 {program}")])[0]), is);
     }
 }
