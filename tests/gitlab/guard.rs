@@ -1,7 +1,11 @@
 //! The ways in which a job ends, as a runner was seen to end it: each ends the token.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jobpass_tests::runner::gitlab::{Ended, Runner, Running, Status};
 use rstest::rstest;
 
@@ -197,6 +201,122 @@ fn a_shell_that_is_killed_loses_its_token(#[values("bash", "dash", "busybox-sh")
     assert_dies(&project, &ended);
 }
 
+/// Bash shows the runner's whole script, and the runner masks what is in it of masked variables.
+#[test]
+fn a_minter_in_a_masked_variable_is_not_shown_when_a_shell_is_killed() {
+    let script = r#""kill -9 $(exec sh -c 'echo $PPID')""#;
+    let project = Project::with_pipeline(&job(script, "  after_script: [echo own]\n"));
+    let kubeconfig = project
+        .cluster
+        .kubeconfig(&project.minter, project.cluster.namespace());
+    let runner = project
+        .runner()
+        .masked("JOBPASS_KUBECONFIG", &STANDARD.encode(kubeconfig));
+    let ended = project.ended(runner.start());
+    assert_eq!(ended.status, Status::Failed);
+    says(&ended, "run_scan", &["Killed", "export JOBPASS_KUBECONFIG='"]);
+    assert_dies(&project, &ended);
+}
+
+/// Kills the guard, and no other job's: a container shows only its own processes.
+const KILL_GUARD: &str = r#"for process in /proc/[0-9]*; do
+        if tr '\0' ' ' < "$process/cmdline" | grep -q 'jobpass-gitlab guard --shell'; then kill -9 "${process#/proc/}"; fi
+      done 2> /dev/null"#;
+
+/// The shell does the guard's work before it ends.
+#[rstest]
+fn a_guard_that_was_killed_leaves_its_token_to_the_shell(
+    #[values("bash", "dash", "busybox-sh")] shell: &str,
+) {
+    let project = Project::with_pipeline(&job(
+        &format!("|\n      {KILL_GUARD}"),
+        "  after_script: [echo own]\n",
+    ));
+    let ended = project.ended(runner(&project, shell, true).start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    let log = ended.log();
+    let (script, _) = log.split_once("Running after_script").expect("after_script");
+    assert!(
+        script.contains(
+            "warning: the process that guarded the token was killed: the token is revoked without it"
+        ),
+        "{log}"
+    );
+    assert!(script.contains("jobpass: revoked the token"), "{log}");
+    project.assert_used_and_revoked(&ended);
+}
+
+#[test]
+fn a_guard_that_was_killed_leaves_a_token_that_after_script_needs_to_it() {
+    let pipeline = job(&format!("|\n      {KILL_GUARD}"), "").replace(
+        "      namespace: NAMESPACE\n",
+        "      namespace: NAMESPACE\n      revoke-after: after_script\n",
+    );
+    let project = Project::with_pipeline(&pipeline);
+    let ended = project.ended(runner(&project, "bash", true).start());
+    let log = ended.log();
+    let (script, after_script) = log.split_once("Running after_script").expect("after_script");
+    assert!(
+        script.contains("warning: the process that guarded the token was killed"),
+        "{log}"
+    );
+    assert!(!script.contains("revoked the token"), "{log}");
+    assert!(after_script.contains("jobpass: revoked the token"), "{log}");
+    project.assert_used_and_revoked(&ended);
+}
+
+/// The shell that runs the script is not the parent of `mint`.
+#[rstest]
+fn a_token_that_another_program_minted_lives_until_the_script_is_over(
+    #[values("bash", "dash", "busybox-sh")] shell: &str,
+    #[values(
+        "timeout 60 jobpass-gitlab mint",
+        "sh -c '(timeout 60 jobpass-gitlab mint; echo minted)'"
+    )]
+    mint: &str,
+) {
+    let own = format!(
+        "  before_script:\n    - {mint}\n    - jobpass_mask=\"$(jobpass-gitlab mask --shell)\"\n    - eval \"$jobpass_mask\"\n    \
+         - export KUBECONFIG=\"$JOBPASS_KUBECONFIG_FILE\"\n  after_script: [echo own]\n"
+    );
+    let project = Project::with_pipeline(&job("echo done", &own));
+    let ended = project.ended(runner(&project, shell, false).start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    says(
+        &ended,
+        "run_scan",
+        &["every Pod is scanned", "jobpass: revoked the token"],
+    );
+    project.assert_used_and_revoked(&ended);
+}
+
+/// Its end is not the end of the job.
+#[rstest]
+fn a_script_that_masks_its_own_output_takes_no_token_away(
+    #[values("bash", "dash", "busybox-sh")] shell: &str,
+    #[values("true", "false")] mask_log: &str,
+) {
+    let pipeline = job(
+        "sh own.sh",
+        "    - ./run_scan.sh \"$JOBPASS_TOKEN_FILE\" && echo again\n",
+    )
+    .replace(
+        "      namespace: NAMESPACE\n",
+        &format!("      namespace: NAMESPACE\n      mask-log: '{mask_log}'\n"),
+    );
+    let project = Project::with_pipeline(&pipeline);
+    let own = "jobpass_mask=\"$(jobpass-gitlab mask --shell)\"\neval \"$jobpass_mask\"\necho own\n";
+    project.write("own.sh", own);
+    let ended = project.ended(runner(&project, shell, false).start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    says(
+        &ended,
+        "run_scan",
+        &["\nown\n", "\nagain\n", "jobpass: revoked the token"],
+    );
+    project.assert_used_and_revoked(&ended);
+}
+
 /// It replaces the template's.
 #[rstest]
 fn an_own_after_script_keeps_no_token_alive(
@@ -208,6 +328,13 @@ fn an_own_after_script_keeps_no_token_alive(
     assert_eq!(ended.status, Status::Success, "{}", ended.log());
     says(&ended, "run_scan", &["jobpass: revoked the token", "\nown\n"]);
     project.assert_used_and_revoked(&ended);
+    let left = fs::read_dir(ended.folder().join("7001/scan.tmp"))
+        .expect("a folder")
+        .flatten();
+    let left = left.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    // For an after_script of the template. The next job that mints here removes it after a day.
+    let left = left.filter(|name| name.starts_with("jobpass-") && !name.ends_with(".over"));
+    assert_eq!(left.collect::<Vec<_>>(), [""; 0]);
 }
 
 /// It replaces the template's: only the end of the job can say so.
@@ -439,6 +566,36 @@ fn a_guard_that_cannot_revoke_says_so(#[case] fail: &str, #[case] level: &str, #
         "{log}"
     );
     assert!(after_script.contains(&line), "it is tried once more: {log}");
+}
+
+/// The job does not wait for that, and has nothing that does it later.
+#[test]
+fn a_guard_that_cannot_revoke_goes_on_trying() {
+    let script = "sh -c 'echo $((40 + 2)) asleep; until test -e ../go; do sleep 0.05; done'";
+    let project = Project::with_pipeline(&job(script, "  after_script: [echo own]\n"));
+    let running = project.runner().start();
+    asleep(&running);
+    support::forbid_minter(&project.cluster);
+    let go = running.wait_for(PATIENCE, |log| {
+        let (_, rest) = log.split_once("file ")?;
+        Some(rest.split_once("/scan.tmp/")?.0.to_owned())
+    });
+    fs::write(format!("{go}/go"), "").expect("written");
+    let begun = Instant::now();
+    let ended = project.ended(running);
+    assert!(begun.elapsed() < Duration::from_secs(40), "{}", ended.log());
+    says(
+        &ended,
+        "run_scan",
+        &["warning: the token is not revoked: ", "\nown\n"],
+    );
+    assert!(project.cluster.accepts(&project.cluster.issued()[0]));
+    // As a later job may write it.
+    let file = ended.folder().join("7001/scan.tmp/jobpass-7001.token");
+    fs::write(&file, "of a later job").expect("written");
+    support::minter_token(&project.cluster);
+    assert_dies(&project, &ended);
+    assert!(file.exists());
 }
 
 /// A state of somebody else's may name another server: it gets no credential.

@@ -12,6 +12,7 @@ mod shell;
 use std::{
     cell::Cell,
     io::{Read as _, stdin, stdout},
+    path::{Path, PathBuf},
     pin::pin,
     time::Duration,
 };
@@ -30,7 +31,7 @@ use jobpass_core::{
     },
     minter::held::Held,
     process::{beside, interrupt::Interrupt},
-    record::state::State,
+    record::{state::State, token_files::Files},
     text::harmless,
 };
 use rustix::process::{Signal, setsid};
@@ -43,13 +44,16 @@ pub(crate) use self::{
 };
 use self::{pipe::Pipe, shell::Watch};
 use crate::{
-    job::{Job, value},
+    job::{Job, Recorded, value},
     log, open,
     time::{self, Timeout},
 };
 
 /// The longest wait for a guard that revokes, and reads and writes its files.
 const PATIENCE: Duration = REVOKE.saturating_add(Duration::from_secs(5));
+/// The wait after the first failure to revoke. Each later one is twice as long, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
 /// Without a known timeout, GitLab ends the longest job after this time.
 const LONGEST_JOB: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -136,7 +140,9 @@ pub(crate) fn start(state: &State, script: Script, after: After, inputs: &Inputs
 pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
     let inputs = flags::inputs_at_end(matches)?;
     if matches.get_flag("end") {
-        return end(job, &inputs);
+        // The script may have changed it.
+        let after = After::parse(matches).unwrap_or(After::Script);
+        return end(job, &inputs, after, &mut interrupt).await;
     }
     let shell = matches.get_one::<u32>("shell").copied().unwrap_or_default();
     // Already the leader of a session, if a person started it.
@@ -162,9 +168,9 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     Ok(())
 }
 
-/// Tells the guards of this job something, and waits until they have done it.
-pub(crate) fn tell(job: &Job, request: Request) {
-    pipe::tell(job.files("guard").into_iter(), request, PATIENCE);
+/// Tells the guards of this job something, and waits until they have done it. Gives the pipes of those that were killed.
+pub(crate) fn tell(job: &Job, request: Request) -> Vec<PathBuf> {
+    pipe::tell(job.files("guard").into_iter(), request, PATIENCE)
 }
 
 /// The ends that guards of this job have brought about, each to be shown once more. Removes their records.
@@ -178,8 +184,10 @@ pub(crate) fn endings(job: &Job) -> Vec<Ending> {
 }
 
 /// The shell is about to end, and with it its container perhaps.
-fn end(job: &Job, inputs: &Inputs) -> Result<(), Error> {
-    tell(job, Request::Over);
+async fn end(job: &Job, inputs: &Inputs, after: After, interrupt: &mut Interrupt) -> Result<(), Error> {
+    for pipe in tell(job, Request::Over) {
+        stand_in(job, &pipe, inputs, after, interrupt).await;
+    }
     let mut failures = Vec::new();
     for path in job.files("over") {
         let Some(mut ending) = Ending::read(&path).filter(|ending| !ending.is_shown()) else {
@@ -187,6 +195,10 @@ fn end(job: &Job, inputs: &Inputs) -> Result<(), Error> {
         };
         failures.extend(ending.show().err());
         ending.write(&path);
+        if ending.is_revoked() {
+            // The record says it better, and `after_script` may not be the template's.
+            job.had_begun();
+        }
     }
     open::close(job);
     match failures.pop() {
@@ -198,6 +210,43 @@ fn end(job: &Job, inputs: &Inputs) -> Result<(), Error> {
             failures.iter().chain(&last).for_each(log::warning);
             Ok(())
         }
+    }
+}
+
+/// Does what a guard that was killed had left to do, unless `after_script` is to do it.
+async fn stand_in(job: &Job, pipe: &Path, inputs: &Inputs, after: After, interrupt: &mut Interrupt) {
+    let (recorded, over) = (pipe.with_extension("json"), pipe.with_extension("over"));
+    let is_ours = |other: &Recorded| other.is_ours && other.path == recorded;
+    if over.exists() || !job.recorded().iter().any(is_ours) {
+        return;
+    }
+    let Ok(mut state) = State::read(&recorded) else {
+        return;
+    };
+    let killed = |what| {
+        Error::new(
+            Kind::Revoke,
+            format!("the process that guarded the token was killed{what}"),
+        )
+    };
+    let look = "look for what kills processes of this user while the job runs (`kill -9`, `pkill`, a limit of memory)";
+    match after {
+        After::Script => log::warning(&killed(": the token is revoked without it").help(look)),
+        After::AfterScript => {
+            let help = "end `after_script` with `jobpass-gitlab revoke`: nothing else revokes the token now";
+            return log::warning(&killed("").help(look).help(help));
+        }
+    }
+    let outcome = revoke::at_end_of_job(&mut state, None, inputs, &job.environment, interrupt).await;
+    record(job, &state, outcome);
+}
+
+/// Records how a revocation went. One that failed can be tried again.
+fn record(job: &Job, state: &State, outcome: Result<Revoked, Error>) {
+    let revoked = outcome.is_ok();
+    Ending::new(state.receipt.clone(), outcome).write(&job.file_of(state, "over"));
+    if revoked {
+        let _ = std::fs::remove_file(job.state_file(state));
     }
 }
 
@@ -288,8 +337,12 @@ impl Guard<'_> {
         }
     }
 
-    /// Revokes the token, and records how that went.
+    /// Revokes the token, and records how that went. After a failure, it tries again and again while the token works and nobody else
+    /// has revoked it; the job does not wait for that.
     async fn revoke(mut self, why: Why, interrupt: &mut Interrupt) {
+        let state_file = self.job.state_file(&self.state);
+        // The script may have removed it, which says nothing about the token.
+        let was_recorded = state_file.exists();
         let outcome = self.attempt(interrupt).await;
         let revoked = outcome.is_ok();
         if let Some(line) = why.line(revoked) {
@@ -297,10 +350,32 @@ impl Guard<'_> {
                 pipe::say(&filter, &line);
             }
         }
-        Ending::new(self.state.receipt.clone(), outcome).write(&self.job.file_of(&self.state, "over"));
-        // A failed revocation can be tried again.
-        if revoked {
-            let _ = std::fs::remove_file(self.job.state_file(&self.state));
+        record(self.job, &self.state, outcome);
+        self.pipe.close();
+        // The token is dead even if one of its files could not be removed.
+        if self.state.receipt.revoked.is_some() {
+            return;
+        }
+        // A later job may have files of the same names.
+        self.state.files = Files::default();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let is_last = stopped_within(pause, interrupt).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            let receipt = &self.state.receipt;
+            let works_until = receipt.expires.or(receipt.swept);
+            let is_over = works_until.is_none_or(|end| end < Timestamp::now());
+            if is_over || was_recorded && !state_file.exists() {
+                return;
+            }
+            let outcome = self.attempt(interrupt).await;
+            let revoked = outcome.is_ok();
+            if revoked {
+                record(self.job, &self.state, outcome);
+            }
+            if revoked || is_last {
+                return;
+            }
         }
     }
 
@@ -309,7 +384,9 @@ impl Guard<'_> {
         let environment = &self.job.environment;
         let found = revoke::at_end_of_job(&mut self.state, None, &self.inputs, environment, interrupt).await;
         match (found, &self.held) {
-            (Err(error), Some(held)) if error.cause() != Kind::Unreachable => {
+            (Err(error), Some(held))
+                if self.state.receipt.revoked.is_none() && error.cause() != Kind::Unreachable =>
+            {
                 let auth = std::mem::replace(&mut self.state.auth, held.auth.clone());
                 let outcome =
                     revoke::at_end_of_job(&mut self.state, None, &held.inputs, &held.environment, interrupt)
@@ -318,6 +395,19 @@ impl Guard<'_> {
                 outcome
             }
             (outcome, _) => outcome,
+        }
+    }
+}
+
+/// Waits, and gives whether this process was told to end meanwhile.
+async fn stopped_within(pause: Duration, interrupt: &mut Interrupt) -> bool {
+    let end = Instant::now() + pause;
+    loop {
+        tokio::select! {
+            () = sleep_until(end) => return false,
+            signal = interrupt.signal() => if signal != Signal::HUP {
+                return true;
+            },
         }
     }
 }
@@ -332,8 +422,8 @@ impl Why {
                 "jobpass: this job runs into its timeout in {margin} s: its token is revoked now, as nothing could revoke it then\n"
             ),
             false => format!(
-                "jobpass: warning: this job runs into its timeout in {margin} s, and its token could not be revoked: it works until \
-                 it expires\n"
+                "jobpass: warning: this job runs into its timeout in {margin} s, and its token could not be revoked yet: it works \
+                 until a later attempt succeeds, or until it expires\n"
             ),
         })
     }

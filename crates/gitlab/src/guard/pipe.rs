@@ -70,55 +70,77 @@ impl Pipe {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // The asking process has gone without a known request.
                 Ok(_) => self.let_go(),
-                Err(_) => self.receiver = None,
+                Err(_) => self.close(),
             }
         }
     }
 
     /// Lets those go on who wait, and listens again: at another pipe, so that they cannot take it for the first one.
     pub(super) fn let_go(&mut self) {
-        self.receiver = None;
+        // Before they go on: a pipe that nobody reads is one whose guard was killed.
+        let next = receiver(&self.path);
+        if next.is_err() {
+            self.close();
+        }
+        self.receiver = next.ok();
+    }
+
+    /// Lets those go on who wait, and listens no more.
+    pub(super) fn close(&mut self) {
         let _ = fs::remove_file(&self.path);
-        self.receiver = receiver(&self.path).ok();
+        self.receiver = None;
     }
 }
 
+/// Makes a pipe that is read as soon as it has its name. It replaces one that is there.
 fn receiver(path: &Path) -> io::Result<Receiver> {
-    mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR)?;
-    Pipes::new().open_receiver(path)
+    let unnamed = path.with_extension("guard-to-be");
+    let _ = fs::remove_file(&unnamed);
+    mkfifoat(CWD, &unnamed, Mode::RUSR | Mode::WUSR)?;
+    let receiver = Pipes::new().open_receiver(&unnamed);
+    let receiver = receiver.and_then(|receiver| fs::rename(&unnamed, path).map(|()| receiver));
+    receiver.inspect_err(|_| drop(fs::remove_file(&unnamed)))
 }
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        self.close();
     }
 }
 
-/// Tells the guards that read these pipes, and waits until each has done what it was told, or `patience` is over. A pipe that
-/// nobody reads is removed: its guard was killed.
-pub(super) fn tell(pipes: impl Iterator<Item = PathBuf>, request: Request, patience: Duration) {
-    let told = pipes.filter_map(|path| match writer(&path) {
-        Ok(mut writer) => writer.write_all(&[request.byte()]).ok().map(|()| writer),
-        Err(error) => {
-            let unread = error.raw_os_error() == Some(Errno::NXIO.raw_os_error());
-            if unread
-                && path
-                    .symlink_metadata()
-                    .is_ok_and(|file| file.file_type().is_fifo())
-            {
-                let _ = fs::remove_file(&path);
-            }
-            None
-        }
+/// Tells the guards that read these pipes, and waits until each has done what it was told, or `patience` is over. Gives the pipes that
+/// nobody reads, as their guards were killed, and removes them.
+pub(super) fn tell(
+    pipes: impl Iterator<Item = PathBuf>,
+    request: Request,
+    patience: Duration,
+) -> Vec<PathBuf> {
+    let told = pipes.map(|path| {
+        let writer =
+            writer(&path).and_then(|mut writer| writer.write_all(&[request.byte()]).map(|()| writer));
+        (path, writer)
     });
     // All of them first: they work at the same time.
     let told = told.collect::<Vec<_>>();
     let begun = Instant::now();
-    for writer in told {
+    for writer in told.iter().filter_map(|(_, writer)| writer.as_ref().ok()) {
         let left = Timespec::try_from(patience.saturating_sub(begun.elapsed())).ok();
         // The closing of the other end, which is waited for, needs no flag.
-        let _ = retry_on_intr(|| poll(&mut [PollFd::new(&writer, PollFlags::empty())], left.as_ref()));
+        let _ = retry_on_intr(|| poll(&mut [PollFd::new(writer, PollFlags::empty())], left.as_ref()));
     }
+    let paths = told.into_iter().map(|(path, _)| path);
+    let unread = paths.filter(|path| is_unread(path)).collect::<Vec<_>>();
+    for path in &unread {
+        let _ = fs::remove_file(path);
+    }
+    unread
+}
+
+fn is_unread(path: &Path) -> bool {
+    let is_pipe = path
+        .symlink_metadata()
+        .is_ok_and(|file| file.file_type().is_fifo());
+    is_pipe && writer(path).is_err_and(|error| error.raw_os_error() == Some(Errno::NXIO.raw_os_error()))
 }
 
 /// Writes text for a person into a pipe that a filter of the job's log reads, if one does.
@@ -161,15 +183,30 @@ mod tests {
             assert_eq!(pipe.request().await, Request::Over);
             assert!(!asking.is_finished(), "before the guard has done its work");
             pipe.let_go();
-            asking.join().expect("it goes on");
+            assert!(asking.join().expect("it goes on").is_empty());
 
             let asked = path.clone();
             let asking = thread::spawn(move || tell([asked].into_iter(), Request::Revoke, PATIENCE));
             assert_eq!(pipe.request().await, Request::Revoke);
             drop(pipe);
-            asking.join().expect("it goes on");
+            assert!(asking.join().expect("it goes on").is_empty());
         });
         assert!(!path.exists());
+    }
+
+    /// Its end of the pipe is closed by the kernel, and the pipe stays.
+    #[test]
+    fn a_guard_that_is_killed_while_it_works_is_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.guard");
+        runtime().block_on(async {
+            let mut pipe = Pipe::make(path.clone());
+            let asked = path.clone();
+            let asking = thread::spawn(move || tell([asked].into_iter(), Request::Over, PATIENCE));
+            assert_eq!(pipe.request().await, Request::Over);
+            pipe.receiver = None;
+            assert_eq!(asking.join().expect("it goes on"), [path]);
+        });
     }
 
     #[test]
@@ -177,10 +214,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.guard");
         mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).expect("made");
-        tell([path.clone()].into_iter(), Request::Over, PATIENCE);
+        let told = || tell([path.clone()].into_iter(), Request::Over, PATIENCE);
+        assert_eq!(told(), std::slice::from_ref(&path));
         assert!(!path.exists());
         fs::write(&path, "not a pipe").expect("written");
-        tell([path.clone()].into_iter(), Request::Over, PATIENCE);
+        assert!(told().is_empty());
         assert_eq!(fs::read_to_string(&path).expect("read"), "not a pipe");
     }
 }
