@@ -1,6 +1,9 @@
 //! mint, open and revoke, as the templates call them.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
 
 use jobpass_devkit::{Fault, FaultKind};
 use rstest::rstest;
@@ -251,6 +254,28 @@ fn a_job_revokes_every_token_of_its_own_and_none_of_others() {
     assert_eq!(alive, [false, false, true]);
     other.revoke("success", &[]).succeeded();
     assert!(job.left_in_temp().is_empty());
+}
+
+/// An `after_script` of their own leaves them; an `after_script` that is yet to come reads them.
+#[test]
+fn what_jobs_of_long_ago_left_is_removed() {
+    let cluster = Cluster::start();
+    let job = Job::with(&cluster, &FILES);
+    fs::create_dir(job.temp()).expect("made");
+    let hours_ago = |name: &str, hours: u64| {
+        let path = job.temp().join(name);
+        let file = fs::File::create(&path).expect("made");
+        let time = SystemTime::now() - Duration::from_secs(hours * 3600);
+        file.set_modified(time).expect("set");
+        path
+    };
+    let old = ["jobpass-6999.begun", "jobpass-6999.ci.jobpass-1.over"].map(|name| hours_ago(name, 25));
+    let others = ["jobpass-6999.x.begun", "jobpass-7000.ci.jobpass-2.over"].map(|name| hours_ago(name, 1));
+    let other = hours_ago("gitlab.over", 25);
+    job.mint().succeeded();
+    assert!(old.iter().all(|path| !path.exists()));
+    assert!(others.iter().chain([&other]).all(|path| path.exists()));
+    job.revoke("success", &[]).succeeded();
 }
 
 #[rstest]

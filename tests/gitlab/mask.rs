@@ -96,6 +96,28 @@ fn the_minter_s_credential_is_masked_too() {
     assert_absent(&project.minter, "the log", &ended.job("run_scan").raw);
 }
 
+/// They may hold what other users of the machine are not to read.
+#[rstest]
+#[case("bash")]
+#[case("dash")]
+#[case("busybox-sh")]
+fn commands_of_a_trap_are_shown_to_no_other_user(#[case] shell: &str) {
+    let look = r#"umask 0
+      trap 'echo theirs' EXIT
+      sed() { ls -l "$jobpass_pipe.traps" > ../seen.txt; command sed "$@"; }
+"#;
+    let before = "  before_script:\n    - |\n      ".to_owned()
+        + look
+        + "    - !reference [.jobpass, before_script]\n";
+    let project = Project::with_pipeline(&(job_with("umask") + &before));
+    let ended = project.ended(project.runner().shell(&project.shell(shell)).start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    says(&ended, "run_scan", &["\n0000\n", "\ntheirs\n"]);
+    let seen = std::fs::read_to_string(ended.folder().join("7001/seen.txt")).expect("what was seen");
+    assert!(seen.starts_with("-rw------- "), "{seen}");
+    project.assert_revoked(&ended);
+}
+
 /// As many lines as a pipe never holds, from both streams and from children.
 #[rstest]
 #[case("bash")]

@@ -4,6 +4,7 @@ use std::{
     fs::{self, OpenOptions},
     os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::ArgMatches;
@@ -16,6 +17,9 @@ use jobpass_core::{
     text::{self, harmless},
 };
 use rustix::{fs::Mode, process::geteuid};
+
+/// The age at which the mark of a job belongs to nobody any more.
+const LEFT_OVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The job that this program runs in.
 pub(crate) struct Job {
@@ -142,20 +146,19 @@ impl Job {
 
     /// The names of this job's files, without the part that they all have, and their paths; in order.
     fn names(&self) -> Vec<(String, PathBuf)> {
-        let prefix = format!("jobpass-{}.", self.id);
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| {
-            let name = entry.file_name();
-            Some((name.to_str()?.strip_prefix(&prefix)?.to_owned(), entry.path()))
-        });
-        let mut names = names.collect::<Vec<_>>();
-        names.sort();
-        names
+        names(&self.folder, &format!("jobpass-{}.", self.id))
     }
 
-    /// Marks that this job has begun to mint. A folder in which that fails takes no state either, and then `mint` fails.
+    /// Marks that this job has begun to mint. A folder in which that fails takes no state either, and then `mint` fails. Removes such
+    /// marks, and records of revocations, of jobs that are long over.
     pub(crate) fn begin(&self) {
         let _ = self.folder();
+        for (name, path) in names(&self.folder, "jobpass-") {
+            let is_mark = [".begun", ".over"].iter().any(|end| name.ends_with(end));
+            if is_mark && is_ours(&path) && is_old(&path) {
+                let _ = fs::remove_file(path);
+            }
+        }
         let file = self.file("begun");
         let _ = fs::remove_file(&file);
         let _ = OpenOptions::new()
@@ -182,6 +185,25 @@ impl Job {
             requested_by: get("GITLAB_USER_LOGIN"),
         }
     }
+}
+
+/// The names of the files in a folder that begin with `prefix`, without it, and their paths; in order.
+fn names(folder: &Path, prefix: &str) -> Vec<(String, PathBuf)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| {
+        let name = entry.file_name();
+        Some((name.to_str()?.strip_prefix(prefix)?.to_owned(), entry.path()))
+    });
+    let mut names = names.collect::<Vec<_>>();
+    names.sort();
+    names
+}
+
+/// Whether a file was written longer ago than `after_script` can come after it.
+fn is_old(path: &Path) -> bool {
+    let written = path.symlink_metadata().and_then(|file| file.modified());
+    let age = written.ok().and_then(|written| written.elapsed().ok());
+    age.is_some_and(|age| age > LEFT_OVER)
 }
 
 fn is_ours(path: &Path) -> bool {

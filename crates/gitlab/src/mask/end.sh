@@ -8,8 +8,11 @@ jobpass_keep() {
   esac
 }
 if [ -z "${jobpass_began-}" ]; then
-  # Not in $(), which is a shell with traps of its own.
+  # Not in $(), which is a shell with traps of its own. Their commands may hold what no other user is to read.
+  jobpass_umask=$(umask)
+  umask 077
   trap > "$jobpass_pipe.traps"
+  umask "$jobpass_umask"
   eval "$(sed 's/^trap -- /jobpass_keep -- /' "$jobpass_pipe.traps")"
   rm -f "$jobpass_pipe.traps"
   jobpass_began=1
