@@ -317,6 +317,20 @@ fn a_script_that_masks_its_own_output_takes_no_token_away(
     project.assert_used_and_revoked(&ended);
 }
 
+/// The container ends with the shell, which waits although another program printed the commands.
+#[rstest]
+fn a_shell_waits_for_the_guard_however_the_program_was_called(
+    #[values("bash", "dash", "busybox-sh")] shell: &str,
+) {
+    let own = "  before_script:\n    - jobpass-gitlab mint\n    - jobpass_mask=\"$(sh -c 'jobpass-gitlab mask --shell; true')\"\n    \
+               - eval \"$jobpass_mask\"\n    - export KUBECONFIG=\"$JOBPASS_KUBECONFIG_FILE\"\n  after_script: [echo own]\n";
+    let project = Project::with_pipeline(&job("echo done", own));
+    let ended = project.ended(runner(&project, shell, true).start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    says(&ended, "run_scan", &["jobpass: revoked the token"]);
+    project.assert_used_and_revoked(&ended);
+}
+
 /// It replaces the template's.
 #[rstest]
 fn an_own_after_script_keeps_no_token_alive(

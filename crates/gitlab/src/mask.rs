@@ -159,16 +159,16 @@ fn shell(job: &Job, with_filter: bool) -> Result<String, Error> {
         Some(format!("{name}={} ", quoted(value)))
     });
     let variables = variables.collect::<String>();
-    // The end of a script that the job's script calls is not the end of the job.
-    let guards = match Script::find().calls {
-        true => format!("{variables}{program} guard --end"),
-        false => ":".to_owned(),
-    };
     let mut text = format!(
         "jobpass_program={program}\njobpass_pipe={}\njobpass_mark={mark}\njobpass_guards={}\n",
         quoted(&pipe.to_string_lossy()),
-        quoted(&guards),
+        quoted(&format!("{variables}{program} guard --end")),
     );
+    let script = Script::find();
+    if !script.calls {
+        // The end of a script that the job's script calls is not the end of the job. It may only be this program that it calls so.
+        text += &format!("[ \"$$\" = {} ] || jobpass_guards=:\n", script.id);
+    }
     if with_filter {
         mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR)
             .map_err(|error| cannot("make a named pipe in the job's temporary folder", error.into()))?;

@@ -27,6 +27,8 @@ const OF_CONTAINER: usize = 2;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Script {
     pub(super) pid: u32,
+    /// The process that it was forked from, whose id is `$$` in both.
+    pub(crate) id: u32,
     /// Whether this program was called by that shell or by a fork of it, and not by a script that it runs.
     pub(crate) calls: bool,
     /// Whether all processes may end with it, because it is the one that its container runs.
@@ -41,6 +43,7 @@ impl Script {
     pub(crate) fn find() -> Self {
         Self::among(&process::ancestors().collect::<Vec<_>>()).unwrap_or_else(|| Self {
             pid: parent_id(),
+            id: parent_id(),
             calls: true,
             may_end_container: true,
         })
@@ -49,10 +52,11 @@ impl Script {
     /// `None` if no shell can be seen.
     fn among(ancestors: &[Ancestor]) -> Option<Self> {
         let nearest = ancestors.iter().position(is_shell)?;
-        let script = forked(ancestors).unwrap_or(nearest);
+        let (script, shell) = forked(ancestors).map_or((nearest, nearest), |child| (child, child + 1));
         let same = |ancestor: &Ancestor| ancestor.arguments == ancestors[script].arguments;
         Some(Self {
             pid: ancestors[script].pid,
+            id: ancestors[shell].pid,
             calls: ancestors[nearest..=script].iter().all(same),
             may_end_container: ancestors.len() - script - 1 <= OF_CONTAINER,
         })
