@@ -31,12 +31,12 @@ fn audited(cluster: &Cluster) -> Vec<String> {
     events.map(request).collect()
 }
 
-/// Beyond minting and revoking: one question about the ServiceAccount, and the proof, which is whether the anchor is gone and, where
+/// Beyond minting and revoking: one question about the ServiceAccount, one about the minter, and the proof, which is whether the anchor is gone and, where
 /// the token is at hand, whether that still works.
 #[rstest]
 #[case::the_token_is_an_output(&[("kubeconfig-file", "false")], &["delete secrets"])]
 #[case::the_token_is_in_a_file(&[], &["delete secrets", "get /version"])]
-fn a_whole_job_with_the_default_checks_is_six_requests_at_most(
+fn a_whole_job_with_the_default_checks_is_seven_requests_at_most(
     #[case] more: &[(&str, &str)],
     #[case] proof: &[&str],
 ) {
@@ -47,6 +47,7 @@ fn a_whole_job_with_the_default_checks_is_six_requests_at_most(
     let life = [
         "create secrets",
         "create serviceaccounts/token",
+        "create selfsubjectaccessreviews",
         "create selfsubjectrulesreviews",
         "delete secrets",
     ];
@@ -54,6 +55,43 @@ fn a_whole_job_with_the_default_checks_is_six_requests_at_most(
     asked.sort();
     expected.sort();
     assert_eq!(asked, expected);
+}
+
+/// A kubeconfig of an administrator works, and is more than a job should have at hand.
+#[rstest]
+#[case::an_administrator(true, &[], 1)]
+#[case::a_minter(false, &[], 0)]
+#[case::nobody_asks(true, &[("escape-check", "off")], 0)]
+#[case::a_token_for_others(true, &[("audiences", "vault")], 1)]
+fn a_minter_that_may_do_everything_is_said(
+    #[case] mighty: bool,
+    #[case] more: &[(&str, &str)],
+    #[case] warnings: usize,
+) {
+    let cluster = Cluster::start();
+    let minter = support::minter(&cluster);
+    let namespace = [("namespace", cluster.namespace())];
+    let kubeconfig = if mighty {
+        cluster.admin_kubeconfig()
+    } else {
+        minter
+    };
+    let step = Step::scanner(&kubeconfig, &[&namespace, more].concat());
+    let main = step.main().succeeded();
+    let warning = format!(
+        "::warning title=jobpass::the minter may do everything (`* *`) in this namespace: whatever runs in the job can use its \
+         credential to do so; make a minter that can do nothing but mint, and give its kubeconfig to the job: `jobpass setup \
+         --service-account scanner --namespace {} --minter serviceaccount:jobpass-minter --apply`",
+        cluster.namespace()
+    );
+    assert_eq!(main.log.matches(&warning).count(), warnings, "{}", main.log);
+    assert_eq!(
+        main.log.matches("may do everything").count(),
+        warnings,
+        "{}",
+        main.log
+    );
+    step.post().succeeded();
 }
 
 /// As with an authorization webhook, which can list no rules.
@@ -69,7 +107,8 @@ fn a_list_that_is_not_complete_decides_nothing() {
     let reviews = reviews
         .iter()
         .filter(|request| request.ends_with("selfsubjectaccessreviews"));
-    assert_eq!(reviews.count(), 55);
+    // One is about the minter.
+    assert_eq!(reviews.count(), 55 + 1);
 }
 
 fn incomplete(cluster: &Cluster) {

@@ -30,7 +30,7 @@ pub use self::{
 };
 
 /// The most time for questions whose answers can only become warnings.
-const WARN: Duration = Duration::from_secs(8);
+pub(crate) const WARN: Duration = Duration::from_secs(8);
 
 impl Checks {
     /// Asks the API server all questions at the same time, as the identity of `cluster`.

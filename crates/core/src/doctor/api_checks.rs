@@ -116,13 +116,7 @@ impl<'a> ApiChecks<'a> {
         let all = Permission::everything();
         let (verdict, _) = access::review(self.cluster, &all, &self.spec.namespace, self.budget).await;
         (verdict == Verdict::Allowed).then(|| {
-            let account = &self.spec.service_account;
-            let said = "the minter may do everything (`* *`): whatever runs in the job can use it to do so";
-            let fix = format!(
-                "make a minter that can do nothing but mint, and give its kubeconfig to the job:\n\n  {}",
-                advice::command(&self.spec.namespace, For::Account(account), None)
-            );
-            Finding::new("rights", Health::Warning, said).fix(fix)
+            Finding::new("rights", Health::Warning, advice::MIGHTY).fix(advice::lesser_minter(self.spec))
         })
     }
 

@@ -7,13 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinHandle;
 
 use crate::{
-    access::Holder,
+    access::{self, Holder, Verdict},
     anchor::{self, Origin, legacy, role},
     claims::{Claims, account::Account},
     cluster::{Budget, Cluster, NoAnswer, probe},
     doctor,
     error::{Error, Kind},
     inputs::{
+        checks::EscapeCheck,
         options::{Inputs, Opt},
         revocation::verify_revocation,
         spec::{Spec, TokenType},
@@ -25,8 +26,9 @@ use crate::{
     minter::Minter,
     oidc,
     process::{environment::Environment, interrupt::Interrupt},
+    rbac::Permission,
     record::state::State,
-    refusal::RequiredPermission,
+    refusal::{RequiredPermission, advice},
     text::{harmless, time},
 };
 
@@ -345,12 +347,26 @@ where
     minted.warnings = warnings;
     record(Some(&progress.borrow().state))?;
     let as_job = progress.borrow().state.as_job(cluster, &minted.token)?;
-    check(&as_job, spec, &mut minted, &budget).await?;
+    let (mighty, checked) = tokio::join!(
+        mighty_minter(cluster, spec, &budget),
+        check(&as_job, spec, &mut minted, &budget)
+    );
+    checked?;
+    minted.warnings.extend(mighty);
     Ok(minted)
 }
 
-/// Asks with the token itself what it may do. One for others than the API server can ask nothing, and do
-/// nothing there.
+/// The warning that the minter may do everything, asked as the minter. Nothing is known if nobody answers in time.
+async fn mighty_minter(cluster: &Cluster, spec: &Spec, budget: &Budget) -> Option<String> {
+    if spec.checks.escape == EscapeCheck::Off {
+        return None;
+    }
+    let patience = budget.at_most(access::WARN);
+    let (verdict, _) = access::review(cluster, &Permission::everything(), &spec.namespace, &patience).await;
+    (verdict == Verdict::Allowed).then(|| format!("{}; {}", advice::MIGHTY, advice::lesser_minter(spec)))
+}
+
+/// Asks with the token itself what it may do. One for others than the API server can ask nothing, and do nothing there.
 async fn check(as_job: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budget) -> Result<(), Error> {
     if spec.checks.is_empty() && spec.rules.is_empty() || !spec.audiences.is_empty() {
         return Ok(());

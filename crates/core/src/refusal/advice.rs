@@ -3,7 +3,14 @@
 //! The command makes a minter of the user that it names. So it names the asking user only if that user can
 //! be a minter. If not, it names an account that `jobpass setup` creates.
 
-use crate::{inputs::subject::MinterSubject, json, rbac::Rule};
+use crate::{
+    inputs::{
+        spec::{Spec, TokenType},
+        subject::MinterSubject,
+    },
+    json,
+    rbac::Rule,
+};
 
 /// The ServiceAccounts whose tokens the minter mints.
 #[derive(Clone, Copy)]
@@ -14,6 +21,26 @@ pub(crate) enum For<'a> {
 
 /// The minter to propose if the asking user cannot be one.
 const NEW_MINTER: &str = "serviceaccount:jobpass-minter";
+
+/// The warning about a minter that may do everything.
+pub(crate) const MIGHTY: &str = "the minter may do everything (`* *`) in this namespace: whatever runs in the job can use its credential to do so";
+
+/// The next step for a minter that may do more than mint: how an administrator makes one that may not.
+pub(crate) fn lesser_minter(spec: &Spec) -> String {
+    let whom = match (spec.token_type, &*spec.rules) {
+        (TokenType::Legacy, _) => {
+            return "give the job an account that may create, get and delete Secrets and do nothing else, in a namespace that holds \
+                    nothing else"
+                .to_owned();
+        }
+        (TokenType::Bound, []) => For::Account(&spec.service_account),
+        (TokenType::Bound, rules) => For::Jobs(rules),
+    };
+    format!(
+        "make a minter that can do nothing but mint, and give its kubeconfig to the job: `{}`",
+        command(&spec.namespace, whom, None)
+    )
+}
 
 /// The command. `user` is the asking user in the words of the API server.
 pub(crate) fn command(namespace: &str, whom: For<'_>, user: Option<&str>) -> String {
