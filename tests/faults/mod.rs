@@ -6,3 +6,4 @@ mod hostile;
 mod http;
 mod input;
 mod kill;
+mod plugins;
