@@ -98,6 +98,7 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
     let schema = |name: &str, files: &[&PathBuf]| tool(&CHECK_JSONSCHEMA, &["--builtin-schema", name], files);
     schema("vendor.github-actions", &[&PathBuf::from("action.yml")])?;
     schema("vendor.github-workflows", &workflows)?;
+    schema("vendor.dependabot", &[&PathBuf::from(".github/dependabot.yml")])?;
     tool(
         &CHECK_JSONSCHEMA,
         &[
