@@ -363,9 +363,14 @@ fn a_minter_that_is_over_at_the_end_leaves_the_token_and_the_command() {
     });
     let session = step.file("session");
     std::fs::write(&session, credential.to_string()).expect("written");
+    let plugin = step.file("plugin");
+    let script = format!(
+        "cat '{}' 2>/dev/null || {{ echo 'the session is over' >&2; exit 1; }}",
+        session.display()
+    );
+    std::fs::write(&plugin, script).expect("written");
     config["users"][0]["user"] = json!({"exec": {
-        "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never",
-        "command": "sh", "args": ["-c", "cat \"$0\" 2>/dev/null || { echo 'the session is over' >&2; exit 1; }", session],
+        "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never", "command": "sh", "args": [plugin],
     }});
     step.input("kubeconfig", &config.to_string());
     step.main().succeeded();
