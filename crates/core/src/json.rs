@@ -32,9 +32,9 @@ fn unwritable(error: &serde_json::Error) -> Error {
 /// Removes every member of an object whose value is `null`. Go writes `null` for an empty list or map, and
 /// reads it as an absent member. Without these members, serde reads the same.
 pub(crate) fn remove_nulls(json: &mut Vec<u8>) {
-    // Where the member begins that is being read: with the comma before it, if there is one.
+    // The start of the member that is being read, or of the comma before it.
     let mut member = 0;
-    // Whether the object has no member so far, and whether the value of one comes next.
+    // `empty`: the object has no member so far. `value`: a member's value comes next.
     let (mut empty, mut value) = (false, false);
     let (mut read, mut write) = (0, 0);
     while read < json.len() {

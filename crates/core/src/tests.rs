@@ -1,4 +1,4 @@
-//! Every answer that is read from an API server, with `null` and nothing for its lists and maps.
+//! Reads every answer of an API server with `null` for its lists and maps, and without them.
 
 use k8s_openapi::{
     List,
@@ -18,13 +18,13 @@ const METADATA: &str = r#"{"name":"a","namespace":"ci","uid":"u","resourceVersio
     "creationTimestamp":"2026-11-24T10:00:00Z","labels":{"a":"b"},"annotations":{"a":"b"},
     "ownerReferences":[{"name":"o"}],"finalizers":["f"],"managedFields":[{"manager":"m"}]}"#;
 
-/// Which members are lists or maps, in answers of Kubernetes.
+/// Whether a member of Kubernetes' answers is a list or a map.
 fn is_list_or_map(name: &str, member: &Value) -> bool {
     let maps = ["labels", "annotations", "data", "extra", "matchLabels"];
     member.is_array() || maps.contains(&name) || name.starts_with("authentication.kubernetes.io/")
 }
 
-/// Makes each list and map `null`, or leaves it out, one after the other and at last all of them.
+/// Sets each list and map to `null` or leaves it out: first one after the other, then all of them.
 fn assert_read<T: for<'de> serde::Deserialize<'de>>(answer: &str) {
     fn empty(value: &mut Value, number: &mut usize, which: usize, leave_out: bool) {
         match value {

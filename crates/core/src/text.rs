@@ -61,7 +61,7 @@ fn not_a_command(text: String) -> String {
     }
 }
 
-/// A path, as [`harmless`] text. What is not UTF-8 in it is shown as `�`.
+/// A path, as [`harmless`] text. Bytes that are not UTF-8 are shown as `�`.
 pub fn path(path: &Path) -> String {
     harmless(&path.to_string_lossy())
 }
@@ -125,7 +125,7 @@ fn without_jwt(word: &str) -> String {
     out + rest
 }
 
-/// `5400` as `1 h 30 min`; the two largest units.
+/// Writes seconds for people, in the two largest units: `5400` as `1 h 30 min`.
 pub fn in_words(seconds: u64) -> String {
     let parts = [
         (seconds / 86_400, "d"),

@@ -8,17 +8,17 @@ use crate::error::Error;
 
 /// A bearer token: the one that jobpass mints, or the minter's own.
 ///
-/// Trimmed and free of characters that an HTTP header cannot carry (kube panics on a token with a newline),
-/// redacted in Debug, without Display, wiped when dropped.
+/// It has no spaces around it and no characters that an HTTP header cannot carry: kube panics on a token with
+/// a newline. `Debug` redacts it, it has no `Display`, and its memory is wiped.
 #[derive(Clone)]
 pub struct Token(SecretString);
 
 impl Token {
-    /// Takes the text of a token as found in the input `name`.
+    /// Takes the text of a token from the input `name`.
     ///
     /// # Errors
-    /// If nothing is left after trimming, or a character other than visible ASCII is inside. The value is not
-    /// shown.
+    /// If nothing is left after trimming, or if a character is not visible ASCII. The error does not show the
+    /// value.
     pub fn parse(text: &str, name: &str) -> Result<Self, Error> {
         let text = text.trim();
         if text.is_empty() {

@@ -1,5 +1,5 @@
-//! The ways in which a ServiceAccount can get credentials that outlive its token. With one, revoking the
-//! token is not the end.
+//! The ways in which a ServiceAccount can get credentials that outlive its token. If one is open, the
+//! revocation of the token does not end the job's access.
 
 use futures_util::future::join_all;
 

@@ -47,7 +47,7 @@ impl Checks {
         let asked = expected
             .iter()
             .map(|(permission, _)| review(cluster, permission, &holder.namespace, budget));
-        // A warning is not worth the whole budget.
+        // Answers that can only become a warning must not use up the whole budget.
         let patience = match self.escape {
             EscapeCheck::Warn => budget.at_most(WARN),
             _ => *budget,

@@ -233,8 +233,8 @@ impl Report {
             Some(Account { namespace, name }) => Grantee::ServiceAccount { namespace, name },
             None => Grantee::User("THE USER'S NAME"),
         };
-        // A Role holds all that is required. With less, it would take away what an earlier report made a
-        // person grant.
+        // A Role has one name, so it lists all required permissions. A shorter one would remove the
+        // permissions that an earlier report had listed.
         let whom = account.map_or("user", |account| account.name.get(..200).unwrap_or(&account.name));
         let manifests = places.into_iter().map(|place| {
             let here = required

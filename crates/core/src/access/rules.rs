@@ -18,7 +18,7 @@ pub(super) struct Rules(Vec<ResourceRule>);
 
 impl Rules {
     /// Lists the rules of the identity of `cluster`. `None` if there is no answer, or if the list may be
-    /// incomplete: an authorizer failed, or cannot list its rules, as a webhook cannot.
+    /// incomplete: an authorizer failed, or cannot list its rules. A webhook cannot.
     pub(super) async fn list(cluster: &Cluster, namespace: &str, budget: &Budget) -> Option<Self> {
         let question = SelfSubjectRulesReview {
             spec: SelfSubjectRulesReviewSpec {
@@ -118,7 +118,7 @@ mod tests {
 
     const DENIED: Option<Verdict> = Some(Verdict::Denied);
     const ALLOWED: Option<Verdict> = Some(Verdict::Allowed);
-    /// Only a review can tell.
+    /// The verdict of a permission that needs a review.
     const UNCERTAIN: Option<Verdict> = None;
 
     #[rstest]

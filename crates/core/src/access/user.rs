@@ -53,8 +53,8 @@ impl SelfReview {
                     let review = answer.parse_with::<AnyVersion>(&call, "/status/userInfo/username")?;
                     return Ok(Self::User(review.status.user_info.unwrap_or_default()));
                 }
-                // Every API server has v1 of this group and answers with a Status. It has none for a
-                // version that it does not know.
+                // Every API server has v1 of this group. It answers with a Status if it does not know a
+                // version.
                 404 if version != VERSIONS[0] || answer.is_refusal() => {}
                 _ => return Ok(Self::Refused(call, answer)),
             }

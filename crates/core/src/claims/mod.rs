@@ -111,8 +111,8 @@ impl Claims {
         self.kubernetes.as_ref()?.serviceaccount.as_ref()?.uid.as_deref()
     }
 
-    /// Whether this is the token of a Secret of type `kubernetes.io/service-account-token`: deleting that Secret ends
-    /// it.
+    /// Whether this is the token of a Secret of type `kubernetes.io/service-account-token`. Deleting that
+    /// Secret ends the token.
     pub fn is_of_secret(&self, namespace: &str, name: &str) -> bool {
         self.iss.as_deref() == Some(LEGACY_ISSUER)
             && self.legacy_namespace.as_deref() == Some(namespace)
@@ -162,7 +162,7 @@ impl Claims {
 
     /// Whether the token is for other servers than the API server.
     ///
-    /// The issuer counts as the audience of the API server. That is the default of its flag
+    /// The issuer counts as the audience of the API server. That is the default of the API server's flag
     /// `--api-audiences`, and no claim says more.
     pub fn is_for_others(&self) -> bool {
         !self.aud.is_empty() && self.iss.as_ref().is_some_and(|issuer| !self.aud.contains(issuer))

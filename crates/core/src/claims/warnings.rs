@@ -11,7 +11,7 @@ use crate::{
 /// The seconds for which API servers accept a token after it has expired, and before it becomes valid
 /// (go-jose's `DefaultLeeway`).
 pub const LEEWAY: i64 = 60;
-/// The longest lifetime that is not worth a warning, in seconds: no job takes longer than a day.
+/// The longest lifetime without a warning, in seconds: no job takes longer than a day.
 const LONG: i64 = 24 * 3600;
 
 /// An unusual property of a token.

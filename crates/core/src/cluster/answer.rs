@@ -56,7 +56,7 @@ impl Answer {
     /// Reads the body.
     ///
     /// # Errors
-    /// If the body is not a `T`. The error shows nothing of the body.
+    /// If the body is not a `T`. The error quotes no part of the body.
     pub(crate) fn parse<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Error> {
         serde_json::from_slice(&self.body).map_err(|_| self.unreadable(call))
     }
@@ -95,7 +95,7 @@ impl Answer {
         words.trim_end().to_owned()
     }
 
-    /// The failure for an answer that the caller has no use for.
+    /// The failure for an answer that the caller cannot use.
     pub(crate) fn unexpected(&self, call: &Call) -> Error {
         Error::new(
             Kind::Refused,
@@ -135,8 +135,8 @@ impl Answer {
             || self.denial().is_some()
     }
 
-    /// The next step if something else than Kubernetes refused the request: Kubernetes sends a Status with
-    /// each refusal.
+    /// The next step if a proxy, and not Kubernetes, refused the request: Kubernetes sends a Status with each
+    /// refusal.
     pub(crate) fn refused_by_another(&self) -> Option<&'static str> {
         (matches!(self.status, 401 | 403) && self.status_object.reason.is_empty()).then_some(
             "this is not an answer of Kubernetes: a gateway, a login page or a proxy before the API server \
@@ -178,8 +178,8 @@ impl Answer {
     }
 }
 
-/// Reads a Status, or an empty one from anything else. Servers in front of Kubernetes, such as Rancher,
-/// send the same members with other types: of those the message is kept.
+/// Reads a Status, or an empty one from anything else. Servers in front of Kubernetes, such as Rancher, send
+/// the same members with other types. Of those, the message is kept.
 fn status_object(body: &[u8]) -> Status {
     #[derive(Deserialize)]
     struct Foreign {

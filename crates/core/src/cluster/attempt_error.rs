@@ -1,19 +1,19 @@
-//! Why a call got no answer, in words that lead to a cause.
+//! The reason why a call got no answer, in words that lead to a cause.
 
 use crate::text::harmless;
 
-/// Why there is no answer.
+/// The reason why an attempt got no answer.
 pub(super) struct AttemptError {
     pub(super) why: String,
     pub(super) help: &'static str,
-    /// Trying again may help.
+    /// Whether another attempt may help.
     pub(super) transient: bool,
-    /// The request may have reached the server.
+    /// Whether the request may have reached the server.
     pub(super) sent: bool,
 }
 
 impl AttemptError {
-    /// Finds the cause that a person can do something about in a chain of wrapped errors.
+    /// Finds the cause that a person can remove, in a chain of wrapped errors.
     pub(super) fn of(error: &(dyn std::error::Error + 'static), sent: bool) -> Self {
         let mut cause = Some(error);
         let mut deepest = String::new();
@@ -23,13 +23,13 @@ impl AttemptError {
             }
             let io = current.downcast_ref::<std::io::Error>();
             deepest = harmless(&current.to_string());
-            // An io::Error skips what it wraps in `source`.
+            // `source` of an io::Error skips the error that it wraps.
             cause = match io.and_then(std::io::Error::get_ref) {
                 Some(inner) => Some(inner),
                 None => current.source(),
             };
         }
-        // hyper-util has no public types for these.
+        // hyper-util has no public types for these errors.
         let proxy_refuses = [
             "proxy authorization required",
             "credentials not accepted",
@@ -77,7 +77,7 @@ fn of_tls(error: &rustls::Error) -> AttemptError {
             "the server's certificate is not valid yet".into(),
             "check this machine's clock",
         ),
-        // It is the same the next time.
+        // Another attempt meets the same certificate.
         rustls::Error::InvalidCertificate(error) => (
             format!(
                 "the server's certificate cannot be used: {}",
@@ -85,7 +85,7 @@ fn of_tls(error: &rustls::Error) -> AttemptError {
             ),
             "check that this is the API server's port, and its certificate with `openssl s_client -connect HOST:PORT`",
         ),
-        // An alert or a connection cut short may be a load balancer's bad moment.
+        // A load balancer that restarts may send an alert or cut the connection.
         other => {
             return AttemptError {
                 why: format!("TLS failed: {}", harmless(&other.to_string())),

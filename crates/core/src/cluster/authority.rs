@@ -1,9 +1,11 @@
-//! The certificate authorities of a server, and its certificate: trusted if kubectl trusts it (Go,
-//! `crypto/x509`).
+//! The certificate authorities of a server, and the check of its certificate: it passes if kubectl trusts it
+//! (Go, `crypto/x509`).
 //!
-//! Chains are built and checked by webpki. Where Go decides otherwise, the difference is made here:
-//! a certificate that is given itself is trusted without a chain; one that is given, but may not sign others,
-//! signs none; one that has expired signs none; and a server's certificate may be that of an authority.
+//! webpki builds and checks the chains. This module differs where Go differs from webpki:
+//!
+//! - A given certificate is trusted without a chain.
+//! - A given certificate that may not sign others, or has expired, signs none.
+//! - The certificate of a server may be an authority.
 
 use std::sync::Arc;
 
@@ -32,19 +34,22 @@ use x509_parser::{
 use super::pem;
 use crate::error::{Error, Kind};
 
-/// The state of a job holds it, and a runner hands that on in one variable: Linux takes 128 KiB there.
+/// The most bytes of PEM. The state of a job holds them, and a runner hands the state on in one variable,
+/// which Linux limits to 128 KiB.
 const LONGEST: usize = 64 << 10;
-/// Certificates between a server's and an authority.
+/// The most certificates between a server's certificate and an authority.
 const LONGEST_CHAIN: u32 = 4;
 
-/// Certificates that a server's certificate is checked against; at least one.
+/// The certificates that a server's certificate is checked against; at least one.
 pub(crate) struct Authority {
     certificates: Vec<CertificateDer<'static>>,
 }
 
 impl Authority {
+    /// Parses PEM, the value of `input`.
+    ///
     /// # Errors
-    /// If the text holds no certificate, or too many.
+    /// If the text has no certificate, or too many.
     pub(crate) fn parse(input: &str, text: &str) -> Result<Self, Error> {
         let mut certificates = Vec::new();
         for certificate in pem::certificates(text) {
@@ -70,7 +75,7 @@ impl Authority {
         }
     }
 
-    /// Without the text around the certificates.
+    /// The certificates as PEM, without the text around them.
     pub(crate) fn pem(&self) -> String {
         let block = |certificate: &CertificateDer| {
             let base64 = STANDARD.encode(certificate);
@@ -95,7 +100,7 @@ pub(super) struct Verifier {
 }
 
 impl Verifier {
-    /// Trusts the certificates of a PEM text alone.
+    /// Trusts only the certificates of a PEM text.
     pub(super) fn of(pem: &str, provider: Arc<CryptoProvider>) -> Self {
         Self {
             given: pem::certificates(pem).collect(),
@@ -106,7 +111,7 @@ impl Verifier {
     /// Trusts the certificates of this system, and those of a PEM text.
     ///
     /// # Errors
-    /// If there are none.
+    /// If there are no certificates.
     pub(super) fn of_system(and: Option<&str>, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
         let mut given = rustls_native_certs::load_native_certs().certs;
         given.extend(and.into_iter().flat_map(pem::certificates));
@@ -122,7 +127,7 @@ impl Verifier {
         }
     }
 
-    /// Whether a chain leads from the leaf to a given authority.
+    /// Checks that a chain leads from the leaf to a given authority.
     fn check_chain(
         &self,
         leaf: &CertificateDer,
@@ -135,7 +140,7 @@ impl Verifier {
             let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
                 continue;
             };
-            // One that webpki cannot read signs nothing that it could check.
+            // webpki cannot check a signature by a certificate that it cannot read.
             if may_sign(&parsed)
                 && is_valid_at(&parsed, now)
                 && let Ok(anchor) = anchor_from_trusted_cert(certificate)
@@ -183,8 +188,9 @@ impl Verifier {
         }
     }
 
-    /// Whether a certificate that is an authority itself is signed by a given one, directly or through
-    /// others; `above` are below it already. webpki takes no authority as the certificate of a server.
+    /// Whether a given certificate signed this authority, directly or through others. `above` is the number
+    /// of authorities below it in the chain. webpki does not accept an authority as the certificate of a
+    /// server.
     fn is_signed(
         &self,
         certificate: &X509Certificate,
@@ -197,7 +203,7 @@ impl Verifier {
                 && may_sign(issuer)
                 && is_valid_at(issuer, now)
                 && above <= below(issuer)
-                // What these would limit is not looked at here.
+                // Name constraints are not evaluated here.
                 && matches!(issuer.name_constraints(), Ok(None))
                 && knows_what_is_critical(issuer)
                 && !is_signed_with_sha1(certificate)
@@ -213,7 +219,7 @@ impl Verifier {
         is_given || above < LONGEST_CHAIN && intermediates.iter().any(|der| parsed(der, &through))
     }
 
-    /// Everything but the chain.
+    /// Checks everything except the chain.
     fn check_leaf(
         &self,
         certificate: &CertificateDer,
@@ -235,7 +241,7 @@ impl Verifier {
         if !knows_what_is_critical(leaf) {
             return Err(CertificateError::UnhandledCriticalExtension.into());
         }
-        // An IPv4 address in the form of IPv6 is the IPv4 address.
+        // Go treats an IPv4 address in the form of IPv6 as the IPv4 address.
         let canonical = match name {
             ServerName::IpAddress(address) => {
                 Some(ServerName::from(std::net::IpAddr::from(*address).to_canonical()))
@@ -294,7 +300,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// As [`is_for_servers`], for webpki.
+/// [`is_for_servers`], for webpki.
 struct ForServers;
 
 impl ExtendedKeyUsageValidator for ForServers {
@@ -319,7 +325,7 @@ impl ExtendedKeyUsageValidator for ForServers {
     }
 }
 
-/// The certificates that may stand between one that an authority signs and a server's.
+/// The most certificates that an authority allows between a certificate that it signs and a server's.
 fn below(authority: &X509Certificate) -> u32 {
     let constraints = authority.basic_constraints().ok().flatten();
     constraints
@@ -337,7 +343,7 @@ fn knows_what_is_critical(certificate: &X509Certificate) -> bool {
         .all(|extension| !extension.parsed_extension().unsupported())
 }
 
-/// Go's `CheckSignatureFrom`, and the use that the chain is for.
+/// Whether a certificate may sign others (Go's `CheckSignatureFrom`) and is for servers.
 fn may_sign(certificate: &X509Certificate) -> bool {
     let is_authority = match certificate.basic_constraints() {
         Ok(Some(constraints)) => constraints.value.ca,
@@ -351,8 +357,8 @@ fn may_sign(certificate: &X509Certificate) -> bool {
     is_authority && may_sign && is_for_servers(certificate)
 }
 
-/// Two certificates can be made that have the same SHA-1 signature. Neither Go nor webpki takes one;
-/// x509-parser does.
+/// Whether a signature uses SHA-1, for which anybody can make two certificates with one signature. Go and
+/// webpki refuse it, and x509-parser does not.
 fn is_signed_with_sha1(certificate: &X509Certificate) -> bool {
     let algorithm = &certificate.signature_algorithm.algorithm;
     [OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA].contains(algorithm)
@@ -379,8 +385,8 @@ fn seconds(time: UnixTime) -> i64 {
 mod tests {
     use super::*;
 
-    /// An authority, and two certificates of it that are authorities themselves, of a server called `k8s`:
-    /// the first is signed with SHA-256, the second with SHA-1.
+    /// An authority, and two certificates that it signed. Both are authorities themselves, for a server named
+    /// `k8s`. The first is signed with SHA-256, the second with SHA-1.
     const SIGNED: &str = include_str!("authority/signed_with_sha256_and_sha1.pem");
 
     #[test]

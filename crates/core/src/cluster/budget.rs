@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The most attempts at one call, the first included, where it harms nobody to give up.
+/// The most attempts at one call, the first included, where giving up harms nobody.
 const ATTEMPTS: u32 = 4;
 
 /// The time that a piece of work may take, retries included.
@@ -25,7 +25,7 @@ impl Budget {
         }
     }
 
-    /// A budget that starts now, with attempts until it ends. Revoking uses it: to give up there leaves a
+    /// A budget that starts now, with attempts until it ends. Revoking uses it, because giving up leaves a
     /// token alive.
     pub fn to_the_end(total: Duration) -> Self {
         Self {

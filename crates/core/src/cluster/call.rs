@@ -63,7 +63,7 @@ impl Call {
         })
     }
 
-    /// Reads a path that is not an object's.
+    /// Reads a path that is not the path of an object.
     ///
     /// # Errors
     /// As [`Call::new`].
@@ -71,7 +71,8 @@ impl Call {
         Self::of(doing, http::Request::get(path))
     }
 
-    /// Reads the cluster's public keys. kube-apiserver answers 406 unless their own media type is accepted.
+    /// Reads the cluster's public keys. kube-apiserver answers 406 unless the request accepts their own media
+    /// type.
     ///
     /// # Errors
     /// As [`Call::new`].
@@ -94,7 +95,8 @@ impl Call {
         Self::post(doing, namespace, object, &PostParams::default())
     }
 
-    /// Has the API server check the creation of an object, policies included, and create nothing.
+    /// Sends the creation of an object as a dry run: the API server checks it, policies included, and creates
+    /// nothing.
     ///
     /// # Errors
     /// As [`Call::new`].
@@ -141,7 +143,7 @@ impl Call {
         )
     }
 
-    /// Lists the metadata of objects. Nothing else that is in them leaves the API server.
+    /// Lists the metadata of objects. The rest of the objects does not leave the API server.
     ///
     /// # Errors
     /// As [`Call::new`].
@@ -185,8 +187,8 @@ impl Call {
         self.request.method()
     }
 
-    /// The path and the query, without the `?` and `&` that kube-core writes before the first parameter, or
-    /// before none.
+    /// The path and the query. kube-core writes a superfluous `?` or `&` before the first parameter; this
+    /// removes it.
     pub(super) fn path(&self) -> String {
         let uri = self.request.uri();
         match uri.query().map_or("", |query| query.trim_start_matches('&')) {

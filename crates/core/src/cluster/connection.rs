@@ -1,27 +1,27 @@
-//! How the API server is reached.
+//! The way to an API server.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Authority, Proxy, url::server_url};
 use crate::{error::Error, process::environment::Environment};
 
-/// How the API server is reached. Holds no secret once serialised.
+/// The way to an API server. Once serialised, it holds no secret.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Connection {
     /// `https://HOST[:PORT][/PATH]`.
     pub server: String,
-    /// PEM of the certificate authority; without it, the system's roots count.
+    /// PEM of the certificate authority. Without it, the system's roots count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_authority: Option<String>,
-    /// The name that the server's certificate must carry, if not the host's.
+    /// The name that the server's certificate must carry, if it is not the host's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_server_name: Option<String>,
-    /// The proxy in between.
+    /// The proxy before the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxy>,
-    /// Certificates that count beside the system's roots, PEM. Never recorded: found again at the end of the
-    /// job.
+    /// PEM of certificates that count beside the system's roots. They are never recorded: the end of the job
+    /// finds them again.
     #[serde(skip)]
     pub(crate) extra_authorities: Option<String>,
 }
@@ -46,8 +46,8 @@ impl Connection {
 }
 
 impl Connection {
-    /// The connection with the user and password of its proxy, which no state records. The environment may
-    /// have changed since: another proxy does not count.
+    /// Adds the user and the password of the proxy, which no state records. They come from the environment,
+    /// which may have changed since: the credentials of another proxy do not count.
     pub(crate) fn with_credentials_of_proxy(mut self, environment: &Environment) -> Self {
         let now = Proxy::from_environment(&self.server, environment);
         self.proxy = self.proxy.map(|proxy| proxy.with_credentials_of([now]));

@@ -73,7 +73,7 @@ impl<'a> Denial<'a> {
         matches!(self, Self::Policy(name) if name.starts_with("jobpass-"))
     }
 
-    /// The next step after a refused request in `namespace`.
+    /// The next step after the refusal of a request in `namespace`.
     pub(crate) fn help(self, method: &Method, namespace: &str) -> String {
         match self {
             Self::Quota => {

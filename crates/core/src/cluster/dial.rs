@@ -1,5 +1,4 @@
-//! How a connection is made: directly or through a proxy, with which certificates, and which HTTP is agreed
-//! on.
+//! The way in which a connection is made: its proxy, its certificates, and the agreed version of HTTP.
 
 use std::sync::Arc;
 
@@ -29,7 +28,7 @@ use crate::{
 
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Where to, and with what.
+/// The target of a connection, and the means.
 pub(super) struct Dial {
     server: Uri,
     tls: Arc<ClientConfig>,
@@ -37,13 +36,13 @@ pub(super) struct Dial {
     proxy: Option<Tunnel>,
 }
 
-/// What it takes to come through a proxy.
+/// The way through a proxy.
 struct Tunnel {
     uri: Uri,
     authorization: Option<HeaderValue>,
-    /// User and password for a SOCKS proxy.
+    /// The user and the password for a SOCKS proxy.
     credentials: Option<(Vec<u8>, Vec<u8>)>,
-    /// For a proxy that is spoken to over TLS: the same certificates, as with kubectl.
+    /// For a proxy with TLS: the same certificates, as with kubectl.
     tls: Arc<ClientConfig>,
 }
 
@@ -57,6 +56,8 @@ trait Stream: Read + Write + Send + Unpin {}
 impl<T: Read + Write + Send + Unpin> Stream for T {}
 
 impl Dial {
+    /// Prepares a connection.
+    ///
     /// # Errors
     /// If the certificates, the key or the server's name cannot be used.
     pub(super) fn new(connection: &Connection, identity: &Identity) -> Result<Self, Error> {
@@ -101,7 +102,7 @@ impl Dial {
     pub(super) async fn dial(&self) -> Result<HttpConnection, Failure> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
-        // A request is small, and follows others.
+        // Requests are small and follow each other. Nagle's algorithm would delay them.
         tcp.set_nodelay(true);
         let Some(proxy) = &self.proxy else {
             return self.through(tcp).await;
@@ -109,13 +110,13 @@ impl Dial {
         match proxy.uri.scheme_str() {
             Some("http") => self.through(proxy.http(tcp)).await,
             Some("https") => {
-                // As with kubectl, `tls-server-name` is the name of the proxy as well.
+                // kubectl uses `tls-server-name` as the name of the proxy as well.
                 let tls = Arc::clone(&proxy.tls);
                 let tcp = HttpsConnector::new(tcp, tls, true, Arc::clone(&self.names));
                 self.through(proxy.http(tcp)).await
             }
             Some("socks5" | "socks5h") => match self.through(proxy.socks(tcp.clone(), true)).await {
-                // Go offers to come without user and password as well, in one go.
+                // Go also offers to connect without a user, in the same message.
                 Err(error) if proxy.credentials.is_some() && says(&*error, "not support user/pass") => {
                     self.through(proxy.socks(tcp, false)).await
                 }
@@ -132,7 +133,7 @@ impl Dial {
         C::Future: Send + 'static,
         C::Error: Into<Failure>,
     {
-        // Nothing of what it consists of has to be waited for to be ready.
+        // The connector is always ready, because all of its parts are.
         let mut connector =
             HttpsConnector::new(connector, Arc::clone(&self.tls), true, Arc::clone(&self.names));
         let stream = connector.call(self.server.clone()).await?;
@@ -150,7 +151,7 @@ impl Tunnel {
         }
     }
 
-    /// The proxy looks names up, as with kubectl: they may mean something only there.
+    /// A SOCKS proxy that looks up names itself, as with kubectl: a name may exist only in its network.
     fn socks<C>(&self, connector: C, with_credentials: bool) -> SocksV5<C> {
         let tunnel = SocksV5::new(with_port(&self.uri, 1080), connector);
         match self.credentials.as_ref().filter(|_| with_credentials) {
@@ -163,7 +164,7 @@ impl Tunnel {
     }
 }
 
-/// Whether an error, or one that it comes from, has this text.
+/// Whether an error, or one of its causes, has this text.
 fn says(error: &(dyn std::error::Error + 'static), text: &str) -> bool {
     error.to_string().contains(text) || error.source().is_some_and(|source| says(source, text))
 }
@@ -174,13 +175,13 @@ fn with_port(uri: &Uri, port: u16) -> Uri {
     complete.unwrap_or_else(|| uri.clone())
 }
 
-/// Certificates, and the client's own.
+/// The authorities, and the client's own certificate.
 fn tls_config(connection: &Connection, identity: &Identity) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = match &connection.certificate_authority {
         Some(pem) => Verifier::of(pem, Arc::clone(&provider)),
-        // Loading the system's roots takes a hundred times as long as the rest: only if no authority was
-        // given.
+        // Loading the system's roots takes a hundred times as long as the rest, so it happens only without a
+        // given authority.
         None => Verifier::of_system(connection.extra_authorities.as_deref(), Arc::clone(&provider))?,
     };
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -197,11 +198,11 @@ fn tls_config(connection: &Connection, identity: &Identity) -> Result<ClientConf
     }
 }
 
-/// Apart from how the stream came about, so that it is compiled once.
+/// Makes an HTTP connection of a stream. It is separate from [`Dial::through`] so that it is compiled once.
 async fn dialled(stream: Box<dyn Stream>, http2: bool) -> Result<HttpConnection, Failure> {
     if http2 {
         let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
-        // It ends when nobody can send any more. Each request learns itself what became of it.
+        // The task ends when no sender is left. Each request gets its own error.
         tokio::spawn(connection);
         Ok(HttpConnection::Http2(sender))
     } else {

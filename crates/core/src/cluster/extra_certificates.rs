@@ -7,8 +7,8 @@ use crate::{
     process::{environment::Environment, files},
 };
 
-/// The variable that names their file. Runners and their actions are written in Node, which obeys it, so that
-/// on a network with an authority of its own it is set already.
+/// The variable that names their file. Runners and actions run on Node, which obeys it. So it is set already
+/// on a network with its own certificate authority.
 const VARIABLE: &str = "NODE_EXTRA_CA_CERTS";
 
 /// A file of certificates in PEM.
@@ -31,7 +31,8 @@ impl ExtraCertificates {
         Ok(Self::read(files::absolute(VARIABLE, Path::new(path))?))
     }
 
-    /// As Node, passes over a file that cannot be read. Whatever needs it fails then.
+    /// Reads the file. Like Node, it ignores a file that cannot be read: the connection that needs it fails
+    /// later.
     pub(crate) fn read(path: PathBuf) -> Option<Self> {
         let pem = files::read_bytes(files::LONGEST, &path).ok()?;
         Some(Self {

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{dial, pem};
 use crate::{error::Error, text::harmless, token::Token};
 
-/// The prefix of the headers for extra fields. client-go escapes other characters in a header's name
+/// The characters to escape in the headers for extra fields. client-go does the same
 /// (`transport.headerKeyEscape`).
 const NOT_IN_HEADER_NAME: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
@@ -45,10 +45,10 @@ pub struct Identity {
     pub impersonate_extra: BTreeMap<String, Vec<String>>,
 }
 
-/// A client certificate and its key, both PEM. They match.
+/// A client certificate and its key, both PEM. They belong together.
 #[derive(Clone)]
 pub struct ClientCertificate {
-    /// The certificate, and the intermediates that signed it.
+    /// The certificate, and the intermediate certificates that signed it.
     pub certificate: String,
     key: SecretString,
 }

@@ -88,8 +88,8 @@ impl Cluster {
         Self::connect_as(connection, &token.clone().into())
     }
 
-    /// Returns the same server, asked with nothing but `token`. The connections are shared, unless they
-    /// carry a client certificate: kube-apiserver would prefer that to the token.
+    /// Returns the same server, asked with nothing but `token`. The connections are shared, unless they carry
+    /// a client certificate: kube-apiserver would prefer the certificate to the token.
     ///
     /// # Errors
     /// As [`Cluster::connect`].
@@ -173,7 +173,7 @@ impl Cluster {
 
 /// Makes ring the cryptography of every TLS connection of this process.
 pub fn install_crypto() {
-    // It fails if a provider is installed already. Then that one is ring as well.
+    // It fails only if a provider is installed already. That provider is ring as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 

@@ -1,5 +1,5 @@
-//! PEM as Go reads it (`encoding/pem`): text around the blocks does not matter, and a block that is damaged
-//! is passed over.
+//! PEM as Go reads it (`encoding/pem`): text around the blocks does not matter, and damaged blocks are
+//! ignored.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -18,7 +18,7 @@ pub(super) fn certificates(text: &str) -> impl Iterator<Item = CertificateDer<'s
     certificates.map(|block| block.content.into())
 }
 
-/// The first private key in a text, whatever of the three forms it has.
+/// The first private key in a text, in any of the three forms.
 pub(super) fn private_key(text: &str) -> Option<PrivateKeyDer<'static>> {
     let is_key = |block: &Block| block.label == "PRIVATE KEY" || block.label.ends_with(" PRIVATE KEY");
     let key = blocks(text).into_iter().find(is_key)?;
@@ -27,7 +27,7 @@ pub(super) fn private_key(text: &str) -> Option<PrivateKeyDer<'static>> {
 
 fn blocks(text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
-    // The label of the block that was begun, and what it holds so far.
+    // The label of the open block, and its content so far.
     let mut begun: Option<(&str, String)> = None;
     for line in text.split('\n') {
         let line = line.trim_end_matches([' ', '\t', '\r']);
@@ -43,7 +43,7 @@ fn blocks(text: &str) -> Vec<Block> {
                 blocks.push(Block { label, content });
             }
         } else if let Some((_, content)) = &mut begun {
-            // A header's colon is not base64, so that a block with headers is damaged.
+            // The colon of a header is not base64, so a block with headers counts as damaged.
             content.extend(line.chars().filter(|c| !matches!(c, ' ' | '\t' | '\r')));
         }
     }

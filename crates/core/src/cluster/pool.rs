@@ -45,7 +45,7 @@ use super::{
 
 /// The most HTTP/1.1 connections at a time. Each begins with a TLS handshake, for which both sides need time.
 const MOST_HTTP1: usize = 16;
-/// The longest that a connection may be idle and still be used: after that, something in between may have
+/// The longest that a connection may be idle and still be used. After that, a firewall or a proxy may have
 /// forgotten it silently. It is longer than any attempt.
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -59,9 +59,9 @@ struct Shared {
     http1: Semaphore,
 }
 
-/// The connections that can be used.
+/// The connections that can carry a request.
 enum Open {
-    /// None yet, so that it is unknown which HTTP the server speaks.
+    /// No connection was made yet, so the server's version of HTTP is unknown.
     Unknown,
     Http2(Http2),
     /// The idle connections, and since when each is idle.
@@ -75,7 +75,7 @@ type Http1 = http1::SendRequest<Full<Bytes>>;
 struct Http2 {
     sender: http2::SendRequest<Full<Bytes>>,
     used: Instant,
-    /// Whether an answer did not come. Then no other request waits on this connection.
+    /// Whether an answer did not come. No further request may then use this connection.
     failed: Arc<AtomicBool>,
 }
 
@@ -107,8 +107,8 @@ impl Pool {
 impl Shared {
     /// Sends a request and reads the answer.
     ///
-    /// After a failure, or once a caller gives up waiting, the next request gets another connection: this
-    /// one may be broken in a way that only shows in silence, and the next may reach another API server.
+    /// After a failure, or once a caller gives up waiting, the next request gets another connection. This one
+    /// may be broken in silence, and the next one may reach another API server.
     async fn send(&self, exchange: &Exchange) -> Result<Reply, AttemptError> {
         let mut again = true;
         loop {
@@ -121,7 +121,7 @@ impl Shared {
                 None => self.send_over_http1(exchange).await?,
             };
             match sent {
-                // The server closed the connection just then, or had announced it: there is no reason to
+                // The server has just closed the connection, or had announced that. The next attempt need not
                 // wait.
                 Err(AttemptError { sent: false, .. }) if reused && again => again = false,
                 sent => return sent,
@@ -154,19 +154,19 @@ impl Shared {
         }
     }
 
-    /// Sends a request over a connection that carries nothing else meanwhile. Tells whether the connection
+    /// Sends a request over a connection that carries nothing else meanwhile. Returns whether the connection
     /// had been used before.
     async fn send_over_http1(
         &self,
         exchange: &Exchange,
     ) -> Result<(Result<Reply, AttemptError>, bool), AttemptError> {
-        // The semaphore is never closed, so there is always a permit in the end.
+        // The semaphore is never closed, so every caller gets a permit in the end.
         let _permit = self.http1.acquire().await;
         let (mut sender, reused) = match self.idle().await {
             Some(sender) => (sender, true),
             None => match self.dial.dial().await {
                 Ok(HttpConnection::Http1(sender)) => (sender, false),
-                // Behind one address, some servers may speak HTTP/2 and others not.
+                // Behind one address, some servers may speak HTTP/2 and others HTTP/1.1.
                 Ok(HttpConnection::Http2(sender)) => {
                     return Ok((Http2::new(sender).send(exchange).await, false));
                 }
@@ -230,8 +230,8 @@ impl Http2 {
     }
 }
 
-/// Marks a connection as failed, unless it is disarmed first: a caller that gives up waiting drops the
-/// future and this in it.
+/// Marks a connection as failed unless it is disarmed first. A caller that gives up waiting drops the future,
+/// and this guard with it.
 struct FailedIfDropped<'a>(Option<&'a AtomicBool>);
 
 impl Drop for FailedIfDropped<'_> {
@@ -264,7 +264,7 @@ async fn read(
     }
 }
 
-/// Writes a request as HTTP/1.1 has it: `GET /path`, `Host: host`.
+/// Rewrites a request for HTTP/1.1: `GET /path`, `Host: host`.
 fn in_origin_form(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
     let host = request.uri().authority().map(|host| host.as_str().try_into());
     if let Some(Ok(host)) = host {

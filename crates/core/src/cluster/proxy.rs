@@ -1,4 +1,4 @@
-//! The proxy between the job and the API server: chosen as kubectl chooses it (Go,
+//! The proxy between the job and the API server, chosen as kubectl chooses it (Go,
 //! `golang.org/x/net/http/httpproxy`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::url::GoUrl;
 use crate::{error::Error, process::environment::Environment};
 
-/// A proxy's URL and, apart from it and never serialised, its user and password.
+/// The URL of a proxy, and its user and password. Those are kept apart and never serialised.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Proxy {
@@ -19,15 +19,15 @@ pub struct Proxy {
     url: String,
     #[serde(skip)]
     credentials: Option<SecretString>,
-    /// Whether a kubeconfig names it, and no variable. Known while minting only.
+    /// Whether a kubeconfig names the proxy, and not a variable. Known only while minting.
     #[serde(skip)]
     in_kubeconfig: bool,
 }
 
 impl Proxy {
-    /// The proxy of HTTPS_PROXY, unless NO_PROXY takes the server out. Of either, the upper-case name counts
-    /// first. As with kubectl, ALL_PROXY and HTTP_PROXY do not count, nor does a value that is not an address
-    /// of a proxy.
+    /// The proxy of HTTPS_PROXY, unless NO_PROXY lists the server. The upper-case names count first. As with
+    /// kubectl, ALL_PROXY and HTTP_PROXY do not count, and a value that is not the address of a proxy is
+    /// ignored.
     pub fn from_environment(server: &str, environment: &Environment) -> Option<Self> {
         let variable = |name: &str| {
             let set = |name: &str| environment.raw(name).filter(|value| !value.is_empty());
@@ -40,7 +40,7 @@ impl Proxy {
             .then_some(proxy)
     }
 
-    /// An address without a scheme is that of an HTTP proxy.
+    /// The proxy that a variable names. An address without a scheme is the address of an HTTP proxy.
     fn of_variable(text: &str) -> Option<Self> {
         if text.is_empty() {
             return None;
@@ -52,7 +52,7 @@ impl Proxy {
         Some(Self::of_url(&url.or_else(|| GoUrl::parse(text))?))
     }
 
-    /// The `proxy-url` of a kubeconfig, or one that was recorded, which has a scheme.
+    /// Parses the `proxy-url` of a kubeconfig, or a recorded URL. Both have a scheme.
     ///
     /// # Errors
     /// If it is not the URL of a proxy.
@@ -61,7 +61,7 @@ impl Proxy {
             GoUrl::parse(url).filter(|url| matches!(&*url.scheme, "http" | "https" | "socks5" | "socks5h"));
         match parsed.filter(|url| !url.host.is_empty()) {
             Some(url) => Ok(Self::of_url(&url)),
-            // Not shown: it may hold a password.
+            // The value is not shown, because it may hold a password.
             None => Err(Error::input(
                 input,
                 "names a proxy that cannot be used",
@@ -79,7 +79,7 @@ impl Proxy {
         }
     }
 
-    /// The same proxy, as one that a kubeconfig names.
+    /// The same proxy, marked as named by a kubeconfig.
     pub(crate) fn of_kubeconfig(self) -> Self {
         Self {
             in_kubeconfig: true,
@@ -87,13 +87,14 @@ impl Proxy {
         }
     }
 
-    /// The `proxy-url` for the kubeconfig of a job. Clients find the proxy of a variable where jobpass found
-    /// it. A password is not handed on: what a job prints is not masked for it.
+    /// The `proxy-url` for the kubeconfig of a job. A proxy from a variable is left out: clients find it
+    /// where jobpass found it. A proxy with a password is left out, because the job's log does not mask the
+    /// password.
     pub(crate) fn for_kubeconfig(&self) -> Option<&str> {
         (self.in_kubeconfig && self.credentials.is_none()).then_some(&self.url)
     }
 
-    /// The same proxy with the credentials of the one among `candidates` that is at the same URL.
+    /// The same proxy with the credentials of the candidate that has the same URL.
     pub(crate) fn with_credentials_of<const N: usize>(mut self, candidates: [Option<Self>; N]) -> Self {
         let same = candidates
             .into_iter()
@@ -103,12 +104,12 @@ impl Proxy {
         self
     }
 
-    /// Without user and password.
+    /// The URL without the user and the password.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// As HTTP clients want it, user and password included.
+    /// The URL for HTTP clients, with the user and the password.
     pub fn uri(&self) -> Option<http::Uri> {
         match &self.credentials {
             Some(secret) => self
@@ -120,7 +121,7 @@ impl Proxy {
         }
     }
 
-    /// User and password, decoded.
+    /// The user and the password, decoded.
     pub(super) fn credentials(&self) -> Option<(Vec<u8>, Vec<u8>)> {
         let credentials = self.credentials.as_ref()?.expose_secret();
         let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
@@ -128,7 +129,7 @@ impl Proxy {
         Some((decoded(user), decoded(password)))
     }
 
-    /// The header for a proxy that wants to know who asks (RFC 7617).
+    /// The header for a proxy that asks for a user (RFC 7617).
     pub(super) fn authorization(&self) -> Option<http::HeaderValue> {
         let (user, password) = self.credentials()?;
         let plain = [&*user, b":", &*password].concat();
@@ -138,7 +139,7 @@ impl Proxy {
     }
 }
 
-/// The hosts that are asked directly.
+/// The hosts that are reached without the proxy.
 #[derive(Default)]
 struct NoProxy {
     all: bool,
@@ -148,9 +149,9 @@ struct NoProxy {
 }
 
 struct Domain {
-    /// With a point before it.
+    /// The name, with a point before it.
     suffix: String,
-    /// Whether the name without the point is meant as well.
+    /// Whether the name itself counts, without the point.
     itself: bool,
     port: String,
 }
@@ -159,8 +160,8 @@ impl NoProxy {
     fn parse(text: &str) -> Self {
         let mut list = Self::default();
         for entry in text.split(',') {
-            // client-go looks for networks once more (`NewProxierWithNoProxyCIDR`), with leading zeros, but
-            // not with spaces.
+            // client-go parses networks a second time (`NewProxierWithNoProxyCIDR`): with leading zeros, but
+            // without trimming spaces.
             list.networks.extend(network(&without_zeros(entry)));
             let entry = entry.trim().to_lowercase();
             if entry.is_empty() {
@@ -202,7 +203,7 @@ impl NoProxy {
         list
     }
 
-    /// Whether the server is asked by way of the proxy.
+    /// Whether requests to the server go through the proxy.
     fn takes(&self, server: &GoUrl) -> bool {
         let port = match server.port() {
             "" => "443",
@@ -233,7 +234,8 @@ fn is_port(wanted: &str, port: &str) -> bool {
     wanted.is_empty() || wanted == port
 }
 
-/// An IPv4 address as it was before a zero at the front came to mean octal.
+/// Removes leading zeros from the parts of an IPv4 address. Older parsers ignored them; newer ones would read
+/// octal.
 fn without_zeros(text: &str) -> String {
     let number = |part: &str| match part.trim_start_matches('0') {
         "" if !part.is_empty() => "0".to_owned(),
@@ -275,7 +277,7 @@ fn contains((base, bits): (IpAddr, u8), address: IpAddr) -> bool {
     }
 }
 
-/// Go's `net.SplitHostPort`, and brackets without a port.
+/// Go's `net.SplitHostPort`, which also splits an address in brackets.
 fn host_and_port(text: &str) -> Option<(&str, &str)> {
     let colon = text.rfind(':')?;
     let (host, port) = (&text[..colon], &text[colon + 1..]);
@@ -292,7 +294,7 @@ fn address(text: &str) -> Option<IpAddr> {
     text.parse().ok().map(canonical)
 }
 
-/// An IPv4 address in IPv6's clothes is the IPv4 address.
+/// Turns an IPv4 address in the form of IPv6 into the IPv4 address.
 fn canonical(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),

@@ -9,11 +9,11 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
 /// The longest that a server's Retry-After is obeyed.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// The next step for a person, if an answer may be another one soon. `None` if the answer counts.
+/// The next step for a person, if a later answer may differ. `None` if the answer is final.
 pub(super) fn transient(status: u16, denial: Option<Denial<'_>>) -> Option<&'static str> {
     match (status, denial) {
         (_, Some(Denial::Unanswered(_))) => Some(denial::UNANSWERED),
-        // A webhook that refuses does so again, whatever status it picks.
+        // A webhook that refuses once refuses again, whatever status it uses.
         (_, Some(_)) => None,
         (429 | 500 | 502 | 503 | 504, None) => {
             Some("the API server has a problem of its own: run the job again later")
@@ -22,7 +22,7 @@ pub(super) fn transient(status: u16, denial: Option<Denial<'_>>) -> Option<&'sta
     }
 }
 
-/// The time to wait after an attempt, the first being 1.
+/// The wait after an attempt. The first attempt is 1.
 pub(super) fn pause(attempt: u32, retry_after: Option<Duration>) -> Duration {
     retry_after
         .unwrap_or_else(|| backoff(attempt))
@@ -33,7 +33,7 @@ pub(super) fn pause(attempt: u32, retry_after: Option<Duration>) -> Duration {
 /// in step.
 fn backoff(attempt: u32) -> Duration {
     let mut byte = [0];
-    // Without randomness the wait is merely not spread.
+    // Without random bytes, the waits are merely not spread.
     let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut byte);
     let base = (Duration::from_millis(250) * 2_u32.pow((attempt - 1).min(8))).min(LONGEST_BACKOFF);
     base + base.mul_f32(f32::from(byte[0]) / 512.0)

@@ -18,13 +18,13 @@ use super::{
 /// The fate of one request.
 #[derive(Clone)]
 pub(crate) enum Fate {
-    /// It is answered.
+    /// The server answers.
     Answer(u16, &'static [(&'static str, &'static str)], String),
-    /// It never leaves this machine.
+    /// The request never leaves this machine.
     NotSent,
-    /// It is sent, and the connection breaks.
+    /// The request is sent, and the connection breaks.
     Lost,
-    /// It is sent, and nothing happens.
+    /// The request is sent, and no answer comes.
     Silence,
 }
 
@@ -55,7 +55,7 @@ impl Log {
             .push((line, body));
     }
 
-    /// `POST /path`, in their order.
+    /// The requests, as `POST /path`, in their order.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.requests().into_iter().map(|(line, _)| line).collect()
     }
@@ -66,7 +66,7 @@ impl Log {
     }
 }
 
-/// A cluster whose requests meet the fates in order. All further requests meet the last one.
+/// A cluster whose requests meet the fates in order. All later requests meet the last one.
 pub(crate) fn cluster(identity: &Identity, fates: impl IntoIterator<Item = Fate>) -> (Cluster, Log) {
     let mut fates = fates.into_iter().collect::<VecDeque<_>>();
     answering(identity, move |_| {

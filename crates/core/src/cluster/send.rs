@@ -24,15 +24,15 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 /// The failure of a call that got no usable answer.
 pub(crate) struct NoAnswer {
     pub(crate) error: Error,
-    /// Whether the API server may have carried out the request nevertheless. Without any connection, it has
-    /// not.
+    /// Whether the API server may have carried out the request nevertheless. It has not if no connection was
+    /// made.
     pub(crate) maybe_done: bool,
 }
 
 impl Cluster {
     /// Sends a call, and repeats it as often as the budget allows: after connection errors, after 429 (a
     /// Retry-After of up to 10 s is obeyed), and after 500, 502, 503 and 504. Every call of jobpass can be
-    /// repeated: see where each is made.
+    /// repeated; each caller says why.
     ///
     /// # Errors
     /// If the attempts or the budget are used up without another answer.
@@ -192,7 +192,7 @@ fn no_answer_in_time() -> AttemptError {
 }
 
 impl NoAnswer {
-    /// A failure from before anything was sent.
+    /// A failure before anything was sent.
     pub(crate) fn unsent(error: Error) -> Self {
         Self {
             error,
@@ -201,7 +201,7 @@ impl NoAnswer {
     }
 }
 
-/// Forgets whether the request may have been carried out, for callers that can repeat their work.
+/// For callers that can repeat their work: drops the answer to whether the request may have been carried out.
 impl From<NoAnswer> for Error {
     fn from(failure: NoAnswer) -> Self {
         failure.error
@@ -229,7 +229,7 @@ mod tests {
         Fate::answer(200, "{}")
     }
 
-    /// The outcome of a call, how often it was sent, and how many seconds it took.
+    /// The outcome of a call, the number of requests, and the seconds that it took.
     async fn sent(fates: Vec<Fate>, budget: Budget) -> (Result<(u16, bool), bool>, usize, u64) {
         let (cluster, log) = scripted::cluster(&Identity::default(), fates);
         let call = Call::get("ask", "/version").expect("a call");

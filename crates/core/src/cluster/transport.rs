@@ -7,15 +7,15 @@ use tower::util::BoxCloneSyncService;
 
 use super::attempt_error::AttemptError;
 
-/// A request on its way.
+/// A request to be sent.
 pub(super) struct Exchange {
     pub(super) request: http::Request<Full<Bytes>>,
     /// The most bytes of the answer that are read.
     pub(super) longest: usize,
 }
 
-/// An answer. It has no body if that is longer than expected.
+/// An answer. Its body is `None` if it is longer than expected.
 pub(super) type Reply = http::Response<Option<Bytes>>;
 
-/// Anything that carries requests to a server.
+/// A service that carries requests to a server.
 pub(super) type Transport = BoxCloneSyncService<Exchange, Reply, AttemptError>;

@@ -1,12 +1,11 @@
-//! URLs as kubectl reads them: Go's `net/url`, which takes some texts that RFC 3986 does not, and refuses
-//! others.
+//! URLs as kubectl reads them: Go's `net/url` accepts some texts that RFC 3986 does not, and refuses others.
 
 use std::net::Ipv6Addr;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use secrecy::SecretString;
 
-/// Escapes that stand there stay.
+/// The characters to escape in a path. Existing escapes stay.
 const IN_PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -21,22 +20,21 @@ const IN_PATH: &AsciiSet = &CONTROLS
     .add(b'[')
     .add(b']');
 
-/// A URL with an authority, or what is left of one without: a text before the first colon and a text after
-/// it.
+/// A URL with an authority. Of a URL without one, the text before and after the first colon.
 #[derive(Debug)]
 pub(super) struct GoUrl {
-    /// In lower case; empty if there is none.
+    /// The scheme in lower case. Empty if the URL has none.
     pub(super) scheme: String,
-    /// User and password, percent-encoded as they stand.
+    /// The user and the password, still percent-encoded.
     pub(super) user: Option<SecretString>,
-    /// With the port. Empty if there is none.
+    /// The host with its port. Empty if the URL has none.
     pub(super) host: String,
-    /// Percent-encoded as it stands.
+    /// The path, still percent-encoded.
     pub(super) path: String,
 }
 
 impl GoUrl {
-    /// `url.Parse`; `None` where that is an error. Query and fragment are left out.
+    /// Parses like Go's `url.Parse`. `None` if that is an error. The query and the fragment are dropped.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let text = text.split('#').next()?;
         if text.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
@@ -53,7 +51,7 @@ impl GoUrl {
         };
         if !rest.starts_with('/') {
             if !url.scheme.is_empty() {
-                // Opaque: it has neither a host nor a path.
+                // An opaque URL has neither a host nor a path.
                 return Some(url);
             }
             if rest.split('/').next()?.contains(':') {
@@ -82,7 +80,7 @@ impl GoUrl {
         })
     }
 
-    /// Without brackets and port.
+    /// The host without brackets and port.
     pub(super) fn host_name(&self) -> &str {
         let (host, _) = split_port(&self.host);
         host.strip_prefix('[')
@@ -90,16 +88,17 @@ impl GoUrl {
             .unwrap_or(host)
     }
 
-    /// Empty if there is none.
+    /// The port. Empty if the URL has none.
     pub(super) fn port(&self) -> &str {
         split_port(&self.host).1
     }
 }
 
-/// The https URL of an API server, without a slash at its end; `None` if it has another scheme, or a user.
+/// The https URL of an API server, without a slash at its end. `None` if the URL has another scheme, or a
+/// user.
 ///
-/// Without a scheme, kubectl takes `http` (client-go, `rest.IsConfigTransportTLS`). It leaves query and
-/// fragment out, and superfluous slashes.
+/// Without a scheme, kubectl uses `http` (client-go, `rest.IsConfigTransportTLS`). It drops the query, the
+/// fragment and superfluous slashes.
 pub(super) fn server_url(text: &str) -> Option<String> {
     let url = GoUrl::parse(text)?;
     let host = url.host.strip_suffix(':').unwrap_or(&url.host);
@@ -121,7 +120,7 @@ pub(super) fn server_url(text: &str) -> Option<String> {
     server.parse::<http::Uri>().is_ok().then_some(server)
 }
 
-/// `None` if the text begins with a colon.
+/// Splits the scheme off. `None` if the text begins with a colon.
 fn split_scheme(text: &str) -> Option<(&str, &str)> {
     for (index, byte) in text.bytes().enumerate() {
         match byte {
@@ -171,7 +170,7 @@ fn host_and_port(scheme: &str, host: &str) -> Option<String> {
             }
             let allowed =
                 |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:[]<>\"".contains(c);
-            // Of escapes, Go decodes those of bytes that are not ASCII.
+            // Go decodes only the escapes of bytes that are not ASCII.
             let decoded = match host.contains('%') {
                 true if is_escaped(host) && !escapes(host).any(|byte| byte < 0x80) => {
                     percent_decode_str(host).decode_utf8().ok()?.into_owned()
@@ -189,7 +188,7 @@ fn is_userinfo(text: &str) -> bool {
     text.chars().all(allowed) && is_escaped(text)
 }
 
-/// Whether each `%` begins an escape.
+/// Whether every `%` begins an escape.
 fn is_escaped(text: &str) -> bool {
     text.split('%').skip(1).all(|rest| {
         let digits = rest.as_bytes();

@@ -60,7 +60,7 @@ impl<'a> ApiChecks<'a> {
     }
 
     /// Checks the connection, the user and the permissions. Returns the user, unless minting is certain to
-    /// fail before anything is asked of it.
+    /// fail before it needs one.
     pub(super) async fn check_access(&self, findings: &mut Vec<Finding>) -> Option<User> {
         let answer = match self.reach().await {
             Ok(answer) => answer,
@@ -111,7 +111,7 @@ impl<'a> ApiChecks<'a> {
         Some(user)
     }
 
-    /// A minter that may do everything, as an administrator's kubeconfig has it.
+    /// The finding for a minter that may do everything, such as an administrator.
     async fn everything(&self) -> Option<Finding> {
         let all = Permission::everything();
         let (verdict, _) = access::review(self.cluster, &all, &self.spec.namespace, self.budget).await;

@@ -1,9 +1,9 @@
 //! The comparison of a job's ID token with the file of the API server's flag `--authentication-config`.
 //!
-//! The API server answers no more than 401, and its file cannot be read from outside. An administrator who
-//! has the file can give it to doctor. The rules in it are CEL. This module evaluates the comparisons that
-//! `jobpass setup` and the guide write. It makes no claim about any other expression, and shows the claims
-//! that the expression uses beside it.
+//! The API server answers only 401, and its file cannot be read from outside. An administrator who has the
+//! file can give it to doctor. The rules in the file are CEL. This module evaluates the comparisons that
+//! `jobpass setup` and the guide write. For any other expression it decides nothing, and shows the claims
+//! that the expression uses.
 
 use std::path::Path;
 
@@ -252,7 +252,7 @@ fn comparison(expression: &str) -> Option<(&str, Vec<&str>)> {
         .trim()
         .strip_prefix('[')?
         .strip_suffix(']')?;
-    // A text that holds a comma is cut here and has no closing quote, so the list is not understood.
+    // A text with a comma in it is cut here. Its halves lack a quote, so the list is not understood.
     Some((name, list.split(',').map(literal).collect::<Option<_>>()?))
 }
 
@@ -266,7 +266,7 @@ fn prefixed(expression: &str) -> Option<(&str, &str)> {
     rest.is_empty().then_some((prefix, name))
 }
 
-/// The name of the claim that a text begins with, and the rest of the text.
+/// The name of the claim at the start of a text, and the rest of the text.
 fn claim(text: &str) -> Option<(&str, &str)> {
     let rest = text.strip_prefix("claims.")?;
     let end = rest
@@ -284,7 +284,7 @@ fn literal(text: &str) -> Option<&str> {
     (!inner.contains(['\'', '"', '\\'])).then_some(inner)
 }
 
-/// An expression of another form, and the claims that it uses.
+/// The finding for an expression of another form, with the claims that it uses.
 fn unknown(check: &'static str, expression: &str, claims: &Value) -> Finding {
     let mut said = format!("not evaluated here: {}", harmless(expression));
     let mut names = Vec::new();

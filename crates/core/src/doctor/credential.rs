@@ -16,8 +16,8 @@ use crate::{
     token::Token,
 };
 
-/// The time before the end of a certificate from which doctor warns, in seconds. People renew certificates,
-/// and need some days.
+/// The time before the end of a certificate from which doctor warns, in seconds. People need some days to
+/// renew a certificate.
 const SOON: i64 = 14 * 86_400;
 
 /// The credential that the minter sends, and the time that is left until it expires.
@@ -42,8 +42,8 @@ pub(super) fn finding(identity: &Identity, now: Timestamp) -> Finding {
     }
 }
 
-/// The certificate authority that must have signed the API server's certificate. Whether it has, the TLS
-/// handshake shows.
+/// The certificate authority that must have signed the API server's certificate. The TLS handshake shows
+/// whether it has.
 pub(super) fn authority(minter: &Minter, now: Timestamp) -> Finding {
     match &minter.connection.certificate_authority {
         // A bundle works until its last certificate expires.

@@ -32,7 +32,7 @@ const EXAMINE: Duration = Duration::from_secs(30);
 /// The time for all requests after a failure, while the job waits.
 const EXPLAIN: Duration = Duration::from_secs(4);
 
-/// All findings. A check stands behind the checks that it depends on.
+/// All findings. Each check comes after the checks that it depends on.
 #[derive(Default)]
 pub struct Diagnosis {
     findings: Vec<Finding>,
@@ -55,16 +55,16 @@ pub struct Finding {
 pub enum Health {
     /// Nothing is wrong.
     Ok,
-    /// Minting works, but something should change.
+    /// Minting works, but a person should change something.
     Warning,
     /// Minting would fail with this kind of error.
     Failed(Kind),
-    /// This minter cannot see it.
+    /// This minter may not see the answer.
     Unknown,
 }
 
 impl Health {
-    /// The word for it in text and in JSON.
+    /// The severity as a word, for text and for JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -90,7 +90,7 @@ impl Finding {
         self
     }
 
-    /// An error, as the finding of the check that it stopped.
+    /// The finding of a check that an error stopped.
     fn failed(check: &'static str, error: &Error) -> Self {
         Self::new(check, Health::Failed(error.kind()), error.message())
             .fix(error.next_step().unwrap_or_default())
@@ -193,7 +193,7 @@ impl Diagnosis {
         failed.map_or(Ok(()), Err)
     }
 
-    /// The warnings and failures alone, a line each, to stand below an error.
+    /// The warnings and failures alone, one line each, below an error.
     fn in_short(&self) -> String {
         let wrong = self
             .findings
@@ -237,7 +237,7 @@ pub async fn explained(error: Error, minter: &Minter, spec: &Spec, interrupt: &m
     if wrong.is_empty() {
         return error;
     }
-    // Before the next step, which may end with YAML to paste.
+    // The findings come before the next step, which may end with YAML to paste.
     let explained = Error::new(error.kind(), error.message()).help(format!(
         "What `jobpass doctor` finds wrong from here:\n\n{}",
         wrong.trim_end()

@@ -62,7 +62,7 @@ impl ApiChecks<'_> {
         let (account, violation) = match &*self.spec.rules {
             [] => (&*self.spec.service_account, Violation::Unpinned),
             // A job's own ServiceAccount does not exist yet. Every namespace has `default`, and no job gets a
-            // token of that.
+            // token of that account.
             _ => ("default", Violation::Account),
         };
         let answer = match enforcement::token(namespace, account, violation) {

@@ -33,7 +33,7 @@ pub fn flags() -> impl Iterator<Item = Arg> {
 /// The flag of an option. Its value may also come from its variable.
 pub fn flag(option: Opt) -> Arg {
     let help = match (option, option.default()) {
-        // Other processes can read a flag.
+        // Other processes can read the flags of this one.
         (Opt::Kubeconfig, _) => format!(
             "Path of the minter's kubeconfig; the variable {} may also hold the YAML itself, or base64 of it.",
             variable(option.name())
@@ -41,7 +41,8 @@ pub fn flag(option: Opt) -> Arg {
         (_, Some(default)) => format!("{} [default: {default}]", option.help()),
         (_, None) => option.help().to_owned(),
     };
-    // Not clap's own default: an option that is set to nothing must not silently become it.
+    // The default is not clap's, because an option that is set to nothing must not silently become the
+    // default.
     let flag = Arg::new(option.name())
         .long(option.name())
         .env(variable(option.name()))
@@ -55,7 +56,7 @@ pub fn flag(option: Opt) -> Arg {
     };
     match option.value() {
         Value::File => flag.value_hint(ValueHint::FilePath),
-        // Each line may be a flag of its own; a YAML list begins with a hyphen.
+        // Each flag may hold one line, and a YAML list begins with a hyphen.
         Value::Lines => flag.action(ArgAction::Append).allow_hyphen_values(true),
         Value::Text | Value::Flag | Value::Choice(_) => flag.value_hint(ValueHint::Other),
     }
@@ -113,7 +114,7 @@ fn no_secret_in_argv(matches: &ArgMatches) -> Result<(), Error> {
         if Path::new(&text).exists() {
             continue;
         }
-        // The value is shown only if it is certainly a path.
+        // The value is shown only if it can only be a path.
         let is_path = text.len() < 256
             && [".yaml", ".yml", ".conf", "config"]
                 .iter()

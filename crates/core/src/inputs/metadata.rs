@@ -16,7 +16,7 @@ use crate::{
 pub struct Metadata {
     /// The labels: valid, and without keys that belong to jobpass or Kubernetes.
     pub labels: BTreeMap<String, String>,
-    /// The annotations. Their keys are as those of labels, and a value may be any text.
+    /// The annotations. Their keys follow the rules for labels. A value may be any text.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -90,8 +90,8 @@ fn owner(key: &str) -> Option<&'static str> {
     match domain {
         _ if key == names::MANAGED_BY => Some("jobpass"),
         "jobpass.dev" => Some("jobpass"),
-        // Kubernetes reads from these keys which account a Secret has the token of, when it was last used,
-        // and whether it is invalid.
+        // Kubernetes keeps in these keys the ServiceAccount of a Secret, the last use of its token, and
+        // whether the token is invalid.
         "kubernetes.io" => Some("Kubernetes"),
         _ if domain.ends_with(".jobpass.dev") => Some("jobpass"),
         _ => None,

@@ -25,7 +25,7 @@ pub enum FrontEnd {
 pub enum Value {
     /// A text of one line.
     Text,
-    /// A path; of some options, also the content itself.
+    /// A path. Some options also accept the content itself.
     File,
     /// `true` or `false`.
     Flag,
@@ -269,8 +269,8 @@ options! {
                the job ends. `true`: jobpass chooses a name in the job's temporary folder. A relative path \
                begins in that folder. `false`: no kubeconfig is written.",
         value: Value::File,
-        // With an empty KUBECONFIG, kubectl uses any kubeconfig that it finds elsewhere, so a job could
-        // succeed as another user.
+        // With an empty KUBECONFIG, kubectl uses any other kubeconfig that it finds. A job could then succeed
+        // as another user.
         default_on: &[(FrontEnd::Action, "true")],
         on: &[FrontEnd::Action, FrontEnd::CommandLine],
         ..TEXT
@@ -463,7 +463,7 @@ fn words(option: Opt) -> String {
 }
 
 impl<const N: usize> From<[(Opt, &str); N]> for Inputs {
-    /// Values that are known to be right, over the defaults; an empty one counts as absent.
+    /// Values that are known to be right, on top of the defaults. An empty value counts as absent.
     fn from(values: [(Opt, &str); N]) -> Self {
         let defaults = Opt::ALL
             .iter()

@@ -62,7 +62,7 @@ impl MinterSubject {
         if accounts_of == Some(own_namespace) {
             return refused(JOBS_THEMSELVES, "name one account: `serviceaccount:NAME`");
         }
-        // Administrators need no Role, and groups of everybody must not be minters.
+        // Administrators need no Role, and a group of everybody must not be a minter.
         if name.starts_with("system:") && accounts_of.is_none() {
             return refused(
                 "Kubernetes gives the names that begin with `system:` to whom it likes",

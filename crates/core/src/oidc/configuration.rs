@@ -7,7 +7,7 @@ use super::{
 use crate::text::{cel, quoted};
 
 impl Oidc {
-    /// The configuration without its comments, as errors propose it.
+    /// The configuration without its comments, for errors.
     pub(crate) fn in_short(&self) -> String {
         let configuration = self.configuration();
         let lines = configuration
@@ -19,7 +19,7 @@ impl Oidc {
     pub(crate) fn configuration(&self) -> String {
         let (id, owner_id, run_id, git_ref) = match self.platform {
             Platform::GitHub => ("repository_id", "repository_owner_id", "run_id", "ref"),
-            // Its `ref` does not tell branches from tags.
+            // GitLab's `ref` does not distinguish branches from tags.
             Platform::GitLab => ("project_id", "namespace_id", "pipeline_id", "ref_path"),
         };
         let equals =

@@ -11,15 +11,15 @@ use rustix::{
     io::retry_on_intr,
 };
 
-/// The message with which that process says that it is ready.
+/// The message of a process that is ready.
 const READY: &[u8] = b"\n";
-/// The longest time until that process is ready.
+/// The longest time until the process is ready.
 const STARTING: Duration = Duration::from_secs(5);
-/// The number of bytes of its output that are shown if it does not become ready.
+/// The most bytes of its output that are shown if it does not become ready.
 const LONGEST_REASON: u64 = 4096;
 
-/// Starts this program with these arguments, and with `input` on its standard input, and waits until it is
-/// [`ready`]. It inherits the environment, and no descriptor: neither a job's log nor a runner waits for its
+/// Starts this program with these arguments, with `input` on its standard input, and waits until it is
+/// [`ready`]. It inherits the environment, but no descriptor: neither a job's log nor a runner waits for its
 /// end.
 ///
 /// # Errors
@@ -29,8 +29,8 @@ pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
 }
 
 fn spawn(command: &mut Command, input: &str) -> io::Result<()> {
-    // A shell may have given descriptors to this process, of the job's log perhaps. They must not stay open
-    // that long.
+    // A shell may have given this process descriptors of the job's log. The new process must not hold them
+    // open.
     close_fds::set_fds_cloexec_threadsafe(3, &[]);
     let mut child = command
         .stdin(Stdio::piped())
@@ -44,7 +44,7 @@ fn spawn(command: &mut Command, input: &str) -> io::Result<()> {
     let (Some(mut output), Some(error)) = (child.stdout.take(), child.stderr.take()) else {
         return Ok(());
     };
-    // Until it is ready, it could end with the process that started this one.
+    // A process that is not ready yet could end with the process that started it.
     let patience = Timespec::try_from(STARTING).ok();
     let mut said = Vec::new();
     let answered = retry_on_intr(|| poll(&mut [PollFd::new(&output, PollFlags::IN)], patience.as_ref()))? > 0;
@@ -74,7 +74,7 @@ fn reason(said: &str, status: ExitStatus, answered: bool) -> String {
     }
 }
 
-/// Tells [`start`] on the other end of `output` that nothing keeps this process from its work.
+/// Tells the waiting [`start`] at the other end of `output` that this process is ready.
 pub fn ready(mut output: impl Write) {
     let _ = output.write_all(READY).and_then(|()| output.flush());
 }

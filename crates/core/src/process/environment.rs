@@ -27,8 +27,8 @@ impl Environment {
             .filter(|value| !value.trim().is_empty())
     }
 
-    /// The value of `name`, for values that must not be left out: the path of a file, or a value that is
-    /// recorded for the end of the job.
+    /// The value of `name`, where a value that is not UTF-8 must not count as absent: the path of a file, or
+    /// a value that is recorded for the end of the job.
     ///
     /// # Errors
     /// If the value is not UTF-8.
@@ -122,7 +122,7 @@ impl Token {
     pub fn from_env(input: &str, variable: &str, environment: &Environment) -> Result<Self, Error> {
         let is_name = variable.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !is_name || variable.starts_with(|c: char| c.is_ascii_digit()) {
-            // The user probably gave the token instead of the variable's name, so the value is not shown.
+            // The input probably holds the token itself, so its value is not shown.
             return Err(Error::input(
                 input,
                 "is not the name of an environment variable",

@@ -70,8 +70,8 @@ fn read_open(longest: u64, file: File) -> io::Result<Vec<u8>> {
 /// The text of a path that is recorded or handed over, in JSON, YAML or a variable, and shown in logs.
 ///
 /// # Errors
-/// If the path is not UTF-8, or has control characters: a line of its own could be a command to the runner
-/// that shows the log. The error is that of a wrong input called `name`.
+/// If the path is not UTF-8 or has control characters: a line break in it could begin a command to the runner
+/// that shows the log. The error is that of a wrong input named `name`.
 pub fn utf8<'a>(name: &str, path: &'a Path) -> Result<&'a str, Error> {
     let refused = |problem: &str| {
         Error::input(
@@ -97,8 +97,8 @@ pub fn absolute(name: &str, path: &Path) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Opens a plain file for reading. A named pipe or a device in its place is an error at once: waiting for one
-/// would keep the end of a job from revoking.
+/// Opens a plain file for reading. A named pipe or a device fails at once, because waiting for one would keep
+/// the end of a job from revoking.
 ///
 /// # Errors
 /// If the file is not plain, or cannot be read.
@@ -157,9 +157,9 @@ pub(crate) fn put(path: &Path, content: &str) -> Result<(), Error> {
     put_by(rename_new, path, content).map_err(|error| cannot_write(path, &error))
 }
 
-/// Some file systems cannot rename without replacing (NFS, most of FUSE), and many have no hard links. There,
-/// the file itself is created exclusively. That is safe, because its readers learn its name only after it is
-/// written.
+/// Writes a file with this way to rename. Some file systems cannot rename without replacing (NFS, most of
+/// FUSE), and many have no hard links. There, the file itself is created exclusively. That is safe, because
+/// readers learn its name only after it is written.
 fn put_by(
     rename_new: impl FnOnce(&Path, &Path) -> io::Result<()>,
     path: &Path,
@@ -189,8 +189,8 @@ pub(crate) fn replace(path: &Path, content: &str) -> Result<(), Error> {
         .map_err(|error| cannot_write(path, &error))
 }
 
-/// The warning that other users can open a file, although it was created with mode 0600. Some file systems
-/// keep no modes.
+/// The warning that other users can open a file that was created with mode 0600. Some file systems keep no
+/// modes.
 pub(crate) fn is_open_to_others(path: &Path) -> Option<String> {
     let mode = path.symlink_metadata().ok()?.mode() & 0o777;
     open_to_others(path, mode)
@@ -206,8 +206,8 @@ fn open_to_others(path: &Path, mode: u32) -> Option<String> {
     })
 }
 
-/// Creates a file with O_EXCL, which follows no symlink, and mode 0600 from the first moment. A file that
-/// cannot be written to its end is removed.
+/// Creates a file with O_EXCL, which follows no symlink, and with mode 0600 from the first moment. A file
+/// that cannot be written completely is removed.
 pub(crate) fn write_new(path: &Path, content: &str) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -266,7 +266,7 @@ mod tests {
         }
     }
 
-    /// NFS answers EINVAL, and so do many of the file systems in user space.
+    /// NFS and many FUSE file systems answer EINVAL.
     #[test]
     fn a_file_system_that_cannot_rename_without_replacing_is_fine() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -43,8 +43,8 @@ thread_local! {
     static IS_EXPECTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a parser that panics on some wrong inputs. Such a panic is `None`, and prints nothing: it is the
-/// input's fault, and no defect of this program.
+/// Runs a parser that panics on some wrong inputs. Returns `None` after a panic and prints nothing, because
+/// the input is wrong and not this program.
 pub(crate) fn catch<T>(parse: impl FnOnce() -> T) -> Option<T> {
     IS_EXPECTED.set(true);
     let parsed = catch_unwind(AssertUnwindSafe(parse));

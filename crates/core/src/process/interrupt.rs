@@ -59,7 +59,7 @@ impl Interrupt {
         signal
     }
 
-    /// Waits for the next signal, and returns the failure that it is.
+    /// Waits for the next signal, and returns it as a failure.
     pub async fn wait(&mut self) -> Error {
         failure(self.signal().await)
     }
@@ -67,7 +67,7 @@ impl Interrupt {
     /// Does `work` until it ends or a signal arrives. The next caller receives that signal as well.
     ///
     /// # Errors
-    /// As `work`, or the failure that the signal is.
+    /// As `work`, or the signal as a failure.
     pub async fn run_until_signal<T>(
         &mut self,
         work: impl Future<Output = Result<T, Error>>,
@@ -90,7 +90,7 @@ impl Interrupt {
         self.pending = None;
     }
 
-    /// The last signal that a caller has received since this was last asked.
+    /// The last signal that a caller has received since the last call of this function.
     pub fn take_handled(&mut self) -> Option<Signal> {
         self.handled.take()
     }

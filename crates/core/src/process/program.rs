@@ -10,7 +10,7 @@ use crate::{
     process::interrupt::Interrupt,
 };
 
-/// The time in which a program may say why it failed. If nobody reads its log, it must not delay the end of a
+/// The time in which a program may say why it failed. A log that nobody reads must not delay the end of a
 /// cancelled job.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -40,7 +40,7 @@ where
         }
         outcome
     });
-    // A write that cannot be finished must not keep the process alive.
+    // An unfinished write must not keep the process alive.
     runtime.shutdown_background();
     outcome.map_or_else(
         |error| ExitCode::from(error.kind().exit_code()),

@@ -1,5 +1,5 @@
-//! The limits of the rules that jobs bring. No job gets a permission with which it, or its minter, could get
-//! more than was listed, or a token that no anchor ends.
+//! The limits of the rules that jobs bring. No job gets a permission that gives it or its minter more than
+//! the list, or a token that no anchor ends.
 
 use super::Rule;
 use crate::text::harmless;
@@ -111,8 +111,7 @@ impl Rule {
             .all(|text| text.len() <= LONGEST && harmless(text) == *text)
     }
 
-    /// The subresource with which this rule reaches into every Pod, if it is not limited to some by their
-    /// names.
+    /// The subresource with which this rule reaches into every Pod. `None` if the rule names its Pods.
     pub(crate) fn reaches_into_pods(&self) -> Option<&str> {
         let into = |resource: &&String| ["pods/exec", "pods/attach"].contains(&&***resource);
         let core = self.api_groups.iter().any(String::is_empty);
@@ -120,7 +119,7 @@ impl Rule {
         (core && self.resource_names.is_empty()).then_some(resource)
     }
 
-    /// The parts of this rule that `allowed` does not have, one verb, resource and name at a time.
+    /// The parts of this rule that `allowed` does not cover, one verb, resource and name at a time.
     pub(crate) fn beyond(&self, allowed: &[Self]) -> Vec<Self> {
         let names = match &*self.resource_names {
             [] => vec![None],

@@ -491,7 +491,7 @@ mod tests {
         assert_eq!(permission.to_string(), "get /metrics");
     }
 
-    /// Each would be answered with "denied", which a `forbid` would take for a good sign.
+    /// The API server would answer "denied" to each, and a `forbid` with it would pass.
     #[rstest]
     #[case("pods", "not a verb and a resource")]
     #[case("get pods web more", "too much")]

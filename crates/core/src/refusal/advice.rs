@@ -53,7 +53,7 @@ pub(crate) fn command(namespace: &str, whom: For<'_>, user: Option<&str>) -> Str
         .unwrap_or_else(|| NEW_MINTER.to_owned());
     let whom = match whom {
         For::Account(account) => format!("--service-account {account}"),
-        // The rules of other jobs are not known here.
+        // The rules of other jobs are unknown here.
         For::Jobs([]) => "--rules RULES".to_owned(),
         // JSON is YAML.
         For::Jobs(rules) => match json::text(&rules) {
