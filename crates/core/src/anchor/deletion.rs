@@ -20,14 +20,14 @@ use crate::{
     reason = "one value exists for each request, and is matched at once"
 )]
 pub(crate) enum Deletion {
-    /// The API server deleted it.
+    /// The API server deleted the object.
     Done,
-    /// The API server marked it as deleted. A finalizer holds it, so it is still there.
+    /// The API server marked the object as deleted. A finalizer holds it, so it still exists.
     Held,
     /// The object, or its whole namespace, does not exist. If `repeated`, an earlier attempt whose answer
     /// was lost may have deleted it.
     Gone { repeated: bool },
-    /// The object of this name has another uid: it belongs to somebody else, and the one that was meant is
+    /// The object of this name has another uid. It belongs to somebody else, and the requested object is
     /// gone.
     AnotherUid,
     /// The API server answered something else. Nothing is known about the object.
@@ -70,8 +70,8 @@ where
     Ok(Deletion::of::<K>(call, answer))
 }
 
-/// The request. Background propagation sets no finalizer; with another one, the object would outlive what
-/// it owns.
+/// The request. Background propagation sets no finalizer. With another propagation, the object would outlive
+/// the objects that it owns.
 fn call<K>(doing: &'static str, namespace: &str, name: &str, uid: Option<&str>) -> Result<Call, Error>
 where
     K: Resource<DynamicType = ()>,
@@ -102,8 +102,8 @@ impl Deletion {
     }
 }
 
-/// Whether the API server answered with the object, marked as deleted. To a finished deletion it answers
-/// with a Status, or with the object as it was.
+/// Whether the API server answered with the object, marked as deleted. After a finished deletion it answers
+/// with a Status, or with the object before its deletion.
 fn is_held<K: Resource<DynamicType = ()>>(answer: &Answer) -> bool {
     let object = serde_json::from_slice::<PartialObjectMeta<K>>(&answer.body);
     object.is_ok_and(|object| {

@@ -37,7 +37,7 @@ pub(crate) const KEY: &str = "token";
 const FILL: Duration = Duration::from_secs(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// A Secret that the controller has filled.
+/// A Secret that the token controller has filled.
 pub(crate) struct Filled {
     pub(crate) token: Token,
     /// When the Secret was created, by the API server's clock.

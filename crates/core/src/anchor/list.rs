@@ -61,11 +61,11 @@ pub struct ListedAnchor {
     pub service_account: Option<String>,
     /// The time of its creation, by the API server's clock.
     pub created: Option<Timestamp>,
-    /// The end of the last token that can be bound to it, or of the legacy token, if the annotations tell.
+    /// The end of the last token that can be bound to it, or of the legacy token. `None` without annotations.
     pub expires: Option<Timestamp>,
 }
 
-/// One page of anchors.
+/// A page of anchors.
 pub struct Page {
     /// The anchors, in the order of namespace and name.
     pub anchors: Vec<ListedAnchor>,
@@ -405,7 +405,7 @@ mod tests {
         Fate::answer(410, status.to_string())
     }
 
-    /// The names on all pages, and the tokens with which they were requested; or the exit code.
+    /// The names on all pages, and the continue tokens of the requests; or the exit code.
     async fn listed_from(fates: Vec<Fate>) -> (Result<String, Kind>, Vec<String>) {
         let (cluster, log) = scripted::cluster(&Identity::default(), fates);
         let scope = Scope::Namespace("ci".into());

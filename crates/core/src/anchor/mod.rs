@@ -81,7 +81,8 @@ pub(crate) async fn create(
                 maybe_done: unsure || !answer.is_refusal(),
             });
         }
-        // Nobody else knows the name: an earlier attempt made it, whose answer was lost here or at a proxy.
+        // Nobody else knows the name. So an earlier attempt created it, and its answer was lost here or at a
+        // proxy.
         unsure = true;
         let deleted = delete(cluster, &spec.namespace, name, None, budget).await;
         let deleted = deleted.map_err(|lost| NoAnswer {
@@ -120,11 +121,11 @@ fn created(call: &Call, answer: &Answer) -> Result<(String, Vec<String>), Error>
 }
 
 fn manifest(spec: &Spec, origin: &Origin, name: &str) -> Secret {
-    // The last renewal may mint a token at the end of the time for renewals.
+    // The last renewal may mint a token at the end of `renew-for`.
     let renewed = spec.renew_for.map_or(0, |time| time.as_secs());
     let seconds = i64::try_from(spec.lifetime.seconds() + renewed).unwrap_or(i64::MAX);
-    // Both are for people and for the sweeper. This machine's clock may be wrong, which makes `expires-at`
-    // wrong, but not the lifetime: the sweeper counts that from the creation by the API server's clock.
+    // Both are for people and for the sweeper. A wrong clock of this machine makes `expires-at` wrong, but
+    // not the lifetime: the sweeper counts the lifetime from the creation, by the API server's clock.
     let expires = jiff::Timestamp::now()
         .checked_add(jiff::SignedDuration::from_secs(seconds))
         .unwrap_or(jiff::Timestamp::MAX);
@@ -147,7 +148,7 @@ fn manifest(spec: &Spec, origin: &Origin, name: &str) -> Secret {
         .into_iter()
         .filter_map(|(key, value)| Some((format!("jobpass.dev/{key}"), harmless(&value?))));
     let mut annotations = facts.collect::<BTreeMap<_, _>>();
-    // The facts that people select by become labels, unless a value is not valid there.
+    // The facts that people select by become labels, unless the value is not valid in a label.
     let selectable = ["platform", "run-id", "job", "check-run-id", "service-account"];
     let selectable = selectable.map(|key| format!("jobpass.dev/{key}"));
     let mut labels = annotations.clone();

@@ -39,8 +39,8 @@ pub(crate) struct Made {
 
 /// Creates all three, owned by the anchor.
 ///
-/// It can be repeated safely: nobody else has the name. An existing object is from an earlier attempt whose
-/// answer was lost.
+/// Safe to repeat: nobody else has the name, so an existing object is from an earlier attempt whose answer
+/// was lost.
 pub(crate) async fn create(
     cluster: &Cluster,
     spec: &Spec,
@@ -119,8 +119,8 @@ fn metadata(spec: &Spec, anchor_uid: &str) -> ObjectMeta {
     }
 }
 
-/// Waits until the role is in effect, so that neither the job nor a check comes too early. Returns a
-/// warning if that takes too long.
+/// Waits until the role is in effect, so that neither the job nor a check comes too early. Returns a warning
+/// if that takes too long.
 pub(crate) async fn in_effect(as_token: &Cluster, spec: &Spec, budget: &Budget) -> Option<String> {
     let first = Permission::of_rule(spec.rules.first()?)?;
     let wait = async {
@@ -138,8 +138,8 @@ pub(crate) async fn in_effect(as_token: &Cluster, spec: &Spec, budget: &Budget) 
     })
 }
 
-/// Deletes the RoleBinding. kube-apiserver looks permissions up at each request, while it may cache a token
-/// for 10 s.
+/// Deletes the RoleBinding. kube-apiserver may cache a token for 10 s, but it looks up permissions at each
+/// request.
 pub(crate) async fn unbind(
     cluster: &Cluster,
     namespace: &str,

@@ -32,14 +32,14 @@ use crate::{
     text::{harmless, time},
 };
 
-/// A CI runner kills a cancelled job after 7.5 s at the earliest (GitHub): be done before.
+/// The time for cleaning up. A CI runner kills a cancelled job after 7.5 s at the earliest (GitHub).
 const CLEAN_UP: Duration = Duration::from_secs(3);
-/// Within that, for a delivery that is under way.
+/// The part of that time for a delivery that has begun.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
-/// What is to be minted, by whom, and where it goes. Nothing has been created yet.
+/// A token to mint, its minter and its places. Nothing has been created yet.
 pub struct Plan {
-    /// As it will be recorded first.
+    /// The state as it will be recorded first.
     pub state: State,
     minter: Minter,
     cluster: Cluster,
@@ -48,33 +48,33 @@ pub struct Plan {
 
 /// A token that its job has.
 pub struct HandedOver {
-    /// What the end of the job needs, as it was recorded last.
+    /// The state as it was recorded last, for the end of the job.
     pub state: State,
-    /// What the person should know, the server's warnings included; harmless text.
+    /// Warnings for a person, those of the API server included. Harmless text.
     pub warnings: Vec<String>,
     /// The API server, asked as the minter.
     pub cluster: Cluster,
 }
 
-/// What only the front end knows how to do.
+/// The steps that only the front end can do.
 pub struct Handover<R, D> {
-    /// Records the state: before the anchor is created, and again when more is known. `None`: nothing is left
-    /// to revoke.
+    /// Records the state: before the anchor is created, and again when more is known. `None` means that
+    /// nothing is left to revoke.
     pub record: R,
-    /// Masks the token, before anything of it is written anywhere.
+    /// Masks the token, before any part of it is written.
     pub mask: fn(&Minted) -> Result<(), Error>,
-    /// Delivers it, once its files are written. Runs on a thread of its own, as masking does, so that a
-    /// reader who does not read cannot keep a signal from being obeyed.
+    /// Delivers the token, after its files are written. Like masking, it runs on a thread of its own: a
+    /// reader that does not read must not delay the reaction to a signal.
     pub deliver: D,
 }
 
 impl Plan {
-    /// Reads the inputs, those too that only the end of the job needs: what is wrong fails before anything is
-    /// created. `folder` is where relative paths begin. An exec plugin of the minter runs here, and a CI
-    /// platform is asked for an ID token.
+    /// Reads the inputs, also those for the end of the job, so that a wrong one fails before anything is
+    /// created. Relative paths begin at `folder`. It runs the minter's exec plugin, or requests an ID token
+    /// from the CI platform.
     ///
     /// # Errors
-    /// The first input that is wrong, a minter that is not there, or a signal.
+    /// The first wrong input, a missing minter, or a signal.
     pub async fn make(
         inputs: &Inputs,
         folder: &Path,
@@ -83,7 +83,7 @@ impl Plan {
     ) -> Result<Self, Error> {
         verify_revocation(inputs)?;
         inputs.flag(Opt::FailOnRevokeError)?;
-        // Before an exec plugin runs, which may take a while.
+        // An exec plugin may take a while, so wrong inputs fail before it runs.
         Spec::parse(inputs, None)?;
         let minter = tokio::select! {
             interrupted = interrupt.wait() => return Err(interrupted),
@@ -91,7 +91,7 @@ impl Plan {
         };
         let spec = Spec::parse(inputs, minter.namespace.as_deref())?;
         let state = State::new(&minter, &spec, inputs, folder, environment)?;
-        // What cannot be recorded must not come to be.
+        // A token whose state cannot be recorded must not be minted.
         state.json()?;
         Ok(Self {
             state,
@@ -101,12 +101,12 @@ impl Plan {
         })
     }
 
-    /// Mints a token and hands it over. Either that succeeds, or no anchor is left behind: whatever fails,
-    /// panics or interrupts after the state was recorded, the anchor is deleted before this returns.
+    /// Mints a token and hands it over, or leaves no anchor behind: after an error, a panic or a signal, it
+    /// deletes the anchor before it returns.
     ///
     /// # Errors
-    /// Whatever went wrong first, with what else is wrong if that may be the cause; if the anchor could not
-    /// be deleted then, that too, with the command to do it by hand.
+    /// The first failure. If doctor finds a likely cause, it is added. If the anchor could not be deleted, so
+    /// is the command that deletes it by hand.
     pub async fn mint<R, D>(
         self,
         origin: &Origin,
@@ -143,7 +143,7 @@ impl Plan {
     }
 }
 
-/// The warning that the minter's credential ends before the token does.
+/// The warning that the minter's credential expires before the token does.
 fn outlived(minter: Option<Timestamp>, state: &State) -> Option<String> {
     let receipt = &state.receipt;
     let renewed = receipt
@@ -209,7 +209,7 @@ where
         Delivery::Done(warnings) => return Ok((state, warnings.clone())),
         Delivery::Failed(error) | Delivery::Interrupted(error) | Delivery::Stuck(error) => error.clone(),
     };
-    // A delivery that failed has removed what it wrote; what else may be there is not ours.
+    // A failed delivery has removed its own files. Other files in their place belong to somebody else.
     let removed = match &delivery {
         Delivery::Interrupted(_) => state.files.remove(),
         _ => Ok(()),
@@ -228,21 +228,21 @@ where
     })
 }
 
-/// Whether nothing can come to be any more. A delivery that is stuck may write its files later, and the API
-/// server may create an anchor later whose creation it did not answer: then the end of the job needs the
-/// state once more.
+/// Whether nothing can still appear. A stuck delivery may write its files later. If the API server did not
+/// answer the creation of the anchor, it may create the anchor later. Then the end of the job needs the
+/// state.
 fn is_certain(delivery: &Delivery, creation: Creation, state: &State) -> bool {
     let may_come = creation == Creation::Possible && state.receipt.anchor_uid.is_none();
     !matches!(delivery, Delivery::Stuck(_)) && !may_come
 }
 
 enum Delivery {
-    /// With the warnings.
+    /// Delivered, with these warnings.
     Done(Vec<String>),
     Failed(Error),
-    /// Interrupted, by a signal or a panic, and at an end: its files may be there.
+    /// Interrupted by a signal or a panic, and no longer running. Its files may exist.
     Interrupted(Error),
-    /// Interrupted, and its thread does not come back.
+    /// Interrupted, but its thread is still running.
     Stuck(Error),
 }
 
@@ -256,13 +256,13 @@ async fn finish_or_stop(
             return match delivered {
                 Ok(Ok(warnings)) => Delivery::Done(warnings),
                 Ok(Err(error)) => Delivery::Failed(error),
-                // It may have written its files by then.
+                // A delivery that panicked may have written its files.
                 Err(_) => Delivery::Interrupted(Error::new(Kind::Internal, "jobpass panicked while it delivered the token")),
             };
         }
         interrupted = interrupt.wait() => interrupted,
     };
-    // What it has begun to write can only be removed once it has stopped writing.
+    // Files can be removed only after the delivery has stopped writing them.
     match tokio::time::timeout(LAST_WRITES, delivery).await {
         Ok(Ok(Err(_))) => Delivery::Failed(interrupted),
         Ok(_) => Delivery::Interrupted(interrupted),
@@ -277,9 +277,9 @@ struct Progress {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Creation {
-    /// The anchor was not asked for, or the API server refused it.
+    /// No request for the anchor was sent, or the API server refused it.
     Impossible,
-    /// The anchor was asked for.
+    /// A request for the anchor may have been sent.
     Possible,
 }
 
@@ -366,7 +366,7 @@ async fn mighty_minter(cluster: &Cluster, spec: &Spec, budget: &Budget) -> Optio
     (verdict == Verdict::Allowed).then(|| format!("{}; {}", advice::MIGHTY, advice::lesser_minter(spec)))
 }
 
-/// Asks with the token itself what it may do. One for others than the API server can ask nothing, and do nothing there.
+/// Asks the API server with the token itself for its permissions. A token for other audiences cannot ask.
 async fn check(as_job: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budget) -> Result<(), Error> {
     if spec.checks.is_empty() && spec.rules.is_empty() || !spec.audiences.is_empty() {
         return Ok(());

@@ -1,9 +1,9 @@
-//! Renewing: for jobs that last longer than a token should.
+//! The renewal of a token, for jobs that last longer than one token should.
 //!
-//! Every new token is bound to the same anchor, so that one delete ends them all. It takes the old one's
-//! place in `token-file` and in the kubeconfig, which names that file as well: programs on client-go read it
-//! again every minute (`transport/token_source.go`). The renewer holds the minter's credential for that time.
-//! The job's steps do not.
+//! Each new token is bound to the same anchor, so that one deletion ends all of them. It replaces the old
+//! token in `token-file` and in the kubeconfig. The kubeconfig also names `token-file`, which programs on
+//! client-go read again every minute (`transport/token_source.go`). Meanwhile the renewer holds the minter's
+//! credential, and the steps of the job do not.
 
 use std::{
     io::{self, Read},
@@ -39,22 +39,22 @@ use crate::{
 /// The verb that every front end has for [`in_background`].
 pub const VERB: &str = "renew";
 
-/// The part of its life after which a token is renewed, as kubelets do it
+/// The part of its lifetime after which a token is renewed, the same as in kubelets
 /// (`pkg/kubelet/token/token_manager.go`).
 const OLD: f64 = 0.8;
-/// The time between two looks at whether the end of the job has removed the journal.
+/// The time between two checks whether the end of the job has removed the journal.
 const LOOK: Duration = Duration::from_millis(500);
 /// The longest wait until a failed renewal is tried again.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Starts the renewer: this program with [`VERB`], and with the state on its standard input. It renews the
-/// token until the end of the job removes the journal. It inherits the variables in which the minter's
-/// credential may be. Does nothing for a token that is not to be renewed.
+/// token until the end of the job removes the journal. It inherits the variables that may hold the minter's
+/// credential. For a token without renewal, this does nothing.
 ///
-/// The renewer stays in the process group of the job, and goes with it.
+/// The renewer stays in the process group of the job, and ends with it.
 ///
 /// # Errors
-/// If it cannot be started, or ends at once: then with what it said.
+/// If the renewer cannot be started, or ends at once. The error then holds its output.
 pub fn in_background(state: &State) -> Result<(), Error> {
     if state.renewal.is_none() {
         return Ok(());
@@ -69,10 +69,10 @@ pub fn in_background(state: &State) -> Result<(), Error> {
     })
 }
 
-/// Runs the renewer. Writes to `ready` when nothing keeps it from renewing.
+/// Runs the renewer. Writes to `ready` as soon as it can renew.
 ///
 /// # Errors
-/// If it was given no state; as [`renew_until_end`]; a signal.
+/// If there is no state on `state`, after a signal, and as [`renew_until_end`].
 pub async fn run(
     mut state: impl Read,
     ready: impl io::Write,
@@ -90,7 +90,7 @@ pub async fn run(
     loop {
         tokio::select! {
             signal = interrupt.signal() => match signal {
-                // On some runners (`act`) a step has a terminal, which goes with it.
+                // On some runners (`act`) a step has a terminal, and its end sends SIGHUP.
                 Signal::HUP => {}
                 signal => {
                     interrupt.redeliver(signal);
@@ -106,7 +106,7 @@ pub async fn run(
 /// failure to the journal, and tries again. Calls `ready` when it begins.
 ///
 /// # Errors
-/// If there is nothing to renew any more: the anchor is gone, or the journal.
+/// If the anchor or the journal is gone.
 pub async fn renew_until_end(
     state: &State,
     inputs: &Inputs,
@@ -145,7 +145,7 @@ async fn renewal_loop(
     let spec = spec(state, renewal);
     let life = lifetime(state.receipt.minted, state.receipt.expires);
     let mut schedule = Schedule::new(Instant::now(), life, Duration::from_secs(renewal.seconds));
-    // What a kubeconfig may hold.
+    // All tokens that the kubeconfig may hold.
     let mut handed_over = state.files.token().into_iter().collect::<Vec<_>>();
     while !schedule.is_over(Instant::now()) {
         tokio::time::sleep(schedule.wait).await;
@@ -165,7 +165,7 @@ async fn renewal_loop(
             }
             Err(error) => {
                 if schedule.failed() {
-                    // Only the end of the job can be told if this fails as well.
+                    // If the journal cannot be written either, nobody else can be told.
                     let _ = journal.write(&Entry::Failed {
                         at: jiff::Timestamp::now(),
                         why: harmless(&error.to_string()),
@@ -213,8 +213,8 @@ impl Schedule {
         };
     }
 
-    /// Whether the attempt before this one succeeded. There are four attempts before the token expires, and
-    /// more if it lives long.
+    /// Schedules the next of at least four attempts before the token expires. Returns whether the attempt
+    /// before succeeded.
     fn failed(&mut self) -> bool {
         self.wait = self.life.mul_f64((1.0 - OLD) / 4.0).min(LONGEST_WAIT);
         !std::mem::replace(&mut self.fails, true)
@@ -233,7 +233,8 @@ async fn renew(
 ) -> Result<Option<Minted>, Error> {
     let uid = state.receipt.anchor_uid.as_deref().unwrap_or_default();
     let work = async {
-        // Anew each time: an ID token of a CI platform lives for minutes, and so may a plugin's credential.
+        // The minter is found again each time, because an ID token or a plugin's credential may live for
+        // minutes.
         let minter = Minter::from_recorded(&state.connection, &state.auth, inputs, environment).await?;
         let cluster = Cluster::connect(&minter)?;
         let (anchor, account) = (
@@ -246,7 +247,7 @@ async fn renew(
         }
         Ok(minted)
     };
-    // An exec plugin has its own limit; this one is for all of it.
+    // An exec plugin has a limit of its own. This limit covers all steps.
     tokio::time::timeout(2 * MINT, work)
         .await
         .unwrap_or_else(|_| Err(Error::new(Kind::Unreachable, "renewing the token took too long")))
@@ -262,12 +263,13 @@ fn replace_token(state: &State, new: &Minted, handed_over: &[Token], journal: &J
             )
         })
     };
-    // Before any process can print it.
+    // Log filters must know the token before any process can print it.
     write(Entry::Announced {
         token: new.token.clone(),
     })?;
     state.files.renew(&new.token, handed_over)?;
-    // The end of the job, which has removed both, may have come in between.
+    // The end of the job may have removed the journal and the token's file in between. Then this has written
+    // the file again.
     if !journal.is_there() {
         return state.files.remove();
     }
@@ -276,7 +278,7 @@ fn replace_token(state: &State, new: &Minted, handed_over: &[Token], journal: &J
     })
 }
 
-/// The request for the first token, without what is made or checked only once.
+/// The request for the first token, without the parts that are needed only once.
 fn spec(state: &State, renewal: &Renewal) -> Spec {
     let receipt = &state.receipt;
     Spec {
@@ -295,12 +297,12 @@ fn spec(state: &State, renewal: &Renewal) -> Spec {
     }
 }
 
-/// The time that a token lives by the API server's own clock.
+/// The lifetime of a token by the API server's clock.
 fn lifetime(minted: Option<jiff::Timestamp>, expires: Option<jiff::Timestamp>) -> Duration {
     let life = minted
         .zip(expires)
         .map(|(minted, expires)| expires.duration_since(minted));
-    // A token without an end needs no renewal. One that lives for no time would be renewed without a pause.
+    // A token that never expires needs no renewal. A lifetime of zero would mean renewing without a pause.
     life.map_or(Duration::from_secs(Lifetime::MOST), |life| {
         Duration::try_from(life)
             .unwrap_or_default()
@@ -328,7 +330,7 @@ mod tests {
             schedule.renewed(now, 60 * MINUTE);
             renewals += 1;
         }
-        // At 48 and 96 minutes: the last token lasts until 156.
+        // Renewed after 48 and 96 minutes. The last token lasts until minute 156.
         assert_eq!((renewals, now - begun), (2, 96 * MINUTE));
     }
 

@@ -1,4 +1,4 @@
-//! Revoking: delete the anchor, then prove that the token is dead.
+//! The revocation: it deletes the anchor, then proves that the token is dead.
 
 use std::{cell::Cell, future::ready, sync::Arc, time::Duration};
 
@@ -29,58 +29,61 @@ use crate::{
     token::Token,
 };
 
-/// Deleting, proving with `wait`, retries: all of it.
+/// The time for all of it: deletion, retries, and the proof with `wait`.
 pub const REVOKE: Duration = Duration::from_secs(40);
-/// What is left of it once the job is told to stop.
+/// The time that is left after a signal.
 const HURRY: Duration = Duration::from_secs(5);
 
-/// For reading and removing the token's files, which begins with everything else.
+/// The time for reading and removing the token's files, at the same time as the rest.
 const READ_AND_REMOVE: Duration = Duration::from_secs(5);
 
-/// For taking a job's own rights away, before anything else.
+/// The time for removing the permissions of a job's own role, before anything else.
 const HEAD_START: Duration = Duration::from_secs(1);
-/// For deleting the rest of a job's own role.
+/// The time for deleting the rest of a job's own role.
 const TIDY: Duration = Duration::from_secs(8);
 
-/// How long kube-apiserver goes on accepting a token that it accepted before
+/// The time for which kube-apiserver still accepts a token that it accepted before
 /// (`pkg/kubeapiserver/authenticator/config.go`, `TokenSuccessCacheTTL`).
 pub const SUCCESS_CACHE: Duration = Duration::from_secs(10);
-/// Each replica of the API server learns of the deletion through its own watch; this is ample.
+/// The time in which every replica of the API server learns of the deletion through its own watch, with room
+/// to spare.
 const SLACK: Duration = Duration::from_secs(5);
-/// When a job is killed while it creates its anchor, the API server may carry the request out a moment later.
+/// The waits for an anchor whose creation was cut short: the API server may create it a moment after the job
+/// was killed.
 const LATE_CREATION: &[Duration] = &[
     Duration::from_millis(300),
     Duration::from_millis(700),
     Duration::from_secs(1),
 ];
 
-/// An API server that has just started may refuse what it allows a moment later.
+/// The waits after a refusal: an API server that has just started may allow the request a moment later.
 const SECOND_THOUGHTS: &[Duration] = &[Duration::from_secs(1), Duration::from_secs(2)];
 
-/// How a revocation went.
+/// The outcome of a revocation.
 #[derive(Debug, Clone)]
 pub struct Revoked {
-    /// What is known about the token now.
+    /// The proof that the token is dead.
     pub proof: Proof,
-    /// Whether a Secret with the anchor's name and another uid is there, which was left alone.
+    /// Whether jobpass left a Secret alone that has the anchor's name and another uid.
     pub left_alone: bool,
-    /// What else a person should know; harmless text.
+    /// Notes for a person. Harmless text.
     pub notes: Vec<String>,
 }
 
-/// Ends the token's life: removes its files, deletes the anchor, proves that the token is dead, completes the
-/// receipt.
+/// Ends the token's life: removes its files, deletes the anchor, proves that the token is dead, and completes
+/// the receipt.
 ///
-/// Where to connect to comes from the state alone; the inputs and the environment, which may have changed
-/// since, give nothing but the minter's credential. `handed_over` is the token from a place that the state
-/// does not know; one that is not bound to the anchor is ignored. Once interrupted, it has 5 s left.
+/// Only the state says where to connect to. The inputs and the environment may have changed since, so they
+/// give only the minter's credential. `handed_over` is the token, if the caller has it from elsewhere. It is
+/// ignored unless it is bound to the anchor. After a signal, 5 s are left.
 ///
-/// Idempotent: an anchor that is gone is revoked. Background propagation and no finalizers, as a Secret that
-/// is only marked for deletion keeps the token alive for up to a minute.
+/// It can be repeated: a missing anchor counts as revoked. It deletes with background propagation and sets no
+/// finalizer, because the API server accepts a token for up to a minute while its Secret is only marked for
+/// deletion.
 ///
 /// # Errors
-/// If the anchor may still be there, the token still works when it should not, or a file with it cannot be
-/// removed. The text says which command deletes the anchor by hand.
+/// If the anchor may still exist, if the token still works, or if one of its files cannot be removed. The
+/// error has the command that deletes the anchor by hand.
 pub async fn at_end_of_job(
     state: &mut State,
     handed_over: Option<Token>,
@@ -113,7 +116,7 @@ pub async fn at_end_of_job(
     };
     let interrupted = async {
         let interrupted = interrupt.wait().await;
-        // Only deleting is worth waiting for.
+        // Only the deletion is worth a wait.
         if !deleted.get() {
             tokio::time::sleep(HURRY).await;
         }
@@ -134,7 +137,7 @@ pub async fn at_end_of_job(
     leftovers.removed.clone().map(|()| revoked)
 }
 
-/// The files that the job leaves behind: read for the proof and the receipt, and removed.
+/// The files of the job, read for the proof and the receipt, and then removed.
 struct Leftovers {
     token: Option<Token>,
     journal: Vec<Entry>,
@@ -142,15 +145,15 @@ struct Leftovers {
 }
 
 impl Leftovers {
-    /// Begins to read and remove the files, on a thread of its own. Any step of the job can write these
-    /// files: whatever is in them, or in their place, the anchor is deleted meanwhile.
+    /// Begins to read and remove the files, on a thread of its own. Any step of the job can write to these
+    /// files or replace them. Nothing about them must delay the deletion of the anchor.
     fn take(files: Files) -> impl Future<Output = Arc<Self>> {
         let until = Instant::now() + READ_AND_REMOVE;
         let taking = tokio::task::spawn_blocking(move || {
             let journal = files.journal.as_deref().map(Reader::new);
             let token = files.token();
             let removed = files.remove();
-            // The renewer writes until its journal is removed.
+            // The renewer writes until its journal is removed, so the journal is read last.
             let journal = journal.map(|mut journal| journal.news()).unwrap_or_default();
             Self {
                 token,
@@ -175,7 +178,7 @@ impl Leftovers {
     }
 }
 
-/// The API server, asked as the minter, where it was when the token was minted.
+/// Connects as the minter to the API server that issued the token.
 async fn connect(state: &State, inputs: &Inputs, environment: &Environment) -> Result<Cluster, Error> {
     let environment = state.pinned(environment)?;
     let minter = Minter::from_recorded(&state.connection, &state.auth, inputs, &environment).await?;
@@ -196,8 +199,8 @@ pub(crate) async fn undo(cluster: &Cluster, state: &State, budget: Budget) -> Re
     revocation.run(ready(None), Verify::Off).await.map(|_| ())
 }
 
-/// Whether a 401 to `token` proves that the token of `state` is dead. Something else may have been put where
-/// that was, and the API server answers 401 to any token for another audience.
+/// Whether a 401 to `token` proves that the token of `state` is dead. A step of the job may have replaced the
+/// token. The API server answers 401 to every token for another audience.
 fn is_proof(token: &Token, state: &State) -> bool {
     let Ok(claims) = Claims::decode(token) else {
         return false;
@@ -212,7 +215,7 @@ fn is_proof(token: &Token, state: &State) -> bool {
     secret.is_some_and(|secret| secret.uid.is_some() && secret.uid == state.receipt.anchor_uid)
 }
 
-/// The command that does it without jobpass.
+/// Adds the command that revokes the token without jobpass.
 fn by_hand(error: Error, state: &State) -> Error {
     let (anchor, namespace) = (&state.receipt.anchor, &state.receipt.namespace);
     let why = if state.receipt.minted.is_some() {
@@ -226,15 +229,15 @@ fn by_hand(error: Error, state: &State) -> Error {
     error.into_unrevoked().help(help)
 }
 
-/// The waits before the anchor is deleted once more.
+/// The waits before jobpass deletes the anchor once more.
 struct Retries {
-    /// The waits while an anchor that was not there may come to be.
+    /// The waits while a missing anchor may still appear.
     late: std::slice::Iter<'static, Duration>,
     second_thoughts: std::slice::Iter<'static, Duration>,
 }
 
 impl Retries {
-    /// An anchor whose uid is known has come to be.
+    /// Starts all waits. An anchor with a known uid exists, so it cannot appear late.
     fn new(is_uid_known: bool) -> Self {
         Self {
             late: match is_uid_known {
@@ -245,7 +248,7 @@ impl Retries {
         }
     }
 
-    /// The wait after such an answer. `None` if it is the last word.
+    /// The wait after this answer. `None` if the answer is final.
     fn after(&mut self, deletion: &Deletion) -> Option<Duration> {
         match deletion {
             Deletion::Gone { .. } => self.late.next().copied(),
@@ -257,12 +260,12 @@ impl Retries {
     }
 }
 
-/// What the API server says to the token of the job.
+/// The API server's answer to the token of the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Said {
     Unauthorized,
     LetIn,
-    /// Something before the API server refused the request: nothing is known about the token.
+    /// A proxy refused the request, so nothing is known about the token.
     Nothing,
 }
 
@@ -280,7 +283,7 @@ struct Revocation<'a> {
     cluster: &'a Cluster,
     state: &'a State,
     budget: Budget,
-    /// Set once the anchor is deleted, for whoever stops the rest.
+    /// Set once the anchor is deleted. Then a signal ends the rest at once.
     deleted: &'a Cell<bool>,
 }
 
@@ -316,8 +319,9 @@ impl Revocation<'_> {
         })
     }
 
-    /// A job's own rights end before its token does: an API server may remember a token for 10 s, but looks
-    /// rights up each time. Whatever becomes of that, the anchor is deleted: so not for long.
+    /// Takes the job's own permissions away before the anchor is deleted. An API server may cache a token for
+    /// 10 s, but it looks up permissions at each request. The deletion of the anchor must not wait long for
+    /// this.
     async fn unbind(&self) {
         let receipt = &self.state.receipt;
         if self.state.role {
@@ -326,8 +330,8 @@ impl Revocation<'_> {
         }
     }
 
-    /// What else was made for the job. The anchor owns it, so that deleting the anchor is enough, but not
-    /// everywhere at once.
+    /// Deletes the other objects of the job. The anchor owns them, but not every cluster deletes owned
+    /// objects at once.
     async fn delete_role(&self) -> Option<String> {
         let receipt = &self.state.receipt;
         if !self.state.role {
@@ -378,7 +382,7 @@ impl Revocation<'_> {
     }
 
     async fn ask_once(&self, token: Option<&Token>) -> Result<Proof, Error> {
-        // Whatever is said to the token: what was in its file may have been altered.
+        // The answer to the token alone proves nothing, because a step may have changed the token's file.
         self.must_be_gone().await?;
         let Some(token) = token else {
             return Ok(Proof::AnchorGone);
@@ -424,7 +428,8 @@ impl Revocation<'_> {
         Ok(Said::of(&probe::ask(as_token, &self.budget).await?))
     }
 
-    /// The minter may delete Secrets but not read them: deleting once more tells whether it is there.
+    /// Checks that the anchor is gone, by deleting it once more: the minter may delete Secrets, but not read
+    /// them.
     async fn must_be_gone(&self) -> Result<(), Error> {
         let why = match self.ask_to_delete().await? {
             Deletion::Gone { .. } | Deletion::AnotherUid => return Ok(()),

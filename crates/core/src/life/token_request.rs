@@ -20,18 +20,18 @@ use crate::{
     token::Token,
 };
 
-/// The anchor and the TokenRequest together.
+/// The time for the anchor and the TokenRequest together.
 pub const MINT: Duration = Duration::from_secs(45);
 
-/// A token, verified, before it is handed over.
+/// A verified token, before it is handed over.
 pub struct Minted {
     /// The token.
     pub token: Token,
-    /// What it says of itself.
+    /// The claims of the token.
     pub claims: Claims,
-    /// What it may do, as far as that was asked.
+    /// The permissions of the token, as far as inputs asked for them.
     pub access: Option<Report>,
-    /// What the person should know, the server's warnings included; harmless text.
+    /// Warnings for a person, those of the API server included. Harmless text.
     pub warnings: Vec<String>,
 }
 

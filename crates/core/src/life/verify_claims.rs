@@ -1,4 +1,4 @@
-//! Whether the API server issued what was asked for.
+//! The comparison of a token's claims with the request.
 
 use crate::{
     claims::Claims,
@@ -10,11 +10,12 @@ use crate::{
 };
 
 impl Claims {
-    /// Checks that the server issued what was asked for; a warning is returned if it expires sooner.
+    /// Checks that the API server issued the token that was requested. Returns a warning if it expires
+    /// sooner.
     ///
     /// # Errors
-    /// If the token speaks for another account, for other audiences, is bound to anything but our anchor, never
-    /// expires, or lives longer than asked for.
+    /// If the token is for another account or other audiences, is not bound to the anchor, never expires, or
+    /// lives longer than requested.
     pub fn verify(
         &self,
         spec: &Spec,
@@ -62,7 +63,7 @@ impl Claims {
         let (Some(issued), Some(expires)) = (self.iat, self.exp) else {
             return wrong("it never expires".into());
         };
-        // Both times are the server's, so the clock of this machine plays no part.
+        // Both times are the server's, so this machine's clock does not matter.
         let lifetime = u64::try_from(expires.saturating_sub(issued)).unwrap_or(0);
         let asked = spec.lifetime.seconds();
         if lifetime > asked {

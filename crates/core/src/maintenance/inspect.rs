@@ -47,10 +47,10 @@ pub enum Signature {
 }
 
 /// Verifies `token`. The request that tests it is sent with the token itself. The cluster's keys are read
-/// with the credential of `cluster`, and with the token if that fails.
+/// with the credential of `cluster`, or with the token if that fails.
 ///
 /// # Errors
-/// If there is no usable answer. A refused or forged token is a result.
+/// If there is no usable answer. A refused or forged token is a result, not an error.
 pub async fn verify(
     cluster: &Cluster,
     token: &Token,
@@ -220,7 +220,7 @@ fn check(token: &Token, keys: &Keys) -> Signature {
 }
 
 impl Key {
-    /// Whether this key made the signature. The type of the key decides which algorithm is possible, never
+    /// Whether this key made the signature. The type of the key decides which algorithms are possible, never
     /// the token alone.
     fn signed(&self, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
         let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap_or_default();

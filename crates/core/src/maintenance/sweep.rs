@@ -204,7 +204,7 @@ where
         }
     }
 
-    /// The anchors of a page to delete.
+    /// The anchors on a page that the sweep deletes.
     async fn judge<'p>(
         &mut self,
         page: &'p Page,
@@ -363,7 +363,7 @@ mod tests {
         serde_json::from_value(json).expect("an anchor")
     }
 
-    /// Sweeps a page of one anchor, whose run has ended or not if anybody asks.
+    /// Sweeps a page of one anchor. `ended` is the CI platform's answer about its run.
     #[rstest]
     #[case::live(anchor(OURS, "11:58", "13:00", json!({})), false, false, "kept")]
     #[case::young(anchor(OURS, "11:55", "13:00", json!({})), true, false, "kept")]

@@ -82,7 +82,7 @@ pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error>
             return Err(answer.unexpected(&call).help(help));
         }
     }
-    // The API server accepts the credential, because it has not answered 401.
+    // The API server has not answered 401, so it accepts the credential.
     claims
         .and_then(|claims| user_of(&claims))
         .map(|user| Whoami {

@@ -1,7 +1,7 @@
-//! A kubeconfig's exec plugin (client-go credential plugin), run once and by us.
+//! A kubeconfig's exec plugin (client-go credential plugin). jobpass runs it itself, once.
 //!
-//! kube runs it three times for each client, and a failing one's standard output, which may be a credential, ends up
-//! in its error.
+//! kube runs it three times for each client. If it fails, kube puts its standard output, which may be a
+//! credential, into the error.
 
 use std::{
     path::{Path, PathBuf},
@@ -29,9 +29,9 @@ use crate::{
     token::Token,
 };
 
-/// Plugins talk to a cloud; those that take longer than this are broken.
+/// The longest run of a plugin. Plugins talk to a cloud, and a slower one is broken.
 const LONGEST_RUN: Duration = Duration::from_secs(30);
-/// Far more than a credential needs.
+/// The most bytes of a plugin's output, far more than a credential needs.
 const LONGEST_OUTPUT: u64 = 1 << 20;
 /// Bytes of a plugin's standard error that are kept, and characters that are shown. Far more is kept, so that no secret that is
 /// shown begins before that.
@@ -42,7 +42,7 @@ const VERSIONS: [&str; 2] = [
     "client.authentication.k8s.io/v1beta1",
 ];
 pub(super) struct Plugin {
-    /// Absolute, so that a later change of PATH changes nothing.
+    /// The absolute path, so that a later change of PATH changes nothing.
     pub(super) program: PathBuf,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Credential {
     pub(super) certificate: Option<ClientCertificate>,
 }
 
-/// The rules of `validateAuthInfo` and of the plugins' versions: they hold even for a plugin that is not run.
+/// Applies the rules of `validateAuthInfo` and of the plugins' versions, even to a plugin that is not run.
 pub(super) fn check(config: &Exec, user: &str) -> Result<(), Error> {
     let refused = |problem: &str, step: &str| {
         let problem = format!("has an exec plugin {problem} for user `{}`", harmless(user));
@@ -226,7 +226,7 @@ fn is_executable(path: &Path) -> bool {
         .is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
 }
 
-/// The `status` of an `ExecCredential`, JSON or YAML as client-go takes both.
+/// The `status` of an `ExecCredential`, in JSON or YAML as with client-go.
 fn status_of(output: &[u8], api_version: &str) -> Result<Status, &'static str> {
     const NONE: &str = "printed no ExecCredential";
     let value = match output.trim_ascii_start().starts_with(b"{") {
@@ -241,7 +241,7 @@ fn status_of(output: &[u8], api_version: &str) -> Result<Status, &'static str> {
         }
         _ => return Err(NONE),
     }
-    // No error of it is shown, as it may quote a secret.
+    // Its error is not shown, because it may quote a secret.
     let status = serde_json::from_value::<Option<Status>>(value["status"].clone());
     status
         .ok()
@@ -255,7 +255,7 @@ struct Status {
     token: Option<SecretString>,
     client_certificate_data: Option<String>,
     client_key_data: Option<SecretString>,
-    /// Only to fail where client-go does.
+    /// Parsed only to fail where client-go fails.
     #[serde(rename = "expirationTimestamp")]
     _expires: Option<jiff::Timestamp>,
 }
@@ -276,7 +276,7 @@ fn credential(status: &Status) -> Result<Credential, Error> {
             .filter(|text| !text.is_empty())
     };
     let bearer = match text(&status.token) {
-        // A header cannot carry it.
+        // A header cannot carry such a token.
         Some(token) if token.contains(['\r', '\n']) => return Err(printed("a token with line breaks")),
         Some(token) => Some(Token::parse(&token, "kubeconfig")?),
         None => None,
@@ -352,7 +352,7 @@ impl End {
     }
 }
 
-/// What client-go tells a plugin (`plugin/pkg/client/auth/exec/exec.go`).
+/// The information that client-go gives a plugin (`plugin/pkg/client/auth/exec/exec.go`).
 fn exec_info(config: &Exec, connection: &Connection, cluster: Option<&Cluster>) -> String {
     let mut spec = json!({ "interactive": false });
     if config.provide_cluster_info {
@@ -394,8 +394,8 @@ mod tests {
     async fn resolve_with(said: &[u8], script: &str) -> (Result<Minter, Error>, usize) {
         let folder = tempfile::tempdir().expect("a folder");
         let runs = folder.path().join("runs");
-        // A shell script and not a binary: `sh` reads it, so that no test races with another's fork over a file that
-        // is still open for writing (ETXTBSY).
+        // A shell script and not a binary. `sh` reads it, so the fork of another test cannot hold it open for
+        // writing (ETXTBSY).
         std::fs::write(
             folder.path().join("plugin.sh"),
             format!("echo run >> runs\ncat said >&2\n{script}"),
@@ -596,7 +596,7 @@ mod tests {
         );
     }
 
-    /// Whoever stops waiting, at a signal or after 30 s, leaves nothing behind that has the job's environment.
+    /// After a signal or after 30 s, no process is left that has the job's environment.
     #[tokio::test]
     async fn what_a_plugin_has_started_ends_with_it() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -605,7 +605,7 @@ mod tests {
             mkfifoat(CWD, &pipe, Mode::RWXU).expect("a pipe");
             pipe
         });
-        // The child holds the other end for as long as it lives.
+        // The child holds the other end while it lives.
         let reader = open(&alive, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).expect("opened");
         let script = format!(
             "sh -c 'echo > {}; exec sleep 600' 3> {} & wait",

@@ -1,4 +1,4 @@
-//! The end of the minter's own credential.
+//! The expiry of the minter's own credential.
 
 use jiff::Timestamp;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
@@ -8,8 +8,8 @@ use super::{Auth, Minter};
 use crate::claims::Claims;
 
 impl Minter {
-    /// When its credential expires, where that is known and it is not issued anew: by an exec plugin, by the
-    /// CI platform, or into a file.
+    /// The time at which the credential expires. `None` if it is unknown, or if an exec plugin, the CI
+    /// platform or a file provides a new credential.
     pub(crate) fn expires(&self) -> Option<Timestamp> {
         match &self.auth {
             Auth::Kubeconfig { exec: None, .. } | Auth::BearerTokenEnv { .. } => {}
@@ -33,7 +33,7 @@ impl Minter {
     }
 }
 
-/// The end of the first certificate, which is the client's own.
+/// The expiry of the first certificate, which is the client's own.
 fn not_after(pem: &str) -> Option<i64> {
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
     let (_, certificate) = parse_x509_certificate(&der).ok()?;

@@ -1,4 +1,4 @@
-//! The minter as `server`, `certificate-authority` and a bearer token, or a job's own ID token.
+//! The minter from `server`, `certificate-authority` and a bearer token, or from a job's own ID token.
 
 use std::path::Path;
 
@@ -16,10 +16,10 @@ use crate::{
 
 /// The inputs that name the minter's server.
 pub(super) const MINTER: [Opt; 2] = [Opt::Server, Opt::CertificateAuthority];
-/// The inputs that name the job's.
+/// The inputs that name the job's server.
 pub(super) const JOB: [Opt; 2] = [Opt::JobServer, Opt::JobCertificateAuthority];
 
-/// A server and its certificate authority, by the names of the inputs.
+/// The connection to a server, from the inputs for it and its certificate authority.
 pub(super) fn connection(
     [server, authority]: [Opt; 2],
     inputs: &Inputs,
@@ -89,7 +89,7 @@ pub(super) async fn minter(inputs: &Inputs, environment: &Environment) -> Result
     }
 }
 
-/// A path, PEM, or base64 of PEM.
+/// Reads a path, PEM, or base64 of PEM.
 fn certificate_authority(input: &str, text: &str) -> Result<Authority, Error> {
     let pem = match from_base64(text).filter(|pem| pem.contains("-----BEGIN")) {
         Some(pem) => pem,

@@ -1,9 +1,9 @@
-//! The minter as the job's own ID token (OIDC), which its CI platform issues on demand.
+//! The minter from the job's own ID token (OIDC), which its CI platform issues on demand.
 //!
-//! The platform hands the job a URL and a bearer token for it. Later steps of the job can change variables,
-//! so the end of the job takes from the environment nothing but that bearer, and sends it where the state
-//! says that the first ID token came from, through the same proxy. What leaves the process goes to that URL
-//! and to the API server, over TLS, and follows no redirect.
+//! The platform gives the job a URL and a bearer token for it. Later steps of the job can change variables.
+//! So the end of the job takes only that bearer token from the environment. It sends it to the URL in the
+//! state, through the same proxy. The credentials go only to that URL and to the API server, over TLS, and
+//! follow no redirect.
 
 use std::{
     path::{Path, PathBuf},
@@ -25,10 +25,10 @@ use crate::{
     token::Token,
 };
 
-/// All attempts at one ID token together.
+/// The time for all attempts at one ID token.
 const FETCH: Duration = Duration::from_secs(20);
 
-/// An endpoint that is asked for ID tokens, without the credential for it.
+/// The endpoint for ID tokens, without the credential for it.
 pub(super) struct Source {
     url: String,
     connection: Connection,
@@ -38,7 +38,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Where the platform says now.
+    /// The endpoint that the platform names now.
     pub(super) fn of_job(environment: &Environment) -> Result<Self, Error> {
         let url = &environment.id_tokens().ok_or_else(none_here)?.url;
         let mut source = Self::parse(url)?;
@@ -47,7 +47,7 @@ impl Source {
         Ok(source)
     }
 
-    /// Where the platform said when the token was minted. Only the proxy's password is looked for in the
+    /// The endpoint that the platform named while minting. Only the proxy's password comes from the
     /// environment.
     pub(super) fn recorded(
         url: &str,
@@ -95,7 +95,7 @@ impl Source {
         })
     }
 
-    /// How to get another ID token at the end of the job.
+    /// The record that lets the end of the job get another ID token.
     pub(super) fn auth(&self, audience: &str) -> Auth {
         Auth::IdToken {
             audience: audience.to_owned(),
@@ -105,7 +105,7 @@ impl Source {
         }
     }
 
-    /// A fresh ID token, masked.
+    /// A new ID token, masked.
     pub(super) async fn id_token(&self, audience: &str, environment: &Environment) -> Result<Token, Error> {
         if audience.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(Error::input(
@@ -117,7 +117,8 @@ impl Source {
         let IdTokens { bearer, mask, .. } = environment.id_tokens().ok_or_else(none_here)?;
         let token = self.fetch(audience, bearer).await?;
         let (mask, masked) = (*mask, token.clone());
-        // On a thread of its own, so that a log that nobody reads keeps no signal from being obeyed.
+        // Masking runs on a thread of its own, so that a log that nobody reads does not delay the reaction to
+        // a signal.
         tokio::task::spawn_blocking(move || mask(&masked))
             .await
             .map_err(|_| Error::new(Kind::Internal, "jobpass panicked while it masked the ID token"))??;

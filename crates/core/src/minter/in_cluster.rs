@@ -1,4 +1,4 @@
-//! The minter as the ServiceAccount of the Pod that the job runs in.
+//! The minter from the ServiceAccount of the job's own Pod.
 
 use std::path::Path;
 
@@ -10,12 +10,12 @@ use crate::{
     token::Token,
 };
 
-/// Where the kubelet puts it (`staging/src/k8s.io/client-go/rest/config.go`).
+/// The folder in which the kubelet puts the credential (`staging/src/k8s.io/client-go/rest/config.go`).
 const FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 const INPUT: &str = "in-cluster account";
 
-/// `None` outside of a Pod.
+/// The minter of the Pod. `None` outside of a Pod.
 pub(super) fn minter(environment: &Environment) -> Result<Option<Minter>, Error> {
     at(Path::new(FOLDER), environment)
 }
@@ -50,7 +50,7 @@ fn at(folder: &Path, environment: &Environment) -> Result<Option<Minter>, Error>
     }))
 }
 
-/// The token as it is now: the kubelet renews it.
+/// The current token. The kubelet renews it.
 pub(super) fn bearer() -> Result<Token, Error> {
     bearer_in(Path::new(FOLDER))
 }

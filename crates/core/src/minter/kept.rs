@@ -1,8 +1,8 @@
-//! The minter's credential where only the inputs and variables of one step hold it.
+//! The minter's credential, kept for the end of the job where only the inputs and variables of one step hold
+//! it.
 //!
-//! A CI platform may hand the end of a job none of them: GitHub's runner evaluates the inputs of a step anew,
-//! and below two composite actions they come out empty. What is in a file, or is issued by the platform or a
-//! plugin, is found again.
+//! GitHub's runner evaluates the inputs of a step again at the end of the job, and below two composite
+//! actions they are empty. A credential in a file, or from the platform or a plugin, need not be kept.
 
 use zeroize::Zeroizing;
 
@@ -12,20 +12,20 @@ use crate::{
     process::environment::Environment,
 };
 
-/// The runner hands it on in a variable, of which Linux takes 128 KiB. A longer one would keep the end of the
-/// job from starting.
+/// The most bytes of a credential. The runner hands it on in a variable, which Linux limits to 128 KiB. With
+/// a longer one, the end of the job would not start.
 const LONGEST: usize = 120 << 10;
 
 /// A credential for the platform to keep until the end of the job. Not `Debug`: it is a secret.
 pub enum Kept {
-    /// The one context of a kubeconfig that was used: JSON on one line, so that one mask hides it.
+    /// The used context of a kubeconfig, as JSON on one line, so that one mask hides it.
     Kubeconfig(Zeroizing<String>),
     /// The bearer token from a variable.
     Bearer(Zeroizing<String>),
 }
 
 impl Kept {
-    /// The credential of a minter with `auth`. `None` if the end of the job finds it where it was.
+    /// The credential of a minter with `auth`. `None` if the end of the job finds it in its place.
     pub fn of(auth: &Auth, inputs: &Inputs, environment: &Environment) -> Option<Self> {
         let kept = match auth {
             Auth::Kubeconfig { paths, context, .. } if paths.is_empty() => {
@@ -44,8 +44,8 @@ impl Kept {
         kept.filter(|kept| kept.expose().len() <= LONGEST)
     }
 
-    /// Puts it where [`super::Minter::from_recorded`] looks for the credential of `auth`, whatever is there
-    /// now. A kubeconfig helps even if it is not known any more how the minter authenticated.
+    /// Puts the credential where [`super::Minter::from_recorded`] looks for it, and replaces the value there.
+    /// `auth` may be unknown for a kubeconfig.
     pub fn restore(
         self,
         auth: Option<&Auth>,
@@ -62,7 +62,7 @@ impl Kept {
         }
     }
 
-    /// All that a log must not show of it.
+    /// The text that a log must not show.
     pub fn expose(&self) -> &str {
         match self {
             Self::Kubeconfig(text) | Self::Bearer(text) => text,
@@ -104,7 +104,7 @@ contexts:
             "{text}"
         );
 
-        // Whatever the input evaluates to by then.
+        // The runner may evaluate the input to any of these at the end of the job.
         for later in ["", &KUBECONFIG.replace("token-of-b", "token-of-c")] {
             let kept = Kept::of(&minter.auth, &inputs, &Environment::default()).expect("kept");
             let later = Inputs::from([(Opt::Kubeconfig, later)]);
@@ -138,7 +138,7 @@ contexts:
         );
     }
 
-    /// As with a state that another process wrote, or with an input that another step has changed.
+    /// Another process may have written the state, or another step may have changed an input.
     #[tokio::test]
     async fn a_credential_is_for_no_other_server_than_the_recorded_one() {
         let inputs = Inputs::from([(Opt::Kubeconfig, KUBECONFIG)]);

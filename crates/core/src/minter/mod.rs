@@ -25,32 +25,32 @@ use crate::{
     token::Token,
 };
 
-/// Where the API server is and who asks it.
+/// The address of the API server, and the identity that asks it.
 ///
 /// Not `Debug`: it holds credentials.
 #[derive(Clone)]
 pub struct Minter {
-    /// Where.
+    /// The address.
     pub connection: Connection,
-    /// Who.
+    /// The identity.
     pub identity: Identity,
-    /// How `identity` is found again at the end of the job.
+    /// The record that lets the end of the job find `identity` again.
     pub auth: Auth,
-    /// The namespace that its configuration names.
+    /// The namespace that the minter's configuration names.
     pub namespace: Option<String>,
 }
 
-/// How to authenticate, without a secret: part of the state.
+/// The way to authenticate, without a secret. It is a part of the state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Auth {
     /// The user of a kubeconfig's context.
     Kubeconfig {
-        /// The files, in order; none if the YAML itself is in the input.
+        /// The files, in order. Empty if the input holds the YAML itself.
         paths: Vec<PathBuf>,
         /// The context that was used.
         context: String,
-        /// The program that its exec plugin is, as it was found when the token was minted.
+        /// The program of its exec plugin, as found while minting.
         #[serde(skip_serializing_if = "Option::is_none")]
         exec: Option<PathBuf>,
     },
@@ -61,34 +61,34 @@ pub enum Auth {
     },
     /// A bearer token in an environment variable.
     BearerTokenEnv {
-        /// The variable's name.
+        /// The name of the variable.
         name: String,
     },
-    /// An ID token of the job, which its CI platform issues anew.
+    /// An ID token of the job, which its CI platform issues again.
     IdToken {
-        /// Whom it is for.
+        /// The audience of the ID token.
         audience: String,
-        /// Where it is asked for.
+        /// The endpoint for ID tokens.
         url: String,
-        /// The proxy in between, without user and password.
+        /// The proxy before the endpoint, without the user and the password.
         #[serde(skip_serializing_if = "Option::is_none")]
         proxy: Option<String>,
-        /// A file of certificates that count for it beside the system's.
+        /// A file of certificates that count for the endpoint beside the system's.
         #[serde(skip_serializing_if = "Option::is_none")]
         extra_certificates: Option<PathBuf>,
     },
-    /// The account of the Pod that the job runs in.
+    /// The ServiceAccount of the job's own Pod.
     InCluster,
 }
 
 impl Minter {
-    /// Finds the minter: `kubeconfig`, else `server`, else `$KUBECONFIG`, `~/.kube/config`, the in-cluster
-    /// account.
+    /// Finds the minter in this order: `kubeconfig`, `server`, `$KUBECONFIG`, `~/.kube/config`, the
+    /// in-cluster account.
     ///
-    /// Exec plugins run here, once; a CI platform is asked for an ID token.
+    /// It runs an exec plugin once, or requests an ID token from the CI platform.
     ///
     /// # Errors
-    /// If none is there, two contradict each other, or the one that is there cannot be used.
+    /// If there is no minter, if two inputs contradict each other, or if the minter cannot be used.
     pub async fn resolve(inputs: &Inputs, environment: &Environment) -> Result<Self, Error> {
         let kubeconfig = inputs.get(Opt::Kubeconfig);
         if let (Some(_), Some(_)) = (kubeconfig, inputs.get(Opt::Server)) {
@@ -157,12 +157,12 @@ impl Minter {
             .collect()
     }
 
-    /// The minter again, at the end of the job. The state alone says where the API server is, and the inputs give the credential: so
-    /// nothing that ran in between can send it elsewhere.
+    /// The minter at the end of the job. Only the state says where the API server is, and the inputs give the
+    /// credential. So nothing that ran in between can send the credential elsewhere.
     ///
     /// # Errors
-    /// If the credential is not where it was, or if what it is found with names another API server than the
-    /// state.
+    /// If the credential is no longer in its place, or if its kubeconfig or input names another API server
+    /// than the state.
     pub async fn from_recorded(
         connection: &Connection,
         auth: &Auth,
@@ -216,7 +216,7 @@ impl Minter {
     }
 }
 
-/// Either the input was changed since, or the state was not written by the process that minted.
+/// The failure of an input that leads elsewhere. The input was changed, or another process wrote the state.
 fn elsewhere(input: &str) -> Error {
     Error::input(
         input,
@@ -225,14 +225,14 @@ fn elsewhere(input: &str) -> Error {
     )
 }
 
-/// Text that stands in base64, as kubeconfigs have it in their `*-data` fields.
+/// The text of base64, as in the `*-data` fields of kubeconfigs.
 fn from_base64(text: &str) -> Option<String> {
     let compact = text.split_ascii_whitespace().collect::<String>();
     String::from_utf8(STANDARD.decode(compact).ok()?).ok()
 }
 
 impl Cluster {
-    /// Prepares a connection as the minter; nothing is sent yet.
+    /// Prepares a connection as the minter. It sends nothing yet.
     ///
     /// # Errors
     /// If the certificates or the key cannot be used.
@@ -242,18 +242,20 @@ impl Cluster {
 }
 
 impl Connection {
-    /// `server` with its `certificate-authority`, for who has a credential already.
+    /// The connection to `server` with its `certificate-authority`, for callers that have a credential
+    /// already.
     ///
     /// # Errors
-    /// If either is wrong.
+    /// If one of them is wrong.
     pub fn of_server(inputs: &Inputs, environment: &Environment) -> Result<Self, Error> {
         explicit::connection(explicit::MINTER, inputs, environment)
     }
 
-    /// `job-server` with its `job-certificate-authority`, if the job's server is not the minter's.
+    /// The connection to `job-server` with its `job-certificate-authority`, if the job's server is not the
+    /// minter's.
     ///
     /// # Errors
-    /// If either is wrong, or the second stands alone.
+    /// If one of them is wrong, or if the second is given alone.
     pub fn of_job(inputs: &Inputs, environment: &Environment) -> Result<Option<Self>, Error> {
         let [server, authority] = explicit::JOB;
         match (inputs.get(server), inputs.get(authority)) {

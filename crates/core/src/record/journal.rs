@@ -1,9 +1,9 @@
-//! The journal of a token that is renewed: each token before it is handed over, whether it was, and what went
-//! wrong.
+//! The journal of a token that is renewed. It records each new token before its hand-over, each hand-over,
+//! and each failure.
 //!
-//! A file of mode 0600 beside the token's, removed with it; a line of JSON for each entry. Who masks the
-//! job's log learns of tokens from it, and the end of the job of how renewing went. Without it nothing is
-//! renewed.
+//! It is a file of mode 0600 beside the token's file, with one line of JSON for each entry. Log filters learn
+//! the tokens from it, and the end of the job learns how the renewals went. The end of the job removes it,
+//! which stops the renewer.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -20,26 +20,26 @@ use zeroize::Zeroizing;
 
 use crate::{error::Error, json, process::files, text::harmless, token::Token};
 
-/// How much of a journal is read at once, in pieces of 1 MiB; a hundred tokens are 0.1 MiB.
+/// The most pieces of 1 MiB that are read at once. A hundred tokens take 0.1 MiB.
 const PIECES: usize = 16;
 
-/// One line.
+/// An entry of the journal.
 pub enum Entry {
-    /// There is a token, which will be handed over next.
+    /// A new token, before its hand-over.
     Announced {
         /// The token.
         token: Token,
     },
-    /// The token that was announced last has taken the place of the one before.
+    /// The token that was announced last has replaced the one before.
     Renewed {
-        /// When it expires.
+        /// The expiry of the new token.
         expires: Option<jiff::Timestamp>,
     },
-    /// A token could not be renewed, from this moment on.
+    /// The first failure to renew the token, of one or several in a row.
     Failed {
-        /// When.
+        /// The time of the failure.
         at: jiff::Timestamp,
-        /// Why; harmless text.
+        /// The reason. Harmless text.
         why: String,
     },
 }
@@ -53,17 +53,17 @@ enum Line {
     Failed { at: jiff::Timestamp, why: String },
 }
 
-/// What who renews writes to.
+/// The renewer's end of the journal: append-only.
 pub(crate) struct Journal {
     file: File,
     path: PathBuf,
 }
 
 impl Journal {
-    /// The journal that was made when the token was handed over.
+    /// Opens the journal that was created at the hand-over.
     ///
     /// # Errors
-    /// If it is not there any more.
+    /// If the journal no longer exists.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
         let file = OpenOptions::new().append(true).custom_flags(flags).open(path)?;
@@ -73,7 +73,7 @@ impl Journal {
         })
     }
 
-    /// Whether it is where whoever reads it finds it. The end of the job removes it.
+    /// Whether the journal is still in its place. The end of the job removes it.
     pub(crate) fn is_there(&self) -> bool {
         let which = |file: fs::Metadata| (file.dev(), file.ino());
         let (this, there) = (self.file.metadata(), self.path.symlink_metadata());
@@ -90,7 +90,8 @@ impl Journal {
     }
 }
 
-/// An entry as a line, whatever is before it: what could not be written to its end would spoil the next.
+/// An entry as a line of its own. It begins with a line break, because an unfinished entry before it would
+/// spoil it.
 ///
 /// # Errors
 /// As [`json::text`].
@@ -108,17 +109,17 @@ pub(crate) fn line(entry: &Entry) -> Result<String, Error> {
     Ok(format!("\n{}\n", json::text(&line)?))
 }
 
-/// What who masks, or ends the job, reads. It stays open: what was printed is masked after the journal is
-/// removed, too.
+/// The reading end of the journal, for log filters and for the end of the job. The file stays open, so that
+/// text that was printed before the journal was removed is still masked.
 #[derive(Clone)]
 pub struct Reader {
     file: Option<Arc<File>>,
-    /// So many bytes of it have been read.
+    /// The number of bytes that have been read.
     read: u64,
 }
 
 impl Reader {
-    /// Begins with the first entry. A journal that is not there has none.
+    /// Starts at the first entry. A missing journal has no entries.
     pub fn new(path: &Path) -> Self {
         Self {
             file: open(path).ok().map(Arc::new),
@@ -126,8 +127,8 @@ impl Reader {
         }
     }
 
-    /// What has been added since this was last asked. Lines that are none are passed over: other processes of
-    /// the job may have written them.
+    /// The entries that were added since the last call. Other lines are ignored: other processes of the job
+    /// may have written them.
     pub fn news(&mut self) -> Vec<Entry> {
         let mut news = Vec::new();
         for lines in (0..PIECES).map_while(|_| self.lines()) {
@@ -138,7 +139,7 @@ impl Reader {
         news
     }
 
-    /// Whole lines, as far as there are new ones.
+    /// The new lines that are complete.
     fn lines(&mut self) -> Option<Zeroizing<Vec<u8>>> {
         let file = self.file.as_ref()?;
         let length = file.metadata().ok()?.len();
@@ -149,7 +150,7 @@ impl Reader {
         let mut text = Zeroizing::new(vec![0; wanted]);
         let read = file.read_at(&mut text, self.read).ok()?;
         text.truncate(read);
-        // The last one may not be whole yet; one that is so long is none.
+        // The last line may be incomplete. A line of this length is not an entry.
         let whole = text.iter().rposition(|&byte| byte == b'\n').map(|end| end + 1);
         if read < files::LONGEST as usize || whole.is_some() {
             text.truncate(whole.unwrap_or_default());
@@ -160,7 +161,7 @@ impl Reader {
 }
 
 impl SecretSource for Reader {
-    /// The tokens that have been announced: the renewer does so before it hands one over.
+    /// The announced tokens. The renewer announces a token before it hands it over.
     fn new_secrets(&mut self, learn: &mut dyn FnMut(&str)) {
         for entry in self.news() {
             if let Entry::Announced { token } = entry {
@@ -189,7 +190,7 @@ impl From<Line> for Entry {
     }
 }
 
-/// The journal itself, not what a link in its place leads to.
+/// Opens the journal itself, never the target of a link in its place.
 fn open(path: &Path) -> io::Result<File> {
     match path.symlink_metadata()?.is_file() {
         true => files::open(path),
@@ -214,8 +215,8 @@ mod tests {
         String::from_utf8(out).expect("text stays text")
     }
 
-    /// Among lines of other processes, and although the end of the job removes the journal before the log has
-    /// been read.
+    /// Other processes have written lines around the token's. The end of the job has removed the journal
+    /// before the log was read.
     #[test]
     fn a_token_is_masked_once_it_is_announced() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -1,4 +1,5 @@
-//! What a job writes down and hands over: its state, its receipt, and the files of its token.
+//! The records of a job, and the files that it hands over: its state, its receipt, the journal, the files of
+//! its token.
 
 pub mod journal;
 pub mod receipt;

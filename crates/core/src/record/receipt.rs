@@ -11,7 +11,8 @@ use crate::{
     text::{self, in_words},
 };
 
-/// Filled in station by station; what is absent has not happened (yet).
+/// The receipt of a token. Each station of the token's life fills its part. An absent field has not happened
+/// yet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Receipt {
@@ -20,39 +21,39 @@ pub struct Receipt {
     /// The uid of the ServiceAccount, as the token says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_uid: Option<String>,
-    /// Its namespace, and the anchor's.
+    /// The namespace of the ServiceAccount and of the anchor.
     pub namespace: String,
     /// The anchor's name.
     pub anchor: String,
     /// The anchor's uid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub anchor_uid: Option<String>,
-    /// Whom the token is for.
+    /// The audiences of the token.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub audiences: Vec<String>,
     /// The id of the job's check run on GitHub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check_run_id: Option<String>,
-    /// The token's `jti`; API servers before about 1.29 set none.
+    /// The `jti` of the token. API servers before about 1.29 set none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential_id: Option<String>,
-    /// When the API server issued it.
+    /// The time of issue, by the API server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minted: Option<jiff::Timestamp>,
-    /// How often a new one took its place.
+    /// The number of renewals.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub renewed: u32,
-    /// When it, or the last one, expires by itself.
+    /// The expiry of the token, or of the last one after a renewal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<jiff::Timestamp>,
-    /// When `jobpass sweep` deletes a legacy token, which never expires by itself, should nobody have revoked
-    /// it before.
+    /// The time after which `jobpass sweep` deletes a legacy token that nobody has revoked. A legacy token
+    /// never expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swept: Option<jiff::Timestamp>,
-    /// When the anchor was deleted.
+    /// The time at which the anchor was deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked: Option<jiff::Timestamp>,
-    /// How that was proven.
+    /// The proof that the token is dead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,
 }
@@ -66,17 +67,16 @@ pub enum Proof {
     /// The API server answers 401 to the token, and the anchor has been gone for longer than any replica
     /// caches.
     LongUnauthorized,
-    /// The anchor is gone, and it has been for longer than any API server caches.
+    /// The anchor has been gone for longer than any API server caches.
     AnchorLongGone,
-    /// The anchor is gone. An API server to which the token was shown just before may accept it for up to 10
-    /// s more.
+    /// The anchor is gone. An API server that saw the token just before may accept it for up to 10 s more.
     AnchorGone,
-    /// Nothing was asked (`verify-revocation: off`).
+    /// jobpass did not ask (`verify-revocation: off`).
     NotAsked,
 }
 
 impl Proof {
-    /// One sentence for a person.
+    /// The proof as one sentence for a person.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Unauthorized => {
@@ -102,7 +102,7 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl Receipt {
-    /// The receipt of a token with which nothing has happened yet.
+    /// The receipt of a token that is not minted yet.
     pub fn new(service_account: &str, namespace: &str, anchor: &str) -> Self {
         Self {
             service_account: service_account.to_owned(),
@@ -133,15 +133,14 @@ impl Receipt {
         self.expires = time(claims.exp);
     }
 
-    /// The same for a legacy token, whose claims hold no times.
+    /// Records a legacy token, whose claims hold no times.
     pub(crate) fn legacy(&mut self, created: jiff::Timestamp, lifetime: Lifetime) {
         let seconds = i64::try_from(lifetime.seconds()).unwrap_or(i64::MAX);
         self.minted = Some(created);
         self.swept = created.checked_add(jiff::SignedDuration::from_secs(seconds)).ok();
     }
 
-    /// What a log says once the token is handed over to `places`. `ends` goes on where it says when it
-    /// expires.
+    /// The text for the log after the hand-over to `places`. `ends` follows the expiry.
     pub fn minted_in_words(&self, ends: &str, places: &[String]) -> String {
         let ends = match (self.swept, self.expires) {
             (Some(swept), _) => format!(
@@ -175,19 +174,19 @@ impl Receipt {
         )
     }
 
-    /// In words, from when it was minted on.
+    /// The time from the issue to `end`, in words.
     fn lifetime(&self, end: jiff::Timestamp) -> String {
         let seconds = |minted: jiff::Timestamp| (end.as_second() - minted.as_second()).unsigned_abs();
         in_words(self.minted.map_or(0, seconds))
     }
 
-    /// What a log says once it is revoked.
+    /// The text for the log after the revocation.
     pub fn revoked_in_words(&self) -> String {
         format!("{}\n{}", self.revoked_in_short(), self.end_in_words())
     }
 
-    /// The lines of a log at the end of a job. `handed_over` says whether a job had the token: after a kill,
-    /// that may not be known.
+    /// The text for the log at the end of a job. `handed_over` says whether a job had the token. After a
+    /// kill, that may be unknown.
     pub fn ended_in_words(&self, handed_over: bool) -> String {
         let words = match handed_over {
             true => self.revoked_in_words(),
@@ -204,7 +203,7 @@ impl Receipt {
         }
     }
 
-    /// What a log says when it was revoked before.
+    /// The text for the log if the token was revoked before.
     pub fn revoked_before_in_words(&self) -> String {
         let at = self
             .revoked
@@ -225,7 +224,7 @@ impl Receipt {
         )
     }
 
-    /// The first line of that. Where nothing but the anchor was known, there is not much to say.
+    /// The first line of [`Receipt::revoked_in_words`]. It is shorter if only the anchor was known.
     pub fn revoked_in_short(&self) -> String {
         let whose = match &*self.service_account {
             "" => String::new(),
@@ -239,7 +238,7 @@ impl Receipt {
         format!("revoked the token{whose}{renewed}")
     }
 
-    /// One line of JSON.
+    /// The receipt as one line of JSON.
     ///
     /// # Errors
     /// As [`json::text`].

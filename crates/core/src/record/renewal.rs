@@ -1,4 +1,4 @@
-//! How a token is renewed, and what the journal says of it afterwards.
+//! The renewal of a token: its settings, and its result in the receipt.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,18 +8,18 @@ use crate::{
     text::{in_words, time},
 };
 
-/// How a token is renewed.
+/// The settings of a token's renewal.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Renewal {
-    /// What is asked for each time.
+    /// The requested lifetime of each new token.
     pub(crate) lifetime: Lifetime,
-    /// How long.
+    /// The time for which the token is renewed, in seconds.
     pub(crate) seconds: u64,
 }
 
 impl Renewal {
-    /// As it reads after when the token expires.
+    /// The words that follow the expiry of a token.
     pub fn in_words(this: Option<&Self>) -> String {
         this.map_or_else(String::new, |renewal| {
             format!("; renewed before, for {}", in_words(renewal.seconds))
@@ -28,8 +28,8 @@ impl Renewal {
 }
 
 impl State {
-    /// Completes the receipt with what the journal says of renewing, and gives what a person should know of
-    /// that.
+    /// Completes the receipt from the journal. Returns a note for a person if a renewal
+    /// failed, or if the token expired before the end of the job.
     pub(crate) fn settle_renewals(&mut self, journal: &[Entry], now: jiff::Timestamp) -> Option<String> {
         self.files.journal.as_ref()?;
         let receipt = &mut self.receipt;

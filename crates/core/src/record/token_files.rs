@@ -1,4 +1,4 @@
-//! Handing the token over in files that nobody else can read.
+//! The hand-over of the token in files that nobody else can read.
 
 use std::{
     io::ErrorKind,
@@ -25,14 +25,14 @@ use crate::{
     token::Token,
 };
 
-/// Where the token goes. Recorded in the state before the first byte is written.
+/// The files of a token. The state records them before the first byte is written.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Files {
-    /// The token alone.
+    /// The file with the token alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
-    /// A kubeconfig that holds the token, and names `token_file` as well if the token is renewed.
+    /// A kubeconfig with the token. If the token is renewed, it also names `token_file`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubeconfig_file: Option<PathBuf>,
     /// The [journal] of a token that is renewed, beside `token_file`.
@@ -41,12 +41,12 @@ pub struct Files {
 }
 
 impl Files {
-    /// Which files `token-file`, `kubeconfig-file` and `renew-for` ask for. `folder` is where relative paths
-    /// begin. A folder that is missing is made.
+    /// The files for the inputs `token-file`, `kubeconfig-file` and `renew-for`. Relative paths begin at
+    /// `folder`. Missing folders are created.
     ///
     /// # Errors
-    /// If one exists already, its folder cannot be made, its path is not UTF-8, or there is no file to renew
-    /// the token in.
+    /// If a file exists already, if its folder cannot be created, if its path is not UTF-8, or if no input
+    /// names a file for a renewed token.
     pub fn plan(inputs: &Inputs, folder: &Path, anchor: &str) -> Result<Self, Error> {
         let path = |option: Opt, suffix| match inputs.get(option) {
             None | Some("false") => Ok(None),
@@ -90,8 +90,7 @@ impl Files {
         Ok(files)
     }
 
-    /// Adds the files that a token needs to be renewed: clients that follow it read its file again, not a
-    /// kubeconfig.
+    /// Adds the files for a renewal. Clients read a token's file again, but not a kubeconfig.
     fn plan_renewal(&mut self) -> Result<(), Error> {
         let path = match (self.token_file.take(), &self.kubeconfig_file) {
             (Some(path), _) => path,
@@ -109,17 +108,17 @@ impl Files {
         Ok(())
     }
 
-    /// Whether nothing is to be written.
+    /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.token_file.is_none() && self.kubeconfig_file.is_none()
     }
 
-    /// Writes them, each at once and as a whole, readable by this user only. Gives what a person should know
-    /// of the folders.
+    /// Writes each file as a whole, for this user alone. Returns a warning if other users can read one
+    /// nevertheless.
     ///
     /// # Errors
-    /// If one cannot be written, or something is in its place meanwhile; nothing is overwritten, and what was
-    /// written is removed again.
+    /// If a file cannot be written, or exists by now. Nothing is overwritten, and the files that were written
+    /// before are removed.
     pub fn write(
         &self,
         token: &Token,
@@ -130,7 +129,7 @@ impl Files {
             Some(_) => Zeroizing::new(self.kubeconfig(token, connection, receipt)?),
             None => Zeroizing::default(),
         };
-        // First, so that a filter that begins later knows this token, too.
+        // The journal comes first, so that a log filter that starts later learns this token.
         let announced = Zeroizing::new(journal::line(&Entry::Announced { token: token.clone() })?);
         let all = [
             (&self.journal, &**announced),
@@ -151,7 +150,7 @@ impl Files {
     }
 
     fn kubeconfig(&self, token: &Token, connection: &Connection, receipt: &Receipt) -> Result<String, Error> {
-        // Half of the client libraries ignore `tokenFile`, and those that obey it prefer it to `token`.
+        // Half of the client libraries ignore `tokenFile`, and the others prefer it to `token`.
         let token_file = match (&self.token_file, &self.journal) {
             (Some(file), Some(_)) => Some(utf8("token-file", file)?.to_owned()),
             _ => None,
@@ -200,16 +199,16 @@ impl Files {
             }],
             ..Kubeconfig::default()
         };
-        // Not what is wrong with it: the text may hold the token.
+        // The cause is not shown, because its text may hold the token.
         serde_yaml::to_string(&config)
             .map_err(|_| Error::new(Kind::Internal, "cannot write the kubeconfig as YAML"))
     }
 
-    /// Puts a new token in the place of the old ones. All else that a kubeconfig holds stays: the job may
-    /// have changed it.
+    /// Replaces the old tokens by a new one. Everything else in a kubeconfig stays, because the job may have
+    /// changed it.
     ///
     /// # Errors
-    /// If one of the files cannot be written: then what it held is still there.
+    /// If a file cannot be written. It then still holds the old token.
     pub(crate) fn renew(&self, token: &Token, old: &[Token]) -> Result<(), Error> {
         if let Some(path) = &self.token_file {
             replace(path, token.expose())?;
@@ -219,13 +218,13 @@ impl Files {
         };
         let text = match read_at_most(LONGEST, path) {
             Ok(text) => Zeroizing::new(text),
-            // The job has removed it.
+            // The job has removed its kubeconfig.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(cannot_write(path, &error)),
         };
         match old.iter().find(|old| text.contains(old.expose())) {
             Some(old) => replace(path, &Zeroizing::new(text.replace(old.expose(), token.expose()))),
-            // The job has put something else in its place.
+            // The job has put another kubeconfig in its place.
             None => Ok(()),
         }
     }
@@ -241,7 +240,7 @@ impl Files {
         }
     }
 
-    /// The token, as it was delivered.
+    /// The token from the files that were handed over.
     pub fn token(&self) -> Option<Token> {
         let text = match (&self.token_file, &self.kubeconfig_file) {
             (Some(path), _) => read_at_most(LONGEST, path).ok()?,
@@ -252,10 +251,10 @@ impl Files {
         Token::parse(&text, Opt::TokenFile.name()).ok()
     }
 
-    /// Removes them, partly written ones too. Those that are not there are fine.
+    /// Removes the files, also partly written ones. A missing file is not an error.
     ///
     /// # Errors
-    /// If one is there and stays.
+    /// If a file exists and cannot be removed.
     pub fn remove(&self) -> Result<(), Error> {
         let files = [&self.journal, &self.token_file, &self.kubeconfig_file];
         let files = files.into_iter().flatten();
@@ -273,10 +272,11 @@ impl Files {
     }
 }
 
-/// A certificate authority has up to 64 KiB, and base64 of it a third more.
+/// The most bytes of a file with a token. A kubeconfig may hold a certificate authority of 64 KiB, which
+/// grows by a third in base64.
 const LONGEST: u64 = 128 << 10;
 
-/// The cluster and the context in a kubeconfig of ours.
+/// The name of the cluster and of the context in a kubeconfig that jobpass writes.
 const NAME: &str = "jobpass";
 
 fn free(input: Opt, path: PathBuf) -> Result<PathBuf, Error> {
@@ -292,7 +292,7 @@ fn free(input: Opt, path: PathBuf) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Words that YAML and people take for a switch, and that no one means as a file's name.
+/// Whether people and YAML read the word as a switch. Nobody means such a word as a file's name.
 fn is_switch(word: &str) -> bool {
     let switches = [
         "true", "false", "yes", "no", "on", "off", "y", "n", "0", "1", "null", "none", "~",
@@ -300,8 +300,8 @@ fn is_switch(word: &str) -> bool {
     switches.contains(&&*word.to_ascii_lowercase())
 }
 
-/// The token in a kubeconfig of ours, also after a tool has written it anew. A line is looked for, and no
-/// YAML parsed: any step of the job may have put something else there.
+/// The token in a kubeconfig of jobpass, even after a tool has rewritten the file. It looks for a line and
+/// parses no YAML, because any step of the job may have written the file.
 fn in_kubeconfig(kubeconfig: &str) -> Option<&str> {
     let token = kubeconfig
         .lines()
@@ -358,8 +358,8 @@ mod tests {
         );
     }
 
-    /// A job that got no kubeconfig because a switch was read as a name would go on with whatever kubectl
-    /// finds elsewhere.
+    /// If a switch were read as a file's name, the job would have no kubeconfig, and kubectl would use
+    /// another one that it finds.
     #[test]
     fn a_switch_is_no_name() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -418,7 +418,7 @@ mod tests {
             assert!(error.contains("exists already"), "{error}");
         }
 
-        // Taken between plan and write.
+        // Another process creates a file between planning and writing.
         let files = plan(folder.path(), "late", "").expect("a plan");
         symlink(folder.path().join("taken"), folder.path().join("late")).expect("linked");
         let token = Token::parse("eyJ.a.b", "token").expect("a token");
@@ -464,7 +464,7 @@ mod tests {
             "{written}"
         );
 
-        // As `kubectl config set-context --current --namespace other` does.
+        // `kubectl config set-context --current --namespace other` makes this change.
         let changed = written.replace("namespace: ci", "namespace: other");
         std::fs::write(&kubeconfig, &changed).expect("written");
         files
@@ -477,7 +477,7 @@ mod tests {
         );
         assert_eq!(mode(&kubeconfig), 0o600);
 
-        // The second one did not get there.
+        // The second token did not reach the kubeconfig.
         std::fs::write(&kubeconfig, &changed).expect("written");
         files.renew(&third, &[first, second]).expect("renewed");
         assert!(read(&kubeconfig).contains(third.expose()));
@@ -490,7 +490,7 @@ mod tests {
         assert!(!kubeconfig.exists(), "what the job has removed stays so");
     }
 
-    /// As written by jobpass, by kubectl, and by others.
+    /// jobpass, kubectl and other tools write these forms.
     #[test]
     fn the_token_is_found_without_parsing_yaml() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -511,7 +511,7 @@ mod tests {
         }
     }
 
-    /// Clients find the proxy of a variable by themselves, and a password would be printed.
+    /// Clients find a proxy from a variable themselves, and a password would be printed.
     #[test]
     fn the_kubeconfig_names_the_proxy_that_the_minters_names() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -61,8 +61,8 @@ async fn delivery(work: impl FnOnce() -> Result<Vec<String>, Error> + Send + 'st
     finish_or_stop(tokio::task::spawn_blocking(work), &mut interrupt).await
 }
 
-/// A panic comes while files may have been written, so they are removed; what failed by itself has removed
-/// them.
+/// After a panic, files may exist, so they are removed. A delivery that failed without a panic has removed
+/// its own.
 #[tokio::test]
 async fn deliveries_end() {
     assert!(matches!(delivery(|| Ok(vec!["a".into()])).await, Delivery::Done(warnings) if warnings == ["a"]));

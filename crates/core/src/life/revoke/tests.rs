@@ -17,7 +17,7 @@ fn refused(status: u16) -> Deletion {
     Deletion::Refused(call.expect("a call"), Answer::new(status, None))
 }
 
-/// The number of requests that follow as long as the answer stays the same.
+/// The number of further deletions while the answer stays the same.
 #[rstest]
 #[case::deleted(Deletion::Done, false, 0)]
 #[case::held_by_a_finalizer(Deletion::Held, false, 0)]
@@ -33,7 +33,7 @@ fn an_anchor_is_deleted_again(#[case] deletion: Deletion, #[case] is_uid_known: 
     assert_eq!(waits.count(), times);
 }
 
-/// A refusal in between does not use up the patience for an anchor that may still come to be.
+/// A refusal does not use up the waits for an anchor that may still appear.
 #[test]
 fn each_reason_to_wait_has_its_own_patience() {
     let mut retries = Retries::new(false);
@@ -50,7 +50,7 @@ fn token(secret: &serde_json::Value) -> Token {
     Token::parse(&token, "token").expect("a token")
 }
 
-/// Any step can put another token where the job's was, and a 401 to that one proves nothing.
+/// Any step of the job can replace the token's file. A 401 to another token proves nothing.
 #[rstest]
 #[case::ours(json!({"name": "x", "uid": "ours"}), Some("ours"), true, true)]
 #[case::of_another_anchor(json!({"name": "x", "uid": "other"}), Some("ours"), true, false)]
@@ -98,7 +98,7 @@ fn a_failure_names_the_command_and_keeps_the_cause(#[case] minted: bool, #[case]
     );
 }
 
-/// A gateway's 401 says nothing about the token: it would refuse one that works as well.
+/// A gateway's 401 says nothing about the token: the gateway would also refuse one that works.
 #[rstest]
 #[case::of_the_api_server(
     401,

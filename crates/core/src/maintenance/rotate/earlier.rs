@@ -106,7 +106,7 @@ mod tests {
         }
     }
 
-    /// Which Secret goes, and how far the earlier rotation came.
+    /// The Secret to delete, and the progress of the earlier rotation.
     #[rstest]
     #[case::never_rotated("a", &[], "a")]
     #[case::recorded_only("a to=b", &[], "a")]

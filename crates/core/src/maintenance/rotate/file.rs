@@ -103,7 +103,8 @@ fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), 
             "remove the other names: only one name would get the new token",
         ));
     }
-    // An earlier rotation that was killed while it wrote has left a token there, which still works.
+    // An earlier rotation that was killed while it wrote has left a token in this file. The token still
+    // works.
     let partial = with_suffix(path, PARTIAL);
     if partial.symlink_metadata().is_ok() {
         let problem =
@@ -122,7 +123,7 @@ fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), 
 
 /// Replaces the file by a new one with the same mode and owner, unless somebody has changed it.
 pub(super) fn replace(path: &Path, before: &Metadata, old: &str, new: &str) -> IoResult<()> {
-    // The next rotation looks for this name. If the file exists by now, it is another rotation's.
+    // The next rotation looks for this name. If the file exists already, another rotation has created it.
     let partial = with_suffix(path, PARTIAL);
     let mut file = create(&partial)?;
     let written = write(&mut file, before, new).and_then(|()| {

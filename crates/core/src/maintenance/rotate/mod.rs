@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The new Secret has a new name. For a Secret of the same name, the token controller would issue the very
-//! same token, because the claims hold no time. Both Secrets have annotations with the progress of the
-//! rotation. So a rotation that was stopped continues when the same command runs again.
+//! same token, because the claims hold no time. Annotations of both Secrets record the progress of the
+//! rotation. So a stopped rotation continues when the same command runs again.
 
 mod earlier;
 mod file;
@@ -168,7 +168,8 @@ impl<'a> Rotation<'a> {
                 let mut write = std::pin::pin!(self.place.write(&self.token, token, self.cluster, &budget));
                 tokio::select! {
                     written = &mut write => written,
-                    // The write gets time to end: stopped halfway, nobody knows which token is in the place.
+                    // The write gets time to end. If it stopped halfway, nobody would know which token is in
+                    // the place.
                     interrupted = interrupt.wait() => {
                         signal = Some(interrupted.clone());
                         let written = tokio::time::timeout(LAST_WRITE, write).await;

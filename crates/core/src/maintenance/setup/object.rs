@@ -287,7 +287,7 @@ mod tests {
         Setup::parse(&wanted).expect("parsed").objects().expect("YAML")
     }
 
-    /// A misspelt field would be dropped by Kubernetes' own type, and by the API server.
+    /// Kubernetes' own type and the API server would ignore a misspelt field.
     #[test]
     fn every_field_is_one_of_kubernetes() {
         fn dropped<K: DeserializeOwned + Serialize>(manifest: &Value) -> Vec<String> {

@@ -54,7 +54,7 @@ fn what_a_maintainer_reviews_where_jobs_bring_rules() {
     insta::assert_snapshot!(setup.manifests());
 }
 
-/// A set-up for an account and for jobs with rules is both set-ups, and so neither takes anything from the
+/// A set-up for an account and for jobs with rules equals two set-ups, so neither takes anything from the
 /// other.
 #[test]
 fn set_ups_stand_side_by_side() {
@@ -143,7 +143,8 @@ fn an_administrator_is_told_how_many_may_mint(#[case] wanted: Wanted, #[case] no
 
 const WORKFLOW: &str = "team/app/.github/workflows/scan.yml@refs/heads/main";
 
-/// Ids are given by each platform anew: who has one on another must not become its user.
+/// Each platform counts its ids anew. A project of another platform with the same id must not become the same
+/// user.
 #[test]
 fn the_same_id_of_two_issuers_is_two_users() {
     let issuers = [
@@ -168,7 +169,7 @@ fn the_same_id_of_two_issuers_is_two_users() {
     assert_eq!(BTreeSet::from(users).len(), 5);
 }
 
-/// Names that YAML would take for something else, and text that would like to end where it stands.
+/// Names that YAML could read as another type, and text that tries to end its quotes.
 #[test]
 fn no_value_leaves_its_place() {
     let hostile = Wanted {
@@ -182,7 +183,7 @@ fn no_value_leaves_its_place() {
     assert_eq!(titles[0], "Namespace 0x1f");
     assert_eq!(titles[1], "ServiceAccount 0x1f/null");
     let yaml = Setup::parse(&hostile).expect("parsed").manifests();
-    // One text in CEL, in one text in YAML.
+    // A CEL text inside one YAML text.
     assert!(
         yaml.contains(r#"in ['a\\'] || true || [\\'\"\\\\: {b} #c', 'ci:github:2']""#),
         "{yaml}"

@@ -1,7 +1,7 @@
-//! The content of a kubeconfig: the fields of `k8s.io/client-go/tools/clientcmd/api/v1`, each of the type
-//! that it has there.
+//! The content of a kubeconfig: the fields of `k8s.io/client-go/tools/clientcmd/api/v1`, with the same types.
 //!
-//! A field of another type is an error that names the field. It never shows the value, which may be a secret.
+//! A field of another type is an error that names the field. The error never shows the value, which may be a
+//! secret.
 
 use std::collections::BTreeMap;
 
@@ -15,15 +15,15 @@ use serde_json::{Map, Value};
 
 use crate::text::harmless;
 
-/// As Go decodes: the bits after the last byte may be anything.
+/// Base64 as Go decodes it: the bits after the last byte may have any value.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
-/// The extension of a cluster that an exec plugin is told of.
+/// The extension of a cluster that jobpass passes to an exec plugin.
 pub(super) const PLUGIN_CONFIGURATION: &str = "client.authentication.k8s.io/exec";
 
-/// Several files, merged, or one.
+/// A kubeconfig: one file, or several that are merged.
 #[derive(Clone, Default)]
 pub(super) struct Config {
     pub(super) current_context: String,
@@ -56,7 +56,7 @@ pub(super) struct User {
     pub(super) client_certificate_data: Vec<u8>,
     pub(super) client_key: String,
     pub(super) client_key_data: SecretString,
-    /// The same as it stands in the file.
+    /// The key in base64, as in the file.
     pub(super) client_key_base64: SecretString,
     pub(super) token: SecretString,
     pub(super) token_file: String,
@@ -81,7 +81,7 @@ pub(in super::super) struct Exec {
     pub(in super::super) interactive_mode: String,
 }
 
-/// Why a value is not a kubeconfig, as it reads after "the kubeconfig".
+/// The problem of a kubeconfig, as it reads after "the kubeconfig".
 #[derive(Debug)]
 pub(super) struct Mismatch(pub(super) String);
 
@@ -101,7 +101,7 @@ impl Config {
         })
     }
 
-    /// Adds what is not there yet.
+    /// Adds the entries that are missing.
     pub(super) fn merge(&mut self, other: Self) {
         if self.current_context.is_empty() {
             self.current_context = other.current_context;
@@ -201,10 +201,10 @@ impl Exec {
     }
 }
 
-/// The fields of one object. One that is `null` or absent has the zero value of its type, as in Go.
+/// The fields of one object. A field that is `null` or absent has the zero value of its type, as in Go.
 struct Fields<'v> {
     fields: Option<&'v Map<String, Value>>,
-    /// Of the object, with a point at its end.
+    /// The path of the object, with a point at its end.
     path: String,
 }
 
@@ -275,7 +275,7 @@ impl<'v> Fields<'v> {
         Self::of(self.get(name), format!("{}{name}.", self.path))
     }
 
-    /// An object that Go has a pointer to: an empty one is not an absent one.
+    /// An object for which Go has a pointer: an empty object differs from an absent one.
     fn optional(&self, name: &str) -> Result<Option<Self>, Mismatch> {
         match self.get(name) {
             Value::Null => Ok(None),
@@ -288,7 +288,7 @@ impl<'v> Fields<'v> {
         Ok(self.list(name)?.iter().enumerate().map(item).collect())
     }
 
-    /// A list of objects with a name each and the rest in another field.
+    /// A list of objects, each with a name and the content in another field.
     fn named<T>(
         &self,
         list: &str,
@@ -324,7 +324,7 @@ impl<'v> Fields<'v> {
         Ok(extensions)
     }
 
-    /// Unlike all other fields, these two count in any case.
+    /// Checks `kind` and `apiVersion`. Unlike the other fields, they count in upper and in lower case.
     fn check_kind(&self) -> Result<(), Mismatch> {
         for (field, allowed) in [("kind", "Config"), ("apiVersion", "v1")] {
             let mut names: Vec<_> = self
@@ -333,7 +333,7 @@ impl<'v> Fields<'v> {
                 .collect();
             names.sort();
             let mut said = String::new();
-            // The last in the order of their bytes counts.
+            // The last one in the order of bytes counts.
             for name in names.into_iter().filter(|name| !self.get(name).is_null()) {
                 said = self.text(name)?;
             }

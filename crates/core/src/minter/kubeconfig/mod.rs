@@ -1,4 +1,4 @@
-//! The minter as a kubeconfig, read as kubectl reads it (client-go, `tools/clientcmd`).
+//! The minter from a kubeconfig, read as kubectl reads it (client-go, `tools/clientcmd`).
 
 mod config;
 mod flatten;
@@ -20,19 +20,19 @@ use crate::{
     text::{self, harmless},
 };
 
-/// The line that makes a kubeconfig that needs no other file.
+/// The command that prints a kubeconfig that needs no other file.
 const FLATTEN: &str = "kubectl config view --flatten --minify --raw";
 
 /// A kubeconfig, merged from its files.
 pub(super) struct Found {
     config: Config,
-    /// The files, absolute; empty if the YAML itself was given.
+    /// The absolute paths of the files. Empty if the input holds the YAML itself.
     paths: Vec<PathBuf>,
-    /// The context that counts if none is named: of the cluster and the user without a name.
+    /// The context that counts if no context has a name: the cluster and the user without a name.
     unnamed: Context,
 }
 
-/// The kubeconfig of the input, else of `$KUBECONFIG`, else `~/.kube/config` if there is one.
+/// The kubeconfig of the input, else of `$KUBECONFIG`, else `~/.kube/config` if it exists.
 pub(super) fn find(input: Option<&str>, environment: &Environment) -> Result<Option<Found>, Error> {
     if let Some(text) = input {
         return path_or_text(text).map(Some);
@@ -66,7 +66,7 @@ pub(super) fn recorded(paths: &[PathBuf], inputs: &Inputs) -> Result<Found, Erro
     })
 }
 
-/// Reads and merges kubeconfig files; the first to name something wins.
+/// Reads and merges kubeconfig files. The first file with an entry wins.
 pub(super) fn read(paths: &[PathBuf]) -> Result<Found, Error> {
     let mut found = Found::empty();
     for path in paths {
@@ -79,7 +79,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Found, Error> {
     Ok(found)
 }
 
-/// The same, but a file that does not exist is passed over.
+/// Like [`read`], but ignores files that do not exist.
 fn read_those_that_exist(paths: impl IntoIterator<Item = PathBuf>) -> Result<Found, Error> {
     let mut found = Found::empty();
     for path in paths {
@@ -109,7 +109,7 @@ fn path_or_text(text: &str) -> Result<Found, Error> {
     let decoded = decoded(text);
     if decoded.is_none() && !text.contains('\n') && !text.contains(": ") && !text.starts_with('{') {
         let shown = match text {
-            // Never base64 of a kubeconfig, which begins with a letter.
+            // Base64 of a kubeconfig begins with a letter, so this is a path and no secret.
             path if path.starts_with(['/', '.', '~']) && path.len() < 256 => format!(" `{}`", harmless(path)),
             _ => String::new(),
         };
@@ -134,7 +134,7 @@ fn path_or_text(text: &str) -> Result<Found, Error> {
     })
 }
 
-/// The YAML, if it was given as base64.
+/// The YAML of a text in base64. `None` for other texts.
 fn decoded(text: &str) -> Option<String> {
     from_base64(text).filter(|yaml| yaml.contains("clusters"))
 }
@@ -167,7 +167,7 @@ fn referred(field: &str, path: &str) -> Result<String, Error> {
         );
         Error::input("kubeconfig", problem, step)
     })?;
-    // Only what is ASCII counts of a certificate, a key or a token.
+    // Other characters count for nothing in a certificate, a key or a token.
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
@@ -190,7 +190,7 @@ impl Found {
         Ok(())
     }
 
-    /// The minter of one context; without a name, of the current one.
+    /// The minter of the context with this name, or of the current context.
     pub(super) async fn minter(self, name: Option<&str>, environment: &Environment) -> Result<Minter, Error> {
         let (name, context) = self.context(name)?;
         let cluster = self
@@ -216,8 +216,8 @@ impl Found {
         })
     }
 
-    /// The identity of the user of a context, whatever its cluster. `pinned_exec` is the exec plugin's program, if that is
-    /// known already.
+    /// The identity of a context's user, whatever the cluster. `pinned_exec` is the program of the exec
+    /// plugin, if it is known already.
     pub(super) async fn identity(
         &self,
         context: &str,
@@ -238,14 +238,17 @@ impl Found {
         .await
     }
 
+    /// Checks that the context leads to the cluster of `recorded`. Its credential is for that cluster alone.
+    ///
     /// # Errors
-    /// If the cluster of a context is not the one of `recorded`: its credential is for that cluster alone.
+    /// If it leads to another cluster.
     pub(super) fn must_lead_to(&self, recorded: &Connection, name: &str) -> Result<(), Error> {
         let (_, context) = self.context(Some(name))?;
         let cluster = self
             .cluster(context)
             .ok_or_else(|| missing("cluster", &context.cluster))?;
-        // One that cannot be used names no other server. The recorded one counts, so that a spoiled file keeps no token alive.
+        // A cluster that cannot be used names no other server. The recorded server counts, so that a damaged
+        // file does not keep a token alive.
         let Ok(named) = connection(cluster, &context.cluster) else {
             return Ok(());
         };
@@ -266,7 +269,7 @@ impl Found {
         users.chain(clusters)
     }
 
-    /// The proxy that the cluster of a context names, if it can be used.
+    /// The proxy of a context's cluster. `None` if there is none, or if it cannot be used.
     pub(super) fn proxy(&self, context: &str) -> Option<Proxy> {
         let (_, context) = self.context(Some(context)).ok()?;
         Proxy::parse("kubeconfig", &self.cluster(context)?.proxy_url).ok()
@@ -294,7 +297,7 @@ impl Found {
             }
         };
         let current = Some(&*self.config.current_context).filter(|name| !name.is_empty());
-        // Without a name, kubectl takes the entries that have none.
+        // If there is no current context, kubectl uses the entries without a name.
         let unnamed = self.config.contexts.contains_key("")
             || self.config.clusters.contains_key("") && self.config.users.contains_key("");
         let Some(name) = name.or(current).or(unnamed.then_some("")) else {
@@ -314,7 +317,7 @@ impl Found {
 }
 
 impl Config {
-    /// Paths in a kubeconfig are relative to it (`ResolveLocalPaths`).
+    /// Makes paths relative to the kubeconfig absolute (`ResolveLocalPaths`).
     fn make_absolute(&mut self, folder: &Path) {
         let authorities = self
             .clusters
@@ -520,7 +523,7 @@ mod tests {
         assert!(what.contains(problem) && help.contains(step), "{error}");
     }
 
-    /// Each is a way in which a script can print what the minter shows the API server.
+    /// Each is a way in which a script can print a credential of the minter.
     #[test]
     fn keys_are_found_as_they_stand_and_as_pem_line_by_line() {
         let folder = tempfile::tempdir().expect("a folder");

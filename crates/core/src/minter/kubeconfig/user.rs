@@ -17,8 +17,8 @@ use crate::{
     token::Token,
 };
 
-/// The precedence is that of client-go (`clientcmd/client_config.go`, `plugin/pkg/client/auth/exec`): a plugin runs only if there
-/// is neither a token nor a client certificate.
+/// The identity of a user. The precedence is client-go's (`clientcmd/client_config.go`,
+/// `plugin/pkg/client/auth/exec`): a plugin runs only without a token and a client certificate.
 pub(super) async fn identity(
     user: &User,
     name: &str,
@@ -54,7 +54,7 @@ pub(super) async fn identity(
     Ok((identity, Some(plugin.program)))
 }
 
-/// The rules of `validateAuthInfo`, and the ways to authenticate that jobpass does not have.
+/// Applies the rules of `validateAuthInfo`, and refuses the ways to authenticate that jobpass does not have.
 fn check(user: &User, name: &str) -> Result<(), Error> {
     let refused = |problem: &str, step: &str| {
         let problem = format!("has {problem} for user `{}`", harmless(name));
@@ -80,7 +80,7 @@ fn check(user: &User, name: &str) -> Result<(), Error> {
     user.exec.as_ref().map_or(Ok(()), |exec| exec::check(exec, name))
 }
 
-/// client-go reads the file again and again. While it can be read, its content wins.
+/// The token of a user. client-go reads the file again and again. While it can be read, its content wins.
 fn token(user: &User, name: &str) -> Result<Option<Token>, Error> {
     let inline = user.token.expose_secret();
     let in_file = match &*user.token_file {
@@ -98,7 +98,8 @@ fn token(user: &User, name: &str) -> Result<Option<Token>, Error> {
     match (inline, in_file) {
         ("", Some(error)) => Err(error),
         ("", None) => Ok(None),
-        // A header cannot carry it. kubectl fails only when it sends it, with a message that leads nowhere.
+        // A header cannot carry such a token. kubectl fails only when it sends it, with a message that does
+        // not help.
         (token, _) if token.contains(['\r', '\n']) => Err(Error::input(
             "kubeconfig",
             format!("has a token with line breaks for user `{}`", harmless(name)),

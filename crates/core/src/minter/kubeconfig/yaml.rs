@@ -1,8 +1,8 @@
 //! YAML as kubectl reads it: `sigs.k8s.io/yaml`, which turns the first document of a text into JSON.
 //!
-//! The parser is a port of libyaml, as that of Go is, so that both take the same texts. The steps after it
-//! follow `go.yaml.in/yaml/v2` (`decode.go`, `resolve.go`): words like `yes` are booleans, of two equal keys
-//! the last counts, and `<<` merges. No error quotes the text: it may hold secrets.
+//! The parser is a port of libyaml, like the parser of Go, so both accept the same texts. The steps after it
+//! follow `go.yaml.in/yaml/v2` (`decode.go`, `resolve.go`). Words like `yes` are booleans, the last of two
+//! equal keys counts, and `<<` merges. No error quotes the text, which may hold secrets.
 
 use std::collections::HashMap;
 
@@ -12,31 +12,32 @@ use serde_json::{Map, Number, Value};
 
 use crate::process::harden;
 
-/// Deeper than any kubeconfig; each level takes a frame of the stack.
+/// The deepest nesting, deeper than any kubeconfig. Each level takes a frame of the stack.
 const DEEPEST: usize = 200;
-/// Steps of decoding, those within aliases included. Go counts in a similar way (`allowedAliasRatio`).
+/// The most steps of decoding, those within aliases included. Go counts in a similar way
+/// (`allowedAliasRatio`).
 const MOST_STEPS: usize = 400_000;
 
 const LINE_BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
 
-/// A text that kubectl cannot read either, and where: line and column, counted from one.
+/// The place in a text that kubectl cannot read either: line and column, counted from one.
 #[derive(Debug)]
 pub(in super::super) struct Unreadable(pub(in super::super) Option<(u64, u64)>);
 
-/// The first document of a text; `null` if there is none.
+/// The first document of a text. `null` if there is none.
 pub(in super::super) fn to_json(text: &[u8]) -> Result<Value, Unreadable> {
     let text = decoded(text).ok_or(Unreadable(None))?;
     let last_line = text.rsplit(LINE_BREAKS).next().unwrap_or_default();
-    // Blanks may be the indentation of a block scalar, and then no line of it. If they are one, the parser
-    // panics.
+    // Blanks may be the indentation of a block scalar without a line of it. If they are a line of it, the
+    // parser panics.
     if last_line.trim_start_matches(' ').is_empty() {
         match read(&text, None) {
             Err(Unreadable(None)) if !last_line.is_empty() => {}
             result => return result,
         }
     }
-    // The parser panics at the end of a block scalar without a line break, which is not part of the scalar
-    // then.
+    // The parser panics at the end of a block scalar without a line break. The added line break is not part
+    // of the scalar.
     read(&format!("{text}\n"), Some(text.len() as u64))
 }
 
@@ -64,7 +65,7 @@ fn read(text: &str, added_break: Option<u64>) -> Result<Value, Unreadable> {
     }
 }
 
-/// UTF-8, or UTF-16 as PowerShell writes it.
+/// The text in UTF-8, or in UTF-16 as PowerShell writes it.
 fn decoded(text: &[u8]) -> Option<String> {
     let units = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let (pairs, rest) = bytes.as_chunks::<2>();
@@ -88,7 +89,7 @@ enum Content {
     Scalar {
         text: String,
         tag: Option<String>,
-        /// Neither quoted nor tagged.
+        /// Whether the scalar is neither quoted nor tagged.
         plain: bool,
     },
     Sequence(Vec<usize>),
@@ -102,7 +103,7 @@ struct Document<'p> {
     nodes: Vec<Node>,
     anchors: HashMap<String, usize>,
     text: &'p str,
-    /// The index of the line break that the text itself does not have.
+    /// The index of the line break that was added to the text.
     added_break: Option<u64>,
 }
 
@@ -170,7 +171,7 @@ impl Document<'_> {
                 style,
                 ..
             } => {
-                // An escape of JSON that Go does not know in YAML.
+                // JSON allows the escape `\/`, and Go does not know it in YAML.
                 let written = usize::try_from(mark.index)
                     .ok()
                     .zip(usize::try_from(end.index).ok());
@@ -180,7 +181,7 @@ impl Document<'_> {
                 if style == ScalarStyle::DoubleQuoted && escapes_a_slash(written) {
                     return Err(at(mark));
                 }
-                // To Go, it begins a key there.
+                // For Go, a key begins there.
                 if flow && style == ScalarStyle::Plain && value.contains('?') {
                     return Err(at(mark));
                 }
@@ -255,7 +256,7 @@ fn at(mark: Mark) -> Unreadable {
 struct Decoder<'n> {
     nodes: &'n [Node],
     steps: usize,
-    /// The targets of the aliases on the way to here.
+    /// The targets of the aliases that lead here.
     inside: Vec<usize>,
 }
 
@@ -301,8 +302,8 @@ impl Decoder<'_> {
         decoded
     }
 
-    /// Puts the entries of a mapping into `map`, one after the other: a later one replaces an earlier one,
-    /// merged ones included.
+    /// Puts the entries of a mapping into `map` in their order. A later entry replaces an earlier or a merged
+    /// one.
     fn entries(
         &mut self,
         index: usize,
@@ -342,7 +343,7 @@ impl Decoder<'_> {
                 self.within(*target, |decoder| decoder.entries(*target, map, depth + 1))
             }
             Content::Sequence(items) => {
-                // The first of them takes precedence.
+                // The first merged mapping takes precedence.
                 for item in items.iter().rev() {
                     match &self.nodes[*item].content {
                         Content::Mapping(_) | Content::Alias(_) => self.merge(*item, map, depth + 1)?,
@@ -358,7 +359,7 @@ impl Decoder<'_> {
     }
 }
 
-/// A key as JSON has it. Go fails on all others.
+/// The text of a key in JSON. `None` for the keys on which Go fails.
 fn name_of(key: Value) -> Option<String> {
     match key {
         Value::String(name) => Some(name),
@@ -369,7 +370,7 @@ fn name_of(key: Value) -> Option<String> {
     }
 }
 
-/// `None` if the text does not fit its tag, or if JSON has no such value.
+/// The value of a scalar. `None` if the text does not fit its tag, or if JSON has no such value.
 fn scalar(text: &str, tag: Option<&str>, plain: bool) -> Option<Value> {
     let string = || Some(Value::from(text));
     let core = tag.and_then(|tag| tag.strip_prefix("tag:yaml.org,2002:"));
@@ -388,7 +389,7 @@ fn scalar(text: &str, tag: Option<&str>, plain: bool) -> Option<Value> {
             Number::from_f64(number).map(Value::Number)
         }
         (_, Some("null")) => resolve(text).filter(Value::is_null),
-        // Of its own kind, or of none: a text.
+        // A scalar with any other tag is a text.
         (Some(_), _) => string(),
     }
 }
@@ -418,7 +419,7 @@ fn resolve(text: &str) -> Option<Value> {
     Some(number.map_or_else(|| Value::from(text), Value::Number))
 }
 
-/// As Go's `strconv.ParseInt` with base 0.
+/// An integer, as Go's `strconv.ParseInt` reads it with base 0.
 fn integer(text: &str) -> Option<Number> {
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
@@ -438,14 +439,14 @@ fn integer(text: &str) -> Option<Number> {
     }
     let absolute = u64::from_str_radix(digits, radix).ok()?;
     match negative {
-        // With a sign, Go takes no more than 64 bits of a signed number.
+        // For a number with a sign, Go accepts no more than a signed 64-bit integer.
         true => 0_i64.checked_sub_unsigned(absolute).map(Number::from),
         false if text.starts_with('+') => i64::try_from(absolute).ok().map(Number::from),
         false => Some(absolute.into()),
     }
 }
 
-/// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`
+/// A number of the form `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
 fn float(text: &str) -> Option<Number> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let shape = unsigned
@@ -454,7 +455,7 @@ fn float(text: &str) -> Option<Number> {
     if !shape || unsigned.starts_with(['e', 'E', '+', '-']) {
         return None;
     }
-    // An infinite one is out of range: Go takes it for a text.
+    // An infinite number is out of range, and Go reads it as a text.
     Number::from_f64(text.parse().ok()?)
 }
 

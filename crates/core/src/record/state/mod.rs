@@ -1,4 +1,4 @@
-//! What the end of the job needs to revoke. Never a secret.
+//! The state: everything that the end of the job needs to revoke. Never a secret.
 
 mod reconstruct;
 
@@ -23,12 +23,14 @@ pub use self::reconstruct::lost;
 
 /// The version of the state that this jobpass records.
 ///
-/// A job's end may run another jobpass than its beginning: a GitLab job takes the image of the day, and a
-/// person revokes with what is installed. So each version reads the states of all earlier ones; the first
-/// that 0.1 recorded carry no number. An unknown field is ignored: a later jobpass adds a field under the
-/// same number only if revoking without it leaves nothing behind. Anything else raises the number: another
-/// object to delete, another way to authenticate. A state with a higher number is refused with the command
-/// that deletes the anchor. The ends of CI jobs warn, and do what that command does.
+/// The end of a job may run another jobpass than its beginning: a GitLab job uses the current image, and a
+/// person uses the installed version. So each version reads the states of all earlier ones. The states of 0.1
+/// have no number.
+///
+/// An unknown field is ignored. A later jobpass adds a field under the same number only if a revocation
+/// without it leaves nothing behind. Any other change raises the number, such as another object to delete or
+/// another way to authenticate. A state with a higher number is refused with the command that deletes the
+/// anchor. The ends of CI jobs warn, and do what that command does.
 const VERSION: u32 = 1;
 
 /// A state as it is recorded.
@@ -39,7 +41,7 @@ struct Recorded<'a> {
     state: &'a State,
 }
 
-/// What every version of a state has.
+/// The part of a state that all versions have.
 #[derive(Deserialize)]
 struct Header {
     #[serde(default)]
@@ -53,50 +55,49 @@ struct Named {
     anchor: String,
 }
 
-/// Recorded before the anchor is created, and again whenever more is known.
+/// The state of a token. It is recorded before the anchor is created, and again whenever more is known.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct State {
-    /// Where the API server is.
+    /// The minter's connection to the API server.
     pub connection: Connection,
-    /// How the minter authenticates.
+    /// The way in which the minter authenticates.
     pub auth: Auth,
     /// The API server for the job, if it is not the minter's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_server: Option<Connection>,
-    /// The token's life so far: namespace, anchor and uid among it.
+    /// The token's life so far, with its namespace, anchor and uid.
     pub receipt: Receipt,
-    /// Whether the token is for the API server itself. Only then is a 401 from it a proof: a token of another
-    /// audience never gets anything else.
+    /// Whether the token is for the API server itself. Only then is a 401 a proof: the API server answers 401
+    /// to every token for another audience.
     pub for_api_server: bool,
-    /// Whether a ServiceAccount, a Role and a RoleBinding were made for this job, called as the anchor is.
+    /// Whether a ServiceAccount, a Role and a RoleBinding were made for this job. They are named after the
+    /// anchor.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub role: bool,
-    /// How the token is renewed while the job runs.
+    /// The settings of the renewal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renewal: Option<Renewal>,
-    /// The files that hold or use the token.
+    /// The files that hold the token or belong to it.
     #[serde(default, skip_serializing_if = "Files::is_empty")]
     pub files: Files,
-    /// What the options that the end of the job obeys were when the token was minted. Empty in states of
-    /// jobpass 0.1.
+    /// The options for the end of the job, as they were while minting. Empty in states of jobpass 0.1.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, String>,
-    /// Variables that decide which programs and certificates are trusted, as they were when the token was
-    /// minted.
+    /// The variables that decide which programs and certificates are trusted, as they were while minting.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
 }
 
-/// Later steps of a job can change these for the end of the job: they are put back as they were.
+/// The variables that later steps must not change for the end of the job. It restores their values.
 const PINNED_VARIABLES: [&str; 3] = ["PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 impl State {
-    /// The state of a token that is about to be minted, its anchor's name drawn.
+    /// The state of a token that is about to be minted, with a random name for its anchor.
     ///
     /// # Errors
-    /// If the system has no randomness, the files that are to be written cannot be, or something that is to
-    /// be recorded is not UTF-8.
+    /// If the system returns no random bytes, if the files cannot be written, or if a value to record is not
+    /// UTF-8.
     pub fn new(
         minter: &Minter,
         spec: &Spec,
@@ -104,7 +105,7 @@ impl State {
         folder: &Path,
         environment: &Environment,
     ) -> Result<Self, Error> {
-        // A ServiceAccount that is made for this job is called as its anchor is.
+        // A ServiceAccount that is made for this job is named after the anchor.
         let name = match spec.rules.is_empty() {
             true => names::random_name()?,
             false => spec.service_account.clone(),
@@ -157,10 +158,11 @@ impl State {
         }
     }
 
-    /// `environment` with the pinned variables as they were when the token was minted, if that is known.
+    /// Returns `environment` with the pinned variables as they were while minting, if the state knows them.
     ///
     /// # Errors
-    /// If the system's roots count and are looked for elsewhere now: TLS reads those variables by itself.
+    /// If the system's roots count, and a variable now names other roots. The TLS library reads these
+    /// variables from the process itself.
     pub(crate) fn pinned(&self, environment: &Environment) -> Result<Environment, Error> {
         if self.environment.is_empty() {
             return Ok(environment.clone());
@@ -187,11 +189,11 @@ impl State {
             }))
     }
 
-    /// One line of JSON.
+    /// The state as one line of JSON.
     ///
     /// # Errors
-    /// If a path in it is not UTF-8. [`Plan::make`](crate::life::mint::Plan::make) asks before anything is
-    /// created.
+    /// If a path in it is not UTF-8. [`Plan::make`](crate::life::mint::Plan::make) checks this before
+    /// anything is created.
     pub fn json(&self) -> Result<String, Error> {
         json::text(&Recorded {
             version: VERSION,
@@ -199,10 +201,10 @@ impl State {
         })
     }
 
-    /// Reads [`State::json`], of this version or an earlier one.
+    /// Parses the text of [`State::json`], of this version or an earlier one.
     ///
     /// # Errors
-    /// If it is of a later version, or something else. The text is not shown.
+    /// If the text is of a later version, or not a state. The error does not show it.
     pub fn parse(json: &str) -> Result<Self, Error> {
         let unreadable = |error: serde_json::Error| {
             Error::new(
@@ -217,10 +219,10 @@ impl State {
         serde_json::from_str(json).map_err(unreadable)
     }
 
-    /// Records it in a file of mode 0600, replacing an earlier record as a whole.
+    /// Writes the state to a file of mode 0600. It replaces an earlier file as a whole.
     ///
     /// # Errors
-    /// If the file cannot be written; as [`State::json`].
+    /// As [`State::json`]. Also if the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let json = self.json()?;
         let partial = path.with_extension("partial");
@@ -230,11 +232,12 @@ impl State {
             .map_err(|error| crate::process::files::cannot_write(path, &error))
     }
 
-    /// Reads what [`State::write`] wrote.
+    /// Reads the file of [`State::write`]. The state decides where the minter's credential is sent, so nobody
+    /// else may have written it.
     ///
     /// # Errors
-    /// If it is not there, not a plain file, not of this user, or something else. What is in it decides where
-    /// the minter's credential is sent, so nobody else may have written it.
+    /// If there is no such file, if it is not plain, if it belongs to another user, or if it does not hold a
+    /// state.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let json = crate::process::files::read_own(path).map_err(|error| {
             let (path, error) = (text::path(path), text::harmless(&error.to_string()));
@@ -258,7 +261,7 @@ impl Header {
             ),
         );
         let step = "revoke with the version of jobpass that minted the token";
-        // Nothing that a shell would take for more than two names.
+        // A shell must read exactly two names in the command.
         match names::is_ours(anchor) && names::is_dns_label(namespace) {
             true => error.help(format!(
                 "{step}; or delete its anchor, which ends the token:\n\n  kubectl delete secret {anchor} --namespace {namespace}"

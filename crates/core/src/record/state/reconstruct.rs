@@ -1,4 +1,4 @@
-//! A state from an anchor's name, where the recorded one cannot be read.
+//! A state from the name of an anchor, for when the recorded state cannot be read.
 
 use std::collections::BTreeMap;
 
@@ -21,8 +21,8 @@ impl State {
     /// is.
     ///
     /// # Errors
-    /// If `anchor` is not the name of an anchor, no minter is found, or a signal comes. The text is that of
-    /// [`lost`].
+    /// If `anchor` is not the name of an anchor, if no minter is found, or after a signal. The error is the
+    /// one of [`lost`].
     pub async fn reconstruct(
         anchor: &str,
         uid: Option<&str>,
@@ -47,7 +47,7 @@ impl State {
         Ok(Self {
             connection: minter.connection,
             auth: minter.auth,
-            // For the proof alone: one that is wrong now must not keep the token alive.
+            // It matters only for the proof, so a wrong value must not keep the token alive.
             job_server: Connection::of_job(inputs, environment).unwrap_or_default(),
             receipt: Receipt {
                 anchor_uid: uid.map(str::to_owned),
@@ -64,14 +64,14 @@ impl State {
     }
 }
 
-/// The namespace and the name of an anchor, as they are recorded: `NAMESPACE/NAME`.
+/// Parses the namespace and the name of an anchor: `NAMESPACE/NAME`.
 fn parse(anchor: &str) -> Option<(&str, &str)> {
     let (namespace, name) = anchor.split_once('/')?;
     (names::is_ours(name) && names::is_dns_label(namespace)).then_some((namespace, name))
 }
 
-/// The failure to revoke for want of a state, with the commands that end the token without jobpass: by the
-/// name of its `anchor`, or by the run that it was made in.
+/// The failure to revoke without a state. It has the commands that end the token without jobpass: by the name
+/// of the `anchor`, or by the run of the job.
 pub fn lost(cause: &Error, anchor: &str, run_id: Option<&str>) -> Error {
     let error = Error::new(
         Kind::Revoke,

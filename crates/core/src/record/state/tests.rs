@@ -10,8 +10,8 @@ use crate::{
     record::receipt::Proof,
 };
 
-/// The states that jobpass 0.1 recorded, one a line, as its code wrote them: the states of [`states`]. A
-/// golden file: what is in it stays as it is for as long as any later version is to revoke it.
+/// The states that the code of jobpass 0.1 recorded for [`states`], one a line. This golden file never
+/// changes: later versions must revoke the tokens of these states.
 const OF_0_1: &str = include_str!("0.1.jsonl");
 
 const ANCHOR: &str = "jobpass-1f0c6e7a1f0c6e7a1f0c";
@@ -24,7 +24,7 @@ fn time(text: &str) -> Option<Timestamp> {
     Some(text.parse().expect("a time"))
 }
 
-/// A state with nothing in it that may be left out.
+/// A state without the parts that may be missing.
 pub(crate) fn least() -> State {
     State {
         connection: Connection {
@@ -46,7 +46,7 @@ pub(crate) fn least() -> State {
     }
 }
 
-/// A state with everything in it.
+/// A state with all parts.
 fn most() -> State {
     State {
         connection: Connection {
@@ -91,7 +91,7 @@ fn most() -> State {
             kubeconfig_file: Some(path("/tmp/\u{1f511}.kubeconfig")),
             journal: Some(path("/tmp/a token.journal")),
         },
-        // 0.1 recorded none.
+        // jobpass 0.1 recorded no options.
         options: BTreeMap::new(),
         environment: PINNED_VARIABLES
             .iter()
@@ -156,7 +156,7 @@ fn value(state: &State) -> serde_json::Value {
     serde_json::to_value(state).expect("JSON")
 }
 
-/// All of a state but a proxy's password, which is never in it.
+/// All of a state except a proxy's password, which it never records.
 fn values(states: impl IntoIterator<Item = State>) -> Vec<serde_json::Value> {
     states.into_iter().map(|state| value(&state)).collect()
 }
@@ -169,7 +169,7 @@ fn changed(change: impl FnOnce(&mut serde_json::Value)) -> Result<State, Error> 
 
 #[test]
 fn what_is_recorded_is_what_is_read() {
-    // What versions after 0.1 record.
+    // The parts that versions after 0.1 record.
     let later = State {
         job_server: Some(most().connection),
         ..least()
@@ -215,7 +215,7 @@ fn the_version_is_recorded() {
     assert!(json.starts_with(&format!("{{\"version\":{VERSION},")), "{json}");
 }
 
-/// Wherever a later version puts it.
+/// A later version may put the field anywhere.
 #[rstest]
 #[case("")]
 #[case("/connection")]
@@ -230,7 +230,7 @@ fn a_field_that_a_later_jobpass_added_is_ignored(#[case] place: &str) {
 
 #[test]
 fn a_state_of_a_later_version_is_refused_with_what_revokes_it() {
-    // Whatever else has become of it.
+    // A later version may change other fields as well.
     let read = changed(|json| {
         json["version"] = (VERSION + 1).into();
         json["auth"] = "another way".into();
@@ -266,7 +266,7 @@ fn what_is_no_state_is_not_read(#[case] json: &str) {
     );
 }
 
-/// What is in a state decides where the minter's credential is sent.
+/// A state decides where the minter's credential is sent.
 #[test]
 fn a_state_that_others_may_have_written_is_not_read() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -282,8 +282,8 @@ fn a_state_that_others_may_have_written_is_not_read() {
     }
 }
 
-/// Paths are refused before, each as the input that it is. If one were forgotten, this keeps an empty record
-/// from being written.
+/// Each input refuses such a path earlier. If one check were missing, this keeps an empty record from being
+/// written.
 #[test]
 fn a_path_that_is_not_utf8_is_an_error_and_never_an_empty_state() {
     let latin = || PathBuf::from(OsStr::from_bytes(b"/tmp/caf\xe9"));
