@@ -15,13 +15,13 @@ fn outlives(cluster: &Cluster) -> String {
     )
 }
 
-/// All questions go wrong: that for the list of rules, and those for single permissions.
+/// Makes all questions fail: the list of rules, and the single permissions.
 fn questions(cluster: &Cluster, kind: &FaultKind) {
     inject(cluster, "POST", RULES, 999, kind.clone());
     reviews(cluster, kind.clone());
 }
 
-/// Each of them alone.
+/// Each way alone.
 #[rstest]
 #[case::tokens(
     "{apiGroups: [\"\"], resources: [serviceaccounts/token], verbs: [create]}",

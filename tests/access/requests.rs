@@ -1,4 +1,4 @@
-//! What a job asks the API server, as its audit log has it.
+//! The requests of a job, from the audit log of the API server.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ use crate::{
     support,
 };
 
-/// `create secrets`, one for each request.
+/// Each request of jobpass as `VERB RESOURCE`: `create secrets`.
 fn audited(cluster: &Cluster) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let events = cluster.audit().into_iter();
@@ -94,7 +94,7 @@ fn a_minter_that_may_do_everything_is_said(
     step.post().succeeded();
 }
 
-/// As with an authorization webhook, which can list no rules.
+/// An authorization webhook cannot list its rules.
 #[test]
 fn a_list_that_is_not_complete_decides_nothing() {
     let cluster = Cluster::start();
@@ -157,7 +157,7 @@ fn a_list_says_what_single_questions_say(
     }
 }
 
-/// What `scanner` may do to outlive its tokens.
+/// The ways in which `scanner` can outlive its tokens.
 fn ways(cluster: &Cluster) -> Value {
     let lifetime = std::time::Duration::from_secs(3600);
     let token = cluster.service_account_token(cluster.namespace(), "scanner", lifetime);

@@ -1,4 +1,4 @@
-//! A ServiceAccount, a Role and a RoleBinding for one job, gone with it.
+//! A ServiceAccount, a Role and a RoleBinding for one job, which are gone when the job ends.
 
 use std::{
     process::Stdio,
@@ -18,7 +18,7 @@ use crate::{
     support,
 };
 
-/// What the minter may do besides what a minter needs: the rules of README.md, and what it passes on.
+/// The rules of a minter for jobs, from README.md, and the rules that it grants.
 pub(crate) const MINTER: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -50,7 +50,7 @@ fn step(cluster: &Cluster, rules: &str) -> Step {
     ])
 }
 
-/// The objects of jobs that are there.
+/// The objects of jobs that exist.
 pub(crate) fn left(cluster: &Cluster) -> String {
     let kinds = "secrets,serviceaccounts,roles,rolebindings";
     let selector = "app.kubernetes.io/managed-by=jobpass";
@@ -69,12 +69,12 @@ pub(crate) fn left(cluster: &Cluster) -> String {
     String::from_utf8(found.stdout).expect("text")
 }
 
-/// What jobpass has not deleted goes with its owner, when the cluster's garbage collector comes to it.
+/// Waits until the garbage collector has deleted the objects that jobpass left to it.
 fn assert_nothing_left(cluster: &Cluster, log: &str) {
     let deadline = Instant::now() + PATIENCE;
     while !left(cluster).is_empty() {
         assert!(Instant::now() < deadline, "{}\n{log}", left(cluster));
-        // Nothing tells of what the collector does.
+        // No event tells what the collector has done.
         thread::sleep(Duration::from_millis(100));
     }
     assert!(
@@ -119,7 +119,7 @@ fn one_pod_of_one_scan(#[case] rules: &str) {
         deleted[0].path.contains("/rolebindings/"),
         "rights end first: {deleted:?}"
     );
-    // None of it is left to the collector.
+    // jobpass left nothing to the collector.
     for kind in ["/secrets/", "/serviceaccounts/", "/roles/"] {
         assert!(
             deleted.iter().any(|request| request.path.contains(kind)),
@@ -128,7 +128,7 @@ fn one_pod_of_one_scan(#[case] rules: &str) {
     }
 }
 
-/// One delete removes all four.
+/// Deleting the anchor removes all four objects.
 #[test]
 fn all_of_it_belongs_to_the_anchor() {
     let cluster = Cluster::start();
@@ -142,7 +142,7 @@ fn all_of_it_belongs_to_the_anchor() {
             .success()
     );
     assert_nothing_left(&cluster, "");
-    // And when it is gone already, that is fine.
+    // A second run finds nothing to delete, and succeeds.
     let post = step.post().succeeded();
     assert!(
         post.log.contains("revoked the token") && !post.log.contains("::warning"),
@@ -151,7 +151,7 @@ fn all_of_it_belongs_to_the_anchor() {
     );
 }
 
-/// An API server that goes on accepting the token, as it does for 10 s, finds no rights.
+/// An API server that still accepts the token, for up to 10 s, finds no permissions.
 #[test]
 fn a_token_that_is_remembered_has_no_rights_left() {
     let cluster = Cluster::start();
@@ -219,7 +219,8 @@ fn killed_at_any_station(
     assert_nothing_left(&cluster, &format!("{}{}", main.log, post.log));
 }
 
-/// Killed while it makes the last of them: the API server makes it when the anchor is gone, and its collector sees that.
+/// jobpass is killed while it creates the last object. The API server creates that object after the anchor is
+/// gone, and the collector deletes it.
 #[test]
 fn what_comes_into_being_later_is_collected() {
     let cluster = Cluster::start();
@@ -273,7 +274,7 @@ fn post_is_killed_and_run_again(#[case] path: &'static str) {
     assert_nothing_left(&cluster, &post.log);
 }
 
-/// The anchor does not wait for what cannot be deleted.
+/// The anchor's deletion does not wait for objects that cannot be deleted.
 #[test]
 fn a_role_that_stays_does_not_keep_the_token_alive() {
     let cluster = Cluster::start();
@@ -301,7 +302,7 @@ fn a_role_that_stays_does_not_keep_the_token_alive() {
     assert_nothing_left(&cluster, &post.log);
 }
 
-/// Answers that are lost: what is there already is ours.
+/// If an answer is lost, an existing object is jobpass's own.
 #[rstest]
 #[case("/serviceaccounts")]
 #[case("/roles")]
@@ -315,7 +316,7 @@ fn an_answer_is_lost(#[case] path: &'static str) {
     assert_nothing_left(&cluster, &post.log);
 }
 
-/// A minter that lacks each of the rules in turn, until an administrator has run the command of the error.
+/// A minter without one of the rules, for each rule, until an administrator has run the command in the error.
 #[rstest]
 #[case::accounts("serviceaccounts\"]", "cannot create the job's ServiceAccount")]
 #[case::roles("roles\", \"rolebindings", "cannot create the job's Role")]
@@ -365,7 +366,7 @@ fn a_wrong_input_is_named_and_nothing_is_asked(#[case] input: &str, #[case] valu
     assert!(cluster.requests().is_empty());
 }
 
-/// The state is lost, and the anchor's name is all that is known.
+/// The state is lost, and only the anchor's name is known.
 #[test]
 fn a_garbled_state_is_enough() {
     let cluster = Cluster::start();
@@ -376,7 +377,7 @@ fn a_garbled_state_is_enough() {
     assert_nothing_left(&cluster, &post.log);
 }
 
-/// The API server learns late of the binding: the token is handed over when it is of use.
+/// The API server learns of the binding late. The token is handed over when its permissions are in effect.
 #[test]
 fn a_role_that_is_not_in_effect_yet_is_waited_for() {
     let cluster = Cluster::start();

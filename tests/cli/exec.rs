@@ -50,7 +50,7 @@ impl Desk {
         )
     }
 
-    /// Panics unless the token is dead and nothing of it is left.
+    /// Panics unless the token is dead and none of its files is left.
     pub(super) fn assert_all_gone(&self, log: &str) {
         assert_eq!(
             fs::read_dir(self.path("tmp")).expect("a folder").count(),
@@ -94,7 +94,7 @@ fn it_gets_files_for_itself_alone_and_no_option_of_jobpass() {
     desk.assert_all_gone(&ended.log);
 }
 
-/// The answers about its access are for the person who looks, not for who reads what the command prints.
+/// The answers about permissions go to the person, and not into the command's output.
 #[test]
 fn a_role_for_one_command() {
     let desk = Desk::new();
@@ -128,7 +128,7 @@ fn careless_scripts_show_nothing() {
     let ended = desk.exec(&["--env", "TOKEN"], &script);
     assert_eq!(ended.code(), 0, "{}", ended.log);
     corpus::assert_no_piece(&desk.cluster.issued()[0], &ended.log);
-    // The check can fail: the same without jobpass.
+    // Without jobpass, the same command shows the token: the check can fail.
     let token = desk.cluster.issued()[0].clone();
     fs::write(desk.path("token"), &token).expect("written");
     let script = format!("export TOKEN=$(cat token) JOBPASS_TOKEN_FILE=token; {script}");
@@ -156,7 +156,7 @@ fn the_minter_s_credential_is_masked_too() {
     assert_absent(minter, "the log", &ended.log);
 }
 
-/// What the source document's test wants, and no API server can issue.
+/// The source document's test asks for a lifetime that no API server issues.
 #[test]
 fn thirty_seconds_can_be_a_lifetime() {
     let desk = Desk::new();
@@ -178,7 +178,7 @@ fn thirty_seconds_can_be_a_lifetime() {
     desk.assert_all_gone(&ended.log);
 }
 
-/// A signal reaches the command, which decides how it ends.
+/// A signal reaches the command, and the command decides how it ends.
 #[rstest]
 #[case(Signal::INT, "INT")]
 #[case(Signal::TERM, "TERM")]
@@ -207,7 +207,7 @@ fn signals_are_passed_on(#[case] signal: Signal, #[case] name: &str) {
     desk.assert_all_gone(&ended.log);
 }
 
-/// Also while something else is being done about the token.
+/// A signal also reaches the command while jobpass sends a request about the token.
 #[test]
 fn a_signal_during_a_timed_revocation_reaches_the_command() {
     let desk = Desk::new();
@@ -215,7 +215,7 @@ fn a_signal_during_a_timed_revocation_reaches_the_command() {
     let mut child = desk.start_exec(&["--duration", "1s", "--verify-revocation", "wait"], script);
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
     lines.read_line(&mut String::new()).expect("a line");
-    // It asks whether the anchor is gone, for 10 s.
+    // For 10 s, jobpass asks whether the anchor is gone.
     desk.cluster
         .wait_for(std::time::Duration::from_secs(30), |requests| {
             (requests.iter().filter(|r| r.method == "DELETE").count() > 1).then_some(())
@@ -227,7 +227,7 @@ fn a_signal_during_a_timed_revocation_reaches_the_command() {
     assert_eq!((ended.code(), &*rest), (3, "got it\n"), "{}", ended.log);
 }
 
-/// The token is revoked first, and then a signal ends what cannot be finished.
+/// The token is revoked first. Then a signal ends the work that cannot be finished.
 #[test]
 fn output_that_nobody_reads_keeps_nothing() {
     let desk = Desk::new();
@@ -251,7 +251,7 @@ fn a_relative_folder_for_temporary_files_will_do() {
     assert_eq!(fs::read_dir(desk.path("here")).expect("a folder").count(), 0);
 }
 
-/// A command that does not obey goes on, without a token.
+/// A command that ignores the signal goes on without a token.
 #[test]
 fn a_command_that_does_not_stop_loses_its_token() {
     let desk = Desk::new();
@@ -273,7 +273,7 @@ fn a_command_that_does_not_stop_loses_its_token() {
     desk.assert_all_gone(&ended.log);
 }
 
-/// Neither waited for, nor stopped by SIGPIPE.
+/// A process that outlives the command is neither awaited nor stopped by SIGPIPE.
 #[test]
 fn what_it_leaves_in_the_background_is_not_waited_for() {
     let desk = Desk::new();
@@ -282,11 +282,11 @@ fn what_it_leaves_in_the_background_is_not_waited_for() {
     let ended = desk.exec(&[], script);
     assert_eq!(ended.code(), 0, "{}", ended.log);
     fs::remove_file(desk.path("minter.yaml")).expect("there");
-    // The writer opens it only if it still runs.
+    // The writer opens the pipe only if it still runs.
     assert_eq!(fs::read_to_string(desk.path("done")).expect("it lived"), "x\n");
 }
 
-/// Killed outright, it leaves what `revoke` needs.
+/// After SIGKILL, jobpass leaves the files that `revoke` needs.
 #[test]
 fn a_kill_leaves_the_state() {
     let desk = Desk::new();

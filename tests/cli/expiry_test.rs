@@ -1,4 +1,4 @@
-//! Whether tokens, and those who use them, stop working.
+//! `jobpass expiry-test`: tokens and their clients stop working.
 
 use std::{
     process::Child,
@@ -23,7 +23,7 @@ const TEST: [&str; 7] = [
     "minter.yaml",
 ];
 const PATIENCE: Duration = Duration::from_secs(60);
-/// From a signal to the end.
+/// The longest time from a signal to the end.
 const GRACE: Duration = Duration::from_secs(6);
 
 impl Desk {
@@ -39,7 +39,7 @@ impl Desk {
         )
     }
 
-    /// Waits until jobpass has asked so many times whether the token works.
+    /// Waits until jobpass has asked this many times whether the token works.
     fn wait_until_asked(&self, times: usize) {
         self.cluster.wait_for(PATIENCE, |requests| {
             let asked = requests
@@ -49,7 +49,7 @@ impl Desk {
         });
     }
 
-    /// Waits until the anchor is deleted and the API server has still taken the token, as its cache knows it.
+    /// Waits until the anchor is deleted and the API server has once more accepted the token from its cache.
     fn wait_until_revoked(&self) {
         self.cluster.wait_for(PATIENCE, |requests| {
             let deleted = requests
@@ -88,7 +88,7 @@ fn a_revoked_token_and_its_client_stop_working() {
         (&found["refused"], &found["passed"]),
         (&true.into(), &true.into())
     );
-    // Used the moment before: the cache has kept it.
+    // The API server has cached the token, because the client used it just before.
     assert!(found["accepted-for"].as_f64() > Some(0.0), "{found}");
     assert_eq!(found["before"]["status"], 0);
     assert_eq!(found["after"]["status"], 1);
@@ -97,7 +97,7 @@ fn a_revoked_token_and_its_client_stop_working() {
     desk.assert_no_trace(&ended.log);
 }
 
-/// Its own expiry, by the API server's clock, which allows a minute more.
+/// The token expires by the API server's clock, which allows a minute more.
 #[test]
 fn an_expired_token_stops_working() {
     let desk = Desk::at(Cluster::hasty());
@@ -135,7 +135,7 @@ fn a_client_that_fails_with_a_good_token_proves_nothing() {
     desk.assert_no_trace(&ended.log);
 }
 
-/// Somebody else ends it.
+/// Another person revokes the token.
 #[test]
 fn a_token_that_ends_too_soon_is_said() {
     let desk = Desk::new();
@@ -161,13 +161,13 @@ fn a_token_that_ends_too_soon_is_said() {
 
 #[derive(Clone, Copy, Debug)]
 enum Moment {
-    /// The client runs.
+    /// The client is running.
     Client,
-    /// It waits until it may revoke.
+    /// jobpass waits until it may revoke.
     Wait,
-    /// It waits for the token to expire.
+    /// jobpass waits for the token to expire.
     Expiry,
-    /// The anchor is deleted, and the API server still takes the token.
+    /// The anchor is deleted, and the API server still accepts the token.
     Revoked,
 }
 

@@ -1,4 +1,4 @@
-//! Looking at a token, and asking who somebody is.
+//! `jobpass inspect` and `jobpass whoami`.
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ impl Desk {
         Ended::of(child)
     }
 
-    /// Mints into `scan.yaml` and gives the token.
+    /// Mints into `scan.yaml` and returns the token.
     fn minted(&self, more: &[&str]) -> String {
         self.mint(&[&["--kubeconfig-file", "scan.yaml"], more].concat())
             .succeeded();
@@ -84,7 +84,7 @@ fn a_token_is_looked_at_wherever_it_is_from() {
     }
 }
 
-/// A job's own variables say nothing about what is piped in.
+/// A job's own variables say nothing about a token from standard input.
 #[test]
 fn a_variable_is_not_what_was_asked_about() {
     let desk = Desk::new();
@@ -138,7 +138,7 @@ fn a_cluster_says_whether_a_token_works_and_is_its_own() {
     assert!(live.log.contains("neither expired nor revoked"), "{}", live.log);
 
     let (start, end) = token.split_at(token.len() - 20);
-    // Nobody whom the cluster knows asks for its keys then, so it may be revoked as well.
+    // No accepted credential reads the cluster's keys here, so the token may be forged or revoked.
     let forged = desk.pipe(&format!("{start}{}", end.to_uppercase()), &at_server);
     assert_eq!(forged.code(), 4, "{}", forged.log);
     let forged = desk.pipe(&format!("{start}{}", end.to_uppercase()), &AS_MINTER);
@@ -174,7 +174,7 @@ fn an_expired_token_is_told_from_a_revoked_one() {
         "{}",
         dead.log
     );
-    // This machine's clock says that the other one is fresh; the server's decides.
+    // By this machine's clock the other token is new. The server's clock decides.
     desk.cluster.move_date(Duration::from_secs(3601));
     let late = desk.pipe(&token, &AS_MINTER).succeeded();
     assert!(
@@ -185,7 +185,7 @@ fn an_expired_token_is_told_from_a_revoked_one() {
     );
 }
 
-/// Its 401 is no sign of anything.
+/// The API server's 401 proves nothing about such a token.
 #[test]
 fn a_token_for_others_is_known_by_its_signature() {
     let desk = Desk::new();
@@ -225,7 +225,7 @@ fn what_is_no_token_is_refused_unseen(#[case] arguments: &[&str], #[case] why: &
 fn the_api_server_says_who_somebody_is(#[case] knows_reviews: bool, #[case] source: &str) {
     let desk = Desk::new();
     if !knows_reviews {
-        // A resource that it does not know in a version that it knows, and versions that it does not know.
+        // The server lacks a resource in a version that it has, and it lacks other versions.
         let status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "NotFound", "details": {},
             "message": "the server could not find the requested resource", "code": 404,
@@ -262,7 +262,7 @@ fn the_api_server_says_who_somebody_is(#[case] knows_reviews: bool, #[case] sour
     assert!(answer["uid"].is_string(), "{answer}");
     assert_absent(&token, "what whoami printed", &who.log);
 
-    // Whom it does not know gets a 401 from any release.
+    // A server of any release answers 401 to a user that it does not know.
     desk.cluster.heal();
     desk.revoked(&token);
     let nobody = desk.run(&["whoami", "--kubeconfig", "scan.yaml"]);
@@ -296,7 +296,7 @@ fn a_client_certificate_is_somebody_too() {
     );
 }
 
-/// A cluster whose authority a company installed in its images, as kubectl takes it.
+/// The company has installed the cluster's authority in its images, where kubectl finds it.
 #[test]
 fn the_system_s_authorities_count_where_the_kubeconfig_has_none() {
     let desk = Desk::new();
@@ -311,7 +311,7 @@ fn the_system_s_authorities_count_where_the_kubeconfig_has_none() {
     fs::write(desk.path("system.yaml"), config.to_string()).expect("written");
     fs::write(desk.path("ca.pem"), desk.cluster.ca_pem()).expect("written");
     fs::create_dir(desk.path("certs")).expect("made");
-    // The name under which OpenSSL looks for it has the hash of the subject; every file there counts for Go.
+    // OpenSSL looks for a name with the hash of the subject. Go reads every file in the folder.
     fs::copy(desk.path("ca.pem"), desk.path("certs/0a1b2c3d.0")).expect("copied");
     let whoami = ["whoami", "--kubeconfig", "system.yaml"];
     for (variable, value) in [("SSL_CERT_FILE", "ca.pem"), ("SSL_CERT_DIR", "certs")] {

@@ -1,4 +1,4 @@
-//! `--type legacy`: the token of a Secret, made and revoked as the others are.
+//! `--type legacy`: the token of a Secret, minted and revoked like other tokens.
 
 use std::fs;
 
@@ -132,7 +132,7 @@ fn a_service_account_that_is_not_there() {
 #[test]
 fn a_cluster_that_fills_no_secrets() {
     let desk = desk();
-    // As if the token controller were switched off.
+    // The answer is the same if the token controller is switched off.
     desk.cluster.inject(Fault {
         method: "GET",
         path_contains: "/secrets/".into(),
@@ -147,7 +147,7 @@ fn a_cluster_that_fills_no_secrets() {
     desk.assert_no_secret_left(&ended.log);
 }
 
-/// The token of another Secret, of another account, of no controller.
+/// The token of another Secret, of another account, or without a controller.
 #[rstest]
 #[case::opaque(|body: &mut serde_json::Value| body["data"]["token"] = "b3BhcXVl".into(), "not a JWT")]
 #[case::empty(|body: &mut serde_json::Value| body["data"]["token"] = "".into(), "holds no token")]
@@ -203,7 +203,7 @@ fn the_policies_of_setup_refuse_it_on_purpose() {
     assert!(desk.cluster.legacy_secrets().is_empty());
 }
 
-/// It has no end of its own: also where a bound token would have.
+/// A legacy token never expires, also where a bound token would.
 #[test]
 fn exec_ends_it_and_masks_it() {
     let desk = desk();
@@ -293,7 +293,7 @@ fn jobs_of_gitlab() {
     assert!(cluster.legacy_secrets().is_empty() && !cluster.accepts(&token));
 }
 
-/// Only the cluster knows whether its Secret will ever go.
+/// Only the cluster knows whether the token's Secret will ever be deleted.
 #[test]
 fn inspect_says_of_a_token_that_nothing_will_ever_delete_it() {
     let desk = desk();

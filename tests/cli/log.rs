@@ -1,4 +1,4 @@
-//! What is said beside the result, as lines of JSON.
+//! The log beside the result, as lines of JSON.
 
 use std::fs;
 
@@ -10,7 +10,8 @@ use super::{Desk, MINT};
 use crate::{leaks::assert_absent, support};
 
 impl Desk {
-    /// Runs jobpass with its log as JSON; gives its exit code, its standard output, and each line of its log.
+    /// Runs jobpass with its log as JSON. Returns its exit code, its standard output, and each line of its
+    /// log.
     fn logged(&self, arguments: &[&str]) -> (i32, String, Vec<Value>) {
         let child = self.start_with(arguments, &[("JOBPASS_LOG_FORMAT", "json")]);
         let output = child.wait_with_output().expect("jobpass ends");
@@ -114,7 +115,7 @@ fn warnings_are_lines_and_the_result_is_none_of_them() {
     assert!(lines.len() == 1 && lines[0]["level"] == "warning", "{lines:?}");
 }
 
-/// Whatever the API server answers stays in its line, without what it was sent.
+/// Any text of the API server stays in its line, and the bearer token is removed from it.
 #[test]
 fn a_server_that_repeats_what_it_was_sent() {
     let desk = Desk::new();

@@ -87,7 +87,7 @@ impl Desk {
     fn left(&self) -> Vec<String> {
         let names = fs::read_dir(self.folder.path()).expect("a folder").flatten();
         let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        // And what kubectl caches.
+        // kubectl's cache is a folder here.
         names
             .filter(|name| ![".kube", "minter.yaml"].contains(&&**name) && !self.is_over(name))
             .collect()
@@ -158,7 +158,7 @@ fn mint_use_revoke() {
     desk.assert_nothing_left(&revoked.log);
 }
 
-/// The token must be tried without the certificate, which would win over it.
+/// The token must be tested without the client certificate, which would win over it.
 #[test]
 fn a_client_certificate_mints_and_its_token_is_proven_dead() {
     let desk = Desk::new();
@@ -275,7 +275,8 @@ fn an_interrupted_proof_does_not_say_that_the_token_lives() {
     assert!(desk.cluster.anchors().is_empty());
 }
 
-/// The YAML of README.md gives the minter what it needs, and the job what the examples use.
+/// The YAML of README.md gives the minter the permissions that it needs, and the job those that the examples
+/// use.
 #[test]
 fn the_rbac_of_the_readme_is_enough() {
     let readme = fs::read_to_string(support::root().join("README.md")).expect("README.md");
@@ -340,7 +341,7 @@ fn the_rbac_of_the_readme_is_enough() {
     }
 }
 
-/// Half of the client libraries read none from a file that it names.
+/// Half of the client libraries do not read a token from `tokenFile`.
 #[test]
 fn a_kubeconfig_holds_the_token() {
     let desk = Desk::new();

@@ -1,4 +1,4 @@
-//! The record of a token: nothing is minted that cannot be recorded, and what another version recorded is not lost.
+//! The state file: a token that cannot be recorded is not minted, and a state of another version is not lost.
 
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
@@ -7,7 +7,7 @@ use rstest::rstest;
 use super::{Desk, Ended};
 use crate::support;
 
-/// As folders were called before UTF-8: `café` in Latin-1.
+/// A folder's name from before UTF-8: `café` in Latin-1.
 const CAFE: &[u8] = b"caf\xe9";
 
 impl Desk {
@@ -60,7 +60,7 @@ fn a_variable_with_such_a_path_is_not_taken_for_one_that_is_not_set(
     assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 0);
 }
 
-/// The record, changed to what another version of jobpass would have written.
+/// Changes the state file to the one of another version of jobpass.
 fn of_another_version(desk: &Desk, change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) {
     let record = desk.path("token.jobpass.json");
     let json = fs::read_to_string(&record).expect("a record");

@@ -13,8 +13,8 @@ use crate::{
     support::{self, assert_one_anchor_gone, group, wait_for_end, wait_for_tokens},
 };
 
-/// As many tokens as a job of six hours needs that live for 15 minutes: each is in the file before the one before it expires,
-/// works, and is masked.
+/// Renews as often as a job of six hours with tokens of 15 minutes. Each token is in the file before the one
+/// before it expires, works, and is masked.
 #[test]
 fn a_long_command_always_has_a_token_that_works() {
     let desk = Desk::at(Cluster::hasty());
@@ -33,7 +33,7 @@ fn a_long_command_always_has_a_token_that_works() {
     assert_eq!(ended.code(), 0, "{}", ended.log);
     assert!(ended.log.contains("token 25: [MASKED]"), "{}", ended.log);
     let issued = desk.cluster.issued();
-    // One more may be on its way when the command ends.
+    // Another renewal may have begun when the command ends.
     let times =
         [issued.len() - 1, issued.len() - 2].map(|times| format!(", which was renewed {times} times: "));
     assert!(
@@ -49,7 +49,7 @@ fn a_long_command_always_has_a_token_that_works() {
     desk.assert_all_gone(&ended.log);
 }
 
-/// A token that was renewed while the command printed nothing, and printed when it is revoked already.
+/// The token was renewed while the command printed nothing. The command prints it after it was revoked.
 #[test]
 fn the_last_words_of_a_quiet_command_are_masked() {
     let desk = Desk::at(Cluster::hasty());
@@ -99,7 +99,7 @@ fn a_token_in_a_file_is_renewed_until_it_is_revoked() {
     desk.assert_nothing_left(&revoked.log);
 }
 
-/// A script may have saved its log in another descriptor: it must end with the script.
+/// A script may have saved its log in another descriptor. The log must end with the script.
 #[test]
 fn what_renews_holds_nothing_of_its_shell_open() {
     let desk = Desk::at(Cluster::hasty());
@@ -111,13 +111,14 @@ fn what_renews_holds_nothing_of_its_shell_open() {
     );
     let mut shell = support::scrubbed(Command::new("sh"));
     let shell = shell.args(["-c", &script]).current_dir(desk.path(".")).output();
-    // Its output has ended.
+    // The output of the script has ended.
     assert!(shell.expect("sh starts").status.success());
     assert!(desk.path("token.journal").exists());
     desk.run(&["revoke", "--token-file", "token"]).succeeded();
 }
 
-/// The end of the job finds the journal by its name, and so do filters: without it, nothing may be renewed.
+/// The end of the job and log filters find the journal by its name. Without the journal, nothing may be
+/// renewed.
 #[test]
 fn nothing_is_renewed_without_its_journal() {
     let desk = Desk::at(Cluster::hasty());

@@ -1,4 +1,4 @@
-//! Revoking by any of the files that `mint` wrote, and again.
+//! Revocation by any of the files that `mint` wrote, and a second one.
 
 use std::fs;
 
@@ -27,7 +27,7 @@ fn revoke(desk: &Desk, way: &[&str]) -> Ended {
     desk.run(&[&["revoke"], way].concat())
 }
 
-/// As scripts do it that revoke at their end, and once more in a trap.
+/// Scripts revoke at their end, and once more in a trap.
 #[rstest]
 #[case::by_the_first_file(BOTH, TOKEN, &[TOKEN, KUBECONFIG, BOTH])]
 #[case::by_the_second_file(BOTH, KUBECONFIG, &[KUBECONFIG, TOKEN, BOTH])]
@@ -65,7 +65,7 @@ fn again_is_nothing_to_do(#[case] files: &[&str], #[case] way: &[&str], #[case] 
     assert!(desk.cluster.anchors().is_empty());
 }
 
-/// A wrong name must not pass for a token that is revoked.
+/// A wrong file name must not look like a revoked token.
 #[rstest]
 #[case("token-file")]
 #[case("kubeconfig-file")]
@@ -81,7 +81,7 @@ fn what_was_never_minted_is_an_error(#[case] option: &str) {
     revoke(&desk, TOKEN).succeeded();
 }
 
-/// The record of a token that was revoked before must not hide one that works.
+/// The record of a revoked token must not hide a token that works.
 #[test]
 fn a_token_that_works_is_meant_before_one_that_is_revoked() {
     let desk = Desk::new();

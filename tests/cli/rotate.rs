@@ -1,4 +1,4 @@
-//! `jobpass rotate`: there is a token in the place at any time, and two only as long as it takes.
+//! `jobpass rotate`: the place always has a token, and two tokens exist only during the rotation.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::Desk;
 use crate::{cluster::Cluster, github::step::Ended, leaks::assert_absent, support};
 
-/// What a 403 says that it takes.
+/// The permissions that the 403 lists.
 const ROTATOR: &str = r#"
 apiVersion: v1
 kind: ServiceAccount
@@ -50,7 +50,7 @@ metadata:
 const EXPIRATION: &str = "kubernetes.io/service-account.expiration";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where the token is.
+/// The place of the token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Place {
     File,
@@ -127,7 +127,7 @@ impl Rotating {
         Ended::of(self.start(more))
     }
 
-    /// All of what is in the place.
+    /// The whole text in the place.
     fn text(&self) -> String {
         match self.place {
             Place::File | Place::KubeconfigWithFile => {
@@ -185,7 +185,7 @@ impl Rotating {
         assert_absent(&self.old, "the log", log);
     }
 
-    /// One Secret is left, a new one, and the place has its token.
+    /// Asserts that one new Secret is left, and that the place has its token.
     fn assert_rotated(&self, log: &str) -> Value {
         let mut secrets = self.secrets();
         assert_eq!(secrets.len(), 1, "{log}");
@@ -268,7 +268,7 @@ fn a_new_token_takes_the_place_of_the_old(
         );
     }
 
-    // And once more, from there: the name does not grow.
+    // A second rotation does not make the name longer.
     let again = it.run(&["--grace", "0", "--output", "json"]).succeeded();
     let report: Value = serde_json::from_str(&again.log).expect("one line of JSON");
     assert_eq!(
@@ -282,7 +282,7 @@ fn a_new_token_takes_the_place_of_the_old(
     assert_eq!(report["new"], it.assert_rotated(&again.log)["metadata"]["name"]);
 }
 
-/// Whatever the API server refuses on the way to the new token in its place.
+/// The API server refuses each request before the new token is in its place.
 #[rstest]
 fn a_failure_leaves_the_old_token_and_no_second_one(
     #[values(("PATCH", "/secrets/scanner-token"), ("POST", "/secrets"), ("GET", "/secrets/scanner-token-"), ("GET", "/version"), ("PATCH", "/secrets/copy"))]
@@ -339,7 +339,7 @@ fn lost_answers_do_no_harm() {
     it.assert_rotated(&rotated.log);
 }
 
-/// Told to stop, or killed, at each station; the same command again goes on.
+/// A rotation is stopped or killed at each station. The same command continues it.
 #[rstest]
 fn stopped_before_it_is_in_place(
     #[values(("PATCH", "/secrets/scanner-token"), ("POST", "/secrets"), ("GET", "/secrets/scanner-token-"), ("PATCH", "/secrets/copy"))]
@@ -359,7 +359,7 @@ fn stopped_before_it_is_in_place(
     kill_process(Pid::from_child(&rotate), signal).expect("it is there");
     let stopped = Ended::of(rotate);
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
-    // The old one works in any case.
+    // Whatever happened, the old token works.
     assert!(it.desk.cluster.accepts(&it.old), "{}", stopped.log);
     if signal == Signal::INT && method != "PATCH" {
         assert_eq!(it.secrets().len(), 1, "{}", stopped.log);
@@ -472,7 +472,7 @@ fn other_tokens_are_no_legacy_tokens() {
     assert!(ended.log.contains("is not a legacy token"), "{}", ended.log);
     assert_absent(&bound, "the log", &ended.log);
 
-    // Another one under the same names, of a ServiceAccount that was there before.
+    // The token has the same names, but its ServiceAccount was an earlier one.
     let mut claims = crate::cluster::claims_of(&it.old);
     claims["kubernetes.io/serviceaccount/service-account.uid"] =
         "a6bb8d8d-ba8f-4a1c-bf4e-0d5d1c1a3b52".into();

@@ -1,4 +1,4 @@
-//! What a terminal gets that a pipe does not, and what shells and `man` read.
+//! The output on a terminal, and the texts for shells and `man`.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use super::Desk;
 use crate::support;
 
 impl Desk {
-    /// Runs a script whose `$JOBPASS` is jobpass, in a terminal of so many columns.
+    /// Runs a script in a terminal with this number of columns. `$JOBPASS` is jobpass.
     fn on_terminal(&self, columns: usize, variable: (&str, &str), script: &str) -> String {
         let script = self.here(&format!("stty rows 24 cols {columns}; {script}"));
         let Output { stdout, .. } = support::scrubbed(Command::new("script"))
@@ -35,7 +35,7 @@ fn a_terminal_is_not_left_and_only_it_has_colours(#[case] variable: (&str, &str)
     let desk = Desk::new();
     desk.mint(&["--kubeconfig-file", "scan.yaml"]).succeeded();
     for columns in [120, 60] {
-        // A result, a failure, and a warning beside a result that is not looked at.
+        // A result, a failure, and a result with a warning. The result itself is not compared.
         let script = "$JOBPASS inspect --kubeconfig scan.yaml --verify; $JOBPASS whoami --kubeconfig scan.yaml; \
                       $JOBPASS check --kubeconfig scan.yaml 'get pods' 'create pods/exec target-pod'; \
                       $JOBPASS setup --service-account scanner --namespace NAMESPACE --minter user:jane > setup.yaml";
@@ -62,7 +62,7 @@ fn a_terminal_is_not_left_and_only_it_has_colours(#[case] variable: (&str, &str)
     assert!(!piped.log.contains('\u{1b}'), "{}", piped.log);
 }
 
-/// What is typed there can be read there.
+/// A person can type text and read it.
 #[test]
 fn no_token_is_typed_into_a_terminal() {
     let shown = Desk::new().on_terminal(80, ("SOME", "1"), "$JOBPASS inspect");
@@ -72,7 +72,7 @@ fn no_token_is_typed_into_a_terminal() {
     );
 }
 
-/// It is drawn over, and the last of it is wiped away.
+/// The progress is drawn over, and its last line is erased.
 #[test]
 fn a_wait_is_a_bar() {
     let desk = Desk::new();

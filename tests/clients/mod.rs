@@ -1,4 +1,4 @@
-//! What a job brings to talk to the cluster with: each client, told nothing but where the kubeconfig is.
+//! The Kubernetes clients that jobs use. Each is told only where the kubeconfig is.
 
 use std::{
     env, fs,
@@ -25,7 +25,7 @@ enum Client {
 use Client::{Java, JavaScript, Kubectl, Python};
 
 impl Client {
-    /// Runs it with a kubeconfig; it prints the names of the Pods.
+    /// Runs the client with a kubeconfig. It prints the names of the Pods.
     fn list_pods(self, kubeconfig: &Path, namespace: &str) -> Output {
         let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
         let command = match self {
@@ -57,13 +57,13 @@ impl Client {
             }
         };
         let mut client = scrubbed(command);
-        // What it finds elsewhere must not help it.
+        // The client must not find another kubeconfig in its home folder.
         client.env("HOME", kubeconfig.parent().expect("a folder"));
         client.env("KUBECONFIG", kubeconfig).output().expect("it starts")
     }
 }
 
-/// Where `cargo xtask test` has put clients.
+/// The folder in which `cargo xtask test` installs the clients.
 fn installed(language: &str) -> PathBuf {
     let tools = PathBuf::from(env::var_os("JOBPASS_TOOLS").unwrap_or_default());
     let folder = tools.join("../clients").join(language);
@@ -75,8 +75,8 @@ fn installed(language: &str) -> PathBuf {
     folder
 }
 
-/// A token of `scanner`, who may list Pods, in a folder that is then mounted elsewhere, as container actions and
-/// `docker run --volume` do it.
+/// A token of `scanner`, who may list Pods. Its folder is then mounted at another path, as container actions
+/// and `docker run --volume` do.
 #[rstest]
 #[case::kubectl(Kubectl)]
 #[case::python_kubernetes(Python("kubernetes"))]
@@ -99,7 +99,7 @@ fn a_client_lists_pods_wherever_the_kubeconfig_is(#[case] client: Client) {
     fs::rename(desk.path("job"), desk.path("mounted")).expect("moved");
     assert!(works("mounted/kubeconfig"));
 
-    // Then it names the token's file as well.
+    // With a renewal, the kubeconfig also names the token's file.
     desk.mint(&["--kubeconfig-file", "long/kubeconfig", "--renew-for", "6h"])
         .succeeded();
     assert!(works("long/kubeconfig"));
@@ -108,12 +108,12 @@ fn a_client_lists_pods_wherever_the_kubeconfig_is(#[case] client: Client) {
     fs::remove_file(desk.path("long/kubeconfig.token")).expect("removed");
     let insists = matches!(client, Python("lightkube"));
     assert_eq!(works("copied/kubeconfig"), !insists, "docs/hand-over.md says so");
-    // What renews it ends.
+    // This ends the renewer.
     desk.run(&["revoke", "--kubeconfig-file", "long/kubeconfig"])
         .succeeded();
 }
 
-/// Without a node, nothing runs it.
+/// No node runs this Pod.
 const POD: &str = "
 apiVersion: v1
 kind: Pod

@@ -14,14 +14,14 @@ use super::{place, trust};
 
 /// A running control plane, or somebody's cluster.
 pub(super) struct ControlPlane {
-    /// Of one administrator, for each API server.
+    /// The kubeconfig of an administrator, for each API server.
     kubeconfigs: Vec<PathBuf>,
-    /// What only a control plane of our own has.
+    /// Only a control plane of the tests' own has this.
     own: Option<Launched>,
 }
 
 impl ControlPlane {
-    /// Starts it, once.
+    /// Starts the control plane once.
     pub(super) fn shared() -> &'static Self {
         static SHARED: OnceLock<ControlPlane> = OnceLock::new();
         SHARED.get_or_init(|| match env::var_os("JOBPASS_TEST_KUBECONFIG") {
@@ -41,7 +41,8 @@ impl ControlPlane {
             Path::new(env!("CARGO_TARGET_TMPDIR")),
             |folder, command| {
                 let [first, second] = trust::files(folder, minor_version(program));
-                // The second API server is for the tests that change whom it trusts, and for those of a short limit.
+                // The second API server is for the tests that change its issuers, and for those that need a
+                // short limit.
                 command
                     .args([
                         "--api-servers",
@@ -63,12 +64,12 @@ impl ControlPlane {
         }
     }
 
-    /// A front of a test's own before the first API server.
+    /// A front before the first API server, for one test.
     pub(super) fn front(&self, http2: bool) -> Front {
         Front::before(&self.kubeconfigs[0], http2).expect("an administrator's kubeconfig")
     }
 
-    /// The same before the second one.
+    /// A front before the second API server, for one test.
     pub(super) fn second_front(&self) -> Front {
         place::assert_listed(place::OWN);
         let kubeconfig = self.kubeconfigs.get(1);
@@ -76,7 +77,7 @@ impl ControlPlane {
         Front::before(kubeconfig, true).expect("an administrator's kubeconfig")
     }
 
-    /// Whether it is somebody's cluster, on which nothing may stay.
+    /// Whether this is somebody's cluster, which must stay as it was.
     pub(super) fn is_borrowed(&self) -> bool {
         self.own.is_none()
     }

@@ -1,4 +1,4 @@
-//! The cluster of a test: Kubernetes itself, or the dev cluster where Kubernetes cannot play what the test is about.
+//! The cluster of a test: Kubernetes itself, or the dev cluster if Kubernetes cannot play the test's case.
 //!
 //! ```ignore
 //! let cluster = Cluster::start();
@@ -6,9 +6,11 @@
 //! support::kubectl(admin.path(), &["get", "serviceaccounts", "--namespace", cluster.namespace()]);
 //! ```
 //!
-//! All tests share one control plane, and each gets a namespace of its own. So a test creates no object of the whole cluster without
-//! the namespace in its name, and expects nothing of a list over all namespaces but its own part.
-//! Before the API server stands a [`Front`] of the test's own, which writes down what is asked and lets things go wrong.
+//! All tests share one control plane, and each test has a namespace of its own. So an object of the whole
+//! cluster has the namespace in its name, and a test expects nothing of a list over all namespaces but its
+//! own part.
+//!
+//! A [`Front`] of the test stands before the API server. It records the requests and can make them fail.
 
 mod control_plane;
 mod place;
@@ -35,21 +37,21 @@ use serde_json::{Value, json};
 
 use self::control_plane::ControlPlane;
 
-/// The type of the Secrets that jobpass makes.
+/// The type of anchors.
 const ANCHOR: &str = "jobpass.dev/anchor";
 const LEGACY_TOKEN: &str = "kubernetes.io/service-account-token";
 /// The issuer of the cluster's own tokens, and their audience.
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
-/// The API server remembers for 10 s that it let a token in. A test waits that long and a little more.
+/// The time within which the API server forgets an accepted token. It does so after 10 s.
 const CACHE: Duration = Duration::from_secs(20);
-/// For what controllers do. On an idle machine it takes 10 ms.
+/// The time for the work of controllers. On an idle machine they take 10 ms.
 const CONTROLLER: Duration = Duration::from_secs(60);
 
-/// A cluster, as a test sees it. What clients meet of it is a [`Front`].
+/// A cluster for one test. Clients reach it through a [`Front`].
 pub(crate) struct Cluster {
     server: Server,
     namespace: String,
-    /// Held by a test that changes whom the API server trusts.
+    /// Held by a test that changes the API server's issuers.
     turn: Option<MutexGuard<'static, ()>>,
 }
 
@@ -69,7 +71,8 @@ impl Cluster {
         Self::real(ControlPlane::shared().front(false))
     }
 
-    /// Kubernetes itself with `--service-account-max-token-expiration=1h`, the shortest limit that it takes.
+    /// Kubernetes itself with `--service-account-max-token-expiration=1h`, the shortest limit that
+    /// kube-apiserver accepts.
     pub(crate) fn capped() -> Self {
         Self::real(ControlPlane::shared().second_front())
     }
@@ -80,8 +83,9 @@ impl Cluster {
         Self::new(Server::Dev(DevCluster::start()))
     }
 
-    /// Kubernetes itself with tokens that live for a second, so that they have to be renewed all the time. No kube-apiserver issues
-    /// them for less than ten minutes, but each takes what its key has signed: so the front has them signed anew.
+    /// Kubernetes itself with tokens that live for a second, so that they are renewed all the time. No
+    /// kube-apiserver issues a token for less than ten minutes, but each accepts a token with a valid
+    /// signature. So the front signs the tokens again.
     pub(crate) fn hasty() -> Self {
         let cluster = Self::start();
         cluster.reissue(|answer| {
@@ -115,18 +119,18 @@ impl Cluster {
         cluster
     }
 
-    /// The namespace that is this test's.
+    /// The namespace of this test.
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// Another one of this test's.
+    /// Another namespace of this test.
     pub(crate) fn other_namespace(&self, name: &str) -> String {
         format!("{}-{name}", self.namespace)
     }
 
-    /// Creates or replaces the objects of a multi-document YAML text, with the test's namespace in place of `NAMESPACE`; and the
-    /// namespaces that they are in. Rights that they give or take away are in effect then.
+    /// Creates or replaces the objects of a multi-document YAML text, with the test's namespace in place of
+    /// `NAMESPACE`, and creates their namespaces. Changes of permissions are in effect when this returns.
     pub(crate) fn apply(&self, manifests: &str) {
         let manifests = manifests.replace("NAMESPACE", &self.namespace);
         let mut roles = BTreeSet::new();
@@ -153,14 +157,14 @@ impl Cluster {
                 roles.insert(kind.to_owned());
             }
         }
-        // The dev cluster knows at once.
+        // In the dev cluster, roles are in effect at once.
         let roles = roles.iter().filter(|_| matches!(self.server, Server::Real(_)));
         for kind in roles {
             self.wait_for_rbac(kind);
         }
     }
 
-    /// Creates or replaces an object; the dev cluster replaces none.
+    /// Creates or replaces an object. The dev cluster replaces nothing.
     fn put(&self, path: &str, object: &Value) -> (u16, Value) {
         match self.server {
             Server::Real(_) => {
@@ -174,7 +178,7 @@ impl Cluster {
         }
     }
 
-    /// A token of a ServiceAccount that is bound to nothing.
+    /// A token of a ServiceAccount that is not bound to an object.
     pub(crate) fn service_account_token(&self, namespace: &str, name: &str, lifetime: Duration) -> String {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
         let request = json!({
@@ -194,8 +198,8 @@ impl Cluster {
         }
     }
 
-    /// Whether the API server would let this token in now, had it not seen it before, and did it know of all that is deleted: it
-    /// watches Secrets, and learns of that a moment later.
+    /// Whether the API server would accept this token if its cache were empty. It learns of deleted Secrets
+    /// by a watch, a moment later.
     pub(crate) fn accepts(&self, token: &str) -> bool {
         let front = match &self.server {
             Server::Dev(cluster) => return cluster.accepts(token),
@@ -211,7 +215,7 @@ impl Cluster {
         false
     }
 
-    /// Waits until the API server has forgotten that it let this token in before, which takes up to 10 s, and answers 401 to it.
+    /// Waits until the API server answers 401 to this token. It may have cached the token for up to 10 s.
     pub(crate) fn wait_until_refused(&self, token: &str) {
         let Server::Real(front) = &self.server else {
             return self.advance(Duration::from_secs(11));
@@ -219,27 +223,27 @@ impl Cluster {
         let deadline = Instant::now() + CACHE;
         while front.status_for(token) != 401 {
             assert!(Instant::now() < deadline, "the token is not refused");
-            // Nothing tells of the end of a cached success.
+            // No event tells that a cached token was forgotten.
             thread::sleep(Duration::from_millis(100));
         }
     }
 
-    /// The Secrets that are stored in a namespace now, those of the token controller for ServiceAccounts included.
+    /// The Secrets in a namespace, those of the token controller included.
     pub(crate) fn secrets(&self, namespace: &str) -> Vec<Value> {
         list(self, &format!("/api/v1/namespaces/{namespace}/secrets"))
     }
 
-    /// The anchors that are stored now, in all of this test's namespaces.
+    /// The anchors in all of this test's namespaces.
     pub(crate) fn anchors(&self) -> Vec<Value> {
         self.of_type(ANCHOR)
     }
 
-    /// The Secrets of legacy tokens that are stored now, in all of this test's namespaces.
+    /// The Secrets of legacy tokens in all of this test's namespaces.
     pub(crate) fn legacy_secrets(&self) -> Vec<Value> {
         self.of_type(LEGACY_TOKEN)
     }
 
-    /// The same, as soon as the token controller has put a token into each.
+    /// Like [`Cluster::legacy_secrets`], as soon as the token controller has filled each.
     pub(crate) fn filled_legacy_secrets(&self) -> Vec<Value> {
         let deadline = Instant::now() + CONTROLLER;
         loop {
@@ -256,7 +260,7 @@ impl Cluster {
         let type_ = type_.replace('/', "%2F");
         let mut secrets = list(self, &format!("/api/v1/secrets?fieldSelector=type%3D{type_}"));
         if let Server::Dev(_) = self.server {
-            // All of it is this test's.
+            // All of these Secrets are this test's.
             return secrets;
         }
         secrets.retain(|secret| {
@@ -268,7 +272,7 @@ impl Cluster {
         secrets
     }
 
-    /// Moves the clock of a dev cluster, which lifetimes and the cache of authentications follow.
+    /// Moves the clock of a dev cluster. Lifetimes and the cache of tokens follow it.
     pub(crate) fn advance(&self, by: Duration) {
         match &self.server {
             Server::Dev(cluster) => cluster.advance(by),
@@ -276,7 +280,7 @@ impl Cluster {
         }
     }
 
-    /// What kube-apiserver itself wrote of the requests that name this test's namespaces: its audit log.
+    /// The audit log of kube-apiserver: its entries about this test's namespaces.
     pub(crate) fn audit(&self) -> Vec<Value> {
         let log = ControlPlane::shared().audit_log();
         let text = fs::read_to_string(log).expect("the audit log");
@@ -305,7 +309,8 @@ impl Deref for Cluster {
 }
 
 impl Drop for Cluster {
-    /// On somebody else's cluster, nothing stays: what a test creates outside its namespaces has their name in its own.
+    /// Cleans up somebody else's cluster. A test's objects outside its namespaces have the namespace in their
+    /// names.
     fn drop(&mut self) {
         let Server::Real(front) = &self.server else {
             return;
@@ -324,7 +329,8 @@ impl Drop for Cluster {
     }
 }
 
-/// What tests create outside of namespaces. What refuses requests goes first, and what it protects last.
+/// The kinds of objects that tests create outside of namespaces. The policies and webhooks that refuse
+/// requests go first.
 const OF_THE_CLUSTER: [&str; 6] = [
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
     "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
@@ -353,7 +359,7 @@ fn list(front: &Front, path: &str) -> Vec<Value> {
     }
 }
 
-/// Whether the Secret that a token is bound to, or that it is the token of, is stored. It is, if there is none.
+/// Whether the Secret of a token's claims exists. True for a token without a Secret.
 fn is_secret_there(front: &Front, claims: &Value) -> bool {
     let bound = &claims["kubernetes.io"];
     let names = [
@@ -374,7 +380,8 @@ fn is_secret_there(front: &Front, claims: &Value) -> bool {
     })
 }
 
-/// Waits until the token controller has put a token into a Secret, or has deleted it: there is no such ServiceAccount.
+/// Waits until the token controller has filled a Secret, or has deleted it because its ServiceAccount is
+/// missing.
 fn wait_until_filled(front: &Front, path: &str) {
     let deadline = Instant::now() + CONTROLLER;
     loop {
@@ -390,7 +397,7 @@ fn wait_until_filled(front: &Front, path: &str) {
     }
 }
 
-/// Where an object is, by its kind: all that the tests create.
+/// The path of an object, for all kinds that the tests create.
 fn path_of(object: &Value) -> String {
     let kind = object["kind"].as_str().expect("a kind");
     let version = object["apiVersion"].as_str().expect("an apiVersion");
@@ -411,7 +418,7 @@ fn path_of(object: &Value) -> String {
     }
 }
 
-/// What a token says.
+/// The claims of a token.
 pub(crate) fn claims_of(token: &str) -> Value {
     let claims = token
         .split('.')
@@ -420,7 +427,7 @@ pub(crate) fn claims_of(token: &str) -> Value {
     serde_json::from_slice(&claims.expect("a JWT")).expect("claims")
 }
 
-/// Changes what the token of a TokenRequest's answer says, and signs it as the API server does.
+/// Changes the claims of the token in a TokenRequest's answer, and signs it as the API server does.
 pub(crate) fn sign_anew(answer: &mut Value, change: impl FnOnce(&mut Value)) {
     let token = answer["status"]["token"].as_str().expect("a token");
     let mut claims = claims_of(token);

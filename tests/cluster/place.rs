@@ -1,8 +1,8 @@
-//! Where a test runs, if not on just any Kubernetes.
+//! The places of tests that cannot run on every Kubernetes.
 
 use std::thread;
 
-/// Where, which test, and why; `cargo xtask test` reads it, too.
+/// The place of each such test, and the reason. `cargo xtask test` reads the file as well.
 const WHERE: &str = include_str!("where.txt");
 
 /// The dev cluster.
@@ -15,11 +15,13 @@ pub(super) fn test() -> String {
     thread::current().name().unwrap_or_default().to_owned()
 }
 
+/// Checks the place of the running test.
+///
 /// # Panics
-/// If the test on this thread needs a place for which it is not listed.
+/// If the test is not listed for this place.
 pub(super) fn assert_listed(place: &str) {
     let test = test();
-    // The front's own thread and others that a test starts do what the test asked for.
+    // The threads of a front or of a test belong to a test that was checked.
     if !test.contains("::") {
         return;
     }

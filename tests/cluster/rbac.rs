@@ -1,4 +1,4 @@
-//! Roles and bindings take effect a moment after they are stored: the API server watches them to learn of them.
+//! The wait until roles and bindings are in effect. The API server learns of them by a watch.
 
 use std::{
     thread,
@@ -13,8 +13,9 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Cluster {
-    /// Waits until the API server has taken note of all Roles and RoleBindings that were stored or deleted before, or of all ClusterRoles
-    /// and their bindings: `kind` is one of both. It learns of one after the other, so it knows of them when it knows of a last one.
+    /// Waits until the API server knows all Roles and RoleBindings that were stored or deleted before, or all
+    /// ClusterRoles and their bindings: `kind` says which. It learns of them in order, so it knows them all
+    /// when it knows one that was stored last.
     pub(crate) fn wait_for_rbac(&self, kind: &str) {
         let Server::Real(front) = &self.server else {
             return;
@@ -47,7 +48,7 @@ impl Cluster {
         let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
         while front.ask("POST", path, Some(&review)).1["status"]["allowed"] != true {
             assert!(Instant::now() < deadline, "no {kind}Binding takes effect");
-            // Nothing tells of it but what it brings.
+            // No event tells that a role is in effect.
             thread::sleep(Duration::from_millis(5));
         }
         for object in &probe {

@@ -1,7 +1,7 @@
-//! Whom the API servers trust beside themselves: the CI platforms' issuers of ID tokens.
+//! The issuers that the API servers trust beside themselves: those of the CI platforms.
 //!
-//! The first API server trusts from its start what the guide (`docs/oidc.md`) says, with the ids of our issuers; the second one is
-//! told anew by each test that needs something else, one test at a time.
+//! From its start, the first API server trusts the issuers of the guide (`docs/oidc.md`), with the ids of our
+//! issuers. Tests that need other issuers tell the second API server, one test at a time.
 
 use std::{
     fs,
@@ -16,12 +16,12 @@ use serde_json::Value;
 
 use super::{Cluster, ISSUER, control_plane::ControlPlane};
 
-/// kube-apiserver reads the file when it changes, and fetches the issuers' keys then.
+/// The time in which kube-apiserver reads the changed file and fetches the issuers' keys.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 static FILES: OnceLock<Files> = OnceLock::new();
 
-/// Where the issuers say which keys are theirs. A real API server asks there.
+/// The endpoint with the issuers' keys, from which a real API server reads them.
 static DISCOVERY: LazyLock<CiApi> = LazyLock::new(|| {
     CiApi::start(|path| {
         let path = path.trim_start_matches('/');
@@ -35,14 +35,14 @@ static DISCOVERY: LazyLock<CiApi> = LazyLock::new(|| {
     })
 });
 
-/// What the API servers read.
+/// The files that the API servers read.
 struct Files {
     paths: [PathBuf; 2],
-    /// Of `AuthenticationConfiguration`, as far as this Kubernetes knows it.
+    /// The version of `AuthenticationConfiguration` that this Kubernetes has.
     api_version: &'static str,
 }
 
-/// The files that the API servers of this minor version are started with.
+/// The files with which the API servers of this minor version start.
 pub(super) fn files(folder: &Path, minor_version: u32) -> &'static [PathBuf; 2] {
     let files = FILES.get_or_init(|| Files {
         paths: ["first", "second"].map(|name| folder.join(format!("authentication-{name}.yaml"))),
@@ -58,7 +58,7 @@ pub(super) fn files(folder: &Path, minor_version: u32) -> &'static [PathBuf; 2] 
 }
 
 impl Cluster {
-    /// Kubernetes itself, for a test that says whom it trusts. While it lives, no other test has such a cluster.
+    /// Kubernetes itself, for a test that chooses the issuers. Meanwhile, no other test has such a cluster.
     pub(crate) fn trusting() -> Self {
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,17 +67,17 @@ impl Cluster {
         cluster
     }
 
-    /// Has the API server trust the issuers of an `AuthenticationConfiguration` from now on, and no others.
+    /// Lets the API server trust the issuers of an `AuthenticationConfiguration` from now on, and no others.
     ///
     /// # Panics
-    /// If kube-apiserver does not take it.
+    /// If kube-apiserver does not accept it.
     pub(crate) fn trust(&self, configuration: &str) {
         assert!(
             self.turn.is_some(),
             "other tests ask this API server: use `Cluster::trusting`"
         );
         let files = FILES.get().expect("the control plane was started");
-        // An issuer of this moment's own tells whether the file has been read and all keys are here.
+        // A new issuer shows whether the file was read and all keys were fetched.
         let host = format!("probe-{}.example.com", self.namespace());
         let marked = with_probe(configuration, &host);
         files.write(&files.paths[1], &marked);
@@ -91,13 +91,13 @@ impl Cluster {
                 Instant::now() < deadline,
                 "the API server does not take the configuration:\n{configuration}"
             );
-            // Nothing tells of the reload but what it brings.
+            // No event tells that the file was read.
             thread::sleep(Duration::from_millis(100));
         }
     }
 }
 
-/// The issuer at a host; what it says of jobs does not matter here.
+/// The issuer at a host. Its claims about jobs do not matter here.
 fn issuer(host: &str) -> Issuer {
     match host {
         "token.actions.githubusercontent.com" => Issuer::github(),
@@ -117,7 +117,8 @@ fn with_probe(configuration: &str, host: &str) -> String {
 }
 
 impl Files {
-    /// Writes a configuration as kube-apiserver takes it here: each issuer's keys come from [`DISCOVERY`]. Moved into place whole.
+    /// Writes a configuration for kube-apiserver, in which each issuer's keys come from [`DISCOVERY`]. The
+    /// file is replaced as a whole.
     fn write(&self, file: &Path, configuration: &str) {
         let mut configuration: Value = serde_yaml::from_str(configuration).expect("YAML");
         configuration["apiVersion"] = self.api_version.into();

@@ -1,4 +1,4 @@
-//! Each answer that the dev cluster has. Whether it is Kubernetes' own, `tests/replay` finds out.
+//! Every answer of the dev cluster. `tests/replay` compares them with those of Kubernetes.
 
 use std::time::Duration;
 
@@ -19,14 +19,14 @@ const ACCESS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 const RULES: &str = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
 const WHOAMI: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
 
-/// Somebody who asks.
+/// A client of the dev cluster.
 struct Asking<'a> {
     cluster: &'a Cluster,
     token: String,
 }
 
 impl Asking<'_> {
-    /// Panics unless the answer has this status.
+    /// Sends a request, and panics unless the answer has this status.
     fn gets(&self, status: u16, method: &str, path: &str, body: &Value) -> Value {
         let body = match body {
             Value::Null => String::new(),
@@ -64,7 +64,7 @@ impl Asking<'_> {
     }
 }
 
-/// A cluster with a minter, and somebody who may do all with Secrets and tokens.
+/// A cluster with a minter, and a user with all permissions for Secrets and tokens.
 fn cluster() -> Cluster {
     let cluster = Cluster::dev();
     cluster.apply(&support::MANIFESTS.replace("create\", \"delete\"]", "create\", \"delete\", \"list\"]"));
@@ -228,7 +228,7 @@ fn tokens() {
         &signed(&|claims| drop(claims.as_object_mut().expect("claims").remove("jti"))),
     );
 
-    // Ten seconds after it was let in, and dead thereafter.
+    // The token works for ten seconds after it was accepted, and is dead from then on.
     who(201, &token);
     mighty.gets(200, "DELETE", &format!("{secrets}/anchor"), &Value::Null);
     who(201, &token);

@@ -1,5 +1,5 @@
-//! The dev cluster, as people and the demo meet it: all that jobpass asks of it, with a clock that moves. What it answers is what Kubernetes
-//! answers: `tests/replay` compares.
+//! The dev cluster for people and the demo, with a clock that moves. Its answers are those of Kubernetes:
+//! `tests/replay` compares them.
 
 mod answers;
 mod serve;
@@ -8,11 +8,11 @@ use std::{fs, time::Duration};
 
 use crate::{cli::Desk, cluster::Cluster, support};
 
-/// Asked as the holder of a copy of the token.
+/// A question with a copy of the token.
 const WHOAMI: [&str; 3] = ["whoami", "--kubeconfig", "copy.yaml"];
 
 impl Desk {
-    /// Mints a token, keeps a copy of it, and gives it.
+    /// Mints a token, keeps a copy of it, and returns it.
     fn mint_and_copy(&self, more: &[&str]) -> String {
         self.mint(&[&["--token-file", "token"], more].concat())
             .succeeded();
@@ -41,7 +41,7 @@ fn a_token_expires_and_its_anchor_is_swept() {
     let listed = desk.run_as_admin(&["list", "--all-namespaces"]);
     assert!(listed.contains(" live"), "{listed}");
 
-    // go-jose takes it for another minute.
+    // go-jose accepts the token for another minute.
     desk.cluster.advance(Duration::from_secs(650));
     assert!(desk.cluster.accepts(&token));
     desk.cluster.advance(Duration::from_secs(70));
@@ -64,7 +64,7 @@ fn a_token_is_dead_ten_seconds_after_it_was_revoked() {
     desk.run(&WHOAMI).succeeded();
     let revoke = ["revoke", "--token-file", "token"];
     desk.run(&revoke).succeeded();
-    // For so long, the API server may remember that it let the token in.
+    // The API server may cache the token for this long.
     desk.cluster.advance(Duration::from_secs(10));
     assert_eq!(desk.run(&WHOAMI).code(), 4);
     let again = desk.run(&revoke).succeeded();
@@ -98,7 +98,7 @@ fn who_may_not_mint_is_told_why() {
     assert!(desk.cluster.anchors().is_empty());
 }
 
-/// What it was not made for is no test's to rely on.
+/// The dev cluster refuses requests for which it was not made, so that no test relies on them.
 #[test]
 #[should_panic = "the dev cluster does not answer GET /api/v1/nodes: let this test run on Kubernetes"]
 fn a_question_that_it_does_not_know_fails_the_test() {

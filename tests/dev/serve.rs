@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support;
 
-/// A program that is running yet.
+/// A program that is running.
 struct Running(Child);
 
 impl Drop for Running {

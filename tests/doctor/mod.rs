@@ -1,4 +1,4 @@
-//! `jobpass doctor`: one thing is wrong, and it is the one that is named.
+//! `jobpass doctor`: of a cluster with one fault, it names that fault.
 
 use std::{
     fs,
@@ -95,7 +95,7 @@ impl Patient {
     }
 }
 
-/// Whether a line says so of a check.
+/// Whether a line has this result and this text for a check.
 fn says(ended: &Ended, result: &str, check: &str, said: &str) -> bool {
     let words = |line: &str| {
         line.split_whitespace()
@@ -172,7 +172,7 @@ fn what_minting_works_without_is_a_warning() {
     );
     assert!(doctor.log.contains(&fix), "{}", doctor.log);
 
-    // An administrator sees more.
+    // An administrator sees more findings.
     let admin = patient
         .jobpass("doctor", &["--kubeconfig", "admin.yaml"])
         .succeeded();
@@ -194,7 +194,7 @@ fn a_missing_rule() {
         let said = format!("no: {rule} in namespace {}", patient.cluster.namespace());
         assert_says(&doctor, "failed", check, &said);
     }
-    // What it proposes is what helps.
+    // The proposed command fixes the fault.
     patient.set_up();
     patient.doctor(&[]).succeeded();
 }
@@ -230,8 +230,8 @@ fn clocks_that_differ_and_a_token_that_is_over_by_one_of_them() {
         "{}",
         doctor.log
     );
-    // By this machine's clock a token is good, and the API server lets nobody in with it. Its own clock does not move, so here the
-    // account is gone; and the token is one that the API server does not remember.
+    // By this machine's clock the token is valid, and the API server refuses it. The API server's own clock
+    // does not move, so its ServiceAccount is deleted here. The API server has not cached the token.
     patient.cluster.move_date(Duration::from_secs(7200));
     let (namespace, lifetime) = (patient.cluster.namespace(), Duration::from_secs(3600));
     patient.token = patient
@@ -317,7 +317,7 @@ fn another_certificate_authority() {
 #[test]
 fn an_id_token_that_is_over() {
     let mut patient = Patient::new();
-    // Built before the token is signed, which says how long ago it expired.
+    // jobpass is built before the token is signed, because the text says how long ago the token expired.
     support::binary("jobpass");
     patient.token = Issuer::github().expired().id_token("k8s");
     patient.write("token", &patient.token);
@@ -327,7 +327,7 @@ fn an_id_token_that_is_over() {
     assert_says(&doctor, "failed", "credential", said);
 }
 
-/// Whatever the API server answers, nothing that it was sent is shown, and nothing that a terminal acts on.
+/// Whatever the API server answers, doctor shows neither the bearer token nor control characters.
 #[test]
 fn a_server_that_repeats_what_it_was_sent() {
     const BEARER: &str = "not-a-jwt-but-a-secret-all-the-same";
@@ -420,7 +420,7 @@ fn so_do_the_gitlab_component_and_the_command_line() {
     }
 }
 
-/// An API server that refuses and then says nothing more does not keep the job.
+/// An API server that refuses one request and then stops answering does not delay the job.
 #[test]
 fn the_action_does_not_look_for_long() {
     let cluster = Cluster::start();

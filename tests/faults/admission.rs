@@ -1,4 +1,5 @@
-//! What the cluster refuses although the minter has the right to it: no advice about RBAC, but what it is.
+//! Refusals by the cluster although the minter has the permission. The error names the cause and gives no
+//! advice about RBAC.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use crate::{
     support,
 };
 
-/// main fails as one that was refused, says this, offers no Role, and leaves nothing behind.
+/// Asserts that main was refused with this text, offers no Role, and leaves nothing behind.
 fn assert_refused(cluster: &Cluster, main: &Ended, said: &[&str]) {
     assert_eq!(main.code(), 4, "{}", main.log);
     for text in said {
@@ -25,7 +26,8 @@ fn assert_refused(cluster: &Cluster, main: &Ended, said: &[&str]) {
     assert!(cluster.anchors().is_empty());
 }
 
-/// Waits until the cluster refuses an anchor of anybody, or none any more. Nothing tells when a policy, a webhook or a quota takes effect.
+/// Waits until the cluster refuses all anchors, or no longer refuses any. No event tells when a policy, a
+/// webhook or a quota takes effect.
 fn wait_until(cluster: &Cluster, refused: bool) {
     let path = format!("/api/v1/namespaces/{}/secrets?dryRun=All", cluster.namespace());
     let anchor = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"generateName": "try-"}, "type": "jobpass.dev/anchor"});
@@ -42,7 +44,7 @@ fn a_quota() {
     let step = Step::scanner(&support::minter(&cluster), &[]);
     let quota = "{apiVersion: v1, kind: ResourceQuota, metadata: {name: few, namespace: NAMESPACE}, spec: {hard: {count/secrets: '0'}}}";
     cluster.apply(quota);
-    // What a controller does that tests run without.
+    // The tests run without the controller that would do this.
     let path = format!(
         "/api/v1/namespaces/{}/resourcequotas/few/status",
         cluster.namespace()
@@ -74,14 +76,14 @@ fn a_namespace_that_is_being_deleted() {
             .0,
         200
     );
-    // Its accounts go with it; an administrator stays.
+    // The accounts of the namespace are deleted with it. An administrator is not.
     let step = Step::scanner(&cluster.admin_kubeconfig(), &[("namespace", &other)]);
     let said = format!("namespace `{other}` is being deleted, and takes nothing new");
     assert_refused(&cluster, &step.main(), &["because it is being terminated", &said]);
     namespace("");
 }
 
-/// Asks for a label and an annotation of whatever jobpass makes in the test's namespace.
+/// Requires a label and an annotation on every object of jobpass in the test's namespace.
 const POLICY: &str = r#"
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
@@ -158,9 +160,9 @@ fn remove(cluster: &Cluster, plural: &str, name: &str) {
     assert_eq!(cluster.ask("DELETE", &path, None).0, 200);
 }
 
-/// A webhook that refuses with this status whatever happens to Secrets in the test's namespace.
+/// A webhook that refuses every `operation` on Secrets in the test's namespace, with this status.
 fn webhook(cluster: &Cluster, operation: &str, status: Value) -> CiApi {
-    // The older version, as the newer one wants the uid of what is asked in its answer.
+    // The older version of the review, because the newer one requires the request's uid in the answer.
     let review = json!({
         "apiVersion": "admission.k8s.io/v1beta1", "kind": "AdmissionReview", "response": {"allowed": false, "status": status},
     });
@@ -185,7 +187,7 @@ webhooks:
     webhook
 }
 
-/// Whatever status a webhook picks, it has refused, and is not asked again.
+/// A webhook that refuses with any status is not asked again.
 #[rstest]
 #[case::as_kyverno(json!({"code": 400, "message": "it needs the label team"}), 400)]
 #[case::as_gatekeeper(json!({"code": 403, "reason": "Forbidden", "message": "it needs the label team"}), 403)]
@@ -228,7 +230,7 @@ fn a_webhook_that_does_not_answer() {
     assert!(cluster.anchors().is_empty());
 }
 
-/// A token that works must not pass for one that is revoked.
+/// A token that works must not look like a revoked one.
 #[test]
 fn a_webhook_that_lets_nobody_delete_and_says_not_found() {
     let cluster = Cluster::start();
@@ -259,7 +261,7 @@ fn a_webhook_that_lets_nobody_delete_and_says_not_found() {
     }
 }
 
-/// The same as [`wait_until`], for deletions.
+/// Like [`wait_until`], for deletions.
 fn wait_until_kept(cluster: &Cluster) {
     let anchor = cluster.anchors().remove(0)["metadata"]["name"]
         .as_str()

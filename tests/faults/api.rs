@@ -1,4 +1,4 @@
-//! An API server, or a network, that does not do as it should.
+//! Faults of an API server or of a network.
 
 use std::{
     io::{Read as _, Write as _},
@@ -37,7 +37,7 @@ fn answer(status: u16, headers: &[(&str, &str)], message: &str) -> FaultKind {
     }
 }
 
-/// A fault that passes: the job gets its token, and afterwards nothing is left.
+/// After a temporary fault, the job gets its token, and later nothing is left.
 #[rstest]
 #[case::anchor_lost_before("POST", "/secrets", FaultKind::DropBefore)]
 #[case::anchor_answer_lost("POST", "/secrets", FaultKind::DropAfter)]
@@ -75,7 +75,7 @@ fn what_passes_is_tried_again_and_leaves_nothing(
     assert!(cluster.issued().iter().all(|token| !cluster.accepts(token)));
 }
 
-/// A fault that does not pass: the job fails, and nothing is left all the same.
+/// After a permanent fault, the job fails, and nothing is left either.
 #[rstest]
 #[case::anchor_answers_lost("POST", "/secrets", FaultKind::DropAfter, 3)]
 #[case::anchor_503("POST", "/secrets", answer(503, &[], "overloaded"), 3)]
@@ -99,7 +99,7 @@ fn what_does_not_pass_leaves_nothing(
     assert!(cluster.anchors().is_empty() && cluster.issued().iter().all(|token| !cluster.accepts(token)));
 }
 
-/// The server, or what sits before it, issues something else than was asked for.
+/// The server, or a proxy before it, issues another token than requested.
 #[rstest]
 #[case::longer(|answer: &mut serde_json::Value| resign(answer, "/exp", 9_999_999_999_i64.into()), "it lives for")]
 #[case::unbound(|answer: &mut serde_json::Value| resign(answer, "/kubernetes.io/secret", serde_json::Value::Null), "not bound to the anchor")]
@@ -122,7 +122,7 @@ fn a_token_that_was_not_asked_for_is_never_handed_over(
     assert!(step.outputs().is_empty() && cluster.anchors().is_empty());
 }
 
-/// Claims are read without their signature, so an altered payload will do.
+/// Changes the claims of a token. jobpass reads claims without the signature, so it stays as it is.
 pub(crate) fn resign(answer: &mut serde_json::Value, claim: &str, value: serde_json::Value) {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     let token = answer["status"]["token"].as_str().expect("a token").to_owned();
@@ -183,12 +183,12 @@ fn server_text_starts_no_workflow_command(#[case] method: &'static str, #[case] 
     assert!(commands[0].starts_with("::error title=jobpass::"), "{commands:?}");
 }
 
-/// The same address, as it is known to the proxy alone.
+/// The same address under a name that only the proxy knows.
 pub(crate) fn away(text: &str) -> String {
     text.replace("https://127.0.0.1:", &format!("https://{AWAY}:"))
 }
 
-/// A proxy that does what CONNECT asks for, and remembers to where. It finds [`AWAY`] on this machine.
+/// A proxy that obeys CONNECT and records the targets. It finds [`AWAY`] on this machine.
 pub(crate) fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -240,7 +240,7 @@ fn a_proxy_is_used_with_its_password_and_no_proxy_is_obeyed() {
         )),
         "{head}"
     );
-    // user:pa@ss
+    // `user:pa@ss` in base64.
     assert!(
         head.to_lowercase().contains("proxy-authorization: basic") && head.contains("dXNlcjpwYUBzcw=="),
         "{head}"
@@ -273,7 +273,7 @@ fn a_proxy_is_used_with_its_password_and_no_proxy_is_obeyed() {
     assert_eq!(asked.lock().expect("a log").len(), before, "{}", refused.log);
 }
 
-/// Neither means that the anchor is gone.
+/// Neither answer means that the anchor is gone.
 #[rstest]
 #[case::no_such_path(
     "{\"kind\":\"Status\",\"message\":\"the server could not find the requested resource\",\"reason\":\"NotFound\",\"details\":{},\"code\":404}"
@@ -303,7 +303,7 @@ fn a_404_that_is_not_about_the_anchor_is_no_proof(#[case] body: &str) {
     );
 }
 
-/// While there are any, what is deleted stays.
+/// Sets the finalizers of an anchor. With any, a deleted object stays.
 pub(crate) fn set_finalizers(cluster: &Cluster, anchor: &str, finalizers: &[&str]) {
     let path = format!("/api/v1/namespaces/{}/secrets/{anchor}", cluster.namespace());
     let patch = serde_json::json!({ "metadata": { "finalizers": finalizers } });

@@ -1,4 +1,4 @@
-//! A later step of the same job that does harm with what it has: variables, inputs that are evaluated anew, files.
+//! A later step of the same job that does harm through variables, changed inputs, and files.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -32,7 +32,7 @@ fn state_that_main_did_not_save_cannot_be_forged() {
     let kubeconfig = support::minter(&cluster);
     let forged = {
         let step = Step::scanner(&evil.kubeconfig("x.y.z", evil.namespace()), &[]);
-        // What main records before it asks is enough.
+        // The state that main records before its first request is enough.
         step.main();
         fs::read_to_string(step.file("state"))
             .expect("a state")
@@ -125,7 +125,7 @@ fn what_becomes_of_the_cluster_in_the_kubeconfig_changes_nothing() {
     assert_revoked(&cluster, &post.log);
 }
 
-/// Longer than four attempts take.
+/// Longer than four attempts.
 #[test]
 fn an_api_server_that_is_away_for_a_while_at_the_end_is_waited_for() {
     let cluster = Cluster::start();
@@ -190,7 +190,7 @@ fn a_conflict_that_is_not_about_the_uid_is_no_revocation() {
     );
 }
 
-/// An anchor that may exist after an answer that nobody foresaw.
+/// After an unforeseen answer, an anchor may exist.
 #[rstest]
 #[case::proxy_timeout(524)]
 #[case::request_timeout(408)]
@@ -199,7 +199,7 @@ fn an_unforeseen_answer_leaves_no_anchor(#[case] status: u16) {
     let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
     let step = Step::scanner(&kubeconfig, &[]);
-    // As a proxy that forwards the request and then answers itself.
+    // A proxy may forward the request and answer it itself.
     cluster.inject(Fault {
         method: "POST",
         path_contains: "/secrets".into(),

@@ -1,4 +1,4 @@
-//! What HTTP/2 and its absence change: which requests share a connection, and what becomes of them when it ends.
+//! The effects of HTTP/2 and of its absence: the requests on a connection, and their fate when it breaks.
 
 use std::{collections::BTreeSet, process::Command};
 
@@ -9,16 +9,17 @@ use super::api::inject;
 use crate::{cluster::Cluster, github::step::Step, support};
 
 const REVIEWS: &str = "/selfsubjectaccessreviews";
-/// What `escape-check` asks where the list of rules is not complete.
+/// The number of questions of `escape-check` without a complete list of rules.
 const QUESTIONS: usize = 55;
-/// The connections that are opened at most where HTTP/2 is not spoken.
+/// The most connections that jobpass opens without HTTP/2.
 const WITHOUT_HTTP2: usize = 16;
 
 fn http1() -> Cluster {
     Cluster::without_http2()
 }
 
-/// A step of whose ServiceAccount no complete list of rules can be had: it is bound to a Role that is not there.
+/// A step whose ServiceAccount has no complete list of rules, because it is bound to a Role that does not
+/// exist.
 fn many_questions(cluster: &Cluster) -> Step {
     let step = Step::scanner(&support::minter(cluster), &[]);
     cluster.apply(
@@ -29,7 +30,7 @@ fn many_questions(cluster: &Cluster) -> Step {
     step
 }
 
-/// The connections over which jobpass asked, and whether all of it was HTTP/2.
+/// The connections of jobpass, and whether all requests used HTTP/2.
 fn connections(cluster: &Cluster) -> (BTreeSet<usize>, bool) {
     let requests = cluster.requests();
     (
@@ -38,7 +39,7 @@ fn connections(cluster: &Cluster) -> (BTreeSet<usize>, bool) {
     )
 }
 
-/// No answer is held back for longer than it takes all questions to arrive.
+/// No answer comes before all questions have arrived.
 #[test]
 fn one_connection_carries_all_and_the_questions_at_the_same_time() {
     let cluster = Cluster::start();
@@ -57,7 +58,7 @@ fn one_connection_carries_all_and_the_questions_at_the_same_time() {
     step.post().succeeded();
 }
 
-/// With a certificate, the questions about the token are the first that its connection sees.
+/// With a client certificate, the questions about the token are the first on a new connection.
 #[rstest]
 #[case::http2(Cluster::start(), 1)]
 #[case::http1(http1(), 10)]
@@ -96,7 +97,7 @@ fn a_server_without_http2_serves_as_well() {
     assert!(cluster.requests().iter().all(|request| !request.http2));
 }
 
-/// What breaks while all questions are under way at once.
+/// The connection breaks while all questions are sent at once.
 #[rstest]
 #[case::connection_lost(Cluster::start(), FaultKind::DropAfter)]
 #[case::stream_refused(Cluster::start(), FaultKind::Refuse)]
@@ -112,7 +113,7 @@ fn the_questions_survive_their_connection(#[case] cluster: Cluster, #[case] kind
     assert!(cluster.anchors().is_empty());
 }
 
-/// A connection may be dead without anybody saying so: the next attempt does not trust it.
+/// A connection may be dead in silence. The next attempt does not use it.
 #[rstest]
 #[case::http2(Cluster::start())]
 #[case::http1(http1())]

@@ -1,4 +1,4 @@
-//! Bad input: a clear message, the right exit code, nothing created, nothing shown that is secret.
+//! Bad input: a clear message and the right exit code. Nothing is created, and no secret is shown.
 
 use rstest::rstest;
 
@@ -8,7 +8,7 @@ use crate::{
     support,
 };
 
-/// Runs main, which must fail, then post; gives what main said.
+/// Runs main, which must fail, then post. Returns the output of main.
 fn refused(cluster: &Cluster, step: &Step, code: i32) -> Ended {
     let before = cluster.secrets(cluster.namespace()).len();
     let main = step.main();
@@ -32,7 +32,7 @@ fn says(ended: &Ended, texts: &[&str]) {
     }
 }
 
-/// Wrong before anything is asked of the cluster.
+/// A wrong input is an error before any request.
 #[rstest]
 #[case::no_service_account("service-account", "", &["input `service-account` is missing"])]
 #[case::short("duration", "30s", &["input `duration` is `30s`", "less than 10 minutes", "revokes the token when the job ends"])]
@@ -78,7 +78,7 @@ fn what_the_cluster_does_not_have(#[case] input: &str, #[case] value: &str, #[ca
     }
 }
 
-/// Each 403 shows the right that is missing, and the command that gives it and no more.
+/// Each 403 shows the missing permission, and the command that gives no more than it.
 #[rstest]
 #[case::anchor(
     "{apiGroups: [\"\"], resources: [\"serviceaccounts/token\"], verbs: [create]}",
@@ -116,7 +116,7 @@ fn a_missing_permission_is_shown_with_the_command_that_gives_it(
         ],
     );
 
-    // Pasted, it is enough.
+    // The pasted command is enough.
     support::run_advice(&cluster, &main.log);
     cluster.wait_for_rbac("Role");
     step.main().succeeded();
@@ -187,7 +187,7 @@ fn a_malformed_kubeconfig_shows_no_token(#[case] break_it: fn(String) -> String,
     );
 }
 
-/// The minter's kubeconfig, as it is three hours later.
+/// The minter's kubeconfig three hours later.
 fn expired(cluster: &Cluster) -> String {
     let mut claims = claims_of(&support::minter_token(cluster));
     for time in ["exp", "iat", "nbf"] {

@@ -20,27 +20,28 @@ use crate::{
 
 /// Longer than any station takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What the runner gives a cancelled job between SIGINT and SIGTERM is 7.5 s; the design asks for 6.
+/// The time limit after a signal. A runner sends a cancelled job SIGTERM 7.5 s after SIGINT, and jobpass
+/// promises 6 s.
 const GRACE: Duration = Duration::from_secs(6);
 
-/// Where the process is stopped.
+/// The station at which the process is stopped.
 #[derive(Clone, Copy, Debug)]
 enum Station {
     /// An exec plugin is running; nothing is recorded yet.
     Parse,
-    /// The state is recorded, the anchor not created.
+    /// The state is recorded, and the anchor is not created yet.
     AnchorAsked,
-    /// The anchor is created, its answer still on the way.
+    /// The anchor is created, and its answer is on the way.
     AnchorCreated,
     /// The API server creates the anchor half a second after the job was killed.
     AnchorLate,
-    /// The anchor's uid is known, the token asked for.
+    /// The anchor's uid is known, and the token was requested.
     TokenAsked,
-    /// The token is issued, its answer still on the way.
+    /// The token is issued, and its answer is on the way.
     TokenIssued,
-    /// The token is here, and asks what it may do.
+    /// jobpass has the token, and asks for its permissions.
     AccessAsked,
-    /// The token is here, and nobody reads the log that its masks go to.
+    /// jobpass has the token, and nobody reads the log for its masks.
     Mask,
     /// The token is masked, and the outputs cannot be written.
     Deliver,
@@ -105,7 +106,7 @@ fn after_post_nothing_is_left(
     }
 }
 
-/// The same for a legacy token, whose Secret is its anchor.
+/// Like the test above, for a legacy token, whose Secret is its anchor.
 #[rstest]
 fn after_post_no_legacy_secret_is_left(
     #[values(("POST", FaultKind::HoldBefore), ("POST", FaultKind::HoldAfter), ("GET", FaultKind::HoldBefore), ("GET", FaultKind::HoldAfter))]
@@ -158,10 +159,10 @@ fn after_post_no_legacy_secret_is_left(
     }
 }
 
-/// main, standing still.
+/// A main that stands still.
 struct Stopped {
     child: Child,
-    /// The end of the log that is not read, and what was.
+    /// The read end of the log, and the text that was read.
     unread: Option<OwnedFd>,
     log: String,
 }
@@ -245,7 +246,7 @@ fn stopped_at(station: Station, cluster: &Cluster, step: &mut Step) -> Stopped {
             main
         }
         Station::Mask => {
-            // A minter's credential in a file is not masked. A pipe that is full already.
+            // The minter's credential comes from a file, so it is not masked. The pipe is already full.
             let kubeconfig = step.file("kubeconfig");
             fs::write(&kubeconfig, step.value("kubeconfig")).expect("written");
             step.input("kubeconfig", kubeconfig.to_str().expect("text"));
@@ -268,7 +269,7 @@ fn stopped_at(station: Station, cluster: &Cluster, step: &mut Step) -> Stopped {
             }
         }
         Station::Deliver => {
-            // A file that blocks whoever opens it.
+            // A named pipe blocks every process that opens it.
             let output = step.file("output");
             fs::remove_file(&output).expect("removed");
             fifo(&output);
@@ -302,7 +303,7 @@ fn fifo(path: &std::path::Path) {
     .expect("a named pipe");
 }
 
-/// post is told to stop while the API server does not answer: it says what is left to do, in time.
+/// post gets a signal while the API server does not answer. It prints the next step in time.
 #[rstest]
 fn post_is_stopped(#[values(Signal::INT, Signal::TERM)] signal: Signal) {
     let cluster = Cluster::start();
@@ -326,7 +327,7 @@ fn post_is_stopped(#[values(Signal::INT, Signal::TERM)] signal: Signal) {
     assert!(post.log.contains("kubectl delete secret"), "{}", post.log);
 }
 
-/// Killed outright, the launcher can pass nothing on: the binary notices by itself.
+/// After SIGKILL the launcher cannot pass a signal on. The binary notices its end.
 #[test]
 fn the_launcher_is_killed() {
     let cluster = Cluster::start();
@@ -341,7 +342,7 @@ fn the_launcher_is_killed() {
         .expect("node starts");
     fs::read(&started).expect("the plugin writes");
     launcher.kill().expect("node is there");
-    // The log ends when the last process that could write to it has ended: the binary is one of them.
+    // The log ends when all processes that can write to it have ended, the binary among them.
     let launcher = Ended::of(launcher);
     assert!(launcher.log.contains("terminated (SIGTERM)"), "{}", launcher.log);
     assert!(cluster.requests().is_empty());

@@ -1,4 +1,4 @@
-//! What goes wrong: the network, the API server, the inputs, and the process itself.
+//! Faults of the network, the API server, the inputs, and the process itself.
 
 mod admission;
 pub(crate) mod api;

@@ -1,4 +1,4 @@
-//! The action in workflows as users write them, run by `act`, the runner that fits on one machine.
+//! The action in users' workflows, run by `act`, a runner for one machine.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::{cluster::Cluster, leaks::corpus, support};
 
-/// The source document's GitHub example, with the action where it had `kubectl create token`.
+/// The source document's GitHub example, with the action in place of `kubectl create token`.
 const GENERATE_TOKEN_AND_RUN_SCAN: &str = r#"
 on: push
 jobs:
@@ -39,17 +39,17 @@ jobs:
           ./run_scan.sh token.txt
 "#;
 
-/// Uses the token against the API, as a scanner does. The cluster is in `$SERVER`, `$CA` and `$NAMESPACE`.
+/// A scanner that uses the token with the API. The cluster is in `$SERVER`, `$CA` and `$NAMESPACE`.
 pub(crate) const RUN_SCAN: &str = r#"#!/bin/sh
 set -eu
 kubectl --server "$SERVER" --certificate-authority "$CA" --token "$(cat "$1")" get pods --namespace "$NAMESPACE"
 echo "scan finished"
 "#;
 
-/// A repository with a workflow in it, and the cluster that it talks to.
+/// A repository with a workflow, and the cluster that it uses.
 pub(crate) struct Repository {
     pub(crate) cluster: Cluster,
-    /// Empty if it has no secrets.
+    /// The secret `KUBECONFIG`. Empty if the repository has no secrets.
     kubeconfig: String,
     action: TempDir,
     folder: TempDir,
@@ -60,7 +60,7 @@ impl Repository {
         Self::with_workflow_and(workflow, &[])
     }
 
-    /// With actions of its own, by name, in `.github/actions`.
+    /// A repository with actions of its own in `.github/actions`, by name.
     fn with_workflow_and(workflow: &str, actions: &[(&str, &str)]) -> Self {
         let cluster = Cluster::start();
         let kubeconfig = support::minter(&cluster);
@@ -151,7 +151,7 @@ impl Repository {
             "PATH",
             format!("{}:{path}", tools.parent().unwrap_or(Path::new("")).display()),
         );
-        // Its caches and its notion of a home: none of the machine's.
+        // act must use neither the caches nor the home folder of this machine.
         act.env("HOME", self.folder.path())
             .env("XDG_CACHE_HOME", self.folder.path().join(".cache"));
         act.stdin(Stdio::null())
@@ -161,12 +161,12 @@ impl Repository {
         act.spawn().expect("act starts")
     }
 
-    /// Runs the workflow to its end; what it printed, and whether it succeeded.
+    /// Runs the workflow to its end. Returns its log and whether it succeeded.
     fn run(&self) -> (String, bool) {
         self.ended(self.start())
     }
 
-    /// The same, with more for `act`.
+    /// Like [`Repository::run`], with more arguments for `act`.
     pub(crate) fn run_with(&self, more: impl FnOnce(&mut Command)) -> (String, bool) {
         self.ended(self.start_with(more))
     }
@@ -227,8 +227,8 @@ fn generate_token_and_run_scan() {
     );
 }
 
-/// A company's login action around the action, and one for a team around that: what is two composite actions deep gets no inputs
-/// in post from GitHub's runner.
+/// A company's login action around the action, and a team's login action around that. In a step below two
+/// composite actions, GitHub's runner gives post no inputs.
 #[test]
 fn two_composite_actions_deep() {
     let workflow = GENERATE_TOKEN_AND_RUN_SCAN
@@ -311,7 +311,7 @@ fn main_fails() {
 
 #[test]
 fn the_job_is_cancelled() {
-    // Once the scan has asked for Pods, the job is in the hands of steps that take long.
+    // After the scan has listed Pods, the job runs a step that takes long.
     let waiting = GENERATE_TOKEN_AND_RUN_SCAN.to_owned() + "      - run: sleep 600\n";
     let repository = Repository::with_workflow(&waiting);
     let act = repository.start();
@@ -340,7 +340,7 @@ fn careless_scripts_show_no_form() {
     repository.assert_revoked(&log);
 }
 
-/// What renews it lives on after its step, and no longer than the job.
+/// The renewer outlives its step, but not the job.
 #[test]
 fn a_long_job_has_a_token_that_works() {
     let workflow = r#"

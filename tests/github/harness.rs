@@ -1,5 +1,5 @@
-//! The action on devkit's runner, which does what `act` does not: it masks encodings, obeys commands anywhere in a line,
-//! signals the launcher alone, poisons what post runs in, and keeps masked values inside the job.
+//! The action on devkit's runner. Unlike `act`, it masks encodings, obeys commands anywhere in a line,
+//! signals only the launcher, changes the environment of post, and keeps masked values inside the job.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The source document's GitHub example, with the action where it had `kubectl create token`.
+/// The source document's GitHub example, with the action in place of `kubectl create token`.
 const GENERATE_TOKEN_AND_RUN_SCAN: &str = r#"
 on: push
 jobs:
@@ -48,7 +48,7 @@ jobs:
           ./run_scan.sh token.txt
 "#;
 
-/// A runner with the workflow, and the cluster that its job talks to.
+/// A runner with the workflow, and the cluster that its job uses.
 struct Repository {
     cluster: Cluster,
     minter: String,
@@ -94,7 +94,7 @@ impl Repository {
     }
 }
 
-/// What is there to look at when the job is over.
+/// The traces of a finished job.
 struct Over {
     cluster: Cluster,
     minter: String,
@@ -142,7 +142,7 @@ fn generate_token_and_run_scan() {
         "{}",
         ended.summary
     );
-    // All that the launcher and the program say are masks.
+    // All commands of the launcher and the program are masks.
     let commands = &ended.step("Generate Token").commands;
     assert!(
         commands.iter().all(|command| command == "add-mask"),
@@ -153,7 +153,7 @@ fn generate_token_and_run_scan() {
         "{}",
         ended.log
     );
-    // And the token does not leave the job.
+    // The token does not leave the job as an output.
     assert_eq!(ended.outputs.keys().collect::<Vec<_>>(), ["anchor"]);
 }
 
@@ -173,7 +173,7 @@ fn nothing_leaks_in_debug_mode() {
     over.assert_revoked(&ended);
 }
 
-/// As a step within two composite actions.
+/// The action is a step within two composite actions.
 #[test]
 fn post_gets_no_inputs() {
     let strict = GENERATE_TOKEN_AND_RUN_SCAN.replace(
@@ -207,7 +207,7 @@ fn post_gets_no_inputs() {
     }
 }
 
-/// The runner leaves the file through which main had it keep the minter's credential.
+/// The runner keeps the file in which main put the minter's credential.
 #[test]
 fn later_steps_find_no_credential_of_the_minter_on_disk() {
     let looking = GENERATE_TOKEN_AND_RUN_SCAN.to_owned()
@@ -279,7 +279,7 @@ fn the_job_is_cancelled_while_it_uses_the_token() {
     over.assert_revoked(&ended);
 }
 
-/// The launcher alone gets SIGINT, and the program has 6 seconds.
+/// Only the launcher gets SIGINT, and the program has 6 seconds.
 #[test]
 fn the_job_is_cancelled_while_it_mints() {
     for kind in [FaultKind::HoldBefore, FaultKind::HoldAfter] {
@@ -313,8 +313,8 @@ fn the_job_is_cancelled_while_it_mints() {
     }
 }
 
-/// What a careless step prints, in the forms that jobpass and the runner mask between them.
-/// As actions expect it that know nothing of jobpass.
+/// A careless step prints the token in the forms that jobpass and the runner mask together. Actions that know
+/// nothing of jobpass expect these forms.
 #[test]
 fn later_steps_use_an_exported_kubeconfig() {
     let workflow = r#"
@@ -369,7 +369,7 @@ fn a_careless_step_shows_nothing() {
         log.contains("my token is ***\n") && log.contains("TOKEN=***\n"),
         "{log}"
     );
-    // The check can fail: without masks, all of it would be there.
+    // Without masks the log would show all of them: the check can fail.
     let token = &over.cluster.issued()[0];
     let payload = token.split('.').nth(1).expect("a payload").to_owned();
     for form in [
@@ -382,14 +382,14 @@ fn a_careless_step_shows_nothing() {
     ] {
         assert!(ended.raw.contains(&form), "{form} is not in what the step wrote");
     }
-    // What of base64 belongs to the token alone, behind something else.
+    // The part of the base64 that belongs to the token alone, after other text.
     for shift in 1..3 {
         let inner = STANDARD.encode(&token[shift..]);
         assert!(!log.contains(&inner[..inner.len() / 2]), "{log}");
     }
 }
 
-/// The runner masks values, whole ones: what it shows of others, it shows with jobpass and without.
+/// The runner masks only whole values. It shows other forms with jobpass and without it.
 #[test]
 fn careless_scripts_show_no_form() {
     let careless = GENERATE_TOKEN_AND_RUN_SCAN.to_owned() + corpus::STEP;
@@ -442,7 +442,7 @@ fn what_later_steps_do_to_the_environment_does_not_keep_the_token_alive() {
     over.assert_revoked(&ended);
 }
 
-/// What a server says reaches the log, but nothing in it is a command, and not a megabyte of it.
+/// Server text reaches the log. It holds no command, and is not a megabyte long.
 #[rstest]
 #[case::message("/secrets", |y: String| FaultKind::Answer {
     status: 422,

@@ -1,4 +1,4 @@
-//! main and post, as the runner calls them.
+//! main and post, in the calls of the runner.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -121,7 +121,7 @@ fn the_jobs_of_a_matrix_are_told_apart(#[case] input: &str, #[case] id: Option<&
     );
 }
 
-/// The in-cluster account needs files at a fixed path; a unit test in core shows what becomes of them.
+/// The in-cluster account needs files at a fixed path. A unit test in core uses other files.
 #[test]
 fn an_explicit_server_with_a_token_from_a_variable_or_a_file() {
     let cluster = Cluster::start();
@@ -176,7 +176,7 @@ fn what_a_later_step_changes_does_not_redirect_post() {
     );
 }
 
-/// With an empty path in KUBECONFIG, kubectl goes on with whatever it finds elsewhere.
+/// With an empty KUBECONFIG, kubectl uses any other kubeconfig that it finds.
 #[test]
 fn a_kubeconfig_is_there_unless_it_is_not_wanted() {
     let cluster = Cluster::start();
@@ -213,7 +213,7 @@ fn later_steps_find_an_exported_kubeconfig_until_the_end_of_the_job() {
     step.post().succeeded();
     assert_eq!(step.exported()["KUBECONFIG"], "/home/ci/.kube/other");
 
-    // What a later step has put there stays.
+    // A later step's KUBECONFIG stays.
     let mut step = Step::scanner(&minter, &[("export-kubeconfig", "true")]);
     step.main().succeeded();
     let kubeconfig = step.exported().remove("KUBECONFIG").expect("it is exported");
@@ -352,7 +352,7 @@ fn a_failure_to_revoke_names_the_command_to_type(
     );
 }
 
-/// The session behind an exec plugin was over before the job.
+/// The session of an exec plugin ended before the job.
 #[test]
 fn a_minter_that_is_over_at_the_end_leaves_the_token_and_the_command() {
     let cluster = Cluster::start();
@@ -405,7 +405,7 @@ fn state_that_is_missing_or_garbled_still_revokes(#[case] garbled: Option<&str>)
     assert!(cluster.anchors().is_empty(), "{}", post.log);
 }
 
-/// Below two composite actions, the runner evaluates the inputs of post to nothing.
+/// Below two composite actions, the inputs of post are empty.
 #[rstest]
 #[case::revoked(false)]
 #[case::not_revoked(true)]
@@ -431,7 +431,7 @@ fn post_without_inputs_has_all_that_it_obeys(#[case] forbidden: bool) {
     }
 }
 
-/// The same for the other way in which a step alone holds the minter's credential.
+/// Like the test above, for a bearer token in a variable of the step.
 #[test]
 fn post_without_inputs_and_variables_has_the_bearer_token() {
     let cluster = Cluster::start();
@@ -453,7 +453,7 @@ fn post_without_inputs_and_variables_has_the_bearer_token() {
     assert!(cluster.anchors().is_empty() && !cluster.accepts(&token));
 }
 
-/// Main records first of all that there is nothing. So where nothing is recorded, nothing is known.
+/// main first records that nothing is to be revoked. So without a record, nothing is known.
 #[rstest]
 #[case::absent(&[], "no state reached the end of the job")]
 #[case::garbled(&[("STATE_jobpass", "x"), ("STATE_anchor", "../../etc")], "not the name of an anchor")]
@@ -477,7 +477,8 @@ fn without_a_state_post_says_where_to_look(#[case] state: &[(&str, &str)], #[cas
     }
 }
 
-/// Lets requests of the minter through alone, as proxies do that know users of their own: Rancher, KAS, GKE's DNS endpoint.
+/// Lets only the minter's requests through, like proxies with users of their own: Rancher, KAS, GKE's DNS
+/// endpoint.
 fn refuse_service_accounts(cluster: &Cluster) {
     for (method, path) in [("POST", "/selfsubject"), ("GET", "/version")] {
         cluster.inject(Fault {
@@ -512,7 +513,7 @@ fn a_server_that_does_not_accept_the_token_is_named_and_the_token_revoked() {
 
 #[test]
 fn a_job_can_have_a_server_of_its_own() {
-    // Two ways to the same API server.
+    // The same API server at two addresses.
     let (proxy, direct) = (Cluster::start(), Cluster::start());
     let (url, authority) = (direct.url(), direct.ca_pem());
     let more = [

@@ -15,7 +15,7 @@ use crate::{
 struct Job {
     cluster: Cluster,
     step: Step,
-    /// In whose process group it is renewed.
+    /// The process id of main. The renewer is in its process group.
     main: u32,
 }
 
@@ -44,7 +44,7 @@ impl Job {
         format!("{}.journal", self.step.outputs()["token-file"]).into()
     }
 
-    /// Runs post, and gives what it says.
+    /// Runs post, and returns its log.
     fn end(self) -> String {
         let post = self.step.post().succeeded();
         wait_for_end(self.main);
@@ -78,7 +78,7 @@ fn its_kubeconfig_goes_on_working() {
         fs::read_to_string(&outputs["token-file"]).expect("a token"),
         outputs["token"]
     );
-    // For clients that read no token from another file, wherever they find it.
+    // Some clients read no token from another file.
     let kubeconfig = fs::read_to_string(&outputs["kubeconfig"]).expect("a kubeconfig");
     assert!(
         !kubeconfig.contains(&outputs["token"]),
@@ -103,7 +103,7 @@ fn what_renews_can_be_killed() {
     let job = Job::begin();
     let renewer = group(job.main);
     kill_process(renewer[0], Signal::KILL).expect("it is there");
-    // The one second is over when this has come and gone.
+    // The token lives for one second.
     std::thread::sleep(Duration::from_millis(1100));
     let log = job.end();
     assert!(log.contains("its renewer had ended before the job did"), "{log}");
@@ -164,12 +164,12 @@ fn an_account_that_is_made_anew_gets_no_token() {
     assert!(log.contains(said), "{log}");
 }
 
-/// It is renewed if it is in its place, and not before.
+/// A renewed token is recorded after it is in its place, not before.
 #[test]
 fn a_token_that_cannot_be_put_in_place_does_not_count() {
     let job = Job::begin();
     let partial = format!("{}.jobpass-partial", job.step.outputs()["token-file"]);
-    // Unless a token was just being written.
+    // The renewer may just be writing a token.
     job.cluster
         .wait_for(Duration::from_secs(30), |_| fs::create_dir(&partial).ok());
     let journal = job.cluster.wait_for(Duration::from_secs(30), |_| {
@@ -177,13 +177,13 @@ fn a_token_that_cannot_be_put_in_place_does_not_count() {
         journal.contains("cannot write").then_some(journal)
     });
     let [announced, renewed] = ["{\"announced\"", "{\"renewed\""].map(|entry| journal.matches(entry).count());
-    // The first one is announced, too.
+    // The journal announces the first token as well.
     assert!(announced >= renewed + 2, "{announced} {renewed}");
     fs::remove_dir(&partial).expect("it is there");
     job.end();
 }
 
-/// Whoever revokes it, and be it a sweeper.
+/// The renewer ends whoever revokes the token, even a sweeper.
 #[test]
 fn it_ends_with_its_anchor() {
     let job = Job::begin();

@@ -1,4 +1,4 @@
-//! One use of the action, run as the runner runs it: main, later post, with files and variables in between.
+//! One use of the action, run like a runner does: main, later post, with files and variables in between.
 
 use std::{
     collections::BTreeMap,
@@ -18,11 +18,11 @@ pub(crate) struct Step {
     folder: TempDir,
     inputs: Vec<(String, String)>,
     variables: Vec<(String, String)>,
-    /// What later steps wrote to GITHUB_ENV.
+    /// The variables that later steps wrote to GITHUB_ENV.
     later: Vec<(String, String)>,
 }
 
-/// What a finished part of a step left behind.
+/// The traces of a finished part of a step.
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) log: String,
@@ -50,32 +50,33 @@ impl Step {
         Self::with(&[&inputs, more].concat())
     }
 
-    /// Sets a variable for whatever runs next, as `env:` does, or a later step through GITHUB_ENV.
+    /// Sets a variable for the next part, like `env:`, or a later step through GITHUB_ENV.
     pub(crate) fn env(&mut self, name: &str, value: &str) -> &mut Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Sets a variable as a later step does through GITHUB_ENV: in post, what the runner sets by itself wins over it.
+    /// Sets a variable like a later step does through GITHUB_ENV. In post, the runner's own variables win
+    /// over it.
     pub(crate) fn later(&mut self, name: &str, value: &str) -> &mut Self {
         self.later.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Changes what an input evaluates to from now on.
+    /// Changes the value of an input from now on.
     pub(crate) fn input(&mut self, name: &str, value: &str) {
         self.inputs.retain(|(known, _)| known != name);
         self.inputs.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Has every input evaluate to nothing from now on.
+    /// Makes every input empty from now on.
     pub(crate) fn forget_inputs(&mut self) {
         for (_, value) in &mut self.inputs {
             value.clear();
         }
     }
 
-    /// What an input evaluates to now.
+    /// The current value of an input.
     pub(crate) fn value(&self, name: &str) -> &str {
         let input = self.inputs.iter().find(|(known, _)| known == name);
         &input.expect("an input").1
@@ -96,7 +97,7 @@ impl Step {
         command.arg(part).spawn().expect("jobpass-github starts")
     }
 
-    /// A program in the environment that the runner gives to a part of the action.
+    /// A program in the runner's environment for a part of the action.
     pub(crate) fn command(&self, part: &str, program: impl AsRef<std::ffi::OsStr>, stdout: Stdio) -> Command {
         let mut command = support::scrubbed(Command::new(program));
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
@@ -148,7 +149,7 @@ impl Step {
         parse(&self.read("state"))
     }
 
-    /// What is set for whatever runs next.
+    /// The variables for the next step.
     pub(crate) fn exported(&self) -> BTreeMap<String, String> {
         parse(&self.read("env"))
     }
@@ -202,7 +203,7 @@ impl Ended {
     }
 }
 
-/// Only what is a plain file by now: a test may have put a pipe there.
+/// Reads a plain file. A test may have put a pipe in its place.
 fn read(path: &Path) -> String {
     let mut text = String::new();
     if path.is_file() {

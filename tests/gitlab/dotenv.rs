@@ -12,8 +12,7 @@ use super::{
 
 use crate::cluster::Cluster;
 
-/// What is wrong with what is there already, or with what was asked for.
-/// The mark of a job that has begun to mint. The end of the job removes it.
+/// The file that marks a job that has begun to mint. The end of the job removes it.
 const BEGUN: &str = "jobpass-7001.begun";
 
 #[rstest]
@@ -92,7 +91,7 @@ fn a_report_that_is_no_file() {
 fn lines_of_other_commands_stay() {
     let cluster = Cluster::start();
     let minting = Job::with(&cluster, &[("dotenv", "jobpass.env")]);
-    // No line break at the end, quotes that GitLab takes literally, and readable for all.
+    // The file has no line break at its end, quotes that GitLab takes literally, and is readable for all.
     fs::write(minting.project().join("jobpass.env"), "VERSION=1.2\nNAME=\"a b\"").expect("written");
     minting.mint().succeeded();
     let variables = minting.dotenv();
@@ -102,7 +101,7 @@ fn lines_of_other_commands_stay() {
     assert_dead(&cluster);
 }
 
-/// How long the token is, only the cluster knows.
+/// Only the cluster knows the length of the token.
 #[test]
 fn a_token_that_does_not_fit_is_revoked() {
     let cluster = Cluster::start();
@@ -121,7 +120,7 @@ fn a_token_that_does_not_fit_is_revoked() {
     );
 }
 
-/// `masked` hands over nothing that a runner would mask in part only.
+/// `masked` never hands over a value that a runner would mask only in part.
 #[test]
 fn a_token_that_runners_would_not_mask_is_revoked() {
     let cluster = Cluster::start();
@@ -142,7 +141,7 @@ fn a_token_that_runners_would_not_mask_is_revoked() {
     assert!(minting.left_in_project().is_empty());
 }
 
-/// A job that is about to be refused.
+/// A job that will be refused.
 struct Refusing {
     cluster: Cluster,
     job: Job,

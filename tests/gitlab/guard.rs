@@ -1,4 +1,4 @@
-//! The ways in which a job ends, as a runner was seen to end it: each ends the token.
+//! The ways in which real runners end a job. Each ends the token.
 
 use std::{
     fs,
@@ -28,12 +28,12 @@ fn runner(project: &Project, shell: &str, container: bool) -> Runner {
     }
 }
 
-/// Waits for what the script says when it sleeps.
+/// Waits for the text that the script prints before it sleeps.
 fn asleep(running: &Running) {
     running.wait_for(PATIENCE, |log| log.contains("42 asleep").then_some(()));
 }
 
-/// Waits until the token is dead, as the job's own end does not wait for that, and nothing of it is left.
+/// Waits until the token is dead and its files are gone. The end of the job does not wait for that.
 fn assert_dies(project: &Project, ended: &Ended) {
     project
         .cluster
@@ -41,7 +41,7 @@ fn assert_dies(project: &Project, ended: &Ended) {
     project.assert_revoked(ended);
 }
 
-/// Not after_script, which comes later: when the script is over.
+/// The guard revokes when the script ends, before after_script runs.
 #[rstest]
 fn the_token_is_revoked_when_the_script_is_over(
     #[values("bash", "dash", "busybox-sh")] shell: &str,
@@ -72,7 +72,7 @@ fn the_token_is_revoked_when_the_script_is_over(
     project.assert_used_and_revoked(&ended);
 }
 
-/// On a shell executor the script is told to end, and in a container it is not.
+/// On a shell executor the script gets a signal, and in a container it does not.
 #[rstest]
 fn a_job_that_runs_into_its_timeout_loses_its_token_before(
     #[values("bash", "dash", "busybox-sh")] shell: &str,
@@ -95,7 +95,7 @@ fn a_job_that_runs_into_its_timeout_loses_its_token_before(
     project.assert_used_and_revoked(&ended);
 }
 
-/// The end of the script's own time leaves some to after_script, which finds nothing to do.
+/// A script that times out leaves time to after_script, which finds nothing to revoke.
 #[test]
 fn a_job_whose_time_is_split_loses_its_token_after_its_script() {
     let limits = "  variables: {RUNNER_SCRIPT_TIMEOUT: 6s, RUNNER_AFTER_SCRIPT_TIMEOUT: 1m}\n  timeout: 2m\n";
@@ -117,7 +117,7 @@ enum How {
     Terminate,
 }
 
-/// The runner removes the minter's kubeconfig at once, and the guard may come later.
+/// The runner removes the minter's kubeconfig at once, and the guard may revoke later.
 #[rstest]
 fn a_job_that_is_stopped_loses_its_token(
     #[values(How::Cancel, How::Force, How::Terminate)] how: How,
@@ -141,7 +141,8 @@ fn stop(running: &Running, how: How) {
     }
 }
 
-/// As the README says: nobody is left to act. After a cancellation, after_script is, in another container.
+/// The README says that no process is left to revoke. After a cancellation, after_script runs in another
+/// container.
 #[rstest]
 fn a_container_that_is_killed_whole_leaves_its_token_to_after_script_or_to_nobody(
     #[values(How::Cancel, How::Force, How::Terminate)] how: How,
@@ -162,7 +163,7 @@ fn a_container_that_is_killed_whole_leaves_its_token_to_after_script_or_to_nobod
     );
 }
 
-/// On a shell executor the script goes on, and nobody but the guard sees its end.
+/// On a shell executor the script goes on, and only the guard notices its end.
 #[rstest]
 fn a_script_that_outlives_its_runner_loses_its_token_when_it_is_over(
     #[values("bash", "dash", "busybox-sh")] shell: &str,
@@ -191,7 +192,8 @@ fn a_script_that_outlives_its_runner_loses_its_token_when_it_is_over(
     });
 }
 
-/// A shell that is killed outright runs no trap. (And bash shows the runner's whole script then, the minter's kubeconfig with it.)
+/// A shell that gets SIGKILL runs no trap. (bash then prints the runner's whole script, the minter's
+/// kubeconfig included.)
 #[rstest]
 fn a_shell_that_is_killed_loses_its_token(#[values("bash", "dash", "busybox-sh")] shell: &str) {
     let script = r#""kill -9 $(exec sh -c 'echo $PPID')""#;
@@ -331,7 +333,7 @@ fn a_shell_waits_for_the_guard_however_the_program_was_called(
     project.assert_used_and_revoked(&ended);
 }
 
-/// It replaces the template's.
+/// The job's after_script replaces the template's.
 #[rstest]
 fn an_own_after_script_keeps_no_token_alive(
     #[values("bash", "busybox-sh")] shell: &str,
@@ -351,7 +353,7 @@ fn an_own_after_script_keeps_no_token_alive(
     assert_eq!(left.collect::<Vec<_>>(), [""; 0]);
 }
 
-/// It replaces the template's: only the end of the job can say so.
+/// The job's before_script replaces the template's. Only the end of the job can say so.
 #[test]
 fn an_own_before_script_mints_no_token_and_is_told_what_to_write() {
     let project = Project::with_pipeline(&job("echo done", "  before_script: [echo own]\n").replace(
@@ -370,7 +372,7 @@ fn an_own_before_script_mints_no_token_and_is_told_what_to_write() {
     assert!(project.cluster.issued().is_empty());
 }
 
-/// What the advice says works, also for the scripts that a project has for all its jobs.
+/// The advice works, also for the scripts that a project has for all its jobs.
 #[test]
 fn the_scripts_of_a_project_s_default_stay_with_a_reference() {
     let own = "  before_script:\n    - !reference [default, before_script]\n    - !reference [.jobpass, before_script]\n";
@@ -454,7 +456,7 @@ fn a_token_that_after_script_needs_does_not_outlive_a_job_without_one() {
     assert_dies(&project, &ended);
 }
 
-/// What a script does to its own surroundings does not reach the guard.
+/// Changes that a script makes to its environment do not reach the guard.
 #[rstest]
 #[case("rm -rf \"$CI_PROJECT_DIR.tmp\"")]
 #[case("export SSL_CERT_FILE=/nowhere PATH=/usr/bin:/bin CI_JOB_ID=1; unset JOBPASS_KUBECONFIG")]
@@ -509,7 +511,7 @@ fn a_job_whose_minter_s_files_are_gone_loses_its_token(#[case] variables: &[(&st
     assert_dies(&project, &ended);
 }
 
-/// The job's own programs see neither of the secrets in the guard.
+/// The job's own programs see neither secret of the guard.
 #[test]
 fn a_guard_shows_nothing_of_the_token() {
     let look = r#"for process in /proc/[0-9]*; do
@@ -537,7 +539,7 @@ fn no_token_is_asked_for_longer_than_the_job_has_left() {
     project.assert_used_and_revoked(&ended);
 }
 
-/// The runner writes them before any script runs.
+/// The runner writes these files before any script runs.
 #[test]
 fn a_minter_that_the_runner_wrote_into_the_log_is_told() {
     let project = Project::with_pipeline(&job("echo done", "  variables: {CI_DEBUG_TRACE: 'true'}\n"));
@@ -551,7 +553,7 @@ fn a_minter_that_the_runner_wrote_into_the_log_is_told() {
     project.assert_used_and_revoked(&ended);
 }
 
-/// The log of the job says what kept it, and the job fails if it is to.
+/// The log of the job names the cause, and the job fails if it was told to.
 #[rstest]
 #[case("false", "warning", Status::Success)]
 #[case("true", "error", Status::Failed)]
@@ -612,7 +614,7 @@ fn a_guard_that_cannot_revoke_goes_on_trying() {
     assert!(file.exists());
 }
 
-/// A state of somebody else's may name another server: it gets no credential.
+/// A state from another process may name another server, which gets no credential.
 #[test]
 fn a_state_that_others_can_write_is_left_alone() {
     use std::os::unix::fs::PermissionsExt as _;

@@ -1,5 +1,5 @@
-//! The templates on devkit's GitLab and runner, which do what `gitlab-ci-local` does not: they mask, read dotenv reports as
-//! strictly as GitLab, cancel, and stop jobs that take too long.
+//! The templates on devkit's GitLab and runner. Unlike `gitlab-ci-local`, they mask, read dotenv reports as
+//! strictly as GitLab, cancel jobs, and stop jobs that take too long.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
@@ -20,13 +20,13 @@ use crate::{
     leaks, support,
 };
 
-/// A command that is cancelled while it runs, and says when that is: bash with an EXIT trap obeys a signal that comes before it
-/// has started the command only when that has ended.
+/// A command that says when it runs, and then sleeps until it is cancelled. If bash with an EXIT trap gets a
+/// signal before it starts the command, it obeys the signal only after the command.
 pub(super) const ASLEEP: &str = "sh -c 'echo $((40 + 2)) asleep; exec sleep 600'";
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The source document's GitLab example, with the template where it had a job `create_token`.
+/// The source document's GitLab example, with the template in place of a job `create_token`.
 pub(super) const CREATE_TOKEN_AND_RUN_SCAN: &str = r#"
 stages:
   - scan
@@ -53,7 +53,7 @@ run_scan:
     paths: [scan-results.json]
 "#;
 
-/// A project on GitLab, and the cluster that its pipeline talks to.
+/// A project on GitLab, and the cluster that its pipeline uses.
 pub(super) struct Project {
     pub(super) cluster: Cluster,
     pub(super) minter: String,
@@ -108,7 +108,7 @@ impl Project {
         fs::write(self.folder.path().join(name), text).expect("written");
     }
 
-    /// A program of this name that is the shell; `busybox-sh` is not one by itself.
+    /// A program of this name that is the shell. `busybox-sh` does not exist, so this makes one.
     pub(super) fn shell(&self, name: &str) -> String {
         if name != "busybox-sh" {
             return name.to_owned();
@@ -162,7 +162,7 @@ impl Project {
     }
 }
 
-/// The files that the jobs left with a token in them.
+/// The files of the jobs that hold a token.
 fn files_with(ended: &Ended, token: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![ended.folder().to_owned()];
@@ -171,7 +171,7 @@ fn files_with(ended: &Ended, token: &str) -> Vec<String> {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
-            // A named pipe of a guard that still works would be waited for.
+            // A named pipe of a guard that still runs would block the reader.
             } else if path.is_file()
                 && String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).contains(token)
             {
@@ -205,7 +205,8 @@ fn create_token_and_run_scan() {
     assert!(ended.job("run_scan").artifacts.contains_key("scan-results.json"));
 }
 
-/// Lists become text in the job's variables; the job that mints says what is missing, and no job gets a token.
+/// Lists become text in the job's variables. The job that mints names the missing input, and no job gets a
+/// token.
 #[test]
 fn a_token_that_may_not_do_what_is_required_is_not_handed_over() {
     let more = "SCAN_TOKEN\n      require: [get pods, create pods/exec target-pod]\n      forbid: ['* *']\n";
@@ -223,7 +224,7 @@ fn a_token_that_may_not_do_what_is_required_is_not_handed_over() {
     project.assert_revoked(&ended);
 }
 
-/// The job in `.post` knows of the role by its own inputs: the report says what the anchor is called, and no more.
+/// The job in `.post` knows of the role from its own inputs. The report names only the anchor.
 #[test]
 fn a_role_for_one_pipeline_is_gone_with_its_token() {
     let rules = "rules: [get pods, {apiGroups: [''], resources: [pods], verbs: [list]}]";
@@ -290,7 +291,8 @@ fn a_job_that_mints_and_then_fails_revokes_by_itself() {
     project.assert_revoked(&ended);
 }
 
-/// No runner masks a sealed token, and none has to: what a careless job prints of the variable is not the token.
+/// Runners do not mask a sealed token, and need not: the variable that a careless job prints is not the
+/// token.
 #[test]
 fn a_careless_job_shows_nothing_of_a_sealed_token() {
     let identity = Identity::generate();
@@ -321,7 +323,7 @@ fn a_careless_job_shows_nothing_of_a_sealed_token() {
     assert!(files_with(&ended, &project.cluster.issued()[0]).is_empty());
 }
 
-/// What a careless job prints of a variable that was handed over masked, every runner masks.
+/// Every runner masks a variable that was handed over masked, if a careless job prints it.
 #[test]
 fn a_careless_job_shows_nothing() {
     let careless = CREATE_TOKEN_AND_RUN_SCAN
@@ -350,7 +352,7 @@ fn a_careless_job_shows_nothing() {
         ],
     );
     project.assert_used_and_revoked(&ended);
-    // The check can fail: without the runner, it would be there.
+    // Without the runner, the log has the token: the check can fail.
     assert!(ended.job("run_scan").raw.contains(&project.cluster.issued()[0]));
 }
 
@@ -425,7 +427,7 @@ fn a_job_that_is_cancelled_while_it_mints_leaves_nothing() {
     project.assert_revoked(&ended);
 }
 
-/// As the README says: nothing runs in `.post` when a pipeline is cancelled.
+/// The README says that jobs in `.post` do not run in a cancelled pipeline.
 #[test]
 fn a_token_that_was_handed_over_outlives_a_cancelled_pipeline() {
     let waiting =
@@ -442,7 +444,7 @@ fn a_token_that_was_handed_over_outlives_a_cancelled_pipeline() {
     assert!(left.iter().all(|name| name.ends_with(".env")), "{left:?}");
 }
 
-/// A variable of the project wins over one of a report: jobs would get something else than the token.
+/// A variable of the project wins over one of a report. Jobs would then get another value than the token.
 #[test]
 fn a_variable_of_the_project_keeps_the_token_from_being_minted() {
     let project = Project::with_pipeline(CREATE_TOKEN_AND_RUN_SCAN);

@@ -1,4 +1,4 @@
-//! mint, open and revoke, as the templates call them.
+//! mint, open and revoke, in the calls of the templates.
 
 use std::{
     fs,
@@ -19,8 +19,8 @@ use crate::{
     support,
 };
 
-/// Nothing asks with the token what it may do. So the API server, which remembers for 10 s whom it let in, does not know it when it is
-/// revoked.
+/// Keeps jobpass from asking for the token's permissions. So the API server, which caches a token for 10 s,
+/// has never seen the token when it is revoked.
 pub(super) const UNSEEN: (&str, &str) = ("escape-check", "off");
 const FILES: [(&str, &str); 2] = [("token-file", "true"), ("kubeconfig-file", "true")];
 
@@ -78,7 +78,8 @@ fn a_runner_that_does_not_tell_its_timeout_is_said(#[case] timeout: Option<&str>
     job.revoke("success", &[]).succeeded();
 }
 
-/// Not before the API server, which watches Secrets, knows that the anchor is deleted: it would let the token in, and remember that.
+/// jobpass asks only after the API server, which watches Secrets, knows of the deletion. An earlier question
+/// would put the token into its cache.
 #[test]
 fn revoking_proves_it_with_the_token() {
     let cluster = Cluster::start();
@@ -142,7 +143,7 @@ fn a_token_is_handed_over_masked_opened_and_revoked(#[case] with_id: bool) {
     let file = using.temp().join("jobpass-7002.token");
     assert_eq!(fs::read_to_string(&file).expect("a token"), *token);
     assert_eq!(mode(&file), 0o600);
-    // Its own after_script takes nothing away from others.
+    // The job's own after_script takes nothing away from other jobs.
     says(&using.revoke("failed", &[]).succeeded(), &["nothing to revoke"]);
     assert!(cluster.accepts(token));
 
@@ -175,7 +176,7 @@ fn a_token_in_plain_comes_with_a_warning() {
     assert_dead(&cluster);
 }
 
-/// The API server answers 401 to the token of another audience in any case: that would prove nothing.
+/// The API server answers 401 to every token for another audience, so that would prove nothing.
 #[test]
 fn a_token_for_another_audience_is_proven_dead_by_its_anchor() {
     let cluster = Cluster::start();
@@ -330,12 +331,12 @@ fn a_failure_to_revoke_names_the_command_to_type(#[case] fail: &str, #[case] cod
                 ),
             ],
         );
-        // It can be tried again.
+        // A person can try again.
         assert_eq!(job.states().len(), 1);
     }
 }
 
-/// Other processes of the machine read a command's arguments.
+/// Other processes of the machine can read a command's arguments.
 #[test]
 fn a_kubeconfig_is_no_flag() {
     let cluster = Cluster::start();
@@ -357,7 +358,7 @@ fn a_kubeconfig_is_no_flag() {
     assert_dead(&cluster);
 }
 
-/// Where a job can be stopped, and by what: after_script leaves nothing.
+/// A job is stopped at each station by each cause. after_script leaves nothing behind.
 #[rstest]
 fn a_job_that_is_stopped_while_it_mints_leaves_nothing(
     #[values(("/secrets", false), ("/secrets", true), ("/token", false), ("/token", true))] station: (
@@ -399,7 +400,7 @@ fn a_job_that_is_stopped_while_it_mints_leaves_nothing(
     job.assert_nothing_leaked(&cluster, &mint);
     if signal != Signal::KILL {
         assert!(cluster.anchors().is_empty(), "{}", mint.log);
-        // As long as the anchor's uid is not known, it may come into being later.
+        // Until the anchor's uid is known, the API server may create the anchor later.
         let recorded = usize::from(path == "/secrets");
         assert_eq!(job.states().len(), recorded, "{}", mint.log);
     }
@@ -409,7 +410,8 @@ fn a_job_that_is_stopped_while_it_mints_leaves_nothing(
     assert!(job.left_in_temp().is_empty() && job.left_in_project().is_empty());
 }
 
-/// What any variable of a project could say: the token's own claims win, and the job says which variable is wrong.
+/// A variable of a project may have any value. The token's own claims win, and the log names the wrong
+/// variable.
 #[rstest]
 #[case::another_anchor("JOBPASS_ANCHOR", "NAMESPACE/jobpass-aaaaaaaaaaaaaaaaaaaa", true)]
 #[case::another_uid("JOBPASS_ANCHOR_UID", "11111111-1111-1111-1111-111111111111", false)]
@@ -439,7 +441,7 @@ fn the_token_itself_says_which_anchor_is_deleted(
     assert_dead(&cluster);
 }
 
-/// Without the identity, only the variables say which anchor it is.
+/// Without the identity, only the variables name the anchor.
 #[test]
 fn a_uid_that_is_not_the_anchor_s_is_no_proof() {
     let cluster = Cluster::start();
@@ -511,10 +513,10 @@ fn a_job_that_was_handed_a_token_has_a_kubeconfig_until_its_shell_ends() {
     assert_dead(&cluster);
 }
 
-/// Where the minter's way in takes no tokens of ServiceAccounts.
+/// The minter's address accepts no tokens of ServiceAccounts.
 #[test]
 fn a_job_that_was_handed_a_token_uses_the_jobs_server() {
-    // Two ways to the same API server.
+    // The same API server at two addresses.
     let (minters, jobs) = (Cluster::start(), Cluster::start());
     let (url, authority) = (jobs.url(), jobs.ca_pem());
     let options = [
@@ -543,7 +545,7 @@ fn a_job_that_was_handed_a_token_uses_the_jobs_server() {
     );
 }
 
-/// A report has less than 5 KB.
+/// A dotenv report must have less than 5 KB.
 #[test]
 fn a_job_that_cannot_be_told_of_the_ca_gets_the_token_alone() {
     let cluster = Cluster::start();

@@ -1,4 +1,4 @@
-//! The log of a job is masked while it is written, on devkit's runner, in every shell that runners use.
+//! The log of a job is masked while it is written: on devkit's runner, in every shell that runners use.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn careless_scripts_show_nothing(#[case] shell: &str) {
     assert_eq!(ended.status, Status::Success, "{}", ended.log());
     let token = &project.cluster.issued()[0];
     corpus::assert_no_piece(token, &ended.job("run_scan").log);
-    // What the runner masks by itself plays no part in that.
+    // The masks of the runner itself play no part in this.
     corpus::assert_no_piece(token, &ended.job("run_scan").raw);
     project.assert_revoked(&ended);
 }
@@ -56,7 +56,7 @@ fn the_corpus_would_find_a_log_that_is_not_masked() {
     corpus::assert_all_found(&project.cluster.issued()[0], &ended.job("run_scan").log);
 }
 
-/// In the variable as in the file, for every way in which it can stand there.
+/// The token from the variable and from the file, in every form in which it can be printed.
 #[rstest]
 #[case("masked")]
 #[case("plain")]
@@ -118,7 +118,7 @@ fn commands_of_a_trap_are_shown_to_no_other_user(#[case] shell: &str) {
     project.assert_revoked(&ended);
 }
 
-/// As many lines as a pipe never holds, from both streams and from children.
+/// More lines than a pipe holds, from both streams and from children.
 #[rstest]
 #[case("bash")]
 #[case("dash")]
@@ -151,7 +151,7 @@ fn nothing_is_lost_and_the_order_is_kept(
     project.assert_revoked(&masked);
 }
 
-/// Neither waited for nor stopped: the job is over long before it, and what it writes later does not end it.
+/// A process that outlives the script is neither awaited nor stopped. Its later output does not end it.
 #[rstest]
 #[case("bash")]
 #[case("dash")]
@@ -214,7 +214,8 @@ fn a_job_that_is_cancelled_shows_what_it_said(#[case] shell: &str) {
     project.assert_revoked(&ended);
 }
 
-/// Each of these keeps a filter that is a job of the shell, or waits for the end of its standard output, from ending.
+/// Each of these would keep a filter from ending that is a job of the shell or waits for the end of its
+/// output.
 #[rstest]
 #[case("sleep 0.2 & sleep 0.3 & wait; echo waited", &["waited"])]
 #[case("sleep 30 & sleep 0.1; kill $!; wait $! || echo \"killed $?\"", &["killed 143"])]
@@ -238,7 +239,7 @@ fn no_script_keeps_the_job_from_ending(
     project.assert_revoked(&ended);
 }
 
-/// bash runs the trap of the shell in a child that it has not yet become another program.
+/// bash runs the shell's trap in a child that has not yet started another program.
 #[test]
 fn children_that_are_killed_at_once_do_not_end_the_masking() {
     let script = "i=0; while [ $i -lt 40 ]; do sleep 5 & kill $!; wait $! || true; i=$((i+1)); done; echo \"the end $TOKEN\"";
@@ -276,7 +277,7 @@ fn what_a_shell_has_set_before_stays(
     project.assert_revoked(&ended);
 }
 
-/// A line without its end is shown at once.
+/// An unfinished line is shown at once.
 #[test]
 fn progress_is_shown_while_it_is_made() {
     let project = Project::with_pipeline(&job_with(
@@ -318,7 +319,8 @@ fn a_runner_that_reads_add_mask_is_told_and_no_other() {
     project.assert_revoked(&ended);
 }
 
-/// Programs that run for the whole job show the token neither in their arguments nor in their environment.
+/// The programs that run for the whole job show the token neither in their arguments nor in their
+/// environment.
 #[test]
 fn the_filter_shows_nothing_in_proc() {
     let look = r#"

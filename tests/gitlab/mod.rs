@@ -12,7 +12,7 @@ mod sealed;
 
 use crate::cluster::Cluster;
 
-/// What a job says that has revoked its token.
+/// The log of a job that has revoked its token.
 fn revoked(cluster: &Cluster) -> String {
     format!(
         "revoked the token of ServiceAccount {}/scanner",
@@ -20,7 +20,7 @@ fn revoked(cluster: &Cluster) -> String {
     )
 }
 
-/// A pipeline with the test's own namespace in place of `NAMESPACE`, where that is a value: a variable may be called the same.
+/// A pipeline with the test's namespace in place of the value `NAMESPACE`. A variable may have the same name.
 fn in_namespace(pipeline: &str, cluster: &Cluster) -> String {
     pipeline.replace(": NAMESPACE", &format!(": {}", cluster.namespace()))
 }

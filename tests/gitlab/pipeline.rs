@@ -1,5 +1,5 @@
-//! The templates in pipelines as users write them, run by `gitlab-ci-local`. It masks nothing, so what its log does not
-//! show is what nothing printed.
+//! The templates in users' pipelines, run by `gitlab-ci-local`. It masks nothing, so a text that is absent
+//! from its log was not printed.
 
 use std::{
     fs,
@@ -18,8 +18,8 @@ use crate::{
     support,
 };
 
-/// The source document's GitLab example, with the template where it had a job `create_token`. (It also uploads a report of
-/// type `scan`, which GitLab does not have.)
+/// The source document's GitLab example, with the template in place of a job `create_token`. (It also uploads
+/// a report of type `scan`, which GitLab does not have.)
 const CREATE_TOKEN_AND_RUN_SCAN: &str = r#"
 stages:
   - scan
@@ -48,7 +48,7 @@ run_scan:
     paths: [scan-results.json]
 "#;
 
-/// The same with a token that only a job with the identity can read.
+/// The pipeline above, with a token that only a job with the identity can read.
 const SEALED: &str = r#"
 stages:
   - scan
@@ -71,7 +71,7 @@ run_scan:
     - ./run_scan.sh "$JOBPASS_TOKEN_FILE"
 "#;
 
-/// A job that has a token of its own.
+/// A job with a token of its own.
 pub(super) const RUN_SCAN: &str = r#"
 include:
   - local: /gitlab-component/templates/job.yml
@@ -86,7 +86,7 @@ run_scan:
     - ./run_scan.sh "$JOBPASS_TOKEN_FILE"
 "#;
 
-/// Uses the token against the API, as a scanner does. `NAMESPACE` is the test's.
+/// A scanner that uses the token with the API. `NAMESPACE` is the test's namespace.
 pub(crate) const SCANNER: &str = r#"#!/bin/sh
 set -eu
 kubectl --kubeconfig /dev/null --server "$SERVER" --certificate-authority ca.pem --token "$(cat "$1")" \
@@ -181,7 +181,7 @@ fn the_token_that_was_handed_over_is_revoked_after_a_failure_too() {
     project.assert_used_and_revoked(&log);
 }
 
-/// `needs` would let the job in `.post` start at once; this one comes after the jobs that use the token.
+/// With `needs`, the job in `.post` would start at once. This one runs after the jobs that use the token.
 #[test]
 fn the_token_works_until_the_last_stage_is_over() {
     let staged = CREATE_TOKEN_AND_RUN_SCAN.replace("  - scan\n\nvar", "  - scan\n  - report\n\nvar")
@@ -285,7 +285,7 @@ fn without_the_program_a_job_says_what_is_missing() {
     assert!(!log.contains("every Pod is scanned"), "{log}");
 }
 
-/// With the templates from this repository instead of from GitLab.
+/// The templates come from this repository instead of from GitLab.
 #[rstest]
 fn the_pipelines_of_the_readme_run(#[values(0, 1, 2, 3, 4, 5, 6)] number: usize) {
     let readme = fs::read_to_string(support::root().join("gitlab-component/README.md")).expect("the README");
@@ -302,7 +302,7 @@ fn the_pipelines_of_the_readme_run(#[values(0, 1, 2, 3, 4, 5, 6)] number: usize)
     project.assert_used_and_revoked(&log);
 }
 
-/// As GitLab's catalog has it: the component's folder as the root of a project.
+/// In GitLab's catalog, the component's folder is the root of a project.
 #[test]
 fn the_templates_are_components() {
     let by_component = RUN_SCAN.replace(
@@ -323,14 +323,14 @@ fn an_input_that_cannot_be_is_refused_by_its_name() {
     assert!(project.cluster.requests().is_empty(), "{log}");
 }
 
-/// A throw-away project on GitLab, and the cluster that its pipeline talks to.
+/// A throw-away project on GitLab, and the cluster that its pipeline uses.
 struct Project {
     cluster: Cluster,
     minter: String,
     folder: TempDir,
 }
 
-/// What a pipeline left behind.
+/// The traces of a finished pipeline.
 struct Ended {
     log: String,
     succeeded: bool,
@@ -353,7 +353,7 @@ impl Project {
         Self::new(pipeline, "gitlab-component/templates")
     }
 
-    /// `templates` is where the component's templates are.
+    /// `templates` is the folder of the component's templates.
     fn new(pipeline: &str, templates: &str) -> Self {
         let cluster = Cluster::start();
         let minter = support::minter_token(&cluster);
@@ -369,7 +369,7 @@ impl Project {
             ("ca.pem", cluster.ca_pem()),
             ("run_scan.sh", SCANNER.replace("NAMESPACE", cluster.namespace())),
             ("careless.sh", corpus::script()),
-            // What is set in the project's CI/CD settings: the minter's kubeconfig and an identity, as variables of type
+            // The project's CI/CD settings hold the minter's kubeconfig and an identity, as variables of type
             // file.
             (
                 ".gitlab-ci-local-variables.yml",
@@ -399,14 +399,14 @@ impl Project {
         project.git("init --quiet --initial-branch=main");
         project.git("add .");
         project.git("-c user.name=t -c user.email=t@example.com commit --quiet --message scan");
-        // gitlab-ci-local wants to know where it would be; it asks nobody.
+        // gitlab-ci-local needs an address for the project, but sends it nothing.
         project.git("remote add origin https://gitlab.example.com/team/scan.git");
         project.git("update-ref refs/remotes/origin/main HEAD");
         project.git("symbolic-ref refs/remotes/origin/HEAD refs/remotes/origin/main");
         project
     }
 
-    /// Runs the pipeline to its end, in an image that has jobpass-gitlab and kubectl.
+    /// Runs the pipeline to its end, in an image with jobpass-gitlab and kubectl.
     fn run(&self) -> Ended {
         let program = support::binary("jobpass-gitlab");
         let folders =
@@ -420,7 +420,8 @@ impl Project {
         let mut pipeline = support::scrubbed(Command::new(support::tool("gitlab-ci-local")));
         pipeline
             .current_dir(self.folder.path().join("scan"))
-            // Its --shell-isolation takes a job's files away before after_script, the dotenv report too.
+            // With --shell-isolation it removes a job's files before after_script, the dotenv report
+            // included.
             .args(["--force-shell-executor", "--color=false"])
             .env("PATH", path)
             .env("HOME", self.folder.path())
@@ -429,7 +430,7 @@ impl Project {
         let output = pipeline.output().expect("gitlab-ci-local starts");
         let log =
             String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        // Names are padded to the longest one's length.
+        // Names are padded to the length of the longest one.
         let log = log.lines().map(without_padding).collect::<Vec<_>>().join("\n");
         for secret in self.cluster.issued().iter().chain([&self.minter]) {
             leaks::assert_absent(secret, "the log", &log);
@@ -463,7 +464,7 @@ impl Project {
         );
     }
 
-    /// The files that a token is in, other than what pipelines put there themselves.
+    /// The files with a token, except those that pipelines write themselves.
     fn files_with(&self, token: &str) -> Vec<String> {
         let mut found = Vec::new();
         let mut folders = vec![self.folder.path().to_owned()];

@@ -1,4 +1,4 @@
-//! A token that is handed over sealed: only with the identity it is a token, and nothing else shows any of it.
+//! A sealed token: only the identity opens it, and nothing else shows any part of it.
 
 use std::{fs, path::PathBuf};
 
@@ -34,7 +34,7 @@ fn opening(minting: &Job, identity: &str) -> (Job, PathBuf) {
     (job, path)
 }
 
-/// As `age-keygen` writes it.
+/// An identity file in the form of `age-keygen`.
 fn file(identity: &Identity) -> String {
     let secret = identity.to_string();
     format!(
@@ -61,12 +61,12 @@ fn a_sealed_token_is_opened_with_the_identity() {
     leaks::assert_absent(token, "the report", &report);
     let variables = minting.dotenv();
     assert_eq!(variables.len(), 7);
-    // What is in there is an age file, and nothing of jobpass's own.
+    // The sealed token is an age file, without a format of jobpass's own.
     let sealed = STANDARD.decode(&variables["JOBPASS_TOKEN"]).expect("base64");
     let opened = age::decrypt(&identity, &sealed).expect("an age file");
     assert_eq!(opened, token.as_bytes());
 
-    // Windows line ends, and a key that is on its way out beside the one that is needed.
+    // The file has Windows line ends, and an old key beside the needed one.
     let keys = (file(&Identity::generate()) + "\n" + &file(&identity)).replace('\n', "\r\n");
     let (using, _) = opening(&minting, &keys);
     let open = using.run(&["open"]).succeeded();
@@ -76,7 +76,7 @@ fn a_sealed_token_is_opened_with_the_identity() {
     assert_eq!(mode(&path), 0o600);
     assert!(cluster.accepts(token));
 
-    // `.post` has no identity.
+    // The job in `.post` has no identity.
     let revoke = minting.later().revoke("success", &["--handed-over"]).succeeded();
     says(&revoke, &[&revoked(&cluster), "the anchor is gone"]);
     assert_dead(&cluster);
@@ -113,7 +113,7 @@ fn a_secret_key_as_recipient_is_not_shown() {
     }
 }
 
-/// What can be wrong with the identity of a job that opens.
+/// Each wrong identity of a job that opens.
 #[test]
 fn an_identity_that_does_not_open_is_told_and_not_shown() {
     let cluster = Cluster::start();
@@ -156,7 +156,7 @@ fn an_identity_that_does_not_open_is_told_and_not_shown() {
     }
 }
 
-/// What can happen to a sealed token on its way.
+/// Each damage to a sealed token.
 #[test]
 fn a_damaged_token_is_told_and_not_opened() {
     let cluster = Cluster::start();
@@ -171,7 +171,7 @@ fn a_damaged_token_is_told_and_not_opened() {
         let other = if sealed.as_bytes()[at] == b'A' { "B" } else { "A" };
         format!("{}{other}{}", &sealed[..at], &sealed[at + 1..])
     };
-    // In the header's words, its keys, its authentication code, and the encrypted token.
+    // The damage is in the header's words, its keys, its authentication code, or the encrypted token.
     let damaged = [0, 40, 90, 130, whole / 2, whole - 60].map(changed);
     let cut = [3, 28, 100, whole / 2, whole / 2 + 1, whole - 4].map(|length| sealed[..length].to_owned());
     let twice = format!("{sealed}{sealed}");
@@ -192,7 +192,7 @@ fn a_damaged_token_is_told_and_not_opened() {
     }
 }
 
-/// How long the token is, only the cluster knows; the longest that fits is far longer than usual.
+/// Only the cluster knows the length of the token. The longest that fits is far longer than usual.
 #[rstest]
 #[case(1550, true)]
 #[case(2800, false)]
@@ -224,7 +224,7 @@ fn assert_closed(cluster: &Cluster, using: &Job, problem: &str, key: &str) -> En
     open
 }
 
-/// No part of a secret key that would help.
+/// Panics if a useful part of a secret key was printed.
 fn assert_hidden(key: &str, said: &Ended) {
     let (log, key) = (said.log.to_uppercase(), key.to_uppercase());
     assert!(!log.contains(&key[20..40]), "{}", said.log);
