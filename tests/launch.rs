@@ -12,18 +12,18 @@ use serde::Deserialize;
 
 /// A running control plane.
 pub struct Launched {
-    /// Of one administrator, for each API server.
+    /// The kubeconfig of an administrator, for each API server.
     pub kubeconfigs: Vec<PathBuf>,
     pub signing_key: SigningKey,
     pub audit_log: PathBuf,
-    /// As the API server calls itself.
+    /// The version that the API server states.
     pub version: String,
-    /// It ends when this is closed, which the end of this program does.
+    /// The control plane ends when this is closed, at the latest when this program ends.
     _stdin: ChildStdin,
     _process: Child,
 }
 
-/// What `control-plane` prints when it is ready.
+/// The line that `control-plane` prints when it is ready.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Ready {
@@ -33,14 +33,15 @@ struct Ready {
     audit_log: PathBuf,
 }
 
-/// The program that holds the newest Kubernetes, and the etcd of all.
+/// The program with the newest Kubernetes, and with the etcd for all versions.
 pub const NEWEST: &str = "control-plane";
 
-/// Starts the program of this name. It keeps its data in a new folder below `folder`, for which `configure` adds arguments.
+/// Starts the program of this name. It keeps its data in a new folder below `folder`, for which `configure`
+/// adds arguments.
 ///
 /// # Panics
 ///
-/// When it does not start.
+/// If it does not start.
 pub fn launch(program: &str, folder: &Path, configure: impl FnOnce(&Path, &mut Command)) -> Launched {
     let folder = of_this_program(&folder.join("control-plane"));
     let mut command = Command::new(tool(program));
@@ -79,7 +80,7 @@ pub fn launch(program: &str, folder: &Path, configure: impl FnOnce(&Path, &mut C
 ///
 /// # Panics
 ///
-/// When it does not say so.
+/// If it does not print its version.
 pub fn minor_version(program: &str) -> u32 {
     let output = Command::new(tool(program)).arg("--version").output();
     let said = String::from_utf8(output.expect("the control plane starts").stdout).expect("text");
@@ -92,7 +93,7 @@ pub fn minor_version(program: &str) -> u32 {
 ///
 /// # Panics
 ///
-/// When it is not there.
+/// If it is not installed.
 pub fn tool(name: &str) -> PathBuf {
     let folder = env::var_os("JOBPASS_TOOLS")
         .map(PathBuf::from)
@@ -105,7 +106,7 @@ pub fn tool(name: &str) -> PathBuf {
     path
 }
 
-/// A folder for this program. Those of programs that have ended are removed.
+/// A new folder for this program. Removes the folders of programs that have ended.
 fn of_this_program(all: &Path) -> PathBuf {
     fs::create_dir_all(all).expect("made");
     for entry in fs::read_dir(all).expect("it is there").flatten() {

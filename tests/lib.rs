@@ -1,4 +1,4 @@
-//! What the test programs share.
+//! The code that the test programs share.
 
 pub mod launch;
 pub mod runner;

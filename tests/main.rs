@@ -1,4 +1,4 @@
-//! The end-to-end tests: one program, so that the dev cluster's key is made once.
+//! The end-to-end tests. They are one program, so that the dev cluster's key is made once.
 
 mod access;
 mod cli;

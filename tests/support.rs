@@ -1,4 +1,4 @@
-//! What tests of every platform need: the programs, the tools, a cluster with a minter.
+//! The helpers for tests of every platform: the programs, the tools, a cluster with a minter.
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +21,8 @@ pub(crate) use jobpass_tests::launch::tool;
 
 use crate::cluster::Cluster;
 
-/// A namespace with a ServiceAccount that may see Pods, and a minter that may do what jobpass needs and no more.
+/// A namespace with a ServiceAccount that may list Pods, and a minter with the permissions that jobpass needs
+/// and no others.
 pub(crate) const MANIFESTS: &str = r#"
 apiVersion: v1
 kind: ServiceAccount
@@ -57,14 +58,14 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: jobpass-minter}
 subjects: [{kind: ServiceAccount, name: minter, namespace: NAMESPACE}]
 "#;
 
-/// Waits until so many tokens have been issued.
+/// Waits until this many tokens have been issued.
 pub(crate) fn wait_for_tokens(cluster: &Cluster, count: usize) {
     cluster.wait_for(Duration::from_secs(60), |_| {
         (cluster.issued().len() >= count).then_some(())
     });
 }
 
-/// Panics unless all tokens are bound to one anchor, which is gone, and none works.
+/// Panics unless all tokens are bound to one anchor, that anchor is gone, and no token works.
 pub(crate) fn assert_one_anchor_gone(cluster: &Cluster, log: &str) {
     let bound_to = |token: &String| {
         let token = jobpass_core::token::Token::parse(token, "token").expect("a token");
@@ -83,13 +84,14 @@ pub(crate) fn assert_one_anchor_gone(cluster: &Cluster, log: &str) {
     );
 }
 
-/// The processes of a group that do anything yet. One that has ended may be in the list of processes until somebody asks how.
+/// The processes of a group that still run. An ended process stays in the list until its parent asks for its
+/// status.
 pub(crate) fn group(leader: u32) -> Vec<Pid> {
     let processes = fs::read_dir("/proc").expect("Linux").flatten();
     let running = processes.filter_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
         let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        // proc(5): what is behind the name in brackets is the state, the parent, the group.
+        // In proc(5), the fields after the name in brackets are the state, the parent and the group.
         let mut fields = stat.rsplit_once(") ")?.1.split(' ');
         let runs = fields.next()? != "Z";
         let group = fields.nth(1)?.parse::<u32>().ok()?;
@@ -110,25 +112,25 @@ pub(crate) fn wait_for_end(leader: u32) {
     }
 }
 
-/// Sets a cluster up and gives the minter's kubeconfig. Once for each cluster.
+/// Sets a cluster up and returns the minter's kubeconfig. Call it once for each cluster.
 pub(crate) fn minter(cluster: &Cluster) -> String {
     cluster.kubeconfig(&minter_token(cluster), cluster.namespace())
 }
 
-/// The same, as a bearer token.
+/// Like [`minter`], but returns the bearer token.
 pub(crate) fn minter_token(cluster: &Cluster) -> String {
     cluster.apply(MANIFESTS);
     cluster.service_account_token(cluster.namespace(), "minter", Duration::from_secs(7200))
 }
 
-/// The administrator's kubeconfig, in a file.
+/// A file with the administrator's kubeconfig.
 pub(crate) fn admin(cluster: &Cluster) -> NamedTempFile {
     let file = NamedTempFile::new().expect("a file");
     fs::write(file.path(), cluster.admin_kubeconfig()).expect("written");
     file
 }
 
-/// Takes a rule away from the minter: `jobpass-minter` is the RoleBinding of both.
+/// Takes the minter's permissions away, by deleting its RoleBinding.
 pub(crate) fn forbid_minter(cluster: &Cluster) {
     let deleted = kubectl(
         admin(cluster).path(),
@@ -144,7 +146,7 @@ pub(crate) fn forbid_minter(cluster: &Cluster) {
     cluster.wait_for_rbac("Role");
 }
 
-/// Runs the command of an error, `jobpass setup ...`, as an administrator pastes it.
+/// Runs the `jobpass setup` command of an error, like an administrator who pastes it.
 pub(crate) fn run_advice(cluster: &Cluster, log: &str) {
     let command = log.lines().find_map(|line| {
         let (_, command) = line.split_once("jobpass setup ")?;
@@ -172,13 +174,13 @@ pub(crate) fn kubectl(kubeconfig: impl AsRef<OsStr>, arguments: &[&str]) -> Outp
         .expect("kubectl starts")
 }
 
-/// A program of this workspace, as it is in the source now.
+/// A program of this workspace, built from the current source.
 pub(crate) fn binary(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        // All targets, as `cargo xtask test` builds them: the same features, so nothing is built twice. And without what
-        // cargo sets for this test, which build scripts watch.
+        // `cargo xtask test` builds all targets with the same features, so nothing is built twice. cargo's
+        // variables for this test are removed, because build scripts watch them.
         cargo
             .args(["build", "--quiet", "--workspace", "--all-targets"])
             .current_dir(root());
@@ -200,7 +202,7 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// The action as a release has it: `action.yml` and `dist/` with a binary and its digest.
+/// The action like in a release: `action.yml`, and `dist/` with a binary and its digest.
 pub(crate) fn action() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let dist = folder.path().join("dist");
@@ -220,7 +222,7 @@ pub(crate) fn root() -> &'static Path {
         .expect("the repository")
 }
 
-/// Without what the machine that runs the tests says about itself: a CI job's variables, proxies, a kubeconfig.
+/// Removes this machine's own variables: those of a CI job, of proxies and of a kubeconfig.
 pub(crate) fn scrubbed(mut command: Command) -> Command {
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy().to_uppercase();
@@ -237,7 +239,7 @@ pub(crate) fn scrubbed(mut command: Command) -> Command {
     command
 }
 
-/// Lets the minter read Secrets, which legacy tokens take.
+/// Lets the minter read Secrets, which legacy tokens need.
 pub(crate) fn allow_reading(cluster: &Cluster) {
     cluster.apply(
         r#"

@@ -1,6 +1,6 @@
 //! The folders of a crate are its layers: a module imports only from layers below its own.
 //!
-//! Without circles, a reader can take a folder at a time, and a change stays where it is made.
+//! Without circles, a reader can read one folder at a time, and a change stays in its folder.
 
 use std::{
     fmt::Write as _,
@@ -10,7 +10,7 @@ use std::{
 
 use syn::{UseTree, visit::Visit};
 
-/// The layers of a crate, the topmost first. A folder or file on one of them imports from those behind it.
+/// The layers of a crate, the topmost first. A folder or file imports only from the layers after its own.
 struct Layers {
     crate_name: &'static str,
     folders: &'static [&'static str],
@@ -86,7 +86,7 @@ fn the_devkit_imports_downwards() {
     assert_eq!(upward(&DEVKIT, &files(&source(&DEVKIT))), "");
 }
 
-/// The test would be worth nothing if it did not see these.
+/// The test below would prove nothing if it did not find these imports.
 #[test]
 fn a_planted_upward_import_is_seen() {
     let planted = [
@@ -149,7 +149,7 @@ fn source(layers: &Layers) -> PathBuf {
         .join("src")
 }
 
-/// Every source file below `folder`, by its path from there.
+/// Every source file below `folder`, with its relative path.
 fn files(folder: &Path) -> Vec<(PathBuf, String)> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
@@ -169,12 +169,12 @@ fn files(folder: &Path) -> Vec<(PathBuf, String)> {
     files
 }
 
-/// One line for each import that runs upwards, or that names a module which is on no layer.
+/// One line for each import that runs upwards, or that names a module without a layer.
 fn upward(layers: &Layers, files: &[(PathBuf, String)]) -> String {
     let mut found = String::new();
     for (path, text) in files {
         let module = module(path);
-        // The root is above all layers: it lists them.
+        // The root is above all layers, because it lists them.
         let Some(from) = module.first() else { continue };
         let mut imports = Imports {
             module: &module,
@@ -206,7 +206,7 @@ fn module(path: &Path) -> Vec<String> {
 /// The first segment of every path from the crate's root.
 struct Imports<'a> {
     module: &'a [String],
-    /// How many modules inside the file the visit is in: so many times, `super` stays inside it.
+    /// The number of inline modules around the current item. As many `super` segments stay inside the file.
     inline: usize,
     paths: Vec<String>,
 }
@@ -255,7 +255,7 @@ impl<'ast> Visit<'ast> for Imports<'_> {
         syn::visit::visit_path(self, path);
     }
 
-    /// Macros hold no syntax tree: their text is searched.
+    /// A macro has no syntax tree, so its text is searched.
     fn visit_macro(&mut self, item: &'ast syn::Macro) {
         let text = item.tokens.to_string().replace(' ', "");
         for rest in text.split("crate::").skip(1) {

@@ -1,4 +1,4 @@
-//! What careless scripts print: one corpus for every platform and every way in which a token is handed over.
+//! The output of careless scripts: one corpus for every platform and every hand-over.
 
 use std::{collections::HashSet, fmt::Write as _};
 
@@ -7,16 +7,17 @@ use jobpass_mask::{Encoding, PIECE, forms};
 
 use super::assert_absent;
 
-/// What of the token a script shows, if nothing masks it.
+/// The forms of the token that a script shows if nothing masks it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shows {
-    /// At least one whole form: what a platform can mask that looks for values.
+    /// At least one whole form, which a platform that searches for values can mask.
     Whole,
-    /// Only pieces, with line breaks, colours or columns of a dump in between: it takes a filter to find them.
+    /// Only pieces, with line breaks, colours or columns of a dump in between. Only a filter can find them.
     Pieces,
 }
 
-/// POSIX sh. The token is in `$TOKEN` and in the file `$JOBPASS_TOKEN_FILE`; `$SERVER` and `$CA` are the cluster.
+/// Scripts in POSIX sh. The token is in `$TOKEN` and in the file `$JOBPASS_TOKEN_FILE`. The cluster is in
+/// `$SERVER` and `$CA`.
 const SCRIPTS: &[(&str, Shows, &str)] = &[
     ("echo", Shows::Whole, r#"echo "my token is $TOKEN""#),
     ("stderr", Shows::Whole, r#"echo "error: bad token $TOKEN" >&2"#),
@@ -174,7 +175,7 @@ pub(crate) const STEP: &str = r#"
         run: sh careless.sh 2>&1
 "#;
 
-/// All of them, each behind a line that names it. None of them ends the script.
+/// All scripts, each after a line with its name. None of them ends the whole.
 pub(crate) fn script() -> String {
     SCRIPTS.iter().fold(String::new(), |mut all, (name, _, script)| {
         let _ = writeln!(all, "echo; echo '=== {name} ==='\n{{ {script}\n}} || true");
@@ -182,7 +183,7 @@ pub(crate) fn script() -> String {
     }) + "echo; echo '=== end ==='\n"
 }
 
-/// What a filter leaves of the token in a log: nothing, not even a piece.
+/// Asserts that a filter left no piece of the token in a log.
 pub(crate) fn assert_no_piece(secret: &str, log: &str) {
     for (name, _, section) in sections(log) {
         let pieces = pieces(secret, section);
@@ -190,14 +191,15 @@ pub(crate) fn assert_no_piece(secret: &str, log: &str) {
     }
 }
 
-/// What a platform leaves that looks for values: no form. (See [`Shows::Pieces`] for what it cannot find.)
+/// Asserts that a platform that searches for values left no form of the token. (See [`Shows::Pieces`] for
+/// what it cannot find.)
 pub(crate) fn assert_no_form(secret: &str, log: &str) {
     for (name, _, section) in sections(log) {
         assert_absent(secret, &format!("the output of `{name}`"), section);
     }
 }
 
-/// The other way round: nothing was masked, and the checks find the token in the output of every script.
+/// Asserts that nothing was masked: the checks find the token in the output of every script.
 pub(crate) fn assert_all_found(secret: &str, log: &str) {
     for (name, shows, section) in sections(log) {
         assert!(
@@ -212,7 +214,7 @@ pub(crate) fn assert_all_found(secret: &str, log: &str) {
     }
 }
 
-/// What each script printed. Panics if one did not run.
+/// The output of each script. Panics if one did not run.
 fn sections(log: &str) -> impl Iterator<Item = (&'static str, Shows, &str)> {
     SCRIPTS.iter().map(move |(name, shows, _)| {
         let begin = format!("=== {name} ===");
@@ -224,10 +226,11 @@ fn sections(log: &str) -> impl Iterator<Item = (&'static str, Shows, &str)> {
     })
 }
 
-/// Pieces of the token that a person finds in a text: as it stands, without colours, with lines joined, in a dump.
+/// The pieces of the token that a person finds in a text: in plain text, without colours, with joined lines,
+/// or in a dump.
 pub(crate) fn pieces(secret: &str, text: &str) -> Vec<String> {
     let forms = forms(secret);
-    // A dump is read back.
+    // A dump is decoded.
     let forms: Vec<_> = forms
         .iter()
         .filter(|form| form.encoding != Encoding::Dump)
@@ -238,11 +241,12 @@ pub(crate) fn pieces(secret: &str, text: &str) -> Vec<String> {
         let secret = form.secret_part().as_bytes();
         let first = form.expose().len() - secret.len();
         known.extend(secret.windows(PIECE));
-        // Those that end in the secret part have too little of it to be a piece.
+        // A window that begins before the secret part holds too little of it to count as a piece.
         let last = form.expose().len().min(first + PIECE - 1);
         public.extend(form.expose().as_bytes()[..last].windows(PIECE));
     }
-    // What stands in the claims twice is no secret the second time: the issuer is an audience as well, and `nbf` begins as `exp` does.
+    // A public text is no secret where it stands a second time: the issuer is also an audience, and `nbf`
+    // begins like `exp`.
     known.retain(|window| !public.contains(window));
     let plain = without_colours(text);
     let joined = plain.split_whitespace().collect::<String>();

@@ -8,7 +8,7 @@ use rstest::rstest;
 use super::{assert_absent, forms};
 use crate::{cluster::Cluster, github::step::Step, support};
 
-/// The log without the lines that mask, which the runner does not print.
+/// The log without the commands that mask, which the runner does not print.
 pub(crate) fn shown(log: &str) -> String {
     log.lines()
         .filter(|line| !line.starts_with("::add-mask::"))
@@ -28,7 +28,7 @@ fn a_token_is_only_where_it_was_asked_for() {
     let main = step.main().succeeded();
     let token = step.token();
 
-    // All masks come before all else, and cover the forms that the runner does not derive by itself.
+    // All masks come before any other text, and cover the forms that the runner does not derive itself.
     let masks = main
         .log
         .lines()
@@ -54,7 +54,7 @@ fn a_token_is_only_where_it_was_asked_for() {
         assert_absent(secret, "the log of post", &post.log);
         assert_absent(secret, "the summary", &step.summary());
     }
-    // The runner keeps one value for post that is a secret, and is hidden as a whole.
+    // The runner keeps one secret value for post, which is masked as a whole.
     for (name, value) in step.state() {
         assert_absent(&token, &format!("the state `{name}`"), &value);
         match &*name {
@@ -87,7 +87,7 @@ fn the_kubeconfig_holds_the_token_for_as_long_as_the_job_runs_and_nothing_of_the
     assert!(step.left_in_temp().is_empty(), "{:?}", step.left_in_temp());
 }
 
-/// A server that sends back what it was sent, in a place where jobpass quotes it.
+/// The server echoes the request in a text that jobpass quotes.
 #[rstest]
 #[case::message(422)]
 #[case::retried(503)]
@@ -129,7 +129,8 @@ fn another_process_of_the_same_user_reads_nothing_in_proc() {
         (!cluster.issued().is_empty()).then_some(())
     });
     let proc = |file: &str| fs::metadata(format!("/proc/{}/{file}", main.id())).expect("a process");
-    // What is not dumpable belongs to root in /proc: neither environ nor mem can be read by the job's own user.
+    // /proc gives the files of a process that is not dumpable to root. The job's own user can read neither
+    // environ nor mem.
     for file in ["environ", "mem", "maps"] {
         assert_eq!(std::os::unix::fs::MetadataExt::uid(&proc(file)), 0, "{file}");
     }
@@ -148,7 +149,7 @@ fn another_process_of_the_same_user_reads_nothing_in_proc() {
     main.wait().expect("it ends");
 }
 
-/// What kube would log, obey or print of itself.
+/// The texts that kube itself would log, obey or print.
 #[test]
 fn nothing_in_the_environment_makes_a_library_talk_or_go_elsewhere() {
     let (cluster, elsewhere) = (Cluster::start(), Cluster::start());
@@ -157,7 +158,7 @@ fn nothing_in_the_environment_makes_a_library_talk_or_go_elsewhere() {
     step.env("RUST_LOG", "trace")
         .env("KUBE_RS_DEBUG_OVERRIDE_URL", &elsewhere.url());
     step.env("KUBE_RS_DEBUG_IMPERSONATE_USER", "system:admin");
-    // kube logs an answer that it cannot read, as a whole.
+    // kube logs an answer that it cannot read as a whole.
     let unreadable: fn(&mut serde_json::Value) = |answer| answer["status"] = answer["status"]["token"].take();
     let kind = FaultKind::RewriteBody(unreadable);
     cluster.inject(Fault {

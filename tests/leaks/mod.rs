@@ -1,10 +1,10 @@
-//! No form of a token, nor of the minter's credential, where it does not belong.
+//! Leak tests: no form of a token or of the minter's credential appears where it does not belong.
 
 pub(crate) mod corpus;
 pub(crate) mod github;
 mod plugin;
 
-/// Every text in which a log can show `secret`.
+/// Every form in which a log can show `secret`.
 pub(crate) fn forms(secret: &str) -> Vec<String> {
     let forms = jobpass_mask::forms(secret);
     forms.iter().map(|form| form.expose().to_owned()).collect()

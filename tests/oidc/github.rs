@@ -60,7 +60,7 @@ impl Repository {
         let kubectl = support::tool("kubectl");
         let files = action.path().display().to_string();
         let namespace = cluster.namespace();
-        // The context `env` has what the workflow says alone.
+        // The context `env` holds only the variables of the workflow.
         let workflow = format!(
             "env: {{SERVER: '{}', CA: {files}/ca.pem, NAMESPACE: {namespace}}}\n{}",
             cluster.url(),
@@ -163,7 +163,7 @@ fn a_workflow_of_another_repository() {
     assert!(cluster.issued().is_empty() && !ended.log.contains("scan finished"));
 }
 
-/// `act` gives a job's steps what the runner would: the URL and the bearer.
+/// `act` gives the steps of a job the URL and the bearer token that the runner would give.
 #[test]
 fn a_workflow_without_a_secret_under_act() {
     let (cluster, endpoint) = (cluster(), TokenEndpoint::start(Issuer::github()));

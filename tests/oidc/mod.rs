@@ -1,4 +1,4 @@
-//! Nothing is stored: the CI platform's own identity opens the door (OIDC).
+//! Jobs without a stored secret: the CI platform's own identity logs in (OIDC).
 
 mod github;
 mod gitlab;
@@ -9,10 +9,10 @@ use crate::{cluster::Cluster, support};
 const AUDIENCE: &str = "https://kubernetes.example.com";
 const GITLAB: &str = "gitlab.example.com";
 
-/// What a maintainer is told to write, for this repository and this project.
+/// The guide for maintainers, with the configuration for this repository and this project.
 const GUIDE: &str = include_str!("../../docs/oidc.md");
 
-/// The YAML of the guide that is of this kind.
+/// The YAML of this kind in the guide.
 pub(crate) fn documented(kind: &str) -> String {
     let kind = format!("\nkind: {kind}\n");
     let blocks = GUIDE.split("```yaml\n").skip(1);
@@ -34,13 +34,13 @@ fn cluster() -> Cluster {
     cluster
 }
 
-/// One that knows who they are, and lets them do nothing.
+/// A cluster that knows the jobs' users, and allows them nothing.
 fn strict_cluster(cluster: Cluster) -> Cluster {
     support::minter_token(&cluster);
     cluster
 }
 
-/// What the end of a job says.
+/// The log at the end of a job.
 fn revoked(cluster: &Cluster) -> String {
     format!(
         "revoked the token of ServiceAccount {}/scanner",
@@ -48,7 +48,7 @@ fn revoked(cluster: &Cluster) -> String {
     )
 }
 
-/// What was minted is dead, and all that made and ended it was this user's doing.
+/// Asserts that the token is dead, and that this user made and ended it.
 fn assert_minted_and_revoked_by(cluster: &Cluster, user: &str, log: &str) {
     let issued = cluster.issued();
     assert_eq!(issued.len(), 1, "{log}");

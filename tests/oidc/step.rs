@@ -1,4 +1,4 @@
-//! main and post with an ID token, and everything that can be wrong with one.
+//! main and post with an ID token, and each fault of one.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use crate::{
     support,
 };
 
-/// What the runner gives a cancelled job; the design asks for it.
+/// The time limit of a cancelled job, as jobpass promises it.
 const GRACE: Duration = Duration::from_secs(6);
 
 /// A step of a job that may ask for ID tokens.
@@ -61,7 +61,7 @@ impl Fixture {
         self.assert_nothing_leaked(&[&main]);
     }
 
-    /// Neither an ID token nor what it is asked for with is anywhere.
+    /// Asserts that neither an ID token nor the credential for it appears anywhere.
     fn assert_nothing_leaked(&self, ended: &[&Ended]) {
         let bearer = self.endpoint.bearer().to_owned();
         for secret in self.endpoint.issued().iter().chain([&bearer]) {
@@ -109,7 +109,7 @@ fn an_id_token_mints_and_a_fresh_one_revokes() {
     it.assert_nothing_leaked(&[&main, &post]);
 }
 
-/// As the API server says nothing but 401, each has to be told apart by what the token says of itself.
+/// The API server answers only 401, so the claims of the token tell the causes apart.
 #[rstest]
 #[case::repository(
     Issuer::github().claim("repository_id", "99").claim("repository", "team/fork"),
@@ -135,12 +135,12 @@ fn a_bad_id_token_is_refused_in_words(#[case] issuer: Issuer, #[case] texts: &[&
     it.refused(4, texts);
 }
 
-/// The configuration that the error proposes is one that works.
+/// The configuration that the error proposes works.
 #[test]
 fn what_the_error_proposes_lets_the_job_in() {
     let issuer = Issuer::github_enterprise("github.example.com");
     let it = Fixture::new(strict_cluster(Cluster::trusting()), issuer);
-    // Who has this id on github.com is somebody else.
+    // On github.com, another repository has this id.
     let user = "ci:github:github.example.com:2";
     it.cluster
         .apply(&super::documented("RoleBinding").replace("ci:github:2", user));
@@ -239,7 +239,8 @@ fn the_endpoint_s_certificate_has_to_be_good() {
     assert_eq!(it.endpoint.requests(), 0);
 }
 
-/// The launcher puts SSL_CERT_FILE back; a program that is started without it says why it sends nothing.
+/// The launcher restores SSL_CERT_FILE. A program that is started without the launcher says why it sends
+/// nothing.
 #[test]
 fn what_a_later_step_changes_does_not_redirect_post() {
     let it = Fixture::new(cluster(), Issuer::github());

@@ -1,4 +1,4 @@
-//! Server certificates: trusted by both, or by neither.
+//! Server certificates: both kubectl and jobpass trust them, or neither does.
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +33,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{judge::Judge, property::holds, servers::Servers};
 
-/// What a certificate says of itself.
+/// The fields of a certificate.
 #[derive(Debug, Clone)]
 struct Claims {
     authority: &'static str,
@@ -49,13 +49,13 @@ struct Case {
     leaf: Claims,
     self_signed: bool,
     names: Vec<&'static str>,
-    /// After the leaf.
+    /// The certificates that the server sends after the leaf.
     sent: Vec<usize>,
-    /// As authorities.
+    /// The certificates that are given as authorities.
     given: Vec<usize>,
     form: &'static str,
     asked: &'static str,
-    /// Whether kubectl itself is asked as well, which takes longer than its packages.
+    /// Whether kubectl itself is tried as well, which takes longer than its packages.
     with_kubectl: bool,
 }
 
@@ -167,7 +167,7 @@ impl Claims {
     }
 }
 
-/// PEM texts: the authorities that are given, the chain that is sent, and its key.
+/// PEM texts: the given authorities, and the server's chain and key.
 struct Made {
     authorities: String,
     chain: String,
@@ -248,7 +248,7 @@ impl Lab {
         }
     }
 
-    /// How kubectl and jobpass differ, and whether they connect.
+    /// Whether jobpass connects. The error says how kubectl differs.
     fn compare(&self, case: &Case) -> Result<bool, String> {
         let made = case.make(&self.keys);
         let mut judged = self.judge.trusts(&made.authorities, &made.chain, case.asked);
@@ -289,7 +289,7 @@ fn certificates() {
     holds("certificates", 400, &case(), |case| lab.compare(case).err());
 }
 
-/// As appliances have it, and whoever copies what `openssl s_client` shows.
+/// Appliances send such a chain. So does a copy of what `openssl s_client` shows.
 #[test]
 fn a_certificate_that_is_given_itself() {
     let lab = Lab::new();
@@ -320,7 +320,7 @@ fn a_certificate_that_is_given_itself() {
     assert!(!connects(claims("yes", "past"), true, "kubernetes"));
 }
 
-/// Asks as kubectl does.
+/// Connects with kubectl.
 pub(crate) fn kubectl(kubeconfig: &Path, environment: &BTreeMap<String, String>) -> Result<(), String> {
     let output = Command::new(tool("kubectl"))
         .args(["auth", "whoami", "--kubeconfig"])
@@ -342,7 +342,7 @@ pub(crate) fn encoded(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-/// Asks as jobpass does.
+/// Connects with jobpass.
 pub(crate) async fn connected(
     kubeconfig: &str,
     environment: &BTreeMap<String, String>,

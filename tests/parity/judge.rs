@@ -1,4 +1,4 @@
-//! What kubectl would do: the program of `tests/control-plane/judge`, which is made of client-go.
+//! The judge, which answers for kubectl: the program of `tests/control-plane/judge`, made of client-go.
 
 use std::{
     collections::BTreeMap,
@@ -11,13 +11,13 @@ use jobpass_tests::launch::tool;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The program, which answers one question at a time.
+/// The running program, which answers one question at a time.
 pub(crate) struct Judge {
     pipes: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
     _process: Child,
 }
 
-/// What kubectl reads in a kubeconfig.
+/// The values that kubectl reads from a kubeconfig.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Read {
     pub(crate) server: String,
@@ -59,7 +59,7 @@ impl Judge {
         }
     }
 
-    /// What kubectl reads, or why it refuses.
+    /// The values that kubectl reads, or its reason to refuse.
     pub(crate) fn read(
         &self,
         path: &str,
@@ -71,7 +71,7 @@ impl Judge {
         Ok(serde_json::from_value(answer["connection"].clone()).expect("a connection"))
     }
 
-    /// The proxy on the way to a server; empty if there is none.
+    /// The proxy for a server. Empty if there is none.
     pub(crate) fn proxy(
         &self,
         server: &str,
@@ -81,7 +81,7 @@ impl Judge {
         Ok(answer["proxy"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// Whether a server is trusted that sends this chain.
+    /// Whether kubectl trusts a server that sends this chain.
     pub(crate) fn trusts(&self, authority: &str, chain: &str, name: &str) -> Result<(), String> {
         let certificate = json!({"authority": authority, "chain": chain, "name": name});
         self.ask(&json!({"certificate": certificate})).map(drop)

@@ -1,4 +1,4 @@
-//! Generated kubeconfigs, in each form in which YAML can be written.
+//! Generated kubeconfigs, in each form of YAML.
 
 use std::{cell::Cell, fs, path::Path};
 
@@ -55,7 +55,7 @@ impl Fixtures {
     }
 }
 
-/// A kubeconfig as a value, which is not always of the right types.
+/// A kubeconfig as a value, in which some values have the wrong type.
 pub(crate) fn kubeconfig(fixtures: &Fixtures) -> impl Strategy<Value = Value> + use<> {
     let name = || weighted(["c", "u", "x", ""].map(Value::from), json!("c"));
     let contexts = vec(
@@ -332,7 +332,7 @@ fn base64(text: &str) -> String {
     ::base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-/// An object of fields, of which those that are `null` by choice are left out.
+/// An object with these fields, without those whose value is [`absent`].
 fn fields<const N: usize>(fields: [(&'static str, BoxedStrategy<Value>); N]) -> BoxedStrategy<Value> {
     let names = fields.each_ref().map(|(name, _)| *name);
     let values: Vec<_> = fields.into_iter().map(|(_, value)| value).collect();
@@ -351,7 +351,7 @@ fn absent() -> Value {
     json!("(absent)")
 }
 
-/// Mostly the usual value.
+/// One of the values, mostly the usual one.
 fn weighted<const N: usize>(values: [Value; N], usual: Value) -> BoxedStrategy<Value> {
     Union::new_weighted(vec![
         (12, Just(usual).boxed()),
@@ -377,7 +377,7 @@ fn rarely<const N: usize>(values: [Value; N]) -> BoxedStrategy<Value> {
     .boxed()
 }
 
-/// Choices of style, one after the other; zero is the plainest.
+/// Choices of style, in the order of their use. Zero is the plainest style.
 pub(crate) fn style() -> impl Strategy<Value = Vec<u8>> {
     vec(
         Union::new_weighted(vec![(4, Just(0_u8).boxed()), (1, any::<u8>().boxed())]),
@@ -443,7 +443,7 @@ impl<'s> Writer<'s> {
         }
     }
 
-    /// A value after a key or a dash, with what separates them.
+    /// A value after a key or a dash, and the separator before it.
     fn block(&self, value: &Value, indent: usize) -> String {
         let pad = " ".repeat(indent);
         match value {
@@ -461,7 +461,7 @@ impl<'s> Writer<'s> {
                 }
                 for (name, value) in map.iter().skip(usize::from(merged)) {
                     if self.choose(16) == 1 {
-                        // The last of two counts.
+                        // The last of two equal keys counts.
                         text += &format!("\n{pad}{}: other", self.key(name));
                     }
                     if self.choose(20) == 1 {
@@ -524,7 +524,7 @@ impl<'s> Writer<'s> {
 
     fn text(&self, text: &str, indent: usize) -> String {
         let pad = " ".repeat(indent + 1);
-        // Without a line break at its end, and cut into lines.
+        // The text without its last line break, cut into lines.
         let folded = || {
             let lines = text
                 .as_bytes()

@@ -1,4 +1,5 @@
-//! Connections to Kubernetes itself: to both, the API server says the same user, or it refuses both.
+//! Connections to Kubernetes itself: the API server names the same user for kubectl and jobpass, or refuses
+//! both.
 
 use std::{
     cell::RefCell,
@@ -95,7 +96,7 @@ fn case() -> impl Strategy<Value = Case> {
         )
 }
 
-/// The control plane, and what a kubeconfig for it is made of.
+/// The control plane, and the parts of kubeconfigs for it.
 struct Lab {
     _control_plane: Launched,
     folder: TempDir,
@@ -243,7 +244,7 @@ impl Lab {
         let by_jobpass = self.runtime.block_on(user(&path, environment));
         let way_of_jobpass = servers.take();
         match (&by_kubectl, &by_jobpass) {
-            // Attempts that fail may be repeated.
+            // Failed attempts may be repeated.
             (Err(_), Err(_)) => None,
             (Ok(one), Ok(other)) if one == other && way_of_kubectl.first() == way_of_jobpass.first() => {
                 self.users.borrow_mut().insert(one.clone());
@@ -293,7 +294,7 @@ fn kubectl(
     }
 }
 
-/// As jobpass asks.
+/// The user of jobpass.
 async fn user(kubeconfig: &Path, environment: BTreeMap<String, String>) -> Result<String, String> {
     let variables = environment
         .into_iter()

@@ -1,7 +1,9 @@
-//! Whatever kubectl connects to, jobpass connects to: generated kubeconfigs, certificates, URLs and environments, each tried with both.
+//! Parity with kubectl: where kubectl connects, jobpass connects. Generated kubeconfigs, certificates, URLs
+//! and environments are tried with both.
 //!
-//! Reading alone is compared with the judge, a program of the packages that kubectl is made of: thousands of cases in seconds.
-//! Connections are compared with kubectl itself. What differs on purpose is listed in `docs/reference.md`, and in [`reading::OnPurpose`].
+//! Reading is compared with the judge, a program of kubectl's own packages: thousands of cases in seconds.
+//! Connections are compared with kubectl itself. `docs/reference.md` and [`reading::OnPurpose`] list the
+//! intended differences.
 
 mod certificates;
 mod connecting;

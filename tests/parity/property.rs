@@ -1,4 +1,4 @@
-//! Runs a property over generated cases. Its seed is printed; a case that fails is made as small as it can be.
+//! Runs a property over generated cases. It prints the seed, and makes a failing case as small as possible.
 
 use std::{env, fmt::Debug};
 
@@ -7,12 +7,13 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
 };
 
-/// Chooses the seed of a run: a number, or `random`. Without it each run tries the same cases, so that a failure is the change's.
+/// The variable for the seed of a run: a number, or `random`. Without it, each run tries the same cases, so
+/// that a failure comes from the change.
 const SEED: &str = "JOBPASS_PARITY_SEED";
-/// Multiplies the cases of a run.
+/// The variable that multiplies the number of cases.
 const TIMES: &str = "JOBPASS_PARITY_TIMES";
 
-/// Fails with the smallest case that `differs` gives a text for.
+/// Fails with the smallest case for which `differs` returns a text.
 #[expect(clippy::print_stdout, reason = "the test runner shows it with a failure")]
 pub(crate) fn holds<S: Strategy>(
     name: &str,

@@ -22,7 +22,7 @@ use crate::{
     property::holds,
 };
 
-/// What kubectl takes and jobpass refuses on purpose. The reasons are in `docs/reference.md`.
+/// A form that kubectl accepts and jobpass refuses on purpose. The reasons are in `docs/reference.md`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum OnPurpose {
     /// `insecure-skip-tls-verify`.
@@ -33,7 +33,7 @@ pub(crate) enum OnPurpose {
     Password,
     /// `auth-provider`.
     AuthProvider,
-    /// A plugin that wants a person at a terminal.
+    /// A plugin that needs a person at a terminal.
     Interactive,
 }
 
@@ -88,7 +88,7 @@ impl Lab {
         }
     }
 
-    /// How the two differ on a kubeconfig.
+    /// The difference between jobpass and the judge for a kubeconfig.
     fn compare(&self, path: &str, context: &str, environment: &BTreeMap<String, String>) -> Option<String> {
         let judged = self.judge.read(path, context, environment);
         let inputs = Inputs::from([(Opt::Kubeconfig, path), (Opt::Context, context)]);
@@ -111,7 +111,7 @@ fn difference(judged: Result<Read, String>, read: Result<Minter, String>) -> Opt
     let read = match (OnPurpose::of(&judged), read) {
         (Some(_), Err(_)) => return None,
         (Some(purpose), Ok(_)) => return Some(format!("jobpass takes what it should refuse: {purpose:?}")),
-        // Neither can send it.
+        // Neither can send such a token.
         (None, Err(_)) if judged.token.trim().bytes().any(|byte| !byte.is_ascii_graphic()) => return None,
         (None, Err(_)) if leads_nowhere(&judged.proxy) => return None,
         (None, Err(_)) if !has_host_name(&judged.server) => return None,
@@ -155,7 +155,7 @@ fn of_jobpass(read: &Minter) -> Value {
     })
 }
 
-/// The URL as requests begin with it: client-go joins paths with `path.Join`, and leaves the query out.
+/// The URL at the start of requests. client-go joins paths with `path.Join` and drops the query.
 fn without_slashes(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
@@ -172,7 +172,7 @@ fn without_slashes(url: &str) -> String {
     format!("{scheme}://{}{path}", host.strip_suffix(':').unwrap_or(host))
 }
 
-/// The URL of a proxy as far as it counts.
+/// The URL of a proxy without the parts that do not count.
 fn without_path(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -214,7 +214,7 @@ fn kubeconfigs() {
     });
 }
 
-/// Texts that are nearly YAML.
+/// Texts that are almost YAML.
 #[test]
 fn damaged_kubeconfigs() {
     let lab = Lab::new();
@@ -247,7 +247,7 @@ fn is_older_yaml(text: &str) -> bool {
     after_colons.any(|rest| rest.starts_with(brackets)) || tags.into_iter().any(|tag| tag.contains(brackets))
 }
 
-/// Lists of files, each with paths of its own.
+/// Lists of files, each with its own relative paths.
 #[test]
 fn lists_of_kubeconfigs() {
     let lab = Lab::new();

@@ -1,4 +1,4 @@
-//! The other ends of a case's connections: an API server with any certificate, and proxies of each kind.
+//! The servers of a case: an API server with any certificate, and proxies of each kind.
 
 use std::{
     future::Future,
@@ -20,16 +20,16 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// What a server or a proxy saw, in order.
+/// The requests that a server or a proxy received, in order.
 pub(crate) type Seen = Arc<Mutex<Vec<String>>>;
 
-/// Servers that run until this is dropped, on a thread of their own.
+/// Servers on a thread of their own. Dropping this stops them.
 pub(crate) struct Servers {
     runtime: Option<Runtime>,
     pub(crate) seen: Seen,
 }
 
-/// User and password that a proxy asks for.
+/// The user and the password that a proxy requires.
 pub(crate) const CREDENTIALS: &str = "me:pa@ss";
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,12 +52,12 @@ impl Servers {
         }
     }
 
-    /// What was seen since the last time.
+    /// The requests since the last call.
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.seen.lock().expect("nobody panics with it"))
     }
 
-    /// An API server that knows everybody and tells what it saw of the client. Gives back its port.
+    /// Starts an API server that accepts everybody and records each client. Returns its port.
     pub(crate) fn api_server(&self, chain: &str, key: &str, clients: &str) -> u16 {
         let acceptor = acceptor(chain, key, Some(clients));
         let seen = Arc::clone(&self.seen);
@@ -70,7 +70,7 @@ impl Servers {
         })
     }
 
-    /// A proxy that may ask for credentials; its port.
+    /// Starts a proxy that may require credentials. Returns its port.
     pub(crate) fn proxy(&self, kind: Kind, asks: bool, chain: &str, key: &str) -> u16 {
         let acceptor = acceptor(chain, key, None);
         let seen = Arc::clone(&self.seen);
@@ -134,7 +134,7 @@ fn acceptor(chain: &str, key: &str, clients: Option<&str>) -> TlsAcceptor {
         }
         None => builder.with_no_client_auth(),
     };
-    // Whatever the chain is: it is the client that has to refuse.
+    // The chain may be invalid: the client must refuse it.
     let certified = rustls::sign::CertifiedKey::new(
         certificates(chain),
         rustls::crypto::ring::sign::any_supported_type(&key).expect("a key"),
@@ -143,7 +143,7 @@ fn acceptor(chain: &str, key: &str, clients: Option<&str>) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(builder.with_cert_resolver(resolver)))
 }
 
-/// The head of a request, and as much of its body as it announces.
+/// Reads the head of a request, and as much of its body as it announces.
 async fn request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -179,7 +179,7 @@ async fn answer(mut stream: tokio_rustls::server::TlsStream<TcpStream>, seen: &S
         show("authorization"),
         tls.server_name().unwrap_or("-"),
     ));
-    // The endpoint of a platform hands out an ID token.
+    // A platform's endpoint returns an ID token.
     let (status, token) = match line.starts_with("GET") {
         true => ("200 OK", "e30.e30.c2ln"),
         false => ("201 Created", ""),
@@ -225,7 +225,7 @@ fn encoded(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-/// RFC 1928 and 1929.
+/// SOCKS5 (RFC 1928 and 1929).
 async fn socks(mut stream: TcpStream, asks: bool, seen: &Seen) -> io::Result<()> {
     let mut start = [0; 2];
     stream.read_exact(&mut start).await?;

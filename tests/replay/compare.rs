@@ -1,5 +1,6 @@
-//! Whether two answers say the same. They name different objects, so what an API server makes up (uids, versions, tokens) stands for
-//! each other where it is met first, and must do so from then on.
+//! The comparison of two answers. They name different objects. So a value that an API server invents (a uid,
+//! a version, a token) is paired with the other server's value where both are first seen. From then on, the
+//! pair must stay the same.
 
 use std::{collections::HashMap, fmt, ops::RangeInclusive};
 
@@ -7,11 +8,11 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jobpass_devkit::transcript::Answer;
 use serde_json::Value;
 
-/// Longer values are cut where they are shown.
+/// The longest value that is shown whole.
 const SHOWN: usize = 1000;
-/// Fields in which an API server writes when something happened.
+/// Fields for the time of an event.
 const TIMES: &[&str] = &["creationTimestamp", "deletionTimestamp"];
-/// Fields in which it says which build it is.
+/// Fields for the build of an API server.
 const BUILD: &[&str] = &[
     "gitVersion",
     "gitCommit",
@@ -22,23 +23,23 @@ const BUILD: &[&str] = &[
     "platform",
 ];
 
-/// What the dev cluster made up, and what stands for it in Kubernetes.
+/// The invented values of the dev cluster, each with the value of Kubernetes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     known: HashMap<String, String>,
-    /// The other way round: no two may stand for one.
+    /// The pairs in the other direction: no two values may share one.
     taken: HashMap<String, String>,
 }
 
-/// When both answered, in seconds since 1970.
+/// The times of both answers, in seconds since 1970.
 #[derive(Clone, Debug)]
 pub(crate) struct Clocks {
     pub(crate) dev: i64,
-    /// From when the request was sent.
+    /// The time from the request to the answer.
     pub(crate) real: RangeInclusive<i64>,
 }
 
-/// Where two answers differ.
+/// A difference between two answers.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Difference {
     pub(crate) place: String,
@@ -46,7 +47,7 @@ pub(crate) struct Difference {
     pub(crate) real: Value,
 }
 
-/// A comparison under way.
+/// A comparison in progress.
 struct Comparison<'a> {
     names: &'a mut Names,
     clocks: Clocks,
@@ -67,7 +68,7 @@ impl Names {
         translated
     }
 
-    /// Lets one stand for the other. False if either stands for something else.
+    /// Pairs two values. False if either has another partner.
     fn pair(&mut self, dev: &str, real: &str) -> bool {
         match (self.known.get(dev), self.taken.get(real)) {
             (None, None) => {
@@ -80,14 +81,14 @@ impl Names {
         }
     }
 
-    /// Lets one stand for the other, whatever was before.
+    /// Pairs two values, and replaces earlier pairs.
     pub(crate) fn learn(&mut self, dev: &str, real: &str) {
         self.known.insert(dev.to_owned(), real.to_owned());
         self.taken.insert(real.to_owned(), dev.to_owned());
     }
 }
 
-/// What is different in the answer of Kubernetes. What is new in it is learned.
+/// The differences in the answer of Kubernetes. Its new values are paired.
 pub(crate) fn compare(dev: &Answer, real: &Answer, clocks: Clocks, names: &mut Names) -> Vec<Difference> {
     let mut comparison = Comparison {
         names,
@@ -124,7 +125,8 @@ impl Comparison<'_> {
                     }
                 }
                 for (key, value) in real.iter().filter(|(key, _)| !dev.contains_key(*key)) {
-                    // Kubernetes says of each object who changed what, and the dev cluster does not.
+                    // Kubernetes records in each object who changed which fields, and the dev cluster does
+                    // not.
                     if key != "managedFields" {
                         self.differ(&format!("{place}.{key}"), &Value::from("(nothing)"), value);
                     }
@@ -170,7 +172,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Whether two texts are the same but for their uids, which stand for each other.
+    /// Whether two texts differ only in uids that are pairs.
     fn pieces(&mut self, dev: &str, real: &str) -> bool {
         let (dev, real) = (pieces(dev), pieces(real));
         dev.len() == real.len()
@@ -183,7 +185,7 @@ impl Comparison<'_> {
                 })
     }
 
-    /// Whether two times are as far away on either clock. Both are rounded to seconds.
+    /// Whether two times are equally far away on their clocks. Both are rounded to seconds.
     fn same_moment(&self, dev: Option<i64>, real: Option<i64>) -> bool {
         let (Some(dev), Some(real)) = (dev, real) else {
             return false;
@@ -213,7 +215,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// An API server lists rules in the order of its bindings, which is that of a Go map: any.
+/// Sorts rules. An API server lists them in the order of its bindings, which comes from a Go map.
 fn ordered<'v>(key: &str, values: &'v [Value]) -> Vec<&'v Value> {
     let mut values: Vec<&Value> = values.iter().collect();
     if matches!(key, "resourceRules" | "nonResourceRules") {
@@ -222,7 +224,7 @@ fn ordered<'v>(key: &str, values: &'v [Value]) -> Vec<&'v Value> {
     values
 }
 
-/// A text, cut before and after each uid.
+/// The parts of a text before, between and after its uids, and the uids.
 fn pieces(text: &str) -> Vec<&str> {
     const LENGTH: usize = 36;
     let mut pieces = Vec::new();

@@ -1,5 +1,5 @@
-//! Plays on Kubernetes itself what a test run and the demo sent to the dev cluster, and compares the answers: what the dev cluster
-//! answers is what Kubernetes answers, or this fails.
+//! Replays on Kubernetes itself the requests that a test run and the demo sent to the dev cluster. It fails
+//! if the answers of the dev cluster and of Kubernetes differ.
 
 mod compare;
 mod player;
@@ -15,7 +15,7 @@ use jobpass_tests::launch::{NEWEST, launch};
 
 use self::player::Player;
 
-/// After so many, the rest says nothing new.
+/// The most differences that are shown.
 const SHOWN: usize = 20;
 
 #[test]

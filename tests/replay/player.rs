@@ -15,28 +15,29 @@ use serde_json::Value;
 
 use crate::compare::{Clocks, Difference, Names, claims, compare};
 
-/// How long Kubernetes may take to hear of a change: its controllers, and its caches of roles and bindings.
+/// The time in which the parts of Kubernetes learn of a change: its controllers, and its caches of roles and
+/// bindings.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Kubernetes, as the test of one transcript sees it.
+/// The player of one transcript.
 pub(crate) struct Player<'a> {
     name: &'a str,
     front: &'a Front,
     key: &'a SigningKey,
     names: Names,
-    /// Those of the transcript. What is in others does not concern it.
+    /// The namespaces of the transcript. Objects in others do not matter.
     namespaces: BTreeSet<String>,
-    /// The claims of the tokens of Kubernetes, by the tokens of the dev cluster that they stand for.
+    /// The claims of the tokens of Kubernetes, by the paired tokens of the dev cluster.
     tokens: HashMap<String, Value>,
-    /// What was sent last for a token of the dev cluster.
+    /// The token that was sent last for a token of the dev cluster.
     sent: HashMap<String, String>,
     signed: usize,
     compared: usize,
     patience: Duration,
 }
 
-/// A request that Kubernetes answers otherwise.
+/// A request to which Kubernetes answers otherwise.
 pub(crate) struct Wrong {
     transcript: String,
     number: usize,
@@ -66,12 +67,12 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// How many requests were played.
+    /// The number of replayed requests.
     pub(crate) fn compared(&self) -> usize {
         self.compared
     }
 
-    /// Removes what is left of the transcript.
+    /// Removes the objects that the transcript left.
     pub(crate) fn clear(self) {
         for namespace in self.namespaces {
             let path = format!("/api/v1/namespaces/{namespace}");
@@ -80,7 +81,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Does the same as was done to the dev cluster, and says what went otherwise.
+    /// Replays an entry. Returns the difference, if there is one.
     pub(crate) fn play(&mut self, entry: &Entry) -> Option<Wrong> {
         match entry {
             Entry::Signed { token } => {
@@ -90,7 +91,7 @@ impl<'a> Player<'a> {
                     .insert(token.clone(), serde_json::from_str(&claims).expect("JSON"));
                 None
             }
-            // What the dev cluster was not made for has failed its test already.
+            // The test has failed already if the dev cluster answered 501: it was not made for the request.
             Entry::Exchange(exchange) if exchange.answer.status == 501 => None,
             Entry::Exchange(exchange) => self.exchange(exchange),
         }
@@ -116,7 +117,7 @@ impl<'a> Player<'a> {
                 self.names = names;
                 self.keep_tokens(&dev.body);
                 if !differences.is_empty() {
-                    // What follows may be wrong only because this was.
+                    // Later differences may be an effect of this one.
                     self.patience = Duration::ZERO;
                 }
                 return (!differences.is_empty()).then(|| Wrong {
@@ -126,12 +127,12 @@ impl<'a> Player<'a> {
                     differences,
                 });
             }
-            // Nothing tells when all parts of it have heard of a change.
+            // No event tells that all parts have learned of a change.
             thread::sleep(PAUSE);
         }
     }
 
-    /// The same request with what Kubernetes made up.
+    /// The same request with the values of Kubernetes.
     fn translated(&mut self, exchange: &Exchange) -> Exchange {
         let mut translated = exchange.clone();
         if let Asker::Bearer(token) = &exchange.by {
@@ -158,7 +159,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// With the tokens that continue lists.
+    /// The path with the continue tokens of Kubernetes.
     fn path(&self, path: &str) -> String {
         let path = self.names.translate(path);
         let Some((path, query)) = path.split_once('?') else {
@@ -173,8 +174,9 @@ impl<'a> Player<'a> {
         format!("{path}?{}", parameters.collect::<Vec<_>>().join("&"))
     }
 
-    /// What is sent for a token. It expires as much later or earlier as it did on the dev cluster, so it is signed anew, and is then new
-    /// to the API server; but not where the dev cluster remembered it.
+    /// The token to send for a token of the dev cluster. It has as long to live as on the dev cluster, so it
+    /// is signed again. That makes it new to the API server. If the dev cluster had cached the token, the
+    /// earlier one is sent again.
     fn token(&mut self, token: &str, exchange: &Exchange) -> String {
         let Some(claims) = self.tokens.get(token) else {
             return token.to_owned();
@@ -205,7 +207,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Without what is in the namespaces of others.
+    /// The answer without the objects of other namespaces.
     fn ours(&self, mut answer: Answer) -> Answer {
         if let Some(items) = answer.body["items"].as_array_mut() {
             items.retain(|item| match item["metadata"]["namespace"].as_str() {
@@ -230,7 +232,7 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// Whether a request changes nothing, so that it can be sent again.
+/// Whether a request changes nothing and can be repeated.
 fn asks_only(exchange: &Exchange) -> bool {
     let path = exchange.path.split('?').next().unwrap_or_default();
     exchange.method == "GET" || path.ends_with("reviews")

@@ -1,4 +1,4 @@
-//! The comparison finds what is wrong, and nothing else.
+//! The comparison finds each difference, and nothing else.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jobpass_devkit::transcript::Answer;
@@ -14,7 +14,7 @@ const UIDS: [&str; 4] = [
     "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb",
 ];
 
-/// Kubernetes is 1,000 seconds ahead, and takes two to answer.
+/// The clock of Kubernetes is 1,000 seconds ahead, and it takes two seconds to answer.
 fn differences(dev: Value, real: Value, names: &mut Names) -> Vec<String> {
     let answer = |body| Answer {
         status: 200,
@@ -80,7 +80,7 @@ fn statuses_and_headers() {
     assert_eq!(places, ["status", "header content-type", "header warning"]);
 }
 
-/// A uid that was met stands for the other one wherever it comes again.
+/// A pair of uids stays a pair wherever it appears again.
 #[test]
 fn uids_stand_for_each_other() {
     let mut names = Names::default();

@@ -1,9 +1,9 @@
-//! What the processes of a job write, as it comes.
+//! The output of a job's processes, while it is written.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Nothing in it is masked.
+/// The unmasked output.
 #[derive(Default)]
 pub(super) struct Raw {
     bytes: Mutex<Vec<u8>>,
@@ -20,11 +20,11 @@ impl Raw {
         String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 
-    /// Blocks until `what` finds something, which it is asked whenever there is more.
+    /// Blocks until `what` finds something. It is called after each new output.
     ///
     /// # Panics
     ///
-    /// When it has found nothing after `timeout`.
+    /// If it finds nothing before `timeout`.
     pub(super) fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + timeout;
         let mut bytes = self.bytes();

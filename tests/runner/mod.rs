@@ -1,7 +1,8 @@
-//! What CI jobs run on: a GitHub runner and a GitLab runner with all that jobpass can notice of the real ones.
+//! The runners of CI jobs: a GitHub runner and a GitLab runner that behave like the real ones, as far as
+//! jobpass can notice.
 //!
-//! They run real scripts, real Node and the real programs, and show the log as a person would see it. `act` and
-//! `gitlab-ci-local`, which fit on one machine too, neither mask nor cancel as the real runners do.
+//! They run real scripts, real Node and the real programs, and show the log that a person would see. `act`
+//! and `gitlab-ci-local` also run on one machine, but neither mask nor cancel like the real runners.
 
 pub mod github;
 pub mod gitlab;

@@ -1,4 +1,4 @@
-//! One process of a job: what it writes, when it ends, and the signals with which a runner stops it.
+//! One process of a job: its output, its end, and the signals with which a runner stops it.
 
 use std::io::{PipeReader, Read as _, Write as _, pipe};
 use std::os::unix::process::ExitStatusExt as _;
@@ -13,15 +13,16 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
-/// What a job waits for. One for the whole job, so that a cancellation is heard whatever runs.
+/// The events that a job waits for. One mailbox serves the whole job, so that a cancellation arrives
+/// whichever process runs.
 pub(super) struct Mailbox {
     sender: Sender<Event>,
     receiver: Receiver<Event>,
-    /// Which process is the present one: of an earlier one, something may still arrive.
+    /// The number of the current process. Events of earlier processes may still arrive.
     current: u64,
 }
 
-/// How to cancel a job from another thread.
+/// The handle with which another thread cancels a job.
 #[derive(Clone)]
 pub(super) struct Canceller(Sender<Event>);
 
@@ -39,35 +40,36 @@ pub(super) enum Stream {
     Error,
 }
 
-/// How a process is run and stopped.
+/// The way in which a process is run and stopped.
 pub(super) struct Manner<'a> {
-    /// Both streams as one, in the order of writing.
+    /// Whether both streams are one, in the order of writing.
     pub(super) merged: bool,
     pub(super) input: &'a str,
-    /// In a process group of its own, which the signals go to; else to the process alone.
+    /// Whether the process gets its own process group, to which the signals go. Otherwise they go to the
+    /// process alone.
     pub(super) group: bool,
     pub(super) timeout: Option<Duration>,
-    /// One after the other, each with the time that it leaves; then comes SIGKILL.
+    /// The signals in their order, each with the wait after it. Then comes SIGKILL.
     pub(super) signals: &'a [(Signal, Duration)],
-    /// How long to read on after the process has ended, if others keep its streams open.
+    /// The time to read on after the process has ended, if other processes hold its streams open.
     pub(super) linger: Option<Duration>,
 }
 
-/// The ways in which a job can end from outside, without a word to its scripts.
+/// The ways in which a job can end from outside, without a signal to its scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// The coordinator says that the job is over already.
+    /// The coordinator says that the job is already over.
     Force,
     /// The runner gets SIGTERM.
     Terminate,
-    /// The runner gets SIGKILL: nobody stops the process, and nobody reads what it writes.
+    /// The runner gets SIGKILL: the process goes on, and its output is lost.
     Kill,
 }
 
-/// Who runs the process.
+/// The code that runs the process.
 pub(super) trait Attendant {
     fn output(&mut self, stream: Stream, bytes: &[u8]);
-    /// The job is cancelled. Gives whether that stops this process.
+    /// Reacts to the cancellation of the job. Returns whether it stops this process.
     fn cancelled(&mut self) -> bool;
 }
 
@@ -95,12 +97,12 @@ impl Default for Mailbox {
 }
 
 impl Canceller {
-    /// Without effect once the job is over.
+    /// Cancels the job. No effect once the job is over.
     pub(super) fn cancel(&self) {
         let _ = self.0.send(Event::Cancel);
     }
 
-    /// Without effect once the job is over.
+    /// Stops the job from outside. No effect once the job is over.
     pub(super) fn stop(&self, how: Stop) {
         let _ = self.0.send(Event::Stop(how));
     }
@@ -199,7 +201,7 @@ impl Mailbox {
         }
     }
 
-    /// Starts the process and those that listen to it; gives how many streams are open.
+    /// Starts the process and the threads that listen to it. Returns the number of open streams.
     fn start(
         &self,
         mut command: Command,
@@ -220,7 +222,7 @@ impl Mailbox {
             std::os::unix::process::CommandExt::process_group(&mut command, 0);
         }
         let mut child = command.spawn()?;
-        // It holds the other ends of the pipes.
+        // The command holds the other ends of the pipes.
         drop(command);
 
         let open = streams.len();
@@ -231,12 +233,12 @@ impl Mailbox {
         }
         if let Some(mut stdin) = child.stdin.take() {
             let input = manner.input.to_owned();
-            // A process that does not read is none of our business.
+            // A process may ignore its input.
             thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
         }
         let (sender, of, pid) = (self.sender.clone(), self.current, Pid::from_child(&child));
         thread::spawn(move || {
-            // It stays a zombie, so that its number belongs to nobody else while there is something to signal.
+            // The process stays a zombie, so that its number is not reused while signals may be sent to it.
             let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
             let _ = sender.send(Event::Exited(of));
         });
@@ -244,7 +246,7 @@ impl Mailbox {
     }
 }
 
-/// Until the end, or until the runner is gone: then nobody reads it any more.
+/// Reads until the end, or until the runner is gone. Then nobody reads the stream.
 fn read(mut reader: PipeReader, stream: Stream, of: u64, sender: &Sender<Event>, gone: &AtomicBool) {
     let mut buffer = [0; 8192];
     let moment = Timespec {
@@ -273,12 +275,12 @@ struct Ladder<'a> {
 }
 
 impl Ladder<'_> {
-    /// Sends the next signal and gives the time at which the one after that is due.
+    /// Sends the next signal. Returns the time of the one after that.
     fn climb(&mut self) -> Option<Instant> {
         let step = self.manner.signals.get(self.next);
         self.next += 1;
         let signal = step.map_or(Signal::KILL, |(signal, _)| *signal);
-        // Whoever is gone already needs no signal.
+        // A process that has ended needs no signal.
         let _ = match self.manner.group {
             true => kill_process_group(self.pid, signal),
             false => kill_process(self.pid, signal),

@@ -1,4 +1,5 @@
-//! What errors and `doctor` propose to paste makes nobody more than a minter, and gives no minter more than it needs.
+//! The commands that errors and `doctor` propose to paste. They make a user at most a minter, and give a
+//! minter no more than it needs.
 
 use std::fs;
 
@@ -37,7 +38,7 @@ fn an_administrator_is_made_no_minter() {
     assert_eq!(desk.admin(&bound), "jobpass-minter");
 }
 
-/// Who may list Secrets can read them.
+/// A user who may list Secrets can read them.
 #[rstest]
 #[case(&["list"], "list")]
 #[case(&["sweep"], "list-delete")]
@@ -52,7 +53,7 @@ fn a_minter_gets_no_right_to_list(#[case] verb: &[&str], #[case] verbs: &str) {
     let (_, yaml) = refused.log.split_once("apiVersion:").expect("YAML");
     desk.cluster.apply(&format!("apiVersion:{yaml}"));
 
-    // Pasted, an account of its own may, and the minter may not.
+    // After pasting, a separate account has the permission, and the minter does not.
     desk.account(&format!("jobpass-secrets-{verbs}"));
     desk.cluster.wait_for_rbac("Role");
     desk.jobpass(&[verb, &ask, &[&format!("jobpass-secrets-{verbs}")]].concat())

@@ -1,4 +1,4 @@
-//! Set-ups beside each other in one namespace, one in the place of another, and when each is in effect.
+//! Several set-ups in one namespace, one that replaces another, and the moment when each is in effect.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -25,7 +25,7 @@ fn mint(desk: &Desk, minter: &str, more: &[&str]) -> crate::github::step::Ended 
     ended
 }
 
-/// Three for one minter, in whatever order; none takes anything from another.
+/// Three set-ups for one minter, in any order. None takes anything from another.
 #[rstest]
 #[case(&[&SCANNER[..], &JOBS, &DEPLOYER])]
 #[case(&[&DEPLOYER[..], &SCANNER, &JOBS])]
@@ -56,7 +56,7 @@ fn each_set_up_gives_what_it_gave_alone(#[case] set_ups: &[&[&str]]) {
         more.log
     );
 
-    // Another minter for jobs was given no account but those of jobs.
+    // The other minter for jobs may use no account but those of jobs.
     let other = ["--minter", "serviceaccount:other-minter"];
     let refused = desk.setup(&[&JOBS, &other, &["--apply"]]);
     assert_eq!(refused.code(), 5, "{}", refused.log);
@@ -114,7 +114,7 @@ fn nothing_is_taken_away_unless_that_is_said() {
         "{asked:?}"
     );
 
-    // More for the same ones takes nothing away.
+    // An extension for the same minters takes nothing away.
     let more = ["--duration", "3h", "--minter", "user:joe"];
     desk.setup(&[&SCANNER, &JOBS, &MINTER, &others, &more, &["--apply"]])
         .succeeded();
@@ -124,7 +124,8 @@ fn nothing_is_taken_away_unless_that_is_said() {
     desk.setup(&[&less, &["--diff"]]).succeeded();
 }
 
-/// One command refuses it, and two come to the same: a job would mint itself tokens that outlive it.
+/// One command refuses this, and two together must refuse it as well. Otherwise a job could mint itself
+/// tokens that outlive it.
 #[test]
 fn no_job_of_one_set_up_mints_by_another() {
     let desk = Desk::new();
@@ -163,7 +164,7 @@ fn no_job_of_one_set_up_mints_by_another() {
         "{asked:?}"
     );
 
-    // Nor does what a job is told to paste make it a minter.
+    // The command that a job's error proposes does not make the job a minter either.
     desk.account("jobpass-minter");
     let by = ["mint", "--namespace", namespace, "--kubeconfig"];
     let minted = [&by[..], &["jobpass-minter", "--kubeconfig-file", "job"], &SCANNER].concat();
@@ -191,7 +192,7 @@ fn no_job_of_one_set_up_mints_by_another() {
     }
 }
 
-/// A minter that knows its credential already asks all the time for what it must never get.
+/// A minter that has its credential before the set-up sends all the time requests that must never pass.
 #[rstest]
 #[case::for_an_account(&SCANNER, &["serviceaccounts/scanner/token", "secrets?dryRun=All"])]
 #[case::for_jobs(&JOBS, &["serviceaccounts/default/token", "secrets?dryRun=All", "roles?dryRun=All"])]
@@ -214,7 +215,7 @@ fn no_minter_may_do_more_at_any_moment(#[case] what: &[&str], #[case] paths: &[&
                 scope.spawn(move || attack(desk, &token, path, done))
             }));
         }
-        // The first one comes, the second comes to it, and the first one goes.
+        // One set-up is applied, a second one joins it, and the first one is removed.
         desk.setup(&[what, &MINTER, &["--apply"]]).succeeded();
         desk.setup(&[what, &MINTER, &second, &["--apply"]]).succeeded();
         desk.setup(&[what, &second, &["--apply", "--replace"]])
@@ -227,7 +228,7 @@ fn no_minter_may_do_more_at_any_moment(#[case] what: &[&str], #[case] paths: &[&
     });
 }
 
-/// How often it was refused, and how often by a policy.
+/// The number of refusals, and the number of those by a policy.
 fn attack(desk: &Desk, token: &str, path: &str, done: &AtomicBool) -> (usize, usize) {
     let root = if path.starts_with("roles") {
         "apis/rbac.authorization.k8s.io"
@@ -256,7 +257,7 @@ fn attack(desk: &Desk, token: &str, path: &str, done: &AtomicBool) -> (usize, us
 #[test]
 fn nobody_is_bound_to_policies_that_do_nothing() {
     let desk = Desk::new();
-    // As an API server answers that has its policies turned off.
+    // An API server without policies answers like this.
     let created = FaultKind::Answer {
         status: 201,
         headers: Vec::new(),
@@ -282,7 +283,7 @@ fn nobody_is_bound_to_policies_that_do_nothing() {
     assert_eq!(desk.admin(&bound), "");
 }
 
-/// Who may not impersonate waits, and is told so.
+/// An administrator who may not impersonate waits, and is told why.
 #[test]
 fn an_administrator_who_may_not_impersonate_waits() {
     let desk = Desk::new();

@@ -1,4 +1,4 @@
-//! `jobpass setup`: what it prints loads into a cluster, and does what it says.
+//! `jobpass setup`: its output loads into a cluster and works.
 
 mod advice;
 mod attacker;
@@ -24,7 +24,7 @@ const SCANNER: [&str; 2] = ["--service-account", "scanner"];
 const MINTER: [&str; 2] = ["--minter", "serviceaccount:jobpass-minter"];
 const SWEEPER: [&str; 2] = ["--sweeper-image", "registry.example.com/jobpass:0.1.0"];
 
-/// A maintainer's folder, with an administrator's kubeconfig in it.
+/// A maintainer's folder with an administrator's kubeconfig.
 struct Desk {
     cluster: Cluster,
     folder: TempDir,
@@ -58,7 +58,7 @@ impl Desk {
         command
     }
 
-    /// `setup` in this test's namespace.
+    /// The arguments of `setup` in this test's namespace.
     fn arguments<'a>(&'a self, more: &[&[&'a str]]) -> Vec<&'a str> {
         [
             &["setup", "--namespace", self.cluster.namespace()],
@@ -67,7 +67,7 @@ impl Desk {
         .concat()
     }
 
-    /// What goes to standard output alone.
+    /// The standard output of `setup`.
     fn printed(&self, more: &[&[&str]]) -> String {
         let output = self.command(&self.arguments(more)).output();
         let output = output.expect("jobpass starts");
@@ -75,7 +75,7 @@ impl Desk {
         String::from_utf8(output.stdout).expect("text")
     }
 
-    /// What it prints, applies or compares, as the administrator.
+    /// Runs `setup` as the administrator.
     fn setup(&self, more: &[&[&str]]) -> Ended {
         let mut arguments = self.arguments(more);
         arguments.extend(["--kubeconfig", "admin.yaml"]);
@@ -95,7 +95,7 @@ impl Desk {
             .service_account_token(self.cluster.namespace(), account, hour)
     }
 
-    /// A kubeconfig of this ServiceAccount.
+    /// The path of a kubeconfig for this ServiceAccount.
     fn account(&self, name: &str) -> std::path::PathBuf {
         let path = self.folder.path().join(name);
         let kubeconfig = self
@@ -106,7 +106,7 @@ impl Desk {
     }
 }
 
-/// kubectl with `manifest` on its standard input: whether it was done, and what it said.
+/// Runs kubectl with `manifest` on its standard input. Returns whether it succeeded, and its output.
 fn kubectl(kubeconfig: &std::path::Path, arguments: &[&str], manifest: &str) -> (bool, String) {
     let mut command = support::scrubbed(Command::new(support::tool("kubectl")));
     command.env("KUBECONFIG", kubeconfig).args(arguments);
@@ -127,7 +127,7 @@ fn kubectl(kubeconfig: &std::path::Path, arguments: &[&str], manifest: &str) -> 
     )
 }
 
-/// Minter and sweeper do their work with what they are given; what a minter may not, `attacker.rs` tries.
+/// The minter and the sweeper can work with these permissions. `attacker/` tests what a minter may not do.
 #[test]
 fn minter_and_sweeper_do_their_work() {
     let desk = Desk::new();
@@ -159,7 +159,7 @@ fn minter_and_sweeper_do_their_work() {
     let create = ["create", "--filename", "-"];
     let (made, said) = kubectl(&minter, &create, anchor);
     assert!(made, "{said}");
-    // What others make is safe from the minter, and they are not limited.
+    // The minter cannot touch the objects of other users, and other users are not limited.
     desk.cluster.apply(
         "{apiVersion: v1, kind: Secret, metadata: {name: other, namespace: NAMESPACE}, stringData: {a: b}}",
     );
@@ -196,13 +196,13 @@ fn apply_and_diff_say_what_is_and_was_different() {
 
     let applied = setup(&["--apply"]).succeeded();
     let line = format!("created    CronJob {namespace}/jobpass-sweeper\n");
-    // The namespace was there.
+    // The namespace existed before.
     let unchanged = applied.log.matches("unchanged").count();
     assert!(applied.log.contains(&line) && unchanged == 1, "{}", applied.log);
     let same = setup(&["--diff"]).succeeded();
     assert!(!same.log.contains("differs"), "{}", same.log);
 
-    // Somebody wanted it to work, and took a lock off; and somebody else labelled a Role.
+    // A person has removed a lock so that something works, and another person has labelled a Role.
     let name = format!("jobpass-anchors.{namespace}.scanner");
     let policy = format!("validatingadmissionpolicy/{name}");
     let ignore = r#"{"spec": {"failurePolicy": "Ignore", "matchConstraints": {"excludeResourceRules": [{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]}]}}}"#;
@@ -251,7 +251,7 @@ fn apply_and_diff_say_what_is_and_was_different() {
     assert_eq!(desk.admin(&labelled), "security");
 }
 
-/// kubectl and the API server take what is printed, whatever the names in it would like to be.
+/// kubectl and the API server accept the output, with any names in it.
 #[rstest]
 #[case(&[MINTER[0], MINTER[1], SWEEPER[0], SWEEPER[1], "--audiences", "it's, vault"])]
 #[case(&["--minter", r#"user:a'] || true || ['"\: {b} #c"#, "--minter", "group:null", "--example-rights"])]
@@ -274,7 +274,7 @@ fn it_is_as_the_schemas_of_kubernetes_say(#[case] more: &[&str]) {
     let desk = Desk::new();
     let path = desk.folder.path().join("setup.yaml");
     fs::write(&path, desk.printed(&[&SCANNER, more])).expect("written");
-    // Its releases and ours: from the first with these policies to the newest that the tool knows.
+    // The first release with these policies, and the newest that the tool knows.
     for version in ["1.30.0", "1.36.0"] {
         let mut validate = support::scrubbed(Command::new(support::tool("kubernetes-validate")));
         validate
@@ -288,7 +288,7 @@ fn it_is_as_the_schemas_of_kubernetes_say(#[case] more: &[&str]) {
 #[test]
 fn an_api_server_without_policies_is_said_to_be_one_before_anything_is_changed() {
     let desk = Desk::new();
-    // As those before 1.30 answer.
+    // API servers before 1.30 answer like this.
     let unknown = FaultKind::Answer {
         status: 404,
         headers: Vec::new(),

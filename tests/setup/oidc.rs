@@ -1,4 +1,4 @@
-//! Jobs without a stored secret, let in by the file and the objects that `setup` writes.
+//! Jobs without a stored secret, which log in with the file and the objects of `setup`.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -52,7 +52,7 @@ const WORKFLOWS: &[&str] = &[
     "env=prod",
 ];
 
-/// A cluster that was set up with `options`, and what becomes of a job with an ID token.
+/// A cluster that was set up with `options`, for jobs with an ID token.
 struct Trusting {
     desk: Desk,
 }
@@ -105,7 +105,7 @@ impl Trusting {
     }
 }
 
-/// The jobs that were named are let in, and no others: each of `others` is a claim of one.
+/// Only the named jobs are accepted. Each of `others` is a claim of another job.
 #[rstest]
 #[case::github(GITHUB, Issuer::github(), &[
     ("repository_id", "3"),
@@ -162,7 +162,7 @@ fn jobs_are_let_in_and_others_are_not(
     assert!(!cluster.issued().iter().any(|token| cluster.accepts(token)));
 }
 
-/// The API server answers 401 to all of them; the file that it was given tells them apart.
+/// The API server answers 401 to all of them. Only its file tells the causes apart.
 #[test]
 fn what_does_not_fit_is_named() {
     let trusting = Trusting::set_up(GITHUB);
@@ -187,7 +187,7 @@ fn what_does_not_fit_is_named() {
     }
 }
 
-/// Whether this is what is wrong, and nothing else but that the API server refuses it.
+/// Asserts that doctor finds this fault and the API server's refusal, and no other fault.
 #[track_caller]
 fn says_alone(doctor: &Ended, said: &str) {
     assert_eq!(doctor.code(), 4, "{}", doctor.log);
@@ -232,7 +232,7 @@ fn the_audit_log_names_the_job() {
     assert_eq!(jobs.collect::<BTreeSet<_>>(), BTreeSet::from(expected));
 }
 
-/// `environment` is there only in jobs that have one.
+/// Only jobs with an environment have the claim `environment`.
 #[test]
 fn a_job_outside_of_the_environment_is_refused() {
     let options = ["--repository-id", "2", "--environment", "production"];

@@ -1,4 +1,4 @@
-//! Jobs that bring rules, by a minter that `setup` made for them.
+//! Jobs that bring rules, with a minter that `setup` made for them.
 
 use std::fs;
 
@@ -51,7 +51,7 @@ fn a_role_for_one_job() {
     assert_eq!(left(&desk.cluster), "");
 }
 
-/// One minter, for a ServiceAccount that all jobs share and for jobs with rules.
+/// One minter for a shared ServiceAccount and for jobs with rules.
 #[test]
 fn both() {
     let desk = Desk::new();

@@ -1,4 +1,4 @@
-//! What GitHub and GitLab say about the runs that anchors belong to, or fail to say.
+//! The answers of GitHub and GitLab about the runs of anchors, and their failures.
 
 use jobpass_devkit::{CiAnswer, CiApi, Fault, FaultKind};
 
@@ -12,12 +12,12 @@ use crate::{
 const TOKEN: &str = "ghp_0123456789abcdefghijklmnopqrstuvwxyz";
 const LATER: &str = "2036-01-01T00:00:00Z";
 
-/// A sweeper with a token for `api`, as both a GitHub and a GitLab.
+/// A sweeper with a token for `api`, which acts as both GitHub and GitLab.
 fn broom_for(api: &CiApi) -> Broom {
     broom_that_trusts(api, "SSL_CERT_FILE")
 }
 
-/// A sweeper that is told of the site's authority by this variable.
+/// A sweeper that gets the site's authority from this variable.
 fn broom_that_trusts(api: &CiApi, variable: &str) -> Broom {
     let mut broom = Broom::new();
     write(&broom.folder.path().join("roots.pem"), api.ca_pem());
@@ -31,7 +31,7 @@ fn broom_that_trusts(api: &CiApi, variable: &str) -> Broom {
     broom
 }
 
-/// Anchors with a day to live, ten minutes old.
+/// Creates anchors that have a day to live and are ten minutes old.
 fn anchors(broom: &Broom, anchors: &[(&str, &str, &str, &str)]) -> Vec<String> {
     let made = new_anchors(broom, anchors);
     broom.cluster.move_date(minutes(10));
@@ -106,7 +106,8 @@ fn the_certificates_of_node_extra_ca_certs_count_for_a_site() {
     assert_eq!(summary(&lines)["ended"], 1, "{log}");
 }
 
-/// Nobody revokes where the runner dies, or where a second cancellation kills post. The token lives on until its run is seen to have ended.
+/// After the runner dies, or a second cancellation kills post, nobody revokes. The token lives until the
+/// sweeper learns that its run has ended.
 #[rstest]
 #[case::the_runner_dies(false)]
 #[case::cancelled_by_force(true)]
@@ -150,7 +151,7 @@ fn an_anchor_goes_when_its_run_has_ended_and_not_before() {
     let api = CiApi::start(|path| match path {
         "/api/v3/repos/team/app/actions/runs/1" => says(1, "completed", LATER),
         "/api/v3/repos/team/app/actions/runs/2" => says(2, "in_progress", LATER),
-        // Run anew since: this is what the first attempt came to.
+        // The run was started again. This is the end of the first attempt.
         "/api/v3/repos/team/app/actions/runs/3" => says(3, "completed", "2020-01-01T00:00:00Z"),
         "/api/v4/projects/group%2Fsub%2Fapp/pipelines/4" => says(4, "failed", LATER),
         "/api/v4/projects/group%2Fsub%2Fapp/pipelines/5" => says(5, "canceling", LATER),
@@ -224,7 +225,7 @@ fn an_anchor_goes_when_its_run_has_ended_and_not_before() {
     assert_eq!(states, vec![json!("live"); 9], "{}", listed.log);
 }
 
-/// The token goes to the site that the operator named, and nowhere else.
+/// The token goes only to the site that the operator named.
 #[test]
 fn no_anchor_chooses_where_a_token_is_sent() {
     let (mine, other) = (
@@ -245,7 +246,7 @@ fn no_anchor_chooses_where_a_token_is_sent() {
     assert!(mine.asked().is_empty() && other.asked().is_empty());
 }
 
-/// Unknown is not ended.
+/// An unknown run does not count as ended.
 #[rstest]
 #[case::unauthorized(|_: &str| CiAnswer::Answer(401, vec![], format!("bad token {TOKEN}")), Some("it does not accept the token (401)"))]
 #[case::forbidden(|_: &str| CiAnswer::Answer(403, vec![], String::new()), None)]
@@ -286,7 +287,7 @@ fn what_is_not_certain_has_not_ended(#[case] answer: fn(&str) -> CiAnswer, #[cas
     assert!(!log.contains('\u{1b}'), "{log}");
 }
 
-/// A redirect could lead the token elsewhere.
+/// A redirect could lead the token to another site.
 #[test]
 fn redirects_are_not_followed() {
     let elsewhere = CiApi::start(|_| says(1, "completed", LATER));
@@ -310,7 +311,7 @@ fn redirects_are_not_followed() {
     );
 }
 
-/// One question is no outage, and still worth a word.
+/// One failed question is not an outage, but worth a warning.
 #[test]
 fn a_single_failure_is_said() {
     let api = CiApi::start(|_| CiAnswer::Answer(502, vec![], String::new()));

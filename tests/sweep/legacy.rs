@@ -1,11 +1,11 @@
-//! Legacy tokens: what their annotation says is kept, whoever made them.
+//! Legacy tokens: the sweep obeys their annotation, whoever made them.
 
 use super::*;
 
 const EXPIRATION: &str = "kubernetes.io/service-account.expiration";
 
 impl Broom {
-    /// A Secret that a person made, filled by the token controller; with this expiration, if any.
+    /// A Secret that a person made and the token controller filled, with this expiration.
     fn legacy(&self, name: &str, expiration: Option<&str>) {
         let mut annotations = json!({"kubernetes.io/service-account.name": "scanner"});
         if let Some(seconds) = expiration {
@@ -29,7 +29,7 @@ impl Broom {
 #[test]
 fn the_annotation_is_kept_and_nothing_else_goes() {
     let broom = Broom::new();
-    // As in the document that shows it.
+    // The source document shows this annotation.
     broom.legacy("a-day", Some("86400"));
     broom.legacy("an-hour", Some("3600"));
     broom.legacy("for-ever", None);
@@ -91,7 +91,7 @@ fn the_annotation_is_kept_and_nothing_else_goes() {
     }
 }
 
-/// A page without any that count is no end of the list.
+/// The list goes on after a page without any Secret that counts.
 #[test]
 fn many_that_say_nothing_are_passed_over_page_by_page() {
     let broom = Broom::new();

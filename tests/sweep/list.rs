@@ -1,4 +1,4 @@
-//! `jobpass list`, away from a terminal.
+//! `jobpass list` without a terminal.
 
 use std::io::{BufRead as _, BufReader};
 
@@ -74,7 +74,7 @@ fn what_lives_is_shown_with_its_pipeline() {
         ],
         "{listed}"
     );
-    // In the order of the names of the namespaces: a hyphen comes before the slash.
+    // The order is that of the namespaces' names: a hyphen comes before the slash.
     assert_eq!(
         lines[1][..3],
         ["gitlab pipeline 12, job 34", "b/c", &format!("{other}/-")],
@@ -115,7 +115,7 @@ fn what_lives_is_shown_with_its_pipeline() {
     );
 }
 
-/// Without a Role for Secrets' content: a row for what comes, changes and goes.
+/// Watching needs no permission to read Secrets. It prints a row for each anchor that comes, changes or goes.
 #[test]
 fn watching_shows_what_changes() {
     let broom = Broom::new();

@@ -1,4 +1,4 @@
-//! Which anchors a sweep deletes, and which it never does; and what `list` shows of them.
+//! The anchors that a sweep deletes, and those that it never does; and the output of `list`.
 
 mod ci;
 mod legacy;
@@ -22,8 +22,8 @@ use tempfile::TempDir;
 
 use crate::{cluster::Cluster, github::step::Ended, support};
 
-/// What a sweeper of a namespace needs and no more, as a 403 shows it; and what it takes to see the anchors of the cluster. Nothing of
-/// other tests can be deleted.
+/// The permissions that a sweeper of a namespace needs, as a 403 shows them, and the permission to list the
+/// anchors of the cluster. It cannot delete the objects of other tests.
 const SWEEPER: &str = r#"
 apiVersion: v1
 kind: ServiceAccount
@@ -54,8 +54,8 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: NAMESPAC
 subjects: [{kind: ServiceAccount, name: sweeper, namespace: NAMESPACE}]
 "#;
 
-/// Who sweeps, and where. How old an anchor is, jobpass tells by the time that the API server's answers say, which tests move: no
-/// object can be created with an earlier time.
+/// A sweeper and its scope. No object can be created with an earlier time. jobpass reckons the age of an
+/// anchor by the time in the API server's answers, so tests change that time.
 struct Broom {
     cluster: Cluster,
     folder: TempDir,
@@ -70,7 +70,7 @@ impl Broom {
         broom
     }
 
-    /// One that nobody holds.
+    /// A sweeper without an account.
     fn of(cluster: Cluster) -> Self {
         Self {
             cluster,
@@ -114,21 +114,22 @@ impl Broom {
         Ended::of(self.start(arguments))
     }
 
-    /// Sweeps the test's namespace, and gives the lines of JSON.
+    /// Sweeps the test's namespace. Returns the lines of JSON.
     fn sweep(&self, more: &[&str]) -> (Ended, Vec<Value>) {
         let ended = self.run(&[&SWEEP, more].concat());
         let lines = json_lines(&ended.log);
         (ended, lines)
     }
 
-    /// Creates an anchor in the test's namespace with these annotations (without `jobpass.dev/`), and gives its name.
+    /// Creates an anchor in the test's namespace with these annotations (without `jobpass.dev/`). Returns its
+    /// name.
     fn anchor(&self, number: usize, annotations: &[(&str, &str)]) -> String {
         let name = name(number);
         self.secret(self.cluster.namespace(), &name, annotations);
         name
     }
 
-    /// Creates anchors such as jobs leave behind whose runners died, an hour ago.
+    /// Creates anchors like those of runners that died an hour ago.
     fn leave_behind(&self, anchors: usize) {
         each(anchors, |number| {
             let run = (number / 4).to_string();
@@ -176,7 +177,7 @@ impl Broom {
     }
 }
 
-/// Does something for each number below this one, some at a time.
+/// Calls `what` with each number below this one, some at the same time.
 fn each(numbers: usize, what: impl Fn(usize) + Sync) {
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -236,7 +237,7 @@ fn what_has_expired_goes_and_nothing_else() {
     broom.cluster.apply(
         "{apiVersion: v1, kind: Secret, type: Opaque, metadata: {name: password, namespace: NAMESPACE}}",
     );
-    // What the anchor owns goes with it.
+    // The objects that the anchor owns are deleted with it.
     let anchors = broom.cluster.anchors();
     let uid = &anchors
         .iter()
@@ -296,7 +297,7 @@ fn what_has_expired_goes_and_nothing_else() {
     );
     assert_eq!(summary["complete"], true);
     assert!(!log.contains('\u{1b}'), "{log}");
-    // The garbage collector does it.
+    // The garbage collector deletes them.
     let gone = [
         "wait",
         "--for=delete",
@@ -320,7 +321,7 @@ fn an_anchor_is_left_alone_for_five_minutes_after_its_expiry() {
     assert!(broom.names().is_empty());
 }
 
-/// The namespace of the kubeconfig, unless another one or all are asked for.
+/// The namespace of the kubeconfig, unless another one or all are named.
 #[test]
 fn a_sweep_stays_in_its_namespace() {
     let broom = Broom::new();
@@ -335,7 +336,7 @@ fn a_sweep_stays_in_its_namespace() {
         .into_iter()
         .filter(|line| line["namespace"].as_str().is_some_and(|it| it.starts_with(here)));
     let would = would.map(|line| (line["event"].clone(), line["anchor"].clone()));
-    // In the order of the names of the namespaces: a hyphen comes before the slash.
+    // The order is that of the namespaces' names: a hyphen comes before the slash.
     let both = [2, 1].map(|number| (json!("would-delete"), json!(name(number))));
     assert_eq!(would.collect::<Vec<_>>(), both);
 
@@ -351,7 +352,7 @@ fn a_sweep_stays_in_its_namespace() {
     assert!(broom.names().is_empty());
 }
 
-/// A real token, minted with the command line, survives sweeps while its job may run.
+/// A real token from the command line survives sweeps while its job may run.
 #[test]
 fn a_minted_token_outlives_every_sweep_until_it_expires() {
     let broom = Broom::new();

@@ -1,4 +1,4 @@
-//! Namespaces without anchors or legacy tokens, as nearly all are: the API server answers `"items": null`.
+//! Namespaces without anchors or legacy tokens, like most: the API server answers `"items": null`.
 
 use std::process::{Command, Stdio};
 
@@ -25,6 +25,6 @@ fn nothing_is_there_and_nothing_goes_wrong(#[case] arguments: &[&str], #[case] s
     let said = said.replace("NAMESPACE", cluster.namespace());
     assert!(ended.log.contains(&said), "{}", ended.log);
     assert_eq!(said.is_empty(), ended.log.is_empty(), "{}", ended.log);
-    // Both kinds of Secrets were asked for.
+    // jobpass listed both types of Secrets.
     assert_eq!(cluster.requests().len(), 2);
 }

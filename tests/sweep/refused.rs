@@ -1,9 +1,9 @@
-//! Who may not see anchors is shown the account that may.
+//! A user without permission to list anchors is shown an account that has it.
 
 use super::*;
 
 impl Broom {
-    /// Runs jobpass as somebody who may do nothing, then as the account of this name that it has shown.
+    /// Runs jobpass as a user without permissions, then as the account of this name from the error.
     fn run_as_shown(&self, arguments: &[&str], home: &str, account: &str) -> Ended {
         self.cluster
             .apply("{apiVersion: v1, kind: ServiceAccount, metadata: {name: nobody, namespace: NAMESPACE}}");
@@ -28,7 +28,7 @@ fn in_a_namespace(#[case] verb: &str, #[case] account: &str, #[case] left: usize
     assert_eq!(broom.names().len(), left, "{}", ended.log);
 }
 
-/// Not on a cluster where other tests have anchors.
+/// This test needs a cluster on which no other test has anchors.
 #[test]
 fn in_the_cluster() {
     let broom = Broom::of(Cluster::dev());

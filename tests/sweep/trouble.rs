@@ -1,4 +1,4 @@
-//! A sweep that is interrupted, not alone, or answered badly.
+//! A sweep that is interrupted, runs beside another one, or gets wrong answers.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -27,7 +27,7 @@ fn answer(status: u16, body: &Value) -> FaultKind {
     }
 }
 
-/// A sweep under way. Its lines go to a file: they are more than a pipe holds.
+/// A running sweep. Its output goes to a file, because it is more than a pipe holds.
 struct Sweep {
     child: Child,
     lines: PathBuf,
@@ -55,7 +55,7 @@ impl Sweep {
     }
 }
 
-/// 510 anchors are more than a page. The API server stops answering in the middle of the first one.
+/// 510 anchors are more than a page. The API server stops answering in the middle of the first page.
 #[rstest]
 fn stopped_anywhere_and_begun_again(#[values(Signal::KILL, Signal::INT, Signal::TERM)] signal: Signal) {
     let broom = Broom::new();
@@ -64,7 +64,7 @@ fn stopped_anywhere_and_begun_again(#[values(Signal::KILL, Signal::INT, Signal::
     fault(&broom, "DELETE", &name(123), 9, FaultKind::HoldAfter);
     fault(&broom, "DELETE", &name(200), 9, FaultKind::HoldBefore);
     let sweep = Sweep::start(&broom, "lines");
-    // All that can be answered has been.
+    // All answers that can come have come.
     broom.cluster.wait_for(PATIENCE, |requests| {
         let answered = requests
             .iter()
@@ -122,12 +122,12 @@ fn two_at_once_do_no_harm() {
     assert_eq!(broom.names(), [live]);
 }
 
-/// An anchor of the same name that was made in between belongs to somebody else.
+/// A new anchor of the same name belongs to somebody else.
 #[test]
 fn another_anchor_of_the_same_name_is_left_alone() {
     let broom = Broom::new();
     broom.leave_behind(1);
-    // The sweep's deletion is carried out together with another one.
+    // The sweep's deletion and another one are carried out at the same time.
     fault(&broom, "DELETE", "/secrets/", 2, FaultKind::together(2));
     let sweep = Sweep::start(&broom, "lines");
     broom.cluster.wait_for(PATIENCE, |requests| {
@@ -154,7 +154,7 @@ fn another_anchor_of_the_same_name_is_left_alone() {
     );
 }
 
-/// Pages that fail on the way: each is resumed, and nothing is passed over, or looked at twice.
+/// Pages that fail are resumed. No anchor is missed or judged twice.
 #[test]
 fn a_page_that_fails_is_resumed() {
     let broom = Broom::new();
@@ -166,7 +166,7 @@ fn a_page_that_fails_is_resumed() {
         answer(500, &status("etcdserver: leader changed")),
         answer(429, &status("too many requests")),
         FaultKind::DropAfter,
-        // Too old, without an offer to go on.
+        // The list is too old, and no continue token is offered.
         answer(410, &anew),
         answer(410, &json!("gone")),
     ] {
@@ -184,7 +184,7 @@ fn a_page_that_fails_is_resumed() {
         assert_eq!(found, (0..1100).map(name).collect::<Vec<_>>(), "{what}: {log}");
     }
 
-    // An API server that cannot answer the list as it was offers to go on with it as it is now
+    // An API server that cannot continue the old list offers to continue it as it is now
     // (`k8s.io/apiserver/pkg/storage/etcd3/errors.go`, `handleCompactedErrorForPaging`).
     let path = format!(
         "/api/v1/namespaces/{}/secrets?fieldSelector=type%3Djobpass.dev%2Fanchor&limit=500",
@@ -266,7 +266,7 @@ fn a_list_that_cannot_be_read_to_its_end_is_no_success() {
     );
 }
 
-/// 40 anchors with 200 KB of annotations each: a page of them all would be 8 MB.
+/// 40 anchors with 200 KB of annotations each. One page with all of them would be 8 MB.
 #[test]
 fn pages_that_are_too_long_become_shorter() {
     let broom = Broom::new();
@@ -278,7 +278,7 @@ fn pages_that_are_too_long_become_shorter() {
     assert!(broom.names().is_empty());
 }
 
-/// Something that answers with whole Secrets is no API server.
+/// A server that answers with whole Secrets is not an API server.
 #[test]
 fn only_metadata_is_taken() {
     let broom = Broom::new();
@@ -369,7 +369,7 @@ fn a_reader_who_does_not_read_keeps_no_signal_from_being_obeyed() {
     let broom = Broom::new();
     broom.leave_behind(400);
     let mut sweep = broom.start(&SWEEP);
-    // 600 bytes a line: the pipe is full, and the queue as well.
+    // A line has 600 bytes, so the pipe and the queue are full.
     broom.cluster.wait_for(PATIENCE, |requests| {
         (requests.iter().filter(|r| r.method == "DELETE").count() > 100).then_some(())
     });

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Those that the runner knows. Names count in any case.
+/// The commands that the runner knows. Their names count in upper and lower case.
 const REGISTERED: [&str; 15] = [
     "add-mask",
     "add-matcher",
@@ -44,12 +44,12 @@ pub(super) struct ActionCommand {
     pub(super) data: String,
 }
 
-/// The command in a line, if there is one. `token` is the word that ends `::stop-commands::`.
+/// The command in a line. `token` is the word that ends `::stop-commands::`.
 pub(super) fn parse(line: &str, token: Option<&str>) -> Option<ActionCommand> {
     new_style(line, token).or_else(|| old_style(line, token))
 }
 
-/// `::name key=value,key=value::data`, after blanks at most.
+/// `::name key=value,key=value::data`, at the start of a line or after blanks.
 fn new_style(line: &str, token: Option<&str>) -> Option<ActionCommand> {
     let (head, data) = line.trim_start().strip_prefix("::")?.split_once("::")?;
     command(head, ',', &PROPERTY, unescape(data, &DATA), token)
@@ -92,7 +92,7 @@ fn unescape(text: &str, escapes: &[(&str, &str)]) -> String {
     })
 }
 
-/// Cuts a stream into lines as .NET's `StreamReader` does: a carriage return ends a line, too.
+/// Cuts a stream into lines like .NET's `StreamReader`, for which a carriage return also ends a line.
 #[derive(Default)]
 pub(super) struct Lines {
     rest: Vec<u8>,
@@ -113,7 +113,7 @@ impl Lines {
         lines
     }
 
-    /// What is left at the end of the stream.
+    /// The rest at the end of the stream.
     pub(super) fn end(&mut self) -> Option<String> {
         (!self.rest.is_empty()).then(|| self.take())
     }

@@ -1,14 +1,15 @@
-//! As much of the expression language as workflows of tests use: contexts, `!`, `==`, `!=`, `&&`, `||`, brackets, and some functions.
+//! The part of the expression language that the tests' workflows use: contexts, `!`, `==`, `!=`, `&&`, `||`,
+//! brackets, and some functions.
 
 use serde_json::Value;
 
 use super::Conclusion;
 
-/// What an expression can see.
+/// The values that an expression can use.
 pub(super) struct Scope {
     /// The contexts, by name.
     pub(super) contexts: Value,
-    /// Of the job so far.
+    /// The status of the job so far.
     pub(super) status: Conclusion,
 }
 
@@ -28,7 +29,8 @@ impl Scope {
         text + rest
     }
 
-    /// A condition of a step. One that asks for no status means `success() && (...)` (`PipelineTemplateConverter.cs`).
+    /// Evaluates the condition of a step. A condition without a status function means `success() && (...)`
+    /// (`PipelineTemplateConverter.cs`).
     pub(super) fn condition(&self, condition: &str) -> bool {
         let inner = condition.trim();
         let inner = inner
@@ -77,7 +79,7 @@ fn tokens(expression: &str) -> Vec<Token> {
     let mut rest = expression.trim_start();
     while !rest.is_empty() {
         if let Some(mut quoted) = rest.strip_prefix('\'') {
-            // Two quotes stand for one.
+            // Two quotes mean one.
             let mut text = String::new();
             loop {
                 let (part, after) = quoted
@@ -236,7 +238,7 @@ impl Parser<'_> {
     }
 }
 
-/// Names count in any case; what is not there is null.
+/// A property of a value. Its name counts in upper and lower case. Null if it does not exist.
 fn property(value: &Value, name: &str) -> Value {
     let found = value.as_object().and_then(|object| {
         let exact = object.get(name);

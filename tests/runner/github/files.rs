@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::runner::random;
 
-/// Larger summaries are refused.
+/// The largest summary that the runner accepts.
 const SUMMARY_LIMIT: usize = 1024 * 1024;
 
-/// The files of one step: each has its own.
+/// The files of one step.
 pub(super) struct Files {
     folder: PathBuf,
     suffix: String,
@@ -26,7 +26,7 @@ pub(super) enum File {
 impl File {
     pub(super) const ALL: [File; 5] = [File::Path, File::Env, File::Summary, File::State, File::Output];
 
-    /// As the `github` context calls it, and after `GITHUB_` the environment.
+    /// The name in the `github` context. After `GITHUB_`, also the name of the variable.
     pub(super) fn name(self) -> &'static str {
         match self {
             File::Path => "path",
@@ -49,7 +49,8 @@ impl File {
 }
 
 impl Files {
-    /// Empty files, in a folder of the job's temporary one. They stay there until the job ends, readable for everybody.
+    /// Creates empty files below the job's temporary folder. They stay until the job ends, and everybody can
+    /// read them.
     pub(super) fn create(temp: &Path) -> std::io::Result<Self> {
         let files = Self {
             folder: temp.join(super::COMMAND_FILES),
@@ -66,7 +67,7 @@ impl Files {
         self.folder.join(format!("{}{}", file.prefix(), self.suffix))
     }
 
-    /// What is in a file. A step may have removed it.
+    /// The content of a file. A step may have removed it.
     pub(super) fn text(&self, file: File) -> Result<String, String> {
         match fs::read(self.path(file)) {
             Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
@@ -88,7 +89,7 @@ impl Files {
     }
 }
 
-/// The values of a file (`EnvFileKeyValuePairs`): those before a malformed line count, and then comes the error.
+/// The values of a file (`EnvFileKeyValuePairs`), up to a malformed line, and the error for that line.
 pub(super) fn values(text: &str) -> (Vec<(String, String)>, Option<String>) {
     let mut values = Vec::new();
     let mut rest = text;
@@ -123,7 +124,7 @@ fn value(line: &str, rest: &mut &str) -> Result<(String, String), String> {
     }
 }
 
-/// The lines up to the one that is the delimiter.
+/// The lines before the delimiter.
 fn until(delimiter: &str, rest: &mut &str) -> Result<String, String> {
     let mut lines = Vec::new();
     loop {

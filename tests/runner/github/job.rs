@@ -1,4 +1,4 @@
-//! The steps of a job, one after the other, and those that actions left for its end (`StepsRunner.cs`, `JobExtension.cs`).
+//! The steps of a job in their order, then the posts of actions (`StepsRunner.cs`, `JobExtension.cs`).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,27 +18,27 @@ use crate::runner::random;
 
 pub(super) type Variables = BTreeMap<String, String>;
 
-/// A job that runs.
+/// A running job.
 pub(super) struct Job {
     pub(super) runner: Runner,
     pub(super) raw: Arc<Raw>,
     pub(super) masker: Masker,
-    /// As a person sees it.
+    /// The log for a person.
     pub(super) log: String,
     pub(super) status: Conclusion,
-    /// For every step from now on.
+    /// The variables for all later steps.
     pub(super) env: Variables,
-    /// What steps put in front of PATH, the latest last.
+    /// The folders that steps put in front of PATH, the latest last.
     pub(super) path: Vec<PathBuf>,
-    /// What the parts of each step left for its end, by the number of the step.
+    /// The state that each step left for its post, by the number of the step.
     pub(super) states: Vec<Variables>,
     pub(super) summary: String,
-    /// The context `github`, without what is each step's own.
+    /// The context `github`, without the parts of single steps.
     github: Variables,
     /// The context `steps`.
     steps: Map<String, Value>,
     ended: Vec<Step>,
-    /// The numbers of steps that have something to do at the end. The last one comes first.
+    /// The numbers of the steps that have a post. The last one runs first.
     posts: Vec<usize>,
 }
 
@@ -127,7 +127,7 @@ impl Job {
             self.status = Conclusion::Cancelled;
         }
         let uses = step.uses.as_deref();
-        // A checkout leaves alone what is there.
+        // A checkout leaves the workspace as it is.
         let uses = uses.filter(|uses| !uses.starts_with("actions/checkout"));
         let action = uses.map(|uses| {
             let known = self.runner.actions.get(uses);
@@ -147,7 +147,7 @@ impl Job {
         let mut outcome = Conclusion::Skipped;
         let (mut outputs, mut commands) = (Variables::new(), Vec::new());
         if self.scope(&env).condition(&condition) {
-            // Before main runs: whatever becomes of it, post will run.
+            // A post is registered before main runs, so that it runs whatever happens to main.
             if stage == Stage::Main && post.is_some() {
                 self.posts.push(number);
             }
@@ -184,7 +184,7 @@ impl Job {
         });
     }
 
-    /// `JobExtension.cs`, `FinalizeJob`: after everything else.
+    /// The outputs of the job, evaluated last (`JobExtension.cs`, `FinalizeJob`).
     fn outputs(&mut self, definitions: &Texts) -> Variables {
         let mut outputs = Variables::new();
         for (name, value) in self.texts(definitions, &self.env) {
@@ -201,7 +201,7 @@ impl Job {
         outputs
     }
 
-    /// Evaluated now, with these variables as the context `env`.
+    /// Evaluates texts, with these variables as the context `env`.
     pub(super) fn texts(&self, texts: &Texts, env: &Variables) -> Variables {
         let scope = self.scope(env);
         texts
@@ -267,7 +267,7 @@ impl Job {
         variables
     }
 
-    /// Adds to the log what is not masked.
+    /// Adds text to the log, masked.
     pub(super) fn show(&mut self, text: &str) {
         self.log += &self.masker.mask(text);
         self.log.push('\n');

@@ -7,12 +7,13 @@ use std::ops::Range;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// What is not shown any more.
+/// The values that the log must not show.
 #[derive(Default)]
 pub(super) struct Masker(BTreeSet<String>);
 
 impl Masker {
-    /// `Worker.cs` for secrets, `ActionCommandManager.cs` for `::add-mask::`: the whole value and each of its lines.
+    /// Adds a whole value and each of its lines: `Worker.cs` for secrets, `ActionCommandManager.cs` for
+    /// `::add-mask::`.
     pub(super) fn add(&mut self, value: &str) {
         self.add_value(value);
         for line in value.split(['\r', '\n']) {
@@ -28,7 +29,7 @@ impl Masker {
         }
     }
 
-    /// Masks that overlap or touch become one `***`.
+    /// Masks a text. Masks that overlap or touch become one `***`.
     pub(super) fn mask(&self, text: &str) -> String {
         let mut found: Vec<Range<usize>> = self.0.iter().flat_map(|form| positions(text, form)).collect();
         found.sort_by_key(|range| range.start);
@@ -47,7 +48,7 @@ impl Masker {
     }
 }
 
-/// `ValueSecret.cs`: also those that overlap.
+/// All positions, overlapping ones included (`ValueSecret.cs`).
 fn positions<'a>(text: &'a str, form: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
     let mut from = 0;
     std::iter::from_fn(move || {
@@ -75,7 +76,8 @@ fn encodings(value: &str) -> [String; 11] {
     ]
 }
 
-/// `Base64StringEscapeShift1` and `2`: what base64 of something longer holds of the value. With padding.
+/// The part of base64 that the value fills in a longer text, with padding (`Base64StringEscapeShift1` and
+/// `2`).
 fn base64_shifted(value: &str, shift: usize) -> String {
     let bytes = value.as_bytes();
     STANDARD.encode(
@@ -86,7 +88,7 @@ fn base64_shifted(value: &str, shift: usize) -> String {
     )
 }
 
-/// `JsonStringEscape`: Newtonsoft's, which also escapes the line breaks of Unicode.
+/// `JsonStringEscape` by Newtonsoft, which also escapes the line breaks of Unicode.
 fn json(value: &str) -> String {
     let quoted = serde_json::Value::from(value).to_string();
     quoted[1..quoted.len() - 1]
@@ -123,7 +125,7 @@ fn without_quotes(value: &str) -> &str {
     inner.filter(|_| value.len() > 8).unwrap_or_default()
 }
 
-/// `PowerShellPreAmpersandEscape`: errors of PowerShell show what is before and after an `&` in pieces.
+/// `PowerShellPreAmpersandEscape`: errors of PowerShell show the text before and after an `&` in pieces.
 fn before_ampersand(value: &str) -> &str {
     let end = value
         .find("&+")
@@ -135,7 +137,7 @@ fn before_ampersand(value: &str) -> &str {
 /// `PowerShellPostAmpersandEscape`
 fn after_ampersand(value: &str) -> &str {
     let rest = match value.find("&+") {
-        // Without the letter that got coloured.
+        // The coloured letter is left out.
         Some(at) => {
             let mut rest = value[at + 2..].chars();
             rest.next();

@@ -34,10 +34,10 @@ use self::workflow::{Action, Workflow};
 use super::log::Raw;
 use super::process::{Canceller, Mailbox};
 
-/// Where the runner keeps the files of file commands, in the temporary folder of the job.
+/// The folder of the runner's files for commands, in the temporary folder of the job.
 const COMMAND_FILES: &str = "_runner_file_commands";
 
-/// A runner with a workflow that it is to run.
+/// A runner with a workflow to run.
 pub struct Runner {
     workflow: Workflow,
     folder: TempDir,
@@ -51,14 +51,14 @@ pub struct Runner {
     below_two_composites: bool,
 }
 
-/// How long the runner waits for what (`ProcessInvoker.cs`).
+/// The times that the runner waits (`ProcessInvoker.cs`).
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// Between SIGINT and SIGTERM.
+    /// The time between SIGINT and SIGTERM.
     pub interrupt: Duration,
-    /// Between SIGTERM and SIGKILL.
+    /// The time between SIGTERM and SIGKILL.
     pub terminate: Duration,
-    /// For the end of a stream that others keep open, once the process has ended.
+    /// The time for the end of a stream that other processes hold open after the process has ended.
     pub streams: Duration,
 }
 
@@ -91,46 +91,48 @@ impl fmt::Display for Conclusion {
     }
 }
 
-/// A job that runs. Dropping it cancels it.
+/// A running job. Dropping it cancels it.
 pub struct Running {
     raw: Arc<Raw>,
     canceller: Canceller,
     thread: Option<JoinHandle<Ended>>,
 }
 
-/// A job that is over.
+/// A finished job.
 pub struct Ended {
     pub conclusion: Conclusion,
-    /// In the order in which they ran, posts included.
+    /// The steps in the order in which they ran, posts included.
     pub steps: Vec<Step>,
-    /// As a person sees it.
+    /// The log for a person.
     pub log: String,
-    /// What the steps wrote, commands and all: nothing in it is masked.
+    /// The unmasked output of the steps, with their commands.
     pub raw: String,
     /// The summaries of all steps, masked.
     pub summary: String,
-    /// Those of the job that GitHub got: none that is empty, and none that holds something masked.
+    /// The outputs of the job that GitHub accepted. It drops empty outputs and those with a masked value.
     pub outputs: BTreeMap<String, String>,
     folder: TempDir,
 }
 
-/// A step that is over, or was skipped.
+/// A finished or skipped step.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// With `Post ` in front, for what ran at the end of the job.
+    /// The name. It begins with `Post ` for a post.
     pub name: String,
     pub conclusion: Conclusion,
     pub outputs: BTreeMap<String, String>,
     /// The names of the commands in its log that the runner obeyed.
     pub commands: Vec<String>,
-    /// Its part of the log, as a person sees it.
+    /// Its part of the log for a person.
     pub log: String,
 }
 
 impl Runner {
+    /// Reads the workflow of the job.
+    ///
     /// # Panics
     ///
-    /// If the workflow is none, has several jobs, or uses something that the harness does not know.
+    /// If the workflow is invalid, has several jobs, or uses a feature that the harness does not have.
     pub fn new(workflow: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the runner");
         for name in ["home", "temp", "tools", "workspace"] {
@@ -150,7 +152,8 @@ impl Runner {
         }
     }
 
-    /// Where `uses: name` finds its action. `actions/checkout` needs none: it leaves the workspace as it is.
+    /// Sets the folder of the action for `uses: name`. `actions/checkout` needs none, because it leaves the
+    /// workspace as it is.
     pub fn action(mut self, name: &str, folder: &Path) -> Self {
         self.actions.insert(name.to_owned(), Action::load(folder));
         self
@@ -161,26 +164,26 @@ impl Runner {
         self
     }
 
-    /// A variable that the machine has.
+    /// Sets a variable of the machine.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// A folder to have in front of the PATH of the machine.
+    /// Puts a folder in front of the PATH of the machine.
     pub fn path(mut self, folder: &Path) -> Self {
         self.path.push(folder.to_owned());
         self
     }
 
-    /// Where jobs with `permissions: {id-token: write}` ask for OIDC tokens, and the bearer token for it.
+    /// Sets the endpoint of ID tokens and its bearer token, for jobs with `permissions: {id-token: write}`.
     pub fn id_tokens(mut self, url: &str, bearer: &str) -> Self {
         self.id_tokens = Some((url.to_owned(), bearer.to_owned()));
         self
     }
 
-    /// Hands the post of actions none of the inputs of their steps, as below two composite actions: there the inputs of the outer
-    /// ones, of which they are made, are empty by then (github.com/actions/runner, issue 3514).
+    /// Gives posts no inputs, like below two composite actions, where the inputs of the outer actions are
+    /// empty by then (github.com/actions/runner, issue 3514).
     pub fn below_two_composites(mut self) -> Self {
         self.below_two_composites = true;
         self
@@ -191,13 +194,13 @@ impl Runner {
         self
     }
 
-    /// As with the secret ACTIONS_STEP_DEBUG: the log shows outputs and state as they are set.
+    /// Turns debug mode on (the secret ACTIONS_STEP_DEBUG): the log shows outputs and state as they are set.
     pub fn debug(mut self) -> Self {
         self.debug = true;
         self
     }
 
-    /// Where steps run. What `actions/checkout` would put there is for the caller to put.
+    /// The folder in which steps run. The caller puts the files there that `actions/checkout` would.
     pub fn workspace(&self) -> PathBuf {
         self.folder("workspace")
     }
@@ -223,7 +226,7 @@ impl Runner {
         self.folder.path().join(name)
     }
 
-    /// Where the machine has a program. What steps do to PATH with `env:` has no say in it (`WhichUtil.cs`).
+    /// The path of a program on the machine. A step's `env:` does not change it (`WhichUtil.cs`).
     fn which(&self, program: &str, in_front: &[PathBuf]) -> Option<PathBuf> {
         let machine = env::var_os("PATH").unwrap_or_default();
         let machine = self.path.iter().cloned().chain(env::split_paths(&machine));
@@ -235,16 +238,16 @@ impl Runner {
 }
 
 impl Running {
-    /// Cancels the job, as a person does in the web interface.
+    /// Cancels the job like a person does in the web interface.
     pub fn cancel(&self) {
         self.canceller.cancel();
     }
 
-    /// Waits until `what` finds something in what the steps wrote. See [`Ended::raw`].
+    /// Waits until `what` finds something in the unmasked output of the steps: see [`Ended::raw`].
     ///
     /// # Panics
     ///
-    /// When it has found nothing after `timeout`.
+    /// If it finds nothing before `timeout`.
     pub fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&str) -> Option<T>) -> T {
         self.raw.wait_for(timeout, what)
     }
@@ -253,7 +256,7 @@ impl Running {
     ///
     /// # Panics
     ///
-    /// When the workflow does something that the harness does not know.
+    /// If the workflow uses a feature that the harness does not have.
     pub fn end(mut self) -> Ended {
         let thread = self.thread.take().expect("a job ends once");
         thread
@@ -276,7 +279,7 @@ impl Ended {
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// If there is none.
     pub fn step(&self, name: &str) -> &Step {
         let mut steps = self.steps.iter();
         steps.find(|step| step.name == name).unwrap_or_else(|| {
@@ -285,7 +288,7 @@ impl Ended {
         })
     }
 
-    /// The names in RUNNER_TEMP, without what the runner has there itself.
+    /// The names in RUNNER_TEMP, without the runner's own.
     pub fn left_in_temp(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder().join("temp")).expect("RUNNER_TEMP is there");
         let names = entries
@@ -294,7 +297,7 @@ impl Ended {
         names.filter(|name| name != COMMAND_FILES).collect()
     }
 
-    /// The folder with all that the job had: `home`, `temp`, `tools` and `workspace`.
+    /// The folder with the job's folders: `home`, `temp`, `tools` and `workspace`.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -1,4 +1,5 @@
-//! What a step sets, through its files or through commands in its log (`ActionCommandManager.cs`, `FileCommandManager.cs`).
+//! The values that a step sets through its files or through commands in its log (`ActionCommandManager.cs`,
+//! `FileCommandManager.cs`).
 
 use std::path::{Path, PathBuf};
 
@@ -105,7 +106,7 @@ impl Execution<'_> {
                 self.must_be_allowed(command)?;
                 self.prepend(data);
             }
-            // Problem matchers: nothing that a job could do with them.
+            // Problem matchers, which have no effect on a job.
             _ => {}
         }
         Ok(())

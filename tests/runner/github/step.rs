@@ -1,4 +1,4 @@
-//! One part of a step: its process and its files. What it writes to the log is for `obey`.
+//! One part of a step: its process and its files. `obey` handles its output.
 
 use std::env;
 use std::fs;
@@ -22,13 +22,13 @@ pub(super) enum Stage {
     Post,
 }
 
-/// A part of a step that runs.
+/// A running part of a step.
 pub(super) struct Execution<'a> {
     pub(super) job: &'a mut Job,
     pub(super) number: usize,
     step: &'a Step,
     condition: &'a str,
-    /// The context `env`: of the job, and on top of it the step's own.
+    /// The context `env`: the job's, and over it the step's own.
     pub(super) env: Variables,
     lines: [Lines; 2],
     pub(super) outputs: Variables,
@@ -88,7 +88,7 @@ impl<'a> Execution<'a> {
             (Stage::Post, Some((script, _))) => script,
             _ => action.main(),
         };
-        // The runner brings a Node of its own.
+        // The runner brings its own Node.
         let node = self.job.runner.which("node", &[]).expect("node is on PATH");
         let mut command = Command::new(node);
         command.arg(script);
@@ -100,7 +100,7 @@ impl<'a> Execution<'a> {
         self.conclude(name, &end)
     }
 
-    /// `ScriptHandler.cs`; without a script, the step does nothing.
+    /// Runs a script (`ScriptHandler.cs`). A step without a script does nothing.
     pub(super) fn script(&mut self, name: &str, mailbox: &mut Mailbox) -> Conclusion {
         let Some(run) = &self.step.run else {
             self.show_head(name, &Variables::new(), &[]);
@@ -149,7 +149,7 @@ impl<'a> Execution<'a> {
         self.conclude(name, &end)
     }
 
-    /// What the log of a step begins with (`Handler.cs`, `PrintActionDetails`).
+    /// Writes the start of a step's log (`Handler.cs`, `PrintActionDetails`).
     fn show_head(&mut self, name: &str, inputs: &Variables, script: &[String]) {
         let run = self.step.run.as_deref().and_then(|run| run.lines().next());
         let what = self.step.uses.as_deref().or(run).unwrap_or(name);
@@ -200,7 +200,7 @@ impl<'a> Execution<'a> {
         end
     }
 
-    /// What wins is what comes last (`ActionRunner.cs`, `Handler.cs`, `ProcessInvoker.cs`).
+    /// The variables of the process. A later one wins (`ActionRunner.cs`, `Handler.cs`, `ProcessInvoker.cs`).
     fn environment(&self, inputs: Variables, files: &Files) -> Variables {
         let runner = &self.job.runner;
         let mut all = Variables::new();
@@ -249,7 +249,7 @@ impl<'a> Execution<'a> {
                 ));
                 return Conclusion::Failure;
             }
-            // No way of stopping a GitHub job.
+            // These cannot stop a GitHub job.
             Some(Stopped::FromOutside(_)) | None => {}
         }
         match end.status.success() && !self.failed {
@@ -258,7 +258,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// `FileCommandManager.cs`, `ProcessFiles`: however the process ended.
+    /// Reads the files, however the process ended (`FileCommandManager.cs`, `ProcessFiles`).
     fn process_files(&mut self, files: &Files) {
         for file in File::ALL {
             if let Err(problem) = self.process_file(file, files) {
@@ -282,7 +282,7 @@ impl<'a> Execution<'a> {
                         self.job.summary.push('\n');
                     }
                 }
-                // An error that fails nothing.
+                // This error does not fail the step.
                 Err(error) => self.job.show(&format!("##[error]{error}")),
             },
             File::Env | File::State | File::Output => {
@@ -306,7 +306,7 @@ impl Attendant for Execution<'_> {
         }
     }
 
-    /// `StepsRunner.cs`: the condition is evaluated anew, and what has to run in any case goes on.
+    /// Evaluates the condition again (`StepsRunner.cs`): a step that must always run goes on.
     fn cancelled(&mut self) -> bool {
         self.job.status = Conclusion::Cancelled;
         !self.job.scope(&self.env).condition(self.condition)

@@ -261,7 +261,7 @@ fn post_runs_although_main_crashed_and_fails_the_job_if_it_fails() {
     assert_eq!(ended.step("Post Run a/a@v1").conclusion, Conclusion::Skipped);
 }
 
-/// A launcher that passes SIGINT on would show as `child interrupted`; this one does not.
+/// An action that does not pass SIGINT on to its child. If it did, the log would show `child interrupted`.
 const STUBBORN: &str = r#"
 import { spawn } from "node:child_process";
 process.on("SIGINT", () => console.log("interrupted"));

@@ -1,4 +1,5 @@
-//! Workflows and the manifests of JavaScript actions, as far as the harness runs them. It refuses the rest.
+//! Workflows and the manifests of JavaScript actions, as far as the harness runs them. It refuses all other
+//! features.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -63,7 +64,7 @@ enum Permissions {
     Each(BTreeMap<String, String>),
 }
 
-/// A scalar, as the text that the runner makes of it.
+/// A scalar, as the runner's text.
 #[derive(Clone, Default)]
 pub(super) struct Text(pub(super) String);
 
@@ -96,7 +97,7 @@ impl Workflow {
         }
     }
 
-    /// `id-token: write`, where it counts: what a job says replaces what the workflow says.
+    /// Whether the job has `id-token: write`. The permissions of a job replace those of the workflow.
     pub(super) fn may_ask_for_id_token(&self) -> bool {
         let permissions = self.job().1.permissions.as_ref().or(self.permissions.as_ref());
         match permissions {
@@ -108,7 +109,7 @@ impl Workflow {
 }
 
 impl Step {
-    /// How the log calls it.
+    /// The name in the log.
     pub(super) fn name(&self) -> String {
         let first_line = |run: &str| run.lines().next().unwrap_or_default().to_owned();
         let what = || {
@@ -179,7 +180,7 @@ impl Action {
         Some((script, runs.post_if.as_deref().unwrap_or("always()")))
     }
 
-    /// What each input is if a step does not say it.
+    /// The default of each input.
     pub(super) fn defaults(&self) -> impl Iterator<Item = (&str, &str)> {
         self.manifest.inputs.iter().map(|(name, input)| {
             let default = input.default.as_ref().map_or("", |default| &default.0);

@@ -1,4 +1,4 @@
-//! A pipeline's definition: `include`, `extends` and `!reference`, and the jobs that come out.
+//! A pipeline's definition with `include`, `extends` and `!reference`, and the jobs in it.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde_yaml::{Mapping, Value};
 use super::inputs;
 use super::variables::{Variables, plain};
 
-/// Keywords at the top that are no jobs.
+/// Keywords at the top level that are not jobs.
 const GLOBAL: [&str; 5] = ["default", "include", "stages", "variables", "workflow"];
 
 pub(super) struct Config {
@@ -19,13 +19,13 @@ pub(super) struct Config {
     pub(super) jobs: Vec<Job>,
 }
 
-/// A job as it is defined.
+/// A job's definition.
 #[derive(Clone)]
 pub(super) struct Job {
     pub(super) name: String,
     pub(super) stage: String,
     pub(super) variables: Variables,
-    /// The audiences of each.
+    /// The ID tokens, each with its audiences.
     pub(super) id_tokens: Vec<(String, Vec<String>)>,
     /// `before_script` and `script`.
     pub(super) script: Vec<String>,
@@ -33,7 +33,7 @@ pub(super) struct Job {
     pub(super) rules: Option<Vec<Rule>>,
     pub(super) when: String,
     pub(super) allow_failure: bool,
-    /// The jobs, and whether their artifacts are wanted.
+    /// The needed jobs, and whether their artifacts are wanted.
     pub(super) needs: Option<Vec<(String, bool)>>,
     pub(super) dependencies: Option<Vec<String>>,
     pub(super) paths: Vec<String>,
@@ -49,7 +49,7 @@ pub(super) struct Rule {
 }
 
 impl Config {
-    /// What `.gitlab-ci.yml` in this folder says.
+    /// Reads `.gitlab-ci.yml` in this folder.
     pub(super) fn load(project: &Path) -> Self {
         let config = with_includes(project, ".gitlab-ci.yml", &Mapping::new());
         let jobs = config
@@ -141,7 +141,7 @@ impl Rule {
     }
 }
 
-/// `30s`, `5m`, `1h 30m`, `2 hours`.
+/// Parses `30s`, `5m`, `1h 30m`, `2 hours`.
 pub(super) fn duration(text: &str) -> Duration {
     let duration = text.parse::<SignedDuration>().ok();
     let duration = duration.and_then(|duration| duration.try_into().ok());
@@ -158,7 +158,7 @@ fn need(need: &Value) -> (String, bool) {
     (job.to_owned(), artifacts != Some(false))
 }
 
-/// A file with what it includes below it.
+/// A file, merged over the files that it includes.
 fn with_includes(project: &Path, name: &str, given: &Mapping) -> Mapping {
     let path = project.join(name.trim_start_matches('/'));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -183,7 +183,7 @@ fn with_includes(project: &Path, name: &str, given: &Mapping) -> Mapping {
     }
 }
 
-/// `extends`, from the first to the last; then the job itself.
+/// Applies `extends` from the first to the last, then the job itself.
 fn extended(name: &str, config: &Mapping) -> Value {
     let own = config
         .get(name)
@@ -196,7 +196,7 @@ fn extended(name: &str, config: &Mapping) -> Value {
     job
 }
 
-/// Mappings are merged, all else is replaced (`deep_merge`).
+/// Merges mappings and replaces all other values (`deep_merge`).
 fn merge(into: &mut Value, from: &Value) {
     match (into, from) {
         (Value::Mapping(into), Value::Mapping(from)) => {
@@ -211,7 +211,7 @@ fn merge(into: &mut Value, from: &Value) {
     }
 }
 
-/// `!reference [job, keyword, ...]`; in a list, a list becomes a part of it.
+/// Resolves `!reference [job, keyword, ...]`. A list inside a list becomes a part of it.
 fn referenced(value: Value, config: &Mapping) -> Value {
     match value {
         Value::Tagged(tagged) if tagged.tag == "!reference" => {
@@ -239,7 +239,7 @@ fn referenced(value: Value, config: &Mapping) -> Value {
     }
 }
 
-/// A list of texts, or one.
+/// A list of texts, or a single text.
 fn texts(value: Option<&Value>) -> Vec<String> {
     match value {
         None | Some(Value::Null) => Vec::new(),

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-/// A report must be smaller.
+/// The size in bytes below which GitLab accepts a report.
 const SIZE_LIMIT: usize = 5 * 1024;
-/// On self-managed GitLab.
+/// The most variables in a report on self-managed GitLab.
 const VARIABLES_LIMIT: usize = 20;
 
-/// The variables of a report, or why GitLab takes none of it.
+/// The variables of a report, or GitLab's reason to refuse all of it.
 pub(super) fn parse(report: &[u8]) -> Result<BTreeMap<String, String>, String> {
     if report.len() >= SIZE_LIMIT {
         return Err(format!(

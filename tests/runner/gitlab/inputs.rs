@@ -1,12 +1,12 @@
-//! Files that take inputs (`spec: inputs`), and the values of an `include` in them.
+//! Files with inputs (`spec: inputs`), and the values from an `include`.
 
 use serde_yaml::{Mapping, Value};
 
-/// What a file defines, with these inputs.
+/// The definitions in a file, with these inputs.
 ///
 /// # Panics
 ///
-/// When GitLab would refuse them. (It would check `regex`, too.)
+/// If GitLab would refuse the inputs. (Unlike GitLab, this does not check `regex`.)
 pub(super) fn load(name: &str, text: &str, given: &Mapping) -> Mapping {
     let (header, body) = text.split_once("\n---\n").unwrap_or((text, ""));
     let header = parse(name, header);
@@ -51,8 +51,8 @@ pub(super) fn load(name: &str, text: &str, given: &Mapping) -> Mapping {
     mapping(parse(name, &interpolated(body, &values)))
 }
 
-/// Each `$[[ inputs.name ]]` as its value, in the text before it is YAML (`Interpolation::TextTemplate`): a text as it is,
-/// anything else as JSON.
+/// Replaces each `$[[ inputs.name ]]` by its value, before the text is parsed as YAML
+/// (`Interpolation::TextTemplate`). A value that is not a text becomes JSON.
 fn interpolated(text: &str, values: &[(String, Value)]) -> String {
     let mut result = text.to_owned();
     for (name, value) in values {

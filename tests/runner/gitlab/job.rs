@@ -1,4 +1,4 @@
-//! One job: its variables, its two shells, and what it uploads (`common/build.go`).
+//! One job: its variables, its two shells, and its uploads (`common/build.go`).
 
 use std::collections::BTreeMap;
 use std::env;
@@ -20,10 +20,10 @@ use crate::runner::log::Raw;
 use crate::runner::process::{Attendant, End, Mailbox, Manner, Stop, Stopped, Stream};
 use crate::runner::random;
 
-/// Unless RUNNER_AFTER_SCRIPT_TIMEOUT says otherwise.
+/// The default of RUNNER_AFTER_SCRIPT_TIMEOUT.
 const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// What a job has from elsewhere.
+/// The values that a job gets from elsewhere.
 pub(super) struct Surroundings<'a> {
     pub(super) runner: &'a Runner,
     pub(super) raw: &'a Raw,
@@ -35,7 +35,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) files: Vec<(String, Vec<u8>)>,
 }
 
-/// A job that runs.
+/// A running job.
 struct Build<'a> {
     definition: &'a config::Job,
     surroundings: &'a Surroundings<'a>,
@@ -51,16 +51,16 @@ struct Build<'a> {
     ending: bool,
 }
 
-/// How the script went.
+/// The end of the script.
 enum Outcome {
     Success,
     Failed(String),
     Canceled,
-    /// By RUNNER_SCRIPT_TIMEOUT, which leaves time for after_script.
+    /// RUNNER_SCRIPT_TIMEOUT ended it, which leaves time for after_script.
     TimedOut,
-    /// By the job's timeout, which leaves none.
+    /// The job's timeout ended it, which leaves no time for after_script.
     OutOfTime,
-    /// From outside, which leaves none.
+    /// Something from outside ended it, which leaves no time for after_script.
     Stopped(Stop),
 }
 
@@ -87,7 +87,7 @@ pub(super) fn run(definition: &config::Job, surroundings: &Surroundings<'_>, mai
             Default::default()
         }
     };
-    // A runner that was killed cleans nothing up.
+    // A runner that was killed removes nothing.
     if !matches!(outcome, Outcome::Stopped(Stop::Kill)) {
         build.clean_up();
     }
@@ -129,7 +129,7 @@ pub(super) fn run(definition: &config::Job, surroundings: &Surroundings<'_>, mai
     }
 }
 
-/// Those that are the same for every job of the pipeline, and known when it is created.
+/// The variables that are the same for every job of the pipeline, and known when it is created.
 pub(super) fn predefined(job: &config::Job) -> Variables {
     plain([
         ("CI", "true"),
@@ -180,7 +180,8 @@ impl<'a> Build<'a> {
         build
     }
 
-    /// What comes later wins: a variable of the project over one of a dotenv report, that over one of the job.
+    /// The variables of the job. A variable of the project wins over one of a dotenv report, which wins over
+    /// one of the job.
     fn variables(&self) -> Variables {
         let Surroundings { runner, number, .. } = self.surroundings;
         let (project, temp) = (self.project.display().to_string(), self.temp());
@@ -234,7 +235,8 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// In a new shell, whatever the script did to its own. Gives a failure that counts.
+    /// Runs after_script in a new shell, which the script's shell cannot change. Returns a failure that
+    /// counts.
     fn after_script(&mut self, outcome: &Outcome, mailbox: &mut Mailbox) -> Option<String> {
         let status = match outcome {
             Outcome::Success => "success",
@@ -294,7 +296,7 @@ impl<'a> Build<'a> {
                 .arg(&runner.shell);
         }
         if runner.proxy_exec {
-            // A process of that name and with these arguments.
+            // This makes a process with that name and these arguments.
             shell = Command::new("sh");
             shell
                 .arg0("gitlab-runner-helper")
@@ -318,13 +320,13 @@ impl<'a> Build<'a> {
             group: true,
             timeout: Some(timeout),
             signals: if runner.container { &[] } else { &signals },
-            // Whatever keeps the log open keeps the job.
+            // A process that holds the log open delays the job.
             linger: None,
         };
         mailbox.run(shell, &manner, self).expect("the shell starts")
     }
 
-    /// After after_script. Gives why GitLab takes none of it.
+    /// Uploads the artifacts after after_script. Returns GitLab's reason to refuse a report.
     #[expect(clippy::type_complexity, reason = "variables, and files by path")]
     fn upload(
         &mut self,
@@ -355,7 +357,7 @@ impl<'a> Build<'a> {
         Ok((variables, artifacts))
     }
 
-    /// The files at a path of the project. It is no pattern.
+    /// The files at a path of the project, which is not a pattern.
     fn collect(&self, path: &str, files: &mut BTreeMap<String, Vec<u8>>) {
         let found = self.project.join(path);
         if found.is_dir() {
@@ -370,7 +372,7 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// The files of variables do not stay.
+    /// Removes the files of variables.
     fn clean_up(&self) {
         let files = self
             .variables
@@ -381,7 +383,7 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// Beside the project's folder.
+    /// The temporary folder, beside the project's.
     fn temp(&self) -> String {
         format!("{}.tmp", self.project.display())
     }
@@ -396,7 +398,7 @@ impl<'a> Build<'a> {
             .map(|variable| duration(&variable.value))
     }
 
-    /// A line of the runner's own.
+    /// Writes a line of the runner's own.
     fn say(&self, line: &str) {
         self.raw.push(format!("{line}\n").as_bytes());
         self.surroundings.raw.push(format!("{line}\n").as_bytes());
@@ -409,7 +411,7 @@ impl Attendant for Build<'_> {
         self.surroundings.raw.push(bytes);
     }
 
-    /// The script is stopped; after_script goes on. The job's token is dead at once.
+    /// The script is stopped, and after_script runs. The job's token is dead at once.
     fn cancelled(&mut self) -> bool {
         self.surroundings.tokens.set(|tokens| tokens.remove(&self.token));
         self.cancelled = true;
@@ -422,7 +424,7 @@ fn code(end: &End) -> i32 {
     end.status.code().unwrap_or(128 + signal)
 }
 
-/// A folder with all that is in it, modes too.
+/// Copies a folder with its content and modes.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("made");
     for entry in fs::read_dir(from).expect("the project is there").flatten() {

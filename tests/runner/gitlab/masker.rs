@@ -1,10 +1,10 @@
-//! What a runner does not show (gitlab-runner's `common/buildlogger`).
+//! The masking of a runner (gitlab-runner's `common/buildlogger`).
 
-/// Masked whatever job prints it (`tokensanitizer`, 15.5 and newer).
+/// The prefix of GitLab's tokens, which every job's log masks (`tokensanitizer`, 15.5 and newer).
 const PREFIX: &str = "glpat-";
 const MASKED: &str = "[MASKED]";
 
-/// The values of masked variables, then what begins as a token of GitLab does.
+/// Masks the values of masked variables, then GitLab's tokens.
 pub(super) fn mask<'a>(log: &str, values: impl Iterator<Item = &'a str>) -> String {
     let mut values = values.filter(|value| !value.is_empty()).collect::<Vec<_>>();
     values.sort_by_key(|value| std::cmp::Reverse(value.len()));
@@ -25,7 +25,7 @@ pub(super) fn mask<'a>(log: &str, values: impl Iterator<Item = &'a str>) -> Stri
     masked + rest
 }
 
-/// What `proxy-exec` makes of a log: the lines that are no commands, and the values of those that are.
+/// The log behind `proxy-exec`: its lines without commands, and the values of the commands.
 pub(super) fn added(log: &str) -> (String, Vec<&str>) {
     let (commands, shown): (Vec<_>, Vec<_>) = log
         .split_inclusive('\n')

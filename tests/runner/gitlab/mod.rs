@@ -1,4 +1,5 @@
-//! GitLab with one runner that runs a pipeline, job by job (GitLab 19, gitlab-runner 19.4, shell executor).
+//! GitLab with a runner that runs a pipeline, one job after the other (GitLab 19, gitlab-runner 19.4, shell
+//! executor).
 //!
 //! ```no_run
 //! use jobpass_tests::runner::gitlab::{Runner, Status};
@@ -42,7 +43,7 @@ pub struct Runner {
     config: Config,
     project: PathBuf,
     folder: TempDir,
-    /// Of the project's CI/CD settings.
+    /// The variables of the project's CI/CD settings.
     variables: Variables,
     issuer: Issuer,
     path: Vec<PathBuf>,
@@ -72,7 +73,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// A pipeline that runs. Dropping it cancels it.
+/// A running pipeline. Dropping it cancels it.
 pub struct Running {
     raw: Arc<Raw>,
     tokens: Tokens,
@@ -80,25 +81,25 @@ pub struct Running {
     thread: Option<JoinHandle<Ended>>,
 }
 
-/// A pipeline that is over.
+/// A finished pipeline.
 pub struct Ended {
     pub status: Status,
-    /// In the order in which they ran; last those that did not.
+    /// The jobs in the order in which they ran, then those that did not run.
     pub jobs: Vec<Job>,
     folder: TempDir,
 }
 
-/// A job that is over, or did not run.
+/// A job that has ended or did not run.
 pub struct Job {
     pub name: String,
     pub status: Status,
-    /// As a person sees it.
+    /// The log for a person.
     pub log: String,
-    /// What the scripts wrote: nothing in it is masked.
+    /// The unmasked output of the scripts.
     pub raw: String,
-    /// The `id_tokens` that it had.
+    /// The job's ID tokens.
     pub id_tokens: Vec<String>,
-    /// What it handed to later jobs as a dotenv report.
+    /// The variables of its dotenv report.
     pub dotenv: BTreeMap<String, String>,
     /// The files that it uploaded, by their paths in the project.
     pub artifacts: BTreeMap<String, Vec<u8>>,
@@ -115,11 +116,11 @@ impl Tokens {
 }
 
 impl Runner {
-    /// For the pipeline that `.gitlab-ci.yml` in this folder defines. Each job works on a copy of the folder.
+    /// A runner for the pipeline in this folder's `.gitlab-ci.yml`. Each job works on a copy of the folder.
     ///
     /// # Panics
     ///
-    /// If GitLab would not create that pipeline, or it uses something that the harness does not know.
+    /// If GitLab would not create the pipeline, or if it uses a feature that the harness does not have.
     pub fn new(project: &Path) -> Self {
         Self {
             config: Config::load(project),
@@ -137,16 +138,16 @@ impl Runner {
         }
     }
 
-    /// A variable of the project.
+    /// Adds a variable of the project.
     pub fn variable(self, name: &str, value: &str) -> Self {
         self.with(name, value, Kind::Plain)
     }
 
-    /// A masked variable of the project.
+    /// Adds a masked variable of the project.
     ///
     /// # Panics
     ///
-    /// If GitLab could not mask it.
+    /// If GitLab cannot mask the value.
     pub fn masked(self, name: &str, value: &str) -> Self {
         assert!(
             value.len() >= 8 && !value.contains(char::is_whitespace),
@@ -155,7 +156,7 @@ impl Runner {
         self.with(name, value, Kind::Masked)
     }
 
-    /// A variable of the project of type file.
+    /// Adds a variable of the project of type file.
     pub fn file(self, name: &str, value: &str) -> Self {
         self.with(name, value, Kind::File)
     }
@@ -166,45 +167,46 @@ impl Runner {
         self
     }
 
-    /// Who signs the `id_tokens` of jobs, if not a GitLab that says what is true.
+    /// Sets the issuer of the jobs' ID tokens. By default, it is a GitLab with true claims.
     pub fn issuer(mut self, issuer: Issuer) -> Self {
         self.issuer = issuer;
         self
     }
 
-    /// A folder to have in front of the PATH of every image.
+    /// Puts a folder in front of the PATH of every image.
     pub fn path(mut self, folder: &Path) -> Self {
         self.path.push(folder.to_owned());
         self
     }
 
-    /// What runs the scripts, if not bash.
+    /// Sets the shell for the scripts. By default, it is bash.
     pub fn shell(mut self, shell: &str) -> Self {
         self.shell = shell.to_owned();
         self
     }
 
-    /// How long a cancelled script may go on before it is killed (`graceful_kill_timeout`).
+    /// Sets the time after which a cancelled script is killed (`graceful_kill_timeout`).
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// After a cancellation, `after_script` runs in a new container: it has the project's folders, and nothing else that
-    /// the script left.
+    /// Runs `after_script` in a new container after a cancellation. It has the project's folders, and nothing
+    /// else that the script left.
     pub fn new_container_after_cancel(mut self) -> Self {
         self.new_container = true;
         self
     }
 
-    /// The shells run below the runner's `proxy-exec`, which masks what `::add-mask::` says (17.10 and newer).
+    /// Runs the shells below the runner's `proxy-exec`, which masks the values of `::add-mask::` (17.10 and
+    /// newer).
     pub fn proxy_exec(mut self) -> Self {
         self.proxy_exec = true;
         self
     }
 
-    /// Each shell runs in a container of its own: all its processes end with it, and it is stopped by killing all of them, with no
-    /// signal before. (Linux namespaces of processes and users, through `unshare`.)
+    /// Runs each shell in a container of its own. All its processes end with it, and SIGKILL stops all of
+    /// them without a signal before. (Linux namespaces of processes and users, through `unshare`.)
     pub fn container(mut self) -> Self {
         self.container = true;
         self
@@ -230,36 +232,37 @@ impl Runner {
 }
 
 impl Running {
-    /// Cancels the pipeline, as a person does in the web interface.
+    /// Cancels the pipeline like a person does in the web interface.
     pub fn cancel(&self) {
         self.canceller.cancel();
     }
 
-    /// Cancels the pipeline as a GitLab below 17.0 does, or an administrator by force: the job is over at once.
+    /// Cancels the pipeline like a GitLab below 17.0, or like an administrator by force: the job is over at
+    /// once.
     pub fn cancel_by_force(&self) {
         self.canceller.stop(Stop::Force);
     }
 
-    /// Sends SIGTERM to the runner, as a machine does that goes down.
+    /// Sends SIGTERM to the runner, like a machine that shuts down.
     pub fn terminate_runner(&self) {
         self.canceller.stop(Stop::Terminate);
     }
 
-    /// Sends SIGKILL to the runner. What it has started goes on.
+    /// Sends SIGKILL to the runner. Its processes go on.
     pub fn kill_runner(&self) {
         self.canceller.stop(Stop::Kill);
     }
 
-    /// Waits until `what` finds something in what the scripts of all jobs wrote so far. See [`Job::raw`].
+    /// Waits until `what` finds something in the unmasked output of all jobs so far: see [`Job::raw`].
     ///
     /// # Panics
     ///
-    /// When it has found nothing after `timeout`.
+    /// If it finds nothing before `timeout`.
     pub fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&str) -> Option<T>) -> T {
         self.raw.wait_for(timeout, what)
     }
 
-    /// Whether GitLab would let this `CI_JOB_TOKEN` in now.
+    /// Whether GitLab accepts this `CI_JOB_TOKEN` now.
     pub fn accepts(&self, job_token: &str) -> bool {
         self.tokens.set(|tokens| tokens.contains(job_token))
     }
@@ -268,7 +271,7 @@ impl Running {
     ///
     /// # Panics
     ///
-    /// When the pipeline does something that the harness does not know.
+    /// If the pipeline uses a feature that the harness does not have.
     pub fn end(mut self) -> Ended {
         let thread = self.thread.take().expect("a pipeline ends once");
         thread
@@ -291,14 +294,14 @@ impl Ended {
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// If there is none.
     pub fn job(&self, name: &str) -> &Job {
         let mut jobs = self.jobs.iter();
         jobs.find(|job| job.name == name)
             .unwrap_or_else(|| panic!("no job {name:?}"))
     }
 
-    /// The logs of all jobs, as a person sees them.
+    /// The logs of all jobs for a person.
     pub fn log(&self) -> String {
         self.jobs
             .iter()
@@ -306,7 +309,7 @@ impl Ended {
             .collect()
     }
 
-    /// The folder with all that the jobs left: in it a folder for each job's number, with the project and its `.tmp`.
+    /// The folder with a folder for each job's number, which holds the project and its `.tmp`.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -1,4 +1,4 @@
-//! Which jobs of a pipeline run, when, and with what of the earlier ones.
+//! The order of a pipeline's jobs, and what each gets from earlier ones.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(super) fn run(runner: Runner, raw: &Arc<Raw>, tokens: &Tokens, mut mailbox: 
     while let Some(next) = next(&runner, &waiting) {
         let definition = waiting.remove(next);
         cancelled |= mailbox.is_cancelled();
-        // Not even what runs `when: always`.
+        // After a cancellation, not even a job with `when: always` runs.
         if cancelled || !is_due(&runner, &definition, &over) {
             let status = if cancelled {
                 Status::Canceled
@@ -82,7 +82,7 @@ pub(super) fn run(runner: Runner, raw: &Arc<Raw>, tokens: &Tokens, mut mailbox: 
     }
 }
 
-/// A job that is over or was skipped.
+/// A finished or skipped job.
 struct Over {
     definition: config::Job,
     result: Option<Job>,
@@ -98,7 +98,7 @@ impl Over {
     }
 }
 
-/// The jobs of the pipeline, as `rules` have them.
+/// The jobs of the pipeline, after `rules`.
 fn created(runner: &Runner) -> Vec<config::Job> {
     let jobs = runner.config.jobs.iter().filter_map(|job| {
         let mut job = job.clone();
@@ -119,7 +119,7 @@ fn created(runner: &Runner) -> Vec<config::Job> {
     jobs.collect()
 }
 
-/// The first job, stage by stage, for which nothing has to be waited for.
+/// The first job, stage by stage, that waits for no other.
 fn next(runner: &Runner, waiting: &[config::Job]) -> Option<usize> {
     let is_ready = |job: &config::Job| match &job.needs {
         Some(needs) => needs
@@ -138,7 +138,7 @@ fn stage(runner: &Runner, job: &config::Job) -> usize {
     position.unwrap_or_else(|| panic!("{} job: chosen stage {} does not exist", job.name, job.stage))
 }
 
-/// What a job waits for.
+/// The jobs that a job waits for.
 fn earlier<'a>(runner: &Runner, job: &config::Job, over: &'a [Over]) -> Vec<&'a Over> {
     let counts = |other: &&Over| match &job.needs {
         Some(needs) => needs.iter().any(|(need, _)| *need == other.definition.name),
@@ -150,7 +150,7 @@ fn earlier<'a>(runner: &Runner, job: &config::Job, over: &'a [Over]) -> Vec<&'a 
 fn is_due(runner: &Runner, job: &config::Job, over: &[Over]) -> bool {
     let earlier = earlier(runner, job, over);
     let failed = earlier.iter().any(|other| other.is_failure());
-    // What is needed and did not run is missed; a stage may be empty.
+    // A needed job must have run. A stage may be empty.
     let missing = job.needs.is_some() && earlier.iter().any(|other| other.result.is_none());
     match &*job.when {
         "always" => true,
@@ -159,7 +159,7 @@ fn is_due(runner: &Runner, job: &config::Job, over: &[Over]) -> bool {
     }
 }
 
-/// The jobs of which a job gets artifacts and dotenv variables.
+/// The jobs from which a job gets artifacts and dotenv variables.
 fn sources<'a>(runner: &Runner, job: &config::Job, over: &'a [Over]) -> Vec<&'a Job> {
     let wanted = |name: &String| {
         let needed = job

@@ -2,11 +2,12 @@
 
 use super::variables::{Kind, Variables};
 
-/// Green, as every command is shown before it runs.
+/// Green, the colour of a command in the log before it runs.
 const GREEN: &str = "\x1b[32;1m";
 const PLAIN: &str = "\x1b[0;m";
 
-/// For the standard input of the shell. Nothing of it is in the shell's arguments or its environment.
+/// The script for the standard input of the shell. No part of it is in the shell's arguments or its
+/// environment.
 pub(super) fn script(variables: &Variables, temp: &str, project: &str, commands: &[String]) -> String {
     let mut body = String::new();
     for (name, variable) in variables {

@@ -1,8 +1,8 @@
-//! CI/CD variables: which one wins, and what is in them.
+//! CI/CD variables: their precedence and their values.
 
 use std::collections::BTreeMap;
 
-/// What a variable is to a job.
+/// The type of a variable.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Plain,
@@ -30,8 +30,8 @@ pub(super) fn plain<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> 
         .collect()
 }
 
-/// What each variable is once those that it names are put in (`common/variables.go`). A file is named by its path, and what
-/// is in it stays as it is.
+/// Expands the names of variables in values (`common/variables.go`). A file is named by its path, and its
+/// content is not expanded.
 pub(super) fn expand(variables: &mut Variables, path: impl Fn(&str) -> String) {
     let known = variables.clone();
     for variable in variables
@@ -42,7 +42,7 @@ pub(super) fn expand(variables: &mut Variables, path: impl Fn(&str) -> String) {
     }
 }
 
-/// `$NAME` and `${NAME}`; what is not there is empty, and `$$` is a dollar sign.
+/// Expands `$NAME` and `${NAME}`. An unknown variable is empty, and `$$` is a dollar sign.
 fn expanded(text: &str, known: &Variables, path: &impl Fn(&str) -> String, depth: u8) -> String {
     let mut expanded_text = String::new();
     let mut rest = text;
@@ -58,7 +58,7 @@ fn expanded(text: &str, known: &Variables, path: &impl Fn(&str) -> String, depth
         let (name, after) = braced.unwrap_or_else(|| after.split_at(length));
         match known.get(name) {
             Some(variable) if variable.kind == Kind::File => expanded_text += &path(name),
-            // One that names itself would never end.
+            // A variable that names itself would never end.
             Some(variable) if depth < 10 => {
                 expanded_text += &expanded(&variable.value, known, path, depth + 1);
             }
@@ -75,7 +75,7 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// `rules: if`: `$A`, `$A == "b"`, `$A != "b"`, `== null`, joined by `&&` and `||`.
+/// Evaluates `rules: if`: `$A`, `$A == "b"`, `$A != "b"`, `== null`, joined by `&&` and `||`.
 pub(super) fn holds(condition: &str, variables: &Variables) -> bool {
     condition.split("||").any(|alternative| {
         alternative

@@ -1,4 +1,4 @@
-//! To delete and to change what is there, and all else.
+//! Attacks that delete or change existing objects, and all other requests.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,8 @@ use super::{
 };
 
 impl World {
-    /// A minter deletes anchors, and one for jobs what belongs to them: in the background.
+    /// A minter may delete anchors, and a minter for jobs also the objects of a job, with background
+    /// propagation.
     pub(super) fn deletions(&self) -> Vec<Try> {
         let namespace = self.namespace();
         let core = format!("/api/v1/namespaces/{namespace}");
@@ -49,7 +50,7 @@ impl World {
                 ),
             ] {
                 let may = if in_background { may } else { NOBODY };
-                // What a body says counts, and then no query.
+                // If there is a body, its values count, and the query's do not.
                 let mut body = body;
                 let mut all = query.to_owned();
                 match body.is_null() {
@@ -72,7 +73,7 @@ impl World {
                 }
             }
         }
-        // At once, of which none has a name of its own.
+        // These delete a whole collection, without a name.
         for (collection, one) in [
             (format!("{core}/secrets"), "victim"),
             (format!("{core}/serviceaccounts"), "scanner"),
@@ -94,7 +95,8 @@ impl World {
         tries
     }
 
-    /// Nobody changes what is there; who has the right to may do no more to what belongs to a job than to make it.
+    /// Nobody may change an existing object. An account with the permission may change a job's objects only to
+    /// what it could make.
     pub(super) fn changes(&self) -> Vec<Try> {
         let namespace = self.namespace();
         let core = format!("/api/v1/namespaces/{namespace}");
@@ -144,7 +146,7 @@ impl World {
                     json!([{ "op": "add", "path": "/metadata/finalizers", "value": ["a.example/b"] }]),
                     NOBODY,
                 ),
-                // Of these, an object ignores what it does not have: each with what would be wrong in all.
+                // An object ignores the fields that it does not have, so each request has every wrong field.
                 (
                     "merge-patch+json",
                     json!({ "metadata": { "ownerReferences": null, "finalizers": ["a.example/b"] }, "data": { "a": "Yg==" } }),
@@ -183,7 +185,7 @@ impl World {
                 tries.push(Try::new("DELETE", path, &Value::Null, NOBODY));
             }
         }
-        // One thing wrong in each.
+        // Each of these has one fault.
         for (path, body) in [
             (
                 format!("{core}/secrets/{OWN}"),
@@ -215,7 +217,7 @@ impl World {
         tries
     }
 
-    /// What is given to jobs may be done by who gives it. Of all else nothing.
+    /// A minter may use the permissions that it grants to jobs. All other requests fail.
     pub(super) fn everything_else(&self) -> Vec<Try> {
         let namespace = self.namespace();
         let core = format!("/api/v1/namespaces/{namespace}");

@@ -1,7 +1,8 @@
-//! The minter as an attacker: what it tries is a product of verbs, resources, names, bodies, owners, bindings and ways to delete, each
-//! either refused or on a short list of what a minter may do. Then the same as every account that it can make.
+//! The minter as an attacker. It tries a product of verbs, resources, names, bodies, owners, bindings and
+//! propagations. Each request is either refused or on a short list of what a minter may do. Then each account
+//! that it can make tries the same.
 //!
-//! And every validation of every policy is taken away in turn: something must then be let through that was refused.
+//! Each validation of each policy is also removed in turn. Then a request that was refused must pass.
 
 mod changes;
 mod roles;
@@ -19,33 +20,33 @@ use super::Desk;
 const RBAC: &str = "rbac.authorization.k8s.io";
 const ANCHOR: &str = "jobpass.dev/anchor";
 const AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
-/// What jobs may be given here.
+/// The rules that jobs may get here.
 const RULES: &str = "get pods\nlist pods\ncreate pods/exec target-pod\nget configmaps shared";
-/// A job's account, to whose anchor and Role the attacker has a right.
+/// A job's account. The attacker may use its anchor and its Role.
 const OWN: &str = "jobpass-ownownownownownownow";
-/// The same, with an anchor and a Role and nothing else.
+/// Another such account, with an anchor and a Role and nothing else.
 const SPARE: &str = "jobpass-sparesparesparespare";
-/// Another job's.
+/// Another job's account.
 const OTHER: &str = "jobpass-otherotherotherother";
-/// A job's account to which somebody gave all that the minter has.
+/// A job's account to which somebody gave all permissions of the minter.
 const GIFTED: &str = "jobpass-giftedgiftedgiftedgi";
-/// What nobody has made yet.
+/// A name that no object has yet.
 const FRESH: &str = "jobpass-freshfreshfreshfresh";
-/// An API server reads its policies once a second.
+/// The time in which an API server reads its policies, which it does once a second.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Who attacks.
+/// An attacker.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Who {
     /// A minter of one ServiceAccount.
     OfScanner,
     /// A minter for jobs with rules.
     ForJobs,
-    /// The same, with all rights to change what it may make, from elsewhere: only policies hold it.
+    /// A minter for jobs with all permissions to change its objects: only the policies limit it.
     Mighty,
-    /// A job, with all that `RULES` has.
+    /// A job with all of `RULES`.
     Job,
-    /// A job's account to which somebody gave all that the minter has.
+    /// A job's account to which somebody gave all permissions of the minter.
     Gifted,
 }
 use Who::{ForJobs, Gifted, Job, Mighty, OfScanner};
@@ -55,14 +56,14 @@ const MINTERS: &[Who] = &[OfScanner, ForJobs, Mighty];
 const FOR_JOBS: &[Who] = &[ForJobs, Mighty];
 const NOBODY: &[Who] = &[];
 
-/// A request, and who may make it.
+/// A request, and the attackers for whom it may pass.
 struct Try {
     method: &'static str,
     path: String,
     headers: Vec<(&'static str, &'static str)>,
     body: String,
     may: &'static [Who],
-    /// Whether it changes nothing. What may be done is only ever tried.
+    /// Whether the request is a dry run. A request that may pass is always one.
     dry: bool,
 }
 
@@ -82,7 +83,7 @@ impl Try {
         }
     }
 
-    /// In a dry run; and for real, if nobody may.
+    /// The request as a dry run, and also for real if it may pass for nobody.
     fn both(method: &'static str, path: &str, body: &Value, may: &'static [Who]) -> Vec<Self> {
         let mut tries = vec![Self {
             dry: true,
@@ -95,7 +96,7 @@ impl Try {
     }
 }
 
-/// A namespace that is set up, and the tokens of those who attack.
+/// A namespace that is set up, and the tokens of the attackers.
 struct World {
     desk: Desk,
     tokens: Vec<(Who, String)>,
@@ -141,7 +142,7 @@ impl World {
         world
     }
 
-    /// Makes a job's account and its role, as the minter and as jobpass does; gives its token.
+    /// Makes a job's account and its role, as the minter, like jobpass. Returns its token.
     fn job(&self, name: &str) -> String {
         let base = format!("/api/v1/namespaces/{}", self.namespace());
         let rbac = format!("/apis/{RBAC}/v1/namespaces/{}", self.namespace());
@@ -184,14 +185,14 @@ impl World {
         cluster.ask_with(token, one.method, &one.path, &one.headers, &one.body)
     }
 
-    /// Whether it is carried out; every other answer is a refusal.
+    /// Whether the request is carried out. Every other answer is a refusal.
     fn passes(&self, who: Who, one: &Try) -> bool {
         let (status, answer) = self.send(who, one);
         assert!((200..500).contains(&status) && status != 429, "{status} {answer}");
         status < 300
     }
 
-    /// What passes and should not, or does not and should.
+    /// The requests that pass and should not, or should pass and do not.
     fn wrong(&self, who: Who, tries: &[Try]) -> Vec<String> {
         let wrong = tries
             .iter()
@@ -208,7 +209,7 @@ impl World {
         secret["metadata"]["uid"].clone()
     }
 
-    /// Everything that is tried.
+    /// All requests.
     fn tries(&self) -> Vec<Try> {
         let mut tries = self.secrets();
         tries.extend(self.tokens());
@@ -220,7 +221,7 @@ impl World {
     }
 }
 
-/// What others have in this namespace, and other jobs.
+/// The objects of other users and other jobs in this namespace.
 fn others() -> String {
     let mut manifests = format!(
         r#"
@@ -278,7 +279,7 @@ fn owner(name: &str, anchor: &Value) -> Value {
     json!({ "apiVersion": "v1", "kind": "Secret", "name": name, "uid": anchor["metadata"]["uid"] })
 }
 
-/// Ours, and others.
+/// Names of jobpass's objects, and other names.
 fn names() -> [Value; 6] {
     [
         json!({ "name": FRESH }),
@@ -319,7 +320,7 @@ fn what_a_minter_may_do_is_a_short_list() {
         wrong.len(),
         wrong.join("\n")
     );
-    // What belongs to others is still there.
+    // The objects of others still exist.
     for kept in ["victim", "borrowed", "powerful-token", OTHER] {
         world.uid(kept);
     }
@@ -417,7 +418,7 @@ fn no_validation_is_there_for_nothing() {
             let deadline = Instant::now() + PATIENCE;
             while !refused_by(refused, &mark) && !world.passes(who, refused) {
                 assert!(Instant::now() < deadline, "{policy} is not changed");
-                // Nothing tells of it but what it refuses.
+                // No event tells that a policy is in effect.
                 thread::sleep(Duration::from_millis(50));
             }
             let hole = about.iter().any(|one| world.passes(who, one));

@@ -1,12 +1,12 @@
-//! To make accounts, and give them rights.
+//! Attacks that make accounts and give them permissions.
 
 use serde_json::{Value, json};
 
 use super::{FOR_JOBS, FRESH, NOBODY, OWN, RBAC, SPARE, Try, Who, World, listed, names, owner};
 
 impl World {
-    /// A minter for jobs makes their accounts, Roles and RoleBindings: called as their anchor, owned by it alone, giving what was listed
-    /// and no more to that account and no other.
+    /// A minter for jobs makes their accounts, Roles and RoleBindings. They are named after their anchor,
+    /// which is their only owner. They give the listed rules, and no more, to that account alone.
     pub(super) fn roles(&self) -> Vec<Try> {
         let namespace = self.namespace();
         let path = |kind: &str| match kind {
@@ -94,7 +94,8 @@ impl World {
     }
 }
 
-/// Rules of a Role, and who may make one with them. The minter has each of them, or RBAC itself would refuse.
+/// The rules of a Role, and the attackers who may make it. The minter has all of these rules, or RBAC itself
+/// would refuse.
 fn rules() -> Vec<(Value, &'static [Who])> {
     let one = |group: &str, resource: &str, names: &[&str], verb: &str| {
         let mut rule = json!({ "apiGroups": [group], "resources": [resource], "verbs": [verb] });
