@@ -1,11 +1,11 @@
-//! Following pieces of forms byte by byte.
+//! The search for pieces of forms, byte by byte.
 
 use crate::{
     ESCAPE,
     patterns::{Pattern, Patterns},
 };
 
-/// Longest CSI sequence that is looked through.
+/// The length of the longest CSI sequence that may be inside a form.
 pub(crate) const LONGEST_GAP: u32 = 64;
 
 /// The bytes that may stand between two pieces of one secret.
@@ -15,18 +15,18 @@ const BETWEEN: &[u8] = b" \t\r\n|\"',\\";
 #[derive(Clone, Default)]
 pub(crate) struct Cursors {
     live: Candidates,
-    /// The candidates from before the escape sequence that is being read.
+    /// The candidates from before the current escape sequence.
     asleep: Candidates,
     gap: Option<Gap>,
-    /// Where the last escape sequence ended, if a piece may begin there.
+    /// The end of the last escape sequence, if a piece may begin there.
     fresh_at: Option<u64>,
-    /// Where the last piece ended.
+    /// The end of the last piece.
     masked_to: Option<u64>,
     /// Whether only [`BETWEEN`] has been read since then.
     between: bool,
     /// The places where pieces broke off, as long as no other text has come since.
     torn: Vec<Torn>,
-    /// Whether this is in the address with which a line of a dump begins.
+    /// Whether this byte is in the address at the start of a line of a dump.
     address: bool,
 }
 
@@ -36,18 +36,18 @@ struct Candidates {
     seeds: Vec<Seed>,
 }
 
-/// The stream from `start` on is a part of a pattern, up to `at`.
+/// A part of a pattern, up to `at`, that the stream has from `start` on.
 #[derive(Clone)]
 struct Cursor {
     pattern: usize,
     at: usize,
-    /// The number of bytes that it still lacks to be a piece. If it is 0, `start` is where masking goes on.
+    /// The number of bytes that are missing to a piece. If it is 0, masking goes on at `start`.
     left: usize,
     start: u64,
 }
 
-/// The stream from `start` on can be the inside of a pattern. After 4 bytes the few patterns that have them
-/// get a cursor each.
+/// A place from which the stream may hold the inside of a pattern. After 4 bytes, the few patterns with these
+/// bytes get a cursor each.
 #[derive(Clone)]
 struct Seed {
     bytes: u32,
@@ -55,7 +55,7 @@ struct Seed {
     start: u64,
 }
 
-/// A piece ended here, and its pattern goes on at `at`.
+/// The end of a piece whose pattern goes on at `at`.
 #[derive(Clone)]
 struct Torn {
     pattern: usize,
@@ -63,7 +63,7 @@ struct Torn {
     position: u64,
 }
 
-/// An escape sequence that is being read.
+/// An unfinished escape sequence.
 #[derive(Clone)]
 struct Gap {
     length: u32,
@@ -71,8 +71,8 @@ struct Gap {
 }
 
 impl Cursors {
-    /// Reads the byte at a position; `fresh` says that a piece may begin there. Hands every stretch that is
-    /// to be masked to `mask`.
+    /// Reads the byte at a position. `fresh` says that a piece may begin there. Calls `mask` with every
+    /// stretch to mask.
     pub(crate) fn read(
         &mut self,
         patterns: &Patterns,
@@ -102,7 +102,7 @@ impl Cursors {
         self.pass_gap(position, byte);
     }
 
-    /// Continues where pieces broke off. There, the end of a form is enough.
+    /// Continues at the places where pieces broke off. There, the end of a form is enough.
     fn resume(&mut self, patterns: &Patterns, position: u64, byte: u8) {
         for &Torn { pattern, at, .. } in &self.torn {
             let bytes = patterns.get(pattern).bytes();
@@ -141,7 +141,8 @@ impl Cursors {
         });
     }
 
-    /// CSI (ECMA-48, section 5.4): escape, `[`, parameters and intermediates, one final byte.
+    /// Reads a CSI sequence (ECMA-48, section 5.4): escape, `[`, parameters and intermediates, one final
+    /// byte.
     fn pass_gap(&mut self, position: u64, byte: u8) {
         let Some(gap) = &mut self.gap else { return };
         gap.length += 1;
@@ -160,7 +161,7 @@ impl Cursors {
         }
     }
 
-    /// Changes to patterns that include all of `old` in other places.
+    /// Changes to the patterns of `new`, which include all of `old` in other places.
     pub(crate) fn follow(&mut self, new: &Patterns, old: &Patterns) {
         let all = [&mut self.live, &mut self.asleep].into_iter();
         let cursors = all
@@ -181,8 +182,8 @@ impl Cursors {
             && self.masked_to != Some(position)
     }
 
-    /// The first position that may yet turn out to be a part of a piece, if any. Within a piece, that is an
-    /// escape sequence behind which it may go on.
+    /// The first position that may still become a part of a piece. Within a piece, that is an escape sequence
+    /// after which the piece may go on.
     pub(crate) fn undecided(&self) -> Option<u64> {
         let all = [&self.live, &self.asleep];
         let cursors = all
@@ -233,11 +234,11 @@ impl Candidates {
     }
 }
 
-/// Remembers where a pattern broke off last.
+/// Records the place where a pattern broke off last.
 fn tear(torn: &mut Vec<Torn>, pattern: &Pattern, cursor: &Cursor, position: u64) {
     torn.retain(|torn| torn.pattern != cursor.pattern || torn.position == position);
     let rest = &pattern.bytes()[cursor.at..];
-    // Padding alone tells nothing, and lines of `=` are frequent.
+    // Padding alone proves nothing, and lines of `=` are frequent.
     if rest.iter().all(|byte| *byte == b'=') {
         return;
     }

@@ -1,4 +1,4 @@
-//! Every way in which a log can show a secret.
+//! The forms of a secret: every way in which a log can show it.
 
 use std::fmt;
 
@@ -10,26 +10,26 @@ use zeroize::Zeroizing;
 
 use crate::{LEAST, PIECE};
 
-/// Columns at which `base64` and Python break their lines (RFC 2045, section 6.8), and OpenSSL (RFC 1421,
+/// The columns at which `base64` and Python break their lines (RFC 2045, section 6.8), and OpenSSL (RFC 1421,
 /// section 4.3.2.4).
 const COLUMNS: [usize; 2] = [76, 64];
 
-/// Registered claims that differ between the tokens of one issuer (RFC 7519, section 4.1). Many issuers write
-/// claims in alphabetical order, so that only the audiences come before these.
+/// The registered claims that differ between the tokens of one issuer (RFC 7519, section 4.1). Many issuers
+/// write claims in alphabetical order, so that only the audiences come before these.
 const OWN_CLAIMS: [&str; 5] = ["\"exp\":", "\"iat\":", "\"jti\":", "\"nbf\":", "\"sub\":"];
 
 /// One way in which a log can show a secret. Redacted in Debug, wiped when dropped.
 #[derive(Clone)]
 pub struct Form {
-    /// How the form is made from the secret.
+    /// The encoding that makes the form from the secret.
     pub encoding: Encoding,
     pub(crate) text: Zeroizing<String>,
-    /// The number of bytes at the beginning that are not secret: they tell only a JWT's header and first
+    /// The number of bytes at the beginning that are not secret: they hold only a JWT's header and first
     /// claims.
     pub(crate) public: usize,
 }
 
-/// How a form is made from a secret.
+/// The encoding of a form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Encoding {
@@ -39,30 +39,30 @@ pub enum Encoding {
     Claims,
     /// The last segment of a JWT alone.
     Signature,
-    /// Base64 with either alphabet, as it stands inside base64 of a longer text or at its end, with and
-    /// without padding and the line break of `echo`. Characters that depend on what is before or after the
-    /// secret are left out.
+    /// Base64 with either alphabet, inside or at the end of the base64 of a longer text, with and without
+    /// padding and the line break of `echo`. Characters that depend on the text around the secret are left
+    /// out.
     Base64,
-    /// One line of what `echo` or `printf` of the secret into `base64` or `openssl base64` prints.
+    /// One line of the base64 that `base64` or `openssl base64` prints for the secret from `echo` or
+    /// `printf`.
     Base64Line,
     /// Percent-encoding (RFC 3986).
     Percent,
-    /// As a part of a JSON string.
+    /// A part of a JSON string.
     Json,
-    /// As text or attribute of XML or HTML.
+    /// Text or an attribute of XML or HTML.
     Xml,
-    /// Quoted for a shell, or by one (`set -x`, `printf %q`).
+    /// Quoted for a shell or by a shell (`set -x`, `printf %q`).
     Shell,
     /// Hexadecimal, in lower or upper case.
     Hex,
-    /// Hexadecimal in groups, as `xxd`, `hexdump -C` and `od -t x1` show what `echo` prints. Pieces of it
-    /// make up their lines, but the whole never stands in a log, so only a [`Masker`](crate::Masker) can use
-    /// it.
+    /// Hexadecimal in groups, in which `xxd`, `hexdump -C` and `od -t x1` show the output of `echo`. A log
+    /// has pieces of it in lines, and never the whole, so only a [`Masker`](crate::Masker) can use it.
     Dump,
 }
 
-/// Every form of a secret, each text once. A [`Masker`](crate::Masker) looks for them, a CI platform can be
-/// told to mask them, and no log may hold one. Blanks and line breaks around the secret do not count.
+/// Every form of a secret, each text once. A [`Masker`](crate::Masker) finds them, a CI platform can mask
+/// them, and no log may hold one. Blanks and line breaks around the secret do not count.
 ///
 /// Quoted forms are only there if they differ from the secret as it is. A JWT's header alone is not a form,
 /// because every token of its issuer has the same. The other segments are forms if they have at least
@@ -106,10 +106,10 @@ impl Forms {
         }
     }
 
-    /// Adds the base64 of the secret after `shift` bytes that are not known.
+    /// Adds the base64 of the secret after `shift` unknown bytes.
     fn base64(&mut self, secret: &str, public: usize, shift: usize) {
-        // A character holds 6 bits. The first ones also hold bits of the text before the secret, so they are
-        // unknown. The others are known as far as they hold bits of the given bytes alone.
+        // A character holds 6 bits. The first characters also hold bits of the text before the secret, so
+        // they are unknown. A later character is known if it holds only bits of the given bytes.
         let unknown = (8 * shift).div_ceil(6);
         let known = |bytes: usize| (8 * (shift + bytes) / 6).saturating_sub(unknown);
         let public = known(public);
@@ -155,10 +155,10 @@ impl Forms {
     }
 }
 
-/// A character as it stands in a quoted text.
+/// The function that quotes a character.
 type Quote = fn(char) -> String;
 
-/// What differs between programs is there more than once.
+/// The ways to quote. Programs differ, so an encoding is there more than once.
 const QUOTES: &[(Encoding, Quote)] = &[
     (Encoding::Percent, |c| percent(c, false)),
     (Encoding::Percent, |c| percent(c, true)),
@@ -226,7 +226,8 @@ fn json_html(c: char) -> Option<String> {
     matches!(c, '<' | '>' | '&').then(|| format!("\\u{:04x}", u32::from(c)))
 }
 
-/// `quotes`: how a double and a single quote are written, if they must be.
+/// Quotes a character for XML. `quotes` are the texts for a double and a single quote, if they must be
+/// escaped.
 fn xml(c: char, quotes: Option<(&str, &str)>) -> String {
     match (c, quotes) {
         ('&', _) => "&amp;".into(),
@@ -238,12 +239,12 @@ fn xml(c: char, quotes: Option<(&str, &str)>) -> String {
     }
 }
 
-/// Inside single quotes.
+/// Quotes a character inside single quotes.
 fn shell(c: char, quote: &str) -> String {
     if c == '\'' { quote.into() } else { c.into() }
 }
 
-/// Header, claims and signature. `eyJ` is base64url of `{"`, with which a JSON header begins.
+/// The header, the claims and the signature of a JWT. `eyJ` is base64url of `{"`, the start of a JSON header.
 fn jwt(secret: &str) -> Option<(&str, &str, &str)> {
     let (header, rest) = secret.split_once('.')?;
     let (claims, signature) = rest.split_once('.')?;
@@ -252,7 +253,7 @@ fn jwt(secret: &str) -> Option<(&str, &str, &str)> {
             .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
     };
     let is_jwt = header.starts_with("eyJ") && [header, claims, signature].into_iter().all(is_base64url);
-    // Without a signature of some length, the whole of it is the secret.
+    // A JWT with a short signature is secret as a whole.
     (is_jwt && signature.len() >= PIECE).then_some((header, claims, signature))
 }
 
@@ -269,13 +270,13 @@ fn first_claims(claims: &str) -> usize {
 }
 
 impl Form {
-    /// The form itself. Every call is a place where it can leak.
+    /// The text of the form. Every call is a place where it can leak.
     pub fn expose(&self) -> &str {
         &self.text
     }
 
-    /// The part of the form that is secret. Of a JWT, this leaves out the header and the first claims, which
-    /// other tokens of its issuer also have.
+    /// The secret part of the form. It leaves out a JWT's header and first claims, which other tokens of its
+    /// issuer also have.
     pub fn secret_part(&self) -> &str {
         self.text.get(self.public..).unwrap_or_default()
     }

@@ -1,15 +1,15 @@
-//! A set of 8-byte words that is quick to ask, and sometimes says yes by mistake.
+//! A set of 8-byte words that answers fast, and sometimes wrongly with yes.
 
-/// A Bloom filter with two bits for each word, both in the same 64 bits: one look at memory answers.
+/// A Bloom filter with two bits for each word. Both are in the same 64 bits, so one read of memory answers.
 ///
-/// With 32 bits for each member, about one in 200 words that are not members is taken for one.
+/// With 32 bits for each member, about one in 200 other words counts as a member.
 pub(crate) struct Grams {
     words: Vec<u64>,
     shift: u32,
 }
 
 impl Grams {
-    /// All 8-byte words of these texts.
+    /// The set of all 8-byte words of these texts.
     pub(crate) fn new<'a>(texts: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
         let members = texts.clone().map(<[u8]>::len).sum::<usize>();
         let words = (members / 2).next_power_of_two().max(64);
@@ -24,8 +24,8 @@ impl Grams {
         grams
     }
 
-    /// The first of every `stride`th 8-byte word of a text that is a member, if any, or else where the next
-    /// would begin.
+    /// Looks up every `stride`th 8-byte word of a text. Returns the place of the first member, or else the
+    /// place of the next word.
     pub(crate) fn find(&self, text: &[u8], stride: usize) -> Result<usize, usize> {
         let mut at = 0;
         while let Some(gram) = text.get(at..).and_then(word) {
@@ -38,7 +38,7 @@ impl Grams {
         Err(at)
     }
 
-    /// Fibonacci hashing: the upper bits of the product depend on all bytes.
+    /// The place of a word, by Fibonacci hashing: the upper bits of the product depend on all bytes.
     fn place(&self, gram: u64) -> (usize, u64) {
         let hash = gram.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let (one, other) = (hash >> (self.shift - 6), hash >> (self.shift - 12));

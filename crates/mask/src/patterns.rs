@@ -1,4 +1,4 @@
-//! The forms of all secrets, made ready to be looked for.
+//! The forms of all secrets, prepared for the search.
 
 use std::ops::RangeInclusive;
 
@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{ESCAPE, LEAST, PIECE, forms::Form, grams::Grams};
 
-/// A form that is looked for.
+/// A form to find.
 #[derive(Clone)]
 pub(crate) struct Pattern {
     text: Zeroizing<String>,
@@ -78,7 +78,7 @@ impl Patterns {
         &self.list[pattern]
     }
 
-    /// The place here of the pattern that `other` has at `pattern`.
+    /// The index here of the pattern that `other` has at `pattern`.
     pub(crate) fn place(&self, pattern: usize, other: &Self) -> Option<usize> {
         let text = &other.list[pattern].text;
         self.list.binary_search_by(|pattern| pattern.text.cmp(text)).ok()
@@ -101,7 +101,7 @@ impl Patterns {
         &self.grams
     }
 
-    /// How far apart words of the text can be looked up without missing a piece.
+    /// The largest distance between looked-up words that misses no piece.
     pub(crate) fn stride(&self) -> usize {
         self.stride
     }
@@ -139,8 +139,7 @@ impl Pattern {
         self.public
     }
 
-    /// The number of bytes that a stretch still lacks to be a piece, if it begins at `from` and has been
-    /// found up to `to`.
+    /// The number of bytes that a stretch from `from` to `to` still lacks to be a piece.
     pub(crate) fn left(&self, from: usize, to: usize) -> usize {
         self.need.saturating_sub(to.saturating_sub(from.max(self.public)))
     }

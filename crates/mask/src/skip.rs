@@ -1,20 +1,20 @@
-//! Skipping text that holds no piece, and the colours in it.
+//! Skips text without a piece, and the colours in it.
 
 use memchr::memchr;
 
 use crate::{ESCAPE, LEAST, PIECE, cursors::LONGEST_GAP, patterns::Patterns};
 
-/// The number of visible bytes on one side of an escape sequence that can be a part of a piece that the
-/// sequence cuts in two.
+/// The number of visible bytes on one side of an escape sequence that can belong to a piece that the sequence
+/// cuts in two.
 const SIDE: usize = PIECE - 1;
 
 /// The visible bytes around an escape sequence.
 struct Around {
     bytes: [u8; 2 * SIDE],
-    /// Where to begin to read, for each byte before the sequence.
+    /// The place to begin reading, for each byte before the sequence.
     from: [usize; SIDE],
     before: usize,
-    /// One byte less than the shortest piece has.
+    /// The length of the shortest piece, minus one byte.
     side: usize,
 }
 
@@ -22,16 +22,16 @@ impl Patterns {
     /// The first place in a text, read from its beginning, where a piece may begin. The bytes before it can be
     /// skipped.
     ///
-    /// A piece that is cut in two by an escape sequence leaves a word of its own in the visible bytes
-    /// around the sequence. Reading cannot begin right behind a sequence, because only the bytes in front of
-    /// it tell whether a line begins there.
+    /// The visible bytes around an escape sequence hold a word of a piece that the sequence cuts in two.
+    /// Reading cannot begin right after a sequence, because only the bytes before it tell whether a line
+    /// begins there.
     pub(crate) fn skip(&self, text: &[u8]) -> usize {
         let mut around = Around::new(self.stride() + LEAST - 2);
         let (mut begin, mut plain) = (0, 0);
         loop {
             let escape = memchr(ESCAPE, &text[plain..]).map_or(text.len(), |ahead| plain + ahead);
             let place = match self.grams().find(&text[plain..escape], self.stride()) {
-                // It would have been found one stride earlier if it began there.
+                // A piece that begins earlier would have been found one stride before.
                 Ok(found) => Some((found + 1).saturating_sub(self.stride())),
                 Err(next) if escape == text.len() || self.has_escape() => {
                     Some((next + 1).saturating_sub(self.stride()))
@@ -60,7 +60,7 @@ impl Patterns {
     }
 
     /// Whether a word begins in the sequences themselves. A terminal does not show the digits in them, but
-    /// they can be those of a secret.
+    /// they can be digits of a secret.
     fn begins_in(&self, text: &[u8], sequences: std::ops::Range<usize>) -> bool {
         let last = text.len().min(sequences.end + LEAST - 1);
         self.grams().find(&text[sequences.start..last], 1).is_ok()
@@ -77,7 +77,7 @@ impl Around {
         }
     }
 
-    /// Adds plain text, which is behind a sequence that begins at `begin` if it is not the first.
+    /// Adds plain text. Unless it is the first, it follows a sequence that begins at `begin`.
     fn push(&mut self, text: &[u8], begin: usize, plain: std::ops::Range<usize>) {
         let added = plain.len().min(self.side);
         let kept = self.before.min(self.side - added);
@@ -95,7 +95,7 @@ impl Around {
         }
     }
 
-    /// Takes the visible bytes behind the sequence, and says whether there are enough of them to decide.
+    /// Takes the visible bytes after the sequence, and returns whether they are enough to decide.
     fn look(&mut self, text: &[u8], mut at: usize) -> bool {
         let ahead = &mut self.bytes[self.before..][..self.side];
         let mut seen = 0;

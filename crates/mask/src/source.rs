@@ -1,10 +1,10 @@
 //! Secrets that are made while a log is being masked.
 
 /// Tells a [`Masker`](crate::Masker) of secrets that are made after the log has begun, such as a token that
-/// takes the place of one that expires.
+/// replaces one that expires.
 ///
-/// The masker asks before it looks at each chunk of the log. If the source knows of a secret before anybody
-/// can print it, the secret is masked from its first byte on.
+/// The masker asks before it reads each chunk of the log. If the source knows a secret before anybody can
+/// print it, the secret is masked from its first byte on.
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Masking a stream as it passes.
+//! Masks a stream as it passes.
 
 use std::{
     io::{self, BufWriter, ErrorKind, Read, Write},
@@ -14,14 +14,14 @@ use crate::{
     source::{AnySource, SecretSource},
 };
 
-/// How many bytes are worked on at once: as many as a pipe holds (pipe(7)). This bounds the memory for bytes
-/// that are held back.
+/// The number of bytes that are processed at once: the size of a pipe (pipe(7)). It bounds the memory for
+/// bytes that are held back.
 const SLICE: usize = 64 << 10;
 
-/// How far back the beginning of a line is looked for.
+/// The number of bytes in which the beginning of a line is searched.
 const LOOK_BACK: usize = 32;
 
-/// Fewest hexadecimal digits of an address with which a line of a dump begins (`od`; `xxd` and `hexdump` have
+/// The fewest hexadecimal digits of the address at the start of a dump's line (`od`; `xxd` and `hexdump` have
 /// 8).
 const ADDRESS: usize = 7;
 
@@ -33,18 +33,18 @@ const ADDRESS: usize = 7;
 #[derive(Clone)]
 pub struct Masker {
     patterns: Arc<Patterns>,
-    /// The sources of secrets that are made meanwhile.
+    /// The sources of later secrets.
     sources: Vec<Box<dyn AnySource>>,
     cursors: Cursors,
-    /// The stretches that are to be masked and are not yet written. They are in order and do not touch.
+    /// The stretches to mask that are not written yet. They are in order and do not touch.
     spans: Vec<Range<u64>>,
     /// The bytes that have been read and are not yet written.
     pub(crate) held: Vec<u8>,
-    /// The number of bytes of the stream that are written or masked; `held` begins here.
+    /// The number of bytes of the stream that are written or masked. `held` begins here.
     written: u64,
     /// The last of these bytes.
     before: Vec<u8>,
-    /// Where the last mark ends.
+    /// The end of the last mark.
     marked_to: Option<u64>,
 }
 
@@ -79,18 +79,18 @@ impl Masker {
             spans: Vec::new(),
             held: Vec::new(),
             written: 0,
-            // A stream begins as a line does.
+            // A stream begins at the start of a line.
             before: vec![b'\n'],
             marked_to: None,
         }
     }
 
-    /// Takes the next bytes of the stream, and writes all bytes that are known not to be a part of a secret.
+    /// Takes the next bytes of the stream, and writes all bytes that cannot be a part of a secret.
     ///
-    /// It writes before and after each mark, so give it a buffered writer and flush that.
+    /// It writes before and after each mark, so give it a buffered writer and flush it.
     ///
     /// # Errors
-    /// If `out` cannot be written. The text is lost then, and nothing that follows can be relied on.
+    /// If `out` cannot be written. The text is then lost, and the later output is not reliable.
     pub fn push(&mut self, chunk: &[u8], out: &mut dyn Write) -> io::Result<()> {
         self.learn();
         for slice in chunk.chunks(SLICE) {
@@ -134,7 +134,7 @@ impl Masker {
         }
     }
 
-    /// Reads and writes `text`, which follows the bytes that are written. It has been read up to `new`.
+    /// Reads `text` up to `new`, and writes it.
     fn pass(&mut self, text: &[u8], new: usize, out: &mut dyn Write) -> io::Result<()> {
         self.read(text, new);
         let end = self.written + text.len() as u64;

@@ -12,21 +12,20 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{Masker, copy};
 
-/// How long the writer of the mark may take to close its end of the pipe.
+/// The time in which the writer of the mark must close its end of the pipe.
 const LETTING_GO: Duration = Duration::from_millis(100);
 
 /// The mark that a program writes after the last byte of its log: the bytes 1, `name`, 2.
 ///
-/// Whoever knows the name can end the log, so it should be random.
+/// A process that knows the name can end the log, so the name should be random.
 pub fn end_mark(name: &str) -> String {
     format!("\u{1}{name}\u{2}")
 }
 
-/// Masks everything that a pipe gives before [`end_mark`] into `output`. If there is no mark, it masks all
-/// that the pipe gives.
+/// Masks everything before [`end_mark`] in a pipe into `output`. Without a mark, it masks everything.
 ///
-/// Background processes may still have the pipe open then. They are not waited for, and SIGPIPE does not stop
-/// them when they write: from the mark on, the program `cat` reads the pipe and throws the text away.
+/// Background processes may then still have the pipe open. This does not wait for them, and SIGPIPE does not
+/// stop them when they write: after the mark, the program `cat` reads the pipe and throws the text away.
 ///
 /// # Errors
 /// If the pipe cannot be read or `output` cannot be written.
@@ -61,7 +60,7 @@ fn is_open(pipe: &impl AsFd) -> bool {
 struct Until<R> {
     input: R,
     mark: Vec<u8>,
-    /// Bytes that have been read and may yet turn out to be a part of the mark.
+    /// Bytes that have been read and may still be a part of the mark.
     held: Vec<u8>,
     found: bool,
 }
@@ -78,7 +77,7 @@ impl<R: Read> Until<R> {
 }
 
 impl<R: Read> Read for Until<R> {
-    /// `buffer` must have room for more than the mark.
+    /// Reads into `buffer`, which must have room for more than the mark.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while !self.found && filled == 0 {
@@ -112,7 +111,7 @@ impl<R: Read> Read for Until<R> {
 mod tests {
     use super::*;
 
-    /// Gives each part by itself.
+    /// A reader that returns each part separately.
     struct Parts(Vec<Vec<u8>>);
 
     impl Read for Parts {

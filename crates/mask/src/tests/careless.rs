@@ -1,4 +1,4 @@
-//! What careless scripts print.
+//! The output of careless scripts.
 
 use rstest::rstest;
 
@@ -31,7 +31,7 @@ fn dump(text: &str, group: usize) -> String {
     text.as_bytes().chunks(16).enumerate().map(line).collect()
 }
 
-/// No word of the output may be 8 bytes or more of any form's secret part.
+/// The words of 8 bytes or more of any form's secret part in the output.
 fn leaks(out: &str, token: &str) -> Vec<String> {
     let words = out.split(|c: char| c.is_whitespace() || "\"'|,()[]:".contains(c));
     words
@@ -85,7 +85,7 @@ fn forms_of_a_token() {
     for echoed in [token.clone(), format!("{token}\n")] {
         assert!(texts(Encoding::Base64).contains(&STANDARD.encode(&echoed).as_str()));
     }
-    // Nothing in it needs quotes.
+    // It has no character that needs quotes.
     for encoding in [Encoding::Percent, Encoding::Json, Encoding::Xml, Encoding::Shell] {
         assert!(texts(encoding).is_empty());
     }
@@ -122,7 +122,7 @@ fn other_text_passes() {
     }
 }
 
-/// What the base64 of a secret could end with begins the next line.
+/// The next line begins with a possible end of the secret's base64.
 #[rstest]
 fn a_line_of_equals_signs_after_base64_passes(#[values(30, 31, 32)] length: usize) {
     let secret = &RFC[..length];

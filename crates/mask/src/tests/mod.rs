@@ -17,7 +17,7 @@ const RFC: &str = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkz
                    3LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlV\
                    mtVrBp0igcN_IoypGlUPQGe77Rw";
 
-/// A long JWT with claims in alphabetical order and a random signature. Those of different seconds differ
+/// A long JWT with claims in alphabetical order and a random signature. Two JWTs of different seconds differ
 /// from the claim `exp` on.
 fn long_jwt(issued: u64) -> String {
     let issuer = "https://kubernetes.default.svc.cluster.local";
@@ -59,7 +59,7 @@ fn text(masker: &Masker, text: &str) -> String {
     String::from_utf8(whole).expect("text stays text")
 }
 
-/// It stands in the place of a colour: a terminal does not show it, but the log has it.
+/// The secret is inside an escape sequence. A terminal does not show it, but the log has it.
 #[test]
 fn a_secret_in_an_escape_sequence_is_masked() {
     for (secret, printed) in [
@@ -80,7 +80,7 @@ fn a_secret_in_an_escape_sequence_is_masked() {
     }
 }
 
-/// Secrets that become known when a test says so.
+/// Secrets that become known on a test's demand.
 #[derive(Clone, Default)]
 struct Later {
     known: Arc<Mutex<Vec<String>>>,
@@ -95,8 +95,8 @@ impl SecretSource for Later {
     }
 }
 
-/// A token may become known anywhere in the stream before it is printed. Another one of which half has been
-/// read by then is still masked to its end.
+/// A token may become known anywhere in the stream before it is printed. A token that was half read by then
+/// is still masked to its end.
 #[test]
 fn tokens_that_are_made_meanwhile_are_masked() {
     let (first, second) = (long_jwt(1), long_jwt(2));

@@ -1,11 +1,11 @@
-//! What holds for all secrets, texts and chunks.
+//! Properties for all secrets, texts and chunks.
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::*;
 use crate::{Form, PIECE, forms};
 
-/// Brackets are left out: a mark has them, and could make what is no form into one.
+/// A secret without brackets. A mark has brackets, and could complete a form.
 fn secret() -> impl Strategy<Value = String> {
     prop_oneof![
         "[ab]{8,20}",
@@ -15,11 +15,11 @@ fn secret() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A bit of a text that tries hard.
+/// A difficult bit of text.
 #[derive(Debug, Clone)]
 enum Bit {
     Noise(String),
-    /// Of a form: which one, from where, how many bytes.
+    /// A piece of a form: the form, its beginning, and its length.
     Piece(Index, Index, Index),
     Form(Index),
 }
@@ -33,7 +33,7 @@ fn bit(noise: &'static str) -> impl Strategy<Value = Bit> {
     ]
 }
 
-/// Colours, line breaks, quotes and addresses among it.
+/// Other text, with colours, line breaks, quotes and addresses.
 const WILD: &str =
     "(\u{1b}\\[[0-9;]{0,4}m|\u{1b}\\[?[0-9]{0,3}|\r?\n {0,3}|\n[0-9a-f]{8}:? |[ \"',|]{1,2}|[a-c]{1,9}|\\PC)";
 const CALM: &str = "(\r?\n {0,3}|[ \"',|]{1,2}|[a-c]{1,3}|[ -Z^-~]{1,9})";
@@ -71,7 +71,7 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// A byte at a time no byte is skipped, so that this compares the quick way with the plain one too.
+    /// In single bytes, the masker skips nothing. So this also compares the fast search with the plain one.
     #[test]
     fn chunks_make_no_difference(
         secrets in vec(secret(), 1..4),
@@ -99,7 +99,7 @@ proptest! {
         }
     }
 
-    /// What is held back would be masked if one of the forms went on.
+    /// The bytes that are held back would be masked if one of the forms went on.
     #[test]
     fn nothing_else_is_held_back(secrets in vec(secret(), 1..3), bits in vec(bit(CALM), 0..6), cut in any::<Index>()) {
         let forms = all_forms(&secrets);
