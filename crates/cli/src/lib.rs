@@ -1,5 +1,4 @@
-//! The command line for people who maintain pipelines, and for CI platforms that have no front end of their
-//! own.
+//! The command line for people who maintain pipelines, and for CI platforms without a front end of their own.
 //!
 //! Each module is a layer: it uses the modules below it, and none above.
 

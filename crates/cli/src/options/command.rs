@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::{Arg, ArgMatches, value_parser};
 use jobpass_core::Error;
 
-/// Variables that the command needs for something else than the token.
+/// Variables that the command needs for another purpose.
 const TAKEN: [&str; 3] = ["KUBECONFIG", "JOBPASS_TOKEN_FILE", "PATH"];
 
 /// The flag `--env`.

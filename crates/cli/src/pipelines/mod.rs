@@ -154,8 +154,8 @@ impl Pipelines {
         anchors.iter().map(|anchor| self.has_ended(anchor)).collect()
     }
 
-    /// Whether the run of an anchor has ended, as far as is known. An end before the anchor was created is
-    /// that of an earlier attempt of the same run.
+    /// Whether the run of an anchor is known to have ended. An end before the creation of the anchor belongs
+    /// to an earlier attempt of the same run.
     fn has_ended(&self, anchor: &ListedAnchor) -> bool {
         let mut ends = self
             .sites

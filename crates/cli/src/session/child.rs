@@ -153,7 +153,7 @@ mod tests {
             variable("JOBPASS_TOKEN_FILE"),
             Some(Some("/tmp/a token".as_ref()))
         );
-        // Without a kubeconfig of its own, the command must not use the one of the minter.
+        // Without a kubeconfig of its own, the command must not use the minter's.
         assert_eq!(variable("KUBECONFIG"), Some(Some("".as_ref())));
     }
 }

@@ -71,7 +71,8 @@ impl Folder {
     }
 }
 
-/// Whether a folder of this mode is for everybody to write to, and lacks the sticky bit, which keeps the names in it to their owners.
+/// Whether every user may rename files in a folder with this mode: all may write to it, and it has no sticky
+/// bit.
 fn lets_anybody_rename(mode: u32) -> bool {
     mode & 0o1002 == 0o002
 }

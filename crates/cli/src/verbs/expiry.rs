@@ -59,9 +59,8 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 /// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     let own = Opt::on(FrontEnd::CommandLine).filter_map(|option| match option {
-        // The test chooses the files. The API server cannot try a token with other audiences. The test itself
-        // verifies
-        // that the token is revoked.
+        // The test itself chooses the files and verifies the revocation. The API server cannot try a token
+        // with other audiences.
         Opt::TokenFile
         | Opt::KubeconfigFile
         | Opt::RenewFor
@@ -419,7 +418,7 @@ impl ClientRun {
         }
     }
 
-    /// Whether the client did what it should do when its token is refused: it failed, and in time.
+    /// Whether the client failed, and in time, when its token was refused.
     fn is_graceful(self) -> bool {
         !matches!(self.exit_code, None | Some(0))
     }

@@ -42,8 +42,8 @@ pub(crate) fn command() -> Command {
     Command::new("inspect")
         .about("Show the claims of a token and what is unusual about them, without showing the token")
         .arg(
-            // It has no variable, unlike elsewhere: in a job that sets one, a token on standard input still
-            // counts.
+            // Unlike other verbs, this one does not read the variable. In a job that sets it, a token on
+            // standard input still counts.
             flags::flag(Opt::TokenFile).env(None::<&str>).help(
                 "File that holds the token, or `-` for standard input; standard input is also read \
                      without this and `--kubeconfig`.",

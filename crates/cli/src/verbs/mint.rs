@@ -89,13 +89,13 @@ pub(crate) async fn run(
         for path in &state_files {
             match state {
                 Some(state) => state.write(path)?,
-                // It fails if the file does not exist, which is as good.
+                // It fails only if the file does not exist.
                 None => drop(std::fs::remove_file(path)),
             }
         }
         Ok(())
     };
-    // The token is in its files, and jobpass prints nothing of it, so there is nothing to mask.
+    // jobpass prints no part of the token, so there is nothing to mask.
     let handover = Handover {
         record,
         mask: |_| Ok(()),

@@ -160,7 +160,7 @@ async fn wait_out(wait: Duration) {
     }
 }
 
-/// The text for the moment when the new token is in its place.
+/// The text after the new token was put in its place.
 fn in_place(rotated: &Rotated, wait: Duration) -> String {
     let Rotated {
         namespace,
@@ -188,7 +188,7 @@ fn in_place(rotated: &Rotated, wait: Duration) -> String {
     )
 }
 
-/// The text for the moment when the old token is revoked.
+/// The text after the old token was revoked.
 fn in_words(rotated: &Rotated) -> String {
     let proof = rotated.proof.unwrap_or(Proof::NotAsked).sentence();
     format!(
