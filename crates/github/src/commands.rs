@@ -6,20 +6,20 @@ use jobpass_core::{Error, Kind, access::Report, life::token_request::Minted, tok
 use jobpass_mask::{Encoding, forms};
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// Masks what was minted.
+/// Masks a minted token.
 pub(crate) fn mask(minted: &Minted) -> Result<(), Error> {
     mask_token(&minted.token)
 }
 
-/// Registers every form of a token as a mask. Nothing of it may be written anywhere before.
+/// Registers every form of a token as a mask. No part of the token may be written before.
 ///
-/// The runner derives some encodings by itself (base64 at its three alignments, JSON, URI and others), but not the parts
-/// of a JWT, base64 in lines, or base64 with the line break that `echo` adds.
+/// The runner derives some encodings itself (base64 at its three alignments, JSON, URI and others). It does
+/// not derive the parts of a JWT, base64 in lines, or base64 with the line break that `echo` adds.
 pub(crate) fn mask_token(token: &Token) -> Result<(), Error> {
     add_masks(&masks(token.expose()))
 }
 
-/// Masks a credential that the runner keeps, as a whole, and the secrets in it.
+/// Masks a credential that the runner keeps, and each secret in it.
 pub(crate) fn mask_credential(whole: &str, secrets: &[SecretString]) -> Result<(), Error> {
     let secrets = secrets.iter().map(|secret| masks(secret.expose_secret()));
     add_masks(&(format!("::add-mask::{}\n", data(whole)) + &secrets.collect::<String>()))
@@ -40,12 +40,12 @@ fn add_masks(lines: &str) -> Result<(), Error> {
     written.map_err(|error| Error::new(Kind::Deliver, format!("cannot mask the token: {error}")))
 }
 
-/// Shows a failure: its one line as an annotation, then what to do, as plain lines that can be copied.
+/// Shows a failure: its one line as an annotation, then the next step as plain lines that can be copied.
 pub(crate) fn error(error: &Error) {
     annotate("error", error);
 }
 
-/// Shows something that does not fail the job.
+/// Shows a problem that does not fail the job.
 pub(crate) fn warning(warning: &Error) {
     annotate("warning", warning);
 }
@@ -60,17 +60,17 @@ fn annotation(level: &str, error: &Error) -> String {
     format!("::{level} title=jobpass::{}{help}", data(error.message()))
 }
 
-/// Writes lines to the log. A log that cannot be written to fails no job.
+/// Writes lines to the log. A log that cannot be written does not fail the job.
 pub(crate) fn say(lines: &str) {
     let _ = stdout().write_all(format!("{lines}\n").as_bytes());
 }
 
-/// `ActionCommand.cs`: what command data escapes.
+/// Escapes the data of a command (`ActionCommand.cs`).
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// What it may do, as far as it was asked for by name.
+/// Shows the permissions that inputs asked for.
 pub(crate) fn access(report: &Report) {
     if !report.findings.is_empty() {
         say(&format!("jobpass: what the token may do\n{}", report.text()));

@@ -1,6 +1,7 @@
-//! KUBECONFIG for the later steps of a job (`export-kubeconfig`), and what it was before for the end of it.
+//! KUBECONFIG for the later steps of a job (`export-kubeconfig`), and its earlier value for the end of the
+//! job.
 //!
-//! A variable that was set through GITHUB_ENV cannot be unset; kubectl takes an empty one for none.
+//! A variable that was set through GITHUB_ENV cannot be unset. kubectl treats an empty one as absent.
 
 use std::path::Path;
 
@@ -13,11 +14,11 @@ use jobpass_core::{
 use crate::job::{CommandFile, Job};
 
 const VARIABLE: &str = "KUBECONFIG";
-/// What main saves: the path that was exported, and the value of before.
+/// The name under which main saves the exported path.
 const EXPORTED: &str = "exported";
 const BEFORE: &str = "kubeconfig-before";
 
-/// An export that was asked for.
+/// A requested export.
 pub(crate) struct Export {
     variables: CommandFile,
     saved: CommandFile,
@@ -25,10 +26,10 @@ pub(crate) struct Export {
 }
 
 impl Export {
-    /// What the input asks for.
+    /// Reads the input.
     ///
     /// # Errors
-    /// If it is neither `true` nor `false`, or there is no kubeconfig to export.
+    /// If it is neither `true` nor `false`, or if there is no kubeconfig to export.
     pub(crate) fn plan(
         job: &Job,
         inputs: &Inputs,
@@ -60,13 +61,14 @@ impl Export {
     }
 }
 
-/// Saves that nothing is exported: what this step saves, later steps cannot set through GITHUB_ENV.
+/// Saves that nothing is exported. Later steps cannot set a value through GITHUB_ENV that this step has
+/// saved.
 pub(crate) fn nothing(saved: &CommandFile) -> Result<(), Error> {
     saved.set(&[(EXPORTED, ""), (BEFORE, "")])
 }
 
-/// Sets the variable to what it was before, unless a later step has changed it: for the `post` of actions that stand before this
-/// one, which run after it.
+/// Restores the earlier value, unless a later step has changed the variable. The `post` of actions before
+/// this one run later and need it.
 pub(crate) fn undo(job: &Job) -> Result<(), Error> {
     let exported = job.state(EXPORTED).filter(|path| !path.is_empty());
     match exported {

@@ -1,8 +1,9 @@
-//! Removing from the disk what the runner keeps in memory.
+//! Removes from the disk a credential that the runner keeps in memory.
 //!
-//! The runner reads the file of a step's state when the step has ended, and leaves it to every later step until the job ends
-//! (`FileCommandManager.cs`). So a process stays behind until the runner has read the file, and overwrites the credential in it.
-//! Linux alone tells a process that a file was read; elsewhere the file stays as it is, for this user alone.
+//! The runner reads the file of a step's state after the step, and leaves the file to every later step until
+//! the job ends (`FileCommandManager.cs`). So a process stays behind until the runner has read the file, and
+//! then overwrites the credential in it. Only Linux tells a process that a file was read. Elsewhere the file
+//! stays as it is, for this user alone.
 
 use std::{
     fs::{self, OpenOptions},
@@ -15,10 +16,10 @@ use std::{
 use jobpass_core::{Error, Kind, process::beside, text::harmless};
 use rustix::fs::OFlags;
 
-/// The verb of that process.
+/// The verb of the process that stays behind.
 pub(crate) const VERB: &str = "forget";
 
-/// What is in the place of each byte then.
+/// The character that replaces each byte.
 pub(crate) const FORGOTTEN: &str = "*";
 
 /// The bytes of a file that hold a credential.
@@ -29,10 +30,11 @@ struct Place {
     length: usize,
 }
 
-/// The folder in which GitHub's own runner has its files. It reads each once; other runners (`act`) may do so later, or again.
+/// The folder of the files of GitHub's own runner, which reads each once. Other runners (`act`) may read them
+/// later or again.
 const FOLDER: &str = "_runner_file_commands";
 
-/// Starts that process for `secret` in `file`. The credential itself is not handed to it.
+/// Starts the process for `secret` in `file`. The process does not get the credential itself.
 pub(crate) fn start(file: &Path, secret: &str) -> io::Result<()> {
     if file.parent().and_then(Path::file_name) != Some(FOLDER.as_ref()) {
         return Ok(());
@@ -49,10 +51,10 @@ pub(crate) fn start(file: &Path, secret: &str) -> io::Result<()> {
 /// The runner reads the file within milliseconds after the step.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits, as that process, until the runner has read the file, and overwrites the credential.
+/// Runs the process: waits until the runner has read the file, and overwrites the credential.
 ///
 /// # Errors
-/// If the standard input names no place, or the kernel cannot tell when the file is read.
+/// If the standard input names no place, or if the kernel cannot report that the file is read.
 pub(crate) fn run(input: impl io::Read, output: impl io::Write) -> Result<(), Error> {
     let failed = |error: io::Error| Error::new(Kind::Internal, harmless(&error.to_string()));
     let line = io::read_to_string(input).map_err(failed)?;
@@ -95,7 +97,7 @@ impl Place {
         Some((parent, place))
     }
 
-    /// A file that is shorter by now is another one.
+    /// Overwrites the credential. A shorter file is another one and stays.
     fn overwrite(&self) -> io::Result<()> {
         let flags = OFlags::NOFOLLOW.bits().cast_signed();
         let file = OpenOptions::new()

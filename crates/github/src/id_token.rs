@@ -1,4 +1,4 @@
-//! The job's ID tokens (OIDC): where GitHub hands them out, and why it may not.
+//! The job's ID tokens (OIDC): GitHub's endpoint for them, and the reasons why it may refuse.
 
 use jobpass_core::{
     Error,
@@ -12,7 +12,8 @@ use crate::commands;
 const URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 const BEARER: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 
-/// The runner sets both variables in main and in post, over anything that steps set, if the job has the permission.
+/// The endpoint, from two variables. If the job has the permission, the runner sets them in main and in post,
+/// and steps cannot change them.
 pub(crate) fn source(environment: &Environment) -> Option<IdTokens> {
     Some(IdTokens {
         url: environment.get(URL)?.to_owned(),
@@ -21,8 +22,10 @@ pub(crate) fn source(environment: &Environment) -> Option<IdTokens> {
     })
 }
 
+/// Checks that the job may request an ID token, if it needs one.
+///
 /// # Errors
-/// If an ID token is wanted, and the job may not ask for one.
+/// If it may not.
 pub(crate) fn check_permission(inputs: &Inputs, environment: &Environment) -> Result<(), Error> {
     if inputs.get(Opt::OidcAudience).is_none() || environment.id_tokens().is_some() {
         return Ok(());
@@ -43,7 +46,8 @@ pub(crate) fn check_permission(inputs: &Inputs, environment: &Environment) -> Re
     ))
 }
 
-/// What started the workflow says so (docs.github.com, "Webhook events and payloads").
+/// Whether the event that started the workflow comes from a fork (docs.github.com, "Webhook events and
+/// payloads").
 fn is_from_fork(environment: &Environment) -> bool {
     let event = environment
         .get("GITHUB_EVENT_PATH")
@@ -51,7 +55,7 @@ fn is_from_fork(environment: &Environment) -> bool {
     let event = event.and_then(|json| serde_json::from_slice::<serde_json::Value>(&json).ok());
     event.is_some_and(|event| {
         let head = &event["pull_request"]["head"]["repo"];
-        // A fork that was deleted meanwhile is null.
+        // A fork that was deleted meanwhile is `null`.
         event["pull_request"].is_object() && head["full_name"] != event["repository"]["full_name"]
     })
 }

@@ -1,4 +1,4 @@
-//! What the runner tells a step, and the files through which the step answers.
+//! The variables that the runner gives a step, and the files through which the step answers.
 
 use std::{
     fs::{OpenOptions, Permissions},
@@ -22,12 +22,13 @@ use crate::{forget::FORGOTTEN, id_token};
 
 /// The name under which main saves the state.
 pub(crate) const STATE: &str = "jobpass";
-/// The state if there is nothing to revoke. One that is absent says nothing.
+/// The state if there is nothing to revoke. An absent state says nothing.
 pub(crate) const NOTHING: &str = "none";
-/// The name under which main saves `NAMESPACE/NAME` of the anchor: enough to revoke, should the state be garbled.
+/// The name under which main saves `NAMESPACE/NAME` of the anchor. It is enough to revoke if the state is
+/// damaged.
 pub(crate) const ANCHOR: &str = "anchor";
 
-/// The names under which main saves what [`Kept`] holds.
+/// The names under which main saves the content of [`Kept`].
 const KUBECONFIG: &str = "minter-kubeconfig";
 const BEARER: &str = "minter-bearer";
 
@@ -44,7 +45,8 @@ impl Job {
         }
     }
 
-    /// The inputs of the step: `INPUT_` and the name in upper case, hyphens kept (`ExecutionContext.cs`, `SetInput`).
+    /// The inputs of the step: `INPUT_` and the name in upper case, with its hyphens (`ExecutionContext.cs`,
+    /// `SetInput`).
     pub(crate) fn inputs(&self) -> Result<Inputs, Error> {
         for option in Opt::on(FrontEnd::Action) {
             self.environment.utf8(&variable(option))?;
@@ -52,8 +54,8 @@ impl Job {
         Inputs::read(FrontEnd::Action, |option| self.input(option))
     }
 
-    /// The inputs of the step in post, where the runner evaluates them anew: from what other steps have set since, and below two
-    /// composite actions to nothing at all. What is `recorded` counts before them, and one that became empty is absent.
+    /// The inputs in post. The runner evaluates them again, with the values of later steps, and below two
+    /// composite actions they are empty. So `recorded` values win, and an empty input counts as absent.
     pub(crate) fn inputs_in_post(&self, recorded: Option<&State>) -> Result<Inputs, Error> {
         Inputs::read(FrontEnd::Action, |option| {
             let recorded = recorded.and_then(|state| state.options.get(option.name()).cloned());
@@ -61,9 +63,9 @@ impl Job {
         })
     }
 
-    /// The credential that main had the runner keep.
+    /// The credential that the runner keeps for post.
     pub(crate) fn kept(&self) -> Option<Kept> {
-        // A runner that read the file too late has nothing but the marks.
+        // A runner that read the file too late has only the marks.
         let saved = |name| self.state(name).filter(|text| !text.starts_with(FORGOTTEN));
         let kubeconfig = saved(KUBECONFIG).map(|text| Kept::Kubeconfig(text.to_owned().into()));
         kubeconfig.or_else(|| Some(Kept::Bearer(saved(BEARER)?.to_owned().into())))
@@ -73,12 +75,12 @@ impl Job {
         self.environment.raw(&variable(option)).map(str::to_owned)
     }
 
-    /// What an earlier part of the same action saved.
+    /// A value that an earlier part of the same action saved.
     pub(crate) fn state(&self, name: &str) -> Option<&str> {
         self.environment.get(&format!("STATE_{name}"))
     }
 
-    /// Where the job keeps files that the runner deletes at the end.
+    /// The folder for files that the runner deletes at the end of the job.
     pub(crate) fn temp(&self) -> Result<PathBuf, Error> {
         self.variable("RUNNER_TEMP").map(PathBuf::from)
     }
@@ -149,7 +151,7 @@ impl CommandFile {
         &self.path
     }
 
-    /// Sets values. The delimiter of each is random, so that no value can end itself and set another.
+    /// Sets values. Each has a random delimiter, so that no value can end itself and set another one.
     pub(crate) fn set(&self, values: &[(&str, &str)]) -> Result<(), Error> {
         let mut lines = String::new();
         for (name, value) in values {
@@ -159,7 +161,8 @@ impl CommandFile {
         self.append(&lines)
     }
 
-    /// Has the runner keep a credential, or nothing: what is not saved, later steps could set through GITHUB_ENV.
+    /// Saves a credential with the runner, or that there is none. Later steps could set an unsaved value
+    /// through GITHUB_ENV.
     pub(crate) fn keep(&self, kept: Option<&Kept>) -> Result<(), Error> {
         let (kubeconfig, bearer) = match kept {
             Some(Kept::Kubeconfig(text)) => (text.as_str(), ""),
@@ -180,15 +183,16 @@ impl CommandFile {
     }
 }
 
-/// In one write, so that a kill leaves a value or none; the runner fails a step over half a value.
+/// Appends in one write, so that SIGKILL leaves a whole value or none. The runner fails a step for half a
+/// value.
 fn append(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o600)
         .open(path)?;
-    // The runner creates its files for everybody to read, and leaves them until the job ends (`FileCommandManager.cs`). In a
-    // container the file may belong to another user, who reads it all the same.
+    // The runner creates its files readable for everybody, and keeps them until the job ends
+    // (`FileCommandManager.cs`). In a container the file may belong to another user, who can still read it.
     let _ = file.set_permissions(Permissions::from_mode(0o600));
     file.write_all(text.as_bytes())
 }

@@ -1,7 +1,8 @@
-//! The GitHub Action's program. The launcher in `dist/` runs `jobpass-github main` where the user's step stands and
+//! The GitHub Action's program. The launcher in `dist/` runs `jobpass-github main` as the user's step, and
 //! `jobpass-github post` at the end of the job.
 //!
-//! What a runner does with commands, files and variables was read in its source (github.com/actions/runner, 2.336).
+//! The runner's behaviour with commands, files and variables is taken from its source
+//! (github.com/actions/runner, 2.336).
 
 #![warn(missing_docs)]
 
@@ -28,7 +29,7 @@ use jobpass_core::{
 
 use crate::job::Job;
 
-/// What the program can do. Each `match` on it names all of them, so that none is run in another one's place.
+/// The verbs of the program. Each `match` names all of them, so that none runs in another one's place.
 #[derive(Clone, Copy)]
 enum Verb {
     Main,
@@ -64,7 +65,7 @@ impl Verb {
     }
 }
 
-/// Runs the program and gives its exit code, a [`jobpass_core::Kind`] if it failed.
+/// Runs the program and returns its exit code, which is that of a [`jobpass_core::Kind`] if it failed.
 pub fn main() -> ExitCode {
     harden::harden();
     let arguments = Command::new("jobpass-github")

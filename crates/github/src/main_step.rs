@@ -1,4 +1,4 @@
-//! `jobpass-github main`: where the user's step stands.
+//! `jobpass-github main`: the user's step.
 
 use std::path::Path;
 
@@ -46,7 +46,8 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
         };
         saved.set(&[(STATE, &json), (ANCHOR, &anchor)])
     };
-    // First of all: what this step saves, later steps cannot set through GITHUB_ENV; what it does not save, they could.
+    // This comes first. Later steps cannot set a saved value through GITHUB_ENV, but they could set an
+    // unsaved one.
     record(None)?;
     export::nothing(&saved)?;
     let inputs = job.inputs()?;
@@ -87,7 +88,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
             summary::access(summary_file.as_ref(), &account, report);
         }
         renew::in_background(state)?;
-        // Last: what fails before must not leave later steps with a path that leads nowhere.
+        // This comes last, so that no earlier failure leaves later steps with the path of a missing file.
         match (&export, &state.files.kubeconfig_file) {
             (Some(export), Some(path)) => export.set(path),
             _ => Ok(()),
@@ -118,7 +119,8 @@ fn place(output: &str, value: &str, is_exported: bool) -> Option<String> {
     }
 }
 
-/// Has the runner keep a credential that post may not be given again. Masked before: in debug mode the runner prints what it keeps.
+/// Saves a credential with the runner that post may not get again. It is masked first, because in debug mode
+/// the runner prints saved values.
 async fn keep_credential(
     job: &Job,
     auth: &Auth,
@@ -130,11 +132,12 @@ async fn keep_credential(
         return Ok(());
     };
     let (secrets, saved) = (Minter::credentials(inputs, &job.environment), saved.clone());
-    // On a thread of its own, so that a log that nobody reads keeps no signal from being obeyed.
+    // This runs on a thread of its own, so that a log that nobody reads does not delay the reaction to a
+    // signal.
     let keeping = tokio::task::spawn_blocking(move || {
         commands::mask_credential(kept.expose(), &secrets)?;
         saved.keep(Some(&kept))?;
-        // Without it, the file stays as the runner leaves it, for this user alone.
+        // Without the process, the file stays as the runner leaves it, for this user alone.
         let _ = forget::start(saved.path(), kept.expose());
         Ok(())
     });
@@ -149,7 +152,7 @@ async fn keep_credential(
         .await
 }
 
-/// A path as an output holds it.
+/// A path as the value of an output.
 fn utf8_of(path: Option<&Path>) -> Result<Option<&str>, Error> {
     path.map(|path| utf8("RUNNER_TEMP", path)).transpose()
 }

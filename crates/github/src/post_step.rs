@@ -1,6 +1,6 @@
-//! `jobpass-github post`: the end of the job, whatever happened in it.
+//! `jobpass-github post`: the end of the job, after success, failure or cancellation.
 //!
-//! Later steps could change every variable but `STATE_*`: where to connect to comes from the state alone.
+//! Later steps can change every variable except `STATE_*`, so only the state says where to connect to.
 
 use jobpass_core::{
     Error, Kind,
@@ -105,7 +105,8 @@ async fn revoke(
     Ok(())
 }
 
-/// Main records that there is nothing before it does anything else: without that, nothing is known.
+/// The failure to find a record. Before anything else, main records that there is nothing, so without a
+/// record nothing is known.
 fn gone() -> Error {
     Error::new(Kind::Revoke, "no state reached the end of the job").help(
         "main was killed before it could record one, or something between the runner and this step has removed what main saved",

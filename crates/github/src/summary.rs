@@ -1,4 +1,4 @@
-//! The job summary: what a person finds below the job's graph when it is over.
+//! The job summary, which a person finds below the job's graph.
 
 use jobpass_core::{
     Error,
@@ -9,7 +9,7 @@ use jobpass_core::{
 
 use crate::job::{CommandFile, Job};
 
-/// What a token that was handed over may do; nothing if nothing was asked or found.
+/// Writes the permissions of a token that was handed over, if there were questions or findings.
 pub(crate) fn access(file: Option<&CommandFile>, account: &str, report: &Report) {
     let markdown = report.markdown();
     if let (Some(file), false) = (file, markdown.is_empty()) {
@@ -20,7 +20,7 @@ pub(crate) fn access(file: Option<&CommandFile>, account: &str, report: &Report)
     }
 }
 
-/// What a token that was not handed over may do.
+/// Writes the permissions of a token that was not handed over.
 pub(crate) fn refused(job: &Job, error: &Error) {
     if let Some(report) = error.report() {
         write(
@@ -68,7 +68,7 @@ fn expires(receipt: &Receipt) -> String {
     }
 }
 
-/// A summary that cannot be written fails no job: the log says the same.
+/// Writes to the summary. A failure does not fail the job, because the log says the same.
 fn write(job: &Job, markdown: &str) {
     let _ = append(job, markdown);
 }

@@ -1,4 +1,4 @@
-//! `action.yml` says the same as the table of options.
+//! `action.yml` agrees with the table of options.
 
 use jobpass_core::inputs::options::{FrontEnd, Opt};
 
