@@ -1,6 +1,6 @@
-//! The dotenv report, through which a job hands variables to later jobs. GitLab drops the whole report, or fails the job
-//! after its script, if one of its rules is broken (`parse_dotenv_artifact_service.rb`): whatever can be known is
-//! checked before anything is minted.
+//! The dotenv report, through which a job hands variables to later jobs. If one of its rules is broken,
+//! GitLab drops the whole report, or fails the job after its script (`parse_dotenv_artifact_service.rb`). So
+//! every rule that can be checked is checked before a token is minted.
 
 use std::{
     fs::{self, OpenOptions, Permissions},
@@ -32,11 +32,11 @@ use rustix::fs::OFlags;
 
 use crate::{job::value, log, sealed};
 
-/// A report must be smaller.
+/// The size in bytes below which GitLab accepts a report.
 const SIZE_LIMIT: usize = 5 * 1024;
-/// On self-managed GitLab and on the free tier of gitlab.com.
+/// The most variables on self-managed GitLab and on the free tier of gitlab.com.
 const VARIABLES_LIMIT: usize = 20;
-/// The variables without which a token is not handed over, the credential id among them.
+/// The number of variables that a token needs, the credential id included.
 const LEAST: usize = 5;
 /// The prefix of text that every runner masks, in the logs of all jobs.
 pub(crate) const MASKED_PREFIX: &str = "glpat-";
@@ -45,10 +45,10 @@ pub(crate) const ANCHOR: &str = "JOBPASS_ANCHOR";
 pub(crate) const ANCHOR_UID: &str = "JOBPASS_ANCHOR_UID";
 const EXPIRES_AT: &str = "JOBPASS_EXPIRES_AT";
 const CREDENTIAL_ID: &str = "JOBPASS_CREDENTIAL_ID";
-/// The API server, for the kubeconfig of a job that knows no minter.
+/// The address of the API server, for the kubeconfig of a job without a minter.
 const API_SERVER: &str = "JOBPASS_API_SERVER";
 const API_SERVER_NAME: &str = "JOBPASS_API_SERVER_NAME";
-/// PEM in base64, as kubeconfigs have it.
+/// The certificate authority: PEM in base64, as in kubeconfigs.
 const API_CA: &str = "JOBPASS_API_CA";
 const OURS: [&str; 7] = [
     ANCHOR,
@@ -66,9 +66,9 @@ pub(crate) struct Dotenv {
     path: PathBuf,
     mode: Mode,
     variable: String,
-    /// Its size before; absent if it was not there.
+    /// The size of the report before. `None` if it did not exist.
     before: Option<u64>,
-    /// Whether something of ours may be in it.
+    /// Whether it may hold lines of jobpass.
     touched: Arc<AtomicBool>,
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn flags() -> [Arg; 4] {
     ]
 }
 
-/// Also a flag of `open` and `revoke`.
+/// The flag `--variable`, which `open` and `revoke` also have.
 pub(crate) fn variable_flag() -> Arg {
     Arg::new("variable")
         .long("variable")
@@ -162,10 +162,10 @@ pub(crate) fn handed_over(
     })
 }
 
-/// The API server of the token that an earlier job handed over, if that job said it.
+/// The API server of the token that an earlier job handed over, if that job named it.
 ///
 /// # Errors
-/// If it names no server that a token may be sent to.
+/// If a token must not be sent to this server.
 pub(crate) fn api_server(environment: &Environment) -> Result<Option<Connection>, Error> {
     let Some(server) = environment.get(API_SERVER) else {
         return Ok(None);
@@ -178,10 +178,10 @@ pub(crate) fn api_server(environment: &Environment) -> Result<Option<Connection>
 }
 
 impl Dotenv {
-    /// The report that was asked for, if one was.
+    /// The requested report.
     ///
     /// # Errors
-    /// If GitLab would refuse it, or nobody would get the token from it.
+    /// If GitLab would refuse the report, or if no later job would get the token from it.
     pub(crate) fn plan(matches: &ArgMatches, environment: &Environment) -> Result<Option<Self>, Error> {
         let mode = match value(matches, "dotenv-mode") {
             None | Some("masked") => Mode::Masked,
@@ -206,7 +206,7 @@ impl Dotenv {
         let Some(path) = value(matches, "dotenv") else {
             return Ok(None);
         };
-        // A dotenv variable never wins over one of the project.
+        // A variable of the project always wins over a dotenv variable.
         if environment.raw(&variable).is_some() {
             return Err(Error::input(
                 "variable",
@@ -216,7 +216,7 @@ impl Dotenv {
                 "choose another name, or remove the variable of that name from the project, group or pipeline",
             ));
         }
-        // Nor would the job that revokes learn of the anchor.
+        // The job that revokes would not learn the anchor either.
         if let Some(name) = OURS.into_iter().find(|name| environment.raw(name).is_some()) {
             return Err(Error::input(
                 "dotenv",
@@ -241,7 +241,7 @@ impl Dotenv {
         Ok(Some(dotenv))
     }
 
-    /// Whether GitLab would take the report, as far as that can be known before the token is there.
+    /// Checks whether GitLab would accept the report, as far as that is known before the token exists.
     pub(crate) fn check(&self, state: &State) -> Result<(), Error> {
         let existing = self.read()?.unwrap_or_default();
         self.addition(&existing, &self.value("")?, &state.receipt, None)
@@ -284,7 +284,7 @@ impl Dotenv {
             .custom_flags(no_follow())
             .open(&self.path)
             .and_then(|mut file| {
-                // Another command may have made it, readable for all.
+                // Another command may have created it, readable for all.
                 file.set_permissions(Permissions::from_mode(0o600))?;
                 file.write_all(addition.as_bytes())
             });
@@ -296,7 +296,7 @@ impl Dotenv {
         })
     }
 
-    /// Takes the lines away again, if they may be there.
+    /// Removes the lines, if they may be in the report.
     pub(crate) fn undo(&self) {
         if !self.touched.load(Ordering::Relaxed) {
             return;
@@ -315,7 +315,7 @@ impl Dotenv {
         }
     }
 
-    /// For the log.
+    /// The description for the log.
     pub(crate) fn description(&self) -> String {
         let (variable, path) = (&self.variable, self.shown());
         let how = match &self.mode {
@@ -349,7 +349,7 @@ impl Dotenv {
         )
     }
 
-    /// Artifacts come from inside the project only.
+    /// Refuses a report outside of the project, where GitLab takes no artifacts from.
     fn must_be_in_project(&self, environment: &Environment) -> Result<(), Error> {
         let folder = self.path.parent().and_then(|folder| folder.canonicalize().ok());
         let Some(folder) = folder else {
@@ -367,7 +367,7 @@ impl Dotenv {
         }
     }
 
-    /// The present content of the report: other commands of the job may have written variables.
+    /// The current content of the report, to which other commands of the job may have written.
     fn read(&self) -> Result<Option<String>, Error> {
         let not_a_file = || {
             self.refused(
@@ -404,7 +404,7 @@ impl Dotenv {
         })
     }
 
-    /// The lines to add, if GitLab takes them together with what is there.
+    /// The lines to add, if GitLab accepts them together with the existing ones.
     fn addition(
         &self,
         existing: &str,
@@ -445,7 +445,7 @@ impl Dotenv {
             ),
             (API_CA, authority.as_deref()),
         ];
-        // Before the token is there, some of them have no value yet.
+        // Before the token exists, some of them have no value yet.
         let own = values
             .iter()
             .filter(|(_, value)| value.is_some())
@@ -527,7 +527,7 @@ fn is_key(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// After minting, the same problem is one of delivery: the token existed, and is revoked.
+/// Turns a problem into a failed delivery: after minting, the token existed and is revoked.
 fn deliver(error: Error) -> Error {
     let help = error.to_string();
     let help = help.split_once("\n\n").map(|(_, help)| help.to_owned());
@@ -538,7 +538,7 @@ fn deliver(error: Error) -> Error {
     }
 }
 
-/// Not through a symlink, and no waiting for the other end of a pipe.
+/// The flags that follow no symlink, and wait for no other end of a pipe.
 fn no_follow() -> i32 {
     (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
 }

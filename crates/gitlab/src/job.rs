@@ -1,4 +1,4 @@
-//! A job of GitLab: its variables, and the folder in which it keeps what its end needs.
+//! A GitLab job: its variables, and the folder for the files that its end needs.
 
 use std::{
     fs::{self, OpenOptions},
@@ -24,24 +24,28 @@ const LEFT_OVER: Duration = Duration::from_secs(24 * 60 * 60);
 /// The job that this program runs in.
 pub(crate) struct Job {
     pub(crate) environment: Environment,
-    /// Part of file names.
+    /// The job's id, which is a part of file names.
     id: String,
-    /// GitLab's temporary folder of the project: beside it, so that nothing in it can become an artifact.
+    /// GitLab's temporary folder of the project. It is outside of the project, so that nothing in it can
+    /// become an artifact.
     folder: PathBuf,
 }
 
-/// A recorded state, by the name of its file. The name is enough to revoke, even if the content is garbled.
+/// A recorded state. The name of its file is enough to revoke, even if the content is damaged.
 pub(crate) struct Recorded {
     pub(crate) path: PathBuf,
     /// `NAMESPACE/NAME`.
     pub(crate) anchor: String,
-    /// Whether it is a file of this user that nobody else can write. Any other file may send the minter's credential anywhere.
+    /// Whether the file belongs to this user, and nobody else can write to it. Any other file could name a
+    /// wrong server for the minter's credential.
     pub(crate) is_ours: bool,
 }
 
 impl Job {
+    /// Reads the job from its variables.
+    ///
     /// # Errors
-    /// If this is no job of GitLab.
+    /// If this is not a GitLab job.
     pub(crate) fn new(environment: Environment) -> Result<Self, Error> {
         let id = variable(&environment, "CI_JOB_ID")?.to_owned();
         if !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
@@ -64,7 +68,7 @@ impl Job {
         })
     }
 
-    /// The temporary folder, made if it is not there.
+    /// The temporary folder, which is created if it does not exist.
     pub(crate) fn folder(&self) -> Result<&Path, Error> {
         let made = fs::DirBuilder::new()
             .recursive(true)
@@ -78,12 +82,13 @@ impl Job {
         Ok(&self.folder)
     }
 
-    /// The path of the temporary folder, for a person.
+    /// The path of the temporary folder, for texts.
     pub(crate) fn folder_name(&self) -> String {
         self.folder.to_string_lossy().into_owned()
     }
 
-    /// `true` for `token-file` and `kubeconfig-file`: a script cannot know an anchor's name, but it knows its job's id.
+    /// Replaces `true` in `token-file` and `kubeconfig-file` by names with the job's id: a script knows the
+    /// id, but no anchor's name.
     pub(crate) fn with_file_names(&self, mut inputs: Inputs) -> Inputs {
         for (option, suffix) in [(Opt::TokenFile, "token"), (Opt::KubeconfigFile, "kubeconfig")] {
             if inputs.get(option) == Some("true") {
@@ -110,7 +115,7 @@ impl Job {
         self.folder.join(format!("jobpass-{}.{name}", self.id))
     }
 
-    /// The files of this job with that extension: plain ones that nobody else can write, and named pipes.
+    /// The files of this job with that extension: plain files that nobody else can write to, and named pipes.
     pub(crate) fn files(&self, extension: &str) -> Vec<PathBuf> {
         let files = self.names().into_iter();
         let files = files.filter(|(name, _)| name.rsplit('.').next() == Some(extension));
@@ -124,8 +129,8 @@ impl Job {
         files.map(|(_, path)| path).collect()
     }
 
-    /// The states that this job recorded. A file that was being written when the job was killed goes away: the request that it was
-    /// to record had not been sent.
+    /// The states that this job recorded. An unfinished file is removed: the job was killed before it sent
+    /// the request for that state.
     pub(crate) fn recorded(&self) -> Vec<Recorded> {
         let mut recorded = Vec::new();
         for (name, path) in self.names() {
@@ -144,7 +149,7 @@ impl Job {
         recorded
     }
 
-    /// The names of this job's files, without the part that they all have, and their paths; in order.
+    /// The paths of this job's files, and their names without the common part; in order.
     fn names(&self) -> Vec<(String, PathBuf)> {
         names(&self.folder, &format!("jobpass-{}.", self.id))
     }
@@ -168,7 +173,7 @@ impl Job {
             .open(file);
     }
 
-    /// Whether this job has begun to mint. Takes the mark away.
+    /// Whether this job has begun to mint. Removes the mark.
     pub(crate) fn had_begun(&self) -> bool {
         fs::remove_file(self.file("begun")).is_ok()
     }
@@ -220,7 +225,8 @@ fn variable<'a>(environment: &'a Environment, name: &str) -> Result<&'a str, Err
     })
 }
 
-/// The value of an option that only GitLab has. An empty one counts as absent: templates pass absent inputs so.
+/// The value of an option that only GitLab has. An empty value counts as absent, because templates pass
+/// absent inputs as empty.
 pub(crate) fn value<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a str> {
     let value = matches.get_one::<String>(name)?.trim();
     (!value.is_empty()).then_some(value)

@@ -1,9 +1,10 @@
-//! Tokens for GitLab jobs. `jobpass-gitlab mint` stands in `before_script` or in a job of its own. A guard beside the job's
-//! shell revokes the token when the script is over; `jobpass-gitlab revoke` does so in `after_script` or in a job of stage
-//! `.post`. `jobpass-gitlab open` is for jobs that get the token from another one.
+//! Tokens for GitLab jobs. `jobpass-gitlab mint` runs in `before_script` or in a job of its own. A guard
+//! beside the job's shell revokes the token when the script is over. `jobpass-gitlab revoke` does that in
+//! `after_script` or in a job of stage `.post`. `jobpass-gitlab open` is for jobs that get the token from
+//! another job.
 //!
-//! A job on a default runner cannot mask a value that it made itself. Nothing here prints any part of a token, and
-//! `jobpass-gitlab mask` takes the token out of everything that the job's own commands print.
+//! A job on a default runner cannot mask a value that it made itself. So this program prints no part of a
+//! token, and `jobpass-gitlab mask` removes the token from the output of the job's own commands.
 
 #![warn(missing_docs)]
 
@@ -65,7 +66,7 @@ impl Verb {
     }
 }
 
-/// Runs the program and gives its exit code, a [`jobpass_core::Kind`] if it failed.
+/// Runs the program and returns its exit code, which is that of a [`jobpass_core::Kind`] if it failed.
 pub fn main() -> ExitCode {
     harden::harden();
     let matches = command().get_matches();
@@ -74,7 +75,7 @@ pub fn main() -> ExitCode {
         let verb = VERBS.into_iter().find(|verb| verb.command().get_name() == name)?;
         Some((verb, matches))
     });
-    // Without signal handlers: a signal ends it as it would any filter.
+    // It runs without signal handlers, so that a signal ends it like any other filter.
     if let Some((Verb::Mask, matches)) = given {
         let masked = Job::new(environment).and_then(|job| mask::run(matches, &job));
         return masked.map_or_else(

@@ -9,12 +9,12 @@ const RED: &str = "\x1b[31;1m";
 const YELLOW: &str = "\x1b[0;33m";
 const PLAIN: &str = "\x1b[0;m";
 
-/// Shows a failure: its one line in colour, then what to do, as plain lines that can be copied.
+/// Shows a failure: its one line in colour, then the next step as plain lines that can be copied.
 pub(crate) fn error(error: &Error) {
     annotate(RED, "error", error);
 }
 
-/// Shows something that does not fail the job.
+/// Shows a problem that does not fail the job.
 pub(crate) fn warning(warning: &Error) {
     annotate(YELLOW, "warning", warning);
 }
@@ -29,7 +29,7 @@ fn annotation(colour: &str, level: &str, error: &Error) -> String {
     format!("{colour}jobpass: {level}: {}{PLAIN}\n{help}", error.message())
 }
 
-/// Writes lines to the log. A log that cannot be written to fails no job. Gives whether it could.
+/// Writes lines to the log, and returns whether that succeeded. A failure does not fail the job.
 pub(crate) fn say(lines: &str) -> bool {
     stdout().write_all(format!("{lines}\n").as_bytes()).is_ok()
 }

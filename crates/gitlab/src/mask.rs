@@ -1,4 +1,4 @@
-//! `jobpass-gitlab mask`: takes the job's secrets out of the text that it prints.
+//! `jobpass-gitlab mask`: removes the job's secrets from the text that the job prints.
 
 mod pipe;
 
@@ -66,7 +66,7 @@ pub(crate) fn command() -> Command {
         )
 }
 
-/// Without signal handlers, so that a signal ends it as it would any filter.
+/// Runs the filter. It has no signal handlers, so that a signal ends it like any other filter.
 pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     let wanted = match value(matches, "mask-log") {
         None | Some("true") => true,
@@ -101,7 +101,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     let renewed = renewed.filter_map(|recorded| State::read(&recorded.path).ok()?.files.journal);
     let renewed = renewed.map(|journal| Reader::new(&journal));
     let masker = Masker::new(secrets.iter().map(SecretString::expose_secret)).with_sources(renewed);
-    // Standard output itself, so that masked text waits in no other buffer.
+    // The descriptor is used directly, so that masked text waits in no other buffer.
     let output = io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let copied = output.and_then(
         |mut output| match (value(matches, "pipe"), value(matches, "mark")) {
@@ -112,12 +112,12 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     copied.map_err(cannot)
 }
 
-/// The tokens that this job minted or was handed, and the minter's credentials.
+/// The tokens that this job minted or got, and the minter's credentials.
 fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<SecretString>, Error> {
     let minted = job.recorded().into_iter().filter(|recorded| recorded.is_ours);
     let minted = minted.filter_map(|recorded| State::read(&recorded.path).ok()?.files.token());
     let handed_over = dotenv::handed_over(dotenv::variable(matches)?, matches, &job.environment);
-    // Sealed to an identity that this job does not have, its variable shows nothing.
+    // Without the identity, the variable of a sealed token shows nothing of the token.
     let handed_over = handed_over.and_then(Result::ok);
     let token_file = inputs
         .get(Opt::TokenFile)
@@ -152,7 +152,7 @@ fn shell(job: &Job, with_filter: bool) -> Result<String, Error> {
     let mark = names::random_name()?;
     job.folder()?;
     let pipe = job.file(&format!("{mark}.log"));
-    // As they are now: the script may change them.
+    // The commands hold the current values, because the script may change the variables.
     let names = ["CI_JOB_ID", "CI_PROJECT_DIR", "RUNNER_TEMP_PROJECT_DIR"];
     let variables = names.iter().filter_map(|name| {
         let value = job.environment.get(name)?;

@@ -1,4 +1,4 @@
-//! `jobpass-gitlab mint`: in `before_script`, or in a job that hands the token on.
+//! `jobpass-gitlab mint`: in `before_script`, or in a job that hands the token to others.
 
 use clap::{ArgMatches, Command};
 use jiff::Timestamp;
@@ -47,7 +47,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     let timeout = Timeout::of(&job.environment, Timestamp::now());
     let inputs = match (timeout, &dotenv) {
         (Some(timeout), None) => no_longer_than(timeout.seconds_left(Timestamp::now()), inputs),
-        // Later jobs need it for longer than this one lasts.
+        // Later jobs need the token for longer than this job lasts.
         _ => inputs,
     };
     let plan = Plan::make(&inputs, job.folder()?, &job.environment, &mut interrupt).await?;
@@ -86,7 +86,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     let state_file = job.state_file(state);
     let record = |state: Option<&State>| match state {
         Some(state) => state.write(&state_file),
-        // Not there if nothing was recorded.
+        // Without a record, the file does not exist.
         None => std::fs::remove_file(&state_file).or(Ok(())),
     };
     let report = dotenv.clone();
@@ -111,7 +111,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     Ok(())
 }
 
-/// When the token of this job is revoked.
+/// The moment when the token of this job is revoked.
 struct End {
     script: Script,
     after: After,
@@ -171,14 +171,14 @@ fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>, end: &End) -
     Ok(())
 }
 
-/// `inputs` with a `duration` that ends with the job, but of no less than the 10 minutes that a token lives at least.
+/// Limits `duration` to the end of the job, but not below 10 minutes, the shortest lifetime of a token.
 fn no_longer_than(seconds: u64, inputs: Inputs) -> Inputs {
     let most = match seconds.max(Lifetime::LEAST) {
         // With exactly this number of seconds, Kubernetes may issue a token that lives for a year.
         Lifetime::MAGIC => Lifetime::MAGIC - 1,
         seconds => seconds,
     };
-    // A wrong one is named when all inputs are read.
+    // Later, the parser of all inputs names a wrong value.
     let longer = |given: &str| Lifetime::of_legacy(given).is_ok_and(|given| given.seconds() > most);
     if inputs.get(Opt::Duration).is_some_and(longer) {
         return inputs.with(Opt::Duration, format!("{most}s"));
@@ -201,7 +201,8 @@ fn without_a_timeout(environment: &Environment) -> Error {
     .help("update gitlab-runner to 15.7 or later, or give a `duration` that is no longer than the job may take")
 }
 
-/// A warning where the runner itself wrote the minter's credential into the log, before any script began.
+/// The warning that the runner itself has written the minter's credential into the log, before any script
+/// began.
 fn shown_by_the_runner(inputs: &Inputs, environment: &Environment) -> Option<Error> {
     let trace = environment.get("CI_DEBUG_TRACE")?.trim();
     if !["true", "1"].contains(&trace.to_ascii_lowercase().as_str()) {

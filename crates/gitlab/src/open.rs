@@ -107,7 +107,7 @@ pub(crate) fn close(job: &Job) {
     }
 }
 
-/// Before they are written, so that they are removed whenever this job ends.
+/// Records the files before they are written, so that the end of this job removes them.
 fn record(job: &Job, files: &Files) -> Result<(), Error> {
     let path = job.file(&format!("{}.opened", names::random_name()?));
     let text = json::text(files)?;
@@ -127,7 +127,7 @@ fn record(job: &Job, files: &Files) -> Result<(), Error> {
         })
 }
 
-/// The user of the kubeconfig, as the token names it.
+/// The user of the kubeconfig, from the token's claims.
 fn user(token: &Token) -> Result<Receipt, Error> {
     let claims = Claims::decode(token)?;
     let subject = claims.sub.unwrap_or_default();

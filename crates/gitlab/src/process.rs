@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::process::parent_id, path::Path};
 
-/// More than enough parents between this program and the runner.
+/// The most parents to look at. The runner is much nearer.
 const GENERATIONS: usize = 64;
 
 /// A process above this one.

@@ -1,5 +1,5 @@
-//! `::add-mask::`, which only a runner with `proxy_exec = true` reads (experimental, 17.10 and newer). On any other it would
-//! show the very token.
+//! `::add-mask::`, which only a runner with `proxy_exec = true` reads (experimental, 17.10 and newer). Any
+//! other runner would show the token itself.
 
 use std::path::Path;
 
@@ -22,12 +22,13 @@ pub(crate) fn mask(token: &Token) -> Result<(), Error> {
     )
 }
 
-/// Whether this runs below the runner's `proxy-exec` command, which reads all that the job's shell writes.
+/// Whether this program runs below the runner's `proxy-exec` command, which reads the output of the job's
+/// shell.
 fn is_read() -> bool {
     process::ancestors().any(|ancestor| is_proxy(&ancestor.arguments))
 }
 
-/// `gitlab-runner-helper proxy-exec ...`, arguments as in `/proc/PID/cmdline`.
+/// Whether these arguments from `/proc/PID/cmdline` are `gitlab-runner-helper proxy-exec ...`.
 fn is_proxy(arguments: &str) -> bool {
     let mut arguments = arguments.split('\0');
     let program = arguments.next().map(Path::new).and_then(Path::file_name);

@@ -1,4 +1,4 @@
-//! `jobpass-gitlab revoke`: in `after_script`, where the guard could not do it, or in a job of stage `.post`.
+//! `jobpass-gitlab revoke`: in `after_script` if the guard could not revoke, or in a job of stage `.post`.
 
 use std::fs;
 
@@ -24,7 +24,7 @@ use crate::{
     log, sealed,
 };
 
-/// The options of the end of a job: the API server, the minter, and what was made for the job.
+/// The options for the end of a job: the API server, the minter, and the objects that were made for the job.
 const OPTIONS: [Opt; 13] = [
     Opt::ServiceAccount,
     Opt::Rules,
@@ -82,8 +82,8 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, interrupt: Interrupt) -
     Ok(())
 }
 
-/// Revokes every token that this job recorded, one after the other; a failure keeps no other from being revoked. A guard that is
-/// still there does it.
+/// Revokes every token that this job recorded, one after the other, whatever fails. If a guard still runs,
+/// the guard revokes its token.
 async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<Error> {
     guard::tell(job, Request::Revoke);
     let mut failures = Vec::new();
@@ -139,7 +139,7 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
     failures
 }
 
-/// Either nothing was minted, or its record is gone.
+/// The warning that there is no record: nothing was minted, or the record is gone.
 fn nothing_recorded(job: &Job) -> Error {
     let get = |name| harmless(job.environment.get(name).unwrap_or(name));
     let template = job.environment.get("JOBPASS_TEMPLATE").unwrap_or(".jobpass");
@@ -158,7 +158,7 @@ fn nothing_recorded(job: &Job) -> Error {
     ))
 }
 
-/// Leaves the token of a job that succeeded to the jobs that it was handed on to.
+/// Leaves the token of a successful job to the jobs that got it.
 fn hand_on(job: &Job) -> Vec<Error> {
     let mut failures = Vec::new();
     job.had_begun();
@@ -177,8 +177,9 @@ fn hand_on(job: &Job) -> Vec<Error> {
 
 /// Revokes the token that an earlier job handed over in its dotenv report.
 ///
-/// A variable of the project, or of one run of the pipeline, wins over that report. So the token's own claims say which anchor it is
-/// bound to, where it can be read. A token that is sealed, without the identity, cannot: then the variables say it.
+/// A variable of the project, or of one run of the pipeline, wins over the report. So a readable token's own
+/// claims name its anchor. Without the identity, a sealed token is not readable, and the variables name the
+/// anchor.
 async fn handed_over(
     matches: &ArgMatches,
     job: &Job,
@@ -230,7 +231,7 @@ async fn handed_over(
     failure.into_iter().collect()
 }
 
-/// The anchor of a token, as `NAMESPACE/NAME`, and its uid, as the token's own claims give them.
+/// The anchor of a token as `NAMESPACE/NAME`, and its uid, from the token's own claims.
 fn claimed(token: &Token) -> Option<(String, Option<String>)> {
     let claims = Claims::decode(token).ok()?;
     if let (Some(namespace), Some(secret)) = (&claims.legacy_namespace, &claims.legacy_secret) {

@@ -1,5 +1,5 @@
-//! A token that is handed over encrypted with age (<https://age-encryption.org/v1>): only jobs that have the identity get
-//! it, and neither a log nor GitLab's API nor its database shows it.
+//! A token that is handed over encrypted with age (<https://age-encryption.org/v1>). Only jobs with the
+//! identity can read it. Logs, GitLab's API and its database show nothing of it.
 
 use std::{io::Read as _, path::Path};
 
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::job::value;
 
-/// A flag of `mint`.
+/// The flag `--recipient` of `mint`.
 pub(crate) fn recipient_flag() -> Arg {
     Arg::new("recipient")
         .long("recipient")
@@ -24,7 +24,7 @@ pub(crate) fn recipient_flag() -> Arg {
         .help("The age public key (`age1...`) that `dotenv-mode: sealed` seals the token to.")
 }
 
-/// A flag of `open` and `revoke`.
+/// The flag `--identity` of `open` and `revoke`.
 pub(crate) fn identity_flag() -> Arg {
     Arg::new("identity")
         .long("identity")
@@ -37,7 +37,7 @@ pub(crate) fn identity_flag() -> Arg {
         )
 }
 
-/// The recipient to seal to. Its value is not shown, because a user may have put a secret key there.
+/// The recipient for the encryption. Its value is not shown, because it may be a secret key by mistake.
 pub(crate) fn recipient(matches: &ArgMatches) -> Result<Recipient, Error> {
     let allowed = "give an age public key, the `age1...` that `age-keygen` prints";
     let Some(text) = value(matches, "recipient") else {
@@ -64,7 +64,7 @@ pub(crate) fn seal(token: &str, recipient: &Recipient) -> Result<String, Error> 
         .map_err(|_| Error::new(Kind::Deliver, "the token cannot be sealed to this recipient"))
 }
 
-/// The token in `text`, the value of `variable`. Neither is shown if it cannot be had.
+/// The token in `text`, the value of `variable`. An error shows neither.
 pub(crate) fn open(text: &str, variable: &str, matches: &ArgMatches) -> Result<Token, Error> {
     let refuse =
         |problem: &str, help: &str| Error::input("variable", format!("is `{variable}`, {problem}"), help);
@@ -91,8 +91,8 @@ pub(crate) fn open(text: &str, variable: &str, matches: &ArgMatches) -> Result<T
     Token::parse(&token, "variable")
 }
 
-/// The identities in a file that `age-keygen` wrote: one a line, with comments in between. There is more than one while keys are
-/// being replaced.
+/// The identities in a file of `age-keygen`: one a line, with comments in between. The file has several while
+/// keys are replaced.
 fn identities(matches: &ArgMatches) -> Result<Vec<Identity>, Error> {
     let allowed = "make JOBPASS_IDENTITY a CI/CD variable of type File, with the `AGE-SECRET-KEY-1...` that belongs to the \
                    recipient";

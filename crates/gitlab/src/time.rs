@@ -5,9 +5,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use jobpass_core::process::environment::Environment;
 
-/// The time before the job's timeout at which its token is revoked: a container is then killed whole, and nobody is left.
+/// The time before the job's timeout at which its token is revoked. At the timeout, the runner kills the
+/// whole container, and no process is left to revoke.
 const MARGIN: Duration = Duration::from_secs(15);
-/// The time that `after_script` has, unless `RUNNER_AFTER_SCRIPT_TIMEOUT` gives another one.
+/// The default of `RUNNER_AFTER_SCRIPT_TIMEOUT`, the time for `after_script`.
 const AFTER_SCRIPT: Duration = Duration::from_secs(300);
 
 /// The moment of the job's timeout.
@@ -18,7 +19,7 @@ pub(crate) struct Timeout {
 }
 
 impl Timeout {
-    /// The timeout as the job's variables give it, if they do (GitLab 13.10 and gitlab-runner 15.7).
+    /// The timeout from the job's variables, which GitLab 13.10 and gitlab-runner 15.7 set.
     pub(crate) fn of(environment: &Environment, now: Timestamp) -> Option<Self> {
         let seconds = environment.get("CI_JOB_TIMEOUT")?.trim().parse::<i64>().ok()?;
         let timeout = SignedDuration::from_secs(seconds);
@@ -27,7 +28,8 @@ impl Timeout {
             .filter(|length| !length.is_zero())?;
         let started = environment.get("CI_JOB_STARTED_AT");
         let started = started.and_then(|time| time.trim().parse::<Timestamp>().ok());
-        // Outside of the job's own time, the clocks of GitLab and of this machine differ: the job has begun by now at the latest.
+        // A start outside of the job's possible time shows that the clocks of GitLab and of this machine
+        // differ. The job has begun by now.
         let started = started.filter(|&started| {
             let age = now.duration_since(started);
             !age.is_negative() && age < timeout

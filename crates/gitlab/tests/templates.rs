@@ -1,4 +1,4 @@
-//! The templates say the same as the table of options.
+//! The templates agree with the table of options.
 
 use std::collections::BTreeMap;
 
@@ -34,8 +34,8 @@ fn inputs_are_the_options(
         let description = input["description"].as_str().expect("text");
         assert!(description.starts_with(option.help()), "{name}: {description}");
         let (default, value) = match option.value() {
-            // GitLab pastes inputs into YAML as they are, where line breaks would be lost. In front of the JSON, a space:
-            // `gitlab-ci-local` would make it a list again.
+            // GitLab pastes inputs into YAML as they are, where line breaks would be lost. The space before
+            // the JSON keeps `gitlab-ci-local` from making a list of it.
             OptionValue::Lines => (Value::Sequence(vec![]), format!(" $[[ inputs.{name} ]]")),
             _ => (
                 option.default_on(front_end).unwrap_or_default().into(),
@@ -49,7 +49,7 @@ fn inputs_are_the_options(
     assert_eq!(inputs["job-name"]["default"], job);
 }
 
-/// GitLab pastes inputs in as they are: in a script, that is code.
+/// GitLab pastes inputs in as they are. In a script, they would be code.
 #[rstest]
 #[case("job.yml")]
 #[case("handover.yml")]

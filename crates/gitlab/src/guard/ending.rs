@@ -1,4 +1,4 @@
-//! How a guard's work went: a record for those who show it in the job's log.
+//! The result of a guard's work, recorded for the processes that show it in the job's log.
 
 use std::{
     fs::{self, OpenOptions},
@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::log;
 
-/// The end of a token, or the failure to bring it about.
+/// The end of a token, or the failure to end it.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Ending {
     receipt: Receipt,
     #[serde(flatten)]
     outcome: Outcome,
-    /// Whether the log has it already.
+    /// Whether the log has shown it.
     shown: bool,
 }
 
@@ -56,7 +56,7 @@ impl Ending {
         self.shown
     }
 
-    /// Records it for the processes that come later. They do without it if it cannot be written.
+    /// Records the result for later processes. They can work without it if the write fails.
     pub(super) fn write(&self, path: &Path) {
         let Ok(json) = json::text(self) else { return };
         let _ = fs::remove_file(path);
@@ -68,15 +68,15 @@ impl Ending {
         let _ = file.and_then(|mut file| file.write_all(json.as_bytes()));
     }
 
-    /// `None` if it is not there, or not what [`Self::write`] writes.
+    /// Reads a record. `None` if it does not exist, or if it is not a record.
     pub(super) fn read(path: &Path) -> Option<Self> {
         serde_json::from_str(&files::read(path).ok()?).ok()
     }
 
-    /// Shows it in the log.
+    /// Shows the result in the log.
     ///
     /// # Errors
-    /// The failure, if it is one: the caller decides what becomes of it.
+    /// The failure to revoke. The caller decides whether it fails the job.
     pub(crate) fn show(&mut self) -> Result<(), Error> {
         match &self.outcome {
             Outcome::Revoked { .. } if self.shown => {
@@ -100,8 +100,8 @@ impl Ending {
     }
 }
 
-/// Shows a token's end in the log, and gives whether the log could be written to. `existed` says whether a job had the token: after a
-/// kill, that may not be known.
+/// Shows a token's end in the log. Returns whether the log could be written. `existed` says whether a job had
+/// the token, which may be unknown after a kill.
 pub(crate) fn show(receipt: &Receipt, existed: bool, notes: &[String]) -> bool {
     let shown = log::say(&format!("jobpass: {}", receipt.ended_in_words(existed)));
     for note in notes {

@@ -1,5 +1,5 @@
-//! `jobpass-gitlab guard`: the process beside a job's shell that renews the token, and revokes it when the script is over
-//! or the job's time is.
+//! `jobpass-gitlab guard`: the process beside a job's shell. It renews the token, and revokes it when the
+//! script is over or shortly before the job's timeout.
 //!
 //! It is in a session of its own, because a runner signals the process group of the shell. It outlives the runner. A container
 //! that ends takes it along: so the shell waits for it before it ends, and it revokes before the job's timeout. With
@@ -49,15 +49,15 @@ use crate::{
     time::{self, Timeout},
 };
 
-/// The longest wait for a guard that revokes, and reads and writes its files.
+/// The longest wait for a guard that reads and writes its files, and revokes.
 const PATIENCE: Duration = REVOKE.saturating_add(Duration::from_secs(5));
 /// The wait after the first failure to revoke. Each later one is twice as long, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
-/// Without a known timeout, GitLab ends the longest job after this time.
+/// The longest time of a job without a known timeout, after which GitLab ends it.
 const LONGEST_JOB: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The part of the job that has to be over before the token is revoked.
+/// The part of the job that must be over before the guard revokes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {
     Script,
@@ -65,7 +65,7 @@ pub(crate) enum After {
 }
 
 impl After {
-    /// A flag of `mint`.
+    /// The flag `--revoke-after` of `mint`.
     pub(crate) fn flag() -> Arg {
         Arg::new("revoke-after")
             .long("revoke-after")
@@ -116,7 +116,8 @@ pub(crate) fn command() -> Command {
 /// If it cannot be started.
 pub(crate) fn start(state: &State, script: Script, after: After, inputs: &Inputs) -> Result<(), Error> {
     let shell = script.pid.to_string();
-    // These may have been given to `mint` as flags; all else that the end of a job needs is in the state or a variable.
+    // These may have been given to `mint` as flags. The state or a variable holds everything else that the
+    // end of a job needs.
     let same = [Opt::VerifyRevocation, Opt::FailOnRevokeError];
     let same = same
         .iter()
@@ -136,7 +137,7 @@ pub(crate) fn start(state: &State, script: Script, after: After, inputs: &Inputs
     })
 }
 
-/// Runs the guard; with `--end`, tells the guards of this job that its shell is about to end.
+/// Runs the guard. With `--end`, tells the guards of this job that its shell is about to end.
 pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
     let inputs = flags::inputs_at_end(matches)?;
     if matches.get_flag("end") {
@@ -145,7 +146,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
         return end(job, &inputs, after, &mut interrupt).await;
     }
     let shell = matches.get_one::<u32>("shell").copied().unwrap_or_default();
-    // Already the leader of a session, if a person started it.
+    // It fails if a person started the guard, which is then the leader of a session already.
     let _ = setsid();
     let mut json = String::new();
     stdin()
@@ -173,7 +174,7 @@ pub(crate) fn tell(job: &Job, request: Request) -> Vec<PathBuf> {
     pipe::tell(job.files("guard").into_iter(), request, PATIENCE)
 }
 
-/// The ends that guards of this job have brought about, each to be shown once more. Removes their records.
+/// The tokens' ends that guards of this job have recorded, to be shown once more. Removes the records.
 pub(crate) fn endings(job: &Job) -> Vec<Ending> {
     let endings = job.files("over").into_iter().filter_map(|path| {
         let ending = Ending::read(&path);
@@ -183,7 +184,7 @@ pub(crate) fn endings(job: &Job) -> Vec<Ending> {
     endings.collect()
 }
 
-/// The shell is about to end, and with it its container perhaps.
+/// Runs at the end of the shell, before its container may end.
 async fn end(job: &Job, inputs: &Inputs, after: After, interrupt: &mut Interrupt) -> Result<(), Error> {
     for pipe in tell(job, Request::Over) {
         stand_in(job, &pipe, inputs, after, interrupt).await;
@@ -261,20 +262,20 @@ struct Guard<'a> {
     pipe: Pipe,
 }
 
-/// Why the token is to be revoked.
+/// The reason to revoke the token.
 enum Why {
     Over,
-    /// So long before the job's timeout.
+    /// The job's timeout comes in this time.
     Timeout(Duration),
     AfterScriptTimeout,
     Told,
 }
 
 impl Guard<'_> {
-    /// Waits for the reason to revoke, and renews the token meanwhile.
+    /// Waits for a reason to revoke, and renews the token meanwhile.
     ///
     /// # Errors
-    /// If renewing cannot begin.
+    /// If the renewal cannot begin.
     async fn watch(&mut self, interrupt: &mut Interrupt) -> Result<Why, Error> {
         let Self {
             job,
@@ -313,7 +314,7 @@ impl Guard<'_> {
                 request = pipe.request() => match (request, *after) {
                     (Request::Revoke, _) => return Ok(Why::Told),
                     (Request::Over, After::Script) => return Ok(Why::Over),
-                    // The script's shell ends; another one runs `after_script`.
+                    // The script's shell ends, and another shell runs `after_script`.
                     (Request::Over, After::AfterScript) if script_runs => pipe.let_go(),
                     (Request::Over, After::AfterScript) => return Ok(Why::Over),
                 },
@@ -323,7 +324,7 @@ impl Guard<'_> {
                 }),
                 signal = interrupt.signal() => match signal {
                     Signal::HUP => {}
-                    // A machine that goes down tells all its processes to end.
+                    // A machine that shuts down sends all its processes a signal.
                     _ => return Ok(Why::Told),
                 },
                 kept = &mut renewing, if renews => {
@@ -413,7 +414,7 @@ async fn stopped_within(pause: Duration, interrupt: &mut Interrupt) -> bool {
 }
 
 impl Why {
-    /// A line for the log of a script that still runs.
+    /// The line for the log of a script that still runs.
     fn line(&self, revoked: bool) -> Option<String> {
         let Self::Timeout(margin) = self else { return None };
         let margin = margin.as_secs();

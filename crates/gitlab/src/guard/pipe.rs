@@ -1,7 +1,8 @@
-//! The named pipe through which other processes of the job ask a guard to do its work, and wait until it has.
+//! The named pipe for requests to a guard. The asking process waits until the guard has carried its request
+//! out.
 //!
-//! The guard reads it for as long as it lives. A process that has written to it sees the kernel close the other end: also if
-//! the guard was killed.
+//! The guard reads the pipe while it lives. When it closes its end, or is killed, the kernel tells the
+//! processes that have written to the pipe.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -24,7 +25,7 @@ use tokio::net::unix::pipe::{OpenOptions as Pipes, Receiver};
 pub(crate) enum Request {
     /// The shell is about to end.
     Over,
-    /// The token is not needed any more.
+    /// The token is no longer needed.
     Revoke,
 }
 
@@ -40,14 +41,15 @@ impl Request {
     }
 }
 
-/// The guard's end. Dropping it removes the pipe, and lets those go on who wait.
+/// The guard's end of the pipe. Dropping it removes the pipe, and releases the waiting processes.
 pub(super) struct Pipe {
     path: PathBuf,
     receiver: Option<Receiver>,
 }
 
 impl Pipe {
-    /// Without a pipe, where the file system has none, nobody can ask or wait: the guard still sees the end of the shell.
+    /// Makes the pipe. Some file systems have no pipes, and then nobody can send a request. The guard still
+    /// sees the end of the shell.
     pub(super) fn make(path: PathBuf) -> Self {
         let receiver = receiver(&path).ok();
         Self { path, receiver }
@@ -68,14 +70,15 @@ impl Pipe {
                 Ok(1..) if byte[0] == Request::OVER => return Request::Over,
                 Ok(1..) if byte[0] == Request::REVOKE => return Request::Revoke,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // The asking process has gone without a known request.
+                // The process has closed the pipe without a known request.
                 Ok(_) => self.let_go(),
                 Err(_) => self.close(),
             }
         }
     }
 
-    /// Lets those go on who wait, and listens again: at another pipe, so that they cannot take it for the first one.
+    /// Releases the waiting processes, and listens again at another pipe, so that they cannot mistake it for
+    /// the first one.
     pub(super) fn let_go(&mut self) {
         // Before they go on: a pipe that nobody reads is one whose guard was killed.
         let next = receiver(&self.path);
@@ -120,12 +123,12 @@ pub(super) fn tell(
             writer(&path).and_then(|mut writer| writer.write_all(&[request.byte()]).map(|()| writer));
         (path, writer)
     });
-    // All of them first: they work at the same time.
+    // All get the request before the first wait, so that they work at the same time.
     let told = told.collect::<Vec<_>>();
     let begun = Instant::now();
     for writer in told.iter().filter_map(|(_, writer)| writer.as_ref().ok()) {
         let left = Timespec::try_from(patience.saturating_sub(begun.elapsed())).ok();
-        // The closing of the other end, which is waited for, needs no flag.
+        // No flag is needed to wait for the other end to close.
         let _ = retry_on_intr(|| poll(&mut [PollFd::new(writer, PollFlags::empty())], left.as_ref()));
     }
     let paths = told.into_iter().map(|(path, _)| path);
@@ -143,12 +146,12 @@ fn is_unread(path: &Path) -> bool {
     is_pipe && writer(path).is_err_and(|error| error.raw_os_error() == Some(Errno::NXIO.raw_os_error()))
 }
 
-/// Writes text for a person into a pipe that a filter of the job's log reads, if one does.
+/// Writes text for a person into the pipe of a log filter, if a filter reads it.
 pub(super) fn say(pipe: &Path, text: &str) {
     let _ = writer(pipe).and_then(|mut writer| writer.write_all(text.as_bytes()));
 }
 
-/// Fails at once if nobody reads the pipe.
+/// Opens a pipe for writing. Fails at once if nobody reads it.
 fn writer(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
     let file = OpenOptions::new().write(true).custom_flags(flags).open(path)?;

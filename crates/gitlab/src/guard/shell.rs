@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::process::{self, Ancestor};
 
 const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "busybox", "ksh", "zsh"];
-/// The time between two looks at a process whose end the kernel does not report.
+/// The time between two checks of a process whose end the kernel does not report.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The number of processes above the script's shell up to which these may be nothing but its container's: the shell that forked it,
@@ -107,13 +107,13 @@ impl Watch {
         }))
     }
 
-    /// Resolves when the process has ended, once.
+    /// Resolves once, when the process has ended.
     pub(super) async fn ended(&mut self) {
         let _ = (&mut self.0).await;
     }
 }
 
-/// Belongs to this process, and to no later one of the same number. Linux 5.3 and later.
+/// A descriptor of the process, which no later process of the same number can take over. Linux 5.3 and later.
 #[cfg(target_os = "linux")]
 fn descriptor(pid: Pid) -> Option<OwnedFd> {
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()

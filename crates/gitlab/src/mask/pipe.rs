@@ -1,4 +1,4 @@
-//! The named pipe between a job's shell and the filter. It is there for as long as something is yet to be shown.
+//! The named pipe between a job's shell and the filter. It exists until all text is shown.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,29 +15,29 @@ use rustix::{fs::OFlags, io::Errno};
 
 /// The time that the shell may take from starting the filter to writing into the pipe.
 const BEGINNING: Duration = Duration::from_secs(10);
-/// The time between two looks whether all is shown.
+/// The time between two checks whether all text is shown.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Masks the rest of a job, up to the mark with which its shell ends.
+/// Masks the output of a job, up to the mark that its shell writes at the end.
 pub(super) fn mask(masker: Masker, pipe: &Path, mark: &str, output: &mut File) -> io::Result<()> {
     let masked = open(pipe).and_then(|log| jobpass_mask::copy_to_mark(masker, log, mark, output));
-    // The shell may have gone, and its folder with it.
+    // The shell and its folder may be gone.
     let _ = fs::remove_file(pipe);
     masked
 }
 
-/// Lets a shell go on that waits for a filter, of which there will be none: it stops when it writes.
+/// Releases a shell that waits for a filter which will not come. The shell stops when it writes.
 pub(super) fn refuse(pipe: &Path) {
     let _ = open(pipe);
     let _ = fs::remove_file(pipe);
 }
 
-/// Ends the masking, wherever standard output leads to by now, and waits until all is shown.
+/// Ends the masking, wherever standard output now leads, and waits until all text is shown.
 pub(super) fn end(pipe: &Path, mark: &str) -> io::Result<()> {
     let Some(mut writer) = writer(pipe)? else {
         return Ok(());
     };
-    // The filter may be behind.
+    // The pipe may be full while the filter catches up, so this write blocks.
     rustix::fs::fcntl_setfl(&writer, OFlags::empty())?;
     writer.write_all(jobpass_mask::end_mark(mark).as_bytes())?;
     drop(writer);
@@ -47,7 +47,7 @@ pub(super) fn end(pipe: &Path, mark: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for the shell, but not for one that has died before it came.
+/// Opens the reading end and waits for the shell. A shell that died before is given up.
 fn open(pipe: &Path) -> io::Result<File> {
     let (sender, receiver) = mpsc::channel();
     let path = pipe.to_owned();
@@ -61,7 +61,7 @@ fn open(pipe: &Path) -> io::Result<File> {
     })
 }
 
-/// `None` if nobody reads it, or it is gone.
+/// The writing end. `None` if no process reads the pipe, or if it is gone.
 fn writer(pipe: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     match OpenOptions::new().write(true).custom_flags(flags).open(pipe) {
