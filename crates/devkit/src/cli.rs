@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::DevCluster;
 
-/// The objects that an administrator creates by the README.
+/// The objects that an administrator creates with the README.
 const MANIFESTS: &str = r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: ci}}
 ---
@@ -120,7 +120,7 @@ fn serve(matches: &ArgMatches) -> Result<Vec<String>> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        // Before there is anything to remove.
+        // The signals are caught before there is anything to remove.
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
         let cluster = builder.start()?;

@@ -1,4 +1,4 @@
-//! The dev cluster as tests and the demo hold it: its API server, and a front before that.
+//! The dev cluster for tests and the demo: its API server, and a front before it.
 
 use std::net::SocketAddr;
 use std::ops::Deref;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 /// The first JWT in a text.
 pub(crate) fn find(text: &str) -> Option<&str> {
     let of_jwt = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    // A header begins with `{"`, in base64 `eyJ`.
+    // A header begins with `{"`, which is `eyJ` in base64.
     text.split(|c| !of_jwt(c))
         .filter_map(|word| word.find("eyJ").map(|start| &word[start..]))
         .find(|word| word.split('.').count() == 3)

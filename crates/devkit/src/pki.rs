@@ -13,8 +13,8 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 
-/// A name that every server's certificate here carries and that only the proxies of tests lead anywhere: no client goes through a
-/// proxy to this machine itself.
+/// A name that every server's certificate carries and that only the tests' proxies can resolve. Clients use
+/// no proxy for addresses of this machine.
 pub const AWAY: &str = "away.example";
 
 pub(crate) struct Authority {

@@ -1,4 +1,4 @@
-//! What a dev cluster was asked and what it answered, written down so that all of it can be asked of Kubernetes itself afterwards.
+//! A transcript of the requests to a dev cluster and its answers, to be replayed on Kubernetes itself.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -13,12 +13,13 @@ use http::{HeaderMap, HeaderName, Response, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Where a test run wants transcripts, in a folder of this folder. Without it, none is written.
+/// The variable with the folder of a test run's records. Transcripts go to a folder below it. Without it,
+/// none is written.
 const RECORDS: &str = "JOBPASS_TEST_RECORDS";
 
-/// What an API server looks at of a request's headers.
+/// The headers of a request that an API server reads.
 const OF_REQUESTS: &[HeaderName] = &[header::ACCEPT, header::CONTENT_TYPE];
-/// What a client looks at of an answer's headers.
+/// The headers of an answer that a client reads.
 const OF_ANSWERS: &[HeaderName] = &[header::CONTENT_TYPE, header::RETRY_AFTER, header::WARNING];
 
 /// One line of a transcript.
@@ -36,22 +37,22 @@ pub enum Entry {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Exchange {
-    /// What the cluster's clock said, in seconds since 1970.
+    /// The cluster's clock, in seconds since 1970.
     pub now: i64,
     pub by: Asker,
     pub method: String,
-    /// With the query.
+    /// The path, with the query.
     pub path: String,
-    /// Those that an API server looks at.
+    /// The headers that an API server reads.
     pub headers: BTreeMap<String, String>,
-    /// Null if there is none, a text if it is no JSON.
+    /// Null if there is none. A text if it is not JSON.
     pub body: Value,
-    /// The bearer's token was not checked, as it had been a moment before.
+    /// Whether the token's authentication came from the cache.
     pub remembered: bool,
     pub answer: Answer,
 }
 
-/// Who sent a request.
+/// The sender of a request.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Asker {
@@ -63,9 +64,9 @@ pub enum Asker {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Answer {
     pub status: u16,
-    /// Those that a client reads.
+    /// The headers that a client reads.
     pub headers: BTreeMap<String, String>,
-    /// As that of the request.
+    /// As the body of a request.
     pub body: Value,
 }
 
@@ -90,7 +91,7 @@ pub(crate) fn body(bytes: &[u8]) -> Value {
     }
 }
 
-/// The headers of these names; one that comes several times in several lines.
+/// The headers of these names. A repeated header gets several lines.
 fn chosen(headers: &HeaderMap, names: &[HeaderName]) -> BTreeMap<String, String> {
     let lines = |name: &HeaderName| {
         let values = headers
@@ -106,11 +107,11 @@ fn chosen(headers: &HeaderMap, names: &[HeaderName]) -> BTreeMap<String, String>
         .collect()
 }
 
-/// A file that grows.
+/// The file of a transcript, which grows.
 pub(crate) struct Transcript(Mutex<File>);
 
 impl Transcript {
-    /// A new one if this test run wants any, called as the test that starts the cluster.
+    /// Begins a transcript if this test run wants one. It is named after the test that starts the cluster.
     pub(crate) fn begin() -> Result<Option<Self>> {
         let Some(records) = env::var_os(RECORDS) else {
             return Ok(None);
@@ -120,7 +121,7 @@ impl Transcript {
         Ok(Some(Self(Mutex::new(create(&folder)?))))
     }
 
-    /// Does something to the cluster, and writes it down before anything else is done to it.
+    /// Changes the cluster, and records that before any other change.
     pub(crate) fn write<T>(&self, act: impl FnOnce() -> T, entry: impl FnOnce(&T) -> Entry) -> T {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let result = act();
@@ -137,7 +138,7 @@ impl Transcript {
 ///
 /// # Errors
 ///
-/// When they cannot be read.
+/// If they cannot be read.
 pub fn read_all(records: &Path) -> Result<BTreeMap<String, Vec<Entry>>> {
     let folder = records.join("transcripts");
     let mut transcripts = BTreeMap::new();

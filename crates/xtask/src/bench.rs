@@ -87,7 +87,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     let mut figures = commands.each_ref().map(|_| Figures::default());
     let measured = step(&format!("measure, {rounds} rounds"), "cargo xtask bench", || {
         for _ in 0..rounds {
-            // Apart, as to watch its memory takes a processor.
+            // They are measured separately, because watching the memory takes a processor.
             for measure in [Figures::time, Figures::watch] {
                 for (figures, (_, program, words)) in figures.iter_mut().zip(&commands) {
                     let mut command = bench.command(program, words);
@@ -137,7 +137,7 @@ impl Bench {
         Ok(Self { folder, cluster })
     }
 
-    /// Both find the minter through KUBECONFIG, and nothing else of this machine.
+    /// A command that finds the minter through KUBECONFIG, and nothing else of this machine.
     fn command(&self, program: &Path, words: &str) -> Command {
         let mut command = Command::new(program);
         command
@@ -169,7 +169,7 @@ impl Figures {
             text.clear();
             file.rewind()?;
             file.read_to_string(&mut text)?;
-            // An ended program has none any more.
+            // A program that has ended has no memory.
             match kibibytes(&text) {
                 Some(now) => peak = Some(now),
                 None => break,

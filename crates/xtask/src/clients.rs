@@ -45,7 +45,7 @@ fn once(
     }
     let id = hex(digest);
     let folder = home.join(name);
-    // Written last, so that an installation that was cut short is done again.
+    // The stamp is written last, so that an interrupted installation is done again.
     let stamp = folder.join("installed");
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == id) {
         return Ok(());

@@ -60,7 +60,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: minter}
 subjects: [{kind: ServiceAccount, name: minter, namespace: NAMESPACE}]
 "#;
 
-/// One request, from the connection to the last byte.
+/// The time for one request, from the connection to the last byte.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A cluster, and the user of its kubeconfig.
@@ -99,7 +99,7 @@ impl Cluster {
             (Opt::Kubeconfig, path),
             (Opt::Context, context.unwrap_or_default()),
         ]);
-        // First as jobpass reads it, which says what is wrong with it and never what is in it; kube would
+        // jobpass reads the file first, because its errors name the fault and never the content. kube would
         // quote the file.
         let connection = Minter::resolve(&inputs, environment).await?.connection;
         let unusable = |_| anyhow!("{path} cannot be used, although jobpass can read it");
@@ -154,7 +154,7 @@ impl Cluster {
         self.minter().await
     }
 
-    /// Creates the namespace with this number of anchors, as jobs leave them behind if their runners die.
+    /// Creates the namespace with this number of anchors, like those of runners that died.
     pub(crate) async fn leave_behind(&self, anchors: u32) -> Result<()> {
         self.create_namespace().await?;
         let path = self.path("secrets");

@@ -14,9 +14,9 @@ use crate::workspace::{Workspace, on_path, output, run, step};
 
 /// The folder of its source, relative to the root.
 const SOURCE: &str = "tests/control-plane";
-/// The program that shows what kubectl does, and the folder of its source below the other.
+/// The program that acts like kubectl, and the folder of its source below the other.
 const JUDGE: &str = "judge";
-/// The oldest Go that takes `go.mod`.
+/// The oldest Go that accepts `go.mod`.
 const OLDEST_GO: (u32, u32) = (1, 26);
 
 /// A Kubernetes that the tests run on.
@@ -42,7 +42,7 @@ pub(crate) const RELEASES: &[Release] = &[
     Release {
         name: "1.30",
         modules: "kubernetes-1.30.mod",
-        // The etcd that it names has other fields, and a newer one serves it as well.
+        // The etcd of this release has other fields. A newer etcd serves this release as well.
         tags: "providerless,older",
         program: "control-plane-1.30",
     },
@@ -100,7 +100,7 @@ fn build(workspace: &Workspace, release: &Release) -> Result<()> {
     })
 }
 
-/// Builds the program that shows what kubectl does, from the same modules. It takes less than a minute.
+/// Builds the program that acts like kubectl, from the same modules. It takes less than a minute.
 pub(crate) fn install_judge(workspace: &Workspace) -> Result<()> {
     let source = workspace.root.join(SOURCE);
     let home = workspace.target.join("tools");

@@ -27,7 +27,8 @@ const OTHERS: [&str; 2] = ["jobpass", "jobpass-gitlab"];
 pub enum Profile {
     /// The ordinary build of the workspace, which is quick: for tests and the demo.
     Dev,
-    /// A small and reproducible build, in a target directory of its own. On Linux it is static if Rust's musl target is installed.
+    /// A small and reproducible build, in a target directory of its own. On Linux it is static if Rust's musl
+    /// target is installed.
     Release,
 }
 
@@ -73,8 +74,8 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
 pub fn build(workspace: &Workspace, profile: Profile, name: &str) -> Result<PathBuf> {
     let file = format!("{name}{}", consts::EXE_SUFFIX);
     match profile {
-        // `--workspace`, not `--package`: the same features as when all is built, so that little is built
-        // twice.
+        // `--workspace` selects the same features as a build of everything, so that little is built twice.
+        // `--package` would not.
         Profile::Dev => {
             let arguments = ["build", "--workspace", "--bin", name];
             step(
@@ -91,7 +92,7 @@ pub fn build(workspace: &Workspace, profile: Profile, name: &str) -> Result<Path
             let target = workspace.target.join("dist");
             let mut cargo = workspace.cargo();
             cargo.args(["build", "--locked", "--release", "--package", name]);
-            // With an explicit target the flags reach neither build scripts nor procedural macros, which
+            // With an explicit target, the flags do not reach build scripts and procedural macros, which
             // cannot be static.
             cargo.args(["--target", &triple]).arg("--target-dir").arg(&target);
             cargo.env("CARGO_ENCODED_RUSTFLAGS", rustflags(workspace)?);
@@ -101,8 +102,8 @@ pub fn build(workspace: &Workspace, profile: Profile, name: &str) -> Result<Path
     }
 }
 
-/// Puts the built [`BINARY`] at `bin/jobpass-github-<platform>-<arch>` of any copy of the launcher's `dist`,
-/// as the only one there, and writes `checksums.json`, whose path it gives back.
+/// Puts the built [`BINARY`] at `bin/jobpass-github-<platform>-<arch>` in a copy of the launcher's `dist`, as
+/// the only one there. Writes `checksums.json` and returns its path.
 pub fn place(binary: &Path, dist: &Path) -> Result<PathBuf> {
     let bin = dist.join("bin");
     if bin.exists() {
@@ -183,8 +184,8 @@ pub fn platform() -> String {
     format!("{os}-{arch}")
 }
 
-/// The target of a release on this machine. On Linux it is musl, so that one binary runs in every image of its architecture: a
-/// static glibc loads the NSS modules of the machine it runs on, and with them another glibc, and dies.
+/// The target of a release on this machine. On Linux it is musl, so that one binary runs in every image of its
+/// architecture. A static glibc would load the NSS modules of the image, and with them another glibc, and crash.
 fn triple(host: &str) -> Result<String> {
     let Some(machine) = host.strip_suffix("-linux-gnu") else {
         return Ok(host.to_owned());
@@ -201,7 +202,7 @@ fn triple(host: &str) -> Result<String> {
     Ok(host.to_owned())
 }
 
-/// No path of the building machine is in the binary, so that anyone can build the same bytes.
+/// The flags that keep paths of this machine out of the binary, so that anyone can build the same bytes.
 fn rustflags(workspace: &Workspace) -> Result<String> {
     let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
     let flags = [

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match xtask::main() {
         Ok(()) => ExitCode::SUCCESS,
-        // Not anyhow's own report: with RUST_BACKTRACE set it would bury the next step under a backtrace.
+        // With RUST_BACKTRACE set, anyhow's own report would bury the next step below a backtrace.
         Err(error) => {
             eprintln!("error: {error}");
             for cause in error.chain().skip(1) {

@@ -113,8 +113,8 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         run.parity()?;
     }
     run.end_to_end()?;
-    // What a part of the tests sent would say little of the whole; and the dev cluster answers as the newest
-    // release does.
+    // The requests of a part of the tests prove little about the whole. The dev cluster answers like the
+    // newest release.
     let newest = matches!(run.kubernetes, Kubernetes::Own(release) if *release == RELEASES[0]);
     if run.arguments.is_empty() && newest && env::var_os("KUBEBUILDER_ASSETS").is_none() {
         run.demo()?;
@@ -127,7 +127,7 @@ fn install(workspace: &Workspace, kubernetes: &Kubernetes<'_>) -> Result<PathBuf
     tools::node()?;
     // gitlab-ci-local copies the project with it.
     tools::system("rsync", "rsync")?;
-    // Shells that images have instead of bash, and what careless scripts print tokens with.
+    // Images have these shells instead of bash, and careless scripts print tokens with these programs.
     for (program, package) in [
         ("dash", "dash"),
         ("busybox", "busybox"),
@@ -154,7 +154,8 @@ fn install(workspace: &Workspace, kubernetes: &Kubernetes<'_>) -> Result<PathBuf
 }
 
 fn build(workspace: &Workspace) -> Result<()> {
-    // All targets, as the tests start programs of other packages, which cargo test alone would not build.
+    // All targets are built, because the tests start programs of other packages, which `cargo test` would not
+    // build.
     let build = ["build", "--workspace", "--all-targets"];
     step("build everything", &format!("cargo {}", build.join(" ")), || {
         run(workspace.cargo().args(build))
@@ -198,7 +199,7 @@ impl Run<'_> {
         let names = |place: &str| self.tests_of(place);
         match self.kubernetes {
             Kubernetes::Own(_) => {}
-            // Of its own flags, a borrowed API server has none.
+            // The flags of a borrowed API server are unknown.
             Kubernetes::Borrowed(_) => {
                 for name in names("own")? {
                     filters.extend(["--skip".to_owned(), name]);
@@ -230,7 +231,7 @@ impl Run<'_> {
     /// Records the demo's requests, which are also compared with Kubernetes.
     fn demo(&self) -> Result<()> {
         step("play the demo for its requests", "cargo xtask demo", || {
-            // Not by our own path: building the tests may have put another program there.
+            // cargo finds the program, because building the tests may have replaced the one at our own path.
             let mut demo = self.workspace.cargo();
             demo.args(["run", "--quiet", "--package", "xtask", "--", "demo"]);
             output(self.surround(&mut demo)).map(drop)

@@ -146,7 +146,7 @@ pub fn install(workspace: &Workspace, tools: &[&Tool]) -> Result<PathBuf> {
     fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
     for tool in tools {
         let id = format!("{}@{}", tool.package, tool.version);
-        // Written last, so that an installation that was cut short is done again.
+        // The stamp is written last, so that an interrupted installation is done again.
         let stamp = home.join(format!("{}.installed", tool.name));
         if fs::read_to_string(&stamp).is_ok_and(|installed| installed == id) && bin.join(tool.name).exists() {
             continue;

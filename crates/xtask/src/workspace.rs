@@ -46,9 +46,8 @@ impl Workspace {
 
 fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // `cargo run` tells us about this package in variables that some build scripts watch (ring's): handed on,
-    // they would make cargo build half the tree anew each time that an ordinary build and a chore follow each
-    // other.
+    // `cargo run` sets variables about this package, which some build scripts watch (ring's). If they were
+    // passed on, cargo would build half the tree again whenever a build and a chore alternate.
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_"]
@@ -119,7 +118,8 @@ fn shown(command: &Command) -> String {
         .join(" ")
 }
 
-/// The name of a program without its folder, which is clear: it is on PATH, cargo's or a tool's.
+/// The name of a program without its folder: on PATH, in cargo's folder or among the tools, the name is
+/// enough.
 fn program(command: &Command) -> Cow<'_, str> {
     let program = Path::new(command.get_program());
     program

@@ -1,4 +1,4 @@
-//! A release, played between two local repositories as far as it needs no GitHub.
+//! A release between two local repositories, without the steps that need GitHub.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-/// The repository of a release, the one that it pushes to, and what the builders made.
+/// The repository of a release, the repository that it pushes to, and the uploads of the builders.
 struct Release {
     folder: TempDir,
 }
@@ -53,7 +53,7 @@ impl Release {
         )
     }
 
-    /// A commit that a release is made of.
+    /// Makes the source commit of a release.
     fn source(&self, content: &str) -> String {
         fs::write(self.path("work/source"), content).expect("written");
         self.git(&["add", "source", "dist/release.sh"]);
@@ -61,7 +61,7 @@ impl Release {
         self.git(&["rev-parse", "HEAD"])
     }
 
-    /// What the builder of a platform uploads.
+    /// Makes the upload of a platform's builder.
     fn built(&self, platform: &str, version: &str, program: &str) {
         let folder = self.path(&format!("work/built/action-{platform}"));
         let file = format!("jobpass-github-{platform}");
@@ -84,7 +84,7 @@ impl Release {
         script.output().expect("bash runs")
     }
 
-    /// As the workflow does it: collects, commits, and pushes.
+    /// Runs the workflow's steps: collects, commits, and pushes.
     fn run(&self, version: &str) -> String {
         succeeded(&self.script(&["collect", "built", "assets"]));
         let fetched = Command::new("git")
@@ -106,7 +106,7 @@ impl Release {
             &format!("refs/tags/{version}"),
             &branch,
         ]);
-        // What the runner checks out the next time.
+        // The runner's next checkout.
         self.git(&["reset", "--quiet", "--hard"]);
         commit
     }

@@ -61,7 +61,7 @@ impl Call<'_> {
     }
 
     /// Refuses an object that needs more than storage. The dev cluster has no validation, owners or
-    /// finalizers, and only the administrator may grant permissions in it.
+    /// finalizers, and lets only the administrator grant permissions.
     fn check(&self, kind: &'static Kind, object: &Value) -> Result<()> {
         let fields: &[&str] = match kind.plural {
             "secrets" => &["metadata", "type"],
@@ -121,13 +121,13 @@ impl Call<'_> {
         let mut metadata = json!({"resourceVersion": store.version().to_string()});
         if let (Some(last), Some(_)) = (last, found.next()) {
             metadata["continue"] = continue_token(store.version(), last, namespace).into();
-            // Counting needs no selector to be cheap for etcd; with one the API server does not say.
+            // With a selector, the API server does not return the number of remaining objects.
             if page.secret_type.is_none() {
                 metadata["remainingItemCount"] = (found.count() + 1).into();
             }
         }
         let list = match metadata_only {
-            // Go's nil slice.
+            // Go writes `null` for a nil slice.
             true if items.is_empty() => json!({
                 "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": null,
             }),
@@ -190,7 +190,7 @@ impl Call<'_> {
         }
         self.state.store.remove(kind, namespace, name);
         if *kind == NAMESPACES {
-            // What it holds is gone at once, which takes Kubernetes a moment.
+            // The dev cluster removes its content at once, which takes Kubernetes a moment.
             self.state.store.empty(name);
             object["metadata"]["deletionTimestamp"] = rfc3339(self.now).into();
             object["status"]["phase"] = "Terminating".into();
@@ -227,7 +227,7 @@ fn keep(store: &mut Store, kind: &Kind, object: &mut Value, now: i64) {
     }
     store.put(kind, object);
     if *kind == NAMESPACES {
-        // Of the controller for ServiceAccounts.
+        // In Kubernetes, the controller for ServiceAccounts makes it.
         let mut account = json!({"metadata": {"name": "default", "namespace": name}});
         keep(store, &SERVICE_ACCOUNTS, &mut account, now);
     }
@@ -240,8 +240,8 @@ pub(super) fn typed(kind: &Kind, mut object: Value) -> Value {
     object
 }
 
-/// The form of the API server's own, `k8s.io/apiserver/pkg/storage/continue.go`: the last key after the
-/// prefix. The dev cluster keeps no older versions, so a page shows the current objects.
+/// A continue token in the API server's own form, `k8s.io/apiserver/pkg/storage/continue.go`: the last key
+/// without the prefix. The dev cluster keeps no older versions, so a page shows the current objects.
 fn continue_token(version: u64, last: &str, namespace: &str) -> String {
     let start = format!("{}\0", last.strip_prefix(&prefix(namespace)).unwrap_or(last));
     URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": version, "start": start}).to_string())

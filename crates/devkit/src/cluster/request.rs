@@ -14,11 +14,11 @@ use crate::asked::Asked;
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Value,
-    /// The token was not checked, as it had been a moment before.
+    /// Whether the token's authentication came from the cache.
     pub(crate) remembered: bool,
 }
 
-/// A request whose user is known and may do what they ask for.
+/// A request of a known user who has the permission for it.
 pub(super) struct Call<'a> {
     pub(super) asked: &'a Asked,
     pub(super) state: &'a mut State,
@@ -67,7 +67,7 @@ impl Answer {
     }
 }
 
-/// What a path and a method mean: `k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`.
+/// The meaning of a path and a method: `k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`.
 fn target<'r>(method: &Method, path: &'r str, parts: &[&'r str]) -> Attributes<'r> {
     let (group, rest) = match parts {
         ["api", "v1", rest @ ..] if !rest.is_empty() => ("", rest),
@@ -141,7 +141,7 @@ impl Call<'_> {
         }
     }
 
-    /// Refuses what Kubernetes may well answer. `what` says more than the path.
+    /// Refuses a request that Kubernetes may answer. `what` says more than the path.
     pub(super) fn not_made_for(&self, what: &str) -> Status {
         Status::not_made_for(format!("{} {} {what}", self.asked.method, self.asked.uri).trim())
     }
@@ -161,7 +161,7 @@ impl Call<'_> {
         Ok(object.into())
     }
 
-    /// Refuses fields of an object that it was not made for.
+    /// Refuses fields that the dev cluster does not have.
     pub(super) fn allow_only(&self, object: &Value, fields: &[&str]) -> Result<()> {
         let mut given = object
             .as_object()

@@ -69,12 +69,12 @@ impl Call<'_> {
         let (urls, resources): (Vec<Rule>, Vec<Rule>) = rules
             .into_iter()
             .partition(|rule| !rule.non_resource_urls.is_empty());
-        // A role that is missing gives nothing, so nothing is missing here.
+        // A missing role gives no rules, so the list is complete.
         let mut status = json!({"resourceRules": resources, "nonResourceRules": urls, "incomplete": false});
         if let Some(error) = error {
             status["evaluationError"] = error.into();
         }
-        // The answer does not repeat the question.
+        // The answer has no `spec`.
         Ok((StatusCode::CREATED, reviewed(KIND, &json!({}), &status)))
     }
 }

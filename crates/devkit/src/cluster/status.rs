@@ -1,4 +1,4 @@
-//! What the API server says when it refuses: `k8s.io/apimachinery/pkg/api/errors`.
+//! The refusals of the API server: `k8s.io/apimachinery/pkg/api/errors`.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ impl Status {
         Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized", None)
     }
 
-    /// `group` and `resource` are empty for what is no resource.
+    /// A 403. `group` and `resource` are empty for a path that is not a resource.
     pub(super) fn forbidden(group: &str, resource: &str, name: &str, why: &str) -> Self {
         let message = match (resource, name) {
             ("", _) => format!("forbidden: {why}"),
@@ -54,7 +54,7 @@ impl Status {
         Self::new(StatusCode::CONFLICT, "Conflict", message, Some(details))
     }
 
-    /// Nothing that Kubernetes would say: the dev cluster does not know what it would say.
+    /// A 501, which Kubernetes never answers: the dev cluster was not made for the request.
     pub(super) fn not_made_for(what: &str) -> Self {
         let message = format!("the dev cluster does not answer {what}: let this test run on Kubernetes");
         Self::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message, None)

@@ -77,7 +77,7 @@ pub(super) fn authenticate(state: &mut State, by: &Asker, now: Duration) -> Resu
         Asker::Anonymous => return Err(Status::not_made_for("requests of nobody")),
         Asker::Bearer(token) => token,
     };
-    // As `k8s.io/apiserver/pkg/authentication/token/cache` does.
+    // `k8s.io/apiserver/pkg/authentication/token/cache` does the same.
     let is_fresh = |since: Duration| now < since + CACHE_LIFETIME;
     if let Some((since, user)) = state.cache.entries.get(token)
         && is_fresh(*since)
@@ -182,7 +182,7 @@ impl Call<'_> {
         request["metadata"] =
             json!({"name": name, "namespace": namespace, "uid": uid, "creationTimestamp": rfc3339(self.now)});
         request["spec"]["audiences"] = audiences;
-        // No `omitempty` on this one.
+        // Go writes this field even if it is empty.
         request["spec"]["boundObjectRef"] = request["spec"]["boundObjectRef"].take();
         request["status"] = json!({
             "token": SigningKey::shared().sign(&claims), "expirationTimestamp": rfc3339(self.now + lifetime),

@@ -26,30 +26,30 @@ pub enum FaultKind {
         headers: Vec<(String, String)>,
         body: String,
     },
-    /// Carried out; something in between answers instead, with this status and no body.
+    /// Carried out. A proxy answers instead, with this status and no body.
     AnswerAfter { status: u16 },
-    /// Carried out; the connection is closed in the middle of the answer's body.
+    /// Carried out. The connection is closed in the middle of the answer's body.
     CutBody,
     /// Neither carried out nor answered, until the client goes away.
     HoldBefore,
-    /// Carried out; the answer is withheld.
+    /// Carried out. The answer is withheld.
     HoldAfter,
-    /// The connection is closed without an answer to this or any other request; this one is not carried out.
+    /// Not carried out. The connection is closed without an answer to this or any other request.
     DropBefore,
-    /// Carried out; the connection is closed without an answer.
+    /// Carried out. The connection is closed without an answer.
     DropAfter,
-    /// Neither carried out nor answered, and the client is told so: over HTTP/2 a stream that is reset with
-    /// REFUSED_STREAM, over HTTP/1.1 as `DropBefore`.
+    /// Neither carried out nor answered, and the client is told: over HTTP/2 by a stream that is reset with
+    /// REFUSED_STREAM, over HTTP/1.1 like `DropBefore`.
     Refuse,
-    /// Carried out and answered; the connection takes no other request, and the client is told so.
+    /// Carried out and answered. The connection takes no other request, and the client is told.
     GoAway,
-    /// Carried out once as many such requests are here as `together` was told.
+    /// Carried out once this many such requests have arrived.
     Together(Arc<Barrier>),
-    /// Carried out after this much real time, even if the client has gone away by then; answered thereafter.
+    /// Carried out and answered after this much real time, even if the client has gone away by then.
     CarryOutLate(Duration),
     /// Carried out and answered, with a `Warning:` header of this text added.
     Warn(String),
-    /// Carried out; the answer is altered.
+    /// Carried out. The answer is altered.
     RewriteBody(fn(&mut Value)),
 }
 

@@ -62,7 +62,7 @@ pub(super) fn serve(
 
 async fn connection(shared: Arc<Shared>, acceptor: TlsAcceptor, stream: TcpStream, number: usize) {
     drop(stream.set_nodelay(true));
-    // A client that does not like our certificate has said so to its own user.
+    // A client that does not accept the certificate reports that to its own user.
     let Ok(stream) = acceptor.accept(stream).await else {
         return;
     };
@@ -181,7 +181,8 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, request: http::Request<In
         Some(FaultKind::CarryOutLate(delay)) => {
             let (sender, receiver) = oneshot::channel();
             let shared = Arc::clone(&shared);
-            // A task of its own: hyper drops this future when the client goes away.
+            // A task of its own carries the request out, because hyper drops this future when the client goes
+            // away.
             tokio::spawn(async move {
                 tokio::time::sleep(delay).await;
                 let answer = shared.carry_out(&asked).await;
@@ -218,7 +219,7 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, request: http::Request<In
 }
 
 impl Shared {
-    /// Has the API server behind the front answer, and keeps the tokens that it issues.
+    /// Lets the API server behind the front answer, and keeps the tokens that it issues.
     async fn carry_out(&self, asked: &Asked) -> Answered {
         let issues = asked.method == Method::POST
             && asked
@@ -256,7 +257,7 @@ impl Shared {
             parts.headers.remove(header::CONTENT_LENGTH);
             body = answer.to_string().into();
         }
-        // kubectl asks for protobuf: a token stands in it as it is.
+        // kubectl asks for protobuf, in which a token is plain text.
         if let Some(token) = jwt::find(&String::from_utf8_lossy(&body)) {
             lock(&self.issued).push(token.to_owned());
         }

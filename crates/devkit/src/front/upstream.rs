@@ -90,7 +90,7 @@ impl Upstream {
         *request.method_mut() = asked.method.clone();
         *request.uri_mut() = format!("{}{}", self.server, asked.uri).parse::<Uri>()?;
         *request.headers_mut() = asked.headers.clone();
-        // Of the connection before the front, not of the one behind it.
+        // These headers belong to the connection before the front, not to the one behind it.
         for name in [
             header::HOST,
             header::CONNECTION,

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-/// docs.github.com, "OpenID Connect reference". The numbers are texts there.
+/// The claims of docs.github.com, "OpenID Connect reference". Numbers are texts there.
 pub(super) fn github(server: &str, subject: &str) -> Map<String, Value> {
     let sha = "0123456789abcdef0123456789abcdef01234567";
     let workflow = "team/app/.github/workflows/scan.yml@refs/heads/main";
@@ -36,7 +36,7 @@ pub(super) fn github(server: &str, subject: &str) -> Map<String, Value> {
     }))
 }
 
-/// docs.gitlab.com, "ID tokens": ids are texts, but for the runner's.
+/// The claims of docs.gitlab.com, "ID tokens". All ids except the runner's are texts.
 pub(super) fn gitlab(host: &str) -> Map<String, Value> {
     let sha = "0123456789abcdef0123456789abcdef01234567";
     object(json!({

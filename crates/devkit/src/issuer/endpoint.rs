@@ -91,7 +91,7 @@ impl TokenEndpoint {
         let address = told.recv().expect("the endpoint listens");
         Self {
             shared,
-            // As github.com has it, two slashes and all.
+            // github.com's URL also has two slashes.
             url: format!(
                 "https://{address}/23//idtoken/{}/{}?api-version=2.0",
                 random::uid(),

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::{kibibytes, mebibytes, quantile};
 use crate::workspace::step;
 
-/// How much log goes through, a block at a time: what a pipe holds.
+/// The size of a block of the log: what a pipe holds.
 const BLOCK: usize = 64 << 10;
 const BLOCKS: usize = (1 << 30) / BLOCK;
 /// The amount for `sed -u`, which reads byte by byte.
@@ -112,7 +112,7 @@ impl<'a> Filter<'a> {
                     0 => break,
                     read => total += read,
                 }
-                // Now and then: to look takes a processor.
+                // Reading it takes a processor, so this happens only now and then.
                 if total >= next {
                     next = total + (128 << 20);
                     self.peak = self.peak.max(peak(child.id()).unwrap_or_default());

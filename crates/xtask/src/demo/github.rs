@@ -1,5 +1,5 @@
-//! The GitHub job, and as much of the runner as it needs (github.com/actions/runner: `FileCommandManager.cs`,
-//! `ActionCommand.cs`).
+//! The GitHub job, and the parts of the runner that it needs (github.com/actions/runner:
+//! `FileCommandManager.cs`, `ActionCommand.cs`).
 
 use std::collections::BTreeMap;
 use std::fs;

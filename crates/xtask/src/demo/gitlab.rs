@@ -1,5 +1,5 @@
-//! The GitLab job, and as much of GitLab and its runner as it needs: `include` with inputs, `extends`, and
-//! the two shells of a job.
+//! The GitLab job, and the parts of GitLab and its runner that it needs: `include` with inputs, `extends`,
+//! and the two shells of a job.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -134,7 +134,7 @@ impl<'a> Job<'a> {
             .filter_map(|(name, value)| Some((name.as_str()?.to_owned(), expanded(value.as_str()?))))
             .collect();
         variables.extend(of_job);
-        // What is set in the project wins over what a job sets.
+        // A variable of the project wins over one of a job.
         variables.retain(|(name, _)| name != "JOBPASS_KUBECONFIG");
         variables.push(("JOBPASS_KUBECONFIG".to_owned(), text(&kubeconfig)));
         Ok(Self {
@@ -279,7 +279,7 @@ fn definition(demo: &Demo<'_>) -> Result<Value> {
             .iter()
             .find(|(known, _)| *known == name)
             .map(|(_, value)| (*value).to_owned());
-        // As GitLab writes them: a text as it is, a list as JSON.
+        // GitLab writes a text as it is, and a list as JSON.
         let default = match &input["default"] {
             Value::String(text) => Some(text.clone()),
             Value::Null => None,

@@ -1,8 +1,8 @@
 //! `cargo xtask demo`: a GitHub job and a GitLab job each get a token, use it and lose it, on the dev cluster
 //! or on a real one.
 //!
-//! It plays the runners in small, by their sources. Each line that it prints was checked; an event that did
-//! not happen is an error.
+//! It imitates the runners, following their sources. Each printed line was checked. An event that did not
+//! happen is an error.
 
 use std::env;
 use std::fs;
@@ -83,7 +83,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     let program = dist::build(workspace, Profile::Dev, dist::BINARY)?;
     let programs = program.parent().context("a program is in a folder")?;
     runtime()?.block_on(async {
-        // Before there is anything to remove.
+        // The signals are caught before there is anything to remove.
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
         let demo = Demo::set_up(workspace, programs, arguments).await?;
@@ -133,7 +133,7 @@ impl<'a> Demo<'a> {
                 let dev = DevCluster::start();
                 let path = folder.path().join("admin.kubeconfig");
                 fs::write(&path, dev.admin_kubeconfig())?;
-                // Whatever proxies this machine needs, the way to this process is not through them.
+                // This machine's proxies do not lead to this process.
                 (
                     Some(dev),
                     Cluster::connect(&path, None, &Environment::default()).await?,
@@ -178,7 +178,7 @@ impl<'a> Demo<'a> {
         self.screen.never_show(&minter.token);
         let may = |verb, resource, name| self.cluster.may(&minter.token, verb, resource, name);
         let begin = Instant::now();
-        // A large cluster takes a moment to hear of a new RoleBinding.
+        // A large cluster takes a moment to learn of a new RoleBinding.
         while !may("create", "secrets", "").await? {
             ensure!(begin.elapsed() < CACHE, "the minter's RoleBinding has no effect");
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -60,7 +60,7 @@ impl Screen {
         Ok(())
     }
 
-    /// If a secret is in what others see, that is an error and nothing is shown.
+    /// Checks the text that others see. If it holds a secret, that is an error, and nothing is shown.
     pub(super) fn check(&self, text: &str) -> Result<()> {
         if self.secrets.borrow().iter().any(|secret| text.contains(secret)) {
             bail!("a token is in what people can read (not shown here)");
@@ -68,8 +68,8 @@ impl Screen {
         Ok(())
     }
 
-    /// Nothing of this token may be quoted; its header is no secret, as every token of the cluster has the
-    /// same.
+    /// Adds a token that must not be quoted. Its header is not secret, because every token of the cluster has
+    /// the same.
     pub(super) fn never_show(&self, token: &str) {
         let parts = token.split('.').skip(1).filter(|part| !part.is_empty());
         self.secrets.borrow_mut().extend(parts.map(str::to_owned));

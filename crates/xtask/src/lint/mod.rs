@@ -131,7 +131,7 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
     tool(&TYPOS, &["--format", "brief"], &[])?;
     // It reads the crates of all platforms, of which a build fetches those of one.
     cargo("fetch every dependency", &["fetch", "--locked"])?;
-    // The advisories are a git repository on GitHub; the workflow that reaches it checks them too.
+    // The advisories are a git repository on GitHub. The workflow checks them, because it reaches GitHub.
     let checks = ["--offline", "check", "bans", "licenses", "sources"];
     tool(&CARGO_DENY, &checks, &[])
 }
