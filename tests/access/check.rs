@@ -155,7 +155,7 @@ fn permissions_from_standard_input() {
 #[rstest]
 #[case::nothing(&[], "there is nothing to check")]
 #[case::not_quoted(&["get", "pods"], "put each permission in quotes")]
-#[case::wrong(&["get pod"], "input `PERMISSION` is wrong in line 1: `pod` is no resource; `pods` is")]
+#[case::wrong(&["get pod"], "input `PERMISSION` is wrong in line 1: `pod` is not a resource: write `pods`")]
 #[case::no_account(&["get pods", "--escape-check", "fail", "--kubeconfig", "admin.yaml"], "the credential is not the token of a ServiceAccount")]
 fn wrong_input(#[case] arguments: &[&str], #[case] why: &str) {
     let desk = Desk::new();

@@ -188,7 +188,7 @@ fn ten_permissions_are_asked_at_the_same_time() {
 #[case::wrong_line(
     "require",
     "get pods\nget pod",
-    "input `require` is wrong in line 2: `pod` is no resource; `pods` is"
+    "input `require` is wrong in line 2: `pod` is not a resource: write `pods`"
 )]
 #[case::vague("forbid", "* secrets", "input `forbid` has `* secrets`")]
 #[case::word("escape-check", "maybe", "use `fail`, `warn` or `off`")]

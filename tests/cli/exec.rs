@@ -322,7 +322,7 @@ fn a_kill_leaves_the_state() {
 #[rstest]
 #[case(&["--", "no-such-program"], "input `COMMAND` is `no-such-program`")]
 #[case(&["--", "./minter.yaml"], "not a program that can be run")]
-#[case(&["--duration", "0", "--", "true"], "nothing can be done in no time")]
+#[case(&["--duration", "0", "--", "true"], "the time is zero")]
 #[case(&["--env", "A B", "--", "true"], "input `env` is not the name of a variable")]
 #[case(&["--verify-revocation", "maybe", "--", "true"], "use `off`, `quick` or `wait`")]
 #[case(&[], "<COMMAND>...")]

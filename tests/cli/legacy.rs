@@ -38,7 +38,7 @@ fn made_used_and_revoked() {
     assert!(
         minted
             .log
-            .contains("never by itself; `jobpass sweep` deletes it after 20 min"),
+            .contains("never; `jobpass sweep` deletes it after 20 min"),
         "{}",
         minted.log
     );
@@ -84,7 +84,7 @@ fn made_used_and_revoked() {
 #[case::audiences(&["--audiences", "vault"], "input `audiences` and `type: legacy` are both given")]
 #[case::renew_for(&["--renew-for", "6h"], "input `renew-for` and `type: legacy` are both given")]
 #[case::rules(&["--rules", "get pods"], "input `rules` and")]
-#[case::no_time(&["--duration", "0"], "nothing can be done in no time")]
+#[case::no_time(&["--duration", "0"], "the time is zero")]
 fn what_makes_no_sense_is_refused_before_anything_is_asked(#[case] more: &[&str], #[case] why: &str) {
     let desk = desk();
     let before = desk.cluster.requests().len();

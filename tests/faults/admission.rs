@@ -21,7 +21,7 @@ fn assert_refused(cluster: &Cluster, main: &Ended, said: &[&str]) {
         let text = text.replace("NAMESPACE", cluster.namespace());
         assert!(main.log.contains(&text), "no `{text}` in:\n{}", main.log);
     }
-    assert!(main.log.contains("no right is missing: "), "{}", main.log);
+    assert!(main.log.contains("no permission is missing: "), "{}", main.log);
     assert!(!main.log.contains("kind: Role"), "{}", main.log);
     assert!(cluster.anchors().is_empty());
 }
@@ -54,7 +54,7 @@ fn a_quota() {
     wait_until(&cluster, true);
     let said = [
         "is forbidden: exceeded quota: few, ",
-        "a ResourceQuota of namespace `NAMESPACE` lets no more be made",
+        "a ResourceQuota of namespace `NAMESPACE` allows no more objects",
         "kubectl describe resourcequota --namespace NAMESPACE",
     ];
     assert_refused(&cluster, &step.main(), &said);
@@ -78,7 +78,7 @@ fn a_namespace_that_is_being_deleted() {
     );
     // The accounts of the namespace are deleted with it. An administrator is not.
     let step = Step::scanner(&cluster.admin_kubeconfig(), &[("namespace", &other)]);
-    let said = format!("namespace `{other}` is being deleted, and takes nothing new");
+    let said = format!("namespace `{other}` is being deleted, and accepts nothing new");
     assert_refused(&cluster, &step.main(), &["because it is being terminated", &said]);
     namespace("");
 }
@@ -243,7 +243,7 @@ fn a_webhook_that_lets_nobody_delete_and_says_not_found() {
     assert_eq!(post.code(), 7, "{}", post.log);
     for text in [
         "the token is not revoked: cannot delete the anchor: the API server answered 404 admission webhook",
-        "ask whoever runs it to let anchors be deleted",
+        "ask the people who run it to allow the deletion of anchors",
     ] {
         assert!(post.log.contains(text), "no `{text}` in:\n{}", post.log);
     }

@@ -583,7 +583,7 @@ fn a_token_for_nobody_is_not_minted() {
 #[case(
     "CI_JOB_ID",
     "../7001",
-    "the variable CI_JOB_ID is `../7001`, which is no job's id"
+    "the variable CI_JOB_ID is `../7001`, which is not the id of a job"
 )]
 #[case("CI_PROJECT_DIR", "", "the variable CI_PROJECT_DIR is not set")]
 fn elsewhere_than_in_a_job_it_says_so(#[case] variable: &str, #[case] value: &str, #[case] text: &str) {

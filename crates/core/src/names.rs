@@ -19,7 +19,7 @@ pub(crate) fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> 
     Err(Error::input(
         input,
         format!(
-            "is `{}`: no object of Kubernetes can be called that",
+            "is `{}`: no object of Kubernetes can have this name",
             harmless(value)
         ),
         format!(
@@ -52,11 +52,11 @@ pub(crate) const NAMES: &str = "^jobpass-[a-z2-7]{20}$";
 /// Makes a unique name from 100 random bits, in lowercase letters and digits.
 ///
 /// # Errors
-/// If the system gives no random numbers.
+/// If the operating system returned no random bytes.
 pub fn random_name() -> Result<String, Error> {
     let mut bytes = [0; 20];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
-        .map_err(|_| Error::new(Kind::Internal, "the system gives no random numbers"))?;
+        .map_err(|_| Error::new(Kind::Internal, "the operating system returned no random bytes"))?;
     let alphabet = b"abcdefghijklmnopqrstuvwxyz234567";
     let random = bytes.map(|byte| char::from(alphabet[usize::from(byte % 32)]));
     Ok(format!("{PREFIX}{}", String::from_iter(random)))
@@ -111,7 +111,7 @@ pub(crate) fn text_of(input: &str, text: &str) -> Result<String, Error> {
     }
     Err(Error::input(
         input,
-        format!("is `{}`, which cannot stand here", harmless(text)),
+        format!("is `{}`, which is not allowed here", harmless(text)),
         format!("use 1 to {LONGEST_TEXT} visible characters, without spaces at the ends or two in a row"),
     ))
 }

@@ -60,10 +60,7 @@ pub(crate) fn not_revoked(job: &Job, receipt: &Receipt, error: &Error) {
 fn expires(receipt: &Receipt) -> String {
     match (receipt.expires, receipt.swept) {
         (Some(expires), _) => time(expires),
-        (None, Some(swept)) => format!(
-            "never by itself; `jobpass sweep` deletes it from {} on",
-            time(swept)
-        ),
+        (None, Some(swept)) => format!("never; `jobpass sweep` deletes it from {} on", time(swept)),
         (None, None) => "unknown".into(),
     }
 }

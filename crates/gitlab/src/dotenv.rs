@@ -128,7 +128,7 @@ pub(crate) fn variable(matches: &ArgMatches) -> Result<&str, Error> {
         ))
     };
     if !is_key(name) || name.starts_with(|c: char| c.is_ascii_digit()) {
-        return refuse(": no variable can be called that");
+        return refuse(": no variable can have this name");
     }
     let of_options = |option: &str| name == flags::variable(option);
     let mut options = Opt::ALL.iter().map(|option| option.name());

@@ -50,7 +50,7 @@ impl Job {
         let id = variable(&environment, "CI_JOB_ID")?.to_owned();
         if !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
             let what = format!(
-                "the variable CI_JOB_ID is `{}`, which is no job's id",
+                "the variable CI_JOB_ID is `{}`, which is not the id of a job",
                 harmless(&id)
             );
             return Err(

@@ -92,7 +92,7 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
     let had_begun = job.had_begun();
     if endings.is_empty() && recorded.is_empty() {
         match had_begun {
-            true => drop(log::say("jobpass: nothing to revoke: no token came to be")),
+            true => drop(log::say("jobpass: nothing to revoke: no token was minted")),
             false => log::warning(&nothing_recorded(job)),
         }
     }

@@ -52,7 +52,7 @@ pub(crate) fn recipient(matches: &ArgMatches) -> Result<Recipient, Error> {
         ));
     }
     text.parse().map_err(|_| {
-        let problem = "is no age public key of type X25519 (its value is not shown here)";
+        let problem = "is not an age public key of type X25519 (its value is not shown here)";
         Error::input("recipient", problem, allowed)
     })
 }

@@ -37,7 +37,7 @@ impl AttemptError {
         ];
         if proxy_refuses.iter().any(|text| deepest.contains(text)) {
             return AttemptError {
-                why: "the proxy refuses user and password, or wants some".into(),
+                why: "the proxy requires a user and a password, or refuses those that it got".into(),
                 help: "check `USER:PASSWORD@` before the proxy's host; characters such as `@` are percent-encoded there",
                 transient: false,
                 sent,

@@ -78,16 +78,16 @@ impl<'a> Denial<'a> {
         match self {
             Self::Quota => {
                 return format!(
-                    "no right is missing: a ResourceQuota of namespace `{namespace}` lets no more be made. \
-                     Raise it, or make room: `jobpass sweep --namespace {namespace}` deletes anchors that \
+                    "no permission is missing: a ResourceQuota of namespace `{namespace}` allows no \
+                     more objects. Raise it, or make room: `jobpass sweep --namespace {namespace}` deletes anchors that \
                      outlived their jobs. This shows the quota:\n\n  kubectl describe resourcequota \
                      --namespace {namespace}"
                 );
             }
             Self::Terminating => {
                 return format!(
-                    "no right is missing: namespace `{namespace}` is being deleted, and takes nothing new. \
-                     Check input `namespace`, or wait until the namespace is gone, and create it again. If \
+                    "no permission is missing: namespace `{namespace}` is being deleted, and accepts \
+                     nothing new. Check input `namespace`, or wait until the namespace is gone, and create it again. If \
                      it stays like this, this shows what holds it:\n\n  kubectl get namespace {namespace} \
                      --output yaml"
                 );
@@ -95,7 +95,7 @@ impl<'a> Denial<'a> {
             Self::Unanswered(_) => return UNANSWERED.into(),
             Self::Policy(name) if self.is_of_setup() => {
                 return format!(
-                    "no right is missing: policy `{}` is one of those that `jobpass setup` writes. They \
+                    "no permission is missing: policy `{}` is one of those that `jobpass setup` writes. They \
                      limit a minter to what `setup` was given: ask for no more than that, or have an \
                      administrator run `jobpass setup` again with all that the namespace's jobs need",
                     harmless(name)
@@ -106,13 +106,13 @@ impl<'a> Denial<'a> {
         let whose = self.in_words();
         match *method {
             Method::DELETE => format!(
-                "no right is missing: {whose} refused it. Nothing can be revoked like this: ask \
-                 whoever runs it to let anchors be deleted (Secrets of type jobpass.dev/anchor)"
+                "no permission is missing: {whose} refused it, so nothing can be revoked: ask the \
+                 people who run it to allow the deletion of anchors (Secrets of type jobpass.dev/anchor)"
             ),
             _ => format!(
-                "no right is missing: {whose} refused it, and the message above says why. Labels \
+                "no permission is missing: {whose} refused it, and the message above says why. Labels \
                  and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; \
-                 for anything else, ask whoever runs it to allow the objects that jobpass makes"
+                 for anything else, ask the people who run it to allow the objects that jobpass makes"
             ),
         }
     }
@@ -133,7 +133,7 @@ impl<'a> Denial<'a> {
 
 /// The next step after [`Denial::Unanswered`].
 pub(super) const UNANSWERED: &str = "before it does that, the API server asks an admission webhook, which \
-     gives no answer. Ask whoever runs it to repair it, or to have it passed over when it does not answer \
+     gives no answer. Ask the people who run it to repair it, or to let requests pass when it does not answer \
      (`failurePolicy: Ignore`)";
 
 #[cfg(test)]
@@ -202,20 +202,20 @@ mod tests {
                 .map_or_else(String::new, |denial| denial.help(method, "ci"))
         };
         insta::assert_snapshot!(told(403, QUOTA, &Method::POST), @r"
-        no right is missing: a ResourceQuota of namespace `ci` lets no more be made. Raise it, or make room: `jobpass sweep --namespace ci` deletes anchors that outlived their jobs. This shows the quota:
+        no permission is missing: a ResourceQuota of namespace `ci` allows no more objects. Raise it, or make room: `jobpass sweep --namespace ci` deletes anchors that outlived their jobs. This shows the quota:
 
           kubectl describe resourcequota --namespace ci
         ");
         insta::assert_snapshot!(told(403, TERMINATING, &Method::POST), @r"
-        no right is missing: namespace `ci` is being deleted, and takes nothing new. Check input `namespace`, or wait until the namespace is gone, and create it again. If it stays like this, this shows what holds it:
+        no permission is missing: namespace `ci` is being deleted, and accepts nothing new. Check input `namespace`, or wait until the namespace is gone, and create it again. If it stays like this, this shows what holds it:
 
           kubectl get namespace ci --output yaml
         ");
-        insta::assert_snapshot!(told(400, WEBHOOK, &Method::POST), @"no right is missing: admission webhook `validate.kyverno.svc` of the cluster refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to allow the objects that jobpass makes");
-        insta::assert_snapshot!(told(422, POLICY, &Method::POST), @"no right is missing: ValidatingAdmissionPolicy `needs-team` of the cluster refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to allow the objects that jobpass makes");
-        insta::assert_snapshot!(told(404, WEBHOOK_SAYS_GONE, &Method::DELETE), @"no right is missing: admission webhook `validate.kyverno.svc` of the cluster refused it. Nothing can be revoked like this: ask whoever runs it to let anchors be deleted (Secrets of type jobpass.dev/anchor)");
-        insta::assert_snapshot!(told(403, LIMIT_RANGE, &Method::POST), @"no right is missing: an admission plugin of the API server refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask whoever runs it to allow the objects that jobpass makes");
+        insta::assert_snapshot!(told(400, WEBHOOK, &Method::POST), @"no permission is missing: admission webhook `validate.kyverno.svc` of the cluster refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask the people who run it to allow the objects that jobpass makes");
+        insta::assert_snapshot!(told(422, POLICY, &Method::POST), @"no permission is missing: ValidatingAdmissionPolicy `needs-team` of the cluster refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask the people who run it to allow the objects that jobpass makes");
+        insta::assert_snapshot!(told(404, WEBHOOK_SAYS_GONE, &Method::DELETE), @"no permission is missing: admission webhook `validate.kyverno.svc` of the cluster refused it, so nothing can be revoked: ask the people who run it to allow the deletion of anchors (Secrets of type jobpass.dev/anchor)");
+        insta::assert_snapshot!(told(403, LIMIT_RANGE, &Method::POST), @"no permission is missing: an admission plugin of the API server refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask the people who run it to allow the objects that jobpass makes");
         let ours = POLICY.replace("needs-team", "jobpass-anchors");
-        insta::assert_snapshot!(told(422, &ours, &Method::POST), @"no right is missing: policy `jobpass-anchors` is one of those that `jobpass setup` writes. They limit a minter to what `setup` was given: ask for no more than that, or have an administrator run `jobpass setup` again with all that the namespace's jobs need");
+        insta::assert_snapshot!(told(422, &ours, &Method::POST), @"no permission is missing: policy `jobpass-anchors` is one of those that `jobpass setup` writes. They limit a minter to what `setup` was given: ask for no more than that, or have an administrator run `jobpass setup` again with all that the namespace's jobs need");
     }
 }

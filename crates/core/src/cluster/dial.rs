@@ -71,7 +71,10 @@ impl Dial {
         let names: Arc<dyn ResolveServerName + Send + Sync> = match &connection.tls_server_name {
             Some(name) => {
                 let name = ServerName::try_from(name.clone()).map_err(|_| {
-                    let problem = format!("is `{}`, which is no host name or address", harmless(name));
+                    let problem = format!(
+                        "is `{}`, which is neither a host name nor an address",
+                        harmless(name)
+                    );
                     Error::input(
                         "tls-server-name",
                         problem,
@@ -122,7 +125,7 @@ impl Dial {
                 }
                 result => result,
             },
-            other => Err(format!("a proxy is not spoken to over `{}`", other.unwrap_or_default()).into()),
+            other => Err(format!("jobpass cannot use a proxy with `{}`", other.unwrap_or_default()).into()),
         }
     }
 

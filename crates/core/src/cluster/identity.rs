@@ -75,7 +75,7 @@ impl ClientCertificate {
         let key =
             pem::private_key(self.key.expose_secret()).ok_or("it has no private key that can be read")?;
         CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => "the key is that of another certificate".into(),
+            rustls::Error::InconsistentKeys(_) => "the key belongs to another certificate".into(),
             error => harmless(&error.to_string()),
         })
     }

@@ -45,9 +45,9 @@ impl Checks {
         if let Some(vague) = vague {
             return Err(Error::input(
                 Opt::Forbid,
-                format!("has `{vague}`, which only forbids to have everything that `*` stands for"),
-                "write each permission on a line of its own: `get secrets`, `list secrets`; `* *` forbids to \
-                 be an administrator",
+                format!("has `{vague}`, which forbids only the permission for everything at once"),
+                "write each permission on a line of its own: `get secrets`, `list secrets`; `* *` forbids an \
+                 administrator's permissions",
             ));
         }
         let escape = inputs.choice(Opt::EscapeCheck, |word| match word {
@@ -62,7 +62,7 @@ impl Checks {
         if let (Some((option, _)), true) = (asked, inputs.get(Opt::Audiences).is_some()) {
             return Err(Error::input(
                 option,
-                "and input `audiences` are both given: the API server answers no question of a token that is for others",
+                "and input `audiences` are both given: the API server answers no questions to a token for other audiences",
                 "leave out one of the two, or mint a second token",
             ));
         }

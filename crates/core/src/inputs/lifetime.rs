@@ -30,8 +30,8 @@ impl Lifetime {
             ..Self::LEAST => Err(wrong_duration(
                 text,
                 "no Kubernetes cluster issues a token for less than 10 minutes",
-                "use `10m` or more: jobpass revokes the token when the job ends, however long it might still \
-                 have lived; for one command, `jobpass exec --duration 30s` revokes it after 30 seconds",
+                "use `10m` or more: jobpass revokes the token when the job ends, even if it could live longer; for one \
+                 command, `jobpass exec --duration 30s` revokes it after 30 seconds",
             )),
             Self::MAGIC => Err(wrong_duration(
                 text,
@@ -55,7 +55,7 @@ impl Lifetime {
     pub fn of_legacy(text: &str) -> Result<Self, Error> {
         match seconds(text)? {
             seconds @ 1..=Self::MOST => Ok(Self(seconds)),
-            0 => Err(wrong_duration(text, "nothing can be done in no time", DURATIONS)),
+            0 => Err(wrong_duration(text, "the time is zero", DURATIONS)),
             _ => Err(wrong_duration(
                 text,
                 "that is longer than any job takes",
@@ -71,7 +71,7 @@ impl Lifetime {
     /// As [`Lifetime::parse`], but not for less than 10 minutes. Also if the time is zero.
     pub fn parse_or_sooner(text: &str) -> Result<(Self, Option<Duration>), Error> {
         match seconds(text)? {
-            0 => Err(wrong_duration(text, "nothing can be done in no time", DURATIONS)),
+            0 => Err(wrong_duration(text, "the time is zero", DURATIONS)),
             seconds @ 1..Self::LEAST => Ok((Self(Self::LEAST), Some(Duration::from_secs(seconds)))),
             _ => Ok((Self::parse(text)?, None)),
         }
@@ -101,7 +101,7 @@ pub fn time(input: &str, text: &str) -> Result<Duration, Error> {
     match seconds(text) {
         Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
         _ => {
-            let problem = format!("is `{}`: this is no usable length of time", harmless(text));
+            let problem = format!("is `{}`, which is not a usable length of time", harmless(text));
             Err(Error::input(input, problem, DURATIONS))
         }
     }

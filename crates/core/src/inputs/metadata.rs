@@ -41,9 +41,8 @@ fn pairs(option: Opt, text: &str, is_value: fn(&str) -> bool) -> Result<BTreeMap
         Error::input(option, problem, allowed)
     };
     let lines = match is_yaml_list(text) {
-        true => {
-            serde_yaml::from_str::<Vec<String>>(text).map_err(|_| wrong("is no YAML list of texts".into()))?
-        }
+        true => serde_yaml::from_str::<Vec<String>>(text)
+            .map_err(|_| wrong("is not a YAML list of texts".into()))?,
         false => text.lines().map(str::to_owned).collect(),
     };
     let lines = lines.iter().map(|line| line.trim());
@@ -54,8 +53,8 @@ fn pairs(option: Opt, text: &str, is_value: fn(&str) -> bool) -> Result<BTreeMap
         let (key, value) = (key.trim_end(), value.trim_start());
         if !is_key(key) {
             return Err(has(
-                "its key is none: at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at \
-                 both ends, and before that perhaps a domain with a `/`",
+                "its key is not valid: use at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both \
+                 ends, and optionally a domain and a `/` before them",
             ));
         }
         if let Some(whose) = owner(key) {
@@ -63,12 +62,12 @@ fn pairs(option: Opt, text: &str, is_value: fn(&str) -> bool) -> Result<BTreeMap
         }
         if !is_value(value) {
             return Err(has(
-                "the value of a label has at most 63 letters, digits, `-`, `_` and `.`, with a letter or \
-                 digit at both ends; an annotation's may be any text",
+                "the value of a label has at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends; \
+                 an annotation's value may be any text",
             ));
         }
         if pairs.insert(key.to_owned(), value.to_owned()).is_some() {
-            return Err(has("its key is there twice"));
+            return Err(has("its key is given twice"));
         }
     }
     Ok(pairs)
@@ -137,17 +136,17 @@ mod tests {
     #[rstest]
     #[case::no_value("team", "there is no `=` in it")]
     #[case::yaml("team: payments", "there is no `=` in it")]
-    #[case::no_key("=payments", "its key is none")]
-    #[case::spaces("my team=payments", "its key is none")]
-    #[case::no_name("example.com/=x", "its key is none")]
-    #[case::two_slashes("example.com/a/b=x", "its key is none")]
-    #[case::capital_domain("Example.com/a=x", "its key is none")]
+    #[case::no_key("=payments", "its key is not valid")]
+    #[case::spaces("my team=payments", "its key is not valid")]
+    #[case::no_name("example.com/=x", "its key is not valid")]
+    #[case::two_slashes("example.com/a/b=x", "its key is not valid")]
+    #[case::capital_domain("Example.com/a=x", "its key is not valid")]
     #[case::long_key(
         "a234567890123456789012345678901234567890123456789012345678901234=x",
-        "its key is none"
+        "its key is not valid"
     )]
     #[case::value("team=pay ments", "the value of a label has")]
-    #[case::mail("contact=jane@example.com", "an annotation's may be any text")]
+    #[case::mail("contact=jane@example.com", "an annotation's value may be any text")]
     #[case::long_value(
         "a=a234567890123456789012345678901234567890123456789012345678901234",
         "at most 63"
@@ -156,8 +155,8 @@ mod tests {
     #[case::ours_too("app.kubernetes.io/managed-by=helm", "its key belongs to jobpass")]
     #[case::below_ours("x.jobpass.dev/job=x", "its key belongs to jobpass")]
     #[case::of_kubernetes("kubernetes.io/service-account.name=admin", "its key belongs to Kubernetes")]
-    #[case::twice("team=a\nteam=b", "its key is there twice")]
-    #[case::no_list("- {team: payments}", "is no YAML list of texts")]
+    #[case::twice("team=a\nteam=b", "its key is given twice")]
+    #[case::no_list("- {team: payments}", "is not a YAML list of texts")]
     fn what_no_label_can_be(#[case] text: &str, #[case] why: &str) {
         let error = parse(Opt::AnchorLabels, text).expect_err(text).to_string();
         assert!(

@@ -62,8 +62,8 @@ impl Spec {
                 return Err(Error::input(
                     Opt::ServiceAccount,
                     "is missing",
-                    "name the ServiceAccount that the token speaks for, for example `service-account: \
-                     scanner`; or give `rules`, for one that is made for this job",
+                    "name the ServiceAccount of the token, for example `service-account: scanner`; or give `rules`, and jobpass \
+                     makes one for this job",
                 ));
             }
         };
@@ -141,17 +141,14 @@ impl TokenType {
             return Ok(token_type);
         }
         let senseless = [
-            (
-                Opt::Audiences,
-                "a legacy token is for the API server and nobody else",
-            ),
+            (Opt::Audiences, "a legacy token is for the API server alone"),
             (
                 Opt::RenewFor,
-                "a legacy token never expires, so that none ever takes its place",
+                "a legacy token never expires, so it needs no renewal",
             ),
             (
                 Opt::Rules,
-                "the ServiceAccount of a legacy token must be there before its Secret, and one that is made for the job belongs to it",
+                "the Secret of a legacy token needs an existing ServiceAccount, and would own one that is made for this job",
             ),
         ];
         match senseless

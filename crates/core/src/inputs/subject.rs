@@ -39,7 +39,10 @@ impl MinterSubject {
         };
         let forms = "use `user:NAME`, `group:NAME`, `serviceaccount:NAME` or `serviceaccount:NAMESPACE/NAME`";
         let Some((kind, name)) = text.split_once(':') else {
-            return refused("it does not say what it is", forms);
+            return refused(
+                "it does not begin with `user:`, `group:` or `serviceaccount:`",
+                forms,
+            );
         };
         if kind == "serviceaccount" {
             let (space, name) = name.split_once('/').unwrap_or((own_namespace, name));
@@ -53,7 +56,10 @@ impl MinterSubject {
             });
         }
         if !matches!(kind, "user" | "group") {
-            return refused("it does not say what it is", forms);
+            return refused(
+                "it does not begin with `user:`, `group:` or `serviceaccount:`",
+                forms,
+            );
         }
         let name = text_of("minter", name)?;
         let accounts_of = name
@@ -65,7 +71,7 @@ impl MinterSubject {
         // Administrators need no Role, and a group of everybody must not be a minter.
         if name.starts_with("system:") && accounts_of.is_none() {
             return refused(
-                "Kubernetes gives the names that begin with `system:` to whom it likes",
+                "names that begin with `system:` belong to Kubernetes",
                 "name the minter itself; a ServiceAccount is `serviceaccount:NAMESPACE/NAME`",
             );
         }
@@ -93,12 +99,12 @@ pub(crate) fn namespace(input: &str, name: &str) -> Result<String, Error> {
 
 pub(crate) fn account(input: &str, name: &str) -> Result<String, Error> {
     if is_ours(name) {
-        let problem = format!("is `{name}`: so are those called that are made for single jobs");
+        let problem = format!("is `{name}`: jobpass gives such names to the accounts of single jobs");
         return Err(Error::input(input, problem, "name it differently"));
     }
     if name == SWEEPER {
         let problem =
-            format!("is `{name}`: so is the sweeper called, which may read every Secret of the namespace");
+            format!("is `{name}`, the sweeper's name: the sweeper may read every Secret of the namespace");
         return Err(Error::input(input, problem, "name another account"));
     }
     dns_name(input, name, LONGEST_ACCOUNT, true)

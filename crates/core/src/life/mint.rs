@@ -320,9 +320,9 @@ where
             let mut minted = minted.ok_or_else(|| {
                 Error::new(
                     Kind::Refused,
-                    "cannot get a token: the anchor was gone as soon as it was there",
+                    "cannot get a token: the anchor was deleted right after its creation",
                 )
-                .help("something in the cluster deletes Secrets of type jobpass.dev/anchor: find out what")
+                .help("find out what deletes Secrets of type jobpass.dev/anchor in this cluster")
             })?;
             minted.warnings.extend(minted.claims.verify(spec, &uid, account)?);
             progress.borrow_mut().state.receipt.minted(&minted.claims);
@@ -403,13 +403,12 @@ fn not_accepted(server: &str) -> Error {
     let server = harmless(server);
     Error::new(
         Kind::Refused,
-        format!("the cluster issued the token, and `{server}` does not accept it: it answers 401"),
+        format!("the cluster issued the token, but `{server}` does not accept it: it answers 401"),
     )
     .help(
-        "a proxy before the API server may accept the minter, and no ServiceAccount tokens: Rancher before \
-         2.9, GitLab's KAS, GKE's DNS endpoint without `enableK8sTokensViaDns`, Teleport. Give the API \
-         server's own address as `job-server`, with `job-certificate-authority`. If this is the API server \
-         itself, its log says why",
+        "a proxy before the API server may accept the minter, but no ServiceAccount tokens: Rancher before 2.9, GitLab's KAS, GKE's DNS \
+         endpoint without `enableK8sTokensViaDns`, Teleport. Give the API server's own address as `job-server`, with \
+         `job-certificate-authority`. If this is the API server itself, its log says why",
     )
 }
 

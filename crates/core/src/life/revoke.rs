@@ -219,9 +219,9 @@ fn is_proof(token: &Token, state: &State) -> bool {
 fn by_hand(error: Error, state: &State) -> Error {
     let (anchor, namespace) = (&state.receipt.anchor, &state.receipt.namespace);
     let why = if state.receipt.minted.is_some() {
-        "until then the token works"
+        "the token still works"
     } else {
-        "it may be there"
+        "the anchor may exist"
     };
     let help = format!(
         "{why}; delete the anchor by hand:\n\n  kubectl delete secret {anchor} --namespace {namespace}"
@@ -310,7 +310,7 @@ impl Revocation<'_> {
         let left_alone = matches!(deletion, Deletion::AnotherUid);
         let other = left_alone.then(|| {
             let name = &self.state.receipt.anchor;
-            format!("another Secret is called `{name}` now; it was left alone")
+            format!("another Secret is named `{name}` now; jobpass left it alone")
         });
         Ok(Revoked {
             proof,

@@ -58,7 +58,7 @@ impl Claims {
             return wrong("its audiences are longer than 8 KiB".into());
         }
         if self.jti.as_deref().is_some_and(|jti| !is_identifier(jti)) {
-            return wrong("its credential id is none".into());
+            return wrong("its credential id (`jti`) is malformed".into());
         }
         let (Some(issued), Some(expires)) = (self.iat, self.exp) else {
             return wrong("it never expires".into());

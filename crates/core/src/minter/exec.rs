@@ -102,13 +102,13 @@ impl Plugin {
         let command = &*config.command;
         if config.interactive_mode == "Always" {
             let problem = format!(
-                "has the exec plugin `{}`, which wants a person at a terminal",
+                "has the exec plugin `{}`, which needs a person at a terminal",
                 harmless(command)
             );
             return Err(Error::input(
                 "kubeconfig",
                 problem,
-                "use a credential that a CI job can have",
+                "use a credential that a CI job can use without a person",
             ));
         }
         let candidates = if command.contains('/') {

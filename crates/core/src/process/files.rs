@@ -199,8 +199,8 @@ pub(crate) fn is_open_to_others(path: &Path) -> Option<String> {
 fn open_to_others(path: &Path, mode: u32) -> Option<String> {
     (mode & 0o077 != 0).then(|| {
         format!(
-            "other users of this machine can open `{}`, which holds the token: its file system made the mode \
-             {mode:03o} of 600. Choose a folder on another one",
+            "other users of this machine can open `{}`, which holds the token: its file system turned mode 600 into {mode:03o}. \
+             Choose a folder on another file system",
             text::path(path)
         )
     })
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(open_to_others(path, 0o600), None);
         let warning = open_to_others(path, 0o755).expect("a warning");
         assert!(
-            warning.contains("`/mnt/share/token`") && warning.contains("mode 755"),
+            warning.contains("`/mnt/share/token`") && warning.contains("into 755"),
             "{warning}"
         );
     }

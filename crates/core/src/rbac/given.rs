@@ -47,8 +47,8 @@ const PODS: &str =
     "a Pod may run as any ServiceAccount of the namespace, the minter's own among them, and mount any Secret";
 
 /// The advice for a rule that is refused.
-pub(super) const INSTEAD: &str = "what a job needs of that, give to a ServiceAccount that you make, with a \
-                                  Role in another namespace than the anchors', and name it with `service-account`";
+pub(super) const INSTEAD: &str = "if a job needs it, make a ServiceAccount, give it a Role in another namespace than the \
+                                  anchors', and name it with `service-account`";
 
 impl Rule {
     /// The reason why jobs cannot get this rule, if they cannot.
@@ -71,14 +71,17 @@ impl Rule {
         let acts_as_others =
             |verb: &&String| ["escalate", "bind"].contains(&&***verb) || verb.starts_with("impersonate");
         if let Some(verb) = self.verbs.iter().find(acts_as_others) {
-            return refused(verb, "it acts as others, or gives rights that nobody listed");
+            return refused(
+                verb,
+                "the job could act as others, or grant permissions that nobody listed",
+            );
         }
         for group in &self.api_groups {
             for resource in &self.resources {
                 if group == RBAC {
                     return refused(
                         &format!("{resource}.{RBAC}"),
-                        "it would give itself rights that nobody listed",
+                        "the job could grant itself permissions that nobody listed",
                     );
                 }
                 let never = NEVER.iter().find(|(verbs, of_group, resources, _)| {

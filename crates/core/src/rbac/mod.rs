@@ -75,13 +75,16 @@ fn parse_any(option: &str, text: &str) -> Result<Vec<Rule>, Error> {
     let wrong = |number: usize, problem: &str, allowed: &str| {
         Error::input(option, format!("is wrong in item {number}: {problem}"), allowed)
     };
-    let example = format!("a rule is as in a Role:\n\n{}\n\nor short: {FORMS}", EXAMPLE);
+    let example = format!(
+        "write a rule as in a Role:\n\n{}\n\nor as a permission: {FORMS}",
+        EXAMPLE
+    );
     if !is_yaml_list(text) {
         return parse_all(option, text, |permission| in_role(&permission));
     }
     let items = serde_yaml::from_str::<Vec<serde_yaml::Value>>(text).map_err(|error| {
         let line = error.location().map_or(1, |location| location.line());
-        Error::input(option, format!("is no YAML list (line {line})"), &*example)
+        Error::input(option, format!("is not a YAML list (line {line})"), &*example)
     })?;
     let rule = |(item, number): (&serde_yaml::Value, usize)| {
         let rule = match item.as_str() {
@@ -344,7 +347,7 @@ mod tests {
         "# two\nget pods\n\nlist nodes",
         "line 4: `list nodes` reaches beyond the namespace"
     )]
-    #[case("get pod", "line 1: `pod` is no resource; `pods` is")]
+    #[case("get pod", "line 1: `pod` is not a resource: write `pods`")]
     #[case("- get pods\n- get /metrics", "item 2: `get /metrics` reaches beyond")]
     #[case(
         "- {apiGroup: [\"\"], resources: [pods], verbs: [get]}",
@@ -362,7 +365,7 @@ mod tests {
         "- {nonResourceURLs: [/metrics], verbs: [get]}",
         "item 1: `nonResourceURLs` cannot be in a Role"
     )]
-    #[case("- apiGroups: [", "is no YAML list")]
+    #[case("- apiGroups: [", "is not a YAML list")]
     fn what_no_role_can_hold(#[case] text: &str, #[case] why: &str) {
         let error = parse("rules", text).expect_err(text).to_string();
         assert!(

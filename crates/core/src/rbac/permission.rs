@@ -81,7 +81,7 @@ pub(crate) fn parse_all<T>(
     if is_yaml_list(text) {
         let items = serde_yaml::from_str::<Vec<String>>(text).map_err(|error| {
             let line = error.location().map_or(1, |location| location.line());
-            wrong("line", line, "this is no YAML list of texts".into())
+            wrong("line", line, "this is not a YAML list of texts".into())
         })?;
         let numbered = items.iter().zip(1..);
         return numbered
@@ -196,7 +196,7 @@ impl Permission {
         let verbs = ["get", "head", "post", "put", "patch", "delete", "options", "*"];
         if !verbs.contains(&verb) {
             return Err(format!(
-                "`{}` is nothing that is done to a path; it is one of {}",
+                "`{}` is not a verb for a path; use one of {}",
                 harmless(verb),
                 verbs.join(", ")
             ));
@@ -216,13 +216,13 @@ impl Permission {
         let is_word = |word: &str| word == "*" || word.split('.').all(is_dns_label);
         if !is_word(resource) || !group.is_none_or(is_word) {
             return Err(format!(
-                "`{}` is no resource: lowercase letters, digits, `-`, with the group behind a dot",
+                "`{}` is not a resource: write lowercase letters, digits and `-`, with the group after a dot",
                 harmless(target)
             ));
         }
         let known = resources::find(resource, group);
         if let Some(plural) = resources::plural_of(resource, group).filter(|_| known.is_none()) {
-            return Err(format!("`{resource}` is no resource; `{plural}` is"));
+            return Err(format!("`{resource}` is not a resource: write `{plural}`"));
         }
         let group = match (known, group) {
             (Some(known), _) => known.group,
@@ -230,16 +230,15 @@ impl Permission {
             (None, None) if resource == "*" => "*",
             (None, None) => {
                 return Err(format!(
-                    "`{resource}` is no resource of the core group; write the plural, and behind it the \
-                     group of any other, as `kubectl api-resources` shows them: `list \
-                     ingressroutes.traefik.io`"
+                    "`{resource}` is not a resource of the core group: write the plural and, for another group, the group after \
+                     a dot, as `kubectl api-resources` shows them: `list ingressroutes.traefik.io`"
                 ));
             }
         };
         let is_verb = VERBS.contains(&verb) || resources::is_constrained_impersonation(verb);
         if known.is_some() && !is_verb {
             return Err(format!(
-                "`{}` is nothing that is done to {resource}; it is one of {}",
+                "`{}` is not a verb for {resource}; use one of {}",
                 harmless(verb),
                 VERBS.join(", ")
             ));
@@ -250,21 +249,21 @@ impl Permission {
             || target.ends_with('/')
         {
             return Err(format!(
-                "`{}` has no subresource behind the `/`; the group stands before it: `update deployments.apps/scale`",
+                "`{}` has no subresource after the `/`; write the group before it: `update deployments.apps/scale`",
                 harmless(target)
             ));
         }
         if known.is_some() && !subresource.is_empty() && !SUBRESOURCES.contains(&subresource) {
             return Err(format!(
-                "{resource} have no subresource `{subresource}`; the name of an object stands behind a \
-                 space: `{} {qualified} {subresource}`",
+                "{resource} have no subresource `{subresource}`; write the name of an object after a space: \
+                 `{} {qualified} {subresource}`",
                 harmless(verb)
             ));
         }
         if !name.is_empty() && subresource.is_empty() && ["create", "deletecollection"].contains(&verb) {
             return Err(format!(
-                "`{verb} {qualified}` cannot be limited to one name, as the request does not carry it where \
-                 rights are looked at; leave `{}` out",
+                "`{verb} {qualified}` cannot be limited to one name, because its request carries no name that RBAC \
+                 can check; leave `{}` out",
                 harmless(name)
             ));
         }
@@ -296,7 +295,10 @@ impl Permission {
                     Place::Namespace(namespace.into())
                 }
                 (Place::Own, Some(namespace)) => {
-                    return Err(format!("`{}` is no namespace", harmless(namespace)));
+                    return Err(format!(
+                        "`{}` is not the name of a namespace",
+                        harmless(namespace)
+                    ));
                 }
                 (Place::Cluster | Place::Namespace(_), Some(_)) => {
                     return Err(format!(
@@ -421,14 +423,14 @@ impl<'a> Line<'a> {
                 "-n" | "--namespace" => {
                     let namespace = rest
                         .next()
-                        .ok_or_else(|| format!("`{word}` names no namespace"))?;
+                        .ok_or_else(|| format!("`{word}` needs the name of a namespace"))?;
                     line.namespace = Some(namespace);
                 }
                 _ if value.is_some() => line.namespace = value,
                 _ if word.starts_with('-') => {
                     return Err(format!(
-                        "`{}` is none of the flags `-n NAMESPACE` and `-A`; a subresource stands behind a \
-                         `/`, the name of an object behind a space",
+                        "`{}` is neither `-n NAMESPACE` nor `-A`; write a subresource after a `/`, and the name of an object \
+                         after a space",
                         harmless(word)
                     ));
                 }
@@ -495,11 +497,11 @@ mod tests {
     #[rstest]
     #[case("pods", "not a verb and a resource")]
     #[case("get pods web more", "too much")]
-    #[case("get pod", "`pod` is no resource; `pods` is")]
-    #[case("get secret -n other", "`secrets` is")]
-    #[case("delete deployment.apps", "`deployments` is")]
-    #[case("get policy", "no resource of the core group")]
-    #[case("get deploy", "no resource of the core group")]
+    #[case("get pod", "`pod` is not a resource: write `pods`")]
+    #[case("get secret -n other", "write `secrets`")]
+    #[case("delete deployment.apps", "write `deployments`")]
+    #[case("get policy", "not a resource of the core group")]
+    #[case("get deploy", "not a resource of the core group")]
     #[case("get Pods", "lowercase")]
     #[case("read secrets", "one of get, list, watch")]
     #[case("GET secrets", "one of get, list, watch")]
@@ -507,21 +509,21 @@ mod tests {
     #[case("impersonate-on:user-info pods", "one of get, list, watch")]
     #[case(
         "get secrets/admin",
-        "the name of an object stands behind a space: `get secrets admin`"
+        "write the name of an object after a space: `get secrets admin`"
     )]
-    #[case("update deployments/scale.apps", "the group stands before it")]
+    #[case("update deployments/scale.apps", "write the group before it")]
     #[case("get pods/", "no subresource")]
     #[case(
         "create pods/exec --resource-name=target-pod",
-        "the name of an object behind a space"
+        "the name of an object after a space"
     )]
     #[case("create pods web", "cannot be limited to one name")]
-    #[case("get pods -n", "names no namespace")]
-    #[case("get pods -n Other", "`Other` is no namespace")]
+    #[case("get pods -n", "needs the name of a namespace")]
+    #[case("get pods -n Other", "`Other` is not the name of a namespace")]
     #[case("get pods -n other -A", "both given")]
     #[case("list nodes -n other", "takes no namespace")]
     #[case("get /metrics -n other", "takes no name and no namespace")]
-    #[case("list /metrics", "done to a path")]
+    #[case("list /metrics", "not a verb for a path")]
     fn what_means_nothing_is_refused(#[case] text: &str, #[case] why: &str) {
         let problem = Permission::parse(text).expect_err(text);
         assert!(problem.contains(why), "{problem}");
@@ -533,7 +535,8 @@ mod tests {
             .expect_err("refused")
             .to_string();
         assert!(
-            error.starts_with("input `require` is wrong in line 4: `pod` is no resource; `pods` is\n\n"),
+            error
+                .starts_with("input `require` is wrong in line 4: `pod` is not a resource: write `pods`\n\n"),
             "{error}"
         );
         assert!(error.contains("create pods/exec target-pod"), "{error}");

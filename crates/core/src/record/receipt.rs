@@ -144,7 +144,7 @@ impl Receipt {
     pub fn minted_in_words(&self, ends: &str, places: &[String]) -> String {
         let ends = match (self.swept, self.expires) {
             (Some(swept), _) => format!(
-                "never by itself{ends}; `jobpass sweep` deletes it after {}",
+                "never{ends}; `jobpass sweep` deletes it after {}",
                 self.lifetime(swept)
             ),
             (None, Some(expires)) => {

@@ -55,7 +55,7 @@ impl State {
             .minted
             .map_or(0, |minted| now.as_second() - minted.as_second());
         let why = match renewed_for.unsigned_abs() > renewal.seconds {
-            true => "`renew-for` was over: give more of it",
+            true => "`renew-for` was over: give a longer `renew-for`",
             false => "its renewer had ended before the job did: something stopped it",
         };
         Some(format!("the token expired at {}, and {why}", time(expired)))

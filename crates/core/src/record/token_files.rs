@@ -98,7 +98,7 @@ impl Files {
             (None, None) => {
                 return Err(Error::input(
                     Opt::RenewFor,
-                    "is given, and there is no file in which a new token could take the place of the old one",
+                    "is given, but there is no file to renew the token in",
                     "add `token-file` or `kubeconfig-file`",
                 ));
             }

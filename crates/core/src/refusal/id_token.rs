@@ -76,7 +76,7 @@ pub(super) fn explain(token: &Token) -> Option<String> {
     let unsigned = claims::part::<Value>(token, 0).is_ok_and(|header| header["alg"] == "none");
     let advice = match problem {
         _ if unsigned => {
-            "It is not signed (alg: none): no CI platform issues such a token, and no API server takes it."
+            "It is not signed (alg: none): no CI platform issues such a token, and no API server accepts it."
                 .into()
         }
         Some(problem) => problem.to_owned(),
@@ -87,8 +87,8 @@ pub(super) fn explain(token: &Token) -> Option<String> {
             };
             let proposal = Oidc::of(&claims).map_or_else(String::new, |oidc| {
                 format!(
-                    "\n\nThis would let it in, as `jobpass setup` writes it; with `--ref`, \
-                     `--environment` or `--workflow-ref`, that lets in less:\n\n{}",
+                    "\n\nThis configuration, which `jobpass setup` writes, would accept it. Add `--ref`, \
+                     `--environment` or `--workflow-ref` to accept fewer jobs:\n\n{}",
                     oidc.in_short()
                 )
             });
@@ -101,8 +101,8 @@ pub(super) fn explain(token: &Token) -> Option<String> {
         }
     };
     Some(format!(
-        "The API server does not say why. This is what the ID token that it was shown says of \
-         itself:\n\n{said}\n{advice}"
+        "The API server does not say why. These are the claims of the ID token \
+         that it got:\n\n{said}\n{advice}"
     ))
 }
 
@@ -135,7 +135,7 @@ fn lifetime(claims: &Value) -> (String, Option<&'static str>) {
         (_, Some(expires)) => (format!("expires in {}", words(expires - now)), None),
         (_, None) => (
             "not said".into(),
-            Some("It does not say when it expires: no API server takes that."),
+            Some("It has no expiry: no API server accepts such a token."),
         ),
     }
 }
@@ -165,7 +165,7 @@ mod tests {
         let (before, after) = text.split_once("expires in ").expect("a lifetime");
         let after = after.split_once('\n').expect("more lines").1;
         insta::assert_snapshot!(format!("{before}expires in ...\n{after}"), @r#"
-        The API server does not say why. This is what the ID token that it was shown says of itself:
+        The API server does not say why. These are the claims of the ID token that it got:
 
           issuer               https://token.actions.githubusercontent.com
           audience             k8s
@@ -186,7 +186,7 @@ mod tests {
           echo "::add-mask::$KUBE_TOKEN"
           export KUBE_TOKEN
 
-        This would let it in, as `jobpass setup` writes it; with `--ref`, `--environment` or `--workflow-ref`, that lets in less:
+        This configuration, which `jobpass setup` writes, would accept it. Add `--ref`, `--environment` or `--workflow-ref` to accept fewer jobs:
 
         apiVersion: apiserver.config.k8s.io/v1
         kind: AuthenticationConfiguration

@@ -342,7 +342,7 @@ impl Config {
 fn missing(what: &str, name: &str) -> Error {
     Error::input(
         "kubeconfig",
-        format!("has a context whose {what} `{}` is not there", harmless(name)),
+        format!("has a context whose {what} `{}` is missing", harmless(name)),
         format!("`{FLATTEN}` prints a kubeconfig that is complete"),
     )
 }
@@ -351,7 +351,7 @@ fn connection(cluster: &Cluster, name: &str) -> Result<Connection, Error> {
     if cluster.insecure {
         return Err(Error::input(
             "kubeconfig",
-            format!("says `insecure-skip-tls-verify` for cluster `{}`", harmless(name)),
+            format!("sets `insecure-skip-tls-verify` for cluster `{}`", harmless(name)),
             "jobpass sends no credential to a server that it cannot verify: put the cluster's CA into \
              `certificate-authority-data` instead",
         ));
@@ -379,7 +379,7 @@ fn both(field: &str, name: &str) -> Error {
     Error::input(
         "kubeconfig",
         format!("has both `{field}` and `{field}-data` for `{}`", harmless(name)),
-        "remove one of the two; kubectl takes no kubeconfig with both",
+        "remove one of the two; kubectl refuses a kubeconfig with both",
     )
 }
 
@@ -492,7 +492,7 @@ mod tests {
 
     #[rstest]
     #[case::unknown_context(kubeconfig(), "two", "input `context` is `two`", "it has `nouser`, `one`")]
-    #[case::no_user(kubeconfig(), "nouser", "user `gone` is not there", "kubectl config view")]
+    #[case::no_user(kubeconfig(), "nouser", "user `gone` is missing", "kubectl config view")]
     #[case::no_current(kubeconfig().replace("current-context: one", ""), "", "no current-context", "`context`")]
     #[case::http(kubeconfig().replace("https:", "http:"), "", "no server that a credential may be sent to", "https")]
     #[case::insecure(

@@ -179,7 +179,7 @@ impl State {
                 format!("{name} is not what it was when the token was minted"),
             )
             .help(format!(
-                "set {name} as it was: it says which servers the credential may be sent to"
+                "set {name} to its earlier value, because it decides which servers get the credential"
             )));
         }
         Ok(PINNED_VARIABLES

@@ -35,7 +35,7 @@ impl State {
         let (namespace, name) = parse(anchor).ok_or_else(|| {
             lost(Error::new(
                 Kind::Revoke,
-                "what was recorded is not the name of an anchor",
+                "the recorded text is not the name of an anchor",
             ))
         })?;
         let minter = tokio::select! {
@@ -84,16 +84,16 @@ pub fn lost(cause: &Error, anchor: &str, run_id: Option<&str>) -> Error {
     let commands = match parse(anchor) {
         Some((namespace, name)) => format!("kubectl delete secret {name} --namespace {namespace}"),
         None => format!(
-            "# the tokens of this run, those of its other jobs among them\n  \
+            "# the tokens of this run, of all its jobs\n  \
              kubectl get secrets --all-namespaces --label-columns jobpass.dev/job \\\n    \
              --selector app.kubernetes.io/managed-by=jobpass,{RUN_ID}={run}\n  \
-             # the one of this job\n  \
+             # the token of this job\n  \
              kubectl delete secret NAME --namespace NAMESPACE",
             run = harmless(run_id.unwrap_or("RUN_ID")),
         ),
     };
     error.help(format!(
-        "until then it works, if it was minted (a legacy one for ever); revoke it by hand:\n\n  {commands}"
+        "if a token was minted, it still works (a legacy token for ever); revoke it by hand:\n\n  {commands}"
     ))
 }
 
