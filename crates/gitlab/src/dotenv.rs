@@ -99,8 +99,8 @@ pub(crate) fn flags() -> [Arg; 4] {
         flag(
             "dotenv-mode",
             "JOBPASS_DOTENV_MODE",
-            "How the token stands there: `masked` (with `glpat-` in front, so that runners mask it), `sealed` (encrypted \
-             to `recipient`) or `plain`. [default: masked]",
+            "The form of the token in the report: `masked` (with `glpat-` before it, so that runners mask it), `sealed` \
+             (encrypted to `recipient`) or `plain`. [default: masked]",
         ),
         sealed::recipient_flag(),
         variable_flag(),
