@@ -1,10 +1,10 @@
-// Finds the jobpass-github binary for this machine, checks its SHA-256 against the digest that stands in the same commit, and runs it.
+// Finds the jobpass-github binary for this machine, checks its SHA-256 against the digest in the same commit, and runs it.
 //
-// A full-SHA pin of this action fixes checksums.json, and so the binary, wherever the binary comes from. Nothing is downloaded, nothing
-// is "latest", and without a matching digest nothing runs.
+// A full-SHA pin of this action fixes checksums.json, and so the binary, wherever the binary comes from. This file downloads nothing, knows
+// no "latest", and runs nothing without a matching digest.
 //
-// What this cannot do: whoever can swap the binary between hashing and running, or preload a library into this very process, runs as the
-// same user and could rewrite this file as well. The digest is against a wrong, broken or poisoned file, not against that user.
+// The digest protects against a wrong, broken or poisoned file, and not against the user of the job: a program of that user can swap the
+// binary between hashing and running, preload a library into this process, or rewrite this file.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -16,25 +16,25 @@ const DIST = dirname(fileURLToPath(import.meta.url));
 const NEXT_STEP = "use a release tag (or its commit), or let `cargo xtask dist` put a fresh one there";
 const windows = process.platform === "win32";
 
-// The oldest Node.js on which this launcher is tested. GitHub's runner brings 24, as action.yml says, from version 2.327.1 on; others bring
-// what they have.
+// The oldest Node.js on which this launcher is tested. GitHub's runner has 24 from version 2.327.1 on, as action.yml requires. Other runners
+// have other versions.
 const LEAST_NODE = 20;
 
-// What the dynamic loader and libc obey before the first line of the binary runs.
+// Variables that the dynamic loader and libc obey before the first line of the binary runs.
 const LOADER = /^(LD_|DYLD_|GCONV_PATH$|GLIBC_TUNABLES$)/;
 
-// What ran as this user, in this very process, before its first line.
+// Variables whose code ran in this process before its first line.
 const BEFORE_US = ["LD_PRELOAD", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "OPENSSL_CONF", "OPENSSL_MODULES", "NODE_OPTIONS"];
 
-// Where trusted certificates are. In post, everything that later steps wrote to GITHUB_ENV applies, so these are put back as the state
-// recorded them. All else the binary compares with its state by itself; an exec plugin in a kubeconfig needs its own variables again.
+// Variables for the trusted certificates. In post, all variables that later steps wrote to GITHUB_ENV apply, so these get their values in the
+// state back. The binary compares the other values with its state. An exec plugin in a kubeconfig needs its own variables again.
 const PINNED = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 export function launch(verb) {
   const failed = (message) => fail(`${message}${verb === "post" ? unrevoked() : ""}`);
-  // The runner signals this process alone: SIGINT, 7.5 s later SIGTERM, 2.5 s later kill. Pass each on and stay until the binary is done.
-  // All up to `spawn` is synchronous, so a signal that comes early is delivered when the child is there. On Windows the console's Ctrl-C
-  // reaches the child by itself, and `kill` would end it without a chance to revoke.
+  // The runner signals this process alone: SIGINT, 7.5 s later SIGTERM, 2.5 s later kill. This passes each on, and waits for the binary.
+  // The code before `spawn` is synchronous, so an early signal is delivered when the child exists. On Windows the console sends Ctrl-C to
+  // the child, and `kill` would end the child before it can revoke.
   let child;
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
     process.on(signal, () => windows || child?.kill(signal));
@@ -43,7 +43,7 @@ export function launch(verb) {
     checkNode(verb);
     const binary = checkedBinary();
     if (verb === "post") warnOf(BEFORE_US.filter((name) => process.env[name]));
-    // Node would write the environment of a child to the log, secrets and all; of a program that takes its own place it does not.
+    // Node would write the environment of a child to the log, with its secrets. It does not for a program that replaces Node itself.
     if (process.env.NODE_DEBUG && process.execve) process.execve(binary, [binary, verb], environment(undefined, process.env, verb));
     if (process.env.NODE_DEBUG) throw new Error("NODE_DEBUG is set, with which Node.js writes secrets to the log: unset it");
     child = spawn(binary, [verb], { stdio: "inherit", detached: false, env: environment(process.pid, process.env, verb) });
@@ -57,13 +57,13 @@ export function launch(verb) {
   }
 }
 
-// Where the folder of the action is mounted `noexec`, no other copy of the binary helps.
+// If the action's folder is mounted `noexec`, no other copy of the binary helps.
 function advice(error) {
   return error.code === "EACCES" ? `its folder may be mounted noexec, or the file is not executable; else ${NEXT_STEP}` : NEXT_STEP;
 }
 
-// In post, a launcher that cannot run the binary leaves a token that works. Names come from the state, which other steps cannot write,
-// but only those that Kubernetes can have made go into a command.
+// In post, a launcher that cannot run the binary leaves a token that works. The names come from the state, which other steps cannot write.
+// Only names that are valid in Kubernetes go into a command.
 function unrevoked() {
   const name = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
   const { anchor = "", namespace = "" } = recorded()?.receipt ?? {};
@@ -128,7 +128,7 @@ function digest(path) {
 
 function environment(launcher, all, verb) {
   const kept = Object.fromEntries(Object.entries(all).filter(([name]) => !LOADER.test(name.toUpperCase())));
-  // The binary stops minting when the launcher is killed outright; revoking goes on.
+  // If the launcher gets SIGKILL, the binary stops minting, and goes on revoking.
   delete kept.JOBPASS_LAUNCHER;
   if (verb === "main" && launcher !== undefined) kept.JOBPASS_LAUNCHER = String(launcher);
   if (verb === "post") {
@@ -149,7 +149,7 @@ function recorded() {
   }
 }
 
-// A step wrote them to GITHUB_ENV, or they are the machine's own. Revoking is still the best that can be done.
+// A step wrote them to GITHUB_ENV, or they are the machine's own. Revoking is still right.
 function warnOf(names) {
   if (names.length === 0) return;
   const list = names.join(", ");
@@ -162,7 +162,7 @@ function fail(message) {
 }
 
 function command(level, message) {
-  // %, CR and LF are what a workflow command escapes, and ##[ counts anywhere in a line; else a path could start a command of its own.
+  // A workflow command escapes %, CR and LF, and ##[ counts anywhere in a line. Otherwise a path could start a command.
   const data = message.replaceAll("##[", "## [").replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
   console.log(`::${level} title=jobpass::${data}`);
 }

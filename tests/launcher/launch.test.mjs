@@ -1,4 +1,4 @@
-// The launcher against small shell scripts in the binary's place. Run with `node --test tests/launcher/launch.test.mjs`.
+// Tests of the launcher, with small shell scripts in place of the binary. Run them with `node --test tests/launcher/launch.test.mjs`.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -55,7 +55,7 @@ async function ended(process) {
   return { code, signal, out, err };
 }
 
-// Not `env` in sh: a shell drops the names with a dash that the runner gives to inputs.
+// `env` in sh would not do: a shell drops names with a dash, which the runner gives to inputs.
 const ENV = `#!${process.execPath}\nconsole.log(JSON.stringify(Object.keys(process.env).sort()))`;
 
 for (const verb of ["main", "post"]) {
@@ -156,7 +156,7 @@ test("a binary that cannot be started is one clear error", async (t) => {
 
 for (const [signal, code] of [["SIGINT", 40], ["SIGTERM", 41], ["SIGHUP", 42]]) {
   test(`${signal} to the launcher alone reaches the binary, which decides how to end`, async (t) => {
-    // The sleeper's own output is closed, so that nothing but the script keeps the pipe open.
+    // The sleeper's own output is closed, so that only the script keeps the pipe open.
     const action = new Action(
       t,
       `end() { echo "got $1"; kill $sleeper; exit $2; }
@@ -266,7 +266,7 @@ for (const verb of ["main", "post"]) {
     const env = { NODE_DEBUG: "child_process", INPUT_KUBECONFIG: "the-minters-token", JOBPASS_LAUNCHER: "1" };
     const { code, out, err } = await new Action(t, 'echo "$1 $INPUT_KUBECONFIG $JOBPASS_LAUNCHER" | tr a-z A-Z; exit 3').run(verb, env);
     assert.doesNotMatch(out + err, /the-minters-token/);
-    // Node.js 24 and newer, as runners have them; an older one cannot.
+    // Node.js 24 and newer can, and runners have it; an older one cannot.
     if (process.execve) assert.deepEqual([code, out], [3, `${verb.toUpperCase()} THE-MINTERS-TOKEN \n`]);
     else assert.match(out, /^::error title=jobpass::NODE_DEBUG is set/);
   });
