@@ -1,5 +1,5 @@
-// Lists the Pods of a namespace with the official JavaScript client, which is told nothing but KUBECONFIG.
-// The first argument is the folder that it is installed in.
+// Lists the Pods of a namespace with the official JavaScript client, which knows only KUBECONFIG.
+// The first argument is the folder of the installed client.
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";

@@ -1,4 +1,4 @@
-"""Lists the Pods of a namespace with one of the Python clients, which is told nothing but KUBECONFIG."""
+"""Lists the Pods of a namespace with one of the Python clients, which knows only KUBECONFIG."""
 
 import asyncio
 import sys

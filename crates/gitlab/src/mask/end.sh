@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154,SC3028
 # The second part of `jobpass-gitlab mask --shell`, also without a filter. jobpass_guards tells the guards of this job's tokens that
 # the script is over.
-# An EXIT trap that is there already stays: `trap` prints commands that would set it again.
+# An earlier EXIT trap stays: `trap` prints the commands that set it again.
 jobpass_keep() {
   case "${3-}" in
   EXIT | 0) jobpass_trap=$2 ;;
@@ -18,11 +18,11 @@ if [ -z "${jobpass_began-}" ]; then
   jobpass_began=1
 fi
 
-# Waits for the guards and for the filter, and ends the shell with the status that it was about to end with. A script that sets an
-# EXIT trap of its own calls this at the end of it.
+# Waits for the guards and for the filter, and ends the shell with its own status. A script with an EXIT trap of its own calls this at
+# the end of the trap.
 jobpass_end() {
   jobpass_status=$?
-  # A child of bash that is killed before it has become another program also runs this.
+  # A child of bash also runs this if it is killed before it starts another program.
   [ "${BASHPID-}" = "$jobpass_shell" ] || return 0
   { set +eux; } 2> /dev/null
   trap - EXIT
@@ -30,7 +30,7 @@ jobpass_end() {
     (exit "$jobpass_status")
     eval "$jobpass_trap"
   fi
-  # The container may end with this shell, so it waits. 7: not revoked, and `fail-on-revoke-error` is true.
+  # The container may end with this shell, so the shell waits. 7 means not revoked, and `fail-on-revoke-error` is true.
   jobpass_revoked=0
   eval "$jobpass_guards" || jobpass_revoked=$?
   if [ -n "${jobpass_filters-}" ]; then
@@ -40,7 +40,7 @@ jobpass_end() {
   if [ "$jobpass_revoked" = 7 ] && [ "$jobpass_status" = 0 ]; then
     exit 7
   fi
-  # Within a trap, without a number, with the status from before it.
+  # Without a number, a trap exits with the status from before it.
   exit
 }
 jobpass_shell=${BASHPID-}
