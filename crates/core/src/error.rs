@@ -10,7 +10,7 @@ use std::fmt::Display;
 #[error("{message}{}", .help.as_ref().map(|help| format!("\n\n{help}")).unwrap_or_default())]
 pub struct Error {
     kind: Kind,
-    /// The kind before this became the failure of a revocation.
+    /// The kind of the failure before it became a failure to revoke.
     cause: Kind,
     message: String,
     help: Option<String>,
@@ -89,7 +89,7 @@ impl Error {
         self
     }
 
-    /// Turns the failure into that of a revocation.
+    /// Turns the failure into a failure to revoke.
     pub(crate) fn into_unrevoked(mut self) -> Self {
         self.message = format!("the token is not revoked: {}", self.message);
         self.kind = Kind::Revoke;
@@ -111,7 +111,7 @@ impl Error {
         self.kind
     }
 
-    /// The reason for the failure; of a revocation, the reason why it failed.
+    /// The reason for the failure. For a failure to revoke, the reason why revoking failed.
     pub fn cause(&self) -> Kind {
         self.cause
     }
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(error.to_string(), "it failed\n\nfirst\n\nthen");
     }
 
-    /// A step may end with YAML to paste, so nothing follows it.
+    /// A next step may end with YAML to paste, so nothing follows it.
     #[rstest]
     #[case::all(Some("step"), "text", Some("text\n\nstep"))]
     #[case::no_step(None, "text", Some("text"))]

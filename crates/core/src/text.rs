@@ -7,10 +7,10 @@ const LONGEST: usize = 600;
 
 /// Returns server text without anything that a terminal, a log or a CI runner would act on.
 ///
-/// Control characters (line breaks, escapes, carriage returns) and invisible formatting become spaces, runs
-/// of spaces one space; workflow commands are broken up: the GitHub runner acts on `##[` anywhere in a line
-/// and on `::` at its start (`ActionCommand.cs` in the runner's source). Anything that looks like a JWT or a
-/// private key is replaced, as a server may echo what it was sent. At most 600 characters are kept.
+/// Control characters (line breaks, escapes, carriage returns) and invisible formatting become spaces, and a
+/// run of spaces becomes one. Workflow commands are broken up: the GitHub runner acts on `##[` anywhere in a
+/// line and on `::` at its start (`ActionCommand.cs` in the runner's source). Anything that looks like a JWT
+/// or a private key is replaced, because a server may echo the request. At most 600 characters are kept.
 pub fn harmless(text: &str) -> String {
     let begin = text
         .char_indices()
@@ -82,7 +82,7 @@ fn is_invisible(c: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Leaves out what is between the frames of a private key in PEM, or behind the first if the second is
+/// Removes the text between the frames of a private key in PEM, or after the first frame if the second is
 /// missing.
 fn without_private_keys(text: &str) -> Cow<'_, str> {
     const BEGIN: &str = "PRIVATE KEY-----";
@@ -94,7 +94,7 @@ fn without_private_keys(text: &str) -> Cow<'_, str> {
         let (frame, after) = key.split_at(length);
         out.push_str(before);
         out.push_str(if frame.is_empty() { "" } else { "<redacted>" });
-        // The second frame also ends as the first does.
+        // The second frame ends like the first.
         let end = after.find(BEGIN).map_or(0, |end| end + BEGIN.len());
         out.push_str(&after[..end]);
         rest = &after[end..];

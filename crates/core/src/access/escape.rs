@@ -62,7 +62,7 @@ const MODES: [(&str, &str, &str); 4] = [
     ("serviceaccount", "serviceaccounts.authentication.k8s.io", ""),
     ("user-info", "users.authentication.k8s.io", ""),
     ("arbitrary-node", "nodes.authentication.k8s.io", ""),
-    // kube-apiserver asks for all nodes at once.
+    // kube-apiserver asks about all nodes at once.
     ("associated-node", "nodes.authentication.k8s.io", "*"),
 ];
 /// The ways that a permission for one other account opens.
@@ -92,7 +92,7 @@ pub struct Way {
     pub by: Vec<Permission>,
 }
 
-/// A permission, with the way that it opens.
+/// A permission, and the way that it opens.
 type Question = (&'static str, Permission);
 
 /// The questions about the account itself.
@@ -117,14 +117,13 @@ fn questions(service_account: &str) -> Vec<Question> {
     questions
 }
 
-/// The mode, if the permission is one for constrained impersonation.
+/// The mode of a permission for constrained impersonation. `None` for other permissions.
 fn mode(permission: &Permission) -> Option<&str> {
     permission.verb.strip_prefix(IMPERSONATE)
 }
 
-/// The questions whether an account may go the other ways as somebody else, in a mode of constrained
-/// impersonation. kube-apiserver then demands a second permission, which names the request:
-/// `impersonate-on:MODE:VERB`.
+/// Asks whether an account can go the other ways as another user, in a mode of constrained impersonation.
+/// kube-apiserver then demands a second permission, which names the request: `impersonate-on:MODE:VERB`.
 fn as_others(mode: &str, account: &Account) -> Vec<Question> {
     let is_request =
         |verb: &str| !verb.starts_with("impersonate") && !ESCALATE.split(' ').any(|rare| rare == verb);
@@ -152,7 +151,7 @@ struct Asker<'a> {
     cluster: &'a Cluster,
     account: &'a Account,
     budget: &'a Budget,
-    /// The account's rules, if the API server lists them all.
+    /// The account's rules, if the API server lists all of them.
     rules: Option<Rules>,
 }
 
@@ -192,8 +191,8 @@ impl Answered {
     }
 }
 
-/// The modes in which the account may act as somebody else. None if it may do so without a mode: then every
-/// way is open already.
+/// The modes in which the account may act as another user. Empty if it may do so without a mode, because then
+/// every way is open already.
 fn open_modes(answered: &[Answered]) -> Vec<String> {
     let others = answered
         .iter()
@@ -204,8 +203,8 @@ fn open_modes(answered: &[Answered]) -> Vec<String> {
     modes
 }
 
-/// Adds the answers about each mode. A mode in which no other way is open does not count: all that an
-/// account does as others, it needs its own token for.
+/// Adds the answers about each mode. A mode in which no other way is open does not count, because the account
+/// then needs its own token for all that it does as another user.
 fn constrain<'a>(
     answered: &mut Vec<Answered>,
     in_modes: impl IntoIterator<Item = (&'a String, Vec<Answered>)>,

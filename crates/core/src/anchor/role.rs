@@ -88,7 +88,7 @@ pub(crate) async fn create(
             return Err(cluster.refused(call, &answer, &RequiredPermission::minting(spec)));
         }
         if is_account && answer.status == 201 {
-            // Without the uid, a token for an account of this name is still one for this job's own.
+            // Without the uid, the name still proves the account, because only this job has it.
             let account = answer.parse_with::<PartialObjectMeta<ServiceAccount>>(call, "/metadata/uid");
             let uid = account.ok().and_then(|account| account.metadata.uid);
             made.account_uid = uid.filter(|uid| names::is_identifier(uid));

@@ -113,7 +113,7 @@ impl Answer {
         self.says(409, reason::ALREADY_EXISTS)
     }
 
-    /// Whether the ServiceAccount of a TokenRequest has another uid than the request says
+    /// Whether the ServiceAccount of a TokenRequest has another uid than the request
     /// (`pkg/registry/core/serviceaccount/storage/token.go`). The same answer about the anchor has the kind
     /// `Secret`.
     pub(crate) fn is_another_account(&self) -> bool {

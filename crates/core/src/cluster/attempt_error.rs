@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    /// An error that wraps another one, as those of hyper do.
+    /// An error that wraps another one, like the errors of hyper.
     #[derive(Debug)]
     struct Outer<C>(&'static str, C);
 
@@ -128,12 +128,13 @@ mod tests {
         }
     }
 
-    /// A TLS error where rustls leaves it: in an io::Error, in an error of the connector.
+    /// A TLS error in the place where rustls puts it: in an io::Error, inside an error of the connector.
     fn of(tls: Tls) -> AttemptError {
         AttemptError::of(&Outer("client error (Connect)", io::Error::other(tls)), false)
     }
 
-    /// A certificate is the same the next time. Only what a load balancer may get right then is tried again.
+    /// Another attempt meets the same certificate. Only errors that a load balancer may cause are tried
+    /// again.
     #[rstest]
     #[case::another_authority(
         Tls::InvalidCertificate(E::UnknownIssuer),
@@ -190,8 +191,12 @@ mod tests {
         true
     )]
     #[case::with_control_characters("\u{1b}[2Jgone\n::error::x", "[2Jgone", true)]
-    #[case::http_proxy("proxy authorization required", "the proxy refuses user and password", false)]
-    #[case::socks_proxy("credentials not accepted", "the proxy refuses user and password", false)]
+    #[case::http_proxy(
+        "proxy authorization required",
+        "the proxy requires a user and a password",
+        false
+    )]
+    #[case::socks_proxy("credentials not accepted", "the proxy requires a user and a password", false)]
     fn the_deepest_cause_is_shown(#[case] cause: &'static str, #[case] why: &str, #[case] transient: bool) {
         let inner = Outer("tcp connect error", io::Error::other(cause));
         let error = AttemptError::of(&Outer("client error (Connect)", inner), false);
@@ -200,7 +205,7 @@ mod tests {
         assert_eq!(error.transient, transient);
     }
 
-    /// A request that may have arrived may have created something.
+    /// A request that may have arrived may have created an object.
     #[rstest]
     fn whether_the_request_was_sent_is_kept(#[values(true, false)] sent: bool) {
         let tls = io::Error::other(Tls::InvalidCertificate(E::Expired));

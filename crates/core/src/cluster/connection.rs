@@ -70,8 +70,8 @@ mod tests {
         connection
     }
 
-    /// A job can change its variables before it ends: a password goes to no proxy that was not there before,
-    /// and no proxy comes in between.
+    /// A job can change its variables before it ends. The password then goes to no other proxy, and no proxy
+    /// is added.
     #[rstest]
     #[case::the_same(Some("http://u:p@proxy:3128"), Some("http://u:p@proxy:3128"), Some(("http://proxy:3128", true)))]
     #[case::another_proxy(Some("http://u:p@proxy:3128"), Some("http://u:p@evil:3128"), Some(("http://proxy:3128", false)))]

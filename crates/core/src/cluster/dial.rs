@@ -275,8 +275,8 @@ mod tests {
         }
     }
 
-    /// A SOCKS proxy that accepts only these methods (RFC 1928), and the methods that it was offered, one
-    /// list for each connection.
+    /// Starts a SOCKS proxy that accepts only these methods (RFC 1928). Returns the methods that clients
+    /// offered, one list for each connection.
     async fn socks_proxy(accepts: u8) -> (String, tokio::task::JoinHandle<Vec<Vec<u8>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -300,7 +300,7 @@ mod tests {
         (address.to_string(), offered)
     }
 
-    /// Method 0 is without authentication, method 2 with user and password.
+    /// Method 0 is no authentication. Method 2 is a user and a password.
     #[rstest]
     #[case::no_password("", 0, vec![vec![0]])]
     #[case::a_password("user:secret@", 2, vec![vec![2]])]
@@ -317,7 +317,7 @@ mod tests {
             &connection("https://k8s.example.com", Some(&url)),
             &Identity::default(),
         );
-        // The proxy goes away after the greeting.
+        // The proxy closes the connection after the greeting.
         assert!(dial.expect("a way").dial().await.is_err());
         let offered = tokio::time::timeout(Duration::from_secs(10), offered).await;
         assert_eq!(

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case::another_key(None, Some(pair("b").1), "the key is that of another certificate")]
+    #[case::another_key(None, Some(pair("b").1), "the key belongs to another certificate")]
     #[case::no_certificate(Some(String::new()), None, "it holds no certificate")]
     #[case::a_key_for_a_certificate(Some(pair("b").1), None, "it holds no certificate")]
     #[case::no_key(None, Some("s3cret".into()), "it has no private key that can be read")]
@@ -177,7 +177,8 @@ mod tests {
         assert!(!format!("{headers:?}").contains("t0ken"));
     }
 
-    /// As client-go sends it: each group and each value on its own, and the key of an extra field escaped.
+    /// client-go sends each group and each value in a header of its own, and escapes the key of an extra
+    /// field.
     #[test]
     fn an_impersonated_user_is_sent_in_full() {
         let identity = Identity {

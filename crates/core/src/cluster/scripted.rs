@@ -60,7 +60,7 @@ impl Log {
         self.requests().into_iter().map(|(line, _)| line).collect()
     }
 
-    /// The lines, each with the body of the request.
+    /// The lines, each with the body of its request.
     pub(crate) fn requests(&self) -> Vec<(String, String)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -78,7 +78,7 @@ pub(crate) fn cluster(identity: &Identity, fates: impl IntoIterator<Item = Fate>
     })
 }
 
-/// A cluster in which `fate` decides over each request, such as `POST /path`.
+/// A cluster in which `fate` decides the fate of each request, such as `POST /path`.
 pub(crate) fn answering(
     identity: &Identity,
     fate: impl FnMut(&str) -> Fate + Send + 'static,

@@ -15,7 +15,7 @@ use crate::{
     text::{harmless, in_words},
 };
 
-/// The text in the place of a credential that a server has echoed.
+/// The replacement for a credential that a server has echoed.
 const REDACTED: &str = "<redacted>";
 const USER_AGENT: &str = concat!("jobpass/", env!("CARGO_PKG_VERSION"));
 /// The longest that one attempt at a call may take.
@@ -133,18 +133,18 @@ impl Cluster {
         Some(harmless(&quoted.replace("\\\"", "\"")))
     }
 
-    /// Removes the bearer token, in every form, from a text of the server, which may echo it. [`harmless`]
-    /// recognises only JWTs as they stand.
+    /// Removes the bearer token, in every form, from text of the server, which may echo it. [`harmless`]
+    /// recognises only plain JWTs.
     pub(crate) fn without_bearer(&self, text: &str) -> String {
         let bearer = match &self.bearer {
             Some(bearer) if !text.is_empty() => bearer.expose(),
             Some(_) | None => return text.to_owned(),
         };
-        // A masker leaves short secrets as they are.
+        // A masker ignores short secrets.
         let text = text.replace(bearer, REDACTED);
         let mut masker = Masker::new([bearer]);
         let mut masked = Vec::new();
-        // A vector takes all that is written to it.
+        // A write to a vector does not fail.
         let _ = masker
             .push(text.as_bytes(), &mut masked)
             .and_then(|()| masker.finish(&mut masked));

@@ -169,12 +169,12 @@ fn audience(claims: &Value, allowed: &[String]) -> Finding {
     )
 }
 
-/// The next step where a file goes by GitHub's `sub`.
+/// The next step for a file with a rule about GitHub's `sub`.
 const SUBJECT: &str = "GitHub writes `sub` in two forms: repositories that were created, renamed or moved \
      after 15 July 2026 have the ids of owner and repository in it, and an administrator can switch others. \
      `repository_id` is the same in both: write a file that goes by it with `jobpass setup --authentication-config`";
 
-/// The token's `sub`, if it is one of GitHub's.
+/// The `sub` of a GitHub token.
 fn github_subject(claims: &Value) -> Option<Subject<'_>> {
     claims["sub"].as_str().and_then(Subject::parse)
 }
@@ -422,7 +422,7 @@ mod tests {
     const CLASSIC: &str = "repo:team/app:ref:refs/heads/main";
     const WITH_IDS: &str = "repo:team@1/app@2:ref:refs/heads/main";
 
-    /// A file that goes by GitHub's `sub` refuses the other form, and says why.
+    /// A file with a rule about GitHub's `sub` refuses the other form, and doctor says why.
     #[rstest]
     #[case::newer(json!({"claim": "sub", "requiredValue": CLASSIC}), WITH_IDS, "failed", true)]
     #[case::older(json!({"expression": format!("claims.sub == '{WITH_IDS}'")}), CLASSIC, "failed", true)]

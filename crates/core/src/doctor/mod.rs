@@ -344,7 +344,7 @@ mod tests {
         explained(error, minter, &spec, &mut interrupt).await
     }
 
-    /// The failure stays what it was; its cause comes before the step, which may end with YAML to paste.
+    /// The failure stays. Its cause comes before the next step, which may end with YAML to paste.
     #[tokio::test]
     async fn a_failure_is_explained_by_what_is_wrong() {
         let error = Error::new(Kind::Unreachable, "no route").help("check the network");

@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(parse(inputs).expect("checks").is_empty(), nothing);
     }
 
-    /// A check that cannot fail would make its reader feel safe.
+    /// A check that cannot fail would give a false sense of safety.
     #[rstest]
     #[case::any_verb(&[(Opt::Forbid, "* secrets")], "input `forbid` has `* secrets`")]
     #[case::any_resource(&[(Opt::Forbid, "get pods\nget *")], "input `forbid` has `get *`")]

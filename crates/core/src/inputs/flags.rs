@@ -49,7 +49,7 @@ pub fn flag(option: Opt) -> Arg {
         .hide_env_values(true)
         .help(help)
         .value_name(upper(option.name()));
-    // As kubectl has it.
+    // kubectl has the same short flags.
     let flag = match option {
         Opt::Namespace => flag.short('n'),
         _ => flag,
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     fn matches(arguments: &[&str]) -> ArgMatches {
-        // Without variables, which the machine that runs the tests may have.
+        // The variables of the machine that runs the tests must not count.
         let flags = flags().map(|flag| flag.env(None::<&str>));
         let words = ["jobpass"].iter().chain(arguments);
         Command::new("jobpass").args(flags).get_matches_from(words)
@@ -175,8 +175,8 @@ mod tests {
         assert!(is_flag(&matches, Opt::Require) && !is_flag(&matches, Opt::Forbid));
     }
 
-    /// A template passes an absent option as an empty one. Before minting, that may be a variable that is not
-    /// set in this job; afterwards it is no reason to leave the token unrevoked.
+    /// A template passes an absent option as an empty one. Before minting, an empty option may be a variable
+    /// that is missing in this job. At the end of the job, it is no reason to leave the token unrevoked.
     #[test]
     fn an_empty_option_is_an_error_only_before_the_token_is_minted() {
         let matches = matches(&["--duration", " "]);
@@ -187,7 +187,7 @@ mod tests {
         );
     }
 
-    /// Every process of the machine can read a command's flags, and the message goes to a log.
+    /// Every process of the machine can read a command's flags, and the log shows the message.
     #[rstest]
     #[case::yaml("users: [{user: {token: s3cret}}]", None)]
     #[case::base64("czNjcmV0", None)]

@@ -233,7 +233,7 @@ options! {
         name: "oidc-audience",
         help: "Authenticate at `server` with the job's own ID token (OIDC) for this audience, without a \
                stored secret. The job needs `permissions: id-token: write`.",
-        // Elsewhere nothing hands out ID tokens to a program that asks. GitLab puts them into variables.
+        // Elsewhere, a program cannot request ID tokens. GitLab puts them into variables.
         on: &[FrontEnd::Action],
         ..TEXT
     }

@@ -31,7 +31,7 @@ pub struct Wanted {
     pub environment: Option<String>,
     /// The GitHub workflows whose jobs mint: `OWNER/REPO/.github/workflows/FILE@REF`.
     pub workflow_refs: Vec<String>,
-    /// The reusable GitHub workflows whose jobs mint, written in the same way.
+    /// The reusable GitHub workflows whose jobs mint, in the same form.
     pub job_workflow_refs: Vec<String>,
     /// The custom properties of the GitHub repositories: `NAME=VALUE`.
     pub properties: Vec<String>,

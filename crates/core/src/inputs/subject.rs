@@ -120,7 +120,7 @@ mod tests {
         MinterSubject::parse(text, "ci", Some("scanner"))
     }
 
-    /// What was parsed is written as the same option: `setup` proposes commands with it.
+    /// A parsed subject is written as the same option, because `setup` proposes commands with it.
     #[rstest]
     #[case("user:jane doe", "user:jane doe")]
     #[case("user:ci:github:2", "user:ci:github:2")]
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(parse(written).expect("a subject"), subject);
     }
 
-    /// A job that is its own minter gives itself tokens that outlive it.
+    /// A job that is its own minter can mint itself tokens that outlive it.
     #[rstest]
     #[case("serviceaccount:scanner")]
     #[case("serviceaccount:ci/scanner")]
@@ -147,7 +147,7 @@ mod tests {
         assert!(error.message().contains(JOBS_THEMSELVES), "{error}");
     }
 
-    /// Kubernetes gives these names to its own components, to anybody, or to accounts under another form.
+    /// Kubernetes gives these names to its own components, to everybody, or to accounts in another form.
     #[rstest]
     #[case("user:system:admin")]
     #[case("user:system:serviceaccount:ci:scanner")]

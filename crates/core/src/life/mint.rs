@@ -125,7 +125,7 @@ impl Plan {
         } = self;
         let mut origin = origin.clone();
         if let (None, Some(bearer)) = (&origin.check_run_id, &minter.identity.bearer) {
-            // A runner that does not know it may have been given an ID token that does.
+            // A runner may not know the id, although the ID token that it gave the job has it.
             origin.check_run_id = oidc::check_run_id(bearer);
         }
         state.receipt.check_run_id.clone_from(&origin.check_run_id);
@@ -356,7 +356,8 @@ where
     Ok(minted)
 }
 
-/// The warning that the minter may do everything, asked as the minter. Nothing is known if nobody answers in time.
+/// The warning that the minter may do everything. Asks with the minter's credential. `None` if no answer comes in
+/// time.
 async fn mighty_minter(cluster: &Cluster, spec: &Spec, budget: &Budget) -> Option<String> {
     if spec.checks.escape == EscapeCheck::Off {
         return None;
@@ -382,7 +383,7 @@ async fn check(as_job: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budg
         .warnings
         .extend(role::in_effect(as_job, spec, budget).await);
     let report = spec.checks.ask(as_job, &holder, budget).await;
-    // One question more, and only where something is not known. A 401 of a gateway counts: the job meets it
+    // This request is sent only if a verdict is unknown. A gateway's 401 counts, because the job would get it
     // as well.
     if report.is_partly_unknown()
         && let Ok(answer) = probe::ask(as_job, budget).await

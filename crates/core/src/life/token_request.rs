@@ -47,7 +47,7 @@ struct TokenRequestStatus {
     token: SecretString,
 }
 
-/// The failure of a request for a ServiceAccount that was deleted and made anew.
+/// The failure if the ServiceAccount was deleted and created again.
 pub(crate) fn another_account(spec: &Spec) -> Error {
     let (namespace, account) = (&spec.namespace, &spec.service_account);
     Error::new(
@@ -57,8 +57,9 @@ pub(crate) fn another_account(spec: &Spec) -> Error {
     .help("no token of the new one was handed over, and all tokens of the old one are dead. Find out what replaced it, and run the job again")
 }
 
-/// Requests a token for the ServiceAccount, for the one with `account_uid` if that is known. `None` if the anchor is gone. Repeating it is safe: should an answer be lost, the token in it is bound to the same anchor and
-/// dies with it.
+/// Requests a token for the ServiceAccount; for the one with `account_uid`, if that is known. `None` if the
+/// anchor is gone. It can be repeated: a token in a lost answer is bound to the same anchor, and dies with
+/// it.
 pub(crate) async fn request_token(
     cluster: &Cluster,
     spec: &Spec,
@@ -151,7 +152,7 @@ mod tests {
         );
     }
 
-    /// Only the anchor may be missing: a new one can be made. Without the account, nothing helps.
+    /// If the anchor is missing, a new one can be made. If the account is missing, nothing helps.
     #[tokio::test]
     async fn a_missing_anchor_is_no_failure() {
         let missing = request(Fate::status(
@@ -181,7 +182,7 @@ mod tests {
         assert_eq!(error.kind(), kind, "{error}");
     }
 
-    /// As kube-apiserver 1.37 answers.
+    /// An answer of kube-apiserver 1.37.
     const ANOTHER_ACCOUNT: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Operation cannot be fulfilled on TokenRequest.authentication.k8s.io \"scanner\": the UID in the token request (a) does not match the UID of the service account (b)","reason":"Conflict","details":{"name":"scanner","group":"authentication.k8s.io","kind":"TokenRequest"},"code":409}"#;
     const ANOTHER_SECRET: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Operation cannot be fulfilled on Secret \"jobpass-a\": the UID in the bound object reference (a) does not match the UID in record. The object might have been deleted and then recreated","reason":"Conflict","details":{"name":"jobpass-a","kind":"Secret"},"code":409}"#;
 

@@ -39,7 +39,7 @@ impl Claims {
         if self.sub.as_deref() != Some(&subject) {
             return wrong(format!("it speaks for `{}`, not `{subject}`", shown(&self.sub)));
         }
-        // Before Kubernetes 1.34, no API server compares it.
+        // API servers before Kubernetes 1.34 do not compare it.
         if account_uid.is_some() && self.account_uid() != account_uid {
             return Err(another_account(spec));
         }

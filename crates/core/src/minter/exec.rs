@@ -33,8 +33,8 @@ use crate::{
 const LONGEST_RUN: Duration = Duration::from_secs(30);
 /// The most bytes of a plugin's output, far more than a credential needs.
 const LONGEST_OUTPUT: u64 = 1 << 20;
-/// Bytes of a plugin's standard error that are kept, and characters that are shown. Far more is kept, so that no secret that is
-/// shown begins before that.
+/// The bytes of a plugin's standard error that are kept. `SHOWN` characters of them are shown. Far more are
+/// kept, so that a secret in the shown part does not begin before the kept part.
 const LONGEST_ERROR: usize = 64 << 10;
 const SHOWN: usize = 500;
 const VERSIONS: [&str; 2] = [
@@ -171,7 +171,7 @@ impl Plugin {
                 SILENT,
             )
         })?;
-        // The plugin holds what the job's environment and the kubeconfig give it.
+        // The plugin holds secrets of the job's environment and the kubeconfig.
         let running = Group::of(child.id());
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (mut output, mut said) = (Vec::new(), End::default());
@@ -324,14 +324,14 @@ impl End {
         }
     }
 
-    /// Its end, without secrets, as it reads in an error. What went wrong stands at the end.
+    /// The end of the standard error without secrets, for an error. The end says what went wrong.
     fn in_words(&self, masker: Option<Masker>) -> String {
         let Some(mut masker) = masker else {
             return "its standard error is not shown: the plugin was handed, or printed, so much that jobpass does not search \
                     for all secrets in it"
                 .into();
         };
-        // The first line lacks its beginning, so that a secret in it would not be found.
+        // The first line lacks its beginning, so a secret in it would not be found.
         let line = |bytes: &[u8]| {
             bytes
                 .iter()
@@ -340,7 +340,7 @@ impl End {
         };
         let from = if self.is_cut { line(&self.bytes) } else { 0 };
         let mut masked = Vec::new();
-        // A vector takes all that is written to it.
+        // A write to a vector does not fail.
         let _ = masker
             .push(&self.bytes[from..], &mut masked)
             .and_then(|()| masker.finish(&mut masked));
@@ -390,7 +390,7 @@ mod tests {
         minter::Minter,
     };
 
-    /// Runs a plugin that is handed these secrets, and prints `said` to its standard error before it runs `script`.
+    /// Runs a plugin that gets these secrets. It prints `said` to its standard error, and then runs `script`.
     async fn resolve_with(said: &[u8], script: &str) -> (Result<Minter, Error>, usize) {
         let folder = tempfile::tempdir().expect("a folder");
         let runs = folder.path().join("runs");
@@ -489,7 +489,8 @@ mod tests {
         assert!(error.contains(why) && !error.contains("plugin-secret"), "{error}");
     }
 
-    /// Each is a secret that a plugin was handed, and can print in any form, behind other words or at the beginning of a line.
+    /// A plugin gets these secrets, and can print each in any form, after other words or at the beginning of
+    /// a line.
     #[rstest]
     #[case(ARGUMENT)]
     #[case(ARGUMENT_VALUE)]
@@ -564,7 +565,7 @@ mod tests {
         assert!(error.contains("bad key: [MASKED]"), "{error}");
     }
 
-    /// The end of standard error is shown. A credential that begins before that end is as secret as any.
+    /// The end of the standard error is shown. A credential that begins before that end is secret as well.
     #[tokio::test]
     async fn the_tail_of_a_credential_is_not_shown() {
         let jwt = format!("eyJhbGciOi.{}.c2lnbmF0dXJl", "tail".repeat(300));

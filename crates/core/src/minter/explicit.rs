@@ -126,7 +126,7 @@ mod tests {
         assert!(error.message().starts_with(why), "{error}");
     }
 
-    /// The end of the job finds the credential again, wherever it then runs.
+    /// The end of the job finds the credential again, in whatever folder it runs.
     #[tokio::test]
     async fn the_path_of_a_credential_is_recorded_in_full() {
         let file = tempfile::NamedTempFile::new_in(".").expect("a file");

@@ -1,6 +1,7 @@
-//! The minter's credential in the memory of a process that may outlive the files which hold it.
+//! The minter's credential, held in the memory of a process that may outlive the credential's files.
 //!
-//! A CI runner removes the files of a job's variables when the job ends, and a job's own commands can remove, empty or edit any.
+//! A CI runner removes the files of a job's variables when the job ends. A job's own commands can remove,
+//! empty or edit any file.
 
 use super::{Auth, in_cluster, kubeconfig};
 use crate::{
@@ -9,13 +10,14 @@ use crate::{
     token::Token,
 };
 
-/// The variable that stands for a bearer token which was read from a file. It is in no process's environment.
+/// The variable for a bearer token that was read from a file. No process has it in its environment.
 const BEARER: &str = "JOBPASS_HELD_BEARER_TOKEN";
 
-/// What [`super::Minter::from_recorded`] takes, with the credential itself in place of each file. Not `Debug`: it is a secret.
+/// The arguments of [`super::Minter::from_recorded`], with the credential itself in place of its files. Not
+/// `Debug`: it is a secret.
 #[derive(Clone)]
 pub struct Held {
-    /// How to authenticate.
+    /// The way to authenticate.
     pub auth: Auth,
     /// The inputs, with a kubeconfig that needs no other file.
     pub inputs: Inputs,
@@ -24,14 +26,14 @@ pub struct Held {
 }
 
 impl Held {
-    /// Reads the credential of a minter with `auth`. `None` if it cannot be read, or is in no file.
+    /// Reads the credential of a minter with `auth`. `None` if it cannot be read, or is not in a file.
     ///
-    /// An exec plugin is no credential yet: it runs again, with the variables of this process, and the files that it needs itself
-    /// stay files.
+    /// An exec plugin is not a credential yet. It runs again, with the variables of this process, and its own
+    /// files stay files.
     pub fn of(auth: &Auth, inputs: &Inputs, environment: &Environment) -> Option<Self> {
         let bearer = |token: Token| Self {
             auth: Auth::BearerTokenEnv { name: BEARER.into() },
-            // The recorded server counts.
+            // The recorded server counts, not the input.
             inputs: inputs.clone().without(Opt::Server),
             environment: environment.clone().with(BEARER, Some(token.expose())),
         };
@@ -120,7 +122,7 @@ clusters: [{name: c, cluster: {server: 'https://k8s:6443'}}]
 
     type Given = fn(&Path) -> (Inputs, Environment);
 
-    /// The runner removes them, or a script does something to them.
+    /// The runner removes the files, or a script changes them.
     #[rstest]
     #[case::one_file(one_file)]
     #[case::several_files(several_files)]

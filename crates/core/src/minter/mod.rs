@@ -135,8 +135,8 @@ impl Minter {
         }
     }
 
-    /// The secrets with which a minter that these inputs name reaches the API server, for log filters: each a
-    /// text of one line. Those that only a program knows are left out, and so is a file that cannot be read.
+    /// The minter's secrets that can be read without running an exec plugin, for log filters: each a text of
+    /// one line. A file that cannot be read is left out.
     pub fn credentials(inputs: &Inputs, environment: &Environment) -> Vec<SecretString> {
         let bearer_tokens = [
             inputs
@@ -184,8 +184,8 @@ impl Minter {
             }
             Auth::BearerTokenFile { path } => Token::from_file(Opt::BearerTokenFile.name(), path)?.into(),
             Auth::BearerTokenEnv { name } => {
-                // As it was read when the token was minted: a scheme in capitals or a slash at its end changes
-                // nothing.
+                // Parsed as while minting: upper case in the scheme, or a slash at the end, makes no other
+                // server.
                 let server = inputs.get(Opt::Server);
                 let server = server.and_then(|url| Connection::new(Opt::Server.name(), url, None).ok());
                 if server.is_some_and(|other| other.server != connection.server) {

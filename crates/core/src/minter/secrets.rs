@@ -1,6 +1,6 @@
-//! The secrets that a kubeconfig hands to an exec plugin or a proxy, and the output of such a plugin.
+//! The secrets that a kubeconfig gives to an exec plugin or a proxy, and those in the output of a plugin.
 //!
-//! A kubeconfig does not say which of its texts are secrets, so the names of variables and flags have to.
+//! A kubeconfig does not say which of its texts are secrets, so the names of variables and flags decide.
 
 use jobpass_mask::Masker;
 use percent_encoding::percent_decode_str;
@@ -23,7 +23,7 @@ const NAMES: [&str; 9] = [
     "BEARER",
     "COOKIE",
 ];
-/// Texts that every `ExecCredential` has.
+/// The words that every `ExecCredential` has.
 const WORDS_OF_THE_FORM: [&str; 7] = [
     "ExecCredential",
     "apiVersion",
@@ -33,25 +33,26 @@ const WORDS_OF_THE_FORM: [&str; 7] = [
     "client.authentication.k8s.io/v1",
     "client.authentication.k8s.io/v1beta1",
 ];
-/// The length from which on a variable holds a document, which may hold a secret whatever the variable's name is.
+/// The length from which on a variable counts as a document, which may hold a secret under any name.
 const DOCUMENT: usize = 200;
-/// The most bytes of secrets for which a masker is made: it takes [`jobpass_mask::forms`] of each, 40 times as much.
+/// The most bytes of secrets for a masker. A masker takes [`jobpass_mask::forms`] of each, which are 40 times
+/// as long.
 const MOST: usize = 64 << 10;
 
-/// Whether a variable, a flag or a field of this name holds a secret. A folder is not a secret, nor is the name of
-/// an authority.
+/// Whether a variable, a flag or a field with this name holds a secret. A folder and the name of an authority
+/// are not secrets.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase().replace("AUTHORITY", "");
     !matches!(&*name, "PWD" | "OLDPWD") && NAMES.iter().any(|part| name.contains(part))
 }
 
-/// Secrets, each a text that stands on one line. Wiped when dropped; not `Debug`.
+/// Secrets, each a text on one line. Their memory is wiped. Not `Debug`.
 #[derive(Default)]
 pub(super) struct Secrets(Vec<Zeroizing<String>>);
 
 impl Secrets {
-    /// The secrets of an exec plugin's arguments and variables, as far as their names say that they are secrets: a job's log has
-    /// the other ones anyway.
+    /// The secrets in an exec plugin's arguments and variables that their names mark as secrets. A job's log
+    /// has the other values already.
     pub(super) fn of_plugin(config: &Exec) -> Self {
         let mut secrets = Self::default();
         for (name, value) in &config.environment {
@@ -61,8 +62,8 @@ impl Secrets {
         secrets
     }
 
-    /// The secrets that a kubeconfig has for a cluster: the password of its proxy, and those of the configuration that it hands to
-    /// exec plugins.
+    /// The secrets of a cluster in a kubeconfig: the password of its proxy, and those in the configuration
+    /// for exec plugins.
     pub(super) fn of_cluster(cluster: &Cluster) -> Self {
         let mut secrets = Self::default();
         secrets.add_proxy(&cluster.proxy_url);
@@ -81,8 +82,8 @@ impl Secrets {
         secrets
     }
 
-    /// All that a plugin can print which may be a secret: its standard output, all words that the kubeconfig hands to it, and the
-    /// job's secrets.
+    /// Every possible secret in a plugin's output: its standard output, all words that the kubeconfig gives
+    /// to it, and the job's secrets.
     pub(super) fn of_run(
         config: &Exec,
         cluster: Option<&Cluster>,
@@ -117,7 +118,7 @@ impl Secrets {
         secrets
     }
 
-    /// `None` if there is too much to look for.
+    /// A masker for these secrets. `None` if there are too many.
     pub(super) fn masker(&mut self) -> Option<Masker> {
         self.0.sort_unstable_by(|one, other| one.as_str().cmp(other));
         self.0.dedup();
@@ -132,7 +133,7 @@ impl Secrets {
         }
     }
 
-    /// Each line, without the frame of PEM, which tells nothing.
+    /// Adds each line, without the public frame of PEM.
     pub(super) fn add_lines(&mut self, text: &str) {
         let unescaped = unescaped(text);
         for text in [text, &unescaped] {
@@ -142,7 +143,8 @@ impl Secrets {
         }
     }
 
-    /// Each line, each word in it, and what is after an equals sign. A secret may have any of the characters that end a word.
+    /// Adds each line, each word in it, and the text after an equals sign. A secret may contain any character
+    /// that ends a word.
     fn add_words(&mut self, text: &str) {
         self.add_lines(text);
         let unescaped = unescaped(text);
@@ -174,14 +176,14 @@ impl Secrets {
         self.add_url(value);
         if is_secret(name) {
             self.add_lines(value);
-            // As the key of a cloud's account.
+            // The key of a cloud account has this form.
             if let Ok(value) = serde_json::from_str(value) {
                 self.add_named_fields(&value);
             }
         }
     }
 
-    /// `NAME=VALUE`, with or without hyphens, and `--name VALUE`.
+    /// Adds `NAME=VALUE`, with or without hyphens, and `--name VALUE`.
     fn add_named_arguments(&mut self, arguments: &[String]) {
         let quotes = ['"', '\''];
         let words = arguments
@@ -203,7 +205,7 @@ impl Secrets {
             }
             follows = !is_value && value.is_none() && name.starts_with('-') && is_secret(name);
         }
-        // A value of several words.
+        // A value may have several words.
         for pair in arguments.windows(2).filter(|pair| pair[0].starts_with('-')) {
             if !pair[0].contains('=') && is_secret(&pair[0]) && !pair[1].starts_with("--") {
                 self.add_lines(&pair[1]);
@@ -211,7 +213,7 @@ impl Secrets {
         }
     }
 
-    /// Texts in fields whose names say that they are secrets.
+    /// Adds the texts of fields whose names mark secrets.
     fn add_named_fields(&mut self, value: &Value) {
         match value {
             Value::Object(fields) => {
@@ -238,13 +240,13 @@ impl Secrets {
         }
     }
 
-    /// The address of a proxy may have no scheme.
+    /// Adds the credentials of a proxy. Its address may have no scheme.
     fn add_proxy(&mut self, text: &str) {
         self.add_authority(text.split_once("://").map_or(text, |(_, rest)| rest));
     }
 
-    /// The user and the password of a URL: together, with the host in case they are short, and the password alone. Without a
-    /// password, the user is the secret.
+    /// Adds the user and the password of a URL together, with the host in case they are short, and the
+    /// password alone. Without a password, the user is the secret.
     fn add_authority(&mut self, rest: &str) {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let Some((both, _)) = authority.rsplit_once('@') else {
@@ -273,7 +275,7 @@ impl IntoIterator for Secrets {
     }
 }
 
-/// The text with line breaks where JSON writes `\n`, which another text may have as it is. Empty if there are none.
+/// The text with line breaks in place of JSON's `\n`, in case another text has them. Empty if there are none.
 fn unescaped(text: &str) -> Zeroizing<String> {
     let is_escaped = text.contains("\\n") || text.contains("\\r");
     let text = is_escaped.then(|| text.replace("\\r", "\n").replace("\\n", "\n"));
@@ -321,7 +323,7 @@ mod tests {
         assert_eq!(is_secret(name), is);
     }
 
-    /// All other arguments help to understand a failure, so a log keeps them.
+    /// The other arguments help to understand a failure, so a log keeps them.
     #[rstest]
     #[case::named(&["--client-secret=0123456789abcdef"], &["0123456789abcdef"])]
     #[case::after_its_name(&["--token", "0123456789abcdef"], &["0123456789abcdef"])]
@@ -372,7 +374,7 @@ mod tests {
         );
     }
 
-    /// A credential may be anywhere in what a plugin prints. The form around it says why it was refused.
+    /// A credential may be anywhere in a plugin's output. The words around it say why it was refused.
     #[test]
     fn a_plugin_s_output_is_secret_but_for_its_form() {
         let output = br#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"0123456789abcdef"}}"#;
@@ -388,7 +390,7 @@ mod tests {
         assert!(run().masker().is_some());
     }
 
-    /// Then nothing of a plugin's error is shown.
+    /// Then jobpass shows nothing of a plugin's error.
     #[test]
     fn too_much_to_look_for_is_not_masked_in_part() {
         let mut secrets = Secrets::default();

@@ -69,7 +69,7 @@ impl Oidc {
             rules += &equals(&quoted(&format!("repo_property_{name}")), value);
         }
         let job = match self.platform {
-            // A GitHub Enterprise Server may have no such claim.
+            // A GitHub Enterprise Server may not have this claim.
             Platform::GitHub => {
                 "    # And the job of that run, if GitHub says it.\n    - key: jobpass.dev/check-run-id\n      \
                  valueExpression: \"has(claims.check_run_id) ? string(claims.check_run_id) : ''\"\n"
@@ -128,7 +128,7 @@ mod tests {
         configuration["jwt"][0].clone()
     }
 
-    /// The claim of a rule, and the value that it must have. The platforms call the same fact differently.
+    /// The claim of a rule, and its required value. The platforms have different names for the same fact.
     #[rstest]
     #[case::repository("repository_id", "2", false, Wanted::default())]
     #[case::project("project_id", "2", true, Wanted::default())]
@@ -162,7 +162,7 @@ mod tests {
             rules.contains(&serde_json::json!({ "claim": claim, "requiredValue": value })),
             "{rules:?}"
         );
-        // No other limit, and never one without that of the repository.
+        // There is no other limit, and each limit also has the repository's.
         assert_eq!(rules.len(), 1 + usize::from(limited), "{rules:?}");
     }
 

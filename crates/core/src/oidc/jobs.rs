@@ -29,7 +29,7 @@ pub(crate) struct Oidc {
     pub(crate) environment: Option<String>,
     pub(crate) workflow_refs: Vec<String>,
     pub(crate) job_workflow_refs: Vec<String>,
-    /// Custom properties of the repositories: names and values.
+    /// The custom properties of the repositories: names and values.
     pub(crate) properties: Vec<(String, String)>,
 }
 
@@ -148,7 +148,7 @@ impl Oidc {
         Self::parse(&wanted).ok()?
     }
 
-    /// The warning that more jobs may mint than an administrator may think.
+    /// The warning that more jobs may mint than an administrator may expect.
     pub(crate) fn breadth(&self) -> Option<&'static str> {
         match (&*self.workflow_refs, &*self.job_workflow_refs) {
             _ if self.git_ref.is_some() || self.environment.is_some() => None,
@@ -225,7 +225,7 @@ fn workflow_refs(input: &'static str, texts: &[String]) -> Result<Vec<String>, E
 
 /// The custom properties of the repositories: `NAME=VALUE`.
 fn properties(texts: &[String]) -> Result<Vec<(String, String)>, Error> {
-    // As GitHub takes them.
+    // GitHub accepts these characters.
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-$#".contains(&b);
     let is_name = |name: &str| (1..=75).contains(&name.len()) && name.bytes().all(plain);
     let wrong = |text: &str, problem: &str| {
@@ -321,7 +321,7 @@ mod tests {
         }
     }
 
-    /// The users of an ID token with these claims, as error messages propose them to an administrator.
+    /// The users of an ID token with these claims, which errors propose to an administrator.
     #[rstest]
     #[case::github(json!({"iss": GITHUB, "aud": "k8s", "repository_id": "2"}), Some("ci:github:2"))]
     #[case::gitlab(json!({"iss": GITLAB, "aud": ["k8s", "vault"], "project_id": "7"}), Some("ci:gitlab:7"))]
@@ -395,7 +395,7 @@ mod tests {
         assert_eq!(Ref::parse(text).ok(), expected);
     }
 
-    /// An option about jobs, without the jobs, would silently limit nothing.
+    /// An option about jobs would limit nothing without the jobs.
     #[rstest]
     #[case::owner("owner-id", Wanted { owner_id: Some("3".into()), ..Wanted::default() })]
     #[case::issuer("issuer", Wanted { issuer: Some(GITLAB.into()), ..Wanted::default() })]

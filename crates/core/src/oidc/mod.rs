@@ -13,7 +13,7 @@ pub(crate) use self::{
     subject::Subject,
 };
 
-/// The id of a job's check run, as GitHub's ID token says it.
+/// The id of a job's check run, from GitHub's ID token.
 pub(crate) fn check_run_id(token: &Token) -> Option<String> {
     let claims = claims::part::<Value>(token, 1).ok()?;
     let id = claims["check_run_id"].as_str()?;

@@ -2,9 +2,9 @@
 //!
 //! GitHub writes `repo:OWNER/NAME:CONTEXT`. For repositories that were created, renamed or moved after 15
 //! July 2026, and for those that opt in, it writes `repo:OWNER@ID/NAME@ID:CONTEXT`. An owner can also choose
-//! other claims for it. The claims that `jobpass setup` compares are the same in every case.
+//! other claims for `sub`. The claims that `jobpass setup` compares are the same in every case.
 
-/// A `sub` of one of the two default forms.
+/// A `sub` in one of the two default forms.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Subject<'a> {
     owner: Named<'a>,
@@ -12,7 +12,7 @@ pub(crate) struct Subject<'a> {
     context: &'a str,
 }
 
-/// A name, and the id that stands behind it in the newer form.
+/// A name, and the id after it in the newer form.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Named<'a> {
     name: &'a str,
@@ -20,7 +20,7 @@ struct Named<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Reads it. `None` for a `sub` of another form, or of another platform.
+    /// Parses a `sub`. `None` for another form, or another platform.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let (repository, context) = text.strip_prefix("repo:")?.split_once(':')?;
         let (owner, repository) = repository.split_once('/')?;
@@ -33,7 +33,7 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// Whether the other `sub` names the same jobs in the other form.
+    /// Whether the other `sub` is the other form for the same jobs.
     pub(crate) fn is_other_form_of(&self, other: &Self) -> bool {
         let names = |one: &Self| (one.owner.name.to_lowercase(), one.repository.name.to_lowercase());
         self.owner.id.is_some() != other.owner.id.is_some()

@@ -61,8 +61,8 @@ fn spawn(command: &mut Command, input: &str) -> io::Result<()> {
     Err(io::Error::other(reason(said.trim(), status, answered)))
 }
 
-/// The reason why the process did not become ready. The status of a process that did not answer is not shown,
-/// because it is that of the kill in [`start`].
+/// The reason why the process did not become ready. If the process did not answer, its status is not shown,
+/// because [`start`] has killed it.
 fn reason(said: &str, status: ExitStatus, answered: bool) -> String {
     let end = match answered {
         true => status.to_string(),
@@ -114,7 +114,7 @@ mod tests {
         assert!(why.starts_with("usage ("), "{why}");
     }
 
-    /// A status of SIGKILL would send its reader to look for an out-of-memory killer.
+    /// A status of SIGKILL would make a person look for an out-of-memory killer.
     #[rstest]
     #[case(true, "", "signal: 9 (SIGKILL)")]
     #[case(false, "", "it was not ready within 5 s")]

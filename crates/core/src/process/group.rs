@@ -9,17 +9,18 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Waits for a line. If the pipe ends without one, the process at its other end was killed, and the group of `$1` has to end.
+/// Waits for a line. If the pipe ends without one, the process at its other end was killed, and this kills
+/// the group of `$1`.
 ///
-/// A parent-death signal would do that for the program alone, and not for what it has started. It also takes `unsafe` code between
-/// fork and exec.
+/// A parent-death signal would end only the program, and not its children. It also needs `unsafe` code
+/// between fork and exec.
 const WATCH: &str = r#"read -r _ || kill -9 "-$1""#;
 
-/// A program that runs, with all that it has started. If this is dropped before [`Group::has_ended`], or if this process is killed, all
-/// of them are killed.
+/// A running program with all its children. If this is dropped before [`Group::has_ended`], or if this
+/// process is killed, all of them are killed.
 pub(crate) struct Group {
     leader: Cell<Option<Pid>>,
-    /// `None` if the machine has no shell. Then the group outlives this process if that is killed.
+    /// `None` if the machine has no shell. Then the group outlives this process if this process is killed.
     watcher: Option<Child>,
 }
 
@@ -36,7 +37,7 @@ impl Group {
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
-                // Whoever kills the group of this process must not kill the watcher first.
+                // A signal that kills the group of this process must not kill the watcher first.
                 .process_group(0)
                 .spawn()
                 .ok()
@@ -47,7 +48,7 @@ impl Group {
         }
     }
 
-    /// The program has ended by itself. What it left behind may stay.
+    /// Records that the program has ended. Its children may stay.
     pub(crate) fn has_ended(&self) {
         self.leader.set(None);
     }
@@ -75,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    /// A shell that has started a child, and leads a group. Both end well when the shell's input ends.
+    /// A shell that has started a child and leads a group. Both end when the shell's input ends.
     fn shell() -> (Child, BufReader<std::process::ChildStdout>) {
         let mut shell = Command::new("sh")
             .args(["-c", "exec 3<&0; cat <&3 & echo started; wait"])
@@ -101,7 +102,7 @@ mod tests {
         assert!(!shell.wait().expect("it has ended").success());
     }
 
-    /// Its number may be another program's by then.
+    /// Another program may have the number by then.
     #[rstest]
     #[case::ended(true)]
     #[case::never_began(false)]

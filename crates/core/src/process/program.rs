@@ -63,7 +63,7 @@ mod tests {
         )
     }
 
-    /// A verb that runs a command ends with the exit code of the command.
+    /// A verb that runs a command has the exit code of the command.
     #[rstest]
     #[case(Ok(ExitCode::SUCCESS), 0)]
     #[case(Ok(ExitCode::from(42)), 42)]

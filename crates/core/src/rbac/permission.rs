@@ -16,7 +16,7 @@ pub(crate) const FORMS: &str = "a permission is `VERB RESOURCE[.GROUP][/SUBRESOU
     deployments.apps\n  \
     get secrets -n other\n  list nodes\n  get pods -A\n  get /metrics";
 
-/// An action that a token may or may not do.
+/// An action that a token may or may not be allowed.
 ///
 /// ```
 /// use jobpass_core::inputs::{checks::Checks, options::{Inputs, Opt}};
@@ -28,7 +28,7 @@ pub(crate) const FORMS: &str = "a permission is `VERB RESOURCE[.GROUP][/SUBRESOU
 /// // The API server would deny a resource that does not exist, and the check would always pass.
 /// let misspelt = Inputs::from([(Opt::Forbid, "get secret")]);
 /// let refused = Checks::parse(&misspelt).expect_err("there is no such resource");
-/// assert!(refused.message().ends_with("`secret` is no resource; `secrets` is"));
+/// assert!(refused.message().ends_with("`secret` is not a resource: write `secrets`"));
 /// # Ok::<(), jobpass_core::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]

@@ -18,7 +18,7 @@ use crate::{
 pub struct Receipt {
     /// The ServiceAccount.
     pub service_account: String,
-    /// The uid of the ServiceAccount, as the token says it.
+    /// The uid of the ServiceAccount, from the token's claims.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_uid: Option<String>,
     /// The namespace of the ServiceAccount and of the anchor.
@@ -291,7 +291,7 @@ mod tests {
         insta::assert_snapshot!(words.join("\n"));
     }
 
-    /// After a kill, nothing shows whether the token was ever made.
+    /// After a kill, it is unknown whether the token was minted.
     #[rstest]
     #[case::proven(
         bound(),
@@ -354,7 +354,7 @@ mod tests {
         assert!(words.starts_with("nothing to revoke: the token of ServiceAccount ci/scanner was revoked at 2026-11-26 07:30:00 UTC\n"), "{words}");
     }
 
-    /// The times of a legacy token are not in its claims.
+    /// The claims of a legacy token have no times.
     #[test]
     fn a_legacy_token_is_swept_after_its_lifetime() {
         let mut receipt = Receipt::new("scanner", "ci", "jobpass-a");

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
     use crate::record::state::tests::least;
 
-    /// Minutes after the token was minted.
+    /// The time this many minutes after the token was minted.
     fn at(minutes: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + SignedDuration::from_mins(30_000_000 + minutes)
     }
@@ -88,7 +88,7 @@ mod tests {
         }
     }
 
-    /// A job that ends after `now` minutes. Its token lives for an hour, and is renewed for two.
+    /// A job that ends after `now` minutes. Its token lives for an hour, and is renewed for two hours.
     #[rstest]
     #[case::in_time(vec![], 50, 0, 60, None)]
     #[case::renewed(vec![renewed(90), renewed(130)], 100, 2, 130, None)]

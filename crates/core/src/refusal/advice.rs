@@ -25,7 +25,7 @@ const NEW_MINTER: &str = "serviceaccount:jobpass-minter";
 /// The warning about a minter that may do everything.
 pub(crate) const MIGHTY: &str = "the minter may do everything (`* *`) in this namespace: whatever runs in the job can use its credential to do so";
 
-/// The next step for a minter that may do more than mint: how an administrator makes one that may not.
+/// The next step for a minter that may do more than mint: the command that makes one that can only mint.
 pub(crate) fn lesser_minter(spec: &Spec) -> String {
     let whom = match (spec.token_type, &*spec.rules) {
         (TokenType::Legacy, _) => {

@@ -25,9 +25,9 @@ const DETAILS: [&str; 9] = [
     "job_workflow_ref",
     "sub",
 ];
-/// The beginning of GitHub's claims about the custom properties of a repository.
+/// The prefix of GitHub's claims about the custom properties of a repository.
 const PROPERTY: &str = "repo_property_";
-/// The most of them that are shown.
+/// The most of these claims that are shown.
 const MOST_PROPERTIES: usize = 10;
 
 /// The claims of a CI platform's ID token, and the configuration with which an API server accepts it.
@@ -106,7 +106,7 @@ pub(super) fn explain(token: &Token) -> Option<String> {
     ))
 }
 
-/// The commands with which a step of a GitHub job gets an ID token: only the action fetches one without them.
+/// The commands with which a step of a GitHub job gets an ID token. Only the action gets one without them.
 fn how_to_fetch(audiences: &[&str]) -> String {
     let audience = audiences.first().copied().unwrap_or_default();
     let audience = utf8_percent_encode(audience, NON_ALPHANUMERIC);

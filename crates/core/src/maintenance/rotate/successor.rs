@@ -280,7 +280,7 @@ mod tests {
         Budget::new(Duration::from_secs(60))
     }
 
-    /// Two rotations of one Secret would both replace it: the second one must see the first.
+    /// Two rotations of one Secret would both replace it, so the second one must see the first.
     #[rstest]
     #[case::recorded(vec![found("u-1", json!({}))], Ok(()))]
     #[case::by_somebody_else(vec![conflict()], Err("was changed by somebody else"))]
@@ -307,7 +307,7 @@ mod tests {
         }
         let (line, body) = log.requests().swap_remove(0);
         assert_eq!(line, OLD);
-        // Without the version that was read, the API server would overwrite another rotation's record.
+        // Without the resourceVersion, the API server would overwrite another rotation's record.
         assert!(body.contains(r#""resourceVersion":"7""#), "{body}");
     }
 
@@ -342,7 +342,7 @@ mod tests {
         assert_eq!(metadata["annotations"], annotations);
     }
 
-    /// A legacy token of this Secret, and the answer with the Secret that holds it.
+    /// A legacy token of this Secret, and the API server's answer with the Secret.
     fn filled(secret_name: &str) -> (String, Fate) {
         let claims = json!({
             "iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:ci:scanner",
@@ -359,7 +359,7 @@ mod tests {
         Fate::status(401, "Unauthorized", "", "Unauthorized")
     }
 
-    /// An API server may learn of the Secret late. A token of another Secret is not shown to any.
+    /// An API server may learn of the Secret late. A token of another Secret is sent to no API server.
     #[rstest]
     #[case::at_once("new", vec![Fate::answer(200, "{}")], Ok(2))]
     #[case::late("new", vec![unauthorized(), unauthorized(), Fate::answer(200, "{}")], Ok(4))]
@@ -391,8 +391,8 @@ mod tests {
         assert!(started.elapsed() <= KNOWN + Duration::from_secs(1));
     }
 
-    /// The record in the old Secret goes only if no new Secret can come to be any more: the next rotation
-    /// finds a late one by it.
+    /// The record in the old Secret is removed only if no new Secret can appear any more. With the record,
+    /// the next rotation finds a late one.
     #[rstest]
     #[case::not_requested(None, Kind::Unreachable, vec![], &[])]
     #[case::created(Some(Some("u-2")), Kind::Claims, vec![Fate::answer(200, "{}")], &[DELETE, OLD])]

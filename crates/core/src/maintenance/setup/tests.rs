@@ -103,7 +103,7 @@ fn what_the_api_server_reads() {
     );
 }
 
-/// Every condition about GitHub's jobs, several values of a claim among them.
+/// Every condition about GitHub's jobs, with several values of a claim.
 #[test]
 fn what_the_api_server_reads_about_workflows() {
     let workflows = Wanted {
@@ -121,7 +121,7 @@ fn what_the_api_server_reads_about_workflows() {
     insta::assert_snapshot!(file.expect("OIDC"));
 }
 
-/// A branch is as good as anybody who may push it.
+/// A branch is as safe as the people who may push to it.
 #[rstest]
 #[case::every_branch(Wanted { git_ref: None, ..github() }, "jobs of every branch may mint")]
 #[case::a_branch(github(), "")]
@@ -231,7 +231,7 @@ fn minters_that_are_refused(#[case] minter: &str, #[case] why: &str) {
 #[case::folder(Wanted { job_workflow_refs: vec!["team/app/workflows/scan.yml@refs/heads/main".into()], ..github() }, "not a workflow as ID tokens name it")]
 #[case::no_value(Wanted { properties: vec!["env".into()], ..github() }, "not a custom property with a value")]
 #[case::property_name(Wanted { properties: vec!["my env=prod".into()], ..github() }, "not a custom property with a value")]
-#[case::empty(Wanted { properties: vec!["env=".into()], ..github() }, "which cannot stand here")]
+#[case::empty(Wanted { properties: vec!["env=".into()], ..github() }, "which is not allowed here")]
 #[case::two_values(Wanted { properties: vec!["env=prod".into(), "env=test".into()], ..github() }, "no repository has both")]
 #[case::latest(Wanted { sweeper_image: some("registry:5000/jobpass"), ..github() }, "a tag or a digest")]
 #[case::image(Wanted { sweeper_image: some("a:b\", x: \"c"), ..github() }, "a tag or a digest")]

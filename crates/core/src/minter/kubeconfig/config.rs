@@ -348,7 +348,7 @@ impl<'v> Fields<'v> {
 }
 
 fn mismatch(path: &str, wanted: &str) -> Mismatch {
-    // The names of fields in the path are those of the file.
+    // The names of fields in the path come from the file.
     Mismatch(format!("has a `{}` that is not {wanted}", harmless(path)))
 }
 
@@ -371,7 +371,7 @@ mod tests {
         json!({ "clusters": [{ "name": "c", "cluster": cluster }] })
     }
 
-    /// The field is named in full, and no value is shown.
+    /// The error has the full name of the field, and no value.
     #[rstest]
     #[case::not_a_mapping(json!(["s3cret"]), "is not a kubeconfig: it is not a mapping")]
     #[case::another_kind(json!({"kind": "Secret"}), "is not a kubeconfig: its `kind` is not `Config`")]
@@ -393,7 +393,7 @@ mod tests {
         assert!(!problem.contains("s3cret"));
     }
 
-    /// client-go reads these, so jobpass does.
+    /// jobpass reads these, because client-go does.
     #[rstest]
     #[case::nothing(Value::Null)]
     #[case::nulls(json!({"kind": null, "users": null, "preferences": null}))]
@@ -407,7 +407,7 @@ mod tests {
         assert_eq!(problem(&value), None);
     }
 
-    /// Only plugins of the old versions may leave out whether they ask a person.
+    /// Only plugins of the old versions may omit `interactiveMode`.
     #[rstest]
     #[case("client.authentication.k8s.io/v1beta1", "", "IfAvailable")]
     #[case("client.authentication.k8s.io/v1beta1", "Never", "Never")]

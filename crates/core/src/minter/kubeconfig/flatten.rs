@@ -1,4 +1,4 @@
-//! One context of a kubeconfig as a kubeconfig of its own.
+//! Reduces a kubeconfig to one context, as a kubeconfig of its own.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::{Cluster, Context, Exec, Found, User, config::PLUGIN_CONFIGURATION};
 use crate::process::files;
 
 impl Found {
-    /// The context, its cluster and its user, as JSON on one line. `None` if one of them is not there.
+    /// The context, its cluster and its user, as JSON on one line. `None` if one of them is missing.
     pub(in super::super) fn only(&self, context: &str) -> Option<String> {
         let (name, context) = self.context(Some(context)).ok()?;
         let Context {
@@ -27,7 +27,8 @@ impl Found {
         Some(config.to_string())
     }
 
-    /// The same kubeconfig with the content of the files that it names in their place. A file that cannot be read stays a path.
+    /// The same kubeconfig with the content of its files in place of their paths. The path of a file that
+    /// cannot be read stays.
     pub(in super::super) fn with_files(mut self) -> Self {
         for cluster in self.config.clusters.values_mut() {
             if let Some(content) = take(&mut cluster.certificate_authority) {
@@ -42,7 +43,7 @@ impl Found {
                 user.client_key_base64 = STANDARD.encode(&content).into();
                 user.client_key_data = lossy(&content).into();
             }
-            // An empty file does not win over the token that stands beside it.
+            // An empty file does not win over the token beside it.
             let token = take(&mut user.token_file).map(|content| lossy(&content).trim().to_owned());
             if let Some(token) = token.filter(|token| !token.is_empty()) {
                 user.token = token.into();
@@ -52,7 +53,7 @@ impl Found {
     }
 }
 
-/// The content of the file, whose path goes.
+/// The content of the file, whose path is removed.
 fn take(path: &mut String) -> Option<Vec<u8>> {
     let content = match &**path {
         "" => None,
@@ -113,7 +114,7 @@ fn of_exec(exec: &Exec) -> Value {
 mod tests {
     use super::*;
 
-    /// All that jobpass reads of a kubeconfig.
+    /// Every field that jobpass reads from a kubeconfig.
     const ALL: &str = r#"
 current-context: b
 clusters:
@@ -173,7 +174,7 @@ contexts:
                 assert_eq!(written[field][name], *value, "{list}: {name}");
             }
         }
-        // What is written is read as the same.
+        // The written kubeconfig is read as the same one.
         assert_eq!(found(&only).only("b").as_ref(), Some(&only));
     }
 

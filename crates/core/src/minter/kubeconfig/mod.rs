@@ -54,7 +54,7 @@ pub(super) fn find(input: Option<&str>, environment: &Environment) -> Result<Opt
     Ok((!found.paths.is_empty()).then_some(found))
 }
 
-/// The kubeconfig with which a token was minted: of these files, or of the input if there are none.
+/// The kubeconfig with which a token was minted: these files, or the input if there are none.
 pub(super) fn recorded(paths: &[PathBuf], inputs: &Inputs) -> Result<Found, Error> {
     let found = match paths {
         [] => find(inputs.get(Opt::Kubeconfig), &Environment::default())?,
@@ -261,8 +261,8 @@ impl Found {
         }
     }
 
-    /// The tokens and keys of all its users, as they stand in it, and those in files that it names; what it hands to exec plugins
-    /// under the name of a secret; the passwords of its proxies.
+    /// The tokens and keys of all users, in the kubeconfig and in the files that it names; the secrets, by
+    /// their names, that it gives to exec plugins; the passwords of its proxies.
     pub(super) fn credentials(&self) -> impl Iterator<Item = SecretString> {
         let users = self.config.users.values().flat_map(user::credentials);
         let clusters = self.config.clusters.values().flat_map(Secrets::of_cluster);
@@ -547,8 +547,8 @@ mod tests {
         assert_eq!(secrets, expected);
     }
 
-    /// Scripts can read them in the kubeconfig, or in what a plugin prints of its variables. Words that say where and how, and not
-    /// who, stay readable.
+    /// Scripts can read these in the kubeconfig, or in the output of a plugin. Words about addresses and
+    /// settings stay readable.
     #[test]
     fn what_a_kubeconfig_hands_to_plugins_and_proxies_is_found_by_its_name() {
         let yaml = r#"

@@ -135,8 +135,8 @@ fn certificate(user: &User, name: &str) -> Result<Option<ClientCertificate>, Err
     ClientCertificate::parse("kubeconfig", pem, key).map(Some)
 }
 
-/// The token and the key of a user, in each way in which a file can hold them, and the secrets that its exec plugin is handed. A
-/// key is masked line by line.
+/// The token and the key of a user, in each form that a file can have, and the secrets that the exec plugin
+/// gets. A key is masked line by line.
 pub(super) fn credentials(user: &User) -> impl Iterator<Item = SecretString> {
     let own = [&user.token, &user.client_key_base64, &user.client_key_data];
     let own = own

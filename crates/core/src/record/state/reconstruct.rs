@@ -129,8 +129,7 @@ mod tests {
         .await
     }
 
-    /// The options say what else belongs to the token: its own account and Role, and whether a 401 to the
-    /// token proves anything.
+    /// The options say which other objects belong to the token, and whether a 401 to the token is a proof.
     #[rstest]
     #[case::shared_account(&[(Opt::ServiceAccount, "scanner")], "scanner", false, true)]
     #[case::for_others(&[(Opt::ServiceAccount, "scanner"), (Opt::Audiences, "vault")], "scanner", false, false)]
@@ -160,14 +159,14 @@ mod tests {
         );
     }
 
-    /// A proof is worth less than a deletion.
+    /// A deletion is worth more than a proof.
     #[tokio::test]
     async fn a_wrong_job_server_does_not_keep_the_token_alive() {
         let state = reconstruct(ANCHOR, &[(Opt::JobServer, "http://job.example.com")]).await;
         assert!(state.expect("a state").job_server.is_none());
     }
 
-    /// Names that jobpass does not give are not deleted, and not proposed for deletion.
+    /// jobpass neither deletes objects with other names than its own, nor proposes to delete them.
     #[rstest]
     #[case::nothing("")]
     #[case::no_namespace("jobpass-aaaaaaaaaaaaaaaaaaaa")]

@@ -49,7 +49,7 @@ fn no_account() -> Fate {
     )
 }
 
-/// Answers that another moment may change are waited for. All others are as they are.
+/// Answers that may change in a moment are asked for again. All others are final.
 #[rstest]
 #[case::at_once(vec![policy()], "refused", 1)]
 #[case::a_second_later(vec![Fate::answer(201, "{}"), policy()], "refused", 2)]
@@ -79,8 +79,8 @@ async fn a_probe_waits_for_the_policies(
     assert_eq!((outcome, log.lines().len()), (expected, times));
 }
 
-/// An earlier version of the policy would refuse a longer lifetime as well. So the request is for one that
-/// only the new one refuses, by a second.
+/// An earlier version of the policy would also refuse a longer lifetime. So the request is for a lifetime
+/// that only the new version refuses, by a second.
 #[test]
 fn only_the_new_version_of_the_policy_refuses_the_probe() {
     assert!(matches!(set_up("1h").violation(), Violation::Lifetime(3601)));
@@ -88,7 +88,7 @@ fn only_the_new_version_of_the_policy_refuses_the_probe() {
     assert!(matches!(set_up(&longest).violation(), Violation::Unpinned));
 }
 
-/// A cluster with the objects that `found` gives by their paths, whose answers to probes are `probe`.
+/// A cluster with the objects that `found` returns for their paths. It answers `probe` to probes.
 fn cluster(found: impl Fn(&str) -> Option<Value> + Send + 'static, probe: Fate) -> (Cluster, Log) {
     scripted::answering(&Identity::default(), move |line| match line.split_once(' ') {
         Some(("GET", path)) if path.ends_with("/rolebindings") => Fate::answer(200, r#"{"items":[]}"#),
@@ -101,8 +101,8 @@ fn cluster(found: impl Fn(&str) -> Option<Value> + Send + 'static, probe: Fate) 
     })
 }
 
-/// The changes in order: the last part of each path, and of RoleBindings the names of the subjects. A name
-/// that is random is `*`.
+/// The changes in order: the last part of each path, and for a RoleBinding the names of its subjects. A
+/// random name is `*`.
 fn changes(log: &Log) -> Vec<String> {
     let changes = log
         .requests()
@@ -186,7 +186,7 @@ async fn no_minter_is_bound_if_a_policy_does_not_work() {
     );
 }
 
-/// An administrator who may not act as a minter still gets the set-up, after a wait.
+/// An administrator who may not impersonate a minter still gets the set-up, after a wait.
 #[tokio::test(start_paused = true)]
 async fn a_minter_is_bound_later_if_nobody_can_see_the_policies() {
     let (cluster, log) = cluster(|_| None, forbidden("User \"admin\" cannot impersonate"));
@@ -204,7 +204,7 @@ async fn a_minter_is_bound_later_if_nobody_can_see_the_policies() {
     assert_eq!(changes(&log).last().map(String::as_str), Some("bind [jane]"));
 }
 
-/// The objects of `setup` as they are found by their paths. The RoleBinding has `more` for a subject as well.
+/// The objects of `setup` by their paths. The RoleBinding also has the subject `more`.
 fn there(setup: &Setup, more: Option<&'static str>) -> impl Fn(&str) -> Option<Value> + Send + 'static {
     let objects = setup.objects().expect("objects");
     let objects = objects.iter().map(|object| {
@@ -237,7 +237,7 @@ async fn nothing_is_written_if_nothing_differs() {
     assert_eq!(reported.len(), setup.objects().expect("objects").len());
 }
 
-/// Soon no policy will name it.
+/// The subject is removed first, because soon no policy will name it.
 #[tokio::test(start_paused = true)]
 async fn a_minter_that_is_removed_loses_its_permissions_first() {
     let setup = set_up("1h");
