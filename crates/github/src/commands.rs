@@ -95,7 +95,7 @@ mod tests {
         );
     }
 
-    /// A mask that ends early masks a part, and shows the rest.
+    /// A mask that ends early hides a part, and shows the rest.
     #[test]
     fn every_line_is_a_mask_of_one_form() {
         let payload = "eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6Y2k6c2Nhbm5lciJ9";

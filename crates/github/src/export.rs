@@ -153,7 +153,7 @@ mod tests {
         );
     }
 
-    /// A variable that a later step has set since belongs to that step.
+    /// A value that a later step has set belongs to that step.
     #[rstest]
     #[case::as_it_was("/tmp/k", Some("/tmp/k"), "/home/ci/config", &["KUBECONFIG=/home/ci/config"])]
     #[case::not_set_before("/tmp/k", Some("/tmp/k"), "", &["KUBECONFIG="])]

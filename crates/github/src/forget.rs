@@ -63,8 +63,8 @@ pub(crate) fn run(input: impl io::Read, output: impl io::Write) -> Result<(), Er
     forget(&place, parent, PATIENCE, || beside::ready(output)).map_err(failed)
 }
 
-/// A runner that was faster than this process has read the file unseen. So the credential is overwritten after `patience` even if no
-/// read was seen.
+/// Waits for the read, and overwrites the credential. A fast runner may have read the file before this
+/// process watched it, so the credential is also overwritten after `patience` without a read.
 fn forget(place: &Place, parent: u32, patience: Duration, ready: impl FnOnce()) -> io::Result<()> {
     wait::until_read(&place.file, parent, patience, ready)?;
     place.overwrite()
@@ -122,8 +122,8 @@ mod wait {
         process::{PidfdFlags, getppid, pidfd_open},
     };
 
-    /// Waits until `file` is read after the process `parent` has ended, for at most `patience` from then on. A read before that may
-    /// be that of a program that scans for viruses.
+    /// Waits until `file` is read after the process `parent` has ended, for at most `patience` from then on.
+    /// An earlier reader may be a virus scanner.
     pub(super) fn until_read(
         file: &Path,
         parent: u32,
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).expect("read"), "short");
     }
 
-    /// As if the runner had read it before anybody watched.
+    /// The runner has read the file before anybody watched it.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_read_that_nobody_saw_leaves_no_credential() {

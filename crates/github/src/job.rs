@@ -90,7 +90,7 @@ impl Job {
         self.environment.get("GITHUB_RUN_ID")
     }
 
-    /// The id of the job's check run. A server or a runner that is older than September 2025 does not know it.
+    /// The id of the job's check run. Servers and runners that are older than September 2025 do not know it.
     fn check_run_id(&self) -> Option<&str> {
         let id = self.environment.get("INPUT_CHECK-RUN-ID")?.trim();
         ((1..=20).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit())).then_some(id)

@@ -107,7 +107,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     Ok(())
 }
 
-/// The place of the token that an output is, for the log. `None` for an output that is about the token.
+/// The place of the token in an output, for the log. `None` for an output that is about the token.
 fn place(output: &str, value: &str, is_exported: bool) -> Option<String> {
     match output {
         "token" => Some("output `token`, masked".to_owned()),

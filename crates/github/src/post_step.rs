@@ -58,20 +58,20 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     }
 }
 
-/// What main has left behind.
+/// The records of main.
 enum Left {
-    /// No token, and nothing that belongs to one.
+    /// There is no token, and no object that belongs to one.
     Nothing,
-    /// The state.
+    /// There is a state.
     State(Box<State>),
-    /// A state that cannot be read, for this reason. The name of the anchor may be there.
+    /// There is a state that cannot be read, for this reason. The anchor's name may be known.
     Garbled(Error),
-    /// Nothing that says whether there is a token.
+    /// Nothing says whether there is a token.
     Unknown,
 }
 
 impl Left {
-    /// Reads it from the `state` and the `anchor` that main saved.
+    /// Reads the records: the `state` and the `anchor` that main saved.
     fn of(state: Option<&str>, anchor: &str) -> Self {
         match state {
             Some(NOTHING) => Self::Nothing,
@@ -123,7 +123,8 @@ mod tests {
         "receipt":{"service-account":"scanner","namespace":"ci","anchor":"jobpass-1f0c6e7a1f0c6e7a1f0c"},
         "for-api-server":true,"files":{}}"#;
 
-    /// An absent state is no proof that there is no token: a job would end with a token that works, and say nothing.
+    /// An absent state does not prove that there is no token. A job could end silently with a token that
+    /// works.
     #[rstest]
     #[case::nothing(Some(NOTHING), "", "nothing")]
     #[case::nothing_any_more(Some(NOTHING), "ci/jobpass-1f0c6e7a1f0c6e7a1f0c", "nothing")]

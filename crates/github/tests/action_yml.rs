@@ -8,7 +8,8 @@ fn inputs_are_the_options() {
         .expect("action.yml");
     let action = serde_yaml::from_str::<serde_yaml::Value>(&text).expect("YAML");
     let inputs = action["inputs"].as_mapping().expect("inputs");
-    // Not for a person to set, so it is in no table. A default that the runner evaluates is the only way to learn it.
+    // A person does not set this input, so no table has it. A default that the runner evaluates is the only
+    // way to learn the id.
     let check_run_id = &inputs["check-run-id"]["default"];
     assert_eq!(check_run_id.as_str(), Some("${{ job.check_run_id }}"));
     let in_action = inputs

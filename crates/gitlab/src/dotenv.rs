@@ -558,8 +558,8 @@ mod tests {
     #[rstest]
     #[case::by_default(&[], Ok("JOBPASS_TOKEN"))]
     #[case::another(&["--variable", "SCAN_TOKEN"], Ok("SCAN_TOKEN"))]
-    #[case::a_digit_first(&["--variable", "1A"], Err("no variable can be called that"))]
-    #[case::two_words(&["--variable", "A B"], Err("no variable can be called that"))]
+    #[case::a_digit_first(&["--variable", "1A"], Err("no variable can have this name"))]
+    #[case::two_words(&["--variable", "A B"], Err("no variable can have this name"))]
     #[case::of_the_anchor(&["--variable", ANCHOR], Err("uses for something else"))]
     #[case::of_an_option(&["--variable", "JOBPASS_TOKEN_FILE"], Err("uses for something else"))]
     #[case::of_the_identity(&["--variable", "JOBPASS_IDENTITY"], Err("uses for something else"))]
@@ -603,7 +603,7 @@ mod tests {
         assert!(server([(API_SERVER, "http://k8s.example.com"), ("B", "")]).is_err());
     }
 
-    /// A project's folder, and the plan of a report in it.
+    /// A project's folder, and the planned report in it.
     fn plan(
         arguments: &[&str],
         variables: &[(&str, &str)],
@@ -626,7 +626,7 @@ mod tests {
         (plan.expect("a plan").expect("a report"), folder)
     }
 
-    /// GitLab would not say any of this before the job is over.
+    /// GitLab would report none of this before the job is over.
     #[rstest]
     #[case::not_asked_for(&[], &[], Ok(false))]
     #[case::asked_for(&["--dotenv", "REPORT"], &[], Ok(true))]
@@ -675,7 +675,7 @@ mod tests {
         (0..number).map(|number| format!("A{number}=1\n")).collect()
     }
 
-    /// Of a report that breaks one of these rules, GitLab takes nothing at all.
+    /// GitLab drops the whole report if it breaks one of these rules.
     #[rstest]
     #[case::empty("", None)]
     #[case::as_many_as_gitlab_takes(&variables(15), None)]
@@ -697,7 +697,7 @@ mod tests {
         );
     }
 
-    /// The values that only the API server knows count as well: after minting it would be too late.
+    /// The values that only the API server knows count as well. After minting, it would be too late.
     #[rstest]
     #[case(15, true)]
     #[case(16, false)]
@@ -737,7 +737,7 @@ mod tests {
         Token::parse(MINTED, "token").expect("a token")
     }
 
-    /// A later job can work without the API server's address, and not without the token.
+    /// A later job can work without the API server's address, but not without the token.
     #[rstest]
     #[case::a_short_one("PEM", true)]
     #[case::a_bundle(&"x".repeat(SIZE_LIMIT), false)]
@@ -781,7 +781,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).ok().as_deref(), before);
     }
 
-    /// Runners mask the letters that GitLab's own tokens have.
+    /// Runners mask the characters of GitLab's own tokens.
     #[test]
     fn a_token_that_runners_would_mask_in_part_is_not_written() {
         let (report, _folder) = report();

@@ -18,7 +18,7 @@ use jobpass_core::{
 };
 use rustix::{fs::Mode, process::geteuid};
 
-/// The age at which the mark of a job belongs to nobody any more.
+/// The age from which on the mark of a job belongs to no running job.
 const LEFT_OVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The job that this program runs in.
@@ -154,8 +154,8 @@ impl Job {
         names(&self.folder, &format!("jobpass-{}.", self.id))
     }
 
-    /// Marks that this job has begun to mint. A folder in which that fails takes no state either, and then `mint` fails. Removes such
-    /// marks, and records of revocations, of jobs that are long over.
+    /// Marks that this job has begun to mint. If that fails, the folder takes no state either, and `mint`
+    /// fails. Removes such marks, and the records of revocations, of jobs that ended long ago.
     pub(crate) fn begin(&self) {
         let _ = self.folder();
         for (name, path) in names(&self.folder, "jobpass-") {
@@ -192,7 +192,8 @@ impl Job {
     }
 }
 
-/// The names of the files in a folder that begin with `prefix`, without it, and their paths; in order.
+/// The names of the files in a folder that begin with `prefix`, without the prefix, and their paths; in
+/// order.
 fn names(folder: &Path, prefix: &str) -> Vec<(String, PathBuf)> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| {
@@ -204,7 +205,7 @@ fn names(folder: &Path, prefix: &str) -> Vec<(String, PathBuf)> {
     names
 }
 
-/// Whether a file was written longer ago than `after_script` can come after it.
+/// Whether a file is so old that no `after_script` of its job can still run.
 fn is_old(path: &Path) -> bool {
     let written = path.symlink_metadata().and_then(|file| file.modified());
     let age = written.ok().and_then(|written| written.elapsed().ok());
@@ -269,7 +270,7 @@ pub(crate) mod tests {
         "../42",
         Some("/builds/a"),
         None,
-        Err("CI_JOB_ID is `../42`, which is no job's id")
+        Err("CI_JOB_ID is `../42`, which is not the id of a job")
     )]
     #[case::elsewhere("42", None, None, Err("CI_PROJECT_DIR is not set"))]
     fn the_temporary_folder_is_beside_the_project(
@@ -297,7 +298,7 @@ pub(crate) mod tests {
         assert_eq!(inputs.get(Opt::KubeconfigFile), Some("my.kubeconfig"));
     }
 
-    /// A state that another user of the runner wrote would send the minter's credential to them.
+    /// With a state that another user of the runner wrote, the minter's credential would go to that user.
     #[rstest]
     #[case::ours(0o600, true)]
     #[case::for_others_to_read(0o644, true)]
@@ -340,7 +341,7 @@ pub(crate) mod tests {
         }
         assert_eq!(job.recorded().len(), 1);
         assert_eq!(job.files("opened"), [job.file("a.opened")]);
-        // The request that it was to record had not been sent.
+        // The request for this state was never sent.
         assert!(!half.exists() && of_another.exists());
     }
 

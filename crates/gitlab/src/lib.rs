@@ -117,7 +117,7 @@ mod tests {
                 .into_iter()
                 .eq(0..=Verb::Guard as usize)
         );
-        // It refuses two verbs of one name, and flags that contradict each other.
+        // It fails if two verbs have one name, or if flags contradict each other.
         command().debug_assert();
     }
 }

@@ -166,7 +166,8 @@ fn shell(job: &Job, with_filter: bool) -> Result<String, Error> {
     );
     let script = Script::find();
     if !script.calls {
-        // The end of a script that the job's script calls is not the end of the job. It may only be this program that it calls so.
+        // The end of a script that the job's script calls is not the end of the job. Only this program may be
+        // called by such a script.
         text += &format!("[ \"$$\" = {} ] || jobpass_guards=:\n", script.id);
     }
     if with_filter {
@@ -213,7 +214,7 @@ mod tests {
         assert_eq!(secrets, ["a.handed.over", "of-file", "of-minter"]);
     }
 
-    /// The shell reads every variable of a job as a text, whatever is in it.
+    /// The shell reads every variable of a job as plain text, whatever its content.
     #[test]
     fn a_hostile_path_is_a_text_to_the_shell() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -186,7 +186,7 @@ fn no_longer_than(seconds: u64, inputs: Inputs) -> Inputs {
     inputs
 }
 
-/// The warning that the runner is too old to tell the job its timeout.
+/// The warning that the runner is too old to give the job its timeout.
 fn without_a_timeout(environment: &Environment) -> Error {
     let version = environment.get("CI_RUNNER_VERSION").map_or_else(
         || "this runner".to_owned(),

@@ -176,8 +176,8 @@ mod tests {
 
     const SERVER: (&str, &str) = ("JOBPASS_API_SERVER", "https://k8s.example.com");
 
-    /// A job that minted before this version, or had no room for it, hands no server over: the token's file is still worth
-    /// something.
+    /// A job with an earlier version, or without room in its report, hands over no server. The token's file
+    /// is still useful.
     #[rstest]
     #[case::both(&[SERVER], &["--token-file", "t", "--kubeconfig-file", "k"], Ok("k t"))]
     #[case::the_token(&[], &["--token-file", "t"], Ok("t"))]
@@ -199,7 +199,7 @@ mod tests {
             (Err(error), Err(why)) => assert!(error.message().starts_with(why), "{error}"),
             (opened, expected) => panic!("{opened:?} instead of {expected:?}"),
         }
-        // The end of the job leaves nothing.
+        // The end of the job removes all files.
         let left = fs::read_dir(folder.path().join("project.tmp"))
             .expect("a folder")
             .count();

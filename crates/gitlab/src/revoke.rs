@@ -111,7 +111,7 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
                 text::path(&path)
             );
             let error = Error::new(Kind::Revoke, what).help(
-                "it was left alone, because its content decides where the minter's credential is sent; find out who wrote it",
+                "jobpass left it alone, because its content decides where the minter's credential is sent; find out who wrote it",
             );
             failures.push(by_hand(&error, &anchor, job));
             continue;
@@ -281,7 +281,7 @@ mod tests {
     use super::*;
     use crate::job::tests::job;
 
-    /// What a token says of itself wins over the variables of a pipeline, which anybody may set.
+    /// A token's own claims win over the variables of a pipeline, which anybody may set.
     #[rstest]
     #[case::bound(
         json!({"kubernetes.io": {"namespace": "ci", "secret": {"name": "jobpass-a", "uid": "u-1"}}}),
@@ -308,7 +308,7 @@ mod tests {
         );
     }
 
-    /// The template that a job extends has the name that its authors gave it.
+    /// The template that a job extends has the name that its authors chose.
     #[rstest]
     #[case::the_component(&[], ".jobpass")]
     #[case::another(&[("JOBPASS_TEMPLATE", ".cluster")], ".cluster")]
@@ -331,7 +331,7 @@ mod tests {
         "receipt":{"service-account":"scanner","namespace":"ci","anchor":"jobpass-1f0c6e7a1f0c6e7a1f0c"},
         "for-api-server":true,"files":{"token-file":"TOKEN"}}"#;
 
-    /// Its token goes on in the report; what this job has of it goes.
+    /// The report hands the token on, and this job's own files are removed.
     #[test]
     fn a_job_that_hands_its_token_on_keeps_neither_state_nor_files() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -345,7 +345,7 @@ mod tests {
         assert!(!token.exists() && !state.exists() && !job.had_begun());
     }
 
-    /// A state of somebody else names files of this user.
+    /// A state from another user names files of this user.
     #[test]
     fn a_state_that_is_not_ours_removes_nothing() {
         use std::os::unix::fs::PermissionsExt as _;

@@ -146,7 +146,7 @@ mod tests {
         identity.to_string().expose_secret().to_owned()
     }
 
-    /// Opens what was sealed to one identity with a file of this content.
+    /// Seals a token to an identity, and opens it with a file of this content.
     fn opened(file: impl FnOnce(&Identity) -> String) -> Result<String, String> {
         let identity = Identity::generate();
         let sealed = seal("t0ken", &identity.to_public()).expect("sealed");
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn only_its_identity_opens_a_sealed_token() {
         assert_eq!(opened(secret).as_deref(), Ok("t0ken"));
-        // As `age-keygen` writes it, with the one that it replaces.
+        // `age-keygen` writes this form. The file also has the replaced identity.
         let two = |identity: &Identity| {
             format!(
                 "# old\n{}\n\n# new\n{}\n",
@@ -230,7 +230,7 @@ mod tests {
         for (text, why) in [
             (&*secret, "is a secret key, which everybody"),
             (&*secret.to_lowercase(), "is a secret key, which everybody"),
-            ("ssh-ed25519 AAAA", "is no age public key"),
+            ("ssh-ed25519 AAAA", "is not an age public key"),
         ] {
             let error = recipient(&given(&[("recipient", text)]))
                 .expect_err("refused")

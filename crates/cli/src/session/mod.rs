@@ -152,7 +152,7 @@ mod tests {
 
     const TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzY2FubmVyIn0.c2lnbmF0dXJlLW9mLWEtdG9rZW4";
 
-    /// A session whose token is in its folder, as after [`Session::mint`].
+    /// A session with its token in its folder, as after [`Session::mint`].
     fn session(environment: &Environment) -> Session<'_> {
         let folder = Folder::make().expect("a folder");
         let path = folder.path().join("token");
@@ -198,7 +198,8 @@ mod tests {
         assert_eq!(session.token().expect_err("it is gone").kind(), Kind::Deliver);
     }
 
-    /// `exec` revokes at the end of the command and at its own end. Nothing answers here: a second request would fail.
+    /// `exec` revokes at the end of the command and at its own end. The test has no API server, so a second
+    /// request would fail.
     #[test]
     fn a_token_is_revoked_once() {
         let environment = Environment::default();

@@ -283,7 +283,7 @@ fn wanted(matches: &ArgMatches, inputs: &Inputs) -> Wanted {
         project_ids: several("project-id"),
         owner_id: one("owner-id"),
         issuer: one("issuer"),
-        // On the command line, an option of this verb alone.
+        // Of all verbs of the command line, only this one has the option.
         oidc_audience: flags::given(matches, Opt::OidcAudience)
             .filter(|audience| !audience.trim().is_empty()),
         git_ref: one("ref"),

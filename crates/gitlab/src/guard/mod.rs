@@ -1,9 +1,10 @@
 //! `jobpass-gitlab guard`: the process beside a job's shell. It renews the token, and revokes it when the
 //! script is over or shortly before the job's timeout.
 //!
-//! It is in a session of its own, because a runner signals the process group of the shell. It outlives the runner. A container
-//! that ends takes it along: so the shell waits for it before it ends, and it revokes before the job's timeout. With
-//! `revoke-after: after_script`, nobody guards the token once such a container has ended.
+//! It has a session of its own, because a runner signals the process group of the shell. It outlives the
+//! runner. But a container ends with its shell, and the guard with it. So the shell waits for the guard
+//! before it ends, and the guard revokes before the job's timeout. With `revoke-after: after_script`, the
+//! token has no guard once such a container has ended.
 
 mod ending;
 mod pipe;
@@ -110,7 +111,7 @@ pub(crate) fn command() -> Command {
         .hide(true)
 }
 
-/// Starts a guard for a token that this job has, and that its script may use.
+/// Starts a guard for a token that this job has and its script may use.
 ///
 /// # Errors
 /// If it cannot be started.
@@ -141,7 +142,7 @@ pub(crate) fn start(state: &State, script: Script, after: After, inputs: &Inputs
 pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
     let inputs = flags::inputs_at_end(matches)?;
     if matches.get_flag("end") {
-        // The script may have changed it.
+        // The script may have changed the variable.
         let after = After::parse(matches).unwrap_or(After::Script);
         return end(job, &inputs, after, &mut interrupt).await;
     }
@@ -169,7 +170,8 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     Ok(())
 }
 
-/// Tells the guards of this job something, and waits until they have done it. Gives the pipes of those that were killed.
+/// Sends the guards of this job a request, and waits until they have carried it out. Returns the pipes of
+/// guards that were killed.
 pub(crate) fn tell(job: &Job, request: Request) -> Vec<PathBuf> {
     pipe::tell(job.files("guard").into_iter(), request, PATIENCE)
 }
@@ -197,7 +199,7 @@ async fn end(job: &Job, inputs: &Inputs, after: After, interrupt: &mut Interrupt
         failures.extend(ending.show().err());
         ending.write(&path);
         if ending.is_revoked() {
-            // The record says it better, and `after_script` may not be the template's.
+            // The record says it better. The `after_script` may not be the template's.
             job.had_begun();
         }
     }
@@ -214,7 +216,7 @@ async fn end(job: &Job, inputs: &Inputs, after: After, interrupt: &mut Interrupt
     }
 }
 
-/// Does what a guard that was killed had left to do, unless `after_script` is to do it.
+/// Does the work of a guard that was killed, unless `after_script` is to do it.
 async fn stand_in(job: &Job, pipe: &Path, inputs: &Inputs, after: After, interrupt: &mut Interrupt) {
     let (recorded, over) = (pipe.with_extension("json"), pipe.with_extension("over"));
     let is_ours = |other: &Recorded| other.is_ours && other.path == recorded;
@@ -242,7 +244,7 @@ async fn stand_in(job: &Job, pipe: &Path, inputs: &Inputs, after: After, interru
     record(job, &state, outcome);
 }
 
-/// Records how a revocation went. One that failed can be tried again.
+/// Records the result of a revocation. After a failure, the state stays for another attempt.
 fn record(job: &Job, state: &State, outcome: Result<Revoked, Error>) {
     let revoked = outcome.is_ok();
     Ending::new(state.receipt.clone(), outcome).write(&job.file_of(state, "over"));
@@ -255,7 +257,8 @@ struct Guard<'a> {
     job: &'a Job,
     state: State,
     inputs: Inputs,
-    /// The runner removes the files of a job's variables, perhaps before the guard needs them, and a script can do anything to them.
+    /// The minter's credential. The runner may remove its files before the guard needs them, and a script may
+    /// change them.
     held: Option<Held>,
     after: After,
     shell: Watch,
@@ -338,11 +341,11 @@ impl Guard<'_> {
         }
     }
 
-    /// Revokes the token, and records how that went. After a failure, it tries again and again while the token works and nobody else
-    /// has revoked it; the job does not wait for that.
+    /// Revokes the token, and records the result. After a failure, it tries again while the token works and
+    /// nobody else has revoked it. The job does not wait for these attempts.
     async fn revoke(mut self, why: Why, interrupt: &mut Interrupt) {
         let state_file = self.job.state_file(&self.state);
-        // The script may have removed it, which says nothing about the token.
+        // The script may have removed it, which proves nothing about the token.
         let was_recorded = state_file.exists();
         let outcome = self.attempt(interrupt).await;
         let revoked = outcome.is_ok();
@@ -353,7 +356,7 @@ impl Guard<'_> {
         }
         record(self.job, &self.state, outcome);
         self.pipe.close();
-        // The token is dead even if one of its files could not be removed.
+        // The token is dead, even if one of its files could not be removed.
         if self.state.receipt.revoked.is_some() {
             return;
         }
@@ -380,7 +383,7 @@ impl Guard<'_> {
         }
     }
 
-    /// Revokes with the credential as it is found now, which may be a newer one; else with the one that is held.
+    /// Revokes with the credential in its place, which may be newer, else with the held one.
     async fn attempt(&mut self, interrupt: &mut Interrupt) -> Result<Revoked, Error> {
         let environment = &self.job.environment;
         let found = revoke::at_end_of_job(&mut self.state, None, &self.inputs, environment, interrupt).await;
@@ -400,7 +403,7 @@ impl Guard<'_> {
     }
 }
 
-/// Waits, and gives whether this process was told to end meanwhile.
+/// Waits, and returns whether this process got a signal to end.
 async fn stopped_within(pause: Duration, interrupt: &mut Interrupt) -> bool {
     let end = Instant::now() + pause;
     loop {

@@ -80,7 +80,8 @@ impl Pipe {
     /// Releases the waiting processes, and listens again at another pipe, so that they cannot mistake it for
     /// the first one.
     pub(super) fn let_go(&mut self) {
-        // Before they go on: a pipe that nobody reads is one whose guard was killed.
+        // The next pipe must exist before the processes go on: a pipe that nobody reads counts as the pipe of
+        // a killed guard.
         let next = receiver(&self.path);
         if next.is_err() {
             self.close();
@@ -88,14 +89,14 @@ impl Pipe {
         self.receiver = next.ok();
     }
 
-    /// Lets those go on who wait, and listens no more.
+    /// Releases the waiting processes, and listens no more.
     pub(super) fn close(&mut self) {
         let _ = fs::remove_file(&self.path);
         self.receiver = None;
     }
 }
 
-/// Makes a pipe that is read as soon as it has its name. It replaces one that is there.
+/// Makes a pipe that is read as soon as it has its name. It replaces an earlier one.
 fn receiver(path: &Path) -> io::Result<Receiver> {
     let unnamed = path.with_extension("guard-to-be");
     let _ = fs::remove_file(&unnamed);
@@ -111,8 +112,8 @@ impl Drop for Pipe {
     }
 }
 
-/// Tells the guards that read these pipes, and waits until each has done what it was told, or `patience` is over. Gives the pipes that
-/// nobody reads, as their guards were killed, and removes them.
+/// Sends the guards that read these pipes a request. Waits until each has carried it out, or until `patience`
+/// is over. Removes and returns the pipes that nobody reads, because their guards were killed.
 pub(super) fn tell(
     pipes: impl Iterator<Item = PathBuf>,
     request: Request,
@@ -197,7 +198,7 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// Its end of the pipe is closed by the kernel, and the pipe stays.
+    /// The kernel closes the guard's end of the pipe, and the pipe stays.
     #[test]
     fn a_guard_that_is_killed_while_it_works_is_known() {
         let folder = tempfile::tempdir().expect("a folder");

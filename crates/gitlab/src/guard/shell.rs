@@ -19,27 +19,28 @@ const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "busybox", "ksh", "zsh"]
 /// The time between two checks of a process whose end the kernel does not report.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// The number of processes above the script's shell up to which these may be nothing but its container's: the shell that forked it,
-/// and an init process. On a runner's own machine, the runner is there as well.
+/// The most processes above the script's shell in a container: the shell that forked it, and an init process.
+/// On a runner's own machine, the runner is above it as well.
 const OF_CONTAINER: usize = 2;
 
 /// The shell that runs the job's script.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Script {
     pub(super) pid: u32,
-    /// The process that it was forked from, whose id is `$$` in both.
+    /// The process that it was forked from. `$$` is its id in both.
     pub(crate) id: u32,
-    /// Whether this program was called by that shell or by a fork of it, and not by a script that it runs.
+    /// Whether that shell or a fork of it has started this program, and not a script that it runs.
     pub(crate) calls: bool,
-    /// Whether all processes may end with it, because it is the one that its container runs.
+    /// Whether all processes may end with it, because it is the main process of its container.
     pub(crate) may_end_container: bool,
 }
 
 impl Script {
-    /// Looks for it among the processes above this one.
+    /// Finds the shell among the processes above this one.
     ///
-    /// A runner runs the script in a child that its shell forks, as in `: | eval '...'`: that child has the same arguments as the
-    /// shell. Other programs and shells may be in between: `timeout 60 sh mint.sh`. Elsewhere, it is the nearest shell.
+    /// A runner's shell forks a child for the script, as in `: | eval '...'`. The child has the same
+    /// arguments as the shell. Other programs and shells may be in between: `timeout 60 sh mint.sh`. Without
+    /// such a child, it is the nearest shell.
     pub(crate) fn find() -> Self {
         Self::among(&process::ancestors().collect::<Vec<_>>()).unwrap_or_else(|| Self {
             pid: parent_id(),
@@ -49,7 +50,7 @@ impl Script {
         })
     }
 
-    /// `None` if no shell can be seen.
+    /// The shell among these processes. `None` if there is none.
     fn among(ancestors: &[Ancestor]) -> Option<Self> {
         let nearest = ancestors.iter().position(is_shell)?;
         let (script, shell) = forked(ancestors).map_or((nearest, nearest), |child| (child, child + 1));
@@ -67,10 +68,10 @@ fn is_shell(ancestor: &Ancestor) -> bool {
     SHELLS.contains(&ancestor.program().trim_start_matches('-'))
 }
 
-/// The outermost of some processes, one above the other, that were forked from a shell with the same arguments.
+/// The outermost of the processes that were forked from a shell with the same arguments.
 ///
-/// A script of the job's own may fork such children as well. A runner begins a process group with its shell: the first shell that
-/// leads the group of its child is preferred to those before it.
+/// A job's own script may fork such children as well. A runner begins a process group with its shell. So the
+/// first shell that leads the group of its child wins over those before it.
 fn forked(ancestors: &[Ancestor]) -> Option<usize> {
     let same = |one: &Ancestor, other: &Ancestor| is_shell(one) && one.arguments == other.arguments;
     let mut end = 0;
@@ -130,7 +131,8 @@ mod tests {
 
     use super::*;
 
-    /// From the inside: the arguments, and the process group unless it is the script's, which process 9 leads.
+    /// From the inside: the arguments, and the process group unless it is the script's, which process 9
+    /// leads.
     #[rstest]
     #[case::in_the_script(&["8 bash -l", "9 bash -l"], Some((8, true)))]
     #[case::in_a_substitution(&["7 bash -l", "8 bash -l", "9 bash -l"], Some((8, true)))]

@@ -87,7 +87,7 @@ mod tests {
         (path, folder)
     }
 
-    /// The end of a job does not wait for a filter that is not there.
+    /// The end of a job does not wait for a missing filter.
     #[test]
     fn nobody_is_waited_for_who_does_not_read() {
         let (path, _folder) = pipe();
