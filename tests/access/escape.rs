@@ -84,7 +84,7 @@ fn it_is_said_and_the_token_is_handed_over(#[case] rule: &str, #[case] way: &str
     step.post().succeeded();
 }
 
-/// Constrained impersonation: two permissions together open the way, as the API server shows.
+/// Constrained impersonation: two permissions together open the way, as the API server confirms.
 #[rstest]
 #[case::nothing_as_others("[]", false)]
 #[case::only_harmless_requests(
@@ -133,7 +133,7 @@ fn acting_as_others_within_limits_is_said_where_it_leads_out(#[case] on: &str, #
         &[("impersonate-user", &user), ("content-type", "application/json")],
         "{}",
     );
-    // Before Kubernetes 1.36 no API server knows these permissions.
+    // API servers before Kubernetes 1.36 do not know these permissions.
     let (_, version) = cluster.ask("GET", "/version", None);
     let knows = version["minor"]
         .as_str()

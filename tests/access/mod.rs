@@ -35,7 +35,7 @@ fn allow(cluster: &Cluster, rules: &str) {
     grant(cluster, "scanner", rules);
 }
 
-/// Rules for a ServiceAccount.
+/// Gives a ServiceAccount these rules.
 fn grant(cluster: &Cluster, account: &str, rules: &str) {
     cluster.apply(&format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: {account}-more, namespace: NAMESPACE}}\n\

@@ -31,8 +31,8 @@ fn audited(cluster: &Cluster) -> Vec<String> {
     events.map(request).collect()
 }
 
-/// Beyond minting and revoking: one question about the ServiceAccount, one about the minter, and the proof, which is whether the anchor is gone and, where
-/// the token is at hand, whether that still works.
+/// Besides minting and revoking, a job sends one question about the ServiceAccount, one about the minter, and
+/// the proof. The proof asks whether the anchor is gone, and whether the token still works if it is at hand.
 #[rstest]
 #[case::the_token_is_an_output(&[("kubeconfig-file", "false")], &["delete secrets"])]
 #[case::the_token_is_in_a_file(&[], &["delete secrets", "get /version"])]
@@ -57,7 +57,7 @@ fn a_whole_job_with_the_default_checks_is_seven_requests_at_most(
     assert_eq!(asked, expected);
 }
 
-/// A kubeconfig of an administrator works, and is more than a job should have at hand.
+/// An administrator's kubeconfig works, but a job should not have it.
 #[rstest]
 #[case::an_administrator(true, &[], 1)]
 #[case::a_minter(false, &[], 0)]
@@ -107,7 +107,7 @@ fn a_list_that_is_not_complete_decides_nothing() {
     let reviews = reviews
         .iter()
         .filter(|request| request.ends_with("selfsubjectaccessreviews"));
-    // One is about the minter.
+    // One of them is about the minter.
     assert_eq!(reviews.count(), 55 + 1);
 }
 

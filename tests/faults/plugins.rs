@@ -1,5 +1,5 @@
-//! Credential plugins, as `aws-iam-authenticator` 0.6.13 and `kubelogin` 0.2.13 ended when they were run: both take minutes to build, so
-//! scripts print what they printed.
+//! Credential plugins. Scripts print the recorded output of `aws-iam-authenticator` 0.6.13 and `kubelogin`
+//! 0.2.13, because building these takes minutes.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -52,7 +52,7 @@ fn the_words_of_a_plugin_that_fails_are_shown(#[case] script: &str, #[case] word
     assert!(cluster.anchors().is_empty() && cluster.issued().is_empty());
 }
 
-/// `aws-iam-authenticator` answers with fields that jobpass has no use for, in the version that it is asked in.
+/// `aws-iam-authenticator` answers in the requested version, with fields that jobpass does not use.
 #[rstest]
 fn a_plugin_that_answers_mints_and_revokes(#[values("v1", "v1beta1")] version: &str) {
     let cluster = Cluster::start();

@@ -139,7 +139,8 @@ fn a_failure_is_tried_again_and_said_if_it_lasts() {
     );
 }
 
-/// Another account of the same name may have other rights. Kubernetes ends the tokens of the first one, and nobody gets one of the second.
+/// Another account of the same name may have other permissions. Kubernetes ends the tokens of the first
+/// account, and nobody gets a token of the second.
 #[test]
 fn an_account_that_is_made_anew_gets_no_token() {
     let job = Job::begin();

@@ -203,7 +203,7 @@ fn a_shell_that_is_killed_loses_its_token(#[values("bash", "dash", "busybox-sh")
     assert_dies(&project, &ended);
 }
 
-/// Bash shows the runner's whole script, and the runner masks what is in it of masked variables.
+/// bash prints the runner's whole script, and the runner masks the values of masked variables in it.
 #[test]
 fn a_minter_in_a_masked_variable_is_not_shown_when_a_shell_is_killed() {
     let script = r#""kill -9 $(exec sh -c 'echo $PPID')""#;
@@ -220,7 +220,7 @@ fn a_minter_in_a_masked_variable_is_not_shown_when_a_shell_is_killed() {
     assert_dies(&project, &ended);
 }
 
-/// Kills the guard, and no other job's: a container shows only its own processes.
+/// Kills this job's guard, and not the guards of other jobs: a container shows only its own processes.
 const KILL_GUARD: &str = r#"for process in /proc/[0-9]*; do
         if tr '\0' ' ' < "$process/cmdline" | grep -q 'jobpass-gitlab guard --shell'; then kill -9 "${process#/proc/}"; fi
       done 2> /dev/null"#;
@@ -292,7 +292,7 @@ fn a_token_that_another_program_minted_lives_until_the_script_is_over(
     project.assert_used_and_revoked(&ended);
 }
 
-/// Its end is not the end of the job.
+/// The end of the called script is not the end of the job.
 #[rstest]
 fn a_script_that_masks_its_own_output_takes_no_token_away(
     #[values("bash", "dash", "busybox-sh")] shell: &str,
@@ -319,7 +319,7 @@ fn a_script_that_masks_its_own_output_takes_no_token_away(
     project.assert_used_and_revoked(&ended);
 }
 
-/// The container ends with the shell, which waits although another program printed the commands.
+/// The container ends with the shell. The shell waits, although another program printed the commands.
 #[rstest]
 fn a_shell_waits_for_the_guard_however_the_program_was_called(
     #[values("bash", "dash", "busybox-sh")] shell: &str,
@@ -348,7 +348,7 @@ fn an_own_after_script_keeps_no_token_alive(
         .expect("a folder")
         .flatten();
     let left = left.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    // For an after_script of the template. The next job that mints here removes it after a day.
+    // The template's `after_script` needs this file. The next job that mints here removes it after a day.
     let left = left.filter(|name| name.starts_with("jobpass-") && !name.ends_with(".over"));
     assert_eq!(left.collect::<Vec<_>>(), [""; 0]);
 }
@@ -424,7 +424,7 @@ fn a_token_that_after_script_needs_lives_until_it_is_over(
     project.assert_used_and_revoked(&ended);
 }
 
-/// As the log said: the guard ends with the container.
+/// The log has said that the guard ends with the container.
 #[test]
 fn a_token_that_after_script_needs_outlives_a_container_in_which_nothing_revokes_it() {
     let pipeline = job("echo done", "  after_script: [echo own]\n").replace(
@@ -476,7 +476,7 @@ fn a_script_that_changes_its_surroundings_loses_its_token(
     assert_dies(&project, &ended);
 }
 
-/// However the minter's credential was given: its files are gone when the guard needs them.
+/// However the minter's credential was given, its files are gone when the guard needs them.
 #[rstest]
 #[case::a_bearer_token_file(&[
     ("JOBPASS_SERVER", "$SERVER"),
@@ -584,7 +584,7 @@ fn a_guard_that_cannot_revoke_says_so(#[case] fail: &str, #[case] level: &str, #
     assert!(after_script.contains(&line), "it is tried once more: {log}");
 }
 
-/// The job does not wait for that, and has nothing that does it later.
+/// The job does not wait for the guard, and nothing in the job revokes later.
 #[test]
 fn a_guard_that_cannot_revoke_goes_on_trying() {
     let script = "sh -c 'echo $((40 + 2)) asleep; until test -e ../go; do sleep 0.05; done'";
@@ -606,7 +606,7 @@ fn a_guard_that_cannot_revoke_goes_on_trying() {
         &["warning: the token is not revoked: ", "\nown\n"],
     );
     assert!(project.cluster.accepts(&project.cluster.issued()[0]));
-    // As a later job may write it.
+    // A later job may write the same file.
     let file = ended.folder().join("7001/scan.tmp/jobpass-7001.token");
     fs::write(&file, "of a later job").expect("written");
     support::minter_token(&project.cluster);

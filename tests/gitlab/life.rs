@@ -60,7 +60,7 @@ fn a_job_gets_files_and_loses_them() {
     says(&job.revoke("success", &[]).succeeded(), &["nothing to revoke"]);
 }
 
-/// gitlab-runner before 15.7 does not say when it ends a job.
+/// gitlab-runner before 15.7 does not tell the job its timeout.
 #[rstest]
 #[case::an_older_runner(None, true)]
 #[case::a_newer_runner(Some("3600"), false)]
@@ -257,7 +257,7 @@ fn a_job_revokes_every_token_of_its_own_and_none_of_others() {
     assert!(job.left_in_temp().is_empty());
 }
 
-/// An `after_script` of their own leaves them; an `after_script` that is yet to come reads them.
+/// A job's own `after_script` leaves these files. The template's `after_script` reads them later.
 #[test]
 fn what_jobs_of_long_ago_left_is_removed() {
     let cluster = Cluster::start();

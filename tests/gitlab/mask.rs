@@ -96,7 +96,7 @@ fn the_minter_s_credential_is_masked_too() {
     assert_absent(&project.minter, "the log", &ended.job("run_scan").raw);
 }
 
-/// They may hold what other users of the machine are not to read.
+/// The traps may hold secrets that other users of the machine must not read.
 #[rstest]
 #[case("bash")]
 #[case("dash")]

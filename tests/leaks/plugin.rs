@@ -1,4 +1,5 @@
-//! What a kubeconfig hands to an exec plugin and a proxy: in the error of a plugin that fails, and in the log of a job.
+//! The secrets that a kubeconfig gives to an exec plugin and a proxy: in the error of a plugin that fails,
+//! and in the log of a job.
 
 use std::{fs, os::unix::process::CommandExt as _, process::Stdio, time::Duration};
 
@@ -21,7 +22,7 @@ const VARIABLE: &str = "a-variable's \"secret\"/+";
 const PROXY: &str = "a-proxy%27s-secret%2F";
 const PRINTED: &str = "a-printed-secret-of-one-line";
 
-/// Prints all that it is handed, in the ways in which plugins do, and fails.
+/// Prints all values that it gets, in the ways of real plugins, and fails.
 const CARELESS: &str = r#"
 cat <<'X'
 {"kind": "ExecCredential", "status": {"clientKeyData": "-----BEGIN KEY-----\na-printed-secret-of-one-line\n-----END KEY-----"}}
@@ -53,7 +54,7 @@ fn kubeconfig(plugin: &std::path::Path) -> String {
     )
 }
 
-/// Every part of what it prints, as only the end is shown.
+/// Each part of the output, because only its end is shown.
 #[test]
 fn the_error_of_a_careless_plugin_shows_no_secret() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -93,7 +94,7 @@ fn the_error_of_a_careless_plugin_shows_no_secret() {
     }
 }
 
-/// A script may print the kubeconfig, or its lines.
+/// A script may print the kubeconfig or its lines.
 #[test]
 fn a_log_shows_no_secret_that_a_kubeconfig_hands_on() {
     let cluster = Cluster::start();
@@ -144,7 +145,8 @@ fn a_log_shows_no_secret_that_a_kubeconfig_hands_on() {
     assert!(ended.log.contains("interactiveMode"), "{}", ended.log);
 }
 
-/// A plugin holds the job's environment. A runner that kills the processes of a step may not know the plugin's group.
+/// A plugin holds the job's environment. A runner that kills the processes of a step may not know the
+/// plugin's group.
 #[test]
 fn a_plugin_does_not_outlive_a_jobpass_that_is_killed() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -152,7 +154,7 @@ fn a_plugin_does_not_outlive_a_jobpass_that_is_killed() {
     for name in ["started", "alive"] {
         mkfifoat(CWD, path(name), Mode::RWXU).expect("a pipe");
     }
-    // The plugin's child holds the other end for as long as it lives.
+    // The plugin's child holds the other end while it lives.
     let reader = open(path("alive"), OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).expect("opened");
     let plugin = "cd $(dirname $0) && sh -c 'echo > started; exec sleep 600' 3> alive & wait";
     fs::write(path("plugin.sh"), plugin).expect("written");

@@ -93,7 +93,7 @@ fn an_id_token_mints_and_a_fresh_one_revokes() {
         "{}",
         main.log
     );
-    // What the runner does not say, the ID token does.
+    // The ID token has the id that the runner does not give.
     let annotations = &it.cluster.anchors()[0]["metadata"]["annotations"];
     assert_eq!(annotations["jobpass.dev/check-run-id"], "51725241954");
     let post = it.step.post().succeeded();
@@ -321,7 +321,7 @@ fn only_one_credential_is_wanted() {
     assert_eq!(it.endpoint.requests(), 0);
 }
 
-/// Only GitHub hands ID tokens out to a program that asks, so that the command lines do not have the option.
+/// Only GitHub issues ID tokens to a program that requests one, so the command lines do not have the option.
 #[test]
 fn elsewhere_an_error_says_what_there_is() {
     let cluster = cluster();

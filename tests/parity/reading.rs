@@ -235,8 +235,8 @@ fn damaged_kubeconfigs() {
     });
 }
 
-/// Whether the text may have what libyaml refuses since its version 0.2, and Go's older port takes: within braces or brackets, an
-/// unquoted value that ends with a colon; and a tag with such characters.
+/// Whether the text may have a form that libyaml refuses since 0.2, and Go's older port accepts: within
+/// braces or brackets, an unquoted value that ends with a colon; or a tag with such characters.
 fn is_older_yaml(text: &str) -> bool {
     let brackets = [',', '?', '[', ']', '{', '}'];
     let mut after_colons = text.split(':').skip(1);

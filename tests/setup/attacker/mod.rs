@@ -326,8 +326,8 @@ fn what_a_minter_may_do_is_a_short_list() {
     }
 }
 
-/// Kubernetes 1.37 has tokens that are bound to webhooks, behind a feature gate, and may get more kinds. No such token ends with a job,
-/// so the policies must not let a kind pass because they do not know it.
+/// Behind a feature gate, Kubernetes 1.37 has tokens that are bound to webhooks, and it may get more kinds.
+/// No such token ends with a job, so a policy must not let an unknown kind pass.
 #[test]
 fn a_token_is_bound_to_an_anchor_whatever_else_kubernetes_can_bind_it_to() {
     let world = World::new();
@@ -348,7 +348,7 @@ fn a_token_is_bound_to_an_anchor_whatever_else_kubernetes_can_bind_it_to() {
             "audiences": ["vault"],
             "boundObjectRef": { "apiVersion": version, "kind": kind, "name": OWN, "uid": world.uid(OWN) },
         });
-        // Without it, an API server refuses such a token before it asks the policies.
+        // Without the feature gate, an API server refuses such a token before it asks the policies.
         if kind.ends_with("WebhookConfiguration") {
             spec["attestations"] = json!({ "admissionReviewAPIGroups": ["apps"] });
         }

@@ -49,7 +49,7 @@ enum Signature {
 impl Issuer {
     /// github.com, for a push to `main` of `team/app`, whose id is 2; the id of `team` is 1.
     pub fn github() -> Self {
-        // The form of repositories that were created, renamed or moved after 15 July 2026.
+        // Repositories that were created, renamed or moved after 15 July 2026 have this form.
         let subject = "repo:team@1/app@2:ref:refs/heads/main";
         Self {
             lifetime: 300,

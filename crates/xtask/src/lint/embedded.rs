@@ -1,4 +1,4 @@
-//! What stands within workflows, the action and the templates, and has linters of its own.
+//! The parts of workflows, the action and the templates that have linters of their own.
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize as _;
@@ -14,7 +14,7 @@ pub(super) fn inputs(action: &str) -> Result<Vec<String>> {
     Ok(names.map(str::to_owned).collect())
 }
 
-/// The inputs of a template of GitLab. `None` for other files.
+/// The inputs of a GitLab template. `None` for other files.
 pub(super) fn spec(text: &str) -> Result<Option<serde_json::Value>> {
     let spec = documents(text)?
         .into_iter()
@@ -22,7 +22,8 @@ pub(super) fn spec(text: &str) -> Result<Option<serde_json::Value>> {
     Ok(spec.map(serde_json::to_value).transpose()?)
 }
 
-/// The shell scripts: of a workflow's steps, and of a template's jobs. What the platform puts into them stands as a word.
+/// The shell scripts in a workflow's steps and in a template's jobs. A word replaces each value that the
+/// platform inserts.
 pub(super) fn scripts(text: &str) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for document in documents(text)? {
@@ -44,7 +45,7 @@ pub(super) fn scripts(text: &str) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// GitHub's default shell on Linux is bash.
+/// Collects the scripts of steps. GitHub's default shell on Linux is bash.
 fn steps(document: &Value, found: &mut Vec<String>) {
     let jobs = document["jobs"].as_mapping().into_iter().flatten();
     let steps = jobs.flat_map(|(_, job)| job["steps"].as_sequence().into_iter().flatten());

@@ -1,4 +1,4 @@
-//! The examples in Markdown, which users copy: each becomes a file that the linters of its kind read.
+//! The examples in Markdown, which users copy. Each becomes a file for the linters of its kind.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
-/// The files that the linters read, by their kind.
+/// The files for the linters, by their kind.
 #[derive(Default, Debug)]
 pub(super) struct Files {
     /// Workflows of GitHub.
@@ -20,11 +20,11 @@ pub(super) struct Files {
     pub(super) scripts: Vec<PathBuf>,
 }
 
-/// The names of the inputs that an example may give.
+/// The names of the inputs that examples may use.
 pub(super) struct Inputs {
-    /// Of `action.yml`.
+    /// The inputs of `action.yml`.
     pub(super) action: Vec<String>,
-    /// Of the templates, by their file's name.
+    /// The inputs of the templates, by the file's name.
     pub(super) templates: Map<String, Value>,
 }
 
@@ -36,7 +36,7 @@ struct Example<'t> {
     text: String,
 }
 
-/// Writes the examples of a Markdown text to `folder`. The name of each file says where the example stands.
+/// Writes the examples of a Markdown text to `folder`. The name of each file says where the example is.
 pub(super) fn write(
     markdown: &str,
     name: &str,
@@ -63,7 +63,7 @@ pub(super) fn write(
             "yaml" => match kind(&example.text, inputs).with_context(|| place.clone())? {
                 Kind::Workflow(workflow) => {
                     check_steps(&workflow, inputs).with_context(|| place.clone())?;
-                    // A whole one as it stands, with its comments.
+                    // A whole workflow stays as it is, with its comments.
                     let text = match example.text.starts_with("on:") {
                         true => example.text.clone(),
                         false => serde_yaml::to_string(&workflow)?,
@@ -120,12 +120,12 @@ fn dedented(lines: &[&str]) -> String {
     lines.iter().map(text).collect()
 }
 
-/// What a block of YAML is part of.
+/// The file to which a block of YAML belongs.
 enum Kind {
     Workflow(Value),
     Pipeline(Value),
     Manifests(Vec<Value>),
-    /// A file that kube-apiserver reads; Kubernetes publishes no schema of it.
+    /// A file for kube-apiserver. Kubernetes publishes no schema for it.
     OfTheApiServer,
 }
 
@@ -207,7 +207,7 @@ fn kind(text: &str, inputs: &Inputs) -> Result<Kind> {
     bail!("neither a workflow, nor inputs of the action, nor a pipeline, nor objects of Kubernetes")
 }
 
-/// A value without what GitLab's `!reference` puts there, for which the schema has no place everywhere.
+/// A value without GitLab's `!reference`, which the schema does not allow everywhere.
 fn without_references(value: serde_yaml::Value) -> serde_yaml::Value {
     use serde_yaml::Value::{Mapping, Sequence, String, Tagged};
     match value {

@@ -82,13 +82,13 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
     };
     let examples = &sources.examples;
     let workflows: Vec<_> = sources.workflows.iter().chain(&examples.workflows).collect();
-    // It takes one pattern only.
+    // It accepts only one pattern.
     let names: Vec<_> = workflows.iter().map(|file| file.to_string_lossy()).collect();
     tool(&ACTIONLINT, &[&format!("{{{}}}", names.join(","))], &[])?;
     let audited: Vec<_> = sources.workflows.iter().chain(&sources.audited).collect();
     let strictest = ["--persona=auditor", "--offline", "--strict-collection"];
     tool(&ZIZMOR, &strictest, &audited)?;
-    // An example names a release of ours by its tag, as its commit is not known before.
+    // An example names a release of jobpass by its tag, because the commit is not known before the release.
     let config = folder.join("zizmor.yml");
     let pins = "rules: {unpinned-uses: {config: {policies: {jobpass/*: ref-pin, '*': hash-pin}}}}\n";
     fs::write(&config, pins).with_context(|| format!("cannot write {}", config.display()))?;
@@ -115,14 +115,14 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
         &examples.manifests.iter().collect::<Vec<_>>(),
     )?;
     tool(&SHELLCHECK, &[], &sources.scripts.iter().collect::<Vec<_>>())?;
-    // Where an example stands alone, its variables come from the text around it.
+    // The variables of a single example come from the text around it.
     tool(
         &SHELLCHECK,
         &["--shell=sh", "--exclude=SC2154"],
         &examples.scripts.iter().collect::<Vec<_>>(),
     )?;
     tool(&HADOLINT, &[], &[&PathBuf::from("dist/Dockerfile")])?;
-    // Links to other sites are for a run with a network.
+    // Links to other sites need a network.
     tool(
         &LYCHEE,
         &["--offline", "--include-fragments", "--no-progress"],
@@ -136,19 +136,19 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
     tool(&CARGO_DENY, &checks, &[])
 }
 
-/// The files that the linters read, other than Rust's.
+/// The files for the linters, without Rust's.
 struct Sources {
     workflows: Vec<PathBuf>,
-    /// What zizmor reads beside workflows.
+    /// The files that zizmor reads beside workflows.
     audited: Vec<PathBuf>,
-    /// The shell scripts, those within workflows and templates as files of their own.
+    /// The shell scripts. Those in workflows and templates are files of their own.
     scripts: Vec<PathBuf>,
     markdown: Vec<PathBuf>,
     examples: Files,
 }
 
 impl Sources {
-    /// Finds them, and writes those that are parts of other files to `folder`.
+    /// Finds the files, and writes the parts of other files to `folder`.
     fn find(root: &Path, folder: &Path) -> Result<Self> {
         let read = |path: &Path| {
             fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {}", path.display()))
