@@ -184,7 +184,7 @@ fn a_token_that_cannot_be_put_in_place_does_not_count() {
     job.end();
 }
 
-/// The renewer ends whoever revokes the token, even a sweeper.
+/// The renewer ends after any revocation, even by a sweeper.
 #[test]
 fn it_ends_with_its_anchor() {
     let job = Job::begin();

@@ -52,7 +52,7 @@ pub(crate) const NAMES: &str = "^jobpass-[a-z2-7]{20}$";
 /// Makes a unique name from 100 random bits, in lowercase letters and digits.
 ///
 /// # Errors
-/// If the operating system returned no random bytes.
+/// If the operating system returns no random bytes.
 pub fn random_name() -> Result<String, Error> {
     let mut bytes = [0; 20];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)

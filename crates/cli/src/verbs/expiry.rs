@@ -210,7 +210,7 @@ enum End {
 /// The result of a test.
 struct TestResult {
     end: End,
-    /// How long the API server still accepted the token after its end.
+    /// The time for which the API server still accepted the token after its end.
     accepted: Duration,
     /// Whether the API server refused the token at last.
     refused: bool,

@@ -10,7 +10,7 @@ use crate::{
     rbac::{Permission, Place, What},
 };
 
-/// The most names of objects in rules that become questions, for each permission.
+/// The most object names of one permission that become questions.
 const MOST_NAMES: usize = 8;
 
 /// All rules about resources, from the RoleBindings of one namespace and from the ClusterRoleBindings.

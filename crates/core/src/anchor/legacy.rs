@@ -40,7 +40,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A Secret that the token controller has filled.
 pub(crate) struct Filled {
     pub(crate) token: Token,
-    /// When the Secret was created, by the API server's clock.
+    /// The time of the Secret's creation, by the API server's clock.
     pub(crate) created: Timestamp,
 }
 

@@ -78,7 +78,7 @@ pub struct Page {
 pub struct Pages<'a> {
     cluster: &'a Cluster,
     scope: &'a Scope,
-    /// The verbs that the purpose of the list needs, for refusals.
+    /// The verbs that the caller needs, for the text of a refusal.
     verbs: &'static [&'static str],
     /// The types of Secrets that are not yet listed to the end.
     types: &'static [TokenType],
@@ -409,7 +409,7 @@ mod tests {
     async fn listed_from(fates: Vec<Fate>) -> (Result<String, Kind>, Vec<String>) {
         let (cluster, log) = scripted::cluster(&Identity::default(), fates);
         let scope = Scope::Namespace("ci".into());
-        // Of one type.
+        // The list is of one type.
         let mut pages = Pages {
             types: &[TokenType::Bound],
             ..Pages::new(&cluster, &scope)

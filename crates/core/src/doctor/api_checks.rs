@@ -259,7 +259,7 @@ fn version(answer: &Answer, shown: impl Fn(&str) -> String) -> Finding {
     }
 }
 
-/// What a release lacks, if anything.
+/// The features that a release lacks, if any.
 fn lacking(minor: u32) -> Option<String> {
     if minor < OLDEST {
         return Some(format!(

@@ -101,7 +101,7 @@ pub struct Sweeper<A, R> {
     pub ended: A,
     /// Receives each outcome at once. Anchors that are kept have none.
     pub report: R,
-    /// Whether to delete nothing.
+    /// Whether this is a dry run, which deletes nothing.
     pub dry_run: bool,
 }
 

@@ -76,7 +76,7 @@ pub struct Rotated {
     pub place: String,
     /// Whether an earlier rotation, which was stopped, had created the new Secret.
     pub resumed: bool,
-    /// How jobpass knows that the old token is dead.
+    /// The proof that the old token is dead.
     pub proof: Option<Proof>,
 }
 
