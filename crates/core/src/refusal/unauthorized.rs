@@ -21,10 +21,12 @@ impl Cluster {
             });
         match expired {
             Some(ago) => format!("the minter's own token expired {ago} ago: give the job a fresh one"),
-            None => "the minter's credential (the kubeconfig's token or client certificate, the answer of its \
+            None => {
+                "the minter's credential (the kubeconfig's token or client certificate, the answer of its \
                      exec plugin, or the bearer token) is wrong, expired or revoked, or belongs to another \
                      cluster: give the job a valid one"
-                .into(),
+                    .into()
+            }
         }
     }
 }
