@@ -25,7 +25,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     let left = Left::of(job.state(STATE), anchor);
     let known = match &left {
         Left::Nothing => {
-            say("jobpass: nothing to revoke: main created nothing");
+            say("jobpass: nothing to revoke: main left nothing behind");
             return Ok(());
         }
         Left::State(state) => Some(&**state),
