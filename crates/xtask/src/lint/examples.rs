@@ -18,6 +18,7 @@ pub(super) struct Files {
     pub(super) manifests: Vec<PathBuf>,
     /// Scripts for any POSIX shell.
     pub(super) scripts: Vec<PathBuf>,
+    pub(super) dockerfiles: Vec<PathBuf>,
 }
 
 /// The names of the inputs that examples may use.
@@ -54,6 +55,7 @@ pub(super) fn write(
         };
         match example.language {
             "sh" => files.scripts.push(put("sh", &example.text)?),
+            "dockerfile" => files.dockerfiles.push(put("Dockerfile", &example.text)?),
             "json" => {
                 let documents = serde_json::Deserializer::from_str(&example.text).into_iter::<Value>();
                 for document in documents {
@@ -85,8 +87,11 @@ pub(super) fn write(
                 }
                 Kind::OfTheApiServer => {}
             },
-            "text" => {}
-            language => bail!("{place}: no linter knows `{language}`: call the block sh, yaml, json or text"),
+            // GitHub and GitLab draw diagrams themselves.
+            "text" | "mermaid" => {}
+            language => bail!(
+                "{place}: no linter knows `{language}`: call the block sh, yaml, json, dockerfile, mermaid or text"
+            ),
         }
     }
     Ok(())
@@ -298,6 +303,8 @@ mod tests {
              ```yaml\n- apiGroups: ['']\n```\n\
              ```yaml\napiVersion: apiserver.config.k8s.io/v1\n```\n\
              ```json\n{\"a\": 1}\n{\"b\": 2}\n```\n\
+             ```dockerfile\nFROM scratch\n```\n\
+             ```mermaid\nflowchart LR\n```\n\
              ```sh\ntrue\n```\n",
         )?;
         let numbers = (
@@ -305,8 +312,9 @@ mod tests {
             files.pipelines.len(),
             files.manifests.len(),
             files.scripts.len(),
+            files.dockerfiles.len(),
         );
-        assert_eq!(numbers, (3, 2, 2, 1));
+        assert_eq!(numbers, (3, 2, 2, 1, 1));
         let name = files.workflows[0].file_name().and_then(|name| name.to_str());
         assert_eq!(name, Some("docs-x.md-2.yml"));
         Ok(())

@@ -121,7 +121,9 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
         &["--shell=sh", "--exclude=SC2154"],
         &examples.scripts.iter().collect::<Vec<_>>(),
     )?;
-    tool(&HADOLINT, &[], &[&PathBuf::from("dist/Dockerfile")])?;
+    let dockerfile = PathBuf::from("dist/Dockerfile");
+    let dockerfiles: Vec<_> = [&dockerfile].into_iter().chain(&examples.dockerfiles).collect();
+    tool(&HADOLINT, &[], &dockerfiles)?;
     // Links to other sites need a network.
     tool(
         &LYCHEE,
