@@ -18,7 +18,7 @@ use crate::{
     support,
 };
 
-/// The rules of a minter for jobs, from README.md, and the rules that it grants.
+/// The rules of a minter for jobs, from docs/minter.md, and the rules that it grants.
 pub(crate) const MINTER: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role

@@ -275,19 +275,19 @@ fn an_interrupted_proof_does_not_say_that_the_token_lives() {
     assert!(desk.cluster.anchors().is_empty());
 }
 
-/// The YAML of README.md gives the minter the permissions that it needs, and the job those that the examples
-/// use.
+/// The YAML for a minter by hand gives the minter the permissions that it needs, and the job those that the
+/// examples use.
 #[test]
-fn the_rbac_of_the_readme_is_enough() {
-    let readme = fs::read_to_string(support::root().join("README.md")).expect("README.md");
-    let blocks = readme
+fn the_rbac_by_hand_is_enough() {
+    let page = fs::read_to_string(support::root().join("docs/minter.md")).expect("docs/minter.md");
+    let blocks = page
         .split("```yaml\n")
         .filter_map(|rest| rest.split_once("```").map(|(yaml, _)| yaml));
     let rbac = blocks
         .filter(|yaml| yaml.contains("kind: RoleBinding"))
         .collect::<Vec<_>>();
     let [minter, with_rules] = rbac[..] else {
-        panic!("RBAC in README.md")
+        panic!("two blocks of RBAC in docs/minter.md")
     };
     let rbac = format!("{minter}---\n{with_rules}");
     let desk = Desk::new();
@@ -320,7 +320,14 @@ fn the_rbac_of_the_readme_is_enough() {
 
     let whose = [
         &["--service-account", "scanner"][..],
-        &["--rules", "get pods", "--rules", "create pods/exec target-pod"],
+        &[
+            "--rules",
+            "get pods",
+            "--rules",
+            "list pods",
+            "--rules",
+            "create pods/exec target-pod",
+        ],
         &["--rules", "- {apiGroups: [''], resources: [pods], verbs: [get]}"],
     ];
     for whose in whose {
