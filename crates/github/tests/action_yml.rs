@@ -1,12 +1,20 @@
-//! `action.yml` agrees with the table of options.
+//! `action.yml` agrees with the table of options, and the README with `action.yml`.
+
+use std::collections::BTreeMap;
 
 use jobpass_core::inputs::options::{FrontEnd, Opt};
 
+fn read(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/../../{name}", env!("CARGO_MANIFEST_DIR"))).expect("it is there")
+}
+
+fn action() -> serde_yaml::Value {
+    serde_yaml::from_str(&read("action.yml")).expect("YAML")
+}
+
 #[test]
 fn inputs_are_the_options() {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../action.yml"))
-        .expect("action.yml");
-    let action = serde_yaml::from_str::<serde_yaml::Value>(&text).expect("YAML");
+    let action = action();
     let inputs = action["inputs"].as_mapping().expect("inputs");
     // A person does not set this input, so no table has it. A default that the runner evaluates is the only
     // way to learn the id.
@@ -33,4 +41,48 @@ fn inputs_are_the_options() {
         })
         .collect::<Vec<_>>();
     assert_eq!(in_action, in_table);
+}
+
+/// The tables of the README have every input with its default, every output, and nothing else.
+#[test]
+fn the_readme_has_every_input_and_output() {
+    let action = action();
+    let members = |of: &str| {
+        let members = action[of].as_mapping().expect("a mapping").iter();
+        let members = members.filter(|(name, _)| name.as_str() != Some("check-run-id"));
+        members
+            .map(|(name, member)| {
+                let default = member["default"].as_str().map(str::to_owned);
+                (name.as_str().expect("a name").to_owned(), default)
+            })
+            .collect::<BTreeMap<_, _>>()
+    };
+    let readme = read("README.md");
+    let (_, section) = readme
+        .split_once("\n## Inputs and outputs\n")
+        .expect("the section");
+    let (section, _) = section.split_once("\n## ").expect("another section");
+    let (inputs, outputs) = section.split_once("| output |").expect("the outputs");
+    // A default without backticks is in words, and the API server or the kubeconfig decides it.
+    let rows = |tables: &str| {
+        let mut rows = BTreeMap::new();
+        for row in tables.lines().filter(|line| line.starts_with("| `")) {
+            let cells = row.split('|').collect::<Vec<_>>();
+            let default = cells[2]
+                .trim()
+                .strip_prefix('`')
+                .and_then(|word| word.strip_suffix('`'));
+            for name in cells[1].split(',') {
+                let name = name.trim().trim_matches('`').to_owned();
+                assert!(
+                    rows.insert(name, default.map(str::to_owned)).is_none(),
+                    "twice: {row}"
+                );
+            }
+        }
+        rows
+    };
+    assert_eq!(rows(inputs), members("inputs"));
+    let names = |rows: BTreeMap<String, Option<String>>| rows.into_keys().collect::<Vec<_>>();
+    assert_eq!(names(rows(outputs)), names(members("outputs")));
 }

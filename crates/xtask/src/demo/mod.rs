@@ -213,7 +213,7 @@ impl<'a> Demo<'a> {
         self.screen.title("What to try next");
         self.screen.paragraph(
             "cargo xtask demo --kubeconfig FILE    the same on a cluster of yours, in a namespace of its own that is removed at the end\n\
-             README.md                             a GitHub workflow, a GitLab pipeline and the RBAC, to copy",
+             README.md                             a GitHub workflow and a GitLab pipeline, and how to set a cluster up",
         );
     }
 
