@@ -62,27 +62,25 @@ fn the_readme_has_every_input_and_output() {
         .split_once("\n## Inputs and outputs\n")
         .expect("the section");
     let (section, _) = section.split_once("\n## ").expect("another section");
-    let (inputs, outputs) = section.split_once("| output |").expect("the outputs");
-    // A default without backticks is in words, and the API server or the kubeconfig decides it.
-    let rows = |tables: &str| {
-        let mut rows = BTreeMap::new();
-        for row in tables.lines().filter(|line| line.starts_with("| `")) {
-            let cells = row.split('|').collect::<Vec<_>>();
-            let default = cells[2]
-                .trim()
-                .strip_prefix('`')
-                .and_then(|word| word.strip_suffix('`'));
-            for name in cells[1].split(',') {
-                let name = name.trim().trim_matches('`').to_owned();
-                assert!(
-                    rows.insert(name, default.map(str::to_owned)).is_none(),
-                    "twice: {row}"
-                );
+    let (mut inputs, mut outputs) = (BTreeMap::new(), BTreeMap::new());
+    let mut table = &mut inputs;
+    for line in section.lines() {
+        match line.split('|').map(str::trim).collect::<Vec<_>>()[..] {
+            ["", "input", ..] => table = &mut inputs,
+            ["", "output", ..] => table = &mut outputs,
+            ["", names, second, ..] if names.starts_with('`') => {
+                // A default without backticks is in words: the API server or the kubeconfig decides it.
+                let default = second.strip_prefix('`').and_then(|word| word.strip_suffix('`'));
+                for name in names.split(", ") {
+                    let name = name.trim_matches('`').to_owned();
+                    assert!(!table.contains_key(&name), "twice: {name}");
+                    table.insert(name, default.map(str::to_owned));
+                }
             }
+            _ => {}
         }
-        rows
-    };
-    assert_eq!(rows(inputs), members("inputs"));
+    }
+    assert_eq!(inputs, members("inputs"));
     let names = |rows: BTreeMap<String, Option<String>>| rows.into_keys().collect::<Vec<_>>();
-    assert_eq!(names(rows(outputs)), names(members("outputs")));
+    assert_eq!(names(outputs), names(members("outputs")));
 }
