@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::DevCluster;
 
 /// The objects that an administrator creates with the README.
-const MANIFESTS: &str = r#"
+pub const MANIFESTS: &str = r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: ci}}
 ---
 {apiVersion: v1, kind: ServiceAccount, metadata: {name: scanner, namespace: ci}}

