@@ -1,4 +1,4 @@
-//! The deletion of an anchor, or of what it owns, and the meaning of the API server's answer.
+//! Deletes anchors and the objects that they own, and reads the API server's answers.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -24,19 +24,19 @@ pub(crate) enum Deletion {
     Done,
     /// The API server marked the object as deleted. A finalizer holds it, so it still exists.
     Held,
-    /// The object, or its whole namespace, does not exist. If `repeated`, an earlier attempt whose answer
-    /// was lost may have deleted it.
+    /// The object, or its whole namespace, does not exist. If `repeated`, an earlier attempt may have deleted
+    /// the object: the answer to that attempt was lost.
     Gone { repeated: bool },
-    /// The object of this name has another uid. It belongs to somebody else, and the requested object is
-    /// gone.
+    /// Another object has this name: its uid differs. So the requested object is gone, and the existing one
+    /// belongs to somebody else.
     AnotherUid,
-    /// The API server answered something else. Nothing is known about the object.
+    /// The API server answered something else. The object may or may not exist.
     Refused(Call, Answer),
 }
 
 /// Deletes an anchor.
 ///
-/// It can be repeated safely: no other object has the name, and the uid is a precondition.
+/// The caller may repeat this: no other object has the name, and the uid is a precondition.
 ///
 /// # Errors
 /// If there is no answer.
@@ -70,8 +70,8 @@ where
     Ok(Deletion::of::<K>(call, answer))
 }
 
-/// The request. Background propagation sets no finalizer. With another propagation, the object would outlive
-/// the objects that it owns.
+/// Builds the request, with background propagation, which sets no finalizer. With foreground propagation, the
+/// object would exist until the objects that it owns are gone.
 fn call<K>(doing: &'static str, namespace: &str, name: &str, uid: Option<&str>) -> Result<Call, Error>
 where
     K: Resource<DynamicType = ()>,
@@ -102,8 +102,8 @@ impl Deletion {
     }
 }
 
-/// Whether the API server answered with the object, marked as deleted. After a finished deletion it answers
-/// with a Status, or with the object before its deletion.
+/// Whether the API server answered with the object, marked as deleted. After a finished deletion, the API
+/// server answers with a Status, or with the object before its deletion.
 fn is_held<K: Resource<DynamicType = ()>>(answer: &Answer) -> bool {
     let object = serde_json::from_slice::<PartialObjectMeta<K>>(&answer.body);
     object.is_ok_and(|object| {

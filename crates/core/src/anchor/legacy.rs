@@ -1,7 +1,7 @@
 //! Legacy tokens: the tokens of Secrets of type `kubernetes.io/service-account-token`.
 //!
-//! The cluster's token controller puts the token into the Secret. The token never expires: only the
-//! deletion of the Secret or of the ServiceAccount revokes it. So the Secret is its anchor.
+//! The cluster's token controller puts the token into the Secret. The token never expires: only the deletion
+//! of the Secret or of the ServiceAccount revokes it. So the Secret is the token's anchor.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -33,7 +33,7 @@ pub const EXPIRATION: &str = "kubernetes.io/service-account.expiration";
 /// The key under which the Secret holds the token.
 pub(crate) const KEY: &str = "token";
 
-/// The longest that the token controller may take. On an idle cluster it takes 10 ms.
+/// The time limit for the token controller. On an idle cluster, the controller needs 10 ms.
 const FILL: Duration = Duration::from_secs(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -44,8 +44,8 @@ pub(crate) struct Filled {
     pub(crate) created: Timestamp,
 }
 
-/// A Secret with its data. Unlike the type of k8s-openapi, it holds the data in memory that is wiped, and
-/// cannot be printed.
+/// A Secret with its data. Unlike the type of k8s-openapi, this type wipes the memory of the data, and has no
+/// `Debug`.
 #[derive(Deserialize)]
 pub(crate) struct LegacySecret {
     #[serde(default, rename = "type")]
@@ -72,7 +72,7 @@ pub(crate) struct Metadata {
 }
 
 impl LegacySecret {
-    /// Reads a Secret. `None` if it, or its namespace, does not exist.
+    /// Reads a Secret. `None` if the Secret or its namespace does not exist.
     pub(crate) async fn get(
         cluster: &Cluster,
         namespace: &str,
@@ -101,8 +101,8 @@ impl LegacySecret {
     }
 }
 
-/// A warning if nothing will ever delete the Secret of a legacy token. `None` if something will, or if the
-/// cluster does not tell.
+/// Warns if the Secret of a legacy token has neither a lifetime nor an owner: nothing will ever delete it.
+/// `None` otherwise, or if the minter cannot read the Secret.
 pub async fn forgotten(cluster: &Cluster, claims: &Claims, budget: &Budget) -> Option<Warning> {
     let (namespace, name) = (
         claims.legacy_namespace.as_deref()?,
@@ -143,7 +143,7 @@ pub(crate) fn expiration(annotation: &str) -> Option<SignedDuration> {
 /// Waits until the token controller has filled a Secret.
 ///
 /// # Errors
-/// If it takes more than 20 s, or deletes the Secret because there is no such ServiceAccount.
+/// If the controller needs more than 20 s, or deletes the Secret because the ServiceAccount does not exist.
 pub(crate) async fn filled(
     cluster: &Cluster,
     namespace: &str,
@@ -221,7 +221,7 @@ mod tests {
         )
     }
 
-    /// The token, or the exit code; and how often the Secret was read.
+    /// Returns the token or the exit code, and the number of times that jobpass read the Secret.
     async fn filled_from(fates: Vec<Fate>) -> (Result<String, Kind>, usize) {
         let (cluster, log) = scripted::cluster(&Identity::default(), fates);
         let permission = RequiredPermission::rotating("ci", "scanner");

@@ -1,8 +1,10 @@
 //! The anchors in a cluster, page by page.
 //!
-//! They include the Secrets of legacy tokens whose annotations hold a lifetime, whoever made them.
+//! A legacy token's Secret counts as an anchor if its annotations hold a lifetime, whoever created the
+//! Secret.
 //!
-//! The requests ask for metadata alone, and the API server selects by type: no data of a Secret leaves it.
+//! The requests ask for metadata alone, and the API server selects by type. So no Secret's data leaves the
+//! API server.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -21,15 +23,15 @@ use crate::{
     text::harmless,
 };
 
-/// The anchors on one page, as many as with kubectl. A page that would be too long gets fewer.
+/// The number of anchors on one page, the same as in kubectl. A page that would be too long holds fewer.
 const PAGE: u32 = 500;
 /// The time for one page, retries included.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(45);
-/// The most times in a row that a list is resumed or restarted.
+/// The greatest number of times in a row that jobpass resumes or restarts a list.
 const RESUMPTIONS: u32 = 3;
 
-/// An anchor in the cluster. Everybody who may create anchors can write these annotations: the texts are
-/// harmless, but not to be trusted.
+/// An anchor in the cluster. Everybody who may create anchors can write these annotations, so do not trust
+/// them. They are safe to show.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ListedAnchor {
@@ -59,9 +61,10 @@ pub struct ListedAnchor {
     pub requested_by: Option<String>,
     /// The ServiceAccount of the token.
     pub service_account: Option<String>,
-    /// The time of its creation, by the API server's clock.
+    /// The time of the anchor's creation, by the API server's clock.
     pub created: Option<Timestamp>,
-    /// The end of the last token that can be bound to it, or of the legacy token. `None` without annotations.
+    /// The expiry of the last token that can be bound to the anchor, or the end of the legacy token's
+    /// lifetime. `None` without annotations.
     pub expires: Option<Timestamp>,
 }
 
@@ -69,35 +72,33 @@ pub struct ListedAnchor {
 pub struct Page {
     /// The anchors, in the order of namespace and name.
     pub anchors: Vec<ListedAnchor>,
-    /// The time by the API server's clock, which `created` follows. This machine's time if the answer has
-    /// none.
+    /// The time by the API server's clock, like `created`. This machine's time if the answer has no date.
     pub now: Timestamp,
 }
 
-/// The pages of a list. The list may change while it is read.
+/// The pages of a list. The list may change while jobpass reads it.
 pub struct Pages<'a> {
     cluster: &'a Cluster,
     scope: &'a Scope,
-    /// The verbs that the caller needs, for the text of a refusal.
+    /// The verbs that the caller needs. The message of a refusal names them.
     verbs: &'static [&'static str],
-    /// The types of Secrets that are not yet listed to the end.
+    /// The types of Secrets that jobpass has not yet listed to the end.
     types: &'static [TokenType],
-    /// Whether a Secret counts.
+    /// Decides whether a Secret belongs to the list.
     counts: fn(&ObjectMeta, TokenType) -> bool,
     limit: u32,
     /// The continue token of the next page. Empty for the first page.
     token: String,
     /// The key of the last Secret on the page before.
     last: String,
-    /// The last key before the list was restarted. Keys up to it were seen already.
+    /// The last key before jobpass restarted the list. The caller has all anchors up to this key already.
     seen: String,
-    /// The number of times in a row that the list was resumed or restarted without a new anchor.
+    /// The number of times in a row that jobpass resumed or restarted the list without a new anchor.
     resumptions: u32,
 }
 
 impl<'a> Pages<'a> {
-    /// The anchors of `scope`, to show them. Of the legacy tokens, only those that jobpass made for a job
-    /// count.
+    /// Lists the anchors of `scope` for a person. Includes a legacy token only if jobpass made it for a job.
     pub fn new(cluster: &'a Cluster, scope: &'a Scope) -> Self {
         Self {
             cluster,
@@ -117,7 +118,8 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// The Secrets of legacy tokens that nothing will ever delete: they have neither a lifetime nor an owner.
+    /// Lists the Secrets of legacy tokens that nothing will ever delete: they have neither a lifetime nor an
+    /// owner.
     pub(crate) fn forgotten(cluster: &'a Cluster, scope: &'a Scope) -> Self {
         Self {
             types: &[TokenType::Legacy],
@@ -132,7 +134,7 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// The anchors of `scope`, to delete some. Legacy tokens without a lifetime do not count.
+    /// Lists the anchors of `scope` for the sweeper. Leaves out legacy tokens without a lifetime.
     pub(crate) fn to_sweep(cluster: &'a Cluster, scope: &'a Scope) -> Self {
         Self {
             verbs: SWEEPER,
@@ -141,12 +143,13 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// The next page. `None` after the last.
+    /// Returns the next page, or `None` after the last one.
     ///
-    /// An expired list is resumed with the continue token that the API server offers, or restarted.
+    /// If the list has expired, resumes it with the continue token that the API server offers, or restarts
+    /// it.
     ///
     /// # Errors
-    /// If there is no usable answer, or the API server refuses.
+    /// If the API server refuses, or gives no usable answer.
     pub async fn next(&mut self) -> Result<Option<Page>, Error> {
         while let Some(token_type) = self.types.first().copied() {
             let call = self.call(token_type)?;
@@ -234,7 +237,7 @@ pub(crate) struct List {
     items: Vec<PartialObjectMeta<Secret>>,
 }
 
-/// The sort key of a list: the API server lists in this order.
+/// The key by which the API server sorts a list.
 fn key(metadata: &ObjectMeta) -> String {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     format!("{}/{}", text(&metadata.namespace), text(&metadata.name))
@@ -282,12 +285,12 @@ fn listed(metadata: &ObjectMeta, token_type: TokenType) -> ListedAnchor {
     }
 }
 
-/// The end of an anchor's last token: the later of the two times in its annotations. One is a lifetime,
-/// counted from the creation, so that the API server's clock alone decides. The other is a time by the
-/// clock of the minting machine.
+/// The end of an anchor's last token: the later of the two times in the anchor's annotations. The lifetime
+/// counts from the anchor's creation, by the API server's clock. The other time is by the clock of the
+/// machine that minted.
 ///
-/// A time within ten minutes of the creation becomes ten minutes: no token lives shorter. A time beyond the
-/// longest lifetime does not count.
+/// A time less than ten minutes after the creation becomes ten minutes: no token lives shorter. A time beyond
+/// the longest lifetime does not count.
 fn expires(created: Timestamp, lifetime: Option<&str>, at: Option<&str>) -> Option<Timestamp> {
     let after = |seconds: u64| {
         created
@@ -307,7 +310,7 @@ impl ListedAnchor {
         names::is_ours(&self.name) && made && self.is_plain()
     }
 
-    /// Whether an object can have such a name, namespace and uid.
+    /// Whether Kubernetes allows an object with this name, namespace and uid.
     pub(crate) fn is_plain(&self) -> bool {
         is_dns_subdomain(&self.name) && is_dns_label(&self.namespace) && names::is_identifier(&self.uid)
     }
@@ -405,11 +408,11 @@ mod tests {
         Fate::answer(410, status.to_string())
     }
 
-    /// The names on all pages, and the continue tokens of the requests; or the exit code.
+    /// Returns the names on all pages or the exit code, and the continue tokens of the requests.
     async fn listed_from(fates: Vec<Fate>) -> (Result<String, Kind>, Vec<String>) {
         let (cluster, log) = scripted::cluster(&Identity::default(), fates);
         let scope = Scope::Namespace("ci".into());
-        // The list is of one type.
+        // This list holds Secrets of one type only.
         let mut pages = Pages {
             types: &[TokenType::Bound],
             ..Pages::new(&cluster, &scope)

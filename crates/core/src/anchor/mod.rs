@@ -22,8 +22,8 @@ use crate::{
     text::harmless,
 };
 
-/// The type of every anchor. Kubernetes lets nobody change the type of a Secret, and the API server can
-/// select by it.
+/// The type of the anchor of a bound token. Nobody can change the type of a Secret. The API server can filter
+/// Secrets by type.
 pub const TYPE: &str = "jobpass.dev/anchor";
 
 /// The job of an anchor, for people who look at the cluster and for the sweeper.
@@ -37,7 +37,7 @@ pub struct Origin {
     pub run_id: Option<String>,
     /// The id or name of the job.
     pub job: Option<String>,
-    /// The id of the job's check run on GitHub. It tells apart the jobs of a matrix, which have one name.
+    /// The id of the job's check run on GitHub. The jobs of a matrix have one name, and differ in this id.
     pub check_run_id: Option<String>,
     /// The URL of the job.
     pub url: Option<String>,
@@ -47,8 +47,8 @@ pub struct Origin {
 
 /// Creates the anchor and returns its uid.
 ///
-/// After a lost answer, the anchor may exist with an unknown uid. It is deleted then and created again:
-/// nobody else knows its name. So the minter needs no permission to read Secrets.
+/// If an answer is lost, an anchor with an unknown uid may exist. jobpass then deletes that anchor and
+/// creates another. Nobody else knows the name, so the minter needs no permission to read Secrets.
 pub(crate) async fn create(
     cluster: &Cluster,
     spec: &Spec,
@@ -124,8 +124,8 @@ fn manifest(spec: &Spec, origin: &Origin, name: &str) -> Secret {
     // The last renewal may mint a token at the end of `renew-for`.
     let renewed = spec.renew_for.map_or(0, |time| time.as_secs());
     let seconds = i64::try_from(spec.lifetime.seconds() + renewed).unwrap_or(i64::MAX);
-    // Both are for people and for the sweeper. A wrong clock of this machine makes `expires-at` wrong, but
-    // not the lifetime: the sweeper counts the lifetime from the creation, by the API server's clock.
+    // People and the sweeper read both annotations. A wrong clock of this machine makes `expires-at` wrong,
+    // but not the lifetime: the sweeper counts the lifetime from the creation, by the API server's clock.
     let expires = jiff::Timestamp::now()
         .checked_add(jiff::SignedDuration::from_secs(seconds))
         .unwrap_or(jiff::Timestamp::MAX);
@@ -148,7 +148,7 @@ fn manifest(spec: &Spec, origin: &Origin, name: &str) -> Secret {
         .into_iter()
         .filter_map(|(key, value)| Some((format!("jobpass.dev/{key}"), harmless(&value?))));
     let mut annotations = facts.collect::<BTreeMap<_, _>>();
-    // The facts that people select by become labels, unless the value is not valid in a label.
+    // People select anchors by these facts. So each becomes a label, unless a label cannot hold the value.
     let selectable = ["platform", "run-id", "job", "check-run-id", "service-account"];
     let selectable = selectable.map(|key| format!("jobpass.dev/{key}"));
     let mut labels = annotations.clone();
@@ -252,7 +252,7 @@ mod tests {
         Fate::answer(200, r#"{"kind":"Status","status":"Success"}"#)
     }
 
-    /// The uid, or whether an anchor may exist; and the methods of the requests.
+    /// Returns the uid, or whether an anchor may exist. Also returns the methods of the requests.
     async fn creation(fates: Vec<Fate>) -> (Result<String, bool>, String) {
         let spec = Spec::parse(&Inputs::from([(Opt::ServiceAccount, "scanner")]), None).expect("a spec");
         let (cluster, log) = scripted::cluster(&Identity::default(), fates);

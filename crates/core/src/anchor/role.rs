@@ -1,8 +1,8 @@
 //! The role of one job: a ServiceAccount, a Role and a RoleBinding. They are named after the anchor, which
 //! owns them.
 //!
-//! The cluster's garbage collector deletes them after the anchor, sooner or later. A revocation does not
-//! wait for it.
+//! The cluster's garbage collector deletes them some time after the anchor. `revoke` does not wait for the
+//! garbage collector.
 
 use std::time::Duration;
 
@@ -26,12 +26,12 @@ use crate::{
     refusal::RequiredPermission,
 };
 
-/// The longest that an API server may take to learn of a new RoleBinding. Measured were 8 ms.
+/// The time in which an API server must learn of a new RoleBinding. A test cluster took 8 ms.
 const IN_EFFECT: Duration = Duration::from_secs(5);
 
 /// The three objects, as the API server created them.
 pub(crate) struct Made {
-    /// The uid of the ServiceAccount. `None` if it is from an attempt whose answer was lost.
+    /// The uid of the ServiceAccount. `None` if the answer with the uid was lost.
     pub(crate) account_uid: Option<String>,
     /// The warnings of the API server.
     pub(crate) warnings: Vec<String>,
@@ -39,8 +39,8 @@ pub(crate) struct Made {
 
 /// Creates all three, owned by the anchor.
 ///
-/// Safe to repeat: nobody else has the name, so an existing object is from an earlier attempt whose answer
-/// was lost.
+/// The caller may repeat this. Nobody else uses the name, so an existing object comes from an earlier attempt
+/// whose answer was lost.
 pub(crate) async fn create(
     cluster: &Cluster,
     spec: &Spec,
@@ -88,7 +88,7 @@ pub(crate) async fn create(
             return Err(cluster.refused(call, &answer, &RequiredPermission::minting(spec)));
         }
         if is_account && answer.status == 201 {
-            // Without the uid, the name still proves the account, because only this job has it.
+            // Even without the uid, the name identifies the account: only this job uses that name.
             let account = answer.parse_with::<PartialObjectMeta<ServiceAccount>>(call, "/metadata/uid");
             let uid = account.ok().and_then(|account| account.metadata.uid);
             made.account_uid = uid.filter(|uid| names::is_identifier(uid));
@@ -119,8 +119,8 @@ fn metadata(spec: &Spec, anchor_uid: &str) -> ObjectMeta {
     }
 }
 
-/// Waits until the role is in effect, so that neither the job nor a check comes too early. Returns a warning
-/// if that takes too long.
+/// Waits until the API server applies the role, so that neither the job nor a check sends a request too
+/// early. Returns a warning if that takes too long.
 pub(crate) async fn in_effect(as_token: &Cluster, spec: &Spec, budget: &Budget) -> Option<String> {
     let first = Permission::of_rule(spec.rules.first()?)?;
     let wait = async {
@@ -138,7 +138,7 @@ pub(crate) async fn in_effect(as_token: &Cluster, spec: &Spec, budget: &Budget) 
     })
 }
 
-/// Deletes the RoleBinding. kube-apiserver may cache a token for 10 s, but it looks up permissions at each
+/// Deletes the RoleBinding. kube-apiserver may cache a token for 10 s, but looks up permissions at each
 /// request.
 pub(crate) async fn unbind(
     cluster: &Cluster,

@@ -12,9 +12,9 @@ use crate::{
     text::harmless,
 };
 
-/// An answer, whatever its status. Not `Debug`: the body may be a token.
+/// An answer with any status. Not `Debug`: the body may hold a token.
 pub(crate) struct Answer {
-    /// The server in texts: `the API server`.
+    /// The server's name in messages, such as `the API server`.
     pub(super) from: &'static str,
     pub(crate) status: u16,
     /// The texts of the `Warning` headers, harmless.
@@ -25,14 +25,14 @@ pub(crate) struct Answer {
     pub(crate) too_long: bool,
     /// The server's clock, to the second.
     pub(crate) date: Option<jiff::Timestamp>,
-    /// Whether an earlier attempt at the same call may have been carried out.
+    /// Whether the API server may have carried out an earlier attempt at the same call.
     pub(crate) repeated: bool,
     /// The Status of a refusal. Empty for other answers.
     status_object: Status,
 }
 
 impl Answer {
-    /// An answer as it arrived. A body of `None` was longer than expected.
+    /// Creates an answer as it arrived. A body of `None` was longer than expected.
     pub(crate) fn new(status: u16, body: Option<Zeroizing<Vec<u8>>>) -> Self {
         let too_long = body.is_none();
         let mut body = body.unwrap_or_default();
@@ -61,8 +61,8 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|_| self.unreadable(call))
     }
 
-    /// Reads the body as a type of k8s-openapi, and requires a member such as `/status/allowed`. The types
-    /// of k8s-openapi read an absent member as `false` or as empty. An answer that says nothing would
+    /// Reads the body as a type of k8s-openapi, and requires a member such as `/status/allowed`. The types of
+    /// k8s-openapi read an absent member as `false` or as empty. Without this check, an empty answer would
     /// become a denial.
     ///
     /// # Errors
@@ -89,13 +89,13 @@ impl Answer {
         harmless(&self.status_object.message)
     }
 
-    /// `the API server answered 403 secrets is forbidden`, harmless.
+    /// The answer in words, such as `the API server answered 403 secrets is forbidden`. Safe to show.
     pub(crate) fn in_words(&self) -> String {
         let words = format!("{} answered {} {}", self.from, self.status, self.message());
         words.trim_end().to_owned()
     }
 
-    /// The failure for an answer that the caller cannot use.
+    /// The error for an answer that the caller cannot use.
     pub(crate) fn unexpected(&self, call: &Call) -> Error {
         Error::new(
             Kind::Refused,
@@ -114,22 +114,22 @@ impl Answer {
     }
 
     /// Whether the ServiceAccount of a TokenRequest has another uid than the request
-    /// (`pkg/registry/core/serviceaccount/storage/token.go`). The same answer about the anchor has the kind
-    /// `Secret`.
+    /// (`pkg/registry/core/serviceaccount/storage/token.go`). If the anchor's uid differs, the same answer
+    /// has the kind `Secret`.
     pub(crate) fn is_another_account(&self) -> bool {
         let details = self.status_object.details.as_ref();
         self.says(409, reason::CONFLICT) && details.is_some_and(|details| details.kind == "TokenRequest")
     }
 
-    /// Whether an object or its namespace does not exist. A 404 without a name is about a kind that the API
-    /// server lacks.
+    /// Whether an object or its namespace does not exist. A 404 without a name says that the API server lacks
+    /// the kind.
     pub(crate) fn is_not_found(&self) -> bool {
         let details = self.status_object.details.as_ref();
         self.says(404, reason::NOT_FOUND) && details.is_some_and(|details| !details.name.is_empty())
     }
 
-    /// Whether the cluster itself refused the request, so that nothing was done. A proxy in between sends
-    /// no reason.
+    /// Whether the cluster itself refused the request, and so did nothing. A proxy in between sends no
+    /// reason.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self.status, 401 | 403 | 404 | 422) && !self.status_object.reason.is_empty()
             || self.denial().is_some()
@@ -157,8 +157,8 @@ impl Answer {
         matches!(self.missing(), Some("secrets" | "namespaces"))
     }
 
-    /// The kind of the object that does not exist, in the plural. `None` if the answer does not say that
-    /// one is missing.
+    /// The kind of the object that does not exist, in the plural. `None` if the answer does not name a
+    /// missing object.
     pub(crate) fn missing(&self) -> Option<&str> {
         let details = self.status_object.details.as_ref()?;
         self.says(404, reason::NOT_FOUND).then_some(&*details.kind)
@@ -178,8 +178,8 @@ impl Answer {
     }
 }
 
-/// Reads a Status, or an empty one from anything else. Servers in front of Kubernetes, such as Rancher, send
-/// the same members with other types. Of those, the message is kept.
+/// Reads a Status, or an empty one from any other body. Servers in front of Kubernetes, such as Rancher, send
+/// the same members with other types. From such a body, this keeps the message.
 fn status_object(body: &[u8]) -> Status {
     #[derive(Deserialize)]
     struct Foreign {

@@ -128,12 +128,14 @@ mod tests {
         }
     }
 
-    /// A TLS error in the place where rustls puts it: in an io::Error, inside an error of the connector.
+    /// The attempt's error for a TLS error. rustls puts the TLS error into an io::Error, inside an error of
+    /// the connector.
     fn of(tls: Tls) -> AttemptError {
         AttemptError::of(&Outer("client error (Connect)", io::Error::other(tls)), false)
     }
 
-    /// Another attempt meets the same certificate. Only errors that a load balancer may cause are tried
+    /// Another attempt meets the same certificate. jobpass repeats only errors that a load balancer may
+    /// cause.
     /// again.
     #[rstest]
     #[case::another_authority(

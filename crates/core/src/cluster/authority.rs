@@ -1,11 +1,11 @@
-//! The certificate authorities of a server, and the check of its certificate: it passes if kubectl trusts it
-//! (Go, `crypto/x509`).
+//! The certificate authorities of a server, and the check of its certificate. jobpass trusts a certificate if
+//! kubectl trusts it (Go, `crypto/x509`).
 //!
 //! webpki builds and checks the chains. This module differs where Go differs from webpki:
 //!
-//! - A given certificate is trusted without a chain.
-//! - A given certificate that may not sign others, or has expired, signs none.
-//! - The certificate of a server may be an authority.
+//! - jobpass trusts a given certificate without a chain.
+//! - A given certificate that may not sign others, or has expired, counts for no other certificate.
+//! - The certificate of a server may itself be an authority.
 
 use std::sync::Arc;
 
@@ -34,19 +34,19 @@ use x509_parser::{
 use super::pem;
 use crate::error::{Error, Kind};
 
-/// The most bytes of PEM. The state of a job holds them, and a runner hands the state on in one variable,
-/// which Linux limits to 128 KiB.
+/// The greatest length of the PEM, in bytes. The job's state holds the PEM. A runner passes the state on in
+/// one variable, which Linux limits to 128 KiB.
 const LONGEST: usize = 64 << 10;
-/// The most certificates between a server's certificate and an authority.
+/// The greatest number of certificates between a server's certificate and an authority.
 const LONGEST_CHAIN: u32 = 4;
 
-/// The certificates that a server's certificate is checked against; at least one.
+/// The certificates against which jobpass checks a server's certificate; at least one.
 pub(crate) struct Authority {
     certificates: Vec<CertificateDer<'static>>,
 }
 
 impl Authority {
-    /// Parses PEM, the value of `input`.
+    /// Parses the PEM in `text`, the value of `input`.
     ///
     /// # Errors
     /// If the text has no certificate, or too many.
@@ -111,7 +111,7 @@ impl Verifier {
     /// Trusts the certificates of this system, and those of a PEM text.
     ///
     /// # Errors
-    /// If there are no certificates.
+    /// If neither the system nor the PEM text has a certificate.
     pub(super) fn of_system(and: Option<&str>, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
         let mut given = rustls_native_certs::load_native_certs().certs;
         given.extend(and.into_iter().flat_map(pem::certificates));
@@ -189,8 +189,8 @@ impl Verifier {
     }
 
     /// Whether a given certificate signed this authority, directly or through others. `above` is the number
-    /// of authorities below it in the chain. webpki does not accept an authority as the certificate of a
-    /// server.
+    /// of authorities below this one in the chain. webpki does not accept an authority as a server's
+    /// certificate.
     fn is_signed(
         &self,
         certificate: &X509Certificate,
@@ -203,7 +203,7 @@ impl Verifier {
                 && may_sign(issuer)
                 && is_valid_at(issuer, now)
                 && above <= below(issuer)
-                // Name constraints are not evaluated here.
+                // This check does not evaluate name constraints.
                 && matches!(issuer.name_constraints(), Ok(None))
                 && knows_what_is_critical(issuer)
                 && !is_signed_with_sha1(certificate)
@@ -300,7 +300,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// [`is_for_servers`], for webpki.
+/// [`is_for_servers`], in the form that webpki calls.
 struct ForServers;
 
 impl ExtendedKeyUsageValidator for ForServers {
@@ -325,7 +325,8 @@ impl ExtendedKeyUsageValidator for ForServers {
     }
 }
 
-/// The most certificates that an authority allows between a certificate that it signs and a server's.
+/// The greatest number of certificates that an authority allows between a certificate that it signs and a
+/// server's certificate.
 fn below(authority: &X509Certificate) -> u32 {
     let constraints = authority.basic_constraints().ok().flatten();
     constraints
@@ -357,8 +358,8 @@ fn may_sign(certificate: &X509Certificate) -> bool {
     is_authority && may_sign && is_for_servers(certificate)
 }
 
-/// Whether a signature uses SHA-1, for which anybody can make two certificates with one signature. Go and
-/// webpki refuse it, and x509-parser does not.
+/// Whether a signature uses SHA-1. Anybody can make two certificates that share a SHA-1 signature. Go and
+/// webpki refuse SHA-1, and x509-parser does not.
 fn is_signed_with_sha1(certificate: &X509Certificate) -> bool {
     let algorithm = &certificate.signature_algorithm.algorithm;
     [OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA].contains(algorithm)
@@ -385,8 +386,8 @@ fn seconds(time: UnixTime) -> i64 {
 mod tests {
     use super::*;
 
-    /// An authority, and two certificates that it signed. Both are authorities themselves, for a server named
-    /// `k8s`. The first is signed with SHA-256, the second with SHA-1.
+    /// An authority, and two certificates that it signed: the first with SHA-256, the second with SHA-1. Both
+    /// are authorities themselves, for a server named `k8s`.
     const SIGNED: &str = include_str!("authority/signed_with_sha256_and_sha1.pem");
 
     #[test]

@@ -1,13 +1,13 @@
-//! The time that a piece of work may take.
+//! The time limit of a piece of work.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The most attempts at one call, the first included, where giving up harms nobody.
+/// The greatest number of attempts at one call if giving up harms nobody.
 const ATTEMPTS: u32 = 4;
 
-/// The time that a piece of work may take, retries included.
+/// The time limit of a piece of work, retries included.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     pub(super) total: Duration,
@@ -25,8 +25,8 @@ impl Budget {
         }
     }
 
-    /// A budget that starts now, with attempts until it ends. Revoking uses it, because giving up leaves a
-    /// token alive.
+    /// A budget that starts now, and allows attempts until it ends. Revoking uses it, because giving up would
+    /// leave a token alive.
     pub fn to_the_end(total: Duration) -> Self {
         Self {
             attempts: u32::MAX,

@@ -24,21 +24,21 @@ use crate::{
     text::harmless,
 };
 
-/// The most bytes of an answer that are read. The answer to a TokenRequest is a few thousand bytes long.
+/// The greatest length of an answer, in bytes. The answer to a TokenRequest is a few thousand bytes long.
 const LONGEST_OBJECT: usize = 1 << 20;
-/// The most bytes of a list that are read. The metadata of 500 anchors is half a megabyte.
+/// The greatest length of a list, in bytes. The metadata of 500 anchors is half a megabyte long.
 const LONGEST_LIST: usize = 4 << 20;
 
-/// A request, without the server and the identity that it is sent with.
+/// A request, without the server and the identity of the sender.
 pub(crate) struct Call {
     /// The purpose, as it reads after "cannot": `create the anchor`.
     pub(crate) doing: &'static str,
     pub(super) request: http::Request<Vec<u8>>,
-    /// The most bytes of the answer that are read.
+    /// The greatest length of the answer, in bytes.
     pub(super) longest: usize,
 }
 
-/// The requests about the objects of one kind: those in a namespace, or all.
+/// The builder of requests about the objects of one kind: those in a namespace, or all.
 pub(crate) fn objects<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> Request {
     Request::new(K::url_path(&(), namespace))
 }
@@ -47,7 +47,7 @@ impl Call {
     /// Takes a request as kube-core built it.
     ///
     /// # Errors
-    /// If kube-core could not build it, a defect: every name in it was checked before.
+    /// If kube-core could not build the request. That is a defect: jobpass checks every name before.
     pub(crate) fn new(
         doing: &'static str,
         request: Result<http::Request<Vec<u8>>, request::Error>,
@@ -84,7 +84,7 @@ impl Call {
         )
     }
 
-    /// Creates an object, or asks one of the questions that Kubernetes models as an object.
+    /// Creates an object. Some requests, such as a SelfSubjectAccessReview, have the form of an object.
     ///
     /// # Errors
     /// As [`Call::new`].
@@ -143,7 +143,7 @@ impl Call {
         )
     }
 
-    /// Lists the metadata of objects. The rest of the objects does not leave the API server.
+    /// Lists the metadata of objects. The other parts of the objects do not leave the API server.
     ///
     /// # Errors
     /// As [`Call::new`].
@@ -188,7 +188,7 @@ impl Call {
     }
 
     /// The path and the query. kube-core writes a superfluous `?` or `&` before the first parameter; this
-    /// removes it.
+    /// function removes that character.
     pub(super) fn path(&self) -> String {
         let uri = self.request.uri();
         match uri.query().map_or("", |query| query.trim_start_matches('&')) {

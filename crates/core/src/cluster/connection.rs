@@ -1,11 +1,11 @@
-//! The way to an API server.
+//! The connection settings for an API server: the URL, the certificates, the proxy.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Authority, Proxy, url::server_url};
 use crate::{error::Error, process::environment::Environment};
 
-/// The way to an API server. Once serialised, it holds no secret.
+/// The settings for the connection to an API server. The serialised form holds no secret.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Connection {
@@ -20,8 +20,8 @@ pub struct Connection {
     /// The proxy before the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxy>,
-    /// PEM of certificates that count beside the system's roots. They are never recorded: the end of the job
-    /// finds them again.
+    /// PEM of certificates that count beside the system's roots. The state does not record them: the end of
+    /// the job finds them again.
     #[serde(skip)]
     pub(crate) extra_authorities: Option<String>,
 }
@@ -47,7 +47,7 @@ impl Connection {
 
 impl Connection {
     /// Adds the user and the password of the proxy, which no state records. They come from the environment,
-    /// which may have changed since: the credentials of another proxy do not count.
+    /// which may have changed: if it now names another proxy, that proxy's credentials do not count.
     pub(crate) fn with_credentials_of_proxy(mut self, environment: &Environment) -> Self {
         let now = Proxy::from_environment(&self.server, environment);
         self.proxy = self.proxy.map(|proxy| proxy.with_credentials_of([now]));
@@ -70,8 +70,8 @@ mod tests {
         connection
     }
 
-    /// A job can change its variables before it ends. The password then goes to no other proxy, and no proxy
-    /// is added.
+    /// A job can change its variables before it ends. jobpass then sends the password to no other proxy, and
+    /// adds no proxy.
     #[rstest]
     #[case::the_same(Some("http://u:p@proxy:3128"), Some("http://u:p@proxy:3128"), Some(("http://proxy:3128", true)))]
     #[case::another_proxy(Some("http://u:p@proxy:3128"), Some("http://u:p@evil:3128"), Some(("http://proxy:3128", false)))]

@@ -8,8 +8,8 @@ use kube::core::{
 
 use crate::text::harmless;
 
-/// The part of the cluster that refused a request after authorization. Only the message of a Status tells
-/// which.
+/// The part of the cluster that refused a request after authorization. Only the message of a Status names
+/// that part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denial<'a> {
     /// A ResourceQuota.
@@ -20,7 +20,7 @@ pub(crate) enum Denial<'a> {
     Webhook(&'a str),
     /// A ValidatingAdmissionPolicy.
     Policy(&'a str),
-    /// Nothing refused: a required admission webhook does not answer.
+    /// No part of the cluster refused: a required admission webhook did not answer.
     Unanswered(&'a str),
     /// Another admission plugin, such as LimitRanger, PodSecurity, or one of a distribution.
     Plugin,
@@ -28,7 +28,8 @@ pub(crate) enum Denial<'a> {
 
 impl<'a> Denial<'a> {
     /// Recognises the messages of `admission/plugin/webhook/errors`, `admission/plugin/policy/validating` and
-    /// `util/webhook/error.go` (k8s.io/apiserver) and of the plugins. The tests below hold recorded ones.
+    /// `util/webhook/error.go` (k8s.io/apiserver), and those of the plugins. The tests below hold recorded
+    /// messages.
     pub(super) fn of(code: u16, status: &'a Status) -> Option<Self> {
         let message = &*status.message;
         let between = |before: &str, quote: char| {
@@ -68,7 +69,7 @@ impl<'a> Denial<'a> {
         }
     }
 
-    /// Whether it is a policy of `jobpass setup`. Their names all begin like this.
+    /// Whether a policy of `jobpass setup` refused. The names of these policies begin alike.
     pub(crate) fn is_of_setup(self) -> bool {
         matches!(self, Self::Policy(name) if name.starts_with("jobpass-"))
     }
@@ -117,7 +118,7 @@ impl<'a> Denial<'a> {
         }
     }
 
-    /// The refusing part of the cluster, for texts.
+    /// The part of the cluster that refused, as messages name it.
     pub(crate) fn in_words(self) -> String {
         match self {
             Self::Quota => "a ResourceQuota of the namespace".into(),

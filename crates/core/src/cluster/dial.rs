@@ -1,4 +1,4 @@
-//! The way in which a connection is made: its proxy, its certificates, and the agreed version of HTTP.
+//! Makes a connection: its proxy, its certificates, and the agreed version of HTTP.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use crate::{
 
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// The target of a connection, and the means.
+/// The target of a connection, with its proxy and certificates.
 pub(super) struct Dial {
     server: Uri,
     tls: Arc<ClientConfig>,
@@ -36,13 +36,13 @@ pub(super) struct Dial {
     proxy: Option<Tunnel>,
 }
 
-/// The way through a proxy.
+/// A proxy to connect through.
 struct Tunnel {
     uri: Uri,
     authorization: Option<HeaderValue>,
     /// The user and the password for a SOCKS proxy.
     credentials: Option<(Vec<u8>, Vec<u8>)>,
-    /// For a proxy with TLS: the same certificates, as with kubectl.
+    /// The settings for a proxy with TLS: the same certificates as for the server, as with kubectl.
     tls: Arc<ClientConfig>,
 }
 
@@ -59,7 +59,7 @@ impl Dial {
     /// Prepares a connection.
     ///
     /// # Errors
-    /// If the certificates, the key or the server's name cannot be used.
+    /// If jobpass cannot use the certificates, the key or the server's name.
     pub(super) fn new(connection: &Connection, identity: &Identity) -> Result<Self, Error> {
         let server = connection
             .server
@@ -136,7 +136,7 @@ impl Dial {
         C::Future: Send + 'static,
         C::Error: Into<Failure>,
     {
-        // The connector is always ready, because all of its parts are.
+        // The connector is always ready, because each of its parts is always ready.
         let mut connector =
             HttpsConnector::new(connector, Arc::clone(&self.tls), true, Arc::clone(&self.names));
         let stream = connector.call(self.server.clone()).await?;
@@ -154,7 +154,8 @@ impl Tunnel {
         }
     }
 
-    /// A SOCKS proxy that looks up names itself, as with kubectl: a name may exist only in its network.
+    /// Builds a SOCKS connection. The proxy looks up names, as with kubectl: a name may exist only in the
+    /// proxy's network.
     fn socks<C>(&self, connector: C, with_credentials: bool) -> SocksV5<C> {
         let tunnel = SocksV5::new(with_port(&self.uri, 1080), connector);
         match self.credentials.as_ref().filter(|_| with_credentials) {
@@ -167,7 +168,7 @@ impl Tunnel {
     }
 }
 
-/// Whether an error, or one of its causes, has this text.
+/// Whether the message of an error, or of one of its causes, contains `text`.
 fn says(error: &(dyn std::error::Error + 'static), text: &str) -> bool {
     error.to_string().contains(text) || error.source().is_some_and(|source| says(source, text))
 }
@@ -178,7 +179,7 @@ fn with_port(uri: &Uri, port: u16) -> Uri {
     complete.unwrap_or_else(|| uri.clone())
 }
 
-/// The authorities, and the client's own certificate.
+/// The TLS settings: the authorities, and the client's own certificate.
 fn tls_config(connection: &Connection, identity: &Identity) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = match &connection.certificate_authority {
@@ -201,7 +202,7 @@ fn tls_config(connection: &Connection, identity: &Identity) -> Result<ClientConf
     }
 }
 
-/// Makes an HTTP connection of a stream. It is separate from [`Dial::through`] so that it is compiled once.
+/// Starts HTTP on a stream. It is separate from [`Dial::through`] so that the compiler generates it once.
 async fn dialled(stream: Box<dyn Stream>, http2: bool) -> Result<HttpConnection, Failure> {
     if http2 {
         let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;

@@ -1,4 +1,4 @@
-//! The certificates that count for a CI platform's own endpoints beside the system's.
+//! The certificates that count beside the system's roots for a CI platform's own endpoints.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,8 @@ use crate::{
     process::{environment::Environment, files},
 };
 
-/// The variable that names their file. Runners and actions run on Node, which obeys it. So it is set already
-/// on a network with its own certificate authority.
+/// The variable that names the file of these certificates. Runners and actions run on Node, which reads this
+/// variable. So a network with its own certificate authority sets it already.
 const VARIABLE: &str = "NODE_EXTRA_CA_CERTS";
 
 /// A file of certificates in PEM.
@@ -23,7 +23,7 @@ impl ExtraCertificates {
     /// The file that the environment names.
     ///
     /// # Errors
-    /// If the variable is not UTF-8, or the path cannot be made absolute.
+    /// If the variable is not UTF-8, or jobpass cannot make the path absolute.
     pub fn of(environment: &Environment) -> Result<Option<Self>, Error> {
         let Some(path) = environment.utf8(VARIABLE)? else {
             return Ok(None);
@@ -31,8 +31,8 @@ impl ExtraCertificates {
         Ok(Self::read(files::absolute(VARIABLE, Path::new(path))?))
     }
 
-    /// Reads the file. Like Node, it ignores a file that cannot be read: the connection that needs it fails
-    /// later.
+    /// Reads the file. Like Node, jobpass ignores a file that it cannot read: the connection that needs the
+    /// file fails later.
     pub(crate) fn read(path: PathBuf) -> Option<Self> {
         let pem = files::read_bytes(files::LONGEST, &path).ok()?;
         Some(Self {

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{dial, pem};
 use crate::{error::Error, text::harmless, token::Token};
 
-/// The characters to escape in the headers for extra fields. client-go does the same
+/// The characters that jobpass escapes in the headers for extra fields, like client-go
 /// (`transport.headerKeyEscape`).
 const NOT_IN_HEADER_NAME: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
@@ -28,7 +28,7 @@ const NOT_IN_HEADER_NAME: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'|')
     .remove(b'~');
 
-/// The credentials of a client. Each part may be absent. Without any, the client is anonymous.
+/// The credentials of a client. Each part may be absent. A client without any part is anonymous.
 #[derive(Clone, Default)]
 pub struct Identity {
     /// A token.
@@ -45,7 +45,7 @@ pub struct Identity {
     pub impersonate_extra: BTreeMap<String, Vec<String>>,
 }
 
-/// A client certificate and its key, both PEM. They belong together.
+/// A client certificate and its own key, both PEM.
 #[derive(Clone)]
 pub struct ClientCertificate {
     /// The certificate, and the intermediate certificates that signed it.
@@ -66,7 +66,7 @@ impl ClientCertificate {
         }
     }
 
-    /// Converts the pair for rustls. The error says why that is impossible.
+    /// Converts the pair for rustls. The error says why rustls cannot use the pair.
     pub(super) fn certified(&self, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
         let chain: Vec<_> = pem::certificates(&self.certificate).collect();
         if chain.is_empty() {
@@ -132,7 +132,7 @@ mod tests {
         (made.cert.pem(), made.signing_key.serialize_pem())
     }
 
-    /// The problem with a certificate and its key, or with one of them replaced.
+    /// The problem with this certificate and key. An argument of `None` means the valid one.
     fn problem(certificate: Option<String>, key: Option<String>) -> Option<String> {
         let (own_certificate, own_key) = pair("a");
         let certificate = certificate.unwrap_or(own_certificate);
@@ -177,8 +177,7 @@ mod tests {
         assert!(!format!("{headers:?}").contains("t0ken"));
     }
 
-    /// client-go sends each group and each value in a header of its own, and escapes the key of an extra
-    /// field.
+    /// client-go sends each group and each value in its own header, and escapes the key of an extra field.
     #[test]
     fn an_impersonated_user_is_sent_in_full() {
         let identity = Identity {

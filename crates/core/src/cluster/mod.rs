@@ -50,9 +50,9 @@ pub use self::{
 
 const API_SERVER: &str = "the API server";
 
-/// An API server, and the identity that asks it.
+/// An API server, and the identity that sends requests to it.
 pub struct Cluster {
-    /// The server in texts: `the API server`.
+    /// The server's name in messages, such as `the API server`.
     name: &'static str,
     transport: Transport,
     /// Whether the connections carry a client certificate.
@@ -64,7 +64,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The asking ServiceAccount. `None` for other users.
+    /// The ServiceAccount that sends the requests. `None` for other users.
     pub fn account(&self) -> Option<Account> {
         Account::of(self.bearer.as_ref()?)
     }
@@ -83,12 +83,12 @@ impl Cluster {
     /// Prepares a connection as the holder of `token`.
     ///
     /// # Errors
-    /// If the certificate authority cannot be used.
+    /// If jobpass cannot use the certificate authority.
     pub fn connect_with(connection: &Connection, token: &Token) -> Result<Self, Error> {
         Self::connect_as(connection, &token.clone().into())
     }
 
-    /// Returns the same server, asked with nothing but `token`. The connections are shared, unless they carry
+    /// Returns the same server with `token` as the only credential. Shares the connections, unless they carry
     /// a client certificate: kube-apiserver would prefer the certificate to the token.
     ///
     /// # Errors
@@ -108,11 +108,11 @@ impl Cluster {
         })
     }
 
-    /// Returns the same server, asked as another user. The identity needs the permission to impersonate
-    /// that user.
+    /// Returns the same server, for requests as another user. The identity needs the permission to
+    /// impersonate that user.
     ///
     /// # Errors
-    /// If a name cannot stand in a header.
+    /// If a header cannot carry one of the names.
     pub(crate) fn acting_as(&self, user: &str, groups: &[&str]) -> Result<Self, Error> {
         let value =
             |text: &str| HeaderValue::from_bytes(text.as_bytes()).map_err(|error| dial::unusable(&error));
@@ -142,8 +142,8 @@ impl Cluster {
         &self.connection.server
     }
 
-    /// Connects to a server that is not an API server. The same limits and proxies apply, and redirects are
-    /// not followed.
+    /// Connects to a server that is not an API server. The same limits and proxies apply. jobpass follows no
+    /// redirect.
     ///
     /// # Errors
     /// As [`Cluster::connect`].
@@ -173,7 +173,7 @@ impl Cluster {
 
 /// Makes ring the cryptography of every TLS connection of this process.
 pub fn install_crypto() {
-    // It fails only if a provider is installed already. That provider is ring as well.
+    // This fails only if a provider is installed already. That provider is ring as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 

@@ -1,10 +1,9 @@
-//! PEM as Go reads it (`encoding/pem`): text around the blocks does not matter, and damaged blocks are
-//! ignored.
+//! PEM as Go reads it (`encoding/pem`): Go ignores damaged blocks and the text around the blocks.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// A block without headers.
+/// A PEM block without headers.
 struct Block {
     label: String,
     content: Vec<u8>,
@@ -18,7 +17,7 @@ pub(super) fn certificates(text: &str) -> impl Iterator<Item = CertificateDer<'s
     certificates.map(|block| block.content.into())
 }
 
-/// The first private key in a text, in any of the three forms.
+/// The first private key in a text, in PKCS #1, PKCS #8 or SEC 1.
 pub(super) fn private_key(text: &str) -> Option<PrivateKeyDer<'static>> {
     let is_key = |block: &Block| block.label == "PRIVATE KEY" || block.label.ends_with(" PRIVATE KEY");
     let key = blocks(text).into_iter().find(is_key)?;

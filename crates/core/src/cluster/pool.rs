@@ -1,9 +1,9 @@
-//! The connections to a server: one of HTTP/2 that carries all requests, or up to 16 of HTTP/1.1 where
-//! something in between speaks no HTTP/2.
+//! The connections to a server: one of HTTP/2 that carries all requests. If a proxy on the way lacks HTTP/2,
+//! up to 16 of HTTP/1.1.
 //!
-//! hyper-util's `legacy::Client` pools connections as well, but it dials for each request that finds none,
-//! and keeps a connection that went silent. jobpass begins with up to 55 questions at the same time.
-//! Measured with 43 first requests on two busy cores (handshakes, time; median of seven runs):
+//! hyper-util's `legacy::Client` pools connections as well. But it dials for each request that finds no idle
+//! connection, and keeps a connection that went silent. jobpass begins with up to 55 requests at the same
+//! time. Measured with 43 first requests on two busy cores (handshakes, time; median of seven runs):
 //!
 //! | | `legacy::Client` | this pool |
 //! |---|---|---|
@@ -43,10 +43,11 @@ use super::{
     transport::{Exchange, Reply},
 };
 
-/// The most HTTP/1.1 connections at a time. Each begins with a TLS handshake, for which both sides need time.
+/// The greatest number of HTTP/1.1 connections at a time. Each begins with a TLS handshake, for which both
+/// sides need time.
 const MOST_HTTP1: usize = 16;
-/// The longest that a connection may be idle and still be used. After that, a firewall or a proxy may have
-/// forgotten it silently. It is longer than any attempt.
+/// The longest time for which jobpass keeps an idle connection. After that, a firewall or a proxy may have
+/// silently forgotten the connection. It is longer than any attempt.
 const IDLE: Duration = Duration::from_secs(20);
 
 /// The connections to one server, as a service that carries requests.
@@ -61,10 +62,10 @@ struct Shared {
 
 /// The connections that can carry a request.
 enum Open {
-    /// No connection was made yet, so the server's version of HTTP is unknown.
+    /// There was no connection yet, so the server's version of HTTP is unknown.
     Unknown,
     Http2(Http2),
-    /// The idle connections, and since when each is idle.
+    /// The idle connections, each with the time at which it became idle.
     Http1(Vec<(Http1, Instant)>),
 }
 
@@ -75,7 +76,7 @@ type Http1 = http1::SendRequest<Full<Bytes>>;
 struct Http2 {
     sender: http2::SendRequest<Full<Bytes>>,
     used: Instant,
-    /// Whether an answer did not come. No further request may then use this connection.
+    /// Whether a request on this connection got no answer. Then no further request may use it.
     failed: Arc<AtomicBool>,
 }
 
@@ -107,8 +108,8 @@ impl Pool {
 impl Shared {
     /// Sends a request and reads the answer.
     ///
-    /// After a failure, or once a caller gives up waiting, the next request gets another connection. This one
-    /// may be broken in silence, and the next one may reach another API server.
+    /// After a failure, or after a caller stops waiting, the next request gets another connection. The old
+    /// connection may be broken without a sign, and the new one may reach another API server.
     async fn send(&self, exchange: &Exchange) -> Result<Reply, AttemptError> {
         let mut again = true;
         loop {
@@ -154,8 +155,8 @@ impl Shared {
         }
     }
 
-    /// Sends a request over a connection that carries nothing else meanwhile. Returns whether the connection
-    /// had been used before.
+    /// Sends a request over a connection that carries nothing else meanwhile. Returns whether an earlier
+    /// request had used the connection.
     async fn send_over_http1(
         &self,
         exchange: &Exchange,
@@ -230,8 +231,8 @@ impl Http2 {
     }
 }
 
-/// Marks a connection as failed unless it is disarmed first. A caller that gives up waiting drops the future,
-/// and this guard with it.
+/// Marks a connection as failed when it is dropped, unless somebody disarms it first. A caller that stops
+/// waiting drops the future, and this guard with it.
 struct FailedIfDropped<'a>(Option<&'a AtomicBool>);
 
 impl Drop for FailedIfDropped<'_> {

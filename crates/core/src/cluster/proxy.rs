@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::url::GoUrl;
 use crate::{error::Error, process::environment::Environment};
 
-/// The URL of a proxy, and its user and password. Those are kept apart and never serialised.
+/// The URL of a proxy, and its user and password. jobpass stores the credentials apart from the URL, and
+/// never serialises them.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Proxy {
@@ -19,15 +20,15 @@ pub struct Proxy {
     url: String,
     #[serde(skip)]
     credentials: Option<SecretString>,
-    /// Whether a kubeconfig names the proxy, and not a variable. Known only while minting.
+    /// Whether a kubeconfig, and not a variable, names the proxy. Known only while minting.
     #[serde(skip)]
     in_kubeconfig: bool,
 }
 
 impl Proxy {
-    /// The proxy of HTTPS_PROXY, unless NO_PROXY lists the server. The upper-case names count first. As with
-    /// kubectl, ALL_PROXY and HTTP_PROXY do not count, and a value that is not the address of a proxy is
-    /// ignored.
+    /// The proxy of HTTPS_PROXY, unless NO_PROXY lists the server. The upper-case names win over the
+    /// lower-case ones. Like kubectl, jobpass ignores ALL_PROXY and HTTP_PROXY, and a value that is not the
+    /// address of a proxy.
     pub fn from_environment(server: &str, environment: &Environment) -> Option<Self> {
         let variable = |name: &str| {
             let set = |name: &str| environment.raw(name).filter(|value| !value.is_empty());
@@ -52,16 +53,16 @@ impl Proxy {
         Some(Self::of_url(&url.or_else(|| GoUrl::parse(text))?))
     }
 
-    /// Parses the `proxy-url` of a kubeconfig, or a recorded URL. Both have a scheme.
+    /// Parses the `proxy-url` of a kubeconfig, or a recorded URL. Each must have a scheme.
     ///
     /// # Errors
-    /// If it is not the URL of a proxy.
+    /// If the text is not the URL of a proxy.
     pub(crate) fn parse(input: &str, url: &str) -> Result<Self, Error> {
         let parsed =
             GoUrl::parse(url).filter(|url| matches!(&*url.scheme, "http" | "https" | "socks5" | "socks5h"));
         match parsed.filter(|url| !url.host.is_empty()) {
             Some(url) => Ok(Self::of_url(&url)),
-            // The value is not shown, because it may hold a password.
+            // The error does not show the value, because it may hold a password.
             None => Err(Error::input(
                 input,
                 "names a proxy that cannot be used",
@@ -87,8 +88,8 @@ impl Proxy {
         }
     }
 
-    /// The `proxy-url` for the kubeconfig of a job. A proxy from a variable is left out: clients find it
-    /// where jobpass found it. A proxy with a password is left out, because the job's log does not mask the
+    /// The `proxy-url` for the kubeconfig of a job. Leaves out a proxy from a variable: clients find it where
+    /// jobpass found it. Leaves out a proxy with a password, because the job's log does not mask the
     /// password.
     pub(crate) fn for_kubeconfig(&self) -> Option<&str> {
         (self.in_kubeconfig && self.credentials.is_none()).then_some(&self.url)
@@ -129,7 +130,7 @@ impl Proxy {
         Some((decoded(user), decoded(password)))
     }
 
-    /// The header for a proxy that asks for a user (RFC 7617).
+    /// The header that sends the proxy's user and password (RFC 7617).
     pub(super) fn authorization(&self) -> Option<http::HeaderValue> {
         let (user, password) = self.credentials()?;
         let plain = [&*user, b":", &*password].concat();
@@ -139,7 +140,7 @@ impl Proxy {
     }
 }
 
-/// The hosts that are reached without the proxy.
+/// The hosts that clients reach without the proxy (NO_PROXY).
 #[derive(Default)]
 struct NoProxy {
     all: bool,
@@ -149,9 +150,9 @@ struct NoProxy {
 }
 
 struct Domain {
-    /// The name, with a point before it.
+    /// The name, with a dot before it.
     suffix: String,
-    /// Whether the name itself counts, without the point.
+    /// Whether the entry also matches the name without the dot.
     itself: bool,
     port: String,
 }
@@ -160,8 +161,8 @@ impl NoProxy {
     fn parse(text: &str) -> Self {
         let mut list = Self::default();
         for entry in text.split(',') {
-            // client-go parses networks a second time (`NewProxierWithNoProxyCIDR`): with leading zeros, but
-            // without trimming spaces.
+            // client-go parses networks a second time (`NewProxierWithNoProxyCIDR`): that parser accepts
+            // leading zeros, but does not trim spaces.
             list.networks.extend(network(&without_zeros(entry)));
             let entry = entry.trim().to_lowercase();
             if entry.is_empty() {
@@ -250,7 +251,7 @@ fn without_zeros(text: &str) -> String {
     }
 }
 
-/// Go's `net.ParseCIDR`.
+/// Parses a network like Go's `net.ParseCIDR`.
 fn network(text: &str) -> Option<(IpAddr, u8)> {
     let (base, bits) = text.split_once('/')?;
     let base = base.parse::<IpAddr>().ok()?;
@@ -277,7 +278,7 @@ fn contains((base, bits): (IpAddr, u8), address: IpAddr) -> bool {
     }
 }
 
-/// Go's `net.SplitHostPort`, which also splits an address in brackets.
+/// Splits a text like Go's `net.SplitHostPort`, which also accepts an address in brackets.
 fn host_and_port(text: &str) -> Option<(&str, &str)> {
     let colon = text.rfind(':')?;
     let (host, port) = (&text[..colon], &text[colon + 1..]);
@@ -294,7 +295,7 @@ fn address(text: &str) -> Option<IpAddr> {
     text.parse().ok().map(canonical)
 }
 
-/// Turns an IPv4 address in the form of IPv6 into the IPv4 address.
+/// Turns an IPv4-mapped IPv6 address into the IPv4 address.
 fn canonical(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),

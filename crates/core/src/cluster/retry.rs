@@ -1,4 +1,4 @@
-//! The decision whether a call is repeated, and when.
+//! Decides whether and when jobpass repeats a call.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::denial::{self, Denial};
 
 /// The longest wait between two attempts.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
-/// The longest that a server's Retry-After is obeyed.
+/// The longest Retry-After of a server that jobpass obeys.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// The next step for a person, if a later answer may differ. `None` if the answer is final.
@@ -22,18 +22,18 @@ pub(super) fn transient(status: u16, denial: Option<Denial<'_>>) -> Option<&'sta
     }
 }
 
-/// The wait after an attempt. The first attempt is 1.
+/// The wait after an attempt. `attempt` is 1 for the first one.
 pub(super) fn pause(attempt: u32, retry_after: Option<Duration>) -> Duration {
     retry_after
         .unwrap_or_else(|| backoff(attempt))
         .min(LONGEST_RETRY_AFTER)
 }
 
-/// 0.25 s, 0.5 s, 1 s, ... with up to half of it added, so that the jobs of one pipeline do not come back
-/// in step.
+/// 0.25 s, 0.5 s, 1 s, ..., each with up to half of it added. So the jobs of one pipeline do not repeat their
+/// calls at the same moment.
 fn backoff(attempt: u32) -> Duration {
     let mut byte = [0];
-    // Without random bytes, the waits are merely not spread.
+    // Without random bytes, the waits only lack their random part.
     let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut byte);
     let base = (Duration::from_millis(250) * 2_u32.pow((attempt - 1).min(8))).min(LONGEST_BACKOFF);
     base + base.mul_f32(f32::from(byte[0]) / 512.0)

@@ -10,7 +10,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The scope for texts: `` namespace `ci` `` or `the cluster`.
+    /// The scope in words: `` namespace `ci` `` or `the cluster`.
     pub fn in_words(&self) -> String {
         match self {
             Self::Namespace(namespace) => format!("namespace `{namespace}`"),

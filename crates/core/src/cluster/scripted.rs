@@ -1,4 +1,4 @@
-//! A stand-in for the API server that answers from a list, for tests of decisions.
+//! A replacement for the API server that answers from a list, for tests of decisions.
 
 use std::{
     collections::VecDeque,
@@ -22,9 +22,9 @@ pub(crate) enum Fate {
     Answer(u16, &'static [(&'static str, &'static str)], String),
     /// The request never leaves this machine.
     NotSent,
-    /// The request is sent, and the connection breaks.
+    /// jobpass sends the request, and the connection breaks.
     Lost,
-    /// The request is sent, and no answer comes.
+    /// jobpass sends the request, and no answer comes.
     Silence,
 }
 
@@ -43,7 +43,7 @@ impl Fate {
     }
 }
 
-/// The requests that arrived: `POST /path`.
+/// The requests that arrived, such as `POST /path`.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<(String, String)>>>);
 
@@ -66,7 +66,7 @@ impl Log {
     }
 }
 
-/// A cluster whose requests meet the fates in order. All later requests meet the last one.
+/// A cluster whose requests meet the fates in order. All requests after the last fate meet that fate again.
 pub(crate) fn cluster(identity: &Identity, fates: impl IntoIterator<Item = Fate>) -> (Cluster, Log) {
     let mut fates = fates.into_iter().collect::<VecDeque<_>>();
     answering(identity, move |_| {

@@ -15,7 +15,7 @@ use crate::{
     text::{harmless, in_words},
 };
 
-/// The replacement for a credential that a server has echoed.
+/// The text that replaces a credential in a server's answer.
 const REDACTED: &str = "<redacted>";
 const USER_AGENT: &str = concat!("jobpass/", env!("CARGO_PKG_VERSION"));
 /// The longest that one attempt at a call may take.
@@ -24,21 +24,21 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 /// The failure of a call that got no usable answer.
 pub(crate) struct NoAnswer {
     pub(crate) error: Error,
-    /// Whether the API server may have carried out the request nevertheless. It has not if no connection was
-    /// made.
+    /// Whether the API server may have carried out the request nevertheless. `false` if there was no
+    /// connection.
     pub(crate) maybe_done: bool,
 }
 
 impl Cluster {
-    /// Sends a call, and repeats it as often as the budget allows: after connection errors, after 429 (a
-    /// Retry-After of up to 10 s is obeyed), and after 500, 502, 503 and 504. Every call of jobpass can be
-    /// repeated; each caller says why.
+    /// Sends a call. Repeats it as often as the budget allows: after connection errors, after 429 (it obeys a
+    /// Retry-After of up to 10 s), and after 500, 502, 503 and 504. jobpass can repeat each of its calls;
+    /// each caller says why.
     ///
     /// # Errors
-    /// If the attempts or the budget are used up without another answer.
+    /// If all attempts fail, or the budget ends.
     pub(crate) async fn send(&self, call: &Call, budget: &Budget) -> Result<Answer, NoAnswer> {
         let started = Instant::now();
-        // Whether an earlier attempt may have been carried out.
+        // Whether the API server may have carried out an earlier attempt.
         let mut repeated = false;
         let mut attempt = 1;
         loop {
@@ -133,8 +133,8 @@ impl Cluster {
         Some(harmless(&quoted.replace("\\\"", "\"")))
     }
 
-    /// Removes the bearer token, in every form, from text of the server, which may echo it. [`harmless`]
-    /// recognises only plain JWTs.
+    /// Removes the bearer token, in every form, from a server's text: the server may echo the token.
+    /// [`harmless`] recognises only plain JWTs.
     pub(crate) fn without_bearer(&self, text: &str) -> String {
         let bearer = match &self.bearer {
             Some(bearer) if !text.is_empty() => bearer.expose(),
@@ -192,7 +192,7 @@ fn no_answer_in_time() -> AttemptError {
 }
 
 impl NoAnswer {
-    /// A failure before anything was sent.
+    /// A failure before jobpass sent anything.
     pub(crate) fn unsent(error: Error) -> Self {
         Self {
             error,
@@ -201,7 +201,7 @@ impl NoAnswer {
     }
 }
 
-/// For callers that can repeat their work: drops the answer to whether the request may have been carried out.
+/// For callers that can repeat their work. Drops `maybe_done`.
 impl From<NoAnswer> for Error {
     fn from(failure: NoAnswer) -> Self {
         failure.error
@@ -229,7 +229,7 @@ mod tests {
         Fate::answer(200, "{}")
     }
 
-    /// The outcome of a call, the number of requests, and the seconds that it took.
+    /// Returns the outcome of a call, the number of requests, and the seconds that the call took.
     async fn sent(fates: Vec<Fate>, budget: Budget) -> (Result<(u16, bool), bool>, usize, u64) {
         let (cluster, log) = scripted::cluster(&Identity::default(), fates);
         let call = Call::get("ask", "/version").expect("a call");

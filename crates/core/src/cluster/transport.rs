@@ -1,5 +1,5 @@
-//! The seam between the requests and the connections: a `tower::Service`. In tests, a list of answers takes
-//! its place.
+//! The interface between the requests and the connections: a `tower::Service`. Tests replace it by a list of
+//! answers.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -7,14 +7,14 @@ use tower::util::BoxCloneSyncService;
 
 use super::attempt_error::AttemptError;
 
-/// A request to be sent.
+/// A request to send.
 pub(super) struct Exchange {
     pub(super) request: http::Request<Full<Bytes>>,
-    /// The most bytes of the answer that are read.
+    /// The greatest length of the answer, in bytes.
     pub(super) longest: usize,
 }
 
-/// An answer. Its body is `None` if it is longer than expected.
+/// An answer. The body is `None` if it was longer than expected.
 pub(super) type Reply = http::Response<Option<Bytes>>;
 
 /// A service that carries requests to a server.

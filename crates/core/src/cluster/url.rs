@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use secrecy::SecretString;
 
-/// The characters to escape in a path. Existing escapes stay.
+/// The characters that jobpass escapes in a path. Existing escapes stay.
 const IN_PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -20,7 +20,7 @@ const IN_PATH: &AsciiSet = &CONTROLS
     .add(b'[')
     .add(b']');
 
-/// A URL with an authority. Of a URL without one, the text before and after the first colon.
+/// A URL. An opaque one, such as `host:443`, has only a scheme.
 #[derive(Debug)]
 pub(super) struct GoUrl {
     /// The scheme in lower case. Empty if the URL has none.
@@ -34,7 +34,7 @@ pub(super) struct GoUrl {
 }
 
 impl GoUrl {
-    /// Parses like Go's `url.Parse`. `None` if that is an error. The query and the fragment are dropped.
+    /// Parses like Go's `url.Parse`. `None` if Go returns an error. Drops the query and the fragment.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let text = text.split('#').next()?;
         if text.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
