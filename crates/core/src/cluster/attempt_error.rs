@@ -1,8 +1,8 @@
-//! The reason why a call got no answer, in words that lead to a cause.
+//! The reason for a call without an answer, in words that lead to a cause.
 
 use crate::text::harmless;
 
-/// The reason why an attempt got no answer.
+/// The reason for an attempt without an answer.
 pub(super) struct AttemptError {
     pub(super) why: String,
     pub(super) help: &'static str,

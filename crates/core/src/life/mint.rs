@@ -1,4 +1,4 @@
-//! Minting: from the recorded state to the token in the job's hands, or to nothing at all.
+//! Minting: from the recorded state to the token in the job's hands. If a step fails, nothing stays behind.
 
 use std::{cell::RefCell, panic::AssertUnwindSafe, path::Path, time::Duration};
 
@@ -37,44 +37,44 @@ const CLEAN_UP: Duration = Duration::from_secs(3);
 /// The part of that time for a delivery that has begun.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
-/// A token to mint, its minter and its places. Nothing has been created yet.
+/// A token to mint, its minter, and the files for it. jobpass has created nothing yet.
 pub struct Plan {
-    /// The state as it will be recorded first.
+    /// The state as jobpass records it first.
     pub state: State,
     minter: Minter,
     cluster: Cluster,
     spec: Spec,
 }
 
-/// A token that its job has.
+/// A token that jobpass has handed over to its job.
 pub struct HandedOver {
-    /// The state as it was recorded last, for the end of the job.
+    /// The state as jobpass recorded it last, for the end of the job.
     pub state: State,
-    /// Warnings for a person, those of the API server included. Harmless text.
+    /// Warnings for a person, including the warnings of the API server. Harmless text.
     pub warnings: Vec<String>,
-    /// The API server, asked as the minter.
+    /// The API server, with the minter's identity.
     pub cluster: Cluster,
 }
 
 /// The steps that only the front end can do.
 pub struct Handover<R, D> {
-    /// Records the state: before the anchor is created, and again when more is known. `None` means that
+    /// Records the state: before jobpass creates the anchor, and again when it knows more. `None` means that
     /// nothing is left to revoke.
     pub record: R,
     /// Masks the token, before any part of it is written.
     pub mask: fn(&Minted) -> Result<(), Error>,
-    /// Delivers the token, after its files are written. Like masking, it runs on a thread of its own: a
-    /// reader that does not read must not delay the reaction to a signal.
+    /// Delivers the token, after jobpass has written the token's files. Like `mask`, this runs on a thread of
+    /// its own: a log that nobody reads must not delay the reaction to a signal.
     pub deliver: D,
 }
 
 impl Plan {
-    /// Reads the inputs, also those for the end of the job, so that a wrong one fails before anything is
-    /// created. Relative paths begin at `folder`. It runs the minter's exec plugin, or requests an ID token
-    /// from the CI platform.
+    /// Reads the inputs, including those for the end of the job, so that a wrong input fails before jobpass
+    /// creates anything. Relative paths begin at `folder`. Runs the minter's exec plugin, or requests an ID
+    /// token from the CI platform.
     ///
     /// # Errors
-    /// The first wrong input, a missing minter, or a signal.
+    /// If an input is wrong, if there is no minter, or if a signal arrives.
     pub async fn make(
         inputs: &Inputs,
         folder: &Path,
@@ -91,7 +91,7 @@ impl Plan {
         };
         let spec = Spec::parse(inputs, minter.namespace.as_deref())?;
         let state = State::new(&minter, &spec, inputs, folder, environment)?;
-        // A token whose state cannot be recorded must not be minted.
+        // jobpass must not mint a token whose state it cannot record.
         state.json()?;
         Ok(Self {
             state,
@@ -101,12 +101,12 @@ impl Plan {
         })
     }
 
-    /// Mints a token and hands it over, or leaves no anchor behind: after an error, a panic or a signal, it
-    /// deletes the anchor before it returns.
+    /// Mints a token and hands it over. After an error, a panic or a signal, deletes the anchor before it
+    /// returns.
     ///
     /// # Errors
-    /// The first failure. If doctor finds a likely cause, it is added. If the anchor could not be deleted, so
-    /// is the command that deletes it by hand.
+    /// The first failure. doctor adds a likely cause, if it finds one. If jobpass could not delete the
+    /// anchor, the error also has the command that deletes the anchor by hand.
     pub async fn mint<R, D>(
         self,
         origin: &Origin,
@@ -125,7 +125,7 @@ impl Plan {
         } = self;
         let mut origin = origin.clone();
         if let (None, Some(bearer)) = (&origin.check_run_id, &minter.identity.bearer) {
-            // A runner may not know the id, although the ID token that it gave the job has it.
+            // A runner may not know the id. The ID token that the runner gave the job has it.
             origin.check_run_id = oidc::check_run_id(bearer);
         }
         state.receipt.check_run_id.clone_from(&origin.check_run_id);
@@ -143,7 +143,7 @@ impl Plan {
     }
 }
 
-/// The warning that the minter's credential expires before the token does.
+/// Warns if the minter's credential expires before the token does.
 fn outlived(minter: Option<Timestamp>, state: &State) -> Option<String> {
     let receipt = &state.receipt;
     let renewed = receipt
@@ -209,7 +209,7 @@ where
         Delivery::Done(warnings) => return Ok((state, warnings.clone())),
         Delivery::Failed(error) | Delivery::Interrupted(error) | Delivery::Stuck(error) => error.clone(),
     };
-    // A failed delivery has removed its own files. Other files in their place belong to somebody else.
+    // A failed delivery has removed its own files. Other files at those paths belong to somebody else.
     let removed = match &delivery {
         Delivery::Interrupted(_) => state.files.remove(),
         _ => Ok(()),
@@ -228,21 +228,21 @@ where
     })
 }
 
-/// Whether nothing can still appear. A stuck delivery may write its files later. If the API server did not
-/// answer the creation of the anchor, it may create the anchor later. Then the end of the job needs the
-/// state.
+/// Whether no file and no anchor can appear later. A stuck delivery may write its files later. If the API
+/// server did not answer the creation of the anchor, it may create the anchor later. Then the end of the job
+/// needs the state.
 fn is_certain(delivery: &Delivery, creation: Creation, state: &State) -> bool {
     let may_come = creation == Creation::Possible && state.receipt.anchor_uid.is_none();
     !matches!(delivery, Delivery::Stuck(_)) && !may_come
 }
 
 enum Delivery {
-    /// Delivered, with these warnings.
+    /// The delivery succeeded, with these warnings.
     Done(Vec<String>),
     Failed(Error),
-    /// Interrupted by a signal or a panic, and no longer running. Its files may exist.
+    /// A signal or a panic stopped the delivery, and its thread has ended. The delivery's files may exist.
     Interrupted(Error),
-    /// Interrupted, but its thread is still running.
+    /// A signal stopped the wait, but the delivery's thread still runs. It may write its files later.
     Stuck(Error),
 }
 
@@ -262,7 +262,7 @@ async fn finish_or_stop(
         }
         interrupted = interrupt.wait() => interrupted,
     };
-    // Files can be removed only after the delivery has stopped writing them.
+    // jobpass can remove the files only after the delivery has stopped writing them.
     match tokio::time::timeout(LAST_WRITES, delivery).await {
         Ok(Ok(Err(_))) => Delivery::Failed(interrupted),
         Ok(_) => Delivery::Interrupted(interrupted),
@@ -277,9 +277,9 @@ struct Progress {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Creation {
-    /// No request for the anchor was sent, or the API server refused it.
+    /// jobpass sent no request for the anchor, or the API server refused it.
     Impossible,
-    /// A request for the anchor may have been sent.
+    /// jobpass may have sent a request for the anchor.
     Possible,
 }
 
@@ -356,8 +356,8 @@ where
     Ok(minted)
 }
 
-/// The warning that the minter may do everything. Asks with the minter's credential. `None` if no answer comes in
-/// time.
+/// Warns if the minter may do everything. Asks the API server with the minter's credential. `None` if no
+/// answer comes in time.
 async fn mighty_minter(cluster: &Cluster, spec: &Spec, budget: &Budget) -> Option<String> {
     if spec.checks.escape == EscapeCheck::Off {
         return None;
@@ -367,7 +367,8 @@ async fn mighty_minter(cluster: &Cluster, spec: &Spec, budget: &Budget) -> Optio
     (verdict == Verdict::Allowed).then(|| format!("{}; {}", advice::MIGHTY, advice::lesser_minter(spec)))
 }
 
-/// Asks the API server with the token itself for its permissions. A token for other audiences cannot ask.
+/// Asks the API server for the token's permissions, with the token itself. A token for other audiences cannot
+/// ask.
 async fn check(as_job: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budget) -> Result<(), Error> {
     if spec.checks.is_empty() && spec.rules.is_empty() || !spec.audiences.is_empty() {
         return Ok(());
@@ -383,8 +384,8 @@ async fn check(as_job: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budg
         .warnings
         .extend(role::in_effect(as_job, spec, budget).await);
     let report = spec.checks.ask(as_job, &holder, budget).await;
-    // This request is sent only if a verdict is unknown. A gateway's 401 counts, because the job would get it
-    // as well.
+    // jobpass sends this request only if a verdict is unknown. A gateway's 401 counts, because the job would
+    // also get that 401.
     if report.is_partly_unknown()
         && let Ok(answer) = probe::ask(as_job, budget).await
         && answer.status == 401
@@ -399,7 +400,7 @@ async fn check(as_job: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budg
     Ok(())
 }
 
-/// The failure of a token that its job could not use.
+/// The error for a token that the API server does not accept from its job.
 fn not_accepted(server: &str) -> Error {
     let server = harmless(server);
     Error::new(

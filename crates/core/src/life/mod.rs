@@ -1,4 +1,4 @@
-//! The stations of a token's life, in their order.
+//! The stages of a token's life, in their order.
 
 pub mod mint;
 pub mod renew;

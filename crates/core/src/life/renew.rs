@@ -1,9 +1,9 @@
-//! The renewal of a token, for jobs that last longer than one token should.
+//! The renewal of a token, for jobs that last longer than one token should live.
 //!
-//! Each new token is bound to the same anchor, so that one deletion ends all of them. It replaces the old
-//! token in `token-file` and in the kubeconfig. The kubeconfig also names `token-file`, which programs on
-//! client-go read again every minute (`transport/token_source.go`). Meanwhile the renewer holds the minter's
-//! credential, and the steps of the job do not.
+//! Each new token is bound to the same anchor, so that one deletion ends all of them. The renewer writes the
+//! new token over the old one in `token-file` and in the kubeconfig. The kubeconfig also names `token-file`,
+//! and programs on client-go read that file again every minute (`transport/token_source.go`). The renewer
+//! holds the minter's credential; the steps of the job do not.
 
 use std::{
     io::{self, Read},
@@ -39,22 +39,22 @@ use crate::{
 /// The verb that every front end has for [`in_background`].
 pub const VERB: &str = "renew";
 
-/// The part of its lifetime after which a token is renewed, the same as in kubelets
+/// The fraction of a token's lifetime after which jobpass renews the token, the same as in kubelets
 /// (`pkg/kubelet/token/token_manager.go`).
 const OLD: f64 = 0.8;
 /// The time between two checks whether the end of the job has removed the journal.
 const LOOK: Duration = Duration::from_millis(500);
-/// The longest wait until a failed renewal is tried again.
+/// The longest wait after a failed renewal before the next attempt.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// Starts the renewer: this program with [`VERB`], and with the state on its standard input. It renews the
-/// token until the end of the job removes the journal. It inherits the variables that may hold the minter's
-/// credential. For a token without renewal, this does nothing.
+/// Starts the renewer: this program with [`VERB`], and with the state on its standard input. The renewer
+/// renews the token until the end of the job removes the journal. It inherits the variables that may hold the
+/// minter's credential. Does nothing for a token without renewal.
 ///
 /// The renewer stays in the process group of the job, and ends with it.
 ///
 /// # Errors
-/// If the renewer cannot be started, or ends at once. The error then holds its output.
+/// If the renewer does not start, or ends at once. The error then holds the renewer's output.
 pub fn in_background(state: &State) -> Result<(), Error> {
     if state.renewal.is_none() {
         return Ok(());
@@ -69,10 +69,10 @@ pub fn in_background(state: &State) -> Result<(), Error> {
     })
 }
 
-/// Runs the renewer. Writes to `ready` as soon as it can renew.
+/// Runs the renewer. Writes to `ready` when the renewer can renew.
 ///
 /// # Errors
-/// If there is no state on `state`, after a signal, and as [`renew_until_end`].
+/// If `state` holds no state, after a signal, and as [`renew_until_end`].
 pub async fn run(
     mut state: impl Read,
     ready: impl io::Write,
@@ -90,7 +90,7 @@ pub async fn run(
     loop {
         tokio::select! {
             signal = interrupt.signal() => match signal {
-                // On some runners (`act`) a step has a terminal, and its end sends SIGHUP.
+                // On some runners (`act`) a step has a terminal. The kernel sends SIGHUP when the step ends.
                 Signal::HUP => {}
                 signal => {
                     interrupt.redeliver(signal);
@@ -102,8 +102,8 @@ pub async fn run(
     }
 }
 
-/// Renews the token of `state` whenever it is old, until a token lasts to the end of `renew-for`. Writes a
-/// failure to the journal, and tries again. Calls `ready` when it begins.
+/// Renews the token of `state` when the token is old, until one token lasts to the end of `renew-for`. After
+/// a failure, writes it to the journal and tries again. Calls `ready` when it begins.
 ///
 /// # Errors
 /// If the anchor or the journal is gone.
@@ -165,7 +165,7 @@ async fn renewal_loop(
             }
             Err(error) => {
                 if schedule.failed() {
-                    // If the journal cannot be written either, nobody else can be told.
+                    // If this write fails as well, there is no other way to report the failure.
                     let _ = journal.write(&Entry::Failed {
                         at: jiff::Timestamp::now(),
                         why: harmless(&error.to_string()),
@@ -177,12 +177,12 @@ async fn renewal_loop(
     Ok(())
 }
 
-/// The times at which a token is renewed.
+/// The times at which jobpass renews a token.
 struct Schedule {
     /// The end of `renew-for`.
     end: Instant,
     minted: Instant,
-    /// The lifetime of the token that was minted last.
+    /// The lifetime of the last token.
     life: Duration,
     /// The time until the next attempt.
     wait: Duration,
@@ -214,7 +214,7 @@ impl Schedule {
     }
 
     /// Schedules the next of at least four attempts before the token expires. Returns whether the attempt
-    /// before succeeded.
+    /// before this failure succeeded.
     fn failed(&mut self) -> bool {
         self.wait = self.life.mul_f64((1.0 - OLD) / 4.0).min(LONGEST_WAIT);
         !std::mem::replace(&mut self.fails, true)
@@ -233,8 +233,8 @@ async fn renew(
 ) -> Result<Option<Minted>, Error> {
     let uid = state.receipt.anchor_uid.as_deref().unwrap_or_default();
     let work = async {
-        // The minter is found again each time, because an ID token or a plugin's credential may live for
-        // minutes.
+        // This finds the minter again each time, because an ID token or a plugin's credential may live only
+        // for minutes.
         let minter = Minter::from_recorded(&state.connection, &state.auth, inputs, environment).await?;
         let cluster = Cluster::connect(&minter)?;
         let (anchor, account) = (
@@ -268,8 +268,8 @@ fn replace_token(state: &State, new: &Minted, handed_over: &[Token], journal: &J
         token: new.token.clone(),
     })?;
     state.files.renew(&new.token, handed_over)?;
-    // The end of the job may have removed the journal and the token's file in between. Then this has written
-    // the file again.
+    // The end of the job may have removed the journal and the token's file in between. Then this call has
+    // written the token's file again.
     if !journal.is_there() {
         return state.files.remove();
     }
@@ -278,7 +278,7 @@ fn replace_token(state: &State, new: &Minted, handed_over: &[Token], journal: &J
     })
 }
 
-/// The request for the first token, without the parts that are needed only once.
+/// The request for the first token, without the parts that a renewal does not need.
 fn spec(state: &State, renewal: &Renewal) -> Spec {
     let receipt = &state.receipt;
     Spec {
@@ -330,7 +330,7 @@ mod tests {
             schedule.renewed(now, 60 * MINUTE);
             renewals += 1;
         }
-        // Renewed after 48 and 96 minutes. The last token lasts until minute 156.
+        // The renewals happen after 48 and 96 minutes. The last token lasts until minute 156.
         assert_eq!((renewals, now - begun), (2, 96 * MINUTE));
     }
 

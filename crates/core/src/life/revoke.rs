@@ -29,27 +29,27 @@ use crate::{
     token::Token,
 };
 
-/// The time for all of it: deletion, retries, and the proof with `wait`.
+/// The time for the whole revocation: deletion, retries, and the proof with `wait`.
 pub const REVOKE: Duration = Duration::from_secs(40);
-/// The time that is left after a signal.
+/// The time that remains after a signal.
 const HURRY: Duration = Duration::from_secs(5);
 
-/// The time for reading and removing the token's files, at the same time as the rest.
+/// The time for reading and removing the token's files. The deletion runs at the same time.
 const READ_AND_REMOVE: Duration = Duration::from_secs(5);
 
-/// The time for removing the permissions of a job's own role, before anything else.
+/// The time for removing the permissions of a job's own role, before jobpass deletes the anchor.
 const HEAD_START: Duration = Duration::from_secs(1);
-/// The time for deleting the rest of a job's own role.
+/// The time for deleting the other objects of a job's own role.
 const TIDY: Duration = Duration::from_secs(8);
 
-/// The time for which kube-apiserver still accepts a token that it accepted before
+/// The time for which kube-apiserver still accepts a token from its cache
 /// (`pkg/kubeapiserver/authenticator/config.go`, `TokenSuccessCacheTTL`).
 pub const SUCCESS_CACHE: Duration = Duration::from_secs(10);
-/// The time in which every replica of the API server learns of the deletion through its own watch, with room
-/// to spare.
+/// The time in which every replica of the API server learns of the deletion through its own watch, with some
+/// margin.
 const SLACK: Duration = Duration::from_secs(5);
-/// The waits for an anchor whose creation was cut short: the API server may create it a moment after the job
-/// was killed.
+/// The waits for an anchor whose creation was interrupted: the API server may create the anchor a moment
+/// after the runner killed the job.
 const LATE_CREATION: &[Duration] = &[
     Duration::from_millis(300),
     Duration::from_millis(700),
@@ -73,17 +73,17 @@ pub struct Revoked {
 /// Ends the token's life: removes its files, deletes the anchor, proves that the token is dead, and completes
 /// the receipt.
 ///
-/// Only the state says where to connect to. The inputs and the environment may have changed since, so they
-/// give only the minter's credential. `handed_over` is the token, if the caller has it from elsewhere. It is
-/// ignored unless it is bound to the anchor. After a signal, 5 s are left.
+/// Connects only to the server in the state: the inputs and the environment may have changed since, so they
+/// give only the minter's credential. `handed_over` is the token, if the caller has it from elsewhere.
+/// jobpass ignores it unless it is bound to the anchor. After a signal, 5 s are left.
 ///
-/// It can be repeated: a missing anchor counts as revoked. It deletes with background propagation and sets no
-/// finalizer, because the API server accepts a token for up to a minute while its Secret is only marked for
-/// deletion.
+/// The caller may repeat this: a missing anchor counts as revoked. The deletion uses background propagation
+/// and sets no finalizer: while a finalizer holds the Secret, the API server accepts its token for up to a
+/// minute.
 ///
 /// # Errors
-/// If the anchor may still exist, if the token still works, or if one of its files cannot be removed. The
-/// error has the command that deletes the anchor by hand.
+/// If the anchor may still exist, if the token still works, or if jobpass cannot remove one of the token's
+/// files. The error has the command that deletes the anchor by hand.
 pub async fn at_end_of_job(
     state: &mut State,
     handed_over: Option<Token>,
@@ -137,7 +137,7 @@ pub async fn at_end_of_job(
     leftovers.removed.clone().map(|()| revoked)
 }
 
-/// The files of the job, read for the proof and the receipt, and then removed.
+/// The files of the job. jobpass reads them for the proof and the receipt, and then removes them.
 struct Leftovers {
     token: Option<Token>,
     journal: Vec<Entry>,
@@ -146,14 +146,14 @@ struct Leftovers {
 
 impl Leftovers {
     /// Begins to read and remove the files, on a thread of its own. Any step of the job can write to these
-    /// files or replace them. Nothing about them must delay the deletion of the anchor.
+    /// files or replace them, so reading or removing them must not delay the deletion of the anchor.
     fn take(files: Files) -> impl Future<Output = Arc<Self>> {
         let until = Instant::now() + READ_AND_REMOVE;
         let taking = tokio::task::spawn_blocking(move || {
             let journal = files.journal.as_deref().map(Reader::new);
             let token = files.token();
             let removed = files.remove();
-            // The renewer writes until its journal is removed, so the journal is read last.
+            // The renewer writes to the journal until jobpass removes it. So this reads the journal last.
             let journal = journal.map(|mut journal| journal.news()).unwrap_or_default();
             Self {
                 token,
@@ -185,10 +185,10 @@ async fn connect(state: &State, inputs: &Inputs, environment: &Environment) -> R
     Cluster::connect(&minter)
 }
 
-/// Deletes the anchor of a token that was not handed over, and asks for no proof.
+/// Deletes the anchor of a token that jobpass did not hand over. Does not ask for a proof.
 ///
 /// # Errors
-/// If the anchor may still be there.
+/// If the anchor may still exist.
 pub(crate) async fn undo(cluster: &Cluster, state: &State, budget: Budget) -> Result<(), Error> {
     let revocation = Revocation {
         cluster,
@@ -199,8 +199,8 @@ pub(crate) async fn undo(cluster: &Cluster, state: &State, budget: Budget) -> Re
     revocation.run(ready(None), Verify::Off).await.map(|_| ())
 }
 
-/// Whether a 401 to `token` proves that the token of `state` is dead. A step of the job may have replaced the
-/// token. The API server answers 401 to every token for another audience.
+/// Whether a 401 to `token` proves that the token of `state` is dead. A step of the job may have put another
+/// token into the file. The API server also answers 401 to every token for another audience.
 fn is_proof(token: &Token, state: &State) -> bool {
     let Ok(claims) = Claims::decode(token) else {
         return false;
@@ -237,7 +237,7 @@ struct Retries {
 }
 
 impl Retries {
-    /// Starts all waits. An anchor with a known uid exists, so it cannot appear late.
+    /// Starts all waits. An anchor with a known uid exists already, so the API server cannot create it late.
     fn new(is_uid_known: bool) -> Self {
         Self {
             late: match is_uid_known {
@@ -260,12 +260,12 @@ impl Retries {
     }
 }
 
-/// The API server's answer to the token of the job.
+/// The API server's answer to the job's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Said {
     Unauthorized,
     LetIn,
-    /// A proxy refused the request, so nothing is known about the token.
+    /// A proxy refused the request, which says nothing about the token.
     Nothing,
 }
 
@@ -283,7 +283,7 @@ struct Revocation<'a> {
     cluster: &'a Cluster,
     state: &'a State,
     budget: Budget,
-    /// Set once the anchor is deleted. Then a signal ends the rest at once.
+    /// Whether the anchor is deleted. From then on, a signal ends the rest of the work at once.
     deleted: &'a Cell<bool>,
 }
 
@@ -319,9 +319,9 @@ impl Revocation<'_> {
         })
     }
 
-    /// Takes the job's own permissions away before the anchor is deleted. An API server may cache a token for
-    /// 10 s, but it looks up permissions at each request. The deletion of the anchor must not wait long for
-    /// this.
+    /// Removes the job's own permissions before jobpass deletes the anchor. An API server may cache a token
+    /// for 10 s, but looks up permissions at each request. This step must not delay the deletion of the
+    /// anchor much.
     async fn unbind(&self) {
         let receipt = &self.state.receipt;
         if self.state.role {
@@ -330,8 +330,8 @@ impl Revocation<'_> {
         }
     }
 
-    /// Deletes the other objects of the job. The anchor owns them, but not every cluster deletes owned
-    /// objects at once.
+    /// Deletes the job's ServiceAccount, Role and RoleBinding. The anchor owns them, but not every cluster
+    /// deletes owned objects at once.
     async fn delete_role(&self) -> Option<String> {
         let receipt = &self.state.receipt;
         if !self.state.role {
@@ -382,7 +382,8 @@ impl Revocation<'_> {
     }
 
     async fn ask_once(&self, token: Option<&Token>) -> Result<Proof, Error> {
-        // The answer to the token alone proves nothing, because a step may have changed the token's file.
+        // The API server's answer to the token proves nothing alone: a step may have changed the token's
+        // file.
         self.must_be_gone().await?;
         let Some(token) = token else {
             return Ok(Proof::AnchorGone);
@@ -428,7 +429,7 @@ impl Revocation<'_> {
         Ok(Said::of(&probe::ask(as_token, &self.budget).await?))
     }
 
-    /// Checks that the anchor is gone, by deleting it once more: the minter may delete Secrets, but not read
+    /// Deletes the anchor once more, to check that it is gone: the minter may delete Secrets, but not read
     /// them.
     async fn must_be_gone(&self) -> Result<(), Error> {
         let why = match self.ask_to_delete().await? {

@@ -31,12 +31,12 @@ pub struct Minted {
     pub claims: Claims,
     /// The permissions of the token, as far as inputs asked for them.
     pub access: Option<Report>,
-    /// Warnings for a person, those of the API server included. Harmless text.
+    /// Warnings for a person, including the warnings of the API server. Harmless text.
     pub warnings: Vec<String>,
 }
 
-/// The answer to a TokenRequest. Unlike the type of k8s-openapi, it holds the token in memory that is wiped,
-/// and cannot be printed.
+/// The answer to a TokenRequest. Unlike the type of k8s-openapi, this type wipes the memory of the token, and
+/// has no `Debug`.
 #[derive(Deserialize)]
 pub(crate) struct TokenRequest {
     status: TokenRequestStatus,
@@ -47,7 +47,7 @@ struct TokenRequestStatus {
     token: SecretString,
 }
 
-/// The failure if the ServiceAccount was deleted and created again.
+/// The error if somebody deleted the ServiceAccount and created another with its name.
 pub(crate) fn another_account(spec: &Spec) -> Error {
     let (namespace, account) = (&spec.namespace, &spec.service_account);
     Error::new(
@@ -57,9 +57,9 @@ pub(crate) fn another_account(spec: &Spec) -> Error {
     .help("no token of the new one was handed over, and all tokens of the old one are dead. Find out what replaced it, and run the job again")
 }
 
-/// Requests a token for the ServiceAccount; for the one with `account_uid`, if that is known. `None` if the
-/// anchor is gone. It can be repeated: a token in a lost answer is bound to the same anchor, and dies with
-/// it.
+/// Requests a token for the ServiceAccount. With `account_uid`, only for the account with that uid. `None` if
+/// the anchor is gone. The caller may repeat this: a token in a lost answer is bound to the same anchor, and
+/// dies with it.
 pub(crate) async fn request_token(
     cluster: &Cluster,
     spec: &Spec,
@@ -152,7 +152,7 @@ mod tests {
         );
     }
 
-    /// If the anchor is missing, a new one can be made. If the account is missing, nothing helps.
+    /// If the anchor is missing, jobpass can create another. If the account is missing, no repetition helps.
     #[tokio::test]
     async fn a_missing_anchor_is_no_failure() {
         let missing = request(Fate::status(

@@ -10,8 +10,7 @@ use crate::{
 };
 
 impl Claims {
-    /// Checks that the API server issued the token that was requested. Returns a warning if it expires
-    /// sooner.
+    /// Checks that the API server issued the requested token. Returns a warning if the token expires sooner.
     ///
     /// # Errors
     /// If the token is for another account or other audiences, is not bound to the anchor, never expires, or
@@ -39,7 +38,7 @@ impl Claims {
         if self.sub.as_deref() != Some(&subject) {
             return wrong(format!("it speaks for `{}`, not `{subject}`", shown(&self.sub)));
         }
-        // API servers before Kubernetes 1.34 do not compare it.
+        // API servers before Kubernetes 1.34 do not compare the uid.
         if account_uid.is_some() && self.account_uid() != account_uid {
             return Err(another_account(spec));
         }
@@ -63,7 +62,7 @@ impl Claims {
         let (Some(issued), Some(expires)) = (self.iat, self.exp) else {
             return wrong("it never expires".into());
         };
-        // Both times are the server's, so this machine's clock does not matter.
+        // Both times are by the API server's clock, so this machine's clock does not matter.
         let lifetime = u64::try_from(expires.saturating_sub(issued)).unwrap_or(0);
         let asked = spec.lifetime.seconds();
         if lifetime > asked {

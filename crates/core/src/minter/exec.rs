@@ -1,7 +1,7 @@
-//! A kubeconfig's exec plugin (client-go credential plugin). jobpass runs it itself, once.
+//! The exec plugin of a kubeconfig (client-go credential plugin). jobpass runs the plugin itself, once.
 //!
-//! kube runs it three times for each client. If it fails, kube puts its standard output, which may be a
-//! credential, into the error.
+//! The crate kube runs a plugin three times for each client. If the plugin fails, kube quotes its standard
+//! output in the error, and that output may be a credential.
 
 use std::{
     path::{Path, PathBuf},
@@ -29,12 +29,12 @@ use crate::{
     token::Token,
 };
 
-/// The longest run of a plugin. Plugins talk to a cloud, and a slower one is broken.
+/// The time limit of a plugin. Plugins talk to a cloud; a slower plugin is broken.
 const LONGEST_RUN: Duration = Duration::from_secs(30);
-/// The most bytes of a plugin's output, far more than a credential needs.
+/// The greatest length of a plugin's output, in bytes. A credential needs far less.
 const LONGEST_OUTPUT: u64 = 1 << 20;
-/// The bytes of a plugin's standard error that are kept. `SHOWN` characters of them are shown. Far more are
-/// kept, so that a secret in the shown part does not begin before the kept part.
+/// The number of bytes of a plugin's standard error that jobpass keeps. It shows `SHOWN` characters of them.
+/// It keeps far more, so that a secret in the shown part also begins in the kept part.
 const LONGEST_ERROR: usize = 64 << 10;
 const SHOWN: usize = 500;
 const VERSIONS: [&str; 2] = [
@@ -42,7 +42,7 @@ const VERSIONS: [&str; 2] = [
     "client.authentication.k8s.io/v1beta1",
 ];
 pub(super) struct Plugin {
-    /// The absolute path, so that a later change of PATH changes nothing.
+    /// The absolute path, so that a later change of PATH has no effect.
     pub(super) program: PathBuf,
 }
 
@@ -51,7 +51,8 @@ pub(super) struct Credential {
     pub(super) certificate: Option<ClientCertificate>,
 }
 
-/// Applies the rules of `validateAuthInfo` and of the plugins' versions, even to a plugin that is not run.
+/// Applies the rules of `validateAuthInfo` and of the plugins' versions. They hold even if jobpass does not
+/// run the plugin.
 pub(super) fn check(config: &Exec, user: &str) -> Result<(), Error> {
     let refused = |problem: &str, step: &str| {
         let problem = format!("has an exec plugin {problem} for user `{}`", harmless(user));
@@ -171,7 +172,7 @@ impl Plugin {
                 SILENT,
             )
         })?;
-        // The plugin holds secrets of the job's environment and the kubeconfig.
+        // The plugin holds secrets of the job's environment and of the kubeconfig.
         let running = Group::of(child.id());
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (mut output, mut said) = (Vec::new(), End::default());
@@ -226,7 +227,7 @@ fn is_executable(path: &Path) -> bool {
         .is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
 }
 
-/// The `status` of an `ExecCredential`, in JSON or YAML as with client-go.
+/// Parses the `status` of an `ExecCredential`, in JSON or YAML as client-go does.
 fn status_of(output: &[u8], api_version: &str) -> Result<Status, &'static str> {
     const NONE: &str = "printed no ExecCredential";
     let value = match output.trim_ascii_start().starts_with(b"{") {
@@ -241,7 +242,7 @@ fn status_of(output: &[u8], api_version: &str) -> Result<Status, &'static str> {
         }
         _ => return Err(NONE),
     }
-    // Its error is not shown, because it may quote a secret.
+    // The message of this error is dropped, because it may quote a secret.
     let status = serde_json::from_value::<Option<Status>>(value["status"].clone());
     status
         .ok()
@@ -255,7 +256,7 @@ struct Status {
     token: Option<SecretString>,
     client_certificate_data: Option<String>,
     client_key_data: Option<SecretString>,
-    /// Parsed only to fail where client-go fails.
+    /// jobpass parses this field only to fail where client-go fails.
     #[serde(rename = "expirationTimestamp")]
     _expires: Option<jiff::Timestamp>,
 }
@@ -324,14 +325,15 @@ impl End {
         }
     }
 
-    /// The end of the standard error without secrets, for an error. The end says what went wrong.
+    /// The last part of the standard error without secrets, for an error. The last lines say why the plugin
+    /// failed.
     fn in_words(&self, masker: Option<Masker>) -> String {
         let Some(mut masker) = masker else {
             return "its standard error is not shown: the plugin was handed, or printed, so much that jobpass does not search \
                     for all secrets in it"
                 .into();
         };
-        // The first line lacks its beginning, so a secret in it would not be found.
+        // The first line lacks its beginning, so the masker would not find a secret in it.
         let line = |bytes: &[u8]| {
             bytes
                 .iter()
@@ -352,7 +354,7 @@ impl End {
     }
 }
 
-/// The information that client-go gives a plugin (`plugin/pkg/client/auth/exec/exec.go`).
+/// The information about the cluster that client-go gives a plugin (`plugin/pkg/client/auth/exec/exec.go`).
 fn exec_info(config: &Exec, connection: &Connection, cluster: Option<&Cluster>) -> String {
     let mut spec = json!({ "interactive": false });
     if config.provide_cluster_info {
@@ -390,12 +392,13 @@ mod tests {
         minter::Minter,
     };
 
-    /// Runs a plugin that gets these secrets. It prints `said` to its standard error, and then runs `script`.
+    /// Runs a plugin that gets these secrets. The plugin prints `said` to its standard error, and then runs
+    /// `script`.
     async fn resolve_with(said: &[u8], script: &str) -> (Result<Minter, Error>, usize) {
         let folder = tempfile::tempdir().expect("a folder");
         let runs = folder.path().join("runs");
-        // A shell script and not a binary. `sh` reads it, so the fork of another test cannot hold it open for
-        // writing (ETXTBSY).
+        // This is a shell script and not a binary: `sh` reads it, so the fork of another test cannot hold it
+        // open for writing (ETXTBSY).
         std::fs::write(
             folder.path().join("plugin.sh"),
             format!("echo run >> runs\ncat said >&2\n{script}"),
@@ -489,8 +492,8 @@ mod tests {
         assert!(error.contains(why) && !error.contains("plugin-secret"), "{error}");
     }
 
-    /// A plugin gets these secrets, and can print each in any form, after other words or at the beginning of
-    /// a line.
+    /// A plugin gets these secrets. It can print each of them in any form, after other words or at the
+    /// beginning of a line.
     #[rstest]
     #[case(ARGUMENT)]
     #[case(ARGUMENT_VALUE)]
@@ -565,7 +568,8 @@ mod tests {
         assert!(error.contains("bad key: [MASKED]"), "{error}");
     }
 
-    /// The end of the standard error is shown. A credential that begins before that end is secret as well.
+    /// The error shows the end of the plugin's standard error. A credential that begins before that end stays
+    /// secret as well.
     #[tokio::test]
     async fn the_tail_of_a_credential_is_not_shown() {
         let jwt = format!("eyJhbGciOi.{}.c2lnbmF0dXJl", "tail".repeat(300));
@@ -585,7 +589,7 @@ mod tests {
         }
     }
 
-    /// Masks for a megabyte would take longer than the plugin itself.
+    /// A masker for a megabyte would need more time than the plugin itself.
     #[tokio::test]
     async fn what_cannot_be_searched_is_not_shown() {
         let script = "i=0; while [ $i -lt 20000 ]; do echo plugin-secret-$i; i=$((i + 1)); done; exit 1";
@@ -597,7 +601,7 @@ mod tests {
         );
     }
 
-    /// After a signal or after 30 s, no process is left that has the job's environment.
+    /// After a signal or after 30 s, no process with the job's environment is left.
     #[tokio::test]
     async fn what_a_plugin_has_started_ends_with_it() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -606,7 +610,7 @@ mod tests {
             mkfifoat(CWD, &pipe, Mode::RWXU).expect("a pipe");
             pipe
         });
-        // The child holds the other end while it lives.
+        // The child holds the other end of the pipe while it lives.
         let reader = open(&alive, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).expect("opened");
         let script = format!(
             "sh -c 'echo > {}; exec sleep 600' 3> {} & wait",

@@ -19,7 +19,7 @@ pub(super) const MINTER: [Opt; 2] = [Opt::Server, Opt::CertificateAuthority];
 /// The inputs that name the job's server.
 pub(super) const JOB: [Opt; 2] = [Opt::JobServer, Opt::JobCertificateAuthority];
 
-/// The connection to a server, from the inputs for it and its certificate authority.
+/// The connection settings of a server, from the inputs for its URL and its certificate authority.
 pub(super) fn connection(
     [server, authority]: [Opt; 2],
     inputs: &Inputs,
@@ -89,7 +89,7 @@ pub(super) async fn minter(inputs: &Inputs, environment: &Environment) -> Result
     }
 }
 
-/// Reads a path, PEM, or base64 of PEM.
+/// Reads the certificate authority from a path, from PEM, or from base64 of PEM.
 fn certificate_authority(input: &str, text: &str) -> Result<Authority, Error> {
     let pem = match from_base64(text).filter(|pem| pem.contains("-----BEGIN")) {
         Some(pem) => pem,
@@ -126,7 +126,7 @@ mod tests {
         assert!(error.message().starts_with(why), "{error}");
     }
 
-    /// The end of the job finds the credential again, in whatever folder it runs.
+    /// The end of the job finds the credential again, whatever folder it runs in.
     #[tokio::test]
     async fn the_path_of_a_credential_is_recorded_in_full() {
         let file = tempfile::NamedTempFile::new_in(".").expect("a file");

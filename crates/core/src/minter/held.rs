@@ -1,4 +1,4 @@
-//! The minter's credential, held in the memory of a process that may outlive the credential's files.
+//! The minter's credential in the memory of a process that may outlive the credential's files.
 //!
 //! A CI runner removes the files of a job's variables when the job ends. A job's own commands can remove,
 //! empty or edit any file.
@@ -10,14 +10,15 @@ use crate::{
     token::Token,
 };
 
-/// The variable for a bearer token that was read from a file. No process has it in its environment.
+/// The variable for a bearer token that jobpass read from a file. No process has this variable in its
+/// environment.
 const BEARER: &str = "JOBPASS_HELD_BEARER_TOKEN";
 
-/// The arguments of [`super::Minter::from_recorded`], with the credential itself in place of its files. Not
+/// The arguments of [`super::Minter::from_recorded`], with the credential itself instead of its files. Not
 /// `Debug`: it is a secret.
 #[derive(Clone)]
 pub struct Held {
-    /// The way to authenticate.
+    /// How jobpass finds the credential in `inputs` and `environment`.
     pub auth: Auth,
     /// The inputs, with a kubeconfig that needs no other file.
     pub inputs: Inputs,
@@ -26,14 +27,15 @@ pub struct Held {
 }
 
 impl Held {
-    /// Reads the credential of a minter with `auth`. `None` if it cannot be read, or is not in a file.
+    /// Reads the credential of a minter with `auth`. `None` if jobpass cannot read it, or if no file holds
+    /// it.
     ///
-    /// An exec plugin is not a credential yet. It runs again, with the variables of this process, and its own
-    /// files stay files.
+    /// An exec plugin is not a credential yet. jobpass runs it again later, with the variables of this
+    /// process. The files that the plugin reads stay files.
     pub fn of(auth: &Auth, inputs: &Inputs, environment: &Environment) -> Option<Self> {
         let bearer = |token: Token| Self {
             auth: Auth::BearerTokenEnv { name: BEARER.into() },
-            // The recorded server counts, not the input.
+            // The server of the state counts, not the input.
             inputs: inputs.clone().without(Opt::Server),
             environment: environment.clone().with(BEARER, Some(token.expose())),
         };
@@ -156,7 +158,7 @@ clusters: [{name: c, cluster: {server: 'https://k8s:6443'}}]
         assert_eq!(again.connection.server, "https://k8s:6443");
     }
 
-    /// The variables of a process stay with it.
+    /// The variables of a process do not change when other processes change theirs.
     #[tokio::test]
     async fn a_credential_of_a_variable_is_held_by_the_process_itself() {
         let inputs = Inputs::from([(Opt::Server, "https://k8s"), (Opt::BearerTokenEnv, "KUBE_TOKEN")]);

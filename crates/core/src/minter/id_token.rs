@@ -1,9 +1,9 @@
-//! The minter from the job's own ID token (OIDC), which its CI platform issues on demand.
+//! The minter from the job's own ID token (OIDC). The CI platform issues ID tokens on demand.
 //!
-//! The platform gives the job a URL and a bearer token for it. Later steps of the job can change variables.
-//! So the end of the job takes only that bearer token from the environment. It sends it to the URL in the
-//! state, through the same proxy. The credentials go only to that URL and to the API server, over TLS, and
-//! follow no redirect.
+//! The platform gives the job a URL and a bearer token for that URL. Later steps of the job can change
+//! variables. So the end of the job takes only the bearer token from the environment. It sends the bearer
+//! token to the URL in the state, through the same proxy. jobpass sends the credentials only to that URL and
+//! to the API server, over TLS, and follows no redirect.
 
 use std::{
     path::{Path, PathBuf},
@@ -28,17 +28,17 @@ use crate::{
 /// The time for all attempts at one ID token.
 const FETCH: Duration = Duration::from_secs(20);
 
-/// The endpoint for ID tokens, without the credential for it.
+/// The endpoint for ID tokens, without the job's credential for this endpoint.
 pub(super) struct Source {
     url: String,
     connection: Connection,
     path_and_query: String,
-    /// A file of certificates that count beside the system's.
+    /// A file of certificates that count beside the system's roots.
     extra_certificates: Option<PathBuf>,
 }
 
 impl Source {
-    /// The endpoint that the platform names now.
+    /// The endpoint in the job's current environment.
     pub(super) fn of_job(environment: &Environment) -> Result<Self, Error> {
         let url = &environment.id_tokens().ok_or_else(none_here)?.url;
         let mut source = Self::parse(url)?;
@@ -47,7 +47,7 @@ impl Source {
         Ok(source)
     }
 
-    /// The endpoint that the platform named while minting. Only the proxy's password comes from the
+    /// The endpoint that the state recorded while minting. Only the proxy's password comes from the
     /// environment.
     pub(super) fn recorded(
         url: &str,
@@ -105,7 +105,7 @@ impl Source {
         }
     }
 
-    /// A new ID token, masked.
+    /// Requests a new ID token, and masks it.
     pub(super) async fn id_token(&self, audience: &str, environment: &Environment) -> Result<Token, Error> {
         if audience.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(Error::input(
@@ -117,8 +117,8 @@ impl Source {
         let IdTokens { bearer, mask, .. } = environment.id_tokens().ok_or_else(none_here)?;
         let token = self.fetch(audience, bearer).await?;
         let (mask, masked) = (*mask, token.clone());
-        // Masking runs on a thread of its own, so that a log that nobody reads does not delay the reaction to
-        // a signal.
+        // Masking runs on a thread of its own: a log that nobody reads must not delay the reaction to a
+        // signal.
         tokio::task::spawn_blocking(move || mask(&masked))
             .await
             .map_err(|_| Error::new(Kind::Internal, "jobpass panicked while it masked the ID token"))??;

@@ -1,8 +1,9 @@
-//! The minter's credential, kept for the end of the job where only the inputs and variables of one step hold
-//! it.
+//! The minter's credential, which the platform keeps for the end of the job. Needed if only the inputs and
+//! variables of one step hold it.
 //!
-//! GitHub's runner evaluates the inputs of a step again at the end of the job, and below two composite
-//! actions they are empty. A credential in a file, or from the platform or a plugin, need not be kept.
+//! GitHub's runner evaluates the inputs of a step again at the end of the job. Below two composite actions,
+//! they are then empty. The end of the job finds a credential in a file, or from the platform or a plugin,
+//! without this.
 
 use zeroize::Zeroizing;
 
@@ -12,20 +13,21 @@ use crate::{
     process::environment::Environment,
 };
 
-/// The most bytes of a credential. The runner hands it on in a variable, which Linux limits to 128 KiB. With
-/// a longer one, the end of the job would not start.
+/// The greatest length of a credential, in bytes. The runner passes the credential on in a variable, which
+/// Linux limits to 128 KiB. With a longer variable, the end of the job would not start.
 const LONGEST: usize = 120 << 10;
 
-/// A credential for the platform to keep until the end of the job. Not `Debug`: it is a secret.
+/// A credential that the platform keeps until the end of the job. Not `Debug`: it is a secret.
 pub enum Kept {
-    /// The used context of a kubeconfig, as JSON on one line, so that one mask hides it.
+    /// The context of a kubeconfig that jobpass used, as JSON on one line, so that one mask hides it.
     Kubeconfig(Zeroizing<String>),
     /// The bearer token from a variable.
     Bearer(Zeroizing<String>),
 }
 
 impl Kept {
-    /// The credential of a minter with `auth`. `None` if the end of the job finds it in its place.
+    /// The credential of a minter with `auth`. `None` if the end of the job finds the credential without
+    /// this.
     pub fn of(auth: &Auth, inputs: &Inputs, environment: &Environment) -> Option<Self> {
         let kept = match auth {
             Auth::Kubeconfig { paths, context, .. } if paths.is_empty() => {
@@ -44,7 +46,7 @@ impl Kept {
         kept.filter(|kept| kept.expose().len() <= LONGEST)
     }
 
-    /// Puts the credential where [`super::Minter::from_recorded`] looks for it, and replaces the value there.
+    /// Puts the credential where [`super::Minter::from_recorded`] looks for it. Replaces the value there.
     /// `auth` may be unknown for a kubeconfig.
     pub fn restore(
         self,
@@ -62,7 +64,7 @@ impl Kept {
         }
     }
 
-    /// The text that a log must not show.
+    /// The secret itself, which a log must not show.
     pub fn expose(&self) -> &str {
         match self {
             Self::Kubeconfig(text) | Self::Bearer(text) => text,
@@ -104,7 +106,7 @@ contexts:
             "{text}"
         );
 
-        // The runner may evaluate the input to any of these at the end of the job.
+        // At the end of the job, the runner may evaluate the input to any of these.
         for later in ["", &KUBECONFIG.replace("token-of-b", "token-of-c")] {
             let kept = Kept::of(&minter.auth, &inputs, &Environment::default()).expect("kept");
             let later = Inputs::from([(Opt::Kubeconfig, later)]);

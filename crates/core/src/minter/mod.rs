@@ -1,4 +1,4 @@
-//! The minter: the identity with which the job asks the cluster for a token.
+//! The minter: the identity with which the job asks the API server for a token.
 
 mod exec;
 mod expiry;
@@ -25,12 +25,12 @@ use crate::{
     token::Token,
 };
 
-/// The address of the API server, and the identity that asks it.
+/// The API server's connection settings, and the identity of the minter.
 ///
 /// Not `Debug`: it holds credentials.
 #[derive(Clone)]
 pub struct Minter {
-    /// The address.
+    /// The connection settings.
     pub connection: Connection,
     /// The identity.
     pub identity: Identity,
@@ -40,7 +40,7 @@ pub struct Minter {
     pub namespace: Option<String>,
 }
 
-/// The way to authenticate, without a secret. It is a part of the state.
+/// How jobpass finds the minter's credential again. Part of the state; holds no secret.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Auth {
@@ -48,9 +48,9 @@ pub enum Auth {
     Kubeconfig {
         /// The files, in order. Empty if the input holds the YAML itself.
         paths: Vec<PathBuf>,
-        /// The context that was used.
+        /// The context that jobpass used.
         context: String,
-        /// The program of its exec plugin, as found while minting.
+        /// The program of the user's exec plugin, as jobpass found it while minting.
         #[serde(skip_serializing_if = "Option::is_none")]
         exec: Option<PathBuf>,
     },
@@ -73,7 +73,7 @@ pub enum Auth {
         /// The proxy before the endpoint, without the user and the password.
         #[serde(skip_serializing_if = "Option::is_none")]
         proxy: Option<String>,
-        /// A file of certificates that count for the endpoint beside the system's.
+        /// A file of certificates that count for the endpoint beside the system's roots.
         #[serde(skip_serializing_if = "Option::is_none")]
         extra_certificates: Option<PathBuf>,
     },
@@ -85,10 +85,11 @@ impl Minter {
     /// Finds the minter in this order: `kubeconfig`, `server`, `$KUBECONFIG`, `~/.kube/config`, the
     /// in-cluster account.
     ///
-    /// It runs an exec plugin once, or requests an ID token from the CI platform.
+    /// Runs an exec plugin once, or requests an ID token from the CI platform.
     ///
     /// # Errors
-    /// If there is no minter, if two inputs contradict each other, or if the minter cannot be used.
+    /// If there is no minter, if two inputs contradict each other, or if the minter's credential or
+    /// certificates are invalid.
     pub async fn resolve(inputs: &Inputs, environment: &Environment) -> Result<Self, Error> {
         let kubeconfig = inputs.get(Opt::Kubeconfig);
         if let (Some(_), Some(_)) = (kubeconfig, inputs.get(Opt::Server)) {
@@ -135,8 +136,8 @@ impl Minter {
         }
     }
 
-    /// The minter's secrets that can be read without running an exec plugin, for log filters: each a text of
-    /// one line. A file that cannot be read is left out.
+    /// The minter's secrets that jobpass can read without running an exec plugin. Log filters mask them. Each
+    /// is one line. A file that jobpass cannot read is left out.
     pub fn credentials(inputs: &Inputs, environment: &Environment) -> Vec<SecretString> {
         let bearer_tokens = [
             inputs
@@ -157,12 +158,11 @@ impl Minter {
             .collect()
     }
 
-    /// The minter at the end of the job. Only the state says where the API server is, and the inputs give the
-    /// credential. So nothing that ran in between can send the credential elsewhere.
+    /// Finds the minter at the end of the job. The state names the API server, and the inputs give only the
+    /// credential. So no step that ran in between can send the credential elsewhere.
     ///
     /// # Errors
-    /// If the credential is no longer in its place, or if its kubeconfig or input names another API server
-    /// than the state.
+    /// If the credential is missing, or if its kubeconfig or input names another API server than the state.
     pub async fn from_recorded(
         connection: &Connection,
         auth: &Auth,
@@ -184,8 +184,8 @@ impl Minter {
             }
             Auth::BearerTokenFile { path } => Token::from_file(Opt::BearerTokenFile.name(), path)?.into(),
             Auth::BearerTokenEnv { name } => {
-                // Parsed as while minting: upper case in the scheme, or a slash at the end, makes no other
-                // server.
+                // This parses the URL as minting does: upper case in the scheme, or a slash at the end, does
+                // not make it another server.
                 let server = inputs.get(Opt::Server);
                 let server = server.and_then(|url| Connection::new(Opt::Server.name(), url, None).ok());
                 if server.is_some_and(|other| other.server != connection.server) {
@@ -216,7 +216,8 @@ impl Minter {
     }
 }
 
-/// The failure of an input that leads elsewhere. The input was changed, or another process wrote the state.
+/// The error for an input that names another server. Somebody changed the input, or another process wrote the
+/// state.
 fn elsewhere(input: &str) -> Error {
     Error::input(
         input,
@@ -225,37 +226,37 @@ fn elsewhere(input: &str) -> Error {
     )
 }
 
-/// The text of base64, as in the `*-data` fields of kubeconfigs.
+/// Decodes base64 that holds text, as in the `*-data` fields of kubeconfigs.
 fn from_base64(text: &str) -> Option<String> {
     let compact = text.split_ascii_whitespace().collect::<String>();
     String::from_utf8(STANDARD.decode(compact).ok()?).ok()
 }
 
 impl Cluster {
-    /// Prepares a connection as the minter. It sends nothing yet.
+    /// Prepares a connection as the minter. Sends nothing yet.
     ///
     /// # Errors
-    /// If the certificates or the key cannot be used.
+    /// If the certificates or the key are invalid.
     pub fn connect(minter: &Minter) -> Result<Self, Error> {
         Self::connect_as(&minter.connection, &minter.identity)
     }
 }
 
 impl Connection {
-    /// The connection to `server` with its `certificate-authority`, for callers that have a credential
-    /// already.
+    /// Connection settings for `server` with its `certificate-authority`, for callers that already have a
+    /// credential.
     ///
     /// # Errors
-    /// If one of them is wrong.
+    /// If one of these inputs is wrong.
     pub fn of_server(inputs: &Inputs, environment: &Environment) -> Result<Self, Error> {
         explicit::connection(explicit::MINTER, inputs, environment)
     }
 
-    /// The connection to `job-server` with its `job-certificate-authority`, if the job's server is not the
-    /// minter's.
+    /// Connection settings for `job-server` with its `job-certificate-authority`. `None` if the job uses the
+    /// minter's server.
     ///
     /// # Errors
-    /// If one of them is wrong, or if the second is given alone.
+    /// If one of these inputs is wrong, or if `job-certificate-authority` is given alone.
     pub fn of_job(inputs: &Inputs, environment: &Environment) -> Result<Option<Self>, Error> {
         let [server, authority] = explicit::JOB;
         match (inputs.get(server), inputs.get(authority)) {

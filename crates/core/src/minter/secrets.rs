@@ -1,6 +1,6 @@
 //! The secrets that a kubeconfig gives to an exec plugin or a proxy, and those in the output of a plugin.
 //!
-//! A kubeconfig does not say which of its texts are secrets, so the names of variables and flags decide.
+//! A kubeconfig does not mark its secrets, so the names of variables and flags decide.
 
 use jobpass_mask::Masker;
 use percent_encoding::percent_decode_str;
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::kubeconfig::{Cluster, Exec, yaml};
 use crate::process::environment::Environment;
 
-/// Parts of the names of secrets.
+/// Parts of the names that mark secrets.
 const NAMES: [&str; 9] = [
     "TOKEN",
     "SECRET",
@@ -23,7 +23,7 @@ const NAMES: [&str; 9] = [
     "BEARER",
     "COOKIE",
 ];
-/// The words that every `ExecCredential` has.
+/// The words of every `ExecCredential`.
 const WORDS_OF_THE_FORM: [&str; 7] = [
     "ExecCredential",
     "apiVersion",
@@ -33,10 +33,11 @@ const WORDS_OF_THE_FORM: [&str; 7] = [
     "client.authentication.k8s.io/v1",
     "client.authentication.k8s.io/v1beta1",
 ];
-/// The length from which on a variable counts as a document, which may hold a secret under any name.
+/// The length in bytes from which on a variable counts as a document. A document may hold a secret under any
+/// name.
 const DOCUMENT: usize = 200;
-/// The most bytes of secrets for a masker. A masker takes [`jobpass_mask::forms`] of each, which are 40 times
-/// as long.
+/// The greatest number of bytes of secrets for a masker. A masker searches for the [`jobpass_mask::forms`] of
+/// each secret, which are 40 times as long.
 const MOST: usize = 64 << 10;
 
 /// Whether a variable, a flag or a field with this name holds a secret. A folder and the name of an authority
@@ -46,13 +47,13 @@ fn is_secret(name: &str) -> bool {
     !matches!(&*name, "PWD" | "OLDPWD") && NAMES.iter().any(|part| name.contains(part))
 }
 
-/// Secrets, each a text on one line. Their memory is wiped. Not `Debug`.
+/// Secrets, each on one line. The type wipes their memory. Not `Debug`.
 #[derive(Default)]
 pub(super) struct Secrets(Vec<Zeroizing<String>>);
 
 impl Secrets {
-    /// The secrets in an exec plugin's arguments and variables that their names mark as secrets. A job's log
-    /// has the other values already.
+    /// The secrets in an exec plugin's arguments and variables, as their names mark them. A job's log shows
+    /// the other values already.
     pub(super) fn of_plugin(config: &Exec) -> Self {
         let mut secrets = Self::default();
         for (name, value) in &config.environment {
@@ -82,8 +83,8 @@ impl Secrets {
         secrets
     }
 
-    /// Every possible secret in a plugin's output: its standard output, all words that the kubeconfig gives
-    /// to it, and the job's secrets.
+    /// Every possible secret in a plugin's output: the plugin's standard output, all words that the
+    /// kubeconfig gives to the plugin, and the job's secrets.
     pub(super) fn of_run(
         config: &Exec,
         cluster: Option<&Cluster>,
@@ -133,7 +134,7 @@ impl Secrets {
         }
     }
 
-    /// Adds each line, without the public frame of PEM.
+    /// Adds each line, but not the frame lines of PEM, which are public.
     pub(super) fn add_lines(&mut self, text: &str) {
         let unescaped = unescaped(text);
         for text in [text, &unescaped] {
@@ -143,8 +144,8 @@ impl Secrets {
         }
     }
 
-    /// Adds each line, each word in it, and the text after an equals sign. A secret may contain any character
-    /// that ends a word.
+    /// Adds each line, each word in a line, and the text after an equals sign. A secret may contain any
+    /// character that ends a word.
     fn add_words(&mut self, text: &str) {
         self.add_lines(text);
         let unescaped = unescaped(text);
@@ -176,7 +177,7 @@ impl Secrets {
         self.add_url(value);
         if is_secret(name) {
             self.add_lines(value);
-            // The key of a cloud account has this form.
+            // The key of a cloud account is JSON.
             if let Ok(value) = serde_json::from_str(value) {
                 self.add_named_fields(&value);
             }
@@ -213,7 +214,7 @@ impl Secrets {
         }
     }
 
-    /// Adds the texts of fields whose names mark secrets.
+    /// Adds the strings of fields whose names mark secrets.
     fn add_named_fields(&mut self, value: &Value) {
         match value {
             Value::Object(fields) => {
@@ -240,13 +241,13 @@ impl Secrets {
         }
     }
 
-    /// Adds the credentials of a proxy. Its address may have no scheme.
+    /// Adds the credentials in a proxy's URL. The URL may lack a scheme.
     fn add_proxy(&mut self, text: &str) {
         self.add_authority(text.split_once("://").map_or(text, |(_, rest)| rest));
     }
 
-    /// Adds the user and the password of a URL together, with the host in case they are short, and the
-    /// password alone. Without a password, the user is the secret.
+    /// Adds the user and the password of a URL together, once without and once with the host: a masker
+    /// ignores short secrets. Also adds the password alone. Without a password, the user is the secret.
     fn add_authority(&mut self, rest: &str) {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let Some((both, _)) = authority.rsplit_once('@') else {
@@ -275,14 +276,15 @@ impl IntoIterator for Secrets {
     }
 }
 
-/// The text with line breaks in place of JSON's `\n`, in case another text has them. Empty if there are none.
+/// The text with line breaks instead of JSON's `\n`, because another form of the secret may have them. Empty
+/// if there are no `\n`.
 fn unescaped(text: &str) -> Zeroizing<String> {
     let is_escaped = text.contains("\\n") || text.contains("\\r");
     let text = is_escaped.then(|| text.replace("\\r", "\n").replace("\\n", "\n"));
     text.unwrap_or_default().into()
 }
 
-/// Calls `each` with every text in a value.
+/// Calls `each` with every string in a value.
 fn texts(value: &Value, each: &mut impl FnMut(&str)) {
     match value {
         Value::String(text) => each(text),
@@ -323,7 +325,7 @@ mod tests {
         assert_eq!(is_secret(name), is);
     }
 
-    /// The other arguments help to understand a failure, so a log keeps them.
+    /// A log keeps the other arguments, because they help to understand a failure.
     #[rstest]
     #[case::named(&["--client-secret=0123456789abcdef"], &["0123456789abcdef"])]
     #[case::after_its_name(&["--token", "0123456789abcdef"], &["0123456789abcdef"])]
@@ -390,7 +392,7 @@ mod tests {
         assert!(run().masker().is_some());
     }
 
-    /// Then jobpass shows nothing of a plugin's error.
+    /// If there are too many secrets, jobpass shows no part of a plugin's error.
     #[test]
     fn too_much_to_look_for_is_not_masked_in_part() {
         let mut secrets = Secrets::default();

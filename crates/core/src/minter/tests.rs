@@ -12,7 +12,7 @@ fn inputs(values: &[(Opt, &str)]) -> Inputs {
     })
 }
 
-/// A kubeconfig whose user has this token.
+/// A kubeconfig whose user has `token`.
 fn kubeconfig(server: &str, token: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: one\n\
@@ -56,7 +56,7 @@ async fn a_minter_is_taken_from_the_nearest_place() {
     }
 }
 
-/// An option without an effect, or two options that contradict each other, are wrong input.
+/// An option without an effect is wrong input. So are two options that contradict each other.
 #[rstest]
 #[case::two_servers(&[(Opt::Server, SERVER), (Opt::Kubeconfig, "a")], "input `server` and input `kubeconfig` are both given")]
 #[case::a_file(&[(Opt::BearerTokenFile, "a")], "input `bearer-token-file` is given without `server`")]
@@ -75,7 +75,7 @@ async fn options_that_lead_to_no_minter_are_refused(#[case] given: &[(Opt, &str)
     assert!(error.message().starts_with(why), "{error}");
 }
 
-/// A file that cannot be read masks nothing, and does not keep others from being masked.
+/// A file that jobpass cannot read adds no mask, and does not stop the masks of other files.
 #[test]
 fn every_credential_that_can_be_read_is_masked() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -116,8 +116,8 @@ fn by_text() -> Auth {
     }
 }
 
-/// At the end of the job, the state names the server, and the inputs give the credential. If they disagree,
-/// somebody may want to send the credential elsewhere.
+/// At the end of the job, the state names the server, and the inputs give the credential. If they name
+/// different servers, somebody may want to send the credential elsewhere.
 #[rstest]
 #[case::the_same_server(by_variable(), &[(Opt::Server, SERVER)], Ok("t0ken"))]
 #[case::written_differently(by_variable(), &[(Opt::Server, "HTTPS://k8s.example.com/")], Ok("t0ken"))]

@@ -7,7 +7,7 @@ fn at(hour: &str) -> Option<Timestamp> {
     Some(format!("2026-11-26T{hour}:00:00Z").parse().expect("a time"))
 }
 
-/// A token that was minted at 10:00.
+/// The API server issued the token at 10:00.
 #[rstest]
 #[case::sooner(at("10"), None, at("12"), Some(("2026-11-26 10:00", "2026-11-26 12:00")))]
 #[case::later(at("13"), None, at("12"), None)]
@@ -61,8 +61,8 @@ async fn delivery(work: impl FnOnce() -> Result<Vec<String>, Error> + Send + 'st
     finish_or_stop(tokio::task::spawn_blocking(work), &mut interrupt).await
 }
 
-/// After a panic, files may exist, so they are removed. A delivery that failed without a panic has removed
-/// its own.
+/// After a panic, the delivery's files may exist, so jobpass removes them. A delivery that failed without a
+/// panic has removed its own files.
 #[tokio::test]
 async fn deliveries_end() {
     assert!(matches!(delivery(|| Ok(vec!["a".into()])).await, Delivery::Done(warnings) if warnings == ["a"]));

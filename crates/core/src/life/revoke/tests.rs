@@ -17,7 +17,7 @@ fn refused(status: u16) -> Deletion {
     Deletion::Refused(call.expect("a call"), Answer::new(status, None))
 }
 
-/// The number of further deletions while the answer stays the same.
+/// `times` is the number of further deletions while the answer stays the same.
 #[rstest]
 #[case::deleted(Deletion::Done, false, 0)]
 #[case::held_by_a_finalizer(Deletion::Held, false, 0)]

@@ -1,6 +1,6 @@
 //! The content of a kubeconfig: the fields of `k8s.io/client-go/tools/clientcmd/api/v1`, with the same types.
 //!
-//! A field of another type is an error that names the field. The error never shows the value, which may be a
+//! If a field has another type, the error names the field. The error never shows the value, which may be a
 //! secret.
 
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ pub(super) struct User {
     pub(super) client_certificate_data: Vec<u8>,
     pub(super) client_key: String,
     pub(super) client_key_data: SecretString,
-    /// The key in base64, as in the file.
+    /// The key in base64, as in the kubeconfig file.
     pub(super) client_key_base64: SecretString,
     pub(super) token: SecretString,
     pub(super) token_file: String,
@@ -81,7 +81,7 @@ pub(in super::super) struct Exec {
     pub(in super::super) interactive_mode: String,
 }
 
-/// The problem of a kubeconfig, as it reads after "the kubeconfig".
+/// The problem with a kubeconfig, in words that follow "the kubeconfig".
 #[derive(Debug)]
 pub(super) struct Mismatch(pub(super) String);
 
@@ -101,7 +101,7 @@ impl Config {
         })
     }
 
-    /// Adds the entries that are missing.
+    /// Adds the entries of `other` that this kubeconfig lacks.
     pub(super) fn merge(&mut self, other: Self) {
         if self.current_context.is_empty() {
             self.current_context = other.current_context;
@@ -204,7 +204,7 @@ impl Exec {
 /// The fields of one object. A field that is `null` or absent has the zero value of its type, as in Go.
 struct Fields<'v> {
     fields: Option<&'v Map<String, Value>>,
-    /// The path of the object, with a point at its end.
+    /// The path of the object, with a dot at its end.
     path: String,
 }
 
@@ -275,7 +275,7 @@ impl<'v> Fields<'v> {
         Self::of(self.get(name), format!("{}{name}.", self.path))
     }
 
-    /// An object for which Go has a pointer: an empty object differs from an absent one.
+    /// Reads an object that is a pointer in Go: an empty object differs from an absent one.
     fn optional(&self, name: &str) -> Result<Option<Self>, Mismatch> {
         match self.get(name) {
             Value::Null => Ok(None),
@@ -288,7 +288,7 @@ impl<'v> Fields<'v> {
         Ok(self.list(name)?.iter().enumerate().map(item).collect())
     }
 
-    /// A list of objects, each with a name and the content in another field.
+    /// Reads a list of objects. Each has a name, and its content in another field.
     fn named<T>(
         &self,
         list: &str,
@@ -324,7 +324,7 @@ impl<'v> Fields<'v> {
         Ok(extensions)
     }
 
-    /// Checks `kind` and `apiVersion`. Unlike the other fields, they count in upper and in lower case.
+    /// Checks `kind` and `apiVersion`. Unlike other fields, these match in upper and in lower case.
     fn check_kind(&self) -> Result<(), Mismatch> {
         for (field, allowed) in [("kind", "Config"), ("apiVersion", "v1")] {
             let mut names: Vec<_> = self
@@ -333,7 +333,7 @@ impl<'v> Fields<'v> {
                 .collect();
             names.sort();
             let mut said = String::new();
-            // The last one in the order of bytes counts.
+            // The last name in the order of bytes counts.
             for name in names.into_iter().filter(|name| !self.get(name).is_null()) {
                 said = self.text(name)?;
             }
@@ -348,7 +348,7 @@ impl<'v> Fields<'v> {
 }
 
 fn mismatch(path: &str, wanted: &str) -> Mismatch {
-    // The names of fields in the path come from the file.
+    // The file may hold any field names, and `path` consists of them.
     Mismatch(format!("has a `{}` that is not {wanted}", harmless(path)))
 }
 
@@ -393,7 +393,7 @@ mod tests {
         assert!(!problem.contains("s3cret"));
     }
 
-    /// jobpass reads these, because client-go does.
+    /// jobpass reads these values, because client-go reads them.
     #[rstest]
     #[case::nothing(Value::Null)]
     #[case::nulls(json!({"kind": null, "users": null, "preferences": null}))]

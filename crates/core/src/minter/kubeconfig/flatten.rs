@@ -27,8 +27,8 @@ impl Found {
         Some(config.to_string())
     }
 
-    /// The same kubeconfig with the content of its files in place of their paths. The path of a file that
-    /// cannot be read stays.
+    /// The same kubeconfig with the content of its files instead of their paths. If jobpass cannot read a
+    /// file, its path stays.
     pub(in super::super) fn with_files(mut self) -> Self {
         for cluster in self.config.clusters.values_mut() {
             if let Some(content) = take(&mut cluster.certificate_authority) {
@@ -43,7 +43,7 @@ impl Found {
                 user.client_key_base64 = STANDARD.encode(&content).into();
                 user.client_key_data = lossy(&content).into();
             }
-            // An empty file does not win over the token beside it.
+            // An empty file does not win over the `token` field.
             let token = take(&mut user.token_file).map(|content| lossy(&content).trim().to_owned());
             if let Some(token) = token.filter(|token| !token.is_empty()) {
                 user.token = token.into();
@@ -53,7 +53,7 @@ impl Found {
     }
 }
 
-/// The content of the file, whose path is removed.
+/// Reads the file at `path`, and empties `path`.
 fn take(path: &mut String) -> Option<Vec<u8>> {
     let content = match &**path {
         "" => None,
@@ -174,7 +174,7 @@ contexts:
                 assert_eq!(written[field][name], *value, "{list}: {name}");
             }
         }
-        // The written kubeconfig is read as the same one.
+        // jobpass reads the written kubeconfig as the same one.
         assert_eq!(found(&only).only("b").as_ref(), Some(&only));
     }
 

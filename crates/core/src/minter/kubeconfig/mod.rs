@@ -28,7 +28,7 @@ pub(super) struct Found {
     config: Config,
     /// The absolute paths of the files. Empty if the input holds the YAML itself.
     paths: Vec<PathBuf>,
-    /// The context that counts if no context has a name: the cluster and the user without a name.
+    /// The context to use if no context has a name: the cluster and the user without a name.
     unnamed: Context,
 }
 
@@ -54,7 +54,7 @@ pub(super) fn find(input: Option<&str>, environment: &Environment) -> Result<Opt
     Ok((!found.paths.is_empty()).then_some(found))
 }
 
-/// The kubeconfig with which a token was minted: these files, or the input if there are none.
+/// The kubeconfig that jobpass minted the token with: these files, or the input if there are no files.
 pub(super) fn recorded(paths: &[PathBuf], inputs: &Inputs) -> Result<Found, Error> {
     let found = match paths {
         [] => find(inputs.get(Opt::Kubeconfig), &Environment::default())?,
@@ -134,7 +134,7 @@ fn path_or_text(text: &str) -> Result<Found, Error> {
     })
 }
 
-/// The YAML of a text in base64. `None` for other texts.
+/// Decodes YAML in base64. `None` for other text.
 fn decoded(text: &str) -> Option<String> {
     from_base64(text).filter(|yaml| yaml.contains("clusters"))
 }
@@ -156,7 +156,7 @@ fn refused(problem: String) -> Error {
     Error::input("kubeconfig", problem, step)
 }
 
-/// The text of a file that a kubeconfig names.
+/// Reads a file that a kubeconfig names.
 fn referred(field: &str, path: &str) -> Result<String, Error> {
     let text = files::read_bytes(files::LONGEST, Path::new(path)).map_err(|error| {
         let (path, why) = (harmless(path), harmless(&error.to_string()));
@@ -167,7 +167,7 @@ fn referred(field: &str, path: &str) -> Result<String, Error> {
         );
         Error::input("kubeconfig", problem, step)
     })?;
-    // Other characters count for nothing in a certificate, a key or a token.
+    // In a certificate, a key or a token, other characters have no meaning.
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
@@ -216,8 +216,8 @@ impl Found {
         })
     }
 
-    /// The identity of a context's user, whatever the cluster. `pinned_exec` is the program of the exec
-    /// plugin, if it is known already.
+    /// The identity of a context's user, for any cluster. `pinned_exec` is the program of the exec plugin, if
+    /// the state names it.
     pub(super) async fn identity(
         &self,
         context: &str,
@@ -238,17 +238,18 @@ impl Found {
         .await
     }
 
-    /// Checks that the context leads to the cluster of `recorded`. Its credential is for that cluster alone.
+    /// Checks that the context names the cluster of `recorded`. The credential of the context is for that
+    /// cluster alone.
     ///
     /// # Errors
-    /// If it leads to another cluster.
+    /// If the context names another cluster.
     pub(super) fn must_lead_to(&self, recorded: &Connection, name: &str) -> Result<(), Error> {
         let (_, context) = self.context(Some(name))?;
         let cluster = self
             .cluster(context)
             .ok_or_else(|| missing("cluster", &context.cluster))?;
-        // A cluster that cannot be used names no other server. The recorded server counts, so that a damaged
-        // file does not keep a token alive.
+        // If the cluster's entry is invalid, it names no other server, so the recorded server counts: a
+        // damaged file must not keep a token alive.
         let Ok(named) = connection(cluster, &context.cluster) else {
             return Ok(());
         };
@@ -261,15 +262,16 @@ impl Found {
         }
     }
 
-    /// The tokens and keys of all users, in the kubeconfig and in the files that it names; the secrets, by
-    /// their names, that it gives to exec plugins; the passwords of its proxies.
+    /// The secrets in the kubeconfig: the tokens and keys of all users, also from the files that it names;
+    /// the arguments and variables of exec plugins whose names mark them as secrets; the passwords of the
+    /// proxies.
     pub(super) fn credentials(&self) -> impl Iterator<Item = SecretString> {
         let users = self.config.users.values().flat_map(user::credentials);
         let clusters = self.config.clusters.values().flat_map(Secrets::of_cluster);
         users.chain(clusters)
     }
 
-    /// The proxy of a context's cluster. `None` if there is none, or if it cannot be used.
+    /// The proxy of a context's cluster. `None` if there is no proxy, or if its URL is invalid.
     pub(super) fn proxy(&self, context: &str) -> Option<Proxy> {
         let (_, context) = self.context(Some(context)).ok()?;
         Proxy::parse("kubeconfig", &self.cluster(context)?.proxy_url).ok()
@@ -317,7 +319,7 @@ impl Found {
 }
 
 impl Config {
-    /// Makes paths relative to the kubeconfig absolute (`ResolveLocalPaths`).
+    /// Makes paths absolute that are relative to the kubeconfig (`ResolveLocalPaths`).
     fn make_absolute(&mut self, folder: &Path) {
         let authorities = self
             .clusters
@@ -523,7 +525,7 @@ mod tests {
         assert!(what.contains(problem) && help.contains(step), "{error}");
     }
 
-    /// Each is a way in which a script can print a credential of the minter.
+    /// A script can print a credential of the minter in each of these forms.
     #[test]
     fn keys_are_found_as_they_stand_and_as_pem_line_by_line() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -547,8 +549,8 @@ mod tests {
         assert_eq!(secrets, expected);
     }
 
-    /// Scripts can read these in the kubeconfig, or in the output of a plugin. Words about addresses and
-    /// settings stay readable.
+    /// Scripts can read these secrets in the kubeconfig, or in the output of a plugin. Words about addresses
+    /// and settings stay readable.
     #[test]
     fn what_a_kubeconfig_hands_to_plugins_and_proxies_is_found_by_its_name() {
         let yaml = r#"

@@ -54,7 +54,7 @@ pub(super) async fn identity(
     Ok((identity, Some(plugin.program)))
 }
 
-/// Applies the rules of `validateAuthInfo`, and refuses the ways to authenticate that jobpass does not have.
+/// Applies the rules of `validateAuthInfo`. Refuses the kinds of authentication that jobpass lacks.
 fn check(user: &User, name: &str) -> Result<(), Error> {
     let refused = |problem: &str, step: &str| {
         let problem = format!("has {problem} for user `{}`", harmless(name));
@@ -80,7 +80,8 @@ fn check(user: &User, name: &str) -> Result<(), Error> {
     user.exec.as_ref().map_or(Ok(()), |exec| exec::check(exec, name))
 }
 
-/// The token of a user. client-go reads the file again and again. While it can be read, its content wins.
+/// The token of a user. client-go reads the token file again and again. While client-go can read the file,
+/// its content wins over `token`.
 fn token(user: &User, name: &str) -> Result<Option<Token>, Error> {
     let inline = user.token.expose_secret();
     let in_file = match &*user.token_file {
@@ -98,8 +99,8 @@ fn token(user: &User, name: &str) -> Result<Option<Token>, Error> {
     match (inline, in_file) {
         ("", Some(error)) => Err(error),
         ("", None) => Ok(None),
-        // A header cannot carry such a token. kubectl fails only when it sends it, with a message that does
-        // not help.
+        // A header cannot carry such a token. kubectl fails only when it sends the token, and its message
+        // does not help.
         (token, _) if token.contains(['\r', '\n']) => Err(Error::input(
             "kubeconfig",
             format!("has a token with line breaks for user `{}`", harmless(name)),
@@ -136,7 +137,7 @@ fn certificate(user: &User, name: &str) -> Result<Option<ClientCertificate>, Err
 }
 
 /// The token and the key of a user, in each form that a file can have, and the secrets that the exec plugin
-/// gets. A key is masked line by line.
+/// gets. Masking covers a key line by line.
 pub(super) fn credentials(user: &User) -> impl Iterator<Item = SecretString> {
     let own = [&user.token, &user.client_key_base64, &user.client_key_data];
     let own = own

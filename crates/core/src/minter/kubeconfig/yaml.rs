@@ -12,24 +12,24 @@ use serde_json::{Map, Number, Value};
 
 use crate::process::harden;
 
-/// The deepest nesting, deeper than any kubeconfig. Each level takes a frame of the stack.
+/// The deepest nesting, deeper than any kubeconfig. Each level uses a stack frame.
 const DEEPEST: usize = 200;
-/// The most steps of decoding, those within aliases included. Go counts in a similar way
+/// The greatest number of decoding steps, including the steps within aliases. Go counts in a similar way
 /// (`allowedAliasRatio`).
 const MOST_STEPS: usize = 400_000;
 
 const LINE_BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
 
-/// The place in a text that kubectl cannot read either: line and column, counted from one.
+/// The position at which kubectl also fails to read a text: line and column, counted from one.
 #[derive(Debug)]
 pub(in super::super) struct Unreadable(pub(in super::super) Option<(u64, u64)>);
 
-/// The first document of a text. `null` if there is none.
+/// Reads the first document of a text. `null` if there is no document.
 pub(in super::super) fn to_json(text: &[u8]) -> Result<Value, Unreadable> {
     let text = decoded(text).ok_or(Unreadable(None))?;
     let last_line = text.rsplit(LINE_BREAKS).next().unwrap_or_default();
-    // Blanks may be the indentation of a block scalar without a line of it. If they are a line of it, the
-    // parser panics.
+    // These spaces may be the indentation of a block scalar that has no line yet. If they are a line of the
+    // scalar, the parser panics.
     if last_line.trim_start_matches(' ').is_empty() {
         match read(&text, None) {
             Err(Unreadable(None)) if !last_line.is_empty() => {}
@@ -89,7 +89,7 @@ enum Content {
     Scalar {
         text: String,
         tag: Option<String>,
-        /// Whether the scalar is neither quoted nor tagged.
+        /// Whether the scalar has neither quotes nor a tag.
         plain: bool,
     },
     Sequence(Vec<usize>),
@@ -103,7 +103,7 @@ struct Document<'p> {
     nodes: Vec<Node>,
     anchors: HashMap<String, usize>,
     text: &'p str,
-    /// The index of the line break that was added to the text.
+    /// The index of the line break that jobpass added to the text.
     added_break: Option<u64>,
 }
 
@@ -171,7 +171,7 @@ impl Document<'_> {
                 style,
                 ..
             } => {
-                // JSON allows the escape `\/`, and Go does not know it in YAML.
+                // JSON allows the escape `\/`. Go does not accept it in YAML.
                 let written = usize::try_from(mark.index)
                     .ok()
                     .zip(usize::try_from(end.index).ok());
@@ -181,7 +181,7 @@ impl Document<'_> {
                 if style == ScalarStyle::DoubleQuoted && escapes_a_slash(written) {
                     return Err(at(mark));
                 }
-                // For Go, a key begins there.
+                // Go reads the `?` as the beginning of a key.
                 if flow && style == ScalarStyle::Plain && value.contains('?') {
                     return Err(at(mark));
                 }
@@ -256,7 +256,7 @@ fn at(mark: Mark) -> Unreadable {
 struct Decoder<'n> {
     nodes: &'n [Node],
     steps: usize,
-    /// The targets of the aliases that lead here.
+    /// The targets of the aliases on the path to this node.
     inside: Vec<usize>,
 }
 
@@ -302,8 +302,8 @@ impl Decoder<'_> {
         decoded
     }
 
-    /// Puts the entries of a mapping into `map` in their order. A later entry replaces an earlier or a merged
-    /// one.
+    /// Puts the entries of a mapping into `map`, in their order. A later entry replaces an earlier or a
+    /// merged entry.
     fn entries(
         &mut self,
         index: usize,
@@ -359,7 +359,7 @@ impl Decoder<'_> {
     }
 }
 
-/// The text of a key in JSON. `None` for the keys on which Go fails.
+/// The text of a key in JSON. `None` for the keys that Go refuses.
 fn name_of(key: Value) -> Option<String> {
     match key {
         Value::String(name) => Some(name),
@@ -389,12 +389,12 @@ fn scalar(text: &str, tag: Option<&str>, plain: bool) -> Option<Value> {
             Number::from_f64(number).map(Value::Number)
         }
         (_, Some("null")) => resolve(text).filter(Value::is_null),
-        // A scalar with any other tag is a text.
+        // A scalar with any other tag is a string.
         (Some(_), _) => string(),
     }
 }
 
-/// The value that a plain scalar is. `None` for an infinite number, which JSON cannot carry.
+/// The value of a plain scalar. `None` for an infinite number, which JSON cannot represent.
 fn resolve(text: &str) -> Option<Value> {
     match text {
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
@@ -455,7 +455,7 @@ fn float(text: &str) -> Option<Number> {
     if !shape || unsigned.starts_with(['e', 'E', '+', '-']) {
         return None;
     }
-    // An infinite number is out of range, and Go reads it as a text.
+    // An infinite number is out of range, so Go reads it as a string.
     Number::from_f64(text.parse().ok()?)
 }
 
