@@ -2,15 +2,15 @@
 
 use std::fmt::Display;
 
-/// A failure that a person can act on: what failed and why on one line, then what to do.
+/// A failure that a person can act on: one line with the failure and its cause, then the next step.
 ///
-/// Holds no secret: every constructor takes text that went through [`crate::text::harmless`] or was written
-/// here.
+/// Holds no secret: constructors take only text that went through [`crate::text::harmless`], or constant
+/// text.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}{}", .help.as_ref().map(|help| format!("\n\n{help}")).unwrap_or_default())]
 pub struct Error {
     kind: Kind,
-    /// The kind of the failure before it became a failure to revoke.
+    /// The kind of the failure that `into_unrevoked` or `into_unproven` replaced.
     cause: Kind,
     message: String,
     help: Option<String>,
@@ -23,30 +23,30 @@ pub struct Error {
 pub enum Kind {
     /// 1: an event that jobpass did not expect, or a defect.
     Internal = 1,
-    /// 2: an input is missing or wrong. Nothing was created.
+    /// 2: an input is missing or wrong. jobpass created nothing.
     Input = 2,
-    /// 3: no usable answer from the API server: unreachable, TLS, time-out, or errors that did not pass.
+    /// 3: the API server gave no usable answer: no connection, a TLS error, a time-out, or lasting server
+    /// errors.
     Unreachable = 3,
     /// 4: the API server refused: credentials (401), permissions (403), policy or validation (422), not found
     /// (404).
     Refused = 4,
-    /// 5: the token is not the one that was requested, by its claims or by its permissions, and it was
-    /// revoked. Verbs that only compare use it for "not as it should be": `check`, `inspect --verify`, `setup
-    /// --diff`.
+    /// 5: the token has other claims or permissions than requested, and jobpass revoked it. Verbs that only
+    /// compare return it if the comparison fails: `check`, `inspect --verify`, `setup --diff`.
     Claims = 5,
-    /// 6: the token could not be handed over (file, output, summary). It was revoked.
+    /// 6: jobpass could not hand the token over (file, output, summary), and revoked it.
     Deliver = 6,
-    /// 7: a token is not revoked, or its revocation is not proven. Also if a state cannot be read, because
-    /// its token is then not revoked.
+    /// 7: a token is not revoked, or its revocation is not proven. Also if jobpass cannot read a state,
+    /// because it then cannot revoke that state's token.
     Revoke = 7,
-    /// 130: stopped by SIGINT. What existed was revoked.
+    /// 130: SIGINT stopped jobpass. jobpass revoked the token that it had minted.
     Interrupted = 130,
-    /// 143: stopped by SIGTERM, SIGHUP or SIGQUIT. What existed was revoked.
+    /// 143: SIGTERM, SIGHUP or SIGQUIT stopped jobpass. jobpass revoked the token that it had minted.
     Terminated = 143,
 }
 
 impl Error {
-    /// Creates a failure with its one-line text, a lowercase fragment.
+    /// Creates a failure with its one-line message, a lowercase fragment.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -57,9 +57,9 @@ impl Error {
         }
     }
 
-    /// Creates the failure of a wrong input: its name, the problem, and the values that are allowed.
+    /// Creates the failure of a wrong input: its name, the problem, and the allowed values.
     ///
-    /// `problem` quotes the value only where the value can never be a secret.
+    /// `problem` may quote the value only if the value can never be a secret.
     pub fn input(name: impl Display, problem: impl Display, allowed: impl Into<String>) -> Self {
         Self::new(Kind::Input, format!("input `{name}` {problem}")).help(allowed)
     }
@@ -74,8 +74,8 @@ impl Error {
         self
     }
 
-    /// Puts the access report before the next step, as text, and keeps it as Markdown for front ends that
-    /// show Markdown.
+    /// Puts the access report, as text, before the next step. Keeps the Markdown for front ends that show
+    /// Markdown.
     pub(crate) fn reporting(mut self, text: String, markdown: String) -> Self {
         self.message = format!("the token was not handed over: {}", self.message);
         let all = [Some(text), self.help.take()];
@@ -96,7 +96,8 @@ impl Error {
         self
     }
 
-    /// Turns the failure into that of a proof: the anchor was deleted, but the revocation is not proven.
+    /// Turns the failure into the failure of a proof: jobpass deleted the anchor, but did not prove that the
+    /// token is dead.
     pub(crate) fn into_unproven(mut self) -> Self {
         self.message = format!(
             "the anchor was deleted, but that the token is dead is not proven: {}",
@@ -111,7 +112,7 @@ impl Error {
         self.kind
     }
 
-    /// The reason for the failure. For a failure to revoke, the reason why revoking failed.
+    /// The reason for the failure. For a failure to revoke, the reason for which revoking failed.
     pub fn cause(&self) -> Kind {
         self.cause
     }
@@ -126,14 +127,14 @@ impl Error {
         self.report.as_deref()
     }
 
-    /// The one-line text, without the next step.
+    /// The one-line message, without the next step.
     pub fn message(&self) -> &str {
         &self.message
     }
 }
 
 impl Kind {
-    /// The word for programs.
+    /// The name of the kind for programs.
     pub fn word(self) -> &'static str {
         match self {
             Self::Internal => "internal",
@@ -148,7 +149,7 @@ impl Kind {
         }
     }
 
-    /// The exit code of a program that fails for this reason.
+    /// The exit code for this kind of failure.
     pub fn exit_code(self) -> u8 {
         self as u8
     }
@@ -160,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    /// Scripts and `docs/reference.md` rely on these.
+    /// Scripts and `docs/reference.md` rely on these codes and words.
     #[rstest]
     #[case(Kind::Internal, 1, "internal")]
     #[case(Kind::Input, 2, "input")]
@@ -183,7 +184,7 @@ mod tests {
         assert_eq!(error.to_string(), "it failed\n\nfirst\n\nthen");
     }
 
-    /// A next step may end with YAML to paste, so nothing follows it.
+    /// A next step may end with YAML to paste, so nothing may follow it.
     #[rstest]
     #[case::all(Some("step"), "text", Some("text\n\nstep"))]
     #[case::no_step(None, "text", Some("text"))]
@@ -206,7 +207,7 @@ mod tests {
         assert_eq!((error.next_step(), error.report()), (expected, Some("markdown")));
     }
 
-    /// Exit code 3 would say that nothing was deleted.
+    /// Exit code 3 would say that jobpass deleted nothing.
     #[test]
     fn a_proof_that_fails_is_a_failure_to_revoke() {
         let error = Error::new(Kind::Unreachable, "no route")

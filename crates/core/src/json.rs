@@ -1,4 +1,4 @@
-//! Writing JSON, and reading the JSON of programs in Go: the API server, and external signers of its tokens.
+//! Writes JSON, and reads JSON that Go programs wrote: the API server, and external signers of its tokens.
 
 use serde::Serialize;
 
@@ -7,16 +7,16 @@ use crate::{
     text::harmless,
 };
 
-/// One line of JSON.
+/// Writes one line of JSON.
 ///
 /// # Errors
-/// If `value` cannot be written as JSON, such as a path that is not UTF-8. Callers must not write an empty
-/// text instead: an empty state says that nothing is left to revoke.
+/// If JSON cannot represent `value`, such as a path that is not UTF-8. Callers must not write an empty string
+/// instead: an empty state says that nothing is left to revoke.
 pub fn text(value: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| unwritable(&error))
 }
 
-/// A JSON value, to which members can be added.
+/// Converts to a JSON value, to which the caller can add members.
 ///
 /// # Errors
 /// As [`text`].
@@ -30,9 +30,9 @@ fn unwritable(error: &serde_json::Error) -> Error {
 }
 
 /// Removes every member of an object whose value is `null`. Go writes `null` for an empty list or map, and
-/// reads it as an absent member. Without these members, serde reads the same.
+/// reads `null` as an absent member. After this, serde reads the JSON in the same way.
 pub(crate) fn remove_nulls(json: &mut Vec<u8>) {
-    // The start of the member that is being read, or of the comma before it.
+    // The start of the current member, or of the comma before it.
     let mut member = 0;
     // `empty`: the object has no member so far. `value`: a member's value comes next.
     let (mut empty, mut value) = (false, false);

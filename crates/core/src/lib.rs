@@ -37,29 +37,29 @@
 //! # }
 //! ```
 //!
-//! The modules below are layers, the topmost first: each imports only from those after it. The front ends
-//! (`jobpass-github`, `jobpass-gitlab`, `jobpass`) call [`life`], [`doctor`] and [`maintenance`]. Only
-//! [`process`] and the command-line flags of [`inputs`] touch the process that they run in; only `oidc` and
-//! `refusal` know CI platforms by name.
+//! The modules below are layers, the topmost first: each imports only from the modules after it. The front
+//! ends (`jobpass-github`, `jobpass-gitlab`, `jobpass`) call [`life`], [`doctor`] and [`maintenance`]. Only
+//! [`process`] and the command-line flags of [`inputs`] access the current process. Only `oidc` and `refusal`
+//! know CI platforms by name.
 
 #![warn(missing_docs)]
 
-// The stations of a token's life: minting, renewing, revoking.
+// The stages of a token's life: minting, renewing, revoking.
 pub mod life;
 
-// The check whether minting works, and why it does not.
+// Checks whether minting works, and finds the reason if it does not.
 pub mod doctor;
 // The work around the jobs: setting a cluster up, rotating, sweeping, inspecting.
 pub mod maintenance;
 
-// The objects in the cluster that belong to a token, and whose deletion ends it.
+// The objects in the cluster that belong to a token. Their deletion revokes the token.
 pub mod anchor;
 // The records of a job, and the files that it hands over.
 pub mod record;
 
 // The permissions of a token, as the API server answers them to the token itself.
 pub mod access;
-// The identity that asks for tokens.
+// The identity that requests tokens.
 pub mod minter;
 // The reason why the API server refused a request, and the next step.
 mod refusal;

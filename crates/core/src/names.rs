@@ -1,4 +1,4 @@
-//! Names and identifiers: of Kubernetes, of CI platforms, and those that jobpass makes.
+//! Names and identifiers of Kubernetes, of CI platforms, and of jobpass.
 
 use crate::{
     error::{Error, Kind},
@@ -29,7 +29,7 @@ pub(crate) fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> 
     ))
 }
 
-/// Whether this is an RFC 1123 subdomain: the name of an object, which is safe in a URL.
+/// Whether this is an RFC 1123 subdomain: the name of an object. Such a name is safe in a URL.
 pub(crate) fn is_dns_subdomain(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_dns_label)
 }
@@ -46,10 +46,10 @@ pub(crate) fn is_dns_label(label: &str) -> bool {
 
 const PREFIX: &str = "jobpass-";
 
-/// The names that [`random_name`] makes, as a regular expression.
+/// A regular expression for the names that [`random_name`] returns.
 pub(crate) const NAMES: &str = "^jobpass-[a-z2-7]{20}$";
 
-/// Makes a unique name from 100 random bits, in lowercase letters and digits.
+/// Returns a unique name from 100 random bits, in lowercase letters and digits.
 ///
 /// # Errors
 /// If the operating system returns no random bytes.
@@ -62,13 +62,14 @@ pub fn random_name() -> Result<String, Error> {
     Ok(format!("{PREFIX}{}", String::from_iter(random)))
 }
 
-/// Whether this looks like a name that [`random_name`] made.
+/// Whether [`random_name`] could have returned this name.
 pub(crate) fn is_ours(name: &str) -> bool {
     name.strip_prefix(PREFIX)
         .is_some_and(|random| random.len() == 20 && random.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
-/// Whether this can be a uid or a credential id. jobpass shows them and records them in the state.
+/// Whether this can be a uid or a credential id. jobpass shows such identifiers, and records them in the
+/// state.
 pub(crate) fn is_identifier(text: &str) -> bool {
     (1..=128).contains(&text.len())
         && text
@@ -87,10 +88,10 @@ pub(crate) fn is_label_value(value: &str) -> bool {
         && bytes.last().is_none_or(plain)
 }
 
-/// The longest text of an option that is not a name.
+/// The greatest length of an option's value that is not a name.
 pub(crate) const LONGEST_TEXT: usize = 256;
 
-/// Checks an id of a CI platform. It stays text, because claims hold it as text.
+/// Checks an id of a CI platform. Returns it as a string, because claims hold it as a string.
 pub(crate) fn number(input: &str, text: &str) -> Result<String, Error> {
     let text = text.trim();
     if (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0') {
@@ -104,7 +105,7 @@ pub(crate) fn number(input: &str, text: &str) -> Result<String, Error> {
     ))
 }
 
-/// Checks a text of one line without invisible characters.
+/// Checks a value: one line without invisible characters.
 pub(crate) fn text_of(input: &str, text: &str) -> Result<String, Error> {
     if !text.is_empty() && text.len() <= LONGEST_TEXT && harmless(text) == text {
         return Ok(text.to_owned());

@@ -24,7 +24,7 @@ fn is_list_or_map(name: &str, member: &Value) -> bool {
     member.is_array() || maps.contains(&name) || name.starts_with("authentication.kubernetes.io/")
 }
 
-/// Sets each list and map to `null` or leaves it out: first one after the other, then all of them.
+/// Sets each list and map to `null` or leaves it out: first one at a time, then all of them.
 fn assert_read<T: for<'de> serde::Deserialize<'de>>(answer: &str) {
     fn empty(value: &mut Value, number: &mut usize, which: usize, leave_out: bool) {
         match value {

@@ -1,16 +1,17 @@
-//! Text from servers, made safe to show; and values as YAML, CEL and Markdown write them.
+//! Makes text from servers safe to show. Writes values as YAML, CEL and Markdown.
 
 use std::{borrow::Cow, path::Path};
 
-/// The number of characters of a server's text that are shown.
+/// The number of characters that jobpass shows of a server's text.
 const LONGEST: usize = 600;
 
-/// Returns server text without anything that a terminal, a log or a CI runner would act on.
+/// Returns server text without the parts that a terminal, a log or a CI runner would obey.
 ///
 /// Control characters (line breaks, escapes, carriage returns) and invisible formatting become spaces, and a
-/// run of spaces becomes one. Workflow commands are broken up: the GitHub runner acts on `##[` anywhere in a
-/// line and on `::` at its start (`ActionCommand.cs` in the runner's source). Anything that looks like a JWT
-/// or a private key is replaced, because a server may echo the request. At most 600 characters are kept.
+/// run of spaces becomes one. This breaks up workflow commands: the GitHub runner obeys `##[` anywhere in a
+/// line and `::` at the start of a line (`ActionCommand.cs` in the runner's source). It replaces anything
+/// that looks like a JWT or a private key, because a server may echo the request. It keeps at most 600
+/// characters.
 pub fn harmless(text: &str) -> String {
     let begin = text
         .char_indices()
@@ -23,8 +24,8 @@ pub fn harmless(text: &str) -> String {
     clean
 }
 
-/// The last `longest` characters of a text, as [`harmless`] text. The whole text is made harmless first, so
-/// that a credential is found even if its beginning is not shown.
+/// The last `longest` characters of a text, as [`harmless`] text. This makes the whole text harmless first,
+/// so that it finds a credential whose beginning is not shown.
 pub(crate) fn harmless_end(text: &str, longest: usize) -> String {
     let clean = clean(text);
     match clean.char_indices().rev().nth(longest) {
@@ -61,12 +62,13 @@ fn not_a_command(text: String) -> String {
     }
 }
 
-/// A path, as [`harmless`] text. Bytes that are not UTF-8 are shown as `�`.
+/// A path, as [`harmless`] text. Shows bytes that are not UTF-8 as `�`.
 pub fn path(path: &Path) -> String {
     harmless(&path.to_string_lossy())
 }
 
-/// Returns [`harmless`] text as code in Markdown. Nothing in it can end the code, or the cell of a table.
+/// Formats [`harmless`] text as code in Markdown. No part of the text can end the code, or the cell of a
+/// table.
 pub fn code(text: &str) -> String {
     format!("`{}`", harmless(text).replace('`', "'").replace('|', "\\|"))
 }
@@ -82,8 +84,8 @@ fn is_invisible(c: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Removes the text between the frames of a private key in PEM, or after the first frame if the second is
-/// missing.
+/// Removes the text between the frames of a private key in PEM. If the second frame is missing, removes the
+/// text after the first.
 fn without_private_keys(text: &str) -> Cow<'_, str> {
     const BEGIN: &str = "PRIVATE KEY-----";
     let mut out = String::new();
@@ -94,7 +96,7 @@ fn without_private_keys(text: &str) -> Cow<'_, str> {
         let (frame, after) = key.split_at(length);
         out.push_str(before);
         out.push_str(if frame.is_empty() { "" } else { "<redacted>" });
-        // The second frame ends like the first.
+        // The second frame ends in the same characters as the first.
         let end = after.find(BEGIN).map_or(0, |end| end + BEGIN.len());
         out.push_str(&after[..end]);
         rest = &after[end..];
@@ -146,7 +148,8 @@ pub fn in_words(seconds: u64) -> String {
     }
 }
 
-/// Quotes a text for YAML, as JSON: nothing in it can end the text, and it is not read as a number or `null`.
+/// Quotes a text for YAML, as JSON. No character of the text can end the quotes. YAML reads the result as a
+/// string, never as a number or `null`.
 pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

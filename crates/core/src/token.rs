@@ -8,8 +8,8 @@ use crate::error::Error;
 
 /// A bearer token: the one that jobpass mints, or the minter's own.
 ///
-/// It has no spaces around it and no characters that an HTTP header cannot carry: kube panics on a token with
-/// a newline. `Debug` redacts it, it has no `Display`, and its memory is wiped.
+/// It has no spaces around it, and only characters that an HTTP header can carry: kube panics on a token with
+/// a newline. `Debug` redacts the token, it has no `Display`, and its memory is wiped when it is dropped.
 #[derive(Clone)]
 pub struct Token(SecretString);
 
@@ -38,7 +38,7 @@ impl Token {
         Ok(Self(text.into()))
     }
 
-    /// The token itself. Every call is a place where it can leak: deliver it or send it, nothing else.
+    /// The token itself. Every call is a place where the token can leak: only deliver it or send it.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }

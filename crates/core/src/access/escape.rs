@@ -1,5 +1,5 @@
-//! The ways in which a ServiceAccount can get credentials that outlive its token. If one is open, the
-//! revocation of the token does not end the job's access.
+//! The permissions with which a ServiceAccount can get credentials that outlive its token. With any of them,
+//! the revocation of the token does not end the job's access.
 
 use futures_util::future::join_all;
 
@@ -12,7 +12,8 @@ use crate::{
     text::harmless,
 };
 
-/// The ways, and the permissions that open each: verbs, resources.
+/// The ways in which a ServiceAccount can get credentials that outlive its token. Each has its text after "it
+/// may", and the verbs and resources that allow it.
 const WAYS: &[(&str, &str, &str)] = &[
     (TOKENS, "create", "serviceaccounts/token"),
     (OTHERS, "impersonate", "serviceaccounts users groups"),
@@ -56,51 +57,52 @@ const WAYS: &[(&str, &str, &str)] = &[
 const TOKENS: &str = "mint itself other tokens";
 const OTHERS: &str = "act as others";
 const ESCALATE: &str = "escalate bind";
-/// The modes of constrained impersonation, from Kubernetes 1.35 on, each with the resource and the name for
-/// its verb `impersonate:MODE` (`pkg/endpoints/filters/impersonation/mode.go`, k8s.io/apiserver).
+/// The modes of constrained impersonation, from Kubernetes 1.35 on. Each has the resource and the object name
+/// that kube-apiserver checks for the verb `impersonate:MODE` (`pkg/endpoints/filters/impersonation/mode.go`,
+/// k8s.io/apiserver).
 const MODES: [(&str, &str, &str); 4] = [
     ("serviceaccount", "serviceaccounts.authentication.k8s.io", ""),
     ("user-info", "users.authentication.k8s.io", ""),
     ("arbitrary-node", "nodes.authentication.k8s.io", ""),
-    // kube-apiserver asks about all nodes at once.
+    // kube-apiserver checks the permission for all nodes at once.
     ("associated-node", "nodes.authentication.k8s.io", "*"),
 ];
-/// The ways that a permission for one other account opens.
+/// The ways that need a permission for only one other account.
 const BY_NAME: [&str; 2] = [TOKENS, OTHERS];
 const IMPERSONATE: &str = "impersonate:";
-/// The most permissions that a sentence names for one way.
+/// The greatest number of permissions that a sentence names for one way.
 const NAMED: usize = 3;
 
-/// The findings of the escape check.
+/// The result of the escape check.
 #[derive(Debug, Clone, Default)]
 pub struct Escape {
-    /// The ways that are open.
+    /// The ways that the permissions of the account allow.
     pub ways: Vec<Way>,
-    /// The number of unanswered questions, the number of all questions, and the reason of the first
-    /// unanswered one.
+    /// The number of questions without an answer, the number of all questions, and the reason for the first
+    /// missing answer.
     pub(crate) unknown: Option<(usize, usize, String)>,
-    /// Whether a finding is a reason to refuse the token.
+    /// Whether jobpass refuses the token if the account can outlive it.
     pub(crate) fatal: bool,
 }
 
 /// One way in which a ServiceAccount can outlive its token.
 #[derive(Debug, Clone)]
 pub struct Way {
-    /// The way, as it reads after "it may".
+    /// The text of the way, after "it may".
     pub may: &'static str,
-    /// The permissions that open it.
+    /// The permissions that allow it.
     pub by: Vec<Permission>,
 }
 
-/// A permission, and the way that it opens.
+/// A permission to ask the API server about, and the text of the way that it allows.
 type Question = (&'static str, Permission);
 
-/// The questions about the account itself.
+/// The questions about the account's own permissions.
 fn questions(service_account: &str) -> Vec<Question> {
     let mut questions = Vec::new();
     for (may, verbs, resources) in WAYS {
         for resource in resources.split(' ') {
-            // A rule may allow it for the account's own name alone.
+            // A rule may allow this verb for the account's own name alone.
             let name = if *resource == *"serviceaccounts/token" {
                 service_account
             } else {
@@ -122,8 +124,8 @@ fn mode(permission: &Permission) -> Option<&str> {
     permission.verb.strip_prefix(IMPERSONATE)
 }
 
-/// Asks whether an account can go the other ways as another user, in a mode of constrained impersonation.
-/// kube-apiserver then demands a second permission, which names the request: `impersonate-on:MODE:VERB`.
+/// The questions whether `account` may send the other requests while it impersonates another user. For
+/// constrained impersonation, kube-apiserver also demands the permission `impersonate-on:MODE:VERB`.
 fn as_others(mode: &str, account: &Account) -> Vec<Question> {
     let is_request =
         |verb: &str| !verb.starts_with("impersonate") && !ESCALATE.split(' ').any(|rare| rare == verb);
@@ -136,7 +138,7 @@ fn as_others(mode: &str, account: &Account) -> Vec<Question> {
     as_others.collect()
 }
 
-/// The questions about single objects that the rules name.
+/// The questions about single objects that the account's rules name.
 fn by_name(questions: &[Question], rules: &Rules) -> Vec<Question> {
     let ways = questions.iter().filter(|(may, _)| BY_NAME.contains(may));
     let named = ways.flat_map(|(may, permission)| {
@@ -146,17 +148,17 @@ fn by_name(questions: &[Question], rules: &Rules) -> Vec<Question> {
     named.filter(|question| !questions.contains(question)).collect()
 }
 
-/// The API server, asked as an account.
+/// An account, and the API server that answers for it.
 struct Asker<'a> {
     cluster: &'a Cluster,
     account: &'a Account,
     budget: &'a Budget,
-    /// The account's rules, if the API server lists all of them.
+    /// The account's rules. `None` if the API server may not list all of them.
     rules: Option<Rules>,
 }
 
 impl Asker<'_> {
-    /// Answers each question from the rules, and asks about those that the rules leave open.
+    /// Answers each question from the rules. Asks the API server the questions that the rules do not answer.
     async fn ask(&self, mut questions: Vec<Question>) -> Vec<Answered> {
         if let Some(rules) = &self.rules {
             questions.extend(by_name(&questions, rules));
@@ -191,8 +193,8 @@ impl Answered {
     }
 }
 
-/// The modes in which the account may act as another user. Empty if it may do so without a mode, because then
-/// every way is open already.
+/// The modes in which the account may act as another user. Empty if it may do so without a mode, because
+/// every way is then open already.
 fn open_modes(answered: &[Answered]) -> Vec<String> {
     let others = answered
         .iter()
@@ -203,8 +205,8 @@ fn open_modes(answered: &[Answered]) -> Vec<String> {
     modes
 }
 
-/// Adds the answers about each mode. A mode in which no other way is open does not count, because the account
-/// then needs its own token for all that it does as another user.
+/// Adds the answers about each mode. If a mode allows no request as another user, its permission counts as
+/// denied: the account still needs its own token for each of these requests.
 fn constrain<'a>(
     answered: &mut Vec<Answered>,
     in_modes: impl IntoIterator<Item = (&'a String, Vec<Answered>)>,
@@ -221,7 +223,8 @@ fn constrain<'a>(
 }
 
 impl Escape {
-    /// Asks the API server as `account`: for its rules, and then each question that the rules leave open.
+    /// Asks the API server as `account`: for its rules, and then for each permission that the rules do not
+    /// decide.
     pub(super) async fn find(
         cluster: &Cluster,
         account: &Account,
@@ -267,7 +270,7 @@ impl Escape {
         escape
     }
 
-    /// The findings about `account`, one sentence each.
+    /// The result about `account`, one sentence for each way.
     pub(super) fn sentences(&self, account: &Account) -> Vec<String> {
         let mut sentences = Vec::new();
         if !self.ways.is_empty() {
@@ -292,7 +295,7 @@ impl Escape {
     }
 }
 
-/// `read Secrets, which may hold other tokens (get, list secrets)`.
+/// Formats a way like `read Secrets, which may hold other tokens (get, list secrets)`.
 impl std::fmt::Display for Way {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut targets: Vec<(String, Vec<&str>)> = Vec::new();
@@ -358,7 +361,7 @@ mod tests {
         }
     }
 
-    /// Answers a question as if these permissions were all that the account has.
+    /// Answers a question as if the account had only these permissions.
     fn answer((may, permission): Question, allowed: &[&str]) -> Answered {
         let verdict = match allowed.contains(&&*permission.to_string()) {
             true => Verdict::Allowed,

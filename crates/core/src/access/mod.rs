@@ -1,8 +1,8 @@
-//! The permissions of a token, asked with the token itself before it is handed over.
+//! The permissions of a token. jobpass asks about them with the token itself before it hands the token over.
 //!
-//! Each permission takes one SelfSubjectAccessReview; all are sent at the same time. *Allowed*, *denied*
-//! and *unknown* are three answers: a question that failed is neither a "no" nor a "yes". The escape check
-//! has some 55 questions. One SelfSubjectRulesReview answers most of them, if its list is complete.
+//! Each permission takes one SelfSubjectAccessReview; jobpass sends all of them at the same time. *Allowed*,
+//! *denied* and *unknown* are three answers: a failed request means neither a "no" nor a "yes". The escape
+//! check needs some 55 reviews. One SelfSubjectRulesReview answers most of them, if its list is complete.
 
 mod escape;
 mod report;
@@ -29,7 +29,7 @@ pub use self::{
     report::{Expected, Finding, Holder, Report, Verdict},
 };
 
-/// The most time for questions whose answers can only become warnings.
+/// The time limit for questions whose answers can only become warnings.
 pub(crate) const WARN: Duration = Duration::from_secs(8);
 
 impl Checks {

@@ -1,4 +1,4 @@
-//! The report about permissions: the questions, the verdicts, and the next steps.
+//! The report about permissions: the permissions, the API server's answers, and the next steps.
 
 use super::Escape;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     text::{code, harmless},
 };
 
-/// The answers to all questions about one token.
+/// The answers about the permissions of one token.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// The required permissions, then the forbidden ones.
@@ -19,25 +19,25 @@ pub struct Report {
     pub holder: Holder,
 }
 
-/// The user that the questions are about.
+/// The user whose permissions the report is about.
 #[derive(Debug, Clone)]
 pub struct Holder {
-    /// The namespace of the questions that name none.
+    /// The namespace of permissions that name no namespace.
     pub namespace: String,
     /// The ServiceAccount. `None` for other users, who have no token that they could outlive.
     pub account: Option<Account>,
 }
 
-/// The answer to one question.
+/// The answer about one permission.
 #[derive(Debug, Clone)]
 pub struct Finding {
     /// The permission.
     pub permission: Permission,
     /// The expected verdict.
     pub expected: Expected,
-    /// The verdict of the API server.
+    /// The answer of the API server.
     pub verdict: Verdict,
-    /// The reason of the API server, or of the missing answer. Harmless text.
+    /// The API server's reason, or the reason for a missing answer. Harmless text.
     pub reason: String,
 }
 
@@ -50,12 +50,12 @@ pub enum Expected {
     Denied,
 }
 
-/// The answer of the API server to a question.
+/// The answer of the API server about a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The permission is granted.
+    /// The user has the permission.
     Allowed,
-    /// The permission is not granted.
+    /// The user does not have the permission.
     Denied,
     /// There is no answer, or an error instead of one. That counts neither as allowed nor as denied.
     Unknown,
@@ -83,7 +83,7 @@ impl Verdict {
 }
 
 impl Finding {
-    /// Whether the verdict is the expected one.
+    /// Whether the answer is the expected one.
     pub fn holds(&self) -> bool {
         matches!(
             (self.expected, self.verdict),
@@ -93,11 +93,11 @@ impl Finding {
 }
 
 impl Report {
-    /// Fails unless everything is as expected. The error ends in the next steps.
+    /// Fails unless all answers are as expected. The error ends in the next steps.
     ///
     /// # Errors
-    /// [`Kind::Claims`] if a verdict is another one than expected; [`Kind::Unreachable`] if verdicts are
-    /// only unknown.
+    /// [`Kind::Claims`] if an answer contradicts the expectation. [`Kind::Unreachable`] if some answers are
+    /// unknown, and all others are as expected.
     pub fn verdict(&self) -> Result<(), Error> {
         let failed = self
             .findings
@@ -129,7 +129,7 @@ impl Report {
         if failed.len() > 1 {
             what += &format!("; {} of {} checks failed", failed.len(), self.findings.len());
         }
-        // The text to paste comes last, where a person finds it.
+        // The YAML to paste comes last, where a person finds it.
         let remedies = escapes
             .into_iter()
             .chain(self.to_know())
@@ -138,13 +138,13 @@ impl Report {
         Err(remedies.fold(Error::new(kind, what), Error::help))
     }
 
-    /// Whether a question has no answer.
+    /// Whether the API server left a permission without an answer.
     pub(crate) fn is_partly_unknown(&self) -> bool {
         let unknown = |finding: &Finding| finding.verdict == Verdict::Unknown;
         self.findings.iter().any(unknown) || self.escape.unknown.is_some()
     }
 
-    /// The questions with their answers, one line each. Empty without questions.
+    /// The permissions with their answers, one line each. Empty if inputs named no permission.
     pub fn text(&self) -> String {
         let rows = self.findings.iter().map(|finding| {
             [
@@ -175,8 +175,8 @@ impl Report {
         rows.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
-    /// The report in Markdown: a table of the questions, and the warnings of the escape check below it.
-    /// Empty without either.
+    /// The report in Markdown: a table of the permissions, and the warnings of the escape check below the
+    /// table. Empty without both.
     pub fn markdown(&self) -> String {
         let mut markdown = String::new();
         if !self.findings.is_empty() {
@@ -206,13 +206,13 @@ impl Report {
         markdown
     }
 
-    /// The findings of the escape check, one sentence each.
+    /// The result of the escape check, one sentence for each way.
     pub fn warnings(&self) -> Vec<String> {
         let account = self.holder.account.as_ref();
         account.map_or_else(Vec::new, |account| self.escape.sentences(account))
     }
 
-    /// The Roles that grant everything that is required.
+    /// The Roles that grant all required permissions.
     fn to_grant(&self) -> Option<String> {
         let own = &*self.holder.namespace;
         let required = self
@@ -233,8 +233,8 @@ impl Report {
             Some(Account { namespace, name }) => Grantee::ServiceAccount { namespace, name },
             None => Grantee::User("THE USER'S NAME"),
         };
-        // A Role has one name, so it lists all required permissions. A shorter one would remove the
-        // permissions that an earlier report had listed.
+        // A Role has one name, so the manifest lists all required permissions. A shorter Role would remove
+        // the permissions that an earlier report had listed.
         let whom = account.map_or("user", |account| account.name.get(..200).unwrap_or(&account.name));
         let manifests = places.into_iter().map(|place| {
             let here = required
@@ -252,7 +252,7 @@ impl Report {
         (!manifests.is_empty()).then(|| format!("{help}\n\n{}", manifests.join("\n---\n")))
     }
 
-    /// The rules that grant what is forbidden, and the roles that hold them.
+    /// The rules that grant forbidden permissions, and the roles that hold these rules.
     fn to_take(&self) -> Option<String> {
         let too_much = self.findings.iter();
         let too_much = too_much

@@ -1,4 +1,4 @@
-//! The rules of a token in a namespace, which the API server lists all at once.
+//! The rules of a token in a namespace. The API server lists them all in one answer.
 
 use k8s_openapi::api::authorization::v1::{
     ResourceRule, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec, SubjectRulesReviewStatus,
@@ -10,7 +10,7 @@ use crate::{
     rbac::{Permission, Place, What},
 };
 
-/// The most object names of one permission that become questions.
+/// The greatest number of object names for which jobpass asks about one permission.
 const MOST_NAMES: usize = 8;
 
 /// All rules about resources, from the RoleBindings of one namespace and from the ClusterRoleBindings.
@@ -18,7 +18,7 @@ pub(super) struct Rules(Vec<ResourceRule>);
 
 impl Rules {
     /// Lists the rules of the identity of `cluster`. `None` if there is no answer, or if the list may be
-    /// incomplete: an authorizer failed, or cannot list its rules. A webhook cannot.
+    /// incomplete: an authorizer failed, or cannot list its rules. A webhook cannot list its rules.
     pub(super) async fn list(cluster: &Cluster, namespace: &str, budget: &Budget) -> Option<Self> {
         let question = SelfSubjectRulesReview {
             spec: SelfSubjectRulesReviewSpec {
@@ -42,14 +42,14 @@ impl Rules {
         complete.then_some(Self(status.resource_rules))
     }
 
-    /// The verdict of the rules about a permission. `None` if only a review can tell: a rule about an
-    /// object outside of namespaces grants nothing if it comes from a RoleBinding.
+    /// The verdict of the rules about a permission. `None` if only a review can tell: a rule from a
+    /// RoleBinding about an object outside of namespaces grants nothing.
     pub(super) fn verdict(&self, permission: &Permission) -> Option<Verdict> {
         let What::Resource { name, place, .. } = &permission.what else {
             return None;
         };
         let named = |rule: &ResourceRule| match rule.resource_names.as_deref() {
-            // Without names, a rule is about all objects.
+            // A rule without names is about all objects.
             None | Some([]) => true,
             Some(names) => names.contains(name),
         };
@@ -71,7 +71,7 @@ impl Rules {
         names
     }
 
-    /// The rules that match a permission, whatever names they hold. Kubernetes matches in the same way
+    /// The rules that match a permission, ignoring their object names. Kubernetes matches in the same way
     /// (`pkg/apis/rbac/v1/evaluation_helpers.go`).
     fn about(&self, permission: &Permission) -> impl Iterator<Item = &ResourceRule> {
         let (combined, any_with_subresource, asked) = match &permission.what {
@@ -118,7 +118,7 @@ mod tests {
 
     const DENIED: Option<Verdict> = Some(Verdict::Denied);
     const ALLOWED: Option<Verdict> = Some(Verdict::Allowed);
-    /// The verdict of a permission that needs a review.
+    /// The verdict for a permission that needs a review.
     const UNCERTAIN: Option<Verdict> = None;
 
     #[rstest]

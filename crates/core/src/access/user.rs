@@ -10,8 +10,8 @@ use crate::{
     error::Error,
 };
 
-/// The versions of SelfSubjectReview, in the order in which they are tried. v1 exists from Kubernetes 1.28
-/// on; the others existed earlier, where they were turned on.
+/// The versions of SelfSubjectReview, in the order in which jobpass tries them. v1 exists from Kubernetes
+/// 1.28 on. In earlier releases, an administrator can enable the others.
 const VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha1"];
 
 /// The answer to a SelfSubjectReview.
@@ -38,7 +38,7 @@ impl SelfReview {
     /// Asks the API server for the user of `cluster`.
     ///
     /// # Errors
-    /// If there is no answer, or it cannot be read.
+    /// If there is no answer, or jobpass cannot parse it.
     pub(crate) async fn ask(cluster: &Cluster, budget: &Budget) -> Result<Self, Error> {
         for version in VERSIONS {
             let reviews = Request::new(format!(
@@ -53,8 +53,8 @@ impl SelfReview {
                     let review = answer.parse_with::<AnyVersion>(&call, "/status/userInfo/username")?;
                     return Ok(Self::User(review.status.user_info.unwrap_or_default()));
                 }
-                // Every API server has v1 of this group. It answers with a Status if it does not know a
-                // version.
+                // Every API server has v1 of this group. If it does not know a version, it answers with a
+                // Status.
                 404 if version != VERSIONS[0] || answer.is_refusal() => {}
                 _ => return Ok(Self::Refused(call, answer)),
             }

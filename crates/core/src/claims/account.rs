@@ -1,4 +1,4 @@
-//! The ServiceAccount for which a token speaks.
+//! The ServiceAccount that a token belongs to.
 
 use crate::{claims::Claims, names::is_dns_label, token::Token};
 
@@ -12,8 +12,8 @@ pub struct Account {
 }
 
 impl Account {
-    /// The ServiceAccount that the claims of a token name. `None` if they name none, or one that cannot
-    /// exist.
+    /// The ServiceAccount that the claims of a token name. `None` if they name no ServiceAccount, or one that
+    /// cannot exist.
     pub(crate) fn of(token: &Token) -> Option<Self> {
         let subject = Claims::decode(token).ok()?.sub?;
         let (namespace, name) = subject.strip_prefix("system:serviceaccount:")?.split_once(':')?;
@@ -25,7 +25,7 @@ impl Account {
     }
 }
 
-/// `NAMESPACE/NAME`.
+/// Formats the account as `NAMESPACE/NAME`.
 impl std::fmt::Display for Account {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)

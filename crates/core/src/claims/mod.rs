@@ -1,7 +1,7 @@
 //! The claims of a token, read without verifying its signature.
 //!
-//! jobpass gets its tokens from the API server over verified TLS. It reads the claims to check that the
-//! server issued the token that was requested, and to show them.
+//! jobpass gets its tokens from the API server over verified TLS. It reads the claims to show them, and to
+//! check that the API server issued the requested token.
 
 pub mod account;
 pub mod warnings;
@@ -32,7 +32,7 @@ use crate::{
 pub struct Claims {
     /// The issuer.
     pub iss: Option<String>,
-    /// The user for whom the token speaks: `system:serviceaccount:NAMESPACE:NAME`.
+    /// The user of the token: `system:serviceaccount:NAMESPACE:NAME`.
     pub sub: Option<String>,
     /// The audiences: the servers that may accept the token.
     #[serde(default, deserialize_with = "one_or_many")]
@@ -78,8 +78,7 @@ pub struct Kubernetes {
     /// The bound Node, or the Node of a bound Pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<Reference>,
-    /// The time at which the token was meant to expire. From then on, the API server accepts it with a
-    /// warning.
+    /// The intended expiry of the token. After it, the API server still accepts the token, with a warning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warnafter: Option<i64>,
 }
@@ -111,15 +110,15 @@ impl Claims {
         self.kubernetes.as_ref()?.serviceaccount.as_ref()?.uid.as_deref()
     }
 
-    /// Whether this is the token of a Secret of type `kubernetes.io/service-account-token`. Deleting that
-    /// Secret ends the token.
+    /// Whether this is the token of a Secret of type `kubernetes.io/service-account-token`. The deletion of
+    /// that Secret revokes the token.
     pub fn is_of_secret(&self, namespace: &str, name: &str) -> bool {
         self.iss.as_deref() == Some(LEGACY_ISSUER)
             && self.legacy_namespace.as_deref() == Some(namespace)
             && self.legacy_secret.as_deref() == Some(name)
     }
 
-    /// Checks that this is the legacy token of this Secret and ServiceAccount, without an expiry and without
+    /// Checks that this is the legacy token of this Secret and ServiceAccount, and has neither an expiry nor
     /// audiences.
     ///
     /// # Errors
@@ -146,8 +145,8 @@ impl Claims {
         ))
     }
 
-    /// The kind and the name of the object to which the token is bound, as the issuer wrote them. The API
-    /// server refuses the token when the object is gone.
+    /// The kind and the name of the object that the token is bound to, as the issuer wrote them. The API
+    /// server refuses the token when that object is gone.
     pub fn bound_to(&self) -> Option<(&'static str, &str)> {
         let legacy = self.legacy_secret.as_deref().map(|name| ("Secret", name));
         let private = self.kubernetes.as_ref();
@@ -160,15 +159,15 @@ impl Claims {
         bound.or(legacy)
     }
 
-    /// Whether the token is for other servers than the API server.
+    /// Whether the token is for other servers, and not for the API server.
     ///
-    /// The issuer counts as the audience of the API server. That is the default of the API server's flag
-    /// `--api-audiences`, and no claim says more.
+    /// The API server accepts the issuer as an audience. That is the default of its flag `--api-audiences`,
+    /// and no claim shows whether a cluster sets the flag.
     pub fn is_for_others(&self) -> bool {
         !self.aud.is_empty() && self.iss.as_ref().is_some_and(|issuer| !self.aud.contains(issuer))
     }
 
-    /// The seconds from the issue of the token to its expiry, if it has both.
+    /// The seconds from the token's issue to its expiry. `None` if one of the times is missing.
     pub fn lifetime(&self) -> Option<i64> {
         Some(self.exp?.saturating_sub(self.iat?))
     }
@@ -206,7 +205,7 @@ fn shown(text: &Option<String>) -> String {
     harmless(text.as_deref().unwrap_or("nobody"))
 }
 
-/// Reads one audience, which may be a plain string (RFC 7519, section 4.1.3), or several.
+/// Reads the audiences: a plain string (RFC 7519, section 4.1.3) or a list.
 fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]

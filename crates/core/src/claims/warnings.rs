@@ -8,8 +8,8 @@ use crate::{
     text::{harmless, in_words},
 };
 
-/// The seconds for which API servers accept a token after it has expired, and before it becomes valid
-/// (go-jose's `DefaultLeeway`).
+/// The number of seconds for which API servers still accept an expired token, and already accept a token
+/// before it becomes valid (go-jose's `DefaultLeeway`).
 pub const LEEWAY: i64 = 60;
 /// The longest lifetime without a warning, in seconds: no job takes longer than a day.
 const LONG: i64 = 24 * 3600;
@@ -23,7 +23,7 @@ pub struct Warning {
     pub why: String,
 }
 
-/// The warnings about a token with these claims, the worst first.
+/// The warnings about a token with these claims, the most severe first.
 pub fn warnings(claims: &Claims, now: Timestamp) -> Vec<Warning> {
     let now = now.as_second();
     let time_to = |at: i64| in_words(at.saturating_sub(now).unsigned_abs());

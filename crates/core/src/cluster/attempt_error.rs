@@ -136,7 +136,6 @@ mod tests {
 
     /// Another attempt meets the same certificate. jobpass repeats only errors that a load balancer may
     /// cause.
-    /// again.
     #[rstest]
     #[case::another_authority(
         Tls::InvalidCertificate(E::UnknownIssuer),

@@ -1,5 +1,5 @@
-//! The checks that the API server answers: whether it can be reached, its version and clock, the user, and
-//! the minter's permissions.
+//! The checks that send requests: the connection to the API server, its version and clock, the user, and the
+//! minter's permissions.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -15,8 +15,8 @@ use crate::{
     text::{harmless, in_words},
 };
 
-/// The difference between two clocks that is not worth a warning, in seconds. The Date header has no
-/// fractions, and an answer takes a while to arrive.
+/// The difference between two clocks below which doctor does not warn, in seconds. The Date header has no
+/// fractions, and an answer takes some time to arrive.
 const SKEW: i64 = 30;
 /// The first minor release that jobpass supports.
 const OLDEST: u32 = 27;
@@ -30,14 +30,14 @@ pub(super) struct User {
     reads_secrets: bool,
 }
 
-/// The checks that send requests, and what they share.
+/// The checks that send requests, and the values that they share.
 pub(super) struct ApiChecks<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) spec: &'a Spec,
     pub(super) budget: &'a Budget,
 }
 
-/// Checks whether the job's server can be reached. Only a token could tell whether it accepts tokens.
+/// Checks the connection to the job's server. Only a token could show whether that server accepts tokens.
 pub(super) async fn check_job_server(server: &Connection, budget: &Budget) -> Finding {
     let answered = async {
         let cluster = Cluster::other("the job's server", server, &Identity::default())?;
@@ -60,7 +60,7 @@ impl<'a> ApiChecks<'a> {
     }
 
     /// Checks the connection, the user and the permissions. Returns the user, unless minting is certain to
-    /// fail before it needs one.
+    /// fail before it needs the user.
     pub(super) async fn check_access(&self, findings: &mut Vec<Finding>) -> Option<User> {
         let answer = match self.reach().await {
             Ok(answer) => answer,
@@ -125,7 +125,7 @@ impl<'a> ApiChecks<'a> {
         Ok(self.cluster.send(&call, self.budget).await?)
     }
 
-    /// Asks the API server for the user's name. Kubernetes 1.27 cannot tell it.
+    /// Asks the API server for the user's name. Kubernetes 1.27 cannot return the name.
     async fn user_name(&self) -> Result<String, Finding> {
         let asked = SelfReview::ask(self.cluster, self.budget).await;
         let answer = match asked.map_err(|error| Finding::failed("user", &error))? {
@@ -197,13 +197,14 @@ impl<'a> ApiChecks<'a> {
         futures_util::future::join_all(reviews).await
     }
 
-    /// Server text, safe to show: it may hold control characters, and the bearer token that it was sent.
+    /// Makes server text safe to show: the text may hold control characters, and the bearer token of the
+    /// request.
     fn shown(&self, text: &str) -> String {
         harmless(&self.cluster.without_bearer(text))
     }
 
-    /// The command with which an administrator gives the minter its permissions. A user who may read Secrets
-    /// does not become the minter: the command makes a separate account.
+    /// The command with which an administrator gives the minter its permissions. If the user may read
+    /// Secrets, the command does not make that user the minter: it creates a separate account.
     pub(super) fn setup(&self, user: &User) -> String {
         let spec = self.spec;
         if spec.token_type == TokenType::Legacy {
@@ -243,7 +244,7 @@ struct Version {
 fn version(answer: &Answer, shown: impl Fn(&str) -> String) -> Finding {
     let check = "version";
     let version = serde_json::from_slice::<Version>(&answer.body).unwrap_or_default();
-    // Providers write `27+`.
+    // Some providers write `27+`.
     let minor = version.minor.trim_end_matches('+').parse::<u32>();
     let (true, Ok(minor)) = (answer.status == 200 && version.major == "1", minor) else {
         let said = "the API server does not tell its version to this minter";
@@ -274,7 +275,7 @@ fn lacking(minor: u32) -> Option<String> {
     })
 }
 
-/// The finding about the API server's clock and this machine's.
+/// The finding about the clocks of the API server and of this machine.
 fn clock(server: Timestamp, here: Timestamp) -> Finding {
     let ahead = server.as_second() - here.as_second();
     if ahead.abs() <= SKEW {

@@ -1,8 +1,8 @@
 //! The comparison of a job's ID token with the file of the API server's flag `--authentication-config`.
 //!
-//! The API server answers only 401, and its file cannot be read from outside. An administrator who has the
-//! file can give it to doctor. The rules in the file are CEL. This module evaluates the comparisons that
-//! `jobpass setup` and the guide write. For any other expression it decides nothing, and shows the claims
+//! The API server answers only 401, and no client can read its file. An administrator who has the file can
+//! give it to doctor. The rules in the file are CEL expressions. This module evaluates the comparisons that
+//! `jobpass setup` and the guide write. About any other expression it decides nothing, and shows the claims
 //! that the expression uses.
 
 use std::path::Path;
@@ -74,7 +74,7 @@ impl AuthenticationConfig {
     /// Reads the file.
     ///
     /// # Errors
-    /// If the file cannot be read, or is not an `AuthenticationConfiguration`.
+    /// If jobpass cannot read the file, or if it is not an `AuthenticationConfiguration`.
     pub fn read(path: &Path) -> Result<Self, Error> {
         Self::parse(&read_file(INPUT, path)?)
     }
@@ -98,7 +98,7 @@ impl AuthenticationConfig {
         }
     }
 
-    /// A finding for each thing that must match, in the order in which the API server looks.
+    /// A finding for each part that must match, in the order in which the API server checks them.
     pub(super) fn findings(&self, bearer: Option<&Token>) -> Vec<Finding> {
         let claims = bearer.and_then(|token| claims::part::<Value>(token, 1).ok());
         let issuer = claims.as_ref().and_then(|claims| claims["iss"].as_str());
@@ -144,7 +144,7 @@ fn failed(check: &'static str, said: String) -> Finding {
     Finding::new(check, Health::Failed(Kind::Refused), said)
 }
 
-/// A sentence such as `the file wants a` or `the file wants one of a, b`.
+/// A clause such as `the file wants a` or `the file wants one of a, b`.
 fn wanted<'a>(who: &str, values: impl Iterator<Item = &'a str>) -> String {
     let values = values.map(harmless).collect::<Vec<_>>();
     match &*values {
@@ -240,7 +240,7 @@ impl Username {
     }
 }
 
-/// The name and the texts of `claims.NAME == TEXT` or `claims.NAME in [TEXT, TEXT]`.
+/// The name and the strings of `claims.NAME == STRING` or `claims.NAME in [STRING, STRING]`.
 fn comparison(expression: &str) -> Option<(&str, Vec<&str>)> {
     let (name, rest) = claim(expression.trim())?;
     let rest = rest.trim_start();
@@ -252,11 +252,11 @@ fn comparison(expression: &str) -> Option<(&str, Vec<&str>)> {
         .trim()
         .strip_prefix('[')?
         .strip_suffix(']')?;
-    // A text with a comma in it is cut here. Its halves lack a quote, so the list is not understood.
+    // This cuts a string with a comma into halves. Each half lacks a quote, so `literal` returns `None`.
     Some((name, list.split(',').map(literal).collect::<Option<_>>()?))
 }
 
-/// The prefix and the name of `TEXT + claims.NAME` or `claims.NAME`.
+/// The prefix and the name of `STRING + claims.NAME` or `claims.NAME`.
 fn prefixed(expression: &str) -> Option<(&str, &str)> {
     let (prefix, rest) = match expression.rsplit_once('+') {
         Some((prefix, rest)) => (literal(prefix)?, rest),
@@ -266,7 +266,7 @@ fn prefixed(expression: &str) -> Option<(&str, &str)> {
     rest.is_empty().then_some((prefix, name))
 }
 
-/// The name of the claim at the start of a text, and the rest of the text.
+/// The name of the claim at the start of an expression, and the rest of the expression.
 fn claim(text: &str) -> Option<(&str, &str)> {
     let rest = text.strip_prefix("claims.")?;
     let end = rest
@@ -284,7 +284,7 @@ fn literal(text: &str) -> Option<&str> {
     (!inner.contains(['\'', '"', '\\'])).then_some(inner)
 }
 
-/// The finding for an expression of another form, with the claims that it uses.
+/// The finding for any other expression, with the claims that it uses.
 fn unknown(check: &'static str, expression: &str, claims: &Value) -> Finding {
     let mut said = format!("not evaluated here: {}", harmless(expression));
     let mut names = Vec::new();
@@ -336,7 +336,7 @@ mod tests {
             .collect()
     }
 
-    /// Every rule that `setup` writes is understood.
+    /// jobpass understands every rule that `setup` writes.
     #[rstest]
     #[case::fits("iss", json!("https://gitlab.example.com"), &[])]
     #[case::issuer("iss", json!("https://gitlab.com"), &["issuer: the token has https://gitlab.com; the file wants https://gitlab.example.com"])]
@@ -422,7 +422,7 @@ mod tests {
     const CLASSIC: &str = "repo:team/app:ref:refs/heads/main";
     const WITH_IDS: &str = "repo:team@1/app@2:ref:refs/heads/main";
 
-    /// A file with a rule about GitHub's `sub` refuses the other form, and doctor says why.
+    /// A file with a rule about one form of GitHub's `sub` refuses the other form, and doctor says why.
     #[rstest]
     #[case::newer(json!({"claim": "sub", "requiredValue": CLASSIC}), WITH_IDS, "failed", true)]
     #[case::older(json!({"expression": format!("claims.sub == '{WITH_IDS}'")}), CLASSIC, "failed", true)]

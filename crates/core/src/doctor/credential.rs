@@ -16,8 +16,8 @@ use crate::{
     token::Token,
 };
 
-/// The time before the end of a certificate from which doctor warns, in seconds. People need some days to
-/// renew a certificate.
+/// The time before a certificate expires from which doctor warns, in seconds. People need some days to renew
+/// a certificate.
 const SOON: i64 = 14 * 86_400;
 
 /// The credential that the minter sends, and the time that is left until it expires.
@@ -43,7 +43,7 @@ pub(super) fn finding(identity: &Identity, now: Timestamp) -> Finding {
 }
 
 /// The certificate authority that must have signed the API server's certificate. The TLS handshake shows
-/// whether it has.
+/// whether this authority signed it.
 pub(super) fn authority(minter: &Minter, now: Timestamp) -> Finding {
     match &minter.connection.certificate_authority {
         // A bundle works until its last certificate expires.
@@ -59,7 +59,7 @@ pub(super) fn authority(minter: &Minter, now: Timestamp) -> Finding {
     }
 }
 
-/// A finding about something that expires.
+/// The finding about a credential or certificate that expires.
 fn lasting(
     check: &'static str,
     what: &str,

@@ -1,5 +1,5 @@
-//! The checks about legacy tokens: those that nothing will ever delete, and whether a policy refuses new
-//! ones.
+//! The checks about legacy tokens: whether there are some that nothing will ever delete, and whether a policy
+//! refuses new ones.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -19,13 +19,13 @@ use crate::{
 /// The number of Secrets that a finding names.
 const NAMED: usize = 5;
 const CHECK: &str = "legacy tokens";
-/// The time for all pages.
+/// The time limit for all pages.
 const LISTING: Duration = Duration::from_secs(10);
 /// The number of pages after which doctor stops listing.
 const MAX_PAGES: usize = 20;
 
 impl ApiChecks<'_> {
-    /// Names the Secrets with legacy tokens that neither expire nor have an owner.
+    /// Names the Secrets of legacy tokens without a lifetime and without an owner.
     pub(super) async fn forgotten_tokens(&self) -> Finding {
         let listed = tokio::time::timeout(LISTING, self.list_forgotten_tokens()).await;
         listed.unwrap_or_else(|_| {
@@ -67,7 +67,7 @@ impl ApiChecks<'_> {
         finding(namespace, &names, more, complete)
     }
 
-    /// Creates the Secret of a legacy token in a dry run.
+    /// Creates the Secret of a legacy token, in a dry run.
     pub(super) async fn legacy_secrets(&self) -> Finding {
         let check = "policy for anchors";
         let Ok(name) = names::random_name() else {
@@ -107,8 +107,8 @@ impl ApiChecks<'_> {
     }
 }
 
-/// The finding about Secrets that neither expire nor have an owner: the first names, and the number of the
-/// others. `complete` says whether all pages were listed.
+/// The finding about Secrets without a lifetime and without an owner: `names` are the first ones, and `more`
+/// is the number of the others. `complete` says whether doctor listed all pages.
 fn finding(namespace: &str, names: &[String], more: usize, complete: bool) -> Finding {
     if names.is_empty() {
         return match complete {

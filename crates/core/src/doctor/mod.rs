@@ -1,8 +1,8 @@
-//! The search for the reasons why minting does not work, from the configuration to the admission policies.
-//! Each finding says how to fix it.
+//! Finds the reasons why minting does not work, from the configuration to the admission policies. Each
+//! finding says how to correct the cause.
 //!
-//! Doctor changes nothing. The one token that it requests is bound to a Secret that does not exist, so no API
-//! server issues it.
+//! Doctor changes nothing. It requests one token, bound to a Secret that does not exist. So no API server
+//! issues that token.
 
 mod api_checks;
 mod authentication_config;
@@ -27,9 +27,9 @@ use crate::{
 
 pub use self::authentication_config::AuthenticationConfig;
 
-/// The time for all requests of a whole examination.
+/// The time limit for all requests of a whole examination.
 const EXAMINE: Duration = Duration::from_secs(30);
-/// The time for all requests after a failure, while the job waits.
+/// The time limit for all requests after a failure, while the job waits.
 const EXPLAIN: Duration = Duration::from_secs(4);
 
 /// All findings. Each check comes after the checks that it depends on.
@@ -59,7 +59,7 @@ pub enum Health {
     Warning,
     /// Minting would fail with this kind of error.
     Failed(Kind),
-    /// This minter may not see the answer.
+    /// The minter lacks the permission to see the answer.
     Unknown,
 }
 
@@ -90,7 +90,7 @@ impl Finding {
         self
     }
 
-    /// The finding of a check that an error stopped.
+    /// The finding of a check that ended with an error.
     fn failed(check: &'static str, error: &Error) -> Self {
         Self::new(check, Health::Failed(error.kind()), error.message())
             .fix(error.next_step().unwrap_or_default())
@@ -98,8 +98,8 @@ impl Finding {
 }
 
 impl Diagnosis {
-    /// Runs all checks, and stops at a failure that leaves the rest without an answer. `config` is the file
-    /// of the API server's flag `--authentication-config`, if the caller has it.
+    /// Runs all checks. Stops at a failure that makes the other checks impossible. `config` is the file of
+    /// the API server's flag `--authentication-config`, if the caller has it.
     ///
     /// # Errors
     /// If a signal arrives.
@@ -184,7 +184,7 @@ impl Diagnosis {
     /// Whether minting should work.
     ///
     /// # Errors
-    /// The first finding with which minting would fail, as that failure.
+    /// The first finding that makes minting fail, as an error of that kind.
     pub fn verdict(&self) -> Result<(), Error> {
         let failed = self.findings.iter().find_map(|finding| match finding.health {
             Health::Failed(kind) => Some(Error::new(kind, format!("{}: {}", finding.check, finding.said))),
@@ -193,7 +193,7 @@ impl Diagnosis {
         failed.map_or(Ok(()), Err)
     }
 
-    /// The warnings and failures alone, one line each, below an error.
+    /// The warnings and failures, one line each, to show below an error.
     fn in_short(&self) -> String {
         let wrong = self
             .findings

@@ -19,8 +19,8 @@ const TOKENS: &str = "policy for tokens";
 const OTHER_SECRETS: &str = "other Secrets";
 
 impl ApiChecks<'_> {
-    /// Sends requests that the policies must refuse and that change nothing: dry runs, and the request for a
-    /// token that is bound to a Secret that does not exist.
+    /// Sends requests that the policies must refuse. The requests change nothing: they are dry runs, and a
+    /// request for a token that is bound to a Secret that does not exist.
     pub(super) async fn check_policies(&self, user: &User, findings: &mut Vec<Finding>) {
         let fix = self.setup(user);
         let (anchors, tokens, roles, others) = tokio::join!(
@@ -35,7 +35,7 @@ impl ApiChecks<'_> {
         findings.push(others);
     }
 
-    /// Creates a Secret that is not an anchor.
+    /// Creates a Secret that is not an anchor, in a dry run.
     async fn other_secrets(&self, fix: &str) -> Finding {
         let call = enforcement::other_secret(&self.spec.namespace);
         let refused = "a policy refuses a Secret that is not an anchor";
@@ -44,7 +44,7 @@ impl ApiChecks<'_> {
             .await
     }
 
-    /// Creates a Role that belongs to no job.
+    /// Creates a Role that belongs to no job, in a dry run.
     async fn other_roles(&self, fix: &str) -> Option<Finding> {
         if self.spec.rules.is_empty() {
             return None;
@@ -61,8 +61,8 @@ impl ApiChecks<'_> {
         let namespace = &self.spec.namespace;
         let (account, violation) = match &*self.spec.rules {
             [] => (&*self.spec.service_account, Violation::Unpinned),
-            // A job's own ServiceAccount does not exist yet. Every namespace has `default`, and no job gets a
-            // token of that account.
+            // A job's own ServiceAccount does not exist yet. The account `default` exists in every namespace,
+            // and no job gets a token of it.
             _ => ("default", Violation::Account),
         };
         let answer = match enforcement::token(namespace, account, violation) {
@@ -120,8 +120,8 @@ impl ApiChecks<'_> {
     }
 }
 
-/// The findings of the request for an unbound token of the jobs' ServiceAccount. kube-apiserver looks for the
-/// account first, so the answer also says whether that exists.
+/// The findings from the request for an unbound token of the jobs' ServiceAccount. kube-apiserver looks for
+/// the account first, so its answer also says whether the account exists.
 fn about_account(answer: &Answer, account: &str, namespace: &str, fix: &str) -> Vec<Finding> {
     let exists = "ServiceAccount";
     if answer.missing() == Some("serviceaccounts") {
@@ -147,7 +147,7 @@ fn about_account(answer: &Answer, account: &str, namespace: &str, fix: &str) -> 
     }
 }
 
-/// The finding of one request that a policy must refuse.
+/// The finding about one request that a policy must refuse.
 fn finding(check: &'static str, answer: &Answer, refused: &str, allowed: &str, fix: &str) -> Finding {
     match Enforcement::by(answer) {
         Enforcement::Enforced => Finding::new(check, Health::Ok, refused),
@@ -156,7 +156,7 @@ fn finding(check: &'static str, answer: &Answer, refused: &str, allowed: &str, f
     }
 }
 
-/// The finding of a list of the Secrets that are not anchors.
+/// The finding about the list of the Secrets that are not anchors.
 fn about_list(answer: &Answer, call: &Call) -> Finding {
     let others = match answer.status {
         200 => answer.parse::<List>(call),
@@ -178,7 +178,7 @@ fn about_list(answer: &Answer, call: &Call) -> Finding {
     )
 }
 
-/// A list of metadata. Go writes `null` in the place of its items if there are none.
+/// A list of metadata. Go writes `null` for empty items.
 #[derive(Deserialize)]
 struct List {
     #[serde(default)]

@@ -1,4 +1,4 @@
-//! The questions about a token that jobpass asks before it hands the token over.
+//! The checks of a token's permissions before jobpass hands the token over.
 
 use crate::{
     error::Error,
@@ -6,18 +6,18 @@ use crate::{
     rbac::{Permission, parse_all},
 };
 
-/// The questions to ask about a token.
+/// The permissions to check for a token.
 #[derive(Debug, Clone, Default)]
 pub struct Checks {
     /// The permissions that the token must have.
     pub require: Vec<Permission>,
     /// The permissions that the token must not have.
     pub forbid: Vec<Permission>,
-    /// The reaction to a ServiceAccount that can get credentials which outlive the token.
+    /// The reaction to a ServiceAccount that can get credentials that outlive the token.
     pub escape: EscapeCheck,
 }
 
-/// The reaction to a ServiceAccount that can get credentials which outlive its token.
+/// The reaction to a ServiceAccount that can get credentials that outlive its token.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum EscapeCheck {
     /// Refuse the token.
@@ -33,12 +33,12 @@ impl Checks {
     /// Parses the inputs.
     ///
     /// # Errors
-    /// If a line is wrong, or if no API server can answer the question.
+    /// If a line is wrong, or if no API server can answer about a permission.
     pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
         let permissions = |option: Opt| parse_all(option.name(), inputs.get(option).unwrap_or_default(), Ok);
         let (require, forbid) = (permissions(Opt::Require)?, permissions(Opt::Forbid)?);
-        // `*` asks whether everything is allowed, so a `forbid` with it forbids next to nothing. Only `* *`
-        // is likely to be meant.
+        // A `forbid` with `*` asks whether everything is allowed, so it forbids next to nothing. A person is
+        // likely to mean only `* *`.
         let vague = forbid
             .iter()
             .find(|permission| matches!(permission.wildcards(), (true, false) | (false, true)));
@@ -56,7 +56,7 @@ impl Checks {
             "off" => Some(EscapeCheck::Off),
             _ => None,
         })?;
-        // Only the API server answers these questions, and it answers 401 to a token for other audiences.
+        // Only the API server answers about permissions, and it answers 401 to a token for other audiences.
         let asked = [(Opt::Require, &require), (Opt::Forbid, &forbid)];
         let asked = asked.into_iter().find(|(_, permissions)| !permissions.is_empty());
         if let (Some((option, _)), true) = (asked, inputs.get(Opt::Audiences).is_some()) {
@@ -82,7 +82,7 @@ impl Checks {
         Ok(())
     }
 
-    /// Whether there is nothing to ask.
+    /// Whether there is no permission to ask about.
     pub(crate) fn is_empty(&self) -> bool {
         self.require.is_empty() && self.forbid.is_empty() && self.escape == EscapeCheck::Off
     }

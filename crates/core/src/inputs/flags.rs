@@ -1,4 +1,4 @@
-//! The options as command-line flags and `JOBPASS_*` variables.
+//! The options as command-line flags and as `JOBPASS_*` variables.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ pub fn flags() -> impl Iterator<Item = Arg> {
     Opt::on(FrontEnd::CommandLine).map(flag)
 }
 
-/// The flag of an option. Its value may also come from its variable.
+/// The flag of an option. The option's variable may also give the value.
 pub fn flag(option: Opt) -> Arg {
     let help = match (option, option.default()) {
         // Other processes can read the flags of this one.
@@ -41,8 +41,7 @@ pub fn flag(option: Opt) -> Arg {
         (_, Some(default)) => format!("{} [default: {default}]", option.help()),
         (_, None) => option.help().to_owned(),
     };
-    // The default is not clap's, because an option that is set to nothing must not silently become the
-    // default.
+    // clap does not get the default: an option that is set to nothing must not silently become the default.
     let flag = Arg::new(option.name())
         .long(option.name())
         .env(variable(option.name()))
@@ -62,18 +61,18 @@ pub fn flag(option: Opt) -> Arg {
     }
 }
 
-/// The inputs that the flags and variables give.
+/// Reads the inputs from the flags and variables.
 ///
 /// # Errors
-/// As [`Inputs::read`]. Also if a flag holds a kubeconfig instead of its path, because every process of the
-/// machine can read the arguments of others.
+/// As [`Inputs::read`]. Also if a flag holds a kubeconfig instead of its path: every process of the machine
+/// can read the arguments of others.
 pub fn inputs(matches: &ArgMatches) -> Result<Inputs, Error> {
     no_secret_in_argv(matches)?;
     Inputs::read(FrontEnd::CommandLine, |option| given(matches, option))
 }
 
-/// The inputs at the end of a job. An empty option counts as absent: it is not a reason to leave the token
-/// unrevoked.
+/// Reads the inputs at the end of a job. An empty option counts as absent, because it must not keep jobpass
+/// from revoking the token.
 ///
 /// # Errors
 /// If a flag holds a kubeconfig instead of its path.
@@ -84,14 +83,13 @@ pub fn inputs_at_end(matches: &ArgMatches) -> Result<Inputs, Error> {
     })
 }
 
-/// The value of one flag, or of its variable, without the default. `None` also if the verb does not have the
-/// flag.
+/// The value of one flag, or of its variable, without the default. `None` also if the verb lacks the flag.
 pub fn given(matches: &ArgMatches, option: Opt) -> Option<String> {
     let values = matches.try_get_many::<String>(option.name()).ok().flatten()?;
     Some(values.map(String::as_str).collect::<Vec<_>>().join("\n"))
 }
 
-/// Whether an option was given as a flag, and not by its variable.
+/// Whether a flag, and not the variable, gives the option.
 pub fn is_flag(matches: &ArgMatches, option: Opt) -> bool {
     let given = matches.try_contains_id(option.name()).unwrap_or(false);
     given && matches.value_source(option.name()) == Some(ValueSource::CommandLine)
@@ -114,7 +112,7 @@ fn no_secret_in_argv(matches: &ArgMatches) -> Result<(), Error> {
         if Path::new(&text).exists() {
             continue;
         }
-        // The value is shown only if it can only be a path.
+        // The error shows the value only if the value can only be a path.
         let is_path = text.len() < 256
             && [".yaml", ".yml", ".conf", "config"]
                 .iter()
@@ -145,7 +143,7 @@ mod tests {
     use super::*;
 
     fn matches(arguments: &[&str]) -> ArgMatches {
-        // The variables of the machine that runs the tests must not count.
+        // The variables of the machine that runs the tests must have no effect.
         let flags = flags().map(|flag| flag.env(None::<&str>));
         let words = ["jobpass"].iter().chain(arguments);
         Command::new("jobpass").args(flags).get_matches_from(words)
@@ -175,8 +173,8 @@ mod tests {
         assert!(is_flag(&matches, Opt::Require) && !is_flag(&matches, Opt::Forbid));
     }
 
-    /// A template passes an absent option as an empty one. Before minting, an empty option may be a variable
-    /// that is missing in this job. At the end of the job, it is no reason to leave the token unrevoked.
+    /// A template passes an absent option as an empty one. Before minting, an empty option may come from a
+    /// variable that this job lacks. At the end of the job, it must not keep jobpass from revoking the token.
     #[test]
     fn an_empty_option_is_an_error_only_before_the_token_is_minted() {
         let matches = matches(&["--duration", " "]);
@@ -187,7 +185,7 @@ mod tests {
         );
     }
 
-    /// Every process of the machine can read a command's flags, and the log shows the message.
+    /// Every process of the machine can read a command's flags. The log shows the message of the error.
     #[rstest]
     #[case::yaml("users: [{user: {token: s3cret}}]", None)]
     #[case::base64("czNjcmV0", None)]

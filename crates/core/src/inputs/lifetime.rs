@@ -6,25 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::{error::Error, inputs::options::Opt, text::harmless};
 
-/// A lifetime that the TokenRequest API accepts, in seconds. For a legacy token, the time after which it is
-/// swept.
+/// A lifetime that the TokenRequest API accepts, in seconds. For a legacy token, the time after which
+/// `jobpass sweep` deletes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifetime(u64);
 
 impl Lifetime {
     /// The shortest lifetime that an API server issues (`pkg/apis/authentication/validation/validation.go`).
     pub const LEAST: u64 = 600;
-    /// The longest lifetime that an API server accepts (same file).
+    /// The longest lifetime that an API server accepts (same source file).
     pub(crate) const MOST: u64 = 1 << 32;
-    /// With this number of seconds the API server may issue a token for a year
+    /// The number of seconds for which the API server may issue a token that lives for a year
     /// (`WarnOnlyBoundTokenExpirationPeriod`, `pkg/serviceaccount/claims.go`).
     pub const MAGIC: u64 = 3607;
 
     /// Parses `30m`, `1h`, `1h30m`, `900s`, `900`.
     ///
     /// # Errors
-    /// If the text is not a duration, or if it is negative, less than 10 minutes, more than 2^32 seconds, or
-    /// exactly 3607 seconds.
+    /// If the text is not a duration, or if the duration is negative, less than 10 minutes, more than 2^32
+    /// seconds, or exactly 3607 seconds.
     pub fn parse(text: &str) -> Result<Self, Error> {
         match seconds(text)? {
             ..Self::LEAST => Err(wrong_duration(
@@ -47,11 +47,11 @@ impl Lifetime {
         }
     }
 
-    /// Parses the time after which a legacy token is swept. It may be less than 10 minutes, because the API
-    /// server does not limit it.
+    /// Parses the time after which `jobpass sweep` deletes a legacy token. It may be less than 10 minutes,
+    /// because the API server does not limit it.
     ///
     /// # Errors
-    /// If the text is not a duration, or if it is negative, zero, or more than 2^32 seconds.
+    /// If the text is not a duration, or if the duration is negative, zero, or more than 2^32 seconds.
     pub fn of_legacy(text: &str) -> Result<Self, Error> {
         match seconds(text)? {
             seconds @ 1..=Self::MOST => Ok(Self(seconds)),
@@ -64,11 +64,11 @@ impl Lifetime {
         }
     }
 
-    /// Like [`Lifetime::parse`], for callers that revoke the token themselves. Below 10 minutes, it returns
-    /// the shortest lifetime and the time after which to revoke.
+    /// Like [`Lifetime::parse`], for callers that revoke the token themselves. For less than 10 minutes,
+    /// returns the shortest lifetime, and the time after which to revoke.
     ///
     /// # Errors
-    /// As [`Lifetime::parse`], but not for less than 10 minutes. Also if the time is zero.
+    /// As [`Lifetime::parse`], but accepts less than 10 minutes. Also if the duration is zero.
     pub fn parse_or_sooner(text: &str) -> Result<(Self, Option<Duration>), Error> {
         match seconds(text)? {
             0 => Err(wrong_duration(text, "the time is zero", DURATIONS)),
@@ -93,10 +93,10 @@ fn wrong_duration(text: &str, problem: &str, allowed: &str) -> Error {
     )
 }
 
-/// Parses a time that is not a lifetime, the value of the input `input`.
+/// Parses a duration that is not a lifetime, the value of the input `input`.
 ///
 /// # Errors
-/// If the text is not a duration, or if it is zero.
+/// If the text is not a duration, or if the duration is zero.
 pub fn time(input: &str, text: &str) -> Result<Duration, Error> {
     match seconds(text) {
         Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),

@@ -1,4 +1,4 @@
-//! Labels and annotations of the user for the objects that jobpass makes. The policies of many clusters
+//! The user's labels and annotations for the objects that jobpass creates. The policies of many clusters
 //! demand some.
 
 use std::collections::BTreeMap;
@@ -14,9 +14,9 @@ use crate::{
 /// The values of the inputs `anchor-labels` and `anchor-annotations`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metadata {
-    /// The labels: valid, and without keys that belong to jobpass or Kubernetes.
+    /// The labels. They are valid, and none of their keys belongs to jobpass or Kubernetes.
     pub labels: BTreeMap<String, String>,
-    /// The annotations. Their keys follow the rules for labels. A value may be any text.
+    /// The annotations. Their keys follow the rules for labels. A value may be any string.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -34,7 +34,7 @@ impl Metadata {
     }
 }
 
-/// Parses one pair a line, or a YAML list. Empty lines and lines that begin with `#` are ignored.
+/// Parses one pair a line, or a YAML list. Ignores empty lines and lines that begin with `#`.
 fn pairs(option: Opt, text: &str, is_value: fn(&str) -> bool) -> Result<BTreeMap<String, String>, Error> {
     let wrong = |problem: String| {
         let allowed = "write one a line, as `KEY=VALUE`: `team=payments`, `example.com/cost-center=4711`";
@@ -83,13 +83,13 @@ fn is_key(key: &str) -> bool {
     !name.is_empty() && names::is_label_value(name) && domain.is_none_or(is_dns_subdomain)
 }
 
-/// The program that relies on this key, and so must be the only one to write it.
+/// The program that relies on this key. Only that program may write the key.
 fn owner(key: &str) -> Option<&'static str> {
     let (domain, _) = key.split_once('/')?;
     match domain {
         _ if key == names::MANAGED_BY => Some("jobpass"),
         "jobpass.dev" => Some("jobpass"),
-        // Kubernetes keeps in these keys the ServiceAccount of a Secret, the last use of its token, and
+        // Under these keys, Kubernetes keeps the ServiceAccount of a Secret, the last use of its token, and
         // whether the token is invalid.
         "kubernetes.io" => Some("Kubernetes"),
         _ if domain.ends_with(".jobpass.dev") => Some("jobpass"),

@@ -1,7 +1,7 @@
-//! The table of options, which have the same names on all front ends.
+//! The table of options. An option has the same name on all front ends.
 //!
-//! Command-line flags and `JOBPASS_*` variables are made from this table. Tests check `action.yml` and the
-//! GitLab templates against it.
+//! jobpass builds the command-line flags and the `JOBPASS_*` variables from this table. Tests compare
+//! `action.yml` and the GitLab templates with it.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -23,13 +23,13 @@ pub enum FrontEnd {
 /// The form of an option's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Value {
-    /// A text of one line.
+    /// One line.
     Text,
     /// A path. Some options also accept the content itself.
     File,
     /// `true` or `false`.
     Flag,
-    /// A text with one entry a line, or a YAML list.
+    /// One entry a line, or a YAML list.
     Lines,
     /// One of these words.
     Choice(&'static [&'static str]),
@@ -48,7 +48,7 @@ struct Row {
     secret: bool,
 }
 
-/// The row of a text without a default that every front end has.
+/// The row for one line without a default, on every front end.
 const TEXT: Row = Row {
     name: "",
     help: "",
@@ -64,10 +64,10 @@ const TEXT: Row = Row {
     secret: false,
 };
 
-/// Makes the enum and its table from one list, so that an option is added in one place.
+/// Builds the enum and its table from one list, so that one place defines an option.
 macro_rules! options {
     ($($option:ident { name: $name:literal, help: $help:literal, $($rest:tt)* })*) => {
-        /// One option. The order is the one in which a person wants to read about them.
+        /// One option. The order suits a person who reads about the options.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Opt {
             $(
@@ -233,7 +233,7 @@ options! {
         name: "oidc-audience",
         help: "Authenticate at `server` with the job's own ID token (OIDC) for this audience, without a \
                stored secret. The job needs `permissions: id-token: write`.",
-        // Elsewhere, a program cannot request ID tokens. GitLab puts them into variables.
+        // On other front ends, a program cannot request ID tokens. GitLab puts them into variables.
         on: &[FrontEnd::Action],
         ..TEXT
     }
@@ -269,7 +269,7 @@ options! {
                the job ends. `true`: jobpass chooses a name in the job's temporary folder. A relative path \
                begins in that folder. `false`: no kubeconfig is written.",
         value: Value::File,
-        // With an empty KUBECONFIG, kubectl uses any other kubeconfig that it finds. A job could then succeed
+        // kubectl treats an empty KUBECONFIG as absent, and reads `~/.kube/config`. A job could then succeed
         // as another user.
         default_on: &[(FrontEnd::Action, "true")],
         on: &[FrontEnd::Action, FrontEnd::CommandLine],
@@ -326,12 +326,12 @@ impl Opt {
         self.row().value
     }
 
-    /// The value that holds when the option is absent, on front ends without a default of their own.
+    /// The value of an absent option, on front ends without a default of their own.
     pub fn default(self) -> Option<&'static str> {
         self.row().default
     }
 
-    /// The value that holds on a front end when the option is absent.
+    /// The value of an absent option on a front end.
     pub fn default_on(self, front_end: FrontEnd) -> Option<&'static str> {
         let own = self.row().default_on.iter().find(|(on, _)| *on == front_end);
         own.map(|(_, default)| *default).or(self.default())
@@ -343,14 +343,14 @@ impl Opt {
     }
 }
 
-/// The name, as errors show it.
+/// Formats the option as its name, as errors show it.
 impl fmt::Display for Opt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// The values of the options, as text.
+/// The values of the options, as strings.
 ///
 /// Not `Debug`: `kubeconfig` may hold a secret.
 ///
@@ -376,11 +376,11 @@ impl fmt::Display for Opt {
 pub struct Inputs(BTreeMap<Opt, String>);
 
 impl Inputs {
-    /// Reads each option of a front end with `read`. An absent option gets its default.
+    /// Reads each option of a front end with `read`. Gives an absent option its default.
     ///
     /// # Errors
-    /// If an option that has a default is empty. An expression of the CI platform that came out empty is a
-    /// mistake, which must not silently become the default.
+    /// If an option with a default is empty. An expression of the CI platform that evaluates to nothing is a
+    /// mistake, and must not silently become the default.
     pub fn read(front_end: FrontEnd, mut read: impl FnMut(Opt) -> Option<String>) -> Result<Self, Error> {
         let mut inputs = BTreeMap::new();
         for option in Opt::on(front_end) {
@@ -402,7 +402,7 @@ impl Inputs {
         Ok(Self(inputs))
     }
 
-    /// The value of an option, trimmed and not empty, with the default applied.
+    /// The value of an option, trimmed and not empty. An absent option has its default.
     pub fn get(&self, option: Opt) -> Option<&str> {
         self.0.get(&option).map(String::as_str)
     }
@@ -437,7 +437,7 @@ impl Inputs {
         }
     }
 
-    /// The meaning of an option that is [`Value::Choice`]; `parse` knows each of its words.
+    /// The meaning of an option that is [`Value::Choice`]. `parse` knows each of the words.
     ///
     /// # Errors
     /// If the value is another word.
@@ -450,7 +450,7 @@ impl Inputs {
     }
 }
 
-/// The words of a choice, as a sentence lists them: `` `off`, `quick` or `wait` ``.
+/// The words of a choice, as a clause lists them: `` `off`, `quick` or `wait` ``.
 fn words(option: Opt) -> String {
     let Value::Choice(words) = option.value() else {
         return option.help().to_owned();
@@ -463,7 +463,7 @@ fn words(option: Opt) -> String {
 }
 
 impl<const N: usize> From<[(Opt, &str); N]> for Inputs {
-    /// Values that are known to be right, on top of the defaults. An empty value counts as absent.
+    /// Creates inputs from correct values and the defaults. An empty value counts as absent.
     fn from(values: [(Opt, &str); N]) -> Self {
         let defaults = Opt::ALL
             .iter()

@@ -5,7 +5,7 @@ use crate::{
     inputs::options::{Inputs, Opt},
 };
 
-/// The options that the end of a job follows. They are recorded in the state.
+/// The options for the end of a job. The state records them.
 pub const AT_END: [Opt; 2] = [Opt::VerifyRevocation, Opt::FailOnRevokeError];
 
 /// The proof that a token is revoked.
@@ -19,7 +19,7 @@ pub enum Verify {
     Wait,
 }
 
-/// Parses `verify-revocation`, without a [`Spec`](crate::inputs::spec::Spec), because revoking needs no other
+/// Parses `verify-revocation`. Needs no [`Spec`](crate::inputs::spec::Spec), because revoking needs no other
 /// input.
 ///
 /// # Errors

@@ -1,23 +1,23 @@
-//! The options of `jobpass setup`, as text.
+//! The options of `jobpass setup`, as strings.
 
-/// The options, as text. An absent option is empty.
+/// The options, as strings. An absent option is empty.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// The ServiceAccount of the jobs' tokens. It may be empty if jobs bring rules.
+    /// The ServiceAccount of the jobs' tokens. Empty if jobs get tokens only by `rules`.
     pub service_account: String,
-    /// The most that jobs may grant in `rules`, written as there.
+    /// The rules that jobs may use at most, in the form of the option `rules`.
     pub rules: String,
     /// The namespace of the ServiceAccounts and the anchors.
     pub namespace: String,
-    /// The longest lifetime that a job may ask for.
+    /// The longest lifetime that a job may request.
     pub duration: String,
-    /// The audiences that tokens may have. If it is empty, they may have any.
+    /// The audiences that tokens may have. If empty, tokens may have any audience.
     pub audiences: String,
     /// The minters: `user:NAME`, `group:NAME`, `serviceaccount:[NAMESPACE/]NAME`.
     pub minters: Vec<String>,
-    /// The ids of the GitHub repositories whose jobs mint.
+    /// The ids of the GitHub repositories whose jobs may mint.
     pub repository_ids: Vec<String>,
-    /// The ids of the GitLab projects whose jobs mint.
+    /// The ids of the GitLab projects whose jobs may mint.
     pub project_ids: Vec<String>,
     /// The id of the owner that these repositories or projects must have.
     pub owner_id: Option<String>,
@@ -29,13 +29,13 @@ pub struct Wanted {
     pub git_ref: Option<String>,
     /// The environment of the jobs.
     pub environment: Option<String>,
-    /// The GitHub workflows whose jobs mint: `OWNER/REPO/.github/workflows/FILE@REF`.
+    /// The GitHub workflows whose jobs may mint: `OWNER/REPO/.github/workflows/FILE@REF`.
     pub workflow_refs: Vec<String>,
-    /// The reusable GitHub workflows whose jobs mint, in the same form.
+    /// The reusable GitHub workflows whose jobs may mint, in the same form.
     pub job_workflow_refs: Vec<String>,
     /// The custom properties of the GitHub repositories: `NAME=VALUE`.
     pub properties: Vec<String>,
-    /// The image of the sweeper. Without it, there is no sweeper.
+    /// The container image of the sweeper. If absent, the set-up has no sweeper.
     pub sweeper_image: Option<String>,
     /// Whether the ServiceAccount may look at Pods, as the examples do.
     pub example_rights: bool,

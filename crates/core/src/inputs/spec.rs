@@ -1,4 +1,4 @@
-//! The inputs for minting, parsed. Once a [`Spec`] exists, it needs no more checks.
+//! The parsed inputs for minting. A [`Spec`] needs no more checks.
 
 use std::time::Duration;
 
@@ -20,9 +20,11 @@ use crate::{
 /// The token to mint.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// The ServiceAccount of the token. With `rules`, it is made for this job and named after the anchor.
+    /// The ServiceAccount of the token. With `rules`, jobpass creates it for this job and names it after the
+    /// anchor.
     pub service_account: String,
-    /// The rules of the ServiceAccount that is made for this job. They are empty if none is made.
+    /// The rules of the ServiceAccount that jobpass creates for this job. Empty if jobpass creates no
+    /// account.
     pub rules: Vec<Rule>,
     /// The namespace of the ServiceAccount and the anchor.
     pub namespace: String,
@@ -30,13 +32,14 @@ pub struct Spec {
     pub token_type: TokenType,
     /// The longest lifetime of the token.
     pub lifetime: Lifetime,
-    /// The time for which new tokens replace it while the job runs.
+    /// The time for which jobpass renews the token while the job runs.
     pub renew_for: Option<Duration>,
-    /// The audiences of the token. If there are none, it is for the API server.
+    /// The audiences of the token. If empty, the token is for the API server.
     pub audiences: Vec<String>,
-    /// The questions to ask about the token before it is handed over.
+    /// The permissions to check before jobpass hands the token over.
     pub checks: Checks,
-    /// The user's labels and annotations for the anchor and the objects that are made for this job.
+    /// The user's labels and annotations for the anchor, and for the other objects that jobpass creates for
+    /// this job.
     pub metadata: Metadata,
 }
 
@@ -44,7 +47,7 @@ impl Spec {
     /// Parses the inputs. `minter_namespace` is the namespace that the minter's configuration names.
     ///
     /// # Errors
-    /// If an input is missing or wrong. The error names it, its value, and what is allowed.
+    /// If an input is missing or wrong. The error names the input, its value, and the allowed values.
     pub fn parse(inputs: &Inputs, minter_namespace: Option<&str>) -> Result<Self, Error> {
         let rules = rbac::parse(Opt::Rules.name(), inputs.get(Opt::Rules).unwrap_or_default())?;
         let service_account = match (inputs.get(Opt::ServiceAccount), rules.is_empty()) {
@@ -90,7 +93,7 @@ impl Spec {
     }
 }
 
-/// The namespace of the input, else the one that the minter's configuration names, else `default`.
+/// The namespace from the input, else from the minter's configuration, else `default`.
 ///
 /// # Errors
 /// If no namespace can have this name.
@@ -121,8 +124,8 @@ pub enum TokenType {
     /// A token from the TokenRequest API, bound to an anchor.
     #[default]
     Bound,
-    /// A token from a Secret of type `kubernetes.io/service-account-token`, which is its anchor. It does not
-    /// expire.
+    /// A token from a Secret of type `kubernetes.io/service-account-token`. That Secret is the token's
+    /// anchor. The token does not expire.
     Legacy,
 }
 
@@ -130,7 +133,7 @@ impl TokenType {
     /// Parses the input `type`, and checks that the other inputs fit it.
     ///
     /// # Errors
-    /// If it is another word, or if another input contradicts it.
+    /// If the word is not a type, or if another input contradicts the type.
     pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
         let token_type = inputs.choice(Opt::Type, |word| match word {
             "bound" => Some(Self::Bound),

@@ -1,4 +1,4 @@
-//! The users, groups and ServiceAccounts that may ask for tokens.
+//! The users, groups and ServiceAccounts that may request tokens.
 
 use crate::{
     error::Error,
@@ -6,8 +6,8 @@ use crate::{
     text::harmless,
 };
 
-/// The longest name of a ServiceAccount that `setup` accepts. Names made of it and a namespace then have at
-/// most 253 characters.
+/// The longest name of a ServiceAccount that `setup` accepts. A name that `setup` builds from this name and a
+/// namespace then has at most 253 characters.
 pub(crate) const LONGEST_ACCOUNT: usize = 150;
 
 /// The ServiceAccount of the sweeper, which may read every Secret of the namespace.
@@ -16,7 +16,7 @@ pub(crate) const SWEEPER: &str = "jobpass-sweeper";
 pub(crate) const JOBS_THEMSELVES: &str =
     "the jobs' own ServiceAccount could then mint itself tokens that outlive its job";
 
-/// A user, group or ServiceAccount that may ask for tokens.
+/// A user, group or ServiceAccount that may request tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum MinterSubject {
     User(String),
@@ -68,7 +68,7 @@ impl MinterSubject {
         if accounts_of == Some(own_namespace) {
             return refused(JOBS_THEMSELVES, "name one account: `serviceaccount:NAME`");
         }
-        // Administrators need no Role, and a group of everybody must not be a minter.
+        // Administrators need no Role. A group of all users must not be a minter.
         if name.starts_with("system:") && accounts_of.is_none() {
             return refused(
                 "names that begin with `system:` belong to Kubernetes",
@@ -120,7 +120,7 @@ mod tests {
         MinterSubject::parse(text, "ci", Some("scanner"))
     }
 
-    /// A parsed subject is written as the same option, because `setup` proposes commands with it.
+    /// `setup` proposes commands with a parsed subject, so it must be written as the same option.
     #[rstest]
     #[case("user:jane doe", "user:jane doe")]
     #[case("user:ci:github:2", "user:ci:github:2")]
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(parse(written).expect("a subject"), subject);
     }
 
-    /// A job that is its own minter can mint itself tokens that outlive it.
+    /// A job that is its own minter can mint tokens that outlive it.
     #[rstest]
     #[case("serviceaccount:scanner")]
     #[case("serviceaccount:ci/scanner")]
@@ -147,7 +147,7 @@ mod tests {
         assert!(error.message().contains(JOBS_THEMSELVES), "{error}");
     }
 
-    /// Kubernetes gives these names to its own components, to everybody, or to accounts in another form.
+    /// Kubernetes gives these names to its own components, to all users, or to accounts in another form.
     #[rstest]
     #[case("user:system:admin")]
     #[case("user:system:serviceaccount:ci:scanner")]

@@ -1,4 +1,4 @@
-//! The verification of a token against a cluster: whether the API server accepts it, and whether one of the
+//! Verifies a token with a cluster: whether the API server accepts the token, and whether one of the
 //! cluster's keys signed it.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -20,15 +20,15 @@ use crate::{
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Verified {
-    /// The API server that was asked.
+    /// The API server that jobpass asked.
     pub server: String,
     /// Whether the API server accepts the token.
     pub accepted: bool,
-    /// Whether the token is for another audience, so that a refusal by the API server means nothing.
+    /// Whether the token is for another audience. A refusal by the API server then means nothing.
     pub for_others: bool,
     /// Whether one of the cluster's keys signed the token.
     pub signature: Signature,
-    /// The meaning of both, in a sentence.
+    /// The meaning of both answers, in a sentence.
     pub meaning: String,
 }
 
@@ -36,18 +36,18 @@ pub struct Verified {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "result", content = "why", rename_all = "kebab-case")]
 pub enum Signature {
-    /// A published key made it.
+    /// A published key made the signature.
     Good,
     /// The cluster publishes no key with the id that the token names.
     UnknownKey,
     /// The cluster publishes the key, but the key did not make this signature.
     Bad,
-    /// The signature was not checked, for this reason.
+    /// jobpass did not check the signature, for this reason.
     NotChecked(String),
 }
 
-/// Verifies `token`. The request that tests it is sent with the token itself. The cluster's keys are read
-/// with the credential of `cluster`, or with the token if that fails.
+/// Verifies `token`. Sends a request with the token itself to test it. Reads the cluster's keys with the
+/// credential of `cluster`. If that fails and the API server accepted the token, reads them with the token.
 ///
 /// # Errors
 /// If there is no usable answer. A refused or forged token is a result, not an error.
@@ -58,7 +58,7 @@ pub async fn verify(
     budget: &Budget,
 ) -> Result<Verified, Error> {
     let holder = cluster.with_token(token)?;
-    // `now` is the API server's clock, by which it judges the token.
+    // `now` is by the API server's clock, which decides whether the token is valid.
     let (accepted, now) = is_accepted(&holder, budget).await?;
     let mut keys = keys(cluster, budget).await?;
     if keys.is_err() && accepted {
@@ -78,8 +78,8 @@ pub async fn verify(
 }
 
 impl Verified {
-    /// The kind of failure, if there is one: no key of the cluster signed the token, the API server refuses a
-    /// token that is for itself, or neither could be checked.
+    /// The kind of the failure. `None` if the token passed. It fails if no key of the cluster signed it, if
+    /// the API server refuses a token that is for the API server, or if jobpass could check neither.
     pub fn failure(&self) -> Option<Kind> {
         match (&self.signature, self.accepted) {
             (Signature::Bad | Signature::UnknownKey, _) => Some(Kind::Claims),
@@ -91,7 +91,7 @@ impl Verified {
 }
 
 impl Signature {
-    /// The text for a person, after "signature".
+    /// The result in words that follow "signature".
     pub fn sentence(&self) -> String {
         match self {
             Self::Good => "good: a key that the cluster publishes made it".into(),
@@ -104,7 +104,7 @@ impl Signature {
     }
 }
 
-/// The reason for a 401, as far as the token's claims tell.
+/// The reason for a 401, if the token's claims show one.
 pub(crate) fn why_refused(claims: &Claims, now: jiff::Timestamp) -> Option<&'static str> {
     let now = now.as_second();
     if claims.exp.is_some_and(|exp| exp <= now) {
@@ -142,7 +142,7 @@ fn meaning(claims: &Claims, accepted: bool, signature: &Signature, now: jiff::Ti
             "it is revoked (its bound object or its ServiceAccount is gone), altered, or another cluster's"
         }
     };
-    // Only its audience can tell, with a TokenReview.
+    // Only the token's own audience can tell, with a TokenReview.
     let unknown = if claims.is_for_others() {
         "; whether it is revoked is not known"
     } else {
@@ -151,7 +151,7 @@ fn meaning(claims: &Claims, accepted: bool, signature: &Signature, now: jiff::Ti
     format!("the API server refuses the token: {why}{unknown}")
 }
 
-/// A JSON Web Key Set (RFC 7517), as far as Kubernetes uses it.
+/// A JSON Web Key Set (RFC 7517), with the members that Kubernetes uses.
 #[derive(Deserialize)]
 pub(crate) struct Keys {
     #[serde(default)]
@@ -220,8 +220,8 @@ fn check(token: &Token, keys: &Keys) -> Signature {
 }
 
 impl Key {
-    /// Whether this key made the signature. The type of the key decides which algorithms are possible, never
-    /// the token alone.
+    /// Whether this key made the signature. The type of the key, and not only the token, decides which
+    /// algorithms are possible.
     fn signed(&self, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
         let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
         let curve = match (&*self.kty, &*self.crv, algorithm) {
@@ -254,7 +254,7 @@ mod tests {
 
     use super::*;
 
-    /// A token with this header, and the key set that holds its key under the id `a`.
+    /// Returns a token with this header, and the key set that holds its key under the id `a`.
     fn signed(header: &serde_json::Value) -> (String, Keys) {
         let random = SystemRandom::new();
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;

@@ -1,7 +1,7 @@
 //! The sweep: it deletes the anchors that outlived their jobs, and nothing else.
 //!
-//! A sweep keeps no record, because everything that it needs is in the cluster. So it may be stopped
-//! anywhere, started again, or run twice at once.
+//! A sweep keeps no record, because the cluster holds everything that it needs. So a person may stop it at
+//! any time, start it again, or run two at once.
 
 use std::{cell::Cell, time::Duration};
 
@@ -20,11 +20,11 @@ use crate::{
     process::interrupt::Interrupt,
 };
 
-/// The time after its expiry in which the sweep leaves an anchor alone. The token may be minted up to 45 s
-/// after the anchor was created.
+/// The time for which the sweep leaves an anchor alone after its expiry. jobpass may mint the token up to 45
+/// s after it created the anchor.
 const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_mins(5);
-/// The age at which the sweep asks the CI platform about an anchor's run. The end of a job deletes the anchor
-/// itself.
+/// The age from which on the sweep asks the CI platform about an anchor's run. The end of a job usually
+/// deletes the anchor before that.
 const GRACE: SignedDuration = SignedDuration::from_mins(5);
 /// The number of deletions at a time.
 const CONCURRENT: usize = 32;
@@ -39,33 +39,33 @@ const LAST_ANSWERS: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// The token has expired, or the annotation of the legacy token says so.
+    /// The token has expired. For a legacy token, the time in its annotation has passed.
     Expired,
     /// The CI platform says that the anchor's run or pipeline has ended.
     Ended,
 }
 
-/// The expiry of an anchor, as far as the anchor itself tells.
+/// The expiry of an anchor, from the anchor's own annotations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {
     /// The token may be in use.
     Pending,
     /// The token has expired.
     Passed,
-    /// The anchor has no credible expiry, or jobpass has not made it. The reason follows.
+    /// The anchor has no credible expiry, or jobpass did not create it. Holds the reason.
     Unclear(&'static str),
 }
 
-/// The outcome for an anchor that was not simply kept.
+/// The outcome for an anchor. An anchor whose token may be in use has no outcome.
 #[derive(Debug, Clone)]
 pub enum Fate {
-    /// The sweep deleted it. In a dry run, it would have.
+    /// The sweep deleted the anchor. In a dry run, the sweep would have deleted it.
     Deleted(Reason),
     /// Somebody else deleted it first.
     Gone(Reason),
-    /// The sweep could not delete it, or does not know whether it did.
+    /// The sweep could not delete the anchor, or does not know whether it did.
     Failed(Reason, Error),
-    /// The sweep left it alone, because its expiry is unclear.
+    /// The sweep left the anchor alone, because its expiry is unclear.
     Unclear(&'static str),
 }
 
@@ -75,7 +75,7 @@ pub enum Fate {
 pub struct Summary {
     /// Anchors that the sweep has seen.
     pub seen: u64,
-    /// Anchors that it deleted. In a dry run, that it would have deleted.
+    /// Anchors that the sweep deleted, or would have deleted in a dry run.
     pub deleted: u64,
     /// Deleted anchors that had expired.
     pub expired: u64,
@@ -83,15 +83,15 @@ pub struct Summary {
     pub ended: u64,
     /// Anchors that somebody else deleted first.
     pub gone: u64,
-    /// Anchors that it left alone, because their tokens may be in use.
+    /// Anchors that the sweep left alone, because their tokens may be in use.
     pub kept: u64,
-    /// Anchors that it left alone, because their expiry is unclear.
+    /// Anchors that the sweep left alone, because their expiry is unclear.
     pub unclear: u64,
-    /// Anchors that it could not delete.
+    /// Anchors that the sweep could not delete.
     pub failed: u64,
-    /// Deletions without an answer when the sweep was stopped.
+    /// Deletions without an answer when the sweep ended.
     pub unanswered: u64,
-    /// Whether it has seen all anchors.
+    /// Whether the sweep has seen all anchors.
     pub complete: bool,
 }
 
@@ -99,14 +99,14 @@ pub struct Summary {
 pub struct Sweeper<A, R> {
     /// Tells for each anchor whether its run or pipeline has certainly ended.
     pub ended: A,
-    /// Receives each outcome at once. Anchors that are kept have none.
+    /// Receives each outcome at once. Anchors whose tokens may be in use have no outcome.
     pub report: R,
     /// Whether this is a dry run, which deletes nothing.
     pub dry_run: bool,
 }
 
-/// The expiry of an anchor by the API server's clock `now`. For a legacy token, its annotation decides,
-/// whoever made the Secret: the token works until the Secret is deleted.
+/// The expiry of an anchor by the API server's clock `now`. For a legacy token, the annotation decides,
+/// whoever created the Secret: the token works until somebody deletes the Secret.
 pub fn expiry(anchor: &ListedAnchor, now: Timestamp) -> Expiry {
     if anchor.token_type == TokenType::Legacy {
         return match anchor.expires.filter(|_| anchor.is_plain()) {
@@ -141,7 +141,7 @@ where
     /// Sweeps page by page. After a signal, it starts no more deletions and ends within 4 s.
     ///
     /// # Errors
-    /// The first failure. The summary says how far the sweep came.
+    /// The first failure. The summary counts the anchors up to that failure.
     pub async fn sweep(
         self,
         cluster: &Cluster,
@@ -242,7 +242,7 @@ struct Deletions<'a> {
     cluster: &'a Cluster,
     scope: &'a Scope,
     dry_run: bool,
-    /// Whether to start no more deletions.
+    /// Whether the sweep must start no more deletions.
     stop: Cell<bool>,
     /// The number of deletions without an answer.
     unanswered: Cell<u64>,

@@ -38,7 +38,7 @@ impl From<UserInfo> for User {
     }
 }
 
-/// A user, and the source that named it.
+/// A user, and the source of its name.
 #[derive(Debug, Clone, Serialize)]
 pub struct Whoami {
     /// The user.
@@ -54,7 +54,7 @@ pub struct Whoami {
 pub enum WhoamiSource {
     /// The API server, in a SelfSubjectReview.
     ApiServer,
-    /// The token's own claims. The API server accepts the token, but has no SelfSubjectReview (before
+    /// The token's own claims. The API server accepts the token, but lacks SelfSubjectReview (before
     /// Kubernetes 1.28).
     Token,
 }
@@ -62,8 +62,8 @@ pub enum WhoamiSource {
 /// Asks the API server for the user of `cluster`'s credential.
 ///
 /// # Errors
-/// If there is no answer, the API server refuses the credential, or neither it nor the credential names the
-/// user.
+/// If the API server does not answer or refuses the credential. Also if neither the API server nor the
+/// credential names the user.
 pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error> {
     let claims = cluster.bearer().and_then(|token| Claims::decode(token).ok());
     match SelfReview::ask(cluster, budget).await? {
@@ -97,7 +97,7 @@ pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error>
         })
 }
 
-/// The explanation of a refusal. `claims` are those of the credential, if it is a token.
+/// The explanation of a refusal. `claims` are those of the credential, if the credential is a token.
 fn next_step(status: u16, claims: Option<&Claims>, now: jiff::Timestamp) -> Cow<'static, str> {
     match (status, claims.map(|claims| why_refused(claims, now))) {
         (401, Some(Some(why))) => format!("the token is refused because {why}").into(),

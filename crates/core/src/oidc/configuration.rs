@@ -128,7 +128,8 @@ mod tests {
         configuration["jwt"][0].clone()
     }
 
-    /// The claim of a rule, and its required value. The platforms have different names for the same fact.
+    /// A case has the claim of a rule, and its required value. The platforms have different names for the
+    /// same fact.
     #[rstest]
     #[case::repository("repository_id", "2", false, Wanted::default())]
     #[case::project("project_id", "2", true, Wanted::default())]
@@ -162,7 +163,7 @@ mod tests {
             rules.contains(&serde_json::json!({ "claim": claim, "requiredValue": value })),
             "{rules:?}"
         );
-        // There is no other limit, and each limit also has the repository's.
+        // Each limit adds one rule to the rule about the repository.
         assert_eq!(rules.len(), 1 + usize::from(limited), "{rules:?}");
     }
 

@@ -134,8 +134,8 @@ impl Oidc {
         }))
     }
 
-    /// The jobs of the repository or project that these claims of an ID token name. `None` for an unknown
-    /// platform.
+    /// The jobs of the repository or project in these claims of an ID token. `None` if the platform is
+    /// unknown.
     pub(crate) fn of(claims: &Value) -> Option<Self> {
         let text = |name: &str| claims[name].as_str().map(str::to_owned);
         let wanted = Wanted {
@@ -148,7 +148,7 @@ impl Oidc {
         Self::parse(&wanted).ok()?
     }
 
-    /// The warning that more jobs may mint than an administrator may expect.
+    /// Warns if more jobs may mint than an administrator may expect.
     pub(crate) fn breadth(&self) -> Option<&'static str> {
         match (&*self.workflow_refs, &*self.job_workflow_refs) {
             _ if self.git_ref.is_some() || self.environment.is_some() => None,
@@ -169,8 +169,8 @@ impl Oidc {
         self.ids.iter().map(|id| format!("{}{id}", self.user_prefix()))
     }
 
-    /// The part of a user name before the id. Two platforms can give the same id to different repositories,
-    /// so the prefix names the host, except for github.com and gitlab.com.
+    /// The part of a user name before the id. Two platforms can give the same id to different repositories.
+    /// So the prefix names the host, except for github.com and gitlab.com.
     pub(crate) fn user_prefix(&self) -> String {
         let platform = match self.platform {
             Platform::GitHub => "github",
@@ -225,7 +225,7 @@ fn workflow_refs(input: &'static str, texts: &[String]) -> Result<Vec<String>, E
 
 /// The custom properties of the repositories: `NAME=VALUE`.
 fn properties(texts: &[String]) -> Result<Vec<(String, String)>, Error> {
-    // GitHub accepts these characters.
+    // GitHub accepts only these characters.
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-$#".contains(&b);
     let is_name = |name: &str| (1..=75).contains(&name.len()) && name.bytes().all(plain);
     let wrong = |text: &str, problem: &str| {
@@ -321,7 +321,7 @@ mod tests {
         }
     }
 
-    /// The users of an ID token with these claims, which errors propose to an administrator.
+    /// The users of an ID token with these claims. Errors propose them to an administrator.
     #[rstest]
     #[case::github(json!({"iss": GITHUB, "aud": "k8s", "repository_id": "2"}), Some("ci:github:2"))]
     #[case::gitlab(json!({"iss": GITLAB, "aud": ["k8s", "vault"], "project_id": "7"}), Some("ci:gitlab:7"))]
@@ -395,7 +395,7 @@ mod tests {
         assert_eq!(Ref::parse(text).ok(), expected);
     }
 
-    /// An option about jobs would limit nothing without the jobs.
+    /// An option about jobs needs jobs: alone, it would limit nothing.
     #[rstest]
     #[case::owner("owner-id", Wanted { owner_id: Some("3".into()), ..Wanted::default() })]
     #[case::issuer("issuer", Wanted { issuer: Some(GITLAB.into()), ..Wanted::default() })]

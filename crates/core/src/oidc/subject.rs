@@ -2,7 +2,7 @@
 //!
 //! GitHub writes `repo:OWNER/NAME:CONTEXT`. For repositories that were created, renamed or moved after 15
 //! July 2026, and for those that opt in, it writes `repo:OWNER@ID/NAME@ID:CONTEXT`. An owner can also choose
-//! other claims for `sub`. The claims that `jobpass setup` compares are the same in every case.
+//! other claims for `sub`. None of this changes the claims that `jobpass setup` compares.
 
 /// A `sub` in one of the two default forms.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,7 +12,7 @@ pub(crate) struct Subject<'a> {
     context: &'a str,
 }
 
-/// A name, and the id after it in the newer form.
+/// A name, and the id that follows it in the newer form.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Named<'a> {
     name: &'a str,
@@ -20,12 +20,12 @@ struct Named<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Parses a `sub`. `None` for another form, or another platform.
+    /// Parses a `sub`. `None` if the `sub` has another form, or comes from another platform.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let (repository, context) = text.strip_prefix("repo:")?.split_once(':')?;
         let (owner, repository) = repository.split_once('/')?;
         let (owner, repository) = (Named::parse(owner)?, Named::parse(repository)?);
-        // One form has both ids, and the other has none.
+        // In one form both names have ids, and in the other form neither has one.
         (owner.id.is_some() == repository.id.is_some()).then_some(Self {
             owner,
             repository,
@@ -33,7 +33,7 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// Whether the other `sub` is the other form for the same jobs.
+    /// Whether the two `sub` are the two forms for the same jobs.
     pub(crate) fn is_other_form_of(&self, other: &Self) -> bool {
         let names = |one: &Self| (one.owner.name.to_lowercase(), one.repository.name.to_lowercase());
         self.owner.id.is_some() != other.owner.id.is_some()

@@ -11,19 +11,19 @@ use rustix::{
     io::retry_on_intr,
 };
 
-/// The message of a process that is ready.
+/// The message with which a process says that it is ready.
 const READY: &[u8] = b"\n";
 /// The longest time until the process is ready.
 const STARTING: Duration = Duration::from_secs(5);
-/// The most bytes of its output that are shown if it does not become ready.
+/// The number of bytes of the process's output that an error shows if the process does not become ready.
 const LONGEST_REASON: u64 = 4096;
 
 /// Starts this program with these arguments, with `input` on its standard input, and waits until it is
-/// [`ready`]. It inherits the environment, but no descriptor: neither a job's log nor a runner waits for its
-/// end.
+/// [`ready`]. The new process inherits the environment, but no descriptor: neither a job's log nor a runner
+/// waits for its end.
 ///
 /// # Errors
-/// If the process cannot be started, or ends at once. The error then holds its output.
+/// If the process does not start, or ends at once. The error then holds its output.
 pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
     spawn(Command::new(std::env::current_exe()?).args(arguments), input)
 }
@@ -38,13 +38,13 @@ fn spawn(command: &mut Command, input: &str) -> io::Result<()> {
         .stderr(Stdio::piped())
         .spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A child that does not read its input ends, and says why.
+        // If the child does not read its input, it ends and says why.
         let _ = stdin.write_all(input.as_bytes());
     }
     let (Some(mut output), Some(error)) = (child.stdout.take(), child.stderr.take()) else {
         return Ok(());
     };
-    // A process that is not ready yet could end with the process that started it.
+    // A process that is not ready yet could end together with this process.
     let patience = Timespec::try_from(STARTING).ok();
     let mut said = Vec::new();
     let answered = retry_on_intr(|| poll(&mut [PollFd::new(&output, PollFlags::IN)], patience.as_ref()))? > 0;
@@ -61,8 +61,8 @@ fn spawn(command: &mut Command, input: &str) -> io::Result<()> {
     Err(io::Error::other(reason(said.trim(), status, answered)))
 }
 
-/// The reason why the process did not become ready. If the process did not answer, its status is not shown,
-/// because [`start`] has killed it.
+/// The reason for which the process did not become ready. If the process did not answer, this does not show
+/// its status, because [`start`] has killed it.
 fn reason(said: &str, status: ExitStatus, answered: bool) -> String {
     let end = match answered {
         true => status.to_string(),
@@ -74,7 +74,7 @@ fn reason(said: &str, status: ExitStatus, answered: bool) -> String {
     }
 }
 
-/// Tells the waiting [`start`] at the other end of `output` that this process is ready.
+/// Tells the caller of [`start`], at the other end of `output`, that this process is ready.
 pub fn ready(mut output: impl Write) {
     let _ = output.write_all(READY).and_then(|()| output.flush());
 }
@@ -114,7 +114,7 @@ mod tests {
         assert!(why.starts_with("usage ("), "{why}");
     }
 
-    /// A status of SIGKILL would make a person look for an out-of-memory killer.
+    /// The status of SIGKILL would make a person look for an out-of-memory killer.
     #[rstest]
     #[case(true, "", "signal: 9 (SIGKILL)")]
     #[case(false, "", "it was not ready within 5 s")]

@@ -1,4 +1,4 @@
-//! The environment variables of a front end, handed to core as a value.
+//! The environment variables of a front end. Core gets them as a value.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::{
     token::Token,
 };
 
-/// Variables by name, and where the job gets ID tokens. Not `Debug`: CI jobs keep secrets in variables.
+/// Variables by name, and the source of the job's ID tokens. Not `Debug`: CI jobs keep secrets in variables.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
@@ -18,8 +18,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The value of `name`. An empty value counts as absent, because CI platforms pass absent inputs as
-    /// empty.
+    /// The value of `name`. An empty value counts as absent, because CI platforms pass absent inputs as empty
+    /// strings.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables
             .get(name)
@@ -27,8 +27,8 @@ impl Environment {
             .filter(|value| !value.trim().is_empty())
     }
 
-    /// The value of `name`, where a value that is not UTF-8 must not count as absent: the path of a file, or
-    /// a value that is recorded for the end of the job.
+    /// The value of `name`, for callers to whom a value that is not UTF-8 must not look absent: it is the
+    /// path of a file, or the state records it.
     ///
     /// # Errors
     /// If the value is not UTF-8.
@@ -48,7 +48,7 @@ impl Environment {
         self.variables.get(name).map(String::as_str)
     }
 
-    /// The same variables with `name` set, or removed.
+    /// The same variables, but `name` has this value, or is removed.
     pub fn with(mut self, name: &str, value: Option<&str>) -> Self {
         self.not_utf8.remove(name);
         match value {
@@ -76,8 +76,8 @@ impl Environment {
     }
 }
 
-/// Leaves out variables whose name or value is not UTF-8. [`Environment::utf8`] refuses those whose value is
-/// not UTF-8.
+/// Leaves out variables whose name or value is not UTF-8. [`Environment::utf8`] returns an error for those
+/// whose value is not UTF-8.
 impl FromIterator<(std::ffi::OsString, std::ffi::OsString)> for Environment {
     fn from_iter<I: IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>>(variables: I) -> Self {
         let mut environment = Self::default();
@@ -106,11 +106,11 @@ impl<const N: usize> From<[(&str, &str); N]> for Environment {
 /// credential.
 #[derive(Clone)]
 pub struct IdTokens {
-    /// The URL of the endpoint (https). The audience is added to its query.
+    /// The URL of the endpoint (https). jobpass adds the audience to its query.
     pub url: String,
     /// The credential of the job for this endpoint.
     pub bearer: Token,
-    /// Masks an ID token in the job's log, before it is used.
+    /// Masks an ID token in the job's log, before jobpass uses the token.
     pub mask: fn(&Token) -> Result<(), Error>,
 }
 
@@ -118,11 +118,11 @@ impl Token {
     /// The token in the environment variable `variable`, which the input `input` names.
     ///
     /// # Errors
-    /// If `variable` is not the name of a variable, or if the variable is not set or does not hold a token.
+    /// If `variable` is not a valid name, or if the variable is not set or does not hold a token.
     pub fn from_env(input: &str, variable: &str, environment: &Environment) -> Result<Self, Error> {
         let is_name = variable.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !is_name || variable.starts_with(|c: char| c.is_ascii_digit()) {
-            // The input probably holds the token itself, so its value is not shown.
+            // The input probably holds the token itself, so the error does not show the input.
             return Err(Error::input(
                 input,
                 "is not the name of an environment variable",

@@ -1,4 +1,4 @@
-//! Reading files that the rest of the job can change, and writing files that hold a secret.
+//! Reads files that the rest of the job can change, and writes files that hold a secret.
 
 use std::{
     fs::{File, OpenOptions},
@@ -15,14 +15,15 @@ use crate::{
     token::Token,
 };
 
-/// The longest file that is read, far longer than any kubeconfig, certificate, token or state.
+/// The length of the longest file that jobpass reads, in bytes. Every kubeconfig, certificate, token or state
+/// is far shorter.
 pub(crate) const LONGEST: u64 = 1 << 20;
 
 /// Reads the text of a plain file.
 ///
 /// # Errors
-/// If the file is not plain, cannot be read, is not UTF-8, or is larger than 1 MiB. The error quotes no part
-/// of it.
+/// If the file is not plain, is not UTF-8, is larger than 1 MiB, or jobpass cannot read it. The error quotes
+/// no part of the file.
 pub fn read(path: &Path) -> io::Result<String> {
     read_at_most(LONGEST, path)
 }
@@ -35,8 +36,7 @@ pub(crate) fn read_at_most(longest: u64, path: &Path) -> io::Result<String> {
     String::from_utf8(read_bytes(longest, path)?).map_err(|_| io::Error::from(ErrorKind::InvalidData))
 }
 
-/// Reads the text of a plain file that belongs to this user, and that no other user may write to.
-///
+/// Reads the text of a plain file. The file must belong to this user, and no other user may write to it.
 /// # Errors
 /// As [`read`]. Also if another user owns the file, or may write to it.
 pub(crate) fn read_own(path: &Path) -> io::Result<String> {
@@ -53,7 +53,7 @@ pub(crate) fn read_own(path: &Path) -> io::Result<String> {
 /// Reads the content of a plain file of at most `longest` bytes.
 ///
 /// # Errors
-/// If the file is not plain, cannot be read, or is larger.
+/// If the file is not plain, is larger, or jobpass cannot read it.
 pub(crate) fn read_bytes(longest: u64, path: &Path) -> io::Result<Vec<u8>> {
     read_open(longest, open(path)?)
 }
@@ -67,11 +67,10 @@ fn read_open(longest: u64, file: File) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// The text of a path that is recorded or handed over, in JSON, YAML or a variable, and shown in logs.
-///
+/// The path as UTF-8. jobpass records it or hands it over in JSON, YAML or a variable, and shows it in logs.
 /// # Errors
-/// If the path is not UTF-8 or has control characters: a line break in it could begin a command to the runner
-/// that shows the log. The error is that of a wrong input named `name`.
+/// If the path is not UTF-8 or has control characters: a line break in the path could begin a command to the
+/// runner that shows the log. The error is that of a wrong input named `name`.
 pub fn utf8<'a>(name: &str, path: &'a Path) -> Result<&'a str, Error> {
     let refused = |problem: &str| {
         Error::input(
@@ -87,7 +86,7 @@ pub fn utf8<'a>(name: &str, path: &'a Path) -> Result<&'a str, Error> {
     }
 }
 
-/// The absolute path of `path`, to be recorded.
+/// The absolute path of `path`, for the state.
 ///
 /// # Errors
 /// As [`utf8`].
@@ -97,11 +96,11 @@ pub fn absolute(name: &str, path: &Path) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Opens a plain file for reading. A named pipe or a device fails at once, because waiting for one would keep
-/// the end of a job from revoking.
+/// Opens a plain file for reading. Fails at once for a named pipe or a device: a wait for one would keep the
+/// end of a job from revoking.
 ///
 /// # Errors
-/// If the file is not plain, or cannot be read.
+/// If the file is not plain, or jobpass cannot read it.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -135,7 +134,7 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Makes the folder of a file, and the folders above it, for this user alone.
+/// Creates the folder of a file, and the folders above it. Only this user can read them.
 pub(crate) fn make_folder(input: &str, file: &Path) -> Result<(), Error> {
     let folder = file.parent().unwrap_or(Path::new("/"));
     let made = std::fs::DirBuilder::new()
@@ -152,14 +151,14 @@ pub(crate) fn make_folder(input: &str, file: &Path) -> Result<(), Error> {
     })
 }
 
-/// Writes a file as a whole or not at all, and never over another file.
+/// Writes a file as a whole or not at all. Never overwrites another file.
 pub(crate) fn put(path: &Path, content: &str) -> Result<(), Error> {
     put_by(rename_new, path, content).map_err(|error| cannot_write(path, &error))
 }
 
-/// Writes a file with this way to rename. Some file systems cannot rename without replacing (NFS, most of
-/// FUSE), and many have no hard links. There, the file itself is created exclusively. That is safe, because
-/// readers learn its name only after it is written.
+/// Writes a file, and gives it its name with `rename`. Some file systems cannot rename without replacing
+/// (NFS, most of FUSE), and many have no hard links. There, this creates the file itself exclusively. That is
+/// safe, because readers learn the file's name only after the write.
 fn put_by(
     rename_new: impl FnOnce(&Path, &Path) -> io::Result<()>,
     path: &Path,
@@ -189,8 +188,7 @@ pub(crate) fn replace(path: &Path, content: &str) -> Result<(), Error> {
         .map_err(|error| cannot_write(path, &error))
 }
 
-/// The warning that other users can open a file that was created with mode 0600. Some file systems keep no
-/// modes.
+/// Warns if other users can open a file that jobpass created with mode 0600. Some file systems keep no modes.
 pub(crate) fn is_open_to_others(path: &Path) -> Option<String> {
     let mode = path.symlink_metadata().ok()?.mode() & 0o777;
     open_to_others(path, mode)
@@ -206,8 +204,8 @@ fn open_to_others(path: &Path, mode: u32) -> Option<String> {
     })
 }
 
-/// Creates a file with O_EXCL, which follows no symlink, and with mode 0600 from the first moment. A file
-/// that cannot be written completely is removed.
+/// Creates a file with O_EXCL, which follows no symlink, and with mode 0600 from the first moment. If the
+/// write fails, removes the file.
 pub(crate) fn write_new(path: &Path, content: &str) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -229,7 +227,7 @@ impl Token {
     /// Reads the token in a file that the input `input` names.
     ///
     /// # Errors
-    /// If the file cannot be read, or does not hold a token.
+    /// If jobpass cannot read the file, or if the file does not hold a token.
     pub fn from_file(input: &str, path: &Path) -> Result<Self, Error> {
         Self::parse(&read_file(input, path)?, input)
     }

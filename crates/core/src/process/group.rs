@@ -9,18 +9,19 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Waits for a line. If the pipe ends without one, the process at its other end was killed, and this kills
-/// the group of `$1`.
+/// Waits for a line. If the pipe ends without a line, somebody killed the process at the other end. Then this
+/// kills the group of `$1`.
 ///
 /// A parent-death signal would end only the program, and not its children. It also needs `unsafe` code
 /// between fork and exec.
 const WATCH: &str = r#"read -r _ || kill -9 "-$1""#;
 
-/// A running program with all its children. If this is dropped before [`Group::has_ended`], or if this
-/// process is killed, all of them are killed.
+/// A running program with all its children. They all get SIGKILL if this value is dropped before
+/// [`Group::has_ended`], or if this process is killed.
 pub(crate) struct Group {
     leader: Cell<Option<Pid>>,
-    /// `None` if the machine has no shell. Then the group outlives this process if this process is killed.
+    /// The process that kills the group. `None` if the machine has no shell: the group then outlives this
+    /// process if somebody kills this process.
     watcher: Option<Child>,
 }
 
@@ -37,7 +38,7 @@ impl Group {
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
-                // A signal that kills the group of this process must not kill the watcher first.
+                // If a signal kills the group of this process, the watcher must survive.
                 .process_group(0)
                 .spawn()
                 .ok()
@@ -48,7 +49,7 @@ impl Group {
         }
     }
 
-    /// Records that the program has ended. Its children may stay.
+    /// Records that the program has ended. Its children may still run.
     pub(crate) fn has_ended(&self) {
         self.leader.set(None);
     }
@@ -102,7 +103,7 @@ mod tests {
         assert!(!shell.wait().expect("it has ended").success());
     }
 
-    /// Another program may have the number by then.
+    /// Another program may have the process id by then.
     #[rstest]
     #[case::ended(true)]
     #[case::never_began(false)]

@@ -8,18 +8,18 @@ use std::{
 
 use crate::error::{Error, Kind};
 
-/// Forbids core dumps and ptrace by other processes of the same user, and makes panics print their place
-/// without their message.
+/// Forbids core dumps, and ptrace by other processes of the same user. Panics then print their location, but
+/// not their message.
 ///
-/// Call it first, before a secret is read. A refusal by the kernel is ignored: a sandbox may forbid either
-/// call, and a job must not fail because of that.
+/// Call this first, before the program reads a secret. It ignores a refusal by the kernel: a sandbox may
+/// forbid either call, and a job must not fail because of that.
 pub fn harden() {
     let none = rustix::process::Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
-    // Also closes /proc/PID/environ and /proc/PID/mem to other processes of the same user (prctl(2)).
+    // This also closes /proc/PID/environ and /proc/PID/mem to other processes of the same user (prctl(2)).
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 
@@ -39,11 +39,11 @@ pub fn harden() {
 }
 
 thread_local! {
-    /// Whether a panic of this thread is caught by [`catch`].
+    /// Whether [`catch`] catches a panic of this thread.
     static IS_EXPECTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a parser that panics on some wrong inputs. Returns `None` after a panic and prints nothing, because
+/// Runs a parser that panics on some wrong inputs. Returns `None` after a panic, and prints nothing, because
 /// the input is wrong and not this program.
 pub(crate) fn catch<T>(parse: impl FnOnce() -> T) -> Option<T> {
     IS_EXPECTED.set(true);
@@ -52,8 +52,8 @@ pub(crate) fn catch<T>(parse: impl FnOnce() -> T) -> Option<T> {
     parsed.ok()
 }
 
-/// Makes this process get SIGTERM when `parent`, the process that started it, ends. A parent that is killed
-/// cannot pass the signal on, and this process would mint for nobody.
+/// Makes the kernel send this process SIGTERM when `parent`, the process that started it, ends. Otherwise a
+/// killed parent could not pass a signal on, and this process would mint for nobody.
 ///
 /// # Errors
 /// If `parent` has already ended.

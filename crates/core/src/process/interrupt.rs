@@ -7,14 +7,14 @@ use crate::error::{Error, Kind};
 
 /// The signals that this process has received since [`Interrupt::listen`].
 ///
-/// Each signal is delivered once, to the first caller that waits, even if it arrived while no caller waited.
+/// Each signal goes to one caller: the first that waits, even if the signal arrived while no caller waited.
 /// Two slots change that:
 ///
-/// - *pending*: a signal that the next caller receives before any new one. [`Interrupt::redeliver`] fills it,
-///   for a signal that must end two things, such as a command and then the revocation of its token;
-///   [`Interrupt::discard_redelivered`] empties it.
-/// - *handled*: the last signal that a caller has received. [`Interrupt::take_handled`] empties it and says
-///   which it was, for a caller whose callee may have received a signal.
+/// - *pending*: a signal that the next caller receives before any new one. [`Interrupt::redeliver`] fills
+///   this slot, for a signal that must end two things, such as a command and then the revocation of its
+///   token. [`Interrupt::discard_redelivered`] empties it.
+/// - *handled*: the last signal that a caller has received. [`Interrupt::take_handled`] empties this slot and
+///   returns the signal, for a caller whose callee may have received one.
 pub struct Interrupt {
     int: unix::Signal,
     term: unix::Signal,
@@ -64,10 +64,10 @@ impl Interrupt {
         failure(self.signal().await)
     }
 
-    /// Does `work` until it ends or a signal arrives. The next caller receives that signal as well.
+    /// Runs `work` until it ends or a signal arrives. The next caller receives that signal as well.
     ///
     /// # Errors
-    /// As `work`, or the signal as a failure.
+    /// As `work`, or if a signal arrives.
     pub async fn run_until_signal<T>(
         &mut self,
         work: impl Future<Output = Result<T, Error>>,
@@ -80,12 +80,12 @@ impl Interrupt {
         Err(failure(signal))
     }
 
-    /// Delivers `signal` to the next caller, although another one has received it.
+    /// Delivers `signal` to the next caller, although another caller has received it.
     pub fn redeliver(&mut self, signal: Signal) {
         self.pending = Some(signal);
     }
 
-    /// Takes back a signal that was to be delivered again, unless a caller has received it.
+    /// Discards the signal that [`Interrupt::redeliver`] left, unless a caller has received it.
     pub fn discard_redelivered(&mut self) {
         self.pending = None;
     }

@@ -1,4 +1,4 @@
-//! The process that jobpass runs in: its environment, files, signals and exit codes.
+//! The current process: its environment, files, signals and exit codes.
 
 pub mod beside;
 pub mod environment;

@@ -1,4 +1,4 @@
-//! The frame of every front end's program.
+//! The main function of every front end.
 
 use std::{
     process::{ExitCode, Termination},
@@ -10,12 +10,12 @@ use crate::{
     process::interrupt::Interrupt,
 };
 
-/// The time in which a program may say why it failed. A log that nobody reads must not delay the end of a
+/// The time in which a program may print its error. A log that nobody reads must not delay the end of a
 /// cancelled job.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Listens for signals and runs `work`. Its result becomes the exit code; a failure is first shown with
-/// `show`.
+/// Listens for signals and runs `work`. The result of `work` becomes the exit code. If `work` fails, shows
+/// the failure with `show` first.
 pub fn run<W, T>(work: impl FnOnce(Interrupt) -> W, show: fn(&Error)) -> ExitCode
 where
     W: Future<Output = Result<T, Error>>,
@@ -63,7 +63,7 @@ mod tests {
         )
     }
 
-    /// A verb that runs a command has the exit code of the command.
+    /// A verb that runs a command returns the exit code of the command.
     #[rstest]
     #[case(Ok(ExitCode::SUCCESS), 0)]
     #[case(Ok(ExitCode::from(42)), 42)]

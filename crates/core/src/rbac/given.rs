@@ -1,14 +1,14 @@
-//! The limits of the rules that jobs bring. No job gets a permission that gives it or its minter more than
-//! the list, or a token that no anchor ends.
+//! The limits of the rules that a job may request. No job gets a rule that would give it or its minter more
+//! permissions than the rules list, or a token without an anchor.
 
 use super::Rule;
 use crate::text::harmless;
 
-/// The longest verb, group, resource or name.
+/// The greatest length of a verb, group, resource or name, in bytes: the longest name of a Kubernetes object.
 const LONGEST: usize = 253;
 
-/// The rules that no job gets: verbs, group, resources, and the reason. Without verbs, all verbs are meant. A
-/// resource that ends in `/` includes everything below it.
+/// The rules that no job gets: verbs, group, resources, and the reason. No verbs mean all verbs. A resource
+/// that ends in `/` includes all its subresources.
 const NEVER: &[(&[&str], &str, &[&str], &str)] = &[
     (&[], "", &["secrets"], SECRETS),
     (&[], "", &["serviceaccounts", "serviceaccounts/"], ACCOUNTS),
@@ -51,7 +51,7 @@ pub(super) const INSTEAD: &str = "if a job needs it, make a ServiceAccount, give
                                   anchors', and name it with `service-account`";
 
 impl Rule {
-    /// The reason why jobs cannot get this rule, if they cannot.
+    /// The reason for which jobs cannot get this rule. `None` if they can.
     pub(super) fn never_given(&self) -> Option<String> {
         let refused = |what: &str, why: &str| {
             Some(format!(
@@ -101,7 +101,8 @@ impl Rule {
         None
     }
 
-    /// Whether every text of the rule can stand in a policy and be shown. The API server accepts more texts.
+    /// Whether every verb, group, resource and name of the rule is at most [`LONGEST`] bytes long and has
+    /// only harmless characters. The API server also accepts longer and other ones.
     pub(super) fn is_plain(&self) -> bool {
         let all = [
             &self.verbs,
@@ -114,7 +115,7 @@ impl Rule {
             .all(|text| text.len() <= LONGEST && harmless(text) == *text)
     }
 
-    /// The subresource with which this rule reaches into every Pod. `None` if the rule names its Pods.
+    /// The subresource with which this rule gives access into every Pod. `None` if the rule names its Pods.
     pub(crate) fn reaches_into_pods(&self) -> Option<&str> {
         let into = |resource: &&String| ["pods/exec", "pods/attach"].contains(&&***resource);
         let core = self.api_groups.iter().any(String::is_empty);
@@ -122,7 +123,7 @@ impl Rule {
         (core && self.resource_names.is_empty()).then_some(resource)
     }
 
-    /// The parts of this rule that `allowed` does not cover, one verb, resource and name at a time.
+    /// The parts of this rule that `allowed` does not cover, each with one verb, resource and name.
     pub(crate) fn beyond(&self, allowed: &[Self]) -> Vec<Self> {
         let names = match &*self.resource_names {
             [] => vec![None],

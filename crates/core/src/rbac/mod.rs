@@ -13,8 +13,8 @@ mod resources;
 pub use self::permission::Permission;
 pub(crate) use self::permission::{FORMS, Place, What, is_yaml_list, parse_all};
 
-/// A verb that Kubernetes does not have. The Role of a minter holds it beside `create` for the tokens of its
-/// ServiceAccount. The admission policy for jobs with rules asks for it.
+/// A verb that Kubernetes does not have. For the tokens of its ServiceAccount, the Role of a minter has this
+/// verb beside `create`. The admission policy for jobs with rules checks it.
 pub(crate) const MINT: &str = "mint";
 
 /// A rule of a Role or ClusterRole (`rbac.authorization.k8s.io/v1`, `PolicyRule`).
@@ -58,8 +58,8 @@ impl From<&Rule> for PolicyRule {
     }
 }
 
-/// Parses the rules of a Role for one job: a YAML list of rules, or permissions written as in `require`. An
-/// empty text has no rules.
+/// Parses the rules of a Role for one job: a YAML list of rules, or permissions in the form of `require`. An
+/// empty text means no rules.
 ///
 /// # Errors
 /// If a rule is wrong, if no Role can hold it, or if no job may get it.
@@ -111,10 +111,10 @@ fn in_role(permission: &Permission) -> Result<Rule, String> {
     }
 }
 
-/// A rule in a manifest for people.
+/// A rule in a manifest that people read.
 pub(crate) struct Line {
     pub(crate) rule: Rule,
-    /// Whether this is the missing rule.
+    /// Whether the user lacks this rule.
     pub(crate) missing: bool,
 }
 
@@ -145,8 +145,9 @@ impl Rule {
         ]
     }
 
-    /// The rules of a minter for ServiceAccounts of single jobs: for these, their Roles and their tokens. It
-    /// also holds all rules that jobs get, because Kubernetes lets an account grant only rules that it holds.
+    /// The rules of a minter for ServiceAccounts of single jobs: for the accounts, their Roles and their
+    /// tokens. They include all rules that jobs get, because Kubernetes lets an account grant only rules that
+    /// it holds.
     pub(crate) fn of_minter_for_jobs(given: &[Self]) -> Vec<Self> {
         let changes = ["create", "delete"];
         let roles = ["roles", "rolebindings"];
@@ -183,7 +184,7 @@ impl Rule {
     }
 
     fn yaml(&self, mark: &str) -> String {
-        // JSON is YAML, and quotes every text that needs it.
+        // JSON is YAML, and quotes every string that needs quotes.
         let rows = [
             ("apiGroups", &self.api_groups),
             ("resources", &self.resources),
@@ -237,7 +238,7 @@ impl From<&Permission> for Rule {
     }
 }
 
-/// The rules that allow all of these permissions. Rules that differ only in their verbs become one.
+/// The rules that allow all of these permissions. This merges rules that differ only in their verbs.
 pub(crate) fn lines<'a>(permissions: impl Iterator<Item = (&'a Permission, bool)>) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for (permission, missing) in permissions {

@@ -16,7 +16,7 @@ pub(crate) const FORMS: &str = "a permission is `VERB RESOURCE[.GROUP][/SUBRESOU
     deployments.apps\n  \
     get secrets -n other\n  list nodes\n  get pods -A\n  get /metrics";
 
-/// An action that a token may or may not be allowed.
+/// An action that RBAC can allow.
 ///
 /// ```
 /// use jobpass_core::inputs::{checks::Checks, options::{Inputs, Opt}};
@@ -61,8 +61,8 @@ pub(crate) enum Place {
     Cluster,
 }
 
-/// Parses the permissions of an option, one a line or a YAML list. Empty lines and lines that begin with `#`
-/// are ignored. `take` converts each permission, or says why the option does not accept it.
+/// Parses the permissions of an option, one a line or a YAML list. Ignores empty lines and lines that begin
+/// with `#`. `take` converts each permission, or says why the option does not accept it.
 ///
 /// # Errors
 /// If a permission is wrong. The error names its line, the problem, and the syntax.
@@ -95,7 +95,7 @@ pub(crate) fn parse_all<T>(
         .collect()
 }
 
-/// Whether the text is a YAML list. No permission begins like one.
+/// Whether the text is a YAML list. No permission begins like a YAML list.
 pub(crate) fn is_yaml_list(text: &str) -> bool {
     text.trim_start().starts_with(['[', '-'])
 }
@@ -151,7 +151,7 @@ impl Permission {
         }
     }
 
-    /// The permission `* *`, which the administrators of a cluster have.
+    /// The permission `* *`, which cluster administrators have.
     pub(crate) fn everything() -> Self {
         let all = || "*".to_owned();
         Self {
@@ -166,7 +166,7 @@ impl Permission {
         }
     }
 
-    /// The same permission for the object of that name.
+    /// The same permission, for one object of this name.
     pub(crate) fn named(mut self, of_object: &str) -> Self {
         if let What::Resource { name, .. } = &mut self.what {
             of_object.clone_into(name);
@@ -268,7 +268,7 @@ impl Permission {
             ));
         }
         let place = match known {
-            // The API server checks a request for one Namespace in that namespace (`requestinfo.go`).
+            // The API server checks a request for a Namespace object in that namespace (`requestinfo.go`).
             Some(_) if resource == "namespaces" && !name.is_empty() => Place::Namespace(name.into()),
             Some(known) if known.of_cluster => Place::Cluster,
             _ => Place::Own,
@@ -311,8 +311,8 @@ impl Permission {
         Ok(self)
     }
 
-    /// The question to the API server whether the caller has this permission. `own` is the namespace of the
-    /// caller.
+    /// The spec of the SelfSubjectAccessReview that asks whether the caller has this permission. `own` is the
+    /// namespace of the caller.
     pub(crate) fn question(&self, own: &str) -> SelfSubjectAccessReviewSpec {
         let some = |text: &str| Some(text.to_owned());
         let mut question = SelfSubjectAccessReviewSpec::default();
@@ -365,7 +365,7 @@ impl Permission {
     }
 }
 
-/// Writes the permission as `Permission::parse` reads it.
+/// Formats the permission so that `Permission::parse` reads it back.
 impl fmt::Display for Permission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", harmless(&self.verb))?;
@@ -401,7 +401,7 @@ impl fmt::Display for Permission {
     }
 }
 
-/// A line, separated from its flags.
+/// A line of the option, separated from its flags.
 struct Line<'a> {
     words: Vec<&'a str>,
     namespace: Option<&'a str>,
@@ -493,7 +493,7 @@ mod tests {
         assert_eq!(permission.to_string(), "get /metrics");
     }
 
-    /// The API server would answer "denied" to each, and a `forbid` with it would pass.
+    /// The API server would answer "denied" to each of these, and a `forbid` with it would always pass.
     #[rstest]
     #[case("pods", "not a verb and a resource")]
     #[case("get pods web more", "too much")]

@@ -1,5 +1,5 @@
-//! The resources of Kubernetes itself, to notice misspelt names. The API server answers "denied" to a
-//! misspelt name, so a `forbid` with it would always pass.
+//! The resources of Kubernetes itself, with which jobpass finds misspelt names. The API server answers
+//! "denied" to a misspelt name, so a `forbid` with that name would always pass.
 
 /// Group, resources in namespaces, resources of the whole cluster (`kubectl api-resources`, 1.36). `users`
 /// and `groups` exist for `impersonate` only.
@@ -155,7 +155,7 @@ pub(super) fn find(plural: &str, group: Option<&str>) -> Option<BuiltIn> {
     })
 }
 
-/// The plural that was probably meant by a singular.
+/// The plural of a resource that a person wrote in the singular.
 pub(super) fn plural_of(singular: &str, group: Option<&str>) -> Option<String> {
     let stem = singular.strip_suffix('y').map(|stem| format!("{stem}ies"));
     let candidates = [Some(format!("{singular}s")), Some(format!("{singular}es")), stem];

@@ -1,9 +1,9 @@
-//! The journal of a token that is renewed. It records each new token before its hand-over, each hand-over,
-//! and each failure.
+//! The journal of a renewed token. It records each new token before its hand-over, each hand-over, and each
+//! failure.
 //!
-//! It is a file of mode 0600 beside the token's file, with one line of JSON for each entry. Log filters learn
-//! the tokens from it, and the end of the job learns how the renewals went. The end of the job removes it,
-//! which stops the renewer.
+//! The journal is a file of mode 0600 beside the token's file, with one line of JSON for each entry. Log
+//! filters read the tokens from it, and the end of the job reads the results of the renewals. The end of the
+//! job removes the journal, which stops the renewer.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::{error::Error, json, process::files, text::harmless, token::Token};
 
-/// The most pieces of 1 MiB that are read at once. A hundred tokens take 0.1 MiB.
+/// The greatest number of pieces of 1 MiB that one call reads. A hundred tokens take 0.1 MiB.
 const PIECES: usize = 16;
 
 /// An entry of the journal.
@@ -30,12 +30,12 @@ pub enum Entry {
         /// The token.
         token: Token,
     },
-    /// The token that was announced last has replaced the one before.
+    /// The last announced token has replaced the token before it.
     Renewed {
         /// The expiry of the new token.
         expires: Option<jiff::Timestamp>,
     },
-    /// The first failure to renew the token, of one or several in a row.
+    /// The first failure to renew the token. The journal leaves out further failures in a row.
     Failed {
         /// The time of the failure.
         at: jiff::Timestamp,
@@ -44,7 +44,7 @@ pub enum Entry {
     },
 }
 
-/// An entry as it is written.
+/// An entry in the form of the file.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Line {
@@ -60,7 +60,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal that was created at the hand-over.
+    /// Opens the journal that the hand-over created.
     ///
     /// # Errors
     /// If the journal no longer exists.
@@ -73,7 +73,7 @@ impl Journal {
         })
     }
 
-    /// Whether the journal is still in its place. The end of the job removes it.
+    /// Whether the journal still exists under its name. The end of the job removes it.
     pub(crate) fn is_there(&self) -> bool {
         let which = |file: fs::Metadata| (file.dev(), file.ino());
         let (this, there) = (self.file.metadata(), self.path.symlink_metadata());
@@ -83,15 +83,15 @@ impl Journal {
     /// Adds an entry.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the write fails.
     pub(crate) fn write(&self, entry: &Entry) -> io::Result<()> {
         let line = line(entry).map_err(|error| io::Error::other(error.to_string()))?;
         (&self.file).write_all(Zeroizing::new(line).as_bytes())
     }
 }
 
-/// An entry as a line of its own. It begins with a line break, because an unfinished entry before it would
-/// spoil it.
+/// An entry as a line of its own. The line begins with a line break: an unfinished entry before it would
+/// otherwise damage it.
 ///
 /// # Errors
 /// As [`json::text`].
@@ -109,12 +109,12 @@ pub(crate) fn line(entry: &Entry) -> Result<String, Error> {
     Ok(format!("\n{}\n", json::text(&line)?))
 }
 
-/// The reading end of the journal, for log filters and for the end of the job. The file stays open, so that
-/// text that was printed before the journal was removed is still masked.
+/// The reading end of the journal, for log filters and for the end of the job. The file stays open. So a
+/// filter masks text that the job printed before it removed the journal.
 #[derive(Clone)]
 pub struct Reader {
     file: Option<Arc<File>>,
-    /// The number of bytes that have been read.
+    /// The number of bytes that this reader has read.
     read: u64,
 }
 
@@ -127,8 +127,8 @@ impl Reader {
         }
     }
 
-    /// The entries that were added since the last call. Other lines are ignored: other processes of the job
-    /// may have written them.
+    /// The entries since the last call. Ignores other lines: other processes of the job may have written
+    /// them.
     pub fn news(&mut self) -> Vec<Entry> {
         let mut news = Vec::new();
         for lines in (0..PIECES).map_while(|_| self.lines()) {
@@ -150,7 +150,7 @@ impl Reader {
         let mut text = Zeroizing::new(vec![0; wanted]);
         let read = file.read_at(&mut text, self.read).ok()?;
         text.truncate(read);
-        // The last line may be incomplete. A line of this length is not an entry.
+        // The last line may be incomplete. An entry is never this long.
         let whole = text.iter().rposition(|&byte| byte == b'\n').map(|end| end + 1);
         if read < files::LONGEST as usize || whole.is_some() {
             text.truncate(whole.unwrap_or_default());
@@ -161,7 +161,7 @@ impl Reader {
 }
 
 impl SecretSource for Reader {
-    /// The announced tokens. The renewer announces a token before it hands it over.
+    /// Reports the announced tokens. The renewer announces a token before it hands the token over.
     fn new_secrets(&mut self, learn: &mut dyn FnMut(&str)) {
         for entry in self.news() {
             if let Entry::Announced { token } = entry {
@@ -190,7 +190,7 @@ impl From<Line> for Entry {
     }
 }
 
-/// Opens the journal itself, never the target of a link in its place.
+/// Opens the journal itself, never the target of a link with its name.
 fn open(path: &Path) -> io::Result<File> {
     match path.symlink_metadata()?.is_file() {
         true => files::open(path),
@@ -215,8 +215,8 @@ mod tests {
         String::from_utf8(out).expect("text stays text")
     }
 
-    /// Other processes have written lines around the token's. The end of the job has removed the journal
-    /// before the log was read.
+    /// Other processes have written lines around the token's line. The end of the job has removed the journal
+    /// before the filter reads the log.
     #[test]
     fn a_token_is_masked_once_it_is_announced() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -11,8 +11,8 @@ use crate::{
     text::{self, in_words},
 };
 
-/// The receipt of a token. Each station of the token's life fills its part. An absent field has not happened
-/// yet.
+/// The receipt of a token. Each stage of the token's life fills its part. A field is absent while its event
+/// has not happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Receipt {
@@ -43,14 +43,14 @@ pub struct Receipt {
     /// The number of renewals.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub renewed: u32,
-    /// The expiry of the token, or of the last one after a renewal.
+    /// The expiry of the token. After a renewal, the expiry of the last token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<jiff::Timestamp>,
-    /// The time after which `jobpass sweep` deletes a legacy token that nobody has revoked. A legacy token
-    /// never expires.
+    /// The time after which `jobpass sweep` deletes a legacy token that is still there. A legacy token never
+    /// expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swept: Option<jiff::Timestamp>,
-    /// The time at which the anchor was deleted.
+    /// The time at which jobpass deleted the anchor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked: Option<jiff::Timestamp>,
     /// The proof that the token is dead.
@@ -58,20 +58,21 @@ pub struct Receipt {
     pub proof: Option<Proof>,
 }
 
-/// What is known about a token after its revocation.
+/// The state of knowledge about a token after its revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Proof {
-    /// The API server answered 401 to the token, asked once.
+    /// The API server answered 401 to the token in a single request.
     Unauthorized,
     /// The API server answers 401 to the token, and the anchor has been gone for longer than any replica
-    /// caches.
+    /// caches a token.
     LongUnauthorized,
-    /// The anchor has been gone for longer than any API server caches.
+    /// The anchor has been gone for longer than any API server caches a token.
     AnchorLongGone,
-    /// The anchor is gone. An API server that saw the token just before may accept it for up to 10 s more.
+    /// The anchor is gone. An API server that accepted the token just before may accept it for up to 10 s
+    /// more.
     AnchorGone,
-    /// jobpass did not ask (`verify-revocation: off`).
+    /// jobpass sent no request for a proof (`verify-revocation: off`).
     NotAsked,
 }
 
@@ -102,7 +103,7 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl Receipt {
-    /// The receipt of a token that is not minted yet.
+    /// The receipt of a token before minting.
     pub fn new(service_account: &str, namespace: &str, anchor: &str) -> Self {
         Self {
             service_account: service_account.to_owned(),
@@ -140,7 +141,7 @@ impl Receipt {
         self.swept = created.checked_add(jiff::SignedDuration::from_secs(seconds)).ok();
     }
 
-    /// The text for the log after the hand-over to `places`. `ends` follows the expiry.
+    /// The log's text after the hand-over to `places`. `ends` follows the expiry.
     pub fn minted_in_words(&self, ends: &str, places: &[String]) -> String {
         let ends = match (self.swept, self.expires) {
             (Some(swept), _) => format!(
@@ -180,13 +181,13 @@ impl Receipt {
         in_words(self.minted.map_or(0, seconds))
     }
 
-    /// The text for the log after the revocation.
+    /// The log's text after the revocation.
     pub fn revoked_in_words(&self) -> String {
         format!("{}\n{}", self.revoked_in_short(), self.end_in_words())
     }
 
-    /// The text for the log at the end of a job. `handed_over` says whether a job had the token. After a
-    /// kill, that may be unknown.
+    /// The log's text at the end of a job. `handed_over` says whether a job had the token. If somebody killed
+    /// the job, that may be unknown.
     pub fn ended_in_words(&self, handed_over: bool) -> String {
         let words = match handed_over {
             true => self.revoked_in_words(),
@@ -203,7 +204,7 @@ impl Receipt {
         }
     }
 
-    /// The text for the log if the token was revoked before.
+    /// The log's text if an earlier call revoked the token.
     pub fn revoked_before_in_words(&self) -> String {
         let at = self
             .revoked
@@ -224,7 +225,7 @@ impl Receipt {
         )
     }
 
-    /// The first line of [`Receipt::revoked_in_words`]. It is shorter if only the anchor was known.
+    /// The first line of [`Receipt::revoked_in_words`]. Shorter if only the anchor was known.
     pub fn revoked_in_short(&self) -> String {
         let whose = match &*self.service_account {
             "" => String::new(),
@@ -291,7 +292,7 @@ mod tests {
         insta::assert_snapshot!(words.join("\n"));
     }
 
-    /// After a kill, it is unknown whether the token was minted.
+    /// If somebody killed the job, it is unknown whether jobpass minted the token.
     #[rstest]
     #[case::proven(
         bound(),

@@ -14,7 +14,7 @@ use crate::{
 pub struct Renewal {
     /// The requested lifetime of each new token.
     pub(crate) lifetime: Lifetime,
-    /// The time for which the token is renewed, in seconds.
+    /// The time for which jobpass renews the token, in seconds.
     pub(crate) seconds: u64,
 }
 
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
     use crate::record::state::tests::least;
 
-    /// The time this many minutes after the token was minted.
+    /// The time `minutes` after the token was minted.
     fn at(minutes: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + SignedDuration::from_mins(30_000_000 + minutes)
     }
@@ -88,7 +88,7 @@ mod tests {
         }
     }
 
-    /// A job that ends after `now` minutes. Its token lives for an hour, and is renewed for two hours.
+    /// The job ends after `now` minutes. Its token lives for an hour, and jobpass renews it for two hours.
     #[rstest]
     #[case::in_time(vec![], 50, 0, 60, None)]
     #[case::renewed(vec![renewed(90), renewed(130)], 100, 2, 130, None)]

@@ -42,11 +42,11 @@ pub struct Files {
 
 impl Files {
     /// The files for the inputs `token-file`, `kubeconfig-file` and `renew-for`. Relative paths begin at
-    /// `folder`. Missing folders are created.
+    /// `folder`. Creates missing folders.
     ///
     /// # Errors
-    /// If a file exists already, if its folder cannot be created, if its path is not UTF-8, or if no input
-    /// names a file for a renewed token.
+    /// If a file exists already, if jobpass cannot create its folder, if its path is not UTF-8, or if no
+    /// input names a file for a renewed token.
     pub fn plan(inputs: &Inputs, folder: &Path, anchor: &str) -> Result<Self, Error> {
         let path = |option: Opt, suffix| match inputs.get(option) {
             None | Some("false") => Ok(None),
@@ -113,12 +113,12 @@ impl Files {
         self.token_file.is_none() && self.kubeconfig_file.is_none()
     }
 
-    /// Writes each file as a whole, for this user alone. Returns a warning if other users can read one
-    /// nevertheless.
+    /// Writes each file as a whole, for this user alone. Returns a warning if other users can read one of
+    /// them nevertheless.
     ///
     /// # Errors
-    /// If a file cannot be written, or exists by now. Nothing is overwritten, and the files that were written
-    /// before are removed.
+    /// If jobpass cannot write a file, or if a file exists by now. This overwrites nothing, and removes the
+    /// files that it wrote before.
     pub fn write(
         &self,
         token: &Token,
@@ -129,7 +129,7 @@ impl Files {
             Some(_) => Zeroizing::new(self.kubeconfig(token, connection, receipt)?),
             None => Zeroizing::default(),
         };
-        // The journal comes first, so that a log filter that starts later learns this token.
+        // This writes the journal first, so that a log filter that starts later learns this token.
         let announced = Zeroizing::new(journal::line(&Entry::Announced { token: token.clone() })?);
         let all = [
             (&self.journal, &**announced),
@@ -199,16 +199,16 @@ impl Files {
             }],
             ..Kubeconfig::default()
         };
-        // The cause is not shown, because its text may hold the token.
+        // The error does not show the cause, because its message may hold the token.
         serde_yaml::to_string(&config)
             .map_err(|_| Error::new(Kind::Internal, "cannot write the kubeconfig as YAML"))
     }
 
-    /// Replaces the old tokens by a new one. Everything else in a kubeconfig stays, because the job may have
+    /// Replaces the old tokens by a new one. Keeps everything else in a kubeconfig, because the job may have
     /// changed it.
     ///
     /// # Errors
-    /// If a file cannot be written. It then still holds the old token.
+    /// If jobpass cannot write a file. That file then still holds the old token.
     pub(crate) fn renew(&self, token: &Token, old: &[Token]) -> Result<(), Error> {
         if let Some(path) = &self.token_file {
             replace(path, token.expose())?;
@@ -224,12 +224,12 @@ impl Files {
         };
         match old.iter().find(|old| text.contains(old.expose())) {
             Some(old) => replace(path, &Zeroizing::new(text.replace(old.expose(), token.expose()))),
-            // The job has put another kubeconfig in its place.
+            // The job has put another kubeconfig at this path.
             None => Ok(()),
         }
     }
 
-    /// Writes `token_file` only.
+    /// Writes only `token_file`.
     ///
     /// # Errors
     /// As [`Files::write`].
@@ -251,10 +251,10 @@ impl Files {
         Token::parse(&text, Opt::TokenFile.name()).ok()
     }
 
-    /// Removes the files, also partly written ones. A missing file is not an error.
+    /// Removes the files, including partly written ones. A missing file is not an error.
     ///
     /// # Errors
-    /// If a file exists and cannot be removed.
+    /// If jobpass cannot remove an existing file.
     pub fn remove(&self) -> Result<(), Error> {
         let files = [&self.journal, &self.token_file, &self.kubeconfig_file];
         let files = files.into_iter().flatten();
@@ -272,8 +272,8 @@ impl Files {
     }
 }
 
-/// The most bytes of a file with a token. A kubeconfig may hold a certificate authority of 64 KiB, which
-/// grows by a third in base64.
+/// The greatest length of a file with a token, in bytes. A kubeconfig may hold a certificate authority of 64
+/// KiB, which grows by a third in base64.
 const LONGEST: u64 = 128 << 10;
 
 /// The name of the cluster and of the context in a kubeconfig that jobpass writes.
@@ -292,7 +292,7 @@ fn free(input: Opt, path: PathBuf) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Whether people and YAML read the word as a switch. Nobody means such a word as a file's name.
+/// Whether people and YAML read the word as a boolean. Nobody gives a file such a name.
 fn is_switch(word: &str) -> bool {
     let switches = [
         "true", "false", "yes", "no", "on", "off", "y", "n", "0", "1", "null", "none", "~",
@@ -300,7 +300,7 @@ fn is_switch(word: &str) -> bool {
     switches.contains(&&*word.to_ascii_lowercase())
 }
 
-/// The token in a kubeconfig of jobpass, even after a tool has rewritten the file. It looks for a line and
+/// The token in a kubeconfig of jobpass, even after a tool has rewritten the file. This looks for a line and
 /// parses no YAML, because any step of the job may have written the file.
 fn in_kubeconfig(kubeconfig: &str) -> Option<&str> {
     let token = kubeconfig
@@ -358,8 +358,8 @@ mod tests {
         );
     }
 
-    /// If a switch were read as a file's name, the job would have no kubeconfig, and kubectl would use
-    /// another one that it finds.
+    /// If jobpass took a boolean for a file's name, the job would have no kubeconfig, and kubectl would read
+    /// `~/.kube/config`.
     #[test]
     fn a_switch_is_no_name() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -418,7 +418,7 @@ mod tests {
             assert!(error.contains("exists already"), "{error}");
         }
 
-        // Another process creates a file between planning and writing.
+        // Another process creates a file between `plan` and `write`.
         let files = plan(folder.path(), "late", "").expect("a plan");
         symlink(folder.path().join("taken"), folder.path().join("late")).expect("linked");
         let token = Token::parse("eyJ.a.b", "token").expect("a token");
@@ -511,7 +511,7 @@ mod tests {
         }
     }
 
-    /// Clients find a proxy from a variable themselves, and a password would be printed.
+    /// Clients read the proxy variables themselves. A kubeconfig with a proxy's password could be printed.
     #[test]
     fn the_kubeconfig_names_the_proxy_that_the_minters_names() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -1,7 +1,7 @@
 //! The `jobpass setup` command for a minter that lacks permissions, as errors and `doctor` propose it.
 //!
-//! The command makes a minter of the user that it names. So it names the asking user only if that user can
-//! be a minter. If not, it names an account that `jobpass setup` creates.
+//! The command makes the user that it names a minter. So it names the user of the refused request only if
+//! that user can be a minter. If not, it names an account that `jobpass setup` creates.
 
 use crate::{
     inputs::{
@@ -19,13 +19,14 @@ pub(crate) enum For<'a> {
     Jobs(&'a [Rule]),
 }
 
-/// The minter to propose if the asking user cannot be one.
+/// The minter to propose if the user of the refused request cannot be a minter.
 const NEW_MINTER: &str = "serviceaccount:jobpass-minter";
 
 /// The warning about a minter that may do everything.
 pub(crate) const MIGHTY: &str = "the minter may do everything (`* *`) in this namespace: whatever runs in the job can use its credential to do so";
 
-/// The next step for a minter that may do more than mint: the command that makes one that can only mint.
+/// The next step for a minter that may do more than mint: the command that creates a minter that can only
+/// mint.
 pub(crate) fn lesser_minter(spec: &Spec) -> String {
     let whom = match (spec.token_type, &*spec.rules) {
         (TokenType::Legacy, _) => {
@@ -42,7 +43,7 @@ pub(crate) fn lesser_minter(spec: &Spec) -> String {
     )
 }
 
-/// The command. `user` is the asking user in the words of the API server.
+/// The command. `user` is the user of the refused request, as the API server writes it.
 pub(crate) fn command(namespace: &str, whom: For<'_>, user: Option<&str>) -> String {
     let account = match whom {
         For::Account(account) => Some(account),
@@ -53,7 +54,7 @@ pub(crate) fn command(namespace: &str, whom: For<'_>, user: Option<&str>) -> Str
         .unwrap_or_else(|| NEW_MINTER.to_owned());
     let whom = match whom {
         For::Account(account) => format!("--service-account {account}"),
-        // The rules of other jobs are unknown here.
+        // The rules that other jobs bring are unknown here.
         For::Jobs([]) => "--rules RULES".to_owned(),
         // JSON is YAML.
         For::Jobs(rules) => match json::text(&rules) {

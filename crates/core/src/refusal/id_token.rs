@@ -1,5 +1,5 @@
-//! The reasons for which an API server may have refused an ID token. It answers only `Unauthorized`, so the
-//! token is read here.
+//! The reasons for which an API server may have refused an ID token. The API server answers only
+//! `Unauthorized`, so jobpass reads the token's claims.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -11,7 +11,8 @@ use crate::{
     token::Token,
 };
 
-/// The claims of each platform about the owner of a job: the name, and the id that a renamed owner keeps.
+/// The claims of each platform about the repository of a job: its name, and the id that stays after a
+/// renaming.
 const OWNERS: [(&str, &str); 2] = [("repository", "repository_id"), ("project_path", "project_id")];
 /// Other claims that a rule of the API server may check.
 const DETAILS: [&str; 9] = [
@@ -27,11 +28,11 @@ const DETAILS: [&str; 9] = [
 ];
 /// The prefix of GitHub's claims about the custom properties of a repository.
 const PROPERTY: &str = "repo_property_";
-/// The most of these claims that are shown.
+/// The greatest number of these claims that an error shows.
 const MOST_PROPERTIES: usize = 10;
 
-/// The claims of a CI platform's ID token, and the configuration with which an API server accepts it.
-/// `None` for other tokens. Nothing in the text is secret: it holds neither the token nor its signature.
+/// The claims of a CI platform's ID token, and the configuration with which an API server accepts it. `None`
+/// for other tokens. The result is not secret: it holds neither the token nor its signature.
 pub(super) fn explain(token: &Token) -> Option<String> {
     let claims: Value = claims::part(token, 1).ok()?;
     let issuer = claims["iss"].as_str()?;
@@ -106,7 +107,8 @@ pub(super) fn explain(token: &Token) -> Option<String> {
     ))
 }
 
-/// The commands with which a step of a GitHub job gets an ID token. Only the action gets one without them.
+/// The commands with which a step of a GitHub job gets an ID token. The action gets its ID token without
+/// these commands.
 fn how_to_fetch(audiences: &[&str]) -> String {
     let audience = audiences.first().copied().unwrap_or_default();
     let audience = utf8_percent_encode(audience, NON_ALPHANUMERIC);
@@ -119,7 +121,7 @@ fn how_to_fetch(audiences: &[&str]) -> String {
     )
 }
 
-/// The lifetime of the token, and the problem with it.
+/// The lifetime of the token, and the problem with it, if there is one.
 fn lifetime(claims: &Value) -> (String, Option<&'static str>) {
     let now = jiff::Timestamp::now().as_second();
     let words = |seconds: i64| in_words(seconds.unsigned_abs());

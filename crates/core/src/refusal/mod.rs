@@ -1,4 +1,4 @@
-//! The meaning of a refusal, and the next step after it.
+//! The reason for a refusal, and the next step after it.
 
 pub(crate) mod advice;
 mod id_token;
@@ -13,7 +13,7 @@ use crate::{
     text::harmless,
 };
 
-/// The purpose of a call. An error derives from it how the minter gets the missing permission.
+/// The purpose of a call. It decides how the minter gets the missing permission.
 pub(crate) struct RequiredPermission<'a> {
     namespace: &'a str,
     token: TokenKind<'a>,
@@ -23,9 +23,9 @@ pub(crate) struct RequiredPermission<'a> {
 #[derive(Clone, Copy)]
 enum TokenKind<'a> {
     Account(&'a str),
-    /// A token of an account with these rules, made for the job.
+    /// A token of an account that jobpass creates for the job, with these rules.
     Job(&'a [rbac::Rule]),
-    /// A legacy token, and the verbs for Secrets that it takes.
+    /// A legacy token, and the verbs on Secrets that it needs.
     Legacy(&'a str, &'static [&'static str]),
 }
 
@@ -51,7 +51,8 @@ impl<'a> RequiredPermission<'a> {
         }
     }
 
-    /// The permissions for the deletion of an anchor. The account may have been made for the job.
+    /// The permissions for the deletion of an anchor. `made_for_job` says that jobpass created the account
+    /// for the job.
     pub(crate) fn revoking(namespace: &'a str, account: &'a str, made_for_job: bool) -> Self {
         Self {
             namespace,
@@ -104,7 +105,8 @@ impl<'a> RequiredPermission<'a> {
         )
     }
 
-    /// The command with which an administrator gives the minter its permissions, and limits it to them.
+    /// The command with which an administrator gives the minter its permissions, and limits the minter to
+    /// them.
     fn setup(&self, user: Option<&str>) -> String {
         let whom = match self.token {
             TokenKind::Account(account) | TokenKind::Legacy(account, _) => For::Account(account),
@@ -119,11 +121,11 @@ impl<'a> RequiredPermission<'a> {
 }
 
 impl Cluster {
-    /// The error for a refusal of a call that mints, rotates or revokes.
+    /// The error for a refused call that mints, rotates or revokes.
     pub(crate) fn refused(&self, call: &Call, answer: &Answer, permission: &RequiredPermission<'_>) -> Error {
         let message = answer.message();
         let error = answer.unexpected(call);
-        // A policy that refuses legacy tokens does so on purpose. The text below says that.
+        // A policy that refuses legacy tokens does so on purpose. The message below says that.
         let on_purpose = |denial: &Denial<'_>| {
             matches!(
                 (denial, permission.token),
@@ -138,7 +140,7 @@ impl Cluster {
         }
         let refuses_legacy = matches!(permission.token, TokenKind::Legacy(..))
             && message.contains("ValidatingAdmissionPolicy");
-        // The command makes a minter of that user. A job must not become one.
+        // The command makes that user a minter, and a job must not become one.
         let user = user(&message).filter(|_| !self.asks_as_a_job());
         match answer.status {
             401 => error.help(self.unauthorized()),
@@ -179,7 +181,7 @@ impl Cluster {
         }
     }
 
-    /// The error for a refusal of a list or a sweep, which needs `verbs` on Secrets.
+    /// The error for a refused list or sweep, which needs `verbs` on Secrets.
     pub(crate) fn refused_to_see(
         &self,
         call: &Call,
@@ -213,8 +215,8 @@ impl Cluster {
     }
 }
 
-/// The manifest of an account with these verbs on Secrets. The verbs are in its name, so that the manifest
-/// changes no other account.
+/// The manifest of an account with these verbs on Secrets. The account's name contains the verbs, so that the
+/// manifest changes no other account.
 fn reader(namespace: Option<&str>, verbs: &[&str]) -> String {
     let name = format!("jobpass-secrets-{}", verbs.join("-"));
     let secrets = Line {
@@ -232,7 +234,7 @@ fn reader(namespace: Option<&str>, verbs: &[&str]) -> String {
     )
 }
 
-/// The user in a Forbidden message. `None` for a name that must not be pasted.
+/// The user in a Forbidden message. `None` if the name is not safe to paste.
 fn user(message: &str) -> Option<&str> {
     let (_, rest) = message
         .split_once("User \"")
@@ -341,7 +343,7 @@ mod tests {
     const MINTER: &str =
         "secrets is forbidden: User \"system:serviceaccount:ci:minter\" cannot create resource \"secrets\"";
 
-    /// The next step that a refusal of the anchor's creation ends in.
+    /// The next step in the error for a refused creation of the anchor.
     fn help(status: u16, reason: &str, kind: &str, message: &str) -> String {
         let inputs = Inputs::from([(Opt::ServiceAccount, "scanner"), (Opt::Namespace, "ci")]);
         let spec = Spec::parse(&inputs, None).expect("a spec");

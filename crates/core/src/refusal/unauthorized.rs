@@ -4,7 +4,7 @@ use super::id_token;
 use crate::{claims::Claims, cluster::Cluster, text::in_words};
 
 impl Cluster {
-    /// The next step after a 401, as far as the bearer token itself tells.
+    /// The next step after a 401, from the claims of the bearer token.
     pub(crate) fn unauthorized(&self) -> String {
         if let Some(explained) = self.bearer().and_then(id_token::explain) {
             return explained;

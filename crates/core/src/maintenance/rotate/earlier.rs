@@ -1,4 +1,4 @@
-//! The traces of an earlier rotation that was stopped, in the annotations of both Secrets.
+//! The records of an interrupted rotation, in the annotations of both Secrets.
 
 use crate::{
     anchor::legacy::LegacySecret,
@@ -6,35 +6,35 @@ use crate::{
     names::{self, is_dns_subdomain},
 };
 
-/// The annotation of the old Secret with the name of the new one. It is written before the new Secret is
-/// created.
+/// The annotation of the old Secret with the name of the new one. jobpass writes it before it creates the new
+/// Secret.
 pub(super) const ROTATED_TO: &str = "jobpass.dev/rotated-to";
 /// The annotation of the new Secret with `NAME/UID` of the old one.
 pub(super) const ROTATED_FROM: &str = "jobpass.dev/rotated-from";
 
-/// The Secret of the token that is replaced.
+/// The Secret of the token that the rotation replaces.
 pub(super) struct OldSecret {
     pub(super) name: String,
     pub(super) secret: LegacySecret,
 }
 
-/// A rotation that was stopped after it created the new Secret.
+/// A rotation that ended early, after it created the new Secret.
 #[derive(Clone)]
 pub(super) enum EarlierRotation {
-    /// The token of this new Secret is in the place.
+    /// The file or Secret holds the new token already. The value is the name of the new Secret.
     Written(String),
-    /// The old token is still in this place. Another place may already have the new one.
+    /// The file or Secret still holds the old token. Another copy may already be the new one.
     Created { name: String, uid: String },
 }
 
-/// Finds the Secret to replace and an earlier rotation of it. `found` is the Secret of the token that is in
-/// the place, and `read` reads another Secret of its namespace.
+/// Finds the Secret to replace, and an earlier rotation of it. `found` is the Secret of the token that
+/// jobpass read. `read` reads another Secret of its namespace.
 pub(super) async fn find(
     found: OldSecret,
     read: impl AsyncFn(&str) -> Result<Option<LegacySecret>, Error>,
 ) -> Result<(OldSecret, Option<EarlierRotation>), Error> {
     let annotations = &found.secret.metadata.annotations;
-    // The place has the new token, and the old Secret still exists.
+    // jobpass read the new token, and the old Secret still exists.
     if let Some((name, uid)) = annotations
         .get(ROTATED_FROM)
         .and_then(|from| from.split_once('/'))
@@ -49,7 +49,7 @@ pub(super) async fn find(
         };
         return Ok((old, Some(EarlierRotation::Written(found.name))));
     }
-    // The place has the old token, and the new Secret exists.
+    // jobpass read the old token, and the new Secret exists.
     if let Some(name) = annotations.get(ROTATED_TO).filter(|name| is_dns_subdomain(name))
         && let Some(secret) = read(name).await?
         && secret.metadata.annotations.get(ROTATED_FROM) == Some(&from(&found))
@@ -68,7 +68,8 @@ pub(super) fn from(old: &OldSecret) -> String {
     format!("{}/{}", old.name, old.secret.metadata.uid)
 }
 
-/// The name of the new Secret: the old name and 80 random bits, which replace those of an earlier rotation.
+/// The name of the new Secret: the old name and 80 random bits. If the old name ends in the bits of an
+/// earlier rotation, the new bits replace them.
 pub(super) fn new_name(old: &OldSecret) -> Result<String, Error> {
     const RANDOM: usize = 16;
     let name = &*old.name;
@@ -106,7 +107,7 @@ mod tests {
         }
     }
 
-    /// The Secret to delete, and the progress of the earlier rotation.
+    /// The case has the Secret to delete, and the progress of the earlier rotation.
     #[rstest]
     #[case::never_rotated("a", &[], "a")]
     #[case::recorded_only("a to=b", &[], "a")]

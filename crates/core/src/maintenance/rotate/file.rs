@@ -35,8 +35,8 @@ pub(super) fn kubeconfig_file(path: &Path) -> Result<(Place, Token), Error> {
     })?;
     match user_token(&config) {
         Some(UserToken::File(file)) => {
-            // client-go resolves the path relative to the kubeconfig, and prefers the file to a token beside
-            // it.
+            // client-go resolves the path relative to the kubeconfig, and prefers the token file to a token
+            // in the kubeconfig.
             let folder = path.parent().unwrap_or(Path::new(""));
             token_file(input, &folder.join(file))
         }
@@ -76,7 +76,7 @@ fn user_token(config: &Value) -> Option<UserToken<'_>> {
         .or_else(|| text("token").map(UserToken::Token))
 }
 
-/// Reads a file that can be replaced without a change to anything else.
+/// Reads a file that jobpass can replace without changing any other file.
 fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), Error> {
     let shown = text::path(path);
     let unreadable = |error: std::io::Error| {
@@ -103,8 +103,7 @@ fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), 
             "remove the other names: only one name would get the new token",
         ));
     }
-    // An earlier rotation that was killed while it wrote has left a token in this file. The token still
-    // works.
+    // If somebody killed an earlier rotation while it wrote, this file holds a token that still works.
     let partial = with_suffix(path, PARTIAL);
     if partial.symlink_metadata().is_ok() {
         let problem =

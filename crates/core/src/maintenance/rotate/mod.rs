@@ -1,5 +1,5 @@
-//! The rotation of a legacy token. A new token replaces the old one in the place from which it is used. Then
-//! the Secret of the old token is deleted.
+//! The rotation of a legacy token. A new token replaces the old one in the file or Secret that its users
+//! read. Then jobpass deletes the Secret of the old token.
 //!
 //! ```text
 //! read the place -> find the Secret -> record the new name in it -> create the new Secret
@@ -7,9 +7,9 @@
 //!     -> (grace) -> delete the old Secret
 //! ```
 //!
-//! The new Secret has a new name. For a Secret of the same name, the token controller would issue the very
+//! The new Secret has a new name. For a Secret of the same name, the token controller would issue exactly the
 //! same token, because the claims hold no time. Annotations of both Secrets record the progress of the
-//! rotation. So a stopped rotation continues when the same command runs again.
+//! rotation. So the same command continues an interrupted rotation.
 
 mod earlier;
 mod file;
@@ -41,14 +41,14 @@ pub use self::{place::Location, retire::Replaced};
 
 /// The time for a rotation, without the grace period.
 pub const ROTATE: Duration = Duration::from_secs(60);
-/// The time for writing the new token into its place.
+/// The time for writing the new token over the old one.
 const WRITE: Duration = Duration::from_secs(30);
 /// The time that a write gets to end after a signal.
 const LAST_WRITE: Duration = Duration::from_secs(2);
-/// The time for reading the place again, if no answer said whether the token was written.
+/// The time for reading the token again, if no answer said whether the new token was written.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
-/// A rotation that was found to be possible. It has changed nothing yet.
+/// A rotation that jobpass has found to be possible. It has changed nothing yet.
 pub struct Rotation<'a> {
     cluster: &'a Cluster,
     place: Place,
@@ -56,7 +56,7 @@ pub struct Rotation<'a> {
     namespace: String,
     account: String,
     old: OldSecret,
-    /// The rotation that this one continues, if it was stopped before it deleted the old Secret.
+    /// The interrupted rotation that this one continues, if there is one.
     earlier: Option<EarlierRotation>,
 }
 
@@ -72,20 +72,20 @@ pub struct Rotated {
     pub old: String,
     /// The new Secret.
     pub new: String,
-    /// The place of the new token, in words.
+    /// The file or Secret that holds the new token, in words.
     pub place: String,
-    /// Whether an earlier rotation, which was stopped, had created the new Secret.
+    /// Whether an interrupted rotation had created the new Secret.
     pub resumed: bool,
     /// The proof that the old token is dead.
     pub proof: Option<Proof>,
 }
 
 impl<'a> Rotation<'a> {
-    /// Reads the token at `location`, and finds its Secret and an earlier rotation of it.
+    /// Reads the token at `location`. Finds the token's Secret, and an earlier rotation of that Secret.
     ///
     /// # Errors
-    /// If there is no token, or it is not of a legacy Secret of `cluster`, or this identity may not read that
-    /// Secret.
+    /// If there is no token there, if no legacy Secret of `cluster` holds the token, or if the credential of
+    /// `cluster` may not read that Secret.
     pub async fn prepare(cluster: &'a Cluster, location: &Location, budget: &Budget) -> Result<Self, Error> {
         let (place, token) = Place::read(location, cluster, budget).await?;
         let claims = Claims::decode(&token)?;
@@ -129,11 +129,12 @@ impl<'a> Rotation<'a> {
         })
     }
 
-    /// Creates a new token and puts it in the place of the old one. If that fails, the old token is still in
-    /// its place and works, and the new one is deleted.
+    /// Creates a new token, and writes it over the old one. After a failure, the old token is still there and
+    /// works, and jobpass deletes the new one.
     ///
     /// # Errors
-    /// The first failure. If the new Secret could not be deleted, the error has the command that deletes it.
+    /// The first failure. If jobpass could not delete the new Secret, the error has the command that deletes
+    /// it.
     pub async fn replace(self, interrupt: &mut Interrupt) -> Result<Replaced<'a>, Error> {
         let (new, existing, resumed) = match self.earlier.clone() {
             Some(EarlierRotation::Written(name)) => return Ok(self.replaced(name, true)),
@@ -168,8 +169,8 @@ impl<'a> Rotation<'a> {
                 let mut write = std::pin::pin!(self.place.write(&self.token, token, self.cluster, &budget));
                 tokio::select! {
                     written = &mut write => written,
-                    // The write gets time to end. If it stopped halfway, nobody would know which token is in
-                    // the place.
+                    // The write gets time to end. If it ended halfway, nobody would know which token is
+                    // there.
                     interrupted = interrupt.wait() => {
                         signal = Some(interrupted.clone());
                         let written = tokio::time::timeout(LAST_WRITE, write).await;
@@ -228,7 +229,8 @@ impl<'a> Rotation<'a> {
     }
 }
 
-/// The namespace, the ServiceAccount and the Secret of a legacy token. `None` if the token is another one.
+/// The namespace, the ServiceAccount and the Secret of a legacy token. `None` if the token is not a legacy
+/// token.
 fn names_in(claims: &Claims) -> Option<(String, String, String)> {
     let subject = claims.sub.as_deref()?.strip_prefix("system:serviceaccount:")?;
     let (namespace, account) = subject.split_once(':')?;

@@ -1,4 +1,5 @@
-//! The place from which a legacy token is used: a file, a kubeconfig, or a Secret with a copy.
+//! The place that the users of a legacy token read it from: a token file, a kubeconfig, or a Secret with a
+//! copy.
 
 use std::{fs::Metadata, path::PathBuf};
 
@@ -28,7 +29,7 @@ pub enum Location {
     TokenFile(PathBuf),
     /// A kubeconfig. The user of its current context has the token, or names the token's file.
     KubeconfigFile(PathBuf),
-    /// A Secret that holds a copy.
+    /// A Secret that holds a copy of the token.
     Secret {
         /// The Secret's namespace.
         namespace: String,
@@ -39,7 +40,7 @@ pub enum Location {
     },
 }
 
-/// A place as it was when its token was read.
+/// A place as jobpass read it.
 pub(super) enum Place {
     File {
         /// The option that named the file.
@@ -58,9 +59,9 @@ pub(super) enum Place {
 
 /// A failed attempt to write the new token.
 pub(super) enum WriteFailure {
-    /// The old token is still in the place.
+    /// The place still holds the old token.
     Unchanged(Error),
-    /// It is unknown which token is in the place.
+    /// It is unknown which token the place holds.
     Unknown(Error),
 }
 
@@ -165,7 +166,7 @@ impl Place {
                 };
                 match answer.status {
                     200 => Ok(()),
-                    // An earlier attempt, whose answer was lost, may have written it.
+                    // An earlier attempt, whose answer was lost, may have written the new token.
                     409 if answer.repeated => self.read_again(new, cluster, changed(namespace, name)).await,
                     409 => Err(WriteFailure::Unchanged(changed(namespace, name))),
                     _ => Err(WriteFailure::Unchanged(cluster.refused(
@@ -178,7 +179,7 @@ impl Place {
         }
     }
 
-    /// Reads the Secret again, to see whether the token was written although no answer said so.
+    /// Reads the Secret again, to see whether it holds the new token although no answer said so.
     async fn read_again(&self, new: &Token, cluster: &Cluster, error: Error) -> Result<(), WriteFailure> {
         let Self::Secret {
             namespace, name, key, ..
@@ -189,7 +190,7 @@ impl Place {
         let budget = Budget::new(super::LOOK);
         match read_secret(namespace, name, key, cluster, &budget).await {
             Ok((_, text)) if text.trim() == new.expose() => Ok(()),
-            // The API server refused the resourceVersion, so the request cannot be carried out later.
+            // The API server refused the resourceVersion, so it cannot carry the request out later.
             Ok(_) if error.kind() == Kind::Refused => Err(WriteFailure::Unchanged(error)),
             _ => Err(WriteFailure::Unknown(error)),
         }
@@ -215,7 +216,7 @@ async fn read_secret(
     copy_in(secret, namespace, name, key)
 }
 
-/// The copy of the token in a Secret that may be changed.
+/// The copy of the token, in a Secret that jobpass may change.
 fn copy_in(
     secret: Option<legacy::LegacySecret>,
     namespace: &str,

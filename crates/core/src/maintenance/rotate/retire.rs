@@ -22,16 +22,16 @@ use crate::{
     token::Token,
 };
 
-/// The time for deleting the old Secret, and for the proof.
+/// The time for deleting the old Secret and for the proof.
 const DELETE: Duration = Duration::from_secs(40);
 
-/// A rotation whose new token is in the place. The old token still works.
+/// A rotation that has written the new token over the old one. The old token still works.
 pub struct Replaced<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) old_uid: String,
     pub(super) old_token: Option<Token>,
     pub(super) old_created: Timestamp,
-    /// The expiry that the old Secret had before.
+    /// The expiry that the old Secret had before the rotation.
     pub(super) old_expires: Option<Timestamp>,
     /// Whether the old Secret has an expiry.
     pub(super) retired: bool,
@@ -41,8 +41,8 @@ pub struct Replaced<'a> {
 
 impl Replaced<'_> {
     /// Gives the old Secret an expiry at the end of the grace period, so that `jobpass sweep` deletes it if
-    /// this process dies before. Returns the time to wait, which is shorter if the Secret had an earlier
-    /// expiry.
+    /// this process ends before. Returns the time to wait. If the Secret had an earlier expiry, that time is
+    /// shorter.
     ///
     /// # Errors
     /// If the expiry cannot be written.
@@ -61,7 +61,7 @@ impl Replaced<'_> {
             .map_err(|error| self.unfinished(&error))?;
         let end = end(now, grace, self.old_expires);
         let seconds = end.duration_since(self.old_created).as_secs().max(1);
-        // The name is written once more, because a failed rotation may have removed it in between.
+        // This writes the name once more, because a failed rotation may have removed it.
         let patch =
             json!({ "metadata": { "annotations": { EXPIRATION: seconds.to_string(), ROTATED_TO: new } } });
         let call = patch_call("set the expiry of the old Secret", namespace, old, patch)
@@ -81,7 +81,7 @@ impl Replaced<'_> {
         }
     }
 
-    /// Deletes the old Secret, and asks the API server once whether it still accepts the token.
+    /// Deletes the old Secret, and asks the API server once whether it still accepts the old token.
     ///
     /// # Errors
     /// If the Secret may still exist.
@@ -111,7 +111,7 @@ impl Replaced<'_> {
         Ok(())
     }
 
-    /// The error for a failure after the new token was put in place.
+    /// The error for a failure after jobpass wrote the new token over the old one.
     pub fn unfinished(&self, error: &Error) -> Error {
         let Rotated {
             namespace,

@@ -1,5 +1,5 @@
-//! The new Secret: its name in the old one, its creation, the verification of its token, and its deletion
-//! after a failure.
+//! The new Secret: the record of its name in the old Secret, its creation, the verification of its token, and
+//! its deletion after a failure.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,8 +23,8 @@ use crate::{
     token::Token,
 };
 
-/// The annotations and labels that the new Secret does not take over, because Kubernetes writes them or they
-/// hold only for the old Secret.
+/// The annotations and labels that jobpass does not copy to the new Secret: Kubernetes writes them, or they
+/// describe only the old Secret.
 const NOT_CARRIED_OVER: [&str; 6] = [
     ROTATED_TO,
     ROTATED_FROM,
@@ -36,12 +36,12 @@ const NOT_CARRIED_OVER: [&str; 6] = [
 
 /// The time for deleting the new Secret after a failure.
 const CLEAN_UP: Duration = Duration::from_secs(2);
-/// The time in which an API server must accept a new token. It may learn of the Secret late.
+/// The time in which an API server must accept a new token. The API server may learn of the Secret late.
 const KNOWN: Duration = Duration::from_secs(10);
 
 impl Rotation<'_> {
-    /// Records the name of the new Secret in the old one, unless somebody has changed the old one since it
-    /// was read. With `None`, removes the record.
+    /// Records the name of the new Secret in the old one, unless somebody has changed the old one since
+    /// jobpass read it. With `None`, removes the record.
     pub(super) async fn record(&self, new: Option<&str>, budget: &Budget) -> Result<(), Error> {
         let mut metadata = json!({ "annotations": { ROTATED_TO: new } });
         if new.is_some() {
@@ -52,7 +52,7 @@ impl Rotation<'_> {
         let answer = self.cluster.send(&call, budget).await?;
         match answer.status {
             200 => Ok(()),
-            // An earlier attempt, whose answer was lost, has written it.
+            // An earlier attempt, whose answer was lost, has written the record.
             409 if answer.repeated && self.is_recorded(new, budget).await? => Ok(()),
             409 => {
                 let (namespace, name) = (&self.namespace, &self.old.name);
@@ -85,7 +85,8 @@ impl Rotation<'_> {
         if answer.status != 201 && !answer.is_already_exists() {
             return Err(self.cluster.refused(&call, &answer, &self.permission()));
         }
-        // Nobody else knows the name: an existing Secret is from an earlier attempt whose answer was lost.
+        // Nobody else knows the name. So an existing Secret comes from an earlier attempt whose answer was
+        // lost.
         let secret =
             LegacySecret::get(self.cluster, &self.namespace, new, &self.permission(), budget).await?;
         match secret {
@@ -118,7 +119,7 @@ impl Rotation<'_> {
         })
     }
 
-    /// The token of the new Secret, once its claims are verified and the API server accepts it.
+    /// Returns the token of the new Secret, after its claims are verified and the API server accepts it.
     pub(super) async fn verified(&self, new: &str, uid: &str, budget: &Budget) -> Result<Token, Error> {
         let filled = legacy::filled(
             self.cluster,
@@ -146,16 +147,16 @@ impl Rotation<'_> {
         Ok(filled.token)
     }
 
-    /// Deletes the new Secret after `error`, if this rotation requested its creation: `created` holds the
-    /// uid, if the API server returned it.
+    /// Deletes the new Secret after `error`. `created` is `None` if this rotation did not request the
+    /// creation. It holds the uid if the API server returned one.
     pub(super) async fn undo(&self, error: Error, new: &str, created: Option<Option<String>>) -> Error {
         let Some(uid) = created else { return error };
         let budget = Budget::to_the_end(CLEAN_UP);
         let deleted = delete_secret(self.cluster, new, uid.as_deref(), &self.permission(), &budget).await;
         match deleted {
             Ok(()) => {
-                // Without its uid, the Secret may still be created late. The record stays, so that the next
-                // rotation finds it.
+                // Without a known uid, the API server may still create the Secret late. The record stays, so
+                // that the next rotation finds the Secret.
                 if uid.is_some() || error.kind() == Kind::Refused {
                     let _ = self.record(None, &budget).await;
                 }
@@ -186,7 +187,7 @@ pub(super) fn patch_call(
     )
 }
 
-/// Deletes a Secret. It may be gone already, or belong to somebody else.
+/// Deletes a Secret. The Secret may be gone already, or belong to somebody else.
 pub(super) async fn delete_secret(
     cluster: &Cluster,
     name: &str,
@@ -280,7 +281,7 @@ mod tests {
         Budget::new(Duration::from_secs(60))
     }
 
-    /// Two rotations of one Secret would both replace it, so the second one must see the first.
+    /// Two rotations of one Secret would both replace it, so the second rotation must see the first.
     #[rstest]
     #[case::recorded(vec![found("u-1", json!({}))], Ok(()))]
     #[case::by_somebody_else(vec![conflict()], Err("was changed by somebody else"))]
@@ -359,7 +360,7 @@ mod tests {
         Fate::status(401, "Unauthorized", "", "Unauthorized")
     }
 
-    /// An API server may learn of the Secret late. A token of another Secret is sent to no API server.
+    /// An API server may learn of the Secret late. jobpass sends a token of another Secret to no API server.
     #[rstest]
     #[case::at_once("new", vec![Fate::answer(200, "{}")], Ok(2))]
     #[case::late("new", vec![unauthorized(), unauthorized(), Fate::answer(200, "{}")], Ok(4))]
@@ -391,8 +392,8 @@ mod tests {
         assert!(started.elapsed() <= KNOWN + Duration::from_secs(1));
     }
 
-    /// The record in the old Secret is removed only if no new Secret can appear any more. With the record,
-    /// the next rotation finds a late one.
+    /// jobpass removes the record in the old Secret only if no new Secret can appear any more. With the
+    /// record, the next rotation finds a late Secret.
     #[rstest]
     #[case::not_requested(None, Kind::Unreachable, vec![], &[])]
     #[case::created(Some(Some("u-2")), Kind::Claims, vec![Fate::answer(200, "{}")], &[DELETE, OLD])]

@@ -1,7 +1,7 @@
-//! The application of a set-up to a cluster.
+//! Applies a set-up to a cluster.
 //!
-//! The order of the steps guarantees two things. No minter may ever do more than its policies allow, and
-//! nobody loses anything unless the administrator asked for it (`replace`).
+//! The order of the steps guarantees two things. At no moment may a minter do more than its policies allow.
+//! Nobody loses a permission unless the administrator asked for that (`replace`).
 
 use std::time::Duration;
 
@@ -27,24 +27,24 @@ use crate::{
 
 /// The time in which the policies must come into effect. An API server reads them once a second.
 const IN_EFFECT: Duration = Duration::from_secs(20);
-/// The wait after the last policy was written, for the API servers that the probes did not reach.
+/// The wait after the last policy was written, for API servers that the probes did not reach.
 const OTHER_SERVERS: Duration = Duration::from_secs(2);
 /// The wait after the last policy was written, where the administrator may not impersonate a minter.
 const UNSEEN: Duration = Duration::from_secs(10);
 /// The pause between two attempts of one probe.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The beginning of the probes' group; the rest of its name is random. The group has the minters' permissions
-/// while the probes run, and no user is in it.
+/// The beginning of the name of the probes' group; the rest is random. The group has the minters' permissions
+/// while the probes run, and no user belongs to it.
 pub(super) const PROBE_GROUP: &str = "jobpass-setup:";
 
 impl Setup {
-    /// Applies the set-up, and reports of each object what was there before. Returns a warning for the
+    /// Applies the set-up, and reports the earlier state of each object. Returns a warning for the
     /// administrator, if there is one.
     ///
     /// # Errors
-    /// If jobs could mint, or somebody would lose something without `replace`; then nothing is changed. If
-    /// the API server refuses a request, or the policies do not come into effect; then no new minter is
-    /// bound.
+    /// Changes nothing if a job could get a minter's token, or if a minter or job would lose a permission and
+    /// `replace` is not set. Binds no new minter if the policies do not come into effect. Also if the API
+    /// server refuses a request.
     pub async fn apply(
         &self,
         cluster: &Cluster,
@@ -70,7 +70,7 @@ impl Setup {
         }
         let changes = outcomes.iter().any(|outcome| *outcome != Outcome::Same);
 
-        // A minter that is removed loses its permissions first, because soon no policy will name it.
+        // A removed minter loses its permissions first, because soon no policy will name it.
         for binding in bindings.iter().filter(|binding| binding.removes_some()) {
             binding.bind(&binding.staying(), cluster, budget).await?;
         }
@@ -100,7 +100,7 @@ impl Setup {
         Ok(unseen)
     }
 
-    /// Waits until the policies are in effect. Returns a warning if the probes could not see it.
+    /// Waits until the policies are in effect. Returns a warning if the probes could not find out.
     async fn wait_for_policies(
         &self,
         bindings: &[MinterBinding<'_>],
@@ -170,7 +170,7 @@ impl Setup {
         }
     }
 
-    /// The requests that the policies of one grant must refuse, one set as each minter.
+    /// The requests that the policies of one grant must refuse: one set for each minter.
     fn probes(&self, grant: Grant<'_>, group: &str, cluster: &Cluster) -> Result<Vec<Probe>, Error> {
         let namespace = &self.namespace;
         let mut probes = Vec::new();
@@ -185,7 +185,7 @@ impl Setup {
             let groups = [group].into_iter().chain(of).collect::<Vec<_>>();
             let mut calls = vec![enforcement::other_secret(namespace)?];
             match grant {
-                // Only the policy of this account, in its new version, refuses this.
+                // Only the new version of this account's policy refuses this request.
                 Grant::Account(account) => {
                     calls.push(enforcement::token(namespace, account, self.violation())?)
                 }
@@ -217,14 +217,14 @@ impl Setup {
     /// The violation that only the new version of the policy refuses.
     fn violation(&self) -> Violation {
         match self.lifetime.seconds() {
-            // No API server issues a token for longer than that.
+            // No API server issues a token with a longer lifetime.
             Lifetime::MOST => Violation::Unpinned,
             seconds => Violation::Lifetime(seconds + 1),
         }
     }
 }
 
-/// A request that a policy must refuse, sent as a minter.
+/// A request that a policy must refuse. jobpass sends it as a minter.
 struct Probe {
     /// The minter, as in `user:jane`.
     minter: String,
@@ -232,11 +232,12 @@ struct Probe {
     call: Call,
 }
 
-/// The reason why a probe was not seen to be refused by a policy.
+/// The reason for which jobpass did not see a policy refuse the probe.
 enum NotRefused {
-    /// The API server let the request through.
+    /// The API server allowed the request.
     Allowed,
-    /// Another answer, which is given here, hides it.
+    /// The probe got no answer, or one from which jobpass cannot tell whether a policy refused it. Holds that
+    /// answer or error.
     Unknown(String),
 }
 
@@ -250,8 +251,8 @@ impl Probe {
                     Enforcement::NotEnforced => NotRefused::Allowed,
                     Enforcement::Unknown => {
                         let message = answer.message();
-                        // A controller makes the account of a new namespace, and RBAC reads new bindings, a
-                        // moment later.
+                        // A moment after the namespace exists, a controller creates its account. RBAC also
+                        // learns of new bindings late.
                         let transient = answer.status == 404
                             || answer.status == 403
                                 && message.contains(" cannot ")

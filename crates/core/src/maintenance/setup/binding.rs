@@ -15,13 +15,13 @@ use crate::{
     text::harmless,
 };
 
-/// A RoleBinding of a set-up, and the one in the cluster.
+/// A RoleBinding of a set-up, with the existing RoleBinding in the cluster.
 pub(super) struct MinterBinding<'a> {
     pub(super) object: &'a SetupObject,
     pub(super) outcome: &'a Outcome,
-    /// The subjects that it had already.
+    /// The subjects of the existing RoleBinding.
     had: Vec<Subject>,
-    /// The subjects that the set-up gives it.
+    /// The subjects in the set-up's RoleBinding.
     wanted: Vec<Subject>,
 }
 
@@ -35,7 +35,7 @@ impl Setup {
 
 impl<'a> MinterBinding<'a> {
     /// # Errors
-    /// If the one in the cluster is not a RoleBinding.
+    /// If the object in the cluster is not a RoleBinding.
     pub(super) fn new(
         object: &'a SetupObject,
         found: Option<&Value>,
@@ -49,13 +49,13 @@ impl<'a> MinterBinding<'a> {
         })
     }
 
-    /// The subjects that it had already, and keeps.
+    /// The existing subjects that the set-up keeps.
     pub(super) fn staying(&self) -> Vec<Subject> {
         let had = |subject: &&Subject| self.had.iter().any(|had| is_same(had, subject));
         self.wanted.iter().filter(had).cloned().collect()
     }
 
-    /// Whether the set-up takes a subject away.
+    /// Whether the set-up removes a subject.
     pub(super) fn removes_some(&self) -> bool {
         self.staying().len() < self.had.len()
     }
@@ -77,7 +77,7 @@ impl<'a> MinterBinding<'a> {
 /// The subjects of a RoleBinding.
 ///
 /// # Errors
-/// If it is not a RoleBinding.
+/// If the object is not a RoleBinding.
 pub(super) fn subjects(binding: &Value) -> Result<Vec<Subject>, Error> {
     Ok(read::<RoleBinding>(binding)?.subjects.unwrap_or_default())
 }
@@ -111,7 +111,7 @@ mod tests {
         json!({ "kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": name })
     }
 
-    /// The subjects of minters `a` and `b` that stay if the RoleBinding had those of `had`.
+    /// The subjects of minters `a` and `b` that stay if the existing RoleBinding has those of `had`.
     #[rstest]
     #[case::none(&[], &[], false)]
     #[case::one_is_new(&["a"], &["a"], false)]

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-/// Whether kube-apiserver fills this field in (`pkg/apis/*/v1/defaults.go`). Any other field that the set-up
-/// does not have is a difference, such as one more rule in a Role or an exclusion in a policy.
+/// Whether kube-apiserver sets this field to its default (`pkg/apis/*/v1/defaults.go`). Any other field that
+/// the set-up lacks is a difference, such as one more rule in a Role or an exclusion in a policy.
 fn is_default(field: &str, value: &Value) -> bool {
     let defaults = [
         ("matchPolicy", json!("Equivalent")),
@@ -34,10 +34,10 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// The paths of the fields that differ, such as `spec.validations[1].expression`.
+/// The paths of the differing fields, such as `spec.validations[1].expression`.
 pub(super) fn fields(wanted: &Value, found: &Value) -> Vec<String> {
     let mut differing = Vec::new();
-    // Others own the other fields: labels, the annotations of tools, `status`.
+    // Other writers own the other fields: labels, the annotations of tools, `status`.
     for (field, wanted) in wanted.as_object().into_iter().flatten() {
         if !["apiVersion", "kind", "metadata"].contains(&&**field) {
             compare(field, wanted, &found[field], &mut differing);

@@ -1,5 +1,5 @@
-//! Requests that show whether policies limit a minter. The policies must refuse them. Without the policies,
-//! they change nothing and issue no token.
+//! Requests that show whether policies limit a minter. The policies must refuse them. If there are no
+//! policies, the requests still change nothing and issue no token.
 
 use k8s_openapi::{
     api::{
@@ -24,7 +24,7 @@ pub(crate) enum Enforcement {
     Enforced,
     /// No policy refused the request.
     NotEnforced,
-    /// Something else refused the request, which hides the policies.
+    /// Another refusal hides whether a policy would refuse.
     Unknown,
 }
 
@@ -60,20 +60,20 @@ fn named(name: String) -> ObjectMeta {
     }
 }
 
-/// The part of a request for a token that a policy must refuse.
+/// The property of a token request for which a policy must refuse it.
 #[derive(Clone, Copy)]
 pub(crate) enum Violation {
     /// The token is bound to a Secret without the Secret's uid.
     Unpinned,
-    /// The lifetime, in seconds.
+    /// A lifetime that is too long, in seconds.
     Lifetime(u64),
-    /// The ServiceAccount, of which the minter may get no tokens.
+    /// A ServiceAccount whose tokens the minter may not get.
     Account,
 }
 
 /// Requests a token that is bound to a Secret that does not exist. kube-apiserver finds the account first,
-/// then asks the policies, and looks for the Secret last, so it issues no token. A dry run would not do: it
-/// issues a token that works.
+/// then asks the policies, and looks for the Secret last. So it issues no token. This cannot be a dry run: a
+/// dry run issues a token that works.
 ///
 /// # Errors
 /// If the operating system returns no random bytes.
@@ -106,7 +106,7 @@ fn spec(violation: Violation) -> Result<TokenRequestSpec, Error> {
 }
 
 impl Enforcement {
-    /// Reads it from the answer.
+    /// Derives the enforcement from the answer.
     pub(crate) fn by(answer: &Answer) -> Self {
         match answer.status {
             201 => Self::NotEnforced,

@@ -16,10 +16,10 @@ use crate::{
     text::{harmless, in_words},
 };
 
-/// Refuses a set-up that would take something away.
+/// Refuses a set-up that would remove a permission from a minter or a job.
 ///
 /// # Errors
-/// Names everybody who would lose something, and what.
+/// Names each minter or job that would lose a permission, and that permission.
 pub(super) fn refuse(setup: &Setup, objects: &[SetupObject], found: &[Option<Value>]) -> Result<(), Error> {
     let mut losses = Vec::new();
     for grant in setup.grants() {
@@ -50,7 +50,7 @@ fn losses_of(
         Some((objects[index].manifest(), found[index].as_ref()?))
     };
     let role = grant.role();
-    // Without a RoleBinding nobody has anything to lose.
+    // If there is no RoleBinding, nobody has a permission to lose.
     let Some((wanted, had)) = of("RoleBinding", &role) else {
         return Ok(Vec::new());
     };
@@ -107,7 +107,7 @@ fn losses_of(
     Ok(losses)
 }
 
-/// The rules of a Role about resources. `setup` writes no others.
+/// The rules of a Role about resources. `setup` writes no other rules.
 fn rules(role: &Value) -> Result<Vec<Rule>, Error> {
     let rules = read::<Role>(role)?.rules.unwrap_or_default();
     Ok(rules.into_iter().map(Rule::from).collect())
@@ -127,8 +127,8 @@ fn lifetime(policy: &ValidatingAdmissionPolicy) -> Option<u64> {
     after(policy, LIFETIME)?.parse().ok()
 }
 
-/// The audiences that a policy allows: the strings of a CEL list, as [`cel`](crate::text::cel) writes them.
-/// `None` if it allows all.
+/// The audiences that a policy allows, from the strings of a CEL list as [`cel`](crate::text::cel) writes
+/// them. `None` if the policy allows all audiences.
 fn audiences(policy: &ValidatingAdmissionPolicy) -> Option<Vec<String>> {
     let mut texts = Vec::new();
     let mut text: Option<String> = None;
@@ -168,7 +168,7 @@ mod tests {
         Setup::parse(&wanted).expect("parsed")
     }
 
-    /// The losses if the set-up with this change is applied where the one without it was applied.
+    /// A case has a change to a set-up, and the losses if the changed set-up replaces the original one.
     #[rstest]
     #[case::same(|_: &mut Wanted| {}, &[])]
     #[case::one_more_minter(|wanted: &mut Wanted| wanted.minters.push("group:ci".into()), &[])]

@@ -1,4 +1,4 @@
-//! The objects as YAML for a reviewer, each with a comment that says why it is there.
+//! The objects as YAML for a reviewer. A comment above each says why it is there.
 
 use super::{Grant, Setup};
 use crate::{

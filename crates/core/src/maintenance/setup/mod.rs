@@ -1,6 +1,6 @@
 //! The set-up of a cluster for jobpass, which a maintainer reviews and applies once.
 //!
-//! Every value is parsed before anything is written. `setup` prints the text of [`Setup::manifests`], and
+//! jobpass parses every value before it writes anything. `setup` prints the text of [`Setup::manifests`], and
 //! `--diff` and `--apply` parse that same text. So the printed objects and the applied ones cannot differ.
 
 mod apply;
@@ -30,8 +30,8 @@ use crate::{
     text::harmless,
 };
 
-/// The parsed set-up of a cluster: for one ServiceAccount, for ServiceAccounts that are made for single jobs,
-/// or for both.
+/// The parsed set-up of a cluster: for one ServiceAccount, for ServiceAccounts that jobpass creates for
+/// single jobs, or for both.
 #[derive(Debug, Clone)]
 pub struct Setup {
     service_account: Option<String>,
@@ -45,13 +45,14 @@ pub struct Setup {
     example_rights: bool,
 }
 
-/// One grant to the minters. Each grant has its own policies, Role and RoleBinding, and does not touch those
+/// One grant to the minters. Each grant has its own policies, Role and RoleBinding, and does not change those
 /// of other grants.
 #[derive(Clone, Copy)]
 enum Grant<'a> {
     /// The minters may get tokens of this ServiceAccount.
     Account(&'a str),
-    /// The minters may make ServiceAccounts for single jobs, with these rules at most, and get their tokens.
+    /// The minters may create ServiceAccounts for single jobs, with these rules at most, and get their
+    /// tokens.
     Jobs(&'a [Rule]),
 }
 
@@ -65,7 +66,7 @@ impl Setup {
     /// Parses the options.
     ///
     /// # Errors
-    /// The first value that is missing or wrong, with its name, the reason, and the allowed values.
+    /// If a value is missing or wrong. The error has the value's name, the reason, and the allowed values.
     pub fn parse(wanted: &Wanted) -> Result<Self, Error> {
         let rules = rbac::parse(Opt::Rules.name(), &wanted.rules)?;
         let service_account = Some(&*wanted.service_account).filter(|name| !name.is_empty());
@@ -163,8 +164,8 @@ impl Setup {
 }
 
 impl Grant<'_> {
-    /// The name of the Role and of its RoleBinding. A `.` keeps the second name apart from the first,
-    /// whatever the account's name is.
+    /// The name of the Role and of its RoleBinding. The second name contains a `.`, so it differs from the
+    /// first for every account name.
     fn role(self) -> String {
         match self {
             Self::Account(account) => format!("jobpass-minter-{account}"),

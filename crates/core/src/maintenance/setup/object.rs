@@ -35,7 +35,7 @@ pub struct SetupObject {
 /// The state of an object in the cluster, before it is applied.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// The object is as the set-up has it.
+    /// The object is the same as in the set-up.
     Same,
     /// These fields of the object differ.
     Differs(Vec<String>),
@@ -44,7 +44,7 @@ pub enum Outcome {
 }
 
 impl Setup {
-    /// The objects of [`Setup::manifests`], in its order.
+    /// The objects of [`Setup::manifests`], in the same order.
     ///
     /// # Errors
     /// If the manifests cannot be parsed, which is a defect.
@@ -76,12 +76,12 @@ impl SetupObject {
         Some(Self { wanted, collection })
     }
 
-    /// Whether it is the object of this kind and name.
+    /// Whether this object has this kind and name.
     pub(super) fn is(&self, kind: &str, name: &str) -> bool {
         self.wanted["kind"] == kind && self.name() == name
     }
 
-    /// The object, as the set-up has it.
+    /// The object, as the set-up defines it.
     pub fn manifest(&self) -> &Value {
         &self.wanted
     }
@@ -118,8 +118,7 @@ impl SetupObject {
             .map(|found| self.outcome(found.as_ref()))
     }
 
-    /// Writes the object if it differs, and returns what was there before. Metadata that others have added
-    /// stays.
+    /// Writes the object if it differs, and returns its earlier state. Keeps metadata that others have added.
     ///
     /// # Errors
     /// If the API server refuses.
@@ -134,7 +133,7 @@ impl SetupObject {
                     let request = self.objects().create(&PostParams::default(), object);
                     Call::new("create an object", request)?
                 }
-                // Whole fields are replaced, so that nothing else stays in them. The resourceVersion in the
+                // This replaces whole fields, so that nothing else stays in them. The resourceVersion in the
                 // metadata makes the API server refuse to overwrite a change that somebody else made in
                 // between.
                 (_, Some(mut object)) => {
@@ -234,7 +233,7 @@ fn for_kubectl(title: &str) -> String {
     }
 }
 
-/// The path of the objects of a kind, if `setup` writes that kind.
+/// The path of a kind's objects. `None` if `setup` does not write that kind.
 fn collection(kind: &str, namespace: Option<&str>) -> Option<String> {
     let path = match kind {
         "Namespace" => Namespace::url_path,
@@ -252,7 +251,7 @@ fn collection(kind: &str, namespace: Option<&str>) -> Option<String> {
 /// Reads an object as Kubernetes' own type.
 ///
 /// # Errors
-/// If it is of another kind.
+/// If the object has another kind.
 pub(super) fn read<K: DeserializeOwned>(object: &Value) -> Result<K, Error> {
     K::deserialize(object).map_err(|_| {
         let what = "cannot read an object: the answer is not one of a Kubernetes API server";

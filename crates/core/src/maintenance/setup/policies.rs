@@ -21,21 +21,21 @@ type Validation = (String, String);
 
 /// The operations of the API that change an object.
 const CHANGES: &str = "\"CREATE\", \"UPDATE\", \"DELETE\"";
-/// The beginning of the expression that ends with the longest lifetime.
+/// The beginning of the expression about the longest lifetime. The lifetime follows.
 pub(super) const LIFETIME: &str = "object.spec.expirationSeconds <= ";
-/// The beginning of the expression that ends with the audiences.
+/// The beginning of the expression about the audiences. The audiences follow.
 pub(super) const AUDIENCES: &str = "object.spec.audiences.all(audience, audience in ";
 
 /// A ValidatingAdmissionPolicy.
 struct Policy {
-    /// The subject, which its name begins with: `tokens`.
+    /// The subject of the policy, with which its name begins: `tokens`.
     about: &'static str,
     /// The YAML comment above it.
     why: &'static str,
     operations: &'static str,
     /// API groups, each with its resources.
     resources: &'static [(&'static str, &'static str)],
-    /// The condition for the users that it applies to: a name and an expression.
+    /// The condition for the users that the policy applies to: a name and an expression.
     users: (&'static str, String),
     validations: Vec<Validation>,
 }
@@ -219,7 +219,7 @@ impl Setup {
     }
 
     /// The policy for the accounts of jobs. The policies for minters do not apply to an account that a minter
-    /// makes.
+    /// creates.
     fn jobs(&self) -> Policy {
         let users = format!(
             "^system:serviceaccount:{}:{}",
@@ -249,7 +249,7 @@ impl Setup {
         }
     }
 
-    /// The condition for minters. All other users are not limited, such as the sweeper and the cluster's
+    /// The condition for minters. The policies limit no other users, such as the sweeper and the cluster's
     /// controllers.
     fn minters(&self) -> (&'static str, String) {
         let mut users = Vec::new();
@@ -325,8 +325,8 @@ impl Setup {
 }
 
 impl Rule {
-    /// A CEL expression: whether this rule allows `verb`, `group`, `resource` and `name`. An empty name means
-    /// all objects.
+    /// A CEL expression that tells whether this rule allows `verb`, `group`, `resource` and `name`. An empty
+    /// name means all objects.
     fn given_in_cel(&self) -> String {
         let list = |texts: &[String]| {
             let texts = texts.iter().map(|text| cel(text)).collect::<Vec<_>>();
@@ -345,8 +345,8 @@ impl Rule {
     }
 }
 
-/// The expression for objects with the names of anchors. It refuses `generateName`, because a name that the
-/// API server generates can look like an anchor's.
+/// The expression for objects that are named after an anchor. It refuses `generateName`, because a name that
+/// the API server generates can look like an anchor's.
 fn named_after_anchor() -> String {
     format!(
         "request.name.matches('{}') && (request.operation == 'DELETE' || !has(object.metadata.generateName))",

@@ -1,8 +1,8 @@
 //! The separation of jobs and minters. A job whose ServiceAccount may mint can mint itself tokens that
 //! outlive it.
 //!
-//! [`Setup::parse`] refuses one set-up that does this. This module refuses a set-up that does it together
-//! with earlier ones.
+//! [`Setup::parse`] refuses a single set-up that allows this. This module refuses a set-up that allows it
+//! together with earlier ones.
 
 use k8s_openapi::{
     List,
@@ -20,12 +20,12 @@ use crate::{
     },
 };
 
-/// Refuses a set-up whose minter is a ServiceAccount that jobs get tokens of, or whose jobs get tokens of a
-/// minter.
+/// Refuses a set-up that lets jobs get tokens of a minter: one of its minters is a ServiceAccount of jobs, or
+/// its jobs use the ServiceAccount of a minter.
 ///
 /// # Errors
-/// Names the account and the RoleBinding, before anything is changed. Also if the API server does not list
-/// the RoleBindings.
+/// Names the account and the RoleBinding. At that time, jobpass has changed nothing. Also if the API server
+/// does not list the RoleBindings.
 pub(super) async fn refuse(setup: &Setup, cluster: &Cluster, budget: &Budget) -> Result<(), Error> {
     for namespace in setup.namespaces() {
         let request = objects::<RoleBinding>(Some(namespace)).list(&ListParams::default());
@@ -59,7 +59,7 @@ fn check(setup: &Setup, namespace: &str, binding: &RoleBinding) -> Result<(), Er
             "name another account for the minter",
         ));
     }
-    // The set-up's own bindings were checked when it was parsed.
+    // `Setup::parse` checked the set-up's own bindings already.
     let own = namespace == setup.namespace && setup.grants().any(|grant| grant.role() == name);
     match setup.service_account.as_deref() {
         Some(account)
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::inputs::setup::Wanted;
 
-    /// The set-up: `minter` mints tokens of `jobs`, which stands in namespace `ci`.
+    /// In the set-up of namespace `ci`, `minter` mints tokens of `jobs`.
     #[rstest]
     #[case::somebody_else("serviceaccount:m", "ci", "jobpass-minter-jobs", "m", "")]
     #[case::others_stay("serviceaccount:m", "ci", "jobpass-minter-other", "n", "")]

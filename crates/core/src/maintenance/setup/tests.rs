@@ -54,7 +54,7 @@ fn what_a_maintainer_reviews_where_jobs_bring_rules() {
     insta::assert_snapshot!(setup.manifests());
 }
 
-/// A set-up for an account and for jobs with rules equals two set-ups, so neither takes anything from the
+/// A set-up for an account and for jobs with rules equals two set-ups. So neither removes a permission of the
 /// other.
 #[test]
 fn set_ups_stand_side_by_side() {
@@ -169,7 +169,7 @@ fn the_same_id_of_two_issuers_is_two_users() {
     assert_eq!(BTreeSet::from(users).len(), 5);
 }
 
-/// Names that YAML could read as another type, and text that tries to end its quotes.
+/// The cases are names that YAML could read as another type, and text that tries to end its quotes.
 #[test]
 fn no_value_leaves_its_place() {
     let hostile = Wanted {
@@ -183,7 +183,7 @@ fn no_value_leaves_its_place() {
     assert_eq!(titles[0], "Namespace 0x1f");
     assert_eq!(titles[1], "ServiceAccount 0x1f/null");
     let yaml = Setup::parse(&hostile).expect("parsed").manifests();
-    // A CEL text inside one YAML text.
+    // A CEL string inside a YAML string.
     assert!(
         yaml.contains(r#"in ['a\\'] || true || [\\'\"\\\\: {b} #c', 'ci:github:2']""#),
         "{yaml}"

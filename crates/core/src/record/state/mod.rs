@@ -27,13 +27,13 @@ pub use self::reconstruct::lost;
 /// person uses the installed version. So each version reads the states of all earlier ones. The states of 0.1
 /// have no number.
 ///
-/// An unknown field is ignored. A later jobpass adds a field under the same number only if a revocation
-/// without it leaves nothing behind. Any other change raises the number, such as another object to delete or
-/// another way to authenticate. A state with a higher number is refused with the command that deletes the
-/// anchor. The ends of CI jobs warn, and do what that command does.
+/// jobpass ignores an unknown field. A later jobpass adds a field under the same number only if a revocation
+/// that ignores the field leaves nothing behind. Any other change raises the number, such as another object
+/// to delete or another kind of authentication. If the number is higher, jobpass refuses the state, and shows
+/// the command that deletes the anchor. The ends of CI jobs warn, and do what that command does.
 const VERSION: u32 = 1;
 
-/// A state as it is recorded.
+/// A state in its recorded form.
 #[derive(Serialize)]
 struct Recorded<'a> {
     version: u32,
@@ -55,15 +55,15 @@ struct Named {
     anchor: String,
 }
 
-/// The state of a token. It is recorded before the anchor is created, and again whenever more is known.
+/// The state of a token. jobpass records it before it creates the anchor, and again whenever it knows more.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct State {
     /// The minter's connection to the API server.
     pub connection: Connection,
-    /// The way in which the minter authenticates.
+    /// How jobpass finds the minter's credential again.
     pub auth: Auth,
-    /// The API server for the job, if it is not the minter's.
+    /// The API server that the job uses. `None` if it is the minter's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_server: Option<Connection>,
     /// The token's life so far, with its namespace, anchor and uid.
@@ -71,8 +71,8 @@ pub struct State {
     /// Whether the token is for the API server itself. Only then is a 401 a proof: the API server answers 401
     /// to every token for another audience.
     pub for_api_server: bool,
-    /// Whether a ServiceAccount, a Role and a RoleBinding were made for this job. They are named after the
-    /// anchor.
+    /// Whether jobpass creates a ServiceAccount, a Role and a RoleBinding for this job. They are named after
+    /// the anchor.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub role: bool,
     /// The settings of the renewal.
@@ -84,20 +84,20 @@ pub struct State {
     /// The options for the end of the job, as they were while minting. Empty in states of jobpass 0.1.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, String>,
-    /// The variables that decide which programs and certificates are trusted, as they were while minting.
+    /// The variables that decide which programs and certificates jobpass trusts, as they were while minting.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
 }
 
-/// The variables that later steps must not change for the end of the job. It restores their values.
+/// The variables that later steps must not change for the end of the job. The end of the job restores their
+/// values.
 const PINNED_VARIABLES: [&str; 3] = ["PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 impl State {
-    /// The state of a token that is about to be minted, with a random name for its anchor.
+    /// The state before minting, with a random name for the anchor.
     ///
-    /// # Errors
-    /// If the system returns no random bytes, if the files cannot be written, or if a value to record is not
-    /// UTF-8.
+    /// If the system returns no random bytes, if jobpass cannot write the files, or if a value for the state
+    /// is not UTF-8.
     pub fn new(
         minter: &Minter,
         spec: &Spec,
@@ -105,7 +105,7 @@ impl State {
         folder: &Path,
         environment: &Environment,
     ) -> Result<Self, Error> {
-        // A ServiceAccount that is made for this job is named after the anchor.
+        // The ServiceAccount that jobpass creates for this job is named after the anchor.
         let name = match spec.rules.is_empty() {
             true => names::random_name()?,
             false => spec.service_account.clone(),
@@ -147,10 +147,10 @@ impl State {
         self.job_server.as_ref().unwrap_or(&self.connection)
     }
 
-    /// The API server that the job uses, asked with `token`. `minter` is the minter's connection.
+    /// The API server that the job uses, with `token` as the credential. `minter` is the minter's connection.
     ///
     /// # Errors
-    /// If the certificate authority cannot be used.
+    /// If jobpass cannot use the certificate authority.
     pub fn as_job(&self, minter: &Cluster, token: &Token) -> Result<Cluster, Error> {
         match &self.job_server {
             Some(server) => Cluster::connect_with(server, token),
@@ -158,11 +158,11 @@ impl State {
         }
     }
 
-    /// Returns `environment` with the pinned variables as they were while minting, if the state knows them.
+    /// Returns `environment` with the pinned variables as they were while minting, if the state records them.
     ///
     /// # Errors
-    /// If the system's roots count, and a variable now names other roots. The TLS library reads these
-    /// variables from the process itself.
+    /// If jobpass trusts the system's roots, and a variable now names other roots. The TLS library reads
+    /// these variables from the process itself.
     pub(crate) fn pinned(&self, environment: &Environment) -> Result<Environment, Error> {
         if self.environment.is_empty() {
             return Ok(environment.clone());
@@ -192,8 +192,8 @@ impl State {
     /// The state as one line of JSON.
     ///
     /// # Errors
-    /// If a path in it is not UTF-8. [`Plan::make`](crate::life::mint::Plan::make) checks this before
-    /// anything is created.
+    /// If a path in it is not UTF-8. [`Plan::make`](crate::life::mint::Plan::make) checks this before jobpass
+    /// creates anything.
     pub fn json(&self) -> Result<String, Error> {
         json::text(&Recorded {
             version: VERSION,
@@ -204,7 +204,7 @@ impl State {
     /// Parses the text of [`State::json`], of this version or an earlier one.
     ///
     /// # Errors
-    /// If the text is of a later version, or not a state. The error does not show it.
+    /// If the text is a state of a later version, or not a state. The error does not quote the text.
     pub fn parse(json: &str) -> Result<Self, Error> {
         let unreadable = |error: serde_json::Error| {
             Error::new(
@@ -222,7 +222,7 @@ impl State {
     /// Writes the state to a file of mode 0600. It replaces an earlier file as a whole.
     ///
     /// # Errors
-    /// As [`State::json`]. Also if the file cannot be written.
+    /// As [`State::json`]. Also if the write fails.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let json = self.json()?;
         let partial = path.with_extension("partial");
@@ -232,8 +232,8 @@ impl State {
             .map_err(|error| crate::process::files::cannot_write(path, &error))
     }
 
-    /// Reads the file of [`State::write`]. The state decides where the minter's credential is sent, so nobody
-    /// else may have written it.
+    /// Reads the file of [`State::write`]. The state decides which server gets the minter's credential, so no
+    /// other user may have written it.
     ///
     /// # Errors
     /// If there is no such file, if it is not plain, if it belongs to another user, or if it does not hold a

@@ -1,4 +1,4 @@
-//! A state from the name of an anchor, for when the recorded state cannot be read.
+//! Builds a state from the name of an anchor, if jobpass cannot read the recorded state.
 
 use std::collections::BTreeMap;
 
@@ -17,12 +17,11 @@ use crate::{
 const RUN_ID: &str = "jobpass.dev/run-id";
 
 impl State {
-    /// A state that can revoke the token of `anchor` (`NAMESPACE/NAME`). The inputs say where the API server
-    /// is.
+    /// A state that can revoke the token of `anchor` (`NAMESPACE/NAME`). The inputs name the API server.
     ///
     /// # Errors
-    /// If `anchor` is not the name of an anchor, if no minter is found, or after a signal. The error is the
-    /// one of [`lost`].
+    /// If `anchor` is not the name of an anchor, if there is no minter, or after a signal. The error comes
+    /// from [`lost`].
     pub async fn reconstruct(
         anchor: &str,
         uid: Option<&str>,
@@ -47,7 +46,7 @@ impl State {
         Ok(Self {
             connection: minter.connection,
             auth: minter.auth,
-            // It matters only for the proof, so a wrong value must not keep the token alive.
+            // This server matters only for the proof, so a wrong value must not keep the token alive.
             job_server: Connection::of_job(inputs, environment).unwrap_or_default(),
             receipt: Receipt {
                 anchor_uid: uid.map(str::to_owned),
@@ -70,8 +69,8 @@ fn parse(anchor: &str) -> Option<(&str, &str)> {
     (names::is_ours(name) && names::is_dns_label(namespace)).then_some((namespace, name))
 }
 
-/// The failure to revoke without a state. It has the commands that end the token without jobpass: by the name
-/// of the `anchor`, or by the run of the job.
+/// The failure to revoke without a state. The error has the commands that revoke the token without jobpass:
+/// by the name of the `anchor`, or by the run of the job.
 pub fn lost(cause: &Error, anchor: &str, run_id: Option<&str>) -> Error {
     let error = Error::new(
         Kind::Revoke,
@@ -159,14 +158,15 @@ mod tests {
         );
     }
 
-    /// A deletion is worth more than a proof.
+    /// The deletion is worth more than a proof.
     #[tokio::test]
     async fn a_wrong_job_server_does_not_keep_the_token_alive() {
         let state = reconstruct(ANCHOR, &[(Opt::JobServer, "http://job.example.com")]).await;
         assert!(state.expect("a state").job_server.is_none());
     }
 
-    /// jobpass neither deletes objects with other names than its own, nor proposes to delete them.
+    /// jobpass deletes an object only if jobpass could have given it that name. For other names, it does not
+    /// suggest a command that deletes the object.
     #[rstest]
     #[case::nothing("")]
     #[case::no_namespace("jobpass-aaaaaaaaaaaaaaaaaaaa")]

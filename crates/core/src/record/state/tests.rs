@@ -10,8 +10,8 @@ use crate::{
     record::receipt::Proof,
 };
 
-/// The states that the code of jobpass 0.1 recorded for [`states`], one a line. This golden file never
-/// changes: later versions must revoke the tokens of these states.
+/// The states that jobpass 0.1 recorded for [`states`], one a line. This golden file never changes: later
+/// versions must revoke the tokens of these states.
 const OF_0_1: &str = include_str!("0.1.jsonl");
 
 const ANCHOR: &str = "jobpass-1f0c6e7a1f0c6e7a1f0c";
@@ -24,7 +24,7 @@ fn time(text: &str) -> Option<Timestamp> {
     Some(text.parse().expect("a time"))
 }
 
-/// A state without the parts that may be missing.
+/// A state without its optional parts.
 pub(crate) fn least() -> State {
     State {
         connection: Connection {
@@ -104,7 +104,7 @@ fn proxy(url: &str) -> Proxy {
     serde_json::from_value(url.into()).expect("a proxy")
 }
 
-/// A state for each way to authenticate, and for each proof.
+/// A state for each kind of authentication, and for each proof.
 fn states() -> Vec<State> {
     let auths = [
         Auth::Kubeconfig {
@@ -156,7 +156,7 @@ fn value(state: &State) -> serde_json::Value {
     serde_json::to_value(state).expect("JSON")
 }
 
-/// All of a state except a proxy's password, which it never records.
+/// The states as JSON, without the password of a proxy, which no state records.
 fn values(states: impl IntoIterator<Item = State>) -> Vec<serde_json::Value> {
     states.into_iter().map(|state| value(&state)).collect()
 }
@@ -215,7 +215,7 @@ fn the_version_is_recorded() {
     assert!(json.starts_with(&format!("{{\"version\":{VERSION},")), "{json}");
 }
 
-/// A later version may put the field anywhere.
+/// A later version may write the field at any position.
 #[rstest]
 #[case("")]
 #[case("/connection")]
@@ -266,7 +266,7 @@ fn what_is_no_state_is_not_read(#[case] json: &str) {
     );
 }
 
-/// A state decides where the minter's credential is sent.
+/// A state decides which server gets the minter's credential.
 #[test]
 fn a_state_that_others_may_have_written_is_not_read() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -282,8 +282,8 @@ fn a_state_that_others_may_have_written_is_not_read() {
     }
 }
 
-/// Each input refuses such a path earlier. If one check were missing, this keeps an empty record from being
-/// written.
+/// Each input refuses such a path earlier. If one of those checks were missing, this error keeps jobpass from
+/// writing an empty record.
 #[test]
 fn a_path_that_is_not_utf8_is_an_error_and_never_an_empty_state() {
     let latin = || PathBuf::from(OsStr::from_bytes(b"/tmp/caf\xe9"));

@@ -49,7 +49,7 @@ fn no_account() -> Fate {
     )
 }
 
-/// Answers that may change in a moment are asked for again. All others are final.
+/// jobpass repeats a probe if the answer may change in a moment. All other answers are final.
 #[rstest]
 #[case::at_once(vec![policy()], "refused", 1)]
 #[case::a_second_later(vec![Fate::answer(201, "{}"), policy()], "refused", 2)]
@@ -79,8 +79,8 @@ async fn a_probe_waits_for_the_policies(
     assert_eq!((outcome, log.lines().len()), (expected, times));
 }
 
-/// An earlier version of the policy would also refuse a longer lifetime. So the request is for a lifetime
-/// that only the new version refuses, by a second.
+/// An earlier version of the policy would also refuse a much longer lifetime. So the probe requests a
+/// lifetime that is one second longer than the new version allows.
 #[test]
 fn only_the_new_version_of_the_policy_refuses_the_probe() {
     assert!(matches!(set_up("1h").violation(), Violation::Lifetime(3601)));
@@ -101,8 +101,8 @@ fn cluster(found: impl Fn(&str) -> Option<Value> + Send + 'static, probe: Fate) 
     })
 }
 
-/// The changes in order: the last part of each path, and for a RoleBinding the names of its subjects. A
-/// random name is `*`.
+/// The changes in order: the last part of each path, and for a RoleBinding the names of its subjects. `*`
+/// replaces a random name.
 fn changes(log: &Log) -> Vec<String> {
     let changes = log
         .requests()
@@ -237,7 +237,7 @@ async fn nothing_is_written_if_nothing_differs() {
     assert_eq!(reported.len(), setup.objects().expect("objects").len());
 }
 
-/// The subject is removed first, because soon no policy will name it.
+/// jobpass removes the subject first, because soon no policy will name it.
 #[tokio::test(start_paused = true)]
 async fn a_minter_that_is_removed_loses_its_permissions_first() {
     let setup = set_up("1h");
