@@ -1,6 +1,6 @@
 //! The command line for people who maintain pipelines, and for CI platforms without a front end of their own.
 //!
-//! Each module is a layer: it uses the modules below it, and none above.
+//! Each module is a layer: it uses the modules below it, and no module above it.
 
 #![warn(missing_docs)]
 
@@ -24,7 +24,7 @@ use crate::{
     verbs::{VERBS, Verb},
 };
 
-/// Runs the program and returns its exit code, which is that of a [`Kind`] if the program failed.
+/// Runs the program and returns its exit code. After a failure, that is the number of its [`Kind`].
 pub fn main() -> ExitCode {
     harden::harden();
     let matches = verbs::command().subcommand(Verb::Renew.command()).get_matches();

@@ -44,7 +44,7 @@ impl Asked {
         }
     }
 
-    /// A request of the administrator. `APPLY` is server-side apply, for an object that may exist already.
+    /// A request from the administrator. `APPLY` is server-side apply, for an object that may exist already.
     pub(crate) fn by_admin(method: &str, path: &str, body: Option<&Value>) -> Self {
         let (method, content_type) = match method {
             "APPLY" => ("PATCH", "application/apply-patch+yaml"),
@@ -55,7 +55,7 @@ impl Asked {
         Self::new(Asker::Admin, method, path, [("content-type", content_type)], body)
     }
 
-    /// A request of a transcript.
+    /// A request from a transcript.
     pub(crate) fn of(exchange: &Exchange) -> Self {
         let headers = exchange.headers.iter().map(|(name, value)| (&**name, &**value));
         let body = match &exchange.body {

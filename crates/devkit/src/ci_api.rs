@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::pki::Authority;
 
-/// A running API. Dropping it stops it.
+/// A running server for the API. It stops when it is dropped.
 pub struct CiApi {
     url: String,
     ca_pem: String,
@@ -25,16 +25,16 @@ pub struct CiApi {
     thread: Option<JoinHandle<()>>,
 }
 
-/// A request that it received.
+/// A request that the server received.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// The path, with the query.
     pub path: String,
-    /// The header of that name.
+    /// The header `Authorization`.
     pub authorization: String,
 }
 
-/// An answer of the test.
+/// An answer that the test chooses.
 pub enum CiAnswer {
     Answer(u16, Vec<(&'static str, String)>, String),
     /// No answer until the client closes the connection.
@@ -53,7 +53,7 @@ impl CiApi {
     ///
     /// # Panics
     ///
-    /// If it cannot be started.
+    /// If the server does not start.
     pub fn start(answer: impl Fn(&str) -> CiAnswer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         listener.set_nonblocking(true).expect("sockets can be so");
@@ -111,7 +111,7 @@ impl CiApi {
         &self.ca_pem
     }
 
-    /// The requests so far.
+    /// The requests that the server has received so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

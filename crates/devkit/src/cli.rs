@@ -1,4 +1,4 @@
-//! The program: a dev cluster for a person with jobpass.
+//! The program: a dev cluster on which a person tries jobpass.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -48,7 +48,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: jobpass-minter}
 subjects: [{kind: ServiceAccount, name: jobpass-minter, namespace: ci}]
 "#;
 
-/// The kubeconfigs.
+/// The names of the kubeconfig files.
 const MINTERS: &str = "minter.kubeconfig";
 const ADMINISTRATORS: &str = "admin.kubeconfig";
 /// The lifetime of the minter's token.
@@ -110,7 +110,7 @@ fn command() -> Command {
         .subcommand(serve)
 }
 
-/// Serves until the end, and returns the unsupported requests.
+/// Serves until a signal arrives. Returns the unsupported requests.
 fn serve(matches: &ArgMatches) -> Result<Vec<String>> {
     let mut builder = DevCluster::builder().http2(!matches.get_flag("no-http2"));
     if let Some(address) = matches.get_one::<SocketAddr>("listen") {
@@ -120,7 +120,7 @@ fn serve(matches: &ArgMatches) -> Result<Vec<String>> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        // The signals are caught before there is anything to remove.
+        // The program catches the signals before it creates anything that it must remove.
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
         let cluster = builder.start()?;
@@ -181,7 +181,7 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
         .with_context(|| format!("failed to write {}", path.display()))
 }
 
-/// Removes the folder's own files. Files of others stay.
+/// Removes the files that the program created. Other files in the folder stay.
 fn remove(folder: &Path) -> io::Result<()> {
     for name in [MINTERS, ADMINISTRATORS] {
         match fs::remove_file(folder.join(name)) {

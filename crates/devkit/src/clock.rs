@@ -1,4 +1,4 @@
-//! The cluster's clock: real time, moved by the tests.
+//! The cluster's clock: real time, which tests can move.
 
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,7 +18,7 @@ impl Clock {
             .expect("nothing panics while it holds the clock") += by;
     }
 
-    /// Time since 1970.
+    /// The time since 1970.
     pub(crate) fn now(&self) -> Duration {
         let real = SystemTime::now()
             .duration_since(UNIX_EPOCH)

@@ -1,4 +1,4 @@
-//! The dev cluster for tests and the demo: its API server, and a front before it.
+//! The dev cluster for tests and the demo: its API server, and the [`Front`] that clients connect to.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -15,7 +15,7 @@ use crate::front::{Front, Listen};
 use crate::jwt::SigningKey;
 use crate::transcript::{Entry, Transcript};
 
-/// A running dev cluster. Dropping it stops it.
+/// A running dev cluster. It stops when it is dropped.
 pub struct DevCluster {
     cluster: Arc<Cluster>,
     front: Front,
@@ -32,7 +32,7 @@ impl DevCluster {
     ///
     /// # Panics
     ///
-    /// If it cannot be started.
+    /// If the cluster does not start.
     pub fn start() -> DevCluster {
         Self::builder().start().expect("the dev cluster starts")
     }
@@ -58,7 +58,7 @@ impl DevCluster {
         }
     }
 
-    /// An unbound token of this ServiceAccount.
+    /// Requests a token for the ServiceAccount. The token is not bound to an object.
     ///
     /// # Panics
     ///
@@ -81,18 +81,18 @@ impl DevCluster {
             .write(sign, |token| Entry::Signed { token: token.clone() })
     }
 
-    /// Whether the API server would accept this token now, without its cache.
+    /// Whether the API server would accept this token now if its cache were empty.
     pub fn accepts(&self, token: &str) -> bool {
         cluster::user_of(&self.cluster, token).is_some()
     }
 
-    /// Takes the answers to unsupported requests. If a test leaves any, dropping the cluster panics, so that
-    /// the test fails.
+    /// Returns the answers to unsupported requests, and forgets them. If answers are left when the cluster is
+    /// dropped, the drop panics and the test fails.
     pub fn refused(&self) -> Vec<String> {
         self.cluster.refused()
     }
 
-    /// Moves the cluster's clock, which decides about lifetimes and the cache of authentications.
+    /// Moves the cluster's clock, by which lifetimes and cached authentications end.
     pub fn advance(&self, by: Duration) {
         self.cluster.clock.advance(by);
     }
@@ -124,7 +124,8 @@ impl Builder {
         self
     }
 
-    /// Whether to speak HTTP/2, as kube-apiserver does by default. Some load balancers in front of it do not.
+    /// Sets whether the server speaks HTTP/2. kube-apiserver does by default; some load balancers in front of
+    /// it do not.
     pub fn http2(mut self, on: bool) -> Self {
         self.listen.http2 = on;
         self
@@ -132,7 +133,7 @@ impl Builder {
 
     /// # Errors
     ///
-    /// If no port is free, or the transcript of a test run cannot be written.
+    /// If no port is free, or if the transcript of a test run cannot be written.
     pub fn start(self) -> Result<DevCluster> {
         let transcript = Transcript::begin().context("no transcript of the dev cluster can be written")?;
         let cluster = Arc::new(Cluster::new(transcript));

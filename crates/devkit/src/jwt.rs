@@ -16,16 +16,16 @@ use serde_json::{Value, json};
 /// The first JWT in a text.
 pub(crate) fn find(text: &str) -> Option<&str> {
     let of_jwt = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    // A header begins with `{"`, which is `eyJ` in base64.
+    // The header begins with `{"`, which is `eyJ` in base64.
     text.split(|c| !of_jwt(c))
         .filter_map(|word| word.find("eyJ").map(|start| &word[start..]))
         .find(|word| word.split('.').count() == 3)
 }
 
-/// The key with which a cluster signs.
+/// The key with which a cluster signs its tokens.
 ///
-/// A key takes a noticeable part of a second to make, so all clusters of a process share one. Their tokens
-/// still differ, because a token names the uid of its ServiceAccount.
+/// Generating a key takes a noticeable part of a second, so all clusters of a process share one key. Their
+/// tokens still differ, because a token names the uid of its ServiceAccount.
 pub struct SigningKey {
     pair: KeyPair,
     modulus: Vec<u8>,
@@ -49,7 +49,7 @@ impl SigningKey {
     ///
     /// # Panics
     ///
-    /// If it is not an RSA key in PKCS #8.
+    /// If the PEM is not an RSA key in PKCS #8.
     pub fn from_pem(pem: &str) -> SigningKey {
         Self::of(&rsa::PrivateKey::from_pkcs8_pem(pem).expect("an RSA key"))
     }
@@ -71,7 +71,7 @@ impl SigningKey {
         }
     }
 
-    /// A token with these claims.
+    /// Signs a token with these claims.
     pub fn sign(&self, claims: &Value) -> String {
         let header = json!({"alg": "RS256", "kid": self.id});
         let mut token = [&header, claims]
@@ -125,7 +125,7 @@ pub(crate) fn unsigned(claims: &Value) -> String {
     format!("{}.", parts.join("."))
 }
 
-/// The claims of a JWT, whose signature is not checked.
+/// The claims of a JWT. Does not check the signature.
 pub(crate) fn claims(token: &str) -> Option<Value> {
     let mut parts = token.split('.');
     let (_header, claims, _signature) = (parts.next()?, parts.next()?, parts.next()?);

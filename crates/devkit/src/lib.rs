@@ -1,4 +1,4 @@
-//! The servers with which jobpass is tested and shown: a front in front of a real API server or a small dev
+//! The servers for the tests and the demo of jobpass: a front in front of a real API server or a small dev
 //! cluster, issuers of ID tokens, and the APIs of CI platforms.
 //!
 //! ```no_run

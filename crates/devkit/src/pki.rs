@@ -13,8 +13,8 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 
-/// A name that every server's certificate carries and that only the tests' proxies can resolve. Clients use
-/// no proxy for addresses of this machine.
+/// A name in every server's certificate that only the tests' proxies can resolve. For addresses of this
+/// machine, clients would use no proxy.
 pub const AWAY: &str = "away.example";
 
 pub(crate) struct Authority {
@@ -42,7 +42,7 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// The only client certificate, which is the administrator's.
+    /// The only client certificate: the administrator's.
     pub(crate) fn client(&self) -> Result<ClientCertificate> {
         let mut params = CertificateParams::default();
         params.distinguished_name = name("kubernetes-admin");
@@ -55,8 +55,8 @@ impl Authority {
         })
     }
 
-    /// The TLS configuration of the API server for HTTP/1.1: its own certificate, and optional client
-    /// certificates.
+    /// The TLS configuration of the API server for HTTP/1.1: the server's own certificate, and optional
+    /// client certificates.
     pub(crate) fn server_config(&self, ip: IpAddr) -> Result<ServerConfig> {
         let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), AWAY.to_owned()];
         if ip.is_unspecified() {

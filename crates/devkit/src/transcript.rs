@@ -1,4 +1,5 @@
-//! A transcript of the requests to a dev cluster and its answers, to be replayed on Kubernetes itself.
+//! A transcript of the requests to a dev cluster and its answers. `tests/replay` replays it on Kubernetes
+//! itself.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -13,8 +14,8 @@ use http::{HeaderMap, HeaderName, Response, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The variable with the folder of a test run's records. Transcripts go to a folder below it. Without it,
-/// none is written.
+/// The variable with the folder for the records of a test run. Transcripts go to a folder below it. Without
+/// the variable, no test writes a transcript.
 const RECORDS: &str = "JOBPASS_TEST_RECORDS";
 
 /// The headers of a request that an API server reads.
@@ -26,7 +27,7 @@ const OF_ANSWERS: &[HeaderName] = &[header::CONTENT_TYPE, header::RETRY_AFTER, h
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Entry {
-    /// A token that a test had signed with the cluster's key.
+    /// A token that a test signed with the cluster's key.
     Signed {
         token: String,
     },
@@ -45,7 +46,7 @@ pub struct Exchange {
     pub path: String,
     /// The headers that an API server reads.
     pub headers: BTreeMap<String, String>,
-    /// Null if there is none. A text if it is not JSON.
+    /// The body: null if there is none, and a string if it is not JSON.
     pub body: Value,
     /// Whether the token's authentication came from the cache.
     pub remembered: bool,
@@ -66,7 +67,7 @@ pub struct Answer {
     pub status: u16,
     /// The headers that a client reads.
     pub headers: BTreeMap<String, String>,
-    /// As the body of a request.
+    /// The body, in the form of a request's body.
     pub body: Value,
 }
 
@@ -91,7 +92,7 @@ pub(crate) fn body(bytes: &[u8]) -> Value {
     }
 }
 
-/// The headers of these names. A repeated header gets several lines.
+/// The headers with these names. A repeated header becomes several lines.
 fn chosen(headers: &HeaderMap, names: &[HeaderName]) -> BTreeMap<String, String> {
     let lines = |name: &HeaderName| {
         let values = headers
@@ -107,11 +108,12 @@ fn chosen(headers: &HeaderMap, names: &[HeaderName]) -> BTreeMap<String, String>
         .collect()
 }
 
-/// The file of a transcript, which grows.
+/// The file of a transcript. Each entry is appended.
 pub(crate) struct Transcript(Mutex<File>);
 
 impl Transcript {
-    /// Begins a transcript if this test run wants one. It is named after the test that starts the cluster.
+    /// Begins a transcript if this test run records transcripts. The name is that of the test that starts the
+    /// cluster.
     pub(crate) fn begin() -> Result<Option<Self>> {
         let Some(records) = env::var_os(RECORDS) else {
             return Ok(None);
@@ -121,7 +123,7 @@ impl Transcript {
         Ok(Some(Self(Mutex::new(create(&folder)?))))
     }
 
-    /// Changes the cluster, and records that before any other change.
+    /// Changes the cluster, and records the change before any other.
     pub(crate) fn write<T>(&self, act: impl FnOnce() -> T, entry: impl FnOnce(&T) -> Entry) -> T {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let result = act();
@@ -134,11 +136,11 @@ impl Transcript {
     }
 }
 
-/// All transcripts of a test run, by their names.
+/// Reads all transcripts of a test run, by their names.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If a transcript cannot be read.
 pub fn read_all(records: &Path) -> Result<BTreeMap<String, Vec<Entry>>> {
     let folder = records.join("transcripts");
     let mut transcripts = BTreeMap::new();

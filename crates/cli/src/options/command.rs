@@ -1,11 +1,11 @@
-//! The command that `exec` and `expiry-test` run, and its `--env`.
+//! The command that `exec` and `expiry-test` run, and the flag `--env`.
 
 use std::ffi::OsString;
 
 use clap::{Arg, ArgMatches, value_parser};
 use jobpass_core::Error;
 
-/// Variables that the command needs for another purpose.
+/// Variables that jobpass sets for the command, or that the command needs itself.
 const TAKEN: [&str; 3] = ["KUBECONFIG", "JOBPASS_TOKEN_FILE", "PATH"];
 
 /// The flag `--env`.
@@ -32,10 +32,10 @@ pub(crate) fn words(matches: &ArgMatches) -> Option<impl Iterator<Item = &OsStri
     matches.get_many::<OsString>("command")
 }
 
-/// The name of the variable that `--env` asks for.
+/// The variable that `--env` names.
 ///
 /// # Errors
-/// If it is not a name, or the name of a variable with another purpose.
+/// If the value is not a valid name, or names a variable with another purpose.
 pub(crate) fn env(matches: &ArgMatches) -> Result<Option<&str>, Error> {
     let Some(name) = matches.get_one::<String>("env") else {
         return Ok(None);

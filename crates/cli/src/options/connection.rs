@@ -1,4 +1,4 @@
-//! The options with which verbs that mint nothing connect to the API server.
+//! The options with which verbs that do not mint connect to the API server.
 
 use std::time::Duration;
 

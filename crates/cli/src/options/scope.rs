@@ -30,7 +30,7 @@ pub(crate) fn flags() -> impl Iterator<Item = Arg> {
         .chain(connection::flags())
 }
 
-/// The credentials to ask with, and the anchors to ask about.
+/// Finds the credential for the requests, and the anchors to look for.
 ///
 /// # Errors
 /// If an option is wrong, or a signal arrives.
@@ -76,7 +76,7 @@ mod tests {
     fn selected(arguments: &[&str], own: Option<&str>) -> Result<String, Error> {
         let matches = Command::new("list")
             .no_binary_name(true)
-            // A variable in the environment of the tests is not part of them.
+            // The environment of the tests must have no effect.
             .args(flags().map(|flag| flag.env(None)))
             .try_get_matches_from(arguments)
             .expect("arguments");

@@ -1,4 +1,4 @@
-//! The option `--state-file`, and the state files that jobpass writes beside a token without it.
+//! The option `--state-file`. Without it, jobpass writes state files beside the token's files.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ pub(crate) fn flag() -> Arg {
 /// The state files of a token: the one that `--state-file` names, or one beside each of the token's files.
 ///
 /// # Errors
-/// If one of the token's files is `true`, which only CI platforms understand.
+/// If the path of one of the token's files is `true`, which only CI platforms understand.
 pub(crate) fn paths(matches: &ArgMatches, inputs: &Inputs) -> Result<Vec<PathBuf>, Error> {
     if let Some(path) = matches.get_one::<String>("state-file") {
         return Ok(vec![working_directory().join(path)]);
@@ -53,12 +53,12 @@ pub(crate) fn beside(file: &Path) -> PathBuf {
     path.into()
 }
 
-/// Whether `state_file` says that its token is revoked. A state file that cannot be read does not.
+/// Whether `state_file` says that its token is revoked. `false` if jobpass cannot read the file.
 pub(crate) fn is_revoked(state_file: &Path) -> bool {
     State::read(state_file).is_ok_and(|state| state.receipt.revoked.is_some())
 }
 
-/// The folder against which relative paths are resolved.
+/// The folder at which relative paths begin.
 pub(crate) fn working_directory() -> PathBuf {
     std::env::current_dir().unwrap_or_else(|_| ".".into())
 }
@@ -74,7 +74,7 @@ mod tests {
     fn names(arguments: &[&str]) -> Result<Vec<String>, Error> {
         let matches = Command::new("mint")
             .no_binary_name(true)
-            // A variable in the environment of the tests is not part of them.
+            // The environment of the tests must have no effect.
             .args(flags::flags().map(|flag| flag.env(None)))
             .arg(flag())
             .try_get_matches_from(arguments)

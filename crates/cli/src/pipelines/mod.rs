@@ -1,7 +1,8 @@
-//! The ends of the runs and pipelines of anchors, asked of GitHub and GitLab.
+//! Asks GitHub and GitLab whether the runs and pipelines of anchors have ended.
 //!
-//! A run counts as ended only if its site says so; every doubt counts as not ended. The annotations of an
-//! anchor are not trusted: they choose neither the host that is asked, nor a path other than that of a run.
+//! A run counts as ended only if its site says so; in every doubt, it has not ended. This module does not
+//! trust the annotations of an anchor: they choose neither the host of a request, nor a path other than that
+//! of a run.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -33,25 +34,25 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 const SITE_LIMIT: Duration = Duration::from_secs(120);
 /// The number of requests to one site at a time.
 const CONCURRENT: usize = 8;
-/// The number of requests to one site: a fifth of what GitHub allows a user in an hour. It also bounds the
-/// memory.
+/// The greatest number of requests to one site: a fifth of the requests that GitHub allows a user in an hour.
+/// It also limits the memory.
 const MAX_REQUESTS: usize = 1000;
-/// The number of failed requests in a row after which a site is not asked any more.
+/// The number of failed requests in a row after which a site gets no more requests.
 const MAX_FAILURES: u32 = 3;
-/// The number of bytes of a response that are read. GitHub sends 20 to 40 KB.
+/// The greatest number of bytes of a response. GitHub sends 20 to 40 KB.
 const MAX_RESPONSE: usize = 1 << 20;
 
-/// The sites for which a token is given.
+/// The sites for which the user gave a token.
 pub(crate) struct Pipelines {
     sites: Vec<(Site, Memory)>,
 }
 
-/// A GitHub or a GitLab.
+/// One GitHub or GitLab.
 struct Site {
     platform: Platform,
-    /// The beginning of the URLs of its repositories, with the last `/`.
+    /// The beginning of the URLs of the site's repositories, with the last `/`.
     prefix: String,
-    /// The URL of its REST API.
+    /// The URL of the site's REST API.
     api: String,
     token: Token,
     client: Client,
@@ -60,14 +61,15 @@ struct Site {
 /// The answers of a site so far.
 #[derive(Default)]
 struct Memory {
-    /// The end of each run that was asked about. `None` if it has not ended, or if that is not known.
+    /// The end of each run that the site was asked about. `None` if the run has not ended, or if its state is
+    /// unknown.
     known: HashMap<Run, Option<Timestamp>>,
     /// The number of failed requests in a row.
     failures: u32,
-    /// The reason of the last failed request.
+    /// The reason for the last failed request.
     last_failure: Option<String>,
     first_request: Option<Instant>,
-    /// The reason why the site is not asked any more.
+    /// The reason for which the site gets no more requests.
     stopped: Option<String>,
 }
 
@@ -142,7 +144,7 @@ impl Pipelines {
         Ok(Self { sites })
     }
 
-    /// For each anchor, whether its run or pipeline has certainly ended.
+    /// Returns for each anchor whether its run or pipeline has certainly ended.
     pub(crate) async fn ended(&mut self, anchors: &[&ListedAnchor]) -> Vec<bool> {
         for (site, memory) in &mut self.sites {
             let runs = anchors
@@ -154,8 +156,8 @@ impl Pipelines {
         anchors.iter().map(|anchor| self.has_ended(anchor)).collect()
     }
 
-    /// Whether the run of an anchor is known to have ended. An end before the creation of the anchor belongs
-    /// to an earlier attempt of the same run.
+    /// Whether the run of an anchor has certainly ended. If it ended before the creation of the anchor, that
+    /// was an earlier attempt of the same run.
     fn has_ended(&self, anchor: &ListedAnchor) -> bool {
         let mut ends = self
             .sites
@@ -166,7 +168,7 @@ impl Pipelines {
             .is_some_and(|created| ends.any(|ended| created < ended))
     }
 
-    /// A warning for each site that gave no usable answer about some runs.
+    /// Returns a warning for each site that gave no usable answer about some runs.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
         self.sites.iter().filter_map(|(site, memory)| {
             let name = site.platform.name();
@@ -181,7 +183,7 @@ impl Pipelines {
 }
 
 impl Site {
-    /// The site of a platform, if its flags are given.
+    /// The site of a platform. `None` if its flags are absent.
     fn new(
         platform: Platform,
         matches: &ArgMatches,
@@ -243,7 +245,7 @@ impl Site {
         }))
     }
 
-    /// The run that the annotations of an anchor name, if it belongs to this site.
+    /// The run in the annotations of an anchor. `None` if the run does not belong to this site.
     fn run(&self, anchor: &ListedAnchor) -> Option<Run> {
         let here = anchor.platform.as_deref() == Some(self.platform.word())
             && anchor
@@ -253,7 +255,7 @@ impl Site {
         here.then(|| self.platform.run(anchor)).flatten()
     }
 
-    /// Asks about the runs that are not known yet.
+    /// Asks about the runs whose end is not known yet.
     async fn learn(&self, runs: BTreeSet<Run>, memory: &mut Memory) {
         let new = runs
             .into_iter()
@@ -331,7 +333,7 @@ impl Site {
 }
 
 impl Memory {
-    /// Records a reply. Returns the reason if the site must not be asked any more.
+    /// Records a reply. Returns a reason if the site must get no more requests.
     fn note(&mut self, platform: Platform, run: Run, reply: Reply) -> Option<String> {
         let (ended, failure) = match reply {
             Reply::Answer(answer) => (platform.ended(&answer), None),
@@ -350,7 +352,7 @@ impl Memory {
     }
 }
 
-/// The deepest cause of an error. It names neither the URL nor the token, which its outer causes may do.
+/// The deepest cause of an error. The outer causes may contain the URL and the token; this one does not.
 fn cause(error: reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("it did not answer within {} s", REQUEST_LIMIT.as_secs());
@@ -363,7 +365,7 @@ fn cause(error: reqwest::Error) -> String {
     harmless(&deepest.to_string())
 }
 
-/// The URL of a site, to which a token may be sent.
+/// Parses the URL of a site. jobpass sends a token to this site.
 fn site_url(platform: Platform, text: &str) -> Result<Url, Error> {
     let url = Url::parse(text).ok().filter(|url| {
         url.scheme() == "https"
@@ -409,7 +411,7 @@ mod tests {
     fn pipelines(arguments: &[&str]) -> Result<Pipelines, Error> {
         let command = Command::new("sweep")
             .no_binary_name(true)
-            // A variable in the environment of the tests is not part of them.
+            // The environment of the tests must have no effect.
             .args(flags().map(|flag| flag.env(None)));
         let matches = command.try_get_matches_from(arguments).expect("arguments");
         let environment = Environment::default().with("CI_TOKEN", Some("glpat-0123456789abcdef"));
@@ -460,7 +462,7 @@ mod tests {
         let failed = || Reply::Failed("it answered 500".into());
         assert_eq!(note(1, failed()), None);
         assert_eq!(note(2, failed()), None);
-        // A site that answers is not broken.
+        // A site that answers works.
         assert_eq!(note(3, Reply::Unknown), None);
         assert_eq!(note(4, failed()), None);
         assert_eq!(note(5, failed()), None);
@@ -472,7 +474,7 @@ mod tests {
             note(7, Reply::Stop("it is enough".into())).as_deref(),
             Some("it is enough")
         );
-        // A failed request is not repeated, and no run counts as ended.
+        // jobpass does not repeat a failed request, and no run counts as ended.
         assert_eq!(memory.known.len(), 6);
         assert!(memory.known.values().all(Option::is_none));
     }

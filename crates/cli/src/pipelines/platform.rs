@@ -1,4 +1,4 @@
-//! The names of runs on GitHub and GitLab, and the requests and responses about them.
+//! The names of runs on GitHub and GitLab, and the requests and responses about these runs.
 
 use jiff::Timestamp;
 use jobpass_core::anchor::list::ListedAnchor;
@@ -13,22 +13,22 @@ pub(super) enum Platform {
     GitLab,
 }
 
-/// A run of a workflow, or a pipeline. Its parts are safe to put into the path of a URL.
+/// A run of a workflow, or a pipeline. Its fields are safe in the path of a URL.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Run {
     repository: String,
     id: u64,
 }
 
-/// A response about a run, as far as both platforms give it.
+/// A response about a run, with the fields that both platforms send.
 pub(super) struct Answer {
     status: Option<String>,
     updated: Option<Timestamp>,
 }
 
 impl Answer {
-    /// Parses a response. `None` if it is not about this run. GitHub sends `null` for a status that is not
-    /// known yet.
+    /// Parses a response. `None` if the response is not about this run. GitHub sends `null` for a status that
+    /// is not known yet.
     pub(super) fn of(run: &Run, body: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Body {
@@ -47,7 +47,7 @@ impl Answer {
 }
 
 impl Platform {
-    /// Its name for people.
+    /// The platform's name for people.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::GitHub => "GitHub",
@@ -55,7 +55,7 @@ impl Platform {
         }
     }
 
-    /// Its name in annotations and flags.
+    /// The platform's name in annotations and flags.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::GitHub => "github",
@@ -63,7 +63,7 @@ impl Platform {
         }
     }
 
-    /// The URL of its public site.
+    /// The URL of the platform's public site.
     pub(super) fn default_url(self) -> &'static str {
         match self {
             Self::GitHub => "https://github.com",
@@ -71,8 +71,8 @@ impl Platform {
         }
     }
 
-    /// The URL of the REST API of a site: a host of its own for github.com and GHE.com, a path for GitHub
-    /// Enterprise Server and GitLab.
+    /// The URL of a site's REST API. github.com and GHE.com have a host for it; GitHub Enterprise Server and
+    /// GitLab have a path.
     pub(super) fn api(self, site: &Url) -> String {
         let (url, host) = (
             site.as_str().trim_end_matches('/'),
@@ -87,11 +87,11 @@ impl Platform {
         }
     }
 
-    /// The run that the annotations of an anchor name. `None` if it cannot be a run of this platform.
+    /// The run in the annotations of an anchor. `None` if the platform can have no such run.
     pub(super) fn run(self, anchor: &ListedAnchor) -> Option<Run> {
         let repository = anchor.repository.as_deref()?;
         let parts = repository.split('/').collect::<Vec<_>>();
-        // Neither GitHub nor GitLab (`Gitlab::PathRegex`) allows other characters.
+        // Neither GitHub nor GitLab (`Gitlab::PathRegex`) allows other characters in a path.
         let plain = |part: &&str| {
             !matches!(*part, "" | "." | "..")
                 && part
@@ -120,10 +120,10 @@ impl Platform {
         }
     }
 
-    /// The end of the run, if it has ended. It is `updated_at`, because the run cannot have ended later.
+    /// The end of the run, if the run has ended. Uses `updated_at`, because the run cannot have ended later.
     ///
-    /// It is the end of the whole run or pipeline, because GitHub cannot find a job by the name that the job
-    /// itself knows, and because a job may hand its token to later jobs of its pipeline.
+    /// This is the end of the whole run or pipeline, and not of one job. GitHub cannot find a job by the name
+    /// that the job itself knows. Also, a job may hand its token to later jobs of its pipeline.
     pub(super) fn ended(self, answer: &Answer) -> Option<Timestamp> {
         let ended: &[&str] = match self {
             Self::GitHub => &["completed"],

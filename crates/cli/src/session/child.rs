@@ -17,7 +17,7 @@ use tokio::process::Command;
 
 use super::masked_output::Streams;
 
-/// A program that exists, and its arguments.
+/// An existing program, and its arguments.
 pub(crate) struct Program<'a> {
     name: &'a OsStr,
     path: PathBuf,
@@ -29,7 +29,7 @@ impl<'a> Program<'a> {
     /// `PATH`.
     ///
     /// # Errors
-    /// If no such program exists, or it cannot be executed.
+    /// If there is no such program, or if this user may not execute it.
     pub(crate) fn find(
         mut words: impl Iterator<Item = &'a OsString>,
         environment: &Environment,
@@ -58,8 +58,8 @@ impl<'a> Program<'a> {
         })
     }
 
-    /// The command with its environment: KUBECONFIG and JOBPASS_TOKEN_FILE name the files of the token. The
-    /// options of jobpass and the credential of the minter are removed.
+    /// The command with its environment: KUBECONFIG and JOBPASS_TOKEN_FILE name the files of the token. This
+    /// removes the options of jobpass and the credential of the minter.
     pub(crate) fn command(&self, files: &Files, inputs: &Inputs, streams: Streams) -> Command {
         let mut command = Command::new(&self.path);
         command.arg0(self.name).args(&self.arguments);
@@ -81,7 +81,7 @@ impl<'a> Program<'a> {
         command
     }
 
-    /// The failure to run the program.
+    /// The error if the program does not start.
     pub(crate) fn cannot_start(&self, error: &std::io::Error) -> Error {
         let (path, why) = (text::path(&self.path), harmless(&error.to_string()));
         Error::new(Kind::Deliver, format!("cannot run `{path}`: {why}"))
@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder with the program `tool`, the file `notes` that cannot be executed, and the folder `tools`.
+    /// A folder with the program `tool`, the file `notes`, which nobody can execute, and the folder `tools`.
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a folder");
         for (name, mode) in [("tool", 0o755), ("notes", 0o644)] {

@@ -19,12 +19,12 @@ use jobpass_core::{
 
 use crate::terminal::output;
 
-/// A folder that only this user can read. It is removed with the session, unless it holds the state of a
-/// token that is not revoked.
+/// A folder that only this user can read. jobpass removes it with the session, unless the folder holds the
+/// state of a token that is not revoked.
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes a folder in `TMPDIR`.
+    /// Creates a folder in `TMPDIR`.
     pub(super) fn make() -> Result<Self, Error> {
         let temp = Some(std::env::temp_dir()).filter(|temp| !temp.as_os_str().is_empty());
         Self::make_in(&temp.unwrap_or_else(|| "/tmp".into()))
@@ -50,7 +50,7 @@ impl Folder {
         Ok(Self(folder))
     }
 
-    /// Its path.
+    /// The path of the folder.
     pub(super) fn path(&self) -> &Path {
         &self.0
     }
@@ -60,7 +60,7 @@ impl Folder {
         self.0.join("state.json")
     }
 
-    /// The inputs, with the token's files in this folder and with `lifetime`.
+    /// The inputs with `lifetime`, and with paths in this folder for the token's files.
     pub(super) fn with_file_names(&self, inputs: &Inputs, lifetime: Lifetime) -> Result<Inputs, Error> {
         let folder = files::utf8("TMPDIR", &self.0)?;
         Ok(inputs
@@ -71,15 +71,15 @@ impl Folder {
     }
 }
 
-/// Whether every user may rename files in a folder with this mode: all may write to it, and it has no sticky
-/// bit.
+/// Whether every user may rename files in a folder with this mode: all users may write to the folder, and it
+/// has no sticky bit.
 fn lets_anybody_rename(mode: u32) -> bool {
     mode & 0o1002 == 0o002
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A full disk can leave a part of the state.
+        // After a write to a full disk, a part of the state may be left.
         let _ = fs::remove_file(self.0.join("state.partial"));
         let state_file = self.state_file();
         if fs::remove_dir(&self.0).is_err() && state_file.exists() {

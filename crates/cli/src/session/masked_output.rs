@@ -1,4 +1,4 @@
-//! The output of the command, masked.
+//! Masks the output of the command.
 
 use std::{
     fs::File,
@@ -18,16 +18,16 @@ use rustix::fs::fstat;
 
 /// The standard streams of the command.
 pub(crate) struct Streams {
-    /// Its standard output.
+    /// The command's standard output.
     pub(crate) output: Stdio,
-    /// Its standard error.
+    /// The command's standard error.
     pub(crate) error: Stdio,
 }
 
 /// The threads that mask the standard streams of a command.
 pub(crate) struct Masked(Vec<Stream>);
 
-/// One thread, with a writing end of the pipe that it reads, and the mark that tells it to stop.
+/// One thread, with a writing end of the thread's pipe, and the mark at which the thread stops.
 struct Stream {
     writer: PipeWriter,
     mark: String,
@@ -37,7 +37,7 @@ struct Stream {
 impl Masked {
     /// Masks both streams on their way to standard output and standard error.
     ///
-    /// If these two are the same file, the command gets one stream for both, so that its lines keep their
+    /// If both lead to the same file, the command gets one stream for both, so that its lines keep their
     /// order.
     pub(crate) fn start(masker: &Masker) -> Result<(Self, Streams), Error> {
         let error = (!is_same(stdout(), stderr())).then(stderr_file);
@@ -46,7 +46,7 @@ impl Masked {
     }
 
     /// Masks both streams on their way to standard error, and looks for the words with which a client reports
-    /// that its token is refused.
+    /// that the API server refused its token.
     pub(crate) fn start_watched(masker: &Masker, refusal: RefusalFlag) -> Result<(Self, Streams), Error> {
         let output = stderr_file().map(|to| RefusalDetector {
             to,
@@ -56,7 +56,7 @@ impl Masked {
         Self::streams(masker, output, None).map_err(|error| cannot_mask(&error))
     }
 
-    /// The streams to `output` and `error`. Without `error`, both go to `output`.
+    /// Starts the streams to `output` and `error`. Without `error`, both go to `output`.
     fn streams(
         masker: &Masker,
         output: io::Result<impl Write + Send + 'static>,
@@ -87,10 +87,10 @@ impl Masked {
         Ok(for_command)
     }
 
-    /// Waits until the output of the command is written. It does not wait for processes that the command has
-    /// left in the background, although they hold the pipes open.
+    /// Waits until jobpass has written the output of the command. Does not wait for processes that the
+    /// command has left in the background, although they hold the pipes open.
     ///
-    /// The caller may drop the future: a reader that has stopped reading would delay it for ever.
+    /// The caller may drop the future: if the reader has stopped reading, the wait never ends.
     pub(crate) async fn finish(self) -> Result<(), Error> {
         let finished = tokio::task::spawn_blocking(move || self.join()).await;
         finished.unwrap_or(Ok(()))
@@ -104,14 +104,14 @@ impl Masked {
             thread,
         } in self.0
         {
-            // It fails if the thread has stopped reading because of a failed write. `join` below returns that
+            // This write fails if the thread has ended after its own write failed. `join` below returns that
             // failure.
             let _ = writer.write_all(jobpass_mask::end_mark(&mark).as_bytes());
             drop(writer);
             let ended = thread
                 .join()
                 .unwrap_or_else(|_| Err(io::Error::other("the thread that masks panicked")));
-            // A broken pipe is not a failure: a reader such as `head` ends when it has enough.
+            // A broken pipe is not a failure: a reader such as `head` ends when it has enough lines.
             if let Err(error) = ended
                 && error.kind() != io::ErrorKind::BrokenPipe
             {
@@ -126,11 +126,11 @@ fn stderr_file() -> io::Result<File> {
     stderr().as_fd().try_clone_to_owned().map(File::from)
 }
 
-/// Whether the command has reported that its token is refused.
+/// Whether the command has reported that the API server refused its token.
 pub(crate) type RefusalFlag = Arc<AtomicBool>;
 
-/// The words with which clients report that their token is refused, in lower case. Clients of Kubernetes
-/// print `Unauthorized`.
+/// The words with which clients report that the API server refused their token, in lower case. Clients of
+/// Kubernetes print `Unauthorized`.
 const REFUSALS: [&[u8]; 3] = [b"unauthorized", b"unauthenticated", b"401"];
 
 /// A writer that finds the words of [`REFUSALS`] in the text that passes through.

@@ -1,4 +1,5 @@
-//! A token for a command that jobpass runs: minted before the command starts, and revoked when it ends.
+//! A token for a command that jobpass runs. jobpass mints the token before the command starts, and revokes it
+//! when the command ends.
 
 pub(crate) mod child;
 mod folder;
@@ -28,9 +29,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use self::{folder::Folder, origin::origin};
 use crate::terminal::{output, progress::Progress};
 
-/// The life of the token. The caller calls [`Session::revoke`], whatever happens after [`Session::mint`].
+/// The life of the token. After [`Session::mint`], the caller must call [`Session::revoke`] in every case.
 pub(crate) struct Session<'a> {
-    /// The state, as it is recorded in the folder.
+    /// The state, as the folder holds it.
     pub(crate) state: State,
     /// The inputs, with the paths of the token's files in the folder.
     pub(crate) inputs: Inputs,
@@ -46,7 +47,7 @@ impl<'a> Session<'a> {
     /// Mints a token into files in a folder that only this user can read.
     ///
     /// # Errors
-    /// If the token cannot be minted. Nothing is left behind then, unless the error says so.
+    /// If jobpass cannot mint the token. Nothing is left behind then, unless the error says so.
     pub(crate) async fn mint(
         given: &Inputs,
         lifetime: Lifetime,
@@ -86,7 +87,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The token, read from its file.
+    /// Reads the token from its file.
     ///
     /// # Errors
     /// If somebody has removed the file.
@@ -97,8 +98,8 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The masker for the output of the command. It hides the token, its renewals and the credentials of the
-    /// minter.
+    /// The masker for the output of the command. It hides the token, the renewed tokens, and the credentials
+    /// of the minter.
     pub(crate) fn masker(&self, token: &Token) -> Masker {
         let mut secrets = Minter::credentials(&self.inputs, self.environment);
         secrets.push(token.clone().into());
@@ -111,10 +112,10 @@ impl<'a> Session<'a> {
         self.revoked
     }
 
-    /// Revokes the token and removes its files. Returns `None` if that was done before.
+    /// Revokes the token and removes its files. Returns `None` if an earlier call did that.
     ///
     /// # Errors
-    /// If the token may still work. The state file is kept then, so that the token can be revoked later.
+    /// If the token may still work. Then the state file stays, so that a person can revoke the token later.
     pub(crate) async fn revoke(&mut self, interrupt: &mut Interrupt) -> Result<Option<Revoked>, Error> {
         if self.revoked {
             return Ok(None);
@@ -198,8 +199,8 @@ mod tests {
         assert_eq!(session.token().expect_err("it is gone").kind(), Kind::Deliver);
     }
 
-    /// `exec` revokes at the end of the command and at its own end. The test has no API server, so a second
-    /// request would fail.
+    /// `exec` calls `revoke` at the end of the command and at its own end. The test has no API server, so a
+    /// second request would fail.
     #[test]
     fn a_token_is_revoked_once() {
         let environment = Environment::default();

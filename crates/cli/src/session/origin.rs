@@ -1,8 +1,8 @@
-//! The origin of a token that is minted outside of a CI platform.
+//! The origin of a token that a person mints outside of a CI platform.
 
 use jobpass_core::{anchor::Origin, process::environment::Environment};
 
-/// The origin that the anchor names: the command line, and the user who runs it.
+/// The origin for the anchor: the command line, and the user who runs it.
 pub(crate) fn origin(environment: &Environment) -> Origin {
     Origin {
         platform: "cli",

@@ -20,13 +20,13 @@ pub(crate) fn pass_on(signal: Signal, child: &Child) {
     }
 }
 
-/// Whether a terminal sends `signal` to all processes in its foreground, and so to the command.
+/// Whether a terminal sends `signal` to all processes in its foreground, and so also to the command.
 fn is_sent_by_terminal(signal: Signal, on_terminal: bool) -> bool {
     on_terminal && [Signal::INT, Signal::QUIT].contains(&signal)
 }
 
-/// The exit code of a command, as a shell reports it: 128 plus the number of the signal that ended the
-/// command.
+/// The exit code of a command, as a shell reports it. If a signal ended the command, the code is 128 plus the
+/// signal's number.
 pub(crate) fn exit_code(status: ExitStatus) -> u8 {
     let code = status
         .code()

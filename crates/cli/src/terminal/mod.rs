@@ -1,4 +1,5 @@
-//! Output: text for a person at a terminal, plain text or JSON for a pipe, a file or the log of a CI job.
+//! The output: laid out for a person at a terminal; plain text or JSON for a pipe, a file or the log of a CI
+//! job.
 
 pub(crate) mod access;
 pub(crate) mod output;

@@ -18,7 +18,7 @@ use crate::terminal::{
     screen::{PIPE, RED, Screen, YELLOW},
 };
 
-/// The longest time in which an interrupted program still prints its last lines.
+/// The time in which an interrupted program still prints its last lines.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The flag `--output text|json`.
@@ -53,8 +53,8 @@ fn write(text: &str) -> Result<(), Error> {
 
 /// A result of many lines.
 ///
-/// A thread of its own writes them: a reader of the pipe that has stopped reading blocks that thread, and not
-/// the one that handles signals.
+/// A thread of its own writes them. If the reader of the pipe has stopped reading, it blocks that thread, and
+/// not the one that handles signals.
 pub(crate) struct Lines {
     queue: mpsc::Sender<String>,
     writer: JoinHandle<Result<(), Error>>,
@@ -63,7 +63,7 @@ pub(crate) struct Lines {
 impl Lines {
     /// Starts the thread that writes to standard output.
     pub(crate) fn to_stdout() -> Self {
-        // A process that is killed loses what is queued, so the queue is as short as it can be.
+        // If somebody kills the process, it loses the queued lines. So the queue is as short as possible.
         let (queue, mut lines) = mpsc::channel::<String>(1);
         let writer = tokio::task::spawn_blocking(move || {
             while let Some(text) = lines.blocking_recv() {
@@ -74,7 +74,7 @@ impl Lines {
         Self { queue, writer }
     }
 
-    /// Queues `text`, and waits until the lines before it are written.
+    /// Queues `text`, and waits until the thread has written the lines before it.
     pub(crate) async fn print(&self, text: String) -> Result<(), Error> {
         let closed = |_| {
             Error::new(
@@ -85,7 +85,7 @@ impl Lines {
         self.queue.send(text).await.map_err(closed)
     }
 
-    /// Waits until all lines are written.
+    /// Waits until the thread has written all lines.
     pub(crate) async fn close(self) -> Result<(), Error> {
         drop(self.queue);
         let panicked = |_| {
@@ -98,7 +98,7 @@ impl Lines {
     }
 }
 
-/// The format of the log, set once when the program starts.
+/// The format of the log. The program sets it once, when it starts.
 static LOG: OnceLock<Log> = OnceLock::new();
 
 enum Log {
@@ -113,7 +113,7 @@ pub(crate) fn log_format() -> Arg {
         .env(flags::variable("log-format"))
         .hide_env_values(true)
         .global(true)
-        // Below the flags that the verb is about.
+        // This position is below the flags that belong to the verb.
         .display_order(1000)
         .value_name("FORMAT")
         .value_parser(["text", "json"])
@@ -130,7 +130,7 @@ pub(crate) fn set_log_format(matches: &ArgMatches, environment: &Environment) {
     });
 }
 
-/// The screen on which the log appears: a pipe if the log is JSON.
+/// The screen of the log. If the log is JSON, the screen counts as a pipe.
 pub(crate) fn log_screen() -> Screen {
     match LOG.get() {
         Some(Log::Text(screen)) => *screen,
@@ -169,7 +169,7 @@ pub(crate) fn note(text: &str) {
     Entry::new(Level::Info, text).log();
 }
 
-/// Logs what a token may do, if permissions were asked about.
+/// Logs the permissions of a token, if inputs asked for some.
 pub(crate) fn access(report: &Report) {
     if !report.findings.is_empty() {
         Entry {
@@ -211,11 +211,11 @@ impl<'a> Entry<'a> {
 
     fn log(&self) {
         let text = match LOG.get() {
-            // An entry that cannot be serialised is still worth reading.
+            // If jobpass cannot serialise an entry, it logs the entry as text.
             Some(Log::Json) => self.json(Timestamp::now()).unwrap_or_else(|_| self.text(PIPE)),
             Some(Log::Text(_)) | None => self.text(log_screen()),
         };
-        // A log that cannot be written does not stop a token from being revoked.
+        // If jobpass cannot write to the log, it still revokes the token.
         let _ = stderr().write_all(format!("{text}\n").as_bytes());
     }
 
@@ -266,7 +266,8 @@ mod tests {
     use super::*;
 
     fn failure() -> Error {
-        // The first paragraph of the text is the message, although the message of a server may hold several.
+        // A server's message may have several paragraphs. Only the first paragraph of the text is the
+        // message.
         Error::new(Kind::Refused, "the API server refused:\n\nno").help("ask for less\n\nor for longer")
     }
 

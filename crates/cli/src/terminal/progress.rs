@@ -34,7 +34,7 @@ impl Progress {
         }
     }
 
-    /// Runs `work`, which takes `longest` at most, and shows `text` once it has taken noticeably long.
+    /// Runs `work`, which takes `longest` at most. Shows `text` after a wait that a person notices.
     pub(crate) async fn during<T>(
         mut self,
         text: &str,
@@ -70,7 +70,7 @@ impl Progress {
         }
     }
 
-    /// Wipes the bar away. The next wait starts with a new one.
+    /// Erases the bar. The next wait starts with a new bar.
     pub(crate) fn clear(&mut self) {
         if self.last_shown.take().is_some() && self.screen.escapes {
             let _ = stderr().write_all(b"\r\x1b[2K");
@@ -84,7 +84,7 @@ impl Drop for Progress {
     }
 }
 
-/// Whether a log gets another line, so long after the last one.
+/// Whether the log gets another line after this time.
 fn is_due(since_last: Option<Duration>) -> bool {
     since_last.is_none_or(|since| since >= LOG_INTERVAL)
 }

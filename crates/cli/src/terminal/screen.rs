@@ -1,4 +1,4 @@
-//! Text for people, laid out for the width and the abilities of their terminal.
+//! Text for people, in a layout that suits the width and the features of their terminal.
 
 use std::io::{IsTerminal, stderr, stdout};
 
@@ -14,9 +14,9 @@ const PLAIN: &str = "\x1b[0m";
 
 /// The width of the column of names in front of values.
 const NAME_WIDTH: usize = 15;
-/// The narrowest column into which text is wrapped: narrower ones are hard to read.
+/// The narrowest column in which to wrap text: people cannot easily read narrower ones.
 const MIN_WIDTH: usize = 20;
-/// The indentation of a last column that has no room beside the others.
+/// The indentation of a last column if the line has no room for it.
 const HANGING_INDENT: usize = 4;
 /// The length of the longest bar.
 const MAX_BAR: usize = 40;
@@ -24,10 +24,9 @@ const MAX_BAR: usize = 40;
 /// The terminal, pipe or file behind standard output or standard error.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Screen {
-    /// The width of the terminal in columns. `None` for a pipe or a file, in which lines may be of any
-    /// length.
+    /// The width of the terminal in columns. `None` for a pipe or a file, whose lines may have any length.
     pub(crate) width: Option<usize>,
-    /// Whether text is coloured.
+    /// Whether to colour text.
     pub(crate) colours: bool,
     /// Whether the terminal understands escape sequences, such as those for links (OSC 8) and for erasing a
     /// line.
@@ -73,8 +72,8 @@ impl Screen {
         }
     }
 
-    /// A line with a name and its value. A value that is too long is wrapped below its beginning. `colour` is
-    /// the colour of the value.
+    /// A line with a name and its value. Wraps a long value below its beginning. `colour` is the colour of
+    /// the value.
     pub(crate) fn row(self, name: &str, value: &str, colour: &str) -> String {
         let room = self.width.map_or(usize::MAX, |width| {
             width.saturating_sub(NAME_WIDTH).max(MIN_WIDTH)
@@ -127,8 +126,8 @@ impl Screen {
 
     /// A bar of which `part` (0 to 1) is full, and `text` beside it.
     ///
-    /// Both fit into one line, because a terminal cannot redraw more than the last line: the bar takes the
-    /// room beside `text`, and `text` is cut if it is longer than a line.
+    /// Both fit into one line, because a terminal can redraw only the last line. The bar gets the room beside
+    /// `text`. If `text` is longer than a line, this cuts it.
     pub(crate) fn bar(self, part: f64, text: &str) -> String {
         let text = &self
             .width
@@ -141,7 +140,7 @@ impl Screen {
         format!("{bar}  {text}").trim_start().to_owned()
     }
 
-    /// The part of the screen that a value has beside its name.
+    /// The part of the screen beside the column of names.
     pub(crate) fn beside_names(self) -> Self {
         Self {
             width: self.width.map(|width| width.saturating_sub(NAME_WIDTH)),
@@ -150,7 +149,7 @@ impl Screen {
     }
 }
 
-/// A time in words, rounded down to its larger units: `40 s`, `12 min`, `1 h 4 min`, `2 d 3 h`.
+/// A time in words, rounded down to its two largest units: `40 s`, `12 min`, `1 h 4 min`, `2 d 3 h`.
 pub(crate) fn roughly(seconds: u64) -> String {
     let least = match seconds {
         ..60 => 1,
@@ -160,7 +159,7 @@ pub(crate) fn roughly(seconds: u64) -> String {
     in_words(seconds - seconds % least)
 }
 
-/// `text`, cut to `width` columns and ended by `…` if it is wider.
+/// Cuts `text` to `width` columns. A cut text ends in `…`.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -175,17 +174,17 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     kept + "…"
 }
 
-/// The offset of the last column, if the line has several columns: those are separated by two spaces or more.
-/// A YAML comment is not a column.
+/// The offset of the last column, if the line has several columns. Two spaces or more separate columns. A
+/// YAML comment is not a column.
 fn last_column(line: &str) -> Option<usize> {
     let gap = line.trim_end().rfind("  ")? + 2;
     (!line[..gap].trim().is_empty() && !line[gap..].starts_with('#')).then_some(gap)
 }
 
-/// `text` in lines of whole words.
+/// Splits `text` into lines of whole words.
 ///
-/// A word that is longer than a line stays in one piece, and the terminal breaks it. So does a command in
-/// backticks, because a command that is broken into lines cannot be pasted.
+/// A word that is longer than a line stays in one piece, and the terminal breaks it. A command in backticks
+/// also stays in one piece: nobody can paste a command that is broken into lines.
 fn wrapped(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut quoted = false;

@@ -15,25 +15,25 @@ const HEADER: [&str; COLUMNS] = [
     "STATE",
 ];
 const COLUMNS: usize = 6;
-/// The number of the columns that may be cut. They are the first ones; the others are short.
+/// The number of columns that jobpass may cut: the first ones. The other columns are short.
 const FLEXIBLE: usize = 3;
-/// The width to which a column is cut at most.
+/// The least width to which jobpass cuts a column.
 const MIN_WIDTH: usize = 12;
 /// The space between two columns.
 const GAP: &str = "  ";
 
-/// The state of an anchor, as a row shows it.
+/// The state of an anchor, as its row shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// Its token works.
+    /// The anchor's token works.
     Live,
-    /// Its token has expired.
+    /// The anchor's token has expired.
     Expired,
-    /// Its run or pipeline has ended.
+    /// The anchor's run or pipeline has ended.
     Ended,
-    /// It does not say when its token expires.
+    /// The anchor does not say when its token expires.
     Unclear,
-    /// It was deleted while `--watch` ran.
+    /// Somebody deleted the anchor while `--watch` ran.
     Gone,
 }
 
@@ -44,26 +44,26 @@ pub(crate) struct Row {
     link: Option<String>,
 }
 
-/// The layout of a table. The first rows decide about it, because a list is printed while it is read.
+/// The layout of a table. The first rows decide it, because jobpass prints a list while it reads the list.
 pub(crate) enum Layout {
     /// One line for each anchor.
     Columns {
-        /// The screen that the table is on.
+        /// The screen that shows the table.
         screen: Screen,
         /// The width of each column.
         widths: [usize; COLUMNS],
     },
     /// Three lines for each anchor, for a terminal that is too narrow for columns.
     Stacked {
-        /// The screen that the table is on.
+        /// The screen that shows the table.
         screen: Screen,
-        /// Its width.
+        /// The width of the screen.
         width: usize,
     },
 }
 
 impl Standing {
-    /// The word for it, which the JSON of `list` also has.
+    /// The word for the state. The JSON of `list` has the same word.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -109,7 +109,7 @@ impl Row {
     }
 }
 
-/// The pipeline of an anchor, as far as the anchor names it: `github run 77, job scan`.
+/// The pipeline of an anchor, from the anchor's annotations: `github run 77, job scan`.
 pub(crate) fn pipeline(anchor: &ListedAnchor) -> String {
     let platform = anchor.platform.as_deref().unwrap_or("unknown");
     let run = if platform == "gitlab" { "pipeline" } else { "run" };
@@ -159,7 +159,7 @@ impl Layout {
         Self::Columns { screen, widths }
     }
 
-    /// The line above the rows. It is empty for stacked rows.
+    /// The line above the rows. Empty for stacked rows.
     pub(crate) fn header(&self) -> String {
         match self {
             Self::Columns { screen, widths } => {
@@ -181,7 +181,7 @@ impl Layout {
             Self::Columns { screen, widths } => {
                 let mut line = String::new();
                 for (column, (cell, width)) in row.cells.iter().zip(widths).enumerate() {
-                    // A pipe or a file has room for any cell.
+                    // A pipe or a file has room for a cell of any width.
                     let text = match screen.width {
                         Some(_) => padded(&cut(cell, *width), *width),
                         None => padded(cell, *width),

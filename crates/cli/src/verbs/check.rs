@@ -129,7 +129,7 @@ pub(crate) async fn run(
     report.verdict()
 }
 
-/// The permissions that the arguments name, one a line. The argument `-` stands for the lines of `stdin`.
+/// The permissions in the arguments, one a line. For the argument `-`, the lines of `stdin`.
 fn permissions<'a>(
     arguments: impl Iterator<Item = &'a str>,
     stdin: impl Fn() -> io::Result<String>,

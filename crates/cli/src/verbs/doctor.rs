@@ -1,4 +1,4 @@
-//! `jobpass doctor`: the checks that show why minting fails.
+//! `jobpass doctor`: the checks that find the reason why minting fails.
 
 use clap::{Arg, ArgMatches, Command, ValueHint};
 use jobpass_core::{
@@ -14,10 +14,10 @@ use crate::terminal::{
     screen::{GREEN, RED, Screen, YELLOW},
 };
 
-/// The indentation of the steps to take, below the text of a finding.
+/// The indentation of the next steps, below the text of a finding.
 const INDENT: &str = "         ";
 
-/// The options that decide about the minter, the cluster and the ServiceAccount.
+/// The options for the minter, the cluster and the ServiceAccount.
 const OPTIONS: [Opt; 12] = [
     Opt::ServiceAccount,
     Opt::Rules,
@@ -92,7 +92,7 @@ fn json_of(diagnosis: &Diagnosis) -> String {
     json!({"passed": diagnosis.verdict().is_ok(), "findings": findings}).to_string()
 }
 
-/// A line for each finding, with the steps to take below it.
+/// A line for each finding, with its next steps below.
 fn text_of(findings: &[Finding], screen: Screen) -> String {
     let wide = findings
         .iter()

@@ -1,4 +1,4 @@
-//! `jobpass exec`: a token for one command, revoked when the command ends.
+//! `jobpass exec`: a token for one command. jobpass revokes it when the command ends.
 
 use std::{
     pin::pin,
@@ -38,9 +38,9 @@ use crate::{
     terminal::output,
 };
 
-/// The time in which a command that was told to stop may still use its token.
+/// The time for which a command may still use its token after jobpass told it to stop.
 ///
-/// Revoking may take 5 s after it, and GitHub kills a cancelled job after 7.5 s at the earliest.
+/// Revoking may then take 5 s, and GitHub kills a cancelled job after 7.5 s at the earliest.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// The verb, its options and its help.
@@ -88,9 +88,9 @@ pub(crate) async fn run(
     let ended = run
         .command(&program, variable, revoke_after, &mut interrupt)
         .await;
-    // This process renewed the token, and does so no longer.
+    // This process renewed the token, and no longer does.
     run.session.state.renewal = None;
-    // The token is revoked even if the command could not be started.
+    // jobpass revokes the token even if the command did not start.
     let revoked = run.revoke(&mut interrupt).await;
     let status = match ended {
         Ok((status, masked)) => finish(masked, run.stop_signal.is_some(), &mut interrupt)
@@ -102,9 +102,9 @@ pub(crate) async fn run(
     Ok(ExitCode::from(exit_code(status)))
 }
 
-/// The time after which the token is revoked although the command still runs.
+/// The time after which jobpass revokes the token, although the command still runs.
 ///
-/// A legacy token does not expire, so it is revoked at the end of its lifetime.
+/// A legacy token does not expire, so jobpass revokes it at the end of its lifetime.
 fn revoke_after(token_type: TokenType, lifetime: Lifetime, sooner: Option<Duration>) -> Option<Duration> {
     match token_type {
         TokenType::Bound => sooner,
@@ -114,8 +114,8 @@ fn revoke_after(token_type: TokenType, lifetime: Lifetime, sooner: Option<Durati
 
 /// The command's exit status, or the failure that replaces it.
 ///
-/// A failure to revoke replaces only a success, and only if `fail-on-revoke-error` is set. Otherwise it is a
-/// warning.
+/// A failure to revoke replaces only a success, and only if `fail-on-revoke-error` is set. Otherwise jobpass
+/// logs it as a warning.
 fn conclude(
     ended: Result<ExitStatus, Error>,
     revoked: Result<(), Error>,
@@ -134,7 +134,7 @@ fn conclude(
     }
 }
 
-/// Refuses `renew-for` beside options that rule it out.
+/// Refuses `renew-for` together with options that exclude it.
 fn can_be_renewed(given: &Inputs, sooner: Option<Duration>, variable: Option<&str>) -> Result<(), Error> {
     let (problem, allowed) = match (given.get(Opt::RenewFor), sooner, variable) {
         (Some(_), Some(_), _) => (
@@ -158,8 +158,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs the command to its end, and renews the token meanwhile. If the token has to be revoked earlier,
-    /// revokes it.
+    /// Runs the command to its end, and renews the token meanwhile. If the token must end earlier, revokes
+    /// it.
     async fn command(
         &mut self,
         program: &Program<'_>,
@@ -180,7 +180,7 @@ impl Run<'_> {
             command.env(name, token.expose());
         }
         let mut child = command.spawn().map_err(|error| program.cannot_start(&error))?;
-        // It holds writing ends of the pipes, which would keep the maskers waiting.
+        // `command` holds writing ends of the pipes, and the maskers would wait for them.
         drop(command);
         let mut time_to_revoke = Box::pin(sleep(revoke_after.unwrap_or(Duration::MAX)));
         let (state, inputs) = (self.session.state.clone(), self.session.inputs.clone());
@@ -218,7 +218,7 @@ impl Run<'_> {
                     match self.revoke(interrupt).await {
                         Ok(()) => output::warning(&format!("the command still runs, and its token is \
                             revoked: {reason}")),
-                        // The end of the command is the second attempt.
+                        // `exec` tries once more at the end of the command.
                         Err(error) => output::warning_of(&error),
                     }
                     if let Some(signal) = interrupt.take_handled().filter(|_| self.stop_signal.is_none()) {
@@ -235,8 +235,7 @@ impl Run<'_> {
         self.stop_signal = Some(signal);
     }
 
-    /// Revokes the token, unless that is done already. An earlier signal counts for revoking as well, and
-    /// limits its time.
+    /// Revokes the token, unless an earlier call did. An earlier signal also limits the time for revoking.
     async fn revoke(&mut self, interrupt: &mut Interrupt) -> Result<(), Error> {
         if let Some(signal) = self.stop_signal.filter(|_| !self.session.is_revoked()) {
             interrupt.redeliver(signal);
@@ -255,8 +254,8 @@ impl Run<'_> {
     }
 }
 
-/// Waits until the output of the command is written. A signal ends the wait, because the reader may have
-/// stopped reading.
+/// Waits until jobpass has written the output of the command. A signal ends the wait, because the reader may
+/// have stopped reading.
 async fn finish(masked: Masked, was_stopped: bool, interrupt: &mut Interrupt) -> Result<(), Error> {
     let limit = if was_stopped { STOP_GRACE } else { Duration::MAX };
     tokio::select! {
@@ -275,8 +274,8 @@ mod tests {
     use super::*;
 
     #[rstest]
-    // The exit status of the command, whether the token was revoked, fail-on-revoke-error: exit code or
-    // failure, warning.
+    // A case has the exit status of the command, whether the token was revoked, `fail-on-revoke-error`, and
+    // the exit code or failure, with the warning.
     #[case(Some(0), true, true, Ok(0), false)]
     #[case(Some(3), true, true, Ok(3), false)]
     #[case(Some(0), false, true, Err("not revoked"), false)]

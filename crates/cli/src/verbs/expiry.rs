@@ -1,4 +1,4 @@
-//! `jobpass expiry-test`: a trial of the end of a token, and of a client that still uses it.
+//! `jobpass expiry-test`: tests how a token ends, and how a client that still uses the token behaves.
 
 use std::{
     process::{ExitCode, Stdio},
@@ -45,22 +45,22 @@ use crate::{
 
 /// The shortest lifetime, in seconds, for which an API server issues a token.
 const SHORTEST: &str = "600";
-/// The time limit for one question whether the token works, retries included.
+/// The time limit for one test of the token, retries included.
 const TIME_LIMIT: Duration = Duration::from_secs(15);
-/// The time between two questions before the token ends.
+/// The time between two tests of the token before it ends.
 const LONG_INTERVAL: Duration = Duration::from_secs(5);
-/// The time between two questions after the token was revoked.
+/// The time between two tests of the token after jobpass revoked it.
 const SHORT_INTERVAL: Duration = Duration::from_millis(250);
 /// The time by which an API server may exceed the limits of its own caches.
 const SLACK: Duration = Duration::from_secs(10);
-/// The time that a client has to stop before it is killed.
+/// The time that a client has to stop before jobpass kills it.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     let own = Opt::on(FrontEnd::CommandLine).filter_map(|option| match option {
-        // The test itself chooses the files and verifies the revocation. The API server cannot try a token
-        // with other audiences.
+        // The test itself chooses the files and verifies the revocation. The API server cannot test a token
+        // for other audiences.
         Opt::TokenFile
         | Opt::KubeconfigFile
         | Opt::RenewFor
@@ -174,7 +174,7 @@ pub(crate) async fn run(
         .map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code())))
 }
 
-/// A test with its session.
+/// A test, with its session.
 struct ExpiryTest<'a> {
     session: Session<'a>,
     client: Option<Client<'a>>,
@@ -194,16 +194,16 @@ struct ClientRun {
     /// The exit code, as a shell reports it. `None` if the client did not end in time.
     exit_code: Option<u8>,
     took: Duration,
-    /// Whether its output reported that the token is refused.
+    /// Whether the client's output reported that the API server refused the token.
     reported_refusal: bool,
 }
 
 /// The end of the token.
 #[derive(Clone, Copy, PartialEq)]
 enum End {
-    /// It expired.
+    /// The token expired.
     Expired,
-    /// It was revoked so long after it was minted.
+    /// jobpass revoked the token this long after it was minted.
     Revoked(Duration),
 }
 
@@ -214,9 +214,9 @@ struct TestResult {
     accepted: Duration,
     /// Whether the API server refused the token at last.
     refused: bool,
-    /// The run of the client while the token worked.
+    /// The client's run while the token worked.
     before: Option<ClientRun>,
-    /// The run of the client after the API server refused the token.
+    /// The client's run after the API server refused the token.
     after: Option<ClientRun>,
 }
 
@@ -234,7 +234,8 @@ impl ExpiryTest<'_> {
         let (end, (refused, accepted)) = match revoke_after {
             Some(time) => {
                 interrupt.run_until_signal(self.until(minted, time)).await?;
-                // An API server accepts a revoked token longest if it has just authenticated it.
+                // An API server accepts a revoked token for the longest time if it accepted that token just
+                // before.
                 interrupt.run_until_signal(must_work(&holder)).await?;
                 self.session.revoke_and_keep_files(interrupt).await?;
                 (
@@ -257,7 +258,7 @@ impl ExpiryTest<'_> {
         })
     }
 
-    /// Tests that the token works, and the client with it.
+    /// Tests that the token works, and that the client works with it.
     async fn before(&mut self, holder: &Cluster, token: &Token) -> Result<Option<ClientRun>, Error> {
         must_work(holder).await?;
         let used = self.use_client(token).await?;
@@ -273,7 +274,7 @@ impl ExpiryTest<'_> {
         }
     }
 
-    /// Waits until the token is to be revoked.
+    /// Waits until `time` has passed since `minted`.
     async fn until(&mut self, minted: Instant, time: Duration) -> Result<(), Error> {
         while let Some(left) = time.checked_sub(minted.elapsed()).filter(|left| !left.is_zero()) {
             let part = 1.0 - left.as_secs_f64() / time.as_secs_f64();
@@ -286,7 +287,7 @@ impl ExpiryTest<'_> {
         Ok(())
     }
 
-    /// Whether the API server refuses the token whose anchor has just been deleted, and after which time.
+    /// Whether the API server refuses a token whose anchor jobpass has just deleted, and the time until then.
     async fn until_refused(&mut self, holder: &Cluster) -> Result<(bool, Duration), Error> {
         let deleted = Instant::now();
         let longest = SUCCESS_CACHE + SLACK;
@@ -304,8 +305,8 @@ impl ExpiryTest<'_> {
         }
     }
 
-    /// Whether the API server refuses the token when it has expired, and after which time. The clock is that
-    /// of the API server, which decides about expiry.
+    /// Whether the API server refuses the token after its expiry, and the time until then. The times are by
+    /// the API server's clock, which decides the expiry.
     async fn until_expired(&mut self, holder: &Cluster) -> Result<(bool, Duration), Error> {
         let receipt = &self.session.state.receipt;
         let (minted, expires) = receipt.minted.zip(receipt.expires).unwrap_or_default();
@@ -366,7 +367,7 @@ impl ExpiryTest<'_> {
         let mut child = command
             .spawn()
             .map_err(|error| client.program.cannot_start(&error))?;
-        // It holds writing ends of the pipes, which would keep the maskers waiting.
+        // `command` holds writing ends of the pipes, and the maskers would wait for them.
         drop(command);
         let ended = timeout(client.limit, child.wait()).await;
         let took = started.elapsed();
@@ -418,7 +419,7 @@ impl ClientRun {
         }
     }
 
-    /// Whether the client failed, and in time, when its token was refused.
+    /// Whether the client failed in time after the API server refused its token.
     fn is_graceful(self) -> bool {
         !matches!(self.exit_code, None | Some(0))
     }

@@ -1,4 +1,4 @@
-//! `jobpass inspect`: the claims of a token, and whether its cluster accepts it.
+//! `jobpass inspect`: shows the claims of a token, and whether its cluster accepts the token.
 
 use std::{
     io::{IsTerminal as _, Read as _, stdin},
@@ -42,8 +42,8 @@ pub(crate) fn command() -> Command {
     Command::new("inspect")
         .about("Show the claims of a token and what is unusual about them, without showing the token")
         .arg(
-            // Unlike other verbs, this one does not read the variable. In a job that sets it, a token on
-            // standard input still counts.
+            // Unlike other verbs, this one does not read the variable. So in a job that sets the variable, a
+            // token on standard input still counts.
             flags::flag(Opt::TokenFile).env(None::<&str>).help(
                 "File that holds the token, or `-` for standard input; standard input is also read \
                      without this and `--kubeconfig`.",
@@ -154,9 +154,9 @@ async fn inspect(matches: &ArgMatches, environment: &Environment) -> Result<Insp
 /// The token to inspect.
 struct Subject {
     token: Token,
-    /// The input that it comes from.
+    /// The input that gave the token.
     input: &'static str,
-    /// The cluster of the kubeconfig that it comes from.
+    /// The cluster of the kubeconfig that gave the token.
     cluster: Option<Cluster>,
 }
 
@@ -164,7 +164,8 @@ impl Subject {
     async fn find(matches: &ArgMatches, inputs: &Inputs, environment: &Environment) -> Result<Self, Error> {
         let given = flags::given(matches, Opt::TokenFile);
         let file = given.as_deref().filter(|path| *path != "-");
-        // In a job, the variable names the minter's kubeconfig, whose token is not the one to inspect.
+        // In a job, the variable names the minter's kubeconfig, and a person does not want to inspect the
+        // minter's token.
         let asked_for = flags::is_flag(matches, Opt::Kubeconfig);
         let (token, input, cluster) = match file {
             Some(path) => (
@@ -193,7 +194,7 @@ impl Subject {
                 ));
             }
             None => {
-                // A thread of its own reads, so that a signal is handled while nothing arrives.
+                // A thread of its own reads, so that jobpass can handle a signal before anything arrives.
                 let read = tokio::task::spawn_blocking(read_stdin).await;
                 let text =
                     read.unwrap_or_else(|_| Err(std::io::Error::other("the thread that reads panicked")));
@@ -215,7 +216,7 @@ impl Subject {
         })
     }
 
-    /// The cluster to ask, with the credentials to ask with.
+    /// The cluster to ask, with the credential for the requests.
     async fn cluster(&self, inputs: &Inputs, environment: &Environment) -> Result<Cluster, Error> {
         let bearer = [Opt::BearerTokenFile, Opt::BearerTokenEnv]
             .iter()
@@ -296,7 +297,7 @@ fn text_of(inspection: &Inspection, now: Timestamp, screen: Screen) -> String {
     rows.join("\n")
 }
 
-/// The rest of the lifetime in words, a colour, and the part of the lifetime (0 to 1) that is over.
+/// The remaining lifetime in words, a colour, and the fraction of the lifetime that has passed.
 fn remaining(claims: &Claims, now: Timestamp) -> Option<(String, &'static str, f64)> {
     let (left, lifetime) = (claims.expires_in(now)?, claims.lifetime().filter(|all| *all > 0)?);
     let words = roughly(left.unsigned_abs());

@@ -77,13 +77,13 @@ struct List<'a> {
     pipelines: Pipelines,
     lines: Lines,
     screen: Screen,
-    /// The layout, made for the first rows.
+    /// The layout, from the first rows.
     layout: Option<Layout>,
     json: bool,
 }
 
-/// The anchors that `--watch` has shown, by uid. Its memory grows with their number; that of a plain list
-/// does not.
+/// The anchors that `--watch` has shown, by uid. The memory for them grows with their number. A plain list
+/// does not need it.
 type Known = HashMap<String, (ListedAnchor, Standing)>;
 
 impl List<'_> {
@@ -98,7 +98,7 @@ impl List<'_> {
         while let Some(known) = &mut known {
             tokio::time::sleep(WATCH_INTERVAL).await;
             if let Err(error) = self.round(Some(known)).await {
-                // The API server may be reachable again soon.
+                // The API server may soon be reachable again.
                 if error.kind() != Kind::Unreachable {
                     return Err(error);
                 }
@@ -111,8 +111,8 @@ impl List<'_> {
         self.lines.close().await
     }
 
-    /// Lists the anchors once, and prints all of them, or those that differ from `known`. Returns their
-    /// number.
+    /// Lists the anchors once. Prints all of them, or those that differ from `known`. Returns the number of
+    /// all anchors.
     async fn round(&mut self, mut known: Option<&mut Known>) -> Result<usize, Error> {
         let mut pages = Pages::new(self.cluster, self.scope);
         let mut shown = 0;
@@ -146,7 +146,7 @@ impl List<'_> {
         Ok(shown)
     }
 
-    /// The anchors with their states.
+    /// Returns the anchors with their states.
     async fn standings(
         &mut self,
         anchors: Vec<ListedAnchor>,
@@ -206,7 +206,7 @@ fn standing(anchor: &ListedAnchor, now: Timestamp, ended: bool) -> Standing {
     match sweep::expiry(anchor, now) {
         Expiry::Passed => Standing::Expired,
         _ if ended => Standing::Ended,
-        // `sweep` waits a while after the token has expired before it counts an anchor as expired.
+        // `sweep` waits for some time after a token's expiry before it counts the anchor as expired.
         Expiry::Pending if anchor.expires.is_some_and(|expires| expires <= now) => Standing::Expired,
         Expiry::Pending => Standing::Live,
         Expiry::Unclear(_) => Standing::Unclear,

@@ -1,5 +1,5 @@
-//! `jobpass completions` and `jobpass man`: completion scripts and manual pages, made from the command line
-//! itself.
+//! `jobpass completions` and `jobpass man`: completion scripts and manual pages. jobpass makes them from its
+//! own command line.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `jobpass mint`: a token in a file, until `jobpass revoke`.
+//! `jobpass mint`: a token in a file, until a later `jobpass revoke`.
 
 use std::path::{Path, PathBuf};
 
@@ -67,7 +67,8 @@ pub(crate) async fn run(
         return Err(no_file());
     };
     for state_file in &state_files {
-        // Without the option, they are beside the token's files, and `Plan::make` checks the paths of those.
+        // Without the option, the state files are beside the token's files, and `Plan::make` checks those
+        // paths.
         if matches.contains_id("state-file") {
             files::utf8("state-file", state_file)?;
         }
@@ -89,7 +90,7 @@ pub(crate) async fn run(
         for path in &state_files {
             match state {
                 Some(state) => state.write(path)?,
-                // It fails only if the file does not exist.
+                // This fails only if the file does not exist.
                 None => drop(std::fs::remove_file(path)),
             }
         }
@@ -117,7 +118,7 @@ pub(crate) async fn run(
     output::result(&Screen::of_stdout(environment).laid_out(&in_words(&state, first)))
 }
 
-/// Refuses a state file that exists already, unless its token is revoked.
+/// Refuses an existing state file, unless its token is revoked.
 fn is_free(state_file: &Path) -> Result<(), Error> {
     if state_file.symlink_metadata().is_err() || is_revoked(state_file) {
         return Ok(());

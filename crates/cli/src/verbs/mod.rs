@@ -29,7 +29,7 @@ use jobpass_core::{
 
 use crate::terminal::output;
 
-/// The verbs. Each `match` names all of them, so that a verb without an arm does not compile.
+/// The verbs. Each `match` lists all of them, so that a verb without an arm does not compile.
 #[derive(Clone, Copy)]
 pub(crate) enum Verb {
     Mint,
@@ -46,8 +46,8 @@ pub(crate) enum Verb {
     Whoami,
     Completions,
     Man,
-    /// The renewer, which `mint` starts in the background. It is hidden from the help, completions and manual
-    /// pages.
+    /// The renewer, which `mint` starts in the background. The help, completions and manual pages do not show
+    /// it.
     Renew,
 }
 
@@ -92,7 +92,7 @@ impl Verb {
         }
     }
 
-    /// Runs the verb. Its exit code is that of a command for verbs that run one.
+    /// Runs the verb. A verb that runs a command returns the exit code of the command.
     pub(crate) async fn run(
         self,
         matches: &ArgMatches,
@@ -157,7 +157,7 @@ mod tests {
                 help.contains("Example") && help.contains(&format!("jobpass {name}")),
                 "{name}"
             );
-            // A terminal breaks longer lines, and a broken command cannot be pasted.
+            // A terminal breaks longer lines, and nobody can paste a broken command.
             let (_, examples) = help.split_once("Example").unwrap_or_default();
             let longest = examples.lines().map(|line| line.chars().count()).max();
             assert!(longest <= Some(80), "{name}");

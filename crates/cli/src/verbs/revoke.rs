@@ -95,11 +95,11 @@ struct Candidate {
     state: Result<State, Error>,
 }
 
-/// The state file of the token to revoke. A state file of a token that is revoked already comes last, because
-/// it may be older than the token.
+/// Chooses the state file of the token to revoke. A state file whose token is revoked already comes last,
+/// because it may be older than the token.
 ///
 /// # Errors
-/// If two state files belong to two tokens, or cannot be compared.
+/// If two state files belong to two tokens, or if jobpass cannot compare them.
 fn choose(candidates: Vec<Candidate>) -> Result<Option<Candidate>, Error> {
     let is_revoked =
         |candidate: &Candidate| matches!(&candidate.state, Ok(state) if state.receipt.revoked.is_some());
@@ -120,7 +120,7 @@ fn choose(candidates: Vec<Candidate>) -> Result<Option<Candidate>, Error> {
     Ok(live.into_iter().chain(revoked).next())
 }
 
-/// The failure to find a state file under the names that were given.
+/// The error if no state file has one of the given names.
 fn no_state_file(matches: &ArgMatches, inputs: &Inputs, path: &Path) -> Error {
     let is_given = |option: &Opt| inputs.get(*option).is_some();
     let name = match matches.contains_id("state-file") {
@@ -140,8 +140,8 @@ fn no_state_file(matches: &ArgMatches, inputs: &Inputs, path: &Path) -> Error {
     )
 }
 
-/// Writes the receipt to all state files of the token. They stay, so that revoking the token again, by any of
-/// its files, does nothing.
+/// Writes the receipt to all state files of the token. These files stay. So a second revocation, by any of
+/// the token's files, does nothing.
 fn write_receipt(path: &Path, state: &State) {
     let files = [&state.files.token_file, &state.files.kubeconfig_file];
     let others = files.into_iter().flatten().map(|file| state_file::beside(file));
@@ -149,7 +149,8 @@ fn write_receipt(path: &Path, state: &State) {
         State::read(state_file).is_ok_and(|other| other.receipt.anchor == state.receipt.anchor)
     };
     for state_file in others.filter(of_this_token).chain([path.to_owned()]) {
-        // A state file that cannot be written does no harm: its token is revoked once more.
+        // If jobpass cannot write a state file, it revokes that file's token once more later. That does no
+        // harm.
         let _ = state.write(&state_file);
     }
 }
@@ -163,7 +164,7 @@ mod tests {
     const A: &str = "jobpass-aaaaaaaaaaaaaaaaaaaa";
     const B: &str = "jobpass-bbbbbbbbbbbbbbbbbbbb";
 
-    /// The state of a token that may be revoked. Without an anchor it is a state file that cannot be read.
+    /// A state file for a test. Without an anchor, jobpass cannot read it.
     fn candidate(path: &str, anchor: &str, revoked: bool) -> Candidate {
         let revoked = match revoked {
             true => r#","revoked":"2026-11-26T07:30:00Z""#,

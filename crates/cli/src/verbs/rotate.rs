@@ -1,4 +1,4 @@
-//! `jobpass rotate`: a new token in place of a legacy one.
+//! `jobpass rotate`: replaces a legacy token by a new one.
 
 use std::{
     path::PathBuf,
@@ -29,7 +29,7 @@ use crate::{
 
 /// The verb, its options and its help.
 pub(crate) fn command() -> Command {
-    // These flags have no variables: those of a job name the files of another verb.
+    // These flags have no variables: a job's variables name the files of other verbs.
     let flag = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
     Command::new("rotate")
         .about("Replace a legacy token without downtime, and delete the Secret of the old token")
@@ -127,7 +127,7 @@ pub(crate) async fn run(
     }
 }
 
-/// The place of the token that the flags name.
+/// The place of the token, from the flags.
 fn location(matches: &ArgMatches) -> Result<Location, Error> {
     let given = |name: &str| matches.get_one::<String>(name);
     let path = |path: &String| PathBuf::from(path);
@@ -160,7 +160,7 @@ async fn wait_out(wait: Duration) {
     }
 }
 
-/// The text after the new token was put in its place.
+/// The text after jobpass wrote the new token over the old one.
 fn in_place(rotated: &Rotated, wait: Duration) -> String {
     let Rotated {
         namespace,
@@ -188,7 +188,7 @@ fn in_place(rotated: &Rotated, wait: Duration) -> String {
     )
 }
 
-/// The text after the old token was revoked.
+/// The text after jobpass revoked the old token.
 fn in_words(rotated: &Rotated) -> String {
     let proof = rotated.proof.unwrap_or(Proof::NotAsked).sentence();
     format!(
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     fn matches(arguments: &[&str]) -> Option<ArgMatches> {
-        // A variable in the environment of the tests is not part of them.
+        // The environment of the tests must have no effect.
         let command = command().no_binary_name(true).mut_args(|flag| flag.env(None));
         command.try_get_matches_from(arguments).ok()
     }

@@ -264,7 +264,7 @@ pub(crate) async fn run(
     }
 }
 
-/// The setup that the flags ask for.
+/// The options of the set-up, from the flags.
 fn wanted(matches: &ArgMatches, inputs: &Inputs) -> Wanted {
     let one = |name: &str| matches.get_one::<String>(name).cloned();
     let several = |name: &str| matches.get_many(name).into_iter().flatten().cloned().collect();
@@ -283,7 +283,7 @@ fn wanted(matches: &ArgMatches, inputs: &Inputs) -> Wanted {
         project_ids: several("project-id"),
         owner_id: one("owner-id"),
         issuer: one("issuer"),
-        // Of all verbs of the command line, only this one has the option.
+        // Among the verbs of the command line, only `setup` has this option.
         oidc_audience: flags::given(matches, Opt::OidcAudience)
             .filter(|audience| !audience.trim().is_empty()),
         git_ref: one("ref"),
@@ -293,7 +293,7 @@ fn wanted(matches: &ArgMatches, inputs: &Inputs) -> Wanted {
     }
 }
 
-/// The word for an outcome, and the fields that differ. `applied` says that setup has changed the object.
+/// The word for an outcome, and the differing fields. `applied` says that setup has changed the object.
 fn in_words(outcome: &Outcome, applied: bool) -> (&'static str, &[String]) {
     match (outcome, applied) {
         (Outcome::Same, true) => ("unchanged", &[]),
@@ -328,7 +328,7 @@ mod tests {
     use super::*;
 
     fn setup(arguments: &[&str]) -> Setup {
-        // A variable in the environment of the tests is not part of them.
+        // The environment of the tests must have no effect.
         let command = command().no_binary_name(true).mut_args(|flag| flag.env(None));
         let matches = command.try_get_matches_from(arguments).expect("arguments");
         let inputs = flags::inputs(&matches).expect("inputs");

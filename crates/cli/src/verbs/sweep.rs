@@ -1,4 +1,4 @@
-//! `jobpass sweep`: the end of anchors that no job has deleted.
+//! `jobpass sweep`: deletes anchors that no job has deleted.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! `jobpass whoami`: the user that the API server sees for a kubeconfig or a token.
+//! `jobpass whoami`: the user that the API server derives from a kubeconfig or a token.
 
 use clap::{ArgMatches, Command};
 use jobpass_core::{
@@ -63,7 +63,7 @@ fn text_of(who: &Whoami, screen: Screen) -> String {
     for (name, values) in &who.user.extra {
         match name.as_str() {
             "authentication.kubernetes.io/credential-id" => {
-                // `jobpass inspect` and the token itself show it in this form.
+                // `jobpass inspect` and the token itself show the id in this form.
                 let ids = values.iter().map(|id| id.strip_prefix("JTI=").unwrap_or(id));
                 row("credential id", &ids.collect::<Vec<_>>().join(", "));
             }

@@ -358,8 +358,8 @@ mod tests {
         );
     }
 
-    /// If jobpass took a boolean for a file's name, the job would have no kubeconfig, and kubectl would read
-    /// `~/.kube/config`.
+    /// If jobpass took a boolean for a file's name, the job would have no kubeconfig, and kubectl would use
+    /// another one.
     #[test]
     fn a_switch_is_no_name() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -1,5 +1,5 @@
 //! The dev cluster. It answers the requests of jobpass and its demo as Kubernetes does. It answers 501 to
-//! every other request, and fails the test that sent it.
+//! every other request, and so fails the test that sent the request.
 //!
 //! `tests/replay` plays a transcript of these requests on Kubernetes itself, and compares the answers.
 
@@ -45,7 +45,8 @@ struct State {
 }
 
 impl Cluster {
-    /// A cluster with the objects that every new cluster has. It keeps its requests in `transcript`.
+    /// Creates a cluster with the objects that every new cluster has. It records its requests in
+    /// `transcript`.
     pub(crate) fn new(transcript: Option<Transcript>) -> Self {
         let cluster = Self {
             transcript,
@@ -60,18 +61,18 @@ impl Cluster {
         lock(&self.state)
     }
 
-    /// Keeps the answer to an unsupported request.
+    /// Records the answer to an unsupported request.
     pub(crate) fn refuse(&self, answer: &Value) {
         let message = answer["message"].as_str().unwrap_or_default();
         lock(&self.refused).push(message.to_owned());
     }
 
-    /// Takes the answers to unsupported requests.
+    /// Returns the answers to unsupported requests, and forgets them.
     pub(crate) fn refused(&self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.refused))
     }
 
-    /// Runs a call of the test, and records it if this test run keeps a transcript.
+    /// Runs a call of the test. Records it if this test run has a transcript.
     pub(crate) fn write<T>(&self, act: impl FnOnce() -> T, entry: impl FnOnce(&T) -> Entry) -> T {
         match &self.transcript {
             Some(transcript) => transcript.write(act, entry),

@@ -1,4 +1,4 @@
-//! The objects and their requests: `k8s.io/apiserver/pkg/registry/generic/registry/store.go`.
+//! The objects, and the requests about them: `k8s.io/apiserver/pkg/registry/generic/registry/store.go`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,7 +15,7 @@ use crate::random;
 /// The parameters of a list.
 #[derive(Default)]
 struct Page {
-    /// The type of the Secrets.
+    /// The type of Secrets that the list is limited to.
     secret_type: Option<String>,
     limit: Option<usize>,
     /// The key after which the list begins.
@@ -26,7 +26,7 @@ struct Page {
 ///
 /// # Panics
 ///
-/// If the dev cluster does not have this kind.
+/// If the dev cluster lacks this kind.
 pub(crate) fn collection(object: &Value) -> String {
     let kind = KINDS.iter().find(|kind| object["kind"] == kind.name);
     let kind = kind.unwrap_or_else(|| panic!("the dev cluster does not know the kind of {object}"));
@@ -60,8 +60,8 @@ impl Call<'_> {
         Ok((StatusCode::CREATED, typed(kind, object)))
     }
 
-    /// Refuses an object that needs more than storage. The dev cluster has no validation, owners or
-    /// finalizers, and lets only the administrator grant permissions.
+    /// Refuses an object with features beyond storage. The dev cluster has no validation, owners or
+    /// finalizers. In it, only the administrator may grant permissions.
     fn check(&self, kind: &'static Kind, object: &Value) -> Result<()> {
         let fields: &[&str] = match kind.plural {
             "secrets" => &["metadata", "type"],
@@ -89,7 +89,7 @@ impl Call<'_> {
     }
 
     pub(super) fn list(&mut self, kind: &'static Kind) -> Result<(StatusCode, Value)> {
-        // Kubernetes makes objects of the other kinds itself.
+        // Kubernetes itself creates the objects of the other kinds.
         if ![&SECRETS, &PODS].contains(&kind) {
             return Err(self.not_made_for(""));
         }
@@ -190,7 +190,7 @@ impl Call<'_> {
         }
         self.state.store.remove(kind, namespace, name);
         if *kind == NAMESPACES {
-            // The dev cluster removes its content at once, which takes Kubernetes a moment.
+            // The dev cluster removes the namespace's content at once. Kubernetes needs a moment for that.
             self.state.store.empty(name);
             object["metadata"]["deletionTimestamp"] = rfc3339(self.now).into();
             object["status"]["phase"] = "Terminating".into();
@@ -202,7 +202,7 @@ impl Call<'_> {
     }
 }
 
-/// The namespace that every cluster has, and that jobpass asks for.
+/// The namespace `default`, which every cluster has. jobpass asks about it.
 pub(super) fn create_default_namespace(store: &mut Store, now: i64) {
     keep(
         store,
@@ -227,13 +227,13 @@ fn keep(store: &mut Store, kind: &Kind, object: &mut Value, now: i64) {
     }
     store.put(kind, object);
     if *kind == NAMESPACES {
-        // In Kubernetes, the controller for ServiceAccounts makes it.
+        // In Kubernetes, the controller for ServiceAccounts creates this account.
         let mut account = json!({"metadata": {"name": "default", "namespace": name}});
         keep(store, &SERVICE_ACCOUNTS, &mut account, now);
     }
 }
 
-/// The object with `kind` and `apiVersion`, which the API server leaves out in lists.
+/// Adds `kind` and `apiVersion` to the object. The API server leaves them out in lists.
 pub(super) fn typed(kind: &Kind, mut object: Value) -> Value {
     object["kind"] = kind.name.into();
     object["apiVersion"] = kind.api_version().into();

@@ -7,7 +7,7 @@ use super::status::{Result, Status};
 use super::store::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, RBAC, ROLE_BINDINGS, ROLES, Store, text};
 use super::tokens::{MASTERS, User};
 
-/// The attributes of a request that authorization looks at.
+/// The attributes of a request that decide its authorization.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Attributes<'a> {
     pub(super) verb: &'a str,
@@ -95,14 +95,14 @@ pub(super) fn authorize(store: &Store, user: &User, wanted: &Attributes<'_>) -> 
     }
 }
 
-/// All rules of a user in a namespace, and the errors of bindings that could not be resolved.
+/// All rules of a user in a namespace, and the errors about bindings whose role is missing.
 pub(super) fn rules(store: &Store, user: &User, namespace: &str) -> (Vec<Rule>, Option<String>) {
     let (grants, errors) = grants(store, user, namespace);
     let rules = grants.into_iter().flat_map(|grant| grant.rules).collect();
     (rules, together(&errors))
 }
 
-/// `k8s.io/apimachinery/pkg/util/errors.NewAggregate`
+/// Joins errors like `k8s.io/apimachinery/pkg/util/errors.NewAggregate`.
 fn together(errors: &[String]) -> Option<String> {
     match errors {
         [] => None,
@@ -111,7 +111,7 @@ fn together(errors: &[String]) -> Option<String> {
     }
 }
 
-/// The bindings, those of the whole cluster first.
+/// The bindings of a user. Those of the whole cluster come first.
 fn grants(store: &Store, user: &User, namespace: &str) -> (Vec<Grant>, Vec<String>) {
     let mut grants = Vec::new();
     let mut errors = Vec::new();
@@ -217,8 +217,8 @@ fn qualified(name: &str, namespace: &str) -> String {
     }
 }
 
-/// Adds the default roles and bindings of a cluster, as far as ServiceAccounts and the administrator need
-/// them: `plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`.
+/// Adds the default roles and bindings of a cluster that ServiceAccounts and the administrator need:
+/// `plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`.
 pub(super) fn create_defaults(store: &mut Store) {
     const EVERYBODY: &str = "system:authenticated";
     const ACCOUNTS: &str = "system:serviceaccounts";

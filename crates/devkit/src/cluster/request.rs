@@ -18,7 +18,7 @@ pub(crate) struct Answer {
     pub(crate) remembered: bool,
 }
 
-/// A request of a known user who has the permission for it.
+/// A request from a known user who has the permission for it.
 pub(super) struct Call<'a> {
     pub(super) asked: &'a Asked,
     pub(super) state: &'a mut State,
@@ -29,7 +29,7 @@ pub(super) struct Call<'a> {
     query: &'a str,
 }
 
-/// Answers a request that came over the network.
+/// Answers a request that arrived over the network.
 pub(crate) fn answer(cluster: &Cluster, asked: &Asked) -> Answer {
     let mut state = cluster.state();
     let (user, remembered) = match tokens::authenticate(&mut state, &asked.by, cluster.clock.now()) {
@@ -67,7 +67,8 @@ impl Answer {
     }
 }
 
-/// The meaning of a path and a method: `k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`.
+/// Derives the attributes from the path and the method:
+/// `k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`.
 fn target<'r>(method: &Method, path: &'r str, parts: &[&'r str]) -> Attributes<'r> {
     let (group, rest) = match parts {
         ["api", "v1", rest @ ..] if !rest.is_empty() => ("", rest),
@@ -141,12 +142,12 @@ impl Call<'_> {
         }
     }
 
-    /// Refuses a request that Kubernetes may answer. `what` says more than the path.
+    /// Refuses a request that Kubernetes may answer. `what` says more about it than the path.
     pub(super) fn not_made_for(&self, what: &str) -> Status {
         Status::not_made_for(format!("{} {} {what}", self.asked.method, self.asked.uri).trim())
     }
 
-    /// The object in the body, without its kind.
+    /// Parses the object in the body, and removes its kind.
     pub(super) fn object(&self, kind: &str, api_version: &str) -> Result<Value> {
         let content_type = self.header(header::CONTENT_TYPE);
         let object = serde_json::from_slice::<Map<String, Value>>(&self.asked.body);
@@ -161,7 +162,7 @@ impl Call<'_> {
         Ok(object.into())
     }
 
-    /// Refuses fields that the dev cluster does not have.
+    /// Refuses fields that the dev cluster does not support.
     pub(super) fn allow_only(&self, object: &Value, fields: &[&str]) -> Result<()> {
         let mut given = object
             .as_object()
@@ -179,7 +180,7 @@ impl Call<'_> {
         value.and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// Name and value of each parameter, as they came.
+    /// The name and the value of each parameter, in their order.
     pub(super) fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
         let pairs = self.query.split('&').filter(|pair| !pair.is_empty());
         pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))

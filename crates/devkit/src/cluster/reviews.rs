@@ -1,4 +1,4 @@
-//! The reviews that a user requests about themselves: `pkg/registry/authentication` and
+//! The reviews in which a user asks about itself: `pkg/registry/authentication` and
 //! `pkg/registry/authorization`.
 
 use http::StatusCode;

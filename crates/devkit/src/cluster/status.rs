@@ -54,7 +54,7 @@ impl Status {
         Self::new(StatusCode::CONFLICT, "Conflict", message, Some(details))
     }
 
-    /// A 501, which Kubernetes never answers: the dev cluster was not made for the request.
+    /// A 501, which Kubernetes never answers: the dev cluster does not support the request.
     pub(super) fn not_made_for(what: &str) -> Self {
         let message = format!("the dev cluster does not answer {what}: let this test run on Kubernetes");
         Self::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message, None)

@@ -56,7 +56,7 @@ impl Kind {
     }
 }
 
-/// The objects in the order of etcd's keys, which is the order of lists. They have no `kind` and
+/// The objects in the order of etcd's keys. Lists have the same order. The objects have no `kind` and
 /// `apiVersion`, as in lists.
 #[derive(Default)]
 pub(super) struct Store {
@@ -96,7 +96,8 @@ impl Store {
         }
     }
 
-    /// The objects of a namespace, or of all if it is empty, with their keys, after the key `after`.
+    /// The objects of a namespace with their keys, after the key `after`. An empty namespace means all
+    /// namespaces.
     pub(super) fn scan<'a>(
         &'a self,
         kind: &Kind,
@@ -123,7 +124,7 @@ impl Store {
     }
 }
 
-/// The part of etcd's key after the kind.
+/// The part of etcd's key that follows the kind.
 fn key(namespace: &str, name: &str) -> String {
     match namespace {
         "" => name.to_owned(),
@@ -131,7 +132,7 @@ fn key(namespace: &str, name: &str) -> String {
     }
 }
 
-/// A text field of the metadata, empty if it is missing.
+/// A string field of the metadata. Empty if the field is missing.
 pub(super) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
     object["metadata"][field].as_str().unwrap_or_default()
 }

@@ -16,12 +16,12 @@ use crate::jwt::{self, SigningKey};
 use crate::random;
 use crate::transcript::Asker;
 
-/// The possible lifetimes, in seconds.
+/// The lifetimes that the dev cluster accepts, in seconds.
 const LIFETIMES: std::ops::RangeInclusive<i64> = 600..=1 << 32;
-/// The time for which a successful authentication is cached: `TokenSuccessCacheTTL` in
+/// The time for which the dev cluster caches a successful authentication: `TokenSuccessCacheTTL` in
 /// pkg/kubeapiserver/authenticator.
 const CACHE_LIFETIME: Duration = Duration::from_secs(10);
-/// The time for which an expired token is still accepted: `DefaultLeeway` of go-jose.
+/// The time for which the dev cluster still accepts an expired token: `DefaultLeeway` of go-jose.
 const LEEWAY: i64 = 60;
 
 /// The group whose members may do everything, without RBAC.
@@ -36,7 +36,7 @@ pub(super) struct User {
     extra: BTreeMap<String, Vec<String>>,
 }
 
-/// The successful authentications of the last ten seconds. A hit does not prolong an entry.
+/// The successful authentications of the last ten seconds. A later use does not prolong an entry.
 #[derive(Default)]
 pub(super) struct Cache {
     entries: HashMap<String, (Duration, User)>,
@@ -67,7 +67,7 @@ impl User {
     }
 }
 
-/// The user, and whether the cache had it.
+/// Returns the user, and whether the cache had this authentication.
 pub(super) fn authenticate(state: &mut State, by: &Asker, now: Duration) -> Result<(User, bool)> {
     let token = match by {
         Asker::Admin => {
@@ -77,7 +77,7 @@ pub(super) fn authenticate(state: &mut State, by: &Asker, now: Duration) -> Resu
         Asker::Anonymous => return Err(Status::not_made_for("requests of nobody")),
         Asker::Bearer(token) => token,
     };
-    // `k8s.io/apiserver/pkg/authentication/token/cache` does the same.
+    // `k8s.io/apiserver/pkg/authentication/token/cache` compares in the same way.
     let is_fresh = |since: Duration| now < since + CACHE_LIFETIME;
     if let Some((since, user)) = state.cache.entries.get(token)
         && is_fresh(*since)
@@ -90,7 +90,7 @@ pub(super) fn authenticate(state: &mut State, by: &Asker, now: Duration) -> Resu
     Ok((user, false))
 }
 
-/// The name of a token's user now, without the cache.
+/// The user's name for a token at this moment, without the cache.
 pub(crate) fn user_of(cluster: &Cluster, token: &str) -> Option<String> {
     let user = check(&cluster.state().store, token, cluster.clock.unix_seconds())?;
     Some(user.name)

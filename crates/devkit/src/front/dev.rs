@@ -8,7 +8,7 @@ use crate::cluster::{self, Answer, Cluster};
 use crate::random;
 use crate::transcript::{self, Entry, Exchange};
 
-/// Lets the dev cluster answer a request, and records both.
+/// Lets the dev cluster answer a request, and records the request and the answer.
 pub(super) fn carry_out(cluster: &Cluster, asked: &Asked) -> Response<String> {
     let answer = || {
         let now = cluster.clock.unix_seconds();

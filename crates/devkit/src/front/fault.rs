@@ -1,4 +1,4 @@
-//! The faults between a client and the API server, on demand.
+//! The faults between a client and the API server, which tests inject.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,54 +7,60 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::Barrier;
 
-/// A fault for the next requests that match.
+/// A fault for the next requests that match it.
 #[derive(Clone, Debug)]
 pub struct Fault {
     pub method: &'static str,
-    /// A part of the path, query included.
+    /// A part of the request's path, including the query.
     pub path_contains: String,
-    /// The number of requests that it affects.
+    /// The number of requests that the fault affects.
     pub times: usize,
     pub kind: FaultKind,
 }
 
 #[derive(Clone)]
 pub enum FaultKind {
-    /// The request gets this answer and is not carried out.
+    /// Answers the request with this, and does not pass the request to the server.
     Answer {
         status: u16,
         headers: Vec<(String, String)>,
         body: String,
     },
-    /// Carried out. A proxy answers instead, with this status and no body.
+    /// The server carries the request out. A proxy answers instead of the server, with this status and no
+    /// body.
     AnswerAfter { status: u16 },
-    /// Carried out. The connection is closed in the middle of the answer's body.
+    /// The server carries the request out. Closes the connection in the middle of the answer's body.
     CutBody,
-    /// Neither carried out nor answered, until the client goes away.
+    /// Neither passes the request to the server nor answers it, until the client closes the connection.
     HoldBefore,
-    /// Carried out. The answer is withheld.
+    /// The server carries the request out. The client gets no answer.
     HoldAfter,
-    /// Not carried out. The connection is closed without an answer to this or any other request.
+    /// Closes the connection before the server carries the request out. No outstanding request on that
+    /// connection gets an answer.
     DropBefore,
-    /// Carried out. The connection is closed without an answer.
+    /// The server carries the request out. Then closes the connection without an answer.
     DropAfter,
-    /// Neither carried out nor answered, and the client is told: over HTTP/2 by a stream that is reset with
-    /// REFUSED_STREAM, over HTTP/1.1 like `DropBefore`.
+    /// Refuses the request before the server carries it out, and tells the client so. Over HTTP/2, resets the
+    /// stream with REFUSED_STREAM. Over HTTP/1.1, acts like `DropBefore`.
     Refuse,
-    /// Carried out and answered. The connection takes no other request, and the client is told.
+    /// The server carries the request out and answers it. The connection takes no other request, and tells
+    /// the client so.
     GoAway,
-    /// Carried out once this many such requests have arrived.
+    /// Holds the requests that match this fault until this many have arrived. Then the server carries them
+    /// out.
     Together(Arc<Barrier>),
-    /// Carried out and answered after this much real time, even if the client has gone away by then.
+    /// The server carries the request out and answers it after this much real time, even if the client has
+    /// closed the connection.
     CarryOutLate(Duration),
-    /// Carried out and answered, with a `Warning:` header of this text added.
+    /// The server carries the request out and answers it. Adds a `Warning:` header with this text to the
+    /// answer.
     Warn(String),
-    /// Carried out. The answer is altered.
+    /// The server carries the request out. Changes the answer with this function.
     RewriteBody(fn(&mut Value)),
 }
 
 impl FaultKind {
-    /// The number of requests that must be outstanding at the same time before one is answered.
+    /// Holds each matching request until this number of them are outstanding at the same time.
     pub fn together(requests: usize) -> Self {
         FaultKind::Together(Arc::new(Barrier::new(requests)))
     }
@@ -80,7 +86,7 @@ impl fmt::Debug for FaultKind {
     }
 }
 
-/// Takes the next fault for a request, if there is one.
+/// Removes and returns the next fault for a request, if there is one.
 pub(crate) fn take(faults: &mut Vec<Fault>, method: &str, path: &str) -> Option<FaultKind> {
     let index = faults
         .iter()

@@ -12,14 +12,14 @@ use super::lock;
 pub struct LoggedRequest {
     /// The number of the connection.
     pub connection: usize,
-    /// Whether it came over HTTP/2.
+    /// Whether the request came over HTTP/2.
     pub http2: bool,
     pub method: String,
     /// The path, with the query.
     pub path: String,
-    /// The user; empty if the request was not authenticated.
+    /// The user. Empty if the API server did not authenticate the request.
     pub user: String,
-    /// The status; `None` while there is no answer.
+    /// The status of the answer. `None` while there is no answer.
     pub status: Option<u16>,
     pub body: Option<Value>,
     pub arrived: Instant,
@@ -34,14 +34,14 @@ pub(crate) struct Log {
 #[derive(Default)]
 struct Events {
     requests: Vec<LoggedRequest>,
-    /// Grows with every event that a test may wait for.
+    /// The number of events for which a test may wait.
     number: u64,
 }
 
 impl Log {
-    /// Logs a request when it arrives, and returns its number for `answered`.
+    /// Logs a request when it arrives. Returns the request's number, for `answered`.
     pub(super) fn arrived(&self, mut request: LoggedRequest) -> usize {
-        // The one request body of the API that holds a token: a TokenReview.
+        // Only one request body of the API holds a token: a TokenReview.
         if let Some(token) = request
             .body
             .as_mut()
@@ -66,7 +66,7 @@ impl Log {
         });
     }
 
-    /// Wakes the waiting tests after a request was carried out without an answer.
+    /// Wakes the waiting tests after the server carried out a request without an answer.
     pub(super) fn wake(&self) {
         self.change(|_| {});
     }
@@ -82,15 +82,15 @@ impl Log {
         self.changed.notify_all();
     }
 
-    /// Blocks until `what` finds something. It is called for each request and each answer.
+    /// Blocks until `what` finds something. Calls `what` after each request and each answer.
     ///
     /// # Panics
     ///
-    /// If it has found nothing after `timeout`.
+    /// If `what` has found nothing after `timeout`.
     pub(super) fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&[LoggedRequest]) -> Option<T>) -> T {
         let deadline = Instant::now() + timeout;
         loop {
-            // `what` may ask the API server, so the log is not locked meanwhile.
+            // `what` may send a request to the API server, so the log is not locked meanwhile.
             let (requests, number) = {
                 let events = lock(&self.events);
                 (events.requests.clone(), events.number)

@@ -1,5 +1,5 @@
 //! The address that clients connect to. It speaks TLS and HTTP as kube-apiserver does, logs the requests, and
-//! injects faults on demand. A real API server or the dev cluster answers behind it. The faults and the log
+//! injects faults for tests. Behind it, a real API server or the dev cluster answers. The faults and the log
 //! are the same for both.
 
 mod dev;
@@ -32,7 +32,7 @@ use crate::kubeconfig;
 use crate::pki::{Authority, ClientCertificate};
 use crate::transcript::{Answer, Asker, Exchange};
 
-/// An address in front of an API server. Dropping it closes all its connections.
+/// An address in front of an API server. When it is dropped, it closes all its connections.
 pub struct Front {
     shared: Arc<Shared>,
     url: String,
@@ -55,11 +55,11 @@ struct Shared {
     backend: Backend,
     log: Log,
     faults: Mutex<Vec<Fault>>,
-    /// The token of every TokenRequest that was carried out.
+    /// The token from the answer to every TokenRequest.
     issued: Mutex<Vec<String>>,
     /// The users by their bearer tokens.
     users: Mutex<HashMap<String, String>>,
-    /// The offset of the `Date` headers.
+    /// The time by which to move the `Date` headers.
     ahead: Mutex<Duration>,
     /// The change to the answer of every TokenRequest.
     reissue: Mutex<Option<fn(&mut Value)>>,
@@ -81,12 +81,13 @@ impl Default for Listen {
 }
 
 impl Front {
-    /// Starts in front of the API server of an administrator's kubeconfig. The front's own administrator
-    /// certificate stands for that administrator. Every other credential is passed on unchanged.
+    /// Starts in front of the API server of an administrator's kubeconfig. For requests with the front's own
+    /// administrator certificate, it uses that administrator's credential. It passes every other credential
+    /// on unchanged.
     ///
     /// # Errors
     ///
-    /// If the kubeconfig cannot be read, or no port is free.
+    /// If the kubeconfig cannot be read, or if no port is free.
     pub fn before(kubeconfig: &Path, http2: bool) -> Result<Self> {
         let upstream = Upstream::new(kubeconfig)?;
         let listen = Listen {
@@ -128,7 +129,7 @@ impl Front {
         });
 
         let (stop, stopped) = oneshot::channel();
-        // A runtime of its own, on a thread of its own: the caller may have one or none.
+        // The runtime has a thread of its own, because the caller may already be in a runtime.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -179,12 +180,12 @@ impl Front {
         kubeconfig::with_token(&self.url, &self.ca_pem, token, namespace)
     }
 
-    /// Every token that was requested over the network, also if the answer did not arrive.
+    /// Every token that a client requested over the network, even if the answer did not arrive.
     pub fn issued(&self) -> Vec<String> {
         lock(&self.shared.issued).clone()
     }
 
-    /// The requests over the network so far.
+    /// The requests that have arrived over the network so far.
     pub fn requests(&self) -> Vec<LoggedRequest> {
         self.shared.log.requests()
     }
@@ -193,12 +194,12 @@ impl Front {
     ///
     /// # Panics
     ///
-    /// If it has found nothing after `timeout`.
+    /// If `what` has found nothing after `timeout`.
     pub fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&[LoggedRequest]) -> Option<T>) -> T {
         self.shared.log.wait_for(timeout, what)
     }
 
-    /// Injects a fault. Faults take effect in the order in which they were injected.
+    /// Injects a fault. Faults take effect in the order of their injection.
     pub fn inject(&self, fault: Fault) {
         lock(&self.shared.faults).push(fault);
     }
@@ -208,8 +209,8 @@ impl Front {
         lock(&self.shared.faults).clear();
     }
 
-    /// Moves the `Date` header of all answers from now on. Clients tell the age of an object by this clock.
-    /// The API server's own clock stays, so the lifetimes of tokens do not change.
+    /// Moves the `Date` header of all answers from now on. Clients compute the age of an object by this
+    /// clock. The API server's own clock does not move, so the lifetimes of tokens stay the same.
     pub fn move_date(&self, by: Duration) {
         *lock(&self.shared.ahead) += by;
     }
@@ -219,8 +220,8 @@ impl Front {
         *lock(&self.shared.reissue) = Some(rewrite);
     }
 
-    /// Asks the API server behind it as its administrator, past the faults and the log: the status, and the
-    /// body if it is JSON.
+    /// Sends a request to the API server as its administrator, past the faults and the log. Returns the
+    /// status, and the body if it is JSON.
     ///
     /// # Panics
     ///
@@ -247,8 +248,8 @@ impl Front {
         json(&self.send(Asked::new(by, method, path, headers, body.to_owned())))
     }
 
-    /// The user of a token, or `None` if a real API server refuses it. The request neither reads nor fills
-    /// the API server's cache.
+    /// The user of a token. `None` if a real API server refuses the token. The request neither reads nor
+    /// fills the API server's cache.
     ///
     /// # Panics
     ///
@@ -260,8 +261,8 @@ impl Front {
             .unwrap_or_else(|error| panic!("cannot review a token: {error:#}"))
     }
 
-    /// The status with which the API server now answers a request with this token, past the faults and the
-    /// log.
+    /// The status with which the API server now answers a request with this token. The request goes past the
+    /// faults and the log.
     ///
     /// # Panics
     ///
@@ -270,7 +271,7 @@ impl Front {
         self.ask_with(token, "GET", "/version", &[], "").0
     }
 
-    /// Sends a request of a transcript, past the faults and the log.
+    /// Sends a request from a transcript, past the faults and the log.
     ///
     /// # Panics
     ///
@@ -296,7 +297,7 @@ impl Front {
         }
     }
 
-    /// Runs a future on the front's own thread, and waits for it on this one.
+    /// Runs a future on the front's own thread. Blocks the current thread until the future ends.
     fn block_on<T: Send + 'static>(&self, what: impl Future<Output = T> + Send + 'static) -> T {
         let (sender, receiver) = std::sync::mpsc::channel();
         self.runtime.spawn(async move { drop(sender.send(what.await)) });

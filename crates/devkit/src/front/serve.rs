@@ -29,14 +29,14 @@ use crate::cluster;
 use crate::jwt;
 use crate::transcript::Asker;
 
-/// A stream that is reset; over HTTP/1.1, a connection that is closed.
+/// The answer, or a reset of the stream. Over HTTP/1.1, a reset closes the connection.
 type Answered = Result<Response<Whole>, h2::Error>;
 type Whole = BoxBody<Bytes, io::Error>;
 
 /// One connection.
 struct Line {
     number: usize,
-    /// Whether the client showed the administrator's certificate.
+    /// Whether the client sent the administrator's certificate.
     certified: bool,
     /// Closes the connection.
     hang_up: Notify,
@@ -62,7 +62,7 @@ pub(super) fn serve(
 
 async fn connection(shared: Arc<Shared>, acceptor: TlsAcceptor, stream: TcpStream, number: usize) {
     drop(stream.set_nodelay(true));
-    // A client that does not accept the certificate reports that to its own user.
+    // If a client does not accept the certificate, the client reports that to its own user.
     let Ok(stream) = acceptor.accept(stream).await else {
         return;
     };
@@ -181,8 +181,8 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, request: http::Request<In
         Some(FaultKind::CarryOutLate(delay)) => {
             let (sender, receiver) = oneshot::channel();
             let shared = Arc::clone(&shared);
-            // A task of its own carries the request out, because hyper drops this future when the client goes
-            // away.
+            // A task of its own carries the request out, because hyper drops this future when the client
+            // closes the connection.
             tokio::spawn(async move {
                 tokio::time::sleep(delay).await;
                 let answer = shared.carry_out(&asked).await;
@@ -219,7 +219,7 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, request: http::Request<In
 }
 
 impl Shared {
-    /// Lets the API server behind the front answer, and keeps the tokens that it issues.
+    /// Lets the API server behind the front answer. Records the tokens that it issues.
     async fn carry_out(&self, asked: &Asked) -> Answered {
         let issues = asked.method == Method::POST
             && asked
@@ -257,7 +257,7 @@ impl Shared {
             parts.headers.remove(header::CONTENT_LENGTH);
             body = answer.to_string().into();
         }
-        // kubectl asks for protobuf, in which a token is plain text.
+        // kubectl accepts protobuf, and a token in protobuf is plain text.
         if let Some(token) = jwt::find(&String::from_utf8_lossy(&body)) {
             lock(&self.issued).push(token.to_owned());
         }
@@ -273,7 +273,7 @@ impl Shared {
         }
     }
 
-    /// The name of the user, without a change to the API server's cache of tokens.
+    /// The name of the user. Does not change the API server's cache of tokens.
     async fn user(&self, by: &Asker) -> String {
         let token = match by {
             Asker::Admin => return "kubernetes-admin".to_owned(),
@@ -308,7 +308,8 @@ fn whole(body: impl Into<Bytes>) -> Whole {
     Full::new(body.into()).map_err(|never| match never {}).boxed()
 }
 
-/// `k8s.io/apiserver/pkg/authentication/request/bearertoken`. A certificate takes precedence over a token.
+/// Finds the credential of a request like `k8s.io/apiserver/pkg/authentication/request/bearertoken`. A
+/// certificate takes precedence over a token.
 fn asker(headers: &HeaderMap, certified: bool) -> Asker {
     if certified {
         return Asker::Admin;

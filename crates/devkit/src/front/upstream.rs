@@ -40,7 +40,7 @@ pub(super) struct Upstream {
 impl Upstream {
     /// # Errors
     ///
-    /// If the kubeconfig cannot be read, or names a certificate's file.
+    /// If the kubeconfig cannot be read, or if it names a file instead of containing the certificate.
     pub(super) fn new(kubeconfig: &Path) -> Result<Self> {
         let text = fs::read_to_string(kubeconfig)
             .with_context(|| format!("cannot read {}", kubeconfig.display()))?;
@@ -90,7 +90,8 @@ impl Upstream {
         *request.method_mut() = asked.method.clone();
         *request.uri_mut() = format!("{}{}", self.server, asked.uri).parse::<Uri>()?;
         *request.headers_mut() = asked.headers.clone();
-        // These headers belong to the connection before the front, not to the one behind it.
+        // These headers belong to the client's connection to the front, not to the front's connection to the
+        // API server.
         for name in [
             header::HOST,
             header::CONNECTION,
@@ -115,9 +116,9 @@ impl Upstream {
         Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
     }
 
-    /// The user of a token; `None` if the API server refuses it. The API server caches the result for a list
-    /// of audiences. A new audience thus gets a new answer, and its cache entry does not serve later requests
-    /// (k8s.io/apiserver/pkg/authentication/token/cache).
+    /// The user of a token. `None` if the API server refuses the token. The API server caches the result for
+    /// a list of audiences. So a new audience gets a new answer, and later requests do not use its cache
+    /// entry (k8s.io/apiserver/pkg/authentication/token/cache).
     pub(super) async fn user(&self, token: &str, audience: &str) -> Result<Option<String>> {
         let review = json!({
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",

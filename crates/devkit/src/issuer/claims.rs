@@ -1,8 +1,8 @@
-//! The claims that the CI platforms make about one job.
+//! The claims of CI platforms about one job.
 
 use serde_json::{Map, Value, json};
 
-/// The claims of docs.github.com, "OpenID Connect reference". Numbers are texts there.
+/// The claims of docs.github.com, "OpenID Connect reference". GitHub writes numbers as strings.
 pub(super) fn github(server: &str, subject: &str) -> Map<String, Value> {
     let sha = "0123456789abcdef0123456789abcdef01234567";
     let workflow = "team/app/.github/workflows/scan.yml@refs/heads/main";
@@ -36,7 +36,7 @@ pub(super) fn github(server: &str, subject: &str) -> Map<String, Value> {
     }))
 }
 
-/// The claims of docs.gitlab.com, "ID tokens". All ids except the runner's are texts.
+/// The claims of docs.gitlab.com, "ID tokens". GitLab writes all ids except the runner's as strings.
 pub(super) fn gitlab(host: &str) -> Map<String, Value> {
     let sha = "0123456789abcdef0123456789abcdef01234567";
     object(json!({

@@ -21,7 +21,7 @@ use super::Issuer;
 use crate::pki::Authority;
 use crate::random;
 
-/// GitHub's token endpoint for one job, over TLS. Dropping it stops it.
+/// GitHub's token endpoint for one job, over TLS. It stops when it is dropped.
 pub struct TokenEndpoint {
     shared: Arc<Shared>,
     url: String,
@@ -43,7 +43,7 @@ struct State {
     requests: usize,
 }
 
-/// A fault, in the place of an answer with a token.
+/// A fault that replaces an answer with a token.
 #[derive(Clone, Debug)]
 pub enum Trouble {
     Answer {
@@ -58,7 +58,7 @@ pub enum Trouble {
 impl TokenEndpoint {
     /// # Panics
     ///
-    /// If it cannot be started.
+    /// If the endpoint does not start.
     pub fn start(issuer: Issuer) -> Self {
         let authority = Authority::new().expect("an authority");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -113,12 +113,12 @@ impl TokenEndpoint {
         &self.shared.bearer
     }
 
-    /// The certificate authority, for SSL_CERT_FILE. A job has no other way to trust it.
+    /// The certificate authority, for SSL_CERT_FILE. A job cannot trust the endpoint otherwise.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// Issues the tokens of this issuer from now on.
+    /// Issues tokens as this issuer from now on.
     pub fn issue_as(&self, issuer: Issuer) {
         self.shared.state().issuer = issuer;
     }
@@ -133,7 +133,7 @@ impl TokenEndpoint {
         self.shared.state().issued.clone()
     }
 
-    /// The number of requests, failed ones included.
+    /// The number of requests, including failed ones.
     pub fn requests(&self) -> usize {
         self.shared.state().requests
     }
@@ -142,7 +142,7 @@ impl TokenEndpoint {
     ///
     /// # Panics
     ///
-    /// If they do not arrive within a minute.
+    /// If this number of requests does not arrive within a minute.
     pub fn wait_for_requests(&self, requests: usize) {
         let patience = Duration::from_secs(60);
         let waited = self

@@ -1,4 +1,4 @@
-//! CI platforms as issuers of ID tokens: their real claims, and every way to issue an invalid token.
+//! CI platforms as issuers of ID tokens: tokens with real claims, and every kind of invalid token.
 //!
 //! ```
 //! use jobpass_devkit::issuer::Issuer;
@@ -30,9 +30,9 @@ pub struct Issuer {
     url: String,
     key: &'static SigningKey,
     claims: Map<String, Value>,
-    /// Seconds.
+    /// The lifetime of a token, in seconds.
     lifetime: i64,
-    /// Seconds by which `nbf` is before `iat`.
+    /// The seconds by which `nbf` is before `iat`.
     leeway: i64,
     signature: Signature,
 }
@@ -49,7 +49,7 @@ enum Signature {
 impl Issuer {
     /// github.com, for a push to `main` of `team/app`, whose id is 2; the id of `team` is 1.
     pub fn github() -> Self {
-        // Repositories that were created, renamed or moved after 15 July 2026 have this form.
+        // GitHub writes this form for repositories that were created, renamed or moved after 15 July 2026.
         let subject = "repo:team@1/app@2:ref:refs/heads/main";
         Self {
             lifetime: 300,
@@ -93,14 +93,14 @@ impl Issuer {
         &self.url
     }
 
-    /// Sets a claim of all its tokens, also `aud` and the times.
+    /// Sets a claim of all tokens of this issuer. The claim may be `aud` or a time.
     #[must_use]
     pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.claims.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Removes a claim from all its tokens.
+    /// Removes a claim from all tokens of this issuer.
     #[must_use]
     pub fn without(self, name: &str) -> Self {
         self.claim(name, Value::Null)
@@ -112,7 +112,7 @@ impl Issuer {
         self.claim("exp", now() - 60)
     }
 
-    /// Issues tokens that are valid in an hour.
+    /// Issues tokens that become valid in an hour.
     #[must_use]
     pub fn not_yet_valid(self) -> Self {
         self.claim("nbf", now() + 3600).claim("exp", now() + 7200)
@@ -132,7 +132,7 @@ impl Issuer {
         self
     }
 
-    /// A new ID token.
+    /// Issues a new ID token.
     pub fn id_token(&self, audience: &str) -> String {
         let now = now();
         let mut claims = json!({
@@ -153,7 +153,7 @@ impl Issuer {
         }
     }
 
-    /// Its public keys, as a JWK set.
+    /// The issuer's public keys, as a JWK set.
     pub fn jwks(&self) -> Value {
         self.key.jwks()
     }
