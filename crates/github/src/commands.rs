@@ -1,4 +1,4 @@
-//! Workflow commands: lines on standard output that the runner acts on.
+//! Workflow commands: lines on standard output that the runner obeys.
 
 use std::io::{Write as _, stdout};
 
@@ -11,15 +11,15 @@ pub(crate) fn mask(minted: &Minted) -> Result<(), Error> {
     mask_token(&minted.token)
 }
 
-/// Registers every form of a token as a mask. No part of the token may be written before.
+/// Registers every form of a token as a mask. Must come before any part of the token is written.
 ///
-/// The runner derives some encodings itself (base64 at its three alignments, JSON, URI and others). It does
+/// The runner itself derives some encodings (base64 at its three alignments, JSON, URI and others). It does
 /// not derive the parts of a JWT, base64 in lines, or base64 with the line break that `echo` adds.
 pub(crate) fn mask_token(token: &Token) -> Result<(), Error> {
     add_masks(&masks(token.expose()))
 }
 
-/// Masks a credential that the runner keeps, and each secret in it.
+/// Masks a credential that the runner stores for post, and each secret in it.
 pub(crate) fn mask_credential(whole: &str, secrets: &[SecretString]) -> Result<(), Error> {
     let secrets = secrets.iter().map(|secret| masks(secret.expose_secret()));
     add_masks(&(format!("::add-mask::{}\n", data(whole)) + &secrets.collect::<String>()))
@@ -40,7 +40,8 @@ fn add_masks(lines: &str) -> Result<(), Error> {
     written.map_err(|error| Error::new(Kind::Deliver, format!("cannot mask the token: {error}")))
 }
 
-/// Shows a failure: its one line as an annotation, then the next step as plain lines that can be copied.
+/// Shows a failure: its one-line message as an annotation, then the next step as plain lines, which a person
+/// can copy.
 pub(crate) fn error(error: &Error) {
     annotate("error", error);
 }
@@ -60,7 +61,7 @@ fn annotation(level: &str, error: &Error) -> String {
     format!("::{level} title=jobpass::{}{help}", data(error.message()))
 }
 
-/// Writes lines to the log. A log that cannot be written does not fail the job.
+/// Writes lines to the log. A failed write does not fail the job.
 pub(crate) fn say(lines: &str) {
     let _ = stdout().write_all(format!("{lines}\n").as_bytes());
 }
@@ -70,7 +71,7 @@ fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// Shows the permissions that inputs asked for.
+/// Shows the permissions that the inputs asked about.
 pub(crate) fn access(report: &Report) {
     if !report.findings.is_empty() {
         say(&format!("jobpass: what the token may do\n{}", report.text()));
@@ -95,7 +96,7 @@ mod tests {
         );
     }
 
-    /// A mask that ends early hides a part, and shows the rest.
+    /// A command ends at a line break. So the runner would print a part of a form that has a line break.
     #[test]
     fn every_line_is_a_mask_of_one_form() {
         let payload = "eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6Y2k6c2Nhbm5lciJ9";

@@ -1,7 +1,8 @@
 //! KUBECONFIG for the later steps of a job (`export-kubeconfig`), and its earlier value for the end of the
 //! job.
 //!
-//! A variable that was set through GITHUB_ENV cannot be unset. kubectl treats an empty one as absent.
+//! No step can unset a variable that a step set through GITHUB_ENV. kubectl treats an empty variable as
+//! absent.
 
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use jobpass_core::{
 use crate::job::{CommandFile, Job};
 
 const VARIABLE: &str = "KUBECONFIG";
-/// The name under which main saves the exported path.
+/// The name under which main saves the path of the exported kubeconfig.
 const EXPORTED: &str = "exported";
 const BEFORE: &str = "kubeconfig-before";
 
@@ -29,7 +30,7 @@ impl Export {
     /// Reads the input.
     ///
     /// # Errors
-    /// If it is neither `true` nor `false`, or if there is no kubeconfig to export.
+    /// If the input is neither `true` nor `false`, or if there is no kubeconfig to export.
     pub(crate) fn plan(
         job: &Job,
         inputs: &Inputs,
@@ -61,14 +62,14 @@ impl Export {
     }
 }
 
-/// Saves that nothing is exported. Later steps cannot set a value through GITHUB_ENV that this step has
-/// saved.
+/// Saves that main exported nothing. Later steps can set an unsaved value through GITHUB_ENV, but not a saved
+/// one.
 pub(crate) fn nothing(saved: &CommandFile) -> Result<(), Error> {
     saved.set(&[(EXPORTED, ""), (BEFORE, "")])
 }
 
-/// Restores the earlier value, unless a later step has changed the variable. The `post` of actions before
-/// this one run later and need it.
+/// Restores the earlier value, unless a later step has changed the variable. The posts of earlier actions run
+/// later and need the earlier value.
 pub(crate) fn undo(job: &Job) -> Result<(), Error> {
     let exported = job.state(EXPORTED).filter(|path| !path.is_empty());
     match exported {
@@ -103,7 +104,7 @@ mod tests {
         (Job::new(environment), folder)
     }
 
-    /// The values that a step set in a file command: `NAME=VALUE`, one a line.
+    /// The values that a step set through a file command: `NAME=VALUE`, one a line.
     fn set(folder: &tempfile::TempDir, file: &str) -> Vec<String> {
         let text = fs::read_to_string(folder.path().join(file)).unwrap_or_default();
         let lines = text.lines().collect::<Vec<_>>();
@@ -153,7 +154,7 @@ mod tests {
         );
     }
 
-    /// A value that a later step has set belongs to that step.
+    /// If a later step has set a value, it belongs to that step.
     #[rstest]
     #[case::as_it_was("/tmp/k", Some("/tmp/k"), "/home/ci/config", &["KUBECONFIG=/home/ci/config"])]
     #[case::not_set_before("/tmp/k", Some("/tmp/k"), "", &["KUBECONFIG="])]

@@ -1,9 +1,9 @@
 //! Removes from the disk a credential that the runner keeps in memory.
 //!
-//! The runner reads the file of a step's state after the step, and leaves the file to every later step until
-//! the job ends (`FileCommandManager.cs`). So a process stays behind until the runner has read the file, and
-//! then overwrites the credential in it. Only Linux tells a process that a file was read. Elsewhere the file
-//! stays as it is, for this user alone.
+//! The runner reads the file of a step's state after the step. It keeps the file until the job ends, so every
+//! later step can read it (`FileCommandManager.cs`). So main starts a process that waits until the runner has
+//! read the file, and then overwrites the credential in it. Only Linux tells a process that another one read
+//! a file. On other systems the file stays as it is, and only this user can read it.
 
 use std::{
     fs::{self, OpenOptions},
@@ -16,13 +16,13 @@ use std::{
 use jobpass_core::{Error, Kind, process::beside, text::harmless};
 use rustix::fs::OFlags;
 
-/// The verb of the process that stays behind.
+/// The verb of the waiting process.
 pub(crate) const VERB: &str = "forget";
 
-/// The character that replaces each byte.
+/// The character that replaces each byte of the credential.
 pub(crate) const FORGOTTEN: &str = "*";
 
-/// The bytes of a file that hold a credential.
+/// The position of a credential in a file, in bytes.
 #[derive(Debug, PartialEq)]
 struct Place {
     file: PathBuf,
@@ -30,11 +30,11 @@ struct Place {
     length: usize,
 }
 
-/// The folder of the files of GitHub's own runner, which reads each once. Other runners (`act`) may read them
-/// later or again.
+/// The folder of the files of GitHub's own runner, which reads each file once. Other runners (`act`) may read
+/// them later or again.
 const FOLDER: &str = "_runner_file_commands";
 
-/// Starts the process for `secret` in `file`. The process does not get the credential itself.
+/// Starts the waiting process for `secret` in `file`. The process does not get the credential itself.
 pub(crate) fn start(file: &Path, secret: &str) -> io::Result<()> {
     if file.parent().and_then(Path::file_name) != Some(FOLDER.as_ref()) {
         return Ok(());
@@ -48,13 +48,14 @@ pub(crate) fn start(file: &Path, secret: &str) -> io::Result<()> {
     }
 }
 
-/// The runner reads the file within milliseconds after the step.
+/// The time limit for the runner to read the file. It takes milliseconds after the step.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs the process: waits until the runner has read the file, and overwrites the credential.
+/// Waits until the runner has read the file, and overwrites the credential.
 ///
 /// # Errors
-/// If the standard input names no place, or if the kernel cannot report that the file is read.
+/// If the standard input does not name the file and the position, or if the kernel cannot report that the
+/// runner reads the file.
 pub(crate) fn run(input: impl io::Read, output: impl io::Write) -> Result<(), Error> {
     let failed = |error: io::Error| Error::new(Kind::Internal, harmless(&error.to_string()));
     let line = io::read_to_string(input).map_err(failed)?;
@@ -63,8 +64,8 @@ pub(crate) fn run(input: impl io::Read, output: impl io::Write) -> Result<(), Er
     forget(&place, parent, PATIENCE, || beside::ready(output)).map_err(failed)
 }
 
-/// Waits for the read, and overwrites the credential. A fast runner may have read the file before this
-/// process watched it, so the credential is also overwritten after `patience` without a read.
+/// Waits for the runner to read the file, and overwrites the credential. A fast runner may have read the file
+/// before this process watched it. So this also overwrites the credential after `patience` without a read.
 fn forget(place: &Place, parent: u32, patience: Duration, ready: impl FnOnce()) -> io::Result<()> {
     wait::until_read(&place.file, parent, patience, ready)?;
     place.overwrite()
@@ -97,7 +98,7 @@ impl Place {
         Some((parent, place))
     }
 
-    /// Overwrites the credential. A shorter file is another one and stays.
+    /// Overwrites the credential. A shorter file is another file, and stays.
     fn overwrite(&self) -> io::Result<()> {
         let flags = OFlags::NOFOLLOW.bits().cast_signed();
         let file = OpenOptions::new()
@@ -122,8 +123,8 @@ mod wait {
         process::{PidfdFlags, getppid, pidfd_open},
     };
 
-    /// Waits until `file` is read after the process `parent` has ended, for at most `patience` from then on.
-    /// An earlier reader may be a virus scanner.
+    /// Waits until somebody reads `file` after the process `parent` has ended, for at most `patience` after
+    /// that end. An earlier reader may be a virus scanner.
     pub(super) fn until_read(
         file: &Path,
         parent: u32,
@@ -183,7 +184,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).expect("read"), "short");
     }
 
-    /// The runner has read the file before anybody watched it.
+    /// The runner has read the file before any process watched it.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_read_that_nobody_saw_leaves_no_credential() {

@@ -12,8 +12,8 @@ use crate::commands;
 const URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 const BEARER: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 
-/// The endpoint, from two variables. If the job has the permission, the runner sets them in main and in post,
-/// and steps cannot change them.
+/// The endpoint, from two variables. If the job has the permission, the runner sets them in main and in post.
+/// Steps cannot change them.
 pub(crate) fn source(environment: &Environment) -> Option<IdTokens> {
     Some(IdTokens {
         url: environment.get(URL)?.to_owned(),
@@ -22,10 +22,10 @@ pub(crate) fn source(environment: &Environment) -> Option<IdTokens> {
     })
 }
 
-/// Checks that the job may request an ID token, if it needs one.
+/// Checks that the job has the permission to request an ID token, if it needs one.
 ///
 /// # Errors
-/// If it may not.
+/// If the job lacks the permission.
 pub(crate) fn check_permission(inputs: &Inputs, environment: &Environment) -> Result<(), Error> {
     if inputs.get(Opt::OidcAudience).is_none() || environment.id_tokens().is_some() {
         return Ok(());
@@ -55,7 +55,7 @@ fn is_from_fork(environment: &Environment) -> bool {
     let event = event.and_then(|json| serde_json::from_slice::<serde_json::Value>(&json).ok());
     event.is_some_and(|event| {
         let head = &event["pull_request"]["head"]["repo"];
-        // A fork that was deleted meanwhile is `null`.
+        // If somebody deleted the fork meanwhile, `head.repo` is `null`.
         event["pull_request"].is_object() && head["full_name"] != event["repository"]["full_name"]
     })
 }

@@ -22,10 +22,10 @@ use crate::{forget::FORGOTTEN, id_token};
 
 /// The name under which main saves the state.
 pub(crate) const STATE: &str = "jobpass";
-/// The state if there is nothing to revoke. An absent state says nothing.
+/// The saved state if there is nothing to revoke. An absent state says nothing.
 pub(crate) const NOTHING: &str = "none";
-/// The name under which main saves `NAMESPACE/NAME` of the anchor. It is enough to revoke if the state is
-/// damaged.
+/// The name under which main saves `NAMESPACE/NAME` of the anchor. With it, post can revoke even if the state
+/// is damaged.
 pub(crate) const ANCHOR: &str = "anchor";
 
 /// The names under which main saves the content of [`Kept`].
@@ -45,8 +45,8 @@ impl Job {
         }
     }
 
-    /// The inputs of the step: `INPUT_` and the name in upper case, with its hyphens (`ExecutionContext.cs`,
-    /// `SetInput`).
+    /// The inputs of the step: variables named `INPUT_` and the input's name in upper case, with its hyphens
+    /// (`ExecutionContext.cs`, `SetInput`).
     pub(crate) fn inputs(&self) -> Result<Inputs, Error> {
         for option in Opt::on(FrontEnd::Action) {
             self.environment.utf8(&variable(option))?;
@@ -54,8 +54,8 @@ impl Job {
         Inputs::read(FrontEnd::Action, |option| self.input(option))
     }
 
-    /// The inputs in post. The runner evaluates them again, with the values of later steps, and below two
-    /// composite actions they are empty. So `recorded` values win, and an empty input counts as absent.
+    /// The inputs in post. The runner evaluates them again, with the values of later steps. Below two
+    /// composite actions, they are then empty. So `recorded` values win, and an empty input counts as absent.
     pub(crate) fn inputs_in_post(&self, recorded: Option<&State>) -> Result<Inputs, Error> {
         Inputs::read(FrontEnd::Action, |option| {
             let recorded = recorded.and_then(|state| state.options.get(option.name()).cloned());
@@ -63,9 +63,9 @@ impl Job {
         })
     }
 
-    /// The credential that the runner keeps for post.
+    /// The credential that the runner stores for post.
     pub(crate) fn kept(&self) -> Option<Kept> {
-        // A runner that read the file too late has only the marks.
+        // If the runner read the file too late, it has only the characters that replace the credential.
         let saved = |name| self.state(name).filter(|text| !text.starts_with(FORGOTTEN));
         let kubeconfig = saved(KUBECONFIG).map(|text| Kept::Kubeconfig(text.to_owned().into()));
         kubeconfig.or_else(|| Some(Kept::Bearer(saved(BEARER)?.to_owned().into())))
@@ -90,7 +90,7 @@ impl Job {
         self.environment.get("GITHUB_RUN_ID")
     }
 
-    /// The id of the job's check run. Servers and runners that are older than September 2025 do not know it.
+    /// The id of the job's check run. Servers and runners older than September 2025 do not provide it.
     fn check_run_id(&self) -> Option<&str> {
         let id = self.environment.get("INPUT_CHECK-RUN-ID")?.trim();
         ((1..=20).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit())).then_some(id)
@@ -151,7 +151,7 @@ impl CommandFile {
         &self.path
     }
 
-    /// Sets values. Each has a random delimiter, so that no value can end itself and set another one.
+    /// Sets values. Each has a random delimiter, so that no value can end itself and set another value.
     pub(crate) fn set(&self, values: &[(&str, &str)]) -> Result<(), Error> {
         let mut lines = String::new();
         for (name, value) in values {
@@ -161,8 +161,8 @@ impl CommandFile {
         self.append(&lines)
     }
 
-    /// Saves a credential with the runner, or that there is none. Later steps could set an unsaved value
-    /// through GITHUB_ENV.
+    /// Saves a credential with the runner, or saves that there is none. Later steps could set an unsaved
+    /// value through GITHUB_ENV.
     pub(crate) fn keep(&self, kept: Option<&Kept>) -> Result<(), Error> {
         let (kubeconfig, bearer) = match kept {
             Some(Kept::Kubeconfig(text)) => (text.as_str(), ""),
@@ -183,8 +183,8 @@ impl CommandFile {
     }
 }
 
-/// Appends in one write, so that SIGKILL leaves a whole value or none. The runner fails a step for half a
-/// value.
+/// Appends in one write, so that SIGKILL leaves the whole value or nothing. The runner fails a step with an
+/// incomplete value.
 fn append(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = OpenOptions::new()
         .append(true)
@@ -192,7 +192,8 @@ fn append(path: &Path, text: &str) -> std::io::Result<()> {
         .mode(0o600)
         .open(path)?;
     // The runner creates its files readable for everybody, and keeps them until the job ends
-    // (`FileCommandManager.cs`). In a container the file may belong to another user, who can still read it.
+    // (`FileCommandManager.cs`). In a container the file may belong to another user. That user can still read
+    // it.
     let _ = file.set_permissions(Permissions::from_mode(0o600));
     file.write_all(text.as_bytes())
 }

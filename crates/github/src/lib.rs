@@ -1,8 +1,8 @@
 //! The GitHub Action's program. The launcher in `dist/` runs `jobpass-github main` as the user's step, and
 //! `jobpass-github post` at the end of the job.
 //!
-//! The runner's behaviour with commands, files and variables is taken from its source
-//! (github.com/actions/runner, 2.336).
+//! This crate follows the runner's source for commands, files and variables (github.com/actions/runner,
+//! 2.336).
 
 #![warn(missing_docs)]
 
@@ -29,7 +29,7 @@ use jobpass_core::{
 
 use crate::job::Job;
 
-/// The verbs of the program. Each `match` names all of them, so that none runs in another one's place.
+/// The verbs of the program. Each `match` lists all of them, so that a verb without an arm does not compile.
 #[derive(Clone, Copy)]
 enum Verb {
     Main,
@@ -65,7 +65,8 @@ impl Verb {
     }
 }
 
-/// Runs the program and returns its exit code, which is that of a [`jobpass_core::Kind`] if it failed.
+/// Runs the program and returns its exit code. After a failure, that is the number of its
+/// [`jobpass_core::Kind`].
 pub fn main() -> ExitCode {
     harden::harden();
     let arguments = Command::new("jobpass-github")

@@ -88,7 +88,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
             summary::access(summary_file.as_ref(), &account, report);
         }
         renew::in_background(state)?;
-        // This comes last, so that no earlier failure leaves later steps with the path of a missing file.
+        // This comes last. So no earlier failure leaves later steps with the path of a missing file.
         match (&export, &state.files.kubeconfig_file) {
             (Some(export), Some(path)) => export.set(path),
             _ => Ok(()),
@@ -107,7 +107,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     Ok(())
 }
 
-/// The place of the token in an output, for the log. `None` for an output that is about the token.
+/// Describes an output that holds the token, for the log. `None` for an output that only describes the token.
 fn place(output: &str, value: &str, is_exported: bool) -> Option<String> {
     match output {
         "token" => Some("output `token`, masked".to_owned()),
@@ -119,8 +119,8 @@ fn place(output: &str, value: &str, is_exported: bool) -> Option<String> {
     }
 }
 
-/// Saves a credential with the runner that post may not get again. It is masked first, because in debug mode
-/// the runner prints saved values.
+/// Saves a credential with the runner, if post may not find it again. Masks the credential first, because in
+/// debug mode the runner prints saved values.
 async fn keep_credential(
     job: &Job,
     auth: &Auth,
@@ -132,12 +132,11 @@ async fn keep_credential(
         return Ok(());
     };
     let (secrets, saved) = (Minter::credentials(inputs, &job.environment), saved.clone());
-    // This runs on a thread of its own, so that a log that nobody reads does not delay the reaction to a
-    // signal.
+    // This runs on a thread of its own: a log that nobody reads must not delay the reaction to a signal.
     let keeping = tokio::task::spawn_blocking(move || {
         commands::mask_credential(kept.expose(), &secrets)?;
         saved.keep(Some(&kept))?;
-        // Without the process, the file stays as the runner leaves it, for this user alone.
+        // If the process does not start, the file stays as it is, and only this user can read it.
         let _ = forget::start(saved.path(), kept.expose());
         Ok(())
     });

@@ -1,6 +1,7 @@
 //! `jobpass-github post`: the end of the job, after success, failure or cancellation.
 //!
-//! Later steps can change every variable except `STATE_*`, so only the state says where to connect to.
+//! Later steps can change every variable except `STATE_*`. So jobpass connects only to the server in the
+//! state.
 
 use jobpass_core::{
     Error, Kind,
@@ -60,13 +61,13 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
 
 /// The records of main.
 enum Left {
-    /// There is no token, and no object that belongs to one.
+    /// There is no token, and no object belongs to one.
     Nothing,
     /// There is a state.
     State(Box<State>),
-    /// There is a state that cannot be read, for this reason. The anchor's name may be known.
+    /// There is a state that jobpass cannot read, for this reason. The anchor's name may be known.
     Garbled(Error),
-    /// Nothing says whether there is a token.
+    /// Nothing tells whether there is a token.
     Unknown,
 }
 
@@ -105,8 +106,8 @@ async fn revoke(
     Ok(())
 }
 
-/// The failure to find a record. Before anything else, main records that there is nothing, so without a
-/// record nothing is known.
+/// The error for a missing record. main first records that there is nothing to revoke. So without a record,
+/// nothing is known.
 fn gone() -> Error {
     Error::new(Kind::Revoke, "no state reached the end of the job").help(
         "main was killed before it could record one, or something between the runner and this step has removed what main saved",
@@ -123,8 +124,8 @@ mod tests {
         "receipt":{"service-account":"scanner","namespace":"ci","anchor":"jobpass-1f0c6e7a1f0c6e7a1f0c"},
         "for-api-server":true,"files":{}}"#;
 
-    /// An absent state does not prove that there is no token. A job could end silently with a token that
-    /// works.
+    /// An absent state does not prove that there is no token. Otherwise a job could end silently with a token
+    /// that works.
     #[rstest]
     #[case::nothing(Some(NOTHING), "", "nothing")]
     #[case::nothing_any_more(Some(NOTHING), "ci/jobpass-1f0c6e7a1f0c6e7a1f0c", "nothing")]

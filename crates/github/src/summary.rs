@@ -9,7 +9,8 @@ use jobpass_core::{
 
 use crate::job::{CommandFile, Job};
 
-/// Writes the permissions of a token that was handed over, if there were questions or findings.
+/// Writes the permissions of a handed-over token, if inputs asked about permissions or the escape check found
+/// some.
 pub(crate) fn access(file: Option<&CommandFile>, account: &str, report: &Report) {
     let markdown = report.markdown();
     if let (Some(file), false) = (file, markdown.is_empty()) {
@@ -20,7 +21,7 @@ pub(crate) fn access(file: Option<&CommandFile>, account: &str, report: &Report)
     }
 }
 
-/// Writes the permissions of a token that was not handed over.
+/// Writes the permissions of a token that jobpass did not hand over.
 pub(crate) fn refused(job: &Job, error: &Error) {
     if let Some(report) = error.report() {
         write(

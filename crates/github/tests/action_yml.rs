@@ -16,8 +16,8 @@ fn action() -> serde_yaml::Value {
 fn inputs_are_the_options() {
     let action = action();
     let inputs = action["inputs"].as_mapping().expect("inputs");
-    // A person does not set this input, so no table has it. A default that the runner evaluates is the only
-    // way to learn the id.
+    // A person does not set this input, so no table has it. Only a default that the runner evaluates can
+    // provide the id.
     let check_run_id = &inputs["check-run-id"]["default"];
     assert_eq!(check_run_id.as_str(), Some("${{ job.check_run_id }}"));
     let in_action = inputs

@@ -1,6 +1,6 @@
-//! The dotenv report, through which a job hands variables to later jobs. If one of its rules is broken,
-//! GitLab drops the whole report, or fails the job after its script (`parse_dotenv_artifact_service.rb`). So
-//! every rule that can be checked is checked before a token is minted.
+//! The dotenv report, through which a job hands variables to later jobs. If the report breaks a rule, GitLab
+//! drops all of it, or fails the job after its script (`parse_dotenv_artifact_service.rb`). So jobpass checks
+//! every rule that it can check before it mints a token.
 
 use std::{
     fs::{self, OpenOptions, Permissions},
@@ -34,21 +34,21 @@ use crate::{job::value, log, sealed};
 
 /// The size in bytes below which GitLab accepts a report.
 const SIZE_LIMIT: usize = 5 * 1024;
-/// The most variables on self-managed GitLab and on the free tier of gitlab.com.
+/// The greatest number of variables on self-managed GitLab and on the free tier of gitlab.com.
 const VARIABLES_LIMIT: usize = 20;
-/// The number of variables that a token needs, the credential id included.
+/// The number of variables that a token needs, including the credential id.
 const LEAST: usize = 5;
-/// The prefix of text that every runner masks, in the logs of all jobs.
+/// A prefix that makes every runner mask the text after it, in the logs of all jobs.
 pub(crate) const MASKED_PREFIX: &str = "glpat-";
 
 pub(crate) const ANCHOR: &str = "JOBPASS_ANCHOR";
 pub(crate) const ANCHOR_UID: &str = "JOBPASS_ANCHOR_UID";
 const EXPIRES_AT: &str = "JOBPASS_EXPIRES_AT";
 const CREDENTIAL_ID: &str = "JOBPASS_CREDENTIAL_ID";
-/// The address of the API server, for the kubeconfig of a job without a minter.
+/// The variable for the API server's URL, for the kubeconfig of a job without a minter.
 const API_SERVER: &str = "JOBPASS_API_SERVER";
 const API_SERVER_NAME: &str = "JOBPASS_API_SERVER_NAME";
-/// The certificate authority: PEM in base64, as in kubeconfigs.
+/// The variable for the certificate authority: PEM in base64, as in kubeconfigs.
 const API_CA: &str = "JOBPASS_API_CA";
 const OURS: [&str; 7] = [
     ANCHOR,
@@ -66,9 +66,9 @@ pub(crate) struct Dotenv {
     path: PathBuf,
     mode: Mode,
     variable: String,
-    /// The size of the report before. `None` if it did not exist.
+    /// The size of the report before jobpass writes to it. `None` if the report did not exist.
     before: Option<u64>,
-    /// Whether it may hold lines of jobpass.
+    /// Whether the report may hold lines of jobpass.
     touched: Arc<AtomicBool>,
 }
 
@@ -148,24 +148,24 @@ pub(crate) fn variable(matches: &ArgMatches) -> Result<&str, Error> {
     Ok(name)
 }
 
-/// The token that an earlier job handed over in the variable `name`, as it was minted.
+/// The token that an earlier job handed over in the variable `name`, as the API server issued it.
 pub(crate) fn handed_over(
     name: &str,
     matches: &ArgMatches,
     environment: &Environment,
 ) -> Option<Result<Token, Error>> {
     let text = environment.get(name)?.trim();
-    // A JWT has dots, and the base64 of a sealed token has none.
+    // A JWT contains dots, and the base64 of a sealed token contains none.
     Some(match text.contains('.') {
         true => Token::parse(text.strip_prefix(MASKED_PREFIX).unwrap_or(text), "variable"),
         false => sealed::open(text, name, matches),
     })
 }
 
-/// The API server of the token that an earlier job handed over, if that job named it.
+/// The API server of the token that an earlier job handed over. `None` if that job did not name the server.
 ///
 /// # Errors
-/// If a token must not be sent to this server.
+/// If jobpass must not send a token to this server.
 pub(crate) fn api_server(environment: &Environment) -> Result<Option<Connection>, Error> {
     let Some(server) = environment.get(API_SERVER) else {
         return Ok(None);
@@ -178,7 +178,7 @@ pub(crate) fn api_server(environment: &Environment) -> Result<Option<Connection>
 }
 
 impl Dotenv {
-    /// The requested report.
+    /// Plans the requested report.
     ///
     /// # Errors
     /// If GitLab would refuse the report, or if no later job would get the token from it.
@@ -206,7 +206,7 @@ impl Dotenv {
         let Some(path) = value(matches, "dotenv") else {
             return Ok(None);
         };
-        // A variable of the project always wins over a dotenv variable.
+        // A project variable always wins over a dotenv variable.
         if environment.raw(&variable).is_some() {
             return Err(Error::input(
                 "variable",
@@ -216,7 +216,7 @@ impl Dotenv {
                 "choose another name, or remove the variable of that name from the project, group or pipeline",
             ));
         }
-        // The job that revokes would not learn the anchor either.
+        // The job that revokes would not get the anchor's name either.
         if let Some(name) = OURS.into_iter().find(|name| environment.raw(name).is_some()) {
             return Err(Error::input(
                 "dotenv",
@@ -241,17 +241,17 @@ impl Dotenv {
         Ok(Some(dotenv))
     }
 
-    /// Checks whether GitLab would accept the report, as far as that is known before the token exists.
+    /// Checks the rules of GitLab that jobpass can check before the token exists.
     pub(crate) fn check(&self, state: &State) -> Result<(), Error> {
         let existing = self.read()?.unwrap_or_default();
         self.addition(&existing, &self.value("")?, &state.receipt, None)
             .map(|_| ())
     }
 
-    /// Adds the token's lines, all or none.
+    /// Adds all of the token's lines, or none.
     ///
     /// # Errors
-    /// If GitLab would refuse the report, or it cannot be written.
+    /// If GitLab would refuse the report, or if the write fails.
     pub(crate) fn write(
         &self,
         token: &Token,
@@ -284,7 +284,7 @@ impl Dotenv {
             .custom_flags(no_follow())
             .open(&self.path)
             .and_then(|mut file| {
-                // Another command may have created it, readable for all.
+                // Another command may have created the file, readable for all users.
                 file.set_permissions(Permissions::from_mode(0o600))?;
                 file.write_all(addition.as_bytes())
             });
@@ -296,7 +296,7 @@ impl Dotenv {
         })
     }
 
-    /// Removes the lines, if they may be in the report.
+    /// Removes the lines of jobpass, if the report may have some.
     pub(crate) fn undo(&self) {
         if !self.touched.load(Ordering::Relaxed) {
             return;
@@ -326,7 +326,7 @@ impl Dotenv {
         format!("variable {variable} of later jobs, through {path}, {how}")
     }
 
-    /// The warning about `plain`.
+    /// The warning about the mode `plain`.
     pub(crate) fn warning(&self) -> Option<Error> {
         matches!(self.mode, Mode::Plain).then(|| {
             let variable = &self.variable;
@@ -349,7 +349,7 @@ impl Dotenv {
         )
     }
 
-    /// Refuses a report outside of the project, where GitLab takes no artifacts from.
+    /// Refuses a report outside of the project: GitLab uploads artifacts only from the project.
     fn must_be_in_project(&self, environment: &Environment) -> Result<(), Error> {
         let folder = self.path.parent().and_then(|folder| folder.canonicalize().ok());
         let Some(folder) = folder else {
@@ -367,7 +367,7 @@ impl Dotenv {
         }
     }
 
-    /// The current content of the report, to which other commands of the job may have written.
+    /// The current content of the report. Other commands of the job may have written to it.
     fn read(&self) -> Result<Option<String>, Error> {
         let not_a_file = || {
             self.refused(
@@ -404,7 +404,7 @@ impl Dotenv {
         })
     }
 
-    /// The lines to add, if GitLab accepts them together with the existing ones.
+    /// The lines to add. Checks that GitLab accepts them together with the existing lines.
     fn addition(
         &self,
         existing: &str,
@@ -445,7 +445,7 @@ impl Dotenv {
             ),
             (API_CA, authority.as_deref()),
         ];
-        // Before the token exists, some of them have no value yet.
+        // Before the token exists, some of these variables have no value yet.
         let own = values
             .iter()
             .filter(|(_, value)| value.is_some())
@@ -479,7 +479,7 @@ impl Dotenv {
         Ok(lines)
     }
 
-    /// The key of a line that another command wrote. Its value may be secret.
+    /// The key of a line that another command wrote. The error does not show the value, which may be secret.
     fn key<'a>(&self, number: usize, line: &'a str) -> Result<&'a str, Error> {
         let key = line.split_once('=').map(|(key, _)| key.trim());
         key.filter(|key| is_key(key)).ok_or_else(|| {
@@ -527,7 +527,7 @@ fn is_key(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// Turns a problem into a failed delivery: after minting, the token existed and is revoked.
+/// Turns the problem into a failed delivery: after minting, the token exists, and jobpass revokes it.
 fn deliver(error: Error) -> Error {
     let help = error.to_string();
     let help = help.split_once("\n\n").map(|(_, help)| help.to_owned());
@@ -538,7 +538,7 @@ fn deliver(error: Error) -> Error {
     }
 }
 
-/// The flags that follow no symlink, and wait for no other end of a pipe.
+/// The flags for opening a file: they follow no symlink, and do not wait at a named pipe.
 fn no_follow() -> i32 {
     (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
 }
@@ -603,7 +603,7 @@ mod tests {
         assert!(server([(API_SERVER, "http://k8s.example.com"), ("B", "")]).is_err());
     }
 
-    /// A project's folder, and the planned report in it.
+    /// Creates a project's folder, and plans a report in it.
     fn plan(
         arguments: &[&str],
         variables: &[(&str, &str)],
@@ -626,7 +626,7 @@ mod tests {
         (plan.expect("a plan").expect("a report"), folder)
     }
 
-    /// GitLab would report none of this before the job is over.
+    /// GitLab would report none of these errors before the job ends.
     #[rstest]
     #[case::not_asked_for(&[], &[], Ok(false))]
     #[case::asked_for(&["--dotenv", "REPORT"], &[], Ok(true))]
@@ -697,7 +697,7 @@ mod tests {
         );
     }
 
-    /// The values that only the API server knows count as well. After minting, it would be too late.
+    /// Values that only the API server knows also need room. After minting, a check would come too late.
     #[rstest]
     #[case(15, true)]
     #[case(16, false)]
@@ -737,7 +737,8 @@ mod tests {
         Token::parse(MINTED, "token").expect("a token")
     }
 
-    /// A later job can work without the API server's address, but not without the token.
+    /// A later job can work without the API server's URL and certificate authority, but not without the
+    /// token.
     #[rstest]
     #[case::a_short_one("PEM", true)]
     #[case::a_bundle(&"x".repeat(SIZE_LIMIT), false)]
@@ -781,7 +782,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).ok().as_deref(), before);
     }
 
-    /// Runners mask the characters of GitLab's own tokens.
+    /// Runners mask the characters that follow the prefix of GitLab's own tokens.
     #[test]
     fn a_token_that_runners_would_mask_in_part_is_not_written() {
         let (report, _folder) = report();

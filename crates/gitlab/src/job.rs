@@ -1,4 +1,4 @@
-//! A GitLab job: its variables, and the folder for the files that its end needs.
+//! A GitLab job: its variables, and the folder for the files that the end of the job needs.
 
 use std::{
     fs::{self, OpenOptions},
@@ -18,25 +18,26 @@ use jobpass_core::{
 };
 use rustix::{fs::Mode, process::geteuid};
 
-/// The age from which on the mark of a job belongs to no running job.
+/// The age from which on a job's mark is left over: the job has ended.
 const LEFT_OVER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The job that this program runs in.
+/// The job in which this program runs.
 pub(crate) struct Job {
     pub(crate) environment: Environment,
     /// The job's id, which is a part of file names.
     id: String,
-    /// GitLab's temporary folder of the project. It is outside of the project, so that nothing in it can
-    /// become an artifact.
+    /// GitLab's temporary folder of the project. The folder is outside of the project, so that no file in it
+    /// can become an artifact.
     folder: PathBuf,
 }
 
-/// A recorded state. The name of its file is enough to revoke, even if the content is damaged.
+/// A recorded state. The name of its file names the anchor, which is enough to revoke if the content is
+/// damaged.
 pub(crate) struct Recorded {
     pub(crate) path: PathBuf,
     /// `NAMESPACE/NAME`.
     pub(crate) anchor: String,
-    /// Whether the file belongs to this user, and nobody else can write to it. Any other file could name a
+    /// Whether the file belongs to this user, and no other user can write to it. Any other file could name a
     /// wrong server for the minter's credential.
     pub(crate) is_ours: bool,
 }
@@ -68,7 +69,7 @@ impl Job {
         })
     }
 
-    /// The temporary folder, which is created if it does not exist.
+    /// The temporary folder. Creates it if it does not exist.
     pub(crate) fn folder(&self) -> Result<&Path, Error> {
         let made = fs::DirBuilder::new()
             .recursive(true)
@@ -82,12 +83,12 @@ impl Job {
         Ok(&self.folder)
     }
 
-    /// The path of the temporary folder, for texts.
+    /// The path of the temporary folder, for messages.
     pub(crate) fn folder_name(&self) -> String {
         self.folder.to_string_lossy().into_owned()
     }
 
-    /// Replaces `true` in `token-file` and `kubeconfig-file` by names with the job's id: a script knows the
+    /// Replaces `true` in `token-file` and `kubeconfig-file` by names with the job's id: a script knows that
     /// id, but no anchor's name.
     pub(crate) fn with_file_names(&self, mut inputs: Inputs) -> Inputs {
         for (option, suffix) in [(Opt::TokenFile, "token"), (Opt::KubeconfigFile, "kubeconfig")] {
@@ -98,24 +99,25 @@ impl Job {
         inputs
     }
 
-    /// The file in which the state of a token is recorded.
+    /// The file for the state of a token.
     pub(crate) fn state_file(&self, state: &State) -> PathBuf {
         self.file_of(state, "json")
     }
 
-    /// A file of one token.
+    /// A file that belongs to one token.
     pub(crate) fn file_of(&self, state: &State, extension: &str) -> PathBuf {
         let (namespace, anchor) = (&state.receipt.namespace, &state.receipt.anchor);
         self.folder
             .join(format!("jobpass-{}.{namespace}.{anchor}.{extension}", self.id))
     }
 
-    /// A file of the job that is not a token's own.
+    /// A file of the job that does not belong to one token.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.join(format!("jobpass-{}.{name}", self.id))
     }
 
-    /// The files of this job with that extension: plain files that nobody else can write to, and named pipes.
+    /// The files of this job with that extension: plain files that no other user can write to, and named
+    /// pipes.
     pub(crate) fn files(&self, extension: &str) -> Vec<PathBuf> {
         let files = self.names().into_iter();
         let files = files.filter(|(name, _)| name.rsplit('.').next() == Some(extension));
@@ -129,7 +131,7 @@ impl Job {
         files.map(|(_, path)| path).collect()
     }
 
-    /// The states that this job recorded. An unfinished file is removed: the job was killed before it sent
+    /// The states that this job recorded. Removes an unfinished file: somebody killed the job before it sent
     /// the request for that state.
     pub(crate) fn recorded(&self) -> Vec<Recorded> {
         let mut recorded = Vec::new();
@@ -149,13 +151,13 @@ impl Job {
         recorded
     }
 
-    /// The paths of this job's files, and their names without the common part; in order.
+    /// The paths of this job's files, and their names without the common part, in order.
     fn names(&self) -> Vec<(String, PathBuf)> {
         names(&self.folder, &format!("jobpass-{}.", self.id))
     }
 
-    /// Marks that this job has begun to mint. If that fails, the folder takes no state either, and `mint`
-    /// fails. Removes such marks, and the records of revocations, of jobs that ended long ago.
+    /// Marks that this job has begun to mint. If that fails, the folder also takes no state, and `mint`
+    /// fails. Removes the marks, and the records of revocations, of jobs that ended long ago.
     pub(crate) fn begin(&self) {
         let _ = self.folder();
         for (name, path) in names(&self.folder, "jobpass-") {
@@ -205,7 +207,7 @@ fn names(folder: &Path, prefix: &str) -> Vec<(String, PathBuf)> {
     names
 }
 
-/// Whether a file is so old that no `after_script` of its job can still run.
+/// Whether a file is so old that its job's `after_script` can no longer run.
 fn is_old(path: &Path) -> bool {
     let written = path.symlink_metadata().and_then(|file| file.modified());
     let age = written.ok().and_then(|written| written.elapsed().ok());
@@ -227,7 +229,7 @@ fn variable<'a>(environment: &'a Environment, name: &str) -> Result<&'a str, Err
 }
 
 /// The value of an option that only GitLab has. An empty value counts as absent, because templates pass
-/// absent inputs as empty.
+/// absent inputs as empty strings.
 pub(crate) fn value<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a str> {
     let value = matches.get_one::<String>(name)?.trim();
     (!value.is_empty()).then_some(value)
@@ -298,7 +300,7 @@ pub(crate) mod tests {
         assert_eq!(inputs.get(Opt::KubeconfigFile), Some("my.kubeconfig"));
     }
 
-    /// With a state that another user of the runner wrote, the minter's credential would go to that user.
+    /// A state that another user of the runner wrote could send the minter's credential to that user.
     #[rstest]
     #[case::ours(0o600, true)]
     #[case::for_others_to_read(0o644, true)]
@@ -341,7 +343,7 @@ pub(crate) mod tests {
         }
         assert_eq!(job.recorded().len(), 1);
         assert_eq!(job.files("opened"), [job.file("a.opened")]);
-        // The request for this state was never sent.
+        // jobpass never sent the request for this state.
         assert!(!half.exists() && of_another.exists());
     }
 

@@ -1,10 +1,10 @@
 //! Tokens for GitLab jobs. `jobpass-gitlab mint` runs in `before_script` or in a job of its own. A guard
-//! beside the job's shell revokes the token when the script is over. `jobpass-gitlab revoke` does that in
-//! `after_script` or in a job of stage `.post`. `jobpass-gitlab open` is for jobs that get the token from
-//! another job.
+//! beside the job's shell revokes the token when the script ends. If there is no guard, `jobpass-gitlab
+//! revoke` revokes it in `after_script` or in a job of stage `.post`. Jobs that get the token from another
+//! job use `jobpass-gitlab open`.
 //!
-//! A job on a default runner cannot mask a value that it made itself. So this program prints no part of a
-//! token, and `jobpass-gitlab mask` removes the token from the output of the job's own commands.
+//! A job on a default runner cannot mask a value that the job itself made. So this program prints no part of
+//! a token, and `jobpass-gitlab mask` removes the token from the output of the job's own commands.
 
 #![warn(missing_docs)]
 
@@ -32,7 +32,7 @@ use jobpass_core::{
 
 use crate::job::Job;
 
-/// The verbs of the program. Each `match` names all of them, so that none is run in another one's place.
+/// The verbs of the program. Each `match` lists all of them, so that a verb without an arm does not compile.
 #[derive(Clone, Copy)]
 enum Verb {
     Mint,
@@ -66,7 +66,8 @@ impl Verb {
     }
 }
 
-/// Runs the program and returns its exit code, which is that of a [`jobpass_core::Kind`] if it failed.
+/// Runs the program and returns its exit code. After a failure, that is the number of its
+/// [`jobpass_core::Kind`].
 pub fn main() -> ExitCode {
     harden::harden();
     let matches = command().get_matches();
@@ -75,7 +76,7 @@ pub fn main() -> ExitCode {
         let verb = VERBS.into_iter().find(|verb| verb.command().get_name() == name)?;
         Some((verb, matches))
     });
-    // It runs without signal handlers, so that a signal ends it like any other filter.
+    // `mask` runs without signal handlers, so that a signal ends it like any other filter.
     if let Some((Verb::Mask, matches)) = given {
         let masked = Job::new(environment).and_then(|job| mask::run(matches, &job));
         return masked.map_or_else(
@@ -117,7 +118,7 @@ mod tests {
                 .into_iter()
                 .eq(0..=Verb::Guard as usize)
         );
-        // It fails if two verbs have one name, or if flags contradict each other.
+        // This fails if two verbs have one name, or if flags contradict each other.
         command().debug_assert();
     }
 }

@@ -9,7 +9,8 @@ const RED: &str = "\x1b[31;1m";
 const YELLOW: &str = "\x1b[0;33m";
 const PLAIN: &str = "\x1b[0;m";
 
-/// Shows a failure: its one line in colour, then the next step as plain lines that can be copied.
+/// Shows a failure: its one-line message in colour, then the next step as plain lines, which a person can
+/// copy.
 pub(crate) fn error(error: &Error) {
     annotate(RED, "error", error);
 }
@@ -29,7 +30,7 @@ fn annotation(colour: &str, level: &str, error: &Error) -> String {
     format!("{colour}jobpass: {level}: {}{PLAIN}\n{help}", error.message())
 }
 
-/// Writes lines to the log, and returns whether that succeeded. A failure does not fail the job.
+/// Writes lines to the log. Returns whether the write succeeded. A failed write does not fail the job.
 pub(crate) fn say(lines: &str) -> bool {
     stdout().write_all(format!("{lines}\n").as_bytes()).is_ok()
 }

@@ -101,7 +101,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     let renewed = renewed.filter_map(|recorded| State::read(&recorded.path).ok()?.files.journal);
     let renewed = renewed.map(|journal| Reader::new(&journal));
     let masker = Masker::new(secrets.iter().map(SecretString::expose_secret)).with_sources(renewed);
-    // The descriptor is used directly, so that masked text waits in no other buffer.
+    // The filter uses the descriptor directly, so that masked text waits in no other buffer.
     let output = io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let copied = output.and_then(
         |mut output| match (value(matches, "pipe"), value(matches, "mark")) {
@@ -112,12 +112,12 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     copied.map_err(cannot)
 }
 
-/// The tokens that this job minted or got, and the minter's credentials.
+/// The tokens that this job minted or got from other jobs, and the minter's credentials.
 fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<SecretString>, Error> {
     let minted = job.recorded().into_iter().filter(|recorded| recorded.is_ours);
     let minted = minted.filter_map(|recorded| State::read(&recorded.path).ok()?.files.token());
     let handed_over = dotenv::handed_over(dotenv::variable(matches)?, matches, &job.environment);
-    // Without the identity, the variable of a sealed token shows nothing of the token.
+    // Without the identity, the variable of a sealed token shows no part of the token.
     let handed_over = handed_over.and_then(Result::ok);
     let token_file = inputs
         .get(Opt::TokenFile)
@@ -166,8 +166,8 @@ fn shell(job: &Job, with_filter: bool) -> Result<String, Error> {
     );
     let script = Script::find();
     if !script.calls {
-        // The end of a script that the job's script calls is not the end of the job. Only this program may be
-        // called by such a script.
+        // If the job's script runs another script, the end of that script is not the end of the job. The
+        // job's shell may still be the one that evaluates these commands.
         text += &format!("[ \"$$\" = {} ] || jobpass_guards=:\n", script.id);
     }
     if with_filter {
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(secrets, ["a.handed.over", "of-file", "of-minter"]);
     }
 
-    /// The shell reads every variable of a job as plain text, whatever its content.
+    /// The shell must read every variable of a job as plain text.
     #[test]
     fn a_hostile_path_is_a_text_to_the_shell() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -235,7 +235,7 @@ mod tests {
             shown.starts_with(hostile.to_str().expect("text")) && shown.lines().count() == 1,
             "{shown}"
         );
-        // Without a filter, nothing writes into a pipe.
+        // Without a filter, no process writes into a pipe.
         assert!(!Path::new(shown.trim()).exists());
         assert!(!commands.contains("exec > \"$jobpass_pipe\""), "{commands}");
     }

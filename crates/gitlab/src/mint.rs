@@ -1,4 +1,4 @@
-//! `jobpass-gitlab mint`: in `before_script`, or in a job that hands the token to others.
+//! `jobpass-gitlab mint`: in `before_script`, or in a job that hands the token to other jobs.
 
 use clap::{ArgMatches, Command};
 use jiff::Timestamp;
@@ -47,7 +47,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     let timeout = Timeout::of(&job.environment, Timestamp::now());
     let inputs = match (timeout, &dotenv) {
         (Some(timeout), None) => no_longer_than(timeout.seconds_left(Timestamp::now()), inputs),
-        // Later jobs need the token for longer than this job lasts.
+        // Later jobs need the token after this job has ended.
         _ => inputs,
     };
     let plan = Plan::make(&inputs, job.folder()?, &job.environment, &mut interrupt).await?;
@@ -86,7 +86,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     let state_file = job.state_file(state);
     let record = |state: Option<&State>| match state {
         Some(state) => state.write(&state_file),
-        // Without a record, the file does not exist.
+        // If nothing was recorded, the file does not exist.
         None => std::fs::remove_file(&state_file).or(Ok(())),
     };
     let report = dotenv.clone();
@@ -111,7 +111,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     Ok(())
 }
 
-/// The moment when the token of this job is revoked.
+/// The time at which jobpass revokes this job's token.
 struct End {
     script: Script,
     after: After,
@@ -147,7 +147,7 @@ fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>, end: &End) -
     if let Some(dotenv) = dotenv {
         dotenv.write(&minted.token, receipt, state.for_job())?;
     } else {
-        // The guard also renews it.
+        // The guard also renews the token.
         guard::start(state, end.script, end.after, &end.inputs)?;
     }
     let paths = [
@@ -174,11 +174,11 @@ fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>, end: &End) -
 /// Limits `duration` to the end of the job, but not below 10 minutes, the shortest lifetime of a token.
 fn no_longer_than(seconds: u64, inputs: Inputs) -> Inputs {
     let most = match seconds.max(Lifetime::LEAST) {
-        // With exactly this number of seconds, Kubernetes may issue a token that lives for a year.
+        // For exactly this number of seconds, Kubernetes may issue a token that lives for a year.
         Lifetime::MAGIC => Lifetime::MAGIC - 1,
         seconds => seconds,
     };
-    // Later, the parser of all inputs names a wrong value.
+    // The parser of all inputs reports a wrong value later.
     let longer = |given: &str| Lifetime::of_legacy(given).is_ok_and(|given| given.seconds() > most);
     if inputs.get(Opt::Duration).is_some_and(longer) {
         return inputs.with(Opt::Duration, format!("{most}s"));
@@ -186,7 +186,7 @@ fn no_longer_than(seconds: u64, inputs: Inputs) -> Inputs {
     inputs
 }
 
-/// The warning that the runner is too old to give the job its timeout.
+/// Warns that the runner is too old to give the job its timeout.
 fn without_a_timeout(environment: &Environment) -> Error {
     let version = environment.get("CI_RUNNER_VERSION").map_or_else(
         || "this runner".to_owned(),
@@ -201,8 +201,7 @@ fn without_a_timeout(environment: &Environment) -> Error {
     .help("update gitlab-runner to 15.7 or later, or give a `duration` that is no longer than the job may take")
 }
 
-/// The warning that the runner itself has written the minter's credential into the log, before any script
-/// began.
+/// Warns that the runner itself has written the minter's credential into the log, before any script began.
 fn shown_by_the_runner(inputs: &Inputs, environment: &Environment) -> Option<Error> {
     let trace = environment.get("CI_DEBUG_TRACE")?.trim();
     if !["true", "1"].contains(&trace.to_ascii_lowercase().as_str()) {

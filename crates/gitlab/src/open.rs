@@ -1,4 +1,4 @@
-//! `jobpass-gitlab open`: in a job that gets the token from another one.
+//! `jobpass-gitlab open`: in a job that gets the token from another job.
 
 use std::{
     fs::{self, OpenOptions},
@@ -94,7 +94,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes the files that were written in this job.
+/// Removes the files that this job wrote.
 pub(crate) fn close(job: &Job) {
     for path in job.files("opened") {
         let opened = files::read(&path).ok();
@@ -107,7 +107,7 @@ pub(crate) fn close(job: &Job) {
     }
 }
 
-/// Records the files before they are written, so that the end of this job removes them.
+/// Records the files before this job writes them, so that the end of this job removes them.
 fn record(job: &Job, files: &Files) -> Result<(), Error> {
     let path = job.file(&format!("{}.opened", names::random_name()?));
     let text = json::text(files)?;
@@ -177,7 +177,7 @@ mod tests {
     const SERVER: (&str, &str) = ("JOBPASS_API_SERVER", "https://k8s.example.com");
 
     /// A job with an earlier version, or without room in its report, hands over no server. The token's file
-    /// is still useful.
+    /// alone is still useful.
     #[rstest]
     #[case::both(&[SERVER], &["--token-file", "t", "--kubeconfig-file", "k"], Ok("k t"))]
     #[case::the_token(&[], &["--token-file", "t"], Ok("t"))]

@@ -1,28 +1,28 @@
-//! The processes above this one, as `/proc` shows them.
+//! The processes above this one, from `/proc`.
 
 use std::{fs, os::unix::process::parent_id, path::Path};
 
-/// The most parents to look at. The runner is much nearer.
+/// The greatest number of processes to look at. The runner is much nearer.
 const GENERATIONS: usize = 64;
 
 /// A process above this one.
 pub(crate) struct Ancestor {
     pub(crate) pid: u32,
-    /// The process group. 0 if its leader is outside of this container.
+    /// The process group. 0 if the group's leader is outside of this container.
     pub(crate) group: u32,
     /// The arguments as in `/proc/PID/cmdline`: each ends with NUL.
     pub(crate) arguments: String,
 }
 
 impl Ancestor {
-    /// The name of its program, without the folder.
+    /// The name of the process's program, without the folder.
     pub(crate) fn program(&self) -> &str {
         let path = self.arguments.split('\0').next().unwrap_or_default();
         path.rsplit('/').next().unwrap_or_default()
     }
 }
 
-/// The parent of this process, the parent's parent, and so on, as far as they can be seen.
+/// The parent of this process, the parent's parent, and so on, as far as `/proc` shows them.
 pub(crate) fn ancestors() -> impl Iterator<Item = Ancestor> {
     let mut next = Some(parent_id());
     let ancestors = std::iter::from_fn(move || {

@@ -1,5 +1,5 @@
-//! `::add-mask::`, which only a runner with `proxy_exec = true` reads (experimental, 17.10 and newer). Any
-//! other runner would show the token itself.
+//! Prints `::add-mask::`, which only a runner with `proxy_exec = true` reads (experimental, 17.10 and newer).
+//! Any other runner would show the token itself.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use jobpass_mask::{Encoding, forms};
 
 use crate::{log, process};
 
-/// Makes the runner mask a token from now on, if it can.
+/// Makes the runner mask a token from now on, if the runner can.
 pub(crate) fn mask(token: &Token) -> Result<(), Error> {
     if !is_read() {
         return Ok(());

@@ -24,7 +24,8 @@ use crate::{
     log, sealed,
 };
 
-/// The options for the end of a job: the API server, the minter, and the objects that were made for the job.
+/// The options for the end of a job: the API server, the minter, and the objects that jobpass created for the
+/// job.
 const OPTIONS: [Opt; 13] = [
     Opt::ServiceAccount,
     Opt::Rules,
@@ -82,8 +83,8 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, interrupt: Interrupt) -
     Ok(())
 }
 
-/// Revokes every token that this job recorded, one after the other, whatever fails. If a guard still runs,
-/// the guard revokes its token.
+/// Revokes every token that this job recorded, one after the other. Goes on after a failure. If a guard still
+/// runs, the guard revokes its token.
 async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<Error> {
     guard::tell(job, Request::Revoke);
     let mut failures = Vec::new();
@@ -130,7 +131,7 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
             }
             Err(error) => Err(error),
         };
-        // A failed revocation can be tried again.
+        // A later attempt may succeed after a failed revocation.
         match outcome {
             Ok(_) => drop(fs::remove_file(path)),
             Err(error) => failures.push(error),
@@ -139,7 +140,7 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
     failures
 }
 
-/// The warning that there is no record: nothing was minted, or the record is gone.
+/// Warns that there is no record: `mint` did not run, or somebody removed the record.
 fn nothing_recorded(job: &Job) -> Error {
     let get = |name| harmless(job.environment.get(name).unwrap_or(name));
     let template = job.environment.get("JOBPASS_TEMPLATE").unwrap_or(".jobpass");
@@ -158,7 +159,7 @@ fn nothing_recorded(job: &Job) -> Error {
     ))
 }
 
-/// Leaves the token of a successful job to the jobs that got it.
+/// Keeps the token of a successful job for the jobs that got it.
 fn hand_on(job: &Job) -> Vec<Error> {
     let mut failures = Vec::new();
     job.had_begun();
@@ -177,9 +178,9 @@ fn hand_on(job: &Job) -> Vec<Error> {
 
 /// Revokes the token that an earlier job handed over in its dotenv report.
 ///
-/// A variable of the project, or of one run of the pipeline, wins over the report. So a readable token's own
-/// claims name its anchor. Without the identity, a sealed token is not readable, and the variables name the
-/// anchor.
+/// A project variable, or a variable of one pipeline run, wins over the report. So the anchor comes from the
+/// token's own claims, if jobpass can read the token. Without the identity, jobpass cannot read a sealed
+/// token, and takes the anchor from the variables.
 async fn handed_over(
     matches: &ArgMatches,
     job: &Job,
@@ -231,7 +232,7 @@ async fn handed_over(
     failure.into_iter().collect()
 }
 
-/// The anchor of a token as `NAMESPACE/NAME`, and its uid, from the token's own claims.
+/// The anchor of a token as `NAMESPACE/NAME`, and the anchor's uid, from the token's own claims.
 fn claimed(token: &Token) -> Option<(String, Option<String>)> {
     let claims = Claims::decode(token).ok()?;
     if let (Some(namespace), Some(secret)) = (&claims.legacy_namespace, &claims.legacy_secret) {
@@ -255,7 +256,7 @@ async fn revoke(
     Ok(revoked)
 }
 
-/// A state from the anchor's name alone.
+/// Builds a state from the anchor's name alone.
 async fn reconstruct(
     job: &Job,
     inputs: &Inputs,
@@ -267,7 +268,7 @@ async fn reconstruct(
     State::reconstruct(anchor, uid, inputs, &job.environment, run_id, interrupt).await
 }
 
-/// The failure to revoke, with the commands that do it without jobpass.
+/// The failure to revoke, with the commands that revoke without jobpass.
 fn by_hand(cause: &Error, anchor: &str, job: &Job) -> Error {
     lost(cause, anchor, job.environment.get("CI_PIPELINE_ID"))
 }
@@ -281,7 +282,7 @@ mod tests {
     use super::*;
     use crate::job::tests::job;
 
-    /// A token's own claims win over the variables of a pipeline, which anybody may set.
+    /// A token's own claims win over the variables of a pipeline, because anybody may set those.
     #[rstest]
     #[case::bound(
         json!({"kubernetes.io": {"namespace": "ci", "secret": {"name": "jobpass-a", "uid": "u-1"}}}),
@@ -308,7 +309,7 @@ mod tests {
         );
     }
 
-    /// The template that a job extends has the name that its authors chose.
+    /// A job extends a template under the name that the template's authors chose.
     #[rstest]
     #[case::the_component(&[], ".jobpass")]
     #[case::another(&[("JOBPASS_TEMPLATE", ".cluster")], ".cluster")]
@@ -331,7 +332,7 @@ mod tests {
         "receipt":{"service-account":"scanner","namespace":"ci","anchor":"jobpass-1f0c6e7a1f0c6e7a1f0c"},
         "for-api-server":true,"files":{"token-file":"TOKEN"}}"#;
 
-    /// The report hands the token on, and this job's own files are removed.
+    /// The report hands the token on, and jobpass removes this job's own files.
     #[test]
     fn a_job_that_hands_its_token_on_keeps_neither_state_nor_files() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -345,7 +346,7 @@ mod tests {
         assert!(!token.exists() && !state.exists() && !job.had_begun());
     }
 
-    /// A state from another user names files of this user.
+    /// A state that another user wrote may name files of this user.
     #[test]
     fn a_state_that_is_not_ours_removes_nothing() {
         use std::os::unix::fs::PermissionsExt as _;

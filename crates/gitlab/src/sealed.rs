@@ -1,5 +1,5 @@
-//! A token that is handed over encrypted with age (<https://age-encryption.org/v1>). Only jobs with the
-//! identity can read it. Logs, GitLab's API and its database show nothing of it.
+//! A token that jobpass encrypts with age for the hand-over (<https://age-encryption.org/v1>). Only jobs with
+//! the identity can read it. Logs, GitLab's API and its database show no part of the token.
 
 use std::{io::Read as _, path::Path};
 
@@ -37,7 +37,8 @@ pub(crate) fn identity_flag() -> Arg {
         )
 }
 
-/// The recipient for the encryption. Its value is not shown, because it may be a secret key by mistake.
+/// The recipient for the encryption. Errors do not show the value, because a person may have given a secret
+/// key by mistake.
 pub(crate) fn recipient(matches: &ArgMatches) -> Result<Recipient, Error> {
     let allowed = "give an age public key, the `age1...` that `age-keygen` prints";
     let Some(text) = value(matches, "recipient") else {
@@ -57,14 +58,14 @@ pub(crate) fn recipient(matches: &ArgMatches) -> Result<Recipient, Error> {
     })
 }
 
-/// The token as one line. `base64 -d | age --decrypt` opens it as well.
+/// Encrypts the token into one line. `base64 -d | age --decrypt` opens it as well.
 pub(crate) fn seal(token: &str, recipient: &Recipient) -> Result<String, Error> {
     age::encrypt(recipient, token.as_bytes())
         .map(|file| STANDARD.encode(file))
         .map_err(|_| Error::new(Kind::Deliver, "the token cannot be sealed to this recipient"))
 }
 
-/// The token in `text`, the value of `variable`. An error shows neither.
+/// Decrypts the token in `text`, the value of `variable`. An error shows neither.
 pub(crate) fn open(text: &str, variable: &str, matches: &ArgMatches) -> Result<Token, Error> {
     let refuse =
         |problem: &str, help: &str| Error::input("variable", format!("is `{variable}`, {problem}"), help);
@@ -91,8 +92,8 @@ pub(crate) fn open(text: &str, variable: &str, matches: &ArgMatches) -> Result<T
     Token::parse(&token, "variable")
 }
 
-/// The identities in a file of `age-keygen`: one a line, with comments in between. The file has several while
-/// keys are replaced.
+/// The identities in a file of `age-keygen`: one a line, with comments in between. While a person replaces
+/// keys, the file has several.
 fn identities(matches: &ArgMatches) -> Result<Vec<Identity>, Error> {
     let allowed = "make JOBPASS_IDENTITY a CI/CD variable of type File, with the `AGE-SECRET-KEY-1...` that belongs to the \
                    recipient";
@@ -146,7 +147,7 @@ mod tests {
         identity.to_string().expose_secret().to_owned()
     }
 
-    /// Seals a token to an identity, and opens it with a file of this content.
+    /// Seals a token for an identity, and opens it with a file of this content.
     fn opened(file: impl FnOnce(&Identity) -> String) -> Result<String, String> {
         let identity = Identity::generate();
         let sealed = seal("t0ken", &identity.to_public()).expect("sealed");
@@ -166,7 +167,7 @@ mod tests {
     #[test]
     fn only_its_identity_opens_a_sealed_token() {
         assert_eq!(opened(secret).as_deref(), Ok("t0ken"));
-        // `age-keygen` writes this form. The file also has the replaced identity.
+        // `age-keygen` writes this form. The file also has the old identity.
         let two = |identity: &Identity| {
             format!(
                 "# old\n{}\n\n# new\n{}\n",

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use jobpass_core::process::environment::Environment;
 
-/// The time before the job's timeout at which its token is revoked. At the timeout, the runner kills the
-/// whole container, and no process is left to revoke.
+/// The time before the job's timeout at which the guard revokes the token. At the timeout, the runner kills
+/// the whole container, and no process is left to revoke.
 const MARGIN: Duration = Duration::from_secs(15);
 /// The default of `RUNNER_AFTER_SCRIPT_TIMEOUT`, the time for `after_script`.
 const AFTER_SCRIPT: Duration = Duration::from_secs(300);
@@ -19,7 +19,7 @@ pub(crate) struct Timeout {
 }
 
 impl Timeout {
-    /// The timeout from the job's variables, which GitLab 13.10 and gitlab-runner 15.7 set.
+    /// The timeout from the job's variables. GitLab 13.10 and gitlab-runner 15.7, and newer ones, set them.
     pub(crate) fn of(environment: &Environment, now: Timestamp) -> Option<Self> {
         let seconds = environment.get("CI_JOB_TIMEOUT")?.trim().parse::<i64>().ok()?;
         let timeout = SignedDuration::from_secs(seconds);
@@ -28,8 +28,8 @@ impl Timeout {
             .filter(|length| !length.is_zero())?;
         let started = environment.get("CI_JOB_STARTED_AT");
         let started = started.and_then(|time| time.trim().parse::<Timestamp>().ok());
-        // A start outside of the job's possible time shows that the clocks of GitLab and of this machine
-        // differ. The job has begun by now.
+        // A start outside of the job's possible time shows that the clocks of GitLab and this machine differ.
+        // The job has begun by now.
         let started = started.filter(|&started| {
             let age = now.duration_since(started);
             !age.is_negative() && age < timeout
@@ -40,7 +40,7 @@ impl Timeout {
         })
     }
 
-    /// The moment at which the token has to be revoked.
+    /// The time at which the guard must revoke the token.
     pub(crate) fn deadline(self) -> Timestamp {
         self.at.checked_sub(self.margin).unwrap_or(self.at)
     }
@@ -57,7 +57,7 @@ impl Timeout {
     }
 }
 
-/// The time that `after_script` has.
+/// The time limit of `after_script`.
 pub(crate) fn of_after_script(environment: &Environment) -> Duration {
     let given = environment.get("RUNNER_AFTER_SCRIPT_TIMEOUT");
     let given = given.and_then(|text| text.trim().parse::<SignedDuration>().ok());
@@ -65,7 +65,7 @@ pub(crate) fn of_after_script(environment: &Environment) -> Duration {
     given.unwrap_or(AFTER_SCRIPT)
 }
 
-/// The time from `now` until `then`; none if that has passed.
+/// The time from `now` until `then`. Zero if `then` has passed.
 pub(crate) fn until(then: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(then.duration_since(now)).unwrap_or_default()
 }

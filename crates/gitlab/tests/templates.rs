@@ -34,7 +34,7 @@ fn inputs_are_the_options(
         let description = input["description"].as_str().expect("text");
         assert!(description.starts_with(option.help()), "{name}: {description}");
         let (default, value) = match option.value() {
-            // GitLab pastes inputs into YAML as they are, where line breaks would be lost. The space before
+            // GitLab pastes inputs into YAML as they are, and YAML would lose line breaks. The space before
             // the JSON keeps `gitlab-ci-local` from making a list of it.
             OptionValue::Lines => (Value::Sequence(vec![]), format!(" $[[ inputs.{name} ]]")),
             _ => (
@@ -49,7 +49,7 @@ fn inputs_are_the_options(
     assert_eq!(inputs["job-name"]["default"], job);
 }
 
-/// GitLab pastes inputs in as they are. In a script, they would be code.
+/// GitLab pastes inputs in as they are. In a script, their content would run as code.
 #[rstest]
 #[case("job.yml")]
 #[case("handover.yml")]
@@ -72,7 +72,7 @@ fn no_input_is_in_a_script(#[case] file: &str) {
     );
 }
 
-/// The job that revokes must reach the same cluster in the same way as the one that mints.
+/// The job that revokes must reach the same cluster with the same options as the job that mints.
 #[test]
 fn both_ends_of_a_handover_have_the_same_options() {
     let (_, jobs) = template("handover.yml");

@@ -8,10 +8,10 @@ use crate::{
 /// The length of the longest CSI sequence that may be inside a form.
 pub(crate) const LONGEST_GAP: u32 = 64;
 
-/// The bytes that may stand between two pieces of one secret.
+/// The bytes that may be between two pieces of one secret.
 const BETWEEN: &[u8] = b" \t\r\n|\"',\\";
 
-/// All patterns of which the bytes so far may be a part. Positions count from the beginning of the stream.
+/// All patterns of which the latest bytes may be a part. Positions count from the beginning of the stream.
 #[derive(Clone, Default)]
 pub(crate) struct Cursors {
     live: Candidates,
@@ -22,9 +22,9 @@ pub(crate) struct Cursors {
     fresh_at: Option<u64>,
     /// The end of the last piece.
     masked_to: Option<u64>,
-    /// Whether only [`BETWEEN`] has been read since then.
+    /// Whether the stream has had only [`BETWEEN`] since then.
     between: bool,
-    /// The places where pieces broke off, as long as no other text has come since.
+    /// The positions in patterns at which pieces ended, while no other text has followed.
     torn: Vec<Torn>,
     /// Whether this byte is in the address at the start of a line of a dump.
     address: bool,
@@ -36,18 +36,18 @@ struct Candidates {
     seeds: Vec<Seed>,
 }
 
-/// A part of a pattern, up to `at`, that the stream has from `start` on.
+/// A part of a pattern that the stream has from `start` on. The part ends at `at`.
 #[derive(Clone)]
 struct Cursor {
     pattern: usize,
     at: usize,
-    /// The number of bytes that are missing to a piece. If it is 0, masking goes on at `start`.
+    /// The number of bytes that the part still lacks to be a piece. At 0, masking begins at `start`.
     left: usize,
     start: u64,
 }
 
-/// A place from which the stream may hold the inside of a pattern. After 4 bytes, the few patterns with these
-/// bytes get a cursor each.
+/// A position from which on the stream may hold the inside of a pattern. After 4 bytes, each of the few
+/// patterns with these bytes gets a cursor.
 #[derive(Clone)]
 struct Seed {
     bytes: u32,
@@ -55,7 +55,7 @@ struct Seed {
     start: u64,
 }
 
-/// The end of a piece whose pattern goes on at `at`.
+/// The end of a piece whose pattern continues at `at`.
 #[derive(Clone)]
 struct Torn {
     pattern: usize,
@@ -71,8 +71,8 @@ struct Gap {
 }
 
 impl Cursors {
-    /// Reads the byte at a position. `fresh` says that a piece may begin there. Calls `mask` with every
-    /// stretch to mask.
+    /// Reads the byte at a position. `fresh` says whether a piece may begin there. Calls `mask` with every
+    /// range to mask.
     pub(crate) fn read(
         &mut self,
         patterns: &Patterns,
@@ -102,7 +102,8 @@ impl Cursors {
         self.pass_gap(position, byte);
     }
 
-    /// Continues at the places where pieces broke off. There, the end of a form is enough.
+    /// Continues at the positions in patterns at which pieces ended. There, even a short end of a form is
+    /// masked.
     fn resume(&mut self, patterns: &Patterns, position: u64, byte: u8) {
         for &Torn { pattern, at, .. } in &self.torn {
             let bytes = patterns.get(pattern).bytes();
@@ -161,7 +162,7 @@ impl Cursors {
         }
     }
 
-    /// Changes to the patterns of `new`, which include all of `old` in other places.
+    /// Replaces the patterns `old` by `new`, which include all of `old` at other indexes.
     pub(crate) fn follow(&mut self, new: &Patterns, old: &Patterns) {
         let all = [&mut self.live, &mut self.asleep].into_iter();
         let cursors = all
@@ -173,7 +174,7 @@ impl Cursors {
         }
     }
 
-    /// Whether nothing before this position matters to the bytes that follow.
+    /// Whether no byte before this position matters to the bytes that follow.
     pub(crate) fn is_idle(&self, position: u64) -> bool {
         self.live.is_empty()
             && self.gap.is_none()
@@ -183,7 +184,7 @@ impl Cursors {
     }
 
     /// The first position that may still become a part of a piece. Within a piece, that is an escape sequence
-    /// after which the piece may go on.
+    /// after which the piece may continue.
     pub(crate) fn undecided(&self) -> Option<u64> {
         let all = [&self.live, &self.asleep];
         let cursors = all
@@ -234,11 +235,11 @@ impl Candidates {
     }
 }
 
-/// Records the place where a pattern broke off last.
+/// Records the position at which a piece of the pattern ended last.
 fn tear(torn: &mut Vec<Torn>, pattern: &Pattern, cursor: &Cursor, position: u64) {
     torn.retain(|torn| torn.pattern != cursor.pattern || torn.position == position);
     let rest = &pattern.bytes()[cursor.at..];
-    // Padding alone proves nothing, and lines of `=` are frequent.
+    // Padding alone proves nothing: lines of `=` are frequent.
     if rest.iter().all(|byte| *byte == b'=') {
         return;
     }

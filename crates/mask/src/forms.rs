@@ -1,4 +1,4 @@
-//! The forms of a secret: every way in which a log can show it.
+//! The forms of a secret: every text in which a log can show it.
 
 use std::fmt;
 
@@ -15,17 +15,16 @@ use crate::{LEAST, PIECE};
 const COLUMNS: [usize; 2] = [76, 64];
 
 /// The registered claims that differ between the tokens of one issuer (RFC 7519, section 4.1). Many issuers
-/// write claims in alphabetical order, so that only the audiences come before these.
+/// write claims in alphabetical order, so that only the audiences come before these claims.
 const OWN_CLAIMS: [&str; 5] = ["\"exp\":", "\"iat\":", "\"jti\":", "\"nbf\":", "\"sub\":"];
 
-/// One way in which a log can show a secret. Redacted in Debug, wiped when dropped.
+/// One form in which a log can show a secret. `Debug` redacts it. Its memory is wiped when it is dropped.
 #[derive(Clone)]
 pub struct Form {
-    /// The encoding that makes the form from the secret.
+    /// The encoding of the secret in this form.
     pub encoding: Encoding,
     pub(crate) text: Zeroizing<String>,
-    /// The number of bytes at the beginning that are not secret: they hold only a JWT's header and first
-    /// claims.
+    /// The number of bytes at the beginning that are not secret: they are a JWT's header and first claims.
     pub(crate) public: usize,
 }
 
@@ -39,12 +38,12 @@ pub enum Encoding {
     Claims,
     /// The last segment of a JWT alone.
     Signature,
-    /// Base64 with either alphabet, inside or at the end of the base64 of a longer text, with and without
-    /// padding and the line break of `echo`. Characters that depend on the text around the secret are left
-    /// out.
+    /// Base64 with either alphabet. It may be inside or at the end of the base64 of a longer text, with or
+    /// without padding, and with or without the line break of `echo`. Leaves out characters that depend on
+    /// the text around the secret.
     Base64,
-    /// One line of the base64 that `base64` or `openssl base64` prints for the secret from `echo` or
-    /// `printf`.
+    /// One line of the base64 that `base64` or `openssl base64` prints, if `echo` or `printf` gives them the
+    /// secret.
     Base64Line,
     /// Percent-encoding (RFC 3986).
     Percent,
@@ -56,16 +55,17 @@ pub enum Encoding {
     Shell,
     /// Hexadecimal, in lower or upper case.
     Hex,
-    /// Hexadecimal in groups, in which `xxd`, `hexdump -C` and `od -t x1` show the output of `echo`. A log
-    /// has pieces of it in lines, and never the whole, so only a [`Masker`](crate::Masker) can use it.
+    /// Hexadecimal in groups, as `xxd`, `hexdump -C` and `od -t x1` show the output of `echo`. A log has
+    /// pieces of this form in lines, and never the whole form. So only a [`Masker`](crate::Masker) can use
+    /// it.
     Dump,
 }
 
-/// Every form of a secret, each text once. A [`Masker`](crate::Masker) finds them, a CI platform can mask
-/// them, and no log may hold one. Blanks and line breaks around the secret do not count.
+/// Returns every form of a secret, each text once. A [`Masker`](crate::Masker) finds them, a CI platform can
+/// mask them, and no log may hold one. Ignores spaces and line breaks around the secret.
 ///
-/// Quoted forms are only there if they differ from the secret as it is. A JWT's header alone is not a form,
-/// because every token of its issuer has the same. The other segments are forms if they have at least
+/// Quoted forms are included only if they differ from the secret. A JWT's header alone is not a form, because
+/// every token of its issuer has the same header. The other segments are forms if they have at least
 /// [`PIECE`] bytes. A secret of fewer than [`LEAST`] bytes has no forms.
 pub fn forms(secret: &str) -> Vec<Form> {
     let secret = secret.trim();
@@ -95,7 +95,7 @@ pub fn forms(secret: &str) -> Vec<Form> {
 struct Forms(Vec<Form>);
 
 impl Forms {
-    /// Adds a form, unless it is there already or has fewer than `least` bytes that are secret.
+    /// Adds a form, unless the list has it already, or the form has fewer than `least` secret bytes.
     fn add(&mut self, encoding: Encoding, text: &str, public: usize, least: usize) {
         if text.len() >= public + least && self.0.iter().all(|form| form.text.as_str() != text) {
             self.0.push(Form {
@@ -109,7 +109,7 @@ impl Forms {
     /// Adds the base64 of the secret after `shift` unknown bytes.
     fn base64(&mut self, secret: &str, public: usize, shift: usize) {
         // A character holds 6 bits. The first characters also hold bits of the text before the secret, so
-        // they are unknown. A later character is known if it holds only bits of the given bytes.
+        // they are unknown. A later character is known if all of its bits come from the given bytes.
         let unknown = (8 * shift).div_ceil(6);
         let known = |bytes: usize| (8 * (shift + bytes) / 6).saturating_sub(unknown);
         let public = known(public);
@@ -143,7 +143,7 @@ impl Forms {
             2 * public,
             LEAST,
         );
-        // A group of xxd has two bytes, and the secret may begin with either.
+        // A group of xxd has two bytes. The secret may begin at either byte.
         let echoed = Zeroizing::new(format!("{secret}\n"));
         for (size, skip) in [(1, 0), (2, 0), (2, 1)] {
             let groups = echoed.as_bytes()[skip..].chunks(size);
@@ -158,7 +158,7 @@ impl Forms {
 /// The function that quotes a character.
 type Quote = fn(char) -> String;
 
-/// The ways to quote. Programs differ, so an encoding is there more than once.
+/// The functions that quote. Programs differ, so an encoding is listed more than once.
 const QUOTES: &[(Encoding, Quote)] = &[
     (Encoding::Percent, |c| percent(c, false)),
     (Encoding::Percent, |c| percent(c, true)),
@@ -226,8 +226,8 @@ fn json_html(c: char) -> Option<String> {
     matches!(c, '<' | '>' | '&').then(|| format!("\\u{:04x}", u32::from(c)))
 }
 
-/// Quotes a character for XML. `quotes` are the texts for a double and a single quote, if they must be
-/// escaped.
+/// Quotes a character for XML. `quotes` are the replacements for a double and a single quote. `None` leaves
+/// both as they are.
 fn xml(c: char, quotes: Option<(&str, &str)>) -> String {
     match (c, quotes) {
         ('&', _) => "&amp;".into(),
@@ -257,7 +257,7 @@ fn jwt(secret: &str) -> Option<(&str, &str, &str)> {
     (is_jwt && signature.len() >= PIECE).then_some((header, claims, signature))
 }
 
-/// The number of characters at the beginning of the claims that any token of the same issuer can have.
+/// The number of characters at the beginning of the claims that other tokens of the same issuer can share.
 fn first_claims(claims: &str) -> usize {
     let Ok(json) = URL_SAFE_NO_PAD.decode(claims).map(Zeroizing::new) else {
         return 0;
@@ -270,13 +270,13 @@ fn first_claims(claims: &str) -> usize {
 }
 
 impl Form {
-    /// The text of the form. Every call is a place where it can leak.
+    /// The form itself. Every call is a place where the secret can leak.
     pub fn expose(&self) -> &str {
         &self.text
     }
 
-    /// The secret part of the form. It leaves out a JWT's header and first claims, which other tokens of its
-    /// issuer also have.
+    /// The secret part of the form, without a JWT's header and first claims: other tokens of its issuer also
+    /// have those.
     pub fn secret_part(&self) -> &str {
         self.text.get(self.public..).unwrap_or_default()
     }

@@ -1,6 +1,7 @@
-//! A set of 8-byte words that answers fast, and sometimes wrongly with yes.
+//! A set of 8-byte words. A lookup is fast, but sometimes answers "yes" for a word that is not in the set.
 
-/// A Bloom filter with two bits for each word. Both are in the same 64 bits, so one read of memory answers.
+/// A Bloom filter with two bits for each word. Both bits are in the same 64 bits, so one read of memory
+/// answers.
 ///
 /// With 32 bits for each member, about one in 200 other words counts as a member.
 pub(crate) struct Grams {
@@ -24,8 +25,8 @@ impl Grams {
         grams
     }
 
-    /// Looks up every `stride`th 8-byte word of a text. Returns the place of the first member, or else the
-    /// place of the next word.
+    /// Looks up every `stride`th 8-byte word of a text. Returns the position of the first member, or else the
+    /// position of the next word.
     pub(crate) fn find(&self, text: &[u8], stride: usize) -> Result<usize, usize> {
         let mut at = 0;
         while let Some(gram) = text.get(at..).and_then(word) {
@@ -38,7 +39,8 @@ impl Grams {
         Err(at)
     }
 
-    /// The place of a word, by Fibonacci hashing: the upper bits of the product depend on all bytes.
+    /// The position of a word's bits, by Fibonacci hashing: the upper bits of the product depend on all
+    /// bytes.
     fn place(&self, gram: u64) -> (usize, u64) {
         let hash = gram.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let (one, other) = (hash >> (self.shift - 6), hash >> (self.shift - 12));

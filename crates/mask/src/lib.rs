@@ -1,9 +1,9 @@
-//! Takes secrets out of a log while it is written.
+//! Removes secrets from a log while the log is written.
 //!
 //! Scripts seldom print a secret as it is. They print it in base64, quoted, in hexadecimal, in colours,
 //! folded at some column, or cut off. A [`Masker`] finds a secret in all these [forms](forms()) in a stream
-//! of any bytes, and writes [`MARK`] instead. It holds back only what may be the beginning of a secret, and
-//! its memory does not grow with the log.
+//! of any bytes, and writes [`MARK`] instead. It holds back only bytes that may be the beginning of a secret,
+//! and its memory does not grow with the log.
 //!
 //! ```
 //! use jobpass_mask::Masker;
@@ -25,42 +25,41 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! - [`copy`] masks everything that a reader gives, [`copy_to_mark`] the part before a mark.
-//! - A [`SecretSource`] tells a masker of secrets that are made after the log has begun.
-//! - [`forms()`] lists the forms, for a program that hands them to another masker or searches for leaks.
+//! - [`copy`] masks everything that a reader returns, [`copy_to_mark`] the part before a mark.
+//! - A [`SecretSource`] tells a masker about secrets that are made after the log has begun.
+//! - [`forms()`] lists the forms, for a program that gives them to another masker or searches for leaks.
 //!
 //! # What is masked
-//! Not only whole forms are masked but also *pieces* of one: at least [`PIECE`] bytes in a row, or all of a
-//! form that is shorter. A piece counts where it
+//! The masker masks whole forms, and also *pieces* of a form: at least [`PIECE`] bytes in a row, or all of a
+//! shorter form. A piece counts if it
 //! - is the beginning of a form, anywhere;
-//! - begins a line, after blanks or after the address with which `xxd`, `hexdump -C` and `od` begin theirs;
-//! - follows something masked, with only blanks, line breaks, quotes, commas, bars or backslashes in between.
-//!   There it may be shorter if it goes on where the masked text left off.
+//! - begins a line, after spaces, tabs or the address with which `xxd`, `hexdump -C` and `od` begin a line;
+//! - follows masked text, with only spaces, tabs, line breaks, quotes, commas, bars or backslashes in between.
+//!   There it may be shorter if it continues where the masked text ended.
 //!
-//! So base64 is masked at whatever width it is wrapped, with `\n` or `\r\n`, and so is a secret that was cut
-//! off, folded or dumped. ANSI colours (CSI sequences, ECMA-48) inside a form are looked through. They are
-//! written after the mark, so that colours end where they would have. Masked stretches that touch become one
-//! mark.
+//! So the masker finds base64 that is wrapped at any width, with `\n` or `\r\n`, and a secret that is cut
+//! off, folded or dumped. It ignores ANSI colours (CSI sequences, ECMA-48) inside a form, and writes them
+//! after the mark, so that colours end where they would have. Masked ranges that touch become one mark.
 //!
 //! The header and the first claims of a JWT do not count as part of a piece. Other tokens of its issuer have
-//! the same, and masks for them would cut holes into text that is not secret. (Where another token of the
-//! issuer is folded or dumped line by line, the claims that both have can still be masked.)
+//! the same header and claims, and masks for them would hide text that is not secret. (If another token of
+//! the issuer is folded or dumped line by line, the masker may still mask the claims that both tokens have.)
 //!
 //! # What is not masked
-//! - Pieces of fewer than 16 bytes: a secret folded at 10 columns, a character at a time, or what is left of
-//!   the line on which a form begins.
+//! - Pieces of fewer than 16 bytes: a secret folded at 10 columns, a character at a time, or the short part
+//!   of a form before the first line break.
 //! - A piece in the middle of a line with other text before it, such as the second half of a secret alone.
 //! - Secrets of fewer than [`LEAST`] bytes.
-//! - Any other way to write a secret: compressed, encrypted, reversed, base32, base64 of base64, octal
+//! - Any other encoding of a secret: compressed, encrypted, reversed, base32, base64 of base64, octal
 //!   (`od -c`), little-endian words (`od -x`), `\uXXXX` for characters that are not ASCII, quoted twice.
-//! - A secret that holds a mark, or whose beginning or end looks like a part of one.
+//! - A secret that contains a mark, or whose beginning or end looks like a part of a mark.
 //!
 //! # How it keeps up
 //! A piece has 16 bytes or more, so one of the 8-byte words that begin at every ninth byte of the text lies
-//! inside it. Only those words are looked up, in a set of all 8-byte words of all forms. Where one is found,
-//! and at the ends of each chunk, the bytes are followed one by one. That is several times faster than an
-//! automaton over the forms and needs a hundredth of its memory. It also sees pieces, which an automaton of
-//! whole forms does not.
+//! inside it. The masker looks up only those words, in a set of all 8-byte words of all forms. If it finds
+//! one, and at the ends of each chunk, it follows the bytes one by one. That is several times faster than an
+//! automaton over the forms, and needs a hundredth of its memory. The masker also sees pieces, and an
+//! automaton of whole forms does not.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -86,18 +85,18 @@ pub use until::{copy_to_mark, end_mark};
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// The text that stands in the place of a secret.
+/// The text that replaces a secret.
 pub const MARK: &str = "[MASKED]";
 
-/// The fewest bytes of a secret that is masked. Shorter secrets are words that a log has anyway, and a mask
-/// for each of them would tell what they are.
+/// The least number of bytes of a secret. The masker ignores shorter ones: they are words that a log has
+/// anyway, and a mask for each word would tell what the secret is.
 pub const LEAST: usize = 8;
 
-/// The fewest bytes of a form that are masked as a piece of it, and the fewest bytes of a part of a secret
-/// that is a form.
+/// The least number of bytes of a form that count as a piece. Also the least number of bytes of a part of a
+/// secret that is a form.
 ///
-/// A dump shows no fewer in one line (16 characters). They are 96 bits of a secret in base64, which no log
-/// has by chance.
+/// One line of a dump shows 16 characters. They are 96 bits of a secret in base64, which no log has by
+/// chance.
 pub const PIECE: usize = 16;
 
 /// The byte with which an escape sequence begins.

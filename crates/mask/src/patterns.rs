@@ -7,15 +7,15 @@ use zeroize::Zeroizing;
 
 use crate::{ESCAPE, LEAST, PIECE, forms::Form, grams::Grams};
 
-/// A form to find.
+/// A form to search for.
 #[derive(Clone)]
 pub(crate) struct Pattern {
     text: Zeroizing<String>,
     /// The number of bytes at the beginning that are not secret.
     public: usize,
-    /// The number of secret bytes in a row that are a piece.
+    /// The number of secret bytes in a row that count as a piece.
     need: usize,
-    /// Whether it is a part of another form of the same secret.
+    /// Whether the pattern is a part of another form of the same secret.
     is_part: bool,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct Patterns {
     list: Vec<Pattern>,
     /// The patterns that begin with each byte.
     first: Vec<Vec<usize>>,
-    /// Every place inside a pattern where a piece can begin, sorted by the 4 bytes there.
+    /// Every position inside a pattern at which a piece can begin, sorted by the 4 bytes there.
     inside: Vec<Inside>,
     grams: Grams,
     stride: usize,
@@ -37,12 +37,12 @@ pub(crate) struct Inside {
 }
 
 impl Patterns {
-    /// Makes the patterns of some secrets, each given by all its forms.
+    /// Creates the patterns of some secrets. Each item has all forms of one secret.
     pub(crate) fn new(secrets: impl IntoIterator<Item = Vec<Form>>) -> Self {
         Self::of(secrets.into_iter().flat_map(Pattern::all).collect())
     }
 
-    /// Makes the same patterns and those of one more secret.
+    /// Creates the same patterns, and those of one more secret.
     pub(crate) fn with(&self, secret: Vec<Form>) -> Self {
         Self::of(self.list.iter().cloned().chain(Pattern::all(secret)).collect())
     }
@@ -59,7 +59,7 @@ impl Patterns {
         for (at, pattern) in list.iter().enumerate() {
             first[usize::from(pattern.bytes()[0])].push(at);
         }
-        // A piece of a part is a piece of the whole.
+        // A piece of a part is also a piece of the whole form.
         let wholes = list.iter().enumerate().filter(|(_, pattern)| !pattern.is_part);
         let mut inside: Vec<_> = wholes.flat_map(|(at, pattern)| pattern.inside(at)).collect();
         inside.sort_unstable_by_key(|inside| inside.key);
@@ -78,7 +78,7 @@ impl Patterns {
         &self.list[pattern]
     }
 
-    /// The index here of the pattern that `other` has at `pattern`.
+    /// The index in `self` of the pattern with the index `pattern` in `other`.
     pub(crate) fn place(&self, pattern: usize, other: &Self) -> Option<usize> {
         let text = &other.list[pattern].text;
         self.list.binary_search_by(|pattern| pattern.text.cmp(text)).ok()
@@ -88,7 +88,7 @@ impl Patterns {
         &self.first[usize::from(byte)]
     }
 
-    /// The places where a piece can begin with these 1 to 4 bytes. The last byte is the lowest.
+    /// The positions at which a piece can begin with these 1 to 4 bytes. The last byte is the lowest.
     pub(crate) fn inside(&self, bytes: u32, count: u32) -> &[Inside] {
         let free = u32::BITS - 8 * count;
         let keys: RangeInclusive<u32> = bytes << free..=bytes << free | ((1_u64 << free) - 1) as u32;
@@ -101,12 +101,12 @@ impl Patterns {
         &self.grams
     }
 
-    /// The largest distance between looked-up words that misses no piece.
+    /// The largest distance between two looked-up words with which the search misses no piece.
     pub(crate) fn stride(&self) -> usize {
         self.stride
     }
 
-    /// Whether a secret has an escape sequence in it.
+    /// Whether a secret contains an escape sequence.
     pub(crate) fn has_escape(&self) -> bool {
         self.has_escape
     }
@@ -139,7 +139,7 @@ impl Pattern {
         self.public
     }
 
-    /// The number of bytes that a stretch from `from` to `to` still lacks to be a piece.
+    /// The number of bytes that the range from `from` to `to` still lacks to be a piece.
     pub(crate) fn left(&self, from: usize, to: usize) -> usize {
         self.need.saturating_sub(to.saturating_sub(from.max(self.public)))
     }

@@ -1,17 +1,17 @@
-//! Skips text without a piece, and the colours in it.
+//! Skips text without a piece, including the colours in that text.
 
 use memchr::memchr;
 
 use crate::{ESCAPE, LEAST, PIECE, cursors::LONGEST_GAP, patterns::Patterns};
 
-/// The number of visible bytes on one side of an escape sequence that can belong to a piece that the sequence
-/// cuts in two.
+/// The greatest number of visible bytes, on one side of an escape sequence, that can belong to a piece around
+/// it.
 const SIDE: usize = PIECE - 1;
 
 /// The visible bytes around an escape sequence.
 struct Around {
     bytes: [u8; 2 * SIDE],
-    /// The place to begin reading, for each byte before the sequence.
+    /// The position at which to begin reading, for each byte before the sequence.
     from: [usize; SIDE],
     before: usize,
     /// The length of the shortest piece, minus one byte.
@@ -19,19 +19,18 @@ struct Around {
 }
 
 impl Patterns {
-    /// The first place in a text, read from its beginning, where a piece may begin. The bytes before it can be
-    /// skipped.
+    /// The first position in a text at which a piece may begin. The caller can skip the bytes before it.
     ///
-    /// The visible bytes around an escape sequence hold a word of a piece that the sequence cuts in two.
-    /// Reading cannot begin right after a sequence, because only the bytes before it tell whether a line
-    /// begins there.
+    /// If an escape sequence cuts a piece in two, the visible bytes around the sequence hold a word of that
+    /// piece. Reading cannot begin right after a sequence, because only the bytes before it tell whether a
+    /// line begins there.
     pub(crate) fn skip(&self, text: &[u8]) -> usize {
         let mut around = Around::new(self.stride() + LEAST - 2);
         let (mut begin, mut plain) = (0, 0);
         loop {
             let escape = memchr(ESCAPE, &text[plain..]).map_or(text.len(), |ahead| plain + ahead);
             let place = match self.grams().find(&text[plain..escape], self.stride()) {
-                // A piece that begins earlier would have been found one stride before.
+                // The search would have found a piece that begins earlier one stride before.
                 Ok(found) => Some((found + 1).saturating_sub(self.stride())),
                 Err(next) if escape == text.len() || self.has_escape() => {
                     Some((next + 1).saturating_sub(self.stride()))
@@ -77,7 +76,7 @@ impl Around {
         }
     }
 
-    /// Adds plain text. Unless it is the first, it follows a sequence that begins at `begin`.
+    /// Adds plain text. Unless the text is the first one, it follows a sequence that begins at `begin`.
     fn push(&mut self, text: &[u8], begin: usize, plain: std::ops::Range<usize>) {
         let added = plain.len().min(self.side);
         let kept = self.before.min(self.side - added);
@@ -95,7 +94,7 @@ impl Around {
         }
     }
 
-    /// Takes the visible bytes after the sequence, and returns whether they are enough to decide.
+    /// Reads the visible bytes after the sequence. Returns whether they are enough to decide.
     fn look(&mut self, text: &[u8], mut at: usize) -> bool {
         let ahead = &mut self.bytes[self.before..][..self.side];
         let mut seen = 0;
@@ -121,7 +120,8 @@ impl Around {
     }
 }
 
-/// The end of the CSI sequences that begin here, if there are any and the last is complete.
+/// The end of the CSI sequences that begin here. `None` if no sequence begins here, or if the last one is
+/// incomplete.
 fn sequences(text: &[u8], begin: usize) -> Option<usize> {
     let mut at = begin;
     while text.get(at) == Some(&ESCAPE) {

@@ -1,10 +1,10 @@
 //! Secrets that are made while a log is being masked.
 
-/// Tells a [`Masker`](crate::Masker) of secrets that are made after the log has begun, such as a token that
-/// replaces one that expires.
+/// Tells a [`Masker`](crate::Masker) about secrets that are made after the log has begun, such as a token
+/// that replaces an expiring one.
 ///
-/// The masker asks before it reads each chunk of the log. If the source knows a secret before anybody can
-/// print it, the secret is masked from its first byte on.
+/// The masker calls the source before it reads each chunk of the log. If the source knows a secret before
+/// anybody can print it, the masker masks that secret from its first byte on.
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
@@ -40,10 +40,10 @@ pub trait SecretSource {
     fn new_secrets(&mut self, learn: &mut dyn FnMut(&str));
 }
 
-/// A source of any type, which can be cloned together with its masker.
+/// A source of any type. A masker's clone also clones the source.
 ///
-/// A type parameter of the masker would do the same, but then the masker would be compiled in the crate that
-/// names the type, and with the optimisation of that crate.
+/// A type parameter of the masker would do the same. But then the crate that names the type would compile the
+/// masker, with the optimisation of that crate.
 pub(crate) trait AnySource: SecretSource + Send + Sync {
     fn cloned(&self) -> Box<dyn AnySource>;
 }

@@ -1,4 +1,4 @@
-//! Masks a stream as it passes.
+//! Masks a stream while it passes.
 
 use std::{
     io::{self, BufWriter, ErrorKind, Read, Write},
@@ -14,21 +14,21 @@ use crate::{
     source::{AnySource, SecretSource},
 };
 
-/// The number of bytes that are processed at once: the size of a pipe (pipe(7)). It bounds the memory for
-/// bytes that are held back.
+/// The number of bytes that the masker processes at once: the size of a pipe (pipe(7)). It limits the memory
+/// for bytes that the masker holds back.
 const SLICE: usize = 64 << 10;
 
-/// The number of bytes in which the beginning of a line is searched.
+/// The number of bytes in which the masker looks for the beginning of a line.
 const LOOK_BACK: usize = 32;
 
-/// The fewest hexadecimal digits of the address at the start of a dump's line (`od`; `xxd` and `hexdump` have
-/// 8).
+/// The least number of hexadecimal digits of the address at the start of a dump's line: 7 for `od`. `xxd` and
+/// `hexdump` have 8.
 const ADDRESS: usize = 7;
 
 /// Masks all [forms](crate::forms()) of some secrets in a stream of any bytes. The same text gives the same
-/// output however it is cut into chunks.
+/// output, however the caller cuts it into chunks.
 ///
-/// It holds back only bytes that may turn out to be the beginning of a [piece](crate#what-is-masked), and
+/// The masker holds back only bytes that may become the beginning of a [piece](crate#what-is-masked), and
 /// writes all others at once. Its memory does not grow with the stream.
 #[derive(Clone)]
 pub struct Masker {
@@ -36,27 +36,28 @@ pub struct Masker {
     /// The sources of later secrets.
     sources: Vec<Box<dyn AnySource>>,
     cursors: Cursors,
-    /// The stretches to mask that are not written yet. They are in order and do not touch.
+    /// The ranges to mask that the masker has not written yet. They are in order and do not touch.
     spans: Vec<Range<u64>>,
-    /// The bytes that have been read and are not yet written.
+    /// The bytes that the masker has read and not written yet.
     pub(crate) held: Vec<u8>,
-    /// The number of bytes of the stream that are written or masked. `held` begins here.
+    /// The position in the stream at which `held` begins, in bytes. The masker has written all bytes before
+    /// it, or a mark in their place.
     written: u64,
-    /// The last of these bytes.
+    /// The last bytes before that position.
     before: Vec<u8>,
-    /// The end of the last mark.
+    /// The position in the stream after the last mark.
     marked_to: Option<u64>,
 }
 
 impl Masker {
-    /// Creates a masker of these secrets. It leaves out those of fewer than [`LEAST`](crate::LEAST) bytes.
+    /// Creates a masker of these secrets. Leaves out secrets of fewer than [`LEAST`](crate::LEAST) bytes.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let patterns = Patterns::new(secrets.into_iter().map(forms));
         Self::with(Arc::new(patterns), Vec::new())
     }
 
-    /// Also masks the secrets that these sources will know of. Every [`push`](Self::push) asks them for new
-    /// ones.
+    /// Also masks the secrets that these sources learn later. Every [`push`](Self::push) asks the sources for
+    /// new secrets.
     ///
     /// A clone of the masker asks a clone of each source, so that each masker learns of every secret.
     #[must_use]
@@ -85,12 +86,12 @@ impl Masker {
         }
     }
 
-    /// Takes the next bytes of the stream, and writes all bytes that cannot be a part of a secret.
+    /// Reads the next bytes of the stream, and writes all bytes that cannot be a part of a secret.
     ///
-    /// It writes before and after each mark, so give it a buffered writer and flush it.
+    /// This writes before and after each mark, so give it a buffered writer and flush that writer.
     ///
     /// # Errors
-    /// If `out` cannot be written. The text is then lost, and the later output is not reliable.
+    /// If the write to `out` fails. The text is then lost, and later output may show parts of secrets.
     pub fn push(&mut self, chunk: &[u8], out: &mut dyn Write) -> io::Result<()> {
         self.learn();
         for slice in chunk.chunks(SLICE) {
@@ -106,10 +107,10 @@ impl Masker {
         Ok(())
     }
 
-    /// Ends the stream: writes the bytes that were held back. A new stream may follow.
+    /// Ends the stream, and writes the bytes that the masker held back. A new stream may follow.
     ///
     /// # Errors
-    /// If `out` cannot be written.
+    /// If the write to `out` fails.
     pub fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
         let held = std::mem::take(&mut self.held);
         let end = self.written + held.len() as u64;
@@ -134,7 +135,7 @@ impl Masker {
         }
     }
 
-    /// Reads `text` up to `new`, and writes it.
+    /// Reads the bytes of `text` from `new` on, and writes those that are decided.
     fn pass(&mut self, text: &[u8], new: usize, out: &mut dyn Write) -> io::Result<()> {
         self.read(text, new);
         let end = self.written + text.len() as u64;
@@ -173,7 +174,7 @@ impl Masker {
         }
     }
 
-    /// Whether only blanks or the address of a dump stand before this byte in its line.
+    /// Whether the line has only spaces, tabs or the address of a dump before this byte.
     fn begins_line(&self, text: &[u8], at: usize) -> bool {
         let last = at
             .checked_sub(1)
@@ -194,7 +195,7 @@ impl Masker {
             || (line.len() < before.len() && digits.len() - address.len() >= ADDRESS && ends_line(address))
     }
 
-    /// Writes up to a position, or to the end of a masked stretch that begins there or before it.
+    /// Writes up to a position, or up to the end of a masked range that begins there or before.
     fn write(&mut self, text: &[u8], to: u64, out: &mut dyn Write) -> io::Result<()> {
         let begin = self.written;
         let index = |position: u64| (position - begin) as usize;
@@ -218,7 +219,7 @@ impl Masker {
     }
 }
 
-/// Adds a stretch that ends after all others, and joins it to those that it touches.
+/// Adds a range that ends after all others, and joins it to the ranges that it touches.
 fn add(spans: &mut Vec<Range<u64>>, mut span: Range<u64>) {
     while let Some(last) = spans.pop_if(|last| last.end >= span.start) {
         span.start = span.start.min(last.start);
@@ -226,7 +227,7 @@ fn add(spans: &mut Vec<Range<u64>>, mut span: Range<u64>) {
     spans.push(span);
 }
 
-/// Writes the escape sequences of a masked stretch, so that the text after it has its colours.
+/// Writes the escape sequences of a masked range, so that the text after it has its colours.
 fn colours(masked: &[u8], out: &mut dyn Write) -> io::Result<()> {
     for from in memchr::memchr_iter(ESCAPE, masked) {
         let sequence = &masked[from..];
@@ -250,10 +251,10 @@ fn trim(text: &[u8], remove: impl Fn(u8) -> bool) -> &[u8] {
     &text[..kept]
 }
 
-/// Masks all of `input` into `output`. It writes the bytes that it has read before it asks for more.
+/// Masks all of `input` into `output`. Writes the bytes that it has read before it reads more.
 ///
 /// # Errors
-/// If `input` cannot be read or `output` cannot be written.
+/// If reading `input` or writing `output` fails.
 pub fn copy(mut masker: Masker, input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
     let mut output = BufWriter::with_capacity(SLICE, output);
     let mut buffer = vec![0; SLICE];

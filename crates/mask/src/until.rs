@@ -1,4 +1,4 @@
-//! Reading a log up to a mark, so that the reader need not wait for background processes that keep the pipe
+//! Reads a log up to a mark, so that the reader does not wait for background processes that keep the pipe
 //! open.
 
 use std::{
@@ -17,18 +17,18 @@ const LETTING_GO: Duration = Duration::from_millis(100);
 
 /// The mark that a program writes after the last byte of its log: the bytes 1, `name`, 2.
 ///
-/// A process that knows the name can end the log, so the name should be random.
+/// A process that knows the name can end the log, so choose a random name.
 pub fn end_mark(name: &str) -> String {
     format!("\u{1}{name}\u{2}")
 }
 
-/// Masks everything before [`end_mark`] in a pipe into `output`. Without a mark, it masks everything.
+/// Masks everything in a pipe before the [`end_mark`] into `output`. Without a mark, masks everything.
 ///
-/// Background processes may then still have the pipe open. This does not wait for them, and SIGPIPE does not
-/// stop them when they write: after the mark, the program `cat` reads the pipe and throws the text away.
+/// Background processes may still have the pipe open after the mark. This does not wait for them, and SIGPIPE
+/// does not stop them when they write: the program `cat` reads the pipe after the mark and discards the text.
 ///
 /// # Errors
-/// If the pipe cannot be read or `output` cannot be written.
+/// If reading the pipe or writing `output` fails.
 pub fn copy_to_mark(
     masker: Masker,
     pipe: impl Read + Into<OwnedFd> + AsFd,
@@ -56,11 +56,11 @@ fn is_open(pipe: &impl AsFd) -> bool {
     !matches!(closed, Ok(Ok(1..)))
 }
 
-/// Reads `input` up to the mark. It holds back only bytes that may be the beginning of the mark.
+/// Reads `input` up to the mark. Holds back only bytes that may be the beginning of the mark.
 struct Until<R> {
     input: R,
     mark: Vec<u8>,
-    /// Bytes that have been read and may still be a part of the mark.
+    /// Bytes that may still be a part of the mark.
     held: Vec<u8>,
     found: bool,
 }
@@ -77,7 +77,7 @@ impl<R: Read> Until<R> {
 }
 
 impl<R: Read> Read for Until<R> {
-    /// Reads into `buffer`, which must have room for more than the mark.
+    /// Reads into `buffer`. The buffer must be longer than the mark.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while !self.found && filled == 0 {

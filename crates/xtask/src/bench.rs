@@ -1,6 +1,6 @@
-//! `cargo xtask bench`: measures `jobpass mint` and `jobpass revoke` beside `kubectl create token` on the
-//! same cluster in the same run, and the masking of a log. `cargo xtask bench sweep` measures a sweep beside
-//! `kubectl delete secret`.
+//! `cargo xtask bench`: measures `jobpass mint`, `jobpass revoke` and `kubectl create token` on the same
+//! cluster in the same run. Also measures the masking of a log. `cargo xtask bench sweep` measures a sweep
+//! and `kubectl delete secret`.
 
 mod kubernetes;
 mod mask;
@@ -35,7 +35,7 @@ struct Bench {
 #[derive(Default)]
 struct Figures {
     wall: Vec<Duration>,
-    /// Bytes.
+    /// The peak memory of each run, in bytes.
     peak: Vec<u64>,
 }
 
@@ -87,7 +87,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     let mut figures = commands.each_ref().map(|_| Figures::default());
     let measured = step(&format!("measure, {rounds} rounds"), "cargo xtask bench", || {
         for _ in 0..rounds {
-            // They are measured separately, because watching the memory takes a processor.
+            // This measures them separately, because watching the memory needs a processor of its own.
             for measure in [Figures::time, Figures::watch] {
                 for (figures, (_, program, words)) in figures.iter_mut().zip(&commands) {
                     let mut command = bench.command(program, words);
@@ -137,7 +137,7 @@ impl Bench {
         Ok(Self { folder, cluster })
     }
 
-    /// A command that finds the minter through KUBECONFIG, and nothing else of this machine.
+    /// A command that finds the minter through KUBECONFIG. It gets no other variable of this machine.
     fn command(&self, program: &Path, words: &str) -> Command {
         let mut command = Command::new(program);
         command
@@ -158,7 +158,7 @@ impl Figures {
         Ok(())
     }
 
-    /// Reads the peak memory from the kernel until the process ends. The kernel's figure for an ended child
+    /// Reads the peak memory from the kernel until the process ends. For an ended child, the kernel's figure
     /// would include its parent's memory at the time of the fork.
     fn watch(&mut self, command: &mut Command) -> Result<()> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
@@ -169,7 +169,7 @@ impl Figures {
             text.clear();
             file.rewind()?;
             file.read_to_string(&mut text)?;
-            // A program that has ended has no memory.
+            // The kernel shows no memory of a program that has ended.
             match kibibytes(&text) {
                 Some(now) => peak = Some(now),
                 None => break,
@@ -181,7 +181,7 @@ impl Figures {
         Ok(())
     }
 
-    /// Wall time in milliseconds and peak memory in MiB.
+    /// The medians of the wall time in milliseconds and of the peak memory in MiB.
     fn medians(&self) -> (f64, f64) {
         let wall = quantile(self.wall.iter().map(milliseconds), 0.5);
         (wall, quantile(self.peak.iter().copied().map(mebibytes), 0.5))
@@ -199,7 +199,7 @@ impl Figures {
     }
 }
 
-/// `VmHWM` of `/proc/PID/status`.
+/// Parses `VmHWM` in `/proc/PID/status`.
 fn kibibytes(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.split_whitespace().next()?.parse().ok()
@@ -213,7 +213,7 @@ fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// The smallest of the values that at least this share of them does not exceed.
+/// The smallest value that is not less than this share of all values.
 fn quantile(values: impl Iterator<Item = f64>, share: f64) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);

@@ -1,5 +1,5 @@
 //! The client libraries that read jobpass's kubeconfigs in tests, in `<target>/tools/clients`. A lock file in
-//! `tests/clients` pins each.
+//! `tests/clients` pins each library.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,12 +19,12 @@ const JAVASCRIPT: [&str; 2] = ["package.json", "package-lock.json"];
 const JAVA: &str = "jars.txt";
 const MAVEN_CENTRAL: &str = "https://repo1.maven.org/maven2";
 
-/// Installs the libraries of these lock files that are missing.
+/// Installs the missing libraries of these lock files.
 pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     let source = workspace.root.join(SOURCE);
     let home = workspace.target.join("tools/clients");
     let [package, lock] = JAVASCRIPT;
-    // The JDK has no wheel, and compiles the program that uses the jars.
+    // The JDK has no wheel. It compiles the program that uses the jars.
     tools::system("javac", "default-jdk-headless")?;
     once(&source, &home, "python", &[PYTHON], from_pypi)?;
     once(&source, &home, "javascript", &[package, lock], from_npm)?;
@@ -45,7 +45,7 @@ fn once(
     }
     let id = hex(digest);
     let folder = home.join(name);
-    // The stamp is written last, so that an interrupted installation is done again.
+    // This writes the stamp last, so that the next run repeats an interrupted installation.
     let stamp = folder.join("installed");
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == id) {
         return Ok(());
@@ -83,7 +83,7 @@ fn from_npm(source: &Path, folder: &Path) -> Result<()> {
         .current_dir(folder))
 }
 
-/// Downloads the jars without Maven, because the list is resolved already.
+/// Downloads the jars without Maven: the list already includes their dependencies.
 fn from_maven(source: &Path, folder: &Path) -> Result<()> {
     let list = fs::read_to_string(source.join(JAVA)).with_context(|| format!("cannot read {JAVA}"))?;
     let jars = list

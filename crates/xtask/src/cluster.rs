@@ -1,5 +1,5 @@
-//! A cluster to show jobpass on, only through its API: a namespace of our own with a ServiceAccount, and a
-//! minter with the permissions that jobpass needs and no others.
+//! A cluster on which to show jobpass, used only through its API. In it: our own namespace with a
+//! ServiceAccount, and a minter with the permissions that jobpass needs and no others.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 /// The ServiceAccount of the tokens.
 pub(crate) const SERVICE_ACCOUNT: &str = "scanner";
 
-/// The one rule that `scanner` has, and the two that every minter needs.
+/// The manifests, with the one rule for `scanner` and the two rules that every minter needs.
 const MANIFESTS: &str = r#"
 apiVersion: v1
 kind: ServiceAccount
@@ -60,7 +60,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: minter}
 subjects: [{kind: ServiceAccount, name: minter, namespace: NAMESPACE}]
 "#;
 
-/// The time for one request, from the connection to the last byte.
+/// The time limit of one request, from the connection to the last byte.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A cluster, and the user of its kubeconfig.
@@ -76,7 +76,7 @@ pub(crate) struct Cluster {
 /// The minter's credentials.
 pub(crate) struct MinterAccount {
     pub(crate) token: String,
-    /// A kubeconfig with that token.
+    /// A kubeconfig with the minter's token.
     pub(crate) kubeconfig: String,
 }
 
@@ -99,7 +99,7 @@ impl Cluster {
             (Opt::Kubeconfig, path),
             (Opt::Context, context.unwrap_or_default()),
         ]);
-        // jobpass reads the file first, because its errors name the fault and never the content. kube would
+        // jobpass reads the file first: its errors name the fault and never quote the content. kube would
         // quote the file.
         let connection = Minter::resolve(&inputs, environment).await?.connection;
         let unusable = |_| anyhow!("{path} cannot be used, although jobpass can read it");
@@ -128,7 +128,7 @@ impl Cluster {
         })
     }
 
-    /// The release, as the cluster names it.
+    /// The version that the API server reports.
     pub(crate) async fn version(&self) -> Result<String> {
         let answer = self
             .admin(Method::GET, "/version", None, "say its version")
@@ -154,7 +154,7 @@ impl Cluster {
         self.minter().await
     }
 
-    /// Creates the namespace with this number of anchors, like those of runners that died.
+    /// Creates the namespace with this number of anchors, like the anchors of runners that died.
     pub(crate) async fn leave_behind(&self, anchors: u32) -> Result<()> {
         self.create_namespace().await?;
         let path = self.path("secrets");
@@ -233,7 +233,7 @@ impl Cluster {
         })
     }
 
-    /// Whether the holder of this token may do something in our namespace.
+    /// Whether the holder of this token has a permission in our namespace.
     pub(crate) async fn may(&self, token: &str, verb: &str, resource: &str, name: &str) -> Result<bool> {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         let review = json!({
@@ -262,7 +262,7 @@ impl Cluster {
         Ok(answer["items"].as_array().cloned().unwrap_or_default())
     }
 
-    /// Removes the namespace with all its objects, if it was created.
+    /// Removes the namespace with all its objects. Returns whether the namespace existed.
     pub(crate) async fn remove(&self) -> Result<bool> {
         if !self.created.replace(false) {
             return Ok(false);
@@ -306,7 +306,7 @@ impl Answer {
     }
 }
 
-/// Lists Pods with the kubeconfig that jobpass wrote, as a user's `kubectl get pods` would.
+/// Lists Pods with the kubeconfig that jobpass wrote, like a user's `kubectl get pods`.
 pub(crate) async fn list_pods() -> Result<(String, u16, usize)> {
     let unusable = |_| anyhow!("the kubeconfig in KUBECONFIG cannot be used");
     let kubeconfig = Kubeconfig::read().map_err(unusable)?;

@@ -1,4 +1,4 @@
-//! Kubernetes itself for the tests: the program of `tests/control-plane`, built once from Go modules.
+//! Builds Kubernetes itself for the tests: the program of `tests/control-plane`, once, from Go modules.
 
 use std::env;
 use std::ffi::OsStr;
@@ -12,26 +12,26 @@ use sha2::{Digest as _, Sha256};
 use crate::tools::{self, GO};
 use crate::workspace::{Workspace, on_path, output, run, step};
 
-/// The folder of its source, relative to the root.
+/// The folder of the program's source, relative to the root.
 const SOURCE: &str = "tests/control-plane";
-/// The program that acts like kubectl, and the folder of its source below the other.
+/// The program that acts like kubectl. Its source is in a folder of the same name below the other source.
 const JUDGE: &str = "judge";
-/// The oldest Go that accepts `go.mod`.
+/// The oldest release of Go that accepts `go.mod`.
 const OLDEST_GO: (u32, u32) = (1, 26);
 
-/// A Kubernetes that the tests run on.
+/// A release of Kubernetes for the tests.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Release {
-    /// The name on the command line.
+    /// The name of the release on the command line.
     pub name: &'static str,
-    /// The file with the versions of its modules.
+    /// The file with the versions of the Go modules.
     modules: &'static str,
     tags: &'static str,
-    /// The name of the program among the tools.
+    /// The name of the program in the folder of tools.
     pub program: &'static str,
 }
 
-/// The releases. The first is the default of the tests, and its program holds the etcd of all.
+/// The releases. The first is the default of the tests. Its program contains the etcd for all releases.
 pub(crate) const RELEASES: &[Release] = &[
     Release {
         name: "1.37",
@@ -48,7 +48,7 @@ pub(crate) const RELEASES: &[Release] = &[
     },
 ];
 
-/// Builds the programs that are missing. All of them take about six minutes on two cores.
+/// Builds the missing programs. All of them take about six minutes on two cores.
 pub(crate) fn install(workspace: &Workspace, release: &Release) -> Result<()> {
     let mut needed = vec![&RELEASES[0]];
     if release.name != RELEASES[0].name {
@@ -100,7 +100,7 @@ fn build(workspace: &Workspace, release: &Release) -> Result<()> {
     })
 }
 
-/// Builds the program that acts like kubectl, from the same modules. It takes less than a minute.
+/// Builds the program that acts like kubectl, from the same modules. The build takes less than a minute.
 pub(crate) fn install_judge(workspace: &Workspace) -> Result<()> {
     let source = workspace.root.join(SOURCE);
     let home = workspace.target.join("tools");
@@ -138,7 +138,7 @@ pub(crate) fn install_judge(workspace: &Workspace) -> Result<()> {
     )
 }
 
-/// The machine's Go if it is new enough, otherwise the Go of a wheel.
+/// The machine's Go if it is new enough, otherwise the Go from a wheel.
 fn go(workspace: &Workspace) -> Result<PathBuf> {
     let installed = || {
         // `go version go1.26.8 linux/amd64`

@@ -22,13 +22,13 @@ pub const BINARY: &str = "jobpass-github";
 /// The other programs of a release.
 const OTHERS: [&str; 2] = ["jobpass", "jobpass-gitlab"];
 
-/// The build of the binary.
+/// The kind of build for the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// The ordinary build of the workspace, which is quick: for tests and the demo.
     Dev,
-    /// A small and reproducible build, in a target directory of its own. On Linux it is static if Rust's musl
-    /// target is installed.
+    /// A small and reproducible build, in a target directory of its own. On Linux, the binary is static if
+    /// Rust's musl target is installed.
     Release,
 }
 
@@ -70,12 +70,12 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     Ok(())
 }
 
-/// Builds a program of the workspace, whose package has the same name, and returns its path.
+/// Builds a program of the workspace, and returns its path. The program's package has the same name.
 pub fn build(workspace: &Workspace, profile: Profile, name: &str) -> Result<PathBuf> {
     let file = format!("{name}{}", consts::EXE_SUFFIX);
     match profile {
-        // `--workspace` selects the same features as a build of everything, so that little is built twice.
-        // `--package` would not.
+        // `--workspace` selects the same features as a build of everything, so that cargo builds little
+        // twice. `--package` would select other features.
         Profile::Dev => {
             let arguments = ["build", "--workspace", "--bin", name];
             step(
@@ -102,8 +102,8 @@ pub fn build(workspace: &Workspace, profile: Profile, name: &str) -> Result<Path
     }
 }
 
-/// Puts the built [`BINARY`] at `bin/jobpass-github-<platform>-<arch>` in a copy of the launcher's `dist`, as
-/// the only one there. Writes `checksums.json` and returns its path.
+/// Copies the built [`BINARY`] to `bin/jobpass-github-<platform>-<arch>` in a copy of the launcher's `dist`.
+/// Removes other binaries there. Writes `checksums.json` and returns its path.
 pub fn place(binary: &Path, dist: &Path) -> Result<PathBuf> {
     let bin = dist.join("bin");
     if bin.exists() {
@@ -114,7 +114,7 @@ pub fn place(binary: &Path, dist: &Path) -> Result<PathBuf> {
     checksums(dist)
 }
 
-/// Writes `checksums.json` for every binary that is in `dist/bin`.
+/// Writes `checksums.json` for every binary in `dist/bin`.
 pub fn checksums(dist: &Path) -> Result<PathBuf> {
     let bin = dist.join("bin");
     let mut binaries = Map::new();
@@ -184,8 +184,9 @@ pub fn platform() -> String {
     format!("{os}-{arch}")
 }
 
-/// The target of a release on this machine. On Linux it is musl, so that one binary runs in every image of its
-/// architecture. A static glibc would load the NSS modules of the image, and with them another glibc, and crash.
+/// The target of a release on this machine. On Linux it is musl, so that one binary runs in every image of
+/// its architecture. A static glibc would load the NSS modules of the image, and with them another glibc, and
+/// then crash.
 fn triple(host: &str) -> Result<String> {
     let Some(machine) = host.strip_suffix("-linux-gnu") else {
         return Ok(host.to_owned());

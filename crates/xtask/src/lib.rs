@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask VERB`. One file a verb; a verb is one line in `VERBS`.
+//! The project's chores: `cargo xtask VERB`. Each verb has a file, and a line in `VERBS`.
 
 #![expect(
     clippy::print_stdout,
@@ -40,7 +40,7 @@ pub struct Verb {
 }
 
 pub fn main() -> Result<()> {
-    // In the folder of a demo's job, where there is no workspace.
+    // This runs in the folder of a demo's job, which has no workspace.
     if env::args_os().nth(1).is_some_and(|verb| verb == demo::LIST_PODS) {
         return demo::list_pods();
     }

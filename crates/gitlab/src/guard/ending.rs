@@ -1,4 +1,4 @@
-//! The result of a guard's work, recorded for the processes that show it in the job's log.
+//! The result of a guard's work. The guard records it for the processes that show it in the job's log.
 
 use std::{
     fs::{self, OpenOptions},
@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::log;
 
-/// The end of a token, or the failure to end it.
+/// The revocation of a token, or the failure to revoke it.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Ending {
     receipt: Receipt,
     #[serde(flatten)]
     outcome: Outcome,
-    /// Whether the log has shown it.
+    /// Whether the log has shown the result.
     shown: bool,
 }
 
@@ -56,7 +56,7 @@ impl Ending {
         self.shown
     }
 
-    /// Records the result for later processes. They can work without it if the write fails.
+    /// Records the result for later processes. If the write fails, they work without it.
     pub(super) fn write(&self, path: &Path) {
         let Ok(json) = json::text(self) else { return };
         let _ = fs::remove_file(path);
@@ -68,7 +68,7 @@ impl Ending {
         let _ = file.and_then(|mut file| file.write_all(json.as_bytes()));
     }
 
-    /// Reads a record. `None` if it does not exist, or if it is not a record.
+    /// Reads a record. `None` if the file does not exist, or if it does not hold a record.
     pub(super) fn read(path: &Path) -> Option<Self> {
         serde_json::from_str(&files::read(path).ok()?).ok()
     }
@@ -76,7 +76,7 @@ impl Ending {
     /// Shows the result in the log.
     ///
     /// # Errors
-    /// The failure to revoke. The caller decides whether it fails the job.
+    /// If the guard could not revoke. The caller decides whether that fails the job.
     pub(crate) fn show(&mut self) -> Result<(), Error> {
         match &self.outcome {
             Outcome::Revoked { .. } if self.shown => {
@@ -84,7 +84,7 @@ impl Ending {
                 Ok(())
             }
             Outcome::Revoked { notes } => {
-                // The filter of the log may have ended.
+                // The log's filter may have ended.
                 self.shown = show(&self.receipt, true, notes);
                 Ok(())
             }
@@ -100,8 +100,8 @@ impl Ending {
     }
 }
 
-/// Shows a token's end in the log. Returns whether the log could be written. `existed` says whether a job had
-/// the token, which may be unknown after a kill.
+/// Shows the revocation of a token in the log. Returns whether the write succeeded. `existed` says whether a
+/// job had the token. If somebody killed the job, that may be unknown.
 pub(crate) fn show(receipt: &Receipt, existed: bool, notes: &[String]) -> bool {
     let shown = log::say(&format!("jobpass: {}", receipt.ended_in_words(existed)));
     for note in notes {

@@ -1,10 +1,10 @@
-//! `jobpass-gitlab guard`: the process beside a job's shell. It renews the token, and revokes it when the
-//! script is over or shortly before the job's timeout.
+//! `jobpass-gitlab guard`: the process beside a job's shell. It renews the token. It revokes the token when
+//! the script ends, or shortly before the job's timeout.
 //!
-//! It has a session of its own, because a runner signals the process group of the shell. It outlives the
-//! runner. But a container ends with its shell, and the guard with it. So the shell waits for the guard
-//! before it ends, and the guard revokes before the job's timeout. With `revoke-after: after_script`, the
-//! token has no guard once such a container has ended.
+//! The guard has a session of its own, because a runner signals the process group of the shell. So it
+//! outlives the runner. But a container ends with its shell, and the guard ends with the container. So the
+//! shell waits for the guard before it ends, and the guard revokes before the job's timeout. With
+//! `revoke-after: after_script`, the token has no guard after such a container has ended.
 
 mod ending;
 mod pipe;
@@ -50,15 +50,15 @@ use crate::{
     time::{self, Timeout},
 };
 
-/// The longest wait for a guard that reads and writes its files, and revokes.
+/// The longest wait for a guard: it reads and writes its files, and revokes.
 const PATIENCE: Duration = REVOKE.saturating_add(Duration::from_secs(5));
-/// The wait after the first failure to revoke. Each later one is twice as long, up to [`LONGEST_PAUSE`].
+/// The wait after the first failure to revoke. Each later wait is twice as long, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
-/// The longest time of a job without a known timeout, after which GitLab ends it.
+/// The time after which GitLab ends a job whose timeout is unknown.
 const LONGEST_JOB: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The part of the job that must be over before the guard revokes.
+/// The part of the job that must end before the guard revokes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {
     Script,
@@ -111,14 +111,14 @@ pub(crate) fn command() -> Command {
         .hide(true)
 }
 
-/// Starts a guard for a token that this job has and its script may use.
+/// Starts a guard for a token that this job's script uses.
 ///
 /// # Errors
-/// If it cannot be started.
+/// If the guard does not start.
 pub(crate) fn start(state: &State, script: Script, after: After, inputs: &Inputs) -> Result<(), Error> {
     let shell = script.pid.to_string();
-    // These may have been given to `mint` as flags. The state or a variable holds everything else that the
-    // end of a job needs.
+    // A person may have given these options to `mint` as flags. The state or a variable holds every other
+    // option for the end of a job.
     let same = [Opt::VerifyRevocation, Opt::FailOnRevokeError];
     let same = same
         .iter()
@@ -147,7 +147,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
         return end(job, &inputs, after, &mut interrupt).await;
     }
     let shell = matches.get_one::<u32>("shell").copied().unwrap_or_default();
-    // It fails if a person started the guard, which is then the leader of a session already.
+    // This fails if a person started the guard: the guard then leads a session already.
     let _ = setsid();
     let mut json = String::new();
     stdin()
@@ -170,13 +170,13 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     Ok(())
 }
 
-/// Sends the guards of this job a request, and waits until they have carried it out. Returns the pipes of
-/// guards that were killed.
+/// Sends the guards of this job a request, and waits until they have carried it out. Returns the pipes of the
+/// guards that somebody killed.
 pub(crate) fn tell(job: &Job, request: Request) -> Vec<PathBuf> {
     pipe::tell(job.files("guard").into_iter(), request, PATIENCE)
 }
 
-/// The tokens' ends that guards of this job have recorded, to be shown once more. Removes the records.
+/// The results that guards of this job have recorded, for the log. Removes the records.
 pub(crate) fn endings(job: &Job) -> Vec<Ending> {
     let endings = job.files("over").into_iter().filter_map(|path| {
         let ending = Ending::read(&path);
@@ -199,7 +199,7 @@ async fn end(job: &Job, inputs: &Inputs, after: After, interrupt: &mut Interrupt
         failures.extend(ending.show().err());
         ending.write(&path);
         if ending.is_revoked() {
-            // The record says it better. The `after_script` may not be the template's.
+            // The record says it better. The job's `after_script` may not be the template's.
             job.had_begun();
         }
     }
@@ -216,7 +216,7 @@ async fn end(job: &Job, inputs: &Inputs, after: After, interrupt: &mut Interrupt
     }
 }
 
-/// Does the work of a guard that was killed, unless `after_script` is to do it.
+/// Does the work of a killed guard, unless `after_script` will do it.
 async fn stand_in(job: &Job, pipe: &Path, inputs: &Inputs, after: After, interrupt: &mut Interrupt) {
     let (recorded, over) = (pipe.with_extension("json"), pipe.with_extension("over"));
     let is_ours = |other: &Recorded| other.is_ours && other.path == recorded;
@@ -244,7 +244,7 @@ async fn stand_in(job: &Job, pipe: &Path, inputs: &Inputs, after: After, interru
     record(job, &state, outcome);
 }
 
-/// Records the result of a revocation. After a failure, the state stays for another attempt.
+/// Records the result of a revocation. After a failure, keeps the state for another attempt.
 fn record(job: &Job, state: &State, outcome: Result<Revoked, Error>) {
     let revoked = outcome.is_ok();
     Ending::new(state.receipt.clone(), outcome).write(&job.file_of(state, "over"));
@@ -257,18 +257,18 @@ struct Guard<'a> {
     job: &'a Job,
     state: State,
     inputs: Inputs,
-    /// The minter's credential. The runner may remove its files before the guard needs them, and a script may
-    /// change them.
+    /// The minter's credential. The runner may remove the credential's files before the guard needs them, and
+    /// a script may change them.
     held: Option<Held>,
     after: After,
     shell: Watch,
     pipe: Pipe,
 }
 
-/// The reason to revoke the token.
+/// The reason for revoking the token.
 enum Why {
     Over,
-    /// The job's timeout comes in this time.
+    /// The job's timeout comes after this time.
     Timeout(Duration),
     AfterScriptTimeout,
     Told,
@@ -332,7 +332,7 @@ impl Guard<'_> {
                 },
                 kept = &mut renewing, if renews => {
                     renews = false;
-                    // Later failures are in the journal, for the end of the job.
+                    // The journal holds later failures, for the end of the job.
                     if !is_ready.get() {
                         kept?;
                     }
@@ -341,11 +341,11 @@ impl Guard<'_> {
         }
     }
 
-    /// Revokes the token, and records the result. After a failure, it tries again while the token works and
-    /// nobody else has revoked it. The job does not wait for these attempts.
+    /// Revokes the token, and records the result. After a failure, tries again while the token works and no
+    /// other process has revoked it. The job does not wait for these attempts.
     async fn revoke(mut self, why: Why, interrupt: &mut Interrupt) {
         let state_file = self.job.state_file(&self.state);
-        // The script may have removed it, which proves nothing about the token.
+        // The script may have removed the file, which proves nothing about the token.
         let was_recorded = state_file.exists();
         let outcome = self.attempt(interrupt).await;
         let revoked = outcome.is_ok();
@@ -356,11 +356,11 @@ impl Guard<'_> {
         }
         record(self.job, &self.state, outcome);
         self.pipe.close();
-        // The token is dead, even if one of its files could not be removed.
+        // The token is dead, even if jobpass could not remove one of its files.
         if self.state.receipt.revoked.is_some() {
             return;
         }
-        // A later job may have files of the same names.
+        // A later job may have files with the same names.
         self.state.files = Files::default();
         let mut pause = FIRST_PAUSE;
         loop {
@@ -383,7 +383,8 @@ impl Guard<'_> {
         }
     }
 
-    /// Revokes with the credential in its place, which may be newer, else with the held one.
+    /// Revokes with the credential in its files or variables, which may be newer. If that fails, revokes with
+    /// the held credential.
     async fn attempt(&mut self, interrupt: &mut Interrupt) -> Result<Revoked, Error> {
         let environment = &self.job.environment;
         let found = revoke::at_end_of_job(&mut self.state, None, &self.inputs, environment, interrupt).await;
@@ -403,7 +404,7 @@ impl Guard<'_> {
     }
 }
 
-/// Waits, and returns whether this process got a signal to end.
+/// Waits. Returns whether a signal to end arrived.
 async fn stopped_within(pause: Duration, interrupt: &mut Interrupt) -> bool {
     let end = Instant::now() + pause;
     loop {
@@ -417,7 +418,7 @@ async fn stopped_within(pause: Duration, interrupt: &mut Interrupt) -> bool {
 }
 
 impl Why {
-    /// The line for the log of a script that still runs.
+    /// The line for the log, if the script still runs.
     fn line(&self, revoked: bool) -> Option<String> {
         let Self::Timeout(margin) = self else { return None };
         let margin = margin.as_secs();

@@ -1,8 +1,8 @@
-//! The named pipe for requests to a guard. The asking process waits until the guard has carried its request
-//! out.
+//! The named pipe for requests to a guard. The process that sends a request waits until the guard has carried
+//! it out.
 //!
-//! The guard reads the pipe while it lives. When it closes its end, or is killed, the kernel tells the
-//! processes that have written to the pipe.
+//! The guard reads the pipe while it lives. If the guard closes its end, or if somebody kills the guard, the
+//! kernel tells the processes that have written to the pipe.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -48,14 +48,14 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    /// Makes the pipe. Some file systems have no pipes, and then nobody can send a request. The guard still
-    /// sees the end of the shell.
+    /// Creates the pipe. Some file systems have no pipes: then no process can send a request, but the guard
+    /// still notices the end of the shell.
     pub(super) fn make(path: PathBuf) -> Self {
         let receiver = receiver(&path).ok();
         Self { path, receiver }
     }
 
-    /// The next request. Without a pipe, there is none.
+    /// Waits for the next request. Without a pipe, it waits for ever.
     pub(super) async fn request(&mut self) -> Request {
         loop {
             let Some(receiver) = &self.receiver else {
@@ -70,18 +70,18 @@ impl Pipe {
                 Ok(1..) if byte[0] == Request::OVER => return Request::Over,
                 Ok(1..) if byte[0] == Request::REVOKE => return Request::Revoke,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // The process has closed the pipe without a known request.
+                // The process has closed the pipe without sending a known request.
                 Ok(_) => self.let_go(),
                 Err(_) => self.close(),
             }
         }
     }
 
-    /// Releases the waiting processes, and listens again at another pipe, so that they cannot mistake it for
-    /// the first one.
+    /// Releases the waiting processes, and listens at a new pipe. So no process mistakes the new pipe for the
+    /// first one.
     pub(super) fn let_go(&mut self) {
-        // The next pipe must exist before the processes go on: a pipe that nobody reads counts as the pipe of
-        // a killed guard.
+        // The next pipe must exist before the processes go on: if no process reads a pipe, its guard counts
+        // as killed.
         let next = receiver(&self.path);
         if next.is_err() {
             self.close();
@@ -89,14 +89,14 @@ impl Pipe {
         self.receiver = next.ok();
     }
 
-    /// Releases the waiting processes, and listens no more.
+    /// Releases the waiting processes, and stops listening.
     pub(super) fn close(&mut self) {
         let _ = fs::remove_file(&self.path);
         self.receiver = None;
     }
 }
 
-/// Makes a pipe that is read as soon as it has its name. It replaces an earlier one.
+/// Creates a pipe that has a reader before it has its name. The pipe replaces an earlier one.
 fn receiver(path: &Path) -> io::Result<Receiver> {
     let unnamed = path.with_extension("guard-to-be");
     let _ = fs::remove_file(&unnamed);
@@ -112,8 +112,8 @@ impl Drop for Pipe {
     }
 }
 
-/// Sends the guards that read these pipes a request. Waits until each has carried it out, or until `patience`
-/// is over. Removes and returns the pipes that nobody reads, because their guards were killed.
+/// Sends a request to the guards that read these pipes. Waits until each guard has carried it out, or until
+/// `patience` has passed. If no process reads a pipe, its guard was killed: removes that pipe and returns it.
 pub(super) fn tell(
     pipes: impl Iterator<Item = PathBuf>,
     request: Request,
@@ -124,12 +124,12 @@ pub(super) fn tell(
             writer(&path).and_then(|mut writer| writer.write_all(&[request.byte()]).map(|()| writer));
         (path, writer)
     });
-    // All get the request before the first wait, so that they work at the same time.
+    // This sends the request to all guards before the first wait, so that they work at the same time.
     let told = told.collect::<Vec<_>>();
     let begun = Instant::now();
     for writer in told.iter().filter_map(|(_, writer)| writer.as_ref().ok()) {
         let left = Timespec::try_from(patience.saturating_sub(begun.elapsed())).ok();
-        // No flag is needed to wait for the other end to close.
+        // `poll` reports without a flag that the other end has closed.
         let _ = retry_on_intr(|| poll(&mut [PollFd::new(writer, PollFlags::empty())], left.as_ref()));
     }
     let paths = told.into_iter().map(|(path, _)| path);
@@ -152,7 +152,7 @@ pub(super) fn say(pipe: &Path, text: &str) {
     let _ = writer(pipe).and_then(|mut writer| writer.write_all(text.as_bytes()));
 }
 
-/// Opens a pipe for writing. Fails at once if nobody reads it.
+/// Opens a pipe for writing. Fails at once if no process reads the pipe.
 fn writer(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
     let file = OpenOptions::new().write(true).custom_flags(flags).open(path)?;
@@ -198,7 +198,7 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// The kernel closes the guard's end of the pipe, and the pipe stays.
+    /// The kernel closes the guard's end of the pipe. The name of the pipe stays.
     #[test]
     fn a_guard_that_is_killed_while_it_works_is_known() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -16,22 +16,23 @@ use tokio::task::JoinHandle;
 use crate::process::{self, Ancestor};
 
 const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "busybox", "ksh", "zsh"];
-/// The time between two checks of a process whose end the kernel does not report.
+/// The time between two checks of a process, if the kernel does not report its end.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// The most processes above the script's shell in a container: the shell that forked it, and an init process.
-/// On a runner's own machine, the runner is above it as well.
+/// The greatest number of processes above the script's shell in a container: the shell that forked it, and an
+/// init process. On a runner's own machine, the runner is one more.
 const OF_CONTAINER: usize = 2;
 
 /// The shell that runs the job's script.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Script {
     pub(super) pid: u32,
-    /// The process that it was forked from. `$$` is its id in both.
+    /// The id of the process that forked the script's shell. `$$` is this id in both processes.
     pub(crate) id: u32,
-    /// Whether that shell or a fork of it has started this program, and not a script that it runs.
+    /// Whether that shell or a fork of it started this program. `false` if a script that the shell runs
+    /// started it.
     pub(crate) calls: bool,
-    /// Whether all processes may end with it, because it is the main process of its container.
+    /// Whether all processes may end with the shell, because it is the main process of its container.
     pub(crate) may_end_container: bool,
 }
 
@@ -39,8 +40,8 @@ impl Script {
     /// Finds the shell among the processes above this one.
     ///
     /// A runner's shell forks a child for the script, as in `: | eval '...'`. The child has the same
-    /// arguments as the shell. Other programs and shells may be in between: `timeout 60 sh mint.sh`. Without
-    /// such a child, it is the nearest shell.
+    /// arguments as the shell. Other programs and shells may be in between: `timeout 60 sh mint.sh`. If there
+    /// is no such child, this finds the nearest shell.
     pub(crate) fn find() -> Self {
         Self::among(&process::ancestors().collect::<Vec<_>>()).unwrap_or_else(|| Self {
             pid: parent_id(),
@@ -50,7 +51,7 @@ impl Script {
         })
     }
 
-    /// The shell among these processes. `None` if there is none.
+    /// The shell among these processes. `None` if no process is a shell.
     fn among(ancestors: &[Ancestor]) -> Option<Self> {
         let nearest = ancestors.iter().position(is_shell)?;
         let (script, shell) = forked(ancestors).map_or((nearest, nearest), |child| (child, child + 1));
@@ -68,10 +69,10 @@ fn is_shell(ancestor: &Ancestor) -> bool {
     SHELLS.contains(&ancestor.program().trim_start_matches('-'))
 }
 
-/// The outermost of the processes that were forked from a shell with the same arguments.
+/// The outermost child that a shell with the same arguments forked.
 ///
-/// A job's own script may fork such children as well. A runner begins a process group with its shell. So the
-/// first shell that leads the group of its child wins over those before it.
+/// A job's own script may fork such children as well. A runner gives its shell a process group. So the first
+/// shell that leads its child's group wins over the shells before it.
 fn forked(ancestors: &[Ancestor]) -> Option<usize> {
     let same = |one: &Ancestor, other: &Ancestor| is_shell(one) && one.arguments == other.arguments;
     let mut end = 0;
@@ -114,7 +115,8 @@ impl Watch {
     }
 }
 
-/// A descriptor of the process, which no later process of the same number can take over. Linux 5.3 and later.
+/// A descriptor of the process. If another process gets the same id later, the descriptor does not refer to
+/// it. Linux 5.3 and later.
 #[cfg(target_os = "linux")]
 fn descriptor(pid: Pid) -> Option<OwnedFd> {
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
@@ -131,8 +133,8 @@ mod tests {
 
     use super::*;
 
-    /// From the inside: the arguments, and the process group unless it is the script's, which process 9
-    /// leads.
+    /// The cases list the processes from the inside: the arguments, and the process group unless it is the
+    /// script's. Process 9 leads the script's group.
     #[rstest]
     #[case::in_the_script(&["8 bash -l", "9 bash -l"], Some((8, true)))]
     #[case::in_a_substitution(&["7 bash -l", "8 bash -l", "9 bash -l"], Some((8, true)))]

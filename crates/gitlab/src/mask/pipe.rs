@@ -1,4 +1,4 @@
-//! The named pipe between a job's shell and the filter. It exists until all text is shown.
+//! The named pipe between a job's shell and the filter. It exists until the filter has shown all text.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -13,26 +13,26 @@ use std::{
 use jobpass_mask::Masker;
 use rustix::{fs::OFlags, io::Errno};
 
-/// The time that the shell may take from starting the filter to writing into the pipe.
+/// The time in which the shell must write into the pipe after it started the filter.
 const BEGINNING: Duration = Duration::from_secs(10);
-/// The time between two checks whether all text is shown.
+/// The time between two checks whether the filter has shown all text.
 const LOOK: Duration = Duration::from_millis(2);
 
 /// Masks the output of a job, up to the mark that its shell writes at the end.
 pub(super) fn mask(masker: Masker, pipe: &Path, mark: &str, output: &mut File) -> io::Result<()> {
     let masked = open(pipe).and_then(|log| jobpass_mask::copy_to_mark(masker, log, mark, output));
-    // The shell and its folder may be gone.
+    // The shell and its folder may no longer exist.
     let _ = fs::remove_file(pipe);
     masked
 }
 
-/// Releases a shell that waits for a filter which will not come. The shell stops when it writes.
+/// Releases a shell that waits for a filter that did not start. The shell stops when it writes.
 pub(super) fn refuse(pipe: &Path) {
     let _ = open(pipe);
     let _ = fs::remove_file(pipe);
 }
 
-/// Ends the masking, wherever standard output now leads, and waits until all text is shown.
+/// Ends the masking, whatever standard output leads to now, and waits until the filter has shown all text.
 pub(super) fn end(pipe: &Path, mark: &str) -> io::Result<()> {
     let Some(mut writer) = writer(pipe)? else {
         return Ok(());
@@ -47,7 +47,7 @@ pub(super) fn end(pipe: &Path, mark: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens the reading end and waits for the shell. A shell that died before is given up.
+/// Opens the reading end and waits for the shell. Stops waiting if the shell has died.
 fn open(pipe: &Path) -> io::Result<File> {
     let (sender, receiver) = mpsc::channel();
     let path = pipe.to_owned();
@@ -61,7 +61,7 @@ fn open(pipe: &Path) -> io::Result<File> {
     })
 }
 
-/// The writing end. `None` if no process reads the pipe, or if it is gone.
+/// Opens the writing end. `None` if no process reads the pipe, or if it no longer exists.
 fn writer(pipe: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     match OpenOptions::new().write(true).custom_flags(flags).open(pipe) {
@@ -87,7 +87,7 @@ mod tests {
         (path, folder)
     }
 
-    /// The end of a job does not wait for a missing filter.
+    /// The end of a job does not wait for a filter that is not there.
     #[test]
     fn nobody_is_waited_for_who_does_not_read() {
         let (path, _folder) = pipe();

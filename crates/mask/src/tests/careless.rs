@@ -10,7 +10,7 @@ fn lines(text: &str, columns: usize, end: &str) -> String {
     lines.map(|line| format!("{line}{end}")).collect()
 }
 
-/// `xxd` or `hexdump -C`, with groups of this size.
+/// The output of `xxd` or `hexdump -C`, with groups of this size.
 fn dump(text: &str, group: usize) -> String {
     let line = |(at, line): (usize, &[u8])| {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -31,7 +31,7 @@ fn dump(text: &str, group: usize) -> String {
     text.as_bytes().chunks(16).enumerate().map(line).collect()
 }
 
-/// The words of 8 bytes or more of any form's secret part in the output.
+/// The words of at least 8 bytes in the output that belong to the secret part of a form.
 fn leaks(out: &str, token: &str) -> Vec<String> {
     let words = out.split(|c: char| c.is_whitespace() || "\"'|,()[]:".contains(c));
     words
@@ -55,7 +55,7 @@ fn every_form_is_masked_as_one() {
         let masker = Masker::new([secret]);
         for form in forms(secret) {
             let out = text(&masker, &format!("a {}! b", form.expose()));
-            // A longer form may go on after it.
+            // A longer form may continue after this form.
             assert_eq!(out, format!("a {MARK}! b"), "{form:?}");
         }
     }
@@ -85,7 +85,7 @@ fn forms_of_a_token() {
     for echoed in [token.clone(), format!("{token}\n")] {
         assert!(texts(Encoding::Base64).contains(&STANDARD.encode(&echoed).as_str()));
     }
-    // It has no character that needs quotes.
+    // The secret has no character that needs quotes.
     for encoding in [Encoding::Percent, Encoding::Json, Encoding::Xml, Encoding::Shell] {
         assert!(texts(encoding).is_empty());
     }

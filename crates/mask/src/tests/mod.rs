@@ -17,8 +17,8 @@ const RFC: &str = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkz
                    3LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlV\
                    mtVrBp0igcN_IoypGlUPQGe77Rw";
 
-/// A long JWT with claims in alphabetical order and a random signature. Two JWTs of different seconds differ
-/// from the claim `exp` on.
+/// A long JWT with claims in alphabetical order and a random signature. If two JWTs are issued in different
+/// seconds, they differ from the claim `exp` on.
 fn long_jwt(issued: u64) -> String {
     let issuer = "https://kubernetes.default.svc.cluster.local";
     let header = r#"{"alg":"RS256","kid":"1kYhXbnxUJkk0Kjl5mrqFdfqI0nUqQ9ZoXS8rH8wW2s"}"#;
@@ -59,7 +59,7 @@ fn text(masker: &Masker, text: &str) -> String {
     String::from_utf8(whole).expect("text stays text")
 }
 
-/// The secret is inside an escape sequence. A terminal does not show it, but the log has it.
+/// The secret is inside an escape sequence. A terminal does not show the secret, but the log has it.
 #[test]
 fn a_secret_in_an_escape_sequence_is_masked() {
     for (secret, printed) in [
@@ -80,7 +80,7 @@ fn a_secret_in_an_escape_sequence_is_masked() {
     }
 }
 
-/// Secrets that become known on a test's demand.
+/// Secrets that the test adds later.
 #[derive(Clone, Default)]
 struct Later {
     known: Arc<Mutex<Vec<String>>>,
@@ -95,8 +95,8 @@ impl SecretSource for Later {
     }
 }
 
-/// A token may become known anywhere in the stream before it is printed. A token that was half read by then
-/// is still masked to its end.
+/// A token may become known at any position of the stream before somebody prints it. If the masker has then
+/// read half of the token, it still masks the token to its end.
 #[test]
 fn tokens_that_are_made_meanwhile_are_masked() {
     let (first, second) = (long_jwt(1), long_jwt(2));
@@ -120,7 +120,7 @@ fn tokens_that_are_made_meanwhile_are_masked() {
     }
 }
 
-/// Standard output and standard error have a masker each, and a new token may be printed to either.
+/// Standard output and standard error each have a masker. A script may print a new token to either.
 #[test]
 fn every_clone_learns_of_every_secret() {
     let later = Later::default();

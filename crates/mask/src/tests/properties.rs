@@ -5,7 +5,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use super::*;
 use crate::{Form, PIECE, forms};
 
-/// A secret without brackets. A mark has brackets, and could complete a form.
+/// A secret without brackets. A mark has brackets, which could complete a form of a secret with brackets.
 fn secret() -> impl Strategy<Value = String> {
     prop_oneof![
         "[ab]{8,20}",
@@ -71,7 +71,8 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// In single bytes, the masker skips nothing. So this also compares the fast search with the plain one.
+    /// With chunks of one byte, the masker skips nothing. So this also compares the fast search with the
+    /// plain one.
     #[test]
     fn chunks_make_no_difference(
         secrets in vec(secret(), 1..4),
@@ -99,7 +100,7 @@ proptest! {
         }
     }
 
-    /// The bytes that are held back would be masked if one of the forms went on.
+    /// If one of the forms continued, the masker would mask the bytes that it holds back.
     #[test]
     fn nothing_else_is_held_back(secrets in vec(secret(), 1..3), bits in vec(bit(CALM), 0..6), cut in any::<Index>()) {
         let forms = all_forms(&secrets);

@@ -19,7 +19,7 @@ pub(super) struct Kubernetes {
     own: Option<(Running, TempDir)>,
 }
 
-/// Ends the control plane when dropped.
+/// A control plane. It ends when this is dropped.
 struct Running(Child);
 
 pub(super) fn argument() -> Arg {
@@ -43,7 +43,7 @@ impl Kubernetes {
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
         let mut process = Command::new(workspace.target.join("tools/bin").join(release.program));
         process.arg("--dir").arg(folder.path());
-        // It ends when its standard input ends.
+        // The control plane ends when its standard input ends.
         process.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut running = Running(process.spawn().context("the control plane cannot be started")?);
         let stdout = running.0.stdout.take().context("its standard output is a pipe")?;
@@ -59,7 +59,7 @@ impl Kubernetes {
     }
 
     pub(super) async fn connect(&self) -> Result<Cluster> {
-        // This machine's proxies are not for a server that was started here.
+        // This machine's proxies do not lead to a server on this machine.
         let environment = match self.own {
             Some(_) => Environment::default(),
             None => std::env::vars_os().collect(),

@@ -1,4 +1,4 @@
-//! The cost of masking a log, beside `cat` and `sed` on the same pipe in the same run.
+//! Measures the masking of a log, and `cat` and `sed` on the same pipe in the same run.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -12,10 +12,10 @@ use tempfile::TempDir;
 use super::{kibibytes, mebibytes, quantile};
 use crate::workspace::step;
 
-/// The size of a block of the log: what a pipe holds.
+/// The size of a block of the log: as many bytes as a pipe holds.
 const BLOCK: usize = 64 << 10;
 const BLOCKS: usize = (1 << 30) / BLOCK;
-/// The amount for `sed -u`, which reads byte by byte.
+/// The number of blocks for `sed -u`, which reads byte by byte.
 const FEW_BLOCKS: usize = BLOCKS / 32;
 
 /// One program that copies standard input to standard output.
@@ -23,14 +23,14 @@ struct Filter<'a> {
     name: &'a str,
     command: Command,
     blocks: usize,
-    /// Bytes a second.
+    /// The speeds, in bytes a second.
     speeds: Vec<f64>,
-    /// Bytes.
+    /// The peak memory, in bytes.
     peak: u64,
     delays: Vec<Duration>,
 }
 
-/// A token like kube-apiserver's, in the job's token file.
+/// Runs the measurement with a token like kube-apiserver's, in the job's token file.
 pub(super) fn run(gitlab: &Path, rounds: u32) -> Result<()> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let token = token();
@@ -112,7 +112,7 @@ impl<'a> Filter<'a> {
                     0 => break,
                     read => total += read,
                 }
-                // Reading it takes a processor, so this happens only now and then.
+                // Reading the memory needs a processor, so this happens only now and then.
                 if total >= next {
                     next = total + (128 << 20);
                     self.peak = self.peak.max(peak(child.id()).unwrap_or_default());
@@ -160,7 +160,7 @@ impl<'a> Filter<'a> {
     }
 
     fn row(&self, base: f64) -> String {
-        // The first line waits for the program to start.
+        // The first line waits for the program to start, so it does not count.
         let delays = || self.delays.iter().map(|delay| 1000.0 * delay.as_secs_f64());
         format!(
             "{:<24} {:>7.2} GB/s {:>8.2}   {:>5.1} MiB   {:>9.2} ms {:>6.2} ms",
@@ -184,7 +184,7 @@ fn peak(pid: u32) -> Option<u64> {
     Some(1024 * kibibytes(&text)?)
 }
 
-/// The lines of a build, some of them with the token.
+/// The lines of a build. Some of them contain the token.
 fn log(token: &str) -> Vec<u8> {
     let mut log = String::new();
     let mut number = 0_u64;

@@ -1,4 +1,4 @@
-//! `cargo xtask bench sweep`: measures the deletions a second and the memory of `jobpass sweep`, beside
+//! `cargo xtask bench sweep`: measures the deletions a second and the memory of `jobpass sweep` and of
 //! `kubectl delete secret -l`.
 
 use std::fs;
@@ -19,12 +19,13 @@ use crate::workspace::{Workspace, step};
 
 pub(super) const NAME: &str = "sweep";
 
-/// The interval at which memory is read. The kernel returns the peak, so only the last interval is missed.
+/// The time between two readings of the memory. The kernel returns the peak, so this misses only the last
+/// interval.
 const EVERY: Duration = Duration::from_millis(5);
-/// The anchors of the comparison with kubectl, which deletes one after the other.
+/// The number of anchors for the comparison with kubectl, which deletes one after the other.
 const BESIDE: u32 = 5_000;
 
-/// The age at which an anchor is swept: the shortest lifetime of a token, and the sweep's margin.
+/// The age at which the sweep deletes an anchor: the shortest lifetime of a token, and the sweep's margin.
 const OLD: Duration = Duration::from_secs(10 * 60 + 5 * 60 + 5);
 
 /// A program that deleted all anchors of a namespace.
@@ -32,7 +33,7 @@ struct Run {
     what: &'static str,
     anchors: u32,
     wall: Duration,
-    /// Bytes.
+    /// The peak memory, in bytes.
     peak: u64,
 }
 

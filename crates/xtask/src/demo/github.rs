@@ -1,4 +1,4 @@
-//! The GitHub job, and the parts of the runner that it needs (github.com/actions/runner:
+//! The GitHub job, and the parts of the runner that the job needs (github.com/actions/runner:
 //! `FileCommandManager.cs`, `ActionCommand.cs`).
 
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     };
     let token = output("token")?;
     screen.never_show(token);
-    // The minter's credential is masked before it.
+    // main masks the minter's credential before this token.
     let mut masks = main.lines().take_while(|line| line.starts_with("::add-mask::"));
     let masked_first = masks.any(|mask| mask == format!("::add-mask::{token}"));
     ensure!(masked_first, "the token was not masked before all else");
@@ -108,7 +108,7 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// A machine with the action of a release, and without any files of the job.
+    /// Creates a machine with the action of a release, and without any files of the job.
     fn start(demo: &'a Demo<'a>, minter: &MinterAccount) -> Result<Self> {
         let folder = demo.folder.path().join("github");
         let action = folder.join("action");
@@ -141,7 +141,7 @@ impl<'a> Job<'a> {
         Ok(job)
     }
 
-    /// The inputs of the step, as its user writes them.
+    /// The inputs of the step, as the workflow sets them.
     fn with(&self) -> [(&'static str, &'a str); 4] {
         [
             ("service-account", SERVICE_ACCOUNT),
@@ -215,13 +215,13 @@ impl<'a> Job<'a> {
         Ok(command)
     }
 
-    /// Runs a program of the job and obeys its `::add-mask::`.
+    /// Runs a program of the job and obeys its `::add-mask::` commands.
     async fn run(&mut self, mut command: Command) -> Result<String> {
         let (status, log) = log_of(&mut command).await?;
         let masks = log.lines().filter_map(|line| line.strip_prefix("::add-mask::"));
         let unescaped = |mask: &str| mask.replace("%0A", "\n").replace("%0D", "\r").replace("%25", "%");
         self.masks.extend(masks.map(unescaped));
-        // A mask may be a part of another one.
+        // A mask may be a part of another mask.
         self.masks.sort_by_key(|mask| std::cmp::Reverse(mask.len()));
         if !status.success() {
             self.demo.screen.quote(&self.as_people_see_it(&log))?;
@@ -238,7 +238,8 @@ impl<'a> Job<'a> {
             .fold(shown, |shown, mask| shown.replace(mask, "***"))
     }
 
-    /// Outputs or state: `NAME<<DELIMITER`, lines, `DELIMITER`; the last value of a name counts.
+    /// Parses outputs or state: `NAME<<DELIMITER`, the lines of the value, `DELIMITER`. The last value of a
+    /// name counts.
     fn values(&self, file: &str) -> Result<BTreeMap<String, String>> {
         let text = fs::read_to_string(self.file(file))?;
         let mut lines = text.lines();

@@ -1,5 +1,5 @@
-//! The GitLab job, and the parts of GitLab and its runner that it needs: `include` with inputs, `extends`,
-//! and the two shells of a job.
+//! The GitLab job, and the parts of GitLab and its runner that the job needs: `include` with inputs,
+//! `extends`, and the two shells of a job.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -93,7 +93,7 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
 struct Job<'a> {
     demo: &'a Demo<'a>,
     project: PathBuf,
-    /// The job's definition, as the template has it.
+    /// The job's definition from the template.
     definition: Value,
     variables: Vec<(String, String)>,
 }
@@ -134,7 +134,7 @@ impl<'a> Job<'a> {
             .filter_map(|(name, value)| Some((name.as_str()?.to_owned(), expanded(value.as_str()?))))
             .collect();
         variables.extend(of_job);
-        // A variable of the project wins over one of a job.
+        // A project variable wins over a variable of a job.
         variables.retain(|(name, _)| name != "JOBPASS_KUBECONFIG");
         variables.push(("JOBPASS_KUBECONFIG".to_owned(), text(&kubeconfig)));
         Ok(Self {
@@ -150,7 +150,7 @@ impl<'a> Job<'a> {
         Ok(&found.with_context(|| format!("the template sets no {name}"))?.1)
     }
 
-    /// Starts sections of the definition and then commands of the user in one shell, as the runner does.
+    /// Starts one shell with sections of the definition, and then the user's commands, as the runner does.
     fn start_shell(&self, sections: &[&str], commands: &[&str], more: &[(&str, &str)]) -> Result<Shell<'_>> {
         let gate = self.demo.folder.path().join("gitlab/gate");
         let mut script = String::from("set -e\nexec 2>&1\n");
@@ -206,7 +206,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// A running shell, which waits for permission to end.
+/// A running shell, which waits for the demo before it ends.
 struct Shell<'a> {
     job: &'a Job<'a>,
     child: Child,
@@ -215,12 +215,12 @@ struct Shell<'a> {
 }
 
 impl Shell<'_> {
-    /// The log, as soon as it has this text.
+    /// Waits until the log has this text, and returns the log.
     async fn log_with(&mut self, text: &str) -> Result<String> {
         let begun = Instant::now();
         loop {
             let log = fs::read_to_string(&self.log)?;
-            // A line is written at once.
+            // The program writes a line at once.
             if log.contains(text) && log.ends_with('\n') {
                 return Ok(log);
             }
@@ -232,7 +232,7 @@ impl Shell<'_> {
         }
     }
 
-    /// Lets the shell end, and returns the whole log.
+    /// Lets the shell end. Returns the whole log.
     async fn end(mut self) -> Result<String> {
         fs::write(&self.gate, "")?;
         let status = tokio::time::timeout(PATIENCE, self.child.wait())
@@ -254,7 +254,7 @@ impl Shell<'_> {
     }
 }
 
-/// The hidden job of the template, with the inputs of the user and the defaults of the template in it.
+/// The hidden job of the template, with the inputs of the user and the defaults of the template filled in.
 fn definition(demo: &Demo<'_>) -> Result<Value> {
     let template = fs::read_to_string(demo.workspace.root.join(TEMPLATE))
         .with_context(|| format!("cannot read {TEMPLATE}"))?;
@@ -279,7 +279,7 @@ fn definition(demo: &Demo<'_>) -> Result<Value> {
             .iter()
             .find(|(known, _)| *known == name)
             .map(|(_, value)| (*value).to_owned());
-        // GitLab writes a text as it is, and a list as JSON.
+        // GitLab writes a string as it is, and a list as JSON.
         let default = match &input["default"] {
             Value::String(text) => Some(text.clone()),
             Value::Null => None,

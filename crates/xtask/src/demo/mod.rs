@@ -1,8 +1,8 @@
 //! `cargo xtask demo`: a GitHub job and a GitLab job each get a token, use it and lose it, on the dev cluster
 //! or on a real one.
 //!
-//! It imitates the runners, following their sources. Each printed line was checked. An event that did not
-//! happen is an error.
+//! The demo imitates the runners, following their sources. It checks each event before it prints a line about
+//! it. If an event did not happen, the demo fails.
 
 use std::env;
 use std::fs;
@@ -40,12 +40,12 @@ pub(crate) const LIST_PODS: &str = "list-pods";
 
 const GITLAB: &str = "jobpass-gitlab";
 
-/// The time that a program of the demo may take.
+/// The time limit of each program of the demo.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The time for which an API server may accept a token from its cache, with ample room.
+/// The time for which an API server may accept a token from its cache, with a wide margin.
 const CACHE: Duration = Duration::from_secs(15);
 
-/// The things that both jobs need.
+/// The values that both jobs need.
 struct Demo<'a> {
     workspace: &'a Workspace,
     /// The folder with the built programs.
@@ -54,7 +54,7 @@ struct Demo<'a> {
     cluster: Cluster,
     dev: Option<DevCluster>,
     folder: TempDir,
-    /// The folders of the jobs' PATH.
+    /// The value of PATH for the jobs.
     bin: PathBuf,
 }
 
@@ -83,7 +83,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     let program = dist::build(workspace, Profile::Dev, dist::BINARY)?;
     let programs = program.parent().context("a program is in a folder")?;
     runtime()?.block_on(async {
-        // The signals are caught before there is anything to remove.
+        // The demo catches the signals before it creates anything that it must remove.
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
         let demo = Demo::set_up(workspace, programs, arguments).await?;
@@ -178,7 +178,7 @@ impl<'a> Demo<'a> {
         self.screen.never_show(&minter.token);
         let may = |verb, resource, name| self.cluster.may(&minter.token, verb, resource, name);
         let begin = Instant::now();
-        // A large cluster takes a moment to learn of a new RoleBinding.
+        // A large cluster needs a moment to learn of a new RoleBinding.
         while !may("create", "secrets", "").await? {
             ensure!(begin.elapsed() < CACHE, "the minter's RoleBinding has no effect");
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -217,7 +217,7 @@ impl<'a> Demo<'a> {
         );
     }
 
-    /// Prints that the token is bound, if its claims match the cluster's objects.
+    /// Checks that the token's claims match the cluster's objects, and prints that the token is bound.
     async fn bound(&self, token: &str) -> Result<()> {
         let claims = Claims::decode(&Token::parse(token, "token")?)?;
         let anchors = self.cluster.anchors().await?;
@@ -253,7 +253,7 @@ impl<'a> Demo<'a> {
         Ok(())
     }
 
-    /// Prints that the API server refuses the token, as soon as it does.
+    /// Waits until the API server refuses the token, and prints that.
     async fn refused(&self, token: &str) -> Result<()> {
         ensure!(
             self.cluster.anchors().await?.is_empty(),
@@ -292,7 +292,7 @@ impl<'a> Demo<'a> {
         Ok(())
     }
 
-    /// The environment of every program of a job: the variables that this machine must give, and the tools.
+    /// A command of a job, with the variables that this machine must provide, and the tools.
     fn job_command(&self, program: &str, folder: &Path) -> Result<Command> {
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths([self.bin.clone()].into_iter().chain(env::split_paths(&path)))?;
@@ -311,7 +311,7 @@ impl<'a> Demo<'a> {
     }
 }
 
-/// A folder with the programs of a job's image: `jobpass-gitlab` and [`LIST_PODS`].
+/// Creates a folder with the programs of a job's image: `jobpass-gitlab` and [`LIST_PODS`].
 fn tools_of_jobs(folder: &Path, programs: &Path) -> Result<PathBuf> {
     let bin = folder.join("bin");
     fs::create_dir(&bin)?;
@@ -325,7 +325,7 @@ fn tools_of_jobs(folder: &Path, programs: &Path) -> Result<PathBuf> {
     Ok(bin)
 }
 
-/// Runs a program of a job to its end, and returns its status and its log.
+/// Runs a program of a job to its end. Returns its status and its log.
 async fn log_of(command: &mut Command) -> Result<(ExitStatus, String)> {
     let command = command.stdin(std::process::Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE, command.output())

@@ -1,4 +1,4 @@
-//! The demo's output: stations with the time since the start, and the output of programs in between.
+//! The demo's output: the stages with the time since the start, and the output of programs in between.
 
 use std::cell::RefCell;
 use std::env;
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-/// The column at which the text of a station begins.
+/// The column at which the text of a stage begins.
 const COLUMN: usize = 23;
 
 pub(super) struct Screen {
@@ -38,14 +38,14 @@ impl Screen {
         line(text);
     }
 
-    /// A station: an event that was checked.
+    /// Prints a stage: an event that the demo has checked.
     pub(super) fn station(&self, name: &str, text: &str) {
         let name = self.paint("1;32", &format!("{name:<11}"));
         let text = text.replace('\n', &format!("\n{:COLUMN$}", ""));
         line(&format!("{:>6.1} s  {name}  {text}", self.seconds()));
     }
 
-    /// The output of a program, or the content of a file, as others see it.
+    /// Prints the output of a program, or the content of a file, as other people see it.
     pub(super) fn quote(&self, text: &str) -> Result<()> {
         self.check(text)?;
         let bar = self.paint("2", "│");
@@ -60,7 +60,7 @@ impl Screen {
         Ok(())
     }
 
-    /// Checks the text that others see. If it holds a secret, that is an error, and nothing is shown.
+    /// Checks text that other people see. Fails if the text holds a secret, and shows nothing.
     pub(super) fn check(&self, text: &str) -> Result<()> {
         if self.secrets.borrow().iter().any(|secret| text.contains(secret)) {
             bail!("a token is in what people can read (not shown here)");
@@ -68,8 +68,8 @@ impl Screen {
         Ok(())
     }
 
-    /// Adds a token that must not be quoted. Its header is not secret, because every token of the cluster has
-    /// the same.
+    /// Adds a token that the demo must not quote. The token's header is not secret, because every token of
+    /// the cluster has the same header.
     pub(super) fn never_show(&self, token: &str) {
         let parts = token.split('.').skip(1).filter(|part| !part.is_empty());
         self.secrets.borrow_mut().extend(parts.map(str::to_owned));
@@ -84,12 +84,12 @@ impl Screen {
     }
 }
 
-/// Ignores a closed output: the demo still has to clean up.
+/// Ignores a closed output: the demo must still clean up.
 fn line(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
-/// A job's output without its colours, which are for the CI platform's log.
+/// Removes the colours from a job's output. They are for the CI platform's log.
 fn without_colours(text: &str) -> String {
     let mut parts = text.split("\x1b[");
     let first = parts.next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! The parts of workflows, the action and the templates that have linters of their own.
+//! The parts of workflows, of the action and of the templates that other linters check.
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize as _;
@@ -23,7 +23,7 @@ pub(super) fn spec(text: &str) -> Result<Option<serde_json::Value>> {
 }
 
 /// The shell scripts in a workflow's steps and in a template's jobs. A word replaces each value that the
-/// platform inserts.
+/// platform would insert.
 pub(super) fn scripts(text: &str) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for document in documents(text)? {
@@ -53,7 +53,7 @@ fn steps(document: &Value, found: &mut Vec<String>) {
     found.extend(runs.map(|run| format!("#!/bin/bash\n{}\n", filled(run))));
 }
 
-/// A script with `x` in place of each `${{ }}` and `$[[ ]]`.
+/// Replaces each `${{ }}` and `$[[ ]]` in a script by `x`.
 fn filled(script: &str) -> String {
     let mut text = script.to_owned();
     for (begin, end) in [("${{", "}}"), ("$[[", "]]")] {

