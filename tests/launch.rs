@@ -1,4 +1,4 @@
-//! Starts Kubernetes itself: the program of `tests/control-plane`, which `cargo xtask test` builds.
+//! Starts Kubernetes itself: the program of `tests/control-plane`. `cargo xtask test` builds the program.
 
 use std::{
     env, fs,
@@ -16,9 +16,9 @@ pub struct Launched {
     pub kubeconfigs: Vec<PathBuf>,
     pub signing_key: SigningKey,
     pub audit_log: PathBuf,
-    /// The version that the API server states.
+    /// The version that the API server reports.
     pub version: String,
-    /// The control plane ends when this is closed, at the latest when this program ends.
+    /// The control plane ends when this pipe closes: at the latest when this program ends.
     _stdin: ChildStdin,
     _process: Child,
 }
@@ -33,15 +33,15 @@ struct Ready {
     audit_log: PathBuf,
 }
 
-/// The program with the newest Kubernetes, and with the etcd for all versions.
+/// The program with the newest Kubernetes, and with the etcd for all releases.
 pub const NEWEST: &str = "control-plane";
 
-/// Starts the program of this name. It keeps its data in a new folder below `folder`, for which `configure`
-/// adds arguments.
+/// Starts the program of this name. The program keeps its data in a new folder below `folder`. `configure`
+/// adds arguments for that folder.
 ///
 /// # Panics
 ///
-/// If it does not start.
+/// If the program does not start.
 pub fn launch(program: &str, folder: &Path, configure: impl FnOnce(&Path, &mut Command)) -> Launched {
     let folder = of_this_program(&folder.join("control-plane"));
     let mut command = Command::new(tool(program));
@@ -76,11 +76,11 @@ pub fn launch(program: &str, folder: &Path, configure: impl FnOnce(&Path, &mut C
     }
 }
 
-/// The minor version of the Kubernetes that this program starts.
+/// The minor version of the Kubernetes in this program.
 ///
 /// # Panics
 ///
-/// If it does not print its version.
+/// If the program does not print its version.
 pub fn minor_version(program: &str) -> u32 {
     let output = Command::new(tool(program)).arg("--version").output();
     let said = String::from_utf8(output.expect("the control plane starts").stdout).expect("text");
@@ -89,11 +89,11 @@ pub fn minor_version(program: &str) -> u32 {
     minor.unwrap_or_else(|| panic!("no version in {said:?}"))
 }
 
-/// A program that `cargo xtask test` installs.
+/// The path of a program that `cargo xtask test` installs.
 ///
 /// # Panics
 ///
-/// If it is not installed.
+/// If the program is not installed.
 pub fn tool(name: &str) -> PathBuf {
     let folder = env::var_os("JOBPASS_TOOLS")
         .map(PathBuf::from)
@@ -106,7 +106,7 @@ pub fn tool(name: &str) -> PathBuf {
     path
 }
 
-/// A new folder for this program. Removes the folders of programs that have ended.
+/// Creates a new folder for this program. Removes the folders of programs that have ended.
 fn of_this_program(all: &Path) -> PathBuf {
     fs::create_dir_all(all).expect("made");
     for entry in fs::read_dir(all).expect("it is there").flatten() {

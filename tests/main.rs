@@ -1,4 +1,4 @@
-//! The end-to-end tests. They are one program, so that the dev cluster's key is made once.
+//! The end-to-end tests. They are one program, so that it generates the dev cluster's key once.
 
 mod access;
 mod cli;

@@ -21,8 +21,8 @@ pub(crate) use jobpass_tests::launch::tool;
 
 use crate::cluster::Cluster;
 
-/// A namespace with a ServiceAccount that may list Pods, and a minter with the permissions that jobpass needs
-/// and no others.
+/// A namespace with a ServiceAccount that may list Pods, and a minter with only the permissions that jobpass
+/// needs.
 pub(crate) const MANIFESTS: &str = r#"
 apiVersion: v1
 kind: ServiceAccount
@@ -58,7 +58,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: jobpass-minter}
 subjects: [{kind: ServiceAccount, name: minter, namespace: NAMESPACE}]
 "#;
 
-/// Waits until this many tokens have been issued.
+/// Waits until the API server has issued this many tokens.
 pub(crate) fn wait_for_tokens(cluster: &Cluster, count: usize) {
     cluster.wait_for(Duration::from_secs(60), |_| {
         (cluster.issued().len() >= count).then_some(())
@@ -84,7 +84,7 @@ pub(crate) fn assert_one_anchor_gone(cluster: &Cluster, log: &str) {
     );
 }
 
-/// The processes of a group that still run. An ended process stays in the list until its parent asks for its
+/// The processes of a group that still run. An ended process stays in the list until its parent reads its
 /// status.
 pub(crate) fn group(leader: u32) -> Vec<Pid> {
     let processes = fs::read_dir("/proc").expect("Linux").flatten();
@@ -130,7 +130,7 @@ pub(crate) fn admin(cluster: &Cluster) -> NamedTempFile {
     file
 }
 
-/// Takes the minter's permissions away, by deleting its RoleBinding.
+/// Removes the minter's permissions, by deleting its RoleBinding.
 pub(crate) fn forbid_minter(cluster: &Cluster) {
     let deleted = kubectl(
         admin(cluster).path(),
@@ -179,8 +179,8 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        // `cargo xtask test` builds all targets with the same features, so nothing is built twice. cargo's
-        // variables for this test are removed, because build scripts watch them.
+        // `cargo xtask test` builds all targets with the same features, so this builds nothing twice. It
+        // removes cargo's variables for this test, because build scripts watch them.
         cargo
             .args(["build", "--quiet", "--workspace", "--all-targets"])
             .current_dir(root());
@@ -195,14 +195,14 @@ pub(crate) fn binary(name: &str) -> PathBuf {
             cargo.status().expect("cargo starts").success(),
             "the workspace does not build"
         );
-        // target/debug/deps/e2e-...
+        // The path is like target/debug/deps/e2e-...
         let test = env::current_exe().expect("the path of this test");
         test.ancestors().nth(2).expect("a target folder").to_owned()
     });
     folder.join(name)
 }
 
-/// The action like in a release: `action.yml`, and `dist/` with a binary and its digest.
+/// Builds the action as in a release: `action.yml`, and `dist/` with a binary and its digest.
 pub(crate) fn action() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let dist = folder.path().join("dist");

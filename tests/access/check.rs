@@ -66,8 +66,8 @@ impl Desk {
 
 const SCAN: [&str; 2] = ["--kubeconfig", "scan.yaml"];
 
-/// The source document's "Verifying Token Privileges". `kubectl auth can-i`, as the document uses it, cannot
-/// do this.
+/// The source document's "Verifying Token Privileges". The document uses `kubectl auth can-i`, which cannot
+/// answer this.
 #[test]
 fn the_source_documents_questions() {
     let desk = Desk::new();
@@ -248,7 +248,7 @@ fn every_form_says_the_same() {
     assert!(form("text").contains(&outlives));
 }
 
-/// A reason may contain any text, even the token that was sent.
+/// The API server's reason may contain any text, even the token from the request.
 #[test]
 fn a_server_that_echoes_the_token_does_not_get_it_shown() {
     let desk = Desk::new();

@@ -15,13 +15,13 @@ fn outlives(cluster: &Cluster) -> String {
     )
 }
 
-/// Makes all questions fail: the list of rules, and the single permissions.
+/// Makes the API server fail every SelfSubjectRulesReview and every SelfSubjectAccessReview.
 fn questions(cluster: &Cluster, kind: &FaultKind) {
     inject(cluster, "POST", RULES, 999, kind.clone());
     reviews(cluster, kind.clone());
 }
 
-/// Each way alone.
+/// Each case allows one way alone.
 #[rstest]
 #[case::tokens(
     "{apiGroups: [\"\"], resources: [serviceaccounts/token], verbs: [create]}",
@@ -84,7 +84,7 @@ fn it_is_said_and_the_token_is_handed_over(#[case] rule: &str, #[case] way: &str
     step.post().succeeded();
 }
 
-/// Constrained impersonation: two permissions together open the way, as the API server confirms.
+/// Constrained impersonation: two permissions together allow the way, as the API server confirms.
 #[rstest]
 #[case::nothing_as_others("[]", false)]
 #[case::only_harmless_requests(

@@ -1,4 +1,4 @@
-//! Permissions are asked before the token is handed over.
+//! jobpass checks permissions before it hands the token over.
 
 mod check;
 mod escape;
@@ -25,12 +25,12 @@ fn step(cluster: &Cluster, more: &[(&str, &str)]) -> Step {
     Step::scanner(&support::minter(cluster), more)
 }
 
-/// Makes more reviews fail than there are.
+/// Makes every review fail: more fail than jobpass sends.
 fn reviews(cluster: &Cluster, kind: FaultKind) {
     inject(cluster, "POST", REVIEWS, 999, kind);
 }
 
-/// Gives the jobs' ServiceAccount these rules, besides those that it has.
+/// Gives the jobs' ServiceAccount these rules, in addition to its own.
 fn allow(cluster: &Cluster, rules: &str) {
     grant(cluster, "scanner", rules);
 }
@@ -46,7 +46,7 @@ fn grant(cluster: &Cluster, account: &str, rules: &str) {
     ));
 }
 
-/// Runs main, which must fail, hand nothing over and leave nothing behind.
+/// Runs main, which must fail, hand no token over and leave nothing behind.
 fn refused(cluster: &Cluster, step: &Step, code: i32) -> Ended {
     let main = step.main();
     assert_eq!(main.code(), code, "{}", main.log);
@@ -136,7 +136,7 @@ fn what_is_forbidden_and_allowed_names_the_role() {
     }
 }
 
-/// A failed question has no answer: neither `require` nor `forbid` holds.
+/// A failed review gives no answer, so neither `require` nor `forbid` holds.
 #[rstest]
 #[case::forbidden(answer(403, json!({ "kind": "Status", "message": "no questions", "reason": "Forbidden" })), "answered 403 no questions")]
 #[case::unauthorized(answer(401, json!({ "kind": "Status", "message": "Unauthorized", "reason": "Unauthorized" })), "answered 401 to the token")]
@@ -164,7 +164,7 @@ fn answer(status: u16, body: serde_json::Value) -> FaultKind {
     }
 }
 
-/// If the questions were sent one after the other, the second would wait for the answer to the first.
+/// If jobpass sent one review after the other, the second would wait for the answer to the first.
 #[test]
 fn ten_permissions_are_asked_at_the_same_time() {
     let cluster = Cluster::start();

@@ -14,7 +14,7 @@ use crate::{
     support,
 };
 
-/// Each request of jobpass as `VERB RESOURCE`: `create secrets`.
+/// Each request from jobpass as `VERB RESOURCE`, such as `create secrets`.
 fn audited(cluster: &Cluster) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let events = cluster.audit().into_iter();
@@ -31,8 +31,9 @@ fn audited(cluster: &Cluster) -> Vec<String> {
     events.map(request).collect()
 }
 
-/// Besides minting and revoking, a job sends one question about the ServiceAccount, one about the minter, and
-/// the proof. The proof asks whether the anchor is gone, and whether the token still works if it is at hand.
+/// Besides minting and revoking, a job sends one review about the ServiceAccount, one about the minter, and
+/// the proof. The proof checks that the anchor is gone. If jobpass has the token, it also checks that the
+/// token no longer works.
 #[rstest]
 #[case::the_token_is_an_output(&[("kubeconfig-file", "false")], &["delete secrets"])]
 #[case::the_token_is_in_a_file(&[], &["delete secrets", "get /version"])]
@@ -57,7 +58,7 @@ fn a_whole_job_with_the_default_checks_is_seven_requests_at_most(
     assert_eq!(asked, expected);
 }
 
-/// An administrator's kubeconfig works, but a job should not have it.
+/// An administrator's kubeconfig works as a minter, but a job should not have it.
 #[rstest]
 #[case::an_administrator(true, &[], 1)]
 #[case::a_minter(false, &[], 0)]
@@ -107,7 +108,7 @@ fn a_list_that_is_not_complete_decides_nothing() {
     let reviews = reviews
         .iter()
         .filter(|request| request.ends_with("selfsubjectaccessreviews"));
-    // One of them is about the minter.
+    // One of the reviews is about the minter.
     assert_eq!(reviews.count(), 55 + 1);
 }
 
@@ -116,7 +117,7 @@ fn incomplete(cluster: &Cluster) {
     inject(cluster, "POST", RULES, 1, kind);
 }
 
-/// Rules in many forms, bound in the namespace and in the whole cluster.
+/// Rules in many forms, with bindings in the namespace and in the whole cluster.
 #[rstest]
 fn a_list_says_what_single_questions_say(
     #[values("RoleBinding", "ClusterRoleBinding")] binding: &str,

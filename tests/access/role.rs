@@ -1,4 +1,4 @@
-//! A ServiceAccount, a Role and a RoleBinding for one job, which are gone when the job ends.
+//! A ServiceAccount, a Role and a RoleBinding for one job. jobpass deletes them when the job ends.
 
 use std::{
     process::Stdio,
@@ -18,7 +18,7 @@ use crate::{
     support,
 };
 
-/// The rules of a minter for jobs, from docs/minter.md, and the rules that it grants.
+/// The rules of a minter for jobs, from docs/minter.md, and the rules that the minter grants.
 pub(crate) const MINTER: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -50,7 +50,7 @@ fn step(cluster: &Cluster, rules: &str) -> Step {
     ])
 }
 
-/// The objects of jobs that exist.
+/// The objects of jobs that still exist.
 pub(crate) fn left(cluster: &Cluster) -> String {
     let kinds = "secrets,serviceaccounts,roles,rolebindings";
     let selector = "app.kubernetes.io/managed-by=jobpass";
@@ -69,12 +69,12 @@ pub(crate) fn left(cluster: &Cluster) -> String {
     String::from_utf8(found.stdout).expect("text")
 }
 
-/// Waits until the garbage collector has deleted the objects that jobpass left to it.
+/// Waits until the garbage collector has deleted the objects that jobpass did not delete itself.
 fn assert_nothing_left(cluster: &Cluster, log: &str) {
     let deadline = Instant::now() + PATIENCE;
     while !left(cluster).is_empty() {
         assert!(Instant::now() < deadline, "{}\n{log}", left(cluster));
-        // No event tells what the collector has done.
+        // No event tells that the garbage collector has finished.
         thread::sleep(Duration::from_millis(100));
     }
     assert!(
@@ -119,7 +119,7 @@ fn one_pod_of_one_scan(#[case] rules: &str) {
         deleted[0].path.contains("/rolebindings/"),
         "rights end first: {deleted:?}"
     );
-    // jobpass left nothing to the collector.
+    // Nothing was left for the garbage collector.
     for kind in ["/secrets/", "/serviceaccounts/", "/roles/"] {
         assert!(
             deleted.iter().any(|request| request.path.contains(kind)),
@@ -151,7 +151,7 @@ fn all_of_it_belongs_to_the_anchor() {
     );
 }
 
-/// An API server that still accepts the token, for up to 10 s, finds no permissions.
+/// An API server may still accept the token for up to 10 s, but the token then has no permissions.
 #[test]
 fn a_token_that_is_remembered_has_no_rights_left() {
     let cluster = Cluster::start();
@@ -219,8 +219,8 @@ fn killed_at_any_station(
     assert_nothing_left(&cluster, &format!("{}{}", main.log, post.log));
 }
 
-/// jobpass is killed while it creates the last object. The API server creates that object after the anchor is
-/// gone, and the collector deletes it.
+/// The test kills jobpass while it creates the last object. The API server creates that object after the
+/// anchor is gone, and the garbage collector deletes it.
 #[test]
 fn what_comes_into_being_later_is_collected() {
     let cluster = Cluster::start();
@@ -274,7 +274,7 @@ fn post_is_killed_and_run_again(#[case] path: &'static str) {
     assert_nothing_left(&cluster, &post.log);
 }
 
-/// The anchor's deletion does not wait for objects that cannot be deleted.
+/// The deletion of the anchor does not wait for objects that jobpass cannot delete.
 #[test]
 fn a_role_that_stays_does_not_keep_the_token_alive() {
     let cluster = Cluster::start();
@@ -302,7 +302,7 @@ fn a_role_that_stays_does_not_keep_the_token_alive() {
     assert_nothing_left(&cluster, &post.log);
 }
 
-/// If an answer is lost, an existing object is jobpass's own.
+/// If an answer is lost, an existing object belongs to jobpass.
 #[rstest]
 #[case("/serviceaccounts")]
 #[case("/roles")]
@@ -316,7 +316,7 @@ fn an_answer_is_lost(#[case] path: &'static str) {
     assert_nothing_left(&cluster, &post.log);
 }
 
-/// A minter without one of the rules, for each rule, until an administrator has run the command in the error.
+/// For each rule, the minter lacks it until an administrator has run the command in the error.
 #[rstest]
 #[case::accounts("serviceaccounts\"]", "cannot create the job's ServiceAccount")]
 #[case::roles("roles\", \"rolebindings", "cannot create the job's Role")]
@@ -366,7 +366,7 @@ fn a_wrong_input_is_named_and_nothing_is_asked(#[case] input: &str, #[case] valu
     assert!(cluster.requests().is_empty());
 }
 
-/// The state is lost, and only the anchor's name is known.
+/// The state is lost, and jobpass knows only the anchor's name.
 #[test]
 fn a_garbled_state_is_enough() {
     let cluster = Cluster::start();
@@ -377,7 +377,8 @@ fn a_garbled_state_is_enough() {
     assert_nothing_left(&cluster, &post.log);
 }
 
-/// The API server learns of the binding late. The token is handed over when its permissions are in effect.
+/// The API server learns of the binding late. jobpass hands the token over when its permissions are in
+/// effect.
 #[test]
 fn a_role_that_is_not_in_effect_yet_is_waited_for() {
     let cluster = Cluster::start();

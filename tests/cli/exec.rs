@@ -50,7 +50,7 @@ impl Desk {
         )
     }
 
-    /// Panics unless the token is dead and none of its files is left.
+    /// Panics unless the token is dead and all of its files are gone.
     pub(super) fn assert_all_gone(&self, log: &str) {
         assert_eq!(
             fs::read_dir(self.path("tmp")).expect("a folder").count(),
@@ -94,7 +94,7 @@ fn it_gets_files_for_itself_alone_and_no_option_of_jobpass() {
     desk.assert_all_gone(&ended.log);
 }
 
-/// The answers about permissions go to the person, and not into the command's output.
+/// jobpass shows the permissions to the person, and not in the command's output.
 #[test]
 fn a_role_for_one_command() {
     let desk = Desk::new();
@@ -128,7 +128,7 @@ fn careless_scripts_show_nothing() {
     let ended = desk.exec(&["--env", "TOKEN"], &script);
     assert_eq!(ended.code(), 0, "{}", ended.log);
     corpus::assert_no_piece(&desk.cluster.issued()[0], &ended.log);
-    // Without jobpass, the same command shows the token: the check can fail.
+    // Without jobpass, the same command shows the token. So the check can fail.
     let token = desk.cluster.issued()[0].clone();
     fs::write(desk.path("token"), &token).expect("written");
     let script = format!("export TOKEN=$(cat token) JOBPASS_TOKEN_FILE=token; {script}");
@@ -215,7 +215,7 @@ fn a_signal_during_a_timed_revocation_reaches_the_command() {
     let mut child = desk.start_exec(&["--duration", "1s", "--verify-revocation", "wait"], script);
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
     lines.read_line(&mut String::new()).expect("a line");
-    // For 10 s, jobpass asks whether the anchor is gone.
+    // For 10 s, jobpass checks whether the anchor is gone.
     desk.cluster
         .wait_for(std::time::Duration::from_secs(30), |requests| {
             (requests.iter().filter(|r| r.method == "DELETE").count() > 1).then_some(())
@@ -227,7 +227,7 @@ fn a_signal_during_a_timed_revocation_reaches_the_command() {
     assert_eq!((ended.code(), &*rest), (3, "got it\n"), "{}", ended.log);
 }
 
-/// The token is revoked first. Then a signal ends the work that cannot be finished.
+/// jobpass revokes the token first. Then a signal ends the work that it cannot finish.
 #[test]
 fn output_that_nobody_reads_keeps_nothing() {
     let desk = Desk::new();
@@ -251,7 +251,7 @@ fn a_relative_folder_for_temporary_files_will_do() {
     assert_eq!(fs::read_dir(desk.path("here")).expect("a folder").count(), 0);
 }
 
-/// A command that ignores the signal goes on without a token.
+/// A command that ignores the signal continues without a token.
 #[test]
 fn a_command_that_does_not_stop_loses_its_token() {
     let desk = Desk::new();
@@ -273,7 +273,7 @@ fn a_command_that_does_not_stop_loses_its_token() {
     desk.assert_all_gone(&ended.log);
 }
 
-/// A process that outlives the command is neither awaited nor stopped by SIGPIPE.
+/// jobpass neither waits for a process that outlives the command, nor stops it by SIGPIPE.
 #[test]
 fn what_it_leaves_in_the_background_is_not_waited_for() {
     let desk = Desk::new();

@@ -1,4 +1,4 @@
-//! `jobpass expiry-test`: tokens and their clients stop working.
+//! `jobpass expiry-test`: tokens stop working, and so do their clients.
 
 use std::{
     process::Child,
@@ -39,7 +39,7 @@ impl Desk {
         )
     }
 
-    /// Waits until jobpass has asked this many times whether the token works.
+    /// Waits until jobpass has tested the token this many times.
     fn wait_until_asked(&self, times: usize) {
         self.cluster.wait_for(PATIENCE, |requests| {
             let asked = requests
@@ -49,7 +49,8 @@ impl Desk {
         });
     }
 
-    /// Waits until the anchor is deleted and the API server has once more accepted the token from its cache.
+    /// Waits until somebody has deleted the anchor, and the API server has then accepted the token from its
+    /// cache.
     fn wait_until_revoked(&self) {
         self.cluster.wait_for(PATIENCE, |requests| {
             let deleted = requests
@@ -73,7 +74,7 @@ fn result(ended: &Ended) -> Value {
     serde_json::from_str(line.unwrap_or_else(|| panic!("{}", ended.log))).expect("a line of JSON")
 }
 
-/// The test of the source document, thirty times as fast.
+/// The source document's test, thirty times as fast.
 #[test]
 fn a_revoked_token_and_its_client_stop_working() {
     let desk = Desk::new();
@@ -97,7 +98,7 @@ fn a_revoked_token_and_its_client_stop_working() {
     desk.assert_no_trace(&ended.log);
 }
 
-/// The token expires by the API server's clock, which allows a minute more.
+/// The token expires by the API server's clock. The API server accepts it for a minute more.
 #[test]
 fn an_expired_token_stops_working() {
     let desk = Desk::at(Cluster::hasty());
@@ -161,13 +162,13 @@ fn a_token_that_ends_too_soon_is_said() {
 
 #[derive(Clone, Copy, Debug)]
 enum Moment {
-    /// The client is running.
+    /// The client runs.
     Client,
     /// jobpass waits until it may revoke.
     Wait,
-    /// jobpass waits for the token to expire.
+    /// jobpass waits until the token expires.
     Expiry,
-    /// The anchor is deleted, and the API server still accepts the token.
+    /// jobpass has deleted the anchor, and the API server still accepts the token.
     Revoked,
 }
 

@@ -84,7 +84,7 @@ fn a_token_is_looked_at_wherever_it_is_from() {
     }
 }
 
-/// A job's own variables say nothing about a token from standard input.
+/// A job's own variables say nothing about a token on standard input.
 #[test]
 fn a_variable_is_not_what_was_asked_about() {
     let desk = Desk::new();
@@ -138,7 +138,7 @@ fn a_cluster_says_whether_a_token_works_and_is_its_own() {
     assert!(live.log.contains("neither expired nor revoked"), "{}", live.log);
 
     let (start, end) = token.split_at(token.len() - 20);
-    // No accepted credential reads the cluster's keys here, so the token may be forged or revoked.
+    // No credential here may read the cluster's keys, so the token may be forged or revoked.
     let forged = desk.pipe(&format!("{start}{}", end.to_uppercase()), &at_server);
     assert_eq!(forged.code(), 4, "{}", forged.log);
     let forged = desk.pipe(&format!("{start}{}", end.to_uppercase()), &AS_MINTER);
@@ -174,7 +174,7 @@ fn an_expired_token_is_told_from_a_revoked_one() {
         "{}",
         dead.log
     );
-    // By this machine's clock the other token is new. The server's clock decides.
+    // By this machine's clock, the other token is new. The API server's clock decides.
     desk.cluster.move_date(Duration::from_secs(3601));
     let late = desk.pipe(&token, &AS_MINTER).succeeded();
     assert!(
@@ -185,7 +185,7 @@ fn an_expired_token_is_told_from_a_revoked_one() {
     );
 }
 
-/// The API server's 401 proves nothing about such a token.
+/// The API server's 401 proves nothing about a token for another audience.
 #[test]
 fn a_token_for_others_is_known_by_its_signature() {
     let desk = Desk::new();
@@ -225,7 +225,7 @@ fn what_is_no_token_is_refused_unseen(#[case] arguments: &[&str], #[case] why: &
 fn the_api_server_says_who_somebody_is(#[case] knows_reviews: bool, #[case] source: &str) {
     let desk = Desk::new();
     if !knows_reviews {
-        // The server lacks a resource in a version that it has, and it lacks other versions.
+        // The server has this API version but lacks the resource in it, and it lacks the other versions.
         let status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "NotFound", "details": {},
             "message": "the server could not find the requested resource", "code": 404,
@@ -311,7 +311,7 @@ fn the_system_s_authorities_count_where_the_kubeconfig_has_none() {
     fs::write(desk.path("system.yaml"), config.to_string()).expect("written");
     fs::write(desk.path("ca.pem"), desk.cluster.ca_pem()).expect("written");
     fs::create_dir(desk.path("certs")).expect("made");
-    // OpenSSL looks for a name with the hash of the subject. Go reads every file in the folder.
+    // OpenSSL looks for a file named after the hash of the subject. Go reads every file in the folder.
     fs::copy(desk.path("ca.pem"), desk.path("certs/0a1b2c3d.0")).expect("copied");
     let whoami = ["whoami", "--kubeconfig", "system.yaml"];
     for (variable, value) in [("SSL_CERT_FILE", "ca.pem"), ("SSL_CERT_DIR", "certs")] {

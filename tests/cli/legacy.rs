@@ -1,4 +1,4 @@
-//! `--type legacy`: the token of a Secret, minted and revoked like other tokens.
+//! `--type legacy`: the token of a Secret. jobpass mints and revokes it like other tokens.
 
 use std::fs;
 
@@ -147,7 +147,7 @@ fn a_cluster_that_fills_no_secrets() {
     desk.assert_no_secret_left(&ended.log);
 }
 
-/// The token of another Secret, of another account, or without a controller.
+/// The cases: the token belongs to another Secret or to another account, or there is no token controller.
 #[rstest]
 #[case::opaque(|body: &mut serde_json::Value| body["data"]["token"] = "b3BhcXVl".into(), "not a JWT")]
 #[case::empty(|body: &mut serde_json::Value| body["data"]["token"] = "".into(), "holds no token")]
@@ -203,7 +203,7 @@ fn the_policies_of_setup_refuse_it_on_purpose() {
     assert!(desk.cluster.legacy_secrets().is_empty());
 }
 
-/// A legacy token never expires, also where a bound token would.
+/// A legacy token never expires, not even when a bound token would.
 #[test]
 fn exec_ends_it_and_masks_it() {
     let desk = desk();

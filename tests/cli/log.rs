@@ -10,7 +10,7 @@ use super::{Desk, MINT};
 use crate::{leaks::assert_absent, support};
 
 impl Desk {
-    /// Runs jobpass with its log as JSON. Returns its exit code, its standard output, and each line of its
+    /// Runs jobpass with its log as JSON. Returns the exit code, the standard output, and each line of the
     /// log.
     fn logged(&self, arguments: &[&str]) -> (i32, String, Vec<Value>) {
         let child = self.start_with(arguments, &[("JOBPASS_LOG_FORMAT", "json")]);
@@ -115,7 +115,7 @@ fn warnings_are_lines_and_the_result_is_none_of_them() {
     assert!(lines.len() == 1 && lines[0]["level"] == "warning", "{lines:?}");
 }
 
-/// Any text of the API server stays in its line, and the bearer token is removed from it.
+/// Any text from the API server stays in its line. jobpass removes the bearer token from it.
 #[test]
 fn a_server_that_repeats_what_it_was_sent() {
     let desk = Desk::new();

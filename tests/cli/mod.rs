@@ -26,7 +26,7 @@ use tempfile::TempDir;
 
 use crate::{cluster::Cluster, github::step::Ended, leaks::assert_absent, support};
 
-/// A folder with a minter's kubeconfig in it.
+/// A folder that contains a minter's kubeconfig.
 pub(crate) struct Desk {
     pub(crate) cluster: Cluster,
     folder: TempDir,
@@ -47,7 +47,7 @@ impl Desk {
         self.start_with(arguments, &[])
     }
 
-    /// A text with the test's namespace in place of `NAMESPACE`.
+    /// Replaces `NAMESPACE` in a text by the test's namespace.
     pub(crate) fn here(&self, text: &str) -> String {
         text.replace("NAMESPACE", self.cluster.namespace())
     }
@@ -93,7 +93,7 @@ impl Desk {
             .collect()
     }
 
-    /// Whether a file is the record of a token that is revoked.
+    /// Whether a file is the state file of a revoked token.
     fn is_over(&self, name: &str) -> bool {
         let record = fs::read_to_string(self.path(name)).unwrap_or_default();
         let record = serde_json::from_str::<serde_json::Value>(&record).unwrap_or_default();
@@ -158,7 +158,8 @@ fn mint_use_revoke() {
     desk.assert_nothing_left(&revoked.log);
 }
 
-/// The token must be tested without the client certificate, which would win over it.
+/// jobpass must test the token without the client certificate, because the certificate would win over the
+/// token.
 #[test]
 fn a_client_certificate_mints_and_its_token_is_proven_dead() {
     let desk = Desk::new();
@@ -275,8 +276,8 @@ fn an_interrupted_proof_does_not_say_that_the_token_lives() {
     assert!(desk.cluster.anchors().is_empty());
 }
 
-/// The YAML for a minter by hand gives the minter the permissions that it needs, and the job those that the
-/// examples use.
+/// The YAML of docs/minter.md gives the minter the permissions that it needs, and gives the job the permissions
+/// that the examples use.
 #[test]
 fn the_rbac_by_hand_is_enough() {
     let page = fs::read_to_string(support::root().join("docs/minter.md")).expect("docs/minter.md");

@@ -1,4 +1,5 @@
-//! The state file: a token that cannot be recorded is not minted, and a state of another version is not lost.
+//! The state file: jobpass does not mint a token whose state it cannot record, and does not lose a state of
+//! another version.
 
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
@@ -7,7 +8,7 @@ use rstest::rstest;
 use super::{Desk, Ended};
 use crate::support;
 
-/// A folder's name from before UTF-8: `café` in Latin-1.
+/// A folder name in Latin-1 and not in UTF-8: `café`.
 const CAFE: &[u8] = b"caf\xe9";
 
 impl Desk {
@@ -60,7 +61,7 @@ fn a_variable_with_such_a_path_is_not_taken_for_one_that_is_not_set(
     assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 0);
 }
 
-/// Changes the state file to the one of another version of jobpass.
+/// Turns the state file into one of another version of jobpass.
 fn of_another_version(desk: &Desk, change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) {
     let record = desk.path("token.jobpass.json");
     let json = fs::read_to_string(&record).expect("a record");

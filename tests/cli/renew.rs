@@ -13,8 +13,8 @@ use crate::{
     support::{self, assert_one_anchor_gone, group, wait_for_end, wait_for_tokens},
 };
 
-/// Renews as often as a job of six hours with tokens of 15 minutes. Each token is in the file before the one
-/// before it expires, works, and is masked.
+/// Renews as often as a job of six hours with tokens of 15 minutes. Each token works, is masked, and is in
+/// the file before the earlier token expires.
 #[test]
 fn a_long_command_always_has_a_token_that_works() {
     let desk = Desk::at(Cluster::hasty());
@@ -49,7 +49,8 @@ fn a_long_command_always_has_a_token_that_works() {
     desk.assert_all_gone(&ended.log);
 }
 
-/// The token was renewed while the command printed nothing. The command prints it after it was revoked.
+/// jobpass renewed the token while the command printed nothing. The command prints the token after jobpass
+/// revoked it.
 #[test]
 fn the_last_words_of_a_quiet_command_are_masked() {
     let desk = Desk::at(Cluster::hasty());
@@ -99,7 +100,8 @@ fn a_token_in_a_file_is_renewed_until_it_is_revoked() {
     desk.assert_nothing_left(&revoked.log);
 }
 
-/// A script may have saved its log in another descriptor. The log must end with the script.
+/// A script may have saved its log in another descriptor. The log must end with the script, and not with the
+/// renewer.
 #[test]
 fn what_renews_holds_nothing_of_its_shell_open() {
     let desk = Desk::at(Cluster::hasty());
@@ -117,8 +119,8 @@ fn what_renews_holds_nothing_of_its_shell_open() {
     desk.run(&["revoke", "--token-file", "token"]).succeeded();
 }
 
-/// The end of the job and log filters find the journal by its name. Without the journal, nothing may be
-/// renewed.
+/// The end of the job and log filters find the journal by its name. Without the journal, jobpass must not
+/// renew.
 #[test]
 fn nothing_is_renewed_without_its_journal() {
     let desk = Desk::at(Cluster::hasty());

@@ -1,4 +1,4 @@
-//! Revocation by any of the files that `mint` wrote, and a second one.
+//! Revocation by any of the files that `mint` wrote, and a second revocation.
 
 use std::fs;
 

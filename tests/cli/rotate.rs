@@ -1,4 +1,4 @@
-//! `jobpass rotate`: the place always has a token, and two tokens exist only during the rotation.
+//! `jobpass rotate`: the place always has a token that works, and two tokens exist only during the rotation.
 
 use std::{
     fs,
@@ -50,7 +50,7 @@ metadata:
 const EXPIRATION: &str = "kubernetes.io/service-account.expiration";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The place of the token.
+/// The place that the users of the token read it from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Place {
     File,
@@ -127,7 +127,7 @@ impl Rotating {
         Ended::of(self.start(more))
     }
 
-    /// The whole text in the place.
+    /// The whole content of the place.
     fn text(&self) -> String {
         match self.place {
             Place::File | Place::KubeconfigWithFile => {
@@ -185,7 +185,7 @@ impl Rotating {
         assert_absent(&self.old, "the log", log);
     }
 
-    /// Asserts that one new Secret is left, and that the place has its token.
+    /// Asserts that one new Secret is left, and that the place has that Secret's token.
     fn assert_rotated(&self, log: &str) -> Value {
         let mut secrets = self.secrets();
         assert_eq!(secrets.len(), 1, "{log}");
@@ -282,7 +282,7 @@ fn a_new_token_takes_the_place_of_the_old(
     assert_eq!(report["new"], it.assert_rotated(&again.log)["metadata"]["name"]);
 }
 
-/// The API server refuses each request before the new token is in its place.
+/// The API server refuses each request that comes before the new token is in the place.
 #[rstest]
 fn a_failure_leaves_the_old_token_and_no_second_one(
     #[values(("PATCH", "/secrets/scanner-token"), ("POST", "/secrets"), ("GET", "/secrets/scanner-token-"), ("GET", "/version"), ("PATCH", "/secrets/copy"))]
@@ -339,7 +339,7 @@ fn lost_answers_do_no_harm() {
     it.assert_rotated(&rotated.log);
 }
 
-/// A rotation is stopped or killed at each station. The same command continues it.
+/// The test stops or kills the rotation at each stage. The same command then continues the rotation.
 #[rstest]
 fn stopped_before_it_is_in_place(
     #[values(("PATCH", "/secrets/scanner-token"), ("POST", "/secrets"), ("GET", "/secrets/scanner-token-"), ("PATCH", "/secrets/copy"))]
@@ -359,7 +359,7 @@ fn stopped_before_it_is_in_place(
     kill_process(Pid::from_child(&rotate), signal).expect("it is there");
     let stopped = Ended::of(rotate);
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
-    // Whatever happened, the old token works.
+    // The old token still works.
     assert!(it.desk.cluster.accepts(&it.old), "{}", stopped.log);
     if signal == Signal::INT && method != "PATCH" {
         assert_eq!(it.secrets().len(), 1, "{}", stopped.log);
@@ -414,7 +414,7 @@ fn stopped_in_the_grace_period(
     it.assert_rotated(&stopped.log);
 }
 
-/// Two places have copies of the same token.
+/// Two places hold copies of the same token.
 #[test]
 fn a_second_place_gets_the_same_new_token() {
     let it = Rotating::new(Place::File);
@@ -472,7 +472,7 @@ fn other_tokens_are_no_legacy_tokens() {
     assert!(ended.log.contains("is not a legacy token"), "{}", ended.log);
     assert_absent(&bound, "the log", &ended.log);
 
-    // The token has the same names, but its ServiceAccount was an earlier one.
+    // The token has the same names, but belongs to an earlier ServiceAccount.
     let mut claims = crate::cluster::claims_of(&it.old);
     claims["kubernetes.io/serviceaccount/service-account.uid"] =
         "a6bb8d8d-ba8f-4a1c-bf4e-0d5d1c1a3b52".into();

@@ -35,7 +35,8 @@ fn a_terminal_is_not_left_and_only_it_has_colours(#[case] variable: (&str, &str)
     let desk = Desk::new();
     desk.mint(&["--kubeconfig-file", "scan.yaml"]).succeeded();
     for columns in [120, 60] {
-        // A result, a failure, and a result with a warning. The result itself is not compared.
+        // The three outputs: a result, a failure, and a result with a warning. The test does not compare the
+        // result itself.
         let script = "$JOBPASS inspect --kubeconfig scan.yaml --verify; $JOBPASS whoami --kubeconfig scan.yaml; \
                       $JOBPASS check --kubeconfig scan.yaml 'get pods' 'create pods/exec target-pod'; \
                       $JOBPASS setup --service-account scanner --namespace NAMESPACE --minter user:jane > setup.yaml";
@@ -62,7 +63,7 @@ fn a_terminal_is_not_left_and_only_it_has_colours(#[case] variable: (&str, &str)
     assert!(!piped.log.contains('\u{1b}'), "{}", piped.log);
 }
 
-/// A person can type text and read it.
+/// A person can type text, and others can read it.
 #[test]
 fn no_token_is_typed_into_a_terminal() {
     let shown = Desk::new().on_terminal(80, ("SOME", "1"), "$JOBPASS inspect");
@@ -72,7 +73,7 @@ fn no_token_is_typed_into_a_terminal() {
     );
 }
 
-/// The progress is drawn over, and its last line is erased.
+/// jobpass draws over the progress, and erases its last line.
 #[test]
 fn a_wait_is_a_bar() {
     let desk = Desk::new();

@@ -1,4 +1,4 @@
-//! The Kubernetes clients that jobs use. Each is told only where the kubeconfig is.
+//! The Kubernetes clients that jobs use. Each knows only the path of the kubeconfig.
 
 use std::{
     env, fs,
@@ -25,7 +25,7 @@ enum Client {
 use Client::{Java, JavaScript, Kubectl, Python};
 
 impl Client {
-    /// Runs the client with a kubeconfig. It prints the names of the Pods.
+    /// Runs the client with a kubeconfig. The client prints the names of the Pods.
     fn list_pods(self, kubeconfig: &Path, namespace: &str) -> Output {
         let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
         let command = match self {
@@ -75,8 +75,8 @@ fn installed(language: &str) -> PathBuf {
     folder
 }
 
-/// A token of `scanner`, who may list Pods. Its folder is then mounted at another path, as container actions
-/// and `docker run --volume` do.
+/// Mints a token of `scanner`, which may list Pods. Then mounts the token's folder at another path, as
+/// container actions and `docker run --volume` do.
 #[rstest]
 #[case::kubectl(Kubectl)]
 #[case::python_kubernetes(Python("kubernetes"))]
@@ -99,7 +99,7 @@ fn a_client_lists_pods_wherever_the_kubeconfig_is(#[case] client: Client) {
     fs::rename(desk.path("job"), desk.path("mounted")).expect("moved");
     assert!(works("mounted/kubeconfig"));
 
-    // With a renewal, the kubeconfig also names the token's file.
+    // For a renewed token, the kubeconfig also names the token's file.
     desk.mint(&["--kubeconfig-file", "long/kubeconfig", "--renew-for", "6h"])
         .succeeded();
     assert!(works("long/kubeconfig"));

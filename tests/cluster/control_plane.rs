@@ -1,4 +1,4 @@
-//! The control plane that all tests of this program share. It is started when the first test asks for it.
+//! The control plane that all tests of this program share. The first test that needs it starts it.
 
 use std::{
     env,
@@ -12,11 +12,11 @@ use serde_json::Value;
 
 use super::{place, trust};
 
-/// A running control plane, or somebody's cluster.
+/// A control plane of the tests' own, or somebody else's cluster.
 pub(super) struct ControlPlane {
     /// The kubeconfig of an administrator, for each API server.
     kubeconfigs: Vec<PathBuf>,
-    /// Only a control plane of the tests' own has this.
+    /// The running program. `None` for somebody else's cluster.
     own: Option<Launched>,
 }
 
@@ -77,7 +77,7 @@ impl ControlPlane {
         Front::before(kubeconfig, true).expect("an administrator's kubeconfig")
     }
 
-    /// Whether this is somebody's cluster, which must stay as it was.
+    /// Whether this is somebody else's cluster, which the tests must leave unchanged.
     pub(super) fn is_borrowed(&self) -> bool {
         self.own.is_none()
     }

@@ -1,4 +1,4 @@
-//! The cluster of a test: Kubernetes itself, or the dev cluster if Kubernetes cannot play the test's case.
+//! The cluster of a test: Kubernetes itself, or the dev cluster if Kubernetes cannot produce the test's case.
 //!
 //! ```ignore
 //! let cluster = Cluster::start();
@@ -6,11 +6,11 @@
 //! support::kubectl(admin.path(), &["get", "serviceaccounts", "--namespace", cluster.namespace()]);
 //! ```
 //!
-//! All tests share one control plane, and each test has a namespace of its own. So an object of the whole
-//! cluster has the namespace in its name, and a test expects nothing of a list over all namespaces but its
-//! own part.
+//! All tests share one control plane, and each test has a namespace of its own. An object outside of
+//! namespaces has the test's namespace in its name. In a list over all namespaces, a test looks only at its
+//! own objects.
 //!
-//! A [`Front`] of the test stands before the API server. It records the requests and can make them fail.
+//! A [`Front`] for each test is in front of the API server. It records the requests, and can make them fail.
 
 mod control_plane;
 mod place;
@@ -42,16 +42,16 @@ const ANCHOR: &str = "jobpass.dev/anchor";
 const LEGACY_TOKEN: &str = "kubernetes.io/service-account-token";
 /// The issuer of the cluster's own tokens, and their audience.
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
-/// The time within which the API server forgets an accepted token. It does so after 10 s.
+/// The time limit for the API server to forget an accepted token. It forgets after 10 s.
 const CACHE: Duration = Duration::from_secs(20);
-/// The time for the work of controllers. On an idle machine they take 10 ms.
+/// The time limit for controllers. On an idle machine they need 10 ms.
 const CONTROLLER: Duration = Duration::from_secs(60);
 
 /// A cluster for one test. Clients reach it through a [`Front`].
 pub(crate) struct Cluster {
     server: Server,
     namespace: String,
-    /// Held by a test that changes the API server's issuers.
+    /// A lock, which a test that changes the API server's issuers holds.
     turn: Option<MutexGuard<'static, ()>>,
 }
 
@@ -61,31 +61,31 @@ enum Server {
 }
 
 impl Cluster {
-    /// Kubernetes itself.
+    /// Starts Kubernetes itself.
     pub(crate) fn start() -> Self {
         Self::real(ControlPlane::shared().front(true))
     }
 
-    /// Kubernetes itself behind a load balancer that speaks no HTTP/2.
+    /// Starts Kubernetes itself behind a load balancer that does not speak HTTP/2.
     pub(crate) fn without_http2() -> Self {
         Self::real(ControlPlane::shared().front(false))
     }
 
-    /// Kubernetes itself with `--service-account-max-token-expiration=1h`, the shortest limit that
+    /// Starts Kubernetes itself with `--service-account-max-token-expiration=1h`, the shortest limit that
     /// kube-apiserver accepts.
     pub(crate) fn capped() -> Self {
         Self::real(ControlPlane::shared().second_front())
     }
 
-    /// The dev cluster, for a test that is listed in `where.txt` with its reason.
+    /// Starts the dev cluster, for a test that `where.txt` lists with a reason.
     pub(crate) fn dev() -> Self {
         place::assert_listed(place::DEV);
         Self::new(Server::Dev(DevCluster::start()))
     }
 
-    /// Kubernetes itself with tokens that live for a second, so that they are renewed all the time. No
-    /// kube-apiserver issues a token for less than ten minutes, but each accepts a token with a valid
-    /// signature. So the front signs the tokens again.
+    /// Starts Kubernetes itself with tokens that live for a second, so that jobpass renews them all the time.
+    /// No kube-apiserver issues a token for less than ten minutes, but each accepts a token with a valid
+    /// signature. So the front changes the tokens and signs them again.
     pub(crate) fn hasty() -> Self {
         let cluster = Self::start();
         cluster.reissue(|answer| {
@@ -129,8 +129,8 @@ impl Cluster {
         format!("{}-{name}", self.namespace)
     }
 
-    /// Creates or replaces the objects of a multi-document YAML text, with the test's namespace in place of
-    /// `NAMESPACE`, and creates their namespaces. Changes of permissions are in effect when this returns.
+    /// Creates or replaces the objects of a multi-document YAML text. Replaces `NAMESPACE` by the test's
+    /// namespace, and creates missing namespaces. Changes to permissions are in effect when this returns.
     pub(crate) fn apply(&self, manifests: &str) {
         let manifests = manifests.replace("NAMESPACE", &self.namespace);
         let mut roles = BTreeSet::new();
@@ -178,7 +178,7 @@ impl Cluster {
         }
     }
 
-    /// A token of a ServiceAccount that is not bound to an object.
+    /// Requests a token for the ServiceAccount. The token is not bound to an object.
     pub(crate) fn service_account_token(&self, namespace: &str, name: &str, lifetime: Duration) -> String {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
         let request = json!({
@@ -198,8 +198,8 @@ impl Cluster {
         }
     }
 
-    /// Whether the API server would accept this token if its cache were empty. It learns of deleted Secrets
-    /// by a watch, a moment later.
+    /// Whether the API server would accept this token if its cache were empty. The API server learns of
+    /// deleted Secrets by a watch, a moment later.
     pub(crate) fn accepts(&self, token: &str) -> bool {
         let front = match &self.server {
             Server::Dev(cluster) => return cluster.accepts(token),
@@ -223,12 +223,12 @@ impl Cluster {
         let deadline = Instant::now() + CACHE;
         while front.status_for(token) != 401 {
             assert!(Instant::now() < deadline, "the token is not refused");
-            // No event tells that a cached token was forgotten.
+            // No event tells that the API server forgot a cached token.
             thread::sleep(Duration::from_millis(100));
         }
     }
 
-    /// The Secrets in a namespace, those of the token controller included.
+    /// The Secrets in a namespace, including those of the token controller.
     pub(crate) fn secrets(&self, namespace: &str) -> Vec<Value> {
         list(self, &format!("/api/v1/namespaces/{namespace}/secrets"))
     }
@@ -243,7 +243,7 @@ impl Cluster {
         self.of_type(LEGACY_TOKEN)
     }
 
-    /// Like [`Cluster::legacy_secrets`], as soon as the token controller has filled each.
+    /// Like [`Cluster::legacy_secrets`], after the token controller has filled each Secret.
     pub(crate) fn filled_legacy_secrets(&self) -> Vec<Value> {
         let deadline = Instant::now() + CONTROLLER;
         loop {
@@ -272,7 +272,7 @@ impl Cluster {
         secrets
     }
 
-    /// Moves the clock of a dev cluster. Lifetimes and the cache of tokens follow it.
+    /// Moves the clock of a dev cluster. Lifetimes and cached tokens end by this clock.
     pub(crate) fn advance(&self, by: Duration) {
         match &self.server {
             Server::Dev(cluster) => cluster.advance(by),
@@ -309,8 +309,8 @@ impl Deref for Cluster {
 }
 
 impl Drop for Cluster {
-    /// Cleans up somebody else's cluster. A test's objects outside its namespaces have the namespace in their
-    /// names.
+    /// Removes the test's objects from somebody else's cluster. The names of objects outside of its
+    /// namespaces contain the namespace.
     fn drop(&mut self) {
         let Server::Real(front) = &self.server else {
             return;
@@ -329,8 +329,8 @@ impl Drop for Cluster {
     }
 }
 
-/// The kinds of objects that tests create outside of namespaces. The policies and webhooks that refuse
-/// requests go first.
+/// The kinds of objects that tests create outside of namespaces. This deletes policies and webhooks that
+/// refuse requests first.
 const OF_THE_CLUSTER: [&str; 6] = [
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
     "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
@@ -340,7 +340,7 @@ const OF_THE_CLUSTER: [&str; 6] = [
     "/api/v1/namespaces",
 ];
 
-/// Writes a line for `cargo xtask test`, which counts them at the end.
+/// Writes a line for `cargo xtask test`, which counts the lines at the end.
 fn record(file: &str, line: &str) {
     if let Some(folder) = std::env::var_os("JOBPASS_TEST_RECORDS") {
         let path = std::path::Path::new(&folder).join(file);
@@ -359,7 +359,7 @@ fn list(front: &Front, path: &str) -> Vec<Value> {
     }
 }
 
-/// Whether the Secret of a token's claims exists. True for a token without a Secret.
+/// Whether the Secret in a token's claims exists. `true` if the claims name no Secret.
 fn is_secret_there(front: &Front, claims: &Value) -> bool {
     let bound = &claims["kubernetes.io"];
     let names = [
@@ -380,8 +380,8 @@ fn is_secret_there(front: &Front, claims: &Value) -> bool {
     })
 }
 
-/// Waits until the token controller has filled a Secret, or has deleted it because its ServiceAccount is
-/// missing.
+/// Waits until the token controller has filled a Secret, or has deleted it because its ServiceAccount does
+/// not exist.
 fn wait_until_filled(front: &Front, path: &str) {
     let deadline = Instant::now() + CONTROLLER;
     loop {
@@ -397,7 +397,7 @@ fn wait_until_filled(front: &Front, path: &str) {
     }
 }
 
-/// The path of an object, for all kinds that the tests create.
+/// The path of an object, for every kind that the tests create.
 fn path_of(object: &Value) -> String {
     let kind = object["kind"].as_str().expect("a kind");
     let version = object["apiVersion"].as_str().expect("an apiVersion");
@@ -427,7 +427,7 @@ pub(crate) fn claims_of(token: &str) -> Value {
     serde_json::from_slice(&claims.expect("a JWT")).expect("claims")
 }
 
-/// Changes the claims of the token in a TokenRequest's answer, and signs it as the API server does.
+/// Changes the claims of the token in a TokenRequest's answer, and signs the token as the API server does.
 pub(crate) fn sign_anew(answer: &mut Value, change: impl FnOnce(&mut Value)) {
     let token = answer["status"]["token"].as_str().expect("a token");
     let mut claims = claims_of(token);

@@ -1,8 +1,8 @@
-//! The places of tests that cannot run on every Kubernetes.
+//! The clusters of the tests that cannot run on every Kubernetes.
 
 use std::thread;
 
-/// The place of each such test, and the reason. `cargo xtask test` reads the file as well.
+/// The cluster for each such test, and the reason. `cargo xtask test` reads this file as well.
 const WHERE: &str = include_str!("where.txt");
 
 /// The dev cluster.
@@ -15,13 +15,13 @@ pub(super) fn test() -> String {
     thread::current().name().unwrap_or_default().to_owned()
 }
 
-/// Checks the place of the running test.
+/// Checks that `where.txt` lists the running test for this cluster.
 ///
 /// # Panics
-/// If the test is not listed for this place.
+/// If `where.txt` does not list it.
 pub(super) fn assert_listed(place: &str) {
     let test = test();
-    // The threads of a front or of a test belong to a test that was checked.
+    // The threads of a front or of a test belong to a test that this function has checked already.
     if !test.contains("::") {
         return;
     }

@@ -1,4 +1,4 @@
-//! The wait until roles and bindings are in effect. The API server learns of them by a watch.
+//! Waits until roles and bindings are in effect. The API server learns of them by a watch.
 
 use std::{
     thread,
@@ -13,9 +13,9 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Cluster {
-    /// Waits until the API server knows all Roles and RoleBindings that were stored or deleted before, or all
-    /// ClusterRoles and their bindings: `kind` says which. It learns of them in order, so it knows them all
-    /// when it knows one that was stored last.
+    /// Waits until every earlier change to a Role and its bindings is in effect. `kind` is `Role` or
+    /// `ClusterRole`. The API server learns of changes in order. So this stores a probe last, and waits until
+    /// the probe is in effect.
     pub(crate) fn wait_for_rbac(&self, kind: &str) {
         let Server::Real(front) = &self.server else {
             return;

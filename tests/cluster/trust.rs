@@ -1,7 +1,7 @@
-//! The issuers that the API servers trust beside themselves: those of the CI platforms.
+//! The issuers that the API servers trust in addition to themselves: those of the CI platforms.
 //!
 //! From its start, the first API server trusts the issuers of the guide (`docs/oidc.md`), with the ids of our
-//! issuers. Tests that need other issuers tell the second API server, one test at a time.
+//! issuers. Tests that need other issuers configure the second API server, one test at a time.
 
 use std::{
     fs,
@@ -16,12 +16,12 @@ use serde_json::Value;
 
 use super::{Cluster, ISSUER, control_plane::ControlPlane};
 
-/// The time in which kube-apiserver reads the changed file and fetches the issuers' keys.
+/// The time limit for kube-apiserver to read the changed file and fetch the issuers' keys.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 static FILES: OnceLock<Files> = OnceLock::new();
 
-/// The endpoint with the issuers' keys, from which a real API server reads them.
+/// The endpoint from which a real API server reads the issuers' keys.
 static DISCOVERY: LazyLock<CiApi> = LazyLock::new(|| {
     CiApi::start(|path| {
         let path = path.trim_start_matches('/');
@@ -38,11 +38,11 @@ static DISCOVERY: LazyLock<CiApi> = LazyLock::new(|| {
 /// The files that the API servers read.
 struct Files {
     paths: [PathBuf; 2],
-    /// The version of `AuthenticationConfiguration` that this Kubernetes has.
+    /// The version of `AuthenticationConfiguration` that this Kubernetes accepts.
     api_version: &'static str,
 }
 
-/// The files with which the API servers of this minor version start.
+/// The files for API servers of this minor version.
 pub(super) fn files(folder: &Path, minor_version: u32) -> &'static [PathBuf; 2] {
     let files = FILES.get_or_init(|| Files {
         paths: ["first", "second"].map(|name| folder.join(format!("authentication-{name}.yaml"))),
@@ -58,7 +58,8 @@ pub(super) fn files(folder: &Path, minor_version: u32) -> &'static [PathBuf; 2] 
 }
 
 impl Cluster {
-    /// Kubernetes itself, for a test that chooses the issuers. Meanwhile, no other test has such a cluster.
+    /// Starts Kubernetes itself for a test that chooses the issuers. No other test gets such a cluster
+    /// meanwhile.
     pub(crate) fn trusting() -> Self {
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,17 +68,17 @@ impl Cluster {
         cluster
     }
 
-    /// Lets the API server trust the issuers of an `AuthenticationConfiguration` from now on, and no others.
+    /// Makes the API server trust only the issuers of an `AuthenticationConfiguration` from now on.
     ///
     /// # Panics
-    /// If kube-apiserver does not accept it.
+    /// If kube-apiserver does not accept the configuration.
     pub(crate) fn trust(&self, configuration: &str) {
         assert!(
             self.turn.is_some(),
             "other tests ask this API server: use `Cluster::trusting`"
         );
         let files = FILES.get().expect("the control plane was started");
-        // A new issuer shows whether the file was read and all keys were fetched.
+        // A new issuer shows whether kube-apiserver has read the file and fetched all keys.
         let host = format!("probe-{}.example.com", self.namespace());
         let marked = with_probe(configuration, &host);
         files.write(&files.paths[1], &marked);
@@ -91,13 +92,13 @@ impl Cluster {
                 Instant::now() < deadline,
                 "the API server does not take the configuration:\n{configuration}"
             );
-            // No event tells that the file was read.
+            // No event tells that kube-apiserver has read the file.
             thread::sleep(Duration::from_millis(100));
         }
     }
 }
 
-/// The issuer at a host. Its claims about jobs do not matter here.
+/// The issuer at a host, with any claims about jobs.
 fn issuer(host: &str) -> Issuer {
     match host {
         "token.actions.githubusercontent.com" => Issuer::github(),
@@ -117,8 +118,8 @@ fn with_probe(configuration: &str, host: &str) -> String {
 }
 
 impl Files {
-    /// Writes a configuration for kube-apiserver, in which each issuer's keys come from [`DISCOVERY`]. The
-    /// file is replaced as a whole.
+    /// Writes a configuration for kube-apiserver, in which each issuer's keys come from [`DISCOVERY`].
+    /// Replaces the file as a whole.
     fn write(&self, file: &Path, configuration: &str) {
         let mut configuration: Value = serde_yaml::from_str(configuration).expect("YAML");
         configuration["apiVersion"] = self.api_version.into();

@@ -1,4 +1,4 @@
-//! Every answer of the dev cluster. `tests/replay` compares them with those of Kubernetes.
+//! Every answer of the dev cluster. `tests/replay` compares these answers with those of Kubernetes.
 
 use std::time::Duration;
 
@@ -228,7 +228,8 @@ fn tokens() {
         &signed(&|claims| drop(claims.as_object_mut().expect("claims").remove("jti"))),
     );
 
-    // The token works for ten seconds after it was accepted, and is dead from then on.
+    // The API server accepts the token for ten seconds after it first accepted it, and never again after
+    // that.
     who(201, &token);
     mighty.gets(200, "DELETE", &format!("{secrets}/anchor"), &Value::Null);
     who(201, &token);

@@ -1,4 +1,4 @@
-//! `jobpass doctor`: of a cluster with one fault, it names that fault.
+//! `jobpass doctor`: in a cluster with one fault, doctor names that fault.
 
 use std::{
     fs,
@@ -95,7 +95,7 @@ impl Patient {
     }
 }
 
-/// Whether a line has this result and this text for a check.
+/// Whether a line of the output has this result and this text for a check.
 fn says(ended: &Ended, result: &str, check: &str, said: &str) -> bool {
     let words = |line: &str| {
         line.split_whitespace()
@@ -194,7 +194,7 @@ fn a_missing_rule() {
         let said = format!("no: {rule} in namespace {}", patient.cluster.namespace());
         assert_says(&doctor, "failed", check, &said);
     }
-    // The proposed command fixes the fault.
+    // The proposed command corrects the fault.
     patient.set_up();
     patient.doctor(&[]).succeeded();
 }
@@ -231,7 +231,7 @@ fn clocks_that_differ_and_a_token_that_is_over_by_one_of_them() {
         doctor.log
     );
     // By this machine's clock the token is valid, and the API server refuses it. The API server's own clock
-    // does not move, so its ServiceAccount is deleted here. The API server has not cached the token.
+    // cannot move, so the test deletes the ServiceAccount instead. The API server has not cached the token.
     patient.cluster.move_date(Duration::from_secs(7200));
     let (namespace, lifetime) = (patient.cluster.namespace(), Duration::from_secs(3600));
     patient.token = patient
@@ -317,7 +317,8 @@ fn another_certificate_authority() {
 #[test]
 fn an_id_token_that_is_over() {
     let mut patient = Patient::new();
-    // jobpass is built before the token is signed, because the text says how long ago the token expired.
+    // The test builds jobpass before it signs the token, because the text says how long ago the token
+    // expired.
     support::binary("jobpass");
     patient.token = Issuer::github().expired().id_token("k8s");
     patient.write("token", &patient.token);
@@ -327,7 +328,7 @@ fn an_id_token_that_is_over() {
     assert_says(&doctor, "failed", "credential", said);
 }
 
-/// Whatever the API server answers, doctor shows neither the bearer token nor control characters.
+/// For any answer of the API server, doctor shows neither the bearer token nor control characters.
 #[test]
 fn a_server_that_repeats_what_it_was_sent() {
     const BEARER: &str = "not-a-jwt-but-a-secret-all-the-same";
@@ -477,7 +478,7 @@ fn legacy_tokens_that_nothing_will_ever_delete_are_named() {
             "in namespace {namespace}, these neither expire nor have an owner: stays-0, stays-1, stays-2, stays-3, stays-4, and 2 more"
         ),
     );
-    // The minter may not list Secrets.
+    // The minter lacks the permission to list Secrets.
     let asked = patient.jobpass("doctor", &["--kubeconfig", "minter.yaml"]);
     assert_says(
         &asked,

@@ -14,7 +14,8 @@ use crate::{
     support,
 };
 
-/// Asserts that main was refused with this text, offers no Role, and leaves nothing behind.
+/// Asserts that the cluster refused main with this text, and that main offers no Role and leaves nothing
+/// behind.
 fn assert_refused(cluster: &Cluster, main: &Ended, said: &[&str]) {
     assert_eq!(main.code(), 4, "{}", main.log);
     for text in said {
@@ -27,7 +28,7 @@ fn assert_refused(cluster: &Cluster, main: &Ended, said: &[&str]) {
 }
 
 /// Waits until the cluster refuses all anchors, or no longer refuses any. No event tells when a policy, a
-/// webhook or a quota takes effect.
+/// webhook or a quota comes into effect.
 fn wait_until(cluster: &Cluster, refused: bool) {
     let path = format!("/api/v1/namespaces/{}/secrets?dryRun=All", cluster.namespace());
     let anchor = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"generateName": "try-"}, "type": "jobpass.dev/anchor"});
@@ -44,7 +45,7 @@ fn a_quota() {
     let step = Step::scanner(&support::minter(&cluster), &[]);
     let quota = "{apiVersion: v1, kind: ResourceQuota, metadata: {name: few, namespace: NAMESPACE}, spec: {hard: {count/secrets: '0'}}}";
     cluster.apply(quota);
-    // The tests run without the controller that would do this.
+    // The controller that would do this does not run in the tests.
     let path = format!(
         "/api/v1/namespaces/{}/resourcequotas/few/status",
         cluster.namespace()
@@ -76,7 +77,7 @@ fn a_namespace_that_is_being_deleted() {
             .0,
         200
     );
-    // The accounts of the namespace are deleted with it. An administrator is not.
+    // With the namespace, Kubernetes deletes its accounts. An administrator stays.
     let step = Step::scanner(&cluster.admin_kubeconfig(), &[("namespace", &other)]);
     let said = format!("namespace `{other}` is being deleted, and accepts nothing new");
     assert_refused(&cluster, &step.main(), &["because it is being terminated", &said]);
@@ -162,7 +163,8 @@ fn remove(cluster: &Cluster, plural: &str, name: &str) {
 
 /// A webhook that refuses every `operation` on Secrets in the test's namespace, with this status.
 fn webhook(cluster: &Cluster, operation: &str, status: Value) -> CiApi {
-    // The older version of the review, because the newer one requires the request's uid in the answer.
+    // This uses the older version of the review, because the newer one requires the request's uid in the
+    // answer.
     let review = json!({
         "apiVersion": "admission.k8s.io/v1beta1", "kind": "AdmissionReview", "response": {"allowed": false, "status": status},
     });
@@ -187,7 +189,7 @@ webhooks:
     webhook
 }
 
-/// A webhook that refuses with any status is not asked again.
+/// jobpass does not repeat a request after a webhook refused it, whatever the status.
 #[rstest]
 #[case::as_kyverno(json!({"code": 400, "message": "it needs the label team"}), 400)]
 #[case::as_gatekeeper(json!({"code": 403, "reason": "Forbidden", "message": "it needs the label team"}), 403)]

@@ -37,7 +37,7 @@ fn answer(status: u16, headers: &[(&str, &str)], message: &str) -> FaultKind {
     }
 }
 
-/// After a temporary fault, the job gets its token, and later nothing is left.
+/// After a temporary fault, the job gets its token. At the end of the job, nothing is left.
 #[rstest]
 #[case::anchor_lost_before("POST", "/secrets", FaultKind::DropBefore)]
 #[case::anchor_answer_lost("POST", "/secrets", FaultKind::DropAfter)]
@@ -75,7 +75,7 @@ fn what_passes_is_tried_again_and_leaves_nothing(
     assert!(cluster.issued().iter().all(|token| !cluster.accepts(token)));
 }
 
-/// After a permanent fault, the job fails, and nothing is left either.
+/// After a permanent fault, the job fails, and nothing is left.
 #[rstest]
 #[case::anchor_answers_lost("POST", "/secrets", FaultKind::DropAfter, 3)]
 #[case::anchor_503("POST", "/secrets", answer(503, &[], "overloaded"), 3)]
@@ -122,7 +122,8 @@ fn a_token_that_was_not_asked_for_is_never_handed_over(
     assert!(step.outputs().is_empty() && cluster.anchors().is_empty());
 }
 
-/// Changes the claims of a token. jobpass reads claims without the signature, so it stays as it is.
+/// Changes the claims of a token, and keeps the signature: jobpass reads claims without checking the
+/// signature.
 pub(crate) fn resign(answer: &mut serde_json::Value, claim: &str, value: serde_json::Value) {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     let token = answer["status"]["token"].as_str().expect("a token").to_owned();
@@ -183,12 +184,12 @@ fn server_text_starts_no_workflow_command(#[case] method: &'static str, #[case] 
     assert!(commands[0].starts_with("::error title=jobpass::"), "{commands:?}");
 }
 
-/// The same address under a name that only the proxy knows.
+/// Replaces the address by a name that only the proxy knows.
 pub(crate) fn away(text: &str) -> String {
     text.replace("https://127.0.0.1:", &format!("https://{AWAY}:"))
 }
 
-/// A proxy that obeys CONNECT and records the targets. It finds [`AWAY`] on this machine.
+/// Starts a proxy that obeys CONNECT and records the targets. The proxy resolves [`AWAY`] to this machine.
 pub(crate) fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -303,7 +304,7 @@ fn a_404_that_is_not_about_the_anchor_is_no_proof(#[case] body: &str) {
     );
 }
 
-/// Sets the finalizers of an anchor. With any, a deleted object stays.
+/// Sets the finalizers of an anchor. While an anchor has one, its deletion does not finish.
 pub(crate) fn set_finalizers(cluster: &Cluster, anchor: &str, finalizers: &[&str]) {
     let path = format!("/api/v1/namespaces/{}/secrets/{anchor}", cluster.namespace());
     let patch = serde_json::json!({ "metadata": { "finalizers": finalizers } });

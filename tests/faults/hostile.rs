@@ -1,4 +1,4 @@
-//! A later step of the same job that does harm through variables, changed inputs, and files.
+//! A later step of the same job that attacks through variables, changed inputs, and files.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -32,7 +32,7 @@ fn state_that_main_did_not_save_cannot_be_forged() {
     let kubeconfig = support::minter(&cluster);
     let forged = {
         let step = Step::scanner(&evil.kubeconfig("x.y.z", evil.namespace()), &[]);
-        // The state that main records before its first request is enough.
+        // The state that main records before its first request is enough to revoke.
         step.main();
         fs::read_to_string(step.file("state"))
             .expect("a state")
@@ -125,7 +125,7 @@ fn what_becomes_of_the_cluster_in_the_kubeconfig_changes_nothing() {
     assert_revoked(&cluster, &post.log);
 }
 
-/// Longer than four attempts.
+/// The API server is away for longer than four attempts.
 #[test]
 fn an_api_server_that_is_away_for_a_while_at_the_end_is_waited_for() {
     let cluster = Cluster::start();
@@ -199,7 +199,7 @@ fn an_unforeseen_answer_leaves_no_anchor(#[case] status: u16) {
     let cluster = Cluster::start();
     let kubeconfig = support::minter(&cluster);
     let step = Step::scanner(&kubeconfig, &[]);
-    // A proxy may forward the request and answer it itself.
+    // A proxy may forward the request and still answer it itself.
     cluster.inject(Fault {
         method: "POST",
         path_contains: "/secrets".into(),

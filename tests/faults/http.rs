@@ -1,4 +1,4 @@
-//! The effects of HTTP/2 and of its absence: the requests on a connection, and their fate when it breaks.
+//! HTTP/2 and HTTP/1.1: the number of connections, and the effect of a broken connection on the requests.
 
 use std::{collections::BTreeSet, process::Command};
 
@@ -9,9 +9,9 @@ use super::api::inject;
 use crate::{cluster::Cluster, github::step::Step, support};
 
 const REVIEWS: &str = "/selfsubjectaccessreviews";
-/// The number of questions of `escape-check` without a complete list of rules.
+/// The number of reviews that `escape-check` sends without a complete list of rules.
 const QUESTIONS: usize = 55;
-/// The most connections that jobpass opens without HTTP/2.
+/// The greatest number of connections that jobpass opens without HTTP/2.
 const WITHOUT_HTTP2: usize = 16;
 
 fn http1() -> Cluster {
@@ -39,7 +39,7 @@ fn connections(cluster: &Cluster) -> (BTreeSet<usize>, bool) {
     )
 }
 
-/// No answer comes before all questions have arrived.
+/// The API server answers no review before all have arrived.
 #[test]
 fn one_connection_carries_all_and_the_questions_at_the_same_time() {
     let cluster = Cluster::start();
@@ -58,7 +58,7 @@ fn one_connection_carries_all_and_the_questions_at_the_same_time() {
     step.post().succeeded();
 }
 
-/// With a client certificate, the questions about the token are the first on a new connection.
+/// With a client certificate, the reviews about the token are the first requests on a new connection.
 #[rstest]
 #[case::http2(Cluster::start(), 1)]
 #[case::http1(http1(), 10)]
@@ -97,7 +97,7 @@ fn a_server_without_http2_serves_as_well() {
     assert!(cluster.requests().iter().all(|request| !request.http2));
 }
 
-/// The connection breaks while all questions are sent at once.
+/// The connection breaks while jobpass sends all reviews at once.
 #[rstest]
 #[case::connection_lost(Cluster::start(), FaultKind::DropAfter)]
 #[case::stream_refused(Cluster::start(), FaultKind::Refuse)]
@@ -113,7 +113,7 @@ fn the_questions_survive_their_connection(#[case] cluster: Cluster, #[case] kind
     assert!(cluster.anchors().is_empty());
 }
 
-/// A connection may be dead in silence. The next attempt does not use it.
+/// A connection may be dead without a sign. The next attempt does not use it.
 #[rstest]
 #[case::http2(Cluster::start())]
 #[case::http1(http1())]

@@ -1,4 +1,4 @@
-//! Bad input: a clear message and the right exit code. Nothing is created, and no secret is shown.
+//! Bad input: a clear message and the right exit code. jobpass creates nothing, and shows no secret.
 
 use rstest::rstest;
 
@@ -32,7 +32,7 @@ fn says(ended: &Ended, texts: &[&str]) {
     }
 }
 
-/// A wrong input is an error before any request.
+/// A wrong input is an error before jobpass sends any request.
 #[rstest]
 #[case::no_service_account("service-account", "", &["input `service-account` is missing"])]
 #[case::short("duration", "30s", &["input `duration` is `30s`", "less than 10 minutes", "revokes the token when the job ends"])]
@@ -78,7 +78,7 @@ fn what_the_cluster_does_not_have(#[case] input: &str, #[case] value: &str, #[ca
     }
 }
 
-/// Each 403 shows the missing permission, and the command that gives no more than it.
+/// Each 403 shows the missing permission, and the command that gives only this permission.
 #[rstest]
 #[case::anchor(
     "{apiGroups: [\"\"], resources: [\"serviceaccounts/token\"], verbs: [create]}",
@@ -187,7 +187,7 @@ fn a_malformed_kubeconfig_shows_no_token(#[case] break_it: fn(String) -> String,
     );
 }
 
-/// The minter's kubeconfig three hours later.
+/// The minter's kubeconfig, three hours later.
 fn expired(cluster: &Cluster) -> String {
     let mut claims = claims_of(&support::minter_token(cluster));
     for time in ["exp", "iat", "nbf"] {

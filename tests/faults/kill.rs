@@ -1,4 +1,4 @@
-//! The job is killed, at each station of the token's life. After post, nothing is left.
+//! The test kills the job at each stage of the token's life. After post, nothing is left.
 
 use std::{
     fs,
@@ -18,32 +18,32 @@ use crate::{
     support,
 };
 
-/// Longer than any station takes on a busy machine.
+/// Longer than any stage takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The time limit after a signal. A runner sends a cancelled job SIGTERM 7.5 s after SIGINT, and jobpass
 /// promises 6 s.
 const GRACE: Duration = Duration::from_secs(6);
 
-/// The station at which the process is stopped.
+/// The stage at which the test stops the process.
 #[derive(Clone, Copy, Debug)]
 enum Station {
-    /// An exec plugin is running; nothing is recorded yet.
+    /// An exec plugin runs. jobpass has recorded nothing yet.
     Parse,
-    /// The state is recorded, and the anchor is not created yet.
+    /// jobpass has recorded the state, and has not created the anchor yet.
     AnchorAsked,
-    /// The anchor is created, and its answer is on the way.
+    /// The API server has created the anchor, and its answer is on the way.
     AnchorCreated,
-    /// The API server creates the anchor half a second after the job was killed.
+    /// The API server creates the anchor half a second after the test killed the job.
     AnchorLate,
-    /// The anchor's uid is known, and the token was requested.
+    /// jobpass knows the anchor's uid, and has requested the token.
     TokenAsked,
-    /// The token is issued, and its answer is on the way.
+    /// The API server has issued the token, and its answer is on the way.
     TokenIssued,
-    /// jobpass has the token, and asks for its permissions.
+    /// jobpass has the token, and asks about its permissions.
     AccessAsked,
-    /// jobpass has the token, and nobody reads the log for its masks.
+    /// jobpass has the token, and nobody reads the log into which it writes the masks.
     Mask,
-    /// The token is masked, and the outputs cannot be written.
+    /// jobpass has masked the token, and cannot write the outputs.
     Deliver,
 }
 
@@ -159,10 +159,10 @@ fn after_post_no_legacy_secret_is_left(
     }
 }
 
-/// A main that stands still.
+/// A main that has stopped at a stage.
 struct Stopped {
     child: Child,
-    /// The read end of the log, and the text that was read.
+    /// The read end of the log, and the text that the test has read.
     unread: Option<OwnedFd>,
     log: String,
 }
@@ -246,7 +246,8 @@ fn stopped_at(station: Station, cluster: &Cluster, step: &mut Step) -> Stopped {
             main
         }
         Station::Mask => {
-            // The minter's credential comes from a file, so it is not masked. The pipe is already full.
+            // The minter's credential comes from a file, so jobpass does not mask it. The pipe is already
+            // full.
             let kubeconfig = step.file("kubeconfig");
             fs::write(&kubeconfig, step.value("kubeconfig")).expect("written");
             step.input("kubeconfig", kubeconfig.to_str().expect("text"));
@@ -327,7 +328,7 @@ fn post_is_stopped(#[values(Signal::INT, Signal::TERM)] signal: Signal) {
     assert!(post.log.contains("kubectl delete secret"), "{}", post.log);
 }
 
-/// After SIGKILL the launcher cannot pass a signal on. The binary notices its end.
+/// After SIGKILL, the launcher cannot pass a signal on. The binary notices that the launcher has ended.
 #[test]
 fn the_launcher_is_killed() {
     let cluster = Cluster::start();
@@ -342,13 +343,13 @@ fn the_launcher_is_killed() {
         .expect("node starts");
     fs::read(&started).expect("the plugin writes");
     launcher.kill().expect("node is there");
-    // The log ends when all processes that can write to it have ended, the binary among them.
+    // The log ends when all processes that can write to it have ended, including the binary.
     let launcher = Ended::of(launcher);
     assert!(launcher.log.contains("terminated (SIGTERM)"), "{}", launcher.log);
     assert!(cluster.requests().is_empty());
 }
 
-/// The minter's exec plugin says that it runs, and does not end.
+/// The minter's exec plugin writes a file to say that it runs, and then does not end.
 fn wait_in_plugin(step: &mut Step, started: &std::path::Path) {
     fifo(started);
     let plugin = format!("echo > {}; exec sleep 600 > /dev/null 2>&1", started.display());

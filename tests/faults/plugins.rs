@@ -1,5 +1,5 @@
 //! Credential plugins. Scripts print the recorded output of `aws-iam-authenticator` 0.6.13 and `kubelogin`
-//! 0.2.13, because building these takes minutes.
+//! 0.2.13, because building these programs takes minutes.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::{cluster::Cluster, github::step::Step, leaks::assert_absent, support};
 
-/// A kubeconfig whose user has the plugin `script`, in a folder of its own.
+/// A kubeconfig in a folder of its own. Its user has the plugin `script`.
 fn kubeconfig(cluster: &Cluster, script: &str, version: &str) -> (TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let plugin = folder.path().join("plugin");

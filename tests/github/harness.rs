@@ -1,5 +1,6 @@
-//! The action on devkit's runner. Unlike `act`, it masks encodings, obeys commands anywhere in a line,
-//! signals only the launcher, changes the environment of post, and keeps masked values inside the job.
+//! The action on the GitHub runner of `tests/runner`. Unlike `act`, this runner masks encodings, obeys
+//! commands anywhere in a line, signals only the launcher, changes the environment of post, and keeps masked
+//! values inside the job.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
@@ -19,7 +20,7 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The source document's GitHub example, with the action in place of `kubectl create token`.
+/// The source document's GitHub example. The action replaces `kubectl create token`.
 const GENERATE_TOKEN_AND_RUN_SCAN: &str = r#"
 on: push
 jobs:
@@ -207,7 +208,7 @@ fn post_gets_no_inputs() {
     }
 }
 
-/// The runner keeps the file in which main put the minter's credential.
+/// The runner keeps the file into which main wrote the minter's credential.
 #[test]
 fn later_steps_find_no_credential_of_the_minter_on_disk() {
     let looking = GENERATE_TOKEN_AND_RUN_SCAN.to_owned()
@@ -279,7 +280,7 @@ fn the_job_is_cancelled_while_it_uses_the_token() {
     over.assert_revoked(&ended);
 }
 
-/// Only the launcher gets SIGINT, and the program has 6 seconds.
+/// Only the launcher gets SIGINT. The program has 6 seconds.
 #[test]
 fn the_job_is_cancelled_while_it_mints() {
     for kind in [FaultKind::HoldBefore, FaultKind::HoldAfter] {
@@ -313,8 +314,8 @@ fn the_job_is_cancelled_while_it_mints() {
     }
 }
 
-/// A careless step prints the token in the forms that jobpass and the runner mask together. Actions that know
-/// nothing of jobpass expect these forms.
+/// A careless step prints the token in the forms that jobpass and the runner together mask. Actions that know
+/// nothing of jobpass rely on these masks.
 #[test]
 fn later_steps_use_an_exported_kubeconfig() {
     let workflow = r#"
@@ -369,7 +370,7 @@ fn a_careless_step_shows_nothing() {
         log.contains("my token is ***\n") && log.contains("TOKEN=***\n"),
         "{log}"
     );
-    // Without masks the log would show all of them: the check can fail.
+    // Without masks, the log would show all of these forms. So the check can fail.
     let token = &over.cluster.issued()[0];
     let payload = token.split('.').nth(1).expect("a payload").to_owned();
     for form in [
@@ -382,7 +383,7 @@ fn a_careless_step_shows_nothing() {
     ] {
         assert!(ended.raw.contains(&form), "{form} is not in what the step wrote");
     }
-    // The part of the base64 that belongs to the token alone, after other text.
+    // The part of the base64 that depends only on the token, after other text.
     for shift in 1..3 {
         let inner = STANDARD.encode(&token[shift..]);
         assert!(!log.contains(&inner[..inner.len() / 2]), "{log}");
@@ -442,7 +443,7 @@ fn what_later_steps_do_to_the_environment_does_not_keep_the_token_alive() {
     over.assert_revoked(&ended);
 }
 
-/// Server text reaches the log. It holds no command, and is not a megabyte long.
+/// Server text reaches the log. It contains no command, and is shorter than a megabyte.
 #[rstest]
 #[case::message("/secrets", |y: String| FaultKind::Answer {
     status: 422,

@@ -1,4 +1,4 @@
-//! main and post, in the calls of the runner.
+//! main and post, as the runner calls them.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -176,7 +176,8 @@ fn what_a_later_step_changes_does_not_redirect_post() {
     );
 }
 
-/// With an empty KUBECONFIG, kubectl uses any other kubeconfig that it finds.
+/// jobpass sets the output `kubeconfig` unless `kubeconfig-file` is `false`. Then it leaves the output out:
+/// kubectl treats an empty KUBECONFIG as absent, and reads `~/.kube/config`.
 #[test]
 fn a_kubeconfig_is_there_unless_it_is_not_wanted() {
     let cluster = Cluster::start();
@@ -213,7 +214,7 @@ fn later_steps_find_an_exported_kubeconfig_until_the_end_of_the_job() {
     step.post().succeeded();
     assert_eq!(step.exported()["KUBECONFIG"], "/home/ci/.kube/other");
 
-    // A later step's KUBECONFIG stays.
+    // If a later step sets KUBECONFIG, that value stays.
     let mut step = Step::scanner(&minter, &[("export-kubeconfig", "true")]);
     step.main().succeeded();
     let kubeconfig = step.exported().remove("KUBECONFIG").expect("it is exported");
@@ -352,7 +353,7 @@ fn a_failure_to_revoke_names_the_command_to_type(
     );
 }
 
-/// The session of an exec plugin ended before the job.
+/// The session of the minter's exec plugin ended before the job did.
 #[test]
 fn a_minter_that_is_over_at_the_end_leaves_the_token_and_the_command() {
     let cluster = Cluster::start();
@@ -453,7 +454,7 @@ fn post_without_inputs_and_variables_has_the_bearer_token() {
     assert!(cluster.anchors().is_empty() && !cluster.accepts(&token));
 }
 
-/// main first records that nothing is to be revoked. So without a record, nothing is known.
+/// main first records that there is nothing to revoke. So without a record, nothing is known.
 #[rstest]
 #[case::absent(&[], "no state reached the end of the job")]
 #[case::garbled(&[("STATE_jobpass", "x"), ("STATE_anchor", "../../etc")], "not the name of an anchor")]
@@ -477,7 +478,7 @@ fn without_a_state_post_says_where_to_look(#[case] state: &[(&str, &str)], #[cas
     }
 }
 
-/// Lets only the minter's requests through, like proxies with users of their own: Rancher, KAS, GKE's DNS
+/// Lets only the minter's requests through, like proxies with their own users: Rancher, KAS, GKE's DNS
 /// endpoint.
 fn refuse_service_accounts(cluster: &Cluster) {
     for (method, path) in [("POST", "/selfsubject"), ("GET", "/version")] {
@@ -513,7 +514,7 @@ fn a_server_that_does_not_accept_the_token_is_named_and_the_token_revoked() {
 
 #[test]
 fn a_job_can_have_a_server_of_its_own() {
-    // The same API server at two addresses.
+    // The same API server has two addresses.
     let (proxy, direct) = (Cluster::start(), Cluster::start());
     let (url, authority) = (direct.url(), direct.ca_pem());
     let more = [

@@ -1,4 +1,4 @@
-//! A job that lasts longer than a token should.
+//! A job that lasts longer than one token should live.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Stdio, time::Duration};
 
@@ -78,7 +78,7 @@ fn its_kubeconfig_goes_on_working() {
         fs::read_to_string(&outputs["token-file"]).expect("a token"),
         outputs["token"]
     );
-    // Some clients read no token from another file.
+    // Some clients do not read a token from another file.
     let kubeconfig = fs::read_to_string(&outputs["kubeconfig"]).expect("a kubeconfig");
     assert!(
         !kubeconfig.contains(&outputs["token"]),
@@ -139,8 +139,8 @@ fn a_failure_is_tried_again_and_said_if_it_lasts() {
     );
 }
 
-/// Another account of the same name may have other permissions. Kubernetes ends the tokens of the first
-/// account, and nobody gets a token of the second.
+/// Another account with the same name may have other permissions. Kubernetes revokes the tokens of the first
+/// account, and jobpass hands over no token of the second.
 #[test]
 fn an_account_that_is_made_anew_gets_no_token() {
     let job = Job::begin();
@@ -165,12 +165,12 @@ fn an_account_that_is_made_anew_gets_no_token() {
     assert!(log.contains(said), "{log}");
 }
 
-/// A renewed token is recorded after it is in its place, not before.
+/// jobpass records a renewal after it has written the new token, not before.
 #[test]
 fn a_token_that_cannot_be_put_in_place_does_not_count() {
     let job = Job::begin();
     let partial = format!("{}.jobpass-partial", job.step.outputs()["token-file"]);
-    // The renewer may just be writing a token.
+    // The renewer may be writing a token at this moment.
     job.cluster
         .wait_for(Duration::from_secs(30), |_| fs::create_dir(&partial).ok());
     let journal = job.cluster.wait_for(Duration::from_secs(30), |_| {
@@ -184,7 +184,7 @@ fn a_token_that_cannot_be_put_in_place_does_not_count() {
     job.end();
 }
 
-/// The renewer ends after any revocation, even by a sweeper.
+/// The renewer ends after any revocation, including one by a sweeper.
 #[test]
 fn it_ends_with_its_anchor() {
     let job = Job::begin();

@@ -1,4 +1,5 @@
-//! One use of the action, run like a runner does: main, later post, with files and variables in between.
+//! One step with the action. The test runs main and later post like a runner, with files and variables in
+//! between.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,7 @@ pub(crate) struct Step {
     later: Vec<(String, String)>,
 }
 
-/// The traces of a finished part of a step.
+/// The results of a finished part of a step.
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) log: String,
@@ -44,20 +45,20 @@ impl Step {
         }
     }
 
-    /// The step that most tests use: a token for `scanner`, in the namespace of the kubeconfig.
+    /// The step of most tests: a token for `scanner`, in the namespace of the kubeconfig.
     pub(crate) fn scanner(kubeconfig: &str, more: &[(&str, &str)]) -> Self {
         let inputs = [("service-account", "scanner"), ("kubeconfig", kubeconfig)];
         Self::with(&[&inputs, more].concat())
     }
 
-    /// Sets a variable for the next part, like `env:`, or a later step through GITHUB_ENV.
+    /// Sets a variable for the next part, like `env:`, or like a later step through GITHUB_ENV.
     pub(crate) fn env(&mut self, name: &str, value: &str) -> &mut Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Sets a variable like a later step does through GITHUB_ENV. In post, the runner's own variables win
-    /// over it.
+    /// Sets a variable like a later step through GITHUB_ENV. In post, the runner's own variables win over
+    /// this one.
     pub(crate) fn later(&mut self, name: &str, value: &str) -> &mut Self {
         self.later.push((name.to_owned(), value.to_owned()));
         self
@@ -97,7 +98,7 @@ impl Step {
         command.arg(part).spawn().expect("jobpass-github starts")
     }
 
-    /// A program in the runner's environment for a part of the action.
+    /// A command that runs `program` for a part of the action, in the runner's environment.
     pub(crate) fn command(&self, part: &str, program: impl AsRef<std::ffi::OsStr>, stdout: Stdio) -> Command {
         let mut command = support::scrubbed(Command::new(program));
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
@@ -190,7 +191,7 @@ impl Ended {
         }
     }
 
-    /// The exit code, or 128 and the signal.
+    /// The exit code. After a signal, 128 and the signal's number.
     pub(crate) fn code(&self) -> i32 {
         self.status
             .code()
@@ -203,7 +204,7 @@ impl Ended {
     }
 }
 
-/// Reads a plain file. A test may have put a pipe in its place.
+/// Reads a plain file. A test may have replaced it by a pipe.
 fn read(path: &Path) -> String {
     let mut text = String::new();
     if path.is_file() {
@@ -214,7 +215,8 @@ fn read(path: &Path) -> String {
     text
 }
 
-/// `FileCommandManager.cs`: `NAME<<DELIMITER`, lines, `DELIMITER`; the last value of a name counts.
+/// Parses a command file as `FileCommandManager.cs` does: `NAME<<DELIMITER`, the lines of the value,
+/// `DELIMITER`. The last value of a name counts.
 fn parse(text: &str) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     let mut lines = text.lines();

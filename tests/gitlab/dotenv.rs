@@ -1,4 +1,4 @@
-//! GitLab's rules for dotenv reports: breaking one is an error before anything is minted.
+//! GitLab's rules for dotenv reports. If a report would break a rule, jobpass fails before it mints.
 
 use std::{fs, os::unix::fs::symlink};
 
@@ -12,7 +12,7 @@ use super::{
 
 use crate::cluster::Cluster;
 
-/// The file that marks a job that has begun to mint. The end of the job removes it.
+/// The file that marks that a job has begun to mint. The end of the job removes it.
 const BEGUN: &str = "jobpass-7001.begun";
 
 #[rstest]
@@ -91,7 +91,8 @@ fn a_report_that_is_no_file() {
 fn lines_of_other_commands_stay() {
     let cluster = Cluster::start();
     let minting = Job::with(&cluster, &[("dotenv", "jobpass.env")]);
-    // The file has no line break at its end, quotes that GitLab takes literally, and is readable for all.
+    // The file has no line break at its end, has quotes that GitLab takes literally, and is readable for all
+    // users.
     fs::write(minting.project().join("jobpass.env"), "VERSION=1.2\nNAME=\"a b\"").expect("written");
     minting.mint().succeeded();
     let variables = minting.dotenv();
@@ -120,7 +121,7 @@ fn a_token_that_does_not_fit_is_revoked() {
     );
 }
 
-/// `masked` never hands over a value that a runner would mask only in part.
+/// With `masked`, jobpass never hands over a value that a runner would mask only in part.
 #[test]
 fn a_token_that_runners_would_not_mask_is_revoked() {
     let cluster = Cluster::start();
@@ -141,7 +142,7 @@ fn a_token_that_runners_would_not_mask_is_revoked() {
     assert!(minting.left_in_project().is_empty());
 }
 
-/// A job that will be refused.
+/// A job that jobpass will refuse.
 struct Refusing {
     cluster: Cluster,
     job: Job,

@@ -1,4 +1,4 @@
-//! The ways in which real runners end a job. Each ends the token.
+//! Every kind of end that real runners give a job. Each revokes the token.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{cluster::Cluster, leaks, support};
 
-/// A job with this script, and more keywords.
+/// A job with this script, and with more keywords.
 fn job(script: &str, keywords: &str) -> String {
     format!("{RUN_SCAN}    - {script}\n{keywords}")
 }
@@ -28,12 +28,12 @@ fn runner(project: &Project, shell: &str, container: bool) -> Runner {
     }
 }
 
-/// Waits for the text that the script prints before it sleeps.
+/// Waits for the text that the script prints just before it sleeps.
 fn asleep(running: &Running) {
     running.wait_for(PATIENCE, |log| log.contains("42 asleep").then_some(()));
 }
 
-/// Waits until the token is dead and its files are gone. The end of the job does not wait for that.
+/// Waits until the token is dead and its files are gone. The end of the job does not wait for this.
 fn assert_dies(project: &Project, ended: &Ended) {
     project
         .cluster
@@ -72,7 +72,7 @@ fn the_token_is_revoked_when_the_script_is_over(
     project.assert_used_and_revoked(&ended);
 }
 
-/// On a shell executor the script gets a signal, and in a container it does not.
+/// On a shell executor, the script gets a signal. In a container, it does not.
 #[rstest]
 fn a_job_that_runs_into_its_timeout_loses_its_token_before(
     #[values("bash", "dash", "busybox-sh")] shell: &str,
@@ -95,7 +95,7 @@ fn a_job_that_runs_into_its_timeout_loses_its_token_before(
     project.assert_used_and_revoked(&ended);
 }
 
-/// A script that times out leaves time to after_script, which finds nothing to revoke.
+/// If a script times out, after_script still has time. It finds nothing to revoke.
 #[test]
 fn a_job_whose_time_is_split_loses_its_token_after_its_script() {
     let limits = "  variables: {RUNNER_SCRIPT_TIMEOUT: 6s, RUNNER_AFTER_SCRIPT_TIMEOUT: 1m}\n  timeout: 2m\n";
@@ -117,7 +117,7 @@ enum How {
     Terminate,
 }
 
-/// The runner removes the minter's kubeconfig at once, and the guard may revoke later.
+/// The runner removes the minter's kubeconfig at once. The guard may revoke after that.
 #[rstest]
 fn a_job_that_is_stopped_loses_its_token(
     #[values(How::Cancel, How::Force, How::Terminate)] how: How,
@@ -163,7 +163,7 @@ fn a_container_that_is_killed_whole_leaves_its_token_to_after_script_or_to_nobod
     );
 }
 
-/// On a shell executor the script goes on, and only the guard notices its end.
+/// On a shell executor, the script continues without the runner, and only the guard notices its end.
 #[rstest]
 fn a_script_that_outlives_its_runner_loses_its_token_when_it_is_over(
     #[values("bash", "dash", "busybox-sh")] shell: &str,
@@ -192,8 +192,8 @@ fn a_script_that_outlives_its_runner_loses_its_token_when_it_is_over(
     });
 }
 
-/// A shell that gets SIGKILL runs no trap. (bash then prints the runner's whole script, the minter's
-/// kubeconfig included.)
+/// A shell that gets SIGKILL runs no trap. (bash then prints the runner's whole script, including the
+/// minter's kubeconfig.)
 #[rstest]
 fn a_shell_that_is_killed_loses_its_token(#[values("bash", "dash", "busybox-sh")] shell: &str) {
     let script = r#""kill -9 $(exec sh -c 'echo $PPID')""#;
@@ -220,7 +220,7 @@ fn a_minter_in_a_masked_variable_is_not_shown_when_a_shell_is_killed() {
     assert_dies(&project, &ended);
 }
 
-/// Kills this job's guard, and not the guards of other jobs: a container shows only its own processes.
+/// Kills this job's guard, but not the guards of other jobs: a container shows only its own processes.
 const KILL_GUARD: &str = r#"for process in /proc/[0-9]*; do
         if tr '\0' ' ' < "$process/cmdline" | grep -q 'jobpass-gitlab guard --shell'; then kill -9 "${process#/proc/}"; fi
       done 2> /dev/null"#;
@@ -319,7 +319,8 @@ fn a_script_that_masks_its_own_output_takes_no_token_away(
     project.assert_used_and_revoked(&ended);
 }
 
-/// The container ends with the shell. The shell waits, although another program printed the commands.
+/// The container ends with the shell. The shell waits for the guard, although another program printed the
+/// commands.
 #[rstest]
 fn a_shell_waits_for_the_guard_however_the_program_was_called(
     #[values("bash", "dash", "busybox-sh")] shell: &str,
@@ -348,12 +349,13 @@ fn an_own_after_script_keeps_no_token_alive(
         .expect("a folder")
         .flatten();
     let left = left.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    // The template's `after_script` needs this file. The next job that mints here removes it after a day.
+    // The template's `after_script` needs this file. The next job that mints on this runner removes the file
+    // after a day.
     let left = left.filter(|name| name.starts_with("jobpass-") && !name.ends_with(".over"));
     assert_eq!(left.collect::<Vec<_>>(), [""; 0]);
 }
 
-/// The job's before_script replaces the template's. Only the end of the job can say so.
+/// The job's before_script replaces the template's. Only the end of the job can report this.
 #[test]
 fn an_own_before_script_mints_no_token_and_is_told_what_to_write() {
     let project = Project::with_pipeline(&job("echo done", "  before_script: [echo own]\n").replace(
@@ -372,7 +374,7 @@ fn an_own_before_script_mints_no_token_and_is_told_what_to_write() {
     assert!(project.cluster.issued().is_empty());
 }
 
-/// The advice works, also for the scripts that a project has for all its jobs.
+/// The advice works. It also works for scripts that a project sets for all its jobs.
 #[test]
 fn the_scripts_of_a_project_s_default_stay_with_a_reference() {
     let own = "  before_script:\n    - !reference [default, before_script]\n    - !reference [.jobpass, before_script]\n";
@@ -441,7 +443,7 @@ fn a_token_that_after_script_needs_outlives_a_container_in_which_nothing_revokes
     );
 }
 
-/// The guard waits for as long as after_script could last.
+/// The guard waits as long as after_script could run.
 #[test]
 fn a_token_that_after_script_needs_does_not_outlive_a_job_without_one() {
     let pipeline = job(ASLEEP, "  variables: {RUNNER_AFTER_SCRIPT_TIMEOUT: 1s}\n").replace(
@@ -476,7 +478,7 @@ fn a_script_that_changes_its_surroundings_loses_its_token(
     assert_dies(&project, &ended);
 }
 
-/// However the minter's credential was given, its files are gone when the guard needs them.
+/// The minter's credential comes in each possible form. Its files are gone when the guard needs them.
 #[rstest]
 #[case::a_bearer_token_file(&[
     ("JOBPASS_SERVER", "$SERVER"),
@@ -511,7 +513,7 @@ fn a_job_whose_minter_s_files_are_gone_loses_its_token(#[case] variables: &[(&st
     assert_dies(&project, &ended);
 }
 
-/// The job's own programs see neither secret of the guard.
+/// The guard has two secrets. The job's own programs see neither.
 #[test]
 fn a_guard_shows_nothing_of_the_token() {
     let look = r#"for process in /proc/[0-9]*; do
@@ -553,7 +555,7 @@ fn a_minter_that_the_runner_wrote_into_the_log_is_told() {
     project.assert_used_and_revoked(&ended);
 }
 
-/// The log of the job names the cause, and the job fails if it was told to.
+/// The log of the job names the cause. The job fails if `fail-on-revoke-error` says so.
 #[rstest]
 #[case("false", "warning", Status::Success)]
 #[case("true", "error", Status::Failed)]
@@ -606,7 +608,7 @@ fn a_guard_that_cannot_revoke_goes_on_trying() {
         &["warning: the token is not revoked: ", "\nown\n"],
     );
     assert!(project.cluster.accepts(&project.cluster.issued()[0]));
-    // A later job may write the same file.
+    // A later job may write a file with the same name.
     let file = ended.folder().join("7001/scan.tmp/jobpass-7001.token");
     fs::write(&file, "of a later job").expect("written");
     support::minter_token(&project.cluster);
@@ -614,7 +616,7 @@ fn a_guard_that_cannot_revoke_goes_on_trying() {
     assert!(file.exists());
 }
 
-/// A state from another process may name another server, which gets no credential.
+/// A state that another process wrote may name another server. That server gets no credential.
 #[test]
 fn a_state_that_others_can_write_is_left_alone() {
     use std::os::unix::fs::PermissionsExt as _;

@@ -1,5 +1,5 @@
-//! The templates on devkit's GitLab and runner. Unlike `gitlab-ci-local`, they mask, read dotenv reports as
-//! strictly as GitLab, cancel jobs, and stop jobs that take too long.
+//! Runs the templates on the GitLab and the runner of `tests/runner`. Unlike `gitlab-ci-local`, this runner
+//! masks, cancels jobs, stops jobs that take too long, and reads dotenv reports as strictly as GitLab.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
@@ -20,13 +20,13 @@ use crate::{
     leaks, support,
 };
 
-/// A command that says when it runs, and then sleeps until it is cancelled. If bash with an EXIT trap gets a
-/// signal before it starts the command, it obeys the signal only after the command.
+/// A command that says when it runs, and then sleeps until somebody cancels the job. If bash with an EXIT
+/// trap gets a signal before it starts the command, bash obeys the signal only after the command.
 pub(super) const ASLEEP: &str = "sh -c 'echo $((40 + 2)) asleep; exec sleep 600'";
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The source document's GitLab example, with the template in place of a job `create_token`.
+/// The source document's GitLab example. The template replaces the job `create_token`.
 pub(super) const CREATE_TOKEN_AND_RUN_SCAN: &str = r#"
 stages:
   - scan
@@ -90,7 +90,7 @@ impl Project {
         }
     }
 
-    /// A runner whose images have jobpass-gitlab and kubectl.
+    /// A runner whose images contain jobpass-gitlab and kubectl.
     pub(super) fn runner(&self) -> Runner {
         let programs = [support::binary("jobpass-gitlab"), support::tool("kubectl")];
         let runner = Runner::new(self.folder.path())
@@ -108,7 +108,7 @@ impl Project {
         fs::write(self.folder.path().join(name), text).expect("written");
     }
 
-    /// A program of this name that is the shell. `busybox-sh` does not exist, so this makes one.
+    /// A name or path with which to start this shell. Creates `busybox-sh`, which no package has.
     pub(super) fn shell(&self, name: &str) -> String {
         if name != "busybox-sh" {
             return name.to_owned();
@@ -162,7 +162,7 @@ impl Project {
     }
 }
 
-/// The files of the jobs that hold a token.
+/// The files in the jobs' folders that contain a token.
 fn files_with(ended: &Ended, token: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![ended.folder().to_owned()];
@@ -171,7 +171,7 @@ fn files_with(ended: &Ended, token: &str) -> Vec<String> {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
-            // A named pipe of a guard that still runs would block the reader.
+            // A guard that still runs may have a named pipe, which would block the reader.
             } else if path.is_file()
                 && String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).contains(token)
             {
@@ -205,8 +205,8 @@ fn create_token_and_run_scan() {
     assert!(ended.job("run_scan").artifacts.contains_key("scan-results.json"));
 }
 
-/// Lists become text in the job's variables. The job that mints names the missing input, and no job gets a
-/// token.
+/// Lists become strings in the job's variables. The job that mints names the missing permission, and no job
+/// gets a token.
 #[test]
 fn a_token_that_may_not_do_what_is_required_is_not_handed_over() {
     let more = "SCAN_TOKEN\n      require: [get pods, create pods/exec target-pod]\n      forbid: ['* *']\n";
@@ -291,8 +291,8 @@ fn a_job_that_mints_and_then_fails_revokes_by_itself() {
     project.assert_revoked(&ended);
 }
 
-/// Runners do not mask a sealed token, and need not: the variable that a careless job prints is not the
-/// token.
+/// Runners do not mask a sealed token, and need not. If a careless job prints the variable, it does not print
+/// the token.
 #[test]
 fn a_careless_job_shows_nothing_of_a_sealed_token() {
     let identity = Identity::generate();
@@ -323,7 +323,7 @@ fn a_careless_job_shows_nothing_of_a_sealed_token() {
     assert!(files_with(&ended, &project.cluster.issued()[0]).is_empty());
 }
 
-/// Every runner masks a variable that was handed over masked, if a careless job prints it.
+/// If a careless job prints a variable that was handed over masked, every runner masks it.
 #[test]
 fn a_careless_job_shows_nothing() {
     let careless = CREATE_TOKEN_AND_RUN_SCAN
@@ -352,7 +352,7 @@ fn a_careless_job_shows_nothing() {
         ],
     );
     project.assert_used_and_revoked(&ended);
-    // Without the runner, the log has the token: the check can fail.
+    // Without the runner, the log shows the token. So the check can fail.
     assert!(ended.job("run_scan").raw.contains(&project.cluster.issued()[0]));
 }
 
@@ -444,7 +444,7 @@ fn a_token_that_was_handed_over_outlives_a_cancelled_pipeline() {
     assert!(left.iter().all(|name| name.ends_with(".env")), "{left:?}");
 }
 
-/// A variable of the project wins over one of a report. Jobs would then get another value than the token.
+/// A project variable wins over a variable of a report. So jobs would get another value than the token.
 #[test]
 fn a_variable_of_the_project_keeps_the_token_from_being_minted() {
     let project = Project::with_pipeline(CREATE_TOKEN_AND_RUN_SCAN);

@@ -1,5 +1,5 @@
-//! A GitLab job in the hands of its runner: `before_script` and `script` run in one shell and `after_script`
-//! in another, with the same variables and folders.
+//! A GitLab job, as a runner runs it: `before_script` and `script` in one shell, and `after_script` in
+//! another, with the same variables and folders.
 
 use std::{
     collections::BTreeMap,
@@ -52,8 +52,8 @@ impl Job {
         job
     }
 
-    /// A later job of the same pipeline: another id, the same settings and options, and the variables of this
-    /// job's dotenv report.
+    /// A later job of the same pipeline. It has another id, the same settings and options, and the variables
+    /// of this job's dotenv report.
     pub(crate) fn later(&self) -> Self {
         let mut later = Self::without_minter(&[]);
         let own = ["CI_PROJECT_DIR", "CI_JOB_ID", "CI_JOB_STATUS"];
@@ -124,7 +124,7 @@ impl Job {
         self.folder.path().join("scan.tmp")
     }
 
-    /// The names in the job's temporary folder. Empty if it does not exist.
+    /// The names in the job's temporary folder. Empty if there is no folder.
     pub(crate) fn left_in_temp(&self) -> Vec<String> {
         names(&self.temp())
     }
@@ -134,14 +134,14 @@ impl Job {
         names(&self.project())
     }
 
-    /// The recorded states.
+    /// The paths of the recorded states.
     pub(crate) fn states(&self) -> Vec<PathBuf> {
         let names = self.left_in_temp().into_iter();
         let states = names.filter(|name| name.ends_with(".json"));
         states.map(|name| self.temp().join(name)).collect()
     }
 
-    /// The only recorded state.
+    /// The path of the only recorded state.
     pub(crate) fn state_file(&self) -> PathBuf {
         let mut states = self.states();
         assert_eq!(states.len(), 1, "{states:?}");
@@ -169,7 +169,7 @@ impl Job {
         variables
     }
 
-    /// Panics if a form of a token of the cluster or the minter is in the program's output or in its files.
+    /// Panics if the program's output or its files contain a form of a token of the cluster or the minter.
     pub(crate) fn assert_nothing_leaked(&self, cluster: &Cluster, said: &Ended) {
         let mut places = vec![("the log".to_owned(), said.log.clone())];
         for name in self

@@ -1,4 +1,4 @@
-//! mint, open and revoke, in the calls of the templates.
+//! mint, open and revoke, as the templates call them.
 
 use std::{
     fs,
@@ -19,8 +19,8 @@ use crate::{
     support,
 };
 
-/// Keeps jobpass from asking for the token's permissions. So the API server, which caches a token for 10 s,
-/// has never seen the token when it is revoked.
+/// An option that keeps jobpass from asking about the token's permissions. The API server caches a token for
+/// 10 s when it sees it. With this option, it has not seen the token before the revocation.
 pub(super) const UNSEEN: (&str, &str) = ("escape-check", "off");
 const FILES: [(&str, &str); 2] = [("token-file", "true"), ("kubeconfig-file", "true")];
 
@@ -60,7 +60,7 @@ fn a_job_gets_files_and_loses_them() {
     says(&job.revoke("success", &[]).succeeded(), &["nothing to revoke"]);
 }
 
-/// gitlab-runner before 15.7 does not tell the job its timeout.
+/// gitlab-runner before 15.7 does not give the job its timeout.
 #[rstest]
 #[case::an_older_runner(None, true)]
 #[case::a_newer_runner(Some("3600"), false)]
@@ -78,8 +78,8 @@ fn a_runner_that_does_not_tell_its_timeout_is_said(#[case] timeout: Option<&str>
     job.revoke("success", &[]).succeeded();
 }
 
-/// jobpass asks only after the API server, which watches Secrets, knows of the deletion. An earlier question
-/// would put the token into its cache.
+/// jobpass tests the token only after the API server has learned of the deletion by its watch. An earlier
+/// test would put the token into the API server's cache.
 #[test]
 fn revoking_proves_it_with_the_token() {
     let cluster = Cluster::start();
@@ -143,7 +143,7 @@ fn a_token_is_handed_over_masked_opened_and_revoked(#[case] with_id: bool) {
     let file = using.temp().join("jobpass-7002.token");
     assert_eq!(fs::read_to_string(&file).expect("a token"), *token);
     assert_eq!(mode(&file), 0o600);
-    // The job's own after_script takes nothing away from other jobs.
+    // The job's own after_script does not revoke the token of other jobs.
     says(&using.revoke("failed", &[]).succeeded(), &["nothing to revoke"]);
     assert!(cluster.accepts(token));
 
@@ -176,7 +176,7 @@ fn a_token_in_plain_comes_with_a_warning() {
     assert_dead(&cluster);
 }
 
-/// The API server answers 401 to every token for another audience, so that would prove nothing.
+/// The API server answers 401 to every token for another audience, so a 401 would prove nothing.
 #[test]
 fn a_token_for_another_audience_is_proven_dead_by_its_anchor() {
     let cluster = Cluster::start();
@@ -331,7 +331,7 @@ fn a_failure_to_revoke_names_the_command_to_type(#[case] fail: &str, #[case] cod
                 ),
             ],
         );
-        // A person can try again.
+        // A person can try again later.
         assert_eq!(job.states().len(), 1);
     }
 }
@@ -358,7 +358,7 @@ fn a_kubeconfig_is_no_flag() {
     assert_dead(&cluster);
 }
 
-/// A job is stopped at each station by each cause. after_script leaves nothing behind.
+/// Each cause stops a job at each stage. after_script then leaves nothing behind.
 #[rstest]
 fn a_job_that_is_stopped_while_it_mints_leaves_nothing(
     #[values(("/secrets", false), ("/secrets", true), ("/token", false), ("/token", true))] station: (
@@ -400,7 +400,7 @@ fn a_job_that_is_stopped_while_it_mints_leaves_nothing(
     job.assert_nothing_leaked(&cluster, &mint);
     if signal != Signal::KILL {
         assert!(cluster.anchors().is_empty(), "{}", mint.log);
-        // Until the anchor's uid is known, the API server may create the anchor later.
+        // While the anchor's uid is unknown, the API server may create the anchor later.
         let recorded = usize::from(path == "/secrets");
         assert_eq!(job.states().len(), recorded, "{}", mint.log);
     }
@@ -410,8 +410,7 @@ fn a_job_that_is_stopped_while_it_mints_leaves_nothing(
     assert!(job.left_in_temp().is_empty() && job.left_in_project().is_empty());
 }
 
-/// A variable of a project may have any value. The token's own claims win, and the log names the wrong
-/// variable.
+/// A project variable may have any value. The token's own claims win, and the log names the wrong variable.
 #[rstest]
 #[case::another_anchor("JOBPASS_ANCHOR", "NAMESPACE/jobpass-aaaaaaaaaaaaaaaaaaaa", true)]
 #[case::another_uid("JOBPASS_ANCHOR_UID", "11111111-1111-1111-1111-111111111111", false)]
@@ -516,7 +515,7 @@ fn a_job_that_was_handed_a_token_has_a_kubeconfig_until_its_shell_ends() {
 /// The minter's address accepts no tokens of ServiceAccounts.
 #[test]
 fn a_job_that_was_handed_a_token_uses_the_jobs_server() {
-    // The same API server at two addresses.
+    // The same API server has two addresses.
     let (minters, jobs) = (Cluster::start(), Cluster::start());
     let (url, authority) = (jobs.url(), jobs.ca_pem());
     let options = [

@@ -1,4 +1,5 @@
-//! The log of a job is masked while it is written: on devkit's runner, in every shell that runners use.
+//! jobpass masks the log of a job while the job writes it: on the GitLab runner of `tests/runner`, in every
+//! shell that runners use.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::leaks::{assert_absent, corpus};
 
-/// A job with this script, and a variable with the token.
+/// A job with this script, and with the token in a variable.
 fn job_with(script: &str) -> String {
     let (before, _) = RUN_SCAN.split_once("    - kubectl").expect("a script");
     let commands = script.trim().lines().map(|line| format!("      {line}\n"));
@@ -39,7 +40,7 @@ fn careless_scripts_show_nothing(#[case] shell: &str) {
     assert_eq!(ended.status, Status::Success, "{}", ended.log());
     let token = &project.cluster.issued()[0];
     corpus::assert_no_piece(token, &ended.job("run_scan").log);
-    // The masks of the runner itself play no part in this.
+    // The masks of the runner itself have no effect here.
     corpus::assert_no_piece(token, &ended.job("run_scan").raw);
     project.assert_revoked(&ended);
 }
@@ -56,7 +57,7 @@ fn the_corpus_would_find_a_log_that_is_not_masked() {
     corpus::assert_all_found(&project.cluster.issued()[0], &ended.job("run_scan").log);
 }
 
-/// The token from the variable and from the file, in every form in which it can be printed.
+/// The token comes from the variable and from the file. The script prints it in every form.
 #[rstest]
 #[case("masked")]
 #[case("plain")]
@@ -96,7 +97,7 @@ fn the_minter_s_credential_is_masked_too() {
     assert_absent(&project.minter, "the log", &ended.job("run_scan").raw);
 }
 
-/// The traps may hold secrets that other users of the machine must not read.
+/// The traps may contain secrets that other users of the machine must not read.
 #[rstest]
 #[case("bash")]
 #[case("dash")]
@@ -118,7 +119,7 @@ fn commands_of_a_trap_are_shown_to_no_other_user(#[case] shell: &str) {
     project.assert_revoked(&ended);
 }
 
-/// More lines than a pipe holds, from both streams and from children.
+/// The script prints more lines than a pipe holds, to both streams and from children.
 #[rstest]
 #[case("bash")]
 #[case("dash")]
@@ -151,7 +152,7 @@ fn nothing_is_lost_and_the_order_is_kept(
     project.assert_revoked(&masked);
 }
 
-/// A process that outlives the script is neither awaited nor stopped. Its later output does not end it.
+/// jobpass neither waits for a process that outlives the script, nor stops it. The process may still print.
 #[rstest]
 #[case("bash")]
 #[case("dash")]
@@ -214,8 +215,8 @@ fn a_job_that_is_cancelled_shows_what_it_said(#[case] shell: &str) {
     project.assert_revoked(&ended);
 }
 
-/// Each of these would keep a filter from ending that is a job of the shell or waits for the end of its
-/// output.
+/// Each of these cases would keep some filters from ending: a filter that is a job of the shell, and a filter
+/// that waits for the end of its input.
 #[rstest]
 #[case("sleep 0.2 & sleep 0.3 & wait; echo waited", &["waited"])]
 #[case("sleep 30 & sleep 0.1; kill $!; wait $! || echo \"killed $?\"", &["killed 143"])]
@@ -277,7 +278,7 @@ fn what_a_shell_has_set_before_stays(
     project.assert_revoked(&ended);
 }
 
-/// An unfinished line is shown at once.
+/// jobpass shows an unfinished line at once.
 #[test]
 fn progress_is_shown_while_it_is_made() {
     let project = Project::with_pipeline(&job_with(
@@ -319,7 +320,7 @@ fn a_runner_that_reads_add_mask_is_told_and_no_other() {
     project.assert_revoked(&ended);
 }
 
-/// The programs that run for the whole job show the token neither in their arguments nor in their
+/// Some programs run for the whole job. They show the token neither in their arguments nor in their
 /// environment.
 #[test]
 fn the_filter_shows_nothing_in_proc() {

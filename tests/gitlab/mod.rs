@@ -20,7 +20,7 @@ fn revoked(cluster: &Cluster) -> String {
     )
 }
 
-/// A pipeline with the test's namespace in place of the value `NAMESPACE`. A variable may have the same name.
+/// Replaces the value `NAMESPACE` in a pipeline by the test's namespace. A variable may have the same name.
 fn in_namespace(pipeline: &str, cluster: &Cluster) -> String {
     pipeline.replace(": NAMESPACE", &format!(": {}", cluster.namespace()))
 }

@@ -1,5 +1,5 @@
-//! The templates in users' pipelines, run by `gitlab-ci-local`. It masks nothing, so a text that is absent
-//! from its log was not printed.
+//! The templates in users' pipelines. `gitlab-ci-local` runs them. It masks nothing: if its log lacks a text,
+//! nothing printed that text.
 
 use std::{
     fs,
@@ -18,8 +18,8 @@ use crate::{
     support,
 };
 
-/// The source document's GitLab example, with the template in place of a job `create_token`. (It also uploads
-/// a report of type `scan`, which GitLab does not have.)
+/// The source document's GitLab example. The template replaces the job `create_token`. (The example also
+/// uploads a report of type `scan`, which GitLab does not have.)
 const CREATE_TOKEN_AND_RUN_SCAN: &str = r#"
 stages:
   - scan
@@ -181,7 +181,8 @@ fn the_token_that_was_handed_over_is_revoked_after_a_failure_too() {
     project.assert_used_and_revoked(&log);
 }
 
-/// With `needs`, the job in `.post` would start at once. This one runs after the jobs that use the token.
+/// With `needs`, the job in `.post` would start at once. Without it, the job runs after the jobs that use the
+/// token.
 #[test]
 fn the_token_works_until_the_last_stage_is_over() {
     let staged = CREATE_TOKEN_AND_RUN_SCAN.replace("  - scan\n\nvar", "  - scan\n  - report\n\nvar")
@@ -333,7 +334,7 @@ struct Project {
     folder: TempDir,
 }
 
-/// The traces of a finished pipeline.
+/// The results of a finished pipeline.
 struct Ended {
     log: String,
     succeeded: bool,
@@ -356,7 +357,7 @@ impl Project {
         Self::new(pipeline, "gitlab-component/templates")
     }
 
-    /// `templates` is the folder of the component's templates.
+    /// Creates the project. `templates` is the folder of the component's templates.
     fn new(pipeline: &str, templates: &str) -> Self {
         let cluster = Cluster::start();
         let minter = support::minter_token(&cluster);
@@ -402,7 +403,7 @@ impl Project {
         project.git("init --quiet --initial-branch=main");
         project.git("add .");
         project.git("-c user.name=t -c user.email=t@example.com commit --quiet --message scan");
-        // gitlab-ci-local needs an address for the project, but sends it nothing.
+        // gitlab-ci-local needs an address for the project, but sends nothing to it.
         project.git("remote add origin https://gitlab.example.com/team/scan.git");
         project.git("update-ref refs/remotes/origin/main HEAD");
         project.git("symbolic-ref refs/remotes/origin/HEAD refs/remotes/origin/main");
@@ -423,8 +424,8 @@ impl Project {
         let mut pipeline = support::scrubbed(Command::new(support::tool("gitlab-ci-local")));
         pipeline
             .current_dir(self.folder.path().join("scan"))
-            // With --shell-isolation it removes a job's files before after_script, the dotenv report
-            // included.
+            // With --shell-isolation, gitlab-ci-local removes a job's files before after_script, including
+            // the dotenv report.
             .args(["--force-shell-executor", "--color=false"])
             .env("PATH", path)
             .env("HOME", self.folder.path())
@@ -433,7 +434,7 @@ impl Project {
         let output = pipeline.output().expect("gitlab-ci-local starts");
         let log =
             String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        // Names are padded to the length of the longest one.
+        // gitlab-ci-local pads names to the length of the longest one.
         let log = log.lines().map(without_padding).collect::<Vec<_>>().join("\n");
         for secret in self.cluster.issued().iter().chain([&self.minter]) {
             leaks::assert_absent(secret, "the log", &log);
@@ -467,7 +468,7 @@ impl Project {
         );
     }
 
-    /// The files with a token, except those that pipelines write themselves.
+    /// The files with a token, except the files that pipelines write themselves.
     fn files_with(&self, token: &str) -> Vec<String> {
         let mut found = Vec::new();
         let mut folders = vec![self.folder.path().to_owned()];

@@ -1,4 +1,4 @@
-//! A job that lasts longer than one token should. Its log is masked, whichever token is in it.
+//! A job that lasts longer than one token should live. jobpass masks every one of its tokens in the log.
 
 use jobpass_tests::runner::gitlab::Status;
 use rstest::rstest;
@@ -42,7 +42,7 @@ fn a_long_job_shows_none_of_its_tokens(#[case] shell: &str) {
         "run_scan",
         &[
             "token 4: [MASKED]",
-            // A filter that starts after a renewal knows the first token as well.
+            // A filter that starts after a renewal also knows the first token.
             "late: 9 bytes",
             "; renewed before, for 6 h;",
             ", which was renewed ",

@@ -1,4 +1,4 @@
-//! A sealed token: only the identity opens it, and nothing else shows any part of it.
+//! A sealed token: only the identity decrypts it. No log, variable or file shows any part of it.
 
 use std::{fs, path::PathBuf};
 
@@ -25,7 +25,7 @@ fn sealing(cluster: &Cluster, identity: &Identity, options: &[(&str, &str)]) -> 
     Job::with(cluster, &[&sealed, options].concat())
 }
 
-/// A later job, and the path of its variable JOBPASS_IDENTITY, which is of type File.
+/// A later job, and the path of its variable JOBPASS_IDENTITY. The variable has the type File.
 fn opening(minting: &Job, identity: &str) -> (Job, PathBuf) {
     let mut job = minting.later();
     let path = job.project().join("identity");
@@ -61,7 +61,7 @@ fn a_sealed_token_is_opened_with_the_identity() {
     leaks::assert_absent(token, "the report", &report);
     let variables = minting.dotenv();
     assert_eq!(variables.len(), 7);
-    // The sealed token is an age file, without a format of jobpass's own.
+    // The sealed token is an ordinary age file.
     let sealed = STANDARD.decode(&variables["JOBPASS_TOKEN"]).expect("base64");
     let opened = age::decrypt(&identity, &sealed).expect("an age file");
     assert_eq!(opened, token.as_bytes());
@@ -113,7 +113,7 @@ fn a_secret_key_as_recipient_is_not_shown() {
     }
 }
 
-/// Each wrong identity of a job that opens.
+/// The cases: each kind of wrong identity in a job that opens a token.
 #[test]
 fn an_identity_that_does_not_open_is_told_and_not_shown() {
     let cluster = Cluster::start();
@@ -156,7 +156,7 @@ fn an_identity_that_does_not_open_is_told_and_not_shown() {
     }
 }
 
-/// Each damage to a sealed token.
+/// The cases: each kind of damage to a sealed token.
 #[test]
 fn a_damaged_token_is_told_and_not_opened() {
     let cluster = Cluster::start();
@@ -192,7 +192,7 @@ fn a_damaged_token_is_told_and_not_opened() {
     }
 }
 
-/// Only the cluster knows the length of the token. The longest that fits is far longer than usual.
+/// Only the cluster knows the length of the token. The longest token that fits is far longer than usual.
 #[rstest]
 #[case(1550, true)]
 #[case(2800, false)]
@@ -224,7 +224,7 @@ fn assert_closed(cluster: &Cluster, using: &Job, problem: &str, key: &str) -> En
     open
 }
 
-/// Panics if a useful part of a secret key was printed.
+/// Panics if the output contains a useful part of a secret key.
 fn assert_hidden(key: &str, said: &Ended) {
     let (log, key) = (said.log.to_uppercase(), key.to_uppercase());
     assert!(!log.contains(&key[20..40]), "{}", said.log);

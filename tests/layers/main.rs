@@ -1,6 +1,6 @@
 //! The folders of a crate are its layers: a module imports only from layers below its own.
 //!
-//! Without circles, a reader can read one folder at a time, and a change stays in its folder.
+//! Imports without circles let a reader read one folder at a time, and keep a change in its folder.
 
 use std::{
     fmt::Write as _,
@@ -14,7 +14,7 @@ use syn::{UseTree, visit::Visit};
 struct Layers {
     crate_name: &'static str,
     folders: &'static [&'static str],
-    /// Names at the crate's root that are re-exports, with the module that defines them.
+    /// The names at the crate's root that are re-exports, each with the module that defines it.
     reexports: &'static [(&'static str, &'static str)],
 }
 
@@ -86,7 +86,7 @@ fn the_devkit_imports_downwards() {
     assert_eq!(upward(&DEVKIT, &files(&source(&DEVKIT))), "");
 }
 
-/// The test below would prove nothing if it did not find these imports.
+/// If `upward` did not find these imports, the test below would prove nothing.
 #[test]
 fn a_planted_upward_import_is_seen() {
     let planted = [
@@ -169,7 +169,7 @@ fn files(folder: &Path) -> Vec<(PathBuf, String)> {
     files
 }
 
-/// One line for each import that runs upwards, or that names a module without a layer.
+/// Returns one line for each import that runs upwards, or that names a module without a layer.
 fn upward(layers: &Layers, files: &[(PathBuf, String)]) -> String {
     let mut found = String::new();
     for (path, text) in files {
@@ -194,7 +194,7 @@ fn upward(layers: &Layers, files: &[(PathBuf, String)]) -> String {
     found
 }
 
-/// `["record", "state"]` for `record/state/mod.rs`.
+/// The modules in a path, such as `["record", "state"]` for `record/state/mod.rs`.
 fn module(path: &Path) -> Vec<String> {
     let path = path.with_extension("");
     let parts = path.iter().map(|part| part.to_string_lossy().into_owned());
@@ -255,7 +255,7 @@ impl<'ast> Visit<'ast> for Imports<'_> {
         syn::visit::visit_path(self, path);
     }
 
-    /// A macro has no syntax tree, so its text is searched.
+    /// A macro has no syntax tree, so this searches its text.
     fn visit_macro(&mut self, item: &'ast syn::Macro) {
         let text = item.tokens.to_string().replace(' ', "");
         for rest in text.split("crate::").skip(1) {

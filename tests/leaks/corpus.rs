@@ -1,4 +1,4 @@
-//! The output of careless scripts: one corpus for every platform and every hand-over.
+//! The output of careless scripts: one corpus for every platform and every kind of hand-over.
 
 use std::{collections::HashSet, fmt::Write as _};
 
@@ -10,14 +10,14 @@ use super::assert_absent;
 /// The forms of the token that a script shows if nothing masks it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shows {
-    /// At least one whole form, which a platform that searches for values can mask.
+    /// At least one whole form. A platform that searches for values can mask it.
     Whole,
     /// Only pieces, with line breaks, colours or columns of a dump in between. Only a filter can find them.
     Pieces,
 }
 
-/// Scripts in POSIX sh. The token is in `$TOKEN` and in the file `$JOBPASS_TOKEN_FILE`. The cluster is in
-/// `$SERVER` and `$CA`.
+/// The scripts, in POSIX sh. The token is in `$TOKEN` and in the file `$JOBPASS_TOKEN_FILE`. `$SERVER` and
+/// `$CA` name the cluster.
 const SCRIPTS: &[(&str, Shows, &str)] = &[
     ("echo", Shows::Whole, r#"echo "my token is $TOKEN""#),
     ("stderr", Shows::Whole, r#"echo "error: bad token $TOKEN" >&2"#),
@@ -175,7 +175,7 @@ pub(crate) const STEP: &str = r#"
         run: sh careless.sh 2>&1
 "#;
 
-/// All scripts, each after a line with its name. None of them ends the whole.
+/// All scripts, each after a line with its name. If one script fails, the others still run.
 pub(crate) fn script() -> String {
     SCRIPTS.iter().fold(String::new(), |mut all, (name, _, script)| {
         let _ = writeln!(all, "echo; echo '=== {name} ==='\n{{ {script}\n}} || true");
@@ -191,15 +191,15 @@ pub(crate) fn assert_no_piece(secret: &str, log: &str) {
     }
 }
 
-/// Asserts that a platform that searches for values left no form of the token. (See [`Shows::Pieces`] for
-/// what it cannot find.)
+/// Asserts that a platform that searches for values left no form of the token. [`Shows::Pieces`] lists what
+/// such a platform cannot find.
 pub(crate) fn assert_no_form(secret: &str, log: &str) {
     for (name, _, section) in sections(log) {
         assert_absent(secret, &format!("the output of `{name}`"), section);
     }
 }
 
-/// Asserts that nothing was masked: the checks find the token in the output of every script.
+/// Asserts that nothing masked the log: the checks find the token in the output of every script.
 pub(crate) fn assert_all_found(secret: &str, log: &str) {
     for (name, shows, section) in sections(log) {
         assert!(
@@ -214,7 +214,7 @@ pub(crate) fn assert_all_found(secret: &str, log: &str) {
     }
 }
 
-/// The output of each script. Panics if one did not run.
+/// The output of each script. Panics if a script did not run.
 fn sections(log: &str) -> impl Iterator<Item = (&'static str, Shows, &str)> {
     SCRIPTS.iter().map(move |(name, shows, _)| {
         let begin = format!("=== {name} ===");
@@ -226,11 +226,11 @@ fn sections(log: &str) -> impl Iterator<Item = (&'static str, Shows, &str)> {
     })
 }
 
-/// The pieces of the token that a person finds in a text: in plain text, without colours, with joined lines,
-/// or in a dump.
+/// The pieces of the token that a person finds in a text. The person reads it plain, without colours, with
+/// joined lines, or as a decoded dump.
 pub(crate) fn pieces(secret: &str, text: &str) -> Vec<String> {
     let forms = forms(secret);
-    // A dump is decoded.
+    // This decodes dumps.
     let forms: Vec<_> = forms
         .iter()
         .filter(|form| form.encoding != Encoding::Dump)
@@ -241,11 +241,11 @@ pub(crate) fn pieces(secret: &str, text: &str) -> Vec<String> {
         let secret = form.secret_part().as_bytes();
         let first = form.expose().len() - secret.len();
         known.extend(secret.windows(PIECE));
-        // A window that begins before the secret part holds too little of it to count as a piece.
+        // A window that begins before the secret part contains too little of that part to count as a piece.
         let last = form.expose().len().min(first + PIECE - 1);
         public.extend(form.expose().as_bytes()[..last].windows(PIECE));
     }
-    // A public text is no secret where it stands a second time: the issuer is also an audience, and `nbf`
+    // Public text that occurs a second time is not secret there: the issuer is also an audience, and `nbf`
     // begins like `exp`.
     known.retain(|window| !public.contains(window));
     let plain = without_colours(text);
@@ -271,7 +271,7 @@ fn without_colours(text: &str) -> String {
     })
 }
 
-/// The bytes that the hexadecimal groups of each line stand for.
+/// Decodes the hexadecimal groups of each line.
 fn undumped(text: &str) -> String {
     let mut bytes = Vec::new();
     for line in text.lines() {

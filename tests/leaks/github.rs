@@ -1,4 +1,4 @@
-//! The action: its log, state, summary and files, in success and in failure.
+//! The action: its log, state, summary and files, after success and after failure.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
@@ -8,7 +8,7 @@ use rstest::rstest;
 use super::{assert_absent, forms};
 use crate::{cluster::Cluster, github::step::Step, support};
 
-/// The log without the commands that mask, which the runner does not print.
+/// The log without the mask commands, which the runner does not print.
 pub(crate) fn shown(log: &str) -> String {
     log.lines()
         .filter(|line| !line.starts_with("::add-mask::"))
@@ -54,7 +54,7 @@ fn a_token_is_only_where_it_was_asked_for() {
         assert_absent(secret, "the log of post", &post.log);
         assert_absent(secret, "the summary", &step.summary());
     }
-    // The runner keeps one secret value for post, which is masked as a whole.
+    // The runner stores one secret value for post. jobpass masks it as a whole.
     for (name, value) in step.state() {
         assert_absent(&token, &format!("the state `{name}`"), &value);
         match &*name {
@@ -87,7 +87,7 @@ fn the_kubeconfig_holds_the_token_for_as_long_as_the_job_runs_and_nothing_of_the
     assert!(step.left_in_temp().is_empty(), "{:?}", step.left_in_temp());
 }
 
-/// The server echoes the request in a text that jobpass quotes.
+/// The server repeats the request in a text that jobpass quotes.
 #[rstest]
 #[case::message(422)]
 #[case::retried(503)]
@@ -129,7 +129,7 @@ fn another_process_of_the_same_user_reads_nothing_in_proc() {
         (!cluster.issued().is_empty()).then_some(())
     });
     let proc = |file: &str| fs::metadata(format!("/proc/{}/{file}", main.id())).expect("a process");
-    // /proc gives the files of a process that is not dumpable to root. The job's own user can read neither
+    // If a process is not dumpable, /proc gives its files to root. The job's own user can read neither
     // environ nor mem.
     for file in ["environ", "mem", "maps"] {
         assert_eq!(std::os::unix::fs::MetadataExt::uid(&proc(file)), 0, "{file}");
@@ -149,7 +149,7 @@ fn another_process_of_the_same_user_reads_nothing_in_proc() {
     main.wait().expect("it ends");
 }
 
-/// The texts that kube itself would log, obey or print.
+/// The library kube would log, obey or print these texts.
 #[test]
 fn nothing_in_the_environment_makes_a_library_talk_or_go_elsewhere() {
     let (cluster, elsewhere) = (Cluster::start(), Cluster::start());
@@ -158,7 +158,7 @@ fn nothing_in_the_environment_makes_a_library_talk_or_go_elsewhere() {
     step.env("RUST_LOG", "trace")
         .env("KUBE_RS_DEBUG_OVERRIDE_URL", &elsewhere.url());
     step.env("KUBE_RS_DEBUG_IMPERSONATE_USER", "system:admin");
-    // kube logs an answer that it cannot read as a whole.
+    // If kube cannot parse an answer, it logs the whole answer.
     let unreadable: fn(&mut serde_json::Value) = |answer| answer["status"] = answer["status"]["token"].take();
     let kind = FaultKind::RewriteBody(unreadable);
     cluster.inject(Fault {

@@ -10,7 +10,7 @@ pub(crate) fn forms(secret: &str) -> Vec<String> {
     forms.iter().map(|form| form.expose().to_owned()).collect()
 }
 
-/// Panics if a form of `secret` is in `text`; `place` says what the text is.
+/// Panics if `text` contains a form of `secret`. `place` names the text.
 pub(crate) fn assert_absent(secret: &str, place: &str, text: &str) {
     for form in forms(secret) {
         assert!(!text.contains(&form), "a secret is in {place}:\n{text}");

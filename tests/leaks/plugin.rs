@@ -1,5 +1,5 @@
-//! The secrets that a kubeconfig gives to an exec plugin and a proxy: in the error of a plugin that fails,
-//! and in the log of a job.
+//! The secrets that a kubeconfig gives to an exec plugin and a proxy. Neither the error of a plugin that
+//! fails nor the log of a job shows them.
 
 use std::{fs, os::unix::process::CommandExt as _, process::Stdio, time::Duration};
 
@@ -22,7 +22,7 @@ const VARIABLE: &str = "a-variable's \"secret\"/+";
 const PROXY: &str = "a-proxy%27s-secret%2F";
 const PRINTED: &str = "a-printed-secret-of-one-line";
 
-/// Prints all values that it gets, in the ways of real plugins, and fails.
+/// A plugin that prints all values that it gets, like real plugins do, and fails.
 const CARELESS: &str = r#"
 cat <<'X'
 {"kind": "ExecCredential", "status": {"clientKeyData": "-----BEGIN KEY-----\na-printed-secret-of-one-line\n-----END KEY-----"}}
@@ -54,7 +54,7 @@ fn kubeconfig(plugin: &std::path::Path) -> String {
     )
 }
 
-/// Each part of the output, because only its end is shown.
+/// The error shows only the end of the output, so each part of the output is a case.
 #[test]
 fn the_error_of_a_careless_plugin_shows_no_secret() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -145,8 +145,8 @@ fn a_log_shows_no_secret_that_a_kubeconfig_hands_on() {
     assert!(ended.log.contains("interactiveMode"), "{}", ended.log);
 }
 
-/// A plugin holds the job's environment. A runner that kills the processes of a step may not know the
-/// plugin's group.
+/// A plugin has the job's environment. A runner that kills the processes of a step may not know the plugin's
+/// process group.
 #[test]
 fn a_plugin_does_not_outlive_a_jobpass_that_is_killed() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -154,7 +154,7 @@ fn a_plugin_does_not_outlive_a_jobpass_that_is_killed() {
     for name in ["started", "alive"] {
         mkfifoat(CWD, path(name), Mode::RWXU).expect("a pipe");
     }
-    // The plugin's child holds the other end while it lives.
+    // The plugin's child holds the other end of the pipe while it lives.
     let reader = open(path("alive"), OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).expect("opened");
     let plugin = "cd $(dirname $0) && sh -c 'echo > started; exec sleep 600' 3> alive & wait";
     fs::write(path("plugin.sh"), plugin).expect("written");

@@ -1,4 +1,4 @@
-//! A workflow on devkit's runner and under `act`, from an empty store of secrets.
+//! A workflow on the GitHub runner of `tests/runner` and in `act`, without any secret.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
@@ -60,7 +60,7 @@ impl Repository {
         let kubectl = support::tool("kubectl");
         let files = action.path().display().to_string();
         let namespace = cluster.namespace();
-        // The context `env` holds only the variables of the workflow.
+        // The context `env` contains only the variables of the workflow.
         let workflow = format!(
             "env: {{SERVER: '{}', CA: {files}/ca.pem, NAMESPACE: {namespace}}}\n{}",
             cluster.url(),

@@ -1,4 +1,4 @@
-//! A pipeline on devkit's GitLab with `id_tokens` and no variable in the project's settings.
+//! A pipeline on the GitLab runner of `tests/runner`, with `id_tokens` and without a project variable.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 

@@ -1,4 +1,4 @@
-//! Jobs without a stored secret: the CI platform's own identity logs in (OIDC).
+//! Jobs without a stored secret: they authenticate with the CI platform's ID token (OIDC).
 
 mod github;
 mod gitlab;
@@ -34,7 +34,7 @@ fn cluster() -> Cluster {
     cluster
 }
 
-/// A cluster that knows the jobs' users, and allows them nothing.
+/// A cluster that knows the jobs' users, and gives them no permissions.
 fn strict_cluster(cluster: Cluster) -> Cluster {
     support::minter_token(&cluster);
     cluster
@@ -48,7 +48,7 @@ fn revoked(cluster: &Cluster) -> String {
     )
 }
 
-/// Asserts that the token is dead, and that this user made and ended it.
+/// Asserts that the token is dead, and that this user minted and revoked it.
 fn assert_minted_and_revoked_by(cluster: &Cluster, user: &str, log: &str) {
     let issued = cluster.issued();
     assert_eq!(issued.len(), 1, "{log}");

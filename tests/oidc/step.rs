@@ -1,4 +1,4 @@
-//! main and post with an ID token, and each fault of one.
+//! main and post with an ID token, and each fault of an ID token.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ use crate::{
 /// The time limit of a cancelled job, as jobpass promises it.
 const GRACE: Duration = Duration::from_secs(6);
 
-/// A step of a job that may ask for ID tokens.
+/// A step of a job that may request ID tokens.
 struct Fixture {
     cluster: Cluster,
     endpoint: TokenEndpoint,
@@ -61,7 +61,7 @@ impl Fixture {
         self.assert_nothing_leaked(&[&main]);
     }
 
-    /// Asserts that neither an ID token nor the credential for it appears anywhere.
+    /// Asserts that no output contains an ID token or the credential for requesting one.
     fn assert_nothing_leaked(&self, ended: &[&Ended]) {
         let bearer = self.endpoint.bearer().to_owned();
         for secret in self.endpoint.issued().iter().chain([&bearer]) {
@@ -93,7 +93,7 @@ fn an_id_token_mints_and_a_fresh_one_revokes() {
         "{}",
         main.log
     );
-    // The ID token has the id that the runner does not give.
+    // The ID token has the id that the runner does not provide.
     let annotations = &it.cluster.anchors()[0]["metadata"]["annotations"];
     assert_eq!(annotations["jobpass.dev/check-run-id"], "51725241954");
     let post = it.step.post().succeeded();
@@ -135,7 +135,7 @@ fn a_bad_id_token_is_refused_in_words(#[case] issuer: Issuer, #[case] texts: &[&
     it.refused(4, texts);
 }
 
-/// The configuration that the error proposes works.
+/// With the configuration that the error proposes, the job can mint.
 #[test]
 fn what_the_error_proposes_lets_the_job_in() {
     let issuer = Issuer::github_enterprise("github.example.com");
@@ -239,8 +239,8 @@ fn the_endpoint_s_certificate_has_to_be_good() {
     assert_eq!(it.endpoint.requests(), 0);
 }
 
-/// The launcher restores SSL_CERT_FILE. A program that is started without the launcher says why it sends
-/// nothing.
+/// The launcher restores SSL_CERT_FILE. A program that somebody starts without the launcher says why it sends
+/// no request.
 #[test]
 fn what_a_later_step_changes_does_not_redirect_post() {
     let it = Fixture::new(cluster(), Issuer::github());
@@ -321,7 +321,7 @@ fn only_one_credential_is_wanted() {
     assert_eq!(it.endpoint.requests(), 0);
 }
 
-/// Only GitHub issues ID tokens to a program that requests one, so the command lines do not have the option.
+/// Only GitHub issues ID tokens on request, so the command lines lack the option.
 #[test]
 fn elsewhere_an_error_says_what_there_is() {
     let cluster = cluster();

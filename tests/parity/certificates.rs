@@ -51,11 +51,11 @@ struct Case {
     names: Vec<&'static str>,
     /// The certificates that the server sends after the leaf.
     sent: Vec<usize>,
-    /// The certificates that are given as authorities.
+    /// The certificates that both programs get as authorities.
     given: Vec<usize>,
     form: &'static str,
     asked: &'static str,
-    /// Whether kubectl itself is tried as well, which takes longer than its packages.
+    /// Whether the case also tries kubectl itself, which needs more time than its packages.
     with_kubectl: bool,
 }
 
@@ -167,7 +167,7 @@ impl Claims {
     }
 }
 
-/// PEM texts: the given authorities, and the server's chain and key.
+/// A case as PEM: the given authorities, and the server's chain and key.
 struct Made {
     authorities: String,
     chain: String,
@@ -248,7 +248,7 @@ impl Lab {
         }
     }
 
-    /// Whether jobpass connects. The error says how kubectl differs.
+    /// Whether jobpass connects. The error says how kubectl differs from jobpass.
     fn compare(&self, case: &Case) -> Result<bool, String> {
         let made = case.make(&self.keys);
         let mut judged = self.judge.trusts(&made.authorities, &made.chain, case.asked);
@@ -289,7 +289,7 @@ fn certificates() {
     holds("certificates", 400, &case(), |case| lab.compare(case).err());
 }
 
-/// Appliances send such a chain. So does a copy of what `openssl s_client` shows.
+/// Appliances send such a chain. So does a server with a copy of the output of `openssl s_client`.
 #[test]
 fn a_certificate_that_is_given_itself() {
     let lab = Lab::new();

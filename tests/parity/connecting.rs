@@ -1,4 +1,4 @@
-//! Connections, tried with kubectl itself: both connect in the same way, or neither connects.
+//! Connections, tried with kubectl itself: kubectl and jobpass connect in the same way, or neither connects.
 
 use std::{collections::BTreeMap, fs};
 
@@ -22,7 +22,7 @@ use crate::{
 
 #[derive(Debug, Clone)]
 struct Case {
-    /// 0.0.0.0 leads to this machine, but Go does not count it as a loopback address.
+    /// 0.0.0.0 leads to this machine, but Go does not treat it as a loopback address.
     host: &'static str,
     path: &'static str,
     server_name: &'static str,
@@ -141,7 +141,7 @@ fn connections() {
         let jobpass = runtime.block_on(connected(&path.to_string_lossy(), &environment));
         let by_jobpass = servers.take();
         match (&kubectl, &jobpass) {
-            // Failed attempts may be repeated.
+            // Both programs may repeat failed attempts, so this does not compare the requests.
             (Err(_), Err(_)) => None,
             (Ok(()), Ok(())) if by_kubectl == by_jobpass => None,
             _ => Some(format!(
@@ -183,7 +183,7 @@ fn node_extra_ca_certs_counts_for_id_tokens() {
         "e30.e30.c2ln"
     );
     assert!(resolve(environment(&[])).is_err());
-    // The recorded file counts, and not the one that a later step names.
+    // The file in the state counts, not the file that a later step names.
     let poisoned = environment(&[("NODE_EXTRA_CA_CERTS", "/nowhere")]);
     let again = runtime.block_on(Minter::from_recorded(
         &minter.connection,

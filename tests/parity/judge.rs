@@ -1,4 +1,4 @@
-//! The judge, which answers for kubectl: the program of `tests/control-plane/judge`, made of client-go.
+//! The judge, which answers for kubectl: the program of `tests/control-plane/judge`, built from client-go.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use jobpass_tests::launch::tool;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The running program, which answers one question at a time.
+/// The running program. It answers one request at a time.
 pub(crate) struct Judge {
     pipes: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
     _process: Child,
@@ -71,7 +71,7 @@ impl Judge {
         Ok(serde_json::from_value(answer["connection"].clone()).expect("a connection"))
     }
 
-    /// The proxy for a server. Empty if there is none.
+    /// The proxy that kubectl uses for a server. Empty if kubectl uses none.
     pub(crate) fn proxy(
         &self,
         server: &str,

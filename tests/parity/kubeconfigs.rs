@@ -332,7 +332,7 @@ fn base64(text: &str) -> String {
     ::base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-/// An object with these fields, without those whose value is [`absent`].
+/// An object with these fields. Leaves out fields whose value is [`absent`].
 fn fields<const N: usize>(fields: [(&'static str, BoxedStrategy<Value>); N]) -> BoxedStrategy<Value> {
     let names = fields.each_ref().map(|(name, _)| *name);
     let values: Vec<_> = fields.into_iter().map(|(_, value)| value).collect();
@@ -351,7 +351,7 @@ fn absent() -> Value {
     json!("(absent)")
 }
 
-/// One of the values, mostly the usual one.
+/// One of the values, most often `usual`.
 fn weighted<const N: usize>(values: [Value; N], usual: Value) -> BoxedStrategy<Value> {
     Union::new_weighted(vec![
         (12, Just(usual).boxed()),
@@ -377,7 +377,7 @@ fn rarely<const N: usize>(values: [Value; N]) -> BoxedStrategy<Value> {
     .boxed()
 }
 
-/// Choices of style, in the order of their use. Zero is the plainest style.
+/// Choices of YAML style, in the order of their use. Zero is the plainest style.
 pub(crate) fn style() -> impl Strategy<Value = Vec<u8>> {
     vec(
         Union::new_weighted(vec![(4, Just(0_u8).boxed()), (1, any::<u8>().boxed())]),
@@ -443,7 +443,7 @@ impl<'s> Writer<'s> {
         }
     }
 
-    /// A value after a key or a dash, and the separator before it.
+    /// Writes a value after a key or a dash, with the separator before it.
     fn block(&self, value: &Value, indent: usize) -> String {
         let pad = " ".repeat(indent);
         match value {
@@ -524,7 +524,7 @@ impl<'s> Writer<'s> {
 
     fn text(&self, text: &str, indent: usize) -> String {
         let pad = " ".repeat(indent + 1);
-        // The text without its last line break, cut into lines.
+        // This cuts the text, without its last line break, into lines.
         let folded = || {
             let lines = text
                 .as_bytes()
@@ -553,7 +553,7 @@ impl<'s> Writer<'s> {
     }
 }
 
-/// A change at one place of a text.
+/// A change at one position of a text.
 #[derive(Debug, Clone)]
 pub(crate) struct Damage {
     at: prop::sample::Index,

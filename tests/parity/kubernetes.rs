@@ -1,4 +1,4 @@
-//! Connections to Kubernetes itself: the API server names the same user for kubectl and jobpass, or refuses
+//! Connections to Kubernetes itself: the API server sees kubectl and jobpass as the same user, or refuses
 //! both.
 
 use std::{
@@ -100,7 +100,7 @@ fn case() -> impl Strategy<Value = Case> {
 struct Lab {
     _control_plane: Launched,
     folder: TempDir,
-    /// `127.0.0.1:PORT`
+    /// The host and port, such as `127.0.0.1:PORT`.
     host: String,
     authority: String,
     other: (String, String),
@@ -108,7 +108,7 @@ struct Lab {
     key: String,
     token: String,
     runtime: Runtime,
-    /// The users that both were.
+    /// The users as which both programs connected.
     users: RefCell<BTreeSet<String>>,
 }
 
@@ -244,7 +244,7 @@ impl Lab {
         let by_jobpass = self.runtime.block_on(user(&path, environment));
         let way_of_jobpass = servers.take();
         match (&by_kubectl, &by_jobpass) {
-            // Failed attempts may be repeated.
+            // Both programs may repeat failed attempts, so this does not compare the requests.
             (Err(_), Err(_)) => None,
             (Ok(one), Ok(other)) if one == other && way_of_kubectl.first() == way_of_jobpass.first() => {
                 self.users.borrow_mut().insert(one.clone());
@@ -294,7 +294,7 @@ fn kubectl(
     }
 }
 
-/// The user of jobpass.
+/// The user as which jobpass connects.
 async fn user(kubeconfig: &Path, environment: BTreeMap<String, String>) -> Result<String, String> {
     let variables = environment
         .into_iter()

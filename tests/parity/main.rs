@@ -1,8 +1,8 @@
-//! Parity with kubectl: where kubectl connects, jobpass connects. Generated kubeconfigs, certificates, URLs
-//! and environments are tried with both.
+//! Parity with kubectl: where kubectl connects, jobpass connects. The tests try generated kubeconfigs,
+//! certificates, URLs and environments with both programs.
 //!
-//! Reading is compared with the judge, a program of kubectl's own packages: thousands of cases in seconds.
-//! Connections are compared with kubectl itself. `docs/reference.md` and [`reading::OnPurpose`] list the
+//! The judge, a program of kubectl's own packages, reads for kubectl: thousands of cases in seconds. For
+//! connections, the tests run kubectl itself. `docs/reference.md` and [`reading::OnPurpose`] list the
 //! intended differences.
 
 mod certificates;

@@ -8,12 +8,12 @@ use proptest::{
 };
 
 /// The variable for the seed of a run: a number, or `random`. Without it, each run tries the same cases, so
-/// that a failure comes from the change.
+/// that a new failure comes from a change in the code.
 const SEED: &str = "JOBPASS_PARITY_SEED";
 /// The variable that multiplies the number of cases.
 const TIMES: &str = "JOBPASS_PARITY_TIMES";
 
-/// Fails with the smallest case for which `differs` returns a text.
+/// Fails with the smallest case for which `differs` returns a difference.
 #[expect(clippy::print_stdout, reason = "the test runner shows it with a failure")]
 pub(crate) fn holds<S: Strategy>(
     name: &str,

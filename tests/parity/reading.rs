@@ -1,4 +1,4 @@
-//! Kubeconfigs and proxies, read by jobpass and by the judge.
+//! Kubeconfigs and proxies. Both jobpass and the judge read them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,15 +25,15 @@ use crate::{
 /// A form that kubectl accepts and jobpass refuses on purpose. The reasons are in `docs/reference.md`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum OnPurpose {
-    /// `insecure-skip-tls-verify`.
+    /// The field `insecure-skip-tls-verify`.
     Unverified,
-    /// `http`.
+    /// A server URL with `http`.
     WithoutTls,
-    /// A user name and a password, also in the URL.
+    /// A user name and a password, including those in the URL.
     Password,
-    /// `auth-provider`.
+    /// The field `auth-provider`.
     AuthProvider,
-    /// A plugin that needs a person at a terminal.
+    /// An exec plugin that needs a person at a terminal.
     Interactive,
 }
 
@@ -88,7 +88,7 @@ impl Lab {
         }
     }
 
-    /// The difference between jobpass and the judge for a kubeconfig.
+    /// The difference between jobpass and the judge for a kubeconfig. `None` if both read the same.
     fn compare(&self, path: &str, context: &str, environment: &BTreeMap<String, String>) -> Option<String> {
         let judged = self.judge.read(path, context, environment);
         let inputs = Inputs::from([(Opt::Kubeconfig, path), (Opt::Context, context)]);
@@ -111,7 +111,7 @@ fn difference(judged: Result<Read, String>, read: Result<Minter, String>) -> Opt
     let read = match (OnPurpose::of(&judged), read) {
         (Some(_), Err(_)) => return None,
         (Some(purpose), Ok(_)) => return Some(format!("jobpass takes what it should refuse: {purpose:?}")),
-        // Neither can send such a token.
+        // Neither program can send such a token.
         (None, Err(_)) if judged.token.trim().bytes().any(|byte| !byte.is_ascii_graphic()) => return None,
         (None, Err(_)) if leads_nowhere(&judged.proxy) => return None,
         (None, Err(_)) if !has_host_name(&judged.server) => return None,
@@ -155,7 +155,7 @@ fn of_jobpass(read: &Minter) -> Value {
     })
 }
 
-/// The URL at the start of requests. client-go joins paths with `path.Join` and drops the query.
+/// The URL with which requests begin. client-go joins paths with `path.Join`, and drops the query.
 fn without_slashes(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
@@ -172,14 +172,14 @@ fn without_slashes(url: &str) -> String {
     format!("{scheme}://{}{path}", host.strip_suffix(':').unwrap_or(host))
 }
 
-/// The URL of a proxy without the parts that do not count.
+/// The URL of a proxy, without the parts that have no effect.
 fn without_path(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     format!("{scheme}://{host}")
 }
 
-/// Whether a server's host can be looked up, or is an address.
+/// Whether a server's host is an address, or a name that clients can look up.
 fn has_host_name(url: &str) -> bool {
     let host = url.split('/').nth(2).unwrap_or_default();
     host.starts_with('[')
@@ -214,7 +214,7 @@ fn kubeconfigs() {
     });
 }
 
-/// Texts that are almost YAML.
+/// The cases are almost valid YAML.
 #[test]
 fn damaged_kubeconfigs() {
     let lab = Lab::new();
@@ -235,8 +235,9 @@ fn damaged_kubeconfigs() {
     });
 }
 
-/// Whether the text may have a form that libyaml refuses since 0.2, and Go's older port accepts: within
-/// braces or brackets, an unquoted value that ends with a colon; or a tag with such characters.
+/// Whether the text may have a form that libyaml refuses since 0.2, and Go's older port accepts. One such
+/// form is an unquoted value that ends with a colon, within braces or brackets. Another is a tag with such
+/// characters.
 fn is_older_yaml(text: &str) -> bool {
     let brackets = [',', '?', '[', ']', '{', '}'];
     let mut after_colons = text.split(':').skip(1);

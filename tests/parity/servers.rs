@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 /// The requests that a server or a proxy received, in order.
 pub(crate) type Seen = Arc<Mutex<Vec<String>>>;
 
-/// Servers on a thread of their own. Dropping this stops them.
+/// Servers on a thread of their own. They stop when this is dropped.
 pub(crate) struct Servers {
     runtime: Option<Runtime>,
     pub(crate) seen: Seen,
@@ -52,12 +52,12 @@ impl Servers {
         }
     }
 
-    /// The requests since the last call.
+    /// Returns the requests since the last call.
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.seen.lock().expect("nobody panics with it"))
     }
 
-    /// Starts an API server that accepts everybody and records each client. Returns its port.
+    /// Starts an API server that accepts every client and records each. Returns its port.
     pub(crate) fn api_server(&self, chain: &str, key: &str, clients: &str) -> u16 {
         let acceptor = acceptor(chain, key, Some(clients));
         let seen = Arc::clone(&self.seen);
@@ -143,7 +143,7 @@ fn acceptor(chain: &str, key: &str, clients: Option<&str>) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(builder.with_cert_resolver(resolver)))
 }
 
-/// Reads the head of a request, and as much of its body as it announces.
+/// Reads the head of a request, and as many bytes of its body as the head announces.
 async fn request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -225,7 +225,7 @@ fn encoded(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-/// SOCKS5 (RFC 1928 and 1929).
+/// Serves one connection as a SOCKS5 proxy (RFC 1928 and 1929).
 async fn socks(mut stream: TcpStream, asks: bool, seen: &Seen) -> io::Result<()> {
     let mut start = [0; 2];
     stream.read_exact(&mut start).await?;
@@ -260,7 +260,7 @@ async fn socks(mut stream: TcpStream, asks: bool, seen: &Seen) -> io::Result<()>
     stream.read_exact(&mut head).await?;
     let host = match head[3] {
         1 => Ipv4Addr::from(stream.read_u32().await?).to_string(),
-        // Go sends an IPv4 address in the form of IPv6 as an IPv4 address.
+        // Go sends an IPv4-mapped IPv6 address as the IPv4 address.
         4 => Ipv6Addr::from(stream.read_u128().await?)
             .to_canonical()
             .to_string(),

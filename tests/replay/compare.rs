@@ -1,6 +1,6 @@
-//! The comparison of two answers. They name different objects. So a value that an API server invents (a uid,
-//! a version, a token) is paired with the other server's value where both are first seen. From then on, the
-//! pair must stay the same.
+//! Compares two answers, which name different objects. An API server invents values: uids, versions, tokens.
+//! When a value first occurs, this pairs it with the other server's value at the same position. From then on,
+//! the pair must stay the same.
 
 use std::{collections::HashMap, fmt, ops::RangeInclusive};
 
@@ -8,11 +8,11 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jobpass_devkit::transcript::Answer;
 use serde_json::Value;
 
-/// The longest value that is shown whole.
+/// The greatest number of characters of a value that a difference shows.
 const SHOWN: usize = 1000;
-/// Fields for the time of an event.
+/// Fields that hold the time of an event.
 const TIMES: &[&str] = &["creationTimestamp", "deletionTimestamp"];
-/// Fields for the build of an API server.
+/// Fields that describe the build of an API server.
 const BUILD: &[&str] = &[
     "gitVersion",
     "gitCommit",
@@ -23,11 +23,11 @@ const BUILD: &[&str] = &[
     "platform",
 ];
 
-/// The invented values of the dev cluster, each with the value of Kubernetes.
+/// The values that the dev cluster invented, each with the value of Kubernetes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     known: HashMap<String, String>,
-    /// The pairs in the other direction: no two values may share one.
+    /// The pairs in the other direction: two values must not share one partner.
     taken: HashMap<String, String>,
 }
 
@@ -59,7 +59,7 @@ impl Names {
         self.known.get(dev).map(String::as_str)
     }
 
-    /// The same text with the uids of Kubernetes.
+    /// Replaces each value of the dev cluster in `text` by the value that Kubernetes gave in its place.
     pub(crate) fn translate(&self, text: &str) -> String {
         let mut translated = String::new();
         for piece in pieces(text) {
@@ -68,7 +68,7 @@ impl Names {
         translated
     }
 
-    /// Pairs two values. False if either has another partner.
+    /// Pairs two values. Returns `false` if either has another partner.
     fn pair(&mut self, dev: &str, real: &str) -> bool {
         match (self.known.get(dev), self.taken.get(real)) {
             (None, None) => {
@@ -88,7 +88,7 @@ impl Names {
     }
 }
 
-/// The differences in the answer of Kubernetes. Its new values are paired.
+/// The differences in the answer of Kubernetes. Pairs new values.
 pub(crate) fn compare(dev: &Answer, real: &Answer, clocks: Clocks, names: &mut Names) -> Vec<Difference> {
     let mut comparison = Comparison {
         names,
@@ -113,7 +113,7 @@ pub(crate) fn compare(dev: &Answer, real: &Answer, clocks: Clocks, names: &mut N
 }
 
 impl Comparison<'_> {
-    /// `key` is the name of the innermost field.
+    /// Compares two values. `key` is the name of the innermost field.
     fn value(&mut self, place: &str, key: &str, dev: &Value, real: &Value) {
         match (dev, real) {
             (Value::Object(dev), Value::Object(real)) => {
@@ -125,8 +125,7 @@ impl Comparison<'_> {
                     }
                 }
                 for (key, value) in real.iter().filter(|(key, _)| !dev.contains_key(*key)) {
-                    // Kubernetes records in each object who changed which fields, and the dev cluster does
-                    // not.
+                    // Kubernetes records in each object who changed which fields. The dev cluster does not.
                     if key != "managedFields" {
                         self.differ(&format!("{place}.{key}"), &Value::from("(nothing)"), value);
                     }
@@ -172,7 +171,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Whether two texts differ only in uids that are pairs.
+    /// Whether two strings differ only in uids that are pairs.
     fn pieces(&mut self, dev: &str, real: &str) -> bool {
         let (dev, real) = (pieces(dev), pieces(real));
         dev.len() == real.len()
@@ -185,7 +184,7 @@ impl Comparison<'_> {
                 })
     }
 
-    /// Whether two times are equally far away on their clocks. Both are rounded to seconds.
+    /// Whether the two times have the same distance from their clocks. Both times are rounded to seconds.
     fn same_moment(&self, dev: Option<i64>, real: Option<i64>) -> bool {
         let (Some(dev), Some(real)) = (dev, real) else {
             return false;
@@ -215,7 +214,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Sorts rules. An API server lists them in the order of its bindings, which comes from a Go map.
+/// Sorts rules. An API server lists them in the order of its bindings, and that order comes from a Go map.
 fn ordered<'v>(key: &str, values: &'v [Value]) -> Vec<&'v Value> {
     let mut values: Vec<&Value> = values.iter().collect();
     if matches!(key, "resourceRules" | "nonResourceRules") {
@@ -224,7 +223,7 @@ fn ordered<'v>(key: &str, values: &'v [Value]) -> Vec<&'v Value> {
     values
 }
 
-/// The parts of a text before, between and after its uids, and the uids.
+/// Splits a string into its uids and the parts before, between and after them.
 fn pieces(text: &str) -> Vec<&str> {
     const LENGTH: usize = 36;
     let mut pieces = Vec::new();
@@ -257,7 +256,7 @@ pub(crate) fn claims(text: &str) -> Option<Value> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
 }
 
-/// A time as the API writes it, in seconds since 1970.
+/// Parses a time of the API, in seconds since 1970.
 fn seconds(text: &str) -> Option<i64> {
     text.parse::<jiff::Timestamp>()
         .ok()

@@ -1,5 +1,5 @@
-//! Replays on Kubernetes itself the requests that a test run and the demo sent to the dev cluster. It fails
-//! if the answers of the dev cluster and of Kubernetes differ.
+//! Replays on Kubernetes itself the requests that a test run and the demo sent to the dev cluster. Fails if
+//! the answers of the dev cluster and of Kubernetes differ.
 
 mod compare;
 mod player;
@@ -15,7 +15,7 @@ use jobpass_tests::launch::{NEWEST, launch};
 
 use self::player::Player;
 
-/// The most differences that are shown.
+/// The greatest number of differences to show.
 const SHOWN: usize = 20;
 
 #[test]

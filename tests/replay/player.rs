@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::compare::{Clocks, Difference, Names, claims, compare};
 
-/// The time in which the parts of Kubernetes learn of a change: its controllers, and its caches of roles and
+/// The time in which all parts of Kubernetes learn of a change: its controllers, and its caches of roles and
 /// bindings.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -26,18 +26,18 @@ pub(crate) struct Player<'a> {
     front: &'a Front,
     key: &'a SigningKey,
     names: Names,
-    /// The namespaces of the transcript. Objects in others do not matter.
+    /// The namespaces of the transcript. Objects in other namespaces do not matter.
     namespaces: BTreeSet<String>,
-    /// The claims of the tokens of Kubernetes, by the paired tokens of the dev cluster.
+    /// The claims of the tokens of Kubernetes. The key is the paired token of the dev cluster.
     tokens: HashMap<String, Value>,
-    /// The token that was sent last for a token of the dev cluster.
+    /// The last token that the player sent for a token of the dev cluster.
     sent: HashMap<String, String>,
     signed: usize,
     compared: usize,
     patience: Duration,
 }
 
-/// A request to which Kubernetes answers otherwise.
+/// A request to which Kubernetes gives another answer.
 pub(crate) struct Wrong {
     transcript: String,
     number: usize,
@@ -72,7 +72,7 @@ impl<'a> Player<'a> {
         self.compared
     }
 
-    /// Removes the objects that the transcript left.
+    /// Removes the objects that the transcript left behind.
     pub(crate) fn clear(self) {
         for namespace in self.namespaces {
             let path = format!("/api/v1/namespaces/{namespace}");
@@ -91,7 +91,8 @@ impl<'a> Player<'a> {
                     .insert(token.clone(), serde_json::from_str(&claims).expect("JSON"));
                 None
             }
-            // The test has failed already if the dev cluster answered 501: it was not made for the request.
+            // If the dev cluster answered 501, the test has failed already: the dev cluster does not support
+            // the request.
             Entry::Exchange(exchange) if exchange.answer.status == 501 => None,
             Entry::Exchange(exchange) => self.exchange(exchange),
         }
@@ -117,7 +118,7 @@ impl<'a> Player<'a> {
                 self.names = names;
                 self.keep_tokens(&dev.body);
                 if !differences.is_empty() {
-                    // Later differences may be an effect of this one.
+                    // Later differences may result from this one.
                     self.patience = Duration::ZERO;
                 }
                 return (!differences.is_empty()).then(|| Wrong {
@@ -127,12 +128,12 @@ impl<'a> Player<'a> {
                     differences,
                 });
             }
-            // No event tells that all parts have learned of a change.
+            // No event tells that all parts of Kubernetes have learned of a change.
             thread::sleep(PAUSE);
         }
     }
 
-    /// The same request with the values of Kubernetes.
+    /// Replaces each value of the dev cluster in a request by the value that Kubernetes gave in its place.
     fn translated(&mut self, exchange: &Exchange) -> Exchange {
         let mut translated = exchange.clone();
         if let Asker::Bearer(token) = &exchange.by {
@@ -159,7 +160,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// The path with the continue tokens of Kubernetes.
+    /// Replaces the continue token in a path by the continue token of Kubernetes.
     fn path(&self, path: &str) -> String {
         let path = self.names.translate(path);
         let Some((path, query)) = path.split_once('?') else {
@@ -174,9 +175,9 @@ impl<'a> Player<'a> {
         format!("{path}?{}", parameters.collect::<Vec<_>>().join("&"))
     }
 
-    /// The token to send for a token of the dev cluster. It has as long to live as on the dev cluster, so it
-    /// is signed again. That makes it new to the API server. If the dev cluster had cached the token, the
-    /// earlier one is sent again.
+    /// The token to send for a token of the dev cluster. This signs it again, so that it expires after the
+    /// same time as on the dev cluster. A newly signed token is new to the API server. If the dev cluster had
+    /// cached the token, this returns the earlier one again.
     fn token(&mut self, token: &str, exchange: &Exchange) -> String {
         let Some(claims) = self.tokens.get(token) else {
             return token.to_owned();
@@ -207,7 +208,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// The answer without the objects of other namespaces.
+    /// Removes the objects of other namespaces from an answer.
     fn ours(&self, mut answer: Answer) -> Answer {
         if let Some(items) = answer.body["items"].as_array_mut() {
             items.retain(|item| match item["metadata"]["namespace"].as_str() {
@@ -232,7 +233,7 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// Whether a request changes nothing and can be repeated.
+/// Whether a request changes nothing, so that the player can repeat it.
 fn asks_only(exchange: &Exchange) -> bool {
     let path = exchange.path.split('?').next().unwrap_or_default();
     exchange.method == "GET" || path.ends_with("reviews")

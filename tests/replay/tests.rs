@@ -14,7 +14,7 @@ const UIDS: [&str; 4] = [
     "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb",
 ];
 
-/// The clock of Kubernetes is 1,000 seconds ahead, and it takes two seconds to answer.
+/// The clock of Kubernetes is 1,000 seconds ahead. Kubernetes takes two seconds to answer.
 fn differences(dev: Value, real: Value, names: &mut Names) -> Vec<String> {
     let answer = |body| Answer {
         status: 200,
@@ -80,7 +80,7 @@ fn statuses_and_headers() {
     assert_eq!(places, ["status", "header content-type", "header warning"]);
 }
 
-/// A pair of uids stays a pair wherever it appears again.
+/// A pair of uids stays a pair wherever it occurs again.
 #[test]
 fn uids_stand_for_each_other() {
     let mut names = Names::default();

@@ -1,4 +1,4 @@
-//! The output of a job's processes, while it is written.
+//! The output of a job's processes. A test can read it while the job writes it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,11 +20,11 @@ impl Raw {
         String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 
-    /// Blocks until `what` finds something. It is called after each new output.
+    /// Blocks until `what` finds something. Calls `what` after each new output.
     ///
     /// # Panics
     ///
-    /// If it finds nothing before `timeout`.
+    /// If `what` finds nothing before `timeout`.
     pub(super) fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + timeout;
         let mut bytes = self.bytes();

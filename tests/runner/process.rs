@@ -1,4 +1,4 @@
-//! One process of a job: its output, its end, and the signals with which a runner stops it.
+//! One process of a job: its output, its end, and the signals with which a runner stops the process.
 
 use std::io::{PipeReader, Read as _, Write as _, pipe};
 use std::os::unix::process::ExitStatusExt as _;
@@ -13,8 +13,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
-/// The events that a job waits for. One mailbox serves the whole job, so that a cancellation arrives
-/// whichever process runs.
+/// The events for which a job waits. One mailbox serves the whole job, so that a cancellation arrives during
+/// any process.
 pub(super) struct Mailbox {
     sender: Sender<Event>,
     receiver: Receiver<Event>,
@@ -40,36 +40,37 @@ pub(super) enum Stream {
     Error,
 }
 
-/// The way in which a process is run and stopped.
+/// The options for running and stopping a process.
 pub(super) struct Manner<'a> {
     /// Whether both streams are one, in the order of writing.
     pub(super) merged: bool,
     pub(super) input: &'a str,
-    /// Whether the process gets its own process group, to which the signals go. Otherwise they go to the
-    /// process alone.
+    /// Whether the process gets its own process group. Then the signals go to the group, otherwise only to
+    /// the process.
     pub(super) group: bool,
     pub(super) timeout: Option<Duration>,
-    /// The signals in their order, each with the wait after it. Then comes SIGKILL.
+    /// The signals in their order, each with the wait after it. SIGKILL follows the last wait.
     pub(super) signals: &'a [(Signal, Duration)],
-    /// The time to read on after the process has ended, if other processes hold its streams open.
+    /// The time for which to read on after the process has ended, while other processes hold its streams
+    /// open.
     pub(super) linger: Option<Duration>,
 }
 
-/// The ways in which a job can end from outside, without a signal to its scripts.
+/// The events outside of a job that end it without a signal to its scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// The coordinator says that the job is already over.
+    /// The coordinator says that the job has ended already.
     Force,
     /// The runner gets SIGTERM.
     Terminate,
-    /// The runner gets SIGKILL: the process goes on, and its output is lost.
+    /// The runner gets SIGKILL. The process continues, and its output is lost.
     Kill,
 }
 
-/// The code that runs the process.
+/// The code that handles the events of a process.
 pub(super) trait Attendant {
     fn output(&mut self, stream: Stream, bytes: &[u8]);
-    /// Reacts to the cancellation of the job. Returns whether it stops this process.
+    /// Reacts to the cancellation of the job. Returns whether to stop this process.
     fn cancelled(&mut self) -> bool;
 }
 
@@ -97,12 +98,12 @@ impl Default for Mailbox {
 }
 
 impl Canceller {
-    /// Cancels the job. No effect once the job is over.
+    /// Cancels the job. Has no effect after the job has ended.
     pub(super) fn cancel(&self) {
         let _ = self.0.send(Event::Cancel);
     }
 
-    /// Stops the job from outside. No effect once the job is over.
+    /// Stops the job from outside. Has no effect after the job has ended.
     pub(super) fn stop(&self, how: Stop) {
         let _ = self.0.send(Event::Stop(how));
     }
@@ -113,7 +114,7 @@ impl Mailbox {
         Canceller(self.sender.clone())
     }
 
-    /// Whether the job was cancelled since the last process ended.
+    /// Whether somebody cancelled the job since the last process ended.
     pub(super) fn is_cancelled(&self) -> bool {
         self.receiver
             .try_iter()
@@ -201,7 +202,7 @@ impl Mailbox {
         }
     }
 
-    /// Starts the process and the threads that listen to it. Returns the number of open streams.
+    /// Starts the process, and the threads that read its output. Returns the number of open streams.
     fn start(
         &self,
         mut command: Command,
@@ -233,12 +234,12 @@ impl Mailbox {
         }
         if let Some(mut stdin) = child.stdin.take() {
             let input = manner.input.to_owned();
-            // A process may ignore its input.
+            // A process may not read its input.
             thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
         }
         let (sender, of, pid) = (self.sender.clone(), self.current, Pid::from_child(&child));
         thread::spawn(move || {
-            // The process stays a zombie, so that its number is not reused while signals may be sent to it.
+            // The process stays a zombie. So no other process gets its id while this may send signals to it.
             let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
             let _ = sender.send(Event::Exited(of));
         });
@@ -246,7 +247,7 @@ impl Mailbox {
     }
 }
 
-/// Reads until the end, or until the runner is gone. Then nobody reads the stream.
+/// Reads until the stream ends, or until the runner is killed. After that, nobody reads the stream.
 fn read(mut reader: PipeReader, stream: Stream, of: u64, sender: &Sender<Event>, gone: &AtomicBool) {
     let mut buffer = [0; 8192];
     let moment = Timespec {
@@ -275,7 +276,7 @@ struct Ladder<'a> {
 }
 
 impl Ladder<'_> {
-    /// Sends the next signal. Returns the time of the one after that.
+    /// Sends the next signal. Returns the time at which to send the one after it.
     fn climb(&mut self) -> Option<Instant> {
         let step = self.manner.signals.get(self.next);
         self.next += 1;

@@ -1,4 +1,5 @@
-//! Several set-ups in one namespace, one that replaces another, and the moment when each is in effect.
+//! Several set-ups in one namespace, a set-up that replaces another, and the times at which each is in
+//! effect.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -25,7 +26,7 @@ fn mint(desk: &Desk, minter: &str, more: &[&str]) -> crate::github::step::Ended 
     ended
 }
 
-/// Three set-ups for one minter, in any order. None takes anything from another.
+/// Three set-ups for one minter, in any order. None removes a permission of another.
 #[rstest]
 #[case(&[&SCANNER[..], &JOBS, &DEPLOYER])]
 #[case(&[&DEPLOYER[..], &SCANNER, &JOBS])]
@@ -56,7 +57,7 @@ fn each_set_up_gives_what_it_gave_alone(#[case] set_ups: &[&[&str]]) {
         more.log
     );
 
-    // The other minter for jobs may use no account but those of jobs.
+    // The other minter for jobs may use only the accounts of jobs.
     let other = ["--minter", "serviceaccount:other-minter"];
     let refused = desk.setup(&[&JOBS, &other, &["--apply"]]);
     assert_eq!(refused.code(), 5, "{}", refused.log);
@@ -114,7 +115,7 @@ fn nothing_is_taken_away_unless_that_is_said() {
         "{asked:?}"
     );
 
-    // An extension for the same minters takes nothing away.
+    // An extension for the same minters removes no permission.
     let more = ["--duration", "3h", "--minter", "user:joe"];
     desk.setup(&[&SCANNER, &JOBS, &MINTER, &others, &more, &["--apply"]])
         .succeeded();
@@ -124,8 +125,8 @@ fn nothing_is_taken_away_unless_that_is_said() {
     desk.setup(&[&less, &["--diff"]]).succeeded();
 }
 
-/// One command refuses this, and two together must refuse it as well. Otherwise a job could mint itself
-/// tokens that outlive it.
+/// jobpass refuses this in one command, so it must also refuse it in two. Otherwise a job could mint tokens
+/// that outlive it.
 #[test]
 fn no_job_of_one_set_up_mints_by_another() {
     let desk = Desk::new();
@@ -164,7 +165,7 @@ fn no_job_of_one_set_up_mints_by_another() {
         "{asked:?}"
     );
 
-    // The command that a job's error proposes does not make the job a minter either.
+    // The command in a job's error does not make the job a minter either.
     desk.account("jobpass-minter");
     let by = ["mint", "--namespace", namespace, "--kubeconfig"];
     let minted = [&by[..], &["jobpass-minter", "--kubeconfig-file", "job"], &SCANNER].concat();
@@ -192,7 +193,7 @@ fn no_job_of_one_set_up_mints_by_another() {
     }
 }
 
-/// A minter that has its credential before the set-up sends all the time requests that must never pass.
+/// A minter that has its credential before the set-up continuously sends requests that must never succeed.
 #[rstest]
 #[case::for_an_account(&SCANNER, &["serviceaccounts/scanner/token", "secrets?dryRun=All"])]
 #[case::for_jobs(&JOBS, &["serviceaccounts/default/token", "secrets?dryRun=All", "roles?dryRun=All"])]
@@ -215,7 +216,7 @@ fn no_minter_may_do_more_at_any_moment(#[case] what: &[&str], #[case] paths: &[&
                 scope.spawn(move || attack(desk, &token, path, done))
             }));
         }
-        // One set-up is applied, a second one joins it, and the first one is removed.
+        // The test applies one set-up, adds a second one, and removes the first.
         desk.setup(&[what, &MINTER, &["--apply"]]).succeeded();
         desk.setup(&[what, &MINTER, &second, &["--apply"]]).succeeded();
         desk.setup(&[what, &second, &["--apply", "--replace"]])
@@ -228,7 +229,7 @@ fn no_minter_may_do_more_at_any_moment(#[case] what: &[&str], #[case] paths: &[&
     });
 }
 
-/// The number of refusals, and the number of those by a policy.
+/// Returns the number of refusals, and the number of refusals by a policy.
 fn attack(desk: &Desk, token: &str, path: &str, done: &AtomicBool) -> (usize, usize) {
     let root = if path.starts_with("roles") {
         "apis/rbac.authorization.k8s.io"
@@ -283,7 +284,7 @@ fn nobody_is_bound_to_policies_that_do_nothing() {
     assert_eq!(desk.admin(&bound), "");
 }
 
-/// An administrator who may not impersonate waits, and is told why.
+/// An administrator who may not impersonate waits. jobpass tells why.
 #[test]
 fn an_administrator_who_may_not_impersonate_waits() {
     let desk = Desk::new();

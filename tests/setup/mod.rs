@@ -127,7 +127,7 @@ fn kubectl(kubeconfig: &std::path::Path, arguments: &[&str], manifest: &str) -> 
     )
 }
 
-/// The minter and the sweeper can work with these permissions. `attacker/` tests what a minter may not do.
+/// The minter and the sweeper can work with these permissions. `attacker/` tests the limits of a minter.
 #[test]
 fn minter_and_sweeper_do_their_work() {
     let desk = Desk::new();
@@ -159,7 +159,7 @@ fn minter_and_sweeper_do_their_work() {
     let create = ["create", "--filename", "-"];
     let (made, said) = kubectl(&minter, &create, anchor);
     assert!(made, "{said}");
-    // The minter cannot touch the objects of other users, and other users are not limited.
+    // The minter cannot change the objects of other users. The policies do not limit other users.
     desk.cluster.apply(
         "{apiVersion: v1, kind: Secret, metadata: {name: other, namespace: NAMESPACE}, stringData: {a: b}}",
     );
@@ -196,13 +196,13 @@ fn apply_and_diff_say_what_is_and_was_different() {
 
     let applied = setup(&["--apply"]).succeeded();
     let line = format!("created    CronJob {namespace}/jobpass-sweeper\n");
-    // The namespace existed before.
+    // The namespace existed already.
     let unchanged = applied.log.matches("unchanged").count();
     assert!(applied.log.contains(&line) && unchanged == 1, "{}", applied.log);
     let same = setup(&["--diff"]).succeeded();
     assert!(!same.log.contains("differs"), "{}", same.log);
 
-    // A person has removed a lock so that something works, and another person has labelled a Role.
+    // A person has removed a restriction, and another person has labelled a Role.
     let name = format!("jobpass-anchors.{namespace}.scanner");
     let policy = format!("validatingadmissionpolicy/{name}");
     let ignore = r#"{"spec": {"failurePolicy": "Ignore", "matchConstraints": {"excludeResourceRules": [{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]}]}}}"#;
@@ -274,7 +274,7 @@ fn it_is_as_the_schemas_of_kubernetes_say(#[case] more: &[&str]) {
     let desk = Desk::new();
     let path = desk.folder.path().join("setup.yaml");
     fs::write(&path, desk.printed(&[&SCANNER, more])).expect("written");
-    // The first release with these policies, and the newest that the tool knows.
+    // The first release with these policies, and the newest release that the tool supports.
     for version in ["1.30.0", "1.36.0"] {
         let mut validate = support::scrubbed(Command::new(support::tool("kubernetes-validate")));
         validate

@@ -1,4 +1,4 @@
-//! Jobs without a stored secret, which log in with the file and the objects of `setup`.
+//! Jobs without a stored secret. They authenticate with the file and the objects of `setup`.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -52,7 +52,7 @@ const WORKFLOWS: &[&str] = &[
     "env=prod",
 ];
 
-/// A cluster that was set up with `options`, for jobs with an ID token.
+/// A cluster with a set-up of `options`, for jobs with an ID token.
 struct Trusting {
     desk: Desk,
 }
@@ -105,7 +105,7 @@ impl Trusting {
     }
 }
 
-/// Only the named jobs are accepted. Each of `others` is a claim of another job.
+/// The API server accepts only the named jobs. Each of `others` is a claim of another job.
 #[rstest]
 #[case::github(GITHUB, Issuer::github(), &[
     ("repository_id", "3"),
@@ -162,7 +162,7 @@ fn jobs_are_let_in_and_others_are_not(
     assert!(!cluster.issued().iter().any(|token| cluster.accepts(token)));
 }
 
-/// The API server answers 401 to all of them. Only its file tells the causes apart.
+/// The API server answers 401 to all of them. Only its file shows the causes.
 #[test]
 fn what_does_not_fit_is_named() {
     let trusting = Trusting::set_up(GITHUB);
@@ -197,7 +197,7 @@ fn says_alone(doctor: &Ended, said: &str) {
     assert!(matches!(*failed, [line] if line.contains(said)), "{}", doctor.log);
 }
 
-/// The file of `setup` uses claims that stay the same, whatever GitHub writes into `sub`.
+/// The file of `setup` uses claims that stay the same in every form of GitHub's `sub`.
 #[test]
 fn every_form_of_a_subject_is_let_in() {
     let trusting = Trusting::set_up(GITHUB);
@@ -211,12 +211,12 @@ fn every_form_of_a_subject_is_let_in() {
     }
 }
 
-/// If GitHub tells the jobs of a matrix apart, the audit log does as well.
+/// GitHub gives the jobs of a matrix different ids. Then the audit log shows the id as well.
 #[test]
 fn the_audit_log_names_the_job() {
     let trusting = Trusting::set_up(GITHUB);
     trusting.doctor(&Issuer::github()).succeeded();
-    // A GitHub Enterprise Server behaves like this.
+    // A GitHub Enterprise Server gives no such id.
     trusting
         .doctor(&Issuer::github().without("check_run_id"))
         .succeeded();

@@ -1,4 +1,4 @@
-//! Jobs that bring rules, with a minter that `setup` made for them.
+//! Jobs that bring rules, with a minter from `setup`.
 
 use std::fs;
 

@@ -12,12 +12,12 @@ use crate::{
 const TOKEN: &str = "ghp_0123456789abcdefghijklmnopqrstuvwxyz";
 const LATER: &str = "2036-01-01T00:00:00Z";
 
-/// A sweeper with a token for `api`, which acts as both GitHub and GitLab.
+/// A sweeper with a token for `api`. `api` stands in for GitHub and for GitLab.
 fn broom_for(api: &CiApi) -> Broom {
     broom_that_trusts(api, "SSL_CERT_FILE")
 }
 
-/// A sweeper that gets the site's authority from this variable.
+/// A sweeper to which this variable gives the site's certificate authority.
 fn broom_that_trusts(api: &CiApi, variable: &str) -> Broom {
     let mut broom = Broom::new();
     write(&broom.folder.path().join("roots.pem"), api.ca_pem());
@@ -31,7 +31,7 @@ fn broom_that_trusts(api: &CiApi, variable: &str) -> Broom {
     broom
 }
 
-/// Creates anchors that have a day to live and are ten minutes old.
+/// Creates anchors that expire in a day and are ten minutes old.
 fn anchors(broom: &Broom, anchors: &[(&str, &str, &str, &str)]) -> Vec<String> {
     let made = new_anchors(broom, anchors);
     broom.cluster.move_date(minutes(10));
@@ -106,8 +106,8 @@ fn the_certificates_of_node_extra_ca_certs_count_for_a_site() {
     assert_eq!(summary(&lines)["ended"], 1, "{log}");
 }
 
-/// After the runner dies, or a second cancellation kills post, nobody revokes. The token lives until the
-/// sweeper learns that its run has ended.
+/// If the runner dies, or a second cancellation kills post, nobody revokes. The token lives until the sweeper
+/// learns that the anchor's run has ended.
 #[rstest]
 #[case::the_runner_dies(false)]
 #[case::cancelled_by_force(true)]
@@ -151,7 +151,7 @@ fn an_anchor_goes_when_its_run_has_ended_and_not_before() {
     let api = CiApi::start(|path| match path {
         "/api/v3/repos/team/app/actions/runs/1" => says(1, "completed", LATER),
         "/api/v3/repos/team/app/actions/runs/2" => says(2, "in_progress", LATER),
-        // The run was started again. This is the end of the first attempt.
+        // Somebody started the run again. This is the end of the first attempt.
         "/api/v3/repos/team/app/actions/runs/3" => says(3, "completed", "2020-01-01T00:00:00Z"),
         "/api/v4/projects/group%2Fsub%2Fapp/pipelines/4" => says(4, "failed", LATER),
         "/api/v4/projects/group%2Fsub%2Fapp/pipelines/5" => says(5, "canceling", LATER),
@@ -311,7 +311,7 @@ fn redirects_are_not_followed() {
     );
 }
 
-/// One failed question is not an outage, but worth a warning.
+/// One failed request is not an outage, but deserves a warning.
 #[test]
 fn a_single_failure_is_said() {
     let api = CiApi::start(|_| CiAnswer::Answer(502, vec![], String::new()));

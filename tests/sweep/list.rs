@@ -74,7 +74,7 @@ fn what_lives_is_shown_with_its_pipeline() {
         ],
         "{listed}"
     );
-    // The order is that of the namespaces' names: a hyphen comes before the slash.
+    // The namespaces are in the order of their names: a hyphen comes before the slash.
     assert_eq!(
         lines[1][..3],
         ["gitlab pipeline 12, job 34", "b/c", &format!("{other}/-")],
@@ -115,7 +115,8 @@ fn what_lives_is_shown_with_its_pipeline() {
     );
 }
 
-/// Watching needs no permission to read Secrets. It prints a row for each anchor that comes, changes or goes.
+/// `--watch` needs no permission to read Secrets. It prints a row for each anchor that appears, changes or
+/// disappears.
 #[test]
 fn watching_shows_what_changes() {
     let broom = Broom::new();

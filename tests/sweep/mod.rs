@@ -1,4 +1,4 @@
-//! The anchors that a sweep deletes, and those that it never does; and the output of `list`.
+//! The anchors that a sweep deletes, and those that it never deletes. Also the output of `list`.
 
 mod ci;
 mod legacy;
@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use crate::{cluster::Cluster, github::step::Ended, support};
 
 /// The permissions that a sweeper of a namespace needs, as a 403 shows them, and the permission to list the
-/// anchors of the cluster. It cannot delete the objects of other tests.
+/// anchors of the cluster. The sweeper cannot delete the objects of other tests.
 const SWEEPER: &str = r#"
 apiVersion: v1
 kind: ServiceAccount
@@ -54,8 +54,8 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: NAMESPAC
 subjects: [{kind: ServiceAccount, name: sweeper, namespace: NAMESPACE}]
 "#;
 
-/// A sweeper and its scope. No object can be created with an earlier time. jobpass reckons the age of an
-/// anchor by the time in the API server's answers, so tests change that time.
+/// A sweeper and its scope. Nobody can create an object with an earlier time. jobpass computes the age of an
+/// anchor from the time in the API server's answers, so tests change that time.
 struct Broom {
     cluster: Cluster,
     folder: TempDir,
@@ -70,7 +70,7 @@ impl Broom {
         broom
     }
 
-    /// A sweeper without an account.
+    /// A sweeper that has no credential yet.
     fn of(cluster: Cluster) -> Self {
         Self {
             cluster,
@@ -79,7 +79,7 @@ impl Broom {
         }
     }
 
-    /// Lets a ServiceAccount sweep.
+    /// Gives a ServiceAccount the permissions of a sweeper.
     fn wield(&self, namespace: &str, account: &str) {
         let token = self
             .cluster
@@ -177,7 +177,7 @@ impl Broom {
     }
 }
 
-/// Calls `what` with each number below this one, some at the same time.
+/// Calls `what` with each number below `numbers`, some at the same time.
 fn each(numbers: usize, what: impl Fn(usize) + Sync) {
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -237,7 +237,7 @@ fn what_has_expired_goes_and_nothing_else() {
     broom.cluster.apply(
         "{apiVersion: v1, kind: Secret, type: Opaque, metadata: {name: password, namespace: NAMESPACE}}",
     );
-    // The objects that the anchor owns are deleted with it.
+    // With the anchor, Kubernetes deletes the objects that the anchor owns.
     let anchors = broom.cluster.anchors();
     let uid = &anchors
         .iter()
@@ -297,7 +297,7 @@ fn what_has_expired_goes_and_nothing_else() {
     );
     assert_eq!(summary["complete"], true);
     assert!(!log.contains('\u{1b}'), "{log}");
-    // The garbage collector deletes them.
+    // The garbage collector deletes these objects.
     let gone = [
         "wait",
         "--for=delete",
@@ -321,7 +321,7 @@ fn an_anchor_is_left_alone_for_five_minutes_after_its_expiry() {
     assert!(broom.names().is_empty());
 }
 
-/// The namespace of the kubeconfig, unless another one or all are named.
+/// The sweep stays in the namespace of the kubeconfig, unless flags name another one or all.
 #[test]
 fn a_sweep_stays_in_its_namespace() {
     let broom = Broom::new();
@@ -336,7 +336,7 @@ fn a_sweep_stays_in_its_namespace() {
         .into_iter()
         .filter(|line| line["namespace"].as_str().is_some_and(|it| it.starts_with(here)));
     let would = would.map(|line| (line["event"].clone(), line["anchor"].clone()));
-    // The order is that of the namespaces' names: a hyphen comes before the slash.
+    // The namespaces are in the order of their names: a hyphen comes before the slash.
     let both = [2, 1].map(|number| (json!("would-delete"), json!(name(number))));
     assert_eq!(would.collect::<Vec<_>>(), both);
 
@@ -352,7 +352,7 @@ fn a_sweep_stays_in_its_namespace() {
     assert!(broom.names().is_empty());
 }
 
-/// A real token from the command line survives sweeps while its job may run.
+/// A token that the command line minted survives sweeps while its job may run.
 #[test]
 fn a_minted_token_outlives_every_sweep_until_it_expires() {
     let broom = Broom::new();

@@ -1,4 +1,4 @@
-//! Namespaces without anchors or legacy tokens, like most: the API server answers `"items": null`.
+//! Namespaces without anchors or legacy tokens, like most namespaces: the API server answers `"items": null`.
 
 use std::process::{Command, Stdio};
 

@@ -1,4 +1,4 @@
-//! A user without permission to list anchors is shown an account that has it.
+//! If a user lacks the permission to list anchors, the error shows an account that has it.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! A sweep that is interrupted, runs beside another one, or gets wrong answers.
+//! A sweep that ends early, runs beside another sweep, or gets wrong answers.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -64,7 +64,7 @@ fn stopped_anywhere_and_begun_again(#[values(Signal::KILL, Signal::INT, Signal::
     fault(&broom, "DELETE", &name(123), 9, FaultKind::HoldAfter);
     fault(&broom, "DELETE", &name(200), 9, FaultKind::HoldBefore);
     let sweep = Sweep::start(&broom, "lines");
-    // All answers that can come have come.
+    // All answers that can still arrive have arrived.
     broom.cluster.wait_for(PATIENCE, |requests| {
         let answered = requests
             .iter()
@@ -122,12 +122,12 @@ fn two_at_once_do_no_harm() {
     assert_eq!(broom.names(), [live]);
 }
 
-/// A new anchor of the same name belongs to somebody else.
+/// A new anchor with the same name belongs to somebody else.
 #[test]
 fn another_anchor_of_the_same_name_is_left_alone() {
     let broom = Broom::new();
     broom.leave_behind(1);
-    // The sweep's deletion and another one are carried out at the same time.
+    // The API server carries out the sweep's deletion and another deletion at the same time.
     fault(&broom, "DELETE", "/secrets/", 2, FaultKind::together(2));
     let sweep = Sweep::start(&broom, "lines");
     broom.cluster.wait_for(PATIENCE, |requests| {
@@ -154,7 +154,7 @@ fn another_anchor_of_the_same_name_is_left_alone() {
     );
 }
 
-/// Pages that fail are resumed. No anchor is missed or judged twice.
+/// The sweep resumes pages that fail. It neither misses an anchor nor judges one twice.
 #[test]
 fn a_page_that_fails_is_resumed() {
     let broom = Broom::new();
@@ -166,7 +166,7 @@ fn a_page_that_fails_is_resumed() {
         answer(500, &status("etcdserver: leader changed")),
         answer(429, &status("too many requests")),
         FaultKind::DropAfter,
-        // The list is too old, and no continue token is offered.
+        // The list is too old, and the API server offers no continue token.
         answer(410, &anew),
         answer(410, &json!("gone")),
     ] {
@@ -184,7 +184,7 @@ fn a_page_that_fails_is_resumed() {
         assert_eq!(found, (0..1100).map(name).collect::<Vec<_>>(), "{what}: {log}");
     }
 
-    // An API server that cannot continue the old list offers to continue it as it is now
+    // An API server that cannot continue the old list offers to continue the list as it is now
     // (`k8s.io/apiserver/pkg/storage/etcd3/errors.go`, `handleCompactedErrorForPaging`).
     let path = format!(
         "/api/v1/namespaces/{}/secrets?fieldSelector=type%3Djobpass.dev%2Fanchor&limit=500",

@@ -1,7 +1,7 @@
 //! Tokens for GitLab jobs. `jobpass-gitlab mint` runs in `before_script` or in a job of its own. A guard
-//! beside the job's shell revokes the token when the script ends. If there is no guard, `jobpass-gitlab
-//! revoke` revokes it in `after_script` or in a job of stage `.post`. Jobs that get the token from another
-//! job use `jobpass-gitlab open`.
+//! beside the job's shell revokes the token when the script ends. Without a guard,
+//! `jobpass-gitlab revoke` revokes it in `after_script` or in a job of stage `.post`. Jobs that get the token
+//! from another job use `jobpass-gitlab open`.
 //!
 //! A job on a default runner cannot mask a value that the job itself made. So this program prints no part of
 //! a token, and `jobpass-gitlab mask` removes the token from the output of the job's own commands.

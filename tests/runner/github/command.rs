@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// The commands that the runner knows. Their names count in upper and lower case.
+/// The commands that the runner knows. Upper and lower case do not matter.
 const REGISTERED: [&str; 15] = [
     "add-mask",
     "add-matcher",
@@ -44,18 +44,18 @@ pub(super) struct ActionCommand {
     pub(super) data: String,
 }
 
-/// The command in a line. `token` is the word that ends `::stop-commands::`.
+/// Parses the command in a line. `token` is the word that ends `::stop-commands::`.
 pub(super) fn parse(line: &str, token: Option<&str>) -> Option<ActionCommand> {
     new_style(line, token).or_else(|| old_style(line, token))
 }
 
-/// `::name key=value,key=value::data`, at the start of a line or after blanks.
+/// Parses `::name key=value,key=value::data`, at the start of a line or after spaces.
 fn new_style(line: &str, token: Option<&str>) -> Option<ActionCommand> {
     let (head, data) = line.trim_start().strip_prefix("::")?.split_once("::")?;
     command(head, ',', &PROPERTY, unescape(data, &DATA), token)
 }
 
-/// `##[name key=value;key=value]data`, anywhere in a line.
+/// Parses `##[name key=value;key=value]data`, anywhere in a line.
 fn old_style(line: &str, token: Option<&str>) -> Option<ActionCommand> {
     let (_, rest) = line.split_once("##[")?;
     let (head, data) = rest.split_once(']')?;
@@ -113,7 +113,7 @@ impl Lines {
         lines
     }
 
-    /// The rest at the end of the stream.
+    /// Returns the rest at the end of the stream.
     pub(super) fn end(&mut self) -> Option<String> {
         (!self.rest.is_empty()).then(|| self.take())
     }

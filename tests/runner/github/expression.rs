@@ -1,4 +1,4 @@
-//! The part of the expression language that the tests' workflows use: contexts, `!`, `==`, `!=`, `&&`, `||`,
+//! The part of the expression language in the tests' workflows: contexts, `!`, `==`, `!=`, `&&`, `||`,
 //! brackets, and some functions.
 
 use serde_json::Value;
@@ -14,7 +14,7 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    /// A text with each `${{ ... }}` evaluated.
+    /// Replaces each `${{ ... }}` in a text by its value.
     pub(super) fn text(&self, template: &str) -> String {
         let mut text = String::new();
         let mut rest = template;
@@ -29,7 +29,7 @@ impl Scope {
         text + rest
     }
 
-    /// Evaluates the condition of a step. A condition without a status function means `success() && (...)`
+    /// Evaluates the condition of a step. Without a status function, the runner adds `success() && (...)`
     /// (`PipelineTemplateConverter.cs`).
     pub(super) fn condition(&self, condition: &str) -> bool {
         let inner = condition.trim();
@@ -137,7 +137,7 @@ impl Parser<'_> {
         for (sign, equal) in [("==", true), ("!=", false)] {
             if self.sign(sign) {
                 let other = self.unary();
-                // Texts are compared without regard to case.
+                // The runner ignores upper and lower case when it compares strings.
                 let same = as_text(&value).to_lowercase() == as_text(&other).to_lowercase();
                 return Value::Bool(same == equal);
             }
@@ -238,7 +238,7 @@ impl Parser<'_> {
     }
 }
 
-/// A property of a value. Its name counts in upper and lower case. Null if it does not exist.
+/// A property of a value. Upper and lower case of the name do not matter. Null if there is no such property.
 fn property(value: &Value, name: &str) -> Value {
     let found = value.as_object().and_then(|object| {
         let exact = object.get(name);

@@ -26,7 +26,7 @@ pub(super) enum File {
 impl File {
     pub(super) const ALL: [File; 5] = [File::Path, File::Env, File::Summary, File::State, File::Output];
 
-    /// The name in the `github` context. After `GITHUB_`, also the name of the variable.
+    /// The property of the `github` context. The variable has the same name after `GITHUB_`.
     pub(super) fn name(self) -> &'static str {
         match self {
             File::Path => "path",
@@ -49,7 +49,7 @@ impl File {
 }
 
 impl Files {
-    /// Creates empty files below the job's temporary folder. They stay until the job ends, and everybody can
+    /// Creates empty files below the job's temporary folder. They stay until the job ends, and every user can
     /// read them.
     pub(super) fn create(temp: &Path) -> std::io::Result<Self> {
         let files = Self {
@@ -89,7 +89,8 @@ impl Files {
     }
 }
 
-/// The values of a file (`EnvFileKeyValuePairs`), up to a malformed line, and the error for that line.
+/// Parses the values of a file (`EnvFileKeyValuePairs`) up to a malformed line. Returns them, and the error
+/// for that line.
 pub(super) fn values(text: &str) -> (Vec<(String, String)>, Option<String>) {
     let mut values = Vec::new();
     let mut rest = text;
@@ -124,7 +125,7 @@ fn value(line: &str, rest: &mut &str) -> Result<(String, String), String> {
     }
 }
 
-/// The lines before the delimiter.
+/// Reads the lines before the delimiter.
 fn until(delimiter: &str, rest: &mut &str) -> Result<String, String> {
     let mut lines = Vec::new();
     loop {
@@ -141,7 +142,7 @@ fn until(delimiter: &str, rest: &mut &str) -> Result<String, String> {
     }
 }
 
-/// A line, and whether a line break ends it.
+/// Reads a line. Returns also whether a line break ends it.
 fn next_line<'a>(rest: &mut &'a str) -> Option<(&'a str, bool)> {
     if rest.is_empty() {
         return None;

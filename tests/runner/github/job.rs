@@ -26,11 +26,11 @@ pub(super) struct Job {
     /// The log for a person.
     pub(super) log: String,
     pub(super) status: Conclusion,
-    /// The variables for all later steps.
+    /// The variables that all later steps get.
     pub(super) env: Variables,
-    /// The folders that steps put in front of PATH, the latest last.
+    /// The folders that steps put in front of PATH. The latest is the last.
     pub(super) path: Vec<PathBuf>,
-    /// The state that each step left for its post, by the number of the step.
+    /// The state that each step saved for its post, by the number of the step.
     pub(super) states: Vec<Variables>,
     pub(super) summary: String,
     /// The context `github`, without the parts of single steps.
@@ -38,7 +38,7 @@ pub(super) struct Job {
     /// The context `steps`.
     steps: Map<String, Value>,
     ended: Vec<Step>,
-    /// The numbers of the steps that have a post. The last one runs first.
+    /// The numbers of the steps that have a post. The runner begins with the last one.
     posts: Vec<usize>,
 }
 
@@ -127,7 +127,7 @@ impl Job {
             self.status = Conclusion::Cancelled;
         }
         let uses = step.uses.as_deref();
-        // A checkout leaves the workspace as it is.
+        // A checkout does not change the workspace here.
         let uses = uses.filter(|uses| !uses.starts_with("actions/checkout"));
         let action = uses.map(|uses| {
             let known = self.runner.actions.get(uses);
@@ -147,7 +147,7 @@ impl Job {
         let mut outcome = Conclusion::Skipped;
         let (mut outputs, mut commands) = (Variables::new(), Vec::new());
         if self.scope(&env).condition(&condition) {
-            // A post is registered before main runs, so that it runs whatever happens to main.
+            // This registers the post before main runs, so that the post also runs if main fails.
             if stage == Stage::Main && post.is_some() {
                 self.posts.push(number);
             }
@@ -184,7 +184,7 @@ impl Job {
         });
     }
 
-    /// The outputs of the job, evaluated last (`JobExtension.cs`, `FinalizeJob`).
+    /// The outputs of the job. The runner evaluates them last (`JobExtension.cs`, `FinalizeJob`).
     fn outputs(&mut self, definitions: &Texts) -> Variables {
         let mut outputs = Variables::new();
         for (name, value) in self.texts(definitions, &self.env) {
@@ -201,7 +201,7 @@ impl Job {
         outputs
     }
 
-    /// Evaluates texts, with these variables as the context `env`.
+    /// Evaluates texts. These variables are the context `env`.
     pub(super) fn texts(&self, texts: &Texts, env: &Variables) -> Variables {
         let scope = self.scope(env);
         texts
@@ -267,7 +267,7 @@ impl Job {
         variables
     }
 
-    /// Adds text to the log, masked.
+    /// Masks text, and adds it to the log.
     pub(super) fn show(&mut self, text: &str) {
         self.log += &self.masker.mask(text);
         self.log.push('\n');

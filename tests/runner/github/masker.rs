@@ -48,7 +48,7 @@ impl Masker {
     }
 }
 
-/// All positions, overlapping ones included (`ValueSecret.cs`).
+/// All positions of a form in a text, including overlapping ones (`ValueSecret.cs`).
 fn positions<'a>(text: &'a str, form: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
     let mut from = 0;
     std::iter::from_fn(move || {
@@ -63,9 +63,9 @@ fn encodings(value: &str) -> [String; 11] {
         base64_shifted(value, 0),
         base64_shifted(value, 1),
         base64_shifted(value, 2),
-        // CommandLineArgumentEscape
+        // This is `CommandLineArgumentEscape`.
         value.replace('"', "\\\""),
-        // ExpressionStringEscape
+        // This is `ExpressionStringEscape`.
         value.replace('\'', "''"),
         json(value),
         uri(value),
@@ -76,7 +76,7 @@ fn encodings(value: &str) -> [String; 11] {
     ]
 }
 
-/// The part of base64 that the value fills in a longer text, with padding (`Base64StringEscapeShift1` and
+/// The part of the base64 of a longer text that holds the value, with padding (`Base64StringEscapeShift1` and
 /// `2`).
 fn base64_shifted(value: &str, shift: usize) -> String {
     let bytes = value.as_bytes();
@@ -97,7 +97,7 @@ fn json(value: &str) -> String {
         .replace('\u{2029}', "\\u2029")
 }
 
-/// `UriDataEscape`
+/// The escaping of `UriDataEscape`.
 fn uri(value: &str) -> String {
     value.bytes().fold(String::new(), |mut escaped, byte| {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
@@ -109,7 +109,7 @@ fn uri(value: &str) -> String {
     })
 }
 
-/// `XmlDataEscape`
+/// The escaping of `XmlDataEscape`.
 fn xml(value: &str) -> String {
     value
         .replace('&', "&amp;")
@@ -119,13 +119,14 @@ fn xml(value: &str) -> String {
         .replace('\'', "&apos;")
 }
 
-/// `TrimDoubleQuotes`
+/// The value without its quotes (`TrimDoubleQuotes`).
 fn without_quotes(value: &str) -> &str {
     let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     inner.filter(|_| value.len() > 8).unwrap_or_default()
 }
 
-/// `PowerShellPreAmpersandEscape`: errors of PowerShell show the text before and after an `&` in pieces.
+/// The value before an `&` (`PowerShellPreAmpersandEscape`). PowerShell's errors show the text before and
+/// after an `&` separately.
 fn before_ampersand(value: &str) -> &str {
     let end = value
         .find("&+")
@@ -134,10 +135,10 @@ fn before_ampersand(value: &str) -> &str {
     long(&value[..end.unwrap_or(0)])
 }
 
-/// `PowerShellPostAmpersandEscape`
+/// The value after an `&` (`PowerShellPostAmpersandEscape`).
 fn after_ampersand(value: &str) -> &str {
     let rest = match value.find("&+") {
-        // The coloured letter is left out.
+        // This leaves out the coloured letter.
         Some(at) => {
             let mut rest = value[at + 2..].chars();
             rest.next();

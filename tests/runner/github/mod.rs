@@ -34,7 +34,7 @@ use self::workflow::{Action, Workflow};
 use super::log::Raw;
 use super::process::{Canceller, Mailbox};
 
-/// The folder of the runner's files for commands, in the temporary folder of the job.
+/// The folder of the runner's command files, in the temporary folder of the job.
 const COMMAND_FILES: &str = "_runner_file_commands";
 
 /// A runner with a workflow to run.
@@ -51,14 +51,14 @@ pub struct Runner {
     below_two_composites: bool,
 }
 
-/// The times that the runner waits (`ProcessInvoker.cs`).
+/// The times for which the runner waits (`ProcessInvoker.cs`).
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
     /// The time between SIGINT and SIGTERM.
     pub interrupt: Duration,
     /// The time between SIGTERM and SIGKILL.
     pub terminate: Duration,
-    /// The time for the end of a stream that other processes hold open after the process has ended.
+    /// The wait for the end of a stream that other processes hold open after the process has ended.
     pub streams: Duration,
 }
 
@@ -91,7 +91,7 @@ impl fmt::Display for Conclusion {
     }
 }
 
-/// A running job. Dropping it cancels it.
+/// A running job. If it is dropped, the job is cancelled.
 pub struct Running {
     raw: Arc<Raw>,
     canceller: Canceller,
@@ -101,7 +101,7 @@ pub struct Running {
 /// A finished job.
 pub struct Ended {
     pub conclusion: Conclusion,
-    /// The steps in the order in which they ran, posts included.
+    /// The steps in the order in which they ran, including posts.
     pub steps: Vec<Step>,
     /// The log for a person.
     pub log: String,
@@ -109,21 +109,22 @@ pub struct Ended {
     pub raw: String,
     /// The summaries of all steps, masked.
     pub summary: String,
-    /// The outputs of the job that GitHub accepted. It drops empty outputs and those with a masked value.
+    /// The outputs of the job that GitHub accepts. GitHub drops empty outputs, and outputs with a masked
+    /// value.
     pub outputs: BTreeMap<String, String>,
     folder: TempDir,
 }
 
-/// A finished or skipped step.
+/// A step that the runner has finished or skipped.
 #[derive(Clone, Debug)]
 pub struct Step {
     /// The name. It begins with `Post ` for a post.
     pub name: String,
     pub conclusion: Conclusion,
     pub outputs: BTreeMap<String, String>,
-    /// The names of the commands in its log that the runner obeyed.
+    /// The names of the commands in the step's log that the runner obeyed.
     pub commands: Vec<String>,
-    /// Its part of the log for a person.
+    /// The step's part of the log for a person.
     pub log: String,
 }
 
@@ -132,7 +133,7 @@ impl Runner {
     ///
     /// # Panics
     ///
-    /// If the workflow is invalid, has several jobs, or uses a feature that the harness does not have.
+    /// If the workflow is invalid, has several jobs, or uses a feature that the harness lacks.
     pub fn new(workflow: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the runner");
         for name in ["home", "temp", "tools", "workspace"] {
@@ -152,8 +153,8 @@ impl Runner {
         }
     }
 
-    /// Sets the folder of the action for `uses: name`. `actions/checkout` needs none, because it leaves the
-    /// workspace as it is.
+    /// Sets the folder of the action for `uses: name`. `actions/checkout` needs no folder, because it does
+    /// not change the workspace here.
     pub fn action(mut self, name: &str, folder: &Path) -> Self {
         self.actions.insert(name.to_owned(), Action::load(folder));
         self
@@ -182,8 +183,8 @@ impl Runner {
         self
     }
 
-    /// Gives posts no inputs, like below two composite actions, where the inputs of the outer actions are
-    /// empty by then (github.com/actions/runner, issue 3514).
+    /// Gives posts no inputs, as in a step below two composite actions: the inputs of the outer actions are
+    /// then empty (github.com/actions/runner, issue 3514).
     pub fn below_two_composites(mut self) -> Self {
         self.below_two_composites = true;
         self
@@ -194,13 +195,14 @@ impl Runner {
         self
     }
 
-    /// Turns debug mode on (the secret ACTIONS_STEP_DEBUG): the log shows outputs and state as they are set.
+    /// Turns on debug mode (the secret ACTIONS_STEP_DEBUG). The log then shows outputs and state when a step
+    /// sets them.
     pub fn debug(mut self) -> Self {
         self.debug = true;
         self
     }
 
-    /// The folder in which steps run. The caller puts the files there that `actions/checkout` would.
+    /// The folder in which steps run. The caller must put the files of `actions/checkout` there.
     pub fn workspace(&self) -> PathBuf {
         self.folder("workspace")
     }
@@ -226,7 +228,7 @@ impl Runner {
         self.folder.path().join(name)
     }
 
-    /// The path of a program on the machine. A step's `env:` does not change it (`WhichUtil.cs`).
+    /// Finds a program on the machine. A step's `env:` does not change the result (`WhichUtil.cs`).
     fn which(&self, program: &str, in_front: &[PathBuf]) -> Option<PathBuf> {
         let machine = env::var_os("PATH").unwrap_or_default();
         let machine = self.path.iter().cloned().chain(env::split_paths(&machine));
@@ -238,16 +240,16 @@ impl Runner {
 }
 
 impl Running {
-    /// Cancels the job like a person does in the web interface.
+    /// Cancels the job, like a person in the web interface.
     pub fn cancel(&self) {
         self.canceller.cancel();
     }
 
-    /// Waits until `what` finds something in the unmasked output of the steps: see [`Ended::raw`].
+    /// Waits until `what` finds something in the unmasked output of the steps ([`Ended::raw`]).
     ///
     /// # Panics
     ///
-    /// If it finds nothing before `timeout`.
+    /// If `what` finds nothing before `timeout`.
     pub fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&str) -> Option<T>) -> T {
         self.raw.wait_for(timeout, what)
     }
@@ -256,7 +258,7 @@ impl Running {
     ///
     /// # Panics
     ///
-    /// If the workflow uses a feature that the harness does not have.
+    /// If the workflow uses a feature that the harness lacks.
     pub fn end(mut self) -> Ended {
         let thread = self.thread.take().expect("a job ends once");
         thread
@@ -279,7 +281,7 @@ impl Ended {
     ///
     /// # Panics
     ///
-    /// If there is none.
+    /// If there is no such step.
     pub fn step(&self, name: &str) -> &Step {
         let mut steps = self.steps.iter();
         steps.find(|step| step.name == name).unwrap_or_else(|| {
@@ -288,7 +290,7 @@ impl Ended {
         })
     }
 
-    /// The names in RUNNER_TEMP, without the runner's own.
+    /// The names in RUNNER_TEMP, without the runner's own files.
     pub fn left_in_temp(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder().join("temp")).expect("RUNNER_TEMP is there");
         let names = entries

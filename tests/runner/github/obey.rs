@@ -36,7 +36,7 @@ impl Execution<'_> {
         }
     }
 
-    /// `OutputManager.cs`, `ActionCommandManager.cs`
+    /// Handles a line of the log (`OutputManager.cs`, `ActionCommandManager.cs`).
     pub(super) fn line(&mut self, line: &str) {
         let Some(command) = command::parse(line, self.token.as_deref()) else {
             return self.job.show(line);
@@ -106,7 +106,7 @@ impl Execution<'_> {
                 self.must_be_allowed(command)?;
                 self.prepend(data);
             }
-            // Problem matchers, which have no effect on a job.
+            // The commands for problem matchers have no effect on a job.
             _ => {}
         }
         Ok(())

@@ -28,7 +28,7 @@ pub(super) struct Execution<'a> {
     pub(super) number: usize,
     step: &'a Step,
     condition: &'a str,
-    /// The context `env`: the job's, and over it the step's own.
+    /// The context `env`: the job's variables, and the step's own, which win.
     pub(super) env: Variables,
     lines: [Lines; 2],
     pub(super) outputs: Variables,
@@ -62,7 +62,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// `NodeScriptActionHandler.cs`
+    /// Runs a part of a JavaScript action (`NodeScriptActionHandler.cs`).
     pub(super) fn action(
         &mut self,
         name: &str,
@@ -88,7 +88,7 @@ impl<'a> Execution<'a> {
             (Stage::Post, Some((script, _))) => script,
             _ => action.main(),
         };
-        // The runner brings its own Node.
+        // The real runner brings its own Node.
         let node = self.job.runner.which("node", &[]).expect("node is on PATH");
         let mut command = Command::new(node);
         command.arg(script);
@@ -113,7 +113,7 @@ impl<'a> Execution<'a> {
             .folder("temp")
             .join(format!("{}.sh", random::uid()));
         fs::write(&path, &script).expect("RUNNER_TEMP is there");
-        // `ScriptHandlerHelpers.cs`
+        // The shells are those of `ScriptHandlerHelpers.cs`.
         let shell = match self.step.shell.as_deref() {
             None => "bash -e {0}",
             Some("bash") => "bash --noprofile --norc -e -o pipefail {0}",
@@ -200,7 +200,8 @@ impl<'a> Execution<'a> {
         end
     }
 
-    /// The variables of the process. A later one wins (`ActionRunner.cs`, `Handler.cs`, `ProcessInvoker.cs`).
+    /// The variables of the process. If a name occurs twice, the later variable wins (`ActionRunner.cs`,
+    /// `Handler.cs`, `ProcessInvoker.cs`).
     fn environment(&self, inputs: Variables, files: &Files) -> Variables {
         let runner = &self.job.runner;
         let mut all = Variables::new();
@@ -249,7 +250,7 @@ impl<'a> Execution<'a> {
                 ));
                 return Conclusion::Failure;
             }
-            // These cannot stop a GitHub job.
+            // A GitHub job cannot stop in this way.
             Some(Stopped::FromOutside(_)) | None => {}
         }
         match end.status.success() && !self.failed {
@@ -258,7 +259,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Reads the files, however the process ended (`FileCommandManager.cs`, `ProcessFiles`).
+    /// Reads the command files after every kind of end (`FileCommandManager.cs`, `ProcessFiles`).
     fn process_files(&mut self, files: &Files) {
         for file in File::ALL {
             if let Err(problem) = self.process_file(file, files) {
@@ -306,7 +307,7 @@ impl Attendant for Execution<'_> {
         }
     }
 
-    /// Evaluates the condition again (`StepsRunner.cs`): a step that must always run goes on.
+    /// Evaluates the condition again (`StepsRunner.cs`). A step that must always run continues.
     fn cancelled(&mut self) -> bool {
         self.job.status = Conclusion::Cancelled;
         !self.job.scope(&self.env).condition(self.condition)

@@ -18,7 +18,7 @@ fn steps(steps: &str) -> Runner {
     ))
 }
 
-/// An action that runs these two scripts.
+/// An action with these two scripts.
 fn action(post_if: &str, main: &str, post: &str) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let manifest = format!(
@@ -261,7 +261,8 @@ fn post_runs_although_main_crashed_and_fails_the_job_if_it_fails() {
     assert_eq!(ended.step("Post Run a/a@v1").conclusion, Conclusion::Skipped);
 }
 
-/// An action that does not pass SIGINT on to its child. If it did, the log would show `child interrupted`.
+/// An action that does not pass SIGINT on to its child. If it passed the signal on, the log would show
+/// `child interrupted`.
 const STUBBORN: &str = r#"
 import { spawn } from "node:child_process";
 process.on("SIGINT", () => console.log("interrupted"));

@@ -1,5 +1,5 @@
-//! Workflows and the manifests of JavaScript actions, as far as the harness runs them. It refuses all other
-//! features.
+//! Workflows and the manifests of JavaScript actions, with the features that the harness supports. It refuses
+//! all other features.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ enum Permissions {
     Each(BTreeMap<String, String>),
 }
 
-/// A scalar, as the runner's text.
+/// A scalar, as the runner writes it.
 #[derive(Clone, Default)]
 pub(super) struct Text(pub(super) String);
 
@@ -88,7 +88,7 @@ impl Workflow {
             .unwrap_or_else(|error| panic!("the harness runs no such workflow: {error}"))
     }
 
-    /// The one job, with its name.
+    /// The only job of the workflow, with its name.
     pub(super) fn job(&self) -> (&str, &Job) {
         let mut jobs = self.jobs.iter();
         match (jobs.next(), jobs.next()) {
@@ -109,7 +109,7 @@ impl Workflow {
 }
 
 impl Step {
-    /// The name in the log.
+    /// The step's name in the log.
     pub(super) fn name(&self) -> String {
         let first_line = |run: &str| run.lines().next().unwrap_or_default().to_owned();
         let what = || {
@@ -128,7 +128,7 @@ impl Step {
     }
 }
 
-/// A JavaScript action, as its `action.yml` describes it.
+/// A JavaScript action, from its `action.yml`.
 #[derive(Clone)]
 pub(super) struct Action {
     folder: PathBuf,

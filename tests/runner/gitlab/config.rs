@@ -27,13 +27,13 @@ pub(super) struct Job {
     pub(super) variables: Variables,
     /// The ID tokens, each with its audiences.
     pub(super) id_tokens: Vec<(String, Vec<String>)>,
-    /// `before_script` and `script`.
+    /// The lines of `before_script` and `script`.
     pub(super) script: Vec<String>,
     pub(super) after_script: Vec<String>,
     pub(super) rules: Option<Vec<Rule>>,
     pub(super) when: String,
     pub(super) allow_failure: bool,
-    /// The needed jobs, and whether their artifacts are wanted.
+    /// The jobs in `needs`, and whether this job wants their artifacts.
     pub(super) needs: Option<Vec<(String, bool)>>,
     pub(super) dependencies: Option<Vec<String>>,
     pub(super) paths: Vec<String>,
@@ -158,7 +158,7 @@ fn need(need: &Value) -> (String, bool) {
     (job.to_owned(), artifacts != Some(false))
 }
 
-/// A file, merged over the files that it includes.
+/// Reads a file, and merges it over the files that it includes.
 fn with_includes(project: &Path, name: &str, given: &Mapping) -> Mapping {
     let path = project.join(name.trim_start_matches('/'));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -183,7 +183,7 @@ fn with_includes(project: &Path, name: &str, given: &Mapping) -> Mapping {
     }
 }
 
-/// Applies `extends` from the first to the last, then the job itself.
+/// Applies `extends` from the first to the last entry, and then the job itself.
 fn extended(name: &str, config: &Mapping) -> Value {
     let own = config
         .get(name)
@@ -239,7 +239,7 @@ fn referenced(value: Value, config: &Mapping) -> Value {
     }
 }
 
-/// A list of texts, or a single text.
+/// A list of strings, or a single string.
 fn texts(value: Option<&Value>) -> Vec<String> {
     match value {
         None | Some(Value::Null) => Vec::new(),

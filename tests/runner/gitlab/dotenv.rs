@@ -1,13 +1,13 @@
-//! dotenv reports, as strictly as GitLab reads them (`parse_dotenv_artifact_service.rb`, `job_variable.rb`).
+//! Reads dotenv reports as strictly as GitLab (`parse_dotenv_artifact_service.rb`, `job_variable.rb`).
 
 use std::collections::BTreeMap;
 
 /// The size in bytes below which GitLab accepts a report.
 const SIZE_LIMIT: usize = 5 * 1024;
-/// The most variables in a report on self-managed GitLab.
+/// The greatest number of variables in a report on self-managed GitLab.
 const VARIABLES_LIMIT: usize = 20;
 
-/// The variables of a report, or GitLab's reason to refuse all of it.
+/// The variables of a report, or GitLab's reason for refusing the report.
 pub(super) fn parse(report: &[u8]) -> Result<BTreeMap<String, String>, String> {
     if report.len() >= SIZE_LIMIT {
         return Err(format!(
@@ -33,7 +33,7 @@ pub(super) fn parse(report: &[u8]) -> Result<BTreeMap<String, String>, String> {
     Ok(variables)
 }
 
-/// Ruby's `strip`.
+/// Trims a string like Ruby's `strip`.
 fn strip(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0' || c == '\u{b}')
 }

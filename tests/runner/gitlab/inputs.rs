@@ -1,8 +1,8 @@
-//! Files with inputs (`spec: inputs`), and the values from an `include`.
+//! Files with inputs (`spec: inputs`), and the values that an `include` gives.
 
 use serde_yaml::{Mapping, Value};
 
-/// The definitions in a file, with these inputs.
+/// Reads the definitions in a file, with these inputs.
 ///
 /// # Panics
 ///
@@ -51,8 +51,8 @@ pub(super) fn load(name: &str, text: &str, given: &Mapping) -> Mapping {
     mapping(parse(name, &interpolated(body, &values)))
 }
 
-/// Replaces each `$[[ inputs.name ]]` by its value, before the text is parsed as YAML
-/// (`Interpolation::TextTemplate`). A value that is not a text becomes JSON.
+/// Replaces each `$[[ inputs.name ]]` by its value, before this parses the text as YAML
+/// (`Interpolation::TextTemplate`). A value that is not a string becomes JSON.
 fn interpolated(text: &str, values: &[(String, Value)]) -> String {
     let mut result = text.to_owned();
     for (name, value) in values {

@@ -23,7 +23,7 @@ use crate::runner::random;
 /// The default of RUNNER_AFTER_SCRIPT_TIMEOUT.
 const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// The values that a job gets from elsewhere.
+/// The values that a job gets from the pipeline.
 pub(super) struct Surroundings<'a> {
     pub(super) runner: &'a Runner,
     pub(super) raw: &'a Raw,
@@ -56,11 +56,11 @@ enum Outcome {
     Success,
     Failed(String),
     Canceled,
-    /// RUNNER_SCRIPT_TIMEOUT ended it, which leaves time for after_script.
+    /// RUNNER_SCRIPT_TIMEOUT ended the script, and after_script still has time.
     TimedOut,
-    /// The job's timeout ended it, which leaves no time for after_script.
+    /// The job's timeout ended the script, and after_script has no time.
     OutOfTime,
-    /// Something from outside ended it, which leaves no time for after_script.
+    /// The cause, from outside, ended the script, and after_script has no time.
     Stopped(Stop),
 }
 
@@ -87,7 +87,7 @@ pub(super) fn run(definition: &config::Job, surroundings: &Surroundings<'_>, mai
             Default::default()
         }
     };
-    // A runner that was killed removes nothing.
+    // If somebody killed the runner, it removes nothing.
     if !matches!(outcome, Outcome::Stopped(Stop::Kill)) {
         build.clean_up();
     }
@@ -129,7 +129,8 @@ pub(super) fn run(definition: &config::Job, surroundings: &Surroundings<'_>, mai
     }
 }
 
-/// The variables that are the same for every job of the pipeline, and known when it is created.
+/// The variables that are the same for every job of the pipeline. GitLab knows them when it creates the
+/// pipeline.
 pub(super) fn predefined(job: &config::Job) -> Variables {
     plain([
         ("CI", "true"),
@@ -180,8 +181,8 @@ impl<'a> Build<'a> {
         build
     }
 
-    /// The variables of the job. A variable of the project wins over one of a dotenv report, which wins over
-    /// one of the job.
+    /// The variables of the job. A project variable wins over a variable of a dotenv report, and that wins
+    /// over a variable of the job.
     fn variables(&self) -> Variables {
         let Surroundings { runner, number, .. } = self.surroundings;
         let (project, temp) = (self.project.display().to_string(), self.temp());
@@ -235,8 +236,8 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// Runs after_script in a new shell, which the script's shell cannot change. Returns a failure that
-    /// counts.
+    /// Runs after_script in a new shell, which the script's shell cannot change. Returns a failure if it
+    /// fails the job.
     fn after_script(&mut self, outcome: &Outcome, mailbox: &mut Mailbox) -> Option<String> {
         let status = match outcome {
             Outcome::Success => "success",
@@ -296,7 +297,7 @@ impl<'a> Build<'a> {
                 .arg(&runner.shell);
         }
         if runner.proxy_exec {
-            // This makes a process with that name and these arguments.
+            // This starts a process with that name and these arguments.
             shell = Command::new("sh");
             shell
                 .arg0("gitlab-runner-helper")
@@ -320,13 +321,13 @@ impl<'a> Build<'a> {
             group: true,
             timeout: Some(timeout),
             signals: if runner.container { &[] } else { &signals },
-            // A process that holds the log open delays the job.
+            // If a process holds the log open, the job waits for it.
             linger: None,
         };
         mailbox.run(shell, &manner, self).expect("the shell starts")
     }
 
-    /// Uploads the artifacts after after_script. Returns GitLab's reason to refuse a report.
+    /// Uploads the artifacts after after_script. Returns GitLab's reason for refusing a report.
     #[expect(clippy::type_complexity, reason = "variables, and files by path")]
     fn upload(
         &mut self,
@@ -357,7 +358,7 @@ impl<'a> Build<'a> {
         Ok((variables, artifacts))
     }
 
-    /// The files at a path of the project, which is not a pattern.
+    /// Adds the files at a path of the project. The path is not a pattern.
     fn collect(&self, path: &str, files: &mut BTreeMap<String, Vec<u8>>) {
         let found = self.project.join(path);
         if found.is_dir() {
@@ -372,7 +373,7 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// Removes the files of variables.
+    /// Removes the files of the variables of type *File*.
     fn clean_up(&self) {
         let files = self
             .variables
@@ -383,7 +384,7 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// The temporary folder, beside the project's.
+    /// The temporary folder, next to the project's folder.
     fn temp(&self) -> String {
         format!("{}.tmp", self.project.display())
     }
@@ -398,7 +399,7 @@ impl<'a> Build<'a> {
             .map(|variable| duration(&variable.value))
     }
 
-    /// Writes a line of the runner's own.
+    /// Writes a line of the runner to the log.
     fn say(&self, line: &str) {
         self.raw.push(format!("{line}\n").as_bytes());
         self.surroundings.raw.push(format!("{line}\n").as_bytes());
@@ -411,7 +412,7 @@ impl Attendant for Build<'_> {
         self.surroundings.raw.push(bytes);
     }
 
-    /// The script is stopped, and after_script runs. The job's token is dead at once.
+    /// Stops the script, and lets after_script run. The job's token is dead at once.
     fn cancelled(&mut self) -> bool {
         self.surroundings.tokens.set(|tokens| tokens.remove(&self.token));
         self.cancelled = true;
@@ -424,7 +425,7 @@ fn code(end: &End) -> i32 {
     end.status.code().unwrap_or(128 + signal)
 }
 
-/// Copies a folder with its content and modes.
+/// Copies a folder with its content and its modes.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("made");
     for entry in fs::read_dir(from).expect("the project is there").flatten() {

@@ -1,10 +1,10 @@
-//! The masking of a runner (gitlab-runner's `common/buildlogger`).
+//! Masks like a runner (gitlab-runner's `common/buildlogger`).
 
-/// The prefix of GitLab's tokens, which every job's log masks (`tokensanitizer`, 15.5 and newer).
+/// The prefix of GitLab's own tokens. Every job's log masks these (`tokensanitizer`, 15.5 and newer).
 const PREFIX: &str = "glpat-";
 const MASKED: &str = "[MASKED]";
 
-/// Masks the values of masked variables, then GitLab's tokens.
+/// Masks the values of masked variables, and then GitLab's own tokens.
 pub(super) fn mask<'a>(log: &str, values: impl Iterator<Item = &'a str>) -> String {
     let mut values = values.filter(|value| !value.is_empty()).collect::<Vec<_>>();
     values.sort_by_key(|value| std::cmp::Reverse(value.len()));
@@ -25,7 +25,7 @@ pub(super) fn mask<'a>(log: &str, values: impl Iterator<Item = &'a str>) -> Stri
     masked + rest
 }
 
-/// The log behind `proxy-exec`: its lines without commands, and the values of the commands.
+/// Reads a log like `proxy-exec`: returns the lines without commands, and the values of the commands.
 pub(super) fn added(log: &str) -> (String, Vec<&str>) {
     let (commands, shown): (Vec<_>, Vec<_>) = log
         .split_inclusive('\n')

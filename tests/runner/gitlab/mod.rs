@@ -1,4 +1,4 @@
-//! GitLab with a runner that runs a pipeline, one job after the other (GitLab 19, gitlab-runner 19.4, shell
+//! GitLab with a runner. It runs a pipeline, one job after the other (GitLab 19, gitlab-runner 19.4, shell
 //! executor).
 //!
 //! ```no_run
@@ -73,7 +73,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// A running pipeline. Dropping it cancels it.
+/// A running pipeline. If it is dropped, the pipeline is cancelled.
 pub struct Running {
     raw: Arc<Raw>,
     tokens: Tokens,
@@ -89,7 +89,7 @@ pub struct Ended {
     folder: TempDir,
 }
 
-/// A job that has ended or did not run.
+/// A job that has ended, or that did not run.
 pub struct Job {
     pub name: String,
     pub status: Status,
@@ -99,13 +99,13 @@ pub struct Job {
     pub raw: String,
     /// The job's ID tokens.
     pub id_tokens: Vec<String>,
-    /// The variables of its dotenv report.
+    /// The variables of the job's dotenv report.
     pub dotenv: BTreeMap<String, String>,
-    /// The files that it uploaded, by their paths in the project.
+    /// The files that the job uploaded, by their paths in the project.
     pub artifacts: BTreeMap<String, Vec<u8>>,
 }
 
-/// The job tokens that work now.
+/// The job tokens that GitLab accepts now.
 #[derive(Clone, Default)]
 struct Tokens(Arc<Mutex<BTreeSet<String>>>);
 
@@ -116,11 +116,12 @@ impl Tokens {
 }
 
 impl Runner {
-    /// A runner for the pipeline in this folder's `.gitlab-ci.yml`. Each job works on a copy of the folder.
+    /// Creates a runner for the pipeline in this folder's `.gitlab-ci.yml`. Each job works on a copy of the
+    /// folder.
     ///
     /// # Panics
     ///
-    /// If GitLab would not create the pipeline, or if it uses a feature that the harness does not have.
+    /// If GitLab would not create the pipeline, or if the pipeline uses a feature that the harness lacks.
     pub fn new(project: &Path) -> Self {
         Self {
             config: Config::load(project),
@@ -130,7 +131,7 @@ impl Runner {
             issuer: Issuer::gitlab("gitlab.example.com"),
             path: Vec::new(),
             shell: "bash".to_owned(),
-            // `graceful_kill_timeout`
+            // This is the default of `graceful_kill_timeout`.
             grace: Duration::from_secs(600),
             new_container: false,
             proxy_exec: false,
@@ -138,12 +139,12 @@ impl Runner {
         }
     }
 
-    /// Adds a variable of the project.
+    /// Adds a project variable.
     pub fn variable(self, name: &str, value: &str) -> Self {
         self.with(name, value, Kind::Plain)
     }
 
-    /// Adds a masked variable of the project.
+    /// Adds a masked project variable.
     ///
     /// # Panics
     ///
@@ -156,7 +157,7 @@ impl Runner {
         self.with(name, value, Kind::Masked)
     }
 
-    /// Adds a variable of the project of type file.
+    /// Adds a project variable of type *File*.
     pub fn file(self, name: &str, value: &str) -> Self {
         self.with(name, value, Kind::File)
     }
@@ -167,7 +168,7 @@ impl Runner {
         self
     }
 
-    /// Sets the issuer of the jobs' ID tokens. By default, it is a GitLab with true claims.
+    /// Sets the issuer of the jobs' ID tokens. The default is a GitLab with true claims.
     pub fn issuer(mut self, issuer: Issuer) -> Self {
         self.issuer = issuer;
         self
@@ -179,34 +180,35 @@ impl Runner {
         self
     }
 
-    /// Sets the shell for the scripts. By default, it is bash.
+    /// Sets the shell for the scripts. The default is bash.
     pub fn shell(mut self, shell: &str) -> Self {
         self.shell = shell.to_owned();
         self
     }
 
-    /// Sets the time after which a cancelled script is killed (`graceful_kill_timeout`).
+    /// Sets the time after which the runner kills a cancelled script (`graceful_kill_timeout`).
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// Runs `after_script` in a new container after a cancellation. It has the project's folders, and nothing
-    /// else that the script left.
+    /// Runs `after_script` in a new container after a cancellation. The container has the project's folders,
+    /// and nothing else from the script.
     pub fn new_container_after_cancel(mut self) -> Self {
         self.new_container = true;
         self
     }
 
-    /// Runs the shells below the runner's `proxy-exec`, which masks the values of `::add-mask::` (17.10 and
+    /// Runs the shells below the runner's `proxy-exec`. It masks the values of `::add-mask::` (17.10 and
     /// newer).
     pub fn proxy_exec(mut self) -> Self {
         self.proxy_exec = true;
         self
     }
 
-    /// Runs each shell in a container of its own. All its processes end with it, and SIGKILL stops all of
-    /// them without a signal before. (Linux namespaces of processes and users, through `unshare`.)
+    /// Runs each shell in its own container. All processes of the container end with its shell. SIGKILL stops
+    /// them all without an earlier signal. (This uses Linux namespaces for processes and users, through
+    /// `unshare`.)
     pub fn container(mut self) -> Self {
         self.container = true;
         self
@@ -232,13 +234,13 @@ impl Runner {
 }
 
 impl Running {
-    /// Cancels the pipeline like a person does in the web interface.
+    /// Cancels the pipeline, like a person in the web interface.
     pub fn cancel(&self) {
         self.canceller.cancel();
     }
 
-    /// Cancels the pipeline like a GitLab below 17.0, or like an administrator by force: the job is over at
-    /// once.
+    /// Cancels the pipeline like a GitLab older than 17.0, or like an administrator who forces it: the job
+    /// ends at once.
     pub fn cancel_by_force(&self) {
         self.canceller.stop(Stop::Force);
     }
@@ -248,16 +250,16 @@ impl Running {
         self.canceller.stop(Stop::Terminate);
     }
 
-    /// Sends SIGKILL to the runner. Its processes go on.
+    /// Sends SIGKILL to the runner. The processes of the job continue.
     pub fn kill_runner(&self) {
         self.canceller.stop(Stop::Kill);
     }
 
-    /// Waits until `what` finds something in the unmasked output of all jobs so far: see [`Job::raw`].
+    /// Waits until `what` finds something in the unmasked output of all jobs so far ([`Job::raw`]).
     ///
     /// # Panics
     ///
-    /// If it finds nothing before `timeout`.
+    /// If `what` finds nothing before `timeout`.
     pub fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&str) -> Option<T>) -> T {
         self.raw.wait_for(timeout, what)
     }
@@ -271,7 +273,7 @@ impl Running {
     ///
     /// # Panics
     ///
-    /// If the pipeline uses a feature that the harness does not have.
+    /// If the pipeline uses a feature that the harness lacks.
     pub fn end(mut self) -> Ended {
         let thread = self.thread.take().expect("a pipeline ends once");
         thread
@@ -294,7 +296,7 @@ impl Ended {
     ///
     /// # Panics
     ///
-    /// If there is none.
+    /// If there is no such job.
     pub fn job(&self, name: &str) -> &Job {
         let mut jobs = self.jobs.iter();
         jobs.find(|job| job.name == name)
@@ -309,7 +311,7 @@ impl Ended {
             .collect()
     }
 
-    /// The folder with a folder for each job's number, which holds the project and its `.tmp`.
+    /// The folder that has a folder for each job's number. Each of those holds the project and its `.tmp`.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

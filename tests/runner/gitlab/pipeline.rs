@@ -1,4 +1,4 @@
-//! The order of a pipeline's jobs, and what each gets from earlier ones.
+//! The order of a pipeline's jobs, and the files and variables that each job gets from earlier ones.
 
 use std::sync::Arc;
 
@@ -82,7 +82,7 @@ pub(super) fn run(runner: Runner, raw: &Arc<Raw>, tokens: &Tokens, mut mailbox: 
     }
 }
 
-/// A finished or skipped job.
+/// A job that has ended, or that did not run.
 struct Over {
     definition: config::Job,
     result: Option<Job>,
@@ -98,7 +98,7 @@ impl Over {
     }
 }
 
-/// The jobs of the pipeline, after `rules`.
+/// The jobs of the pipeline, after GitLab has evaluated `rules`.
 fn created(runner: &Runner) -> Vec<config::Job> {
     let jobs = runner.config.jobs.iter().filter_map(|job| {
         let mut job = job.clone();
@@ -119,7 +119,7 @@ fn created(runner: &Runner) -> Vec<config::Job> {
     jobs.collect()
 }
 
-/// The first job, stage by stage, that waits for no other.
+/// The first job, stage by stage, that does not wait for another.
 fn next(runner: &Runner, waiting: &[config::Job]) -> Option<usize> {
     let is_ready = |job: &config::Job| match &job.needs {
         Some(needs) => needs
@@ -150,7 +150,7 @@ fn earlier<'a>(runner: &Runner, job: &config::Job, over: &'a [Over]) -> Vec<&'a 
 fn is_due(runner: &Runner, job: &config::Job, over: &[Over]) -> bool {
     let earlier = earlier(runner, job, over);
     let failed = earlier.iter().any(|other| other.is_failure());
-    // A needed job must have run. A stage may be empty.
+    // A job in `needs` must have run. A stage may be empty.
     let missing = job.needs.is_some() && earlier.iter().any(|other| other.result.is_none());
     match &*job.when {
         "always" => true,

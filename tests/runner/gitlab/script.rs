@@ -1,4 +1,4 @@
-//! The script that a runner makes of a job's commands (`shells/bash.go`).
+//! The script that a runner builds from a job's commands (`shells/bash.go`).
 
 use super::variables::{Kind, Variables};
 
@@ -6,8 +6,8 @@ use super::variables::{Kind, Variables};
 const GREEN: &str = "\x1b[32;1m";
 const PLAIN: &str = "\x1b[0;m";
 
-/// The script for the standard input of the shell. No part of it is in the shell's arguments or its
-/// environment.
+/// Returns the script for the standard input of the shell. The shell's arguments and environment contain no
+/// part of it.
 pub(super) fn script(variables: &Variables, temp: &str, project: &str, commands: &[String]) -> String {
     let mut body = String::new();
     for (name, variable) in variables {
@@ -41,7 +41,7 @@ pub(super) fn script(variables: &Variables, temp: &str, project: &str, commands:
     )
 }
 
-/// `PosixShellEscape`
+/// Quotes like `PosixShellEscape`.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -9,7 +9,7 @@ use super::{Ended, Runner, Running, Status};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A project with this pipeline. The folder must stay while the pipeline runs.
+/// Creates a project with this pipeline. The caller must keep the folder while the pipeline runs.
 fn project(pipeline: &str) -> (TempDir, Runner) {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join(".gitlab-ci.yml"), pipeline).expect("written");
@@ -299,7 +299,7 @@ d: {rules: [{if: $NONE}], script: [echo d]}
     for (name, text) in files {
         fs::write(folder.path().join(name), text).expect("written");
     }
-    // The second include defines jobs without a script, which `rules` exclude.
+    // The second include defines jobs without a script. `rules` exclude these jobs.
     let ended = Runner::new(folder.path());
     let names = ended.config.jobs.iter().map(|job| &*job.name).collect::<Vec<_>>();
     assert_eq!(names, ["second", "second:other", "a", "b", "c", "d"]);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub(super) enum Kind {
     Plain,
     Masked,
-    /// The variable is the path of a file with the value in it.
+    /// The variable is the path of a file that holds the value.
     File,
 }
 
@@ -30,8 +30,8 @@ pub(super) fn plain<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> 
         .collect()
 }
 
-/// Expands the names of variables in values (`common/variables.go`). A file is named by its path, and its
-/// content is not expanded.
+/// Expands the names of variables in values (`common/variables.go`). The name of a file variable becomes the
+/// file's path. This does not expand the file's content.
 pub(super) fn expand(variables: &mut Variables, path: impl Fn(&str) -> String) {
     let known = variables.clone();
     for variable in variables
@@ -42,7 +42,7 @@ pub(super) fn expand(variables: &mut Variables, path: impl Fn(&str) -> String) {
     }
 }
 
-/// Expands `$NAME` and `${NAME}`. An unknown variable is empty, and `$$` is a dollar sign.
+/// Expands `$NAME` and `${NAME}`. An unknown variable is empty. `$$` becomes a dollar sign.
 fn expanded(text: &str, known: &Variables, path: &impl Fn(&str) -> String, depth: u8) -> String {
     let mut expanded_text = String::new();
     let mut rest = text;
@@ -58,7 +58,7 @@ fn expanded(text: &str, known: &Variables, path: &impl Fn(&str) -> String, depth
         let (name, after) = braced.unwrap_or_else(|| after.split_at(length));
         match known.get(name) {
             Some(variable) if variable.kind == Kind::File => expanded_text += &path(name),
-            // A variable that names itself would never end.
+            // Without this limit, a variable that names itself would never end.
             Some(variable) if depth < 10 => {
                 expanded_text += &expanded(&variable.value, known, path, depth + 1);
             }

@@ -1,4 +1,4 @@
-//! Attacks that delete or change existing objects, and all other requests.
+//! Attacks that delete or change existing objects, and all other kinds of requests.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use super::{
 };
 
 impl World {
-    /// A minter may delete anchors, and a minter for jobs also the objects of a job, with background
+    /// A minter may delete anchors. A minter for jobs may also delete the objects of a job, with background
     /// propagation.
     pub(super) fn deletions(&self) -> Vec<Try> {
         let namespace = self.namespace();
@@ -50,7 +50,7 @@ impl World {
                 ),
             ] {
                 let may = if in_background { may } else { NOBODY };
-                // If there is a body, its values count, and the query's do not.
+                // If a request has a body, the values in the body count, and not those in the query.
                 let mut body = body;
                 let mut all = query.to_owned();
                 match body.is_null() {
@@ -73,7 +73,7 @@ impl World {
                 }
             }
         }
-        // These delete a whole collection, without a name.
+        // These requests delete a whole collection, without a name.
         for (collection, one) in [
             (format!("{core}/secrets"), "victim"),
             (format!("{core}/serviceaccounts"), "scanner"),
@@ -95,8 +95,8 @@ impl World {
         tries
     }
 
-    /// Nobody may change an existing object. An account with the permission may change a job's objects only to
-    /// what it could make.
+    /// Nobody may change an existing object. An account with the permission may change a job's objects only
+    /// into objects that the account could create.
     pub(super) fn changes(&self) -> Vec<Try> {
         let namespace = self.namespace();
         let core = format!("/api/v1/namespaces/{namespace}");
@@ -146,7 +146,7 @@ impl World {
                     json!([{ "op": "add", "path": "/metadata/finalizers", "value": ["a.example/b"] }]),
                     NOBODY,
                 ),
-                // An object ignores the fields that it does not have, so each request has every wrong field.
+                // An object ignores the fields that it does not have. So each request sets every wrong field.
                 (
                     "merge-patch+json",
                     json!({ "metadata": { "ownerReferences": null, "finalizers": ["a.example/b"] }, "data": { "a": "Yg==" } }),
@@ -185,7 +185,7 @@ impl World {
                 tries.push(Try::new("DELETE", path, &Value::Null, NOBODY));
             }
         }
-        // Each of these has one fault.
+        // Each of these requests has one fault.
         for (path, body) in [
             (
                 format!("{core}/secrets/{OWN}"),
@@ -217,7 +217,7 @@ impl World {
         tries
     }
 
-    /// A minter may use the permissions that it grants to jobs. All other requests fail.
+    /// A minter may use the permissions that it gives to jobs. All other requests fail.
     pub(super) fn everything_else(&self) -> Vec<Try> {
         let namespace = self.namespace();
         let core = format!("/api/v1/namespaces/{namespace}");

@@ -1,8 +1,9 @@
-//! The minter as an attacker. It tries a product of verbs, resources, names, bodies, owners, bindings and
-//! propagations. Each request is either refused or on a short list of what a minter may do. Then each account
-//! that it can make tries the same.
+//! The minter as an attacker. It tries all combinations of verbs, resources, names, bodies, owners, bindings
+//! and propagations. The cluster must refuse each request, unless a short list allows it. Then each account
+//! that the minter can create tries the same.
 //!
-//! Each validation of each policy is also removed in turn. Then a request that was refused must pass.
+//! The test also removes each validation of each policy in turn. Then a request that the cluster refused must
+//! pass.
 
 mod changes;
 mod roles;
@@ -22,17 +23,17 @@ const ANCHOR: &str = "jobpass.dev/anchor";
 const AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
 /// The rules that jobs may get here.
 const RULES: &str = "get pods\nlist pods\ncreate pods/exec target-pod\nget configmaps shared";
-/// A job's account. The attacker may use its anchor and its Role.
+/// The account of the attacker's own job. The attacker may use this job's anchor and Role.
 const OWN: &str = "jobpass-ownownownownownownow";
-/// Another such account, with an anchor and a Role and nothing else.
+/// Another account of the same kind, with an anchor and a Role and nothing else.
 const SPARE: &str = "jobpass-sparesparesparespare";
 /// Another job's account.
 const OTHER: &str = "jobpass-otherotherotherother";
-/// A job's account to which somebody gave all permissions of the minter.
+/// A job's account to which somebody has given all permissions of the minter.
 const GIFTED: &str = "jobpass-giftedgiftedgiftedgi";
 /// A name that no object has yet.
 const FRESH: &str = "jobpass-freshfreshfreshfresh";
-/// The time in which an API server reads its policies, which it does once a second.
+/// The time limit for an API server to read its policies. It reads them once a second.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An attacker.
@@ -42,11 +43,12 @@ enum Who {
     OfScanner,
     /// A minter for jobs with rules.
     ForJobs,
-    /// A minter for jobs with all permissions to change its objects: only the policies limit it.
+    /// A minter for jobs that RBAC lets create, change and delete every Secret, ServiceAccount, Role and
+    /// RoleBinding of the namespace. Only the policies limit it.
     Mighty,
-    /// A job with all of `RULES`.
+    /// A job with all rules in `RULES`.
     Job,
-    /// A job's account to which somebody gave all permissions of the minter.
+    /// A job's account to which somebody has given all permissions of the minter.
     Gifted,
 }
 use Who::{ForJobs, Gifted, Job, Mighty, OfScanner};
@@ -56,14 +58,14 @@ const MINTERS: &[Who] = &[OfScanner, ForJobs, Mighty];
 const FOR_JOBS: &[Who] = &[ForJobs, Mighty];
 const NOBODY: &[Who] = &[];
 
-/// A request, and the attackers for whom it may pass.
+/// A request, and the attackers who may send it successfully.
 struct Try {
     method: &'static str,
     path: String,
     headers: Vec<(&'static str, &'static str)>,
     body: String,
     may: &'static [Who],
-    /// Whether the request is a dry run. A request that may pass is always one.
+    /// Whether the request is a dry run. A request that may succeed is always a dry run.
     dry: bool,
 }
 
@@ -83,7 +85,7 @@ impl Try {
         }
     }
 
-    /// The request as a dry run, and also for real if it may pass for nobody.
+    /// The request as a dry run. Also the request itself, if it may succeed for nobody.
     fn both(method: &'static str, path: &str, body: &Value, may: &'static [Who]) -> Vec<Self> {
         let mut tries = vec![Self {
             dry: true,
@@ -96,7 +98,7 @@ impl Try {
     }
 }
 
-/// A namespace that is set up, and the tokens of the attackers.
+/// A namespace with a set-up, and the tokens of the attackers.
 struct World {
     desk: Desk,
     tokens: Vec<(Who, String)>,
@@ -142,7 +144,7 @@ impl World {
         world
     }
 
-    /// Makes a job's account and its role, as the minter, like jobpass. Returns its token.
+    /// Creates a job's account and its role, as the minter, like jobpass. Returns the account's token.
     fn job(&self, name: &str) -> String {
         let base = format!("/api/v1/namespaces/{}", self.namespace());
         let rbac = format!("/apis/{RBAC}/v1/namespaces/{}", self.namespace());
@@ -185,14 +187,14 @@ impl World {
         cluster.ask_with(token, one.method, &one.path, &one.headers, &one.body)
     }
 
-    /// Whether the request is carried out. Every other answer is a refusal.
+    /// Whether the API server carries the request out. Every other answer is a refusal.
     fn passes(&self, who: Who, one: &Try) -> bool {
         let (status, answer) = self.send(who, one);
         assert!((200..500).contains(&status) && status != 429, "{status} {answer}");
         status < 300
     }
 
-    /// The requests that pass and should not, or should pass and do not.
+    /// The requests that succeed and should not, or should succeed and do not.
     fn wrong(&self, who: Who, tries: &[Try]) -> Vec<String> {
         let wrong = tries
             .iter()
@@ -291,7 +293,7 @@ fn names() -> [Value; 6] {
     ]
 }
 
-/// `RULES`, as rules.
+/// The rules of `RULES`.
 fn listed() -> Value {
     json!([
         { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"] },
@@ -320,14 +322,14 @@ fn what_a_minter_may_do_is_a_short_list() {
         wrong.len(),
         wrong.join("\n")
     );
-    // The objects of others still exist.
+    // The objects of other users and jobs still exist.
     for kept in ["victim", "borrowed", "powerful-token", OTHER] {
         world.uid(kept);
     }
 }
 
-/// Behind a feature gate, Kubernetes 1.37 has tokens that are bound to webhooks, and it may get more kinds.
-/// No such token ends with a job, so a policy must not let an unknown kind pass.
+/// Behind a feature gate, Kubernetes 1.37 binds tokens to webhooks, and later releases may allow more kinds.
+/// No such token ends with a job, so a policy must not allow an unknown kind.
 #[test]
 fn a_token_is_bound_to_an_anchor_whatever_else_kubernetes_can_bind_it_to() {
     let world = World::new();

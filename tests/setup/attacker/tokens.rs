@@ -1,4 +1,4 @@
-//! Attacks that make Secrets and get tokens.
+//! Attacks that create Secrets and request tokens.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::{
 };
 
 impl World {
-    /// A minter makes anchors: with jobpass's names and type, without content, and without finalizers.
+    /// A minter creates anchors: with jobpass's names and type, without content, and without finalizers.
     pub(super) fn secrets(&self) -> Vec<Try> {
         let path = format!("/api/v1/namespaces/{}/secrets", self.namespace());
         let mut tries = Vec::new();
@@ -46,8 +46,9 @@ impl World {
         tries
     }
 
-    /// A minter gets tokens of its ServiceAccount that are bound to an anchor, or tokens of a job that are
-    /// bound to the job's own anchor. They live for an hour at most, and have the audiences of the set-up.
+    /// A minter gets tokens of its ServiceAccount that are bound to an anchor. It also gets tokens of a job
+    /// that are bound to that job's own anchor. The tokens live for an hour at most, and have the audiences
+    /// of the set-up.
     pub(super) fn tokens(&self) -> Vec<Try> {
         let own = json!({ "apiVersion": "v1", "kind": "Secret", "name": OWN, "uid": self.uid(OWN) });
         let with = |field: &str, value: Value| {
