@@ -202,7 +202,7 @@ fn apply_and_diff_say_what_is_and_was_different() {
     let same = setup(&["--diff"]).succeeded();
     assert!(!same.log.contains("differs"), "{}", same.log);
 
-    // A person has removed a restriction, and another person has labelled a Role.
+    // A person has weakened a policy, and another person has labelled a Role.
     let name = format!("jobpass-anchors.{namespace}.scanner");
     let policy = format!("validatingadmissionpolicy/{name}");
     let ignore = r#"{"spec": {"failurePolicy": "Ignore", "matchConstraints": {"excludeResourceRules": [{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]}]}}}"#;

@@ -79,7 +79,7 @@ impl Broom {
         }
     }
 
-    /// Gives a ServiceAccount the permissions of a sweeper.
+    /// Writes a kubeconfig with a token of this ServiceAccount, for the sweeper.
     fn wield(&self, namespace: &str, account: &str) {
         let token = self
             .cluster
