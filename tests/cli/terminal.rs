@@ -1,4 +1,4 @@
-//! The output on a terminal, and the texts for shells and `man`.
+//! The output on a terminal, and the files for shells and `man`.
 
 use std::{
     fs,

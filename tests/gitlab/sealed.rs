@@ -66,7 +66,7 @@ fn a_sealed_token_is_opened_with_the_identity() {
     let opened = age::decrypt(&identity, &sealed).expect("an age file");
     assert_eq!(opened, token.as_bytes());
 
-    // The file has Windows line ends, and an old key beside the needed one.
+    // The file has Windows line ends, and an old key in addition to the needed one.
     let keys = (file(&Identity::generate()) + "\n" + &file(&identity)).replace('\n', "\r\n");
     let (using, _) = opening(&minting, &keys);
     let open = using.run(&["open"]).succeeded();

@@ -78,7 +78,7 @@ pub mod rbac;
 // The process that jobpass runs in: environment, files, signals.
 pub mod process;
 
-// A secret that cannot be printed by mistake.
+// A secret that nobody can print by mistake.
 pub mod token;
 
 // Names and identifiers.

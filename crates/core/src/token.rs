@@ -1,4 +1,4 @@
-//! A secret that cannot be printed by mistake.
+//! A secret that nobody can print by mistake.
 
 use std::fmt;
 

@@ -86,7 +86,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     let state_file = job.state_file(state);
     let record = |state: Option<&State>| match state {
         Some(state) => state.write(&state_file),
-        // If nothing was recorded, the file does not exist.
+        // If jobpass recorded nothing, the file does not exist.
         None => std::fs::remove_file(&state_file).or(Ok(())),
     };
     let report = dotenv.clone();

@@ -64,8 +64,8 @@ pub enum Encoding {
 /// Returns every form of a secret, each text once. A [`Masker`](crate::Masker) finds them, a CI platform can
 /// mask them, and no log may hold one. Ignores spaces and line breaks around the secret.
 ///
-/// Quoted forms are included only if they differ from the secret. A JWT's header alone is not a form, because
-/// every token of its issuer has the same header. The other segments are forms if they have at least
+/// The list includes quoted forms only if they differ from the secret. A JWT's header alone is not a form,
+/// because every token of its issuer has the same header. The other segments are forms if they have at least
 /// [`PIECE`] bytes. A secret of fewer than [`LEAST`] bytes has no forms.
 pub fn forms(secret: &str) -> Vec<Form> {
     let secret = secret.trim();

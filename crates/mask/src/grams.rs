@@ -10,7 +10,7 @@ pub(crate) struct Grams {
 }
 
 impl Grams {
-    /// The set of all 8-byte words of these texts.
+    /// The set of all 8-byte words of these byte strings.
     pub(crate) fn new<'a>(texts: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
         let members = texts.clone().map(<[u8]>::len).sum::<usize>();
         let words = (members / 2).next_power_of_two().max(64);

@@ -34,8 +34,8 @@
 //! shorter form. A piece counts if it
 //! - is the beginning of a form, anywhere;
 //! - begins a line, after spaces, tabs or the address with which `xxd`, `hexdump -C` and `od` begin a line;
-//! - follows masked text, with only spaces, tabs, line breaks, quotes, commas, bars or backslashes in between.
-//!   There it may be shorter if it continues where the masked text ended.
+//! - follows masked text, with only spaces, tabs, line breaks, quotes, commas, bars or backslashes in
+//!   between. There it may be shorter if it continues where the masked text ended.
 //!
 //! So the masker finds base64 that is wrapped at any width, with `\n` or `\r\n`, and a secret that is cut
 //! off, folded or dumped. It ignores ANSI colours (CSI sequences, ECMA-48) inside a form, and writes them

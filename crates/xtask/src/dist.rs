@@ -146,7 +146,7 @@ pub fn checksums(dist: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Mozilla's certificate authorities as PEM, because an image from scratch has none.
+/// Mozilla's certificate authorities as PEM, because an image from scratch has no certificates.
 fn certificate_authorities() -> String {
     let mut pem = String::new();
     for certificate in webpki_root_certs::TLS_SERVER_ROOT_CERTS {

@@ -201,7 +201,7 @@ impl Job {
         outputs
     }
 
-    /// Evaluates texts. These variables are the context `env`.
+    /// Evaluates the expressions in these texts. These variables are the context `env`.
     pub(super) fn texts(&self, texts: &Texts, env: &Variables) -> Variables {
         let scope = self.scope(env);
         texts

@@ -32,7 +32,7 @@ pub(crate) fn flag() -> Arg {
         .help("Print text for people, or one line of JSON.")
 }
 
-/// Whether `--output json` is given.
+/// Whether the flags include `--output json`.
 pub(crate) fn is_json(matches: &ArgMatches) -> bool {
     matches
         .get_one::<String>("output")

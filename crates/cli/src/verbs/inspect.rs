@@ -277,7 +277,7 @@ fn text_of(inspection: &Inspection, now: Timestamp, screen: Screen) -> String {
     .map(|(name, value)| screen.row(name, &value, ""))
     .to_vec();
     if let Some((text, colour, part)) = remaining(claims, now) {
-        // The bar stands below the lifetime.
+        // This puts the bar below the lifetime.
         rows.insert(7, screen.row("", &screen.beside_names().bar(part, &text), colour));
     }
     for (number, Warning { why, .. }) in inspection.warnings(now).iter().enumerate() {

@@ -17,7 +17,7 @@ pub(crate) struct Answer {
     /// The server's name in messages, such as `the API server`.
     pub(super) from: &'static str,
     pub(crate) status: u16,
-    /// The texts of the `Warning` headers, harmless.
+    /// The messages in the `Warning` headers, safe to show.
     pub(crate) warnings: Vec<String>,
     /// The body without the members that are `null`.
     pub(crate) body: Zeroizing<Vec<u8>>,

@@ -20,7 +20,7 @@ pub struct Connection {
     /// The proxy before the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxy>,
-    /// PEM of certificates that count beside the system's roots. The state does not record them: the end of
+    /// PEM of certificates that count with the system's roots. The state does not record them: the end of
     /// the job finds them again.
     #[serde(skip)]
     pub(crate) extra_authorities: Option<String>,

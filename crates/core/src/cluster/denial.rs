@@ -14,7 +14,7 @@ use crate::text::harmless;
 pub(crate) enum Denial<'a> {
     /// A ResourceQuota.
     Quota,
-    /// The namespace, which is being deleted.
+    /// The namespace. Kubernetes is deleting it.
     Terminating,
     /// An admission webhook. It may use any status.
     Webhook(&'a str),

@@ -1,4 +1,4 @@
-//! The certificates that count beside the system's roots for a CI platform's own endpoints.
+//! The certificates that count with the system's roots for a CI platform's own endpoints.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! URLs as kubectl reads them: Go's `net/url` accepts some texts that RFC 3986 does not, and refuses others.
+//! URLs as kubectl reads them: Go's `net/url` accepts some URLs that RFC 3986 does not, and refuses others.
 
 use std::net::Ipv6Addr;
 

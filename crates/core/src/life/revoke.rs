@@ -283,7 +283,7 @@ struct Revocation<'a> {
     cluster: &'a Cluster,
     state: &'a State,
     budget: Budget,
-    /// Whether the anchor is deleted. From then on, a signal ends the rest of the work at once.
+    /// Whether the API server has deleted the anchor. From then on, a signal ends the other work at once.
     deleted: &'a Cell<bool>,
 }
 

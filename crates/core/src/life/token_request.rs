@@ -23,7 +23,7 @@ use crate::{
 /// The time for the anchor and the TokenRequest together.
 pub const MINT: Duration = Duration::from_secs(45);
 
-/// A verified token, before it is handed over.
+/// A verified token, before jobpass hands it over.
 pub struct Minted {
     /// The token.
     pub token: Token,

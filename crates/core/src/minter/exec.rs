@@ -242,7 +242,7 @@ fn status_of(output: &[u8], api_version: &str) -> Result<Status, &'static str> {
         }
         _ => return Err(NONE),
     }
-    // The message of this error is dropped, because it may quote a secret.
+    // This drops the message of the error, because it may quote a secret.
     let status = serde_json::from_value::<Option<Status>>(value["status"].clone());
     status
         .ok()

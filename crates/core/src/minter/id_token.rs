@@ -33,7 +33,7 @@ pub(super) struct Source {
     url: String,
     connection: Connection,
     path_and_query: String,
-    /// A file of certificates that count beside the system's roots.
+    /// A file of certificates that count with the system's roots.
     extra_certificates: Option<PathBuf>,
 }
 

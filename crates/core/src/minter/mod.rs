@@ -73,7 +73,7 @@ pub enum Auth {
         /// The proxy before the endpoint, without the user and the password.
         #[serde(skip_serializing_if = "Option::is_none")]
         proxy: Option<String>,
-        /// A file of certificates that count for the endpoint beside the system's roots.
+        /// A file of certificates that count for the endpoint, with the system's roots.
         #[serde(skip_serializing_if = "Option::is_none")]
         extra_certificates: Option<PathBuf>,
     },

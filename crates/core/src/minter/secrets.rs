@@ -376,7 +376,7 @@ mod tests {
         );
     }
 
-    /// A credential may be anywhere in a plugin's output. The words around it say why it was refused.
+    /// A credential may be anywhere in a plugin's output. The words around it say why the server refused it.
     #[test]
     fn a_plugin_s_output_is_secret_but_for_its_form() {
         let output = br#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"0123456789abcdef"}}"#;

@@ -46,7 +46,7 @@ const ACCOUNTS: &str =
 const PODS: &str =
     "a Pod may run as any ServiceAccount of the namespace, the minter's own among them, and mount any Secret";
 
-/// The advice for a rule that is refused.
+/// The advice for a rule that jobpass refuses.
 pub(super) const INSTEAD: &str = "if a job needs it, make a ServiceAccount, give it a Role in another namespace than the \
                                   anchors', and name it with `service-account`";
 

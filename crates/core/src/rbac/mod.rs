@@ -14,7 +14,7 @@ pub use self::permission::Permission;
 pub(crate) use self::permission::{FORMS, Place, What, is_yaml_list, parse_all};
 
 /// A verb that Kubernetes does not have. For the tokens of its ServiceAccount, the Role of a minter has this
-/// verb beside `create`. The admission policy for jobs with rules checks it.
+/// verb in addition to `create`. The admission policy for jobs with rules checks it.
 pub(crate) const MINT: &str = "mint";
 
 /// A rule of a Role or ClusterRole (`rbac.authorization.k8s.io/v1`, `PolicyRule`).

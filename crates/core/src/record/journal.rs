@@ -1,7 +1,7 @@
 //! The journal of a renewed token. It records each new token before its hand-over, each hand-over, and each
 //! failure.
 //!
-//! The journal is a file of mode 0600 beside the token's file, with one line of JSON for each entry. Log
+//! The journal is a file of mode 0600 next to the token's file, with one line of JSON for each entry. Log
 //! filters read the tokens from it, and the end of the job reads the results of the renewals. The end of the
 //! job removes the journal, which stops the renewer.
 

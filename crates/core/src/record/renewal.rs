@@ -70,7 +70,7 @@ mod tests {
     use super::*;
     use crate::record::state::tests::least;
 
-    /// The time `minutes` after the token was minted.
+    /// The time `minutes` after the token's issue.
     fn at(minutes: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + SignedDuration::from_mins(30_000_000 + minutes)
     }

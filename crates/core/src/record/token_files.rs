@@ -25,17 +25,17 @@ use crate::{
     token::Token,
 };
 
-/// The files of a token. The state records them before the first byte is written.
+/// The files of a token. The state records them before jobpass writes the first byte.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Files {
     /// The file with the token alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
-    /// A kubeconfig with the token. If the token is renewed, it also names `token_file`.
+    /// A kubeconfig with the token. For a renewed token, the kubeconfig also names `token_file`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubeconfig_file: Option<PathBuf>,
-    /// The [journal] of a token that is renewed, beside `token_file`.
+    /// The [journal] of a renewed token, next to `token_file`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub journal: Option<PathBuf>,
 }
@@ -240,7 +240,7 @@ impl Files {
         }
     }
 
-    /// The token from the files that were handed over.
+    /// Reads the token from the files of the hand-over.
     pub fn token(&self) -> Option<Token> {
         let text = match (&self.token_file, &self.kubeconfig_file) {
             (Some(path), _) => read_at_most(LONGEST, path).ok()?,

@@ -113,7 +113,8 @@ impl Drop for Pipe {
 }
 
 /// Sends a request to the guards that read these pipes. Waits until each guard has carried it out, or until
-/// `patience` has passed. If no process reads a pipe, its guard was killed: removes that pipe and returns it.
+/// `patience` has passed. If no process reads a pipe, somebody killed its guard: removes that
+/// pipe and returns it.
 pub(super) fn tell(
     pipes: impl Iterator<Item = PathBuf>,
     request: Request,

@@ -1,4 +1,4 @@
-//! Properties for all secrets, texts and chunks.
+//! Properties for all secrets, logs and chunks.
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 

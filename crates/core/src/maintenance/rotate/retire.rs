@@ -45,7 +45,7 @@ impl Replaced<'_> {
     /// shorter.
     ///
     /// # Errors
-    /// If the expiry cannot be written.
+    /// If jobpass cannot write the expiry.
     pub async fn retire(&mut self, grace: Duration) -> Result<Duration, Error> {
         let Rotated {
             namespace,

@@ -27,9 +27,9 @@ use crate::{
 
 /// The time in which the policies must come into effect. An API server reads them once a second.
 const IN_EFFECT: Duration = Duration::from_secs(20);
-/// The wait after the last policy was written, for API servers that the probes did not reach.
+/// The wait after the last write of a policy, for API servers that the probes did not reach.
 const OTHER_SERVERS: Duration = Duration::from_secs(2);
-/// The wait after the last policy was written, where the administrator may not impersonate a minter.
+/// The wait after the last write of a policy, if the administrator may not impersonate a minter.
 const UNSEEN: Duration = Duration::from_secs(10);
 /// The pause between two attempts of one probe.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! The permissions that minters and jobs would lose if a set-up were applied.
+//! The permissions that minters and jobs would lose by a set-up.
 
 use k8s_openapi::api::{admissionregistration::v1::ValidatingAdmissionPolicy, rbac::v1::Role};
 use serde_json::Value;

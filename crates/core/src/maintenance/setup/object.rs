@@ -32,7 +32,7 @@ pub struct SetupObject {
     collection: String,
 }
 
-/// The state of an object in the cluster, before it is applied.
+/// The state of an object in the cluster, before `setup` writes it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// The object is the same as in the set-up.
