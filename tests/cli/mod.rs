@@ -276,8 +276,8 @@ fn an_interrupted_proof_does_not_say_that_the_token_lives() {
     assert!(desk.cluster.anchors().is_empty());
 }
 
-/// The YAML of docs/minter.md gives the minter the permissions that it needs, and gives the job the permissions
-/// that the examples use.
+/// The YAML of docs/minter.md gives the minter the permissions that it needs, and gives the job the
+/// permissions that the examples use.
 #[test]
 fn the_rbac_by_hand_is_enough() {
     let page = fs::read_to_string(support::root().join("docs/minter.md")).expect("docs/minter.md");

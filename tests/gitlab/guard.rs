@@ -141,8 +141,8 @@ fn stop(running: &Running, how: How) {
     }
 }
 
-/// The README says that no process is left to revoke. After a cancellation, after_script runs in another
-/// container.
+/// No process is left to revoke, as docs/life-of-a-token.md says. After a cancellation, after_script runs in
+/// another container.
 #[rstest]
 fn a_container_that_is_killed_whole_leaves_its_token_to_after_script_or_to_nobody(
     #[values(How::Cancel, How::Force, How::Terminate)] how: How,

@@ -427,7 +427,7 @@ fn a_job_that_is_cancelled_while_it_mints_leaves_nothing() {
     project.assert_revoked(&ended);
 }
 
-/// The README says that jobs in `.post` do not run in a cancelled pipeline.
+/// Jobs in `.post` do not run in a cancelled pipeline, as gitlab-component/README.md says.
 #[test]
 fn a_token_that_was_handed_over_outlives_a_cancelled_pipeline() {
     let waiting =

@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::DevCluster;
 
-/// The objects that an administrator creates with the README.
+/// The objects that an administrator creates with docs/minter.md.
 pub const MANIFESTS: &str = r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: ci}}
 ---
