@@ -153,7 +153,7 @@ struct Asker<'a> {
     cluster: &'a Cluster,
     account: &'a Account,
     budget: &'a Budget,
-    /// The account's rules. `None` if the API server may not list all of them.
+    /// The account's rules. `None` if the API server does not list all of them.
     rules: Option<Rules>,
 }
 

@@ -8,7 +8,7 @@ use crate::text::harmless;
 const LONGEST: usize = 253;
 
 /// The rules that no job gets: verbs, group, resources, and the reason. No verbs mean all verbs. A resource
-/// that ends in `/` includes all its subresources.
+/// that ends in `/` means all subresources.
 const NEVER: &[(&[&str], &str, &[&str], &str)] = &[
     (&[], "", &["secrets"], SECRETS),
     (&[], "", &["serviceaccounts", "serviceaccounts/"], ACCOUNTS),

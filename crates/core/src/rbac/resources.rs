@@ -1,8 +1,8 @@
 //! The resources of Kubernetes itself, with which jobpass finds misspelt names. The API server answers
 //! "denied" to a misspelt name, so a `forbid` with that name would always pass.
 
-/// Group, resources in namespaces, resources of the whole cluster (`kubectl api-resources`, 1.36). `users`
-/// and `groups` exist for `impersonate` only.
+/// The API groups, each with its resources in namespaces and its resources of the whole cluster (`kubectl
+/// api-resources`, 1.36). `users` and `groups` exist only for `impersonate`.
 const BUILT_IN: &[(&str, &str, &str)] = &[
     (
         "",
