@@ -29,12 +29,12 @@ const BEGUN: &str = "jobpass-7001.begun";
 #[case::digit("", &[("variable", "1ST")], "input `variable` is `1ST`: no variable can have this name")]
 #[case::own("", &[("variable", "JOBPASS_ANCHOR")], "which jobpass uses for something else")]
 #[case::option("", &[("variable", "JOBPASS_TOKEN_FILE")], "which jobpass uses for something else")]
-#[case::set_already("", &[("variable", "CI_PIPELINE_ID")], "which is set in this job already")]
+#[case::set_already("", &[("variable", "CI_PIPELINE_ID")], "a variable that this job already has")]
 #[case::mode("", &[("dotenv-mode", "base64")], "input `dotenv-mode` is `base64`")]
 #[case::no_recipient("", &[("dotenv-mode", "sealed")], "input `recipient` is missing")]
 #[case::recipient("", &[("dotenv-mode", "sealed"), ("recipient", "age1x")], "input `recipient` is not an age public key")]
 #[case::ssh("", &[("dotenv-mode", "sealed"), ("recipient", "ssh-ed25519 AAAA")], "input `recipient` is not an age public key")]
-#[case::not_sealed("", &[("recipient", "age1x")], "input `recipient` is given, but the token would not be sealed")]
+#[case::not_sealed("", &[("recipient", "age1x")], "input `recipient` is given, but `dotenv-mode` is not `sealed`")]
 #[case::identity("", &[("variable", "JOBPASS_IDENTITY")], "which jobpass uses for something else")]
 #[case::no_folder("", &[("dotenv", "no/such/jobpass.env")], "whose folder does not exist")]
 #[case::outside("", &[("dotenv", "../jobpass.env")], "outside of the project's folder")]
@@ -67,7 +67,7 @@ fn a_report_with_too_many_variables() {
 #[test]
 fn a_report_with_too_much_text() {
     for size in [5080, 5120, 100_000] {
-        let job = refusing("GitLab takes reports of less than 5120");
+        let job = refusing("GitLab accepts reports of less than 5120");
         let full = format!("A={}\n", "x".repeat(size));
         fs::write(job.job.project().join("jobpass.env"), full).expect("written");
         job.assert_refused();
@@ -111,7 +111,7 @@ fn a_token_that_does_not_fit_is_revoked() {
     fs::write(minting.project().join("jobpass.env"), &existing).expect("written");
     let mint = minting.mint();
     assert_eq!(mint.code(), 6, "{}", mint.log);
-    says(&mint, &["GitLab takes reports of less than 5120"]);
+    says(&mint, &["GitLab accepts reports of less than 5120"]);
     assert_eq!(cluster.issued().len(), 1);
     assert_dead(&cluster);
     assert_eq!(minting.left_in_temp(), [BEGUN]);

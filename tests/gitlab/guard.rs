@@ -240,7 +240,7 @@ fn a_guard_that_was_killed_leaves_its_token_to_the_shell(
     let (script, _) = log.split_once("Running after_script").expect("after_script");
     assert!(
         script.contains(
-            "warning: the process that guarded the token was killed: the token is revoked without it"
+            "warning: something killed the process that guarded the token: jobpass now revokes the token without it"
         ),
         "{log}"
     );
@@ -259,7 +259,7 @@ fn a_guard_that_was_killed_leaves_a_token_that_after_script_needs_to_it() {
     let log = ended.log();
     let (script, after_script) = log.split_once("Running after_script").expect("after_script");
     assert!(
-        script.contains("warning: the process that guarded the token was killed"),
+        script.contains("warning: something killed the process that guarded the token"),
         "{log}"
     );
     assert!(!script.contains("revoked the token"), "{log}");
@@ -547,7 +547,7 @@ fn a_minter_that_the_runner_wrote_into_the_log_is_told() {
     let project = Project::with_pipeline(&job("echo done", "  variables: {CI_DEBUG_TRACE: 'true'}\n"));
     let ended = project.ended(project.runner().start());
     let texts = [
-        "warning: CI_DEBUG_TRACE is on: the runner has written every variable",
+        "warning: CI_DEBUG_TRACE is on: the runner wrote every variable",
         "credential in JOBPASS_KUBECONFIG",
         "Erase job log",
     ];

@@ -453,7 +453,7 @@ fn a_variable_of_the_project_keeps_the_token_from_being_minted() {
     says(
         &ended,
         "create_token",
-        &["`variable` is `SCAN_TOKEN`, which is set in this job already"],
+        &["`variable` is `SCAN_TOKEN`, a variable that this job already has"],
     );
     assert!(project.cluster.issued().is_empty());
 }

@@ -72,8 +72,8 @@ fn a_runner_that_does_not_tell_its_timeout_is_said(#[case] timeout: Option<&str>
         job.set("CI_JOB_TIMEOUT", seconds);
     }
     let mint = job.mint().succeeded();
-    let warning = "warning: this gitlab-runner (15.6.3) does not tell the job its timeout (CI_JOB_TIMEOUT), so nothing revokes \
-                   the token before it";
+    let warning = "warning: this gitlab-runner (15.6.3) does not tell the job its timeout (CI_JOB_TIMEOUT), \
+        so jobpass cannot revoke the token before the timeout";
     assert_eq!(mint.log.contains(warning), told, "{}", mint.log);
     job.revoke("success", &[]).succeeded();
 }
@@ -114,7 +114,7 @@ fn a_token_is_handed_over_masked_opened_and_revoked(#[case] with_id: bool) {
     minting.assert_nothing_leaked(&cluster, &mint);
     says(
         &minting.revoke("success", &["--unless-success"]).succeeded(),
-        &["goes on to later jobs"],
+        &["later jobs get its token"],
     );
     assert!(minting.left_in_temp().is_empty());
 
@@ -487,7 +487,7 @@ fn nothing_is_handed_over_in_a_variable_that_is_set_already(
     says(
         &mint,
         &[
-            &format!("{variable} is set in this job already"),
+            &format!("this job already has the variable {variable}"),
             "dependencies: []",
         ],
     );
@@ -561,7 +561,7 @@ fn a_job_that_cannot_be_told_of_the_ca_gets_the_token_alone() {
     let mut using = minting.later();
     using.options(&[("token-file", "true"), ("kubeconfig-file", "true")]);
     let open = using.run(&["open"]).succeeded();
-    says(&open, &["warning: there is no kubeconfig"]);
+    says(&open, &["warning: cannot write a kubeconfig"]);
     assert!(using.temp().join("jobpass-7002.token").exists());
     minting.set("CI_JOB_STATUS", "failed");
     minting.later().revoke("success", &["--handed-over"]).succeeded();

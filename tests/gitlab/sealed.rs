@@ -107,7 +107,7 @@ fn a_secret_key_as_recipient_is_not_shown() {
         let minting = sealing(&cluster, &Identity::generate(), &[("recipient", &key)]);
         let mint = minting.mint();
         assert_eq!(mint.code(), 2, "{}", mint.log);
-        says(&mint, &["input `recipient` is a secret key", "make another pair"]);
+        says(&mint, &["input `recipient` is a secret key", "create a new pair"]);
         assert_hidden(&key, &mint);
         assert!(cluster.issued().is_empty());
     }
@@ -123,12 +123,12 @@ fn an_identity_that_does_not_open_is_told_and_not_shown() {
     let key = identity.to_string();
     let key = key.expose_secret();
 
-    let something_else = "names a file that holds something else";
+    let something_else = "names a file with other content than age secret keys";
     let cut = &key[..40];
     let contents = [
         (
             file(&Identity::generate()),
-            "JOBPASS_TOKEN`, which is sealed to another recipient",
+            "JOBPASS_TOKEN`, which is sealed to a recipient that does not belong to input `identity`",
         ),
         (String::new(), something_else),
         ("# a comment\n".into(), something_else),
@@ -144,7 +144,7 @@ fn an_identity_that_does_not_open_is_told_and_not_shown() {
     let (mut using, path) = opening(&minting, "");
     fs::write(&path, b"\xff").expect("written");
     assert_closed(&cluster, &using, "names a file that cannot be read", key);
-    let missing = "is missing, and the token is sealed";
+    let missing = "is missing, but the token is sealed";
     for (option, problem) in [
         ("no/such/file", "names a file that cannot be read"),
         ("/dev/zero", "names a file that cannot be read"),
@@ -209,7 +209,7 @@ fn a_sealed_token_that_does_not_fit_is_revoked(#[case] audience: usize, #[case] 
         return;
     }
     assert_eq!(mint.code(), 6, "{}", mint.log);
-    says(&mint, &["GitLab takes reports of less than 5120"]);
+    says(&mint, &["GitLab accepts reports of less than 5120"]);
     assert_dead(&cluster);
     assert!(minting.left_in_project().is_empty());
 }

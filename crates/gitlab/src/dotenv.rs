@@ -93,8 +93,8 @@ pub(crate) fn flags() -> [Arg; 4] {
         flag(
             "dotenv",
             "JOBPASS_DOTENV",
-            "Also write the token to this file, the job's dotenv report, for later jobs. Lines that other commands wrote \
-             to it stay.",
+            "Also write the token to this file, the job's dotenv report, for later jobs. jobpass keeps the \
+             lines that other commands wrote to it.",
         ),
         flag(
             "dotenv-mode",
@@ -114,7 +114,7 @@ pub(crate) fn variable_flag() -> Arg {
         .env("JOBPASS_VARIABLE")
         .hide_env_values(true)
         .value_name("NAME")
-        .help("Name of the variable that hands the token to later jobs. [default: JOBPASS_TOKEN]")
+        .help("The name of the variable that hands the token to later jobs. [default: JOBPASS_TOKEN]")
 }
 
 /// The name of the token's variable.
@@ -198,8 +198,8 @@ impl Dotenv {
         if value(matches, "recipient").is_some() && !matches!(mode, Mode::Sealed(_)) {
             return Err(Error::input(
                 "recipient",
-                "is given, but the token would not be sealed to it",
-                "add `dotenv-mode: sealed`, or leave `recipient` out",
+                "is given, but `dotenv-mode` is not `sealed`",
+                "add `dotenv-mode: sealed`, or leave out `recipient`",
             ));
         }
         let variable = variable(matches)?.to_owned();
@@ -211,9 +211,10 @@ impl Dotenv {
             return Err(Error::input(
                 "variable",
                 format!(
-                    "is `{variable}`, which is set in this job already: later jobs might not get the token in it"
+                    "is `{variable}`, a variable that this job already has: later jobs might not get the \
+                     token in it"
                 ),
-                "choose another name, or remove the variable of that name from the project, group or pipeline",
+                "choose another name, or remove this variable from the project, group or pipeline",
             ));
         }
         // The job that revokes would not get the anchor's name either.
@@ -221,10 +222,11 @@ impl Dotenv {
             return Err(Error::input(
                 "dotenv",
                 format!(
-                    "is given, and {name} is set in this job already: later jobs might not get the value that this one hands over"
+                    "is given, but this job already has the variable {name}: later jobs might not get the \
+                     value that this job hands over"
                 ),
-                "remove the variable of that name from the project, group or pipeline; if another job of the pipeline hands over \
-                 a token, give this one `dependencies: []`",
+                "remove this variable from the project, group or pipeline. If another job of the pipeline \
+                 hands over a token, give this job `dependencies: []`",
             ));
         }
         let path = files::absolute("dotenv", Path::new(path))?;
@@ -262,9 +264,9 @@ impl Dotenv {
         if matches!(self.mode, Mode::Masked) && !token.expose().bytes().all(maskable) {
             return Err(Error::new(
                 Kind::Deliver,
-                "runners would not mask all of this token: it has other characters than a JWT",
+                "runners would not mask all of this token: it has characters that a JWT does not have",
             )
-            .help("use files, `dotenv-mode: sealed`, or `plain`, which masks nothing"));
+            .help("use files, `dotenv-mode: sealed`, or `dotenv-mode: plain`, which masks nothing"));
         }
         let existing = self.read().map_err(deliver)?.unwrap_or_default();
         let value = self.value(token.expose())?;
@@ -330,10 +332,12 @@ impl Dotenv {
     pub(crate) fn warning(&self) -> Option<Error> {
         matches!(self.mode, Mode::Plain).then(|| {
             let variable = &self.variable;
-            let what = format!("`dotenv-mode: plain`: nothing masks {variable} in the logs of the jobs that get it");
+            let what =
+                format!("`dotenv-mode: plain`: nothing masks {variable} in the logs of the jobs that get it");
             Error::new(Kind::Deliver, what).help(format!(
-                "everybody who reads a log in which one of them prints it can use it until it is revoked; with `masked`, jobs \
-                 take it as `${{{variable}#{MASKED_PREFIX}}}` or with `jobpass-gitlab open`"
+                "if a job prints {variable}, every reader of its log can use the token until jobpass \
+                 revokes it. Use `dotenv-mode: masked`. Jobs then read the token with \
+                 `${{{variable}#{MASKED_PREFIX}}}` or `jobpass-gitlab open`"
             ))
         })
     }
@@ -344,8 +348,8 @@ impl Dotenv {
             self.shown()
         );
         Error::new(Kind::Deliver, what).help(
-            "give the CA of this cluster alone, not a bundle of all CAs, or write less to the report; else a later job gives kubectl \
-             `--server`, `--certificate-authority` and the token",
+            "give the CA of this cluster alone, not a bundle of all CAs, or write less to the report. \
+             Otherwise, give kubectl `--server`, `--certificate-authority` and the token in the later jobs",
         )
     }
 
@@ -361,7 +365,7 @@ impl Dotenv {
         match project {
             Some(project) if !folder.starts_with(&project) => Err(self.refused(
                 ", outside of the project's folder".into(),
-                "GitLab takes reports from inside it only: give a path such as `jobpass.env`",
+                "GitLab accepts only reports inside that folder: give a path such as `jobpass.env`",
             )),
             _ => Ok(()),
         }
@@ -423,7 +427,8 @@ impl Dotenv {
         if let Some(key) = taken {
             return Err(self.refused(
                 format!(", which sets {key} already"),
-                "one report hands over one token: give each its own job; or remove the file first",
+                "one report hands over one token: mint each token in a job of its own, or remove the file \
+                 first",
             ));
         }
         let anchor = format!("{}/{}", receipt.namespace, receipt.anchor);
@@ -455,7 +460,10 @@ impl Dotenv {
         if variables > VARIABLES_LIMIT {
             return Err(self.refused(
                 format!(", which would have {variables} variables"),
-                format!("GitLab takes {VARIABLES_LIMIT}; jobpass writes {own}"),
+                format!(
+                    "GitLab accepts {VARIABLES_LIMIT}, of which jobpass writes {own}: write fewer \
+                    variables to the report"
+                ),
             ));
         }
         let mut lines = String::new();
@@ -508,8 +516,8 @@ impl Dotenv {
         self.refused(
             format!(", which would have {size} bytes or more"),
             format!(
-                "GitLab takes reports of less than {SIZE_LIMIT}: write less to it, or ask for fewer audiences, as they are \
-                 part of the token"
+                "GitLab accepts reports of less than {SIZE_LIMIT}: write less to the report, or ask for \
+                 fewer audiences, because the token contains them"
             ),
         )
     }
@@ -633,8 +641,8 @@ mod tests {
     #[case::another_word(&["--dotenv-mode", "open"], &[], Err("input `dotenv-mode` is `open`"))]
     #[case::sealed_to_nobody(&["--dotenv", "REPORT", "--dotenv-mode", "sealed"], &[], Err("input `recipient` is missing"))]
     #[case::not_sealed(&["--dotenv", "REPORT", "--recipient", "age1"], &[], Err("input `recipient` is given"))]
-    #[case::set_already(&["--dotenv", "REPORT"], &[("JOBPASS_TOKEN", "")], Err("input `variable` is `JOBPASS_TOKEN`, which is set"))]
-    #[case::of_another_job(&["--dotenv", "REPORT"], &[(ANCHOR, "ci/a")], Err("JOBPASS_ANCHOR is set in this job already"))]
+    #[case::set_already(&["--dotenv", "REPORT"], &[("JOBPASS_TOKEN", "")], Err("input `variable` is `JOBPASS_TOKEN`, a variable that this job already has"))]
+    #[case::of_another_job(&["--dotenv", "REPORT"], &[(ANCHOR, "ci/a")], Err("this job already has the variable JOBPASS_ANCHOR"))]
     #[case::outside(&["--dotenv", "/tmp/jobpass.env"], &[], Err("outside of the project's folder"))]
     #[case::in_no_folder(&["--dotenv", "/nowhere/jobpass.env"], &[], Err("whose folder does not exist"))]
     fn a_report_that_nobody_would_get_is_refused(

@@ -54,9 +54,10 @@ impl Job {
                 "the variable CI_JOB_ID is `{}`, which is not the id of a job",
                 harmless(&id)
             );
-            return Err(
-                Error::new(Kind::Input, what).help("something in the pipeline sets it; leave it to GitLab")
-            );
+            return Err(Error::new(Kind::Input, what).help(
+                "something in the pipeline sets this variable. Remove \
+                    that, because only GitLab may set it",
+            ));
         }
         let folder = match environment.utf8("RUNNER_TEMP_PROJECT_DIR")? {
             Some(folder) => folder.into(),
@@ -78,7 +79,10 @@ impl Job {
         made.map_err(|error| {
             let (folder, why) = (text::path(&self.folder), harmless(&error.to_string()));
             let what = format!("cannot make the job's temporary folder `{folder}`: {why}");
-            Error::new(Kind::Deliver, what).help("check the permissions of the folder that the project is in")
+            Error::new(Kind::Deliver, what).help(
+                "check the permissions of the folder that holds the \
+                project's folder",
+            )
         })?;
         Ok(&self.folder)
     }

@@ -35,8 +35,9 @@ pub(crate) fn command() -> Command {
             Arg::new("shell")
                 .long("shell")
                 .action(ArgAction::SetTrue)
-                .help("Print commands that put such a filter between this shell and the log for the rest of the job, and make the shell wait for \
-                     the token's guard at its end"),
+                .help("Print shell commands for the rest of the job. They send the shell's output through \
+                    this filter. They also make the shell wait, before it exits, until the guard has \
+                    revoked the token"),
         )
         .arg(
             Arg::new("mask-log")
@@ -44,15 +45,16 @@ pub(crate) fn command() -> Command {
                 .env("JOBPASS_MASK_LOG")
                 .hide_env_values(true)
                 .value_name("BOOL")
-                .help("`false`: the log stays as it is, and the commands of `--shell` only make the shell wait for the token's guard. [default: true]"),
+                .help("`false`: jobpass does not mask the log. The commands of `--shell` then only make the \
+                    shell wait for the guard. [default: true]"),
         )
         .args([
             flags::flag(Opt::Kubeconfig),
             flags::flag(Opt::BearerTokenFile),
             flags::flag(Opt::BearerTokenEnv),
             flags::flag(Opt::TokenFile).help(
-                "The file that holds the token, if this job did not mint it; a relative path is taken from the job's \
-                 temporary folder",
+                "The file that holds the token, if this job did not mint it; a relative path begins in the \
+                 job's temporary folder",
             ),
         ])
         .args([dotenv::variable_flag(), sealed::identity_flag(), hidden("pipe"),
@@ -131,7 +133,7 @@ fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<Secre
     if secrets.is_empty() {
         return Err(Error::input(
             Opt::TokenFile,
-            "names no token, this job has minted none, and none was handed to it: there is nothing to mask",
+            "names no token, and this job has neither minted nor opened a token: there is nothing to mask",
             "run `jobpass-gitlab mint` or `open` first",
         ));
     }

@@ -33,9 +33,9 @@ pub(crate) fn command() -> Command {
         .args(dotenv::flags())
         .arg(After::flag())
         .after_help(
-            "Each option may also stand in the variable JOBPASS_ and its name, as in JOBPASS_SERVICE_ACCOUNT.\n\
-             Examples:\n  jobpass-gitlab mint --service-account scanner --kubeconfig-file true\n  \
-             jobpass-gitlab mint --service-account scanner --dotenv jobpass.env",
+            "Each option also has a variable with the prefix JOBPASS_, such as \
+             JOBPASS_SERVICE_ACCOUNT.\nExamples:\n  jobpass-gitlab mint --service-account scanner \
+             --kubeconfig-file true\n  jobpass-gitlab mint --service-account scanner --dotenv jobpass.env",
         )
 }
 
@@ -56,8 +56,8 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
         return Err(Error::input(
             Opt::TokenFile,
             "is missing: the token has nowhere to go",
-            "give `token-file` or `kubeconfig-file` (`true` chooses a name) for this job, or `dotenv` for later jobs; the log \
-             cannot hide a token",
+            "give `token-file` or `kubeconfig-file` (`true` chooses a name) for this job, or `dotenv` for \
+             later jobs. jobpass does not print tokens",
         ));
     }
     if let Some(dotenv) = &dotenv {
@@ -65,9 +65,9 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
         if state.renewal.is_some() {
             return Err(Error::input(
                 Opt::RenewFor,
-                "is given for a token that goes to later jobs, and a dotenv report is written once",
-                "mint in each job that takes long, with the template `job.yml`; or leave out `renew-for` and give a `duration` \
-                 that lasts for all of them",
+                "is given for a token that goes to later jobs, which get only the first token",
+                "mint in each long job, with the template `job.yml`. Or leave out `renew-for`, and give a \
+                 `duration` that lasts for all jobs",
             ));
         }
     }
@@ -195,10 +195,14 @@ fn without_a_timeout(environment: &Environment) -> Error {
     Error::new(
         Kind::Revoke,
         format!(
-            "{version} does not tell the job its timeout (CI_JOB_TIMEOUT), so nothing revokes the token before it"
+            "{version} does not tell the job its timeout (CI_JOB_TIMEOUT), so jobpass cannot revoke the \
+             token before the timeout"
         ),
     )
-    .help("update gitlab-runner to 15.7 or later, or give a `duration` that is no longer than the job may take")
+    .help(
+        "update gitlab-runner to 15.7 or later, or give a `duration` that is no longer than the job's \
+        timeout",
+    )
 }
 
 /// Warns that the runner itself has written the minter's credential into the log, before any script began.
@@ -219,12 +223,12 @@ fn shown_by_the_runner(inputs: &Inputs, environment: &Environment) -> Option<Err
     };
     environment.get(&variable)?;
     let what = format!(
-        "CI_DEBUG_TRACE is on: the runner has written every variable of this job into its log, the minter's credential in {variable} \
-         too where GitLab does not mask it"
+        "CI_DEBUG_TRACE is on: the runner wrote every variable of this job into the log, and also the \
+         minter's credential in {variable} unless GitLab masks it"
     );
     Some(Error::new(Kind::Deliver, what).help(
-        "look at the beginning of this log; if the credential is there, erase the log (the job's page, `Erase job log`), give the \
-         minter another credential, and remove CI_DEBUG_TRACE",
+        "look at the beginning of this log. If it shows the credential, erase the log (`Erase job log` on \
+         the job's page), give the minter a new credential, and remove CI_DEBUG_TRACE",
     ))
 }
 

@@ -25,8 +25,8 @@ pub(crate) fn command() -> Command {
         .about("Write the token that another job handed over to files, as it was minted")
         .args([
             flags::flag(Opt::TokenFile).help(
-                "Write the token to this file (mode 0600). `true` chooses a name in the job's temporary folder; a \
-                 relative path is taken from there",
+                "Write the token to this file (mode 0600). `true` chooses a name in the job's temporary \
+                 folder; a relative path begins there",
             ),
             flags::flag(Opt::KubeconfigFile).help(
                 "Write a kubeconfig that uses the token to this file. `true` and relative paths as with `token-file`",
@@ -34,9 +34,9 @@ pub(crate) fn command() -> Command {
         ])
         .args([dotenv::variable_flag(), sealed::identity_flag()])
         .after_help(
-            "Nothing revokes the token when this job ends. The files are removed when the shell ends that runs what \
-             `jobpass-gitlab mask --shell` prints; without it, remove them in after_script.\n\
-             Example:\n  jobpass-gitlab open --kubeconfig-file true",
+            "Nothing revokes the token when this job ends. A shell that runs the commands of \
+             `jobpass-gitlab mask --shell` removes the files when it ends. Without such a shell, remove \
+             them in after_script.\nExample:\n  jobpass-gitlab open --kubeconfig-file true",
         )
 }
 
@@ -47,8 +47,8 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
         return Err(Error::input(
             "variable",
             format!("is `{name}`, which no earlier job handed over"),
-            "name the job that mints under `needs` or `dependencies`; a variable of the project with that name, even an \
-             empty one, would win over it",
+            "name the job that mints under `needs` or `dependencies`. Remove any project variable of that \
+             name, even an empty one: it takes precedence",
         ));
     };
     let token = token?;
@@ -88,7 +88,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     let written = [&files.token_file, &files.kubeconfig_file].into_iter().flatten();
     let written = written.map(|path| text::path(path)).collect::<Vec<_>>();
     log::say(&format!(
-        "jobpass: wrote the token in {name} to {}, as it was minted: runners do not mask it so",
+        "jobpass: wrote the token in {name} to {}, without a prefix: runners do not mask it in this form",
         written.join(" and ")
     ));
     Ok(())
@@ -137,10 +137,11 @@ fn user(token: &Token) -> Result<Receipt, Error> {
 }
 
 fn no_server() -> Error {
-    let what = "there is no kubeconfig: the job that mints did not hand over where the API server is";
+    let what = "cannot write a kubeconfig: the job that mints did not hand over the address of the API \
+        server";
     Error::new(Kind::Deliver, what).help(
-        "the log of that job says why: its report may have had no room for it, or another version of jobpass wrote it; the token itself \
-         is in its file",
+        "the log of that job says why: its report may have had no room for the address, or another version \
+         of jobpass wrote the report. The token itself is in its file",
     )
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn command() -> Command {
         Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
     };
     Command::new("revoke")
-        .about("Revoke every token that this job minted, prove it, and remove the files")
+        .about("Revoke every token that this job minted, prove that it is dead, and remove the files")
         .args(OPTIONS.map(flags::flag))
         .args([dotenv::variable_flag(), sealed::identity_flag()])
         .args([
@@ -57,7 +57,8 @@ pub(crate) fn command() -> Command {
             ),
             switch(
                 "unless-success",
-                "Revoke only if CI_JOB_STATUS is not `success`: for the after_script of a job that hands its token on",
+                "Revoke only if CI_JOB_STATUS is not `success`: for the after_script of a job that hands \
+                 its token over",
             )
             .conflicts_with("handed-over"),
         ])
@@ -112,7 +113,8 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
                 text::path(&path)
             );
             let error = Error::new(Kind::Revoke, what).help(
-                "jobpass left it alone, because its content decides where the minter's credential is sent; find out who wrote it",
+                "jobpass left the file alone, because it decides to which server the minter's credential \
+                 goes. Find out who wrote the file",
             );
             failures.push(by_hand(&error, &anchor, job));
             continue;
@@ -145,14 +147,18 @@ fn nothing_recorded(job: &Job) -> Error {
     let get = |name| harmless(job.environment.get(name).unwrap_or(name));
     let template = job.environment.get("JOBPASS_TEMPLATE").unwrap_or(".jobpass");
     let template = harmless(template);
-    Error::new(Kind::Revoke, "nothing to revoke: this job has no record of a token").help(format!(
-        "a job that extends `{template}` and has a `before_script` of its own mints no token, and gets no KUBECONFIG: its scripts \
-         replace those of the template. Write them so:\n\n  \
+    Error::new(
+        Kind::Revoke,
+        "nothing to revoke: this job has no record of a token",
+    )
+    .help(format!(
+        "a job that extends `{template}` and has a `before_script` of its own mints no token, and gets no \
+         KUBECONFIG: its scripts replace those of the template. Write these scripts in this way:\n\n  \
          before_script:\n    - !reference [{template}, before_script]\n    # then your own commands\n  \
-         after_script:\n    # your own commands, then\n    - !reference [{template}, after_script]\n\n\
-         if something removed `{}` while the job ran, its token may work until it expires; this revokes it:\n\n  \
-         kubectl delete secrets --all-namespaces --field-selector type=jobpass.dev/anchor \
-         --selector jobpass.dev/run-id={},jobpass.dev/job={}",
+         after_script:\n    # your own commands, then\n    - !reference [{template}, after_script]\n\nif \
+         something removed `{}` while the job ran, the job's token may work until it expires. This command \
+         revokes the token:\n\n  kubectl delete secrets --all-namespaces --field-selector \
+         type=jobpass.dev/anchor --selector jobpass.dev/run-id={},jobpass.dev/job={}",
         harmless(&job.folder_name()),
         get("CI_PIPELINE_ID"),
         get("CI_JOB_ID"),
@@ -169,7 +175,8 @@ fn hand_on(job: &Job) -> Vec<Error> {
         }
         let _ = fs::remove_file(path);
         log::say(&format!(
-            "jobpass: this job succeeded: its token (anchor {}) goes on to later jobs, until `revoke --handed-over`",
+            "jobpass: this job succeeded: later jobs get its token (anchor {}), until `revoke \
+             --handed-over` revokes it",
             harmless(&anchor)
         ));
     }
@@ -212,20 +219,20 @@ async fn handed_over(
         Ok(revoked) if revoked.left_alone && claimed.is_none() => {
             let what = format!("{ANCHOR_UID} is not the uid of the anchor that {ANCHOR} names");
             let error = Error::new(Kind::Revoke, what).help(
-                "something else than the job that mints sets these variables: remove them from the project, the group and the \
-                 pipeline",
+                "these variables do not come from the job that minted the token: somebody set them in the \
+                 project, the group or the pipeline. Remove them there",
             );
             Some(by_hand(&error, anchor, job))
         }
         Ok(_) => named.filter(|named| *named != anchor).map(|named| {
             let what = format!(
-                "{ANCHOR} names {}, and the token that was handed over is bound to {}, which was deleted",
+                "{ANCHOR} names {}, but the handed-over token is bound to {}",
                 harmless(named),
                 harmless(anchor)
             );
             Error::new(Kind::Revoke, what).help(format!(
-                "the anchor that {ANCHOR} names was left alone: look for the variable in the project, in the group and in the run of the \
-                 pipeline, and remove it"
+                "jobpass revoked the handed-over token, and left the anchor that {ANCHOR} names alone. \
+                 Remove the variable {ANCHOR} from the project, the group and the pipeline run"
             ))
         }),
     };

@@ -32,8 +32,8 @@ pub(crate) fn identity_flag() -> Arg {
         .hide_env_values(true)
         .value_name("FILE")
         .help(
-            "File with the age secret key (`AGE-SECRET-KEY-1...`) that opens a sealed token: make JOBPASS_IDENTITY a CI/CD \
-             variable of type File.",
+            "The file that holds the age secret key (`AGE-SECRET-KEY-1...`) for a sealed token: make \
+             JOBPASS_IDENTITY a CI/CD variable of type File.",
         )
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn recipient(matches: &ArgMatches) -> Result<Recipient, Error> {
         return Err(Error::input(
             "recipient",
             "is a secret key, which everybody who sees this pipeline can read",
-            format!("throw it away and make another pair; {allowed}"),
+            format!("throw this key away, and create a new pair: {allowed}"),
         ));
     }
     text.parse().map_err(|_| {
@@ -62,7 +62,7 @@ pub(crate) fn recipient(matches: &ArgMatches) -> Result<Recipient, Error> {
 pub(crate) fn seal(token: &str, recipient: &Recipient) -> Result<String, Error> {
     age::encrypt(recipient, token.as_bytes())
         .map(|file| STANDARD.encode(file))
-        .map_err(|_| Error::new(Kind::Deliver, "the token cannot be sealed to this recipient"))
+        .map_err(|_| Error::new(Kind::Deliver, "cannot seal the token to this recipient"))
 }
 
 /// Decrypts the token in `text`, the value of `variable`. An error shows neither.
@@ -71,9 +71,9 @@ pub(crate) fn open(text: &str, variable: &str, matches: &ArgMatches) -> Result<T
         |problem: &str, help: &str| Error::input("variable", format!("is `{variable}`, {problem}"), help);
     let damaged = || {
         refuse(
-            "whose value is neither a token nor a whole sealed one",
-            "compare it with the dotenv report of the job that mints; a variable of the project with that name wins over the \
-             report",
+            "whose value is neither a token nor a complete sealed token",
+            "compare the value with the dotenv report of the job that mints. A project variable of that \
+             name takes precedence over the report",
         )
     };
     let file = STANDARD.decode(text).map_err(|_| damaged())?;
@@ -82,7 +82,7 @@ pub(crate) fn open(text: &str, variable: &str, matches: &ArgMatches) -> Result<T
     let identities = identities.iter().map(|identity| identity as &dyn age::Identity);
     let mut opened = sealed.decrypt(identities).map_err(|error| match error {
         DecryptError::NoMatchingKeys => refuse(
-            "which is sealed to another recipient than the one that input `identity` belongs to",
+            "which is sealed to a recipient that does not belong to input `identity`",
             "give the job that mints the recipient that `age-keygen -y` prints for this identity",
         ),
         _ => damaged(),
@@ -98,7 +98,7 @@ fn identities(matches: &ArgMatches) -> Result<Vec<Identity>, Error> {
     let allowed = "make JOBPASS_IDENTITY a CI/CD variable of type File, with the `AGE-SECRET-KEY-1...` that belongs to the \
                    recipient";
     let refuse = |problem: &str| Error::input("identity", problem, allowed);
-    let path = value(matches, "identity").ok_or_else(|| refuse("is missing, and the token is sealed"))?;
+    let path = value(matches, "identity").ok_or_else(|| refuse("is missing, but the token is sealed"))?;
     if is_secret_key(path) {
         return Err(refuse("is a secret key itself, not the path of a file with one"));
     }
@@ -113,7 +113,7 @@ fn identities(matches: &ArgMatches) -> Result<Vec<Identity>, Error> {
     match identities {
         Ok(identities) if !identities.is_empty() => Ok(identities),
         _ => Err(refuse(
-            "names a file that holds something else than age secret keys of type X25519 (it is not shown here)",
+            "names a file with other content than age secret keys of type X25519 (jobpass does not show it)",
         )),
     }
 }
@@ -177,7 +177,10 @@ mod tests {
         };
         assert_eq!(opened(two).as_deref(), Ok("t0ken"));
         let another = opened(|_| secret(&Identity::generate())).expect_err("refused");
-        assert!(another.contains("sealed to another recipient"), "{another}");
+        assert!(
+            another.contains("sealed to a recipient that does not belong to"),
+            "{another}"
+        );
     }
 
     #[rstest]
@@ -212,7 +215,7 @@ mod tests {
             .expect_err("refused")
             .to_string();
         assert!(
-            error.contains("neither a token nor a whole sealed one") && !error.contains(text),
+            error.contains("neither a token nor a complete sealed token") && !error.contains(text),
             "{error}"
         );
     }

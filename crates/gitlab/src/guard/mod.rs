@@ -74,9 +74,10 @@ impl After {
             .hide_env_values(true)
             .value_name("REVOKE_AFTER")
             .help(
-                "`script`: the token is revoked as soon as the script is over, or 15 seconds before the job's timeout. \
-                 `after_script`: `jobpass-gitlab revoke` revokes it, at the end of the job's own `after_script`, which needs the \
-                 token. In a container that ends with the script, nothing else does. [default: script]",
+                "`script`: jobpass revokes the token as soon as the script is over, or 15 seconds before \
+                 the job's timeout. `after_script`: for an `after_script` that needs the token and ends \
+                 with `jobpass-gitlab revoke`, which revokes it. In a container that ends with the script, \
+                 nothing else revokes the token. [default: script]",
             )
     }
 
@@ -134,7 +135,10 @@ pub(crate) fn start(state: &State, script: Script, after: After, inputs: &Inputs
             Kind::Deliver,
             format!("cannot start the process that guards the token: {why}"),
         )
-        .help("check that the job may start processes, and make named pipes in its temporary folder")
+        .help(
+            "check that the job may start processes, and that it may create named pipes in its temporary \
+            folder",
+        )
     })
 }
 
@@ -229,12 +233,13 @@ async fn stand_in(job: &Job, pipe: &Path, inputs: &Inputs, after: After, interru
     let killed = |what| {
         Error::new(
             Kind::Revoke,
-            format!("the process that guarded the token was killed{what}"),
+            format!("something killed the process that guarded the token{what}"),
         )
     };
-    let look = "look for what kills processes of this user while the job runs (`kill -9`, `pkill`, a limit of memory)";
+    let look = "find out what kills processes of this user while the job runs (`kill -9`, `pkill`, a limit \
+        of memory)";
     match after {
-        After::Script => log::warning(&killed(": the token is revoked without it").help(look)),
+        After::Script => log::warning(&killed(": jobpass now revokes the token without it").help(look)),
         After::AfterScript => {
             let help = "end `after_script` with `jobpass-gitlab revoke`: nothing else revokes the token now";
             return log::warning(&killed("").help(look).help(help));
@@ -424,11 +429,13 @@ impl Why {
         let margin = margin.as_secs();
         Some(match revoked {
             true => format!(
-                "jobpass: this job runs into its timeout in {margin} s: its token is revoked now, as nothing could revoke it then\n"
+                "jobpass: this job runs into its timeout in {margin} s: jobpass revokes the token now, \
+                 because it could not revoke it then\n"
             ),
             false => format!(
-                "jobpass: warning: this job runs into its timeout in {margin} s, and its token could not be revoked yet: it works \
-                 until a later attempt succeeds, or until it expires\n"
+                "jobpass: warning: this job runs into its timeout in {margin} s, and jobpass could not \
+                 revoke the token yet: the token works until a later attempt succeeds, or until it \
+                 expires\n"
             ),
         })
     }
