@@ -44,7 +44,7 @@ impl Export {
             return Err(Error::input(
                 Opt::ExportKubeconfig,
                 "is `true`, and `kubeconfig-file` is `false`: there is no kubeconfig to export",
-                "leave out one of the two",
+                "leave out one of these two inputs",
             ));
         }
         Ok(Some(Self {

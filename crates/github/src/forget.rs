@@ -59,8 +59,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) fn run(input: impl io::Read, output: impl io::Write) -> Result<(), Error> {
     let failed = |error: io::Error| Error::new(Kind::Internal, harmless(&error.to_string()));
     let line = io::read_to_string(input).map_err(failed)?;
-    let (parent, place) =
-        Place::parse(&line).ok_or_else(|| Error::new(Kind::Internal, "no place in a file was given"))?;
+    let (parent, place) = Place::parse(&line).ok_or_else(|| {
+        Error::new(
+            Kind::Internal,
+            "standard input does not name the file \
+            and the position of the credential",
+        )
+    })?;
     forget(&place, parent, PATIENCE, || beside::ready(output)).map_err(failed)
 }
 

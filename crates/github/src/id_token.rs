@@ -31,13 +31,14 @@ pub(crate) fn check_permission(inputs: &Inputs, environment: &Environment) -> Re
         return Ok(());
     }
     let help = if is_from_fork(environment) {
-        "This is a pull request from a fork: GitHub gives its jobs no ID token, whatever `permissions` says, as anybody can open \
-         one. Leave this step out for them (`if: github.event.pull_request.head.repo.fork != true`), or run it after the merge \
-         (`on: push`)."
+        "This is a pull request from a fork: GitHub gives its jobs no ID token, whatever `permissions` \
+         says, because anybody can open such a pull request. Leave this step out for pull requests from \
+         forks (`if: github.event.pull_request.head.repo.fork != true`), or run it after the merge (`on: \
+         push`)."
     } else {
-        "Give it the permission, in the job (a reusable workflow's caller has to give it, too):\n\n    \
-         permissions:\n      id-token: write   # to ask GitHub for an ID token\n      contents: read    # for actions/checkout: \
-         naming one permission takes the others away"
+        "Give it the permission, in the job (for a reusable workflow, the calling job must give it as \
+         well):\n\n    permissions:\n      id-token: write   # to ask GitHub for an ID token\n      \
+         contents: read    # for actions/checkout: naming one permission takes the others away"
     };
     Err(Error::input(
         Opt::OidcAudience,

@@ -43,9 +43,10 @@ const VERBS: [Verb; 4] = [Verb::Main, Verb::Post, Verb::Renew, Verb::Forget];
 impl Verb {
     fn command(self) -> Command {
         match self {
-            Self::Main => {
-                Command::new("main").about("Where the step stands: mint, mask, hand over, record the state")
-            }
+            Self::Main => Command::new("main").about(
+                "At the step's place in the job: mint a token, mask it, hand it \
+                    over, record the state",
+            ),
             Self::Post => Command::new("post").about("At the end of the job: revoke what the state records"),
             Self::Renew => Command::new(renew::VERB).hide(true),
             Self::Forget => Command::new(forget::VERB).hide(true),
@@ -71,7 +72,10 @@ pub fn main() -> ExitCode {
     harden::harden();
     let arguments = Command::new("jobpass-github")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Mints a Kubernetes ServiceAccount token for this GitHub job and revokes it at the end")
+        .about(
+            "Mints a Kubernetes ServiceAccount token for this GitHub job, and revokes the token when the \
+            job ends",
+        )
         .subcommand_required(true)
         .subcommands(VERBS.map(Verb::command))
         .get_matches();

@@ -110,7 +110,7 @@ async fn revoke(
 /// nothing is known.
 fn gone() -> Error {
     Error::new(Kind::Revoke, "no state reached the end of the job").help(
-        "main was killed before it could record one, or something between the runner and this step has removed what main saved",
+        "something killed main before it could record the state, or removed the state that main recorded",
     )
 }
 
