@@ -171,7 +171,7 @@ fn thirty_seconds_can_be_a_lifetime() {
     assert!(
         ended
             .log
-            .contains("its token is revoked: its lifetime of 1 s is over"),
+            .contains("jobpass revoked its token: its lifetime of 1 s is over"),
         "{}",
         ended.log
     );
@@ -266,7 +266,9 @@ fn a_command_that_does_not_stop_loses_its_token() {
     let ended = Ended::of(child);
     assert_eq!((ended.code(), &*rest), (0, "went on\n"), "{}", ended.log);
     assert!(
-        ended.log.contains("its token is revoked: it was told to stop"),
+        ended
+            .log
+            .contains("jobpass revoked its token: it was told to stop"),
         "{}",
         ended.log
     );
@@ -321,7 +323,7 @@ fn a_kill_leaves_the_state() {
 
 #[rstest]
 #[case(&["--", "no-such-program"], "input `COMMAND` is `no-such-program`")]
-#[case(&["--", "./minter.yaml"], "not a program that can be run")]
+#[case(&["--", "./minter.yaml"], "not a program that jobpass can run")]
 #[case(&["--duration", "0", "--", "true"], "the time is zero")]
 #[case(&["--env", "A B", "--", "true"], "input `env` is not the name of a variable")]
 #[case(&["--verify-revocation", "maybe", "--", "true"], "use `off`, `quick` or `wait`")]

@@ -217,7 +217,7 @@ fn a_signal_leaves_no_token(
 #[case(&["--time-limit", "soon"], "which is not a usable length of time")]
 #[case(&["--duration", "30s"], "less than 10 minutes")]
 #[case(&["--env", "1", "--", "true"], "input `env` is not the name of a variable")]
-#[case(&["--", "no-such-program"], "not a program that can be run")]
+#[case(&["--", "no-such-program"], "not a program that jobpass can run")]
 fn wrong_input_creates_nothing(#[case] more: &[&str], #[case] why: &str) {
     let desk = Desk::new();
     let ended = desk.run(&[&TEST, more].concat());

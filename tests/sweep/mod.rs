@@ -390,7 +390,7 @@ fn a_minted_token_outlives_every_sweep_until_it_expires() {
 #[case::token_in_argv(&["--github-token-env", "ghp-abc"], "input `github-token-env` is not the name of an environment variable")]
 #[case::no_token(&["--gitlab-token-env", "NOT_SET"], "which is not set")]
 #[case::no_file(&["--gitlab-token-file", "nowhere"], "input `gitlab-token-file` names the file `nowhere`")]
-#[case::no_tls(&["--github-url", "http://github.example.com", "--github-token-env", "HOME"], "input `github-url` is not the URL of a site to which a token may be sent")]
+#[case::no_tls(&["--github-url", "http://github.example.com", "--github-token-env", "HOME"], "input `github-url` is not the URL of a site to which jobpass may send a token")]
 #[case::url_alone(&["--github-url", "https://github.example.com"], "input `github-url` is given without a token")]
 fn wrong_input_is_refused_before_anything_is_asked(#[case] arguments: &[&str], #[case] why: &str) {
     let broom = Broom::new();

@@ -46,8 +46,8 @@ pub(crate) fn env(matches: &ArgMatches) -> Result<Option<&str>, Error> {
         true => Ok(Some(name)),
         false => Err(Error::input(
             "env",
-            "is not the name of a variable that can hold the token (the value is not shown, because it might \
-             be the token)",
+            "is not the name of a variable that can hold the token (jobpass does not show the value, \
+             because it might be the token)",
             "give the name of a variable, for example `--env K8S_AUTH_TOKEN`",
         )),
     }

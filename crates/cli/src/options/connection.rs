@@ -12,14 +12,14 @@ pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) fn flags() -> [Arg; 6] {
     [
         flag(Opt::Kubeconfig).help(
-            "Path of the kubeconfig; the environment variable may also hold the YAML itself, or base64 of \
-             it.",
+            "The path of the kubeconfig; the environment variable may also hold the YAML itself, or base64 \
+             of it.",
         ),
         flag(Opt::Context),
         flag(Opt::Server),
         flag(Opt::CertificateAuthority),
-        flag(Opt::BearerTokenFile).help("File that holds the bearer token for `server`."),
+        flag(Opt::BearerTokenFile).help("The file that holds the bearer token for `server`."),
         flag(Opt::BearerTokenEnv)
-            .help("Name of the environment variable that holds the bearer token for `server`."),
+            .help("The name of the environment variable that holds the bearer token for `server`."),
     ]
 }

@@ -99,32 +99,34 @@ pub(crate) fn flags() -> [Arg; 6] {
         flag(
             "github-token-file",
             "FILE",
-            "File with a GitHub token (Actions: read), to ask GitHub whether runs have ended.",
+            "The file that holds a GitHub token (Actions: read), with which jobpass asks GitHub whether \
+             runs have ended.",
         ),
         flag(
             "github-token-env",
             "NAME",
-            "Name of the environment variable that holds the GitHub token.",
+            "The name of the environment variable that holds the GitHub token.",
         ),
         flag(
             "github-url",
             "URL",
-            "URL of the GitHub that issued the token. [default: https://github.com]",
+            "The URL of the GitHub that issued the token. [default: https://github.com]",
         ),
         flag(
             "gitlab-token-file",
             "FILE",
-            "File with a GitLab token (read_api), to ask GitLab whether pipelines have ended.",
+            "The file that holds a GitLab token (read_api), with which jobpass asks GitLab whether \
+             pipelines have ended.",
         ),
         flag(
             "gitlab-token-env",
             "NAME",
-            "Name of the environment variable that holds the GitLab token.",
+            "The name of the environment variable that holds the GitLab token.",
         ),
         flag(
             "gitlab-url",
             "URL",
-            "URL of the GitLab that issued the token. [default: https://gitlab.com]",
+            "The URL of the GitLab that issued the token. [default: https://gitlab.com]",
         ),
     ]
 }
@@ -173,11 +175,11 @@ impl Pipelines {
         self.sites.iter().filter_map(|(site, memory)| {
             let name = site.platform.name();
             let problem = match (&memory.stopped, &memory.last_failure) {
-                (Some(why), _) => format!("{name} was not asked about all runs: {why}"),
+                (Some(why), _) => format!("jobpass did not ask {name} about all runs: {why}"),
                 (None, Some(why)) => format!("{name} gave no usable answer about some runs: {why}"),
                 (None, None) => return None,
             };
-            Some(format!("{problem}; these count as not ended"))
+            Some(format!("{problem}. jobpass treats these runs as not ended"))
         })
     }
 }
@@ -225,7 +227,7 @@ impl Site {
             let why = harmless(&error.without_url().to_string());
             Error::input(
                 format!("{word}-url"),
-                format!("cannot be asked: {why}"),
+                format!("names a site that jobpass cannot ask: {why}"),
                 "check the system's certificates, and those of NODE_EXTRA_CA_CERTS",
             )
         };
@@ -378,7 +380,7 @@ fn site_url(platform: Platform, text: &str) -> Result<Url, Error> {
     url.ok_or_else(|| {
         Error::input(
             format!("{}-url", platform.word()),
-            "is not the URL of a site to which a token may be sent",
+            "is not the URL of a site to which jobpass may send a token",
             format!(
                 "use an https URL such as `{}`, without user, password or query",
                 platform.default_url()

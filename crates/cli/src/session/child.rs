@@ -46,8 +46,8 @@ impl<'a> Program<'a> {
         let path = path.ok_or_else(|| {
             Error::input(
                 "COMMAND",
-                format!("is `{shown}`, which is not a program that can be run"),
-                "give a path, or the name of a program on PATH; run a shell for shell syntax: `-- sh -c \
+                format!("is `{shown}`, which is not a program that jobpass can run"),
+                "give a path, or the name of a program on PATH. For shell syntax, run a shell: `-- sh -c \
                  '...'`",
             )
         })?;

@@ -34,17 +34,19 @@ impl Folder {
         let parent = files::absolute("TMPDIR", parent)?;
         if fs::metadata(&parent).is_ok_and(|folder| lets_anybody_rename(folder.mode())) {
             let problem = format!(
-                "TMPDIR is {}, in which every user of this machine can put another folder in the place of this one",
+                "TMPDIR is {}, in which every user of this machine can replace the folder of jobpass by \
+                 another",
                 text::path(&parent)
             );
-            let help = "set TMPDIR to a folder of this user, or to one with the sticky bit, as /tmp has it (`chmod +t`)";
+            let help = "set TMPDIR to a folder of this user, or to a folder with the sticky bit, such as \
+                /tmp (`chmod +t`)";
             return Err(Error::new(Kind::Input, problem).help(help));
         }
         let folder = parent.join(names::random_name()?);
         let made = fs::DirBuilder::new().mode(0o700).create(&folder);
         made.map_err(|error| {
             let (folder, why) = (text::path(&parent), harmless(&error.to_string()));
-            let problem = format!("cannot make a folder in `{folder}`: {why}");
+            let problem = format!("cannot create a folder in `{folder}`: {why}");
             Error::new(Kind::Deliver, problem).help("set TMPDIR to a folder that this user may write to")
         })?;
         Ok(Self(folder))

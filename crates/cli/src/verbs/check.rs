@@ -32,29 +32,35 @@ const TIME_LIMIT: Duration = Duration::from_secs(45);
 pub(crate) fn command() -> Command {
     let flags = [
         flag(Opt::Namespace).help(
-            "Namespace of the permissions. [default: the namespace of the kubeconfig's context, else of the \
-             ServiceAccount]",
+            "The namespace in which to check the permissions. [default: the namespace of the kubeconfig's \
+             context, else of the ServiceAccount, else `default`]",
         ),
         flag(Opt::Require)
-            .help("What must be allowed, written as PERMISSION; one permission a line or flag."),
+            .help("A permission that must be allowed, written as PERMISSION; one a line or flag."),
         flag(Opt::Forbid)
-            .help("What must not be allowed, written as PERMISSION; one permission a line or flag."),
+            .help("A permission that must not be allowed, written as PERMISSION; one a line or flag."),
         flag(Opt::EscapeCheck),
-        flag(Opt::Kubeconfig).help("Path of the kubeconfig to ask with; the variable JOBPASS_KUBECONFIG may also hold the YAML itself, or base64 of it."),
+        flag(Opt::Kubeconfig).help(
+            "The path of the kubeconfig whose user to check; the variable \
+            JOBPASS_KUBECONFIG may also hold the YAML itself, or base64 of it.",
+        ),
         flag(Opt::Context),
         flag(Opt::Server),
         flag(Opt::CertificateAuthority),
-        flag(Opt::BearerTokenFile).help("File that holds the token to ask about at `server`."),
+        flag(Opt::BearerTokenFile).help("The file that holds the token to check at `server`."),
         flag(Opt::BearerTokenEnv)
-            .help("Name of the environment variable that holds the token to ask about at `server`."),
-        flag(Opt::TokenFile).help("File with the token to ask about, instead of the kubeconfig's user."),
+            .help("The name of the environment variable that holds the token to check at `server`."),
+        flag(Opt::TokenFile).help(
+            "The file that holds the token to check, instead of the kubeconfig's \
+            user.",
+        ),
     ];
     Command::new("check")
         .about("Ask the API server what a token may do: each answer is allowed, denied or unknown")
         .arg(Arg::new("permission").value_name(PERMISSION).num_args(0..).help(
-            "What must be allowed, in quotes: 'get pods', 'create pods/exec target-pod', 'list \
-             deployments.apps', 'get secrets -n other', 'list pods -A', 'get /metrics'; `-` reads \
-             permissions from standard input, one a line.",
+            "The permissions that must be allowed, each in quotes: 'get pods', 'create pods/exec \
+             target-pod', 'list deployments.apps', 'get secrets -n other', 'list pods -A', 'get /metrics'; \
+             `-` reads permissions from standard input, one a line.",
         ))
         .args(flags)
         .arg(
@@ -85,7 +91,8 @@ pub(crate) async fn run(
         return Err(Error::input(
             PERMISSION,
             "is missing: there is nothing to check",
-            "name what must be allowed, in quotes: `jobpass check 'get pods' 'create pods/exec target-pod'`",
+            "name the permissions that must be allowed, each in quotes: `jobpass check 'get pods' 'create \
+             pods/exec target-pod'`",
         ));
     }
     let asked = async {
@@ -143,7 +150,7 @@ fn permissions<'a>(
                 Error::input(
                     PERMISSION,
                     problem,
-                    "pipe text into it, with one permission a line",
+                    "pipe the permissions into this command, one a line",
                 )
             })?),
             word if !word.contains(char::is_whitespace) => {

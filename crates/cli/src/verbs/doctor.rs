@@ -50,12 +50,11 @@ pub(crate) fn command() -> Command {
             output::flag(),
         ])
         .after_help(
-            "Give doctor the options of `jobpass mint`. Each line is ok, warning (minting works, but look at \
-             it), failed (minting does not work), or unknown (this minter may not look).\n\
-             Exit code 0: minting should work. Otherwise the exit code of the first failure: 2 wrong input, \
-             3 API server unreachable, 4 refused by the API server.\n\n\
-             Example:\n  jobpass doctor --service-account scanner --namespace ci \\\n    \
-             --kubeconfig minter.yaml",
+            "Give doctor the options of `jobpass mint`. Each line is ok, warning (minting works, but look \
+             at it), failed (minting does not work), or unknown (doctor cannot tell).\nExit code 0: minting \
+             should work. Otherwise the exit code of the first failure: 2 wrong input, 3 API server \
+             unreachable, 4 refused by the API server.\n\nExample:\n  jobpass doctor --service-account \
+             scanner --namespace ci \\\n    --kubeconfig minter.yaml",
         )
 }
 

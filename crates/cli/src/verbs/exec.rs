@@ -138,11 +138,11 @@ fn conclude(
 fn can_be_renewed(given: &Inputs, sooner: Option<Duration>, variable: Option<&str>) -> Result<(), Error> {
     let (problem, allowed) = match (given.get(Opt::RenewFor), sooner, variable) {
         (Some(_), Some(_), _) => (
-            "is given beside a `duration` of less than 10 minutes, after which the token is revoked",
-            "leave out one of the two",
+            "is given with a `duration` of less than 10 minutes, after which jobpass revokes the token",
+            "leave out `renew-for`, or give a `duration` of at least 10 minutes",
         ),
         (Some(_), _, Some(_)) => (
-            "is given beside `env`, but the variable of a running command cannot be changed",
+            "is given with `env`, but jobpass cannot change a variable of a running command",
             "leave out `env`, and let the command read the file that JOBPASS_TOKEN_FILE names",
         ),
         _ => return Ok(()),
@@ -208,17 +208,17 @@ impl Run<'_> {
                 renewed = &mut renewal, if is_renewed && !self.session.is_revoked() => {
                     is_renewed = false;
                     match renewed {
-                        Ok(()) => output::note("renewing has ended: the last token is valid until \
-                            `renew-for` is over"),
+                        Ok(()) => output::note("jobpass no longer renews the token: the last token is valid \
+                            until `renew-for` is over"),
                         Err(error) => output::warning_of(&error),
                     }
                 }
                 () = &mut time_to_revoke, if !self.session.is_revoked() && reason.is_some() => {
                     let reason = reason.take().unwrap_or_default();
                     match self.revoke(interrupt).await {
-                        Ok(()) => output::warning(&format!("the command still runs, and its token is \
-                            revoked: {reason}")),
-                        // `exec` tries once more at the end of the command.
+                        Ok(()) => output::warning(&format!("the command still runs, but jobpass revoked its \
+                            token: {reason}")),
+                        // The end of the command is the second attempt.
                         Err(error) => output::warning_of(&error),
                     }
                     if let Some(signal) = interrupt.take_handled().filter(|_| self.stop_signal.is_none()) {

@@ -90,7 +90,7 @@ pub(crate) fn command() -> Command {
                 .long("time-limit")
                 .value_name("TIME")
                 .default_value("60s")
-                .help("The longest time that the client may take, each time."),
+                .help("The time limit for each of the client's two runs."),
         )
         .args([
             output::flag(),

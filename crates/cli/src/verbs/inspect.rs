@@ -16,6 +16,7 @@ use jobpass_core::{
         warnings::{Warning, warnings},
     },
     cluster::{Budget, Cluster, Connection},
+    error::Kind,
     inputs::{
         flags,
         options::{Inputs, Opt},
@@ -45,8 +46,8 @@ pub(crate) fn command() -> Command {
             // Unlike other verbs, this one does not read the variable. So in a job that sets the variable, a
             // token on standard input still counts.
             flags::flag(Opt::TokenFile).env(None::<&str>).help(
-                "File that holds the token, or `-` for standard input; standard input is also read \
-                     without this and `--kubeconfig`.",
+                "The file that holds the token, or `-` for standard input. Without this option and \
+                 `--kubeconfig`, jobpass reads standard input.",
             ),
         )
         .arg(Arg::new("verify").long("verify").action(ArgAction::SetTrue).help(
@@ -62,17 +63,16 @@ pub(crate) fn command() -> Command {
         })
         .mut_arg(Opt::Server.name(), |flag| {
             flag.help(
-                "URL of the API server (https) for `--verify`; without a bearer token, `--verify` asks with \
-                 the token itself.",
+                "The URL of the API server (https) for `--verify`. Without a bearer token, `--verify` asks \
+                 with the token itself.",
             )
         })
         .arg(output::flag())
         .after_help(
-            "Without `--verify`, no cluster is asked. With `--verify`, the exit code is 4 if the API server \
-             refuses the token, and 5 if no key of the cluster signed it.\n\n\
-             Examples:\n  kubectl create token scanner --namespace ci | jobpass inspect\n  \
-             jobpass inspect --kubeconfig scan.yaml --verify\n  \
-             jobpass inspect --token-file token --server https://10.0.0.1:6443 \\\n    \
+            "Without `--verify`, jobpass asks no cluster. With `--verify`, the exit code is 4 if the API \
+             server refuses the token, and 5 if no key of the cluster signed it.\n\nExamples:\n  kubectl \
+             create token scanner --namespace ci | jobpass inspect\n  jobpass inspect --kubeconfig \
+             scan.yaml --verify\n  jobpass inspect --token-file token --server https://10.0.0.1:6443 \\\n    \
              --certificate-authority ca.pem --verify",
         )
 }
@@ -180,7 +180,7 @@ impl Subject {
                     Error::input(
                         Opt::Kubeconfig,
                         problem,
-                        "run `jobpass whoami` to see who that is; name the token with `--token-file`",
+                        "run `jobpass whoami` to see this user. Or name a token with `--token-file`",
                     )
                 })?;
                 (token, Opt::Kubeconfig.name(), Some(cluster))
@@ -196,9 +196,11 @@ impl Subject {
             None => {
                 // A thread of its own reads, so that jobpass can handle a signal before anything arrives.
                 let read = tokio::task::spawn_blocking(read_stdin).await;
-                let text =
-                    read.unwrap_or_else(|_| Err(std::io::Error::other("the thread that reads panicked")));
-                let text = text.map_err(|error| {
+                let read = read.map_err(|_| {
+                    let what = "cannot read standard input: jobpass panicked while it read the token";
+                    Error::new(Kind::Internal, what)
+                })?;
+                let text = read.map_err(|error| {
                     let problem = format!("cannot be read: {}", harmless(&error.to_string()));
                     Error::input(
                         "standard input",

@@ -42,7 +42,7 @@ pub(crate) fn command() -> Command {
             ),
             Opt::KubeconfigFile => flag(option).help(
                 "Write a kubeconfig that holds the token to this file, with mode 0600; `jobpass revoke` \
-                 removes the file. With `renew-for`, the token alone is written beside it, to a file of the \
+                 removes the file. With `renew-for`, jobpass also writes the token alone to a file of the \
                  same name with `.token` added.",
             ),
             _ => flag(option),

@@ -134,9 +134,9 @@ fn no_state_file(matches: &ArgMatches, inputs: &Inputs, path: &Path) -> Error {
     Error::input(
         name,
         format!("names no token: there is no state file `{}`", text::path(path)),
-        "check the path: no token was minted under it in this folder, or its state file was removed. List \
-         the tokens with `jobpass list --all-namespaces`, and revoke one with `kubectl delete secret ANCHOR \
-         --namespace NAMESPACE`",
+        "check the path: jobpass minted no token with this path in this folder, or somebody removed its \
+         state file. List the tokens with `jobpass list --all-namespaces`, and revoke one with `kubectl \
+         delete secret ANCHOR --namespace NAMESPACE`",
     )
 }
 

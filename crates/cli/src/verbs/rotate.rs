@@ -39,7 +39,7 @@ pub(crate) fn command() -> Command {
                 .help("The file that holds the token."),
             flag("kubeconfig-file", "FILE").value_hint(ValueHint::FilePath).help(
                 "The kubeconfig whose current user has the token, or names the file that holds it; the rest \
-                 of it stays as it is.",
+                 of the kubeconfig stays unchanged.",
             ),
             flag("secret", "NAMESPACE/NAME")
                 .requires("key")
@@ -55,8 +55,8 @@ pub(crate) fn command() -> Command {
                 .requires("secret")
                 .help("The key of the token in that Secret."),
             flag("grace", "TIME").default_value("5m").help(
-                "How long the old token still works for clients that have not got the new one: Pods see a \
-                 changed Secret after up to 2 min. `0`: not at all.",
+                "The time for which the old token still works, for clients that do not have the new one \
+                 yet: Pods see a changed Secret after up to 2 min. `0`: not at all.",
             ),
         ])
         .args(connection::flags())
@@ -64,13 +64,12 @@ pub(crate) fn command() -> Command {
         .after_help(
             "The token itself names its ServiceAccount. The new Secret is named after the old one, with \
              random letters added, and has its labels, annotations, owners and expiry. If anything fails, \
-             the old token stays in its place, and works. If the grace period is interrupted, run the same \
-             command again; otherwise `jobpass sweep` deletes the old Secret when the period is over.\n\
-             It needs `create`, `get`, `patch` and `delete` on Secrets.\n\n\
-             Examples:\n  jobpass rotate --kubeconfig-file scanner.yaml\n  \
-             jobpass rotate --token-file token --grace 30s --output json\n  \
-             jobpass rotate --secret scans/cluster-token --key token \\\n    \
-             --kubeconfig admin.yaml",
+             the old token stays in its place, and works. If a signal interrupts the grace period, run the \
+             same command again. Otherwise, `jobpass sweep` deletes the old Secret when the period is \
+             over.\nThe credential needs `create`, `get`, `patch` and `delete` on Secrets.\n\nExamples:\n  \
+             jobpass rotate --kubeconfig-file scanner.yaml\n  jobpass rotate --token-file token --grace 30s \
+             --output json\n  jobpass rotate --secret scans/cluster-token --key token \\\n    --kubeconfig \
+             admin.yaml",
         )
 }
 

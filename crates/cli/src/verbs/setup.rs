@@ -36,16 +36,14 @@ pub(crate) fn command() -> Command {
         .args([
             option(Opt::ServiceAccount)
                 .help(
-                    "Name of the ServiceAccount for which jobs get tokens. Required, unless `rules` is \
-                     given.",
+                    "The ServiceAccount for which jobs get tokens. Required, unless `rules` is given.",
                 ),
             option(Opt::Rules).help(
-                "Let jobs use the input `rules`. These are the most that a job may grant to the \
-                 ServiceAccount that is made for it: a YAML list of RBAC rules, or permissions as in \
-                 `require`.",
+                "Let jobs use the input `rules`. A job may grant at most these rules to the ServiceAccount \
+                 that jobpass creates for it: a YAML list of RBAC rules, or permissions as in `require`.",
             ),
             option(Opt::Namespace).help(
-                "Namespace of the ServiceAccounts and the anchors. It should hold no other Secrets. \
+                "The namespace of the ServiceAccounts and the anchors. Keep no other Secrets in it. \
                  Required.",
             ),
             option(Opt::Duration).help("The longest lifetime that a job may ask for. [default: 1h]"),
@@ -59,8 +57,9 @@ pub(crate) fn command() -> Command {
             flag(
                 "minter",
                 "MINTER",
-                "Who may ask for tokens: `user:NAME`, `group:NAME`, `serviceaccount:NAMESPACE/NAME`, or \
-                 `serviceaccount:NAME`, which setup creates. Can be given several times.",
+                "The minter, which may ask for tokens: `user:NAME`, `group:NAME`, \
+                 `serviceaccount:NAMESPACE/NAME`, or `serviceaccount:NAME`, which setup creates. Can be \
+                 given several times.",
             )
             .action(ArgAction::Append),
             flag(
@@ -86,8 +85,8 @@ pub(crate) fn command() -> Command {
             flag(
                 "owner-id",
                 "ID",
-                "Only if the owner (GitHub) or the namespace (GitLab) of the repository or project has this \
-                 id.",
+                "Only jobs of a repository whose owner (GitHub), or of a project whose namespace (GitLab), \
+                 has this id.",
             ),
             flag(
                 "issuer",
@@ -98,8 +97,8 @@ pub(crate) fn command() -> Command {
             flag(
                 "ref",
                 "REF",
-                "Only jobs of this ref, as in `refs/heads/main`; with `protected`, of all refs that the \
-                 platform protects.",
+                "Only jobs of this ref, as in `refs/heads/main`. With `protected`: only jobs of refs that \
+                 the platform protects.",
             ),
             flag(
                 "environment",
@@ -123,8 +122,8 @@ pub(crate) fn command() -> Command {
             flag(
                 "property",
                 "NAME=VALUE",
-                "GitHub: only if the repository has this custom property, which the organization adds to its \
-                 ID tokens. Can be given several times.",
+                "GitHub: only jobs of a repository with this custom property, which the organization adds \
+                 to ID tokens. Can be given several times.",
             )
             .action(ArgAction::Append),
         ])
@@ -133,12 +132,12 @@ pub(crate) fn command() -> Command {
             flag(
                 "sweeper-image",
                 "IMAGE",
-                "Add a CronJob that runs `jobpass sweep` with this image. It deletes the anchors of runners \
-                 that died.",
+                "Add a CronJob that runs `jobpass sweep` with this image. The CronJob deletes the anchors \
+                 of runners that died.",
             ),
             switch(
                 "example-rights",
-                "Add an example of the rights of jobs: to look at Pods.",
+                "Add an example of permissions for jobs: to read Pods.",
             ),
         ])
         .next_help_heading("Actions")
@@ -150,12 +149,12 @@ pub(crate) fn command() -> Command {
             switch(
                 "apply",
                 "Apply the objects as the administrator that `kubeconfig` names, and print what changed. \
-                 Minters are bound only when the policies that restrict them are in effect.",
+                 jobpass binds the minters only when the policies that restrict them are in effect.",
             ),
             switch(
                 "replace",
-                "With --apply, also remove minters that are not named here, and rights of jobs beyond this \
-                 setup.",
+                "With --apply, also remove minters that this command does not name, and permissions of jobs \
+                 that it does not list.",
             )
             .requires("apply"),
             switch(

@@ -36,22 +36,21 @@ pub(crate) fn command() -> Command {
             Arg::new("dry-run")
                 .long("dry-run")
                 .action(ArgAction::SetTrue)
-                .help("Delete nothing, and print what would be deleted."),
+                .help("Delete nothing, and print what jobpass would delete."),
         )
         .arg(
             output::flag()
                 .help("Print text for people, or a line of JSON for each deletion and one at the end."),
         )
         .after_help(
-            "It sweeps one namespace, or all of them with --all-namespaces. An anchor counts as expired 5 \
+            "`sweep` looks at one namespace, or at all with --all-namespaces. An anchor counts as expired 5 \
              min after its token has expired. Without a token for GitHub or GitLab, `sweep` cannot see that \
              a run or pipeline has ended. Kubernetes deletes the objects that an anchor owns. `sweep` \
              deletes the Secret of a legacy token that is older than its annotation \
-             kubernetes.io/service-account.expiration says (in seconds), whoever made it.\n\
-             It needs `list` and `delete` on Secrets. It can run at any time, also twice at once.\n\
-             Exit code 0: nothing is left to delete. Exit code 7: something is left, and the message says \
-             what.\n\n\
-             Example:\n  jobpass sweep --all-namespaces --github-token-env GITHUB_TOKEN --dry-run",
+             kubernetes.io/service-account.expiration says (in seconds), whoever made it.\nThe credential \
+             needs `list` and `delete` on Secrets. `sweep` can run at any time, also twice at once.\nExit \
+             code 0: nothing is left to delete. Exit code 7: something is left, and the message says \
+             what.\n\nExample:\n  jobpass sweep --all-namespaces --github-token-env GITHUB_TOKEN --dry-run",
         )
 }
 

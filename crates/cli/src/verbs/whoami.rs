@@ -24,10 +24,10 @@ pub(crate) fn command() -> Command {
         .args(connection::flags())
         .arg(output::flag())
         .after_help(
-            "Without an option, it uses $KUBECONFIG, ~/.kube/config or the in-cluster ServiceAccount.\n\n\
-             Examples:\n  jobpass whoami --kubeconfig scan.yaml\n  \
-             jobpass whoami --server https://10.0.0.1:6443 \\\n    \
-             --certificate-authority ca.pem --bearer-token-file token",
+            "Without an option, jobpass uses $KUBECONFIG, ~/.kube/config or the in-cluster \
+             ServiceAccount.\n\nExamples:\n  jobpass whoami --kubeconfig scan.yaml\n  jobpass whoami \
+             --server https://10.0.0.1:6443 \\\n    --certificate-authority ca.pem --bearer-token-file \
+             token",
         )
 }
 
