@@ -195,7 +195,7 @@ fn what_is_not_known_is_said(#[case] check: &str, #[case] code: i32) {
     assert_eq!(main.code(), code, "{}", main.log);
     assert!(
         main.log
-            .contains("is not known: 55 of 55 questions got no answer: the API server answered 403"),
+            .contains("can outlive its token: 55 of 55 checks got no answer: the API server answered 403"),
         "{}",
         main.log
     );
@@ -209,11 +209,7 @@ fn an_api_server_that_does_not_answer_costs_a_warning() {
     let step = step(&cluster, &[]);
     questions(&cluster, &FaultKind::HoldBefore);
     let main = step.main().succeeded();
-    assert!(
-        main.log.contains("55 of 55 questions got no answer"),
-        "{}",
-        main.log
-    );
+    assert!(main.log.contains("55 of 55 checks got no answer"), "{}", main.log);
     assert!(main.log.contains("no answer in time"), "{}", main.log);
     step.post().succeeded();
 }

@@ -140,7 +140,7 @@ fn what_is_forbidden_and_allowed_names_the_role() {
 #[rstest]
 #[case::forbidden(answer(403, json!({ "kind": "Status", "message": "no questions", "reason": "Forbidden" })), "answered 403 no questions")]
 #[case::unauthorized(answer(401, json!({ "kind": "Status", "message": "Unauthorized", "reason": "Unauthorized" })), "answered 401 to the token")]
-#[case::something_else(answer(201, json!({ "kind": "Review" })), "not one of a Kubernetes API server")]
+#[case::something_else(answer(201, json!({ "kind": "Review" })), "does not come from a Kubernetes API server")]
 #[case::no_authorizer(FaultKind::RewriteBody(|body| body["status"] = json!({ "allowed": false, "evaluationError": "webhook: no route to host" })), "webhook: no route to host")]
 fn what_nobody_knows_does_not_pass(
     #[case] kind: FaultKind,
@@ -151,7 +151,11 @@ fn what_nobody_knows_does_not_pass(
     let step = step(&cluster, &[(option, "get pods")]);
     reviews(&cluster, kind);
     let main = refused(&cluster, &step, 3);
-    for text in [why, "get pods  unknown", "unknown is neither allowed nor denied"] {
+    for text in [
+        why,
+        "get pods  unknown",
+        "an unknown answer is neither allowed nor denied",
+    ] {
         assert!(main.log.contains(text), "no `{text}` in:\n{}", main.log);
     }
 }

@@ -295,7 +295,7 @@ fn a_role_that_stays_does_not_keep_the_token_alive() {
     assert!(post.log.contains("revoked the token"), "{}", post.log);
     assert!(
         post.log
-            .contains("the cluster's garbage collector deletes what is left"),
+            .contains("the cluster's garbage collector deletes the rest of the role"),
         "{}",
         post.log
     );

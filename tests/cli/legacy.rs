@@ -151,7 +151,7 @@ fn a_cluster_that_fills_no_secrets() {
 #[rstest]
 #[case::opaque(|body: &mut serde_json::Value| body["data"]["token"] = "b3BhcXVl".into(), "not a JWT")]
 #[case::empty(|body: &mut serde_json::Value| body["data"]["token"] = "".into(), "holds no token")]
-#[case::another(|body: &mut serde_json::Value| body["data"]["token"] = another().into(), "speaks for `system:serviceaccount:elsewhere:admin`")]
+#[case::another(|body: &mut serde_json::Value| body["data"]["token"] = another().into(), "its subject is `system:serviceaccount:elsewhere:admin`")]
 fn what_is_not_as_asked_is_not_handed_over(#[case] change: fn(&mut serde_json::Value), #[case] why: &str) {
     let desk = desk();
     desk.cluster.inject(Fault {

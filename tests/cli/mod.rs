@@ -269,7 +269,7 @@ fn an_interrupted_proof_does_not_say_that_the_token_lives() {
     assert!(
         revoke
             .log
-            .contains("the anchor was deleted, but that the token is dead is not proven: interrupted"),
+            .contains("jobpass deleted the anchor, but could not prove that the token is dead: interrupted"),
         "{}",
         revoke.log
     );

@@ -320,7 +320,7 @@ fn who_else_changes_things_wins(#[case] method: &'static str, #[case] path: &str
     );
     let failed = it.run(&["--grace", "0"]);
     assert_eq!(failed.code(), 4, "{}", failed.log);
-    assert!(failed.log.contains("changed by somebody else"), "{}", failed.log);
+    assert!(failed.log.contains("somebody else changed"), "{}", failed.log);
     it.assert_as_before(&failed.log);
 }
 

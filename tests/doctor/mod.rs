@@ -223,10 +223,10 @@ fn clocks_that_differ_and_a_token_that_is_over_by_one_of_them() {
     assert!(
         doctor
             .log
-            .contains("this machine's is 10 min behind the API server's")
+            .contains("this machine's clock is 10 min behind the API server's")
             || doctor
                 .log
-                .contains("this machine's is 9 min 59 s behind the API server's"),
+                .contains("this machine's clock is 9 min 59 s behind the API server's"),
         "{}",
         doctor.log
     );
@@ -243,7 +243,7 @@ fn clocks_that_differ_and_a_token_that_is_over_by_one_of_them() {
     let doctor = patient.doctor(&[]);
     assert_eq!(doctor.code(), 4, "{}", doctor.log);
     assert_says(&doctor, "ok", "credential", "token of system:serviceaccount:");
-    assert_says(&doctor, "warning", "clock", "this machine's is 2 h ");
+    assert_says(&doctor, "warning", "clock", "this machine's clock is 2 h ");
     assert_says(&doctor, "failed", "user", "the API server answered 401");
 }
 

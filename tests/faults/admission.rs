@@ -79,7 +79,7 @@ fn a_namespace_that_is_being_deleted() {
     );
     // With the namespace, Kubernetes deletes its accounts. An administrator stays.
     let step = Step::scanner(&cluster.admin_kubeconfig(), &[("namespace", &other)]);
-    let said = format!("namespace `{other}` is being deleted, and accepts nothing new");
+    let said = format!("the cluster is deleting namespace `{other}`, which accepts nothing new");
     assert_refused(&cluster, &step.main(), &["because it is being terminated", &said]);
     namespace("");
 }
@@ -125,8 +125,8 @@ fn a_policy_that_wants_labels_gets_them(#[case] whose: &[(&str, &str)]) {
     let inputs = [&inputs, whose].concat();
     let said = [
         "ValidatingAdmissionPolicy 'NAMESPACE-labels' with binding 'NAMESPACE-labels' denied request: it needs the label team",
-        "ValidatingAdmissionPolicy `NAMESPACE-labels` of the cluster refused it",
-        "can be given as `anchor-labels` and `anchor-annotations`",
+        "ValidatingAdmissionPolicy `NAMESPACE-labels` of the cluster refused the object",
+        "give them as `anchor-labels` and `anchor-annotations`",
     ];
     assert_refused(&cluster, &Step::with(&inputs).main(), &said);
 
@@ -206,7 +206,7 @@ fn a_webhook(#[case] status: Value, #[case] code: u16) {
         &*format!(
             "the API server answered {code} admission webhook \"labels.example.com\" denied the request: it needs the label team"
         ),
-        "admission webhook `labels.example.com` of the cluster refused it",
+        "admission webhook `labels.example.com` of the cluster refused the object",
     ];
     assert_refused(&cluster, &step.main(), &said);
     assert_eq!(webhook.asked().len(), asked + 1, "it is asked once");
@@ -223,7 +223,7 @@ fn a_webhook_that_does_not_answer() {
     assert_eq!(main.code(), 3, "{}", main.log);
     for text in [
         "failed calling webhook \"labels.example.com\"",
-        "the API server asks an admission webhook, which gives no answer",
+        "the API server asks an admission webhook, and the webhook gives no answer",
     ] {
         assert!(main.log.contains(text), "no `{text}` in:\n{}", main.log);
     }
@@ -245,7 +245,7 @@ fn a_webhook_that_lets_nobody_delete_and_says_not_found() {
     assert_eq!(post.code(), 7, "{}", post.log);
     for text in [
         "the token is not revoked: cannot delete the anchor: the API server answered 404 admission webhook",
-        "ask the people who run it to allow the deletion of anchors",
+        "Ask the people who run the cluster to allow the deletion of anchors",
     ] {
         assert!(post.log.contains(text), "no `{text}` in:\n{}", post.log);
     }

@@ -322,7 +322,8 @@ fn an_anchor_that_a_finalizer_holds_is_not_called_revoked() {
     let post = step.post().succeeded();
     assert!(
         post.log.contains(
-            "::warning title=jobpass::the anchor was deleted, but that the token is dead is not proven"
+            "::warning title=jobpass::jobpass deleted the anchor, but could not prove that the token is \
+             dead"
         ),
         "{}",
         post.log

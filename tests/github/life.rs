@@ -503,7 +503,7 @@ fn a_server_that_does_not_accept_the_token_is_named_and_the_token_revoked() {
     let main = step.main();
     assert_eq!(main.code(), 4, "{}", main.log);
     for text in [
-        &format!("`{}` does not accept it: it answers 401", cluster.url()),
+        &format!("`{}` answers 401 to it", cluster.url()),
         "Rancher",
         "`job-server`",
     ] {

@@ -106,7 +106,10 @@ fn what_renews_can_be_killed() {
     // The token lives for one second.
     std::thread::sleep(Duration::from_millis(1100));
     let log = job.end();
-    assert!(log.contains("its renewer had ended before the job did"), "{log}");
+    assert!(
+        log.contains("something stopped its renewer before the job ended"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -134,7 +137,7 @@ fn a_failure_is_tried_again_and_said_if_it_lasts() {
     });
     let log = job.end();
     assert!(
-        log.contains("the token was not renewed from 2") && log.contains("not now"),
+        log.contains("jobpass could not renew the token from 2") && log.contains("not now"),
         "{log}"
     );
 }
@@ -153,7 +156,7 @@ fn an_account_that_is_made_anew_gets_no_token() {
     job.cluster
         .apply("{apiVersion: v1, kind: ServiceAccount, metadata: {name: scanner, namespace: NAMESPACE}}");
     let (_, anew) = job.cluster.ask("GET", &path, None);
-    let said = "is not the one that this job began with: it was deleted and made anew";
+    let said = "after this job began, and created another with its name";
     job.cluster.wait_for(Duration::from_secs(30), |_| {
         let journal = fs::read_to_string(job.journal()).ok()?;
         journal.lines().last()?.contains(said).then_some(())

@@ -217,9 +217,9 @@ fn an_endpoint_with_a_bad_moment_is_asked_again() {
 #[rstest]
 #[case::refuses(vec![answer(403, r#"{"message": "not for you ##[error]"}"#)], 4, "token endpoint answered 403 not for you # #[error]")]
 #[case::knows_the_job_no_more(vec![answer(401, "")], 4, "ends with the job")]
-#[case::html(vec![answer(200, "<html>log in</html>")], 3, "the answer holds none")]
-#[case::no_value(vec![answer(200, r#"{"count": 0}"#)], 3, "the answer holds none")]
-#[case::no_jwt(vec![answer(200, r#"{"value": "opaque"}"#)], 3, "the answer holds none")]
+#[case::html(vec![answer(200, "<html>log in</html>")], 3, "the answer holds no ID token")]
+#[case::no_value(vec![answer(200, r#"{"count": 0}"#)], 3, "the answer holds no ID token")]
+#[case::no_jwt(vec![answer(200, r#"{"value": "opaque"}"#)], 3, "the answer holds no ID token")]
 #[case::redirects(vec![answer(302, "")], 4, "token endpoint answered 302")]
 #[case::down(vec![answer(500, ""); 4], 3, "token endpoint answered 500 (https://127.0.0.1")]
 fn an_endpoint_that_gives_no_token(#[case] troubles: Vec<Trouble>, #[case] code: i32, #[case] text: &str) {
@@ -260,7 +260,7 @@ fn what_a_later_step_changes_does_not_redirect_post() {
     let post = step.post();
     says(
         &post,
-        &["SSL_CERT_FILE is not what it was when the token was minted"],
+        &["SSL_CERT_FILE has changed since jobpass minted the token"],
     );
     assert_eq!((endpoint.requests(), elsewhere.requests()), (1, 0));
 

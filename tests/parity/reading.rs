@@ -230,7 +230,7 @@ fn damaged_kubeconfigs() {
         fs::write(&path, &text).expect("written");
         let difference = lab.compare(&path.to_string_lossy(), "", &BTreeMap::new());
         let difference = difference
-            .filter(|difference| !(difference.contains("it cannot be read at") && is_older_yaml(&text)));
+            .filter(|difference| !(difference.contains("jobpass cannot read it at") && is_older_yaml(&text)));
         difference.map(|difference| format!("{difference}\n{text}"))
     });
 }

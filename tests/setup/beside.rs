@@ -98,17 +98,17 @@ fn nothing_is_taken_away_unless_that_is_said() {
     let stopped = desk.setup(&[&less, &["--apply"]]);
     assert_eq!(stopped.code(), 5, "{}", stopped.log);
     for loss in [
-        "user:jane may mint tokens of scanner, and could no longer",
-        "group:it's may mint tokens of scanner, and could no longer",
-        "tokens of scanner may live for 2 h, and could for 1 h at most",
-        "tokens of scanner may have the audience https://it's.example.com, and could no longer",
-        "user:jane may mint tokens for jobs with rules, and could no longer",
-        "jobs with rules may be given `get configmaps shared`, and could no longer",
-        "with `--replace`",
+        "user:jane can mint tokens of scanner now, and could not afterwards",
+        "group:it's can mint tokens of scanner now, and could not afterwards",
+        "tokens of scanner can live for 2 h now, and only for 1 h afterwards",
+        "tokens of scanner can have the audience https://it's.example.com now, and could not afterwards",
+        "user:jane can mint tokens for jobs with rules now, and could not afterwards",
+        "jobs with rules can get `get configmaps shared` now, and could not afterwards",
+        "To remove them, add `--replace`",
     ] {
         assert!(stopped.log.contains(loss), "{loss}: {}", stopped.log);
     }
-    assert!(!stopped.log.contains("jobpass-minter may"), "{}", stopped.log);
+    assert!(!stopped.log.contains("jobpass-minter can"), "{}", stopped.log);
     let asked = desk.cluster.requests();
     assert!(
         asked[before..].iter().all(|asked| asked.method == "GET"),
@@ -271,7 +271,7 @@ fn nobody_is_bound_to_policies_that_do_nothing() {
         stopped
             .log
             .contains("could create a Secret that is not an anchor")
-            && stopped.log.contains("no new minter was bound"),
+            && stopped.log.contains("jobpass bound no new minter"),
         "{}",
         stopped.log
     );

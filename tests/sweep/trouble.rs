@@ -293,7 +293,9 @@ fn only_metadata_is_taken() {
     let swept = broom.sweep(&[]).0;
     assert_eq!(swept.code(), 3, "{}", swept.log);
     assert!(
-        swept.log.contains("with more than their metadata"),
+        swept
+            .log
+            .contains("the answer is a `SecretList`, not a PartialObjectMetadataList"),
         "{}",
         swept.log
     );

@@ -100,7 +100,7 @@ impl Error {
     /// token is dead.
     pub(crate) fn into_unproven(mut self) -> Self {
         self.message = format!(
-            "the anchor was deleted, but that the token is dead is not proven: {}",
+            "jobpass deleted the anchor, but could not prove that the token is dead: {}",
             self.message
         );
         self.kind = Kind::Revoke;
@@ -215,7 +215,7 @@ mod tests {
             .into_unproven();
         assert_eq!(error.kind(), Kind::Revoke);
         assert!(
-            error.message().starts_with("the anchor was deleted, but")
+            error.message().starts_with("jobpass deleted the anchor, but")
                 && error.message().ends_with("no route")
         );
         assert_eq!(error.next_step(), Some("check the network"));

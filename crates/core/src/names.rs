@@ -100,8 +100,8 @@ pub(crate) fn number(input: &str, text: &str) -> Result<String, Error> {
     Err(Error::input(
         input,
         format!("is `{}`, which is not an id", harmless(text)),
-        "ids are numbers, as names can be given up and taken by somebody else: `gh api repos/OWNER/REPO --jq \
-         '.id, .owner.id'`; in GitLab, below the project's or group's name",
+        "give the number, because somebody else can take over a name. For GitHub: `gh api repos/OWNER/REPO \
+         --jq '.id, .owner.id'`; GitLab shows it below the name of the project or group",
     ))
 }
 

@@ -286,8 +286,8 @@ impl Escape {
         }
         if let Some((unknown, asked, reason)) = &self.unknown {
             sentences.push(format!(
-                "whether ServiceAccount {account} can outlive its token is not known: {unknown} of {asked} \
-                 questions got no answer: {}",
+                "jobpass cannot tell whether ServiceAccount {account} can outlive its token: {unknown} of \
+                 {asked} checks got no answer: {}",
                 harmless(reason)
             ));
         }
@@ -431,7 +431,7 @@ mod tests {
         assert!(escape.ways.is_empty());
         let sentences = escape.sentences(&account()).concat();
         assert!(
-            sentences.contains("questions got no answer: no answer in time"),
+            sentences.contains("checks got no answer: no answer in time"),
             "{sentences}"
         );
     }
@@ -463,7 +463,7 @@ mod tests {
         });
         let sentences = Escape::of(unknown.collect(), EscapeCheck::Warn).sentences(&account());
         assert!(
-            sentences[0].contains("is not known: 55 of 55 questions got no answer: no answer in time"),
+            sentences[0].contains("can outlive its token: 55 of 55 checks got no answer: no answer in time"),
             "{sentences:?}"
         );
     }

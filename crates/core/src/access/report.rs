@@ -116,10 +116,13 @@ impl Report {
                 return Ok(());
             };
             let help = match known {
-                true => "take these permissions from it, or give the job another ServiceAccount",
-                false => "run it again",
+                true => "remove these permissions from the ServiceAccount, or give the job another one",
+                false => "try again",
             };
-            return Err(Error::new(kind, sentence).help(format!("{help}; `escape-check: warn` lets it pass")));
+            return Err(Error::new(kind, sentence).help(format!(
+                "{help}. With `escape-check: warn`, jobpass \
+                only warns"
+            )));
         };
         let wanted = match first.expected {
             Expected::Allowed => "required",
@@ -248,7 +251,8 @@ impl Report {
             rbac::role_yaml(&name, place, &rbac::lines(here), &grantee)
         });
         let manifests = manifests.collect::<Vec<_>>();
-        let help = "an administrator of the cluster can grant what is required (`kubectl apply -f -`):";
+        let help = "an administrator of the cluster can grant the required permissions (`kubectl apply -f \
+            -`):";
         (!manifests.is_empty()).then(|| format!("{help}\n\n{}", manifests.join("\n---\n")))
     }
 
@@ -280,7 +284,9 @@ impl Report {
             .findings
             .iter()
             .any(|finding| finding.verdict == Verdict::Unknown);
-        unknown.then(|| "unknown is neither allowed nor denied, so it does not pass. Run it again".to_owned())
+        unknown.then(|| {
+            "an unknown answer is neither allowed nor denied, so the check fails. Try again".to_owned()
+        })
     }
 }
 
@@ -370,7 +376,7 @@ mod tests {
           resources: ["secrets"]
           verbs: ["get"]
 
-        an administrator of the cluster can grant what is required (`kubectl apply -f -`):
+        an administrator of the cluster can grant the required permissions (`kubectl apply -f -`):
 
         apiVersion: rbac.authorization.k8s.io/v1
         kind: Role

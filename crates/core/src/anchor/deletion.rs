@@ -114,10 +114,13 @@ fn is_held<K: Resource<DynamicType = ()>>(answer: &Answer) -> bool {
 
 /// The failure for [`Deletion::Held`].
 pub(crate) fn held(namespace: &str, name: &str) -> Error {
-    let what = format!("anchor {namespace}/{name} is marked as deleted, and a finalizer holds it");
+    let what = format!(
+        "the API server marked anchor {namespace}/{name} as deleted, but a finalizer holds \
+        it"
+    );
     Error::new(Kind::Revoke, what).help(format!(
-        "jobpass sets no finalizers: find this one, and remove it:\n\n  kubectl get secret {name} \
-         --namespace {namespace} --output yaml"
+        "jobpass sets no finalizers. This command shows the finalizer; remove it from the Secret:\n\n  \
+         kubectl get secret {name} --namespace {namespace} --output yaml"
     ))
 }
 

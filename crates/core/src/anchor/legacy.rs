@@ -160,26 +160,33 @@ pub(crate) async fn filled(
         let Some(secret) = secret.filter(|secret| secret.metadata.uid == uid) else {
             let error = Error::new(
                 Kind::Refused,
-                "cannot get a legacy token: its Secret was deleted right after its creation",
+                "cannot get a legacy token: something deleted its Secret right after jobpass created it",
             );
             return Err(error.help(permission.no_account()));
         };
         if secret.data.contains_key(KEY) {
             let token = secret.value(KEY).ok();
             let token = token.and_then(|text| Token::parse(&text, KEY).ok());
-            let token = token
-                .ok_or_else(|| Error::new(Kind::Claims, "the Secret holds no token, but something else"))?;
+            let token = token.ok_or_else(|| {
+                Error::new(
+                    Kind::Claims,
+                    "the Secret of the legacy token holds something \
+                    that is not a token",
+                )
+            })?;
             let created = secret.metadata.creation_timestamp;
             return Ok(Filled { token, created });
         }
         if Instant::now() + pause >= until {
             let seconds = FILL.as_secs();
-            let what =
-                format!("cannot get a legacy token: nothing put one into its Secret within {seconds} s");
+            let what = format!(
+                "cannot get a legacy token: the cluster wrote no token into its Secret within \
+                    {seconds} s"
+            );
             return Err(Error::new(Kind::Refused, what).help(
-                "the cluster's token controller does that (kube-controller-manager, `serviceaccount-token`). \
-                 It is switched off here, or overloaded. Use a bound token (`type: bound`), which needs no \
-                 controller",
+                "the controller `serviceaccount-token` of kube-controller-manager writes these tokens. In \
+                 this cluster, it is switched off or overloaded. Use a bound token (`type: bound`), which \
+                 needs no controller",
             ));
         }
         tokio::time::sleep(pause).await;

@@ -192,9 +192,12 @@ impl<'a> Pages<'a> {
     fn page(&mut self, token_type: TokenType, call: &Call, answer: &Answer) -> Result<Page, Error> {
         let list = answer.parse::<List>(call)?;
         if list.kind != "PartialObjectMetadataList" {
-            let what = "cannot list the anchors: the server answered with more than their metadata";
-            return Err(Error::new(Kind::Unreachable, what)
-                .help("check the server's URL: a Kubernetes API server does not do that"));
+            let kind = harmless(&list.kind);
+            let what =
+                format!("cannot list the anchors: the answer is a `{kind}`, not a PartialObjectMetadataList");
+            return Err(Error::new(Kind::Unreachable, what).help(
+                "check the server's URL: a Kubernetes API server answers with a PartialObjectMetadataList",
+            ));
         }
         let unseen = list
             .items

@@ -101,8 +101,9 @@ pub(crate) async fn create(
     }
     let error = Error::new(
         Kind::Unreachable,
-        "cannot create the anchor: answers keep getting lost",
-    );
+        "cannot create the anchor: jobpass lost the API server's answers to 3 attempts",
+    )
+    .help("check the proxies and load balancers before the API server, and run the job again");
     Err(NoAnswer {
         error,
         maybe_done: true,

@@ -131,8 +131,8 @@ pub(crate) async fn in_effect(as_token: &Cluster, spec: &Spec, budget: &Budget) 
     let late = tokio::time::timeout(IN_EFFECT, wait).await.is_err();
     late.then(|| {
         format!(
-            "the API server does not yet allow `{first}` to the token, {} s after it accepted the role that \
-             grants it",
+            "the API server still denies `{first}` to the token, {} s after it accepted the Role that \
+             grants this permission",
             IN_EFFECT.as_secs()
         )
     })

@@ -127,10 +127,12 @@ impl Claims {
         let subject = format!("system:serviceaccount:{namespace}:{account}");
         let what = match () {
             () if self.sub.as_deref() != Some(&subject) => {
-                format!("it speaks for `{}`, not `{subject}`", shown(&self.sub))
+                format!("its subject is `{}`, not `{subject}`", shown(&self.sub))
             }
             () if !self.is_of_secret(namespace, secret) => {
-                "it is not the legacy token of that Secret, so deleting the Secret would not revoke it".into()
+                "it is not the legacy token of that Secret, so deleting the Secret would not revoke the \
+                 token"
+                    .into()
             }
             () if self.exp.is_some() || !self.aud.is_empty() => {
                 "it has an expiry or audiences, which legacy tokens do not have".into()
@@ -138,10 +140,10 @@ impl Claims {
             () => return Ok(()),
         };
         let message =
-            format!("Secret {namespace}/{secret} does not hold the token that was requested: {what}");
+            format!("Secret {namespace}/{secret} does not hold the token that jobpass requested: {what}");
         Err(Error::new(Kind::Claims, message).help(
-            "jobpass did not hand it over. Find out which program other than the token controller of \
-                 Kubernetes writes to Secrets of this type.",
+            "jobpass did not hand the token over. Find out which program other than the token controller of \
+             Kubernetes writes to Secrets of this type",
         ))
     }
 

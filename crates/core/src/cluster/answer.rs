@@ -77,11 +77,14 @@ impl Answer {
 
     fn unreadable(&self, call: &Call) -> Error {
         let why = match self.too_long {
-            true => "the answer is far too long for",
-            false => "the answer is not one of",
+            true => "the answer is too long to come from",
+            false => "the answer does not come from",
         };
         let what = format!("cannot {}: {why} a Kubernetes API server", call.doing);
-        Error::new(Kind::Unreachable, what).help("check the server's URL: something else answers there")
+        Error::new(Kind::Unreachable, what).help(
+            "check the server's URL: the program that answers there is \
+            not a Kubernetes API server",
+        )
     }
 
     /// The message of a Kubernetes Status, harmless. Empty if the answer is not a Status.
@@ -139,9 +142,9 @@ impl Answer {
     /// refusal.
     pub(crate) fn refused_by_another(&self) -> Option<&'static str> {
         (matches!(self.status, 401 | 403) && self.status_object.reason.is_empty()).then_some(
-            "this is not an answer of Kubernetes: a gateway, a login page or a proxy before the API server \
-             refuses the request. Give the API server's own address as the server, or have what stands \
-             before it pass the header `Authorization` on",
+            "this answer does not come from Kubernetes: a gateway, a login page or a proxy before the API \
+             server refuses the request. Use the API server's own address, or let the gateway or proxy pass \
+             the header `Authorization` on",
         )
     }
 

@@ -38,7 +38,8 @@ impl AttemptError {
         if proxy_refuses.iter().any(|text| deepest.contains(text)) {
             return AttemptError {
                 why: "the proxy requires a user and a password, or refuses those that it got".into(),
-                help: "check `USER:PASSWORD@` before the proxy's host; characters such as `@` are percent-encoded there",
+                help: "check `USER:PASSWORD@` before the proxy's host. Percent-encode characters such as \
+                    `@` in the password",
                 transient: false,
                 sent,
             };
@@ -62,8 +63,8 @@ fn of_tls(error: &rustls::Error) -> AttemptError {
     let (why, help) = match error {
         rustls::Error::InvalidCertificate(E::UnknownIssuer | E::BadSignature) => (
             "the server's certificate is not from the certificate authority that was given".into(),
-            "check `certificate-authority` (or the kubeconfig's `certificate-authority-data`): it must be \
-             the CA of this cluster",
+            "check `certificate-authority` (or the kubeconfig's `certificate-authority-data`): give the CA \
+             of this cluster",
         ),
         rustls::Error::InvalidCertificate(E::NotValidForName | E::NotValidForNameContext { .. }) => (
             "the server's certificate is for another name".into(),

@@ -61,7 +61,8 @@ impl Authority {
             return Err(Error::input(
                 input,
                 "holds no certificate",
-                "a certificate authority is PEM: `-----BEGIN CERTIFICATE-----` and so on",
+                "give PEM text with at least one valid certificate, which begins with `-----BEGIN \
+                 CERTIFICATE-----`",
             ));
         }
         let authority = Self { certificates };

@@ -31,7 +31,7 @@ impl Connection {
         let server = server_url(server).ok_or_else(|| {
             Error::input(
                 input,
-                "names no server that a credential may be sent to",
+                "names no server to which jobpass may send a credential",
                 "use an https URL such as `https://10.0.0.1:6443`, without user and password",
             )
         })?;

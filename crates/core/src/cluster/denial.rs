@@ -79,26 +79,26 @@ impl<'a> Denial<'a> {
         match self {
             Self::Quota => {
                 return format!(
-                    "no permission is missing: a ResourceQuota of namespace `{namespace}` allows no \
-                     more objects. Raise it, or make room: `jobpass sweep --namespace {namespace}` deletes anchors that \
-                     outlived their jobs. This shows the quota:\n\n  kubectl describe resourcequota \
-                     --namespace {namespace}"
+                    "no permission is missing: a ResourceQuota of namespace `{namespace}` allows no more \
+                     objects. Raise the quota, or make room: `jobpass sweep --namespace {namespace}` \
+                     deletes anchors that outlived their jobs. This command shows the quota:\n\n  kubectl \
+                     describe resourcequota --namespace {namespace}"
                 );
             }
             Self::Terminating => {
                 return format!(
-                    "no permission is missing: namespace `{namespace}` is being deleted, and accepts \
-                     nothing new. Check input `namespace`, or wait until the namespace is gone, and create it again. If \
-                     it stays like this, this shows what holds it:\n\n  kubectl get namespace {namespace} \
-                     --output yaml"
+                    "no permission is missing: the cluster is deleting namespace `{namespace}`, which \
+                     accepts nothing new. Check input `namespace`. Or wait until the namespace is gone, and \
+                     create it again. If it does not go away, this command shows what holds it:\n\n  \
+                     kubectl get namespace {namespace} --output yaml"
                 );
             }
             Self::Unanswered(_) => return UNANSWERED.into(),
             Self::Policy(name) if self.is_of_setup() => {
                 return format!(
-                    "no permission is missing: policy `{}` is one of those that `jobpass setup` writes. They \
-                     limit a minter to what `setup` was given: ask for no more than that, or have an \
-                     administrator run `jobpass setup` again with all that the namespace's jobs need",
+                    "no permission is missing: policy `{}` comes from `jobpass setup`, and limits a minter \
+                     to the options of that set-up. Ask for no more than these, or have an administrator \
+                     run `jobpass setup` again with everything that the jobs of the namespace need",
                     harmless(name)
                 );
             }
@@ -107,13 +107,15 @@ impl<'a> Denial<'a> {
         let whose = self.in_words();
         match *method {
             Method::DELETE => format!(
-                "no permission is missing: {whose} refused it, so nothing can be revoked: ask the \
-                 people who run it to allow the deletion of anchors (Secrets of type jobpass.dev/anchor)"
+                "no permission is missing: {whose} refused the deletion, so jobpass cannot revoke the \
+                 token. Ask the people who run the cluster to allow the deletion of anchors (Secrets of \
+                 type jobpass.dev/anchor)"
             ),
             _ => format!(
-                "no permission is missing: {whose} refused it, and the message above says why. Labels \
-                 and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; \
-                 for anything else, ask the people who run it to allow the objects that jobpass makes"
+                "no permission is missing: {whose} refused the object, and the message above says why. If \
+                 the message demands labels or annotations, give them as `anchor-labels` and \
+                 `anchor-annotations`. Otherwise, ask the people who run the cluster to allow the objects \
+                 that jobpass creates"
             ),
         }
     }
@@ -133,9 +135,9 @@ impl<'a> Denial<'a> {
 }
 
 /// The next step after [`Denial::Unanswered`].
-pub(super) const UNANSWERED: &str = "before it does that, the API server asks an admission webhook, which \
-     gives no answer. Ask the people who run it to repair it, or to let requests pass when it does not answer \
-     (`failurePolicy: Ignore`)";
+pub(crate) const UNANSWERED: &str = "before it carries out this request, the API server asks an admission \
+    webhook, and the webhook gives no answer. Ask the people who run the webhook to repair it, or to let \
+    requests pass when it does not answer (`failurePolicy: Ignore`)";
 
 #[cfg(test)]
 mod tests {
@@ -203,20 +205,20 @@ mod tests {
                 .map_or_else(String::new, |denial| denial.help(method, "ci"))
         };
         insta::assert_snapshot!(told(403, QUOTA, &Method::POST), @r"
-        no permission is missing: a ResourceQuota of namespace `ci` allows no more objects. Raise it, or make room: `jobpass sweep --namespace ci` deletes anchors that outlived their jobs. This shows the quota:
+        no permission is missing: a ResourceQuota of namespace `ci` allows no more objects. Raise the quota, or make room: `jobpass sweep --namespace ci` deletes anchors that outlived their jobs. This command shows the quota:
 
           kubectl describe resourcequota --namespace ci
         ");
         insta::assert_snapshot!(told(403, TERMINATING, &Method::POST), @r"
-        no permission is missing: namespace `ci` is being deleted, and accepts nothing new. Check input `namespace`, or wait until the namespace is gone, and create it again. If it stays like this, this shows what holds it:
+        no permission is missing: the cluster is deleting namespace `ci`, which accepts nothing new. Check input `namespace`. Or wait until the namespace is gone, and create it again. If it does not go away, this command shows what holds it:
 
           kubectl get namespace ci --output yaml
         ");
-        insta::assert_snapshot!(told(400, WEBHOOK, &Method::POST), @"no permission is missing: admission webhook `validate.kyverno.svc` of the cluster refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask the people who run it to allow the objects that jobpass makes");
-        insta::assert_snapshot!(told(422, POLICY, &Method::POST), @"no permission is missing: ValidatingAdmissionPolicy `needs-team` of the cluster refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask the people who run it to allow the objects that jobpass makes");
-        insta::assert_snapshot!(told(404, WEBHOOK_SAYS_GONE, &Method::DELETE), @"no permission is missing: admission webhook `validate.kyverno.svc` of the cluster refused it, so nothing can be revoked: ask the people who run it to allow the deletion of anchors (Secrets of type jobpass.dev/anchor)");
-        insta::assert_snapshot!(told(403, LIMIT_RANGE, &Method::POST), @"no permission is missing: an admission plugin of the API server refused it, and the message above says why. Labels and annotations that it demands can be given as `anchor-labels` and `anchor-annotations`; for anything else, ask the people who run it to allow the objects that jobpass makes");
+        insta::assert_snapshot!(told(400, WEBHOOK, &Method::POST), @"no permission is missing: admission webhook `validate.kyverno.svc` of the cluster refused the object, and the message above says why. If the message demands labels or annotations, give them as `anchor-labels` and `anchor-annotations`. Otherwise, ask the people who run the cluster to allow the objects that jobpass creates");
+        insta::assert_snapshot!(told(422, POLICY, &Method::POST), @"no permission is missing: ValidatingAdmissionPolicy `needs-team` of the cluster refused the object, and the message above says why. If the message demands labels or annotations, give them as `anchor-labels` and `anchor-annotations`. Otherwise, ask the people who run the cluster to allow the objects that jobpass creates");
+        insta::assert_snapshot!(told(404, WEBHOOK_SAYS_GONE, &Method::DELETE), @"no permission is missing: admission webhook `validate.kyverno.svc` of the cluster refused the deletion, so jobpass cannot revoke the token. Ask the people who run the cluster to allow the deletion of anchors (Secrets of type jobpass.dev/anchor)");
+        insta::assert_snapshot!(told(403, LIMIT_RANGE, &Method::POST), @"no permission is missing: an admission plugin of the API server refused the object, and the message above says why. If the message demands labels or annotations, give them as `anchor-labels` and `anchor-annotations`. Otherwise, ask the people who run the cluster to allow the objects that jobpass creates");
         let ours = POLICY.replace("needs-team", "jobpass-anchors");
-        insta::assert_snapshot!(told(422, &ours, &Method::POST), @"no permission is missing: policy `jobpass-anchors` is one of those that `jobpass setup` writes. They limit a minter to what `setup` was given: ask for no more than that, or have an administrator run `jobpass setup` again with all that the namespace's jobs need");
+        insta::assert_snapshot!(told(422, &ours, &Method::POST), @"no permission is missing: policy `jobpass-anchors` comes from `jobpass setup`, and limits a minter to the options of that set-up. Ask for no more than these, or have an administrator run `jobpass setup` again with everything that the jobs of the namespace need");
     }
 }

@@ -60,7 +60,7 @@ impl ClientCertificate {
             Ok(_) => Ok(pair),
             Err(why) => Err(Error::input(
                 input,
-                format!("has a client certificate that cannot be used: {why}"),
+                format!("has a client certificate that jobpass cannot use: {why}"),
                 "give the certificate and its own key, both PEM, the key without a passphrase",
             )),
         }
@@ -72,8 +72,7 @@ impl ClientCertificate {
         if chain.is_empty() {
             return Err("it holds no certificate".into());
         }
-        let key =
-            pem::private_key(self.key.expose_secret()).ok_or("it has no private key that can be read")?;
+        let key = pem::private_key(self.key.expose_secret()).ok_or("it has no readable private key")?;
         CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => "the key belongs to another certificate".into(),
             error => harmless(&error.to_string()),
@@ -144,15 +143,18 @@ mod tests {
     #[case::another_key(None, Some(pair("b").1), "the key belongs to another certificate")]
     #[case::no_certificate(Some(String::new()), None, "it holds no certificate")]
     #[case::a_key_for_a_certificate(Some(pair("b").1), None, "it holds no certificate")]
-    #[case::no_key(None, Some("s3cret".into()), "it has no private key that can be read")]
-    #[case::a_certificate_for_a_key(None, Some(pair("b").0), "it has no private key that can be read")]
+    #[case::no_key(None, Some("s3cret".into()), "it has no readable private key")]
+    #[case::a_certificate_for_a_key(None, Some(pair("b").0), "it has no readable private key")]
     fn a_certificate_comes_with_its_own_key(
         #[case] certificate: Option<String>,
         #[case] key: Option<String>,
         #[case] why: &str,
     ) {
         let problem = problem(certificate, key).expect("refused");
-        assert!(problem.ends_with(&format!("cannot be used: {why}")), "{problem}");
+        assert!(
+            problem.ends_with(&format!("jobpass cannot use: {why}")),
+            "{problem}"
+        );
         assert_eq!(self::problem(None, None), None);
     }
 

@@ -36,7 +36,7 @@ pub(crate) use self::{
     answer::Answer,
     authority::Authority,
     call::{Call, objects},
-    denial::Denial,
+    denial::{Denial, UNANSWERED},
     send::NoAnswer,
 };
 pub use self::{

@@ -65,9 +65,9 @@ impl Proxy {
             // The error does not show the value, because it may hold a password.
             None => Err(Error::input(
                 input,
-                "names a proxy that cannot be used",
-                "use `http://HOST:PORT`, `https://HOST:PORT` or `socks5://HOST:PORT`, with `USER:PASSWORD@` \
-                 before the host if it wants one",
+                "names a proxy that jobpass cannot use",
+                "use `http://HOST:PORT`, `https://HOST:PORT`, `socks5://HOST:PORT` or \
+                 `socks5h://HOST:PORT`. If the proxy asks for a password, put `USER:PASSWORD@` before HOST",
             )),
         }
     }

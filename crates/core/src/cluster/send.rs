@@ -78,7 +78,7 @@ impl Cluster {
         let uri = format!("{}{}", self.connection.server, call.path());
         let uri = uri.parse::<Uri>().map_err(|error| AttemptError {
             why: error.to_string(),
-            help: "this is a defect",
+            help: "this is a defect: report it to https://github.com/jobpass/jobpass/issues",
             transient: false,
             sent: false,
         })?;

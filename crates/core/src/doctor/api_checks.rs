@@ -208,8 +208,8 @@ impl<'a> ApiChecks<'a> {
     pub(super) fn setup(&self, user: &User) -> String {
         let spec = self.spec;
         if spec.token_type == TokenType::Legacy {
-            return "an administrator makes an account that may create, get and delete Secrets and is used \
-                    for nothing else, in a namespace that holds nothing else"
+            return "an administrator creates an account that may create, get and delete Secrets, in a \
+                namespace that holds nothing else. Use the account for nothing else"
                 .into();
         }
         let whom = match &*spec.rules {
@@ -224,7 +224,7 @@ impl<'a> ApiChecks<'a> {
         match user.reads_secrets {
             true => format!(
                 "this user may read Secrets, and a minter must not: run `jobpass doctor` with the minter's \
-                 own credential. An administrator makes a minter with `{command}`"
+                 own credential. An administrator creates a minter with `{command}`"
             ),
             false => format!("an administrator runs `{command}`"),
         }
@@ -279,13 +279,14 @@ fn lacking(minor: u32) -> Option<String> {
 fn clock(server: Timestamp, here: Timestamp) -> Finding {
     let ahead = server.as_second() - here.as_second();
     if ahead.abs() <= SKEW {
-        let said = format!("agrees with the API server's ({SKEW} s)");
+        let said = format!("agrees with the API server's clock, within {SKEW} s");
         return Finding::new("clock", Health::Ok, said);
     }
     let direction = if ahead > 0 { "behind" } else { "ahead of" };
     let words = in_words(ahead.unsigned_abs());
-    let said = format!("this machine's is {words} {direction} the API server's");
-    let fix = "correct the wrong clock: a token that one of them accepts is expired, or not valid yet, for the other";
+    let said = format!("this machine's clock is {words} {direction} the API server's");
+    let fix = "correct the wrong clock: a token that is valid by one clock is expired, or not valid yet, by \
+        the other";
     Finding::new("clock", Health::Warning, said).fix(fix)
 }
 
@@ -337,10 +338,10 @@ mod tests {
     }
 
     #[rstest]
-    #[case(0, "ok: agrees with the API server's (30 s)")]
-    #[case(-30, "ok: agrees with the API server's (30 s)")]
-    #[case(31, "warning: this machine's is 31 s behind the API server's")]
-    #[case(-600, "warning: this machine's is 10 min ahead of the API server's")]
+    #[case(0, "ok: agrees with the API server's clock, within 30 s")]
+    #[case(-30, "ok: agrees with the API server's clock, within 30 s")]
+    #[case(31, "warning: this machine's clock is 31 s behind the API server's")]
+    #[case(-600, "warning: this machine's clock is 10 min ahead of the API server's")]
     fn clocks_agree_within_half_a_minute(#[case] ahead: i64, #[case] expected: &str) {
         let here = Timestamp::from_second(1_800_000_000).expect("a time");
         let finding = clock(here + SignedDuration::from_secs(ahead), here);

@@ -171,8 +171,9 @@ fn audience(claims: &Value, allowed: &[String]) -> Finding {
 
 /// The next step for a file with a rule about GitHub's `sub`.
 const SUBJECT: &str = "GitHub writes `sub` in two forms: repositories that were created, renamed or moved \
-     after 15 July 2026 have the ids of owner and repository in it, and an administrator can switch others. \
-     `repository_id` is the same in both: write a file that goes by it with `jobpass setup --authentication-config`";
+    after 15 July 2026 have the ids of owner and repository in it, and an administrator can switch other \
+    repositories to the new form. `repository_id` is the same in both forms: `jobpass setup \
+    --authentication-config` writes a file with a rule for it";
 
 /// The `sub` of a GitHub token.
 fn github_subject(claims: &Value) -> Option<Subject<'_>> {

@@ -69,7 +69,7 @@ fn lasting(
     fix: &'static str,
 ) -> Finding {
     let Some(left) = until.map(|until| until - now.as_second()) else {
-        let said = format!("{what}, which cannot be read");
+        let said = format!("{what}, which jobpass cannot read");
         return Finding::new(check, Health::Unknown, said);
     };
     let words = in_words(left.unsigned_abs());

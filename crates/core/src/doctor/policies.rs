@@ -52,7 +52,7 @@ impl ApiChecks<'_> {
         let call = enforcement::other_role(&self.spec.namespace);
         let refused = "a policy refuses a Role that belongs to no job";
         let allowed =
-            "no policy limits this minter: it may give all its own permissions to accounts that it makes";
+            "no policy limits this minter: it may give all its own permissions to accounts that it creates";
         Some(self.probe("policy for roles", call, refused, allowed, fix).await)
     }
 
@@ -161,8 +161,8 @@ fn about_list(answer: &Answer, call: &Call) -> Finding {
     let others = match answer.status {
         200 => answer.parse::<List>(call),
         403 => {
-            let said =
-                "this minter may not list Secrets, which is right: whether there are others is unknown";
+            let said = "this minter may not list Secrets, which is right. So doctor cannot tell whether the \
+                 namespace holds others";
             return Finding::new(OTHER_SECRETS, Health::Unknown, said);
         }
         _ => return Finding::new(OTHER_SECRETS, Health::Unknown, answer.in_words()),
@@ -231,7 +231,7 @@ mod tests {
         "warning",
         "holds other Secrets"
     )]
-    #[case::no_list(200, "<html>", "unknown", "is not one of a Kubernetes API server")]
+    #[case::no_list(200, "<html>", "unknown", "does not come from a Kubernetes API server")]
     #[case::trouble(500, "", "unknown", "the API server answered 500")]
     fn a_minter_that_lists_secrets_is_a_warning(
         #[case] status: u16,

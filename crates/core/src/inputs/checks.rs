@@ -62,7 +62,8 @@ impl Checks {
         if let (Some((option, _)), true) = (asked, inputs.get(Opt::Audiences).is_some()) {
             return Err(Error::input(
                 option,
-                "and input `audiences` are both given: the API server answers no questions to a token for other audiences",
+                "and input `audiences` are both given: the API server does not check the permissions of a \
+                 token for other audiences",
                 "leave out one of the two, or mint a second token",
             ));
         }

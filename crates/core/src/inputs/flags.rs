@@ -35,7 +35,8 @@ pub fn flag(option: Opt) -> Arg {
     let help = match (option, option.default()) {
         // Other processes can read the flags of this one.
         (Opt::Kubeconfig, _) => format!(
-            "Path of the minter's kubeconfig; the variable {} may also hold the YAML itself, or base64 of it.",
+            "The path of the minter's kubeconfig; the variable {} may also hold the YAML itself, or base64 \
+             of it.",
             variable(option.name())
         ),
         (_, Some(default)) => format!("{} [default: {default}]", option.help()),

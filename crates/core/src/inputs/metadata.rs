@@ -42,14 +42,14 @@ fn pairs(option: Opt, text: &str, is_value: fn(&str) -> bool) -> Result<BTreeMap
     };
     let lines = match is_yaml_list(text) {
         true => serde_yaml::from_str::<Vec<String>>(text)
-            .map_err(|_| wrong("is not a YAML list of texts".into()))?,
+            .map_err(|_| wrong("is not a YAML list of strings".into()))?,
         false => text.lines().map(str::to_owned).collect(),
     };
     let lines = lines.iter().map(|line| line.trim());
     let mut pairs = BTreeMap::new();
     for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let has = |problem: &str| wrong(format!("has `{}`: {problem}", harmless(line)));
-        let (key, value) = line.split_once('=').ok_or_else(|| has("there is no `=` in it"))?;
+        let (key, value) = line.split_once('=').ok_or_else(|| has("it has no `=`"))?;
         let (key, value) = (key.trim_end(), value.trim_start());
         if !is_key(key) {
             return Err(has(
@@ -134,8 +134,8 @@ mod tests {
     }
 
     #[rstest]
-    #[case::no_value("team", "there is no `=` in it")]
-    #[case::yaml("team: payments", "there is no `=` in it")]
+    #[case::no_value("team", "it has no `=`")]
+    #[case::yaml("team: payments", "it has no `=`")]
     #[case::no_key("=payments", "its key is not valid")]
     #[case::spaces("my team=payments", "its key is not valid")]
     #[case::no_name("example.com/=x", "its key is not valid")]
@@ -156,7 +156,7 @@ mod tests {
     #[case::below_ours("x.jobpass.dev/job=x", "its key belongs to jobpass")]
     #[case::of_kubernetes("kubernetes.io/service-account.name=admin", "its key belongs to Kubernetes")]
     #[case::twice("team=a\nteam=b", "its key is given twice")]
-    #[case::no_list("- {team: payments}", "is not a YAML list of texts")]
+    #[case::no_list("- {team: payments}", "is not a YAML list of strings")]
     fn what_no_label_can_be(#[case] text: &str, #[case] why: &str) {
         let error = parse(Opt::AnchorLabels, text).expect_err(text).to_string();
         assert!(

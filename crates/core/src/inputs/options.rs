@@ -92,30 +92,30 @@ macro_rules! options {
 options! {
     ServiceAccount {
         name: "service-account",
-        help: "Name of the ServiceAccount of the token. Required, unless `rules` is given.",
+        help: "The ServiceAccount of the token. Required, unless `rules` is given.",
         ..TEXT
     }
 
     Rules {
         name: "rules",
-        help: "The RBAC rules of a ServiceAccount that jobpass makes for this job, instead of \
-               `service-account`: a YAML list of rules, or permissions as in `require`. The ServiceAccount \
-               and its Role are deleted when the job ends.",
+        help: "The RBAC rules of a ServiceAccount that jobpass creates for this job, instead of \
+            `service-account`: a YAML list of rules, or permissions as in `require`. jobpass deletes the \
+            ServiceAccount and its Role when the job ends.",
         value: Value::Lines,
         ..TEXT
     }
 
     Namespace {
         name: "namespace",
-        help: "Namespace of the ServiceAccount. If it is not given: the namespace of the kubeconfig's \
-               context or of the in-cluster ServiceAccount, else `default`.",
+        help: "The namespace of the ServiceAccount. Without this input: the namespace of the kubeconfig's \
+            context or of the in-cluster ServiceAccount, else `default`.",
         ..TEXT
     }
 
     Duration {
         name: "duration",
         help: "The longest time that the token may live: `30m`, `1h`, `1h30m`, `900s` or `900` (seconds); \
-               at least 10 minutes. The token is revoked before that when the job ends.",
+            at least 10 minutes. jobpass revokes the token when the job ends.",
         default: Some("1h"),
         ..TEXT
     }
@@ -123,9 +123,9 @@ options! {
     Type {
         name: "type",
         help: "`bound`: a token that expires. `legacy`, for old tools: the token of a Secret of type \
-               `kubernetes.io/service-account-token`, which does not expire. If the end of the job does \
-               not delete that Secret, `jobpass sweep` does after `duration`. For `legacy`, the minter \
-               also needs `get` on Secrets.",
+            `kubernetes.io/service-account-token`, which does not expire. If jobpass does not delete that \
+            Secret at the end of the job, `jobpass sweep` deletes it after `duration`. For `legacy`, the \
+            minter also needs `get` on Secrets.",
         value: Value::Choice(&["bound", "legacy"]),
         default: Some("bound"),
         ..TEXT
@@ -142,16 +142,16 @@ options! {
 
     Audiences {
         name: "audiences",
-        help: "Audiences of the token, separated by commas or line breaks. If it is not given: the \
-               audience of the API server.",
+        help: "The audiences of the token, separated by commas or line breaks. Without this input: the \
+            audience of the API server.",
         ..TEXT
     }
 
     Require {
         name: "require",
-        help: "Permissions that the token must have, one a line: `get pods`, `create pods/exec \
-               target-pod`, `list deployments.apps`, `get secrets -n other`, `list pods -A`, `get \
-               /metrics`. If one is missing, the token is revoked and the job fails.",
+        help: "Permissions that the token must have, one a line: `get pods`, `create pods/exec target-pod`, \
+            `list deployments.apps`, `get secrets -n other`, `list pods -A`, `get /metrics`. If one is \
+            missing, jobpass revokes the token and the job fails.",
         value: Value::Lines,
         ..TEXT
     }
@@ -175,8 +175,8 @@ options! {
 
     AnchorLabels {
         name: "anchor-labels",
-        help: "Labels for the anchor and for the objects made with `rules`, if policies of the cluster \
-               demand them: `team=payments`, one a line.",
+        help: "Labels for the anchor and for the objects that jobpass creates for `rules`, if policies of \
+            the cluster demand them: `team=payments`, one a line.",
         value: Value::Lines,
         ..TEXT
     }
@@ -204,28 +204,28 @@ options! {
 
     Server {
         name: "server",
-        help: "URL of the API server (https), instead of a kubeconfig.",
+        help: "The URL of the API server (https), instead of a kubeconfig.",
         ..TEXT
     }
 
     CertificateAuthority {
         name: "certificate-authority",
-        help: "The certificate authority of `server`: a path, PEM, or base64 of PEM. If it is not given: \
-               the roots of the system.",
+        help: "The certificate authority of `server`: a path, PEM, or base64 of PEM. Without this input: \
+            the certificate authorities of the system.",
         value: Value::File,
         ..TEXT
     }
 
     BearerTokenFile {
         name: "bearer-token-file",
-        help: "File that holds the minter's bearer token for `server`.",
+        help: "The file that holds the minter's bearer token for `server`.",
         value: Value::File,
         ..TEXT
     }
 
     BearerTokenEnv {
         name: "bearer-token-env",
-        help: "Name of the environment variable that holds the minter's bearer token for `server`.",
+        help: "The name of the environment variable that holds the minter's bearer token for `server`.",
         ..TEXT
     }
 
@@ -240,9 +240,9 @@ options! {
 
     JobServer {
         name: "job-server",
-        help: "URL of the API server (https) that the job uses, if the minter's does not accept \
-               ServiceAccount tokens; Rancher, GitLab's KAS and the DNS endpoint of GKE may not. The \
-               kubeconfig names this server, and jobpass asks it for the permissions of the token.",
+        help: "The URL of the API server (https) that the job uses. Give it if the minter's server refuses \
+            ServiceAccount tokens, as Rancher, GitLab's KAS and the DNS endpoint of GKE may do. The job's \
+            kubeconfig names this server, and jobpass asks it for the permissions of the token.",
         ..TEXT
     }
 
@@ -255,9 +255,9 @@ options! {
 
     TokenFile {
         name: "token-file",
-        help: "Also write the token to this file, with mode 0600; it is removed when the job ends. `true`: \
-               jobpass chooses a name in the job's temporary folder. A relative path begins in that \
-               folder.",
+        help: "Also write the token to this file, with mode 0600. jobpass removes the file when the job \
+            ends. `true`: jobpass chooses a name in the job's temporary folder. A relative path begins in \
+            that folder.",
         value: Value::File,
         on: &[FrontEnd::Action, FrontEnd::CommandLine],
         ..TEXT
@@ -265,9 +265,9 @@ options! {
 
     KubeconfigFile {
         name: "kubeconfig-file",
-        help: "Write a kubeconfig that holds the token to this file, with mode 0600; it is removed when \
-               the job ends. `true`: jobpass chooses a name in the job's temporary folder. A relative path \
-               begins in that folder. `false`: no kubeconfig is written.",
+        help: "Write a kubeconfig that holds the token to this file, with mode 0600. jobpass removes the \
+            file when the job ends. `true`: jobpass chooses a name in the job's temporary folder. A \
+            relative path begins in that folder. `false`: jobpass writes no kubeconfig.",
         value: Value::File,
         // kubectl treats an empty KUBECONFIG as absent, and reads `~/.kube/config`. A job could then succeed
         // as another user.
@@ -297,7 +297,7 @@ options! {
 
     FailOnRevokeError {
         name: "fail-on-revoke-error",
-        help: "`true`: the job fails if its token could not be revoked. `false`: jobpass only warns.",
+        help: "`true`: the job fails if jobpass cannot revoke its token. `false`: jobpass only warns.",
         value: Value::Flag,
         default: Some("false"),
         ..TEXT

@@ -57,16 +57,16 @@ impl Spec {
                 return Err(Error::input(
                     Opt::Rules,
                     "and input `service-account` are both given",
-                    "leave out `service-account`, for a ServiceAccount that is made for this job and has \
-                     these rules; or leave out `rules`, and give the ServiceAccount a Role",
+                    "leave out `service-account`: jobpass then creates a ServiceAccount with these rules \
+                     for this job. Or leave out `rules`, and give the ServiceAccount a Role",
                 ));
             }
             (None, true) => {
                 return Err(Error::input(
                     Opt::ServiceAccount,
                     "is missing",
-                    "name the ServiceAccount of the token, for example `service-account: scanner`; or give `rules`, and jobpass \
-                     makes one for this job",
+                    "name the ServiceAccount of the token, for example `service-account: scanner`. Or give \
+                     `rules`: jobpass then creates a ServiceAccount for this job",
                 ));
             }
         };
@@ -113,7 +113,8 @@ fn renew_for(text: &str, lifetime: Lifetime) -> Result<Duration, Error> {
         _ => return Ok(time),
     };
     let problem = format!("is `{}`: {problem}", harmless(text));
-    let allowed = "give the time that the job may take, for example `duration: 15m` and `renew-for: 6h`; or leave it out";
+    let allowed = "give the time that the job may take, for example `duration: 15m` and `renew-for: 6h`. Or \
+        leave out `renew-for`";
     Err(Error::input(Opt::RenewFor, problem, allowed))
 }
 
@@ -151,7 +152,8 @@ impl TokenType {
             ),
             (
                 Opt::Rules,
-                "the Secret of a legacy token needs an existing ServiceAccount, and would own one that is made for this job",
+                "the Secret of a legacy token needs a ServiceAccount that exists already, and jobpass would \
+                 create this one after the Secret",
             ),
         ];
         match senseless
@@ -161,7 +163,7 @@ impl TokenType {
             Some((option, why)) => Err(Error::input(
                 option,
                 format!("and `type: legacy` are both given: {why}"),
-                format!("leave out `{option}`; or `type`, for a bound token, which is the better choice"),
+                format!("leave out `type`: a bound token is the better choice. Or leave out `{option}`"),
             )),
             None => Ok(token_type),
         }

@@ -157,7 +157,7 @@ fn outlived(minter: Option<Timestamp>, state: &State) -> Option<String> {
     let minter = minter.filter(|minter| *minter < token)?;
     Some(format!(
         "the minter's credential expires at {}, and the token at {}: a job that ends in between cannot \
-         revoke its token; use a credential that lasts for as long as the job, or a shorter `duration`",
+         revoke its token. Use a credential that lasts for as long as the job, or a shorter `duration`",
         time(minter),
         time(token)
     ))
@@ -320,7 +320,7 @@ where
             let mut minted = minted.ok_or_else(|| {
                 Error::new(
                     Kind::Refused,
-                    "cannot get a token: the anchor was deleted right after its creation",
+                    "cannot get a token: something deleted the anchor right after jobpass created it",
                 )
                 .help("find out what deletes Secrets of type jobpass.dev/anchor in this cluster")
             })?;
@@ -405,7 +405,7 @@ fn not_accepted(server: &str) -> Error {
     let server = harmless(server);
     Error::new(
         Kind::Refused,
-        format!("the cluster issued the token, but `{server}` does not accept it: it answers 401"),
+        format!("the cluster issued the token, but `{server}` answers 401 to it"),
     )
     .help(
         "a proxy before the API server may accept the minter, but no ServiceAccount tokens: Rancher before 2.9, GitLab's KAS, GKE's DNS \

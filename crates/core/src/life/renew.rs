@@ -119,7 +119,7 @@ pub async fn renew_until_end(
     let gone = || {
         Error::new(
             Kind::Revoke,
-            "the token is not renewed any more: its journal is gone",
+            "jobpass no longer renews the token: its journal is gone",
         )
     };
     let journal = Journal::open(path).map_err(|_| gone())?;
@@ -152,7 +152,7 @@ async fn renewal_loop(
         let renewed = match renew(state, &spec, inputs, environment).await {
             Ok(Some(new)) => replace_token(state, &new, &handed_over, journal).map(|()| new),
             Ok(None) => {
-                let what = "the token is not renewed any more: its anchor is gone, so it is revoked";
+                let what = "jobpass no longer renews the token: its anchor is gone, so the token is revoked";
                 return Err(Error::new(Kind::Revoke, what));
             }
             Err(error) => Err(error),
@@ -248,9 +248,11 @@ async fn renew(
         Ok(minted)
     };
     // An exec plugin has a limit of its own. This limit covers all steps.
-    tokio::time::timeout(2 * MINT, work)
-        .await
-        .unwrap_or_else(|_| Err(Error::new(Kind::Unreachable, "renewing the token took too long")))
+    tokio::time::timeout(2 * MINT, work).await.unwrap_or_else(|_| {
+        let what = format!("renewing the token took longer than {} s", (2 * MINT).as_secs());
+        let error = Error::new(Kind::Unreachable, what);
+        Err(error.help("check the exec plugin and the connection to the API server"))
+    })
 }
 
 fn replace_token(state: &State, new: &Minted, handed_over: &[Token], journal: &Journal) -> Result<(), Error> {

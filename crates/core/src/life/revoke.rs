@@ -344,7 +344,7 @@ impl Revocation<'_> {
             Err(_) => format!("cannot delete the job's role within {} s", TIDY.as_secs()),
         };
         Some(format!(
-            "{why}; the cluster's garbage collector deletes what is left of it"
+            "{why}; the cluster's garbage collector deletes the rest of the role"
         ))
     }
 
@@ -438,9 +438,10 @@ impl Revocation<'_> {
             Deletion::Held => "the API server has marked it as deleted".to_owned(),
             Deletion::Refused(_, answer) => answer.in_words(),
         };
-        let what = format!("the anchor is still there after it was deleted ({why})");
+        let what = format!("the anchor still exists after jobpass deleted it ({why})");
         Err(Error::new(Kind::Revoke, what).help(
-            "something holds it, a finalizer most likely: `kubectl get secret --output yaml` shows which",
+            "most likely a finalizer holds the anchor. `kubectl get secret --output yaml` shows the \
+             finalizer; remove it",
         ))
     }
 }

@@ -52,9 +52,15 @@ pub(crate) fn another_account(spec: &Spec) -> Error {
     let (namespace, account) = (&spec.namespace, &spec.service_account);
     Error::new(
         Kind::Refused,
-        format!("ServiceAccount {namespace}/{account} is not the one that this job began with: it was deleted and made anew"),
+        format!(
+            "somebody deleted ServiceAccount {namespace}/{account} after this job began, and created \
+            another with its name"
+        ),
     )
-    .help("no token of the new one was handed over, and all tokens of the old one are dead. Find out what replaced it, and run the job again")
+    .help(
+        "jobpass did not hand over a token of the new account. All tokens of the old account are dead. \
+        Find out who replaced the account, and run the job again",
+    )
 }
 
 /// Requests a token for the ServiceAccount. With `account_uid`, only for the account with that uid. `None` if
@@ -189,7 +195,7 @@ mod tests {
     #[rstest]
     #[case::account(
         ANOTHER_ACCOUNT,
-        "ServiceAccount ci/scanner is not the one that this job began with"
+        "somebody deleted ServiceAccount ci/scanner after this job began"
     )]
     #[case::anchor(ANOTHER_SECRET, "cannot get a token: the API server answered 409")]
     #[tokio::test]

@@ -24,11 +24,11 @@ impl Claims {
         let wrong = |what: String| {
             Err(Error::new(
                 Kind::Claims,
-                format!("the API server issued a token that was not asked for: {what}"),
+                format!("the API server issued a token that jobpass did not ask for: {what}"),
             )
             .help(
-                "It was not handed over. Something between jobpass and the API server, or an admission \
-                       webhook, changes TokenRequests.",
+                "jobpass did not hand the token over. Look for an admission webhook, or a proxy before the \
+                 API server, that changes TokenRequests",
             ))
         };
         let subject = format!(
@@ -36,7 +36,7 @@ impl Claims {
             spec.namespace, spec.service_account
         );
         if self.sub.as_deref() != Some(&subject) {
-            return wrong(format!("it speaks for `{}`, not `{subject}`", shown(&self.sub)));
+            return wrong(format!("its subject is `{}`, not `{subject}`", shown(&self.sub)));
         }
         // API servers before Kubernetes 1.34 do not compare the uid.
         if account_uid.is_some() && self.account_uid() != account_uid {
@@ -48,7 +48,9 @@ impl Claims {
             .and_then(|k| k.secret.as_ref())
             .and_then(|secret| secret.uid.as_deref());
         if uid != Some(anchor_uid) {
-            return wrong("it is not bound to the anchor, so deleting the anchor would not revoke it".into());
+            return wrong(
+                "it is not bound to the anchor, so deleting the anchor would not revoke the token".into(),
+            );
         }
         if !spec.audiences.is_empty() && !same_set(&self.aud, &spec.audiences) {
             return wrong(format!("its audiences are `{}`", harmless(&self.aud.join(", "))));
@@ -134,7 +136,7 @@ mod tests {
             .verify(&spec, "anchor-uid", Some("t"))
             .expect_err("another");
         assert!(
-            error.to_string().contains("it was deleted and made anew"),
+            error.to_string().contains("created another with its name"),
             "{error}"
         );
     }
@@ -168,8 +170,8 @@ mod tests {
     }
 
     #[rstest]
-    #[case("/sub", json!("system:serviceaccount:ci:admin"), "speaks for")]
-    #[case("/sub", Value::Null, "speaks for `nobody`")]
+    #[case("/sub", json!("system:serviceaccount:ci:admin"), "its subject is `system:serviceaccount:ci:admin`")]
+    #[case("/sub", Value::Null, "its subject is `nobody`")]
     #[case("/kubernetes.io/secret/uid", json!("another"), "not bound to the anchor")]
     #[case("/kubernetes.io/secret", Value::Null, "not bound to the anchor")]
     #[case("/exp", json!(4601), "1 h 1 s")]

@@ -96,7 +96,9 @@ impl Signature {
         match self {
             Self::Good => "good: a key that the cluster publishes made it".into(),
             Self::UnknownKey => {
-                "of no key that the cluster publishes: the token is another cluster's, or its keys were rotated".into()
+                "of no key that the cluster publishes: the token belongs to another cluster, or the cluster \
+                 rotated its keys"
+                    .into()
             }
             Self::Bad => "wrong: the token was altered, or forged".into(),
             Self::NotChecked(why) => format!("not checked: {why}"),
@@ -123,8 +125,8 @@ fn meaning(claims: &Claims, accepted: bool, signature: &Signature, now: jiff::Ti
     if accepted {
         return match signature {
             Signature::Bad | Signature::UnknownKey => {
-                "the API server accepts the token, but publishes no key that signed it: its keys are \
-                 published elsewhere, or were rotated just now"
+                "the API server accepts the token, but publishes no key that signed it: it publishes its \
+                 keys elsewhere, or rotated them just now"
             }
             _ if claims.exp.is_some_and(|exp| exp <= now.as_second()) => {
                 "the token has expired, and the API server still accepts it for up to a minute"
@@ -135,11 +137,12 @@ fn meaning(claims: &Claims, accepted: bool, signature: &Signature, now: jiff::Ti
     }
     let why = match (signature, why_refused(claims, now)) {
         (Signature::Bad, _) => "it was altered, or forged",
-        (Signature::UnknownKey, _) => "it is another cluster's, or its key was rotated away",
+        (Signature::UnknownKey, _) => "it belongs to another cluster, or the cluster rotated its keys",
         (_, Some(why)) => why,
         (Signature::Good, None) => "it is revoked: its bound object or its ServiceAccount is gone",
         (Signature::NotChecked(_), None) => {
-            "it is revoked (its bound object or its ServiceAccount is gone), altered, or another cluster's"
+            "it is revoked (its bound object or its ServiceAccount is gone), altered, or belongs to another \
+             cluster"
         }
     };
     // Only the token's own audience can tell, with a TokenReview.

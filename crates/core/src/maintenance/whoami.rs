@@ -101,15 +101,15 @@ pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error>
 fn next_step(status: u16, claims: Option<&Claims>, now: jiff::Timestamp) -> Cow<'static, str> {
     match (status, claims.map(|claims| why_refused(claims, now))) {
         (401, Some(Some(why))) => format!("the token is refused because {why}").into(),
-        (401, Some(None)) => "the token is revoked (its bound object or its ServiceAccount is gone), or of \
-                              another cluster: `jobpass inspect --verify` tells more"
+        (401, Some(None)) => "the token is revoked (its bound object or its ServiceAccount is gone), or \
+            belongs to another cluster: `jobpass inspect --verify` tells more"
             .into(),
-        (401, None) => "the credential is wrong, expired or revoked, or of another cluster: check the user \
-                        of the kubeconfig's context"
+        (401, None) => "the credential is wrong, expired or revoked, or belongs to another cluster: check \
+            the user of the kubeconfig's context"
             .into(),
         (403, _) => {
-            "every authenticated user may ask this (ClusterRole `system:basic-user`), so most likely \
-                     the credential did not arrive, or an authorizer forbids it: check both"
+            "every authenticated user may ask this (ClusterRole `system:basic-user`). Most likely a proxy \
+             did not pass the credential on, or an authorizer forbids the request: check both"
                 .into()
         }
         _ => "check the server's URL: a Kubernetes API server does not answer like this".into(),

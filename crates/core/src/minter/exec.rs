@@ -67,7 +67,7 @@ pub(super) fn check(config: &Exec, user: &str) -> Result<(), Error> {
     if !VERSIONS.contains(&&*config.api_version) {
         return refused(
             "with another `apiVersion` than `client.authentication.k8s.io/v1` or `v1beta1`",
-            "use a version of the plugin that speaks one of the two, as kubectl does",
+            "use a version of the plugin that supports one of these two versions, as kubectl does",
         );
     }
     if config.environment.iter().any(|(name, _)| name.is_empty()) {
@@ -267,7 +267,7 @@ fn credential(status: &Status) -> Result<Credential, Error> {
         Error::input(
             "kubeconfig",
             problem,
-            "run it by hand, and check its version and configuration",
+            "run the plugin by hand, and check its version and configuration",
         )
     };
     let text = |secret: &Option<SecretString>| {
@@ -291,7 +291,11 @@ fn credential(status: &Status) -> Result<Credential, Error> {
             Some(ClientCertificate::parse("kubeconfig", certificate, key.into())?)
         }
         (None, None) => None,
-        _ => return Err(printed("a client certificate or its key, and not both")),
+        _ => {
+            return Err(printed(
+                "a client certificate without its key, or a key without its certificate",
+            ));
+        }
     };
     match bearer.is_some() || certificate.is_some() {
         true => Ok(Credential { bearer, certificate }),
@@ -329,8 +333,8 @@ impl End {
     /// failed.
     fn in_words(&self, masker: Option<Masker>) -> String {
         let Some(mut masker) = masker else {
-            return "its standard error is not shown: the plugin was handed, or printed, so much that jobpass does not search \
-                    for all secrets in it"
+            return "its standard error is not shown: the plugin got or printed more text than jobpass \
+                searches for secrets"
                 .into();
         };
         // The first line lacks its beginning, so the masker would not find a secret in it.

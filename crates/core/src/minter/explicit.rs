@@ -51,17 +51,17 @@ pub(super) async fn minter(inputs: &Inputs, environment: &Environment) -> Result
         return Err(Error::input(
             Opt::Server,
             "is given without a credential",
-            "add `bearer-token-env`, the name of an environment variable that holds a bearer token: in \
-             GitLab, `id_tokens: {KUBE_TOKEN: {aud: AUDIENCE}}` in the job puts its ID token into one. Or \
-             add `bearer-token-file`. In the GitHub Action, `oidc-audience` authenticates with the job's own \
-             ID token",
+            "add one of these:\n\n  `bearer-token-env`: the environment variable that holds a bearer token. \
+             In GitLab, `id_tokens: {KUBE_TOKEN: {aud: AUDIENCE}}` puts the job's ID token into \
+             KUBE_TOKEN\n  `bearer-token-file`: a file that holds a bearer token\n  `oidc-audience` (GitHub \
+             Action only): the job's own ID token",
         ));
     };
     if let Some((other, _)) = given.next() {
         return Err(Error::input(
             way,
             format!("and input `{other}` are both given"),
-            "give the one that holds the minter's token",
+            "keep the one that gives the minter's token, and leave out the other",
         ));
     }
     match way {

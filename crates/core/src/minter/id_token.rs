@@ -76,7 +76,8 @@ impl Source {
             Error::input(
                 Opt::OidcAudience,
                 problem,
-                "something in the job changed what the runner set: only the runner may say where ID tokens come from",
+                "a step of the job changed a variable of the runner, and only the runner may say where ID \
+                 tokens come from. Remove the change",
             )
         };
         let parsed = url.parse::<http::Uri>().map_err(|_| refused())?;
@@ -155,17 +156,18 @@ impl Source {
             })?;
         if answer.status != 200 {
             return Err(answer.unexpected(&call).help(
-                "what the job shows there ends with the job, and counts only with the permission to ask for \
-                 ID tokens (on GitHub, `permissions: id-token: write`)",
+                "the job's credential for this endpoint ends with the job, and works only if the job may \
+                 ask for ID tokens (on GitHub, `permissions: id-token: write`)",
             ));
         }
         let no_token = || {
             Error::new(
                 Kind::Unreachable,
-                format!("cannot {}: the answer holds none", call.doing),
+                format!("cannot {}: the answer holds no ID token", call.doing),
             )
             .help(
-                "something else than the CI platform answers there: check proxies between this runner and it",
+                "another program answers instead of the CI platform: check the proxies between this runner \
+                 and the platform",
             )
         };
         let answer: IdToken = answer.parse(&call).map_err(|_| no_token())?;
@@ -179,9 +181,9 @@ impl Source {
 fn none_here() -> Error {
     Error::input(
         Opt::OidcAudience,
-        "cannot be used here: nothing hands out ID tokens of this job",
-        "use the GitHub Action for that, in a job with `permissions: id-token: write`. Elsewhere, put the \
-         credential into a variable or a file: `bearer-token-env` or `bearer-token-file`",
+        "cannot be used here: no CI platform offers this job an ID token",
+        "use the GitHub Action, in a job with `permissions: id-token: write`. Elsewhere, put the credential \
+         into a variable or a file: `bearer-token-env` or `bearer-token-file`",
     )
 }
 

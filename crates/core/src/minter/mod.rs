@@ -222,7 +222,8 @@ fn elsewhere(input: &str) -> Error {
     Error::input(
         input,
         "names another API server, or another certificate authority, than the recorded state",
-        "the credential was sent to neither; find out which of the two was changed after the token was minted",
+        "jobpass sent the credential to neither server. Find out who changed this input or the state after \
+         jobpass minted the token",
     )
 }
 

@@ -126,7 +126,7 @@ fn by_text() -> Auth {
 #[case::another_server(by_variable(), &[(Opt::Server, "https://evil.example.com")], Err("input `server` names another API server"))]
 #[case::the_same_kubeconfig(by_text(), &[(Opt::Kubeconfig, &*kubeconfig(SERVER, "t0ken"))], Ok("t0ken"))]
 #[case::another_kubeconfig(by_text(), &[(Opt::Kubeconfig, &*kubeconfig("https://evil.example.com", "t0ken"))], Err("input `kubeconfig` names another API server"))]
-#[case::no_kubeconfig(by_text(), &[], Err("input `kubeconfig` was there when the token was minted and is missing now"))]
+#[case::no_kubeconfig(by_text(), &[], Err("input `kubeconfig` is missing now, but was set when jobpass minted the token"))]
 #[case::no_file(Auth::BearerTokenFile { path: "/nowhere".into() }, &[], Err("input `bearer-token-file`"))]
 #[tokio::test]
 async fn a_credential_goes_to_the_recorded_server_alone(

@@ -70,7 +70,7 @@ impl Oidc {
                     Some(name) => Err(Error::input(
                         name,
                         "is given without `repository-id` (GitHub) or `project-id` (GitLab)",
-                        "add the id of the repository or project whose jobs it is about",
+                        "add the id of the repository or project whose jobs may mint",
                     )),
                     None => Ok(None),
                 };
@@ -90,8 +90,9 @@ impl Oidc {
                 return Err(Error::input(
                     "project-id",
                     "and `repository-id` are both given",
-                    "one platform at a time: print the second one's file with a second command, and add its jobs here with \
-                     `--minter user:NAME`, where NAME is what the file's `username` gives them, as in `ci:gitlab:ID`",
+                    "give one platform at a time. Print the file for the other platform with a second \
+                     command, and add its jobs here with `--minter user:NAME`. NAME is the user that the \
+                     file's `username` gives them, as in `ci:gitlab:ID`",
                 ));
             }
         };
@@ -103,8 +104,8 @@ impl Oidc {
             return Err(Error::input(
                 Opt::OidcAudience,
                 "is missing",
-                "any text that names this cluster and no other, for example `https://kubernetes.example.com`; the jobs ask \
-                 for their ID tokens with it",
+                "give any text that names this cluster and no other, for example \
+                 `https://kubernetes.example.com`. The jobs request their ID tokens for this audience",
             ));
         };
         let audience = text_of(Opt::OidcAudience.name(), audience)?;
@@ -216,8 +217,8 @@ fn workflow_refs(input: &'static str, texts: &[String]) -> Result<Vec<String>, E
         Err(Error::input(
             input,
             format!("is `{text}`, which is not a workflow as ID tokens name it"),
-            "use `OWNER/REPO/.github/workflows/FILE.yml@refs/heads/BRANCH`, with `@refs/tags/TAG` or a commit in place of \
-             the branch if the workflow is called so",
+            "use `OWNER/REPO/.github/workflows/FILE.yml@refs/heads/BRANCH`, with `@refs/tags/TAG` or a \
+             commit in place of the branch if jobs call the workflow by one",
         ))
     };
     texts.iter().map(parse).collect()
@@ -279,7 +280,7 @@ impl Platform {
             .filter(|uri| uri.scheme_str() == Some("https"))
             .and_then(Uri::host);
         let (Some(host), false) = (host, url.contains(['?', '#', '@']) || url.len() > LONGEST_TEXT) else {
-            return refused("this is no https URL that can be one");
+            return refused("this is not the https URL of an issuer");
         };
         let fits = url.ends_with(ENTERPRISE) || host.starts_with("token.actions.");
         if fits != (self == Self::GitHub) {
@@ -299,7 +300,8 @@ impl Ref {
             return Err(Error::input(
                 "ref",
                 format!("is `{name}`, which is not the whole name of a ref"),
-                "use `refs/heads/BRANCH`, `refs/tags/TAG`, or `protected` for all that the platform protects",
+                "use `refs/heads/BRANCH`, `refs/tags/TAG`, or `protected` for all refs that the platform \
+                 protects",
             ));
         }
         Ok(Self::Named(name))
@@ -364,13 +366,17 @@ mod tests {
         Some("https://ghes.example.com/_services/token"),
         Err("no such platform")
     )]
-    #[case(Platform::GitLab, Some("http://gitlab.example.com"), Err("no https URL"))]
+    #[case(Platform::GitLab, Some("http://gitlab.example.com"), Err("not the https URL"))]
     #[case(
         Platform::GitLab,
         Some("https://user@gitlab.example.com"),
-        Err("no https URL")
+        Err("not the https URL")
     )]
-    #[case(Platform::GitLab, Some("https://gitlab.example.com/?a"), Err("no https URL"))]
+    #[case(
+        Platform::GitLab,
+        Some("https://gitlab.example.com/?a"),
+        Err("not the https URL")
+    )]
     fn an_issuer_is_that_of_its_platform(
         #[case] platform: Platform,
         #[case] given: Option<&str>,

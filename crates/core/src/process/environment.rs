@@ -38,7 +38,7 @@ impl Environment {
                 Kind::Input,
                 format!("the environment variable {name} is not UTF-8"),
             )
-            .help("set it to UTF-8 text; jobpass records it")),
+            .help("set the variable to UTF-8 text, because jobpass records it")),
             false => Ok(self.get(name)),
         }
     }

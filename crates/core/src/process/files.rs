@@ -145,7 +145,7 @@ pub(crate) fn make_folder(input: &str, file: &Path) -> Result<(), Error> {
         let (shown, why) = (text::path(file), harmless(&error.to_string()));
         Error::input(
             input,
-            format!("is `{shown}`, whose folder cannot be made: {why}"),
+            format!("is `{shown}`, whose folder jobpass cannot create: {why}"),
             "choose a folder in which this user may write",
         )
     })

@@ -35,7 +35,7 @@ const NEVER: &[(&[&str], &str, &[&str], &str)] = &[
         WRITE,
         "certificates.k8s.io",
         &["podcertificaterequests"],
-        "it gives certificates of any ServiceAccount that a Pod runs as",
+        "the job could get a certificate of any ServiceAccount that a Pod runs as",
     ),
 ];
 const WRITE: &[&str] = &["create", "update", "patch"];
@@ -46,26 +46,22 @@ const ACCOUNTS: &str =
 const PODS: &str =
     "a Pod may run as any ServiceAccount of the namespace, the minter's own among them, and mount any Secret";
 
-/// The advice for a rule that jobpass refuses.
-pub(super) const INSTEAD: &str = "if a job needs it, make a ServiceAccount, give it a Role in another namespace than the \
-                                  anchors', and name it with `service-account`";
+/// The advice for a rule that is refused.
+pub(super) const INSTEAD: &str = "if a job needs this, create a ServiceAccount, give it a Role in a \
+    namespace without anchors, and name the ServiceAccount with `service-account`";
 
 impl Rule {
     /// The reason for which jobs cannot get this rule. `None` if they can.
     pub(super) fn never_given(&self) -> Option<String> {
-        let refused = |what: &str, why: &str| {
-            Some(format!(
-                "has `{}`, which jobs cannot be given: {why}",
-                harmless(what)
-            ))
-        };
+        let refused =
+            |what: &str, why: &str| Some(format!("has `{}`, which jobs cannot get: {why}", harmless(what)));
         for (what, texts) in [
             ("verb", &self.verbs),
             ("group", &self.api_groups),
             ("resource", &self.resources),
         ] {
             if let Some(text) = texts.iter().find(|text| text.contains('*')) {
-                return refused(text, &format!("name each {what} by itself"));
+                return refused(text, &format!("name each {what} on its own"));
             }
         }
         let acts_as_others =
@@ -177,19 +173,19 @@ mod tests {
     use super::super::parse;
 
     #[rstest]
-    #[case::any_verb("* pods", "name each verb by itself")]
+    #[case::any_verb("* pods", "name each verb on its own")]
     #[case::any_resource("get *", "name each")]
     #[case::any_subresource(
         "- {apiGroups: [''], resources: ['*/token'], verbs: [create]}",
-        "name each resource by itself"
+        "name each resource on its own"
     )]
     #[case::any_group(
         "- {apiGroups: ['*'], resources: [widgets], verbs: [get]}",
-        "name each group by itself"
+        "name each group on its own"
     )]
     #[case(
         "get secrets",
-        "`get secrets`, which jobs cannot be given: Secrets may hold tokens"
+        "`get secrets`, which jobs cannot get: Secrets may hold tokens"
     )]
     #[case("create secrets", "`create secrets`")]
     #[case("list serviceaccounts", "`list serviceaccounts`")]
@@ -213,11 +209,11 @@ mod tests {
     #[case("patch deployments.apps web", "`patch deployments`")]
     #[case(
         "- {apiGroups: [certificates.k8s.io], resources: [podcertificaterequests], verbs: [create]}",
-        "certificates of any ServiceAccount"
+        "a certificate of any ServiceAccount"
     )]
     #[case(
         "- {apiGroups: [''], resources: [pods], verbs: [\"get\\nget\"]}",
-        "cannot be shown"
+        "characters that jobpass does not show"
     )]
     fn what_no_job_is_given(#[case] text: &str, #[case] why: &str) {
         let error = parse("rules", text).expect_err(text).to_string();

@@ -106,7 +106,8 @@ fn in_role(permission: &Permission) -> Result<Rule, String> {
             place: Place::Own, ..
         } => Ok(permission.into()),
         _ => Err(format!(
-            "`{permission}` reaches beyond the namespace; a Role for one job gives rights in its namespace only"
+            "`{permission}` reaches beyond the namespace; the Role of a job grants permissions in its \
+             namespace only"
         )),
     }
 }
@@ -178,7 +179,7 @@ impl Rule {
             return Err("`resourceNames` has an empty name".into());
         }
         if !self.is_plain() {
-            return Err("it has a text that is too long, or cannot be shown".into());
+            return Err("it has a value that is too long, or characters that jobpass does not show".into());
         }
         Ok(self)
     }

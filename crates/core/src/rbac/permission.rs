@@ -81,7 +81,7 @@ pub(crate) fn parse_all<T>(
     if is_yaml_list(text) {
         let items = serde_yaml::from_str::<Vec<String>>(text).map_err(|error| {
             let line = error.location().map_or(1, |location| location.line());
-            wrong("line", line, "this is not a YAML list of texts".into())
+            wrong("line", line, "this is not a YAML list of strings".into())
         })?;
         let numbered = items.iter().zip(1..);
         return numbered
@@ -112,7 +112,12 @@ impl Permission {
             [verb, target] => (verb, target, ""),
             [verb, target, name] => (verb, target, name),
             [] | [_] => return Err(format!("`{}` is not a verb and a resource", harmless(text))),
-            _ => return Err(format!("`{}` is too much for one permission", harmless(text))),
+            _ => {
+                return Err(format!(
+                    "`{}` has too many words for one permission",
+                    harmless(text)
+                ));
+            }
         };
         if target.starts_with('/') {
             if !name.is_empty() || namespace.is_some() || everywhere {
@@ -302,7 +307,7 @@ impl Permission {
                 }
                 (Place::Cluster | Place::Namespace(_), Some(_)) => {
                     return Err(format!(
-                        "`{shown}` is about the whole cluster and takes no namespace"
+                        "`{shown}` belongs to the whole cluster and takes no namespace"
                     ));
                 }
                 (Place::Namespace(name), None) => Place::Namespace(name.clone()),
@@ -496,7 +501,7 @@ mod tests {
     /// The API server would answer "denied" to each of these, and a `forbid` with it would always pass.
     #[rstest]
     #[case("pods", "not a verb and a resource")]
-    #[case("get pods web more", "too much")]
+    #[case("get pods web more", "too many words")]
     #[case("get pod", "`pod` is not a resource: write `pods`")]
     #[case("get secret -n other", "write `secrets`")]
     #[case("delete deployment.apps", "write `deployments`")]

@@ -43,7 +43,10 @@ impl State {
                     failed = None;
                 }
                 Entry::Failed { at, why } => {
-                    failed = Some(format!("the token was not renewed from {} on: {why}", time(*at)));
+                    failed = Some(format!(
+                        "jobpass could not renew the token from {} on: {why}",
+                        time(*at)
+                    ));
                 }
             }
         }
@@ -56,7 +59,7 @@ impl State {
             .map_or(0, |minted| now.as_second() - minted.as_second());
         let why = match renewed_for.unsigned_abs() > renewal.seconds {
             true => "`renew-for` was over: give a longer `renew-for`",
-            false => "its renewer had ended before the job did: something stopped it",
+            false => "something stopped its renewer before the job ended",
         };
         Some(format!("the token expired at {}, and {why}", time(expired)))
     }
@@ -92,9 +95,9 @@ mod tests {
     #[rstest]
     #[case::in_time(vec![], 50, 0, 60, None)]
     #[case::renewed(vec![renewed(90), renewed(130)], 100, 2, 130, None)]
-    #[case::its_renewer_was_stopped(vec![renewed(90)], 100, 1, 90, Some("its renewer had ended before the job did"))]
+    #[case::its_renewer_was_stopped(vec![renewed(90)], 100, 1, 90, Some("something stopped its renewer before the job ended"))]
     #[case::longer_than_asked_for(vec![renewed(120)], 130, 1, 120, Some("`renew-for` was over"))]
-    #[case::not_renewed(vec![failed()], 70, 0, 60, Some("not renewed from"))]
+    #[case::not_renewed(vec![failed()], 70, 0, 60, Some("could not renew the token from"))]
     #[case::renewed_after_a_failure(vec![failed(), renewed(95)], 80, 1, 95, None)]
     #[case::failed_after_it_was_renewed(vec![renewed(90), failed()], 80, 1, 90, Some("no route"))]
     fn a_person_learns_why_a_token_expired_before_the_end(

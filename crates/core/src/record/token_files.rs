@@ -389,7 +389,7 @@ mod tests {
         let error = plan(folder.path(), "a/b/token/t", "")
             .expect_err("refused")
             .to_string();
-        assert!(error.contains("whose folder cannot be made: "), "{error}");
+        assert!(error.contains("whose folder jobpass cannot create: "), "{error}");
     }
 
     #[test]

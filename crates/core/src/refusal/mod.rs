@@ -71,8 +71,8 @@ impl<'a> RequiredPermission<'a> {
     /// The next step if the account does not exist.
     pub(crate) fn no_account(&self) -> String {
         let (TokenKind::Account(account) | TokenKind::Legacy(account, _)) = self.token else {
-            return "something in the cluster deleted the ServiceAccount right after its creation: find out \
-                 what"
+            return "something in the cluster deleted the ServiceAccount right after jobpass created it: \
+                find out which program"
                 .into();
         };
         format!(
@@ -89,11 +89,11 @@ impl<'a> RequiredPermission<'a> {
             TokenKind::Job(_) => ("input `namespace`", "it is"),
             TokenKind::Legacy(_, verbs) => {
                 return format!(
-                    "a legacy token takes permission to read Secrets. This is broad: it allows reading every \
-                     Secret in the namespace and obtaining a token for each of its ServiceAccounts. A bound \
-                     token (`type: bound`) needs none of this. If an old tool needs a legacy token, an \
-                     administrator makes an account that is used for nothing else, in a namespace that holds \
-                     nothing else (`kubectl apply -f -`):\n\n{}",
+                    "for a legacy token, the minter must be allowed to read Secrets. This is broad: it \
+                     allows reading every Secret in the namespace and obtaining a token for each of its \
+                     ServiceAccounts. A bound token (`type: bound`) needs none of this. If an old tool \
+                     needs a legacy token, an administrator creates an account for this purpose alone, in a \
+                     namespace that holds nothing else (`kubectl apply -f -`):\n\n{}",
                     reader(Some(self.namespace), verbs)
                 );
             }
@@ -175,9 +175,12 @@ impl Cluster {
             ),
             422 => error.help(
                 "the API server or an admission policy refused the request as invalid; the message above \
-                 says why",
+                 says why. Correct the cause, and run the job again",
             ),
-            _ => error.help("this answer is unexpected: try again, and report it if it comes again"),
+            _ => error.help(
+                "this answer is unexpected: try again; if the answer comes again, report it to \
+                https://github.com/jobpass/jobpass/issues",
+            ),
         }
     }
 
@@ -201,7 +204,7 @@ impl Cluster {
             403 => error.help(format!(
                 "an account that may list Secrets can read them, so no minter may list them. Use an \
                  administrator's kubeconfig, or an account for this purpose alone, which an administrator \
-                 makes (`kubectl apply -f -`):\n\n{}",
+                 creates (`kubectl apply -f -`):\n\n{}",
                 reader(
                     match scope {
                         Scope::Namespace(namespace) => Some(namespace),
@@ -210,7 +213,10 @@ impl Cluster {
                     verbs,
                 )
             )),
-            _ => error.help("check the server's URL; report this answer if it comes again"),
+            _ => error.help(
+                "check the server's URL; if the answer comes again, report it to \
+                https://github.com/jobpass/jobpass/issues",
+            ),
         }
     }
 }
@@ -394,7 +400,13 @@ mod tests {
         "check the server's URL"
     )]
     #[case::not_an_api_server(404, "", "", "", "check the server's URL")]
-    #[case::conflict(409, "Conflict", "secrets", "", "report it if it comes again")]
+    #[case::conflict(
+        409,
+        "Conflict",
+        "secrets",
+        "",
+        "if the answer comes again, report it to https://"
+    )]
     #[case::invalid(422, "Invalid", "secrets", "metadata.name", "refused the request as invalid")]
     #[case::quota(
         403,

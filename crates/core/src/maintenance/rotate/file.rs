@@ -43,8 +43,13 @@ pub(super) fn kubeconfig_file(path: &Path) -> Result<(Place, Token), Error> {
         Some(UserToken::Token(token)) => {
             let token = Token::parse(token, input)?;
             if !text.contains(token.expose()) {
-                let problem = "holds its token broken into lines or escaped, so that it cannot be replaced";
-                return Err(Error::input(input, problem, "write the token in one line"));
+                let problem = "holds a token that is escaped or spans several lines: jobpass cannot replace \
+                    it";
+                return Err(Error::input(
+                    input,
+                    problem,
+                    "write the token unescaped, on one line",
+                ));
             }
             Ok((place, token))
         }
@@ -90,25 +95,30 @@ fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), 
     let before = path.symlink_metadata().map_err(unreadable)?;
     if before.is_symlink() {
         let problem = format!("names `{shown}`, which is a symbolic link");
-        let allowed =
-            "name the file itself: a new file would replace the link, and leave the linked file as it is";
+        let allowed = "name the linked file itself: jobpass would replace the link by a new file, and leave the \
+             linked file unchanged";
         return Err(Error::input(input, problem, allowed));
     }
     let text = read_file(input, path).map(Zeroizing::new)?;
     if before.nlink() > 1 {
-        let problem = format!("names `{shown}`, which has other names (hard links)");
+        let problem = format!("names `{shown}`, a file with more than one hard link");
         return Err(Error::input(
             input,
             problem,
-            "remove the other names: only one name would get the new token",
+            "remove the other hard links: they would keep the old token",
         ));
     }
     // If somebody killed an earlier rotation while it wrote, this file holds a token that still works.
     let partial = with_suffix(path, PARTIAL);
     if partial.symlink_metadata().is_ok() {
-        let problem =
-            format!("names `{shown}`, beside which another rotation writes, or was killed while it wrote");
-        let allowed = format!("if no rotation runs, remove its file `{}`", text::path(&partial));
+        let problem = format!(
+            "names `{shown}`: another rotation of this file is running, or somebody killed it while \
+                it wrote"
+        );
+        let allowed = format!(
+            "if no rotation is running, remove its unfinished file `{}`",
+            text::path(&partial)
+        );
         return Err(Error::input(input, problem, allowed));
     }
     let place = Place::File {
@@ -129,7 +139,9 @@ pub(super) fn replace(path: &Path, before: &Metadata, old: &str, new: &str) -> I
         let now = path.symlink_metadata()?;
         let same = (now.dev(), now.ino()) == (before.dev(), before.ino());
         if !same || *Zeroizing::new(files::read(path)?) != *old {
-            return Err(std::io::Error::other("somebody else changed it in the meantime"));
+            return Err(std::io::Error::other(
+                "another program changed the file in the meantime",
+            ));
         }
         std::fs::rename(&partial, path)
     });
@@ -205,7 +217,7 @@ mod tests {
         std::fs::write(&path, "theirs").expect("written");
         let before = path.symlink_metadata().expect("there");
         let error = replace(&path, &before, "old", "new").expect_err("changed");
-        assert!(error.to_string().contains("somebody else"), "{error}");
+        assert!(error.to_string().contains("another program"), "{error}");
         assert_eq!(std::fs::read_to_string(&path).expect("there"), "theirs");
         assert_eq!(folder.path().read_dir().expect("a folder").count(), 1);
     }

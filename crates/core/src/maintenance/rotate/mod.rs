@@ -94,10 +94,12 @@ impl<'a> Rotation<'a> {
         let secret = LegacySecret::get(cluster, &namespace, &name, &permission, budget).await?;
         let Some(secret) = secret else {
             let what = format!(
-                "the Secret of this token, {namespace}/{name}, does not exist: the token is revoked, or of another cluster"
+                "the Secret of this token, {namespace}/{name}, does not exist: the token is revoked, or \
+                 belongs to another cluster"
             );
             return Err(Error::new(Kind::Refused, what).help(
-                "check the kubeconfig. If it is of the right cluster, create a new Secret by hand, and replace the token by the new one",
+                "check the kubeconfig. If it names the right cluster, create a new Secret by hand, and \
+                 replace the token by the new one",
             ));
         };
         let same = secret
@@ -109,7 +111,8 @@ impl<'a> Rotation<'a> {
                 place.in_words()
             );
             return Err(Error::new(Kind::Claims, what).help(
-                "the token is altered, forged, or of another cluster: `jobpass inspect --verify` says which",
+                "the token is altered or forged, or belongs to another cluster: `jobpass inspect --verify` \
+                 says which",
             ));
         }
         if names::is_ours(&name) && secret.metadata.annotations.contains_key("jobpass.dev/platform") {
@@ -190,8 +193,8 @@ impl<'a> Rotation<'a> {
             }
             Err(WriteFailure::Unchanged(error)) => Err(self.undo(error, &new, created).await),
             Err(WriteFailure::Unknown(error)) => Err(error.help(format!(
-                "it is unknown whether the new token was written, so both tokens still work: of Secret \
-                 {0}/{1} and of Secret {0}/{new}. Run the same command again: it continues from here",
+                "jobpass cannot tell whether it wrote the new token. So the tokens of Secret {0}/{1} and of \
+                 Secret {0}/{new} both work. Run the same command again: it continues from here",
                 self.namespace, self.old.name
             ))),
         }

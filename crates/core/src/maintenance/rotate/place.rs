@@ -198,7 +198,7 @@ impl Place {
 }
 
 fn changed(namespace: &str, name: &str) -> Error {
-    let what = format!("Secret {namespace}/{name} was changed by somebody else in the meantime");
+    let what = format!("somebody else changed Secret {namespace}/{name} in the meantime");
     Error::new(Kind::Refused, what).help(
         "jobpass has not overwritten the change. Find out who changes it, and run the same command again",
     )
@@ -236,7 +236,8 @@ fn copy_in(
         return Err(wrong(
             ", which is the token's own Secret and not a copy: the new token comes in a new Secret, and a \
              Pod that mounts this one would keep the old token",
-            "name the place from which the token is used: `--token-file`, `--kubeconfig-file`, or a Secret that holds a copy",
+            "name what the clients of the token read: `--token-file`, `--kubeconfig-file`, or a Secret that \
+             holds a copy",
         ));
     }
     if secret.immutable {

@@ -137,9 +137,8 @@ impl Replaced<'_> {
             false => "",
         };
         unfinished.help(format!(
-            "run the same command again: it continues from here and deletes the old Secret{sweep}. Or delete \
-             it by hand:\n\n  \
-             kubectl delete secret {old} --namespace {namespace}"
+            "run the same command again: it continues from here and deletes the old Secret{sweep}. Or \
+             delete the old Secret by hand:\n\n  kubectl delete secret {old} --namespace {namespace}"
         ))
     }
 }

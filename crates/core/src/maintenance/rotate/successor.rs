@@ -56,7 +56,7 @@ impl Rotation<'_> {
             409 if answer.repeated && self.is_recorded(new, budget).await? => Ok(()),
             409 => {
                 let (namespace, name) = (&self.namespace, &self.old.name);
-                let what = format!("Secret {namespace}/{name} was changed by somebody else in the meantime");
+                let what = format!("somebody else changed Secret {namespace}/{name} in the meantime");
                 Err(Error::new(Kind::Refused, what)
                     .help("another rotation may be running: run the same command again in a moment"))
             }
@@ -93,7 +93,7 @@ impl Rotation<'_> {
             Some(secret) => Ok(secret.metadata.uid),
             None => Err(Error::new(
                 Kind::Refused,
-                "the new Secret was deleted as soon as it was created",
+                "something deleted the new Secret as soon as jobpass created it",
             )
             .help(self.permission().no_account())),
         }
@@ -138,7 +138,8 @@ impl Rotation<'_> {
             if tokio::time::Instant::now() >= until {
                 return Err(
                     Error::new(Kind::Claims, "the API server does not accept the new token (401)").help(
-                        "the new token was not written anywhere. Check whether legacy tokens are switched off in this cluster",
+                        "jobpass did not write the new token anywhere. Check whether legacy tokens are \
+                         switched off in this cluster",
                     ),
                 );
             }
@@ -163,9 +164,8 @@ impl Rotation<'_> {
                 error
             }
             Err(left) => error.help(format!(
-                "the old token is still in its place and works. The new Secret could not be deleted: {}. \
-                 Delete it by hand:\n\n  \
-                 kubectl delete secret {new} --namespace {}",
+                "the old token is still in place and works. jobpass could not delete the new Secret: {}. \
+                 Delete it by hand:\n\n  kubectl delete secret {new} --namespace {}",
                 left.message(),
                 self.namespace
             )),
@@ -284,14 +284,14 @@ mod tests {
     /// Two rotations of one Secret would both replace it, so the second rotation must see the first.
     #[rstest]
     #[case::recorded(vec![found("u-1", json!({}))], Ok(()))]
-    #[case::by_somebody_else(vec![conflict()], Err("was changed by somebody else"))]
+    #[case::by_somebody_else(vec![conflict()], Err("somebody else changed"))]
     #[case::by_an_attempt_whose_answer_was_lost(
         vec![Fate::Lost, conflict(), found("u-1", json!({ROTATED_TO: "new"}))],
         Ok(())
     )]
     #[case::by_somebody_else_after_a_lost_attempt(
         vec![Fate::Lost, conflict(), found("u-1", json!({ROTATED_TO: "theirs"}))],
-        Err("was changed by somebody else")
+        Err("somebody else changed")
     )]
     #[case::not_allowed(vec![forbidden()], Err("cannot record the rotation"))]
     #[tokio::test(start_paused = true)]
@@ -318,7 +318,7 @@ mod tests {
         vec![Fate::Lost, Fate::status(409, "AlreadyExists", "secrets", "exists"), found("u-2", json!({}))],
         Ok("u-2")
     )]
-    #[case::deleted_at_once(vec![Fate::answer(201, "{}"), gone()], Err("deleted as soon as it was created"))]
+    #[case::deleted_at_once(vec![Fate::answer(201, "{}"), gone()], Err("deleted the new Secret as soon as jobpass created it"))]
     #[case::not_allowed(vec![forbidden()], Err("cannot create the new Secret"))]
     #[tokio::test(start_paused = true)]
     async fn the_new_secret_is_known_by_its_uid(
@@ -366,7 +366,7 @@ mod tests {
     #[case::late("new", vec![unauthorized(), unauthorized(), Fate::answer(200, "{}")], Ok(4))]
     #[case::never("new", vec![unauthorized()], Err((Kind::Claims, "does not accept the new token")))]
     #[case::of_a_gateway("new", vec![Fate::answer(401, "<html>")], Err((Kind::Unreachable, "cannot ask whether the token works")))]
-    #[case::of_another_secret("other", vec![], Err((Kind::Claims, "does not hold the token that was requested")))]
+    #[case::of_another_secret("other", vec![], Err((Kind::Claims, "does not hold the token that jobpass requested")))]
     #[tokio::test(start_paused = true)]
     async fn a_token_is_written_only_once_it_works(
         #[case] secret_name: &str,
@@ -428,7 +428,7 @@ mod tests {
         assert_eq!((error.kind(), error.message()), (Kind::Claims, "it failed"));
         let help = error.next_step().expect("a next step");
         assert!(
-            help.starts_with("the old token is still in its place and works."),
+            help.starts_with("the old token is still in place and works."),
             "{help}"
         );
         assert!(

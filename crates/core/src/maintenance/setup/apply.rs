@@ -143,15 +143,15 @@ impl Setup {
             return Err(Error::new(
                 Kind::Refused,
                 format!(
-                    "the policies are not in effect {} s after they were written: {} could {}",
+                    "the policies were still not in effect {} s after jobpass wrote them: {} could {}",
                     IN_EFFECT.as_secs(),
                     probe.minter,
                     probe.call.doing
                 ),
             )
             .help(
-                "no new minter was bound. Check whether the admission plugin ValidatingAdmissionPolicy is \
-                 turned off in this API server, then run the command again",
+                "jobpass bound no new minter. Check whether the admission plugin ValidatingAdmissionPolicy \
+                 is turned off in this API server, then run the command again",
             ));
         }
         match unseen {

@@ -32,10 +32,11 @@ pub(super) fn refuse(setup: &Setup, objects: &[SetupObject], found: &[Option<Val
     }
     let error = Error::new(
         Kind::Claims,
-        "nothing was changed: applying this would take something away",
+        "nothing was changed: this set-up would remove permissions that minters or jobs have now",
     );
     Err(error.help(format!(
-        "{losses}\nput all of it into one command, or take this away with `--replace`"
+        "{losses}\nto keep these permissions, name them in this command as well. To remove them, add \
+         `--replace`"
     )))
 }
 
@@ -68,7 +69,12 @@ fn losses_of(
         .iter()
         .filter(|had| !wanted.iter().any(|wanted| is_same(had, wanted)));
     let mut losses = dropped
-        .map(|had| format!("{} may mint {tokens}, and could no longer", in_option(had)))
+        .map(|had| {
+            format!(
+                "{} can mint {tokens} now, and could not afterwards",
+                in_option(had)
+            )
+        })
         .collect::<Vec<_>>();
     if let Some((wanted, had)) = of("Role", &role).filter(|_| matches!(grant, Grant::Jobs(_))) {
         let wanted = rules(wanted)?;
@@ -77,26 +83,34 @@ fn losses_of(
             .flat_map(|rule| rule.beyond(&wanted))
             .collect::<Vec<_>>();
         let beyond = beyond.iter().map(|rule| format!("`{}`", rule.in_short()));
-        losses.extend(beyond.map(|rule| format!("jobs with rules may be given {rule}, and could no longer")));
+        losses.extend(beyond.map(|rule| {
+            format!(
+                "jobs with rules can get {rule} now, and could not \
+            afterwards"
+            )
+        }));
     }
     if let Some((wanted, had)) = of("ValidatingAdmissionPolicy", &setup.policy_name("tokens", grant)) {
         let (wanted, had) = (&read(wanted)?, &read(had)?);
         match (lifetime(had), lifetime(wanted)) {
             (Some(had), Some(wanted)) if had > wanted => losses.push(format!(
-                "{tokens} may live for {}, and could for {} at most",
+                "{tokens} can live for {} now, and only for {} afterwards",
                 in_words(had),
                 in_words(wanted)
             )),
             _ => {}
         }
         match (audiences(had), audiences(wanted)) {
-            (None, Some(_)) => losses.push(format!("{tokens} may have any audience, and could no longer")),
+            (None, Some(_)) => losses.push(format!(
+                "{tokens} can have any audience now, and could not \
+                afterwards"
+            )),
             (Some(had), Some(wanted)) => losses.extend(
                 had.iter()
                     .filter(|audience| !wanted.contains(audience))
                     .map(|audience| {
                         format!(
-                            "{tokens} may have the audience {}, and could no longer",
+                            "{tokens} can have the audience {} now, and could not afterwards",
                             harmless(audience)
                         )
                     }),
@@ -173,24 +187,24 @@ mod tests {
     #[case::same(|_: &mut Wanted| {}, &[])]
     #[case::one_more_minter(|wanted: &mut Wanted| wanted.minters.push("group:ci".into()), &[])]
     #[case::one_minter_less(|wanted: &mut Wanted| { wanted.minters.pop(); }, &[
-        "serviceaccount:ci/minter may mint tokens of scanner, and could no longer",
-        "serviceaccount:ci/minter may mint tokens for jobs with rules, and could no longer",
+        "serviceaccount:ci/minter can mint tokens of scanner now, and could not afterwards",
+        "serviceaccount:ci/minter can mint tokens for jobs with rules now, and could not afterwards",
     ])]
     #[case::only_the_account(|wanted: &mut Wanted| wanted.rules.clear(), &[])]
     #[case::only_the_rules(|wanted: &mut Wanted| wanted.service_account.clear(), &[])]
     #[case::one_more_rule(|wanted: &mut Wanted| wanted.rules += "\nget configmaps", &[])]
     #[case::one_rule_less(|wanted: &mut Wanted| wanted.rules = "get pods".into(), &[
-        "jobs with rules may be given `list pods`, and could no longer",
+        "jobs with rules can get `list pods` now, and could not afterwards",
     ])]
     #[case::longer(|wanted: &mut Wanted| wanted.duration = "2h".into(), &[])]
     #[case::shorter(|wanted: &mut Wanted| wanted.duration = "10m".into(), &[
-        "tokens of scanner may live for 1 h, and could for 10 min at most",
-        "tokens for jobs with rules may live for 1 h, and could for 10 min at most",
+        "tokens of scanner can live for 1 h now, and only for 10 min afterwards",
+        "tokens for jobs with rules can live for 1 h now, and only for 10 min afterwards",
     ])]
     #[case::any_audience(|wanted: &mut Wanted| wanted.audiences.clear(), &[])]
     #[case::one_audience_less(|wanted: &mut Wanted| wanted.audiences = "b, c".into(), &[
-        "tokens of scanner may have the audience a, and could no longer",
-        "tokens for jobs with rules may have the audience a, and could no longer",
+        "tokens of scanner can have the audience a now, and could not afterwards",
+        "tokens for jobs with rules can have the audience a now, and could not afterwards",
     ])]
     fn nothing_is_taken_away_by_surprise(#[case] change: impl Fn(&mut Wanted), #[case] losses: &[&str]) {
         let before = setup(|_| {}).objects().expect("YAML");
@@ -210,7 +224,7 @@ mod tests {
             Err(error) => {
                 let help = error.next_step().expect("a next step");
                 assert!(
-                    !listed.is_empty() && help.starts_with(&format!("{listed}\nput")),
+                    !listed.is_empty() && help.starts_with(&format!("{listed}\nto keep")),
                     "{help}"
                 );
             }
@@ -230,7 +244,7 @@ mod tests {
         );
         let error = error.expect_err("refused").to_string();
         assert!(
-            error.contains("may have any audience, and could no longer"),
+            error.contains("can have any audience now, and could not afterwards"),
             "{error}"
         );
     }

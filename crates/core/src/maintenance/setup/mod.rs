@@ -74,8 +74,8 @@ impl Setup {
             .map(|name| account("service-account", name))
             .transpose()?;
         if service_account.is_none() && rules.is_empty() {
-            let allowed = "name the ServiceAccount of the jobs' tokens, or give `rules`: the most that jobs \
-                           may give to ServiceAccounts that are made for them";
+            let allowed = "name the ServiceAccount for which jobs get tokens. Or give `rules`: jobpass \
+                creates a ServiceAccount for each job, and a job may ask for these rules and no others";
             return Err(Error::input(Opt::ServiceAccount, "is missing", allowed));
         }
         if service_account.is_none() && wanted.example_rights {
@@ -106,10 +106,10 @@ impl Setup {
             return Err(Error::input(
                 "minter",
                 "is missing, and so are `repository-id` and `project-id`: nobody could ask for a token",
-                "name a minter: `--minter serviceaccount:jobpass-minter` makes an account for a kubeconfig; \
-                 `user:NAME` and `group:NAME` exist already; `--repository-id ID --oidc-audience TEXT` lets \
-                 the jobs of a GitHub repository mint without a stored secret, `--project-id` those of a \
-                 GitLab project",
+                "name a minter: `--minter serviceaccount:jobpass-minter` creates an account for a \
+                 kubeconfig; `user:NAME` and `group:NAME` exist already; `--repository-id ID \
+                 --oidc-audience TEXT` lets the jobs of a GitHub repository mint without a stored secret, \
+                 `--project-id` those of a GitLab project",
             ));
         }
         Ok(Self {

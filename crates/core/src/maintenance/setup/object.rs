@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::{Setup, difference};
 use crate::{
-    cluster::{Answer, Budget, Call, Cluster},
+    cluster::{Answer, Budget, Call, Cluster, Denial, UNANSWERED},
     error::{Error, Kind},
     json,
 };
@@ -199,10 +199,16 @@ pub(super) fn refused(title: &str, cluster: &Cluster, call: &Call, answer: &Answ
     let what = format!("cannot {verb} {title}: {}", answer.in_words());
     let error = Error::new(Kind::Refused, what);
     if let Some(denial) = answer.denial() {
-        return error.help(format!(
-            "no permission is missing: {} refused it, and the message above says why. What was applied before it stays",
-            denial.in_words()
-        ));
+        return error.help(match denial {
+            Denial::Unanswered(_) => {
+                format!("{UNANSWERED}. The objects that jobpass applied earlier stay")
+            }
+            _ => format!(
+                "no permission is missing: {} refused this object, and the message above says why. The objects \
+                 that jobpass applied earlier stay. Correct the cause, and run the command again",
+                denial.in_words()
+            ),
+        });
     }
     match answer.status {
         401 => error.help(cluster.unauthorized()),
@@ -219,7 +225,10 @@ pub(super) fn refused(title: &str, cluster: &Cluster, call: &Call, answer: &Answ
              run the command again",
             for_kubectl(title)
         )),
-        _ => error.help("the message above says why. What was applied before it stays"),
+        _ => error.help(
+            "the message above says why. The objects that jobpass applied earlier stay. Correct the cause, and \
+             run the command again",
+        ),
     }
 }
 
@@ -254,8 +263,11 @@ fn collection(kind: &str, namespace: Option<&str>) -> Option<String> {
 /// If the object has another kind.
 pub(super) fn read<K: DeserializeOwned>(object: &Value) -> Result<K, Error> {
     K::deserialize(object).map_err(|_| {
-        let what = "cannot read an object: the answer is not one of a Kubernetes API server";
-        Error::new(Kind::Unreachable, what).help("check the server's URL: something else answers there")
+        let what = "cannot read an object: the answer does not come from a Kubernetes API server";
+        Error::new(Kind::Unreachable, what).help(
+            "check the server's URL: the program that answers there is \
+            not a Kubernetes API server",
+        )
     })
 }
 

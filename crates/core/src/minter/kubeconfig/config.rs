@@ -237,7 +237,7 @@ impl<'v> Fields<'v> {
         match self.get(name) {
             Value::Null => Ok(String::new()),
             Value::String(text) => Ok(text.clone()),
-            _ => Err(self.wrong(name, "text: put it into quotes")),
+            _ => Err(self.wrong(name, "a string: put it into quotes")),
         }
     }
 
@@ -266,7 +266,7 @@ impl<'v> Fields<'v> {
         let texts = self.list(name)?.iter().map(|item| match item {
             Value::Null => Ok(String::new()),
             Value::String(text) => Ok(text.clone()),
-            _ => Err(self.wrong(name, "a list of texts: put each into quotes")),
+            _ => Err(self.wrong(name, "a list of strings: put each into quotes")),
         });
         texts.collect()
     }
@@ -377,13 +377,16 @@ mod tests {
     #[case::another_kind(json!({"kind": "Secret"}), "is not a kubeconfig: its `kind` is not `Config`")]
     #[case::in_any_case(json!({"Kind": "Secret"}), "is not a kubeconfig: its `kind` is not `Config`")]
     #[case::another_version(json!({"apiVersion": "v2"}), "is not a kubeconfig: its `apiVersion` is not `v1`")]
-    #[case::number(user(json!({"token": 5})), "has a `users[0].user.token` that is not text: put it into quotes")]
+    #[case::number(user(json!({"token": 5})), "has a `users[0].user.token` that is not a string: put it \
+        into quotes")]
     #[case::flag(cluster(json!({"insecure-skip-tls-verify": "s3cret"})), "has a `clusters[0].cluster.insecure-skip-tls-verify` that is not true or false")]
     #[case::base64(user(json!({"client-key-data": "s3cret!"})), "has a `users[0].user.client-key-data` that is not base64")]
     #[case::list(user(json!({"as-groups": "s3cret"})), "has a `users[0].user.as-groups` that is not a list")]
-    #[case::of_texts(user(json!({"as-groups": [true]})), "has a `users[0].user.as-groups` that is not a list of texts: put each into quotes")]
+    #[case::of_texts(user(json!({"as-groups": [true]})), "has a `users[0].user.as-groups` that is not a \
+        list of strings: put each into quotes")]
     #[case::mapping(user(json!({"exec": "s3cret"})), "has a `users[0].user.exec` that is not a mapping")]
-    #[case::in_a_mapping(user(json!({"exec": {"env": [{"name": "A", "value": 1}]}})), "has a `users[0].user.exec.env[0].value` that is not text: put it into quotes")]
+    #[case::in_a_mapping(user(json!({"exec": {"env": [{"name": "A", "value": 1}]}})), "has a \
+        `users[0].user.exec.env[0].value` that is not a string: put it into quotes")]
     #[case::extra(user(json!({"as-user-extra": {"team": "s3cret"}})), "has a `users[0].user.as-user-extra.team` that is not a list")]
     #[case::twice(json!({"users": [{"name": "u"}, {"name": "u"}]}), "has the same name twice in `users`")]
     #[case::extensions_twice(cluster(json!({"extensions": [{"name": "e", "extension": {}}, {"name": "e", "extension": {}}]})), "has the same name twice in `clusters[0].cluster.extensions`")]

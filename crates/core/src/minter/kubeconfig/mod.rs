@@ -61,8 +61,8 @@ pub(super) fn recorded(paths: &[PathBuf], inputs: &Inputs) -> Result<Found, Erro
         paths => Some(read(paths)?),
     };
     found.ok_or_else(|| {
-        let problem = "was there when the token was minted and is missing now";
-        Error::input(Opt::Kubeconfig, problem, "keep it set until the job ends")
+        let problem = "is missing now, but was set when jobpass minted the token";
+        Error::input(Opt::Kubeconfig, problem, "keep this input set until the job ends")
     })
 }
 
@@ -117,7 +117,8 @@ fn path_or_text(text: &str) -> Result<Found, Error> {
             "kubeconfig",
             format!("{shown} is neither a file that exists, nor the YAML of a kubeconfig, nor base64 of it")
                 .trim(),
-            "give a path, the YAML itself, or base64 of it (the value is not shown, it might be a secret)",
+            "give a path, the YAML itself, or base64 of it (jobpass does not show the value, because it \
+             might be a secret)",
         ));
     }
     let config = parse(decoded.as_deref().unwrap_or(text).as_bytes())?;
@@ -144,14 +145,15 @@ fn parse(text: &[u8]) -> Result<Config, Error> {
         let place = place.map_or_else(String::new, |(line, column)| {
             format!(" at line {line}, column {column}")
         });
-        refused(format!("is not a kubeconfig: it cannot be read{place}"))
+        refused(format!("is not a kubeconfig: jobpass cannot read it{place}"))
     })?;
     Config::parse(&value).map_err(|Mismatch(problem)| refused(problem))
 }
 
 fn refused(problem: String) -> Error {
     let step = format!(
-        "compare it with `{FLATTEN}`, which fails on it in the same way (its text is not shown here, it may hold secrets)"
+        "check the kubeconfig with `{FLATTEN}`, which fails in the same way (jobpass does not show the \
+         text, because it may hold secrets)"
     );
     Error::input("kubeconfig", problem, step)
 }
@@ -162,8 +164,8 @@ fn referred(field: &str, path: &str) -> Result<String, Error> {
         let (path, why) = (harmless(path), harmless(&error.to_string()));
         let problem = format!("has a `{field}` that is the file `{path}`, which cannot be read here: {why}");
         let step = format!(
-            "a job has no file that is on your machine only: give it the kubeconfig that `{FLATTEN}` prints there, which holds \
-             the files that it needs"
+            "the job does not have the files of your machine: give it the kubeconfig that `{FLATTEN}` \
+             prints there. That kubeconfig holds their content"
         );
         Error::input("kubeconfig", problem, step)
     })?;
@@ -294,8 +296,8 @@ impl Found {
                 .map(|name| harmless(name))
                 .collect::<Vec<_>>();
             match names.is_empty() {
-                true => "it has none".into(),
-                false => format!("it has `{}`", names.join("`, `")),
+                true => "the kubeconfig has none".into(),
+                false => format!("the kubeconfig has `{}`", names.join("`, `")),
             }
         };
         let current = Some(&*self.config.current_context).filter(|name| !name.is_empty());
@@ -345,7 +347,7 @@ fn missing(what: &str, name: &str) -> Error {
     Error::input(
         "kubeconfig",
         format!("has a context whose {what} `{}` is missing", harmless(name)),
-        format!("`{FLATTEN}` prints a kubeconfig that is complete"),
+        format!("`{FLATTEN}` prints a complete kubeconfig"),
     )
 }
 
@@ -493,24 +495,29 @@ mod tests {
     }
 
     #[rstest]
-    #[case::unknown_context(kubeconfig(), "two", "input `context` is `two`", "it has `nouser`, `one`")]
+    #[case::unknown_context(
+        kubeconfig(),
+        "two",
+        "input `context` is `two`",
+        "the kubeconfig has `nouser`, `one`"
+    )]
     #[case::no_user(kubeconfig(), "nouser", "user `gone` is missing", "kubectl config view")]
     #[case::no_current(kubeconfig().replace("current-context: one", ""), "", "no current-context", "`context`")]
-    #[case::http(kubeconfig().replace("https:", "http:"), "", "no server that a credential may be sent to", "https")]
+    #[case::http(kubeconfig().replace("https:", "http:"), "", "no server to which jobpass may send a credential", "https")]
     #[case::insecure(
         kubeconfig().replace("server:", "insecure-skip-tls-verify: true, server:"), "", "insecure-skip-tls-verify", "certificate-authority-data"
     )]
     #[case::bad_ca(
         kubeconfig().replace("server:", "certificate-authority-data: bm9uc2Vuc2U=, server:"), "", "holds no certificate", "PEM"
     )]
-    #[case::malformed(kubeconfig().replace("- name: u\n  user:", "- name: u\n user: ["), "", "cannot be read at line", "kubectl config view")]
+    #[case::malformed(kubeconfig().replace("- name: u\n  user:", "- name: u\n user: ["), "", "jobpass cannot read it at line", "kubectl config view")]
     #[case::wrong_type(kubeconfig().replace("clusters:\n- ", "clusters:\n  "), "", "`clusters` that is not a list", "kubectl config view")]
     #[case::field_of_the_file(
         kubeconfig().replace("user: {", r#"user: {auth-provider: {config: {"a\n\n::error::b": 1}}, "#),
         "", "`users[0].user.auth-provider.config.a ::error::b`", "kubectl config view"
     )]
     #[case::no_kubeconfig(format!("token: {SECRET}\n"), "", "neither clusters nor contexts", "kubectl config view")]
-    #[case::a_bare_token(SECRET.to_owned(), "", "neither a file that exists", "not shown")]
+    #[case::a_bare_token(SECRET.to_owned(), "", "neither a file that exists", "does not show the value")]
     #[case::a_path("/nowhere/config".to_owned(), "", "`/nowhere/config`", "a path")]
     #[case::a_token_of_two_lines(kubeconfig().replace(SECRET, "\"secret-token\\nsecond\""), "", "line breaks", "one line")]
     #[tokio::test]

@@ -43,8 +43,8 @@ pub(super) async fn identity(
         return Err(Error::input(
             "kubeconfig",
             format!("has no credential for user `{}`", harmless(name)),
-            "it needs a token, a client certificate or an exec plugin; `kubectl config view` without `--raw` leaves \
-             them out",
+            "give the user a token, a client certificate or an exec plugin. `kubectl config view` without \
+             `--raw` leaves credentials out",
         ));
     };
     let plugin = exec::Plugin::find(config, pinned_exec, environment)?;
@@ -60,8 +60,8 @@ fn check(user: &User, name: &str) -> Result<(), Error> {
         let problem = format!("has {problem} for user `{}`", harmless(name));
         Err(Error::input("kubeconfig", problem, step))
     };
-    let use_others =
-        "use a token, a client certificate or an exec plugin: Kubernetes does not support it any more";
+    let use_others = "use a token, a client certificate or an exec plugin: Kubernetes no longer supports auth-providers \
+         and passwords";
     if user.has_auth_provider {
         return refused("an auth-provider", use_others);
     }
@@ -91,7 +91,7 @@ fn token(user: &User, name: &str) -> Result<Option<Token>, Error> {
             Ok(_) => Some(Error::input(
                 "kubeconfig",
                 format!("has a `tokenFile` that is empty for user `{}`", harmless(name)),
-                "check what writes it, and that it does so before this step",
+                "check that a program writes the token into this file, and does so before this step",
             )),
             Err(error) => Some(error),
         },

@@ -176,7 +176,7 @@ impl State {
         if let Some(name) = moved.filter(|_| with_roots) {
             return Err(Error::new(
                 Kind::Revoke,
-                format!("{name} is not what it was when the token was minted"),
+                format!("{name} has changed since jobpass minted the token"),
             )
             .help(format!(
                 "set {name} to its earlier value, because it decides which servers get the credential"

@@ -92,7 +92,8 @@ pub fn lost(cause: &Error, anchor: &str, run_id: Option<&str>) -> Error {
         ),
     };
     error.help(format!(
-        "if a token was minted, it still works (a legacy token for ever); revoke it by hand:\n\n  {commands}"
+        "if jobpass minted a token, it still works (a legacy token for ever). Revoke it by hand:\n\n  \
+         {commands}"
     ))
 }
 
