@@ -33,9 +33,10 @@ pub(crate) fn command() -> Command {
         .args(dotenv::flags())
         .arg(After::flag())
         .after_help(
-            "Each option also has a variable with the prefix JOBPASS_, such as \
-             JOBPASS_SERVICE_ACCOUNT.\nExamples:\n  jobpass-gitlab mint --service-account scanner \
-             --kubeconfig-file true\n  jobpass-gitlab mint --service-account scanner --dotenv jobpass.env",
+            "Each option also has a variable with the prefix JOBPASS_, such as JOBPASS_SERVICE_ACCOUNT.\n\
+             Examples:\n  \
+             jobpass-gitlab mint --service-account scanner --kubeconfig-file true\n  \
+             jobpass-gitlab mint --service-account scanner --dotenv jobpass.env",
         )
 }
 

@@ -36,7 +36,9 @@ pub(crate) fn command() -> Command {
         .after_help(
             "Nothing revokes the token when this job ends. A shell that runs the commands of \
              `jobpass-gitlab mask --shell` removes the files when it ends. Without such a shell, remove \
-             them in after_script.\nExample:\n  jobpass-gitlab open --kubeconfig-file true",
+             them in after_script.\n\
+             Example:\n  \
+             jobpass-gitlab open --kubeconfig-file true",
         )
 }
 

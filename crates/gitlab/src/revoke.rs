@@ -154,11 +154,16 @@ fn nothing_recorded(job: &Job) -> Error {
     .help(format!(
         "a job that extends `{template}` and has a `before_script` of its own mints no token, and gets no \
          KUBECONFIG: its scripts replace those of the template. Write these scripts in this way:\n\n  \
-         before_script:\n    - !reference [{template}, before_script]\n    # then your own commands\n  \
-         after_script:\n    # your own commands, then\n    - !reference [{template}, after_script]\n\nif \
-         something removed `{}` while the job ran, the job's token may work until it expires. This command \
-         revokes the token:\n\n  kubectl delete secrets --all-namespaces --field-selector \
-         type=jobpass.dev/anchor --selector jobpass.dev/run-id={},jobpass.dev/job={}",
+         before_script:\n    \
+         - !reference [{template}, before_script]\n    \
+         # then your own commands\n  \
+         after_script:\n    \
+         # your own commands, then\n    \
+         - !reference [{template}, after_script]\n\n\
+         if something removed `{}` while the job ran, the job's token may work until it expires. This \
+         command revokes the token:\n\n  \
+         kubectl delete secrets --all-namespaces --field-selector type=jobpass.dev/anchor --selector \
+         jobpass.dev/run-id={},jobpass.dev/job={}",
         harmless(&job.folder_name()),
         get("CI_PIPELINE_ID"),
         get("CI_JOB_ID"),

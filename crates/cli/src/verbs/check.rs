@@ -71,8 +71,9 @@ pub(crate) fn command() -> Command {
         .after_help(
             "Exit codes: 0 every answer is the expected one; 5 one is not; 3 one is unknown; 2 wrong \
              input.\n\n\
-             Example:\n  jobpass check --kubeconfig scan.yaml 'get pods' \\\n    \
-             'create pods/exec target-pod' --forbid 'get secrets'",
+             Example:\n  \
+             jobpass check --kubeconfig scan.yaml 'get pods' \\\n    'create pods/exec target-pod' --forbid \
+             'get secrets'",
         )
 }
 

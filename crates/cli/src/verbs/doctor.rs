@@ -51,10 +51,11 @@ pub(crate) fn command() -> Command {
         ])
         .after_help(
             "Give doctor the options of `jobpass mint`. Each line is ok, warning (minting works, but look \
-             at it), failed (minting does not work), or unknown (doctor cannot tell).\nExit code 0: minting \
-             should work. Otherwise the exit code of the first failure: 2 wrong input, 3 API server \
-             unreachable, 4 refused by the API server.\n\nExample:\n  jobpass doctor --service-account \
-             scanner --namespace ci \\\n    --kubeconfig minter.yaml",
+             at it), failed (minting does not work), or unknown (doctor cannot tell).\n\
+             Exit code 0: minting should work. Otherwise the exit code of the first failure: 2 wrong input, \
+             3 API server unreachable, 4 refused by the API server.\n\n\
+             Example:\n  \
+             jobpass doctor --service-account scanner --namespace ci \\\n    --kubeconfig minter.yaml",
         )
 }
 

@@ -60,9 +60,10 @@ pub(crate) fn command() -> Command {
             "KUBECONFIG names a kubeconfig for the command, and JOBPASS_TOKEN_FILE the file with the token. \
              The command gets no other variable of jobpass. jobpass passes signals on to the command, and \
              exits with the command's exit status.\n\n\
-             Examples:\n  jobpass exec --service-account scanner --namespace ci -- kubectl get pods\n  \
-             jobpass exec --service-account scanner --duration 30s \\\n    \
-             --env K8S_AUTH_TOKEN -- ./run_scan.sh",
+             Examples:\n  \
+             jobpass exec --service-account scanner --namespace ci -- kubectl get pods\n  \
+             jobpass exec --service-account scanner --duration 30s \\\n    --env K8S_AUTH_TOKEN -- \
+             ./run_scan.sh",
         )
 }
 

@@ -101,12 +101,11 @@ pub(crate) fn command() -> Command {
             "COMMAND is the client under test. It runs twice, with KUBECONFIG and JOBPASS_TOKEN_FILE as in \
              `jobpass exec`. Its output is masked, and goes to standard error. It must succeed while the \
              token works, and fail in time when the token does not.\n\
-             Exit codes: 0 passed; 5 the client did not notice, or failed before, or the expired token still \
-             works; 7 the revoked token still works.\n\n\
-             Examples:\n  jobpass expiry-test --service-account scanner --namespace ci \\\n    \
-             --revoke-after 30s\n  \
-             jobpass expiry-test --service-account scanner --namespace ci \\\n    \
-             -- kubectl get pods",
+             Exit codes: 0 passed; 5 the client did not notice, or failed before, or the expired token \
+             still works; 7 the revoked token still works.\n\n\
+             Examples:\n  \
+             jobpass expiry-test --service-account scanner --namespace ci \\\n    --revoke-after 30s\n  \
+             jobpass expiry-test --service-account scanner --namespace ci \\\n    -- kubectl get pods",
         )
 }
 

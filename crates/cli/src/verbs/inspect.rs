@@ -70,9 +70,11 @@ pub(crate) fn command() -> Command {
         .arg(output::flag())
         .after_help(
             "Without `--verify`, jobpass asks no cluster. With `--verify`, the exit code is 4 if the API \
-             server refuses the token, and 5 if no key of the cluster signed it.\n\nExamples:\n  kubectl \
-             create token scanner --namespace ci | jobpass inspect\n  jobpass inspect --kubeconfig \
-             scan.yaml --verify\n  jobpass inspect --token-file token --server https://10.0.0.1:6443 \\\n    \
+             server refuses the token, and 5 if no key of the cluster signed it.\n\n\
+             Examples:\n  \
+             kubectl create token scanner --namespace ci | jobpass inspect\n  \
+             jobpass inspect --kubeconfig scan.yaml --verify\n  \
+             jobpass inspect --token-file token --server https://10.0.0.1:6443 \\\n    \
              --certificate-authority ca.pem --verify",
         )
 }

@@ -42,8 +42,10 @@ pub(crate) fn command() -> Command {
         .arg(output::flag().help("Print text for people, or a line of JSON for each anchor."))
         .after_help(
             "States: live; expired; ended, if GitHub or GitLab says that the run or pipeline is over; \
-             unclear, if the anchor does not say when it expires.\nThe credential needs `list` on Secrets. \
-             jobpass asks only for their metadata.\n\nExample:\n  jobpass list --all-namespaces",
+             unclear, if the anchor does not say when it expires.\n\
+             The credential needs `list` on Secrets. jobpass asks only for their metadata.\n\n\
+             Example:\n  \
+             jobpass list --all-namespaces",
         )
 }
 

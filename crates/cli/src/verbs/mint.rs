@@ -50,8 +50,10 @@ pub(crate) fn command() -> Command {
         }))
         .args([state_file::flag(), output::flag()])
         .after_help(
-            "Example:\n  jobpass mint --service-account scanner --namespace ci --token-file token\n  \
-             curl --oauth2-bearer \"$(cat token)\" ...\n  jobpass revoke --token-file token",
+            "Example:\n  \
+             jobpass mint --service-account scanner --namespace ci --token-file token\n  \
+             curl --oauth2-bearer \"$(cat token)\" ...\n  \
+             jobpass revoke --token-file token",
         )
 }
 

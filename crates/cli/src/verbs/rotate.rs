@@ -66,10 +66,12 @@ pub(crate) fn command() -> Command {
              random letters added, and has its labels, annotations, owners and expiry. If anything fails, \
              the old token stays in its place, and works. If a signal interrupts the grace period, run the \
              same command again. Otherwise, `jobpass sweep` deletes the old Secret when the period is \
-             over.\nThe credential needs `create`, `get`, `patch` and `delete` on Secrets.\n\nExamples:\n  \
-             jobpass rotate --kubeconfig-file scanner.yaml\n  jobpass rotate --token-file token --grace 30s \
-             --output json\n  jobpass rotate --secret scans/cluster-token --key token \\\n    --kubeconfig \
-             admin.yaml",
+             over.\n\
+             The credential needs `create`, `get`, `patch` and `delete` on Secrets.\n\n\
+             Examples:\n  \
+             jobpass rotate --kubeconfig-file scanner.yaml\n  \
+             jobpass rotate --token-file token --grace 30s --output json\n  \
+             jobpass rotate --secret scans/cluster-token --key token \\\n    --kubeconfig admin.yaml",
         )
 }
 

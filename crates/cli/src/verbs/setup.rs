@@ -182,11 +182,11 @@ pub(crate) fn command() -> Command {
             option(Opt::BearerTokenEnv),
         ])
         .after_help(
-            "Examples:\n  jobpass setup --service-account scanner --namespace ci \\\n    \
-             --minter serviceaccount:jobpass-minter --apply\n  \
-             jobpass setup --service-account scanner --namespace ci \\\n    \
-             --repository-id 123456789 --ref refs/heads/main \\\n    \
-             --oidc-audience https://kubernetes.example.com --diff",
+            "Examples:\n  \
+             jobpass setup --service-account scanner --namespace ci \\\n    --minter \
+             serviceaccount:jobpass-minter --apply\n  \
+             jobpass setup --service-account scanner --namespace ci \\\n    --repository-id 123456789 --ref \
+             refs/heads/main \\\n    --oidc-audience https://kubernetes.example.com --diff",
         )
 }
 

@@ -47,10 +47,13 @@ pub(crate) fn command() -> Command {
              min after its token has expired. Without a token for GitHub or GitLab, `sweep` cannot see that \
              a run or pipeline has ended. Kubernetes deletes the objects that an anchor owns. `sweep` \
              deletes the Secret of a legacy token that is older than its annotation \
-             kubernetes.io/service-account.expiration says (in seconds), whoever made it.\nThe credential \
-             needs `list` and `delete` on Secrets. `sweep` can run at any time, also twice at once.\nExit \
-             code 0: nothing is left to delete. Exit code 7: something is left, and the message says \
-             what.\n\nExample:\n  jobpass sweep --all-namespaces --github-token-env GITHUB_TOKEN --dry-run",
+             kubernetes.io/service-account.expiration says (in seconds), whoever made it.\n\
+             The credential needs `list` and `delete` on Secrets. `sweep` can run at any time, also twice \
+             at once.\n\
+             Exit code 0: nothing is left to delete. Exit code 7: something is left, and the message says \
+             what.\n\n\
+             Example:\n  \
+             jobpass sweep --all-namespaces --github-token-env GITHUB_TOKEN --dry-run",
         )
 }
 

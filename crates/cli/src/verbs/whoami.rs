@@ -25,9 +25,11 @@ pub(crate) fn command() -> Command {
         .arg(output::flag())
         .after_help(
             "Without an option, jobpass uses $KUBECONFIG, ~/.kube/config or the in-cluster \
-             ServiceAccount.\n\nExamples:\n  jobpass whoami --kubeconfig scan.yaml\n  jobpass whoami \
-             --server https://10.0.0.1:6443 \\\n    --certificate-authority ca.pem --bearer-token-file \
-             token",
+             ServiceAccount.\n\n\
+             Examples:\n  \
+             jobpass whoami --kubeconfig scan.yaml\n  \
+             jobpass whoami --server https://10.0.0.1:6443 \\\n    --certificate-authority ca.pem \
+             --bearer-token-file token",
         )
 }
 
