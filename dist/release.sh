@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # The part of a release that changes the repository. It needs git, jq and sha256sum, and compiles nothing.
 #
-#     release.sh collect BUILT ASSETS   puts the binaries of all platforms and their digests into dist/ and ASSETS
-#     release.sh commit VERSION         commits dist/, and tags the commit VERSION
+#     release.sh collect VERSION BUILT ASSETS   puts the binaries of all platforms and their digests into dist/, and all files into ASSETS
+#     release.sh commit VERSION                 commits dist/, and tags the commit VERSION
 #
 # Both give the same result each time they run on the same commit and the same binaries.
 set -euo pipefail
+shopt -s nullglob
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 refuse() {
@@ -13,21 +14,43 @@ refuse() {
   exit 1
 }
 
+# Each builder says what it built, and can put only that into the release: the binary and the files of its own platform.
 collect() {
-  local built=$1 assets=$2
-  rm -rf dist/bin
+  local version=${1#v} built=$2 assets=$3 folder platform checksums file sha256
+  rm -rf dist/bin "$assets"
   mkdir -p dist/bin "$assets"
-  cp "$built"/action-*/bin/* dist/bin/
-  # An artifact keeps no file modes.
-  chmod 755 dist/bin/*
+  [ -e "$built/action-linux-x64" ] || refuse "no builder made the binary of linux-x64"
+  for folder in "$built"/action-*; do
+    platform=${folder##*/action-}
+    file=jobpass-github-$platform
+    checksums=$folder/checksums.json
+    jq --exit-status --arg version "$version" --arg platform "$platform" --arg file "$file" '
+      (keys == ["binaries", "version"]) and .version == $version and (.binaries | keys == [$platform]) and
+      (.binaries[$platform] | keys == ["file", "sha256"] and .file == $file and (.sha256 | test("^[0-9a-f]{64}\\z")))' \
+      "$checksums" > /dev/null || refuse "what the builder of $platform says is not about its binary of version $version"
+    [ "$(find "$folder/bin" -mindepth 1 | wc -l)" = 1 ] && [ -f "$folder/bin/$file" ] && [ ! -L "$folder/bin/$file" ] ||
+      refuse "the builder of $platform made something else than $file"
+    cp "$folder/bin/$file" dist/bin/
+    sha256=$(jq --raw-output '.binaries[].sha256' "$checksums")
+    echo "$sha256  dist/bin/$file" | sha256sum --check --strict --quiet || refuse "$file is not the one that its builder named"
+    # An artifact keeps no file modes.
+    chmod 755 "dist/bin/$file"
+  done
   jq --slurp --sort-keys '{version: .[0].version, binaries: map(.binaries) | add}' "$built"/action-*/checksums.json > dist/checksums.json
-  [ "$(jq --slurp 'map(.version) | unique | length' "$built"/action-*/checksums.json)" = 1 ] || refuse "the binaries are of different versions"
-  # Each builder said what it built. Nothing may have changed on the way.
-  jq --raw-output '.binaries[] | "\(.sha256)  dist/bin/\(.file)"' dist/checksums.json | sha256sum --check --strict ||
-    refuse "a binary is not the one that its builder named"
-  [ "$(jq '.binaries | length' dist/checksums.json)" = "$(find dist/bin -type f | wc -l)" ] || refuse "a binary has no digest"
+  for folder in "$built"/assets-*; do
+    platform=${folder##*/assets-}
+    for file in "$folder"/*; do
+      case ${file##*/} in
+        jobpass-"$platform" | jobpass-gitlab-"$platform" | rustc-"$platform".txt) ;;
+        ca-certificates.crt) [ "$platform" = linux-x64 ] || continue ;;
+        *) refuse "the builder of $platform made ${file##*/}, which is not a file of its platform" ;;
+      esac
+      [ -f "$file" ] && [ ! -L "$file" ] || refuse "${file##*/} is not a file"
+      cp "$file" "$assets"/
+    done
+  done
   cp dist/bin/* "$assets"/
-  rm -f "$assets/SHA256SUMS"
+  chmod 755 "$assets"/jobpass-*
   (cd "$assets" && sha256sum -- * > SHA256SUMS)
 }
 
@@ -52,7 +75,7 @@ commit() {
 }
 
 case ${1-} in
-  collect) collect "$2" "$3" ;;
+  collect) collect "$2" "$3" "$4" ;;
   commit) commit "$2" ;;
-  *) refuse "usage: release.sh collect BUILT ASSETS | commit VERSION" ;;
+  *) refuse "usage: release.sh collect VERSION BUILT ASSETS | commit VERSION" ;;
 esac
