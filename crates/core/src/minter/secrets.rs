@@ -290,7 +290,9 @@ fn texts(value: &Value, each: &mut impl FnMut(&str)) {
         Value::String(text) => each(text),
         Value::Array(values) => values.iter().for_each(|value| texts(value, each)),
         Value::Object(fields) => fields.values().for_each(|value| texts(value, each)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        // A password of digits, without quotes.
+        Value::Number(number) => each(&number.to_string()),
+        Value::Null | Value::Bool(_) => {}
     }
 }
 
@@ -364,10 +366,10 @@ mod tests {
     fn the_configuration_of_a_cluster_hands_secrets_on() {
         let mut cluster = Cluster::default();
         cluster.proxy_url = "http://me:p%40ssword-of-proxy@proxy:3128".into();
-        let nested = json!([{ "clientSecret": "0123456789abcdef" }]);
+        let nested = json!([{ "clientSecret": "0123456789abcdef", "password": 99_887_766_554_u64 }]);
         cluster.plugin_configuration = Some(json!({ "audience": "kubernetes-of-ci", "nested": nested }));
         let secrets = sorted(Secrets::of_cluster(&cluster));
-        for secret in ["0123456789abcdef", "p@ssword-of-proxy"] {
+        for secret in ["0123456789abcdef", "99887766554", "p@ssword-of-proxy"] {
             assert!(secrets.iter().any(|text| text == secret), "{secrets:?}");
         }
         assert!(
