@@ -175,7 +175,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
 }
 
 /// Sends the guards of this job a request, and waits until they have carried it out. Returns the pipes of the
-/// guards that somebody killed.
+/// guards that have not carried it out.
 pub(crate) fn tell(job: &Job, request: Request) -> Vec<PathBuf> {
     pipe::tell(job.files("guard").into_iter(), request, PATIENCE)
 }
@@ -220,7 +220,7 @@ async fn end(job: &Job, inputs: &Inputs, after: After, interrupt: &mut Interrupt
     }
 }
 
-/// Does the work of a killed guard, unless `after_script` will do it.
+/// Does the work of a guard that was killed or is late, unless `after_script` will do it.
 async fn stand_in(job: &Job, pipe: &Path, inputs: &Inputs, after: After, interrupt: &mut Interrupt) {
     let (recorded, over) = (pipe.with_extension("json"), pipe.with_extension("over"));
     let is_ours = |other: &Recorded| other.is_ours && other.path == recorded;
@@ -230,19 +230,26 @@ async fn stand_in(job: &Job, pipe: &Path, inputs: &Inputs, after: After, interru
     let Ok(mut state) = State::read(&recorded) else {
         return;
     };
-    let killed = |what| {
-        Error::new(
-            Kind::Revoke,
-            format!("something killed the process that guarded the token{what}"),
-        )
+    let (what, look) = match pipe.exists() {
+        true => (
+            format!(
+                "the process that guards the token has not revoked it within {} s",
+                PATIENCE.as_secs()
+            ),
+            "check the exec plugin of the minter's kubeconfig and the connection to the API server, and find out \
+             whether something stops processes of this user (`kill -STOP`)",
+        ),
+        false => (
+            "something killed the process that guarded the token".to_owned(),
+            "find out what kills processes of this user while the job runs (`kill -9`, `pkill`, a limit of memory)",
+        ),
     };
-    let look = "find out what kills processes of this user while the job runs (`kill -9`, `pkill`, a limit \
-        of memory)";
+    let warn = |then: &str| Error::new(Kind::Revoke, format!("{what}{then}")).help(look);
     match after {
-        After::Script => log::warning(&killed(": jobpass now revokes the token without it").help(look)),
+        After::Script => log::warning(&warn(": jobpass now revokes the token without it")),
         After::AfterScript => {
             let help = "end `after_script` with `jobpass-gitlab revoke`: nothing else revokes the token now";
-            return log::warning(&killed("").help(look).help(help));
+            return log::warning(&warn("").help(help));
         }
     }
     let outcome = revoke::at_end_of_job(&mut state, None, inputs, &job.environment, interrupt).await;
@@ -352,7 +359,7 @@ impl Guard<'_> {
         let state_file = self.job.state_file(&self.state);
         // The script may have removed the file, which proves nothing about the token.
         let was_recorded = state_file.exists();
-        let outcome = self.attempt(interrupt).await;
+        let outcome = self.attempt(interrupt, false).await;
         let revoked = outcome.is_ok();
         if let Some(line) = why.line(revoked) {
             for filter in self.job.files("log") {
@@ -377,7 +384,7 @@ impl Guard<'_> {
             if is_over || was_recorded && !state_file.exists() {
                 return;
             }
-            let outcome = self.attempt(interrupt).await;
+            let outcome = self.attempt(interrupt, true).await;
             let revoked = outcome.is_ok();
             if revoked {
                 record(self.job, &self.state, outcome);
@@ -389,13 +396,14 @@ impl Guard<'_> {
     }
 
     /// Revokes with the credential in its files or variables, which may be newer. If that fails, revokes with
-    /// the held credential.
-    async fn attempt(&mut self, interrupt: &mut Interrupt) -> Result<Revoked, Error> {
+    /// the held credential. At first, an API server that did not answer gets no second question, for which the
+    /// job would wait. Later it does: a changed file may name another proxy, too.
+    async fn attempt(&mut self, interrupt: &mut Interrupt, again: bool) -> Result<Revoked, Error> {
         let environment = &self.job.environment;
         let found = revoke::at_end_of_job(&mut self.state, None, &self.inputs, environment, interrupt).await;
         match (found, &self.held) {
             (Err(error), Some(held))
-                if self.state.receipt.revoked.is_none() && error.cause() != Kind::Unreachable =>
+                if self.state.receipt.revoked.is_none() && (again || error.cause() != Kind::Unreachable) =>
             {
                 let auth = std::mem::replace(&mut self.state.auth, held.auth.clone());
                 let outcome =

@@ -18,7 +18,7 @@ use rustix::{
     io::{Errno, retry_on_intr},
     process::geteuid,
 };
-use tokio::net::unix::pipe::{OpenOptions as Pipes, Receiver};
+use tokio::net::unix::pipe::Receiver;
 
 /// A request to a guard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +45,8 @@ impl Request {
 pub(super) struct Pipe {
     path: PathBuf,
     receiver: Option<Receiver>,
+    /// The pipe before this one, if a process sent a request into it that the guard has not carried out.
+    earlier: Option<(Receiver, Option<Request>)>,
 }
 
 impl Pipe {
@@ -52,26 +54,26 @@ impl Pipe {
     /// still notices the end of the shell.
     pub(super) fn make(path: PathBuf) -> Self {
         let receiver = receiver(&path).ok();
-        Self { path, receiver }
+        Self {
+            path,
+            receiver,
+            earlier: None,
+        }
     }
 
     /// Waits for the next request. Without a pipe, it waits for ever.
     pub(super) async fn request(&mut self) -> Request {
+        if let Some(request) = self.earlier.as_mut().and_then(|(_, request)| request.take()) {
+            return request;
+        }
         loop {
             let Some(receiver) = &self.receiver else {
                 return std::future::pending().await;
             };
-            let mut byte = [0];
-            match receiver
-                .readable()
-                .await
-                .and_then(|()| receiver.try_read(&mut byte))
-            {
-                Ok(1..) if byte[0] == Request::OVER => return Request::Over,
-                Ok(1..) if byte[0] == Request::REVOKE => return Request::Revoke,
+            match receiver.readable().await.and_then(|()| read(receiver)) {
+                Ok(Some(request)) => return request,
+                Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // The process has closed the pipe without sending a known request.
-                Ok(_) => self.let_go(),
                 Err(_) => self.close(),
             }
         }
@@ -86,14 +88,31 @@ impl Pipe {
         if next.is_err() {
             self.close();
         }
-        self.receiver = next.ok();
+        let before = std::mem::replace(&mut self.receiver, next.ok());
+        // No process finds the earlier pipe any more. One that has sent a request into it still waits.
+        self.earlier = before.and_then(|before| match read(&before) {
+            Ok(Some(request)) => Some((before, Some(request))),
+            _ => None,
+        });
     }
 
     /// Releases the waiting processes, and stops listening.
     pub(super) fn close(&mut self) {
         let _ = fs::remove_file(&self.path);
         self.receiver = None;
+        self.earlier = None;
     }
+}
+
+/// The next request in a pipe. `None` for a byte that is not a request.
+fn read(receiver: &Receiver) -> io::Result<Option<Request>> {
+    let mut byte = [0];
+    receiver.try_read(&mut byte)?;
+    Ok(match byte[0] {
+        Request::OVER => Some(Request::Over),
+        Request::REVOKE => Some(Request::Revoke),
+        _ => None,
+    })
 }
 
 /// Creates a pipe that has a reader before it has its name. The pipe replaces an earlier one.
@@ -101,7 +120,13 @@ fn receiver(path: &Path) -> io::Result<Receiver> {
     let unnamed = path.with_extension("guard-to-be");
     let _ = fs::remove_file(&unnamed);
     mkfifoat(CWD, &unnamed, Mode::RUSR | Mode::WUSR)?;
-    let receiver = Pipes::new().open_receiver(&unnamed);
+    // The guard could write as well: else a process that only opens and closes the pipe would end it for all others.
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed())
+        .open(&unnamed);
+    let receiver = file.and_then(Receiver::from_file);
     let receiver = receiver.and_then(|receiver| fs::rename(&unnamed, path).map(|()| receiver));
     receiver.inspect_err(|_| drop(fs::remove_file(&unnamed)))
 }
@@ -113,8 +138,8 @@ impl Drop for Pipe {
 }
 
 /// Sends a request to the guards that read these pipes. Waits until each guard has carried it out, or until
-/// `patience` has passed. If no process reads a pipe, somebody killed its guard: removes that
-/// pipe and returns it.
+/// `patience` has passed. Returns the pipes of the guards that have not carried it out. If no process reads a
+/// pipe, somebody killed its guard: removes that pipe.
 pub(super) fn tell(
     pipes: impl Iterator<Item = PathBuf>,
     request: Request,
@@ -128,17 +153,24 @@ pub(super) fn tell(
     // This sends the request to all guards before the first wait, so that they work at the same time.
     let told = told.collect::<Vec<_>>();
     let begun = Instant::now();
-    for writer in told.iter().filter_map(|(_, writer)| writer.as_ref().ok()) {
+    let mut left_undone = Vec::new();
+    for (path, writer) in told {
         let left = Timespec::try_from(patience.saturating_sub(begun.elapsed())).ok();
         // `poll` reports without a flag that the other end has closed.
-        let _ = retry_on_intr(|| poll(&mut [PollFd::new(writer, PollFlags::empty())], left.as_ref()));
+        let is_late = writer.is_ok_and(|writer| {
+            let closed =
+                retry_on_intr(|| poll(&mut [PollFd::new(&writer, PollFlags::empty())], left.as_ref()));
+            closed == Ok(0)
+        });
+        let is_unread = is_unread(&path);
+        if is_unread {
+            let _ = fs::remove_file(&path);
+        }
+        if is_late || is_unread {
+            left_undone.push(path);
+        }
     }
-    let paths = told.into_iter().map(|(path, _)| path);
-    let unread = paths.filter(|path| is_unread(path)).collect::<Vec<_>>();
-    for path in &unread {
-        let _ = fs::remove_file(path);
-    }
-    unread
+    left_undone
 }
 
 fn is_unread(path: &Path) -> bool {
@@ -197,6 +229,50 @@ mod tests {
             assert!(asking.join().expect("it goes on").is_empty());
         });
         assert!(!path.exists());
+    }
+
+    /// A process may look at the pipe, or send its request just before the guard takes the next pipe.
+    #[test]
+    fn no_request_is_lost() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.guard");
+        runtime().block_on(async {
+            let mut pipe = Pipe::make(path.clone());
+            assert!(!is_unread(&path));
+            let asked = path.clone();
+            let asking = thread::spawn(move || tell([asked].into_iter(), Request::Over, PATIENCE));
+            assert_eq!(pipe.request().await, Request::Over);
+            let mut late = writer(&path).expect("read");
+            late.write_all(&[Request::REVOKE]).expect("sent");
+            pipe.let_go();
+            assert_eq!(pipe.request().await, Request::Revoke);
+            let open = |writer: &File| {
+                poll(
+                    &mut [PollFd::new(writer, PollFlags::empty())],
+                    Some(&Timespec::default()),
+                )
+            };
+            assert_eq!(open(&late), Ok(0), "it waits until the guard has revoked");
+            drop(pipe);
+            assert_eq!(open(&late), Ok(1));
+            assert!(asking.join().expect("it goes on").is_empty());
+        });
+    }
+
+    #[test]
+    fn a_guard_that_is_late_is_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.guard");
+        let _runtime = runtime();
+        let _guard = _runtime.enter();
+        let _pipe = Pipe::make(path.clone());
+        let late = tell(
+            [path.clone()].into_iter(),
+            Request::Over,
+            Duration::from_millis(1),
+        );
+        assert_eq!(late, std::slice::from_ref(&path));
+        assert!(path.exists());
     }
 
     /// The kernel closes the guard's end of the pipe. The name of the pipe stays.
