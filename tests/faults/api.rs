@@ -329,7 +329,7 @@ fn an_anchor_that_a_finalizer_holds_is_not_called_revoked() {
         post.log
     );
     assert!(
-        post.log.contains("still there") && post.log.contains("finalizer"),
+        post.log.contains("still exists") && post.log.contains("finalizer"),
         "{}",
         post.log
     );

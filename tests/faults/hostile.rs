@@ -88,7 +88,7 @@ fn another_token_in_its_file_proves_nothing() {
     set_finalizers(&cluster, anchor, &["example.com/hold"]);
     let post = step.post().succeeded();
     assert!(
-        post.log.contains("is not proven") && !post.log.contains("revoked the token"),
+        post.log.contains("could not prove") && !post.log.contains("revoked the token"),
         "{}",
         post.log
     );
