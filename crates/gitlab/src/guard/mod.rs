@@ -376,17 +376,18 @@ impl Guard<'_> {
         self.state.files = Files::default();
         let mut pause = FIRST_PAUSE;
         loop {
-            let is_last = stopped_within(pause, interrupt).await;
+            // Without its record, somebody has revoked the token, or removed the folder. One more attempt covers both.
+            let is_told = stopped_within(pause, interrupt).await;
+            let is_last = is_told || was_recorded && !state_file.exists();
             pause = (pause * 2).min(LONGEST_PAUSE);
             let receipt = &self.state.receipt;
             let works_until = receipt.expires.or(receipt.swept);
-            let is_over = works_until.is_none_or(|end| end < Timestamp::now());
-            if is_over || was_recorded && !state_file.exists() {
+            if works_until.is_none_or(|end| end < Timestamp::now()) {
                 return;
             }
             let outcome = self.attempt(interrupt, true).await;
             let revoked = outcome.is_ok();
-            if revoked {
+            if revoked && (state_file.exists() || !was_recorded) {
                 record(self.job, &self.state, outcome);
             }
             if revoked || is_last {
