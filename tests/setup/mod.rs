@@ -352,7 +352,7 @@ fn wrong_input_prints_nothing() {
         ),
         (
             &["--minter", "user:jane", "--rules", "create pods", "--apply"],
-            "input `rules` has `create pods`, which jobs cannot be given",
+            "input `rules` has `create pods`, which jobs cannot get",
         ),
         (&["--minter", "user:jane", "--replace"], "--apply"),
     ] {
