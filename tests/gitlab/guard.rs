@@ -248,6 +248,26 @@ fn a_guard_that_was_killed_leaves_its_token_to_the_shell(
     project.assert_used_and_revoked(&ended);
 }
 
+/// A stopped process keeps its pipe open, as one does that waits for an exec plugin.
+#[test]
+fn a_guard_that_is_late_leaves_its_token_to_the_shell() {
+    let stop_guard = KILL_GUARD.replace("kill -9", "kill -STOP");
+    let project = Project::with_pipeline(&job(
+        &format!("|\n      {stop_guard}"),
+        "  after_script: [echo own]\n",
+    ));
+    let ended = project.ended(runner(&project, "bash", true).start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    let log = ended.log();
+    let (script, _) = log.split_once("Running after_script").expect("after_script");
+    let warning = "warning: the process that guards the token has not revoked it within 45 s: jobpass now revokes the token without it";
+    assert!(
+        script.contains(warning) && script.contains("jobpass: revoked the token"),
+        "{log}"
+    );
+    project.assert_used_and_revoked(&ended);
+}
+
 #[test]
 fn a_guard_that_was_killed_leaves_a_token_that_after_script_needs_to_it() {
     let pipeline = job(&format!("|\n      {KILL_GUARD}"), "").replace(
