@@ -384,7 +384,7 @@ fn the_action_looks_by_itself_when_minting_fails() {
         .expect("the first error");
     let found = refused
         .log
-        .find("What `jobpass doctor` finds wrong from here")
+        .find("`jobpass doctor` finds these problems from this machine")
         .expect("a diagnosis");
     assert!(first < found, "{}", refused.log);
     assert!(

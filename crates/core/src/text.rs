@@ -24,8 +24,8 @@ pub fn harmless(text: &str) -> String {
     clean
 }
 
-/// The last `longest` characters of a text, as [`harmless`] text. This makes the whole text harmless first,
-/// so that it finds a credential whose beginning is not shown.
+/// The last `longest` characters of a text, as [`harmless`] text. The whole text is made harmless before
+/// the cut. Else the cut could remove the beginning of a credential, by which jobpass knows it.
 pub(crate) fn harmless_end(text: &str, longest: usize) -> String {
     let clean = clean(text);
     match clean.char_indices().rev().nth(longest) {

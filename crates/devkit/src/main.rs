@@ -1,4 +1,4 @@
-//! `jobpass-devkit`: the dev cluster for people.
+//! `jobpass-devkit`: runs a dev cluster on which a person tries jobpass.
 
 use std::process::ExitCode;
 

@@ -107,7 +107,8 @@ pub(crate) async fn run(
             return Err(Error::input(
                 Opt::EscapeCheck,
                 "is `fail`, but the credential is not the token of a ServiceAccount",
-                "leave it out: only a ServiceAccount can outlive its token",
+                "leave out `escape-check`: it looks for ways in which a ServiceAccount keeps access after its token is \
+                 revoked",
             ));
         }
         let own = account.as_ref().map(|account| &*account.namespace);

@@ -103,7 +103,7 @@ pub(crate) async fn create(
         Kind::Unreachable,
         "cannot create the anchor: jobpass lost the API server's answers to 3 attempts",
     )
-    .help("check the proxies and load balancers before the API server, and run the job again");
+    .help("check the proxies and load balancers in front of the API server, and run the job again");
     Err(NoAnswer {
         error,
         maybe_done: true,

@@ -142,9 +142,9 @@ impl Answer {
     /// refusal.
     pub(crate) fn refused_by_another(&self) -> Option<&'static str> {
         (matches!(self.status, 401 | 403) && self.status_object.reason.is_empty()).then_some(
-            "this answer does not come from Kubernetes: a gateway, a login page or a proxy before the API \
-             server refuses the request. Use the API server's own address, or let the gateway or proxy pass \
-             the header `Authorization` on",
+            "this answer does not come from Kubernetes: a gateway, a login page or a proxy in front of the \
+             API server refused the request. Use the API server's own address, or configure the gateway or \
+             proxy to forward the `Authorization` header",
         )
     }
 

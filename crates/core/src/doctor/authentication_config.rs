@@ -379,7 +379,7 @@ mod tests {
         }
     }
 
-    /// An expression of another form neither passes nor fails.
+    /// A comparison with `==` is evaluated. The other expressions here are `unknown`: neither `ok` nor `failed`.
     #[rstest]
     #[case("claims.ref_path == \"refs/heads/main\"", "ok", "ref_path is refs/heads/main")]
     #[case(

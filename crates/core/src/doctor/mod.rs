@@ -239,7 +239,7 @@ pub async fn explained(error: Error, minter: &Minter, spec: &Spec, interrupt: &m
     }
     // The findings come before the next step, which may end with YAML to paste.
     let explained = Error::new(error.kind(), error.message()).help(format!(
-        "What `jobpass doctor` finds wrong from here:\n\n{}",
+        "`jobpass doctor` finds these problems from this machine:\n\n{}",
         wrong.trim_end()
     ));
     match error.next_step() {
@@ -354,7 +354,7 @@ mod tests {
             (Kind::Unreachable, "no route")
         );
         let help = explained.next_step().expect("a next step");
-        assert!(help.starts_with("What `jobpass doctor` finds wrong from here:\n\n  failed   credential: ID token of https://issuer"), "{help}");
+        assert!(help.starts_with("`jobpass doctor` finds these problems from this machine:\n\n  failed   credential: ID token of https://issuer"), "{help}");
         assert!(help.ends_with("\n\ncheck the network"), "{help}");
     }
 

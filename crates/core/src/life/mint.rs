@@ -408,7 +408,7 @@ fn not_accepted(server: &str) -> Error {
         format!("the cluster issued the token, but `{server}` answers 401 to it"),
     )
     .help(
-        "a proxy before the API server may accept the minter, but no ServiceAccount tokens: Rancher before 2.9, GitLab's KAS, GKE's DNS \
+        "a proxy in front of the API server may accept the minter, but no ServiceAccount tokens: Rancher before 2.9, GitLab's KAS, GKE's DNS \
          endpoint without `enableK8sTokensViaDns`, Teleport. Give the API server's own address as `job-server`, with \
          `job-certificate-authority`. If this is the API server itself, its log says why",
     )

@@ -262,9 +262,11 @@ impl Platform {
         let allowed = match self {
             Self::GitHub => {
                 "on GitHub Enterprise Server it is `https://HOST/_services/token`; with data residency, \
-                 `https://token.actions.NAME.ghe.com`; without this option, github.com's"
+                 `https://token.actions.NAME.ghe.com`; if you leave it out, jobpass uses github.com's issuer"
             }
-            Self::GitLab => "it is the URL of the GitLab, `https://HOST`; without this option, gitlab.com's",
+            Self::GitLab => {
+                "it is the URL of the GitLab instance, `https://HOST`; if you leave it out, jobpass uses gitlab.com's issuer"
+            }
         };
         let refused = |problem: &str| {
             Err(Error::input(
@@ -284,7 +286,10 @@ impl Platform {
         };
         let fits = url.ends_with(ENTERPRISE) || host.starts_with("token.actions.");
         if fits != (self == Self::GitHub) {
-            return refused("no such platform issues ID tokens under this URL");
+            return refused(match self {
+                Self::GitHub => "GitHub does not issue ID tokens under this URL",
+                Self::GitLab => "GitLab does not issue ID tokens under this URL",
+            });
         }
         Ok(url.to_owned())
     }
@@ -359,12 +364,12 @@ mod tests {
         Some("https://token.actions.corp.ghe.com"),
         Ok("https://token.actions.corp.ghe.com")
     )]
-    #[case(Platform::GitHub, Some(GITLAB), Err("no such platform"))]
-    #[case(Platform::GitLab, Some(GITHUB), Err("no such platform"))]
+    #[case(Platform::GitHub, Some(GITLAB), Err("GitHub does not issue"))]
+    #[case(Platform::GitLab, Some(GITHUB), Err("GitLab does not issue"))]
     #[case(
         Platform::GitLab,
         Some("https://ghes.example.com/_services/token"),
-        Err("no such platform")
+        Err("GitLab does not issue")
     )]
     #[case(Platform::GitLab, Some("http://gitlab.example.com"), Err("not the https URL"))]
     #[case(

@@ -33,7 +33,7 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// Whether the two `sub` are the two forms for the same jobs.
+    /// Whether exactly one of the two `sub` has ids, and both name the same owner, repository and context.
     pub(crate) fn is_other_form_of(&self, other: &Self) -> bool {
         let names = |one: &Self| (one.owner.name.to_lowercase(), one.repository.name.to_lowercase());
         self.owner.id.is_some() != other.owner.id.is_some()

@@ -56,7 +56,7 @@ fn open(pipe: &Path) -> io::Result<File> {
     opened.unwrap_or_else(|_| {
         Err(io::Error::new(
             ErrorKind::TimedOut,
-            "the job's shell did not come",
+            "the job's shell did not open the pipe to the log filter within 10 s",
         ))
     })
 }
