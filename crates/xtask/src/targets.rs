@@ -167,11 +167,14 @@ fn try_out(target: &Target, programs: &Path) -> Result<()> {
         whoami.contains("scanner"),
         "the token is not the one of `scanner`: {whoami}"
     );
-    let revoked = output(
-        program("jobpass")
-            .current_dir(&folder)
-            .args(["revoke", "--token-file", "token"]),
-    )?;
+    // `whoami` has just used the token, so the API server remembers it for 10 seconds.
+    let revoked = output(program("jobpass").current_dir(&folder).args([
+        "revoke",
+        "--token-file",
+        "token",
+        "--verify-revocation",
+        "wait",
+    ]))?;
     ensure!(
         revoked.contains("401"),
         "no proof that the token is dead: {revoked}"
