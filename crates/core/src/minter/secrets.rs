@@ -12,7 +12,7 @@ use super::kubeconfig::{Cluster, Exec, yaml};
 use crate::process::environment::Environment;
 
 /// Parts of the names that mark secrets.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 12] = [
     "TOKEN",
     "SECRET",
     "PASS",
@@ -22,6 +22,9 @@ const NAMES: [&str; 9] = [
     "AUTH",
     "BEARER",
     "COOKIE",
+    "JWT",
+    "DSN",
+    "PRIVATE",
 ];
 /// The words of every `ExecCredential`.
 const WORDS_OF_THE_FORM: [&str; 7] = [
@@ -44,7 +47,8 @@ const MOST: usize = 64 << 10;
 /// are not secrets.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase().replace("AUTHORITY", "");
-    !matches!(&*name, "PWD" | "OLDPWD") && NAMES.iter().any(|part| name.contains(part))
+    !matches!(&*name, "PWD" | "OLDPWD")
+        && (name.ends_with("_PAT") || NAMES.iter().any(|part| name.contains(part)))
 }
 
 /// Secrets, each on one line. The type wipes their memory. Not `Debug`.
@@ -323,6 +327,9 @@ mod tests {
     #[case("DB_PWD", true)]
     #[case("AUTHORITY_HOST", false)]
     #[case("AWS_REGION", false)]
+    #[case("NPM_PAT", true)]
+    #[case("MODULE_PATH", false)]
+    #[case("DATABASE_DSN", true)]
     fn a_name_says_whether_its_value_is_a_secret(#[case] name: &str, #[case] is: bool) {
         assert_eq!(is_secret(name), is);
     }
