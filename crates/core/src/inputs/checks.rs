@@ -3,7 +3,7 @@
 use crate::{
     error::Error,
     inputs::options::{Inputs, Opt},
-    rbac::{Permission, parse_all},
+    rbac::{FORMS, Permission, parse_all},
 };
 
 /// The permissions to check for a token.
@@ -35,7 +35,8 @@ impl Checks {
     /// # Errors
     /// If a line is wrong, or if no API server can answer about a permission.
     pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
-        let permissions = |option: Opt| parse_all(option.name(), inputs.get(option).unwrap_or_default(), Ok);
+        let permissions =
+            |option: Opt| parse_all(option.name(), inputs.get(option).unwrap_or_default(), FORMS, Ok);
         let (require, forbid) = (permissions(Opt::Require)?, permissions(Opt::Forbid)?);
         // A `forbid` with `*` asks whether everything is allowed, so it forbids next to nothing. A person is
         // likely to mean only `* *`.
@@ -79,7 +80,7 @@ impl Checks {
     /// # Errors
     /// If a line is wrong.
     pub fn also_require(&mut self, option: &str, text: &str) -> Result<(), Error> {
-        self.require.extend(parse_all(option, text, Ok)?);
+        self.require.extend(parse_all(option, text, FORMS, Ok)?);
         Ok(())
     }
 

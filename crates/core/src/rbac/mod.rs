@@ -11,7 +11,7 @@ mod permission;
 mod resources;
 
 pub use self::permission::Permission;
-pub(crate) use self::permission::{FORMS, Place, What, is_yaml_list, parse_all};
+pub(crate) use self::permission::{FORMS, FORMS_IN_ROLE, Place, What, is_yaml_list, parse_all};
 
 /// A verb that Kubernetes does not have. For the tokens of its ServiceAccount, the Role of a minter has this
 /// verb in addition to `create`. The admission policy for jobs with rules checks it.
@@ -76,11 +76,11 @@ fn parse_any(option: &str, text: &str) -> Result<Vec<Rule>, Error> {
         Error::input(option, format!("is wrong in item {number}: {problem}"), allowed)
     };
     let example = format!(
-        "write a rule as in a Role:\n\n{}\n\nor as a permission: {FORMS}",
+        "write a rule as in a Role:\n\n{}\n\nor as a permission: {FORMS_IN_ROLE}",
         EXAMPLE
     );
     if !is_yaml_list(text) {
-        return parse_all(option, text, |permission| in_role(&permission));
+        return parse_all(option, text, FORMS_IN_ROLE, |permission| in_role(&permission));
     }
     let items = serde_yaml::from_str::<Vec<serde_yaml::Value>>(text).map_err(|error| {
         let line = error.location().map_or(1, |location| location.line());
@@ -374,6 +374,7 @@ mod tests {
             error.starts_with("input `rules` is") && error.contains(why),
             "{error}"
         );
+        assert!(!error.contains("-A]"), "it offers what it refuses: {error}");
     }
 
     #[test]

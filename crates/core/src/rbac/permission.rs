@@ -16,6 +16,10 @@ pub(crate) const FORMS: &str = "a permission is `VERB RESOURCE[.GROUP][/SUBRESOU
     deployments.apps\n  \
     get secrets -n other\n  list nodes\n  get pods -A\n  get /metrics";
 
+/// The same for the Role of a job, which cannot reach beyond its namespace.
+pub(crate) const FORMS_IN_ROLE: &str = "a permission is `VERB RESOURCE[.GROUP][/SUBRESOURCE] [NAME]`, one a \
+    line:\n\n  get pods\n  create pods/exec target-pod\n  list deployments.apps";
+
 /// An action that RBAC can allow.
 ///
 /// ```
@@ -69,10 +73,11 @@ pub(crate) enum Place {
 pub(crate) fn parse_all<T>(
     option: &str,
     text: &str,
+    forms: &str,
     take: impl Fn(Permission) -> Result<T, String>,
 ) -> Result<Vec<T>, Error> {
     let wrong = |kind: &str, number: usize, problem: String| {
-        Error::input(option, format!("is wrong in {kind} {number}: {problem}"), FORMS)
+        Error::input(option, format!("is wrong in {kind} {number}: {problem}"), forms)
     };
     let parse = |kind, number, text| {
         let parsed = Permission::parse(text).and_then(&take);
@@ -536,16 +541,21 @@ mod tests {
 
     #[test]
     fn a_wrong_line_is_named_by_its_number() {
-        let error = parse_all("require", "# what the scan needs\nget pods\n\nget pod\n", Ok)
-            .expect_err("refused")
-            .to_string();
+        let error = parse_all(
+            "require",
+            "# what the scan needs\nget pods\n\nget pod\n",
+            FORMS,
+            Ok,
+        )
+        .expect_err("refused")
+        .to_string();
         assert!(
             error
                 .starts_with("input `require` is wrong in line 4: `pod` is not a resource: write `pods`\n\n"),
             "{error}"
         );
         assert!(error.contains("create pods/exec target-pod"), "{error}");
-        let error = parse_all("forbid", "[\"get pods\", \"get pod\"]", Ok)
+        let error = parse_all("forbid", "[\"get pods\", \"get pod\"]", FORMS, Ok)
             .expect_err("refused")
             .to_string();
         assert!(error.contains("input `forbid` is wrong in item 2"), "{error}");
@@ -556,7 +566,7 @@ mod tests {
     #[case("- get pods\n- list pods\n")]
     #[case("[\"get pods\",\"list pods\"]")]
     fn lines_or_a_list(#[case] text: &str) {
-        let shown = parse_all("require", text, Ok)
+        let shown = parse_all("require", text, FORMS, Ok)
             .expect(text)
             .iter()
             .map(ToString::to_string)
