@@ -204,7 +204,7 @@ fn an_expired_minter() {
         &refused(&cluster, &step, 4),
         &[
             "401",
-            "the minter's own token expired",
+            "the token of the minter expired",
             " ago: give the job a fresh one",
         ],
     );

@@ -456,7 +456,7 @@ fn post_without_inputs_and_variables_has_the_bearer_token() {
 
 /// main first records that there is nothing to revoke. So without a record, nothing is known.
 #[rstest]
-#[case::absent(&[], "no state reached the end of the job")]
+#[case::absent(&[], "the record that the action's main step leaves for the end of the job is missing")]
 #[case::garbled(&[("STATE_jobpass", "x"), ("STATE_anchor", "../../etc")], "not the name of an anchor")]
 fn without_a_state_post_says_where_to_look(#[case] state: &[(&str, &str)], #[case] why: &str) {
     for (fail, code, annotation) in [("false", 0, "::warning"), ("true", 7, "::error")] {

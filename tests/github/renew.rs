@@ -137,7 +137,7 @@ fn a_failure_is_tried_again_and_said_if_it_lasts() {
     });
     let log = job.end();
     assert!(
-        log.contains("jobpass could not renew the token from 2") && log.contains("not now"),
+        log.contains("from 2") && log.contains(" on, jobpass could not renew the token: ") && log.contains("not now"),
         "{log}"
     );
 }

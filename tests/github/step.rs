@@ -204,7 +204,7 @@ impl Ended {
     }
 }
 
-/// Reads a plain file. A test may have replaced it by a pipe.
+/// Reads a regular file. A test may have replaced it by a pipe.
 fn read(path: &Path) -> String {
     let mut text = String::new();
     if path.is_file() {

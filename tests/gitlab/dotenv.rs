@@ -76,10 +76,10 @@ fn a_report_with_too_much_text() {
 
 #[test]
 fn a_report_that_is_no_file() {
-    let job = refusing("which is not a plain file");
+    let job = refusing("which is not a regular file");
     symlink("/etc/passwd", job.job.project().join("jobpass.env")).expect("linked");
     job.assert_refused();
-    let job = refusing("which is not a plain file");
+    let job = refusing("which is not a regular file");
     fs::create_dir(job.job.project().join("jobpass.env")).expect("made");
     job.assert_refused();
     let job = refusing("which is not text");

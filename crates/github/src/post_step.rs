@@ -106,11 +106,12 @@ async fn revoke(
     Ok(())
 }
 
-/// The error for a missing record. main first records that there is nothing to revoke. So without a record,
-/// nothing is known.
+/// The error for a missing record. The first act of main is to record that there is nothing to revoke. So an
+/// absent record never means that there is no token.
 fn gone() -> Error {
-    Error::new(Kind::Revoke, "no state reached the end of the job").help(
-        "something killed main before it could record the state, or removed the state that main recorded",
+    let what = "the record that the action's main step leaves for the end of the job is missing";
+    Error::new(Kind::Revoke, what).help(
+        "the runner killed the main step before it could write the record, or the runner lost the record",
     )
 }
 

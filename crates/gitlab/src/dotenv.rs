@@ -375,7 +375,7 @@ impl Dotenv {
     fn read(&self) -> Result<Option<String>, Error> {
         let not_a_file = || {
             self.refused(
-                ", which is not a plain file".into(),
+                ", which is not a regular file".into(),
                 "choose another name, or remove it first",
             )
         };
@@ -811,7 +811,7 @@ mod tests {
         let error = report
             .write(&minted(), &receipt(), &connection("PEM"))
             .expect_err("refused");
-        assert!(error.message().contains("not a plain file"), "{error}");
+        assert!(error.message().contains("not a regular file"), "{error}");
         assert_eq!(fs::read_to_string(elsewhere).expect("text"), "");
     }
 

@@ -120,7 +120,7 @@ impl Job {
         self.folder.join(format!("jobpass-{}.{name}", self.id))
     }
 
-    /// The files of this job with that extension: plain files that no other user can write to, and named
+    /// The files of this job with that extension: regular files that no other user can write to, and named
     /// pipes.
     pub(crate) fn files(&self, extension: &str) -> Vec<PathBuf> {
         let files = self.names().into_iter();

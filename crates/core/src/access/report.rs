@@ -116,19 +116,29 @@ impl Report {
                 return Ok(());
             };
             let help = match known {
-                true => "remove these permissions from the ServiceAccount, or give the job another one",
-                false => "try again",
+                true => {
+                    "remove these permissions from the ServiceAccount, or give the job another ServiceAccount"
+                }
+                false => "run the job again",
             };
             return Err(Error::new(kind, sentence).help(format!(
-                "{help}. With `escape-check: warn`, jobpass \
-                only warns"
+                "{help}. With `escape-check: warn`, jobpass only warns, and hands the token over"
             )));
         };
         let wanted = match first.expected {
-            Expected::Allowed => "required",
-            Expected::Denied => "forbidden",
+            Expected::Allowed => "allowed",
+            Expected::Denied => "denied",
         };
-        let mut what = format!("`{}` is {wanted} and {}", first.permission, first.verdict.word());
+        let got = match first.verdict {
+            Verdict::Allowed => "allows it",
+            Verdict::Denied => "denies it",
+            Verdict::Unknown => "gave no verdict on it",
+        };
+        let mut what = format!(
+            "`{}` must be {wanted} (input `{}`), but the API server {got}",
+            first.permission,
+            first.expected.option()
+        );
         if failed.len() > 1 {
             what += &format!("; {} of {} checks failed", failed.len(), self.findings.len());
         }
@@ -251,8 +261,8 @@ impl Report {
             rbac::role_yaml(&name, place, &rbac::lines(here), &grantee)
         });
         let manifests = manifests.collect::<Vec<_>>();
-        let help = "an administrator of the cluster can grant the required permissions (`kubectl apply -f \
-            -`):";
+        let help = "an administrator of the cluster can grant the required permissions with `kubectl apply -f \
+            -` and this manifest:";
         (!manifests.is_empty()).then(|| format!("{help}\n\n{}", manifests.join("\n---\n")))
     }
 
@@ -274,8 +284,8 @@ impl Report {
             format!("{first}{edit}\n{rest}")
         });
         let rules = too_much.collect::<Vec<_>>();
-        let help = "to fix this, remove these rules, or the part of a broader rule that covers them, from \
-             the role named in the reason:";
+        let help = "remove these rules from the role that the reason names. If a broader rule there covers \
+             them, narrow that rule:";
         (!rules.is_empty()).then(|| format!("{help}\n\n{}", rules.join("\n")))
     }
 
@@ -285,7 +295,9 @@ impl Report {
             .iter()
             .any(|finding| finding.verdict == Verdict::Unknown);
         unknown.then(|| {
-            "an unknown answer is neither allowed nor denied, so the check fails. Try again".to_owned()
+            "jobpass cannot tell whether a permission marked `unknown` is allowed, so the check fails. Run the \
+             job again"
+                .to_owned()
         })
     }
 }
@@ -362,7 +374,7 @@ mod tests {
             .reporting(report.text(), report.markdown());
         assert_eq!(error.kind(), Kind::Claims);
         insta::assert_snapshot!(error, @r#"
-        the token was not handed over: `create pods/exec target-pod` is required and denied; 3 of 5 checks failed
+        the token was not handed over: `create pods/exec target-pod` must be allowed (input `require`), but the API server denies it; 3 of 5 checks failed
 
           ok      require  get pods                     allowed  RBAC: allowed by RoleBinding "scanner/ci" of Role "scanner" to ServiceAccount "scanner/ci"
           FAILED  require  create pods/exec target-pod  denied
@@ -370,13 +382,13 @@ mod tests {
           FAILED  forbid   get secrets                  allowed  RBAC: allowed by RoleBinding "scanner/ci" of Role "scanner" to ServiceAccount "scanner/ci"
           ok      forbid   delete pods                  denied
 
-        to fix this, remove these rules, or the part of a broader rule that covers them, from the role named in the reason:
+        remove these rules from the role that the reason names. If a broader rule there covers them, narrow that rule:
 
         - apiGroups: [""]   # kubectl edit role scanner --namespace ci
           resources: ["secrets"]
           verbs: ["get"]
 
-        an administrator of the cluster can grant the required permissions (`kubectl apply -f -`):
+        an administrator of the cluster can grant the required permissions with `kubectl apply -f -` and this manifest:
 
         apiVersion: rbac.authorization.k8s.io/v1
         kind: Role

@@ -36,9 +36,9 @@ impl Environment {
         match self.not_utf8.contains(name) {
             true => Err(Error::new(
                 Kind::Input,
-                format!("the environment variable {name} is not UTF-8"),
+                format!("the value of the environment variable {name} is not UTF-8"),
             )
-            .help("set the variable to UTF-8 text, because jobpass records it")),
+            .help("set the variable to UTF-8 text: jobpass writes its value into files that hold only UTF-8")),
             false => Ok(self.get(name)),
         }
     }

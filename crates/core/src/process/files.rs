@@ -19,16 +19,16 @@ use crate::{
 /// is far shorter.
 pub(crate) const LONGEST: u64 = 1 << 20;
 
-/// Reads the text of a plain file.
+/// Reads the text of a regular file.
 ///
 /// # Errors
-/// If the file is not plain, is not UTF-8, is larger than 1 MiB, or jobpass cannot read it. The error quotes
-/// no part of the file.
+/// If `path` is not a regular file, is not UTF-8, is larger than 1 MiB, or jobpass cannot read it. The error
+/// quotes no part of the file.
 pub fn read(path: &Path) -> io::Result<String> {
     read_at_most(LONGEST, path)
 }
 
-/// Reads the text of a plain file of at most `longest` bytes.
+/// Reads the text of a regular file of at most `longest` bytes.
 ///
 /// # Errors
 /// As [`read`].
@@ -36,7 +36,8 @@ pub(crate) fn read_at_most(longest: u64, path: &Path) -> io::Result<String> {
     String::from_utf8(read_bytes(longest, path)?).map_err(|_| io::Error::from(ErrorKind::InvalidData))
 }
 
-/// Reads the text of a plain file. The file must belong to this user, and no other user may write to it.
+/// Reads the text of a regular file. The file must belong to this user, and no other user may write to it.
+///
 /// # Errors
 /// As [`read`]. Also if another user owns the file, or may write to it.
 pub(crate) fn read_own(path: &Path) -> io::Result<String> {
@@ -50,10 +51,10 @@ pub(crate) fn read_own(path: &Path) -> io::Result<String> {
     String::from_utf8(content).map_err(|_| io::Error::from(ErrorKind::InvalidData))
 }
 
-/// Reads the content of a plain file of at most `longest` bytes.
+/// Reads the content of a regular file of at most `longest` bytes.
 ///
 /// # Errors
-/// If the file is not plain, is larger, or jobpass cannot read it.
+/// If `path` is not a regular file, is larger, or jobpass cannot read it.
 pub(crate) fn read_bytes(longest: u64, path: &Path) -> io::Result<Vec<u8>> {
     read_open(longest, open(path)?)
 }
@@ -96,17 +97,17 @@ pub fn absolute(name: &str, path: &Path) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Opens a plain file for reading. Fails at once for a named pipe or a device: a wait for one would keep the
-/// end of a job from revoking.
+/// Opens a regular file for reading. Fails at once for a named pipe or a device: to wait for one would keep
+/// the end of a job from revoking.
 ///
 /// # Errors
-/// If the file is not plain, or jobpass cannot read it.
+/// If `path` is not a regular file, or jobpass cannot read it.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     match file.metadata()?.is_file() {
         true => Ok(file),
-        false => Err(io::Error::new(ErrorKind::InvalidInput, "it is not a plain file")),
+        false => Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file")),
     }
 }
 

@@ -44,7 +44,7 @@ impl State {
                 }
                 Entry::Failed { at, why } => {
                     failed = Some(format!(
-                        "jobpass could not renew the token from {} on: {why}",
+                        "from {} on, jobpass could not renew the token: {why}",
                         time(*at)
                     ));
                 }
@@ -97,7 +97,7 @@ mod tests {
     #[case::renewed(vec![renewed(90), renewed(130)], 100, 2, 130, None)]
     #[case::its_renewer_was_stopped(vec![renewed(90)], 100, 1, 90, Some("something stopped its renewer before the job ended"))]
     #[case::longer_than_asked_for(vec![renewed(120)], 130, 1, 120, Some("`renew-for` was over"))]
-    #[case::not_renewed(vec![failed()], 70, 0, 60, Some("could not renew the token from"))]
+    #[case::not_renewed(vec![failed()], 70, 0, 60, Some("on, jobpass could not renew the token: no route"))]
     #[case::renewed_after_a_failure(vec![failed(), renewed(95)], 80, 1, 95, None)]
     #[case::failed_after_it_was_renewed(vec![renewed(90), failed()], 80, 1, 90, Some("no route"))]
     fn a_person_learns_why_a_token_expired_before_the_end(

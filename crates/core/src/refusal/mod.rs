@@ -200,7 +200,7 @@ impl Cluster {
             return error.help(step);
         }
         match answer.status {
-            401 => error.help(self.unauthorized()),
+            401 => error.help(self.unauthorized_to_administer()),
             403 => error.help(format!(
                 "an account that may list Secrets can read them, so no minter may list them. Use an \
                  administrator's kubeconfig, or an account for this purpose alone, which an administrator \

@@ -4,8 +4,21 @@ use super::id_token;
 use crate::{claims::Claims, cluster::Cluster, text::in_words};
 
 impl Cluster {
-    /// The next step after a 401, from the claims of the bearer token.
+    /// The next step for a minter whose credential the API server answered with 401.
     pub(crate) fn unauthorized(&self) -> String {
+        self.unauthorized_for("the minter", "give the job a fresh one", "give the job a valid one")
+    }
+
+    /// The next step for a command that an administrator or a sweeper runs, after a 401. Advice about a minter
+    /// and its job would mislead them.
+    pub(crate) fn unauthorized_to_administer(&self) -> String {
+        let step = "log in to the cluster again, or name another kubeconfig with `--kubeconfig`. Then run the \
+                    command again";
+        self.unauthorized_for("this command", step, step)
+    }
+
+    /// The next step after a 401, from the claims of the bearer token.
+    fn unauthorized_for(&self, whose: &str, renew: &str, replace: &str) -> String {
         if let Some(explained) = self.bearer().and_then(id_token::explain) {
             return explained;
         }
@@ -20,13 +33,12 @@ impl Cluster {
                 Some(in_words(ago.unsigned_abs()))
             });
         match expired {
-            Some(ago) => format!("the minter's own token expired {ago} ago: give the job a fresh one"),
-            None => {
-                "the minter's credential (the kubeconfig's token or client certificate, the answer of its \
-                     exec plugin, or the bearer token) is wrong, expired or revoked, or belongs to another \
-                     cluster: give the job a valid one"
-                    .into()
-            }
+            Some(ago) => format!("the token of {whose} expired {ago} ago: {renew}"),
+            None => format!(
+                "the credential of {whose} (the kubeconfig's token or client certificate, the answer of its \
+                 exec plugin, or the bearer token) is wrong, expired or revoked, or belongs to another cluster: \
+                 {replace}"
+            ),
         }
     }
 }
@@ -50,12 +62,26 @@ mod tests {
 
     #[rstest]
     #[case::nothing_known(Identity::default(), "is wrong, expired or revoked")]
-    #[case::expired(bearer(&json!({"iss": "https://k", "kubernetes.io": {}, "exp": 1})), "the minter's own token expired ")]
+    #[case::expired(bearer(&json!({"iss": "https://k", "kubernetes.io": {}, "exp": 1})), "the token of the minter expired ")]
     #[case::not_expired(bearer(&json!({"iss": "https://k", "kubernetes.io": {}, "exp": i64::MAX})), "is wrong, expired or revoked")]
     #[case::of_a_ci_platform(bearer(&json!({"iss": "https://ci", "sub": "s", "exp": 1})), "It has expired")]
     fn a_401_is_explained_from_the_token(#[case] identity: Identity, #[case] expected: &str) {
         let (cluster, _) = scripted::cluster(&identity, []);
         let explained = cluster.unauthorized();
         assert!(explained.contains(expected), "{explained}");
+    }
+
+    #[rstest]
+    #[case::nothing_known(Identity::default())]
+    #[case::expired(bearer(&json!({"iss": "https://k", "kubernetes.io": {}, "exp": 1})))]
+    fn an_administrator_reads_nothing_about_a_minter(#[case] identity: Identity) {
+        let (cluster, _) = scripted::cluster(&identity, []);
+        let explained = cluster.unauthorized_to_administer();
+        assert!(explained.contains("of this command"), "{explained}");
+        assert!(explained.contains("log in to the cluster again"), "{explained}");
+        assert!(
+            !explained.contains("minter") && !explained.contains("job"),
+            "{explained}"
+        );
     }
 }

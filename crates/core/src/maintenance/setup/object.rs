@@ -211,7 +211,7 @@ pub(super) fn refused(title: &str, cluster: &Cluster, call: &Call, answer: &Answ
         });
     }
     match answer.status {
-        401 => error.help(cluster.unauthorized()),
+        401 => error.help(cluster.unauthorized_to_administer()),
         403 => error.help(
             "an administrator of the cluster must do this: name their kubeconfig with `--kubeconfig`, or \
              give them the output of the command without `--apply` and `--diff`",

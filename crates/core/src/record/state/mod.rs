@@ -236,7 +236,7 @@ impl State {
     /// other user may have written it.
     ///
     /// # Errors
-    /// If there is no such file, if it is not plain, if it belongs to another user, or if it does not hold a
+    /// If there is no such regular file, if it belongs to another user, or if it does not hold a
     /// state.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let json = crate::process::files::read_own(path).map_err(|error| {
