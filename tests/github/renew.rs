@@ -137,7 +137,9 @@ fn a_failure_is_tried_again_and_said_if_it_lasts() {
     });
     let log = job.end();
     assert!(
-        log.contains("from 2") && log.contains(" on, jobpass could not renew the token: ") && log.contains("not now"),
+        log.contains("from 2")
+            && log.contains(" on, jobpass could not renew the token: ")
+            && log.contains("not now"),
         "{log}"
     );
 }

@@ -10,7 +10,7 @@ use std::fmt::Display;
 #[error("{message}{}", .help.as_ref().map(|help| format!("\n\n{help}")).unwrap_or_default())]
 pub struct Error {
     kind: Kind,
-    /// The kind of the failure that `into_unrevoked` or `into_unproven` replaced.
+    /// The kind of the original failure, which `into_unrevoked` or `into_unproven` replaced.
     cause: Kind,
     message: String,
     help: Option<String>,
@@ -31,8 +31,8 @@ pub enum Kind {
     /// 4: the API server refused: credentials (401), permissions (403), policy or validation (422), not found
     /// (404).
     Refused = 4,
-    /// 5: the token has other claims or permissions than requested, and jobpass revoked it. Verbs that only
-    /// compare return it if the comparison fails: `check`, `inspect --verify`, `setup --diff`.
+    /// 5: the token has other claims or permissions than requested, and jobpass revoked it. Also the result
+    /// of a comparison that fails: `check`, `inspect --verify`, `setup --diff`.
     Claims = 5,
     /// 6: jobpass could not hand the token over (file, output, summary), and revoked it.
     Deliver = 6,
@@ -74,7 +74,7 @@ impl Error {
         self
     }
 
-    /// Puts the access report, as text, before the next step. Keeps the Markdown for front ends that show
+    /// Inserts the access report as text before the next step. Keeps the Markdown for front ends that show
     /// Markdown.
     pub(crate) fn reporting(mut self, text: String, markdown: String) -> Self {
         self.message = format!("the token was not handed over: {}", self.message);
@@ -96,8 +96,8 @@ impl Error {
         self
     }
 
-    /// Turns the failure into the failure of a proof: jobpass deleted the anchor, but did not prove that the
-    /// token is dead.
+    /// Turns the failure into that of a missing proof: jobpass deleted the anchor, but could not prove that
+    /// the token is dead.
     pub(crate) fn into_unproven(mut self) -> Self {
         self.message = format!(
             "jobpass deleted the anchor, but could not prove that the token is dead: {}",
@@ -112,7 +112,7 @@ impl Error {
         self.kind
     }
 
-    /// The reason for the failure. For a failure to revoke, the reason for which revoking failed.
+    /// The original reason. For a failure to revoke, it says why jobpass could not revoke.
     pub fn cause(&self) -> Kind {
         self.cause
     }
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(error.to_string(), "it failed\n\nfirst\n\nthen");
     }
 
-    /// A next step may end with YAML to paste, so nothing may follow it.
+    /// A next step may end with YAML to paste, so the report must come before it.
     #[rstest]
     #[case::all(Some("step"), "text", Some("text\n\nstep"))]
     #[case::no_step(None, "text", Some("text"))]

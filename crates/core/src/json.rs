@@ -1,4 +1,4 @@
-//! Writes JSON, and reads JSON that Go programs wrote: the API server, and external signers of its tokens.
+//! Writes JSON. Also reads JSON that Go programs wrote: the API server, and external signers of its tokens.
 
 use serde::Serialize;
 
@@ -9,9 +9,8 @@ use crate::{
 
 /// Writes one line of JSON.
 ///
-/// # Errors
-/// If JSON cannot represent `value`, such as a path that is not UTF-8. Callers must not write an empty string
-/// instead: an empty state says that nothing is left to revoke.
+/// # Errors If JSON cannot represent `value`, such as a path that is not UTF-8. No caller may write an empty
+/// string instead: an empty state would say that nothing is left to revoke.
 pub fn text(value: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| unwritable(&error))
 }
@@ -29,8 +28,8 @@ fn unwritable(error: &serde_json::Error) -> Error {
     Error::new(Kind::Internal, format!("cannot write JSON: {why}"))
 }
 
-/// Removes every member of an object whose value is `null`. Go writes `null` for an empty list or map, and
-/// reads `null` as an absent member. After this, serde reads the JSON in the same way.
+/// Removes every member whose value is `null`. Go writes `null` for an empty list or map, and reads `null` as
+/// an absent member. With this, serde does so as well.
 pub(crate) fn remove_nulls(json: &mut Vec<u8>) {
     // The start of the current member, or of the comma before it.
     let mut member = 0;

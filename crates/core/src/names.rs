@@ -1,11 +1,12 @@
-//! Names and identifiers of Kubernetes, of CI platforms, and of jobpass.
+//! The names and identifiers that Kubernetes, CI platforms and jobpass accept.
 
 use crate::{
     error::{Error, Kind},
     text::harmless,
 };
 
-/// Checks an RFC 1123 subdomain (with dots) or label (without dots), the names of objects and namespaces.
+/// Checks that a value is an RFC 1123 subdomain (dots allowed) or label (no dots), as the names of objects
+/// and namespaces must be.
 pub(crate) fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> Result<String, Error> {
     let valid = if dots {
         is_dns_subdomain(value)
@@ -68,8 +69,7 @@ pub(crate) fn is_ours(name: &str) -> bool {
         .is_some_and(|random| random.len() == 20 && random.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
-/// Whether this can be a uid or a credential id. jobpass shows such identifiers, and records them in the
-/// state.
+/// Whether the text can be a uid or a credential id, which jobpass shows and records in the state.
 pub(crate) fn is_identifier(text: &str) -> bool {
     (1..=128).contains(&text.len())
         && text
@@ -88,10 +88,11 @@ pub(crate) fn is_label_value(value: &str) -> bool {
         && bytes.last().is_none_or(plain)
 }
 
-/// The greatest length of an option's value that is not a name.
+/// The greatest length of a value that is not a name.
 pub(crate) const LONGEST_TEXT: usize = 256;
 
-/// Checks an id of a CI platform. Returns it as a string, because claims hold it as a string.
+/// Checks an id of a CI platform. Returns it as a string, because the claims of ID tokens hold it as a
+/// string.
 pub(crate) fn number(input: &str, text: &str) -> Result<String, Error> {
     let text = text.trim();
     if (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0') {
@@ -105,7 +106,7 @@ pub(crate) fn number(input: &str, text: &str) -> Result<String, Error> {
     ))
 }
 
-/// Checks a value: one line without invisible characters.
+/// Checks that a value is one line without invisible characters.
 pub(crate) fn text_of(input: &str, text: &str) -> Result<String, Error> {
     if !text.is_empty() && text.len() <= LONGEST_TEXT && harmless(text) == text {
         return Ok(text.to_owned());

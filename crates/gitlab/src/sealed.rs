@@ -63,8 +63,11 @@ pub(crate) fn seal(token: &str, recipient: &Recipient) -> Result<String, Error> 
     age::encrypt(recipient, token.as_bytes())
         .map(|file| STANDARD.encode(file))
         .map_err(|_| {
-            Error::new(Kind::Deliver, "cannot encrypt the token for the age public key in `recipient`")
-                .help("create a new pair with `age-keygen`, and give its public key as `recipient`")
+            Error::new(
+                Kind::Deliver,
+                "cannot encrypt the token for the age public key in `recipient`",
+            )
+            .help("create a new pair with `age-keygen`, and give its public key as `recipient`")
         })
 }
 

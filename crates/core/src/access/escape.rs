@@ -1,5 +1,5 @@
-//! The permissions with which a ServiceAccount can get credentials that outlive its token. With any of them,
-//! the revocation of the token does not end the job's access.
+//! The permissions with which a ServiceAccount can get credentials that outlive its token. If the token of a
+//! job has one of them, its revocation does not end the job's access.
 
 use futures_util::future::join_all;
 
@@ -67,19 +67,20 @@ const MODES: [(&str, &str, &str); 4] = [
     // kube-apiserver checks the permission for all nodes at once.
     ("associated-node", "nodes.authentication.k8s.io", "*"),
 ];
-/// The ways that need a permission for only one other account.
+/// The ways that a permission on a single object opens. About them, jobpass also asks for each object that a
+/// rule names.
 const BY_NAME: [&str; 2] = [TOKENS, OTHERS];
 const IMPERSONATE: &str = "impersonate:";
-/// The greatest number of permissions that a sentence names for one way.
+/// The greatest number of permissions that a warning names for one way.
 const NAMED: usize = 3;
 
 /// The result of the escape check.
 #[derive(Debug, Clone, Default)]
 pub struct Escape {
-    /// The ways that the permissions of the account allow.
+    /// The ways that the account's permissions open.
     pub ways: Vec<Way>,
-    /// The number of questions without an answer, the number of all questions, and the reason for the first
-    /// missing answer.
+    /// The number of questions that the API server left unanswered, the number of all questions, and the
+    /// reason for the first missing answer.
     pub(crate) unknown: Option<(usize, usize, String)>,
     /// Whether jobpass refuses the token if the account can outlive it.
     pub(crate) fatal: bool,
@@ -88,13 +89,13 @@ pub struct Escape {
 /// One way in which a ServiceAccount can outlive its token.
 #[derive(Debug, Clone)]
 pub struct Way {
-    /// The text of the way, after "it may".
+    /// The text of the way, as it follows "it may": `read Secrets`.
     pub may: &'static str,
-    /// The permissions that allow it.
+    /// The permissions that open the way.
     pub by: Vec<Permission>,
 }
 
-/// A permission to ask the API server about, and the text of the way that it allows.
+/// A permission to ask the API server about, and the text of the way that the permission opens.
 type Question = (&'static str, Permission);
 
 /// The questions about the account's own permissions.
@@ -138,7 +139,7 @@ fn as_others(mode: &str, account: &Account) -> Vec<Question> {
     as_others.collect()
 }
 
-/// The questions about single objects that the account's rules name.
+/// The same questions about single objects: those that the account's rules name.
 fn by_name(questions: &[Question], rules: &Rules) -> Vec<Question> {
     let ways = questions.iter().filter(|(may, _)| BY_NAME.contains(may));
     let named = ways.flat_map(|(may, permission)| {
@@ -153,7 +154,7 @@ struct Asker<'a> {
     cluster: &'a Cluster,
     account: &'a Account,
     budget: &'a Budget,
-    /// The account's rules. `None` if the API server does not list all of them.
+    /// The account's rules. `None` if the API server's list of them may be incomplete.
     rules: Option<Rules>,
 }
 
@@ -193,8 +194,8 @@ impl Answered {
     }
 }
 
-/// The modes in which the account may act as another user. Empty if it may do so without a mode, because
-/// every way is then open already.
+/// The modes of constrained impersonation that the account may use. Empty if it may impersonate without a
+/// mode: every way is then open already.
 fn open_modes(answered: &[Answered]) -> Vec<String> {
     let others = answered
         .iter()
@@ -205,8 +206,8 @@ fn open_modes(answered: &[Answered]) -> Vec<String> {
     modes
 }
 
-/// Adds the answers about each mode. If a mode allows no request as another user, its permission counts as
-/// denied: the account still needs its own token for each of these requests.
+/// Adds the answers about each mode. A mode in which the API server allows no request counts as denied: with
+/// that mode alone, the account gains nothing that outlives its token.
 fn constrain<'a>(
     answered: &mut Vec<Answered>,
     in_modes: impl IntoIterator<Item = (&'a String, Vec<Answered>)>,
@@ -223,8 +224,8 @@ fn constrain<'a>(
 }
 
 impl Escape {
-    /// Asks the API server as `account`: for its rules, and then for each permission that the rules do not
-    /// decide.
+    /// Finds the open ways. First asks the API server for the rules of `account`. Then asks about each
+    /// permission that the rules do not decide.
     pub(super) async fn find(
         cluster: &Cluster,
         account: &Account,
@@ -361,7 +362,7 @@ mod tests {
         }
     }
 
-    /// Answers a question as if the account had only these permissions.
+    /// Answers a question for an account that has only the permissions in `allowed`.
     fn answer((may, permission): Question, allowed: &[&str]) -> Answered {
         let verdict = match allowed.contains(&&*permission.to_string()) {
             true => Verdict::Allowed,

@@ -1,7 +1,7 @@
 //! The permissions of a token. jobpass asks about them with the token itself before it hands the token over.
 //!
-//! Each permission takes one SelfSubjectAccessReview; jobpass sends all of them at the same time. *Allowed*,
-//! *denied* and *unknown* are three answers: a failed request means neither a "no" nor a "yes". The escape
+//! Each permission takes one SelfSubjectAccessReview; jobpass sends all of them at the same time. An answer
+//! is *allowed*, *denied* or *unknown*: a request that fails proves neither a "yes" nor a "no". The escape
 //! check needs some 55 reviews. One SelfSubjectRulesReview answers most of them, if its list is complete.
 
 mod escape;
@@ -29,7 +29,7 @@ pub use self::{
     report::{Expected, Finding, Holder, Report, Verdict},
 };
 
-/// The time limit for questions whose answers can only become warnings.
+/// The time limit for reviews that can only lead to a warning.
 pub(crate) const WARN: Duration = Duration::from_secs(8);
 
 impl Checks {
@@ -76,7 +76,7 @@ impl Checks {
     }
 }
 
-/// Asks about one permission. Returns the verdict and its reason.
+/// Asks about one permission. Returns the verdict, and the API server's reason for it.
 pub(crate) async fn review(
     cluster: &Cluster,
     permission: &Permission,
@@ -114,7 +114,8 @@ pub(crate) async fn review(
     }
 }
 
-/// The verdict and its reason. If no authorizer has an opinion and one failed, the verdict is unknown.
+/// The verdict in an answer, and its reason. The verdict is unknown if one authorizer failed and no other
+/// decided.
 fn verdict(status: SubjectAccessReviewStatus) -> (Verdict, String) {
     let reason = status.reason.unwrap_or_default();
     let error = status.evaluation_error.filter(|error| !error.is_empty());

@@ -13,7 +13,7 @@ use crate::{
 pub struct Report {
     /// The required permissions, then the forbidden ones.
     pub findings: Vec<Finding>,
-    /// The findings of the escape check.
+    /// The result of the escape check.
     pub escape: Escape,
     /// The user of the token.
     pub holder: Holder,
@@ -24,7 +24,7 @@ pub struct Report {
 pub struct Holder {
     /// The namespace of permissions that name no namespace.
     pub namespace: String,
-    /// The ServiceAccount. `None` for other users, who have no token that they could outlive.
+    /// The ServiceAccount. `None` for any other user: the escape check is about ServiceAccounts only.
     pub account: Option<Account>,
 }
 
@@ -37,11 +37,11 @@ pub struct Finding {
     pub expected: Expected,
     /// The answer of the API server.
     pub verdict: Verdict,
-    /// The API server's reason, or the reason for a missing answer. Harmless text.
+    /// The API server's reason. If there is no answer, the reason for that. Harmless text.
     pub reason: String,
 }
 
-/// The expectation of a person about a permission.
+/// The verdict that a person expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
     /// Input `require`.
@@ -57,7 +57,8 @@ pub enum Verdict {
     Allowed,
     /// The user does not have the permission.
     Denied,
-    /// There is no answer, or an error instead of one. That counts neither as allowed nor as denied.
+    /// There is no answer, or there is an error in its place. jobpass takes it neither for a yes nor for a
+    /// no.
     Unknown,
 }
 
@@ -157,7 +158,7 @@ impl Report {
         self.findings.iter().any(unknown) || self.escape.unknown.is_some()
     }
 
-    /// The permissions with their answers, one line each. Empty if inputs named no permission.
+    /// The permissions with their verdicts, one line each. Empty if no input names a permission.
     pub fn text(&self) -> String {
         let rows = self.findings.iter().map(|finding| {
             [
@@ -188,8 +189,8 @@ impl Report {
         rows.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
-    /// The report in Markdown: a table of the permissions, and the warnings of the escape check below the
-    /// table. Empty without both.
+    /// The report in Markdown: a table of the permissions, then the warnings of the escape check. Empty if
+    /// there are neither.
     pub fn markdown(&self) -> String {
         let mut markdown = String::new();
         if !self.findings.is_empty() {
@@ -219,13 +220,14 @@ impl Report {
         markdown
     }
 
-    /// The result of the escape check, one sentence for each way.
+    /// The result of the escape check: one sentence for each open way.
     pub fn warnings(&self) -> Vec<String> {
         let account = self.holder.account.as_ref();
         account.map_or_else(Vec::new, |account| self.escape.sentences(account))
     }
 
-    /// The Roles that grant all required permissions.
+    /// The Roles and RoleBindings that grant all required permissions, as YAML to apply. `None` if no
+    /// required permission is denied.
     fn to_grant(&self) -> Option<String> {
         let own = &*self.holder.namespace;
         let required = self
@@ -266,7 +268,7 @@ impl Report {
         (!manifests.is_empty()).then(|| format!("{help}\n\n{}", manifests.join("\n---\n")))
     }
 
-    /// The rules that grant forbidden permissions, and the roles that hold these rules.
+    /// The rules that grant the forbidden permissions, as YAML, each with the command that edits its role.
     fn to_take(&self) -> Option<String> {
         let too_much = self.findings.iter();
         let too_much = too_much

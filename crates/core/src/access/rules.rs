@@ -1,4 +1,4 @@
-//! The rules of a token in a namespace. The API server lists them all in one answer.
+//! The rules that apply to a token in a namespace. One answer of the API server lists all of them.
 
 use k8s_openapi::api::authorization::v1::{
     ResourceRule, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec, SubjectRulesReviewStatus,
@@ -10,7 +10,7 @@ use crate::{
     rbac::{Permission, Place, What},
 };
 
-/// The greatest number of object names for which jobpass asks about one permission.
+/// The greatest number of object names about which jobpass asks for one permission.
 const MOST_NAMES: usize = 8;
 
 /// All rules about resources, from the RoleBindings of one namespace and from the ClusterRoleBindings.
@@ -18,7 +18,7 @@ pub(super) struct Rules(Vec<ResourceRule>);
 
 impl Rules {
     /// Lists the rules of the identity of `cluster`. `None` if there is no answer, or if the list may be
-    /// incomplete: an authorizer failed, or cannot list its rules. A webhook cannot list its rules.
+    /// incomplete: an authorizer failed, or cannot list its rules, as no webhook can.
     pub(super) async fn list(cluster: &Cluster, namespace: &str, budget: &Budget) -> Option<Self> {
         let question = SelfSubjectRulesReview {
             spec: SelfSubjectRulesReviewSpec {
@@ -42,8 +42,10 @@ impl Rules {
         complete.then_some(Self(status.resource_rules))
     }
 
-    /// The verdict of the rules about a permission. `None` if only a review can tell: a rule from a
-    /// RoleBinding about an object outside of namespaces grants nothing.
+    /// The verdict of the rules on a permission. `None` if only a review can tell.
+    ///
+    /// The list does not say which rules come from RoleBindings. Such a rule grants nothing on cluster-scoped
+    /// objects.
     pub(super) fn verdict(&self, permission: &Permission) -> Option<Verdict> {
         let What::Resource { name, place, .. } = &permission.what else {
             return None;
@@ -71,7 +73,7 @@ impl Rules {
         names
     }
 
-    /// The rules that match a permission, ignoring their object names. Kubernetes matches in the same way
+    /// The rules for a permission, whatever object names they list. Kubernetes matches in the same way
     /// (`pkg/apis/rbac/v1/evaluation_helpers.go`).
     fn about(&self, permission: &Permission) -> impl Iterator<Item = &ResourceRule> {
         let (combined, any_with_subresource, asked) = match &permission.what {
@@ -118,7 +120,7 @@ mod tests {
 
     const DENIED: Option<Verdict> = Some(Verdict::Denied);
     const ALLOWED: Option<Verdict> = Some(Verdict::Allowed);
-    /// The verdict for a permission that needs a review.
+    /// The verdict on a permission that the rules do not decide.
     const UNCERTAIN: Option<Verdict> = None;
 
     #[rstest]

@@ -24,8 +24,8 @@ pub(crate) enum Deletion {
     Done,
     /// The API server marked the object as deleted. A finalizer holds it, so it still exists.
     Held,
-    /// The object, or its whole namespace, does not exist. If `repeated`, an earlier attempt may have deleted
-    /// the object: the answer to that attempt was lost.
+    /// The object does not exist, or its whole namespace does not. If `repeated`, an earlier attempt may have
+    /// deleted the object: the answer to that attempt was lost.
     Gone { repeated: bool },
     /// Another object has this name: its uid differs. So the requested object is gone, and the existing one
     /// belongs to somebody else.
@@ -70,8 +70,8 @@ where
     Ok(Deletion::of::<K>(call, answer))
 }
 
-/// Builds the request, with background propagation, which sets no finalizer. With foreground propagation, the
-/// object would exist until the objects that it owns are gone.
+/// Builds the request, with background propagation. Foreground propagation would set a finalizer: the object
+/// would exist until the objects that it owns are gone.
 fn call<K>(doing: &'static str, namespace: &str, name: &str, uid: Option<&str>) -> Result<Call, Error>
 where
     K: Resource<DynamicType = ()>,

@@ -27,13 +27,13 @@ use crate::{
 pub const TYPE: &str = "kubernetes.io/service-account-token";
 /// The annotation that names the ServiceAccount.
 pub(crate) const ACCOUNT: &str = "kubernetes.io/service-account.name";
-/// The annotation with the lifetime of a Secret in seconds, counted from its creation. Nothing in
-/// Kubernetes reads it; `jobpass sweep` does.
+/// The annotation with the lifetime of a Secret in seconds, counted from its creation. Kubernetes ignores it;
+/// `jobpass sweep` reads it.
 pub const EXPIRATION: &str = "kubernetes.io/service-account.expiration";
 /// The key under which the Secret holds the token.
 pub(crate) const KEY: &str = "token";
 
-/// The time limit for the token controller. On an idle cluster, the controller needs 10 ms.
+/// The time limit for the token controller to fill a Secret. On an idle cluster, that takes 10 ms.
 const FILL: Duration = Duration::from_secs(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -90,7 +90,7 @@ impl LegacySecret {
         }
     }
 
-    /// The decoded value of a key. The error continues a sentence that begins with "the Secret".
+    /// The decoded value of a key. The text of an error continues a sentence that begins with "the Secret".
     pub(crate) fn value(&self, key: &str) -> Result<Zeroizing<String>, &'static str> {
         let encoded = self.data.get(key).ok_or("has no such key")?;
         let bytes = STANDARD.decode(encoded.expose_secret());

@@ -23,15 +23,15 @@ use crate::{
     text::harmless,
 };
 
-/// The number of anchors on one page, the same as in kubectl. A page that would be too long holds fewer.
+/// The number of anchors on one page, the same as in kubectl. The API server may send fewer on a page.
 const PAGE: u32 = 500;
-/// The time for one page, retries included.
+/// The time limit for one page, retries included.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(45);
 /// The greatest number of times in a row that jobpass resumes or restarts a list.
 const RESUMPTIONS: u32 = 3;
 
-/// An anchor in the cluster. Everybody who may create anchors can write these annotations, so do not trust
-/// them. They are safe to show.
+/// An anchor in the cluster. Its annotations prove nothing: everybody who may create anchors can write them.
+/// They are safe to show.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ListedAnchor {
@@ -42,10 +42,10 @@ pub struct ListedAnchor {
     pub name: String,
     /// The uid of the anchor.
     pub uid: String,
-    /// The type of the token: bound to the anchor, or held by it.
+    /// The type of the token: a bound token is bound to the anchor, and a legacy token is stored in it.
     #[serde(default, rename = "type")]
     pub token_type: TokenType,
-    /// `github`, `gitlab`, `cli`.
+    /// The platform: `github`, `gitlab` or `cli`.
     pub platform: Option<String>,
     /// The repository or project.
     pub repository: Option<String>,
@@ -63,8 +63,8 @@ pub struct ListedAnchor {
     pub service_account: Option<String>,
     /// The time of the anchor's creation, by the API server's clock.
     pub created: Option<Timestamp>,
-    /// The expiry of the last token that can be bound to the anchor, or the end of the legacy token's
-    /// lifetime. `None` without annotations.
+    /// The time at which the anchor's last token expires. For a legacy token, the end of its lifetime. `None`
+    /// without annotations.
     pub expires: Option<Timestamp>,
 }
 
@@ -72,7 +72,7 @@ pub struct ListedAnchor {
 pub struct Page {
     /// The anchors, in the order of namespace and name.
     pub anchors: Vec<ListedAnchor>,
-    /// The time by the API server's clock, like `created`. This machine's time if the answer has no date.
+    /// The API server's time, by the same clock as `created`. This machine's time if the answer has no date.
     pub now: Timestamp,
 }
 
@@ -80,7 +80,8 @@ pub struct Page {
 pub struct Pages<'a> {
     cluster: &'a Cluster,
     scope: &'a Scope,
-    /// The verbs that the caller needs. The message of a refusal names them.
+    /// The verbs that the caller needs. If the API server refuses, the error asks an administrator for these
+    /// verbs.
     verbs: &'static [&'static str],
     /// The types of Secrets that jobpass has not yet listed to the end.
     types: &'static [TokenType],
@@ -91,7 +92,7 @@ pub struct Pages<'a> {
     token: String,
     /// The key of the last Secret on the page before.
     last: String,
-    /// The last key before jobpass restarted the list. The caller has all anchors up to this key already.
+    /// The key at which jobpass restarted the list. The caller has all anchors up to this key already.
     seen: String,
     /// The number of times in a row that jobpass resumed or restarted the list without a new anchor.
     resumptions: u32,
@@ -288,9 +289,10 @@ fn listed(metadata: &ObjectMeta, token_type: TokenType) -> ListedAnchor {
     }
 }
 
-/// The end of an anchor's last token: the later of the two times in the anchor's annotations. The lifetime
-/// counts from the anchor's creation, by the API server's clock. The other time is by the clock of the
-/// machine that minted.
+/// The time at which an anchor's last token expires, from two annotations. The later one counts.
+///
+/// One annotation holds a lifetime, which counts from the anchor's creation by the API server's clock. The
+/// other holds a time by the clock of the machine that minted.
 ///
 /// A time less than ten minutes after the creation becomes ten minutes: no token lives shorter. A time beyond
 /// the longest lifetime does not count.

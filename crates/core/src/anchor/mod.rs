@@ -26,7 +26,7 @@ use crate::{
 /// Secrets by type.
 pub const TYPE: &str = "jobpass.dev/anchor";
 
-/// The job of an anchor, for people who look at the cluster and for the sweeper.
+/// The job that an anchor belongs to, for people who look at the cluster and for the sweeper.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
     /// `github`, `gitlab` or `cli`.

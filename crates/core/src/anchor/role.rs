@@ -1,5 +1,5 @@
-//! The role of one job: a ServiceAccount, a Role and a RoleBinding. They are named after the anchor, which
-//! owns them.
+//! The role of one job: a ServiceAccount, a Role and a RoleBinding. The anchor owns them, and they have its
+//! name.
 //!
 //! The cluster's garbage collector deletes them some time after the anchor. `revoke` does not wait for the
 //! garbage collector.
@@ -26,12 +26,12 @@ use crate::{
     refusal::RequiredPermission,
 };
 
-/// The time in which an API server must learn of a new RoleBinding. A test cluster took 8 ms.
+/// The time limit for an API server to learn of a new RoleBinding. A test cluster took 8 ms.
 const IN_EFFECT: Duration = Duration::from_secs(5);
 
 /// The three objects, as the API server created them.
 pub(crate) struct Made {
-    /// The uid of the ServiceAccount. `None` if the answer with the uid was lost.
+    /// The uid of the ServiceAccount. `None` if the answer that holds the uid was lost.
     pub(crate) account_uid: Option<String>,
     /// The warnings of the API server.
     pub(crate) warnings: Vec<String>,
@@ -119,8 +119,8 @@ fn metadata(spec: &Spec, anchor_uid: &str) -> ObjectMeta {
     }
 }
 
-/// Waits until the API server applies the role, so that neither the job nor a check sends a request too
-/// early. Returns a warning if that takes too long.
+/// Waits until the API server applies the role. Otherwise the first request of a check or of the job could
+/// come too early. Returns a warning if the wait takes too long.
 pub(crate) async fn in_effect(as_token: &Cluster, spec: &Spec, budget: &Budget) -> Option<String> {
     let first = Permission::of_rule(spec.rules.first()?)?;
     let wait = async {
@@ -138,8 +138,8 @@ pub(crate) async fn in_effect(as_token: &Cluster, spec: &Spec, budget: &Budget) 
     })
 }
 
-/// Deletes the RoleBinding. kube-apiserver may cache a token for 10 s, but looks up permissions at each
-/// request.
+/// Deletes the RoleBinding. That takes the permissions away at once: kube-apiserver looks them up at each
+/// request, while it may cache the token itself for 10 s.
 pub(crate) async fn unbind(
     cluster: &Cluster,
     namespace: &str,
@@ -150,7 +150,7 @@ pub(crate) async fn unbind(
     delete_one::<RoleBinding>(cluster, doing, namespace, name, budget).await
 }
 
-/// Deletes all three at the same time, so that no deletion waits for another.
+/// Deletes all three objects at the same time, so that no deletion waits for another.
 pub(crate) async fn delete(
     cluster: &Cluster,
     namespace: &str,

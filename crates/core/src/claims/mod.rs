@@ -41,9 +41,9 @@ pub struct Claims {
     pub iat: Option<i64>,
     /// The time from which the token is valid.
     pub nbf: Option<i64>,
-    /// The time at which the token expires. Legacy tokens have none.
+    /// The time at which the token expires. `None` for a legacy token.
     pub exp: Option<i64>,
-    /// The credential id. API servers before about 1.29 set none.
+    /// The credential id. `None` in tokens of API servers before about 1.29.
     pub jti: Option<String>,
     /// The private claims of Kubernetes.
     #[serde(rename = "kubernetes.io")]
@@ -78,7 +78,8 @@ pub struct Kubernetes {
     /// The bound Node, or the Node of a bound Pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<Reference>,
-    /// The intended expiry of the token. After it, the API server still accepts the token, with a warning.
+    /// The time after which the API server accepts the token only with a warning, because a client should
+    /// have renewed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warnafter: Option<i64>,
 }

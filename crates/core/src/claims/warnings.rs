@@ -8,8 +8,8 @@ use crate::{
     text::{harmless, in_words},
 };
 
-/// The number of seconds for which API servers still accept an expired token, and already accept a token
-/// before it becomes valid (go-jose's `DefaultLeeway`).
+/// The tolerance of API servers for differing clocks, in seconds (go-jose's `DefaultLeeway`). They accept a
+/// token for so long before it becomes valid and after it expires.
 pub const LEEWAY: i64 = 60;
 /// The longest lifetime without a warning, in seconds: no job takes longer than a day.
 const LONG: i64 = 24 * 3600;
@@ -17,7 +17,7 @@ const LONG: i64 = 24 * 3600;
 /// An unusual property of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warning {
-    /// The word for programs, one of those in `docs/reference.md`.
+    /// The word for programs. `docs/reference.md` lists all of them.
     pub kind: &'static str,
     /// The sentence for people.
     pub why: String,

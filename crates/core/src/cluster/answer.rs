@@ -12,7 +12,7 @@ use crate::{
     text::harmless,
 };
 
-/// An answer with any status. Not `Debug`: the body may hold a token.
+/// An answer with any HTTP status. Not `Debug`: the body may hold a token.
 pub(crate) struct Answer {
     /// The server's name in messages, such as `the API server`.
     pub(super) from: &'static str,
@@ -27,12 +27,12 @@ pub(crate) struct Answer {
     pub(crate) date: Option<jiff::Timestamp>,
     /// Whether the API server may have carried out an earlier attempt at the same call.
     pub(crate) repeated: bool,
-    /// The Status of a refusal. Empty for other answers.
+    /// The Status object in a refusal. Empty for other answers.
     status_object: Status,
 }
 
 impl Answer {
-    /// Creates an answer as it arrived. A body of `None` was longer than expected.
+    /// Creates an answer. `body` is `None` if it was longer than the call allows.
     pub(crate) fn new(status: u16, body: Option<Zeroizing<Vec<u8>>>) -> Self {
         let too_long = body.is_none();
         let mut body = body.unwrap_or_default();
@@ -124,15 +124,15 @@ impl Answer {
         self.says(409, reason::CONFLICT) && details.is_some_and(|details| details.kind == "TokenRequest")
     }
 
-    /// Whether an object or its namespace does not exist. A 404 without a name says that the API server lacks
-    /// the kind.
+    /// Whether an object or its namespace does not exist. A 404 without the name of an object does not count:
+    /// the API server then does not know the kind.
     pub(crate) fn is_not_found(&self) -> bool {
         let details = self.status_object.details.as_ref();
         self.says(404, reason::NOT_FOUND) && details.is_some_and(|details| !details.name.is_empty())
     }
 
-    /// Whether the cluster itself refused the request, and so did nothing. A proxy in between sends no
-    /// reason.
+    /// Whether Kubernetes itself refused the request, and therefore did nothing. A proxy sends no reason of
+    /// Kubernetes.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self.status, 401 | 403 | 404 | 422) && !self.status_object.reason.is_empty()
             || self.denial().is_some()

@@ -1,8 +1,8 @@
-//! The reason for a call without an answer, in words that lead to a cause.
+//! The reason for which an attempt at a call got no answer, in words that lead a person to the cause.
 
 use crate::text::harmless;
 
-/// The reason for an attempt without an answer.
+/// The reason for which an attempt got no answer.
 pub(super) struct AttemptError {
     pub(super) why: String,
     pub(super) help: &'static str,
@@ -13,7 +13,7 @@ pub(super) struct AttemptError {
 }
 
 impl AttemptError {
-    /// Finds the cause that a person can remove, in a chain of wrapped errors.
+    /// Finds the cause that a person can act on, in a chain of wrapped errors.
     pub(super) fn of(error: &(dyn std::error::Error + 'static), sent: bool) -> Self {
         let mut cause = Some(error);
         let mut deepest = String::new();

@@ -40,7 +40,7 @@ const LONGEST: usize = 64 << 10;
 /// The greatest number of certificates between a server's certificate and an authority.
 const LONGEST_CHAIN: u32 = 4;
 
-/// The certificates against which jobpass checks a server's certificate; at least one.
+/// The certificates that jobpass trusts when it checks a server's certificate; at least one.
 pub(crate) struct Authority {
     certificates: Vec<CertificateDer<'static>>,
 }
@@ -190,8 +190,8 @@ impl Verifier {
     }
 
     /// Whether a given certificate signed this authority, directly or through others. `above` is the number
-    /// of authorities below this one in the chain. webpki does not accept an authority as a server's
-    /// certificate.
+    /// of authorities between this one and the server's certificate. webpki does not accept an authority as a
+    /// server's certificate, so this module checks that chain.
     fn is_signed(
         &self,
         certificate: &X509Certificate,
@@ -326,7 +326,7 @@ impl ExtendedKeyUsageValidator for ForServers {
     }
 }
 
-/// The greatest number of certificates that an authority allows between a certificate that it signs and a
+/// The path length of an authority: the greatest number of certificates that may stand between it and a
 /// server's certificate.
 fn below(authority: &X509Certificate) -> u32 {
     let constraints = authority.basic_constraints().ok().flatten();

@@ -1,10 +1,11 @@
-//! The time limit of a piece of work.
+//! The time that jobpass spends on a piece of work.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The greatest number of attempts at one call if giving up harms nobody.
+/// The greatest number of attempts at one call. [`Budget::to_the_end`] lifts it where giving up would do
+/// harm.
 const ATTEMPTS: u32 = 4;
 
 /// The time limit of a piece of work, retries included.

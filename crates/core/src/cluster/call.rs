@@ -29,25 +29,25 @@ const LONGEST_OBJECT: usize = 1 << 20;
 /// The greatest length of a list, in bytes. The metadata of 500 anchors is half a megabyte long.
 const LONGEST_LIST: usize = 4 << 20;
 
-/// A request, without the server and the identity of the sender.
+/// A request, without the server and without the sender's credentials.
 pub(crate) struct Call {
-    /// The purpose, as it reads after "cannot": `create the anchor`.
+    /// The purpose of the request, as it follows "cannot": `create the anchor`.
     pub(crate) doing: &'static str,
     pub(super) request: http::Request<Vec<u8>>,
     /// The greatest length of the answer, in bytes.
     pub(super) longest: usize,
 }
 
-/// The builder of requests about the objects of one kind: those in a namespace, or all.
+/// Begins a request about the objects of one kind, in a namespace or in the whole cluster.
 pub(crate) fn objects<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> Request {
     Request::new(K::url_path(&(), namespace))
 }
 
 impl Call {
-    /// Takes a request as kube-core built it.
+    /// Takes over a request that kube-core built.
     ///
-    /// # Errors
-    /// If kube-core could not build the request. That is a defect: jobpass checks every name before.
+    /// # Errors If kube-core could not build the request. That is a defect in jobpass, which checks every
+    /// name before.
     pub(crate) fn new(
         doing: &'static str,
         request: Result<http::Request<Vec<u8>>, request::Error>,
@@ -63,19 +63,17 @@ impl Call {
         })
     }
 
-    /// Reads a path that is not the path of an object.
+    /// Requests a path that does not belong to an object, such as `/version`.
     ///
-    /// # Errors
-    /// As [`Call::new`].
+    /// # Errors As [`Call::new`].
     pub(crate) fn get(doing: &'static str, path: &str) -> Result<Self, Error> {
         Self::of(doing, http::Request::get(path))
     }
 
-    /// Reads the cluster's public keys. kube-apiserver answers 406 unless the request accepts their own media
-    /// type.
+    /// Requests the cluster's public keys. kube-apiserver answers 406 unless the request accepts the media
+    /// type of JSON Web Key Sets.
     ///
-    /// # Errors
-    /// As [`Call::new`].
+    /// # Errors As [`Call::new`].
     pub(crate) fn keys(doing: &'static str) -> Result<Self, Error> {
         let request = http::Request::get("/openid/v1/jwks");
         Self::of(
@@ -95,11 +93,10 @@ impl Call {
         Self::post(doing, namespace, object, &PostParams::default())
     }
 
-    /// Sends the creation of an object as a dry run: the API server checks it, policies included, and creates
-    /// nothing.
+    /// Creates an object in a dry run: the API server checks the request and applies its policies, but
+    /// creates nothing.
     ///
-    /// # Errors
-    /// As [`Call::new`].
+    /// # Errors As [`Call::new`].
     pub(crate) fn create_dry<K>(
         doing: &'static str,
         namespace: Option<&str>,
@@ -143,10 +140,9 @@ impl Call {
         )
     }
 
-    /// Lists the metadata of objects. The other parts of the objects do not leave the API server.
+    /// Lists the metadata of objects. No other part of them leaves the API server.
     ///
-    /// # Errors
-    /// As [`Call::new`].
+    /// # Errors As [`Call::new`].
     pub(crate) fn list_metadata<K: Resource<DynamicType = ()>>(
         doing: &'static str,
         namespace: Option<&str>,

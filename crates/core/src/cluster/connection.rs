@@ -11,17 +11,17 @@ use crate::{error::Error, process::environment::Environment};
 pub struct Connection {
     /// `https://HOST[:PORT][/PATH]`.
     pub server: String,
-    /// PEM of the certificate authority. Without it, the system's roots count.
+    /// The certificate authority in PEM. Without it, jobpass trusts the authorities of this system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_authority: Option<String>,
-    /// The name that the server's certificate must carry, if it is not the host's.
+    /// The name in the server's certificate, if it differs from the host's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_server_name: Option<String>,
-    /// The proxy before the server.
+    /// The proxy between this machine and the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxy>,
-    /// PEM of certificates that count with the system's roots. The state does not record them: the end of
-    /// the job finds them again.
+    /// Certificates in PEM that jobpass trusts in addition to those of this system. The state does not record
+    /// them: the end of the job reads them again.
     #[serde(skip)]
     pub(crate) extra_authorities: Option<String>,
 }
@@ -46,8 +46,9 @@ impl Connection {
 }
 
 impl Connection {
-    /// Adds the user and the password of the proxy, which no state records. They come from the environment,
-    /// which may have changed: if it now names another proxy, that proxy's credentials do not count.
+    /// Adds the user and the password of the proxy. No state records them, so they come from the environment,
+    /// which may have changed. If the environment names another proxy now, that proxy's credentials do not
+    /// count.
     pub(crate) fn with_credentials_of_proxy(mut self, environment: &Environment) -> Self {
         let now = Proxy::from_environment(&self.server, environment);
         self.proxy = self.proxy.map(|proxy| proxy.with_credentials_of([now]));

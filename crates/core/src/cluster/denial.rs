@@ -1,4 +1,4 @@
-//! Refusals by the cluster's admission, after RBAC has allowed the request: no permission is missing.
+//! Refusals that come after RBAC has allowed a request, mostly from admission. No permission is missing then.
 
 use http::Method;
 use kube::core::{
@@ -14,7 +14,7 @@ use crate::text::harmless;
 pub(crate) enum Denial<'a> {
     /// A ResourceQuota.
     Quota,
-    /// The namespace. Kubernetes is deleting it.
+    /// The namespace, because Kubernetes is deleting it.
     Terminating,
     /// An admission webhook. It may use any status.
     Webhook(&'a str),
@@ -22,14 +22,14 @@ pub(crate) enum Denial<'a> {
     Policy(&'a str),
     /// No part of the cluster refused: a required admission webhook did not answer.
     Unanswered(&'a str),
-    /// Another admission plugin, such as LimitRanger, PodSecurity, or one of a distribution.
+    /// Another admission plugin, such as LimitRanger, PodSecurity, or a plugin of a distribution.
     Plugin,
 }
 
 impl<'a> Denial<'a> {
-    /// Recognises the messages of `admission/plugin/webhook/errors`, `admission/plugin/policy/validating` and
-    /// `util/webhook/error.go` (k8s.io/apiserver), and those of the plugins. The tests below hold recorded
-    /// messages.
+    /// Recognises a refusal by its message, from `admission/plugin/webhook/errors`,
+    /// `admission/plugin/policy/validating` and `util/webhook/error.go` (k8s.io/apiserver), or from a plugin.
+    /// The tests below hold recorded messages.
     pub(super) fn of(code: u16, status: &'a Status) -> Option<Self> {
         let message = &*status.message;
         let between = |before: &str, quote: char| {
@@ -69,7 +69,7 @@ impl<'a> Denial<'a> {
         }
     }
 
-    /// Whether a policy of `jobpass setup` refused. The names of these policies begin alike.
+    /// Whether a policy of `jobpass setup` refused. All these policies share a prefix in their names.
     pub(crate) fn is_of_setup(self) -> bool {
         matches!(self, Self::Policy(name) if name.starts_with("jobpass-"))
     }

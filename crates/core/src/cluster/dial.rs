@@ -1,4 +1,5 @@
-//! Makes a connection: its proxy, its certificates, and the agreed version of HTTP.
+//! Opens a connection: through its proxy, with its certificates, in the version of HTTP that both sides
+//! speak.
 
 use std::sync::Arc;
 
@@ -42,7 +43,8 @@ struct Tunnel {
     authorization: Option<HeaderValue>,
     /// The user and the password for a SOCKS proxy.
     credentials: Option<(Vec<u8>, Vec<u8>)>,
-    /// The settings for a proxy with TLS: the same certificates as for the server, as with kubectl.
+    /// The TLS settings for a proxy that speaks TLS. They hold the same certificates as those for the server,
+    /// as in kubectl.
     tls: Arc<ClientConfig>,
 }
 
@@ -154,8 +156,8 @@ impl Tunnel {
         }
     }
 
-    /// Builds a SOCKS connection. The proxy looks up names, as with kubectl: a name may exist only in the
-    /// proxy's network.
+    /// Builds a connector for a SOCKS proxy. The proxy looks names up, as with kubectl: some names exist only
+    /// in the proxy's network.
     fn socks<C>(&self, connector: C, with_credentials: bool) -> SocksV5<C> {
         let tunnel = SocksV5::new(with_port(&self.uri, 1080), connector);
         match self.credentials.as_ref().filter(|_| with_credentials) {
@@ -202,7 +204,8 @@ fn tls_config(connection: &Connection, identity: &Identity) -> Result<ClientConf
     }
 }
 
-/// Starts HTTP on a stream. It is separate from [`Dial::through`] so that the compiler generates it once.
+/// Starts HTTP on a stream. [`Dial::through`] is generic; this function is not, so that the compiler
+/// generates it once.
 async fn dialled(stream: Box<dyn Stream>, http2: bool) -> Result<HttpConnection, Failure> {
     if http2 {
         let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;

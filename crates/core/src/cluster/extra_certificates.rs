@@ -1,4 +1,5 @@
-//! The certificates that count with the system's roots for a CI platform's own endpoints.
+//! The certificates that jobpass trusts for a CI platform's own endpoints, in addition to those of this
+//! system.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use crate::{
 };
 
 /// The variable that names the file of these certificates. Runners and actions run on Node, which reads this
-/// variable. So a network with its own certificate authority sets it already.
+/// variable. So networks with a certificate authority of their own set it already.
 const VARIABLE: &str = "NODE_EXTRA_CA_CERTS";
 
 /// A file of certificates in PEM.

@@ -35,13 +35,13 @@ pub struct Identity {
     pub bearer: Option<Token>,
     /// A client certificate.
     pub certificate: Option<ClientCertificate>,
-    /// The user to act as.
+    /// The user that the client impersonates.
     pub impersonate: Option<String>,
     /// The uid of that user.
     pub impersonate_uid: Option<String>,
     /// The groups of that user.
     pub impersonate_groups: Vec<String>,
-    /// Extra fields of that user, which some authorizers look at.
+    /// Extra fields of that user. Some authorizers decide by them.
     pub impersonate_extra: BTreeMap<String, Vec<String>>,
 }
 
@@ -131,7 +131,8 @@ mod tests {
         (made.cert.pem(), made.signing_key.serialize_pem())
     }
 
-    /// The problem with this certificate and key. An argument of `None` means the valid one.
+    /// The problem that jobpass finds in this certificate and key. An argument of `None` stands for the valid
+    /// one.
     fn problem(certificate: Option<String>, key: Option<String>) -> Option<String> {
         let (own_certificate, own_key) = pair("a");
         let certificate = certificate.unwrap_or(own_certificate);

@@ -88,11 +88,10 @@ impl Cluster {
         Self::connect_as(connection, &token.clone().into())
     }
 
-    /// Returns the same server with `token` as the only credential. Shares the connections, unless they carry
-    /// a client certificate: kube-apiserver would prefer the certificate to the token.
+    /// Returns the same server with `token` as the only credential. Both share their connections, unless
+    /// these carry a client certificate: kube-apiserver would prefer the certificate to the token.
     ///
-    /// # Errors
-    /// As [`Cluster::connect`].
+    /// # Errors As [`Cluster::connect`].
     pub fn with_token(&self, token: &Token) -> Result<Self, Error> {
         if self.certified {
             return Self::connect_with(&self.connection, token);
@@ -171,7 +170,7 @@ impl Cluster {
     }
 }
 
-/// Makes ring the cryptography of every TLS connection of this process.
+/// Makes `ring` the cryptography library of every TLS connection of this process.
 pub fn install_crypto() {
     // This fails only if a provider is installed already. That provider is ring as well.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -1,7 +1,7 @@
-//! The connections to a server: one of HTTP/2 that carries all requests. If a proxy on the way lacks HTTP/2,
-//! up to 16 of HTTP/1.1.
+//! The connections to a server: one HTTP/2 connection that carries all requests. If the server or a proxy
+//! lacks HTTP/2, up to 16 HTTP/1.1 connections.
 //!
-//! hyper-util's `legacy::Client` pools connections as well. But it dials for each request that finds no idle
+//! hyper-util's `legacy::Client` also pools connections. But it dials for each request that finds no idle
 //! connection, and keeps a connection that went silent. jobpass begins with up to 55 requests at the same
 //! time. Measured with 43 first requests on two busy cores (handshakes, time; median of seven runs):
 //!
@@ -12,7 +12,7 @@
 //! | HTTP/1.1 | 43, 143 ms | 16, 67 ms |
 //! | requests after a time-out over HTTP/2 | wait on the same connection | get a new one |
 //!
-//! The last row decides: a revocation must not wait on a dead connection until its budget is gone.
+//! The last row decides: a revocation must not spend all its time on a dead connection.
 
 use std::{
     future::Future,
@@ -43,11 +43,10 @@ use super::{
     transport::{Exchange, Reply},
 };
 
-/// The greatest number of HTTP/1.1 connections at a time. Each begins with a TLS handshake, for which both
-/// sides need time.
+/// The greatest number of HTTP/1.1 connections at a time. Each costs both sides a TLS handshake.
 const MOST_HTTP1: usize = 16;
-/// The longest time for which jobpass keeps an idle connection. After that, a firewall or a proxy may have
-/// silently forgotten the connection. It is longer than any attempt.
+/// The longest time for which jobpass keeps an idle connection. After longer idleness, a firewall or a proxy
+/// may have dropped the connection without telling either side. The time is longer than any attempt.
 const IDLE: Duration = Duration::from_secs(20);
 
 /// The connections to one server, as a service that carries requests.
@@ -62,7 +61,7 @@ struct Shared {
 
 /// The connections that can carry a request.
 enum Open {
-    /// There was no connection yet, so the server's version of HTTP is unknown.
+    /// No connection has been open yet, so jobpass does not know the server's version of HTTP.
     Unknown,
     Http2(Http2),
     /// The idle connections, each with the time at which it became idle.
@@ -155,8 +154,8 @@ impl Shared {
         }
     }
 
-    /// Sends a request over a connection that carries nothing else meanwhile. Returns whether an earlier
-    /// request had used the connection.
+    /// Sends a request over an HTTP/1.1 connection, which carries one request at a time. Returns whether an
+    /// earlier request had used the connection.
     async fn send_over_http1(
         &self,
         exchange: &Exchange,
@@ -231,7 +230,7 @@ impl Http2 {
     }
 }
 
-/// Marks a connection as failed when it is dropped, unless somebody disarms it first. A caller that stops
+/// Marks a connection as failed when it is dropped, unless its field is `None` by then. A caller that stops
 /// waiting drops the future, and this guard with it.
 struct FailedIfDropped<'a>(Option<&'a AtomicBool>);
 

@@ -20,15 +20,15 @@ pub struct Proxy {
     url: String,
     #[serde(skip)]
     credentials: Option<SecretString>,
-    /// Whether a kubeconfig, and not a variable, names the proxy. Known only while minting.
+    /// Whether a kubeconfig names the proxy, and not a variable. The state does not record this.
     #[serde(skip)]
     in_kubeconfig: bool,
 }
 
 impl Proxy {
-    /// The proxy of HTTPS_PROXY, unless NO_PROXY lists the server. The upper-case names win over the
-    /// lower-case ones. Like kubectl, jobpass ignores ALL_PROXY and HTTP_PROXY, and a value that is not the
-    /// address of a proxy.
+    /// The proxy that HTTPS_PROXY names, unless NO_PROXY lists the server. The upper-case variables take
+    /// precedence over the lower-case ones. Like kubectl, jobpass ignores ALL_PROXY and HTTP_PROXY. It also
+    /// ignores a value that is not the address of a proxy.
     pub fn from_environment(server: &str, environment: &Environment) -> Option<Self> {
         let variable = |name: &str| {
             let set = |name: &str| environment.raw(name).filter(|value| !value.is_empty());
@@ -88,14 +88,14 @@ impl Proxy {
         }
     }
 
-    /// The `proxy-url` for the kubeconfig of a job. Leaves out a proxy from a variable: clients find it where
-    /// jobpass found it. Leaves out a proxy with a password, because the job's log does not mask the
+    /// The `proxy-url` for the kubeconfig of a job. Leaves out a proxy that a variable names: clients read
+    /// the same variable. Leaves out a proxy with a password, because the job's log does not mask the
     /// password.
     pub(crate) fn for_kubeconfig(&self) -> Option<&str> {
         (self.in_kubeconfig && self.credentials.is_none()).then_some(&self.url)
     }
 
-    /// The same proxy with the credentials of the candidate that has the same URL.
+    /// The same proxy, with the credentials of the candidate that has the same URL.
     pub(crate) fn with_credentials_of<const N: usize>(mut self, candidates: [Option<Self>; N]) -> Self {
         let same = candidates
             .into_iter()
@@ -150,9 +150,9 @@ struct NoProxy {
 }
 
 struct Domain {
-    /// The name, with a dot before it.
+    /// The name with a dot before it, as the end of the names of its subdomains.
     suffix: String,
-    /// Whether the entry also matches the name without the dot.
+    /// Whether the entry also matches the name itself.
     itself: bool,
     port: String,
 }

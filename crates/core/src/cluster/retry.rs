@@ -9,7 +9,8 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
 /// The longest Retry-After of a server that jobpass obeys.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// The next step for a person, if a later answer may differ. `None` if the answer is final.
+/// The next step for a person, if jobpass may repeat the call and get another answer. `None` if the answer is
+/// final.
 pub(super) fn transient(status: u16, denial: Option<Denial<'_>>) -> Option<&'static str> {
     match (status, denial) {
         (_, Some(Denial::Unanswered(_))) => Some(denial::UNANSWERED),
@@ -29,8 +30,8 @@ pub(super) fn pause(attempt: u32, retry_after: Option<Duration>) -> Duration {
         .min(LONGEST_RETRY_AFTER)
 }
 
-/// 0.25 s, 0.5 s, 1 s, ..., each with up to half of it added. So the jobs of one pipeline do not repeat their
-/// calls at the same moment.
+/// The wait grows: 0.25 s, 0.5 s, 1 s, and so on. jobpass adds a random part of up to half, so that the jobs
+/// of one pipeline do not repeat their calls at the same moment.
 fn backoff(attempt: u32) -> Duration {
     let mut byte = [0];
     // Without random bytes, the waits only lack their random part.

@@ -1,4 +1,4 @@
-//! A replacement for the API server that answers from a list, for tests of decisions.
+//! A `Transport` that answers from a list. Tests use it in place of an API server.
 
 use std::{
     collections::VecDeque,
@@ -66,7 +66,8 @@ impl Log {
     }
 }
 
-/// A cluster whose requests meet the fates in order. All requests after the last fate meet that fate again.
+/// A cluster whose first request meets the first fate, and so on. All requests after the last fate meet that
+/// fate again.
 pub(crate) fn cluster(identity: &Identity, fates: impl IntoIterator<Item = Fate>) -> (Cluster, Log) {
     let mut fates = fates.into_iter().collect::<VecDeque<_>>();
     answering(identity, move |_| {

@@ -1,4 +1,4 @@
-//! Sending a call: time limits, repetitions, and the failure if no answer comes.
+//! Sends a call, with time limits and repetitions, and reports why there is no answer.
 
 use std::time::Duration;
 
@@ -18,24 +18,23 @@ use crate::{
 /// The text that replaces a credential in a server's answer.
 const REDACTED: &str = "<redacted>";
 const USER_AGENT: &str = concat!("jobpass/", env!("CARGO_PKG_VERSION"));
-/// The longest that one attempt at a call may take.
+/// The time limit for one attempt at a call.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
 /// The failure of a call that got no usable answer.
 pub(crate) struct NoAnswer {
     pub(crate) error: Error,
-    /// Whether the API server may have carried out the request nevertheless. `false` if there was no
-    /// connection.
+    /// Whether the API server may have carried out the request although no answer came. `false` if there was
+    /// no connection.
     pub(crate) maybe_done: bool,
 }
 
 impl Cluster {
     /// Sends a call. Repeats it as often as the budget allows: after connection errors, after 429 (it obeys a
-    /// Retry-After of up to 10 s), and after 500, 502, 503 and 504. jobpass can repeat each of its calls;
-    /// each caller says why.
+    /// Retry-After of up to 10 s), and after 500, 502, 503 and 504. Every call can be repeated; each caller
+    /// says why.
     ///
-    /// # Errors
-    /// If all attempts fail, or the budget ends.
+    /// # Errors If all attempts fail, or the budget ends.
     pub(crate) async fn send(&self, call: &Call, budget: &Budget) -> Result<Answer, NoAnswer> {
         let started = Instant::now();
         // Whether the API server may have carried out an earlier attempt.
@@ -201,7 +200,7 @@ impl NoAnswer {
     }
 }
 
-/// For callers that can repeat their work. Drops `maybe_done`.
+/// The plain error, for callers that may repeat their whole work and so need no `maybe_done`.
 impl From<NoAnswer> for Error {
     fn from(failure: NoAnswer) -> Self {
         failure.error

@@ -80,7 +80,7 @@ impl GoUrl {
         })
     }
 
-    /// The host without brackets and port.
+    /// The host without its brackets and its port.
     pub(super) fn host_name(&self) -> &str {
         let (host, _) = split_port(&self.host);
         host.strip_prefix('[')
@@ -94,11 +94,11 @@ impl GoUrl {
     }
 }
 
-/// The https URL of an API server, without a slash at its end. `None` if the URL has another scheme, or a
+/// The `https` URL of an API server, without a slash at its end. `None` if the text has another scheme, or a
 /// user.
 ///
-/// Without a scheme, kubectl uses `http` (client-go, `rest.IsConfigTransportTLS`). It drops the query, the
-/// fragment and superfluous slashes.
+/// A text without a scheme counts as `http`, as in kubectl (client-go, `rest.IsConfigTransportTLS`). Like
+/// kubectl, this drops the query, the fragment and superfluous slashes.
 pub(super) fn server_url(text: &str) -> Option<String> {
     let url = GoUrl::parse(text)?;
     let host = url.host.strip_suffix(':').unwrap_or(&url.host);
@@ -120,7 +120,7 @@ pub(super) fn server_url(text: &str) -> Option<String> {
     server.parse::<http::Uri>().is_ok().then_some(server)
 }
 
-/// Splits the scheme off. `None` if the text begins with a colon.
+/// Splits off the scheme. `None` if the text begins with a colon.
 fn split_scheme(text: &str) -> Option<(&str, &str)> {
     for (index, byte) in text.bytes().enumerate() {
         match byte {

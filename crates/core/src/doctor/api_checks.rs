@@ -15,8 +15,8 @@ use crate::{
     text::{harmless, in_words},
 };
 
-/// The difference between two clocks below which doctor does not warn, in seconds. The Date header has no
-/// fractions, and an answer takes some time to arrive.
+/// The difference between two clocks, in seconds, from which doctor warns. Smaller ones prove nothing: the
+/// Date header has no fractions, and an answer takes some time to arrive.
 const SKEW: i64 = 30;
 /// The first minor release that jobpass supports.
 const OLDEST: u32 = 27;
@@ -37,7 +37,7 @@ pub(super) struct ApiChecks<'a> {
     pub(super) budget: &'a Budget,
 }
 
-/// Checks the connection to the job's server. Only a token could show whether that server accepts tokens.
+/// Checks the connection to the job's server. Whether that server accepts tokens, only a token could show.
 pub(super) async fn check_job_server(server: &Connection, budget: &Budget) -> Finding {
     let answered = async {
         let cluster = Cluster::other("the job's server", server, &Identity::default())?;
@@ -59,8 +59,8 @@ impl<'a> ApiChecks<'a> {
         }
     }
 
-    /// Checks the connection, the user and the permissions. Returns the user, unless minting is certain to
-    /// fail before it needs the user.
+    /// Checks the connection, the user and the permissions. Returns the user. Returns `None` if minting is
+    /// certain to fail at an earlier point.
     pub(super) async fn check_access(&self, findings: &mut Vec<Finding>) -> Option<User> {
         let answer = match self.reach().await {
             Ok(answer) => answer,
@@ -197,8 +197,8 @@ impl<'a> ApiChecks<'a> {
         futures_util::future::join_all(reviews).await
     }
 
-    /// Makes server text safe to show: the text may hold control characters, and the bearer token of the
-    /// request.
+    /// Makes text from the server safe to show. Without this, it could hold control characters, or echo the
+    /// bearer token of the request.
     fn shown(&self, text: &str) -> String {
         harmless(&self.cluster.without_bearer(text))
     }

@@ -1,9 +1,10 @@
 //! The comparison of a job's ID token with the file of the API server's flag `--authentication-config`.
 //!
 //! The API server answers only 401, and no client can read its file. An administrator who has the file can
-//! give it to doctor. The rules in the file are CEL expressions. This module evaluates the comparisons that
-//! `jobpass setup` and the guide write. About any other expression it decides nothing, and shows the claims
-//! that the expression uses.
+//! give it to doctor.
+//!
+//! The rules in the file are CEL expressions. This module evaluates the comparisons that `jobpass setup` and
+//! the guide write. It does not decide about other expressions: it shows the claims that they use.
 
 use std::path::Path;
 
@@ -98,7 +99,7 @@ impl AuthenticationConfig {
         }
     }
 
-    /// A finding for each part that must match, in the order in which the API server checks them.
+    /// One finding for each part that must match, in the order in which the API server checks the parts.
     pub(super) fn findings(&self, bearer: Option<&Token>) -> Vec<Finding> {
         let claims = bearer.and_then(|token| claims::part::<Value>(token, 1).ok());
         let issuer = claims.as_ref().and_then(|claims| claims["iss"].as_str());
@@ -337,7 +338,7 @@ mod tests {
             .collect()
     }
 
-    /// jobpass understands every rule that `setup` writes.
+    /// Rules as `jobpass setup` writes them: jobpass understands each of them.
     #[rstest]
     #[case::fits("iss", json!("https://gitlab.example.com"), &[])]
     #[case::issuer("iss", json!("https://gitlab.com"), &["issuer: the token has https://gitlab.com; the file wants https://gitlab.example.com"])]
@@ -379,7 +380,8 @@ mod tests {
         }
     }
 
-    /// A comparison with `==` is evaluated. The other expressions here are `unknown`: neither `ok` nor `failed`.
+    /// A comparison with `==` has a result. The other expressions here are `unknown`: neither `ok` nor
+    /// `failed`.
     #[rstest]
     #[case("claims.ref_path == \"refs/heads/main\"", "ok", "ref_path is refs/heads/main")]
     #[case(

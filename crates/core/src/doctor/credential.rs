@@ -16,11 +16,11 @@ use crate::{
     token::Token,
 };
 
-/// The time before a certificate expires from which doctor warns, in seconds. People need some days to renew
-/// a certificate.
+/// The time before the expiry of a certificate from which doctor warns, in seconds. People need some days to
+/// renew a certificate.
 const SOON: i64 = 14 * 86_400;
 
-/// The credential that the minter sends, and the time that is left until it expires.
+/// The finding about the minter's credential: its kind, and the time until it expires.
 pub(super) fn finding(identity: &Identity, now: Timestamp) -> Finding {
     let check = "credential";
     match (&identity.certificate, &identity.bearer) {
@@ -42,8 +42,8 @@ pub(super) fn finding(identity: &Identity, now: Timestamp) -> Finding {
     }
 }
 
-/// The certificate authority that must have signed the API server's certificate. The TLS handshake shows
-/// whether this authority signed it.
+/// The finding about the certificate authority. Only the TLS handshake can show whether this authority signed
+/// the API server's certificate.
 pub(super) fn authority(minter: &Minter, now: Timestamp) -> Finding {
     match &minter.connection.certificate_authority {
         // A bundle works until its last certificate expires.

@@ -1,4 +1,4 @@
-//! The checks about legacy tokens: whether there are some that nothing will ever delete, and whether a policy
+//! The checks about legacy tokens: whether nothing will ever delete some of them, and whether a policy
 //! refuses new ones.
 
 use std::{collections::BTreeMap, time::Duration};

@@ -1,5 +1,5 @@
-//! Finds the reasons why minting does not work, from the configuration to the admission policies. Each
-//! finding says how to correct the cause.
+//! Finds the reasons for which minting fails, from the configuration to the admission policies. Each finding
+//! says how to correct the cause.
 //!
 //! Doctor changes nothing. It requests one token, bound to a Secret that does not exist. So no API server
 //! issues that token.
@@ -32,7 +32,7 @@ const EXAMINE: Duration = Duration::from_secs(30);
 /// The time limit for all requests after a failure, while the job waits.
 const EXPLAIN: Duration = Duration::from_secs(4);
 
-/// All findings. Each check comes after the checks that it depends on.
+/// All findings, in the order of the checks. Each check comes after the checks that it depends on.
 #[derive(Default)]
 pub struct Diagnosis {
     findings: Vec<Finding>,
@@ -59,7 +59,7 @@ pub enum Health {
     Warning,
     /// Minting would fail with this kind of error.
     Failed(Kind),
-    /// The minter lacks the permission to see the answer.
+    /// The minter lacks the permission that this check needs.
     Unknown,
 }
 
@@ -211,9 +211,9 @@ impl Diagnosis {
     }
 }
 
-/// Adds doctor's findings to a failure of minting, if the API server refused a request or could not be
-/// reached. The failure stays the first line, and its next step the last. The checks end after 4 s, or at a
-/// signal.
+/// Adds doctor's findings to the error of a failed minting, if the API server refused a request or could not
+/// be reached. The error's message stays the first line, and its next step the last. The checks end after 4
+/// s, or at a signal.
 pub async fn explained(error: Error, minter: &Minter, spec: &Spec, interrupt: &mut Interrupt) -> Error {
     // An access report has its own explanation.
     if error.report().is_some() || !matches!(error.kind(), Kind::Refused | Kind::Unreachable) {
@@ -344,7 +344,7 @@ mod tests {
         explained(error, minter, &spec, &mut interrupt).await
     }
 
-    /// The failure stays. Its cause comes before the next step, which may end with YAML to paste.
+    /// The message stays. The cause comes before the next step, which may end with YAML to paste.
     #[tokio::test]
     async fn a_failure_is_explained_by_what_is_wrong() {
         let error = Error::new(Kind::Unreachable, "no route").help("check the network");

@@ -19,8 +19,8 @@ const TOKENS: &str = "policy for tokens";
 const OTHER_SECRETS: &str = "other Secrets";
 
 impl ApiChecks<'_> {
-    /// Sends requests that the policies must refuse. The requests change nothing: they are dry runs, and a
-    /// request for a token that is bound to a Secret that does not exist.
+    /// Sends requests that the policies must refuse. They change nothing: most are dry runs, and one asks for
+    /// a token that is bound to a Secret that does not exist.
     pub(super) async fn check_policies(&self, user: &User, findings: &mut Vec<Finding>) {
         let fix = self.setup(user);
         let (anchors, tokens, roles, others) = tokio::join!(
@@ -120,8 +120,8 @@ impl ApiChecks<'_> {
     }
 }
 
-/// The findings from the request for an unbound token of the jobs' ServiceAccount. kube-apiserver looks for
-/// the account first, so its answer also says whether the account exists.
+/// The findings from the request for an unbound token of the jobs' ServiceAccount. kube-apiserver first looks
+/// for that account, so its answer also says whether the account exists.
 fn about_account(answer: &Answer, account: &str, namespace: &str, fix: &str) -> Vec<Finding> {
     let exists = "ServiceAccount";
     if answer.missing() == Some("serviceaccounts") {

@@ -13,11 +13,11 @@ pub struct Checks {
     pub require: Vec<Permission>,
     /// The permissions that the token must not have.
     pub forbid: Vec<Permission>,
-    /// The reaction to a ServiceAccount that can get credentials that outlive the token.
+    /// The reaction if the ServiceAccount can get credentials that outlive the token.
     pub escape: EscapeCheck,
 }
 
-/// The reaction to a ServiceAccount that can get credentials that outlive its token.
+/// The reaction if a ServiceAccount can get credentials that outlive its token.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum EscapeCheck {
     /// Refuse the token.
@@ -25,7 +25,7 @@ pub enum EscapeCheck {
     /// Warn.
     #[default]
     Warn,
-    /// Do not ask.
+    /// Do not ask the API server.
     Off,
 }
 

@@ -72,11 +72,10 @@ pub fn inputs(matches: &ArgMatches) -> Result<Inputs, Error> {
     Inputs::read(FrontEnd::CommandLine, |option| given(matches, option))
 }
 
-/// Reads the inputs at the end of a job. An empty option counts as absent, because it must not keep jobpass
-/// from revoking the token.
+/// Reads the inputs at the end of a job. An empty option counts as absent: an error about it would keep
+/// jobpass from revoking the token.
 ///
-/// # Errors
-/// If a flag holds a kubeconfig instead of its path.
+/// # Errors If a flag holds a kubeconfig instead of its path.
 pub fn inputs_at_end(matches: &ArgMatches) -> Result<Inputs, Error> {
     no_secret_in_argv(matches)?;
     Inputs::read(FrontEnd::CommandLine, |option| {
@@ -84,13 +83,13 @@ pub fn inputs_at_end(matches: &ArgMatches) -> Result<Inputs, Error> {
     })
 }
 
-/// The value of one flag, or of its variable, without the default. `None` also if the verb lacks the flag.
+/// The value of one flag or of its variable. Leaves out the default. `None` also if the verb lacks the flag.
 pub fn given(matches: &ArgMatches, option: Opt) -> Option<String> {
     let values = matches.try_get_many::<String>(option.name()).ok().flatten()?;
     Some(values.map(String::as_str).collect::<Vec<_>>().join("\n"))
 }
 
-/// Whether a flag, and not the variable, gives the option.
+/// Whether the flag gives the option, and not the variable.
 pub fn is_flag(matches: &ArgMatches, option: Opt) -> bool {
     let given = matches.try_contains_id(option.name()).unwrap_or(false);
     given && matches.value_source(option.name()) == Some(ValueSource::CommandLine)
@@ -174,8 +173,9 @@ mod tests {
         assert!(is_flag(&matches, Opt::Require) && !is_flag(&matches, Opt::Forbid));
     }
 
-    /// A template passes an absent option as an empty one. Before minting, an empty option may come from a
-    /// variable that this job lacks. At the end of the job, it must not keep jobpass from revoking the token.
+    /// A template passes an absent option as an empty one. Before minting, an empty option is an error: it
+    /// may come from a variable that this job lacks. At the end of the job, such an error would keep jobpass
+    /// from revoking the token.
     #[test]
     fn an_empty_option_is_an_error_only_before_the_token_is_minted() {
         let matches = matches(&["--duration", " "]);
@@ -186,7 +186,8 @@ mod tests {
         );
     }
 
-    /// Every process of the machine can read a command's flags. The log shows the message of the error.
+    /// Every process of the machine can read the flags of a command. The error must not show the credential
+    /// again, because the log shows the error.
     #[rstest]
     #[case::yaml("users: [{user: {token: s3cret}}]", None)]
     #[case::base64("czNjcmV0", None)]

@@ -1,4 +1,4 @@
-//! The lifetimes of tokens, and other lengths of time.
+//! The lifetimes of tokens, and other durations.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{error::Error, inputs::options::Opt, text::harmless};
 
-/// A lifetime that the TokenRequest API accepts, in seconds. For a legacy token, the time after which
-/// `jobpass sweep` deletes it.
+/// A lifetime that the TokenRequest API accepts, in seconds. A legacy token does not expire: `jobpass sweep`
+/// deletes it after its lifetime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifetime(u64);
 
@@ -16,7 +16,7 @@ impl Lifetime {
     pub const LEAST: u64 = 600;
     /// The longest lifetime that an API server accepts (same source file).
     pub(crate) const MOST: u64 = 1 << 32;
-    /// The number of seconds for which the API server may issue a token that lives for a year
+    /// The lifetime for which the API server may issue a token that lives for a year, in seconds
     /// (`WarnOnlyBoundTokenExpirationPeriod`, `pkg/serviceaccount/claims.go`).
     pub const MAGIC: u64 = 3607;
 
@@ -47,11 +47,11 @@ impl Lifetime {
         }
     }
 
-    /// Parses the time after which `jobpass sweep` deletes a legacy token. It may be less than 10 minutes,
-    /// because the API server does not limit it.
+    /// Parses the lifetime of a legacy token, after which `jobpass sweep` deletes the token. It may be less
+    /// than 10 minutes, because the API server does not limit it.
     ///
-    /// # Errors
-    /// If the text is not a duration, or if the duration is negative, zero, or more than 2^32 seconds.
+    /// # Errors If the text is not a duration, or if the duration is negative, zero, or more than 2^32
+    /// seconds.
     pub fn of_legacy(text: &str) -> Result<Self, Error> {
         match seconds(text)? {
             seconds @ 1..=Self::MOST => Ok(Self(seconds)),
@@ -64,11 +64,10 @@ impl Lifetime {
         }
     }
 
-    /// Like [`Lifetime::parse`], for callers that revoke the token themselves. For less than 10 minutes,
-    /// returns the shortest lifetime, and the time after which to revoke.
+    /// Like [`Lifetime::parse`], for callers that revoke the token themselves. They may ask for less than 10
+    /// minutes. Then this returns the shortest lifetime, and the time after which the caller must revoke.
     ///
-    /// # Errors
-    /// As [`Lifetime::parse`], but accepts less than 10 minutes. Also if the duration is zero.
+    /// # Errors As [`Lifetime::parse`], but accepts less than 10 minutes. Also if the duration is zero.
     pub fn parse_or_sooner(text: &str) -> Result<(Self, Option<Duration>), Error> {
         match seconds(text)? {
             0 => Err(wrong_duration(text, "the time is zero", DURATIONS)),
@@ -93,10 +92,9 @@ fn wrong_duration(text: &str, problem: &str, allowed: &str) -> Error {
     )
 }
 
-/// Parses a duration that is not a lifetime, the value of the input `input`.
+/// Parses the value of the input `input`, a duration that is not a token's lifetime.
 ///
-/// # Errors
-/// If the text is not a duration, or if the duration is zero.
+/// # Errors If the text is not a duration, or if the duration is zero.
 pub fn time(input: &str, text: &str) -> Result<Duration, Error> {
     match seconds(text) {
         Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
@@ -107,7 +105,7 @@ pub fn time(input: &str, text: &str) -> Result<Duration, Error> {
     }
 }
 
-/// The whole seconds of a duration.
+/// The number of whole seconds of a duration.
 fn seconds(text: &str) -> Result<u64, Error> {
     let bare = !text.is_empty() && text.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
     let with_unit = if bare { format!("{text}s") } else { text.to_owned() };

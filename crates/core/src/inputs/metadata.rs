@@ -1,5 +1,5 @@
-//! The user's labels and annotations for the objects that jobpass creates. The policies of many clusters
-//! demand some.
+//! The user's labels and annotations for the objects that jobpass creates. In many clusters, policies demand
+//! certain labels.
 
 use std::collections::BTreeMap;
 
@@ -83,7 +83,7 @@ fn is_key(key: &str) -> bool {
     !name.is_empty() && names::is_label_value(name) && domain.is_none_or(is_dns_subdomain)
 }
 
-/// The program that relies on this key. Only that program may write the key.
+/// The program that relies on this key, if there is one. Only that program may write the key.
 fn owner(key: &str) -> Option<&'static str> {
     let (domain, _) = key.split_once('/')?;
     match domain {

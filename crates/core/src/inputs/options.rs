@@ -1,4 +1,4 @@
-//! The table of options. An option has the same name on all front ends.
+//! The table of options. An option has the same name in every front end.
 //!
 //! jobpass builds the command-line flags and the `JOBPASS_*` variables from this table. Tests compare
 //! `action.yml` and the GitLab templates with it.
@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt};
 
 use crate::{error::Error, text::harmless};
 
-/// A place where a person sets options.
+/// The interface through which a person sets options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrontEnd {
     /// The inputs of the GitHub Action: `action.yml`.
@@ -41,14 +41,14 @@ struct Row {
     help: &'static str,
     value: Value,
     default: Option<&'static str>,
-    /// Defaults of single front ends, which win over `default`.
+    /// The defaults of single front ends. They take precedence over `default`.
     default_on: &'static [(FrontEnd, &'static str)],
     on: &'static [FrontEnd],
     /// Whether the value itself may be a credential.
     secret: bool,
 }
 
-/// The row for one line without a default, on every front end.
+/// A row for an option of one line, without a default, on every front end.
 const TEXT: Row = Row {
     name: "",
     help: "",
@@ -64,10 +64,10 @@ const TEXT: Row = Row {
     secret: false,
 };
 
-/// Builds the enum and its table from one list, so that one place defines an option.
+/// Builds the enum and its table from one list, so that each option is defined in one place.
 macro_rules! options {
     ($($option:ident { name: $name:literal, help: $help:literal, $($rest:tt)* })*) => {
-        /// One option. The order suits a person who reads about the options.
+        /// One option. The order is the one in which a person should read about the options.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Opt {
             $(
@@ -326,7 +326,7 @@ impl Opt {
         self.row().value
     }
 
-    /// The value of an absent option, on front ends without a default of their own.
+    /// The value of an absent option, in front ends without a default of their own.
     pub fn default(self) -> Option<&'static str> {
         self.row().default
     }
@@ -437,10 +437,9 @@ impl Inputs {
         }
     }
 
-    /// The meaning of an option that is [`Value::Choice`]. `parse` knows each of the words.
+    /// The meaning of an option that is [`Value::Choice`]. `parse` returns it for each of the option's words.
     ///
-    /// # Errors
-    /// If the value is another word.
+    /// # Errors If the value is another word.
     pub(crate) fn choice<T>(&self, option: Opt, parse: fn(&str) -> Option<T>) -> Result<T, Error> {
         let word = self.get(option).or(option.default()).unwrap_or_default();
         parse(word).ok_or_else(|| {
@@ -450,7 +449,7 @@ impl Inputs {
     }
 }
 
-/// The words of a choice, as a clause lists them: `` `off`, `quick` or `wait` ``.
+/// The words of a choice, as messages list them: `` `off`, `quick` or `wait` ``.
 fn words(option: Opt) -> String {
     let Value::Choice(words) = option.value() else {
         return option.help().to_owned();

@@ -1,14 +1,14 @@
-//! The options for the end of a job.
+//! The options that the end of a job needs.
 
 use crate::{
     error::Error,
     inputs::options::{Inputs, Opt},
 };
 
-/// The options for the end of a job. The state records them.
+/// The options that the end of a job needs. The state records them.
 pub const AT_END: [Opt; 2] = [Opt::VerifyRevocation, Opt::FailOnRevokeError];
 
-/// The proof that a token is revoked.
+/// The proof that jobpass seeks after it has revoked a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verify {
     /// No proof.
@@ -19,11 +19,10 @@ pub enum Verify {
     Wait,
 }
 
-/// Parses `verify-revocation`. Needs no [`Spec`](crate::inputs::spec::Spec), because revoking needs no other
-/// input.
+/// Parses `verify-revocation` alone, without a [`Spec`](crate::inputs::spec::Spec): a wrong value of another
+/// input must not keep jobpass from revoking.
 ///
-/// # Errors
-/// If `verify-revocation` is not one of its three words.
+/// # Errors If `verify-revocation` is not one of its three words.
 pub fn verify_revocation(inputs: &Inputs) -> Result<Verify, Error> {
     inputs.choice(Opt::VerifyRevocation, |word| match word {
         "off" => Some(Verify::Off),

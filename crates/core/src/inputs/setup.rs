@@ -5,7 +5,7 @@
 pub struct Wanted {
     /// The ServiceAccount of the jobs' tokens. Empty if jobs get tokens only by `rules`.
     pub service_account: String,
-    /// The rules that jobs may use at most, in the form of the option `rules`.
+    /// The rules that jobs may ask for, and no others, in the form of the option `rules`.
     pub rules: String,
     /// The namespace of the ServiceAccounts and the anchors.
     pub namespace: String,
@@ -19,7 +19,7 @@ pub struct Wanted {
     pub repository_ids: Vec<String>,
     /// The ids of the GitLab projects whose jobs may mint.
     pub project_ids: Vec<String>,
-    /// The id of the owner that these repositories or projects must have.
+    /// The id that the owner of these repositories or projects must have.
     pub owner_id: Option<String>,
     /// The issuer of the ID tokens, if it is not github.com or gitlab.com.
     pub issuer: Option<String>,
@@ -37,6 +37,6 @@ pub struct Wanted {
     pub properties: Vec<String>,
     /// The container image of the sweeper. If absent, the set-up has no sweeper.
     pub sweeper_image: Option<String>,
-    /// Whether the ServiceAccount may look at Pods, as the examples do.
+    /// Whether the ServiceAccount may read Pods, as the examples do.
     pub example_rights: bool,
 }

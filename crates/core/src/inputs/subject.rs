@@ -6,8 +6,8 @@ use crate::{
     text::harmless,
 };
 
-/// The longest name of a ServiceAccount that `setup` accepts. A name that `setup` builds from this name and a
-/// namespace then has at most 253 characters.
+/// The greatest length of a ServiceAccount's name that `setup` accepts. With a longer name, the names that
+/// `setup` builds from it and a namespace would exceed 253 characters.
 pub(crate) const LONGEST_ACCOUNT: usize = 150;
 
 /// The ServiceAccount of the sweeper, which may read every Secret of the namespace.
@@ -120,7 +120,8 @@ mod tests {
         MinterSubject::parse(text, "ci", Some("scanner"))
     }
 
-    /// `setup` proposes commands with a parsed subject, so it must be written as the same option.
+    /// `setup` proposes commands that contain a parsed subject. So the subject must read as it did in the
+    /// option.
     #[rstest]
     #[case("user:jane doe", "user:jane doe")]
     #[case("user:ci:github:2", "user:ci:github:2")]
@@ -147,7 +148,7 @@ mod tests {
         assert!(error.message().contains(JOBS_THEMSELVES), "{error}");
     }
 
-    /// Kubernetes gives these names to its own components, to all users, or to accounts in another form.
+    /// Names of Kubernetes' own components, of all users, or of accounts in another form.
     #[rstest]
     #[case("user:system:admin")]
     #[case("user:system:serviceaccount:ci:scanner")]

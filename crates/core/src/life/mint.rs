@@ -1,4 +1,5 @@
-//! Minting: from the recorded state to the token in the job's hands. If a step fails, nothing stays behind.
+//! Minting: all steps from the recorded state to the token in the job's hands. If one fails, nothing stays
+//! behind.
 
 use std::{cell::RefCell, panic::AssertUnwindSafe, path::Path, time::Duration};
 
@@ -32,14 +33,14 @@ use crate::{
     text::{harmless, time},
 };
 
-/// The time for cleaning up. A CI runner kills a cancelled job after 7.5 s at the earliest (GitHub).
+/// The time limit for cleaning up. GitHub kills a cancelled job after 7.5 s, sooner than other CI runners.
 const CLEAN_UP: Duration = Duration::from_secs(3);
-/// The part of that time for a delivery that has begun.
+/// The part of that time in which a delivery that has begun may end.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
-/// A token to mint, its minter, and the files for it. jobpass has created nothing yet.
+/// A token to mint: its minter, and the files that will hold the token. jobpass has created nothing yet.
 pub struct Plan {
-    /// The state as jobpass records it first.
+    /// The state that jobpass records first.
     pub state: State,
     minter: Minter,
     cluster: Cluster,
@@ -48,7 +49,7 @@ pub struct Plan {
 
 /// A token that jobpass has handed over to its job.
 pub struct HandedOver {
-    /// The state as jobpass recorded it last, for the end of the job.
+    /// The state that jobpass recorded last. The end of the job needs it.
     pub state: State,
     /// Warnings for a person, including the warnings of the API server. Harmless text.
     pub warnings: Vec<String>,
@@ -56,15 +57,16 @@ pub struct HandedOver {
     pub cluster: Cluster,
 }
 
-/// The steps that only the front end can do.
+/// The steps of a hand-over that only the front end can do.
 pub struct Handover<R, D> {
-    /// Records the state: before jobpass creates the anchor, and again when it knows more. `None` means that
-    /// nothing is left to revoke.
+    /// Records the state before jobpass creates the anchor, and again when jobpass knows more. `None` means
+    /// that nothing is left to revoke.
     pub record: R,
     /// Masks the token, before any part of it is written.
     pub mask: fn(&Minted) -> Result<(), Error>,
     /// Delivers the token, after jobpass has written the token's files. Like `mask`, this runs on a thread of
-    /// its own: a log that nobody reads must not delay the reaction to a signal.
+    /// its own. A reader that does not empty the log's pipe blocks the writer, and must not delay the
+    /// reaction to a signal.
     pub deliver: D,
 }
 
@@ -143,7 +145,8 @@ impl Plan {
     }
 }
 
-/// Warns if the minter's credential expires before the token does.
+/// Warns if the minter's credential expires before the token does: the end of the job may then fail to
+/// revoke.
 fn outlived(minter: Option<Timestamp>, state: &State) -> Option<String> {
     let receipt = &state.receipt;
     let renewed = receipt
@@ -228,16 +231,15 @@ where
     })
 }
 
-/// Whether no file and no anchor can appear later. A stuck delivery may write its files later. If the API
-/// server did not answer the creation of the anchor, it may create the anchor later. Then the end of the job
-/// needs the state.
+/// Whether neither a file nor an anchor can appear later. A stuck delivery may still write its files. An API
+/// server that did not answer may still create the anchor. In both cases, the end of the job needs the state.
 fn is_certain(delivery: &Delivery, creation: Creation, state: &State) -> bool {
     let may_come = creation == Creation::Possible && state.receipt.anchor_uid.is_none();
     !matches!(delivery, Delivery::Stuck(_)) && !may_come
 }
 
 enum Delivery {
-    /// The delivery succeeded, with these warnings.
+    /// The delivery succeeded. Holds its warnings.
     Done(Vec<String>),
     Failed(Error),
     /// A signal or a panic stopped the delivery, and its thread has ended. The delivery's files may exist.
@@ -356,8 +358,8 @@ where
     Ok(minted)
 }
 
-/// Warns if the minter may do everything. Asks the API server with the minter's credential. `None` if no
-/// answer comes in time.
+/// Warns if the minter may do everything. Asks the API server as the minter. `None` if no answer comes in
+/// time.
 async fn mighty_minter(cluster: &Cluster, spec: &Spec, budget: &Budget) -> Option<String> {
     if spec.checks.escape == EscapeCheck::Off {
         return None;
@@ -367,8 +369,8 @@ async fn mighty_minter(cluster: &Cluster, spec: &Spec, budget: &Budget) -> Optio
     (verdict == Verdict::Allowed).then(|| format!("{}; {}", advice::MIGHTY, advice::lesser_minter(spec)))
 }
 
-/// Asks the API server for the token's permissions, with the token itself. A token for other audiences cannot
-/// ask.
+/// Asks the API server for the token's permissions, with the token itself. Does not ask with a token for
+/// other audiences, which the API server refuses.
 async fn check(as_job: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budget) -> Result<(), Error> {
     if spec.checks.is_empty() && spec.rules.is_empty() || !spec.audiences.is_empty() {
         return Ok(());

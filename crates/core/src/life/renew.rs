@@ -39,10 +39,10 @@ use crate::{
 /// The verb that every front end has for [`in_background`].
 pub const VERB: &str = "renew";
 
-/// The fraction of a token's lifetime after which jobpass renews the token, the same as in kubelets
+/// The fraction of its lifetime after which jobpass renews a token, the same as in kubelets
 /// (`pkg/kubelet/token/token_manager.go`).
 const OLD: f64 = 0.8;
-/// The time between two checks whether the end of the job has removed the journal.
+/// The pause between two looks at the journal: its absence tells the renewer that the job has ended.
 const LOOK: Duration = Duration::from_millis(500);
 /// The longest wait after a failed renewal before the next attempt.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -51,10 +51,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// renews the token until the end of the job removes the journal. It inherits the variables that may hold the
 /// minter's credential. Does nothing for a token without renewal.
 ///
-/// The renewer stays in the process group of the job, and ends with it.
+/// The renewer stays in the process group of the job, so it ends with the job.
 ///
-/// # Errors
-/// If the renewer does not start, or ends at once. The error then holds the renewer's output.
+/// # Errors If the renewer does not start, or ends at once. The error then holds the renewer's output.
 pub fn in_background(state: &State) -> Result<(), Error> {
     if state.renewal.is_none() {
         return Ok(());
@@ -102,11 +101,10 @@ pub async fn run(
     }
 }
 
-/// Renews the token of `state` when the token is old, until one token lasts to the end of `renew-for`. After
-/// a failure, writes it to the journal and tries again. Calls `ready` when it begins.
+/// Renews the token of `state` each time it grows old, until one token lasts to the end of `renew-for`.
+/// Records a failure in the journal, and tries again. Calls `ready` once, at the beginning.
 ///
-/// # Errors
-/// If the anchor or the journal is gone.
+/// # Errors If the anchor or the journal is gone.
 pub async fn renew_until_end(
     state: &State,
     inputs: &Inputs,
@@ -201,7 +199,7 @@ impl Schedule {
         }
     }
 
-    /// Whether the token lasts until the end, or the end has come.
+    /// Whether the last token lasts until the end of `renew-for`, or that end has come.
     fn is_over(&self, now: Instant) -> bool {
         self.minted + self.life >= self.end || now >= self.end
     }
@@ -213,8 +211,8 @@ impl Schedule {
         };
     }
 
-    /// Schedules the next of at least four attempts before the token expires. Returns whether the attempt
-    /// before this failure succeeded.
+    /// Plans the next attempt after a failure, so that at least four attempts come before the token expires.
+    /// Returns whether the attempt before this one succeeded.
     fn failed(&mut self) -> bool {
         self.wait = self.life.mul_f64((1.0 - OLD) / 4.0).min(LONGEST_WAIT);
         !std::mem::replace(&mut self.fails, true)
@@ -280,7 +278,7 @@ fn replace_token(state: &State, new: &Minted, handed_over: &[Token], journal: &J
     })
 }
 
-/// The request for the first token, without the parts that a renewal does not need.
+/// The request for the first token, without the parts that concern only minting.
 fn spec(state: &State, renewal: &Renewal) -> Spec {
     let receipt = &state.receipt;
     Spec {
@@ -299,7 +297,7 @@ fn spec(state: &State, renewal: &Renewal) -> Spec {
     }
 }
 
-/// The lifetime of a token by the API server's clock.
+/// The lifetime of a token, measured by the API server's clock.
 fn lifetime(minted: Option<jiff::Timestamp>, expires: Option<jiff::Timestamp>) -> Duration {
     let life = minted
         .zip(expires)

@@ -1,4 +1,4 @@
-//! The revocation: it deletes the anchor, then proves that the token is dead.
+//! The revocation: jobpass deletes the anchor, then proves that the token is dead.
 
 use std::{cell::Cell, future::ready, sync::Arc, time::Duration};
 
@@ -29,34 +29,36 @@ use crate::{
     token::Token,
 };
 
-/// The time for the whole revocation: deletion, retries, and the proof with `wait`.
+/// The time limit for the whole revocation: the deletion, its retries, and the proof with `wait`.
 pub const REVOKE: Duration = Duration::from_secs(40);
 /// The time that remains after a signal.
 const HURRY: Duration = Duration::from_secs(5);
 
-/// The time for reading and removing the token's files. The deletion runs at the same time.
+/// The time limit for reading and removing the token's files. The deletion of the anchor runs at the same
+/// time.
 const READ_AND_REMOVE: Duration = Duration::from_secs(5);
 
-/// The time for removing the permissions of a job's own role, before jobpass deletes the anchor.
+/// The time limit for removing the permissions of a job's own role. jobpass deletes the anchor afterwards.
 const HEAD_START: Duration = Duration::from_secs(1);
-/// The time for deleting the other objects of a job's own role.
+/// The time limit for deleting the other objects of a job's own role.
 const TIDY: Duration = Duration::from_secs(8);
 
 /// The time for which kube-apiserver still accepts a token from its cache
 /// (`pkg/kubeapiserver/authenticator/config.go`, `TokenSuccessCacheTTL`).
 pub const SUCCESS_CACHE: Duration = Duration::from_secs(10);
-/// The time in which every replica of the API server learns of the deletion through its own watch, with some
-/// margin.
+/// The time in which every replica of the API server learns of the deletion through its own watch. It
+/// includes a margin.
 const SLACK: Duration = Duration::from_secs(5);
-/// The waits for an anchor whose creation was interrupted: the API server may create the anchor a moment
-/// after the runner killed the job.
+/// The waits before jobpass again deletes an anchor whose creation was interrupted: the API server may create
+/// the anchor a moment after the runner killed the job.
 const LATE_CREATION: &[Duration] = &[
     Duration::from_millis(300),
     Duration::from_millis(700),
     Duration::from_secs(1),
 ];
 
-/// The waits after a refusal: an API server that has just started may allow the request a moment later.
+/// The waits before jobpass repeats a refused deletion: an API server that has just started may allow it a
+/// moment later.
 const SECOND_THOUGHTS: &[Duration] = &[Duration::from_secs(1), Duration::from_secs(2)];
 
 /// The outcome of a revocation.
@@ -64,7 +66,7 @@ const SECOND_THOUGHTS: &[Duration] = &[Duration::from_secs(1), Duration::from_se
 pub struct Revoked {
     /// The proof that the token is dead.
     pub proof: Proof,
-    /// Whether jobpass left a Secret alone that has the anchor's name and another uid.
+    /// Whether jobpass found a Secret with the anchor's name and another uid, and left it alone.
     pub left_alone: bool,
     /// Notes for a person. Harmless text.
     pub notes: Vec<String>,
@@ -73,17 +75,18 @@ pub struct Revoked {
 /// Ends the token's life: removes its files, deletes the anchor, proves that the token is dead, and completes
 /// the receipt.
 ///
-/// Connects only to the server in the state: the inputs and the environment may have changed since, so they
-/// give only the minter's credential. `handed_over` is the token, if the caller has it from elsewhere.
-/// jobpass ignores it unless it is bound to the anchor. After a signal, 5 s are left.
+/// Connects only to the server in the state. The inputs and the environment may have changed since minting,
+/// so jobpass takes only the minter's credential from them.
 ///
-/// The caller may repeat this: a missing anchor counts as revoked. The deletion uses background propagation
-/// and sets no finalizer: while a finalizer holds the Secret, the API server accepts its token for up to a
+/// `handed_over` is the token, if the caller has received it from another job. jobpass ignores a token that
+/// is not bound to the anchor. After a signal, 5 s are left.
+///
+/// The caller may repeat this: a missing anchor counts as revoked. The deletion uses background propagation,
+/// which sets no finalizer. While a finalizer holds the Secret, the API server accepts its token for up to a
 /// minute.
 ///
-/// # Errors
-/// If the anchor may still exist, if the token still works, or if jobpass cannot remove one of the token's
-/// files. The error has the command that deletes the anchor by hand.
+/// # Errors If the anchor may still exist, if the token still works, or if jobpass cannot remove one of the
+/// token's files. The error has the command that deletes the anchor by hand.
 pub async fn at_end_of_job(
     state: &mut State,
     handed_over: Option<Token>,
@@ -146,7 +149,7 @@ struct Leftovers {
 
 impl Leftovers {
     /// Begins to read and remove the files, on a thread of its own. Any step of the job can write to these
-    /// files or replace them, so reading or removing them must not delay the deletion of the anchor.
+    /// files or replace them. So reading them may block, and must not delay the deletion of the anchor.
     fn take(files: Files) -> impl Future<Output = Arc<Self>> {
         let until = Instant::now() + READ_AND_REMOVE;
         let taking = tokio::task::spawn_blocking(move || {
@@ -199,8 +202,9 @@ pub(crate) async fn undo(cluster: &Cluster, state: &State, budget: Budget) -> Re
     revocation.run(ready(None), Verify::Off).await.map(|_| ())
 }
 
-/// Whether a 401 to `token` proves that the token of `state` is dead. A step of the job may have put another
-/// token into the file. The API server also answers 401 to every token for another audience.
+/// Whether a 401 to `token` proves that the token of `state` is dead. It does not if a step of the job put
+/// another token into the file. It does not if the token is for another audience, because the API server
+/// always answers 401 to such a token.
 fn is_proof(token: &Token, state: &State) -> bool {
     let Ok(claims) = Claims::decode(token) else {
         return false;
@@ -229,15 +233,16 @@ fn by_hand(error: Error, state: &State) -> Error {
     error.into_unrevoked().help(help)
 }
 
-/// The waits before jobpass deletes the anchor once more.
+/// The waits that are left before each further deletion of the anchor.
 struct Retries {
-    /// The waits while a missing anchor may still appear.
+    /// The waits that are left while a missing anchor may still appear.
     late: std::slice::Iter<'static, Duration>,
     second_thoughts: std::slice::Iter<'static, Duration>,
 }
 
 impl Retries {
-    /// Starts all waits. An anchor with a known uid exists already, so the API server cannot create it late.
+    /// Starts with all waits. An API server cannot create an anchor late if its uid is known: that anchor
+    /// exists already.
     fn new(is_uid_known: bool) -> Self {
         Self {
             late: match is_uid_known {
@@ -260,12 +265,12 @@ impl Retries {
     }
 }
 
-/// The API server's answer to the job's token.
+/// The API server's answer to a request with the job's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Said {
     Unauthorized,
     LetIn,
-    /// A proxy refused the request, which says nothing about the token.
+    /// A proxy refused the request. That says nothing about the token.
     Nothing,
 }
 
@@ -320,8 +325,8 @@ impl Revocation<'_> {
     }
 
     /// Removes the job's own permissions before jobpass deletes the anchor. An API server may cache a token
-    /// for 10 s, but looks up permissions at each request. This step must not delay the deletion of the
-    /// anchor much.
+    /// for 10 s, but it looks up permissions at each request. This must not delay the deletion of the anchor
+    /// for long.
     async fn unbind(&self) {
         let receipt = &self.state.receipt;
         if self.state.role {
@@ -330,8 +335,8 @@ impl Revocation<'_> {
         }
     }
 
-    /// Deletes the job's ServiceAccount, Role and RoleBinding. The anchor owns them, but not every cluster
-    /// deletes owned objects at once.
+    /// Deletes the job's ServiceAccount, Role and RoleBinding. The anchor owns them, but in some clusters the
+    /// garbage collector deletes owned objects late.
     async fn delete_role(&self) -> Option<String> {
         let receipt = &self.state.receipt;
         if !self.state.role {
@@ -429,7 +434,7 @@ impl Revocation<'_> {
         Ok(Said::of(&probe::ask(as_token, &self.budget).await?))
     }
 
-    /// Deletes the anchor once more, to check that it is gone: the minter may delete Secrets, but not read
+    /// Deletes the anchor once more, to learn whether it is gone: the minter may delete Secrets, but not read
     /// them.
     async fn must_be_gone(&self) -> Result<(), Error> {
         let why = match self.ask_to_delete().await? {

@@ -20,16 +20,16 @@ use crate::{
     token::Token,
 };
 
-/// The time for the anchor and the TokenRequest together.
+/// The time limit for the anchor and the TokenRequest together.
 pub const MINT: Duration = Duration::from_secs(45);
 
-/// A verified token, before jobpass hands it over.
+/// A token whose claims jobpass has verified. jobpass has not handed it over yet.
 pub struct Minted {
     /// The token.
     pub token: Token,
     /// The claims of the token.
     pub claims: Claims,
-    /// The permissions of the token, as far as inputs asked for them.
+    /// The permissions of the token. `None` if no input asked for them.
     pub access: Option<Report>,
     /// Warnings for a person, including the warnings of the API server. Harmless text.
     pub warnings: Vec<String>,
@@ -63,9 +63,9 @@ pub(crate) fn another_account(spec: &Spec) -> Error {
     )
 }
 
-/// Requests a token for the ServiceAccount. With `account_uid`, only for the account with that uid. `None` if
-/// the anchor is gone. The caller may repeat this: a token in a lost answer is bound to the same anchor, and
-/// dies with it.
+/// Requests a token for the ServiceAccount. With `account_uid`, accepts only the account with that uid.
+/// `None` if the anchor is gone. The caller may repeat this: if an answer is lost, its token is bound to the
+/// same anchor, and dies with the anchor.
 pub(crate) async fn request_token(
     cluster: &Cluster,
     spec: &Spec,
@@ -158,7 +158,8 @@ mod tests {
         );
     }
 
-    /// If the anchor is missing, jobpass can create another. If the account is missing, no repetition helps.
+    /// If the anchor is missing, jobpass can create another. If the account is missing, jobpass does not try
+    /// again.
     #[tokio::test]
     async fn a_missing_anchor_is_no_failure() {
         let missing = request(Fate::status(

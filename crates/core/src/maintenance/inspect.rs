@@ -1,5 +1,5 @@
-//! Verifies a token with a cluster: whether the API server accepts the token, and whether one of the
-//! cluster's keys signed it.
+//! Verifies a token against a cluster: whether the API server accepts it, and whether one of the cluster's
+//! keys signed it.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::signature::{
@@ -24,15 +24,16 @@ pub struct Verified {
     pub server: String,
     /// Whether the API server accepts the token.
     pub accepted: bool,
-    /// Whether the token is for another audience. A refusal by the API server then means nothing.
+    /// Whether the token is for another audience. Then a refusal by the API server says nothing about the
+    /// token.
     pub for_others: bool,
     /// Whether one of the cluster's keys signed the token.
     pub signature: Signature,
-    /// The meaning of both answers, in a sentence.
+    /// The meaning of acceptance and signature together, in a sentence.
     pub meaning: String,
 }
 
-/// Whether a key that the cluster publishes made a token's signature.
+/// The result of checking a token's signature with the keys that the cluster publishes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "result", content = "why", rename_all = "kebab-case")]
 pub enum Signature {
@@ -47,10 +48,10 @@ pub enum Signature {
 }
 
 /// Verifies `token`. Sends a request with the token itself to test it. Reads the cluster's keys with the
-/// credential of `cluster`. If that fails and the API server accepted the token, reads them with the token.
+/// credential of `cluster`. If that fails and the API server accepted the token, reads the keys with the
+/// token.
 ///
-/// # Errors
-/// If there is no usable answer. A refused or forged token is a result, not an error.
+/// # Errors If there is no usable answer. A refused or forged token is a result, not an error.
 pub async fn verify(
     cluster: &Cluster,
     token: &Token,
@@ -78,8 +79,8 @@ pub async fn verify(
 }
 
 impl Verified {
-    /// The kind of the failure. `None` if the token passed. It fails if no key of the cluster signed it, if
-    /// the API server refuses a token that is for the API server, or if jobpass could check neither.
+    /// The kind of the failure. `None` if the token passed. The token fails if no key of the cluster signed
+    /// it, if the API server refuses it although it is for the API server, or if jobpass could check neither.
     pub fn failure(&self) -> Option<Kind> {
         match (&self.signature, self.accepted) {
             (Signature::Bad | Signature::UnknownKey, _) => Some(Kind::Claims),
@@ -91,7 +92,7 @@ impl Verified {
 }
 
 impl Signature {
-    /// The result in words that follow "signature".
+    /// The result, as it follows the word "signature".
     pub fn sentence(&self) -> String {
         match self {
             Self::Good => "good: a key that the cluster publishes made it".into(),
@@ -120,7 +121,7 @@ pub(crate) fn why_refused(claims: &Claims, now: jiff::Timestamp) -> Option<&'sta
         .then_some("it is for another audience than the API server")
 }
 
-/// The meaning of both answers, in a sentence.
+/// The meaning of acceptance and signature together, in a sentence.
 fn meaning(claims: &Claims, accepted: bool, signature: &Signature, now: jiff::Timestamp) -> String {
     if accepted {
         return match signature {
@@ -173,7 +174,7 @@ struct Key {
     y: String,
 }
 
-/// Reads the cluster's public keys. The inner error says why the API server does not return them.
+/// Reads the cluster's public keys. The inner error says why the API server did not return them.
 async fn keys(cluster: &Cluster, budget: &Budget) -> Result<Result<Keys, String>, Error> {
     let call = Call::keys("read the cluster's public keys")?;
     let answer = cluster.send(&call, budget).await?;
@@ -223,8 +224,8 @@ fn check(token: &Token, keys: &Keys) -> Signature {
 }
 
 impl Key {
-    /// Whether this key made the signature. The type of the key, and not only the token, decides which
-    /// algorithms are possible.
+    /// Whether this key made the signature. The key's own type limits the algorithms: the token alone must
+    /// not choose one.
     fn signed(&self, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
         let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
         let curve = match (&*self.kty, &*self.crv, algorithm) {

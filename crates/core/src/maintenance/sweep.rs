@@ -1,7 +1,7 @@
-//! The sweep: it deletes the anchors that outlived their jobs, and nothing else.
+//! The sweep: jobpass deletes the anchors that outlived their jobs, and nothing else.
 //!
-//! A sweep keeps no record, because the cluster holds everything that it needs. So a person may stop it at
-//! any time, start it again, or run two at once.
+//! A sweep keeps no record, because the cluster holds everything that a sweep needs. So a person may stop a
+//! sweep at any time, start it again, or run two at once.
 
 use std::{cell::Cell, time::Duration};
 
@@ -21,18 +21,18 @@ use crate::{
 };
 
 /// The time for which the sweep leaves an anchor alone after its expiry. jobpass may mint the token up to 45
-/// s after it created the anchor.
+/// s after it created the anchor, so the token may expire that much later.
 const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_mins(5);
-/// The age from which on the sweep asks the CI platform about an anchor's run. The end of a job usually
-/// deletes the anchor before that.
+/// The age from which the sweep asks the CI platform about an anchor's run. A younger anchor belongs to a job
+/// that usually deletes it soon.
 const GRACE: SignedDuration = SignedDuration::from_mins(5);
-/// The number of deletions at a time.
+/// The greatest number of deletions at a time.
 const CONCURRENT: usize = 32;
-/// The time for one deletion, retries included.
+/// The time limit for one deletion, retries included.
 const ONE_DELETION: Duration = Duration::from_secs(45);
 /// The number of failed deletions at which a sweep stops.
 const MAX_FAILURES: u64 = 100;
-/// The time for outstanding answers after a signal.
+/// The time limit for outstanding answers after a signal.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// The reason for a deletion.
@@ -56,7 +56,7 @@ pub enum Expiry {
     Unclear(&'static str),
 }
 
-/// The outcome for an anchor. An anchor whose token may be in use has no outcome.
+/// The outcome for an anchor. There is none for an anchor whose token may be in use.
 #[derive(Debug, Clone)]
 pub enum Fate {
     /// The sweep deleted the anchor. In a dry run, the sweep would have deleted it.
@@ -97,16 +97,16 @@ pub struct Summary {
 
 /// The parts of a sweep that its caller provides.
 pub struct Sweeper<A, R> {
-    /// Tells for each anchor whether its run or pipeline has certainly ended.
+    /// Tells for each anchor whether its run or pipeline has ended. Answers yes only if that is certain.
     pub ended: A,
-    /// Receives each outcome at once. Anchors whose tokens may be in use have no outcome.
+    /// Receives each outcome at once.
     pub report: R,
     /// Whether this is a dry run, which deletes nothing.
     pub dry_run: bool,
 }
 
-/// The expiry of an anchor by the API server's clock `now`. For a legacy token, the annotation decides,
-/// whoever created the Secret: the token works until somebody deletes the Secret.
+/// The expiry of an anchor, at the time `now` by the API server's clock. For a legacy token, the annotation
+/// decides, whoever created the Secret: such a token works until somebody deletes its Secret.
 pub fn expiry(anchor: &ListedAnchor, now: Timestamp) -> Expiry {
     if anchor.token_type == TokenType::Legacy {
         return match anchor.expires.filter(|_| anchor.is_plain()) {
@@ -204,7 +204,7 @@ where
         }
     }
 
-    /// The anchors on a page that the sweep deletes.
+    /// Picks the anchors on a page that the sweep deletes.
     async fn judge<'p>(
         &mut self,
         page: &'p Page,
@@ -363,7 +363,7 @@ mod tests {
         serde_json::from_value(json).expect("an anchor")
     }
 
-    /// Sweeps a page of one anchor. `ended` is the CI platform's answer about its run.
+    /// Each case sweeps a page with one anchor. `ended` is the CI platform's answer about the anchor's run.
     #[rstest]
     #[case::live(anchor(OURS, "11:58", "13:00", json!({})), false, false, "kept")]
     #[case::young(anchor(OURS, "11:55", "13:00", json!({})), true, false, "kept")]

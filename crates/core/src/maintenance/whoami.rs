@@ -16,7 +16,7 @@ use crate::{
 /// A user (`authentication/v1.UserInfo`).
 #[derive(Debug, Clone, Serialize)]
 pub struct User {
-    /// The name that RBAC binds to.
+    /// The name to which RBAC grants permissions.
     pub username: String,
     /// The uid, if the user is a ServiceAccount.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,17 +38,17 @@ impl From<UserInfo> for User {
     }
 }
 
-/// A user, and the source of its name.
+/// A user, and how jobpass learned of it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Whoami {
     /// The user.
     #[serde(flatten)]
     pub user: User,
-    /// The source.
+    /// The source of the user's name.
     pub source: WhoamiSource,
 }
 
-/// The source that named the user.
+/// The source of a user's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhoamiSource {
@@ -97,7 +97,7 @@ pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error>
         })
 }
 
-/// The explanation of a refusal. `claims` are those of the credential, if the credential is a token.
+/// The next step after a refusal. `claims` are those of the credential, if the credential is a token.
 fn next_step(status: u16, claims: Option<&Claims>, now: jiff::Timestamp) -> Cow<'static, str> {
     match (status, claims.map(|claims| why_refused(claims, now))) {
         (401, Some(Some(why))) => format!("the token is refused because {why}").into(),

@@ -1,7 +1,7 @@
 //! The exec plugin of a kubeconfig (client-go credential plugin). jobpass runs the plugin itself, once.
 //!
-//! The crate kube runs a plugin three times for each client. If the plugin fails, kube quotes its standard
-//! output in the error, and that output may be a credential.
+//! The crate `kube` runs a plugin three times for each client. It also quotes the standard output of a failed
+//! plugin in its error, and that output may be a credential.
 
 use std::{
     path::{Path, PathBuf},
@@ -29,12 +29,12 @@ use crate::{
     token::Token,
 };
 
-/// The time limit of a plugin. Plugins talk to a cloud; a slower plugin is broken.
+/// The time limit of a plugin. A plugin asks a cloud service; one that needs longer is broken.
 const LONGEST_RUN: Duration = Duration::from_secs(30);
 /// The greatest length of a plugin's output, in bytes. A credential needs far less.
 const LONGEST_OUTPUT: u64 = 1 << 20;
-/// The number of bytes of a plugin's standard error that jobpass keeps. It shows `SHOWN` characters of them.
-/// It keeps far more, so that a secret in the shown part also begins in the kept part.
+/// The number of bytes of a plugin's standard error that jobpass keeps. It shows only `SHOWN` characters. It
+/// keeps far more, because it can mask a secret only if it has the secret's beginning.
 const LONGEST_ERROR: usize = 64 << 10;
 const SHOWN: usize = 500;
 const VERSIONS: [&str; 2] = [
@@ -51,8 +51,8 @@ pub(super) struct Credential {
     pub(super) certificate: Option<ClientCertificate>,
 }
 
-/// Applies the rules of `validateAuthInfo` and of the plugins' versions. They hold even if jobpass does not
-/// run the plugin.
+/// Applies the rules of `validateAuthInfo`, and those about the versions of plugins. client-go applies them
+/// even if the plugin does not run.
 pub(super) fn check(config: &Exec, user: &str) -> Result<(), Error> {
     let refused = |problem: &str, step: &str| {
         let problem = format!("has an exec plugin {problem} for user `{}`", harmless(user));
@@ -256,7 +256,7 @@ struct Status {
     token: Option<SecretString>,
     client_certificate_data: Option<String>,
     client_key_data: Option<SecretString>,
-    /// jobpass parses this field only to fail where client-go fails.
+    /// jobpass ignores this field, but must fail if client-go cannot parse it.
     #[serde(rename = "expirationTimestamp")]
     _expires: Option<jiff::Timestamp>,
 }
@@ -307,7 +307,7 @@ fn credential(status: &Status) -> Result<Credential, Error> {
 
 const SILENT: &str = "it printed nothing to its standard error";
 
-/// The last part of a plugin's standard error.
+/// The end of a plugin's standard error.
 #[derive(Default)]
 struct End {
     bytes: Vec<u8>,
@@ -329,7 +329,7 @@ impl End {
         }
     }
 
-    /// The last part of the standard error without secrets, for an error. The last lines say why the plugin
+    /// The end of the standard error without secrets, as an error shows it. A plugin's last lines say why it
     /// failed.
     fn in_words(&self, masker: Option<Masker>) -> String {
         let Some(mut masker) = masker else {
@@ -396,7 +396,7 @@ mod tests {
         minter::Minter,
     };
 
-    /// Runs a plugin that gets these secrets. The plugin prints `said` to its standard error, and then runs
+    /// Runs a plugin that gets these secrets. The plugin prints `said` to its standard error, then runs
     /// `script`.
     async fn resolve_with(said: &[u8], script: &str) -> (Result<Minter, Error>, usize) {
         let folder = tempfile::tempdir().expect("a folder");
@@ -496,8 +496,7 @@ mod tests {
         assert!(error.contains(why) && !error.contains("plugin-secret"), "{error}");
     }
 
-    /// A plugin gets these secrets. It can print each of them in any form, after other words or at the
-    /// beginning of a line.
+    /// A plugin gets these secrets, and may print each of them in any form, anywhere in a line.
     #[rstest]
     #[case(ARGUMENT)]
     #[case(ARGUMENT_VALUE)]
@@ -572,8 +571,8 @@ mod tests {
         assert!(error.contains("bad key: [MASKED]"), "{error}");
     }
 
-    /// The error shows the end of the plugin's standard error. A credential that begins before that end stays
-    /// secret as well.
+    /// The error shows only the end of the plugin's standard error. A credential that begins before that end
+    /// must stay secret.
     #[tokio::test]
     async fn the_tail_of_a_credential_is_not_shown() {
         let jwt = format!("eyJhbGciOi.{}.c2lnbmF0dXJl", "tail".repeat(300));
@@ -593,7 +592,7 @@ mod tests {
         }
     }
 
-    /// A masker for a megabyte would need more time than the plugin itself.
+    /// A masker for a megabyte of secrets would need more time than the plugin.
     #[tokio::test]
     async fn what_cannot_be_searched_is_not_shown() {
         let script = "i=0; while [ $i -lt 20000 ]; do echo plugin-secret-$i; i=$((i + 1)); done; exit 1";

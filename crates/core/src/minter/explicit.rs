@@ -1,4 +1,5 @@
-//! The minter from `server`, `certificate-authority` and a bearer token, or from a job's own ID token.
+//! The minter of the inputs `server` and `certificate-authority`, with a bearer token or the job's own ID
+//! token.
 
 use std::path::Path;
 
@@ -126,7 +127,7 @@ mod tests {
         assert!(error.message().starts_with(why), "{error}");
     }
 
-    /// The end of the job finds the credential again, whatever folder it runs in.
+    /// The end of the job must find the credential again, even if it runs in another folder.
     #[tokio::test]
     async fn the_path_of_a_credential_is_recorded_in_full() {
         let file = tempfile::NamedTempFile::new_in(".").expect("a file");

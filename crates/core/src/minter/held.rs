@@ -1,4 +1,4 @@
-//! The minter's credential in the memory of a process that may outlive the credential's files.
+//! The minter's credential in the memory of a process, which may outlive the files of the credential.
 //!
 //! A CI runner removes the files of a job's variables when the job ends. A job's own commands can remove,
 //! empty or edit any file.
@@ -10,12 +10,12 @@ use crate::{
     token::Token,
 };
 
-/// The variable for a bearer token that jobpass read from a file. No process has this variable in its
-/// environment.
+/// The variable for a bearer token that jobpass read from a file. The value exists only in memory: no process
+/// has this variable in its environment.
 const BEARER: &str = "JOBPASS_HELD_BEARER_TOKEN";
 
-/// The arguments of [`super::Minter::from_recorded`], with the credential itself instead of its files. Not
-/// `Debug`: it is a secret.
+/// The arguments of [`super::Minter::from_recorded`], with the credential itself instead of the names of its
+/// files. Not `Debug`: it is a secret.
 #[derive(Clone)]
 pub struct Held {
     /// How jobpass finds the credential in `inputs` and `environment`.
@@ -30,8 +30,8 @@ impl Held {
     /// Reads the credential of a minter with `auth`. `None` if jobpass cannot read it, or if no file holds
     /// it.
     ///
-    /// An exec plugin is not a credential yet. jobpass runs it again later, with the variables of this
-    /// process. The files that the plugin reads stay files.
+    /// For an exec plugin, there is no credential to hold yet: jobpass runs the plugin again later, with the
+    /// variables of this process. The files that the plugin reads stay files.
     pub fn of(auth: &Auth, inputs: &Inputs, environment: &Environment) -> Option<Self> {
         let bearer = |token: Token| Self {
             auth: Auth::BearerTokenEnv { name: BEARER.into() },
@@ -124,7 +124,7 @@ clusters: [{name: c, cluster: {server: 'https://k8s:6443'}}]
 
     type Given = fn(&Path) -> (Inputs, Environment);
 
-    /// The runner removes the files, or a script changes them.
+    /// Here the runner removes the files, or a script changes them.
     #[rstest]
     #[case::one_file(one_file)]
     #[case::several_files(several_files)]

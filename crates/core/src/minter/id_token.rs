@@ -1,4 +1,4 @@
-//! The minter from the job's own ID token (OIDC). The CI platform issues ID tokens on demand.
+//! The minter of the job's own ID token (OIDC). The CI platform issues ID tokens on demand.
 //!
 //! The platform gives the job a URL and a bearer token for that URL. Later steps of the job can change
 //! variables. So the end of the job takes only the bearer token from the environment. It sends the bearer
@@ -25,20 +25,20 @@ use crate::{
     token::Token,
 };
 
-/// The time for all attempts at one ID token.
+/// The time limit for all attempts at one ID token.
 const FETCH: Duration = Duration::from_secs(20);
 
-/// The endpoint for ID tokens, without the job's credential for this endpoint.
+/// The endpoint for ID tokens, without the credential that the job has for it.
 pub(super) struct Source {
     url: String,
     connection: Connection,
     path_and_query: String,
-    /// A file of certificates that count with the system's roots.
+    /// A file of certificates that jobpass trusts for the endpoint, in addition to those of this system.
     extra_certificates: Option<PathBuf>,
 }
 
 impl Source {
-    /// The endpoint in the job's current environment.
+    /// The endpoint that the environment of the job names now.
     pub(super) fn of_job(environment: &Environment) -> Result<Self, Error> {
         let url = &environment.id_tokens().ok_or_else(none_here)?.url;
         let mut source = Self::parse(url)?;
@@ -96,7 +96,7 @@ impl Source {
         })
     }
 
-    /// The record that lets the end of the job get another ID token.
+    /// The record with which the end of the job can get another ID token.
     pub(super) fn auth(&self, audience: &str) -> Auth {
         Auth::IdToken {
             audience: audience.to_owned(),
@@ -187,7 +187,7 @@ fn none_here() -> Error {
     )
 }
 
-/// Everything but the unreserved characters (RFC 3986, section 2.3).
+/// All characters except the unreserved ones (RFC 3986, section 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')

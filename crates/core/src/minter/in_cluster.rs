@@ -1,4 +1,4 @@
-//! The minter from the ServiceAccount of the job's own Pod.
+//! The minter of the job's own Pod: the Pod's ServiceAccount.
 
 use std::path::Path;
 
@@ -50,7 +50,7 @@ fn at(folder: &Path, environment: &Environment) -> Result<Option<Minter>, Error>
     }))
 }
 
-/// The current token. The kubelet renews it.
+/// The token as it is now. The kubelet renews it.
 pub(super) fn bearer() -> Result<Token, Error> {
     bearer_in(Path::new(FOLDER))
 }

@@ -1,9 +1,8 @@
-//! The minter's credential, which the platform keeps for the end of the job. Needed if only the inputs and
-//! variables of one step hold it.
+//! The minter's credential, which the CI platform keeps for the end of the job. jobpass needs this if only
+//! the inputs and variables of one step hold the credential.
 //!
 //! GitHub's runner evaluates the inputs of a step again at the end of the job. Below two composite actions,
-//! they are then empty. The end of the job finds a credential in a file, or from the platform or a plugin,
-//! without this.
+//! they are then empty. A credential in a file, or from the platform or a plugin, needs no keeping.
 
 use zeroize::Zeroizing;
 
@@ -26,8 +25,8 @@ pub enum Kept {
 }
 
 impl Kept {
-    /// The credential of a minter with `auth`. `None` if the end of the job finds the credential without
-    /// this.
+    /// The credential of a minter with `auth`. `None` if the end of the job can find the credential
+    /// elsewhere.
     pub fn of(auth: &Auth, inputs: &Inputs, environment: &Environment) -> Option<Self> {
         let kept = match auth {
             Auth::Kubeconfig { paths, context, .. } if paths.is_empty() => {
@@ -46,8 +45,8 @@ impl Kept {
         kept.filter(|kept| kept.expose().len() <= LONGEST)
     }
 
-    /// Puts the credential where [`super::Minter::from_recorded`] looks for it. Replaces the value there.
-    /// `auth` may be unknown for a kubeconfig.
+    /// Puts the credential where [`super::Minter::from_recorded`] looks for it, and replaces the value there.
+    /// For a kubeconfig, `auth` may be unknown.
     pub fn restore(
         self,
         auth: Option<&Auth>,
@@ -140,7 +139,8 @@ contexts:
         );
     }
 
-    /// Another process may have written the state, or another step may have changed an input.
+    /// The state may come from another process, and another step may have changed an input. So the credential
+    /// must go to no other server.
     #[tokio::test]
     async fn a_credential_is_for_no_other_server_than_the_recorded_one() {
         let inputs = Inputs::from([(Opt::Kubeconfig, KUBECONFIG)]);

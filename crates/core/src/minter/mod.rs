@@ -34,7 +34,7 @@ pub struct Minter {
     pub connection: Connection,
     /// The identity.
     pub identity: Identity,
-    /// The record that lets the end of the job find `identity` again.
+    /// The record with which the end of the job can find `identity` again.
     pub auth: Auth,
     /// The namespace that the minter's configuration names.
     pub namespace: Option<String>,
@@ -64,7 +64,7 @@ pub enum Auth {
         /// The name of the variable.
         name: String,
     },
-    /// An ID token of the job, which its CI platform issues again.
+    /// An ID token of the job. The CI platform issues a new one on demand.
     IdToken {
         /// The audience of the ID token.
         audience: String,
@@ -73,7 +73,7 @@ pub enum Auth {
         /// The proxy before the endpoint, without the user and the password.
         #[serde(skip_serializing_if = "Option::is_none")]
         proxy: Option<String>,
-        /// A file of certificates that count for the endpoint, with the system's roots.
+        /// A file of certificates that jobpass trusts for the endpoint, in addition to those of this system.
         #[serde(skip_serializing_if = "Option::is_none")]
         extra_certificates: Option<PathBuf>,
     },
@@ -159,10 +159,10 @@ impl Minter {
     }
 
     /// Finds the minter at the end of the job. The state names the API server, and the inputs give only the
-    /// credential. So no step that ran in between can send the credential elsewhere.
+    /// credential. So a step of the job cannot make jobpass send the credential elsewhere.
     ///
-    /// # Errors
-    /// If the credential is missing, or if its kubeconfig or input names another API server than the state.
+    /// # Errors If the credential is missing, or if its kubeconfig or input names another API server than the
+    /// state.
     pub async fn from_recorded(
         connection: &Connection,
         auth: &Auth,
@@ -216,8 +216,8 @@ impl Minter {
     }
 }
 
-/// The error for an input that names another server. Somebody changed the input, or another process wrote the
-/// state.
+/// The error for an input that names another server than the state. Somebody changed the input, or another
+/// process wrote the state.
 fn elsewhere(input: &str) -> Error {
     Error::input(
         input,
@@ -244,20 +244,18 @@ impl Cluster {
 }
 
 impl Connection {
-    /// Connection settings for `server` with its `certificate-authority`, for callers that already have a
-    /// credential.
+    /// The connection settings for `server` with its `certificate-authority`. They are for callers that
+    /// already have a credential.
     ///
-    /// # Errors
-    /// If one of these inputs is wrong.
+    /// # Errors If one of these inputs is wrong.
     pub fn of_server(inputs: &Inputs, environment: &Environment) -> Result<Self, Error> {
         explicit::connection(explicit::MINTER, inputs, environment)
     }
 
-    /// Connection settings for `job-server` with its `job-certificate-authority`. `None` if the job uses the
-    /// minter's server.
+    /// The connection settings for `job-server` with its `job-certificate-authority`. `None` if the job uses
+    /// the minter's server.
     ///
-    /// # Errors
-    /// If one of these inputs is wrong, or if `job-certificate-authority` is given alone.
+    /// # Errors If one of these inputs is wrong, or if `job-certificate-authority` is given alone.
     pub fn of_job(inputs: &Inputs, environment: &Environment) -> Result<Option<Self>, Error> {
         let [server, authority] = explicit::JOB;
         match (inputs.get(server), inputs.get(authority)) {

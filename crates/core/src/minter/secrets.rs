@@ -1,6 +1,7 @@
 //! The secrets that a kubeconfig gives to an exec plugin or a proxy, and those in the output of a plugin.
 //!
-//! A kubeconfig does not mark its secrets, so the names of variables and flags decide.
+//! A kubeconfig does not say which of its values are secret, so jobpass decides by the names of variables and
+//! flags.
 
 use jobpass_mask::Masker;
 use percent_encoding::percent_decode_str;
@@ -11,7 +12,7 @@ use zeroize::Zeroizing;
 use super::kubeconfig::{Cluster, Exec, yaml};
 use crate::process::environment::Environment;
 
-/// Parts of the names that mark secrets.
+/// The parts of a name that mark its value as a secret.
 const NAMES: [&str; 12] = [
     "TOKEN",
     "SECRET",
@@ -26,7 +27,7 @@ const NAMES: [&str; 12] = [
     "DSN",
     "PRIVATE",
 ];
-/// The words of every `ExecCredential`.
+/// The words that every `ExecCredential` contains.
 const WORDS_OF_THE_FORM: [&str; 7] = [
     "ExecCredential",
     "apiVersion",
@@ -36,28 +37,28 @@ const WORDS_OF_THE_FORM: [&str; 7] = [
     "client.authentication.k8s.io/v1",
     "client.authentication.k8s.io/v1beta1",
 ];
-/// The length in bytes from which on a variable counts as a document. A document may hold a secret under any
-/// name.
+/// The length in bytes from which a variable's value counts as a document. A document may hold a secret under
+/// any name.
 const DOCUMENT: usize = 200;
-/// The greatest number of bytes of secrets for a masker. A masker searches for the [`jobpass_mask::forms`] of
-/// each secret, which are 40 times as long.
+/// The greatest total length of the secrets for a masker, in bytes. A masker searches for the
+/// [`jobpass_mask::forms`] of each secret, which are 40 times as long.
 const MOST: usize = 64 << 10;
 
-/// Whether a variable, a flag or a field with this name holds a secret. A folder and the name of an authority
-/// are not secrets.
+/// Whether a variable, a flag or a field with this name holds a secret. The path of a folder and the name of
+/// an authority are not secrets.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase().replace("AUTHORITY", "");
     !matches!(&*name, "PWD" | "OLDPWD")
         && (name.ends_with("_PAT") || NAMES.iter().any(|part| name.contains(part)))
 }
 
-/// Secrets, each on one line. The type wipes their memory. Not `Debug`.
+/// Secrets, each on one line. Their memory is wiped when they are dropped. Not `Debug`.
 #[derive(Default)]
 pub(super) struct Secrets(Vec<Zeroizing<String>>);
 
 impl Secrets {
-    /// The secrets in an exec plugin's arguments and variables, as their names mark them. A job's log shows
-    /// the other values already.
+    /// The secrets in an exec plugin's arguments and variables. The names of these decide; a job's log shows
+    /// all other values already.
     pub(super) fn of_plugin(config: &Exec) -> Self {
         let mut secrets = Self::default();
         for (name, value) in &config.environment {
@@ -88,7 +89,7 @@ impl Secrets {
     }
 
     /// Every possible secret in a plugin's output: the plugin's standard output, all words that the
-    /// kubeconfig gives to the plugin, and the job's secrets.
+    /// kubeconfig gives the plugin, and the job's secrets.
     pub(super) fn of_run(
         config: &Exec,
         cluster: Option<&Cluster>,
@@ -138,7 +139,7 @@ impl Secrets {
         }
     }
 
-    /// Adds each line, but not the frame lines of PEM, which are public.
+    /// Adds each line. Leaves out the lines that frame PEM, which are public.
     pub(super) fn add_lines(&mut self, text: &str) {
         let unescaped = unescaped(text);
         for text in [text, &unescaped] {
@@ -148,8 +149,8 @@ impl Secrets {
         }
     }
 
-    /// Adds each line, each word in a line, and the text after an equals sign. A secret may contain any
-    /// character that ends a word.
+    /// Adds each line, each word of a line, and the text after an equals sign. All three are needed, because
+    /// a secret may contain a character that ends a word.
     fn add_words(&mut self, text: &str) {
         self.add_lines(text);
         let unescaped = unescaped(text);
@@ -188,7 +189,7 @@ impl Secrets {
         }
     }
 
-    /// Adds `NAME=VALUE`, with or without hyphens, and `--name VALUE`.
+    /// Adds the values of `NAME=VALUE` and `--name VALUE` whose names mark them as secrets.
     fn add_named_arguments(&mut self, arguments: &[String]) {
         let quotes = ['"', '\''];
         let words = arguments
@@ -250,8 +251,8 @@ impl Secrets {
         self.add_authority(text.split_once("://").map_or(text, |(_, rest)| rest));
     }
 
-    /// Adds the user and the password of a URL together, once without and once with the host: a masker
-    /// ignores short secrets. Also adds the password alone. Without a password, the user is the secret.
+    /// Adds the user and the password of a URL together, without and with the host: a masker ignores short
+    /// secrets. Also adds the password alone. Without a password, the user is the secret.
     fn add_authority(&mut self, rest: &str) {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let Some((both, _)) = authority.rsplit_once('@') else {
@@ -280,8 +281,8 @@ impl IntoIterator for Secrets {
     }
 }
 
-/// The text with line breaks instead of JSON's `\n`, because another form of the secret may have them. Empty
-/// if there are no `\n`.
+/// The text with real line breaks in place of JSON's `\n`, because a script may print the secret in that
+/// form. Empty if there is no `\n`.
 fn unescaped(text: &str) -> Zeroizing<String> {
     let is_escaped = text.contains("\\n") || text.contains("\\r");
     let text = is_escaped.then(|| text.replace("\\r", "\n").replace("\\n", "\n"));
@@ -334,7 +335,7 @@ mod tests {
         assert_eq!(is_secret(name), is);
     }
 
-    /// A log keeps the other arguments, because they help to understand a failure.
+    /// The log shows the other arguments, because they help to understand a failure.
     #[rstest]
     #[case::named(&["--client-secret=0123456789abcdef"], &["0123456789abcdef"])]
     #[case::after_its_name(&["--token", "0123456789abcdef"], &["0123456789abcdef"])]
@@ -385,7 +386,8 @@ mod tests {
         );
     }
 
-    /// A credential may be anywhere in a plugin's output. The words around it say why the server refused it.
+    /// A credential may be anywhere in a plugin's output. The words around it must stay, because they say why
+    /// the server refused it.
     #[test]
     fn a_plugin_s_output_is_secret_but_for_its_form() {
         let output = br#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"0123456789abcdef"}}"#;

@@ -26,7 +26,7 @@ fn bearer(minter: &Minter) -> Option<&str> {
     minter.identity.bearer.as_ref().map(Token::expose)
 }
 
-/// Each kind of minter wins over those below it.
+/// The kinds of minters, in their precedence: each is used only without those above it.
 #[tokio::test]
 async fn a_minter_is_taken_from_the_nearest_place() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -56,7 +56,7 @@ async fn a_minter_is_taken_from_the_nearest_place() {
     }
 }
 
-/// An option without an effect is wrong input. So are two options that contradict each other.
+/// An option without an effect is a wrong input. So are two options that contradict each other.
 #[rstest]
 #[case::two_servers(&[(Opt::Server, SERVER), (Opt::Kubeconfig, "a")], "input `server` and input `kubeconfig` are both given")]
 #[case::a_file(&[(Opt::BearerTokenFile, "a")], "input `bearer-token-file` is given without `server`")]
@@ -116,8 +116,8 @@ fn by_text() -> Auth {
     }
 }
 
-/// At the end of the job, the state names the server, and the inputs give the credential. If they name
-/// different servers, somebody may want to send the credential elsewhere.
+/// At the end of the job, the state names the server, and the inputs give the credential. If these name
+/// different servers, somebody may want jobpass to send the credential elsewhere.
 #[rstest]
 #[case::the_same_server(by_variable(), &[(Opt::Server, SERVER)], Ok("t0ken"))]
 #[case::written_differently(by_variable(), &[(Opt::Server, "HTTPS://k8s.example.com/")], Ok("t0ken"))]

@@ -7,7 +7,7 @@ use super::{
 use crate::text::{cel, quoted};
 
 impl Oidc {
-    /// The configuration without its comments, for errors.
+    /// The configuration without its comments, as errors show it.
     pub(crate) fn in_short(&self) -> String {
         let configuration = self.configuration();
         let lines = configuration
@@ -128,8 +128,8 @@ mod tests {
         configuration["jwt"][0].clone()
     }
 
-    /// A case has the claim of a rule, and its required value. The platforms have different names for the
-    /// same fact.
+    /// Each case has the claim that a rule compares, and the required value. The platforms have different
+    /// names for the same fact.
     #[rstest]
     #[case::repository("repository_id", "2", false, Wanted::default())]
     #[case::project("project_id", "2", true, Wanted::default())]

@@ -149,7 +149,7 @@ impl Oidc {
         Self::parse(&wanted).ok()?
     }
 
-    /// Warns if more jobs may mint than an administrator may expect.
+    /// Warns if more jobs may mint than an administrator is likely to expect.
     pub(crate) fn breadth(&self) -> Option<&'static str> {
         match (&*self.workflow_refs, &*self.job_workflow_refs) {
             _ if self.git_ref.is_some() || self.environment.is_some() => None,
@@ -170,8 +170,8 @@ impl Oidc {
         self.ids.iter().map(|id| format!("{}{id}", self.user_prefix()))
     }
 
-    /// The part of a user name before the id. Two platforms can give the same id to different repositories.
-    /// So the prefix names the host, except for github.com and gitlab.com.
+    /// The beginning of these jobs' user names, before the id. Two platforms can give the same id to
+    /// different repositories. So the beginning names the host, except for github.com and gitlab.com.
     pub(crate) fn user_prefix(&self) -> String {
         let platform = match self.platform {
             Platform::GitHub => "github",
@@ -196,7 +196,7 @@ pub(crate) fn audiences(claims: &Value) -> Vec<&str> {
     }
 }
 
-/// The values of the claims `workflow_ref` and `job_workflow_ref`.
+/// Parses the values of the claims `workflow_ref` and `job_workflow_ref`.
 fn workflow_refs(input: &'static str, texts: &[String]) -> Result<Vec<String>, Error> {
     let parse = |text: &String| {
         let text = text_of(input, text)?;
@@ -328,7 +328,7 @@ mod tests {
         }
     }
 
-    /// The users of an ID token with these claims. Errors propose them to an administrator.
+    /// The users of an ID token with these claims. Errors show them to an administrator.
     #[rstest]
     #[case::github(json!({"iss": GITHUB, "aud": "k8s", "repository_id": "2"}), Some("ci:github:2"))]
     #[case::gitlab(json!({"iss": GITLAB, "aud": ["k8s", "vault"], "project_id": "7"}), Some("ci:gitlab:7"))]
@@ -406,7 +406,7 @@ mod tests {
         assert_eq!(Ref::parse(text).ok(), expected);
     }
 
-    /// An option about jobs needs jobs: alone, it would limit nothing.
+    /// An option about jobs is wrong without jobs: it would limit nothing.
     #[rstest]
     #[case::owner("owner-id", Wanted { owner_id: Some("3".into()), ..Wanted::default() })]
     #[case::issuer("issuer", Wanted { issuer: Some(GITLAB.into()), ..Wanted::default() })]

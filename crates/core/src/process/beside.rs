@@ -13,17 +13,16 @@ use rustix::{
 
 /// The message with which a process says that it is ready.
 const READY: &[u8] = b"\n";
-/// The longest time until the process is ready.
+/// The time limit for the process to become ready.
 const STARTING: Duration = Duration::from_secs(5);
-/// The number of bytes of the process's output that an error shows if the process does not become ready.
+/// The greatest number of bytes of the process's output in an error.
 const LONGEST_REASON: u64 = 4096;
 
 /// Starts this program with these arguments, with `input` on its standard input, and waits until it is
-/// [`ready`]. The new process inherits the environment, but no descriptor: neither a job's log nor a runner
+/// [`ready`]. The new process inherits the environment but no open files. So neither a job's log nor a runner
 /// waits for its end.
 ///
-/// # Errors
-/// If the process does not start, or ends at once. The error then holds its output.
+/// # Errors If the process does not start, or ends at once. The error then holds its output.
 pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
     spawn(Command::new(std::env::current_exe()?).args(arguments), input)
 }
@@ -61,8 +60,8 @@ fn spawn(command: &mut Command, input: &str) -> io::Result<()> {
     Err(io::Error::other(reason(said.trim(), status, answered)))
 }
 
-/// The reason for which the process did not become ready. If the process did not answer, this does not show
-/// its status, because [`start`] has killed it.
+/// The reason for which the process did not become ready. If it gave no answer, the reason leaves out its
+/// status: [`start`] has killed it.
 fn reason(said: &str, status: ExitStatus, answered: bool) -> String {
     let end = match answered {
         true => status.to_string(),
@@ -74,7 +73,7 @@ fn reason(said: &str, status: ExitStatus, answered: bool) -> String {
     }
 }
 
-/// Tells the caller of [`start`], at the other end of `output`, that this process is ready.
+/// Tells the process that called [`start`], at the other end of `output`, that this process is ready.
 pub fn ready(mut output: impl Write) {
     let _ = output.write_all(READY).and_then(|()| output.flush());
 }
@@ -114,7 +113,7 @@ mod tests {
         assert!(why.starts_with("usage ("), "{why}");
     }
 
-    /// The status of SIGKILL would make a person look for an out-of-memory killer.
+    /// The status of a process that jobpass killed. It would make a person look for an out-of-memory killer.
     #[rstest]
     #[case(true, "", "signal: 9 (SIGKILL)")]
     #[case(false, "", "it was not ready within 5 s")]

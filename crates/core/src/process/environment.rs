@@ -1,4 +1,5 @@
-//! The environment variables of a front end. Core gets them as a value.
+//! The environment variables of a front end. This crate gets them as a value, and never reads the process's
+//! own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,28 +28,29 @@ impl Environment {
             .filter(|value| !value.trim().is_empty())
     }
 
-    /// The value of `name`, for callers to whom a value that is not UTF-8 must not look absent: it is the
-    /// path of a file, or the state records it.
+    /// The value of `name`, for callers that need it as text: it is the path of a file, or the state records
+    /// it. A value that is not UTF-8 is an error here; [`Environment::get`] would treat it as absent.
     ///
-    /// # Errors
-    /// If the value is not UTF-8.
+    /// # Errors If the value is not UTF-8.
     pub fn utf8(&self, name: &str) -> Result<Option<&str>, Error> {
         match self.not_utf8.contains(name) {
             true => Err(Error::new(
                 Kind::Input,
                 format!("the value of the environment variable {name} is not UTF-8"),
             )
-            .help("set the variable to UTF-8 text: jobpass writes its value into files that hold only UTF-8")),
+            .help(
+                "set the variable to UTF-8 text: jobpass writes its value into files that hold only UTF-8",
+            )),
             false => Ok(self.get(name)),
         }
     }
 
-    /// The value of `name` even if it is empty.
+    /// The value of `name`, even if it is empty.
     pub fn raw(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
     }
 
-    /// The same variables, but `name` has this value, or is removed.
+    /// The same variables, with this value for `name`. `None` removes `name`.
     pub fn with(mut self, name: &str, value: Option<&str>) -> Self {
         self.not_utf8.remove(name);
         match value {
@@ -76,8 +78,8 @@ impl Environment {
     }
 }
 
-/// Leaves out variables whose name or value is not UTF-8. [`Environment::utf8`] returns an error for those
-/// whose value is not UTF-8.
+/// Leaves out variables whose name or value is not UTF-8. [`Environment::utf8`] still returns an error for
+/// such a value.
 impl FromIterator<(std::ffi::OsString, std::ffi::OsString)> for Environment {
     fn from_iter<I: IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>>(variables: I) -> Self {
         let mut environment = Self::default();
@@ -110,15 +112,14 @@ pub struct IdTokens {
     pub url: String,
     /// The credential of the job for this endpoint.
     pub bearer: Token,
-    /// Masks an ID token in the job's log, before jobpass uses the token.
+    /// Masks an ID token in the job's log. jobpass calls this before it uses the token.
     pub mask: fn(&Token) -> Result<(), Error>,
 }
 
 impl Token {
-    /// The token in the environment variable `variable`, which the input `input` names.
+    /// Reads the token in the environment variable `variable`, which the input `input` names.
     ///
-    /// # Errors
-    /// If `variable` is not a valid name, or if the variable is not set or does not hold a token.
+    /// # Errors If `variable` is not a valid name, is not set, or does not hold a token.
     pub fn from_env(input: &str, variable: &str, environment: &Environment) -> Result<Self, Error> {
         let is_name = variable.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !is_name || variable.starts_with(|c: char| c.is_ascii_digit()) {

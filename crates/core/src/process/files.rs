@@ -1,4 +1,4 @@
-//! Reads files that the rest of the job can change, and writes files that hold a secret.
+//! Reads files that other steps of the job can change, and writes files that hold a secret.
 
 use std::{
     fs::{File, OpenOptions},
@@ -68,10 +68,11 @@ fn read_open(longest: u64, file: File) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// The path as UTF-8. jobpass records it or hands it over in JSON, YAML or a variable, and shows it in logs.
-/// # Errors
-/// If the path is not UTF-8 or has control characters: a line break in the path could begin a command to the
-/// runner that shows the log. The error is that of a wrong input named `name`.
+/// Converts a path to UTF-8. jobpass records the path, or hands it over in JSON, YAML or a variable, and
+/// shows it in logs.
+///
+/// # Errors If the path is not UTF-8 or has control characters: a line break in the path could begin a
+/// command to the runner that shows the log. The error is that of a wrong input named `name`.
 pub fn utf8<'a>(name: &str, path: &'a Path) -> Result<&'a str, Error> {
     let refused = |problem: &str| {
         Error::input(
@@ -87,10 +88,9 @@ pub fn utf8<'a>(name: &str, path: &'a Path) -> Result<&'a str, Error> {
     }
 }
 
-/// The absolute path of `path`, for the state.
+/// Makes `path` absolute, for the state.
 ///
-/// # Errors
-/// As [`utf8`].
+/// # Errors As [`utf8`].
 pub fn absolute(name: &str, path: &Path) -> Result<PathBuf, Error> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     utf8(name, &path)?;
@@ -107,7 +107,10 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     match file.metadata()?.is_file() {
         true => Ok(file),
-        false => Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file")),
+        false => Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "it is not a regular file",
+        )),
     }
 }
 
@@ -152,14 +155,16 @@ pub(crate) fn make_folder(input: &str, file: &Path) -> Result<(), Error> {
     })
 }
 
-/// Writes a file as a whole or not at all. Never overwrites another file.
+/// Writes the whole file, or none of it. Never overwrites another file.
 pub(crate) fn put(path: &Path, content: &str) -> Result<(), Error> {
     put_by(rename_new, path, content).map_err(|error| cannot_write(path, &error))
 }
 
-/// Writes a file, and gives it its name with `rename`. Some file systems cannot rename without replacing
-/// (NFS, most of FUSE), and many have no hard links. There, this creates the file itself exclusively. That is
-/// safe, because readers learn the file's name only after the write.
+/// Writes a file under another name, then gives it its own name with `rename`.
+///
+/// Some file systems cannot rename without replacing (NFS, most of FUSE), and many have no hard links. There,
+/// this creates the file under its own name at once. That is safe, because readers learn the name only after
+/// the write.
 fn put_by(
     rename_new: impl FnOnce(&Path, &Path) -> io::Result<()>,
     path: &Path,
@@ -180,7 +185,7 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
 }
 
-/// Replaces a file as a whole.
+/// Replaces the whole file at once.
 pub(crate) fn replace(path: &Path, content: &str) -> Result<(), Error> {
     let partial = with_suffix(path, PARTIAL);
     let _ = std::fs::remove_file(&partial);
@@ -189,7 +194,8 @@ pub(crate) fn replace(path: &Path, content: &str) -> Result<(), Error> {
         .map_err(|error| cannot_write(path, &error))
 }
 
-/// Warns if other users can open a file that jobpass created with mode 0600. Some file systems keep no modes.
+/// Warns if other users can open a file that jobpass created with mode 0600: some file systems store no
+/// modes.
 pub(crate) fn is_open_to_others(path: &Path) -> Option<String> {
     let mode = path.symlink_metadata().ok()?.mode() & 0o777;
     open_to_others(path, mode)

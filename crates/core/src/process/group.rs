@@ -9,19 +9,19 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Waits for a line. If the pipe ends without a line, somebody killed the process at the other end. Then this
-/// kills the group of `$1`.
+/// Waits for a line from this process. If the pipe ends without a line, somebody killed this process, and the
+/// script kills the group of `$1`.
 ///
 /// A parent-death signal would end only the program, and not its children. It also needs `unsafe` code
 /// between fork and exec.
 const WATCH: &str = r#"read -r _ || kill -9 "-$1""#;
 
-/// A running program with all its children. They all get SIGKILL if this value is dropped before
+/// A running program with all its children. They get SIGKILL if this value is dropped before
 /// [`Group::has_ended`], or if this process is killed.
 pub(crate) struct Group {
     leader: Cell<Option<Pid>>,
-    /// The process that kills the group. `None` if the machine has no shell: the group then outlives this
-    /// process if somebody kills this process.
+    /// The process that kills the group if somebody kills this process. `None` if the machine has no shell.
+    /// The group then outlives this process.
     watcher: Option<Child>,
 }
 
@@ -103,7 +103,7 @@ mod tests {
         assert!(!shell.wait().expect("it has ended").success());
     }
 
-    /// Another program may have the process id by then.
+    /// By then, another program may have the same process id.
     #[rstest]
     #[case::ended(true)]
     #[case::never_began(false)]

@@ -8,8 +8,8 @@ use std::{
 
 use crate::error::{Error, Kind};
 
-/// Forbids core dumps, and ptrace by other processes of the same user. Panics then print their location, but
-/// not their message.
+/// Forbids core dumps, and ptrace by other processes of the same user. Also makes a panic print its location
+/// without its message.
 ///
 /// Call this first, before the program reads a secret. It ignores a refusal by the kernel: a sandbox may
 /// forbid either call, and a job must not fail because of that.
@@ -43,8 +43,8 @@ thread_local! {
     static IS_EXPECTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a parser that panics on some wrong inputs. Returns `None` after a panic, and prints nothing, because
-/// the input is wrong and not this program.
+/// Runs a parser that panics on some wrong inputs. Returns `None` after a panic. Prints nothing about the
+/// panic, because the input is at fault and not this program.
 pub(crate) fn catch<T>(parse: impl FnOnce() -> T) -> Option<T> {
     IS_EXPECTED.set(true);
     let parsed = catch_unwind(AssertUnwindSafe(parse));
@@ -52,11 +52,10 @@ pub(crate) fn catch<T>(parse: impl FnOnce() -> T) -> Option<T> {
     parsed.ok()
 }
 
-/// Makes the kernel send this process SIGTERM when `parent`, the process that started it, ends. Otherwise a
-/// killed parent could not pass a signal on, and this process would mint for nobody.
+/// Makes the kernel send this process SIGTERM when `parent`, the process that started it, ends. Without this,
+/// a killed parent could pass no signal on, and this process would mint a token that nobody uses.
 ///
-/// # Errors
-/// If `parent` has already ended.
+/// # Errors If `parent` has already ended.
 pub fn follow(parent: u32) -> Result<(), Error> {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));

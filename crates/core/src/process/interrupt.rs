@@ -7,14 +7,14 @@ use crate::error::{Error, Kind};
 
 /// The signals that this process has received since [`Interrupt::listen`].
 ///
-/// Each signal goes to one caller: the first that waits, even if the signal arrived while no caller waited.
+/// Each signal goes to one caller: the first that waits, even if nobody was waiting when the signal arrived.
 /// Two slots change that:
 ///
 /// - *pending*: a signal that the next caller receives before any new one. [`Interrupt::redeliver`] fills
-///   this slot, for a signal that must end two things, such as a command and then the revocation of its
-///   token. [`Interrupt::discard_redelivered`] empties it.
+///   this slot, for a signal that must end two things: a command, and then the revocation of the command's
+///   token. [`Interrupt::discard_redelivered`] empties the slot.
 /// - *handled*: the last signal that a caller has received. [`Interrupt::take_handled`] empties this slot and
-///   returns the signal, for a caller whose callee may have received one.
+///   returns the signal. It is for a caller whose callee may have received a signal.
 pub struct Interrupt {
     int: unix::Signal,
     term: unix::Signal,
@@ -64,10 +64,9 @@ impl Interrupt {
         failure(self.signal().await)
     }
 
-    /// Runs `work` until it ends or a signal arrives. The next caller receives that signal as well.
+    /// Runs `work` until it ends or a signal arrives. The next caller also receives that signal.
     ///
-    /// # Errors
-    /// As `work`, or if a signal arrives.
+    /// # Errors As `work`, or if a signal arrives.
     pub async fn run_until_signal<T>(
         &mut self,
         work: impl Future<Output = Result<T, Error>>,

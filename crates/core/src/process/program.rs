@@ -10,12 +10,12 @@ use crate::{
     process::interrupt::Interrupt,
 };
 
-/// The time in which a program may print its error. A log that nobody reads must not delay the end of a
+/// The time limit for printing an error. Nobody may be reading the log, and that must not delay the end of a
 /// cancelled job.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Listens for signals and runs `work`. The result of `work` becomes the exit code. If `work` fails, shows
-/// the failure with `show` first.
+/// Listens for signals and runs `work`. The result of `work` becomes the exit code. If `work` fails, first
+/// shows the failure with `show`.
 pub fn run<W, T>(work: impl FnOnce(Interrupt) -> W, show: fn(&Error)) -> ExitCode
 where
     W: Future<Output = Result<T, Error>>,
@@ -63,7 +63,7 @@ mod tests {
         )
     }
 
-    /// A verb that runs a command returns the exit code of the command.
+    /// A verb that runs a command returns the command's exit code.
     #[rstest]
     #[case(Ok(ExitCode::SUCCESS), 0)]
     #[case(Ok(ExitCode::from(42)), 42)]

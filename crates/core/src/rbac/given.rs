@@ -1,5 +1,5 @@
-//! The limits of the rules that a job may request. No job gets a rule that would give it or its minter more
-//! permissions than the rules list, or a token without an anchor.
+//! The limits on the rules that a job may request. jobpass refuses a rule that gives the job or its minter
+//! more permissions than the rules list. It also refuses a rule that leads to a token without an anchor.
 
 use super::Rule;
 use crate::text::harmless;
@@ -7,8 +7,8 @@ use crate::text::harmless;
 /// The greatest length of a verb, group, resource or name, in bytes: the longest name of a Kubernetes object.
 const LONGEST: usize = 253;
 
-/// The rules that no job gets: verbs, group, resources, and the reason. No verbs mean all verbs. A resource
-/// that ends in `/` means all subresources.
+/// The rules that jobpass gives no job: verbs, group, resources, and the reason. An entry without verbs is
+/// about all verbs. A resource that ends in `/` stands for all its subresources.
 const NEVER: &[(&[&str], &str, &[&str], &str)] = &[
     (&[], "", &["secrets"], SECRETS),
     (&[], "", &["serviceaccounts", "serviceaccounts/"], ACCOUNTS),
@@ -46,7 +46,7 @@ const ACCOUNTS: &str =
 const PODS: &str =
     "a Pod may run as any ServiceAccount of the namespace, the minter's own among them, and mount any Secret";
 
-/// The advice for a rule that is refused.
+/// The advice after jobpass has refused a rule.
 pub(super) const INSTEAD: &str = "if a job needs this, create a ServiceAccount, give it a Role in a \
     namespace without anchors, and name the ServiceAccount with `service-account`";
 
@@ -97,8 +97,8 @@ impl Rule {
         None
     }
 
-    /// Whether every verb, group, resource and name of the rule is at most [`LONGEST`] bytes long and has
-    /// only harmless characters. The API server also accepts longer and other ones.
+    /// Whether each verb, group, resource and name of the rule is at most [`LONGEST`] bytes long and has only
+    /// harmless characters. The API server accepts more than that.
     pub(super) fn is_plain(&self) -> bool {
         let all = [
             &self.verbs,
@@ -111,7 +111,7 @@ impl Rule {
             .all(|text| text.len() <= LONGEST && harmless(text) == *text)
     }
 
-    /// The subresource with which this rule gives access into every Pod. `None` if the rule names its Pods.
+    /// The subresource with which this rule lets a job into every Pod. `None` if the rule names its Pods.
     pub(crate) fn reaches_into_pods(&self) -> Option<&str> {
         let into = |resource: &&String| ["pods/exec", "pods/attach"].contains(&&***resource);
         let core = self.api_groups.iter().any(String::is_empty);

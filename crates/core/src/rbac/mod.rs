@@ -13,8 +13,8 @@ mod resources;
 pub use self::permission::Permission;
 pub(crate) use self::permission::{FORMS, FORMS_IN_ROLE, Place, What, is_yaml_list, parse_all};
 
-/// A verb that Kubernetes does not have. For the tokens of its ServiceAccount, the Role of a minter has this
-/// verb in addition to `create`. The admission policy for jobs with rules checks it.
+/// A verb that exists only for jobpass. For the tokens of a ServiceAccount, the minter's Role has this verb
+/// in addition to `create`. The admission policy for jobs with rules asks for it.
 pub(crate) const MINT: &str = "mint";
 
 /// A rule of a Role or ClusterRole (`rbac.authorization.k8s.io/v1`, `PolicyRule`).
@@ -112,10 +112,10 @@ fn in_role(permission: &Permission) -> Result<Rule, String> {
     }
 }
 
-/// A rule in a manifest that people read.
+/// A rule, as a line of a manifest that people read.
 pub(crate) struct Line {
     pub(crate) rule: Rule,
-    /// Whether the user lacks this rule.
+    /// Whether the user lacks this rule. The manifest then says so.
     pub(crate) missing: bool,
 }
 
@@ -147,8 +147,8 @@ impl Rule {
     }
 
     /// The rules of a minter for ServiceAccounts of single jobs: for the accounts, their Roles and their
-    /// tokens. They include all rules that jobs get, because Kubernetes lets an account grant only rules that
-    /// it holds.
+    /// tokens. They include every rule that a job may get, because Kubernetes lets an account grant only
+    /// rules that it holds.
     pub(crate) fn of_minter_for_jobs(given: &[Self]) -> Vec<Self> {
         let changes = ["create", "delete"];
         let roles = ["roles", "rolebindings"];
@@ -206,7 +206,7 @@ impl Rule {
     }
 }
 
-/// The rule that allows a permission.
+/// Makes the rule that grants a permission.
 impl From<&Permission> for Rule {
     fn from(permission: &Permission) -> Self {
         let verbs = [&*permission.verb];
@@ -239,7 +239,7 @@ impl From<&Permission> for Rule {
     }
 }
 
-/// The rules that allow all of these permissions. This merges rules that differ only in their verbs.
+/// The rules that grant all of these permissions. Merges rules that differ only in their verbs.
 pub(crate) fn lines<'a>(permissions: impl Iterator<Item = (&'a Permission, bool)>) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for (permission, missing) in permissions {
@@ -261,7 +261,7 @@ pub(crate) fn lines<'a>(permissions: impl Iterator<Item = (&'a Permission, bool)
     lines
 }
 
-/// The namespace of the Role that can allow a permission; `None` for a ClusterRole.
+/// The namespace of a Role that can grant the permission. `None` if only a ClusterRole can.
 pub(crate) fn namespace_of<'a>(permission: &'a Permission, own: &'a str) -> Option<&'a str> {
     match &permission.what {
         What::Resource {

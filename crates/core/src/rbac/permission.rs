@@ -16,7 +16,7 @@ pub(crate) const FORMS: &str = "a permission is `VERB RESOURCE[.GROUP][/SUBRESOU
     deployments.apps\n  \
     get secrets -n other\n  list nodes\n  get pods -A\n  get /metrics";
 
-/// The same for the Role of a job, which cannot reach beyond its namespace.
+/// The syntax of permissions for the Role of a job, which is about one namespace only.
 pub(crate) const FORMS_IN_ROLE: &str = "a permission is `VERB RESOURCE[.GROUP][/SUBRESOURCE] [NAME]`, one a \
     line:\n\n  get pods\n  create pods/exec target-pod\n  list deployments.apps";
 
@@ -44,11 +44,11 @@ pub struct Permission {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum What {
     Resource {
-        /// Empty for the core group.
+        /// The API group. Empty for the core group.
         group: String,
         resource: String,
         subresource: String,
-        /// Empty for any object.
+        /// The name of the object. Empty for any object.
         name: String,
         place: Place,
     },
@@ -58,7 +58,7 @@ pub(crate) enum What {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Place {
-    /// The token's namespace.
+    /// The namespace of the token.
     Own,
     Namespace(String),
     /// All namespaces (`-A`), or a resource without a namespace.
@@ -68,8 +68,7 @@ pub(crate) enum Place {
 /// Parses the permissions of an option, one a line or a YAML list. Ignores empty lines and lines that begin
 /// with `#`. `take` converts each permission, or says why the option does not accept it.
 ///
-/// # Errors
-/// If a permission is wrong. The error names its line, the problem, and the syntax.
+/// # Errors If a permission is wrong. The error names the line, the problem, and the syntax.
 pub(crate) fn parse_all<T>(
     option: &str,
     text: &str,
@@ -100,7 +99,7 @@ pub(crate) fn parse_all<T>(
         .collect()
 }
 
-/// Whether the text is a YAML list. No permission begins like a YAML list.
+/// Whether the text is a YAML list. A permission never begins as one.
 pub(crate) fn is_yaml_list(text: &str) -> bool {
     text.trim_start().starts_with(['[', '-'])
 }
@@ -184,7 +183,7 @@ impl Permission {
         self
     }
 
-    /// The first permission that a rule for resources allows.
+    /// The first of the permissions that a rule for resources grants.
     pub(crate) fn of_rule(rule: &Rule) -> Option<Self> {
         let (resource, subresource) = match rule.resources.first()?.split_once('/') {
             Some(parts) => parts,
@@ -503,7 +502,7 @@ mod tests {
         assert_eq!(permission.to_string(), "get /metrics");
     }
 
-    /// The API server would answer "denied" to each of these, and a `forbid` with it would always pass.
+    /// The API server would answer "denied" to each of these, so a `forbid` with it would always pass.
     #[rstest]
     #[case("pods", "not a verb and a resource")]
     #[case("get pods web more", "too many words")]

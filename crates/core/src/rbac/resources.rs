@@ -1,8 +1,8 @@
-//! The resources of Kubernetes itself, with which jobpass finds misspelt names. The API server answers
+//! The resources of Kubernetes itself. With them, jobpass finds misspelt names. The API server answers
 //! "denied" to a misspelt name, so a `forbid` with that name would always pass.
 
-/// The API groups, each with its resources in namespaces and its resources of the whole cluster (`kubectl
-/// api-resources`, 1.36). `users` and `groups` exist only for `impersonate`.
+/// The API groups, each with its namespaced and its cluster-scoped resources (`kubectl api-resources`, 1.36).
+/// `users` and `groups` exist only for `impersonate`.
 const BUILT_IN: &[(&str, &str, &str)] = &[
     (
         "",
@@ -139,7 +139,8 @@ pub(super) struct BuiltIn {
     pub(super) of_cluster: bool,
 }
 
-/// Finds a resource by its plural; without a group, in the first group that has it, as kubectl does.
+/// Finds a resource by its plural. Without a group, takes the first group that has the resource, as kubectl
+/// does.
 pub(super) fn find(plural: &str, group: Option<&str>) -> Option<BuiltIn> {
     let named = |names: &str| names.split(' ').any(|name| name == plural);
     let mut groups = BUILT_IN

@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case::bearer(401, "Unauthorized", "", "Unauthorized", "the minter's credential")]
+    #[case::bearer(401, "Unauthorized", "", "Unauthorized", "the credential of the minter")]
     #[case::rbac(
         403,
         "Forbidden",

@@ -7,7 +7,7 @@ fn at(hour: &str) -> Option<Timestamp> {
     Some(format!("2026-11-26T{hour}:00:00Z").parse().expect("a time"))
 }
 
-/// The API server issued the token at 10:00.
+/// In these cases, the API server issued the token at 10:00.
 #[rstest]
 #[case::sooner(at("10"), None, at("12"), Some(("2026-11-26 10:00", "2026-11-26 12:00")))]
 #[case::later(at("13"), None, at("12"), None)]

@@ -17,7 +17,7 @@ fn refused(status: u16) -> Deletion {
     Deletion::Refused(call.expect("a call"), Answer::new(status, None))
 }
 
-/// `times` is the number of further deletions while the answer stays the same.
+/// `times` is the number of further deletions if the answer never changes.
 #[rstest]
 #[case::deleted(Deletion::Done, false, 0)]
 #[case::held_by_a_finalizer(Deletion::Held, false, 0)]
@@ -98,7 +98,7 @@ fn a_failure_names_the_command_and_keeps_the_cause(#[case] minted: bool, #[case]
     );
 }
 
-/// A gateway's 401 says nothing about the token: the gateway would also refuse one that works.
+/// A 401 from a gateway says nothing about the token: the gateway may refuse every request.
 #[rstest]
 #[case::of_the_api_server(
     401,

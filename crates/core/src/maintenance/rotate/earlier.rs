@@ -1,4 +1,4 @@
-//! The records of an interrupted rotation, in the annotations of both Secrets.
+//! The progress of an interrupted rotation, from the annotations of both Secrets.
 
 use crate::{
     anchor::legacy::LegacySecret,
@@ -18,17 +18,17 @@ pub(super) struct OldSecret {
     pub(super) secret: LegacySecret,
 }
 
-/// A rotation that ended early, after it created the new Secret.
+/// A rotation that was interrupted after it created the new Secret.
 #[derive(Clone)]
 pub(super) enum EarlierRotation {
     /// The file or Secret holds the new token already. The value is the name of the new Secret.
     Written(String),
-    /// The file or Secret still holds the old token. Another copy may already be the new one.
+    /// The file or Secret still holds the old token. Another copy may already hold the new one.
     Created { name: String, uid: String },
 }
 
-/// Finds the Secret to replace, and an earlier rotation of it. `found` is the Secret of the token that
-/// jobpass read. `read` reads another Secret of its namespace.
+/// Finds the Secret to replace, and an earlier rotation of that Secret. `found` is the Secret of the token
+/// that jobpass read. `read` reads any other Secret of the same namespace.
 pub(super) async fn find(
     found: OldSecret,
     read: impl AsyncFn(&str) -> Result<Option<LegacySecret>, Error>,
@@ -63,13 +63,13 @@ pub(super) async fn find(
     Ok((found, None))
 }
 
-/// The value of [`ROTATED_FROM`] in the Secret that replaces `old`.
+/// The value of [`ROTATED_FROM`] in the successor of `old`.
 pub(super) fn from(old: &OldSecret) -> String {
     format!("{}/{}", old.name, old.secret.metadata.uid)
 }
 
-/// The name of the new Secret: the old name and 80 random bits. If the old name ends in the bits of an
-/// earlier rotation, the new bits replace them.
+/// A name for the new Secret: the old name, then 80 random bits. Bits from an earlier rotation are replaced,
+/// so that the name does not grow.
 pub(super) fn new_name(old: &OldSecret) -> Result<String, Error> {
     const RANDOM: usize = 16;
     let name = &*old.name;
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// A Secret with the uid `uid-NAME`, and `NAME ANNOTATION=VALUE ...`.
+    /// Builds a Secret from `NAME ANNOTATION=VALUE ...`. Its uid is `uid-NAME`.
     fn parse(text: &str) -> OldSecret {
         let mut words = text.split(' ');
         let name = words.next().unwrap_or_default();
@@ -107,7 +107,7 @@ mod tests {
         }
     }
 
-    /// The case has the Secret to delete, and the progress of the earlier rotation.
+    /// Each case has the Secret to delete at the end, and the progress of the earlier rotation.
     #[rstest]
     #[case::never_rotated("a", &[], "a")]
     #[case::recorded_only("a to=b", &[], "a")]

@@ -61,7 +61,7 @@ pub(super) fn kubeconfig_file(path: &Path) -> Result<(Place, Token), Error> {
     }
 }
 
-/// The token of a kubeconfig's user, or the path of its file.
+/// The token of a kubeconfig's user, or the path of the file that holds it.
 enum UserToken<'a> {
     Token(&'a str),
     File(&'a str),

@@ -8,8 +8,10 @@
 //! ```
 //!
 //! The new Secret has a new name. For a Secret of the same name, the token controller would issue exactly the
-//! same token, because the claims hold no time. Annotations of both Secrets record the progress of the
-//! rotation. So the same command continues an interrupted rotation.
+//! same token, because the claims hold no time.
+//!
+//! Annotations of both Secrets record the progress. If a rotation is interrupted, the same command continues
+//! it.
 
 mod earlier;
 mod file;
@@ -39,16 +41,16 @@ use crate::{
 
 pub use self::{place::Location, retire::Replaced};
 
-/// The time for a rotation, without the grace period.
+/// The time limit for a rotation, without the grace period.
 pub const ROTATE: Duration = Duration::from_secs(60);
-/// The time for writing the new token over the old one.
+/// The time limit for writing the new token over the old one.
 const WRITE: Duration = Duration::from_secs(30);
-/// The time that a write gets to end after a signal.
+/// The time limit for a write to end after a signal.
 const LAST_WRITE: Duration = Duration::from_secs(2);
-/// The time for reading the token again, if no answer said whether the new token was written.
+/// The time limit for reading the token again, if no answer told whether jobpass wrote the new token.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
-/// A rotation that jobpass has found to be possible. It has changed nothing yet.
+/// A rotation that can go ahead: jobpass has read everything that it needs, and changed nothing yet.
 pub struct Rotation<'a> {
     cluster: &'a Cluster,
     place: Place,
@@ -74,7 +76,7 @@ pub struct Rotated {
     pub new: String,
     /// The file or Secret that holds the new token, in words.
     pub place: String,
-    /// Whether an interrupted rotation had created the new Secret.
+    /// Whether this rotation continued an interrupted one, which had created the new Secret.
     pub resumed: bool,
     /// The proof that the old token is dead.
     pub proof: Option<Proof>,
@@ -135,9 +137,8 @@ impl<'a> Rotation<'a> {
     /// Creates a new token, and writes it over the old one. After a failure, the old token is still there and
     /// works, and jobpass deletes the new one.
     ///
-    /// # Errors
-    /// The first failure. If jobpass could not delete the new Secret, the error has the command that deletes
-    /// it.
+    /// # Errors The first failure. If jobpass could not delete the new Secret, the error has the command that
+    /// deletes the new Secret.
     pub async fn replace(self, interrupt: &mut Interrupt) -> Result<Replaced<'a>, Error> {
         let (new, existing, resumed) = match self.earlier.clone() {
             Some(EarlierRotation::Written(name)) => return Ok(self.replaced(name, true)),

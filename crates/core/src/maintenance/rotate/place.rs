@@ -1,4 +1,4 @@
-//! The place that the users of a legacy token read it from: a token file, a kubeconfig, or a Secret with a
+//! The place from which the users of a legacy token read it: a token file, a kubeconfig, or a Secret with a
 //! copy.
 
 use std::{fs::Metadata, path::PathBuf};
@@ -40,7 +40,7 @@ pub enum Location {
     },
 }
 
-/// A place as jobpass read it.
+/// A place, with the content that jobpass read there.
 pub(super) enum Place {
     File {
         /// The option that named the file.
@@ -57,11 +57,11 @@ pub(super) enum Place {
     },
 }
 
-/// A failed attempt to write the new token.
+/// A failed attempt to write the new token over the old one.
 pub(super) enum WriteFailure {
     /// The place still holds the old token.
     Unchanged(Error),
-    /// It is unknown which token the place holds.
+    /// jobpass does not know which token the place holds.
     Unknown(Error),
 }
 
@@ -124,7 +124,7 @@ impl Place {
         }
     }
 
-    /// Replaces `old` by `new` and changes nothing else. The change is atomic.
+    /// Replaces `old` by `new`, and changes nothing else. The change is atomic.
     pub(super) async fn write(
         &self,
         old: &Token,
@@ -179,7 +179,7 @@ impl Place {
         }
     }
 
-    /// Reads the Secret again, to see whether it holds the new token although no answer said so.
+    /// Reads the Secret again after a lost answer, to see whether it holds the new token.
     async fn read_again(&self, new: &Token, cluster: &Cluster, error: Error) -> Result<(), WriteFailure> {
         let Self::Secret {
             namespace, name, key, ..

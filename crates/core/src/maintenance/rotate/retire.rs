@@ -22,7 +22,7 @@ use crate::{
     token::Token,
 };
 
-/// The time for deleting the old Secret and for the proof.
+/// The time limit for deleting the old Secret and for the proof.
 const DELETE: Duration = Duration::from_secs(40);
 
 /// A rotation that has written the new token over the old one. The old token still works.
@@ -33,19 +33,18 @@ pub struct Replaced<'a> {
     pub(super) old_created: Timestamp,
     /// The expiry that the old Secret had before the rotation.
     pub(super) old_expires: Option<Timestamp>,
-    /// Whether the old Secret has an expiry.
+    /// Whether jobpass has given the old Secret an expiry.
     pub(super) retired: bool,
     /// The report for a person or a program.
     pub report: Rotated,
 }
 
 impl Replaced<'_> {
-    /// Gives the old Secret an expiry at the end of the grace period, so that `jobpass sweep` deletes it if
-    /// this process ends before. Returns the time to wait. If the Secret had an earlier expiry, that time is
-    /// shorter.
+    /// Gives the old Secret an expiry at the end of the grace period. So `jobpass sweep` deletes the Secret
+    /// even if this process ends early. Returns the time to wait, which is shorter if the Secret had an
+    /// earlier expiry.
     ///
-    /// # Errors
-    /// If jobpass cannot write the expiry.
+    /// # Errors If jobpass cannot write the expiry.
     pub async fn retire(&mut self, grace: Duration) -> Result<Duration, Error> {
         let Rotated {
             namespace,
@@ -111,7 +110,7 @@ impl Replaced<'_> {
         Ok(())
     }
 
-    /// The error for a failure after jobpass wrote the new token over the old one.
+    /// The error for a failure that came after jobpass wrote the new token over the old one.
     pub fn unfinished(&self, error: &Error) -> Error {
         let Rotated {
             namespace,

@@ -1,5 +1,5 @@
-//! The new Secret: the record of its name in the old Secret, its creation, the verification of its token, and
-//! its deletion after a failure.
+//! The new Secret. jobpass records its name in the old Secret, creates it, and verifies its token. After a
+//! failure, jobpass deletes it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{
     token::Token,
 };
 
-/// The annotations and labels that jobpass does not copy to the new Secret: Kubernetes writes them, or they
+/// The annotations and labels that jobpass does not copy to the new Secret. Kubernetes writes them, or they
 /// describe only the old Secret.
 const NOT_CARRIED_OVER: [&str; 6] = [
     ROTATED_TO,
@@ -34,9 +34,9 @@ const NOT_CARRIED_OVER: [&str; 6] = [
     "kubectl.kubernetes.io/last-applied-configuration",
 ];
 
-/// The time for deleting the new Secret after a failure.
+/// The time limit for deleting the new Secret after a failure.
 const CLEAN_UP: Duration = Duration::from_secs(2);
-/// The time in which an API server must accept a new token. The API server may learn of the Secret late.
+/// The time limit for an API server to accept a new token. Some replicas learn of a new Secret late.
 const KNOWN: Duration = Duration::from_secs(10);
 
 impl Rotation<'_> {
@@ -119,7 +119,8 @@ impl Rotation<'_> {
         })
     }
 
-    /// Returns the token of the new Secret, after its claims are verified and the API server accepts it.
+    /// Returns the token of the new Secret, once jobpass has verified its claims and the API server accepts
+    /// it.
     pub(super) async fn verified(&self, new: &str, uid: &str, budget: &Budget) -> Result<Token, Error> {
         let filled = legacy::filled(
             self.cluster,
@@ -148,8 +149,8 @@ impl Rotation<'_> {
         Ok(filled.token)
     }
 
-    /// Deletes the new Secret after `error`. `created` is `None` if this rotation did not request the
-    /// creation. It holds the uid if the API server returned one.
+    /// Deletes the new Secret after `error`. `created` is `None` if this rotation never asked the API server
+    /// to create the Secret. Else it holds the uid, if the API server returned one.
     pub(super) async fn undo(&self, error: Error, new: &str, created: Option<Option<String>>) -> Error {
         let Some(uid) = created else { return error };
         let budget = Budget::to_the_end(CLEAN_UP);
@@ -187,7 +188,7 @@ pub(super) fn patch_call(
     )
 }
 
-/// Deletes a Secret. The Secret may be gone already, or belong to somebody else.
+/// Deletes a Secret. If the Secret is gone or belongs to somebody else, that is a success.
 pub(super) async fn delete_secret(
     cluster: &Cluster,
     name: &str,
@@ -281,7 +282,8 @@ mod tests {
         Budget::new(Duration::from_secs(60))
     }
 
-    /// Two rotations of one Secret would both replace it, so the second rotation must see the first.
+    /// Two rotations of one Secret would both create a successor. So the second must see the record of the
+    /// first.
     #[rstest]
     #[case::recorded(vec![found("u-1", json!({}))], Ok(()))]
     #[case::by_somebody_else(vec![conflict()], Err("somebody else changed"))]
@@ -343,7 +345,7 @@ mod tests {
         assert_eq!(metadata["annotations"], annotations);
     }
 
-    /// A legacy token of this Secret, and the API server's answer with the Secret.
+    /// Builds a legacy token of this Secret, and the API server's answer with the Secret.
     fn filled(secret_name: &str) -> (String, Fate) {
         let claims = json!({
             "iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:ci:scanner",
@@ -360,7 +362,8 @@ mod tests {
         Fate::status(401, "Unauthorized", "", "Unauthorized")
     }
 
-    /// An API server may learn of the Secret late. jobpass sends a token of another Secret to no API server.
+    /// Some API servers learn of a new Secret late. jobpass never sends a token that belongs to another
+    /// Secret.
     #[rstest]
     #[case::at_once("new", vec![Fate::answer(200, "{}")], Ok(2))]
     #[case::late("new", vec![unauthorized(), unauthorized(), Fate::answer(200, "{}")], Ok(4))]
@@ -392,8 +395,8 @@ mod tests {
         assert!(started.elapsed() <= KNOWN + Duration::from_secs(1));
     }
 
-    /// jobpass removes the record in the old Secret only if no new Secret can appear any more. With the
-    /// record, the next rotation finds a late Secret.
+    /// jobpass removes the record in the old Secret only if no new Secret can appear any more. Otherwise the
+    /// record lets the next rotation find a Secret that appears late.
     #[rstest]
     #[case::not_requested(None, Kind::Unreachable, vec![], &[])]
     #[case::created(Some(Some("u-2")), Kind::Claims, vec![Fate::answer(200, "{}")], &[DELETE, OLD])]

@@ -25,16 +25,17 @@ use crate::{
     names,
 };
 
-/// The time in which the policies must come into effect. An API server reads them once a second.
+/// The time limit for the policies to come into effect. An API server reads them once a second.
 const IN_EFFECT: Duration = Duration::from_secs(20);
-/// The wait after the last write of a policy, for API servers that the probes did not reach.
+/// The wait after the last write of a policy. It is for the API servers that no probe reached.
 const OTHER_SERVERS: Duration = Duration::from_secs(2);
-/// The wait after the last write of a policy, if the administrator may not impersonate a minter.
+/// The wait after the last write of a policy, if no probe is possible: the administrator may not impersonate
+/// a minter.
 const UNSEEN: Duration = Duration::from_secs(10);
-/// The pause between two attempts of one probe.
+/// The pause between two attempts at one probe.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The beginning of the name of the probes' group; the rest is random. The group has the minters' permissions
-/// while the probes run, and no user belongs to it.
+/// The beginning of the name of a group for the probes; the rest is random. The group has the minters'
+/// permissions while the probes run, and no user belongs to it.
 pub(super) const PROBE_GROUP: &str = "jobpass-setup:";
 
 impl Setup {
@@ -100,7 +101,7 @@ impl Setup {
         Ok(unseen)
     }
 
-    /// Waits until the policies are in effect. Returns a warning if the probes could not find out.
+    /// Waits until the policies are in effect. Returns a warning if the probes could not tell.
     async fn wait_for_policies(
         &self,
         bindings: &[MinterBinding<'_>],
@@ -170,7 +171,7 @@ impl Setup {
         }
     }
 
-    /// The requests that the policies of one grant must refuse: one set for each minter.
+    /// The probes of one grant: for each minter, the requests that the grant's policies must refuse.
     fn probes(&self, grant: Grant<'_>, group: &str, cluster: &Cluster) -> Result<Vec<Probe>, Error> {
         let namespace = &self.namespace;
         let mut probes = Vec::new();
@@ -214,7 +215,7 @@ impl Setup {
         Ok(probes)
     }
 
-    /// The violation that only the new version of the policy refuses.
+    /// The request that only the new version of the policy refuses.
     fn violation(&self) -> Violation {
         match self.lifetime.seconds() {
             // No API server issues a token with a longer lifetime.
@@ -226,7 +227,7 @@ impl Setup {
 
 /// A request that a policy must refuse. jobpass sends it as a minter.
 struct Probe {
-    /// The minter, as in `user:jane`.
+    /// The minter, written `user:jane`.
     minter: String,
     cluster: Cluster,
     call: Call,

@@ -1,4 +1,4 @@
-//! The RoleBindings of minters, and their subjects.
+//! The RoleBindings that bind minters, and the subjects in them.
 
 use k8s_openapi::api::rbac::v1::{RoleBinding, Subject};
 use kube::Resource as _;
@@ -15,7 +15,7 @@ use crate::{
     text::harmless,
 };
 
-/// A RoleBinding of a set-up, with the existing RoleBinding in the cluster.
+/// A RoleBinding of a set-up, beside the RoleBinding in the cluster that it replaces.
 pub(super) struct MinterBinding<'a> {
     pub(super) object: &'a SetupObject,
     pub(super) outcome: &'a Outcome,
@@ -49,7 +49,7 @@ impl<'a> MinterBinding<'a> {
         })
     }
 
-    /// The existing subjects that the set-up keeps.
+    /// The existing subjects that the set-up names as well.
     pub(super) fn staying(&self) -> Vec<Subject> {
         let had = |subject: &&Subject| self.had.iter().any(|had| is_same(had, subject));
         self.wanted.iter().filter(had).cloned().collect()
@@ -87,7 +87,7 @@ pub(super) fn is_same(one: &Subject, other: &Subject) -> bool {
     (&one.kind, &one.name, &one.namespace) == (&other.kind, &other.name, &other.namespace)
 }
 
-/// A subject as `--minter` takes it: `serviceaccount:ci/minter`.
+/// A subject in the form of the option `--minter`: `serviceaccount:ci/minter`.
 pub(super) fn in_option(subject: &Subject) -> String {
     let name = harmless(&subject.name);
     match &*subject.kind {
@@ -111,7 +111,8 @@ mod tests {
         json!({ "kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": name })
     }
 
-    /// The subjects of minters `a` and `b` that stay if the existing RoleBinding has those of `had`.
+    /// The subjects that stay in the RoleBinding of a set-up with minters `a` and `b`, if it had the subjects
+    /// in `had`.
     #[rstest]
     #[case::none(&[], &[], false)]
     #[case::one_is_new(&["a"], &["a"], false)]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// Whether kube-apiserver sets this field to its default (`pkg/apis/*/v1/defaults.go`). Any other field that
-/// the set-up lacks is a difference, such as one more rule in a Role or an exclusion in a policy.
+/// the set-up lacks is a difference, such as a further rule in a Role or an exclusion in a policy.
 fn is_default(field: &str, value: &Value) -> bool {
     let defaults = [
         ("matchPolicy", json!("Equivalent")),

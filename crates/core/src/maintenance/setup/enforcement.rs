@@ -1,5 +1,5 @@
-//! Requests that show whether policies limit a minter. The policies must refuse them. If there are no
-//! policies, the requests still change nothing and issue no token.
+//! Requests that show whether policies limit a minter. The policies must refuse them. Without policies, the
+//! requests still change nothing and issue no token.
 
 use k8s_openapi::{
     api::{
@@ -24,7 +24,7 @@ pub(crate) enum Enforcement {
     Enforced,
     /// No policy refused the request.
     NotEnforced,
-    /// Another refusal hides whether a policy would refuse.
+    /// The API server refused for another reason, which hides whether a policy would refuse.
     Unknown,
 }
 
@@ -60,23 +60,22 @@ fn named(name: String) -> ObjectMeta {
     }
 }
 
-/// The property of a token request for which a policy must refuse it.
+/// The reason for which a policy must refuse a token request.
 #[derive(Clone, Copy)]
 pub(crate) enum Violation {
-    /// The token is bound to a Secret without the Secret's uid.
+    /// The token would be bound to a Secret by name, without the Secret's uid.
     Unpinned,
-    /// A lifetime that is too long, in seconds.
+    /// The lifetime is too long. Holds it in seconds.
     Lifetime(u64),
-    /// A ServiceAccount whose tokens the minter may not get.
+    /// The minter may not get tokens of the ServiceAccount.
     Account,
 }
 
-/// Requests a token that is bound to a Secret that does not exist. kube-apiserver finds the account first,
-/// then asks the policies, and looks for the Secret last. So it issues no token. This cannot be a dry run: a
-/// dry run issues a token that works.
+/// Requests a token that is bound to a Secret that does not exist. kube-apiserver first finds the account,
+/// then asks the policies, and at last looks for the Secret. So it never issues this token. A dry run is no
+/// option: it issues a token that works.
 ///
-/// # Errors
-/// If the operating system returns no random bytes.
+/// # Errors If the operating system returns no random bytes.
 pub(crate) fn token(namespace: &str, account: &str, violation: Violation) -> Result<Call, Error> {
     let doing = match violation {
         Violation::Unpinned => "get a token that is not bound to an anchor",
@@ -106,7 +105,7 @@ fn spec(violation: Violation) -> Result<TokenRequestSpec, Error> {
 }
 
 impl Enforcement {
-    /// Derives the enforcement from the answer.
+    /// Reads the enforcement from an answer.
     pub(crate) fn by(answer: &Answer) -> Self {
         match answer.status {
             201 => Self::NotEnforced,

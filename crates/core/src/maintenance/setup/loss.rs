@@ -1,4 +1,4 @@
-//! The permissions that minters and jobs would lose by a set-up.
+//! The permissions that minters and jobs have now, and would lose by a set-up.
 
 use k8s_openapi::api::{admissionregistration::v1::ValidatingAdmissionPolicy, rbac::v1::Role};
 use serde_json::Value;
@@ -121,13 +121,13 @@ fn losses_of(
     Ok(losses)
 }
 
-/// The rules of a Role about resources. `setup` writes no other rules.
+/// The rules of a Role that are about resources. `setup` writes no other rules.
 fn rules(role: &Value) -> Result<Vec<Rule>, Error> {
     let rules = read::<Role>(role)?.rules.unwrap_or_default();
     Ok(rules.into_iter().map(Rule::from).collect())
 }
 
-/// The rest of a policy's expression, after `begin`.
+/// The part of a policy's expression that follows `begin`.
 fn after<'a>(policy: &'a ValidatingAdmissionPolicy, begin: &str) -> Option<&'a str> {
     let validations = policy.spec.as_ref()?.validations.as_deref()?;
     validations
@@ -141,8 +141,8 @@ fn lifetime(policy: &ValidatingAdmissionPolicy) -> Option<u64> {
     after(policy, LIFETIME)?.parse().ok()
 }
 
-/// The audiences that a policy allows, from the strings of a CEL list as [`cel`](crate::text::cel) writes
-/// them. `None` if the policy allows all audiences.
+/// The audiences that a policy allows: the strings of a CEL list, as [`cel`](crate::text::cel) writes them.
+/// `None` if the policy allows all audiences.
 fn audiences(policy: &ValidatingAdmissionPolicy) -> Option<Vec<String>> {
     let mut texts = Vec::new();
     let mut text: Option<String> = None;
@@ -182,7 +182,7 @@ mod tests {
         Setup::parse(&wanted).expect("parsed")
     }
 
-    /// A case has a change to a set-up, and the losses if the changed set-up replaces the original one.
+    /// Each case changes a set-up, and names the losses if the changed set-up replaces the first.
     #[rstest]
     #[case::same(|_: &mut Wanted| {}, &[])]
     #[case::one_more_minter(|wanted: &mut Wanted| wanted.minters.push("group:ci".into()), &[])]

@@ -1,4 +1,4 @@
-//! The objects as YAML for a reviewer. A comment above each says why it is there.
+//! The objects as YAML for a reviewer. The comment above each object says what it is for.
 
 use super::{Grant, Setup};
 use crate::{

@@ -45,20 +45,20 @@ pub struct Setup {
     example_rights: bool,
 }
 
-/// One grant to the minters. Each grant has its own policies, Role and RoleBinding, and does not change those
-/// of other grants.
+/// One grant to the minters. Each grant has its own policies, Role and RoleBinding, so that grants do not
+/// affect each other.
 #[derive(Clone, Copy)]
 enum Grant<'a> {
     /// The minters may get tokens of this ServiceAccount.
     Account(&'a str),
-    /// The minters may create ServiceAccounts for single jobs, with these rules at most, and get their
+    /// The minters may create ServiceAccounts for single jobs, with these rules and no others, and get their
     /// tokens.
     Jobs(&'a [Rule]),
 }
 
 impl Setup {
-    /// The `AuthenticationConfiguration`, if jobs log in with ID tokens. It is a file of the API server and
-    /// not an object of the cluster, so `--apply` cannot apply it.
+    /// The `AuthenticationConfiguration`, if jobs log in with ID tokens. `--apply` cannot apply it: it is a
+    /// file of the API server, not an object of the cluster.
     pub fn authentication(&self) -> Option<String> {
         self.oidc.as_ref().map(Oidc::configuration)
     }
@@ -164,8 +164,8 @@ impl Setup {
 }
 
 impl Grant<'_> {
-    /// The name of the Role and of its RoleBinding. The second name contains a `.`, so it differs from the
-    /// first for every account name.
+    /// The name of the Role and of its RoleBinding. Only the name for jobs contains a `.`, so no account's
+    /// name leads to the same one.
     fn role(self) -> String {
         match self {
             Self::Account(account) => format!("jobpass-minter-{account}"),

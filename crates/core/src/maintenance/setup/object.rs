@@ -1,4 +1,4 @@
-//! The objects of a set-up: their comparison with the cluster, and their application.
+//! The objects of a set-up: jobpass compares them with the cluster, and applies them.
 
 use k8s_openapi::api::{
     admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
@@ -32,7 +32,7 @@ pub struct SetupObject {
     collection: String,
 }
 
-/// The state of an object in the cluster, before `setup` writes it.
+/// The difference between an object of the set-up and the cluster, before `setup` writes the object.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// The object is the same as in the set-up.
@@ -86,7 +86,7 @@ impl SetupObject {
         &self.wanted
     }
 
-    /// The object's kind and name, as in `Role ci/jobpass-minter`.
+    /// The object's kind and name: `Role ci/jobpass-minter`.
     pub fn title(&self) -> String {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let metadata = &self.wanted["metadata"];
@@ -298,7 +298,8 @@ mod tests {
         Setup::parse(&wanted).expect("parsed").objects().expect("YAML")
     }
 
-    /// Kubernetes' own type and the API server would ignore a misspelt field.
+    /// Kubernetes' own types and the API server ignore a misspelt field, so a field would be missing without
+    /// an error.
     #[test]
     fn every_field_is_one_of_kubernetes() {
         fn dropped<K: DeserializeOwned + Serialize>(manifest: &Value) -> Vec<String> {

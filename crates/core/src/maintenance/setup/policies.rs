@@ -16,7 +16,7 @@ use crate::{
     text::{cel, in_words, quoted},
 };
 
-/// A CEL expression that must be true, and the message of the API server if it is not.
+/// A CEL expression that must be true, and the API server's message if it is false.
 type Validation = (String, String);
 
 /// The operations of the API that change an object.
@@ -28,7 +28,7 @@ pub(super) const AUDIENCES: &str = "object.spec.audiences.all(audience, audience
 
 /// A ValidatingAdmissionPolicy.
 struct Policy {
-    /// The subject of the policy, with which its name begins: `tokens`.
+    /// The subject of the policy, such as `tokens`. The policy's name begins with it.
     about: &'static str,
     /// The YAML comment above it.
     why: &'static str,
@@ -218,8 +218,8 @@ impl Setup {
         }
     }
 
-    /// The policy for the accounts of jobs. The policies for minters do not apply to an account that a minter
-    /// creates.
+    /// The policy for the accounts that minters create for jobs. A job's account is not a minter, so the
+    /// minters' policies do not limit it.
     fn jobs(&self) -> Policy {
         let users = format!(
             "^system:serviceaccount:{}:{}",
@@ -314,7 +314,7 @@ impl Setup {
         ]
     }
 
-    /// The name of a policy and of its binding. It is unique, because the name of a namespace has no dots.
+    /// The name of a policy and of its binding. It is unique, because no namespace has a dot in its name.
     pub(super) fn policy_name(&self, about: &str, grant: Grant<'_>) -> String {
         let account = match grant {
             Grant::Account(account) => format!(".{account}"),
@@ -345,8 +345,8 @@ impl Rule {
     }
 }
 
-/// The expression for objects that are named after an anchor. It refuses `generateName`, because a name that
-/// the API server generates can look like an anchor's.
+/// The expression for objects that are named after an anchor. It refuses `generateName`: the API server could
+/// generate a name that looks like an anchor's.
 fn named_after_anchor() -> String {
     format!(
         "request.name.matches('{}') && (request.operation == 'DELETE' || !has(object.metadata.generateName))",

@@ -1,5 +1,5 @@
-//! The separation of jobs and minters. A job whose ServiceAccount may mint can mint itself tokens that
-//! outlive it.
+//! The separation of jobs and minters. A job whose ServiceAccount may mint can mint tokens for itself, and
+//! these outlive the job.
 //!
 //! [`Setup::parse`] refuses a single set-up that allows this. This module refuses a set-up that allows it
 //! together with earlier ones.
@@ -23,8 +23,7 @@ use crate::{
 /// Refuses a set-up that lets jobs get tokens of a minter: one of its minters is a ServiceAccount of jobs, or
 /// its jobs use the ServiceAccount of a minter.
 ///
-/// # Errors
-/// Names the account and the RoleBinding. At that time, jobpass has changed nothing. Also if the API server
+/// # Errors Names the account and the RoleBinding. jobpass has changed nothing yet. Also if the API server
 /// does not list the RoleBindings.
 pub(super) async fn refuse(setup: &Setup, cluster: &Cluster, budget: &Budget) -> Result<(), Error> {
     for namespace in setup.namespaces() {
@@ -131,7 +130,7 @@ mod tests {
     use super::*;
     use crate::inputs::setup::Wanted;
 
-    /// In the set-up of namespace `ci`, `minter` mints tokens of `jobs`.
+    /// In these cases, an earlier set-up of namespace `ci` lets `minter` mint tokens of `jobs`.
     #[rstest]
     #[case::somebody_else("serviceaccount:m", "ci", "jobpass-minter-jobs", "m", "")]
     #[case::others_stay("serviceaccount:m", "ci", "jobpass-minter-other", "n", "")]

@@ -54,8 +54,8 @@ fn what_a_maintainer_reviews_where_jobs_bring_rules() {
     insta::assert_snapshot!(setup.manifests());
 }
 
-/// A set-up for an account and for jobs with rules equals two set-ups. So neither removes a permission of the
-/// other.
+/// A set-up for an account and for jobs with rules equals two separate set-ups. So neither of the two removes
+/// a permission of the other.
 #[test]
 fn set_ups_stand_side_by_side() {
     let documents = |service_account: &str, rules: &str| {
@@ -103,7 +103,7 @@ fn what_the_api_server_reads() {
     );
 }
 
-/// Every condition about GitHub's jobs, with several values of a claim.
+/// Every condition on GitHub's jobs. Some allow several values of a claim.
 #[test]
 fn what_the_api_server_reads_about_workflows() {
     let workflows = Wanted {
@@ -121,7 +121,7 @@ fn what_the_api_server_reads_about_workflows() {
     insta::assert_snapshot!(file.expect("OIDC"));
 }
 
-/// A branch is as safe as the people who may push to it.
+/// A branch is only as safe as the people who may push to it.
 #[rstest]
 #[case::every_branch(Wanted { git_ref: None, ..github() }, "jobs of every branch may mint")]
 #[case::a_branch(github(), "")]
@@ -143,8 +143,8 @@ fn an_administrator_is_told_how_many_may_mint(#[case] wanted: Wanted, #[case] no
 
 const WORKFLOW: &str = "team/app/.github/workflows/scan.yml@refs/heads/main";
 
-/// Each platform counts its ids anew. A project of another platform with the same id must not become the same
-/// user.
+/// Each platform numbers its projects independently. A project with the same id on another platform must not
+/// become the same user.
 #[test]
 fn the_same_id_of_two_issuers_is_two_users() {
     let issuers = [
@@ -169,7 +169,7 @@ fn the_same_id_of_two_issuers_is_two_users() {
     assert_eq!(BTreeSet::from(users).len(), 5);
 }
 
-/// The cases are names that YAML could read as another type, and text that tries to end its quotes.
+/// The cases are names that YAML could read as another type, and text that tries to end its own quotes.
 #[test]
 fn no_value_leaves_its_place() {
     let hostile = Wanted {

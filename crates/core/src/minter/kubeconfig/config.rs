@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::text::harmless;
 
-/// Base64 as Go decodes it: the bits after the last byte may have any value.
+/// Base64 as Go decodes it: unused bits at the end may have any value.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
@@ -101,7 +101,7 @@ impl Config {
         })
     }
 
-    /// Adds the entries of `other` that this kubeconfig lacks.
+    /// Adds the entries of `other` whose names this kubeconfig lacks.
     pub(super) fn merge(&mut self, other: Self) {
         if self.current_context.is_empty() {
             self.current_context = other.current_context;
@@ -201,7 +201,7 @@ impl Exec {
     }
 }
 
-/// The fields of one object. A field that is `null` or absent has the zero value of its type, as in Go.
+/// The fields of one object. As in Go, a field that is `null` or absent has the zero value of its type.
 struct Fields<'v> {
     fields: Option<&'v Map<String, Value>>,
     /// The path of the object, with a dot at its end.
@@ -324,7 +324,8 @@ impl<'v> Fields<'v> {
         Ok(extensions)
     }
 
-    /// Checks `kind` and `apiVersion`. Unlike other fields, these match in upper and in lower case.
+    /// Checks `kind` and `apiVersion`. As in client-go, the case of their letters does not matter, unlike in
+    /// other fields.
     fn check_kind(&self) -> Result<(), Mismatch> {
         for (field, allowed) in [("kind", "Config"), ("apiVersion", "v1")] {
             let mut names: Vec<_> = self
@@ -371,7 +372,7 @@ mod tests {
         json!({ "clusters": [{ "name": "c", "cluster": cluster }] })
     }
 
-    /// The error has the full name of the field, and no value.
+    /// The error names the whole path of the field, and shows no value.
     #[rstest]
     #[case::not_a_mapping(json!(["s3cret"]), "is not a kubeconfig: it is not a mapping")]
     #[case::another_kind(json!({"kind": "Secret"}), "is not a kubeconfig: its `kind` is not `Config`")]

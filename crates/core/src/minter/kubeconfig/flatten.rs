@@ -10,7 +10,7 @@ use super::{Cluster, Context, Exec, Found, User, config::PLUGIN_CONFIGURATION};
 use crate::process::files;
 
 impl Found {
-    /// The context, its cluster and its user, as JSON on one line. `None` if one of them is missing.
+    /// The context with its cluster and user, as JSON on one line. `None` if one of the three is missing.
     pub(in super::super) fn only(&self, context: &str) -> Option<String> {
         let (name, context) = self.context(Some(context)).ok()?;
         let Context {
@@ -27,8 +27,8 @@ impl Found {
         Some(config.to_string())
     }
 
-    /// The same kubeconfig with the content of its files instead of their paths. If jobpass cannot read a
-    /// file, its path stays.
+    /// The same kubeconfig, with the content of each file in place of its path. The path of a file that
+    /// jobpass cannot read stays.
     pub(in super::super) fn with_files(mut self) -> Self {
         for cluster in self.config.clusters.values_mut() {
             if let Some(content) = take(&mut cluster.certificate_authority) {

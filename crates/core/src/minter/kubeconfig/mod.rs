@@ -1,4 +1,4 @@
-//! The minter from a kubeconfig, read as kubectl reads it (client-go, `tools/clientcmd`).
+//! The minter of a kubeconfig. jobpass reads the kubeconfig as kubectl does (client-go, `tools/clientcmd`).
 
 mod config;
 mod flatten;
@@ -28,11 +28,11 @@ pub(super) struct Found {
     config: Config,
     /// The absolute paths of the files. Empty if the input holds the YAML itself.
     paths: Vec<PathBuf>,
-    /// The context to use if no context has a name: the cluster and the user without a name.
+    /// The context that jobpass uses if it gets no name: a cluster and a user without names.
     unnamed: Context,
 }
 
-/// The kubeconfig of the input, else of `$KUBECONFIG`, else `~/.kube/config` if it exists.
+/// The kubeconfig of the input, else that of `$KUBECONFIG`, else `~/.kube/config` if it exists.
 pub(super) fn find(input: Option<&str>, environment: &Environment) -> Result<Option<Found>, Error> {
     if let Some(text) = input {
         return path_or_text(text).map(Some);
@@ -54,7 +54,7 @@ pub(super) fn find(input: Option<&str>, environment: &Environment) -> Result<Opt
     Ok((!found.paths.is_empty()).then_some(found))
 }
 
-/// The kubeconfig that jobpass minted the token with: these files, or the input if there are no files.
+/// The kubeconfig with which jobpass minted the token: these files, or the input if there are no files.
 pub(super) fn recorded(paths: &[PathBuf], inputs: &Inputs) -> Result<Found, Error> {
     let found = match paths {
         [] => find(inputs.get(Opt::Kubeconfig), &Environment::default())?,
@@ -66,7 +66,7 @@ pub(super) fn recorded(paths: &[PathBuf], inputs: &Inputs) -> Result<Found, Erro
     })
 }
 
-/// Reads and merges kubeconfig files. The first file with an entry wins.
+/// Reads and merges kubeconfig files. If two files have an entry of the same name, the first file counts.
 pub(super) fn read(paths: &[PathBuf]) -> Result<Found, Error> {
     let mut found = Found::empty();
     for path in paths {
@@ -79,7 +79,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Found, Error> {
     Ok(found)
 }
 
-/// Like [`read`], but ignores files that do not exist.
+/// Like [`read`], but leaves out the files that do not exist.
 fn read_those_that_exist(paths: impl IntoIterator<Item = PathBuf>) -> Result<Found, Error> {
     let mut found = Found::empty();
     for path in paths {
@@ -158,7 +158,7 @@ fn refused(problem: String) -> Error {
     Error::input("kubeconfig", problem, step)
 }
 
-/// Reads a file that a kubeconfig names.
+/// Reads a file that the kubeconfig names.
 fn referred(field: &str, path: &str) -> Result<String, Error> {
     let text = files::read_bytes(files::LONGEST, Path::new(path)).map_err(|error| {
         let (path, why) = (harmless(path), harmless(&error.to_string()));
@@ -240,11 +240,9 @@ impl Found {
         .await
     }
 
-    /// Checks that the context names the cluster of `recorded`. The credential of the context is for that
-    /// cluster alone.
+    /// Checks that the context leads to the server of `recorded`. Its credential may go to no other server.
     ///
-    /// # Errors
-    /// If the context names another cluster.
+    /// # Errors If the context names another cluster.
     pub(super) fn must_lead_to(&self, recorded: &Connection, name: &str) -> Result<(), Error> {
         let (_, context) = self.context(Some(name))?;
         let cluster = self
@@ -264,9 +262,9 @@ impl Found {
         }
     }
 
-    /// The secrets in the kubeconfig: the tokens and keys of all users, also from the files that it names;
-    /// the arguments and variables of exec plugins whose names mark them as secrets; the passwords of the
-    /// proxies.
+    /// The secrets in the kubeconfig. These are the tokens and keys of all users, including those in files
+    /// that the kubeconfig names. They are also the arguments and variables of exec plugins whose names mark
+    /// them as secrets, and the passwords of the proxies.
     pub(super) fn credentials(&self) -> impl Iterator<Item = SecretString> {
         let users = self.config.users.values().flat_map(user::credentials);
         let clusters = self.config.clusters.values().flat_map(Secrets::of_cluster);
@@ -532,7 +530,8 @@ mod tests {
         assert!(what.contains(problem) && help.contains(step), "{error}");
     }
 
-    /// A script can print a credential of the minter in each of these forms.
+    /// A script can print a credential of the minter in each of these forms, so jobpass must find each of
+    /// them.
     #[test]
     fn keys_are_found_as_they_stand_and_as_pem_line_by_line() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -556,8 +555,8 @@ mod tests {
         assert_eq!(secrets, expected);
     }
 
-    /// Scripts can read these secrets in the kubeconfig, or in the output of a plugin. Words about addresses
-    /// and settings stay readable.
+    /// Scripts can read these secrets in the kubeconfig, or in the output of a plugin. Addresses and settings
+    /// are no secrets, and stay readable.
     #[test]
     fn what_a_kubeconfig_hands_to_plugins_and_proxies_is_found_by_its_name() {
         let yaml = r#"

@@ -17,8 +17,8 @@ use crate::{
     token::Token,
 };
 
-/// The identity of a user. The precedence is client-go's (`clientcmd/client_config.go`,
-/// `plugin/pkg/client/auth/exec`): a plugin runs only without a token and a client certificate.
+/// The identity of a user. The precedence is that of client-go (`clientcmd/client_config.go`,
+/// `plugin/pkg/client/auth/exec`): a plugin runs only if there is neither a token nor a client certificate.
 pub(super) async fn identity(
     user: &User,
     name: &str,
@@ -80,8 +80,8 @@ fn check(user: &User, name: &str) -> Result<(), Error> {
     user.exec.as_ref().map_or(Ok(()), |exec| exec::check(exec, name))
 }
 
-/// The token of a user. client-go reads the token file again and again. While client-go can read the file,
-/// its content wins over `token`.
+/// The token of a user. client-go reads the token file again and again, and prefers it to `token` while it
+/// can read the file.
 fn token(user: &User, name: &str) -> Result<Option<Token>, Error> {
     let inline = user.token.expose_secret();
     let in_file = match &*user.token_file {
@@ -137,7 +137,7 @@ fn certificate(user: &User, name: &str) -> Result<Option<ClientCertificate>, Err
 }
 
 /// The token and the key of a user, in each form that a file can have, and the secrets that the exec plugin
-/// gets. Masking covers a key line by line.
+/// gets. Each line of a key is a separate secret, because log filters mask line by line.
 pub(super) fn credentials(user: &User) -> impl Iterator<Item = SecretString> {
     let own = [&user.token, &user.client_key_base64, &user.client_key_data];
     let own = own

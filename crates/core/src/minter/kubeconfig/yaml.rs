@@ -12,15 +12,16 @@ use serde_json::{Map, Number, Value};
 
 use crate::process::harden;
 
-/// The deepest nesting, deeper than any kubeconfig. Each level uses a stack frame.
+/// The deepest nesting that jobpass accepts, deeper than any kubeconfig. The parser uses a stack frame for
+/// each level.
 const DEEPEST: usize = 200;
-/// The greatest number of decoding steps, including the steps within aliases. Go counts in a similar way
-/// (`allowedAliasRatio`).
+/// The greatest number of decoding steps, including the steps within aliases. It stops a small text whose
+/// aliases grow without end. Go counts in a similar way (`allowedAliasRatio`).
 const MOST_STEPS: usize = 400_000;
 
 const LINE_BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
 
-/// The position at which kubectl also fails to read a text: line and column, counted from one.
+/// The position at which kubectl cannot read the text either: line and column, counted from one.
 #[derive(Debug)]
 pub(in super::super) struct Unreadable(pub(in super::super) Option<(u64, u64)>);
 
@@ -256,7 +257,7 @@ fn at(mark: Mark) -> Unreadable {
 struct Decoder<'n> {
     nodes: &'n [Node],
     steps: usize,
-    /// The targets of the aliases on the path to this node.
+    /// The targets of the aliases that lead to this node. An alias to one of them would never end.
     inside: Vec<usize>,
 }
 
@@ -302,8 +303,8 @@ impl Decoder<'_> {
         decoded
     }
 
-    /// Puts the entries of a mapping into `map`, in their order. A later entry replaces an earlier or a
-    /// merged entry.
+    /// Puts the entries of a mapping into `map`, in their order. A later entry replaces an earlier one, and
+    /// one that `<<` merged.
     fn entries(
         &mut self,
         index: usize,

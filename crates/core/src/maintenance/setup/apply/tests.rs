@@ -25,7 +25,7 @@ fn budget() -> Budget {
     Budget::new(Duration::from_secs(120))
 }
 
-/// The refusal by a policy of `setup`.
+/// A refusal by a policy of `setup`.
 fn policy() -> Fate {
     let message = "ValidatingAdmissionPolicy 'jobpass-anchors.ci.scanner' with binding \
                    'jobpass-anchors.ci.scanner' denied request: no";
@@ -88,7 +88,7 @@ fn only_the_new_version_of_the_policy_refuses_the_probe() {
     assert!(matches!(set_up(&longest).violation(), Violation::Unpinned));
 }
 
-/// A cluster with the objects that `found` returns for their paths. It answers `probe` to probes.
+/// A cluster in which `found` returns the existing object for a path. It answers every probe with `probe`.
 fn cluster(found: impl Fn(&str) -> Option<Value> + Send + 'static, probe: Fate) -> (Cluster, Log) {
     scripted::answering(&Identity::default(), move |line| match line.split_once(' ') {
         Some(("GET", path)) if path.ends_with("/rolebindings") => Fate::answer(200, r#"{"items":[]}"#),
@@ -101,8 +101,8 @@ fn cluster(found: impl Fn(&str) -> Option<Value> + Send + 'static, probe: Fate) 
     })
 }
 
-/// The changes in order: the last part of each path, and for a RoleBinding the names of its subjects. `*`
-/// replaces a random name.
+/// The changes in order: the last part of each path, then the subjects of a RoleBinding. `*` replaces a
+/// random name.
 fn changes(log: &Log) -> Vec<String> {
     let changes = log
         .requests()
@@ -186,7 +186,7 @@ async fn no_minter_is_bound_if_a_policy_does_not_work() {
     );
 }
 
-/// An administrator who may not impersonate a minter still gets the set-up, after a wait.
+/// An administrator who may not impersonate a minter still gets the set-up, but waits longer.
 #[tokio::test(start_paused = true)]
 async fn a_minter_is_bound_later_if_nobody_can_see_the_policies() {
     let (cluster, log) = cluster(|_| None, forbidden("User \"admin\" cannot impersonate"));
@@ -204,7 +204,7 @@ async fn a_minter_is_bound_later_if_nobody_can_see_the_policies() {
     assert_eq!(changes(&log).last().map(String::as_str), Some("bind [jane]"));
 }
 
-/// The objects of `setup` by their paths. The RoleBinding also has the subject `more`.
+/// The objects of `setup` by their paths, with one more subject in the RoleBinding: `more`.
 fn there(setup: &Setup, more: Option<&'static str>) -> impl Fn(&str) -> Option<Value> + Send + 'static {
     let objects = setup.objects().expect("objects");
     let objects = objects.iter().map(|object| {
@@ -237,7 +237,7 @@ async fn nothing_is_written_if_nothing_differs() {
     assert_eq!(reported.len(), setup.objects().expect("objects").len());
 }
 
-/// jobpass removes the subject first, because soon no policy will name it.
+/// jobpass removes the subject first: after this set-up, no policy limits that subject.
 #[tokio::test(start_paused = true)]
 async fn a_minter_that_is_removed_loses_its_permissions_first() {
     let setup = set_up("1h");
