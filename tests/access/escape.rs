@@ -25,15 +25,15 @@ fn questions(cluster: &Cluster, kind: &FaultKind) {
 #[rstest]
 #[case::tokens(
     "{apiGroups: [\"\"], resources: [serviceaccounts/token], verbs: [create]}",
-    "mint itself other tokens"
+    "mint other tokens for itself"
 )]
 #[case::own_tokens(
     "{apiGroups: [\"\"], resources: [serviceaccounts/token], resourceNames: [scanner], verbs: [create]}",
-    "mint itself other tokens"
+    "mint other tokens for itself"
 )]
 #[case::tokens_of_another(
     "{apiGroups: [\"\"], resources: [serviceaccounts/token], resourceNames: [another], verbs: [create]}",
-    "mint itself other tokens (create serviceaccounts/token another)"
+    "mint other tokens for itself (create serviceaccounts/token another)"
 )]
 #[case::impersonate(
     "{apiGroups: [\"\"], resources: [serviceaccounts], verbs: [impersonate]}",
@@ -45,7 +45,7 @@ fn questions(cluster: &Cluster, kind: &FaultKind) {
 )]
 #[case::escalate(
     "{apiGroups: [rbac.authorization.k8s.io], resources: [roles], verbs: [escalate]}",
-    "give rights that it does not have"
+    "grant permissions that it does not have"
 )]
 #[case::secrets(
     "{apiGroups: [\"\"], resources: [secrets], verbs: [list]}",
@@ -195,7 +195,7 @@ fn what_is_not_known_is_said(#[case] check: &str, #[case] code: i32) {
     assert_eq!(main.code(), code, "{}", main.log);
     assert!(
         main.log
-            .contains("can outlive its token: 55 of 55 checks got no answer: the API server answered 403"),
+            .contains("can outlive its token: 55 of 55 questions to the API server got no answer: the API server answered 403"),
         "{}",
         main.log
     );
@@ -209,7 +209,12 @@ fn an_api_server_that_does_not_answer_costs_a_warning() {
     let step = step(&cluster, &[]);
     questions(&cluster, &FaultKind::HoldBefore);
     let main = step.main().succeeded();
-    assert!(main.log.contains("55 of 55 checks got no answer"), "{}", main.log);
+    assert!(
+        main.log
+            .contains("55 of 55 questions to the API server got no answer"),
+        "{}",
+        main.log
+    );
     assert!(main.log.contains("no answer in time"), "{}", main.log);
     step.post().succeeded();
 }

@@ -213,8 +213,8 @@ fn a_signal_leaves_no_token(
 
 #[rstest]
 #[case(&["--revoke-after", "10m"], "the token has expired by then")]
-#[case(&["--revoke-after", "0s"], "which is not a usable length of time")]
-#[case(&["--time-limit", "soon"], "which is not a usable length of time")]
+#[case(&["--revoke-after", "0s"], "which jobpass cannot use as a duration")]
+#[case(&["--time-limit", "soon"], "which jobpass cannot use as a duration")]
 #[case(&["--duration", "30s"], "less than 10 minutes")]
 #[case(&["--env", "1", "--", "true"], "input `env` is not the name of a variable")]
 #[case(&["--", "no-such-program"], "not a program that jobpass can run")]

@@ -154,7 +154,7 @@ fn a_cluster_that_fills_no_secrets() {
 /// The cases: the token belongs to another Secret or to another account, or there is no token controller.
 #[rstest]
 #[case::opaque(|body: &mut serde_json::Value| body["data"]["token"] = "b3BhcXVl".into(), "not a JWT")]
-#[case::empty(|body: &mut serde_json::Value| body["data"]["token"] = "".into(), "holds something that is not a token")]
+#[case::empty(|body: &mut serde_json::Value| body["data"]["token"] = "".into(), "holds text that is not a token")]
 #[case::another(|body: &mut serde_json::Value| body["data"]["token"] = another().into(), "its subject is `system:serviceaccount:elsewhere:admin`")]
 fn what_is_not_as_asked_is_not_handed_over(#[case] change: fn(&mut serde_json::Value), #[case] why: &str) {
     let desk = desk();

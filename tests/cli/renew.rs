@@ -137,10 +137,10 @@ fn nothing_is_renewed_without_its_journal() {
 
 #[rstest]
 #[case(&["exec", "--renew-for", "1h", "--", "true"], "that is no longer than one token lives (`duration`)")]
-#[case(&["exec", "--renew-for", "soon", "--", "true"], "which is not a usable length of time")]
+#[case(&["exec", "--renew-for", "soon", "--", "true"], "which jobpass cannot use as a duration")]
 #[case(&["exec", "--renew-for", "2h", "--env", "TOKEN", "--", "true"], "is given with `env`, but jobpass cannot change a variable of a running command")]
 #[case(&["exec", "--renew-for", "2h", "--duration", "30s", "--", "true"], "a `duration` of less than 10 minutes")]
-#[case(&["mint", "--renew-for", "2h", "--state-file", "s"], "there is no file to renew the token in")]
+#[case(&["mint", "--renew-for", "2h", "--state-file", "s"], "no file holds the token")]
 fn what_cannot_be_renewed_is_not_minted(#[case] words: &[&str], #[case] why: &str) {
     let desk = Desk::new();
     let who = ["--service-account", "scanner", "--kubeconfig", "minter.yaml"];

@@ -390,7 +390,7 @@ fn stopped_in_the_grace_period(
             stopped.log.contains("the old one still works")
                 && stopped
                     .log
-                    .contains("`jobpass sweep` deletes it after its expiry"),
+                    .contains("`jobpass sweep` deletes the old Secret after its expiry"),
             "{}",
             stopped.log
         );

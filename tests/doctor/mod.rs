@@ -279,7 +279,7 @@ fn an_older_kubernetes() {
     );
     let doctor = patient.doctor(&[]).succeeded();
     assert_says(&doctor, "warning", "version", "Kubernetes 1.27");
-    assert_says(&doctor, "unknown", "user", "this API server cannot tell");
+    assert_says(&doctor, "unknown", "user", "the API server cannot name the user");
 }
 
 #[rstest]
@@ -467,7 +467,7 @@ fn legacy_tokens_that_nothing_will_ever_delete_are_named() {
         "minter.yaml",
         &patient.cluster.kubeconfig(&patient.token, namespace),
     );
-    let none = format!("none in namespace {namespace}");
+    let none = format!("every legacy token in namespace {namespace} has an expiry or an owner");
     finds("ok", &none);
     legacy("goes", ", kubernetes.io/service-account.expiration: \"86400\"");
     finds("ok", &none);

@@ -223,7 +223,7 @@ fn a_webhook_that_does_not_answer() {
     assert_eq!(main.code(), 3, "{}", main.log);
     for text in [
         "failed calling webhook \"labels.example.com\"",
-        "the API server asks an admission webhook, and the webhook gives no answer",
+        "the API server must ask an admission webhook before it carries out this request, and the webhook does not answer",
     ] {
         assert!(main.log.contains(text), "no `{text}` in:\n{}", main.log);
     }

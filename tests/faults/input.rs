@@ -205,7 +205,7 @@ fn an_expired_minter() {
         &[
             "401",
             "the token of the minter expired",
-            " ago: give the job a fresh one",
+            " ago: give the job a new one",
         ],
     );
 }

@@ -317,7 +317,11 @@ fn an_anchor_that_is_gone_is_revoked_and_one_that_is_not_ours_is_left_alone() {
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: {anchor}, namespace: NAMESPACE}}\n"
     ));
     let post = step.post().succeeded();
-    assert!(post.log.contains("jobpass left it alone"), "{}", post.log);
+    assert!(
+        post.log.contains("jobpass left that Secret alone"),
+        "{}",
+        post.log
+    );
     assert_eq!(cluster.secrets(cluster.namespace()).len(), 1);
 }
 

@@ -347,7 +347,7 @@ fn a_kubeconfig_is_no_flag() {
         assert_eq!(refused.code(), 2, "{}", refused.log);
         says(
             &refused,
-            &["input `kubeconfig` was given as a flag, and names no file"],
+            &["input `kubeconfig` comes from a flag, and names no file"],
         );
         assert!(!refused.log.contains("eyJ"), "{}", refused.log);
     }

@@ -115,7 +115,7 @@ fn an_id_token_mints_and_a_fresh_one_revokes() {
     Issuer::github().claim("repository_id", "99").claim("repository", "team/fork"),
     &["repository           team/fork", "repository_id        99", "requiredValue: \"99\""]
 )]
-#[case::branch(Issuer::github().claim("ref", "refs/heads/x"), &["ref                  refs/heads/x", "every rule must fit", "jobpass doctor --authentication-config FILE"])]
+#[case::branch(Issuer::github().claim("ref", "refs/heads/x"), &["ref                  refs/heads/x", "every rule must match", "jobpass doctor --authentication-config FILE"])]
 #[case::audience(Issuer::github().claim("aud", "another"), &["audience             another", "audiences: [\"another\"]"])]
 #[case::expired(Issuer::github().expired(), &["lifetime             expired 1 min", "It has expired"])]
 #[case::not_yet_valid(Issuer::github().not_yet_valid(), &["It is not valid yet"])]

@@ -68,7 +68,9 @@ fn each_set_up_gives_what_it_gave_alone(#[case] set_ups: &[&[&str]]) {
     let refused = mint(&desk, "other-minter", &SCANNER);
     assert_eq!(refused.code(), 4, "{}", refused.log);
     assert!(
-        refused.log.contains("or of one that the minter was given"),
+        refused
+            .log
+            .contains("or to a ServiceAccount that `jobpass setup` named"),
         "{}",
         refused.log
     );
@@ -98,12 +100,12 @@ fn nothing_is_taken_away_unless_that_is_said() {
     let stopped = desk.setup(&[&less, &["--apply"]]);
     assert_eq!(stopped.code(), 5, "{}", stopped.log);
     for loss in [
-        "user:jane can mint tokens of scanner now, and could not afterwards",
-        "group:it's can mint tokens of scanner now, and could not afterwards",
-        "tokens of scanner can live for 2 h now, and only for 1 h afterwards",
-        "tokens of scanner can have the audience https://it's.example.com now, and could not afterwards",
-        "user:jane can mint tokens for jobs with rules now, and could not afterwards",
-        "jobs with rules can get `get configmaps shared` now, and could not afterwards",
+        "user:jane can mint tokens of scanner now, but not after this set-up",
+        "group:it's can mint tokens of scanner now, but not after this set-up",
+        "tokens of scanner can live for 2 h now, but only for 1 h after this set-up",
+        "tokens of scanner can have the audience https://it's.example.com now, but not after this set-up",
+        "user:jane can mint tokens for jobs with rules now, but not after this set-up",
+        "jobs with rules can get `get configmaps shared` now, but not after this set-up",
         "To remove them, add `--replace`",
     ] {
         assert!(stopped.log.contains(loss), "{loss}: {}", stopped.log);
@@ -154,7 +156,7 @@ fn no_job_of_one_set_up_mints_by_another() {
         assert_eq!(refused.code(), 2, "{}", refused.log);
         let why = format!("RoleBinding {namespace}/jobpass-minter-scanner");
         assert!(
-            refused.log.contains(&why) && refused.log.contains("tokens that outlive its job"),
+            refused.log.contains(&why) && refused.log.contains("tokens for itself that outlive its job"),
             "{}",
             refused.log
         );

@@ -24,8 +24,8 @@ pub(crate) fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> 
             harmless(value)
         ),
         format!(
-            "use at most {longest} lowercase letters, digits, {dots}, with a letter or digit at both ends; \
-             just the name, without the namespace"
+            "use at most {longest} lowercase letters, digits, {dots}, with a letter or digit at both ends. \
+             Give the name alone, without the namespace"
         ),
     ))
 }
@@ -101,8 +101,9 @@ pub(crate) fn number(input: &str, text: &str) -> Result<String, Error> {
     Err(Error::input(
         input,
         format!("is `{}`, which is not an id", harmless(text)),
-        "give the number, because somebody else can take over a name. For GitHub: `gh api repos/OWNER/REPO \
-         --jq '.id, .owner.id'`; GitLab shows it below the name of the project or group",
+        "give the number: after a renaming, somebody else can take the old name. For GitHub, `gh api \
+         repos/OWNER/REPO --jq '.id, .owner.id'` prints the numbers. GitLab shows the number below the name \
+         of the project or group",
     ))
 }
 
@@ -113,7 +114,10 @@ pub(crate) fn text_of(input: &str, text: &str) -> Result<String, Error> {
     }
     Err(Error::input(
         input,
-        format!("is `{}`, which is not allowed here", harmless(text)),
+        format!(
+            "is `{}`, which is empty, too long, or has invisible characters or superfluous spaces",
+            harmless(text)
+        ),
         format!("use 1 to {LONGEST_TEXT} visible characters, without spaces at the ends or two in a row"),
     ))
 }

@@ -172,7 +172,7 @@ mod tests {
         | Audiences | `https://kubernetes.default.svc` |
         | Minted | 2026-11-23 10:00:00 UTC |
         | Revoked | 2026-11-23 10:04:30 UTC, after 4 min 30 s |
-        | Proof | the API server answers 401 to the token (asked once; another replica that saw it just before may accept it for up to 10 s more) |
+        | Proof | the API server answers 401 to the token (jobpass asked once; another replica that saw the token just before may accept it for up to 10 s more) |
         | Would have expired | 2026-11-23 11:00:00 UTC |
         | Anchor | `jobpass-abcdefghij2345678901` |
         | Credential id | `22222222-2222-3333-4444-555555555555` |

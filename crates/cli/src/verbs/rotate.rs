@@ -259,7 +259,7 @@ mod tests {
         insta::assert_snapshot!(in_words(&rotated), @r"
         the old token is revoked
           Secret  scanner-token is deleted
-          proof   the API server answers 401 to the token (asked once; another replica that saw it just before may accept it for up to 10 s more)
+          proof   the API server answers 401 to the token (jobpass asked once; another replica that saw the token just before may accept it for up to 10 s more)
         ");
     }
 }

@@ -23,7 +23,7 @@ const WAYS: &[(&str, &str, &str)] = &[
         "roles rolebindings clusterroles clusterrolebindings",
     ),
     (
-        "give rights that it does not have",
+        "grant permissions that it does not have",
         ESCALATE,
         "roles clusterroles",
     ),
@@ -54,7 +54,7 @@ const WAYS: &[(&str, &str, &str)] = &[
         "nodes/proxy",
     ),
 ];
-const TOKENS: &str = "mint itself other tokens";
+const TOKENS: &str = "mint other tokens for itself";
 const OTHERS: &str = "act as others";
 const ESCALATE: &str = "escalate bind";
 /// The modes of constrained impersonation, from Kubernetes 1.35 on. Each has the resource and the object name
@@ -288,7 +288,7 @@ impl Escape {
         if let Some((unknown, asked, reason)) = &self.unknown {
             sentences.push(format!(
                 "jobpass cannot tell whether ServiceAccount {account} can outlive its token: {unknown} of \
-                 {asked} checks got no answer: {}",
+                 {asked} questions to the API server got no answer: {}",
                 harmless(reason)
             ));
         }
@@ -432,7 +432,7 @@ mod tests {
         assert!(escape.ways.is_empty());
         let sentences = escape.sentences(&account()).concat();
         assert!(
-            sentences.contains("checks got no answer: no answer in time"),
+            sentences.contains("questions to the API server got no answer: no answer in time"),
             "{sentences}"
         );
     }
@@ -464,7 +464,9 @@ mod tests {
         });
         let sentences = Escape::of(unknown.collect(), EscapeCheck::Warn).sentences(&account());
         assert!(
-            sentences[0].contains("can outlive its token: 55 of 55 checks got no answer: no answer in time"),
+            sentences[0].contains(
+                "can outlive its token: 55 of 55 questions to the API server got no answer: no answer in time"
+            ),
             "{sentences:?}"
         );
     }

@@ -46,7 +46,7 @@ impl SelfReview {
             ));
             let question = json!({ "apiVersion": format!("authentication.k8s.io/{version}"), "kind": "SelfSubjectReview" });
             let request = reviews.create(&PostParams::default(), question.to_string().into());
-            let call = Call::new("ask who this is", request)?;
+            let call = Call::new("ask for the user of the credential", request)?;
             let answer = cluster.send(&call, budget).await?;
             match answer.status {
                 201 => {

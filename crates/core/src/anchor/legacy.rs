@@ -160,7 +160,8 @@ pub(crate) async fn filled(
         let Some(secret) = secret.filter(|secret| secret.metadata.uid == uid) else {
             let error = Error::new(
                 Kind::Refused,
-                "cannot get a legacy token: something deleted its Secret right after jobpass created it",
+                "cannot get a legacy token: another program deleted its Secret right after jobpass created \
+                 the Secret",
             );
             return Err(error.help(permission.no_account()));
         };
@@ -170,8 +171,7 @@ pub(crate) async fn filled(
             let token = token.ok_or_else(|| {
                 Error::new(
                     Kind::Claims,
-                    "the Secret of the legacy token holds something \
-                    that is not a token",
+                    "the Secret of the legacy token holds text that is not a token",
                 )
             })?;
             let created = secret.metadata.creation_timestamp;
@@ -180,8 +180,8 @@ pub(crate) async fn filled(
         if Instant::now() + pause >= until {
             let seconds = FILL.as_secs();
             let what = format!(
-                "cannot get a legacy token: the cluster wrote no token into its Secret within \
-                    {seconds} s"
+                "cannot get a legacy token: the cluster's token controller wrote no token into the Secret \
+                 within {seconds} s"
             );
             return Err(Error::new(Kind::Refused, what).help(
                 "the controller `serviceaccount-token` of kube-controller-manager writes these tokens. In \

@@ -39,7 +39,7 @@ pub fn warnings(claims: &Claims, now: Timestamp) -> Vec<Warning> {
     }
     if let Some(from) = claims.nbf.max(claims.iat).filter(|from| *from > now + LEEWAY) {
         let why = format!(
-            "it becomes valid in {}, unless the clock of this machine is wrong",
+            "it is not valid yet: it becomes valid in {}, unless the clock of this machine is wrong",
             time_to(from)
         );
         add("not-yet-valid", why);
@@ -71,13 +71,14 @@ pub fn warnings(claims: &Claims, now: Timestamp) -> Vec<Warning> {
             false => format!("{} ago", time_to(after)),
         };
         let why = format!(
-            "Kubernetes extended its lifetime: it was meant to end {when} (`warnafter`), and API servers \
-             only warn from then on"
+            "Kubernetes extended its lifetime: its intended end is {when} (`warnafter`), and from then on \
+             API servers only warn"
         );
         add("warnafter", why);
     }
     if private.is_some() && claims.bound_to().is_none() {
-        let why = "it is not bound to an object: before it expires, only deleting its ServiceAccount ends it";
+        let why = "it is not bound to an object: until it expires, it can be revoked only by deleting its \
+                   ServiceAccount";
         add("unbound", why.into());
     }
     if claims.is_for_others() {

@@ -37,7 +37,7 @@ impl AttemptError {
         ];
         if proxy_refuses.iter().any(|text| deepest.contains(text)) {
             return AttemptError {
-                why: "the proxy requires a user and a password, or refuses those that it got".into(),
+                why: "the proxy asks for a user and a password, or refuses the given ones".into(),
                 help: "check `USER:PASSWORD@` before the proxy's host. Percent-encode characters such as \
                     `@` in the password",
                 transient: false,
@@ -63,16 +63,17 @@ fn of_tls(error: &rustls::Error) -> AttemptError {
     let (why, help) = match error {
         rustls::Error::InvalidCertificate(E::UnknownIssuer | E::BadSignature) => (
             "the server's certificate is not from the certificate authority that was given".into(),
-            "check `certificate-authority` (or the kubeconfig's `certificate-authority-data`): give the CA \
-             of this cluster",
+            "give the certificate authority of this cluster as `certificate-authority`, or as \
+             `certificate-authority-data` in the kubeconfig",
         ),
         rustls::Error::InvalidCertificate(E::NotValidForName | E::NotValidForNameContext { .. }) => (
             "the server's certificate is for another name".into(),
-            "use a host name or address that the certificate carries, or the kubeconfig's `tls-server-name`",
+            "connect to a host name or address that stands in the certificate, or name one as the \
+             kubeconfig's `tls-server-name`",
         ),
         rustls::Error::InvalidCertificate(E::Expired | E::ExpiredContext { .. }) => (
             "the server's certificate has expired".into(),
-            "renew the API server's certificate; check this machine's clock",
+            "renew the API server's certificate, or correct this machine's clock",
         ),
         rustls::Error::InvalidCertificate(E::NotValidYet | E::NotValidYetContext { .. }) => (
             "the server's certificate is not valid yet".into(),
@@ -195,10 +196,10 @@ mod tests {
     #[case::with_control_characters("\u{1b}[2Jgone\n::error::x", "[2Jgone", true)]
     #[case::http_proxy(
         "proxy authorization required",
-        "the proxy requires a user and a password",
+        "the proxy asks for a user and a password",
         false
     )]
-    #[case::socks_proxy("credentials not accepted", "the proxy requires a user and a password", false)]
+    #[case::socks_proxy("credentials not accepted", "the proxy asks for a user and a password", false)]
     fn the_deepest_cause_is_shown(#[case] cause: &'static str, #[case] why: &str, #[case] transient: bool) {
         let inner = Outer("tcp connect error", io::Error::other(cause));
         let error = AttemptError::of(&Outer("client error (Connect)", inner), false);

@@ -70,7 +70,7 @@ impl Authority {
             true => Err(Error::input(
                 input,
                 "holds more than 64 KiB of certificates",
-                "give the CA of this cluster alone, not a bundle of all CAs",
+                "give the certificate authority of this cluster alone, not a bundle of many",
             )),
             false => Ok(authority),
         }

@@ -124,7 +124,7 @@ impl<'a> Denial<'a> {
     pub(crate) fn in_words(self) -> String {
         match self {
             Self::Quota => "a ResourceQuota of the namespace".into(),
-            Self::Terminating => "the namespace, which is being deleted,".into(),
+            Self::Terminating => "the namespace, which Kubernetes is deleting,".into(),
             Self::Policy(name) => format!("ValidatingAdmissionPolicy `{}` of the cluster", harmless(name)),
             Self::Webhook(name) | Self::Unanswered(name) => {
                 format!("admission webhook `{}` of the cluster", harmless(name))
@@ -135,9 +135,10 @@ impl<'a> Denial<'a> {
 }
 
 /// The next step after [`Denial::Unanswered`].
-pub(crate) const UNANSWERED: &str = "before it carries out this request, the API server asks an admission \
-    webhook, and the webhook gives no answer. Ask the people who run the webhook to repair it, or to let \
-    requests pass when it does not answer (`failurePolicy: Ignore`)";
+pub(crate) const UNANSWERED: &str = "the API server must ask an admission webhook before it carries out \
+                                     this request, and the webhook does not answer. Ask the people who run \
+                                     the webhook to repair it, or to let requests pass when it does not \
+                                     answer (`failurePolicy: Ignore`)";
 
 #[cfg(test)]
 mod tests {

@@ -61,7 +61,8 @@ impl ClientCertificate {
             Err(why) => Err(Error::input(
                 input,
                 format!("has a client certificate that jobpass cannot use: {why}"),
-                "give the certificate and its own key, both PEM, the key without a passphrase",
+                "give the certificate and the key that belongs to it, both in PEM. The key must have no \
+                 passphrase",
             )),
         }
     }

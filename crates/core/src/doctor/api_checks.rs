@@ -134,7 +134,7 @@ impl<'a> ApiChecks<'a> {
                 return Err(Finding::new(
                     "user",
                     Health::Unknown,
-                    "this API server cannot tell, because it is older than Kubernetes 1.28",
+                    "the API server cannot name the user, because it is older than Kubernetes 1.28",
                 ));
             }
             SelfReview::Refused(_, answer) => answer,
@@ -176,7 +176,14 @@ impl<'a> ApiChecks<'a> {
         let for_one_job = ["serviceaccounts", "roles", "rolebindings"]
             .into_iter()
             .flat_map(|resource| {
-                ["create", "delete"].map(|verb| ("may make a role for one job", verb, resource, ""))
+                ["create", "delete"].map(|verb| {
+                    (
+                        "may create a ServiceAccount and a Role for one job",
+                        verb,
+                        resource,
+                        "",
+                    )
+                })
             });
         let for_one_job = for_one_job.filter(|_| !rules.is_empty());
         let reviews = needed

@@ -104,7 +104,7 @@ impl AuthenticationConfig {
         let claims = bearer.and_then(|token| claims::part::<Value>(token, 1).ok());
         let issuer = claims.as_ref().and_then(|claims| claims["iss"].as_str());
         let (Some(claims), Some(issuer)) = (&claims, issuer) else {
-            let said = "this minter sends no ID token, so the file does not decide about it";
+            let said = "this minter sends no ID token, so the file says nothing about it";
             return vec![Finding::new("issuer", Health::Unknown, said)];
         };
         let Some(authenticator) = self
@@ -171,10 +171,10 @@ fn audience(claims: &Value, allowed: &[String]) -> Finding {
 }
 
 /// The next step for a file with a rule about GitHub's `sub`.
-const SUBJECT: &str = "GitHub writes `sub` in two forms: repositories that were created, renamed or moved \
-    after 15 July 2026 have the ids of owner and repository in it, and an administrator can switch other \
-    repositories to the new form. `repository_id` is the same in both forms: `jobpass setup \
-    --authentication-config` writes a file with a rule for it";
+const SUBJECT: &str = "GitHub writes `sub` in two forms. The newer form has the ids of owner and \
+                       repository; repositories have it if they were created, renamed or moved after 15 \
+                       July 2026, or if an administrator chose it. `repository_id` does not depend on the \
+                       form: `jobpass setup --authentication-config` writes a file with a rule for it";
 
 /// The `sub` of a GitHub token.
 fn github_subject(claims: &Value) -> Option<Subject<'_>> {
@@ -288,7 +288,7 @@ fn literal(text: &str) -> Option<&str> {
 
 /// The finding for any other expression, with the claims that it uses.
 fn unknown(check: &'static str, expression: &str, claims: &Value) -> Finding {
-    let mut said = format!("not evaluated here: {}", harmless(expression));
+    let mut said = format!("doctor cannot evaluate this rule: {}", harmless(expression));
     let mut names = Vec::new();
     for (start, _) in expression.match_indices("claims.") {
         names.extend(
@@ -387,22 +387,22 @@ mod tests {
     #[case(
         "claims.ref_path in ['a,b', 'c']",
         "unknown",
-        "not evaluated here: claims.ref_path in ['a,b', 'c']; in the token, ref_path is refs/heads/main"
+        "doctor cannot evaluate this rule: claims.ref_path in ['a,b', 'c']; in the token, ref_path is refs/heads/main"
     )]
     #[case(
         "claims.ref_path == 'a' || claims.none == 'b'",
         "unknown",
-        "not evaluated here: claims.ref_path == 'a' || claims.none == 'b'; in the token, ref_path is refs/heads/main; in the token, none is missing"
+        "doctor cannot evaluate this rule: claims.ref_path == 'a' || claims.none == 'b'; in the token, ref_path is refs/heads/main; in the token, none is missing"
     )]
     #[case(
         "claims.ref_path == 'a\\'b'",
         "unknown",
-        "not evaluated here: claims.ref_path == 'a\\'b'; in the token, ref_path is refs/heads/main"
+        "doctor cannot evaluate this rule: claims.ref_path == 'a\\'b'; in the token, ref_path is refs/heads/main"
     )]
     #[case(
         "claims.ref_path.startsWith('refs/')",
         "unknown",
-        "not evaluated here: claims.ref_path.startsWith('refs/'); in the token, ref_path is refs/heads/main"
+        "doctor cannot evaluate this rule: claims.ref_path.startsWith('refs/'); in the token, ref_path is refs/heads/main"
     )]
     fn other_rules(#[case] expression: &str, #[case] result: &str, #[case] said: &str) {
         let file = json!({"kind": "AuthenticationConfiguration", "jwt": [{
@@ -443,7 +443,9 @@ mod tests {
         let finding = rule.finding(&claims);
         assert_eq!(finding.health.word(), health);
         assert_eq!(
-            finding.fix.contains("`repository_id` is the same in both"),
+            finding
+                .fix
+                .contains("`repository_id` does not depend on the form"),
             explained,
             "{}",
             finding.fix

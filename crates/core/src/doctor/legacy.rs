@@ -113,11 +113,11 @@ fn finding(namespace: &str, names: &[String], more: usize, complete: bool) -> Fi
     if names.is_empty() {
         return match complete {
             true => {
-                let said = format!("none in namespace {namespace} without an expiry or an owner");
+                let said = format!("every legacy token in namespace {namespace} has an expiry or an owner");
                 Finding::new(CHECK, Health::Ok, said)
             }
             false => {
-                let said = format!("namespace {namespace} holds too many Secrets to look at all of them");
+                let said = format!("namespace {namespace} holds more Secrets than doctor looks at");
                 Finding::new(CHECK, Health::Unknown, said)
             }
         };
@@ -144,8 +144,8 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::none(&[], 0, true, "ok: none in namespace ci without an expiry or an owner")]
-    #[case::none_so_far(&[], 0, false, "unknown: namespace ci holds too many Secrets to look at all of them")]
+    #[case::none(&[], 0, true, "ok: every legacy token in namespace ci has an expiry or an owner")]
+    #[case::none_so_far(&[], 0, false, "unknown: namespace ci holds more Secrets than doctor looks at")]
     #[case::two(&["a", "b"], 0, true, "warning: in namespace ci, these neither expire nor have an owner: a, b")]
     #[case::many(&["a"], 7, true, "warning: in namespace ci, these neither expire nor have an owner: a, and 7 more")]
     #[case::endless(&["a"], 7, false, "warning: in namespace ci, these neither expire nor have an owner: a, and 7 more at least")]

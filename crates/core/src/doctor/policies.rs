@@ -162,7 +162,7 @@ fn about_list(answer: &Answer, call: &Call) -> Finding {
         200 => answer.parse::<List>(call),
         403 => {
             let said = "this minter may not list Secrets, which is right. So doctor cannot tell whether the \
-                 namespace holds others";
+                        namespace holds Secrets other than anchors";
             return Finding::new(OTHER_SECRETS, Health::Unknown, said);
         }
         _ => return Finding::new(OTHER_SECRETS, Health::Unknown, answer.in_words()),

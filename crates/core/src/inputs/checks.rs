@@ -46,7 +46,10 @@ impl Checks {
         if let Some(vague) = vague {
             return Err(Error::input(
                 Opt::Forbid,
-                format!("has `{vague}`, which forbids only the permission for everything at once"),
+                format!(
+                    "has `{vague}`, which forbids only one permission that covers everything at once, \
+                         and no narrower one"
+                ),
                 "write each permission on a line of its own: `get secrets`, `list secrets`; `* *` forbids an \
                  administrator's permissions",
             ));

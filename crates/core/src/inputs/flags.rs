@@ -124,10 +124,10 @@ fn no_secret_in_argv(matches: &ArgMatches) -> Result<(), Error> {
         };
         return Err(Error::input(
             option,
-            format!("{shown}was given as a flag, and names no file that exists"),
+            format!("{shown}comes from a flag, and names no file that exists"),
             format!(
-                "give a path; or put the YAML, or base64 of it, into the variable {} (other processes can \
-                 read a command's flags)",
+                "give a path. Or put the YAML, or base64 of it, into the variable {}: other processes can \
+                 read a command's flags",
                 variable(option.name())
             ),
         ));

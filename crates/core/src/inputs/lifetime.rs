@@ -30,8 +30,8 @@ impl Lifetime {
             ..Self::LEAST => Err(wrong_duration(
                 text,
                 "no Kubernetes cluster issues a token for less than 10 minutes",
-                "use `10m` or more: jobpass revokes the token when the job ends, even if it could live longer; for one \
-                 command, `jobpass exec --duration 30s` revokes it after 30 seconds",
+                "use `10m` or more: jobpass revokes the token when the job ends, even if it could live \
+                 longer. For one command, `jobpass exec --duration 30s` revokes it after 30 seconds",
             )),
             Self::MAGIC => Err(wrong_duration(
                 text,
@@ -99,7 +99,7 @@ pub fn time(input: &str, text: &str) -> Result<Duration, Error> {
     match seconds(text) {
         Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
         _ => {
-            let problem = format!("is `{}`, which is not a usable length of time", harmless(text));
+            let problem = format!("is `{}`, which jobpass cannot use as a duration", harmless(text));
             Err(Error::input(input, problem, DURATIONS))
         }
     }

@@ -150,8 +150,8 @@ options! {
     Require {
         name: "require",
         help: "Permissions that the token must have, one a line: `get pods`, `create pods/exec target-pod`, \
-            `list deployments.apps`, `get secrets -n other`, `list pods -A`, `get /metrics`. If one is \
-            missing, jobpass revokes the token and the job fails.",
+               `list deployments.apps`, `get secrets -n other`, `list pods -A`, `get /metrics`. If the \
+               token lacks one, jobpass revokes the token and the job fails.",
         value: Value::Lines,
         ..TEXT
     }
@@ -165,9 +165,9 @@ options! {
 
     EscapeCheck {
         name: "escape-check",
-        help: "What to do if the ServiceAccount can get credentials that outlive the token, because it may \
-               mint tokens, impersonate, write RBAC, read Secrets, or run or enter Pods: `fail`, `warn` or \
-               `off`.",
+        help: "The reaction if the ServiceAccount can get credentials that outlive the token, because it \
+               may mint tokens, impersonate, write RBAC, read Secrets, or run or enter Pods: `fail`, `warn` \
+               or `off`.",
         value: Value::Choice(&["fail", "warn", "off"]),
         default: Some("warn"),
         ..TEXT

@@ -322,9 +322,9 @@ where
             let mut minted = minted.ok_or_else(|| {
                 Error::new(
                     Kind::Refused,
-                    "cannot get a token: something deleted the anchor right after jobpass created it",
+                    "cannot get a token: another program deleted the anchor right after jobpass created it",
                 )
-                .help("find out what deletes Secrets of type jobpass.dev/anchor in this cluster")
+                .help("find out which program deletes Secrets of type jobpass.dev/anchor in this cluster")
             })?;
             minted.warnings.extend(minted.claims.verify(spec, &uid, account)?);
             progress.borrow_mut().state.receipt.minted(&minted.claims);

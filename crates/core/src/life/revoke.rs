@@ -315,7 +315,10 @@ impl Revocation<'_> {
         let left_alone = matches!(deletion, Deletion::AnotherUid);
         let other = left_alone.then(|| {
             let name = &self.state.receipt.anchor;
-            format!("another Secret is named `{name}` now; jobpass left it alone")
+            format!(
+                "the anchor is gone, and another Secret has its name `{name}` now. jobpass left that \
+                     Secret alone"
+            )
         });
         Ok(Revoked {
             proof,
@@ -439,7 +442,7 @@ impl Revocation<'_> {
     async fn must_be_gone(&self) -> Result<(), Error> {
         let why = match self.ask_to_delete().await? {
             Deletion::Gone { .. } | Deletion::AnotherUid => return Ok(()),
-            Deletion::Done => "the API server has just deleted it once more".to_owned(),
+            Deletion::Done => "jobpass had to delete it a second time".to_owned(),
             Deletion::Held => "the API server has marked it as deleted".to_owned(),
             Deletion::Refused(_, answer) => answer.in_words(),
         };

@@ -97,11 +97,11 @@ impl Signature {
         match self {
             Self::Good => "good: a key that the cluster publishes made it".into(),
             Self::UnknownKey => {
-                "of no key that the cluster publishes: the token belongs to another cluster, or the cluster \
-                 rotated its keys"
+                "by a key that the cluster does not publish: the token belongs to another cluster, or the \
+                 cluster rotated its keys"
                     .into()
             }
-            Self::Bad => "wrong: the token was altered, or forged".into(),
+            Self::Bad => "wrong: somebody altered or forged the token".into(),
             Self::NotChecked(why) => format!("not checked: {why}"),
         }
     }
@@ -148,7 +148,7 @@ fn meaning(claims: &Claims, accepted: bool, signature: &Signature, now: jiff::Ti
     };
     // Only the token's own audience can tell, with a TokenReview.
     let unknown = if claims.is_for_others() {
-        "; whether it is revoked is not known"
+        "; nothing shows whether it is revoked as well"
     } else {
         ""
     };

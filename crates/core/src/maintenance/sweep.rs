@@ -119,7 +119,7 @@ pub fn expiry(anchor: &ListedAnchor, now: Timestamp) -> Expiry {
     }
     match anchor.expires {
         _ if !anchor.is_ours() => Expiry::Unclear("it has the type of an anchor, but not the name of one"),
-        None => Expiry::Unclear("its annotations hold no credible expiry"),
+        None => Expiry::Unclear("its annotations hold no expiry that can be true"),
         Some(expires) if now.duration_since(expires) > EXPIRY_MARGIN => Expiry::Passed,
         Some(_) => Expiry::Pending,
     }

@@ -100,7 +100,7 @@ pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error>
 /// The next step after a refusal. `claims` are those of the credential, if the credential is a token.
 fn next_step(status: u16, claims: Option<&Claims>, now: jiff::Timestamp) -> Cow<'static, str> {
     match (status, claims.map(|claims| why_refused(claims, now))) {
-        (401, Some(Some(why))) => format!("the token is refused because {why}").into(),
+        (401, Some(Some(why))) => format!("the API server refuses the token because {why}").into(),
         (401, Some(None)) => "the token is revoked (its bound object or its ServiceAccount is gone), or \
             belongs to another cluster: `jobpass inspect --verify` tells more"
             .into(),
@@ -108,11 +108,11 @@ fn next_step(status: u16, claims: Option<&Claims>, now: jiff::Timestamp) -> Cow<
             the user of the kubeconfig's context"
             .into(),
         (403, _) => {
-            "every authenticated user may ask this (ClusterRole `system:basic-user`). Most likely a proxy \
-             did not pass the credential on, or an authorizer forbids the request: check both"
+            "ClusterRole `system:basic-user` allows this request to every authenticated user. Most likely a \
+             proxy did not pass the credential on, or an authorizer forbids the request: check both"
                 .into()
         }
-        _ => "check the server's URL: a Kubernetes API server does not answer like this".into(),
+        _ => "check the server's URL: no Kubernetes API server sends this answer".into(),
     }
 }
 

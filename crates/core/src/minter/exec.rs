@@ -333,8 +333,8 @@ impl End {
     /// failed.
     fn in_words(&self, masker: Option<Masker>) -> String {
         let Some(mut masker) = masker else {
-            return "its standard error is not shown: the plugin got or printed more text than jobpass \
-                searches for secrets"
+            return "jobpass does not show its standard error: the plugin got or printed more text than \
+                    jobpass can search for secrets"
                 .into();
         };
         // The first line lacks its beginning, so the masker would not find a secret in it.
@@ -351,7 +351,7 @@ impl End {
             .push(&self.bytes[from..], &mut masked)
             .and_then(|()| masker.finish(&mut masked));
         match &*text::harmless_end(&String::from_utf8_lossy(&masked), SHOWN) {
-            "" if self.is_cut => "its standard error is not shown: its last line is too long".into(),
+            "" if self.is_cut => "jobpass does not show its standard error: the last line is too long".into(),
             "" => SILENT.into(),
             said => format!("its standard error is: {said}"),
         }
@@ -599,7 +599,7 @@ mod tests {
         let error = resolve_with(b"plugin-secret-9", script).await.0;
         let error = error.map(|_| ()).expect_err("refused").to_string();
         assert!(
-            error.contains("is not shown: ") && !error.contains("plugin-secret"),
+            error.contains("does not show its standard error: ") && !error.contains("plugin-secret"),
             "{error}"
         );
     }

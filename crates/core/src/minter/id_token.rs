@@ -72,12 +72,11 @@ impl Source {
 
     fn parse(url: &str) -> Result<Self, Error> {
         let refused = || {
-            let problem = "cannot be used: the platform names no https URL to ask for an ID token";
+            let problem = "does not work here: the CI platform names no https URL for ID tokens";
             Error::input(
                 Opt::OidcAudience,
                 problem,
-                "a step of the job changed a variable of the runner, and only the runner may say where ID \
-                 tokens come from. Remove the change",
+                "a step of the job changed a variable that only the runner may set. Remove the step's change",
             )
         };
         let parsed = url.parse::<http::Uri>().map_err(|_| refused())?;
@@ -112,7 +111,7 @@ impl Source {
             return Err(Error::input(
                 Opt::OidcAudience,
                 format!("is `{}`: an audience has no spaces", harmless(audience)),
-                "give one audience, one that the API server's AuthenticationConfiguration lists under `audiences`",
+                "give one audience that the API server's AuthenticationConfiguration lists under `audiences`",
             ));
         }
         let IdTokens { bearer, mask, .. } = environment.id_tokens().ok_or_else(none_here)?;
@@ -149,9 +148,9 @@ impl Source {
             .await
             .map_err(|unanswered| {
                 Error::new(unanswered.error.kind(), unanswered.error.message()).help(
-                    "the ID token comes from the CI platform, not from the cluster: check its status page, \
-                     and that this runner can reach it (HTTPS_PROXY, NO_PROXY; its certificate counts \
-                     against the system's roots and those of NODE_EXTRA_CA_CERTS)",
+                    "the ID token comes from the CI platform, not from the cluster. Check the platform's \
+                     status page, and that this runner can reach the platform (HTTPS_PROXY, NO_PROXY). Its \
+                     certificate must come from an authority of this system or of NODE_EXTRA_CA_CERTS",
                 )
             })?;
         if answer.status != 200 {
@@ -181,7 +180,7 @@ impl Source {
 fn none_here() -> Error {
     Error::input(
         Opt::OidcAudience,
-        "cannot be used here: no CI platform offers this job an ID token",
+        "does not work here: no CI platform offers this job an ID token",
         "use the GitHub Action, in a job with `permissions: id-token: write`. Elsewhere, put the credential \
          into a variable or a file: `bearer-token-env` or `bearer-token-file`",
     )

@@ -25,7 +25,7 @@ impl Oidc {
         let equals =
             |claim: &str, value: &str| format!("  - claim: {claim}\n    requiredValue: {}\n", quoted(value));
         let mut rules = String::from(
-            "  # Ids stay when a repository is renamed; a name that was given up can be taken by somebody else.\n",
+            "  # Ids stay when a repository is renamed; somebody else can take a name that was given up.\n",
         );
         let one_of = |claim: &str, values: &[String]| match values {
             [one] => equals(claim, one),
@@ -37,26 +37,27 @@ impl Oidc {
         };
         rules += &one_of(id, &self.ids);
         if let Some(owner) = &self.owner_id {
-            rules += "  # Not after it was given to another owner.\n";
+            rules += "  # Refuses the jobs after the repository or project moves to another owner.\n";
             rules += &equals(owner_id, owner);
         }
         match &self.git_ref {
             Some(Ref::Protected) => {
-                rules += "  # Who may push to a ref may edit what its jobs do: only refs that the platform protects.\n";
+                rules += "  # Everybody who may push to a ref may edit its jobs: accept only refs that the \
+                          platform protects.\n";
                 rules += &equals("ref_protected", "true");
             }
             Some(Ref::Named(name)) => {
-                rules += "  # Who may push to a ref may edit what its jobs do: only this one.\n";
+                rules += "  # Everybody who may push to a ref may edit its jobs: accept only this ref.\n";
                 rules += &equals(git_ref, name);
             }
             None => {}
         }
         if let Some(environment) = &self.environment {
-            rules += "  # Its rules, approval for instance, decide which jobs run in it.\n";
+            rules += "  # The environment's rules, such as an approval, decide which jobs run in it.\n";
             rules += &equals("environment", environment);
         }
         if !self.workflow_refs.is_empty() {
-            rules += "  # The workflow that was started, as it is on that ref.\n";
+            rules += "  # The workflow that started the run, as it is on that ref.\n";
             rules += &one_of("workflow_ref", &self.workflow_refs);
         }
         if !self.job_workflow_refs.is_empty() {
@@ -71,28 +72,24 @@ impl Oidc {
         let job = match self.platform {
             // A GitHub Enterprise Server may not have this claim.
             Platform::GitHub => {
-                "    # And the job of that run, if GitHub says it.\n    - key: jobpass.dev/check-run-id\n      \
+                "    # The job in that run, if GitHub names it.\n    - key: jobpass.dev/check-run-id\n      \
                  valueExpression: \"has(claims.check_run_id) ? string(claims.check_run_id) : ''\"\n"
             }
             Platform::GitLab => "",
         };
         format!(
-            "# For kube-apiserver's flag --authentication-config (Kubernetes 1.34; with apiserver.config.k8s.io/v1beta1 from 1.30\n\
-             # on). If there is such a file already, add the entry below `jwt:` to it: each issuer may stand there once.\n\
-             # The API server reads the file again when it changes, and must reach the issuer's\n\
-             # /.well-known/openid-configuration; add `certificateAuthority` below `issuer` if that is of a private CA.\n\
-             apiVersion: apiserver.config.k8s.io/v1\n\
-             kind: AuthenticationConfiguration\n\
-             jwt:\n\
-             - issuer:\n    url: {issuer}\n    \
-             # What a job shows to somebody else opens no door here: only ID tokens that were asked for with this.\n    \
-             audiences: [{audience}]\n  \
-             claimValidationRules:\n{rules}  \
-             claimMappings:\n    \
-             # The user that the minter's RoleBinding and the admission policies name.\n    \
-             username:\n      expression: {username}\n    \
-             # The API server's audit log then names the run.\n    \
-             extra:\n    - key: jobpass.dev/run-id\n      valueExpression: claims.{run_id}\n{job}",
+            "# For kube-apiserver's flag --authentication-config (Kubernetes 1.34; with \
+             apiserver.config.k8s.io/v1beta1 from 1.30\n# on). If the API server has such a file already, \
+             add the entry below `jwt:` to it. Each issuer may have one entry.\n# The API server reads the \
+             file again when it changes, and must reach the issuer's\n# /.well-known/openid-configuration; \
+             add `certificateAuthority` below `issuer` if its certificate comes from a private \
+             CA.\napiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n- \
+             issuer:\n    url: {issuer}\n    # Accepts only ID tokens for this audience. So an ID token \
+             that a job sends to another service is useless here.\n    audiences: [{audience}]\n  \
+             claimValidationRules:\n{rules}  claimMappings:\n    # The user that the minter's RoleBinding \
+             and the admission policies name.\n    username:\n      expression: {username}\n    # The API \
+             server's audit log then names the run.\n    extra:\n    - key: jobpass.dev/run-id\n      \
+             valueExpression: claims.{run_id}\n{job}",
             issuer = quoted(&self.issuer),
             audience = quoted(&self.audience),
             username = quoted(&format!("{} + claims.{id}", cel(&self.user_prefix()))),

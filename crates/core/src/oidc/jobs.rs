@@ -80,7 +80,7 @@ impl Oidc {
                 Some((name, _)) => {
                     return Err(Error::input(
                         name,
-                        "is given with `project-id`, and GitLab's ID tokens have no such claim",
+                        "is given with `project-id`, but GitLab's ID tokens have no such claim",
                         "leave it out: `ref`, `environment` and `owner-id` say which jobs of a GitLab project may mint",
                     ));
                 }
@@ -216,9 +216,9 @@ fn workflow_refs(input: &'static str, texts: &[String]) -> Result<Vec<String>, E
         }
         Err(Error::input(
             input,
-            format!("is `{text}`, which is not a workflow as ID tokens name it"),
-            "use `OWNER/REPO/.github/workflows/FILE.yml@refs/heads/BRANCH`, with `@refs/tags/TAG` or a \
-             commit in place of the branch if jobs call the workflow by one",
+            format!("is `{text}`, which is not the name of a workflow in an ID token"),
+            "use `OWNER/REPO/.github/workflows/FILE.yml@refs/heads/BRANCH`. If jobs call the workflow by a \
+             tag or a commit, write `@refs/tags/TAG` or the commit in place of the branch",
         ))
     };
     texts.iter().map(parse).collect()
@@ -245,7 +245,7 @@ fn properties(texts: &[String]) -> Result<Vec<(String, String)>, Error> {
         if properties.iter().any(|(known, _)| known == name) {
             return Err(wrong(
                 text,
-                ", and another value was given before: no repository has both",
+                ", but an earlier value differs: no repository has both",
             ));
         }
         properties.push((name.to_owned(), text_of("property", value)?));
@@ -261,11 +261,11 @@ impl Platform {
         });
         let allowed = match self {
             Self::GitHub => {
-                "on GitHub Enterprise Server it is `https://HOST/_services/token`; with data residency, \
-                 `https://token.actions.NAME.ghe.com`; if you leave it out, jobpass uses github.com's issuer"
+                "GitHub Enterprise Server uses `https://HOST/_services/token`. GitHub with data residency \
+                 uses `https://token.actions.NAME.ghe.com`. For github.com, leave this input out"
             }
             Self::GitLab => {
-                "it is the URL of the GitLab instance, `https://HOST`; if you leave it out, jobpass uses gitlab.com's issuer"
+                "give the URL of the GitLab instance, `https://HOST`. For gitlab.com, leave this input out"
             }
         };
         let refused = |problem: &str| {

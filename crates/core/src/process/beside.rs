@@ -65,7 +65,7 @@ fn spawn(command: &mut Command, input: &str) -> io::Result<()> {
 fn reason(said: &str, status: ExitStatus, answered: bool) -> String {
     let end = match answered {
         true => status.to_string(),
-        false => format!("it was not ready within {} s", STARTING.as_secs()),
+        false => format!("the process was not ready within {} s", STARTING.as_secs()),
     };
     match said {
         "" => end,
@@ -116,11 +116,11 @@ mod tests {
     /// The status of a process that jobpass killed. It would make a person look for an out-of-memory killer.
     #[rstest]
     #[case(true, "", "signal: 9 (SIGKILL)")]
-    #[case(false, "", "it was not ready within 5 s")]
+    #[case(false, "", "the process was not ready within 5 s")]
     #[case(
         false,
         "waiting for the disk",
-        "waiting for the disk (it was not ready within 5 s)"
+        "waiting for the disk (the process was not ready within 5 s)"
     )]
     fn a_process_that_hangs_is_not_said_to_be_killed(
         #[case] answered: bool,

@@ -137,7 +137,7 @@ impl Token {
                     "names the environment variable `{}`, which is not set",
                     harmless(variable)
                 ),
-                "set it for this step; in a pull request from a fork, secrets are empty",
+                "set it for this step. In a pull request from a fork, secrets are empty",
             ));
         };
         Self::parse(text, input)

@@ -78,7 +78,7 @@ pub fn utf8<'a>(name: &str, path: &'a Path) -> Result<&'a str, Error> {
         Error::input(
             name,
             format!("is the path `{}`, which {problem}", text::path(path)),
-            "choose another path, or rename the folder; jobpass records it as text",
+            "choose another path, or rename the folder: jobpass records the path as text",
         )
     };
     match path.to_str() {
@@ -227,7 +227,7 @@ pub(crate) fn write_new(path: &Path, content: &str) -> io::Result<()> {
 pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Error {
     let (path, why) = (text::path(path), harmless(&error.to_string()));
     Error::new(Kind::Deliver, format!("cannot write `{path}`: {why}"))
-        .help("check the folder, its permissions and free space")
+        .help("check the folder, its permissions and its free space")
 }
 
 impl Token {

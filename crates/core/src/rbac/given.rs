@@ -35,16 +35,16 @@ const NEVER: &[(&[&str], &str, &[&str], &str)] = &[
         WRITE,
         "certificates.k8s.io",
         &["podcertificaterequests"],
-        "the job could get a certificate of any ServiceAccount that a Pod runs as",
+        "the job could get a certificate of every ServiceAccount that runs a Pod",
     ),
 ];
 const WRITE: &[&str] = &["create", "update", "patch"];
 const RBAC: &str = "rbac.authorization.k8s.io";
 const SECRETS: &str = "Secrets may hold tokens that outlive the job";
-const ACCOUNTS: &str =
-    "a token of another ServiceAccount, or one that is bound to no anchor, outlives the job";
+const ACCOUNTS: &str = "the job could mint a token of another ServiceAccount or without an anchor, and such a token outlives \
+     the job";
 const PODS: &str =
-    "a Pod may run as any ServiceAccount of the namespace, the minter's own among them, and mount any Secret";
+    "a Pod may run as any ServiceAccount of the namespace, including the minter, and mount any Secret";
 
 /// The advice after jobpass has refused a rule.
 pub(super) const INSTEAD: &str = "if a job needs this, create a ServiceAccount, give it a Role in a \
@@ -69,7 +69,7 @@ impl Rule {
         if let Some(verb) = self.verbs.iter().find(acts_as_others) {
             return refused(
                 verb,
-                "the job could act as others, or grant permissions that nobody listed",
+                "the job could act as other users, or grant permissions that the rules do not list",
             );
         }
         for group in &self.api_groups {
@@ -77,7 +77,7 @@ impl Rule {
                 if group == RBAC {
                     return refused(
                         &format!("{resource}.{RBAC}"),
-                        "the job could grant itself permissions that nobody listed",
+                        "the job could grant itself permissions that the rules do not list",
                     );
                 }
                 let never = NEVER.iter().find(|(verbs, of_group, resources, _)| {
@@ -209,7 +209,7 @@ mod tests {
     #[case("patch deployments.apps web", "`patch deployments`")]
     #[case(
         "- {apiGroups: [certificates.k8s.io], resources: [podcertificaterequests], verbs: [create]}",
-        "a certificate of any ServiceAccount"
+        "a certificate of every ServiceAccount"
     )]
     #[case(
         "- {apiGroups: [''], resources: [pods], verbs: [\"get\\nget\"]}",

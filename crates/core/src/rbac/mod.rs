@@ -106,8 +106,8 @@ fn in_role(permission: &Permission) -> Result<Rule, String> {
             place: Place::Own, ..
         } => Ok(permission.into()),
         _ => Err(format!(
-            "`{permission}` reaches beyond the namespace; the Role of a job grants permissions in its \
-             namespace only"
+            "`{permission}` reaches beyond the namespace, and the Role of a job grants permissions in its \
+             own namespace only"
         )),
     }
 }
@@ -165,7 +165,7 @@ impl Rule {
     /// Refuses a rule that the API server would refuse (`pkg/apis/rbac/validation`).
     fn checked(self) -> Result<Self, String> {
         if !self.non_resource_urls.is_empty() {
-            return Err("`nonResourceURLs` cannot be in a Role; they belong to no namespace".into());
+            return Err("`nonResourceURLs` cannot be in a Role, because they belong to no namespace".into());
         }
         let needed = [
             ("verbs", &self.verbs),

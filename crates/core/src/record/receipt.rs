@@ -81,16 +81,20 @@ impl Proof {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Unauthorized => {
-                "the API server answers 401 to the token (asked once; another replica that saw it just \
-                 before may accept it for up to 10 s more)"
+                "the API server answers 401 to the token (jobpass asked once; another replica that saw the \
+                 token just before may accept it for up to 10 s more)"
             }
             Self::LongUnauthorized => {
-                "the API server answers 401 to the token, 10 s after its anchor was deleted: no replica's cache knows it"
+                "the API server answers 401 to the token 10 s after jobpass deleted its anchor, so no \
+                 replica still accepts it from a cache"
             }
-            Self::AnchorLongGone => "the anchor is gone, for longer than any API server's 10-second cache",
+            Self::AnchorLongGone => {
+                "the anchor has been gone for more than 10 s, longer than any API \
+                                     server caches a token"
+            }
             Self::AnchorGone => {
-                "the anchor is gone; an API server that saw the token just before may accept it for up to 10 \
-                 s more (its cache)"
+                "the anchor is gone; an API server that saw the token just before may accept it from its \
+                 cache for up to 10 s more"
             }
             Self::NotAsked => "not asked for (`verify-revocation: off`)",
         }

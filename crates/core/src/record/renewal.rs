@@ -58,8 +58,8 @@ impl State {
             .minted
             .map_or(0, |minted| now.as_second() - minted.as_second());
         let why = match renewed_for.unsigned_abs() > renewal.seconds {
-            true => "`renew-for` was over: give a longer `renew-for`",
-            false => "something stopped its renewer before the job ended",
+            true => "the time of `renew-for` was over: give a longer `renew-for`",
+            false => "its renewer stopped before the job ended",
         };
         Some(format!("the token expired at {}, and {why}", time(expired)))
     }
@@ -95,7 +95,7 @@ mod tests {
     #[rstest]
     #[case::in_time(vec![], 50, 0, 60, None)]
     #[case::renewed(vec![renewed(90), renewed(130)], 100, 2, 130, None)]
-    #[case::its_renewer_was_stopped(vec![renewed(90)], 100, 1, 90, Some("something stopped its renewer before the job ended"))]
+    #[case::its_renewer_was_stopped(vec![renewed(90)], 100, 1, 90, Some("its renewer stopped before the job ended"))]
     #[case::longer_than_asked_for(vec![renewed(120)], 130, 1, 120, Some("`renew-for` was over"))]
     #[case::not_renewed(vec![failed()], 70, 0, 60, Some("on, jobpass could not renew the token: no route"))]
     #[case::renewed_after_a_failure(vec![failed(), renewed(95)], 80, 1, 95, None)]

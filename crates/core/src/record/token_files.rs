@@ -57,8 +57,8 @@ impl Files {
             }
             Some(word) if is_switch(word) => Err(Error::input(
                 option,
-                format!("is `{word}`, which is neither a switch nor a path"),
-                format!("use `true`, `false` or a path; a file of that name is `./{word}`"),
+                format!("is `{word}`, which is neither `true` or `false` nor a path"),
+                format!("use `true`, `false` or a path. For a file of that name, write `./{word}`"),
             )),
             Some(path) => free(option, folder.join(path)).map(Some),
         };
@@ -98,7 +98,7 @@ impl Files {
             (None, None) => {
                 return Err(Error::input(
                     Opt::RenewFor,
-                    "is given, but there is no file to renew the token in",
+                    "is given, but no file holds the token, so jobpass cannot renew it there",
                     "add `token-file` or `kubeconfig-file`",
                 ));
             }
@@ -286,7 +286,7 @@ fn free(input: Opt, path: PathBuf) -> Result<PathBuf, Error> {
         return Err(Error::input(
             input,
             problem,
-            "jobpass overwrites nothing: choose another name, or remove it first",
+            "jobpass does not overwrite files: choose another name, or remove that file first",
         ));
     }
     Ok(path)
@@ -366,7 +366,7 @@ mod tests {
         for word in ["no", "No", "yes", "off", "True", "FALSE", "0", "null"] {
             let error = plan(folder.path(), "", word).expect_err("refused").to_string();
             assert!(
-                error.contains(&format!("a file of that name is `./{word}`")),
+                error.contains(&format!("For a file of that name, write `./{word}`")),
                 "{error}"
             );
             let named = plan(folder.path(), "", &format!("./{word}")).expect("a plan");

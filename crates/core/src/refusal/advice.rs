@@ -23,7 +23,8 @@ pub(crate) enum For<'a> {
 const NEW_MINTER: &str = "serviceaccount:jobpass-minter";
 
 /// The warning about a minter that may do everything.
-pub(crate) const MIGHTY: &str = "the minter may do everything (`* *`) in this namespace: whatever runs in the job can use its credential to do so";
+pub(crate) const MIGHTY: &str = "the minter may do everything (`* *`) in this namespace, and so may every \
+                                 program in the job that finds the minter's credential";
 
 /// The next step for a minter that may do more than mint: the command that creates a minter that can only
 /// mint.

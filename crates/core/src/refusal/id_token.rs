@@ -88,16 +88,16 @@ pub(super) fn explain(token: &Token) -> Option<String> {
             };
             let proposal = Oidc::of(&claims).map_or_else(String::new, |oidc| {
                 format!(
-                    "\n\nThis configuration, which `jobpass setup` writes, would accept it. Add `--ref`, \
-                     `--environment` or `--workflow-ref` to accept fewer jobs:\n\n{}",
+                    "\n\nThis configuration, which `jobpass setup` writes, would accept the token. Add \
+                     `--ref`, `--environment` or `--workflow-ref` to accept fewer jobs:\n\n{}",
                     oidc.in_short()
                 )
             });
             format!(
-                "The file of the API server's flag --authentication-config decides: the issuer, one of its \
-                 audiences and every rule must fit, and the API server must reach the issuer's \
-                 /.well-known/openid-configuration. Where that file is at hand, `jobpass doctor \
-                 --authentication-config FILE` in this job says which line does not fit.{fetch}{proposal}"
+                "The file of the API server's flag --authentication-config decides. The issuer, one of the \
+                 audiences and every rule must match the token, and the API server must reach the issuer's \
+                 /.well-known/openid-configuration. If you have that file, `jobpass doctor \
+                 --authentication-config FILE` in this job says which line does not match.{fetch}{proposal}"
             )
         }
     };
@@ -113,7 +113,7 @@ fn how_to_fetch(audiences: &[&str]) -> String {
     let audience = audiences.first().copied().unwrap_or_default();
     let audience = utf8_percent_encode(audience, NON_ALPHANUMERIC);
     format!(
-        " A step of this job gives it the ID token with `--bearer-token-env KUBE_TOKEN`, after these \
+        " A step of this job can give doctor the ID token with `--bearer-token-env KUBE_TOKEN`, after these \
          lines:\n\n  KUBE_TOKEN=\"$(curl -fsS -H \"Authorization: bearer \
          $ACTIONS_ID_TOKEN_REQUEST_TOKEN\" \\\n    \
          \"$ACTIONS_ID_TOKEN_REQUEST_URL&audience={audience}\" | jq -r .value)\"\n  echo \
@@ -181,14 +181,14 @@ mod tests {
           repo_property_env    prod
           lifetime             expires in ...
 
-        The file of the API server's flag --authentication-config decides: the issuer, one of its audiences and every rule must fit, and the API server must reach the issuer's /.well-known/openid-configuration. Where that file is at hand, `jobpass doctor --authentication-config FILE` in this job says which line does not fit. A step of this job gives it the ID token with `--bearer-token-env KUBE_TOKEN`, after these lines:
+        The file of the API server's flag --authentication-config decides. The issuer, one of the audiences and every rule must match the token, and the API server must reach the issuer's /.well-known/openid-configuration. If you have that file, `jobpass doctor --authentication-config FILE` in this job says which line does not match. A step of this job can give doctor the ID token with `--bearer-token-env KUBE_TOKEN`, after these lines:
 
           KUBE_TOKEN="$(curl -fsS -H "Authorization: bearer $ACTIONS_ID_TOKEN_REQUEST_TOKEN" \
             "$ACTIONS_ID_TOKEN_REQUEST_URL&audience=k8s" | jq -r .value)"
           echo "::add-mask::$KUBE_TOKEN"
           export KUBE_TOKEN
 
-        This configuration, which `jobpass setup` writes, would accept it. Add `--ref`, `--environment` or `--workflow-ref` to accept fewer jobs:
+        This configuration, which `jobpass setup` writes, would accept the token. Add `--ref`, `--environment` or `--workflow-ref` to accept fewer jobs:
 
         apiVersion: apiserver.config.k8s.io/v1
         kind: AuthenticationConfiguration

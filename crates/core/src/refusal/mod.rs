@@ -71,8 +71,8 @@ impl<'a> RequiredPermission<'a> {
     /// The next step if the account does not exist.
     pub(crate) fn no_account(&self) -> String {
         let (TokenKind::Account(account) | TokenKind::Legacy(account, _)) = self.token else {
-            return "something in the cluster deleted the ServiceAccount right after jobpass created it: \
-                find out which program"
+            return "another program deleted the ServiceAccount right after jobpass created it: find out \
+                    which one"
                 .into();
         };
         format!(
@@ -113,8 +113,8 @@ impl<'a> RequiredPermission<'a> {
             TokenKind::Job(rules) => For::Jobs(rules),
         };
         format!(
-            "  {}\n\nif other minters are set up here, the command stops and names them: then name all \
-             minters in it",
+            "  {}\n\nif this namespace has other minters, the command changes nothing and names them: then \
+             run it again with all minters",
             advice::command(self.namespace, whom, user)
         )
     }
@@ -147,8 +147,8 @@ impl Cluster {
             403 if message.contains("attempting to grant RBAC permissions not currently held") => {
                 error.help(format!(
                     "Kubernetes lets an account grant only permissions that it holds itself. The message \
-                     above lists those that the minter lacks. An administrator allows it to grant them as \
-                     well; give all that jobs may get in `--rules`:\n\n{}",
+                     above lists those that the minter lacks. An administrator gives these permissions to \
+                     the minter as well. List everything that jobs may get in `--rules`:\n\n{}",
                     permission.setup(user)
                 ))
             }
@@ -164,8 +164,7 @@ impl Cluster {
             )),
             404 if answer.missing() == Some("serviceaccounts") => error.help(permission.no_account()),
             404 => error.help(
-                "check the server's URL: every Kubernetes API server has this path, but this \
-                 server has not",
+                "check the server's URL: every Kubernetes API server has this path, but this server does not",
             ),
             422 if refuses_legacy => error.help(
                 "an admission policy refused the request. The policies of `jobpass setup` do so on purpose: \
@@ -178,8 +177,8 @@ impl Cluster {
                  says why. Correct the cause, and run the job again",
             ),
             _ => error.help(
-                "this answer is unexpected: try again; if the answer comes again, report it to \
-                https://github.com/jobpass/jobpass/issues",
+                "jobpass does not expect this answer: run the job again. If the answer comes again, report \
+                 it to https://github.com/jobpass/jobpass/issues",
             ),
         }
     }
@@ -214,8 +213,8 @@ impl Cluster {
                 )
             )),
             _ => error.help(
-                "check the server's URL; if the answer comes again, report it to \
-                https://github.com/jobpass/jobpass/issues",
+                "check the server's URL. If the answer comes again, report it to \
+                 https://github.com/jobpass/jobpass/issues",
             ),
         }
     }
@@ -271,7 +270,7 @@ mod tests {
 
           jobpass setup --service-account scanner --namespace ci --minter serviceaccount:ci/minter --apply
 
-        if other minters are set up here, the command stops and names them: then name all minters in it
+        if this namespace has other minters, the command changes nothing and names them: then run it again with all minters
         ");
     }
 
@@ -405,7 +404,7 @@ mod tests {
         "Conflict",
         "secrets",
         "",
-        "if the answer comes again, report it to https://"
+        "If the answer comes again, report it to https://"
     )]
     #[case::invalid(422, "Invalid", "secrets", "metadata.name", "refused the request as invalid")]
     #[case::quota(

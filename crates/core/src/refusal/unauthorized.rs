@@ -6,11 +6,7 @@ use crate::{claims::Claims, cluster::Cluster, text::in_words};
 impl Cluster {
     /// The next step for a minter whose credential the API server answered with 401.
     pub(crate) fn unauthorized(&self) -> String {
-        self.unauthorized_for(
-            "the minter",
-            "give the job a fresh one",
-            "give the job a valid one",
-        )
+        self.unauthorized_for("the minter", "give the job a new one", "give the job a valid one")
     }
 
     /// The next step for a command that an administrator or a sweeper runs, after a 401. Advice about a minter

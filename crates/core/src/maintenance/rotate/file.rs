@@ -116,7 +116,7 @@ fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), 
                 it wrote"
         );
         let allowed = format!(
-            "if no rotation is running, remove its unfinished file `{}`",
+            "if no rotation is running, remove the unfinished file `{}`",
             text::path(&partial)
         );
         return Err(Error::input(input, problem, allowed));
@@ -140,7 +140,7 @@ pub(super) fn replace(path: &Path, before: &Metadata, old: &str, new: &str) -> I
         let same = (now.dev(), now.ino()) == (before.dev(), before.ino());
         if !same || *Zeroizing::new(files::read(path)?) != *old {
             return Err(std::io::Error::other(
-                "another program changed the file in the meantime",
+                "another program changed the file after jobpass had read it",
             ));
         }
         std::fs::rename(&partial, path)

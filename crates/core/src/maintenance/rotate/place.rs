@@ -198,9 +198,10 @@ impl Place {
 }
 
 fn changed(namespace: &str, name: &str) -> Error {
-    let what = format!("somebody else changed Secret {namespace}/{name} in the meantime");
+    let what = format!("somebody else changed Secret {namespace}/{name} after jobpass had read it");
     Error::new(Kind::Refused, what).help(
-        "jobpass has not overwritten the change. Find out who changes it, and run the same command again",
+        "jobpass has not overwritten the change. Find out who changes the Secret, and run the same command \
+         again",
     )
 }
 
@@ -236,8 +237,8 @@ fn copy_in(
         return Err(wrong(
             ", which is the token's own Secret and not a copy: the new token comes in a new Secret, and a \
              Pod that mounts this one would keep the old token",
-            "name what the clients of the token read: `--token-file`, `--kubeconfig-file`, or a Secret that \
-             holds a copy",
+            "name the file or the Secret that the users of the token read: `--token-file`, \
+             `--kubeconfig-file`, or `--secret` with a copy",
         ));
     }
     if secret.immutable {

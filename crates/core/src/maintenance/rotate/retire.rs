@@ -132,7 +132,7 @@ impl Replaced<'_> {
             None => unfinished,
         };
         let sweep = match self.retired {
-            true => ". `jobpass sweep` deletes it after its expiry",
+            true => ". `jobpass sweep` deletes the old Secret after its expiry",
             false => "",
         };
         unfinished.help(format!(

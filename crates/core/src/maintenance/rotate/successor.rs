@@ -56,7 +56,10 @@ impl Rotation<'_> {
             409 if answer.repeated && self.is_recorded(new, budget).await? => Ok(()),
             409 => {
                 let (namespace, name) = (&self.namespace, &self.old.name);
-                let what = format!("somebody else changed Secret {namespace}/{name} in the meantime");
+                let what = format!(
+                    "somebody else changed Secret {namespace}/{name} after jobpass had read \
+                                    it"
+                );
                 Err(Error::new(Kind::Refused, what)
                     .help("another rotation may be running: run the same command again in a moment"))
             }
@@ -93,7 +96,7 @@ impl Rotation<'_> {
             Some(secret) => Ok(secret.metadata.uid),
             None => Err(Error::new(
                 Kind::Refused,
-                "something deleted the new Secret as soon as jobpass created it",
+                "another program deleted the new Secret right after jobpass created it",
             )
             .help(self.permission().no_account())),
         }
@@ -139,8 +142,8 @@ impl Rotation<'_> {
             if tokio::time::Instant::now() >= until {
                 return Err(
                     Error::new(Kind::Claims, "the API server does not accept the new token (401)").help(
-                        "jobpass did not write the new token anywhere. Check whether legacy tokens are \
-                         switched off in this cluster",
+                        "jobpass did not write the new token to any file or Secret. Find out whether this \
+                         cluster refuses legacy tokens",
                     ),
                 );
             }
@@ -320,7 +323,7 @@ mod tests {
         vec![Fate::Lost, Fate::status(409, "AlreadyExists", "secrets", "exists"), found("u-2", json!({}))],
         Ok("u-2")
     )]
-    #[case::deleted_at_once(vec![Fate::answer(201, "{}"), gone()], Err("deleted the new Secret as soon as jobpass created it"))]
+    #[case::deleted_at_once(vec![Fate::answer(201, "{}"), gone()], Err("deleted the new Secret right after jobpass created it"))]
     #[case::not_allowed(vec![forbidden()], Err("cannot create the new Secret"))]
     #[tokio::test(start_paused = true)]
     async fn the_new_secret_is_known_by_its_uid(

@@ -71,7 +71,7 @@ fn losses_of(
     let mut losses = dropped
         .map(|had| {
             format!(
-                "{} can mint {tokens} now, and could not afterwards",
+                "{} can mint {tokens} now, but not after this set-up",
                 in_option(had)
             )
         })
@@ -83,18 +83,15 @@ fn losses_of(
             .flat_map(|rule| rule.beyond(&wanted))
             .collect::<Vec<_>>();
         let beyond = beyond.iter().map(|rule| format!("`{}`", rule.in_short()));
-        losses.extend(beyond.map(|rule| {
-            format!(
-                "jobs with rules can get {rule} now, and could not \
-            afterwards"
-            )
-        }));
+        losses.extend(
+            beyond.map(|rule| format!("jobs with rules can get {rule} now, but not after this set-up")),
+        );
     }
     if let Some((wanted, had)) = of("ValidatingAdmissionPolicy", &setup.policy_name("tokens", grant)) {
         let (wanted, had) = (&read(wanted)?, &read(had)?);
         match (lifetime(had), lifetime(wanted)) {
             (Some(had), Some(wanted)) if had > wanted => losses.push(format!(
-                "{tokens} can live for {} now, and only for {} afterwards",
+                "{tokens} can live for {} now, but only for {} after this set-up",
                 in_words(had),
                 in_words(wanted)
             )),
@@ -102,15 +99,14 @@ fn losses_of(
         }
         match (audiences(had), audiences(wanted)) {
             (None, Some(_)) => losses.push(format!(
-                "{tokens} can have any audience now, and could not \
-                afterwards"
+                "{tokens} can have any audience now, but not after this set-up"
             )),
             (Some(had), Some(wanted)) => losses.extend(
                 had.iter()
                     .filter(|audience| !wanted.contains(audience))
                     .map(|audience| {
                         format!(
-                            "{tokens} can have the audience {} now, and could not afterwards",
+                            "{tokens} can have the audience {} now, but not after this set-up",
                             harmless(audience)
                         )
                     }),
@@ -187,24 +183,24 @@ mod tests {
     #[case::same(|_: &mut Wanted| {}, &[])]
     #[case::one_more_minter(|wanted: &mut Wanted| wanted.minters.push("group:ci".into()), &[])]
     #[case::one_minter_less(|wanted: &mut Wanted| { wanted.minters.pop(); }, &[
-        "serviceaccount:ci/minter can mint tokens of scanner now, and could not afterwards",
-        "serviceaccount:ci/minter can mint tokens for jobs with rules now, and could not afterwards",
+        "serviceaccount:ci/minter can mint tokens of scanner now, but not after this set-up",
+        "serviceaccount:ci/minter can mint tokens for jobs with rules now, but not after this set-up",
     ])]
     #[case::only_the_account(|wanted: &mut Wanted| wanted.rules.clear(), &[])]
     #[case::only_the_rules(|wanted: &mut Wanted| wanted.service_account.clear(), &[])]
     #[case::one_more_rule(|wanted: &mut Wanted| wanted.rules += "\nget configmaps", &[])]
     #[case::one_rule_less(|wanted: &mut Wanted| wanted.rules = "get pods".into(), &[
-        "jobs with rules can get `list pods` now, and could not afterwards",
+        "jobs with rules can get `list pods` now, but not after this set-up",
     ])]
     #[case::longer(|wanted: &mut Wanted| wanted.duration = "2h".into(), &[])]
     #[case::shorter(|wanted: &mut Wanted| wanted.duration = "10m".into(), &[
-        "tokens of scanner can live for 1 h now, and only for 10 min afterwards",
-        "tokens for jobs with rules can live for 1 h now, and only for 10 min afterwards",
+        "tokens of scanner can live for 1 h now, but only for 10 min after this set-up",
+        "tokens for jobs with rules can live for 1 h now, but only for 10 min after this set-up",
     ])]
     #[case::any_audience(|wanted: &mut Wanted| wanted.audiences.clear(), &[])]
     #[case::one_audience_less(|wanted: &mut Wanted| wanted.audiences = "b, c".into(), &[
-        "tokens of scanner can have the audience a now, and could not afterwards",
-        "tokens for jobs with rules can have the audience a now, and could not afterwards",
+        "tokens of scanner can have the audience a now, but not after this set-up",
+        "tokens for jobs with rules can have the audience a now, but not after this set-up",
     ])]
     fn nothing_is_taken_away_by_surprise(#[case] change: impl Fn(&mut Wanted), #[case] losses: &[&str]) {
         let before = setup(|_| {}).objects().expect("YAML");
@@ -244,7 +240,7 @@ mod tests {
         );
         let error = error.expect_err("refused").to_string();
         assert!(
-            error.contains("can have any audience now, and could not afterwards"),
+            error.contains("can have any audience now, but not after this set-up"),
             "{error}"
         );
     }

@@ -105,11 +105,11 @@ impl Setup {
         if minters.is_empty() {
             return Err(Error::input(
                 "minter",
-                "is missing, and so are `repository-id` and `project-id`: nobody could ask for a token",
-                "name a minter: `--minter serviceaccount:jobpass-minter` creates an account for a \
-                 kubeconfig; `user:NAME` and `group:NAME` exist already; `--repository-id ID \
-                 --oidc-audience TEXT` lets the jobs of a GitHub repository mint without a stored secret, \
-                 `--project-id` those of a GitLab project",
+                "is missing, and so are `repository-id` and `project-id`: nobody could request a token",
+                "name a minter. `--minter serviceaccount:jobpass-minter` creates an account, for which you \
+                 can make a kubeconfig. `--minter user:NAME` and `--minter group:NAME` name existing users. \
+                 `--repository-id ID --oidc-audience TEXT` lets the jobs of a GitHub repository mint \
+                 without a stored secret, and `--project-id` those of a GitLab project",
             ));
         }
         Ok(Self {
@@ -147,15 +147,16 @@ impl Setup {
         }
         if let Some(resource) = self.rules.iter().find_map(Rule::reaches_into_pods) {
             notes.push(format!(
-                "with `{resource}`, jobs reach every Pod in this namespace, and the token of the Pod's \
-                 ServiceAccount: name the Pod (`create {resource} NAME`), or run no Pod here that may do \
-                 more than a job"
+                "with `{resource}`, jobs reach every Pod in this namespace, and the token of its \
+                 ServiceAccount. Name the Pod (`create {resource} NAME`), or run no Pod in this namespace \
+                 that may do more than a job"
             ));
         }
         if self.sweeper_image.is_none() {
             notes.push(
-                "there is no sweeper: if a runner dies, its anchor stays in the cluster, although its token \
-                 expires. Add a CronJob that deletes such anchors with `--sweeper-image IMAGE`"
+                "this set-up has no sweeper: if a runner dies, its job's anchor stays in the cluster, \
+                 although the token expires. With `--sweeper-image IMAGE`, the set-up also has a CronJob \
+                 that deletes such anchors"
                     .to_owned(),
             );
         }

@@ -217,8 +217,9 @@ pub(super) fn refused(title: &str, cluster: &Cluster, call: &Call, answer: &Answ
              give them the output of the command without `--apply` and `--diff`",
         ),
         404 => error.help(
-            "this API server does not know such objects: ValidatingAdmissionPolicy needs Kubernetes 1.30 or \
-             later. On an older one, apply the output of the command with kubectl, without the policies",
+            "this API server does not know the kind of this object: ValidatingAdmissionPolicy needs \
+             Kubernetes 1.30 or later. In an older cluster, apply the output of the command with kubectl, \
+             and leave out the policies",
         ),
         422 if *call.method() == http::Method::PUT => error.help(format!(
             "Kubernetes does not allow this change: look at the object, delete it (`kubectl delete {}`), and \

@@ -83,8 +83,8 @@ impl Setup {
                 );
                 validations.push((
                     format!("{of_job} ? request.name == {bound}.?name.orValue('') : {given}"),
-                    "a token must be of the ServiceAccount that was made for its job and is named after the anchor, or of one that \
-                     the minter was given"
+                    "a token must belong to the ServiceAccount that the minter created for its job, which \
+                     is named after the anchor, or to a ServiceAccount that `jobpass setup` named"
                         .to_owned(),
                 ));
                 (

@@ -193,8 +193,8 @@ fn no_value_leaves_its_place() {
 #[rstest]
 #[case("user:system:masters", "begin with `system:`")]
 #[case("group:system:authenticated", "begin with `system:`")]
-#[case("user:", "which is not allowed here")]
-#[case("user:a\nb", "which is not allowed here")]
+#[case("user:", "which is empty, too long, or has invisible characters")]
+#[case("user:a\nb", "which is empty, too long, or has invisible characters")]
 #[case("jane", "does not begin with `user:`")]
 #[case("role:jane", "does not begin with `user:`")]
 #[case("serviceaccount:a/b/c", "no object of Kubernetes can have this name")]
@@ -225,13 +225,13 @@ fn minters_that_are_refused(#[case] minter: &str, #[case] why: &str) {
 #[case::for_nobody(Wanted { repository_ids: vec![], ..github() }, "without `repository-id`")]
 #[case::workflow_for_nobody(Wanted { repository_ids: vec![], oidc_audience: None, git_ref: None, workflow_refs: vec![WORKFLOW.into()], ..github() }, "input `workflow-ref` is given without `repository-id`")]
 #[case::workflow_of_gitlab(Wanted { repository_ids: vec![], project_ids: vec!["7".into()], job_workflow_refs: vec![WORKFLOW.into()], ..github() }, "GitLab's ID tokens have no such claim")]
-#[case::file(Wanted { workflow_refs: vec!["scan.yml".into()], ..github() }, "not a workflow as ID tokens name it")]
-#[case::short_ref(Wanted { workflow_refs: vec!["team/app/.github/workflows/scan.yml@main".into()], ..github() }, "not a workflow as ID tokens name it")]
-#[case::no_ref(Wanted { job_workflow_refs: vec!["team/app/.github/workflows/scan.yml".into()], ..github() }, "not a workflow as ID tokens name it")]
-#[case::folder(Wanted { job_workflow_refs: vec!["team/app/workflows/scan.yml@refs/heads/main".into()], ..github() }, "not a workflow as ID tokens name it")]
+#[case::file(Wanted { workflow_refs: vec!["scan.yml".into()], ..github() }, "not the name of a workflow in an ID token")]
+#[case::short_ref(Wanted { workflow_refs: vec!["team/app/.github/workflows/scan.yml@main".into()], ..github() }, "not the name of a workflow in an ID token")]
+#[case::no_ref(Wanted { job_workflow_refs: vec!["team/app/.github/workflows/scan.yml".into()], ..github() }, "not the name of a workflow in an ID token")]
+#[case::folder(Wanted { job_workflow_refs: vec!["team/app/workflows/scan.yml@refs/heads/main".into()], ..github() }, "not the name of a workflow in an ID token")]
 #[case::no_value(Wanted { properties: vec!["env".into()], ..github() }, "not a custom property with a value")]
 #[case::property_name(Wanted { properties: vec!["my env=prod".into()], ..github() }, "not a custom property with a value")]
-#[case::empty(Wanted { properties: vec!["env=".into()], ..github() }, "which is not allowed here")]
+#[case::empty(Wanted { properties: vec!["env=".into()], ..github() }, "which is empty, too long, or has invisible characters")]
 #[case::two_values(Wanted { properties: vec!["env=prod".into(), "env=test".into()], ..github() }, "no repository has both")]
 #[case::latest(Wanted { sweeper_image: some("registry:5000/jobpass"), ..github() }, "a tag or a digest")]
 #[case::image(Wanted { sweeper_image: some("a:b\", x: \"c"), ..github() }, "a tag or a digest")]
@@ -256,5 +256,5 @@ fn nobody_mints() {
         namespace: "ci".into(),
         ..Wanted::default()
     });
-    assert!(error.contains("nobody could ask for a token"), "{error}");
+    assert!(error.contains("nobody could request a token"), "{error}");
 }

@@ -353,7 +353,11 @@ fn connection(cluster: &Cluster, name: &str) -> Result<Connection, Error> {
     if cluster.insecure {
         return Err(Error::input(
             "kubeconfig",
-            format!("sets `insecure-skip-tls-verify` for cluster `{}`", harmless(name)),
+            format!(
+                "sets `insecure-skip-tls-verify` for cluster `{}`, so nobody would check the server's \
+                     certificate",
+                harmless(name)
+            ),
             "jobpass sends no credential to a server that it cannot verify: put the cluster's CA into \
              `certificate-authority-data` instead",
         ));

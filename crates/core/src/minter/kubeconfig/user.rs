@@ -104,7 +104,8 @@ fn token(user: &User, name: &str) -> Result<Option<Token>, Error> {
         (token, _) if token.contains(['\r', '\n']) => Err(Error::input(
             "kubeconfig",
             format!("has a token with line breaks for user `{}`", harmless(name)),
-            "write the token on one line; after `token: |`, YAML keeps the line break, after `token: >-` it does not",
+            "write the token on one line. YAML keeps the line break after `token: |`, and drops it after \
+             `token: >-`",
         )),
         (token, _) => Token::parse(token, "kubeconfig").map(Some),
     }

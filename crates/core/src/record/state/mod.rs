@@ -179,7 +179,8 @@ impl State {
                 format!("{name} has changed since jobpass minted the token"),
             )
             .help(format!(
-                "set {name} to its earlier value, because it decides which servers get the credential"
+                "set {name} to its earlier value: it names the certificates by which jobpass recognises the \
+                 server that may get the credential"
             )));
         }
         Ok(PINNED_VARIABLES
@@ -256,7 +257,8 @@ impl Header {
         let error = Error::new(
             Kind::Revoke,
             format!(
-                "a later jobpass recorded the state: it has version {}, and this one reads versions up to {VERSION}",
+                "a later version of jobpass recorded the state: the state has version {}, and this jobpass \
+                 reads versions up to {VERSION}",
                 self.version
             ),
         );
@@ -264,7 +266,8 @@ impl Header {
         // A shell must read exactly two names in the command.
         match names::is_ours(anchor) && names::is_dns_label(namespace) {
             true => error.help(format!(
-                "{step}; or delete its anchor, which ends the token:\n\n  kubectl delete secret {anchor} --namespace {namespace}"
+                "{step}. Or delete the anchor by hand, which revokes the token:\n\n  kubectl delete secret \
+                 {anchor} --namespace {namespace}"
             )),
             false => error.help(step),
         }
