@@ -84,7 +84,7 @@ fn what_is_required_and_forbidden_is_shown_when_it_holds() {
     let summary = step.summary();
     assert!(
         summary.contains(&format!(
-            "### :key: jobpass: what the token of `{}/scanner` may do",
+            "### :key: jobpass: the permissions of the token of `{}/scanner`",
             cluster.namespace()
         )),
         "{summary}"

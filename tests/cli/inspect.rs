@@ -201,10 +201,10 @@ fn a_token_for_others_is_known_by_its_signature() {
 
 #[rstest]
 #[case(&["--token-file", "minter.yaml"], "input `token-file` holds no token")]
-#[case(&["--token-file", "opaque"], "input `token-file` holds something else")]
+#[case(&["--token-file", "opaque"], "input `token-file` holds something that is not a token")]
 #[case(&["--token-file", "gone"], "names the file `gone`")]
 #[case(&[], "input `standard input` holds no token")]
-#[case(&["--kubeconfig", "admin.yaml"], "it has a client certificate, or no credential")]
+#[case(&["--kubeconfig", "admin.yaml"], "the user has a client certificate, or no credential")]
 #[case(&["--kubeconfig", "gone.yaml"], "names no file that exists")]
 fn what_is_no_token_is_refused_unseen(#[case] arguments: &[&str], #[case] why: &str) {
     let desk = Desk::new();

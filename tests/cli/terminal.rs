@@ -68,7 +68,7 @@ fn a_terminal_is_not_left_and_only_it_has_colours(#[case] variable: (&str, &str)
 fn no_token_is_typed_into_a_terminal() {
     let shown = Desk::new().on_terminal(80, ("SOME", "1"), "$JOBPASS inspect");
     assert!(
-        shown.contains("is a terminal, which would show the token"),
+        shown.contains("is a terminal, and a terminal shows everything that a person types"),
         "{shown}"
     );
 }
@@ -80,7 +80,7 @@ fn a_wait_is_a_bar() {
     let test = "$JOBPASS expiry-test --service-account scanner --namespace NAMESPACE --kubeconfig minter.yaml --revoke-after 2s";
     let shown = desk.on_terminal(60, ("SOME", "1"), test);
     assert!(
-        shown.contains("\r\u{1b}[2K") && shown.contains("█") && shown.contains("revoked in 1 s"),
+        shown.contains("\r\u{1b}[2K") && shown.contains("█") && shown.contains("jobpass revokes it in 1 s"),
         "{shown}"
     );
     let (_, result) = shown.rsplit_once("\u{1b}[2K").expect("a bar");

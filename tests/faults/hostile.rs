@@ -51,7 +51,10 @@ fn state_that_main_did_not_save_cannot_be_forged() {
     step.later("STATE_jobpass", &forged)
         .later("STATE_anchor", &anchor);
     let post = step.post().succeeded();
-    assert_eq!(post.log, "jobpass: nothing to revoke: main left nothing behind\n");
+    assert_eq!(
+        post.log,
+        "jobpass: nothing to revoke: the main step minted no token\n"
+    );
     assert_eq!(
         evil.requests().len(),
         before,

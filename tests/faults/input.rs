@@ -15,7 +15,10 @@ fn refused(cluster: &Cluster, step: &Step, code: i32) -> Ended {
     assert_eq!(main.code(), code, "{}", main.log);
     assert!(main.log.contains("::error title=jobpass::"), "{}", main.log);
     let post = step.post().succeeded();
-    assert_eq!(post.log, "jobpass: nothing to revoke: main left nothing behind\n");
+    assert_eq!(
+        post.log,
+        "jobpass: nothing to revoke: the main step minted no token\n"
+    );
     assert_eq!(
         cluster.secrets(cluster.namespace()).len(),
         before,

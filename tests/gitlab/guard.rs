@@ -82,8 +82,7 @@ fn a_job_that_runs_into_its_timeout_loses_its_token_before(
     let running = runner(&project, shell, container).start();
     asleep(&running);
     running.wait_for(PATIENCE, |log| {
-        log.contains("this job runs into its timeout in 3 s")
-            .then_some(())
+        log.contains("this job reaches its timeout in 3 s").then_some(())
     });
     project
         .cluster
@@ -431,7 +430,7 @@ fn a_token_that_after_script_needs_lives_until_it_is_over(
     let (script, after_script) = log.split_once("Running after_script").expect("after_script");
     let says = match container {
         true => {
-            "revoked by `jobpass-gitlab revoke` in after_script, and by nothing else where the container ends with the script"
+            "`jobpass-gitlab revoke` in after_script revokes it, and nothing else does if the container ends with the script"
         }
         false => "revoked when after_script is over, at the latest at ",
     };
@@ -455,7 +454,7 @@ fn a_token_that_after_script_needs_outlives_a_container_in_which_nothing_revokes
     );
     let project = Project::with_pipeline(&pipeline);
     let ended = project.ended(runner(&project, "bash", true).start());
-    says(&ended, "run_scan", &["and by nothing else", "\nown\n"]);
+    says(&ended, "run_scan", &["and nothing else does", "\nown\n"]);
     assert!(
         project.cluster.accepts(&project.cluster.issued()[0]),
         "{}",
@@ -650,7 +649,7 @@ fn a_state_that_others_can_write_is_left_alone() {
     assert!(
         revoke
             .log
-            .contains("is not a file of this user that nobody else can write"),
+            .contains("belongs to another user, or another user can write to it"),
         "{}",
         revoke.log
     );

@@ -573,7 +573,7 @@ fn a_token_for_nobody_is_not_minted() {
     let cluster = Cluster::start();
     let mint = Job::with(&cluster, &[]).mint();
     assert_eq!(mint.code(), 2, "{}", mint.log);
-    says(&mint, &["the token has nowhere to go"]);
+    says(&mint, &["jobpass would have no file for the token"]);
     assert!(cluster.requests().is_empty());
 }
 

@@ -68,7 +68,7 @@ fn a_token_for_later_jobs_cannot_be_renewed() {
     assert!(
         ended
             .log
-            .contains("input `renew-for` is given for a token that goes to later jobs"),
+            .contains("input `renew-for` is given together with `dotenv`"),
         "{}",
         ended.log
     );

@@ -123,7 +123,7 @@ fn an_identity_that_does_not_open_is_told_and_not_shown() {
     let key = identity.to_string();
     let key = key.expose_secret();
 
-    let something_else = "names a file with other content than age secret keys";
+    let something_else = "names a file that holds something other than age secret keys";
     let cut = &key[..40];
     let contents = [
         (
@@ -144,11 +144,11 @@ fn an_identity_that_does_not_open_is_told_and_not_shown() {
     let (mut using, path) = opening(&minting, "");
     fs::write(&path, b"\xff").expect("written");
     assert_closed(&cluster, &using, "names a file that cannot be read", key);
-    let missing = "is missing, but the token is sealed";
+    let missing = "is missing, but the token is encrypted";
     for (option, problem) in [
         ("no/such/file", "names a file that cannot be read"),
         ("/dev/zero", "names a file that cannot be read"),
-        (key, "is a secret key itself, not the path"),
+        (key, "is a secret key, but must be the path"),
         ("", missing),
     ] {
         using.options(&[("identity", option)]);

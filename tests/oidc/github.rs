@@ -150,7 +150,7 @@ fn a_job_without_the_permission() {
     let without = WORKFLOW.replace("      id-token: write\n", "");
     let (cluster, endpoint, ended) = Repository::new(&without, Issuer::github()).run();
     assert_eq!(ended.conclusion, Conclusion::Failure);
-    says(&ended.log, &["this job may not ask for one", "id-token: write"]);
+    says(&ended.log, &["this job may not request one", "id-token: write"]);
     assert!(endpoint.requests() == 0 && cluster.requests().is_empty());
 }
 

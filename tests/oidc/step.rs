@@ -183,7 +183,7 @@ fn a_job_without_the_permission_reads_what_to_add() {
     it.refused(
         2,
         &[
-            "this job may not ask for one",
+            "this job may not request one",
             "    permissions:\n      id-token: write",
         ],
     );

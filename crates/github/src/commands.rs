@@ -74,7 +74,10 @@ fn data(text: &str) -> String {
 /// Shows the permissions that the inputs asked about.
 pub(crate) fn access(report: &Report) {
     if !report.findings.is_empty() {
-        say(&format!("jobpass: what the token may do\n{}", report.text()));
+        say(&format!(
+            "jobpass: the permissions of the token\n{}",
+            report.text()
+        ));
     }
 }
 

@@ -43,7 +43,7 @@ impl Export {
         if kubeconfig.is_none() {
             return Err(Error::input(
                 Opt::ExportKubeconfig,
-                "is `true`, and `kubeconfig-file` is `false`: there is no kubeconfig to export",
+                "is `true`, but `kubeconfig-file` is `false`, so there is no kubeconfig to export",
                 "leave out one of these two inputs",
             ));
         }

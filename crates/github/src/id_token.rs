@@ -36,13 +36,13 @@ pub(crate) fn check_permission(inputs: &Inputs, environment: &Environment) -> Re
          forks (`if: github.event.pull_request.head.repo.fork != true`), or run it after the merge (`on: \
          push`)."
     } else {
-        "Give it the permission, in the job (for a reusable workflow, the calling job must give it as \
-         well):\n\n    permissions:\n      id-token: write   # to ask GitHub for an ID token\n      \
-         contents: read    # for actions/checkout: naming one permission takes the others away"
+        "Give the job this permission. If the job is in a reusable workflow, the calling job must give the \
+         permission as well:\n\n    permissions:\n      id-token: write   # to ask GitHub for an ID token\n \
+         contents: read    # for actions/checkout: a job that names permissions gets no others"
     };
     Err(Error::input(
         Opt::OidcAudience,
-        "wants an ID token, and this job may not ask for one",
+        "needs an ID token, and this job may not request one",
         help,
     ))
 }

@@ -129,8 +129,10 @@ impl Job {
 
     fn variable(&self, name: &str) -> Result<&str, Error> {
         self.environment.utf8(name)?.ok_or_else(|| {
-            Error::new(Kind::Input, format!("the environment variable {name} is not set"))
-                .help("jobpass-github runs as a step of a GitHub Actions job; elsewhere, use `jobpass` or `jobpass-gitlab`")
+            Error::new(Kind::Input, format!("the environment variable {name} is not set")).help(
+                "use jobpass-github only in a step of a GitHub Actions job. Elsewhere, use `jobpass` \
+                       or `jobpass-gitlab`",
+            )
         })
     }
 }

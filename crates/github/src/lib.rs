@@ -43,11 +43,12 @@ const VERBS: [Verb; 4] = [Verb::Main, Verb::Post, Verb::Renew, Verb::Forget];
 impl Verb {
     fn command(self) -> Command {
         match self {
-            Self::Main => Command::new("main").about(
-                "At the step's place in the job: mint a token, mask it, hand it \
-                    over, record the state",
+            Self::Main => Command::new("main")
+                .about("As the user's step: mint a token, mask it, hand it over, and record the state"),
+            Self::Post => Command::new("post").about(
+                "At the end of the job: revoke the token that the \
+                                                      state records",
             ),
-            Self::Post => Command::new("post").about("At the end of the job: revoke what the state records"),
             Self::Renew => Command::new(renew::VERB).hide(true),
             Self::Forget => Command::new(forget::VERB).hide(true),
         }

@@ -26,7 +26,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     let left = Left::of(job.state(STATE), anchor);
     let known = match &left {
         Left::Nothing => {
-            say("jobpass: nothing to revoke: main left nothing behind");
+            say("jobpass: nothing to revoke: the main step minted no token");
             return Ok(());
         }
         Left::State(state) => Some(&**state),

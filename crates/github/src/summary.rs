@@ -15,7 +15,7 @@ pub(crate) fn access(file: Option<&CommandFile>, account: &str, report: &Report)
     let markdown = report.markdown();
     if let (Some(file), false) = (file, markdown.is_empty()) {
         let _ = file.append(&format!(
-            "### :key: jobpass: what the token of {} may do\n\n{markdown}\n",
+            "### :key: jobpass: the permissions of the token of {}\n\n{markdown}\n",
             code(account)
         ));
     }

@@ -222,8 +222,8 @@ impl Dotenv {
             return Err(Error::input(
                 "dotenv",
                 format!(
-                    "is given, but this job already has the variable {name}: later jobs might not get the \
-                     value that this job hands over"
+                    "is given, but this job already has the variable {name}: later jobs might get that \
+                     value instead of the new one"
                 ),
                 "remove this variable from the project, group or pipeline. If another job of the pipeline \
                  hands over a token, give this job `dependencies: []`",
@@ -264,9 +264,12 @@ impl Dotenv {
         if matches!(self.mode, Mode::Masked) && !token.expose().bytes().all(maskable) {
             return Err(Error::new(
                 Kind::Deliver,
-                "runners would not mask all of this token: it has characters that a JWT does not have",
+                "runners would mask only a part of this token, because it has characters that no JWT has",
             )
-            .help("use files, `dotenv-mode: sealed`, or `dotenv-mode: plain`, which masks nothing"));
+            .help(
+                "hand the token over in a file or with `dotenv-mode: sealed`. Or use `dotenv-mode: \
+                   plain`, with which nothing masks the token",
+            ));
         }
         let existing = self.read().map_err(deliver)?.unwrap_or_default();
         let value = self.value(token.expose())?;
@@ -322,10 +325,10 @@ impl Dotenv {
         let (variable, path) = (&self.variable, self.shown());
         let how = match &self.mode {
             Mode::Plain => "not masked".to_owned(),
-            Mode::Masked => format!("with `{MASKED_PREFIX}` in front, which runners mask"),
+            Mode::Masked => format!("with `{MASKED_PREFIX}` before it, so that runners mask it"),
             Mode::Sealed(recipient) => format!("sealed to {recipient}"),
         };
-        format!("variable {variable} of later jobs, through {path}, {how}")
+        format!("variable {variable} of later jobs, through the report {path}, {how}")
     }
 
     /// The warning about the mode `plain`.
@@ -344,12 +347,14 @@ impl Dotenv {
 
     fn without_server(&self) -> Error {
         let what = format!(
-            "{} has no room for the address of the API server and its certificate authority: later jobs get the token, and no kubeconfig",
+            "{} has no room for the address of the API server and its certificate authority: later jobs get \
+             the token, but no kubeconfig",
             self.shown()
         );
         Error::new(Kind::Deliver, what).help(
-            "give the CA of this cluster alone, not a bundle of all CAs, or write less to the report. \
-             Otherwise, give kubectl `--server`, `--certificate-authority` and the token in the later jobs",
+            "give the certificate authority of this cluster alone, not a bundle of many, or write less to \
+             the report. Otherwise, give kubectl `--server`, `--certificate-authority` and the token in the \
+             later jobs",
         )
     }
 
@@ -427,8 +432,8 @@ impl Dotenv {
         if let Some(key) = taken {
             return Err(self.refused(
                 format!(", which sets {key} already"),
-                "one report hands over one token: mint each token in a job of its own, or remove the file \
-                 first",
+                "a report can hand over only one token: mint each token in a job of its own, or remove the \
+                 file first",
             ));
         }
         let anchor = format!("{}/{}", receipt.namespace, receipt.anchor);
@@ -461,8 +466,8 @@ impl Dotenv {
             return Err(self.refused(
                 format!(", which would have {variables} variables"),
                 format!(
-                    "GitLab accepts {VARIABLES_LIMIT}, of which jobpass writes {own}: write fewer \
-                    variables to the report"
+                    "GitLab accepts {VARIABLES_LIMIT}, and jobpass needs {own} of them: write fewer \
+                     variables to the report"
                 ),
             ));
         }
@@ -475,7 +480,7 @@ impl Dotenv {
             if value.contains(|c: char| c.is_control()) || value.trim() != value {
                 return Err(Error::new(
                     Kind::Claims,
-                    format!("the API server's answer gives a value that {key} cannot have"),
+                    format!("the API server returned a value that GitLab does not accept for {key}"),
                 ));
             }
             lines += &format!("{key}={value}\n");
@@ -816,7 +821,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case("masked", "with `glpat-` in front", false)]
+    #[case("masked", "with `glpat-` before it", false)]
     #[case("plain", "not masked", true)]
     fn plain_is_said_to_be_so(#[case] mode: &str, #[case] how: &str, #[case] warns: bool) {
         let (plan, _folder) = plan(&["--dotenv", "REPORT", "--dotenv-mode", mode], &[]);

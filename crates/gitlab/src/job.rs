@@ -55,8 +55,8 @@ impl Job {
                 harmless(&id)
             );
             return Err(Error::new(Kind::Input, what).help(
-                "something in the pipeline sets this variable. Remove \
-                    that, because only GitLab may set it",
+                "only GitLab may set this variable, but the pipeline or one of its scripts sets it. Remove \
+                 that setting",
             ));
         }
         let folder = match environment.utf8("RUNNER_TEMP_PROJECT_DIR")? {
@@ -78,7 +78,7 @@ impl Job {
             .create(&self.folder);
         made.map_err(|error| {
             let (folder, why) = (text::path(&self.folder), harmless(&error.to_string()));
-            let what = format!("cannot make the job's temporary folder `{folder}`: {why}");
+            let what = format!("cannot create the job's temporary folder `{folder}`: {why}");
             Error::new(Kind::Deliver, what).help(
                 "check the permissions of the folder that holds the \
                 project's folder",
@@ -228,7 +228,7 @@ fn is_ours(path: &Path) -> bool {
 fn variable<'a>(environment: &'a Environment, name: &str) -> Result<&'a str, Error> {
     environment.utf8(name)?.ok_or_else(|| {
         Error::new(Kind::Input, format!("the variable {name} is not set"))
-            .help("jobpass-gitlab runs in a GitLab CI job; elsewhere, use `jobpass`")
+            .help("use jobpass-gitlab only in a GitLab CI job. Elsewhere, use `jobpass`")
     })
 }
 

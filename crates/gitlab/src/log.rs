@@ -46,7 +46,10 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
 /// Shows the permissions that `require` and `forbid` asked about.
 pub(crate) fn access(report: &Report) {
     if !report.findings.is_empty() {
-        say(&format!("jobpass: what the token may do\n{}", report.text()));
+        say(&format!(
+            "jobpass: the permissions of the token\n{}",
+            report.text()
+        ));
     }
 }
 

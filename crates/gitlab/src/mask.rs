@@ -53,7 +53,7 @@ pub(crate) fn command() -> Command {
             flags::flag(Opt::BearerTokenFile),
             flags::flag(Opt::BearerTokenEnv),
             flags::flag(Opt::TokenFile).help(
-                "The file that holds the token, if this job did not mint it; a relative path begins in the \
+                "The file that holds the token, if another job minted it. A relative path begins in the \
                  job's temporary folder",
             ),
         ])
@@ -149,7 +149,8 @@ fn shell(job: &Job, with_filter: bool) -> Result<String, Error> {
             .help("with `mask-log: false`, the job goes on with a log that is not masked")
     };
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
-    let program = std::env::current_exe().map_err(|error| cannot("tell where this program is", error))?;
+    let program =
+        std::env::current_exe().map_err(|error| cannot("find the path of its own program", error))?;
     let program = quoted(&program.to_string_lossy());
     let mark = names::random_name()?;
     job.folder()?;
@@ -174,7 +175,7 @@ fn shell(job: &Job, with_filter: bool) -> Result<String, Error> {
     }
     if with_filter {
         mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR)
-            .map_err(|error| cannot("make a named pipe in the job's temporary folder", error.into()))?;
+            .map_err(|error| cannot("create a named pipe in the job's temporary folder", error.into()))?;
         text += include_str!("mask/filter.sh");
     }
     Ok(text + include_str!("mask/end.sh"))

@@ -56,7 +56,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     if state.files.is_empty() && dotenv.is_none() {
         return Err(Error::input(
             Opt::TokenFile,
-            "is missing: the token has nowhere to go",
+            "is missing: jobpass would have no file for the token",
             "give `token-file` or `kubeconfig-file` (`true` chooses a name) for this job, or `dotenv` for \
              later jobs. jobpass does not print tokens",
         ));
@@ -66,7 +66,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
         if state.renewal.is_some() {
             return Err(Error::input(
                 Opt::RenewFor,
-                "is given for a token that goes to later jobs, which get only the first token",
+                "is given together with `dotenv`, but later jobs get only the first token from the report",
                 "mint in each long job, with the template `job.yml`. Or leave out `renew-for`, and give a \
                  `duration` that lasts for all jobs",
             ));
@@ -126,8 +126,8 @@ impl End {
         let after = match self.after {
             After::Script => "when the script is over",
             After::AfterScript if self.script.may_end_container => {
-                return "; revoked by `jobpass-gitlab revoke` in after_script, and by nothing else where the container ends with the \
-                        script"
+                return "; `jobpass-gitlab revoke` in after_script revokes it, and nothing else does if the \
+                        container ends with the script"
                     .to_owned();
             }
             After::AfterScript => "when after_script is over",
@@ -161,7 +161,7 @@ fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>, end: &End) -
     let handed_over = paths.chain(dotenv.map(Dotenv::description)).collect::<Vec<_>>();
     let ends = match dotenv {
         None => end.in_words(),
-        Some(_) => "; revoked by the job in `.post`, or when this job is over if it fails".to_owned(),
+        Some(_) => "; the job in `.post` revokes it, or the end of this job if this job fails".to_owned(),
     };
     let ends = Renewal::in_words(state.renewal.as_ref()) + &ends;
     let words = receipt.minted_in_words(&ends, &handed_over);
@@ -224,8 +224,8 @@ fn shown_by_the_runner(inputs: &Inputs, environment: &Environment) -> Option<Err
     };
     environment.get(&variable)?;
     let what = format!(
-        "CI_DEBUG_TRACE is on: the runner wrote every variable of this job into the log, and also the \
-         minter's credential in {variable} unless GitLab masks it"
+        "CI_DEBUG_TRACE is on: the runner wrote every variable of this job into the log. So the log shows \
+         the minter's credential in {variable}, unless GitLab masks it"
     );
     Some(Error::new(Kind::Deliver, what).help(
         "look at the beginning of this log. If it shows the credential, erase the log (`Erase job log` on \
@@ -271,7 +271,7 @@ mod tests {
         let warning = shown_by_the_runner(&inputs, &environment).map(|warning| warning.to_string());
         assert_eq!(warning.is_some(), named.is_some());
         if let (Some(warning), Some(named)) = (warning, named) {
-            assert!(warning.contains(&format!("in {named} ")), "{warning}");
+            assert!(warning.contains(&format!("in {named},")), "{warning}");
         }
         let quiet = environment.with("CI_DEBUG_TRACE", Some("false"));
         assert!(shown_by_the_runner(&inputs, &quiet).is_none());

@@ -25,20 +25,19 @@ pub(crate) fn command() -> Command {
         .about("Write the token that another job handed over to files, as it was minted")
         .args([
             flags::flag(Opt::TokenFile).help(
-                "Write the token to this file (mode 0600). `true` chooses a name in the job's temporary \
-                 folder; a relative path begins there",
+                "Write the token to this file, with mode 0600. `true`: jobpass chooses a name in the job's \
+                 temporary folder. A relative path begins in that folder",
             ),
             flags::flag(Opt::KubeconfigFile).help(
-                "Write a kubeconfig that uses the token to this file. `true` and relative paths as with `token-file`",
+                "Write a kubeconfig that holds the token to this file, with mode 0600. `true` and relative \
+                 paths work as for `token-file`",
             ),
         ])
         .args([dotenv::variable_flag(), sealed::identity_flag()])
         .after_help(
-            "Nothing revokes the token when this job ends. A shell that runs the commands of \
+            "The end of this job does not revoke the token. A shell that runs the commands of \
              `jobpass-gitlab mask --shell` removes the files when it ends. Without such a shell, remove \
-             them in after_script.\n\
-             Example:\n  \
-             jobpass-gitlab open --kubeconfig-file true",
+             them in after_script.\nExample:\n  jobpass-gitlab open --kubeconfig-file true",
         )
 }
 
@@ -69,7 +68,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     if files.is_empty() {
         return Err(Error::input(
             Opt::TokenFile,
-            "is missing: the token has nowhere to go",
+            "is missing: jobpass would have no file for the token",
             "give a path, or `true` for a name in the job's temporary folder",
         ));
     }
@@ -90,7 +89,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     let written = [&files.token_file, &files.kubeconfig_file].into_iter().flatten();
     let written = written.map(|path| text::path(path)).collect::<Vec<_>>();
     log::say(&format!(
-        "jobpass: wrote the token in {name} to {}, without a prefix: runners do not mask it in this form",
+        "jobpass: wrote the token from {name} to {}, without a prefix: runners do not mask it in this form",
         written.join(" and ")
     ));
     Ok(())

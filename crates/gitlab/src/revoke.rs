@@ -94,7 +94,7 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
     let had_begun = job.had_begun();
     if endings.is_empty() && recorded.is_empty() {
         match had_begun {
-            true => drop(log::say("jobpass: nothing to revoke: no token was minted")),
+            true => drop(log::say("jobpass: nothing to revoke: this job minted no token")),
             false => log::warning(&nothing_recorded(job)),
         }
     }
@@ -109,7 +109,7 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
     {
         if !is_ours {
             let what = format!(
-                "the recorded state `{}` is not a file of this user that nobody else can write",
+                "the recorded state `{}` belongs to another user, or another user can write to it",
                 text::path(&path)
             );
             let error = Error::new(Kind::Revoke, what).help(
@@ -153,17 +153,12 @@ fn nothing_recorded(job: &Job) -> Error {
     )
     .help(format!(
         "a job that extends `{template}` and has a `before_script` of its own mints no token, and gets no \
-         KUBECONFIG: its scripts replace those of the template. Write these scripts in this way:\n\n  \
-         before_script:\n    \
-         - !reference [{template}, before_script]\n    \
-         # then your own commands\n  \
-         after_script:\n    \
-         # your own commands, then\n    \
-         - !reference [{template}, after_script]\n\n\
-         if something removed `{}` while the job ran, the job's token may work until it expires. This \
-         command revokes the token:\n\n  \
-         kubectl delete secrets --all-namespaces --field-selector type=jobpass.dev/anchor --selector \
-         jobpass.dev/run-id={},jobpass.dev/job={}",
+         KUBECONFIG: its scripts replace those of the template. Call the template's scripts from yours:\n\n \
+          before_script:\n    - !reference [{template}, before_script]\n    # then your own commands\n  \
+         after_script:\n    # your own commands, then\n    - !reference [{template}, after_script]\n\nif a \
+         program removed `{}` while the job ran, the job's token may work until it expires. This command \
+         revokes the token:\n\n  kubectl delete secrets --all-namespaces --field-selector \
+         type=jobpass.dev/anchor --selector jobpass.dev/run-id={},jobpass.dev/job={}",
         harmless(&job.folder_name()),
         get("CI_PIPELINE_ID"),
         get("CI_JOB_ID"),

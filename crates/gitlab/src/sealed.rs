@@ -21,7 +21,7 @@ pub(crate) fn recipient_flag() -> Arg {
         .env("JOBPASS_RECIPIENT")
         .hide_env_values(true)
         .value_name("RECIPIENT")
-        .help("The age public key (`age1...`) that `dotenv-mode: sealed` seals the token to.")
+        .help("The age public key (`age1...`) for which `dotenv-mode: sealed` encrypts the token.")
 }
 
 /// The flag `--identity` of `open` and `revoke`.
@@ -42,14 +42,14 @@ pub(crate) fn identity_flag() -> Arg {
 pub(crate) fn recipient(matches: &ArgMatches) -> Result<Recipient, Error> {
     let allowed = "give an age public key, the `age1...` that `age-keygen` prints";
     let Some(text) = value(matches, "recipient") else {
-        let problem = "is missing: `dotenv-mode: sealed` seals the token to it";
+        let problem = "is missing: `dotenv-mode: sealed` encrypts the token for it";
         return Err(Error::input("recipient", problem, allowed));
     };
     if is_secret_key(text) {
         return Err(Error::input(
             "recipient",
             "is a secret key, which everybody who sees this pipeline can read",
-            format!("throw this key away, and create a new pair: {allowed}"),
+            format!("do not use this key any more, and create a new pair: {allowed}"),
         ));
     }
     text.parse().map_err(|_| {
@@ -88,8 +88,9 @@ pub(crate) fn open(text: &str, variable: &str, matches: &ArgMatches) -> Result<T
     let identities = identities.iter().map(|identity| identity as &dyn age::Identity);
     let mut opened = sealed.decrypt(identities).map_err(|error| match error {
         DecryptError::NoMatchingKeys => refuse(
-            "which is sealed to a recipient that does not belong to input `identity`",
-            "give the job that mints the recipient that `age-keygen -y` prints for this identity",
+            "which is encrypted for a recipient that does not belong to input `identity`",
+            "`age-keygen -y` prints the recipient of this identity. Give that recipient to the job that \
+             mints",
         ),
         _ => damaged(),
     })?;
@@ -104,9 +105,11 @@ fn identities(matches: &ArgMatches) -> Result<Vec<Identity>, Error> {
     let allowed = "make JOBPASS_IDENTITY a CI/CD variable of type File, with the `AGE-SECRET-KEY-1...` that belongs to the \
                    recipient";
     let refuse = |problem: &str| Error::input("identity", problem, allowed);
-    let path = value(matches, "identity").ok_or_else(|| refuse("is missing, but the token is sealed"))?;
+    let path = value(matches, "identity").ok_or_else(|| refuse("is missing, but the token is encrypted"))?;
     if is_secret_key(path) {
-        return Err(refuse("is a secret key itself, not the path of a file with one"));
+        return Err(refuse(
+            "is a secret key, but must be the path of a file that holds one",
+        ));
     }
     let text = files::read(Path::new(path)).map_err(|error| {
         let why = harmless(&error.to_string());
@@ -119,7 +122,8 @@ fn identities(matches: &ArgMatches) -> Result<Vec<Identity>, Error> {
     match identities {
         Ok(identities) if !identities.is_empty() => Ok(identities),
         _ => Err(refuse(
-            "names a file with other content than age secret keys of type X25519 (jobpass does not show it)",
+            "names a file that holds something other than age secret keys of type X25519 (jobpass does not \
+             show the content)",
         )),
     }
 }
@@ -184,7 +188,7 @@ mod tests {
         assert_eq!(opened(two).as_deref(), Ok("t0ken"));
         let another = opened(|_| secret(&Identity::generate())).expect_err("refused");
         assert!(
-            another.contains("sealed to a recipient that does not belong to"),
+            another.contains("encrypted for a recipient that does not belong to"),
             "{another}"
         );
     }
@@ -203,7 +207,7 @@ mod tests {
 
     #[rstest]
     #[case::no_identity(&[], "input `identity` is missing")]
-    #[case::the_key_itself(&[("identity", "AGE-SECRET-KEY-1S3CRET")], "input `identity` is a secret key itself")]
+    #[case::the_key_itself(&[("identity", "AGE-SECRET-KEY-1S3CRET")], "input `identity` is a secret key, but must be the path")]
     #[case::no_file(&[("identity", "/nowhere")], "input `identity` names a file that cannot be read")]
     fn an_identity_is_the_path_of_a_file(#[case] flags: &[(&str, &str)], #[case] why: &str) {
         let sealed = seal("t0ken", &Identity::generate().to_public()).expect("sealed");

@@ -12,7 +12,7 @@ pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) fn flags() -> [Arg; 6] {
     [
         flag(Opt::Kubeconfig).help(
-            "The path of the kubeconfig; the environment variable may also hold the YAML itself, or base64 \
+            "The path of the kubeconfig. The environment variable may also hold the YAML itself, or base64 \
              of it.",
         ),
         flag(Opt::Context),

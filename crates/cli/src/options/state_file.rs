@@ -16,7 +16,7 @@ pub(crate) fn flag() -> Arg {
         .value_name("STATE_FILE")
         .value_hint(ValueHint::FilePath)
         .help(
-            "The state file, which `jobpass revoke` needs; it holds no secret. [default: the names of \
+            "The state file, which `jobpass revoke` needs. It holds no secret. [default: the names of \
              `token-file` and of `kubeconfig-file`, each with `.jobpass.json` added]",
         )
 }

@@ -176,7 +176,10 @@ impl Pipelines {
             let name = site.platform.name();
             let problem = match (&memory.stopped, &memory.last_failure) {
                 (Some(why), _) => format!("jobpass did not ask {name} about all runs: {why}"),
-                (None, Some(why)) => format!("{name} gave no usable answer about some runs: {why}"),
+                (None, Some(why)) => format!(
+                    "jobpass got no usable answer from {name} about some runs: \
+                                              {why}"
+                ),
                 (None, None) => return None,
             };
             Some(format!("{problem}. jobpass treats these runs as not ended"))
@@ -269,13 +272,15 @@ impl Site {
         let until = *memory.first_request.get_or_insert_with(Instant::now) + SITE_LIMIT;
         let room = MAX_REQUESTS.saturating_sub(memory.known.len());
         if new.len() > room {
-            memory.stopped = Some(format!("jobpass sends {MAX_REQUESTS} requests at most"));
+            memory.stopped = Some(format!(
+                "jobpass sends at most {MAX_REQUESTS} requests to one site"
+            ));
         }
         let requests = stream::iter(new.into_iter().take(room)).map(|run| async {
             let reply = match tokio::time::timeout_at(until, self.ask(&run)).await {
                 Ok(reply) => reply,
                 Err(_) => Reply::Stop(format!(
-                    "its responses took longer than {} s in all",
+                    "its responses together took longer than {} s",
                     SITE_LIMIT.as_secs()
                 )),
             };
@@ -350,7 +355,7 @@ impl Memory {
         };
         self.failures += 1;
         self.last_failure = Some(why.clone());
-        (self.failures >= MAX_FAILURES).then(|| format!("{why}, {MAX_FAILURES} times in a row"))
+        (self.failures >= MAX_FAILURES).then(|| format!("{MAX_FAILURES} requests in a row failed: {why}"))
     }
 }
 
@@ -470,7 +475,7 @@ mod tests {
         assert_eq!(note(5, failed()), None);
         assert_eq!(
             note(6, failed()).as_deref(),
-            Some("it answered 500, 3 times in a row")
+            Some("3 requests in a row failed: it answered 500")
         );
         assert_eq!(
             note(7, Reply::Stop("it is enough".into())).as_deref(),

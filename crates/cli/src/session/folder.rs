@@ -34,8 +34,8 @@ impl Folder {
         let parent = files::absolute("TMPDIR", parent)?;
         if fs::metadata(&parent).is_ok_and(|folder| lets_anybody_rename(folder.mode())) {
             let problem = format!(
-                "TMPDIR is {}, in which every user of this machine can replace the folder of jobpass by \
-                 another",
+                "TMPDIR is {}, in which every user of this machine can replace the folder that jobpass \
+                 creates",
                 text::path(&parent)
             );
             let help = "set TMPDIR to a folder of this user, or to a folder with the sticky bit, such as \

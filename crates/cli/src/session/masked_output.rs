@@ -108,9 +108,12 @@ impl Masked {
             // failure.
             let _ = writer.write_all(jobpass_mask::end_mark(&mark).as_bytes());
             drop(writer);
-            let ended = thread
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("the thread that masks panicked")));
+            let ended = thread.join().unwrap_or_else(|_| {
+                Err(io::Error::other(
+                    "jobpass panicked while it masked the output of \
+                                                          the command",
+                ))
+            });
             // A broken pipe is not a failure: a reader such as `head` ends when it has enough lines.
             if let Err(error) = ended
                 && error.kind() != io::ErrorKind::BrokenPipe

@@ -93,7 +93,7 @@ impl<'a> Session<'a> {
     /// If somebody has removed the file.
     pub(crate) fn token(&self) -> Result<Token, Error> {
         self.state.files.token().ok_or_else(|| {
-            let problem = "something removed the token's file before the command could use it";
+            let problem = "another program removed the token's file before the command could use it";
             Error::new(Kind::Deliver, problem)
         })
     }

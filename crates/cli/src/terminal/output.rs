@@ -91,7 +91,7 @@ impl Lines {
         let panicked = |_| {
             Err(Error::new(
                 Kind::Internal,
-                "the thread that writes to standard output panicked",
+                "jobpass panicked while it wrote to standard output",
             ))
         };
         self.writer.await.unwrap_or_else(panicked)

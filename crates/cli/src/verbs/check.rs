@@ -36,13 +36,15 @@ pub(crate) fn command() -> Command {
              context, else of the ServiceAccount, else `default`]",
         ),
         flag(Opt::Require)
-            .help("A permission that must be allowed, written as PERMISSION; one a line or flag."),
-        flag(Opt::Forbid)
-            .help("A permission that must not be allowed, written as PERMISSION; one a line or flag."),
+            .help("A permission that must be allowed, written as PERMISSION. Give one per line or per flag."),
+        flag(Opt::Forbid).help(
+            "A permission that must not be allowed, written as PERMISSION. Give one per line or per \
+                   flag.",
+        ),
         flag(Opt::EscapeCheck),
         flag(Opt::Kubeconfig).help(
-            "The path of the kubeconfig whose user to check; the variable \
-            JOBPASS_KUBECONFIG may also hold the YAML itself, or base64 of it.",
+            "The path of the kubeconfig. jobpass checks the permissions of its user. The variable \
+             JOBPASS_KUBECONFIG may also hold the YAML itself, or base64 of it.",
         ),
         flag(Opt::Context),
         flag(Opt::Server),
@@ -59,7 +61,7 @@ pub(crate) fn command() -> Command {
         .about("Ask the API server what a token may do: each answer is allowed, denied or unknown")
         .arg(Arg::new("permission").value_name(PERMISSION).num_args(0..).help(
             "The permissions that must be allowed, each in quotes: 'get pods', 'create pods/exec \
-             target-pod', 'list deployments.apps', 'get secrets -n other', 'list pods -A', 'get /metrics'; \
+             target-pod', 'list deployments.apps', 'get secrets -n other', 'list pods -A', 'get /metrics'. \
              `-` reads permissions from standard input, one a line.",
         ))
         .args(flags)
@@ -69,11 +71,9 @@ pub(crate) fn command() -> Command {
                 .help("Print a table for people, JSON, Markdown, or JUnit XML, which GitLab shows."),
         )
         .after_help(
-            "Exit codes: 0 every answer is the expected one; 5 one is not; 3 one is unknown; 2 wrong \
-             input.\n\n\
-             Example:\n  \
-             jobpass check --kubeconfig scan.yaml 'get pods' \\\n    'create pods/exec target-pod' --forbid \
-             'get secrets'",
+            "Exit codes: 0 all permissions are as expected; 5 one differs; 3 one is unknown; 2 wrong \
+             input.\n\nExample:\n  jobpass check --kubeconfig scan.yaml 'get pods' \\\n    'create \
+             pods/exec target-pod' --forbid 'get secrets'",
         )
 }
 
@@ -107,8 +107,8 @@ pub(crate) async fn run(
             return Err(Error::input(
                 Opt::EscapeCheck,
                 "is `fail`, but the credential is not the token of a ServiceAccount",
-                "leave out `escape-check`: it looks for ways in which a ServiceAccount keeps access after its token is \
-                 revoked",
+                "leave out `escape-check`: it searches for permissions with which a ServiceAccount keeps \
+                 its access after jobpass has revoked the token",
             ));
         }
         let own = account.as_ref().map(|account| &*account.namespace);
@@ -158,7 +158,7 @@ fn permissions<'a>(
             word if !word.contains(char::is_whitespace) => {
                 return Err(Error::input(
                     PERMISSION,
-                    format!("is the one word `{}`", harmless(word)),
+                    format!("is `{}`, which is only one word", harmless(word)),
                     "put each permission in quotes: `jobpass check 'get pods' 'create pods/exec target-pod'`",
                 ));
             }

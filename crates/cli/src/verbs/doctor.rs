@@ -36,7 +36,7 @@ const OPTIONS: [Opt; 12] = [
 /// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     Command::new("doctor")
-        .about("Find out why minting fails, and what to do about it; changes nothing")
+        .about("Find out why minting fails and what to do about it, without changing anything")
         .args(OPTIONS.map(flags::flag))
         .args([
             Arg::new("authentication-config")
@@ -50,11 +50,10 @@ pub(crate) fn command() -> Command {
             output::flag(),
         ])
         .after_help(
-            "Give doctor the options of `jobpass mint`. Each line is ok, warning (minting works, but look \
-             at it), failed (minting does not work), or unknown (doctor cannot tell).\n\
-             Exit code 0: minting should work. Otherwise the exit code of the first failure: 2 wrong input, \
-             3 API server unreachable, 4 refused by the API server.\n\n\
-             Example:\n  \
+            "Give doctor the options of `jobpass mint`. Each line is ok, warning (minting works, but \
+             something should change), failed (minting does not work), or unknown (doctor cannot \
+             tell).\nExit code 0: minting should work. Any other exit code is that of the first failure: 2 \
+             an input is wrong, 3 the API server does not answer, 4 the API server refuses.\n\nExample:\n  \
              jobpass doctor --service-account scanner --namespace ci \\\n    --kubeconfig minter.yaml",
         )
 }

@@ -189,7 +189,7 @@ impl Run<'_> {
         let mut renewal = pin!(renew::renew_until_end(&state, &inputs, environment, || ()));
         let mut is_renewed = state.renewal.is_some();
         let mut reason =
-            revoke_after.map(|time| format!("its lifetime of {} is over", in_words(time.as_secs())));
+            revoke_after.map(|time| format!("the token's lifetime of {} is over", in_words(time.as_secs())));
         loop {
             tokio::select! {
                 status = child.wait() => {
@@ -201,7 +201,7 @@ impl Run<'_> {
                     self.stop(signal, &child);
                     if !self.session.is_revoked() {
                         time_to_revoke = Box::pin(sleep(STOP_GRACE));
-                        reason = Some("it was told to stop".to_owned());
+                        reason = Some("a signal told it to stop".to_owned());
                     }
                 }
                 _ = user_1.recv() => pass_on(Signal::USR1, &child),
@@ -209,8 +209,8 @@ impl Run<'_> {
                 renewed = &mut renewal, if is_renewed && !self.session.is_revoked() => {
                     is_renewed = false;
                     match renewed {
-                        Ok(()) => output::note("jobpass no longer renews the token: the last token is valid \
-                            until `renew-for` is over"),
+                        Ok(()) => output::note("jobpass no longer renews the token, because the last one is \
+                                                valid to the end of `renew-for`"),
                         Err(error) => output::warning_of(&error),
                     }
                 }

@@ -68,16 +68,13 @@ pub(crate) fn command() -> Command {
         | Opt::VerifyRevocation
         | Opt::FailOnRevokeError => None,
         Opt::Duration => Some(flag(option).help(
-            "The lifetime of the token. Without `--revoke-after`, the test takes as long, and up to a minute \
-             more. [default: 10m]",
+            "The lifetime of the token. Without `--revoke-after`, the test takes up to a minute longer than \
+             this. [default: 10m]",
         )),
         _ => Some(flag(option)),
     });
     Command::new("expiry-test")
-        .about(
-            "Mint a token, wait until it has expired or is revoked, and test that the API server and a \
-             client notice",
-        )
+        .about("Mint a token, let it expire or revoke it, and test that the API server and a client notice")
         .args(own)
         .arg(
             Arg::new("revoke-after")
@@ -99,13 +96,12 @@ pub(crate) fn command() -> Command {
         ])
         .after_help(
             "COMMAND is the client under test. It runs twice, with KUBECONFIG and JOBPASS_TOKEN_FILE as in \
-             `jobpass exec`. Its output is masked, and goes to standard error. It must succeed while the \
-             token works, and fail in time when the token does not.\n\
-             Exit codes: 0 passed; 5 the client did not notice, or failed before, or the expired token \
-             still works; 7 the revoked token still works.\n\n\
-             Examples:\n  \
-             jobpass expiry-test --service-account scanner --namespace ci \\\n    --revoke-after 30s\n  \
-             jobpass expiry-test --service-account scanner --namespace ci \\\n    -- kubectl get pods",
+             `jobpass exec`. jobpass masks its output, and sends it to standard error. It must succeed \
+             while the token works, and fail in time when the token does not.\nExit codes: 0 the test \
+             passed; 5 the client failed too early or not at all, or the expired token still works; 7 the \
+             revoked token still works.\n\nExamples:\n  jobpass expiry-test --service-account scanner \
+             --namespace ci \\\n --revoke-after 30s\n  jobpass expiry-test --service-account scanner \
+             --namespace ci \\\n    -- kubectl get pods",
         )
 }
 
@@ -137,7 +133,7 @@ pub(crate) async fn run(
         return Err(Error::input(
             Opt::Type,
             "is `legacy`, and a legacy token does not expire",
-            "add `--revoke-after 30s` to test that the token ends when it is revoked; or leave out `type`",
+            "add `--revoke-after 30s` to test that revoking ends the token. Or leave out `type`",
         ));
     }
     let limit = time("time-limit")?.unwrap_or_default();
@@ -265,8 +261,9 @@ impl ExpiryTest<'_> {
             Some(used) => {
                 let what = format!("the command {}, although its token works", used.in_words());
                 Err(Error::new(Kind::Claims, what).help(
-                    "make it succeed first: try it with `jobpass exec`, and check the ServiceAccount's \
-                     Roles. Until it works with the token, its failure without the token proves nothing",
+                    "run the command with `jobpass exec`, and check the ServiceAccount's Roles until it \
+                     succeeds. As long as it fails with the token, its failure without the token proves \
+                     nothing",
                 ))
             }
             None => Ok(used),
@@ -279,7 +276,7 @@ impl ExpiryTest<'_> {
             let part = 1.0 - left.as_secs_f64() / time.as_secs_f64();
             let words = roughly(left.as_secs_f64().ceil() as u64);
             self.progress
-                .show(part, &format!("the token works; revoked in {words}"));
+                .show(part, &format!("the token works; jobpass revokes it in {words}"));
             sleep(left.min(TICK)).await;
         }
         self.progress.clear();
@@ -298,8 +295,10 @@ impl ExpiryTest<'_> {
                 return Ok((!accepted, age));
             }
             let part = age.as_secs_f64() / SUCCESS_CACHE.as_secs_f64();
-            self.progress
-                .show(part, "revoked; still accepted (a cache of 10 s)");
+            self.progress.show(
+                part,
+                "jobpass revoked the token; the API server still accepts it from a cache (10 s)",
+            );
             sleep(SHORT_INTERVAL).await;
         }
     }
@@ -332,7 +331,7 @@ impl ExpiryTest<'_> {
             let (part, text, pause) = match left.as_secs() {
                 0 => (
                     1.0,
-                    "expired; still accepted (for up to a minute)".to_owned(),
+                    "the token has expired; the API server still accepts it (for up to a minute)".to_owned(),
                     Duration::from_secs(1),
                 ),
                 seconds => (
@@ -464,11 +463,14 @@ impl TestResult {
         let (end, why) = match self.end {
             End::Expired => (
                 receipt.expires.map_or_else(|| "(not known)".into(), time),
-                "API servers let clocks differ by a minute, and cache for 10 s that a token is valid",
+                "API servers tolerate clocks that differ by a minute, and cache a valid token for 10 s",
             ),
             End::Revoked(time) => (
-                format!("after {}, and used the moment before", in_words(time.as_secs())),
-                "an API server caches for 10 s that a token is valid",
+                format!(
+                    "after {}, a moment after a request with it",
+                    in_words(time.as_secs())
+                ),
+                "an API server caches a valid token for 10 s",
             ),
         };
         let name = if self.end == End::Expired {
@@ -496,10 +498,10 @@ impl TestResult {
         row("refused", &refused, colour);
         if let Some(used) = self.after {
             let (said, colour) = match (used.is_graceful(), used.reported_refusal) {
-                (false, _) => ("so it did not notice that its token is dead", RED),
-                (true, true) => ("and reported that its token is refused", GREEN),
+                (false, _) => ("so the client did not notice that its token is dead", RED),
+                (true, true) => ("and reported that the API server refuses its token", GREEN),
                 (true, false) => (
-                    "but did not report that its token is refused (401, Unauthorized)",
+                    "but did not report that the API server refuses its token (401, Unauthorized)",
                     YELLOW,
                 ),
             };
@@ -579,9 +581,9 @@ mod tests {
         token          ServiceAccount ci/scanner
         used           the API server accepts it
         client         succeeded in 1.3 s
-        revoked        after 30 s, and used the moment before
-        refused        9.8 s later (an API server caches for 10 s that a token is valid)
-        client         failed in 1.3 s with exit status 1, and reported that its token is refused
+        revoked        after 30 s, a moment after a request with it
+        refused        9.8 s later (an API server caches a valid token for 10 s)
+        client         failed in 1.3 s with exit status 1, and reported that the API server refuses its token
         verdict        passed
         ");
         let unnoticed = result(End::Expired, false, Some(client_run(None, false)));
@@ -591,7 +593,7 @@ mod tests {
         client         succeeded in 1.3 s
         expired        2026-11-26 08:00:00 UTC
         refused        not even after 9.8 s
-        client         did not end within 1 s, so it did not notice that its token is dead
+        client         did not end within 1 s, so the client did not notice that its token is dead
         verdict        failed
         ");
     }

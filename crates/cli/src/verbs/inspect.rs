@@ -122,7 +122,7 @@ async fn inspect(matches: &ArgMatches, environment: &Environment) -> Result<Insp
     let claims = Claims::decode(&subject.token).map_err(|error| {
         Error::input(
             subject.input,
-            format!("holds something else: {}", error.message()),
+            format!("holds something that is not a token: {}", error.message()),
             "give a Kubernetes token",
         )
     })?;
@@ -178,7 +178,8 @@ impl Subject {
             None if asked_for && given.is_none() => {
                 let cluster = Cluster::connect(&Minter::resolve(inputs, environment).await?)?;
                 let token = cluster.bearer().cloned().ok_or_else(|| {
-                    let problem = "has a user without a token: it has a client certificate, or no credential";
+                    let problem = "has a user without a token: the user has a client certificate, or no \
+                                   credential";
                     Error::input(
                         Opt::Kubeconfig,
                         problem,
@@ -188,7 +189,7 @@ impl Subject {
                 (token, Opt::Kubeconfig.name(), Some(cluster))
             }
             None if stdin().is_terminal() => {
-                let problem = "is a terminal, which would show the token";
+                let problem = "is a terminal, and a terminal shows everything that a person types";
                 return Err(Error::input(
                     "standard input",
                     problem,

@@ -34,13 +34,16 @@ pub(crate) fn completions_command() -> Command {
 /// The verb `man`.
 pub(crate) fn man_command() -> Command {
     Command::new("man")
-        .about("Write the manual pages, or print the one of jobpass")
+        .about("Write the manual pages to a folder, or print the page of jobpass")
         .arg(
             Arg::new("folder")
                 .value_name("FOLDER")
                 .value_parser(value_parser!(PathBuf))
                 .value_hint(ValueHint::DirPath)
-                .help("The folder that gets a page for each verb; without it, jobpass prints its own page."),
+                .help(
+                    "The folder to which jobpass writes a page for each verb. Without it, jobpass prints \
+                       its own page.",
+                ),
         )
         .after_help(
             "Examples:\n  jobpass man | man -l -\n  jobpass man ~/.local/share/man/man1 && man jobpass-exec",

@@ -30,7 +30,7 @@ use crate::{
 pub(crate) fn command() -> Command {
     let options = Opt::on(FrontEnd::CommandLine).filter(|option| *option != Opt::FailOnRevokeError);
     Command::new("mint")
-        .about("Mint a token into a file; `jobpass revoke` revokes it")
+        .about("Mint a token into a file, until `jobpass revoke` revokes it")
         .args(options.map(|option| {
             match option {
             Opt::Duration => flag(option).help(
@@ -130,8 +130,8 @@ fn is_free(state_file: &Path) -> Result<(), Error> {
         "state-file",
         format!("is `{path}`, which exists already"),
         format!(
-            "it belongs to another token: run `jobpass revoke --state-file {path}` first, or choose another \
-             name"
+            "the file belongs to another token: run `jobpass revoke --state-file {path}` first, or choose \
+             another name"
         ),
     ))
 }
@@ -139,8 +139,8 @@ fn is_free(state_file: &Path) -> Result<(), Error> {
 fn no_file() -> Error {
     Error::input(
         Opt::TokenFile,
-        "is missing: the token has nowhere to go",
-        "give `--token-file PATH` or `--kubeconfig-file PATH`; jobpass does not print tokens",
+        "is missing: jobpass would have no file for the token",
+        "give `--token-file PATH` or `--kubeconfig-file PATH`, because jobpass does not print tokens",
     )
 }
 

@@ -113,7 +113,7 @@ fn choose(candidates: Vec<Candidate>) -> Result<Option<Candidate>, Error> {
             return Err(Error::input(
                 Opt::KubeconfigFile,
                 "names another token than `token-file`",
-                "revoke one after the other",
+                "revoke the two tokens with two commands",
             ));
         }
     }

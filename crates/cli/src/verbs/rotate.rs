@@ -38,7 +38,7 @@ pub(crate) fn command() -> Command {
                 .value_hint(ValueHint::FilePath)
                 .help("The file that holds the token."),
             flag("kubeconfig-file", "FILE").value_hint(ValueHint::FilePath).help(
-                "The kubeconfig whose current user has the token, or names the file that holds it; the rest \
+                "The kubeconfig whose current user has the token, or names the file that holds it. The rest \
                  of the kubeconfig stays unchanged.",
             ),
             flag("secret", "NAMESPACE/NAME")
@@ -56,7 +56,8 @@ pub(crate) fn command() -> Command {
                 .help("The key of the token in that Secret."),
             flag("grace", "TIME").default_value("5m").help(
                 "The time for which the old token still works, for clients that do not have the new one \
-                 yet: Pods see a changed Secret after up to 2 min. `0`: not at all.",
+                 yet: Pods see a changed Secret after up to 2 min. `0`: jobpass revokes the old token at \
+                 once.",
             ),
         ])
         .args(connection::flags())
@@ -155,7 +156,10 @@ async fn wait_out(wait: Duration) {
     let mut progress = Progress::new();
     let begun = Instant::now();
     while let Some(left) = wait.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
-        let text = format!("the old token is revoked in {}", roughly((left + TICK).as_secs()));
+        let text = format!(
+            "jobpass revokes the old token in {}",
+            roughly((left + TICK).as_secs())
+        );
         progress.show(begun.elapsed().as_secs_f64() / wait.as_secs_f64(), &text);
         sleep(left.min(TICK)).await;
     }
@@ -173,13 +177,13 @@ fn in_place(rotated: &Rotated, wait: Duration) -> String {
         ..
     } = rotated;
     let again = if *resumed {
-        ", made by an earlier rotation"
+        ", from an earlier rotation that was interrupted"
     } else {
         ""
     };
     let end = match wait.as_secs() {
         0 => "is deleted now".to_owned(),
-        seconds => format!("is deleted in {}", roughly(seconds)),
+        seconds => format!("which jobpass deletes in {}", roughly(seconds)),
     };
     format!(
         "the new token of ServiceAccount {namespace}/{service_account} is in place, and works\n  \
@@ -254,7 +258,7 @@ mod tests {
         the new token of ServiceAccount ci/scanner is in place, and works
           in   file scan.yaml
           new  Secret scanner-token-abcdefghijklmnop
-          old  Secret scanner-token, is deleted in 5 min
+          old  Secret scanner-token, which jobpass deletes in 5 min
         ");
         insta::assert_snapshot!(in_words(&rotated), @r"
         the old token is revoked

@@ -32,15 +32,16 @@ pub(crate) fn command() -> Command {
         Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
     };
     Command::new("setup")
-        .about("Print the objects that let jobs mint, with reasons; or apply them, or compare them with the cluster")
+        .about("Print the objects that let jobs mint, apply them, or compare them with the cluster")
         .args([
             option(Opt::ServiceAccount)
                 .help(
                     "The ServiceAccount for which jobs get tokens. Required, unless `rules` is given.",
                 ),
             option(Opt::Rules).help(
-                "Let jobs use the input `rules`. A job may grant at most these rules to the ServiceAccount \
-                 that jobpass creates for it: a YAML list of RBAC rules, or permissions as in `require`.",
+                "Let jobs use the input `rules`. A job may then ask for these rules and no others: a YAML \
+                 list of RBAC rules, or permissions as in `require`. jobpass creates a ServiceAccount with \
+                 them for the job.",
             ),
             option(Opt::Namespace).help(
                 "The namespace of the ServiceAccounts and the anchors. Keep no other Secrets in it. \
@@ -57,7 +58,7 @@ pub(crate) fn command() -> Command {
             flag(
                 "minter",
                 "MINTER",
-                "The minter, which may ask for tokens: `user:NAME`, `group:NAME`, \
+                "The minter, which may request tokens: `user:NAME`, `group:NAME`, \
                  `serviceaccount:NAMESPACE/NAME`, or `serviceaccount:NAME`, which setup creates. Can be \
                  given several times.",
             )
@@ -65,15 +66,15 @@ pub(crate) fn command() -> Command {
             flag(
                 "repository-id",
                 "ID",
-                "GitHub: the jobs of the repository with this id, by their ID tokens. Find the id with `gh \
-                 api repos/OWNER/REPO --jq .id`. Can be given several times.",
+                "GitHub: the jobs of the repository with this id are minters, by their ID tokens. Find the \
+                 id with `gh api repos/OWNER/REPO --jq .id`. Can be given several times.",
             )
             .action(ArgAction::Append),
             flag(
                 "project-id",
                 "ID",
-                "GitLab: the jobs of the project with this id, by their ID tokens. Can be given several \
-                 times.",
+                "GitLab: the jobs of the project with this id are minters, by their ID tokens. Can be given \
+                 several times.",
             )
             .action(ArgAction::Append),
         ])
@@ -133,7 +134,7 @@ pub(crate) fn command() -> Command {
                 "sweeper-image",
                 "IMAGE",
                 "Add a CronJob that runs `jobpass sweep` with this image. The CronJob deletes the anchors \
-                 of runners that died.",
+                 of jobs whose runners died.",
             ),
             switch(
                 "example-rights",
@@ -164,16 +165,16 @@ pub(crate) fn command() -> Command {
             ),
         ])
         .arg(output::flag().help(
-            "Print YAML, and with --apply and --diff a line for each object; or a List in JSON, and a line \
-             of JSON for each object.",
+            "`text`: print YAML, or with --apply and --diff a line for each object. `json`: print a List, \
+             or with --apply and --diff a line of JSON for each object.",
         ))
         .group(clap::ArgGroup::new("action").args(["authentication-config", "apply", "diff"]))
         .next_help_heading("Cluster, for --apply and --diff")
         .args([
             option(Opt::Kubeconfig)
                 .help(
-                    "The administrator's kubeconfig: a path; the variable may also hold the YAML, or base64 \
-                     of it.",
+                    "The path of the administrator's kubeconfig. The variable may also hold the YAML \
+                     itself, or base64 of it.",
                 ),
             option(Opt::Context),
             option(Opt::Server),
@@ -203,7 +204,7 @@ pub(crate) async fn run(
             Error::input(
                 "authentication-config",
                 "is given without `repository-id` or `project-id`",
-                "leave it out: only jobs with ID tokens need it",
+                "leave this option out: it is about jobs with ID tokens only",
             )
         })?;
         return output::result(configuration.trim_end());
@@ -254,7 +255,7 @@ pub(crate) async fn run(
                     objects.len()
                 ),
             )
-            .help("run the same command with `--apply` instead of `--diff` to change that")),
+            .help("run the same command with `--apply` instead of `--diff` to change the cluster")),
         }
     };
     tokio::select! {

@@ -47,13 +47,11 @@ pub(crate) fn command() -> Command {
              min after its token has expired. Without a token for GitHub or GitLab, `sweep` cannot see that \
              a run or pipeline has ended. Kubernetes deletes the objects that an anchor owns. `sweep` \
              deletes the Secret of a legacy token that is older than its annotation \
-             kubernetes.io/service-account.expiration says (in seconds), whoever made it.\n\
-             The credential needs `list` and `delete` on Secrets. `sweep` can run at any time, also twice \
-             at once.\n\
-             Exit code 0: nothing is left to delete. Exit code 7: something is left, and the message says \
-             what.\n\n\
-             Example:\n  \
-             jobpass sweep --all-namespaces --github-token-env GITHUB_TOKEN --dry-run",
+             kubernetes.io/service-account.expiration says (in seconds), whoever created that Secret.\nThe \
+             credential needs `list` and `delete` on Secrets. You can run `sweep` at any time, even several \
+             at once.\nExit code 0: nothing is left to delete. Exit code 7: anchors are left, and the \
+             message names them.\n\nExample:\n  jobpass sweep --all-namespaces --github-token-env \
+             GITHUB_TOKEN --dry-run",
         )
 }
 
@@ -186,7 +184,7 @@ fn summary_sentence(summary: &Summary, scope: &Scope, dry_run: bool, seconds: f6
         (summary.kept, "kept"),
         (summary.unclear, "unclear and left"),
         (summary.failed, "failed"),
-        (summary.unanswered, "asked for and not answered"),
+        (summary.unanswered, "without an answer"),
     ]);
     let others = if others.is_empty() {
         others
@@ -197,7 +195,7 @@ fn summary_sentence(summary: &Summary, scope: &Scope, dry_run: bool, seconds: f6
     let rest = if summary.complete {
         ""
     } else {
-        "; the rest was not looked at"
+        "; jobpass did not look at the rest"
     };
     let (seen, scope) = (summary.seen, scope.in_words());
     let deleted = format!("{} {deleted}{why}{others}", summary.deleted);
@@ -266,6 +264,6 @@ mod tests {
             unanswered: 1,
             complete: false,
         };
-        insta::assert_snapshot!(summary_sentence(&busy, &Scope::Cluster, true, 3.0), @"looked at 12 anchors in the cluster in 3.0 s: 5 would be deleted (2 expired, 3 whose run has ended), 1 gone already, 2 kept, 1 unclear and left, 2 failed, 1 asked for and not answered; the rest was not looked at");
+        insta::assert_snapshot!(summary_sentence(&busy, &Scope::Cluster, true, 3.0), @"looked at 12 anchors in the cluster in 3.0 s: 5 would be deleted (2 expired, 3 whose run has ended), 1 gone already, 2 kept, 1 unclear and left, 2 failed, 1 without an answer; jobpass did not look at the rest");
     }
 }

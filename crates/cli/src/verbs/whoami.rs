@@ -75,8 +75,8 @@ fn text_of(who: &Whoami, screen: Screen) -> String {
     if who.source == WhoamiSource::Token {
         row(
             "according to",
-            "the token itself: this API server accepts it, but cannot say whose it is (Kubernetes before \
-             1.28 has no SelfSubjectReview)",
+            "the token itself: the API server accepts it, but cannot name its user (Kubernetes before 1.28 \
+             has no SelfSubjectReview)",
         );
     }
     rows.join("\n")
@@ -132,8 +132,8 @@ mod tests {
         uid            u
         credential id  1
         extra          jobpass.dev/run-id: 7 7
-        according to   the token itself: this API server accepts it,
-                       but cannot say whose it is (Kubernetes before
+        according to   the token itself: the API server accepts it,
+                       but cannot name its user (Kubernetes before
                        1.28 has no SelfSubjectReview)
         ");
     }

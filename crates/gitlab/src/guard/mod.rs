@@ -236,12 +236,12 @@ async fn stand_in(job: &Job, pipe: &Path, inputs: &Inputs, after: After, interru
                 "the process that guards the token has not revoked it within {} s",
                 PATIENCE.as_secs()
             ),
-            "check the exec plugin of the minter's kubeconfig and the connection to the API server, and find out \
-             whether something stops processes of this user (`kill -STOP`)",
+            "check the exec plugin of the minter's kubeconfig and the connection to the API server, and \
+             look for a command of the job that stops processes (`kill -STOP`)",
         ),
         false => (
-            "something killed the process that guarded the token".to_owned(),
-            "find out what kills processes of this user while the job runs (`kill -9`, `pkill`, a limit of memory)",
+            "a program or the kernel killed the process that guarded the token".to_owned(),
+            "look for a command of the job that kills processes (`kill -9`, `pkill`), and for a memory limit",
         ),
     };
     let warn = |then: &str| Error::new(Kind::Revoke, format!("{what}{then}")).help(look);
@@ -438,13 +438,12 @@ impl Why {
         let margin = margin.as_secs();
         Some(match revoked {
             true => format!(
-                "jobpass: this job runs into its timeout in {margin} s: jobpass revokes the token now, \
-                 because it could not revoke it then\n"
+                "jobpass: this job reaches its timeout in {margin} s: jobpass revokes the token now, \
+                 because it could not revoke the token after the timeout\n"
             ),
             false => format!(
-                "jobpass: warning: this job runs into its timeout in {margin} s, and jobpass could not \
-                 revoke the token yet: the token works until a later attempt succeeds, or until it \
-                 expires\n"
+                "jobpass: warning: this job reaches its timeout in {margin} s, and jobpass could not revoke \
+                 the token yet. The token works until a later attempt succeeds, or until it expires\n"
             ),
         })
     }
