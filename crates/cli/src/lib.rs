@@ -20,15 +20,18 @@ use jobpass_core::{
 };
 
 use crate::{
-    terminal::output,
+    terminal::{help, output},
     verbs::{VERBS, Verb},
 };
 
 /// Runs the program and returns its exit code. After a failure, that is the number of its [`Kind`].
 pub fn main() -> ExitCode {
     harden::harden();
-    let matches = verbs::command().subcommand(Verb::Renew.command()).get_matches();
     let environment = std::env::vars_os().collect::<Environment>();
+    let command = help::with_whole_examples(verbs::command()).subcommand(Verb::Renew.command());
+    let matches = command
+        .try_get_matches()
+        .unwrap_or_else(|message| help::leave(&message, &environment));
     let given = matches.subcommand().and_then(|(name, matches)| {
         let verb = VERBS.into_iter().find(|verb| verb.command().get_name() == name)?;
         Some((verb, matches))

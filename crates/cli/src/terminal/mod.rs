@@ -2,6 +2,7 @@
 //! job.
 
 pub(crate) mod access;
+pub(crate) mod help;
 pub(crate) mod output;
 pub(crate) mod progress;
 pub(crate) mod screen;

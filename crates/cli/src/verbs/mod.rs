@@ -8,6 +8,7 @@ mod inspect;
 mod list;
 mod manual;
 mod mint;
+mod page;
 mod revoke;
 mod rotate;
 mod setup;
@@ -44,6 +45,7 @@ pub(crate) enum Verb {
     Doctor,
     ExpiryTest,
     Whoami,
+    Version,
     Completions,
     Man,
     /// The renewer, which `mint` starts in the background. The help, completions and manual pages do not show
@@ -52,7 +54,7 @@ pub(crate) enum Verb {
 }
 
 /// The verbs in the order of `--help`.
-pub(crate) const VERBS: [Verb; 15] = [
+pub(crate) const VERBS: [Verb; 16] = [
     Verb::Mint,
     Verb::Exec,
     Verb::Revoke,
@@ -65,6 +67,7 @@ pub(crate) const VERBS: [Verb; 15] = [
     Verb::Doctor,
     Verb::ExpiryTest,
     Verb::Whoami,
+    Verb::Version,
     Verb::Completions,
     Verb::Man,
     Verb::Renew,
@@ -86,6 +89,9 @@ impl Verb {
             Self::Doctor => doctor::command(),
             Self::ExpiryTest => expiry::command(),
             Self::Whoami => whoami::command(),
+            Self::Version => Command::new("version")
+                .about("Print the version of jobpass")
+                .after_help("Example:\n  jobpass version"),
             Self::Completions => manual::completions_command(),
             Self::Man => manual::man_command(),
             Self::Renew => Command::new(renew::VERB).args(flags::flags()).hide(true),
@@ -112,6 +118,8 @@ impl Verb {
             Self::Setup => setup::run(matches, environment, interrupt).await,
             Self::Doctor => doctor::run(matches, environment, interrupt).await,
             Self::Whoami => whoami::run(matches, environment, interrupt).await,
+            // `jobpass --version` prints the same.
+            Self::Version => output::result(concat!("jobpass ", env!("CARGO_PKG_VERSION"))),
             Self::Completions => manual::completions(matches, command()),
             Self::Man => manual::man(matches, command()),
             Self::Renew => {

@@ -1,8 +1,12 @@
 //! The options as command-line flags and as `JOBPASS_*` variables.
 
-use std::path::Path;
+use std::{ffi::OsStr, path::Path};
 
-use clap::{Arg, ArgAction, ArgMatches, ValueHint, parser::ValueSource};
+use clap::{
+    Arg, ArgAction, ArgMatches, Command, ValueHint,
+    builder::{PossibleValue, StringValueParser, TypedValueParser},
+    parser::ValueSource,
+};
 
 use crate::{
     error::Error,
@@ -58,7 +62,29 @@ pub fn flag(option: Opt) -> Arg {
         Value::File => flag.value_hint(ValueHint::FilePath),
         // Each flag may hold one line, and a YAML list begins with a hyphen.
         Value::Lines => flag.action(ArgAction::Append).allow_hyphen_values(true),
-        Value::Text | Value::Flag | Value::Choice(_) => flag.value_hint(ValueHint::Other),
+        Value::Flag => flag
+            .value_parser(Words(&["true", "false"]))
+            .hide_possible_values(true),
+        // The help of the option lists the words.
+        Value::Choice(words) => flag.value_parser(Words(words)).hide_possible_values(true),
+        Value::Text => flag.value_hint(ValueHint::Other),
+    }
+}
+
+/// The words that a shell offers for an option. Another word is an error of [`Inputs`], which says what the
+/// words mean, and not one of clap.
+#[derive(Clone)]
+struct Words(&'static [&'static str]);
+
+impl TypedValueParser for Words {
+    type Value = String;
+
+    fn parse_ref(&self, command: &Command, flag: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, flag, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().map(PossibleValue::new)))
     }
 }
 
@@ -137,7 +163,6 @@ fn no_secret_in_argv(matches: &ArgMatches) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Command;
     use rstest::rstest;
 
     use super::*;
