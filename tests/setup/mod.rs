@@ -3,6 +3,7 @@
 mod advice;
 mod attacker;
 mod beside;
+mod credential;
 mod oidc;
 mod rules;
 

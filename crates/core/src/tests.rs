@@ -78,7 +78,7 @@ fn every_answer_may_have_null_for_every_list_and_map() {
     assert_read::<crate::anchor::legacy::LegacySecret>(
         r#"{"kind":"Secret","type":"t","metadata":METADATA,"data":{"token":"YQ=="},"immutable":true}"#,
     );
-    assert_read::<crate::life::token_request::TokenRequest>(
+    assert_read::<crate::cluster::TokenRequest>(
         r#"{"kind":"TokenRequest","metadata":METADATA,"spec":{"audiences":["a"]},"status":{"token":"t"}}"#,
     );
     assert_read::<SelfSubjectAccessReview>(

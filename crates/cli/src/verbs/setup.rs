@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 use jobpass_core::{
     Error, Kind,
     cluster::{Budget, Cluster},
@@ -11,14 +11,18 @@ use jobpass_core::{
         options::{Inputs, Opt},
         setup::Wanted,
     },
-    maintenance::setup::{Outcome, Setup, SetupObject},
+    maintenance::setup::{Outcome, Setup, SetupObject, Written},
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
+    text,
 };
 
 use serde_json::json;
 
-use crate::terminal::{output, screen::Screen};
+use crate::{
+    options::state_file::working_directory,
+    terminal::{output, screen::Screen},
+};
 
 /// The time limit for the requests about all objects, retries included.
 const TIME_LIMIT: Duration = Duration::from_secs(90);
@@ -140,6 +144,20 @@ pub(crate) fn command() -> Command {
                 "example-rights",
                 "Add an example of permissions for jobs: to read Pods.",
             ),
+            flag(
+                "minter-kubeconfig",
+                "FILE",
+                "With --apply, also write a kubeconfig of the minter that `serviceaccount:NAME` creates, with \
+                 mode 0600, and print the next commands. It holds a new token of that account.",
+            )
+            .value_hint(ValueHint::FilePath)
+            .requires("apply"),
+            flag(
+                "minter-lifetime",
+                "TIME",
+                "The lifetime of that token, as in `720h`. The API server may issue a shorter one.",
+            )
+            .default_value("720h"),
         ])
         .next_help_heading("Actions")
         .args([
@@ -185,7 +203,7 @@ pub(crate) fn command() -> Command {
         .after_help(
             "Examples:\n  \
              jobpass setup --service-account scanner --namespace ci \\\n    --minter \
-             serviceaccount:jobpass-minter --apply\n  \
+             serviceaccount:jobpass-minter \\\n    --apply --minter-kubeconfig minter.yaml\n  \
              jobpass setup --service-account scanner --namespace ci \\\n    --repository-id 123456789 --ref \
              refs/heads/main \\\n    --oidc-audience https://kubernetes.example.com --diff",
         )
@@ -209,6 +227,14 @@ pub(crate) async fn run(
         })?;
         return output::result(configuration.trim_end());
     }
+    let kubeconfig = matches.get_one::<String>("minter-kubeconfig").map(|path| {
+        let lifetime = matches.get_one::<String>("minter-lifetime");
+        setup.minter_kubeconfig(
+            working_directory().join(path),
+            lifetime.map_or("", String::as_str),
+        )
+    });
+    let kubeconfig = kubeconfig.transpose()?;
     let (apply, diff) = (matches.get_flag("apply"), matches.get_flag("diff"));
     setup.notes().iter().for_each(|note| output::warning(note));
     let json = output::is_json(matches);
@@ -238,7 +264,18 @@ pub(crate) async fn run(
                 .apply(&cluster, &budget, matches.get_flag("replace"), print)
                 .await?;
             warning.iter().for_each(|warning| output::warning(warning));
-            return Ok(());
+            let Some(kubeconfig) = kubeconfig else {
+                return Ok(());
+            };
+            let written = kubeconfig.write(&cluster, &minter.connection, &budget).await?;
+            written
+                .warnings
+                .iter()
+                .for_each(|warning| output::warning(warning));
+            return output::result(&match json {
+                true => written_json(&written),
+                false => screen.laid_out(&written_in_words(&written, &inputs)),
+            });
         }
         let mut differing = 0;
         for object in &objects {
@@ -319,6 +356,54 @@ fn json_of(object: &SetupObject, word: &str, fields: &[String]) -> String {
         "kind": manifest["kind"], "namespace": metadata["namespace"], "name": metadata["name"], "result": word, "fields": fields,
     })
     .to_string()
+}
+
+/// The kubeconfig of the minter, and the commands that come next. Nothing breaks a line to paste.
+fn written_in_words(written: &Written, inputs: &Inputs) -> String {
+    let Written {
+        path,
+        namespace,
+        account,
+        expires,
+        lifetime,
+        ..
+    } = written;
+    let shown = text::path(path);
+    let file = quoted(&shown);
+    let given = |option: Opt| {
+        let value = inputs.get(option)?;
+        Some(format!(" --{option} {}", quoted(value)))
+    };
+    let account_or_rules = given(Opt::ServiceAccount).or_else(|| given(Opt::Rules));
+    format!(
+        "written    kubeconfig {shown}\n\n\
+         The token of {namespace}/{account} in it lives for {}, until {}. Check it, store it in GitHub or GitLab, \
+         and remove the file:\n\n  \
+         jobpass doctor{} --namespace {namespace} --kubeconfig {file}\n  \
+         gh secret set JOBPASS_KUBECONFIG --env ENVIRONMENT < {file}\n  \
+         glab variable set JOBPASS_KUBECONFIG --type file --protected < {file}",
+        text::in_words(*lifetime),
+        text::time(*expires),
+        account_or_rules.unwrap_or_default(),
+    )
+}
+
+/// The line of JSON for the kubeconfig of the minter.
+fn written_json(written: &Written) -> String {
+    json!({
+        "kind": "Kubeconfig", "namespace": written.namespace, "name": written.account, "result": "written",
+        "fields": [], "path": text::path(&written.path), "expires": written.expires,
+    })
+    .to_string()
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@".contains(&b);
+    match !word.is_empty() && word.bytes().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! An answer of an API server.
 
 use kube::core::{Status, response::reason};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -10,6 +11,7 @@ use crate::{
     error::{Error, Kind},
     json::remove_nulls,
     text::harmless,
+    token::Token,
 };
 
 /// An answer with any HTTP status. Not `Debug`: the body may hold a token.
@@ -29,6 +31,18 @@ pub(crate) struct Answer {
     pub(crate) repeated: bool,
     /// The Status object in a refusal. Empty for other answers.
     status_object: Status,
+}
+
+/// The answer to a TokenRequest. Unlike the type of k8s-openapi, this type wipes the memory of the token, and
+/// has no `Debug`.
+#[derive(Deserialize)]
+pub(crate) struct TokenRequest {
+    status: TokenRequestStatus,
+}
+
+#[derive(Deserialize)]
+struct TokenRequestStatus {
+    token: SecretString,
 }
 
 impl Answer {
@@ -73,6 +87,16 @@ impl Answer {
             Some(_) => T::deserialize(body).map_err(|_| self.unreadable(call)),
             None => Err(self.unreadable(call)),
         }
+    }
+
+    /// The token in the answer to a TokenRequest.
+    ///
+    /// # Errors
+    /// As [`Answer::parse`], and if the answer holds no token.
+    pub(crate) fn token(&self, call: &Call) -> Result<Token, Error> {
+        let token = self.parse::<TokenRequest>(call)?.status.token;
+        Token::parse(token.expose_secret(), "token")
+            .map_err(|_| Error::new(Kind::Claims, "the API server's answer holds no token"))
     }
 
     fn unreadable(&self, call: &Call) -> Error {

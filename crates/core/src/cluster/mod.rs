@@ -32,6 +32,8 @@ mod send;
 mod transport;
 mod url;
 
+#[cfg(test)]
+pub(crate) use self::answer::TokenRequest;
 pub(crate) use self::{
     answer::Answer,
     authority::Authority,

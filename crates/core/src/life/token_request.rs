@@ -7,8 +7,6 @@ use k8s_openapi::api::{
     core::v1::Secret,
 };
 use kube::Resource as _;
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
 
 use crate::{
     access::Report,
@@ -33,18 +31,6 @@ pub struct Minted {
     pub access: Option<Report>,
     /// Warnings for a person, including the warnings of the API server. Harmless text.
     pub warnings: Vec<String>,
-}
-
-/// The answer to a TokenRequest. Unlike the type of k8s-openapi, this type wipes the memory of the token, and
-/// has no `Debug`.
-#[derive(Deserialize)]
-pub(crate) struct TokenRequest {
-    status: TokenRequestStatus,
-}
-
-#[derive(Deserialize)]
-struct TokenRequestStatus {
-    token: SecretString,
 }
 
 /// The error if somebody deleted the ServiceAccount and created another with its name.
@@ -96,9 +82,7 @@ pub(crate) async fn request_token(
     if answer.status != 201 {
         return Err(cluster.refused(&call, &answer, &RequiredPermission::minting(spec)));
     }
-    let token = answer.parse::<TokenRequest>(&call)?.status.token;
-    let token = Token::parse(token.expose_secret(), "token")
-        .map_err(|_| Error::new(Kind::Claims, "the API server's answer holds no token"))?;
+    let token = answer.token(&call)?;
     let claims = Claims::decode(&token)?;
     Ok(Some(Minted {
         token,

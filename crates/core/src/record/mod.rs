@@ -2,6 +2,7 @@
 //! its token.
 
 pub mod journal;
+pub(crate) mod kubeconfig;
 pub mod receipt;
 pub mod renewal;
 pub mod state;

@@ -5,13 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
-    cluster::{Connection, Proxy},
+    cluster::Connection,
     error::{Error, Kind},
     inputs::options::{Inputs, Opt},
     process::files::{
@@ -19,6 +17,7 @@ use crate::{
     },
     record::{
         journal::{self, Entry},
+        kubeconfig,
         receipt::Receipt,
     },
     text::{self, harmless},
@@ -155,53 +154,13 @@ impl Files {
             (Some(file), Some(_)) => Some(utf8("token-file", file)?.to_owned()),
             _ => None,
         };
-        let user = AuthInfo {
-            token: Some(token.expose().into()),
+        kubeconfig::yaml(
+            connection,
+            &receipt.namespace,
+            &receipt.service_account,
+            token,
             token_file,
-            ..AuthInfo::default()
-        };
-        let certificate_authority = connection.certificate_authority.as_ref();
-        let cluster = Cluster {
-            server: Some(connection.server.clone()),
-            certificate_authority_data: certificate_authority.map(|pem| STANDARD.encode(pem)),
-            tls_server_name: connection.tls_server_name.clone(),
-            proxy_url: connection
-                .proxy
-                .as_ref()
-                .and_then(Proxy::for_kubeconfig)
-                .map(str::to_owned),
-            ..Cluster::default()
-        };
-        let context = Context {
-            cluster: NAME.into(),
-            user: Some(receipt.service_account.clone()),
-            namespace: Some(receipt.namespace.clone()),
-            ..Context::default()
-        };
-        let config = Kubeconfig {
-            api_version: Some("v1".into()),
-            kind: Some("Config".into()),
-            current_context: Some(NAME.into()),
-            clusters: vec![NamedCluster {
-                name: NAME.into(),
-                cluster: Some(cluster),
-                ..NamedCluster::default()
-            }],
-            auth_infos: vec![NamedAuthInfo {
-                name: receipt.service_account.clone(),
-                auth_info: Some(user),
-                ..NamedAuthInfo::default()
-            }],
-            contexts: vec![NamedContext {
-                name: NAME.into(),
-                context: Some(context),
-                ..NamedContext::default()
-            }],
-            ..Kubeconfig::default()
-        };
-        // The error does not show the cause, because its message may hold the token.
-        serde_yaml::to_string(&config)
-            .map_err(|_| Error::new(Kind::Internal, "cannot write the kubeconfig as YAML"))
+        )
     }
 
     /// Replaces the old tokens by a new one. Keeps everything else in a kubeconfig, because the job may have
@@ -276,9 +235,6 @@ impl Files {
 /// KiB, which grows by a third in base64.
 const LONGEST: u64 = 128 << 10;
 
-/// The name of the cluster and of the context in a kubeconfig that jobpass writes.
-const NAME: &str = "jobpass";
-
 fn free(input: Opt, path: PathBuf) -> Result<PathBuf, Error> {
     let shown = harmless(utf8(input.name(), &path)?);
     if path.symlink_metadata().is_ok() {
@@ -320,6 +276,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::cluster::Proxy;
 
     fn mode(path: &Path) -> u32 {
         std::fs::metadata(path).expect("there").permissions().mode() & 0o777

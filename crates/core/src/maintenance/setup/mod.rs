@@ -5,6 +5,7 @@
 
 mod apply;
 mod binding;
+mod credential;
 mod difference;
 pub(crate) mod enforcement;
 mod loss;
@@ -13,7 +14,10 @@ mod object;
 mod policies;
 mod separation;
 
-pub use self::object::{Outcome, SetupObject};
+pub use self::{
+    credential::{MinterKubeconfig, Written},
+    object::{Outcome, SetupObject},
+};
 
 use crate::{
     error::Error,
