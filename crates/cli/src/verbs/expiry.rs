@@ -100,7 +100,7 @@ pub(crate) fn command() -> Command {
              while the token works, and fail in time when the token does not.\nExit codes: 0 the test \
              passed; 5 the client failed too early or not at all, or the expired token still works; 7 the \
              revoked token still works.\n\nExamples:\n  jobpass expiry-test --service-account scanner \
-             --namespace ci \\\n --revoke-after 30s\n  jobpass expiry-test --service-account scanner \
+             --namespace ci \\\n    --revoke-after 30s\n  jobpass expiry-test --service-account scanner \
              --namespace ci \\\n    -- kubectl get pods",
         )
 }
