@@ -1,6 +1,7 @@
-//! The command line for people who maintain pipelines, and for CI platforms without a front end of their own.
+//! The command line, for people who maintain pipelines, and for CI platforms without a front end of their
+//! own.
 //!
-//! Each module is a layer: it uses the modules below it, and no module above it.
+//! Each module is a layer: it uses only the modules below it.
 
 #![warn(missing_docs)]
 

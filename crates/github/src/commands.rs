@@ -1,4 +1,4 @@
-//! Workflow commands: lines on standard output that the runner obeys.
+//! Workflow commands: lines on standard output that the runner executes.
 
 use std::io::{Write as _, stdout};
 
@@ -11,7 +11,7 @@ pub(crate) fn mask(minted: &Minted) -> Result<(), Error> {
     mask_token(&minted.token)
 }
 
-/// Registers every form of a token as a mask. Must come before any part of the token is written.
+/// Registers every form of a token as a mask. The caller must do this before it writes any part of the token.
 ///
 /// The runner itself derives some encodings (base64 at its three alignments, JSON, URI and others). It does
 /// not derive the parts of a JWT, base64 in lines, or base64 with the line break that `echo` adds.
@@ -19,7 +19,7 @@ pub(crate) fn mask_token(token: &Token) -> Result<(), Error> {
     add_masks(&masks(token.expose()))
 }
 
-/// Masks a credential that the runner stores for post, and each secret in it.
+/// Masks a credential that the runner keeps for post. Also masks each secret in it.
 pub(crate) fn mask_credential(whole: &str, secrets: &[SecretString]) -> Result<(), Error> {
     let secrets = secrets.iter().map(|secret| masks(secret.expose_secret()));
     add_masks(&(format!("::add-mask::{}\n", data(whole)) + &secrets.collect::<String>()))
@@ -40,8 +40,8 @@ fn add_masks(lines: &str) -> Result<(), Error> {
     written.map_err(|error| Error::new(Kind::Deliver, format!("cannot mask the token: {error}")))
 }
 
-/// Shows a failure: its one-line message as an annotation, then the next step as plain lines, which a person
-/// can copy.
+/// Shows a failure: its message in one line as an annotation, then the next step as plain lines, which a
+/// person can copy.
 pub(crate) fn error(error: &Error) {
     annotate("error", error);
 }
@@ -99,7 +99,8 @@ mod tests {
         );
     }
 
-    /// A command ends at a line break. So the runner would print a part of a form that has a line break.
+    /// A command ends at a line break. If a form had a line break, the runner would print the rest of the
+    /// form.
     #[test]
     fn every_line_is_a_mask_of_one_form() {
         let payload = "eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6Y2k6c2Nhbm5lciJ9";

@@ -1,5 +1,5 @@
-//! KUBECONFIG for the later steps of a job (`export-kubeconfig`), and its earlier value for the end of the
-//! job.
+//! KUBECONFIG for the later steps of a job (`export-kubeconfig`). The end of the job restores its earlier
+//! value.
 //!
 //! No step can unset a variable that a step set through GITHUB_ENV. kubectl treats an empty variable as
 //! absent.
@@ -62,14 +62,13 @@ impl Export {
     }
 }
 
-/// Saves that main exported nothing. Later steps can set an unsaved value through GITHUB_ENV, but not a saved
-/// one.
+/// Saves that main exported nothing. Without a saved value, a later step could set one through GITHUB_ENV.
 pub(crate) fn nothing(saved: &CommandFile) -> Result<(), Error> {
     saved.set(&[(EXPORTED, ""), (BEFORE, "")])
 }
 
-/// Restores the earlier value, unless a later step has changed the variable. The posts of earlier actions run
-/// later and need the earlier value.
+/// Restores the earlier value, unless a later step has changed the variable. The post steps of earlier
+/// actions still run, and need the earlier value.
 pub(crate) fn undo(job: &Job) -> Result<(), Error> {
     let exported = job.state(EXPORTED).filter(|path| !path.is_empty());
     match exported {
@@ -104,7 +103,7 @@ mod tests {
         (Job::new(environment), folder)
     }
 
-    /// The values that a step set through a file command: `NAME=VALUE`, one a line.
+    /// The values that the step set through a file command: `NAME=VALUE`, one a line.
     fn set(folder: &tempfile::TempDir, file: &str) -> Vec<String> {
         let text = fs::read_to_string(folder.path().join(file)).unwrap_or_default();
         let lines = text.lines().collect::<Vec<_>>();
@@ -154,7 +153,7 @@ mod tests {
         );
     }
 
-    /// If a later step has set a value, it belongs to that step.
+    /// If a later step has changed the variable, the new value stays.
     #[rstest]
     #[case::as_it_was("/tmp/k", Some("/tmp/k"), "/home/ci/config", &["KUBECONFIG=/home/ci/config"])]
     #[case::not_set_before("/tmp/k", Some("/tmp/k"), "", &["KUBECONFIG="])]

@@ -1,9 +1,11 @@
 //! Removes from the disk a credential that the runner keeps in memory.
 //!
-//! The runner reads the file of a step's state after the step. It keeps the file until the job ends, so every
-//! later step can read it (`FileCommandManager.cs`). So main starts a process that waits until the runner has
-//! read the file, and then overwrites the credential in it. Only Linux tells a process that another one read
-//! a file. On other systems the file stays as it is, and only this user can read it.
+//! After a step, the runner reads the file of the step's state. It keeps that file until the job ends, so
+//! every later step can read the file (`FileCommandManager.cs`). So main starts a process that waits until
+//! the runner has read the file, and then overwrites the credential in it.
+//!
+//! Only Linux tells a process that another process has read a file. On other systems the file stays as it is,
+//! and only this user can read it.
 
 use std::{
     fs::{self, OpenOptions},
@@ -30,8 +32,8 @@ struct Place {
     length: usize,
 }
 
-/// The folder of the files of GitHub's own runner, which reads each file once. Other runners (`act`) may read
-/// them later or again.
+/// The folder for the files of GitHub's own runner, which reads each file once. Other runners (`act`) may
+/// read their files later or again.
 const FOLDER: &str = "_runner_file_commands";
 
 /// Starts the waiting process for `secret` in `file`. The process does not get the credential itself.
@@ -48,14 +50,14 @@ pub(crate) fn start(file: &Path, secret: &str) -> io::Result<()> {
     }
 }
 
-/// The time limit for the runner to read the file. It takes milliseconds after the step.
+/// The time limit for the runner to read the file. Usually, the runner reads it some milliseconds after the
+/// step.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until the runner has read the file, and overwrites the credential.
 ///
-/// # Errors
-/// If the standard input does not name the file and the position, or if the kernel cannot report that the
-/// runner reads the file.
+/// # Errors If the standard input does not name the file and the position, or if the kernel cannot report
+/// that the runner reads the file.
 pub(crate) fn run(input: impl io::Read, output: impl io::Write) -> Result<(), Error> {
     let failed = |error: io::Error| Error::new(Kind::Internal, harmless(&error.to_string()));
     let line = io::read_to_string(input).map_err(failed)?;
@@ -70,7 +72,8 @@ pub(crate) fn run(input: impl io::Read, output: impl io::Write) -> Result<(), Er
 }
 
 /// Waits for the runner to read the file, and overwrites the credential. A fast runner may have read the file
-/// before this process watched it. So this also overwrites the credential after `patience` without a read.
+/// before this process began to watch it. So this also overwrites the credential if `patience` passes without
+/// a read.
 fn forget(place: &Place, parent: u32, patience: Duration, ready: impl FnOnce()) -> io::Result<()> {
     wait::until_read(&place.file, parent, patience, ready)?;
     place.overwrite()
@@ -103,7 +106,8 @@ impl Place {
         Some((parent, place))
     }
 
-    /// Overwrites the credential. A shorter file is another file, and stays.
+    /// Overwrites the credential. If the file is shorter than expected, it is another file, and stays as it
+    /// is.
     fn overwrite(&self) -> io::Result<()> {
         let flags = OFlags::NOFOLLOW.bits().cast_signed();
         let file = OpenOptions::new()
@@ -128,8 +132,8 @@ mod wait {
         process::{PidfdFlags, getppid, pidfd_open},
     };
 
-    /// Waits until somebody reads `file` after the process `parent` has ended, for at most `patience` after
-    /// that end. An earlier reader may be a virus scanner.
+    /// Waits until another process reads `file` after the process `parent` has ended, for at most `patience`
+    /// after that end. An earlier reader does not count: it may be a virus scanner.
     pub(super) fn until_read(
         file: &Path,
         parent: u32,
@@ -189,7 +193,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).expect("read"), "short");
     }
 
-    /// The runner has read the file before any process watched it.
+    /// In this test, the runner has read the file before any process watched it.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_read_that_nobody_saw_leaves_no_credential() {

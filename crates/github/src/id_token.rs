@@ -1,4 +1,4 @@
-//! The job's ID tokens (OIDC): GitHub's endpoint for them, and the reasons why it may refuse.
+//! The job's ID tokens (OIDC): GitHub's endpoint for them, and the reasons for which GitHub may refuse them.
 
 use jobpass_core::{
     Error,
@@ -12,7 +12,7 @@ use crate::commands;
 const URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 const BEARER: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 
-/// The endpoint, from two variables. If the job has the permission, the runner sets them in main and in post.
+/// The endpoint, from two variables. The runner sets them in main and in post if the job has the permission.
 /// Steps cannot change them.
 pub(crate) fn source(environment: &Environment) -> Option<IdTokens> {
     Some(IdTokens {

@@ -22,10 +22,10 @@ use crate::{forget::FORGOTTEN, id_token};
 
 /// The name under which main saves the state.
 pub(crate) const STATE: &str = "jobpass";
-/// The saved state if there is nothing to revoke. An absent state says nothing.
+/// The saved state if there is nothing to revoke. An absent state would not prove that.
 pub(crate) const NOTHING: &str = "none";
-/// The name under which main saves `NAMESPACE/NAME` of the anchor. With it, post can revoke even if the state
-/// is damaged.
+/// The name under which main saves the anchor as `NAMESPACE/NAME`. With the anchor, post can revoke even if
+/// the state is damaged.
 pub(crate) const ANCHOR: &str = "anchor";
 
 /// The names under which main saves the content of [`Kept`].
@@ -55,7 +55,8 @@ impl Job {
     }
 
     /// The inputs in post. The runner evaluates them again, with the values of later steps. Below two
-    /// composite actions, they are then empty. So `recorded` values win, and an empty input counts as absent.
+    /// composite actions, they are then empty. So `recorded` values take precedence, and an empty input
+    /// counts as absent.
     pub(crate) fn inputs_in_post(&self, recorded: Option<&State>) -> Result<Inputs, Error> {
         Inputs::read(FrontEnd::Action, |option| {
             let recorded = recorded.and_then(|state| state.options.get(option.name()).cloned());
@@ -63,7 +64,7 @@ impl Job {
         })
     }
 
-    /// The credential that the runner stores for post.
+    /// The credential that the runner keeps for post.
     pub(crate) fn kept(&self) -> Option<Kept> {
         // If the runner read the file too late, it has only the characters that replace the credential.
         let saved = |name| self.state(name).filter(|text| !text.starts_with(FORGOTTEN));
@@ -153,7 +154,8 @@ impl CommandFile {
         &self.path
     }
 
-    /// Sets values. Each has a random delimiter, so that no value can end itself and set another value.
+    /// Sets values. Each has a random delimiter, so that no value can contain the delimiter and set another
+    /// value.
     pub(crate) fn set(&self, values: &[(&str, &str)]) -> Result<(), Error> {
         let mut lines = String::new();
         for (name, value) in values {
@@ -163,8 +165,8 @@ impl CommandFile {
         self.append(&lines)
     }
 
-    /// Saves a credential with the runner, or saves that there is none. Later steps could set an unsaved
-    /// value through GITHUB_ENV.
+    /// Saves a credential for post, or saves that there is none. Without a saved value, a later step could
+    /// set one through GITHUB_ENV.
     pub(crate) fn keep(&self, kept: Option<&Kept>) -> Result<(), Error> {
         let (kubeconfig, bearer) = match kept {
             Some(Kept::Kubeconfig(text)) => (text.as_str(), ""),
@@ -185,8 +187,8 @@ impl CommandFile {
     }
 }
 
-/// Appends in one write, so that SIGKILL leaves the whole value or nothing. The runner fails a step with an
-/// incomplete value.
+/// Appends in one write, so that SIGKILL leaves the whole value or nothing. The runner fails a step whose
+/// value is incomplete.
 fn append(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = OpenOptions::new()
         .append(true)

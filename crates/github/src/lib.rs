@@ -29,7 +29,7 @@ use jobpass_core::{
 
 use crate::job::Job;
 
-/// The verbs of the program. Each `match` lists all of them, so that a verb without an arm does not compile.
+/// The verbs of the program. Each `match` names all of them, so that a verb without an arm does not compile.
 #[derive(Clone, Copy)]
 enum Verb {
     Main,

@@ -107,7 +107,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     Ok(())
 }
 
-/// Describes an output that holds the token, for the log. `None` for an output that only describes the token.
+/// Describes an output that holds the token, for the log. `None` for an output that does not hold the token.
 fn place(output: &str, value: &str, is_exported: bool) -> Option<String> {
     match output {
         "token" => Some("output `token`, masked".to_owned()),
@@ -119,8 +119,8 @@ fn place(output: &str, value: &str, is_exported: bool) -> Option<String> {
     }
 }
 
-/// Saves a credential with the runner, if post may not find it again. Masks the credential first, because in
-/// debug mode the runner prints saved values.
+/// Saves a credential for post, if post may not find it again by itself. Masks the credential first, because
+/// in debug mode the runner prints saved values.
 async fn keep_credential(
     job: &Job,
     auth: &Auth,

@@ -59,15 +59,15 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     }
 }
 
-/// The records of main.
+/// The records that main left for post.
 enum Left {
-    /// There is no token, and no object belongs to one.
+    /// main recorded that there is no token, and no object for one.
     Nothing,
-    /// There is a state.
+    /// main recorded a state.
     State(Box<State>),
-    /// There is a state that jobpass cannot read, for this reason. The anchor's name may be known.
+    /// main recorded a state that jobpass cannot read, for this reason. The anchor's name may be known.
     Garbled(Error),
-    /// Nothing tells whether there is a token.
+    /// There is no record, so there may be a token.
     Unknown,
 }
 
@@ -125,8 +125,8 @@ mod tests {
         "receipt":{"service-account":"scanner","namespace":"ci","anchor":"jobpass-1f0c6e7a1f0c6e7a1f0c"},
         "for-api-server":true,"files":{}}"#;
 
-    /// An absent state does not prove that there is no token. Otherwise a job could end silently with a token
-    /// that works.
+    /// An absent record does not prove that there is no token. Otherwise a job could end silently with a
+    /// token that works.
     #[rstest]
     #[case::nothing(Some(NOTHING), "", "nothing")]
     #[case::nothing_any_more(Some(NOTHING), "ci/jobpass-1f0c6e7a1f0c6e7a1f0c", "nothing")]

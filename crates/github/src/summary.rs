@@ -1,4 +1,4 @@
-//! The job summary, which a person finds below the job's graph.
+//! The job summary, which GitHub shows below the graph of the run's jobs.
 
 use jobpass_core::{
     Error,
@@ -9,7 +9,7 @@ use jobpass_core::{
 
 use crate::job::{CommandFile, Job};
 
-/// Writes the permissions of a handed-over token, if inputs asked about permissions or the escape check found
+/// Writes the permissions of a handed-over token, if an input asked about some or the escape check found
 /// some.
 pub(crate) fn access(file: Option<&CommandFile>, account: &str, report: &Report) {
     let markdown = report.markdown();
@@ -66,7 +66,7 @@ fn expires(receipt: &Receipt) -> String {
     }
 }
 
-/// Writes to the summary. A failure does not fail the job, because the log says the same.
+/// Appends to the summary. If that fails, the job goes on, because the log says the same.
 fn write(job: &Job, markdown: &str) {
     let _ = append(job, markdown);
 }

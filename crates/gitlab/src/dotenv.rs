@@ -1,6 +1,6 @@
 //! The dotenv report, through which a job hands variables to later jobs. If the report breaks a rule, GitLab
 //! drops all of it, or fails the job after its script (`parse_dotenv_artifact_service.rb`). So jobpass checks
-//! every rule that it can check before it mints a token.
+//! all rules that it can before it mints a token.
 
 use std::{
     fs::{self, OpenOptions, Permissions},
@@ -60,7 +60,7 @@ const OURS: [&str; 7] = [
     API_CA,
 ];
 
-/// A report to write.
+/// A report that jobpass will write.
 #[derive(Clone)]
 pub(crate) struct Dotenv {
     path: PathBuf,
@@ -243,17 +243,16 @@ impl Dotenv {
         Ok(Some(dotenv))
     }
 
-    /// Checks the rules of GitLab that jobpass can check before the token exists.
+    /// Checks those rules of GitLab that jobpass can check before the token exists.
     pub(crate) fn check(&self, state: &State) -> Result<(), Error> {
         let existing = self.read()?.unwrap_or_default();
         self.addition(&existing, &self.value("")?, &state.receipt, None)
             .map(|_| ())
     }
 
-    /// Adds all of the token's lines, or none.
+    /// Adds all lines of the token, or none.
     ///
-    /// # Errors
-    /// If GitLab would refuse the report, or if the write fails.
+    /// # Errors If GitLab would refuse the report, or if the write fails.
     pub(crate) fn write(
         &self,
         token: &Token,
@@ -301,7 +300,7 @@ impl Dotenv {
         })
     }
 
-    /// Removes the lines of jobpass, if the report may have some.
+    /// Removes the lines of jobpass, if the report may hold some.
     pub(crate) fn undo(&self) {
         if !self.touched.load(Ordering::Relaxed) {
             return;
@@ -358,7 +357,7 @@ impl Dotenv {
         )
     }
 
-    /// Refuses a report outside of the project: GitLab uploads artifacts only from the project.
+    /// Refuses a report outside of the project's folder: GitLab uploads no artifact from elsewhere.
     fn must_be_in_project(&self, environment: &Environment) -> Result<(), Error> {
         let folder = self.path.parent().and_then(|folder| folder.canonicalize().ok());
         let Some(folder) = folder else {
@@ -540,7 +539,7 @@ fn is_key(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// Turns the problem into a failed delivery: after minting, the token exists, and jobpass revokes it.
+/// Turns a problem with the input into a failed delivery: the token exists by now, and jobpass revokes it.
 fn deliver(error: Error) -> Error {
     let help = error.to_string();
     let help = help.split_once("\n\n").map(|(_, help)| help.to_owned());
@@ -639,7 +638,7 @@ mod tests {
         (plan.expect("a plan").expect("a report"), folder)
     }
 
-    /// GitLab would report none of these errors before the job ends.
+    /// GitLab reports these errors only after the job, if at all.
     #[rstest]
     #[case::not_asked_for(&[], &[], Ok(false))]
     #[case::asked_for(&["--dotenv", "REPORT"], &[], Ok(true))]
@@ -710,7 +709,8 @@ mod tests {
         );
     }
 
-    /// Values that only the API server knows also need room. After minting, a check would come too late.
+    /// There must also be room for values that only the API server knows. A check after minting would come
+    /// too late.
     #[rstest]
     #[case(15, true)]
     #[case(16, false)]
@@ -750,8 +750,7 @@ mod tests {
         Token::parse(MINTED, "token").expect("a token")
     }
 
-    /// A later job can work without the API server's URL and certificate authority, but not without the
-    /// token.
+    /// Without the API server's URL and certificate authority, a later job can still use the token.
     #[rstest]
     #[case::a_short_one("PEM", true)]
     #[case::a_bundle(&"x".repeat(SIZE_LIMIT), false)]

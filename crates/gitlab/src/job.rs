@@ -18,7 +18,7 @@ use jobpass_core::{
 };
 use rustix::{fs::Mode, process::geteuid};
 
-/// The age from which on a job's mark is left over: the job has ended.
+/// The age from which a job's mark counts as left over: its job has ended by then.
 const LEFT_OVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The job in which this program runs.
@@ -31,7 +31,7 @@ pub(crate) struct Job {
     folder: PathBuf,
 }
 
-/// A recorded state. The name of its file names the anchor, which is enough to revoke if the content is
+/// A recorded state. The name of its file contains the anchor, which is enough to revoke if the content is
 /// damaged.
 pub(crate) struct Recorded {
     pub(crate) path: PathBuf,
@@ -92,8 +92,8 @@ impl Job {
         self.folder.to_string_lossy().into_owned()
     }
 
-    /// Replaces `true` in `token-file` and `kubeconfig-file` by names with the job's id: a script knows that
-    /// id, but no anchor's name.
+    /// Replaces `true` in `token-file` and `kubeconfig-file` by names that contain the job's id: a script
+    /// knows that id, but not the anchor's name.
     pub(crate) fn with_file_names(&self, mut inputs: Inputs) -> Inputs {
         for (option, suffix) in [(Opt::TokenFile, "token"), (Opt::KubeconfigFile, "kubeconfig")] {
             if inputs.get(option) == Some("true") {
@@ -135,8 +135,8 @@ impl Job {
         files.map(|(_, path)| path).collect()
     }
 
-    /// The states that this job recorded. Removes an unfinished file: somebody killed the job before it sent
-    /// the request for that state.
+    /// The states that this job recorded. Removes an unfinished file: somebody killed the job while it wrote,
+    /// and so before it sent a request.
     pub(crate) fn recorded(&self) -> Vec<Recorded> {
         let mut recorded = Vec::new();
         for (name, path) in self.names() {
@@ -155,13 +155,13 @@ impl Job {
         recorded
     }
 
-    /// The paths of this job's files, and their names without the common part, in order.
+    /// The files of this job, in order: the part of each name that differs, and the path.
     fn names(&self) -> Vec<(String, PathBuf)> {
         names(&self.folder, &format!("jobpass-{}.", self.id))
     }
 
-    /// Marks that this job has begun to mint. If that fails, the folder also takes no state, and `mint`
-    /// fails. Removes the marks, and the records of revocations, of jobs that ended long ago.
+    /// Marks that this job has begun to mint. A failure has no consequence here: the folder then takes no
+    /// state either, and `mint` fails. Also removes the marks and records of jobs that ended long ago.
     pub(crate) fn begin(&self) {
         let _ = self.folder();
         for (name, path) in names(&self.folder, "jobpass-") {
@@ -198,8 +198,7 @@ impl Job {
     }
 }
 
-/// The names of the files in a folder that begin with `prefix`, without the prefix, and their paths; in
-/// order.
+/// The files in a folder whose names begin with `prefix`, in order: the rest of each name, and the path.
 fn names(folder: &Path, prefix: &str) -> Vec<(String, PathBuf)> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| {
@@ -304,7 +303,7 @@ pub(crate) mod tests {
         assert_eq!(inputs.get(Opt::KubeconfigFile), Some("my.kubeconfig"));
     }
 
-    /// A state that another user of the runner wrote could send the minter's credential to that user.
+    /// Such a state could name a server of that user, to which jobpass would send the minter's credential.
     #[rstest]
     #[case::ours(0o600, true)]
     #[case::for_others_to_read(0o644, true)]
@@ -334,7 +333,7 @@ pub(crate) mod tests {
         assert!(!job.recorded()[0].is_ours);
     }
 
-    /// Jobs of one runner share the folder.
+    /// The jobs of a runner may share the folder.
     #[test]
     fn a_job_finds_its_own_files_alone() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -9,8 +9,8 @@ const RED: &str = "\x1b[31;1m";
 const YELLOW: &str = "\x1b[0;33m";
 const PLAIN: &str = "\x1b[0;m";
 
-/// Shows a failure: its one-line message in colour, then the next step as plain lines, which a person can
-/// copy.
+/// Shows a failure: its message in one line and in colour, then the next step as plain lines, which a person
+/// can copy.
 pub(crate) fn error(error: &Error) {
     annotate(RED, "error", error);
 }
@@ -43,7 +43,7 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
     written.map_err(|error| Error::new(Kind::Deliver, format!("cannot write to standard output: {error}")))
 }
 
-/// Shows the permissions that `require` and `forbid` asked about.
+/// Shows the permissions of the token, if an input asked about some.
 pub(crate) fn access(report: &Report) {
     if !report.findings.is_empty() {
         say(&format!(
@@ -57,7 +57,7 @@ pub(crate) fn access(report: &Report) {
 mod tests {
     use super::*;
 
-    /// The colour ends before the help, which a person copies.
+    /// The colour ends before the next step, which a person copies.
     #[test]
     fn the_line_of_a_failure_is_coloured_and_its_help_is_not() {
         let error = Error::new(Kind::Refused, "it failed");

@@ -68,7 +68,7 @@ pub(crate) fn command() -> Command {
         )
 }
 
-/// Runs the filter. It has no signal handlers, so that a signal ends it like any other filter.
+/// Runs the filter. It handles no signals: a signal ends it, like any other filter.
 pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     let wanted = match value(matches, "mask-log") {
         None | Some("true") => true,
@@ -114,7 +114,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     copied.map_err(cannot)
 }
 
-/// The tokens that this job minted or got from other jobs, and the minter's credentials.
+/// The secrets to mask: the tokens that this job minted or got from other jobs, and the minter's credentials.
 fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<SecretString>, Error> {
     let minted = job.recorded().into_iter().filter(|recorded| recorded.is_ours);
     let minted = minted.filter_map(|recorded| State::read(&recorded.path).ok()?.files.token());
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(secrets, ["a.handed.over", "of-file", "of-minter"]);
     }
 
-    /// The shell must read every variable of a job as plain text.
+    /// The shell must read each variable of a job as plain text, whatever characters it has.
     #[test]
     fn a_hostile_path_is_a_text_to_the_shell() {
         let folder = tempfile::tempdir().expect("a folder");

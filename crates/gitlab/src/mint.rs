@@ -1,4 +1,4 @@
-//! `jobpass-gitlab mint`: in `before_script`, or in a job that hands the token to other jobs.
+//! `jobpass-gitlab mint`: mints a token in `before_script`, or in a job that hands the token to other jobs.
 
 use clap::{ArgMatches, Command};
 use jiff::Timestamp;
@@ -121,7 +121,7 @@ struct End {
 }
 
 impl End {
-    /// The words that follow the time at which the token expires.
+    /// The words about revocation that follow the expiry in the log.
     fn in_words(&self) -> String {
         let after = match self.after {
             After::Script => "when the script is over",
@@ -172,7 +172,8 @@ fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>, end: &End) -
     Ok(())
 }
 
-/// Limits `duration` to the end of the job, but not below 10 minutes, the shortest lifetime of a token.
+/// Limits `duration` to the rest of the job. It never becomes less than 10 minutes, the shortest lifetime of
+/// a token.
 fn no_longer_than(seconds: u64, inputs: Inputs) -> Inputs {
     let most = match seconds.max(Lifetime::LEAST) {
         // For exactly this number of seconds, Kubernetes may issue a token that lives for a year.
@@ -206,7 +207,7 @@ fn without_a_timeout(environment: &Environment) -> Error {
     )
 }
 
-/// Warns that the runner itself has written the minter's credential into the log, before any script began.
+/// Warns that the runner itself has written the minter's credential into the log, before any script ran.
 fn shown_by_the_runner(inputs: &Inputs, environment: &Environment) -> Option<Error> {
     let trace = environment.get("CI_DEBUG_TRACE")?.trim();
     if !["true", "1"].contains(&trace.to_ascii_lowercase().as_str()) {

@@ -1,4 +1,4 @@
-//! `jobpass-gitlab open`: in a job that gets the token from another job.
+//! `jobpass-gitlab open`: writes a token that another job handed over into files of this job.
 
 use std::{
     fs::{self, OpenOptions},
@@ -108,7 +108,7 @@ pub(crate) fn close(job: &Job) {
     }
 }
 
-/// Records the files before this job writes them, so that the end of this job removes them.
+/// Records the files before this job writes them, so that the end of this job can remove them.
 fn record(job: &Job, files: &Files) -> Result<(), Error> {
     let path = job.file(&format!("{}.opened", names::random_name()?));
     let text = json::text(files)?;
@@ -128,7 +128,7 @@ fn record(job: &Job, files: &Files) -> Result<(), Error> {
         })
 }
 
-/// The user of the kubeconfig, from the token's claims.
+/// The user for the kubeconfig, from the token's claims.
 fn user(token: &Token) -> Result<Receipt, Error> {
     let claims = Claims::decode(token)?;
     let subject = claims.sub.unwrap_or_default();
@@ -178,8 +178,8 @@ mod tests {
 
     const SERVER: (&str, &str) = ("JOBPASS_API_SERVER", "https://k8s.example.com");
 
-    /// A job with an earlier version, or without room in its report, hands over no server. The token's file
-    /// alone is still useful.
+    /// The job that mints may have an earlier version, or no room in its report. Then it hands over no
+    /// server, and the token's file alone is still useful.
     #[rstest]
     #[case::both(&[SERVER], &["--token-file", "t", "--kubeconfig-file", "k"], Ok("k t"))]
     #[case::the_token(&[], &["--token-file", "t"], Ok("t"))]

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::process::parent_id, path::Path};
 
-/// The greatest number of processes to look at. The runner is much nearer.
+/// The greatest number of processes to look at. The runner is much nearer than that.
 const GENERATIONS: usize = 64;
 
 /// A process above this one.

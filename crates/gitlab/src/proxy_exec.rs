@@ -1,5 +1,5 @@
-//! Prints `::add-mask::`, which only a runner with `proxy_exec = true` reads (experimental, 17.10 and newer).
-//! Any other runner would show the token itself.
+//! Prints `::add-mask::` for runners with `proxy_exec = true` (experimental, 17.10 and newer), which read it
+//! and hide it. Any other runner would show the token itself.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `jobpass-gitlab revoke`: in `after_script` if the guard could not revoke, or in a job of stage `.post`.
+//! `jobpass-gitlab revoke`: revokes in `after_script` if the guard could not, or in a job of stage `.post`.
 
 use std::fs;
 
@@ -84,8 +84,8 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, interrupt: Interrupt) -
     Ok(())
 }
 
-/// Revokes every token that this job recorded, one after the other. Goes on after a failure. If a guard still
-/// runs, the guard revokes its token.
+/// Revokes every token that this job recorded, one after the other, and goes on after a failure. If a guard
+/// still runs, asks the guard to revoke its token.
 async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<Error> {
     guard::tell(job, Request::Revoke);
     let mut failures = Vec::new();
@@ -142,7 +142,7 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
     failures
 }
 
-/// Warns that there is no record: `mint` did not run, or somebody removed the record.
+/// The warning that there is no record: `mint` did not run, or somebody removed the record.
 fn nothing_recorded(job: &Job) -> Error {
     let get = |name| harmless(job.environment.get(name).unwrap_or(name));
     let template = job.environment.get("JOBPASS_TEMPLATE").unwrap_or(".jobpass");
@@ -165,7 +165,7 @@ fn nothing_recorded(job: &Job) -> Error {
     ))
 }
 
-/// Keeps the token of a successful job for the jobs that got it.
+/// Leaves the token of a successful job to the jobs that got it.
 fn hand_on(job: &Job) -> Vec<Error> {
     let mut failures = Vec::new();
     job.had_begun();
@@ -185,9 +185,9 @@ fn hand_on(job: &Job) -> Vec<Error> {
 
 /// Revokes the token that an earlier job handed over in its dotenv report.
 ///
-/// A project variable, or a variable of one pipeline run, wins over the report. So the anchor comes from the
-/// token's own claims, if jobpass can read the token. Without the identity, jobpass cannot read a sealed
-/// token, and takes the anchor from the variables.
+/// A project variable, or a variable of one pipeline run, takes precedence over the report. So the anchor
+/// comes from the token's own claims, if jobpass can read the token. Without the identity, jobpass cannot
+/// read a sealed token, and takes the anchor from the variables.
 async fn handed_over(
     matches: &ArgMatches,
     job: &Job,
@@ -263,7 +263,7 @@ async fn revoke(
     Ok(revoked)
 }
 
-/// Builds a state from the anchor's name alone.
+/// Builds a state from the anchor's name alone, because the record is lost.
 async fn reconstruct(
     job: &Job,
     inputs: &Inputs,
@@ -289,7 +289,8 @@ mod tests {
     use super::*;
     use crate::job::tests::job;
 
-    /// A token's own claims win over the variables of a pipeline, because anybody may set those.
+    /// The token's own claims take precedence over the variables of the pipeline, because anybody may set
+    /// those.
     #[rstest]
     #[case::bound(
         json!({"kubernetes.io": {"namespace": "ci", "secret": {"name": "jobpass-a", "uid": "u-1"}}}),
@@ -339,7 +340,7 @@ mod tests {
         "receipt":{"service-account":"scanner","namespace":"ci","anchor":"jobpass-1f0c6e7a1f0c6e7a1f0c"},
         "for-api-server":true,"files":{"token-file":"TOKEN"}}"#;
 
-    /// The report hands the token on, and jobpass removes this job's own files.
+    /// jobpass removes the job's own files, although the report keeps the token alive for later jobs.
     #[test]
     fn a_job_that_hands_its_token_on_keeps_neither_state_nor_files() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -353,7 +354,7 @@ mod tests {
         assert!(!token.exists() && !state.exists() && !job.had_begun());
     }
 
-    /// A state that another user wrote may name files of this user.
+    /// A state that another user wrote may name files of this user, so jobpass removes none of them.
     #[test]
     fn a_state_that_is_not_ours_removes_nothing() {
         use std::os::unix::fs::PermissionsExt as _;

@@ -1,5 +1,5 @@
 //! A token that jobpass encrypts with age for the hand-over (<https://age-encryption.org/v1>). Only jobs with
-//! the identity can read it. Logs, GitLab's API and its database show no part of the token.
+//! the identity can read it. The logs, GitLab's API and its database then hold no part of the token itself.
 
 use std::{io::Read as _, path::Path};
 
@@ -99,8 +99,8 @@ pub(crate) fn open(text: &str, variable: &str, matches: &ArgMatches) -> Result<T
     Token::parse(&token, "variable")
 }
 
-/// The identities in a file of `age-keygen`: one a line, with comments in between. While a person replaces
-/// keys, the file has several.
+/// The identities in a file of `age-keygen`: one a line, with comments in between. The file has several while a
+/// person replaces keys.
 fn identities(matches: &ArgMatches) -> Result<Vec<Identity>, Error> {
     let allowed = "make JOBPASS_IDENTITY a CI/CD variable of type File, with the `AGE-SECRET-KEY-1...` that belongs to the \
                    recipient";

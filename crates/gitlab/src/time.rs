@@ -19,7 +19,8 @@ pub(crate) struct Timeout {
 }
 
 impl Timeout {
-    /// The timeout from the job's variables. GitLab 13.10 and gitlab-runner 15.7, and newer ones, set them.
+    /// The timeout from the job's variables, which GitLab 13.10 and gitlab-runner 15.7 and later set. `None`
+    /// if they are missing.
     pub(crate) fn of(environment: &Environment, now: Timestamp) -> Option<Self> {
         let seconds = environment.get("CI_JOB_TIMEOUT")?.trim().parse::<i64>().ok()?;
         let timeout = SignedDuration::from_secs(seconds);
@@ -40,12 +41,12 @@ impl Timeout {
         })
     }
 
-    /// The time at which the guard must revoke the token.
+    /// The time by which the guard revokes the token.
     pub(crate) fn deadline(self) -> Timestamp {
         self.at.checked_sub(self.margin).unwrap_or(self.at)
     }
 
-    /// The time between [`Self::deadline`] and the timeout.
+    /// The time that [`Self::deadline`] leaves before the timeout.
     pub(crate) fn margin(self) -> Duration {
         self.margin
     }

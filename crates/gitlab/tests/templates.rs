@@ -49,7 +49,7 @@ fn inputs_are_the_options(
     assert_eq!(inputs["job-name"]["default"], job);
 }
 
-/// GitLab pastes inputs in as they are. In a script, their content would run as code.
+/// GitLab inserts an input as text. In a script, its content would run as code.
 #[rstest]
 #[case("job.yml")]
 #[case("handover.yml")]

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::{Arg, ArgMatches, value_parser};
 use jobpass_core::Error;
 
-/// Variables that jobpass sets for the command, or that the command needs itself.
+/// The variables that jobpass sets for the command, or that the command needs for another purpose.
 const TAKEN: [&str; 3] = ["KUBECONFIG", "JOBPASS_TOKEN_FILE", "PATH"];
 
 /// The flag `--env`.

@@ -30,10 +30,9 @@ pub(crate) fn flags() -> impl Iterator<Item = Arg> {
         .chain(connection::flags())
 }
 
-/// Finds the credential for the requests, and the anchors to look for.
+/// Finds the credential for the requests, and the scope of the anchors.
 ///
-/// # Errors
-/// If an option is wrong, or a signal arrives.
+/// # Errors If an option is wrong, or a signal arrives.
 pub(crate) async fn resolve(
     matches: &ArgMatches,
     environment: &Environment,
@@ -50,7 +49,7 @@ pub(crate) async fn resolve(
     Ok((minter, scope))
 }
 
-/// The anchors that the flags select. `own` is the namespace of the minter.
+/// The scope that the flags select. `own` is the namespace of the minter.
 fn scope(matches: &ArgMatches, inputs: &Inputs, own: Option<&str>) -> Result<Scope, Error> {
     let all = matches.get_flag("all-namespaces");
     if all && flags::is_flag(matches, Opt::Namespace) {

@@ -58,7 +58,7 @@ pub(crate) fn is_revoked(state_file: &Path) -> bool {
     State::read(state_file).is_ok_and(|state| state.receipt.revoked.is_some())
 }
 
-/// The folder at which relative paths begin.
+/// The folder to which relative paths refer.
 pub(crate) fn working_directory() -> PathBuf {
     std::env::current_dir().unwrap_or_else(|_| ".".into())
 }

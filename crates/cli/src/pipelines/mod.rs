@@ -1,8 +1,9 @@
 //! Asks GitHub and GitLab whether the runs and pipelines of anchors have ended.
 //!
-//! A run counts as ended only if its site says so; in every doubt, it has not ended. This module does not
-//! trust the annotations of an anchor: they choose neither the host of a request, nor a path other than that
-//! of a run.
+//! A run counts as ended only if its site says so. In doubt, it counts as running.
+//!
+//! This module does not trust the annotations of an anchor. They do not choose the host of a request, and
+//! choose only the path of a run.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -32,10 +33,10 @@ mod platform;
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// The time limit for all requests to one site.
 const SITE_LIMIT: Duration = Duration::from_secs(120);
-/// The number of requests to one site at a time.
+/// The greatest number of simultaneous requests to one site.
 const CONCURRENT: usize = 8;
-/// The greatest number of requests to one site: a fifth of the requests that GitHub allows a user in an hour.
-/// It also limits the memory.
+/// The greatest number of requests to one site: a fifth of those that GitHub allows a user in an hour. It
+/// also limits the memory for the answers.
 const MAX_REQUESTS: usize = 1000;
 /// The number of failed requests in a row after which a site gets no more requests.
 const MAX_FAILURES: u32 = 3;
@@ -47,7 +48,7 @@ pub(crate) struct Pipelines {
     sites: Vec<(Site, Memory)>,
 }
 
-/// One GitHub or GitLab.
+/// One GitHub or GitLab instance.
 struct Site {
     platform: Platform,
     /// The beginning of the URLs of the site's repositories, with the last `/`.
@@ -58,18 +59,18 @@ struct Site {
     client: Client,
 }
 
-/// The answers of a site so far.
+/// What jobpass has learned from a site.
 #[derive(Default)]
 struct Memory {
-    /// The end of each run that the site was asked about. `None` if the run has not ended, or if its state is
-    /// unknown.
+    /// The end of each run about which jobpass asked the site. `None` if the run has not ended, or if its
+    /// state is unknown.
     known: HashMap<Run, Option<Timestamp>>,
     /// The number of failed requests in a row.
     failures: u32,
     /// The reason for the last failed request.
     last_failure: Option<String>,
     first_request: Option<Instant>,
-    /// The reason for which the site gets no more requests.
+    /// The reason for which jobpass sends the site no more requests.
     stopped: Option<String>,
 }
 
@@ -146,7 +147,7 @@ impl Pipelines {
         Ok(Self { sites })
     }
 
-    /// Returns for each anchor whether its run or pipeline has certainly ended.
+    /// Returns for each anchor whether its run or pipeline has ended for certain.
     pub(crate) async fn ended(&mut self, anchors: &[&ListedAnchor]) -> Vec<bool> {
         for (site, memory) in &mut self.sites {
             let runs = anchors
@@ -158,8 +159,8 @@ impl Pipelines {
         anchors.iter().map(|anchor| self.has_ended(anchor)).collect()
     }
 
-    /// Whether the run of an anchor has certainly ended. If it ended before the creation of the anchor, that
-    /// was an earlier attempt of the same run.
+    /// Whether the run of an anchor has ended for certain. A run may end before its anchor was created: that
+    /// was an earlier attempt of the same run, and does not count.
     fn has_ended(&self, anchor: &ListedAnchor) -> bool {
         let mut ends = self
             .sites
@@ -170,7 +171,7 @@ impl Pipelines {
             .is_some_and(|created| ends.any(|ended| created < ended))
     }
 
-    /// Returns a warning for each site that gave no usable answer about some runs.
+    /// Returns a warning for each site that gave no usable answer about one run or more.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
         self.sites.iter().filter_map(|(site, memory)| {
             let name = site.platform.name();
@@ -340,7 +341,7 @@ impl Site {
 }
 
 impl Memory {
-    /// Records a reply. Returns a reason if the site must get no more requests.
+    /// Records a reply. Returns the reason if jobpass must send the site no more requests.
     fn note(&mut self, platform: Platform, run: Run, reply: Reply) -> Option<String> {
         let (ended, failure) = match reply {
             Reply::Answer(answer) => (platform.ended(&answer), None),

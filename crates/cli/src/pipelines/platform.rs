@@ -13,7 +13,7 @@ pub(super) enum Platform {
     GitLab,
 }
 
-/// A run of a workflow, or a pipeline. Its fields are safe in the path of a URL.
+/// A run of a workflow, or a pipeline. Each field is safe in the path of a URL.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Run {
     repository: String,
@@ -71,8 +71,8 @@ impl Platform {
         }
     }
 
-    /// The URL of a site's REST API. github.com and GHE.com have a host for it; GitHub Enterprise Server and
-    /// GitLab have a path.
+    /// The URL of a site's REST API. github.com and GHE.com have a separate host for it. GitHub Enterprise
+    /// Server and GitLab have a path for it.
     pub(super) fn api(self, site: &Url) -> String {
         let (url, host) = (
             site.as_str().trim_end_matches('/'),
@@ -87,7 +87,8 @@ impl Platform {
         }
     }
 
-    /// The run in the annotations of an anchor. `None` if the platform can have no such run.
+    /// The run in the annotations of an anchor. `None` if the annotations cannot be those of a run on this
+    /// platform.
     pub(super) fn run(self, anchor: &ListedAnchor) -> Option<Run> {
         let repository = anchor.repository.as_deref()?;
         let parts = repository.split('/').collect::<Vec<_>>();
@@ -122,8 +123,8 @@ impl Platform {
 
     /// The end of the run, if the run has ended. Uses `updated_at`, because the run cannot have ended later.
     ///
-    /// This is the end of the whole run or pipeline, and not of one job. GitHub cannot find a job by the name
-    /// that the job itself knows. Also, a job may hand its token to later jobs of its pipeline.
+    /// This is the end of the whole run or pipeline. The end of one job would not do: GitHub cannot find a
+    /// job by the name that the job itself knows, and a job may hand its token to later jobs.
     pub(super) fn ended(self, answer: &Answer) -> Option<Timestamp> {
         let ended: &[&str] = match self {
             Self::GitHub => &["completed"],

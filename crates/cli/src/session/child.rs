@@ -25,11 +25,10 @@ pub(crate) struct Program<'a> {
 }
 
 impl<'a> Program<'a> {
-    /// Finds the program of a command line as a shell does: by its path, or by its name in a folder of
+    /// Finds the program of a command line as a shell does: by its path, or by its name in the folders of
     /// `PATH`.
     ///
-    /// # Errors
-    /// If there is no such program, or if this user may not execute it.
+    /// # Errors If there is no such program, or if this user may not execute it.
     pub(crate) fn find(
         mut words: impl Iterator<Item = &'a OsString>,
         environment: &Environment,
@@ -58,8 +57,8 @@ impl<'a> Program<'a> {
         })
     }
 
-    /// The command with its environment: KUBECONFIG and JOBPASS_TOKEN_FILE name the files of the token. This
-    /// removes the options of jobpass and the credential of the minter.
+    /// Builds the command with its environment. KUBECONFIG and JOBPASS_TOKEN_FILE name the files of the
+    /// token. The options of jobpass and the credential of the minter are not in it.
     pub(crate) fn command(&self, files: &Files, inputs: &Inputs, streams: Streams) -> Command {
         let mut command = Command::new(&self.path);
         command.arg0(self.name).args(&self.arguments);
@@ -81,7 +80,7 @@ impl<'a> Program<'a> {
         command
     }
 
-    /// The error if the program does not start.
+    /// The error for a program that does not start.
     pub(crate) fn cannot_start(&self, error: &std::io::Error) -> Error {
         let (path, why) = (text::path(&self.path), harmless(&error.to_string()));
         Error::new(Kind::Deliver, format!("cannot run `{path}`: {why}"))
@@ -95,7 +94,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder with the program `tool`, the file `notes`, which nobody can execute, and the folder `tools`.
+    /// A folder with the program `tool`, the folder `tools`, and the file `notes`, which nobody can execute.
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a folder");
         for (name, mode) in [("tool", 0o755), ("notes", 0o644)] {

@@ -19,8 +19,8 @@ use jobpass_core::{
 
 use crate::terminal::output;
 
-/// A folder that only this user can read. jobpass removes it with the session, unless the folder holds the
-/// state of a token that is not revoked.
+/// A folder that only this user can read. jobpass removes it at the end of the session, unless the folder
+/// holds the state of a token that is not revoked.
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
@@ -73,8 +73,8 @@ impl Folder {
     }
 }
 
-/// Whether every user may rename files in a folder with this mode: all users may write to the folder, and it
-/// has no sticky bit.
+/// Whether every user may rename files in a folder with this mode: all users may write to it, and it has no
+/// sticky bit.
 fn lets_anybody_rename(mode: u32) -> bool {
     mode & 0o1002 == 0o002
 }

@@ -27,7 +27,7 @@ pub(crate) struct Streams {
 /// The threads that mask the standard streams of a command.
 pub(crate) struct Masked(Vec<Stream>);
 
-/// One thread, with a writing end of the thread's pipe, and the mark at which the thread stops.
+/// One thread, with the writing end of its pipe, and the mark at which it stops.
 struct Stream {
     writer: PipeWriter,
     mark: String,
@@ -37,16 +37,15 @@ struct Stream {
 impl Masked {
     /// Masks both streams on their way to standard output and standard error.
     ///
-    /// If both lead to the same file, the command gets one stream for both, so that its lines keep their
-    /// order.
+    /// If both lead to the same file, the command gets one pipe for both, so that its lines keep their order.
     pub(crate) fn start(masker: &Masker) -> Result<(Self, Streams), Error> {
         let error = (!is_same(stdout(), stderr())).then(stderr_file);
         let output = stdout().as_fd().try_clone_to_owned().map(File::from);
         Self::streams(masker, output, error).map_err(|error| cannot_mask(&error))
     }
 
-    /// Masks both streams on their way to standard error, and looks for the words with which a client reports
-    /// that the API server refused its token.
+    /// Masks both streams on their way to standard error. Also looks for the words with which a client
+    /// reports that the API server refused its token.
     pub(crate) fn start_watched(masker: &Masker, refusal: RefusalFlag) -> Result<(Self, Streams), Error> {
         let output = stderr_file().map(|to| RefusalDetector {
             to,
@@ -90,7 +89,7 @@ impl Masked {
     /// Waits until jobpass has written the output of the command. Does not wait for processes that the
     /// command has left in the background, although they hold the pipes open.
     ///
-    /// The caller may drop the future: if the reader has stopped reading, the wait never ends.
+    /// If nobody reads the output any more, the wait never ends: the caller may drop the future.
     pub(crate) async fn finish(self) -> Result<(), Error> {
         let finished = tokio::task::spawn_blocking(move || self.join()).await;
         finished.unwrap_or(Ok(()))
@@ -136,7 +135,7 @@ pub(crate) type RefusalFlag = Arc<AtomicBool>;
 /// Kubernetes print `Unauthorized`.
 const REFUSALS: [&[u8]; 3] = [b"unauthorized", b"unauthenticated", b"401"];
 
-/// A writer that finds the words of [`REFUSALS`] in the text that passes through.
+/// A writer that looks for the words of [`REFUSALS`] in the text that it passes on.
 struct RefusalDetector {
     to: File,
     refusal: RefusalFlag,

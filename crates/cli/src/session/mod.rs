@@ -29,9 +29,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use self::{folder::Folder, origin::origin};
 use crate::terminal::{output, progress::Progress};
 
-/// The life of the token. After [`Session::mint`], the caller must call [`Session::revoke`] in every case.
+/// The life of a command's token. After [`Session::mint`], the caller must call [`Session::revoke`] on every
+/// path.
 pub(crate) struct Session<'a> {
-    /// The state, as the folder holds it.
+    /// The state, as the folder's state file holds it.
     pub(crate) state: State,
     /// The inputs, with the paths of the token's files in the folder.
     pub(crate) inputs: Inputs,
@@ -46,8 +47,7 @@ pub(crate) struct Session<'a> {
 impl<'a> Session<'a> {
     /// Mints a token into files in a folder that only this user can read.
     ///
-    /// # Errors
-    /// If jobpass cannot mint the token. Nothing is left behind then, unless the error says so.
+    /// # Errors If jobpass cannot mint the token. Then nothing is left behind, unless the error names it.
     pub(crate) async fn mint(
         given: &Inputs,
         lifetime: Lifetime,
@@ -89,8 +89,7 @@ impl<'a> Session<'a> {
 
     /// Reads the token from its file.
     ///
-    /// # Errors
-    /// If somebody has removed the file.
+    /// # Errors If another program has removed the file.
     pub(crate) fn token(&self) -> Result<Token, Error> {
         self.state.files.token().ok_or_else(|| {
             let problem = "another program removed the token's file before the command could use it";
@@ -112,10 +111,10 @@ impl<'a> Session<'a> {
         self.revoked
     }
 
-    /// Revokes the token and removes its files. Returns `None` if an earlier call did that.
+    /// Revokes the token and removes its files. Returns `None` if an earlier call did both.
     ///
-    /// # Errors
-    /// If the token may still work. Then the state file stays, so that a person can revoke the token later.
+    /// # Errors If the token may still work. Then the state file stays, so that a person can revoke the token
+    /// later.
     pub(crate) async fn revoke(&mut self, interrupt: &mut Interrupt) -> Result<Option<Revoked>, Error> {
         if self.revoked {
             return Ok(None);
@@ -130,10 +129,9 @@ impl<'a> Session<'a> {
         Ok(Some(revoked))
     }
 
-    /// Revokes the token and keeps its files, so that a client can try the revoked token.
+    /// Revokes the token and keeps its files. A client can then try the revoked token.
     ///
-    /// # Errors
-    /// If the token may still work.
+    /// # Errors If the token may still work.
     pub(crate) async fn revoke_and_keep_files(&self, interrupt: &mut Interrupt) -> Result<(), Error> {
         let mut state = State {
             files: Files::default(),
@@ -199,8 +197,8 @@ mod tests {
         assert_eq!(session.token().expect_err("it is gone").kind(), Kind::Deliver);
     }
 
-    /// `exec` calls `revoke` at the end of the command and at its own end. The test has no API server, so a
-    /// second request would fail.
+    /// `exec` calls `revoke` at the end of the command, and again at its own end. The test has no API server,
+    /// so a second request would fail.
     #[test]
     fn a_token_is_revoked_once() {
         let environment = Environment::default();

@@ -9,7 +9,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
 
-/// Passes `signal` on to the command, unless the terminal has sent it to the command already.
+/// Passes `signal` on to the command, unless the terminal itself has sent it to the command.
 pub(crate) fn pass_on(signal: Signal, child: &Child) {
     if is_sent_by_terminal(signal, stdin().is_terminal()) {
         return;
@@ -20,7 +20,7 @@ pub(crate) fn pass_on(signal: Signal, child: &Child) {
     }
 }
 
-/// Whether a terminal sends `signal` to all processes in its foreground, and so also to the command.
+/// Whether a terminal sends `signal` to all processes in its foreground. The command is one of them.
 fn is_sent_by_terminal(signal: Signal, on_terminal: bool) -> bool {
     on_terminal && [Signal::INT, Signal::QUIT].contains(&signal)
 }

@@ -34,7 +34,7 @@ pub(crate) fn json(report: &Report) -> Value {
 }
 
 /// The report as JUnit XML, with a test case for each permission. The case fails if the answer differs from
-/// the expected one. It is an error if the API server gave no answer.
+/// the expected one. It has an error if the API server gave no answer.
 pub(crate) fn junit(report: &Report) -> String {
     let failed = |finding: &&Finding| !finding.holds() && finding.verdict != Verdict::Unknown;
     let failures = report.findings.iter().filter(failed).count();
@@ -77,7 +77,8 @@ pub(crate) fn junit(report: &Report) -> String {
     )
 }
 
-/// Escapes `text` for XML. Removes the characters that XML 1.0 (section 2.2) does not allow at all.
+/// Escapes `text` for XML. Removes the characters that XML 1.0 does not allow even as an escape (section
+/// 2.2).
 fn xml(text: &str) -> String {
     let allowed =
         |c: &char| matches!(c, '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);

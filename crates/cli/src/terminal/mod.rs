@@ -1,5 +1,5 @@
-//! The output: laid out for a person at a terminal; plain text or JSON for a pipe, a file or the log of a CI
-//! job.
+//! The output. A person at a terminal sees a layout; a pipe, a file or the log of a CI job gets plain text or
+//! JSON.
 
 pub(crate) mod access;
 pub(crate) mod help;

@@ -18,7 +18,7 @@ use crate::terminal::{
     screen::{PIPE, RED, Screen, YELLOW},
 };
 
-/// The time in which an interrupted program still prints its last lines.
+/// The time limit for the last lines of an interrupted program.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The flag `--output text|json`.
@@ -53,8 +53,8 @@ fn write(text: &str) -> Result<(), Error> {
 
 /// A result of many lines.
 ///
-/// A thread of its own writes them. If the reader of the pipe has stopped reading, it blocks that thread, and
-/// not the one that handles signals.
+/// A thread of its own writes them. If the reader of the pipe stops reading, it blocks that thread, but not
+/// the thread that handles signals.
 pub(crate) struct Lines {
     queue: mpsc::Sender<String>,
     writer: JoinHandle<Result<(), Error>>,
@@ -74,7 +74,7 @@ impl Lines {
         Self { queue, writer }
     }
 
-    /// Queues `text`, and waits until the thread has written the lines before it.
+    /// Queues `text`, and waits until the thread has written the earlier lines.
     pub(crate) async fn print(&self, text: String) -> Result<(), Error> {
         let closed = |_| {
             Error::new(
@@ -130,7 +130,7 @@ pub(crate) fn set_log_format(matches: &ArgMatches, environment: &Environment) {
     });
 }
 
-/// The screen of the log. If the log is JSON, the screen counts as a pipe.
+/// The screen that shows the log. If the log is JSON, the screen counts as a pipe.
 pub(crate) fn log_screen() -> Screen {
     match LOG.get() {
         Some(Log::Text(screen)) => *screen,
@@ -164,12 +164,12 @@ pub(crate) fn warning(text: &str) {
     Entry::new(Level::Warning, text).log();
 }
 
-/// Logs an event, for verbs whose standard output belongs to a command.
+/// Logs an event. It is for verbs whose standard output belongs to a command.
 pub(crate) fn note(text: &str) {
     Entry::new(Level::Info, text).log();
 }
 
-/// Logs the permissions of a token, if inputs asked for some.
+/// Logs the permissions of a token, if an input asked about some.
 pub(crate) fn access(report: &Report) {
     if !report.findings.is_empty() {
         Entry {

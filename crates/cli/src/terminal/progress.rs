@@ -1,4 +1,4 @@
-//! The progress of a wait: a bar on a terminal, a line from time to time in a log.
+//! The progress of a wait: a bar on a terminal, and a line from time to time in a log.
 
 use std::{
     io::{Write as _, stderr},
@@ -19,7 +19,7 @@ const LOG_DELAY: Duration = Duration::from_secs(10);
 /// The time between two drawings of a bar.
 pub(crate) const TICK: Duration = Duration::from_millis(500);
 
-/// A bar, or lines, on standard error: the result is on standard output.
+/// The progress, on standard error: standard output belongs to the result. Shown as a bar, or in lines.
 pub(crate) struct Progress {
     screen: Screen,
     last_shown: Option<Instant>,
@@ -34,7 +34,8 @@ impl Progress {
         }
     }
 
-    /// Runs `work`, which takes `longest` at most. Shows `text` after a wait that a person notices.
+    /// Runs `work`, which takes `longest` at most. Shows `text` if the wait is long enough for a person to
+    /// notice.
     pub(crate) async fn during<T>(
         mut self,
         text: &str,
@@ -59,7 +60,7 @@ impl Progress {
         }
     }
 
-    /// Shows that `part` (0 to 1) of the wait is over.
+    /// Shows which `part` of the wait (0 to 1) is over.
     pub(crate) fn show(&mut self, part: f64, text: &str) {
         if self.screen.escapes {
             let _ = write!(stderr(), "\r\x1b[2K{}", self.screen.bar(part, text));
@@ -84,7 +85,7 @@ impl Drop for Progress {
     }
 }
 
-/// Whether the log gets another line after this time.
+/// Whether the log gets another line, this long after the last one.
 fn is_due(since_last: Option<Duration>) -> bool {
     since_last.is_none_or(|since| since >= LOG_INTERVAL)
 }

@@ -1,4 +1,4 @@
-//! Text for people, in a layout that suits the width and the features of their terminal.
+//! Text for people, laid out for the width and the features of their terminal.
 
 use std::io::{IsTerminal, stderr, stdout};
 
@@ -14,9 +14,9 @@ const PLAIN: &str = "\x1b[0m";
 
 /// The width of the column of names in front of values.
 const NAME_WIDTH: usize = 15;
-/// The narrowest column in which to wrap text: people cannot easily read narrower ones.
+/// The least width of a column in which jobpass wraps text: narrower columns are hard to read.
 const MIN_WIDTH: usize = 20;
-/// The indentation of a last column if the line has no room for it.
+/// The indentation of a last column for which the line has no room.
 const HANGING_INDENT: usize = 4;
 /// The length of the longest bar.
 const MAX_BAR: usize = 40;
@@ -89,8 +89,8 @@ impl Screen {
 
     /// Wraps `text`, as core writes it, at the width of the terminal.
     ///
-    /// A line of columns continues below its last column. A paragraph of one line continues below its
-    /// beginning. All other lines stay as they are, because they may be YAML to paste.
+    /// If a line has columns, it continues below its last column. A paragraph of one line continues below its
+    /// own beginning. All other lines stay as they are, because they may be YAML to paste.
     pub(crate) fn laid_out(self, text: &str) -> String {
         let Some(width) = self.width else {
             return text.to_owned();
@@ -124,10 +124,10 @@ impl Screen {
         paragraphs.collect::<Vec<_>>().join("\n\n")
     }
 
-    /// A bar of which `part` (0 to 1) is full, and `text` beside it.
+    /// A bar of which `part` (0 to 1) is full, with `text` beside it.
     ///
-    /// Both fit into one line, because a terminal can redraw only the last line. The bar gets the room beside
-    /// `text`. If `text` is longer than a line, this cuts it.
+    /// Both fit into one line, because a terminal can redraw only its last line. The bar gets the room that
+    /// `text` leaves. A `text` that is longer than a line is cut.
     pub(crate) fn bar(self, part: f64, text: &str) -> String {
         let text = &self
             .width
@@ -140,7 +140,7 @@ impl Screen {
         format!("{bar}  {text}").trim_start().to_owned()
     }
 
-    /// The part of the screen beside the column of names.
+    /// The part of the screen to the right of the column of names.
     pub(crate) fn beside_names(self) -> Self {
         Self {
             width: self.width.map(|width| width.saturating_sub(NAME_WIDTH)),
@@ -174,8 +174,8 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     kept + "…"
 }
 
-/// The offset of the last column, if the line has several columns. Two spaces or more separate columns. A
-/// YAML comment is not a column.
+/// The offset of a line's last column. `None` if the line has one column only. Two spaces or more separate
+/// columns. A YAML comment is not a column.
 fn last_column(line: &str) -> Option<usize> {
     let gap = line.trim_end().rfind("  ")? + 2;
     (!line[..gap].trim().is_empty() && !line[gap..].starts_with('#')).then_some(gap)
@@ -183,8 +183,8 @@ fn last_column(line: &str) -> Option<usize> {
 
 /// Splits `text` into lines of whole words.
 ///
-/// A word that is longer than a line stays in one piece, and the terminal breaks it. A command in backticks
-/// also stays in one piece: nobody can paste a command that is broken into lines.
+/// A word that is longer than a line stays whole, and the terminal breaks it. A command in backticks also
+/// stays whole: nobody can paste a command that is broken into lines.
 fn wrapped(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut quoted = false;

@@ -15,14 +15,14 @@ const HEADER: [&str; COLUMNS] = [
     "STATE",
 ];
 const COLUMNS: usize = 6;
-/// The number of columns that jobpass may cut: the first ones. The other columns are short.
+/// The number of columns, from the left, that jobpass may shorten. The other columns are short already.
 const FLEXIBLE: usize = 3;
-/// The least width to which jobpass cuts a column.
+/// The least width to which jobpass shortens a column.
 const MIN_WIDTH: usize = 12;
 /// The space between two columns.
 const GAP: &str = "  ";
 
-/// The state of an anchor, as its row shows it.
+/// The state of an anchor, in the table of `list`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// The anchor's token works.
@@ -44,7 +44,8 @@ pub(crate) struct Row {
     link: Option<String>,
 }
 
-/// The layout of a table. The first rows decide it, because jobpass prints a list while it reads the list.
+/// The layout of a table. The first rows decide it, because jobpass prints rows before it has read the whole
+/// list.
 pub(crate) enum Layout {
     /// One line for each anchor.
     Columns {

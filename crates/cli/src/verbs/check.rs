@@ -1,4 +1,4 @@
-//! `jobpass check`: the permissions of a token, as the API server answers.
+//! `jobpass check`: asks the API server for the permissions of a token.
 
 use std::{
     io::{self, Read as _, stdin},
@@ -138,7 +138,7 @@ pub(crate) async fn run(
     report.verdict()
 }
 
-/// The permissions in the arguments, one a line. For the argument `-`, the lines of `stdin`.
+/// The permissions in the arguments, one a line. The argument `-` stands for the lines of `stdin`.
 fn permissions<'a>(
     arguments: impl Iterator<Item = &'a str>,
     stdin: impl Fn() -> io::Result<String>,

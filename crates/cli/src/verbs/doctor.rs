@@ -91,7 +91,7 @@ fn json_of(diagnosis: &Diagnosis) -> String {
     json!({"passed": diagnosis.verdict().is_ok(), "findings": findings}).to_string()
 }
 
-/// A line for each finding, with its next steps below.
+/// The findings as text: a line for each, with its next steps below.
 fn text_of(findings: &[Finding], screen: Screen) -> String {
     let wide = findings
         .iter()

@@ -1,4 +1,4 @@
-//! `jobpass exec`: a token for one command. jobpass revokes it when the command ends.
+//! `jobpass exec`: mints a token for one command, and revokes the token when the command ends.
 
 use std::{
     pin::pin,
@@ -38,9 +38,9 @@ use crate::{
     terminal::output,
 };
 
-/// The time for which a command may still use its token after jobpass told it to stop.
+/// The time for which a command may go on using its token after jobpass told it to stop.
 ///
-/// Revoking may then take 5 s, and GitHub kills a cancelled job after 7.5 s at the earliest.
+/// After that, revoking may take 5 s, and GitHub kills a cancelled job after 7.5 s at the earliest.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// The verb, its options and its help.
@@ -103,7 +103,7 @@ pub(crate) async fn run(
     Ok(ExitCode::from(exit_code(status)))
 }
 
-/// The time after which jobpass revokes the token, although the command still runs.
+/// The time after which jobpass revokes the token even if the command still runs.
 ///
 /// A legacy token does not expire, so jobpass revokes it at the end of its lifetime.
 fn revoke_after(token_type: TokenType, lifetime: Lifetime, sooner: Option<Duration>) -> Option<Duration> {
@@ -135,7 +135,7 @@ fn conclude(
     }
 }
 
-/// Refuses `renew-for` together with options that exclude it.
+/// Refuses `renew-for` together with an option that makes renewal impossible.
 fn can_be_renewed(given: &Inputs, sooner: Option<Duration>, variable: Option<&str>) -> Result<(), Error> {
     let (problem, allowed) = match (given.get(Opt::RenewFor), sooner, variable) {
         (Some(_), Some(_), _) => (
@@ -151,7 +151,7 @@ fn can_be_renewed(given: &Inputs, sooner: Option<Duration>, variable: Option<&st
     Err(Error::input(Opt::RenewFor, problem, allowed))
 }
 
-/// The life of the token while the command runs.
+/// A command with its token, until both have ended.
 struct Run<'a> {
     session: Session<'a>,
     /// The last signal that told the command to stop.
@@ -159,8 +159,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs the command to its end, and renews the token meanwhile. If the token must end earlier, revokes
-    /// it.
+    /// Runs the command to its end, and renews the token meanwhile. Revokes the token earlier if its time is
+    /// over.
     async fn command(
         &mut self,
         program: &Program<'_>,
@@ -236,7 +236,8 @@ impl Run<'_> {
         self.stop_signal = Some(signal);
     }
 
-    /// Revokes the token, unless an earlier call did. An earlier signal also limits the time for revoking.
+    /// Revokes the token, unless an earlier call did. If a signal arrived before, less time is left for
+    /// revoking.
     async fn revoke(&mut self, interrupt: &mut Interrupt) -> Result<(), Error> {
         if let Some(signal) = self.stop_signal.filter(|_| !self.session.is_revoked()) {
             interrupt.redeliver(signal);
@@ -255,8 +256,8 @@ impl Run<'_> {
     }
 }
 
-/// Waits until jobpass has written the output of the command. A signal ends the wait, because the reader may
-/// have stopped reading.
+/// Waits until jobpass has written the output of the command. A signal ends the wait, because nobody may be
+/// reading the output any more.
 async fn finish(masked: Masked, was_stopped: bool, interrupt: &mut Interrupt) -> Result<(), Error> {
     let limit = if was_stopped { STOP_GRACE } else { Duration::MAX };
     tokio::select! {

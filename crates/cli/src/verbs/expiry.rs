@@ -1,4 +1,4 @@
-//! `jobpass expiry-test`: tests how a token ends, and how a client that still uses the token behaves.
+//! `jobpass expiry-test`: tests how a token ends, and how a client behaves that still uses it.
 
 use std::{
     process::{ExitCode, Stdio},
@@ -51,9 +51,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(15);
 const LONG_INTERVAL: Duration = Duration::from_secs(5);
 /// The time between two tests of the token after jobpass revoked it.
 const SHORT_INTERVAL: Duration = Duration::from_millis(250);
-/// The time by which an API server may exceed the limits of its own caches.
+/// The margin by which an API server may exceed the times of its own caches.
 const SLACK: Duration = Duration::from_secs(10);
-/// The time that a client has to stop before jobpass kills it.
+/// The time for a client to stop, before jobpass kills it.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// The verb, its options and its help.
@@ -169,7 +169,7 @@ pub(crate) async fn run(
         .map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code())))
 }
 
-/// A test, with its session.
+/// The test in progress, with its session.
 struct ExpiryTest<'a> {
     session: Session<'a>,
     client: Option<Client<'a>>,
@@ -205,9 +205,9 @@ enum End {
 /// The result of a test.
 struct TestResult {
     end: End,
-    /// The time for which the API server still accepted the token after its end.
+    /// The time for which the API server accepted the token after its end.
     accepted: Duration,
-    /// Whether the API server refused the token at last.
+    /// Whether the API server refused the token in the end.
     refused: bool,
     /// The client's run while the token worked.
     before: Option<ClientRun>,
@@ -216,7 +216,7 @@ struct TestResult {
 }
 
 impl ExpiryTest<'_> {
-    /// Uses the token, waits for its end, and uses it again.
+    /// Uses the token, waits for its end, and uses the token again.
     async fn run(
         &mut self,
         revoke_after: Option<Duration>,
@@ -283,7 +283,7 @@ impl ExpiryTest<'_> {
         Ok(())
     }
 
-    /// Whether the API server refuses a token whose anchor jobpass has just deleted, and the time until then.
+    /// Whether the API server refuses a token whose anchor jobpass has just deleted, and how long that took.
     async fn until_refused(&mut self, holder: &Cluster) -> Result<(bool, Duration), Error> {
         let deleted = Instant::now();
         let longest = SUCCESS_CACHE + SLACK;
@@ -303,7 +303,7 @@ impl ExpiryTest<'_> {
         }
     }
 
-    /// Whether the API server refuses the token after its expiry, and the time until then. The times are by
+    /// Whether the API server refuses the token after its expiry, and how long that took. The times are by
     /// the API server's clock, which decides the expiry.
     async fn until_expired(&mut self, holder: &Cluster) -> Result<(bool, Duration), Error> {
         let receipt = &self.session.state.receipt;
@@ -417,7 +417,7 @@ impl ClientRun {
         }
     }
 
-    /// Whether the client failed in time after the API server refused its token.
+    /// Whether the client failed in time after the API server had refused its token.
     fn is_graceful(self) -> bool {
         !matches!(self.exit_code, None | Some(0))
     }

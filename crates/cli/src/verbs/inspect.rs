@@ -99,12 +99,12 @@ pub(crate) async fn run(
     Ok(failure.map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code())))
 }
 
-/// The result of an inspection.
+/// The token's claims, and what jobpass found out about them.
 struct Inspection {
     claims: Claims,
-    /// The answers of the cluster, with `--verify`.
+    /// The answers of the cluster. `None` without `--verify`.
     verified: Option<Verified>,
-    /// A warning that only the cluster can give.
+    /// The warning that the token's Secret is never deleted. Only the cluster can tell.
     forgotten: Option<Warning>,
 }
 

@@ -78,13 +78,13 @@ struct List<'a> {
     pipelines: Pipelines,
     lines: Lines,
     screen: Screen,
-    /// The layout, from the first rows.
+    /// The layout, which the first rows decide.
     layout: Option<Layout>,
     json: bool,
 }
 
-/// The anchors that `--watch` has shown, by uid. The memory for them grows with their number. A plain list
-/// does not need it.
+/// The anchors that `--watch` has shown, by uid. They need memory for each anchor in the cluster, and a plain
+/// list does not keep them.
 type Known = HashMap<String, (ListedAnchor, Standing)>;
 
 impl List<'_> {

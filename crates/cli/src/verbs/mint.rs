@@ -1,4 +1,4 @@
-//! `jobpass mint`: a token in a file, until a later `jobpass revoke`.
+//! `jobpass mint`: mints a token into a file. The token works until a later `jobpass revoke`.
 
 use std::path::{Path, PathBuf};
 
@@ -120,7 +120,7 @@ pub(crate) async fn run(
     output::result(&Screen::of_stdout(environment).laid_out(&in_words(&state, first)))
 }
 
-/// Refuses an existing state file, unless its token is revoked.
+/// Refuses to overwrite a state file, unless its token is revoked.
 fn is_free(state_file: &Path) -> Result<(), Error> {
     if state_file.symlink_metadata().is_err() || is_revoked(state_file) {
         return Ok(());

@@ -30,7 +30,7 @@ use jobpass_core::{
 
 use crate::terminal::output;
 
-/// The verbs. Each `match` lists all of them, so that a verb without an arm does not compile.
+/// The verbs. Each `match` names all of them, so that a verb without an arm does not compile.
 #[derive(Clone, Copy)]
 pub(crate) enum Verb {
     Mint,

@@ -1,4 +1,4 @@
-//! `jobpass revoke`: the end of a token that `jobpass mint` minted.
+//! `jobpass revoke`: ends a token that `jobpass mint` minted.
 
 use std::path::{Path, PathBuf};
 
@@ -95,11 +95,10 @@ struct Candidate {
     state: Result<State, Error>,
 }
 
-/// Chooses the state file of the token to revoke. A state file whose token is revoked already comes last,
-/// because it may be older than the token.
+/// Chooses the state file of the token to revoke. A state file whose token is revoked comes last, because it
+/// may be older than the token.
 ///
-/// # Errors
-/// If two state files belong to two tokens, or if jobpass cannot compare them.
+/// # Errors If two state files belong to two tokens, or if jobpass cannot compare them.
 fn choose(candidates: Vec<Candidate>) -> Result<Option<Candidate>, Error> {
     let is_revoked =
         |candidate: &Candidate| matches!(&candidate.state, Ok(state) if state.receipt.revoked.is_some());
@@ -120,7 +119,7 @@ fn choose(candidates: Vec<Candidate>) -> Result<Option<Candidate>, Error> {
     Ok(live.into_iter().chain(revoked).next())
 }
 
-/// The error if no state file has one of the given names.
+/// The error if there is no state file under any of the given names.
 fn no_state_file(matches: &ArgMatches, inputs: &Inputs, path: &Path) -> Error {
     let is_given = |option: &Opt| inputs.get(*option).is_some();
     let name = match matches.contains_id("state-file") {
@@ -140,8 +139,8 @@ fn no_state_file(matches: &ArgMatches, inputs: &Inputs, path: &Path) -> Error {
     )
 }
 
-/// Writes the receipt to all state files of the token. These files stay. So a second revocation, by any of
-/// the token's files, does nothing.
+/// Writes the receipt to all state files of the token. The state files stay, so a second revocation by any of
+/// the token's files does nothing.
 fn write_receipt(path: &Path, state: &State) {
     let files = [&state.files.token_file, &state.files.kubeconfig_file];
     let others = files.into_iter().flatten().map(|file| state_file::beside(file));

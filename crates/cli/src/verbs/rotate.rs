@@ -129,7 +129,7 @@ pub(crate) async fn run(
     }
 }
 
-/// The place of the token, from the flags.
+/// The place of the token, as the flags name it.
 fn location(matches: &ArgMatches) -> Result<Location, Error> {
     let given = |name: &str| matches.get_one::<String>(name);
     let path = |path: &String| PathBuf::from(path);
@@ -165,7 +165,7 @@ async fn wait_out(wait: Duration) {
     }
 }
 
-/// The text after jobpass wrote the new token over the old one.
+/// The text that jobpass prints after it wrote the new token over the old one.
 fn in_place(rotated: &Rotated, wait: Duration) -> String {
     let Rotated {
         namespace,
@@ -193,7 +193,7 @@ fn in_place(rotated: &Rotated, wait: Duration) -> String {
     )
 }
 
-/// The text after jobpass revoked the old token.
+/// The text that jobpass prints after it revoked the old token.
 fn in_words(rotated: &Rotated) -> String {
     let proof = rotated.proof.unwrap_or(Proof::NotAsked).sentence();
     format!(

@@ -1,4 +1,4 @@
-//! `jobpass sweep`: deletes anchors that no job has deleted.
+//! `jobpass sweep`: deletes the anchors whose jobs could not delete them.
 
 use std::time::Instant;
 

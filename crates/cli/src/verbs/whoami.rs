@@ -1,4 +1,4 @@
-//! `jobpass whoami`: the user that the API server derives from a kubeconfig or a token.
+//! `jobpass whoami`: the user to whom the API server maps a kubeconfig or a token.
 
 use clap::{ArgMatches, Command};
 use jobpass_core::{

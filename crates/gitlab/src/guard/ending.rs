@@ -1,4 +1,5 @@
-//! The result of a guard's work. The guard records it for the processes that show it in the job's log.
+//! The result of a guard's work. The guard records it for other processes of the job, which show it in the
+//! job's log.
 
 use std::{
     fs::{self, OpenOptions},
@@ -21,7 +22,7 @@ pub(crate) struct Ending {
     receipt: Receipt,
     #[serde(flatten)]
     outcome: Outcome,
-    /// Whether the log has shown the result.
+    /// Whether a process has shown the result in the log.
     shown: bool,
 }
 
@@ -56,7 +57,7 @@ impl Ending {
         self.shown
     }
 
-    /// Records the result for later processes. If the write fails, they work without it.
+    /// Records the result for later processes. If the write fails, they go on without it.
     pub(super) fn write(&self, path: &Path) {
         let Ok(json) = json::text(self) else { return };
         let _ = fs::remove_file(path);
@@ -75,8 +76,7 @@ impl Ending {
 
     /// Shows the result in the log.
     ///
-    /// # Errors
-    /// If the guard could not revoke. The caller decides whether that fails the job.
+    /// # Errors If the guard could not revoke. The caller decides whether that fails the job.
     pub(crate) fn show(&mut self) -> Result<(), Error> {
         match &self.outcome {
             Outcome::Revoked { .. } if self.shown => {
@@ -101,7 +101,7 @@ impl Ending {
 }
 
 /// Shows the revocation of a token in the log. Returns whether the write succeeded. `existed` says whether a
-/// job had the token. If somebody killed the job, that may be unknown.
+/// job had the token. `None` if nobody knows, because somebody killed the job.
 pub(crate) fn show(receipt: &Receipt, existed: bool, notes: &[String]) -> bool {
     let shown = log::say(&format!("jobpass: {}", receipt.ended_in_words(existed)));
     for note in notes {

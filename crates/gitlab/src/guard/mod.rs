@@ -1,10 +1,10 @@
 //! `jobpass-gitlab guard`: the process beside a job's shell. It renews the token. It revokes the token when
 //! the script ends, or shortly before the job's timeout.
 //!
-//! The guard has a session of its own, because a runner signals the process group of the shell. So it
-//! outlives the runner. But a container ends with its shell, and the guard ends with the container. So the
-//! shell waits for the guard before it ends, and the guard revokes before the job's timeout. With
-//! `revoke-after: after_script`, the token has no guard after such a container has ended.
+//! A runner signals the process group of the shell, so the guard has a session of its own and outlives the
+//! runner. But a container ends with its shell, and the guard ends with the container. So the shell waits for
+//! the guard before it ends, and the guard revokes before the job's timeout. With `revoke-after:
+//! after_script`, no guard is left once the container has ended.
 
 mod ending;
 mod pipe;
@@ -50,15 +50,15 @@ use crate::{
     time::{self, Timeout},
 };
 
-/// The longest wait for a guard: it reads and writes its files, and revokes.
+/// The longest wait for a guard, in which it reads and writes its files and revokes.
 const PATIENCE: Duration = REVOKE.saturating_add(Duration::from_secs(5));
 /// The wait after the first failure to revoke. Each later wait is twice as long, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
-/// The time after which GitLab ends a job whose timeout is unknown.
+/// The time after which GitLab ends a job, for jobs whose timeout jobpass does not know.
 const LONGEST_JOB: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The part of the job that must end before the guard revokes.
+/// The part of the job after which the guard revokes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {
     Script,
@@ -174,13 +174,13 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     Ok(())
 }
 
-/// Sends the guards of this job a request, and waits until they have carried it out. Returns the pipes of the
-/// guards that have not carried it out.
+/// Sends a request to the guards of this job, and waits until they have carried it out. Returns the pipes of
+/// the guards that have not.
 pub(crate) fn tell(job: &Job, request: Request) -> Vec<PathBuf> {
     pipe::tell(job.files("guard").into_iter(), request, PATIENCE)
 }
 
-/// The results that guards of this job have recorded, for the log. Removes the records.
+/// The results that guards of this job have recorded. The caller shows them in the log. Removes the records.
 pub(crate) fn endings(job: &Job) -> Vec<Ending> {
     let endings = job.files("over").into_iter().filter_map(|path| {
         let ending = Ending::read(&path);
@@ -190,7 +190,7 @@ pub(crate) fn endings(job: &Job) -> Vec<Ending> {
     endings.collect()
 }
 
-/// Runs at the end of the shell, before its container may end.
+/// Ends the job's guards, at the end of its shell. The container may end right afterwards.
 async fn end(job: &Job, inputs: &Inputs, after: After, interrupt: &mut Interrupt) -> Result<(), Error> {
     for pipe in tell(job, Request::Over) {
         stand_in(job, &pipe, inputs, after, interrupt).await;
@@ -220,7 +220,7 @@ async fn end(job: &Job, inputs: &Inputs, after: After, interrupt: &mut Interrupt
     }
 }
 
-/// Does the work of a guard that was killed or is late, unless `after_script` will do it.
+/// Revokes in place of a guard that is late or was killed, unless `after_script` will revoke.
 async fn stand_in(job: &Job, pipe: &Path, inputs: &Inputs, after: After, interrupt: &mut Interrupt) {
     let (recorded, over) = (pipe.with_extension("json"), pipe.with_extension("over"));
     let is_ours = |other: &Recorded| other.is_ours && other.path == recorded;
@@ -269,8 +269,8 @@ struct Guard<'a> {
     job: &'a Job,
     state: State,
     inputs: Inputs,
-    /// The minter's credential. The runner may remove the credential's files before the guard needs them, and
-    /// a script may change them.
+    /// The minter's credential, held in memory. The runner may remove its files before the guard needs them,
+    /// and a script may change them.
     held: Option<Held>,
     after: After,
     shell: Watch,
@@ -280,7 +280,7 @@ struct Guard<'a> {
 /// The reason for revoking the token.
 enum Why {
     Over,
-    /// The job's timeout comes after this time.
+    /// The job's timeout comes after this time. Then nobody could revoke.
     Timeout(Duration),
     AfterScriptTimeout,
     Told,
@@ -353,8 +353,8 @@ impl Guard<'_> {
         }
     }
 
-    /// Revokes the token, and records the result. After a failure, tries again while the token works and no
-    /// other process has revoked it. The job does not wait for these attempts.
+    /// Revokes the token, and records the result. After a failure, tries again until the token has expired or
+    /// another process has revoked it. The job does not wait for the repetitions.
     async fn revoke(mut self, why: Why, interrupt: &mut Interrupt) {
         let state_file = self.job.state_file(&self.state);
         // The script may have removed the file, which proves nothing about the token.
@@ -396,9 +396,11 @@ impl Guard<'_> {
         }
     }
 
-    /// Revokes with the credential in its files or variables, which may be newer. If that fails, revokes with
-    /// the held credential. At first, an API server that did not answer gets no second question, for which the
-    /// job would wait. Later it does: a changed file may name another proxy, too.
+    /// Revokes with the credential in its files or variables, which may be newer than the held one. If that
+    /// fails, revokes with the held credential.
+    ///
+    /// The first time, an API server that did not answer gets no second request, for which the job would
+    /// wait. Later it does, because a changed file may also have named another proxy.
     async fn attempt(&mut self, interrupt: &mut Interrupt, again: bool) -> Result<Revoked, Error> {
         let environment = &self.job.environment;
         let found = revoke::at_end_of_job(&mut self.state, None, &self.inputs, environment, interrupt).await;
@@ -418,7 +420,7 @@ impl Guard<'_> {
     }
 }
 
-/// Waits. Returns whether a signal to end arrived.
+/// Waits. Returns whether a signal arrived that must end the guard.
 async fn stopped_within(pause: Duration, interrupt: &mut Interrupt) -> bool {
     let end = Instant::now() + pause;
     loop {
@@ -432,7 +434,8 @@ async fn stopped_within(pause: Duration, interrupt: &mut Interrupt) -> bool {
 }
 
 impl Why {
-    /// The line for the log, if the script still runs.
+    /// The line for the log, if the script is still running. `revoked` says whether the guard has revoked the
+    /// token.
     fn line(&self, revoked: bool) -> Option<String> {
         let Self::Timeout(margin) = self else { return None };
         let margin = margin.as_secs();

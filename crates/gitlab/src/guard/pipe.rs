@@ -41,11 +41,11 @@ impl Request {
     }
 }
 
-/// The guard's end of the pipe. Dropping it removes the pipe, and releases the waiting processes.
+/// The guard's end of the pipe. When it is dropped, the pipe is removed, and the waiting processes go on.
 pub(super) struct Pipe {
     path: PathBuf,
     receiver: Option<Receiver>,
-    /// The pipe before this one, if a process sent a request into it that the guard has not carried out.
+    /// The pipe before this one, while it may hold a request that the guard has not carried out.
     earlier: Option<(Receiver, Option<Request>)>,
 }
 
@@ -79,8 +79,8 @@ impl Pipe {
         }
     }
 
-    /// Releases the waiting processes, and listens at a new pipe. So no process mistakes the new pipe for the
-    /// first one.
+    /// Lets the waiting processes go on, and listens at a new pipe. They must not mistake the new pipe for
+    /// the first one.
     pub(super) fn let_go(&mut self) {
         // The next pipe must exist before the processes go on: if no process reads a pipe, its guard counts
         // as killed.
@@ -96,7 +96,7 @@ impl Pipe {
         });
     }
 
-    /// Releases the waiting processes, and stops listening.
+    /// Lets the waiting processes go on, and stops listening.
     pub(super) fn close(&mut self) {
         let _ = fs::remove_file(&self.path);
         self.receiver = None;
@@ -138,8 +138,8 @@ impl Drop for Pipe {
 }
 
 /// Sends a request to the guards that read these pipes. Waits until each guard has carried it out, or until
-/// `patience` has passed. Returns the pipes of the guards that have not carried it out. If no process reads a
-/// pipe, somebody killed its guard: removes that pipe.
+/// `patience` has passed. Returns the pipes of the guards that have not. If no process reads a pipe, its
+/// guard was killed, and this removes the pipe.
 pub(super) fn tell(
     pipes: impl Iterator<Item = PathBuf>,
     request: Request,
@@ -231,7 +231,7 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// A process may look at the pipe, or send its request just before the guard takes the next pipe.
+    /// A request must not get lost if it arrives just before the guard takes the next pipe.
     #[test]
     fn no_request_is_lost() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -275,7 +275,7 @@ mod tests {
         assert!(path.exists());
     }
 
-    /// The kernel closes the guard's end of the pipe. The name of the pipe stays.
+    /// The kernel closes the end of a killed guard. The pipe keeps its name.
     #[test]
     fn a_guard_that_is_killed_while_it_works_is_known() {
         let folder = tempfile::tempdir().expect("a folder");

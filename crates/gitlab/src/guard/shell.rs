@@ -16,11 +16,11 @@ use tokio::task::JoinHandle;
 use crate::process::{self, Ancestor};
 
 const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "busybox", "ksh", "zsh"];
-/// The time between two checks of a process, if the kernel does not report its end.
+/// The time between two looks at a process, if the kernel cannot report its end.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The greatest number of processes above the script's shell in a container: the shell that forked it, and an
-/// init process. On a runner's own machine, the runner is one more.
+/// init process. Outside of a container, the runner is above them as well.
 const OF_CONTAINER: usize = 2;
 
 /// The shell that runs the job's script.
@@ -29,8 +29,8 @@ pub(crate) struct Script {
     pub(super) pid: u32,
     /// The id of the process that forked the script's shell. `$$` is this id in both processes.
     pub(crate) id: u32,
-    /// Whether that shell or a fork of it started this program. `false` if a script that the shell runs
-    /// started it.
+    /// Whether this program was started by that shell or a fork of it. `false` if a script in between started
+    /// it.
     pub(crate) calls: bool,
     /// Whether all processes may end with the shell, because it is the main process of its container.
     pub(crate) may_end_container: bool,
@@ -40,8 +40,8 @@ impl Script {
     /// Finds the shell among the processes above this one.
     ///
     /// A runner's shell forks a child for the script, as in `: | eval '...'`. The child has the same
-    /// arguments as the shell. Other programs and shells may be in between: `timeout 60 sh mint.sh`. If there
-    /// is no such child, this finds the nearest shell.
+    /// arguments as the shell. Other programs and shells may stand between it and this program: `timeout 60
+    /// sh mint.sh`. Without such a child, this finds the nearest shell.
     pub(crate) fn find() -> Self {
         Self::among(&process::ancestors().collect::<Vec<_>>()).unwrap_or_else(|| Self {
             pid: parent_id(),
@@ -71,8 +71,8 @@ fn is_shell(ancestor: &Ancestor) -> bool {
 
 /// The outermost child that a shell with the same arguments forked.
 ///
-/// A job's own script may fork such children as well. A runner gives its shell a process group. So the first
-/// shell that leads its child's group wins over the shells before it.
+/// A job's own script may fork such children as well. A runner gives its shell a process group of its own. So
+/// the search ends at the first shell that leads its child's group.
 fn forked(ancestors: &[Ancestor]) -> Option<usize> {
     let same = |one: &Ancestor, other: &Ancestor| is_shell(one) && one.arguments == other.arguments;
     let mut end = 0;
@@ -109,14 +109,13 @@ impl Watch {
         }))
     }
 
-    /// Resolves once, when the process has ended.
+    /// Waits for the end of the process. Call it once only.
     pub(super) async fn ended(&mut self) {
         let _ = (&mut self.0).await;
     }
 }
 
-/// A descriptor of the process. If another process gets the same id later, the descriptor does not refer to
-/// it. Linux 5.3 and later.
+/// A descriptor of the process. Unlike an id, it never refers to a later process. Linux 5.3 and later.
 #[cfg(target_os = "linux")]
 fn descriptor(pid: Pid) -> Option<OwnedFd> {
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
@@ -133,8 +132,8 @@ mod tests {
 
     use super::*;
 
-    /// The cases list the processes from the inside: the arguments, and the process group unless it is the
-    /// script's. Process 9 leads the script's group.
+    /// Each case lists the processes from the innermost outwards: the arguments, and the process group unless
+    /// it is the script's. Process 9 leads the script's group.
     #[rstest]
     #[case::in_the_script(&["8 bash -l", "9 bash -l"], Some((8, true)))]
     #[case::in_a_substitution(&["7 bash -l", "8 bash -l", "9 bash -l"], Some((8, true)))]

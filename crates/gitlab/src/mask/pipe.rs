@@ -1,4 +1,4 @@
-//! The named pipe between a job's shell and the filter. It exists until the filter has shown all text.
+//! The named pipe between a job's shell and the filter. It exists until the filter has written all text.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -13,9 +13,9 @@ use std::{
 use jobpass_mask::Masker;
 use rustix::{fs::OFlags, io::Errno};
 
-/// The time in which the shell must write into the pipe after it started the filter.
+/// The time limit for the shell to write into the pipe, counted from the start of the filter.
 const BEGINNING: Duration = Duration::from_secs(10);
-/// The time between two checks whether the filter has shown all text.
+/// The pause between two looks whether the filter has written all text.
 const LOOK: Duration = Duration::from_millis(2);
 
 /// Masks the output of a job, up to the mark that its shell writes at the end.
@@ -26,13 +26,15 @@ pub(super) fn mask(masker: Masker, pipe: &Path, mark: &str, output: &mut File) -
     masked
 }
 
-/// Releases a shell that waits for a filter that did not start. The shell stops when it writes.
+/// Lets a shell go on that waits for a filter which did not start. The shell stops when it writes to the
+/// pipe.
 pub(super) fn refuse(pipe: &Path) {
     let _ = open(pipe);
     let _ = fs::remove_file(pipe);
 }
 
-/// Ends the masking, whatever standard output leads to now, and waits until the filter has shown all text.
+/// Ends the masking, and waits until the filter has written all text. The script may have redirected standard
+/// output since, so this uses the pipe by its name.
 pub(super) fn end(pipe: &Path, mark: &str) -> io::Result<()> {
     let Some(mut writer) = writer(pipe)? else {
         return Ok(());
@@ -87,7 +89,7 @@ mod tests {
         (path, folder)
     }
 
-    /// The end of a job does not wait for a filter that is not there.
+    /// If no filter reads the pipe, the end of a job does not wait for one.
     #[test]
     fn nobody_is_waited_for_who_does_not_read() {
         let (path, _folder) = pipe();
