@@ -55,7 +55,7 @@ impl Asked {
         Self::new(Asker::Admin, method, path, [("content-type", content_type)], body)
     }
 
-    /// A request from a transcript.
+    /// The request of an exchange in a transcript.
     pub(crate) fn of(exchange: &Exchange) -> Self {
         let headers = exchange.headers.iter().map(|(name, value)| (&**name, &**value));
         let body = match &exchange.body {

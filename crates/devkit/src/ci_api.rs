@@ -1,4 +1,4 @@
-//! The REST API of a GitHub or a GitLab, over TLS. The test chooses the answers.
+//! A server with the REST API of GitHub or GitLab, over TLS. The test chooses the answers.
 
 use std::future::pending;
 use std::net::{Ipv4Addr, TcpListener};

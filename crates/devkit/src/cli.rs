@@ -1,4 +1,4 @@
-//! The program: a dev cluster on which a person tries jobpass.
+//! The program `jobpass-devkit`: a dev cluster on which a person tries jobpass.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -110,7 +110,7 @@ fn command() -> Command {
         .subcommand(serve)
 }
 
-/// Serves until a signal arrives. Returns the unsupported requests.
+/// Serves until a signal arrives. Returns the requests that the dev cluster does not support.
 fn serve(matches: &ArgMatches) -> Result<Vec<String>> {
     let mut builder = DevCluster::builder().http2(!matches.get_flag("no-http2"));
     if let Some(address) = matches.get_one::<SocketAddr>("listen") {
@@ -169,7 +169,7 @@ End it with Ctrl-C.
     out.flush()
 }
 
-/// A file that only its owner can read.
+/// Creates a file that only its owner can read.
 fn write_private(path: &Path, text: &str) -> Result<()> {
     let mut file = OpenOptions::new()
         .write(true)

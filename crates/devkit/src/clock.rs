@@ -1,4 +1,4 @@
-//! The cluster's clock: real time, which tests can move.
+//! The cluster's clock. It shows real time, and tests can move it.
 
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -34,13 +34,13 @@ impl Clock {
     }
 }
 
-/// The form in which the Kubernetes API writes times: whole seconds, UTC.
+/// Formats a time as the Kubernetes API writes it: whole seconds, UTC.
 pub(crate) fn rfc3339(unix_seconds: i64) -> String {
     Timestamp::from_second(unix_seconds)
         .map_or_else(|_| "0001-01-01T00:00:00Z".to_owned(), |time| time.to_string())
 }
 
-/// The form of HTTP's `Date` header.
+/// Formats a time for HTTP's `Date` header.
 pub(crate) fn http_date(unix_seconds: i64) -> String {
     let time = Timestamp::from_second(unix_seconds).unwrap_or_default();
     time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()

@@ -74,7 +74,7 @@ impl DevCluster {
         answer["status"]["token"].as_str().expect("a token").to_owned()
     }
 
-    /// Signs any claims with the cluster's key.
+    /// Signs claims of any kind with the cluster's key.
     pub fn sign(&self, claims: &Value) -> String {
         let sign = || SigningKey::shared().sign(claims);
         self.cluster
@@ -86,13 +86,13 @@ impl DevCluster {
         cluster::user_of(&self.cluster, token).is_some()
     }
 
-    /// Returns the answers to unsupported requests, and forgets them. If answers are left when the cluster is
-    /// dropped, the drop panics and the test fails.
+    /// Returns the answers to unsupported requests, and forgets them. If some are left when the cluster is
+    /// dropped, the drop panics and so fails the test.
     pub fn refused(&self) -> Vec<String> {
         self.cluster.refused()
     }
 
-    /// Moves the cluster's clock, by which lifetimes and cached authentications end.
+    /// Moves the cluster's clock. The lifetimes of tokens and of cached authentications follow this clock.
     pub fn advance(&self, by: Duration) {
         self.cluster.clock.advance(by);
     }

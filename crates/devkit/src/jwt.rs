@@ -24,8 +24,8 @@ pub(crate) fn find(text: &str) -> Option<&str> {
 
 /// The key with which a cluster signs its tokens.
 ///
-/// Generating a key takes a noticeable part of a second, so all clusters of a process share one key. Their
-/// tokens still differ, because a token names the uid of its ServiceAccount.
+/// It takes a noticeable part of a second to generate a key. So all clusters of a process share one. Their
+/// tokens still differ, because a token contains the uid of its ServiceAccount.
 pub struct SigningKey {
     pair: KeyPair,
     modulus: Vec<u8>,
@@ -125,7 +125,7 @@ pub(crate) fn unsigned(claims: &Value) -> String {
     format!("{}.", parts.join("."))
 }
 
-/// The claims of a JWT. Does not check the signature.
+/// The claims of a JWT, read without a check of the signature.
 pub(crate) fn claims(token: &str) -> Option<Value> {
     let mut parts = token.split('.');
     let (_header, claims, _signature) = (parts.next()?, parts.next()?, parts.next()?);

@@ -1,5 +1,5 @@
-//! The servers for the tests and the demo of jobpass: a front in front of a real API server or a small dev
-//! cluster, issuers of ID tokens, and the APIs of CI platforms.
+//! The servers for the tests and the demo of jobpass. They are a front before a real API server or a small
+//! dev cluster, issuers of ID tokens, and the APIs of CI platforms.
 //!
 //! ```no_run
 //! use jobpass_devkit::DevCluster;

@@ -13,8 +13,8 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 
-/// A name in every server's certificate that only the tests' proxies can resolve. For addresses of this
-/// machine, clients would use no proxy.
+/// A host name in every server's certificate, which only the tests' proxies can resolve. Clients would use no
+/// proxy for an address of this machine.
 pub const AWAY: &str = "away.example";
 
 pub(crate) struct Authority {

@@ -14,13 +14,13 @@ use http::{HeaderMap, HeaderName, Response, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The variable with the folder for the records of a test run. Transcripts go to a folder below it. Without
-/// the variable, no test writes a transcript.
+/// The variable that names the folder for the records of a test run. Transcripts go to a folder below it.
+/// Without the variable, no test writes a transcript.
 const RECORDS: &str = "JOBPASS_TEST_RECORDS";
 
-/// The headers of a request that an API server reads.
+/// The request headers that an API server reads.
 const OF_REQUESTS: &[HeaderName] = &[header::ACCEPT, header::CONTENT_TYPE];
-/// The headers of an answer that a client reads.
+/// The answer headers that a client reads.
 const OF_ANSWERS: &[HeaderName] = &[header::CONTENT_TYPE, header::RETRY_AFTER, header::WARNING];
 
 /// One line of a transcript.
@@ -48,7 +48,7 @@ pub struct Exchange {
     pub headers: BTreeMap<String, String>,
     /// The body: null if there is none, and a string if it is not JSON.
     pub body: Value,
-    /// Whether the token's authentication came from the cache.
+    /// Whether the authentication came from the cache.
     pub remembered: bool,
     pub answer: Answer,
 }
@@ -67,7 +67,7 @@ pub struct Answer {
     pub status: u16,
     /// The headers that a client reads.
     pub headers: BTreeMap<String, String>,
-    /// The body, in the form of a request's body.
+    /// The body: null if there is none, and a string if it is not JSON.
     pub body: Value,
 }
 
@@ -112,8 +112,8 @@ fn chosen(headers: &HeaderMap, names: &[HeaderName]) -> BTreeMap<String, String>
 pub(crate) struct Transcript(Mutex<File>);
 
 impl Transcript {
-    /// Begins a transcript if this test run records transcripts. The name is that of the test that starts the
-    /// cluster.
+    /// Begins a transcript, named after the test that starts the cluster. `None` if this test run records no
+    /// transcripts.
     pub(crate) fn begin() -> Result<Option<Self>> {
         let Some(records) = env::var_os(RECORDS) else {
             return Ok(None);
@@ -123,7 +123,7 @@ impl Transcript {
         Ok(Some(Self(Mutex::new(create(&folder)?))))
     }
 
-    /// Changes the cluster, and records the change before any other.
+    /// Changes the cluster, and records the change before any other change.
     pub(crate) fn write<T>(&self, act: impl FnOnce() -> T, entry: impl FnOnce(&T) -> Entry) -> T {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let result = act();

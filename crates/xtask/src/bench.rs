@@ -1,6 +1,7 @@
-//! `cargo xtask bench`: measures `jobpass mint`, `jobpass revoke` and `kubectl create token` on the same
-//! cluster in the same run. Also measures the masking of a log. `cargo xtask bench sweep` measures a sweep
-//! and `kubectl delete secret`.
+//! `cargo xtask bench`: measures `jobpass mint`, `jobpass revoke` and `kubectl create token`, on the same
+//! cluster and in the same run. Also measures the masking of a log.
+//!
+//! `cargo xtask bench sweep` measures a sweep and `kubectl delete secret`.
 
 mod kubernetes;
 mod mask;
@@ -137,7 +138,7 @@ impl Bench {
         Ok(Self { folder, cluster })
     }
 
-    /// A command that finds the minter through KUBECONFIG. It gets no other variable of this machine.
+    /// Builds a command that finds the minter through KUBECONFIG. It gets no other variable of this machine.
     fn command(&self, program: &Path, words: &str) -> Command {
         let mut command = Command::new(program);
         command
@@ -158,8 +159,8 @@ impl Figures {
         Ok(())
     }
 
-    /// Reads the peak memory from the kernel until the process ends. For an ended child, the kernel's figure
-    /// would include its parent's memory at the time of the fork.
+    /// Reads the peak memory from the kernel again and again until the process ends. The kernel's figure for
+    /// an ended child would include the memory of its parent at the time of the fork.
     fn watch(&mut self, command: &mut Command) -> Result<()> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
         let mut file = File::open(format!("/proc/{}/status", child.id()))
@@ -213,7 +214,7 @@ fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// The smallest value that is not less than this share of all values.
+/// The smallest value that is not less than `share` of all values.
 fn quantile(values: impl Iterator<Item = f64>, share: f64) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);

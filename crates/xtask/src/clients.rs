@@ -1,5 +1,5 @@
-//! The client libraries that read jobpass's kubeconfigs in tests, in `<target>/tools/clients`. A lock file in
-//! `tests/clients` pins each library.
+//! The client libraries with which tests read jobpass's kubeconfigs, in `<target>/tools/clients`. A lock file
+//! in `tests/clients` pins each library.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,7 +19,7 @@ const JAVASCRIPT: [&str; 2] = ["package.json", "package-lock.json"];
 const JAVA: &str = "jars.txt";
 const MAVEN_CENTRAL: &str = "https://repo1.maven.org/maven2";
 
-/// Installs the missing libraries of these lock files.
+/// Installs the libraries of these lock files that are missing.
 pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     let source = workspace.root.join(SOURCE);
     let home = workspace.target.join("tools/clients");
@@ -83,7 +83,7 @@ fn from_npm(source: &Path, folder: &Path) -> Result<()> {
         .current_dir(folder))
 }
 
-/// Downloads the jars without Maven: the list already includes their dependencies.
+/// Downloads the jars without Maven: the lock file lists their dependencies as well.
 fn from_maven(source: &Path, folder: &Path) -> Result<()> {
     let list = fs::read_to_string(source.join(JAVA)).with_context(|| format!("cannot read {JAVA}"))?;
     let jars = list

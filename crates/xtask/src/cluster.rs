@@ -1,4 +1,4 @@
-//! A cluster on which to show jobpass, used only through its API. In it: our own namespace with a
+//! A cluster on which to show jobpass, used only through its API. It gets a namespace of its own with a
 //! ServiceAccount, and a minter with the permissions that jobpass needs and no others.
 
 use std::cell::Cell;
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 /// The ServiceAccount of the tokens.
 pub(crate) const SERVICE_ACCOUNT: &str = "scanner";
 
-/// The manifests, with the one rule for `scanner` and the two rules that every minter needs.
+/// The manifests: one rule for `scanner`, and the two rules that every minter needs.
 const MANIFESTS: &str = r#"
 apiVersion: v1
 kind: ServiceAccount
@@ -154,7 +154,7 @@ impl Cluster {
         self.minter().await
     }
 
-    /// Creates the namespace with this number of anchors, like the anchors of runners that died.
+    /// Creates the namespace with this number of anchors, as if the runners of their jobs had died.
     pub(crate) async fn leave_behind(&self, anchors: u32) -> Result<()> {
         self.create_namespace().await?;
         let path = self.path("secrets");
@@ -233,7 +233,7 @@ impl Cluster {
         })
     }
 
-    /// Whether the holder of this token has a permission in our namespace.
+    /// Whether the holder of this token has a permission in the namespace.
     pub(crate) async fn may(&self, token: &str, verb: &str, resource: &str, name: &str) -> Result<bool> {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         let review = json!({
@@ -306,7 +306,7 @@ impl Answer {
     }
 }
 
-/// Lists Pods with the kubeconfig that jobpass wrote, like a user's `kubectl get pods`.
+/// Lists Pods with the kubeconfig that jobpass wrote, as a user's `kubectl get pods` would.
 pub(crate) async fn list_pods() -> Result<(String, u16, usize)> {
     let unusable = |_| anyhow!("the kubeconfig in KUBECONFIG cannot be used");
     let kubeconfig = Kubeconfig::read().map_err(unusable)?;
@@ -319,7 +319,7 @@ pub(crate) async fn list_pods() -> Result<(String, u16, usize)> {
     Ok((path, answer.status, pods))
 }
 
-/// The client and its runtime.
+/// Creates the runtime for the client.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,4 +1,4 @@
-//! Builds Kubernetes itself for the tests: the program of `tests/control-plane`, once, from Go modules.
+//! Builds Kubernetes itself for the tests, once: the program of `tests/control-plane`, from Go modules.
 
 use std::env;
 use std::ffi::OsStr;
@@ -14,7 +14,8 @@ use crate::workspace::{Workspace, on_path, output, run, step};
 
 /// The folder of the program's source, relative to the root.
 const SOURCE: &str = "tests/control-plane";
-/// The program that acts like kubectl. Its source is in a folder of the same name below the other source.
+/// The program that reads kubeconfigs as kubectl does. Its source is in a folder of the same name, within the
+/// other source.
 const JUDGE: &str = "judge";
 /// The oldest release of Go that accepts `go.mod`.
 const OLDEST_GO: (u32, u32) = (1, 26);
@@ -24,14 +25,14 @@ const OLDEST_GO: (u32, u32) = (1, 26);
 pub(crate) struct Release {
     /// The name of the release on the command line.
     pub name: &'static str,
-    /// The file with the versions of the Go modules.
+    /// The file that lists the Go modules and their versions.
     modules: &'static str,
     tags: &'static str,
     /// The name of the program in the folder of tools.
     pub program: &'static str,
 }
 
-/// The releases. The first is the default of the tests. Its program contains the etcd for all releases.
+/// The releases. The first is the default of the tests. Its program contains the etcd that all releases use.
 pub(crate) const RELEASES: &[Release] = &[
     Release {
         name: "1.37",
@@ -100,7 +101,8 @@ fn build(workspace: &Workspace, release: &Release) -> Result<()> {
     })
 }
 
-/// Builds the program that acts like kubectl, from the same modules. The build takes less than a minute.
+/// Builds the program that reads kubeconfigs as kubectl does, from the same modules. That takes less than a
+/// minute.
 pub(crate) fn install_judge(workspace: &Workspace) -> Result<()> {
     let source = workspace.root.join(SOURCE);
     let home = workspace.target.join("tools");

@@ -22,7 +22,7 @@ pub const BINARY: &str = "jobpass-github";
 /// The other programs of a release.
 const OTHERS: [&str; 2] = ["jobpass", "jobpass-gitlab"];
 
-/// The kind of build for the binary.
+/// The profile of the build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// The ordinary build of the workspace, which is quick: for tests and the demo.
@@ -185,8 +185,8 @@ pub fn platform() -> String {
 }
 
 /// The target of a release on this machine. On Linux it is musl, so that one binary runs in every image of
-/// its architecture. A static glibc would load the NSS modules of the image, and with them another glibc, and
-/// then crash.
+/// its architecture. A static glibc would load the NSS modules of the image, and these would load another
+/// glibc and crash.
 fn triple(host: &str) -> Result<String> {
     let Some(machine) = host.strip_suffix("-linux-gnu") else {
         return Ok(host.to_owned());

@@ -1,7 +1,8 @@
-//! `cargo xtask targets`: builds for Linux targets that have their C library within them, and mints and revokes with each program
-//! on the dev cluster, under emulation where the machine is another. Releases are built with rustup's targets; this needs none.
+//! `cargo xtask targets`: builds the programs for Linux targets that contain their C library. Mints and
+//! revokes with each program on the dev cluster, under emulation if the target is another machine.
 //!
-//! Debian has a compiler with the source of its standard library, and zig a C compiler for every target.
+//! Releases are built with rustup's targets, and this needs none: Debian has a compiler with the source of
+//! its standard library, and zig has a C compiler for every target.
 
 use std::env;
 use std::fs;
@@ -22,7 +23,7 @@ pub const VERB: Verb = Verb { command, run: verb };
 /// The programs of a release.
 const PROGRAMS: [&str; 3] = ["jobpass", "jobpass-gitlab", "jobpass-github"];
 
-/// A target, and what runs its programs on another machine.
+/// A target, and the emulator that runs its programs on another machine.
 struct Target {
     triple: &'static str,
     emulator: Option<&'static str>,
@@ -81,7 +82,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     Ok(())
 }
 
-/// Gives the folder of the programs.
+/// Builds the programs. Returns their folder.
 fn build(workspace: &Workspace, bin: &Path, target: &Target) -> Result<PathBuf> {
     let folder = workspace.target.join("targets");
     let path = env::join_paths(
@@ -182,7 +183,7 @@ fn try_out(target: &Target, programs: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether the dynamic loader has to find libraries for a program.
+/// Whether a program needs the dynamic loader to find libraries.
 fn needs_a_library(program: &Path) -> Result<bool> {
     let bytes = fs::read(program)?;
     // The path of the loader, which a static program does not name (ELF, PT_INTERP).

@@ -19,18 +19,20 @@ use crate::workspace::{Workspace, output, run, step};
 
 pub const VERB: Verb = Verb { command, run: verb };
 
-/// The list of the tests that cannot run on Kubernetes itself, or not on every release; relative to the root.
+/// The list of the tests that cannot run on Kubernetes itself, or not on every release. The path is relative
+/// to the root.
 const WHERE: &str = "tests/cluster/where.txt";
-/// The number of threads of the end-to-end tests, which wait more than they compute.
+/// The number of threads of the end-to-end tests. It exceeds the number of cores, because these tests mostly
+/// wait.
 const THREADS: &str = "6";
 
 /// The cluster for the end-to-end tests.
 enum Kubernetes<'a> {
     /// A control plane that this run starts.
     Own(&'static Release),
-    /// The cluster of an administrator's kubeconfig.
+    /// The user's cluster, by its administrator's kubeconfig.
     Borrowed(&'a Path),
-    /// Only the dev cluster.
+    /// No Kubernetes: only the dev cluster.
     None,
 }
 
@@ -262,7 +264,7 @@ impl Run<'_> {
             .env("JOBPASS_TEST_RECORDS", &self.records)
     }
 
-    /// The tests whose names follow `place` in the list.
+    /// The tests that the list names below the heading `place`.
     fn tests_of(&self, place: &str) -> Result<Vec<String>> {
         let path = self.workspace.root.join(WHERE);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {WHERE}"))?;

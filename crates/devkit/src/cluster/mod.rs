@@ -1,5 +1,5 @@
-//! The dev cluster. It answers the requests of jobpass and its demo as Kubernetes does. It answers 501 to
-//! every other request, and so fails the test that sent the request.
+//! The dev cluster. It answers the requests of jobpass and of its demo as Kubernetes does. It answers 501 to
+//! any other request, and so fails the test that sent the request.
 //!
 //! `tests/replay` plays a transcript of these requests on Kubernetes itself, and compares the answers.
 
@@ -24,7 +24,7 @@ pub(crate) use self::objects::collection;
 pub(crate) use self::request::{Answer, answer};
 pub(crate) use self::tokens::user_of;
 
-/// The issuer of the cluster's tokens, and the audience of its API server.
+/// The issuer of the cluster's tokens, which is also the audience of its API server.
 pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// The state that the server's thread and the handle share.
@@ -61,7 +61,7 @@ impl Cluster {
         lock(&self.state)
     }
 
-    /// Records the answer to an unsupported request.
+    /// Records a request that the dev cluster does not support, by its answer.
     pub(crate) fn refuse(&self, answer: &Value) {
         let message = answer["message"].as_str().unwrap_or_default();
         lock(&self.refused).push(message.to_owned());
@@ -72,7 +72,7 @@ impl Cluster {
         std::mem::take(&mut *lock(&self.refused))
     }
 
-    /// Runs a call of the test. Records it if this test run has a transcript.
+    /// Makes a change for the test. Also writes it to the transcript, if this test run has one.
     pub(crate) fn write<T>(&self, act: impl FnOnce() -> T, entry: impl FnOnce(&T) -> Entry) -> T {
         match &self.transcript {
             Some(transcript) => transcript.write(act, entry),

@@ -1,4 +1,4 @@
-//! The objects, and the requests about them: `k8s.io/apiserver/pkg/registry/generic/registry/store.go`.
+//! The objects, and the requests about them (`k8s.io/apiserver/pkg/registry/generic/registry/store.go`).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,14 +15,14 @@ use crate::random;
 /// The parameters of a list.
 #[derive(Default)]
 struct Page {
-    /// The type of Secrets that the list is limited to.
+    /// The type of the listed Secrets. `None` for all types.
     secret_type: Option<String>,
     limit: Option<usize>,
     /// The key after which the list begins.
     after: Option<String>,
 }
 
-/// The path of all objects of an object's kind.
+/// The path of the collection that an object belongs to.
 ///
 /// # Panics
 ///
@@ -60,8 +60,8 @@ impl Call<'_> {
         Ok((StatusCode::CREATED, typed(kind, object)))
     }
 
-    /// Refuses an object with features beyond storage. The dev cluster has no validation, owners or
-    /// finalizers. In it, only the administrator may grant permissions.
+    /// Refuses an object that needs more than storage. The dev cluster has no validation, owners or
+    /// finalizers, and only its administrator may grant permissions.
     fn check(&self, kind: &'static Kind, object: &Value) -> Result<()> {
         let fields: &[&str] = match kind.plural {
             "secrets" => &["metadata", "type"],
@@ -212,7 +212,7 @@ pub(super) fn create_default_namespace(store: &mut Store, now: i64) {
     );
 }
 
-/// Adds a new object with the defaults of the API server.
+/// Adds a new object, with the defaults that the API server sets.
 fn keep(store: &mut Store, kind: &Kind, object: &mut Value, now: i64) {
     object["metadata"]["uid"] = random::uid().into();
     object["metadata"]["creationTimestamp"] = rfc3339(now).into();
@@ -240,8 +240,8 @@ pub(super) fn typed(kind: &Kind, mut object: Value) -> Value {
     object
 }
 
-/// A continue token in the API server's own form, `k8s.io/apiserver/pkg/storage/continue.go`: the last key
-/// without the prefix. The dev cluster keeps no older versions, so a page shows the current objects.
+/// A continue token in the API server's own form (`k8s.io/apiserver/pkg/storage/continue.go`): the last key
+/// without the prefix. The dev cluster keeps no older versions of objects, so a page shows the current ones.
 fn continue_token(version: u64, last: &str, namespace: &str) -> String {
     let start = format!("{}\0", last.strip_prefix(&prefix(namespace)).unwrap_or(last));
     URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": version, "start": start}).to_string())

@@ -1,4 +1,4 @@
-//! Authorization by RBAC: `plugin/pkg/auth/authorizer/rbac` and `pkg/registry/rbac/validation`.
+//! Authorization by RBAC (`plugin/pkg/auth/authorizer/rbac`, `pkg/registry/rbac/validation`).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -95,7 +95,7 @@ pub(super) fn authorize(store: &Store, user: &User, wanted: &Attributes<'_>) -> 
     }
 }
 
-/// All rules of a user in a namespace, and the errors about bindings whose role is missing.
+/// All rules of a user in a namespace, and an error for each binding whose role is missing.
 pub(super) fn rules(store: &Store, user: &User, namespace: &str) -> (Vec<Rule>, Option<String>) {
     let (grants, errors) = grants(store, user, namespace);
     let rules = grants.into_iter().flat_map(|grant| grant.rules).collect();
@@ -111,7 +111,7 @@ fn together(errors: &[String]) -> Option<String> {
     }
 }
 
-/// The bindings of a user. Those of the whole cluster come first.
+/// The bindings of a user: first those of the whole cluster, then those of the namespace.
 fn grants(store: &Store, user: &User, namespace: &str) -> (Vec<Grant>, Vec<String>) {
     let mut grants = Vec::new();
     let mut errors = Vec::new();
@@ -217,8 +217,8 @@ fn qualified(name: &str, namespace: &str) -> String {
     }
 }
 
-/// Adds the default roles and bindings of a cluster that ServiceAccounts and the administrator need:
-/// `plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`.
+/// Adds the default roles and bindings of a cluster on which ServiceAccounts and the administrator rely
+/// (`plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`).
 pub(super) fn create_defaults(store: &mut Store) {
     const EVERYBODY: &str = "system:authenticated";
     const ACCOUNTS: &str = "system:serviceaccounts";

@@ -1,4 +1,4 @@
-//! One request: authentication, authorization, and the answer.
+//! The way of one request: authentication, authorization, and the answer.
 
 use http::{Method, StatusCode, header};
 use serde_json::{Map, Value, json};
@@ -14,11 +14,11 @@ use crate::asked::Asked;
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Value,
-    /// Whether the token's authentication came from the cache.
+    /// Whether the authentication came from the cache.
     pub(crate) remembered: bool,
 }
 
-/// A request from a known user who has the permission for it.
+/// A request whose user is known and has the permission for it.
 pub(super) struct Call<'a> {
     pub(super) asked: &'a Asked,
     pub(super) state: &'a mut State,
@@ -142,7 +142,8 @@ impl Call<'_> {
         }
     }
 
-    /// Refuses a request that Kubernetes may answer. `what` says more about it than the path.
+    /// Refuses a request that Kubernetes would answer, but the dev cluster cannot. `what` says more about it
+    /// than the path.
     pub(super) fn not_made_for(&self, what: &str) -> Status {
         Status::not_made_for(format!("{} {} {what}", self.asked.method, self.asked.uri).trim())
     }

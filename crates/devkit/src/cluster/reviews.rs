@@ -1,5 +1,5 @@
-//! The reviews in which a user asks about itself: `pkg/registry/authentication` and
-//! `pkg/registry/authorization`.
+//! The reviews with which a user asks about itself (`pkg/registry/authentication`,
+//! `pkg/registry/authorization`).
 
 use http::StatusCode;
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::store::Kind;
 
-/// A refusal.
+/// A refusal, as the API server's Status.
 #[derive(Debug)]
 pub(super) struct Status {
     pub(super) code: StatusCode,
@@ -54,7 +54,7 @@ impl Status {
         Self::new(StatusCode::CONFLICT, "Conflict", message, Some(details))
     }
 
-    /// A 501, which Kubernetes never answers: the dev cluster does not support the request.
+    /// A 501, which Kubernetes never sends: the dev cluster does not support the request.
     pub(super) fn not_made_for(what: &str) -> Self {
         let message = format!("the dev cluster does not answer {what}: let this test run on Kubernetes");
         Self::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message, None)

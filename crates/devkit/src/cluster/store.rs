@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use serde_json::Value;
 
-/// A kind of objects.
+/// One kind of objects.
 #[derive(Debug, PartialEq)]
 pub(super) struct Kind {
     pub(super) group: &'static str,
@@ -26,7 +26,7 @@ pub(super) static CLUSTER_ROLES: Kind = kind(RBAC, "clusterroles", "ClusterRole"
 pub(super) static CLUSTER_ROLE_BINDINGS: Kind =
     kind(RBAC, "clusterrolebindings", "ClusterRoleBinding", false);
 
-/// The kinds of objects.
+/// The kinds that the dev cluster has.
 pub(super) static KINDS: [&Kind; 8] = [
     &NAMESPACES,
     &SERVICE_ACCOUNTS,
@@ -56,8 +56,8 @@ impl Kind {
     }
 }
 
-/// The objects in the order of etcd's keys. Lists have the same order. The objects have no `kind` and
-/// `apiVersion`, as in lists.
+/// The objects in the order of etcd's keys, which is also the order of lists. They are stored without `kind`
+/// and `apiVersion`, as lists show them.
 #[derive(Default)]
 pub(super) struct Store {
     objects: HashMap<&'static str, BTreeMap<String, Value>>,

@@ -1,5 +1,5 @@
-//! The tokens of ServiceAccounts, and authentication with them:
-//! `pkg/registry/core/serviceaccount/storage/token.go`, `pkg/serviceaccount/claims.go`.
+//! The tokens of ServiceAccounts, and authentication with them
+//! (`pkg/registry/core/serviceaccount/storage/token.go`, `pkg/serviceaccount/claims.go`).
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub(super) struct User {
     extra: BTreeMap<String, Vec<String>>,
 }
 
-/// The successful authentications of the last ten seconds. A later use does not prolong an entry.
+/// The successful authentications of the last ten seconds. Using an entry does not prolong it.
 #[derive(Default)]
 pub(super) struct Cache {
     entries: HashMap<String, (Duration, User)>,
@@ -67,7 +67,7 @@ impl User {
     }
 }
 
-/// Returns the user, and whether the cache had this authentication.
+/// Returns the user of a token, and whether the cache knew the token.
 pub(super) fn authenticate(state: &mut State, by: &Asker, now: Duration) -> Result<(User, bool)> {
     let token = match by {
         Asker::Admin => {
@@ -90,7 +90,7 @@ pub(super) fn authenticate(state: &mut State, by: &Asker, now: Duration) -> Resu
     Ok((user, false))
 }
 
-/// The user's name for a token at this moment, without the cache.
+/// The name of a token's user at this moment. Ignores the cache.
 pub(crate) fn user_of(cluster: &Cluster, token: &str) -> Option<String> {
     let user = check(&cluster.state().store, token, cluster.clock.unix_seconds())?;
     Some(user.name)
@@ -190,7 +190,7 @@ impl Call<'_> {
         Ok((StatusCode::CREATED, request))
     }
 
-    /// The claim about the Secret that the token is bound to.
+    /// The claim about the bound Secret.
     fn bound_secret(&self, bound: &Value) -> Result<Option<Value>> {
         if bound.is_null() {
             return Ok(None);

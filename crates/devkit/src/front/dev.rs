@@ -1,4 +1,4 @@
-//! The dev cluster behind the front.
+//! The front's way to the dev cluster.
 
 use http::{HeaderValue, Response, StatusCode, header};
 

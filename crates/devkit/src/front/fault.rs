@@ -1,4 +1,4 @@
-//! The faults between a client and the API server, which tests inject.
+//! The faults that tests inject between a client and the API server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::sync::Barrier;
 #[derive(Clone, Debug)]
 pub struct Fault {
     pub method: &'static str,
-    /// A part of the request's path, including the query.
+    /// Text that the request's path, with the query, must contain.
     pub path_contains: String,
     /// The number of requests that the fault affects.
     pub times: usize,
@@ -20,18 +20,17 @@ pub struct Fault {
 
 #[derive(Clone)]
 pub enum FaultKind {
-    /// Answers the request with this, and does not pass the request to the server.
+    /// Answers the request with this status and body. The server never gets the request.
     Answer {
         status: u16,
         headers: Vec<(String, String)>,
         body: String,
     },
-    /// The server carries the request out. A proxy answers instead of the server, with this status and no
-    /// body.
+    /// The server carries the request out. Then a proxy answers in its place, with this status and no body.
     AnswerAfter { status: u16 },
-    /// The server carries the request out. Closes the connection in the middle of the answer's body.
+    /// The server carries the request out. Then the connection breaks in the middle of the answer's body.
     CutBody,
-    /// Neither passes the request to the server nor answers it, until the client closes the connection.
+    /// Holds the request back, without an answer, until the client closes the connection.
     HoldBefore,
     /// The server carries the request out. The client gets no answer.
     HoldAfter,
@@ -43,11 +42,10 @@ pub enum FaultKind {
     /// Refuses the request before the server carries it out, and tells the client so. Over HTTP/2, resets the
     /// stream with REFUSED_STREAM. Over HTTP/1.1, acts like `DropBefore`.
     Refuse,
-    /// The server carries the request out and answers it. The connection takes no other request, and tells
-    /// the client so.
+    /// The server carries the request out and answers it. Then the connection takes no more requests, and
+    /// tells the client so.
     GoAway,
-    /// Holds the requests that match this fault until this many have arrived. Then the server carries them
-    /// out.
+    /// Holds the matching requests until this many have arrived. Then the server carries them out.
     Together(Arc<Barrier>),
     /// The server carries the request out and answers it after this much real time, even if the client has
     /// closed the connection.
@@ -60,7 +58,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// Holds each matching request until this number of them are outstanding at the same time.
+    /// Makes a fault that holds matching requests until this many are outstanding at the same time.
     pub fn together(requests: usize) -> Self {
         FaultKind::Together(Arc::new(Barrier::new(requests)))
     }

@@ -1,4 +1,4 @@
-//! The log of the requests.
+//! The log of the requests that clients sent.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ pub(crate) struct Log {
 #[derive(Default)]
 struct Events {
     requests: Vec<LoggedRequest>,
-    /// The number of events for which a test may wait.
+    /// The number of logged requests and answers. Waiting tests look again when it changes.
     number: u64,
 }
 
@@ -66,7 +66,7 @@ impl Log {
         });
     }
 
-    /// Wakes the waiting tests after the server carried out a request without an answer.
+    /// Wakes the waiting tests. For a request that the server carried out but did not answer.
     pub(super) fn wake(&self) {
         self.change(|_| {});
     }
@@ -82,11 +82,11 @@ impl Log {
         self.changed.notify_all();
     }
 
-    /// Blocks until `what` finds something. Calls `what` after each request and each answer.
+    /// Blocks until `what` returns a value. Calls `what` after each request and each answer.
     ///
     /// # Panics
     ///
-    /// If `what` has found nothing after `timeout`.
+    /// If `what` returns no value within `timeout`.
     pub(super) fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&[LoggedRequest]) -> Option<T>) -> T {
         let deadline = Instant::now() + timeout;
         loop {

@@ -1,6 +1,6 @@
-//! The address that clients connect to. It speaks TLS and HTTP as kube-apiserver does, logs the requests, and
-//! injects faults for tests. Behind it, a real API server or the dev cluster answers. The faults and the log
-//! are the same for both.
+//! A front: the address that clients connect to. It speaks TLS and HTTP as kube-apiserver does, logs the
+//! requests, and injects faults for tests. Behind it, a real API server or the dev cluster answers. The
+//! faults and the log are the same for both.
 
 mod dev;
 mod fault;
@@ -55,11 +55,11 @@ struct Shared {
     backend: Backend,
     log: Log,
     faults: Mutex<Vec<Fault>>,
-    /// The token from the answer to every TokenRequest.
+    /// The tokens from the answers to all TokenRequests.
     issued: Mutex<Vec<String>>,
-    /// The users by their bearer tokens.
+    /// The user of each bearer token.
     users: Mutex<HashMap<String, String>>,
-    /// The time by which to move the `Date` headers.
+    /// The time by which the `Date` headers are ahead.
     ahead: Mutex<Duration>,
     /// The change to the answer of every TokenRequest.
     reissue: Mutex<Option<fn(&mut Value)>>,
@@ -81,9 +81,9 @@ impl Default for Listen {
 }
 
 impl Front {
-    /// Starts in front of the API server of an administrator's kubeconfig. For requests with the front's own
-    /// administrator certificate, it uses that administrator's credential. It passes every other credential
-    /// on unchanged.
+    /// Starts in front of the API server of an administrator's kubeconfig. The front has an administrator
+    /// certificate of its own; for requests with it, the front uses the kubeconfig's credential. It passes
+    /// every other credential on unchanged.
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ impl Front {
         kubeconfig::with_token(&self.url, &self.ca_pem, token, namespace)
     }
 
-    /// Every token that a client requested over the network, even if the answer did not arrive.
+    /// Every token that the API server has issued to a client, even if the answer did not arrive.
     pub fn issued(&self) -> Vec<String> {
         lock(&self.shared.issued).clone()
     }
@@ -190,11 +190,11 @@ impl Front {
         self.shared.log.requests()
     }
 
-    /// Waits until `what` finds something in the requests.
+    /// Waits until `what` returns a value for the requests so far.
     ///
     /// # Panics
     ///
-    /// If `what` has found nothing after `timeout`.
+    /// If `what` returns no value within `timeout`.
     pub fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&[LoggedRequest]) -> Option<T>) -> T {
         self.shared.log.wait_for(timeout, what)
     }
@@ -220,8 +220,8 @@ impl Front {
         *lock(&self.shared.reissue) = Some(rewrite);
     }
 
-    /// Sends a request to the API server as its administrator, past the faults and the log. Returns the
-    /// status, and the body if it is JSON.
+    /// Sends a request to the API server as its administrator. The request meets no fault and is not in the
+    /// log. Returns the status, and the body if it is JSON.
     ///
     /// # Panics
     ///
@@ -230,7 +230,8 @@ impl Front {
         json(&self.send(Asked::by_admin(method, path, body)))
     }
 
-    /// Sends a request with a token, any headers and any body, past the faults and the log.
+    /// Sends a request with a token, any headers and any body. The request meets no fault and is not in the
+    /// log.
     ///
     /// # Panics
     ///
@@ -248,8 +249,8 @@ impl Front {
         json(&self.send(Asked::new(by, method, path, headers, body.to_owned())))
     }
 
-    /// The user of a token. `None` if a real API server refuses the token. The request neither reads nor
-    /// fills the API server's cache.
+    /// The user of a token. `None` if the API server refuses the token. The request neither reads nor fills
+    /// the API server's cache.
     ///
     /// # Panics
     ///
@@ -261,8 +262,8 @@ impl Front {
             .unwrap_or_else(|error| panic!("cannot review a token: {error:#}"))
     }
 
-    /// The status with which the API server now answers a request with this token. The request goes past the
-    /// faults and the log.
+    /// The status with which the API server answers a request with this token now. The request meets no fault
+    /// and is not in the log.
     ///
     /// # Panics
     ///
@@ -271,7 +272,7 @@ impl Front {
         self.ask_with(token, "GET", "/version", &[], "").0
     }
 
-    /// Sends a request from a transcript, past the faults and the log.
+    /// Sends a request from a transcript. The request meets no fault and is not in the log.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! The HTTP/2 and HTTP/1.1 server over TLS, with its faults.
+//! The front's server for HTTP/2 and HTTP/1.1 over TLS. It carries the faults out.
 
 use std::future::{Future, pending};
 use std::io;
@@ -29,7 +29,7 @@ use crate::cluster;
 use crate::jwt;
 use crate::transcript::Asker;
 
-/// The answer, or a reset of the stream. Over HTTP/1.1, a reset closes the connection.
+/// An answer, or a reset of the stream. Over HTTP/1.1, a reset closes the connection.
 type Answered = Result<Response<Whole>, h2::Error>;
 type Whole = BoxBody<Bytes, io::Error>;
 
@@ -38,9 +38,9 @@ struct Line {
     number: usize,
     /// Whether the client sent the administrator's certificate.
     certified: bool,
-    /// Closes the connection.
+    /// Notified to close the connection at once.
     hang_up: Notify,
-    /// Ends the connection after the answers to its outstanding requests.
+    /// Notified to close the connection after the answers to its outstanding requests.
     go_away: Notify,
 }
 
@@ -219,7 +219,7 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, request: http::Request<In
 }
 
 impl Shared {
-    /// Lets the API server behind the front answer. Records the tokens that it issues.
+    /// Passes a request on to the API server behind the front. Records the tokens in its answers.
     async fn carry_out(&self, asked: &Asked) -> Answered {
         let issues = asked.method == Method::POST
             && asked
@@ -273,7 +273,7 @@ impl Shared {
         }
     }
 
-    /// The name of the user. Does not change the API server's cache of tokens.
+    /// The name of the user who sent a request. Does not change the API server's cache of tokens.
     async fn user(&self, by: &Asker) -> String {
         let token = match by {
             Asker::Admin => return "kubernetes-admin".to_owned(),
@@ -297,7 +297,7 @@ impl Shared {
     }
 }
 
-/// An answer of a proxy between the client and the API server.
+/// An answer in the name of a proxy between the client and the API server.
 fn plain(status: u16, body: String) -> Response<Whole> {
     let mut answer = Response::new(whole(body));
     *answer.status_mut() = StatusCode::from_u16(status).expect("a status");
@@ -308,7 +308,7 @@ fn whole(body: impl Into<Bytes>) -> Whole {
     Full::new(body.into()).map_err(|never| match never {}).boxed()
 }
 
-/// Finds the credential of a request like `k8s.io/apiserver/pkg/authentication/request/bearertoken`. A
+/// Finds the credential of a request, as `k8s.io/apiserver/pkg/authentication/request/bearertoken` does. A
 /// certificate takes precedence over a token.
 fn asker(headers: &HeaderMap, certified: bool) -> Asker {
     if certified {

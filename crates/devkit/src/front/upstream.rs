@@ -1,4 +1,4 @@
-//! A real API server behind the front.
+//! The front's way to a real API server.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ use crate::asked::Asked;
 use crate::random;
 use crate::transcript::Asker;
 
-/// The API server's own audience, as kubeadm and the tests' control plane name it.
+/// The audience of the API server itself, as kubeadm and the tests' control plane name it.
 pub(super) const AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
 
 type Https = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
@@ -116,9 +116,11 @@ impl Upstream {
         Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
     }
 
-    /// The user of a token. `None` if the API server refuses the token. The API server caches the result for
-    /// a list of audiences. So a new audience gets a new answer, and later requests do not use its cache
-    /// entry (k8s.io/apiserver/pkg/authentication/token/cache).
+    /// The user of a token. `None` if the API server refuses the token.
+    ///
+    /// The API server caches its results separately for each list of audiences. So this asks for a new
+    /// audience: it reads no cached result, and no later request uses its result
+    /// (k8s.io/apiserver/pkg/authentication/token/cache).
     pub(super) async fn user(&self, token: &str, audience: &str) -> Result<Option<String>> {
         let review = json!({
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",

@@ -1,4 +1,4 @@
-//! The claims of CI platforms about one job.
+//! The claims about one job in the ID tokens of CI platforms.
 
 use serde_json::{Map, Value, json};
 

@@ -43,7 +43,7 @@ struct State {
     requests: usize,
 }
 
-/// A fault that replaces an answer with a token.
+/// A fault of the endpoint, in place of an answer with a token.
 #[derive(Clone, Debug)]
 pub enum Trouble {
     Answer {
@@ -51,7 +51,7 @@ pub enum Trouble {
         headers: Vec<(&'static str, String)>,
         body: String,
     },
-    /// The endpoint answers with a token, after this much time.
+    /// The endpoint answers with a token, but only after this time.
     Slow(Duration),
 }
 
@@ -113,7 +113,7 @@ impl TokenEndpoint {
         &self.shared.bearer
     }
 
-    /// The certificate authority, for SSL_CERT_FILE. A job cannot trust the endpoint otherwise.
+    /// The certificate authority, for SSL_CERT_FILE. Without it, a job does not trust the endpoint.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }

@@ -40,14 +40,15 @@ pub struct Issuer {
 #[derive(Clone, Copy)]
 enum Signature {
     Good,
-    /// The token is not signed (`alg: none`).
+    /// The issuer does not sign the token (`alg: none`).
     None,
-    /// The key is not the issuer's.
+    /// A key that does not belong to the issuer signs the token.
     Foreign,
 }
 
 impl Issuer {
-    /// github.com, for a push to `main` of `team/app`, whose id is 2; the id of `team` is 1.
+    /// github.com, for a push to `main` of `team/app`. The id of the repository is 2, and that of `team` is
+    /// 1.
     pub fn github() -> Self {
         // GitHub writes this form for repositories that were created, renamed or moved after 15 July 2026.
         let subject = "repo:team@1/app@2:ref:refs/heads/main";
@@ -72,7 +73,7 @@ impl Issuer {
         }
     }
 
-    /// A GitLab, for a push to the protected branch `main` of `team/scan`, whose id is 7.
+    /// A GitLab, for a push to the protected branch `main` of `team/scan`. The id of the project is 7.
     pub fn gitlab(host: &str) -> Self {
         Self::new(&format!("https://{host}"), &GITLAB, claims::gitlab(host))
     }
@@ -125,7 +126,7 @@ impl Issuer {
         self
     }
 
-    /// Signs with a key that the issuer does not publish.
+    /// Signs the tokens with a key that the issuer does not publish.
     #[must_use]
     pub fn signed_by_another(mut self) -> Self {
         self.signature = Signature::Foreign;

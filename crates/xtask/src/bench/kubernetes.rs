@@ -1,4 +1,4 @@
-//! The Kubernetes of a measurement: our own control plane, or the user's cluster.
+//! The Kubernetes for a measurement: the tests' own control plane, or the user's cluster.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;

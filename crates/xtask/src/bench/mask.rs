@@ -1,4 +1,4 @@
-//! Measures the masking of a log, and `cat` and `sed` on the same pipe in the same run.
+//! Measures the masking of a log. Also measures `cat` and `sed` on the same pipe, in the same run.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -15,7 +15,7 @@ use crate::workspace::step;
 /// The size of a block of the log: as many bytes as a pipe holds.
 const BLOCK: usize = 64 << 10;
 const BLOCKS: usize = (1 << 30) / BLOCK;
-/// The number of blocks for `sed -u`, which reads byte by byte.
+/// The number of blocks for `sed -u`. They are fewer, because it reads byte by byte.
 const FEW_BLOCKS: usize = BLOCKS / 32;
 
 /// One program that copies standard input to standard output.
@@ -30,7 +30,7 @@ struct Filter<'a> {
     delays: Vec<Duration>,
 }
 
-/// Runs the measurement with a token like kube-apiserver's, in the job's token file.
+/// Measures with a token like those of kube-apiserver, in the job's token file.
 pub(super) fn run(gitlab: &Path, rounds: u32) -> Result<()> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let token = token();

@@ -1,5 +1,5 @@
-//! `cargo xtask bench sweep`: measures the deletions a second and the memory of `jobpass sweep` and of
-//! `kubectl delete secret -l`.
+//! `cargo xtask bench sweep`: compares `jobpass sweep` with `kubectl delete secret -l`, by their deletions a
+//! second and their memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,16 +19,16 @@ use crate::workspace::{Workspace, step};
 
 pub(super) const NAME: &str = "sweep";
 
-/// The time between two readings of the memory. The kernel returns the peak, so this misses only the last
-/// interval.
+/// The time between two readings of the memory. The kernel returns the peak so far, so only a peak in the
+/// last interval is missed.
 const EVERY: Duration = Duration::from_millis(5);
-/// The number of anchors for the comparison with kubectl, which deletes one after the other.
+/// The number of anchors for the comparison with kubectl, which deletes them one after the other.
 const BESIDE: u32 = 5_000;
 
-/// The age at which the sweep deletes an anchor: the shortest lifetime of a token, and the sweep's margin.
+/// The age at which the sweep deletes an anchor: the shortest lifetime of a token, plus the sweep's margin.
 const OLD: Duration = Duration::from_secs(10 * 60 + 5 * 60 + 5);
 
-/// A program that deleted all anchors of a namespace.
+/// The run of a program that deleted all anchors of a namespace.
 struct Run {
     what: &'static str,
     anchors: u32,

@@ -1,4 +1,4 @@
-//! The GitHub job, and the parts of the runner that the job needs (github.com/actions/runner:
+//! The GitHub job, with the parts of the runner that it needs (github.com/actions/runner:
 //! `FileCommandManager.cs`, `ActionCommand.cs`).
 
 use std::collections::BTreeMap;
@@ -108,7 +108,7 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// Creates a machine with the action of a release, and without any files of the job.
+    /// Creates a machine that has the action of a release, and no files of the job yet.
     fn start(demo: &'a Demo<'a>, minter: &MinterAccount) -> Result<Self> {
         let folder = demo.folder.path().join("github");
         let action = folder.join("action");
@@ -215,7 +215,7 @@ impl<'a> Job<'a> {
         Ok(command)
     }
 
-    /// Runs a program of the job and obeys its `::add-mask::` commands.
+    /// Runs a program of the job, and carries out its `::add-mask::` commands.
     async fn run(&mut self, mut command: Command) -> Result<String> {
         let (status, log) = log_of(&mut command).await?;
         let masks = log.lines().filter_map(|line| line.strip_prefix("::add-mask::"));

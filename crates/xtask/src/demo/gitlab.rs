@@ -1,5 +1,5 @@
-//! The GitLab job, and the parts of GitLab and its runner that the job needs: `include` with inputs,
-//! `extends`, and the two shells of a job.
+//! The GitLab job, with the parts of GitLab and its runner that it needs: `include` with inputs, `extends`,
+//! and the two shells of a job.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -150,7 +150,8 @@ impl<'a> Job<'a> {
         Ok(&found.with_context(|| format!("the template sets no {name}"))?.1)
     }
 
-    /// Starts one shell with sections of the definition, and then the user's commands, as the runner does.
+    /// Starts one shell, as the runner does. It runs sections of the definition, and then the user's
+    /// commands.
     fn start_shell(&self, sections: &[&str], commands: &[&str], more: &[(&str, &str)]) -> Result<Shell<'_>> {
         let gate = self.demo.folder.path().join("gitlab/gate");
         let mut script = String::from("set -e\nexec 2>&1\n");
@@ -206,7 +207,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// A running shell, which waits for the demo before it ends.
+/// A running shell. It waits for the demo before it ends.
 struct Shell<'a> {
     job: &'a Job<'a>,
     child: Child,
@@ -254,7 +255,7 @@ impl Shell<'_> {
     }
 }
 
-/// The hidden job of the template, with the inputs of the user and the defaults of the template filled in.
+/// The hidden job of the template. The inputs of the user and the defaults of the template are filled in.
 fn definition(demo: &Demo<'_>) -> Result<Value> {
     let template = fs::read_to_string(demo.workspace.root.join(TEMPLATE))
         .with_context(|| format!("cannot read {TEMPLATE}"))?;

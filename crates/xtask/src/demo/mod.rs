@@ -1,8 +1,8 @@
 //! `cargo xtask demo`: a GitHub job and a GitLab job each get a token, use it and lose it, on the dev cluster
 //! or on a real one.
 //!
-//! The demo imitates the runners, following their sources. It checks each event before it prints a line about
-//! it. If an event did not happen, the demo fails.
+//! The demo imitates the runners, and follows their sources. It checks each event before it prints a line
+//! about that event. If an event did not happen, the demo fails.
 
 use std::env;
 use std::fs;
@@ -35,7 +35,7 @@ mod screen;
 
 pub const VERB: Verb = Verb { command, run: verb };
 
-/// A small client for the steps of the demo's users, so that `cargo xtask demo` needs no kubectl.
+/// The name of a small client for the steps of the demo's users, so that the demo needs no kubectl.
 pub(crate) const LIST_PODS: &str = "list-pods";
 
 const GITLAB: &str = "jobpass-gitlab";
@@ -107,7 +107,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     })
 }
 
-/// The program behind [`LIST_PODS`].
+/// The small client, which lists Pods.
 pub(crate) fn list_pods() -> Result<()> {
     let (path, status, pods) = runtime()?.block_on(cluster::list_pods())?;
     ensure!(status == 200, "GET {path}: HTTP {status}");
@@ -292,7 +292,7 @@ impl<'a> Demo<'a> {
         Ok(())
     }
 
-    /// A command of a job, with the variables that this machine must provide, and the tools.
+    /// Builds a command of a job, with the tools and the variables that a machine provides.
     fn job_command(&self, program: &str, folder: &Path) -> Result<Command> {
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths([self.bin.clone()].into_iter().chain(env::split_paths(&path)))?;

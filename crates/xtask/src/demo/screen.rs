@@ -1,4 +1,5 @@
-//! The demo's output: the stages with the time since the start, and the output of programs in between.
+//! The demo's output: the stages, each with the time since the start, and the output of programs between
+//! them.
 
 use std::cell::RefCell;
 use std::env;
@@ -38,7 +39,7 @@ impl Screen {
         line(text);
     }
 
-    /// Prints a stage: an event that the demo has checked.
+    /// Prints a stage, which is an event that the demo has checked.
     pub(super) fn station(&self, name: &str, text: &str) {
         let name = self.paint("1;32", &format!("{name:<11}"));
         let text = text.replace('\n', &format!("\n{:COLUMN$}", ""));
@@ -60,7 +61,7 @@ impl Screen {
         Ok(())
     }
 
-    /// Checks text that other people see. Fails if the text holds a secret, and shows nothing.
+    /// Checks text that other people will see. If it holds a secret, fails and shows nothing of it.
     pub(super) fn check(&self, text: &str) -> Result<()> {
         if self.secrets.borrow().iter().any(|secret| text.contains(secret)) {
             bail!("a token is in what people can read (not shown here)");
@@ -68,8 +69,8 @@ impl Screen {
         Ok(())
     }
 
-    /// Adds a token that the demo must not quote. The token's header is not secret, because every token of
-    /// the cluster has the same header.
+    /// Adds a token that the demo must not show. The token's header is no secret: every token of the cluster
+    /// has the same header.
     pub(super) fn never_show(&self, token: &str) {
         let parts = token.split('.').skip(1).filter(|part| !part.is_empty());
         self.secrets.borrow_mut().extend(parts.map(str::to_owned));
@@ -89,7 +90,7 @@ fn line(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
-/// Removes the colours from a job's output. They are for the CI platform's log.
+/// Removes the colours from a job's output: only the CI platform's log shows them.
 fn without_colours(text: &str) -> String {
     let mut parts = text.split("\x1b[");
     let first = parts.next().unwrap_or_default().to_owned();

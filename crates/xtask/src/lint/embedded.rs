@@ -1,4 +1,4 @@
-//! The parts of workflows, of the action and of the templates that other linters check.
+//! The parts of workflows, of the action and of the templates that need another linter than their file.
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize as _;
@@ -22,8 +22,8 @@ pub(super) fn spec(text: &str) -> Result<Option<serde_json::Value>> {
     Ok(spec.map(serde_json::to_value).transpose()?)
 }
 
-/// The shell scripts in a workflow's steps and in a template's jobs. A word replaces each value that the
-/// platform would insert.
+/// The shell scripts in a workflow's steps and in a template's jobs. A word takes the place of each value
+/// that the platform would insert.
 pub(super) fn scripts(text: &str) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for document in documents(text)? {

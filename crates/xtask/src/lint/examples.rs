@@ -1,4 +1,4 @@
-//! The examples in Markdown, which users copy. The linters of each kind get them as files.
+//! The examples in Markdown, which users copy. Each is written to a file, for the linters of its kind.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -125,7 +125,7 @@ fn dedented(lines: &[&str]) -> String {
     lines.iter().map(text).collect()
 }
 
-/// The kind of file that a block of YAML belongs to.
+/// The kinds of files that a block of YAML can be.
 enum Kind {
     Workflow(Value),
     Pipeline(Value),

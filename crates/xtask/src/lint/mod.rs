@@ -142,9 +142,9 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
 /// The files for all linters except Rust's.
 struct Sources {
     workflows: Vec<PathBuf>,
-    /// The files that zizmor reads besides workflows.
+    /// The files for zizmor, in addition to the workflows.
     audited: Vec<PathBuf>,
-    /// The shell scripts. This includes the scripts in workflows and templates, each in a file of its own.
+    /// The shell scripts. They include those in workflows and templates, each in a file of its own.
     scripts: Vec<PathBuf>,
     markdown: Vec<PathBuf>,
     examples: Files,
