@@ -18,7 +18,7 @@ pub struct Launched {
     pub audit_log: PathBuf,
     /// The version that the API server reports.
     pub version: String,
-    /// The control plane ends when this pipe closes: at the latest when this program ends.
+    /// The pipe that ends the control plane when it closes, at the latest at the end of this program.
     _stdin: ChildStdin,
     _process: Child,
 }
@@ -37,7 +37,7 @@ struct Ready {
 pub const NEWEST: &str = "control-plane";
 
 /// Starts the program of this name. The program keeps its data in a new folder below `folder`. `configure`
-/// adds arguments for that folder.
+/// returns more arguments for that folder.
 ///
 /// # Panics
 ///
@@ -106,7 +106,7 @@ pub fn tool(name: &str) -> PathBuf {
     path
 }
 
-/// Creates a new folder for this program. Removes the folders of programs that have ended.
+/// Creates a new folder for this program. Removes the folders of earlier programs that have ended.
 fn of_this_program(all: &Path) -> PathBuf {
     fs::create_dir_all(all).expect("made");
     for entry in fs::read_dir(all).expect("it is there").flatten() {

@@ -1,4 +1,4 @@
-//! The end-to-end tests. They are one program, so that it generates the dev cluster's key once.
+//! The end-to-end tests. They are one program, so that they generate the dev cluster's key only once.
 
 mod access;
 mod cli;

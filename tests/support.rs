@@ -1,4 +1,4 @@
-//! The helpers for tests of every platform: the programs, the tools, a cluster with a minter.
+//! The helpers for the tests of every platform: the programs, the tools, and a cluster with a minter.
 
 use std::{
     collections::BTreeSet,
@@ -65,7 +65,7 @@ pub(crate) fn wait_for_tokens(cluster: &Cluster, count: usize) {
     });
 }
 
-/// Panics unless all tokens are bound to one anchor, that anchor is gone, and no token works.
+/// Asserts that all tokens are bound to one anchor, that this anchor is gone, and that no token works.
 pub(crate) fn assert_one_anchor_gone(cluster: &Cluster, log: &str) {
     let bound_to = |token: &String| {
         let token = jobpass_core::token::Token::parse(token, "token").expect("a token");
@@ -112,7 +112,7 @@ pub(crate) fn wait_for_end(leader: u32) {
     }
 }
 
-/// Sets a cluster up and returns the minter's kubeconfig. Call it once for each cluster.
+/// Prepares a cluster, and returns the minter's kubeconfig. Call it once for each cluster.
 pub(crate) fn minter(cluster: &Cluster) -> String {
     cluster.kubeconfig(&minter_token(cluster), cluster.namespace())
 }
@@ -146,7 +146,7 @@ pub(crate) fn forbid_minter(cluster: &Cluster) {
     cluster.wait_for_rbac("Role");
 }
 
-/// Runs the `jobpass setup` command of an error, like an administrator who pastes it.
+/// Runs the `jobpass setup` command in an error, as an administrator would who pastes it.
 pub(crate) fn run_advice(cluster: &Cluster, log: &str) {
     let command = log.lines().find_map(|line| {
         let (_, command) = line.split_once("jobpass setup ")?;
@@ -239,7 +239,7 @@ pub(crate) fn scrubbed(mut command: Command) -> Command {
     command
 }
 
-/// Lets the minter read Secrets, which legacy tokens need.
+/// Lets the minter read Secrets, as legacy tokens require.
 pub(crate) fn allow_reading(cluster: &Cluster) {
     cluster.apply(
         r#"

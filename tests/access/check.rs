@@ -1,4 +1,4 @@
-//! `jobpass check`.
+//! `jobpass check`: asks the API server for the permissions of a token.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::{allow, answer, reviews};
 use crate::{cluster::Cluster, github::step::Ended, leaks::assert_absent, support};
 
-/// A folder with a kubeconfig and a token of `scanner`.
+/// A folder that contains a kubeconfig and a token of `scanner`.
 struct Desk {
     cluster: Cluster,
     folder: TempDir,
@@ -66,8 +66,8 @@ impl Desk {
 
 const SCAN: [&str; 2] = ["--kubeconfig", "scan.yaml"];
 
-/// The source document's "Verifying Token Privileges". The document uses `kubectl auth can-i`, which cannot
-/// answer this.
+/// The source document's section "Verifying Token Privileges". It uses `kubectl auth can-i`, which cannot ask
+/// as the token.
 #[test]
 fn the_source_documents_questions() {
     let desk = Desk::new();
@@ -248,7 +248,7 @@ fn every_form_says_the_same() {
     assert!(form("text").contains(&outlives));
 }
 
-/// The API server's reason may contain any text, even the token from the request.
+/// The API server's reason may contain any text, such as the token from the request.
 #[test]
 fn a_server_that_echoes_the_token_does_not_get_it_shown() {
     let desk = Desk::new();

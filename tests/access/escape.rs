@@ -1,4 +1,4 @@
-//! A ServiceAccount that can outlive its token.
+//! The escape check: a ServiceAccount that can get credentials that outlive its token.
 
 use jobpass_devkit::FaultKind;
 use rstest::rstest;
@@ -21,7 +21,7 @@ fn questions(cluster: &Cluster, kind: &FaultKind) {
     reviews(cluster, kind.clone());
 }
 
-/// Each case allows one way alone.
+/// Each case allows one way, and no other.
 #[rstest]
 #[case::tokens(
     "{apiGroups: [\"\"], resources: [serviceaccounts/token], verbs: [create]}",
@@ -84,7 +84,7 @@ fn it_is_said_and_the_token_is_handed_over(#[case] rule: &str, #[case] way: &str
     step.post().succeeded();
 }
 
-/// Constrained impersonation: two permissions together allow the way, as the API server confirms.
+/// Constrained impersonation: the way is open only with two permissions together, as the API server confirms.
 #[rstest]
 #[case::nothing_as_others("[]", false)]
 #[case::only_harmless_requests(

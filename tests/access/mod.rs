@@ -1,4 +1,4 @@
-//! jobpass checks permissions before it hands the token over.
+//! The permissions of a token, which jobpass checks before it hands the token over.
 
 mod check;
 mod escape;
@@ -25,7 +25,7 @@ fn step(cluster: &Cluster, more: &[(&str, &str)]) -> Step {
     Step::scanner(&support::minter(cluster), more)
 }
 
-/// Makes every review fail: more fail than jobpass sends.
+/// Makes more reviews fail than jobpass sends.
 fn reviews(cluster: &Cluster, kind: FaultKind) {
     inject(cluster, "POST", REVIEWS, 999, kind);
 }
@@ -46,7 +46,7 @@ fn grant(cluster: &Cluster, account: &str, rules: &str) {
     ));
 }
 
-/// Runs main, which must fail, hand no token over and leave nothing behind.
+/// Runs main. Asserts that main fails, hands no token over, and leaves nothing behind.
 fn refused(cluster: &Cluster, step: &Step, code: i32) -> Ended {
     let main = step.main();
     assert_eq!(main.code(), code, "{}", main.log);
@@ -136,7 +136,7 @@ fn what_is_forbidden_and_allowed_names_the_role() {
     }
 }
 
-/// A failed review gives no answer, so neither `require` nor `forbid` holds.
+/// A failed review proves nothing, so neither `require` nor `forbid` holds.
 #[rstest]
 #[case::forbidden(answer(403, json!({ "kind": "Status", "message": "no questions", "reason": "Forbidden" })), "answered 403 no questions")]
 #[case::unauthorized(answer(401, json!({ "kind": "Status", "message": "Unauthorized", "reason": "Unauthorized" })), "answered 401 to the token")]
@@ -168,7 +168,8 @@ fn answer(status: u16, body: serde_json::Value) -> FaultKind {
     }
 }
 
-/// If jobpass sent one review after the other, the second would wait for the answer to the first.
+/// The API server answers no review before all have arrived. So jobpass must not wait for one answer before
+/// it sends the next review.
 #[test]
 fn ten_permissions_are_asked_at_the_same_time() {
     let cluster = Cluster::start();

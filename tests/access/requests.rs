@@ -14,7 +14,7 @@ use crate::{
     support,
 };
 
-/// Each request from jobpass as `VERB RESOURCE`, such as `create secrets`.
+/// The requests that jobpass sent, such as `create secrets`: verb and resource.
 fn audited(cluster: &Cluster) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let events = cluster.audit().into_iter();
@@ -31,9 +31,9 @@ fn audited(cluster: &Cluster) -> Vec<String> {
     events.map(request).collect()
 }
 
-/// Besides minting and revoking, a job sends one review about the ServiceAccount, one about the minter, and
-/// the proof. The proof checks that the anchor is gone. If jobpass has the token, it also checks that the
-/// token no longer works.
+/// In addition to the requests that mint and revoke, a job sends one review about the ServiceAccount, one
+/// about the minter, and the proof. The proof checks that the anchor is gone. If jobpass has the token, it
+/// also checks that the token no longer works.
 #[rstest]
 #[case::the_token_is_an_output(&[("kubeconfig-file", "false")], &["delete secrets"])]
 #[case::the_token_is_in_a_file(&[], &["delete secrets", "get /version"])]
@@ -58,7 +58,8 @@ fn a_whole_job_with_the_default_checks_is_seven_requests_at_most(
     assert_eq!(asked, expected);
 }
 
-/// An administrator's kubeconfig works as a minter, but a job should not have it.
+/// An administrator's kubeconfig works as a minter. But the job then gets an administrator's credential, so
+/// jobpass warns.
 #[rstest]
 #[case::an_administrator(true, &[], 1)]
 #[case::a_minter(false, &[], 0)]
@@ -95,7 +96,7 @@ fn a_minter_that_may_do_everything_is_said(
     step.post().succeeded();
 }
 
-/// An authorization webhook cannot list its rules.
+/// An authorization webhook cannot list its rules, so the list is incomplete.
 #[test]
 fn a_list_that_is_not_complete_decides_nothing() {
     let cluster = Cluster::start();
@@ -117,7 +118,7 @@ fn incomplete(cluster: &Cluster) {
     inject(cluster, "POST", RULES, 1, kind);
 }
 
-/// Rules in many forms, with bindings in the namespace and in the whole cluster.
+/// The rules have many forms. Their bindings are in the namespace and in the whole cluster.
 #[rstest]
 fn a_list_says_what_single_questions_say(
     #[values("RoleBinding", "ClusterRoleBinding")] binding: &str,
@@ -158,7 +159,7 @@ fn a_list_says_what_single_questions_say(
     }
 }
 
-/// The ways in which `scanner` can outlive its tokens.
+/// The ways in which `scanner` can outlive its tokens, as jobpass found them.
 fn ways(cluster: &Cluster) -> Value {
     let lifetime = std::time::Duration::from_secs(3600);
     let token = cluster.service_account_token(cluster.namespace(), "scanner", lifetime);

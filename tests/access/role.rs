@@ -50,7 +50,7 @@ fn step(cluster: &Cluster, rules: &str) -> Step {
     ])
 }
 
-/// The objects of jobs that still exist.
+/// The objects for jobs that still exist.
 pub(crate) fn left(cluster: &Cluster) -> String {
     let kinds = "secrets,serviceaccounts,roles,rolebindings";
     let selector = "app.kubernetes.io/managed-by=jobpass";
@@ -128,7 +128,7 @@ fn one_pod_of_one_scan(#[case] rules: &str) {
     }
 }
 
-/// Deleting the anchor removes all four objects.
+/// The four objects are the anchor and the three that it owns. They all end with the anchor.
 #[test]
 fn all_of_it_belongs_to_the_anchor() {
     let cluster = Cluster::start();
@@ -151,7 +151,8 @@ fn all_of_it_belongs_to_the_anchor() {
     );
 }
 
-/// An API server may still accept the token for up to 10 s, but the token then has no permissions.
+/// An API server may accept the token from its cache for up to 10 s, but the token has no permissions by
+/// then.
 #[test]
 fn a_token_that_is_remembered_has_no_rights_left() {
     let cluster = Cluster::start();
@@ -219,7 +220,7 @@ fn killed_at_any_station(
     assert_nothing_left(&cluster, &format!("{}{}", main.log, post.log));
 }
 
-/// The test kills jobpass while it creates the last object. The API server creates that object after the
+/// The test kills jobpass while jobpass creates the last object. The API server creates that object after the
 /// anchor is gone, and the garbage collector deletes it.
 #[test]
 fn what_comes_into_being_later_is_collected() {
@@ -274,7 +275,7 @@ fn post_is_killed_and_run_again(#[case] path: &'static str) {
     assert_nothing_left(&cluster, &post.log);
 }
 
-/// The deletion of the anchor does not wait for objects that jobpass cannot delete.
+/// jobpass deletes the anchor at once, even if it cannot delete the other objects.
 #[test]
 fn a_role_that_stays_does_not_keep_the_token_alive() {
     let cluster = Cluster::start();
@@ -302,7 +303,7 @@ fn a_role_that_stays_does_not_keep_the_token_alive() {
     assert_nothing_left(&cluster, &post.log);
 }
 
-/// If an answer is lost, an existing object belongs to jobpass.
+/// An answer is lost. If the object exists afterwards, jobpass has created it.
 #[rstest]
 #[case("/serviceaccounts")]
 #[case("/roles")]
@@ -316,7 +317,8 @@ fn an_answer_is_lost(#[case] path: &'static str) {
     assert_nothing_left(&cluster, &post.log);
 }
 
-/// For each rule, the minter lacks it until an administrator has run the command in the error.
+/// In each case the minter lacks one rule. The error has the command with which an administrator adds the
+/// rule.
 #[rstest]
 #[case::accounts("serviceaccounts\"]", "cannot create the job's ServiceAccount")]
 #[case::roles("roles\", \"rolebindings", "cannot create the job's Role")]
@@ -366,7 +368,7 @@ fn a_wrong_input_is_named_and_nothing_is_asked(#[case] input: &str, #[case] valu
     assert!(cluster.requests().is_empty());
 }
 
-/// The state is lost, and jobpass knows only the anchor's name.
+/// The state is damaged, so jobpass knows only the anchor's name.
 #[test]
 fn a_garbled_state_is_enough() {
     let cluster = Cluster::start();
@@ -377,7 +379,7 @@ fn a_garbled_state_is_enough() {
     assert_nothing_left(&cluster, &post.log);
 }
 
-/// The API server learns of the binding late. jobpass hands the token over when its permissions are in
+/// The API server learns of the binding late. jobpass waits with the hand-over until the permissions are in
 /// effect.
 #[test]
 fn a_role_that_is_not_in_effect_yet_is_waited_for() {

@@ -1,4 +1,4 @@
-//! One command with a token of its own.
+//! `jobpass exec`: one command with a token of its own.
 
 use std::{
     fs,
@@ -50,7 +50,7 @@ impl Desk {
         )
     }
 
-    /// Panics unless the token is dead and all of its files are gone.
+    /// Asserts that the token is dead and that all of its files are gone.
     pub(super) fn assert_all_gone(&self, log: &str) {
         assert_eq!(
             fs::read_dir(self.path("tmp")).expect("a folder").count(),
@@ -94,7 +94,7 @@ fn it_gets_files_for_itself_alone_and_no_option_of_jobpass() {
     desk.assert_all_gone(&ended.log);
 }
 
-/// jobpass shows the permissions to the person, and not in the command's output.
+/// jobpass shows the permissions to the person on standard error. They do not get into the command's output.
 #[test]
 fn a_role_for_one_command() {
     let desk = Desk::new();
@@ -156,7 +156,7 @@ fn the_minter_s_credential_is_masked_too() {
     assert_absent(minter, "the log", &ended.log);
 }
 
-/// The source document's test asks for a lifetime that no API server issues.
+/// The source document's test uses a lifetime that no API server issues.
 #[test]
 fn thirty_seconds_can_be_a_lifetime() {
     let desk = Desk::new();
@@ -178,7 +178,7 @@ fn thirty_seconds_can_be_a_lifetime() {
     desk.assert_all_gone(&ended.log);
 }
 
-/// A signal reaches the command, and the command decides how it ends.
+/// jobpass passes a signal on to the command, and the command decides how it ends.
 #[rstest]
 #[case(Signal::INT, "INT")]
 #[case(Signal::TERM, "TERM")]
@@ -207,7 +207,7 @@ fn signals_are_passed_on(#[case] signal: Signal, #[case] name: &str) {
     desk.assert_all_gone(&ended.log);
 }
 
-/// A signal also reaches the command while jobpass sends a request about the token.
+/// jobpass passes a signal on even while it waits for an answer about the token.
 #[test]
 fn a_signal_during_a_timed_revocation_reaches_the_command() {
     let desk = Desk::new();
@@ -227,7 +227,8 @@ fn a_signal_during_a_timed_revocation_reaches_the_command() {
     assert_eq!((ended.code(), &*rest), (3, "got it\n"), "{}", ended.log);
 }
 
-/// jobpass revokes the token first. Then a signal ends the work that it cannot finish.
+/// Nobody reads the output. jobpass still revokes the token first. Then a signal ends the writing, which
+/// would never end.
 #[test]
 fn output_that_nobody_reads_keeps_nothing() {
     let desk = Desk::new();
@@ -251,7 +252,7 @@ fn a_relative_folder_for_temporary_files_will_do() {
     assert_eq!(fs::read_dir(desk.path("here")).expect("a folder").count(), 0);
 }
 
-/// A command that ignores the signal continues without a token.
+/// A command that ignores the signal goes on without a token.
 #[test]
 fn a_command_that_does_not_stop_loses_its_token() {
     let desk = Desk::new();
@@ -275,7 +276,7 @@ fn a_command_that_does_not_stop_loses_its_token() {
     desk.assert_all_gone(&ended.log);
 }
 
-/// jobpass neither waits for a process that outlives the command, nor stops it by SIGPIPE.
+/// A process may outlive the command. jobpass neither waits for it, nor ends it by SIGPIPE.
 #[test]
 fn what_it_leaves_in_the_background_is_not_waited_for() {
     let desk = Desk::new();
@@ -288,7 +289,7 @@ fn what_it_leaves_in_the_background_is_not_waited_for() {
     assert_eq!(fs::read_to_string(desk.path("done")).expect("it lived"), "x\n");
 }
 
-/// After SIGKILL, jobpass leaves the files that `revoke` needs.
+/// After SIGKILL, the files that `revoke` needs are still there.
 #[test]
 fn a_kill_leaves_the_state() {
     let desk = Desk::new();

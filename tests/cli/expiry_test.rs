@@ -1,4 +1,4 @@
-//! `jobpass expiry-test`: tokens stop working, and so do their clients.
+//! `jobpass expiry-test`: a token stops working, and its client stops with it.
 
 use std::{
     process::Child,
@@ -23,7 +23,7 @@ const TEST: [&str; 7] = [
     "minter.yaml",
 ];
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The longest time from a signal to the end.
+/// The time limit from a signal to the end.
 const GRACE: Duration = Duration::from_secs(6);
 
 impl Desk {
@@ -49,8 +49,8 @@ impl Desk {
         });
     }
 
-    /// Waits until somebody has deleted the anchor, and the API server has then accepted the token from its
-    /// cache.
+    /// Waits until another program has deleted the anchor, and the API server has then accepted the token
+    /// from its cache.
     fn wait_until_revoked(&self) {
         self.cluster.wait_for(PATIENCE, |requests| {
             let deleted = requests
@@ -74,7 +74,7 @@ fn result(ended: &Ended) -> Value {
     serde_json::from_str(line.unwrap_or_else(|| panic!("{}", ended.log))).expect("a line of JSON")
 }
 
-/// The source document's test, thirty times as fast.
+/// The source document's test, thirty times as fast as there.
 #[test]
 fn a_revoked_token_and_its_client_stop_working() {
     let desk = Desk::new();
@@ -98,7 +98,7 @@ fn a_revoked_token_and_its_client_stop_working() {
     desk.assert_no_trace(&ended.log);
 }
 
-/// The token expires by the API server's clock. The API server accepts it for a minute more.
+/// The token expires by the API server's clock. The API server still accepts it for a minute.
 #[test]
 fn an_expired_token_stops_working() {
     let desk = Desk::at(Cluster::hasty());
@@ -136,7 +136,7 @@ fn a_client_that_fails_with_a_good_token_proves_nothing() {
     desk.assert_no_trace(&ended.log);
 }
 
-/// Another person revokes the token.
+/// Another person revokes the token during the test.
 #[test]
 fn a_token_that_ends_too_soon_is_said() {
     let desk = Desk::new();
@@ -162,9 +162,9 @@ fn a_token_that_ends_too_soon_is_said() {
 
 #[derive(Clone, Copy, Debug)]
 enum Moment {
-    /// The client runs.
+    /// The client is running.
     Client,
-    /// jobpass waits until it may revoke.
+    /// jobpass waits for the time at which it revokes.
     Wait,
     /// jobpass waits until the token expires.
     Expiry,

@@ -84,7 +84,7 @@ fn a_token_is_looked_at_wherever_it_is_from() {
     }
 }
 
-/// A job's own variables say nothing about a token on standard input.
+/// The token comes from standard input, so the variables of the job do not describe it.
 #[test]
 fn a_variable_is_not_what_was_asked_about() {
     let desk = Desk::new();
@@ -185,7 +185,7 @@ fn an_expired_token_is_told_from_a_revoked_one() {
     );
 }
 
-/// The API server's 401 proves nothing about a token for another audience.
+/// A token for another audience gets 401 from the API server, which proves nothing about the token.
 #[test]
 fn a_token_for_others_is_known_by_its_signature() {
     let desk = Desk::new();
@@ -296,7 +296,7 @@ fn a_client_certificate_is_somebody_too() {
     );
 }
 
-/// The company has installed the cluster's authority in its images, where kubectl finds it.
+/// A company may install the cluster's authority in its images. kubectl then finds it there.
 #[test]
 fn the_system_s_authorities_count_where_the_kubeconfig_has_none() {
     let desk = Desk::new();

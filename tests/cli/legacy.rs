@@ -1,4 +1,4 @@
-//! `--type legacy`: the token of a Secret. jobpass mints and revokes it like other tokens.
+//! `--type legacy`: jobpass mints and revokes the token of a Secret like any other token.
 
 use std::fs;
 
@@ -151,7 +151,7 @@ fn a_cluster_that_fills_no_secrets() {
     desk.assert_no_secret_left(&ended.log);
 }
 
-/// The cases: the token belongs to another Secret or to another account, or there is no token controller.
+/// In these cases, the token belongs to another Secret or account, or there is no token controller.
 #[rstest]
 #[case::opaque(|body: &mut serde_json::Value| body["data"]["token"] = "b3BhcXVl".into(), "not a JWT")]
 #[case::empty(|body: &mut serde_json::Value| body["data"]["token"] = "".into(), "holds text that is not a token")]
@@ -207,7 +207,7 @@ fn the_policies_of_setup_refuse_it_on_purpose() {
     assert!(desk.cluster.legacy_secrets().is_empty());
 }
 
-/// A legacy token never expires, not even when a bound token would.
+/// jobpass revokes the token at the end of its lifetime, because a legacy token never expires.
 #[test]
 fn exec_ends_it_and_masks_it() {
     let desk = desk();
@@ -297,7 +297,7 @@ fn jobs_of_gitlab() {
     assert!(cluster.legacy_secrets().is_empty() && !cluster.accepts(&token));
 }
 
-/// Only the cluster knows whether the token's Secret will ever be deleted.
+/// Only the cluster can tell whether anything will ever delete the token's Secret.
 #[test]
 fn inspect_says_of_a_token_that_nothing_will_ever_delete_it() {
     let desk = desk();

@@ -1,4 +1,4 @@
-//! The log beside the result, as lines of JSON.
+//! The log on standard error as lines of JSON, beside the result on standard output.
 
 use std::fs;
 
@@ -115,7 +115,7 @@ fn warnings_are_lines_and_the_result_is_none_of_them() {
     assert!(lines.len() == 1 && lines[0]["level"] == "warning", "{lines:?}");
 }
 
-/// Any text from the API server stays in its line. jobpass removes the bearer token from it.
+/// Whatever the API server sends stays within its line. jobpass removes the bearer token from it.
 #[test]
 fn a_server_that_repeats_what_it_was_sent() {
     let desk = Desk::new();

@@ -93,7 +93,7 @@ impl Desk {
             .collect()
     }
 
-    /// Whether a file is the state file of a revoked token.
+    /// Whether a file is a state file whose token is revoked.
     fn is_over(&self, name: &str) -> bool {
         let record = fs::read_to_string(self.path(name)).unwrap_or_default();
         let record = serde_json::from_str::<serde_json::Value>(&record).unwrap_or_default();
@@ -158,8 +158,8 @@ fn mint_use_revoke() {
     desk.assert_nothing_left(&revoked.log);
 }
 
-/// jobpass must test the token without the client certificate, because the certificate would win over the
-/// token.
+/// kube-apiserver prefers a client certificate to a token. So jobpass must test the token without the
+/// certificate.
 #[test]
 fn a_client_certificate_mints_and_its_token_is_proven_dead() {
     let desk = Desk::new();
@@ -276,8 +276,8 @@ fn an_interrupted_proof_does_not_say_that_the_token_lives() {
     assert!(desk.cluster.anchors().is_empty());
 }
 
-/// The YAML of docs/minter.md gives the minter the permissions that it needs, and gives the job the
-/// permissions that the examples use.
+/// The YAML of docs/minter.md gives the minter all permissions that it needs. It gives the job those that the
+/// examples use.
 #[test]
 fn the_rbac_by_hand_is_enough() {
     let page = fs::read_to_string(support::root().join("docs/minter.md")).expect("docs/minter.md");
@@ -349,7 +349,7 @@ fn the_rbac_by_hand_is_enough() {
     }
 }
 
-/// Half of the client libraries do not read a token from `tokenFile`.
+/// Half of the client libraries ignore `tokenFile`, so the kubeconfig must hold the token.
 #[test]
 fn a_kubeconfig_holds_the_token() {
     let desk = Desk::new();

@@ -1,5 +1,4 @@
-//! The state file: jobpass does not mint a token whose state it cannot record, and does not lose a state of
-//! another version.
+//! The state file. jobpass mints no token whose state it cannot record. It loses no state of another version.
 
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
@@ -8,7 +7,7 @@ use rstest::rstest;
 use super::{Desk, Ended};
 use crate::support;
 
-/// A folder name in Latin-1 and not in UTF-8: `café`.
+/// A folder name, `café` in Latin-1. It is not UTF-8.
 const CAFE: &[u8] = b"caf\xe9";
 
 impl Desk {
@@ -61,7 +60,7 @@ fn a_variable_with_such_a_path_is_not_taken_for_one_that_is_not_set(
     assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 0);
 }
 
-/// Turns the state file into one of another version of jobpass.
+/// Changes the state file into one of another version of jobpass.
 fn of_another_version(desk: &Desk, change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) {
     let record = desk.path("token.jobpass.json");
     let json = fs::read_to_string(&record).expect("a record");

@@ -1,4 +1,4 @@
-//! Jobs that last longer than their tokens.
+//! `renew-for`: jobs that last longer than their tokens.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -13,8 +13,8 @@ use crate::{
     support::{self, assert_one_anchor_gone, group, wait_for_end, wait_for_tokens},
 };
 
-/// Renews as often as a job of six hours with tokens of 15 minutes. Each token works, is masked, and is in
-/// the file before the earlier token expires.
+/// The test renews as often as a job of six hours with tokens of 15 minutes. Each token works, is masked, and
+/// is in the file before the token before it expires.
 #[test]
 fn a_long_command_always_has_a_token_that_works() {
     let desk = Desk::at(Cluster::hasty());
@@ -49,8 +49,8 @@ fn a_long_command_always_has_a_token_that_works() {
     desk.assert_all_gone(&ended.log);
 }
 
-/// jobpass renewed the token while the command printed nothing. The command prints the token after jobpass
-/// revoked it.
+/// jobpass renews the token while the command prints nothing. After jobpass revoked the token, the command
+/// prints it.
 #[test]
 fn the_last_words_of_a_quiet_command_are_masked() {
     let desk = Desk::at(Cluster::hasty());
@@ -100,8 +100,8 @@ fn a_token_in_a_file_is_renewed_until_it_is_revoked() {
     desk.assert_nothing_left(&revoked.log);
 }
 
-/// A script may have saved its log in another descriptor. The log must end with the script, and not with the
-/// renewer.
+/// A script may have saved its log in another descriptor. A renewer that held the descriptor would keep the
+/// log open after the script.
 #[test]
 fn what_renews_holds_nothing_of_its_shell_open() {
     let desk = Desk::at(Cluster::hasty());
@@ -119,8 +119,8 @@ fn what_renews_holds_nothing_of_its_shell_open() {
     desk.run(&["revoke", "--token-file", "token"]).succeeded();
 }
 
-/// The end of the job and log filters find the journal by its name. Without the journal, jobpass must not
-/// renew.
+/// The end of the job and log filters find the journal by its name. So jobpass must not renew a token without
+/// a journal.
 #[test]
 fn nothing_is_renewed_without_its_journal() {
     let desk = Desk::at(Cluster::hasty());

@@ -1,4 +1,5 @@
-//! Revocation by any of the files that `mint` wrote, and a second revocation.
+//! `jobpass revoke`: any of the files that `mint` wrote names the token, and a second revocation does
+//! nothing.
 
 use std::fs;
 
@@ -65,7 +66,7 @@ fn again_is_nothing_to_do(#[case] files: &[&str], #[case] way: &[&str], #[case] 
     assert!(desk.cluster.anchors().is_empty());
 }
 
-/// A wrong file name must not look like a revoked token.
+/// A wrong file name must be an error, because success would mean that the token is revoked.
 #[rstest]
 #[case("token-file")]
 #[case("kubeconfig-file")]
@@ -81,7 +82,7 @@ fn what_was_never_minted_is_an_error(#[case] option: &str) {
     revoke(&desk, TOKEN).succeeded();
 }
 
-/// The record of a revoked token must not hide a token that works.
+/// A state file of a revoked token must not hide a token that works.
 #[test]
 fn a_token_that_works_is_meant_before_one_that_is_revoked() {
     let desk = Desk::new();

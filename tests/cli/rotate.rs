@@ -1,4 +1,5 @@
-//! `jobpass rotate`: the place always has a token that works, and two tokens exist only during the rotation.
+//! `jobpass rotate`: the place holds a token that works at every moment, and there are two tokens only during
+//! the rotation.
 
 use std::{
     fs,
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use super::Desk;
 use crate::{cluster::Cluster, github::step::Ended, leaks::assert_absent, support};
 
-/// The permissions that the 403 lists.
+/// The permissions that jobpass proposes after a 403.
 const ROTATOR: &str = r#"
 apiVersion: v1
 kind: ServiceAccount
@@ -50,7 +51,7 @@ metadata:
 const EXPIRATION: &str = "kubernetes.io/service-account.expiration";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The place that the users of the token read it from.
+/// The place from which the users of the token read it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Place {
     File,
@@ -127,7 +128,7 @@ impl Rotating {
         Ended::of(self.start(more))
     }
 
-    /// The whole content of the place.
+    /// The whole content of the file or Secret.
     fn text(&self) -> String {
         match self.place {
             Place::File | Place::KubeconfigWithFile => {
@@ -185,7 +186,7 @@ impl Rotating {
         assert_absent(&self.old, "the log", log);
     }
 
-    /// Asserts that one new Secret is left, and that the place has that Secret's token.
+    /// Asserts that one new Secret is left, and that the place holds the token of that Secret.
     fn assert_rotated(&self, log: &str) -> Value {
         let mut secrets = self.secrets();
         assert_eq!(secrets.len(), 1, "{log}");
@@ -282,7 +283,7 @@ fn a_new_token_takes_the_place_of_the_old(
     assert_eq!(report["new"], it.assert_rotated(&again.log)["metadata"]["name"]);
 }
 
-/// The API server refuses each request that comes before the new token is in the place.
+/// In each case, the API server refuses one request before the new token is in the place.
 #[rstest]
 fn a_failure_leaves_the_old_token_and_no_second_one(
     #[values(("PATCH", "/secrets/scanner-token"), ("POST", "/secrets"), ("GET", "/secrets/scanner-token-"), ("GET", "/version"), ("PATCH", "/secrets/copy"))]
@@ -339,7 +340,7 @@ fn lost_answers_do_no_harm() {
     it.assert_rotated(&rotated.log);
 }
 
-/// The test stops or kills the rotation at each stage. The same command then continues the rotation.
+/// The test stops or kills the rotation at each stage. Then the same command continues it.
 #[rstest]
 fn stopped_before_it_is_in_place(
     #[values(("PATCH", "/secrets/scanner-token"), ("POST", "/secrets"), ("GET", "/secrets/scanner-token-"), ("PATCH", "/secrets/copy"))]
@@ -414,7 +415,7 @@ fn stopped_in_the_grace_period(
     it.assert_rotated(&stopped.log);
 }
 
-/// Two places hold copies of the same token.
+/// Here a second place has a copy of the same token.
 #[test]
 fn a_second_place_gets_the_same_new_token() {
     let it = Rotating::new(Place::File);

@@ -63,7 +63,7 @@ fn a_terminal_is_not_left_and_only_it_has_colours(#[case] variable: (&str, &str)
     assert!(!piped.log.contains('\u{1b}'), "{}", piped.log);
 }
 
-/// A person can type text, and others can read it.
+/// A terminal shows the text that a person types, so jobpass reads no token from it.
 #[test]
 fn no_token_is_typed_into_a_terminal() {
     let shown = Desk::new().on_terminal(80, ("SOME", "1"), "$JOBPASS inspect");
@@ -73,7 +73,7 @@ fn no_token_is_typed_into_a_terminal() {
     );
 }
 
-/// jobpass draws over the progress, and erases its last line.
+/// jobpass draws the progress over itself, and erases it at the end.
 #[test]
 fn a_wait_is_a_bar() {
     let desk = Desk::new();

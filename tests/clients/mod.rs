@@ -113,7 +113,7 @@ fn a_client_lists_pods_wherever_the_kubeconfig_is(#[case] client: Client) {
         .succeeded();
 }
 
-/// No node runs this Pod.
+/// A Pod that no node runs.
 const POD: &str = "
 apiVersion: v1
 kind: Pod

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{place, trust};
 
-/// A control plane of the tests' own, or somebody else's cluster.
+/// A control plane of the tests' own, or a cluster that belongs to somebody else.
 pub(super) struct ControlPlane {
     /// The kubeconfig of an administrator, for each API server.
     kubeconfigs: Vec<PathBuf>,

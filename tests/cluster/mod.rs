@@ -6,11 +6,11 @@
 //! support::kubectl(admin.path(), &["get", "serviceaccounts", "--namespace", cluster.namespace()]);
 //! ```
 //!
-//! All tests share one control plane, and each test has a namespace of its own. An object outside of
-//! namespaces has the test's namespace in its name. In a list over all namespaces, a test looks only at its
-//! own objects.
+//! All tests share one control plane, and each test has a namespace of its own. The name of a cluster-scoped
+//! object contains the test's namespace. In a list over all namespaces, a test looks only at its own objects.
 //!
-//! A [`Front`] for each test is in front of the API server. It records the requests, and can make them fail.
+//! Each test reaches the API server through its own [`Front`], which records the requests and can make them
+//! fail.
 
 mod control_plane;
 mod place;
@@ -42,7 +42,7 @@ const ANCHOR: &str = "jobpass.dev/anchor";
 const LEGACY_TOKEN: &str = "kubernetes.io/service-account-token";
 /// The issuer of the cluster's own tokens, and their audience.
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
-/// The time limit for the API server to forget an accepted token. It forgets after 10 s.
+/// The time limit for the API server to forget a token that it accepted. It forgets the token after 10 s.
 const CACHE: Duration = Duration::from_secs(20);
 /// The time limit for controllers. On an idle machine they need 10 ms.
 const CONTROLLER: Duration = Duration::from_secs(60);
@@ -51,7 +51,7 @@ const CONTROLLER: Duration = Duration::from_secs(60);
 pub(crate) struct Cluster {
     server: Server,
     namespace: String,
-    /// A lock, which a test that changes the API server's issuers holds.
+    /// A lock. It is held by a test that changes the issuers of the second API server.
     turn: Option<MutexGuard<'static, ()>>,
 }
 
@@ -84,7 +84,7 @@ impl Cluster {
     }
 
     /// Starts Kubernetes itself with tokens that live for a second, so that jobpass renews them all the time.
-    /// No kube-apiserver issues a token for less than ten minutes, but each accepts a token with a valid
+    /// No kube-apiserver issues a token for less than ten minutes, but each accepts any token with a valid
     /// signature. So the front changes the tokens and signs them again.
     pub(crate) fn hasty() -> Self {
         let cluster = Self::start();
@@ -198,8 +198,8 @@ impl Cluster {
         }
     }
 
-    /// Whether the API server would accept this token if its cache were empty. The API server learns of
-    /// deleted Secrets by a watch, a moment later.
+    /// Whether the API server would accept this token if its cache were empty. Waits for the watch by which
+    /// the API server learns of deleted Secrets.
     pub(crate) fn accepts(&self, token: &str) -> bool {
         let front = match &self.server {
             Server::Dev(cluster) => return cluster.accepts(token),
@@ -272,7 +272,7 @@ impl Cluster {
         secrets
     }
 
-    /// Moves the clock of a dev cluster. Lifetimes and cached tokens end by this clock.
+    /// Moves the clock of a dev cluster, which decides lifetimes and the age of cached tokens.
     pub(crate) fn advance(&self, by: Duration) {
         match &self.server {
             Server::Dev(cluster) => cluster.advance(by),
@@ -309,8 +309,8 @@ impl Deref for Cluster {
 }
 
 impl Drop for Cluster {
-    /// Removes the test's objects from somebody else's cluster. The names of objects outside of its
-    /// namespaces contain the namespace.
+    /// Removes the test's objects from somebody else's cluster. The name of each cluster-scoped object
+    /// contains the test's namespace.
     fn drop(&mut self) {
         let Server::Real(front) = &self.server else {
             return;
@@ -329,8 +329,8 @@ impl Drop for Cluster {
     }
 }
 
-/// The kinds of objects that tests create outside of namespaces. This deletes policies and webhooks that
-/// refuse requests first.
+/// The cluster-scoped kinds that tests create. Policies and webhooks come first, because they refuse
+/// requests.
 const OF_THE_CLUSTER: [&str; 6] = [
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
     "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",

@@ -1,8 +1,8 @@
-//! The clusters of the tests that cannot run on every Kubernetes.
+//! The tests that cannot run on every Kubernetes, and the cluster that each needs.
 
 use std::thread;
 
-/// The cluster for each such test, and the reason. `cargo xtask test` reads this file as well.
+/// The list of these tests, each with its cluster and the reason. `cargo xtask test` also reads this file.
 const WHERE: &str = include_str!("where.txt");
 
 /// The dev cluster.

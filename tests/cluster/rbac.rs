@@ -1,4 +1,5 @@
-//! Waits until roles and bindings are in effect. The API server learns of them by a watch.
+//! Waits until roles and bindings are in effect. The API server learns of them by a watch, a moment after it
+//! stored them.
 
 use std::{
     thread,

@@ -1,7 +1,8 @@
-//! The issuers that the API servers trust in addition to themselves: those of the CI platforms.
+//! The CI platforms whose ID tokens the API servers trust, in addition to their own tokens.
 //!
-//! From its start, the first API server trusts the issuers of the guide (`docs/oidc.md`), with the ids of our
-//! issuers. Tests that need other issuers configure the second API server, one test at a time.
+//! From its start, the first API server trusts the issuers of the guide (`docs/oidc.md`), with the ids of the
+//! tests' own issuers. A test that needs other issuers configures the second API server. Only one test does
+//! that at a time.
 
 use std::{
     fs,
@@ -38,11 +39,11 @@ static DISCOVERY: LazyLock<CiApi> = LazyLock::new(|| {
 /// The files that the API servers read.
 struct Files {
     paths: [PathBuf; 2],
-    /// The version of `AuthenticationConfiguration` that this Kubernetes accepts.
+    /// The version of `AuthenticationConfiguration` for this release of Kubernetes.
     api_version: &'static str,
 }
 
-/// The files for API servers of this minor version.
+/// The files for API servers of this minor release.
 pub(super) fn files(folder: &Path, minor_version: u32) -> &'static [PathBuf; 2] {
     let files = FILES.get_or_init(|| Files {
         paths: ["first", "second"].map(|name| folder.join(format!("authentication-{name}.yaml"))),
@@ -58,8 +59,8 @@ pub(super) fn files(folder: &Path, minor_version: u32) -> &'static [PathBuf; 2] 
 }
 
 impl Cluster {
-    /// Starts Kubernetes itself for a test that chooses the issuers. No other test gets such a cluster
-    /// meanwhile.
+    /// Starts Kubernetes itself for a test that chooses the issuers. Other such tests wait until this one
+    /// ends.
     pub(crate) fn trusting() -> Self {
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,7 +99,7 @@ impl Cluster {
     }
 }
 
-/// The issuer at a host, with any claims about jobs.
+/// The issuer for a host, with claims of any kind about jobs.
 fn issuer(host: &str) -> Issuer {
     match host {
         "token.actions.githubusercontent.com" => Issuer::github(),

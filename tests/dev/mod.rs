@@ -1,4 +1,4 @@
-//! The dev cluster for people and the demo, with a clock that tests move. `tests/replay` checks that
+//! The dev cluster for people and for the demo, whose clock tests can move. `tests/replay` checks that
 //! Kubernetes gives the same answers.
 
 mod answers;
@@ -8,7 +8,7 @@ use std::{fs, time::Duration};
 
 use crate::{cli::Desk, cluster::Cluster, support};
 
-/// The `whoami` command with a copy of the token.
+/// The command `whoami`, as the holder of the copied token.
 const WHOAMI: [&str; 3] = ["whoami", "--kubeconfig", "copy.yaml"];
 
 impl Desk {
@@ -98,7 +98,7 @@ fn who_may_not_mint_is_told_why() {
     assert!(desk.cluster.anchors().is_empty());
 }
 
-/// The dev cluster refuses requests that it does not support, so that no test relies on them.
+/// The dev cluster refuses requests that it does not support. So no test can rely on an invented answer.
 #[test]
 #[should_panic = "the dev cluster does not answer GET /api/v1/nodes: let this test run on Kubernetes"]
 fn a_question_that_it_does_not_know_fails_the_test() {

@@ -21,7 +21,8 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// Starts `jobpass-devkit serve --dir dev` in this folder. Returns it with its greeting.
+    /// Starts `jobpass-devkit serve --dir dev` in this folder. Returns the program and the lines that it
+    /// printed.
     fn in_folder(folder: &Path) -> (Self, Vec<String>) {
         let mut serve = support::scrubbed(Command::new(support::binary("jobpass-devkit")));
         if let Some(records) = env::var_os("JOBPASS_TEST_RECORDS") {
@@ -40,7 +41,8 @@ impl Running {
         (serve, greeting)
     }
 
-    /// Ends it. It removes its kubeconfigs, and has no requests to report that it does not answer.
+    /// Ends the program. Asserts that it removes its kubeconfigs, and that it got no request that it does not
+    /// support.
     fn end(mut self, folder: &Path) {
         kill_process(Pid::from_child(&self.0), Signal::INT).expect("it runs");
         let mut notes = String::new();
@@ -87,7 +89,7 @@ fn what_it_proposes_works() {
     serve.end(folder.path());
 }
 
-/// Each command of the quick start runs as it stands there, and prints what stands below it.
+/// The quick start works word for word: each command runs, and prints the text below it.
 #[test]
 fn the_quick_start_works_word_for_word() {
     let page = fs::read_to_string(support::root().join("docs/quickstart-cli.md")).expect("the quick start");
@@ -135,7 +137,8 @@ fn the_quick_start_works_word_for_word() {
     serve.end(folder.path());
 }
 
-/// A line without what differs each time: numbers with their units, paths and the names of anchors.
+/// The parts of a line that are always the same. Leaves out numbers with their units, paths and the names of
+/// anchors.
 fn lasting(line: &str) -> String {
     let differs = |word: &&str| {
         word.starts_with(['/', '`'])

@@ -1,4 +1,4 @@
-//! `jobpass doctor`: in a cluster with one fault, doctor names that fault.
+//! `jobpass doctor`. Each test has a cluster with one fault, and doctor must name that fault.
 
 use std::{
     fs,
@@ -328,7 +328,7 @@ fn an_id_token_that_is_over() {
     assert_says(&doctor, "failed", "credential", said);
 }
 
-/// For any answer of the API server, doctor shows neither the bearer token nor control characters.
+/// Whatever the API server answers, doctor shows neither the bearer token nor control characters.
 #[test]
 fn a_server_that_repeats_what_it_was_sent() {
     const BEARER: &str = "not-a-jwt-but-a-secret-all-the-same";
@@ -421,7 +421,7 @@ fn so_do_the_gitlab_component_and_the_command_line() {
     }
 }
 
-/// An API server that refuses one request and then stops answering does not delay the job.
+/// An API server may refuse one request and then stop answering. That must not delay the job.
 #[test]
 fn the_action_does_not_look_for_long() {
     let cluster = Cluster::start();

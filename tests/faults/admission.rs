@@ -1,5 +1,5 @@
-//! Refusals by the cluster although the minter has the permission. The error names the cause and gives no
-//! advice about RBAC.
+//! Requests that the cluster refuses although the minter has the permission. The error must name the cause,
+//! and must not advise about RBAC.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ fn assert_refused(cluster: &Cluster, main: &Ended, said: &[&str]) {
     assert!(cluster.anchors().is_empty());
 }
 
-/// Waits until the cluster refuses all anchors, or no longer refuses any. No event tells when a policy, a
+/// Waits until the cluster refuses all anchors, or until it refuses none. No event tells when a policy, a
 /// webhook or a quota comes into effect.
 fn wait_until(cluster: &Cluster, refused: bool) {
     let path = format!("/api/v1/namespaces/{}/secrets?dryRun=All", cluster.namespace());
@@ -84,7 +84,7 @@ fn a_namespace_that_is_being_deleted() {
     namespace("");
 }
 
-/// Requires a label and an annotation on every object of jobpass in the test's namespace.
+/// Requires a label and an annotation on each object that jobpass creates in the test's namespace.
 const POLICY: &str = r#"
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
@@ -232,7 +232,7 @@ fn a_webhook_that_does_not_answer() {
     assert!(cluster.anchors().is_empty());
 }
 
-/// A token that works must not look like a revoked one.
+/// A token that still works must not look like a revoked one.
 #[test]
 fn a_webhook_that_lets_nobody_delete_and_says_not_found() {
     let cluster = Cluster::start();

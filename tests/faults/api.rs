@@ -37,7 +37,7 @@ fn answer(status: u16, headers: &[(&str, &str)], message: &str) -> FaultKind {
     }
 }
 
-/// After a temporary fault, the job gets its token. At the end of the job, nothing is left.
+/// The fault is temporary: the job gets its token, and its end leaves nothing behind.
 #[rstest]
 #[case::anchor_lost_before("POST", "/secrets", FaultKind::DropBefore)]
 #[case::anchor_answer_lost("POST", "/secrets", FaultKind::DropAfter)]
@@ -75,7 +75,7 @@ fn what_passes_is_tried_again_and_leaves_nothing(
     assert!(cluster.issued().iter().all(|token| !cluster.accepts(token)));
 }
 
-/// After a permanent fault, the job fails, and nothing is left.
+/// The fault is permanent: the job fails, and nothing is left.
 #[rstest]
 #[case::anchor_answers_lost("POST", "/secrets", FaultKind::DropAfter, 3)]
 #[case::anchor_503("POST", "/secrets", answer(503, &[], "overloaded"), 3)]
@@ -99,7 +99,7 @@ fn what_does_not_pass_leaves_nothing(
     assert!(cluster.anchors().is_empty() && cluster.issued().iter().all(|token| !cluster.accepts(token)));
 }
 
-/// The server, or a proxy before it, issues another token than requested.
+/// The server, or a proxy before it, issues a token that jobpass did not request.
 #[rstest]
 #[case::longer(|answer: &mut serde_json::Value| resign(answer, "/exp", 9_999_999_999_i64.into()), "it lives for")]
 #[case::unbound(|answer: &mut serde_json::Value| resign(answer, "/kubernetes.io/secret", serde_json::Value::Null), "not bound to the anchor")]
@@ -122,7 +122,7 @@ fn a_token_that_was_not_asked_for_is_never_handed_over(
     assert!(step.outputs().is_empty() && cluster.anchors().is_empty());
 }
 
-/// Changes the claims of a token, and keeps the signature: jobpass reads claims without checking the
+/// Changes the claims of a token, and keeps its signature. jobpass reads claims without checking the
 /// signature.
 pub(crate) fn resign(answer: &mut serde_json::Value, claim: &str, value: serde_json::Value) {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -189,7 +189,7 @@ pub(crate) fn away(text: &str) -> String {
     text.replace("https://127.0.0.1:", &format!("https://{AWAY}:"))
 }
 
-/// Starts a proxy that obeys CONNECT and records the targets. The proxy resolves [`AWAY`] to this machine.
+/// Starts a proxy that carries out CONNECT and records the targets. It resolves [`AWAY`] to this machine.
 pub(crate) fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -274,7 +274,7 @@ fn a_proxy_is_used_with_its_password_and_no_proxy_is_obeyed() {
     assert_eq!(asked.lock().expect("a log").len(), before, "{}", refused.log);
 }
 
-/// Neither answer means that the anchor is gone.
+/// None of these answers means that the anchor is gone.
 #[rstest]
 #[case::no_such_path(
     "{\"kind\":\"Status\",\"message\":\"the server could not find the requested resource\",\"reason\":\"NotFound\",\"details\":{},\"code\":404}"

@@ -1,4 +1,4 @@
-//! A later step of the same job that attacks through variables, changed inputs, and files.
+//! Attacks by a later step of the same job, through variables, changed inputs and files.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -128,7 +128,7 @@ fn what_becomes_of_the_cluster_in_the_kubeconfig_changes_nothing() {
     assert_revoked(&cluster, &post.log);
 }
 
-/// The API server is away for longer than four attempts.
+/// The API server does not answer for longer than four attempts.
 #[test]
 fn an_api_server_that_is_away_for_a_while_at_the_end_is_waited_for() {
     let cluster = Cluster::start();
@@ -193,7 +193,7 @@ fn a_conflict_that_is_not_about_the_uid_is_no_revocation() {
     );
 }
 
-/// After an unforeseen answer, an anchor may exist.
+/// After an answer that jobpass does not expect, an anchor may exist.
 #[rstest]
 #[case::proxy_timeout(524)]
 #[case::request_timeout(408)]

@@ -1,4 +1,5 @@
-//! HTTP/2 and HTTP/1.1: the number of connections, and the effect of a broken connection on the requests.
+//! HTTP/2 and HTTP/1.1: how many connections jobpass opens, and what happens to requests when a connection
+//! breaks.
 
 use std::{collections::BTreeSet, process::Command};
 
@@ -9,7 +10,7 @@ use super::api::inject;
 use crate::{cluster::Cluster, github::step::Step, support};
 
 const REVIEWS: &str = "/selfsubjectaccessreviews";
-/// The number of reviews that `escape-check` sends without a complete list of rules.
+/// The number of reviews for `escape-check`, if the list of rules is incomplete.
 const QUESTIONS: usize = 55;
 /// The greatest number of connections that jobpass opens without HTTP/2.
 const WITHOUT_HTTP2: usize = 16;
@@ -18,8 +19,8 @@ fn http1() -> Cluster {
     Cluster::without_http2()
 }
 
-/// A step whose ServiceAccount has no complete list of rules, because it is bound to a Role that does not
-/// exist.
+/// A step whose ServiceAccount is bound to a Role that does not exist. So its list of rules is incomplete,
+/// and jobpass sends all reviews.
 fn many_questions(cluster: &Cluster) -> Step {
     let step = Step::scanner(&support::minter(cluster), &[]);
     cluster.apply(
@@ -39,7 +40,7 @@ fn connections(cluster: &Cluster) -> (BTreeSet<usize>, bool) {
     )
 }
 
-/// The API server answers no review before all have arrived.
+/// The API server answers no review before all reviews have arrived.
 #[test]
 fn one_connection_carries_all_and_the_questions_at_the_same_time() {
     let cluster = Cluster::start();
@@ -113,7 +114,7 @@ fn the_questions_survive_their_connection(#[case] cluster: Cluster, #[case] kind
     assert!(cluster.anchors().is_empty());
 }
 
-/// A connection may be dead without a sign. The next attempt does not use it.
+/// A connection may be dead although nothing shows it. The next attempt must use another.
 #[rstest]
 #[case::http2(Cluster::start())]
 #[case::http1(http1())]

@@ -8,7 +8,7 @@ use crate::{
     support,
 };
 
-/// Runs main, which must fail, then post. Returns the output of main.
+/// Runs main, which must fail, and then post. Returns the output of main.
 fn refused(cluster: &Cluster, step: &Step, code: i32) -> Ended {
     let before = cluster.secrets(cluster.namespace()).len();
     let main = step.main();
@@ -81,7 +81,8 @@ fn what_the_cluster_does_not_have(#[case] input: &str, #[case] value: &str, #[ca
     }
 }
 
-/// Each 403 shows the missing permission, and the command that gives only this permission.
+/// In each case, the minter lacks one permission. The error shows that permission, and the command that gives
+/// only this one.
 #[rstest]
 #[case::anchor(
     "{apiGroups: [\"\"], resources: [\"serviceaccounts/token\"], verbs: [create]}",
@@ -190,7 +191,7 @@ fn a_malformed_kubeconfig_shows_no_token(#[case] break_it: fn(String) -> String,
     );
 }
 
-/// The minter's kubeconfig, three hours later.
+/// The minter's kubeconfig, whose token expired three hours ago.
 fn expired(cluster: &Cluster) -> String {
     let mut claims = claims_of(&support::minter_token(cluster));
     for time in ["exp", "iat", "nbf"] {

@@ -18,7 +18,7 @@ use crate::{
     support,
 };
 
-/// Longer than any stage takes on a busy machine.
+/// A wait that is longer than any stage takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The time limit after a signal. A runner sends a cancelled job SIGTERM 7.5 s after SIGINT, and jobpass
 /// promises 6 s.
@@ -304,7 +304,7 @@ fn fifo(path: &std::path::Path) {
     .expect("a named pipe");
 }
 
-/// post gets a signal while the API server does not answer. It prints the next step in time.
+/// post gets a signal while the API server does not answer. It must still print the next step in time.
 #[rstest]
 fn post_is_stopped(#[values(Signal::INT, Signal::TERM)] signal: Signal) {
     let cluster = Cluster::start();
@@ -328,7 +328,7 @@ fn post_is_stopped(#[values(Signal::INT, Signal::TERM)] signal: Signal) {
     assert!(post.log.contains("kubectl delete secret"), "{}", post.log);
 }
 
-/// After SIGKILL, the launcher cannot pass a signal on. The binary notices that the launcher has ended.
+/// A killed launcher cannot pass a signal on. The binary must notice that the launcher has ended.
 #[test]
 fn the_launcher_is_killed() {
     let cluster = Cluster::start();
@@ -349,7 +349,7 @@ fn the_launcher_is_killed() {
     assert!(cluster.requests().is_empty());
 }
 
-/// The minter's exec plugin writes a file to say that it runs, and then does not end.
+/// Gives the minter an exec plugin that never ends. A file shows that the plugin has started.
 fn wait_in_plugin(step: &mut Step, started: &std::path::Path) {
     fifo(started);
     let plugin = format!("echo > {}; exec sleep 600 > /dev/null 2>&1", started.display());

@@ -1,4 +1,4 @@
-//! Faults of the network, the API server, the inputs, and the process itself.
+//! Faults of the network, of the API server, of the inputs, and of the process itself.
 
 mod admission;
 pub(crate) mod api;

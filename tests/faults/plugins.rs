@@ -52,7 +52,7 @@ fn the_words_of_a_plugin_that_fails_are_shown(#[case] script: &str, #[case] word
     assert!(cluster.anchors().is_empty() && cluster.issued().is_empty());
 }
 
-/// `aws-iam-authenticator` answers in the requested version, with fields that jobpass does not use.
+/// `aws-iam-authenticator` answers in the requested version, with additional fields.
 #[rstest]
 fn a_plugin_that_answers_mints_and_revokes(#[values("v1", "v1beta1")] version: &str) {
     let cluster = Cluster::start();

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::{cluster::Cluster, leaks::corpus, support};
 
-/// The source document's GitHub example. The action replaces `kubectl create token`.
+/// The source document's GitHub example, with the action in place of `kubectl create token`.
 const GENERATE_TOKEN_AND_RUN_SCAN: &str = r#"
 on: push
 jobs:
@@ -39,7 +39,7 @@ jobs:
           ./run_scan.sh token.txt
 "#;
 
-/// A scanner that uses the token with the API. `$SERVER`, `$CA` and `$NAMESPACE` name the cluster.
+/// A scanner that calls the API with the token. `$SERVER`, `$CA` and `$NAMESPACE` name the cluster.
 pub(crate) const RUN_SCAN: &str = r#"#!/bin/sh
 set -eu
 kubectl --server "$SERVER" --certificate-authority "$CA" --token "$(cat "$1")" get pods --namespace "$NAMESPACE"
@@ -60,7 +60,7 @@ impl Repository {
         Self::with_workflow_and(workflow, &[])
     }
 
-    /// A repository with its own actions in `.github/actions`, by name.
+    /// Creates a repository with actions of its own in `.github/actions`, by name.
     fn with_workflow_and(workflow: &str, actions: &[(&str, &str)]) -> Self {
         let cluster = Cluster::start();
         let kubeconfig = support::minter(&cluster);
@@ -227,8 +227,8 @@ fn generate_token_and_run_scan() {
     );
 }
 
-/// A company's login action calls the action, and a team's login action calls the company's. In a step below
-/// two composite actions, GitHub's runner gives post no inputs.
+/// A company's login action calls jobpass, and a team's login action calls the company's. Below two composite
+/// actions, GitHub's runner gives post no inputs.
 #[test]
 fn two_composite_actions_deep() {
     let workflow = GENERATE_TOKEN_AND_RUN_SCAN
@@ -340,7 +340,7 @@ fn careless_scripts_show_no_form() {
     repository.assert_revoked(&log);
 }
 
-/// The renewer outlives its step, but not the job.
+/// The renewer outlives its step and ends with the job.
 #[test]
 fn a_long_job_has_a_token_that_works() {
     let workflow = r#"

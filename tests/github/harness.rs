@@ -1,6 +1,6 @@
-//! The action on the GitHub runner of `tests/runner`. Unlike `act`, this runner masks encodings, obeys
-//! commands anywhere in a line, signals only the launcher, changes the environment of post, and keeps masked
-//! values inside the job.
+//! The action on the GitHub runner of `tests/runner`. Unlike `act`, this runner masks encodings, carries out
+//! commands anywhere in a line, and signals only the launcher. It also changes the environment of post, and
+//! drops outputs that contain a masked value.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The source document's GitHub example. The action replaces `kubectl create token`.
+/// The source document's GitHub example, with the action in place of `kubectl create token`.
 const GENERATE_TOKEN_AND_RUN_SCAN: &str = r#"
 on: push
 jobs:
@@ -95,7 +95,7 @@ impl Repository {
     }
 }
 
-/// The traces of a finished job.
+/// A finished job, and the traces that it left.
 struct Over {
     cluster: Cluster,
     minter: String,
@@ -158,7 +158,7 @@ fn generate_token_and_run_scan() {
     assert_eq!(ended.outputs.keys().collect::<Vec<_>>(), ["anchor"]);
 }
 
-/// In debug mode the runner prints outputs and state.
+/// In debug mode, the runner prints outputs and state.
 #[test]
 fn nothing_leaks_in_debug_mode() {
     let mut repository = Repository::with_workflow(GENERATE_TOKEN_AND_RUN_SCAN);
@@ -174,7 +174,7 @@ fn nothing_leaks_in_debug_mode() {
     over.assert_revoked(&ended);
 }
 
-/// The action is a step within two composite actions.
+/// The step is below two composite actions, so post gets no inputs.
 #[test]
 fn post_gets_no_inputs() {
     let strict = GENERATE_TOKEN_AND_RUN_SCAN.replace(
@@ -208,7 +208,8 @@ fn post_gets_no_inputs() {
     }
 }
 
-/// The runner keeps the file into which main wrote the minter's credential.
+/// The runner keeps the file into which main wrote the minter's credential, so jobpass must overwrite the
+/// credential.
 #[test]
 fn later_steps_find_no_credential_of_the_minter_on_disk() {
     let looking = GENERATE_TOKEN_AND_RUN_SCAN.to_owned()
@@ -280,7 +281,7 @@ fn the_job_is_cancelled_while_it_uses_the_token() {
     over.assert_revoked(&ended);
 }
 
-/// Only the launcher gets SIGINT. The program has 6 seconds.
+/// Only the launcher gets SIGINT. The program then has 6 seconds.
 #[test]
 fn the_job_is_cancelled_while_it_mints() {
     for kind in [FaultKind::HoldBefore, FaultKind::HoldAfter] {
@@ -314,8 +315,8 @@ fn the_job_is_cancelled_while_it_mints() {
     }
 }
 
-/// A careless step prints the token in the forms that jobpass and the runner together mask. Actions that know
-/// nothing of jobpass rely on these masks.
+/// A careless step prints the token in forms that only jobpass and the runner together mask. Actions that
+/// know nothing of jobpass rely on these masks.
 #[test]
 fn later_steps_use_an_exported_kubeconfig() {
     let workflow = r#"
@@ -390,7 +391,7 @@ fn a_careless_step_shows_nothing() {
     }
 }
 
-/// The runner masks only whole values. It shows other forms with jobpass and without it.
+/// The runner masks only whole values. jobpass cannot change that for the other forms.
 #[test]
 fn careless_scripts_show_no_form() {
     let careless = GENERATE_TOKEN_AND_RUN_SCAN.to_owned() + corpus::STEP;
@@ -443,7 +444,7 @@ fn what_later_steps_do_to_the_environment_does_not_keep_the_token_alive() {
     over.assert_revoked(&ended);
 }
 
-/// Server text reaches the log. It contains no command, and is shorter than a megabyte.
+/// Text from the server reaches the log. It must contain no command, and be shorter than a megabyte.
 #[rstest]
 #[case::message("/secrets", |y: String| FaultKind::Answer {
     status: 422,

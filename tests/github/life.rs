@@ -85,7 +85,7 @@ fn a_job_gets_a_token_and_loses_it(#[case] with_id: bool) {
     );
 }
 
-/// All jobs of a matrix have one name and one run.
+/// All jobs of a matrix have the same name and the same run.
 #[rstest]
 #[case::told_apart("51725241954", Some("51725241954"))]
 #[case::by_an_older_runner("", None)]
@@ -121,7 +121,7 @@ fn the_jobs_of_a_matrix_are_told_apart(#[case] input: &str, #[case] id: Option<&
     );
 }
 
-/// The in-cluster account needs files at a fixed path. A unit test in core uses other files.
+/// The in-cluster account needs files at a fixed path, so only a unit test of core covers it.
 #[test]
 fn an_explicit_server_with_a_token_from_a_variable_or_a_file() {
     let cluster = Cluster::start();
@@ -357,7 +357,7 @@ fn a_failure_to_revoke_names_the_command_to_type(
     );
 }
 
-/// The session of the minter's exec plugin ended before the job did.
+/// The session of the minter's exec plugin has ended before the job ends.
 #[test]
 fn a_minter_that_is_over_at_the_end_leaves_the_token_and_the_command() {
     let cluster = Cluster::start();
@@ -458,7 +458,7 @@ fn post_without_inputs_and_variables_has_the_bearer_token() {
     assert!(cluster.anchors().is_empty() && !cluster.accepts(&token));
 }
 
-/// main first records that there is nothing to revoke. So without a record, nothing is known.
+/// An absent record does not prove that there is nothing to revoke.
 #[rstest]
 #[case::absent(&[], "the record that the action's main step leaves for the end of the job is missing")]
 #[case::garbled(&[("STATE_jobpass", "x"), ("STATE_anchor", "../../etc")], "not the name of an anchor")]
@@ -482,7 +482,7 @@ fn without_a_state_post_says_where_to_look(#[case] state: &[(&str, &str)], #[cas
     }
 }
 
-/// Lets only the minter's requests through, like proxies with their own users: Rancher, KAS, GKE's DNS
+/// Lets only the minter's requests through, like proxies with users of their own: Rancher, KAS, GKE's DNS
 /// endpoint.
 fn refuse_service_accounts(cluster: &Cluster) {
     for (method, path) in [("POST", "/selfsubject"), ("GET", "/version")] {

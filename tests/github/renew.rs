@@ -1,4 +1,4 @@
-//! A job that lasts longer than one token should live.
+//! `renew-for` in the action: a job that lasts longer than one token should live.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Stdio, time::Duration};
 
@@ -142,7 +142,7 @@ fn a_failure_is_tried_again_and_said_if_it_lasts() {
 }
 
 /// Another account with the same name may have other permissions. Kubernetes revokes the tokens of the first
-/// account, and jobpass hands over no token of the second.
+/// account, and jobpass must hand over no token of the second.
 #[test]
 fn an_account_that_is_made_anew_gets_no_token() {
     let job = Job::begin();
@@ -167,7 +167,7 @@ fn an_account_that_is_made_anew_gets_no_token() {
     assert!(log.contains(said), "{log}");
 }
 
-/// jobpass records a renewal after it has written the new token, not before.
+/// jobpass records a renewal only after it has written the new token.
 #[test]
 fn a_token_that_cannot_be_put_in_place_does_not_count() {
     let job = Job::begin();
@@ -186,7 +186,7 @@ fn a_token_that_cannot_be_put_in_place_does_not_count() {
     job.end();
 }
 
-/// The renewer ends after any revocation, including one by a sweeper.
+/// The renewer ends after any revocation, such as one by a sweeper.
 #[test]
 fn it_ends_with_its_anchor() {
     let job = Job::begin();

@@ -1,4 +1,4 @@
-//! One step with the action. The test runs main and later post like a runner, with files and variables in
+//! One step with the action. Like a runner, the test runs main and later post, with files and variables in
 //! between.
 
 use std::{
@@ -51,14 +51,14 @@ impl Step {
         Self::with(&[&inputs, more].concat())
     }
 
-    /// Sets a variable for the next part, like `env:`, or like a later step through GITHUB_ENV.
+    /// Sets a variable for the next part. `env:` or a later step could set it in the same way.
     pub(crate) fn env(&mut self, name: &str, value: &str) -> &mut Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Sets a variable like a later step through GITHUB_ENV. In post, the runner's own variables win over
-    /// this one.
+    /// Sets a variable as a later step would through GITHUB_ENV. In post, the runner's own variables take
+    /// precedence.
     pub(crate) fn later(&mut self, name: &str, value: &str) -> &mut Self {
         self.later.push((name.to_owned(), value.to_owned()));
         self
@@ -98,7 +98,7 @@ impl Step {
         command.arg(part).spawn().expect("jobpass-github starts")
     }
 
-    /// A command that runs `program` for a part of the action, in the runner's environment.
+    /// A command that runs `program` for a part of the action, with the runner's environment.
     pub(crate) fn command(&self, part: &str, program: impl AsRef<std::ffi::OsStr>, stdout: Stdio) -> Command {
         let mut command = support::scrubbed(Command::new(program));
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
@@ -191,7 +191,7 @@ impl Ended {
         }
     }
 
-    /// The exit code. After a signal, 128 and the signal's number.
+    /// The exit code. For a process that a signal ended, 128 plus the signal's number.
     pub(crate) fn code(&self) -> i32 {
         self.status
             .code()

@@ -1,4 +1,4 @@
-//! GitLab's rules for dotenv reports. If a report would break a rule, jobpass fails before it mints.
+//! GitLab's rules for dotenv reports. jobpass must fail before it mints if the report would break one.
 
 use std::{fs, os::unix::fs::symlink};
 
@@ -102,7 +102,7 @@ fn lines_of_other_commands_stay() {
     assert_dead(&cluster);
 }
 
-/// Only the cluster knows the length of the token.
+/// Only the cluster knows how long the token will be.
 #[test]
 fn a_token_that_does_not_fit_is_revoked() {
     let cluster = Cluster::start();
@@ -121,7 +121,7 @@ fn a_token_that_does_not_fit_is_revoked() {
     );
 }
 
-/// With `masked`, jobpass never hands over a value that a runner would mask only in part.
+/// With `masked`, jobpass hands over no value of which a runner would mask only a part.
 #[test]
 fn a_token_that_runners_would_not_mask_is_revoked() {
     let cluster = Cluster::start();
@@ -142,7 +142,7 @@ fn a_token_that_runners_would_not_mask_is_revoked() {
     assert!(minting.left_in_project().is_empty());
 }
 
-/// A job that jobpass will refuse.
+/// A job that jobpass must refuse.
 struct Refusing {
     cluster: Cluster,
     job: Job,

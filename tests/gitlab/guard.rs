@@ -1,4 +1,4 @@
-//! Every kind of end that real runners give a job. Each revokes the token.
+//! The ways in which real runners end a job. The token is revoked after each of them.
 
 use std::{
     fs,
@@ -33,7 +33,7 @@ fn asleep(running: &Running) {
     running.wait_for(PATIENCE, |log| log.contains("42 asleep").then_some(()));
 }
 
-/// Waits until the token is dead and its files are gone. The end of the job does not wait for this.
+/// Waits until the token is dead and its files are gone. A job may end before that.
 fn assert_dies(project: &Project, ended: &Ended) {
     project
         .cluster
@@ -72,7 +72,7 @@ fn the_token_is_revoked_when_the_script_is_over(
     project.assert_used_and_revoked(&ended);
 }
 
-/// On a shell executor, the script gets a signal. In a container, it does not.
+/// At the timeout, the script gets a signal on a shell executor. In a container, it gets none.
 #[rstest]
 fn a_job_that_runs_into_its_timeout_loses_its_token_before(
     #[values("bash", "dash", "busybox-sh")] shell: &str,
@@ -94,7 +94,7 @@ fn a_job_that_runs_into_its_timeout_loses_its_token_before(
     project.assert_used_and_revoked(&ended);
 }
 
-/// If a script times out, after_script still has time. It finds nothing to revoke.
+/// A script that times out leaves time for after_script, which finds nothing to revoke.
 #[test]
 fn a_job_whose_time_is_split_loses_its_token_after_its_script() {
     let limits = "  variables: {RUNNER_SCRIPT_TIMEOUT: 6s, RUNNER_AFTER_SCRIPT_TIMEOUT: 1m}\n  timeout: 2m\n";
@@ -116,7 +116,7 @@ enum How {
     Terminate,
 }
 
-/// The runner removes the minter's kubeconfig at once. The guard may revoke after that.
+/// The runner removes the minter's kubeconfig at once, and the guard may revoke only afterwards.
 #[rstest]
 fn a_job_that_is_stopped_loses_its_token(
     #[values(How::Cancel, How::Force, How::Terminate)] how: How,
@@ -140,8 +140,8 @@ fn stop(running: &Running, how: How) {
     }
 }
 
-/// No process is left to revoke, as docs/life-of-a-token.md says. After a cancellation, after_script runs in
-/// another container.
+/// No process is left that could revoke, as docs/life-of-a-token.md says. After a cancellation, after_script
+/// runs in another container.
 #[rstest]
 fn a_container_that_is_killed_whole_leaves_its_token_to_after_script_or_to_nobody(
     #[values(How::Cancel, How::Force, How::Terminate)] how: How,
@@ -162,7 +162,7 @@ fn a_container_that_is_killed_whole_leaves_its_token_to_after_script_or_to_nobod
     );
 }
 
-/// On a shell executor, the script continues without the runner, and only the guard notices its end.
+/// On a shell executor, the script goes on without the runner. Only the guard notices the script's end.
 #[rstest]
 fn a_script_that_outlives_its_runner_loses_its_token_when_it_is_over(
     #[values("bash", "dash", "busybox-sh")] shell: &str,
@@ -202,7 +202,7 @@ fn a_shell_that_is_killed_loses_its_token(#[values("bash", "dash", "busybox-sh")
     assert_dies(&project, &ended);
 }
 
-/// bash prints the runner's whole script, and the runner masks the values of masked variables in it.
+/// bash prints the runner's whole script. The runner masks the values of masked variables in it.
 #[test]
 fn a_minter_in_a_masked_variable_is_not_shown_when_a_shell_is_killed() {
     let script = r#""kill -9 $(exec sh -c 'echo $PPID')""#;
@@ -219,12 +219,12 @@ fn a_minter_in_a_masked_variable_is_not_shown_when_a_shell_is_killed() {
     assert_dies(&project, &ended);
 }
 
-/// Kills this job's guard, but not the guards of other jobs: a container shows only its own processes.
+/// Kills this job's guard, and no guard of another job: a container shows only its own processes.
 const KILL_GUARD: &str = r#"for process in /proc/[0-9]*; do
         if tr '\0' ' ' < "$process/cmdline" | grep -q 'jobpass-gitlab guard --shell'; then kill -9 "${process#/proc/}"; fi
       done 2> /dev/null"#;
 
-/// The shell does the guard's work before it ends.
+/// The shell revokes in place of its guard before it ends.
 #[rstest]
 fn a_guard_that_was_killed_leaves_its_token_to_the_shell(
     #[values("bash", "dash", "busybox-sh")] shell: &str,
@@ -247,7 +247,7 @@ fn a_guard_that_was_killed_leaves_its_token_to_the_shell(
     project.assert_used_and_revoked(&ended);
 }
 
-/// A stopped process keeps its pipe open, as one does that waits for an exec plugin.
+/// A stopped process keeps its pipe open. So does one that waits for an exec plugin.
 #[test]
 fn a_guard_that_is_late_leaves_its_token_to_the_shell() {
     let stop_guard = KILL_GUARD.replace("kill -9", "kill -STOP");
@@ -286,7 +286,7 @@ fn a_guard_that_was_killed_leaves_a_token_that_after_script_needs_to_it() {
     project.assert_used_and_revoked(&ended);
 }
 
-/// The shell that runs the script is not the parent of `mint`.
+/// Another program stands between `mint` and the shell that runs the script.
 #[rstest]
 fn a_token_that_another_program_minted_lives_until_the_script_is_over(
     #[values("bash", "dash", "busybox-sh")] shell: &str,
@@ -311,7 +311,7 @@ fn a_token_that_another_program_minted_lives_until_the_script_is_over(
     project.assert_used_and_revoked(&ended);
 }
 
-/// The end of the called script is not the end of the job.
+/// A called script ends before the job does, and must not end the job's token.
 #[rstest]
 fn a_script_that_masks_its_own_output_takes_no_token_away(
     #[values("bash", "dash", "busybox-sh")] shell: &str,
@@ -338,7 +338,7 @@ fn a_script_that_masks_its_own_output_takes_no_token_away(
     project.assert_used_and_revoked(&ended);
 }
 
-/// The container ends with the shell. The shell waits for the guard, although another program printed the
+/// The container ends with the shell. The shell must wait for the guard, whichever program printed the
 /// commands.
 #[rstest]
 fn a_shell_waits_for_the_guard_however_the_program_was_called(
@@ -353,7 +353,7 @@ fn a_shell_waits_for_the_guard_however_the_program_was_called(
     project.assert_used_and_revoked(&ended);
 }
 
-/// The job's after_script replaces the template's.
+/// The job's own after_script replaces that of the template.
 #[rstest]
 fn an_own_after_script_keeps_no_token_alive(
     #[values("bash", "busybox-sh")] shell: &str,
@@ -374,7 +374,7 @@ fn an_own_after_script_keeps_no_token_alive(
     assert_eq!(left.collect::<Vec<_>>(), [""; 0]);
 }
 
-/// The job's before_script replaces the template's. Only the end of the job can report this.
+/// The job's own before_script replaces that of the template. Only the end of the job can report this.
 #[test]
 fn an_own_before_script_mints_no_token_and_is_told_what_to_write() {
     let project = Project::with_pipeline(&job("echo done", "  before_script: [echo own]\n").replace(
@@ -393,7 +393,7 @@ fn an_own_before_script_mints_no_token_and_is_told_what_to_write() {
     assert!(project.cluster.issued().is_empty());
 }
 
-/// The advice works. It also works for scripts that a project sets for all its jobs.
+/// The advice in the error works, also for scripts that a project sets for all its jobs.
 #[test]
 fn the_scripts_of_a_project_s_default_stay_with_a_reference() {
     let own = "  before_script:\n    - !reference [default, before_script]\n    - !reference [.jobpass, before_script]\n";
@@ -445,7 +445,7 @@ fn a_token_that_after_script_needs_lives_until_it_is_over(
     project.assert_used_and_revoked(&ended);
 }
 
-/// The log has said that the guard ends with the container.
+/// Before, the log has said that the guard ends with the container.
 #[test]
 fn a_token_that_after_script_needs_outlives_a_container_in_which_nothing_revokes_it() {
     let pipeline = job("echo done", "  after_script: [echo own]\n").replace(
@@ -462,7 +462,7 @@ fn a_token_that_after_script_needs_outlives_a_container_in_which_nothing_revokes
     );
 }
 
-/// The guard waits as long as after_script could run.
+/// The guard waits for as long as after_script could run.
 #[test]
 fn a_token_that_after_script_needs_does_not_outlive_a_job_without_one() {
     let pipeline = job(ASLEEP, "  variables: {RUNNER_AFTER_SCRIPT_TIMEOUT: 1s}\n").replace(
@@ -497,7 +497,7 @@ fn a_script_that_changes_its_surroundings_loses_its_token(
     assert_dies(&project, &ended);
 }
 
-/// The minter's credential comes in each possible form. Its files are gone when the guard needs them.
+/// The minter's credential comes in each possible form. Its files are gone before the guard needs them.
 #[rstest]
 #[case::a_bearer_token_file(&[
     ("JOBPASS_SERVER", "$SERVER"),
@@ -532,7 +532,7 @@ fn a_job_whose_minter_s_files_are_gone_loses_its_token(#[case] variables: &[(&st
     assert_dies(&project, &ended);
 }
 
-/// The guard has two secrets. The job's own programs see neither.
+/// The guard has two secrets, and the job's own programs must see neither.
 #[test]
 fn a_guard_shows_nothing_of_the_token() {
     let look = r#"for process in /proc/[0-9]*; do
@@ -574,7 +574,7 @@ fn a_minter_that_the_runner_wrote_into_the_log_is_told() {
     project.assert_used_and_revoked(&ended);
 }
 
-/// The log of the job names the cause. The job fails if `fail-on-revoke-error` says so.
+/// The job's log names the cause. `fail-on-revoke-error` decides whether the job fails.
 #[rstest]
 #[case("false", "warning", Status::Success)]
 #[case("true", "error", Status::Failed)]
@@ -605,7 +605,7 @@ fn a_guard_that_cannot_revoke_says_so(#[case] fail: &str, #[case] level: &str, #
     assert!(after_script.contains(&line), "it is tried once more: {log}");
 }
 
-/// The job does not wait for the guard, and nothing in the job revokes later.
+/// The guard goes on trying. The job does not wait for it, and no other process of the job revokes.
 #[test]
 fn a_guard_that_cannot_revoke_goes_on_trying() {
     let script = "sh -c 'echo $((40 + 2)) asleep; until test -e ../go; do sleep 0.05; done'";
@@ -635,7 +635,8 @@ fn a_guard_that_cannot_revoke_goes_on_trying() {
     assert!(file.exists());
 }
 
-/// A state that another process wrote may name another server. That server gets no credential.
+/// Another process may have written the state, and named another server in it. That server must get no
+/// credential.
 #[test]
 fn a_state_that_others_can_write_is_left_alone() {
     use std::os::unix::fs::PermissionsExt as _;

@@ -20,13 +20,13 @@ use crate::{
     leaks, support,
 };
 
-/// A command that says when it runs, and then sleeps until somebody cancels the job. If bash with an EXIT
-/// trap gets a signal before it starts the command, bash obeys the signal only after the command.
+/// A command that prints a line when it runs, and then sleeps until somebody cancels the job. It is a child,
+/// because bash with an EXIT trap handles a signal only after its own command.
 pub(super) const ASLEEP: &str = "sh -c 'echo $((40 + 2)) asleep; exec sleep 600'";
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The source document's GitLab example. The template replaces the job `create_token`.
+/// The source document's GitLab example, with the template in place of the job `create_token`.
 pub(super) const CREATE_TOKEN_AND_RUN_SCAN: &str = r#"
 stages:
   - scan
@@ -108,7 +108,7 @@ impl Project {
         fs::write(self.folder.path().join(name), text).expect("written");
     }
 
-    /// A name or path with which to start this shell. Creates `busybox-sh`, which no package has.
+    /// A name or path with which a runner starts this shell. Creates `busybox-sh`, which no package contains.
     pub(super) fn shell(&self, name: &str) -> String {
         if name != "busybox-sh" {
             return name.to_owned();
@@ -205,8 +205,8 @@ fn create_token_and_run_scan() {
     assert!(ended.job("run_scan").artifacts.contains_key("scan-results.json"));
 }
 
-/// Lists become strings in the job's variables. The job that mints names the missing permission, and no job
-/// gets a token.
+/// The lists become strings in the job's variables. The job that mints names the missing permission, and no
+/// job gets a token.
 #[test]
 fn a_token_that_may_not_do_what_is_required_is_not_handed_over() {
     let more = "SCAN_TOKEN\n      require: [get pods, create pods/exec target-pod]\n      forbid: ['* *']\n";
@@ -224,7 +224,7 @@ fn a_token_that_may_not_do_what_is_required_is_not_handed_over() {
     project.assert_revoked(&ended);
 }
 
-/// The job in `.post` knows of the role from its own inputs. The report names only the anchor.
+/// The job in `.post` learns of the role from its own inputs, because the report names only the anchor.
 #[test]
 fn a_role_for_one_pipeline_is_gone_with_its_token() {
     let rules = "rules: [get pods, {apiGroups: [''], resources: [pods], verbs: [list]}]";
@@ -291,8 +291,7 @@ fn a_job_that_mints_and_then_fails_revokes_by_itself() {
     project.assert_revoked(&ended);
 }
 
-/// Runners do not mask a sealed token, and need not. If a careless job prints the variable, it does not print
-/// the token.
+/// A careless job prints the variable. It does not show the token, so runners need not mask it.
 #[test]
 fn a_careless_job_shows_nothing_of_a_sealed_token() {
     let identity = Identity::generate();
@@ -323,7 +322,7 @@ fn a_careless_job_shows_nothing_of_a_sealed_token() {
     assert!(files_with(&ended, &project.cluster.issued()[0]).is_empty());
 }
 
-/// If a careless job prints a variable that was handed over masked, every runner masks it.
+/// A careless job prints a variable with a masked token, and every runner masks it.
 #[test]
 fn a_careless_job_shows_nothing() {
     let careless = CREATE_TOKEN_AND_RUN_SCAN
@@ -444,7 +443,7 @@ fn a_token_that_was_handed_over_outlives_a_cancelled_pipeline() {
     assert!(left.iter().all(|name| name.ends_with(".env")), "{left:?}");
 }
 
-/// A project variable wins over a variable of a report. So jobs would get another value than the token.
+/// A project variable takes precedence over a variable of a report. So later jobs would not get the token.
 #[test]
 fn a_variable_of_the_project_keeps_the_token_from_being_minted() {
     let project = Project::with_pipeline(CREATE_TOKEN_AND_RUN_SCAN);

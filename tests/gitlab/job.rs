@@ -1,4 +1,4 @@
-//! A GitLab job, as a runner runs it: `before_script` and `script` in one shell, and `after_script` in
+//! A GitLab job, run as a runner does: `before_script` and `script` in one shell, and `after_script` in
 //! another, with the same variables and folders.
 
 use std::{
@@ -53,7 +53,7 @@ impl Job {
     }
 
     /// A later job of the same pipeline. It has another id, the same settings and options, and the variables
-    /// of this job's dotenv report.
+    /// from this job's dotenv report.
     pub(crate) fn later(&self) -> Self {
         let mut later = Self::without_minter(&[]);
         let own = ["CI_PROJECT_DIR", "CI_JOB_ID", "CI_JOB_STATUS"];
@@ -169,7 +169,8 @@ impl Job {
         variables
     }
 
-    /// Panics if the program's output or its files contain a form of a token of the cluster or the minter.
+    /// Asserts that neither the program's output nor its files contain a form of a token of the cluster or of
+    /// the minter.
     pub(crate) fn assert_nothing_leaked(&self, cluster: &Cluster, said: &Ended) {
         let mut places = vec![("the log".to_owned(), said.log.clone())];
         for name in self

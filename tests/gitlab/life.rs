@@ -1,4 +1,4 @@
-//! mint, open and revoke, as the templates call them.
+//! `mint`, `open` and `revoke`, as the templates call them.
 
 use std::{
     fs,
@@ -19,8 +19,8 @@ use crate::{
     support,
 };
 
-/// An option that keeps jobpass from asking about the token's permissions. The API server caches a token for
-/// 10 s when it sees it. With this option, it has not seen the token before the revocation.
+/// An option with which jobpass does not ask about the token's permissions. The API server caches a token
+/// that it sees. With this option, it sees the token only after the revocation.
 pub(super) const UNSEEN: (&str, &str) = ("escape-check", "off");
 const FILES: [(&str, &str); 2] = [("token-file", "true"), ("kubeconfig-file", "true")];
 
@@ -60,7 +60,7 @@ fn a_job_gets_files_and_loses_them() {
     says(&job.revoke("success", &[]).succeeded(), &["nothing to revoke"]);
 }
 
-/// gitlab-runner before 15.7 does not give the job its timeout.
+/// gitlab-runner before 15.7 does not tell the job its timeout.
 #[rstest]
 #[case::an_older_runner(None, true)]
 #[case::a_newer_runner(Some("3600"), false)]
@@ -78,8 +78,8 @@ fn a_runner_that_does_not_tell_its_timeout_is_said(#[case] timeout: Option<&str>
     job.revoke("success", &[]).succeeded();
 }
 
-/// jobpass tests the token only after the API server has learned of the deletion by its watch. An earlier
-/// test would put the token into the API server's cache.
+/// The API server learns of the deletion by its watch, and jobpass tests the token only after that. An
+/// earlier test would put the token into the API server's cache.
 #[test]
 fn revoking_proves_it_with_the_token() {
     let cluster = Cluster::start();
@@ -176,7 +176,7 @@ fn a_token_in_plain_comes_with_a_warning() {
     assert_dead(&cluster);
 }
 
-/// The API server answers 401 to every token for another audience, so a 401 would prove nothing.
+/// The API server answers 401 to every token for another audience, so a 401 proves nothing about this one.
 #[test]
 fn a_token_for_another_audience_is_proven_dead_by_its_anchor() {
     let cluster = Cluster::start();
@@ -257,7 +257,8 @@ fn a_job_revokes_every_token_of_its_own_and_none_of_others() {
     assert!(job.left_in_temp().is_empty());
 }
 
-/// A job's own `after_script` leaves these files. The template's `after_script` reads them later.
+/// A job with its own `after_script` leaves these files behind. The template's `after_script` in a later job
+/// removes them.
 #[test]
 fn what_jobs_of_long_ago_left_is_removed() {
     let cluster = Cluster::start();
@@ -336,7 +337,7 @@ fn a_failure_to_revoke_names_the_command_to_type(#[case] fail: &str, #[case] cod
     }
 }
 
-/// Other processes of the machine can read a command's arguments.
+/// Other processes of the machine can read the arguments of a command.
 #[test]
 fn a_kubeconfig_is_no_flag() {
     let cluster = Cluster::start();
@@ -358,7 +359,7 @@ fn a_kubeconfig_is_no_flag() {
     assert_dead(&cluster);
 }
 
-/// Each cause stops a job at each stage. after_script then leaves nothing behind.
+/// Each cause stops a job at each stage. Then after_script must leave nothing behind.
 #[rstest]
 fn a_job_that_is_stopped_while_it_mints_leaves_nothing(
     #[values(("/secrets", false), ("/secrets", true), ("/token", false), ("/token", true))] station: (
@@ -410,7 +411,8 @@ fn a_job_that_is_stopped_while_it_mints_leaves_nothing(
     assert!(job.left_in_temp().is_empty() && job.left_in_project().is_empty());
 }
 
-/// A project variable may have any value. The token's own claims win, and the log names the wrong variable.
+/// A project variable may have any value. The token's own claims take precedence, and the log names the wrong
+/// variable.
 #[rstest]
 #[case::another_anchor("JOBPASS_ANCHOR", "NAMESPACE/jobpass-aaaaaaaaaaaaaaaaaaaa", true)]
 #[case::another_uid("JOBPASS_ANCHOR_UID", "11111111-1111-1111-1111-111111111111", false)]
@@ -440,7 +442,7 @@ fn the_token_itself_says_which_anchor_is_deleted(
     assert_dead(&cluster);
 }
 
-/// Without the identity, only the variables name the anchor.
+/// Without the identity, jobpass knows the anchor only from the variables.
 #[test]
 fn a_uid_that_is_not_the_anchor_s_is_no_proof() {
     let cluster = Cluster::start();
@@ -512,7 +514,7 @@ fn a_job_that_was_handed_a_token_has_a_kubeconfig_until_its_shell_ends() {
     assert_dead(&cluster);
 }
 
-/// The minter's address accepts no tokens of ServiceAccounts.
+/// The address for the minter refuses the tokens of ServiceAccounts.
 #[test]
 fn a_job_that_was_handed_a_token_uses_the_jobs_server() {
     // The same API server has two addresses.
@@ -544,7 +546,7 @@ fn a_job_that_was_handed_a_token_uses_the_jobs_server() {
     );
 }
 
-/// A dotenv report must have less than 5 KB.
+/// A dotenv report must be shorter than 5 KB.
 #[test]
 fn a_job_that_cannot_be_told_of_the_ca_gets_the_token_alone() {
     let cluster = Cluster::start();

@@ -1,5 +1,5 @@
-//! jobpass masks the log of a job while the job writes it: on the GitLab runner of `tests/runner`, in every
-//! shell that runners use.
+//! The filter, which masks the log of a job while the job writes it. It runs on the GitLab runner of
+//! `tests/runner`, in every shell that runners use.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ fn the_corpus_would_find_a_log_that_is_not_masked() {
     corpus::assert_all_found(&project.cluster.issued()[0], &ended.job("run_scan").log);
 }
 
-/// The token comes from the variable and from the file. The script prints it in every form.
+/// The script prints the token in every form, from the variable and from the file.
 #[rstest]
 #[case("masked")]
 #[case("plain")]
@@ -97,7 +97,7 @@ fn the_minter_s_credential_is_masked_too() {
     assert_absent(&project.minter, "the log", &ended.job("run_scan").raw);
 }
 
-/// The traps may contain secrets that other users of the machine must not read.
+/// Traps may contain secrets, and other users of the machine must not read them.
 #[rstest]
 #[case("bash")]
 #[case("dash")]
@@ -119,7 +119,7 @@ fn commands_of_a_trap_are_shown_to_no_other_user(#[case] shell: &str) {
     project.assert_revoked(&ended);
 }
 
-/// The script prints more lines than a pipe holds, to both streams and from children.
+/// The script prints more lines than a pipe holds, to both streams and from child processes.
 #[rstest]
 #[case("bash")]
 #[case("dash")]
@@ -152,7 +152,7 @@ fn nothing_is_lost_and_the_order_is_kept(
     project.assert_revoked(&masked);
 }
 
-/// jobpass neither waits for a process that outlives the script, nor stops it. The process may still print.
+/// A process may outlive the script, and print later. jobpass neither waits for it, nor stops it.
 #[rstest]
 #[case("bash")]
 #[case("dash")]
@@ -215,8 +215,8 @@ fn a_job_that_is_cancelled_shows_what_it_said(#[case] shell: &str) {
     project.assert_revoked(&ended);
 }
 
-/// Each of these cases would keep some filters from ending: a filter that is a job of the shell, and a filter
-/// that waits for the end of its input.
+/// Each of these scripts would keep a simpler filter from ending: one that is a job of the shell, or one that
+/// waits for the end of its input.
 #[rstest]
 #[case("sleep 0.2 & sleep 0.3 & wait; echo waited", &["waited"])]
 #[case("sleep 30 & sleep 0.1; kill $!; wait $! || echo \"killed $?\"", &["killed 143"])]
@@ -240,7 +240,7 @@ fn no_script_keeps_the_job_from_ending(
     project.assert_revoked(&ended);
 }
 
-/// bash runs the shell's trap in a child that has not yet started another program.
+/// bash runs the shell's trap in a child that has not started another program yet.
 #[test]
 fn children_that_are_killed_at_once_do_not_end_the_masking() {
     let script = "i=0; while [ $i -lt 40 ]; do sleep 5 & kill $!; wait $! || true; i=$((i+1)); done; echo \"the end $TOKEN\"";
@@ -278,7 +278,7 @@ fn what_a_shell_has_set_before_stays(
     project.assert_revoked(&ended);
 }
 
-/// jobpass shows an unfinished line at once.
+/// jobpass shows an unfinished line without waiting for its end.
 #[test]
 fn progress_is_shown_while_it_is_made() {
     let project = Project::with_pipeline(&job_with(
@@ -320,8 +320,7 @@ fn a_runner_that_reads_add_mask_is_told_and_no_other() {
     project.assert_revoked(&ended);
 }
 
-/// Some programs run for the whole job. They show the token neither in their arguments nor in their
-/// environment.
+/// Some programs run for the whole job. Their arguments and environments must not show the token.
 #[test]
 fn the_filter_shows_nothing_in_proc() {
     let look = r#"

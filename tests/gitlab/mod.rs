@@ -12,7 +12,7 @@ mod sealed;
 
 use crate::cluster::Cluster;
 
-/// The log of a job that has revoked its token.
+/// The line in the log of a job that has revoked its token.
 fn revoked(cluster: &Cluster) -> String {
     format!(
         "revoked the token of ServiceAccount {}/scanner",
@@ -20,7 +20,8 @@ fn revoked(cluster: &Cluster) -> String {
     )
 }
 
-/// Replaces the value `NAMESPACE` in a pipeline by the test's namespace. A variable may have the same name.
+/// Replaces the value `NAMESPACE` in a pipeline by the test's namespace. Leaves a variable of that name
+/// alone.
 fn in_namespace(pipeline: &str, cluster: &Cluster) -> String {
     pipeline.replace(": NAMESPACE", &format!(": {}", cluster.namespace()))
 }

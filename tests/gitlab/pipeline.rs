@@ -1,5 +1,5 @@
-//! The templates in users' pipelines. `gitlab-ci-local` runs them. It masks nothing: if its log lacks a text,
-//! nothing printed that text.
+//! The templates in users' pipelines, which `gitlab-ci-local` runs. It masks nothing: if its log lacks a
+//! text, nothing has printed that text.
 
 use std::{
     fs,
@@ -18,8 +18,8 @@ use crate::{
     support,
 };
 
-/// The source document's GitLab example. The template replaces the job `create_token`. (The example also
-/// uploads a report of type `scan`, which GitLab does not have.)
+/// The source document's GitLab example, with the template in place of the job `create_token`. (The example
+/// also uploads a report of type `scan`, which GitLab does not have.)
 const CREATE_TOKEN_AND_RUN_SCAN: &str = r#"
 stages:
   - scan
@@ -48,7 +48,7 @@ run_scan:
     paths: [scan-results.json]
 "#;
 
-/// The pipeline above, with a token that only a job with the identity can read.
+/// The same pipeline with a sealed token, which only a job with the identity can read.
 const SEALED: &str = r#"
 stages:
   - scan
@@ -86,7 +86,7 @@ run_scan:
     - ./run_scan.sh "$JOBPASS_TOKEN_FILE"
 "#;
 
-/// A scanner that uses the token with the API. `NAMESPACE` is the test's namespace.
+/// A scanner that calls the API with the token. `NAMESPACE` is the test's namespace.
 pub(crate) const SCANNER: &str = r#"#!/bin/sh
 set -eu
 kubectl --kubeconfig /dev/null --server "$SERVER" --certificate-authority ca.pem --token "$(cat "$1")" \
@@ -181,7 +181,7 @@ fn the_token_that_was_handed_over_is_revoked_after_a_failure_too() {
     project.assert_used_and_revoked(&log);
 }
 
-/// With `needs`, the job in `.post` would start at once. Without it, the job runs after the jobs that use the
+/// With `needs`, the job in `.post` would start at once. Without `needs`, it runs after the jobs that use the
 /// token.
 #[test]
 fn the_token_works_until_the_last_stage_is_over() {
@@ -286,7 +286,7 @@ fn without_the_program_a_job_says_what_is_missing() {
     assert!(!log.contains("every Pod is scanned"), "{log}");
 }
 
-/// The templates come from this repository instead of from GitLab.
+/// The pipelines take the templates from this repository instead of from GitLab.
 #[rstest]
 fn the_pipelines_of_the_readme_run(#[values(0, 1, 2, 3, 4, 5, 6)] number: usize) {
     let readme = fs::read_to_string(support::root().join("gitlab-component/README.md")).expect("the README");
@@ -327,7 +327,7 @@ fn an_input_that_cannot_be_is_refused_by_its_name() {
     assert!(project.cluster.requests().is_empty(), "{log}");
 }
 
-/// A throw-away project on GitLab, and the cluster that its pipeline uses.
+/// A temporary project on GitLab, and the cluster that its pipeline uses.
 struct Project {
     cluster: Cluster,
     minter: String,
@@ -468,7 +468,7 @@ impl Project {
         );
     }
 
-    /// The files with a token, except the files that pipelines write themselves.
+    /// The files that contain a token. Leaves out the files that pipelines write themselves.
     fn files_with(&self, token: &str) -> Vec<String> {
         let mut found = Vec::new();
         let mut folders = vec![self.folder.path().to_owned()];

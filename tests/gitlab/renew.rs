@@ -1,4 +1,5 @@
-//! A job that lasts longer than one token should live. jobpass masks every one of its tokens in the log.
+//! `renew-for` on GitLab: a job that lasts longer than one token should live. jobpass masks each of the job's
+//! tokens in the log.
 
 use jobpass_tests::runner::gitlab::Status;
 use rstest::rstest;

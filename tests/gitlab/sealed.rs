@@ -1,4 +1,4 @@
-//! A sealed token: only the identity decrypts it. No log, variable or file shows any part of it.
+//! A sealed token. Only the identity opens it, and no log, variable or file shows any part of the token.
 
 use std::{fs, path::PathBuf};
 
@@ -25,7 +25,7 @@ fn sealing(cluster: &Cluster, identity: &Identity, options: &[(&str, &str)]) -> 
     Job::with(cluster, &[&sealed, options].concat())
 }
 
-/// A later job, and the path of its variable JOBPASS_IDENTITY. The variable has the type File.
+/// A later job. Also returns the path in its variable JOBPASS_IDENTITY, which has the type File.
 fn opening(minting: &Job, identity: &str) -> (Job, PathBuf) {
     let mut job = minting.later();
     let path = job.project().join("identity");
@@ -113,7 +113,7 @@ fn a_secret_key_as_recipient_is_not_shown() {
     }
 }
 
-/// The cases: each kind of wrong identity in a job that opens a token.
+/// The cases are the kinds of wrong identities for a job that opens a token.
 #[test]
 fn an_identity_that_does_not_open_is_told_and_not_shown() {
     let cluster = Cluster::start();
@@ -156,7 +156,7 @@ fn an_identity_that_does_not_open_is_told_and_not_shown() {
     }
 }
 
-/// The cases: each kind of damage to a sealed token.
+/// The cases are the kinds of damage to a sealed token.
 #[test]
 fn a_damaged_token_is_told_and_not_opened() {
     let cluster = Cluster::start();
@@ -192,7 +192,7 @@ fn a_damaged_token_is_told_and_not_opened() {
     }
 }
 
-/// Only the cluster knows the length of the token. The longest token that fits is far longer than usual.
+/// Only the cluster knows how long the token will be. The longest token that fits is far longer than usual.
 #[rstest]
 #[case(1550, true)]
 #[case(2800, false)]
@@ -224,7 +224,7 @@ fn assert_closed(cluster: &Cluster, using: &Job, problem: &str, key: &str) -> En
     open
 }
 
-/// Panics if the output contains a useful part of a secret key.
+/// Asserts that the output contains no useful part of a secret key.
 fn assert_hidden(key: &str, said: &Ended) {
     let (log, key) = (said.log.to_uppercase(), key.to_uppercase());
     assert!(!log.contains(&key[20..40]), "{}", said.log);

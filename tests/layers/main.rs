@@ -10,11 +10,11 @@ use std::{
 
 use syn::{UseTree, visit::Visit};
 
-/// The layers of a crate, the topmost first. A folder or file imports only from the layers after its own.
+/// The layers of a crate, the topmost first. The modules of a layer import only from the layers after it.
 struct Layers {
     crate_name: &'static str,
     folders: &'static [&'static str],
-    /// The names at the crate's root that are re-exports, each with the module that defines it.
+    /// The names that the crate's root re-exports, each with the module that defines it.
     reexports: &'static [(&'static str, &'static str)],
 }
 
@@ -86,7 +86,7 @@ fn the_devkit_imports_downwards() {
     assert_eq!(upward(&DEVKIT, &files(&source(&DEVKIT))), "");
 }
 
-/// If `upward` did not find these imports, the test below would prove nothing.
+/// The test below proves something only if `upward` finds these imports.
 #[test]
 fn a_planted_upward_import_is_seen() {
     let planted = [
@@ -169,7 +169,7 @@ fn files(folder: &Path) -> Vec<(PathBuf, String)> {
     files
 }
 
-/// Returns one line for each import that runs upwards, or that names a module without a layer.
+/// Returns a line for each import that runs upwards, and for each that names a module without a layer.
 fn upward(layers: &Layers, files: &[(PathBuf, String)]) -> String {
     let mut found = String::new();
     for (path, text) in files {
@@ -203,10 +203,11 @@ fn module(path: &Path) -> Vec<String> {
         .collect()
 }
 
-/// The first segment of every path from the crate's root.
+/// The first segments of all paths from the crate's root.
 struct Imports<'a> {
     module: &'a [String],
-    /// The number of inline modules around the current item. As many `super` segments stay inside the file.
+    /// The number of inline modules around the current item. A path may have as many `super` segments and
+    /// still stay inside the file.
     inline: usize,
     paths: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! The output of careless scripts: one corpus for every platform and every kind of hand-over.
+//! The output of careless scripts. One corpus serves every platform and every kind of hand-over.
 
 use std::{collections::HashSet, fmt::Write as _};
 
@@ -7,12 +7,12 @@ use jobpass_mask::{Encoding, PIECE, forms};
 
 use super::assert_absent;
 
-/// The forms of the token that a script shows if nothing masks it.
+/// The forms in which a script shows the token if nothing masks it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shows {
     /// At least one whole form. A platform that searches for values can mask it.
     Whole,
-    /// Only pieces, with line breaks, colours or columns of a dump in between. Only a filter can find them.
+    /// Only pieces, separated by line breaks, colours or the columns of a dump. Only a filter can find them.
     Pieces,
 }
 
@@ -175,7 +175,7 @@ pub(crate) const STEP: &str = r#"
         run: sh careless.sh 2>&1
 "#;
 
-/// All scripts, each after a line with its name. If one script fails, the others still run.
+/// All scripts, each after a line with its name. If one fails, the others still run.
 pub(crate) fn script() -> String {
     SCRIPTS.iter().fold(String::new(), |mut all, (name, _, script)| {
         let _ = writeln!(all, "echo; echo '=== {name} ==='\n{{ {script}\n}} || true");
@@ -191,15 +191,16 @@ pub(crate) fn assert_no_piece(secret: &str, log: &str) {
     }
 }
 
-/// Asserts that a platform that searches for values left no form of the token. [`Shows::Pieces`] lists what
-/// such a platform cannot find.
+/// Asserts that a platform that searches for values left no form of the token. The scripts of
+/// [`Shows::Pieces`] do not count, because such a platform cannot find pieces.
 pub(crate) fn assert_no_form(secret: &str, log: &str) {
     for (name, _, section) in sections(log) {
         assert_absent(secret, &format!("the output of `{name}`"), section);
     }
 }
 
-/// Asserts that nothing masked the log: the checks find the token in the output of every script.
+/// Asserts that nothing masked the log, and that the checks find the token in the output of every script.
+/// Otherwise the checks would prove nothing.
 pub(crate) fn assert_all_found(secret: &str, log: &str) {
     for (name, shows, section) in sections(log) {
         assert!(
@@ -226,8 +227,8 @@ fn sections(log: &str) -> impl Iterator<Item = (&'static str, Shows, &str)> {
     })
 }
 
-/// The pieces of the token that a person finds in a text. The person reads it plain, without colours, with
-/// joined lines, or as a decoded dump.
+/// The pieces of the token that a person finds in a text: in the text as it is, without its colours, with its
+/// lines joined, or as a decoded dump.
 pub(crate) fn pieces(secret: &str, text: &str) -> Vec<String> {
     let forms = forms(secret);
     // This decodes dumps.

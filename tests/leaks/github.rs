@@ -8,7 +8,7 @@ use rstest::rstest;
 use super::{assert_absent, forms};
 use crate::{cluster::Cluster, github::step::Step, support};
 
-/// The log without the mask commands, which the runner does not print.
+/// The log without the commands that add masks: the runner does not print them.
 pub(crate) fn shown(log: &str) -> String {
     log.lines()
         .filter(|line| !line.starts_with("::add-mask::"))
@@ -87,7 +87,7 @@ fn the_kubeconfig_holds_the_token_for_as_long_as_the_job_runs_and_nothing_of_the
     assert!(step.left_in_temp().is_empty(), "{:?}", step.left_in_temp());
 }
 
-/// The server repeats the request in a text that jobpass quotes.
+/// The server repeats the request in a text, and jobpass quotes that text.
 #[rstest]
 #[case::message(422)]
 #[case::retried(503)]
@@ -149,7 +149,7 @@ fn another_process_of_the_same_user_reads_nothing_in_proc() {
     main.wait().expect("it ends");
 }
 
-/// The library kube would log, obey or print these texts.
+/// The crate `kube` would log these texts, or act on them.
 #[test]
 fn nothing_in_the_environment_makes_a_library_talk_or_go_elsewhere() {
     let (cluster, elsewhere) = (Cluster::start(), Cluster::start());

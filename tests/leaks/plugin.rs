@@ -1,5 +1,5 @@
-//! The secrets that a kubeconfig gives to an exec plugin and a proxy. Neither the error of a plugin that
-//! fails nor the log of a job shows them.
+//! The secrets that a kubeconfig gives to an exec plugin and to a proxy. Neither the error of a failed plugin
+//! nor the log of a job may show them.
 
 use std::{fs, os::unix::process::CommandExt as _, process::Stdio, time::Duration};
 
@@ -22,7 +22,7 @@ const VARIABLE: &str = "a-variable's \"secret\"/+";
 const PROXY: &str = "a-proxy%27s-secret%2F";
 const PRINTED: &str = "a-printed-secret-of-one-line";
 
-/// A plugin that prints all values that it gets, like real plugins do, and fails.
+/// A plugin that prints all values that it gets and then fails. Real plugins do that.
 const CARELESS: &str = r#"
 cat <<'X'
 {"kind": "ExecCredential", "status": {"clientKeyData": "-----BEGIN KEY-----\na-printed-secret-of-one-line\n-----END KEY-----"}}
@@ -54,7 +54,8 @@ fn kubeconfig(plugin: &std::path::Path) -> String {
     )
 }
 
-/// The error shows only the end of the output, so each part of the output is a case.
+/// The error shows only the end of the plugin's output. So each case has another part of the output at the
+/// end.
 #[test]
 fn the_error_of_a_careless_plugin_shows_no_secret() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -94,7 +95,7 @@ fn the_error_of_a_careless_plugin_shows_no_secret() {
     }
 }
 
-/// A script may print the kubeconfig or its lines.
+/// A script may print the whole kubeconfig, or single lines of it.
 #[test]
 fn a_log_shows_no_secret_that_a_kubeconfig_hands_on() {
     let cluster = Cluster::start();
@@ -145,8 +146,8 @@ fn a_log_shows_no_secret_that_a_kubeconfig_hands_on() {
     assert!(ended.log.contains("interactiveMode"), "{}", ended.log);
 }
 
-/// A plugin has the job's environment. A runner that kills the processes of a step may not know the plugin's
-/// process group.
+/// A plugin has the environment of the job. A runner that kills the processes of a step may not find the
+/// plugin's process group.
 #[test]
 fn a_plugin_does_not_outlive_a_jobpass_that_is_killed() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,4 +1,4 @@
-//! A workflow on the GitHub runner of `tests/runner` and in `act`, without any secret.
+//! A workflow without any secret, on the GitHub runner of `tests/runner` and in `act`.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
@@ -163,7 +163,8 @@ fn a_workflow_of_another_repository() {
     assert!(cluster.issued().is_empty() && !ended.log.contains("scan finished"));
 }
 
-/// `act` gives the steps of a job the URL and the bearer token that the runner would give.
+/// `act` lacks an endpoint for ID tokens. So the test gives the steps a URL and a bearer token, as the runner
+/// would.
 #[test]
 fn a_workflow_without_a_secret_under_act() {
     let (cluster, endpoint) = (cluster(), TokenEndpoint::start(Issuer::github()));

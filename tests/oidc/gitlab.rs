@@ -1,4 +1,4 @@
-//! A pipeline on the GitLab runner of `tests/runner`, with `id_tokens` and without a project variable.
+//! A pipeline without a project variable and with `id_tokens`, on the GitLab runner of `tests/runner`.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 

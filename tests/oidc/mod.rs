@@ -12,7 +12,7 @@ const GITLAB: &str = "gitlab.example.com";
 /// The guide for maintainers, with the configuration for this repository and this project.
 const GUIDE: &str = include_str!("../../docs/oidc.md");
 
-/// The YAML of this kind in the guide.
+/// The YAML block of this kind in the guide.
 pub(crate) fn documented(kind: &str) -> String {
     let kind = format!("\nkind: {kind}\n");
     let blocks = GUIDE.split("```yaml\n").skip(1);
@@ -34,13 +34,13 @@ fn cluster() -> Cluster {
     cluster
 }
 
-/// A cluster that knows the jobs' users, and gives them no permissions.
+/// A cluster that knows the users of jobs, but gives them no permissions.
 fn strict_cluster(cluster: Cluster) -> Cluster {
     support::minter_token(&cluster);
     cluster
 }
 
-/// The log at the end of a job.
+/// The line in the log of a job that has revoked its token.
 fn revoked(cluster: &Cluster) -> String {
     format!(
         "revoked the token of ServiceAccount {}/scanner",
@@ -48,7 +48,7 @@ fn revoked(cluster: &Cluster) -> String {
     )
 }
 
-/// Asserts that the token is dead, and that this user minted and revoked it.
+/// Asserts that the token is dead, and that this user both minted and revoked it.
 fn assert_minted_and_revoked_by(cluster: &Cluster, user: &str, log: &str) {
     let issued = cluster.issued();
     assert_eq!(issued.len(), 1, "{log}");

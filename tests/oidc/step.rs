@@ -19,7 +19,7 @@ use crate::{
     support,
 };
 
-/// The time limit of a cancelled job, as jobpass promises it.
+/// The time limit that jobpass promises for a cancelled job.
 const GRACE: Duration = Duration::from_secs(6);
 
 /// A step of a job that may request ID tokens.
@@ -109,7 +109,7 @@ fn an_id_token_mints_and_a_fresh_one_revokes() {
     it.assert_nothing_leaked(&[&main, &post]);
 }
 
-/// The API server answers only 401, so the claims of the token tell the causes apart.
+/// The API server answers only 401. So the error tells the causes apart by the claims of the token.
 #[rstest]
 #[case::repository(
     Issuer::github().claim("repository_id", "99").claim("repository", "team/fork"),
@@ -239,8 +239,7 @@ fn the_endpoint_s_certificate_has_to_be_good() {
     assert_eq!(it.endpoint.requests(), 0);
 }
 
-/// The launcher restores SSL_CERT_FILE. A program that somebody starts without the launcher says why it sends
-/// no request.
+/// The launcher restores SSL_CERT_FILE. Without the launcher, the program sends no request, and says why.
 #[test]
 fn what_a_later_step_changes_does_not_redirect_post() {
     let it = Fixture::new(cluster(), Issuer::github());
@@ -321,7 +320,8 @@ fn only_one_credential_is_wanted() {
     assert_eq!(it.endpoint.requests(), 0);
 }
 
-/// Only GitHub issues ID tokens on request, so the command lines lack the option.
+/// Only GitHub issues ID tokens on request. So the command line lacks the option, and the error names another
+/// way.
 #[test]
 fn elsewhere_an_error_says_what_there_is() {
     let cluster = cluster();

@@ -1,4 +1,4 @@
-//! Server certificates: both kubectl and jobpass trust them, or neither does.
+//! Certificates of servers: kubectl and jobpass trust the same ones.
 
 use std::{
     collections::BTreeMap,
@@ -55,7 +55,7 @@ struct Case {
     given: Vec<usize>,
     form: &'static str,
     asked: &'static str,
-    /// Whether the case also tries kubectl itself, which needs more time than its packages.
+    /// Whether to try the case with kubectl itself as well, which takes longer than its packages.
     with_kubectl: bool,
 }
 
@@ -289,7 +289,8 @@ fn certificates() {
     holds("certificates", 400, &case(), |case| lab.compare(case).err());
 }
 
-/// Appliances send such a chain. So does a server with a copy of the output of `openssl s_client`.
+/// Some appliances send such a chain. So does a server that got the output of `openssl s_client` as its
+/// chain.
 #[test]
 fn a_certificate_that_is_given_itself() {
     let lab = Lab::new();

@@ -1,4 +1,4 @@
-//! Connections, tried with kubectl itself: kubectl and jobpass connect in the same way, or neither connects.
+//! Connections that kubectl itself also tries: both programs connect in the same way, or neither does.
 
 use std::{collections::BTreeMap, fs};
 
@@ -22,7 +22,7 @@ use crate::{
 
 #[derive(Debug, Clone)]
 struct Case {
-    /// 0.0.0.0 leads to this machine, but Go does not treat it as a loopback address.
+    /// The host. 0.0.0.0 leads to this machine, but Go does not treat it as a loopback address.
     host: &'static str,
     path: &'static str,
     server_name: &'static str,
@@ -151,7 +151,8 @@ fn connections() {
     });
 }
 
-/// A GitHub Enterprise Server with a private authority, set up as in its guides.
+/// A GitHub Enterprise Server whose certificate comes from a private authority. The job is set up as its
+/// guides say.
 #[test]
 fn node_extra_ca_certs_counts_for_id_tokens() {
     let folder = TempDir::new().expect("a folder");

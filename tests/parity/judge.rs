@@ -1,4 +1,5 @@
-//! The judge, which answers for kubectl: the program of `tests/control-plane/judge`, built from client-go.
+//! The judge, which reads in place of kubectl: the program of `tests/control-plane/judge`, built from
+//! client-go.
 
 use std::{
     collections::BTreeMap,
@@ -59,7 +60,7 @@ impl Judge {
         }
     }
 
-    /// The values that kubectl reads, or its reason to refuse.
+    /// The values that kubectl reads from a kubeconfig, or kubectl's reason to refuse it.
     pub(crate) fn read(
         &self,
         path: &str,

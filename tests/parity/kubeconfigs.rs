@@ -1,4 +1,4 @@
-//! Generated kubeconfigs, in each form of YAML.
+//! Generates kubeconfigs, in every form of YAML.
 
 use std::{cell::Cell, fs, path::Path};
 
@@ -351,7 +351,7 @@ fn absent() -> Value {
     json!("(absent)")
 }
 
-/// One of the values, most often `usual`.
+/// One of the values. `usual` is the most frequent.
 fn weighted<const N: usize>(values: [Value; N], usual: Value) -> BoxedStrategy<Value> {
     Union::new_weighted(vec![
         (12, Just(usual).boxed()),

@@ -108,7 +108,7 @@ struct Lab {
     key: String,
     token: String,
     runtime: Runtime,
-    /// The users as which both programs connected.
+    /// The users as whom both programs have connected.
     users: RefCell<BTreeSet<String>>,
 }
 

@@ -1,9 +1,9 @@
-//! Parity with kubectl: where kubectl connects, jobpass connects. The tests try generated kubeconfigs,
+//! Parity with kubectl: jobpass connects where kubectl connects. The tests try generated kubeconfigs,
 //! certificates, URLs and environments with both programs.
 //!
-//! The judge, a program of kubectl's own packages, reads for kubectl: thousands of cases in seconds. For
-//! connections, the tests run kubectl itself. `docs/reference.md` and [`reading::OnPurpose`] list the
-//! intended differences.
+//! For most cases, the judge reads in place of kubectl: it is built from kubectl's own packages, and reads
+//! thousands of cases in seconds. For connections, the tests run kubectl itself. `docs/reference.md` and
+//! [`reading::OnPurpose`] list the intended differences.
 
 mod certificates;
 mod connecting;

@@ -1,4 +1,5 @@
-//! Runs a property over generated cases. It prints the seed, and makes a failing case as small as possible.
+//! Tries a property on generated cases. Prints the seed, and reduces a failing case to the smallest one that
+//! still fails.
 
 use std::{env, fmt::Debug};
 
@@ -7,8 +8,8 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
 };
 
-/// The variable for the seed of a run: a number, or `random`. Without it, each run tries the same cases, so
-/// that a new failure comes from a change in the code.
+/// The variable for the seed of a run: a number, or `random`. Without it, each run tries the same cases. A
+/// new failure then comes from a change in the code.
 const SEED: &str = "JOBPASS_PARITY_SEED";
 /// The variable that multiplies the number of cases.
 const TIMES: &str = "JOBPASS_PARITY_TIMES";

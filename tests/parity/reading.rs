@@ -1,4 +1,4 @@
-//! Kubeconfigs and proxies. Both jobpass and the judge read them.
+//! Kubeconfigs and proxies, as jobpass and the judge read them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +22,7 @@ use crate::{
     property::holds,
 };
 
-/// A form that kubectl accepts and jobpass refuses on purpose. The reasons are in `docs/reference.md`.
+/// A form that kubectl accepts and that jobpass refuses on purpose. The reasons are in `docs/reference.md`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum OnPurpose {
     /// The field `insecure-skip-tls-verify`.
@@ -155,7 +155,7 @@ fn of_jobpass(read: &Minter) -> Value {
     })
 }
 
-/// The URL with which requests begin. client-go joins paths with `path.Join`, and drops the query.
+/// The beginning of the URLs of requests. client-go joins paths with `path.Join`, and drops the query.
 fn without_slashes(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
@@ -214,7 +214,7 @@ fn kubeconfigs() {
     });
 }
 
-/// The cases are almost valid YAML.
+/// These cases are almost valid YAML.
 #[test]
 fn damaged_kubeconfigs() {
     let lab = Lab::new();
@@ -235,8 +235,8 @@ fn damaged_kubeconfigs() {
     });
 }
 
-/// Whether the text may have a form that libyaml refuses since 0.2, and Go's older port accepts. One such
-/// form is an unquoted value that ends with a colon, within braces or brackets. Another is a tag with such
+/// Whether the text may have a form that Go's older port of libyaml accepts, but that libyaml refuses since
+/// 0.2. One is an unquoted value within braces or brackets that ends with a colon. Another is a tag with such
 /// characters.
 fn is_older_yaml(text: &str) -> bool {
     let brackets = [',', '?', '[', ']', '{', '}'];

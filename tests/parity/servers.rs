@@ -1,4 +1,4 @@
-//! The servers of a case: an API server with any certificate, and proxies of each kind.
+//! The servers of a case: an API server with a certificate of any kind, and proxies of each kind.
 
 use std::{
     future::Future,

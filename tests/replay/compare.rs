@@ -1,6 +1,6 @@
-//! Compares two answers, which name different objects. An API server invents values: uids, versions, tokens.
-//! When a value first occurs, this pairs it with the other server's value at the same position. From then on,
-//! the pair must stay the same.
+//! Compares two answers that name different objects. An API server invents values: uids, versions, tokens.
+//! The first time that such a value occurs, this pairs it with the value at the same position in the other
+//! answer. From then on, both must occur together.
 
 use std::{collections::HashMap, fmt, ops::RangeInclusive};
 
@@ -27,7 +27,7 @@ const BUILD: &[&str] = &[
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     known: HashMap<String, String>,
-    /// The pairs in the other direction: two values must not share one partner.
+    /// The pairs in the other direction: two values must not have the same partner.
     taken: HashMap<String, String>,
 }
 
@@ -81,14 +81,14 @@ impl Names {
         }
     }
 
-    /// Pairs two values, and replaces earlier pairs.
+    /// Pairs two values. Replaces earlier pairs of either.
     pub(crate) fn learn(&mut self, dev: &str, real: &str) {
         self.known.insert(dev.to_owned(), real.to_owned());
         self.taken.insert(real.to_owned(), dev.to_owned());
     }
 }
 
-/// The differences in the answer of Kubernetes. Pairs new values.
+/// The differences between the two answers. Pairs the values that occur for the first time.
 pub(crate) fn compare(dev: &Answer, real: &Answer, clocks: Clocks, names: &mut Names) -> Vec<Difference> {
     let mut comparison = Comparison {
         names,
@@ -184,7 +184,7 @@ impl Comparison<'_> {
                 })
     }
 
-    /// Whether the two times have the same distance from their clocks. Both times are rounded to seconds.
+    /// Whether the two times are equally far from their clocks. Both are rounded to seconds.
     fn same_moment(&self, dev: Option<i64>, real: Option<i64>) -> bool {
         let (Some(dev), Some(real)) = (dev, real) else {
             return false;
@@ -214,7 +214,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Sorts rules. An API server lists them in the order of its bindings, and that order comes from a Go map.
+/// Sorts rules. An API server lists them in the order of a Go map, which is random.
 fn ordered<'v>(key: &str, values: &'v [Value]) -> Vec<&'v Value> {
     let mut values: Vec<&Value> = values.iter().collect();
     if matches!(key, "resourceRules" | "nonResourceRules") {

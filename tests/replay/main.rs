@@ -1,5 +1,5 @@
-//! Replays on Kubernetes itself the requests that a test run and the demo sent to the dev cluster. Fails if
-//! the answers of the dev cluster and of Kubernetes differ.
+//! Sends to Kubernetes itself the requests that a test run and the demo sent to the dev cluster. Fails if the
+//! answers of the two differ.
 
 mod compare;
 mod player;

@@ -15,8 +15,8 @@ use serde_json::Value;
 
 use crate::compare::{Clocks, Difference, Names, claims, compare};
 
-/// The time in which all parts of Kubernetes learn of a change: its controllers, and its caches of roles and
-/// bindings.
+/// The time limit for all parts of Kubernetes to learn of a change: its controllers, and its caches of roles
+/// and bindings.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -28,7 +28,8 @@ pub(crate) struct Player<'a> {
     names: Names,
     /// The namespaces of the transcript. Objects in other namespaces do not matter.
     namespaces: BTreeSet<String>,
-    /// The claims of the tokens of Kubernetes. The key is the paired token of the dev cluster.
+    /// The claims of each token that Kubernetes issued, by the token of the dev cluster that it is paired
+    /// with.
     tokens: HashMap<String, Value>,
     /// The last token that the player sent for a token of the dev cluster.
     sent: HashMap<String, String>,
@@ -37,7 +38,7 @@ pub(crate) struct Player<'a> {
     patience: Duration,
 }
 
-/// A request to which Kubernetes gives another answer.
+/// A request that Kubernetes answers differently.
 pub(crate) struct Wrong {
     transcript: String,
     number: usize,
@@ -175,9 +176,11 @@ impl<'a> Player<'a> {
         format!("{path}?{}", parameters.collect::<Vec<_>>().join("&"))
     }
 
-    /// The token to send for a token of the dev cluster. This signs it again, so that it expires after the
-    /// same time as on the dev cluster. A newly signed token is new to the API server. If the dev cluster had
-    /// cached the token, this returns the earlier one again.
+    /// The token to send in place of a token of the dev cluster. It is signed again, so that it expires after
+    /// the same time as on the dev cluster.
+    ///
+    /// The API server has never seen a token that was signed just now. If the dev cluster had the token in
+    /// its cache, this returns the one that it returned before.
     fn token(&mut self, token: &str, exchange: &Exchange) -> String {
         let Some(claims) = self.tokens.get(token) else {
             return token.to_owned();

@@ -1,4 +1,4 @@
-//! The comparison finds each difference, and nothing else.
+//! The comparison finds each difference, and finds nothing else.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jobpass_devkit::transcript::Answer;
@@ -14,7 +14,8 @@ const UIDS: [&str; 4] = [
     "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb",
 ];
 
-/// The clock of Kubernetes is 1,000 seconds ahead. Kubernetes takes two seconds to answer.
+/// The differences between these answers. The clock of Kubernetes is 1,000 seconds ahead, and Kubernetes
+/// takes two seconds to answer.
 fn differences(dev: Value, real: Value, names: &mut Names) -> Vec<String> {
     let answer = |body| Answer {
         status: 200,
@@ -80,7 +81,7 @@ fn statuses_and_headers() {
     assert_eq!(places, ["status", "header content-type", "header warning"]);
 }
 
-/// A pair of uids stays a pair wherever it occurs again.
+/// Two uids that are paired must occur together everywhere.
 #[test]
 fn uids_stand_for_each_other() {
     let mut names = Names::default();

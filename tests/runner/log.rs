@@ -20,11 +20,11 @@ impl Raw {
         String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 
-    /// Blocks until `what` finds something. Calls `what` after each new output.
+    /// Blocks until `what` returns a value. Calls `what` after each new output.
     ///
     /// # Panics
     ///
-    /// If `what` finds nothing before `timeout`.
+    /// If `what` returns no value within `timeout`.
     pub(super) fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + timeout;
         let mut bytes = self.bytes();

@@ -2,7 +2,8 @@
 //! that jobpass can notice.
 //!
 //! They run real scripts, real Node and the real programs, and show the log as a person would see it. `act`
-//! and `gitlab-ci-local` also run on one machine, but neither masks or cancels like the real runners.
+//! and `gitlab-ci-local` also run on one machine, but neither of them masks or cancels as the real runners
+//! do.
 
 pub mod github;
 pub mod gitlab;

@@ -13,8 +13,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
-/// The events for which a job waits. One mailbox serves the whole job, so that a cancellation arrives during
-/// any process.
+/// The events for which a job waits. One mailbox serves the whole job, so that a cancellation reaches it
+/// during any process.
 pub(super) struct Mailbox {
     sender: Sender<Event>,
     receiver: Receiver<Event>,
@@ -42,11 +42,11 @@ pub(super) enum Stream {
 
 /// The options for running and stopping a process.
 pub(super) struct Manner<'a> {
-    /// Whether both streams are one, in the order of writing.
+    /// Whether standard output and standard error are one stream, in the order of writing.
     pub(super) merged: bool,
     pub(super) input: &'a str,
-    /// Whether the process gets its own process group. Then the signals go to the group, otherwise only to
-    /// the process.
+    /// Whether the process gets a process group of its own. Then signals go to the group; otherwise they go
+    /// only to the process.
     pub(super) group: bool,
     pub(super) timeout: Option<Duration>,
     /// The signals in their order, each with the wait after it. SIGKILL follows the last wait.
@@ -56,7 +56,7 @@ pub(super) struct Manner<'a> {
     pub(super) linger: Option<Duration>,
 }
 
-/// The events outside of a job that end it without a signal to its scripts.
+/// The ways to end a job from outside, without a signal to its scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     /// The coordinator says that the job has ended already.
@@ -247,7 +247,7 @@ impl Mailbox {
     }
 }
 
-/// Reads until the stream ends, or until the runner is killed. After that, nobody reads the stream.
+/// Reads until the stream ends, or until a test kills the runner. After that, nobody reads the stream.
 fn read(mut reader: PipeReader, stream: Stream, of: u64, sender: &Sender<Event>, gone: &AtomicBool) {
     let mut buffer = [0; 8192];
     let moment = Timespec {
@@ -276,7 +276,7 @@ struct Ladder<'a> {
 }
 
 impl Ladder<'_> {
-    /// Sends the next signal. Returns the time at which to send the one after it.
+    /// Sends the next signal. Returns the time for the signal after it.
     fn climb(&mut self) -> Option<Instant> {
         let step = self.manner.signals.get(self.next);
         self.next += 1;

@@ -1,5 +1,5 @@
-//! The commands that errors and `doctor` propose. If a person pastes one, a user becomes at most a minter,
-//! and a minter gets no more permissions than it needs.
+//! The commands that errors and `doctor` propose. A pasted command makes a user at most a minter, and gives a
+//! minter no more permissions than it needs.
 
 use std::fs;
 
@@ -38,7 +38,7 @@ fn an_administrator_is_made_no_minter() {
     assert_eq!(desk.admin(&bound), "jobpass-minter");
 }
 
-/// A user with permission to list Secrets can read them.
+/// A user who may list Secrets can read them.
 #[rstest]
 #[case(&["list"], "list")]
 #[case(&["sweep"], "list-delete")]

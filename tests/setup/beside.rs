@@ -1,4 +1,4 @@
-//! Several set-ups in one namespace, a set-up that replaces another, and the times at which each is in
+//! Several set-ups in one namespace, a set-up that replaces another, and the moments at which each comes into
 //! effect.
 
 use std::{
@@ -26,7 +26,7 @@ fn mint(desk: &Desk, minter: &str, more: &[&str]) -> crate::github::step::Ended 
     ended
 }
 
-/// Three set-ups for one minter, in any order. None removes a permission of another.
+/// Three set-ups for one minter are applied in any order. None removes a permission of another.
 #[rstest]
 #[case(&[&SCANNER[..], &JOBS, &DEPLOYER])]
 #[case(&[&DEPLOYER[..], &SCANNER, &JOBS])]
@@ -127,8 +127,8 @@ fn nothing_is_taken_away_unless_that_is_said() {
     desk.setup(&[&less, &["--diff"]]).succeeded();
 }
 
-/// jobpass refuses this in one command, so it must also refuse it in two. Otherwise a job could mint tokens
-/// that outlive it.
+/// jobpass refuses this in one command, so it must also refuse it in two commands. Otherwise a job could mint
+/// tokens that outlive it.
 #[test]
 fn no_job_of_one_set_up_mints_by_another() {
     let desk = Desk::new();
@@ -195,7 +195,7 @@ fn no_job_of_one_set_up_mints_by_another() {
     }
 }
 
-/// A minter that has its credential before the set-up continuously sends requests that must never succeed.
+/// A minter has its credential before the set-up, and sends requests all the time. They must never succeed.
 #[rstest]
 #[case::for_an_account(&SCANNER, &["serviceaccounts/scanner/token", "secrets?dryRun=All"])]
 #[case::for_jobs(&JOBS, &["serviceaccounts/default/token", "secrets?dryRun=All", "roles?dryRun=All"])]
@@ -286,7 +286,7 @@ fn nobody_is_bound_to_policies_that_do_nothing() {
     assert_eq!(desk.admin(&bound), "");
 }
 
-/// An administrator who may not impersonate waits. jobpass tells why.
+/// An administrator who may not impersonate has to wait, and jobpass says why.
 #[test]
 fn an_administrator_who_may_not_impersonate_waits() {
     let desk = Desk::new();

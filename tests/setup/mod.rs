@@ -1,4 +1,4 @@
-//! `jobpass setup`: its output loads into a cluster and works.
+//! `jobpass setup`: a cluster accepts its output, and the set-up works.
 
 mod advice;
 mod attacker;
@@ -25,7 +25,7 @@ const SCANNER: [&str; 2] = ["--service-account", "scanner"];
 const MINTER: [&str; 2] = ["--minter", "serviceaccount:jobpass-minter"];
 const SWEEPER: [&str; 2] = ["--sweeper-image", "registry.example.com/jobpass:0.1.0"];
 
-/// A maintainer's folder with an administrator's kubeconfig.
+/// The folder of a maintainer, with an administrator's kubeconfig.
 struct Desk {
     cluster: Cluster,
     folder: TempDir,
@@ -252,7 +252,7 @@ fn apply_and_diff_say_what_is_and_was_different() {
     assert_eq!(desk.admin(&labelled), "security");
 }
 
-/// kubectl and the API server accept the output, with any names in it.
+/// kubectl and the API server accept the output, whatever names are in it.
 #[rstest]
 #[case(&[MINTER[0], MINTER[1], SWEEPER[0], SWEEPER[1], "--audiences", "it's, vault"])]
 #[case(&["--minter", r#"user:a'] || true || ['"\: {b} #c"#, "--minter", "group:null", "--example-rights"])]

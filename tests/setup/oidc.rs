@@ -1,4 +1,4 @@
-//! Jobs without a stored secret. They authenticate with the file and the objects of `setup`.
+//! Jobs without a stored secret: they authenticate by the file and the objects that `setup` writes.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -52,7 +52,7 @@ const WORKFLOWS: &[&str] = &[
     "env=prod",
 ];
 
-/// A cluster with a set-up of `options`, for jobs with an ID token.
+/// A cluster with a set-up from `options`, for jobs with an ID token.
 struct Trusting {
     desk: Desk,
 }
@@ -105,7 +105,7 @@ impl Trusting {
     }
 }
 
-/// The API server accepts only the named jobs. Each of `others` is a claim of another job.
+/// The API server accepts only the jobs of the set-up. Each of `others` is a claim of another job.
 #[rstest]
 #[case::github(GITHUB, Issuer::github(), &[
     ("repository_id", "3"),
@@ -166,7 +166,7 @@ fn jobs_are_let_in_and_others_are_not(
     assert!(!cluster.issued().iter().any(|token| cluster.accepts(token)));
 }
 
-/// The API server answers 401 to all of them. Only its file shows the causes.
+/// The API server answers 401 to all of these tokens. Only its file shows the causes.
 #[test]
 fn what_does_not_fit_is_named() {
     let trusting = Trusting::set_up(GITHUB);
@@ -191,7 +191,7 @@ fn what_does_not_fit_is_named() {
     }
 }
 
-/// Asserts that doctor finds this fault and the API server's refusal, and no other fault.
+/// Asserts that doctor names this fault and the API server's refusal, and no other fault.
 #[track_caller]
 fn says_alone(doctor: &Ended, said: &str) {
     assert_eq!(doctor.code(), 4, "{}", doctor.log);
@@ -201,7 +201,7 @@ fn says_alone(doctor: &Ended, said: &str) {
     assert!(matches!(*failed, [line] if line.contains(said)), "{}", doctor.log);
 }
 
-/// The file of `setup` uses claims that stay the same in every form of GitHub's `sub`.
+/// The file of `setup` uses only claims that do not depend on the form of GitHub's `sub`.
 #[test]
 fn every_form_of_a_subject_is_let_in() {
     let trusting = Trusting::set_up(GITHUB);
@@ -215,7 +215,7 @@ fn every_form_of_a_subject_is_let_in() {
     }
 }
 
-/// GitHub gives the jobs of a matrix different ids. Then the audit log shows the id as well.
+/// GitHub gives each job of a matrix another id. If it does, the audit log shows the id as well.
 #[test]
 fn the_audit_log_names_the_job() {
     let trusting = Trusting::set_up(GITHUB);

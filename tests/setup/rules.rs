@@ -1,4 +1,4 @@
-//! Jobs that bring rules, with a minter from `setup`.
+//! Jobs that bring rules of their own, with a minter from `setup`.
 
 use std::fs;
 
@@ -51,7 +51,7 @@ fn a_role_for_one_job() {
     assert_eq!(left(&desk.cluster), "");
 }
 
-/// One minter for a shared ServiceAccount and for jobs with rules.
+/// One minter serves a shared ServiceAccount and jobs with rules.
 #[test]
 fn both() {
     let desk = Desk::new();

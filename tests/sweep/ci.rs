@@ -1,4 +1,4 @@
-//! The answers of GitHub and GitLab about the runs of anchors, and their failures.
+//! The answers of GitHub and GitLab about the runs of anchors, and the failures of both.
 
 use jobpass_devkit::{CiAnswer, CiApi, Fault, FaultKind};
 
@@ -17,7 +17,7 @@ fn broom_for(api: &CiApi) -> Broom {
     broom_that_trusts(api, "SSL_CERT_FILE")
 }
 
-/// A sweeper to which this variable gives the site's certificate authority.
+/// A sweeper that finds the site's certificate authority through this variable.
 fn broom_that_trusts(api: &CiApi, variable: &str) -> Broom {
     let mut broom = Broom::new();
     write(&broom.folder.path().join("roots.pem"), api.ca_pem());
@@ -106,8 +106,8 @@ fn the_certificates_of_node_extra_ca_certs_count_for_a_site() {
     assert_eq!(summary(&lines)["ended"], 1, "{log}");
 }
 
-/// If the runner dies, or a second cancellation kills post, nobody revokes. The token lives until the sweeper
-/// learns that the anchor's run has ended.
+/// The runner died, or a second cancellation killed post, so nobody revoked. The token lives until the
+/// sweeper learns that the anchor's run has ended.
 #[rstest]
 #[case::the_runner_dies(false)]
 #[case::cancelled_by_force(true)]
@@ -225,7 +225,7 @@ fn an_anchor_goes_when_its_run_has_ended_and_not_before() {
     assert_eq!(states, vec![json!("live"); 9], "{}", listed.log);
 }
 
-/// The token goes only to the site that the operator named.
+/// jobpass sends the token only to the site that the operator named.
 #[test]
 fn no_anchor_chooses_where_a_token_is_sent() {
     let (mine, other) = (
@@ -246,7 +246,7 @@ fn no_anchor_chooses_where_a_token_is_sent() {
     assert!(mine.asked().is_empty() && other.asked().is_empty());
 }
 
-/// An unknown run does not count as ended.
+/// A run whose state is unknown does not count as ended.
 #[rstest]
 #[case::unauthorized(|_: &str| CiAnswer::Answer(401, vec![], format!("bad token {TOKEN}")), Some("it does not accept the token (401)"))]
 #[case::forbidden(|_: &str| CiAnswer::Answer(403, vec![], String::new()), None)]
@@ -287,7 +287,7 @@ fn what_is_not_certain_has_not_ended(#[case] answer: fn(&str) -> CiAnswer, #[cas
     assert!(!log.contains('\u{1b}'), "{log}");
 }
 
-/// A redirect could lead the token to another site.
+/// A redirect could send the token to another site.
 #[test]
 fn redirects_are_not_followed() {
     let elsewhere = CiApi::start(|_| says(1, "completed", LATER));
@@ -311,7 +311,7 @@ fn redirects_are_not_followed() {
     );
 }
 
-/// One failed request is not an outage, but deserves a warning.
+/// One failed request does not mean an outage, but deserves a warning.
 #[test]
 fn a_single_failure_is_said() {
     let api = CiApi::start(|_| CiAnswer::Answer(502, vec![], String::new()));

@@ -1,11 +1,11 @@
-//! Legacy tokens: the sweep obeys their annotation, whoever created the Secret.
+//! Legacy tokens: the sweep acts on their annotation, whoever created the Secret.
 
 use super::*;
 
 const EXPIRATION: &str = "kubernetes.io/service-account.expiration";
 
 impl Broom {
-    /// Creates a Secret with this expiration, like a person. The token controller fills it.
+    /// Creates a Secret with this expiration, as a person would. The token controller fills it.
     fn legacy(&self, name: &str, expiration: Option<&str>) {
         let mut annotations = json!({"kubernetes.io/service-account.name": "scanner"});
         if let Some(seconds) = expiration {
@@ -91,7 +91,7 @@ fn the_annotation_is_kept_and_nothing_else_goes() {
     }
 }
 
-/// The list continues after a page without any Secret that counts.
+/// The list goes on after a page on which no Secret counts.
 #[test]
 fn many_that_say_nothing_are_passed_over_page_by_page() {
     let broom = Broom::new();

@@ -1,4 +1,4 @@
-//! `jobpass list` without a terminal.
+//! `jobpass list` whose output is not a terminal.
 
 use std::io::{BufRead as _, BufReader};
 

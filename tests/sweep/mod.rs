@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 use crate::{cluster::Cluster, github::step::Ended, support};
 
-/// The permissions that a sweeper of a namespace needs, as a 403 shows them, and the permission to list the
+/// The permissions that a sweeper of a namespace needs, as a 403 shows them. Also the permission to list the
 /// anchors of the cluster. The sweeper cannot delete the objects of other tests.
 const SWEEPER: &str = r#"
 apiVersion: v1
@@ -54,8 +54,8 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: NAMESPAC
 subjects: [{kind: ServiceAccount, name: sweeper, namespace: NAMESPACE}]
 "#;
 
-/// A sweeper and its scope. Nobody can create an object with an earlier time. jobpass computes the age of an
-/// anchor from the time in the API server's answers, so tests change that time.
+/// A sweeper and its scope. Nobody can create an object with an earlier time. But jobpass computes the age of
+/// an anchor from the time in the API server's answers, so tests change that time.
 struct Broom {
     cluster: Cluster,
     folder: TempDir,
@@ -129,7 +129,7 @@ impl Broom {
         name
     }
 
-    /// Creates anchors like those of runners that died an hour ago.
+    /// Creates anchors as if their runners had died an hour ago.
     fn leave_behind(&self, anchors: usize) {
         each(anchors, |number| {
             let run = (number / 4).to_string();
@@ -177,7 +177,7 @@ impl Broom {
     }
 }
 
-/// Calls `what` with each number below `numbers`, some at the same time.
+/// Calls `what` with each number below `numbers`. Several calls run at the same time.
 fn each(numbers: usize, what: impl Fn(usize) + Sync) {
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {

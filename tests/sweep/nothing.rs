@@ -1,4 +1,5 @@
-//! Namespaces without anchors or legacy tokens, like most namespaces: the API server answers `"items": null`.
+//! Namespaces without anchors and legacy tokens, as most namespaces are. The API server answers `"items":
+//! null` for them.
 
 use std::process::{Command, Stdio};
 

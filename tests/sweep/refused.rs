@@ -1,9 +1,10 @@
-//! If a user lacks the permission to list anchors, the error shows an account that has it.
+//! A user who may not list anchors. The error shows how to create an account that may.
 
 use super::*;
 
 impl Broom {
-    /// Runs jobpass as a user without permissions, then as the account of this name from the error.
+    /// Runs jobpass as a user without permissions. Then runs it as the account of this name that the error
+    /// shows.
     fn run_as_shown(&self, arguments: &[&str], home: &str, account: &str) -> Ended {
         self.cluster
             .apply("{apiVersion: v1, kind: ServiceAccount, metadata: {name: nobody, namespace: NAMESPACE}}");

@@ -1,4 +1,4 @@
-//! A sweep that ends early, runs beside another sweep, or gets wrong answers.
+//! A sweep that ends early, one that runs beside another, and one that gets wrong answers.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -27,7 +27,7 @@ fn answer(status: u16, body: &Value) -> FaultKind {
     }
 }
 
-/// A running sweep. Its output goes to a file, because it is more than a pipe holds.
+/// A running sweep. Its output goes to a file, because a pipe could not hold it.
 struct Sweep {
     child: Child,
     lines: PathBuf,
@@ -55,7 +55,7 @@ impl Sweep {
     }
 }
 
-/// 510 anchors are more than a page. The API server stops answering in the middle of the first page.
+/// The 510 anchors are more than a page. The API server stops answering in the middle of the first page.
 #[rstest]
 fn stopped_anywhere_and_begun_again(#[values(Signal::KILL, Signal::INT, Signal::TERM)] signal: Signal) {
     let broom = Broom::new();
@@ -122,7 +122,7 @@ fn two_at_once_do_no_harm() {
     assert_eq!(broom.names(), [live]);
 }
 
-/// A new anchor with the same name belongs to somebody else.
+/// An anchor that has the same name but is newer belongs to somebody else.
 #[test]
 fn another_anchor_of_the_same_name_is_left_alone() {
     let broom = Broom::new();
@@ -154,7 +154,7 @@ fn another_anchor_of_the_same_name_is_left_alone() {
     );
 }
 
-/// The sweep resumes pages that fail. It neither misses an anchor nor judges one twice.
+/// The sweep resumes a page that fails. It misses no anchor, and judges none twice.
 #[test]
 fn a_page_that_fails_is_resumed() {
     let broom = Broom::new();
@@ -266,7 +266,7 @@ fn a_list_that_cannot_be_read_to_its_end_is_no_success() {
     );
 }
 
-/// 40 anchors with 200 KB of annotations each. One page with all of them would be 8 MB.
+/// The anchors have 200 KB of annotations each. One page with all 40 would be 8 MB.
 #[test]
 fn pages_that_are_too_long_become_shorter() {
     let broom = Broom::new();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// The commands that the runner knows. Upper and lower case do not matter.
+/// The commands that the runner knows. It ignores the case of their names.
 const REGISTERED: [&str; 15] = [
     "add-mask",
     "add-matcher",

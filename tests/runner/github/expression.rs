@@ -1,4 +1,4 @@
-//! The part of the expression language in the tests' workflows: contexts, `!`, `==`, `!=`, `&&`, `||`,
+//! The part of the expression language that the tests' workflows use: contexts, `!`, `==`, `!=`, `&&`, `||`,
 //! brackets, and some functions.
 
 use serde_json::Value;
@@ -238,7 +238,7 @@ impl Parser<'_> {
     }
 }
 
-/// A property of a value. Upper and lower case of the name do not matter. Null if there is no such property.
+/// A property of a value, whatever the case of its name. Null if there is no such property.
 fn property(value: &Value, name: &str) -> Value {
     let found = value.as_object().and_then(|object| {
         let exact = object.get(name);

@@ -1,4 +1,4 @@
-//! The steps of a job in their order, then the posts of actions (`StepsRunner.cs`, `JobExtension.cs`).
+//! A job: its steps in order, then the post steps of its actions (`StepsRunner.cs`, `JobExtension.cs`).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ pub(super) struct Job {
     /// The context `steps`.
     steps: Map<String, Value>,
     ended: Vec<Step>,
-    /// The numbers of the steps that have a post. The runner begins with the last one.
+    /// The numbers of the steps that have a post step. The runner begins with the last one.
     posts: Vec<usize>,
 }
 
@@ -201,7 +201,7 @@ impl Job {
         outputs
     }
 
-    /// Evaluates the expressions in these texts. These variables are the context `env`.
+    /// Evaluates the expressions in these texts. `env` is the context of that name.
     pub(super) fn texts(&self, texts: &Texts, env: &Variables) -> Variables {
         let scope = self.scope(env);
         texts

@@ -1,4 +1,5 @@
-//! Masks, and the forms of each that the runner derives (`SecretMasker.cs`, `ValueEncoders.cs`, `HostContext.cs`).
+//! The masks, and the forms of each that the runner derives (`SecretMasker.cs`, `ValueEncoders.cs`,
+//! `HostContext.cs`).
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -29,7 +30,7 @@ impl Masker {
         }
     }
 
-    /// Masks a text. Masks that overlap or touch become one `***`.
+    /// Masks a text. Where masks overlap or touch, one `***` replaces all of them.
     pub(super) fn mask(&self, text: &str) -> String {
         let mut found: Vec<Range<usize>> = self.0.iter().flat_map(|form| positions(text, form)).collect();
         found.sort_by_key(|range| range.start);
@@ -76,8 +77,8 @@ fn encodings(value: &str) -> [String; 11] {
     ]
 }
 
-/// The part of the base64 of a longer text that holds the value, with padding (`Base64StringEscapeShift1` and
-/// `2`).
+/// The part of the base64 of a longer text that stands for the value, with padding
+/// (`Base64StringEscapeShift1` and `2`).
 fn base64_shifted(value: &str, shift: usize) -> String {
     let bytes = value.as_bytes();
     STANDARD.encode(

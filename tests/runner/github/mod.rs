@@ -58,7 +58,7 @@ pub struct Times {
     pub interrupt: Duration,
     /// The time between SIGTERM and SIGKILL.
     pub terminate: Duration,
-    /// The wait for the end of a stream that other processes hold open after the process has ended.
+    /// The wait for the end of a stream that other processes keep open after the process has ended.
     pub streams: Duration,
 }
 
@@ -122,7 +122,7 @@ pub struct Step {
     pub name: String,
     pub conclusion: Conclusion,
     pub outputs: BTreeMap<String, String>,
-    /// The names of the commands in the step's log that the runner obeyed.
+    /// The names of the commands in the step's log that the runner carried out.
     pub commands: Vec<String>,
     /// The step's part of the log for a person.
     pub log: String,
@@ -153,8 +153,8 @@ impl Runner {
         }
     }
 
-    /// Sets the folder of the action for `uses: name`. `actions/checkout` needs no folder, because it does
-    /// not change the workspace here.
+    /// Sets the folder of the action for `uses: name`. `actions/checkout` needs none, because here it does
+    /// not change the workspace.
     pub fn action(mut self, name: &str, folder: &Path) -> Self {
         self.actions.insert(name.to_owned(), Action::load(folder));
         self
@@ -183,8 +183,8 @@ impl Runner {
         self
     }
 
-    /// Gives posts no inputs, as in a step below two composite actions: the inputs of the outer actions are
-    /// then empty (github.com/actions/runner, issue 3514).
+    /// Gives post steps no inputs, as below two composite actions: the inputs of the outer actions are then
+    /// empty (github.com/actions/runner, issue 3514).
     pub fn below_two_composites(mut self) -> Self {
         self.below_two_composites = true;
         self
@@ -202,7 +202,7 @@ impl Runner {
         self
     }
 
-    /// The folder in which steps run. The caller must put the files of `actions/checkout` there.
+    /// The folder in which steps run. The test must put the files there that `actions/checkout` would.
     pub fn workspace(&self) -> PathBuf {
         self.folder("workspace")
     }
@@ -228,7 +228,7 @@ impl Runner {
         self.folder.path().join(name)
     }
 
-    /// Finds a program on the machine. A step's `env:` does not change the result (`WhichUtil.cs`).
+    /// Finds a program on the machine. A step's `env:` does not matter (`WhichUtil.cs`).
     fn which(&self, program: &str, in_front: &[PathBuf]) -> Option<PathBuf> {
         let machine = env::var_os("PATH").unwrap_or_default();
         let machine = self.path.iter().cloned().chain(env::split_paths(&machine));
@@ -245,11 +245,11 @@ impl Running {
         self.canceller.cancel();
     }
 
-    /// Waits until `what` finds something in the unmasked output of the steps ([`Ended::raw`]).
+    /// Waits until `what` returns a value for the unmasked output of the steps ([`Ended::raw`]).
     ///
     /// # Panics
     ///
-    /// If `what` finds nothing before `timeout`.
+    /// If `what` returns no value within `timeout`.
     pub fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&str) -> Option<T>) -> T {
         self.raw.wait_for(timeout, what)
     }

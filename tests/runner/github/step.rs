@@ -28,7 +28,7 @@ pub(super) struct Execution<'a> {
     pub(super) number: usize,
     step: &'a Step,
     condition: &'a str,
-    /// The context `env`: the job's variables, and the step's own, which win.
+    /// The context `env`: the job's variables, and the step's own, which take precedence.
     pub(super) env: Variables,
     lines: [Lines; 2],
     pub(super) outputs: Variables,
@@ -200,7 +200,7 @@ impl<'a> Execution<'a> {
         end
     }
 
-    /// The variables of the process. If a name occurs twice, the later variable wins (`ActionRunner.cs`,
+    /// The variables of the process. If a name occurs twice, the later variable counts (`ActionRunner.cs`,
     /// `Handler.cs`, `ProcessInvoker.cs`).
     fn environment(&self, inputs: Variables, files: &Files) -> Variables {
         let runner = &self.job.runner;
@@ -259,7 +259,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Reads the command files after every kind of end (`FileCommandManager.cs`, `ProcessFiles`).
+    /// Reads the command files, however the process ended (`FileCommandManager.cs`, `ProcessFiles`).
     fn process_files(&mut self, files: &Files) {
         for file in File::ALL {
             if let Err(problem) = self.process_file(file, files) {
@@ -307,7 +307,7 @@ impl Attendant for Execution<'_> {
         }
     }
 
-    /// Evaluates the condition again (`StepsRunner.cs`). A step that must always run continues.
+    /// Evaluates the condition again (`StepsRunner.cs`). A step that must always run goes on.
     fn cancelled(&mut self) -> bool {
         self.job.status = Conclusion::Cancelled;
         !self.job.scope(&self.env).condition(self.condition)

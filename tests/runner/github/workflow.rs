@@ -1,5 +1,5 @@
-//! Workflows and the manifests of JavaScript actions, with the features that the harness supports. It refuses
-//! all other features.
+//! Workflows, and the manifests of JavaScript actions. The harness supports a part of their features, and
+//! refuses all others.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

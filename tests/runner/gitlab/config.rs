@@ -183,7 +183,7 @@ fn with_includes(project: &Path, name: &str, given: &Mapping) -> Mapping {
     }
 }
 
-/// Applies `extends` from the first to the last entry, and then the job itself.
+/// Applies the entries of `extends`, the first one first, and then the job itself.
 fn extended(name: &str, config: &Mapping) -> Value {
     let own = config
         .get(name)
@@ -211,7 +211,7 @@ fn merge(into: &mut Value, from: &Value) {
     }
 }
 
-/// Resolves `!reference [job, keyword, ...]`. A list inside a list becomes a part of it.
+/// Resolves `!reference [job, keyword, ...]`. A list within a list is joined to it.
 fn referenced(value: Value, config: &Mapping) -> Value {
     match value {
         Value::Tagged(tagged) if tagged.tag == "!reference" => {

@@ -51,7 +51,7 @@ pub(super) fn load(name: &str, text: &str, given: &Mapping) -> Mapping {
     mapping(parse(name, &interpolated(body, &values)))
 }
 
-/// Replaces each `$[[ inputs.name ]]` by its value, before this parses the text as YAML
+/// Replaces each `$[[ inputs.name ]]` by its value, before the text is parsed as YAML
 /// (`Interpolation::TextTemplate`). A value that is not a string becomes JSON.
 fn interpolated(text: &str, values: &[(String, Value)]) -> String {
     let mut result = text.to_owned();

@@ -51,16 +51,16 @@ struct Build<'a> {
     ending: bool,
 }
 
-/// The end of the script.
+/// The way in which the script ended.
 enum Outcome {
     Success,
     Failed(String),
     Canceled,
-    /// RUNNER_SCRIPT_TIMEOUT ended the script, and after_script still has time.
+    /// RUNNER_SCRIPT_TIMEOUT ended the script, and there is time for after_script.
     TimedOut,
-    /// The job's timeout ended the script, and after_script has no time.
+    /// The job's timeout ended the script, and there is no time for after_script.
     OutOfTime,
-    /// The cause, from outside, ended the script, and after_script has no time.
+    /// A cause outside of the job ended the script, and there is no time for after_script.
     Stopped(Stop),
 }
 
@@ -181,8 +181,8 @@ impl<'a> Build<'a> {
         build
     }
 
-    /// The variables of the job. A project variable wins over a variable of a dotenv report, and that wins
-    /// over a variable of the job.
+    /// The variables of the job. A project variable takes precedence over one of a dotenv report, which takes
+    /// precedence over one of the job.
     fn variables(&self) -> Variables {
         let Surroundings { runner, number, .. } = self.surroundings;
         let (project, temp) = (self.project.display().to_string(), self.temp());
@@ -236,7 +236,7 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// Runs after_script in a new shell, which the script's shell cannot change. Returns a failure if it
+    /// Runs after_script in a new shell, which the script's shell cannot affect. Returns a failure only if it
     /// fails the job.
     fn after_script(&mut self, outcome: &Outcome, mailbox: &mut Mailbox) -> Option<String> {
         let status = match outcome {
@@ -358,7 +358,7 @@ impl<'a> Build<'a> {
         Ok((variables, artifacts))
     }
 
-    /// Adds the files at a path of the project. The path is not a pattern.
+    /// Adds the files at a path of the project. Does not support patterns.
     fn collect(&self, path: &str, files: &mut BTreeMap<String, Vec<u8>>) {
         let found = self.project.join(path);
         if found.is_dir() {
@@ -412,7 +412,7 @@ impl Attendant for Build<'_> {
         self.surroundings.raw.push(bytes);
     }
 
-    /// Stops the script, and lets after_script run. The job's token is dead at once.
+    /// Stops the script, and lets after_script run. GitLab refuses the job's own token from now on.
     fn cancelled(&mut self) -> bool {
         self.surroundings.tokens.set(|tokens| tokens.remove(&self.token));
         self.cancelled = true;

@@ -84,7 +84,7 @@ pub struct Running {
 /// A finished pipeline.
 pub struct Ended {
     pub status: Status,
-    /// The jobs in the order in which they ran, then those that did not run.
+    /// The jobs in the order in which they ran. The jobs that did not run come last.
     pub jobs: Vec<Job>,
     folder: TempDir,
 }
@@ -193,21 +193,21 @@ impl Runner {
     }
 
     /// Runs `after_script` in a new container after a cancellation. The container has the project's folders,
-    /// and nothing else from the script.
+    /// and nothing else that the script left.
     pub fn new_container_after_cancel(mut self) -> Self {
         self.new_container = true;
         self
     }
 
-    /// Runs the shells below the runner's `proxy-exec`. It masks the values of `::add-mask::` (17.10 and
+    /// Runs the shells below the runner's `proxy-exec`, which masks the values of `::add-mask::` (17.10 and
     /// newer).
     pub fn proxy_exec(mut self) -> Self {
         self.proxy_exec = true;
         self
     }
 
-    /// Runs each shell in its own container. All processes of the container end with its shell. SIGKILL stops
-    /// them all without an earlier signal. (This uses Linux namespaces for processes and users, through
+    /// Runs each shell in a container of its own. When the shell ends, SIGKILL ends all other processes of
+    /// the container, without an earlier signal. (This uses Linux namespaces for processes and users, through
     /// `unshare`.)
     pub fn container(mut self) -> Self {
         self.container = true;
@@ -239,8 +239,7 @@ impl Running {
         self.canceller.cancel();
     }
 
-    /// Cancels the pipeline like a GitLab older than 17.0, or like an administrator who forces it: the job
-    /// ends at once.
+    /// Cancels the pipeline as a GitLab before 17.0 does, or an administrator by force: the job ends at once.
     pub fn cancel_by_force(&self) {
         self.canceller.stop(Stop::Force);
     }
@@ -255,11 +254,11 @@ impl Running {
         self.canceller.stop(Stop::Kill);
     }
 
-    /// Waits until `what` finds something in the unmasked output of all jobs so far ([`Job::raw`]).
+    /// Waits until `what` returns a value for the unmasked output of all jobs so far ([`Job::raw`]).
     ///
     /// # Panics
     ///
-    /// If `what` finds nothing before `timeout`.
+    /// If `what` returns no value within `timeout`.
     pub fn wait_for<T>(&self, timeout: Duration, what: impl Fn(&str) -> Option<T>) -> T {
         self.raw.wait_for(timeout, what)
     }
@@ -311,7 +310,8 @@ impl Ended {
             .collect()
     }
 
-    /// The folder that has a folder for each job's number. Each of those holds the project and its `.tmp`.
+    /// The folder with one folder for each job, named by the job's number. Each of those holds the project
+    /// and its `.tmp`.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -119,7 +119,7 @@ fn created(runner: &Runner) -> Vec<config::Job> {
     jobs.collect()
 }
 
-/// The first job, stage by stage, that does not wait for another.
+/// The first job, stage by stage, that waits for no other job.
 fn next(runner: &Runner, waiting: &[config::Job]) -> Option<usize> {
     let is_ready = |job: &config::Job| match &job.needs {
         Some(needs) => needs

@@ -1,4 +1,4 @@
-//! Attacks that delete or change existing objects, and all other kinds of requests.
+//! Attacks that delete or change existing objects, and requests of all other kinds.
 
 use serde_json::{Value, json};
 
@@ -9,8 +9,8 @@ use super::{
 };
 
 impl World {
-    /// A minter may delete anchors. A minter for jobs may also delete the objects of a job, with background
-    /// propagation.
+    /// A minter may delete anchors. A minter for jobs may also delete the objects of a job. Both must use
+    /// background propagation.
     pub(super) fn deletions(&self) -> Vec<Try> {
         let namespace = self.namespace();
         let core = format!("/api/v1/namespaces/{namespace}");
@@ -95,8 +95,8 @@ impl World {
         tries
     }
 
-    /// Nobody may change an existing object. An account with the permission may change a job's objects only
-    /// into objects that the account could create.
+    /// No attacker may change an existing object. One exception: an account with the permission may change a
+    /// job's objects into objects that it could also create.
     pub(super) fn changes(&self) -> Vec<Try> {
         let namespace = self.namespace();
         let core = format!("/api/v1/namespaces/{namespace}");
@@ -217,7 +217,7 @@ impl World {
         tries
     }
 
-    /// A minter may use the permissions that it gives to jobs. All other requests fail.
+    /// A minter may use the permissions that it gives to jobs. The cluster refuses all other requests.
     pub(super) fn everything_else(&self) -> Vec<Try> {
         let namespace = self.namespace();
         let core = format!("/api/v1/namespaces/{namespace}");

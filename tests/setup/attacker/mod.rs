@@ -1,9 +1,9 @@
 //! The minter as an attacker. It tries all combinations of verbs, resources, names, bodies, owners, bindings
-//! and propagations. The cluster must refuse each request, unless a short list allows it. Then each account
-//! that the minter can create tries the same.
+//! and propagations. The cluster must refuse each request that is not on a short list. Then each account that
+//! the minter can create tries the same.
 //!
-//! The test also removes each validation of each policy in turn. Then a request that the cluster refused must
-//! pass.
+//! The test also removes each validation of each policy in turn. Then a request that the cluster refused
+//! before must succeed, or the validation would be useless.
 
 mod changes;
 mod roles;
@@ -58,14 +58,14 @@ const MINTERS: &[Who] = &[OfScanner, ForJobs, Mighty];
 const FOR_JOBS: &[Who] = &[ForJobs, Mighty];
 const NOBODY: &[Who] = &[];
 
-/// A request, and the attackers who may send it successfully.
+/// A request, and the attackers that the cluster must let send it.
 struct Try {
     method: &'static str,
     path: String,
     headers: Vec<(&'static str, &'static str)>,
     body: String,
     may: &'static [Who],
-    /// Whether the request is a dry run. A request that may succeed is always a dry run.
+    /// Whether the request is a dry run. A request that may succeed is always one.
     dry: bool,
 }
 
@@ -85,7 +85,7 @@ impl Try {
         }
     }
 
-    /// The request as a dry run. Also the request itself, if it may succeed for nobody.
+    /// The request as a dry run. If it may succeed for nobody, also the request itself.
     fn both(method: &'static str, path: &str, body: &Value, may: &'static [Who]) -> Vec<Self> {
         let mut tries = vec![Self {
             dry: true,
@@ -144,7 +144,8 @@ impl World {
         world
     }
 
-    /// Creates a job's account and its role, as the minter, like jobpass. Returns the account's token.
+    /// Creates a job's account and its role as the minter, in the way of jobpass. Returns the account's
+    /// token.
     fn job(&self, name: &str) -> String {
         let base = format!("/api/v1/namespaces/{}", self.namespace());
         let rbac = format!("/apis/{RBAC}/v1/namespaces/{}", self.namespace());
@@ -194,7 +195,7 @@ impl World {
         status < 300
     }
 
-    /// The requests that succeed and should not, or should succeed and do not.
+    /// The requests that succeed but must not, and those that must succeed but do not.
     fn wrong(&self, who: Who, tries: &[Try]) -> Vec<String> {
         let wrong = tries
             .iter()
@@ -281,7 +282,7 @@ fn owner(name: &str, anchor: &Value) -> Value {
     json!({ "apiVersion": "v1", "kind": "Secret", "name": name, "uid": anchor["metadata"]["uid"] })
 }
 
-/// Names of jobpass's objects, and other names.
+/// Names that jobpass gives to objects, and other names.
 fn names() -> [Value; 6] {
     [
         json!({ "name": FRESH }),
@@ -328,8 +329,8 @@ fn what_a_minter_may_do_is_a_short_list() {
     }
 }
 
-/// Behind a feature gate, Kubernetes 1.37 binds tokens to webhooks, and later releases may allow more kinds.
-/// No such token ends with a job, so a policy must not allow an unknown kind.
+/// Behind a feature gate, Kubernetes 1.37 binds tokens to webhooks, and later releases may add more kinds.
+/// Such a token does not end with a job, so a policy must refuse every unknown kind.
 #[test]
 fn a_token_is_bound_to_an_anchor_whatever_else_kubernetes_can_bind_it_to() {
     let world = World::new();

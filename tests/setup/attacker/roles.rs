@@ -1,12 +1,12 @@
-//! Attacks that create accounts and give permissions to them.
+//! Attacks that create accounts and grant permissions to them.
 
 use serde_json::{Value, json};
 
 use super::{FOR_JOBS, FRESH, NOBODY, OWN, RBAC, SPARE, Try, Who, World, listed, names, owner};
 
 impl World {
-    /// A minter for jobs creates their accounts, Roles and RoleBindings. These are named after their anchor,
-    /// and have no other owner. They give only the listed rules, and only to that account.
+    /// A minter for jobs may create their accounts, Roles and RoleBindings. Each is named after its anchor,
+    /// and has no other owner. Each grants only the listed rules, and only to that account.
     pub(super) fn roles(&self) -> Vec<Try> {
         let namespace = self.namespace();
         let path = |kind: &str| match kind {
@@ -94,8 +94,8 @@ impl World {
     }
 }
 
-/// The rules of a Role, and the attackers who may create it. The minter has all of these rules: otherwise
-/// RBAC itself would refuse.
+/// The rules of a Role, and the attackers who may create that Role. The minter has all of these rules,
+/// because RBAC itself would refuse others.
 fn rules() -> Vec<(Value, &'static [Who])> {
     let one = |group: &str, resource: &str, names: &[&str], verb: &str| {
         let mut rule = json!({ "apiGroups": [group], "resources": [resource], "verbs": [verb] });

@@ -8,7 +8,8 @@ use super::{
 };
 
 impl World {
-    /// A minter creates anchors: with jobpass's names and type, without content, and without finalizers.
+    /// A minter may create anchors: Secrets with jobpass's names and type, without content, and without
+    /// finalizers.
     pub(super) fn secrets(&self) -> Vec<Try> {
         let path = format!("/api/v1/namespaces/{}/secrets", self.namespace());
         let mut tries = Vec::new();
@@ -46,9 +47,9 @@ impl World {
         tries
     }
 
-    /// A minter gets tokens of its ServiceAccount that are bound to an anchor. It also gets tokens of a job
-    /// that are bound to that job's own anchor. The tokens live for an hour at most, and have the audiences
-    /// of the set-up.
+    /// A minter may get tokens of its ServiceAccount that are bound to an anchor. It may also get tokens of a
+    /// job that are bound to that job's own anchor. The tokens live for an hour at most, and have the
+    /// audiences of the set-up.
     pub(super) fn tokens(&self) -> Vec<Try> {
         let own = json!({ "apiVersion": "v1", "kind": "Secret", "name": OWN, "uid": self.uid(OWN) });
         let with = |field: &str, value: Value| {
