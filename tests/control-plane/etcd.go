@@ -4,7 +4,8 @@ package main
 
 import "go.etcd.io/etcd/server/v3/etcdmain"
 
-// Not with the tag `older`: the etcd that an older Kubernetes names has other fields, and a newer one serves it as well.
+// The tag `older` leaves this file out: the etcd that an older Kubernetes requires has other fields. A newer etcd serves the older
+// Kubernetes as well.
 func init() {
 	parts["etcd"] = func() int {
 		etcdmain.Main(append([]string{"etcd"}, arguments()...))

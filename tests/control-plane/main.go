@@ -2,8 +2,8 @@
 //
 //	control-plane --dir DIR
 //
-// It writes DIR/admin.kubeconfig, prints one line of JSON once every part is ready, and ends when its standard input does: whoever
-// started it holds the other end, so no control plane outlives its test. Everything it writes is below DIR.
+// It writes DIR/admin.kubeconfig, and prints one line of JSON when every part is ready. It writes nothing outside of DIR. It ends when
+// its standard input ends: the program that started it holds the other end, so no control plane outlives its test.
 //
 // Each part is a process of its own, because the commands of kube-apiserver and kube-controller-manager set flags and feature gates
 // of the whole process. The program calls itself with the part's name as its first argument.
@@ -23,7 +23,7 @@ import (
 	"syscall"
 )
 
-// options is what a control plane is started with.
+// options holds the options of a control plane, from the command line.
 type options struct {
 	dir                   string
 	authenticationConfigs []string
@@ -34,14 +34,14 @@ type options struct {
 	version               bool
 }
 
-// ready is the line that says how to reach what was started.
+// ready is the line that the program prints when the control plane is ready: how to reach it.
 type ready struct {
 	Version string `json:"version"`
-	// Kubeconfigs of an administrator, one for each API server.
+	// The administrator's kubeconfigs, one for each API server.
 	Kubeconfigs []string `json:"kubeconfigs"`
-	// With what the API servers sign the tokens of ServiceAccounts.
+	// The key with which the API servers sign the tokens of ServiceAccounts.
 	SigningKey string `json:"signing-key"`
-	// One event in a line, of all API servers.
+	// The audit log of all API servers, with one event on each line.
 	AuditLog string `json:"audit-log"`
 }
 
@@ -95,9 +95,9 @@ func parse() options {
 	return o
 }
 
-// start runs a control plane until standard input ends or a signal comes.
+// start runs a control plane until standard input ends or a signal arrives.
 func start(o options) error {
-	// The kernel ends the parts when the thread that started them ends.
+	// The kernel kills the parts when the thread that started them ends, so this goroutine must keep its thread.
 	runtime.LockOSThread()
 	if o.dir == "" {
 		return errors.New("give it a folder: --dir DIR")
@@ -110,7 +110,7 @@ func start(o options) error {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	go func() {
-		// An error is an end, too.
+		// A read error also means that standard input has ended.
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()

@@ -2,10 +2,10 @@ package main
 
 import "os"
 
-// parts are what this program can be when its first argument says so. Each file that links one adds it.
+// parts holds the parts that this program contains, by the first argument that selects them. Each file that links a part adds it.
 var parts = map[string]func() int{}
 
-// arguments are those of the part.
+// arguments returns the arguments for the part.
 func arguments() []string {
 	return os.Args[1:]
 }

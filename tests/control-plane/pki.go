@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// pki is what the parts know each other by.
+// pki holds the certificates and keys by which the parts authenticate each other.
 type pki struct {
 	dir        string
 	ca         []byte
@@ -29,7 +29,7 @@ type pki struct {
 	signingKey string
 }
 
-// writePKI makes an authority, the API server's certificate, an administrator's, and the key that signs tokens.
+// writePKI creates an authority, the certificates of the API server and of an administrator, and the key that signs tokens.
 func writePKI(dir string) (*pki, error) {
 	authority, authorityKey, err := newAuthority()
 	if err != nil {
@@ -87,7 +87,7 @@ func writePKI(dir string) (*pki, error) {
 	return p, p.write("sa.pub", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))
 }
 
-// writeKubeconfig writes the administrator's kubeconfig for one API server, everything in it.
+// writeKubeconfig writes the administrator's kubeconfig for one API server. The kubeconfig names no other file.
 func (p *pki) writeKubeconfig(path, server string) error {
 	encode := base64.StdEncoding.EncodeToString
 	text := fmt.Sprintf(`apiVersion: v1

@@ -16,10 +16,10 @@ import (
 	"time"
 )
 
-// patience is how long a part may take until it is ready. It takes a few seconds, and more where a compiler runs beside it.
+// patience is the time limit for a part to become ready. A part needs a few seconds, and more while a compiler runs beside it.
 const patience = 3 * time.Minute
 
-// auditPolicy writes down who asked what, and no bodies: those of TokenRequests hold tokens.
+// auditPolicy records the user and the path of each request. It records no bodies, because those of TokenRequests hold tokens.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -33,7 +33,7 @@ type plane struct {
 	processes []*process
 }
 
-// process is a part that runs.
+// process is a running part.
 type process struct {
 	name string
 	cmd  *exec.Cmd
@@ -88,7 +88,7 @@ func (p *plane) start(ctx context.Context) (*ready, error) {
 	if err := p.startControllerManager(); err != nil {
 		return nil, err
 	}
-	// Its first deed that a test would miss: the ServiceAccount that every namespace has.
+	// The controller manager is ready when it has created the ServiceAccount that every namespace has.
 	account := first + "/api/v1/namespaces/default/serviceaccounts/default"
 	if err := p.wait(ctx, "kube-controller-manager", func() bool { return status(ctx, client, account) == http.StatusOK }); err != nil {
 		return nil, err
@@ -101,13 +101,13 @@ func (p *plane) startEtcd() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// The flags of etcd itself, so that its own program can stand in.
+	// These are flags of etcd itself, so that etcd's own program also accepts them.
 	arguments := []string{
 		"--name=default",
 		"--data-dir=" + p.path("etcd"),
 		"--listen-client-urls=" + client, "--advertise-client-urls=" + client,
 		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=default=" + peer,
-		// Nothing here has to survive a power cut.
+		// No test needs the data after a power cut, so etcd need not wait for the disk.
 		"--unsafe-no-fsync",
 	}
 	cmd, err := p.part("etcd", arguments)
@@ -126,7 +126,7 @@ func (p *plane) startAPIServer(number int, etcd string) (string, error) {
 	arguments := []string{
 		"--etcd-servers=" + etcd,
 		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--secure-port=" + strconv.Itoa(port),
-		// From 1.37 on, no other reconciler takes a loopback address.
+		// From 1.37 on, only the reconciler `none` accepts a loopback address.
 		"--endpoint-reconciler-type=none",
 		"--service-cluster-ip-range=10.0.0.0/24",
 		"--client-ca-file=" + p.path("ca.crt"),
@@ -162,7 +162,7 @@ func (p *plane) startControllerManager() error {
 		"--leader-elect=false",
 		"--service-account-private-key-file=" + p.path("sa.key"), "--root-ca-file=" + p.path("ca.crt"),
 		"--secure-port=0",
-		// Many tests wait for one thing each.
+		// Many tests wait for a controller at the same time, and the default limits would slow the controllers down.
 		"--kube-api-qps=500", "--kube-api-burst=1000",
 	})
 	if err != nil {
@@ -171,7 +171,7 @@ func (p *plane) startControllerManager() error {
 	return p.run("kube-controller-manager", cmd)
 }
 
-// part is the command of one part: the program of that name in the assets' folder, or this program, which has them all.
+// part returns the command of one part: the program of that name in the assets' folder, or this program, which contains all parts.
 func (p *plane) part(name string, arguments []string) (*exec.Cmd, error) {
 	if program := filepath.Join(p.assets, name); p.assets != "" && exists(program) {
 		return exec.Command(program, arguments...), nil
@@ -189,7 +189,7 @@ func (p *plane) part(name string, arguments []string) (*exec.Cmd, error) {
 	return exec.Command(self, append([]string{name}, arguments...)...), nil
 }
 
-// run starts a part, its output in a log of its own.
+// run starts a part. The part's output goes to a log of its own.
 func (p *plane) run(name string, cmd *exec.Cmd) error {
 	log, err := os.Create(p.path(name + ".log"))
 	if err != nil {
@@ -207,7 +207,7 @@ func (p *plane) run(name string, cmd *exec.Cmd) error {
 	return nil
 }
 
-// wait returns once a part is ready, and says where its log is if it ends or takes too long.
+// wait returns when a part is ready. If the part ends or takes too long, the error names its log.
 func (p *plane) wait(ctx context.Context, name string, ready func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -224,7 +224,7 @@ func (p *plane) wait(ctx context.Context, name string, ready func() bool) error 
 	return nil
 }
 
-// ended tells of the first part that ends by itself.
+// ended returns a channel that receives an error when the first part ends without being killed.
 func (p *plane) ended() <-chan error {
 	first := make(chan error, len(p.processes))
 	for _, process := range p.processes {
@@ -237,7 +237,7 @@ func (p *plane) ended() <-chan error {
 	return first
 }
 
-// kill ends all parts at once: an API server that still serves a watch would take a minute to stop.
+// kill ends all parts with SIGKILL, because an API server that still serves a watch takes a minute to stop.
 func (p *plane) kill() {
 	for _, process := range p.processes {
 		_ = process.cmd.Process.Signal(syscall.SIGKILL)
@@ -306,7 +306,7 @@ func twoPorts() (string, string, error) {
 	return fmt.Sprintf("http://127.0.0.1:%d", first), fmt.Sprintf("http://127.0.0.1:%d", second), err
 }
 
-// freePort is one that nobody listened on a moment ago.
+// freePort returns a port on which no program listened a moment ago.
 func freePort() (int, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

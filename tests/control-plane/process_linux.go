@@ -2,7 +2,7 @@ package main
 
 import "syscall"
 
-// endWithUs has the kernel kill a part when the program that started it dies.
+// endWithUs makes the kernel kill a part when the program that started it ends.
 func endWithUs() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -1,7 +1,7 @@
-// The judge answers what kubectl would do: which server it would ask with a kubeconfig, as whom and through which proxy, and whether
-// it would trust a server's certificate. It asks the packages that kubectl itself is made of.
+// The judge answers questions about kubectl, with the packages that kubectl itself is built from. With a given kubeconfig, to which
+// server, as which user and through which proxy would kubectl send a request? Would it trust a server's certificate?
 //
-// A request is one line of JSON on standard input, an answer one line on standard output.
+// A request is one line of JSON on standard input. The answer is one line of JSON on standard output.
 package main
 
 import (
@@ -26,7 +26,7 @@ import (
 	"k8s.io/client-go/transport"
 )
 
-// A question; one of the three is there.
+// question is a request. In addition to Environment, exactly one field is set.
 type question struct {
 	Environment map[string]string `json:"environment"`
 	Kubeconfig  *kubeconfig       `json:"kubeconfig"`
@@ -34,23 +34,23 @@ type question struct {
 	Certificate *certificate      `json:"certificate"`
 }
 
-// What does kubectl read?
+// kubeconfig asks for the values that kubectl reads from a kubeconfig.
 type kubeconfig struct {
-	// The value of --kubeconfig; without it, the environment's KUBECONFIG counts.
+	// The value of --kubeconfig. Without it, the environment's KUBECONFIG counts.
 	Path    string `json:"path"`
 	Context string `json:"context"`
 }
 
-// Does kubectl trust this server?
+// certificate asks whether kubectl trusts a server that sends this chain.
 type certificate struct {
 	Authority string `json:"authority"`
-	// As the server sends it, the leaf first.
+	// The chain that the server sends, the leaf first.
 	Chain string `json:"chain"`
 	Name  string `json:"name"`
 }
 
 type answer struct {
-	// Why kubectl refuses. All else is empty then.
+	// The reason for which kubectl refuses. If it is set, all other fields are empty.
 	Error      string      `json:"error,omitempty"`
 	Connection *connection `json:"connection,omitempty"`
 	Proxy      string      `json:"proxy,omitempty"`
@@ -88,7 +88,7 @@ type exec struct {
 
 func main() {
 	out := json.NewEncoder(os.Stdout)
-	// client-go asks for a password there.
+	// client-go writes the prompt for a password to standard output, which must hold only answers.
 	os.Stdout, _ = os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	os.Stderr = os.Stdout
 	lines := bufio.NewReader(os.Stdin)
@@ -112,7 +112,7 @@ func main() {
 }
 
 func reply(asked question) (said answer, err error) {
-	// As kubectl ends then, too.
+	// A panic of the packages would end kubectl as well, so it counts as a refusal.
 	defer func() {
 		if panicked := recover(); panicked != nil {
 			err = fmt.Errorf("panic: %v", panicked)
@@ -141,14 +141,14 @@ func reply(asked question) (said answer, err error) {
 	return answer{}, errors.New("nothing is asked")
 }
 
-// As k8s.io/cli-runtime/pkg/genericclioptions.ConfigFlags does.
+// read reads the kubeconfig as k8s.io/cli-runtime/pkg/genericclioptions.ConfigFlags does.
 func (asked kubeconfig) read() (*connection, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = asked.Path
 	rules.DefaultClientConfig = &clientcmd.DefaultClientConfig
 	rules.MigrationRules = nil
 	if asked.Path == "" && os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == "" {
-		// The package looks for the home folder only once.
+		// The package looks up the home folder only once in a process.
 		rules.Precedence = []string{os.Getenv("HOME") + "/.kube/config"}
 	}
 	overrides := &clientcmd.ConfigOverrides{ClusterDefaults: clientcmd.ClusterDefaults, CurrentContext: asked.Context}
@@ -169,7 +169,7 @@ func (asked kubeconfig) read() (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Whatever of the certificates and the key cannot be used shows here. An exec plugin does not run.
+	// This fails if client-go cannot use the certificates or the key. It does not run an exec plugin.
 	if _, err := rest.TransportFor(config); err != nil {
 		return nil, err
 	}
@@ -181,12 +181,12 @@ func (asked kubeconfig) read() (*connection, error) {
 	}
 	if config.BearerTokenFile != "" {
 		read.TokenFile = config.BearerTokenFile
-		// While the file cannot be read, the token that was read before counts.
+		// While client-go cannot read the file, it uses the token that it read before.
 		if token, err := transport.NewCachedFileTokenSource(config.BearerTokenFile).Token(); err == nil {
 			read.Token = token.AccessToken
 		}
 	}
-	// net/http refuses to send it.
+	// net/http refuses to send such a token.
 	if !httpguts.ValidHeaderFieldValue(read.Token) {
 		return nil, errors.New("a header cannot carry the token")
 	}
@@ -206,7 +206,7 @@ func (asked kubeconfig) read() (*connection, error) {
 		}
 		*part.into = string(part.data)
 	}
-	// One in files is loaded only when the server asks for it, as an API server does.
+	// client-go loads a certificate from files only when the server asks for one. API servers do ask.
 	if read.Chain != "" {
 		if _, err := tls.X509KeyPair([]byte(read.Chain), []byte(read.Key)); err != nil {
 			return nil, err
@@ -224,8 +224,8 @@ func (asked kubeconfig) read() (*connection, error) {
 	return &read, nil
 }
 
-// As client-go's transports choose it. net/http reads the environment only once in a process, so that it is asked by way of the
-// package that it is made from.
+// proxyOf chooses the proxy as client-go's transports do. net/http reads the environment only once in a process, so this calls the package that
+// net/http uses.
 func proxyOf(given func(*http.Request) (*url.URL, error), server *url.URL) (string, error) {
 	if given == nil {
 		environment := httpproxy.FromEnvironment().ProxyFunc()
@@ -240,7 +240,7 @@ func proxyOf(given func(*http.Request) (*url.URL, error), server *url.URL) (stri
 	return proxy.String(), nil
 }
 
-// As client-go reads the authorities and crypto/tls verifies the chain.
+// verify reads the authorities as client-go does, and verifies the chain as crypto/tls does.
 func (asked certificate) verify() error {
 	options := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), DNSName: asked.Name}
 	if !options.Roots.AppendCertsFromPEM([]byte(asked.Authority)) {
