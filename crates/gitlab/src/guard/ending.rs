@@ -109,3 +109,83 @@ pub(crate) fn show(receipt: &Receipt, existed: bool, notes: &[String]) -> bool {
     }
     shown
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use jobpass_core::record::receipt::Proof;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn receipt() -> Receipt {
+        Receipt::new("scanner", "ci", "jobpass-1f0c6e7a1f0c6e7a1f0c")
+    }
+
+    fn revoked() -> Result<Revoked, Error> {
+        Ok(Revoked {
+            proof: Proof::AnchorGone,
+            left_alone: false,
+            notes: vec!["the token was not renewed".into()],
+        })
+    }
+
+    fn failed(help: Option<&str>) -> Result<Revoked, Error> {
+        let error = Error::new(Kind::Revoke, "no route");
+        Err(help.into_iter().fold(error, Error::help))
+    }
+
+    /// Other processes of the job read the record, so it must keep the failure and its next step.
+    #[rstest]
+    #[case::revoked(revoked(), None)]
+    #[case::failed(failed(None), Some(("no route", None)))]
+    #[case::with_a_next_step(failed(Some("try again")), Some(("no route", Some("try again"))))]
+    fn a_result_is_read_as_it_was_recorded(
+        #[case] outcome: Result<Revoked, Error>,
+        #[case] failure: Option<(&str, Option<&str>)>,
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("over");
+        Ending::new(receipt(), outcome).write(&path);
+        let mode = path.metadata().expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let mut ending = Ending::read(&path).expect("a record");
+        assert_eq!(
+            (ending.is_revoked(), ending.is_shown()),
+            (failure.is_none(), false)
+        );
+        let shown = ending.show();
+        let shown = shown
+            .as_ref()
+            .map_err(|error| (error.message(), error.next_step()));
+        assert_eq!(shown.err(), failure);
+        // A second process must not show the result again.
+        ending.write(&path);
+        assert!(Ending::read(&path).is_some_and(|ending| ending.is_shown()));
+    }
+
+    #[rstest]
+    #[case::absent(None)]
+    #[case::empty(Some(""))]
+    #[case::half(Some(r#"{"receipt":{"service-account":"scanner","#))]
+    #[case::without_an_outcome(Some(
+        r#"{"receipt":{"service-account":"scanner","namespace":"ci","anchor":"a"},"shown":false}"#
+    ))]
+    fn anything_else_is_not_a_record(#[case] content: Option<&str>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("over");
+        if let Some(content) = content {
+            fs::write(&path, content).expect("written");
+        }
+        assert!(Ending::read(&path).is_none());
+    }
+
+    /// A script can write the record, and the log must not obey the script.
+    #[test]
+    fn a_recorded_failure_cannot_command_the_log() {
+        let error = Error::new(Kind::Revoke, "no route\n\u{1b}[2J");
+        let shown = Ending::new(receipt(), Err(error)).show().expect_err("a failure");
+        assert_eq!(shown.message(), "no route [2J");
+    }
+}

@@ -451,3 +451,161 @@ impl Why {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use jobpass_core::record::receipt::Proof;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::job::tests::{job, matches};
+
+    const RECORDED: &str = r#"{"version":1,"connection":{"server":"https://10.0.0.1:6443"},"auth":{"kind":"in-cluster"},
+        "receipt":{"service-account":"scanner","namespace":"ci","anchor":"jobpass-1f0c6e7a1f0c6e7a1f0c"},
+        "for-api-server":true,"files":{}}"#;
+
+    fn revoked() -> Result<Revoked, Error> {
+        Ok(Revoked {
+            proof: Proof::AnchorGone,
+            left_alone: false,
+            notes: Vec::new(),
+        })
+    }
+
+    fn failed() -> Result<Revoked, Error> {
+        Err(Error::new(Kind::Revoke, "no route"))
+    }
+
+    /// A job in `folder` that has recorded a state.
+    fn recorded(folder: &Path) -> (Job, State) {
+        let job = job(folder, &[]);
+        let state = State::parse(RECORDED).expect("a state");
+        state.write(&job.state_file(&state)).expect("written");
+        (job, state)
+    }
+
+    #[rstest]
+    #[case::by_default(&[], Ok("script"))]
+    #[case::empty(&["--revoke-after", ""], Ok("script"))]
+    #[case::script(&["--revoke-after", "script"], Ok("script"))]
+    #[case::after_script(&["--revoke-after", "after_script"], Ok("after_script"))]
+    #[case::another(&["--revoke-after", "job"], Err("input `revoke-after` is `job`"))]
+    fn the_part_of_the_job_after_which_the_guard_revokes(
+        #[case] arguments: &[&str],
+        #[case] expected: Result<&str, &str>,
+    ) {
+        let after = After::parse(&matches(command(), arguments)).map(After::word);
+        assert_eq!(
+            after.as_ref().map_err(|error| error.message()),
+            expected.as_ref().map_err(|why| *why)
+        );
+    }
+
+    /// The script goes on after the guard has revoked its token, so the log must say why.
+    #[rstest]
+    #[case::the_script_is_over(Why::Over, true, None)]
+    #[case::after_script_is_over(Why::AfterScriptTimeout, true, None)]
+    #[case::revoke_asked(Why::Told, false, None)]
+    #[case::timeout(
+        Why::Timeout(Duration::from_secs(15)),
+        true,
+        Some("timeout in 15 s: jobpass revokes the token now")
+    )]
+    #[case::timeout_and_failure(
+        Why::Timeout(Duration::from_secs(15)),
+        false,
+        Some("could not revoke the token yet")
+    )]
+    fn only_a_script_that_still_runs_is_told(
+        #[case] why: Why,
+        #[case] revoked: bool,
+        #[case] expected: Option<&str>,
+    ) {
+        let line = why.line(revoked);
+        assert_eq!(line.is_some(), expected.is_some());
+        assert!(line.unwrap_or_default().contains(expected.unwrap_or_default()));
+    }
+
+    /// Without the state, nobody could try again after a failure.
+    #[rstest]
+    #[case::revoked(revoked(), false)]
+    #[case::failed(failed(), true)]
+    fn a_failure_keeps_the_state(#[case] outcome: Result<Revoked, Error>, #[case] keeps: bool) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (job, state) = recorded(folder.path());
+        record(&job, &state, outcome);
+        assert_eq!(job.state_file(&state).exists(), keeps);
+        assert!(job.file_of(&state, "over").exists());
+        assert_eq!(endings(&job).len(), usize::from(!keeps), "only revocations count");
+        assert!(!job.file_of(&state, "over").exists());
+    }
+
+    /// `fail-on-revoke-error` decides whether the shell fails. It shows each result once.
+    #[rstest]
+    #[case::revoked(revoked(), "true", Ok(()))]
+    #[case::failed(failed(), "true", Err("no route"))]
+    #[case::failed_and_ignored(failed(), "false", Ok(()))]
+    fn the_end_of_the_shell_shows_the_results(
+        #[case] outcome: Result<Revoked, Error>,
+        #[case] fails: &str,
+        #[case] expected: Result<(), &str>,
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (job, state) = recorded(folder.path());
+        let is_revoked = outcome.is_ok();
+        job.begin();
+        record(&job, &state, outcome);
+        let inputs = Inputs::from([(Opt::FailOnRevokeError, fails)]);
+        let ended = block_on(async |interrupt| end(&job, &inputs, After::Script, interrupt).await);
+        assert_eq!(
+            ended.as_ref().map_err(|error| error.message()),
+            expected.as_ref().map_err(|why| *why)
+        );
+        assert_eq!(
+            job.had_begun(),
+            !is_revoked,
+            "the record of a revocation replaces the mark"
+        );
+        let again = block_on(async |interrupt| end(&job, &inputs, After::Script, interrupt).await);
+        assert!(again.is_ok(), "the result was shown already");
+    }
+
+    /// This machine is not a Pod, so each attempt to revoke fails, and leaves a record of the failure.
+    #[rstest]
+    #[case::a_guard_that_was_killed(After::Script, 0o600, false, true)]
+    #[case::after_script_revokes(After::AfterScript, 0o600, false, false)]
+    #[case::the_guard_has_ended(After::Script, 0o600, true, false)]
+    #[case::a_state_that_others_can_write(After::Script, 0o622, false, false)]
+    fn the_shell_revokes_only_its_own_token_and_once(
+        #[case] after: After,
+        #[case] mode: u32,
+        #[case] is_over: bool,
+        #[case] attempts: bool,
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (job, state) = recorded(folder.path());
+        let (file, over) = (job.state_file(&state), job.file_of(&state, "over"));
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("set");
+        if is_over {
+            fs::write(&over, "").expect("written");
+        }
+        let pipe = job.file_of(&state, "guard");
+        let inputs = Inputs::from([(Opt::FailOnRevokeError, "false")]);
+        block_on(async |interrupt| stand_in(&job, &pipe, &inputs, after, interrupt).await);
+        assert_eq!(
+            Ending::read(&over).is_some_and(|ending| !ending.is_revoked()),
+            attempts
+        );
+        assert!(file.exists());
+    }
+
+    fn block_on<T>(work: impl AsyncFnOnce(&mut Interrupt) -> T) -> T {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().expect("a runtime").block_on(async {
+            let mut interrupt = Interrupt::listen().expect("signals");
+            work(&mut interrupt).await
+        })
+    }
+}
