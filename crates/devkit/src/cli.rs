@@ -86,7 +86,10 @@ fn command() -> Command {
                 .long("dir")
                 .value_name("DIR")
                 .value_parser(value_parser!(PathBuf))
-                .help("Folder for the kubeconfigs, which are removed at the end; it must not exist [default: in the temporary directory]"),
+                .help(
+                    "The folder for the kubeconfigs. It must not exist yet, and the program removes the \
+                       kubeconfigs when it ends [default: in the temporary directory]",
+                ),
         )
         .arg(
             Arg::new("listen")
@@ -94,7 +97,7 @@ fn command() -> Command {
                 .value_name("ADDR")
                 .default_value("127.0.0.1:0")
                 .value_parser(value_parser!(SocketAddr))
-                .help("Address and port, 0 for any free one"),
+                .help("The address and the port. Port 0: any free one"),
         )
         .arg(
             Arg::new("no-http2")
@@ -104,7 +107,7 @@ fn command() -> Command {
         );
     Command::new("jobpass-devkit")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("A dev cluster that answers what jobpass asks, as kube-apiserver does")
+        .about("A dev cluster that answers the requests of jobpass as kube-apiserver does")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(serve)
@@ -128,7 +131,8 @@ fn serve(matches: &ArgMatches) -> Result<Vec<String>> {
         let folder = matches.get_one::<PathBuf>("dir").cloned();
         let folder = folder
             .unwrap_or_else(|| std::env::temp_dir().join(format!("jobpass-devkit-{}", std::process::id())));
-        fs::create_dir(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
+        fs::create_dir(&folder)
+            .with_context(|| format!("failed to create the folder {}", folder.display()))?;
         let served = async {
             let token = cluster.service_account_token("ci", "jobpass-minter", MINTER);
             write_private(&folder.join(MINTERS), &cluster.kubeconfig(&token, "ci"))?;

@@ -112,9 +112,9 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         println!("{}", figures.row(name, base));
     }
     println!(
-        "\nAims: wall ratio 0.33, peak ratio 0.20. kubectl sends one request, for a token that is bound to nothing; mint sends\n\
-         two (anchor, token) and, unless told not to, asks for the token's rules, which say whether it could be outlived; revoke\n\
-         deletes the anchor and proves it.\n"
+        "\nAims: wall ratio 0.33, peak ratio 0.20. kubectl sends one request, for a token that is not \
+         bound. mint sends two\n(anchor, token), and with `escape-check` also asks for the token's rules. \
+         revoke deletes the anchor, and proves that\nthe token is dead.\n"
     );
     for path in [&github, &gitlab, &jobpass, &kubectl.canonicalize()?] {
         println!(
@@ -131,7 +131,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
 
 impl Bench {
     async fn start(kubernetes: &Kubernetes) -> Result<Self> {
-        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
         let cluster = kubernetes.connect().await?;
         let minter = cluster.prepare().await?;
         fs::write(folder.path().join("minter.kubeconfig"), minter.kubeconfig)?;
@@ -178,7 +178,7 @@ impl Figures {
         }
         ensure!(child.wait()?.success(), "it failed");
         self.peak
-            .push(1024 * peak.context("it ended too soon to be watched")?);
+            .push(1024 * peak.context("the process ended before xtask could read its memory")?);
         Ok(())
     }
 

@@ -51,12 +51,16 @@ fn once(
         return Ok(());
     }
     let what = format!("install the {name} clients of the tests");
-    step(&what, "the same command again; what is installed stays", || {
-        drop(fs::remove_dir_all(&folder));
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        install(source, &folder)?;
-        fs::write(&stamp, id).with_context(|| format!("cannot write {}", stamp.display()))
-    })
+    step(
+        &what,
+        "run the same command again, which keeps the installed ones",
+        || {
+            drop(fs::remove_dir_all(&folder));
+            fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            install(source, &folder)?;
+            fs::write(&stamp, id).with_context(|| format!("cannot write {}", stamp.display()))
+        },
+    )
 }
 
 fn from_pypi(source: &Path, folder: &Path) -> Result<()> {
@@ -115,7 +119,7 @@ fn from_maven(source: &Path, folder: &Path) -> Result<()> {
         let got = hex(Sha256::new_with_prefix(content));
         ensure!(
             got == *digest,
-            "{path} of Maven Central has the SHA-256 {got}, and {JAVA} says {digest}"
+            "{path} from Maven Central has the SHA-256 {got}, but {JAVA} requires {digest}"
         );
     }
     Ok(())

@@ -102,7 +102,7 @@ impl Cluster {
         // jobpass reads the file first: its errors name the fault and never quote the content. kube would
         // quote the file.
         let connection = Minter::resolve(&inputs, environment).await?.connection;
-        let unusable = |_| anyhow!("{path} cannot be used, although jobpass can read it");
+        let unusable = |_| anyhow!("xtask cannot use {path}, although jobpass can read it");
         let parsed = Kubeconfig::read_from(kubeconfig).map_err(unusable)?;
         let options = KubeConfigOptions {
             context: context.map(str::to_owned),
@@ -112,7 +112,7 @@ impl Cluster {
             .await
             .map_err(unusable)?;
         config.proxy_url = match &connection.proxy {
-            Some(proxy) => Some(proxy.url().parse().context("the proxy's URL cannot be used")?),
+            Some(proxy) => Some(proxy.url().parse().context("xtask cannot use the proxy's URL")?),
             None => None,
         };
         config.default_retry = false;
@@ -140,7 +140,7 @@ impl Cluster {
     pub(crate) async fn prepare(&self) -> Result<MinterAccount> {
         self.create_namespace().await?;
         for document in serde_yaml::Deserializer::from_str(&MANIFESTS.replace("NAMESPACE", &self.namespace)) {
-            let object = Value::deserialize(document).context("the demo's manifests are no YAML")?;
+            let object = Value::deserialize(document).context("the demo's manifests are not YAML")?;
             let kind = object["kind"].as_str().unwrap_or_default();
             let plural = format!("{}s", kind.to_lowercase());
             let root = match object["apiVersion"].as_str() {
@@ -244,7 +244,7 @@ impl Cluster {
         });
         let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
         let answer = send(&self.holder(token)?, Method::POST, path, Some(&review)).await?;
-        let answer = answer.ok("say what the minter may do")?;
+        let answer = answer.ok("ask for the minter's permissions")?;
         Ok(answer["status"]["allowed"].as_bool().unwrap_or(false))
     }
 
@@ -269,7 +269,7 @@ impl Cluster {
         }
         let path = format!("/api/v1/namespaces/{}", self.namespace);
         let what = format!(
-            "delete namespace {0}; do it by hand: kubectl delete namespace {0}",
+            "delete namespace {0}. Delete it by hand: kubectl delete namespace {0}",
             self.namespace
         );
         let answer = send(&self.admin, Method::DELETE, &path, None)
@@ -308,7 +308,7 @@ impl Answer {
 
 /// Lists Pods with the kubeconfig that jobpass wrote, as a user's `kubectl get pods` would.
 pub(crate) async fn list_pods() -> Result<(String, u16, usize)> {
-    let unusable = |_| anyhow!("the kubeconfig in KUBECONFIG cannot be used");
+    let unusable = |_| anyhow!("xtask cannot use the kubeconfig in KUBECONFIG");
     let kubeconfig = Kubeconfig::read().map_err(unusable)?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
@@ -347,10 +347,7 @@ async fn send(client: &Client, method: Method, path: &str, body: Option<&Value>)
         .await
         .map_err(|_| anyhow!("the API server did not answer within {} s", PATIENCE.as_secs()))?
         .map_err(|error: kube::Error| {
-            anyhow!(
-                "the API server cannot be reached: {}",
-                harmless(&error.to_string())
-            )
+            anyhow!("cannot reach the API server: {}", harmless(&error.to_string()))
         })?;
     let body = serde_json::from_slice(&body).unwrap_or_default();
     Ok(Answer { status, body })

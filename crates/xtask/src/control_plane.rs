@@ -72,33 +72,38 @@ fn build(workspace: &Workspace, release: &Release) -> Result<()> {
     }
     let version = version(&source.join(release.modules))?;
     let what = format!("build Kubernetes {version} from Go modules, which takes some minutes");
-    step(&what, "the same command again; what is built stays", || {
-        let mut parts = version.trim_start_matches('v').split('.');
-        let stamp_of = |name: &str, value: &str| format!("-X k8s.io/component-base/version.{name}={value}");
-        let flags = [
-            "-s -w".to_owned(),
-            stamp_of("gitVersion", &version),
-            stamp_of("gitMajor", parts.next().unwrap_or_default()),
-            stamp_of("gitMinor", parts.next().unwrap_or_default()),
-        ];
-        fs::create_dir_all(home.join("bin"))?;
-        run(Command::new(go(workspace)?)
-            .current_dir(&source)
-            .args([
-                "build",
-                "-buildvcs=false",
-                "-trimpath",
-                "-mod=readonly",
-                "-tags",
-                release.tags,
-            ])
-            .args(["-ldflags", &flags.join(" ")])
-            .arg(format!("-modfile={}", release.modules))
-            .arg("-o")
-            .arg(&program)
-            .arg("."))?;
-        fs::write(&stamp, &id).with_context(|| format!("cannot write {}", stamp.display()))
-    })
+    step(
+        &what,
+        "run the same command again, which keeps the finished builds",
+        || {
+            let mut parts = version.trim_start_matches('v').split('.');
+            let stamp_of =
+                |name: &str, value: &str| format!("-X k8s.io/component-base/version.{name}={value}");
+            let flags = [
+                "-s -w".to_owned(),
+                stamp_of("gitVersion", &version),
+                stamp_of("gitMajor", parts.next().unwrap_or_default()),
+                stamp_of("gitMinor", parts.next().unwrap_or_default()),
+            ];
+            fs::create_dir_all(home.join("bin"))?;
+            run(Command::new(go(workspace)?)
+                .current_dir(&source)
+                .args([
+                    "build",
+                    "-buildvcs=false",
+                    "-trimpath",
+                    "-mod=readonly",
+                    "-tags",
+                    release.tags,
+                ])
+                .args(["-ldflags", &flags.join(" ")])
+                .arg(format!("-modfile={}", release.modules))
+                .arg("-o")
+                .arg(&program)
+                .arg("."))?;
+            fs::write(&stamp, &id).with_context(|| format!("cannot write {}", stamp.display()))
+        },
+    )
 }
 
 /// Builds the program that reads kubeconfigs as kubectl does, from the same modules. That takes less than a

@@ -34,19 +34,20 @@ pub enum Profile {
 
 fn command() -> Command {
     Command::new("dist")
-        .about("Build the GitHub Action's binary and put it with its digest where the launcher looks")
+        .about(
+            "Build the GitHub Action's binary, and put it and its digest where the launcher looks for \
+                them",
+        )
         .arg(
             Arg::new("profile")
                 .long("profile")
                 .value_parser(["dev", "release"])
                 .default_value("release"),
         )
-        .arg(
-            Arg::new("assets")
-                .long("assets")
-                .action(ArgAction::SetTrue)
-                .help("Also build the other programs of a release, into <target>/dist/assets, with what dist/Dockerfile needs"),
-        )
+        .arg(Arg::new("assets").long("assets").action(ArgAction::SetTrue).help(
+            "Also build the other programs of a release into <target>/dist/assets, with the files \
+                       that dist/Dockerfile needs",
+        ))
 }
 
 fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
@@ -128,7 +129,7 @@ pub fn checksums(dist: &Path) -> Result<PathBuf> {
             .ok()
             .context("a file name in dist/bin is not UTF-8")?;
         let Some(platform) = file.strip_prefix(&format!("{BINARY}-")) else {
-            bail!("{file} in dist/bin is no {BINARY}-<platform>-<arch>: remove it");
+            bail!("{file} in dist/bin is not named {BINARY}-<platform>-<arch>: remove it");
         };
         let platform = platform.trim_end_matches(".exe").to_owned();
         binaries.insert(
@@ -217,7 +218,7 @@ fn cargo_home() -> Result<PathBuf> {
     env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(env::home_dir()?.join(".cargo")))
-        .context("neither CARGO_HOME nor a home directory is known: set CARGO_HOME")
+        .context("cannot find cargo's folder: set CARGO_HOME, or HOME")
 }
 
 fn host() -> Result<String> {

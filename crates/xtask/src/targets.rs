@@ -135,7 +135,7 @@ fn try_out(target: &Target, programs: &Path) -> Result<()> {
         println!("    {}: {:.2} MB", version.trim(), bytes as f64 / 1e6);
         ensure!(
             !needs_a_library(&path)?,
-            "{} needs a library of the machine",
+            "{} needs a library of this machine",
             path.display()
         );
     }
@@ -166,7 +166,7 @@ fn try_out(target: &Target, programs: &Path) -> Result<()> {
         )?;
     ensure!(
         whoami.contains("scanner"),
-        "the token is not the one of `scanner`: {whoami}"
+        "the token does not belong to `scanner`: {whoami}"
     );
     // `whoami` has just used the token, so the API server remembers it for 10 seconds.
     let revoked = output(program("jobpass").current_dir(&folder).args([

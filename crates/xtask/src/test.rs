@@ -51,7 +51,10 @@ struct Run<'a> {
 
 fn command() -> Command {
     Command::new("test")
-        .about("Install what the tests talk to, Kubernetes included, build everything, and run every test")
+        .about(
+            "Install the programs that the tests need, Kubernetes included, build everything, and run \
+                every test",
+        )
         .arg(
             Arg::new("quick")
                 .long("quick")
@@ -64,7 +67,7 @@ fn command() -> Command {
                 .value_name("RELEASE")
                 .default_value(RELEASES[0].name)
                 .value_parser(RELEASES.iter().map(|release| release.name).collect::<Vec<_>>())
-                .help("The Kubernetes that is built and that the tests run on"),
+                .help("The release of Kubernetes to build and to test on"),
         )
         .arg(
             Arg::new("kubeconfig")
@@ -72,13 +75,16 @@ fn command() -> Command {
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
                 .conflicts_with_all(["quick", "kubernetes"])
-                .help("Run on this cluster, as its administrator, but for the tests that need flags of the API server; each gets a namespace, which is removed"),
+                .help(
+                    "Run on the cluster of this administrator's kubeconfig, each test in a temporary \
+                       namespace. Leaves out the tests that need flags of the API server",
+                ),
         )
         .arg(
             Arg::new("args")
                 .last(true)
                 .num_args(0..)
-                .help("Handed on to cargo test"),
+                .help("Arguments for cargo test"),
         )
 }
 
@@ -102,7 +108,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         workspace,
         kubernetes,
         path: env::join_paths([bin.clone()].into_iter().chain(env::split_paths(&path)))
-            .context("the target directory's path cannot stand in PATH")?,
+            .context("the path of the target directory has a character that PATH does not allow")?,
         bin,
         records: workspace.target.join("tmp/records"),
         arguments: arguments.get_many("args").unwrap_or_default().collect(),
@@ -164,7 +170,7 @@ fn build(workspace: &Workspace) -> Result<()> {
     })?;
     let binary = workspace.target.join("debug").join(dist::BINARY);
     step(
-        "put the binary where the launcher looks",
+        "put the binary where the launcher looks for it",
         "cargo xtask dist --profile dev",
         || dist::place(&binary, &workspace.root.join("dist")),
     )?;
@@ -215,7 +221,7 @@ impl Run<'_> {
     fn cargo(&self, what: &str, words: &[&str], filters: &[String]) -> Result<()> {
         step(
             what,
-            "cargo xtask test; see CONTRIBUTING.md for one test alone",
+            "cargo xtask test. CONTRIBUTING.md says how to run a single test",
             || {
                 let mut cargo = self.workspace.cargo();
                 cargo.args(words).args(&self.arguments);
@@ -232,7 +238,7 @@ impl Run<'_> {
 
     /// Runs the demo and records its requests. `tests/replay` compares them with Kubernetes as well.
     fn demo(&self) -> Result<()> {
-        step("play the demo for its requests", "cargo xtask demo", || {
+        step("run the demo and record its requests", "cargo xtask demo", || {
             // cargo finds the program: the build of the tests may have replaced the one at our own path.
             let mut demo = self.workspace.cargo();
             demo.args(["run", "--quiet", "--package", "xtask", "--", "demo"]);
@@ -243,7 +249,7 @@ impl Run<'_> {
     fn replay(&self) -> Result<()> {
         let words = ["test", "--package", "jobpass-tests", "--test", "replay"];
         self.cargo(
-            "play on Kubernetes what was sent to the dev cluster, and compare the answers",
+            "send to Kubernetes the requests that the dev cluster got, and compare the answers",
             &words,
             &[],
         )

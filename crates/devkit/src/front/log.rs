@@ -102,7 +102,7 @@ impl Log {
             if left.is_zero() {
                 let lines: Vec<String> = requests.iter().map(LoggedRequest::line).collect();
                 panic!(
-                    "nothing of the kind within {} s; the requests were:\n{}",
+                    "the expected request did not arrive within {} s; these requests arrived:\n{}",
                     timeout.as_secs_f64(),
                     lines.join("\n")
                 );

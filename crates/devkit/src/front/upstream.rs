@@ -46,8 +46,9 @@ impl Upstream {
             .with_context(|| format!("cannot read {}", kubeconfig.display()))?;
         Self::parse(&text).with_context(|| {
             format!(
-                "{} cannot be used: the tests need an administrator's kubeconfig with one cluster and one user, certificates and \
-                 key in it, as `kubectl config view --raw --minify --flatten` prints it",
+                "the tests cannot use {}: give an administrator's kubeconfig that holds one cluster and one \
+                 user with the certificates and the key, as `kubectl config view --raw --minify --flatten` \
+                 prints it",
                 kubeconfig.display()
             )
         })

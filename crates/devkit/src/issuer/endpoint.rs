@@ -152,7 +152,7 @@ impl TokenEndpoint {
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         assert!(
             state.requests >= requests,
-            "it was asked {} times only",
+            "the endpoint got only {} requests",
             state.requests
         );
     }

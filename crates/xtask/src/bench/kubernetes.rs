@@ -27,7 +27,10 @@ pub(super) fn argument() -> Arg {
         .long("kubeconfig")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
-        .help("Measure on this cluster, as its administrator, in namespaces that are made for it and removed; without it, on Kubernetes itself, which is built and started")
+        .help(
+            "Measure on the cluster of this administrator's kubeconfig, in temporary namespaces. Without \
+               this option: build and start Kubernetes itself",
+        )
 }
 
 impl Kubernetes {
@@ -40,12 +43,12 @@ impl Kubernetes {
         }
         let release = &RELEASES[0];
         control_plane::install(workspace, release)?;
-        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
         let mut process = Command::new(workspace.target.join("tools/bin").join(release.program));
         process.arg("--dir").arg(folder.path());
         // The control plane ends when its standard input ends.
         process.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut running = Running(process.spawn().context("the control plane cannot be started")?);
+        let mut running = Running(process.spawn().context("cannot start the control plane")?);
         let stdout = running.0.stdout.take().context("its standard output is a pipe")?;
         let mut ready = String::new();
         BufReader::new(stdout).read_line(&mut ready)?;

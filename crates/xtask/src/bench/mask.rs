@@ -32,7 +32,7 @@ struct Filter<'a> {
 
 /// Measures with a token like those of kube-apiserver, in the job's token file.
 pub(super) fn run(gitlab: &Path, rounds: u32) -> Result<()> {
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
     let token = token();
     let file = folder.path().join("token");
     std::fs::write(&file, &token)?;

@@ -39,14 +39,14 @@ struct Run {
 
 pub(super) fn command() -> clap::Command {
     clap::Command::new(NAME)
-        .about("Measure sweep beside kubectl delete secret, on Kubernetes")
+        .about("Compare sweep with kubectl delete secret, on Kubernetes")
         .arg(kubernetes::argument())
         .arg(
             Arg::new("anchors")
                 .long("anchors")
                 .value_parser(value_parser!(u32).range(10..))
                 .default_value("20000")
-                .help("The most; a tenth of it is swept as well"),
+                .help("The greatest number of anchors. xtask also measures a tenth of it"),
         )
 }
 
@@ -128,7 +128,7 @@ fn measure(
 
 impl Run {
     fn measure(admin: &Path, what: &'static str, program: &Path, words: &str, anchors: u32) -> Result<Self> {
-        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
         let mut command = Command::new(program);
         command
             .args(words.split(' '))
@@ -159,7 +159,10 @@ impl Run {
         let deleted = fs::read_to_string(folder.path().join("log"))?
             .matches("deleted")
             .count();
-        ensure!(deleted >= anchors as usize, "it deleted no more than {deleted}");
+        ensure!(
+            deleted >= anchors as usize,
+            "the program deleted only {deleted} anchors"
+        );
         Ok(Self {
             what,
             anchors,

@@ -21,7 +21,7 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     let screen = &demo.screen;
     screen.title("A GitHub job");
     let mut job = Job::start(demo, minter)?;
-    screen.station("defined", "as a workflow of yours would have it:");
+    screen.station("defined", "as your workflow would have it:");
     screen.quote(&job.steps())?;
 
     let main = job.action("main").await?;
@@ -36,14 +36,17 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     // main masks the minter's credential before this token.
     let mut masks = main.lines().take_while(|line| line.starts_with("::add-mask::"));
     let masked_first = masks.any(|mask| mask == format!("::add-mask::{token}"));
-    ensure!(masked_first, "the token was not masked before all else");
+    ensure!(masked_first, "the action did not mask the token first");
     screen.station("minted", "the runner starts the action, which says:");
     screen.quote(&job.as_people_see_it(&main))?;
     demo.bound(token).await?;
     let masks = job.masks.len();
     screen.station(
         "masked",
-        &format!("first of all it registered {masks} masks: from then on, the runner writes *** instead"),
+        &format!(
+            "before everything else, it registered {masks} masks: from then on, the runner writes *** \
+                  instead"
+        ),
     );
     let path = output("kubeconfig")?;
     let mode = fs::metadata(path)?.permissions().mode() & 0o777;
@@ -66,7 +69,7 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     ensure!(used.contains("HTTP 200"), "the user's step could not list Pods");
     screen.station(
         "used",
-        "the next step works with it (list-pods stands for `kubectl get pods`):",
+        "the next step works with the token (list-pods stands for `kubectl get pods`):",
     );
     screen.quote(&used)?;
 

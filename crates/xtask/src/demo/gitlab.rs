@@ -26,7 +26,7 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     let namespace = &demo.cluster.namespace;
     screen.station(
         "defined",
-        "as a pipeline of yours would have it; the project has JOBPASS_KUBECONFIG, a file variable:",
+        "as your pipeline would have it; the project has JOBPASS_KUBECONFIG, a file variable:",
     );
     screen.quote(&format!(
         "include:\n  - project: jobpass/jobpass\n    file: /{TEMPLATE}\n    inputs: {{service-account: {SERVICE_ACCOUNT}, \
@@ -37,7 +37,7 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     let mut script = job.start_shell(&["before_script"], &[USER_SCRIPT], &[])?;
     let log = script.log_with("HTTP ").await?;
     let token_file = job.variable("JOBPASS_TOKEN_FILE")?;
-    let token = fs::read_to_string(token_file).context("no token was handed over")?;
+    let token = fs::read_to_string(token_file).context("jobpass handed no token over")?;
     screen.never_show(&token);
     let (minted, used) = log
         .split_once(&format!("$ {USER_SCRIPT}\n"))
@@ -52,10 +52,10 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     }
     screen.station(
         "handed over",
-        "in two files beside the project's folder, where nothing becomes an artifact (mode 0600)",
+        "in two files beside the project's folder, where no file becomes an artifact (mode 0600)",
     );
     ensure!(used.contains("HTTP 200"), "the user's script could not list Pods");
-    screen.station("used", "the script, in the same shell, works with it:");
+    screen.station("used", "the script, in the same shell, works with the token:");
     screen.quote(&format!("$ {USER_SCRIPT}\n{used}"))?;
     screen.station(
         "hidden",
@@ -185,7 +185,7 @@ impl<'a> Job<'a> {
             .stdin(Stdio::null())
             .stdout(fs::File::create(&log)?)
             .kill_on_drop(true);
-        let child = shell.spawn().context("the shell of the job cannot be started")?;
+        let child = shell.spawn().context("cannot start the shell of the job")?;
         Ok(Shell {
             job: self,
             child,
@@ -228,7 +228,7 @@ impl Shell<'_> {
             if let Some(status) = self.child.try_wait()? {
                 self.failed(status)?;
             }
-            ensure!(begun.elapsed() < PATIENCE, "the job did not come to `{text}`");
+            ensure!(begun.elapsed() < PATIENCE, "the job's log did not show `{text}`");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -265,7 +265,7 @@ fn definition(demo: &Demo<'_>) -> Result<Value> {
     let header = serde_yaml::Deserializer::from_str(&template)
         .next()
         .context("the template is empty")?;
-    let header = Value::deserialize(header).context("the template's header is no YAML")?;
+    let header = Value::deserialize(header).context("the template's header is not YAML")?;
     let given = [
         ("service-account", SERVICE_ACCOUNT),
         ("namespace", &demo.cluster.namespace),
@@ -290,7 +290,7 @@ fn definition(demo: &Demo<'_>) -> Result<Value> {
         let value = value.with_context(|| format!("the template has no default for `{name}`"))?;
         body = body.replace(&format!("$[[ inputs.{name} ]]"), &value);
     }
-    let jobs: Value = serde_yaml::from_str(&body).context("the template is no YAML")?;
+    let jobs: Value = serde_yaml::from_str(&body).context("the template is not YAML")?;
     jobs.get(".jobpass")
         .cloned()
         .context("the template has no job .jobpass")

@@ -66,14 +66,17 @@ fn command() -> clap::Command {
                 .long("kubeconfig")
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
-                .help("Play on this cluster, in a namespace that is made for it and removed; without it, on a dev cluster inside the demo"),
+                .help(
+                    "Run on the cluster of this kubeconfig, in a temporary namespace. Without this \
+                       option: on a dev cluster inside the demo",
+                ),
         )
         .arg(
             Arg::new("context")
                 .long("context")
                 .value_name("NAME")
                 .requires("kubeconfig")
-                .help("The context of that kubeconfig, if not its current one"),
+                .help("The context of that kubeconfig, if it is not the current one"),
         )
 }
 
@@ -97,7 +100,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
             let namespace = &demo.cluster.namespace;
             demo.screen.station(
                 "removed",
-                &format!("namespace {namespace}, and so all that the demo created"),
+                &format!("namespace {namespace}, and with it everything that the demo created"),
             );
         }
         played?;
@@ -121,7 +124,7 @@ impl<'a> Demo<'a> {
         screen
             .title("jobpass: a GitHub job and a GitLab job each get a Kubernetes token, use it and lose it");
         screen.title("The cluster");
-        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
         let bin = tools_of_jobs(folder.path(), programs)?;
         let (dev, cluster) = match arguments.get_one::<PathBuf>("kubeconfig") {
             Some(path) => {
@@ -188,15 +191,14 @@ impl<'a> Demo<'a> {
                 && may("create", "serviceaccounts/token", SERVICE_ACCOUNT).await?
                 && !may("create", "serviceaccounts/token", "minter").await?
                 && !may("get", "secrets", "").await?,
-            "the minter may do something else than was granted"
+            "the minter has a permission that the demo did not grant"
         );
         self.screen.station(
             "prepared",
             &format!(
-                "namespace {} with two ServiceAccounts:\n\
-                 {SERVICE_ACCOUNT}, which the jobs' tokens speak for, may list Pods;\n\
-                 minter, which the CI platform knows, may create and delete Secrets here and mint tokens for {SERVICE_ACCOUNT};\n\
-                 it may not even read Secrets",
+                "namespace {} with two ServiceAccounts:\n{SERVICE_ACCOUNT}, to which the jobs' tokens \
+                 belong, may list Pods;\nminter, whose credential the CI platform has, may create and \
+                 delete Secrets here and mint tokens for {SERVICE_ACCOUNT};\nit may not even read Secrets",
                 self.cluster.namespace
             ),
         );
@@ -206,14 +208,16 @@ impl<'a> Demo<'a> {
     fn conclude(&self) {
         self.screen.title("Conclusion");
         self.screen.paragraph(&format!(
-            "Each job had a token that only it had, and that worked while the job ran: no log shows it, no file keeps it, and a copy of it\n\
-             is refused. Nothing was revoked by a clock: the jobs ended, and their anchors with them. It took {:.0} s.",
+            "Each job had a token of its own, which worked while the job ran. No log shows it, no file \
+             keeps it, and the API server refuses\na copy of it. No clock revoked the tokens: jobpass \
+             deleted each anchor when its job ended. The demo took {:.0} s.",
             self.screen.seconds()
         ));
         self.screen.title("What to try next");
         self.screen.paragraph(
-            "cargo xtask demo --kubeconfig FILE    the same on a cluster of yours, in a namespace of its own that is removed at the end\n\
-             README.md                             a GitHub workflow and a GitLab pipeline, and how to set a cluster up",
+            "cargo xtask demo --kubeconfig FILE    the same on a cluster of yours, in a temporary \
+             namespace\nREADME.md                             a GitHub workflow and a GitLab pipeline, and \
+             how to set a cluster up",
         );
     }
 
@@ -238,10 +242,10 @@ impl<'a> Demo<'a> {
         );
         ensure!(
             claims.sub.as_deref() == Some(&subject),
-            "the token speaks for somebody else"
+            "the token belongs to another account"
         );
         let url = anchor["metadata"]["annotations"]["jobpass.dev/url"].as_str();
-        let url = url.context("the anchor does not say which job it is for")?;
+        let url = url.context("the anchor does not name its job")?;
         self.screen.station(
             "bound",
             &format!(
@@ -266,12 +270,13 @@ impl<'a> Demo<'a> {
                 "cached",
                 match self.dev {
                     Some(_) => {
-                        "HTTP 200 to a copy of the token: an API server remembers for 10 s whom it let in.\n\
-                         Instead of waiting, the dev cluster's clock is moved 10 s ahead"
+                        "HTTP 200 to a copy of the token: an API server caches a valid token for 10 \
+                         s.\nInstead of waiting, the demo moves the dev cluster's clock 10 s ahead"
                     }
                     None => {
-                        "HTTP 200 to a copy of the token: an API server remembers for 10 s whom it let in. So wait\n\
-                         (a job that must not end before the token is dead says `verify-revocation: wait`)"
+                        "HTTP 200 to a copy of the token: an API server caches a valid token for 10 s. So \
+                         the demo waits\n(a job that must not end before the token is dead sets \
+                         `verify-revocation: wait`)"
                     }
                 },
             );
@@ -287,7 +292,7 @@ impl<'a> Demo<'a> {
         ensure!(status == 401, "the API server answers HTTP {status} to the token");
         self.screen.station(
             "refused",
-            "HTTP 401 to a copy of the token that somebody kept: it is dead, long before it would have expired",
+            "HTTP 401 to a copy of the token that somebody kept: the token is dead, long before its expiry",
         );
         Ok(())
     }

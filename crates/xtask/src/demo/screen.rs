@@ -64,7 +64,7 @@ impl Screen {
     /// Checks text that other people will see. If it holds a secret, fails and shows nothing of it.
     pub(super) fn check(&self, text: &str) -> Result<()> {
         if self.secrets.borrow().iter().any(|secret| text.contains(secret)) {
-            bail!("a token is in what people can read (not shown here)");
+            bail!("the output that people can read contains a token (not shown here)");
         }
         Ok(())
     }

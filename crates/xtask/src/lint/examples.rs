@@ -138,7 +138,10 @@ fn kind(text: &str, inputs: &Inputs) -> Result<Kind> {
     let mut documents = Vec::new();
     for document in serde_yaml::Deserializer::from_str(text) {
         let value = serde_yaml::Value::deserialize(document).context("not YAML")?;
-        documents.push(serde_json::to_value(without_references(value)).context("no keys that are texts")?);
+        documents.push(serde_json::to_value(without_references(value)).context(
+            "a mapping without keys that \
+                                                                                are strings",
+        )?);
     }
     let is_api_server = |object: &Value| {
         let version = object["apiVersion"].as_str();
@@ -155,7 +158,7 @@ fn kind(text: &str, inputs: &Inputs) -> Result<Kind> {
     }
     ensure!(
         documents.len() == 1,
-        "several documents that are no objects of Kubernetes"
+        "several documents that are not objects of Kubernetes"
     );
     let document = documents.remove(0);
     let every = |name: &str| {
