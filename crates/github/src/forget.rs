@@ -109,6 +109,7 @@ impl Place {
     /// Overwrites the credential. If the file is shorter than expected, it is another file, and stays as it
     /// is.
     fn overwrite(&self) -> io::Result<()> {
+        // A later step may have put a link in place of the file.
         let flags = OFlags::NOFOLLOW.bits().cast_signed();
         let file = OpenOptions::new()
             .write(true)
@@ -142,6 +143,7 @@ mod wait {
     ) -> io::Result<()> {
         let reads = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         inotify::add_watch(&reads, file, WatchFlags::CLOSE_NOWRITE)?;
+        // If the parent has ended, its id may belong to another process by now.
         let parent = getppid().filter(|pid| pid.as_raw_nonzero().get().unsigned_abs() == parent);
         let parent = parent
             .map(|pid| pidfd_open(pid, PidfdFlags::empty()))
@@ -151,6 +153,7 @@ mod wait {
             retry_on_intr(|| poll(&mut [PollFd::new(&parent, PollFlags::IN)], None))?;
             let mut buffer = [MaybeUninit::uninit(); 4096];
             let mut before = Reader::new(&reads, &mut buffer);
+            // A read before the end of the step was not the runner's.
             while before.next().is_ok() {}
         }
         let patience = Timespec::try_from(patience).ok();

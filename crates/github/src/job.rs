@@ -93,6 +93,7 @@ impl Job {
 
     /// The id of the job's check run. Servers and runners older than September 2025 do not provide it.
     fn check_run_id(&self) -> Option<&str> {
+        // A person may give any text as this input, and the id becomes a part of a URL.
         let id = self.environment.get("INPUT_CHECK-RUN-ID")?.trim();
         ((1..=20).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit())).then_some(id)
     }

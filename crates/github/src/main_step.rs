@@ -87,6 +87,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
             commands::access(report);
             summary::access(summary_file.as_ref(), &account, report);
         }
+        // The renewer replaces the token in files, which exist by now.
         renew::in_background(state)?;
         // This comes last. So no earlier failure leaves later steps with the path of a missing file.
         match (&export, &state.files.kubeconfig_file) {

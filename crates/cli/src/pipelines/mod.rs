@@ -223,9 +223,11 @@ impl Site {
         install_crypto();
         let mut client = Client::builder()
             .https_only(true)
+            // A redirect could lead the token to another site.
             .redirect(redirect::Policy::none())
             .timeout(REQUEST_LIMIT)
             .user_agent(concat!("jobpass/", env!("CARGO_PKG_VERSION")))
+            // jobpass reads the proxy variables as kubectl does, below. reqwest has other rules.
             .no_proxy();
         let unusable = |error: reqwest::Error| {
             let why = harmless(&error.without_url().to_string());

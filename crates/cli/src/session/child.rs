@@ -61,6 +61,7 @@ impl<'a> Program<'a> {
     /// token. The options of jobpass and the credential of the minter are not in it.
     pub(crate) fn command(&self, files: &Files, inputs: &Inputs, streams: Streams) -> Command {
         let mut command = Command::new(&self.path);
+        // Programs such as busybox decide by the name under which they are called.
         command.arg0(self.name).args(&self.arguments);
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"JOBPASS_"))

@@ -64,6 +64,7 @@ impl<'a> Session<'a> {
         };
         let handover = Handover {
             record,
+            // No CI platform reads this log. A filter masks the output of the command.
             mask: |_| Ok(()),
             deliver: |minted: &Minted, _: &State| {
                 minted.access.iter().for_each(output::access);
@@ -121,6 +122,7 @@ impl<'a> Session<'a> {
         }
         let revoked =
             revoke::at_end_of_job(&mut self.state, None, &self.inputs, self.environment, interrupt).await?;
+        // The folder goes away with the session only if it is empty.
         let _ = fs::remove_file(self.folder.state_file());
         self.revoked = true;
         for note in &revoked.notes {
@@ -134,6 +136,7 @@ impl<'a> Session<'a> {
     /// # Errors If the token may still work.
     pub(crate) async fn revoke_and_keep_files(&self, interrupt: &mut Interrupt) -> Result<(), Error> {
         let mut state = State {
+            // The end of a job removes only the files that the state names.
             files: Files::default(),
             ..self.state.clone()
         };

@@ -175,6 +175,7 @@ impl Shared {
         };
         let request = in_origin_form(exchange.request.clone());
         let sent = read(sender.try_send_request(request), exchange.longest).await;
+        // A connection cannot carry another request while a part of an answer is left on it.
         let read_to_the_end = sent.as_ref().is_ok_and(|reply| reply.body().is_some());
         if read_to_the_end
             && sender.ready().await.is_ok()

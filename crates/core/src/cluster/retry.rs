@@ -36,6 +36,7 @@ fn backoff(attempt: u32) -> Duration {
     let mut byte = [0];
     // Without random bytes, the waits only lack their random part.
     let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut byte);
+    // The exponent has a limit, so that the multiplication does not overflow.
     let base = (Duration::from_millis(250) * 2_u32.pow((attempt - 1).min(8))).min(LONGEST_BACKOFF);
     base + base.mul_f32(f32::from(byte[0]) / 512.0)
 }

@@ -83,6 +83,7 @@ impl Cluster {
         })?;
         let mut request = call.request.clone().map(Full::from);
         *request.uri_mut() = uri;
+        // Lists of metadata and the public keys have media types of their own.
         let headers = request.headers_mut();
         headers
             .entry(header::ACCEPT)
@@ -111,6 +112,8 @@ impl Cluster {
             .collect();
         let date = header(header::DATE).and_then(|text| jiff::fmt::rfc2822::parse(text).ok());
         let body = body.map(|body| Zeroizing::new(body.to_vec()));
+        // A success may hold the token that jobpass needs. A refusal becomes a part of messages, and a server
+        // may repeat the token of the request in it.
         let body = match parts.status.is_success() {
             true => body,
             false => body.map(|body| {

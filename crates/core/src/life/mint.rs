@@ -182,12 +182,14 @@ where
     R: FnMut(Option<&State>) -> Result<(), Error>,
     D: FnOnce(&Minted, &State) -> Result<(), Error> + Send + 'static,
 {
+    // A signal drops `work` in the middle. Its progress decides what to clean up, so it lives outside of it.
     let progress = RefCell::new(Progress {
         state,
         creation: Creation::Impossible,
     });
     let work = AssertUnwindSafe(work(cluster, spec, origin, &progress, &mut record)).catch_unwind();
     let minted = tokio::select! {
+        // If both are ready, the signal counts: the runner wants the job to end, so the job gets no token.
         biased;
         interrupted = interrupt.wait() => Err(interrupted),
         minted = work => minted.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "jobpass panicked"))),
@@ -253,6 +255,8 @@ async fn finish_or_stop(
     interrupt: &mut Interrupt,
 ) -> Delivery {
     let interrupted = tokio::select! {
+        // If both are ready, the delivery counts: the job has its token, and the signal stays for the next
+        // caller.
         biased;
         delivered = &mut delivery => {
             return match delivered {
@@ -347,6 +351,7 @@ where
     };
     warnings.append(&mut minted.warnings);
     minted.warnings = warnings;
+    // If somebody kills jobpass during the checks below, the end of the job must know that a token exists.
     record(Some(&progress.borrow().state))?;
     let as_job = progress.borrow().state.as_job(cluster, &minted.token)?;
     let (mighty, checked) = tokio::join!(

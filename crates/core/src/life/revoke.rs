@@ -103,6 +103,7 @@ pub async fn at_end_of_job(
         let in_file = leftovers.clone().await.token.clone();
         in_file.or(handed_over).filter(|token| is_proof(token, state))
     };
+    // A wrong word in this input must not keep jobpass from revoking.
     let verify = verify_revocation(inputs).unwrap_or(Verify::Quick);
     let deleted = Cell::new(false);
     let work = async {
@@ -132,6 +133,7 @@ pub async fn at_end_of_job(
         }
     };
     let leftovers = leftovers.await;
+    // The receipt tells about the renewals even if the revocation failed.
     let not_renewed = state.settle_renewals(&leftovers.journal, jiff::Timestamp::now());
     let mut revoked = revoked?;
     revoked.notes.splice(..0, not_renewed);
@@ -399,6 +401,7 @@ impl Revocation<'_> {
         tokio::time::sleep(WATCH_LAG).await;
         Ok(match self.ask(&self.state.as_job(self.cluster, token)?).await? {
             Said::Unauthorized => Proof::Unauthorized,
+            // An API server that saw the token just before may accept it from its cache for 10 s.
             Said::LetIn | Said::Nothing => Proof::AnchorGone,
         })
     }

@@ -158,13 +158,17 @@ impl Plugin {
         let mut command = tokio::process::Command::new(&self.program);
         command
             .args(&config.arguments)
+            // `environment` may differ from the variables of this process: the end of a job restores some of
+            // them.
             .env_clear()
             .envs(environment.iter())
             .envs(config.environment.iter().map(|(name, value)| (name, value)))
             .env("KUBERNETES_EXEC_INFO", exec_info(config, connection, cluster))
+            // A plugin that asks a person a question would otherwise wait until its time limit.
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // With a group of its own, the plugin can be ended together with its children.
             .process_group(0);
         let mut child = command.spawn().map_err(|error| {
             failed(

@@ -177,6 +177,7 @@ fn is_unread(path: &Path) -> bool {
     let is_pipe = path
         .symlink_metadata()
         .is_ok_and(|file| file.file_type().is_fifo());
+    // The kernel answers ENXIO if no process has the pipe open for reading.
     is_pipe && writer(path).is_err_and(|error| error.raw_os_error() == Some(Errno::NXIO.raw_os_error()))
 }
 
@@ -190,6 +191,7 @@ fn writer(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
     let file = OpenOptions::new().write(true).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
+    // Only a pipe of this user can have a guard at its other end.
     match metadata.file_type().is_fifo() && metadata.uid() == geteuid().as_raw() {
         true => Ok(file),
         false => Err(io::ErrorKind::InvalidInput.into()),
