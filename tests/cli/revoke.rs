@@ -105,3 +105,58 @@ fn a_token_that_works_is_meant_before_one_that_is_revoked() {
     }
     assert!(desk.cluster.anchors().is_empty());
 }
+
+/// The only anchor of the cluster, as `jobpass list` shows it.
+fn anchor(desk: &Desk) -> String {
+    let anchors = desk.cluster.anchors();
+    let name = anchors.iter().next().expect("an anchor");
+    format!("{}/{name}", desk.cluster.namespace())
+}
+
+fn revoke_anchor(desk: &Desk, anchor: &str, kubeconfig: &str) -> Ended {
+    fs::write(desk.path("admin.yaml"), desk.cluster.admin_kubeconfig()).expect("written");
+    desk.run(&["revoke", anchor, "--kubeconfig", kubeconfig])
+}
+
+/// A minter may not list Secrets, so for it the name and the answer to the deletion decide.
+#[rstest]
+#[case::an_administrator("admin.yaml", "the API server lists no Secret of this name and type")]
+#[case::a_minter("minter.yaml", "the API server answered 404")]
+fn an_anchor_is_revoked_and_a_slip_of_the_hand_is_not(#[case] kubeconfig: &str, #[case] why: &str) {
+    let desk = Desk::new();
+    mint(&desk, TOKEN);
+    let ours = anchor(&desk);
+    let last = if ours.ends_with('a') { "b" } else { "a" };
+    let slip = format!("{}{last}", &ours[..ours.len() - 1]);
+    let refused = revoke_anchor(&desk, &slip, kubeconfig);
+    assert_eq!(refused.code(), 4, "{}", refused.log);
+    let said = format!("there is no anchor {slip}, so jobpass revoked nothing: {why}");
+    assert!(refused.log.contains(&said), "{}", refused.log);
+    assert_eq!(desk.cluster.anchors().len(), 1);
+
+    let revoked = revoke_anchor(&desk, &ours, kubeconfig).succeeded();
+    assert!(revoked.log.contains("revoked the token"), "{}", revoked.log);
+    let seen = !revoked.log.contains("may not list Secrets");
+    assert_eq!(seen, kubeconfig == "admin.yaml", "{}", revoked.log);
+    assert!(desk.cluster.anchors().is_empty());
+    let token = fs::read_to_string(desk.path("token")).expect("a token");
+    assert_absent(token.trim(), "what it printed", &revoked.log);
+    assert_eq!(revoke_anchor(&desk, &ours, kubeconfig).code(), 4);
+    // The anchor is gone, and the state says so at the end.
+    revoke(&desk, TOKEN).succeeded();
+}
+
+#[test]
+fn a_secret_that_is_no_anchor_stays() {
+    let desk = Desk::new();
+    let name = "jobpass-aaaaaaaaaaaaaaaaaaaa";
+    let secret =
+        format!("{{apiVersion: v1, kind: Secret, metadata: {{name: {name}, namespace: NAMESPACE}}}}");
+    desk.cluster.apply(&secret);
+    let refused = revoke_anchor(&desk, &desk.here(&format!("NAMESPACE/{name}")), "admin.yaml");
+    assert_eq!(refused.code(), 4, "{}", refused.log);
+    let deletions = desk.cluster.requests();
+    assert!(deletions.iter().all(|asked| asked.method != "DELETE"));
+    let refused = revoke_anchor(&desk, "NAMESPACE/database", "admin.yaml");
+    assert_eq!(refused.code(), 2, "{}", refused.log);
+}

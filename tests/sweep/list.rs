@@ -67,6 +67,7 @@ fn what_lives_is_shown_with_its_pipeline() {
             "PIPELINE",
             "REPOSITORY",
             "SERVICE ACCOUNT",
+            "ANCHOR",
             "AGE",
             "EXPIRES IN",
             "STATE",
@@ -81,28 +82,29 @@ fn what_lives_is_shown_with_its_pipeline() {
         "{listed}"
     );
     assert!(
-        lines[1][4].starts_with("2 min") && lines[1][4].ends_with("ago") && lines[1][5] == "expired",
+        lines[1][5].starts_with("2 min") && lines[1][5].ends_with("ago") && lines[1][6] == "expired",
         "{listed}"
     );
     assert_eq!(
-        lines[2][..3],
+        lines[2][..4],
         [
             "github run 77, job scan",
             "team/app",
-            &format!("{namespace}/scanner")
+            &format!("{namespace}/scanner"),
+            &format!("{namespace}/{}", name(1)),
         ],
         "{listed}"
     );
     assert!(
-        lines[2][3] == "12 min" && ["48 min", "47 min"].contains(&lines[2][4]),
+        lines[2][4] == "12 min" && ["48 min", "47 min"].contains(&lines[2][5]),
         "{listed}"
     );
     assert_eq!(
-        lines[2][5..],
+        lines[2][6..],
         ["live", "https://github.com/team/app/actions/runs/77"],
         "{listed}"
     );
-    assert_eq!((lines[3][5], lines[3].len()), ("unclear", 6), "{listed}");
+    assert_eq!((lines[3][6], lines[3].len()), ("unclear", 7), "{listed}");
     assert!(
         !listed.contains('\u{1b}') && !listed.contains('\u{7}'),
         "{listed}"

@@ -8,6 +8,15 @@ use jobpass_core::inputs::{flags::flag, options::Opt};
 /// The time limit for all requests of one verb, retries included.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 
+/// The options that lead to the API server without a kubeconfig's own server.
+pub(crate) const OF_SERVER: [Opt; 5] = [
+    Opt::Context,
+    Opt::Server,
+    Opt::CertificateAuthority,
+    Opt::BearerTokenFile,
+    Opt::BearerTokenEnv,
+];
+
 /// The flags that name the API server and the credentials.
 pub(crate) fn flags() -> [Arg; 6] {
     [

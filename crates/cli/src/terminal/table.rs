@@ -10,12 +10,16 @@ const HEADER: [&str; COLUMNS] = [
     "PIPELINE",
     "REPOSITORY",
     "SERVICE ACCOUNT",
+    "ANCHOR",
     "AGE",
     "EXPIRES IN",
     "STATE",
 ];
-const COLUMNS: usize = 6;
-/// The number of columns, from the left, that jobpass may shorten. The other columns are short already.
+const COLUMNS: usize = 7;
+/// The column of the state.
+const STATE: usize = COLUMNS - 1;
+/// The number of columns that jobpass may shorten: the first ones. The other columns are short, except the anchor:
+/// a person copies it.
 const FLEXIBLE: usize = 3;
 /// The least width to which jobpass shortens a column.
 const MIN_WIDTH: usize = 12;
@@ -54,7 +58,7 @@ pub(crate) enum Layout {
         /// The width of each column.
         widths: [usize; COLUMNS],
     },
-    /// Three lines for each anchor, for a terminal that is too narrow for columns.
+    /// Four lines for each anchor, for a terminal that is too narrow for columns.
     Stacked {
         /// The screen that shows the table.
         screen: Screen,
@@ -100,6 +104,7 @@ impl Row {
                 pipeline(anchor),
                 shown(&anchor.repository),
                 format!("{}/{}", anchor.namespace, shown(&anchor.service_account)),
+                format!("{}/{}", anchor.namespace, anchor.name),
                 anchor.created.map_or_else(|| "-".into(), since),
                 expires,
                 standing.word().into(),
@@ -189,7 +194,7 @@ impl Layout {
                     };
                     line += &match column {
                         0 => link(&text, row.link.as_deref().filter(|_| screen.escapes)),
-                        5 => screen.paint(&text, row.standing.colour()),
+                        STATE => screen.paint(&text, row.standing.colour()),
                         _ => text,
                     };
                     line += GAP;
@@ -200,7 +205,7 @@ impl Layout {
                 format!("{}\n", line.trim_end())
             }
             Self::Stacked { screen, width } => {
-                let [pipeline, repository, account, age, expires, state] = &row.cells;
+                let [pipeline, repository, account, anchor, age, expires, state] = &row.cells;
                 let expiry = match expires.as_str() {
                     "-" => String::new(),
                     past if past.ends_with(" ago") => format!(", expiry {past}"),
@@ -212,7 +217,7 @@ impl Layout {
                 let third = fit(&format!("  {state}, {age} old{expiry}"));
                 let state = screen.paint(state, row.standing.colour());
                 let third = third.replacen(row.standing.word(), &state, 1);
-                format!("{first}\n{second}\n{third}\n")
+                format!("{first}\n{second}\n{third}\n  {anchor}\n")
             }
         }
     }
@@ -240,7 +245,7 @@ mod tests {
 
     fn anchor(mut more: serde_json::Value) -> ListedAnchor {
         let common = json!({
-            "namespace": "ci", "anchor": "jobpass-a", "uid": "u", "service-account": "scanner", "requested-by": "someone",
+            "namespace": "ci", "anchor": "jobpass-aaaaaaaaaaaaaaaaaaaa", "uid": "u", "service-account": "scanner", "requested-by": "someone",
             "url": "https://ci.example/1", "created": "2026-11-24T11:48:00Z",
         });
         let more = more.as_object_mut().expect("an object");
@@ -274,25 +279,25 @@ mod tests {
     #[test]
     fn a_pipe_gets_every_cell_in_full() {
         insta::assert_snapshot!(shown(PIPE), @"
-        PIPELINE                               REPOSITORY                     SERVICE ACCOUNT  AGE     EXPIRES IN  STATE    LINK
-        github run 77, job scan                team/app                       ci/scanner       12 min  48 min      live     https://ci.example/1
-        gitlab pipeline 1234567, job 98765432  group/subgroup/a-long-project  ci/scanner       12 min  1 h ago     expired  https://ci.example/1
-        cli by someone                         項目                           ci/scanner       12 min  -           unclear  https://ci.example/1
+        PIPELINE                               REPOSITORY                     SERVICE ACCOUNT  ANCHOR                           AGE     EXPIRES IN  STATE    LINK
+        github run 77, job scan                team/app                       ci/scanner       ci/jobpass-aaaaaaaaaaaaaaaaaaaa  12 min  48 min      live     https://ci.example/1
+        gitlab pipeline 1234567, job 98765432  group/subgroup/a-long-project  ci/scanner       ci/jobpass-aaaaaaaaaaaaaaaaaaaa  12 min  1 h ago     expired  https://ci.example/1
+        cli by someone                         項目                           ci/scanner       ci/jobpass-aaaaaaaaaaaaaaaaaaaa  12 min  -           unclear  https://ci.example/1
         ");
     }
 
     #[test]
     fn the_long_columns_are_cut_to_fit_a_terminal() {
         let text = shown(Screen {
-            width: Some(100),
+            width: Some(120),
             ..PIPE
         });
-        assert!(text.lines().all(|line| line.width() <= 100), "{text}");
+        assert!(text.lines().all(|line| line.width() <= 120), "{text}");
         insta::assert_snapshot!(text, @"
-        PIPELINE                    REPOSITORY                  SERVICE ACCOUNT  AGE     EXPIRES IN  STATE
-        github run 77, job scan     team/app                    ci/scanner       12 min  48 min      live
-        gitlab pipeline 1234567, …  group/subgroup/a-long-pro…  ci/scanner       12 min  1 h ago     expired
-        cli by someone              項目                        ci/scanner       12 min  -           unclear
+        PIPELINE              REPOSITORY           SERVICE ACCOUNT  ANCHOR                           AGE     EXPIRES IN  STATE
+        github run 77, job …  team/app             ci/scanner       ci/jobpass-aaaaaaaaaaaaaaaaaaaa  12 min  48 min      live
+        gitlab pipeline 123…  group/subgroup/a-l…  ci/scanner       ci/jobpass-aaaaaaaaaaaaaaaaaaaa  12 min  1 h ago     expired
+        cli by someone        項目                 ci/scanner       ci/jobpass-aaaaaaaaaaaaaaaaaaaa  12 min  -           unclear
         ");
     }
 
@@ -307,19 +312,22 @@ mod tests {
         github run 77, job scan
           ci/scanner for team/app
           live, 12 min old, expires in 48 min
+          ci/jobpass-aaaaaaaaaaaaaaaaaaaa
         gitlab pipeline 1234567, job 98765432
           ci/scanner for group/subgroup/a-lon…
           expired, 12 min old, expiry 1 h ago
+          ci/jobpass-aaaaaaaaaaaaaaaaaaaa
         cli by someone
           ci/scanner for 項目
           unclear, 12 min old
+          ci/jobpass-aaaaaaaaaaaaaaaaaaaa
         ");
     }
 
     #[test]
     fn colours_and_links_are_around_the_words_and_not_the_padding() {
         let screen = Screen {
-            width: Some(120),
+            width: Some(140),
             colours: true,
             escapes: true,
         };

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command, ValueHint};
 use jobpass_core::{
     Error,
     inputs::{
@@ -10,32 +10,54 @@ use jobpass_core::{
         options::{Inputs, Opt},
         revocation::verify_revocation,
     },
-    life::revoke,
+    life::revoke::{self, AnchorName},
+    minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
     record::{receipt::Receipt, state::State},
     text,
 };
 
 use crate::{
-    options::state_file,
+    options::{connection, state_file},
     terminal::{output, progress::Progress, screen::Screen},
 };
 
 /// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     Command::new("revoke")
-        .about("Revoke a token of `jobpass mint`, prove that it is dead, and remove its files")
+        .about("Revoke a token of `jobpass mint`, prove that it is dead, and remove its files; or revoke the token of an anchor")
+        .arg(
+            Arg::new("anchor")
+                .value_name("ANCHOR")
+                .value_hint(ValueHint::Other)
+                .conflicts_with("state-file")
+                .help(
+                    "The anchor of the token, as `jobpass list` shows it: NAMESPACE/NAME. Without it, the \
+                     options name the token by a file of `jobpass mint`.",
+                ),
+        )
         .args([
-            flag(Opt::Kubeconfig).help(
-                "The minter's kubeconfig, if `jobpass mint` got it as text. If it got a path, the state file \
-                 names it, and this option has no effect.",
-            ),
             flag(Opt::TokenFile).help("The file to which `jobpass mint` wrote the token."),
             flag(Opt::KubeconfigFile).help("The file to which `jobpass mint` wrote the kubeconfig."),
             flag(Opt::VerifyRevocation),
         ])
         .args([state_file::flag(), output::flag()])
-        .after_help("Example:\n  jobpass revoke --token-file token --verify-revocation wait")
+        .next_help_heading("Cluster, for ANCHOR")
+        .args(connection::flags())
+        .mut_arg(Opt::Kubeconfig.name(), |kubeconfig| {
+            kubeconfig.help(
+                "The kubeconfig of somebody who may delete the anchor. For a token of `jobpass mint`: the \
+                 minter's kubeconfig, if `jobpass mint` got it as text. If it got a path, the state file \
+                 names it, and this option has no effect.",
+            )
+        })
+        .after_help(
+            "Exit code 4 for an ANCHOR: it does not exist, or the API server refused. Exit code 7: the token \
+             is not revoked.\n\n\
+             Examples:\n  \
+             jobpass revoke --token-file token --verify-revocation wait\n  \
+             jobpass revoke ci/jobpass-abcdefghijklmnopqrst --kubeconfig admin.yaml",
+        )
 }
 
 /// Runs the verb.
@@ -46,6 +68,13 @@ pub(crate) async fn run(
 ) -> Result<(), Error> {
     let inputs = flags::inputs_at_end(matches)?;
     verify_revocation(&inputs)?;
+    if let Some(anchor) = matches.get_one::<String>("anchor") {
+        return by_anchor(matches, &inputs, anchor, environment, interrupt).await;
+    }
+    // The state names the server.
+    let inputs = connection::OF_SERVER
+        .into_iter()
+        .fold(inputs, |inputs, option| inputs.without(option));
     let state_files = state_file::paths(matches, &inputs)?;
     let Some(first) = state_files.first() else {
         let allowed =
@@ -75,6 +104,39 @@ pub(crate) async fn run(
     }
     let words = state.receipt.revoked_in_words();
     print(matches, environment, &state.receipt, &words)
+}
+
+/// Revokes the token of an anchor that `jobpass list` shows.
+async fn by_anchor(
+    matches: &ArgMatches,
+    inputs: &Inputs,
+    anchor: &str,
+    environment: &Environment,
+    mut interrupt: Interrupt,
+) -> Result<(), Error> {
+    let anchor = AnchorName::parse(anchor)?;
+    let files = [Opt::TokenFile, Opt::KubeconfigFile].into_iter();
+    let mut files = files.filter(|option| flags::is_flag(matches, *option));
+    if let Some(file) = files.next() {
+        return Err(Error::input(
+            file,
+            "and ANCHOR are both given",
+            "name the token by one of them",
+        ));
+    }
+    let work = async {
+        let minter = Minter::resolve(inputs, environment).await?;
+        revoke::by_anchor(minter, &anchor, inputs).await
+    };
+    let work = Progress::new().during("revoking the token", revoke::REVOKE, work);
+    let (receipt, revoked) = tokio::select! {
+        interrupted = interrupt.wait() => Err(interrupted),
+        revoked = work => revoked,
+    }?;
+    for note in &revoked.notes {
+        output::warning(note);
+    }
+    print(matches, environment, &receipt, &receipt.revoked_in_words())
 }
 
 fn print(
@@ -134,8 +196,8 @@ fn no_state_file(matches: &ArgMatches, inputs: &Inputs, path: &Path) -> Error {
         name,
         format!("names no token: there is no state file `{}`", text::path(path)),
         "check the path: jobpass minted no token with this path in this folder, or somebody removed its \
-         state file. List the tokens with `jobpass list --all-namespaces`, and revoke one with `kubectl \
-         delete secret ANCHOR --namespace NAMESPACE`",
+         state file. List the tokens with `jobpass list --all-namespaces`, and revoke one with \
+         `jobpass revoke ANCHOR`",
     )
 }
 

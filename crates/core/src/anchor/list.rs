@@ -87,6 +87,8 @@ pub struct Pages<'a> {
     types: &'static [TokenType],
     /// Decides whether a Secret belongs to the list.
     counts: fn(&ObjectMeta, TokenType) -> bool,
+    /// The only name to list.
+    name: Option<&'a str>,
     limit: u32,
     /// The continue token of the next page. Empty for the first page.
     token: String,
@@ -111,11 +113,20 @@ impl<'a> Pages<'a> {
                 token_type == TokenType::Bound
                     || ours && annotation(metadata, "jobpass.dev/platform").is_some()
             },
+            name: None,
             limit: PAGE,
             token: String::new(),
             last: String::new(),
             seen: String::new(),
             resumptions: 0,
+        }
+    }
+
+    /// Lists one anchor, by its name.
+    pub(crate) fn named(cluster: &'a Cluster, scope: &'a Scope, name: &'a str) -> Self {
+        Self {
+            name: Some(name),
+            ..Self::new(cluster, scope)
         }
     }
 
@@ -181,8 +192,11 @@ impl<'a> Pages<'a> {
             TokenType::Bound => anchor::TYPE,
             TokenType::Legacy => legacy::TYPE,
         };
+        let name = self
+            .name
+            .map_or_else(String::new, |name| format!(",metadata.name={name}"));
         let mut params = ListParams::default()
-            .fields(&format!("type={secret_type}"))
+            .fields(&format!("type={secret_type}{name}"))
             .limit(self.limit);
         if !self.token.is_empty() {
             params = params.continue_token(&self.token);

@@ -1,5 +1,7 @@
 //! The revocation: jobpass deletes the anchor, then proves that the token is dead.
 
+mod by_anchor;
+
 use std::{cell::Cell, future::ready, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
@@ -28,6 +30,8 @@ use crate::{
     refusal::RequiredPermission,
     token::Token,
 };
+
+pub use self::by_anchor::{AnchorName, by_anchor};
 
 /// The time limit for the whole revocation: the deletion, its retries, and the proof with `wait`.
 pub const REVOKE: Duration = Duration::from_secs(40);

@@ -1,0 +1,213 @@
+//! The revocation of a token that a person names by its anchor, as `jobpass list` shows it.
+
+use std::{cell::Cell, future::ready};
+
+use super::{HEAD_START, REVOKE, Revocation, Revoked, SECOND_THOUGHTS, by_hand};
+use crate::{
+    anchor::{
+        self, Deletion,
+        list::{ListedAnchor, Pages},
+        role,
+    },
+    cluster::{Budget, Cluster, Scope},
+    error::{Error, Kind},
+    inputs::{options::Inputs, revocation::verify_revocation},
+    minter::Minter,
+    names::{is_dns_label, is_ours},
+    record::{receipt::Receipt, state::State},
+    refusal::RequiredPermission,
+    text::harmless,
+};
+
+/// The name of an anchor with its namespace: `NAMESPACE/NAME`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnchorName {
+    namespace: String,
+    name: String,
+}
+
+impl AnchorName {
+    /// Parses the name.
+    ///
+    /// # Errors
+    /// If jobpass gives no anchor this name. So the name of another Secret is refused before any request.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let name = text
+            .split_once('/')
+            .filter(|(namespace, name)| is_dns_label(namespace) && is_ours(name))
+            .filter(|(_, name)| !name.bytes().any(|b| b.is_ascii_uppercase()));
+        let Some((namespace, name)) = name else {
+            return Err(Error::input(
+                "ANCHOR",
+                format!("is `{}`, which is not the name of an anchor", harmless(text)),
+                "give the name as `jobpass list` shows it: NAMESPACE/jobpass-, and 20 letters and digits",
+            ));
+        };
+        Ok(Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+
+    /// The error for an anchor that does not exist.
+    fn not_there(&self, why: &str) -> Error {
+        let Self { namespace, name } = self;
+        Error::new(
+            Kind::Refused,
+            format!("there is no anchor {namespace}/{name}, so jobpass revoked nothing: {why}"),
+        )
+        .help(format!(
+            "compare the name with `jobpass list --namespace {namespace}`. If the anchor was there before, \
+             somebody has deleted it, and its token is revoked"
+        ))
+    }
+}
+
+/// Revokes the token of an anchor. Returns its receipt, as far as the anchor and the revocation tell.
+///
+/// The metadata of the anchor gives its type and its uid, which is a precondition of the deletion. A minter may
+/// not list Secrets: then the name alone says that the Secret is an anchor, and the answer to the deletion says
+/// whether it existed.
+///
+/// # Errors
+/// If the anchor does not exist, may still exist, or if the API server gives no usable answer.
+pub async fn by_anchor(
+    minter: Minter,
+    anchor: &AnchorName,
+    inputs: &Inputs,
+) -> Result<(Receipt, Revoked), Error> {
+    let verify = verify_revocation(inputs)?;
+    let cluster = Cluster::connect(&minter)?;
+    let mut state = State {
+        connection: minter.connection,
+        auth: minter.auth,
+        job_server: None,
+        receipt: Receipt::new("", &anchor.namespace, &anchor.name),
+        for_api_server: false,
+        role: false,
+        renewal: None,
+        files: Default::default(),
+        options: Default::default(),
+        environment: Default::default(),
+    };
+    let deletes_first = match find(&cluster, anchor).await {
+        Ok(Some(found)) => {
+            // The account of a job with rules has the name of the anchor.
+            state.role = found.service_account.as_deref() == Some(&*anchor.name);
+            state.receipt.service_account = found.service_account.unwrap_or_default();
+            state.receipt.anchor_uid = Some(found.uid);
+            state.receipt.expires = found.expires;
+            false
+        }
+        Ok(None) => return Err(anchor.not_there("the API server lists no Secret of this name and type")),
+        // A credential that is not valid is refused once more below.
+        Err(error) if error.kind() == Kind::Refused => true,
+        Err(error) => return Err(by_hand(error, &state)),
+    };
+    let budget = Budget::to_the_end(REVOKE);
+    if deletes_first {
+        delete_unseen(&cluster, anchor, &state, &budget).await?;
+        // The anchor existed until now, so no creation is late.
+        state.role = true;
+    }
+    let revocation = Revocation {
+        cluster: &cluster,
+        state: &state,
+        budget,
+        deleted: &Cell::new(deletes_first),
+    };
+    let mut revoked = revocation.run(ready(None), verify).await?;
+    if deletes_first {
+        // Most jobs bring no rules, and most minters may delete no roles.
+        revoked.notes.clear();
+        revoked.notes.push(
+            "this credential may not list Secrets: the API server's answer to the deletion (200, and not 404) \
+             says that the anchor existed"
+                .to_owned(),
+        );
+    }
+    let now = jiff::Timestamp::now().as_second();
+    state.receipt.revoked = jiff::Timestamp::from_second(now).ok();
+    state.receipt.proof = Some(revoked.proof);
+    Ok((state.receipt, revoked))
+}
+
+/// Looks for the anchor by its name and type. Reads no data of a Secret.
+async fn find(cluster: &Cluster, anchor: &AnchorName) -> Result<Option<ListedAnchor>, Error> {
+    let scope = Scope::Namespace(anchor.namespace.clone());
+    let mut pages = Pages::named(cluster, &scope, &anchor.name);
+    while let Some(page) = pages.next().await? {
+        if let Some(found) = page.anchors.into_iter().find(|found| found.name == anchor.name) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// Deletes the anchor without having seen it.
+///
+/// # Errors
+/// If the anchor did not exist, or may still exist.
+async fn delete_unseen(
+    cluster: &Cluster,
+    anchor: &AnchorName,
+    state: &State,
+    budget: &Budget,
+) -> Result<(), Error> {
+    let AnchorName { namespace, name } = anchor;
+    let unbind = role::unbind(cluster, namespace, name, budget);
+    let _ = tokio::time::timeout(HEAD_START, unbind).await;
+    let mut waits = SECOND_THOUGHTS.iter();
+    loop {
+        let deletion = anchor::delete(cluster, namespace, name, None, budget).await;
+        match deletion.map_err(|unanswered| by_hand(unanswered.into(), state))? {
+            Deletion::Gone { repeated: false } => return Err(anchor.not_there("the API server answered 404")),
+            Deletion::Refused(call, answer) => match waits.next() {
+                Some(wait) if matches!(answer.status, 401 | 403) => tokio::time::sleep(*wait).await,
+                _ => {
+                    let permission = RequiredPermission::revoking(namespace, "", true);
+                    let error = cluster.refused(&call, &answer, &permission);
+                    // A policy may refuse because the Secret is not an anchor.
+                    return Err(match answer.denial() {
+                        Some(_) => error.into_unrevoked(),
+                        None => by_hand(error, state),
+                    });
+                }
+            },
+            Deletion::Done | Deletion::Held | Deletion::AnotherUid | Deletion::Gone { repeated: true } => {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const NAME: &str = "jobpass-aaaaaaaaaaaaaaaaaaaa";
+
+    /// A slip of the hand must delete no other Secret.
+    #[rstest]
+    #[case::another_secret("ci/database-password")]
+    #[case::without_a_namespace(NAME)]
+    #[case::cut_off("ci/jobpass-aaaaaaaaaaaaaaaaaaa")]
+    #[case::upper_case("ci/jobpass-AAAAAAAAAAAAAAAAAAAA")]
+    #[case::a_path("../ci/jobpass-aaaaaaaaaaaaaaaaaaaa")]
+    #[case::two("ci/ci/jobpass-aaaaaaaaaaaaaaaaaaaa")]
+    #[case::nothing("")]
+    fn only_the_name_of_an_anchor_is_one(#[case] text: &str) {
+        let error = AnchorName::parse(text).expect_err("refused");
+        assert_eq!(error.kind(), Kind::Input);
+    }
+
+    #[test]
+    fn the_name_of_an_anchor_has_its_namespace() {
+        let anchor = AnchorName::parse(&format!("ci/{NAME}")).expect("a name");
+        assert_eq!((&*anchor.namespace, &*anchor.name), ("ci", NAME));
+        let error = anchor.not_there("the API server answered 404");
+        assert_eq!(error.kind(), Kind::Refused);
+    }
+}
