@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::Verb;
+use crate::licenses;
 use crate::workspace::{Workspace, output, run, step};
 
 pub const VERB: Verb = Verb { command, run: verb };
@@ -67,6 +68,9 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         let roots = assets.join("ca-certificates.crt");
         fs::write(&roots, certificate_authorities())
             .with_context(|| format!("cannot write {}", roots.display()))?;
+        let texts = assets.join("licenses.txt");
+        fs::write(&texts, licenses::texts(workspace)?)
+            .with_context(|| format!("cannot write {}", texts.display()))?;
     }
     Ok(())
 }
@@ -89,7 +93,7 @@ pub fn build(workspace: &Workspace, profile: Profile, name: &str) -> Result<Path
             )
         }
         Profile::Release => step(&format!("build {name} (release)"), "cargo xtask dist", || {
-            let triple = triple(&host()?)?;
+            let triple = target()?;
             let target = workspace.target.join("dist");
             let mut cargo = workspace.cargo();
             cargo.args(["build", "--locked", "--release", "--package", name]);
@@ -185,9 +189,14 @@ pub fn platform() -> String {
     format!("{os}-{arch}")
 }
 
-/// The target of a release on this machine. On Linux it is musl, so that one binary runs in every image of
-/// its architecture. A static glibc would load the NSS modules of the image, and these would load another
-/// glibc and crash.
+/// The target of a release on this machine.
+pub fn target() -> Result<String> {
+    triple(&host()?)
+}
+
+/// The target of a release on a host. On Linux it is musl, so that one binary runs in every image of
+/// its architecture. A static glibc would load the NSS modules of the image, and these would load another glibc and
+/// crash.
 fn triple(host: &str) -> Result<String> {
     let Some(machine) = host.strip_suffix("-linux-gnu") else {
         return Ok(host.to_owned());

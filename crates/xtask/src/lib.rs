@@ -18,7 +18,9 @@ mod cluster;
 mod control_plane;
 pub mod demo;
 pub mod dist;
+pub mod licenses;
 pub mod lint;
+pub mod sbom;
 pub mod targets;
 pub mod test;
 pub mod tools;
@@ -27,6 +29,7 @@ pub mod workspace;
 const VERBS: &[Verb] = &[
     demo::VERB,
     dist::VERB,
+    sbom::VERB,
     test::VERB,
     lint::VERB,
     bench::VERB,

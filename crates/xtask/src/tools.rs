@@ -148,6 +148,23 @@ pub const CARGO_DENY: Tool = Tool {
     probe: &["--version"],
 };
 
+pub const CARGO_CYCLONEDX: Tool = Tool {
+    name: "cargo-cyclonedx",
+    source: Source::CratesIo,
+    package: "cargo-cyclonedx",
+    version: "0.5.9",
+    probe: &["--version"],
+};
+
+/// Finds dependencies that no source file names.
+pub const CARGO_MACHETE: Tool = Tool {
+    name: "cargo-machete",
+    source: Source::CratesIo,
+    package: "cargo-machete",
+    version: "0.9.2",
+    probe: &["--version"],
+};
+
 /// Installs the missing programs at their versions. Returns the directory with a link to each program.
 pub fn install(workspace: &Workspace, tools: &[&Tool]) -> Result<PathBuf> {
     let home = workspace.target.join("tools");

@@ -3,6 +3,7 @@
 use std::{path::Path, process::Command};
 
 use serde_json::Value;
+use xtask::{licenses, workspace::Workspace};
 
 /// The output of cargo in the workspace.
 fn cargo(words: &[&str]) -> String {
@@ -84,4 +85,20 @@ fn binstall_finds_the_file_of_each_platform() {
         let target = target.trim_end_matches([' ', '}']);
         assert!(overrides[target].is_object(), "no binary for {target}");
     }
+}
+
+#[test]
+fn the_licence_texts_of_a_release_cover_what_is_linked() {
+    let workspace = Workspace::load().expect("a workspace");
+    let texts = licenses::texts(&workspace).expect("a text for each crate");
+    for part in [
+        "  musl libc\n",
+        "  ring ",
+        "  the standard library of Rust\n",
+        "  tokio ",
+        "  webpki-root-certs ",
+    ] {
+        assert!(texts.contains(part), "{part}");
+    }
+    assert!(!texts.contains("  kube-derive ") && !texts.contains("  proptest "));
 }

@@ -11,9 +11,10 @@ use clap::{ArgMatches, Command};
 
 use self::examples::{Files, Inputs};
 use crate::Verb;
+use crate::licenses;
 use crate::tools::{
-    self, ACTIONLINT, CARGO_DENY, CHECK_JSONSCHEMA, HADOLINT, KUBERNETES_VALIDATE, LYCHEE, SHELLCHECK, TYPOS,
-    Tool, ZIZMOR,
+    self, ACTIONLINT, CARGO_DENY, CARGO_MACHETE, CHECK_JSONSCHEMA, HADOLINT, KUBERNETES_VALIDATE, LYCHEE,
+    SHELLCHECK, TYPOS, Tool, ZIZMOR,
 };
 use crate::workspace::{Workspace, run, step};
 
@@ -61,6 +62,7 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
             &LYCHEE,
             &TYPOS,
             &CARGO_DENY,
+            &CARGO_MACHETE,
         ],
     )?;
     let folder = workspace.target.join("lint");
@@ -133,6 +135,10 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
     tool(&TYPOS, &["--format", "brief"], &[])?;
     // cargo-deny reads the crates of all platforms. A build fetches only those of one platform.
     cargo("fetch every dependency", &["fetch", "--locked"])?;
+    step("licence texts of all crates", "cargo xtask lint", || {
+        licenses::texts(workspace).map(drop)
+    })?;
+    tool(&CARGO_MACHETE, &["--skip-target-dir"], &[])?;
     // The advisories are a git repository on GitHub. The workflow checks them, because its machine reaches
     // GitHub.
     let checks = ["--offline", "check", "bans", "licenses", "sources"];
@@ -164,6 +170,7 @@ impl Sources {
         }
         let mut scripts = [
             ".ci/run",
+            "dist/images.sh",
             "dist/release.sh",
             "crates/gitlab/src/mask/filter.sh",
             "crates/gitlab/src/mask/end.sh",
