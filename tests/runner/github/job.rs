@@ -75,6 +75,10 @@ impl Job {
     fn new(mut runner: Runner, raw: Arc<Raw>, steps: usize) -> Self {
         let token = format!("ghs_{}", random::uid().replace('-', ""));
         runner.secrets.insert("GITHUB_TOKEN".to_owned(), token.clone());
+        let environment = &runner.workflow.job().1.environment.0;
+        if let Some(secrets) = runner.environments.remove(environment) {
+            runner.secrets.extend(secrets);
+        }
         let mut masker = Masker::default();
         for secret in runner.secrets.values() {
             masker.add(secret.trim());
@@ -216,6 +220,7 @@ impl Job {
             "github": self.github,
             "env": env,
             "secrets": self.runner.secrets,
+            "vars": self.runner.configuration,
             "steps": self.steps,
             "runner": runner,
             "job": {"check_run_id": 51_725_241_954_u64, "status": self.status.to_string()},

@@ -43,6 +43,9 @@ pub struct Runner {
     folder: TempDir,
     actions: BTreeMap<String, Action>,
     secrets: BTreeMap<String, String>,
+    /// The secrets of each environment, which only its jobs get.
+    environments: BTreeMap<String, BTreeMap<String, String>>,
+    configuration: BTreeMap<String, String>,
     variables: BTreeMap<String, String>,
     path: Vec<PathBuf>,
     id_tokens: Option<(String, String)>,
@@ -144,6 +147,8 @@ impl Runner {
             folder,
             actions: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            environments: BTreeMap::new(),
+            configuration: BTreeMap::new(),
             variables: BTreeMap::new(),
             path: Vec::new(),
             id_tokens: None,
@@ -162,6 +167,19 @@ impl Runner {
 
     pub fn secret(mut self, name: &str, value: &str) -> Self {
         self.secrets.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Sets a secret of an environment.
+    pub fn environment_secret(mut self, environment: &str, name: &str, value: &str) -> Self {
+        let secrets = self.environments.entry(environment.to_owned()).or_default();
+        secrets.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Sets a variable of the repository, for the context `vars`.
+    pub fn configuration_variable(mut self, name: &str, value: &str) -> Self {
+        self.configuration.insert(name.to_owned(), value.to_owned());
         self
     }
 

@@ -32,6 +32,8 @@ pub(super) struct Job {
     _runs_on: Value,
     permissions: Option<Permissions>,
     #[serde(default)]
+    pub(super) environment: Text,
+    #[serde(default)]
     pub(super) env: Texts,
     #[serde(default)]
     pub(super) outputs: Texts,

@@ -50,8 +50,8 @@ pub(super) struct Rule {
 
 impl Config {
     /// Reads `.gitlab-ci.yml` in this folder.
-    pub(super) fn load(project: &Path) -> Self {
-        let config = with_includes(project, ".gitlab-ci.yml", &Mapping::new());
+    pub(super) fn load(project: &Path, others: &[(&str, &Path)]) -> Self {
+        let config = with_includes(project, others, ".gitlab-ci.yml", &Mapping::new());
         let jobs = config
             .iter()
             .filter_map(|(name, _)| name.as_str())
@@ -159,7 +159,7 @@ fn need(need: &Value) -> (String, bool) {
 }
 
 /// Reads a file, and merges it over the files that it includes.
-fn with_includes(project: &Path, name: &str, given: &Mapping) -> Mapping {
+fn with_includes(project: &Path, others: &[(&str, &Path)], name: &str, given: &Mapping) -> Mapping {
     let path = project.join(name.trim_start_matches('/'));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let own = inputs::load(name, &text, given);
@@ -170,10 +170,19 @@ fn with_includes(project: &Path, name: &str, given: &Mapping) -> Mapping {
     };
     let mut config = Value::Mapping(Mapping::new());
     for include in includes {
-        let local = include.get("local").unwrap_or(&include).as_str();
-        let local = local.expect("the harness includes files of the project only");
+        let of = |keyword: &str| include.get(keyword).and_then(Value::as_str);
+        let (project, file) = match of("project") {
+            Some(path) => {
+                let other = others.iter().find(|(other, _)| *other == path);
+                let (_, folder) =
+                    other.unwrap_or_else(|| panic!("Project `{path}` not found or access denied!"));
+                (*folder, of("file"))
+            }
+            None => (project, of("local").or(include.as_str())),
+        };
+        let file = file.expect("the harness includes files of projects only");
         let given = include.get("inputs").and_then(Value::as_mapping);
-        let included = with_includes(project, local, given.unwrap_or(&Mapping::new()));
+        let included = with_includes(project, others, file, given.unwrap_or(&Mapping::new()));
         merge(&mut config, &Value::Mapping(included));
     }
     merge(&mut config, &Value::Mapping(own));

@@ -123,8 +123,18 @@ impl Runner {
     ///
     /// If GitLab would not create the pipeline, or if the pipeline uses a feature that the harness lacks.
     pub fn new(project: &Path) -> Self {
+        Self::beside(project, &[])
+    }
+
+    /// Like [`Runner::new`], on a GitLab that has other projects to include files from: their paths, and
+    /// their folders.
+    ///
+    /// # Panics
+    ///
+    /// Like [`Runner::new`].
+    pub fn beside(project: &Path, others: &[(&str, &Path)]) -> Self {
         Self {
-            config: Config::load(project),
+            config: Config::load(project, others),
             project: project.to_owned(),
             folder: tempfile::tempdir().expect("a folder for the runner"),
             variables: Variables::new(),
