@@ -11,6 +11,7 @@ mod github;
 mod gitlab;
 mod leaks;
 mod oidc;
+mod quickstart;
 mod setup;
 mod support;
 mod sweep;
