@@ -1,4 +1,5 @@
 //! The code that the test programs share.
 
+pub mod judge;
 pub mod launch;
 pub mod runner;

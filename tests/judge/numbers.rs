@@ -1,0 +1,159 @@
+//! Bytes that a log shows as numbers: runs of hexadecimal digits, the dumps of tools, lists.
+
+use super::bytes;
+
+/// Two hexadecimal digits a byte, with whatever stands between: `65:79`, `0x65, 0x79`, `\x65\x79`, `6579`.
+pub(super) fn hexadecimal(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut decoded = Vec::new();
+    for token in text.split(|byte| !byte.is_ascii_alphanumeric()) {
+        let token = match token {
+            [b'0', b'x' | b'X', digits @ ..] | [b'x' | b'X', digits @ ..] => digits,
+            // The escapes of UTF-16 and of code points: `u0065`, `U00000065`.
+            [b'u' | b'U', b'0', b'0', digits @ ..] => digits,
+            digits => digits,
+        };
+        if let Some(bytes) = digits(token) {
+            decoded.extend(bytes);
+        }
+    }
+    vec![decoded]
+}
+
+/// The bytes of an even number of hexadecimal digits.
+fn digits(token: &[u8]) -> Option<Vec<u8>> {
+    if token.is_empty() || !token.len().is_multiple_of(2) {
+        return None;
+    }
+    let pairs = token.chunks(2).map(|pair| number(pair, 16));
+    pairs
+        .map(|byte| byte.and_then(|byte| u8::try_from(byte).ok()))
+        .collect()
+}
+
+fn number(token: &[u8], radix: u32) -> Option<u64> {
+    let token = std::str::from_utf8(token)
+        .ok()
+        .filter(|token| !token.starts_with('+'))?;
+    u64::from_str_radix(token, radix).ok()
+}
+
+/// The numbers of a dump: their radix, and the digits and bytes of each.
+struct Numbers {
+    radix: u32,
+    /// The number of digits, where a tool always writes as many.
+    digits: Option<usize>,
+    bytes: usize,
+    little_endian: bool,
+}
+
+const fn numbers(radix: u32, digits: Option<usize>, bytes: usize, little_endian: bool) -> Numbers {
+    Numbers {
+        radix,
+        digits,
+        bytes,
+        little_endian,
+    }
+}
+
+/// The forms of `xxd`, `hexdump`, `od`, `curl --trace` and others.
+const DUMPS: [Numbers; 14] = [
+    numbers(16, Some(2), 1, false),
+    numbers(16, Some(4), 2, false),
+    numbers(16, Some(8), 4, false),
+    numbers(16, Some(16), 8, false),
+    numbers(16, Some(32), 16, false),
+    numbers(16, Some(4), 2, true),
+    numbers(16, Some(8), 4, true),
+    numbers(16, Some(16), 8, true),
+    numbers(8, Some(3), 1, false),
+    numbers(8, Some(6), 2, true),
+    numbers(8, Some(11), 4, true),
+    numbers(10, None, 1, false),
+    numbers(10, None, 2, true),
+    numbers(10, None, 4, true),
+];
+
+/// The numbers of each line, from the second word on: the first is an address. They end at a word that is not
+/// such a number, where the text column begins.
+pub(super) fn dump(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut readings = Vec::new();
+    for form in &DUMPS {
+        let mut reading = Vec::new();
+        for line in bytes::lines(text) {
+            // A frame may come before the address.
+            let mut words = bytes::words(line).skip_while(|word| !word.iter().any(u8::is_ascii_alphanumeric));
+            let address = words.next().unwrap_or_default();
+            let address = address.strip_prefix(b"0x").unwrap_or(address);
+            if !address.first().is_some_and(u8::is_ascii_hexdigit) {
+                continue;
+            }
+            reading.extend(words.map_while(|word| form.bytes_of(word)).flatten());
+        }
+        readings.push(reading);
+    }
+    readings
+}
+
+impl Numbers {
+    fn bytes_of(&self, word: &[u8]) -> Option<Vec<u8>> {
+        let word = word.strip_prefix(b"0x").unwrap_or(word);
+        let width = self.digits.unwrap_or(word.len());
+        // The last number of a dump may be shorter: `xxd` leaves out the bytes that are not there.
+        if self.radix == 16 && word.len() < width {
+            return digits(word);
+        }
+        let (signed, word) = word.strip_prefix(b"-").map_or((false, word), |rest| (true, rest));
+        if self.digits.is_some_and(|digits| digits != word.len()) || self.bytes > 8 {
+            return digits(word).filter(|bytes| bytes.len() == self.bytes);
+        }
+        let number = number(word, self.radix)?;
+        let number = if signed { number.wrapping_neg() } else { number };
+        let all = number.to_le_bytes();
+        let (low, high) = all.split_at(self.bytes);
+        if !high.iter().all(|byte| *byte == if signed { 0xff } else { 0 }) {
+            return None;
+        }
+        let mut low = low.to_vec();
+        if !self.little_endian {
+            low.reverse();
+        }
+        Some(low)
+    }
+}
+
+/// One number a byte, signed or not: `[101 121 74]`, `101,-121`, in decimal or octal digits.
+pub(super) fn list(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut readings = [Vec::new(), Vec::new()];
+    let mut before = b' ';
+    for token in text.split_inclusive(|byte| !byte.is_ascii_alphanumeric()) {
+        let (token, after) = match token.split_last() {
+            Some((last, token)) if !last.is_ascii_alphanumeric() => (token, *last),
+            _ => (token, b' '),
+        };
+        for (reading, radix) in readings.iter_mut().zip([10, 8]) {
+            // Python writes `0o145`.
+            let digits = token.strip_prefix(b"0o").filter(|_| radix == 8);
+            let Some(number) = number(digits.unwrap_or(token), radix) else {
+                continue;
+            };
+            match u8::try_from(number) {
+                // Java's bytes are signed.
+                Ok(byte) if before == b'-' => reading.push(byte.wrapping_neg()),
+                Ok(byte) => reading.push(byte),
+                Err(_) => {}
+            }
+        }
+        before = after;
+    }
+    readings.into()
+}
+
+/// Eight binary digits a byte, with or without blanks.
+pub(super) fn binary(text: &[u8]) -> Vec<Vec<u8>> {
+    let runs = text.split(|byte| !byte.is_ascii_alphanumeric());
+    let runs = runs.filter(|run| run.len() >= 8 && run.len().is_multiple_of(8));
+    let bytes = runs
+        .flat_map(|run| run.chunks(8))
+        .filter_map(|bits| number(bits, 2));
+    vec![bytes.filter_map(|byte| u8::try_from(byte).ok()).collect()]
+}

@@ -1,0 +1,103 @@
+//! The search for pieces of the secret in one reading.
+
+use std::collections::HashMap;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+/// The length of the least piece. No log has 8 characters of a signature in a row by chance.
+const PIECE: usize = 8;
+/// The size of the filter that spares most lookups, in bits of an index.
+const FILTER: u32 = 16;
+
+/// The windows of a secret, each with its positions.
+pub(super) struct Pieces {
+    length: usize,
+    characters: Windows,
+    /// The bytes that the signature of a JWT encodes.
+    decoded: Windows,
+}
+
+#[derive(Default)]
+struct Windows {
+    filter: Vec<bool>,
+    positions: HashMap<u64, Vec<usize>>,
+}
+
+impl Pieces {
+    /// Reads `-` and `+`, `_` and `/` as the same characters in base64.
+    pub(super) fn of(secret: &str, base64: bool) -> Self {
+        let decoded = URL_SAFE_NO_PAD.decode(secret).ok().filter(|_| base64);
+        let characters = secret.bytes().map(url_safe).collect::<Vec<_>>();
+        Self {
+            length: secret.len(),
+            characters: Windows::of(&characters),
+            decoded: Windows::of(&decoded.unwrap_or_default()),
+        }
+    }
+
+    /// Whether each character of the secret was found: none yet.
+    pub(super) fn nothing(&self) -> Vec<bool> {
+        vec![false; self.length]
+    }
+
+    /// Marks the characters that a reading shows. Returns their number if they were not marked before.
+    pub(super) fn find(&self, reading: &[u8], covered: &mut [bool]) -> usize {
+        let mut new = 0;
+        let mut cover = |from: usize, to: usize| {
+            for covered in &mut covered[from..to] {
+                new += usize::from(!*covered);
+                *covered = true;
+            }
+        };
+        let (mut character, mut byte) = (0, 0);
+        for (at, read) in reading.iter().enumerate() {
+            character = character << 8 | u64::from(url_safe(*read));
+            byte = byte << 8 | u64::from(*read);
+            if at + 1 < PIECE {
+                continue;
+            }
+            for from in self.characters.positions(character) {
+                cover(*from, from + PIECE);
+            }
+            for from in self.decoded.positions(byte) {
+                // Three bytes are four characters. A character at an edge may belong to two bytes.
+                cover((from * 4).div_ceil(3), (from + PIECE) * 4 / 3);
+            }
+        }
+        new
+    }
+}
+
+impl Windows {
+    fn of(bytes: &[u8]) -> Self {
+        let mut windows = Self {
+            filter: vec![false; 1 << FILTER],
+            positions: HashMap::new(),
+        };
+        for (from, window) in bytes.windows(PIECE).enumerate() {
+            let window = window.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            windows.filter[index(window)] = true;
+            windows.positions.entry(window).or_default().push(from);
+        }
+        windows
+    }
+
+    fn positions(&self, window: u64) -> &[usize] {
+        let found = self.filter[index(window)]
+            .then(|| self.positions.get(&window))
+            .flatten();
+        found.map_or(&[], Vec::as_slice)
+    }
+}
+
+fn index(window: u64) -> usize {
+    (window.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - FILTER)) as usize
+}
+
+fn url_safe(byte: u8) -> u8 {
+    match byte {
+        b'+' => b'-',
+        b'/' => b'_',
+        other => other,
+    }
+}

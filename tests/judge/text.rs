@@ -1,0 +1,213 @@
+//! Text in other clothes: terminal control, blanks, decorations of lines, escapes.
+
+use super::bytes;
+
+/// Removes escape sequences (ECMA-48), the other control characters, and characters without width. A
+/// backspace takes the character before it.
+pub(super) fn without_control(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        match (*first, rest) {
+            (0x1b, [b'[', after @ ..]) | (0xc2, [0x9b, after @ ..]) => rest = after_sequence(after),
+            (0x1b, [b']' | b'P' | b'X' | b'^' | b'_', after @ ..])
+            | (0xc2, [0x9d | 0x90 | 0x98 | 0x9e | 0x9f, after @ ..]) => rest = after_string(after),
+            (0x1b, _) => {
+                let intermediates = rest.iter().take_while(|byte| matches!(byte, b' '..=b'/')).count();
+                rest = rest.get(intermediates + 1..).unwrap_or_default();
+            }
+            // One byte alone is also CSI, outside of a character of UTF-8.
+            (0x9b, _) if plain.last().is_none_or(u8::is_ascii) => rest = after_sequence(rest),
+            (0xc2, [0x80..=0x9f | 0xad, after @ ..])
+            | (0xe2, [0x80, 0x8b..=0x8f | 0xaa..=0xae, after @ ..])
+            | (0xe2, [0x81, 0xa0..=0xaf, after @ ..])
+            | (0xef, [0xbb, 0xbf, after @ ..])
+            | (0xef, [0xb8, 0x80..=0x8f, after @ ..])
+            | (0xcd, [0x8f, after @ ..]) => rest = after,
+            (0x08, _) => drop(plain.pop()),
+            (b'\n' | b'\t', _) => plain.push(*first),
+            (0..=0x1f | 0x7f, _) => {}
+            (other, _) => plain.push(other),
+        }
+    }
+    vec![plain]
+}
+
+fn after_sequence(text: &[u8]) -> &[u8] {
+    let parameters = text.iter().take_while(|byte| matches!(byte, b' '..=b'?')).count();
+    text.get(parameters + 1..).unwrap_or_default()
+}
+
+/// The text after a control string, which BEL or ST ends.
+fn after_string(text: &[u8]) -> &[u8] {
+    let end = text.iter().position(|byte| matches!(byte, 0x07 | 0x1b | 0x9c));
+    let end = end.map_or(text.len(), |end| end + if text[end] == 0x1b { 2 } else { 1 });
+    text.get(end..).unwrap_or_default()
+}
+
+pub(super) fn without_blanks(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut rest = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace());
+    vec![rest.by_ref().collect()]
+}
+
+/// Keeps the characters of base64 and dots.
+pub(super) fn without_punctuation(text: &[u8]) -> Vec<Vec<u8>> {
+    let kept = text
+        .iter()
+        .copied()
+        .filter(|byte| bytes::is_base64(*byte) || *byte == b'.');
+    vec![kept.collect()]
+}
+
+/// The longest word of each line, and its last word.
+pub(super) fn one_word(text: &[u8]) -> Vec<Vec<u8>> {
+    let longest = bytes::lines(text).filter_map(|line| bytes::words(line).max_by_key(|word| word.len()));
+    let last = bytes::lines(text).filter_map(|line| bytes::words(line).last());
+    vec![bytes::of_lines(longest), bytes::of_lines(last)]
+}
+
+/// The marks that end the decoration at the beginning of a line: `12:`, `app-1 |`, `>`, `+`, `│`.
+const MARKS: [&[u8]; 10] = [
+    b":",
+    b"|",
+    b">",
+    b"#",
+    b"+",
+    b"]",
+    b"-",
+    "│".as_bytes(),
+    "║".as_bytes(),
+    b"*",
+];
+
+/// Each line after its first word, and after the first mark in it.
+pub(super) fn without_beginnings(text: &[u8]) -> Vec<Vec<u8>> {
+    let after_word = bytes::lines(text).map(|line| {
+        let line = line.trim_ascii_start();
+        let word = line.iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
+        &line[word..]
+    });
+    let after_mark = bytes::lines(text).map(|line| {
+        let ends = MARKS.iter().filter_map(|mark| {
+            let at = line.windows(mark.len()).position(|window| window == *mark)?;
+            Some(at + mark.len())
+        });
+        ends.min().map_or(line, |end| &line[end..])
+    });
+    vec![bytes::of_lines(after_word), bytes::of_lines(after_mark)]
+}
+
+/// The first words of all lines, then the second words, and so on.
+pub(super) fn by_columns(text: &[u8]) -> Vec<Vec<u8>> {
+    let rows = bytes::lines(text).map(|line| bytes::words(line).collect::<Vec<_>>());
+    let rows = rows.collect::<Vec<_>>();
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    // A longer line is prose.
+    if !(2..=16).contains(&columns) {
+        return Vec::new();
+    }
+    let words = (0..columns).flat_map(|column| rows.iter().filter_map(move |row| row.get(column).copied()));
+    vec![bytes::of_lines(words)]
+}
+
+/// The escapes of C, JSON, Python, Go and shells: letters, octal and hexadecimal digits, code points. A
+/// backslash before another character or at the end of a line is removed.
+pub(super) fn c_escapes(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        if *first != b'\\' {
+            decoded.push(*first);
+            continue;
+        }
+        let (byte, length) = match rest {
+            [b'x', digits @ ..] => code(digits, 2, 16, 1),
+            [b'u', b'{', digits @ ..] => {
+                let (byte, length) = code(digits, 6, 16, 2);
+                (byte, length + 1)
+            }
+            [b'u', digits @ ..] => code(digits, 4, 16, 1),
+            [b'U', digits @ ..] => code(digits, 8, 16, 1),
+            [b'0'..=b'7', ..] => code(rest, 3, 8, 0),
+            [b'n' | b'r' | b't', ..] => (Some(b'\n'), 1),
+            [b'\n', ..] => (None, 1),
+            [b'\r', b'\n', ..] => (None, 2),
+            [other, ..] => (Some(*other), 1),
+            [] => (None, 0),
+        };
+        decoded.extend(byte);
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    vec![decoded]
+}
+
+/// The byte of up to `most` digits, and the length of the digits with `more` characters before them.
+fn code(text: &[u8], most: usize, radix: u32, more: usize) -> (Option<u8>, usize) {
+    let digits = text
+        .iter()
+        .take(most)
+        .take_while(|byte| char::from(**byte).is_digit(radix))
+        .count();
+    let number = std::str::from_utf8(&text[..digits]).ok();
+    let number = number.and_then(|digits| u32::from_str_radix(digits, radix).ok());
+    (number.and_then(|number| u8::try_from(number).ok()), digits + more)
+}
+
+pub(super) fn percent(text: &[u8]) -> Vec<Vec<u8>> {
+    vec![pairs(text, b'%')]
+}
+
+pub(super) fn quoted_printable(text: &[u8]) -> Vec<Vec<u8>> {
+    vec![pairs(text, b'=')]
+}
+
+/// Replaces each mark with two hexadecimal digits by the byte. A mark at the end of a line is removed with it.
+fn pairs(text: &[u8], mark: u8) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        match (rest, code(rest, 2, 16, 0)) {
+            (_, (Some(byte), 2)) if *first == mark => {
+                decoded.push(byte);
+                rest = &rest[2..];
+            }
+            ([b'\n', after @ ..] | [b'\r', b'\n', after @ ..], _) if *first == mark => rest = after,
+            _ => decoded.push(*first),
+        }
+    }
+    decoded
+}
+
+/// Character references by number, and the five by name.
+pub(super) fn xml(text: &[u8]) -> Vec<Vec<u8>> {
+    const NAMES: [(&[u8], u8); 5] = [
+        (b"amp;", b'&'),
+        (b"lt;", b'<'),
+        (b"gt;", b'>'),
+        (b"quot;", b'"'),
+        (b"apos;", b'\''),
+    ];
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        if *first != b'&' {
+            decoded.push(*first);
+            continue;
+        }
+        let name = NAMES.iter().find(|(name, _)| rest.starts_with(name));
+        let (byte, length) = match (rest, name) {
+            (_, Some((name, byte))) => (Some(*byte), name.len()),
+            ([b'#', b'x' | b'X', digits @ ..], _) => code(digits, 8, 16, 2),
+            ([b'#', digits @ ..], _) => code(digits, 8, 10, 1),
+            _ => (Some(b'&'), 0),
+        };
+        decoded.extend(byte);
+        rest = rest.get(length..).unwrap_or_default();
+        rest = rest.strip_prefix(b";").filter(|_| length > 0).unwrap_or(rest);
+    }
+    vec![decoded]
+}
