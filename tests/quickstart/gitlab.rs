@@ -1,11 +1,11 @@
 //! `docs/quickstart-gitlab.md`.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use jobpass_devkit::issuer::Issuer;
 use jobpass_tests::runner::gitlab::{Runner, Status};
 
-use super::{Reader, files};
+use super::{Reader, fenced, files};
 use crate::{cluster::Cluster, leaks::assert_absent, support};
 
 const PAGE: &str = "quickstart-gitlab.md";
@@ -24,6 +24,59 @@ fn with_oidc() {
 fn with_a_kubeconfig() {
     let reader = Reader::of(PAGE, "With a kubeconfig in a variable", Cluster::start());
     reader.follow(|pipeline| run(&reader, pipeline));
+}
+
+/// A job fetches the program, as gitlab-component/README.md says, from a package registry that is a folder.
+#[test]
+fn a_program_that_the_job_fetches() {
+    let cluster = Cluster::start();
+    let minter = support::minter(&cluster);
+    let page = fs::read_to_string(support::root().join("gitlab-component/README.md")).expect("the page");
+    let (_, part) = page
+        .split_once("\n## Getting the program into the image\n")
+        .expect("the section");
+    let job = fenced(part).into_iter().find(|block| block.language == "yaml");
+    let job = job.expect("the section has a job").text;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (registry, image) = (folder.path().join("registry"), folder.path().join("bin"));
+    for folder in [&registry, &image] {
+        fs::create_dir(folder).expect("made");
+    }
+    let program = registry.join("jobpass-gitlab-linux-x64");
+    fs::copy(support::binary("jobpass-gitlab"), &program).expect("copied");
+    let digest = Command::new("sha256sum")
+        .arg(&program)
+        .output()
+        .expect("sha256sum");
+    let digest = String::from_utf8(digest.stdout).expect("text")[..64].to_owned();
+    let include = format!(
+        "include: [{{local: job.yml, inputs: {{service-account: scanner, namespace: {}}}}}]\n",
+        cluster.namespace()
+    );
+    for (digest, expected) in [(digest, Status::Success), ("0".repeat(64), Status::Failed)] {
+        let project = tempfile::tempdir().expect("a folder");
+        let template = support::root().join("gitlab-component/templates/job.yml");
+        fs::copy(template, project.path().join("job.yml")).expect("copied");
+        let address = "$CI_API_V4_URL/projects/$CI_PROJECT_ID/packages/generic/jobpass/0.1.0";
+        assert!(job.contains(address) && job.contains(&"0".repeat(64)), "{job}");
+        let job = job
+            .replace(address, &format!("file://{}", registry.display()))
+            .replace(&"0".repeat(64), &digest)
+            .replace("/usr/local/bin", &image.display().to_string());
+        fs::write(project.path().join(".gitlab-ci.yml"), format!("{include}{job}")).expect("written");
+        let kubectl = support::tool("kubectl");
+        let ended = Runner::new(project.path())
+            .file("JOBPASS_KUBECONFIG", &minter)
+            .path(kubectl.parent().expect("a folder"))
+            .path(&image)
+            .run();
+        assert_eq!(ended.status, expected, "{}", ended.log());
+        let revoked = ended.log().contains("revoked the token of");
+        assert_eq!(revoked, expected == Status::Success, "{}", ended.log());
+    }
+    let issued = cluster.issued();
+    assert!(issued.len() == 1 && !cluster.accepts(&issued[0]));
+    assert!(cluster.anchors().is_empty());
 }
 
 /// Runs the pipeline with what the reader told `glab`. Returns the log of its job.
