@@ -9,16 +9,14 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use sha2::{Digest as _, Sha256};
 
-use crate::tools::{self, GO};
-use crate::workspace::{Workspace, on_path, output, run, step};
+use crate::tools;
+use crate::workspace::{Workspace, run, step};
 
 /// The folder of the program's source, relative to the root.
 const SOURCE: &str = "tests/control-plane";
 /// The program that reads kubeconfigs as kubectl does. Its source is in a folder of the same name, within the
 /// other source.
 const JUDGE: &str = "judge";
-/// The oldest release of Go that accepts `go.mod`.
-const OLDEST_GO: (u32, u32) = (1, 26);
 
 /// A release of Kubernetes for the tests.
 #[derive(Clone, Copy, PartialEq)]
@@ -86,7 +84,7 @@ fn build(workspace: &Workspace, release: &Release) -> Result<()> {
                 stamp_of("gitMinor", parts.next().unwrap_or_default()),
             ];
             fs::create_dir_all(home.join("bin"))?;
-            run(Command::new(go(workspace)?)
+            run(Command::new(tools::go(workspace)?)
                 .current_dir(&source)
                 .args([
                     "build",
@@ -127,7 +125,7 @@ pub(crate) fn install_judge(workspace: &Workspace) -> Result<()> {
         "the same command again",
         || {
             fs::create_dir_all(home.join("bin"))?;
-            run(Command::new(go(workspace)?)
+            run(Command::new(tools::go(workspace)?)
                 .current_dir(&source)
                 .args([
                     "build",
@@ -143,21 +141,6 @@ pub(crate) fn install_judge(workspace: &Workspace) -> Result<()> {
             fs::write(&stamp, &id).with_context(|| format!("cannot write {}", stamp.display()))
         },
     )
-}
-
-/// The machine's Go if it is new enough, otherwise the Go from a wheel.
-fn go(workspace: &Workspace) -> Result<PathBuf> {
-    let installed = || {
-        // `go version go1.26.8 linux/amd64`
-        let said = output(Command::new("go").args(["env", "GOVERSION"])).ok()?;
-        let mut numbers = said.trim().strip_prefix("go")?.split('.');
-        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-    };
-    if on_path("go") && installed().is_some_and(|version: (u32, u32)| version >= OLDEST_GO) {
-        return Ok("go".into());
-    }
-    let bin = tools::install(workspace, &[&GO])?;
-    Ok(bin.join(GO.name))
 }
 
 /// The digest of all sources of the program.

