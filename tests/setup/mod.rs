@@ -5,6 +5,7 @@ mod attacker;
 mod beside;
 mod credential;
 mod oidc;
+mod removal;
 mod rules;
 
 use std::{

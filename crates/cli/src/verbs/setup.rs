@@ -11,7 +11,7 @@ use jobpass_core::{
         options::{Inputs, Opt},
         setup::Wanted,
     },
-    maintenance::setup::{Outcome, Setup, SetupObject, Written},
+    maintenance::setup::{Consent, Fate, Outcome, Removal, Setup, SetupObject, Written},
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
     text,
@@ -181,13 +181,29 @@ pub(crate) fn command() -> Command {
                 "Change nothing, and compare the objects with the cluster. Exit code 5: an object differs or \
                  is missing.",
             ),
+            switch(
+                "delete",
+                "Delete the objects that `setup` made for the same options. The minters lose their permissions \
+                 before the policies go. An object that somebody else may have made, or needs, stays. Deletes \
+                 nothing while a job has a token.",
+            ),
+            switch(
+                "revoke",
+                "With --delete, also revoke the tokens that jobs have.",
+            )
+            .requires("delete"),
+            switch(
+                "dry-run",
+                "With --delete, delete nothing, and print what would be deleted.",
+            )
+            .requires("delete"),
         ])
         .arg(output::flag().help(
-            "`text`: print YAML, or with --apply and --diff a line for each object. `json`: print a List, \
-             or with --apply and --diff a line of JSON for each object.",
+            "`text`: print YAML, or with --apply, --diff and --delete a line for each object. `json`: print a List, \
+             or with --apply, --diff and --delete a line of JSON for each object.",
         ))
-        .group(clap::ArgGroup::new("action").args(["authentication-config", "apply", "diff"]))
-        .next_help_heading("Cluster, for --apply and --diff")
+        .group(clap::ArgGroup::new("action").args(["authentication-config", "apply", "diff", "delete"]))
+        .next_help_heading("Cluster, for --apply, --diff and --delete")
         .args([
             option(Opt::Kubeconfig)
                 .help(
@@ -205,7 +221,9 @@ pub(crate) fn command() -> Command {
              jobpass setup --service-account scanner --namespace ci \\\n    --minter \
              serviceaccount:jobpass-minter \\\n    --apply --minter-kubeconfig minter.yaml\n  \
              jobpass setup --service-account scanner --namespace ci \\\n    --repository-id 123456789 --ref \
-             refs/heads/main \\\n    --oidc-audience https://kubernetes.example.com --diff",
+             refs/heads/main \\\n    --oidc-audience https://kubernetes.example.com --diff\n  \
+             jobpass setup --service-account scanner --namespace ci \\\n    --minter \
+             serviceaccount:jobpass-minter --delete --dry-run",
         )
 }
 
@@ -235,9 +253,16 @@ pub(crate) async fn run(
         )
     });
     let kubeconfig = kubeconfig.transpose()?;
+    let json = output::is_json(matches);
+    if matches.get_flag("delete") {
+        let deleted = delete(&setup, matches, &inputs, environment);
+        return tokio::select! {
+            interrupted = interrupt.wait() => Err(interrupted),
+            deleted = deleted => deleted,
+        };
+    }
     let (apply, diff) = (matches.get_flag("apply"), matches.get_flag("diff"));
     setup.notes().iter().for_each(|note| output::warning(note));
-    let json = output::is_json(matches);
     let objects = setup.objects()?;
     if !apply && !diff {
         let items = objects.iter().map(SetupObject::manifest).collect::<Vec<_>>();
@@ -299,6 +324,60 @@ pub(crate) async fn run(
         interrupted = interrupt.wait() => Err(interrupted),
         done = work => done,
     }
+}
+
+/// Deletes the set-up.
+async fn delete(
+    setup: &Setup,
+    matches: &ArgMatches,
+    inputs: &Inputs,
+    environment: &Environment,
+) -> Result<(), Error> {
+    let consent = match (matches.get_flag("dry-run"), matches.get_flag("revoke")) {
+        (true, _) => Consent::DryRun,
+        (false, true) => Consent::Revoke,
+        (false, false) => Consent::NoTokens,
+    };
+    let minter = Minter::resolve(inputs, environment).await?;
+    let cluster = Cluster::connect(&minter)?;
+    let (json, screen) = (output::is_json(matches), Screen::of_stdout(environment));
+    let print = |removal: Removal| {
+        let (word, why) = match &removal.fate {
+            Fate::Deleted if consent == Consent::DryRun => ("would-delete", None),
+            Fate::Deleted => ("deleted", None),
+            Fate::Missing => ("missing", None),
+            Fate::Kept(why) => ("kept", Some(why)),
+        };
+        let Removal {
+            kind,
+            namespace,
+            name,
+            ..
+        } = &removal;
+        output::result(&match json {
+            true => json!({
+                "kind": kind, "namespace": namespace, "name": name, "result": word, "why": why,
+            })
+            .to_string(),
+            false => {
+                let namespace = namespace
+                    .as_ref()
+                    .map_or_else(String::new, |namespace| format!("{namespace}/"));
+                let why = why.map_or_else(String::new, |why| format!(": {why}"));
+                screen.laid_out(&format!("{word:<12}  {kind} {namespace}{name}{why}"))
+            }
+        })
+    };
+    setup
+        .delete(&cluster, &Budget::new(TIME_LIMIT), consent, print)
+        .await?;
+    if setup.authentication().is_some() {
+        output::warning(
+            "the API server still trusts the issuer of the ID tokens: remove its entry from the API server's \
+             AuthenticationConfiguration",
+        );
+    }
+    Ok(())
 }
 
 /// The options of the set-up, from the flags.

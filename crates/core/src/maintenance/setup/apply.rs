@@ -27,8 +27,9 @@ use crate::{
 
 /// The time limit for the policies to come into effect. An API server reads them once a second.
 const IN_EFFECT: Duration = Duration::from_secs(20);
-/// The wait after the last write of a policy. It is for the API servers that no probe reached.
-const OTHER_SERVERS: Duration = Duration::from_secs(2);
+/// The wait after the last write of a policy, or after the end of a permission. It is for the API servers that
+/// no probe reached.
+pub(super) const OTHER_SERVERS: Duration = Duration::from_secs(2);
 /// The wait after the last write of a policy, if no probe is possible: the administrator may not impersonate
 /// a minter.
 const UNSEEN: Duration = Duration::from_secs(10);

@@ -12,11 +12,13 @@ mod loss;
 pub(crate) mod manifests;
 mod object;
 mod policies;
+mod removal;
 mod separation;
 
 pub use self::{
     credential::{MinterKubeconfig, Written},
     object::{Outcome, SetupObject},
+    removal::{Consent, Fate, Removal},
 };
 
 use crate::{

@@ -21,6 +21,7 @@ use crate::{
     cluster::{Answer, Budget, Call, Cluster, Denial, UNANSWERED},
     error::{Error, Kind},
     json,
+    names::MANAGED_BY,
 };
 
 /// The number of attempts to write an object that somebody else keeps changing.
@@ -129,7 +130,10 @@ impl SetupObject {
             let call = match (&outcome, found) {
                 (Outcome::Same, _) => return Ok(outcome),
                 (_, None) => {
-                    let object = json::text(&self.wanted)?.into_bytes();
+                    let mut object = self.wanted.clone();
+                    // By this label, `--delete` knows its own objects.
+                    object["metadata"]["labels"] = serde_json::json!({ MANAGED_BY: "jobpass" });
+                    let object = json::text(&object)?.into_bytes();
                     let request = self.objects().create(&PostParams::default(), object);
                     Call::new("create an object", request)?
                 }
@@ -184,11 +188,11 @@ impl SetupObject {
         }
     }
 
-    fn objects(&self) -> Request {
+    pub(super) fn objects(&self) -> Request {
         Request::new(&*self.collection)
     }
 
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         self.wanted["metadata"]["name"].as_str().unwrap_or_default()
     }
 }
@@ -234,7 +238,7 @@ pub(super) fn refused(title: &str, cluster: &Cluster, call: &Call, answer: &Answ
 }
 
 /// The argument of kubectl for the object with this title: `role jobpass-minter --namespace ci`.
-fn for_kubectl(title: &str) -> String {
+pub(super) fn for_kubectl(title: &str) -> String {
     let title = title.to_lowercase();
     let (kind, name) = title.split_once(' ').unwrap_or_default();
     match name.split_once('/') {

@@ -81,7 +81,7 @@ fn check(setup: &Setup, namespace: &str, binding: &RoleBinding) -> Result<(), Er
 }
 
 /// Whether `setup` wrote the RoleBinding of this name.
-fn is_of_setup(binding: &str) -> bool {
+pub(super) fn is_of_setup(binding: &str) -> bool {
     binding == Grant::Jobs(&[]).role() || binding.starts_with(&Grant::Account("").role())
 }
 

@@ -1,0 +1,508 @@
+//! The deletion of a set-up: of the objects that `setup` made for it, and of no others.
+//!
+//! The minters lose their permissions first, while the policies still limit them.
+
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+use k8s_openapi::{
+    Metadata, Resource as _,
+    api::{
+        core::v1::Namespace,
+        core::v1::ServiceAccount,
+        rbac::v1::{ClusterRoleBinding, RoleBinding},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::core::{
+    params::{DeleteParams, ListParams, Preconditions},
+    request::Request,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::{
+    Grant, Setup, SetupObject,
+    apply::OTHER_SERVERS,
+    object::{Outcome, for_kubectl, refused},
+    separation::is_of_setup,
+};
+use crate::{
+    anchor::{
+        Deletion, delete, held,
+        list::{ListedAnchor, Pages},
+    },
+    cluster::{Budget, Call, Cluster, Scope, objects},
+    error::{Error, Kind},
+    inputs::subject::SWEEPER,
+    names::MANAGED_BY,
+};
+
+/// The number of objects on one page of a list.
+const PAGE: u32 = 200;
+
+/// The permission to delete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consent {
+    /// Change nothing, and report what a deletion would do.
+    DryRun,
+    /// Delete the objects, unless a job has a token.
+    NoTokens,
+    /// Delete the objects, and revoke the tokens of jobs.
+    Revoke,
+}
+
+/// The fate of one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// The object is deleted, or would be.
+    Deleted,
+    /// The object does not exist.
+    Missing,
+    /// The object stays, for this reason.
+    Kept(String),
+}
+
+/// An object of the set-up or an anchor, and its fate.
+pub struct Removal {
+    /// The kind: `Role`, or `anchor`.
+    pub kind: String,
+    /// The namespace.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+    /// The fate.
+    pub fate: Fate,
+}
+
+impl Setup {
+    /// Deletes the objects of the set-up, and the anchors of its jobs. Reports each of them.
+    ///
+    /// # Errors
+    /// Deletes nothing if a job has a token and `consent` does not say to revoke it, or if somebody else may
+    /// have made the RoleBinding of the minters: their permissions would stay without the policies. Also if
+    /// the API server refuses a request.
+    pub async fn delete(
+        &self,
+        cluster: &Cluster,
+        budget: &Budget,
+        consent: Consent,
+        mut report: impl FnMut(Removal) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let objects = self.objects()?;
+        let found = try_join_all(objects.iter().map(|object| object.found(cluster, budget))).await?;
+        let mut bindings = bindings::<RoleBinding>(cluster, budget).await?;
+        bindings.extend(self::bindings::<ClusterRoleBinding>(cluster, budget).await?);
+        let fates = self.fates(&objects, &found, &bindings);
+        self.refuse_foreign_bindings(&objects, &fates)?;
+        let anchors = self.anchors_of_jobs(cluster).await?;
+        let live = anchors.iter().filter(|anchor| is_live(anchor)).count();
+        if live > 0 && consent == Consent::NoTokens {
+            return Err(self.tokens_left(live));
+        }
+
+        // The reverse of the order in which setup applies the objects: the RoleBindings of the minters are
+        // the first.
+        let mut all = objects.iter().zip(&found).zip(&fates).rev().peekable();
+        let mut unbound = false;
+        while let Some(((object, found), fate)) = all.next_if(|((object, _), _)| self.binds_minters(object)) {
+            if consent != Consent::DryRun {
+                unbound |= remove(object, found.as_ref(), fate, cluster, budget).await?;
+            }
+            report(Removal::of(object, fate))?;
+        }
+        if unbound {
+            sleep(OTHER_SERVERS).await;
+        }
+        // A minter may have minted until just now.
+        let anchors = match consent {
+            Consent::DryRun => anchors,
+            Consent::NoTokens | Consent::Revoke => self.anchors_of_jobs(cluster).await?,
+        };
+        for anchor in anchors {
+            if consent != Consent::DryRun {
+                revoke(&anchor, cluster, budget).await?;
+            }
+            report(Removal {
+                kind: "anchor".into(),
+                namespace: Some(anchor.namespace),
+                name: anchor.name,
+                fate: Fate::Deleted,
+            })?;
+        }
+        for ((object, found), fate) in all {
+            if consent != Consent::DryRun {
+                remove(object, found.as_ref(), fate, cluster, budget).await?;
+            }
+            report(Removal::of(object, fate))?;
+        }
+        Ok(())
+    }
+
+    /// The fate of each object.
+    fn fates(&self, objects: &[SetupObject], found: &[Option<Value>], bindings: &[Binding]) -> Vec<Fate> {
+        let fates = objects.iter().zip(found).map(|(object, found)| match found {
+            None => Fate::Missing,
+            Some(found) => self
+                .kept(object, found, bindings)
+                .map_or(Fate::Deleted, Fate::Kept),
+        });
+        fates.collect()
+    }
+
+    /// The reason for which an object stays.
+    fn kept(&self, object: &SetupObject, found: &Value, bindings: &[Binding]) -> Option<String> {
+        let manifest = object.manifest();
+        let by_hand = |why: &str| {
+            Some(format!(
+                "{why}: `kubectl delete {}`",
+                for_kubectl(&object.title())
+            ))
+        };
+        if manifest["kind"] == Namespace::KIND {
+            return by_hand("it may hold objects of others");
+        }
+        // `kubectl apply` sets no label. An object of jobpass's own name with this content comes from the
+        // output of setup. An account has no content.
+        let is_labelled = found["metadata"]["labels"][MANAGED_BY] == "jobpass";
+        let is_account = manifest["kind"] == ServiceAccount::KIND;
+        let has_our_name = object.name().starts_with("jobpass-") && !is_account;
+        let is_ours = is_labelled || has_our_name && object.outcome(Some(found)) == Outcome::Same;
+        if !is_ours {
+            return by_hand("somebody else may have made it");
+        }
+        let own = |binding: &&Binding| {
+            let namespace = binding.metadata.namespace.as_deref();
+            namespace == Some(&self.namespace) && self.names(binding.name())
+        };
+        let mut others = bindings.iter().filter(|binding| !own(binding));
+        let other = match object.name() {
+            SWEEPER => others.find(|binding| {
+                let namespace = binding.metadata.namespace.as_deref();
+                namespace == Some(&self.namespace)
+                    && is_of_setup(binding.name())
+                    && !binding.subjects.is_empty()
+            }),
+            name if is_account => others.find(|binding| binding.binds(&self.namespace, name)),
+            _ => None,
+        };
+        other.and_then(|binding| by_hand(&format!("{} needs it", binding.title())))
+    }
+
+    /// Whether a RoleBinding of this name belongs to the set-up.
+    fn names(&self, binding: &str) -> bool {
+        let example = self.example_rights.then_some(self.service_account.as_ref());
+        let example = example.flatten().map(|account| format!("{account}-example"));
+        self.grants().any(|grant| grant.role() == binding)
+            || self.sweeper_image.is_some() && binding == SWEEPER
+            || example.is_some_and(|example| example == binding)
+    }
+
+    /// # Errors
+    /// If the RoleBinding of the minters stays.
+    fn refuse_foreign_bindings(&self, objects: &[SetupObject], fates: &[Fate]) -> Result<(), Error> {
+        let mut bindings = objects
+            .iter()
+            .zip(fates)
+            .filter(|(object, _)| self.binds_minters(object));
+        match bindings.find(|(_, fate)| matches!(fate, Fate::Kept(_))) {
+            None => Ok(()),
+            Some((object, _)) => Err(Error::new(
+                Kind::Claims,
+                format!(
+                    "nothing was deleted: somebody else may have made {}, and no policy would limit the minters \
+                     in it",
+                    object.title()
+                ),
+            )
+            .help(format!(
+                "look at it, delete it with `kubectl delete {}`, and run the command again",
+                for_kubectl(&object.title())
+            ))),
+        }
+    }
+
+    /// The anchors of this set-up's jobs.
+    async fn anchors_of_jobs(&self, cluster: &Cluster) -> Result<Vec<ListedAnchor>, Error> {
+        let scope = Scope::Namespace(self.namespace.clone());
+        let mut pages = Pages::new(cluster, &scope);
+        let mut anchors = Vec::new();
+        while let Some(page) = pages.next().await? {
+            anchors.extend(page.anchors.into_iter().filter(|anchor| self.is_of_a_job(anchor)));
+        }
+        Ok(anchors)
+    }
+
+    fn is_of_a_job(&self, anchor: &ListedAnchor) -> bool {
+        let account = anchor.service_account.as_deref();
+        let is_granted = self.grants().any(|grant| match grant {
+            Grant::Account(name) => account == Some(name),
+            Grant::Jobs(_) => account == Some(&anchor.name),
+        });
+        is_granted && anchor.is_ours()
+    }
+
+    fn tokens_left(&self, live: usize) -> Error {
+        let who = match live {
+            1 => "1 job has a token".to_owned(),
+            _ => format!("{live} jobs have tokens"),
+        };
+        Error::new(Kind::Claims, format!("nothing was deleted: {who} of this set-up")).help(format!(
+            "wait until the jobs end: they could not revoke their tokens afterwards. Or add `--revoke`, which \
+             ends these tokens now. `jobpass list --namespace {}` shows the jobs",
+            self.namespace
+        ))
+    }
+}
+
+impl Removal {
+    fn of(object: &SetupObject, fate: &Fate) -> Self {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let manifest = object.manifest();
+        Self {
+            kind: text(&manifest["kind"]).unwrap_or_default(),
+            namespace: text(&manifest["metadata"]["namespace"]),
+            name: object.name().to_owned(),
+            fate: fate.clone(),
+        }
+    }
+}
+
+/// Whether the token of an anchor may still work.
+fn is_live(anchor: &ListedAnchor) -> bool {
+    anchor.expires.is_none_or(|expires| expires > Timestamp::now())
+}
+
+/// Deletes an object, if that is its fate. Returns whether it did.
+async fn remove(
+    object: &SetupObject,
+    found: Option<&Value>,
+    fate: &Fate,
+    cluster: &Cluster,
+    budget: &Budget,
+) -> Result<bool, Error> {
+    let (Fate::Deleted, Some(found)) = (fate, found) else {
+        return Ok(false);
+    };
+    let params = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: found["metadata"]["uid"].as_str().map(str::to_owned),
+            resource_version: None,
+        }),
+        ..DeleteParams::background()
+    };
+    let request = object.objects().delete(object.name(), &params);
+    let call = Call::new("delete an object", request)?;
+    let answer = cluster.send(&call, budget).await?;
+    match answer.status {
+        200 | 202 => Ok(true),
+        404 if answer.is_not_found() => Ok(true),
+        // Somebody else has deleted it, and made another.
+        409 if answer.is_uid_mismatch() => Ok(false),
+        _ => {
+            let what = format!("cannot delete {}: {}", object.title(), answer.in_words());
+            let error = Error::new(Kind::Refused, what);
+            Err(match answer.status {
+                401 => error.help(cluster.unauthorized()),
+                _ => error.help(
+                    "the message above says why. The objects that jobpass deleted before are gone. Correct the \
+                     cause, and run the command again",
+                ),
+            })
+        }
+    }
+}
+
+/// Deletes an anchor.
+async fn revoke(anchor: &ListedAnchor, cluster: &Cluster, budget: &Budget) -> Result<(), Error> {
+    let ListedAnchor {
+        namespace, name, uid, ..
+    } = anchor;
+    match delete(cluster, namespace, name, Some(uid), budget).await? {
+        Deletion::Done | Deletion::Gone { .. } | Deletion::AnotherUid => Ok(()),
+        Deletion::Held => Err(held(namespace, name)),
+        Deletion::Refused(call, answer) => Err(answer.unexpected(&call).into_unrevoked()),
+    }
+}
+
+/// A RoleBinding or a ClusterRoleBinding, as far as it matters here.
+#[derive(Deserialize)]
+struct Binding {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    subjects: Vec<k8s_openapi::api::rbac::v1::Subject>,
+}
+
+impl Binding {
+    fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    fn title(&self) -> String {
+        match &self.metadata.namespace {
+            Some(namespace) => format!("RoleBinding {namespace}/{}", self.name()),
+            None => format!("ClusterRoleBinding {}", self.name()),
+        }
+    }
+
+    fn binds(&self, namespace: &str, account: &str) -> bool {
+        self.subjects.iter().any(|subject| {
+            subject.kind == ServiceAccount::KIND
+                && subject.namespace.as_deref() == Some(namespace)
+                && subject.name == account
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Bindings {
+    metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta,
+    #[serde(default)]
+    items: Vec<Binding>,
+}
+
+/// All RoleBindings of the cluster, or all ClusterRoleBindings.
+async fn bindings<K>(cluster: &Cluster, budget: &Budget) -> Result<Vec<Binding>, Error>
+where
+    K: kube::Resource<DynamicType = ()> + Metadata,
+{
+    let mut all = Vec::new();
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        let request: Request = objects::<K>(None);
+        let call = Call::new("look at an object", request.list(&params))?;
+        let answer = cluster.send(&call, budget).await?;
+        if answer.status != 200 {
+            return Err(refused(&format!("{} *", K::kind(&())), cluster, &call, &answer));
+        }
+        let page = answer.parse::<Bindings>(&call)?;
+        all.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(all),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::inputs::setup::Wanted;
+
+    fn setup() -> Setup {
+        let wanted = Wanted {
+            service_account: "scanner".into(),
+            namespace: "ci".into(),
+            duration: "1h".into(),
+            minters: vec!["serviceaccount:minter".into()],
+            sweeper_image: Some("registry.example.com/jobpass:0.1.0".into()),
+            example_rights: true,
+            ..Wanted::default()
+        };
+        Setup::parse(&wanted).expect("parsed")
+    }
+
+    /// A RoleBinding in the namespace `ci` that names the ServiceAccount `account` of that namespace.
+    fn binding(name: &str, account: &str) -> Binding {
+        serde_json::from_value(json!({
+            "metadata": { "name": name, "namespace": "ci" },
+            "subjects": [{ "kind": "ServiceAccount", "namespace": "ci", "name": account }],
+        }))
+        .expect("a RoleBinding")
+    }
+
+    fn labelled(mut manifest: Value) -> Value {
+        manifest["metadata"]["labels"] = json!({ MANAGED_BY: "jobpass" });
+        manifest
+    }
+
+    fn changed(mut manifest: Value) -> Value {
+        manifest["rules"] = json!([{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] }]);
+        manifest
+    }
+
+    /// The titles of the objects that stay.
+    fn staying(found: fn(Value) -> Value, bindings: &[Binding]) -> Vec<String> {
+        let setup = setup();
+        let objects = setup.objects().expect("YAML");
+        let found = objects
+            .iter()
+            .map(|object| Some(found(object.manifest().clone())));
+        let fates = setup.fates(&objects, &found.collect::<Vec<_>>(), bindings);
+        let all = objects.iter().zip(fates);
+        let kept = all.filter(|(_, fate)| matches!(fate, Fate::Kept(_)));
+        kept.map(|(object, _)| object.title()).collect()
+    }
+
+    const NAMESPACE: &str = "Namespace ci";
+    const ACCOUNTS: [&str; 3] = [
+        "ServiceAccount ci/scanner",
+        "ServiceAccount ci/minter",
+        "ServiceAccount ci/jobpass-sweeper",
+    ];
+
+    #[rstest]
+    #[case::all_is_of_setup(&[], &[NAMESPACE])]
+    #[case::its_own_bindings(&["jobpass-minter-scanner=minter", "scanner-example=scanner", "jobpass-sweeper=jobpass-sweeper"], &[NAMESPACE])]
+    #[case::the_jobs_have_rights(&["other=scanner"], &[NAMESPACE, ACCOUNTS[0]])]
+    #[case::another_set_up(&["jobpass-minter-other=minter"], &[
+        NAMESPACE, ACCOUNTS[1], ACCOUNTS[2], "Role ci/jobpass-sweeper", "RoleBinding ci/jobpass-sweeper", "CronJob ci/jobpass-sweeper",
+    ])]
+    fn nothing_is_deleted_that_others_need(#[case] bindings: &[&str], #[case] expected: &[&str]) {
+        let bindings = bindings.iter().filter_map(|text| text.split_once('='));
+        let bindings = bindings.map(|(name, account)| binding(name, account));
+        assert_eq!(staying(labelled, &bindings.collect::<Vec<_>>()), expected);
+    }
+
+    /// `kubectl apply` sets no label, also on an account that existed before.
+    #[test]
+    fn without_a_label_the_name_and_the_content_decide() {
+        let example = ["Role ci/scanner-example", "RoleBinding ci/scanner-example"];
+        let accounts = [
+            NAMESPACE,
+            ACCOUNTS[0],
+            example[0],
+            example[1],
+            ACCOUNTS[1],
+            ACCOUNTS[2],
+        ];
+        assert_eq!(staying(|manifest| manifest, &[]), accounts);
+        let changed = staying(changed, &[]);
+        assert!(
+            changed.contains(&"Role ci/jobpass-minter-scanner".to_owned()),
+            "{changed:?}"
+        );
+    }
+
+    /// No policy may go before the minters have lost their permissions.
+    #[test]
+    fn a_foreign_binding_of_minters_stops_everything() {
+        let setup = setup();
+        let objects = setup.objects().expect("YAML");
+        let fates = |fate: Fate| objects.iter().map(|_| fate.clone()).collect::<Vec<_>>();
+        assert!(
+            setup
+                .refuse_foreign_bindings(&objects, &fates(Fate::Deleted))
+                .is_ok()
+        );
+        let error = setup.refuse_foreign_bindings(&objects, &fates(Fate::Kept("x".into())));
+        assert_eq!(error.expect_err("refused").kind(), Kind::Claims);
+        let last = objects.last().expect("objects");
+        assert!(setup.binds_minters(last), "the deletion begins at the end");
+    }
+
+    #[rstest]
+    #[case::of_the_account("scanner", true)]
+    #[case::of_another("other", false)]
+    #[case::of_a_job_with_rules("jobpass-aaaaaaaaaaaaaaaaaaaa", false)]
+    fn the_anchors_of_other_set_ups_stay(#[case] account: &str, #[case] ours: bool) {
+        let anchor = json!({
+            "namespace": "ci", "anchor": "jobpass-aaaaaaaaaaaaaaaaaaaa", "uid": "u", "service-account": account,
+        });
+        let anchor = serde_json::from_value(anchor).expect("an anchor");
+        assert_eq!(setup().is_of_a_job(&anchor), ours);
+    }
+}

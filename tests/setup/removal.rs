@@ -1,0 +1,141 @@
+//! `jobpass setup --delete`: it takes away what `setup` made, and nothing else.
+
+use super::{Desk, MINTER, SCANNER, SWEEPER};
+
+const DELETE: [&str; 1] = ["--delete"];
+const APPLY: [&str; 1] = ["--apply"];
+const EXAMPLE: [&str; 1] = ["--example-rights"];
+const OTHER: [&str; 2] = ["--service-account", "other"];
+
+/// The names of the objects of set-ups, with their kinds.
+fn left(desk: &Desk) -> Vec<String> {
+    let namespaced = [
+        "get",
+        "rolebindings,roles,cronjobs,serviceaccounts",
+        "--output",
+        "name",
+    ];
+    let policies = "validatingadmissionpolicies,validatingadmissionpolicybindings";
+    let of_cluster = ["get", policies, "--output", "name"];
+    let all = desk.admin(&namespaced) + "\n" + &desk.admin(&of_cluster);
+    let namespace = desk.cluster.namespace();
+    let ours = all.lines().filter(|line| {
+        !line.contains("policy") && !line.ends_with("/default") || line.contains(&format!(".{namespace}."))
+    });
+    ours.map(str::to_owned).collect()
+}
+
+/// The minters lose their permissions before the policies go. Another set-up of the namespace stays whole.
+#[test]
+fn what_setup_made_goes_and_another_set_up_stays() {
+    let desk = Desk::new();
+    let namespace = desk.cluster.namespace();
+    desk.setup(&[&OTHER, &MINTER, &SWEEPER, &APPLY]).succeeded();
+    let before = left(&desk);
+    let options = [&SCANNER[..], &MINTER, &SWEEPER, &EXAMPLE];
+    desk.setup(&[&options[..], &[&APPLY]].concat()).succeeded();
+    assert_ne!(left(&desk), before);
+
+    let asked = desk.cluster.requests().len();
+    let shown = desk
+        .setup(&[&options[..], &[&DELETE, &["--dry-run"]]].concat())
+        .succeeded();
+    assert!(
+        shown.log.contains(&format!(
+            "would-delete  RoleBinding {namespace}/jobpass-minter-scanner\n"
+        )),
+        "{}",
+        shown.log
+    );
+    let requests = desk.cluster.requests();
+    assert!(
+        requests[asked..].iter().all(|asked| asked.method == "GET"),
+        "it only reads"
+    );
+
+    let asked = requests.len();
+    let deleted = desk.setup(&[&options[..], &[&DELETE]].concat()).succeeded();
+    assert_eq!(left(&desk), before, "{}", deleted.log);
+    for line in [
+        format!(
+            "kept          ServiceAccount {namespace}/jobpass-minter: RoleBinding {namespace}/jobpass-minter-other needs it; `kubectl"
+        ),
+        format!(
+            "kept          CronJob {namespace}/jobpass-sweeper: RoleBinding {namespace}/jobpass-minter-other needs it; `kubectl"
+        ),
+        format!("kept          Namespace {namespace}: it may hold objects of others; `kubectl"),
+        format!("deleted       ServiceAccount {namespace}/scanner\n"),
+    ] {
+        assert!(deleted.log.contains(&line), "{line}: {}", deleted.log);
+    }
+    let requests = desk.cluster.requests();
+    let mut deletions = requests[asked..].iter().filter(|asked| asked.method == "DELETE");
+    let first = deletions.next().expect("a deletion");
+    assert!(
+        first.path.contains("/rolebindings/jobpass-minter-scanner"),
+        "{}",
+        first.path
+    );
+    desk.setup(&[&OTHER, &MINTER, &SWEEPER, &["--diff"]]).succeeded();
+
+    desk.setup(&[&OTHER, &MINTER, &SWEEPER, &DELETE]).succeeded();
+    assert!(left(&desk).is_empty(), "{:?}", left(&desk));
+    desk.setup(&[&OTHER, &MINTER, &SWEEPER, &DELETE]).succeeded();
+}
+
+/// A job whose minter is gone could not revoke its token.
+#[test]
+fn the_token_of_a_job_is_not_ended_by_surprise() {
+    let desk = Desk::new();
+    desk.setup(&[&SCANNER, &MINTER, &APPLY]).succeeded();
+    desk.account("jobpass-minter");
+    let mint = ["mint", "--kubeconfig", "jobpass-minter", "--token-file", "token"];
+    desk.jobpass(&[&mint[..], &SCANNER].concat()).succeeded();
+    let before = left(&desk);
+    let refused = desk.setup(&[&SCANNER, &MINTER, &DELETE]);
+    assert_eq!(refused.code(), 5, "{}", refused.log);
+    assert!(
+        refused
+            .log
+            .contains("nothing was deleted: 1 job has a token of this set-up"),
+        "{}",
+        refused.log
+    );
+    assert_eq!((left(&desk), desk.cluster.anchors().len()), (before, 1));
+
+    desk.setup(&[&SCANNER, &MINTER, &DELETE, &["--revoke"]])
+        .succeeded();
+    assert!(desk.cluster.anchors().is_empty() && left(&desk).is_empty());
+}
+
+/// `kubectl apply` sets no label, and an account may have existed before.
+#[test]
+fn objects_that_others_may_have_made_stay() {
+    let desk = Desk::new();
+    desk.cluster
+        .apply("{apiVersion: v1, kind: ServiceAccount, metadata: {name: scanner, namespace: NAMESPACE}}");
+    desk.cluster.apply(&desk.printed(&[&SCANNER, &MINTER]));
+    let deleted = desk.setup(&[&SCANNER, &MINTER, &DELETE]).succeeded();
+    assert_eq!(
+        left(&desk),
+        ["serviceaccount/jobpass-minter", "serviceaccount/scanner"],
+        "{}",
+        deleted.log
+    );
+
+    // Somebody else's minter would have no policies any more.
+    desk.cluster.apply(&desk.printed(&[&SCANNER, &MINTER]));
+    let other =
+        r#"{"subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "jane"}]}"#;
+    desk.admin(&[
+        "patch",
+        "rolebinding/jobpass-minter-scanner",
+        "--type=merge",
+        "--patch",
+        other,
+    ]);
+    let before = left(&desk);
+    let refused = desk.setup(&[&SCANNER, &MINTER, &DELETE]);
+    assert_eq!(refused.code(), 5, "{}", refused.log);
+    assert_eq!(left(&desk), before);
+}
