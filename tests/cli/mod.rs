@@ -58,7 +58,7 @@ impl Desk {
         command.spawn().expect("jobpass starts")
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = support::scrubbed(Command::new(support::binary("jobpass")));
         command
             .current_dir(self.folder.path())

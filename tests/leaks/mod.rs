@@ -3,6 +3,7 @@
 pub(crate) mod corpus;
 pub(crate) mod github;
 mod plugin;
+mod scripts;
 
 /// Every form in which a log can show `secret`.
 pub(crate) fn forms(secret: &str) -> Vec<String> {

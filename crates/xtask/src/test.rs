@@ -138,11 +138,14 @@ fn install(workspace: &Workspace, kubernetes: &Kubernetes<'_>) -> Result<PathBuf
     // Images have these shells instead of bash. Careless scripts print tokens with these programs.
     for (program, package) in [
         ("dash", "dash"),
+        ("bunzip2", "bzip2"),
         ("busybox", "busybox"),
         ("curl", "curl"),
         ("hexdump", "bsdextrautils"),
         ("jq", "jq"),
         ("openssl", "openssl"),
+        ("perl", "perl"),
+        ("ps", "procps"),
         ("xxd", "xxd"),
     ] {
         tools::system(program, package)?;

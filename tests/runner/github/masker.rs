@@ -10,12 +10,12 @@ use base64::engine::general_purpose::STANDARD;
 
 /// The values that the log must not show.
 #[derive(Default)]
-pub(super) struct Masker(BTreeSet<String>);
+pub struct Masker(BTreeSet<String>);
 
 impl Masker {
     /// Adds a whole value and each of its lines: `Worker.cs` for secrets, `ActionCommandManager.cs` for
     /// `::add-mask::`.
-    pub(super) fn add(&mut self, value: &str) {
+    pub fn add(&mut self, value: &str) {
         self.add_value(value);
         for line in value.split(['\r', '\n']) {
             self.add_value(line.trim());
@@ -31,7 +31,7 @@ impl Masker {
     }
 
     /// Masks a text. Where masks overlap or touch, one `***` replaces all of them.
-    pub(super) fn mask(&self, text: &str) -> String {
+    pub fn mask(&self, text: &str) -> String {
         let mut found: Vec<Range<usize>> = self.0.iter().flat_map(|form| positions(text, form)).collect();
         found.sort_by_key(|range| range.start);
         let mut masked = String::new();

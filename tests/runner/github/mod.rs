@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+pub use self::masker::Masker;
 use self::workflow::{Action, Workflow};
 use super::log::Raw;
 use super::process::{Canceller, Mailbox};

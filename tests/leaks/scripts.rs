@@ -1,0 +1,354 @@
+//! Careless scripts, run behind `jobpass exec` and judged: does their output give the token away?
+//!
+//! See `scripts/README.md`.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    fs,
+    io::{Seek as _, Write as _},
+    path::Path,
+    process::Command,
+    sync::OnceLock,
+};
+
+use jobpass_judge::{Finding, Judge, Verdict};
+use jobpass_tests::{launch::tool, runner::github::Masker};
+
+use crate::{cli::Desk, cluster::Cluster, github::step::Step, support};
+
+/// The kinds of outputs, in the order of the documents.
+const KINDS: [&str; 12] = [
+    include_str!("scripts/plain.bash"),
+    include_str!("scripts/clients.bash"),
+    include_str!("scripts/parts.bash"),
+    include_str!("scripts/base64.bash"),
+    include_str!("scripts/escapes.bash"),
+    include_str!("scripts/hex.bash"),
+    include_str!("scripts/dumps.bash"),
+    include_str!("scripts/numbers.bash"),
+    include_str!("scripts/folded.bash"),
+    include_str!("scripts/decorated.bash"),
+    include_str!("scripts/terminal.bash"),
+    include_str!("scripts/beyond.bash"),
+];
+const EXCEPTIONS: &str = include_str!("scripts/exceptions.txt");
+const KNOWN: &str = include_str!("scripts/known.txt");
+
+/// A script of the corpus.
+struct Script {
+    kind: &'static str,
+    name: &'static str,
+    text: &'static str,
+    /// The reason why the mask does not cover it, and the command that undoes the encoding.
+    exception: Option<(&'static str, &'static str)>,
+}
+
+fn corpus() -> Vec<Script> {
+    let exceptions = exceptions();
+    let exception = |name| {
+        let found = exceptions.iter().find(|(_, known, _)| *known == name);
+        found.map(|(reason, _, undo)| (*reason, *undo))
+    };
+    let scripts = KINDS.iter().flat_map(|file| {
+        let mut parts = file.split("### ");
+        let kind = parts.next().and_then(|first| first.trim().strip_prefix("# "));
+        parts.map(move |script| {
+            let (name, text) = script.split_once('\n').expect("a name and a script");
+            (kind.expect("a title"), name, text)
+        })
+    });
+    let scripts = scripts.map(|(kind, name, text)| Script {
+        kind,
+        name,
+        text,
+        exception: exception(name),
+    });
+    scripts.collect()
+}
+
+/// Each exception: its reason, its name, and the command that undoes it.
+fn exceptions() -> Vec<(&'static str, &'static str, &'static str)> {
+    let mut reason = "";
+    let lines = EXCEPTIONS.lines().filter_map(|line| {
+        if let Some(heading) = line.strip_prefix("# ") {
+            reason = heading;
+            return None;
+        }
+        let (name, undo) = line.split_once(" => ").unwrap_or((line, "cat"));
+        Some((reason, name, undo))
+    });
+    lines.collect()
+}
+
+fn known() -> BTreeSet<&'static str> {
+    KNOWN.lines().filter(|line| !line.starts_with('#')).collect()
+}
+
+/// Writes the scripts into a folder, with a script `all.bash` that runs each in a folder of its own.
+fn prepare(folder: &Path, cluster: &Cluster) {
+    fs::write(folder.join("ca.pem"), cluster.ca_pem()).expect("written");
+    let tools = tool("kubectl");
+    let tools = tools.parent().expect("a folder").display();
+    let mut all = format!(
+        "export PATH={tools}:$PATH LC_ALL=C.UTF-8 SERVER={} CA=$PWD/ca.pem HOME=$PWD GIT_CONFIG_NOSYSTEM=1\nunset BASH_ENV\n",
+        cluster.url()
+    );
+    for (at, script) in corpus().iter().enumerate() {
+        fs::write(folder.join(format!("{at}.bash")), script.text).expect("written");
+        let _ = writeln!(
+            all,
+            "printf '\\n=== {at} ===\\n'\nmkdir run-{at} && cd run-{at} && printf %s \"$TOKEN\" > token\n\
+             bash ../{at}.bash 2>&1 < /dev/null\ncd ..; rm -rf run-{at}"
+        );
+    }
+    fs::write(folder.join("all.bash"), all + "printf '\\n=== end ===\\n'\n").expect("written");
+}
+
+/// The output of each script.
+fn outputs(log: &[u8], scripts: usize) -> Vec<&[u8]> {
+    let marks = (0..scripts).map(|at| at.to_string()).chain(["end".to_owned()]);
+    let mut from = 0;
+    let places = marks.map(|name| {
+        let mark = format!("\n=== {name} ===\n");
+        let found = log[from..]
+            .windows(mark.len())
+            .position(|window| window == mark.as_bytes());
+        let at = from + found.unwrap_or_else(|| panic!("the script {name} did not run"));
+        from = at + mark.len();
+        (at, from)
+    });
+    let places = places.collect::<Vec<_>>();
+    places.windows(2).map(|pair| &log[pair[0].1..pair[1].0]).collect()
+}
+
+/// Reads an output like a person who knows the script: also through the command that undoes its encoding.
+fn judged(judge: &Judge, script: &Script, output: &[u8]) -> Finding {
+    match script.exception {
+        None | Some((_, "cat")) => judge.read(output),
+        Some((_, undo)) => judge.read(&undone(undo, output)),
+    }
+}
+
+fn undone(undo: &str, output: &[u8]) -> Vec<u8> {
+    let mut input = tempfile::tempfile().expect("a file");
+    input.write_all(output).expect("written");
+    input.rewind().expect("a file");
+    let done = Command::new("bash").arg("-c").arg(undo).stdin(input).output();
+    done.expect("bash starts").stdout
+}
+
+/// The verdicts on the output of a script.
+struct Judged {
+    script: Script,
+    /// Behind the mask of GitHub's runner, which knows the masks of the action.
+    github: Finding,
+    /// Behind `jobpass exec`. The filter of a GitLab job is the same program.
+    exec: Finding,
+}
+
+/// Runs all scripts, once for all tests.
+fn judge_all() -> &'static [Judged] {
+    static ALL: OnceLock<Vec<Judged>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let scripts = corpus();
+        let desk = Desk::at(Cluster::start());
+        prepare(&desk.path("."), &desk.cluster);
+        let github = on_github(&desk, &scripts);
+        let exec = [
+            &["exec", "--service-account", "scanner", "--namespace", "NAMESPACE"][..],
+            &[
+                "--kubeconfig",
+                "minter.yaml",
+                "--env",
+                "TOKEN",
+                "--",
+                "bash",
+                "all.bash",
+            ],
+        ];
+        let masked = desk.command(&exec.concat()).output().expect("jobpass starts");
+        let judge = Judge::new(&desk.cluster.issued().pop().expect("a token"));
+        let outputs = outputs(&masked.stdout, scripts.len());
+        let exec = scripts
+            .iter()
+            .zip(outputs)
+            .map(|(script, output)| judged(&judge, script, output));
+        let exec = exec.collect::<Vec<_>>();
+        let all = scripts.into_iter().zip(github).zip(exec);
+        all.map(|((script, github), exec)| Judged { script, github, exec })
+            .collect()
+    })
+}
+
+/// Runs the scripts with the token of the action, and masks their output like GitHub's runner. Panics if a
+/// script does not show the token in the clear.
+fn on_github(desk: &Desk, scripts: &[Script]) -> Vec<Finding> {
+    let minter = fs::read_to_string(desk.path("minter.yaml")).expect("a kubeconfig");
+    let step = Step::scanner(&minter, &[]);
+    let main = step.main().succeeded();
+    let token = step.token();
+    let mut shell = support::scrubbed(Command::new("bash"));
+    shell.arg("all.bash").current_dir(desk.path("."));
+    shell
+        .env("TOKEN", &token)
+        .env("KUBECONFIG", &step.outputs()["kubeconfig"]);
+    let clear = shell.output().expect("bash starts").stdout;
+    step.post().succeeded();
+
+    let judge = Judge::new(&token);
+    let mut masker = Masker::default();
+    for value in main
+        .log
+        .lines()
+        .filter_map(|line| line.strip_prefix("::add-mask::"))
+    {
+        masker.add(value);
+    }
+    let findings = scripts
+        .iter()
+        .zip(outputs(&clear, scripts.len()))
+        .map(|(script, output)| {
+            let finding = judged(&judge, script, output);
+            assert_eq!(
+                finding.verdict,
+                Verdict::Usable,
+                "without a mask, `{}` does not show the token: {finding}\n{}",
+                script.name,
+                String::from_utf8_lossy(output)
+            );
+            judged(
+                &judge,
+                script,
+                masker.mask(&String::from_utf8_lossy(output)).as_bytes(),
+            )
+        });
+    findings.collect()
+}
+
+#[test]
+fn the_token_can_be_read_only_from_the_documented_exceptions() {
+    let all = judge_all();
+    let names = all
+        .iter()
+        .map(|judged| judged.script.name)
+        .collect::<BTreeSet<_>>();
+    assert_eq!(names.len(), all.len(), "two scripts have the same name");
+    let readable = all.iter().filter(|judged| judged.exec.verdict == Verdict::Usable);
+    let readable = readable.map(|judged| judged.script.name).collect::<BTreeSet<_>>();
+    let listed = exceptions()
+        .iter()
+        .map(|(_, name, _)| *name)
+        .chain(known())
+        .collect::<BTreeSet<_>>();
+    let report = all
+        .iter()
+        .filter(|judged| readable.contains(judged.script.name) != listed.contains(judged.script.name));
+    let report = report.fold(String::new(), |mut report, judged| {
+        let _ = writeln!(report, "{}: {}", judged.script.name, judged.exec);
+        report
+    });
+    assert!(
+        readable == listed,
+        "of {} scripts, the token can be read from {}; these are readable and not listed, or listed and not readable:\n{report}{:?}",
+        all.len(),
+        readable.len(),
+        listed.difference(&names).collect::<Vec<_>>(),
+    );
+}
+
+/// The tables of docs/masking.md. With the variable `JOBPASS_WRITE_DOCS`, the test writes them.
+#[test]
+fn the_documents_say_which_outputs_each_platform_masks() {
+    let path = support::root().join("docs/masking.md");
+    let page = fs::read_to_string(&path).expect("docs/masking.md");
+    let (before, rest) = page.split_once(BEGIN).expect("a mark");
+    let (_, after) = rest.split_once(END).expect("a mark");
+    let written = format!("{before}{BEGIN}{}{END}{after}", tables(judge_all()));
+    if std::env::var_os("JOBPASS_WRITE_DOCS").is_some() {
+        fs::write(&path, written).expect("written");
+        return;
+    }
+    assert!(
+        page == written,
+        "docs/masking.md is not what the scripts show: run this test with JOBPASS_WRITE_DOCS=1, and read the difference"
+    );
+}
+
+/// The marks around the tables.
+const BEGIN: &str = "<!-- The tables are made from the results of tests/leaks/scripts.rs. -->\n";
+const END: &str = "<!-- The end of the tables. -->\n";
+
+fn tables(all: &[Judged]) -> String {
+    let masked = |finding: &Finding| finding.verdict != Verdict::Usable;
+    let mut text =
+        "\n| output | scripts | GitHub masks | GitLab and `exec` mask |\n|---|--:|--:|--:|\n".to_owned();
+    let of_kind = |kind| {
+        let scripts = all.iter().filter(move |judged| judged.script.kind == kind);
+        scripts
+            .filter(|judged| judged.script.exception.is_none())
+            .collect::<Vec<_>>()
+    };
+    let mut only_filters = String::new();
+    let mut nothing_yet = String::new();
+    for kind in kinds() {
+        let scripts = of_kind(kind);
+        if scripts.is_empty() {
+            continue;
+        }
+        let count = |masks: &dyn Fn(&Judged) -> bool| scripts.iter().filter(|judged| masks(judged)).count();
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} |",
+            kind,
+            scripts.len(),
+            count(&|judged| masked(&judged.github)),
+            count(&|judged| masked(&judged.exec)),
+        );
+        let names = |show: &dyn Fn(&Judged) -> bool| {
+            let names = scripts
+                .iter()
+                .filter(|judged| show(judged))
+                .map(|judged| quoted(judged.script.name));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        for (list, names) in [
+            (
+                &mut only_filters,
+                names(&|judged| masked(&judged.exec) && !masked(&judged.github)),
+            ),
+            (&mut nothing_yet, names(&|judged| !masked(&judged.exec))),
+        ] {
+            if !names.is_empty() {
+                let _ = writeln!(list, "- {kind}: {names}");
+            }
+        }
+    }
+    let _ = write!(text, "\n## What only GitLab and `exec` mask\n\n{only_filters}");
+    if !nothing_yet.is_empty() {
+        let _ = write!(text, "\n## What no mask covers yet\n\n{nothing_yet}");
+    }
+    text += "\n## What no mask covers\n\n";
+    let exceptions = exceptions();
+    let mut reasons = exceptions.iter().map(|(reason, ..)| *reason).collect::<Vec<_>>();
+    reasons.dedup();
+    for reason in reasons {
+        let names = exceptions
+            .iter()
+            .filter(|(of, ..)| *of == reason)
+            .map(|(_, name, _)| quoted(name));
+        let _ = writeln!(text, "- {reason}: {}", names.collect::<Vec<_>>().join(", "));
+    }
+    text + "\n"
+}
+
+fn kinds() -> impl Iterator<Item = &'static str> {
+    KINDS
+        .iter()
+        .filter_map(|file| file.lines().next()?.strip_prefix("# "))
+}
+
+/// A name of a script as code, so that no punctuation of it is Markdown.
+fn quoted(name: &str) -> String {
+    format!("`{name}`")
+}

@@ -1,0 +1,44 @@
+# Beyond any mask
+
+### gzip in base64
+gzip -nc token | base64
+### gzip in hex
+gzip -nc token | xxd -p
+### gzip of a text in base64
+printf 'token: %s\n' "$TOKEN" | gzip -n | base64 -w 0; echo
+### zlib by python
+python3 -c 'import base64, os, zlib; print(base64.b64encode(zlib.compress(os.environ["TOKEN"].encode())).decode())'
+### bzip2 in base64
+python3 -c 'import base64, bz2, os; print(base64.b64encode(bz2.compress(os.environ["TOKEN"].encode())).decode())'
+### tar.gz in base64
+tar -cz token | base64
+### openssl enc with a known password
+openssl enc -aes-256-cbc -pbkdf2 -pass pass:debug -nosalt -a -in token
+### openssl enc in hex
+openssl enc -aes-128-cbc -K 00000000000000000000000000000000 -iv 00000000000000000000000000000000 -in token | xxd -p
+### xor in hex
+python3 -c 'import os; print(bytes(b ^ 42 for b in os.environ["TOKEN"].encode()).hex())'
+### rev
+rev token
+### python reversed
+python3 -c 'import os; print(os.environ["TOKEN"][::-1])'
+### rev of base64
+base64 -w 0 token | rev
+### rot13
+tr A-Za-z N-ZA-Mn-za-m < token; echo
+### caesar by python
+python3 -c 'import os; print("".join(chr(ord(c) + 1) for c in os.environ["TOKEN"]))'
+### upper and lower case swapped
+tr A-Za-z a-zA-Z < token; echo
+### every second character
+python3 -c 'import os; t = os.environ["TOKEN"]; print(t[::2], t[1::2])'
+### base32
+base32 -w 0 token; echo
+### base85
+python3 -c 'import base64, os; print(base64.b85encode(os.environ["TOKEN"].encode()).decode())'
+### hex, reversed
+xxd -p token | tr -d '\n' | rev; echo
+### uuencode
+python3 -c 'import binascii, os; t = os.environ["TOKEN"].encode(); [print(binascii.b2a_uu(t[i:i + 45]).decode(), end="") for i in range(0, len(t), 45)]'
+### names for the characters
+tr . '~' < token | sed 's/[0-9]/<&>/g; s/e/ECHO/g'

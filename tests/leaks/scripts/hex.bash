@@ -1,0 +1,80 @@
+# Hexadecimal digits
+
+### xxd -p in one line
+printf %s "$TOKEN" | xxd -p | tr -d '\n'; echo
+### xxd -p -u in one line
+printf %s "$TOKEN" | xxd -p -u | tr -d '\n'; echo
+### xxd -p
+xxd -p token
+### xxd -ps -c 20
+xxd -ps -c 20 token
+### xxd -p behind a prefix
+xxd -p token | sed 's/^/hex: /'
+### od -An -tx1 in one line
+od -An -v -tx1 token | tr -d ' \n'; echo
+### od -An -tx1
+od -An -v -tx1 token
+### hexdump -e
+hexdump -v -e '/1 "%02x"' token; echo
+### hexdump -e with blanks
+hexdump -v -e '/1 "%02x "' token; echo
+### hexdump -e with 0x and commas
+hexdump -v -e '/1 "0x%02X, "' token; echo
+### hexdump -e four bytes a line
+hexdump -v -e '4/1 "%02x " "\n"' token
+### python hex
+python3 -c 'import os; print(os.environ["TOKEN"].encode().hex())'
+### python hex with colons
+python3 -c 'import os; print(os.environ["TOKEN"].encode().hex(":"))'
+### python hex with blanks every four
+python3 -c 'import os; print(os.environ["TOKEN"].encode().hex(" ", 4))'
+### python hex with dashes, upper case
+python3 -c 'import os; print(os.environ["TOKEN"].encode().hex("-").upper())'
+### python binascii.hexlify
+python3 -c 'import binascii, os; print(binascii.hexlify(os.environ["TOKEN"].encode()))'
+### python list of hex
+python3 -c 'import os; print([hex(b) for b in os.environ["TOKEN"].encode()])'
+### python hex escapes
+python3 -c 'import os; print("".join("\\x%02x" % b for b in os.environ["TOKEN"].encode()))'
+### node hex
+node -e 'console.log(Buffer.from(process.env.TOKEN).toString("hex"))'
+### node inspects a Buffer
+node -e 'require("buffer").INSPECT_MAX_BYTES = 1e6; console.log(Buffer.from(process.env.TOKEN))'
+### perl unpack
+perl -e 'print unpack("H*", $ENV{TOKEN}), "\n"'
+### perl sprintf %vd in hex
+perl -e 'printf "%vx\n", $ENV{TOKEN}'
+### C array
+printf 'unsigned char t[] = {'; xxd -i < token; echo '};'
+### xxd -i of a file
+xxd -i token
+### xxd -i -C
+xxd -i -C token
+### Go []byte in hex
+printf '[]byte{%s}\n' "$(hexdump -v -e '/1 "0x%x, "' token)"
+### sql literal
+printf "INSERT INTO t VALUES (x'%s');\n" "$(xxd -p token | tr -d '\n')"
+### postgres bytea
+printf '\\\\x%s\n' "$(xxd -p token | tr -d '\n')"
+### strace -xx
+printf 'write(3, "%s", 900) = 900\n' "$(xxd -p token | tr -d '\n' | sed 's/../\\x&/g')"
+### openssl asn1parse
+openssl asn1parse -genstr "UTF8:$TOKEN" -noout -out t.der; openssl asn1parse -inform DER -in t.der -dump
+### rsa-like text with colons
+printf 'token:\n'; xxd -p -c 15 token | sed 's/../&:/g; s/^/    /'
+### hex in upper case with blanks
+od -An -v -tx1 token | tr a-f A-F
+### hex of base64
+base64 -w 0 token | xxd -p
+### base64 of hex
+xxd -p token | tr -d '\n' | base64 -w 0; echo
+### hex twice
+xxd -p token | tr -d '\n' | xxd -p
+### hex in JSON
+jq -n --arg hex "$(xxd -p token | tr -d '\n')" '{token: $hex}'
+### hex folded with a backslash
+xxd -p -c 32 token | sed 's/$/ \\/'
+### hex in percent signs
+printf %s "$TOKEN" | xxd -p | tr -d '\n' | sed 's/../%&/g'; echo
+### memory view with an offset
+xxd -p -c 8 token | awk '{ printf "+%02d: %s\n", NR * 8 - 8, $0 }'

@@ -1,0 +1,85 @@
+# Lists of bytes
+
+### python list(bytes)
+python3 -c 'import os; print(list(os.environ["TOKEN"].encode()))'
+### python ord of each
+python3 -c 'import os; print(*[ord(c) for c in os.environ["TOKEN"]])'
+### python ord, one a line
+python3 -c 'import os
+for c in os.environ["TOKEN"]: print(ord(c))'
+### python enumerate
+python3 -c 'import os
+for i, c in enumerate(os.environ["TOKEN"]): print(i, ord(c))'
+### python bytearray in an array
+python3 -c 'import array, os; print(array.array("B", os.environ["TOKEN"].encode()))'
+### python tuple
+python3 -c 'import os; print(tuple(os.environ["TOKEN"].encode()))'
+### python bin
+python3 -c 'import os; print(*["{:08b}".format(b) for b in os.environ["TOKEN"].encode()])'
+### python bits in one run
+python3 -c 'import os; print("".join("{:08b}".format(b) for b in os.environ["TOKEN"].encode()))'
+### python oct
+python3 -c 'import os; print([oct(b) for b in os.environ["TOKEN"].encode()])'
+### python %o
+python3 -c 'import os; print(*["%o" % b for b in os.environ["TOKEN"].encode()])'
+### python struct, little-endian words
+python3 -c 'import os, struct; t = os.environ["TOKEN"].encode(); t += b" " * (-len(t) % 4); print("words", *struct.unpack("<%dI" % (len(t) // 4), t))'
+### Go %v of bytes
+python3 -c 'import os; print("[" + " ".join(str(b) for b in os.environ["TOKEN"].encode()) + "]")'
+### Go %v of a Secret
+python3 -c 'import os; print("&Secret{Data:map[token:[" + " ".join(str(b) for b in os.environ["TOKEN"].encode()) + "]],Type:Opaque}")'
+### Go %#v of bytes
+python3 -c 'import os; print("[]byte{" + ", ".join(hex(b) for b in os.environ["TOKEN"].encode()) + "}")'
+### Go % x
+python3 -c 'import os; print(os.environ["TOKEN"].encode().hex(" "))'
+### Java Arrays.toString
+python3 -c 'import os; print(str([b - 256 if b > 127 else b for b in os.environ["TOKEN"].encode()]))'
+### Java String.getBytes, one a line
+python3 -c 'import os
+for i, b in enumerate(os.environ["TOKEN"].encode()): print("  [%d] = %d" % (i, b))'
+### Rust {:?} of bytes
+python3 -c 'import os; print("Token(" + str(list(os.environ["TOKEN"].encode())) + ")")'
+### Rust {:#?} of bytes
+python3 -c 'import os; print("[\n" + "".join("    %d,\n" % b for b in os.environ["TOKEN"].encode()) + "]")'
+### node JSON of a Buffer
+node -e 'console.log(JSON.stringify(Buffer.from(process.env.TOKEN)))'
+### node JSON of a Buffer, pretty
+node -e 'console.log(JSON.stringify({ body: Buffer.from(process.env.TOKEN) }, null, 2))'
+### node charCodeAt
+node -e 'console.log([...process.env.TOKEN].map((c) => c.charCodeAt(0)).join(","))'
+### node Uint8Array
+node -e 'console.log(new Uint8Array(Buffer.from(process.env.TOKEN)).toString())'
+### node inspects a Uint8Array
+node -e 'console.log(require("util").inspect(new Uint8Array(Buffer.from(process.env.TOKEN)), { maxArrayLength: null }))'
+### jq explode
+jq -n '$ENV.TOKEN | explode'
+### jq explode -c
+jq -nc '$ENV.TOKEN | explode'
+### jq utf8bytelength and explode
+jq -nr '$ENV.TOKEN | explode | join(" ")'
+### perl unpack C*
+perl -e 'print join(" ", unpack("C*", $ENV{TOKEN})), "\n"'
+### perl %vd
+perl -e 'printf "%vd\n", $ENV{TOKEN}'
+### od -An -tu1
+od -An -v -tu1 token
+### od -An -to1
+od -An -v -to1 token | tr -s ' ' ','
+### awk with a table of ord
+LC_ALL=C awk 'BEGIN { for (i = 0; i < 256; i++) ord[sprintf("%c", i)] = i } { for (i = 1; i <= length($0); i++) printf "%d ", ord[substr($0, i, 1)]; print "" }' token
+### bash printf of each character
+for ((i = 0; i < ${#TOKEN}; i++)); do printf '%d ' "'${TOKEN:i:1}"; done; echo
+### xxd -b without text
+xxd -b token | cut -d' ' -f2-7
+### bits by bc
+xxd -b -c 1 token | awk '{ printf "%s", $2 } END { print "" }'
+### hexdump -e in decimal
+hexdump -v -e '/1 "%d,"' token; echo
+### PHP var_dump of unpack
+python3 -c 'import os
+for i, b in enumerate(os.environ["TOKEN"].encode()): print("  [%d]=>\n  int(%d)" % (i + 1, b))'
+### YAML list of bytes
+python3 -c 'import os
+for b in os.environ["TOKEN"].encode(): print("- %d" % b)'
+### protobuf text with a bytes field
+python3 -c 'import os; print("token: \"" + "".join("\\%03o" % b for b in os.environ["TOKEN"].encode()) + "\"")'
