@@ -4,6 +4,7 @@ pub(crate) mod corpus;
 pub(crate) mod github;
 mod plugin;
 mod scripts;
+mod views;
 
 /// Every form in which a log can show `secret`.
 pub(crate) fn forms(secret: &str) -> Vec<String> {
