@@ -1,18 +1,12 @@
 //! The list of the decoders, and base64.
 
-use base64::{
-    Engine as _,
-    alphabet::STANDARD,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
-
-use super::{bytes, numbers, text};
+use crate::{bytes, numbers, text};
 
 /// A decoder: the readings that it makes of a text. It may find none.
-pub(super) type Decoder = fn(&[u8]) -> Vec<Vec<u8>>;
+pub(crate) type Decoder = fn(&[u8]) -> Vec<Vec<u8>>;
 
 /// Every decoder, by the name that a finding shows.
-pub(super) const DECODERS: &[(&str, Decoder)] = &[
+pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("without terminal control", text::without_control),
     ("without blanks", text::without_blanks),
     ("without punctuation", text::without_punctuation),
@@ -32,14 +26,6 @@ pub(super) const DECODERS: &[(&str, Decoder)] = &[
 
 /// The shortest run of characters that is decoded.
 const RUN: usize = 10;
-/// Accepts what is left of a text that was cut anywhere.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
-
 /// Decodes every run of base64, of either alphabet, at each of the four alignments. The text and the binary
 /// data of each alignment are readings of their own.
 fn base64(read: &[u8]) -> Vec<Vec<u8>> {
@@ -48,21 +34,37 @@ fn base64(read: &[u8]) -> Vec<Vec<u8>> {
         if run.len() < RUN {
             continue;
         }
-        let standard = run.iter().map(|byte| match byte {
-            b'-' => b'+',
-            b'_' => b'/',
-            other => *other,
-        });
-        let standard = standard.collect::<Vec<_>>();
         for alignment in 0..4 {
-            let rest = &standard[alignment..];
-            // One character alone is no byte.
-            let whole = rest.len() - usize::from(rest.len() % 4 == 1);
-            if let Ok(decoded) = LENIENT.decode(&rest[..whole]) {
-                let at = alignment + if bytes::is_text(&decoded) { 0 } else { 4 };
-                readings[at].extend(decoded);
-            }
+            let decoded = of_base64(&run[alignment..]);
+            let at = alignment + if bytes::is_text(&decoded) { 0 } else { 4 };
+            readings[at].extend(decoded);
         }
     }
     readings
+}
+
+/// The bytes of base64 of either alphabet that may be cut anywhere. Ignores other characters.
+pub(crate) fn of_base64(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let (mut bits, mut count) = (0_u32, 0);
+    for value in text.iter().filter_map(|byte| sextet(*byte)) {
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            decoded.push((bits >> count & 0xff).to_be_bytes()[3]);
+        }
+    }
+    decoded
+}
+
+fn sextet(byte: u8) -> Option<u8> {
+    match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' | b'-' => Some(62),
+        b'/' | b'_' => Some(63),
+        _ => None,
+    }
 }

@@ -5,7 +5,7 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 
-use super::{Judge, Verdict};
+use crate::{Finding, Judge, Verdict};
 
 const HEADER: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJodHRwczovL2t1YmVybmV0ZXMifQ";
 
@@ -18,7 +18,7 @@ fn token() -> String {
     format!("{HEADER}.{}", signature(7))
 }
 
-fn read(log: impl AsRef<[u8]>) -> super::Finding {
+fn read(log: impl AsRef<[u8]>) -> Finding {
     Judge::new(&token()).read(log.as_ref())
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use crate::decode::of_base64;
 
 /// The length of the least piece. No log has 8 characters of a signature in a row by chance.
 const PIECE: usize = 8;
@@ -10,7 +10,7 @@ const PIECE: usize = 8;
 const FILTER: u32 = 16;
 
 /// The windows of a secret, each with its positions.
-pub(super) struct Pieces {
+pub(crate) struct Pieces {
     length: usize,
     characters: Windows,
     /// The bytes that the signature of a JWT encodes.
@@ -25,23 +25,27 @@ struct Windows {
 
 impl Pieces {
     /// Reads `-` and `+`, `_` and `/` as the same characters in base64.
-    pub(super) fn of(secret: &str, base64: bool) -> Self {
-        let decoded = URL_SAFE_NO_PAD.decode(secret).ok().filter(|_| base64);
+    pub(crate) fn of(secret: &str, base64: bool) -> Self {
+        let decoded = if base64 {
+            of_base64(secret.as_bytes())
+        } else {
+            Vec::new()
+        };
         let characters = secret.bytes().map(url_safe).collect::<Vec<_>>();
         Self {
             length: secret.len(),
             characters: Windows::of(&characters),
-            decoded: Windows::of(&decoded.unwrap_or_default()),
+            decoded: Windows::of(&decoded),
         }
     }
 
     /// Whether each character of the secret was found: none yet.
-    pub(super) fn nothing(&self) -> Vec<bool> {
+    pub(crate) fn nothing(&self) -> Vec<bool> {
         vec![false; self.length]
     }
 
     /// Marks the characters that a reading shows. Returns their number if they were not marked before.
-    pub(super) fn find(&self, reading: &[u8], covered: &mut [bool]) -> usize {
+    pub(crate) fn find(&self, reading: &[u8], covered: &mut [bool]) -> usize {
         let mut new = 0;
         let mut cover = |from: usize, to: usize| {
             for covered in &mut covered[from..to] {

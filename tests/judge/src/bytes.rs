@@ -1,7 +1,7 @@
 //! The classes of bytes that the decoders share.
 
 /// Whether a reading is worth another decoder. Binary data are not.
-pub(super) fn is_text(reading: &[u8]) -> bool {
+pub(crate) fn is_text(reading: &[u8]) -> bool {
     let text = reading.utf8_chunks().map(|chunk| {
         let bytes = chunk.valid().bytes();
         bytes.filter(|byte| is_readable(*byte)).count()
@@ -15,23 +15,23 @@ fn is_readable(byte: u8) -> bool {
 }
 
 /// Whether a byte occurs in base64 of either alphabet.
-pub(super) fn is_base64(byte: u8) -> bool {
+pub(crate) fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte)
 }
 
 /// The lines of a text, without the ends of lines.
-pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n')
 }
 
 /// The words of a line.
-pub(super) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(u8::is_ascii_whitespace)
         .filter(|word| !word.is_empty())
 }
 
 /// Lines joined to a text again.
-pub(super) fn of_lines<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+pub(crate) fn of_lines<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     lines.fold(Vec::new(), |mut text, line| {
         text.extend_from_slice(line);
         text.push(b'\n');

@@ -1,10 +1,10 @@
 //! Text in other clothes: terminal control, blanks, decorations of lines, escapes.
 
-use super::bytes;
+use crate::bytes;
 
 /// Removes escape sequences (ECMA-48), the other control characters, and characters without width. A
 /// backspace takes the character before it.
-pub(super) fn without_control(text: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn without_control(text: &[u8]) -> Vec<Vec<u8>> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
@@ -46,13 +46,13 @@ fn after_string(text: &[u8]) -> &[u8] {
     text.get(end..).unwrap_or_default()
 }
 
-pub(super) fn without_blanks(text: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn without_blanks(text: &[u8]) -> Vec<Vec<u8>> {
     let mut rest = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace());
     vec![rest.by_ref().collect()]
 }
 
 /// Keeps the characters of base64 and dots.
-pub(super) fn without_punctuation(text: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn without_punctuation(text: &[u8]) -> Vec<Vec<u8>> {
     let kept = text
         .iter()
         .copied()
@@ -61,7 +61,7 @@ pub(super) fn without_punctuation(text: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// The longest word of each line, and its last word.
-pub(super) fn one_word(text: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn one_word(text: &[u8]) -> Vec<Vec<u8>> {
     let longest = bytes::lines(text).filter_map(|line| bytes::words(line).max_by_key(|word| word.len()));
     let last = bytes::lines(text).filter_map(|line| bytes::words(line).last());
     vec![bytes::of_lines(longest), bytes::of_lines(last)]
@@ -82,7 +82,7 @@ const MARKS: [&[u8]; 10] = [
 ];
 
 /// Each line after its first word, and after the first mark in it.
-pub(super) fn without_beginnings(text: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn without_beginnings(text: &[u8]) -> Vec<Vec<u8>> {
     let after_word = bytes::lines(text).map(|line| {
         let line = line.trim_ascii_start();
         let word = line.iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
@@ -99,7 +99,7 @@ pub(super) fn without_beginnings(text: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// The first words of all lines, then the second words, and so on.
-pub(super) fn by_columns(text: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn by_columns(text: &[u8]) -> Vec<Vec<u8>> {
     let rows = bytes::lines(text).map(|line| bytes::words(line).collect::<Vec<_>>());
     let rows = rows.collect::<Vec<_>>();
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
@@ -113,7 +113,7 @@ pub(super) fn by_columns(text: &[u8]) -> Vec<Vec<u8>> {
 
 /// The escapes of C, JSON, Python, Go and shells: letters, octal and hexadecimal digits, code points. A
 /// backslash before another character or at the end of a line is removed.
-pub(super) fn c_escapes(text: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn c_escapes(text: &[u8]) -> Vec<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
@@ -155,11 +155,11 @@ fn code(text: &[u8], most: usize, radix: u32, more: usize) -> (Option<u8>, usize
     (number.and_then(|number| u8::try_from(number).ok()), digits + more)
 }
 
-pub(super) fn percent(text: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn percent(text: &[u8]) -> Vec<Vec<u8>> {
     vec![pairs(text, b'%')]
 }
 
-pub(super) fn quoted_printable(text: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn quoted_printable(text: &[u8]) -> Vec<Vec<u8>> {
     vec![pairs(text, b'=')]
 }
 
@@ -182,7 +182,7 @@ fn pairs(text: &[u8], mark: u8) -> Vec<u8> {
 }
 
 /// Character references by number, and the five by name.
-pub(super) fn xml(text: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn xml(text: &[u8]) -> Vec<Vec<u8>> {
     const NAMES: [(&[u8], u8); 5] = [
         (b"amp;", b'&'),
         (b"lt;", b'<'),

@@ -1,9 +1,9 @@
 //! Bytes that a log shows as numbers: runs of hexadecimal digits, the dumps of tools, lists.
 
-use super::bytes;
+use crate::bytes;
 
 /// Two hexadecimal digits a byte, with whatever stands between: `65:79`, `0x65, 0x79`, `\x65\x79`, `6579`.
-pub(super) fn hexadecimal(text: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn hexadecimal(text: &[u8]) -> Vec<Vec<u8>> {
     let mut decoded = Vec::new();
     for token in text.split(|byte| !byte.is_ascii_alphanumeric()) {
         let token = match token {
@@ -75,7 +75,7 @@ const DUMPS: [Numbers; 14] = [
 
 /// The numbers of each line, from the second word on: the first is an address. They end at a word that is not
 /// such a number, where the text column begins.
-pub(super) fn dump(text: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn dump(text: &[u8]) -> Vec<Vec<u8>> {
     let mut readings = Vec::new();
     for form in &DUMPS {
         let mut reading = Vec::new();
@@ -122,7 +122,7 @@ impl Numbers {
 }
 
 /// One number a byte, signed or not: `[101 121 74]`, `101,-121`, in decimal or octal digits.
-pub(super) fn list(text: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn list(text: &[u8]) -> Vec<Vec<u8>> {
     let mut readings = [Vec::new(), Vec::new()];
     let mut before = b' ';
     for token in text.split_inclusive(|byte| !byte.is_ascii_alphanumeric()) {
@@ -149,7 +149,7 @@ pub(super) fn list(text: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Eight binary digits a byte, with or without blanks.
-pub(super) fn binary(text: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn binary(text: &[u8]) -> Vec<Vec<u8>> {
     let runs = text.split(|byte| !byte.is_ascii_alphanumeric());
     let runs = runs.filter(|run| run.len() >= 8 && run.len().is_multiple_of(8));
     let bytes = runs
