@@ -303,7 +303,7 @@ fn another_certificate_authority() {
     assert!(
         doctor
             .log
-            .contains("is not from the certificate authority that was given"),
+            .contains("does not come from the given certificate authority"),
         "{}",
         doctor.log
     );

@@ -162,7 +162,7 @@ fn another_certificate_authority() {
     says(
         &main,
         &[
-            "not from the certificate authority that was given",
+            "not come from the given certificate authority",
             "1 attempt",
             "check `certificate-authority`",
         ],

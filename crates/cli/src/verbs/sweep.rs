@@ -157,7 +157,7 @@ fn summary_json(summary: &Summary, dry_run: bool, seconds: f64) -> Result<String
     Ok(json.to_string())
 }
 
-/// The time of a line of JSON.
+/// The time in a line of JSON.
 fn now() -> serde_json::Value {
     jiff::Timestamp::now()
         .strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -199,7 +199,7 @@ pub(crate) fn part<T: for<'de> Deserialize<'de>>(token: &Token, index: usize) ->
     serde_json::from_slice(&json).map_err(|e| {
         let (line, column) = (e.line(), e.column());
         not_a_jwt(&format!(
-            "its {name} cannot be read (line {line}, column {column})"
+            "jobpass cannot read its {name} (line {line}, column {column})"
         ))
     })
 }

@@ -83,7 +83,8 @@ pub fn warnings(claims: &Claims, now: Timestamp) -> Vec<Warning> {
     }
     if claims.is_for_others() {
         let why = format!(
-            "it is for {}, not for the API server, which answers 401 to it (unless its own audience is among these)",
+            "it is for {}, not for the API server. The API server answers 401 to it, unless its own \
+             audience is among these",
             harmless(&claims.aud.join(", "))
         );
         add("other-audience", why);

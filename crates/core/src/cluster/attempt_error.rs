@@ -62,7 +62,7 @@ fn of_tls(error: &rustls::Error) -> AttemptError {
     use rustls::CertificateError as E;
     let (why, help) = match error {
         rustls::Error::InvalidCertificate(E::UnknownIssuer | E::BadSignature) => (
-            "the server's certificate is not from the certificate authority that was given".into(),
+            "the server's certificate does not come from the given certificate authority".into(),
             "give the certificate authority of this cluster as `certificate-authority`, or as \
              `certificate-authority-data` in the kubeconfig",
         ),
@@ -141,13 +141,13 @@ mod tests {
     #[rstest]
     #[case::another_authority(
         Tls::InvalidCertificate(E::UnknownIssuer),
-        "not from the certificate authority",
+        "not come from the given certificate authority",
         "certificate-authority",
         false
     )]
     #[case::another_key(
         Tls::InvalidCertificate(E::BadSignature),
-        "not from the certificate authority",
+        "not come from the given certificate authority",
         "certificate-authority",
         false
     )]

@@ -130,10 +130,10 @@ fn finding(namespace: &str, names: &[String], more: usize, complete: bool) -> Fi
     };
     let said = format!("in namespace {namespace}, these neither expire nor have an owner: {names}{more}");
     Finding::new(CHECK, Health::Warning, said).fix(format!(
-        "such a token works until somebody deletes its Secret. Delete the unused ones (see label \
-         kubernetes.io/legacy-token-last-used), `jobpass rotate` the others, and give each an expiry, so \
-         that `jobpass sweep` deletes it:\n\n  \
-         kubectl annotate secret NAME --namespace {namespace} {EXPIRATION}=SECONDS_AFTER_CREATION"
+        "such a token works until somebody deletes its Secret. Delete the unused tokens: the label \
+         kubernetes.io/legacy-token-last-used shows the last use. Replace the others with `jobpass rotate`, \
+         and give each an expiry, so that `jobpass sweep` deletes it:\n\n  kubectl annotate secret NAME \
+         --namespace {namespace} {EXPIRATION}=SECONDS_AFTER_CREATION"
     ))
 }
 

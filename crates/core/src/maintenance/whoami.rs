@@ -93,7 +93,8 @@ pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error>
             let what =
                 "this API server cannot name the user of the credential, because it is older than Kubernetes 1.28 (no SelfSubjectReview)";
             Error::new(Kind::Refused, what)
-                .help("the credential is not a ServiceAccount's token, whose claims name the user: look at the user in the kubeconfig")
+                .help("only the token of a ServiceAccount names its user, and this credential is not one: \
+                       look at the user in the kubeconfig")
         })
 }
 

@@ -277,7 +277,7 @@ mod tests {
         assert!(path.exists());
     }
 
-    /// The kernel closes the end of a killed guard. The pipe keeps its name.
+    /// When somebody kills a guard, the kernel closes its end of the pipe. The pipe keeps its name.
     #[test]
     fn a_guard_that_is_killed_while_it_works_is_known() {
         let folder = tempfile::tempdir().expect("a folder");

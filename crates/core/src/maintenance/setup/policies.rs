@@ -110,9 +110,10 @@ impl Setup {
         }
         Policy {
             about: "tokens",
-            why: "# RBAC can limit the ServiceAccounts whose tokens the minter gets, but not the tokens. A token that is not bound to an\n\
-                  # anchor would be in no list, and would not end with its job. A request without the anchor's uid could bind the\n\
-                  # token to a Secret that somebody else made under the anchor's name.\n",
+            why: "# RBAC can limit a minter to certain ServiceAccounts, but cannot limit the tokens that it \
+                  gets. A token without an anchor\n# is in no list, and does not end with its job. A \
+                  request without the anchor's uid could bind the token to a Secret\n# that somebody else \
+                  created with the anchor's name.\n",
             operations: "\"CREATE\"",
             resources: &[("", "\"serviceaccounts/token\"")],
             users: self.minters(),
@@ -123,9 +124,11 @@ impl Setup {
     fn anchors(&self) -> Policy {
         Policy {
             about: "anchors",
-            why: "# The minter creates and deletes Secrets, and RBAC cannot tell anchors from other Secrets. So this policy allows only\n\
-                  # empty Secrets of the anchors' type. It allows no finalizers, because the token works until its anchor is gone. It\n\
-                  # allows only background deletion, because the API server answers others with the content of the Secret.\n",
+            why: "# The minter creates and deletes Secrets, and RBAC cannot tell anchors from other \
+                  Secrets. So this policy allows only\n# empty Secrets of the anchors' type. It allows no \
+                  finalizers, because the token works until its anchor is gone. It\n# allows only \
+                  background deletion: to any other deletion, the API server answers with the content of \
+                  the Secret.\n",
             operations: CHANGES,
             resources: &[("", "\"secrets\"")],
             users: self.minters(),
@@ -164,9 +167,10 @@ impl Setup {
         let given = given.collect::<Vec<_>>().join(" || ");
         Policy {
             about: "roles",
-            why: "# The minter creates and deletes ServiceAccounts and roles for single jobs, and RBAC cannot tell them from others. So\n\
-                  # this policy allows only objects that are named after an anchor, are deleted with it, and give one job what was\n\
-                  # listed. Otherwise a minter could give its own permissions to a new account, which no policy would limit.\n",
+            why: "# The minter creates and deletes ServiceAccounts and roles for single jobs, and RBAC \
+                  cannot tell them from others. So\n# this policy allows only objects that are named after \
+                  an anchor, are deleted with it, and give one job only the listed\n# rules. Otherwise a \
+                  minter could give its own permissions to a new account, which no policy would limit.\n",
             operations: CHANGES,
             resources: &[
                 ("", "\"serviceaccounts\""),
