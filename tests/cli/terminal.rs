@@ -67,10 +67,7 @@ fn a_terminal_is_not_left_and_only_it_has_colours(#[case] variable: (&str, &str)
 #[test]
 fn no_token_is_typed_into_a_terminal() {
     let shown = Desk::new().on_terminal(80, ("SOME", "1"), "$JOBPASS inspect");
-    assert!(
-        shown.contains("is a terminal, and a terminal shows everything that a person types"),
-        "{shown}"
-    );
+    assert!(shown.contains("is a terminal, and a terminal shows"), "{shown}");
 }
 
 /// jobpass draws the progress over itself, and erases it at the end.

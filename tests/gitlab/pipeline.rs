@@ -122,7 +122,7 @@ fn a_masked_token_reaches_the_scan_in_a_file() {
         &log,
         &[
             "with `glpat-` before it, so that runners mask it",
-            "wrote the token in SCAN_TOKEN",
+            "wrote the token from SCAN_TOKEN",
             "every Pod is scanned",
         ],
     );
@@ -148,7 +148,7 @@ fn a_sealed_token_reaches_the_scan_in_a_file() {
         &log,
         &[
             "sealed to age1",
-            "wrote the token in SCAN_TOKEN",
+            "wrote the token from SCAN_TOKEN",
             "every Pod is scanned",
             &format!("create_token:revoke > jobpass: {}", revoked(&project.cluster)),
         ],

@@ -128,7 +128,7 @@ fn an_identity_that_does_not_open_is_told_and_not_shown() {
     let contents = [
         (
             file(&Identity::generate()),
-            "JOBPASS_TOKEN`, which is sealed to a recipient that does not belong to input `identity`",
+            "JOBPASS_TOKEN`, which is encrypted for a recipient that does not belong to input `identity`",
         ),
         (String::new(), something_else),
         ("# a comment\n".into(), something_else),
