@@ -253,10 +253,10 @@ fn no_anchor_chooses_where_a_token_is_sent() {
 #[case::rate_limit(|_: &str| CiAnswer::Answer(403, vec![("x-ratelimit-remaining", "0".into())], String::new()), Some("its rate limit is used up (403)"))]
 #[case::too_many(|_: &str| CiAnswer::Answer(429, vec![("retry-after", "3600".into())], String::new()), Some("its rate limit is used up (429)"))]
 #[case::outage(|_: &str| CiAnswer::Answer(500, vec![], format!("\u{1b}[31m {TOKEN}")), Some("3 requests in a row failed: it answered 500"))]
-#[case::garbage(|_: &str| CiAnswer::Answer(200, vec![], "<html>completed</html>".into()), Some("its response is not about the run"))]
-#[case::another_run(|_: &str| says(12345, "completed", LATER), Some("its response is not about the run"))]
-#[case::endless(|_: &str| CiAnswer::Answer(200, vec![], "x".repeat(3 << 20)), Some("its response is too long"))]
-#[case::slow(|_: &str| CiAnswer::Never, Some("it did not answer within 10 s"))]
+#[case::garbage(|_: &str| CiAnswer::Answer(200, vec![], "<html>completed</html>".into()), Some("3 requests in a row failed: its response is not about the run"))]
+#[case::another_run(|_: &str| says(12345, "completed", LATER), Some("3 requests in a row failed: its response is not about the run"))]
+#[case::endless(|_: &str| CiAnswer::Answer(200, vec![], "x".repeat(3 << 20)), Some("3 requests in a row failed: its response is too long"))]
+#[case::slow(|_: &str| CiAnswer::Never, Some("3 requests in a row failed: it did not answer within 10 s"))]
 fn what_is_not_certain_has_not_ended(#[case] answer: fn(&str) -> CiAnswer, #[case] warning: Option<&str>) {
     let api = CiApi::start(answer);
     let broom = broom_for(&api);
