@@ -20,6 +20,7 @@ pub mod demo;
 pub mod dist;
 pub mod licenses;
 pub mod lint;
+pub mod nsswitch;
 pub mod sbom;
 pub mod targets;
 pub mod test;

@@ -15,6 +15,7 @@ use clap::{Arg, ArgMatches};
 use jobpass_devkit::{DevCluster, cli::MANIFESTS};
 
 use crate::Verb;
+use crate::nsswitch;
 use crate::tools::{self, CARGO_ZIGBUILD};
 use crate::workspace::{Workspace, output, run, step};
 
@@ -78,6 +79,13 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
             "cargo xtask targets",
             || try_out(target, &programs),
         )?;
+        if target.emulator.is_none() {
+            step(
+                &format!("resolve a name with {}", target.triple),
+                "cargo xtask targets",
+                || nsswitch::try_out(&programs.join("jobpass")),
+            )?;
+        }
     }
     Ok(())
 }
