@@ -189,6 +189,21 @@ pub fn platform() -> String {
     format!("{os}-{arch}")
 }
 
+/// The platform of the target `triple`.
+pub fn platform_of(triple: &str) -> String {
+    let os = match triple {
+        windows if windows.contains("-windows-") => "win32",
+        macos if macos.contains("-apple-") => "darwin",
+        _ => "linux",
+    };
+    let arch = if triple.starts_with("aarch64") {
+        "arm64"
+    } else {
+        "x64"
+    };
+    format!("{os}-{arch}")
+}
+
 /// The target of a release on this machine.
 pub fn target() -> Result<String> {
     triple(&host()?)

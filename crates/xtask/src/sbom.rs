@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 
 use crate::Verb;
 use crate::dist;
@@ -23,9 +23,19 @@ const PROGRAMS: [(&str, &str); 3] = [
 fn command() -> Command {
     Command::new("sbom")
         .about("Write a bill of materials (CycloneDX) for each program, into <target>/dist/assets")
+        .arg(
+            Arg::new("target")
+                .long("target")
+                .value_name("TRIPLE")
+                .help("The platform of the programs. [default: this machine]"),
+        )
 }
 
-fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
+fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
+    let target = match arguments.get_one::<String>("target") {
+        Some(triple) => triple.clone(),
+        None => dist::target()?,
+    };
     let bin = tools::install(workspace, &[&CARGO_CYCLONEDX])?;
     let assets = workspace.target.join("dist/assets");
     fs::create_dir_all(&assets).with_context(|| format!("cannot make {}", assets.display()))?;
@@ -36,7 +46,7 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
         run(workspace
             .command(bin.join(CARGO_CYCLONEDX.name))
             .args(["cyclonedx", "--quiet", "--format=json", "--spec-version=1.5"])
-            .args(["--target", &dist::target()?])
+            .args(["--target", &target])
             .args(["--override-filename", name])
             .env("SOURCE_DATE_EPOCH", date.trim()))?;
         // The tool writes a file into the folder of each crate.
@@ -47,7 +57,7 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
                 fs::read_to_string(&bill).with_context(|| format!("cannot read {}", bill.display()))?;
             // As in the programs, no path of this machine.
             let text = text.replace(&*root, "/jobpass");
-            let to = assets.join(format!("{program}-{}.cdx.json", dist::platform()));
+            let to = assets.join(format!("{program}-{}.cdx.json", dist::platform_of(&target)));
             fs::write(&to, text).with_context(|| format!("cannot write {}", to.display()))?;
         }
         remove(&workspace.root, &format!("{name}.json"))
