@@ -60,7 +60,7 @@ fn the_minters_kubeconfig_mints_and_its_token_is_in_the_file_alone() {
     let lines = again.log.lines();
     let line = lines
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .last();
+        .next_back();
     let line = line.expect("a line");
     assert_eq!(
         (&line["kind"], &line["result"]),

@@ -8,7 +8,6 @@ use x509_parser::parse_x509_certificate;
 use super::{Finding, Health};
 use crate::{
     claims,
-    cluster::Identity,
     error::Kind,
     minter::Minter,
     oidc::audiences,
@@ -19,11 +18,15 @@ use crate::{
 /// The time before the expiry of a certificate from which doctor warns, in seconds. People need some days to
 /// renew a certificate.
 const SOON: i64 = 14 * 86_400;
+/// The time before a stored token expires from which doctor warns, in seconds.
+const TOKEN_SOON: i64 = 7 * 86_400;
 
-/// The finding about the minter's credential: its kind, and the time until it expires.
-pub(super) fn finding(identity: &Identity, now: Timestamp) -> Finding {
+/// The finding about the minter's credential: its kind, and the time until it expires. `lifetime` is that of
+/// a job's token, in seconds.
+pub(super) fn finding(minter: &Minter, lifetime: u64, now: Timestamp) -> Finding {
     let check = "credential";
-    match (&identity.certificate, &identity.bearer) {
+    let identity = &minter.identity;
+    let finding = match (&identity.certificate, &identity.bearer) {
         (Some(pair), _) => lasting(
             check,
             "client certificate",
@@ -39,7 +42,40 @@ pub(super) fn finding(identity: &Identity, now: Timestamp) -> Finding {
             "none: the API server sees an anonymous user",
         )
         .fix("give the kubeconfig's user a token, a client certificate or an exec plugin"),
+    };
+    // This is `None` if something provides a new credential in time.
+    let left = minter
+        .expires()
+        .map(|expires| expires.as_second() - now.as_second());
+    match left {
+        Some(left) if matches!(finding.health, Health::Ok | Health::Warning) => {
+            ending(finding, identity.certificate.is_none(), left, lifetime)
+        }
+        _ => finding,
     }
+}
+
+/// The finding about a stored credential that works for `left` seconds more.
+fn ending(mut finding: Finding, is_token: bool, left: i64, lifetime: u64) -> Finding {
+    let fix = match is_token {
+        true => {
+            "store a new one. `jobpass setup --apply --minter-kubeconfig FILE` writes one for a minter that is \
+             a ServiceAccount"
+        }
+        false => "get a new client certificate and put it into the kubeconfig",
+    };
+    if left < i64::try_from(lifetime).unwrap_or(i64::MAX) {
+        finding.health = Health::Warning;
+        finding.said += &format!(
+            ". A token of {} that a job gets now would outlive it, and that job could not revoke its token",
+            in_words(lifetime)
+        );
+        finding.fix = format!("{fix}, or ask for a shorter `duration`");
+    } else if is_token && left < TOKEN_SOON {
+        finding.health = Health::Warning;
+        finding.fix = fix.to_owned();
+    }
+    finding
 }
 
 /// The finding about the certificate authority. Only the TLS handshake can show whether this authority signed
@@ -178,6 +214,30 @@ mod tests {
             (finding.health, &*finding.said),
             (health, &*format!("certificate, {said}"))
         );
+    }
+
+    /// A job must be able to revoke its token, and people need some days to renew a credential.
+    #[rstest]
+    #[case::long(true, 8 * 86_400, Health::Ok, "x")]
+    #[case::this_week(true, 6 * 86_400, Health::Warning, "x")]
+    #[case::a_certificate_this_week(false, 6 * 86_400, Health::Ok, "x")]
+    #[case::before_the_token(
+        true,
+        600,
+        Health::Warning,
+        "x. A token of 1 h that a job gets now would outlive it"
+    )]
+    #[case::a_certificate_before_the_token(false, 600, Health::Warning, "x. A token of 1 h")]
+    fn a_stored_credential_outlives_the_tokens(
+        #[case] is_token: bool,
+        #[case] left: i64,
+        #[case] health: Health,
+        #[case] said: &str,
+    ) {
+        let finding = ending(Finding::new("credential", Health::Ok, "x"), is_token, left, 3600);
+        assert_eq!(finding.health, health);
+        assert!(finding.said.starts_with(said), "{}", finding.said);
+        assert_eq!(finding.fix.is_empty(), health == Health::Ok);
     }
 
     #[rstest]

@@ -133,7 +133,7 @@ impl Diagnosis {
             Ok(spec) => spec,
             Err(error) => return self.findings.push(Finding::failed("options", &error)),
         };
-        self.check_offline(&minter);
+        self.check_offline(&minter, &spec);
         if let Some(config) = config {
             self.findings
                 .extend(config.findings(minter.identity.bearer.as_ref()));
@@ -162,10 +162,13 @@ impl Diagnosis {
         self.findings.push(checks.forgotten_tokens().await);
     }
 
-    fn check_offline(&mut self, minter: &Minter) {
+    fn check_offline(&mut self, minter: &Minter, spec: &Spec) {
         let now = jiff::Timestamp::now();
+        let lifetime = spec
+            .renew_for
+            .map_or(spec.lifetime.seconds(), |time| time.as_secs());
         self.findings.extend([
-            credential::finding(&minter.identity, now),
+            credential::finding(minter, lifetime, now),
             credential::authority(minter, now),
         ]);
         let proxy = minter.connection.proxy.as_ref();
@@ -220,7 +223,7 @@ pub async fn explained(error: Error, minter: &Minter, spec: &Spec, interrupt: &m
         return error;
     }
     let mut diagnosis = Diagnosis::default();
-    diagnosis.check_offline(minter);
+    diagnosis.check_offline(minter, spec);
     if error.kind() == Kind::Refused
         && let Ok(cluster) = Cluster::connect(minter)
     {

@@ -152,6 +152,13 @@ fn finding(check: &'static str, answer: &Answer, refused: &str, allowed: &str, f
     match Enforcement::by(answer) {
         Enforcement::Enforced => Finding::new(check, Health::Ok, refused),
         Enforcement::NotEnforced => Finding::new(check, Health::Warning, allowed).fix(fix),
+        // Kubernetes never answers 501.
+        Enforcement::Unknown if answer.status == 501 => Finding::new(
+            check,
+            Health::Unknown,
+            "the server does not know the request with which doctor looks for a policy (501). It is not a whole \
+             Kubernetes: jobpass's own dev cluster has no policies",
+        ),
         Enforcement::Unknown => Finding::new(check, Health::Unknown, answer.in_words()),
     }
 }
@@ -206,6 +213,7 @@ mod tests {
     #[case::issued(201, "{}", "ok ServiceAccount, warning policy for tokens")]
     #[case::policy(422, POLICY, "ok ServiceAccount, ok policy for tokens")]
     #[case::rbac(403, RBAC, "unknown policy for tokens")]
+    #[case::not_a_whole_kubernetes(501, "{}", "unknown policy for tokens")]
     #[case::no_such_path(404, "404 page not found", "unknown policy for tokens")]
     fn a_request_for_an_unbound_token_shows_account_and_policy(
         #[case] status: u16,

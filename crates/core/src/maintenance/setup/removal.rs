@@ -155,7 +155,7 @@ impl Setup {
         let manifest = object.manifest();
         let by_hand = |why: &str| {
             Some(format!(
-                "{why}: `kubectl delete {}`",
+                "{why}; `kubectl delete {}` deletes it",
                 for_kubectl(&object.title())
             ))
         };
