@@ -18,6 +18,7 @@ mod cluster;
 mod control_plane;
 pub mod demo;
 pub mod dist;
+pub mod docs;
 pub mod licenses;
 pub mod lint;
 pub mod nsswitch;
@@ -33,6 +34,7 @@ const VERBS: &[Verb] = &[
     sbom::VERB,
     test::VERB,
     lint::VERB,
+    docs::VERB,
     bench::VERB,
     targets::VERB,
 ];
