@@ -8,15 +8,16 @@
 //! and only this user can read it.
 
 use std::{
-    fs::{self, OpenOptions},
-    io,
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use jobpass_core::{Error, Kind, process::beside, text::harmless};
-use rustix::fs::OFlags;
+use jobpass_core::{
+    Error, Kind,
+    process::{beside, files},
+    text::harmless,
+};
 
 /// The verb of the waiting process.
 pub(crate) const VERB: &str = "forget";
@@ -109,16 +110,7 @@ impl Place {
     /// Overwrites the credential. If the file is shorter than expected, it is another file, and stays as it
     /// is.
     fn overwrite(&self) -> io::Result<()> {
-        // A later step may have put a link in place of the file.
-        let flags = OFlags::NOFOLLOW.bits().cast_signed();
-        let file = OpenOptions::new()
-            .write(true)
-            .custom_flags(flags)
-            .open(&self.file)?;
-        match file.metadata()?.len() >= self.from + self.length as u64 {
-            true => file.write_all_at(FORGOTTEN.repeat(self.length).as_bytes(), self.from),
-            false => Ok(()),
-        }
+        files::overwrite(&self.file, self.from, FORGOTTEN.repeat(self.length).as_bytes())
     }
 }
 

@@ -1,11 +1,6 @@
 //! The variables that the runner gives a step, and the files through which the step answers.
 
-use std::{
-    fs::{OpenOptions, Permissions},
-    io::Write as _,
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use jobpass_core::{
     Error, Kind,
@@ -13,7 +8,7 @@ use jobpass_core::{
     inputs::options::{FrontEnd, Inputs, Opt},
     minter::kept::Kept,
     names::random_name,
-    process::environment::Environment,
+    process::{environment::Environment, files},
     record::state::State,
     text::harmless,
 };
@@ -178,7 +173,10 @@ impl CommandFile {
     }
 
     pub(crate) fn append(&self, text: &str) -> Result<(), Error> {
-        append(&self.path, text).map_err(|error| {
+        // The runner creates its files readable for everybody, and keeps them until the job ends
+        // (`FileCommandManager.cs`). It fails a step with an incomplete value. In a container the file may
+        // belong to another user. That user can still read it.
+        files::append(&self.path, text).map_err(|error| {
             let why = harmless(&error.to_string());
             Error::new(
                 Kind::Deliver,
@@ -186,21 +184,6 @@ impl CommandFile {
             )
         })
     }
-}
-
-/// Appends in one write, so that SIGKILL leaves the whole value or nothing. The runner fails a step whose
-/// value is incomplete.
-fn append(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)?;
-    // The runner creates its files readable for everybody, and keeps them until the job ends
-    // (`FileCommandManager.cs`). In a container the file may belong to another user. That user can still read
-    // it.
-    let _ = file.set_permissions(Permissions::from_mode(0o600));
-    file.write_all(text.as_bytes())
 }
 
 #[cfg(test)]

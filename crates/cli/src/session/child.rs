@@ -8,14 +8,13 @@ use std::{
 use jobpass_core::{
     Error, Kind,
     inputs::options::{Inputs, Opt},
-    process::environment::Environment,
+    process::{environment::Environment, lookup},
     record::token_files::Files,
     text::{self, harmless},
 };
-use rustix::fs::{Access, access};
 use tokio::process::Command;
 
-use super::masked_output::Streams;
+use super::{masked_output::Streams, system};
 
 /// An existing program, and its arguments.
 pub(crate) struct Program<'a> {
@@ -34,13 +33,8 @@ impl<'a> Program<'a> {
         environment: &Environment,
     ) -> Result<Self, Error> {
         let name = words.next().map(OsString::as_os_str).unwrap_or_default();
-        let can_run = |path: &PathBuf| path.is_file() && access(path, Access::EXEC_OK).is_ok();
-        let path = if name.as_encoded_bytes().contains(&b'/') {
-            Some(PathBuf::from(name)).filter(can_run)
-        } else {
-            let folders = std::env::split_paths(environment.get("PATH").unwrap_or_default());
-            folders.map(|folder| folder.join(name)).find(can_run)
-        };
+        let files = lookup::files_of(name, environment);
+        let path = files.into_iter().find(|path| system::can_run(path));
         let shown = harmless(&name.to_string_lossy());
         let path = path.ok_or_else(|| {
             Error::input(
@@ -61,8 +55,8 @@ impl<'a> Program<'a> {
     /// token. The options of jobpass and the credential of the minter are not in it.
     pub(crate) fn command(&self, files: &Files, inputs: &Inputs, streams: Streams) -> Command {
         let mut command = Command::new(&self.path);
-        // Programs such as busybox decide by the name under which they are called.
-        command.arg0(self.name).args(&self.arguments);
+        system::name(&mut command, self.name);
+        command.args(&self.arguments);
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"JOBPASS_"))
         {

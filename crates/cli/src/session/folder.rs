@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -13,7 +12,7 @@ use jobpass_core::{
         options::{Inputs, Opt},
     },
     names,
-    process::files,
+    process::files::{self, TEMP, anybody_may_rename_in, create_private_folder},
     text::{self, harmless},
 };
 
@@ -24,17 +23,17 @@ use crate::terminal::output;
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    /// Creates a folder in `TMPDIR`.
+    /// Creates a folder in `TMPDIR` (on Windows: `TEMP`).
     pub(super) fn make() -> Result<Self, Error> {
         let temp = Some(std::env::temp_dir()).filter(|temp| !temp.as_os_str().is_empty());
         Self::make_in(&temp.unwrap_or_else(|| "/tmp".into()))
     }
 
     fn make_in(parent: &Path) -> Result<Self, Error> {
-        let parent = files::absolute("TMPDIR", parent)?;
-        if fs::metadata(&parent).is_ok_and(|folder| lets_anybody_rename(folder.mode())) {
+        let parent = files::absolute(TEMP, parent)?;
+        if anybody_may_rename_in(&parent) {
             let problem = format!(
-                "TMPDIR is {}, in which every user of this machine can replace the folder that jobpass \
+                "{TEMP} is {}, in which every user of this machine can replace the folder that jobpass \
                  creates",
                 text::path(&parent)
             );
@@ -43,11 +42,11 @@ impl Folder {
             return Err(Error::new(Kind::Input, problem).help(help));
         }
         let folder = parent.join(names::random_name()?);
-        let made = fs::DirBuilder::new().mode(0o700).create(&folder);
-        made.map_err(|error| {
+        create_private_folder(&folder).map_err(|error| {
             let (folder, why) = (text::path(&parent), harmless(&error.to_string()));
             let problem = format!("cannot create a folder in `{folder}`: {why}");
-            Error::new(Kind::Deliver, problem).help("set TMPDIR to a folder that this user may write to")
+            Error::new(Kind::Deliver, problem)
+                .help(format!("set {TEMP} to a folder that this user may write to"))
         })?;
         Ok(Self(folder))
     }
@@ -64,19 +63,13 @@ impl Folder {
 
     /// The inputs with `lifetime`, and with paths in this folder for the token's files.
     pub(super) fn with_file_names(&self, inputs: &Inputs, lifetime: Lifetime) -> Result<Inputs, Error> {
-        let folder = files::utf8("TMPDIR", &self.0)?;
+        let (token, kubeconfig) = (self.0.join("token"), self.0.join("kubeconfig"));
         Ok(inputs
             .clone()
-            .with(Opt::TokenFile, format!("{folder}/token"))
-            .with(Opt::KubeconfigFile, format!("{folder}/kubeconfig"))
+            .with(Opt::TokenFile, files::utf8(TEMP, &token)?)
+            .with(Opt::KubeconfigFile, files::utf8(TEMP, &kubeconfig)?)
             .with(Opt::Duration, lifetime.seconds().to_string()))
     }
-}
-
-/// Whether every user may rename files in a folder with this mode: all users may write to it, and it has no
-/// sticky bit.
-fn lets_anybody_rename(mode: u32) -> bool {
-    mode & 0o1002 == 0o002
 }
 
 impl Drop for Folder {

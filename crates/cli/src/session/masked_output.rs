@@ -2,8 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, PipeReader, PipeWriter, Write, pipe, stderr, stdout},
-    os::fd::AsFd,
+    io::{self, PipeReader, PipeWriter, Write, pipe},
     process::Stdio,
     sync::{
         Arc,
@@ -14,7 +13,9 @@ use std::{
 
 use jobpass_core::{Error, Kind, names, text::harmless};
 use jobpass_mask::Masker;
-use rustix::fs::fstat;
+use same_file::Handle;
+
+use super::system;
 
 /// The standard streams of the command.
 pub(crate) struct Streams {
@@ -39,15 +40,15 @@ impl Masked {
     ///
     /// If both lead to the same file, the command gets one pipe for both, so that its lines keep their order.
     pub(crate) fn start(masker: &Masker) -> Result<(Self, Streams), Error> {
-        let error = (!is_same(stdout(), stderr())).then(stderr_file);
-        let output = stdout().as_fd().try_clone_to_owned().map(File::from);
+        let error = (!are_one_stream()).then(system::stderr_file);
+        let output = system::stdout_file();
         Self::streams(masker, output, error).map_err(|error| cannot_mask(&error))
     }
 
     /// Masks both streams on their way to standard error. Also looks for the words with which a client
     /// reports that the API server refused its token.
     pub(crate) fn start_watched(masker: &Masker, refusal: RefusalFlag) -> Result<(Self, Streams), Error> {
-        let output = stderr_file().map(|to| RefusalDetector {
+        let output = system::stderr_file().map(|to| RefusalDetector {
             to,
             refusal,
             word: Vec::new(),
@@ -125,10 +126,6 @@ impl Masked {
     }
 }
 
-fn stderr_file() -> io::Result<File> {
-    stderr().as_fd().try_clone_to_owned().map(File::from)
-}
-
 /// Whether the command has reported that the API server refused its token.
 pub(crate) type RefusalFlag = Arc<AtomicBool>;
 
@@ -185,11 +182,8 @@ fn cannot_mask(error: &io::Error) -> Error {
     )
 }
 
-fn is_same(one: impl AsFd, other: impl AsFd) -> bool {
-    match (fstat(one), fstat(other)) {
-        (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
-        _ => false,
-    }
+fn are_one_stream() -> bool {
+    matches!((Handle::stdout(), Handle::stderr()), (Ok(output), Ok(error)) if output == error)
 }
 
 #[cfg(test)]

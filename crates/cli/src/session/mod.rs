@@ -5,7 +5,7 @@ pub(crate) mod child;
 mod folder;
 pub(crate) mod masked_output;
 pub(crate) mod origin;
-pub(crate) mod signals;
+pub(crate) mod system;
 
 use std::fs;
 

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, stderr, stdout};
 
 use jobpass_core::{process::environment::Environment, text::in_words};
-use terminal_size::{Width, terminal_size_of};
+use terminal_size::{Height, Width, terminal_size_of};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 pub(crate) const BOLD: &str = "\x1b[1m";
@@ -43,18 +43,18 @@ pub(crate) const PIPE: Screen = Screen {
 impl Screen {
     /// The screen behind standard output.
     pub(crate) fn of_stdout(environment: &Environment) -> Self {
-        Self::of(&stdout(), environment)
+        Self::of(&stdout(), terminal_size_of(stdout()), environment)
     }
 
     /// The screen behind standard error.
     pub(crate) fn of_stderr(environment: &Environment) -> Self {
-        Self::of(&stderr(), environment)
+        Self::of(&stderr(), terminal_size_of(stderr()), environment)
     }
 
-    fn of(stream: &(impl IsTerminal + std::os::fd::AsFd), environment: &Environment) -> Self {
+    fn of(stream: &impl IsTerminal, size: Option<(Width, Height)>, environment: &Environment) -> Self {
         let terminal = stream.is_terminal();
         let escapes = terminal && environment.get("TERM").is_none_or(|term| term != "dumb");
-        let width = || terminal_size_of(stream).map_or(80, |(Width(width), _)| usize::from(width));
+        let width = || size.map_or(80, |(Width(width), _)| usize::from(width));
         Self {
             width: terminal.then(width),
             // https://no-color.org

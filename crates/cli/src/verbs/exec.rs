@@ -17,15 +17,13 @@ use jobpass_core::{
         spec::TokenType,
     },
     life::renew,
-    process::{environment::Environment, interrupt::Interrupt},
+    process::{
+        environment::Environment,
+        interrupt::{Interrupt, Signal},
+    },
     text::in_words,
 };
-use rustix::process::Signal;
-use tokio::{
-    process::Child,
-    signal::unix::{SignalKind, signal},
-    time::sleep,
-};
+use tokio::{process::Child, time::sleep};
 
 use crate::{
     options::command,
@@ -33,7 +31,7 @@ use crate::{
         Session,
         child::Program,
         masked_output::Masked,
-        signals::{exit_code, pass_on},
+        system::{UserSignals, exit_code, pass_on, send},
     },
     terminal::output,
 };
@@ -168,12 +166,8 @@ impl Run<'_> {
         revoke_after: Option<Duration>,
         interrupt: &mut Interrupt,
     ) -> Result<(ExitStatus, Masked), Error> {
-        let listen = |kind| {
-            signal(kind)
-                .map_err(|error| Error::new(Kind::Internal, format!("cannot listen for signals: {error}")))
-        };
-        let mut user_1 = listen(SignalKind::user_defined1())?;
-        let mut user_2 = listen(SignalKind::user_defined2())?;
+        let mut user_signals = UserSignals::listen()
+            .map_err(|error| Error::new(Kind::Internal, format!("cannot listen for signals: {error}")))?;
         let token = self.session.token()?;
         let (masked, streams) = Masked::start(&self.session.masker(&token))?;
         let mut command = program.command(&self.session.state.files, &self.session.inputs, streams);
@@ -204,8 +198,7 @@ impl Run<'_> {
                         reason = Some("a signal told it to stop".to_owned());
                     }
                 }
-                _ = user_1.recv() => pass_on(Signal::USR1, &child),
-                _ = user_2.recv() => pass_on(Signal::USR2, &child),
+                signal = user_signals.next() => send(signal, &child),
                 renewed = &mut renewal, if is_renewed && !self.session.is_revoked() => {
                     is_renewed = false;
                     match renewed {

@@ -19,12 +19,14 @@ use jobpass_core::{
         spec::TokenType,
     },
     life::revoke::SUCCESS_CACHE,
-    process::{environment::Environment, interrupt::Interrupt},
+    process::{
+        environment::Environment,
+        interrupt::{Interrupt, Signal},
+    },
     record::receipt::Receipt,
     text::{in_words, time},
     token::Token,
 };
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
@@ -34,7 +36,7 @@ use crate::{
         Session,
         child::Program,
         masked_output::{Masked, RefusalFlag},
-        signals::{exit_code, pass_on},
+        system::{exit_code, pass_on},
     },
     terminal::{
         output,
@@ -372,7 +374,7 @@ impl ExpiryTest<'_> {
         let status = match ended {
             Ok(status) => Some(status.map_err(|error| client.program.cannot_start(&error))?),
             Err(_) => {
-                pass_on(Signal::TERM, &child);
+                pass_on(Signal::Term, &child);
                 if timeout(STOP_GRACE, child.wait()).await.is_err() {
                     let _ = child.kill().await;
                 }

@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::Signal;
 use tokio::time::Instant;
 
 use crate::{
@@ -26,7 +25,11 @@ use crate::{
     },
     life::token_request::{MINT, Minted, request_token},
     minter::Minter,
-    process::{beside, environment::Environment, interrupt::Interrupt},
+    process::{
+        beside,
+        environment::Environment,
+        interrupt::{Interrupt, Signal},
+    },
     record::{
         journal::{Entry, Journal},
         renewal::Renewal,
@@ -90,7 +93,7 @@ pub async fn run(
         tokio::select! {
             signal = interrupt.signal() => match signal {
                 // On some runners (`act`) a step has a terminal. The kernel sends SIGHUP when the step ends.
-                Signal::HUP => {}
+                Signal::Hup => {}
                 signal => {
                     interrupt.redeliver(signal);
                     return Err(interrupt.wait().await);

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     cluster::{ClientCertificate, Connection},
     error::Error,
-    process::{environment::Environment, files, group::Group},
+    process::{environment::Environment, files, group::Group, lookup, system::is_executable},
     text::{self, harmless},
     token::Token,
 };
@@ -100,7 +100,7 @@ impl Plugin {
                 program: program.to_owned(),
             });
         }
-        let command = &*config.command;
+        let command = config.command.as_str();
         if config.interactive_mode == "Always" {
             let problem = format!(
                 "has the exec plugin `{}`, which needs a person at a terminal",
@@ -112,17 +112,11 @@ impl Plugin {
                 "use a credential that a CI job can use without a person",
             ));
         }
-        let candidates = if command.contains('/') {
-            vec![PathBuf::from(command)]
-        } else {
-            let folders = std::env::split_paths(environment.get("PATH").unwrap_or_default());
-            let folders = folders.filter(|folder| folder.is_absolute());
-            folders
-                .map(|folder| folder.join(command))
-                .filter(|path| is_executable(path))
-                .collect()
-        };
-        let found = candidates.into_iter().find(|path| path.is_file());
+        let may_be_run =
+            |path: &Path| lookup::is_path(command.as_ref()) || path.is_absolute() && is_executable(path);
+        let found = lookup::files_of(command.as_ref(), environment)
+            .into_iter()
+            .find(|path| path.is_file() && may_be_run(path));
         let program = found.ok_or_else(|| {
             let hint = match &*config.install_hint {
                 "" => "install it, or use a kubeconfig with a token or a client certificate".into(),
@@ -167,9 +161,9 @@ impl Plugin {
             // A plugin that asks a person a question would otherwise wait until its time limit.
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // With a group of its own, the plugin can be ended together with its children.
-            .process_group(0);
+            .stderr(Stdio::piped());
+        // With a group of its own, the plugin can be ended together with its children.
+        Group::lead(&mut command);
         let mut child = command.spawn().map_err(|error| {
             failed(
                 format!("cannot be started: {}", harmless(&error.to_string())),
@@ -177,7 +171,7 @@ impl Plugin {
             )
         })?;
         // The plugin holds secrets of the job's environment and of the kubeconfig.
-        let running = Group::of(child.id());
+        let running = Group::of(&child);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (mut output, mut said) = (Vec::new(), End::default());
         let run = async {
@@ -223,12 +217,6 @@ impl Plugin {
         let status = status_of(&output, &config.api_version).map_err(|why| failed(why.into(), &said))?;
         credential(&status)
     }
-}
-
-fn is_executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    path.metadata()
-        .is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
 }
 
 /// Parses the `status` of an `ExecCredential`, in JSON or YAML as client-go does.

@@ -3,13 +3,12 @@
 use std::{
     io::{self, Read as _, Write},
     process::{Command, ExitStatus, Stdio},
+    sync::mpsc::channel,
+    thread,
     time::Duration,
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::retry_on_intr,
-};
+use super::system;
 
 /// The message with which a process says that it is ready.
 const READY: &[u8] = b"\n";
@@ -28,9 +27,7 @@ pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
 }
 
 fn spawn(command: &mut Command, input: &str) -> io::Result<()> {
-    // A shell may have given this process descriptors of the job's log. The new process must not hold them
-    // open.
-    close_fds::set_fds_cloexec_threadsafe(3, &[]);
+    system::detach(command)?;
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -44,20 +41,26 @@ fn spawn(command: &mut Command, input: &str) -> io::Result<()> {
         return Ok(());
     };
     // A process that is not ready yet could end together with this process.
-    let patience = Timespec::try_from(STARTING).ok();
-    let mut said = Vec::new();
-    let answered = retry_on_intr(|| poll(&mut [PollFd::new(&output, PollFlags::IN)], patience.as_ref()))? > 0;
-    if answered {
-        output.by_ref().take(1).read_to_end(&mut said)?;
-    }
-    if said == READY {
+    let (first, answer) = channel();
+    let reader = thread::spawn(move || {
+        let mut said = Vec::new();
+        let read = output.by_ref().take(1).read_to_end(&mut said);
+        let _ = first.send(said == READY);
+        (read.map(|_| said), output)
+    });
+    let answered = answer.recv_timeout(STARTING);
+    if answered == Ok(true) {
         return Ok(());
     }
     child.kill()?;
     let status = child.wait()?;
+    let Ok((said, output)) = reader.join() else {
+        return Err(io::Error::other("the thread that reads its output panicked"));
+    };
+    let mut said = said?;
     output.chain(error).take(LONGEST_REASON).read_to_end(&mut said)?;
     let said = String::from_utf8_lossy(&said);
-    Err(io::Error::other(reason(said.trim(), status, answered)))
+    Err(io::Error::other(reason(said.trim(), status, answered.is_ok())))
 }
 
 /// The reason for which the process did not become ready. If it gave no answer, the reason leaves out its

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::system::variable;
 use crate::{
     error::{Error, Kind},
     text::harmless,
@@ -12,6 +13,7 @@ use crate::{
 /// Variables by name, and the source of the job's ID tokens. Not `Debug`: CI jobs keep secrets in variables.
 #[derive(Clone, Default)]
 pub struct Environment {
+    /// By the names that [`variable`] gives.
     variables: BTreeMap<String, String>,
     /// The names of variables whose value is not UTF-8.
     not_utf8: BTreeSet<String>,
@@ -22,10 +24,7 @@ impl Environment {
     /// The value of `name`. An empty value counts as absent, because CI platforms pass absent inputs as empty
     /// strings.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.variables
-            .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.trim().is_empty())
+        self.raw(name).filter(|value| !value.trim().is_empty())
     }
 
     /// The value of `name`, for callers that need it as text: it is the path of a file, or the state records
@@ -33,7 +32,7 @@ impl Environment {
     ///
     /// # Errors If the value is not UTF-8.
     pub fn utf8(&self, name: &str) -> Result<Option<&str>, Error> {
-        match self.not_utf8.contains(name) {
+        match self.not_utf8.contains(&*variable(name)) {
             true => Err(Error::new(
                 Kind::Input,
                 format!("the value of the environment variable {name} is not UTF-8"),
@@ -47,15 +46,16 @@ impl Environment {
 
     /// The value of `name`, even if it is empty.
     pub fn raw(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str)
+        self.variables.get(&*variable(name)).map(String::as_str)
     }
 
     /// The same variables, with this value for `name`. `None` removes `name`.
     pub fn with(mut self, name: &str, value: Option<&str>) -> Self {
-        self.not_utf8.remove(name);
+        let name = variable(name);
+        self.not_utf8.remove(&*name);
         match value {
-            Some(value) => self.variables.insert(name.into(), value.into()),
-            None => self.variables.remove(name),
+            Some(value) => self.variables.insert(name.into_owned(), value.into()),
+            None => self.variables.remove(&*name),
         };
         self
     }
@@ -85,6 +85,7 @@ impl FromIterator<(std::ffi::OsString, std::ffi::OsString)> for Environment {
         let mut environment = Self::default();
         for (name, value) in variables {
             let Ok(name) = name.into_string() else { continue };
+            let name = variable(&name).into_owned();
             match value.into_string() {
                 Ok(value) => drop(environment.variables.insert(name, value)),
                 Err(_) => drop(environment.not_utf8.insert(name)),
@@ -96,7 +97,7 @@ impl FromIterator<(std::ffi::OsString, std::ffi::OsString)> for Environment {
 
 impl<const N: usize> From<[(&str, &str); N]> for Environment {
     fn from(variables: [(&str, &str); N]) -> Self {
-        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let owned = |(name, value): (&str, &str)| (variable(name).into_owned(), value.to_owned());
         Self {
             variables: variables.into_iter().map(owned).collect(),
             ..Self::default()

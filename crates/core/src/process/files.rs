@@ -1,14 +1,16 @@
 //! Reads files that other steps of the job can change, and writes files that hold a secret.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, ErrorKind, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
-
+pub use super::system::{TEMP, anybody_may_rename_in, create_private_folder};
+use super::system::{
+    append_private, create_private, create_private_folders, is_own, remove_file, rename, rename_new,
+    why_open_to_others, without_following, without_waiting, write_at,
+};
 use crate::{
     error::{Error, Kind},
     text::{self, harmless},
@@ -42,8 +44,7 @@ pub(crate) fn read_at_most(longest: u64, path: &Path) -> io::Result<String> {
 /// As [`read`]. Also if another user owns the file, or may write to it.
 pub(crate) fn read_own(path: &Path) -> io::Result<String> {
     let file = open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
+    if !is_own(&file.metadata()?) {
         let why = "another user owns it, or may write to it";
         return Err(io::Error::new(ErrorKind::PermissionDenied, why));
     }
@@ -103,8 +104,7 @@ pub fn absolute(name: &str, path: &Path) -> Result<PathBuf, Error> {
 /// # Errors
 /// If `path` is not a regular file, or jobpass cannot read it.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let file = without_waiting().read(true).open(path)?;
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::new(
@@ -141,11 +141,7 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// Creates the folder of a file, and the folders above it. Only this user can read them.
 pub(crate) fn make_folder(input: &str, file: &Path) -> Result<(), Error> {
     let folder = file.parent().unwrap_or(Path::new("/"));
-    let made = std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder);
-    made.map_err(|error| {
+    create_private_folders(folder).map_err(|error| {
         let (shown, why) = (text::path(file), harmless(&error.to_string()));
         Error::input(
             input,
@@ -173,55 +169,67 @@ fn put_by(
     let partial = with_suffix(path, PARTIAL);
     let renamed = write_new(&partial, content).and_then(|()| rename_new(&partial, path));
     let Err(error) = renamed else { return Ok(()) };
-    let _ = std::fs::remove_file(&partial);
+    let _ = remove_file(&partial);
     if error.kind() == ErrorKind::AlreadyExists {
         return Err(error);
     }
     write_new(path, content)
 }
 
-/// Renames a file, unless another file has the new name.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
-}
-
 /// Replaces the whole file at once.
 pub(crate) fn replace(path: &Path, content: &str) -> Result<(), Error> {
     let partial = with_suffix(path, PARTIAL);
-    let _ = std::fs::remove_file(&partial);
-    write_new(&partial, content)
-        .and_then(|()| std::fs::rename(&partial, path))
-        .map_err(|error| cannot_write(path, &error))
+    replace_by(&partial, path, content).map_err(|error| cannot_write(path, &error))
 }
 
-/// Warns if other users can open a file that jobpass created with mode 0600: some file systems store no
-/// modes.
+/// Replaces the whole file at once. Overwrites a file `partial` of an earlier attempt.
+pub(crate) fn replace_by(partial: &Path, path: &Path, content: &str) -> io::Result<()> {
+    let _ = remove_file(partial);
+    write_new(partial, content).and_then(|()| rename(partial, path))
+}
+
+/// Warns if other users can open a file that jobpass created for this user alone.
 pub(crate) fn is_open_to_others(path: &Path) -> Option<String> {
-    let mode = path.symlink_metadata().ok()?.mode() & 0o777;
-    open_to_others(path, mode)
-}
-
-fn open_to_others(path: &Path, mode: u32) -> Option<String> {
-    (mode & 0o077 != 0).then(|| {
+    why_open_to_others(path).map(|why| {
+        let path = text::path(path);
         format!(
-            "other users of this machine can open `{}`, which holds the token: its file system turned mode 600 into {mode:03o}. \
-             Choose a folder on another file system",
-            text::path(path)
+            "other users of this machine can open `{path}`, which holds the token: {why}. Choose a folder on \
+             another file system"
         )
     })
 }
 
-/// Creates a file with O_EXCL, which follows no symlink, and with mode 0600 from the first moment. If the
+/// Creates a file that only this user can read from the first moment, and that did not exist before. If the
 /// write fails, removes the file.
-pub(crate) fn write_new(path: &Path, content: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(content.as_bytes()).inspect_err(|_| {
-        let _ = std::fs::remove_file(path);
+fn write_new(path: &Path, content: &str) -> io::Result<()> {
+    let mut file = create_private(path)?;
+    let written = file.write_all(content.as_bytes());
+    // Windows removes no open file.
+    drop(file);
+    written.inspect_err(|_| {
+        let _ = remove_file(path);
     })
+}
+
+/// Appends to a file that only this user can read, in one write: SIGKILL leaves the whole text or nothing.
+///
+/// # Errors
+/// If jobpass cannot write the file.
+pub fn append(path: &Path, text: &str) -> io::Result<()> {
+    append_private(path)?.write_all(text.as_bytes())
+}
+
+/// Overwrites bytes of a file from this offset. A link is not followed. A file that is shorter than that is
+/// another file, and stays.
+///
+/// # Errors
+/// If jobpass cannot write the file.
+pub fn overwrite(path: &Path, from: u64, bytes: &[u8]) -> io::Result<()> {
+    let file = without_following().write(true).open(path)?;
+    match file.metadata()?.len() >= from + bytes.len() as u64 {
+        true => write_at(&file, bytes, from),
+        false => Ok(()),
+    }
 }
 
 pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Error {
@@ -250,7 +258,8 @@ mod tests {
     fn only_plain_files_are_read() {
         let folder = tempfile::tempdir().expect("a folder");
         let pipe = folder.path().join("pipe");
-        rustix::fs::mkfifoat(CWD, &pipe, rustix::fs::Mode::RUSR).expect("a named pipe");
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).expect("a named pipe");
         for path in [pipe.as_path(), Path::new("/dev/zero"), folder.path()] {
             assert!(read(path).is_err(), "{}", path.display());
         }
@@ -287,16 +296,5 @@ mod tests {
             (ErrorKind::AlreadyExists, "secret".to_owned())
         );
         assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 1);
-    }
-
-    #[test]
-    fn a_file_system_without_modes_is_said() {
-        let path = Path::new("/mnt/share/token");
-        assert_eq!(open_to_others(path, 0o600), None);
-        let warning = open_to_others(path, 0o755).expect("a warning");
-        assert!(
-            warning.contains("`/mnt/share/token`") && warning.contains("into 755"),
-            "{warning}"
-        );
     }
 }

@@ -26,8 +26,17 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// The group that the process `leader` leads.
-    pub(crate) fn of(leader: Option<u32>) -> Self {
+    /// Prepares the command of a program that leads a group.
+    pub(crate) fn lead(command: &mut tokio::process::Command) {
+        command.process_group(0);
+    }
+
+    /// The group that the process leads.
+    pub(crate) fn of(leader: &tokio::process::Child) -> Self {
+        Self::led_by(leader.id())
+    }
+
+    fn led_by(leader: Option<u32>) -> Self {
         let leader = leader
             .and_then(|pid| i32::try_from(pid).ok())
             .and_then(Pid::from_raw);
@@ -96,7 +105,7 @@ mod tests {
     #[test]
     fn a_program_that_is_given_up_ends_with_all_that_it_has_started() {
         let (mut shell, mut output) = shell();
-        drop(Group::of(Some(shell.id())));
+        drop(Group::led_by(Some(shell.id())));
         output
             .read_to_string(&mut String::new())
             .expect("both have ended");
@@ -109,7 +118,7 @@ mod tests {
     #[case::never_began(false)]
     fn a_group_without_a_program_kills_nothing(#[case] began: bool) {
         let (mut shell, _output) = shell();
-        let group = Group::of(began.then(|| shell.id()));
+        let group = Group::led_by(began.then(|| shell.id()));
         group.has_ended();
         drop(group);
         assert!(shell.wait().expect("it has ended").success());

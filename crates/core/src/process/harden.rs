@@ -6,23 +6,16 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
+use super::system;
 use crate::error::{Error, Kind};
 
-/// Forbids core dumps, and ptrace by other processes of the same user. Also makes a panic print its location
-/// without its message.
+/// Forbids core dumps, and ptrace by other processes of the same user; Windows has neither. Also makes a panic
+/// print its location without its message.
 ///
 /// Call this first, before the program reads a secret. It ignores a refusal by the kernel: a sandbox may
 /// forbid either call, and a job must not fail because of that.
 pub fn harden() {
-    let none = rustix::process::Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
-    // This also closes /proc/PID/environ and /proc/PID/mem to other processes of the same user (prctl(2)).
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-
+    system::close_memory();
     // The default hook prints the panic's message, which may quote a secret.
     std::panic::set_hook(Box::new(|panic| {
         if IS_EXPECTED.get() {
@@ -52,14 +45,12 @@ pub(crate) fn catch<T>(parse: impl FnOnce() -> T) -> Option<T> {
     parsed.ok()
 }
 
-/// Makes the kernel send this process SIGTERM when `parent`, the process that started it, ends. Without this,
-/// a killed parent could pass no signal on, and this process would mint a token that nobody uses.
+/// Makes Linux send this process SIGTERM when `parent`, the process that started it, ends. Without this, a
+/// killed parent could pass no signal on, and this process would mint a token that nobody uses.
 ///
 /// # Errors If `parent` has already ended.
 pub fn follow(parent: u32) -> Result<(), Error> {
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
-    if std::os::unix::process::parent_id() != parent {
+    if !system::follow(parent) {
         return Err(Error::new(
             Kind::Terminated,
             "the process that started this one has ended",

@@ -1,9 +1,21 @@
-//! The signals that end a job: SIGINT, SIGTERM, SIGHUP and SIGQUIT.
+//! The signals that end a job: SIGINT, SIGTERM, SIGHUP and SIGQUIT. On Windows: Ctrl-C, Ctrl-Break, and the
+//! ends of the console and of the system.
 
-use rustix::process::Signal;
-use tokio::signal::unix::{self, SignalKind, signal};
-
+use super::system::Signals;
 use crate::error::{Error, Kind};
+
+/// A signal that ends a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT, or Ctrl-C on Windows.
+    Int,
+    /// SIGTERM, or the end of the system on Windows.
+    Term,
+    /// SIGHUP, or the end of the console on Windows.
+    Hup,
+    /// SIGQUIT, or Ctrl-Break on Windows.
+    Quit,
+}
 
 /// The signals that this process has received since [`Interrupt::listen`].
 ///
@@ -16,10 +28,7 @@ use crate::error::{Error, Kind};
 /// - *handled*: the last signal that a caller has received. [`Interrupt::take_handled`] empties this slot and
 ///   returns the signal. It is for a caller whose callee may have received a signal.
 pub struct Interrupt {
-    int: unix::Signal,
-    term: unix::Signal,
-    hup: unix::Signal,
-    quit: unix::Signal,
+    signals: Signals,
     pending: Option<Signal>,
     handled: Option<Signal>,
 }
@@ -30,15 +39,9 @@ impl Interrupt {
     /// # Errors
     /// If the kernel refuses the handler.
     pub fn listen() -> Result<Self, Error> {
-        let listen = |kind| {
-            signal(kind)
-                .map_err(|error| Error::new(Kind::Internal, format!("cannot listen for signals: {error}")))
-        };
+        let cannot = |error| Error::new(Kind::Internal, format!("cannot listen for signals: {error}"));
         Ok(Self {
-            int: listen(SignalKind::interrupt())?,
-            term: listen(SignalKind::terminate())?,
-            hup: listen(SignalKind::hangup())?,
-            quit: listen(SignalKind::quit())?,
+            signals: Signals::listen().map_err(cannot)?,
             pending: None,
             handled: None,
         })
@@ -48,12 +51,7 @@ impl Interrupt {
     pub async fn signal(&mut self) -> Signal {
         let signal = match self.pending.take() {
             Some(signal) => signal,
-            None => tokio::select! {
-                _ = self.int.recv() => Signal::INT,
-                _ = self.term.recv() => Signal::TERM,
-                _ = self.hup.recv() => Signal::HUP,
-                _ = self.quit.recv() => Signal::QUIT,
-            },
+            None => self.signals.next().await,
         };
         self.handled = Some(signal);
         signal
@@ -96,12 +94,11 @@ impl Interrupt {
 }
 
 fn failure(signal: Signal) -> Error {
-    match signal {
-        Signal::INT => Error::new(Kind::Interrupted, "interrupted (SIGINT)"),
-        Signal::HUP => Error::new(Kind::Terminated, "terminated (SIGHUP)"),
-        Signal::QUIT => Error::new(Kind::Terminated, "terminated (SIGQUIT)"),
-        _ => Error::new(Kind::Terminated, "terminated (SIGTERM)"),
-    }
+    let (kind, what) = match signal {
+        Signal::Int => (Kind::Interrupted, "interrupted"),
+        Signal::Term | Signal::Hup | Signal::Quit => (Kind::Terminated, "terminated"),
+    };
+    Error::new(kind, format!("{what} ({})", signal.name()))
 }
 
 #[cfg(test)]
@@ -113,10 +110,10 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case(Signal::INT, "interrupted (SIGINT)", 130)]
-    #[case(Signal::TERM, "terminated (SIGTERM)", 143)]
-    #[case(Signal::HUP, "terminated (SIGHUP)", 143)]
-    #[case(Signal::QUIT, "terminated (SIGQUIT)", 143)]
+    #[case(Signal::Int, "interrupted (SIGINT)", 130)]
+    #[case(Signal::Term, "terminated (SIGTERM)", 143)]
+    #[case(Signal::Hup, "terminated (SIGHUP)", 143)]
+    #[case(Signal::Quit, "terminated (SIGQUIT)", 143)]
     #[tokio::test]
     async fn a_signal_is_a_failure_with_its_exit_code(
         #[case] signal: Signal,
@@ -133,25 +130,25 @@ mod tests {
     async fn a_signal_that_a_caller_received_is_known_once_to_the_one_above() {
         let mut interrupt = Interrupt::listen().expect("handlers");
         assert_eq!(interrupt.take_handled(), None);
-        interrupt.redeliver(Signal::QUIT);
+        interrupt.redeliver(Signal::Quit);
         interrupt.wait().await;
-        assert_eq!(interrupt.take_handled(), Some(Signal::QUIT));
+        assert_eq!(interrupt.take_handled(), Some(Signal::Quit));
         assert_eq!(interrupt.take_handled(), None);
     }
 
     #[tokio::test]
     async fn a_signal_ends_the_work_and_reaches_the_next_caller() {
         let mut interrupt = Interrupt::listen().expect("handlers");
-        interrupt.redeliver(Signal::TERM);
+        interrupt.redeliver(Signal::Term);
         let ended = interrupt.run_until_signal(pending::<Result<(), Error>>()).await;
         assert_eq!(ended.map_err(|error| error.kind()), Err(Kind::Terminated));
-        assert_eq!(interrupt.signal().await, Signal::TERM);
+        assert_eq!(interrupt.signal().await, Signal::Term);
     }
 
     #[tokio::test]
     async fn a_signal_that_is_discarded_reaches_no_caller() {
         let mut interrupt = Interrupt::listen().expect("handlers");
-        interrupt.redeliver(Signal::TERM);
+        interrupt.redeliver(Signal::Term);
         interrupt.discard_redelivered();
         assert!(interrupt.run_until_signal(ready(Ok(()))).await.is_ok());
     }

@@ -6,19 +6,26 @@
 //! job removes the journal, which stops the renewer.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, Write as _},
-    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use jobpass_mask::SecretSource;
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{error::Error, json, process::files, text::harmless, token::Token};
+use crate::{
+    error::Error,
+    json,
+    process::{
+        files,
+        system::{Identity, read_at, without_following},
+    },
+    text::harmless,
+    token::Token,
+};
 
 /// The greatest number of pieces of 1 MiB that one call reads. A hundred tokens take 0.1 MiB.
 const PIECES: usize = 16;
@@ -65,8 +72,7 @@ impl Journal {
     /// # Errors
     /// If the journal no longer exists.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
-        let file = OpenOptions::new().append(true).custom_flags(flags).open(path)?;
+        let file = without_following().append(true).open(path)?;
         Ok(Self {
             file,
             path: path.into(),
@@ -75,9 +81,8 @@ impl Journal {
 
     /// Whether the journal still exists under its name. The end of the job removes it.
     pub(crate) fn is_there(&self) -> bool {
-        let which = |file: fs::Metadata| (file.dev(), file.ino());
-        let (this, there) = (self.file.metadata(), self.path.symlink_metadata());
-        matches!((this.map(which), there.map(which)), (Ok(this), Ok(there)) if this == there)
+        let (this, there) = (Identity::of(&self.file), Identity::at(&self.path));
+        matches!((this, there), (Ok(this), Ok(there)) if this == there)
     }
 
     /// Adds an entry.
@@ -148,7 +153,7 @@ impl Reader {
         }
         let wanted = (length - self.read).min(files::LONGEST) as usize;
         let mut text = Zeroizing::new(vec![0; wanted]);
-        let read = file.read_at(&mut text, self.read).ok()?;
+        let read = read_at(file, &mut text, self.read).ok()?;
         text.truncate(read);
         // The last line may be incomplete. An entry is never this long.
         let whole = text.iter().rposition(|&byte| byte == b'\n').map(|end| end + 1);
@@ -200,6 +205,8 @@ fn open(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use jobpass_mask::{MARK, Masker};
 
     use super::*;

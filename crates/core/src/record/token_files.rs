@@ -12,8 +12,12 @@ use crate::{
     cluster::Connection,
     error::{Error, Kind},
     inputs::options::{Inputs, Opt},
-    process::files::{
-        PARTIAL, cannot_write, is_open_to_others, make_folder, put, read_at_most, replace, utf8, with_suffix,
+    process::{
+        files::{
+            PARTIAL, cannot_write, is_open_to_others, make_folder, put, read_at_most, replace, utf8,
+            with_suffix,
+        },
+        system::remove_file,
     },
     record::{
         journal::{self, Entry},
@@ -140,7 +144,7 @@ impl Files {
             let Some(path) = path else { continue };
             put(path, content).inspect_err(|_| {
                 for path in &written {
-                    let _ = std::fs::remove_file(path);
+                    let _ = remove_file(path);
                 }
             })?;
             written.push(path);
@@ -219,7 +223,7 @@ impl Files {
         let files = files.into_iter().flatten();
         let mut failure = Ok(());
         for file in files.flat_map(|path| [path.clone(), with_suffix(path, PARTIAL)]) {
-            match std::fs::remove_file(&file) {
+            match remove_file(&file) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     let (path, why) = (text::path(&file), harmless(&error.to_string()));
                     failure = Err(Error::new(Kind::Revoke, format!("cannot remove `{path}`: {why}")));
@@ -442,7 +446,7 @@ mod tests {
         std::fs::write(&kubeconfig, "mine").expect("written");
         files.renew(&third, &[]).expect("renewed");
         assert_eq!(read(&kubeconfig), "mine");
-        std::fs::remove_file(&kubeconfig).expect("removed");
+        remove_file(&kubeconfig).expect("removed");
         files.renew(&third, &[]).expect("renewed");
         assert!(!kubeconfig.exists(), "what the job has removed stays so");
     }

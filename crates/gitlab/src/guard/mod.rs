@@ -31,11 +31,14 @@ use jobpass_core::{
         revoke::{self, REVOKE, Revoked},
     },
     minter::held::Held,
-    process::{beside, interrupt::Interrupt},
+    process::{
+        beside,
+        interrupt::{Interrupt, Signal},
+    },
     record::{state::State, token_files::Files},
     text::harmless,
 };
-use rustix::process::{Signal, setsid};
+use rustix::process::setsid;
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::{
@@ -338,7 +341,7 @@ impl Guard<'_> {
                     _ => Why::AfterScriptTimeout,
                 }),
                 signal = interrupt.signal() => match signal {
-                    Signal::HUP => {}
+                    Signal::Hup => {}
                     // A machine that shuts down sends all its processes a signal.
                     _ => return Ok(Why::Told),
                 },
@@ -426,7 +429,7 @@ async fn stopped_within(pause: Duration, interrupt: &mut Interrupt) -> bool {
     loop {
         tokio::select! {
             () = sleep_until(end) => return false,
-            signal = interrupt.signal() => if signal != Signal::HUP {
+            signal = interrupt.signal() => if signal != Signal::Hup {
                 return true;
             },
         }

@@ -1,9 +1,8 @@
 //! A file that holds a legacy token: a token file or a kubeconfig.
 
 use std::{
-    fs::{File, Metadata, OpenOptions},
+    fs::{File, Metadata},
     io::{Result as IoResult, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
     path::Path,
 };
 
@@ -13,7 +12,10 @@ use zeroize::Zeroizing;
 use super::place::Place;
 use crate::{
     error::Error,
-    process::files::{self, PARTIAL, read_file, with_suffix},
+    process::{
+        files::{self, PARTIAL, read_file, with_suffix},
+        system::{Identity, create_private, let_in_the_same, names_of, remove_file, rename},
+    },
     text::{self, harmless},
     token::Token,
 };
@@ -100,7 +102,7 @@ fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), 
         return Err(Error::input(input, problem, allowed));
     }
     let text = read_file(input, path).map(Zeroizing::new)?;
-    if before.nlink() > 1 {
+    if names_of(path).map_err(unreadable)? > 1 {
         let problem = format!("names `{shown}`, a file with more than one hard link");
         return Err(Error::input(
             input,
@@ -124,56 +126,62 @@ fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), 
     let place = Place::File {
         input,
         path: path.to_owned(),
-        before,
+        before: Before {
+            identity: Identity::at(path).map_err(unreadable)?,
+            metadata: before,
+        },
         text: text.clone(),
     };
     Ok((place, text))
 }
 
-/// Replaces the file by a new one with the same mode and owner, unless somebody has changed it.
-pub(super) fn replace(path: &Path, before: &Metadata, old: &str, new: &str) -> IoResult<()> {
+/// The file that jobpass read.
+pub(super) struct Before {
+    identity: Identity,
+    metadata: Metadata,
+}
+
+/// Replaces the file by a new one with the same mode and owner, unless somebody has changed it. On Windows, only
+/// the owner can read the new one.
+pub(super) fn replace(path: &Path, before: &Before, old: &str, new: &str) -> IoResult<()> {
     // The next rotation looks for this name. If the file exists already, another rotation has created it.
     let partial = with_suffix(path, PARTIAL);
-    let mut file = create(&partial)?;
-    let written = write(&mut file, before, new).and_then(|()| {
-        let now = path.symlink_metadata()?;
-        let same = (now.dev(), now.ino()) == (before.dev(), before.ino());
-        if !same || *Zeroizing::new(files::read(path)?) != *old {
+    let file = create_private(&partial)?;
+    let written = write(file, &before.metadata, new).and_then(|()| {
+        if Identity::at(path)? != before.identity || *Zeroizing::new(files::read(path)?) != *old {
             return Err(std::io::Error::other(
                 "another program changed the file after jobpass had read it",
             ));
         }
-        std::fs::rename(&partial, path)
+        rename(&partial, path)
     });
     if written.is_err() {
-        let _ = std::fs::remove_file(&partial);
+        let _ = remove_file(&partial);
     }
     written
 }
 
-fn create(partial: &Path) -> IoResult<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(partial)
-}
-
-fn write(file: &mut File, before: &Metadata, text: &str) -> IoResult<()> {
-    let owner = |now: &File| now.metadata().map(|now| (now.uid(), now.gid()));
-    if owner(file)? != (before.uid(), before.gid()) {
-        fchown(&*file, Some(before.uid()), Some(before.gid()))?;
-    }
-    file.set_permissions(std::fs::Permissions::from_mode(before.mode() & 0o7777))?;
+/// Writes the file and closes it: Windows renames no file that its writer holds.
+fn write(mut file: File, before: &Metadata, text: &str) -> IoResult<()> {
+    let_in_the_same(&file, before)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
     use rstest::rstest;
 
     use super::*;
+
+    fn before(path: &Path) -> Before {
+        Before {
+            identity: Identity::at(path).expect("there"),
+            metadata: path.symlink_metadata().expect("there"),
+        }
+    }
 
     #[rstest]
     #[case::token("user: {token: a}", Some("token a"))]
@@ -202,12 +210,12 @@ mod tests {
         let path = folder.path().join("token");
         std::fs::write(&path, "old").expect("written");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("a mode");
-        let before = path.symlink_metadata().expect("there");
+        let before = before(&path);
         replace(&path, &before, "old", "new").expect("replaced");
         assert_eq!(std::fs::read_to_string(&path).expect("there"), "new");
         let after = path.symlink_metadata().expect("there");
-        assert_eq!(after.mode(), before.mode());
-        assert_ne!(after.ino(), before.ino());
+        assert_eq!(after.mode(), before.metadata.mode());
+        assert_ne!(after.ino(), before.metadata.ino());
     }
 
     #[test]
@@ -215,7 +223,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("token");
         std::fs::write(&path, "theirs").expect("written");
-        let before = path.symlink_metadata().expect("there");
+        let before = before(&path);
         let error = replace(&path, &before, "old", "new").expect_err("changed");
         assert!(error.to_string().contains("another program"), "{error}");
         assert_eq!(std::fs::read_to_string(&path).expect("there"), "theirs");

@@ -1,14 +1,14 @@
 //! The place from which the users of a legacy token read it: a token file, a kubeconfig, or a Secret with a
 //! copy.
 
-use std::{fs::Metadata, path::PathBuf};
+use std::path::PathBuf;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{
-    file::{kubeconfig_file, replace, token_file},
+    file::{Before, kubeconfig_file, replace, token_file},
     successor::patch_call,
 };
 use crate::{
@@ -46,7 +46,7 @@ pub(super) enum Place {
         /// The option that named the file.
         input: &'static str,
         path: PathBuf,
-        before: Metadata,
+        before: Before,
         text: Zeroizing<String>,
     },
     Secret {

@@ -16,7 +16,7 @@ use crate::{
     cluster::{Authority, Connection, Identity, Proxy},
     error::Error,
     inputs::options::{Inputs, Opt},
-    process::{environment::Environment, files},
+    process::{environment::Environment, files, lookup, system::homes},
     text::{self, harmless},
 };
 
@@ -47,11 +47,13 @@ pub(super) fn find(input: Option<&str>, environment: &Environment) -> Result<Opt
             Ok(Some(found))
         };
     }
-    let Some(home) = environment.utf8("HOME")? else {
-        return Ok(None);
-    };
-    let found = read_those_that_exist([Path::new(home).join(".kube/config")])?;
-    Ok((!found.paths.is_empty()).then_some(found))
+    for home in homes(environment)? {
+        let found = read_those_that_exist([home.join(".kube").join("config")])?;
+        if !found.paths.is_empty() {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 /// The kubeconfig with which jobpass minted the token: these files, or the input if there are no files.
@@ -327,7 +329,7 @@ impl Config {
             .map(|cluster| &mut cluster.certificate_authority);
         let of_users = self.users.values_mut().flat_map(|user| {
             let command = user.exec.as_mut().map(|exec| &mut exec.command);
-            let command = command.filter(|command| command.contains('/'));
+            let command = command.filter(|command| lookup::is_path(command.as_ref()));
             let files = [
                 &mut user.client_certificate,
                 &mut user.client_key,

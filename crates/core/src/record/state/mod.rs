@@ -227,9 +227,7 @@ impl State {
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let json = self.json()?;
         let partial = path.with_extension("partial");
-        let _ = std::fs::remove_file(&partial);
-        crate::process::files::write_new(&partial, &json)
-            .and_then(|()| std::fs::rename(&partial, path))
+        crate::process::files::replace_by(&partial, path, &json)
             .map_err(|error| crate::process::files::cannot_write(path, &error))
     }
 

@@ -1,0 +1,65 @@
+//! Windows.
+
+use std::{
+    convert::Infallible,
+    ffi::OsStr,
+    fs::File,
+    future::pending,
+    io::{self, stderr, stdout},
+    os::windows::io::AsHandle as _,
+    path::Path,
+    process::ExitStatus,
+};
+
+use jobpass_core::process::interrupt::Signal;
+use tokio::process::{Child, Command};
+
+/// The exit code of a command that Ctrl-C or Ctrl-Break ended (`STATUS_CONTROL_C_EXIT`).
+const ENDED_BY_CONSOLE: u32 = 0xC000_013A;
+
+/// Whether this user may execute the file. Its ending says that it is a program.
+pub(crate) fn can_run(path: &Path) -> bool {
+    path.is_file()
+}
+
+/// Gives a command the name by which it was called. Windows has no such name.
+pub(crate) fn name(_: &mut Command, _: &OsStr) {}
+
+/// The file behind standard output.
+pub(crate) fn stdout_file() -> io::Result<File> {
+    stdout().as_handle().try_clone_to_owned().map(File::from)
+}
+
+/// The file behind standard error.
+pub(crate) fn stderr_file() -> io::Result<File> {
+    stderr().as_handle().try_clone_to_owned().map(File::from)
+}
+
+/// The signals that only go to the command. Windows has none.
+pub(crate) struct UserSignals;
+
+impl UserSignals {
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    pub(crate) async fn next(&mut self) -> Infallible {
+        pending().await
+    }
+}
+
+/// Sends `signal` to the command.
+pub(crate) fn send(signal: Infallible, _: &Child) {
+    match signal {}
+}
+
+/// The console sends its signals to all of its processes, and so to the command.
+pub(crate) fn pass_on(_: Signal, _: &Child) {}
+
+/// The exit code of a command. jobpass cannot exit with a number above 255, and exits with 255 in its place.
+pub(crate) fn exit_code(status: ExitStatus) -> u8 {
+    match status.code().unwrap_or(-1).cast_unsigned() {
+        ENDED_BY_CONSOLE => 130,
+        code => u8::try_from(code).unwrap_or(u8::MAX),
+    }
+}
