@@ -33,10 +33,10 @@ const PINNED = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 export function launch(verb) {
   const failed = (message) => fail(`${message}${verb === "post" ? unrevoked() : ""}`);
   // The runner signals this process alone: SIGINT, 7.5 s later SIGTERM, 2.5 s later kill. This passes each on, and waits for the binary.
-  // The code before `spawn` is synchronous, so an early signal is delivered when the child exists. On Windows the console sends Ctrl-C to
-  // the child, and `kill` would end the child before it can revoke.
+  // The code before `spawn` is synchronous, so an early signal is delivered when the child exists. On Windows the runner sends Ctrl-C and
+  // Ctrl-Break to the console, so also to the child, and `kill` would end the child before it can revoke.
   let child;
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"]) {
     process.on(signal, () => windows || child?.kill(signal));
   }
   try {
@@ -44,7 +44,7 @@ export function launch(verb) {
     const binary = checkedBinary();
     if (verb === "post") warnOf(BEFORE_US.filter((name) => process.env[name]));
     // Node would write the environment of a child to the log, with its secrets. It does not for a program that replaces Node itself.
-    if (process.env.NODE_DEBUG && process.execve) process.execve(binary, [binary, verb], environment(undefined, process.env, verb));
+    if (process.env.NODE_DEBUG && process.execve && !windows) process.execve(binary, [binary, verb], environment(undefined, process.env, verb));
     if (process.env.NODE_DEBUG) throw new Error("NODE_DEBUG is set, with which Node.js writes secrets to the log: unset it");
     child = spawn(binary, [verb], { stdio: "inherit", detached: false, env: environment(process.pid, process.env, verb) });
     child.on("error", (error) => failed(`cannot start ${binary} (${error.code ?? error.message}): ${advice(error)}`));
@@ -127,7 +127,9 @@ function digest(path) {
 }
 
 function environment(launcher, all, verb) {
-  const kept = Object.fromEntries(Object.entries(all).filter(([name]) => !LOADER.test(name.toUpperCase())));
+  // Windows does not distinguish the variables `Path` and `PATH`. A later step may have set either.
+  const variables = Object.entries(all).map(([name, value]) => [windows ? name.toUpperCase() : name, value]);
+  const kept = Object.fromEntries(variables.filter(([name]) => !LOADER.test(name.toUpperCase())));
   // If the launcher gets SIGKILL, the binary stops minting, and goes on revoking.
   delete kept.JOBPASS_LAUNCHER;
   if (verb === "main" && launcher !== undefined) kept.JOBPASS_LAUNCHER = String(launcher);

@@ -253,6 +253,27 @@ console.log(JSON.stringify([SSL_CERT_FILE, SSL_CERT_DIR, LD_PRELOAD, AWS_PROFILE
   assert.deepEqual(await seen({}), [null, null, null, "x"]);
 });
 
+// Before the launcher runs, as nothing else here is Windows.
+function onWindows(action, script) {
+  const preload = join(action.root, "windows.cjs");
+  writeFileSync(preload, 'Object.defineProperty(process, "platform", { value: "win32" }); Object.defineProperty(process, "arch", { value: "x64" });');
+  const file = "jobpass-github-win32-x64.exe";
+  action.checksums({ "win32-x64": { file, sha256: put(join(action.dist, "bin", file), script) } });
+  return { NODE_OPTIONS: `--require=${preload}` };
+}
+
+test("on Windows the binary ends in .exe, and a variable is the same in capitals and in small letters", async (t) => {
+  const action = new Action(t);
+  const show = `#!${process.execPath}\nconsole.log(JSON.stringify(Object.entries(process.env).filter(([name]) => !/^(PATH|HOME|NODE)/.test(name))))`;
+  const env = { ...onWindows(action, show), jobpass_launcher: "7", Ssl_Cert_File: "/evil", ld_preload: "", Input_Namespace: "ci" };
+  const { out } = await action.run("main", { ...env });
+  const main = Object.fromEntries(JSON.parse(out));
+  assert.deepEqual(Object.keys(main).sort(), ["INPUT_NAMESPACE", "JOBPASS_LAUNCHER", "SSL_CERT_FILE"]);
+  assert.notEqual(main.JOBPASS_LAUNCHER, "7");
+  const last = (out) => out.trimEnd().split("\n").at(-1);
+  assert.deepEqual(JSON.parse(last((await action.run("post", env)).out)), [["INPUT_NAMESPACE", "ci"]]);
+});
+
 test("post says what ran before it, and goes on", async (t) => {
   const { code, out } = await new Action(t, "echo revoked").run("post", { LD_PRELOAD: "", OPENSSL_MODULES: "/nowhere", LD_AUDIT: "/nowhere.so" });
   assert.equal(code, 0);

@@ -45,10 +45,19 @@ fn command() -> Command {
                 .value_parser(["dev", "release"])
                 .default_value("release"),
         )
-        .arg(Arg::new("assets").long("assets").action(ArgAction::SetTrue).help(
-            "Also build the other programs of a release into <target>/dist/assets, with the files \
-                       that dist/Dockerfile needs",
-        ))
+        .arg(
+            Arg::new("target")
+                .long("target")
+                .value_name("TRIPLE")
+                .conflicts_with("profile")
+                .help("Build for another platform, as in `x86_64-pc-windows-gnu`. [default: this machine]"),
+        )
+        .arg(
+            Arg::new("assets")
+                .long("assets")
+                .action(ArgAction::SetTrue)
+                .help("Also build the other programs of a release into <target>/dist/assets, with the files that dist/Dockerfile needs"),
+        )
 }
 
 fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
@@ -56,14 +65,20 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     let dev = arguments
         .get_one::<String>("profile")
         .is_some_and(|profile| profile == "dev");
-    let profile = if dev { Profile::Dev } else { Profile::Release };
-    let written = place(&build(workspace, profile, BINARY)?, &dist)?;
+    let target = arguments.get_one::<String>("target");
+    let platform = target.map_or_else(Platform::of_this_machine, |triple| Platform::of(triple));
+    let build = |name: &str| match (dev, target) {
+        (true, _) => build(workspace, Profile::Dev, name),
+        (false, None) => build(workspace, Profile::Release, name),
+        (false, Some(triple)) => release(workspace, triple, name),
+    };
+    let written = place_for(&platform, &build(BINARY)?, &dist)?;
     println!("{}", fs::read_to_string(written)?.trim_end());
     if arguments.get_flag("assets") {
         let assets = workspace.target.join("dist/assets");
         fs::create_dir_all(&assets).with_context(|| format!("cannot make {}", assets.display()))?;
-        for name in OTHERS {
-            copy(&build(workspace, profile, name)?, &assets.join(named(name)))?;
+        for name in OTHERS.into_iter().filter(|name| platform.has(name)) {
+            copy(&build(name)?, &assets.join(platform.file(name)))?;
         }
         let roots = assets.join("ca-certificates.crt");
         fs::write(&roots, certificate_authorities())
@@ -92,30 +107,39 @@ pub fn build(workspace: &Workspace, profile: Profile, name: &str) -> Result<Path
                 },
             )
         }
-        Profile::Release => step(&format!("build {name} (release)"), "cargo xtask dist", || {
-            let triple = target()?;
-            let target = workspace.target.join("dist");
-            let mut cargo = workspace.cargo();
-            cargo.args(["build", "--locked", "--release", "--package", name]);
-            // With an explicit target, the flags do not reach build scripts and procedural macros, which
-            // cannot be static.
-            cargo.args(["--target", &triple]).arg("--target-dir").arg(&target);
-            cargo.env("CARGO_ENCODED_RUSTFLAGS", rustflags(workspace)?);
-            run(&mut cargo)?;
-            Ok(target.join(triple).join("release").join(&file))
-        }),
+        Profile::Release => release(workspace, &target()?, name),
     }
+}
+
+/// Builds a program of a release for the target `triple`.
+fn release(workspace: &Workspace, triple: &str, name: &str) -> Result<PathBuf> {
+    step(&format!("build {name} (release)"), "cargo xtask dist", || {
+        let target = workspace.target.join("dist");
+        let mut cargo = workspace.cargo();
+        cargo.args(["build", "--locked", "--release", "--package", name]);
+        // With an explicit target, the flags do not reach build scripts and procedural macros, which
+        // cannot be static.
+        cargo.args(["--target", triple]).arg("--target-dir").arg(&target);
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", rustflags(workspace, triple)?);
+        run(&mut cargo)?;
+        let file = format!("{name}{}", Platform::of(triple).suffix());
+        Ok(target.join(triple).join("release").join(file))
+    })
 }
 
 /// Copies the built [`BINARY`] to `bin/jobpass-github-<platform>-<arch>` in a copy of the launcher's `dist`.
 /// Removes other binaries there. Writes `checksums.json` and returns its path.
 pub fn place(binary: &Path, dist: &Path) -> Result<PathBuf> {
+    place_for(&Platform::of_this_machine(), binary, dist)
+}
+
+fn place_for(platform: &Platform, binary: &Path, dist: &Path) -> Result<PathBuf> {
     let bin = dist.join("bin");
     if bin.exists() {
         fs::remove_dir_all(&bin).with_context(|| format!("cannot empty {}", bin.display()))?;
     }
     fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
-    copy(binary, &bin.join(named(BINARY)))?;
+    copy(binary, &bin.join(platform.file(BINARY)))?;
     checksums(dist)
 }
 
@@ -165,43 +189,65 @@ fn certificate_authorities() -> String {
     pem
 }
 
-fn named(name: &str) -> String {
-    format!("{name}-{}{}", platform(), consts::EXE_SUFFIX)
-}
-
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
     Ok(())
 }
 
-/// The platform of this machine, as the launcher computes it from `process.platform` and `process.arch`.
-pub fn platform() -> String {
-    let os = match consts::OS {
-        "macos" => "darwin",
-        "windows" => "win32",
-        other => other,
-    };
-    let arch = match consts::ARCH {
-        "x86_64" => "x64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    format!("{os}-{arch}")
+/// A platform, as the launcher computes it from `process.platform` and `process.arch`.
+struct Platform(String);
+
+impl Platform {
+    fn of_this_machine() -> Self {
+        Self::new(consts::OS, consts::ARCH)
+    }
+
+    /// The platform of the target `triple`.
+    fn of(triple: &str) -> Self {
+        let os = match triple {
+            windows if windows.contains("-windows-") => "windows",
+            macos if macos.contains("-apple-") => "macos",
+            _ => "linux",
+        };
+        Self::new(os, triple.split('-').next().unwrap_or_default())
+    }
+
+    fn new(os: &str, arch: &str) -> Self {
+        let os = match os {
+            "macos" => "darwin",
+            "windows" => "win32",
+            other => other,
+        };
+        let arch = match arch {
+            "x86_64" => "x64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        Self(format!("{os}-{arch}"))
+    }
+
+    fn is_windows(&self) -> bool {
+        self.0.starts_with("win32-")
+    }
+
+    /// Whether a release has the program. The templates that run jobpass-gitlab need a POSIX shell.
+    fn has(&self, program: &str) -> bool {
+        !(self.is_windows() && program == "jobpass-gitlab")
+    }
+
+    fn suffix(&self) -> &'static str {
+        if self.is_windows() { ".exe" } else { "" }
+    }
+
+    /// The name of a program's file in a release.
+    fn file(&self, program: &str) -> String {
+        format!("{program}-{}{}", self.0, self.suffix())
+    }
 }
 
-/// The platform of the target `triple`.
+/// The name of the platform of the target `triple`.
 pub fn platform_of(triple: &str) -> String {
-    let os = match triple {
-        windows if windows.contains("-windows-") => "win32",
-        macos if macos.contains("-apple-") => "darwin",
-        _ => "linux",
-    };
-    let arch = if triple.starts_with("aarch64") {
-        "arm64"
-    } else {
-        "x64"
-    };
-    format!("{os}-{arch}")
+    Platform::of(triple).0
 }
 
 /// The target of a release on this machine.
@@ -229,12 +275,16 @@ fn triple(host: &str) -> Result<String> {
 }
 
 /// The flags that keep paths of this machine out of the binary, so that anyone can build the same bytes.
-fn rustflags(workspace: &Workspace) -> Result<String> {
+/// On Windows, also the flag that needs no library beside the binary.
+fn rustflags(workspace: &Workspace, triple: &str) -> Result<String> {
     let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
-    let flags = [
+    let mut flags = vec![
         remap(&workspace.root, "/jobpass"),
         remap(&cargo_home()?, "/cargo"),
     ];
+    if Platform::of(triple).is_windows() {
+        flags.push("-Ctarget-feature=+crt-static".to_owned());
+    }
     Ok(flags.join("\u{1f}"))
 }
 
@@ -274,14 +324,23 @@ mod tests {
 
         let written: Value = serde_json::from_str(&fs::read_to_string(place(&binary, &dist)?)?)?;
 
-        let file = named(BINARY);
+        let platform = Platform::of_this_machine();
+        let file = platform.file(BINARY);
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let expected = json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "binaries": { platform(): { "file": file, "sha256": sha256 } },
+            "binaries": { platform.0: { "file": file, "sha256": sha256 } },
         });
         assert_eq!(written, expected);
         Ok(())
+    }
+
+    #[test]
+    fn a_file_is_named_after_the_platform_of_its_target() {
+        let file = |triple: &str| Platform::of(triple).file(BINARY);
+        assert_eq!(file("aarch64-unknown-linux-musl"), "jobpass-github-linux-arm64");
+        assert_eq!(file("x86_64-apple-darwin"), "jobpass-github-darwin-x64");
+        assert_eq!(file("x86_64-pc-windows-gnu"), "jobpass-github-win32-x64.exe");
     }
 
     #[test]
