@@ -326,10 +326,13 @@ fn apt_get(package: &str) -> Result<()> {
     }
     let install = || {
         let mut apt = Command::new("apt-get");
-        output(
-            apt.env("DEBIAN_FRONTEND", "noninteractive")
-                .args(["install", "-y", "-qq", package]),
-        )
+        output(apt.env("DEBIAN_FRONTEND", "noninteractive").args([
+            "install",
+            "-y",
+            "-qq",
+            "--no-install-recommends",
+            package,
+        ]))
     };
     println!("    apt-get install {package}");
     // The package lists of a fresh image are missing or old.

@@ -1,0 +1,286 @@
+//! `cargo xtask targets`: builds the programs for other targets, and mints and revokes with each program on the
+//! dev cluster. Programs for another processor run under qemu, programs for Windows under wine.
+//!
+//! Releases are built with rustup's targets, and this needs none: Debian has a compiler with the source of its
+//! standard library, and zig has a C compiler for every target. For macOS, this only checks the code: Apple's
+//! libraries are needed to link a program.
+
+mod trial;
+mod wine;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Arg, ArgMatches};
+
+use self::wine::Wine;
+use crate::Verb;
+use crate::nsswitch;
+use crate::tools::{self, CARGO_ZIGBUILD};
+use crate::workspace::{Workspace, output, run, step};
+
+pub const VERB: Verb = Verb { command, run: verb };
+
+/// The programs of a release.
+const PROGRAMS: [&str; 3] = ["jobpass", "jobpass-github", "jobpass-gitlab"];
+
+/// A target, and what runs its programs.
+struct Target {
+    triple: &'static str,
+    machine: Machine,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Machine {
+    /// This machine.
+    This,
+    /// An emulator of Debian's qemu-user-static.
+    Emulated(&'static str),
+    Windows,
+    /// No program here runs them.
+    MacOs,
+}
+
+const TARGETS: [Target; 5] = [
+    Target {
+        triple: "x86_64-unknown-linux-musl",
+        machine: Machine::This,
+    },
+    Target {
+        triple: "aarch64-unknown-linux-musl",
+        machine: Machine::Emulated("qemu-aarch64-static"),
+    },
+    Target {
+        triple: "x86_64-pc-windows-gnu",
+        machine: Machine::Windows,
+    },
+    Target {
+        triple: "aarch64-apple-darwin",
+        machine: Machine::MacOs,
+    },
+    Target {
+        triple: "x86_64-apple-darwin",
+        machine: Machine::MacOs,
+    },
+];
+
+impl Target {
+    /// The programs of a release for this target. The templates that run jobpass-gitlab need a POSIX shell.
+    fn programs(&self) -> impl Iterator<Item = &'static str> {
+        let all = self.machine != Machine::Windows;
+        PROGRAMS
+            .into_iter()
+            .filter(move |name| all || *name != "jobpass-gitlab")
+    }
+}
+
+fn command() -> clap::Command {
+    clap::Command::new("targets")
+        .about("Build for other targets on a Debian x64 machine, and mint and revoke with each program")
+        .arg(
+            Arg::new("triple")
+                .value_parser(TARGETS.map(|target| target.triple))
+                .help("Only this target. [default: all]"),
+        )
+}
+
+fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
+    let chosen = arguments.get_one::<String>("triple");
+    let bin = tools::install(workspace, &[&CARGO_ZIGBUILD])?;
+    // Its compiler is not on PATH before rustup's.
+    for (file, package) in [
+        ("/usr/bin/rustc", "rustc-web"),
+        ("/usr/bin/cargo", "cargo-web"),
+        ("/usr/lib/rustlib/src/rust/library/std", "rust-web-src"),
+    ] {
+        tools::package(Path::new(file), package)?;
+    }
+    for target in TARGETS
+        .iter()
+        .filter(|target| chosen.is_none_or(|chosen| chosen == target.triple))
+    {
+        let alone = format!("cargo xtask targets {}", target.triple);
+        if target.machine == Machine::MacOs {
+            step(&format!("check for {}", target.triple), &alone, || {
+                check(workspace, &bin, target)
+            })?;
+            continue;
+        }
+        let machine = Runner::of(target.machine, workspace)?;
+        let programs = step(&format!("build for {}", target.triple), &alone, || {
+            build(workspace, &bin, target)
+        })?;
+        step(&format!("mint and revoke with {}", target.triple), &alone, || {
+            machine.prepare(&programs)?;
+            stands_alone(target, &machine, &programs)?;
+            trial::run(&machine, &programs)
+        })?;
+        if target.machine == Machine::This {
+            step(&format!("resolve a name with {}", target.triple), &alone, || {
+                nsswitch::try_out(&programs.join("jobpass"))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// A machine with all that it needs.
+enum Runner {
+    This,
+    Emulated(&'static str),
+    Windows(Wine),
+}
+
+impl Runner {
+    fn of(machine: Machine, workspace: &Workspace) -> Result<Self> {
+        Ok(match machine {
+            Machine::This | Machine::MacOs => Self::This,
+            Machine::Emulated(emulator) => {
+                tools::system(emulator, "qemu-user-static")?;
+                Self::Emulated(emulator)
+            }
+            Machine::Windows => Self::Windows(Wine::install(workspace)?),
+        })
+    }
+
+    fn prepare(&self, programs: &Path) -> Result<()> {
+        match self {
+            Self::This | Self::Emulated(_) => Ok(()),
+            Self::Windows(wine) => wine.put_libraries(programs),
+        }
+    }
+
+    /// A command that runs a program of this folder.
+    fn command(&self, programs: &Path, name: &str) -> Command {
+        match self {
+            Self::This => Command::new(programs.join(name)),
+            Self::Emulated(emulator) => {
+                let mut command = Command::new(emulator);
+                command.arg(programs.join(name));
+                command
+            }
+            Self::Windows(wine) => wine.command(&programs.join(format!("{name}.exe"))),
+        }
+    }
+
+    /// Whether a program can start itself again, as the renewer. No kernel runs the programs of another machine.
+    fn runs_its_own_programs(&self) -> bool {
+        match self {
+            Self::This | Self::Windows(_) => true,
+            Self::Emulated(_) => false,
+        }
+    }
+
+    /// The words of a command line that runs a line of the machine's shell.
+    fn shell(&self, posix: &'static str, windows: &'static str) -> [&'static str; 3] {
+        match self {
+            Self::This | Self::Emulated(_) => ["sh", "-c", posix],
+            Self::Windows(_) => ["cmd", "/c", windows],
+        }
+    }
+
+    /// A path as the programs write it.
+    fn path(&self, path: &Path) -> String {
+        match self {
+            Self::This | Self::Emulated(_) => path.display().to_string(),
+            Self::Windows(_) => wine::path(path),
+        }
+    }
+}
+
+/// Gives the folder of the programs.
+fn build(workspace: &Workspace, bin: &Path, target: &Target) -> Result<PathBuf> {
+    for program in target.programs() {
+        let mut build = cargo(workspace, bin, target, "rustc")?;
+        build
+            .args(["--release", "--package", program, "--bin", program])
+            .arg("--")
+            .arg(match target.machine {
+                // As in a release: no library has to be beside the program.
+                Machine::Windows => "-Ctarget-feature=+crt-static",
+                // zig brings the start files.
+                Machine::This | Machine::Emulated(_) | Machine::MacOs => "-Clink-self-contained=no",
+            });
+        run(&mut build)?;
+    }
+    Ok(folder(workspace).join(target.triple).join("release"))
+}
+
+fn check(workspace: &Workspace, bin: &Path, target: &Target) -> Result<()> {
+    let mut check = cargo(workspace, bin, target, "check")?;
+    run(check.args(target.programs().flat_map(|program| ["--package", program])))
+}
+
+fn folder(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("targets")
+}
+
+/// A verb of cargo for this target, with Debian's compiler.
+fn cargo(workspace: &Workspace, bin: &Path, target: &Target, verb: &str) -> Result<Command> {
+    let path = env::join_paths(
+        // zigbuild starts zig as a module of its own Python.
+        [workspace.target.join("tools/venv/bin"), PathBuf::from("/usr/bin")]
+            .into_iter()
+            .chain(env::split_paths(&env::var_os("PATH").unwrap_or_default())),
+    )?;
+    let mut cargo = match target.machine {
+        // mingw links.
+        Machine::Windows => workspace.command("/usr/bin/cargo"),
+        Machine::This | Machine::Emulated(_) | Machine::MacOs => {
+            workspace.command(bin.join(CARGO_ZIGBUILD.name))
+        }
+    };
+    cargo
+        .args([
+            verb,
+            "--locked",
+            "-Zbuild-std=std,panic_unwind",
+            "--target",
+            target.triple,
+        ])
+        .env("PATH", &path)
+        .env("RUSTC", "/usr/bin/rustc")
+        .env("CARGO", "/usr/bin/cargo")
+        // For -Z in a compiler that is no nightly.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_DIR", folder(workspace))
+        .env_remove("RUSTUP_TOOLCHAIN");
+    Ok(cargo)
+}
+
+/// Fails if a program does not start, or needs a library that not every machine has.
+fn stands_alone(target: &Target, machine: &Runner, programs: &Path) -> Result<()> {
+    for name in target.programs() {
+        let version = output(machine.command(programs, name).arg("--version"))?;
+        let path = match target.machine {
+            Machine::Windows => programs.join(format!("{name}.exe")),
+            Machine::This | Machine::Emulated(_) | Machine::MacOs => programs.join(name),
+        };
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        println!("    {}: {:.2} MB", version.trim(), bytes.len() as f64 / 1e6);
+        ensure!(
+            !needs_a_library(&bytes),
+            "{} needs a library of the machine",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Whether a program needs a library that the system does not have.
+fn needs_a_library(program: &[u8]) -> bool {
+    let names = [
+        // The paths of the loader, which a static program does not name (ELF, PT_INTERP).
+        &b"/lib64/ld-linux"[..],
+        b"/lib/ld-linux",
+        b"/lib/ld-musl",
+        // The library of mingw.
+        b"libgcc_s_seh-1.dll",
+    ];
+    names
+        .iter()
+        .any(|name| program.windows(name.len()).any(|window| window == *name))
+}

@@ -1,0 +1,83 @@
+//! Runs programs for Windows.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::tools;
+use crate::workspace::{Workspace, run};
+
+const COMPILER: &str = "x86_64-w64-mingw32-gcc";
+/// Debian puts no program of this package on PATH.
+const PROGRAM: &str = "/usr/lib/wine/wine64";
+const SERVER: &str = "/usr/lib/wine/wineserver64";
+
+/// The one function of `bcryptprimitives.dll` that Rust's standard library calls. wine 8 has no such library.
+const LIBRARY: &str = r#"
+#include <windows.h>
+BOOLEAN NTAPI SystemFunction036(PVOID, ULONG);
+__declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE data, SIZE_T length) {
+    return SystemFunction036(data, (ULONG)length);
+}
+"#;
+
+/// A Windows machine: the folder with its disk and its registry. It stops when it is dropped.
+pub(super) struct Wine {
+    prefix: PathBuf,
+}
+
+impl Wine {
+    pub(super) fn install(workspace: &Workspace) -> Result<Self> {
+        tools::system(COMPILER, "gcc-mingw-w64-x86-64")?;
+        tools::package(Path::new(PROGRAM), "wine64")?;
+        let prefix = super::folder(workspace).join("wine");
+        fs::create_dir_all(&prefix).with_context(|| format!("cannot make {}", prefix.display()))?;
+        let wine = Self { prefix };
+        // The services of Windows start here, with none of the pipes of a trial: they would hold them open.
+        run(wine.with_environment(Command::new(SERVER)).arg("--persistent"))?;
+        run(wine
+            .with_environment(Command::new(PROGRAM))
+            .args(["wineboot", "--init"])
+            .stdout(std::process::Stdio::null()))?;
+        Ok(wine)
+    }
+
+    /// Puts the library beside the programs.
+    pub(super) fn put_libraries(&self, programs: &Path) -> Result<()> {
+        let source = self.prefix.join("bcryptprimitives.c");
+        fs::write(&source, LIBRARY).with_context(|| format!("cannot write {}", source.display()))?;
+        let library = programs.join("bcryptprimitives.dll");
+        run(Command::new(COMPILER)
+            .args(["-shared", "-o"])
+            .args([&library, &source])
+            .arg("-ladvapi32"))
+    }
+
+    pub(super) fn command(&self, program: &Path) -> Command {
+        let mut command = self.with_environment(Command::new(PROGRAM));
+        command.arg(program);
+        command
+    }
+
+    fn with_environment(&self, mut command: Command) -> Command {
+        command
+            .env("WINEPREFIX", &self.prefix)
+            .env("WINESERVER", SERVER)
+            // Its own log.
+            .env("WINEDEBUG", "-all");
+        command
+    }
+}
+
+impl Drop for Wine {
+    fn drop(&mut self) {
+        let _ = run(self.with_environment(Command::new(SERVER)).arg("--kill"));
+    }
+}
+
+/// A path of this machine, whose root is drive Z of the other one.
+pub(super) fn path(path: &Path) -> String {
+    format!("Z:{}", path.display()).replace('/', "\\")
+}
