@@ -6,7 +6,11 @@ use jobpass_core::{anchor::Origin, process::environment::Environment};
 pub(crate) fn origin(environment: &Environment) -> Origin {
     Origin {
         platform: "cli",
-        requested_by: environment.get("USER").map(str::to_owned),
+        // Windows calls it USERNAME.
+        requested_by: environment
+            .get("USER")
+            .or_else(|| environment.get("USERNAME"))
+            .map(str::to_owned),
         ..Origin::default()
     }
 }

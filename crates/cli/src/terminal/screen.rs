@@ -2,7 +2,10 @@
 
 use std::io::{IsTerminal, stderr, stdout};
 
-use jobpass_core::{process::environment::Environment, text::in_words};
+use jobpass_core::{
+    process::{enable_escapes, environment::Environment},
+    text::in_words,
+};
 use terminal_size::{Height, Width, terminal_size_of};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
@@ -53,7 +56,8 @@ impl Screen {
 
     fn of(stream: &impl IsTerminal, size: Option<(Width, Height)>, environment: &Environment) -> Self {
         let terminal = stream.is_terminal();
-        let escapes = terminal && environment.get("TERM").is_none_or(|term| term != "dumb");
+        let escapes =
+            terminal && environment.get("TERM").is_none_or(|term| term != "dumb") && enable_escapes();
         let width = || size.map_or(80, |(Width(width), _)| usize::from(width));
         Self {
             width: terminal.then(width),

@@ -10,3 +10,5 @@ pub mod interrupt;
 pub mod lookup;
 pub mod program;
 pub(crate) mod system;
+
+pub use system::enable_escapes;

@@ -183,6 +183,11 @@ pub(crate) fn close_memory() {
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
+/// Makes the terminal obey escape sequences. Returns whether it does.
+pub fn enable_escapes() -> bool {
+    true
+}
+
 /// Makes the kernel send this process SIGTERM when its parent ends. Returns whether the parent is `parent`.
 pub(crate) fn follow(parent: u32) -> bool {
     #[cfg(target_os = "linux")]

@@ -23,7 +23,7 @@ use filedescriptor::{FileDescriptor, StdioDescriptor};
 use tokio::signal::windows::{
     CtrlBreak, CtrlC, CtrlClose, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown,
 };
-use winapi_util::file::information;
+use winapi_util::{console::Console, file::information};
 
 use crate::process::{environment::Environment, interrupt::Signal, lookup};
 
@@ -241,6 +241,14 @@ pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Re
 /// Windows writes a dump of a program that crashed only if an administrator asked for it, and has no way to
 /// close the memory to other processes of the same user.
 pub(crate) fn close_memory() {}
+
+/// Makes the console obey escape sequences. Returns whether it does: the consoles of Windows before 10 cannot.
+pub fn enable_escapes() -> bool {
+    [Console::stdout(), Console::stderr()]
+        .into_iter()
+        .flatten()
+        .any(|mut console| console.set_virtual_terminal_processing(true).is_ok())
+}
 
 /// Returns whether the process that started this one still runs. Windows does not say so. GitHub's runner ends
 /// all processes of a step that it kills, and so this one (`ProcessInvoker.cs`, `KillProcessTree`).
