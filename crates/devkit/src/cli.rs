@@ -3,14 +3,12 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::DevCluster;
 
@@ -124,8 +122,7 @@ fn serve(matches: &ArgMatches) -> Result<Vec<String>> {
         .build()?;
     runtime.block_on(async {
         // The program catches the signals before it creates anything that it must remove.
-        let mut interrupted = signal(SignalKind::interrupt())?;
-        let mut terminated = signal(SignalKind::terminate())?;
+        let interrupted = interrupt()?;
         let cluster = builder.start()?;
         cluster.apply(MANIFESTS);
         let folder = matches.get_one::<PathBuf>("dir").cloned();
@@ -138,10 +135,7 @@ fn serve(matches: &ArgMatches) -> Result<Vec<String>> {
             write_private(&folder.join(MINTERS), &cluster.kubeconfig(&token, "ci"))?;
             write_private(&folder.join(ADMINISTRATORS), &cluster.admin_kubeconfig())?;
             greet(&cluster, &folder).context("failed to write to standard output")?;
-            tokio::select! {
-                _ = interrupted.recv() => {}
-                _ = terminated.recv() => {}
-            }
+            interrupted.await;
             Ok(cluster.refused())
         };
         let served = served.await;
@@ -173,12 +167,37 @@ End it with Ctrl-C.
     out.flush()
 }
 
-/// Creates a file that only its owner can read.
+/// Catches the signals that end the program. The future is ready when one arrives.
+#[cfg(unix)]
+fn interrupt() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+    })
+}
+
+/// Catches Ctrl-C. The future is ready when it is pressed.
+#[cfg(windows)]
+fn interrupt() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupted = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupted.recv().await;
+    })
+}
+
+/// Creates a file that only its owner can read. On Windows, the folder's rights apply.
 fn write_private(path: &Path, text: &str) -> Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options
         .open(path)
         .with_context(|| format!("failed to create {}", path.display()))?;
     file.write_all(text.as_bytes())
