@@ -71,6 +71,11 @@ pub(crate) fn parse(option: &str, text: &str) -> Result<Vec<Rule>, Error> {
     }
 }
 
+/// The keywords of a rule of a GitLab pipeline.
+const PIPELINE_KEYWORDS: [&str; 4] = ["if", "changes", "exists", "when"];
+const PIPELINE_RULES: &str = "this input holds the permissions of the token. For the rules of the pipeline, give the \
+    job that extends `.jobpass` its own `rules`, or use the input `job-rules` of `handover.yml`";
+
 fn parse_any(option: &str, text: &str) -> Result<Vec<Rule>, Error> {
     let wrong = |number: usize, problem: &str, allowed: &str| {
         Error::input(option, format!("is wrong in item {number}: {problem}"), allowed)
@@ -87,6 +92,17 @@ fn parse_any(option: &str, text: &str) -> Result<Vec<Rule>, Error> {
         Error::input(option, format!("is not a YAML list (line {line})"), &*example)
     })?;
     let rule = |(item, number): (&serde_yaml::Value, usize)| {
+        if let Some(keyword) = PIPELINE_KEYWORDS
+            .iter()
+            .find(|keyword| item.get(**keyword).is_some())
+        {
+            let problem = format!("`{keyword}` belongs to the rules of a GitLab pipeline");
+            return Err(wrong(
+                number,
+                &problem,
+                &format!("{PIPELINE_RULES}. For permissions, {example}"),
+            ));
+        }
         let rule = match item.as_str() {
             Some(text) => Permission::parse(text).and_then(|permission| in_role(&permission)),
             None => serde_yaml::from_value::<Rule>(item.clone())
@@ -366,6 +382,10 @@ mod tests {
     #[case(
         "- {nonResourceURLs: [/metrics], verbs: [get]}",
         "item 1: `nonResourceURLs` cannot be in a Role"
+    )]
+    #[case(
+        "- {if: $CI_COMMIT_BRANCH}",
+        "item 1: `if` belongs to the rules of a GitLab pipeline"
     )]
     #[case("- apiGroups: [", "is not a YAML list")]
     fn what_no_role_can_hold(#[case] text: &str, #[case] why: &str) {
