@@ -152,7 +152,7 @@ mod tests {
             ".SH ENVIRONMENT\n",
             "\\fBJOBPASS_SERVER\\fR\nThe value of \\-\\-server, if that flag is absent.\n",
             "\\fBKUBECONFIG\\fR\n",
-            ".SH \"EXIT STATUS\"\n.PP\nExit codes: 0 every answer is the expected one;",
+            ".SH \"EXIT STATUS\"\n.PP\nExit codes: 0 ",
             ".TP\n\\fB4\\fR\nrefused by the API server\n",
             ".SH EXAMPLES\n.nf\njobpass check \\-\\-kubeconfig scan.yaml",
         ] {
