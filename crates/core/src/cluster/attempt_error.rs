@@ -3,18 +3,18 @@
 use crate::text::harmless;
 
 /// The reason for which an attempt got no answer.
-pub(super) struct AttemptError {
-    pub(super) why: String,
-    pub(super) help: &'static str,
+pub(crate) struct AttemptError {
+    pub(crate) why: String,
+    pub(crate) help: &'static str,
     /// Whether another attempt may help.
-    pub(super) transient: bool,
+    pub(crate) transient: bool,
     /// Whether the request may have reached the server.
-    pub(super) sent: bool,
+    pub(crate) sent: bool,
 }
 
 impl AttemptError {
     /// Finds the cause that a person can act on, in a chain of wrapped errors.
-    pub(super) fn of(error: &(dyn std::error::Error + 'static), sent: bool) -> Self {
+    pub(crate) fn of(error: &(dyn std::error::Error + 'static), sent: bool) -> Self {
         let mut cause = Some(error);
         let mut deepest = String::new();
         while let Some(current) = cause {

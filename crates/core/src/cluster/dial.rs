@@ -1,7 +1,7 @@
 //! Opens a connection: through its proxy, with its certificates, in the version of HTTP that both sides
 //! speak.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Uri};
 use http_body_util::Full;
@@ -27,12 +27,18 @@ use crate::{
     text::harmless,
 };
 
-pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The time between two signs of life on an idle connection, the same as in Go.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// The target of a connection, with its proxy and certificates.
-pub(super) struct Dial {
+pub(crate) struct Dial {
     server: Uri,
+    /// The TLS settings that offer HTTP/2 and HTTP/1.1.
     tls: Arc<ClientConfig>,
+    /// The TLS settings that offer HTTP/1.1 alone.
+    tls_http1: Arc<ClientConfig>,
     names: Arc<dyn ResolveServerName + Send + Sync>,
     proxy: Option<Tunnel>,
 }
@@ -54,7 +60,17 @@ pub(super) enum HttpConnection {
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
-trait Stream: Read + Write + Send + Unpin {}
+/// The versions of HTTP that a connection offers.
+#[derive(Clone, Copy)]
+pub(crate) enum Offer {
+    /// HTTP/2 and HTTP/1.1.
+    Both,
+    /// HTTP/1.1 alone, whose connections can change to another protocol.
+    Http1,
+}
+
+/// The bytes of a connection.
+pub(crate) trait Stream: Read + Write + Send + Unpin {}
 impl<T: Read + Write + Send + Unpin> Stream for T {}
 
 impl Dial {
@@ -62,14 +78,15 @@ impl Dial {
     ///
     /// # Errors
     /// If jobpass cannot use the certificates, the key or the server's name.
-    pub(super) fn new(connection: &Connection, identity: &Identity) -> Result<Self, Error> {
+    pub(crate) fn new(connection: &Connection, identity: &Identity) -> Result<Self, Error> {
         let server = connection
             .server
             .parse::<Uri>()
             .map_err(|error| unusable(&error))?;
         let plain = tls_config(connection, identity)?;
-        let mut tls = plain.clone();
+        let (mut tls, mut tls_http1) = (plain.clone(), plain.clone());
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        tls_http1.alpn_protocols = vec![b"http/1.1".to_vec()];
         let names: Arc<dyn ResolveServerName + Send + Sync> = match &connection.tls_server_name {
             Some(name) => {
                 let name = ServerName::try_from(name.clone()).map_err(|_| {
@@ -99,31 +116,45 @@ impl Dial {
         Ok(Self {
             server,
             tls: Arc::new(tls),
+            tls_http1: Arc::new(tls_http1),
             names,
             proxy: proxy.transpose()?,
         })
     }
 
+    /// The URL of the server.
+    pub(crate) fn server(&self) -> &Uri {
+        &self.server
+    }
+
     pub(super) async fn dial(&self) -> Result<HttpConnection, Failure> {
+        let (stream, is_http2) = self.connect(Offer::Both).await?;
+        dialled(stream, is_http2).await
+    }
+
+    /// Connects, and returns whether the server chose HTTP/2.
+    pub(crate) async fn connect(&self, offer: Offer) -> Result<(Box<dyn Stream>, bool), Failure> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         // Requests are small and follow each other. Nagle's algorithm would delay them.
         tcp.set_nodelay(true);
+        // A connection that nobody uses for hours, such as that of an open shell, must learn of a dead peer.
+        tcp.set_keepalive(Some(KEEPALIVE));
         let Some(proxy) = &self.proxy else {
-            return self.through(tcp).await;
+            return self.through(tcp, offer).await;
         };
         match proxy.uri.scheme_str() {
-            Some("http") => self.through(proxy.http(tcp)).await,
+            Some("http") => self.through(proxy.http(tcp), offer).await,
             Some("https") => {
                 // kubectl uses `tls-server-name` as the name of the proxy as well.
                 let tls = Arc::clone(&proxy.tls);
                 let tcp = HttpsConnector::new(tcp, tls, true, Arc::clone(&self.names));
-                self.through(proxy.http(tcp)).await
+                self.through(proxy.http(tcp), offer).await
             }
-            Some("socks5" | "socks5h") => match self.through(proxy.socks(tcp.clone(), true)).await {
+            Some("socks5" | "socks5h") => match self.through(proxy.socks(tcp.clone(), true), offer).await {
                 // Go also offers to connect without a user, in the same message.
                 Err(error) if proxy.credentials.is_some() && says(&*error, "not support user/pass") => {
-                    self.through(proxy.socks(tcp, false)).await
+                    self.through(proxy.socks(tcp, false), offer).await
                 }
                 result => result,
             },
@@ -131,7 +162,7 @@ impl Dial {
         }
     }
 
-    async fn through<C>(&self, connector: C) -> Result<HttpConnection, Failure>
+    async fn through<C>(&self, connector: C, offer: Offer) -> Result<(Box<dyn Stream>, bool), Failure>
     where
         C: tower::Service<Uri>,
         C::Response: hyper_util::client::legacy::connect::Connection + Stream + 'static,
@@ -139,11 +170,14 @@ impl Dial {
         C::Error: Into<Failure>,
     {
         // The connector is always ready, because each of its parts is always ready.
-        let mut connector =
-            HttpsConnector::new(connector, Arc::clone(&self.tls), true, Arc::clone(&self.names));
+        let tls = match offer {
+            Offer::Both => &self.tls,
+            Offer::Http1 => &self.tls_http1,
+        };
+        let mut connector = HttpsConnector::new(connector, Arc::clone(tls), true, Arc::clone(&self.names));
         let stream = connector.call(self.server.clone()).await?;
-        let http2 = stream.connected().is_negotiated_h2();
-        dialled(Box::new(stream), http2).await
+        let is_http2 = stream.connected().is_negotiated_h2();
+        Ok((Box::new(stream), is_http2))
     }
 }
 
@@ -229,8 +263,6 @@ pub(super) fn unusable(error: &dyn std::fmt::Display) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use rstest::rstest;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue};
 
-use self::{dial::Dial, pool::Pool, transport::Transport};
+use self::{pool::Pool, transport::Transport};
 use crate::{
     claims::{Claims, account::Account},
     error::Error,
@@ -38,7 +38,9 @@ pub(crate) use self::{
     answer::Answer,
     authority::Authority,
     call::{Call, objects},
+    attempt_error::AttemptError,
     denial::{Denial, UNANSWERED},
+    dial::{Dial, Failure, Offer, Stream},
     send::NoAnswer,
 };
 pub use self::{

@@ -6,12 +6,15 @@ use serde_json::Value;
 
 use crate::{error::Error, text::harmless};
 
+mod allow;
 mod given;
 mod permission;
+mod request;
 mod resources;
 
-pub use self::permission::Permission;
+pub(crate) use self::allow::Allowed;
 pub(crate) use self::permission::{FORMS, FORMS_IN_ROLE, Place, What, is_yaml_list, parse_all};
+pub use self::{permission::Permission, request::Request};
 
 /// A verb that exists only for jobpass. For the tokens of a ServiceAccount, the minter's Role has this verb
 /// in addition to `create`. The admission policy for jobs with rules asks for it.

@@ -1,0 +1,238 @@
+//! The permissions beyond which the loopback proxy passes no request.
+
+use super::{FORMS, Permission, Place, Request, Rule, What, is_yaml_list, parse_all};
+use crate::{error::Error, text::harmless};
+
+/// The paths that every client reads to find the API, as the ClusterRole `system:discovery` lists them.
+const DISCOVERY: [&str; 12] = [
+    "/api",
+    "/api/*",
+    "/apis",
+    "/apis/*",
+    "/healthz",
+    "/livez",
+    "/openapi",
+    "/openapi/*",
+    "/readyz",
+    "/version",
+    "/version/",
+    "/.well-known/openid-configuration",
+];
+
+/// A list of permissions and rules, for a ServiceAccount of one namespace.
+pub(crate) struct Allowed {
+    entries: Vec<Entry>,
+    /// The namespace of the ServiceAccount.
+    own: String,
+}
+
+enum Entry {
+    Permission(Permission),
+    /// A rule as in a Role of the own namespace.
+    Rule(Rule),
+}
+
+impl Allowed {
+    /// Parses permissions in the form of `require`, or a YAML list of them and of RBAC rules. A rule counts
+    /// for the namespace `own`.
+    ///
+    /// # Errors
+    /// If a permission or a rule is wrong.
+    pub(crate) fn parse(option: &str, text: &str, own: &str) -> Result<Self, Error> {
+        let entries = match is_yaml_list(text) {
+            true => items(option, text)?,
+            false => parse_all(option, text, FORMS, |permission| {
+                Ok(Entry::Permission(permission))
+            })?,
+        };
+        Ok(Self {
+            entries,
+            own: own.to_owned(),
+        })
+    }
+
+    /// Whether the list has this request. Discovery is always in it.
+    pub(crate) fn has(&self, request: &Request) -> bool {
+        // kube-apiserver resolves no dots, but a gateway before it may.
+        if request.path.split('/').any(|part| matches!(part, "." | "..")) {
+            return false;
+        }
+        let is_read = matches!(&*request.verb, "get" | "head");
+        let is_discovery = is_read && DISCOVERY.iter().any(|path| covers(path, &request.path));
+        is_discovery || self.entries.iter().any(|entry| entry.allows(request, &self.own))
+    }
+}
+
+fn items(option: &str, text: &str) -> Result<Vec<Entry>, Error> {
+    let items = serde_yaml::from_str::<Vec<serde_yaml::Value>>(text).map_err(|error| {
+        let line = error.location().map_or(1, |location| location.line());
+        Error::input(option, format!("is not a YAML list (line {line})"), FORMS)
+    })?;
+    let entry = |(item, number): (&serde_yaml::Value, usize)| {
+        let entry = match item.as_str() {
+            Some(text) => Permission::parse(text).map(Entry::Permission),
+            None => serde_yaml::from_value::<Rule>(item.clone())
+                .map_err(|error| harmless(&error.to_string()))
+                .and_then(Rule::checked)
+                .map(Entry::Rule),
+        };
+        entry.map_err(|problem| Error::input(option, format!("is wrong in item {number}: {problem}"), FORMS))
+    };
+    items.iter().zip(1..).map(entry).collect()
+}
+
+impl Entry {
+    fn allows(&self, request: &Request, own: &str) -> bool {
+        match self {
+            Self::Permission(permission) => allows(permission, request, own),
+            Self::Rule(rule) => {
+                let has = |list: &[String], value: &str| list.iter().any(|entry| is(entry, value));
+                let resources = rule.resources.iter();
+                request.path.is_empty()
+                    && request.namespace == own
+                    && has(&rule.verbs, &request.verb)
+                    && has(&rule.api_groups, &request.group)
+                    && resources
+                        .map(|resource| resource.split_once('/').unwrap_or((resource, "")))
+                        .any(|(resource, subresource)| is_resource(resource, subresource, request))
+                    && (rule.resource_names.is_empty() || rule.resource_names.contains(&request.name))
+            }
+        }
+    }
+}
+
+fn allows(permission: &Permission, request: &Request, own: &str) -> bool {
+    if !is(&permission.verb, &request.verb) {
+        return false;
+    }
+    match &permission.what {
+        What::Path(path) => !request.path.is_empty() && covers(path, &request.path),
+        What::Resource {
+            group,
+            resource,
+            subresource,
+            name,
+            place,
+        } => {
+            request.path.is_empty()
+                && is(group, &request.group)
+                && is_resource(resource, subresource, request)
+                && (name.is_empty() || *name == request.name)
+                && match place {
+                    Place::Own => request.namespace == own,
+                    Place::Namespace(namespace) => request.namespace == *namespace,
+                    Place::Cluster => true,
+                }
+        }
+    }
+}
+
+/// Whether an entry of RBAC names this value.
+fn is(entry: &str, value: &str) -> bool {
+    entry == "*" || entry == value
+}
+
+/// Whether RBAC's `RESOURCE/SUBRESOURCE` names the resource of a request. `*` alone also names every
+/// subresource (`pkg/apis/rbac/v1/evaluation_helpers.go`, `ResourceMatches`).
+fn is_resource(resource: &str, subresource: &str, request: &Request) -> bool {
+    if (resource, subresource) == ("*", "") {
+        return true;
+    }
+    let is_sub = match subresource {
+        "*" => !request.subresource.is_empty(),
+        subresource => subresource == request.subresource,
+    };
+    is(resource, &request.resource) && is_sub
+}
+
+/// Whether RBAC's path, which may end in `*`, covers the path of a request.
+fn covers(entry: &str, path: &str) -> bool {
+    match entry.strip_suffix('*') {
+        Some(prefix) => path.starts_with(prefix),
+        None => entry == path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn has(allow: &str, method: &str, uri: &str) -> bool {
+        let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let request = Request::read(&method, path, query).expect("a request");
+        Allowed::parse("allow", allow, "ci")
+            .expect("a list")
+            .has(&request)
+    }
+
+    const PODS: &str = "/api/v1/namespaces/ci/pods";
+    const RULE: &str = "- apiGroups: [apps]\n  resources: [deployments, deployments/scale]\n  \
+        resourceNames: [web]\n  verbs: [get, patch]";
+
+    #[rstest]
+    #[case("get pods", "GET", "/api/v1/namespaces/ci/pods/a", true)]
+    #[case("get pods", "GET", PODS, false)]
+    #[case("get pods", "DELETE", "/api/v1/namespaces/ci/pods/a", false)]
+    #[case("get pods", "GET", "/api/v1/namespaces/other/pods/a", false)]
+    #[case("get pods", "GET", "/api/v1/namespaces/ci/pods/a/log", false)]
+    #[case("get pods", "GET", "/api/v1/namespaces/ci/pods%2Fa%2Flog", false)]
+    #[case("get pods", "GET", "/apis/metrics.k8s.io/v1/namespaces/ci/pods/a", false)]
+    #[case("get pods/log", "GET", "/api/v1/namespaces/ci/pods/a/log", true)]
+    #[case("list pods", "GET", PODS, true)]
+    #[case("list pods", "GET", "/api/v1/namespaces/ci/pods?watch=1", false)]
+    #[case("list pods", "GET", "/api/v1/pods", false)]
+    #[case("list pods -A", "GET", "/api/v1/pods", true)]
+    #[case("list pods -A", "GET", PODS, true)]
+    #[case("list pods -n other", "GET", "/api/v1/namespaces/other/pods", true)]
+    #[case("get secrets a", "GET", "/api/v1/namespaces/ci/secrets/a", true)]
+    #[case("get secrets a", "GET", "/api/v1/namespaces/ci/secrets/b", false)]
+    #[case(
+        "list secrets a",
+        "GET",
+        "/api/v1/namespaces/ci/secrets?fieldSelector=metadata.name=a",
+        true
+    )]
+    #[case("list secrets a", "GET", "/api/v1/namespaces/ci/secrets", false)]
+    #[case("list nodes", "GET", "/api/v1/nodes", true)]
+    #[case("get namespaces other", "GET", "/api/v1/namespaces/other", true)]
+    #[case("get namespaces other", "GET", "/api/v1/namespaces/ci", false)]
+    #[case("get *", "GET", "/api/v1/namespaces/ci/pods/a/log", true)]
+    #[case("* pods", "DELETE", PODS, true)]
+    #[case("get /metrics", "GET", "/metrics", true)]
+    #[case("get /metrics", "GET", "/metrics/cadvisor", false)]
+    #[case("get /metrics*", "GET", "/metrics/cadvisor", true)]
+    #[case("- list pods\n- get /logs/*", "GET", "/logs/a", true)]
+    #[case(RULE, "PATCH", "/apis/apps/v1/namespaces/ci/deployments/web/scale", true)]
+    #[case(RULE, "GET", "/apis/apps/v1/namespaces/ci/deployments/web", true)]
+    #[case(RULE, "GET", "/apis/apps/v1/namespaces/ci/deployments/other", false)]
+    #[case(RULE, "GET", "/apis/apps/v1/namespaces/ci/deployments/web/status", false)]
+    #[case(RULE, "GET", "/apis/apps/v1/namespaces/other/deployments/web", false)]
+    // Without discovery, no client works.
+    #[case("get pods", "GET", "/api", true)]
+    #[case("get pods", "GET", "/apis/apps/v1", true)]
+    #[case("get pods", "GET", "/openapi/v3/apis/apps/v1", true)]
+    #[case("get pods", "POST", "/api", false)]
+    #[case("get pods", "GET", "/logs", false)]
+    #[case("get pods", "GET", "/apis/../metrics", false)]
+    fn only_what_is_listed_passes(
+        #[case] allow: &str,
+        #[case] method: &str,
+        #[case] uri: &str,
+        #[case] passes: bool,
+    ) {
+        assert_eq!(has(allow, method, uri), passes, "{allow}: {method} {uri}");
+    }
+
+    #[rstest]
+    #[case("get pod", "line 1: `pod` is not a resource")]
+    #[case("- verbs: [get]", "item 1: `apiGroups` is missing")]
+    #[case("- {verbs: [get], nonResourceURLs: [/metrics]}", "item 1: `nonResourceURLs`")]
+    fn a_list_that_is_wrong_is_a_wrong_input(#[case] allow: &str, #[case] problem: &str) {
+        let error = Allowed::parse("allow", allow, "ci").err().expect("refused");
+        assert!(error.message().contains(problem), "{error}");
+    }
+}
