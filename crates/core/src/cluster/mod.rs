@@ -36,9 +36,9 @@ mod url;
 pub(crate) use self::answer::TokenRequest;
 pub(crate) use self::{
     answer::Answer,
+    attempt_error::AttemptError,
     authority::Authority,
     call::{Call, objects},
-    attempt_error::AttemptError,
     denial::{Denial, UNANSWERED},
     dial::{Dial, Failure, Offer, Stream},
     send::NoAnswer,
