@@ -30,6 +30,7 @@ const CORE: Layers = Layers {
         "access",
         "minter",
         "refusal",
+        "proxy",
         "cluster",
         "oidc",
         "inputs",

@@ -64,6 +64,9 @@ pub mod minter;
 // The reason why the API server refused a request, and the next step.
 mod refusal;
 
+// The server on the loopback address that holds the job's token.
+pub mod proxy;
+
 // Requests to the API server: connections, time limits, retries.
 pub mod cluster;
 // The trust between a cluster and a CI platform's ID tokens.

@@ -140,6 +140,35 @@ options! {
         ..TEXT
     }
 
+    Proxy {
+        name: "proxy",
+        help: "`true`: the job gets no token. jobpass keeps the token in a proxy on 127.0.0.1, and the kubeconfig \
+            names this proxy and a credential that works nowhere else. The proxy closes after `duration`, or \
+            when the job ends.",
+        value: Value::Flag,
+        default: Some("false"),
+        on: &[FrontEnd::CommandLine],
+        ..TEXT
+    }
+
+    Allow {
+        name: "allow",
+        help: "With `proxy`: the requests that the proxy passes on, written as in `require`, or as a YAML list of \
+            RBAC rules. The proxy refuses all others with 403, even if the ServiceAccount may do more.",
+        value: Value::Lines,
+        on: &[FrontEnd::CommandLine],
+        ..TEXT
+    }
+
+    Record {
+        name: "record",
+        help: "With `proxy`: write a line of JSON for each request of the job to this file. The file stays when \
+            the job ends. It has no body, no header, and no value of a query.",
+        value: Value::File,
+        on: &[FrontEnd::CommandLine],
+        ..TEXT
+    }
+
     Audiences {
         name: "audiences",
         help: "The audiences of the token, separated by commas or line breaks. Without this input: the \

@@ -1,0 +1,360 @@
+//! The way of a request through the proxy, and of its answer.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{Arc, PoisonError, RwLock},
+    task::{Context, Poll},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body_util::Full;
+use hyper::{
+    body::{Body, Bytes, Frame, Incoming, SizeHint},
+    upgrade,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{io::copy_bidirectional_with_sizes, sync::Notify};
+
+use super::{
+    bearer::{Bearer, Verdict},
+    far::{Far, Stream},
+    record::{Pending, Record},
+    status::Status,
+};
+use crate::{
+    cluster::AttemptError,
+    error::{Error, Kind},
+    rbac::{self, Allowed},
+    token::Token,
+};
+
+/// The size of the two buffers of an upgraded connection, in bytes.
+const COPY: usize = 32 << 10;
+
+/// The beginning of a WebSocket protocol that carries a credential. kube-apiserver reads it beside
+/// `Authorization` (`k8s.io/apiserver/pkg/authentication/request/websocket/protocol.go`).
+const WEBSOCKET_BEARER: &str = "base64url.bearer.authorization.k8s.io.";
+
+/// The headers that concern one connection alone (RFC 9110, 7.6.1), with the credentials for a proxy.
+const HOP_BY_HOP: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    // hyper has asked for the body already, if the client waits for that.
+    header::EXPECT,
+];
+const HOP_BY_HOP_NAMES: [&str; 2] = ["keep-alive", "proxy-connection"];
+
+/// The part of the proxy that all connections share.
+pub(super) struct Forward {
+    far: Arc<Far>,
+    bearer: Bearer,
+    /// The job's token as the `Authorization` of a request.
+    token: RwLock<HeaderValue>,
+    allow: Option<Allowed>,
+    record: Option<Arc<Record>>,
+    refusals: Arc<Notify>,
+}
+
+impl Forward {
+    pub(super) fn new(
+        far: Far,
+        bearer: Bearer,
+        token: &Token,
+        allow: Option<Allowed>,
+        record: Option<Arc<Record>>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            far: Arc::new(far),
+            bearer,
+            token: RwLock::new(authorization(token)?),
+            allow,
+            record,
+            refusals: Arc::default(),
+        })
+    }
+
+    pub(super) fn replace_token(&self, token: &Token) -> Result<(), Error> {
+        *self.token.write().unwrap_or_else(PoisonError::into_inner) = authorization(token)?;
+        Ok(())
+    }
+
+    pub(super) fn refusals(&self) -> Arc<Notify> {
+        Arc::clone(&self.refusals)
+    }
+
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Answer>, Infallible> {
+        let mut pending = None;
+        let answer = self.pass_on(request, &mut pending).await;
+        let mut answer = answer.unwrap_or_else(Status::response);
+        if let Some(mut pending) = pending {
+            pending.answered(answer.status().as_u16());
+            answer.body_mut().pending = Some(pending);
+        }
+        Ok(answer)
+    }
+
+    async fn pass_on(
+        &self,
+        mut request: Request<Incoming>,
+        pending: &mut Option<Pending>,
+    ) -> Result<Response<Answer>, Status> {
+        self.authenticate(request.headers())?;
+        let asked = read(&request)?;
+        let is_allowed = self.allow.as_ref().is_none_or(|allow| allow.has(&asked));
+        let refused = (!is_allowed).then(|| Status::not_allowed(&asked));
+        *pending = self.record.as_ref().map(|record| record.begin(asked));
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
+
+        let protocol = protocol_of(request.headers(), request.version());
+        // Without an origin: the far side fills in its own.
+        let path = request.uri().path_and_query().cloned();
+        *request.uri_mut() = path.map_or_else(Default::default, Into::into);
+        *request.version_mut() = Version::HTTP_11;
+        remove_hop_by_hop(request.headers_mut());
+        let token = self.token.read().unwrap_or_else(PoisonError::into_inner).clone();
+        request.headers_mut().insert(header::AUTHORIZATION, token);
+        let answer = match protocol {
+            Some(protocol) => self.upgrade(request, protocol, pending).await?,
+            None => {
+                let (answer, stream) = self.far.send(request).await.map_err(|error| unanswered(&error))?;
+                passed_back(answer, Some(stream))
+            }
+        };
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            self.refusals.notify_one();
+            return Err(Status::new(
+                StatusCode::UNAUTHORIZED,
+                "the API server answers 401 to the token that jobpass holds for this job: the token is revoked, \
+                 or it has expired and jobpass could not renew it",
+            ));
+        }
+        Ok(answer)
+    }
+
+    /// Refuses a request with any credential but the bearer.
+    fn authenticate(&self, headers: &HeaderMap) -> Result<(), Status> {
+        match self.bearer.check(headers) {
+            Verdict::Known => {}
+            Verdict::Unknown => {
+                return Err(Status::new(
+                    StatusCode::UNAUTHORIZED,
+                    "this is the proxy of a jobpass job, and the request lacks its bearer: use the kubeconfig of the \
+                     job as it is",
+                ));
+            }
+            Verdict::NotAlone => {
+                return Err(Status::new(
+                    StatusCode::FORBIDDEN,
+                    "jobpass passes on no second `Authorization`: send the bearer of the job's kubeconfig alone",
+                ));
+            }
+        }
+        if headers
+            .keys()
+            .any(|name| name.as_str().starts_with("impersonate-"))
+        {
+            return Err(Status::new(
+                StatusCode::FORBIDDEN,
+                "jobpass passes on no impersonation: the token of a job speaks for its ServiceAccount alone. \
+                 Leave out `--as`, `--as-group` and `--as-uid`",
+            ));
+        }
+        let mut protocols = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+        if protocols.any(|value| String::from_utf8_lossy(value.as_bytes()).contains(WEBSOCKET_BEARER)) {
+            return Err(Status::new(
+                StatusCode::FORBIDDEN,
+                "jobpass passes on no credential in `Sec-WebSocket-Protocol`: send the bearer of the job's \
+                 kubeconfig as `Authorization`",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Passes on a request that changes the protocol, and then the bytes of that protocol in both directions.
+    async fn upgrade(
+        &self,
+        mut request: Request<Incoming>,
+        protocol: HeaderValue,
+        pending: &mut Option<Pending>,
+    ) -> Result<Response<Answer>, Status> {
+        let near = upgrade::on(&mut request);
+        let headers = request.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, protocol);
+        let mut answer = self
+            .far
+            .upgrade(request)
+            .await
+            .map_err(|error| unanswered(&error))?;
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(passed_back(answer, None));
+        }
+        let far = upgrade::on(&mut answer);
+        let protocol = answer.headers().get(header::UPGRADE).cloned();
+        let (status, mut headers) = (answer.status(), std::mem::take(answer.headers_mut()));
+        remove_hop_by_hop(&mut headers);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.extend(protocol.map(|protocol| (header::UPGRADE, protocol)));
+        // The record's line ends with the streams, and not with the headers.
+        let mut pending = pending.take();
+        if let Some(pending) = &mut pending {
+            pending.answered(status.as_u16());
+        }
+        tokio::spawn(async move {
+            let _pending = pending;
+            let Ok((near, far)) = tokio::try_join!(near, far) else {
+                return;
+            };
+            let (mut near, mut far) = (TokioIo::new(near), TokioIo::new(far));
+            // A side that breaks ends the other one as well: both are dropped.
+            let _ = copy_bidirectional_with_sizes(&mut near, &mut far, COPY, COPY).await;
+        });
+        let mut passed = Response::new(Answer::own(""));
+        (*passed.status_mut(), *passed.headers_mut()) = (status, headers);
+        Ok(passed)
+    }
+}
+
+fn authorization(token: &Token) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+        .map_err(|_| Error::new(Kind::Internal, "no header can carry the job's token"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Reads a request for `allow` and the record.
+fn read(request: &Request<Incoming>) -> Result<rbac::Request, Status> {
+    let bad = |why| Err(Status::new(StatusCode::BAD_REQUEST, why));
+    let uri = request.uri();
+    if *request.method() == Method::CONNECT || !uri.path().starts_with('/') {
+        return bad("this is the proxy of a jobpass job for one API server, and takes only paths of its API");
+    }
+    match rbac::Request::read(request.method(), uri.path(), uri.query().unwrap_or_default()) {
+        Some(asked) => Ok(asked),
+        None => bad("the path of the request is not the path of an API server: check its percent-encoding"),
+    }
+}
+
+/// The protocol to which a request wants to change its connection. Only HTTP/1.1 can do that.
+fn protocol_of(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
+    let mut options = headers.get_all(header::CONNECTION).iter();
+    let is_upgrade = |value: &HeaderValue| {
+        let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        value.split(',').any(|option| option.trim() == "upgrade")
+    };
+    (version == Version::HTTP_11 && options.any(is_upgrade))
+        .then(|| headers.get(header::UPGRADE).cloned())
+        .flatten()
+}
+
+/// Removes the headers that concern one connection alone, also those that `Connection` names.
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named = headers.get_all(header::CONNECTION).iter();
+    let named = named.flat_map(|value| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let names = value.split(',').map(|name| name.trim().to_ascii_lowercase());
+        names.collect::<Vec<_>>()
+    });
+    let named = named.collect::<Vec<_>>();
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+    let named = named.iter().map(String::as_str).chain(HOP_BY_HOP_NAMES);
+    // The length of a body belongs to the body.
+    for name in named.filter(|name| *name != "content-length") {
+        headers.remove(name);
+    }
+}
+
+/// The answer of the API server, as the job gets it.
+fn passed_back(answer: Response<Incoming>, stream: Option<Stream>) -> Response<Answer> {
+    let (mut parts, body) = answer.into_parts();
+    remove_hop_by_hop(&mut parts.headers);
+    let mut passed = Response::new(Answer {
+        content: Content::Far(body),
+        _stream: stream,
+        pending: None,
+    });
+    (*passed.status_mut(), *passed.headers_mut()) = (parts.status, parts.headers);
+    passed
+}
+
+/// The failure to get an answer. A request that the API server has not seen may be sent again.
+fn unanswered(error: &AttemptError) -> Status {
+    let AttemptError { why, help, sent, .. } = error;
+    match sent {
+        true => Status::new(
+            StatusCode::BAD_GATEWAY,
+            format!("the connection to the API server broke before its answer: {why}; {help}"),
+        ),
+        false => Status {
+            again: true,
+            ..Status::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("jobpass cannot reach the API server: {why}; {help}"),
+            )
+        },
+    }
+}
+
+/// The body of an answer, which ends its line in the record.
+pub(super) struct Answer {
+    content: Content,
+    _stream: Option<Stream>,
+    pending: Option<Pending>,
+}
+
+enum Content {
+    Own(Full<Bytes>),
+    Far(Incoming),
+}
+
+impl Answer {
+    pub(super) fn own(text: impl Into<Bytes>) -> Self {
+        Self {
+            content: Content::Own(Full::new(text.into())),
+            _stream: None,
+            pending: None,
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.content {
+            Content::Own(body) => Pin::new(body)
+                .poll_frame(context)
+                .map_err(|never: Infallible| match never {}),
+            Content::Far(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Own(body) => body.is_end_stream(),
+            Content::Far(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Own(body) => body.size_hint(),
+            Content::Far(body) => body.size_hint(),
+        }
+    }
+}

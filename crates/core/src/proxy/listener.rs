@@ -1,0 +1,94 @@
+//! The near side of the proxy: connections of the job on the loopback address.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper::{
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::forward::Forward;
+
+/// The time for a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// The time for the headers of a request, and the longest pause between two requests on a connection. Longer
+/// than clients keep idle connections (Go: 90 s), so that no client meets a connection that just closed.
+const IDLE: Duration = Duration::from_secs(300);
+/// The pause if no connection can be accepted, for example because this process has too many.
+const PAUSE: Duration = Duration::from_millis(20);
+/// The size from which the headers of a request are too large, in bytes. hyper refuses headers of twice this
+/// size in every case. Selectors make the paths of some requests long.
+const LONGEST_HEADERS: usize = 128 << 10;
+/// The number of bytes that a slow reader or writer keeps in memory, for each stream.
+pub(super) const WINDOW: u32 = 256 << 10;
+/// The greatest number of streams on one connection. kube-apiserver allows 100; clients open another
+/// connection for more.
+const STREAMS: u32 = 250;
+/// The number of bytes that one connection may keep in memory, so that its slow streams do not delay others.
+const CONNECTION_WINDOW: u32 = WINDOW * STREAMS;
+
+/// Listens on a free port of 127.0.0.1.
+pub(super) fn bind() -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Serves connections until this future is dropped.
+pub(super) async fn serve(listener: TcpListener, tls: ServerConfig, forward: Arc<Forward>) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+        return;
+    };
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(connection(stream, acceptor.clone(), Arc::clone(&forward)));
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, forward: Arc<Forward>) {
+    let _ = stream.set_nodelay(true);
+    let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(stream)).await else {
+        return;
+    };
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let stream = TokioIo::new(stream);
+    let service = service_fn(move |request| Arc::clone(&forward).answer(request));
+    // An error ends this connection alone, and the client sees it.
+    let _ = match is_http2 {
+        true => {
+            http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .max_header_list_size(LONGEST_HEADERS as u32)
+                .max_concurrent_streams(STREAMS)
+                .initial_stream_window_size(WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .max_send_buf_size(WINDOW as usize)
+                .serve_connection(stream, service)
+                .await
+        }
+        false => {
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(IDLE)
+                .max_buf_size(LONGEST_HEADERS)
+                .serve_connection(stream, service)
+                .with_upgrades()
+                .await
+        }
+    };
+}

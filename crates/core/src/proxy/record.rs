@@ -1,0 +1,189 @@
+//! The record of a job's requests: a file with one line of JSON for each.
+//!
+//! A line holds no body, no header, and no value of a query, except for the name that a field selector
+//! selects.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{error::Error, process::files::cannot_write, rbac::Request};
+
+/// The greatest size of a record, in bytes: about 100,000 requests.
+const LONGEST: usize = 16 << 20;
+/// The greatest length of a line, in bytes. The record ends with a longer path or name.
+const LONGEST_LINE: usize = 4 << 10;
+
+/// A line of a record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Line {
+    /// A request.
+    Request(Recorded),
+    /// The record is incomplete from here on.
+    Cut {
+        /// `true`
+        cut: bool,
+    },
+}
+
+/// A request and its result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// The time at which the proxy got the request.
+    pub time: Timestamp,
+    /// The request.
+    #[serde(flatten)]
+    pub request: Request,
+    /// The status of the answer. `None` if there was no answer, because the client went away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The time until the end of the answer, in milliseconds.
+    pub milliseconds: u64,
+}
+
+/// The writing end of a record.
+pub(super) struct Record(Mutex<Writer>);
+
+struct Writer {
+    file: File,
+    /// The number of bytes that may follow.
+    left: usize,
+}
+
+/// A request without its result. When this is dropped, the answer has ended.
+pub(super) struct Pending {
+    record: Arc<Record>,
+    line: Option<Recorded>,
+    begun: Instant,
+}
+
+impl Record {
+    /// Creates the file, for this user alone.
+    ///
+    /// # Errors
+    /// If the file exists, or cannot be created.
+    pub(super) fn create(path: &Path) -> Result<Arc<Self>, Error> {
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|error| cannot_write(path, &error))?;
+        Ok(Arc::new(Self(Mutex::new(Writer { file, left: LONGEST }))))
+    }
+
+    pub(super) fn begin(self: &Arc<Self>, request: Request) -> Pending {
+        Pending {
+            record: Arc::clone(self),
+            line: Some(Recorded {
+                time: Timestamp::now(),
+                request,
+                status: None,
+                milliseconds: 0,
+            }),
+            begun: Instant::now(),
+        }
+    }
+}
+
+impl Writer {
+    fn write(&mut self, line: &Line) -> io::Result<()> {
+        let mut text = serde_json::to_string(line)?;
+        text.push('\n');
+        if self.left == 0 {
+            return Ok(());
+        }
+        if text.len() > self.left.min(LONGEST_LINE) {
+            self.left = 0;
+            text = serde_json::to_string(&Line::Cut { cut: true })? + "\n";
+        }
+        self.left = self.left.saturating_sub(text.len());
+        self.file.write_all(text.as_bytes())
+    }
+}
+
+impl Pending {
+    pub(super) fn answered(&mut self, status: u16) {
+        if let Some(line) = &mut self.line {
+            line.status = Some(status);
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let Some(mut line) = self.line.take() else { return };
+        line.milliseconds = self.begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
+        let mut writer = self.record.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A full disk must not fail the job's request.
+        let _ = writer.write(&Line::Request(line));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use http::Method;
+
+    use super::*;
+
+    fn lines(path: &Path) -> Vec<Line> {
+        let text = std::fs::read_to_string(path).expect("a record");
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("a line"))
+            .collect()
+    }
+
+    fn request(path: &str, query: &str) -> Request {
+        Request::read(&Method::GET, path, query).expect("a request")
+    }
+
+    #[test]
+    fn a_line_says_what_was_asked_and_no_value_of_the_query() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("record");
+        let record = Record::create(&path).expect("created");
+        let query = "labelSelector=hidden%3D1&continue=secret&watch=1";
+        let mut pending = record.begin(request("/api/v1/namespaces/ci/pods", query));
+        pending.answered(200);
+        drop(pending);
+        drop(record.begin(request("/metrics", "a=hidden")));
+        let text = std::fs::read_to_string(&path).expect("a record");
+        assert!(!text.contains("hidden") && !text.contains("secret"), "{text}");
+        assert!(text.contains(r#""verb":"watch","resource":"pods","namespace":"ci","status":200,"#));
+        let lines = lines(&path);
+        let [Line::Request(first), Line::Request(second)] = &lines[..] else {
+            panic!("{lines:?}");
+        };
+        assert_eq!(first.status, Some(200));
+        assert_eq!((&*second.request.path, second.status), ("/metrics", None));
+        let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(Record::create(&path).is_err(), "jobpass overwrites nothing");
+    }
+
+    #[test]
+    fn a_record_has_an_end_and_says_so() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("record");
+        let record = Record::create(&path).expect("created");
+        record.0.lock().expect("free").left = 500;
+        for _ in 0..20 {
+            drop(record.begin(request("/api/v1/namespaces/ci/pods", "")));
+        }
+        let lines = lines(&path);
+        assert!((2..=6).contains(&lines.len()), "{lines:?}");
+        let cuts = lines.iter().filter(|line| matches!(line, Line::Cut { .. }));
+        assert_eq!((cuts.count(), lines.last()), (1, Some(&Line::Cut { cut: true })));
+    }
+}

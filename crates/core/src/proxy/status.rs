@@ -1,0 +1,88 @@
+//! Answers of the proxy itself, in the form in which Kubernetes reports failures.
+
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::json;
+
+use super::forward::Answer;
+use crate::{rbac::Request, text::harmless};
+
+/// The time after which clients on client-go try again, in seconds.
+const RETRY_AFTER: u16 = 1;
+
+/// A failure of a request, as `kubectl` shows it.
+pub(super) struct Status {
+    pub(super) code: StatusCode,
+    /// Harmless text.
+    pub(super) message: String,
+    /// Whether the client may send the request once more, because the API server has not seen it.
+    pub(super) again: bool,
+}
+
+impl Status {
+    pub(super) fn new(code: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            again: false,
+        }
+    }
+
+    /// The refusal of a request that `allow` does not list.
+    pub(super) fn not_allowed(request: &Request) -> Self {
+        let what = match &*request.path {
+            "" => {
+                let mut what = request.resource.clone();
+                if !request.group.is_empty() {
+                    what += &format!(".{}", request.group);
+                }
+                if !request.subresource.is_empty() {
+                    what += &format!("/{}", request.subresource);
+                }
+                if !request.name.is_empty() {
+                    what += &format!(" {}", request.name);
+                }
+                match &*request.namespace {
+                    "" => what,
+                    namespace => format!("{what} in namespace {namespace}"),
+                }
+            }
+            path => path.to_owned(),
+        };
+        let message = format!(
+            "jobpass refuses `{} {}`: the input `allow` of this job does not list it",
+            harmless(&request.verb),
+            harmless(&what)
+        );
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
+    pub(super) fn response(self) -> Response<Answer> {
+        let reason = match self.code {
+            StatusCode::BAD_REQUEST => "BadRequest",
+            StatusCode::UNAUTHORIZED => "Unauthorized",
+            StatusCode::FORBIDDEN => "Forbidden",
+            StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
+            _ => "InternalError",
+        };
+        let mut status = json!({
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": reason,
+            "code": self.code.as_u16(),
+        });
+        if self.again {
+            status["details"] = json!({"retryAfterSeconds": RETRY_AFTER});
+        }
+        let mut response = Response::new(Answer::own(status.to_string()));
+        *response.status_mut() = self.code;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self.again {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER.into());
+        }
+        response
+    }
+}
