@@ -197,7 +197,7 @@ fn create_token_and_run_scan() {
     says(
         &ended,
         "create_token",
-        &["with `glpat-` before it, so that runners mask it"],
+        &["its value prefixed with `glpat-`, which makes runners mask it"],
     );
     says(&ended, "run_scan", &["every Pod is scanned"]);
     says(&ended, "create_token:revoke", &[&revoked(&project.cluster)]);

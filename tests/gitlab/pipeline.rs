@@ -121,7 +121,7 @@ fn a_masked_token_reaches_the_scan_in_a_file() {
     says(
         &log,
         &[
-            "with `glpat-` before it, so that runners mask it",
+            "its value prefixed with `glpat-`, which makes runners mask it",
             "wrote the token from SCAN_TOKEN",
             "every Pod is scanned",
         ],

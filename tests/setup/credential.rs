@@ -1,4 +1,4 @@
-//! The kubeconfig of the minter, which `setup --apply` writes.
+//! The minter's kubeconfig: `setup --apply --minter-kubeconfig FILE` writes it.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 

@@ -272,7 +272,7 @@ fn what_is_not_certain_has_not_ended(#[case] answer: fn(&str) -> CiAnswer, #[cas
     match warning {
         Some(why) => assert!(
             log.contains(&format!(
-                "jobpass: warning: jobpass did not ask GitHub about all runs: {why}"
+                "jobpass: warning: jobpass stopped asking GitHub about runs: {why}"
             )),
             "{log}"
         ),

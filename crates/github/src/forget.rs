@@ -57,8 +57,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until the runner has read the file, and overwrites the credential.
 ///
-/// # Errors If the standard input does not name the file and the position, or if the kernel cannot report
-/// that the runner reads the file.
+/// # Errors
+/// If the standard input does not name the file and the position, or if the kernel cannot report that the
+/// runner reads the file.
 pub(crate) fn run(input: impl io::Read, output: impl io::Write) -> Result<(), Error> {
     let failed = |error: io::Error| Error::new(Kind::Internal, harmless(&error.to_string()));
     let line = io::read_to_string(input).map_err(failed)?;

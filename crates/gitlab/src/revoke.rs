@@ -205,7 +205,8 @@ async fn handed_over(
         (None, Some(named)) => (named, uid),
         (None, None) => {
             log::say(&format!(
-                "jobpass: nothing to revoke: no {ANCHOR} reached this job, so the job that mints handed nothing over"
+                "jobpass: no token to revoke, because this job got no {ANCHOR}. If the job that mints has handed a \
+                 token over, add that job to `needs` or `dependencies` of this job"
             ));
             return Vec::new();
         }

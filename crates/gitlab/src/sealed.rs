@@ -71,7 +71,8 @@ pub(crate) fn seal(token: &str, recipient: &Recipient) -> Result<String, Error> 
         })
 }
 
-/// Decrypts the token in `text`, the value of `variable`. An error shows neither.
+/// Decrypts the token in `text`, the value of the variable `variable`. An error names the variable, but shows
+/// neither its value nor the token.
 pub(crate) fn open(text: &str, variable: &str, matches: &ArgMatches) -> Result<Token, Error> {
     let refuse =
         |problem: &str, help: &str| Error::input("variable", format!("is `{variable}`, {problem}"), help);

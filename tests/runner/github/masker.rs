@@ -126,7 +126,7 @@ fn without_quotes(value: &str) -> &str {
     inner.filter(|_| value.len() > 8).unwrap_or_default()
 }
 
-/// The value before an `&` (`PowerShellPreAmpersandEscape`). PowerShell's errors show the text before and
+/// The value up to and including its first `&+`, or else its last `&` (`PowerShellPreAmpersandEscape`). PowerShell's errors show the text before and
 /// after an `&` separately.
 fn before_ampersand(value: &str) -> &str {
     let end = value
@@ -136,7 +136,8 @@ fn before_ampersand(value: &str) -> &str {
     long(&value[..end.unwrap_or(0)])
 }
 
-/// The value after an `&` (`PowerShellPostAmpersandEscape`).
+/// The value after its first `&+` and one more character, or else after its last `&`
+/// (`PowerShellPostAmpersandEscape`).
 fn after_ampersand(value: &str) -> &str {
     let rest = match value.find("&+") {
         // This leaves out the coloured letter.

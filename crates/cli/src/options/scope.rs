@@ -32,7 +32,8 @@ pub(crate) fn flags() -> impl Iterator<Item = Arg> {
 
 /// Finds the credential for the requests, and the scope of the anchors.
 ///
-/// # Errors If an option is wrong, or a signal arrives.
+/// # Errors
+/// If an option is wrong, or a signal arrives.
 pub(crate) async fn resolve(
     matches: &ArgMatches,
     environment: &Environment,

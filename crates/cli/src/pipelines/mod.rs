@@ -175,15 +175,17 @@ impl Pipelines {
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
         self.sites.iter().filter_map(|(site, memory)| {
             let name = site.platform.name();
-            let problem = match (&memory.stopped, &memory.last_failure) {
-                (Some(why), _) => format!("jobpass did not ask {name} about all runs: {why}"),
-                (None, Some(why)) => format!(
-                    "jobpass got no usable answer from {name} about some runs: \
-                                              {why}"
-                ),
-                (None, None) => return None,
-            };
-            Some(format!("{problem}. jobpass treats these runs as not ended"))
+            match (&memory.stopped, &memory.last_failure) {
+                (Some(why), _) => Some(format!(
+                    "jobpass stopped asking {name} about runs: {why}. jobpass treats the runs about which it \
+                     did not ask as not ended"
+                )),
+                (None, Some(why)) => Some(format!(
+                    "jobpass got no usable answer from {name} about some runs: {why}. jobpass treats these \
+                     runs as not ended"
+                )),
+                (None, None) => None,
+            }
         })
     }
 }

@@ -27,7 +27,8 @@ impl<'a> Program<'a> {
     /// Finds the program of a command line as a shell does: by its path, or by its name in the folders of
     /// `PATH`.
     ///
-    /// # Errors If there is no such program, or if this user may not execute it.
+    /// # Errors
+    /// If there is no such program, or if this user may not execute it.
     pub(crate) fn find(
         mut words: impl Iterator<Item = &'a OsString>,
         environment: &Environment,

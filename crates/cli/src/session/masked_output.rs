@@ -1,4 +1,4 @@
-//! Masks the output of the command.
+//! Masks the token in the output of the command that a verb runs.
 
 use std::{
     fs::File,

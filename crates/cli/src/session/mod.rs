@@ -47,7 +47,8 @@ pub(crate) struct Session<'a> {
 impl<'a> Session<'a> {
     /// Mints a token into files in a folder that only this user can read.
     ///
-    /// # Errors If jobpass cannot mint the token. Then nothing is left behind, unless the error names it.
+    /// # Errors
+    /// If jobpass cannot mint the token. Then nothing is left behind, unless the error names it.
     pub(crate) async fn mint(
         given: &Inputs,
         lifetime: Lifetime,
@@ -90,7 +91,8 @@ impl<'a> Session<'a> {
 
     /// Reads the token from its file.
     ///
-    /// # Errors If another program has removed the file.
+    /// # Errors
+    /// If another program has removed the file.
     pub(crate) fn token(&self) -> Result<Token, Error> {
         self.state.files.token().ok_or_else(|| {
             let problem = "another program removed the token's file before the command could use it";
@@ -114,8 +116,8 @@ impl<'a> Session<'a> {
 
     /// Revokes the token and removes its files. Returns `None` if an earlier call did both.
     ///
-    /// # Errors If the token may still work. Then the state file stays, so that a person can revoke the token
-    /// later.
+    /// # Errors
+    /// If the token may still work. Then the state file stays, so that a person can revoke the token later.
     pub(crate) async fn revoke(&mut self, interrupt: &mut Interrupt) -> Result<Option<Revoked>, Error> {
         if self.revoked {
             return Ok(None);
@@ -133,7 +135,8 @@ impl<'a> Session<'a> {
 
     /// Revokes the token and keeps its files. A client can then try the revoked token.
     ///
-    /// # Errors If the token may still work.
+    /// # Errors
+    /// If the token may still work.
     pub(crate) async fn revoke_and_keep_files(&self, interrupt: &mut Interrupt) -> Result<(), Error> {
         let mut state = State {
             // The end of a job removes only the files that the state names.

@@ -164,7 +164,7 @@ pub(crate) fn warning(text: &str) {
     Entry::new(Level::Warning, text).log();
 }
 
-/// Logs an event. It is for verbs whose standard output belongs to a command.
+/// Logs an event. Verbs use this if the command that they run owns standard output.
 pub(crate) fn note(text: &str) {
     Entry::new(Level::Info, text).log();
 }

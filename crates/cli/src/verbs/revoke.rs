@@ -160,7 +160,8 @@ struct Candidate {
 /// Chooses the state file of the token to revoke. A state file whose token is revoked comes last, because it
 /// may be older than the token.
 ///
-/// # Errors If two state files belong to two tokens, or if jobpass cannot compare them.
+/// # Errors
+/// If two state files belong to two tokens, or if jobpass cannot compare them.
 fn choose(candidates: Vec<Candidate>) -> Result<Option<Candidate>, Error> {
     let is_revoked =
         |candidate: &Candidate| matches!(&candidate.state, Ok(state) if state.receipt.revoked.is_some());

@@ -159,7 +159,8 @@ struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    /// Answers each question from the rules. Asks the API server the questions that the rules do not answer.
+    /// Answers the questions from the account's rules, and asks the API server those that the rules do not
+    /// answer. Also asks about each object that a rule names.
     async fn ask(&self, mut questions: Vec<Question>) -> Vec<Answered> {
         if let Some(rules) = &self.rules {
             questions.extend(by_name(&questions, rules));

@@ -79,13 +79,13 @@ fn of_tls(error: &rustls::Error) -> AttemptError {
             "the server's certificate is not valid yet".into(),
             "check this machine's clock",
         ),
-        // Another attempt meets the same certificate.
+        // A certificate that jobpass rejects now, it also rejects at the next attempt.
         rustls::Error::InvalidCertificate(error) => (
             format!(
                 "the server's certificate cannot be used: {}",
                 harmless(&error.to_string())
             ),
-            "check that this is the API server's port, and its certificate with `openssl s_client -connect HOST:PORT`",
+            "check that the address has the API server's port. Then look at the certificate: `openssl s_client -connect HOST:PORT`",
         ),
         // A load balancer that restarts may send an alert or cut the connection.
         other => {
@@ -136,8 +136,8 @@ mod tests {
         AttemptError::of(&Outer("client error (Connect)", io::Error::other(tls)), false)
     }
 
-    /// Another attempt meets the same certificate. jobpass repeats only errors that a load balancer may
-    /// cause.
+    /// A wrong certificate stays wrong, so jobpass does not try again. It tries again after other TLS errors,
+    /// which a load balancer may cause.
     #[rstest]
     #[case::another_authority(
         Tls::InvalidCertificate(E::UnknownIssuer),

@@ -46,8 +46,8 @@ pub(crate) fn objects<K: Resource<DynamicType = ()>>(namespace: Option<&str>) ->
 impl Call {
     /// Takes over a request that kube-core built.
     ///
-    /// # Errors If kube-core could not build the request. That is a defect in jobpass, which checks every
-    /// name before.
+    /// # Errors
+    /// If kube-core could not build the request. That is a defect in jobpass, which checks every name before.
     pub(crate) fn new(
         doing: &'static str,
         request: Result<http::Request<Vec<u8>>, request::Error>,
@@ -65,7 +65,8 @@ impl Call {
 
     /// Requests a path that does not belong to an object, such as `/version`.
     ///
-    /// # Errors As [`Call::new`].
+    /// # Errors
+    /// As [`Call::new`].
     pub(crate) fn get(doing: &'static str, path: &str) -> Result<Self, Error> {
         Self::of(doing, http::Request::get(path))
     }
@@ -73,7 +74,8 @@ impl Call {
     /// Requests the cluster's public keys. kube-apiserver answers 406 unless the request accepts the media
     /// type of JSON Web Key Sets.
     ///
-    /// # Errors As [`Call::new`].
+    /// # Errors
+    /// As [`Call::new`].
     pub(crate) fn keys(doing: &'static str) -> Result<Self, Error> {
         let request = http::Request::get("/openid/v1/jwks");
         Self::of(
@@ -96,7 +98,8 @@ impl Call {
     /// Creates an object in a dry run: the API server checks the request and applies its policies, but
     /// creates nothing.
     ///
-    /// # Errors As [`Call::new`].
+    /// # Errors
+    /// As [`Call::new`].
     pub(crate) fn create_dry<K>(
         doing: &'static str,
         namespace: Option<&str>,
@@ -142,7 +145,8 @@ impl Call {
 
     /// Lists the metadata of objects. No other part of them leaves the API server.
     ///
-    /// # Errors As [`Call::new`].
+    /// # Errors
+    /// As [`Call::new`].
     pub(crate) fn list_metadata<K: Resource<DynamicType = ()>>(
         doing: &'static str,
         namespace: Option<&str>,

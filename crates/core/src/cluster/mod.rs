@@ -95,7 +95,8 @@ impl Cluster {
     /// Returns the same server with `token` as the only credential. Both share their connections, unless
     /// these carry a client certificate: kube-apiserver would prefer the certificate to the token.
     ///
-    /// # Errors As [`Cluster::connect`].
+    /// # Errors
+    /// As [`Cluster::connect`].
     pub fn with_token(&self, token: &Token) -> Result<Self, Error> {
         if self.certified {
             return Self::connect_with(&self.connection, token);

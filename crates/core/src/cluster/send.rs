@@ -34,7 +34,8 @@ impl Cluster {
     /// Retry-After of up to 10 s), and after 500, 502, 503 and 504. Every call can be repeated; each caller
     /// says why.
     ///
-    /// # Errors If all attempts fail, or the budget ends.
+    /// # Errors
+    /// If all attempts fail, or the budget ends.
     pub(crate) async fn send(&self, call: &Call, budget: &Budget) -> Result<Answer, NoAnswer> {
         let started = Instant::now();
         // Whether the API server may have carried out an earlier attempt.

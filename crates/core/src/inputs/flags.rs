@@ -101,7 +101,8 @@ pub fn inputs(matches: &ArgMatches) -> Result<Inputs, Error> {
 /// Reads the inputs at the end of a job. An empty option counts as absent: an error about it would keep
 /// jobpass from revoking the token.
 ///
-/// # Errors If a flag holds a kubeconfig instead of its path.
+/// # Errors
+/// If a flag holds a kubeconfig instead of its path.
 pub fn inputs_at_end(matches: &ArgMatches) -> Result<Inputs, Error> {
     no_secret_in_argv(matches)?;
     Inputs::read(FrontEnd::CommandLine, |option| {

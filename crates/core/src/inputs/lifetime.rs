@@ -50,8 +50,8 @@ impl Lifetime {
     /// Parses the lifetime of a legacy token, after which `jobpass sweep` deletes the token. It may be less
     /// than 10 minutes, because the API server does not limit it.
     ///
-    /// # Errors If the text is not a duration, or if the duration is negative, zero, or more than 2^32
-    /// seconds.
+    /// # Errors
+    /// If the text is not a duration, or if the duration is negative, zero, or more than 2^32 seconds.
     pub fn of_legacy(text: &str) -> Result<Self, Error> {
         match seconds(text)? {
             seconds @ 1..=Self::MOST => Ok(Self(seconds)),
@@ -67,7 +67,8 @@ impl Lifetime {
     /// Like [`Lifetime::parse`], for callers that revoke the token themselves. They may ask for less than 10
     /// minutes. Then this returns the shortest lifetime, and the time after which the caller must revoke.
     ///
-    /// # Errors As [`Lifetime::parse`], but accepts less than 10 minutes. Also if the duration is zero.
+    /// # Errors
+    /// As [`Lifetime::parse`], but accepts less than 10 minutes. Also if the duration is zero.
     pub fn parse_or_sooner(text: &str) -> Result<(Self, Option<Duration>), Error> {
         match seconds(text)? {
             0 => Err(wrong_duration(text, "the time is zero", DURATIONS)),
@@ -94,7 +95,8 @@ fn wrong_duration(text: &str, problem: &str, allowed: &str) -> Error {
 
 /// Parses the value of the input `input`, a duration that is not a token's lifetime.
 ///
-/// # Errors If the text is not a duration, or if the duration is zero.
+/// # Errors
+/// If the text is not a duration, or if the duration is zero.
 pub fn time(input: &str, text: &str) -> Result<Duration, Error> {
     match seconds(text) {
         Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),

@@ -468,7 +468,8 @@ impl Inputs {
 
     /// The meaning of an option that is [`Value::Choice`]. `parse` returns it for each of the option's words.
     ///
-    /// # Errors If the value is another word.
+    /// # Errors
+    /// If the value is another word.
     pub(crate) fn choice<T>(&self, option: Opt, parse: fn(&str) -> Option<T>) -> Result<T, Error> {
         let word = self.get(option).or(option.default()).unwrap_or_default();
         parse(word).ok_or_else(|| {

@@ -22,7 +22,8 @@ pub enum Verify {
 /// Parses `verify-revocation` alone, without a [`Spec`](crate::inputs::spec::Spec): a wrong value of another
 /// input must not keep jobpass from revoking.
 ///
-/// # Errors If `verify-revocation` is not one of its three words.
+/// # Errors
+/// If `verify-revocation` is not one of its three words.
 pub fn verify_revocation(inputs: &Inputs) -> Result<Verify, Error> {
     inputs.choice(Opt::VerifyRevocation, |word| match word {
         "off" => Some(Verify::Off),

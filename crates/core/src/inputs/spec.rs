@@ -95,7 +95,8 @@ impl Spec {
 
 /// The namespace: that of the input, else that of the minter's configuration, else `default`.
 ///
-/// # Errors If no namespace can have this name.
+/// # Errors
+/// If no namespace can have this name.
 pub fn namespace(inputs: &Inputs, minter_namespace: Option<&str>) -> Result<String, Error> {
     let namespace = inputs
         .get(Opt::Namespace)

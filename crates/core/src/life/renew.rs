@@ -56,7 +56,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 ///
 /// The renewer stays in the process group of the job, so it ends with the job.
 ///
-/// # Errors If the renewer does not start, or ends at once. The error then holds the renewer's output.
+/// # Errors
+/// If the renewer does not start, or ends at once. The error then holds the renewer's output.
 pub fn in_background(state: &State) -> Result<(), Error> {
     if state.renewal.is_none() {
         return Ok(());
@@ -107,7 +108,8 @@ pub async fn run(
 /// Renews the token of `state` each time it grows old, until one token lasts to the end of `renew-for`.
 /// Records a failure in the journal, and tries again. Calls `ready` once, at the beginning.
 ///
-/// # Errors If the anchor or the journal is gone.
+/// # Errors
+/// If the anchor or the journal is gone.
 pub async fn renew_until_end(
     state: &State,
     inputs: &Inputs,

@@ -89,8 +89,9 @@ pub struct Revoked {
 /// which sets no finalizer. While a finalizer holds the Secret, the API server accepts its token for up to a
 /// minute.
 ///
-/// # Errors If the anchor may still exist, if the token still works, or if jobpass cannot remove one of the
-/// token's files. The error has the command that deletes the anchor by hand.
+/// # Errors
+/// If the anchor may still exist, if the token still works, or if jobpass cannot remove one of the token's
+/// files. The error has the command that deletes the anchor by hand.
 pub async fn at_end_of_job(
     state: &mut State,
     handed_over: Option<Token>,

@@ -13,8 +13,9 @@ impl Claims {
     /// Checks that the API server issued the requested token. Returns a warning if the token expires sooner
     /// than requested.
     ///
-    /// # Errors If the token is for another account or other audiences, is not bound to the anchor, never
-    /// expires, or lives longer than requested.
+    /// # Errors
+    /// If the token is for another account or other audiences, is not bound to the anchor, never expires, or
+    /// lives longer than requested.
     pub fn verify(
         &self,
         spec: &Spec,

@@ -51,7 +51,8 @@ pub enum Signature {
 /// credential of `cluster`. If that fails and the API server accepted the token, reads the keys with the
 /// token.
 ///
-/// # Errors If there is no usable answer. A refused or forged token is a result, not an error.
+/// # Errors
+/// If there is no usable answer. A refused or forged token is a result, not an error.
 pub async fn verify(
     cluster: &Cluster,
     token: &Token,

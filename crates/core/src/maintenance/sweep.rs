@@ -20,8 +20,9 @@ use crate::{
     process::interrupt::Interrupt,
 };
 
-/// The time for which the sweep leaves an anchor alone after its expiry. jobpass may mint the token up to 45
-/// s after it created the anchor, so the token may expire that much later.
+/// The time for which the sweep leaves an anchor alone after the expiry in its annotation. The token may expire
+/// up to 45 s after that expiry, because jobpass mints it after it creates the anchor. The rest of the time is
+/// for clocks that differ.
 const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_mins(5);
 /// The age from which the sweep asks the CI platform about an anchor's run. A younger anchor belongs to a job
 /// that usually deletes it soon.

@@ -161,8 +161,8 @@ impl Minter {
     /// Finds the minter at the end of the job. The state names the API server, and the inputs give only the
     /// credential. So a step of the job cannot make jobpass send the credential elsewhere.
     ///
-    /// # Errors If the credential is missing, or if its kubeconfig or input names another API server than the
-    /// state.
+    /// # Errors
+    /// If the credential is missing, or if its kubeconfig or input names another API server than the state.
     pub async fn from_recorded(
         connection: &Connection,
         auth: &Auth,
@@ -247,7 +247,8 @@ impl Connection {
     /// The connection settings for `server` with its `certificate-authority`. They are for callers that
     /// already have a credential.
     ///
-    /// # Errors If one of these inputs is wrong.
+    /// # Errors
+    /// If one of these inputs is wrong.
     pub fn of_server(inputs: &Inputs, environment: &Environment) -> Result<Self, Error> {
         explicit::connection(explicit::MINTER, inputs, environment)
     }
@@ -255,7 +256,8 @@ impl Connection {
     /// The connection settings for `job-server` with its `job-certificate-authority`. `None` if the job uses
     /// the minter's server.
     ///
-    /// # Errors If one of these inputs is wrong, or if `job-certificate-authority` is given alone.
+    /// # Errors
+    /// If one of these inputs is wrong, or if `job-certificate-authority` is given alone.
     pub fn of_job(inputs: &Inputs, environment: &Environment) -> Result<Option<Self>, Error> {
         let [server, authority] = explicit::JOB;
         match (inputs.get(server), inputs.get(authority)) {

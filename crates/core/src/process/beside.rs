@@ -21,7 +21,8 @@ const LONGEST_REASON: u64 = 4096;
 /// [`ready`]. The new process inherits the environment but no open files. So neither a job's log nor a runner
 /// waits for its end.
 ///
-/// # Errors If the process does not start, or ends at once. The error then holds its output.
+/// # Errors
+/// If the process does not start, or ends at once. The error then holds its output.
 pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
     spawn(Command::new(std::env::current_exe()?).args(arguments), input)
 }

@@ -30,7 +30,8 @@ impl Environment {
     /// The value of `name`, for callers that need it as text: it is the path of a file, or the state records
     /// it. A value that is not UTF-8 is an error here; [`Environment::get`] would treat it as absent.
     ///
-    /// # Errors If the value is not UTF-8.
+    /// # Errors
+    /// If the value is not UTF-8.
     pub fn utf8(&self, name: &str) -> Result<Option<&str>, Error> {
         match self.not_utf8.contains(&*variable(name)) {
             true => Err(Error::new(
@@ -120,7 +121,8 @@ pub struct IdTokens {
 impl Token {
     /// Reads the token in the environment variable `variable`, which the input `input` names.
     ///
-    /// # Errors If `variable` is not a valid name, is not set, or does not hold a token.
+    /// # Errors
+    /// If `variable` is not a valid name, is not set, or does not hold a token.
     pub fn from_env(input: &str, variable: &str, environment: &Environment) -> Result<Self, Error> {
         let is_name = variable.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !is_name || variable.starts_with(|c: char| c.is_ascii_digit()) {

@@ -72,8 +72,9 @@ fn read_open(longest: u64, file: File) -> io::Result<Vec<u8>> {
 /// Converts a path to UTF-8. jobpass records the path, or hands it over in JSON, YAML or a variable, and
 /// shows it in logs.
 ///
-/// # Errors If the path is not UTF-8 or has control characters: a line break in the path could begin a
-/// command to the runner that shows the log. The error is that of a wrong input named `name`.
+/// # Errors
+/// If the path is not UTF-8 or has control characters: a line break in the path could begin a command to the
+/// runner that shows the log. The error is that of a wrong input named `name`.
 pub fn utf8<'a>(name: &str, path: &'a Path) -> Result<&'a str, Error> {
     let refused = |problem: &str| {
         Error::input(
@@ -91,7 +92,8 @@ pub fn utf8<'a>(name: &str, path: &'a Path) -> Result<&'a str, Error> {
 
 /// Makes `path` absolute, for the state.
 ///
-/// # Errors As [`utf8`].
+/// # Errors
+/// As [`utf8`].
 pub fn absolute(name: &str, path: &Path) -> Result<PathBuf, Error> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     utf8(name, &path)?;

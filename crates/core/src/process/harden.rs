@@ -45,10 +45,11 @@ pub(crate) fn catch<T>(parse: impl FnOnce() -> T) -> Option<T> {
     parsed.ok()
 }
 
-/// Makes Linux send this process SIGTERM when `parent`, the process that started it, ends. Without this, a
-/// killed parent could pass no signal on, and this process would mint a token that nobody uses.
+/// Makes Linux send SIGTERM to this process when its parent, `parent`, ends. A parent that SIGKILL ends cannot
+/// forward the cancellation of the job. This process would then mint a token that nobody uses.
 ///
-/// # Errors If `parent` has already ended.
+/// # Errors
+/// If `parent` has already ended.
 pub fn follow(parent: u32) -> Result<(), Error> {
     if !system::follow(parent) {
         return Err(Error::new(

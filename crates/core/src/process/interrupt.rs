@@ -64,7 +64,8 @@ impl Interrupt {
 
     /// Runs `work` until it ends or a signal arrives. The next caller also receives that signal.
     ///
-    /// # Errors As `work`, or if a signal arrives.
+    /// # Errors
+    /// As `work`, or if a signal arrives.
     pub async fn run_until_signal<T>(
         &mut self,
         work: impl Future<Output = Result<T, Error>>,

@@ -68,7 +68,8 @@ pub(crate) enum Place {
 /// Parses the permissions of an option, one a line or a YAML list. Ignores empty lines and lines that begin
 /// with `#`. `take` converts each permission, or says why the option does not accept it.
 ///
-/// # Errors If a permission is wrong. The error names the line, the problem, and the syntax.
+/// # Errors
+/// If a permission is wrong. The error names the line, the problem, and the syntax.
 pub(crate) fn parse_all<T>(
     option: &str,
     text: &str,

@@ -60,7 +60,7 @@ impl Files {
             }
             Some(word) if is_switch(word) => Err(Error::input(
                 option,
-                format!("is `{word}`, which is neither `true` or `false` nor a path"),
+                format!("is `{word}`, which may mean `true`, `false` or a file"),
                 format!("use `true`, `false` or a path. For a file of that name, write `./{word}`"),
             )),
             Some(path) => free(option, folder.join(path)).map(Some),

@@ -133,7 +133,8 @@ impl Dotenv {
 
     /// Adds all lines of the token, or none.
     ///
-    /// # Errors If GitLab would refuse the report, or if the write fails.
+    /// # Errors
+    /// If GitLab would refuse the report, or if the write fails.
     pub(crate) fn write(
         &self,
         token: &Token,
@@ -205,7 +206,7 @@ impl Dotenv {
         let (variable, path) = (&self.variable, self.shown());
         let how = match &self.mode {
             Mode::Plain => "not masked".to_owned(),
-            Mode::Masked => format!("with `{MASKED_PREFIX}` before it, so that runners mask it"),
+            Mode::Masked => format!("its value prefixed with `{MASKED_PREFIX}`, which makes runners mask it"),
             Mode::Sealed(recipient) => format!("sealed to {recipient}"),
         };
         format!("variable {variable} of later jobs, through the report {path}, {how}")

@@ -76,7 +76,8 @@ impl Ending {
 
     /// Shows the result in the log.
     ///
-    /// # Errors If the guard could not revoke. The caller decides whether that fails the job.
+    /// # Errors
+    /// If the guard could not revoke. The caller decides whether that fails the job.
     pub(crate) fn show(&mut self) -> Result<(), Error> {
         match &self.outcome {
             Outcome::Revoked { .. } if self.shown => {

@@ -137,8 +137,9 @@ impl<'a> Rotation<'a> {
     /// Creates a new token, and writes it over the old one. After a failure, the old token is still there and
     /// works, and jobpass deletes the new one.
     ///
-    /// # Errors The first failure. If jobpass could not delete the new Secret, the error has the command that
-    /// deletes the new Secret.
+    /// # Errors
+    /// The first failure. If jobpass could not delete the new Secret, the error has the command that deletes
+    /// the new Secret.
     pub async fn replace(self, interrupt: &mut Interrupt) -> Result<Replaced<'a>, Error> {
         let (new, existing, resumed) = match self.earlier.clone() {
             Some(EarlierRotation::Written(name)) => return Ok(self.replaced(name, true)),

@@ -44,7 +44,8 @@ impl Replaced<'_> {
     /// even if this process ends early. Returns the time to wait, which is shorter if the Secret had an
     /// earlier expiry.
     ///
-    /// # Errors If jobpass cannot write the expiry.
+    /// # Errors
+    /// If jobpass cannot write the expiry.
     pub async fn retire(&mut self, grace: Duration) -> Result<Duration, Error> {
         let Rotated {
             namespace,

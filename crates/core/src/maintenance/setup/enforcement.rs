@@ -75,7 +75,8 @@ pub(crate) enum Violation {
 /// then asks the policies, and at last looks for the Secret. So it never issues this token. A dry run is no
 /// option: it issues a token that works.
 ///
-/// # Errors If the operating system returns no random bytes.
+/// # Errors
+/// If the operating system returns no random bytes.
 pub(crate) fn token(namespace: &str, account: &str, violation: Violation) -> Result<Call, Error> {
     let doing = match violation {
         Violation::Unpinned => "get a token that is not bound to an anchor",

@@ -71,7 +71,7 @@ impl Setup {
         });
         own.map(|name| {
             format!(
-                "# The minter. The CI platform stores a kubeconfig with a token of this account: let the token expire, and renew it.\n{}",
+                "# The minter. The CI platform stores a kubeconfig with a token of this account. Give that token an expiry, and replace it before then.\n{}",
                 self.head("v1", "ServiceAccount", name)
             )
         })

@@ -89,7 +89,7 @@ impl Setup {
                 ));
                 (
                     format!("!{of_job}"),
-                    "a token of a ServiceAccount that was made for a job".to_owned(),
+                    "a token of a ServiceAccount that jobpass made for a job".to_owned(),
                 )
             }
         };
@@ -187,10 +187,10 @@ impl Setup {
                      object.metadata.ownerReferences.all(owner, owner.apiVersion == 'v1' && owner.kind == 'Secret' && \
                      owner.name == object.metadata.name && !owner.?blockOwnerDeletion.orValue(false)))"
                         .into(),
-                    "an object that is made for a job must be owned by its anchor and nothing else, so that it is deleted with the anchor".into(),
+                    "an object that jobpass makes for a job must be owned by its anchor and nothing else, so that it is deleted with the anchor".into(),
                 ),
-                no_finalizers("an object that is made for a job"),
-                in_background("an object that is made for a job"),
+                no_finalizers("an object that jobpass makes for a job"),
+                in_background("an object that jobpass makes for a job"),
                 (
                     of(
                         "roles",
@@ -232,7 +232,7 @@ impl Setup {
         );
         Policy {
             about: "jobs",
-            why: "# A ServiceAccount that is made for a job must never mint, whatever permissions it gets.\n",
+            why: "# A ServiceAccount that jobpass makes for a job must never mint, whatever permissions it gets.\n",
             operations: CHANGES,
             resources: &[
                 (
@@ -247,7 +247,7 @@ impl Setup {
             ),
             validations: vec![(
                 "false".into(),
-                "a ServiceAccount that was made for a job may not touch Secrets, ServiceAccounts, tokens, Roles or RoleBindings"
+                "a ServiceAccount that jobpass made for a job may not touch Secrets, ServiceAccounts, tokens, Roles or RoleBindings"
                     .into(),
             )],
         }

@@ -23,8 +23,9 @@ use crate::{
 /// Refuses a set-up that lets jobs get tokens of a minter: one of its minters is a ServiceAccount of jobs, or
 /// its jobs use the ServiceAccount of a minter.
 ///
-/// # Errors Names the account and the RoleBinding. jobpass has changed nothing yet. Also if the API server
-/// does not list the RoleBindings.
+/// # Errors
+/// Names the account and the RoleBinding. jobpass has changed nothing yet. Also if the API server does not
+/// list the RoleBindings.
 pub(super) async fn refuse(setup: &Setup, cluster: &Cluster, budget: &Budget) -> Result<(), Error> {
     for namespace in setup.namespaces() {
         let request = objects::<RoleBinding>(Some(namespace)).list(&ListParams::default());

@@ -20,7 +20,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
-/// The extension of a cluster that jobpass passes to an exec plugin.
+/// The name of the extension in a kubeconfig's cluster whose content jobpass passes to an exec plugin.
 pub(super) const PLUGIN_CONFIGURATION: &str = "client.authentication.k8s.io/exec";
 
 /// A kubeconfig: one file, or several that are merged.

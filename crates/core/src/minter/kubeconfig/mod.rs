@@ -244,7 +244,8 @@ impl Found {
 
     /// Checks that the context leads to the server of `recorded`. Its credential may go to no other server.
     ///
-    /// # Errors If the context names another cluster.
+    /// # Errors
+    /// If the context names another cluster.
     pub(super) fn must_lead_to(&self, recorded: &Connection, name: &str) -> Result<(), Error> {
         let (_, context) = self.context(Some(name))?;
         let cluster = self

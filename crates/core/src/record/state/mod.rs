@@ -96,6 +96,7 @@ const PINNED_VARIABLES: [&str; 3] = ["PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 impl State {
     /// The state before minting, with a random name for the anchor.
     ///
+    /// # Errors
     /// If the system returns no random bytes, if jobpass cannot write the files, or if a value for the state
     /// is not UTF-8.
     pub fn new(

@@ -92,7 +92,7 @@ pub fn lost(cause: &Error, anchor: &str, run_id: Option<&str>) -> Error {
         ),
     };
     error.help(format!(
-        "if jobpass minted a token, it still works (a legacy token for ever). Revoke it by hand:\n\n  \
+        "if jobpass minted a token, that token works until it expires. A legacy token never expires. Revoke it by hand:\n\n  \
          {commands}"
     ))
 }
