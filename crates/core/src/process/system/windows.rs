@@ -14,7 +14,7 @@ use std::{
         process::CommandExt as _,
     },
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Stdio, id},
     thread::sleep,
     time::Duration,
 };
@@ -168,9 +168,17 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     patiently(|| fs::rename(from, to))
 }
 
-/// Removes a file.
+/// Removes a file. On some file systems, a file keeps its name until the last program has closed it. So this gives
+/// it another name first: the renewer must see that its journal is gone.
 pub(crate) fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
-    patiently(|| fs::remove_file(path.as_ref()))
+    let path = path.as_ref();
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".{}.removed", id()));
+    match patiently(|| fs::rename(path, &aside)) {
+        Ok(()) => patiently(|| fs::remove_file(&aside)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(error),
+        Err(_) => fs::remove_file(path),
+    }
 }
 
 /// Windows neither replaces nor removes a file while a program reads it, unless the program allows that. Clients
