@@ -175,7 +175,7 @@ impl Cluster {
             format!(
                 "cannot {}: {} ({}{proxy}; {times} in {:.1} s of {} allowed)",
                 call.doing,
-                failed.why,
+                self.without_bearer(&failed.why),
                 harmless(&self.connection.server),
                 took.as_secs_f32(),
                 in_words(budget.total.as_secs()),
@@ -262,6 +262,29 @@ mod tests {
             Vec::new(),
         );
         assert_eq!(cluster.without_bearer("a short one"), "a <redacted> one");
+    }
+
+    /// A server writes the debug data of GOAWAY, which stand in the error of the connection (RFC 9113,
+    /// section 6.8).
+    #[test]
+    fn an_echo_of_the_bearer_token_in_the_end_of_a_connection_is_removed() {
+        let bearer = "opaque-secret-token-1234567890";
+        let identity = Identity::from(Token::parse(bearer, "token").expect("a token"));
+        let (cluster, _) = scripted::cluster(&identity, Vec::new());
+        let call = Call::get("ask", "/version").expect("a call");
+        let failed = AttemptError {
+            why: format!("connection error received: not a result of an error (b\"you sent: {bearer}\")"),
+            ..no_answer_in_time()
+        };
+        let error = cluster.gave_up(
+            &call,
+            &failed,
+            1,
+            Duration::ZERO,
+            &Budget::new(Duration::from_secs(1)),
+        );
+        assert!(!error.to_string().contains(bearer), "{error}");
+        assert!(error.to_string().contains("you sent: <redacted>"), "{error}");
     }
 
     #[rstest]
