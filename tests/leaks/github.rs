@@ -113,6 +113,45 @@ fn a_server_that_echoes_a_credential_does_not_get_it_shown(#[case] status: u16) 
     assert!(main.log.contains("<redacted>"), "{}", main.log);
 }
 
+/// An admission webhook's message is Markdown with a link and an image.
+#[test]
+fn the_summary_shows_a_server_s_text_without_markup() {
+    let cluster = Cluster::start();
+    let step = Step::scanner(&support::minter(&cluster), &[]);
+    step.main().succeeded();
+    let message =
+        "denied: [log in](https://evil.example/login) ![i](https://evil.example/i.png) @team `x` <b>";
+    let body = serde_json::json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "reason": "Invalid", "code": 422 });
+    cluster.inject(Fault {
+        method: "DELETE",
+        path_contains: "/secrets/".into(),
+        times: 99,
+        kind: FaultKind::Answer {
+            status: 422,
+            headers: Vec::new(),
+            body: body.to_string(),
+        },
+    });
+    let post = step.post();
+    assert!(
+        post.log.contains("[log in](https://evil.example/login)"),
+        "{}",
+        post.log
+    );
+    let summary = step.summary();
+    assert!(
+        summary.contains(r"\[log in\]\(https\://evil\.example/login\)"),
+        "{summary}"
+    );
+    for markup in ["](", "![", "s://", " @team", " `x`", "<b>"] {
+        let text = summary
+            .lines()
+            .find(|line| line.contains("denied"))
+            .expect("the message");
+        assert!(!text.contains(markup), "{markup}: {text}");
+    }
+}
+
 #[test]
 fn another_process_of_the_same_user_reads_nothing_in_proc() {
     let cluster = Cluster::start();

@@ -4,6 +4,8 @@ use std::{borrow::Cow, path::Path};
 
 /// The number of characters that jobpass shows of a server's text.
 const LONGEST: usize = 600;
+/// The text in place of a value that could be a secret.
+const NOT_SHOWN: &str = "<not shown: it could be a secret>";
 
 /// Returns server text without the parts that a terminal, a log or a CI runner would obey.
 ///
@@ -62,9 +64,44 @@ fn not_a_command(text: String) -> String {
     }
 }
 
+/// The wrong value of an input, as [`harmless`] text. Does not show words that could be a secret in the wrong
+/// input: an opaque token looks like any text.
+///
+/// Such a word has a part of 16 characters or more with a digit or a `+`, and is not a number. No name of
+/// Kubernetes, path or variable that a person writes by hand is likely to have one.
+pub fn wrong(value: &str) -> String {
+    let could_be_secret = |part: &str| {
+        let is_number = part.bytes().all(|byte| byte.is_ascii_digit());
+        part.len() >= 16 && !is_number && part.contains(|c: char| c.is_ascii_digit() || c == '+')
+    };
+    let shown = harmless(value);
+    let words = shown.split(' ').map(|word| {
+        let mut parts = word.split(['.', '/', ':', '=', '_', ',']);
+        if parts.any(could_be_secret) {
+            NOT_SHOWN
+        } else {
+            word
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// A path, as [`harmless`] text. Shows bytes that are not UTF-8 as `�`.
 pub fn path(path: &Path) -> String {
     harmless(&path.to_string_lossy())
+}
+
+/// Writes [`harmless`] text for Markdown, in which it has no markup: no link, no image, no mention. Escapes
+/// the punctuation of Markdown with backslashes (CommonMark, section 2.4).
+pub fn markdown(text: &str) -> String {
+    let plain = |c: char| !c.is_ascii_punctuation() || matches!(c, '"' | '\'' | ',' | ';' | '/');
+    harmless(text).chars().fold(String::new(), |mut escaped, c| {
+        if !plain(c) {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+        escaped
+    })
 }
 
 /// Formats [`harmless`] text as code in Markdown. No part of the text can end the code, or the cell of a
@@ -189,6 +226,32 @@ mod tests {
     #[case("::a", ": :a")]
     fn the_end_of_a_text_shows_no_end_of_a_credential(#[case] text: &str, #[case] shown: &str) {
         assert_eq!(harmless_end(text, 5), shown);
+    }
+
+    #[rstest]
+    #[case("5 minutes", "5 minutes")]
+    #[case("Scanner", "Scanner")]
+    #[case(
+        "get deployments.v1.apps --all-namespaces",
+        "get deployments.v1.apps --all-namespaces"
+    )]
+    #[case("/etc/secrets/ca-2024.pem", "/etc/secrets/ca-2024.pem")]
+    #[case("MY_CLUSTER_TOKEN_V2", "MY_CLUSTER_TOKEN_V2")]
+    #[case("opaque-secret-token-1234567890", NOT_SHOWN)]
+    #[case("/home/ci/Zq8v/Xk2+opaque-SECRETw9==", NOT_SHOWN)]
+    #[case("07401b.f395accd246ae52d", NOT_SHOWN)]
+    #[case("get 9f86d081884c7d659a2feaa0", "get <not shown: it could be a secret>")]
+    fn a_secret_in_the_wrong_input_is_not_shown(#[case] value: &str, #[case] shown: &str) {
+        assert_eq!(wrong(value), shown);
+    }
+
+    #[rstest]
+    #[case("[a](https://b.example)", r"\[a\]\(https\://b\.example\)")]
+    #[case("![i](//x) <b> `c` @team *d*", r"\!\[i\]\(//x\) \<b\> \`c\` \@team \*d\*")]
+    #[case("# a | b & c\n- d", r"\# a \| b \& c \- d")]
+    #[case("denied by \"x\"; ask y's owner", r#"denied by "x"; ask y's owner"#)]
+    fn markdown_has_no_markup(#[case] text: &str, #[case] shown: &str) {
+        assert_eq!(markdown(text), shown);
     }
 
     #[test]

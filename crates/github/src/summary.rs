@@ -4,7 +4,7 @@ use jobpass_core::{
     Error,
     access::Report,
     record::receipt::Receipt,
-    text::{code, in_words, time},
+    text::{code, in_words, markdown, time},
 };
 
 use crate::job::{CommandFile, Job};
@@ -12,10 +12,10 @@ use crate::job::{CommandFile, Job};
 /// Writes the permissions of a handed-over token, if an input asked about some or the escape check found
 /// some.
 pub(crate) fn access(file: Option<&CommandFile>, account: &str, report: &Report) {
-    let markdown = report.markdown();
-    if let (Some(file), false) = (file, markdown.is_empty()) {
+    let table = report.markdown();
+    if let (Some(file), false) = (file, table.is_empty()) {
         let _ = file.append(&format!(
-            "### :key: jobpass: the permissions of the token of {}\n\n{markdown}\n",
+            "### :key: jobpass: the permissions of the token of {}\n\n{table}\n",
             code(account)
         ));
     }
@@ -28,7 +28,7 @@ pub(crate) fn refused(job: &Job, error: &Error) {
             job,
             &format!(
                 "### :x: jobpass: no token\n\n{}\n\n{}\n",
-                text(error.message()),
+                markdown(error.message()),
                 report
             ),
         );
@@ -36,7 +36,7 @@ pub(crate) fn refused(job: &Job, error: &Error) {
 }
 
 pub(crate) fn revoked(job: &Job, receipt: &Receipt) {
-    let _ = revoked_markdown(receipt).and_then(|markdown| append(job, &markdown));
+    let _ = revoked_markdown(receipt).and_then(|text| append(job, &text));
 }
 
 pub(crate) fn not_revoked(job: &Job, receipt: &Receipt, error: &Error) {
@@ -51,7 +51,7 @@ pub(crate) fn not_revoked(job: &Job, receipt: &Receipt, error: &Error) {
             ),
             row("Anchor", &code(&receipt.anchor)),
             row("Expires", &expires(receipt)),
-            text(error.message()),
+            markdown(error.message()),
             receipt.anchor,
             receipt.namespace,
         ),
@@ -67,12 +67,12 @@ fn expires(receipt: &Receipt) -> String {
 }
 
 /// Appends to the summary. If that fails, the job goes on, because the log says the same.
-fn write(job: &Job, markdown: &str) {
-    let _ = append(job, markdown);
+fn write(job: &Job, text: &str) {
+    let _ = append(job, text);
 }
 
-fn append(job: &Job, markdown: &str) -> Result<(), Error> {
-    job.file("GITHUB_STEP_SUMMARY")?.append(markdown)
+fn append(job: &Job, text: &str) -> Result<(), Error> {
+    job.file("GITHUB_STEP_SUMMARY")?.append(text)
 }
 
 fn revoked_markdown(receipt: &Receipt) -> Result<String, Error> {
@@ -127,12 +127,6 @@ fn revoked_markdown(receipt: &Receipt) -> Result<String, Error> {
 
 fn row(name: &str, value: &str) -> String {
     format!("| {name} | {value} |\n")
-}
-
-fn text(value: &str) -> String {
-    jobpass_core::text::harmless(value)
-        .replace('<', "&lt;")
-        .replace('`', "'")
 }
 
 #[cfg(test)]

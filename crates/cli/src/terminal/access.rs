@@ -1,6 +1,9 @@
 //! A report of a token's permissions, as text, JSON and JUnit XML.
 
-use jobpass_core::access::{Finding, Report, Verdict};
+use jobpass_core::{
+    access::{Finding, Report, Verdict},
+    text::markdown,
+};
 use serde_json::{Value, json};
 
 use crate::terminal::screen::{GREEN, RED, Screen};
@@ -35,6 +38,7 @@ pub(crate) fn json(report: &Report) -> Value {
 
 /// The report as JUnit XML, with a test case for each permission. The case fails if the answer differs from
 /// the expected one. It has an error if the API server gave no answer.
+/// Readers of JUnit show it as Markdown, so the API server's text has no markup.
 pub(crate) fn junit(report: &Report) -> String {
     let failed = |finding: &&Finding| !finding.holds() && finding.verdict != Verdict::Unknown;
     let failures = report.findings.iter().filter(failed).count();
@@ -50,12 +54,16 @@ pub(crate) fn junit(report: &Report) -> String {
             Finding { verdict: Verdict::Unknown, .. } => "error",
             _ => "failure",
         };
-        let (answer, reason) = (finding.verdict.word(), xml(&finding.reason));
+        let (answer, reason) = (finding.verdict.word(), xml(&markdown(&finding.reason)));
         format!(
             "    <testcase classname=\"{class}\" name=\"{name}\"><{outcome} message=\"{answer}\">{reason}</{outcome}></testcase>\n"
         )
     });
     let warnings = report.warnings();
+    let warnings = warnings
+        .iter()
+        .map(|warning| markdown(warning))
+        .collect::<Vec<_>>();
     let warnings = match warnings.is_empty() {
         true => String::new(),
         false => format!("    <system-out>{}</system-out>\n", xml(&warnings.join(" "))),
@@ -118,7 +126,7 @@ mod tests {
                 "RBAC: allowed by \"a\" & <b>",
             ),
             (Expected::Allowed, Verdict::Denied, ""),
-            (Expected::Denied, Verdict::Allowed, "allowed"),
+            (Expected::Denied, Verdict::Allowed, "by [all](//a)"),
             (
                 Expected::Denied,
                 Verdict::Unknown,
@@ -150,7 +158,7 @@ mod tests {
           <testsuite name="jobpass check ci" tests="4" failures="2" errors="1">
             <testcase classname="require" name="get pods"/>
             <testcase classname="require" name="get nodes"><failure message="denied"></failure></testcase>
-            <testcase classname="forbid" name="delete secrets"><failure message="allowed">allowed</failure></testcase>
+            <testcase classname="forbid" name="delete secrets"><failure message="allowed">by \[all\]\(//a\)</failure></testcase>
             <testcase classname="forbid" name="list leases.coordination.k8s.io"><error message="unknown">the API server gave no answer</error></testcase>
           </testsuite>
         </testsuites>
@@ -166,7 +174,7 @@ mod tests {
         insta::assert_snapshot!(table(&report(), coloured).replace('\x1b', "^"), @r#"
         ^[32mok^[0m      require  get pods                         allowed  RBAC: allowed by "a" & <b>
         ^[31mFAILED^[0m  require  get nodes                        denied
-        ^[31mFAILED^[0m  forbid   delete secrets                   allowed  allowed
+        ^[31mFAILED^[0m  forbid   delete secrets                   allowed  by [all](//a)
         ^[31mFAILED^[0m  forbid   list leases.coordination.k8s.io  unknown  the API server gave no answer
         "#);
     }

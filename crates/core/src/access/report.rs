@@ -5,7 +5,7 @@ use crate::{
     claims::account::Account,
     error::{Error, Kind},
     rbac::{self, Grantee, Line, Permission},
-    text::{code, harmless},
+    text::{self, code},
 };
 
 /// The answers about the permissions of one token.
@@ -215,7 +215,7 @@ impl Report {
             );
         }
         for sentence in self.warnings() {
-            markdown += &format!("\n> [!WARNING]\n> {}\n", harmless(&sentence).replace('<', "&lt;"));
+            markdown += &format!("\n> [!WARNING]\n> {}\n", text::markdown(&sentence));
         }
         markdown
     }
