@@ -67,6 +67,47 @@ fn a_wrong_input_is_named_and_nothing_is_asked(
     assert!(cluster.requests().is_empty(), "{:?}", cluster.requests());
 }
 
+/// A person gives an opaque secret to the wrong input.
+#[rstest]
+#[case("service-account")]
+#[case("namespace")]
+#[case("duration")]
+#[case("require")]
+#[case("anchor-labels")]
+#[case("context")]
+#[case("kubeconfig")]
+#[case("job-server")]
+#[case("escape-check")]
+#[case("certificate-authority")]
+#[case("bearer-token-file")]
+#[case("bearer-token-env")]
+fn a_secret_in_the_wrong_input_is_not_shown(#[case] input: &str) {
+    let cluster = Cluster::start();
+    for secret in [
+        "Zq8vXk2pLw9tRb4nYc7m",
+        "ci+/Zq8vXk2pLw9tRb4nYc7m==\n",
+        "opaque-secret-token-1234567890",
+    ] {
+        // This one could be the name of an object.
+        if ["service-account", "namespace"].contains(&input) && secret.starts_with("opaque") {
+            continue;
+        }
+        let mut step = Step::scanner(&support::minter(&cluster), &[]);
+        if ["certificate-authority", "bearer-token-file", "bearer-token-env"].contains(&input) {
+            step.input("kubeconfig", "");
+            step.input("server", "https://127.0.0.1:1");
+            step.input("namespace", "ci");
+            if input == "certificate-authority" {
+                step.input("bearer-token-file", "/etc/hostname");
+            }
+        }
+        step.input(input, secret);
+        let main = refused(&cluster, &step, 2);
+        assert!(main.log.contains(input), "{}", main.log);
+        assert!(!main.log.contains(secret.trim()), "{}", main.log);
+    }
+}
+
 #[rstest]
 #[case("service-account", "nobody", &["there is no ServiceAccount `nobody` in namespace `NAMESPACE`", "kubectl create serviceaccount nobody --namespace NAMESPACE"])]
 #[case("namespace", "nowhere", &["there is no namespace `nowhere`", "kubectl create namespace nowhere"])]

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Kind},
-    text::harmless,
+    text::{self, harmless},
 };
 
 /// Checks that a value is an RFC 1123 subdomain (dots allowed) or label (no dots), as the names of objects
@@ -21,7 +21,7 @@ pub(crate) fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> 
         input,
         format!(
             "is `{}`: no object of Kubernetes can have this name",
-            harmless(value)
+            text::wrong(value)
         ),
         format!(
             "use at most {longest} lowercase letters, digits, {dots}, with a letter or digit at both ends. \
@@ -100,7 +100,7 @@ pub(crate) fn number(input: &str, text: &str) -> Result<String, Error> {
     }
     Err(Error::input(
         input,
-        format!("is `{}`, which is not an id", harmless(text)),
+        format!("is `{}`, which is not an id", text::wrong(text)),
         "give the number: after a renaming, somebody else can take the old name. For GitHub, `gh api \
          repos/OWNER/REPO --jq '.id, .owner.id'` prints the numbers. GitLab shows the number below the name \
          of the project or group",
@@ -116,7 +116,7 @@ pub(crate) fn text_of(input: &str, text: &str) -> Result<String, Error> {
         input,
         format!(
             "is `{}`, which is empty, too long, or has invisible characters or superfluous spaces",
-            harmless(text)
+            text::wrong(text)
         ),
         format!("use 1 to {LONGEST_TEXT} visible characters, without spaces at the ends or two in a row"),
     ))

@@ -14,7 +14,7 @@ use jobpass_core::{
     minter::Minter,
     names,
     record::{journal::Reader, state::State, token_files::Files},
-    text::harmless,
+    text::{self, harmless},
 };
 use jobpass_mask::Masker;
 use rustix::fs::{CWD, Mode, mkfifoat};
@@ -74,7 +74,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
         None | Some("true") => true,
         Some("false") => false,
         Some(other) => {
-            let problem = format!("is `{}`", harmless(other));
+            let problem = format!("is `{}`", text::wrong(other));
             return Err(Error::input("mask-log", problem, "use `true` or `false`"));
         }
     };

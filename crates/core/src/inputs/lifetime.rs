@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Error, inputs::options::Opt, text::harmless};
+use crate::{error::Error, inputs::options::Opt, text};
 
 /// A lifetime that the TokenRequest API accepts, in seconds. A legacy token does not expire: `jobpass sweep`
 /// deletes it after its lifetime.
@@ -88,7 +88,7 @@ const DURATIONS: &str = "use a duration such as `30m`, `1h`, `1h30m`, `900s` or 
 fn wrong_duration(text: &str, problem: &str, allowed: &str) -> Error {
     Error::input(
         Opt::Duration,
-        format!("is `{}`: {problem}", harmless(text)),
+        format!("is `{}`: {problem}", text::wrong(text)),
         allowed,
     )
 }
@@ -101,7 +101,10 @@ pub fn time(input: &str, text: &str) -> Result<Duration, Error> {
     match seconds(text) {
         Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
         _ => {
-            let problem = format!("is `{}`, which jobpass cannot use as a duration", harmless(text));
+            let problem = format!(
+                "is `{}`, which jobpass cannot use as a duration",
+                text::wrong(text)
+            );
             Err(Error::input(input, problem, DURATIONS))
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     inputs::options::{Inputs, Opt},
     names::{self, is_dns_subdomain},
     rbac::is_yaml_list,
-    text::harmless,
+    text,
 };
 
 /// The values of the inputs `anchor-labels` and `anchor-annotations`.
@@ -48,7 +48,7 @@ fn pairs(option: Opt, text: &str, is_value: fn(&str) -> bool) -> Result<BTreeMap
     let lines = lines.iter().map(|line| line.trim());
     let mut pairs = BTreeMap::new();
     for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let has = |problem: &str| wrong(format!("has `{}`: {problem}", harmless(line)));
+        let has = |problem: &str| wrong(format!("has `{}`: {problem}", text::wrong(line)));
         let (key, value) = line.split_once('=').ok_or_else(|| has("it has no `=`"))?;
         let (key, value) = (key.trim_end(), value.trim_start());
         if !is_key(key) {

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{error::Error, text::harmless};
+use crate::{error::Error, text};
 
 /// The interface through which a person sets options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -460,7 +460,7 @@ impl Inputs {
             Some("false") | None => Ok(false),
             Some(other) => Err(Error::input(
                 option,
-                format!("is `{}`", harmless(other)),
+                format!("is `{}`", text::wrong(other)),
                 "use `true` or `false`",
             )),
         }
@@ -473,7 +473,7 @@ impl Inputs {
     pub(crate) fn choice<T>(&self, option: Opt, parse: fn(&str) -> Option<T>) -> Result<T, Error> {
         let word = self.get(option).or(option.default()).unwrap_or_default();
         parse(word).ok_or_else(|| {
-            let problem = format!("is `{}`", harmless(word));
+            let problem = format!("is `{}`", text::wrong(word));
             Error::input(option, problem, format!("use {}", words(option)))
         })
     }

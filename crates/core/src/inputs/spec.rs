@@ -14,7 +14,7 @@ use crate::{
     },
     names::{self, dns_name},
     rbac::{self, Rule},
-    text::harmless,
+    text,
 };
 
 /// The token to mint.
@@ -112,7 +112,7 @@ fn renew_for(text: &str, lifetime: Lifetime) -> Result<Duration, Error> {
         seconds if seconds > Lifetime::MOST => "that is longer than any job takes",
         _ => return Ok(time),
     };
-    let problem = format!("is `{}`: {problem}", harmless(text));
+    let problem = format!("is `{}`: {problem}", text::wrong(text));
     let allowed = "give the time that the job may take, for example `duration: 15m` and `renew-for: 6h`. Or \
         leave out `renew-for`";
     Err(Error::input(Opt::RenewFor, problem, allowed))
@@ -187,7 +187,7 @@ pub(crate) fn audiences(text: &str) -> Result<Vec<String>, Error> {
     {
         Some(wrong) => Err(Error::input(
             Opt::Audiences,
-            format!("has `{}`: an audience has no spaces", harmless(wrong)),
+            format!("has `{}`: an audience has no spaces", text::wrong(wrong)),
             "separate audiences with commas or line breaks, for example `https://vault.example.com, vault`",
         )),
         None => Ok(audiences),

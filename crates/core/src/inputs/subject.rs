@@ -3,7 +3,7 @@
 use crate::{
     error::Error,
     names::{dns_name, is_ours, text_of},
-    text::harmless,
+    text,
 };
 
 /// The greatest length of a ServiceAccount's name that `setup` accepts. With a longer name, the names that
@@ -33,7 +33,7 @@ impl MinterSubject {
         let refused = |problem: &str, allowed: &str| {
             Err(Error::input(
                 "minter",
-                format!("is `{}`: {problem}", harmless(text)),
+                format!("is `{}`: {problem}", text::wrong(text)),
                 allowed,
             ))
         };

@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Kind},
     inputs::options::Opt,
     process::environment::{Environment, IdTokens},
-    text::harmless,
+    text,
     token::Token,
 };
 
@@ -110,7 +110,7 @@ impl Source {
         if audience.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(Error::input(
                 Opt::OidcAudience,
-                format!("is `{}`: an audience has no spaces", harmless(audience)),
+                format!("is `{}`: an audience has no spaces", text::wrong(audience)),
                 "give one audience that the API server's AuthenticationConfiguration lists under `audiences`",
             ));
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::system::variable;
 use crate::{
     error::{Error, Kind},
-    text::harmless,
+    text,
     token::Token,
 };
 
@@ -138,7 +138,7 @@ impl Token {
                 input,
                 format!(
                     "names the environment variable `{}`, which is not set",
-                    harmless(variable)
+                    text::wrong(variable)
                 ),
                 "set it for this step. In a pull request from a fork, secrets are empty",
             ));

@@ -116,10 +116,14 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Reads a file that an input or a kubeconfig field names.
+/// Reads a file that an input or a kubeconfig field names. If there is no such file, the input may hold a
+/// secret in place of a path, so the error does not show what could be one.
 pub(crate) fn read_file(input: &str, path: &Path) -> Result<String, Error> {
     read(path).map_err(|error| {
-        let path = text::path(path);
+        let path = match path.exists() {
+            true => text::path(path),
+            false => text::wrong(&path.to_string_lossy()),
+        };
         let why = match error.kind() {
             ErrorKind::InvalidData => "it is not text".to_owned(),
             _ => harmless(&error.to_string()),

@@ -8,7 +8,12 @@ use k8s_openapi::api::authorization::v1::{
 };
 
 use super::resources::{self, SUBRESOURCES, VERBS};
-use crate::{error::Error, names::is_dns_label, rbac::Rule, text::harmless};
+use crate::{
+    error::Error,
+    names::is_dns_label,
+    rbac::Rule,
+    text::{self, harmless},
+};
 
 /// The syntax of permissions, for messages.
 pub(crate) const FORMS: &str = "a permission is `VERB RESOURCE[.GROUP][/SUBRESOURCE] [NAME] [-n NAMESPACE | \
@@ -116,11 +121,11 @@ impl Permission {
         let (verb, target, name) = match words[..] {
             [verb, target] => (verb, target, ""),
             [verb, target, name] => (verb, target, name),
-            [] | [_] => return Err(format!("`{}` is not a verb and a resource", harmless(text))),
+            [] | [_] => return Err(format!("`{}` is not a verb and a resource", text::wrong(text))),
             _ => {
                 return Err(format!(
                     "`{}` has too many words for one permission",
-                    harmless(text)
+                    text::wrong(text)
                 ));
             }
         };
@@ -128,7 +133,7 @@ impl Permission {
             if !name.is_empty() || namespace.is_some() || everywhere {
                 return Err(format!(
                     "the path `{}` takes no name and no namespace",
-                    harmless(target)
+                    text::wrong(target)
                 ));
             }
             return Self::of_path(verb, target);
@@ -207,7 +212,7 @@ impl Permission {
         if !verbs.contains(&verb) {
             return Err(format!(
                 "`{}` is not a verb for a path; use one of {}",
-                harmless(verb),
+                text::wrong(verb),
                 verbs.join(", ")
             ));
         }
@@ -227,7 +232,7 @@ impl Permission {
         if !is_word(resource) || !group.is_none_or(is_word) {
             return Err(format!(
                 "`{}` is not a resource: write lowercase letters, digits and `-`, with the group after a dot",
-                harmless(target)
+                text::wrong(target)
             ));
         }
         let known = resources::find(resource, group);
@@ -249,7 +254,7 @@ impl Permission {
         if known.is_some() && !is_verb {
             return Err(format!(
                 "`{}` is not a verb for {resource}; use one of {}",
-                harmless(verb),
+                text::wrong(verb),
                 VERBS.join(", ")
             ));
         }
@@ -260,21 +265,21 @@ impl Permission {
         {
             return Err(format!(
                 "`{}` has no subresource after the `/`; write the group before it: `update deployments.apps/scale`",
-                harmless(target)
+                text::wrong(target)
             ));
         }
         if known.is_some() && !subresource.is_empty() && !SUBRESOURCES.contains(&subresource) {
             return Err(format!(
                 "{resource} have no subresource `{subresource}`; write the name of an object after a space: \
                  `{} {qualified} {subresource}`",
-                harmless(verb)
+                text::wrong(verb)
             ));
         }
         if !name.is_empty() && subresource.is_empty() && ["create", "deletecollection"].contains(&verb) {
             return Err(format!(
                 "`{verb} {qualified}` cannot be limited to one name, because its request carries no name that RBAC \
                  can check; leave `{}` out",
-                harmless(name)
+                text::wrong(name)
             ));
         }
         let place = match known {
@@ -307,7 +312,7 @@ impl Permission {
                 (Place::Own, Some(namespace)) => {
                     return Err(format!(
                         "`{}` is not the name of a namespace",
-                        harmless(namespace)
+                        text::wrong(namespace)
                     ));
                 }
                 (Place::Cluster | Place::Namespace(_), Some(_)) => {
@@ -441,7 +446,7 @@ impl<'a> Line<'a> {
                     return Err(format!(
                         "`{}` is neither `-n NAMESPACE` nor `-A`; write a subresource after a `/`, and the name of an object \
                          after a space",
-                        harmless(word)
+                        text::wrong(word)
                     ));
                 }
                 _ => line.words.push(word),

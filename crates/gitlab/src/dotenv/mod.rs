@@ -11,7 +11,7 @@ use jobpass_core::{
         options::{Inputs, Opt},
     },
     process::environment::Environment,
-    text::harmless,
+    text,
     token::Token,
 };
 
@@ -83,7 +83,7 @@ pub(crate) fn variable(matches: &ArgMatches) -> Result<&str, Error> {
     let refuse = |problem: &str| {
         Err(Error::input(
             "variable",
-            format!("is `{}`{problem}", harmless(name)),
+            format!("is `{}`{problem}", text::wrong(name)),
             "use letters, digits and `_`, for example `SCAN_TOKEN`",
         ))
     };

@@ -71,7 +71,7 @@ impl Dotenv {
             Some(other) => {
                 return Err(Error::input(
                     "dotenv-mode",
-                    format!("is `{}`", harmless(other)),
+                    format!("is `{}`", text::wrong(other)),
                     "use `masked`, `sealed` or `plain`",
                 ));
             }

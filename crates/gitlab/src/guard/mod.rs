@@ -36,7 +36,7 @@ use jobpass_core::{
         interrupt::{Interrupt, Signal},
     },
     record::{state::State, token_files::Files},
-    text::harmless,
+    text::{self, harmless},
 };
 use rustix::process::setsid;
 use tokio::time::{Instant, sleep_until};
@@ -90,7 +90,7 @@ impl After {
             Some("after_script") => Ok(Self::AfterScript),
             Some(other) => Err(Error::input(
                 "revoke-after",
-                format!("is `{}`", harmless(other)),
+                format!("is `{}`", text::wrong(other)),
                 "use `script` or `after_script`",
             )),
         }

@@ -314,7 +314,7 @@ impl Found {
             None if name.is_empty() => Ok((name, &self.unnamed)),
             None => Err(Error::input(
                 "context",
-                format!("is `{}`, which the kubeconfig does not have", harmless(name)),
+                format!("is `{}`, which the kubeconfig does not have", text::wrong(name)),
                 names(),
             )),
         }
