@@ -27,17 +27,17 @@ const DEPTH: usize = 3;
 const SOME: usize = 24;
 /// The share of the secret that is as good as all of it, in percent.
 const USABLE: usize = 70;
-/// Shorter readings cannot show [`SOME`] characters.
+/// Shorter readings cannot show `SOME` characters.
 const SHORTEST: usize = 8;
 
 /// The judge's answer, from harmless to harmful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// The log shows fewer than [`SOME`] secret characters.
+    /// The log shows fewer than `SOME` secret characters.
     Nothing,
     /// The log shows a part of the secret.
     Partial,
-    /// The log shows the whole secret, or [`USABLE`] percent of it.
+    /// The log shows the whole secret, or `USABLE` percent of it.
     Usable,
 }
 
