@@ -1,7 +1,7 @@
 //! The judge of a log: reads a secret back from what the log shows, like a person with standard tools.
 //!
-//! The judge knows nothing of the mask. It applies the [standard decoders](decode::DECODERS) to the log, then
-//! to each reading that they make of it, [`DEPTH`] deep, and searches pieces of the secret in every reading.
+//! The judge knows nothing of the mask. It applies the standard decoders in `decode` to the log, then
+//! to each reading that they make of it, `DEPTH` deep, and searches pieces of the secret in every reading.
 //! Tests ask it whether a masked log still gives the secret away.
 
 mod bytes;
