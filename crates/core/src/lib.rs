@@ -16,7 +16,7 @@
 //! use jobpass_core::{
 //!     anchor::Origin,
 //!     inputs::options::{Inputs, Opt},
-//!     life::{mint::{Handover, Plan}, revoke},
+//!     life::{mint::{Handover, Plan}, proxy, revoke},
 //!     process::{environment::Environment, interrupt::Interrupt},
 //!     record::state::State,
 //! };
@@ -26,6 +26,7 @@
 //! let plan = Plan::make(&inputs, Path::new("/tmp"), &environment, &mut interrupt).await?;
 //! let handover = Handover {
 //!     record: |state: Option<&State>| state.map_or(Ok(()), |state| state.write(Path::new("/tmp/state"))),
+//!     open: Box::new(proxy::in_background),
 //!     mask: |_| Ok(()),
 //!     deliver: |_: &_, _: &_| Ok(()),
 //! };

@@ -7,7 +7,7 @@ use jobpass_core::{
     inputs::options::Inputs,
     life::{
         mint::{Handover, Plan},
-        renew,
+        proxy, renew,
         token_request::Minted,
     },
     minter::{Auth, Minter, kept::Kept},
@@ -58,21 +58,26 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
 
     let summary_file = job.file("GITHUB_STEP_SUMMARY").ok();
     let deliver = move |minted: &Minted, state: &State| {
-        let (token, receipt) = (&minted.token, &state.receipt);
+        let receipt = &state.receipt;
+        // The bearer of a proxy is in the kubeconfig alone: it is not a token.
+        let token = match state.proxy {
+            Some(_) => None,
+            None => Some(("token", minted.token.expose())),
+        };
         let files = [
             ("token-file", utf8_of(state.files.token_file.as_deref())?),
             ("kubeconfig", utf8_of(state.files.kubeconfig_file.as_deref())?),
         ];
         let expires_at = receipt.expires.map(|time| time.to_string()).unwrap_or_default();
-        let mut values = vec![
-            ("token", token.expose()),
-            ("expires-at", &expires_at),
+        let mut values = Vec::from_iter(token);
+        values.extend([
+            ("expires-at", &*expires_at),
             ("anchor", &receipt.anchor),
             (
                 "credential-id",
                 receipt.credential_id.as_deref().unwrap_or_default(),
             ),
-        ];
+        ]);
         values.extend(files.iter().filter_map(|(name, path)| Some((*name, (*path)?))));
         output.set(&values)?;
 
@@ -97,6 +102,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     };
     let handover = Handover {
         record,
+        open: Box::new(proxy::in_background),
         mask: commands::mask,
         deliver,
     };

@@ -16,6 +16,7 @@ use jobpass_core::{
     process::{environment::Environment, interrupt::Interrupt},
     record::{renewal::Renewal, state::State},
     text::{self, harmless},
+    token::Token,
 };
 
 use crate::{
@@ -45,6 +46,11 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     job.begin();
     let after = After::parse(matches)?;
     let inputs = job.with_file_names(flags::inputs(matches)?);
+    // The template names a file for the token in every job.
+    let inputs = match inputs.flag(Opt::Proxy)? && !flags::is_flag(matches, Opt::TokenFile) {
+        true => inputs.without(Opt::TokenFile),
+        false => inputs,
+    };
     let dotenv = Dotenv::plan(matches, &job.environment)?;
     let timeout = Timeout::of(&job.environment, Timestamp::now());
     let inputs = match (timeout, &dotenv) {
@@ -64,6 +70,13 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     }
     if let Some(dotenv) = &dotenv {
         dotenv.check(state)?;
+        if state.proxy.is_some() {
+            return Err(Error::input(
+                Opt::Proxy,
+                "is given for a token that goes to later jobs: the proxy ends with this job",
+                "mint in each job, with the template `job.yml`. Or leave out `proxy`",
+            ));
+        }
         if state.renewal.is_some() {
             return Err(Error::input(
                 Opt::RenewFor,
@@ -92,9 +105,13 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
         None => std::fs::remove_file(&state_file).or(Ok(())),
     };
     let report = dotenv.clone();
+    let (script, inputs) = (end.script, end.inputs.clone());
+    let open =
+        move |state: &State, token: &Token| guard::start_with_proxy(state, token, script, after, &inputs);
     let deliver = move |minted: &Minted, state: &State| deliver(minted, state, report.as_ref(), &end);
     let handover = Handover {
         record,
+        open: Box::new(open),
         mask: |minted| proxy_exec::mask(&minted.token),
         deliver,
     };
@@ -148,8 +165,8 @@ fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>, end: &End) -
     let (files, receipt) = (&state.files, &state.receipt);
     if let Some(dotenv) = dotenv {
         dotenv.write(&minted.token, receipt, state.for_job())?;
-    } else {
-        // The guard also renews the token.
+    } else if state.proxy.is_none() {
+        // The guard also renews the token. One that holds the proxy runs already.
         guard::start(state, end.script, end.after, &end.inputs)?;
     }
     let paths = [

@@ -72,6 +72,14 @@ impl<'a> Program<'a> {
         ] {
             command.env(name, path.as_deref().unwrap_or(Path::new("")));
         }
+        if inputs.get(Opt::Proxy) == Some("true") {
+            // Clients other than those on Go would ask the company's proxy for 127.0.0.1.
+            for name in ["NO_PROXY", "no_proxy"] {
+                let others = std::env::var(name).unwrap_or_default();
+                let separator = if others.is_empty() { "" } else { "," };
+                command.env(name, format!("{others}{separator}127.0.0.1"));
+            }
+        }
         command.stdout(streams.output).stderr(streams.error);
         command
     }

@@ -64,11 +64,15 @@ impl Folder {
     /// The inputs with `lifetime`, and with paths in this folder for the token's files.
     pub(super) fn with_file_names(&self, inputs: &Inputs, lifetime: Lifetime) -> Result<Inputs, Error> {
         let (token, kubeconfig) = (self.0.join("token"), self.0.join("kubeconfig"));
-        Ok(inputs
+        let inputs = inputs
             .clone()
-            .with(Opt::TokenFile, files::utf8(TEMP, &token)?)
             .with(Opt::KubeconfigFile, files::utf8(TEMP, &kubeconfig)?)
-            .with(Opt::Duration, lifetime.seconds().to_string()))
+            .with(Opt::Duration, lifetime.seconds().to_string());
+        Ok(match inputs.flag(Opt::Proxy)? {
+            // The token of a proxy is in no file.
+            true => inputs,
+            false => inputs.with(Opt::TokenFile, files::utf8(TEMP, &token)?),
+        })
     }
 }
 

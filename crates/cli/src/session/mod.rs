@@ -7,7 +7,10 @@ pub(crate) mod masked_output;
 pub(crate) mod origin;
 pub(crate) mod system;
 
-use std::fs;
+use std::{
+    fs,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jobpass_core::{
     Error, Kind,
@@ -15,6 +18,7 @@ use jobpass_core::{
     inputs::{lifetime::Lifetime, options::Inputs},
     life::{
         mint::{Handover, Plan},
+        proxy::JobProxy,
         revoke::{self, Revoked},
         token_request::{MINT, Minted},
     },
@@ -40,6 +44,8 @@ pub(crate) struct Session<'a> {
     pub(crate) cluster: Cluster,
     /// The environment of jobpass.
     pub(crate) environment: &'a Environment,
+    /// The proxy that holds the token, with the input `proxy`.
+    pub(crate) proxy: Option<Arc<JobProxy>>,
     folder: Folder,
     revoked: bool,
 }
@@ -63,8 +69,16 @@ impl<'a> Session<'a> {
             Some(state) => state.write(&state_file),
             None => fs::remove_file(&state_file).or(Ok(())),
         };
+        let proxy = Arc::new(Mutex::new(None));
+        let opened = Arc::clone(&proxy);
         let handover = Handover {
             record,
+            open: Box::new(move |state, token| {
+                let proxy = JobProxy::open(state, token)?;
+                let door = proxy.door().clone();
+                *opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(proxy));
+                Ok(door)
+            }),
             // No CI platform reads this log. A filter masks the output of the command.
             mask: |_| Ok(()),
             deliver: |minted: &Minted, _: &State| {
@@ -84,12 +98,13 @@ impl<'a> Session<'a> {
             cluster: minted.cluster,
             inputs,
             environment,
+            proxy: proxy.lock().unwrap_or_else(PoisonError::into_inner).take(),
             folder,
             revoked: false,
         })
     }
 
-    /// Reads the token from its file.
+    /// Reads the token from its file. With a proxy, that is the bearer of the proxy.
     ///
     /// # Errors
     /// If another program has removed the file.
@@ -114,13 +129,16 @@ impl<'a> Session<'a> {
         self.revoked
     }
 
-    /// Revokes the token and removes its files. Returns `None` if an earlier call did both.
+    /// Closes the proxy, revokes the token and removes its files. Returns `None` if an earlier call did that.
     ///
     /// # Errors
     /// If the token may still work. Then the state file stays, so that a person can revoke the token later.
     pub(crate) async fn revoke(&mut self, interrupt: &mut Interrupt) -> Result<Option<Revoked>, Error> {
         if self.revoked {
             return Ok(None);
+        }
+        if let Some(proxy) = &self.proxy {
+            proxy.close().await;
         }
         let revoked =
             revoke::at_end_of_job(&mut self.state, None, &self.inputs, self.environment, interrupt).await?;
@@ -173,6 +191,7 @@ mod tests {
             inputs: Inputs::from([(Opt::BearerTokenEnv, "MINTER")]),
             state,
             environment,
+            proxy: None,
             folder,
             revoked: false,
         }

@@ -49,7 +49,8 @@ pub(crate) fn command() -> Command {
             Opt::TokenFile | Opt::KubeconfigFile => None,
             Opt::Duration => Some(flag(option).help(
                 "The longest time that the token may live, as in `30m`. If it is less than 10 minutes, \
-                 jobpass revokes the token after that time, even if the command still runs. [default: 1h]",
+                 jobpass revokes the token after that time, even if the command still runs. With `--proxy`, the \
+                 time after which the proxy closes. [default: 1h]",
             )),
             _ => Some(flag(option)),
         }))
@@ -57,11 +58,13 @@ pub(crate) fn command() -> Command {
         .after_help(
             "KUBECONFIG names a kubeconfig for the command, and JOBPASS_TOKEN_FILE the file with the token. \
              The command gets no other variable of jobpass. jobpass passes signals on to the command, and \
-             exits with the command's exit status.\n\n\
+             exits with the command's exit status. With `--proxy`, the command gets no token and no \
+             JOBPASS_TOKEN_FILE: the kubeconfig names a proxy in jobpass itself.\n\n\
              Examples:\n  \
              jobpass exec --service-account scanner --namespace ci -- kubectl get pods\n  \
              jobpass exec --service-account scanner --duration 30s \\\n    --env K8S_AUTH_TOKEN -- \
-             ./run_scan.sh",
+             ./run_scan.sh\n  \
+             jobpass exec --service-account scanner --proxy -- helm upgrade app ./chart",
         )
 }
 
@@ -77,7 +80,12 @@ pub(crate) async fn run(
     let (lifetime, sooner) = Lifetime::parse_or_sooner(given.get(Opt::Duration).unwrap_or_default())?;
     let variable = command::env(matches)?;
     can_be_renewed(&given, sooner, variable)?;
-    let revoke_after = revoke_after(TokenType::parse(&given)?, lifetime, sooner);
+    let ends_by_itself = match TokenType::parse(&given)? {
+        // A proxy renews its token.
+        TokenType::Bound => !given.flag(Opt::Proxy)?,
+        TokenType::Legacy => false,
+    };
+    let revoke_after = revoke_after(ends_by_itself, lifetime, sooner);
     let program = Program::find(command::words(matches).into_iter().flatten(), environment)?;
     let session = Session::mint(&given, lifetime, environment, &mut interrupt).await?;
     let mut run = Run {
@@ -103,12 +111,11 @@ pub(crate) async fn run(
 
 /// The time after which jobpass revokes the token even if the command still runs.
 ///
-/// A legacy token does not expire, so jobpass revokes it at the end of its lifetime.
-fn revoke_after(token_type: TokenType, lifetime: Lifetime, sooner: Option<Duration>) -> Option<Duration> {
-    match token_type {
-        TokenType::Bound => sooner,
-        TokenType::Legacy => sooner.or(Some(Duration::from_secs(lifetime.seconds()))),
-    }
+/// A legacy token does not expire, and a proxy renews its token. So jobpass revokes them at the end of the
+/// lifetime.
+fn revoke_after(ends_by_itself: bool, lifetime: Lifetime, sooner: Option<Duration>) -> Option<Duration> {
+    let end = (!ends_by_itself).then(|| Duration::from_secs(lifetime.seconds()));
+    sooner.or(end)
 }
 
 /// The command's exit status, or the failure that replaces it.
@@ -180,7 +187,13 @@ impl Run<'_> {
         let mut time_to_revoke = Box::pin(sleep(revoke_after.unwrap_or(Duration::MAX)));
         let (state, inputs) = (self.session.state.clone(), self.session.inputs.clone());
         let environment = self.session.environment;
-        let mut renewal = pin!(renew::renew_until_end(&state, &inputs, environment, || ()));
+        let proxy = self.session.proxy.clone();
+        let mut renewal = pin!(async {
+            match &proxy {
+                Some(proxy) => proxy.serve(&state, &inputs, environment).await,
+                None => renew::renew_until_end(&state, &inputs, environment, || ()).await,
+            }
+        });
         let mut is_renewed = state.renewal.is_some();
         let mut reason =
             revoke_after.map(|time| format!("the token's lifetime of {} is over", in_words(time.as_secs())));
@@ -202,9 +215,16 @@ impl Run<'_> {
                 renewed = &mut renewal, if is_renewed && !self.session.is_revoked() => {
                     is_renewed = false;
                     match renewed {
+                        // The time for revoking has come as well.
+                        Ok(()) if proxy.is_some() => {}
                         Ok(()) => output::note("jobpass no longer renews the token, because the last one is \
                                                 valid to the end of `renew-for`"),
-                        Err(error) => output::warning_of(&error),
+                        Err(error) => {
+                            if let Some(proxy) = &proxy {
+                                proxy.close().await;
+                            }
+                            output::warning_of(&error);
+                        }
                     }
                 }
                 () = &mut time_to_revoke, if !self.session.is_revoked() && reason.is_some() => {
@@ -304,18 +324,18 @@ mod tests {
     }
 
     #[rstest]
-    #[case(TokenType::Bound, "1h", None)]
-    #[case(TokenType::Bound, "30s", Some(30))]
-    #[case(TokenType::Legacy, "1h", Some(3600))]
-    #[case(TokenType::Legacy, "30s", Some(30))]
-    fn only_a_bound_token_ends_by_expiring(
-        #[case] token_type: TokenType,
+    #[case(true, "1h", None)]
+    #[case(true, "30s", Some(30))]
+    #[case(false, "1h", Some(3600))]
+    #[case(false, "30s", Some(30))]
+    fn a_token_that_does_not_end_by_itself_is_revoked(
+        #[case] ends_by_itself: bool,
         #[case] duration: &str,
         #[case] seconds: Option<u64>,
     ) {
         let (lifetime, sooner) = Lifetime::parse_or_sooner(duration).expect("a duration");
         let expected = seconds.map(Duration::from_secs);
-        assert_eq!(revoke_after(token_type, lifetime, sooner), expected);
+        assert_eq!(revoke_after(ends_by_itself, lifetime, sooner), expected);
     }
 
     #[rstest]

@@ -66,6 +66,9 @@ pub(crate) fn command() -> Command {
         Opt::TokenFile
         | Opt::KubeconfigFile
         | Opt::RenewFor
+        | Opt::Proxy
+        | Opt::Allow
+        | Opt::Record
         | Opt::Audiences
         | Opt::VerifyRevocation
         | Opt::FailOnRevokeError => None,

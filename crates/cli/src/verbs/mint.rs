@@ -12,7 +12,7 @@ use jobpass_core::{
     json,
     life::{
         mint::{HandedOver, Handover, Plan},
-        renew,
+        proxy, renew,
         token_request::{MINT, Minted},
     },
     process::{environment::Environment, files, interrupt::Interrupt},
@@ -101,6 +101,7 @@ pub(crate) async fn run(
     // jobpass prints no part of the token, so there is nothing to mask.
     let handover = Handover {
         record,
+        open: Box::new(proxy::in_background),
         mask: |_| Ok(()),
         deliver: |minted: &Minted, state: &State| {
             minted.access.iter().for_each(output::access);

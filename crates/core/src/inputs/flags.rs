@@ -56,6 +56,11 @@ pub fn flag(option: Opt) -> Arg {
     // kubectl has the same short flags.
     let flag = match option {
         Opt::Namespace => flag.short('n'),
+        // `--proxy -- COMMAND`
+        Opt::Proxy => flag
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
         _ => flag,
     };
     match option.value() {

@@ -20,6 +20,9 @@ impl Lifetime {
     /// (`WarnOnlyBoundTokenExpirationPeriod`, `pkg/serviceaccount/claims.go`).
     pub const MAGIC: u64 = 3607;
 
+    /// The shortest lifetime.
+    pub(crate) const SHORTEST: Self = Self(Self::LEAST);
+
     /// Parses `30m`, `1h`, `1h30m`, `900s`, `900`.
     ///
     /// # Errors

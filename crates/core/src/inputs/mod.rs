@@ -6,6 +6,7 @@ pub mod flags;
 pub mod lifetime;
 pub(crate) mod metadata;
 pub mod options;
+pub mod proxy;
 pub mod revocation;
 pub mod setup;
 pub mod spec;

@@ -147,7 +147,7 @@ options! {
             when the job ends.",
         value: Value::Flag,
         default: Some("false"),
-        on: &[FrontEnd::CommandLine],
+        on: &[FrontEnd::Action, FrontEnd::JobTemplate, FrontEnd::CommandLine],
         ..TEXT
     }
 
@@ -156,7 +156,7 @@ options! {
         help: "With `proxy`: the requests that the proxy passes on, written as in `require`, or as a YAML list of \
             RBAC rules. The proxy refuses all others with 403, even if the ServiceAccount may do more.",
         value: Value::Lines,
-        on: &[FrontEnd::CommandLine],
+        on: &[FrontEnd::Action, FrontEnd::JobTemplate, FrontEnd::CommandLine],
         ..TEXT
     }
 
@@ -165,7 +165,7 @@ options! {
         help: "With `proxy`: write a line of JSON for each request of the job to this file. The file stays when \
             the job ends. It has no body, no header, and no value of a query.",
         value: Value::File,
-        on: &[FrontEnd::CommandLine],
+        on: &[FrontEnd::Action, FrontEnd::JobTemplate, FrontEnd::CommandLine],
         ..TEXT
     }
 

@@ -11,6 +11,7 @@ use crate::{
         lifetime::{Lifetime, time},
         metadata::Metadata,
         options::{Inputs, Opt},
+        proxy::Settings,
     },
     names::{self, dns_name},
     rbac::{self, Rule},
@@ -34,6 +35,8 @@ pub struct Spec {
     pub lifetime: Lifetime,
     /// The time for which jobpass renews the token while the job runs.
     pub renew_for: Option<Duration>,
+    /// The settings of the proxy that keeps the token. Without them, the job gets the token.
+    pub proxy: Option<Settings>,
     /// The audiences of the token. If empty, the token is for the API server.
     pub audiences: Vec<String>,
     /// The permissions to check before jobpass hands the token over.
@@ -76,16 +79,21 @@ impl Spec {
             TokenType::Bound => Lifetime::parse(duration)?,
             TokenType::Legacy => Lifetime::of_legacy(duration)?,
         };
+        let proxy = Settings::parse(inputs)?;
+        // No job takes a proxy's token away, so it can be short. jobpass renews it until the time is up.
+        let (lifetime, renew_for) = match (&proxy, inputs.get(Opt::RenewFor)) {
+            (Some(_), _) => (Lifetime::SHORTEST, Some(Duration::from_secs(lifetime.seconds()))),
+            (None, Some(text)) => (lifetime, Some(renew_for(text, lifetime)?)),
+            (None, None) => (lifetime, None),
+        };
         Ok(Self {
             token_type,
             service_account,
             rules,
             namespace: namespace(inputs, minter_namespace)?,
             lifetime,
-            renew_for: inputs
-                .get(Opt::RenewFor)
-                .map(|text| renew_for(text, lifetime))
-                .transpose()?,
+            renew_for,
+            proxy,
             audiences: audiences(inputs.get(Opt::Audiences).unwrap_or_default())?,
             checks: Checks::parse(inputs)?,
             metadata: Metadata::parse(inputs)?,

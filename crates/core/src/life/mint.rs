@@ -27,10 +27,12 @@ use crate::{
     minter::Minter,
     oidc,
     process::{environment::Environment, interrupt::Interrupt},
+    proxy::Door,
     rbac::Permission,
     record::state::State,
     refusal::{RequiredPermission, advice},
     text::{harmless, time},
+    token::Token,
 };
 
 /// The time limit for cleaning up. GitHub kills a cancelled job after 7.5 s, sooner than other CI runners.
@@ -62,6 +64,9 @@ pub struct Handover<R, D> {
     /// Records the state before jobpass creates the anchor, and again when jobpass knows more. `None` means
     /// that nothing is left to revoke.
     pub record: R,
+    /// Opens the proxy that keeps the token, for a state with a proxy. The job gets the bearer of the proxy,
+    /// and `mask` and `deliver` also get the bearer in place of the token.
+    pub open: Open,
     /// Masks the token, before any part of it is written.
     pub mask: fn(&Minted) -> Result<(), Error>,
     /// Delivers the token, after jobpass has written the token's files. Like `mask`, this runs on a thread of
@@ -69,6 +74,9 @@ pub struct Handover<R, D> {
     /// reaction to a signal.
     pub deliver: D,
 }
+
+/// Opens a proxy for this state and token.
+pub type Open = Box<dyn FnOnce(&State, &Token) -> Result<Door, Error> + Send>;
 
 impl Plan {
     /// Reads the inputs, including those for the end of the job, so that a wrong input fails before jobpass
@@ -173,6 +181,7 @@ async fn mint<R, D>(
     state: State,
     Handover {
         mut record,
+        open,
         mask,
         deliver,
     }: Handover<R, D>,
@@ -196,14 +205,24 @@ where
     };
     let Progress { state, creation } = progress.into_inner();
     let delivery = match minted {
-        Ok(minted) => {
+        Ok(mut minted) => {
             let (warnings, state) = (minted.warnings.clone(), state.clone());
             let delivery = tokio::task::spawn_blocking(move || {
-                mask(&minted)?;
-                let warning = state
-                    .files
-                    .write(&minted.token, state.for_job(), &state.receipt)?;
-                deliver(&minted, &state).inspect_err(|_| drop(state.files.remove()))?;
+                let door = state.proxy.as_ref().map(|_| open(&state, &minted.token));
+                let door = door.transpose()?;
+                if let Some(door) = &door {
+                    minted.token = door.bearer.clone();
+                }
+                let connection = door.as_ref().map_or(state.for_job(), |door| &door.connection);
+                // Removing the files also closes the proxy.
+                let undo = || drop(state.files.remove());
+                let written =
+                    mask(&minted).and_then(|()| state.files.write(&minted.token, connection, &state.receipt));
+                let warning = match door {
+                    Some(_) => written.inspect_err(|_| undo())?,
+                    None => written?,
+                };
+                deliver(&minted, &state).inspect_err(|_| undo())?;
                 Ok(warnings.into_iter().chain(warning).collect())
             });
             finish_or_stop(delivery, interrupt).await

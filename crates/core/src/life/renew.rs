@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     cluster::{Budget, Cluster},
@@ -23,7 +23,10 @@ use crate::{
         options::Inputs,
         spec::{Spec, TokenType},
     },
-    life::token_request::{MINT, Minted, request_token},
+    life::{
+        proxy,
+        token_request::{MINT, Minted, request_token},
+    },
     minter::Minter,
     process::{
         beside,
@@ -50,16 +53,19 @@ const LOOK: Duration = Duration::from_millis(500);
 /// The longest wait after a failed renewal before the next attempt.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+/// The shortest time between a renewal and one that an answer 401 causes.
+const LEAST_PAUSE: Duration = Duration::from_secs(2);
+
 /// Starts the renewer: this program with [`VERB`], and with the state on its standard input. The renewer
 /// renews the token until the end of the job removes the journal. It inherits the variables that may hold the
-/// minter's credential. Does nothing for a token without renewal.
+/// minter's credential. Does nothing for a token without renewal, and for one that a proxy holds and renews.
 ///
 /// The renewer stays in the process group of the job, so it ends with the job.
 ///
 /// # Errors
 /// If the renewer does not start, or ends at once. The error then holds the renewer's output.
 pub fn in_background(state: &State) -> Result<(), Error> {
-    if state.renewal.is_none() {
+    if state.renewal.is_none() || state.proxy.is_some() {
         return Ok(());
     }
     let json = state.json()?;
@@ -72,24 +78,34 @@ pub fn in_background(state: &State) -> Result<(), Error> {
     })
 }
 
-/// Runs the renewer. Writes to `ready` when the renewer can renew.
+/// Runs the renewer, or the process that holds the job's proxy. Writes to `ready` when it can begin.
 ///
 /// # Errors
-/// If `state` holds no state, after a signal, and as [`renew_until_end`].
+/// If `message` holds no state, after a signal, and as [`renew_until_end`].
 pub async fn run(
-    mut state: impl Read,
+    message: impl Read,
     ready: impl io::Write,
     inputs: &Inputs,
     environment: &Environment,
     interrupt: &mut Interrupt,
 ) -> Result<(), Error> {
-    let mut json = String::new();
-    state
-        .read_to_string(&mut json)
-        .map_err(|error| Error::new(Kind::Internal, format!("cannot read the state: {error}")))?;
-    let state = State::parse(&json)?;
+    let (state, token) = proxy::read(message)?;
+    if let Some(token) = token {
+        return proxy::run(&state, &token, ready, inputs, environment, interrupt).await;
+    }
     let ready = || beside::ready(ready);
-    let mut kept = pin!(renew_until_end(&state, inputs, environment, ready));
+    until_signal(renew_until_end(&state, inputs, environment, ready), interrupt).await
+}
+
+/// Runs `work` until its end, or until a signal.
+///
+/// # Errors
+/// As `work`. Also after a signal.
+pub(crate) async fn until_signal(
+    work: impl Future<Output = Result<(), Error>>,
+    interrupt: &mut Interrupt,
+) -> Result<(), Error> {
+    let mut work = pin!(work);
     loop {
         tokio::select! {
             signal = interrupt.signal() => match signal {
@@ -100,7 +116,7 @@ pub async fn run(
                     return Err(interrupt.wait().await);
                 }
             },
-            kept = &mut kept => return kept,
+            ended = &mut work => return ended,
         }
     }
 }
@@ -116,7 +132,7 @@ pub async fn renew_until_end(
     environment: &Environment,
     ready: impl FnOnce(),
 ) -> Result<(), Error> {
-    let (Some(renewal), Some(path)) = (&state.renewal, &state.files.journal) else {
+    let (Some(_), Some(path)) = (&state.renewal, &state.files.journal) else {
         return Ok(());
     };
     let gone = || {
@@ -132,28 +148,68 @@ pub async fn renew_until_end(
             tokio::time::sleep(LOOK).await;
         }
     };
+    // All tokens that the kubeconfig may hold.
+    let mut handed_over = state.files.token().into_iter().collect::<Vec<_>>();
+    let replace = |new: &Minted| {
+        replace_token(state, new, &handed_over, &journal)?;
+        handed_over.push(new.token.clone());
+        Ok(())
+    };
+    let early = std::future::pending;
     tokio::select! {
-        kept = renewal_loop(state, renewal, &journal, inputs, environment) => kept,
+        kept = renewal_loop(state, &journal, inputs, environment, replace, early) => kept,
         () = removed => Err(gone()),
     }
 }
 
-async fn renewal_loop(
+/// Like [`renew_until_end`], for a token that no file holds. `replace` gets each new token. An answer 401,
+/// of which `refusals` notifies, causes a renewal before its time.
+///
+/// # Errors
+/// If the anchor is gone.
+pub(crate) async fn renew_held(
     state: &State,
-    renewal: &Renewal,
     journal: &Journal,
     inputs: &Inputs,
     environment: &Environment,
+    mut replace: impl FnMut(&Token) -> Result<(), Error>,
+    refusals: &Notify,
 ) -> Result<(), Error> {
+    let replace = |new: &Minted| {
+        replace(&new.token)?;
+        // The journal serves the receipt alone: the job does not depend on it.
+        let _ = journal.write(&renewed(new));
+        Ok(())
+    };
+    let early = async || {
+        tokio::time::sleep(LEAST_PAUSE).await;
+        refusals.notified().await;
+    };
+    renewal_loop(state, journal, inputs, environment, replace, early).await
+}
+
+/// Renews the token with `replace` when it is old, or when the future of `early` ends.
+async fn renewal_loop<E: Future<Output = ()>>(
+    state: &State,
+    journal: &Journal,
+    inputs: &Inputs,
+    environment: &Environment,
+    mut replace: impl FnMut(&Minted) -> Result<(), Error>,
+    mut early: impl FnMut() -> E,
+) -> Result<(), Error> {
+    let Some(renewal) = &state.renewal else {
+        return Ok(());
+    };
     let spec = spec(state, renewal);
     let life = lifetime(state.receipt.minted, state.receipt.expires);
     let mut schedule = Schedule::new(Instant::now(), life, Duration::from_secs(renewal.seconds));
-    // All tokens that the kubeconfig may hold.
-    let mut handed_over = state.files.token().into_iter().collect::<Vec<_>>();
     while !schedule.is_over(Instant::now()) {
-        tokio::time::sleep(schedule.wait).await;
+        tokio::select! {
+            () = tokio::time::sleep(schedule.wait) => {}
+            () = early() => {}
+        }
         let renewed = match renew(state, &spec, inputs, environment).await {
-            Ok(Some(new)) => replace_token(state, &new, &handed_over, journal).map(|()| new),
+            Ok(Some(new)) => replace(&new).map(|()| new),
             Ok(None) => {
                 let what = "jobpass no longer renews the token: its anchor is gone, so the token is revoked";
                 return Err(Error::new(Kind::Revoke, what));
@@ -163,7 +219,6 @@ async fn renewal_loop(
         match renewed {
             Ok(new) => {
                 let life = lifetime(time_of(new.claims.iat), time_of(new.claims.exp));
-                handed_over.push(new.token);
                 schedule.renewed(Instant::now(), life);
             }
             Err(error) => {
@@ -278,9 +333,13 @@ fn replace_token(state: &State, new: &Minted, handed_over: &[Token], journal: &J
     if !journal.is_there() {
         return state.files.remove();
     }
-    write(Entry::Renewed {
+    write(renewed(new))
+}
+
+fn renewed(new: &Minted) -> Entry {
+    Entry::Renewed {
         expires: time_of(new.claims.exp),
-    })
+    }
 }
 
 /// The request for the first token, without the parts that concern only minting.
@@ -293,6 +352,7 @@ fn spec(state: &State, renewal: &Renewal) -> Spec {
         namespace: receipt.namespace.clone(),
         lifetime: renewal.lifetime,
         renew_for: None,
+        proxy: None,
         audiences: match state.for_api_server {
             true => Vec::new(),
             false => receipt.audiences.clone(),

@@ -19,6 +19,7 @@ use crate::{
         options::Inputs,
         revocation::{Verify, verify_revocation},
     },
+    life::proxy,
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
     record::{
@@ -103,6 +104,7 @@ pub async fn at_end_of_job(
         .job_server
         .take()
         .map(|server| server.with_credentials_of_proxy(environment));
+    let closed = proxy::close(state).await;
     let leftovers = Leftovers::take(state.files.clone()).shared();
     let token = async {
         let in_file = leftovers.clone().await.token.clone();
@@ -120,6 +122,7 @@ pub async fn at_end_of_job(
             state,
             budget: Budget::to_the_end(REVOKE),
             deleted: &deleted,
+            proxy_closed: closed.as_ref().is_some_and(|closed| closed.is_certain),
         };
         revocation.run(token, verify).await
     };
@@ -138,8 +141,11 @@ pub async fn at_end_of_job(
         }
     };
     let leftovers = leftovers.await;
+    let journal = closed
+        .as_ref()
+        .map_or(&leftovers.journal, |closed| &closed.journal);
     // The receipt tells about the renewals even if the revocation failed.
-    let not_renewed = state.settle_renewals(&leftovers.journal, jiff::Timestamp::now());
+    let not_renewed = state.settle_renewals(journal, jiff::Timestamp::now());
     let mut revoked = revoked?;
     revoked.notes.splice(..0, not_renewed);
     state.receipt.revoked = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).ok();
@@ -205,6 +211,7 @@ pub(crate) async fn undo(cluster: &Cluster, state: &State, budget: Budget) -> Re
         state,
         budget,
         deleted: &Cell::new(false),
+        proxy_closed: false,
     };
     revocation.run(ready(None), Verify::Off).await.map(|_| ())
 }
@@ -297,6 +304,8 @@ struct Revocation<'a> {
     budget: Budget,
     /// Whether the API server has deleted the anchor. From then on, a signal ends the other work at once.
     deleted: &'a Cell<bool>,
+    /// Whether the token was in a proxy of jobpass alone, and the proxy is closed.
+    proxy_closed: bool,
 }
 
 impl Revocation<'_> {
@@ -312,6 +321,10 @@ impl Revocation<'_> {
             let deleted = Instant::now();
             let proof = match verify {
                 Verify::Off => Ok(Proof::NotAsked),
+                // No cache of an API server matters, because nobody can send the token.
+                Verify::Quick | Verify::Wait if self.proxy_closed => {
+                    self.must_be_gone().await.map(|()| Proof::ProxyClosed)
+                }
                 Verify::Quick => self.ask_once(token.await.as_ref()).await,
                 Verify::Wait => self.ask_until_certain(token.await.as_ref(), deleted).await,
             };

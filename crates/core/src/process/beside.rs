@@ -1,8 +1,8 @@
 //! A second process of this program that runs beside the job, and renews or guards its token.
 
 use std::{
-    io::{self, Read as _, Write},
-    process::{Command, ExitStatus, Stdio},
+    io::{self, BufRead as _, BufReader, Read as _, Write},
+    process::{ChildStdout, Command, ExitStatus, Stdio},
     sync::mpsc::channel,
     thread,
     time::Duration,
@@ -17,6 +17,9 @@ const STARTING: Duration = Duration::from_secs(5);
 /// The greatest number of bytes of the process's output in an error.
 const LONGEST_REASON: u64 = 4096;
 
+/// The greatest length of the line that a process says when it is ready, in bytes.
+const LONGEST_LINE: u64 = 64 << 10;
+
 /// Starts this program with these arguments, with `input` on its standard input, and waits until it is
 /// [`ready`]. The new process inherits the environment but no open files. So neither a job's log nor a runner
 /// waits for its end.
@@ -24,10 +27,22 @@ const LONGEST_REASON: u64 = 4096;
 /// # Errors
 /// If the process does not start, or ends at once. The error then holds its output.
 pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
-    spawn(Command::new(std::env::current_exe()?).args(arguments), input)
+    spawn(Command::new(std::env::current_exe()?).args(arguments), input).map(drop)
 }
 
-fn spawn(command: &mut Command, input: &str) -> io::Result<()> {
+/// Like [`start`]. Returns the line that the process says when it is ready.
+///
+/// # Errors
+/// As [`start`].
+pub(crate) fn start_and_hear(arguments: &[&str], input: &str) -> io::Result<String> {
+    let output = spawn(Command::new(std::env::current_exe()?).args(arguments), input)?;
+    let mut line = String::new();
+    let output = output.map(|output| BufReader::new(output.take(LONGEST_LINE)));
+    output.map_or(Ok(0), |mut output| output.read_line(&mut line))?;
+    Ok(line)
+}
+
+fn spawn(command: &mut Command, input: &str) -> io::Result<Option<ChildStdout>> {
     system::detach(command)?;
     let mut child = command
         .stdin(Stdio::piped())
@@ -39,7 +54,7 @@ fn spawn(command: &mut Command, input: &str) -> io::Result<()> {
         let _ = stdin.write_all(input.as_bytes());
     }
     let (Some(mut output), Some(error)) = (child.stdout.take(), child.stderr.take()) else {
-        return Ok(());
+        return Ok(None);
     };
     // A process that is not ready yet could end together with this process.
     let (first, answer) = channel();
@@ -51,7 +66,7 @@ fn spawn(command: &mut Command, input: &str) -> io::Result<()> {
     });
     let answered = answer.recv_timeout(STARTING);
     if answered == Ok(true) {
-        return Ok(());
+        return Ok(reader.join().ok().map(|(_, output)| output));
     }
     child.kill()?;
     let status = child.wait()?;
@@ -82,6 +97,13 @@ pub fn ready(mut output: impl Write) {
     let _ = output.write_all(READY).and_then(|()| output.flush());
 }
 
+/// Like [`ready`], for the caller of [`start_and_hear`], who gets this line.
+pub(crate) fn ready_and_say(mut output: impl Write, line: &str) {
+    let _ = output
+        .write_all(&[READY, line.as_bytes(), b"\n"].concat())
+        .and_then(|()| output.flush());
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::process::ExitStatusExt as _;
@@ -92,7 +114,9 @@ mod tests {
 
     /// The result of a shell that runs this line with `state` on its standard input.
     fn started(line: &str) -> Result<(), String> {
-        spawn(Command::new("sh").args(["-c", line]), "state").map_err(|error| error.to_string())
+        spawn(Command::new("sh").args(["-c", line]), "state")
+            .map(drop)
+            .map_err(|error| error.to_string())
     }
 
     #[rstest]

@@ -18,33 +18,26 @@ mod listener;
 pub mod record;
 mod status;
 
-use std::{path::PathBuf, sync::Arc, thread};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
 
-use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, oneshot};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use tokio::sync::{Notify, oneshot, watch};
+use zeroize::Zeroizing;
 
 use self::{bearer::Bearer, certificate::Certificate, far::Far, forward::Forward, record::Record};
 use crate::{
     cluster::{Connection, Dial, Identity, install_crypto},
     error::{Error, Kind},
-    inputs::options::Opt,
+    inputs::{options::Opt, proxy::Settings},
+    json,
     rbac::Allowed,
     text::harmless,
     token::Token,
 };
-
-/// The settings of a proxy. The state records them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Settings {
-    /// The permissions beyond which the proxy passes no request, as the input `allow` gives them. Without
-    /// them, the proxy passes every request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub allow: Option<String>,
-    /// The file for the record of the requests.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub record: Option<PathBuf>,
-}
 
 /// The address of a proxy, and the bearer that it takes: the content of a job's kubeconfig.
 #[derive(Clone)]
@@ -55,12 +48,45 @@ pub struct Door {
     pub bearer: Token,
 }
 
+/// A door in the form in which one process tells another of it.
+#[derive(Deserialize)]
+struct Told {
+    connection: Connection,
+    bearer: SecretString,
+}
+
+impl Door {
+    /// The door as one line of JSON. It holds the bearer: send it to the process that started this one alone.
+    ///
+    /// # Errors
+    /// As [`json::text`].
+    pub(crate) fn json(&self) -> Result<Zeroizing<String>, Error> {
+        let (connection, bearer) = (&self.connection, self.bearer.expose());
+        let told = serde_json::json!({"connection": connection, "bearer": bearer});
+        json::text(&told).map(Zeroizing::new)
+    }
+
+    /// Reads the text of [`Door::json`].
+    ///
+    /// # Errors
+    /// If the text is something else. The error does not quote it.
+    pub(crate) fn parse(json: &str) -> Result<Self, Error> {
+        let told = serde_json::from_str::<Told>(json)
+            .map_err(|_| Error::new(Kind::Internal, "the proxy did not say where it listens"))?;
+        Ok(Self {
+            connection: told.connection,
+            bearer: Token::parse(told.bearer.expose_secret(), "proxy")?,
+        })
+    }
+}
+
 /// A proxy that runs. It ends when this is dropped.
 pub struct LoopbackProxy {
     door: Door,
     forward: Arc<Forward>,
-    stop: Option<oneshot::Sender<()>>,
-    ended: oneshot::Receiver<()>,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    /// Closed when the thread has dropped all connections.
+    ended: watch::Receiver<()>,
 }
 
 impl LoopbackProxy {
@@ -94,7 +120,7 @@ impl LoopbackProxy {
         };
         let (listener, address) = listener::bind().map_err(|error| cannot_listen(&error))?;
         let (stop, stopped) = oneshot::channel();
-        let (ending, ended) = oneshot::channel();
+        let (ending, ended) = watch::channel(());
         let serving = listener::serve(listener, certificate.tls, Arc::clone(&forward));
         let thread = thread::Builder::new().name("proxy".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -108,7 +134,7 @@ impl LoopbackProxy {
                 // This drops every task with its sockets, and waits for no name lookup.
                 runtime.shutdown_background();
             }
-            let _ = ending.send(());
+            drop(ending);
         });
         thread.map_err(|error| cannot_listen(&error))?;
         Ok(Self {
@@ -120,7 +146,7 @@ impl LoopbackProxy {
                 bearer: token_of_door,
             },
             forward,
-            stop: Some(stop),
+            stop: Mutex::new(Some(stop)),
             ended,
         })
     }
@@ -144,9 +170,10 @@ impl LoopbackProxy {
     }
 
     /// Closes the proxy. When this returns, no connection is open.
-    pub async fn close(mut self) {
-        drop(self.stop.take());
-        let _ = (&mut self.ended).await;
+    pub async fn close(&self) {
+        drop(self.stop.lock().unwrap_or_else(PoisonError::into_inner).take());
+        // This fails when the thread has ended.
+        let _ = self.ended.clone().changed().await;
     }
 }
 

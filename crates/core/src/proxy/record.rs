@@ -4,9 +4,8 @@
 //! selects.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
@@ -15,7 +14,11 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Error, process::files::cannot_write, rbac::Request};
+use crate::{
+    error::Error,
+    process::{files::cannot_write, system::create_private},
+    rbac::Request,
+};
 
 /// The greatest size of a record, in bytes: about 100,000 requests.
 const LONGEST: usize = 16 << 20;
@@ -72,12 +75,7 @@ impl Record {
     /// # Errors
     /// If the file exists, or cannot be created.
     pub(super) fn create(path: &Path) -> Result<Arc<Self>, Error> {
-        let file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|error| cannot_write(path, &error))?;
+        let file = create_private(path).map_err(|error| cannot_write(path, &error))?;
         Ok(Arc::new(Self(Mutex::new(Writer { file, left: LONGEST }))))
     }
 

@@ -21,7 +21,7 @@ use crate::{
     json,
     process::{
         files,
-        system::{Identity, read_at, without_following},
+        system::{Identity, create_private, read_at, without_following},
     },
     text::harmless,
     token::Token,
@@ -79,6 +79,27 @@ impl Journal {
         })
     }
 
+    /// Creates the journal of a proxy, without a token, and locks it.
+    ///
+    /// # Errors
+    /// If the file exists, or cannot be created.
+    pub(crate) fn create(path: &Path) -> Result<Self, Error> {
+        let created = create_private(path);
+        let locked = created.and_then(|file| Ok(file.try_lock().map(|()| file)?));
+        match locked {
+            Ok(file) => Ok(Self {
+                file,
+                path: path.into(),
+            }),
+            Err(error) => Err(files::cannot_write(path, &error)),
+        }
+    }
+
+    /// Releases the lock of [`Journal::create`].
+    pub(crate) fn unlock(&self) {
+        let _ = self.file.unlock();
+    }
+
     /// Whether the journal still exists under its name. The end of the job removes it.
     pub(crate) fn is_there(&self) -> bool {
         let (this, there) = (Identity::of(&self.file), Identity::at(&self.path));
@@ -130,6 +151,11 @@ impl Reader {
             file: open(path).ok().map(Arc::new),
             read: 0,
         }
+    }
+
+    /// Whether another process holds the lock of the journal. `None` if the journal did not exist.
+    pub(crate) fn is_locked(&self) -> Option<bool> {
+        Some(self.file.as_ref()?.try_lock_shared().is_err())
     }
 
     /// The entries since the last call. Ignores other lines: other processes of the job may have written

@@ -72,6 +72,8 @@ pub enum Proof {
     /// The anchor is gone. An API server that accepted the token just before may accept it for up to 10 s
     /// more.
     AnchorGone,
+    /// The anchor is gone, and the proxy that held the token is closed. The job never had the token.
+    ProxyClosed,
     /// jobpass sent no request for a proof (`verify-revocation: off`).
     NotAsked,
 }
@@ -95,6 +97,9 @@ impl Proof {
             Self::AnchorGone => {
                 "the anchor is gone; an API server that saw the token just before may accept it from its \
                  cache for up to 10 s more"
+            }
+            Self::ProxyClosed => {
+                "the anchor is gone, and the proxy that held the token is closed: the job never had the token"
             }
             Self::NotAsked => "not asked for (`verify-revocation: off`)",
         }

@@ -58,7 +58,9 @@ impl State {
             .minted
             .map_or(0, |minted| now.as_second() - minted.as_second());
         let why = match renewed_for.unsigned_abs() > renewal.seconds {
+            true if self.proxy.is_some() => "the time of `duration` was over: give a longer `duration`",
             true => "the time of `renew-for` was over: give a longer `renew-for`",
+            false if self.proxy.is_some() => "its proxy stopped before the job ended",
             false => "its renewer stopped before the job ended",
         };
         Some(format!("the token expired at {}, and {why}", time(expired)))

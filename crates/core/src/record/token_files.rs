@@ -38,7 +38,8 @@ pub struct Files {
     /// A kubeconfig with the token. For a renewed token, the kubeconfig also names `token_file`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubeconfig_file: Option<PathBuf>,
-    /// The [journal] of a renewed token, next to `token_file`.
+    /// The [journal] of a renewed token, next to `token_file`; or that of a proxy, next to
+    /// `kubeconfig_file`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub journal: Option<PathBuf>,
 }
@@ -81,6 +82,9 @@ impl Files {
         };
         if inputs.get(Opt::RenewFor).is_some() {
             files.plan_renewal()?;
+        }
+        if let (true, Some(kubeconfig)) = (inputs.flag(Opt::Proxy)?, &files.kubeconfig_file) {
+            files.journal = Some(free(Opt::KubeconfigFile, with_suffix(kubeconfig, ".journal"))?);
         }
         for (option, path) in [
             (Opt::TokenFile, &files.token_file),
@@ -132,12 +136,14 @@ impl Files {
             Some(_) => Zeroizing::new(self.kubeconfig(token, connection, receipt)?),
             None => Zeroizing::default(),
         };
-        // This writes the journal first, so that a log filter that starts later learns this token.
+        // This writes the journal first, so that a log filter that starts later learns this token. A proxy
+        // has written its journal itself, and that holds no token.
         let announced = Zeroizing::new(journal::line(&Entry::Announced { token: token.clone() })?);
+        let journal = self.journal.as_ref().filter(|_| self.token_file.is_some());
         let all = [
-            (&self.journal, &**announced),
-            (&self.token_file, token.expose()),
-            (&self.kubeconfig_file, &**kubeconfig),
+            (journal, &**announced),
+            (self.token_file.as_ref(), token.expose()),
+            (self.kubeconfig_file.as_ref(), &**kubeconfig),
         ];
         let mut written = Vec::new();
         for (path, content) in all {

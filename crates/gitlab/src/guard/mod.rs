@@ -12,7 +12,7 @@ mod shell;
 
 use std::{
     cell::Cell,
-    io::{Read as _, stdin, stdout},
+    io::{stdin, stdout},
     path::{Path, PathBuf},
     pin::pin,
     time::Duration,
@@ -27,6 +27,7 @@ use jobpass_core::{
         options::{Inputs, Opt},
     },
     life::{
+        proxy::{self, JobProxy},
         renew,
         revoke::{self, REVOKE, Revoked},
     },
@@ -35,8 +36,10 @@ use jobpass_core::{
         beside,
         interrupt::{Interrupt, Signal},
     },
+    proxy::Door,
     record::{state::State, token_files::Files},
     text::{self, harmless},
+    token::Token,
 };
 use rustix::process::setsid;
 use tokio::time::{Instant, sleep_until};
@@ -120,18 +123,8 @@ pub(crate) fn command() -> Command {
 /// # Errors
 /// If the guard does not start.
 pub(crate) fn start(state: &State, script: Script, after: After, inputs: &Inputs) -> Result<(), Error> {
-    let shell = script.pid.to_string();
-    // A person may have given these options to `mint` as flags. The state or a variable holds every other
-    // option for the end of a job.
-    let same = [Opt::VerifyRevocation, Opt::FailOnRevokeError];
-    let same = same
-        .iter()
-        .filter_map(|option| Some((*option, inputs.get(*option)?)));
-    let same = same
-        .map(|(name, value)| format!("--{name}={value}"))
-        .collect::<Vec<_>>();
-    let mut arguments = vec!["guard", "--shell", &*shell, "--revoke-after", after.word()];
-    arguments.extend(same.iter().map(String::as_str));
+    let arguments = arguments(script, after, inputs);
+    let arguments = arguments.iter().map(String::as_str).collect::<Vec<_>>();
     beside::start(&arguments, &state.json()?).map_err(|error| {
         let why = harmless(&error.to_string());
         Error::new(
@@ -145,6 +138,35 @@ pub(crate) fn start(state: &State, script: Script, after: After, inputs: &Inputs
     })
 }
 
+/// Starts a guard that keeps the token in a proxy.
+///
+/// # Errors
+/// If the guard does not start.
+pub(crate) fn start_with_proxy(
+    state: &State,
+    token: &Token,
+    script: Script,
+    after: After,
+    inputs: &Inputs,
+) -> Result<Door, Error> {
+    let arguments = arguments(script, after, inputs);
+    let arguments = arguments.iter().map(String::as_str).collect::<Vec<_>>();
+    proxy::beside(&arguments, state, token)
+}
+
+fn arguments(script: Script, after: After, inputs: &Inputs) -> Vec<String> {
+    // A person may have given these options to `mint` as flags. The state or a variable holds every other
+    // option for the end of a job.
+    let same = [Opt::VerifyRevocation, Opt::FailOnRevokeError];
+    let same = same
+        .iter()
+        .filter_map(|option| Some((*option, inputs.get(*option)?)));
+    let same = same.map(|(name, value)| format!("--{name}={value}"));
+    let shell = script.pid.to_string();
+    let arguments = ["guard", "--shell", &*shell, "--revoke-after", after.word()];
+    arguments.map(str::to_owned).into_iter().chain(same).collect()
+}
+
 /// Runs the guard. With `--end`, tells the guards of this job that its shell is about to end.
 pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
     let inputs = flags::inputs_at_end(matches)?;
@@ -156,18 +178,16 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     let shell = matches.get_one::<u32>("shell").copied().unwrap_or_default();
     // This fails if a person started the guard: the guard then leads a session already.
     let _ = setsid();
-    let mut json = String::new();
-    stdin()
-        .read_to_string(&mut json)
-        .map_err(|error| Error::new(Kind::Internal, format!("cannot read the state: {error}")))?;
-    let state = State::parse(&json)?;
+    let (state, token) = proxy::read(stdin())?;
     let pipe = Pipe::make(job.file_of(&state, "guard"));
     let held = Held::of(&state.auth, &inputs, &job.environment);
+    let proxy = token.map(|token| JobProxy::open(&state, &token)).transpose()?;
     let mut guard = Guard {
         job,
         state,
         inputs,
         held,
+        proxy,
         after: After::parse(matches)?,
         shell: Watch::new(shell),
         pipe,
@@ -275,6 +295,8 @@ struct Guard<'a> {
     /// The minter's credential, held in memory. The runner may remove its files before the guard needs them,
     /// and a script may change them.
     held: Option<Held>,
+    /// The proxy that keeps the token, with the input `proxy`.
+    proxy: Option<JobProxy>,
     after: After,
     shell: Watch,
     pipe: Pipe,
@@ -299,6 +321,7 @@ impl Guard<'_> {
             job,
             state,
             inputs,
+            proxy,
             after,
             shell,
             pipe,
@@ -309,15 +332,26 @@ impl Guard<'_> {
         let left = timeout.map_or(LONGEST_JOB, |timeout| time::until(timeout.deadline(), now));
         let deadline = Instant::now() + left;
         let mut end_of_after_script = None;
-        let is_ready = Cell::new(state.renewal.is_none());
+        let is_ready = Cell::new(state.renewal.is_none() || proxy.is_some());
         let ready = || {
             is_ready.set(true);
             beside::ready(stdout());
         };
-        if is_ready.get() {
-            beside::ready(stdout());
+        match proxy {
+            Some(proxy) => proxy::tell(stdout(), proxy)?,
+            None if is_ready.get() => beside::ready(stdout()),
+            None => {}
         }
-        let mut renewing = pin!(renew::renew_until_end(state, inputs, &job.environment, ready));
+        let mut renewing = pin!(async {
+            match proxy {
+                Some(proxy) => {
+                    let served = proxy.serve(state, inputs, &job.environment).await;
+                    proxy.close().await;
+                    served
+                }
+                None => renew::renew_until_end(state, inputs, &job.environment, ready).await,
+            }
+        });
         let mut renews = true;
         loop {
             let script_runs = end_of_after_script.is_none();
@@ -362,6 +396,9 @@ impl Guard<'_> {
         let state_file = self.job.state_file(&self.state);
         // The script may have removed the file, which proves nothing about the token.
         let was_recorded = state_file.exists();
+        if let Some(proxy) = &self.proxy {
+            proxy.close().await;
+        }
         let outcome = self.attempt(interrupt, false).await;
         let revoked = outcome.is_ok();
         if let Some(line) = why.line(revoked) {

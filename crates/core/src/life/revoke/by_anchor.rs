@@ -86,6 +86,7 @@ pub async fn by_anchor(
         for_api_server: false,
         role: false,
         renewal: None,
+        proxy: None,
         files: Default::default(),
         options: Default::default(),
         environment: Default::default(),
@@ -115,6 +116,7 @@ pub async fn by_anchor(
         state: &state,
         budget,
         deleted: &Cell::new(deletes_first),
+        proxy_closed: false,
     };
     let mut revoked = revocation.run(ready(None), verify).await?;
     if deletes_first {

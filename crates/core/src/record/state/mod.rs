@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cluster::{Cluster, Connection},
     error::{Error, Kind},
-    inputs::{options::Inputs, revocation::AT_END, spec::Spec},
+    inputs::{options::Inputs, proxy::Settings, revocation::AT_END, spec::Spec},
     json,
     minter::{Auth, Minter},
     names,
@@ -78,6 +78,9 @@ pub struct State {
     /// The settings of the renewal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renewal: Option<Renewal>,
+    /// The settings of the proxy that keeps the token. Without them, the job has the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Settings>,
     /// The files that hold the token or belong to it.
     #[serde(default, skip_serializing_if = "Files::is_empty")]
     pub files: Files,
@@ -138,6 +141,7 @@ impl State {
                 lifetime: spec.lifetime,
                 seconds: time.as_secs(),
             }),
+            proxy: spec.proxy.clone(),
             files,
             environment: pinned,
         })

@@ -56,6 +56,7 @@ impl State {
             // Templates pass an empty list if there are no rules.
             role: inputs.get(Opt::Rules).is_some_and(|rules| rules != "[]"),
             renewal: None,
+            proxy: None,
             files: Files::default(),
             options: BTreeMap::new(),
             environment: BTreeMap::new(),

@@ -40,6 +40,7 @@ pub(crate) fn least() -> State {
         for_api_server: true,
         role: false,
         renewal: None,
+        proxy: None,
         files: Files::default(),
         options: BTreeMap::new(),
         environment: BTreeMap::new(),
@@ -86,6 +87,7 @@ fn most() -> State {
             lifetime: Lifetime::parse("10m").expect("a lifetime"),
             seconds: 7200,
         }),
+        proxy: None,
         files: Files {
             token_file: Some(path("/tmp/a token")),
             kubeconfig_file: Some(path("/tmp/\u{1f511}.kubeconfig")),

@@ -1,0 +1,255 @@
+//! A job's loopback proxy, from its opening to its end.
+//!
+//! The process that holds the proxy keeps a lock on the journal while the proxy is open. The end of the job
+//! removes the journal, which closes the proxy, and waits for the lock. The kernel releases the lock of a
+//! process that somebody killed.
+
+use std::{
+    io::{Read, Write},
+    time::Duration,
+};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use crate::{
+    cluster::Proxy,
+    error::{Error, Kind},
+    inputs::{options::Inputs, proxy::Settings},
+    life::renew,
+    process::{beside, environment::Environment, interrupt::Interrupt, system::remove_file},
+    proxy::{Door, LoopbackProxy},
+    record::{
+        journal::{Entry, Journal, Reader},
+        state::State,
+    },
+    text::harmless,
+    token::Token,
+};
+
+/// The time between two checks whether the end of the job has removed the journal. All connections must be
+/// closed within 100 ms.
+const LOOK: Duration = Duration::from_millis(25);
+/// The time within which a proxy closes.
+const CLOSING: Duration = Duration::from_secs(1);
+/// The time between two checks whether a proxy has closed.
+const CLOSED: Duration = Duration::from_millis(5);
+
+/// A proxy that is open for a job.
+pub struct JobProxy {
+    proxy: LoopbackProxy,
+    journal: Journal,
+    /// The end of the input `duration`.
+    end: Instant,
+}
+
+impl JobProxy {
+    /// Opens the proxy of `state`, before its API server.
+    ///
+    /// # Errors
+    /// If the state has no proxy, if no port is free, or if a file of the proxy cannot be created.
+    pub fn open(state: &State, token: &Token) -> Result<Self, Error> {
+        let (Some(settings), Some(path), Some(renewal)) =
+            (&state.proxy, &state.files.journal, &state.renewal)
+        else {
+            return Err(Error::new(Kind::Internal, "the state records no proxy"));
+        };
+        let journal = Journal::create(path)?;
+        let proxy = start(state, token, settings).inspect_err(|_| drop(remove_file(path)))?;
+        Ok(Self {
+            proxy,
+            journal,
+            end: Instant::now() + Duration::from_secs(renewal.seconds),
+        })
+    }
+
+    /// The address of the proxy, and its bearer.
+    pub fn door(&self) -> &Door {
+        self.proxy.door()
+    }
+
+    /// Renews the token until the proxy must close: the job's `duration` is over, or an error.
+    ///
+    /// # Errors
+    /// If the anchor or the journal is gone.
+    pub async fn serve(
+        &self,
+        state: &State,
+        inputs: &Inputs,
+        environment: &Environment,
+    ) -> Result<(), Error> {
+        let refusals = self.proxy.refusals();
+        let renewal = async {
+            let replace = |new: &_| self.proxy.replace_token(new);
+            renew::renew_held(state, &self.journal, inputs, environment, replace, &refusals).await?;
+            // The last token lasts until the end.
+            std::future::pending().await
+        };
+        let removed = async {
+            while self.journal.is_there() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            renewed = renewal => renewed,
+            () = tokio::time::sleep_until(self.end) => Ok(()),
+            () = removed => Err(Error::new(Kind::Revoke, "the proxy is closed: its journal is gone")),
+        }
+    }
+
+    /// Closes the proxy. When this returns, no connection is open.
+    pub async fn close(&self) {
+        self.proxy.close().await;
+        self.journal.unlock();
+    }
+}
+
+fn start(state: &State, token: &Token, settings: &Settings) -> Result<LoopbackProxy, Error> {
+    LoopbackProxy::start(state.for_job(), token, settings, &state.receipt.namespace)
+}
+
+/// The message to a process that shall open a proxy. The state holds no secret, so these are beside it.
+#[derive(Deserialize)]
+struct Secrets {
+    token: SecretString,
+    /// The user and the password of the proxy before the API server, as a URL.
+    proxy: Option<SecretString>,
+}
+
+/// The text for the standard input of a process that shall open a proxy: the state, and the secrets beside
+/// it, each on a line.
+///
+/// # Errors
+/// As [`State::json`].
+pub fn message(state: &State, token: &Token) -> Result<Zeroizing<String>, Error> {
+    let proxy = state.for_job().proxy.as_ref().and_then(Proxy::uri);
+    let proxy = proxy.map(|uri| uri.to_string());
+    let secrets = serde_json::json!({"token": token.expose(), "proxy": proxy});
+    Ok(Zeroizing::new(format!("{}\n{secrets}\n", state.json()?)))
+}
+
+/// Reads the text of [`message`], or a state without a proxy.
+///
+/// # Errors
+/// If the text is something else. The error does not quote it.
+pub fn parse(message: &str) -> Result<(State, Option<Token>), Error> {
+    let (state, secrets) = message.split_once('\n').unwrap_or((message, ""));
+    let mut state = State::parse(state)?;
+    if state.proxy.is_none() {
+        return Ok((state, None));
+    }
+    let secrets = serde_json::from_str::<Secrets>(secrets)
+        .map_err(|_| Error::new(Kind::Internal, "the message holds no token for the proxy"))?;
+    let credentials = secrets.proxy.as_ref();
+    let credentials = credentials.and_then(|url| Proxy::parse("proxy", url.expose_secret()).ok());
+    let connection = state.job_server.as_mut().unwrap_or(&mut state.connection);
+    connection.proxy = connection
+        .proxy
+        .take()
+        .map(|proxy| proxy.with_credentials_of([credentials]));
+    Ok((state, Some(Token::parse(secrets.token.expose_secret(), "token")?)))
+}
+
+/// Starts a process that holds the proxy of `state`: this program with [`renew::VERB`]. It ends as a renewer
+/// does, when the end of the job removes the journal.
+///
+/// # Errors
+/// If the process does not start, or ends at once. The error then holds its output.
+pub fn in_background(state: &State, token: &Token) -> Result<Door, Error> {
+    beside(&[renew::VERB], state, token)
+}
+
+/// Like [`in_background`], with other arguments.
+///
+/// # Errors
+/// As [`in_background`].
+pub fn beside(arguments: &[&str], state: &State, token: &Token) -> Result<Door, Error> {
+    let started = beside::start_and_hear(arguments, &message(state, token)?);
+    let said = started.map_err(|error| {
+        let why = harmless(&error.to_string());
+        Error::new(
+            Kind::Deliver,
+            format!("cannot start the process that holds the proxy: {why}"),
+        )
+    })?;
+    Door::parse(&Zeroizing::new(said))
+}
+
+/// Tells the process that started this one where the proxy listens.
+///
+/// # Errors
+/// As [`json::text`](crate::json::text).
+pub fn tell(output: impl Write, proxy: &JobProxy) -> Result<(), Error> {
+    beside::ready_and_say(output, &proxy.door().json()?);
+    Ok(())
+}
+
+/// Runs the process of [`in_background`], with its state and token.
+///
+/// # Errors
+/// As [`JobProxy::open`] and [`JobProxy::serve`]. Also after a signal.
+pub(crate) async fn run(
+    state: &State,
+    token: &Token,
+    output: impl Write,
+    inputs: &Inputs,
+    environment: &Environment,
+    interrupt: &mut Interrupt,
+) -> Result<(), Error> {
+    let proxy = JobProxy::open(state, token)?;
+    tell(output, &proxy)?;
+    let served = renew::until_signal(proxy.serve(state, inputs, environment), interrupt).await;
+    proxy.close().await;
+    served
+}
+
+/// The end of a proxy.
+pub(crate) struct Closed {
+    /// Whether the process with the proxy has ended, or has closed it.
+    pub(crate) is_certain: bool,
+    /// The entries of its journal.
+    pub(crate) journal: Vec<Entry>,
+}
+
+/// Tells the process that holds the proxy to close it, and waits for that. `None` if the state has no proxy.
+pub(crate) async fn close(state: &State) -> Option<Closed> {
+    let path = state.proxy.as_ref().and(state.files.journal.clone())?;
+    let until = std::time::Instant::now() + CLOSING;
+    let closing = tokio::task::spawn_blocking(move || {
+        let mut reader = Reader::new(&path);
+        let _ = remove_file(&path);
+        let is_closed = || loop {
+            match reader.is_locked() {
+                // A step of the job has removed the journal. That also closes the proxy, but nothing shows it.
+                None => return false,
+                Some(false) => return true,
+                Some(true) if std::time::Instant::now() > until => return false,
+                Some(true) => std::thread::sleep(CLOSED),
+            }
+        };
+        Closed {
+            is_certain: is_closed(),
+            journal: reader.news(),
+        }
+    });
+    // A file system may not answer.
+    let closed = tokio::time::timeout(2 * CLOSING, closing).await;
+    Some(closed.ok().and_then(Result::ok).unwrap_or(Closed {
+        is_certain: false,
+        journal: Vec::new(),
+    }))
+}
+
+/// Reads the message on the standard input of a process beside the job.
+///
+/// # Errors
+/// As [`parse`].
+pub fn read(mut input: impl Read) -> Result<(State, Option<Token>), Error> {
+    let mut text = Zeroizing::new(String::new());
+    input
+        .read_to_string(&mut text)
+        .map_err(|error| Error::new(Kind::Internal, format!("cannot read the state: {error}")))?;
+    parse(&text)
+}
