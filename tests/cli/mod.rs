@@ -5,6 +5,7 @@ mod expiry_test;
 mod inspect;
 mod legacy;
 mod log;
+mod proxy;
 mod record;
 mod renew;
 mod revoke;
