@@ -1,6 +1,6 @@
 //! main and post, as the runner calls them.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use jobpass_devkit::{Fault, FaultKind};
 use rstest::rstest;
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::step::Step;
 use crate::{
     cluster::{Cluster, sign_anew},
+    leaks::assert_absent,
     support,
 };
 
@@ -46,16 +47,12 @@ fn a_job_gets_a_token_and_loses_it(#[case] with_id: bool) {
         "masked before anything else is written"
     );
     assert_eq!(
-        std::fs::read_to_string(&outputs["token-file"]).expect("a token file"),
+        fs::read_to_string(&outputs["token-file"]).expect("a token file"),
         token
     );
     for file in ["token-file", "kubeconfig"] {
         assert_eq!(
-            std::fs::metadata(&outputs[file])
-                .expect("there")
-                .permissions()
-                .mode()
-                & 0o777,
+            fs::metadata(&outputs[file]).expect("there").permissions().mode() & 0o777,
             0o600
         );
     }
@@ -127,7 +124,7 @@ fn an_explicit_server_with_a_token_from_a_variable_or_a_file() {
     let cluster = Cluster::start();
     let minter = support::minter_token(&cluster);
     let file = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), format!("{minter}\n")).expect("written");
+    fs::write(file.path(), format!("{minter}\n")).expect("written");
     let ca = cluster.ca_pem();
     let url = cluster.url();
     let path = file.path().to_string_lossy();
@@ -367,19 +364,19 @@ fn a_minter_that_is_over_at_the_end_leaves_the_token_and_the_command() {
         "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": config["users"][0]["user"],
     });
     let session = step.file("session");
-    std::fs::write(&session, credential.to_string()).expect("written");
+    fs::write(&session, credential.to_string()).expect("written");
     let plugin = step.file("plugin");
     let script = format!(
         "cat '{}' 2>/dev/null || {{ echo 'the session is over' >&2; exit 1; }}",
         session.display()
     );
-    std::fs::write(&plugin, script).expect("written");
+    fs::write(&plugin, script).expect("written");
     config["users"][0]["user"] = json!({"exec": {
         "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never", "command": "sh", "args": [plugin],
     }});
     step.input("kubeconfig", &config.to_string());
     step.main().succeeded();
-    std::fs::remove_file(&session).expect("removed");
+    fs::remove_file(&session).expect("removed");
     let post = step.post().succeeded();
     let anchor = step.outputs().remove("anchor").expect("an output");
     for part in [
@@ -546,4 +543,50 @@ fn a_job_can_have_a_server_of_its_own() {
         asked(&direct) && !asked(&proxy),
         "the proof is what the job's server says"
     );
+}
+
+/// With the proxy, no output and no file holds the token, and the way to the API server ends with the job.
+#[test]
+fn a_job_behind_a_proxy_has_no_token() {
+    let cluster = Cluster::start();
+    let inputs = [
+        ("proxy", "true"),
+        ("duration", "6h"),
+        ("verify-revocation", "wait"),
+    ];
+    let step = Step::scanner(&support::minter(&cluster), &inputs);
+    let main = step.main().succeeded();
+    let outputs = step.outputs();
+    assert!(!outputs.contains_key("token"), "{:?}", outputs.keys());
+    let kubeconfig = fs::read_to_string(&outputs["kubeconfig"]).expect("a kubeconfig");
+    let bearer = kubeconfig
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("token: "))
+        .expect("a bearer");
+    assert!(
+        main.log.contains(&format!("::add-mask::{bearer}")),
+        "{}",
+        main.log
+    );
+    let token = cluster.issued().remove(0);
+    // The masks of the minter's credential have forms that any token of this cluster shares.
+    assert!(!main.log.contains(&token), "{}", main.log);
+    assert_absent(&token, "the kubeconfig", &kubeconfig);
+    assert_absent(&token, "the outputs", &format!("{outputs:?}"));
+    let pods = support::kubectl(&outputs["kubeconfig"], &["get", "pods"]);
+    assert!(pods.status.success(), "{pods:?}");
+    let scanner = format!("system:serviceaccount:{}:scanner", cluster.namespace());
+    let used = cluster.requests();
+    assert!(
+        used.iter()
+            .any(|request| request.path.contains("/pods") && request.user == scanner)
+    );
+
+    let post = step.post().succeeded();
+    let proof = "the proxy that held the token is closed: the job never had the token";
+    assert!(post.log.contains(proof), "{}", post.log);
+    assert_absent(&token, "what post says", &post.log);
+    assert_absent(&token, "the summary", &step.summary());
+    assert!(cluster.anchors().is_empty() && !cluster.accepts(&token));
+    assert!(step.left_in_temp().is_empty(), "{:?}", step.left_in_temp());
 }

@@ -661,3 +661,34 @@ fn a_state_that_others_can_write_is_left_alone() {
     );
     assert_eq!(cluster.requests().len(), before, "nobody was asked");
 }
+
+/// The guard keeps the token. The job has a way to the API server, which ends with the script.
+#[rstest]
+fn a_job_behind_a_proxy_has_no_token(#[values(false, true)] container: bool) {
+    let (before, _) = RUN_SCAN.split_once("    - kubectl").expect("a script");
+    let before = before.replace(
+        "      namespace: NAMESPACE\n",
+        "      namespace: NAMESPACE\n      proxy: 'true'\n      allow: [list pods]\n",
+    );
+    let script = r#"    - kubectl get pods
+    - kubectl get configmaps || echo "narrow"
+    - cat "$KUBECONFIG"
+    - test ! -e "$JOBPASS_TOKEN_FILE"
+    - cp "$KUBECONFIG" "$CI_PROJECT_DIR.tmp/copy"
+  after_script:
+    - "! kubectl --kubeconfig \"$CI_PROJECT_DIR.tmp/copy\" get pods"
+    - rm "$CI_PROJECT_DIR.tmp/copy"
+"#;
+    let project = Project::with_pipeline(&(before + script));
+    let ended = project.ended(runner(&project, "bash", container).start());
+    assert_eq!(ended.status, Status::Success, "{}", ended.log());
+    let says_all = [
+        "token: [MASKED]",
+        "jobpass refuses `list configmaps in namespace",
+        "narrow",
+        "the proxy that held the token is closed: the job never had the token",
+        "was refused",
+    ];
+    says(&ended, "run_scan", &says_all);
+    project.assert_used_and_revoked(&ended);
+}
