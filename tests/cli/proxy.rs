@@ -288,6 +288,17 @@ fn a_broken_connection_is_one_failed_request() {
         }
         assert!(desk.kubectl(&["get", "configmaps"]).0);
     }
+    // The API server has not begun with the request, so clients send it once more.
+    for kind in [FaultKind::Refuse, FaultKind::GoAway] {
+        desk.cluster.inject(Fault {
+            method: "GET",
+            path_contains: "/configmaps".into(),
+            times: 1,
+            kind,
+        });
+        let (succeeded, said) = desk.kubectl(&["get", "configmaps"]);
+        assert!(succeeded, "{said}");
+    }
     // Half of an answer must not look like a whole one.
     desk.cluster.inject(Fault {
         method: "GET",

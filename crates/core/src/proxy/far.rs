@@ -123,7 +123,10 @@ impl Far {
                 Err(mut error) => match error.take_message() {
                     // hyper returns a request that it did not send.
                     Some(unsent) if !is_last => request = unsent,
-                    message => return Err(AttemptError::of(error.error(), message.is_none())),
+                    message => {
+                        let maybe_done = message.is_none() && !is_unprocessed(error.error());
+                        return Err(AttemptError::of(error.error(), maybe_done));
+                    }
                 },
             }
         }
@@ -246,4 +249,19 @@ impl Far {
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the server says that it has not begun with a request: it refuses the stream, or it goes away and
+/// has not seen the stream (RFC 9113, 8.7).
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(current) = cause {
+        if let Some(http2) = current.downcast_ref::<h2::Error>() {
+            let refused = http2.is_reset() && http2.reason() == Some(h2::Reason::REFUSED_STREAM);
+            let gone = http2.is_go_away() && http2.reason() == Some(h2::Reason::NO_ERROR);
+            return http2.is_remote() && (refused || gone);
+        }
+        cause = current.source();
+    }
+    false
 }
