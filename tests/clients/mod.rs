@@ -111,6 +111,15 @@ fn a_client_lists_pods_wherever_the_kubeconfig_is(#[case] client: Client) {
     // This ends the renewer.
     desk.run(&["revoke", "--kubeconfig-file", "long/kubeconfig"])
         .succeeded();
+
+    // Behind a proxy, the kubeconfig needs no other file.
+    desk.mint(&["--kubeconfig-file", "proxy/kubeconfig", "--proxy"])
+        .succeeded();
+    fs::copy(desk.path("proxy/kubeconfig"), desk.path("copied/proxy")).expect("copied");
+    assert!(works("proxy/kubeconfig") && works("copied/proxy"));
+    desk.run(&["revoke", "--kubeconfig-file", "proxy/kubeconfig"])
+        .succeeded();
+    assert!(!works("copied/proxy"), "its proxy is closed");
 }
 
 /// A Pod that no node runs.
