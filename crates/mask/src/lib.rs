@@ -64,18 +64,23 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-mod cursors;
 mod forms;
+mod gate;
 mod grams;
-mod patterns;
-mod skip;
+mod input;
+mod pieces;
+mod search;
+mod secrets;
 mod source;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod text;
 mod until;
+mod views;
 
 pub use forms::{Encoding, Form, forms};
+pub use input::Input;
 pub use source::SecretSource;
 pub use stream::{Masker, copy};
 pub use until::{copy_to_mark, end_mark};
@@ -98,6 +103,9 @@ pub const LEAST: usize = 8;
 /// One line of a dump shows 16 characters. They are 96 bits of a secret in base64, which no log has by
 /// chance.
 pub const PIECE: usize = 16;
+
+/// The number of bytes in a row, which no other secret has, that count as a piece anywhere in a log.
+const ANYWHERE: usize = 24;
 
 /// The byte with which an escape sequence begins.
 const ESCAPE: u8 = 0x1b;

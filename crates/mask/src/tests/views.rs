@@ -1,0 +1,1 @@
+//! Each view, as scripts use it, and the same scripts without the view.
