@@ -171,7 +171,7 @@ fn thirty_seconds_can_be_a_lifetime() {
     assert!(
         ended
             .log
-            .contains("jobpass revoked its token: its lifetime of 1 s is over"),
+            .contains("jobpass revoked its token: the token's lifetime of 1 s is over"),
         "{}",
         ended.log
     );
@@ -269,7 +269,7 @@ fn a_command_that_does_not_stop_loses_its_token() {
     assert!(
         ended
             .log
-            .contains("jobpass revoked its token: it was told to stop"),
+            .contains("jobpass revoked its token: a signal told it to stop"),
         "{}",
         ended.log
     );

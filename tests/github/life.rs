@@ -241,7 +241,8 @@ fn a_token_that_was_just_used_may_live_on_in_the_cache_and_post_says_so() {
     assert!(support::kubectl(&kubeconfig, &["get", "pods"]).status.success());
     let post = step.post().succeeded();
     assert!(
-        post.log.contains("may accept it for up to 10 s more"),
+        post.log
+            .contains("may accept it from its cache for up to 10 s more"),
         "{}",
         post.log
     );
@@ -427,7 +428,7 @@ fn post_without_inputs_has_all_that_it_obeys(#[case] forbidden: bool) {
         let error = "::error title=jobpass::the token is not revoked: cannot delete the anchor: the API server answered 403";
         assert!(post.log.contains(error), "{}", post.log);
     } else {
-        let proof = "the API server answers 401 to the token, 10 s after its anchor was deleted";
+        let proof = "the API server answers 401 to the token 10 s after jobpass deleted its anchor";
         assert!(post.log.contains(proof), "{}", post.log);
         assert!(cluster.anchors().is_empty() && !cluster.accepts(&token));
     }
