@@ -80,12 +80,12 @@ pub(crate) async fn run(
     let (lifetime, sooner) = Lifetime::parse_or_sooner(given.get(Opt::Duration).unwrap_or_default())?;
     let variable = command::env(matches)?;
     can_be_renewed(&given, sooner, variable)?;
-    let ends_by_itself = match TokenType::parse(&given)? {
+    let expires = match TokenType::parse(&given)? {
         // A proxy renews its token.
         TokenType::Bound => !given.flag(Opt::Proxy)?,
         TokenType::Legacy => false,
     };
-    let revoke_after = revoke_after(ends_by_itself, lifetime, sooner);
+    let revoke_after = revoke_after(expires, lifetime, sooner);
     let program = Program::find(command::words(matches).into_iter().flatten(), environment)?;
     let session = Session::mint(&given, lifetime, environment, &mut interrupt).await?;
     let mut run = Run {
@@ -113,8 +113,8 @@ pub(crate) async fn run(
 ///
 /// A legacy token does not expire, and a proxy renews its token. So jobpass revokes them at the end of the
 /// lifetime.
-fn revoke_after(ends_by_itself: bool, lifetime: Lifetime, sooner: Option<Duration>) -> Option<Duration> {
-    let end = (!ends_by_itself).then(|| Duration::from_secs(lifetime.seconds()));
+fn revoke_after(expires: bool, lifetime: Lifetime, sooner: Option<Duration>) -> Option<Duration> {
+    let end = (!expires).then(|| Duration::from_secs(lifetime.seconds()));
     sooner.or(end)
 }
 
@@ -328,14 +328,14 @@ mod tests {
     #[case(true, "30s", Some(30))]
     #[case(false, "1h", Some(3600))]
     #[case(false, "30s", Some(30))]
-    fn a_token_that_does_not_end_by_itself_is_revoked(
-        #[case] ends_by_itself: bool,
+    fn a_token_that_does_not_expire_in_time_is_revoked(
+        #[case] expires: bool,
         #[case] duration: &str,
         #[case] seconds: Option<u64>,
     ) {
         let (lifetime, sooner) = Lifetime::parse_or_sooner(duration).expect("a duration");
         let expected = seconds.map(Duration::from_secs);
-        assert_eq!(revoke_after(ends_by_itself, lifetime, sooner), expected);
+        assert_eq!(revoke_after(expires, lifetime, sooner), expected);
     }
 
     #[rstest]
