@@ -5,6 +5,7 @@ mod doctor;
 mod exec;
 mod expiry;
 mod inspect;
+mod learn;
 mod list;
 mod manual;
 mod mint;
@@ -41,6 +42,7 @@ pub(crate) enum Verb {
     Sweep,
     Rotate,
     Check,
+    Learn,
     Setup,
     Doctor,
     ExpiryTest,
@@ -63,6 +65,7 @@ pub(crate) const VERBS: [Verb; 16] = [
     Verb::Sweep,
     Verb::Rotate,
     Verb::Check,
+    Verb::Learn,
     Verb::Setup,
     Verb::Doctor,
     Verb::ExpiryTest,
@@ -85,6 +88,7 @@ impl Verb {
             Self::Sweep => sweep::command(),
             Self::Rotate => rotate::command(),
             Self::Check => check::command(),
+            Self::Learn => learn::command(),
             Self::Setup => setup::command(),
             Self::Doctor => doctor::command(),
             Self::ExpiryTest => expiry::command(),
@@ -115,6 +119,7 @@ impl Verb {
             Self::Sweep => sweep::run(matches, environment, interrupt).await,
             Self::Rotate => rotate::run(matches, environment, interrupt).await,
             Self::Check => check::run(matches, environment, interrupt).await,
+            Self::Learn => learn::run(matches, environment, interrupt).await,
             Self::Setup => setup::run(matches, environment, interrupt).await,
             Self::Doctor => doctor::run(matches, environment, interrupt).await,
             Self::Whoami => whoami::run(matches, environment, interrupt).await,

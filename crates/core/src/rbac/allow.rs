@@ -58,9 +58,14 @@ impl Allowed {
             return false;
         }
         let is_read = matches!(&*request.verb, "get" | "head");
-        let is_discovery = is_read && DISCOVERY.iter().any(|path| covers(path, &request.path));
-        is_discovery || self.entries.iter().any(|entry| entry.allows(request, &self.own))
+        is_read && is_discovery(&request.path)
+            || self.entries.iter().any(|entry| entry.allows(request, &self.own))
     }
+}
+
+/// Whether the ClusterRole `system:discovery` lists this path.
+pub(crate) fn is_discovery(path: &str) -> bool {
+    DISCOVERY.iter().any(|entry| covers(entry, path))
 }
 
 fn items(option: &str, text: &str) -> Result<Vec<Entry>, Error> {

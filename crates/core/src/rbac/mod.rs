@@ -12,7 +12,7 @@ mod permission;
 mod request;
 mod resources;
 
-pub(crate) use self::allow::Allowed;
+pub(crate) use self::allow::{Allowed, is_discovery};
 pub(crate) use self::permission::{FORMS, FORMS_IN_ROLE, Place, What, is_yaml_list, parse_all};
 pub use self::{permission::Permission, request::Request};
 

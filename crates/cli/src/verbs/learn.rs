@@ -1,0 +1,133 @@
+//! `jobpass learn`: the least rules for jobs that have run.
+
+use std::{
+    io::{BufReader, stdin},
+    path::Path,
+};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use jobpass_core::{
+    Error, Kind,
+    cluster::Cluster,
+    inputs::{
+        flags::{self, flag},
+        options::Opt,
+    },
+    maintenance::learn::{InUse, Needs, Report, Runs},
+    minter::Minter,
+    process::{environment::Environment, interrupt::Interrupt},
+    text,
+};
+
+use crate::{options::connection, terminal::output};
+
+/// The verb, its options and its help.
+pub(crate) fn command() -> Command {
+    // A job has the minter's kubeconfig in the variable, and the rules of the minter are not those of the job.
+    let cluster = connection::flags().map(|flag| flag.env(None::<&str>).conflicts_with("diff"));
+    Command::new("learn")
+        .about("Print the least rules that jobs needed, from their records or from an audit log")
+        .arg(
+            Arg::new("file")
+                .value_name("FILE")
+                .num_args(1..)
+                .required(true)
+                .help(
+                    "The files that the input `record` wrote, or audit logs of kube-apiserver (JSON lines); `-` reads \
+                     standard input. The rules are for the requests of all files.",
+                ),
+        )
+        .arg(
+            Arg::new("credential-id")
+                .long("credential-id")
+                .value_name("ID")
+                .action(ArgAction::Append)
+                .help(
+                    "For audit logs: the job, by the `credential-id` of its receipt. Can be given several times.",
+                ),
+        )
+        .arg(flag(Opt::Namespace).env(None::<&str>).help(
+            "The namespace of the ServiceAccount. [default: the namespace of the requests, if there is only one]",
+        ))
+        .arg(output::flag().help("Print YAML, or one line of JSON."))
+        .next_help_heading("Rules in use")
+        .arg(Arg::new("diff").long("diff").value_name("FILE").help(
+            "Also compare with the rules in this file: rules as in the input `rules`, or manifests of Roles and \
+             ClusterRoles. Exit code 5: they allow something that no run did.",
+        ))
+        .args(cluster)
+        .mut_arg(Opt::Kubeconfig.name(), |flag| {
+            flag.help(
+                "Also compare with the rules that the API server lists to the user of this kubeconfig: give the \
+                 kubeconfig of the job.",
+            )
+        })
+        .after_help(
+            "Exit codes: 0 done; 5 with `--diff`, the rules allow something that no run did; 2 wrong input.\n\n\
+             Examples:\n  \
+             jobpass learn record-1 record-2\n  \
+             jobpass learn record --diff role.yaml\n  \
+             jobpass learn audit.log \\\n    --credential-id b7f2a2a4-4d0e-4e7e-8b1c-5d5f0f3b7f10",
+        )
+}
+
+/// Runs the verb.
+pub(crate) async fn run(
+    matches: &ArgMatches,
+    environment: &Environment,
+    mut interrupt: Interrupt,
+) -> Result<(), Error> {
+    let inputs = flags::inputs(matches)?;
+    let several = |name: &str| matches.get_many::<String>(name).into_iter().flatten();
+    let ids = several("credential-id").cloned().collect::<Vec<_>>();
+    let mut runs = Runs::default();
+    for file in several("file") {
+        match &**file {
+            "-" => runs.read_from("standard input", BufReader::new(stdin()), &ids)?,
+            file => runs.read(Path::new(file), &ids)?,
+        }
+    }
+    if runs.is_cut() {
+        output::warning(
+            "a record is incomplete, because it reached 16 MiB: the rules lack what the job did after that",
+        );
+    }
+    let needs = Needs::of(&runs);
+    let own = inputs.get(Opt::Namespace).or(needs.only_namespace());
+    let diff = matches.get_one::<String>("diff");
+    let has_cluster = [Opt::Kubeconfig, Opt::Context, Opt::Server]
+        .into_iter()
+        .any(|option| inputs.get(option).is_some());
+    let in_use = match diff {
+        Some(path) => Some(InUse::read(Path::new(path), own)?),
+        None if has_cluster => {
+            let asked = async {
+                let minter = Minter::resolve(&inputs, environment).await?;
+                let own = own.or(minter.namespace.as_deref());
+                InUse::ask(&Cluster::connect(&minter)?, &needs, own).await
+            };
+            Some(tokio::select! {
+                interrupted = interrupt.wait() => return Err(interrupted),
+                asked = asked => asked?,
+            })
+        }
+        None => None,
+    };
+    let difference = in_use.map(|in_use| in_use.compare(&needs, own));
+    let report = Report::of(&needs, own, difference);
+    match output::is_json(matches) {
+        true => output::result(&report.json().to_string()),
+        false => output::result(&report.yaml()),
+    }?;
+    match (diff, report.unused()) {
+        (Some(path), unused @ 1..) => Err(Error::new(
+            Kind::Claims,
+            format!(
+                "the rules in `{}` allow more than the runs did: {unused} of their rights",
+                text::path(Path::new(path))
+            ),
+        )
+        .help("remove them, or add the records of the runs that need them")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,312 @@
+//! The requests of some runs, from the records of jobpass and from audit logs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, BufRead, Read as _},
+    path::Path,
+};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{audit::Event, needs::belongs_to_everybody};
+use crate::{
+    error::Error,
+    process::files,
+    proxy::record::{Line, Recorded},
+    rbac::Request,
+    text::{self, harmless},
+};
+
+/// The greatest length of a line, in bytes. An audit log may hold whole objects, of at most 3 MiB each.
+const LONGEST_LINE: u64 = 16 << 20;
+/// The name of the arguments, for messages.
+const FILE: &str = "FILE";
+
+/// The requests of some runs.
+#[derive(Debug, Default)]
+pub struct Runs {
+    /// Each call, with the number of its repetitions.
+    pub(super) calls: BTreeMap<Call, u64>,
+    /// The number of files.
+    pub(super) files: u64,
+    /// The number of records that were cut off.
+    pub(super) cut: u64,
+    /// The credential ids in the audit logs, if [`Runs::read`] was given none.
+    strangers: BTreeSet<String>,
+}
+
+/// A request and its outcome.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Call {
+    pub(super) request: Request,
+    pub(super) outcome: Outcome,
+    /// Whether the answer was 201: the request has created an object.
+    pub(super) has_created: bool,
+}
+
+/// The decision of the API server about a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Outcome {
+    Allowed,
+    Denied,
+    /// No answer tells.
+    Unknown,
+}
+
+/// A line of the job summary: all calls about one resource.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The resource, or the path.
+    pub what: String,
+    /// The verbs.
+    pub verbs: Vec<String>,
+    /// The number of calls.
+    pub calls: u64,
+    /// The number of calls that were denied.
+    pub denied: u64,
+}
+
+/// The fields by which an event of an audit log is told from a line of a record.
+#[derive(Deserialize)]
+struct Head {
+    #[serde(default)]
+    kind: Value,
+    #[serde(default, rename = "apiVersion")]
+    api_version: Value,
+}
+
+impl Runs {
+    /// Adds the requests of a file: a record, or kube-apiserver's audit log (JSON lines of
+    /// `audit.k8s.io/v1`). Takes the events of an audit log that have one of these credential ids.
+    ///
+    /// # Errors
+    /// If jobpass cannot read the file, if a line is neither a request nor an event, or if no event has one of
+    /// the ids.
+    pub fn read(&mut self, path: &Path, ids: &[String]) -> Result<(), Error> {
+        let name = text::path(path);
+        let file = files::open(path).map_err(|error| unreadable(&name, &error))?;
+        self.read_from(&name, io::BufReader::new(file), ids)
+    }
+
+    /// Adds the requests of an open file, whose name is for messages.
+    ///
+    /// # Errors
+    /// As [`Runs::read`].
+    pub fn read_from(&mut self, name: &str, mut input: impl BufRead, ids: &[String]) -> Result<(), Error> {
+        let ids = ids.iter().map(|id| id.strip_prefix("JTI=").unwrap_or(id));
+        let ids = ids.collect::<BTreeSet<_>>();
+        let (mut line, mut number) = (Vec::new(), 0_u64);
+        let (mut has_events, mut has_found) = (false, false);
+        loop {
+            line.clear();
+            let mut limited = (&mut input).take(LONGEST_LINE);
+            let length = limited.read_until(b'\n', &mut line);
+            if length.map_err(|error| unreadable(name, &error))? == 0 {
+                break;
+            }
+            number += 1;
+            // The writer may be in the middle of its last line.
+            let is_whole = line.ends_with(b"\n");
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            match self.take(&line, &ids) {
+                Ok(Taken::Line) => {}
+                Ok(Taken::Event(is_found)) => (has_events, has_found) = (true, has_found || is_found),
+                Err(_) if !is_whole && line.len() as u64 == LONGEST_LINE => {
+                    return Err(wrong(name, number, "it is longer than 16 MiB"));
+                }
+                Err(_) if !is_whole && number > 1 => {}
+                Err(why) => return Err(wrong(name, number, &why)),
+            }
+        }
+        if number == 0 {
+            return Err(Error::input(
+                FILE,
+                format!("names `{name}`, which is empty"),
+                "name the file that the input `record` named; jobpass writes it while the job runs",
+            ));
+        }
+        if has_events && !has_found {
+            return Err(self.nobody(name, !ids.is_empty()));
+        }
+        self.files += 1;
+        Ok(())
+    }
+
+    fn take(&mut self, line: &[u8], ids: &BTreeSet<&str>) -> Result<Taken, String> {
+        let head = serde_json::from_slice::<Head>(line).map_err(|_| "it is not a JSON object".to_owned())?;
+        let api_version = head.api_version.as_str().unwrap_or_default();
+        if api_version.starts_with("audit.k8s.io/") && head.kind == "Event" {
+            let event = serde_json::from_slice::<Event>(line)
+                .map_err(|error| format!("the event is wrong: {}", harmless(&error.to_string())))?;
+            let id = event.credential_id().unwrap_or_default();
+            if ids.is_empty() && self.strangers.len() < 4 && !id.is_empty() {
+                self.strangers.insert(id.to_owned());
+            }
+            let is_found = ids.contains(id);
+            if is_found && event.is_complete() {
+                event.calls().into_iter().for_each(|call| self.add(call));
+            }
+            return Ok(Taken::Event(is_found));
+        }
+        let line = serde_json::from_slice::<Line>(line);
+        match line
+            .map_err(|_| "it is neither a request of a record nor an event of an audit log".to_owned())?
+        {
+            Line::Request(recorded) => self.add(recorded.into()),
+            Line::Cut { cut } => self.cut += u64::from(cut),
+        }
+        Ok(Taken::Line)
+    }
+
+    fn add(&mut self, call: Call) {
+        *self.calls.entry(call).or_default() += 1;
+    }
+
+    /// The error for an audit log without an event of the job.
+    fn nobody(&self, name: &str, has_ids: bool) -> Error {
+        let strangers = self.strangers.iter().map(|id| format!("`{}`", harmless(id)));
+        let strangers = strangers.collect::<Vec<_>>().join(", ");
+        match has_ids {
+            true => Error::input(
+                "credential-id",
+                format!("is the id of no event in `{name}`"),
+                "take `credential-id` from the receipt of the job. If the id is right, the audit policy leaves this \
+                 job's requests out, or another file has them: kube-apiserver begins a new file when one is full",
+            ),
+            false => Error::input(
+                "credential-id",
+                format!("is missing: `{name}` is an audit log, which has the requests of all users"),
+                format!(
+                    "give `credential-id` from the receipt of the job{}",
+                    if strangers.is_empty() {
+                        String::new()
+                    } else {
+                        format!("; the file has {strangers}")
+                    }
+                ),
+            ),
+        }
+    }
+
+    /// The number of requests.
+    pub fn len(&self) -> u64 {
+        self.calls.values().sum()
+    }
+
+    /// Whether there is no request.
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// Whether a record was cut off, so that later requests are missing.
+    pub fn is_cut(&self) -> bool {
+        self.cut > 0
+    }
+
+    /// The rows of a table for people, without the requests that every client makes to find the API. `own` is
+    /// the namespace of the ServiceAccount.
+    pub fn rows(&self, own: &str) -> Vec<Row> {
+        let mut rows = BTreeMap::<String, Row>::new();
+        for (call, times) in &self.calls {
+            let Call { request, outcome, .. } = call;
+            let is_denied = *outcome == Outcome::Denied;
+            if belongs_to_everybody(request) && !is_denied {
+                continue;
+            }
+            let what = what(request, own);
+            let row = rows.entry(what.clone()).or_insert_with(|| Row {
+                what,
+                verbs: Vec::new(),
+                calls: 0,
+                denied: 0,
+            });
+            if !row.verbs.contains(&request.verb) {
+                row.verbs.push(request.verb.clone());
+            }
+            row.calls += times;
+            row.denied += if is_denied { *times } else { 0 };
+        }
+        rows.into_values().collect()
+    }
+}
+
+/// The kind of a line.
+enum Taken {
+    /// A line of a record.
+    Line,
+    /// An event of an audit log, and whether it belongs to the job.
+    Event(bool),
+}
+
+impl From<Recorded> for Call {
+    fn from(recorded: Recorded) -> Self {
+        Self {
+            request: recorded.request,
+            outcome: Outcome::of(recorded.status),
+            has_created: recorded.status == Some(201),
+        }
+    }
+}
+
+impl Outcome {
+    /// The decision behind a status. kube-apiserver answers 401 and 429 before it decides, and a proxy or a
+    /// gateway answers 502, 503 and 504.
+    pub(super) fn of(status: Option<u16>) -> Self {
+        match status {
+            Some(403) => Self::Denied,
+            None | Some(401 | 429 | 502..=504) => Self::Unknown,
+            Some(_) => Self::Allowed,
+        }
+    }
+}
+
+fn what(request: &Request, own: &str) -> String {
+    let Request {
+        group,
+        resource,
+        subresource,
+        namespace,
+        path,
+        ..
+    } = request;
+    if !path.is_empty() {
+        return path.clone();
+    }
+    let group = if group.is_empty() {
+        String::new()
+    } else {
+        format!(".{group}")
+    };
+    let subresource = if subresource.is_empty() {
+        String::new()
+    } else {
+        format!("/{subresource}")
+    };
+    let place = match &**namespace {
+        "" => " -A".to_owned(),
+        namespace if namespace == own => String::new(),
+        namespace => format!(" -n {namespace}"),
+    };
+    format!("{resource}{group}{subresource}{place}")
+}
+
+fn unreadable(name: &str, error: &io::Error) -> Error {
+    let why = harmless(&error.to_string());
+    Error::input(
+        FILE,
+        format!("names `{name}`, which cannot be read: {why}"),
+        "name the file that the input `record` named, or an audit log of kube-apiserver",
+    )
+}
+
+fn wrong(name: &str, number: u64, why: &str) -> Error {
+    Error::input(
+        FILE,
+        format!("names `{name}`, which is wrong in line {number}: {why}"),
+        "name a file that the input `record` named, or kube-apiserver's audit log in the format `json`; \
+         decompress it first",
+    )
+}

@@ -1,0 +1,22 @@
+//! The least rules for the jobs that a record or an audit log tells of.
+//!
+//! ```text
+//! lines -> calls -> needs -> least rules -> text to paste
+//!                     \-> rules in use -> rights that no run used
+//! ```
+
+mod audit;
+mod calls;
+mod in_use;
+mod least;
+mod needs;
+mod report;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    calls::{Row, Runs},
+    in_use::{Difference, InUse},
+    needs::Needs,
+    report::Report,
+};

@@ -1,0 +1,178 @@
+//! The rights that some runs needed: what the API server allowed them, denied them, or never answered.
+
+use std::collections::BTreeSet;
+
+use super::calls::{Call, Outcome, Runs};
+use crate::{
+    names::is_dns_label,
+    rbac::{Request, is_discovery},
+    text::harmless,
+};
+
+/// The resources that the ClusterRole `system:basic-user` lets everybody create.
+const ABOUT_ONESELF: [(&str, &str); 3] = [
+    ("authentication.k8s.io", "selfsubjectreviews"),
+    ("authorization.k8s.io", "selfsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectrulesreviews"),
+];
+/// The path that the ClusterRole `system:service-account-issuer-discovery` adds to the discovery.
+const ISSUER_KEYS: &str = "/openid/v1/jwks";
+/// The subresources for which kube-apiserver also asks for `create` if the request is a `get`, from Kubernetes
+/// 1.35 on (`AuthorizePodWebsocketUpgradeCreatePermission`).
+const STREAMS: [&str; 3] = ["attach", "exec", "portforward"];
+/// The greatest length of a part of a rule, in bytes: the longest name of a Kubernetes object.
+const LONGEST: usize = 253;
+
+/// The rights that some runs needed, each as the request that needs it.
+#[derive(Debug, Default)]
+pub struct Needs {
+    /// The rights that the runs had.
+    pub(super) allowed: BTreeSet<Request>,
+    /// The rights that the runs lacked.
+    pub(super) denied: BTreeSet<Request>,
+    /// The rights about which no answer tells.
+    pub(super) unknown: BTreeSet<Request>,
+    /// The number of requests that every ServiceAccount may make.
+    pub(super) of_everybody: u64,
+    /// The requests that no rule may name: with a wildcard, or with characters that jobpass does not show.
+    pub(super) unnamed: BTreeSet<Request>,
+    /// The number of requests.
+    pub(super) requests: u64,
+    /// The number of files.
+    pub(super) files: u64,
+    /// Whether the runs changed objects for which kube-apiserver checks more than the request shows.
+    pub(super) has_hidden_checks: bool,
+}
+
+impl Needs {
+    /// The needs of these runs.
+    pub fn of(runs: &Runs) -> Self {
+        let mut needs = Self {
+            requests: runs.len(),
+            files: runs.files,
+            ..Self::default()
+        };
+        for (call, times) in &runs.calls {
+            if call.outcome == Outcome::Allowed && belongs_to_everybody(&call.request) {
+                needs.of_everybody += times;
+                continue;
+            }
+            needs.has_hidden_checks |= has_hidden_checks(&call.request);
+            for right in rights(call) {
+                let set = match (is_plain(&right), call.outcome) {
+                    (false, _) => &mut needs.unnamed,
+                    (true, Outcome::Allowed) => &mut needs.allowed,
+                    (true, Outcome::Denied) => &mut needs.denied,
+                    (true, Outcome::Unknown) => &mut needs.unknown,
+                };
+                set.insert(right);
+            }
+        }
+        needs
+    }
+
+    /// The only namespace of all requests.
+    pub fn only_namespace(&self) -> Option<&str> {
+        let all = self.allowed.iter().chain(&self.denied).chain(&self.unknown);
+        let mut namespaces = all
+            .map(|right| &*right.namespace)
+            .filter(|namespace| !namespace.is_empty());
+        let first = namespaces.next()?;
+        namespaces.all(|namespace| namespace == first).then_some(first)
+    }
+}
+
+/// The rights that a call needs.
+fn rights(call: &Call) -> Vec<Request> {
+    let right = without_useless_name(&call.request);
+    let Request {
+        verb,
+        group,
+        resource,
+        subresource,
+        ..
+    } = &right;
+    let is_stream = group.is_empty() && resource == "pods" && STREAMS.contains(&&**subresource);
+    // kube-apiserver asks for `create` if a patch or an update creates the object (`handlers/patch.go`,
+    // `withAuthorization`).
+    let creates_too = matches!(&**verb, "patch" | "update") && call.has_created || verb == "get" && is_stream;
+    let create = creates_too.then(|| {
+        without_useless_name(&Request {
+            verb: "create".to_owned(),
+            ..right.clone()
+        })
+    });
+    std::iter::once(right.clone()).chain(create).collect()
+}
+
+/// The right without the name that RBAC cannot count on: a `create` has its name in the body.
+fn without_useless_name(request: &Request) -> Request {
+    let mut right = request.clone();
+    let has_none = match &*right.verb {
+        "create" => right.subresource.is_empty(),
+        "deletecollection" => true,
+        _ => false,
+    };
+    if has_none {
+        right.name.clear();
+    }
+    right
+}
+
+/// Whether every ServiceAccount has this right: to find the API, and to ask about itself.
+pub(super) fn belongs_to_everybody(request: &Request) -> bool {
+    let Request {
+        verb,
+        group,
+        resource,
+        subresource,
+        path,
+        ..
+    } = request;
+    match path.is_empty() {
+        false => verb == "get" && (is_discovery(path) || path == ISSUER_KEYS),
+        true => {
+            verb == "create" && subresource.is_empty() && ABOUT_ONESELF.contains(&(&**group, &**resource))
+        }
+    }
+}
+
+/// Whether a rule can name this right, and nothing beyond it. A job chooses the paths of its requests: without
+/// this check, it could have the name `*` put into its rules.
+fn is_plain(right: &Request) -> bool {
+    let Request {
+        verb,
+        group,
+        resource,
+        subresource,
+        namespace,
+        name,
+        path,
+    } = right;
+    let is_free = [verb, group, resource, subresource, path]
+        .iter()
+        .all(|text| !text.contains('*'));
+    let all = [verb, group, resource, subresource, namespace, name, path];
+    let is_shown = all
+        .iter()
+        .all(|text| text.len() <= LONGEST && harmless(text) == **text);
+    let is_whole = match path.is_empty() {
+        true => !resource.is_empty() && (namespace.is_empty() || is_dns_label(namespace)),
+        false => path.starts_with('/') && resource.is_empty(),
+    };
+    let has_slash = [verb, group, resource, subresource]
+        .iter()
+        .any(|text| text.contains('/'));
+    is_free && is_shown && is_whole && !has_slash && !verb.is_empty()
+}
+
+/// Whether kube-apiserver checks rights that the request does not name: those that a Role or a binding grants,
+/// or the signer of a certificate.
+fn has_hidden_checks(request: &Request) -> bool {
+    let is_change = matches!(&*request.verb, "create" | "update" | "patch");
+    is_change
+        && matches!(
+            &*request.group,
+            "rbac.authorization.k8s.io" | "certificates.k8s.io"
+        )
+}
