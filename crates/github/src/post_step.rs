@@ -94,6 +94,7 @@ async fn revoke(
 ) -> Result<(), Error> {
     let revoked = revoke::at_end_of_job(&mut state, None, inputs, environment, &mut interrupt).await;
     let receipt = &state.receipt;
+    summary::recorded(job, &state);
     let revoked = revoked.inspect_err(|error| summary::not_revoked(job, receipt, error))?;
     let handed_over = receipt.minted.is_some();
     say(&format!("jobpass: {}", receipt.ended_in_words(handed_over)));

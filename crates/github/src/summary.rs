@@ -3,7 +3,8 @@
 use jobpass_core::{
     Error,
     access::Report,
-    record::receipt::Receipt,
+    maintenance::learn::Runs,
+    record::{receipt::Receipt, state::State},
     text::{code, in_words, markdown, time},
 };
 
@@ -37,6 +38,52 @@ pub(crate) fn refused(job: &Job, error: &Error) {
 
 pub(crate) fn revoked(job: &Job, receipt: &Receipt) {
     let _ = revoked_markdown(receipt).and_then(|text| append(job, &text));
+}
+
+/// Writes a table of the job's requests, if the input `record` names a file for them. Any step could write to
+/// that file.
+pub(crate) fn recorded(job: &Job, state: &State) {
+    let handed_over = state.receipt.minted.and(state.proxy.as_ref());
+    let Some(path) = handed_over.and_then(|proxy| proxy.record.as_deref()) else {
+        return;
+    };
+    let mut runs = Runs::default();
+    let summary = match runs.read_record(path) {
+        Ok(()) => recorded_markdown(&runs, &state.receipt.namespace),
+        Err(error) => format!("{RECORDED}{}\n", markdown(error.message())),
+    };
+    write(job, &summary);
+}
+
+const RECORDED: &str = "### :mag: jobpass: what the job did\n\n";
+/// The greatest number of rows. GitHub shows at most 1 MiB.
+const MOST_ROWS: usize = 200;
+
+fn recorded_markdown(runs: &Runs, namespace: &str) -> String {
+    let rows = runs.rows(namespace);
+    let shown = rows.iter().take(MOST_ROWS).map(|row| {
+        let verbs = code(&row.verbs.join(", "));
+        let denied = if row.denied == 0 {
+            String::new()
+        } else {
+            row.denied.to_string()
+        };
+        format!("| {} | {verbs} | {} | {denied} |\n", code(&row.what), row.calls)
+    });
+    let shown = shown.collect::<String>();
+    let more = rows.len().saturating_sub(MOST_ROWS);
+    let mut notes = String::new();
+    if more > 0 {
+        notes.push_str(&format!("\n{more} more rows are in the record.\n"));
+    }
+    if runs.is_cut() {
+        notes.push_str("\nThe record is incomplete, because it reached 16 MiB.\n");
+    }
+    let table = match rows.is_empty() {
+        true => "The job made no request, except to find the API.\n".to_owned(),
+        false => format!("| resource | verbs | calls | denied |\n|---|---|--:|--:|\n{shown}"),
+    };
+    format!("{RECORDED}{table}{notes}\n")
 }
 
 pub(crate) fn not_revoked(job: &Job, receipt: &Receipt, error: &Error) {
@@ -179,5 +226,34 @@ mod tests {
 
         </details>
         "#);
+    }
+
+    #[test]
+    fn what_the_job_did() {
+        let line =
+            |request: &str| format!("{{\"time\":\"2026-11-26T10:00:00Z\",\"milliseconds\":1,{request}}}\n");
+        let record = [
+            line(r#""verb":"get","path":"/version","status":200"#),
+            line(r#""verb":"list","resource":"pods","namespace":"ci","status":200"#),
+            line(r#""verb":"delete","resource":"pods","namespace":"ci","name":"a","status":403"#),
+            // A job chooses its paths.
+            line(
+                r#""verb":"get","group":"x|`<b>\n# x","resource":"::add-mask::","namespace":"ci","status":404"#,
+            ),
+            "{\"cut\":true}\n".to_owned(),
+        ];
+        let mut runs = Runs::default();
+        runs.read_from("record", record.concat().as_bytes(), &[])
+            .expect("a record");
+        insta::assert_snapshot!(recorded_markdown(&runs, "ci"), @r"
+        ### :mag: jobpass: what the job did
+
+        | resource | verbs | calls | denied |
+        |---|---|--:|--:|
+        | `: :add-mask::.x\|'<b> # x` | `get` | 1 |  |
+        | `pods` | `delete, list` | 2 | 1 |
+
+        The record is incomplete, because it reached 16 MiB.
+        ");
     }
 }

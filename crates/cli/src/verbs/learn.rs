@@ -1,4 +1,4 @@
-//! `jobpass learn`: the least rules for jobs that have run.
+//! `jobpass learn`: the least rules for jobs that ran.
 
 use std::{
     io::{BufReader, stdin},
@@ -93,18 +93,22 @@ pub(crate) async fn run(
         );
     }
     let needs = Needs::of(&runs);
-    let own = inputs.get(Opt::Namespace).or(needs.only_namespace());
+    let own = inputs.get(Opt::Namespace).or(needs.own_namespace());
     let diff = matches.get_one::<String>("diff");
-    let has_cluster = [Opt::Kubeconfig, Opt::Context, Opt::Server]
-        .into_iter()
-        .any(|option| inputs.get(option).is_some());
+    let has_cluster = connection::flags()
+        .iter()
+        .any(|flag| matches.contains_id(flag.get_id().as_str()));
     let in_use = match diff {
         Some(path) => Some(InUse::read(Path::new(path), own)?),
         None if has_cluster => {
             let asked = async {
                 let minter = Minter::resolve(&inputs, environment).await?;
-                let own = own.or(minter.namespace.as_deref());
-                InUse::ask(&Cluster::connect(&minter)?, &needs, own).await
+                InUse::ask(
+                    &Cluster::connect(&minter)?,
+                    &needs,
+                    own.or(minter.namespace.as_deref()),
+                )
+                .await
             };
             Some(tokio::select! {
                 interrupted = interrupt.wait() => return Err(interrupted),
@@ -120,14 +124,17 @@ pub(crate) async fn run(
         false => output::result(&report.yaml()),
     }?;
     match (diff, report.unused()) {
-        (Some(path), unused @ 1..) => Err(Error::new(
-            Kind::Claims,
-            format!(
-                "the rules in `{}` allow more than the runs did: {unused} of their rights",
-                text::path(Path::new(path))
-            ),
-        )
-        .help("remove them, or add the records of the runs that need them")),
+        (Some(path), unused @ 1..) => {
+            let rights = if unused == 1 {
+                "a right".into()
+            } else {
+                format!("{unused} rights")
+            };
+            let path = text::path(Path::new(path));
+            let what = format!("the rules in `{path}` grant {rights} that no run used");
+            Err(Error::new(Kind::Claims, what)
+                .help("remove what is listed as unused, or add the records of the runs that need it"))
+        }
         _ => Ok(()),
     }
 }

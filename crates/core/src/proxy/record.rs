@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The greatest size of a record, in bytes: about 100,000 requests.
-const LONGEST: usize = 16 << 20;
+pub(crate) const LONGEST: usize = 16 << 20;
 /// The greatest length of a line, in bytes. The record ends with a longer path or name.
 const LONGEST_LINE: usize = 4 << 10;
 

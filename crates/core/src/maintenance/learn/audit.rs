@@ -70,6 +70,12 @@ impl Event {
         self.user.extra.get(CREDENTIAL_ID)?.first()?.strip_prefix("JTI=")
     }
 
+    /// The namespace of the ServiceAccount.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        let (namespace, _) = self.user.username.strip_prefix(ACCOUNT)?.split_once(':')?;
+        Some(namespace)
+    }
+
     /// Whether this is the last event of its request.
     pub(super) fn is_complete(&self) -> bool {
         self.stage == "ResponseComplete"

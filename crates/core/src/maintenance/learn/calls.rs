@@ -13,7 +13,7 @@ use super::{audit::Event, needs::belongs_to_everybody};
 use crate::{
     error::Error,
     process::files,
-    proxy::record::{Line, Recorded},
+    proxy::record::{self, Line, Recorded},
     rbac::Request,
     text::{self, harmless},
 };
@@ -32,6 +32,8 @@ pub struct Runs {
     pub(super) files: u64,
     /// The number of records that were cut off.
     pub(super) cut: u64,
+    /// The namespaces of the ServiceAccounts in the audit logs.
+    accounts: BTreeSet<String>,
     /// The credential ids in the audit logs, if [`Runs::read`] was given none.
     strangers: BTreeSet<String>,
 }
@@ -89,6 +91,17 @@ impl Runs {
         self.read_from(&name, io::BufReader::new(file), ids)
     }
 
+    /// Adds the requests of a record that the job could write to. Ignores what no record holds: the part beyond
+    /// its greatest size.
+    ///
+    /// # Errors
+    /// As [`Runs::read`].
+    pub fn read_record(&mut self, path: &Path) -> Result<(), Error> {
+        let name = text::path(path);
+        let file = files::open(path).map_err(|error| unreadable(&name, &error))?;
+        self.read_from(&name, io::BufReader::new(file.take(record::LONGEST as u64)), &[])
+    }
+
     /// Adds the requests of an open file, whose name is for messages.
     ///
     /// # Errors
@@ -121,13 +134,6 @@ impl Runs {
                 Err(why) => return Err(wrong(name, number, &why)),
             }
         }
-        if number == 0 {
-            return Err(Error::input(
-                FILE,
-                format!("names `{name}`, which is empty"),
-                "name the file that the input `record` named; jobpass writes it while the job runs",
-            ));
-        }
         if has_events && !has_found {
             return Err(self.nobody(name, !ids.is_empty()));
         }
@@ -147,6 +153,7 @@ impl Runs {
             }
             let is_found = ids.contains(id);
             if is_found && event.is_complete() {
+                self.accounts.extend(event.namespace().map(str::to_owned));
                 event.calls().into_iter().for_each(|call| self.add(call));
             }
             return Ok(Taken::Event(is_found));
@@ -189,6 +196,12 @@ impl Runs {
                 ),
             ),
         }
+    }
+
+    /// The namespace of the ServiceAccount, if all audit logs are about accounts of one namespace.
+    pub(super) fn account_namespace(&self) -> Option<&str> {
+        let only = self.accounts.first().filter(|_| self.accounts.len() == 1);
+        only.map(String::as_str)
     }
 
     /// The number of requests.

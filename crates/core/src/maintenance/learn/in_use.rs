@@ -370,11 +370,15 @@ impl Granted {
         all.into_iter().flatten().any(|text| text.contains('*'))
     }
 
+    /// Whether a default ClusterRole gives this right to every ServiceAccount.
     fn belongs_to_everybody(&self) -> bool {
-        self.namespace.is_none()
-            && self
-                .as_request()
-                .is_some_and(|right| belongs_to_everybody(&right))
+        let is_default = |right: Request| {
+            // From `system:cluster-trust-bundle-discovery`, which not every cluster has.
+            let is_bundle =
+                (&*right.group, &*right.resource) == ("certificates.k8s.io", "clustertrustbundles");
+            belongs_to_everybody(&right) || is_bundle && matches!(&*right.verb, "get" | "list" | "watch")
+        };
+        self.namespace.is_none() && self.as_request().is_some_and(is_default)
     }
 
     /// The request that needs exactly this right. `None` if this is not a single right.

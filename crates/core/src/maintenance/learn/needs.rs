@@ -15,8 +15,12 @@ const ABOUT_ONESELF: [(&str, &str); 3] = [
     ("authorization.k8s.io", "selfsubjectaccessreviews"),
     ("authorization.k8s.io", "selfsubjectrulesreviews"),
 ];
-/// The path that the ClusterRole `system:service-account-issuer-discovery` adds to the discovery.
-const ISSUER_KEYS: &str = "/openid/v1/jwks";
+/// The paths that the ClusterRole `system:service-account-issuer-discovery` adds to the discovery.
+const ISSUER: [&str; 3] = [
+    "/.well-known/openid-configuration/",
+    "/openid/v1/jwks",
+    "/openid/v1/jwks/",
+];
 /// The subresources for which kube-apiserver also asks for `create` if the request is a `get`, from Kubernetes
 /// 1.35 on (`AuthorizePodWebsocketUpgradeCreatePermission`).
 const STREAMS: [&str; 3] = ["attach", "exec", "portforward"];
@@ -36,6 +40,8 @@ pub struct Needs {
     pub(super) of_everybody: u64,
     /// The requests that no rule may name: with a wildcard, or with characters that jobpass does not show.
     pub(super) unnamed: BTreeSet<Request>,
+    /// The namespace of the ServiceAccount, if an audit log names one account.
+    own: Option<String>,
     /// The number of requests.
     pub(super) requests: u64,
     /// The number of files.
@@ -50,6 +56,7 @@ impl Needs {
         let mut needs = Self {
             requests: runs.len(),
             files: runs.files,
+            own: runs.account_namespace().map(str::to_owned),
             ..Self::default()
         };
         for (call, times) in &runs.calls {
@@ -71,9 +78,14 @@ impl Needs {
         needs
     }
 
-    /// The only namespace of all requests.
-    pub fn only_namespace(&self) -> Option<&str> {
-        let all = self.allowed.iter().chain(&self.denied).chain(&self.unknown);
+    /// The namespace of the ServiceAccount, as an audit log names it. In a record, it is the only namespace of
+    /// the requests; `None` if they are about several.
+    pub fn own_namespace(&self) -> Option<&str> {
+        if let Some(own) = &self.own {
+            return Some(own);
+        }
+        let all = [&self.allowed, &self.denied, &self.unknown];
+        let all = all.into_iter().find(|rights| !rights.is_empty())?.iter();
         let mut namespaces = all
             .map(|right| &*right.namespace)
             .filter(|namespace| !namespace.is_empty());
@@ -130,7 +142,7 @@ pub(super) fn belongs_to_everybody(request: &Request) -> bool {
         ..
     } = request;
     match path.is_empty() {
-        false => verb == "get" && (is_discovery(path) || path == ISSUER_KEYS),
+        false => verb == "get" && (is_discovery(path) || ISSUER.contains(&&**path)),
         true => {
             verb == "create" && subresource.is_empty() && ABOUT_ONESELF.contains(&(&**group, &**resource))
         }

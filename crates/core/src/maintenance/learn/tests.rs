@@ -158,7 +158,7 @@ proptest! {
         let status = |kind: &u8| match kind { 0 => Some(403), 1 => None, _ => Some(200) };
         let record = calls.iter().map(|(request, kind)| line(request, status(kind))).collect::<String>();
         let needs = needs(&record);
-        let own = needs.only_namespace();
+        let own = needs.own_namespace();
         let yaml = Report::of(&needs, own, None).yaml();
         let printed = printed(&yaml, own);
         let done = calls.iter().filter(|(_, kind)| **kind > 1).map(|(request, _)| *request).collect::<Vec<_>>();
@@ -230,7 +230,7 @@ fn a_person_sees_rules_to_paste() {
         of("DELETE", &format!("{PODS}/web"), 429),
     ];
     let needs = needs(&record.concat());
-    insta::assert_snapshot!(Report::of(&needs, needs.only_namespace(), None).yaml(), @r#"
+    insta::assert_snapshot!(Report::of(&needs, needs.own_namespace(), None).yaml(), @r#"
     # The least rules for 11 requests in 1 file.
     # Namespace ci: for a Role. The input `rules` refuses this, because it has `get secrets`, which jobs cannot get: Secrets may hold tokens that outlive the job.
     rules: |
@@ -344,7 +344,7 @@ fn each_namespace_has_its_own_rules() {
 #[case("/logs/eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0", "get /logs/<redacted>")]
 fn what_no_rule_may_name_is_left_out(#[case] uri: &str, #[case] shown: &str) {
     let needs = needs(&(of("GET", uri, 200) + &of("GET", &format!("{uri}/x"), 403)));
-    let report = Report::of(&needs, needs.only_namespace(), None);
+    let report = Report::of(&needs, needs.own_namespace(), None);
     assert!(report.is_empty(), "{}", report.yaml());
     let yaml = report.yaml();
     assert!(
@@ -476,7 +476,6 @@ fn a_job_is_chosen_from_an_audit_log(#[case] ids: &[&str], #[case] expected: u64
 #[rstest]
 #[case::nobody(&event("1", "ResponseComplete"), &[], "`log` is an audit log, which has the requests of all users")]
 #[case::another(&event("1", "ResponseComplete"), &["2"], "is the id of no event in `log`")]
-#[case::empty("", &[], "names `log`, which is empty")]
 #[case::text("hello\n", &[], "wrong in line 1: it is not a JSON object")]
 #[case::later("\n\n{\"a\":1}\n", &[], "wrong in line 3: it is neither a request of a record nor an event")]
 #[case::half("{\"time\":", &[], "wrong in line 1")]
@@ -486,6 +485,16 @@ fn a_file_that_is_wrong_is_named(#[case] text: &str, #[case] ids: &[&str], #[cas
         .read_from("log", text.as_bytes(), &ids)
         .expect_err("refused");
     assert!(error.message().contains(why), "{error}");
+}
+
+#[test]
+fn a_job_without_a_request_needs_no_rule() {
+    let needs = needs("");
+    let yaml = Report::of(&needs, None, None).yaml();
+    assert_eq!(
+        yaml,
+        "# The least rules for 0 requests in 1 file.\n# No request needed a rule."
+    );
 }
 
 /// The proxy may write while somebody reads.
