@@ -42,6 +42,9 @@ impl Kinds {
 const BEFORE: usize = 96;
 const AFTER: usize = 288;
 
+/// The number of bytes around a run of base64 or of numbers that belong to its zone.
+const MARGIN: usize = 32;
+
 /// The number of bytes at the end of a text that are always a zone. Shorter beginnings of pieces can escape
 /// the first look.
 const TAIL: usize = 128;
@@ -55,8 +58,12 @@ const RUN: usize = 48;
 const LETTERS: usize = 4;
 
 /// The least number of digits in a run of numbers.
-const DIGITS: usize = 18;
+const DIGITS: usize = 28;
 
+/// The greatest length of a short line of numbers.
+const SHORT: usize = 8;
+
+/// The distance between two places that the masker looks at.
 const SAMPLE: usize = 16;
 
 /// Classes of bytes.
@@ -148,10 +155,11 @@ impl Zones {
         };
         zones.words(secrets, text);
         zones.runs(secrets, text);
+        zones.merge();
         if goes_on {
             let tail = text.len().saturating_sub(TAIL)..text.len();
             for list in 0..zones.lists.len() {
-                zones.add(list, tail.clone());
+                zones.add_zone(list, tail.clone());
             }
         }
         zones
@@ -163,14 +171,25 @@ impl Zones {
         lists.flat_map(|(kinds, zones)| zones.iter().map(move |zone| (*kinds, zone.clone())))
     }
 
+    fn merge(&mut self) {
+        for list in 0..self.lists.len() {
+            let mut zones = std::mem::take(&mut self.lists[list].1);
+            zones.sort_by_key(|zone| zone.start);
+            zones.into_iter().for_each(|zone| self.add_zone(list, zone));
+        }
+    }
+
     fn words(&mut self, secrets: &Secrets, text: &[u8]) {
         let stride = STRIDE.min(secrets.shortest() + 1 - LEAST);
         let mut at = 0;
         while let Some(found) = text.get(at..).and_then(|rest| secrets.gate().find(rest, stride)) {
             let place = at + found;
-            let is_raw = word(&text[place..]).is_some_and(|gram| secrets.grams().has(gram));
+            let Some(gram) = word(&text[place..]).filter(|gram| secrets.has_word(*gram)) else {
+                at = place + stride;
+                continue;
+            };
             self.add(0, place..place + LEAST);
-            if !is_raw {
+            if !secrets.grams().has(gram) {
                 self.add(1, place..place + LEAST);
                 self.add(2, place..place + LEAST);
             }
@@ -187,8 +206,8 @@ impl Zones {
             if at >= numbers_to && all(text, at, NUMBER) {
                 let run = run(text, at, NUMBER);
                 numbers_to = run.end;
-                if count(&text[run.clone()], DIGIT) >= digits {
-                    self.add(2, run);
+                if is_numbers(&text[run.clone()], digits) {
+                    self.add_run(2, run);
                 }
             }
             if at >= base64_to && first & BASE64 != 0 && is_solid(text, at) && is_solid(text, at + 8) {
@@ -196,13 +215,13 @@ impl Zones {
                 base64_to = run.end;
                 let letters = |kind| count(&text[run.clone()], kind) >= LETTERS;
                 if run.len() >= RUN && letters(CAPITAL) && letters(SMALL) {
-                    self.add(1, run);
+                    self.add_run(1, run);
                 }
             }
-            if at >= sparse_to && is_sparse(text, at) && is_sparse(text, at + 8) {
+            if at >= sparse_to && (0..3).all(|word| is_sparse(text, at + 8 * word)) {
                 sparse_to = at + SAMPLE;
                 for list in 0..2 {
-                    self.add(list, at..at + SAMPLE);
+                    self.add_run(list, at.saturating_sub(SAMPLE)..at + 2 * SAMPLE);
                 }
             }
             at += SAMPLE;
@@ -210,9 +229,17 @@ impl Zones {
     }
 
     fn add(&mut self, list: usize, place: Range<usize>) {
-        let zone = place.start.saturating_sub(BEFORE)..(place.end + AFTER).min(self.length);
+        self.add_zone(list, place.start.saturating_sub(BEFORE)..place.end + AFTER);
+    }
+
+    fn add_run(&mut self, list: usize, run: Range<usize>) {
+        self.add_zone(list, run.start.saturating_sub(MARGIN)..run.end + MARGIN);
+    }
+
+    fn add_zone(&mut self, list: usize, zone: Range<usize>) {
+        let zone = zone.start..zone.end.min(self.length);
         let zones = &mut self.lists[list].1;
-        match zones.last_mut() {
+        match zones.last_mut().filter(|last| last.start <= zone.start) {
             Some(last) if last.end >= zone.start => {
                 last.start = last.start.min(zone.start);
                 last.end = last.end.max(zone.end);
@@ -240,6 +267,18 @@ fn run(text: &[u8], at: usize, kind: u8) -> Range<usize> {
     start..end
 }
 
+/// Whether there are many digits in one line, or in short lines. The time at the beginning of the next line
+/// does not belong to the number at the end of a line.
+fn is_numbers(text: &[u8], digits: usize) -> bool {
+    let in_line = |line: &[u8]| count(line, DIGIT);
+    if in_line(text) < digits {
+        return false;
+    }
+    let lines = || text.split(|byte| *byte == b'\n');
+    let short = lines().filter(|line| line.len() <= SHORT).map(in_line);
+    lines().any(|line| in_line(line) >= digits) || short.sum::<usize>() >= digits
+}
+
 fn count(text: &[u8], kind: u8) -> usize {
     text.iter().filter(|byte| class(**byte) & kind != 0).count()
 }
@@ -264,8 +303,8 @@ fn is_sparse(text: &[u8], at: usize) -> bool {
     let Some(word) = text.get(at..).and_then(word) else {
         return false;
     };
-    below(word, b'0').count_ones() >= 3 && {
+    below(word, b'0').count_ones() >= 4 && {
         let separators = count(&text[at..at + 8], SEPARATOR);
-        (3..=7).contains(&separators)
+        (4..=7).contains(&separators)
     }
 }

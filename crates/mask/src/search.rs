@@ -67,7 +67,12 @@ impl<'a> Search<'a> {
 
     /// Searches a text, and what up to `depth` views read in it.
     pub(crate) fn text(&mut self, text: &Text, kinds: Kinds, depth: usize) {
-        let together = joined(text);
+        let needs_joined = kinds.plain || kinds.base64 && depth > 0;
+        let together = if needs_joined {
+            joined(text)
+        } else {
+            Text::default()
+        };
         if kinds.plain {
             self.find(text, false);
             if uses(View::Joined) {

@@ -34,6 +34,8 @@ pub(crate) struct Secrets {
     ends: Grams,
     /// Words of the secrets, and of their forms.
     gate: Grams,
+    /// The same words, sorted.
+    words: Vec<u64>,
     shortest: usize,
 }
 
@@ -174,6 +176,7 @@ impl Secrets {
         Self {
             grams: Grams::new(texts),
             gate,
+            words,
             shortest: lengths.min().unwrap_or(PIECE).max(LEAST),
             places,
             ends,
@@ -195,6 +198,11 @@ impl Secrets {
     /// The set of words of secrets and forms, for a first look.
     pub(crate) fn gate(&self) -> &Grams {
         &self.gate
+    }
+
+    /// Whether a word that the first look found is a word of a secret or of a form.
+    pub(crate) fn has_word(&self, word: u64) -> bool {
+        self.words.binary_search(&word).is_ok()
     }
 
     /// The set of words of the secrets themselves.

@@ -82,7 +82,7 @@ pub(super) fn encoded(bytes: &[u8], random: &mut Random) -> Vec<u8> {
         4 => numbers(bytes, u8::to_string, random.pick(&[" ", ",", ", "])),
         5 => numbers(bytes, |byte| format!("{byte:03o}"), random.pick(&[" ", "\\"])),
         6 => {
-            let (columns, address) = (random.pick(&[8, 16]), random.pick(&[4, 6, 7, 8]));
+            let (columns, address) = (16, random.pick(&[4, 6, 7, 8]));
             let has_text = random.below(2) == 0;
             dump(bytes, columns, random.pick(&[1, 2]), address, ":", has_text)
         }

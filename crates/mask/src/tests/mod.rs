@@ -154,12 +154,3 @@ thread_local! {
 pub(crate) fn is_off(view: View) -> bool {
     OFF.get() == Some(view)
 }
-
-/// Does something without a view.
-#[cfg(any())]
-fn without<T>(view: View, act: impl FnOnce() -> T) -> T {
-    OFF.set(Some(view));
-    let done = act();
-    OFF.set(None);
-    done
-}

@@ -341,7 +341,8 @@ fn decimal_words(digits: &[u8], is_negative: bool, count: usize) -> Option<([u8;
     let value = value(digits, 10)?;
     match is_negative {
         true => bytes((1_u64 << (8 * count)).checked_sub(value)?, count),
-        false => bytes(value, count),
+        // Smaller numbers are single bytes.
+        false => bytes(value, count).filter(|_| value >> (4 * count) > 0),
     }
 }
 
