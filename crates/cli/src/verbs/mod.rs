@@ -56,7 +56,7 @@ pub(crate) enum Verb {
 }
 
 /// The verbs in the order of `--help`.
-pub(crate) const VERBS: [Verb; 16] = [
+pub(crate) const VERBS: [Verb; 17] = [
     Verb::Mint,
     Verb::Exec,
     Verb::Revoke,
