@@ -81,8 +81,8 @@ fn a_minter_that_may_do_everything_is_said(
     let step = Step::scanner(&kubeconfig, &[&namespace, more].concat());
     let main = step.main().succeeded();
     let warning = format!(
-        "::warning title=jobpass::the minter may do everything (`* *`) in this namespace: whatever runs in the job can use its \
-         credential to do so; make a minter that can do nothing but mint, and give its kubeconfig to the job: `jobpass setup \
+        "::warning title=jobpass::the minter may do everything (`* *`) in this namespace, and so may every program in the job that \
+         finds the minter's credential; make a minter that can do nothing but mint, and give its kubeconfig to the job: `jobpass setup \
          --service-account scanner --namespace {} --minter serviceaccount:jobpass-minter --apply`",
         cluster.namespace()
     );

@@ -50,7 +50,7 @@ fn step(cluster: &Cluster, rules: &str) -> Step {
     ])
 }
 
-/// The objects for jobs that still exist.
+/// The objects for jobs that still exist. They are named after anchors, and those of `setup` are not.
 pub(crate) fn left(cluster: &Cluster) -> String {
     let kinds = "secrets,serviceaccounts,roles,rolebindings";
     let selector = "app.kubernetes.io/managed-by=jobpass";
@@ -66,7 +66,13 @@ pub(crate) fn left(cluster: &Cluster) -> String {
     ];
     let found = support::kubectl(support::admin(cluster).path(), &get);
     assert!(found.status.success(), "{found:?}");
-    String::from_utf8(found.stdout).expect("text")
+    let found = String::from_utf8(found.stdout).expect("text");
+    let of_jobs = found.lines().filter(|line| {
+        let name = line.split_once('/').map_or("", |(_, name)| name);
+        name.strip_prefix("jobpass-")
+            .is_some_and(|random| random.len() == 20)
+    });
+    of_jobs.map(|line| format!("{line}\n")).collect()
 }
 
 /// Waits until the garbage collector has deleted the objects that jobpass did not delete itself.

@@ -308,7 +308,7 @@ fn another_certificate_authority() {
         doctor.log
     );
     assert!(
-        doctor.log.contains("check `certificate-authority`"),
+        doctor.log.contains("as `certificate-authority`"),
         "{}",
         doctor.log
     );

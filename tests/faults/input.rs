@@ -205,7 +205,7 @@ fn another_certificate_authority() {
         &[
             "not come from the given certificate authority",
             "1 attempt",
-            "check `certificate-authority`",
+            "as `certificate-authority`",
         ],
     );
     assert!(cluster.requests().is_empty());

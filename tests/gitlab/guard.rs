@@ -239,7 +239,7 @@ fn a_guard_that_was_killed_leaves_its_token_to_the_shell(
     let (script, _) = log.split_once("Running after_script").expect("after_script");
     assert!(
         script.contains(
-            "warning: something killed the process that guarded the token: jobpass now revokes the token without it"
+            "warning: a program or the kernel killed the process that guarded the token: jobpass now revokes the token without it"
         ),
         "{log}"
     );
@@ -278,7 +278,7 @@ fn a_guard_that_was_killed_leaves_a_token_that_after_script_needs_to_it() {
     let log = ended.log();
     let (script, after_script) = log.split_once("Running after_script").expect("after_script");
     assert!(
-        script.contains("warning: something killed the process that guarded the token"),
+        script.contains("warning: a program or the kernel killed the process that guarded the token"),
         "{log}"
     );
     assert!(!script.contains("revoked the token"), "{log}");

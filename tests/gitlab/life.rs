@@ -206,7 +206,7 @@ fn without_a_handover_there_is_nothing_to_revoke_or_open() {
     let mut job = Job::with(&cluster, &[("token-file", "true")]);
     says(
         &job.revoke("success", &["--handed-over"]).succeeded(),
-        &["nothing to revoke"],
+        &["no token to revoke"],
     );
     let open = job.run(&["open"]);
     assert_eq!(open.code(), 2, "{}", open.log);

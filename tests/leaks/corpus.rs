@@ -156,7 +156,7 @@ const SCRIPTS: &[(&str, Shows, &str)] = &[
     (
         "coloured through",
         Shows::Pieces,
-        r#"echo "$TOKEN" | sed 's/.\{40\}/&\x1b[1m/g'; printf '\033[0m'"#,
+        r#"echo "$TOKEN" | sed "s/.\{40\}/&$(printf '\033')[1m/g"; printf '\033[0m'"#,
     ),
     (
         "a very long line",

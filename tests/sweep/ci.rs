@@ -323,7 +323,7 @@ fn a_single_failure_is_said() {
     let log = broom.sweep(&[]).0.succeeded().log;
     assert_eq!(broom.names(), made);
     assert!(
-        log.contains("GitLab gave no usable answer about some runs: it answered 502"),
+        log.contains("jobpass got no usable answer from GitLab about some runs: it answered 502"),
         "{log}"
     );
 }

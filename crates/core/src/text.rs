@@ -92,16 +92,29 @@ pub fn path(path: &Path) -> String {
 }
 
 /// Writes [`harmless`] text for Markdown, in which it has no markup: no link, no image, no mention. Escapes
-/// the punctuation of Markdown with backslashes (CommonMark, section 2.4).
+/// punctuation with backslashes (CommonMark, section 2.4), except where it cannot be markup: GitLab shows
+/// JUnit as it is, and a person must be able to read it.
 pub fn markdown(text: &str) -> String {
-    let plain = |c: char| !c.is_ascii_punctuation() || matches!(c, '"' | '\'' | ',' | ';' | '/');
-    harmless(text).chars().fold(String::new(), |mut escaped, c| {
-        if !plain(c) {
+    let text = harmless(text);
+    let mut escaped = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        let (before, after) = (&text[..at], &text[at + c.len_utf8()..]);
+        let next = after.chars().next();
+        let is_plain = match c {
+            '"' | '\'' | ',' | ';' | '/' | '(' | ')' | '?' | '%' => true,
+            // A dash begins a list, and a colon belongs to a link or an emoji.
+            '-' => before.ends_with(char::is_alphanumeric) && next.is_some_and(char::is_alphanumeric),
+            ':' => next.is_none_or(char::is_whitespace) && !before.ends_with(char::is_whitespace),
+            // GitHub makes links of words that begin with `www.` (GFM, section 6.9).
+            '.' => !before.to_ascii_lowercase().ends_with("www"),
+            _ => !c.is_ascii_punctuation(),
+        };
+        if !is_plain {
             escaped.push('\\');
         }
         escaped.push(c);
-        escaped
-    })
+    }
+    escaped
 }
 
 /// Formats [`harmless`] text as code in Markdown. No part of the text can end the code, or the cell of a
@@ -246,8 +259,13 @@ mod tests {
     }
 
     #[rstest]
-    #[case("[a](https://b.example)", r"\[a\]\(https\://b\.example\)")]
-    #[case("![i](//x) <b> `c` @team *d*", r"\!\[i\]\(//x\) \<b\> \`c\` \@team \*d\*")]
+    #[case("[a](https://b.example)", r"\[a\](https\://b.example)")]
+    #[case("![i](//x) <b> `c` @team *d*", r"\!\[i\](//x) \<b\> \`c\` \@team \*d\*")]
+    #[case("WWW.b.example :key: 1-2", r"WWW\.b.example \:key\: 1-2")]
+    #[case(
+        "RBAC: allowed by RoleBinding \"scanner-more\"",
+        "RBAC: allowed by RoleBinding \"scanner-more\""
+    )]
     #[case("# a | b & c\n- d", r"\# a \| b \& c \- d")]
     #[case("denied by \"x\"; ask y's owner", r#"denied by "x"; ask y's owner"#)]
     fn markdown_has_no_markup(#[case] text: &str, #[case] shown: &str) {
