@@ -30,63 +30,52 @@
 //! - [`forms()`] lists the forms, for a program that gives them to another masker or searches for leaks.
 //!
 //! # What is masked
-//! The masker reads a log through *views*, and up to two views one after the other. It searches the secrets,
-//! and the bytes of a JWT's signature, in all that they read:
+//! The masker masks whole forms, and also *pieces* of a form: at least [`PIECE`] bytes in a row, or all of a
+//! shorter form. A piece counts if it
+//! - is the beginning of a form, anywhere;
+//! - begins a line, after spaces, tabs or the address with which `xxd`, `hexdump -C` and `od` begin a line;
+//! - follows masked text, with only spaces, tabs, line breaks, quotes, commas, bars or backslashes in
+//!   between. There it may be shorter if it continues where the masked text ended.
 //!
-//! | view | reads |
-//! |---|---|
-//! | terminal | text without control sequences, overstruck, zero-width and zero bytes (so also ASCII in UTF-16) |
-//! | joined | text of a secret of at least 16 bytes without the separators in it: line breaks, quotes, columns |
-//! | base64 | both alphabets, every alignment, over line breaks |
-//! | hexadecimal | any case and grouping, lists, escapes, dumps with addresses and text columns, words |
-//! | numbers | decimal, octal and binary bytes; decimal and octal words of dumps |
-//! | escapes | of URLs, JSON, XML, HTML, shells, C, Python and quoted-printable |
-//!
-//! A whole secret is masked, and a *piece* of it: at least [`PIECE`] bytes in a row, if the piece
-//! - is the beginning of the secret, or of a JWT's claims or signature, anywhere;
-//! - continues the piece before it, over a decoration of at most 256 bytes, also from a JWT's header on;
-//! - begins a line, after spaces, tabs or the address of a dump, or follows masked text;
-//! - has 24 bytes or more. Then it may be anywhere.
-//!
-//! The masker writes the colours of masked text (CSI sequences, ECMA-48) after the mark, so that colours end
-//! where they would have. Masked ranges that touch become one mark.
+//! So the masker finds base64 that is wrapped at any width, with `\n` or `\r\n`, and a secret that is cut
+//! off, folded or dumped. It ignores ANSI colours (CSI sequences, ECMA-48) inside a form, and writes them
+//! after the mark, so that colours end where they would have. Masked ranges that touch become one mark.
 //!
 //! The header and the first claims of a JWT do not count as part of a piece. Other tokens of its issuer have
-//! the same header and claims, and masks for them would hide text that is not secret. For the last two rules,
-//! only its signature counts.
+//! the same header and claims, and masks for them would hide text that is not secret. (If another token of
+//! the issuer is folded or dumped line by line, the masker may still mask the claims that both tokens have.)
 //!
 //! # What is not masked
-//! - Pieces of fewer than 16 bytes, unless only separators are between them.
+//! - Pieces of fewer than 16 bytes: a secret folded at 10 columns, a character at a time, or the short part
+//!   of a form before the first line break.
+//! - A piece in the middle of a line with other text before it, such as the second half of a secret alone.
 //! - Secrets of fewer than [`LEAST`] bytes.
-//! - Dumps of fewer than 16 bytes in a line, and encodings that are folded at fewer than 16 columns.
-//! - Any other encoding of a secret: compressed, encrypted, reversed, base32.
-//! - The oldest secrets from a [`SecretSource`], if it has told about more than 16.
+//! - Any other encoding of a secret: compressed, encrypted, reversed, base32, base64 of base64, octal
+//!   (`od -c`), little-endian words (`od -x`), `\uXXXX` for characters that are not ASCII, quoted twice.
 //! - A secret that contains a mark, or whose beginning or end looks like a part of a mark.
 //!
 //! # How it keeps up
-//! The masker looks up every fifth 8-byte word of the log in a set of all words of the secrets and their
-//! forms, and looks for runs of base64 and of numbers. It reads only the zones around these with views.
+//! A piece has 16 bytes or more, so one of the 8-byte words that begin at every ninth byte of the text lies
+//! inside it. The masker looks up only those words, in a set of all 8-byte words of all forms. If it finds
+//! one, and at the ends of each chunk, it follows the bytes one by one. That is several times faster than an
+//! automaton over the forms, and needs a hundredth of its memory. The masker also sees pieces, and an
+//! automaton of whole forms does not.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod cursors;
 mod forms;
-mod gate;
 mod grams;
-mod input;
-mod pieces;
-mod search;
-mod secrets;
+mod patterns;
+mod skip;
 mod source;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod text;
 mod until;
-mod views;
 
 pub use forms::{Encoding, Form, forms};
-pub use input::Input;
 pub use source::SecretSource;
 pub use stream::{Masker, copy};
 pub use until::{copy_to_mark, end_mark};
@@ -109,9 +98,6 @@ pub const LEAST: usize = 8;
 /// One line of a dump shows 16 characters. They are 96 bits of a secret in base64, which no log has by
 /// chance.
 pub const PIECE: usize = 16;
-
-/// The number of bytes in a row, which no other secret has, that count as a piece anywhere in a log.
-const ANYWHERE: usize = 24;
 
 /// The byte with which an escape sequence begins.
 const ESCAPE: u8 = 0x1b;

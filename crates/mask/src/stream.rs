@@ -1,54 +1,50 @@
 //! Masks a stream while it passes.
 
 use std::{
-    io::{self, BufWriter, ErrorKind, Write},
+    io::{self, BufWriter, ErrorKind, Read, Write},
     ops::Range,
     sync::Arc,
 };
 
 use crate::{
-    ESCAPE, Input, MARK,
-    gate::Zones,
-    pieces::Pieces,
-    search::{DEPTH, Search},
-    secrets::{Known, Secrets},
+    ESCAPE, MARK,
+    cursors::Cursors,
+    forms::forms,
+    patterns::Patterns,
     source::{AnySource, SecretSource},
-    views::{Visible, visible},
 };
 
-/// The number of bytes that the masker processes at once: the size of a pipe (pipe(7)).
+/// The number of bytes that the masker processes at once: the size of a pipe (pipe(7)). It limits the memory
+/// for bytes that the masker holds back.
 const SLICE: usize = 64 << 10;
 
-/// The number of bytes before the undecided ones that the masker keeps, for the views to begin in.
-const CONTEXT: usize = 512;
+/// The number of bytes in which the masker looks for the beginning of a line.
+const LOOK_BACK: usize = 32;
 
-/// The greatest number of bytes that the masker holds back.
-const MOST: usize = 2 * SLICE;
+/// The least number of hexadecimal digits of the address at the start of a dump's line: 7 for `od`. `xxd` and
+/// `hexdump` have 8.
+const ADDRESS: usize = 7;
 
-/// Masks some secrets in a stream of any bytes. The same text gives the same output, however the caller cuts
-/// it into chunks.
+/// Masks all [forms](crate::forms()) of some secrets in a stream of any bytes. The same text gives the same
+/// output, however the caller cuts it into chunks.
 ///
 /// The masker holds back only bytes that may become the beginning of a [piece](crate#what-is-masked), and
 /// writes all others at once. Its memory does not grow with the stream.
 #[derive(Clone)]
 pub struct Masker {
-    known: Known,
-    secrets: Arc<Secrets>,
+    patterns: Arc<Patterns>,
     /// The sources of later secrets.
     sources: Vec<Box<dyn AnySource>>,
-    /// The latest bytes of the stream: all that the masker has not written, and some before them.
-    pub(crate) window: Vec<u8>,
-    /// The position in the stream at which `window` begins, in bytes.
-    base: u64,
-    /// The position before which all pieces are known.
-    decided: u64,
-    /// The position before which the masker has written all bytes, or a mark in their place.
-    pub(crate) written: u64,
-    /// Like `decided`, if the text pauses here.
-    firm: u64,
-    pieces: Pieces,
-    /// The ranges to mask that the masker has not written yet, in order.
+    cursors: Cursors,
+    /// The ranges to mask that the masker has not written yet. They are in order and do not touch.
     spans: Vec<Range<u64>>,
+    /// The bytes that the masker has read and not written yet.
+    pub(crate) held: Vec<u8>,
+    /// The position in the stream at which `held` begins, in bytes. The masker has written all bytes before
+    /// it, or a mark in their place.
+    written: u64,
+    /// The last bytes before that position.
+    before: Vec<u8>,
     /// The position in the stream after the last mark.
     marked_to: Option<u64>,
 }
@@ -56,7 +52,8 @@ pub struct Masker {
 impl Masker {
     /// Creates a masker of these secrets. Leaves out secrets of fewer than [`LEAST`](crate::LEAST) bytes.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        Self::with(Known::new(secrets), Vec::new())
+        let patterns = Patterns::new(secrets.into_iter().map(forms));
+        Self::with(Arc::new(patterns), Vec::new())
     }
 
     /// Also masks the secrets that these sources learn later. Every [`push`](Self::push) asks the sources for
@@ -75,18 +72,16 @@ impl Masker {
         self
     }
 
-    fn with(known: Known, sources: Vec<Box<dyn AnySource>>) -> Self {
+    fn with(patterns: Arc<Patterns>, sources: Vec<Box<dyn AnySource>>) -> Self {
         Self {
-            secrets: Arc::new(known.secrets()),
-            known,
+            patterns,
             sources,
-            window: Vec::new(),
-            base: 0,
-            decided: 0,
-            written: 0,
-            firm: 0,
-            pieces: Pieces::default(),
+            cursors: Cursors::default(),
             spans: Vec::new(),
+            held: Vec::new(),
+            written: 0,
+            // A stream begins at the start of a line.
+            before: vec![b'\n'],
             marked_to: None,
         }
     }
@@ -100,29 +95,16 @@ impl Masker {
     pub fn push(&mut self, chunk: &[u8], out: &mut dyn Write) -> io::Result<()> {
         self.learn();
         for slice in chunk.chunks(SLICE) {
-            self.window.extend_from_slice(slice);
-            self.search(false);
-            self.write(out)?;
+            if self.held.is_empty() {
+                self.pass(slice, 0, out)?;
+            } else {
+                let mut text = std::mem::take(&mut self.held);
+                let new = text.len();
+                text.extend_from_slice(slice);
+                self.pass(&text, new, out)?;
+            }
         }
         Ok(())
-    }
-
-    /// Says that the stream pauses. Also writes the last bytes if only a few of them (at most 3) could be the
-    /// beginning of a piece.
-    ///
-    /// Without this call, the same text gives the same output, however it is cut. With it, a program that
-    /// pauses within the first 3 bytes of a piece shows these bytes.
-    ///
-    /// # Errors
-    /// If the write to `out` fails.
-    pub fn pause(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        self.decided = self.decided.max(self.firm);
-        self.write(out)
-    }
-
-    /// Whether the masker holds back bytes that [`pause`](Self::pause) would write.
-    pub fn waits(&self) -> bool {
-        self.firm > self.decided
     }
 
     /// Ends the stream, and writes the bytes that the masker held back. A new stream may follow.
@@ -130,110 +112,123 @@ impl Masker {
     /// # Errors
     /// If the write to `out` fails.
     pub fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        self.search(true);
-        self.write(out)?;
-        self.window.clear();
-        (self.base, self.decided, self.written, self.firm) = (0, 0, 0, 0);
-        self.pieces.clear();
-        self.spans.clear();
-        self.marked_to = None;
+        let held = std::mem::take(&mut self.held);
+        let end = self.written + held.len() as u64;
+        self.write(&held, end, out)?;
+        *self = Self::with(self.patterns.clone(), std::mem::take(&mut self.sources));
         Ok(())
     }
 
     fn learn(&mut self) {
-        let Self { known, sources, .. } = self;
-        let mut is_new = false;
+        let Self {
+            patterns,
+            cursors,
+            sources,
+            ..
+        } = self;
         for source in sources {
-            source.new_secrets(&mut |secret| is_new |= known.learn(secret));
-        }
-        if is_new {
-            known.forget();
-            let secrets = Arc::new(known.secrets());
-            self.pieces.follow(&secrets, &self.secrets);
-            self.secrets = secrets;
+            source.new_secrets(&mut |secret| {
+                let more = Arc::new(patterns.with(forms(secret)));
+                cursors.follow(&more, patterns);
+                *patterns = more;
+            });
         }
     }
 
-    /// Finds the pieces in the window, and decides about all text before the one that may go on.
-    fn search(&mut self, is_last: bool) {
-        let secrets = Arc::clone(&self.secrets);
-        let mut search = Search::new(&secrets, &self.window, self.pieces.may_go_on(self.decided));
-        let seen = visible(&self.window, secrets.gate());
-        look(&mut search, &secrets, &seen, is_last);
-        if seen.hides {
-            look(&mut search, &secrets, &Visible::all(&self.window), is_last);
-        }
-        let end = self.base + self.window.len() as u64;
-        let is_long = self.window.len() > MOST + CONTEXT;
-        let (open, firm) = match is_last || is_long {
-            true => (end, end),
-            false => (
-                self.base + u64::from(search.open),
-                self.base + u64::from(search.firm),
-            ),
-        };
-        let mut found = search.pieces;
-        found.sort_by_key(|piece| (piece.from, u32::MAX - piece.to, piece.secret, piece.part.start));
-        found.dedup();
-        for piece in found {
-            let [from, to] = [piece.from, piece.to].map(|at| self.base + u64::from(at));
-            if to <= self.decided || from >= firm {
-                continue;
-            }
-            // A piece that may go on is judged again when it ends.
-            if from < open && self.pieces.is_masked(&secrets, &piece, &self.window, self.base) {
-                let stretches = piece.stretches.iter();
-                let spans = stretches
-                    .map(|stretch| self.base + u64::from(stretch.start)..self.base + u64::from(stretch.end));
-                self.spans.extend(spans);
-            }
-        }
-        self.decided = self.decided.max(open);
-        self.firm = firm;
+    /// Reads the bytes of `text` from `new` on, and writes those that are decided.
+    fn pass(&mut self, text: &[u8], new: usize, out: &mut dyn Write) -> io::Result<()> {
+        self.read(text, new);
+        let end = self.written + text.len() as u64;
+        let undecided = self
+            .cursors
+            .undecided()
+            .map_or(end, |undecided| undecided.clamp(self.written, end));
+        let begin = self.written;
+        self.write(text, undecided, out)?;
+        let (written, held) = text.split_at((self.written - begin) as usize);
+        self.held.extend_from_slice(held);
+        self.before
+            .extend_from_slice(&written[written.len().saturating_sub(LOOK_BACK)..]);
+        self.before.drain(..self.before.len().saturating_sub(LOOK_BACK));
+        Ok(())
     }
 
-    /// Writes all decided text, and forgets it.
-    fn write(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        let (base, to) = (self.base, self.decided);
-        let index = |position: u64| (position - base) as usize;
-        self.spans.sort_by_key(|span| span.start);
-        let known = self.spans.partition_point(|span| span.start < to);
+    fn read(&mut self, text: &[u8], new: usize) {
+        let mut at = new;
+        while at < text.len() {
+            let position = self.written + at as u64;
+            if self.cursors.is_idle(position) {
+                let skipped = self.patterns.skip(&text[at..]);
+                at += skipped;
+                if skipped > 0 {
+                    continue;
+                }
+            }
+            let fresh = self.begins_line(text, at);
+            let spans = &mut self.spans;
+            self.cursors
+                .read(&self.patterns, position, text[at], fresh, &mut |start, end| {
+                    add(spans, start..end);
+                });
+            at += 1;
+        }
+    }
+
+    /// Whether the line has only spaces, tabs or the address of a dump before this byte.
+    fn begins_line(&self, text: &[u8], at: usize) -> bool {
+        let last = at
+            .checked_sub(1)
+            .map_or(self.before.last(), |last| text.get(last));
+        if !last.is_some_and(|last| b"\r\n \t".contains(last)) {
+            return false;
+        }
+        let known = &text[at.saturating_sub(LOOK_BACK)..at];
+        let older = &self.before[(self.before.len() + known.len())
+            .saturating_sub(LOOK_BACK)
+            .min(self.before.len())..];
+        let before = [older, known].concat();
+        let ends_line = |text: &[u8]| text.last().is_some_and(|last| b"\r\n".contains(last));
+        let line = trim(&before, |byte| b" \t".contains(&byte));
+        let digits = line.strip_suffix(b":").unwrap_or(line);
+        let address = trim(digits, |byte| byte.is_ascii_hexdigit());
+        ends_line(line)
+            || (line.len() < before.len() && digits.len() - address.len() >= ADDRESS && ends_line(address))
+    }
+
+    /// Writes up to a position, or up to the end of a masked range that begins there or before.
+    fn write(&mut self, text: &[u8], to: u64, out: &mut dyn Write) -> io::Result<()> {
+        let begin = self.written;
+        let index = |position: u64| (position - begin) as usize;
+        let known = self.spans.partition_point(|span| span.start <= to);
         for span in self.spans.drain(..known) {
             let start = span.start.max(self.written);
-            if span.end > start {
-                out.write_all(&self.window[index(self.written)..index(start)])?;
-                if self.marked_to.is_none_or(|end| end < span.start) {
-                    out.write_all(MARK.as_bytes())?;
-                }
-                colours(&self.window[index(start)..index(span.end)], out)?;
-                self.written = span.end;
+            out.write_all(&text[index(self.written)..index(start)])?;
+            if self.marked_to.is_none_or(|end| end < span.start) {
+                out.write_all(MARK.as_bytes())?;
             }
-            self.marked_to = self.marked_to.max(Some(span.end));
+            let end = span.end.max(start);
+            colours(&text[index(start)..index(end)], out)?;
+            self.written = end;
+            self.marked_to = Some(span.end);
         }
         if to > self.written {
-            out.write_all(&self.window[index(self.written)..index(to)])?;
+            out.write_all(&text[index(self.written)..index(to)])?;
             self.written = to;
         }
-        let kept = index(self.decided.min(self.written)).saturating_sub(CONTEXT);
-        self.window.drain(..kept);
-        self.base += kept as u64;
         Ok(())
     }
 }
 
-/// Searches every zone of a text.
-fn look(search: &mut Search<'_>, secrets: &Secrets, seen: &Visible<'_>, is_last: bool) {
-    for (kinds, zone) in Zones::of(secrets, &seen.bytes, !is_last).iter() {
-        let mut text = seen.text(zone);
-        if is_last {
-            (text.goes_on, text.unsure) = (false, None);
-        }
-        search.text(&text, kinds, DEPTH);
+/// Adds a range that ends after all others, and joins it to the ranges that it touches.
+fn add(spans: &mut Vec<Range<u64>>, mut span: Range<u64>) {
+    while let Some(last) = spans.pop_if(|last| last.end >= span.start) {
+        span.start = span.start.min(last.start);
     }
+    spans.push(span);
 }
 
 /// Writes the escape sequences of a masked range, so that the text after it has its colours.
-pub(crate) fn colours(masked: &[u8], out: &mut dyn Write) -> io::Result<()> {
+fn colours(masked: &[u8], out: &mut dyn Write) -> io::Result<()> {
     for from in memchr::memchr_iter(ESCAPE, masked) {
         let sequence = &masked[from..];
         let parameters = sequence
@@ -241,28 +236,29 @@ pub(crate) fn colours(masked: &[u8], out: &mut dyn Write) -> io::Result<()> {
             .skip(2)
             .take_while(|byte| (b' '..=b'?').contains(byte));
         let length = 3 + parameters.count();
-        if let Some(sequence) = sequence.get(..length).filter(|sequence| sequence[1] == b'[') {
+        if let Some(sequence) = sequence.get(..length) {
             out.write_all(sequence)?;
         }
     }
     Ok(())
 }
 
+fn trim(text: &[u8], remove: impl Fn(u8) -> bool) -> &[u8] {
+    let kept = text
+        .iter()
+        .rposition(|&byte| !remove(byte))
+        .map_or(0, |last| last + 1);
+    &text[..kept]
+}
+
 /// Masks all of `input` into `output`. Writes the bytes that it has read before it reads more.
-///
-/// If the input pauses, it also writes a last word that could be the very beginning of a piece: a program may
-/// be asking a question.
 ///
 /// # Errors
 /// If reading `input` or writing `output` fails.
-pub fn copy(mut masker: Masker, input: &mut impl Input, output: &mut dyn Write) -> io::Result<()> {
+pub fn copy(mut masker: Masker, input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
     let mut output = BufWriter::with_capacity(SLICE, output);
     let mut buffer = vec![0; SLICE];
     loop {
-        if masker.waits() && input.pauses() {
-            masker.pause(&mut output)?;
-            output.flush()?;
-        }
         match input.read(&mut buffer) {
             Ok(0) => break,
             Ok(read) => masker.push(&buffer[..read], &mut output)?,

@@ -53,19 +53,10 @@ fn every_form_is_masked_as_one() {
         r#"<p"a's&s>/w\rd$ +#`"#,
     ] {
         let masker = Masker::new([secret]);
-        // The claims in the middle of a token are only masked next to the rest.
-        let forms = forms(secret)
-            .into_iter()
-            .filter(|form| form.encoding != Encoding::Base64Line);
-        for form in forms {
-            let out = text(&masker, &format!("* {}! *", form.expose()));
-            // The first and the last characters of base64 can belong to bytes around the secret.
-            let shown = out.strip_prefix("* ").and_then(|out| out.strip_suffix("! *"));
-            let (before, after) = shown
-                .and_then(|shown| shown.split_once(MARK))
-                .unwrap_or(("", &out));
-            let most = if form.encoding == Encoding::Base64 { 2 } else { 0 };
-            assert!(before.len().max(after.len()) <= most, "{form:?}: {out}");
+        for form in forms(secret) {
+            let out = text(&masker, &format!("a {}! b", form.expose()));
+            // A longer form may continue after this form.
+            assert_eq!(out, format!("a {MARK}! b"), "{form:?}");
         }
     }
 }
@@ -211,12 +202,10 @@ fn only_the_beginning_of_a_secret_waits() {
     let mut shown = |text: &str| {
         let mut out = Vec::new();
         masker.push(text.as_bytes(), &mut out).expect("memory takes all");
-        masker.pause(&mut out).expect("memory takes all");
         String::from_utf8(out).expect("text stays text")
     };
     assert_eq!(shown("Downloading 4%"), "Downloading 4%");
     assert_eq!(shown("\rDone\n"), "\rDone\n");
-    assert_eq!(shown("Press ENTER to continue"), "Press ENTER to continue");
     assert_eq!(shown("token: eyJhbG"), "token: ");
     assert_eq!(shown("0"), "eyJhbG0");
     assert_eq!(shown(&RFC[..30]), "");
