@@ -319,9 +319,9 @@ fn the_time_of_a_proxy_is_limited() {
     let script = "until kubectl get configmaps 2>&1 | grep 'was refused'; do sleep 0.1; done";
     let ended = desk.exec(&["--proxy", "--duration", "2s"], script).succeeded();
     assert!(
-        ended
-            .log
-            .contains("the command still runs, but jobpass revoked its token: its lifetime of 2 s is over"),
+        ended.log.contains(
+            "the command still runs, but jobpass revoked its token: the token's lifetime of 2 s is over"
+        ),
         "{}",
         ended.log
     );

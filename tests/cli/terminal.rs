@@ -46,7 +46,7 @@ fn a_terminal_is_not_left_and_only_it_has_colours(#[case] variable: (&str, &str)
             "\u{1b}[32mok",
             "\u{1b}[31mFAILED",
             "\u{1b}[31mjobpass:\u{1b}[0m `create pods/exec target-pod`",
-            "\u{1b}[33mjobpass: warning:\u{1b}[0m there is no sweeper",
+            "\u{1b}[33mjobpass: warning:\u{1b}[0m this set-up has no sweeper",
         ] {
             assert_eq!(shown.contains(coloured), colours, "{shown}");
         }
