@@ -3,6 +3,7 @@
 mod exec;
 mod expiry_test;
 mod inspect;
+mod learn;
 mod legacy;
 mod log;
 mod proxy;

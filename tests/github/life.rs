@@ -550,10 +550,13 @@ fn a_job_can_have_a_server_of_its_own() {
 #[test]
 fn a_job_behind_a_proxy_has_no_token() {
     let cluster = Cluster::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let record = folder.path().join("record");
     let inputs = [
         ("proxy", "true"),
         ("duration", "6h"),
         ("verify-revocation", "wait"),
+        ("record", &*record.to_string_lossy()),
     ];
     let step = Step::scanner(&support::minter(&cluster), &inputs);
     let main = step.main().succeeded();
@@ -588,6 +591,8 @@ fn a_job_behind_a_proxy_has_no_token() {
     assert!(post.log.contains(proof), "{}", post.log);
     assert_absent(&token, "what post says", &post.log);
     assert_absent(&token, "the summary", &step.summary());
+    let row = "| resource | verbs | calls | denied |\n|---|---|--:|--:|\n| `pods` | `list` | 1 |  |\n";
+    assert!(step.summary().contains(row), "{}", step.summary());
     assert!(cluster.anchors().is_empty() && !cluster.accepts(&token));
     assert!(step.left_in_temp().is_empty(), "{:?}", step.left_in_temp());
 }
