@@ -14,7 +14,7 @@ const WIDE: &str = r#"
 - {apiGroups: [apps], resources: [deployments, deployments/scale], verbs: [get, list, patch]}
 "#;
 
-/// A run: each of these commands needs other rights. A command of which one is denied is no failure of the run.
+/// A run whose commands need different rights. It passes although two of its requests are denied.
 const RUN: &str = r#"
 set -e
 kubectl get pods

@@ -32,7 +32,7 @@ pub enum Kind {
     /// (404).
     Refused = 4,
     /// 5: the token has other claims or permissions than requested, and jobpass revoked it. Also the result
-    /// of a comparison that fails: `check`, `inspect --verify`, `setup --diff`.
+    /// of a comparison that fails: `check`, `inspect --verify`, `learn --diff`, `setup --diff`.
     Claims = 5,
     /// 6: jobpass could not hand the token over (file, output, summary), and revoked it.
     Deliver = 6,

@@ -23,7 +23,7 @@ use crate::{options::connection, terminal::output};
 
 /// The verb, its options and its help.
 pub(crate) fn command() -> Command {
-    // A job has the minter's kubeconfig in the variable, and the rules of the minter are not those of the job.
+    // In a job, the variable may hold the minter's kubeconfig. The minter's rules are not those of the job.
     let cluster = connection::flags().map(|flag| flag.env(None::<&str>).conflicts_with("diff"));
     Command::new("learn")
         .about("Print the least rules that jobs needed, from their records or from an audit log")
@@ -33,8 +33,8 @@ pub(crate) fn command() -> Command {
                 .num_args(1..)
                 .required(true)
                 .help(
-                    "The files that the input `record` wrote, or audit logs of kube-apiserver (JSON lines); `-` reads \
-                     standard input. The rules are for the requests of all files.",
+                    "The files that the input `record` wrote, or audit logs of kube-apiserver (JSON lines); \
+                     `-` reads standard input. The rules are for the requests of all files.",
                 ),
         )
         .arg(
@@ -43,27 +43,30 @@ pub(crate) fn command() -> Command {
                 .value_name("ID")
                 .action(ArgAction::Append)
                 .help(
-                    "For audit logs: the job, by the `credential-id` of its receipt. Can be given several times.",
+                    "For audit logs: the job, by the `credential-id` of its receipt. Can be given several \
+                     times.",
                 ),
         )
         .arg(flag(Opt::Namespace).env(None::<&str>).help(
-            "The namespace of the ServiceAccount. [default: the namespace of the requests, if there is only one]",
+            "The namespace of the ServiceAccount. [default: the namespace of the requests, if there is only \
+             one]",
         ))
         .arg(output::flag().help("Print YAML, or one line of JSON."))
         .next_help_heading("Rules in use")
         .arg(Arg::new("diff").long("diff").value_name("FILE").help(
-            "Also compare with the rules in this file: rules as in the input `rules`, or manifests of Roles and \
-             ClusterRoles. Exit code 5: they allow something that no run did.",
+            "Also compare with the rules in this file: rules as in the input `rules`, or manifests of Roles \
+             and ClusterRoles. Exit code 5: they allow something that no run did.",
         ))
         .args(cluster)
         .mut_arg(Opt::Kubeconfig.name(), |flag| {
             flag.help(
-                "Also compare with the rules that the API server lists to the user of this kubeconfig: give the \
-                 kubeconfig of the job.",
+                "Also compare with the rules that the API server lists to the user of this kubeconfig: give \
+                 the kubeconfig of the job.",
             )
         })
         .after_help(
-            "Exit codes: 0 done; 5 with `--diff`, the rules allow something that no run did; 2 wrong input.\n\n\
+            "Exit codes: 0 done; 5 with `--diff`, the rules allow something that no run did; 2 wrong \
+             input.\n\n\
              Examples:\n  \
              jobpass learn record-1 record-2\n  \
              jobpass learn record --diff role.yaml\n  \

@@ -112,7 +112,8 @@ impl Event {
         }]
     }
 
-    /// The request. The URI tells more than `objectRef`, whose name may be from the body, where no rule counts.
+    /// The request. The name in `objectRef` may be from the body, which RBAC does not see. So this reads the
+    /// URI.
     fn request(&self) -> Option<Request> {
         let (path, query) = self
             .request_uri
@@ -295,7 +296,8 @@ mod tests {
         &["impersonate /serviceaccounts/ ci other"]
     )]
     #[case(
-        json!({"username": "jane", "groups": ["dev", "system:authenticated"], "uid": "7", "extra": {"scopes": ["view"]}}),
+        json!({"username": "jane", "groups": ["dev", "system:authenticated"], "uid": "7",
+            "extra": {"scopes": ["view"]}}),
         "",
         &[
             "impersonate /users/  jane",
@@ -307,7 +309,10 @@ mod tests {
     #[case(
         json!({"username": "jane", "groups": ["system:authenticated"]}),
         "impersonate:user-info",
-        &["impersonate:user-info authentication.k8s.io/users/  jane", "impersonate-on:user-info:list /pods/ ci "]
+        &[
+            "impersonate:user-info authentication.k8s.io/users/  jane",
+            "impersonate-on:user-info:list /pods/ ci ",
+        ]
     )]
     #[case(
         json!({"username": "system:serviceaccount:ci:other"}),
@@ -331,8 +336,8 @@ mod tests {
 
     #[test]
     fn a_refused_impersonation_is_denied_and_the_request_is_not() {
-        let message = "serviceaccounts \"default\" is forbidden: User \"system:serviceaccount:ci:scanner\" cannot \
-            impersonate resource \"serviceaccounts\" in API group \"\" in the namespace \"kube-system\"";
+        let message = "serviceaccounts \"default\" is forbidden: User \"system:serviceaccount:ci:scanner\" \
+            cannot impersonate resource \"serviceaccounts\" in API group \"\" in the namespace \"kube-system\"";
         let event =
             json!({"verb": "list", "requestURI": PODS, "responseStatus": {"code": 403, "message": message}});
         assert_eq!(

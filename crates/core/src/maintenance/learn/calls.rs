@@ -83,16 +83,16 @@ impl Runs {
     /// `audit.k8s.io/v1`). Takes the events of an audit log that have one of these credential ids.
     ///
     /// # Errors
-    /// If jobpass cannot read the file, if a line is neither a request nor an event, or if no event has one of
-    /// the ids.
+    /// If jobpass cannot read the file, if a line is neither a request nor an event, or if no event has one
+    /// of the ids.
     pub fn read(&mut self, path: &Path, ids: &[String]) -> Result<(), Error> {
         let name = text::path(path);
         let file = files::open(path).map_err(|error| unreadable(&name, &error))?;
         self.read_from(&name, io::BufReader::new(file), ids)
     }
 
-    /// Adds the requests of a record that the job could write to. Ignores what no record holds: the part beyond
-    /// its greatest size.
+    /// Adds the requests of a record that the job could write to. Reads no more of it than a record has at
+    /// most.
     ///
     /// # Errors
     /// As [`Runs::read`].
@@ -180,8 +180,9 @@ impl Runs {
             true => Error::input(
                 "credential-id",
                 format!("is the id of no event in `{name}`"),
-                "take `credential-id` from the receipt of the job. If the id is right, the audit policy leaves this \
-                 job's requests out, or another file has them: kube-apiserver begins a new file when one is full",
+                "take `credential-id` from the receipt of the job. If the id is right, the audit policy \
+                 leaves this job's requests out, or another file has them: kube-apiserver begins a new file \
+                 when one is full",
             ),
             false => Error::input(
                 "credential-id",

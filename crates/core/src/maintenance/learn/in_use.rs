@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde_yaml::Value;
 
 use super::{
+    granted::Granted,
     least::{Least, place_of},
-    needs::{Needs, belongs_to_everybody},
+    needs::Needs,
     report::permission,
 };
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     error::{Error, Kind},
     names::random_name,
     process::files::read_file,
-    rbac::{Permission, Request, Rule},
+    rbac::{Permission, Rule},
     text::harmless,
 };
 
@@ -24,20 +25,12 @@ use crate::{
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The name of the option, for messages.
 const DIFF: &str = "diff";
-const EXAMPLE: &str = "write the rules as in the input `rules`, or give a manifest of a Role or a ClusterRole, \
-    as `kubectl get role NAME --output yaml` prints it";
+const EXAMPLE: &str = "write the rules as in the input `rules`, or give a manifest of a Role or a \
+    ClusterRole, as `kubectl get role NAME --output yaml` prints it";
 
 /// The rules that a ServiceAccount has.
 #[derive(Debug, Default)]
 pub struct InUse(Vec<Granted>);
-
-/// A rule, and the place where it holds.
-#[derive(Debug, Clone, PartialEq)]
-struct Granted {
-    /// The namespace. `None` for the whole cluster.
-    namespace: Option<String>,
-    rule: Rule,
-}
 
 /// The comparison of the rules in use with the needs of some runs.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -185,14 +178,15 @@ impl InUse {
         Ok(())
     }
 
-    /// Asks the API server for the rules of the identity of `cluster`, in the namespaces of these needs and in
-    /// `own`. Leaves out the rules that every ServiceAccount has.
+    /// Asks the API server for the rules of the identity of `cluster`, in the namespaces of these needs and
+    /// in `own`. Leaves out the rules that every ServiceAccount has.
     ///
     /// # Errors
     /// If there is no complete answer.
     pub async fn ask(cluster: &Cluster, needs: &Needs, own: Option<&str>) -> Result<Self, Error> {
         let budget = Budget::new(TIME_LIMIT);
-        // No RoleBinding is in a namespace that does not exist. So this answer has the ClusterRoleBindings alone.
+        // No RoleBinding is in a namespace that does not exist. So this answer has only the rules of
+        // ClusterRoleBindings.
         let everywhere = listed(cluster, &random_name()?, &budget).await?;
         let namespaces = needs.allowed.iter().map(|right| &*right.namespace);
         let namespaces = namespaces.chain(own).filter(|namespace| !namespace.is_empty());
@@ -281,142 +275,6 @@ fn used_in_words(right: &Granted, needs: &Needs, verbs: &[String], own: Option<&
     shown.into_iter().collect::<Vec<_>>().join(", ")
 }
 
-impl Granted {
-    /// The rights of a rule: each verb for each resource and name, or for each path.
-    fn rights(&self) -> Vec<Self> {
-        let Rule {
-            api_groups,
-            resources,
-            resource_names,
-            non_resource_urls,
-            verbs,
-        } = &self.rule;
-        let mut rights = Vec::new();
-        let mut push = |rule: Rule| {
-            rights.push(Self {
-                namespace: self.namespace.clone(),
-                rule,
-            })
-        };
-        for verb in verbs {
-            for path in non_resource_urls {
-                push(Rule {
-                    non_resource_urls: vec![path.clone()],
-                    verbs: vec![verb.clone()],
-                    ..Rule::default()
-                });
-            }
-            for group in api_groups {
-                for resource in resources {
-                    match &resource_names[..] {
-                        [] => push(Rule::of(group, &[resource], &[], &[verb])),
-                        names => names
-                            .iter()
-                            .for_each(|name| push(Rule::of(group, &[resource], &[name], &[verb]))),
-                    }
-                }
-            }
-        }
-        rights
-    }
-
-    /// Whether the rule grants a right, as RBAC decides it (`pkg/apis/rbac/v1/evaluation_helpers.go`).
-    fn grants(&self, right: &Request) -> bool {
-        let Rule {
-            api_groups,
-            resources,
-            resource_names,
-            non_resource_urls,
-            verbs,
-        } = &self.rule;
-        let has = |texts: &[String], text: &str| texts.iter().any(|known| known == "*" || known == text);
-        if !has(verbs, &right.verb) {
-            return false;
-        }
-        if !right.path.is_empty() {
-            return non_resource_urls
-                .iter()
-                .any(|known| match known.strip_suffix('*') {
-                    Some(prefix) => right.path.starts_with(prefix),
-                    None => *known == right.path,
-                });
-        }
-        let is_here = self
-            .namespace
-            .as_ref()
-            .is_none_or(|namespace| *namespace == right.namespace);
-        let (combined, any) = match &*right.subresource {
-            "" => (right.resource.clone(), String::new()),
-            subresource => (
-                format!("{}/{subresource}", right.resource),
-                format!("*/{subresource}"),
-            ),
-        };
-        is_here
-            && has(api_groups, &right.group)
-            && (has(resources, &combined) || !any.is_empty() && resources.contains(&any))
-            && (resource_names.is_empty() || resource_names.contains(&right.name))
-    }
-
-    fn has_wildcard(&self) -> bool {
-        let Rule {
-            api_groups,
-            resources,
-            non_resource_urls,
-            verbs,
-            ..
-        } = &self.rule;
-        let all = [api_groups, resources, non_resource_urls, verbs];
-        all.into_iter().flatten().any(|text| text.contains('*'))
-    }
-
-    /// Whether a default ClusterRole gives this right to every ServiceAccount.
-    fn belongs_to_everybody(&self) -> bool {
-        let is_default = |right: Request| {
-            // From `system:cluster-trust-bundle-discovery`, which not every cluster has.
-            let is_bundle =
-                (&*right.group, &*right.resource) == ("certificates.k8s.io", "clustertrustbundles");
-            belongs_to_everybody(&right) || is_bundle && matches!(&*right.verb, "get" | "list" | "watch")
-        };
-        self.namespace.is_none() && self.as_request().is_some_and(is_default)
-    }
-
-    /// The request that needs exactly this right. `None` if this is not a single right.
-    fn as_request(&self) -> Option<Request> {
-        let Rule {
-            api_groups,
-            resources,
-            resource_names,
-            non_resource_urls,
-            verbs,
-        } = &self.rule;
-        let verb = verbs.first()?.clone();
-        if let Some(path) = non_resource_urls.first() {
-            return Some(Request {
-                verb,
-                path: path.clone(),
-                ..Request::default()
-            });
-        }
-        let resource = resources.first()?;
-        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-        Some(Request {
-            verb,
-            group: api_groups.first()?.clone(),
-            resource: resource.to_owned(),
-            subresource: subresource.to_owned(),
-            namespace: self.namespace.clone().unwrap_or_default(),
-            name: resource_names.first().cloned().unwrap_or_default(),
-            path: String::new(),
-        })
-    }
-
-    fn shown(&self, own: Option<&str>) -> String {
-        let right = self.as_request();
-        harmless(&right.map_or_else(String::new, |right| permission(&right, own).to_string()))
-    }
-}
-
 /// All rules that hold in a namespace, as the API server lists them to their holder.
 async fn listed(cluster: &Cluster, namespace: &str, budget: &Budget) -> Result<Vec<Rule>, Error> {
     let question = SelfSubjectRulesReview {
@@ -435,8 +293,15 @@ async fn listed(cluster: &Cluster, namespace: &str, budget: &Budget) -> Result<V
             "the API server does not list the rules in use: {}",
             answer.in_words()
         );
-        return Err(Error::new(Kind::Refused, why)
-            .help("give the kubeconfig of the job, and let the input `allow` pass `create selfsubjectrulesreviews.authorization.k8s.io`"));
+        let kind = if answer.status < 500 {
+            Kind::Refused
+        } else {
+            Kind::Unreachable
+        };
+        return Err(Error::new(kind, why).help(
+            "give the kubeconfig of the job. If the job has the input `allow`, add `create \
+             selfsubjectrulesreviews.authorization.k8s.io`",
+        ));
     }
     let review = answer.parse_with::<SelfSubjectRulesReview>(&call, "/status/incomplete")?;
     let status = review.status.unwrap_or_default();

@@ -7,6 +7,7 @@
 
 mod audit;
 mod calls;
+mod granted;
 mod in_use;
 mod least;
 mod needs;

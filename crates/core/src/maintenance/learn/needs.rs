@@ -21,8 +21,8 @@ const ISSUER: [&str; 3] = [
     "/openid/v1/jwks",
     "/openid/v1/jwks/",
 ];
-/// The subresources for which kube-apiserver also asks for `create` if the request is a `get`, from Kubernetes
-/// 1.35 on (`AuthorizePodWebsocketUpgradeCreatePermission`).
+/// The subresources for which a `get` also needs `create`, from Kubernetes 1.35 on
+/// (`AuthorizePodWebsocketUpgradeCreatePermission`).
 const STREAMS: [&str; 3] = ["attach", "exec", "portforward"];
 /// The greatest length of a part of a rule, in bytes: the longest name of a Kubernetes object.
 const LONGEST: usize = 253;
@@ -78,8 +78,8 @@ impl Needs {
         needs
     }
 
-    /// The namespace of the ServiceAccount, as an audit log names it. In a record, it is the only namespace of
-    /// the requests; `None` if they are about several.
+    /// The namespace of the ServiceAccount, as an audit log names it. In a record, it is the only namespace
+    /// of the requests; `None` if they are about several.
     pub fn own_namespace(&self) -> Option<&str> {
         if let Some(own) = &self.own {
             return Some(own);
@@ -149,8 +149,8 @@ pub(super) fn belongs_to_everybody(request: &Request) -> bool {
     }
 }
 
-/// Whether a rule can name this right, and nothing beyond it. A job chooses the paths of its requests: without
-/// this check, it could have the name `*` put into its rules.
+/// Whether a rule can name this right, and nothing beyond it. A job chooses the paths of its requests:
+/// without this check, it could have the name `*` put into its rules.
 fn is_plain(right: &Request) -> bool {
     let Request {
         verb,
@@ -178,8 +178,8 @@ fn is_plain(right: &Request) -> bool {
     is_free && is_shown && is_whole && !has_slash && !verb.is_empty()
 }
 
-/// Whether kube-apiserver checks rights that the request does not name: those that a Role or a binding grants,
-/// or the signer of a certificate.
+/// Whether kube-apiserver checks rights that the request does not name: those that a Role or a binding
+/// grants, or the signer of a certificate.
 fn has_hidden_checks(request: &Request) -> bool {
     let is_change = matches!(&*request.verb, "create" | "update" | "patch");
     is_change

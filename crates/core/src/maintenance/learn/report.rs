@@ -92,8 +92,8 @@ impl<'a> Report<'a> {
         shown.partition(|text| Permission::parse(text).is_ok_and(|parsed| parsed.to_string() == *text))
     }
 
-    /// The rights that the least rules of a place grant. They are fewer than the needs: a right to all objects
-    /// stands for those to single ones.
+    /// The rights that the least rules of a place grant. They are fewer than the needs: a right to all
+    /// objects stands for those to single ones.
     fn granted(&self, place: &str) -> Vec<Request> {
         let rules = match place {
             "" => Some(&self.least.cluster),
@@ -197,9 +197,9 @@ impl<'a> Report<'a> {
         );
         if self.needs.has_hidden_checks {
             text.push_str(
-                "\n# The runs changed Roles, bindings or certificates. There, kube-apiserver also checks rights that \
-                 no\n# request names: those that a Role grants (else `escalate` or `bind`), or `approve` and `sign` \
-                 of a signer.\n",
+                "\n# The runs changed Roles, bindings or certificates. There, kube-apiserver also checks rights \
+                 that no\n# request names: those that a Role grants (else `escalate` or `bind`), or `approve` and \
+                 `sign` of a signer.\n",
             );
         }
     }

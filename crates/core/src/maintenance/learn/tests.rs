@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use rstest::rstest;
 use serde::Deserialize as _;
+use serde_json::json;
 
 use super::*;
 use crate::{
@@ -161,7 +162,8 @@ proptest! {
         let own = needs.own_namespace();
         let yaml = Report::of(&needs, own, None).yaml();
         let printed = printed(&yaml, own);
-        let done = calls.iter().filter(|(_, kind)| **kind > 1).map(|(request, _)| *request).collect::<Vec<_>>();
+        let done = calls.iter().filter(|(_, kind)| **kind > 1).map(|(request, _)| *request);
+        let done = done.collect::<Vec<_>>();
         let is_needed = |asked: &Request| done.iter().any(|did| {
             let mut wider = asked.clone();
             if did.name.is_empty() { wider.name.clear(); }
@@ -333,7 +335,27 @@ fn each_namespace_has_its_own_rules() {
     "#);
 }
 
-/// A job chooses its paths. What it asks for must not become a wildcard, another key of the YAML, or a secret.
+#[test]
+fn the_rules_are_for_the_runs_of_all_files() {
+    let mut runs = Runs::default();
+    for record in [
+        of("GET", PODS, 200),
+        of("GET", PODS, 403) + &of("POST", PODS, 201),
+    ] {
+        runs.read_from("record", record.as_bytes(), &[])
+            .expect("a record");
+    }
+    let needs = Needs::of(&runs);
+    let report = Report::of(&needs, Some("ci"), None).json();
+    assert_eq!(report["files"], 2);
+    assert_eq!(
+        report["namespaces"][0]["permissions"],
+        json!(["list pods", "create pods"])
+    );
+    assert_eq!(report["denied"], json!([]), "another run was allowed to do it");
+}
+
+/// A job chooses its paths. Its requests must not become a wildcard, another key of the YAML, or a secret.
 #[rstest]
 #[case("/api/v1/namespaces/ci/*", "get *")]
 #[case("/api/v1/namespaces/ci/pods/web/*", "get pods/* web")]
@@ -474,7 +496,7 @@ fn a_job_is_chosen_from_an_audit_log(#[case] ids: &[&str], #[case] expected: u64
 }
 
 #[rstest]
-#[case::nobody(&event("1", "ResponseComplete"), &[], "`log` is an audit log, which has the requests of all users")]
+#[case::nobody(&event("1", "ResponseComplete"), &[], "`log` is an audit log, which has the requests of")]
 #[case::another(&event("1", "ResponseComplete"), &["2"], "is the id of no event in `log`")]
 #[case::text("hello\n", &[], "wrong in line 1: it is not a JSON object")]
 #[case::later("\n\n{\"a\":1}\n", &[], "wrong in line 3: it is neither a request of a record nor an event")]
