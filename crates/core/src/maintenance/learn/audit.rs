@@ -203,20 +203,26 @@ impl User {
 }
 
 /// The right that lacked, from the message of kube-apiserver: `users "jane" is forbidden: User "me" cannot
-/// impersonate resource "users" in API group "" at the cluster scope`.
+/// impersonate resource "users" in API group "" at the cluster scope`. Constrained impersonation has another
+/// verb.
 fn refused_impersonation(message: &str) -> Option<Request> {
-    let (_, why) = message.split_once(" is forbidden: User ")?;
-    let (_, what) = why.split_once(" cannot impersonate resource ")?;
+    let (object, why) = message.split_once(" is forbidden: User ")?;
+    let (_, what) = why.split_once(" cannot ")?;
+    let (verb, what) = what.split_once(" resource ")?;
+    if !verb.starts_with("impersonate") || verb.contains(' ') {
+        return None;
+    }
+    let (what, _) = what.split_once(" at the cluster scope").unwrap_or((what, ""));
     let mut quoted = what.split('"').skip(1).step_by(2);
     let (resource, group) = (quoted.next()?, quoted.next()?);
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     Some(Request {
-        verb: "impersonate".into(),
+        verb: verb.into(),
         group: group.into(),
         resource: resource.into(),
         subresource: subresource.into(),
         namespace: quoted.next().unwrap_or_default().into(),
-        name: message.split('"').nth(1).unwrap_or_default().into(),
+        name: object.split('"').nth(1).unwrap_or_default().into(),
         path: String::new(),
     })
 }
@@ -334,15 +340,24 @@ mod tests {
         assert_eq!(calls(event), expected.collect::<Vec<_>>());
     }
 
-    #[test]
-    fn a_refused_impersonation_is_denied_and_the_request_is_not() {
-        let message = "serviceaccounts \"default\" is forbidden: User \"system:serviceaccount:ci:scanner\" \
-            cannot impersonate resource \"serviceaccounts\" in API group \"\" in the namespace \"kube-system\"";
-        let event =
-            json!({"verb": "list", "requestURI": PODS, "responseStatus": {"code": 403, "message": message}});
-        assert_eq!(
-            calls(event),
-            ["Denied impersonate /serviceaccounts/ kube-system default false"]
-        );
+    #[rstest]
+    #[case(
+        "serviceaccounts \"default\" is forbidden: User \"system:serviceaccount:ci:scanner\" cannot impersonate \
+         resource \"serviceaccounts\" in API group \"\" in the namespace \"kube-system\"",
+        "impersonate /serviceaccounts/ kube-system default"
+    )]
+    #[case(
+        "userextras.authentication.k8s.io is forbidden: User \"system:serviceaccount:ci:imp\" cannot \
+         impersonate:user-info resource \"userextras\" in API group \"authentication.k8s.io\" at the cluster \
+         scope: extra.key: Invalid value: \"scopes\": must be a domain-prefixed path (such as \"acme.io/foo\")",
+        "impersonate:user-info authentication.k8s.io/userextras/  "
+    )]
+    fn a_refused_impersonation_is_denied_and_the_request_is_not(
+        #[case] message: &str,
+        #[case] expected: &str,
+    ) {
+        let status = json!({"code": 403, "message": message});
+        let event = json!({"verb": "list", "requestURI": PODS, "responseStatus": status});
+        assert_eq!(calls(event), [format!("Denied {expected} false")]);
     }
 }

@@ -172,9 +172,8 @@ fn is_plain(right: &Request) -> bool {
         true => !resource.is_empty() && (namespace.is_empty() || is_dns_label(namespace)),
         false => path.starts_with('/') && resource.is_empty(),
     };
-    let has_slash = [verb, group, resource, subresource]
-        .iter()
-        .any(|text| text.contains('/'));
+    // A key of `userextras` has slashes.
+    let has_slash = [verb, group, resource].iter().any(|text| text.contains('/'));
     is_free && is_shown && is_whole && !has_slash && !verb.is_empty()
 }
 
