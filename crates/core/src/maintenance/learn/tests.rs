@@ -290,7 +290,7 @@ fn each_namespace_has_its_own_rules() {
     let needs = needs(&record.concat());
     insta::assert_snapshot!(Report::of(&needs, Some("ci"), None).yaml(), @r#"
     # The least rules for 7 requests in 1 file.
-    # Namespace ci: for a Role. The input `rules` refuses this, because it has `create pods`, which jobs cannot get: a Pod may run as any ServiceAccount of the namespace, the minter's own among them, and mount any Secret.
+    # Namespace ci: for a Role. The input `rules` refuses this, because it has `create pods`, which jobs cannot get: a Pod may run as any ServiceAccount of the namespace, including the minter, and mount any Secret.
     namespace: ci
     rules: |
       - apiGroups: [""]
