@@ -261,7 +261,7 @@ mod tests {
     #[rstest]
     #[case("[a](https://b.example)", r"\[a\](https\://b.example)")]
     #[case("![i](//x) <b> `c` @team *d*", r"\!\[i\](//x) \<b\> \`c\` \@team \*d\*")]
-    #[case("WWW.b.example :key: 1-2", r"WWW\.b.example \:key\: 1-2")]
+    #[case("WWW.b.example :key: 1-2", r"WWW\.b.example \:key: 1-2")]
     #[case(
         "RBAC: allowed by RoleBinding \"scanner-more\"",
         "RBAC: allowed by RoleBinding \"scanner-more\""

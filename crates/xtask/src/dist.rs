@@ -351,7 +351,7 @@ mod tests {
         let error = checksums(dir.path()).map(drop).map_err(|error| error.to_string());
         assert_eq!(
             error,
-            Err("README in dist/bin is no jobpass-github-<platform>-<arch>: remove it".to_owned())
+            Err("README in dist/bin is not named jobpass-github-<platform>-<arch>: remove it".to_owned())
         );
         Ok(())
     }

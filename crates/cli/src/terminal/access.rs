@@ -158,7 +158,7 @@ mod tests {
           <testsuite name="jobpass check ci" tests="4" failures="2" errors="1">
             <testcase classname="require" name="get pods"/>
             <testcase classname="require" name="get nodes"><failure message="denied"></failure></testcase>
-            <testcase classname="forbid" name="delete secrets"><failure message="allowed">by \[all\]\(//a\)</failure></testcase>
+            <testcase classname="forbid" name="delete secrets"><failure message="allowed">by \[all\](//a)</failure></testcase>
             <testcase classname="forbid" name="list leases.coordination.k8s.io"><error message="unknown">the API server gave no answer</error></testcase>
           </testsuite>
         </testsuites>

@@ -653,7 +653,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case("masked", "with `glpat-` before it", false)]
+    #[case("masked", "prefixed with `glpat-`", false)]
     #[case("plain", "not masked", true)]
     fn plain_is_said_to_be_so(#[case] mode: &str, #[case] how: &str, #[case] warns: bool) {
         let (plan, _folder) = plan(&["--dotenv", "REPORT", "--dotenv-mode", mode], &[]);
