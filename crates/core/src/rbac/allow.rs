@@ -138,16 +138,13 @@ fn is(entry: &str, value: &str) -> bool {
 }
 
 /// Whether RBAC's `RESOURCE/SUBRESOURCE` names the resource of a request. `*` alone also names every
-/// subresource (`pkg/apis/rbac/v1/evaluation_helpers.go`, `ResourceMatches`).
+/// subresource, and `*/SUBRESOURCE` names that of every resource. Nothing names all subresources of one
+/// resource (`pkg/apis/rbac/v1/evaluation_helpers.go`, `ResourceMatches`).
 fn is_resource(resource: &str, subresource: &str, request: &Request) -> bool {
     if (resource, subresource) == ("*", "") {
         return true;
     }
-    let is_sub = match subresource {
-        "*" => !request.subresource.is_empty(),
-        subresource => subresource == request.subresource,
-    };
-    is(resource, &request.resource) && is_sub
+    is(resource, &request.resource) && subresource == request.subresource
 }
 
 /// Whether RBAC's path, which may end in `*`, covers the path of a request.
@@ -206,6 +203,8 @@ mod tests {
     #[case("get namespaces other", "GET", "/api/v1/namespaces/other", true)]
     #[case("get namespaces other", "GET", "/api/v1/namespaces/ci", false)]
     #[case("get *", "GET", "/api/v1/namespaces/ci/pods/a/log", true)]
+    #[case("get pods/*", "GET", "/api/v1/namespaces/ci/pods/a/log", false)]
+    #[case("get */log", "GET", "/api/v1/namespaces/ci/pods/a/log", true)]
     #[case("* pods", "DELETE", PODS, true)]
     #[case("get /metrics", "GET", "/metrics", true)]
     #[case("get /metrics", "GET", "/metrics/cadvisor", false)]
