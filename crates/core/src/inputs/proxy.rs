@@ -95,9 +95,12 @@ impl Settings {
     }
 }
 
-/// The value of an option. GitLab's template gives every option, and blanks for those that are left out.
+/// The value of an option. GitLab's template gives every option. For those that a job leaves out, the value is
+/// blank or an empty list.
 fn given(inputs: &Inputs, option: Opt) -> Option<&str> {
-    inputs.get(option).filter(|value| !value.trim().is_empty())
+    inputs
+        .get(option)
+        .filter(|value| !matches!(value.trim(), "" | "[]"))
 }
 
 fn record_file(path: &str) -> Result<PathBuf, Error> {
@@ -132,7 +135,7 @@ mod tests {
         assert_eq!(parse(&[]).expect("fine"), None);
         assert_eq!(parse(&[(Opt::Proxy, "false")]).expect("fine"), None);
         assert_eq!(
-            parse(&[(Opt::Allow, " "), (Opt::Record, "")]).expect("fine"),
+            parse(&[(Opt::Allow, " []"), (Opt::Record, "")]).expect("fine"),
             None
         );
         let settings = parse(&[(Opt::Proxy, "true"), (Opt::Allow, "get pods")]).expect("fine");
