@@ -1,8 +1,8 @@
 //! A job's loopback proxy, from its opening to its end.
 //!
-//! The process that holds the proxy keeps a lock on the journal while the proxy is open. The end of the job
-//! removes the journal, which closes the proxy, and waits for the lock. The kernel releases the lock of a
-//! process that somebody killed.
+//! The process that holds the proxy keeps a lock on the journal while the proxy is open. To close the proxy,
+//! the end of the job removes the journal, and waits until the lock is free. If somebody kills the process,
+//! the kernel releases its lock.
 
 use std::{
     io::{Read, Write},
@@ -30,26 +30,26 @@ use crate::{
 };
 
 /// The time between two checks whether the end of the job has removed the journal. All connections must be
-/// closed within 100 ms.
+/// closed within 100 ms of the removal.
 const LOOK: Duration = Duration::from_millis(25);
-/// The time within which a proxy closes.
+/// The time limit for closing a proxy.
 const CLOSING: Duration = Duration::from_secs(1);
 /// The time between two checks whether a proxy has closed.
 const CLOSED: Duration = Duration::from_millis(5);
 
-/// A proxy that is open for a job.
+/// An open proxy of a job.
 pub struct JobProxy {
     proxy: LoopbackProxy,
     journal: Journal,
-    /// The end of the input `duration`.
+    /// The time at which the input `duration` is over.
     end: Instant,
 }
 
 impl JobProxy {
-    /// Opens the proxy of `state`, before its API server.
+    /// Opens the proxy that `state` records. The proxy sends `token` to the API server.
     ///
     /// # Errors
-    /// If the state has no proxy, if no port is free, or if a file of the proxy cannot be created.
+    /// If the state has no proxy, if no port is free, or if jobpass cannot create a file of the proxy.
     pub fn open(state: &State, token: &Token) -> Result<Self, Error> {
         let (Some(settings), Some(path), Some(renewal)) =
             (&state.proxy, &state.files.journal, &state.renewal)
@@ -70,7 +70,7 @@ impl JobProxy {
         self.proxy.door()
     }
 
-    /// Renews the token until the proxy must close: the job's `duration` is over, or an error.
+    /// Renews the token until the proxy must close. Returns `Ok` when the job's `duration` is over.
     ///
     /// # Errors
     /// If the anchor or the journal is gone.
@@ -84,7 +84,7 @@ impl JobProxy {
         let renewal = async {
             let replace = |new: &_| self.proxy.replace_token(new);
             renew::renew_held(state, &self.journal, inputs, environment, replace, &refusals).await?;
-            // The last token lasts until the end.
+            // The last token lasts until the end of `duration`.
             std::future::pending().await
         };
         let removed = async {
@@ -110,16 +110,15 @@ fn start(state: &State, token: &Token, settings: &Settings) -> Result<LoopbackPr
     LoopbackProxy::start(state.for_job(), token, settings, &state.receipt.namespace)
 }
 
-/// The message to a process that shall open a proxy. The state holds no secret, so these are beside it.
+/// The secrets in the [`message`] to a process that opens a proxy. The state beside them holds no secret.
 #[derive(Deserialize)]
 struct Secrets {
     token: SecretString,
-    /// The user and the password of the proxy before the API server, as a URL.
+    /// The HTTP proxy in front of the API server, as a URL with its user and password.
     proxy: Option<SecretString>,
 }
 
-/// The text for the standard input of a process that shall open a proxy: the state, and the secrets beside
-/// it, each on a line.
+/// The standard input of a process that opens a proxy: the state on one line, the secrets on the next.
 ///
 /// # Errors
 /// As [`State::json`].
@@ -133,7 +132,7 @@ pub fn message(state: &State, token: &Token) -> Result<Zeroizing<String>, Error>
 /// Reads the text of [`message`], or a state without a proxy.
 ///
 /// # Errors
-/// If the text is something else. The error does not quote it.
+/// If the text is neither of the two. The error does not quote the text.
 pub fn parse(message: &str) -> Result<(State, Option<Token>), Error> {
     let (state, secrets) = message.split_once('\n').unwrap_or((message, ""));
     let mut state = State::parse(state)?;
@@ -152,8 +151,8 @@ pub fn parse(message: &str) -> Result<(State, Option<Token>), Error> {
     Ok((state, Some(Token::parse(secrets.token.expose_secret(), "token")?)))
 }
 
-/// Starts a process that holds the proxy of `state`: this program with [`renew::VERB`]. It ends as a renewer
-/// does, when the end of the job removes the journal.
+/// Starts a process that holds the proxy of `state`: this program with [`renew::VERB`]. Like a renewer, the
+/// process ends when the end of the job removes the journal.
 ///
 /// # Errors
 /// If the process does not start, or ends at once. The error then holds its output.
@@ -161,7 +160,7 @@ pub fn in_background(state: &State, token: &Token) -> Result<Door, Error> {
     beside(&[renew::VERB], state, token)
 }
 
-/// Like [`in_background`], with other arguments.
+/// Like [`in_background`], with these arguments for this program.
 ///
 /// # Errors
 /// As [`in_background`].
@@ -207,13 +206,14 @@ pub(crate) async fn run(
 
 /// The end of a proxy.
 pub(crate) struct Closed {
-    /// Whether the process with the proxy has ended, or has closed it.
+    /// Whether the proxy is certainly closed: its process has closed it, or has ended.
     pub(crate) is_certain: bool,
-    /// The entries of its journal.
+    /// The entries of the journal of the proxy.
     pub(crate) journal: Vec<Entry>,
 }
 
-/// Tells the process that holds the proxy to close it, and waits for that. `None` if the state has no proxy.
+/// Removes the journal, so that the process that holds the proxy closes it. Waits until the proxy is closed.
+/// `None` if the state has no proxy.
 pub(crate) async fn close(state: &State) -> Option<Closed> {
     let path = state.proxy.as_ref().and(state.files.journal.clone())?;
     let until = std::time::Instant::now() + CLOSING;
@@ -222,7 +222,8 @@ pub(crate) async fn close(state: &State) -> Option<Closed> {
         let _ = remove_file(&path);
         let is_closed = || loop {
             match reader.is_locked() {
-                // A step of the job has removed the journal. That also closes the proxy, but nothing shows it.
+                // A step of the job has removed the journal. That closes the proxy, but without the file
+                // jobpass cannot see the lock.
                 None => return false,
                 Some(false) => return true,
                 Some(true) if std::time::Instant::now() > until => return false,
@@ -234,7 +235,7 @@ pub(crate) async fn close(state: &State) -> Option<Closed> {
             journal: reader.news(),
         }
     });
-    // A file system may not answer.
+    // A file system may never answer.
     let closed = tokio::time::timeout(2 * CLOSING, closing).await;
     Some(closed.ok().and_then(Result::ok).unwrap_or(Closed {
         is_certain: false,

@@ -162,8 +162,8 @@ pub async fn renew_until_end(
     }
 }
 
-/// Like [`renew_until_end`], for a token that no file holds. `replace` gets each new token. An answer 401,
-/// of which `refusals` notifies, causes a renewal before its time.
+/// Like [`renew_until_end`], for a token that no file holds. `replace` gets each new token. `refusals`
+/// notifies of an answer 401, after which jobpass renews the token early.
 ///
 /// # Errors
 /// If the anchor is gone.

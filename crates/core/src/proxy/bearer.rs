@@ -1,4 +1,4 @@
-//! The credential that the proxy takes from the job.
+//! The credential that the proxy accepts from the job.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, header::AUTHORIZATION};
@@ -26,7 +26,7 @@ pub(super) enum Verdict {
     Known,
     /// The header is missing, or holds another credential.
     Unknown,
-    /// The request has the bearer, and further credentials.
+    /// The request has the bearer, and a second `Authorization`.
     NotAlone,
 }
 

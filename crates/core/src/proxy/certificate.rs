@@ -13,7 +13,7 @@ use crate::error::{Error, Kind};
 
 /// The names that clients may use for the proxy.
 const NAMES: [&str; 2] = ["127.0.0.1", "localhost"];
-/// The time for which the certificate is valid before and after its creation. No job takes as long.
+/// The time for which the certificate is valid before and after its creation. Every job is shorter.
 const VALID: SignedDuration = SignedDuration::from_hours(365 * 24);
 
 /// A certificate with its own authority.
@@ -37,7 +37,7 @@ impl Certificate {
         let mut params = self::params("jobpass proxy", names, now)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        // Python 3.13 refuses a certificate without it.
+        // Python 3.13 refuses a certificate without this extension.
         params.use_authority_key_identifier_extension = true;
         let key = key()?;
         let certificate = params.signed_by(&key, &issuer).map_err(|error| failed(&error))?;

@@ -1,8 +1,8 @@
 //! The far side of the proxy: connections to the API server.
 //!
-//! The connections of [`crate::cluster`] carry small requests, and read whole answers. These carry streams of
-//! any length. A watch or an upload must not delay another one, so the streams of one HTTP/2 connection are
-//! few, and the connection has room for all that they may keep waiting.
+//! The connections of [`crate::cluster`] carry small requests, and read whole answers. The connections here
+//! carry streams of any length. A slow watch or upload must not delay another stream. So one HTTP/2
+//! connection has few streams, and its window is as large as all of theirs together.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -20,19 +20,20 @@ use tokio::time::timeout;
 use super::listener::WINDOW;
 use crate::cluster::{AttemptError, Dial, Failure, Offer};
 
-/// The time for a connection, with its proxy and its TLS handshake.
+/// The time limit for opening a connection, including the HTTP proxy and the TLS handshake.
 const CONNECT: Duration = Duration::from_secs(15);
 /// The greatest number of streams on one HTTP/2 connection. API servers allow 100, and some load balancers
 /// fewer.
 const STREAMS: usize = 32;
-/// The number of bytes that one connection may keep in memory: all its streams at once.
+/// The greatest number of bytes that one connection keeps in memory: a full window for each stream.
 const CONNECTION_WINDOW: u32 = WINDOW * STREAMS as u32;
-/// The time after which a silent connection must show that it is alive, and the time that it has for that.
-/// Both as in client-go.
+/// The time after which jobpass pings a silent connection, and the time limit for the answer. Both as in
+/// client-go.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(15));
 /// The longest time for which an idle HTTP/1.1 connection stays open.
 const IDLE: Duration = Duration::from_secs(60);
-/// The number of connections that one request tries. The server may close an idle connection at any time.
+/// The greatest number of connections that one request tries. The server may close an idle connection at any
+/// time.
 const ATTEMPTS: usize = 4;
 
 /// The connections to the API server.
@@ -42,7 +43,8 @@ pub(super) struct Far {
     /// The path of the API server, without the slash at its end.
     base: String,
     open: Mutex<Open>,
-    /// Held while the first connection opens: over HTTP/2, it may carry all requests that wait for it.
+    /// The lock of the request that opens a connection. Other requests wait for it: over HTTP/2, the new
+    /// connection can carry them all.
     opening: tokio::sync::Mutex<()>,
 }
 
@@ -51,7 +53,7 @@ struct Open {
     http2: Vec<Http2>,
     /// The idle connections, each with the time at which it became idle.
     http1: Vec<(Http1, Instant)>,
-    /// Whether the last server spoke HTTP/1.1.
+    /// Whether the newest connection speaks HTTP/1.1.
     is_http1: bool,
 }
 
@@ -60,11 +62,11 @@ type Http1 = http1::SendRequest<Incoming>;
 #[derive(Clone)]
 struct Http2 {
     sender: http2::SendRequest<Incoming>,
-    /// One more reference than there are streams.
+    /// Counts the streams. Each stream holds a reference, and [`Open`] holds one more.
     streams: Arc<()>,
 }
 
-/// A stream of an HTTP/2 connection. It ends when this is dropped.
+/// A place among the streams of an HTTP/2 connection. Dropping this value frees the place.
 pub(super) struct Stream {
     _counted: Option<Arc<()>>,
 }
@@ -86,10 +88,11 @@ impl Far {
         }
     }
 
-    /// Sends a request, whose URI is a path and a query. Returns when the headers of the answer are there.
+    /// Sends a request. Its URI has only a path and a query. Returns the answer when its headers have
+    /// arrived.
     ///
     /// # Errors
-    /// If the API server cannot be reached, or the connection ends before the answer.
+    /// If jobpass cannot reach the API server, or if the connection ends before the answer.
     pub(super) async fn send(
         self: &Arc<Self>,
         mut request: Request<Incoming>,
@@ -160,7 +163,7 @@ impl Far {
             true => format!("https://{host}{path}"),
             false => path,
         };
-        // Both have been parsed before.
+        // Neither can fail: both texts come from parsed URIs.
         if let Ok(uri) = uri.parse() {
             *request.uri_mut() = uri;
         }
@@ -219,7 +222,7 @@ impl Far {
         }
     }
 
-    /// A connection that can take one more request.
+    /// An open connection that can take one more request.
     async fn idle(&self) -> Option<Connection> {
         loop {
             let (mut sender, _) = {
@@ -239,7 +242,7 @@ impl Far {
         }
     }
 
-    /// Keeps a connection for another request, once the answer has ended.
+    /// Waits until the answer has ended, and keeps the connection for another request.
     async fn keep(self: Arc<Self>, mut sender: Http1) {
         if sender.ready().await.is_ok() {
             self.open().http1.push((sender, Instant::now()));
@@ -251,8 +254,8 @@ impl Far {
     }
 }
 
-/// Whether the server says that it has not begun with a request: it refuses the stream, or it goes away and
-/// has not seen the stream (RFC 9113, 8.7).
+/// Whether the server says that it has not begun to process the request (RFC 9113, 8.7). Such a server
+/// refuses the stream, or closes the connection before it has seen the stream.
 fn is_unprocessed(error: &hyper::Error) -> bool {
     let mut cause = std::error::Error::source(error);
     while let Some(current) = cause {

@@ -1,4 +1,4 @@
-//! The way of a request through the proxy, and of its answer.
+//! Passes a request to the API server, and the answer back to the job.
 
 use std::{
     convert::Infallible,
@@ -32,18 +32,18 @@ use crate::{
 /// The size of the two buffers of an upgraded connection, in bytes.
 const COPY: usize = 32 << 10;
 
-/// The beginning of a WebSocket protocol that carries a credential. kube-apiserver reads it beside
+/// The prefix of a WebSocket subprotocol that carries a credential. kube-apiserver accepts it like
 /// `Authorization` (`k8s.io/apiserver/pkg/authentication/request/websocket/protocol.go`).
 const WEBSOCKET_BEARER: &str = "base64url.bearer.authorization.k8s.io.";
 
-/// The headers that concern one connection alone (RFC 9110, 7.6.1), with the credentials for a proxy.
+/// The headers that concern one connection alone (RFC 9110, 7.6.1), and the credentials for an HTTP proxy.
 const HOP_BY_HOP: [HeaderName; 6] = [
     header::CONNECTION,
     header::PROXY_AUTHORIZATION,
     header::TE,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
-    // hyper has asked for the body already, if the client waits for that.
+    // hyper itself answers `Expect: 100-continue` when jobpass begins to read the body.
     header::EXPECT,
 ];
 const HOP_BY_HOP_NAMES: [&str; 2] = ["keep-alive", "proxy-connection"];
@@ -52,7 +52,7 @@ const HOP_BY_HOP_NAMES: [&str; 2] = ["keep-alive", "proxy-connection"];
 pub(super) struct Forward {
     far: Arc<Far>,
     bearer: Bearer,
-    /// The job's token as the `Authorization` of a request.
+    /// The value of `Authorization` for the API server: the job's token.
     token: RwLock<HeaderValue>,
     allow: Option<Allowed>,
     record: Option<Arc<Record>>,
@@ -115,7 +115,7 @@ impl Forward {
         }
 
         let protocol = protocol_of(request.headers(), request.version());
-        // Without an origin: the far side fills in its own.
+        // Only the path and the query: `Far` adds the address of the API server.
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = path.map_or_else(Default::default, Into::into);
         *request.version_mut() = Version::HTTP_11;
@@ -140,7 +140,7 @@ impl Forward {
         Ok(answer)
     }
 
-    /// Refuses a request with any credential but the bearer.
+    /// Refuses a request without the bearer, with a second credential, or with impersonation.
     fn authenticate(&self, headers: &HeaderMap) -> Result<(), Status> {
         match self.bearer.check(headers) {
             Verdict::Known => {}
@@ -204,7 +204,7 @@ impl Forward {
         remove_hop_by_hop(&mut headers);
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.extend(protocol.map(|protocol| (header::UPGRADE, protocol)));
-        // The record's line ends with the streams, and not with the headers.
+        // The line in the record is complete when the streams end, not when the headers arrive.
         let mut pending = pending.take();
         if let Some(pending) = &mut pending {
             pending.answered(status.as_u16());
@@ -215,7 +215,7 @@ impl Forward {
                 return;
             };
             let (mut near, mut far) = (TokioIo::new(near), TokioIo::new(far));
-            // A side that breaks ends the other one as well: both are dropped.
+            // If one side breaks, this drops both sides, so that both connections close.
             let _ = copy_bidirectional_with_sizes(&mut near, &mut far, COPY, COPY).await;
         });
         let mut passed = Response::new(Answer::own(""));
@@ -231,7 +231,7 @@ fn authorization(token: &Token) -> Result<HeaderValue, Error> {
     Ok(value)
 }
 
-/// Reads a request for `allow` and the record.
+/// Reads a request as RBAC sees it. The proxy compares the result with `allow`, and records it.
 fn read(request: &Request<Incoming>) -> Result<rbac::Request, Status> {
     let bad = |why| Err(Status::new(StatusCode::BAD_REQUEST, why));
     let uri = request.uri();
@@ -244,7 +244,8 @@ fn read(request: &Request<Incoming>) -> Result<rbac::Request, Status> {
     }
 }
 
-/// The protocol to which a request wants to change its connection. Only HTTP/1.1 can do that.
+/// The protocol to which a request upgrades its connection. `None` without an upgrade. Only HTTP/1.1 has
+/// upgrades.
 fn protocol_of(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
     let mut options = headers.get_all(header::CONNECTION).iter();
     let is_upgrade = |value: &HeaderValue| {
@@ -256,7 +257,7 @@ fn protocol_of(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
         .flatten()
 }
 
-/// Removes the headers that concern one connection alone, also those that `Connection` names.
+/// Removes the headers that concern one connection alone, including the headers that `Connection` names.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named = headers.get_all(header::CONNECTION).iter();
     let named = named.flat_map(|value| {
@@ -269,7 +270,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     let named = named.iter().map(String::as_str).chain(HOP_BY_HOP_NAMES);
-    // The length of a body belongs to the body.
+    // `Content-Length` describes the body, even if `Connection` names it.
     for name in named.filter(|name| *name != "content-length") {
         headers.remove(name);
     }
@@ -288,7 +289,8 @@ fn passed_back(answer: Response<Incoming>, stream: Option<Stream>) -> Response<A
     passed
 }
 
-/// The failure to get an answer. A request that the API server has not seen may be sent again.
+/// The proxy's own answer if the API server gave none. The client may send the request again if the API
+/// server has not seen it.
 fn unanswered(error: &AttemptError) -> Status {
     let AttemptError { why, help, sent, .. } = error;
     match sent {
@@ -306,7 +308,7 @@ fn unanswered(error: &AttemptError) -> Status {
     }
 }
 
-/// The body of an answer, which ends its line in the record.
+/// The body of an answer. Dropping it completes the line of the request in the record.
 pub(super) struct Answer {
     content: Content,
     _stream: Option<Stream>,

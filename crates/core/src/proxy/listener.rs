@@ -1,4 +1,4 @@
-//! The near side of the proxy: connections of the job on the loopback address.
+//! The near side of the proxy: the job's connections on the loopback address.
 
 use std::{
     io,
@@ -18,22 +18,25 @@ use tokio_rustls::TlsAcceptor;
 
 use super::forward::Forward;
 
-/// The time for a TLS handshake.
+/// The time limit for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// The time for the headers of a request, and the longest pause between two requests on a connection. Longer
-/// than clients keep idle connections (Go: 90 s), so that no client meets a connection that just closed.
+/// The time limit for the headers of a request, and for the pause between two requests on an HTTP/1.1
+/// connection. Clients close idle connections earlier (Go: after 90 s), so no client uses a connection that
+/// the proxy has just closed.
 const IDLE: Duration = Duration::from_secs(300);
-/// The pause if no connection can be accepted, for example because this process has too many.
+/// The pause after a connection that the proxy could not accept, for example because this process has too
+/// many open files.
 const PAUSE: Duration = Duration::from_millis(20);
-/// The size from which the headers of a request are too large, in bytes. hyper refuses headers of twice this
-/// size in every case. Selectors make the paths of some requests long.
+/// The limit for the headers of a request, in bytes. hyper may accept larger headers, but none of twice this
+/// size. Selectors make the paths of some requests long.
 const LONGEST_HEADERS: usize = 128 << 10;
-/// The number of bytes that a slow reader or writer keeps in memory, for each stream.
+/// The greatest number of bytes that one stream keeps in memory for a slow reader or writer.
 pub(super) const WINDOW: u32 = 256 << 10;
 /// The greatest number of streams on one connection. kube-apiserver allows 100; clients open another
 /// connection for more.
 const STREAMS: u32 = 250;
-/// The number of bytes that one connection may keep in memory, so that its slow streams do not delay others.
+/// The greatest number of bytes that one connection keeps in memory: a full window for each stream, so that
+/// slow streams do not delay others.
 const CONNECTION_WINDOW: u32 = WINDOW * STREAMS;
 
 /// Listens on a free port of 127.0.0.1.
@@ -68,7 +71,7 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, forward: Arc<Forwa
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let stream = TokioIo::new(stream);
     let service = service_fn(move |request| Arc::clone(&forward).answer(request));
-    // An error ends this connection alone, and the client sees it.
+    // An error ends only this connection, and the client sees it.
     let _ = match is_http2 {
         true => {
             http2::Builder::new(TokioExecutor::new())

@@ -1,10 +1,10 @@
 //! The loopback proxy: an HTTPS server on 127.0.0.1 that holds the job's token, so that the job never has it.
 //!
-//! The job's kubeconfig names the proxy, the proxy's certificate, and a bearer that counts nowhere else. The
-//! proxy passes each request on to the API server, with the token in place of the bearer:
+//! The job's kubeconfig names the proxy, the proxy's certificate, and a bearer that only this proxy accepts.
+//! The proxy passes each request on to the API server, with the token in place of the bearer:
 //!
 //! ```text
-//! kubectl -- bearer, loopback --> proxy -- token, proxies and certificates as for the minter --> API server
+//! kubectl -- bearer, loopback --> proxy -- token, HTTP proxy and CA of the cluster --> API server
 //! ```
 //!
 //! The proxy runs on a thread of its own. When it closes, the thread drops its tasks and their sockets. So no
@@ -39,16 +39,16 @@ use crate::{
     token::Token,
 };
 
-/// The address of a proxy, and the bearer that it takes: the content of a job's kubeconfig.
+/// The address of a proxy, and the bearer that it accepts: the content of a job's kubeconfig.
 #[derive(Clone)]
 pub struct Door {
     /// The server on the loopback address, and its certificate authority.
     pub connection: Connection,
-    /// 256 random bits.
+    /// The bearer: 256 random bits.
     pub bearer: Token,
 }
 
-/// A door in the form in which one process tells another of it.
+/// A [`Door`] as one process sends it to another.
 #[derive(Deserialize)]
 struct Told {
     connection: Connection,
@@ -56,7 +56,8 @@ struct Told {
 }
 
 impl Door {
-    /// The door as one line of JSON. It holds the bearer: send it to the process that started this one alone.
+    /// The door as one line of JSON. The line holds the bearer: send it only to the process that started this
+    /// one.
     ///
     /// # Errors
     /// As [`json::text`].
@@ -69,7 +70,7 @@ impl Door {
     /// Reads the text of [`Door::json`].
     ///
     /// # Errors
-    /// If the text is something else. The error does not quote it.
+    /// If [`Door::json`] did not write the text. The error does not quote the text.
     pub(crate) fn parse(json: &str) -> Result<Self, Error> {
         let told = serde_json::from_str::<Told>(json)
             .map_err(|_| Error::new(Kind::Internal, "the proxy did not say where it listens"))?;
@@ -80,21 +81,21 @@ impl Door {
     }
 }
 
-/// A proxy that runs. It ends when this is dropped.
+/// A running proxy. Dropping this value closes the proxy.
 pub struct LoopbackProxy {
     door: Door,
     forward: Arc<Forward>,
     stop: Mutex<Option<oneshot::Sender<()>>>,
-    /// Closed when the thread has dropped all connections.
+    /// The thread closes this channel when it has dropped all connections.
     ended: watch::Receiver<()>,
 }
 
 impl LoopbackProxy {
-    /// Starts a proxy before the API server of `connection`, with `token`. `namespace` is that of the token's
-    /// ServiceAccount.
+    /// Starts a proxy in front of the API server of `connection`. The proxy sends `token` with each request.
+    /// `namespace` is the namespace of the token's ServiceAccount.
     ///
     /// # Errors
-    /// If `allow` is wrong, if the file for the record cannot be created, or if no port is free.
+    /// If `allow` is wrong, if jobpass cannot create the file for the record, or if no port is free.
     pub fn start(
         connection: &Connection,
         token: &Token,
@@ -104,7 +105,7 @@ impl LoopbackProxy {
         install_crypto();
         let allow = settings.allow.as_deref();
         let allow = allow.map(|text| Allowed::parse(Opt::Allow.name(), text, namespace));
-        // Without the minter's certificate: kube-apiserver would prefer it to the token.
+        // Not with the minter's client certificate: kube-apiserver would prefer it to the token.
         let far = Far::new(Dial::new(connection, &Identity::default())?);
         let (bearer, certificate) = (Bearer::new()?, Certificate::new()?);
         let record = settings.record.as_deref().map(Record::create).transpose()?;
@@ -131,7 +132,7 @@ impl LoopbackProxy {
                         _ = stopped => {}
                     }
                 });
-                // This drops every task with its sockets, and waits for no name lookup.
+                // This drops every task with its sockets. It does not wait for a name lookup that still runs.
                 runtime.shutdown_background();
             }
             drop(ending);
@@ -151,12 +152,12 @@ impl LoopbackProxy {
         })
     }
 
-    /// The address and the bearer.
+    /// The address of the proxy, and its bearer.
     pub fn door(&self) -> &Door {
         &self.door
     }
 
-    /// Replaces the token. Requests that have begun keep their own.
+    /// Replaces the token. Requests that have begun keep the earlier token.
     ///
     /// # Errors
     /// If no header can carry the token.
@@ -164,7 +165,7 @@ impl LoopbackProxy {
         self.forward.replace_token(token)
     }
 
-    /// Notifies of each answer 401 from the API server.
+    /// Notifies its holder when the API server answers 401. Several answers may give one notification.
     pub(crate) fn refusals(&self) -> Arc<Notify> {
         self.forward.refusals()
     }
@@ -172,7 +173,7 @@ impl LoopbackProxy {
     /// Closes the proxy. When this returns, no connection is open.
     pub async fn close(&self) {
         drop(self.stop.lock().unwrap_or_else(PoisonError::into_inner).take());
-        // This fails when the thread has ended.
+        // The thread closes the channel when it ends, so the result is an error.
         let _ = self.ended.clone().changed().await;
     }
 }

@@ -1,7 +1,7 @@
-//! The record of a job's requests: a file with one line of JSON for each.
+//! The record of a job's requests: a file with one line of JSON for each request.
 //!
-//! A line holds no body, no header, and no value of a query, except for the name that a field selector
-//! selects.
+//! A line holds no body, no header, and no value from the query. The exception is the name of an object in a
+//! field selector.
 
 use std::{
     fs::File,
@@ -22,7 +22,7 @@ use crate::{
 
 /// The greatest size of a record, in bytes: about 100,000 requests.
 pub(crate) const LONGEST: usize = 16 << 20;
-/// The greatest length of a line, in bytes. The record ends with a longer path or name.
+/// The greatest length of a line, in bytes. A request with a longer line ends the record.
 const LONGEST_LINE: usize = 4 << 10;
 
 /// A line of a record.
@@ -58,11 +58,11 @@ pub(super) struct Record(Mutex<Writer>);
 
 struct Writer {
     file: File,
-    /// The number of bytes that may follow.
+    /// The number of bytes that the record can still take.
     left: usize,
 }
 
-/// A request without its result. When this is dropped, the answer has ended.
+/// A request whose answer has not ended yet. Dropping this value writes the line.
 pub(super) struct Pending {
     record: Arc<Record>,
     line: Option<Recorded>,
@@ -70,10 +70,10 @@ pub(super) struct Pending {
 }
 
 impl Record {
-    /// Creates the file, for this user alone.
+    /// Creates the file. Only this user can read it.
     ///
     /// # Errors
-    /// If the file exists, or cannot be created.
+    /// If the file exists, or if jobpass cannot create it.
     pub(super) fn create(path: &Path) -> Result<Arc<Self>, Error> {
         let file = create_private(path).map_err(|error| cannot_write(path, &error))?;
         Ok(Arc::new(Self(Mutex::new(Writer { file, left: LONGEST }))))

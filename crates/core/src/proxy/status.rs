@@ -1,4 +1,4 @@
-//! Answers of the proxy itself, in the form in which Kubernetes reports failures.
+//! Failures that the proxy itself reports, as the `Status` of Kubernetes.
 
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use super::forward::Answer;
 use crate::{rbac::Request, text::harmless};
 
-/// The time after which clients on client-go try again, in seconds.
+/// The time after which client-go sends the request again, in seconds.
 const RETRY_AFTER: u16 = 1;
 
 /// A failure of a request, as `kubectl` shows it.
