@@ -46,8 +46,8 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
         };
         saved.set(&[(STATE, &json), (ANCHOR, &anchor)])
     };
-    // This comes first. Later steps cannot set a saved value through GITHUB_ENV, but they could set an
-    // unsaved one.
+    // This comes first, so that main saves every value that post reads. Later steps cannot set a saved value
+    // through GITHUB_ENV, but they could set an unsaved one.
     record(None)?;
     export::nothing(&saved)?;
     let inputs = job.inputs()?;
@@ -59,7 +59,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     let summary_file = job.file("GITHUB_STEP_SUMMARY").ok();
     let deliver = move |minted: &Minted, state: &State| {
         let receipt = &state.receipt;
-        // The bearer of a proxy is in the kubeconfig alone: it is not a token.
+        // The bearer of a proxy is not a token, and only the kubeconfig contains it.
         let token = match state.proxy {
             Some(_) => None,
             None => Some(("token", minted.token.expose())),
@@ -94,7 +94,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
         }
         // The renewer replaces the token in files, which exist by now.
         renew::in_background(state)?;
-        // This comes last. So no earlier failure leaves later steps with the path of a missing file.
+        // This comes last. So an earlier failure never leaves KUBECONFIG with the path of a missing file.
         match (&export, &state.files.kubeconfig_file) {
             (Some(export), Some(path)) => export.set(path),
             _ => Ok(()),
@@ -126,8 +126,8 @@ fn place(output: &str, value: &str, is_exported: bool) -> Option<String> {
     }
 }
 
-/// Saves a credential for post, if post may not find it again by itself. Masks the credential first, because
-/// in debug mode the runner prints saved values.
+/// Saves the minter's credential for post, if post might not find it again. Masks the credential first,
+/// because in debug mode the runner prints saved values.
 async fn keep_credential(
     job: &Job,
     auth: &Auth,
@@ -143,7 +143,8 @@ async fn keep_credential(
     let keeping = tokio::task::spawn_blocking(move || {
         commands::mask_credential(kept.expose(), &secrets)?;
         saved.keep(Some(&kept))?;
-        // If the process does not start, the file stays as it is, and only this user can read it.
+        // If the process that overwrites the saved credential does not start, the file stays as it is, and
+        // only this user can read it.
         let _ = forget::start(saved.path(), kept.expose());
         Ok(())
     });

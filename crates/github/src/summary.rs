@@ -10,8 +10,8 @@ use jobpass_core::{
 
 use crate::job::{CommandFile, Job};
 
-/// Writes the permissions of a handed-over token, if an input asked about some or the escape check found
-/// some.
+/// Writes the permissions of a handed-over token, if an input asked about permissions or the escape check
+/// found some.
 pub(crate) fn access(file: Option<&CommandFile>, account: &str, report: &Report) {
     let table = report.markdown();
     if let (Some(file), false) = (file, table.is_empty()) {
@@ -40,8 +40,8 @@ pub(crate) fn revoked(job: &Job, receipt: &Receipt) {
     let _ = revoked_markdown(receipt).and_then(|text| append(job, &text));
 }
 
-/// Writes a table of the job's requests, if the input `record` names a file for them. Any step could write to
-/// that file.
+/// Writes a table of the job's requests, if the input `record` names a file for them. The content of the file
+/// is not trusted, because any step can write to the file.
 pub(crate) fn recorded(job: &Job, state: &State) {
     let handed_over = state.receipt.minted.and(state.proxy.as_ref());
     let Some(path) = handed_over.and_then(|proxy| proxy.record.as_deref()) else {
@@ -56,7 +56,7 @@ pub(crate) fn recorded(job: &Job, state: &State) {
 }
 
 const RECORDED: &str = "### :mag: jobpass: what the job did\n\n";
-/// The greatest number of rows. GitHub shows at most 1 MiB.
+/// The greatest number of rows. GitHub shows at most 1 MiB of a step's summary.
 const MOST_ROWS: usize = 200;
 
 fn recorded_markdown(runs: &Runs, namespace: &str) -> String {
@@ -113,7 +113,7 @@ fn expires(receipt: &Receipt) -> String {
     }
 }
 
-/// Appends to the summary. If that fails, the job goes on, because the log says the same.
+/// Appends to the summary. If the write fails, the job goes on, because the log says the same.
 fn write(job: &Job, text: &str) {
     let _ = append(job, text);
 }
@@ -236,7 +236,7 @@ mod tests {
             line(r#""verb":"get","path":"/version","status":200"#),
             line(r#""verb":"list","resource":"pods","namespace":"ci","status":200"#),
             line(r#""verb":"delete","resource":"pods","namespace":"ci","name":"a","status":403"#),
-            // A job chooses its paths.
+            // A job chooses the paths of its requests, so they may contain markup and workflow commands.
             line(
                 r#""verb":"get","group":"x|`<b>\n# x","resource":"::add-mask::","namespace":"ci","status":404"#,
             ),

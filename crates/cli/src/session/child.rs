@@ -53,7 +53,7 @@ impl<'a> Program<'a> {
     }
 
     /// Builds the command with its environment. KUBECONFIG and JOBPASS_TOKEN_FILE name the files of the
-    /// token. The options of jobpass and the credential of the minter are not in it.
+    /// token. The environment contains neither the options of jobpass nor the credential of the minter.
     pub(crate) fn command(&self, files: &Files, inputs: &Inputs, streams: Streams) -> Command {
         let mut command = Command::new(&self.path);
         system::name(&mut command, self.name);
@@ -73,7 +73,8 @@ impl<'a> Program<'a> {
             command.env(name, path.as_deref().unwrap_or(Path::new("")));
         }
         if inputs.get(Opt::Proxy) == Some("true") {
-            // Clients other than those on Go would ask the company's proxy for 127.0.0.1.
+            // Clients that are not written in Go would send their requests for 127.0.0.1 to the company's
+            // proxy.
             for name in ["NO_PROXY", "no_proxy"] {
                 let others = std::env::var(name).unwrap_or_default();
                 let separator = if others.is_empty() { "" } else { "," };

@@ -69,7 +69,7 @@ impl Folder {
             .with(Opt::KubeconfigFile, files::utf8(TEMP, &kubeconfig)?)
             .with(Opt::Duration, lifetime.seconds().to_string());
         Ok(match inputs.flag(Opt::Proxy)? {
-            // The token of a proxy is in no file.
+            // A proxy keeps the token in memory, and no file holds it.
             true => inputs,
             false => inputs.with(Opt::TokenFile, files::utf8(TEMP, &token)?),
         })
@@ -78,7 +78,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // After a write to a full disk, a part of the state may be left.
+        // After a write to a full disk, a part of the state file may be left.
         let _ = fs::remove_file(self.0.join("state.partial"));
         let state_file = self.state_file();
         if fs::remove_dir(&self.0).is_err() && state_file.exists() {

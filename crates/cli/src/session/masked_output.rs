@@ -79,7 +79,7 @@ impl Masked {
 
     fn add(&mut self, masker: &Masker, mut to: impl Write + Send + 'static) -> io::Result<PipeWriter> {
         let (reader, writer): (PipeReader, _) = pipe()?;
-        // A command that knew the mark could end the masking.
+        // The mark is random, because a command that knew it could end the masking.
         let mark = names::random_name().map_err(|error| io::Error::other(error.to_string()))?;
         let (masker, name) = (masker.clone(), mark.clone());
         let thread = thread::spawn(move || jobpass_mask::copy_to_mark(masker, reader, &name, &mut to));
@@ -147,7 +147,8 @@ impl Write for RefusalDetector {
             if !byte.is_ascii_alphanumeric() {
                 self.end_of_word();
             } else if self.word.len() < 32 {
-                // No word of `REFUSALS` is as long. The limit keeps an endless word from filling the memory.
+                // No word of `REFUSALS` has 32 letters. The limit keeps an endless word from filling the
+                // memory.
                 self.word.push(byte.to_ascii_lowercase());
             }
         }

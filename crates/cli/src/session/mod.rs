@@ -44,7 +44,7 @@ pub(crate) struct Session<'a> {
     pub(crate) cluster: Cluster,
     /// The environment of jobpass.
     pub(crate) environment: &'a Environment,
-    /// The proxy that holds the token, with the input `proxy`.
+    /// The proxy that holds the token, if the input `proxy` is `true`.
     pub(crate) proxy: Option<Arc<JobProxy>>,
     folder: Folder,
     revoked: bool,
@@ -54,7 +54,7 @@ impl<'a> Session<'a> {
     /// Mints a token into files in a folder that only this user can read.
     ///
     /// # Errors
-    /// If jobpass cannot mint the token. Then nothing is left behind, unless the error names it.
+    /// If jobpass cannot mint the token. The error names whatever jobpass leaves behind.
     pub(crate) async fn mint(
         given: &Inputs,
         lifetime: Lifetime,
@@ -104,7 +104,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Reads the token from its file. With a proxy, that is the bearer of the proxy.
+    /// Reads the token from its file. With a proxy, reads the proxy's bearer from the kubeconfig instead.
     ///
     /// # Errors
     /// If another program has removed the file.
@@ -115,8 +115,8 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The masker for the output of the command. It hides the token, the renewed tokens, and the credentials
-    /// of the minter.
+    /// The masker for the output of the command. The masker hides the token, the renewed tokens, and the
+    /// credentials of the minter.
     pub(crate) fn masker(&self, token: &Token) -> Masker {
         let mut secrets = Minter::credentials(&self.inputs, self.environment);
         secrets.push(token.clone().into());
@@ -142,7 +142,7 @@ impl<'a> Session<'a> {
         }
         let revoked =
             revoke::at_end_of_job(&mut self.state, None, &self.inputs, self.environment, interrupt).await?;
-        // The folder goes away with the session only if it is empty.
+        // The session can remove its folder only if the folder is empty.
         let _ = fs::remove_file(self.folder.state_file());
         self.revoked = true;
         for note in &revoked.notes {

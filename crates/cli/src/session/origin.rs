@@ -6,7 +6,7 @@ use jobpass_core::{anchor::Origin, process::environment::Environment};
 pub(crate) fn origin(environment: &Environment) -> Origin {
     Origin {
         platform: "cli",
-        // Windows calls it USERNAME.
+        // On Windows, the variable is USERNAME.
         requested_by: environment
             .get("USER")
             .or_else(|| environment.get("USERNAME"))

@@ -1,4 +1,4 @@
-//! `jobpass learn`: the least rules for jobs that ran.
+//! `jobpass learn`: prints the least RBAC rules that jobs needed, from their records or from an audit log.
 
 use std::{
     io::{BufReader, stdin},
@@ -23,7 +23,8 @@ use crate::{options::connection, terminal::output};
 
 /// The verb, its options and its help.
 pub(crate) fn command() -> Command {
-    // In a job, the variable may hold the minter's kubeconfig. The minter's rules are not those of the job.
+    // These flags read no variables. In a job, JOBPASS_KUBECONFIG may hold the minter's kubeconfig, and the
+    // minter's rules are not those of the job.
     let cluster = connection::flags().map(|flag| flag.env(None::<&str>).conflicts_with("diff"));
     Command::new("learn")
         .about("Print the least rules that jobs needed, from their records or from an audit log")

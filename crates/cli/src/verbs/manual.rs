@@ -1,5 +1,5 @@
-//! `jobpass completions` and `jobpass man`: completion scripts and manual pages. jobpass makes them from its
-//! own command line.
+//! `jobpass completions` and `jobpass man`: completion scripts and manual pages. jobpass generates both from
+//! the definition of its own command line.
 
 use std::{
     fs::{create_dir_all, write},
@@ -76,7 +76,7 @@ pub(crate) fn completions(matches: &ArgMatches, mut command: Command) -> Result<
         .map_err(|error| unwritable("FILE", "the completion script", file, &error))
 }
 
-/// Writes the manual pages of `command`, or prints the first one.
+/// Writes the manual pages of `command` and its verbs to a folder, or prints the page of `command`.
 pub(crate) fn man(matches: &ArgMatches, command: Command) -> Result<(), Error> {
     let mut command = command.disable_help_subcommand(true);
     command.build();
@@ -97,7 +97,7 @@ pub(crate) fn man(matches: &ArgMatches, command: Command) -> Result<(), Error> {
         .map_err(|error| unwritable("FOLDER", "the manual pages", folder, &error))
 }
 
-/// The error for an argument that names no place to write to.
+/// The error for an argument whose path jobpass cannot write to.
 fn unwritable(argument: &str, what: &str, path: &Path, error: &io::Error) -> Error {
     let (path, why) = (text::path(path), harmless(&error.to_string()));
     Error::input(

@@ -1,4 +1,4 @@
-//! `jobpass revoke`: ends a token that `jobpass mint` minted.
+//! `jobpass revoke`: revokes the token in the files of `jobpass mint`, or the token of an anchor.
 
 use std::path::{Path, PathBuf};
 
@@ -71,7 +71,7 @@ pub(crate) async fn run(
     if let Some(anchor) = matches.get_one::<String>("anchor") {
         return by_anchor(matches, &inputs, anchor, environment, interrupt).await;
     }
-    // The state names the server.
+    // The state file names the server, so the options that name a server have no effect.
     let inputs = connection::OF_SERVER
         .into_iter()
         .fold(inputs, |inputs, option| inputs.without(option));
@@ -158,10 +158,10 @@ struct Candidate {
 }
 
 /// Chooses the state file of the token to revoke. A state file whose token is revoked comes last, because it
-/// may be older than the token.
+/// may belong to an earlier token.
 ///
 /// # Errors
-/// If two state files belong to two tokens, or if jobpass cannot compare them.
+/// If the state files belong to two tokens that may both live, or if jobpass cannot compare them.
 fn choose(candidates: Vec<Candidate>) -> Result<Option<Candidate>, Error> {
     let is_revoked =
         |candidate: &Candidate| matches!(&candidate.state, Ok(state) if state.receipt.revoked.is_some());
@@ -182,7 +182,7 @@ fn choose(candidates: Vec<Candidate>) -> Result<Option<Candidate>, Error> {
     Ok(live.into_iter().chain(revoked).next())
 }
 
-/// The error if there is no state file under any of the given names.
+/// The error for a token without a state file, whichever of its files the options name.
 fn no_state_file(matches: &ArgMatches, inputs: &Inputs, path: &Path) -> Error {
     let is_given = |option: &Opt| inputs.get(*option).is_some();
     let name = match matches.contains_id("state-file") {
@@ -211,7 +211,7 @@ fn write_receipt(path: &Path, state: &State) {
         State::read(state_file).is_ok_and(|other| other.receipt.anchor == state.receipt.anchor)
     };
     for state_file in others.filter(of_this_token).chain([path.to_owned()]) {
-        // If jobpass cannot write a state file, it revokes that file's token once more later. That does no
+        // After a failed write, `jobpass revoke` with this file revokes the token once more, which does no
         // harm.
         let _ = state.write(&state_file);
     }
@@ -226,7 +226,7 @@ mod tests {
     const A: &str = "jobpass-aaaaaaaaaaaaaaaaaaaa";
     const B: &str = "jobpass-bbbbbbbbbbbbbbbbbbbb";
 
-    /// A state file for a test. Without an anchor, jobpass cannot read it.
+    /// A state file for a test. Without an anchor, jobpass cannot read its state.
     fn candidate(path: &str, anchor: &str, revoked: bool) -> Candidate {
         let revoked = match revoked {
             true => r#","revoked":"2026-11-26T07:30:00Z""#,

@@ -24,7 +24,7 @@ use crate::{
     terminal::{output, screen::Screen},
 };
 
-/// The time limit for the requests about all objects, retries included.
+/// The time limit for all requests of the verb together, retries included.
 const TIME_LIMIT: Duration = Duration::from_secs(90);
 
 /// The verb, its options and its help.
@@ -399,7 +399,7 @@ fn wanted(matches: &ArgMatches, inputs: &Inputs) -> Wanted {
         project_ids: several("project-id"),
         owner_id: one("owner-id"),
         issuer: one("issuer"),
-        // Among the verbs of the command line, only `setup` has this option.
+        // `inputs` lacks this option, because no other verb of the command line has it.
         oidc_audience: flags::given(matches, Opt::OidcAudience)
             .filter(|audience| !audience.trim().is_empty()),
         git_ref: one("ref"),
@@ -437,7 +437,8 @@ fn json_of(object: &SetupObject, word: &str, fields: &[String]) -> String {
     .to_string()
 }
 
-/// The kubeconfig of the minter, and the commands that come next. Nothing breaks a line to paste.
+/// Describes the minter's kubeconfig, and lists the next commands. People can paste the commands, because
+/// [`Screen::laid_out`] breaks no line in a paragraph of several lines.
 fn written_in_words(written: &Written, inputs: &Inputs) -> String {
     let Written {
         path,
@@ -476,7 +477,7 @@ fn written_json(written: &Written) -> String {
     .to_string()
 }
 
-/// A word for a shell.
+/// Quotes a word for a POSIX shell, if it needs quotes.
 fn quoted(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@".contains(&b);
     match !word.is_empty() && word.bytes().all(plain) {

@@ -85,7 +85,7 @@ impl Ending {
                 Ok(())
             }
             Outcome::Revoked { notes } => {
-                // The log's filter may have ended.
+                // The write fails if the log's filter has ended. A later process then shows the result.
                 self.shown = show(&self.receipt, true, notes);
                 Ok(())
             }
@@ -102,7 +102,7 @@ impl Ending {
 }
 
 /// Shows the revocation of a token in the log. Returns whether the write succeeded. `existed` says whether a
-/// job had the token. `None` if nobody knows, because somebody killed the job.
+/// job had the token. If somebody killed the job, that may be unknown, and `existed` is `false`.
 pub(crate) fn show(receipt: &Receipt, existed: bool, notes: &[String]) -> bool {
     let shown = log::say(&format!("jobpass: {}", receipt.ended_in_words(existed)));
     for note in notes {

@@ -1,5 +1,5 @@
-//! `jobpass-gitlab guard`: the process beside a job's shell. It renews the token. It revokes the token when
-//! the script ends, or shortly before the job's timeout.
+//! `jobpass-gitlab guard`: the process beside a job's shell. The guard renews the token, and revokes it when
+//! the script ends or shortly before the job's timeout.
 //!
 //! A runner signals the process group of the shell, so the guard has a session of its own and outlives the
 //! runner. But a container ends with its shell, and the guard ends with the container. So the shell waits for
@@ -56,12 +56,12 @@ use crate::{
     time::{self, Timeout},
 };
 
-/// The longest wait for a guard, in which it reads and writes its files and revokes.
+/// The longest wait for a guard: the time limit of a revocation, and 5 s for the guard's files.
 const PATIENCE: Duration = REVOKE.saturating_add(Duration::from_secs(5));
 /// The wait after the first failure to revoke. Each later wait is twice as long, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
-/// The time after which GitLab ends a job, for jobs whose timeout jobpass does not know.
+/// The longest timeout of a job in GitLab. It stands in for a timeout that jobpass does not know.
 const LONGEST_JOB: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The part of the job after which the guard revokes.
@@ -171,12 +171,12 @@ fn arguments(script: Script, after: After, inputs: &Inputs) -> Vec<String> {
 pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
     let inputs = flags::inputs_at_end(matches)?;
     if matches.get_flag("end") {
-        // The script may have changed the variable.
+        // The script may have set JOBPASS_REVOKE_AFTER to a wrong value.
         let after = After::parse(matches).unwrap_or(After::Script);
         return end(job, &inputs, after, &mut interrupt).await;
     }
     let shell = matches.get_one::<u32>("shell").copied().unwrap_or_default();
-    // This fails if a person started the guard: the guard then leads a session already.
+    // This fails if a person started the guard from a terminal: the guard then leads a process group already.
     let _ = setsid();
     let (state, token) = proxy::read(stdin())?;
     let pipe = Pipe::make(job.file_of(&state, "guard"));
@@ -198,12 +198,13 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
 }
 
 /// Sends a request to the guards of this job, and waits until they have carried it out. Returns the pipes of
-/// the guards that have not.
+/// the guards that did not carry it out in time.
 pub(crate) fn tell(job: &Job, request: Request) -> Vec<PathBuf> {
     pipe::tell(job.files("guard").into_iter(), request, PATIENCE)
 }
 
-/// The results that guards of this job have recorded. The caller shows them in the log. Removes the records.
+/// Takes the results of this job's guards, and removes their records. Returns only revocations, for the
+/// caller to show in the log.
 pub(crate) fn endings(job: &Job) -> Vec<Ending> {
     let endings = job.files("over").into_iter().filter_map(|path| {
         let ending = Ending::read(&path);
@@ -213,7 +214,7 @@ pub(crate) fn endings(job: &Job) -> Vec<Ending> {
     endings.collect()
 }
 
-/// Ends the job's guards, at the end of its shell. The container may end right afterwards.
+/// Ends the job's guards when its shell ends. The container may end right afterwards.
 async fn end(job: &Job, inputs: &Inputs, after: After, interrupt: &mut Interrupt) -> Result<(), Error> {
     for pipe in tell(job, Request::Over) {
         stand_in(job, &pipe, inputs, after, interrupt).await;
@@ -295,7 +296,7 @@ struct Guard<'a> {
     /// The minter's credential, held in memory. The runner may remove its files before the guard needs them,
     /// and a script may change them.
     held: Option<Held>,
-    /// The proxy that keeps the token, with the input `proxy`.
+    /// The proxy that keeps the token, if the input `proxy` is `true`.
     proxy: Option<JobProxy>,
     after: After,
     shell: Watch,
@@ -305,7 +306,7 @@ struct Guard<'a> {
 /// The reason for revoking the token.
 enum Why {
     Over,
-    /// The job's timeout comes after this time. Then nobody could revoke.
+    /// The job reaches its timeout after this time. After the timeout, nobody could revoke.
     Timeout(Duration),
     AfterScriptTimeout,
     Told,
@@ -412,11 +413,12 @@ impl Guard<'_> {
         if self.state.receipt.revoked.is_some() {
             return;
         }
-        // A later job may have files with the same names.
+        // Later attempts remove no files, because a later job may have files with the same names.
         self.state.files = Files::default();
         let mut pause = FIRST_PAUSE;
         loop {
-            // Without its record, somebody has revoked the token, or removed the folder. One more attempt covers both.
+            // If the state file is gone, another process has revoked the token, or somebody has removed the
+            // folder. One more attempt covers both.
             let is_told = stopped_within(pause, interrupt).await;
             let is_last = is_told || was_recorded && !state_file.exists();
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -439,8 +441,8 @@ impl Guard<'_> {
     /// Revokes with the credential in its files or variables, which may be newer than the held one. If that
     /// fails, revokes with the held credential.
     ///
-    /// The first time, an API server that did not answer gets no second request, for which the job would
-    /// wait. Later it does, because a changed file may also have named another proxy.
+    /// In the first attempt, an API server that did not answer gets no second request, because the job would
+    /// wait for it. In later attempts (`again`) it does, because a changed file may have named another proxy.
     async fn attempt(&mut self, interrupt: &mut Interrupt, again: bool) -> Result<Revoked, Error> {
         let environment = &self.job.environment;
         let found = revoke::at_end_of_job(&mut self.state, None, &self.inputs, environment, interrupt).await;
@@ -460,7 +462,8 @@ impl Guard<'_> {
     }
 }
 
-/// Waits. Returns whether a signal arrived that must end the guard.
+/// Waits for `pause`, or until a signal arrives that must end the guard. Returns whether such a signal
+/// arrived.
 async fn stopped_within(pause: Duration, interrupt: &mut Interrupt) -> bool {
     let end = Instant::now() + pause;
     loop {
@@ -582,7 +585,7 @@ mod tests {
         assert!(!job.file_of(&state, "over").exists());
     }
 
-    /// `fail-on-revoke-error` decides whether the shell fails. It shows each result once.
+    /// `fail-on-revoke-error` decides whether the shell fails. The shell shows each result once.
     #[rstest]
     #[case::revoked(revoked(), "true", Ok(()))]
     #[case::failed(failed(), "true", Err("no route"))]

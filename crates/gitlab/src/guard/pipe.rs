@@ -41,7 +41,7 @@ impl Request {
     }
 }
 
-/// The guard's end of the pipe. When it is dropped, the pipe is removed, and the waiting processes go on.
+/// The guard's end of the pipe. Dropping it removes the pipe and lets the waiting processes go on.
 pub(super) struct Pipe {
     path: PathBuf,
     receiver: Option<Receiver>,
@@ -50,8 +50,8 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    /// Creates the pipe. Some file systems have no pipes: then no process can send a request, but the guard
-    /// still notices the end of the shell.
+    /// Creates the pipe. On a file system without pipes, no process can send a request, but the guard still
+    /// notices the end of the shell.
     pub(super) fn make(path: PathBuf) -> Self {
         let receiver = receiver(&path).ok();
         Self {
@@ -89,7 +89,7 @@ impl Pipe {
             self.close();
         }
         let before = std::mem::replace(&mut self.receiver, next.ok());
-        // No process finds the earlier pipe any more. One that has sent a request into it still waits.
+        // No process finds the earlier pipe any more. A process that has sent a request into it still waits.
         self.earlier = before.and_then(|before| match read(&before) {
             Ok(Some(request)) => Some((before, Some(request))),
             _ => None,
@@ -120,7 +120,8 @@ fn receiver(path: &Path) -> io::Result<Receiver> {
     let unnamed = path.with_extension("guard-to-be");
     let _ = fs::remove_file(&unnamed);
     mkfifoat(CWD, &unnamed, Mode::RUSR | Mode::WUSR)?;
-    // The guard could write as well: else a process that only opens and closes the pipe would end it for all others.
+    // The guard opens the pipe for writing as well. Otherwise a process that only opens and closes the pipe
+    // would end it for all others.
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -138,8 +139,8 @@ impl Drop for Pipe {
 }
 
 /// Sends a request to the guards that read these pipes. Waits until each guard has carried it out, or until
-/// `patience` has passed. Returns the pipes of the guards that have not. If no process reads a pipe, its
-/// guard was killed, and this removes the pipe.
+/// `patience` has passed. Returns the pipes of the guards that have not carried it out. If no process reads a
+/// pipe, somebody killed its guard, and this function removes the pipe.
 pub(super) fn tell(
     pipes: impl Iterator<Item = PathBuf>,
     request: Request,
@@ -156,7 +157,7 @@ pub(super) fn tell(
     let mut left_undone = Vec::new();
     for (path, writer) in told {
         let left = Timespec::try_from(patience.saturating_sub(begun.elapsed())).ok();
-        // `poll` reports without a flag that the other end has closed.
+        // Even without a flag, `poll` reports that the other end has closed.
         let is_late = writer.is_ok_and(|writer| {
             let closed =
                 retry_on_intr(|| poll(&mut [PollFd::new(&writer, PollFlags::empty())], left.as_ref()));

@@ -29,7 +29,7 @@ pub(crate) struct Script {
     pub(super) pid: u32,
     /// The id of the process that forked the script's shell. `$$` is this id in both processes.
     pub(crate) id: u32,
-    /// Whether this program was started by that shell or a fork of it. `false` if a script in between started
+    /// Whether that shell or a fork of it called this program. `false` if another script in between called
     /// it.
     pub(crate) calls: bool,
     /// Whether all processes may end with the shell, because it is the main process of its container.
@@ -40,8 +40,8 @@ impl Script {
     /// Finds the shell among the processes above this one.
     ///
     /// A runner's shell forks a child for the script, as in `: | eval '...'`. The child has the same
-    /// arguments as the shell. Other programs and shells may stand between it and this program: `timeout 60
-    /// sh mint.sh`. Without such a child, this finds the nearest shell.
+    /// arguments as the shell. Other programs and shells may stand between the child and this program:
+    /// `timeout 60 sh mint.sh`. Without such a child, this function finds the nearest shell.
     pub(crate) fn find() -> Self {
         Self::among(&process::ancestors().collect::<Vec<_>>()).unwrap_or_else(|| Self {
             pid: parent_id(),
@@ -51,7 +51,7 @@ impl Script {
         })
     }
 
-    /// The shell among these processes. `None` if no process is a shell.
+    /// Finds the script's shell among these processes, the innermost first. `None` if no process is a shell.
     fn among(ancestors: &[Ancestor]) -> Option<Self> {
         let nearest = ancestors.iter().position(is_shell)?;
         let (script, shell) = forked(ancestors).map_or((nearest, nearest), |child| (child, child + 1));
@@ -69,10 +69,10 @@ fn is_shell(ancestor: &Ancestor) -> bool {
     SHELLS.contains(&ancestor.program().trim_start_matches('-'))
 }
 
-/// The outermost child that a shell with the same arguments forked.
+/// The index of the child that the runner's shell forked. The child has the same arguments as that shell.
 ///
-/// A job's own script may fork such children as well. A runner gives its shell a process group of its own. So
-/// the search ends at the first shell that leads its child's group.
+/// A job's own script may fork such children as well. A runner gives its shell a process group of its own, so
+/// this function prefers the nearest child whose parent leads the child's group.
 fn forked(ancestors: &[Ancestor]) -> Option<usize> {
     let same = |one: &Ancestor, other: &Ancestor| is_shell(one) && one.arguments == other.arguments;
     let mut end = 0;
@@ -115,7 +115,7 @@ impl Watch {
     }
 }
 
-/// A descriptor of the process. Unlike an id, it never refers to a later process. Linux 5.3 and later.
+/// A descriptor of the process (Linux 5.3 and later). Unlike an id, it never refers to a later process.
 #[cfg(target_os = "linux")]
 fn descriptor(pid: Pid) -> Option<OwnedFd> {
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
@@ -132,8 +132,8 @@ mod tests {
 
     use super::*;
 
-    /// Each case lists the processes from the innermost outwards: the arguments, and the process group unless
-    /// it is the script's. Process 9 leads the script's group.
+    /// Each case lists the processes from the innermost outwards: the id, the process group unless it is the
+    /// script's, and the arguments. Process 9 leads the script's group.
     #[rstest]
     #[case::in_the_script(&["8 bash -l", "9 bash -l"], Some((8, true)))]
     #[case::in_a_substitution(&["7 bash -l", "8 bash -l", "9 bash -l"], Some((8, true)))]

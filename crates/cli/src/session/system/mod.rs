@@ -1,5 +1,5 @@
-//! The command's process, as far as it differs between systems. Linux and macOS have one implementation,
-//! Windows has another. Both have the same functions.
+//! The parts of running a command that differ between operating systems. Linux and macOS share one
+//! implementation, Windows has another. Both have the same functions.
 
 #[cfg(unix)]
 mod unix;

@@ -39,7 +39,7 @@ pub(crate) fn stderr_file() -> io::Result<File> {
     stderr().as_fd().try_clone_to_owned().map(File::from)
 }
 
-/// The signals that only go to the command.
+/// The signals that jobpass only passes on to the command.
 pub(crate) struct UserSignals {
     user_1: unix::Signal,
     user_2: unix::Signal,
