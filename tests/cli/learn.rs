@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Desk;
 use crate::{cluster::claims_of, github::step::Ended, leaks::assert_absent, support::binary};
 
-/// More than the run needs.
+/// Rules that allow more than the run needs.
 const WIDE: &str = r#"
 - {apiGroups: [""], resources: [configmaps], verbs: ["*"]}
 - {apiGroups: [""], resources: [pods, pods/log, services], verbs: [get, list, watch]}
@@ -74,7 +74,7 @@ fn the_least_rules_let_the_same_run_pass_and_none_is_too_many() {
     let rules = places[0]["rules"].as_array().expect("rules").clone();
     assert!(!json!(rules).to_string().contains('*'), "{learned}");
 
-    // kube-apiserver's own log tells the same of this run.
+    // kube-apiserver's audit log gives the same result for this run.
     let events = desk.cluster.audit();
     let log = events
         .iter()
@@ -89,7 +89,7 @@ fn the_least_rules_let_the_same_run_pass_and_none_is_too_many() {
     let stranger = desk.learn(&["audit.log"]);
     assert_eq!(stranger.code(), 2, "{}", stranger.log);
 
-    // The rights that the account has beside them.
+    // `--diff` lists the rights in the wide rules that the run did not use.
     fs::write(desk.path("wide.yaml"), WIDE).expect("written");
     let diff = desk.learn(&["record", "--diff", "wide.yaml"]);
     assert_eq!(diff.code(), 5, "{}", diff.log);
@@ -118,7 +118,7 @@ fn the_least_rules_let_the_same_run_pass_and_none_is_too_many() {
         let rule = fewer.remove(number);
         let failed = again(&fewer);
         assert!(failed.code() != 0, "{rule} is too many: {}", failed.log);
-        // A run that stopped leaves something behind.
+        // A run that failed may leave objects and files behind.
         desk.give(&wide);
         desk.exec(
             &["--proxy"],

@@ -82,7 +82,7 @@ impl Desk {
     }
 }
 
-/// Without the proxy, the same search finds the token. So it would find a token that is there.
+/// Without the proxy, the same search finds the token. So the search works.
 #[rstest]
 fn a_job_cannot_find_a_token_that_is_not_there(#[values(true, false)] proxy: bool) {
     let desk = Desk::writer();
@@ -170,7 +170,7 @@ fn its_end_closes_the_way_at_once() {
     let revoked = desk
         .run(&[&revoke[..], &["--output", "json"]].concat())
         .succeeded();
-    // Without the proxy, the API server's cache takes 10 s.
+    // Without the proxy, the API server's cache would accept the token for up to 10 s more.
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(8), "{took:?}");
     let line = revoked.log.lines().next().expect("a receipt");
@@ -264,7 +264,7 @@ fn what_allow_does_not_list_is_refused_and_all_is_recorded() {
     desk.assert_all_gone(&ended.log);
 }
 
-/// A break on the far side is a message that a client shows, and the next request works.
+/// If the connection to the API server breaks, the client shows a message, and its next request works.
 #[test]
 fn a_broken_connection_is_one_failed_request() {
     let desk = Desk::writer();

@@ -231,7 +231,7 @@ fn sections(log: &str) -> impl Iterator<Item = (&'static str, Shows, &str)> {
 /// lines joined, or as a decoded dump.
 pub(crate) fn pieces(secret: &str, text: &str) -> Vec<String> {
     let forms = forms(secret);
-    // This decodes dumps.
+    // `undumped` decodes dumps, so the pieces need no forms of dumps.
     let forms: Vec<_> = forms
         .iter()
         .filter(|form| form.encoding != Encoding::Dump)

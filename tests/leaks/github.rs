@@ -87,7 +87,7 @@ fn the_kubeconfig_holds_the_token_for_as_long_as_the_job_runs_and_nothing_of_the
     assert!(step.left_in_temp().is_empty(), "{:?}", step.left_in_temp());
 }
 
-/// The server repeats the request in a text, and jobpass quotes that text.
+/// The API server repeats the credential in its message, and jobpass quotes the message.
 #[rstest]
 #[case::message(422)]
 #[case::retried(503)]

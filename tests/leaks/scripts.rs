@@ -40,7 +40,7 @@ struct Script {
     kind: &'static str,
     name: &'static str,
     text: &'static str,
-    /// The reason why the mask does not cover it, and the command that undoes the encoding.
+    /// The reason why the mask does not cover the script, and the command that undoes the encoding.
     exception: Option<(&'static str, &'static str)>,
 }
 
@@ -67,7 +67,7 @@ fn corpus() -> Vec<Script> {
     scripts.collect()
 }
 
-/// Each exception: its reason, its name, and the command that undoes it.
+/// Each exception: its reason, its name, and the command that undoes its encoding.
 fn exceptions() -> Vec<(&'static str, &'static str, &'static str)> {
     let mut reason = "";
     let lines = EXCEPTIONS.lines().filter_map(|line| {

@@ -1,5 +1,5 @@
-//! Generated encodings, folds and decorations of a token: what the mask claims to see through, the judge
-//! cannot read back from the masked text.
+//! Generated encodings, folds and decorations of a token. If the mask claims to see through one, the judge
+//! cannot read the token back from the masked text.
 //!
 //! Each case writes a token with small encoders of its own, up to [`DEPTH`] of them one after the other, then
 //! lays the text out in lines. The encoders know nothing of the mask.
@@ -30,7 +30,7 @@ const TOKENS: u64 = 50;
 /// A way to write bytes as text.
 struct View {
     name: &'static str,
-    /// Whether the mask claims to see through it. The test covers only claimed views.
+    /// Whether the mask claims to see through this view. The test of the mask covers only claimed views.
     claimed: bool,
     write: fn(&mut Random, &[u8]) -> Vec<u8>,
 }
@@ -39,7 +39,7 @@ const fn view(name: &'static str, claimed: bool, write: fn(&mut Random, &[u8]) -
     View { name, claimed, write }
 }
 
-/// The encodings. A view that the mask learns is switched on here.
+/// The encodings. Set a view to `true` when the mask learns to see through it.
 const ENCODINGS: &[View] = &[
     view("base64", true, base64),
     view("percent-encoding", false, percent),
@@ -169,7 +169,7 @@ fn the_judge_reads_what_the_encoders_write() {
 impl Case {
     /// A token, and the text that shows it.
     fn write(&self) -> (String, Vec<u8>) {
-        // A masker is dear to make, so there are few tokens.
+        // A masker takes long to build, so there are few tokens.
         let token = token(&mut Random(self.seed % TOKENS));
         let mut random = Random(self.seed);
         let signature = token.rsplit('.').next().expect("a signature");
@@ -191,7 +191,7 @@ impl Case {
         (token, [before.as_bytes(), &text, after.as_bytes()].concat())
     }
 
-    /// The text behind the mask, which gets it in chunks.
+    /// Masks the text, which reaches the masker in chunks of random sizes.
     fn masked(&self, mut masker: Masker, text: &[u8]) -> Vec<u8> {
         let mut random = Random(self.seed);
         let mut masked = Vec::new();
@@ -246,8 +246,8 @@ fn token(random: &mut Random) -> String {
     parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
 }
 
-/// Each byte in a form, or as it is. `some` chooses between all bytes, and those that are no letters with
-/// some that are.
+/// Writes bytes with `form`: either all of them, or all that are not letters or digits and an eighth of the
+/// others.
 fn each(random: &mut Random, bytes: &[u8], form: impl Fn(u8) -> String) -> Vec<u8> {
     let all = random.below(2) == 0;
     let written =
@@ -425,7 +425,7 @@ fn words(random: &mut Random, bytes: &[u8]) -> Vec<u8> {
     })
 }
 
-/// Text around the text, as files have it.
+/// The text inside the text of a file, such as a manifest.
 fn manifest(random: &mut Random, bytes: &[u8]) -> Vec<u8> {
     let (before, after) = random.of(&[
         ("{\"auths\":{\"r\":{\"auth\":\"", "\"}}}"),
@@ -489,7 +489,7 @@ fn separated(random: &mut Random, bytes: &[u8]) -> Vec<u8> {
     bytes.chunks(width).collect::<Vec<_>>().join(separator.as_bytes())
 }
 
-/// The text with something after every few bytes.
+/// The text with `between` after every few bytes.
 fn sprinkle(random: &mut Random, bytes: &[u8], between: &str) -> Vec<u8> {
     let width = random.of(&[1, 3, 20, 40]);
     bytes.chunks(width).collect::<Vec<_>>().join(between.as_bytes())

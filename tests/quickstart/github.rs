@@ -26,7 +26,7 @@ fn with_a_kubeconfig() {
     reader.follow(|workflow| run(&reader, workflow));
 }
 
-/// Runs the job with what the reader told `gh`. Returns its log.
+/// Runs the job with the secrets and variables that the reader gave to `gh`. Returns the job's log.
 fn run(reader: &Reader, workflow: &str) -> String {
     let endpoint = TokenEndpoint::start(Issuer::github());
     let action = support::action();

@@ -26,7 +26,7 @@ fn with_a_kubeconfig() {
     reader.follow(|pipeline| run(&reader, pipeline));
 }
 
-/// A job fetches the program, as gitlab-component/README.md says, from a package registry that is a folder.
+/// A job fetches the program as gitlab-component/README.md says. A folder stands in for the package registry.
 #[test]
 fn a_program_that_the_job_fetches() {
     let cluster = Cluster::start();
@@ -79,7 +79,7 @@ fn a_program_that_the_job_fetches() {
     assert!(cluster.anchors().is_empty());
 }
 
-/// Runs the pipeline with what the reader told `glab`. Returns the log of its job.
+/// Runs the pipeline with the variables that the reader gave to `glab`. Returns the log of its job.
 fn run(reader: &Reader, pipeline: &str) -> String {
     let project = reader.folder.path().join("project");
     fs::create_dir(&project).expect("made");

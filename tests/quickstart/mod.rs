@@ -1,4 +1,4 @@
-//! The quick starts of the documents, which run word for word.
+//! The quick starts of the documents: each test runs their commands word for word.
 
 mod github;
 mod gitlab;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::{cluster::Cluster, support};
 
-/// A `gh` and a `glab` that keep what they are told in files of their folder: `secrets/` and `variables/`.
+/// A `gh` and a `glab` that store secrets and variables as files in the folders `secrets/` and `variables/`.
 const PLATFORM: &str = r#"#!/bin/sh
 set -eu
 platform="$(dirname "$0")/platform"
@@ -49,11 +49,11 @@ struct Block {
     text: String,
 }
 
-/// What the block of a page left: a block of shell its output, a job its log.
+/// The result of a block of a page: the output of its commands, or the log of its job.
 type Seen = String;
 
 impl Reader {
-    /// Reads the sections of a page below this heading. The namespace `ci` of the page becomes the test's.
+    /// Reads the sections of a page below this heading. Replaces the page's namespace `ci` with the test's.
     fn of(page: &str, heading: &str, cluster: Cluster) -> Self {
         let page = fs::read_to_string(support::root().join("docs").join(page)).expect("the page");
         let (_, part) = page
@@ -96,7 +96,7 @@ impl Reader {
         self.folder.path().join("desk")
     }
 
-    /// What `gh` and `glab` keep.
+    /// The folder in which `gh` and `glab` store values of this kind.
     fn platform(&self, kind: &str) -> PathBuf {
         self.folder.path().join("bin/platform").join(kind)
     }
@@ -104,7 +104,7 @@ impl Reader {
     /// Follows the page from its first to its last block. `job` runs the workflow or the pipeline.
     ///
     /// # Panics
-    /// If a command fails, or if what a block of text shows is not in the output of the block above.
+    /// If a command fails, or if a line of a text block is not in the result of the block above.
     fn follow(&self, job: impl Fn(&str) -> Seen) {
         let mut seen = Seen::new();
         let mut jobs = 0;
@@ -145,7 +145,7 @@ impl Reader {
         seen
     }
 
-    /// Panics unless one token was issued to a job, and works no more.
+    /// Panics unless the API server issued exactly one token to a job, and accepts it no longer.
     fn assert_revoked(&self, log: &str) {
         let scanner = format!("system:serviceaccount:{}:scanner", self.cluster.namespace());
         let requests = self.cluster.requests();

@@ -68,8 +68,8 @@ fn the_minters_kubeconfig_mints_and_its_token_is_in_the_file_alone() {
     );
 }
 
-/// The administrator's kubeconfig survives a slip of the hand, and nothing is created for a minter that has a
-/// credential of its own.
+/// `setup` overwrites no other file, such as the administrator's kubeconfig. For a minter that has a
+/// credential of its own, it creates no other.
 #[rstest]
 #[case::another_file(&["--minter-kubeconfig", "admin.yaml"], &MINTER, "which exists")]
 #[case::no_account(&["--minter-kubeconfig", "a.yaml"], &["--minter", "user:jane"], "does not create exactly one")]

@@ -1,4 +1,4 @@
-//! `jobpass setup --delete`: it takes away what `setup` made, and nothing else.
+//! `jobpass setup --delete` deletes the objects that `setup` made, and no others.
 
 use super::{Desk, MINTER, SCANNER, SWEEPER};
 
@@ -123,7 +123,7 @@ fn objects_that_others_may_have_made_stay() {
         deleted.log
     );
 
-    // Somebody else's minter would have no policies any more.
+    // Without the policies, nothing would restrict somebody else's minter.
     desk.cluster.apply(&desk.printed(&[&SCANNER, &MINTER]));
     let other =
         r#"{"subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "jane"}]}"#;

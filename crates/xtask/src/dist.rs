@@ -274,8 +274,8 @@ fn triple(host: &str) -> Result<String> {
     Ok(host.to_owned())
 }
 
-/// The flags that keep paths of this machine out of the binary, so that anyone can build the same bytes.
-/// On Windows, also the flag that needs no library beside the binary.
+/// The flags that keep paths of this machine out of the binary, so that anyone can build the same bytes. For
+/// Windows, also the flag that links the C runtime into the binary.
 fn rustflags(workspace: &Workspace, triple: &str) -> Result<String> {
     let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
     let mut flags = vec![

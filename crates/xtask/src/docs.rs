@@ -1,4 +1,4 @@
-//! `cargo xtask docs`: the parts of the documents that come from the table of options.
+//! `cargo xtask docs`: writes the table of options into docs/reference.md.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -44,7 +44,7 @@ struct Package {
     license: Option<String>,
     authors: Vec<String>,
     manifest_path: PathBuf,
-    /// The registry; a crate of the workspace has none.
+    /// The registry. `None` for a crate of the workspace.
     source: Option<String>,
 }
 
@@ -67,12 +67,12 @@ struct Dependency {
 
 #[derive(Deserialize)]
 struct Kind {
-    /// `dev` or `build`; an ordinary dependency has none.
+    /// `dev` or `build`. `None` for an ordinary dependency.
     kind: Option<String>,
 }
 
-/// Writes the licence texts of the programs on all platforms: jobpass's own, and for each other text the
-/// crates that it is for. Fails if a crate has no text.
+/// Collects the licence texts of the programs on all platforms: jobpass's own text, and each other text with
+/// a list of the crates that it is for. Fails if a crate has no text.
 pub fn texts(workspace: &Workspace) -> Result<String> {
     let metadata = output(
         workspace
@@ -160,7 +160,8 @@ fn of(package: &Package) -> Result<Vec<String>> {
     let mut files = Vec::new();
     find(folder, &mut files)?;
     files.sort();
-    // Parts that the crate took from others have a file in a folder of their own.
+    // The collection contains the Apache License already. A licence file in a folder of its own is for code
+    // that the crate took from others.
     let apache = apache_is_enough(package);
     files.retain(|file| !apache || file.parent() != Some(folder) || named(file, &["NOTICE"]));
     if files.is_empty() && !apache {

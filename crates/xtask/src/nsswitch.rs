@@ -1,7 +1,7 @@
 //! Shows that a program asks no module of the machine's name service switch for the address of a server.
 //!
-//! The modules are libraries of the machine's C library. A program that contains another C library and loads them
-//! crashes, and one that obeys LD_LIBRARY_PATH runs anybody's code.
+//! The modules are libraries for the machine's C library. A program that contains another C library crashes
+//! when it loads them. A program that obeys LD_LIBRARY_PATH when it loads them runs anybody's code.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ const MODULE: &str = r#"
 __attribute__((constructor)) static void loaded(void) { open(getenv("MARK"), O_CREAT | O_WRONLY, 0600); }
 "#;
 
-/// Runs `jobpass whoami` with the name of a server, where the machine's switch names a module that leaves a mark.
+/// Runs `jobpass whoami` with the name of a server, while `nsswitch.conf` names a module that leaves a mark.
 pub fn try_out(jobpass: &Path) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name);
@@ -42,7 +42,7 @@ pub fn try_out(jobpass: &Path) -> Result<()> {
     ensure!(named != kubeconfig, "the dev cluster is not at 127.0.0.1");
     fs::write(path("kubeconfig"), named)?;
 
-    // In a mount namespace, the file is in the place of the machine's.
+    // In a mount namespace, the trial's `nsswitch.conf` takes the place of the machine's.
     let mark = path("mark");
     let marked = |program: &mut Command| -> Result<(bool, String)> {
         let said = output(

@@ -40,7 +40,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     let assets = workspace.target.join("dist/assets");
     fs::create_dir_all(&assets).with_context(|| format!("cannot make {}", assets.display()))?;
     step("bills of materials", "cargo xtask sbom", || {
-        // The date of the commit: the same commit gives the same files.
+        // The date is that of the commit, so the same commit gives the same files.
         let date = output(workspace.command("git").args(["log", "-1", "--format=%ct"]))?;
         let name = "jobpass-sbom";
         run(workspace
@@ -55,7 +55,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
             let bill = workspace.root.join(format!("crates/{folder}/{name}.json"));
             let text =
                 fs::read_to_string(&bill).with_context(|| format!("cannot read {}", bill.display()))?;
-            // As in the programs, no path of this machine.
+            // Like the programs, the files contain no path of this machine.
             let text = text.replace(&*root, "/jobpass");
             let to = assets.join(format!("{program}-{}.cdx.json", dist::platform_of(&target)));
             fs::write(&to, text).with_context(|| format!("cannot write {}", to.display()))?;

@@ -1,4 +1,4 @@
-//! Runs a release between two local repositories. A program in the place of `gh` does what GitHub's API does.
+//! Runs a release between two local repositories. A script in the place of `gh` answers like GitHub's API.
 
 use std::{
     fs,
@@ -32,8 +32,8 @@ const PLATFORMS: [&str; 5] = [
     "win32-x64",
 ];
 
-/// Git's database by GitHub's API, on the repository in `$ORIGIN`. It signs a commit whose request names neither
-/// an author nor a committer.
+/// A `gh` that offers GitHub's API for Git's database, on the repository in `$ORIGIN`. Like GitHub, it signs
+/// a commit only if the request names neither an author nor a committer.
 const GH: &str = r#"#!/usr/bin/env bash
 set -euo pipefail
 export GIT_DIR=$ORIGIN
@@ -163,7 +163,7 @@ impl Release {
         script.output().expect("bash runs")
     }
 
-    /// The requests to GitHub since the last question.
+    /// The requests to GitHub since the last call of this function.
     fn asked(&self) -> Vec<String> {
         let calls = self.path("calls");
         let asked = fs::read_to_string(&calls).unwrap_or_default();

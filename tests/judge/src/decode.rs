@@ -43,7 +43,7 @@ fn base64(read: &[u8]) -> Vec<Vec<u8>> {
     readings
 }
 
-/// The bytes of base64 of either alphabet that may be cut anywhere. Ignores other characters.
+/// Decodes base64 of either alphabet, which may be cut anywhere. Ignores other characters.
 pub(crate) fn of_base64(text: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
     let (mut bits, mut count) = (0_u32, 0);

@@ -23,11 +23,11 @@ use pieces::Pieces;
 
 /// The number of decoders that a person applies one after the other.
 const DEPTH: usize = 3;
-/// The least number of secret characters in a log that counts for something.
+/// The least number of secret characters in a log that makes it [`Verdict::Partial`].
 const SOME: usize = 24;
-/// The share of the secret that is as good as all of it, in percent.
+/// The share of the secret that is as good as the whole secret, in percent.
 const USABLE: usize = 70;
-/// Shorter readings cannot show `SOME` characters.
+/// The length of the shortest reading that can contain a piece of the secret, in bytes.
 const SHORTEST: usize = 8;
 
 /// The judge's answer, from harmless to harmful.
@@ -55,7 +55,7 @@ impl fmt::Display for Verdict {
 #[derive(Clone, Debug)]
 pub struct Finding {
     pub verdict: Verdict,
-    /// The share of the secret that was read, in percent.
+    /// The share of the secret that the log shows, in percent.
     pub share: usize,
     /// The decoders of the reading that showed most.
     pub how: Vec<&'static str>,
@@ -71,7 +71,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Reads one secret. Of a JWT, only the signature counts, because all else in it can be guessed.
+/// Looks for one secret in logs. Of a JWT, only the signature counts, because anybody can guess the rest.
 pub struct Judge {
     pieces: Pieces,
 }

@@ -40,7 +40,7 @@ fn number(token: &[u8], radix: u32) -> Option<u64> {
 /// The numbers of a dump: their radix, and the digits and bytes of each.
 struct Numbers {
     radix: u32,
-    /// The number of digits, where a tool always writes as many.
+    /// The number of digits. `None` if it differs from number to number.
     digits: Option<usize>,
     bytes: usize,
     little_endian: bool,

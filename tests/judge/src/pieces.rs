@@ -6,7 +6,7 @@ use crate::decode::of_base64;
 
 /// The length of the least piece. No log has 8 characters of a signature in a row by chance.
 const PIECE: usize = 8;
-/// The size of the filter that spares most lookups, in bits of an index.
+/// The number of bits of an index into the filter, which spares most lookups.
 const FILTER: u32 = 16;
 
 /// The windows of a secret, each with its positions.
@@ -24,7 +24,8 @@ struct Windows {
 }
 
 impl Pieces {
-    /// Reads `-` and `+`, `_` and `/` as the same characters in base64.
+    /// The pieces of `secret`. Treats `-` and `+`, and `_` and `/`, as the same characters, because base64
+    /// has two alphabets. With `base64`, the bytes that the secret encodes are pieces as well.
     pub(crate) fn of(secret: &str, base64: bool) -> Self {
         let decoded = if base64 {
             of_base64(secret.as_bytes())
@@ -39,12 +40,12 @@ impl Pieces {
         }
     }
 
-    /// Whether each character of the secret was found: none yet.
+    /// The marks for the characters of the secret, before any character is found.
     pub(crate) fn nothing(&self) -> Vec<bool> {
         vec![false; self.length]
     }
 
-    /// Marks the characters that a reading shows. Returns their number if they were not marked before.
+    /// Marks the characters that a reading shows. Returns the number of newly marked characters.
     pub(crate) fn find(&self, reading: &[u8], covered: &mut [bool]) -> usize {
         let mut new = 0;
         let mut cover = |from: usize, to: usize| {

@@ -1,9 +1,9 @@
-//! Text in other clothes: terminal control, blanks, decorations of lines, escapes.
+//! Decoders for text with terminal control, blanks, decorated lines or escapes.
 
 use crate::bytes;
 
 /// Removes escape sequences (ECMA-48), the other control characters, and characters without width. A
-/// backspace takes the character before it.
+/// backspace removes the character before it.
 pub(crate) fn without_control(text: &[u8]) -> Vec<Vec<u8>> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -17,7 +17,7 @@ pub(crate) fn without_control(text: &[u8]) -> Vec<Vec<u8>> {
                 let intermediates = rest.iter().take_while(|byte| matches!(byte, b' '..=b'/')).count();
                 rest = rest.get(intermediates + 1..).unwrap_or_default();
             }
-            // One byte alone is also CSI, outside of a character of UTF-8.
+            // The byte 0x9b alone is also CSI, unless it is part of a UTF-8 character.
             (0x9b, _) if plain.last().is_none_or(u8::is_ascii) => rest = after_sequence(rest),
             (0xc2, [0x80..=0x9f | 0xad, after @ ..])
             | (0xe2, [0x80, 0x8b..=0x8f | 0xaa..=0xae, after @ ..])
@@ -81,7 +81,7 @@ const MARKS: [&[u8]; 10] = [
     b"*",
 ];
 
-/// Each line after its first word, and after the first mark in it.
+/// The lines without their first words, and the lines without the text up to their first marks.
 pub(crate) fn without_beginnings(text: &[u8]) -> Vec<Vec<u8>> {
     let after_word = bytes::lines(text).map(|line| {
         let line = line.trim_ascii_start();
@@ -103,7 +103,7 @@ pub(crate) fn by_columns(text: &[u8]) -> Vec<Vec<u8>> {
     let rows = bytes::lines(text).map(|line| bytes::words(line).collect::<Vec<_>>());
     let rows = rows.collect::<Vec<_>>();
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    // A longer line is prose.
+    // A line of more than 16 words is prose.
     if !(2..=16).contains(&columns) {
         return Vec::new();
     }

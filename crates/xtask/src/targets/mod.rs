@@ -1,9 +1,9 @@
 //! `cargo xtask targets`: builds the programs for other targets, and mints and revokes with each program on the
 //! dev cluster. Programs for another processor run under qemu, programs for Windows under wine.
 //!
-//! Releases are built with rustup's targets, and this needs none: Debian has a compiler with the source of its
-//! standard library, and zig has a C compiler for every target. For macOS, this only checks the code: Apple's
-//! libraries are needed to link a program.
+//! Releases need rustup's targets, and this verb does not: Debian has a compiler with the source of its
+//! standard library, and zig has a C compiler for every target. For macOS, this verb only checks the code,
+//! because a program cannot be linked without Apple's libraries.
 
 mod trial;
 mod wine;
@@ -27,7 +27,7 @@ pub const VERB: Verb = Verb { command, run: verb };
 /// The programs of a release.
 const PROGRAMS: [&str; 3] = ["jobpass", "jobpass-github", "jobpass-gitlab"];
 
-/// A target, and what runs its programs.
+/// A target, and the machine that runs its programs.
 struct Target {
     triple: &'static str,
     machine: Machine,
@@ -40,7 +40,7 @@ enum Machine {
     /// An emulator of Debian's qemu-user-static.
     Emulated(&'static str),
     Windows,
-    /// No program here runs them.
+    /// A machine that nothing here emulates.
     MacOs,
 }
 
@@ -90,7 +90,7 @@ fn command() -> clap::Command {
 fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     let chosen = arguments.get_one::<String>("triple");
     let bin = tools::install(workspace, &[&CARGO_ZIGBUILD])?;
-    // Its compiler is not on PATH before rustup's.
+    // Debian's compiler has a fixed path, because rustup's compiler may come before it on PATH.
     for (file, package) in [
         ("/usr/bin/rustc", "rustc-web"),
         ("/usr/bin/cargo", "cargo-web"),
@@ -127,7 +127,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     Ok(())
 }
 
-/// A machine with all that it needs.
+/// A machine that is ready to run its programs.
 enum Runner {
     This,
     Emulated(&'static str),
@@ -166,7 +166,8 @@ impl Runner {
         }
     }
 
-    /// Whether a program can start itself again, as the renewer. No kernel runs the programs of another machine.
+    /// Whether a program can start itself again, as the renewer. The kernel runs no program of another
+    /// processor, and the program does not name the emulator.
     fn runs_its_own_programs(&self) -> bool {
         match self {
             Self::This | Self::Windows(_) => true,
@@ -191,7 +192,7 @@ impl Runner {
     }
 }
 
-/// Gives the folder of the programs.
+/// Builds the programs. Returns their folder.
 fn build(workspace: &Workspace, bin: &Path, target: &Target) -> Result<PathBuf> {
     for program in target.programs() {
         let mut build = cargo(workspace, bin, target, "rustc")?;
@@ -221,13 +222,13 @@ fn folder(workspace: &Workspace) -> PathBuf {
 /// A verb of cargo for this target, with Debian's compiler.
 fn cargo(workspace: &Workspace, bin: &Path, target: &Target, verb: &str) -> Result<Command> {
     let path = env::join_paths(
-        // zigbuild starts zig as a module of its own Python.
+        // cargo-zigbuild starts zig as a module of the Python in this virtual environment.
         [workspace.target.join("tools/venv/bin"), PathBuf::from("/usr/bin")]
             .into_iter()
             .chain(env::split_paths(&env::var_os("PATH").unwrap_or_default())),
     )?;
     let mut cargo = match target.machine {
-        // mingw links.
+        // mingw links programs for Windows, so zig is not needed.
         Machine::Windows => workspace.command("/usr/bin/cargo"),
         Machine::This | Machine::Emulated(_) | Machine::MacOs => {
             workspace.command(bin.join(CARGO_ZIGBUILD.name))
@@ -244,7 +245,7 @@ fn cargo(workspace: &Workspace, bin: &Path, target: &Target, verb: &str) -> Resu
         .env("PATH", &path)
         .env("RUSTC", "/usr/bin/rustc")
         .env("CARGO", "/usr/bin/cargo")
-        // For -Z in a compiler that is no nightly.
+        // The compiler is not a nightly, and refuses -Z without this variable.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_DIR", folder(workspace))
         .env_remove("RUSTUP_TOOLCHAIN");

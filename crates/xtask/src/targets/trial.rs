@@ -87,7 +87,7 @@ impl Trial<'_> {
             "the token's file is left"
         );
 
-        // The command is found on PATH, its output passes through the masker, and its exit code is jobpass's own.
+        // jobpass finds the command on PATH, masks its output, and ends with its exit code.
         let exec = self
             .program("jobpass")
             .args(["exec", "--service-account", "scanner"])
@@ -108,15 +108,16 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// The token is renewed: the step must end although the renewer still runs and has inherited its environment.
+    /// Runs the action with a token that a renewer renews. The step must end although the renewer, which
+    /// inherited the step's environment, still runs.
     fn action(&self) -> Result<()> {
         let temp = self.folder.path().join("temp");
         fs::create_dir(&temp)?;
         for name in COMMANDS {
             fs::write(self.folder.path().join(name), "")?;
         }
-        // A renewer that held the step's output open would keep this from returning. Programs under wine always
-        // hold its standard error.
+        // `output` would not return while a renewer held the step's standard output or error open. Programs
+        // under wine always hold standard error open, so it goes to a file.
         let errors = File::create(self.folder.path().join("errors"))?;
         let main = output(self.step("main", &temp).stderr(errors))?;
         ensure!(main.contains("::add-mask::"), "the step masks nothing: {main}");
@@ -132,7 +133,8 @@ impl Trial<'_> {
         }
         let post = output(&mut post)?;
         ensure!(post.contains("revoked"), "the token is not revoked: {post}");
-        // On Windows, the journal is gone when the renewer has seen that, and has closed it.
+        // On Windows, the journal is gone only when the renewer has noticed the end of the job and closed the
+        // file.
         let end = Instant::now() + RENEWER_ENDS;
         while fs::read_dir(&temp)?.next().is_some() {
             ensure!(Instant::now() < end, "the action leaves files or its renewer");

@@ -23,7 +23,7 @@ __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE data, SIZE_T length) {
 }
 "#;
 
-/// A Windows machine: the folder with its disk and its registry. It stops when it is dropped.
+/// A Windows machine: the folder with its disk and its registry. Dropping the value stops the machine.
 pub(super) struct Wine {
     prefix: PathBuf,
 }
@@ -35,7 +35,8 @@ impl Wine {
         let prefix = super::folder(workspace).join("wine");
         fs::create_dir_all(&prefix).with_context(|| format!("cannot make {}", prefix.display()))?;
         let wine = Self { prefix };
-        // The services of Windows start here, with none of the pipes of a trial: they would hold them open.
+        // The services of Windows start here. If a trial started them, they would hold the trial's pipes
+        // open.
         run(wine.with_environment(Command::new(SERVER)).arg("--persistent"))?;
         run(wine
             .with_environment(Command::new(PROGRAM))
@@ -65,7 +66,7 @@ impl Wine {
         command
             .env("WINEPREFIX", &self.prefix)
             .env("WINESERVER", SERVER)
-            // Its own log.
+            // Turns wine's own log off.
             .env("WINEDEBUG", "-all");
         command
     }
@@ -77,7 +78,7 @@ impl Drop for Wine {
     }
 }
 
-/// A path of this machine, whose root is drive Z of the other one.
+/// The Windows path of a file of this machine. wine shows the root of this machine as drive Z.
 pub(super) fn path(path: &Path) -> String {
     format!("Z:{}", path.display()).replace('/', "\\")
 }
