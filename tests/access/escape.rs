@@ -21,7 +21,7 @@ fn questions(cluster: &Cluster, kind: &FaultKind) {
     reviews(cluster, kind.clone());
 }
 
-/// Each case allows one way, and no other.
+/// Each case allows one way to get such credentials, and no other.
 #[rstest]
 #[case::tokens(
     "{apiGroups: [\"\"], resources: [serviceaccounts/token], verbs: [create]}",

@@ -115,7 +115,8 @@ fn warnings_are_lines_and_the_result_is_none_of_them() {
     assert!(lines.len() == 1 && lines[0]["level"] == "warning", "{lines:?}");
 }
 
-/// Whatever the API server sends stays within its line. jobpass removes the bearer token from it.
+/// The text of an API server stays within one line of the log. jobpass removes the bearer token from the
+/// text.
 #[test]
 fn a_server_that_repeats_what_it_was_sent() {
     let desk = Desk::new();

@@ -118,7 +118,7 @@ fn revoke_anchor(desk: &Desk, anchor: &str, kubeconfig: &str) -> Ended {
     desk.run(&["revoke", anchor, "--kubeconfig", kubeconfig])
 }
 
-/// A minter may not list Secrets, so for it the name and the answer to the deletion decide.
+/// A minter may not list Secrets, so jobpass decides by the anchor's name and the answer to the deletion.
 #[rstest]
 #[case::an_administrator("admin.yaml", "the API server lists no Secret of this name and type")]
 #[case::a_minter("minter.yaml", "the API server answered 404")]

@@ -1,5 +1,5 @@
-//! `jobpass rotate`: the place holds a token that works at every moment, and there are two tokens only during
-//! the rotation.
+//! `jobpass rotate`: at every moment, the place of the token holds a token that works. Two tokens exist only
+//! during the rotation.
 
 use std::{
     fs,

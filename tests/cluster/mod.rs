@@ -51,7 +51,7 @@ const CONTROLLER: Duration = Duration::from_secs(60);
 pub(crate) struct Cluster {
     server: Server,
     namespace: String,
-    /// A lock. It is held by a test that changes the issuers of the second API server.
+    /// The lock that a test holds while it changes the issuers of the second API server.
     turn: Option<MutexGuard<'static, ()>>,
 }
 

@@ -150,7 +150,7 @@ fn lasting(line: &str) -> String {
     let mut words = words
         .map(|word| if differs(&word) { "#" } else { word })
         .collect::<Vec<_>>();
-    // `1 h` and `59 min 30 s` are one of them.
+    // `1 h` and `59 min 30 s` become one and the same mark.
     words.dedup_by(|next, word| next == word && *word == "#");
     words.join(" ")
 }

@@ -88,7 +88,7 @@ fn a_secret_in_the_wrong_input_is_not_shown(#[case] input: &str) {
         "ci+/Zq8vXk2pLw9tRb4nYc7m==\n",
         "opaque-secret-token-1234567890",
     ] {
-        // This one could be the name of an object.
+        // This secret could be the name of an object.
         if ["service-account", "namespace"].contains(&input) && secret.starts_with("opaque") {
             continue;
         }

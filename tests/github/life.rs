@@ -173,7 +173,7 @@ fn what_a_later_step_changes_does_not_redirect_post() {
     );
 }
 
-/// jobpass sets the output `kubeconfig` unless `kubeconfig-file` is `false`. Then it leaves the output out:
+/// jobpass sets the output `kubeconfig` unless `kubeconfig-file` is `false`. An empty output would do harm:
 /// kubectl treats an empty KUBECONFIG as absent, and reads `~/.kube/config`.
 #[test]
 fn a_kubeconfig_is_there_unless_it_is_not_wanted() {

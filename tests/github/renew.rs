@@ -1,4 +1,4 @@
-//! `renew-for` in the action: a job that lasts longer than one token should live.
+//! `renew-for` in the action: jobs that last longer than their tokens.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Stdio, time::Duration};
 

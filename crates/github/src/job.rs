@@ -174,8 +174,8 @@ impl CommandFile {
 
     pub(crate) fn append(&self, text: &str) -> Result<(), Error> {
         // The runner creates its files readable for everybody, and keeps them until the job ends
-        // (`FileCommandManager.cs`). It fails a step with an incomplete value. In a container the file may
-        // belong to another user. That user can still read it.
+        // (`FileCommandManager.cs`). The runner fails a step with an incomplete value. In a container, the
+        // file may belong to another user, who can still read it.
         files::append(&self.path, text).map_err(|error| {
             let why = harmless(&error.to_string());
             Error::new(

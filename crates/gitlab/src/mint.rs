@@ -46,7 +46,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     job.begin();
     let after = After::parse(matches)?;
     let inputs = job.with_file_names(flags::inputs(matches)?);
-    // The template names a file for the token in every job.
+    // The template sets `token-file` in every job, but a proxy writes no token into a file.
     let inputs = match inputs.flag(Opt::Proxy)? && !flags::is_flag(matches, Opt::TokenFile) {
         true => inputs.without(Opt::TokenFile),
         false => inputs,
@@ -166,7 +166,7 @@ fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>, end: &End) -
     if let Some(dotenv) = dotenv {
         dotenv.write(&minted.token, receipt, state.for_job())?;
     } else if state.proxy.is_none() {
-        // The guard also renews the token. One that holds the proxy runs already.
+        // The guard also renews the token. A guard that holds the proxy runs already.
         guard::start(state, end.script, end.after, &end.inputs)?;
     }
     let paths = [

@@ -178,8 +178,8 @@ mod tests {
 
     const SERVER: (&str, &str) = ("JOBPASS_API_SERVER", "https://k8s.example.com");
 
-    /// The job that mints may have an earlier version, or no room in its report. Then it hands over no
-    /// server, and the token's file alone is still useful.
+    /// The job that mints may run an earlier version of jobpass, or have no room in its report. Such a job
+    /// hands over no server, and the token's file alone is still useful.
     #[rstest]
     #[case::both(&[SERVER], &["--token-file", "t", "--kubeconfig-file", "k"], Ok("k t"))]
     #[case::the_token(&[], &["--token-file", "t"], Ok("t"))]

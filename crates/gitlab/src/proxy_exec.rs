@@ -1,5 +1,5 @@
-//! Prints `::add-mask::` for runners with `proxy_exec = true` (experimental, 17.10 and newer), which read it
-//! and hide it. Any other runner would show the token itself.
+//! Prints `::add-mask::` for runners with `proxy_exec = true` (experimental, 17.10 and newer). These runners
+//! read the command and hide it. Any other runner would show the command, and the token in it.
 
 use std::path::Path;
 

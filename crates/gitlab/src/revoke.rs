@@ -133,7 +133,7 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
             }
             Err(error) => Err(error),
         };
-        // A later attempt may succeed after a failed revocation.
+        // After a failure, the state stays for a later attempt.
         match outcome {
             Ok(_) => drop(fs::remove_file(path)),
             Err(error) => failures.push(error),

@@ -1,5 +1,5 @@
-//! A cluster on which to show jobpass, used only through its API. It gets a namespace of its own with a
-//! ServiceAccount, and a minter with the permissions that jobpass needs and no others.
+//! The cluster of the demo and the measurements, used only through its API. xtask creates a namespace in the
+//! cluster with a ServiceAccount, and a minter with the permissions that jobpass needs and no others.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -128,7 +128,7 @@ impl Cluster {
         })
     }
 
-    /// The version that the API server reports.
+    /// The version of Kubernetes that the API server reports.
     pub(crate) async fn version(&self) -> Result<String> {
         let answer = self
             .admin(Method::GET, "/version", None, "say its version")

@@ -41,7 +41,8 @@ pub(crate) const RELEASES: &[Release] = &[
     Release {
         name: "1.30",
         modules: "kubernetes-1.30.mod",
-        // The etcd of this release has other fields. A newer etcd serves this release as well.
+        // This release requires an older etcd, which has other fields. So the program leaves etcd out, and
+        // the newer etcd serves this release as well.
         tags: "providerless,older",
         program: "control-plane-1.30",
     },

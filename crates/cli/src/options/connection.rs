@@ -8,7 +8,7 @@ use jobpass_core::inputs::{flags::flag, options::Opt};
 /// The time limit for all requests of one verb, retries included.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// The options that lead to the API server without a kubeconfig's own server.
+/// The options other than `kubeconfig` that name the API server and the credential.
 pub(crate) const OF_SERVER: [Opt; 5] = [
     Opt::Context,
     Opt::Server,

@@ -19,7 +19,8 @@ const LOG_DELAY: Duration = Duration::from_secs(10);
 /// The time between two drawings of a bar.
 pub(crate) const TICK: Duration = Duration::from_millis(500);
 
-/// The progress, on standard error: standard output belongs to the result. Shown as a bar, or in lines.
+/// The progress of a wait, as a bar or in lines. It goes to standard error, because standard output belongs
+/// to the result.
 pub(crate) struct Progress {
     screen: Screen,
     last_shown: Option<Instant>,

@@ -18,8 +18,8 @@ const HEADER: [&str; COLUMNS] = [
 const COLUMNS: usize = 7;
 /// The column of the state.
 const STATE: usize = COLUMNS - 1;
-/// The number of columns that jobpass may shorten: the first ones. The other columns are short, except the anchor:
-/// a person copies it.
+/// The number of columns, counted from the first, that jobpass may shorten. The other columns are short,
+/// except the anchor, which a person copies.
 const FLEXIBLE: usize = 3;
 /// The least width to which jobpass shortens a column.
 const MIN_WIDTH: usize = 12;

@@ -215,7 +215,7 @@ impl Run<'_> {
                 renewed = &mut renewal, if is_renewed && !self.session.is_revoked() => {
                     is_renewed = false;
                     match renewed {
-                        // The time for revoking has come as well.
+                        // The time after which jobpass revokes the token has come as well.
                         Ok(()) if proxy.is_some() => {}
                         Ok(()) => output::note("jobpass no longer renews the token, because the last one is \
                                                 valid to the end of `renew-for`"),

@@ -137,7 +137,7 @@ async fn inspect(matches: &ArgMatches, environment: &Environment) -> Result<Insp
     let budget = Budget::new(TIME_LIMIT);
     let asked = async {
         let verified = verify(&cluster, &subject.token, &claims, &budget).await?;
-        // A token that the API server refuses may be forged, and then no Secret belongs to it.
+        // A token that the API server refuses may be forged. No Secret belongs to a forged token.
         let forgotten = match verified.accepted {
             true => legacy::forgotten(&cluster, &claims, &budget).await,
             false => None,

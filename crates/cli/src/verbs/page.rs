@@ -49,7 +49,7 @@ pub(super) fn of(command: &Command) -> io::Result<Vec<u8>> {
     page.render_description_section(&mut text)?;
     let after_help = command.get_after_help().map(ToString::to_string);
     let after_help = after_help.unwrap_or_default();
-    // The page of jobpass itself has the exit codes there, which every page gets below.
+    // In the help of jobpass itself, this text is the list of exit codes, which every page gets below.
     let (notes, examples) = match &*after_help {
         EXIT_CODES => ("", ""),
         text => help::parts(text),

@@ -1,4 +1,4 @@
-//! The front's server for HTTP/2 and HTTP/1.1 over TLS. It carries the faults out.
+//! The front's server for HTTP/2 and HTTP/1.1 over TLS. The server also carries out the injected faults.
 
 use std::future::{Future, pending};
 use std::io;

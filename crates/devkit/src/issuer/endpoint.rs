@@ -43,7 +43,7 @@ struct State {
     requests: usize,
 }
 
-/// A fault of the endpoint, in place of an answer with a token.
+/// A fault of the endpoint for one request.
 #[derive(Clone, Debug)]
 pub enum Trouble {
     Answer {

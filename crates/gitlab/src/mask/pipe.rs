@@ -26,8 +26,7 @@ pub(super) fn mask(masker: Masker, pipe: &Path, mark: &str, output: &mut File) -
     masked
 }
 
-/// Lets a shell go on that waits for a filter which did not start. The shell stops when it writes to the
-/// pipe.
+/// Frees a shell that waits for a filter which did not start. The shell stops when it writes to the pipe.
 pub(super) fn refuse(pipe: &Path) {
     let _ = open(pipe);
     let _ = fs::remove_file(pipe);

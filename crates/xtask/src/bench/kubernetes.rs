@@ -19,7 +19,7 @@ pub(super) struct Kubernetes {
     own: Option<(Running, TempDir)>,
 }
 
-/// A control plane. It ends when this is dropped.
+/// A control plane. Dropping this value ends it.
 struct Running(Child);
 
 pub(super) fn argument() -> Arg {

@@ -111,7 +111,7 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// Creates a machine that has the action of a release, and no files of the job yet.
+    /// Creates the folders of a runner that has the action of a release, and no files of the job yet.
     fn start(demo: &'a Demo<'a>, minter: &MinterAccount) -> Result<Self> {
         let folder = demo.folder.path().join("github");
         let action = folder.join("action");

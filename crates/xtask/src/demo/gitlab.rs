@@ -255,7 +255,7 @@ impl Shell<'_> {
     }
 }
 
-/// The hidden job of the template. The inputs of the user and the defaults of the template are filled in.
+/// The hidden job of the template, with the inputs of the user and the defaults of the template in it.
 fn definition(demo: &Demo<'_>) -> Result<Value> {
     let template = fs::read_to_string(demo.workspace.root.join(TEMPLATE))
         .with_context(|| format!("cannot read {TEMPLATE}"))?;

@@ -166,8 +166,8 @@ impl Runner {
         }
     }
 
-    /// Whether a program can start itself again, as the renewer. The kernel runs no program of another
-    /// processor, and the program does not name the emulator.
+    /// Whether a program can start itself again, as the renewer. The kernel cannot run a program for another
+    /// processor, and a program that starts itself does not use the emulator.
     fn runs_its_own_programs(&self) -> bool {
         match self {
             Self::This | Self::Windows(_) => true,
