@@ -179,8 +179,8 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        // `cargo xtask test` builds all targets with the same features, so this builds nothing twice. It
-        // removes cargo's variables for this test, because build scripts watch them.
+        // `cargo xtask test` builds all targets with the same features, so this command builds nothing twice.
+        // It runs without cargo's variables for this test, because build scripts watch them.
         cargo
             .args(["build", "--quiet", "--workspace", "--all-targets"])
             .current_dir(root());

@@ -128,7 +128,7 @@ fn what_becomes_of_the_cluster_in_the_kubeconfig_changes_nothing() {
     assert_revoked(&cluster, &post.log);
 }
 
-/// The API server does not answer for longer than four attempts.
+/// The API server answers 503 to the first eight attempts to delete the anchor.
 #[test]
 fn an_api_server_that_is_away_for_a_while_at_the_end_is_waited_for() {
     let cluster = Cluster::start();

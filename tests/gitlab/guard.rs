@@ -1,4 +1,4 @@
-//! The ways in which real runners end a job. The token is revoked after each of them.
+//! The ways in which real runners end a job. jobpass must revoke the token in each of them.
 
 use std::{
     fs,
@@ -445,7 +445,7 @@ fn a_token_that_after_script_needs_lives_until_it_is_over(
     project.assert_used_and_revoked(&ended);
 }
 
-/// Before, the log has said that the guard ends with the container.
+/// jobpass said in the log before that the guard ends with the container.
 #[test]
 fn a_token_that_after_script_needs_outlives_a_container_in_which_nothing_revokes_it() {
     let pipeline = job("echo done", "  after_script: [echo own]\n").replace(
@@ -560,7 +560,7 @@ fn no_token_is_asked_for_longer_than_the_job_has_left() {
     project.assert_used_and_revoked(&ended);
 }
 
-/// The runner writes these files before any script runs.
+/// With CI_DEBUG_TRACE, the log shows the minter's kubeconfig before any script runs. jobpass can only warn.
 #[test]
 fn a_minter_that_the_runner_wrote_into_the_log_is_told() {
     let project = Project::with_pipeline(&job("echo done", "  variables: {CI_DEBUG_TRACE: 'true'}\n"));

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// An option with which jobpass does not ask about the token's permissions. The API server caches a token
-/// that it sees. With this option, it sees the token only after the revocation.
+/// that it sees. With this option, the API server sees the token only after the revocation.
 pub(super) const UNSEEN: (&str, &str) = ("escape-check", "off");
 const FILES: [(&str, &str); 2] = [("token-file", "true"), ("kubeconfig-file", "true")];
 

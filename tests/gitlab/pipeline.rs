@@ -1,5 +1,5 @@
-//! The templates in users' pipelines, which `gitlab-ci-local` runs. It masks nothing: if its log lacks a
-//! text, nothing has printed that text.
+//! The templates in users' pipelines, which `gitlab-ci-local` runs. `gitlab-ci-local` masks nothing: if its
+//! log lacks a text, nothing has printed that text.
 
 use std::{
     fs,

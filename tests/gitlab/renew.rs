@@ -1,5 +1,5 @@
-//! `renew-for` on GitLab: a job that lasts longer than one token should live. jobpass masks each of the job's
-//! tokens in the log.
+//! `renew-for` on GitLab: jobs that last longer than their tokens. jobpass masks each of the job's tokens in
+//! the log.
 
 use jobpass_tests::runner::gitlab::Status;
 use rstest::rstest;

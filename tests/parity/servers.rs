@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 /// The requests that a server or a proxy received, in order.
 pub(crate) type Seen = Arc<Mutex<Vec<String>>>;
 
-/// Servers on a thread of their own. They stop when this is dropped.
+/// Servers on a thread of their own. Dropping this value stops them.
 pub(crate) struct Servers {
     runtime: Option<Runtime>,
     pub(crate) seen: Seen,

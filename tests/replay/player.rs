@@ -180,7 +180,7 @@ impl<'a> Player<'a> {
     /// the same time as on the dev cluster.
     ///
     /// The API server has never seen a token that was signed just now. If the dev cluster had the token in
-    /// its cache, this returns the one that it returned before.
+    /// its cache, this function returns the token that it returned before.
     fn token(&mut self, token: &str, exchange: &Exchange) -> String {
         let Some(claims) = self.tokens.get(token) else {
             return token.to_owned();

@@ -129,7 +129,8 @@ fn kubectl(kubeconfig: &std::path::Path, arguments: &[&str], manifest: &str) -> 
     )
 }
 
-/// The minter and the sweeper can do their work with the permissions that `jobpass setup` gives them. `attacker/` tests the limits of a minter.
+/// The minter and the sweeper can do their work with the permissions that `jobpass setup` gives them.
+/// `attacker/` tests the limits of a minter.
 #[test]
 fn minter_and_sweeper_do_their_work() {
     let desk = Desk::new();

@@ -215,7 +215,7 @@ fn every_form_of_a_subject_is_let_in() {
     }
 }
 
-/// GitHub gives each job of a matrix another id. If it does, the audit log shows the id as well.
+/// github.com puts an id of its own into the ID token of each job of a matrix. The audit log shows this id.
 #[test]
 fn the_audit_log_names_the_job() {
     let trusting = Trusting::set_up(GITHUB);

@@ -54,8 +54,8 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: NAMESPAC
 subjects: [{kind: ServiceAccount, name: sweeper, namespace: NAMESPACE}]
 "#;
 
-/// A sweeper and its scope. Nobody can create an object with an earlier time. But jobpass computes the age of
-/// an anchor from the time in the API server's answers, so tests change that time.
+/// A sweeper and its scope. Nobody can create an object with a creation time in the past. But jobpass
+/// computes the age of an anchor from the time in the API server's answers, so tests change that time.
 struct Broom {
     cluster: Cluster,
     folder: TempDir,

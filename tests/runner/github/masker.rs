@@ -126,8 +126,8 @@ fn without_quotes(value: &str) -> &str {
     inner.filter(|_| value.len() > 8).unwrap_or_default()
 }
 
-/// The value up to and including its first `&+`, or else its last `&` (`PowerShellPreAmpersandEscape`). PowerShell's errors show the text before and
-/// after an `&` separately.
+/// The value up to and including its first `&+`, or else its last `&` (`PowerShellPreAmpersandEscape`).
+/// PowerShell's errors show the text before and after an `&` separately.
 fn before_ampersand(value: &str) -> &str {
     let end = value
         .find("&+")

@@ -95,7 +95,7 @@ impl fmt::Display for Conclusion {
     }
 }
 
-/// A running job. If it is dropped, the job is cancelled.
+/// A running job. Dropping this value cancels the job.
 pub struct Running {
     raw: Arc<Raw>,
     canceller: Canceller,

@@ -73,7 +73,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// A running pipeline. If it is dropped, the pipeline is cancelled.
+/// A running pipeline. Dropping this value cancels the pipeline.
 pub struct Running {
     raw: Arc<Raw>,
     tokens: Tokens,

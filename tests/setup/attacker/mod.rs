@@ -58,7 +58,7 @@ const MINTERS: &[Who] = &[OfScanner, ForJobs, Mighty];
 const FOR_JOBS: &[Who] = &[ForJobs, Mighty];
 const NOBODY: &[Who] = &[];
 
-/// A request, and the attackers that the cluster must let send it.
+/// A request, and the attackers from whom the cluster must accept it.
 struct Try {
     method: &'static str,
     path: String,
