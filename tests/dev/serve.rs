@@ -41,8 +41,8 @@ impl Running {
         (serve, greeting)
     }
 
-    /// Ends the program. Asserts that it removes its kubeconfigs, and that it got no request that it does not
-    /// support.
+    /// Ends the program. Asserts that the program removes its kubeconfigs, and that the dev cluster supported
+    /// every request.
     fn end(mut self, folder: &Path) {
         kill_process(Pid::from_child(&self.0), Signal::INT).expect("it runs");
         let mut notes = String::new();

@@ -236,8 +236,8 @@ fn damaged_kubeconfigs() {
 }
 
 /// Whether the text may have a form that Go's older port of libyaml accepts, but that libyaml refuses since
-/// 0.2. One is an unquoted value within braces or brackets that ends with a colon. Another is a tag with such
-/// characters.
+/// 0.2. One form is an unquoted value within braces or brackets that ends with a colon. Another is a tag that
+/// contains a comma, a question mark, a brace or a bracket.
 fn is_older_yaml(text: &str) -> bool {
     let brackets = [',', '?', '[', ']', '{', '}'];
     let mut after_colons = text.split(':').skip(1);

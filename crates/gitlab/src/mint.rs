@@ -42,7 +42,7 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
-    // This comes before any failure. Without the mark, the end of the job says that `mint` did not run.
+    // The mark comes before any failure. Without the mark, the end of the job says that `mint` did not run.
     job.begin();
     let after = After::parse(matches)?;
     let inputs = job.with_file_names(flags::inputs(matches)?);

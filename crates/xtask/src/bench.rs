@@ -88,7 +88,8 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     let mut figures = commands.each_ref().map(|_| Figures::default());
     let measured = step(&format!("measure, {rounds} rounds"), "cargo xtask bench", || {
         for _ in 0..rounds {
-            // This measures them separately, because watching the memory needs a processor of its own.
+            // A round measures time and memory separately, because watching the memory needs a processor of
+            // its own.
             for measure in [Figures::time, Figures::watch] {
                 for (figures, (_, program, words)) in figures.iter_mut().zip(&commands) {
                     let mut command = bench.command(program, words);

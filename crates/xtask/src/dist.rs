@@ -255,9 +255,9 @@ pub fn target() -> Result<String> {
     triple(&host()?)
 }
 
-/// The target of a release on a host. On Linux it is musl, so that one binary runs in every image of
-/// its architecture. A static glibc would load the NSS modules of the image, and these would load another glibc and
-/// crash.
+/// The target of a release on a host. On Linux, the target is musl, so that one binary runs in every image of
+/// its architecture. A static glibc would load the NSS modules of the image. These modules would load another
+/// glibc and crash.
 fn triple(host: &str) -> Result<String> {
     let Some(machine) = host.strip_suffix("-linux-gnu") else {
         return Ok(host.to_owned());

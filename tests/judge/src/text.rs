@@ -143,7 +143,7 @@ pub(crate) fn c_escapes(text: &[u8]) -> Vec<Vec<u8>> {
     vec![decoded]
 }
 
-/// The byte of up to `most` digits, and the length of the digits with `more` characters before them.
+/// Reads up to `most` digits. Returns their byte, and their number plus `more`, the characters before them.
 fn code(text: &[u8], most: usize, radix: u32, more: usize) -> (Option<u8>, usize) {
     let digits = text
         .iter()
@@ -163,7 +163,8 @@ pub(crate) fn quoted_printable(text: &[u8]) -> Vec<Vec<u8>> {
     vec![pairs(text, b'=')]
 }
 
-/// Replaces each mark with two hexadecimal digits by the byte. A mark at the end of a line is removed with it.
+/// Replaces each mark and the two hexadecimal digits after it by the byte of the digits. Removes a mark at the
+/// end of a line, with the line break.
 fn pairs(text: &[u8], mark: u8) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;

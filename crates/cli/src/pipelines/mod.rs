@@ -59,7 +59,7 @@ struct Site {
     client: Client,
 }
 
-/// What jobpass has learned from a site.
+/// The answers that jobpass has got from a site, and the failures of the site.
 #[derive(Default)]
 struct Memory {
     /// The end of each run about which jobpass asked the site. `None` if the run has not ended, or if its

@@ -182,7 +182,7 @@ fn choose(candidates: Vec<Candidate>) -> Result<Option<Candidate>, Error> {
     Ok(live.into_iter().chain(revoked).next())
 }
 
-/// The error for a token without a state file, whichever of its files the options name.
+/// The error if the token that the options name has no state file.
 fn no_state_file(matches: &ArgMatches, inputs: &Inputs, path: &Path) -> Error {
     let is_given = |option: &Opt| inputs.get(*option).is_some();
     let name = match matches.contains_id("state-file") {

@@ -1,5 +1,6 @@
-//! The file of the dotenv report. If the report breaks a rule, GitLab drops all of it, or fails the job after its
-//! script (`parse_dotenv_artifact_service.rb`). So jobpass checks all rules that it can before it mints a token.
+//! The file of the dotenv report. If the report breaks a rule, GitLab drops the whole report, or fails the
+//! job after its script (`parse_dotenv_artifact_service.rb`). So jobpass checks all rules that it can before
+//! it mints a token.
 
 use std::{
     fs::{self, OpenOptions, Permissions},

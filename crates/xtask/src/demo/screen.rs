@@ -69,8 +69,8 @@ impl Screen {
         Ok(())
     }
 
-    /// Adds a token that the demo must not show. The token's header is no secret: every token of the cluster
-    /// has the same header.
+    /// Adds a token that the demo must not show. The token's header is not a secret: every token of the
+    /// cluster has the same header.
     pub(super) fn never_show(&self, token: &str) {
         let parts = token.split('.').skip(1).filter(|part| !part.is_empty());
         self.secrets.borrow_mut().extend(parts.map(str::to_owned));
