@@ -14,7 +14,8 @@ const WIDE: &str = r#"
 - {apiGroups: [apps], resources: [deployments, deployments/scale], verbs: [get, list, patch]}
 "#;
 
-/// A run whose commands need different rights. It passes although two of its requests are denied.
+/// A run whose commands need different rights. The run passes although the API server denies two of its
+/// requests.
 const RUN: &str = r#"
 set -e
 kubectl get pods

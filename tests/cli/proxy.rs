@@ -288,7 +288,8 @@ fn a_broken_connection_is_one_failed_request() {
         }
         assert!(desk.kubectl(&["get", "configmaps"]).0);
     }
-    // The API server has not begun with the request, so clients send it once more.
+    // After `Refuse`, the sender may repeat the request, because the API server has not begun with it. Before
+    // `GoAway`, the API server answers the request.
     for kind in [FaultKind::Refuse, FaultKind::GoAway] {
         desk.cluster.inject(Fault {
             method: "GET",
@@ -343,7 +344,7 @@ fn what_contradicts_a_proxy_is_not_minted(#[case] words: &[&str], #[case] why: &
     assert!(desk.cluster.requests().is_empty());
 }
 
-/// Somebody may stop jobpass at any moment. Then no proxy stays.
+/// If a signal stops jobpass, no proxy stays.
 #[rstest]
 fn a_signal_ends_the_proxy_of_a_command(#[values(Signal::INT, Signal::TERM)] signal: Signal) {
     let desk = Desk::writer();

@@ -189,7 +189,7 @@ impl Release {
         drop(fetched);
         let commit = succeeded(&self.script(&["commit", version]));
         let signed = succeeded(&self.script(&["sign", version, &commit]));
-        // The runner's next checkout does the same.
+        // The checkout of the runner's next job does the same.
         self.git(&["reset", "--quiet", "--hard"]);
         self.git(&["fetch", "--quiet", "--tags", "origin"]);
         assert_eq!(self.git(&["rev-parse", version]), signed);

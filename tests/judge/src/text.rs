@@ -163,8 +163,8 @@ pub(crate) fn quoted_printable(text: &[u8]) -> Vec<Vec<u8>> {
     vec![pairs(text, b'=')]
 }
 
-/// Replaces each mark and the two hexadecimal digits after it by the byte of the digits. Removes a mark at the
-/// end of a line, with the line break.
+/// Replaces each mark and the two hexadecimal digits after it by the byte of the digits. Removes a mark at
+/// the end of a line, with the line break.
 fn pairs(text: &[u8], mark: u8) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;

@@ -39,11 +39,11 @@ pub enum FaultKind {
     DropBefore,
     /// The server carries the request out. Then closes the connection without an answer.
     DropAfter,
-    /// Refuses the request before the server carries it out, and tells the client so. Over HTTP/2, resets the
-    /// stream with REFUSED_STREAM. Over HTTP/1.1, acts like `DropBefore`.
+    /// Refuses the request before the server carries it out. Over HTTP/2, resets the stream with
+    /// REFUSED_STREAM, which tells the client so. Over HTTP/1.1, acts like `DropBefore`.
     Refuse,
-    /// The server carries the request out and answers it. Then the connection takes no more requests, and
-    /// tells the client so.
+    /// The server carries the request out and answers it. Then the server takes no more requests on this
+    /// connection, and tells the client so.
     GoAway,
     /// Holds the matching requests until this many have arrived. Then the server carries them out.
     Together(Arc<Barrier>),
