@@ -176,8 +176,8 @@ impl<'a> Player<'a> {
         format!("{path}?{}", parameters.collect::<Vec<_>>().join("&"))
     }
 
-    /// The token to send in place of a token of the dev cluster. It is signed again, so that it expires after
-    /// the same time as on the dev cluster.
+    /// The token to send in place of a token of the dev cluster. The player signs it again, so that it
+    /// expires after the same time as on the dev cluster.
     ///
     /// The API server has never seen a token that was signed just now. If the dev cluster had the token in
     /// its cache, this function returns the token that it returned before.

@@ -108,7 +108,7 @@ fn chosen(headers: &HeaderMap, names: &[HeaderName]) -> BTreeMap<String, String>
         .collect()
 }
 
-/// The file of a transcript. Each entry is appended.
+/// The file of a transcript, which only grows.
 pub(crate) struct Transcript(Mutex<File>);
 
 impl Transcript {

@@ -111,8 +111,8 @@ pub(crate) fn by_columns(text: &[u8]) -> Vec<Vec<u8>> {
     vec![bytes::of_lines(words)]
 }
 
-/// The escapes of C, JSON, Python, Go and shells: letters, octal and hexadecimal digits, code points. A
-/// backslash before another character or at the end of a line is removed.
+/// Decodes the escapes of C, JSON, Python, Go and shells: letters, octal and hexadecimal digits, code points.
+/// Removes a backslash before another character or at the end of a line.
 pub(crate) fn c_escapes(text: &[u8]) -> Vec<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;

@@ -159,8 +159,8 @@ impl Pipelines {
         anchors.iter().map(|anchor| self.has_ended(anchor)).collect()
     }
 
-    /// Whether the run of an anchor has ended for certain. A run may end before its anchor was created: that
-    /// was an earlier attempt of the same run, and does not count.
+    /// Whether the run of an anchor has ended for certain. An end before the creation of the anchor does not
+    /// count: it is the end of an earlier attempt of the same run.
     fn has_ended(&self, anchor: &ListedAnchor) -> bool {
         let mut ends = self
             .sites

@@ -131,7 +131,7 @@ impl Screen {
     /// A bar of which `part` (0 to 1) is full, with `text` beside it.
     ///
     /// Both fit into one line, because a terminal can redraw only its last line. The bar gets the room that
-    /// `text` leaves. A `text` that is longer than a line is cut.
+    /// `text` leaves. Cuts a `text` that is longer than a line.
     pub(crate) fn bar(self, part: f64, text: &str) -> String {
         let text = &self
             .width

@@ -249,8 +249,8 @@ impl Run<'_> {
         self.stop_signal = Some(signal);
     }
 
-    /// Revokes the token, unless an earlier call did. If a signal arrived before, less time is left for
-    /// revoking.
+    /// Revokes the token, unless an earlier call did. If a signal told the command to stop before, jobpass
+    /// has less time for revoking.
     async fn revoke(&mut self, interrupt: &mut Interrupt) -> Result<(), Error> {
         if let Some(signal) = self.stop_signal.filter(|_| !self.session.is_revoked()) {
             interrupt.redeliver(signal);

@@ -56,8 +56,8 @@ impl Kind {
     }
 }
 
-/// The objects in the order of etcd's keys, which is also the order of lists. They are stored without `kind`
-/// and `apiVersion`, as lists show them.
+/// The objects in the order of etcd's keys, which is also the order of lists. The store keeps them without
+/// `kind` and `apiVersion`, as lists show them.
 #[derive(Default)]
 pub(super) struct Store {
     objects: HashMap<&'static str, BTreeMap<String, Value>>,

@@ -19,8 +19,8 @@ use crate::workspace::{Workspace, step};
 
 pub(super) const NAME: &str = "sweep";
 
-/// The time between two readings of the memory. The kernel returns the peak so far, so only a peak in the
-/// last interval is missed.
+/// The time between two readings of the memory. The kernel returns the peak so far, so the readings miss only
+/// a peak in the last interval.
 const EVERY: Duration = Duration::from_millis(5);
 /// The number of anchors for the comparison with kubectl, which deletes them one after the other.
 const BESIDE: u32 = 5_000;

@@ -1,4 +1,4 @@
-//! The examples in Markdown, which users copy. Each is written to a file, for the linters of its kind.
+//! The examples in Markdown, which users copy. xtask writes each to a file, for the linters of its kind.
 
 use std::fs;
 use std::path::{Path, PathBuf};
