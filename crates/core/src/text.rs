@@ -11,9 +11,9 @@ const NOT_SHOWN: &str = "<not shown: it could be a secret>";
 ///
 /// Control characters (line breaks, escapes, carriage returns) and invisible formatting become spaces, and a
 /// run of spaces becomes one. This breaks up workflow commands: the GitHub runner obeys `##[` anywhere in a
-/// line and `::` at the start of a line (`ActionCommand.cs` in the runner's source). It replaces anything
-/// that looks like a JWT or a private key, because a server may echo the request. It keeps at most 600
-/// characters.
+/// line and `::` at the start of a line (`ActionCommand.cs` in the runner's source). The function replaces
+/// anything that looks like a JWT or a private key, because a server may echo the request. It keeps at most
+/// 600 characters.
 pub fn harmless(text: &str) -> String {
     let begin = text
         .char_indices()
@@ -26,8 +26,8 @@ pub fn harmless(text: &str) -> String {
     clean
 }
 
-/// The last `longest` characters of a text, as [`harmless`] text. The whole text is made harmless before
-/// the cut. Else the cut could remove the beginning of a credential, by which jobpass knows it.
+/// The last `longest` characters of a text, as [`harmless`] text. Makes the whole text harmless before the
+/// cut: the cut could remove the beginning of a credential, by which jobpass recognizes the credential.
 pub(crate) fn harmless_end(text: &str, longest: usize) -> String {
     let clean = clean(text);
     match clean.char_indices().rev().nth(longest) {
@@ -91,9 +91,9 @@ pub fn path(path: &Path) -> String {
     harmless(&path.to_string_lossy())
 }
 
-/// Writes [`harmless`] text for Markdown, in which it has no markup: no link, no image, no mention. Escapes
-/// punctuation with backslashes (CommonMark, section 2.4), except where it cannot be markup: GitLab shows
-/// JUnit as it is, and a person must be able to read it.
+/// Writes [`harmless`] text for Markdown, so that nothing in it is markup: no link, no image, no mention.
+/// Escapes punctuation with backslashes (CommonMark, section 2.4), except for punctuation that cannot be
+/// markup: GitLab shows JUnit as it is, and a person must be able to read it.
 pub fn markdown(text: &str) -> String {
     let text = harmless(text);
     let mut escaped = String::with_capacity(text.len());
@@ -134,8 +134,8 @@ fn is_invisible(c: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Removes the text between the frames of a private key in PEM. If the second frame is missing, removes the
-/// text after the first.
+/// Replaces the text between the two frames of a private key in PEM. If the second frame is missing, replaces
+/// all text after the first.
 fn without_private_keys(text: &str) -> Cow<'_, str> {
     const BEGIN: &str = "PRIVATE KEY-----";
     let mut out = String::new();
@@ -157,7 +157,7 @@ fn without_private_keys(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// `eyJ` is how base64url writes `{"`, the beginning of a JWT's header and of its claims.
+/// Replaces JWTs. `eyJ` is `{"` in base64url: the beginning of a JWT's header and of its claims.
 fn without_jwt(word: &str) -> String {
     let in_jwt = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '=' | '+' | '/');
     let mut out = String::new();

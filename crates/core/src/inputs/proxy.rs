@@ -16,8 +16,8 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Settings {
-    /// The permissions beyond which the proxy passes no request, as the input `allow` gives them. Without
-    /// them, the proxy passes every request.
+    /// The input `allow`: the list of the requests that the proxy passes on. Without a list, the proxy passes
+    /// on every request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow: Option<String>,
     /// The file for the record of the requests.

@@ -17,7 +17,7 @@ const STARTING: Duration = Duration::from_secs(5);
 /// The greatest number of bytes of the process's output in an error.
 const LONGEST_REASON: u64 = 4096;
 
-/// The greatest length of the line that a process says when it is ready, in bytes.
+/// The greatest length of the line that a process sends when it is ready, in bytes.
 const LONGEST_LINE: u64 = 64 << 10;
 
 /// Starts this program with these arguments, with `input` on its standard input, and waits until it is
@@ -30,7 +30,7 @@ pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
     spawn(Command::new(std::env::current_exe()?).args(arguments), input).map(drop)
 }
 
-/// Like [`start`]. Returns the line that the process says when it is ready.
+/// Like [`start`]. Returns the line that the process sends when it is ready.
 ///
 /// # Errors
 /// As [`start`].
@@ -56,7 +56,7 @@ fn spawn(command: &mut Command, input: &str) -> io::Result<Option<ChildStdout>> 
     let (Some(mut output), Some(error)) = (child.stdout.take(), child.stderr.take()) else {
         return Ok(None);
     };
-    // A process that is not ready yet could end together with this process.
+    // This waits for the new process: until it is ready, it could end together with this one.
     let (first, answer) = channel();
     let reader = thread::spawn(move || {
         let mut said = Vec::new();
@@ -97,7 +97,7 @@ pub fn ready(mut output: impl Write) {
     let _ = output.write_all(READY).and_then(|()| output.flush());
 }
 
-/// Like [`ready`], for the caller of [`start_and_hear`], who gets this line.
+/// Like [`ready`], for the caller of [`start_and_hear`], which also gets this line.
 pub(crate) fn ready_and_say(mut output: impl Write, line: &str) {
     let _ = output
         .write_all(&[READY, line.as_bytes(), b"\n"].concat())

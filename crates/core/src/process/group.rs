@@ -9,15 +9,15 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Waits for a line from this process. If the pipe ends without a line, somebody killed this process, and the
-/// script kills the group of `$1`.
+/// A script that waits for a line from this process. If the pipe ends without a line, somebody killed this
+/// process, and the script kills the group of `$1`.
 ///
 /// A parent-death signal would end only the program, and not its children. It also needs `unsafe` code
 /// between fork and exec.
 const WATCH: &str = r#"read -r _ || kill -9 "-$1""#;
 
 /// A running program with all its children. They get SIGKILL if this value is dropped before
-/// [`Group::has_ended`], or if this process is killed.
+/// [`Group::has_ended`], or if somebody kills this process.
 pub(crate) struct Group {
     leader: Cell<Option<Pid>>,
     /// The process that kills the group if somebody kills this process. `None` if the machine has no shell.

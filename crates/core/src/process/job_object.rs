@@ -3,7 +3,7 @@
 use tokio::process::{Child, Command};
 use win32job::{ExtendedLimitInfo, Job};
 
-/// Gives the program no Ctrl-C of the console, so that this process decides when it ends
+/// Keeps the console's Ctrl-C from the program, so that this process decides when the program ends
 /// (`CREATE_NEW_PROCESS_GROUP`).
 const OWN_GROUP: u32 = 0x0000_0200;
 
@@ -17,7 +17,7 @@ impl Group {
         command.creation_flags(OWN_GROUP).kill_on_drop(true);
     }
 
-    /// The group that the process leads. Without a job object, only the process itself is ended.
+    /// The group that the process leads. If Windows gives no job object, only the process itself ends.
     pub(crate) fn of(leader: &Child) -> Self {
         let mut limits = ExtendedLimitInfo::new();
         limits.limit_kill_on_job_close();

@@ -6,8 +6,8 @@ use super::{environment::Environment, system};
 
 pub use super::system::is_path;
 
-/// The files that `program` may mean, the first of which is run. The folders of `PATH` are searched for a name;
-/// a path means itself. On Windows, a file may also have one of the endings of PATHEXT.
+/// The files that `program` may mean, the preferred file first. A name may be in any folder of `PATH`; a path
+/// means itself. On Windows, a file may also have one of the endings of PATHEXT.
 pub fn files_of(program: &OsStr, environment: &Environment) -> Vec<PathBuf> {
     let paths = match is_path(program) {
         true => vec![PathBuf::from(program)],

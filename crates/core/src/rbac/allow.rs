@@ -1,4 +1,4 @@
-//! The permissions beyond which the loopback proxy passes no request.
+//! The input `allow`: the list of the requests that the loopback proxy passes on.
 
 use super::{FORMS, Permission, Place, Request, Rule, What, is_yaml_list, parse_all};
 use crate::{error::Error, text::harmless};
@@ -28,7 +28,7 @@ pub(crate) struct Allowed {
 
 enum Entry {
     Permission(Permission),
-    /// A rule as in a Role of the own namespace.
+    /// A rule, as in a Role in the namespace of the ServiceAccount.
     Rule(Rule),
 }
 
@@ -51,9 +51,9 @@ impl Allowed {
         })
     }
 
-    /// Whether the list has this request. Discovery is always in it.
+    /// Whether the list allows this request. It always allows reading the discovery paths.
     pub(crate) fn has(&self, request: &Request) -> bool {
-        // kube-apiserver resolves no dots, but a gateway before it may.
+        // kube-apiserver does not resolve `.` and `..` in a path, but a gateway in front of it may.
         if request.path.split('/').any(|part| matches!(part, "." | "..")) {
             return false;
         }

@@ -31,7 +31,7 @@ pub struct Request {
     pub path: String,
 }
 
-/// The name of a query's parameter that turns a list into a watch.
+/// The query parameter that turns a list into a watch.
 const WATCH: &str = "watch";
 const FIELD_SELECTOR: &str = "fieldSelector";
 
@@ -84,7 +84,8 @@ impl Request {
         Some(request)
     }
 
-    /// Completes a request that names no object: it is for all objects, or its query names one.
+    /// Completes a request whose path names no object: the request is for all objects, or its query names
+    /// one.
     fn refine(&mut self, query: &str) {
         match &*self.verb {
             "get" => {

@@ -3,7 +3,7 @@
 //!
 //! The journal is a file of mode 0600 next to the token's file, with one line of JSON for each entry. Log
 //! filters read the tokens from it, and the end of the job reads the results of the renewals. The end of the
-//! job removes the journal, which stops the renewer.
+//! job removes the journal, which stops the renewer or the proxy. The journal of a proxy holds no token.
 
 use std::{
     fs::File,
@@ -51,7 +51,7 @@ pub enum Entry {
     },
 }
 
-/// An entry in the form of the file.
+/// An entry as the file contains it.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Line {
@@ -82,7 +82,7 @@ impl Journal {
     /// Creates the journal of a proxy, without a token, and locks it.
     ///
     /// # Errors
-    /// If the file exists, or cannot be created.
+    /// If the file exists, or if jobpass cannot create it.
     pub(crate) fn create(path: &Path) -> Result<Self, Error> {
         let created = create_private(path);
         let locked = created.and_then(|file| Ok(file.try_lock().map(|()| file)?));
@@ -153,7 +153,7 @@ impl Reader {
         }
     }
 
-    /// Whether another process holds the lock of the journal. `None` if the journal did not exist.
+    /// Whether another process holds the lock of the journal. `None` if [`Reader::new`] found no journal.
     pub(crate) fn is_locked(&self) -> Option<bool> {
         Some(self.file.as_ref()?.try_lock_shared().is_err())
     }

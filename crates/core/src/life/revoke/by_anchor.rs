@@ -30,7 +30,8 @@ impl AnchorName {
     /// Parses the name.
     ///
     /// # Errors
-    /// If jobpass gives no anchor this name. So the name of another Secret is refused before any request.
+    /// If jobpass never gives this name to an anchor. So jobpass refuses the name of another Secret before it
+    /// sends any request.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let name = text
             .split_once('/')
@@ -65,12 +66,12 @@ impl AnchorName {
 
 /// Revokes the token of an anchor. Returns its receipt, as far as the anchor and the revocation tell.
 ///
-/// The metadata of the anchor gives its type and its uid, which is a precondition of the deletion. A minter may
-/// not list Secrets: then the name alone says that the Secret is an anchor, and the answer to the deletion says
-/// whether it existed.
+/// The metadata of the anchor gives its type and its uid, which is a precondition of the deletion. If the
+/// minter has no permission to list Secrets, only the name says that the Secret is an anchor. The answer to
+/// the deletion then says whether the anchor existed.
 ///
 /// # Errors
-/// If the anchor does not exist, may still exist, or if the API server gives no usable answer.
+/// If the anchor does not exist, if it may still exist, or if the API server gives no usable answer.
 pub async fn by_anchor(
     minter: Minter,
     anchor: &AnchorName,
@@ -101,14 +102,15 @@ pub async fn by_anchor(
             false
         }
         Ok(None) => return Err(anchor.not_there("the API server lists no Secret of this name and type")),
-        // A credential that is not valid is refused once more below.
+        // The minter has no permission to list Secrets, or its credential is invalid. The API server also
+        // refuses the deletion if the credential is invalid.
         Err(error) if error.kind() == Kind::Refused => true,
         Err(error) => return Err(by_hand(error, &state)),
     };
     let budget = Budget::to_the_end(REVOKE);
     if deletes_first {
         delete_unseen(&cluster, anchor, &state, &budget).await?;
-        // The anchor existed until now, so no creation is late.
+        // The anchor existed until now, so its job may also have a role. `run` deletes that role.
         state.role = true;
     }
     let revocation = Revocation {

@@ -16,7 +16,7 @@ const DECISION: &str = "authorization.k8s.io/decision";
 const ACCOUNT: &str = "system:serviceaccount:";
 const AUTHENTICATION: &str = "authentication.k8s.io";
 
-/// An event. It lacks the fields that tell nothing of permissions.
+/// An event, with only the fields that matter for permissions.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Event {
@@ -81,8 +81,8 @@ impl Event {
         self.stage == "ResponseComplete"
     }
 
-    /// The calls that this user needs for the request: the request itself, or the impersonation of the user
-    /// for whom the API server decided about the request.
+    /// The calls for which the user of this event needs rights: the request, or the impersonation of another
+    /// user. After an impersonation, kube-apiserver checks the request against the impersonated user.
     pub(super) fn calls(&self) -> Vec<Call> {
         let Some(request) = self.request() else {
             return Vec::new();
@@ -112,8 +112,7 @@ impl Event {
         }]
     }
 
-    /// The request. The name in `objectRef` may be from the body, which RBAC does not see. So this reads the
-    /// URI.
+    /// The request, from the URI. The name in `objectRef` may be from the body, which RBAC does not see.
     fn request(&self) -> Option<Request> {
         let (path, query) = self
             .request_uri
@@ -140,9 +139,9 @@ fn call(request: Request, outcome: Outcome) -> Call {
 }
 
 impl User {
-    /// The rights that kube-apiserver asks for before it takes a request for one of this user
+    /// The rights that kube-apiserver requires before it treats a request as one of this user
     /// (`k8s.io/apiserver/pkg/endpoints/filters/impersonation`). `constraint` is the verb of constrained
-    /// impersonation, which is a right of its own on the request.
+    /// impersonation. With it, kube-apiserver also requires a right for the request itself.
     fn impersonation(&self, constraint: &str, request: Request) -> Vec<Request> {
         let (verb, group) = match constraint {
             "" => ("impersonate", ""),
@@ -202,7 +201,7 @@ impl User {
     }
 }
 
-/// The right that lacked, from the message of kube-apiserver: `users "jane" is forbidden: User "me" cannot
+/// The missing right, from the message of kube-apiserver: `users "jane" is forbidden: User "me" cannot
 /// impersonate resource "users" in API group "" at the cluster scope`. Constrained impersonation has another
 /// verb.
 fn refused_impersonation(message: &str) -> Option<Request> {

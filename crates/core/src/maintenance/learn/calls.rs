@@ -30,11 +30,11 @@ pub struct Runs {
     pub(super) calls: BTreeMap<Call, u64>,
     /// The number of files.
     pub(super) files: u64,
-    /// The number of records that were cut off.
+    /// The number of incomplete records.
     pub(super) cut: u64,
     /// The namespaces of the ServiceAccounts in the audit logs.
     accounts: BTreeSet<String>,
-    /// The credential ids in the audit logs, if [`Runs::read`] was given none.
+    /// A few credential ids from the audit logs, for the error if [`Runs::read`] got no ids.
     strangers: BTreeSet<String>,
 }
 
@@ -52,11 +52,11 @@ pub(super) struct Call {
 pub(super) enum Outcome {
     Allowed,
     Denied,
-    /// No answer tells.
+    /// No answer tells the decision.
     Unknown,
 }
 
-/// A line of the job summary: all calls about one resource.
+/// A row of the table in the job summary: all calls about one resource.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Row {
     /// The resource, or the path.
@@ -65,11 +65,11 @@ pub struct Row {
     pub verbs: Vec<String>,
     /// The number of calls.
     pub calls: u64,
-    /// The number of calls that were denied.
+    /// The number of denied calls.
     pub denied: u64,
 }
 
-/// The fields by which an event of an audit log is told from a line of a record.
+/// The fields that distinguish an event of an audit log from a line of a record.
 #[derive(Deserialize)]
 struct Head {
     #[serde(default)]
@@ -80,7 +80,7 @@ struct Head {
 
 impl Runs {
     /// Adds the requests of a file: a record, or kube-apiserver's audit log (JSON lines of
-    /// `audit.k8s.io/v1`). Takes the events of an audit log that have one of these credential ids.
+    /// `audit.k8s.io/v1`). From an audit log, takes only the events with one of these credential ids.
     ///
     /// # Errors
     /// If jobpass cannot read the file, if a line is neither a request nor an event, or if no event has one
@@ -91,8 +91,8 @@ impl Runs {
         self.read_from(&name, io::BufReader::new(file), ids)
     }
 
-    /// Adds the requests of a record that the job could write to. Reads no more of it than a record has at
-    /// most.
+    /// Adds the requests of a record. The job could write to this file, so jobpass reads no more of it than
+    /// the greatest size of a record.
     ///
     /// # Errors
     /// As [`Runs::read`].
@@ -102,7 +102,7 @@ impl Runs {
         self.read_from(&name, io::BufReader::new(file.take(record::LONGEST as u64)), &[])
     }
 
-    /// Adds the requests of an open file, whose name is for messages.
+    /// Adds the requests of an open file. `name` is the file's name for messages.
     ///
     /// # Errors
     /// As [`Runs::read`].
@@ -215,13 +215,13 @@ impl Runs {
         self.calls.is_empty()
     }
 
-    /// Whether a record was cut off, so that later requests are missing.
+    /// Whether a record is incomplete, so that later requests are missing.
     pub fn is_cut(&self) -> bool {
         self.cut > 0
     }
 
-    /// The rows of a table for people, without the requests that every client makes to find the API. `own` is
-    /// the namespace of the ServiceAccount.
+    /// The rows of a table for people. Leaves out the requests that every ServiceAccount may make, unless the
+    /// API server denied them. `own` is the namespace of the ServiceAccount.
     pub fn rows(&self, own: &str) -> Vec<Row> {
         let mut rows = BTreeMap::<String, Row>::new();
         for (call, times) in &self.calls {

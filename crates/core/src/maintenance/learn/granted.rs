@@ -114,7 +114,8 @@ impl Granted {
         self.namespace.is_none() && self.as_request().is_some_and(is_default)
     }
 
-    /// The request that needs exactly this right. `None` if this is not a single right.
+    /// The request that needs exactly this right. `self` must be one of [`Granted::rights`]. `None` if the
+    /// rule lacks a part.
     fn as_request(&self) -> Option<Request> {
         let Rule {
             api_groups,

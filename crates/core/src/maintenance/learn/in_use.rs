@@ -35,13 +35,13 @@ pub struct InUse(Vec<Granted>);
 /// The comparison of the rules in use with the needs of some runs.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// The rights that no run used, and those with a wildcard: a wildcard is more than any run uses.
+    /// The rights that no run used, and the rights with a wildcard: a wildcard allows more than any run uses.
     pub unused: Vec<String>,
     /// The rights that a run used, and that none of the rules grants.
     pub missing: Vec<String>,
 }
 
-/// The part of a manifest that has rules.
+/// The fields of a manifest that matter for its rules.
 #[derive(Deserialize)]
 struct Manifest {
     #[serde(default)]
@@ -182,10 +182,10 @@ impl InUse {
     /// in `own`. Leaves out the rules that every ServiceAccount has.
     ///
     /// # Errors
-    /// If there is no complete answer.
+    /// If the API server gives no complete answer.
     pub async fn ask(cluster: &Cluster, needs: &Needs, own: Option<&str>) -> Result<Self, Error> {
         let budget = Budget::new(TIME_LIMIT);
-        // No RoleBinding is in a namespace that does not exist. So this answer has only the rules of
+        // This namespace does not exist, so it has no RoleBinding. The answer has only the rules of
         // ClusterRoleBindings.
         let everywhere = listed(cluster, &random_name()?, &budget).await?;
         let namespaces = needs.allowed.iter().map(|right| &*right.namespace);
@@ -245,7 +245,8 @@ impl InUse {
     }
 }
 
-/// The part of a wildcard that the runs used: its verbs, or its resources as well.
+/// The part of a right with a wildcard that the runs used. Lists verbs if only the verb is a wildcard, else
+/// permissions.
 fn used_in_words(right: &Granted, needs: &Needs, verbs: &[String], own: Option<&str>) -> String {
     let is_verb_alone = right
         .rule

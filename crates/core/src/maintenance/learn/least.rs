@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::rbac::{Request, Rule};
 
-/// The order of the verbs in a rule. Others follow.
+/// The order of the verbs in a rule. Other verbs follow.
 const VERBS: [&str; 8] = [
     "get",
     "list",
@@ -24,10 +24,10 @@ pub(super) struct Least {
     pub(super) cluster: Vec<Rule>,
 }
 
-/// A resource and a verb, as a rule names them.
+/// An API group, a resource and a verb, as a rule names them.
 type Deed = (String, String, String);
 
-/// The objects for which a deed is needed. `None` for all objects.
+/// The names of the objects for which the runs need a [`Deed`]. `None` for all objects.
 type Names = Option<BTreeSet<String>>;
 
 impl Least {

@@ -1,4 +1,4 @@
-//! The least rules for the jobs that a record or an audit log tells of.
+//! The least rules for the jobs in a record or an audit log.
 //!
 //! ```text
 //! lines -> calls -> needs -> least rules -> text to paste

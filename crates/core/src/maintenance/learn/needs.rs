@@ -1,4 +1,5 @@
-//! The rights that some runs needed: what the API server allowed them, denied them, or never answered.
+//! The rights that some runs needed: those that the API server allowed, those that it denied, and those about
+//! which no answer tells.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,7 @@ const ABOUT_ONESELF: [(&str, &str); 3] = [
     ("authorization.k8s.io", "selfsubjectaccessreviews"),
     ("authorization.k8s.io", "selfsubjectrulesreviews"),
 ];
-/// The paths that the ClusterRole `system:service-account-issuer-discovery` adds to the discovery.
+/// The paths that the ClusterRole `system:service-account-issuer-discovery` allows beside the discovery.
 const ISSUER: [&str; 3] = [
     "/.well-known/openid-configuration/",
     "/openid/v1/jwks",
@@ -38,9 +39,9 @@ pub struct Needs {
     pub(super) unknown: BTreeSet<Request>,
     /// The number of requests that every ServiceAccount may make.
     pub(super) of_everybody: u64,
-    /// The requests that no rule may name: with a wildcard, or with characters that jobpass does not show.
+    /// The rights that jobpass writes into no rule: a wildcard or unsafe text could allow more.
     pub(super) unnamed: BTreeSet<Request>,
-    /// The namespace of the ServiceAccount, if an audit log names one account.
+    /// The namespace of the ServiceAccounts in the audit logs, if there is exactly one.
     own: Option<String>,
     /// The number of requests.
     pub(super) requests: u64,
@@ -78,8 +79,8 @@ impl Needs {
         needs
     }
 
-    /// The namespace of the ServiceAccount, as an audit log names it. In a record, it is the only namespace
-    /// of the requests; `None` if they are about several.
+    /// The namespace of the ServiceAccount, as an audit log names it. A record does not name it: then this is
+    /// the only namespace of the requests, or `None` if there are several.
     pub fn own_namespace(&self) -> Option<&str> {
         if let Some(own) = &self.own {
             return Some(own);
@@ -105,7 +106,7 @@ fn rights(call: &Call) -> Vec<Request> {
         ..
     } = &right;
     let is_stream = group.is_empty() && resource == "pods" && STREAMS.contains(&&**subresource);
-    // kube-apiserver asks for `create` if a patch or an update creates the object (`handlers/patch.go`,
+    // kube-apiserver also requires `create` if a patch or an update creates the object (`handlers/patch.go`,
     // `withAuthorization`).
     let creates_too = matches!(&**verb, "patch" | "update") && call.has_created || verb == "get" && is_stream;
     let create = creates_too.then(|| {
@@ -117,7 +118,8 @@ fn rights(call: &Call) -> Vec<Request> {
     std::iter::once(right.clone()).chain(create).collect()
 }
 
-/// The right without the name that RBAC cannot count on: a `create` has its name in the body.
+/// Removes the name from a right that no rule can limit by name: a `create` has the name in the body, and a
+/// `deletecollection` has none.
 fn without_useless_name(request: &Request) -> Request {
     let mut right = request.clone();
     let has_none = match &*right.verb {
@@ -149,8 +151,8 @@ pub(super) fn belongs_to_everybody(request: &Request) -> bool {
     }
 }
 
-/// Whether a rule can name this right, and nothing beyond it. A job chooses the paths of its requests:
-/// without this check, it could have the name `*` put into its rules.
+/// Whether a rule can grant this right and no other. A job chooses the paths of its requests: without this
+/// check, it could request the resource `*`, and so put a wildcard into its own rules.
 fn is_plain(right: &Request) -> bool {
     let Request {
         verb,
@@ -172,7 +174,7 @@ fn is_plain(right: &Request) -> bool {
         true => !resource.is_empty() && (namespace.is_empty() || is_dns_label(namespace)),
         false => path.starts_with('/') && resource.is_empty(),
     };
-    // A key of `userextras` has slashes.
+    // The resource `userextras` has a key with slashes as its subresource.
     let has_slash = [verb, group, resource].iter().any(|text| text.contains('/'));
     is_free && is_shown && is_whole && !has_slash && !verb.is_empty()
 }

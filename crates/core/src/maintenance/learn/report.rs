@@ -10,7 +10,7 @@ use crate::{
     text::harmless,
 };
 
-/// What some runs needed, beside what they may do.
+/// The needs of some runs, compared with the rules in use.
 pub struct Report<'a> {
     needs: &'a Needs,
     least: Least,
@@ -49,7 +49,7 @@ impl<'a> Report<'a> {
         let is_alone = self.least.places.len() == 1 && self.least.cluster.is_empty();
         let places = self.least.places.iter().map(|(namespace, rules)| {
             let use_of = match rbac::parse("rules", &yaml(rules)) {
-                // A job with the input `rules` gets permissions in its own namespace.
+                // A job with the input `rules` gets permissions only in its own namespace.
                 _ if self.own.is_some_and(|own| own != namespace) => "for a Role".to_owned(),
                 Ok(_) => "for the input `rules`, or for a Role".to_owned(),
                 Err(error) => {
@@ -85,15 +85,15 @@ impl<'a> Report<'a> {
         text
     }
 
-    /// The permissions of a place, and those that the input `require` does not accept.
+    /// The permissions of a place: those that the input `require` accepts, and the others.
     fn require(&self, place: &str) -> (Vec<String>, Vec<String>) {
         let rights = self.granted(place);
         let shown = rights.iter().map(|right| permission(right, self.own).to_string());
         shown.partition(|text| Permission::parse(text).is_ok_and(|parsed| parsed.to_string() == *text))
     }
 
-    /// The rights that the least rules of a place grant. They are fewer than the needs: a right to all
-    /// objects stands for those to single ones.
+    /// The rights that the least rules of a place grant. They may be fewer than the needs: a right to all
+    /// objects replaces the rights to single objects.
     fn granted(&self, place: &str) -> Vec<Request> {
         let rules = match place {
             "" => Some(&self.least.cluster),
@@ -204,7 +204,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The report as one value of JSON.
+    /// The report as one JSON value.
     pub fn json(&self) -> Value {
         let permissions = |place: &str| {
             let rights = self.granted(place);
@@ -243,7 +243,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// The permission that is this right. In the namespace `own`, it names no namespace.
+/// Writes a right as a permission. A permission in the namespace `own` names no namespace.
 pub(super) fn permission(right: &Request, own: Option<&str>) -> Permission {
     let place = match &*right.namespace {
         "" => Place::Cluster,

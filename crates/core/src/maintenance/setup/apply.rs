@@ -27,11 +27,11 @@ use crate::{
 
 /// The time limit for the policies to come into effect. An API server reads them once a second.
 const IN_EFFECT: Duration = Duration::from_secs(20);
-/// The wait after the last write of a policy, or after the end of a permission. It is for the API servers that
-/// no probe reached.
+/// The wait after the last write of a policy, or after the removal of a permission. It gives the API servers
+/// that no probe reached the time to read the change.
 pub(super) const OTHER_SERVERS: Duration = Duration::from_secs(2);
-/// The wait after the last write of a policy, if no probe is possible: the administrator may not impersonate
-/// a minter.
+/// The wait after the last write of a policy, if no probe is possible, for example because the administrator
+/// has no permission to impersonate a minter.
 const UNSEEN: Duration = Duration::from_secs(10);
 /// The pause between two attempts at one probe.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -44,9 +44,9 @@ impl Setup {
     /// administrator, if there is one.
     ///
     /// # Errors
-    /// Changes nothing if a job could get a minter's token, or if a minter or job would lose a permission and
-    /// `replace` is not set. Binds no new minter if the policies do not come into effect. Also if the API
-    /// server refuses a request.
+    /// If a job could get a minter's token, or if a minter or job would lose a permission and `replace` is
+    /// not set: jobpass then changes nothing. If the policies do not come into effect: jobpass then binds no
+    /// new minter. Also if the API server refuses a request.
     pub async fn apply(
         &self,
         cluster: &Cluster,
@@ -253,8 +253,8 @@ impl Probe {
                     Enforcement::NotEnforced => NotRefused::Allowed,
                     Enforcement::Unknown => {
                         let message = answer.message();
-                        // A moment after the namespace exists, a controller creates its account. RBAC also
-                        // learns of new bindings late.
+                        // A controller creates the account a moment after the namespace. RBAC also sees a new
+                        // binding only after a moment.
                         let transient = answer.status == 404
                             || answer.status == 403
                                 && message.contains(" cannot ")

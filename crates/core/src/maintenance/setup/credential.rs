@@ -1,4 +1,4 @@
-//! A kubeconfig of the minter, which the CI platform stores.
+//! A kubeconfig of the minter, for the CI platform to store.
 
 use std::path::{Path, PathBuf};
 
@@ -116,9 +116,9 @@ impl MinterKubeconfig {
             && has(format!("namespace: {}", self.namespace))
     }
 
-    /// Requests the token, and writes the kubeconfig: a new file with mode 0600, or the replacement of an
-    /// earlier one as a whole. The token is in no other place. `connection` leads to the API server as the
-    /// administrator's kubeconfig does.
+    /// Requests the token, and writes the kubeconfig. Creates a new file with mode 0600, or replaces an
+    /// earlier kubeconfig as a whole. Writes the token to no other place. `connection` is the connection of
+    /// the administrator's kubeconfig to the API server.
     ///
     /// # Errors
     /// If the API server issues no token, or if jobpass cannot write the file.

@@ -41,10 +41,10 @@ use crate::{
 /// The number of objects on one page of a list.
 const PAGE: u32 = 200;
 
-/// The permission to delete.
+/// The administrator's consent to a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consent {
-    /// Change nothing, and report what a deletion would do.
+    /// Change nothing, and report the objects that a deletion would delete.
     DryRun,
     /// Delete the objects, unless a job has a token.
     NoTokens,
@@ -55,7 +55,7 @@ pub enum Consent {
 /// The fate of one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// The object is deleted, or would be.
+    /// jobpass deleted the object, or would delete it without [`Consent::DryRun`].
     Deleted,
     /// The object does not exist.
     Missing,
@@ -79,9 +79,9 @@ impl Setup {
     /// Deletes the objects of the set-up, and the anchors of its jobs. Reports each of them.
     ///
     /// # Errors
-    /// Deletes nothing if a job has a token and `consent` does not say to revoke it, or if somebody else may
-    /// have made the RoleBinding of the minters: their permissions would stay without the policies. Also if
-    /// the API server refuses a request.
+    /// If a job has a token and `consent` is [`Consent::NoTokens`]. If somebody else may have made the
+    /// RoleBinding of the minters: they would keep its permissions, and no policy would limit them. In both
+    /// cases, jobpass deletes nothing. Also if the API server refuses a request.
     pub async fn delete(
         &self,
         cluster: &Cluster,
@@ -114,7 +114,7 @@ impl Setup {
         if unbound {
             sleep(OTHER_SERVERS).await;
         }
-        // A minter may have minted until just now.
+        // A minter may have minted a token until just now.
         let anchors = match consent {
             Consent::DryRun => anchors,
             Consent::NoTokens | Consent::Revoke => self.anchors_of_jobs(cluster).await?,
@@ -150,7 +150,7 @@ impl Setup {
         fates.collect()
     }
 
-    /// The reason for which an object stays.
+    /// The reason why an object stays. `None` if jobpass deletes the object.
     fn kept(&self, object: &SetupObject, found: &Value, bindings: &[Binding]) -> Option<String> {
         let manifest = object.manifest();
         let by_hand = |why: &str| {
@@ -162,8 +162,8 @@ impl Setup {
         if manifest["kind"] == Namespace::KIND {
             return by_hand("it may hold objects of others");
         }
-        // `kubectl apply` sets no label. An object of jobpass's own name with this content comes from the
-        // output of setup. An account has no content.
+        // `kubectl apply` of the output of setup sets no label. So an object with a name of jobpass's own and
+        // exactly this content counts as made by setup. A ServiceAccount has no content to compare.
         let is_labelled = found["metadata"]["labels"][MANAGED_BY] == "jobpass";
         let is_account = manifest["kind"] == ServiceAccount::KIND;
         let has_our_name = object.name().starts_with("jobpass-") && !is_account;
@@ -273,7 +273,8 @@ fn is_live(anchor: &ListedAnchor) -> bool {
     anchor.expires.is_none_or(|expires| expires > Timestamp::now())
 }
 
-/// Deletes an object, if that is its fate. Returns whether it did.
+/// Deletes an object whose fate is [`Fate::Deleted`]. Returns `true` if the deletion left no object of this
+/// name.
 async fn remove(
     object: &SetupObject,
     found: Option<&Value>,
@@ -297,7 +298,7 @@ async fn remove(
     match answer.status {
         200 | 202 => Ok(true),
         404 if answer.is_not_found() => Ok(true),
-        // Somebody else has deleted it, and made another.
+        // Somebody else has deleted the object, and made another one of this name.
         409 if answer.is_uid_mismatch() => Ok(false),
         _ => {
             let what = format!("cannot delete {}: {}", object.title(), answer.in_words());

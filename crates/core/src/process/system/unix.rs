@@ -29,7 +29,7 @@ use crate::process::{environment::Environment, interrupt::Signal};
 /// The variable that names the folder for temporary files.
 pub const TEMP: &str = "TMPDIR";
 
-/// The name under which a variable is kept.
+/// The name under which jobpass keeps a variable.
 pub(crate) fn variable(name: &str) -> Cow<'_, str> {
     Cow::Borrowed(name)
 }
@@ -39,7 +39,7 @@ pub(crate) fn homes(environment: &Environment) -> Result<Vec<PathBuf>, crate::Er
     Ok(environment.utf8("HOME")?.map(PathBuf::from).into_iter().collect())
 }
 
-/// Whether a program is named by a path, and not only by its name.
+/// Whether `program` is a path, and not only a name.
 pub fn is_path(program: &OsStr) -> bool {
     program.as_encoded_bytes().contains(&b'/')
 }
@@ -55,8 +55,8 @@ pub(crate) fn is_executable(path: &Path) -> bool {
         .is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
 }
 
-/// The options for a file that may be no regular file: opening it does not wait, and makes no terminal the
-/// one of this process.
+/// The options for a file that may not be a regular file. Opening it never waits, and never makes a terminal
+/// the controlling terminal of this process.
 pub(crate) fn without_waiting() -> OpenOptions {
     with_flags(OFlags::NONBLOCK | OFlags::NOCTTY)
 }
@@ -81,8 +81,8 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Opens a file for appending. Only this user can read a file that this creates, or that belongs to this
-/// user.
+/// Opens a file for appending, and creates it if it is missing. If the file belongs to this user, no other
+/// user can read it afterwards.
 pub(crate) fn append_private(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .append(true)
@@ -98,12 +98,13 @@ pub fn create_private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }
 
-/// Creates a folder that only this user can read, and the folders above it.
+/// Creates a folder that only this user can read, and the missing folders above it.
 pub(crate) fn create_private_folders(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Why other users can open a file of [`create_private`]. Some file systems keep no modes.
+/// The reason why other users can open a file of [`create_private`], if they can. Some file systems keep no
+/// modes.
 pub(crate) fn why_open_to_others(path: &Path) -> Option<String> {
     let mode = path.symlink_metadata().ok()?.mode() & 0o777;
     why_open_with(mode)
@@ -132,7 +133,7 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
 }
 
-/// A number of a file that no other file has at the same time.
+/// The numbers that identify a file. No other file has the same numbers at the same time.
 #[derive(PartialEq)]
 pub(crate) struct Identity(u64, u64);
 
@@ -141,7 +142,7 @@ impl Identity {
         file.metadata().map(|file| Self(file.dev(), file.ino()))
     }
 
-    /// The file at this path. This follows no link.
+    /// The identity of the file at this path. Follows no link.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         path.symlink_metadata().map(|file| Self(file.dev(), file.ino()))
     }
@@ -171,7 +172,7 @@ pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()>
     file.write_all_at(bytes, offset)
 }
 
-/// Forbids core dumps, and ptrace by other processes of the same user.
+/// Forbids core dumps. On Linux, also forbids ptrace by other processes of the same user.
 pub(crate) fn close_memory() {
     let none = Rlimit {
         current: Some(0),
@@ -188,16 +189,17 @@ pub fn enable_escapes() -> bool {
     true
 }
 
-/// Makes the kernel send this process SIGTERM when its parent ends. Returns whether the parent is `parent`.
+/// Returns whether the parent of this process is still `parent`. On Linux, the kernel then also sends this
+/// process SIGTERM when its parent ends.
 pub(crate) fn follow(parent: u32) -> bool {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
     parent_id() == parent
 }
 
-/// Prepares a command whose process outlives this one. Only its standard streams reach it.
+/// Prepares a command whose process outlives this one. The process inherits only its standard streams.
 pub(crate) fn detach(_: &mut Command) -> io::Result<()> {
-    // A shell may have given this process descriptors of the job's log. The new process must not hold them
+    // A shell may have given this process descriptors of the job's log. The new process must not keep them
     // open.
     close_fds::set_fds_cloexec_threadsafe(3, &[]);
     Ok(())

@@ -1,8 +1,8 @@
 //! Windows.
 //!
-//! Access lists take the place of modes. A file inherits the list of its folder, and on many machines this lets
-//! every user read it: `C:\actions-runner` lets in all users, and so does `D:\a` of GitHub's runners. So a file
-//! with a secret gets a list of its own, by `icacls`, which belongs to Windows.
+//! Access lists take the place of modes. A file inherits the list of its folder, and on many machines that
+//! list lets every user read the file: `C:\actions-runner` admits all users, and so does `D:\a` of GitHub's
+//! runners. So jobpass gives a file with a secret a list of its own, with `icacls`, a program of Windows.
 
 use std::{
     borrow::Cow,
@@ -34,13 +34,13 @@ pub const TEMP: &str = "TEMP";
 const THE_LINK_ITSELF: u32 = 0x0020_0000;
 /// A console that no window shows (`CREATE_NO_WINDOW`). It gets no Ctrl-C of another console.
 const NO_WINDOW: u32 = 0x0800_0000;
-/// All rights for the owner of the file, whose name this does not need to know (`OWNER RIGHTS`). The list names
-/// nobody else, and the folder adds nobody.
+/// Gives all rights to the owner of the file, whatever the owner's name (`OWNER RIGHTS`). The list names
+/// nobody else, and takes nothing from the folder's list.
 const FOR_THE_OWNER: [&str; 3] = ["/inheritance:r", "/grant:r", "*S-1-3-4:F"];
-/// The same for a folder, and for all that is created in it.
+/// Like [`FOR_THE_OWNER`], for a folder and all that programs create in it.
 const FOR_THE_OWNER_OF_A_FOLDER: [&str; 3] = ["/inheritance:r", "/grant:r", "*S-1-3-4:(OI)(CI)F"];
 
-/// The name under which a variable is kept: Windows does not distinguish `Path` and `PATH`.
+/// The name under which jobpass keeps a variable: Windows does not distinguish `Path` and `PATH`.
 pub(crate) fn variable(name: &str) -> Cow<'_, str> {
     Cow::Owned(name.to_uppercase())
 }
@@ -50,7 +50,7 @@ pub(crate) fn homes(environment: &Environment) -> Result<Vec<PathBuf>, crate::Er
     lookup::homes_on_windows(environment)
 }
 
-/// Whether a program is named by a path, and not only by its name.
+/// Whether `program` is a path, and not only a name.
 pub fn is_path(program: &OsStr) -> bool {
     let separates = |byte| b"/\\:".contains(byte);
     program.as_encoded_bytes().iter().any(separates)
@@ -61,41 +61,42 @@ pub(crate) fn programs(path: PathBuf, environment: &Environment) -> Vec<PathBuf>
     lookup::programs_on_windows(path, environment.get("PATHEXT"))
 }
 
-/// Whether the file may be a program. [`programs`] has tried the endings of programs already.
+/// Whether the file may be a program. [`programs`] has already added the endings of programs.
 pub(crate) fn is_executable(path: &Path) -> bool {
     path.is_file()
 }
 
-/// The options for a file that may be no regular file. Windows opens pipes and devices without waiting.
+/// The options for a file that may not be a regular file. Windows opens pipes and devices without waiting.
 pub(crate) fn without_waiting() -> OpenOptions {
     OpenOptions::new()
 }
 
-/// The options for a file that may be a link: this opens the link itself, which is no regular file.
+/// The options for a file that may be a link. They open the link itself, which is not a regular file.
 pub(crate) fn without_following() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.custom_flags(THE_LINK_ITSELF);
     options
 }
 
-/// Creates a file that only this user can read. No other process can open it before it is closed, and so not
-/// before its access list is right.
+/// Creates a file that only this user can read. No other process can open the file before this process closes
+/// it. By then, the access list is right.
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .share_mode(0)
         .open(path)?;
-    // A file system without access lists is not refused. `why_open_to_others` says so.
+    // A failure is not an error here, because some file systems have no access lists. `why_open_to_others`
+    // reports it.
     let _ = icacls(path, FOR_THE_OWNER);
     Ok(file)
 }
 
-/// Opens a file for appending. Only this user can read a file that this creates, or that belongs to this
+/// Opens a file for appending, and creates it if it is missing. Limits the access to an empty file to this
 /// user.
 pub(crate) fn append_private(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().append(true).create(true).open(path)?;
-    // Whoever wrote to it first has limited the access.
+    // The process that wrote to the file first has limited the access.
     if file.metadata()?.len() == 0 {
         let _ = icacls(path, FOR_THE_OWNER);
     }
@@ -109,7 +110,7 @@ pub fn create_private_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Creates a folder that only this user can read, and the folders above it.
+/// Creates a folder that only this user can read, and the missing folders above it.
 pub(crate) fn create_private_folders(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -123,13 +124,15 @@ pub(crate) fn create_private_folders(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Why other users can open a file of [`create_private`]. Some file systems keep no access lists.
+/// The reason why other users can open a file of [`create_private`], if they can. Some file systems keep no
+/// access lists.
 pub(crate) fn why_open_to_others(path: &Path) -> Option<String> {
     let refused = icacls(path, FOR_THE_OWNER).err()?;
     Some(format!("Windows did not limit the access to it ({refused})"))
 }
 
-/// Lets `icacls` change the access list of a file. Windows finds the program in its own folder first.
+/// Changes the access list of a file with `icacls`. Rust searches the system folders of Windows before
+/// `PATH`, so no other program of this name runs.
 fn icacls(path: &Path, arguments: [&str; 3]) -> io::Result<()> {
     let status = Command::new("icacls.exe")
         .arg(path)
@@ -145,19 +148,19 @@ fn icacls(path: &Path, arguments: [&str; 3]) -> io::Result<()> {
     }
 }
 
-/// Whether the file is this user's. A file of [`create_private`] can be replaced only by its owner, and by those
-/// who may delete any file of its folder.
+/// Whether the file belongs to this user. Always true: only the owner of a file of [`create_private`], and
+/// users who may delete any file of its folder, can replace it.
 pub(crate) fn is_own(_: &Metadata) -> bool {
     true
 }
 
-/// Whether every user may rename files in the folder. A folder of [`create_private_folder`] can be renamed only
-/// by its owner.
+/// Whether every user may rename files in the folder. Always false: only its owner can rename a folder of
+/// [`create_private_folder`].
 pub fn anybody_may_rename_in(_: &Path) -> bool {
     false
 }
 
-/// Gives a file its name, unless another file has it. A second name fails if there is one.
+/// Renames a file, unless another file has the new name. Windows makes no hard link with a name that exists.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     fs::hard_link(from, to)?;
     remove_file(from)
@@ -168,8 +171,8 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     patiently(|| fs::rename(from, to))
 }
 
-/// Removes a file. On some file systems, a file keeps its name until the last program has closed it. So this gives
-/// it another name first: the renewer must see that its journal is gone.
+/// Removes a file. On some file systems, a file keeps its name until the last program has closed it. So this
+/// renames the file first: the renewer must see that its journal is gone.
 pub(crate) fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
     let path = path.as_ref();
     let mut aside = path.as_os_str().to_owned();
@@ -181,8 +184,8 @@ pub(crate) fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
     }
 }
 
-/// Windows neither replaces nor removes a file while a program reads it, unless the program allows that. Clients
-/// read a token's file in less than a millisecond.
+/// Repeats `act` while another program has the file open. Windows neither replaces nor removes a file while a
+/// program reads it, unless that program allows it. Clients read a token's file in less than a millisecond.
 fn patiently(act: impl Fn() -> io::Result<()>) -> io::Result<()> {
     /// ERROR_SHARING_VIOLATION
     const IN_USE: i32 = 32;
@@ -199,7 +202,7 @@ fn patiently(act: impl Fn() -> io::Result<()>) -> io::Result<()> {
     act()
 }
 
-/// A number of a file that no other file has at the same time.
+/// The numbers that identify a file. No other file has the same numbers at the same time.
 #[derive(PartialEq)]
 pub(crate) struct Identity(u64, u64);
 
@@ -208,7 +211,7 @@ impl Identity {
         information(file).map(|file| Self(file.volume_serial_number(), file.file_index()))
     }
 
-    /// The file at this path. This follows no link.
+    /// The identity of the file at this path. Follows no link.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         without_following()
             .read(true)
@@ -223,7 +226,8 @@ pub(crate) fn names_of(path: &Path) -> io::Result<u64> {
     information(&file).map(|file| file.number_of_links())
 }
 
-/// A file of [`create_private`] lets in its owner alone. Whom the other file lets in, this leaves to its owner.
+/// Does nothing. A file of [`create_private`] admits its owner alone, and the owner decides about further
+/// users.
 pub(crate) fn let_in_the_same(_: &File, _: &Metadata) -> io::Result<()> {
     Ok(())
 }
@@ -246,11 +250,11 @@ pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Re
     Ok(())
 }
 
-/// Windows writes a dump of a program that crashed only if an administrator asked for it, and has no way to
-/// close the memory to other processes of the same user.
+/// Does nothing. Windows writes a dump of a crashed program only if an administrator asked for it. It has no
+/// way to close the memory to other processes of the same user.
 pub(crate) fn close_memory() {}
 
-/// Makes the console obey escape sequences. Returns whether it does: the consoles of Windows before 10 cannot.
+/// Makes the console obey escape sequences. Returns whether it does: the consoles before Windows 10 cannot.
 pub fn enable_escapes() -> bool {
     [Console::stdout(), Console::stderr()]
         .into_iter()
@@ -258,17 +262,17 @@ pub fn enable_escapes() -> bool {
         .any(|mut console| console.set_virtual_terminal_processing(true).is_ok())
 }
 
-/// Returns whether the process that started this one still runs. Windows does not say so. GitHub's runner ends
-/// all processes of a step that it kills, and so this one (`ProcessInvoker.cs`, `KillProcessTree`).
+/// Returns `true`: Windows does not tell whether the parent of this process still runs. GitHub's runner ends
+/// all processes of a step that it kills, including this one (`ProcessInvoker.cs`, `KillProcessTree`).
 pub(crate) fn follow(_: u32) -> bool {
     true
 }
 
-/// Prepares a command whose process outlives this one. Only its standard streams reach it.
+/// Prepares a command whose process outlives this one. The process inherits only its standard streams.
 ///
-/// A new process gets every handle that may be inherited, and the runner waits until the last holder of the
-/// job's log has closed it. The caller of this process has made the handles of its standard streams so. So this
-/// replaces them by copies that are not inherited.
+/// A new process gets every handle that processes may inherit, and the runner waits until the last holder of
+/// the job's log has closed it. The standard streams of this process are such handles. So this replaces them
+/// with copies that no process inherits.
 pub(crate) fn detach(command: &mut Command) -> io::Result<()> {
     command.creation_flags(NO_WINDOW);
     FileDescriptor::redirect_stdio(&stdin(), StdioDescriptor::Stdin)
