@@ -204,7 +204,7 @@ impl<'a> ApiChecks<'a> {
         futures_util::future::join_all(reviews).await
     }
 
-    /// Makes text from the server safe to show. Without this, it could hold control characters, or echo the
+    /// Makes text from the server safe to show. Otherwise the text could hold control characters, or echo the
     /// bearer token of the request.
     fn shown(&self, text: &str) -> String {
         harmless(&self.cluster.without_bearer(text))

@@ -21,8 +21,8 @@ const SOON: i64 = 14 * 86_400;
 /// The time before a stored token expires from which doctor warns, in seconds.
 const TOKEN_SOON: i64 = 7 * 86_400;
 
-/// The finding about the minter's credential: its kind, and the time until it expires. `lifetime` is that of
-/// a job's token, in seconds.
+/// The finding about the minter's credential: its kind, and the time until it expires. `lifetime` is the
+/// lifetime of a job's token, in seconds.
 pub(super) fn finding(minter: &Minter, lifetime: u64, now: Timestamp) -> Finding {
     let check = "credential";
     let identity = &minter.identity;

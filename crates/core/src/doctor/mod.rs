@@ -214,9 +214,9 @@ impl Diagnosis {
     }
 }
 
-/// Adds doctor's findings to the error of a failed minting, if the API server refused a request or could not
-/// be reached. The error's message stays the first line, and its next step the last. The checks end after 4
-/// s, or at a signal.
+/// Adds doctor's findings to the error of a failed minting, if the API server refused a request or gave no
+/// answer. The error's message stays the first line, and its next step the last. The checks end after 4 s, or
+/// at a signal.
 pub async fn explained(error: Error, minter: &Minter, spec: &Spec, interrupt: &mut Interrupt) -> Error {
     // An access report has its own explanation.
     if error.report().is_some() || !matches!(error.kind(), Kind::Refused | Kind::Unreachable) {

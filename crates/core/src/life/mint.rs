@@ -1,4 +1,4 @@
-//! Minting: all steps from the recorded state to the token in the job's hands. If one fails, nothing stays
+//! Minting: all steps from the recorded state to the token in the job's hands. If a step fails, nothing stays
 //! behind.
 
 use std::{cell::RefCell, panic::AssertUnwindSafe, path::Path, time::Duration};
@@ -37,7 +37,7 @@ use crate::{
 
 /// The time limit for cleaning up. GitHub kills a cancelled job after 7.5 s, sooner than other CI runners.
 const CLEAN_UP: Duration = Duration::from_secs(3);
-/// The part of that time in which a delivery that has begun may end.
+/// The time limit, after a signal, for a delivery that has begun.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
 /// A token to mint: its minter, and the files that will hold the token. jobpass has created nothing yet.
@@ -64,10 +64,10 @@ pub struct Handover<R, D> {
     /// Records the state before jobpass creates the anchor, and again when jobpass knows more. `None` means
     /// that nothing is left to revoke.
     pub record: R,
-    /// Opens the proxy that keeps the token, for a state with a proxy. The job gets the bearer of the proxy,
-    /// and `mask` and `deliver` also get the bearer in place of the token.
+    /// For a state with a proxy, opens the proxy that keeps the token. The job, `mask` and `deliver` get the
+    /// bearer of the proxy in place of the token.
     pub open: Open,
-    /// Masks the token, before any part of it is written.
+    /// Masks the token before jobpass writes any part of it.
     pub mask: fn(&Minted) -> Result<(), Error>,
     /// Delivers the token, after jobpass has written the token's files. Like `mask`, this runs on a thread of
     /// its own. A reader that does not empty the log's pipe blocks the writer, and must not delay the
@@ -191,7 +191,8 @@ where
     R: FnMut(Option<&State>) -> Result<(), Error>,
     D: FnOnce(&Minted, &State) -> Result<(), Error> + Send + 'static,
 {
-    // A signal drops `work` in the middle. Its progress decides what to clean up, so it lives outside of it.
+    // A signal drops `work` in the middle. The progress decides what to clean up, so it lives outside of
+    // `work`.
     let progress = RefCell::new(Progress {
         state,
         creation: Creation::Impossible,
@@ -382,7 +383,7 @@ where
     Ok(minted)
 }
 
-/// Warns if the minter may do everything. Asks the API server as the minter. `None` if no answer comes in
+/// Warns if the minter has all permissions. Asks the API server as the minter. `None` if no answer comes in
 /// time.
 async fn mighty_minter(cluster: &Cluster, spec: &Spec, budget: &Budget) -> Option<String> {
     if spec.checks.escape == EscapeCheck::Off {
@@ -394,7 +395,7 @@ async fn mighty_minter(cluster: &Cluster, spec: &Spec, budget: &Budget) -> Optio
 }
 
 /// Asks the API server for the token's permissions, with the token itself. Does not ask with a token for
-/// other audiences, which the API server refuses.
+/// other audiences, because the API server refuses such a token.
 async fn check(as_job: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budget) -> Result<(), Error> {
     if spec.checks.is_empty() && spec.rules.is_empty() || !spec.audiences.is_empty() {
         return Ok(());

@@ -53,12 +53,13 @@ const LOOK: Duration = Duration::from_millis(500);
 /// The longest wait after a failed renewal before the next attempt.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// The shortest time between a renewal and one that an answer 401 causes.
+/// The shortest time between a renewal and an early renewal after an answer 401.
 const LEAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Starts the renewer: this program with [`VERB`], and with the state on its standard input. The renewer
 /// renews the token until the end of the job removes the journal. It inherits the variables that may hold the
-/// minter's credential. Does nothing for a token without renewal, and for one that a proxy holds and renews.
+/// minter's credential. Does nothing for a token without renewal, and for a token that a proxy holds and
+/// renews.
 ///
 /// The renewer stays in the process group of the job, so it ends with the job.
 ///
@@ -237,7 +238,7 @@ async fn renewal_loop<E: Future<Output = ()>>(
 
 /// The times at which jobpass renews a token.
 struct Schedule {
-    /// The end of `renew-for`.
+    /// The end of `renew-for`, or of a proxy's `duration`.
     end: Instant,
     minted: Instant,
     /// The lifetime of the last token.
@@ -259,7 +260,7 @@ impl Schedule {
         }
     }
 
-    /// Whether the last token lasts until the end of `renew-for`, or that end has come.
+    /// Whether no renewal is left: the last token lasts until `end`, or `end` has come.
     fn is_over(&self, now: Instant) -> bool {
         self.minted + self.life >= self.end || now >= self.end
     }

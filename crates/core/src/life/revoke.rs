@@ -36,7 +36,7 @@ pub use self::by_anchor::{AnchorName, by_anchor};
 
 /// The time limit for the whole revocation: the deletion, its retries, and the proof with `wait`.
 pub const REVOKE: Duration = Duration::from_secs(40);
-/// The time that remains after a signal.
+/// The time that remains for the deletion after a signal.
 const HURRY: Duration = Duration::from_secs(5);
 
 /// The time limit for reading and removing the token's files. The deletion of the anchor runs at the same
@@ -92,7 +92,7 @@ pub struct Revoked {
 ///
 /// # Errors
 /// If the anchor may still exist, if the token still works, or if jobpass cannot remove one of the token's
-/// files. The error has the command that deletes the anchor by hand.
+/// files. If jobpass could not delete the anchor, the error has the command that deletes the anchor by hand.
 pub async fn at_end_of_job(
     state: &mut State,
     handed_over: Option<Token>,
@@ -161,7 +161,7 @@ struct Leftovers {
 }
 
 impl Leftovers {
-    /// Begins to read and remove the files, on a thread of its own. Any step of the job can write to these
+    /// Begins to read and remove the files, on a separate thread. Any step of the job can write to these
     /// files or replace them. So reading them may block, and must not delay the deletion of the anchor.
     fn take(files: Files) -> impl Future<Output = Arc<Self>> {
         let until = Instant::now() + READ_AND_REMOVE;
@@ -284,7 +284,7 @@ impl Retries {
 enum Said {
     Unauthorized,
     LetIn,
-    /// A proxy refused the request. That says nothing about the token.
+    /// A proxy on the way refused the request. That says nothing about the token.
     Nothing,
 }
 
@@ -348,8 +348,8 @@ impl Revocation<'_> {
     }
 
     /// Removes the job's own permissions before jobpass deletes the anchor. An API server may cache a token
-    /// for 10 s, but it looks up permissions at each request. This must not delay the deletion of the anchor
-    /// for long.
+    /// for 10 s, but it looks up permissions at each request. The removal must not delay the deletion of the
+    /// anchor for long.
     async fn unbind(&self) {
         let receipt = &self.state.receipt;
         if self.state.role {

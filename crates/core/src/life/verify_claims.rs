@@ -15,7 +15,7 @@ impl Claims {
     ///
     /// # Errors
     /// If the token is for another account or other audiences, is not bound to the anchor, never expires, or
-    /// lives longer than requested.
+    /// lives longer than requested. Also if its audiences are too long, or if its credential id is malformed.
     pub fn verify(
         &self,
         spec: &Spec,

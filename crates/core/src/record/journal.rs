@@ -116,8 +116,8 @@ impl Journal {
     }
 }
 
-/// An entry as a line of its own. The line begins with a line break: an unfinished entry before it would
-/// otherwise damage it.
+/// An entry as a line of its own. The text begins with a line break: an unfinished entry before it would
+/// otherwise damage this entry.
 ///
 /// # Errors
 /// As [`json::text`].
@@ -136,7 +136,7 @@ pub(crate) fn line(entry: &Entry) -> Result<String, Error> {
 }
 
 /// The reading end of the journal, for log filters and for the end of the job. The file stays open. So a
-/// filter masks text that the job printed before it removed the journal.
+/// filter masks text that the job printed before the end of the job removed the journal.
 #[derive(Clone)]
 pub struct Reader {
     file: Option<Arc<File>>,

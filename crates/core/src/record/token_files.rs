@@ -38,7 +38,7 @@ pub struct Files {
     /// A kubeconfig with the token. For a renewed token, the kubeconfig also names `token_file`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubeconfig_file: Option<PathBuf>,
-    /// The [journal] of a renewed token, next to `token_file`; or that of a proxy, next to
+    /// The [journal] of a renewed token, next to `token_file`, or the journal of a proxy, next to
     /// `kubeconfig_file`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub journal: Option<PathBuf>,
@@ -137,7 +137,7 @@ impl Files {
             None => Zeroizing::default(),
         };
         // This writes the journal first, so that a log filter that starts later learns this token. A proxy
-        // has written its journal itself, and that holds no token.
+        // writes its own journal, without a token.
         let announced = Zeroizing::new(journal::line(&Entry::Announced { token: token.clone() })?);
         let journal = self.journal.as_ref().filter(|_| self.token_file.is_some());
         let all = [

@@ -61,9 +61,9 @@ struct Named {
 pub struct State {
     /// The minter's connection to the API server.
     pub connection: Connection,
-    /// How jobpass finds the minter's credential again.
+    /// The way in which jobpass finds the minter's credential again.
     pub auth: Auth,
-    /// The API server that the job uses. `None` if it is the minter's.
+    /// The API server that the job uses. `None` if the job uses the minter's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_server: Option<Connection>,
     /// The token's life so far, with its namespace, anchor and uid.
