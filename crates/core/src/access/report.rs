@@ -37,7 +37,7 @@ pub struct Finding {
     pub expected: Expected,
     /// The answer of the API server.
     pub verdict: Verdict,
-    /// The API server's reason. If there is no answer, the reason for that. Harmless text.
+    /// The API server's reason, or the reason why there is no answer. Harmless text.
     pub reason: String,
 }
 
@@ -57,8 +57,7 @@ pub enum Verdict {
     Allowed,
     /// The user does not have the permission.
     Denied,
-    /// There is no answer, or there is an error in its place. jobpass takes it neither for a yes nor for a
-    /// no.
+    /// The API server gave no answer, or an error. jobpass takes this neither for a yes nor for a no.
     Unknown,
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Rules(Vec<ResourceRule>);
 
 impl Rules {
     /// Lists the rules of the identity of `cluster`. `None` if there is no answer, or if the list may be
-    /// incomplete: an authorizer failed, or cannot list its rules, as no webhook can.
+    /// incomplete: an authorizer failed, or cannot list its rules. No webhook can list its rules.
     pub(super) async fn list(cluster: &Cluster, namespace: &str, budget: &Budget) -> Option<Self> {
         let question = SelfSubjectRulesReview {
             spec: SelfSubjectRulesReviewSpec {

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The tolerance of API servers for differing clocks, in seconds (go-jose's `DefaultLeeway`). They accept a
-/// token for so long before it becomes valid and after it expires.
+/// token this long before it becomes valid, and this long after it expires.
 pub const LEEWAY: i64 = 60;
 /// The longest lifetime without a warning, in seconds: no job takes longer than a day.
 const LONG: i64 = 24 * 3600;

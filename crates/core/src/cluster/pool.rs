@@ -1,5 +1,5 @@
-//! The connections to a server: one HTTP/2 connection that carries all requests. If the server or a proxy
-//! lacks HTTP/2, up to 16 HTTP/1.1 connections.
+//! The connections to a server: one HTTP/2 connection that carries all requests, or up to 16 HTTP/1.1
+//! connections if the server or a proxy lacks HTTP/2.
 //!
 //! hyper-util's `legacy::Client` also pools connections. But it dials for each request that finds no idle
 //! connection, and keeps a connection that went silent. jobpass begins with up to 55 requests at the same

@@ -9,9 +9,9 @@ use crate::{
 
 /// The time between the deletion of an anchor and the test whether its token still works.
 ///
-/// kube-apiserver confirms the deletion first, and a moment later learns of it by a watch. In between it
-/// accepts the token, and caches that for 10 s: a test that comes too soon keeps the token alive. Of 300
-/// tokens, the API server accepted 14 at once, 2 after 5 ms, and none after 20 ms.
+/// kube-apiserver confirms the deletion first, and a moment later learns of the deletion by a watch. In
+/// between, it accepts the token, and caches this result for 10 s: a test that comes too soon keeps the token
+/// alive. Of 300 tokens, the API server accepted 14 at once, 2 after 5 ms, and none after 20 ms.
 pub(crate) const WATCH_LAG: Duration = Duration::from_millis(100);
 
 /// Sends a harmless request as `holder`. If kube-apiserver does not accept the token, it answers 401 on every

@@ -1,4 +1,4 @@
-//! The proxy between the job and the API server, chosen as kubectl chooses it (Go,
+//! The HTTP or SOCKS proxy in front of the API server, chosen as kubectl chooses it (Go,
 //! `golang.org/x/net/http/httpproxy`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

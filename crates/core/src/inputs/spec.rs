@@ -80,7 +80,8 @@ impl Spec {
             TokenType::Legacy => Lifetime::of_legacy(duration)?,
         };
         let proxy = Settings::parse(inputs)?;
-        // No job takes a proxy's token away, so it can be short. jobpass renews it until the time is up.
+        // A proxy's token never reaches the job, so its lifetime can be the shortest. jobpass renews the
+        // token until `duration` is over.
         let (lifetime, renew_for) = match (&proxy, inputs.get(Opt::RenewFor)) {
             (Some(_), _) => (Lifetime::SHORTEST, Some(Duration::from_secs(lifetime.seconds()))),
             (None, Some(text)) => (lifetime, Some(renew_for(text, lifetime)?)),

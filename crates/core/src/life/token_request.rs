@@ -21,7 +21,7 @@ use crate::{
 /// The time limit for the anchor and the TokenRequest together.
 pub const MINT: Duration = Duration::from_secs(45);
 
-/// A token whose claims jobpass has verified. jobpass has not handed it over yet.
+/// A token from the API server. jobpass has not handed it over yet.
 pub struct Minted {
     /// The token.
     pub token: Token,

@@ -29,12 +29,12 @@ use crate::{
     token::Token,
 };
 
-/// The time limit of a plugin. A plugin asks a cloud service; one that needs longer is broken.
+/// The time limit of a plugin. A plugin asks a cloud service; a plugin that needs longer is broken.
 const LONGEST_RUN: Duration = Duration::from_secs(30);
 /// The greatest length of a plugin's output, in bytes. A credential needs far less.
 const LONGEST_OUTPUT: u64 = 1 << 20;
-/// The number of bytes of a plugin's standard error that jobpass keeps. It shows only `SHOWN` characters. It
-/// keeps far more, because it can mask a secret only if it has the secret's beginning.
+/// The number of bytes of a plugin's standard error that jobpass keeps. jobpass shows only `SHOWN`
+/// characters. It keeps far more, because it can mask a secret only if it has the secret's beginning.
 const LONGEST_ERROR: usize = 64 << 10;
 const SHOWN: usize = 500;
 const VERSIONS: [&str; 2] = [
@@ -162,7 +162,7 @@ impl Plugin {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        // With a group of its own, the plugin can be ended together with its children.
+        // In a group of its own, the plugin and its children end together.
         Group::lead(&mut command);
         let mut child = command.spawn().map_err(|error| {
             failed(
@@ -170,7 +170,8 @@ impl Plugin {
                 SILENT,
             )
         })?;
-        // The plugin holds secrets of the job's environment and of the kubeconfig.
+        // The plugin holds secrets of the job's environment and of the kubeconfig, so it must not outlive
+        // jobpass.
         let running = Group::of(&child);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (mut output, mut said) = (Vec::new(), End::default());

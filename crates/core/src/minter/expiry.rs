@@ -8,8 +8,8 @@ use super::{Auth, Minter};
 use crate::claims::Claims;
 
 impl Minter {
-    /// The time at which the credential expires. `None` if jobpass does not know it. Also if jobpass can get
-    /// a new credential from an exec plugin, the CI platform or a file.
+    /// The time at which the credential expires. `None` if jobpass does not know the time, or if it can get a
+    /// new credential from an exec plugin, the CI platform or a file.
     pub(crate) fn expires(&self) -> Option<Timestamp> {
         match &self.auth {
             Auth::Kubeconfig { exec: None, .. } | Auth::BearerTokenEnv { .. } => {}
@@ -33,7 +33,7 @@ impl Minter {
     }
 }
 
-/// The expiry of the first certificate in `pem`. It is the client's own.
+/// The expiry of the first certificate in `pem`, which is the client's own.
 fn not_after(pem: &str) -> Option<i64> {
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
     let (_, certificate) = parse_x509_certificate(&der).ok()?;

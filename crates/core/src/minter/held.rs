@@ -18,7 +18,7 @@ const BEARER: &str = "JOBPASS_HELD_BEARER_TOKEN";
 /// files. Not `Debug`: it is a secret.
 #[derive(Clone)]
 pub struct Held {
-    /// How jobpass finds the credential in `inputs` and `environment`.
+    /// The way in which jobpass finds the credential in `inputs` and `environment`.
     pub auth: Auth,
     /// The inputs, with a kubeconfig that needs no other file.
     pub inputs: Inputs,

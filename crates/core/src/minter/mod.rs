@@ -40,7 +40,7 @@ pub struct Minter {
     pub namespace: Option<String>,
 }
 
-/// How jobpass finds the minter's credential again. Part of the state; holds no secret.
+/// The way in which jobpass finds the minter's credential again. Part of the state; holds no secret.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Auth {
@@ -70,7 +70,7 @@ pub enum Auth {
         audience: String,
         /// The endpoint for ID tokens.
         url: String,
-        /// The proxy before the endpoint, without the user and the password.
+        /// The proxy in front of the endpoint, without the user and the password.
         #[serde(skip_serializing_if = "Option::is_none")]
         proxy: Option<String>,
         /// A file of certificates that jobpass trusts for the endpoint, in addition to those of this system.
@@ -137,7 +137,7 @@ impl Minter {
     }
 
     /// The minter's secrets that jobpass can read without running an exec plugin. Log filters mask them. Each
-    /// is one line. A file that jobpass cannot read is left out.
+    /// is one line. Leaves out a file that jobpass cannot read.
     pub fn credentials(inputs: &Inputs, environment: &Environment) -> Vec<SecretString> {
         let bearer_tokens = [
             inputs

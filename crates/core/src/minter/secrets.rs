@@ -57,8 +57,8 @@ fn is_secret(name: &str) -> bool {
 pub(super) struct Secrets(Vec<Zeroizing<String>>);
 
 impl Secrets {
-    /// The secrets in an exec plugin's arguments and variables. The names of these decide; a job's log shows
-    /// all other values already.
+    /// The secrets in an exec plugin's arguments and variables. The names of arguments and variables decide;
+    /// a job's log shows all other values already.
     pub(super) fn of_plugin(config: &Exec) -> Self {
         let mut secrets = Self::default();
         for (name, value) in &config.environment {

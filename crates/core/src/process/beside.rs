@@ -141,7 +141,7 @@ mod tests {
         assert!(why.starts_with("usage ("), "{why}");
     }
 
-    /// The status of a process that jobpass killed. It would make a person look for an out-of-memory killer.
+    /// jobpass itself killed this process. Its status would make a person look for an out-of-memory killer.
     #[rstest]
     #[case(true, "", "signal: 9 (SIGKILL)")]
     #[case(false, "", "the process was not ready within 5 s")]

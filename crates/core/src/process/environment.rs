@@ -1,5 +1,5 @@
-//! The environment variables of a front end. This crate gets them as a value, and never reads the process's
-//! own.
+//! The environment variables of a front end. This crate gets them as a value, and never reads the variables
+//! of the process itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::{
 /// Variables by name, and the source of the job's ID tokens. Not `Debug`: CI jobs keep secrets in variables.
 #[derive(Clone, Default)]
 pub struct Environment {
-    /// By the names that [`variable`] gives.
+    /// The values, by the names that [`variable`] returns.
     variables: BTreeMap<String, String>,
     /// The names of variables whose value is not UTF-8.
     not_utf8: BTreeSet<String>,

@@ -117,7 +117,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Reads a file that an input or a kubeconfig field names. If there is no such file, the input may hold a
-/// secret in place of a path, so the error does not show what could be one.
+/// secret in place of a path, so the error does not show text that could be a secret.
 pub(crate) fn read_file(input: &str, path: &Path) -> Result<String, Error> {
     read(path).map_err(|error| {
         let path = match path.exists() {
@@ -144,7 +144,7 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Creates the folder of a file, and the folders above it. Only this user can read them.
+/// Creates the folder of a file, and the missing folders above it. Only this user can read the new folders.
 pub(crate) fn make_folder(input: &str, file: &Path) -> Result<(), Error> {
     let folder = file.parent().unwrap_or(Path::new("/"));
     create_private_folders(folder).map_err(|error| {
@@ -225,8 +225,8 @@ pub fn append(path: &Path, text: &str) -> io::Result<()> {
     append_private(path)?.write_all(text.as_bytes())
 }
 
-/// Overwrites bytes of a file from this offset. A link is not followed. A file that is shorter than that is
-/// another file, and stays.
+/// Overwrites bytes of a file from the offset `from`. Follows no link. A file that is too short for these
+/// bytes is another file, and stays as it is.
 ///
 /// # Errors
 /// If jobpass cannot write the file.

@@ -112,7 +112,7 @@ mod tests {
         assert!(!shell.wait().expect("it has ended").success());
     }
 
-    /// By then, another program may have the same process id.
+    /// After the program has ended, another program may have the same process id.
     #[rstest]
     #[case::ended(true)]
     #[case::never_began(false)]

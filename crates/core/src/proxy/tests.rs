@@ -39,7 +39,7 @@ struct Server {
     seen: Arc<Mutex<Vec<Seen>>>,
     /// The number of bytes of all bodies so far.
     received: Arc<AtomicU64>,
-    /// Where to send further lines of a watch.
+    /// The senders of further lines, one for each watch.
     lines: Arc<Mutex<Vec<mpsc::Sender<Bytes>>>>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -515,7 +515,7 @@ async fn a_body_that_nobody_reads_is_not_read(
     for sender in [&down, &up] {
         let mut passed = 0;
         let part = Bytes::from(vec![b'x'; 1 << 16]);
-        // The windows of HTTP/2 and the buffers of the kernel take some.
+        // The windows of HTTP/2 and the buffers of the kernel hold a part of the body.
         while let Ok(sent) = tokio::time::timeout(Duration::from_secs(2), sender.send(part.clone())).await {
             sent.expect("a reader");
             passed += part.len();
@@ -523,7 +523,7 @@ async fn a_body_that_nobody_reads_is_not_read(
         }
     }
     sending.abort();
-    // What is read makes room for more.
+    // Reading the body makes room for more.
     let more = tokio::spawn(async move { down.send(Bytes::from_static(b"last")).await.is_ok() });
     while !more.is_finished() {
         let frame = tokio::time::timeout(Duration::from_secs(10), watched.frame()).await;
@@ -571,7 +571,7 @@ async fn a_server_that_is_gone_is_a_status_and_one_that_is_back_answers(#[values
     server.task.abort();
     let _ = server.task.await;
     drop((server.seen, server.lines));
-    // The connections of the server are tasks of their own. An idle one may still answer.
+    // The connections of the server are tasks of their own. An idle connection may still answer.
     let mut shell = Client::connect(&proxy, false).await;
     let sent = request(&proxy, "GET", "/api/v1/namespaces/ci/pods/a/attach")
         .header(header::CONNECTION, "Upgrade")

@@ -198,8 +198,10 @@ impl Setup {
             || example.is_some_and(|example| example == binding)
     }
 
+    /// Checks that no RoleBinding of the minters stays.
+    ///
     /// # Errors
-    /// If the RoleBinding of the minters stays.
+    /// If one stays.
     fn refuse_foreign_bindings(&self, objects: &[SetupObject], fates: &[Fate]) -> Result<(), Error> {
         let mut bindings = objects
             .iter()

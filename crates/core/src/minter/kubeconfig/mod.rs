@@ -111,7 +111,7 @@ fn path_or_text(text: &str) -> Result<Found, Error> {
     let decoded = decoded(text);
     if decoded.is_none() && !text.contains('\n') && !text.contains(": ") && !text.starts_with('{') {
         let shown = match text {
-            // Base64 of a kubeconfig begins with a letter, so this is a path and no secret.
+            // Base64 of a kubeconfig begins with a letter, so this is a path and not a secret.
             path if path.starts_with(['/', '.', '~']) && path.len() < 256 => format!(" `{}`", harmless(path)),
             _ => String::new(),
         };

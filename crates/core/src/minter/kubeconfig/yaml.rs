@@ -21,7 +21,8 @@ const MOST_STEPS: usize = 400_000;
 
 const LINE_BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
 
-/// The position at which kubectl cannot read the text either: line and column, counted from one.
+/// The failure to read a text that kubectl cannot read either. Holds the line and the column, counted from
+/// one.
 #[derive(Debug)]
 pub(in super::super) struct Unreadable(pub(in super::super) Option<(u64, u64)>);
 
