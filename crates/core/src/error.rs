@@ -96,8 +96,8 @@ impl Error {
         self
     }
 
-    /// Turns the failure into that of a missing proof: jobpass deleted the anchor, but could not prove that
-    /// the token is dead.
+    /// Turns the failure into the failure of a missing proof: jobpass deleted the anchor, but could not prove
+    /// that the token is dead.
     pub(crate) fn into_unproven(mut self) -> Self {
         self.message = format!(
             "jobpass deleted the anchor, but could not prove that the token is dead: {}",

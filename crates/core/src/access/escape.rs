@@ -139,7 +139,7 @@ fn as_others(mode: &str, account: &Account) -> Vec<Question> {
     as_others.collect()
 }
 
-/// The same questions about single objects: those that the account's rules name.
+/// The same questions about the single objects that the account's rules name.
 fn by_name(questions: &[Question], rules: &Rules) -> Vec<Question> {
     let ways = questions.iter().filter(|(may, _)| BY_NAME.contains(may));
     let named = ways.flat_map(|(may, permission)| {
@@ -159,8 +159,8 @@ struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    /// Answers the questions from the account's rules, and asks the API server those that the rules do not
-    /// answer. Also asks about each object that a rule names.
+    /// Answers the questions from the account's rules, and asks the API server the others. Also asks about
+    /// each object that a rule names.
     async fn ask(&self, mut questions: Vec<Question>) -> Vec<Answered> {
         if let Some(rules) = &self.rules {
             questions.extend(by_name(&questions, rules));

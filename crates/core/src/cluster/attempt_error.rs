@@ -1,8 +1,8 @@
-//! The reason for which an attempt at a call got no answer, in words that lead a person to the cause.
+//! The reason why an attempt at a call got no answer, in words that lead a person to the cause.
 
 use crate::text::harmless;
 
-/// The reason for which an attempt got no answer.
+/// The reason why an attempt got no answer.
 pub(crate) struct AttemptError {
     pub(crate) why: String,
     pub(crate) help: &'static str,

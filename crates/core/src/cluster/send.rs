@@ -31,8 +31,8 @@ pub(crate) struct NoAnswer {
 
 impl Cluster {
     /// Sends a call. Repeats it as often as the budget allows: after connection errors, after 429 (it obeys a
-    /// Retry-After of up to 10 s), and after 500, 502, 503 and 504. Every call can be repeated; each caller
-    /// says why.
+    /// Retry-After of up to 10 s), and after 500, 502, 503 and 504. jobpass may repeat every call; each
+    /// caller says why.
     ///
     /// # Errors
     /// If all attempts fail, or the budget ends.

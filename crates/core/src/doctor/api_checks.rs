@@ -15,8 +15,8 @@ use crate::{
     text::{harmless, in_words},
 };
 
-/// The difference between two clocks, in seconds, from which doctor warns. Smaller ones prove nothing: the
-/// Date header has no fractions, and an answer takes some time to arrive.
+/// The difference between two clocks, in seconds, from which doctor warns. A smaller difference proves
+/// nothing: the Date header has no fractions, and an answer takes some time to arrive.
 const SKEW: i64 = 30;
 /// The first minor release that jobpass supports.
 const OLDEST: u32 = 27;

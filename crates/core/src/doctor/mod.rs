@@ -1,5 +1,5 @@
-//! Finds the reasons for which minting fails, from the configuration to the admission policies. Each finding
-//! says how to correct the cause.
+//! Finds the reasons why minting fails, from the configuration to the admission policies. Each finding says
+//! how to correct the cause.
 //!
 //! Doctor changes nothing. It requests one token, bound to a Secret that does not exist. So no API server
 //! issues that token.

@@ -102,7 +102,7 @@ impl Spec {
     }
 }
 
-/// The namespace: that of the input, else that of the minter's configuration, else `default`.
+/// The namespace of the input, else the namespace of the minter's configuration, else `default`.
 ///
 /// # Errors
 /// If no namespace can have this name.

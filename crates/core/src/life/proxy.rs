@@ -155,7 +155,7 @@ pub fn parse(message: &str) -> Result<(State, Option<Token>), Error> {
 /// process ends when the end of the job removes the journal.
 ///
 /// # Errors
-/// If the process does not start, or ends at once. The error then holds its output.
+/// If the process does not start, ends at once, or is not ready within 5 s. The error then holds its output.
 pub fn in_background(state: &State, token: &Token) -> Result<Door, Error> {
     beside(&[renew::VERB], state, token)
 }

@@ -64,7 +64,7 @@ const LEAST_PAUSE: Duration = Duration::from_secs(2);
 /// The renewer stays in the process group of the job, so it ends with the job.
 ///
 /// # Errors
-/// If the renewer does not start, or ends at once. The error then holds the renewer's output.
+/// If the renewer does not start, ends at once, or is not ready within 5 s. The error then holds its output.
 pub fn in_background(state: &State) -> Result<(), Error> {
     if state.renewal.is_none() || state.proxy.is_some() {
         return Ok(());

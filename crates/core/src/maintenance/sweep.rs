@@ -57,7 +57,7 @@ pub enum Expiry {
     Unclear(&'static str),
 }
 
-/// The outcome for an anchor. There is none for an anchor whose token may be in use.
+/// The outcome for an anchor. An anchor whose token may be in use has no outcome.
 #[derive(Debug, Clone)]
 pub enum Fate {
     /// The sweep deleted the anchor. In a dry run, the sweep would have deleted it.

@@ -98,7 +98,7 @@ pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error>
         })
 }
 
-/// The next step after a refusal. `claims` are those of the credential, if the credential is a token.
+/// The next step after a refusal. `claims` are the claims of the credential, if the credential is a token.
 fn next_step(status: u16, claims: Option<&Claims>, now: jiff::Timestamp) -> Cow<'static, str> {
     match (status, claims.map(|claims| why_refused(claims, now))) {
         (401, Some(Some(why))) => format!("the API server refuses the token because {why}").into(),

@@ -25,7 +25,7 @@ const LONGEST_LINE: u64 = 64 << 10;
 /// waits for its end.
 ///
 /// # Errors
-/// If the process does not start, or ends at once. The error then holds its output.
+/// If the process does not start, ends at once, or is not ready within 5 s. The error then holds its output.
 pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
     spawn(Command::new(std::env::current_exe()?).args(arguments), input).map(drop)
 }
@@ -79,7 +79,7 @@ fn spawn(command: &mut Command, input: &str) -> io::Result<Option<ChildStdout>> 
     Err(io::Error::other(reason(said.trim(), status, answered.is_ok())))
 }
 
-/// The reason for which the process did not become ready. If it gave no answer, the reason leaves out its
+/// The reason why the process did not become ready. If the process gave no answer, the reason leaves out its
 /// status: [`start`] has killed it.
 fn reason(said: &str, status: ExitStatus, answered: bool) -> String {
     let end = match answered {

@@ -56,8 +56,7 @@ struct Told {
 }
 
 impl Door {
-    /// The door as one line of JSON. The line holds the bearer: send it only to the process that started this
-    /// one.
+    /// The door as one line of JSON. The line holds the bearer: only the parent process may get it.
     ///
     /// # Errors
     /// As [`json::text`].

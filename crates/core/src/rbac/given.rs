@@ -51,7 +51,7 @@ pub(super) const INSTEAD: &str = "if a job needs this, create a ServiceAccount, 
     namespace without anchors, and name the ServiceAccount with `service-account`";
 
 impl Rule {
-    /// The reason for which jobs cannot get this rule. `None` if they can.
+    /// The reason why jobs cannot get this rule. `None` if they can.
     pub(super) fn never_given(&self) -> Option<String> {
         let refused =
             |what: &str, why: &str| Some(format!("has `{}`, which jobs cannot get: {why}", harmless(what)));

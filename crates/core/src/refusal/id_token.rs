@@ -1,5 +1,5 @@
-//! The reasons for which an API server may have refused an ID token. The API server answers only
-//! `Unauthorized`, so jobpass reads the token's claims.
+//! The reasons why an API server may have refused an ID token. The API server answers only `Unauthorized`, so
+//! jobpass reads the token's claims.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;

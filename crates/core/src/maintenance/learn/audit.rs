@@ -164,7 +164,7 @@ impl User {
                 let node = self.username.strip_prefix("system:node:").unwrap_or_default();
                 rights.push(right(group, "nodes", node));
             }
-            // The name in this rule is not the name of a node.
+            // kube-apiserver checks this right for all nodes at once.
             (Some("associated-node"), _) => rights.push(right(group, "nodes", "")),
             (None | Some("serviceaccount"), Some((namespace, name))) => rights.push(Request {
                 namespace: namespace.to_owned(),

@@ -106,7 +106,7 @@ impl Granted {
     /// Whether a default ClusterRole gives this right to every ServiceAccount.
     pub(super) fn belongs_to_everybody(&self) -> bool {
         let is_default = |right: Request| {
-            // From `system:cluster-trust-bundle-discovery`, which not every cluster has.
+            // This right is from `system:cluster-trust-bundle-discovery`, which not every cluster has.
             let is_bundle =
                 (&*right.group, &*right.resource) == ("certificates.k8s.io", "clustertrustbundles");
             belongs_to_everybody(&right) || is_bundle && matches!(&*right.verb, "get" | "list" | "watch")

@@ -141,8 +141,8 @@ pub(super) struct Before {
     metadata: Metadata,
 }
 
-/// Replaces the file by a new one with the same mode and owner, unless somebody has changed it. On Windows, only
-/// the owner can read the new one.
+/// Replaces the file by a new one with the same mode and owner, unless somebody has changed it. On Windows,
+/// only the owner can read the new file.
 pub(super) fn replace(path: &Path, before: &Before, old: &str, new: &str) -> IoResult<()> {
     // The next rotation looks for this name. If the file exists already, another rotation has created it.
     let partial = with_suffix(path, PARTIAL);

@@ -153,7 +153,7 @@ impl Rotation<'_> {
     }
 
     /// Deletes the new Secret after `error`. `created` is `None` if this rotation never asked the API server
-    /// to create the Secret. Else it holds the uid, if the API server returned one.
+    /// to create the Secret. Otherwise `created` holds the uid, if the API server returned one.
     pub(super) async fn undo(&self, error: Error, new: &str, created: Option<Option<String>>) -> Error {
         let Some(uid) = created else { return error };
         let budget = Budget::to_the_end(CLEAN_UP);

@@ -234,7 +234,7 @@ struct Probe {
     call: Call,
 }
 
-/// The reason for which jobpass did not see a policy refuse the probe.
+/// The reason why jobpass did not see a policy refuse the probe.
 enum NotRefused {
     /// The API server allowed the request.
     Allowed,

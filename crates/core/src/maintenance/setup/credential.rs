@@ -102,8 +102,8 @@ impl Setup {
 }
 
 impl MinterKubeconfig {
-    /// Whether the file is an earlier kubeconfig of this minter. jobpass replaces no other file: it could be
-    /// the administrator's own kubeconfig.
+    /// Whether the file is an earlier kubeconfig of this minter. jobpass replaces no other file: another file
+    /// could be the administrator's own kubeconfig.
     fn is_earlier(&self, path: &Path) -> bool {
         let is_file = path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
         let Ok(text) = files::read(path).map(Zeroizing::new) else {

@@ -60,7 +60,7 @@ fn named(name: String) -> ObjectMeta {
     }
 }
 
-/// The reason for which a policy must refuse a token request.
+/// The reason why a policy must refuse a token request.
 #[derive(Clone, Copy)]
 pub(crate) enum Violation {
     /// The token would be bound to a Secret by name, without the Secret's uid.
@@ -72,8 +72,8 @@ pub(crate) enum Violation {
 }
 
 /// Requests a token that is bound to a Secret that does not exist. kube-apiserver first finds the account,
-/// then asks the policies, and at last looks for the Secret. So it never issues this token. A dry run is no
-/// option: it issues a token that works.
+/// then asks the policies, and at last looks for the Secret. So it never issues this token. A dry run is not
+/// an option: kube-apiserver then issues a token that works.
 ///
 /// # Errors
 /// If the operating system returns no random bytes.

@@ -172,7 +172,7 @@ impl Setup {
 
 impl Grant<'_> {
     /// The name of the Role and of its RoleBinding. Only the name for jobs contains a `.`, so no account's
-    /// name leads to the same one.
+    /// name leads to that name.
     fn role(self) -> String {
         match self {
             Self::Account(account) => format!("jobpass-minter-{account}"),

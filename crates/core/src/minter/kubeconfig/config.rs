@@ -23,7 +23,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// The name of the extension in a kubeconfig's cluster whose content jobpass passes to an exec plugin.
 pub(super) const PLUGIN_CONFIGURATION: &str = "client.authentication.k8s.io/exec";
 
-/// A kubeconfig: one file, or several that are merged.
+/// A kubeconfig: the content of one file, or of several merged files.
 #[derive(Clone, Default)]
 pub(super) struct Config {
     pub(super) current_context: String,

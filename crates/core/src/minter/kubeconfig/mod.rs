@@ -32,7 +32,7 @@ pub(super) struct Found {
     unnamed: Context,
 }
 
-/// The kubeconfig of the input, else that of `$KUBECONFIG`, else `~/.kube/config` if it exists.
+/// The kubeconfig of the input, else of `$KUBECONFIG`, else `~/.kube/config` if it exists.
 pub(super) fn find(input: Option<&str>, environment: &Environment) -> Result<Option<Found>, Error> {
     if let Some(text) = input {
         return path_or_text(text).map(Some);
@@ -265,9 +265,9 @@ impl Found {
         }
     }
 
-    /// The secrets in the kubeconfig. These are the tokens and keys of all users, including those in files
-    /// that the kubeconfig names. They are also the arguments and variables of exec plugins whose names mark
-    /// them as secrets, and the passwords of the proxies.
+    /// The secrets in the kubeconfig: the tokens and keys of all users, also in files that the kubeconfig
+    /// names; the arguments and variables of exec plugins whose names mark them as secrets; the passwords of
+    /// the proxies.
     pub(super) fn credentials(&self) -> impl Iterator<Item = SecretString> {
         let users = self.config.users.values().flat_map(user::credentials);
         let clusters = self.config.clusters.values().flat_map(Secrets::of_cluster);
