@@ -9,8 +9,8 @@ use std::{
 use super::system;
 use crate::error::{Error, Kind};
 
-/// Forbids core dumps, and ptrace by other processes of the same user; Windows has neither. Also makes a panic
-/// print its location without its message.
+/// Forbids core dumps on Linux and macOS, and ptrace by other processes of the same user on Linux. On every
+/// system, makes a panic print its location without its message.
 ///
 /// Call this first, before the program reads a secret. It ignores a refusal by the kernel: a sandbox may
 /// forbid either call, and a job must not fail because of that.
@@ -37,7 +37,7 @@ thread_local! {
 }
 
 /// Runs a parser that panics on some wrong inputs. Returns `None` after a panic. Prints nothing about the
-/// panic, because the input is at fault and not this program.
+/// panic, because the input is wrong and not this program.
 pub(crate) fn catch<T>(parse: impl FnOnce() -> T) -> Option<T> {
     IS_EXPECTED.set(true);
     let parsed = catch_unwind(AssertUnwindSafe(parse));
@@ -45,8 +45,8 @@ pub(crate) fn catch<T>(parse: impl FnOnce() -> T) -> Option<T> {
     parsed.ok()
 }
 
-/// Makes Linux send SIGTERM to this process when its parent, `parent`, ends. A parent that SIGKILL ends cannot
-/// forward the cancellation of the job. This process would then mint a token that nobody uses.
+/// Makes Linux send SIGTERM to this process when its parent, `parent`, ends. If SIGKILL ends the parent, it
+/// cannot forward the cancellation of the job. This process would then mint a token that nobody uses.
 ///
 /// # Errors
 /// If `parent` has already ended.

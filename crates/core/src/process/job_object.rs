@@ -7,7 +7,7 @@ use win32job::{ExtendedLimitInfo, Job};
 /// (`CREATE_NEW_PROCESS_GROUP`).
 const OWN_GROUP: u32 = 0x0000_0200;
 
-/// A running program with all its children. They all end if this value is dropped before
+/// A running program with all its children. Windows ends all of them if this value is dropped before
 /// [`Group::has_ended`], or if this process ends.
 pub(crate) struct Group(Option<Job>);
 
