@@ -31,7 +31,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(45);
 const RESUMPTIONS: u32 = 3;
 
 /// An anchor in the cluster. Its annotations prove nothing: everybody who may create anchors can write them.
-/// They are safe to show.
+/// All fields are safe to show.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ListedAnchor {

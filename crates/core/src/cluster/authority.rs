@@ -4,7 +4,7 @@
 //! webpki builds and checks the chains. This module differs where Go differs from webpki:
 //!
 //! - jobpass trusts a given certificate without a chain.
-//! - A given certificate that may not sign others, or has expired, counts for no other certificate.
+//! - A given certificate counts for no other certificate if it is not allowed to sign others, or has expired.
 //! - The certificate of a server may itself be an authority.
 
 use std::sync::Arc;

@@ -132,8 +132,8 @@ mod tests {
         (made.cert.pem(), made.signing_key.serialize_pem())
     }
 
-    /// The problem that jobpass finds in this certificate and key. An argument of `None` stands for the valid
-    /// one.
+    /// The problem that jobpass finds in this certificate and key. `None` stands for the valid certificate or
+    /// key.
     fn problem(certificate: Option<String>, key: Option<String>) -> Option<String> {
         let (own_certificate, own_key) = pair("a");
         let certificate = certificate.unwrap_or(own_certificate);

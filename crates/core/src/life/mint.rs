@@ -135,7 +135,7 @@ impl Plan {
         } = self;
         let mut origin = origin.clone();
         if let (None, Some(bearer)) = (&origin.check_run_id, &minter.identity.bearer) {
-            // A runner may not know the id. The ID token that the runner gave the job has it.
+            // Some runners do not know the id. The ID token that the runner gave the job has it.
             origin.check_run_id = oidc::check_run_id(bearer);
         }
         state.receipt.check_run_id.clone_from(&origin.check_run_id);

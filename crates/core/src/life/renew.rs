@@ -57,9 +57,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const LEAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Starts the renewer: this program with [`VERB`], and with the state on its standard input. The renewer
-/// renews the token until the end of the job removes the journal. It inherits the variables that may hold the
-/// minter's credential. Does nothing for a token without renewal, and for a token that a proxy holds and
-/// renews.
+/// renews the token until the end of the job removes the journal. The renewer inherits the variables that may
+/// hold the minter's credential. Does nothing for a token without renewal, and for a token that a proxy holds
+/// and renews.
 ///
 /// The renewer stays in the process group of the job, so it ends with the job.
 ///

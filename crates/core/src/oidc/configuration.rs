@@ -70,7 +70,7 @@ impl Oidc {
             rules += &equals(&quoted(&format!("repo_property_{name}")), value);
         }
         let job = match self.platform {
-            // A GitHub Enterprise Server may not have this claim.
+            // The ID tokens of a GitHub Enterprise Server may lack this claim.
             Platform::GitHub => {
                 "    # The job in that run, if GitHub names it.\n    - key: jobpass.dev/check-run-id\n      \
                  valueExpression: \"has(claims.check_run_id) ? string(claims.check_run_id) : ''\"\n"

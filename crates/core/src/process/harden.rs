@@ -12,7 +12,7 @@ use crate::error::{Error, Kind};
 /// Forbids core dumps on Linux and macOS, and ptrace by other processes of the same user on Linux. On every
 /// system, makes a panic print its location without its message.
 ///
-/// Call this first, before the program reads a secret. It ignores a refusal by the kernel: a sandbox may
+/// Call this first, before the program reads a secret. A refusal by the kernel is not an error: a sandbox may
 /// forbid either call, and a job must not fail because of that.
 pub fn harden() {
     system::close_memory();

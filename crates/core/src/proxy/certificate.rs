@@ -13,7 +13,7 @@ use crate::error::{Error, Kind};
 
 /// The names that clients may use for the proxy.
 const NAMES: [&str; 2] = ["127.0.0.1", "localhost"];
-/// The time for which the certificate is valid before and after its creation. Every job is shorter.
+/// The time for which the certificate is valid before and after its creation. No job takes that long.
 const VALID: SignedDuration = SignedDuration::from_hours(365 * 24);
 
 /// A certificate with its own authority.

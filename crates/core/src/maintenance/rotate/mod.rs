@@ -87,7 +87,7 @@ impl<'a> Rotation<'a> {
     ///
     /// # Errors
     /// If there is no token there, if no legacy Secret of `cluster` holds the token, or if the credential of
-    /// `cluster` may not read that Secret.
+    /// `cluster` lacks the permission to read that Secret.
     pub async fn prepare(cluster: &'a Cluster, location: &Location, budget: &Budget) -> Result<Self, Error> {
         let (place, token) = Place::read(location, cluster, budget).await?;
         let claims = Claims::decode(&token)?;

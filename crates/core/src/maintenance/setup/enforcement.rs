@@ -67,7 +67,7 @@ pub(crate) enum Violation {
     Unpinned,
     /// The lifetime is too long. Holds it in seconds.
     Lifetime(u64),
-    /// The minter may not get tokens of the ServiceAccount.
+    /// No set-up lets the minter get tokens of the ServiceAccount.
     Account,
 }
 

@@ -55,8 +55,8 @@ pub(crate) fn is_executable(path: &Path) -> bool {
         .is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
 }
 
-/// The options for a file that may not be a regular file. Opening it never waits, and never makes a terminal
-/// the controlling terminal of this process.
+/// The options for a file that is perhaps not a regular file. Opening it never waits, and never makes a
+/// terminal the controlling terminal of this process.
 pub(crate) fn without_waiting() -> OpenOptions {
     with_flags(OFlags::NONBLOCK | OFlags::NOCTTY)
 }

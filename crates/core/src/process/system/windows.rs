@@ -66,7 +66,8 @@ pub(crate) fn is_executable(path: &Path) -> bool {
     path.is_file()
 }
 
-/// The options for a file that may not be a regular file. Windows opens pipes and devices without waiting.
+/// The options for a file that is perhaps not a regular file. Windows opens pipes and devices without
+/// waiting.
 pub(crate) fn without_waiting() -> OpenOptions {
     OpenOptions::new()
 }

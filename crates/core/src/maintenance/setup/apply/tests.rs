@@ -186,7 +186,7 @@ async fn no_minter_is_bound_if_a_policy_does_not_work() {
     );
 }
 
-/// An administrator who may not impersonate a minter still gets the set-up, but waits longer.
+/// An administrator without the permission to impersonate a minter still gets the set-up, but waits longer.
 #[tokio::test(start_paused = true)]
 async fn a_minter_is_bound_later_if_nobody_can_see_the_policies() {
     let (cluster, log) = cluster(|_| None, forbidden("User \"admin\" cannot impersonate"));
