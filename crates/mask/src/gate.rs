@@ -49,6 +49,9 @@ const MARGIN: usize = 32;
 /// the first look.
 const TAIL: usize = 128;
 
+/// The length of a text that the masker reads as a whole, without a first look.
+const FEW: usize = 2048;
+
 /// The greatest distance between two words of a long text that are looked up.
 const STRIDE: usize = 5;
 
@@ -156,16 +159,31 @@ impl Zones {
         zones.words(secrets, text);
         zones.runs(secrets, text);
         zones.merge();
-        if goes_on {
-            let tail = text.len().saturating_sub(TAIL)..text.len();
-            for list in 0..zones.lists.len() {
-                zones.add_zone(list, tail.clone());
-            }
-        }
+        zones.add_end(text, goes_on);
         zones
     }
 
-    /// Adds every zone of another list of zones that the masker must read with other views.
+    /// Only the end of a text, if more text can follow.
+    pub(crate) fn end(text: &[u8], goes_on: bool) -> Self {
+        let kinds = [Kinds::PLAIN, Kinds::BASE64, Kinds::NUMBERS];
+        let mut zones = Self {
+            lists: kinds.map(|kind| (kind, Vec::new())),
+            length: text.len(),
+        };
+        zones.add_end(text, goes_on);
+        zones
+    }
+
+    fn add_end(&mut self, text: &[u8], goes_on: bool) {
+        if goes_on || text.len() <= FEW {
+            let end = text.len().saturating_sub(if goes_on { TAIL } else { FEW })..text.len();
+            for list in 0..self.lists.len() {
+                self.add_zone(list, end.clone());
+            }
+        }
+    }
+
+    /// Each zone with the views that it needs.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Kinds, Range<usize>)> {
         let lists = self.lists.iter();
         lists.flat_map(|(kinds, zones)| zones.iter().map(move |zone| (*kinds, zone.clone())))

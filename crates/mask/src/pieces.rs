@@ -55,8 +55,10 @@ impl Pieces {
             .0
             .iter()
             .filter(|known| uses(View::Chain) && known.is_before(secrets, piece, &span, window, base));
-        let before = before.map(|known| known.own).max();
-        let chain = own + before.unwrap_or(0);
+        // Two readings of one stretch can overlap.
+        let before = before.map(|known| known.own + secret.own(to.min(from.max(known.part.end as usize)), to));
+        let before = before.max();
+        let chain = own.max(before.unwrap_or(0));
         let lost = |bytes: usize| if bytes > 0 { bytes + piece.loss } else { 0 };
         let sole = lost(secret.sole(from, to));
         let (piece_of_any, most) = (secret.need(PIECE), secret.need_of_sole());
@@ -65,16 +67,23 @@ impl Pieces {
             || secret.starts.contains(&from) && lost(own) >= piece_of_any
             || sole >= piece_of_any
                 && (begins_line(&window[..piece.from as usize]) || self.follows_mark(&span, window, base));
-        if self.0.len() == MOST {
-            self.0.pop_front();
-        }
-        self.0.push_back(Known {
+        let new = Known {
             span,
             secret: piece.secret,
             part: piece.part.clone(),
             own: chain,
             is_masked,
-        });
+        };
+        // The masker judges a piece again as long as its end is undecided.
+        if let Some(known) = self.0.iter_mut().find(|known| known.is_same(&new)) {
+            known.own = known.own.max(chain);
+            known.is_masked |= is_masked;
+            return known.is_masked;
+        }
+        if self.0.len() == MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back(new);
         is_masked
     }
 
@@ -110,6 +119,10 @@ impl Pieces {
 }
 
 impl Known {
+    fn is_same(&self, other: &Self) -> bool {
+        (&self.span, self.secret, &self.part) == (&other.span, other.secret, &other.part)
+    }
+
     /// Whether a piece continues this one.
     fn is_before(
         &self,

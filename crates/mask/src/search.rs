@@ -8,7 +8,7 @@ use crate::{
     grams::word,
     secrets::{Place, Secrets},
     text::Text,
-    views::{View, base64, has_escapes, is_token_byte, joined, numbers, unescaped, uses},
+    views::{View, base64, has_escapes, hidden, is_token_byte, joined, numbers, unescaped, uses},
 };
 
 /// The number of views through which a secret is found, one after the other.
@@ -45,7 +45,7 @@ pub(crate) struct Search<'a> {
     secrets: &'a Secrets,
     window: &'a [u8],
     /// Whether to look up every word.
-    is_thorough: bool,
+    pub(crate) is_thorough: bool,
     pub(crate) pieces: Vec<Piece>,
     /// The first position from which on a piece may continue after the window.
     pub(crate) open: u32,
@@ -63,6 +63,10 @@ impl<'a> Search<'a> {
             open: window.len() as u32,
             firm: window.len() as u32,
         }
+    }
+
+    pub(crate) fn window(&self) -> &'a [u8] {
+        self.window
     }
 
     /// Searches a text, and what up to `depth` views read in it.
@@ -183,35 +187,8 @@ impl<'a> Search<'a> {
 
     /// The longest part of a secret around a word, and its place in the secret.
     fn around(&self, text: &Text, word_at: usize, is_joined: bool) -> Option<(Place, Range<usize>)> {
-        self.around_in(text, text.len(), word_at, is_joined)
-    }
-
-    fn around_in(
-        &self,
-        text: &Text,
-        end: usize,
-        word_at: usize,
-        is_joined: bool,
-    ) -> Option<(Place, Range<usize>)> {
-        let bytes = &text.bytes[..end];
-        let places = self.secrets.places(word(&bytes[word_at..])?);
-        let parts = places.filter_map(|place| {
-            let secret = self.secrets.get(place.secret);
-            if is_joined && !secret.is_token() {
-                return None;
-            }
-            let at = place.at as usize;
-            let (head, tail) = (&secret.bytes()[..at], &secret.bytes()[at..]);
-            let before = head.iter().rev().zip(bytes[..word_at].iter().rev());
-            let before = before.take_while(|(one, other)| one == other).count();
-            let after = tail.iter().zip(&bytes[word_at..]);
-            let after = after.take_while(|(one, other)| one == other).count();
-            let first = Place {
-                secret: place.secret,
-                at: (at - before) as u32,
-            };
-            Some((first, word_at - before..word_at + after))
-        });
+        let places = self.secrets.places(word(&text.bytes[word_at..])?);
+        let parts = places.filter_map(|place| self.part_at(&text.bytes, place, word_at, is_joined));
         parts.max_by_key(|(place, part)| {
             let secret = self.secrets.get(place.secret);
             let at = place.at as usize;
@@ -223,9 +200,34 @@ impl<'a> Search<'a> {
         })
     }
 
+    /// The part of a secret around a word of it, and its place in the secret.
+    fn part_at(
+        &self,
+        bytes: &[u8],
+        place: Place,
+        word_at: usize,
+        is_joined: bool,
+    ) -> Option<(Place, Range<usize>)> {
+        let secret = self.secrets.get(place.secret);
+        if is_joined && !secret.is_token() {
+            return None;
+        }
+        let at = place.at as usize;
+        let (head, tail) = (&secret.bytes()[..at], &secret.bytes()[at..]);
+        let before = head.iter().rev().zip(bytes[..word_at].iter().rev());
+        let before = before.take_while(|(one, other)| one == other).count();
+        let after = tail.iter().zip(&bytes[word_at..]);
+        let after = after.take_while(|(one, other)| one == other).count();
+        let first = Place {
+            secret: place.secret,
+            at: (at - before) as u32,
+        };
+        Some((first, word_at - before..word_at + after))
+    }
+
     fn add(&mut self, text: &Text, place: Place, mut part: Range<usize>) {
         // The first digit after a fold can complete a byte by chance.
-        if text.is_padded && part.len() > LEAST && self.is_folded(text, part.end - 1) {
+        if text.is_padded && part.len() > LEAST && self.inner_separator(text, part.end - 1).is_some() {
             part.end -= 1;
         }
         let hidden = self.secrets.get(place.secret).hidden_after();
@@ -235,10 +237,18 @@ impl<'a> Search<'a> {
             Some(last) if !is_new => last.end = last.end.max(to),
             _ => stretches.push(from..to),
         };
+        let mut begin = text.from(start);
         for at in start..part.end {
             let (from, to) = (text.from(at), text.to(at));
             let is_new = text.is_parted(at) && self.has_line_end(text.to(at.max(1) - 1), from);
-            // A byte of base64 can begin before the end of a line, and end after it.
+            // A byte of base64 can begin before the end of a line, and end after it. The digit before a
+            // separator is not sure to be a part of the piece.
+            let separator = self.inner_separator(text, at).filter(|_| at == start && text.is_padded);
+            if let Some(after) = separator {
+                begin = after;
+                mask(begin, to, true);
+                continue;
+            }
             match self.fold(from, to) {
                 Some(fold) => {
                     mask(from, fold.start, is_new);
@@ -256,7 +266,7 @@ impl<'a> Search<'a> {
             }
         }
         self.pieces.push(Piece {
-            from: text.from(start),
+            from: begin,
             to,
             secret: place.secret,
             part: first..place.at + part.len() as u32,
@@ -281,10 +291,18 @@ impl<'a> Search<'a> {
         if text.is_padded && is_long { LOSS } else { 0 }
     }
 
-    /// Whether there is a separator within the stretch of a byte.
-    fn is_folded(&self, text: &Text, at: usize) -> bool {
-        let stretch = &self.window[text.from(at) as usize..text.to(at) as usize];
-        stretch.iter().any(|byte| !is_token_byte(*byte))
+    /// The position after the last separator within the stretch of a byte.
+    fn inner_separator(&self, text: &Text, at: usize) -> Option<u32> {
+        let (mut at, to) = (text.from(at) as usize, text.to(at) as usize);
+        let mut after = None;
+        while at < to {
+            let hidden = hidden(&self.window[..to], at);
+            if hidden == 0 && !is_token_byte(self.window[at]) {
+                after = Some(at as u32 + 1);
+            }
+            at += hidden.max(1);
+        }
+        after
     }
 
     fn is_end_of_secret(&self, place: Place, part: &Range<usize>) -> bool {
@@ -332,19 +350,21 @@ impl<'a> Search<'a> {
 
     fn end_at(&mut self, text: &Text, end: usize, is_joined: bool) -> bool {
         let bytes = &text.bytes[..end];
-        let long = end
-            .checked_sub(LEAST)
-            .filter(|at| word(&bytes[*at..]).is_some_and(|word| self.secrets.grams().has(word)));
-        let long = long.and_then(|at| self.around_in(text, end, at, is_joined));
-        if let Some((place, part)) = &long
-            && self.is_end_of_secret(*place, part)
-            && text.is_padded
-        {
-            self.open = self.open.min(text.from(part.start));
+        let mut start = end - self.secrets.short_end(bytes);
+        let long = end.checked_sub(LEAST).and_then(|at| Some((at, word(&bytes[at..])?)));
+        if let Some((at, word)) = long.filter(|(_, word)| self.secrets.grams().has(*word)) {
+            for place in self.secrets.places(word) {
+                let Some((place, part)) = self.part_at(bytes, place, at, is_joined) else {
+                    continue;
+                };
+                // The end of a secret does not go on, but base64 can.
+                if !self.is_end_of_secret(place, &part) {
+                    start = start.min(part.start);
+                } else if text.is_padded {
+                    self.open = self.open.min(text.from(part.start));
+                }
+            }
         }
-        // The end of a secret does not go on.
-        let long = long.filter(|(place, part)| !self.is_end_of_secret(*place, part));
-        let start = long.map_or_else(|| end - self.secrets.short_end(bytes), |(_, part)| part.start);
         let begin = after_head(text, start..end);
         let is_short =
             end - begin < HEAD && text.parted_at_end && !(begin + 1..end).any(|at| text.is_parted(at));

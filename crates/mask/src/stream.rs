@@ -8,11 +8,12 @@ use std::{
 
 use crate::{
     ESCAPE, Input, MARK,
-    gate::Zones,
+    gate::{Kinds, Zones},
     pieces::Pieces,
     search::{DEPTH, Search},
     secrets::{Known, Secrets},
     source::{AnySource, SecretSource},
+    text::Text,
     views::{Visible, visible},
 };
 
@@ -20,7 +21,14 @@ use crate::{
 const SLICE: usize = 64 << 10;
 
 /// The number of bytes before the undecided ones that the masker keeps, for the views to begin in.
-const CONTEXT: usize = 512;
+const CONTEXT: usize = 1024;
+
+/// The number of bytes around a piece that the masker reads with all views: the next piece may be there.
+const NEAR: usize = 512;
+
+/// The greatest number of bytes by which a stretch to read grows so that it begins with a line. In the middle
+/// of a line, a view can take the text column of a dump for numbers, or a title for text.
+const LINE: usize = 1024;
 
 /// The greatest number of bytes that the masker holds back.
 const MOST: usize = 2 * SLICE;
@@ -158,13 +166,24 @@ impl Masker {
     fn search(&mut self, is_last: bool) {
         let secrets = Arc::clone(&self.secrets);
         let mut search = Search::new(&secrets, &self.window, self.pieces.may_go_on(self.decided));
-        let seen = visible(&self.window, secrets.gate());
-        look(&mut search, &secrets, &seen, is_last);
-        if seen.hides {
-            look(&mut search, &secrets, &Visible::all(&self.window), is_last);
+        let seen = visible(&self.window, secrets.gate(), !is_last);
+        let all = Visible::all(&self.window);
+        let views: &[_] = if seen.has_hidden() { &[&seen, &all] } else { &[&seen] };
+        for (at, seen) in views.iter().enumerate() {
+            let zones = if at == 0 || views[0].hides {
+                Zones::of(&secrets, &seen.bytes, !is_last)
+            } else {
+                Zones::end(&seen.bytes, !is_last)
+            };
+            for (kinds, zone) in zones.iter() {
+                search.text(&part(seen, zone, is_last), kinds, DEPTH);
+            }
         }
+        read_islands(&mut search, views, is_last);
+        // The terminal may show the text of a sequence that never ends.
+        search.open = search.open.min(seen.unsure.unwrap_or(u32::MAX));
         let end = self.base + self.window.len() as u64;
-        let is_long = self.window.len() > MOST + CONTEXT;
+        let is_long = self.window.len() > MOST + CONTEXT + LINE;
         let (open, firm) = match is_last || is_long {
             true => (end, end),
             false => (
@@ -215,21 +234,79 @@ impl Masker {
             self.written = to;
         }
         let kept = index(self.decided.min(self.written)).saturating_sub(CONTEXT);
+        let kept = line_start(&self.window, kept);
         self.window.drain(..kept);
         self.base += kept as u64;
         Ok(())
     }
 }
 
-/// Searches every zone of a text.
-fn look(search: &mut Search<'_>, secrets: &Secrets, seen: &Visible<'_>, is_last: bool) {
-    for (kinds, zone) in Zones::of(secrets, &seen.bytes, !is_last).iter() {
-        let mut text = seen.text(zone);
-        if is_last {
-            (text.goes_on, text.unsure) = (false, None);
+/// Reads everything around the pieces again, with all views, and finds the pieces anew. So these pieces depend
+/// on the text around them, and not on the zones in which the masker saw the first of them.
+fn read_islands(search: &mut Search<'_>, views: &[&Visible<'_>], is_last: bool) {
+    let mut near = NEAR;
+    let mut islands = islands(search, Vec::new(), near);
+    search.is_thorough = true;
+    search.pieces.clear();
+    let mut unread = islands.clone();
+    while !unread.is_empty() {
+        search.pieces.retain(|piece| {
+            let is_in = |island: &Range<usize>| island.contains(&(piece.from as usize));
+            !unread.iter().any(is_in)
+        });
+        for island in &unread {
+            for seen in views {
+                let zone = seen.index(island.start)..seen.index(island.end);
+                search.text(&part(seen, zone, is_last), Kinds::ALL, DEPTH);
+            }
         }
-        search.text(&text, kinds, DEPTH);
+        // A long row of pieces is read a few times, and not once for each piece.
+        near = (2 * near).min(1 << 20);
+        let grown = self::islands(search, islands.clone(), NEAR);
+        unread = grown.iter().filter(|island| !islands.contains(island)).cloned().collect();
+        if !unread.is_empty() {
+            let wider = self::islands(search, islands.clone(), near);
+            unread = wider.iter().filter(|island| !islands.contains(island)).cloned().collect();
+            islands = wider;
+        }
     }
+}
+
+/// The stretches of the window with all pieces and the text near them, and with these other stretches.
+fn islands(search: &Search<'_>, mut islands: Vec<Range<usize>>, near: usize) -> Vec<Range<usize>> {
+    let window = search.window();
+    islands.extend(search.pieces.iter().map(|piece| {
+        let start = line_start(window, (piece.from as usize).saturating_sub(near));
+        start..window.len().min(piece.to as usize + near)
+    }));
+    islands.sort_by_key(|island| island.start);
+    islands.dedup_by(|next, last| {
+        let touches = next.start <= last.end;
+        if touches {
+            last.end = last.end.max(next.end);
+        }
+        touches
+    });
+    islands
+}
+
+/// The beginning of the line around a position, if it is near.
+fn line_start(text: &[u8], position: usize) -> usize {
+    let from = position.saturating_sub(LINE);
+    memchr::memrchr(b'\n', &text[from..position]).map_or(
+        if from == 0 { 0 } else { position },
+        |before| from + before + 1,
+    )
+}
+
+/// A part of a text.
+fn part(seen: &Visible<'_>, zone: Range<usize>, is_last: bool) -> Text {
+    let zone = line_start(&seen.bytes, zone.start)..zone.end;
+    let mut text = seen.text(zone);
+    if is_last {
+        (text.goes_on, text.unsure) = (false, None);
+    }
+    text
 }
 
 /// Writes the escape sequences of a masked range, so that the text after it has its colours.

@@ -14,9 +14,9 @@ use crate::{
 pub(super) fn masked(secrets: &[&str], text: &[u8]) -> Vec<u8> {
     let secrets = Known::new(secrets.iter().copied()).secrets();
     let mut search = Search::new(&secrets, text, true);
-    let seen = visible(text, secrets.gate());
+    let seen = visible(text, secrets.gate(), false);
     let mut all = vec![seen];
-    if all[0].hides {
+    if all[0].has_hidden() {
         all.push(Visible::all(text));
     }
     for seen in &all {

@@ -43,6 +43,7 @@ pub(crate) fn unescaped(text: &Text) -> Text {
     out.parted_at_end = parted || text.parted_at_end;
     out.unsure = out.unsure.into_iter().chain(text.unsure).min();
     out.goes_on = text.goes_on;
+    out.is_padded = text.is_padded;
     out
 }
 

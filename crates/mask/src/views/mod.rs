@@ -10,7 +10,7 @@ use crate::text::{LONGEST_GAP, Text};
 pub(crate) use base64::base64;
 pub(crate) use escapes::{has_escapes, unescaped};
 pub(crate) use numbers::numbers;
-pub(crate) use terminal::{Visible, visible};
+pub(crate) use terminal::{Visible, hidden, visible};
 
 /// A view that a test can switch off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,7 @@ pub(crate) fn joined(text: &Text) -> Text {
     }
     out.parted_at_end = text.parted_at_end || parted;
     out.unsure = text.unsure;
+    out.is_padded = text.is_padded;
     out.goes_on = text.goes_on && is_near_end(&out, text);
     out
 }

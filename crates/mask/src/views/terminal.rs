@@ -24,13 +24,14 @@ pub(crate) struct Visible<'a> {
     runs: Vec<(u32, u32)>,
     /// Whether a secret may begin in text that the terminal does not show.
     pub(crate) hides: bool,
+    has_hidden: bool,
     /// The beginning of a control sequence that the text does not complete.
-    unsure: Option<u32>,
+    pub(crate) unsure: Option<u32>,
     end: u32,
 }
 
-/// Reads a text as a terminal does.
-pub(crate) fn visible<'a>(text: &'a [u8], gate: &Grams) -> Visible<'a> {
+/// Reads a text as a terminal does. `goes_on` says whether more text can follow.
+pub(crate) fn visible<'a>(text: &'a [u8], gate: &Grams, goes_on: bool) -> Visible<'a> {
     let mut seen = Visible::all(text);
     let mut specials = Specials::new(text);
     let Some(mut special) = specials.next(0).filter(|_| uses(View::Terminal)) else {
@@ -65,11 +66,13 @@ pub(crate) fn visible<'a>(text: &'a [u8], gate: &Grams) -> Visible<'a> {
             Some(word) => gate.has(word),
             None => true,
         });
+        seen.has_hidden |= length > 0;
         if length == 0 {
             // An incomplete sequence at the end, or a byte that only looks special.
-            if is_incomplete(rest) {
+            if goes_on && is_incomplete(rest) {
                 seen.unsure = Some(special as u32);
-                seen.hides |= rest.len() > 1;
+                seen.has_hidden = true;
+                break;
             }
             seen.runs.push((bytes.len() as u32, special as u32));
             bytes.push(text[special]);
@@ -88,9 +91,15 @@ impl<'a> Visible<'a> {
             bytes: Cow::Borrowed(text),
             runs: Vec::new(),
             hides: false,
+            has_hidden: false,
             unsure: None,
             end: text.len() as u32,
         }
+    }
+
+    /// Whether a terminal does not show a part of the text.
+    pub(crate) fn has_hidden(&self) -> bool {
+        self.has_hidden
     }
 
     /// A part of the visible bytes as a text.
@@ -115,6 +124,17 @@ impl<'a> Visible<'a> {
             text.unsure = self.unsure;
         }
         text
+    }
+
+    /// The number of visible bytes before a position in the text.
+    pub(crate) fn index(&self, position: usize) -> usize {
+        let runs = &self.runs;
+        let run = runs.partition_point(|(_, text)| *text as usize <= position);
+        let Some((bytes, text)) = run.checked_sub(1).map(|run| runs[run]) else {
+            return if runs.is_empty() { position.min(self.bytes.len()) } else { 0 };
+        };
+        let end = runs.get(run).map_or(self.bytes.len(), |(next, _)| *next as usize);
+        end.min(bytes as usize + position - text as usize)
     }
 
     fn shift(&self, run: usize) -> u32 {
@@ -157,7 +177,7 @@ fn find([one, two, three]: [u8; 3], text: &[u8], from: usize) -> usize {
 }
 
 /// The length of the hidden text that begins at a position.
-fn hidden(text: &[u8], at: usize) -> usize {
+pub(crate) fn hidden(text: &[u8], at: usize) -> usize {
     let rest = &text[at..text.len().min(at + LONGEST)];
     match rest {
         [0 | 0x7f, ..] => 1,
