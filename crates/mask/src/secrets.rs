@@ -68,9 +68,15 @@ pub(crate) struct Known {
     learned: Vec<Zeroizing<String>>,
 }
 
-/// The greatest number of secrets from sources that a masker knows. A job's tokens replace each other, and
-/// two of them are valid at a time.
-const MOST_LEARNED: usize = 16;
+/// The greatest number of secrets from sources that a masker knows, so that its memory has a bound. A job that
+/// renews its token each minute for two days makes fewer.
+const MOST_LEARNED: usize = 4096;
+
+/// The number of secrets from sources that a masker keeps even if they have expired.
+const KEPT: usize = 16;
+
+/// The number of seconds for which kube-apiserver still accepts an expired token, and for which clocks differ.
+const LEEWAY: u64 = 300;
 
 impl Known {
     pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
@@ -91,24 +97,29 @@ impl Known {
         if is_new {
             self.learned.push(secret.to_owned().into());
             // A source can tell about any number of secrets at once.
-            if self.learned.len() > 2 * MOST_LEARNED {
+            if self.learned.len() > MOST_LEARNED {
                 self.forget();
             }
         }
         is_new
     }
 
-    /// Forgets the oldest secrets from sources if there are many. Forgets expired tokens first.
+    /// Forgets the oldest tokens from sources that have expired by their own claim `exp`, and then the latest
+    /// secrets if there are too many: made-up secrets cannot push out a token that the masker knows.
     pub(crate) fn forget(&mut self) {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
-        while self.learned.len() > MOST_LEARNED {
-            let is_over = |secret: &Zeroizing<String>| expiry(secret).is_some_and(|expiry| expiry < now);
-            let oldest = self.learned.iter().position(is_over).unwrap_or(0);
-            self.learned.remove(oldest);
-        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        self.forget_at(now.unwrap_or_default().as_secs());
+    }
+
+    fn forget_at(&mut self, now: u64) {
+        let mut surplus = self.learned.len().saturating_sub(KEPT);
+        self.learned.retain(|secret| {
+            let goes =
+                surplus > 0 && expiry(secret).is_some_and(|expiry| expiry.saturating_add(LEEWAY) < now);
+            surplus -= usize::from(goes);
+            !goes
+        });
+        self.learned.truncate(MOST_LEARNED);
     }
 
     pub(crate) fn secrets(&self) -> Secrets {
@@ -323,4 +334,50 @@ fn count(length: usize, counts: impl Fn(usize) -> bool) -> Vec<u32> {
         number
     }));
     counted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(issued: u64) -> String {
+        let claims = format!(r#"{{"exp":{},"iat":{issued}}}"#, issued + 3600);
+        let parts = [r#"{"alg":"RS256"}"#, &claims, "a signature of some bytes"];
+        parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
+    }
+
+    fn is_known(known: &Known, secret: &str) -> bool {
+        let all = known.fixed.iter().chain(&known.learned);
+        all.map(|known| known.as_str()).any(|known| known == secret)
+    }
+
+    /// A week of renewals. Every token is known while it is valid, and the masker's memory does not grow.
+    #[test]
+    fn renewed_tokens_are_known_while_they_are_valid() {
+        let mut known = Known::new(["the first secret"]);
+        for renewal in 0..3000 {
+            let now = 1_790_000_000 + 200 * renewal;
+            assert!(known.learn(&token(now)));
+            known.forget_at(now);
+            for valid in 0..=renewal.min(18) {
+                assert!(is_known(&known, &token(now - 200 * valid)), "{renewal} {valid}");
+            }
+            assert!(known.learned.len() <= 32);
+        }
+        assert!(is_known(&known, "the first secret"));
+    }
+
+    #[test]
+    fn made_up_secrets_push_out_no_token() {
+        let now = 4_000_000_000;
+        let mut known = Known::new(["the first secret"]);
+        known.learn(&token(now));
+        (0..10_000).for_each(|number| {
+            known.learn(&format!("made up {number}"));
+        });
+        known.forget_at(now);
+        assert!(is_known(&known, "the first secret"));
+        assert!(is_known(&known, &token(now)));
+        assert_eq!(known.learned.len(), MOST_LEARNED);
+    }
 }
