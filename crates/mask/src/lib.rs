@@ -1,9 +1,9 @@
 //! Removes secrets from a log while the log is written.
 //!
 //! Scripts seldom print a secret as it is. They print it in base64, quoted, in hexadecimal, in colours,
-//! folded at some column, or cut off. A [`Masker`] finds a secret in all these [forms](forms()) in a stream
-//! of any bytes, and writes [`MARK`] instead. It holds back only bytes that may be the beginning of a secret,
-//! and its memory does not grow with the log.
+//! folded at some column, or cut off. A [`Masker`] reads a stream of any bytes as these tools write it, and
+//! writes [`MARK`] in place of each stretch that reads as a secret. It holds back only bytes that may be the
+//! beginning of a secret, and its memory does not grow with the log.
 //!
 //! ```
 //! use jobpass_mask::Masker;
@@ -27,7 +27,7 @@
 //!
 //! - [`copy`] masks everything that a reader returns, [`copy_to_mark`] the part before a mark.
 //! - A [`SecretSource`] tells a masker about secrets that are made after the log has begun.
-//! - [`forms()`] lists the forms, for a program that gives them to another masker or searches for leaks.
+//! - [`forms()`] lists common forms of a secret, for a masker that only replaces whole values.
 //!
 //! # What is masked
 //! The masker reads a log through *views*, and up to two views one after the other. It searches the secrets,
@@ -60,12 +60,15 @@
 //! - Secrets of fewer than [`LEAST`] bytes.
 //! - Dumps of fewer than 16 bytes in a line, and encodings that are folded at fewer than 16 columns.
 //! - Any other encoding of a secret: compressed, encrypted, reversed, base32.
-//! - The oldest secrets from a [`SecretSource`], if it has told about more than 16.
+//! - Secrets from a [`SecretSource`] that has already told about 4,096 valid ones. The masker also forgets the
+//!   oldest tokens that have expired by their claim `exp`, but keeps at least 16.
+//! - A line of base64 that has claims of a JWT, but not its signature, in the middle of other text.
 //! - A secret that contains a mark, or whose beginning or end looks like a part of a mark.
 //!
 //! # How it keeps up
 //! The masker looks up every fifth 8-byte word of the log in a set of all words of the secrets and their
-//! forms, and looks for runs of base64 and of numbers. It reads only the zones around these with views.
+//! forms, and looks for runs of base64 and of numbers. It reads only the zones around these with views. If a
+//! zone has a piece, the masker reads all the text around it, and with all views.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -22,6 +22,9 @@ const OVERLAP: i64 = 4;
 /// The number of pieces that the masker remembers.
 const MOST: usize = 64;
 
+/// The greatest distance from the beginning of the window at which the rest of a piece can begin.
+const CUT: u32 = 64;
+
 /// The least number of hexadecimal digits of the address at the start of a dump's line.
 const ADDRESS: usize = 4;
 
@@ -56,7 +59,8 @@ impl Pieces {
             .iter()
             .filter(|known| uses(View::Chain) && known.is_before(secrets, piece, &span, window, base));
         // Two readings of one stretch can overlap.
-        let before = before.map(|known| known.own + secret.own(to.min(from.max(known.part.end as usize)), to));
+        let before =
+            before.map(|known| known.own + secret.own(to.min(from.max(known.part.end as usize)), to));
         let before = before.max();
         let chain = own.max(before.unwrap_or(0));
         let lost = |bytes: usize| if bytes > 0 { bytes + piece.loss } else { 0 };
@@ -143,7 +147,8 @@ impl Known {
             between.is_some_and(|between| between.iter().any(|byte| !is_token_byte(*byte)))
         };
         // The window may begin within a piece.
-        let is_rest = span.start < self.span.end && self.secret == piece.secret && ahead < 0;
+        let is_cut = base > 0 && piece.from < CUT;
+        let is_rest = is_cut && span.start < self.span.end && self.secret == piece.secret && ahead < 0;
         let is_next =
             (is_rest || (-OVERLAP..=0).contains(&ahead) || (0..=LOSS as i64).contains(&ahead) && is_parted())
                 && self.span.start < span.start

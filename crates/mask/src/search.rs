@@ -243,7 +243,9 @@ impl<'a> Search<'a> {
             let is_new = text.is_parted(at) && self.has_line_end(text.to(at.max(1) - 1), from);
             // A byte of base64 can begin before the end of a line, and end after it. The digit before a
             // separator is not sure to be a part of the piece.
-            let separator = self.inner_separator(text, at).filter(|_| at == start && text.is_padded);
+            let separator = self
+                .inner_separator(text, at)
+                .filter(|_| at == start && text.is_padded);
             if let Some(after) = separator {
                 begin = after;
                 mask(begin, to, true);
@@ -351,7 +353,9 @@ impl<'a> Search<'a> {
     fn end_at(&mut self, text: &Text, end: usize, is_joined: bool) -> bool {
         let bytes = &text.bytes[..end];
         let mut start = end - self.secrets.short_end(bytes);
-        let long = end.checked_sub(LEAST).and_then(|at| Some((at, word(&bytes[at..])?)));
+        let long = end
+            .checked_sub(LEAST)
+            .and_then(|at| Some((at, word(&bytes[at..])?)));
         if let Some((at, word)) = long.filter(|(_, word)| self.secrets.grams().has(*word)) {
             for place in self.secrets.places(word) {
                 let Some((place, part)) = self.part_at(bytes, place, at, is_joined) else {

@@ -168,7 +168,11 @@ impl Masker {
         let mut search = Search::new(&secrets, &self.window, self.pieces.may_go_on(self.decided));
         let seen = visible(&self.window, secrets.gate(), !is_last);
         let all = Visible::all(&self.window);
-        let views: &[_] = if seen.has_hidden() { &[&seen, &all] } else { &[&seen] };
+        let views: &[_] = if seen.has_hidden() {
+            &[&seen, &all]
+        } else {
+            &[&seen]
+        };
         for (at, seen) in views.iter().enumerate() {
             let zones = if at == 0 || views[0].hides {
                 Zones::of(&secrets, &seen.bytes, !is_last)
@@ -263,10 +267,18 @@ fn read_islands(search: &mut Search<'_>, views: &[&Visible<'_>], is_last: bool) 
         // A long row of pieces is read a few times, and not once for each piece.
         near = (2 * near).min(1 << 20);
         let grown = self::islands(search, islands.clone(), NEAR);
-        unread = grown.iter().filter(|island| !islands.contains(island)).cloned().collect();
+        unread = grown
+            .iter()
+            .filter(|island| !islands.contains(island))
+            .cloned()
+            .collect();
         if !unread.is_empty() {
             let wider = self::islands(search, islands.clone(), near);
-            unread = wider.iter().filter(|island| !islands.contains(island)).cloned().collect();
+            unread = wider
+                .iter()
+                .filter(|island| !islands.contains(island))
+                .cloned()
+                .collect();
             islands = wider;
         }
     }
@@ -293,10 +305,8 @@ fn islands(search: &Search<'_>, mut islands: Vec<Range<usize>>, near: usize) -> 
 /// The beginning of the line around a position, if it is near.
 fn line_start(text: &[u8], position: usize) -> usize {
     let from = position.saturating_sub(LINE);
-    memchr::memrchr(b'\n', &text[from..position]).map_or(
-        if from == 0 { 0 } else { position },
-        |before| from + before + 1,
-    )
+    memchr::memrchr(b'\n', &text[from..position])
+        .map_or(if from == 0 { 0 } else { position }, |before| from + before + 1)
 }
 
 /// A part of a text.

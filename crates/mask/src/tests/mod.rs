@@ -79,6 +79,7 @@ fn text(masker: &Masker, text: &str) -> String {
 fn a_secret_in_an_escape_sequence_is_masked() {
     for (secret, printed) in [
         ("aaaaaaaa", "6161616161616161"),
+        ("aaaaaaaa", "61 61 61 61 61 61 61 61"),
         ("12345678", "12345678"),
         ("1234abcd", "1234abcd"),
     ] {

@@ -87,16 +87,18 @@ proptest! {
             rest = after;
             (!chunk.is_empty()).then_some(chunk)
         });
-        prop_assert_eq!(&whole, &shown(masked(&masker, chunks)), "{:?}", text);
-        prop_assert_eq!(&whole, &shown(masked(&masker, text.as_bytes().chunks(1))), "{:?}", text);
+        prop_assert_eq!(&whole, &shown(masked(&masker, chunks)));
+        prop_assert_eq!(&whole, &shown(masked(&masker, text.as_bytes().chunks(1))));
     }
 
     #[test]
-    fn no_secret_is_left(secrets in vec(secret(), 1..4), bits in vec(bit(WILD), 0..12)) {
+    fn no_form_is_left(secrets in vec(secret(), 1..4), bits in vec(bit(WILD), 0..12)) {
         let forms = all_forms(&secrets);
         let out = masked(&masker(&secrets), [write(&forms, &bits).as_bytes()]);
-        // The masker finds a line or a part of base64 by its neighbours.
-        for form in forms.iter().filter(|form| form.encoding == Encoding::Raw) {
+        // The first and the last characters of base64 can belong to the bytes around it, and a line of base64
+        // can be a line of claims.
+        let is_base64 = |form: &&Form| matches!(form.encoding, Encoding::Base64 | Encoding::Base64Line);
+        for form in forms.iter().filter(|form| !is_base64(form)) {
             prop_assert!(!contains(&out, form.expose().as_bytes()), "{:?} {:?}", form.expose(), String::from_utf8_lossy(&out));
         }
     }

@@ -24,7 +24,7 @@ pub(crate) fn unescaped(text: &Text) -> Text {
             Meaning::Nothing => parted = true,
             Meaning::Text(bytes, count) => {
                 for &byte in &bytes[..count] {
-                    let parted = std::mem::take(&mut parted) || text.is_parted(at);
+                    let parted = std::mem::take(&mut parted) || (at..=last).any(|at| text.is_parted(at));
                     out.push_near(byte, text.from(at), text.to(last), parted);
                 }
             }

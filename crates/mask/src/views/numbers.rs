@@ -231,7 +231,9 @@ fn tokens(text: &[u8]) -> Vec<Token> {
 /// The length of the word with which a text begins. A long run of digits in a longer word is a word.
 fn word_length(text: &[u8]) -> usize {
     let digits = text.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    if digits >= LONG {
+    // A letter after whole bytes is a unit, or ends an escape sequence.
+    let is_unit = |byte: &u8| byte.is_ascii_alphabetic() && !matches!(byte, b'x' | b'X' | b'o');
+    if digits >= LONG || digits > 0 && digits % 2 == 0 && text.get(digits).is_some_and(is_unit) {
         return digits;
     }
     let mut run = 0;

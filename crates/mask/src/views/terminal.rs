@@ -131,7 +131,11 @@ impl<'a> Visible<'a> {
         let runs = &self.runs;
         let run = runs.partition_point(|(_, text)| *text as usize <= position);
         let Some((bytes, text)) = run.checked_sub(1).map(|run| runs[run]) else {
-            return if runs.is_empty() { position.min(self.bytes.len()) } else { 0 };
+            return if runs.is_empty() {
+                position.min(self.bytes.len())
+            } else {
+                0
+            };
         };
         let end = runs.get(run).map_or(self.bytes.len(), |(next, _)| *next as usize);
         end.min(bytes as usize + position - text as usize)
