@@ -20,7 +20,7 @@ const DISTANCE: u64 = 256;
 const OVERLAP: i64 = 4;
 
 /// The number of pieces that the masker remembers.
-const MOST: usize = 64;
+const MOST: usize = 512;
 
 /// The greatest distance from the beginning of the window at which the rest of a piece can begin.
 const CUT: u32 = 64;

@@ -21,7 +21,7 @@ const HEAD: usize = 4;
 pub(crate) const LOSS: usize = 2;
 
 /// The least length of text in the bytes that a view reads.
-const RUN: usize = 12;
+const RUN: usize = 8;
 
 /// The number of bytes at the end of a text that a view reads again with other views.
 const TAIL: usize = 96;
