@@ -21,7 +21,8 @@ pub(super) struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts the control plane once.
+    /// The control plane that all tests share: the cluster of `JOBPASS_TEST_KUBECONFIG`, or else the one that
+    /// the first call starts.
     pub(super) fn shared() -> &'static Self {
         static SHARED: OnceLock<ControlPlane> = OnceLock::new();
         SHARED.get_or_init(|| match env::var_os("JOBPASS_TEST_KUBECONFIG") {

@@ -273,7 +273,7 @@ fn nobody_is_bound_to_policies_that_do_nothing() {
         stopped
             .log
             .contains("could create a Secret that is not an anchor")
-            && stopped.log.contains("jobpass bound no new minter"),
+            && stopped.log.contains("jobpass gave no new minter its permissions"),
         "{}",
         stopped.log
     );

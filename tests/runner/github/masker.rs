@@ -13,8 +13,8 @@ use base64::engine::general_purpose::STANDARD;
 pub struct Masker(BTreeSet<String>);
 
 impl Masker {
-    /// Adds a whole value and each of its lines: `Worker.cs` for secrets, `ActionCommandManager.cs` for
-    /// `::add-mask::`.
+    /// Adds a whole value and each of its lines, as the runner does for secrets (`Worker.cs`) and for
+    /// `::add-mask::` (`ActionCommandManager.cs`).
     pub fn add(&mut self, value: &str) {
         self.add_value(value);
         for line in value.split(['\r', '\n']) {
@@ -89,7 +89,8 @@ fn base64_shifted(value: &str, shift: usize) -> String {
     )
 }
 
-/// `JsonStringEscape` by Newtonsoft, which also escapes the line breaks of Unicode.
+/// The escaping of `JsonStringEscape`. It uses Newtonsoft.Json, which also escapes U+0085, U+2028 and U+2029;
+/// `serde_json` does not.
 fn json(value: &str) -> String {
     let quoted = serde_json::Value::from(value).to_string();
     quoted[1..quoted.len() - 1]

@@ -43,7 +43,8 @@ pub struct Claims {
     pub nbf: Option<i64>,
     /// The time at which the token expires. `None` for a legacy token.
     pub exp: Option<i64>,
-    /// The credential id. `None` in tokens of API servers before about 1.29.
+    /// The credential id. API servers set it from Kubernetes 1.30 on, and in 1.29 behind a feature gate
+    /// (`ServiceAccountTokenJTI`).
     pub jti: Option<String>,
     /// The private claims of Kubernetes.
     #[serde(rename = "kubernetes.io")]

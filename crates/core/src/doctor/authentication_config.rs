@@ -99,7 +99,8 @@ impl AuthenticationConfig {
         }
     }
 
-    /// One finding for each part that must match, in the order in which the API server checks the parts.
+    /// Compares the job's ID token with the file. Returns one finding each for the issuer, the audience, every
+    /// claim rule, the username and every user rule.
     pub(super) fn findings(&self, bearer: Option<&Token>) -> Vec<Finding> {
         let claims = bearer.and_then(|token| claims::part::<Value>(token, 1).ok());
         let issuer = claims.as_ref().and_then(|claims| claims["iss"].as_str());

@@ -34,7 +34,7 @@ pub struct Receipt {
     /// The id of the job's check run on GitHub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check_run_id: Option<String>,
-    /// The `jti` of the token. API servers before about 1.29 set none.
+    /// The `jti` of the token. API servers set it from Kubernetes 1.30 on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential_id: Option<String>,
     /// The time of issue, by the API server.

@@ -152,7 +152,7 @@ impl Setup {
                 ),
             )
             .help(
-                "jobpass bound no new minter. Check whether the admission plugin ValidatingAdmissionPolicy \
+                "jobpass gave no new minter its permissions. Check whether the admission plugin ValidatingAdmissionPolicy \
                  is turned off in this API server, then run the command again",
             ));
         }
@@ -164,8 +164,8 @@ impl Setup {
             Some(why) => {
                 sleep_until(written + UNSEEN).await;
                 Ok(Some(format!(
-                    "jobpass could not see whether the policies were in effect before it bound the minters \
-                     ({why}). It waited for {} s",
+                    "jobpass could not see whether the policies were in effect before it gave the \
+                     minters their permissions ({why}). It waited for {} s",
                     UNSEEN.as_secs()
                 )))
             }

@@ -154,9 +154,12 @@ impl MinterKubeconfig {
         let (Some(issued), Some(until)) = (claims.iat, claims.exp) else {
             return Err(Error::new(
                 Kind::Claims,
-                format!("the API server issued a token of {namespace}/{account} that never expires"),
+                format!("the API server's token for {namespace}/{account} has no expiry or no time of issue"),
             )
-            .help("jobpass wrote no kubeconfig. Check the server's URL: Kubernetes issues no such token"));
+            .help(
+                "jobpass wrote no kubeconfig. Check the server's URL: every token that Kubernetes issues on \
+                 request has both",
+            ));
         };
         let lifetime = u64::try_from(until - issued).unwrap_or_default();
         let mut warnings = answer.warnings;
