@@ -30,8 +30,6 @@ python3 -c 'import base64, os; print([b - 256 if b > 127 else b for b in base64.
 python3 -c 'import base64, os; print(base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "==").hex(":"))'
 ### signature as openssl's text
 python3 -c 'import base64, os; h = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "==").hex(":"); print("Signature Value:\n        " + "\n        ".join(h[i:i + 54] for i in range(0, len(h), 54)))'
-### signature as a number
-python3 -c 'import base64, os; print(hex(int.from_bytes(base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="), "big")))'
 ### signature by node
 node -e 'console.log(Buffer.from(process.env.TOKEN.split(".")[2], "base64url").toString("base64"))'
 ### signature by node in hex
