@@ -1,6 +1,10 @@
 //! The input `allow`: the list of the requests that the loopback proxy passes on.
 
-use super::{FORMS, Permission, Place, Request, Rule, What, is_yaml_list, parse_all};
+use super::{
+    FORMS, Permission, Place, Request, Rule, What,
+    grants::{covers, names, names_resource},
+    is_yaml_list, parse_all,
+};
 use crate::{error::Error, text::harmless};
 
 /// The paths that every client reads to find the API, as the ClusterRole `system:discovery` lists them.
@@ -90,24 +94,13 @@ impl Entry {
     fn allows(&self, request: &Request, own: &str) -> bool {
         match self {
             Self::Permission(permission) => allows(permission, request, own),
-            Self::Rule(rule) => {
-                let has = |list: &[String], value: &str| list.iter().any(|entry| is(entry, value));
-                let resources = rule.resources.iter();
-                request.path.is_empty()
-                    && request.namespace == own
-                    && has(&rule.verbs, &request.verb)
-                    && has(&rule.api_groups, &request.group)
-                    && resources
-                        .map(|resource| resource.split_once('/').unwrap_or((resource, "")))
-                        .any(|(resource, subresource)| is_resource(resource, subresource, request))
-                    && (rule.resource_names.is_empty() || rule.resource_names.contains(&request.name))
-            }
+            Self::Rule(rule) => request.path.is_empty() && request.namespace == own && rule.grants(request),
         }
     }
 }
 
 fn allows(permission: &Permission, request: &Request, own: &str) -> bool {
-    if !is(&permission.verb, &request.verb) {
+    if !names(&permission.verb, &request.verb) {
         return false;
     }
     match &permission.what {
@@ -120,8 +113,8 @@ fn allows(permission: &Permission, request: &Request, own: &str) -> bool {
             place,
         } => {
             request.path.is_empty()
-                && is(group, &request.group)
-                && is_resource(resource, subresource, request)
+                && names(group, &request.group)
+                && names_resource(resource, subresource, request)
                 && (name.is_empty() || *name == request.name)
                 && match place {
                     Place::Own => request.namespace == own,
@@ -129,29 +122,6 @@ fn allows(permission: &Permission, request: &Request, own: &str) -> bool {
                     Place::Cluster => true,
                 }
         }
-    }
-}
-
-/// Whether an entry of RBAC names this value.
-fn is(entry: &str, value: &str) -> bool {
-    entry == "*" || entry == value
-}
-
-/// Whether RBAC's `RESOURCE/SUBRESOURCE` names the resource of a request. `*` alone also names every
-/// subresource, and `*/SUBRESOURCE` names that of every resource. Nothing names all subresources of one
-/// resource (`pkg/apis/rbac/v1/evaluation_helpers.go`, `ResourceMatches`).
-fn is_resource(resource: &str, subresource: &str, request: &Request) -> bool {
-    if (resource, subresource) == ("*", "") {
-        return true;
-    }
-    is(resource, &request.resource) && subresource == request.subresource
-}
-
-/// Whether RBAC's path, which may end in `*`, covers the path of a request.
-fn covers(entry: &str, path: &str) -> bool {
-    match entry.strip_suffix('*') {
-        Some(prefix) => path.starts_with(prefix),
-        None => entry == path,
     }
 }
 

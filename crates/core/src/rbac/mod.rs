@@ -8,12 +8,14 @@ use crate::{error::Error, text::harmless};
 
 mod allow;
 mod given;
+mod grants;
 mod permission;
 mod request;
 mod resources;
 
 pub(crate) use self::allow::{Allowed, is_discovery};
 pub(crate) use self::permission::{FORMS, FORMS_IN_ROLE, Place, What, is_yaml_list, parse_all};
+pub(crate) use self::resources::VERBS;
 pub use self::{permission::Permission, request::Request};
 
 /// A verb that exists only for jobpass. For the tokens of a ServiceAccount, the minter's Role has this verb

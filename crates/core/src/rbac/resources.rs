@@ -100,7 +100,7 @@ pub(super) const SUBRESOURCES: &[&str] = &[
 ];
 
 /// The verbs for these resources.
-pub(super) const VERBS: &[&str] = &[
+pub(crate) const VERBS: &[&str] = &[
     "get",
     "list",
     "watch",

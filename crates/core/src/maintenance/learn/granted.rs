@@ -53,42 +53,13 @@ impl Granted {
         rights
     }
 
-    /// Whether the rule grants a right, as RBAC decides it (`pkg/apis/rbac/v1/evaluation_helpers.go`).
+    /// Whether the rule grants a right where it counts.
     pub(super) fn grants(&self, right: &Request) -> bool {
-        let Rule {
-            api_groups,
-            resources,
-            resource_names,
-            non_resource_urls,
-            verbs,
-        } = &self.rule;
-        let has = |texts: &[String], text: &str| texts.iter().any(|known| known == "*" || known == text);
-        if !has(verbs, &right.verb) {
-            return false;
-        }
-        if !right.path.is_empty() {
-            return non_resource_urls
-                .iter()
-                .any(|known| match known.strip_suffix('*') {
-                    Some(prefix) => right.path.starts_with(prefix),
-                    None => *known == right.path,
-                });
-        }
         let is_here = self
             .namespace
             .as_ref()
             .is_none_or(|namespace| *namespace == right.namespace);
-        let (combined, any) = match &*right.subresource {
-            "" => (right.resource.clone(), String::new()),
-            subresource => (
-                format!("{}/{subresource}", right.resource),
-                format!("*/{subresource}"),
-            ),
-        };
-        is_here
-            && has(api_groups, &right.group)
-            && (has(resources, &combined) || !any.is_empty() && resources.contains(&any))
-            && (resource_names.is_empty() || resource_names.contains(&right.name))
+        (is_here || !right.path.is_empty()) && self.rule.grants(right)
     }
 
     pub(super) fn has_wildcard(&self) -> bool {

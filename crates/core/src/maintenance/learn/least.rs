@@ -2,19 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::rbac::{Request, Rule};
-
-/// The order of the verbs in a rule. Other verbs follow.
-const VERBS: [&str; 8] = [
-    "get",
-    "list",
-    "watch",
-    "create",
-    "update",
-    "patch",
-    "delete",
-    "deletecollection",
-];
+use crate::rbac::{Request, Rule, VERBS};
 
 /// The least rules for some rights: for each namespace, and for the whole cluster.
 #[derive(Debug, Default)]
