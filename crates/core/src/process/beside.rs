@@ -1,7 +1,7 @@
 //! A second process of this program that runs beside the job, and renews or guards its token.
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read as _, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     process::{ChildStdout, Command, ExitStatus, Stdio},
     sync::mpsc::channel,
     thread,
@@ -73,10 +73,19 @@ fn spawn(command: &mut Command, input: &str) -> io::Result<Option<ChildStdout>> 
     let Ok((said, output)) = reader.join() else {
         return Err(io::Error::other("the thread that reads its output panicked"));
     };
-    let mut said = said?;
-    output.chain(error).take(LONGEST_REASON).read_to_end(&mut said)?;
-    let said = String::from_utf8_lossy(&said);
+    let said = words(said?, output, error)?;
     Err(io::Error::other(reason(said.trim(), status, answered.is_ok())))
+}
+
+/// The output of a process that did not become ready in time.
+fn words(mut said: Vec<u8>, output: impl Read, error: impl Read) -> io::Result<String> {
+    // A process that became ready too late may have sent a secret after `READY`. The error goes into a log.
+    if said == READY {
+        error.take(LONGEST_REASON).read_to_end(&mut said)?;
+    } else {
+        output.chain(error).take(LONGEST_REASON).read_to_end(&mut said)?;
+    }
+    Ok(String::from_utf8_lossy(&said).into_owned())
 }
 
 /// The reason why the process did not become ready. If the process gave no answer, the reason leaves out its
@@ -139,6 +148,16 @@ mod tests {
     fn a_program_that_says_something_else_is_not_ready() {
         let why = started("printf usage; exec sleep 60").expect_err("it is not ready");
         assert!(why.starts_with("usage ("), "{why}");
+    }
+
+    /// A process with a proxy sends the proxy's bearer when it is ready.
+    #[rstest]
+    #[case::too_late("\n", "\nwarning")]
+    #[case::not_ready("u", "usagewarning")]
+    fn the_secret_of_a_process_that_is_late_is_not_shown(#[case] first: &str, #[case] shown: &str) {
+        let rest = if first == "u" { "sage" } else { "secret" };
+        let words = words(first.into(), rest.as_bytes(), "warning".as_bytes());
+        assert_eq!(words.expect("read"), shown);
     }
 
     /// jobpass itself killed this process. Its status would make a person look for an out-of-memory killer.
