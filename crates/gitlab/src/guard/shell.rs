@@ -52,7 +52,12 @@ impl Script {
     }
 
     /// Finds the script's shell among these processes, the innermost first. `None` if no process is a shell.
-    fn among(ancestors: &[Ancestor]) -> Option<Self> {
+    /// The shells above `gitlab-runner` are those of the person or service that started it.
+    fn among(all: &[Ancestor]) -> Option<Self> {
+        let runner = all
+            .iter()
+            .position(|ancestor| ancestor.program() == "gitlab-runner");
+        let ancestors = &all[..runner.unwrap_or(all.len())];
         let nearest = ancestors.iter().position(is_shell)?;
         let (script, shell) = forked(ancestors).map_or((nearest, nearest), |child| (child, child + 1));
         let same = |ancestor: &Ancestor| ancestor.arguments == ancestors[script].arguments;
@@ -60,7 +65,7 @@ impl Script {
             pid: ancestors[script].pid,
             id: ancestors[shell].pid,
             calls: ancestors[nearest..=script].iter().all(same),
-            may_end_container: ancestors.len() - script - 1 <= OF_CONTAINER,
+            may_end_container: all.len() - script - 1 <= OF_CONTAINER,
         })
     }
 }
@@ -144,6 +149,7 @@ mod tests {
     #[case::of_busybox(&["8 busybox sh", "9 busybox sh"], Some((8, true)))]
     #[case::led_by_a_process_that_cannot_be_seen(&["8:0 sh", "1:0 sh"], Some((8, true)))]
     #[case::below_a_person_s_shells(&["8 bash", "9 bash", "4:4 runner", "3:3 bash", "2:2 bash"], Some((8, true)))]
+    #[case::not_forked_below_a_person_s_shells(&["8 sh script.sh", "4:4 gitlab-runner run", "2:3 bash", "3:3 bash"], Some((8, true)))]
     #[case::not_forked(&["8 sh script.sh", "9 sh -c x"], Some((8, true)))]
     #[case::not_forked_below_another_program(&["7:7 timeout 60", "8 sh", "1:1 steps"], Some((8, true)))]
     #[case::no_shell(&["8 node", "9 node"], None)]
