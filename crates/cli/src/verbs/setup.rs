@@ -36,7 +36,7 @@ pub(crate) fn command() -> Command {
         Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
     };
     Command::new("setup")
-        .about("Print the objects that let jobs mint, apply them, or compare them with the cluster")
+        .about("Print, apply, compare or delete the objects that let jobs mint")
         .args([
             option(Opt::ServiceAccount)
                 .help(
