@@ -1,4 +1,5 @@
 // Command control-plane starts Kubernetes itself on loopback, for tests: etcd, kube-apiserver and kube-controller-manager.
+// `control-plane kubelet` adds a node (kubelet.go).
 //
 //	control-plane --dir DIR
 //

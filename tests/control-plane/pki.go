@@ -29,7 +29,7 @@ type pki struct {
 	signingKey string
 }
 
-// writePKI creates an authority, the certificates of the API server and of an administrator, and the key that signs tokens.
+// writePKI creates an authority, the certificates of the API server, of a kubelet and of an administrator, and the key that signs tokens.
 func writePKI(dir string) (*pki, error) {
 	authority, authorityKey, err := newAuthority()
 	if err != nil {
@@ -40,21 +40,35 @@ func writePKI(dir string) (*pki, error) {
 		return nil, err
 	}
 
-	server := &x509.Certificate{
-		Subject:     pkix.Name{CommonName: "kube-apiserver"},
-		DNSNames:    []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	pairs := map[string]*x509.Certificate{
+		"apiserver": {
+			Subject:     pkix.Name{CommonName: "kube-apiserver"},
+			DNSNames:    []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"},
+			IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		},
+		// Kubelets know the API server by this certificate.
+		"apiserver-kubelet-client": {
+			Subject:     pkix.Name{CommonName: "kube-apiserver-kubelet-client"},
+			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		},
+		"kubelet": {
+			Subject:     pkix.Name{CommonName: "system:node:" + nodeName, Organization: []string{"system:nodes"}},
+			IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		},
 	}
-	certificate, key, err := issue(server, authority, authorityKey)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.write("apiserver.crt", certificate); err != nil {
-		return nil, err
-	}
-	if err := p.write("apiserver.key", key); err != nil {
-		return nil, err
+	for name, template := range pairs {
+		certificate, key, err := issue(template, authority, authorityKey)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.write(name+".crt", certificate); err != nil {
+			return nil, err
+		}
+		if err := p.write(name+".key", key); err != nil {
+			return nil, err
+		}
 	}
 
 	administrator := &x509.Certificate{
