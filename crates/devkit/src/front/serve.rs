@@ -12,6 +12,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::service::service_fn;
+use hyper::upgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
@@ -81,7 +82,7 @@ async fn connection(shared: Arc<Shared>, acceptor: TlsAcceptor, stream: TcpStrea
     // `newServer` in k8s.io/apiserver/pkg/server/secure_serving.go
     http.http2().max_concurrent_streams(100);
     http.http1().timer(TokioTimer::new());
-    let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut serving = pin!(http.serve_connection_with_upgrades(TokioIo::new(stream), service));
     loop {
         tokio::select! {
             _ = &mut serving => return,
@@ -91,7 +92,8 @@ async fn connection(shared: Arc<Shared>, acceptor: TlsAcceptor, stream: TcpStrea
     }
 }
 
-async fn respond(shared: Arc<Shared>, line: Arc<Line>, request: http::Request<Incoming>) -> Answered {
+async fn respond(shared: Arc<Shared>, line: Arc<Line>, mut request: http::Request<Incoming>) -> Answered {
+    let near = upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
     let uri = parts
         .uri
@@ -214,6 +216,14 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, request: http::Request<In
         }
     };
     shared.move_date(answer.headers_mut());
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let far = upgrade::on(&mut answer);
+        tokio::spawn(async move {
+            if let Ok((near, far)) = tokio::try_join!(near, far) {
+                drop(tokio::io::copy_bidirectional(&mut TokioIo::new(near), &mut TokioIo::new(far)).await);
+            }
+        });
+    }
     shared.log.answered(number, answer.status().as_u16());
     Ok(answer)
 }
@@ -235,8 +245,9 @@ impl Shared {
                     .await
                     .map_err(|_| h2::Reason::INTERNAL_ERROR)?;
                 let mut answer = answer.map(|body| body.map_err(io::Error::other).boxed());
-                for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
-                    answer.headers_mut().remove(name);
+                answer.headers_mut().remove(header::TRANSFER_ENCODING);
+                if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    answer.headers_mut().remove(header::CONNECTION);
                 }
                 answer
             }

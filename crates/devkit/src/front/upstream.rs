@@ -31,10 +31,16 @@ type Https = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 /// The API server that an administrator's kubeconfig names.
 pub(super) struct Upstream {
     server: String,
-    /// The client with the administrator's certificate.
-    admin: Https,
-    /// The client without a credential of its own.
-    plain: Https,
+    /// The clients with the administrator's certificate.
+    admin: Clients,
+    /// The clients without a credential of their own.
+    plain: Clients,
+}
+
+struct Clients {
+    any: Https,
+    /// The client for requests that change the protocol, as `kubectl exec` does. Only HTTP/1.1 has upgrades.
+    http1: Https,
 }
 
 impl Upstream {
@@ -80,8 +86,8 @@ impl Upstream {
             .with_root_certificates(roots);
         Ok(Self {
             server: server.trim_end_matches('/').to_owned(),
-            admin: client(tls.clone().with_client_auth_cert(chain, key)?),
-            plain: client(tls.with_no_client_auth()),
+            admin: Clients::new(&tls.clone().with_client_auth_cert(chain, key)?),
+            plain: Clients::new(&tls.with_no_client_auth()),
         })
     }
 
@@ -93,17 +99,19 @@ impl Upstream {
         *request.headers_mut() = asked.headers.clone();
         // These headers belong to the client's connection to the front, not to the front's connection to the
         // API server.
-        for name in [
-            header::HOST,
-            header::CONNECTION,
-            header::TRANSFER_ENCODING,
-            header::CONTENT_LENGTH,
-        ] {
+        for name in [header::HOST, header::TRANSFER_ENCODING, header::CONTENT_LENGTH] {
             request.headers_mut().remove(name);
         }
-        let client = match asked.by {
+        let clients = match asked.by {
             Asker::Admin => &self.admin,
             Asker::Anonymous | Asker::Bearer(_) => &self.plain,
+        };
+        let client = match request.headers().contains_key(header::UPGRADE) {
+            true => &clients.http1,
+            false => {
+                request.headers_mut().remove(header::CONNECTION);
+                &clients.any
+            }
         };
         client
             .request(request)
@@ -136,12 +144,18 @@ impl Upstream {
     }
 }
 
-fn client(tls: ClientConfig) -> Https {
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
-        .https_only()
-        .enable_http1()
-        .enable_http2()
-        .build();
-    Client::builder(TokioExecutor::new()).build(connector)
+impl Clients {
+    fn new(tls: &ClientConfig) -> Self {
+        let builder = || {
+            HttpsConnectorBuilder::new()
+                .with_tls_config(tls.clone())
+                .https_only()
+                .enable_http1()
+        };
+        let client = |connector| Client::builder(TokioExecutor::new()).build(connector);
+        Self {
+            any: client(builder().enable_http2().build()),
+            http1: client(builder().build()),
+        }
+    }
 }
