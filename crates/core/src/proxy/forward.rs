@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    io,
     pin::Pin,
     sync::{Arc, PoisonError, RwLock},
     task::{Context, Poll},
@@ -14,7 +15,10 @@ use hyper::{
     upgrade,
 };
 use hyper_util::rt::TokioIo;
-use tokio::{io::copy_bidirectional_with_sizes, sync::Notify};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    sync::Notify,
+};
 
 use super::{
     bearer::{Bearer, Verdict},
@@ -214,14 +218,37 @@ impl Forward {
             let Ok((near, far)) = tokio::try_join!(near, far) else {
                 return;
             };
-            let (mut near, mut far) = (TokioIo::new(near), TokioIo::new(far));
-            // If one side breaks, this drops both sides, so that both connections close.
-            let _ = copy_bidirectional_with_sizes(&mut near, &mut far, COPY, COPY).await;
+            let (near_reader, near_writer) = tokio::io::split(TokioIo::new(near));
+            let (far_reader, far_writer) = tokio::io::split(TokioIo::new(far));
+            // At the end, this drops both sides, so that both connections close.
+            let _ = tokio::try_join!(copy(near_reader, far_writer), copy(far_reader, near_writer));
         });
         let mut passed = Response::new(Answer::own(""));
         (*passed.status_mut(), *passed.headers_mut()) = (status, headers);
         Ok(passed)
     }
+}
+
+/// Copies one direction of an upgraded connection until one side ends it.
+///
+/// # Errors
+/// If the side that is read breaks. Then the other direction has no reader, and ends as well. If the side that
+/// is written breaks, its last words may not have arrived yet: they come in the other direction.
+async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
+    let mut buffer = vec![0; COPY];
+    loop {
+        let length = from.read(&mut buffer).await?;
+        if length == 0 || write(&mut to, &buffer[..length]).await.is_err() {
+            let _ = to.shutdown().await;
+            return Ok(());
+        }
+    }
+}
+
+async fn write(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    to.write_all(bytes).await?;
+    // TLS may keep a part of the bytes until then.
+    to.flush().await
 }
 
 fn authorization(token: &Token) -> Result<HeaderValue, Error> {
