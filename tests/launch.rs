@@ -23,6 +23,15 @@ pub struct Launched {
     _process: Child,
 }
 
+/// The node of a control plane. Its Pods are processes of this machine.
+pub struct Kubelet {
+    /// The name of the node.
+    pub node: String,
+    /// The pipe that ends the kubelet when it closes.
+    _stdin: ChildStdin,
+    _process: Child,
+}
+
 /// The line that `control-plane` prints when it is ready.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -50,15 +59,7 @@ pub fn launch(program: &str, folder: &Path, configure: impl FnOnce(&Path, &mut C
     }
     command.arg("--dir").arg(&folder);
     configure(&folder, &mut command);
-    let mut process = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the control plane starts");
-    let stdin = process.stdin.take().expect("piped");
-    let stdout = process.stdout.take().expect("piped");
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line).expect("text");
+    let (process, stdin, line) = start(command);
     let ready: Ready = serde_json::from_str(&line).unwrap_or_else(|_| {
         panic!(
             "the control plane did not start; its logs are in {}",
@@ -74,6 +75,38 @@ pub fn launch(program: &str, folder: &Path, configure: impl FnOnce(&Path, &mut C
         _stdin: stdin,
         _process: process,
     }
+}
+
+/// Adds a node to the running control plane of the program of this name.
+///
+/// # Panics
+///
+/// If the kubelet does not start.
+pub fn add_node(program: &str, plane: &Launched) -> Kubelet {
+    let mut command = Command::new(tool(program));
+    let folder = plane.audit_log.parent().expect("the folder of the control plane");
+    command.arg("kubelet").arg("--dir").arg(folder);
+    let (process, stdin, line) = start(command);
+    let ready: serde_json::Value = serde_json::from_str(&line).expect("the kubelet starts");
+    Kubelet {
+        node: ready["node"].as_str().expect("a name").to_owned(),
+        _stdin: stdin,
+        _process: process,
+    }
+}
+
+/// Starts a program that ends with its standard input. Returns the line that it prints when it is ready.
+fn start(mut command: Command) -> (Child, ChildStdin, String) {
+    let mut process = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let stdin = process.stdin.take().expect("piped");
+    let stdout = process.stdout.take().expect("piped");
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).expect("text");
+    (process, stdin, line)
 }
 
 /// The minor version of the Kubernetes in this program.

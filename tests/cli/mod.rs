@@ -11,6 +11,7 @@ mod record;
 mod renew;
 mod revoke;
 mod rotate;
+mod streams;
 mod terminal;
 
 use std::{

@@ -66,7 +66,7 @@ impl Desk {
     }
 
     /// Mints with a proxy, into the kubeconfig `kc`. Returns the log, and the process group of the proxy.
-    fn mint_with_proxy(&self, more: &[&str]) -> (String, u32) {
+    pub(super) fn mint_with_proxy(&self, more: &[&str]) -> (String, u32) {
         let options = ["--proxy", "--kubeconfig-file", "kc"];
         let mint = self.start(&[&MINT[..], &options, more].concat());
         let group_of_mint = mint.id();

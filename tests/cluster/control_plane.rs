@@ -7,7 +7,7 @@ use std::{
 };
 
 use jobpass_devkit::Front;
-use jobpass_tests::launch::{Launched, NEWEST, launch, minor_version};
+use jobpass_tests::launch::{Kubelet, Launched, NEWEST, add_node, launch, minor_version};
 use serde_json::Value;
 
 use super::{place, trust};
@@ -18,6 +18,8 @@ pub(super) struct ControlPlane {
     kubeconfigs: Vec<PathBuf>,
     /// The running program. `None` for somebody else's cluster.
     own: Option<Launched>,
+    /// The node. The first test that runs a Pod starts it.
+    kubelet: OnceLock<Kubelet>,
 }
 
 impl ControlPlane {
@@ -29,19 +31,19 @@ impl ControlPlane {
             Some(kubeconfig) => Self {
                 kubeconfigs: vec![kubeconfig.into()],
                 own: None,
+                kubelet: OnceLock::new(),
             },
             None => Self::start(),
         })
     }
 
     fn start() -> Self {
-        let program = env::var("JOBPASS_TEST_CONTROL_PLANE");
-        let program = program.as_deref().unwrap_or(NEWEST);
+        let program = program();
         let mut launched = launch(
-            program,
+            &program,
             Path::new(env!("CARGO_TARGET_TMPDIR")),
             |folder, command| {
-                let [first, second] = trust::files(folder, minor_version(program));
+                let [first, second] = trust::files(folder, minor_version(&program));
                 // The second API server is for the tests that change its issuers, and for those that need a
                 // short limit.
                 command
@@ -62,6 +64,7 @@ impl ControlPlane {
         Self {
             kubeconfigs: std::mem::take(&mut launched.kubeconfigs),
             own: Some(launched),
+            kubelet: OnceLock::new(),
         }
     }
 
@@ -91,9 +94,20 @@ impl ControlPlane {
         &self.own().audit_log
     }
 
+    /// The name of the node.
+    pub(super) fn node(&self) -> &str {
+        let start = || add_node(&program(), self.own());
+        &self.kubelet.get_or_init(start).node
+    }
+
     fn own(&self) -> &Launched {
         place::assert_listed(place::OWN);
         let own = self.own.as_ref();
         own.expect("this test needs a control plane of our own: run it without --kubeconfig")
     }
+}
+
+/// The name of the program with the release of Kubernetes that the tests run on.
+fn program() -> String {
+    env::var("JOBPASS_TEST_CONTROL_PLANE").unwrap_or_else(|_| NEWEST.to_owned())
 }

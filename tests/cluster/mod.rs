@@ -178,6 +178,28 @@ impl Cluster {
         }
     }
 
+    /// Runs a Pod of the ServiceAccount `scanner`, and waits until it runs. Its container is this shell script,
+    /// on this machine, with its standard input open.
+    pub(crate) fn run_pod(&self, name: &str, script: &str) {
+        let namespace = &self.namespace;
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "nodeName": ControlPlane::shared().node(),
+                "serviceAccountName": "scanner", "automountServiceAccountToken": false,
+                "containers": [{"name": "main", "image": "none", "stdin": true, "command": ["sh", "-c", script]}],
+            },
+        });
+        self.apply(&pod.to_string());
+        let deadline = Instant::now() + CONTROLLER;
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
+        while self.ask("GET", &path, None).1["status"]["phase"] != "Running" {
+            assert!(Instant::now() < deadline, "the Pod does not run");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Requests a token for the ServiceAccount. The token is not bound to an object.
     pub(crate) fn service_account_token(&self, namespace: &str, name: &str, lifetime: Duration) -> String {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
