@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::process::CommandExt as _,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -12,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Desk, MINT};
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, sign_anew},
     github::step::Ended,
     leaks::{assert_absent, corpus::pieces},
     support::{self, assert_one_anchor_gone, group, wait_for_end, wait_for_tokens},
@@ -310,6 +311,93 @@ fn a_broken_connection_is_one_failed_request() {
     });
     let (succeeded, said) = desk.kubectl(&["get", "configmaps"]);
     assert!(!succeeded, "{said}");
+    desk.run(&["revoke", "--kubeconfig-file", "kc"]).succeeded();
+    wait_for_end(group_of_mint);
+    desk.assert_nothing_left(&minted);
+}
+
+/// While the API server restarts, a watch ends and client-go repeats requests. Then everything goes on.
+#[rstest]
+fn the_api_server_restarts(#[values(true, false)] http2: bool) {
+    let cluster = if http2 {
+        Cluster::start()
+    } else {
+        Cluster::without_http2()
+    };
+    let mut desk = Desk::at(cluster);
+    desk.cluster.apply(WRITER);
+    let (minted, group_of_mint) = desk.mint_with_proxy(&["--record", "record"]);
+    let kubeconfig = desk.path("kc");
+    let kubectl = |arguments: &[&str]| {
+        let mut kubectl = support::scrubbed(Command::new(support::tool("kubectl")));
+        kubectl.env("KUBECONFIG", &kubeconfig).args(arguments);
+        kubectl
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        kubectl.spawn().expect("kubectl starts")
+    };
+    let watch = kubectl(&["get", "configmaps", "--watch"]);
+    desk.cluster.wait_for(Duration::from_secs(60), |requests| {
+        let mut watches = requests.iter().filter(|request| request.path.contains("watch="));
+        watches.any(|request| request.status.is_some()).then_some(())
+    });
+    desk.cluster.go_down();
+    Ended::of(watch);
+    let waiting = kubectl(&["create", "configmap", "a"]);
+    let refused = desk.path("record");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !fs::read_to_string(&refused)
+        .expect("a record")
+        .contains(r#""status":503"#)
+    {
+        assert!(
+            Instant::now() < deadline,
+            "the proxy does not say that the API server is gone"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    desk.cluster.come_back();
+    let waited = Ended::of(waiting).succeeded();
+    assert!(waited.log.contains("configmap/a created"), "{}", waited.log);
+    let (succeeded, said) = desk.kubectl(&["get", "configmap", "a"]);
+    assert!(succeeded, "{said}");
+    desk.run(&["revoke", "--kubeconfig-file", "kc"]).succeeded();
+    wait_for_end(group_of_mint);
+    fs::remove_file(desk.path("record")).expect("written");
+    desk.assert_nothing_left(&minted);
+}
+
+/// Clients learn why their requests fail while the token is expired. The next renewal mends it.
+#[test]
+fn an_expired_token_is_an_error_until_it_is_renewed() {
+    let desk = Desk::at(Cluster::hasty());
+    let (minted, group_of_mint) = desk.mint_with_proxy(&["--duration", "6h"]);
+    // kube-apiserver accepts a token for a minute after its expiry.
+    desk.cluster.reissue(|answer| {
+        sign_anew(answer, |claims| {
+            let issued = claims["iat"].as_i64().expect("a time");
+            (claims["iat"], claims["exp"]) = ((issued - 62).into(), (issued - 61).into());
+        });
+    });
+    let until = |expected: bool| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let (succeeded, said) = desk.kubectl(&["get", "pods"]);
+            if succeeded == expected {
+                return said;
+            }
+            assert!(Instant::now() < deadline, "{said}");
+        }
+    };
+    let said = until(false);
+    let why = "the token is revoked, or it has expired and jobpass could not renew it";
+    assert!(said.contains(why), "{said}");
+    for token in desk.cluster.issued() {
+        assert_absent(&token, "the message", &said);
+    }
+    desk.cluster.reissue(|_| {});
+    until(true);
     desk.run(&["revoke", "--kubeconfig-file", "kc"]).succeeded();
     wait_for_end(group_of_mint);
     desk.assert_nothing_left(&minted);

@@ -21,7 +21,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::Write as _,
-    ops::Deref,
+    ops::{Deref, DerefMut},
     sync::MutexGuard,
     thread,
     time::{Duration, Instant},
@@ -326,6 +326,15 @@ impl Deref for Cluster {
         match &self.server {
             Server::Real(front) => front,
             Server::Dev(cluster) => cluster,
+        }
+    }
+}
+
+impl DerefMut for Cluster {
+    fn deref_mut(&mut self) -> &mut Front {
+        match &mut self.server {
+            Server::Real(front) => front,
+            Server::Dev(_) => panic!("the dev cluster has no front of its own"),
         }
     }
 }

@@ -497,6 +497,42 @@ async fn a_client_that_goes_away_ends_its_watch(
         .expect("the API server's side ends");
 }
 
+/// A client that ends its side of the connection after a request has gone away, as for kube-apiserver: the
+/// proxy ends the request, and both connections.
+#[rstest]
+#[tokio::test]
+async fn a_client_that_closes_one_half_ends_its_requests(#[values(false, true)] far: bool) {
+    let server = Server::start(far).await;
+    let proxy = server.proxy(&Settings::default());
+    let dial = Dial::new(&proxy.door().connection, &Identity::default()).expect("a way");
+    let (stream, _) = dial.connect(Offer::Http1).await.expect("the proxy listens");
+    let mut stream = TokioIo::new(stream);
+    let watch = format!(
+        "GET /watched HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n",
+        proxy.door().bearer.expose()
+    );
+    stream.write_all(watch.as_bytes()).await.expect("written");
+    let opened = async {
+        loop {
+            let lines = server.lines.lock().expect("free").pop();
+            match lines {
+                Some(lines) => return lines,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let lines = opened.await;
+    stream.shutdown().await.expect("closed");
+    let both = async {
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        lines.closed().await;
+    };
+    tokio::time::timeout(Duration::from_secs(10), both)
+        .await
+        .expect("both ends");
+}
+
 #[tokio::test]
 async fn a_stalled_watch_delays_no_other_request() {
     let server = Server::start(true).await;

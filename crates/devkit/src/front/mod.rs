@@ -10,7 +10,7 @@ mod upstream;
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -19,7 +19,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use http::Response;
 use hyper::body::Bytes;
+use rustls::ServerConfig;
 use serde_json::Value;
+use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
 
 pub use self::fault::{Fault, FaultKind};
@@ -35,9 +37,23 @@ use crate::transcript::{Answer, Asker, Exchange};
 /// An address in front of an API server. When it is dropped, it closes all its connections.
 pub struct Front {
     shared: Arc<Shared>,
+    address: SocketAddr,
+    tls: ServerConfig,
     url: String,
     ca_pem: String,
     admin: ClientCertificate,
+    state: State,
+}
+
+enum State {
+    Up(Serving),
+    /// The socket keeps the port, but does not listen.
+    Down(TcpSocket),
+    Changing,
+}
+
+/// The thread with all connections. Dropping this value closes them.
+struct Serving {
     runtime: tokio::runtime::Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -103,10 +119,8 @@ impl Front {
     }
 
     fn start(listen: Listen, backend: Backend) -> Result<Self> {
-        let listener = TcpListener::bind(listen.address)
-            .with_context(|| format!("failed to listen on {}", listen.address))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
+        let socket = bind(listen.address)?;
+        let address = socket.local_addr()?;
         let authority = Authority::new()?;
         let mut tls = authority.server_config(address.ip())?;
         if listen.http2 {
@@ -128,36 +142,39 @@ impl Front {
             reissue: Mutex::default(),
         });
 
-        let (stop, stopped) = oneshot::channel();
-        // The runtime has a thread of its own, because the caller may already be in a runtime.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let listener = {
-            let _entered = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)?
-        };
-        let handle = runtime.handle().clone();
-        let serving = serve::serve(Arc::clone(&shared), listener, tls);
-        let thread = std::thread::Builder::new()
-            .name("front".to_owned())
-            .spawn(move || {
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = serving => {}
-                        _ = stopped => {}
-                    }
-                });
-            })?;
         Ok(Self {
+            state: State::Up(Serving::start(Arc::clone(&shared), socket, tls.clone())?),
             shared,
+            address,
+            tls,
             url,
             ca_pem: authority.pem(),
             admin: authority.client()?,
-            runtime: handle,
-            stop: Some(stop),
-            thread: Some(thread),
         })
+    }
+
+    /// Closes all connections and refuses new ones, as an API server that restarts.
+    ///
+    /// # Panics
+    ///
+    /// If another program takes the port.
+    pub fn go_down(&mut self) {
+        // This closes the old socket, so that a new one can have its address.
+        self.state = State::Changing;
+        self.state = State::Down(bind(self.address).expect("the same port"));
+    }
+
+    /// Listens again after [`Front::go_down`].
+    ///
+    /// # Panics
+    ///
+    /// If the front is not down.
+    pub fn come_back(&mut self) {
+        let State::Down(socket) = std::mem::replace(&mut self.state, State::Changing) else {
+            panic!("the front is not down");
+        };
+        let serving = Serving::start(Arc::clone(&self.shared), socket, self.tls.clone());
+        self.state = State::Up(serving.expect("the front listens"));
     }
 
     /// The address.
@@ -300,21 +317,70 @@ impl Front {
 
     /// Runs a future on the front's own thread. Blocks the current thread until the future ends.
     fn block_on<T: Send + 'static>(&self, what: impl Future<Output = T> + Send + 'static) -> T {
+        let State::Up(serving) = &self.state else {
+            panic!("the front is down");
+        };
         let (sender, receiver) = std::sync::mpsc::channel();
-        self.runtime.spawn(async move { drop(sender.send(what.await)) });
+        serving
+            .runtime
+            .spawn(async move { drop(sender.send(what.await)) });
         receiver
             .recv()
             .expect("the front runs as long as its handle is there")
     }
 }
 
-impl Drop for Front {
+impl Serving {
+    fn start(shared: Arc<Shared>, socket: TcpSocket, tls: ServerConfig) -> Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        // The runtime has a thread of its own, because the caller may already be in a runtime.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let listener = {
+            let _entered = runtime.enter();
+            socket.listen(1024)?
+        };
+        let handle = runtime.handle().clone();
+        let serving = serve::serve(shared, listener, tls);
+        let thread = std::thread::Builder::new()
+            .name("front".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = serving => {}
+                        _ = stopped => {}
+                    }
+                });
+            })?;
+        Ok(Self {
+            runtime: handle,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Serving {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
     }
+}
+
+/// A socket that has an address, but does not listen yet.
+fn bind(address: SocketAddr) -> Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket
+        .bind(address)
+        .with_context(|| format!("failed to listen on {address}"))?;
+    Ok(socket)
 }
 
 fn json(answer: &Response<Bytes>) -> (u16, Value) {
