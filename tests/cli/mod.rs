@@ -6,6 +6,8 @@ mod inspect;
 mod learn;
 mod legacy;
 mod log;
+mod memory;
+mod outage;
 mod proxy;
 mod record;
 mod renew;

@@ -2,24 +2,22 @@
 
 use std::{
     fs,
-    os::unix::process::CommandExt as _,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use jobpass_devkit::{Fault, FaultKind};
 use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Desk, MINT};
 use crate::{
-    cluster::{Cluster, sign_anew},
+    cluster::Cluster,
     github::step::Ended,
     leaks::{assert_absent, corpus::pieces},
     support::{self, assert_one_anchor_gone, group, wait_for_end, wait_for_tokens},
 };
 
-const WRITER: &str = r#"
+pub(super) const WRITER: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: writer, namespace: NAMESPACE}
@@ -46,7 +44,7 @@ cat seen/view seen/kubeconfig
 "#;
 
 impl Desk {
-    fn writer() -> Self {
+    pub(super) fn writer() -> Self {
         let desk = Self::new();
         desk.cluster.apply(WRITER);
         desk
@@ -74,7 +72,7 @@ impl Desk {
         (Ended::of(mint).succeeded().log, group_of_mint)
     }
 
-    fn kubectl(&self, arguments: &[&str]) -> (bool, String) {
+    pub(super) fn kubectl(&self, arguments: &[&str]) -> (bool, String) {
         let output = support::kubectl(self.path("kc"), arguments);
         let text = [output.stdout, output.stderr].concat();
         (
@@ -138,6 +136,36 @@ fn clients_work_as_always() {
         "stranger 401",
         "jobpass passes on no impersonation",
     ] {
+        assert!(ended.log.contains(says), "{says}: {}", ended.log);
+    }
+    desk.assert_all_gone(&ended.log);
+}
+
+/// helm keeps its releases in Secrets, waits with watches, and reads the API's own description.
+#[test]
+fn helm_works_as_always() {
+    let desk = Desk::writer();
+    desk.cluster.apply(
+        &WRITER
+            .replace("writer", "helm")
+            .replace("configmaps", "configmaps, secrets"),
+    );
+    let script = r#"
+        set -e
+        export HELM_CACHE_HOME=$PWD/helm HELM_CONFIG_HOME=$PWD/helm HELM_DATA_HOME=$PWD/helm
+        mkdir -p chart/templates
+        echo '{apiVersion: v2, name: app, version: 1.0.0}' > chart/Chart.yaml
+        echo '{apiVersion: v1, kind: ConfigMap, metadata: {name: app}, data: {key: {{ .Values.key | quote }}}}' > chart/templates/app.yaml
+        key() { kubectl get configmap app -o jsonpath='{.data.key}'; }
+        helm install app chart --set key=one --wait; test "$(key)" = one
+        helm upgrade app chart --set key=two --wait; test "$(key)" = two
+        helm rollback app 1 --wait; test "$(key)" = one
+        helm history app --max 1 | grep 'Rollback to 1'
+        helm uninstall app --wait; ! key
+        test -z "$(helm list --short)"
+        rm -rf chart helm"#;
+    let ended = desk.exec(&["--proxy"], script).succeeded();
+    for says in ["Rollback to 1", "release \"app\" uninstalled"] {
         assert!(ended.log.contains(says), "{says}: {}", ended.log);
     }
     desk.assert_all_gone(&ended.log);
@@ -264,143 +292,6 @@ fn what_allow_does_not_list_is_refused_and_all_is_recorded() {
     );
     fs::remove_file(desk.path("record")).expect("written");
     desk.assert_all_gone(&ended.log);
-}
-
-/// If the connection to the API server breaks, the client shows a message, and its next request works.
-#[test]
-fn a_broken_connection_is_one_failed_request() {
-    let desk = Desk::writer();
-    let (minted, group_of_mint) = desk.mint_with_proxy(&[]);
-    assert!(desk.kubectl(&["get", "configmaps"]).0);
-    for kind in [FaultKind::DropBefore, FaultKind::DropAfter] {
-        desk.cluster.inject(Fault {
-            method: "GET",
-            path_contains: "/configmaps".into(),
-            times: 1,
-            kind,
-        });
-        let (succeeded, said) = desk.kubectl(&["get", "configmaps"]);
-        assert!(!succeeded, "{said}");
-        assert!(
-            said.contains("the connection to the API server broke before its answer"),
-            "{said}"
-        );
-        for token in desk.cluster.issued() {
-            assert_absent(&token, "the message", &said);
-        }
-        assert!(desk.kubectl(&["get", "configmaps"]).0);
-    }
-    // After `Refuse`, the sender may repeat the request, because the API server has not begun with it. Before
-    // `GoAway`, the API server answers the request.
-    for kind in [FaultKind::Refuse, FaultKind::GoAway] {
-        desk.cluster.inject(Fault {
-            method: "GET",
-            path_contains: "/configmaps".into(),
-            times: 1,
-            kind,
-        });
-        let (succeeded, said) = desk.kubectl(&["get", "configmaps"]);
-        assert!(succeeded, "{said}");
-    }
-    // Half of an answer must not look like a whole one.
-    desk.cluster.inject(Fault {
-        method: "GET",
-        path_contains: "/configmaps".into(),
-        times: 1,
-        kind: FaultKind::CutBody,
-    });
-    let (succeeded, said) = desk.kubectl(&["get", "configmaps"]);
-    assert!(!succeeded, "{said}");
-    desk.run(&["revoke", "--kubeconfig-file", "kc"]).succeeded();
-    wait_for_end(group_of_mint);
-    desk.assert_nothing_left(&minted);
-}
-
-/// While the API server restarts, a watch ends and client-go repeats requests. Then everything goes on.
-#[rstest]
-fn the_api_server_restarts(#[values(true, false)] http2: bool) {
-    let cluster = if http2 {
-        Cluster::start()
-    } else {
-        Cluster::without_http2()
-    };
-    let mut desk = Desk::at(cluster);
-    desk.cluster.apply(WRITER);
-    let (minted, group_of_mint) = desk.mint_with_proxy(&["--record", "record"]);
-    let kubeconfig = desk.path("kc");
-    let kubectl = |arguments: &[&str]| {
-        let mut kubectl = support::scrubbed(Command::new(support::tool("kubectl")));
-        kubectl.env("KUBECONFIG", &kubeconfig).args(arguments);
-        kubectl
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        kubectl.spawn().expect("kubectl starts")
-    };
-    let watch = kubectl(&["get", "configmaps", "--watch"]);
-    desk.cluster.wait_for(Duration::from_secs(60), |requests| {
-        let mut watches = requests.iter().filter(|request| request.path.contains("watch="));
-        watches.any(|request| request.status.is_some()).then_some(())
-    });
-    desk.cluster.go_down();
-    Ended::of(watch);
-    let waiting = kubectl(&["create", "configmap", "a"]);
-    let refused = desk.path("record");
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !fs::read_to_string(&refused)
-        .expect("a record")
-        .contains(r#""status":503"#)
-    {
-        assert!(
-            Instant::now() < deadline,
-            "the proxy does not say that the API server is gone"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    desk.cluster.come_back();
-    let waited = Ended::of(waiting).succeeded();
-    assert!(waited.log.contains("configmap/a created"), "{}", waited.log);
-    let (succeeded, said) = desk.kubectl(&["get", "configmap", "a"]);
-    assert!(succeeded, "{said}");
-    desk.run(&["revoke", "--kubeconfig-file", "kc"]).succeeded();
-    wait_for_end(group_of_mint);
-    fs::remove_file(desk.path("record")).expect("written");
-    desk.assert_nothing_left(&minted);
-}
-
-/// Clients learn why their requests fail while the token is expired. The next renewal mends it.
-#[test]
-fn an_expired_token_is_an_error_until_it_is_renewed() {
-    let desk = Desk::at(Cluster::hasty());
-    let (minted, group_of_mint) = desk.mint_with_proxy(&["--duration", "6h"]);
-    // kube-apiserver accepts a token for a minute after its expiry.
-    desk.cluster.reissue(|answer| {
-        sign_anew(answer, |claims| {
-            let issued = claims["iat"].as_i64().expect("a time");
-            (claims["iat"], claims["exp"]) = ((issued - 62).into(), (issued - 61).into());
-        });
-    });
-    let until = |expected: bool| {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            let (succeeded, said) = desk.kubectl(&["get", "pods"]);
-            if succeeded == expected {
-                return said;
-            }
-            assert!(Instant::now() < deadline, "{said}");
-        }
-    };
-    let said = until(false);
-    let why = "the token is revoked, or it has expired and jobpass could not renew it";
-    assert!(said.contains(why), "{said}");
-    for token in desk.cluster.issued() {
-        assert_absent(&token, "the message", &said);
-    }
-    desk.cluster.reissue(|_| {});
-    until(true);
-    desk.run(&["revoke", "--kubeconfig-file", "kc"]).succeeded();
-    wait_for_end(group_of_mint);
-    desk.assert_nothing_left(&minted);
 }
 
 #[test]

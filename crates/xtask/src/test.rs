@@ -14,7 +14,7 @@ use crate::Verb;
 use crate::clients;
 use crate::control_plane::{self, RELEASES, Release};
 use crate::dist;
-use crate::tools::{self, ACT, GITLAB_CI_LOCAL, KUBECTL, KUBERNETES_VALIDATE};
+use crate::tools::{self, ACT, GITLAB_CI_LOCAL, HELM, KUBECTL, KUBERNETES_VALIDATE};
 use crate::workspace::{Workspace, output, run, step};
 
 pub const VERB: Verb = Verb { command, run: verb };
@@ -159,6 +159,7 @@ fn install(workspace: &Workspace, kubernetes: &Kubernetes<'_>) -> Result<PathBuf
         control_plane::install_judge(workspace)?;
     }
     if !matches!(kubernetes, Kubernetes::None) {
+        tools::install(workspace, &[&HELM])?;
         clients::install(workspace)?;
     }
     Ok(bin)

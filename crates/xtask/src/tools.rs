@@ -43,6 +43,15 @@ pub const KUBECTL: Tool = Tool {
     probe: &["version", "--client"],
 };
 
+/// helm, built from source. That takes about two minutes.
+pub const HELM: Tool = Tool {
+    name: "helm",
+    source: Source::Go,
+    package: "helm.sh/helm/v4/cmd/helm",
+    version: "4.3.1",
+    probe: &["version", "--template={{.Version}}"],
+};
+
 /// The JSON schemas from Kubernetes' own API description, for each release.
 pub const KUBERNETES_VALIDATE: Tool = Tool {
     name: "kubernetes-validate",
