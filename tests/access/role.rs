@@ -46,7 +46,7 @@ fn step(cluster: &Cluster, rules: &str) -> Step {
     Step::with(&[
         ("namespace", namespace),
         ("kubeconfig", &kubeconfig),
-        ("rules", rules),
+        ("role-rules", rules),
     ])
 }
 
@@ -338,7 +338,7 @@ fn what_a_minter_lacks_is_a_command_for_an_administrator(#[case] without: &str, 
     let step = Step::with(&[
         ("namespace", cluster.namespace()),
         ("kubeconfig", &kubeconfig),
-        ("rules", RULES),
+        ("role-rules", RULES),
     ]);
     let main = refused(&cluster, &step, 4);
     assert_nothing_left(&cluster, &main.log);
@@ -353,15 +353,15 @@ fn what_a_minter_lacks_is_a_command_for_an_administrator(#[case] without: &str, 
 #[case::both(
     "service-account",
     "scanner",
-    "input `rules` and input `service-account` are both given"
+    "input `role-rules` and input `service-account` are both given"
 )]
 #[case::beyond(
-    "rules",
+    "role-rules",
     "get pods -n other",
-    "input `rules` is wrong in line 1: `get pods -n other` reaches beyond the namespace"
+    "input `role-rules` is wrong in line 1: `get pods -n other` reaches beyond the namespace"
 )]
 #[case::no_rule(
-    "rules",
+    "role-rules",
     "- {resources: [pods], verbs: [get]}",
     "`apiGroups` is missing or empty"
 )]

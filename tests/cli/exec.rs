@@ -100,7 +100,7 @@ fn a_role_for_one_command() {
     let desk = Desk::new();
     desk.cluster.apply(MINTER);
     let options = [
-        "--rules",
+        "--role-rules",
         "get pods",
         "--require",
         "get pods",

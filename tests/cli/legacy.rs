@@ -83,7 +83,7 @@ fn made_used_and_revoked() {
 #[rstest]
 #[case::audiences(&["--audiences", "vault"], "input `audiences` and `type: legacy` are both given")]
 #[case::renew_for(&["--renew-for", "6h"], "input `renew-for` and `type: legacy` are both given")]
-#[case::rules(&["--rules", "get pods"], "input `rules` and")]
+#[case::rules(&["--role-rules", "get pods"], "input `role-rules` and")]
 #[case::no_time(&["--duration", "0"], "the time is zero")]
 fn what_makes_no_sense_is_refused_before_anything_is_asked(#[case] more: &[&str], #[case] why: &str) {
     let desk = desk();

@@ -327,14 +327,17 @@ fn the_rbac_by_hand_is_enough() {
     let whose = [
         &["--service-account", "scanner"][..],
         &[
-            "--rules",
+            "--role-rules",
             "get pods",
-            "--rules",
+            "--role-rules",
             "list pods",
-            "--rules",
+            "--role-rules",
             "create pods/exec target-pod",
         ],
-        &["--rules", "- {apiGroups: [''], resources: [pods], verbs: [get]}"],
+        &[
+            "--role-rules",
+            "- {apiGroups: [''], resources: [pods], verbs: [get]}",
+        ],
     ];
     for whose in whose {
         let mint = [

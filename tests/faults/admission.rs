@@ -110,7 +110,7 @@ spec:
 
 #[rstest]
 #[case::an_account(&[("service-account", "scanner")])]
-#[case::a_role_for_one_job(&[("rules", "get pods")])]
+#[case::a_role_for_one_job(&[("role-rules", "get pods")])]
 fn a_policy_that_wants_labels_gets_them(#[case] whose: &[(&str, &str)]) {
     let cluster = Cluster::start();
     support::minter(&cluster);

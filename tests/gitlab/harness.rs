@@ -227,7 +227,7 @@ fn a_token_that_may_not_do_what_is_required_is_not_handed_over() {
 /// The job in `.post` learns of the role from its own inputs, because the report names only the anchor.
 #[test]
 fn a_role_for_one_pipeline_is_gone_with_its_token() {
-    let rules = "rules: [get pods, {apiGroups: [''], resources: [pods], verbs: [list]}]";
+    let rules = "role-rules: [get pods, {apiGroups: [''], resources: [pods], verbs: [list]}]";
     let project =
         Project::with_pipeline(&CREATE_TOKEN_AND_RUN_SCAN.replace("service-account: scanner", rules));
     project.cluster.apply(MINTER);

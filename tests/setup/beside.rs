@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Desk, MINTER, SCANNER};
 use crate::faults::api::inject;
 
-const JOBS: [&str; 2] = ["--rules", "get pods\nget configmaps shared"];
+const JOBS: [&str; 2] = ["--role-rules", "get pods\nget configmaps shared"];
 const DEPLOYER: [&str; 4] = ["--service-account", "deployer", "--duration", "2h"];
 
 fn mint(desk: &Desk, minter: &str, more: &[&str]) -> crate::github::step::Ended {
@@ -37,7 +37,7 @@ fn each_set_up_gives_what_it_gave_alone(#[case] set_ups: &[&[&str]]) {
     }
     desk.setup(&[&SCANNER, &JOBS, &MINTER, &["--diff"]]).succeeded();
     desk.account("jobpass-minter");
-    let jobs = ["--rules", "get pods"];
+    let jobs = ["--role-rules", "get pods"];
     for whose in [&SCANNER[..], &jobs, &DEPLOYER] {
         let minted = mint(&desk, "jobpass-minter", whose);
         assert_eq!(minted.code(), 0, "{whose:?}: {}", minted.log);
@@ -50,9 +50,14 @@ fn each_set_up_gives_what_it_gave_alone(#[case] set_ups: &[&[&str]]) {
     );
     assert_eq!(longer.code(), 4, "{}", longer.log);
     assert!(longer.log.contains("is 1 h at most"), "{}", longer.log);
-    let more = mint(&desk, "jobpass-minter", &["--rules", "get pods\nget configmaps"]);
+    let more = mint(
+        &desk,
+        "jobpass-minter",
+        &["--role-rules", "get pods\nget configmaps"],
+    );
     assert!(
-        more.log.contains("that `jobpass setup --rules` listed") || more.log.contains("not currently held"),
+        more.log.contains("that `jobpass setup --role-rules` listed")
+            || more.log.contains("not currently held"),
         "{}",
         more.log
     );
@@ -92,7 +97,7 @@ fn nothing_is_taken_away_unless_that_is_said() {
     let before = desk.cluster.requests().len();
     let less = [
         &SCANNER[..],
-        &["--rules", "get pods"],
+        &["--role-rules", "get pods"],
         &MINTER,
         &["--audiences", "vault"],
     ]

@@ -271,7 +271,7 @@ fn kubectl_applies_what_is_printed(#[case] more: &[&str], #[values("text", "json
 
 #[rstest]
 #[case(&[MINTER[0], MINTER[1], SWEEPER[0], SWEEPER[1], "--example-rights"])]
-#[case(&[MINTER[0], MINTER[1], "--rules", "get pods\ncreate pods/exec target-pod"])]
+#[case(&[MINTER[0], MINTER[1], "--role-rules", "get pods\ncreate pods/exec target-pod"])]
 #[case(&["--minter", "user:true", "--minter", "group:0x10", "--repository-id", "2", "--oidc-audience", "k8s"])]
 fn it_is_as_the_schemas_of_kubernetes_say(#[case] more: &[&str]) {
     let desk = Desk::new();
@@ -354,8 +354,8 @@ fn wrong_input_prints_nothing() {
             "input `duration` is `30s`",
         ),
         (
-            &["--minter", "user:jane", "--rules", "create pods", "--apply"],
-            "input `rules` has `create pods`, which jobs cannot get",
+            &["--minter", "user:jane", "--role-rules", "create pods", "--apply"],
+            "input `role-rules` has `create pods`, which jobs cannot get",
         ),
         (&["--minter", "user:jane", "--replace"], "--apply"),
     ] {

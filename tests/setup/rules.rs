@@ -5,7 +5,7 @@ use std::fs;
 use super::{Desk, MINTER, SCANNER, SWEEPER};
 use crate::{access::role::left, github::step::Step};
 
-const RULES: [&str; 2] = ["--rules", "get pods\ncreate pods/exec target-pod"];
+const RULES: [&str; 2] = ["--role-rules", "get pods\ncreate pods/exec target-pod"];
 
 #[test]
 fn a_role_for_one_job() {
@@ -17,7 +17,7 @@ fn a_role_for_one_job() {
     let same = setup(&["--diff"]).succeeded();
     let line = format!("same       Role {namespace}/jobpass-minter.with-rules");
     assert!(same.log.contains(&line), "{}", same.log);
-    let more = ["--rules", "get pods\nget configmaps", "--diff"];
+    let more = ["--role-rules", "get pods\nget configmaps", "--diff"];
     let differs = desk.setup(&[&more, &MINTER]);
     assert_eq!(differs.code(), 5, "{}", differs.log);
     let line = format!("differs    Role {namespace}/jobpass-minter.with-rules: rules[5]");
@@ -43,7 +43,7 @@ fn a_role_for_one_job() {
     let step = Step::with(&[
         ("namespace", namespace),
         ("kubeconfig", &kubeconfig),
-        ("rules", RULES[1]),
+        ("role-rules", RULES[1]),
     ]);
     step.main().succeeded();
     assert_eq!(left(&desk.cluster).lines().count(), 4);
@@ -58,7 +58,7 @@ fn both() {
     let namespace = desk.cluster.namespace();
     desk.setup(&[&SCANNER, &MINTER, &RULES, &["--apply"]]).succeeded();
     let minter = fs::read_to_string(desk.account("jobpass-minter")).expect("a kubeconfig");
-    for input in [("service-account", "scanner"), ("rules", RULES[1])] {
+    for input in [("service-account", "scanner"), ("role-rules", RULES[1])] {
         let step = Step::with(&[("namespace", namespace), ("kubeconfig", &minter), input]);
         step.main().succeeded();
         step.post().succeeded();

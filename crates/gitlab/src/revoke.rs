@@ -28,7 +28,7 @@ use crate::{
 /// job.
 const OPTIONS: [Opt; 13] = [
     Opt::ServiceAccount,
-    Opt::Rules,
+    Opt::RoleRules,
     Opt::Audiences,
     Opt::Kubeconfig,
     Opt::Context,

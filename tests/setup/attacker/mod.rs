@@ -117,7 +117,7 @@ impl World {
         ];
         desk.setup(&[&scanner, &common]).succeeded();
         let jobs = [
-            "--rules",
+            "--role-rules",
             RULES,
             "--minter",
             "serviceaccount:for-jobs",

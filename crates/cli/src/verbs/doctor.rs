@@ -20,7 +20,7 @@ const INDENT: &str = "         ";
 /// The options for the minter, the cluster and the ServiceAccount.
 const OPTIONS: [Opt; 12] = [
     Opt::ServiceAccount,
-    Opt::Rules,
+    Opt::RoleRules,
     Opt::Namespace,
     Opt::Type,
     Opt::Kubeconfig,

@@ -55,7 +55,7 @@ pub(crate) fn command() -> Command {
         .arg(output::flag().help("Print YAML, or one line of JSON."))
         .next_help_heading("Rules in use")
         .arg(Arg::new("diff").long("diff").value_name("FILE").help(
-            "Also compare with the rules in this file: rules as in the input `rules`, or manifests of Roles \
+            "Also compare with the rules in this file: rules as in the input `role-rules`, or manifests of Roles \
              and ClusterRoles. Exit code 5: they allow something that no run did.",
         ))
         .args(cluster)

@@ -40,10 +40,10 @@ pub(crate) fn command() -> Command {
         .args([
             option(Opt::ServiceAccount)
                 .help(
-                    "The ServiceAccount for which jobs get tokens. Required, unless `rules` is given.",
+                    "The ServiceAccount for which jobs get tokens. Required, unless `role-rules` is given.",
                 ),
-            option(Opt::Rules).help(
-                "Let jobs use the input `rules`. A job may then ask for these rules and no others: a YAML \
+            option(Opt::RoleRules).help(
+                "Let jobs use the input `role-rules`. A job may then ask for these rules and no others: a YAML \
                  list of RBAC rules, or permissions as in `require`. jobpass creates a ServiceAccount with \
                  them for the job.",
             ),
@@ -387,7 +387,7 @@ fn wanted(matches: &ArgMatches, inputs: &Inputs) -> Wanted {
     let of_table = |option| inputs.get(option).unwrap_or_default().to_owned();
     Wanted {
         service_account: of_table(Opt::ServiceAccount),
-        rules: of_table(Opt::Rules),
+        rules: of_table(Opt::RoleRules),
         namespace: of_table(Opt::Namespace),
         duration: of_table(Opt::Duration),
         audiences: of_table(Opt::Audiences),
@@ -454,7 +454,7 @@ fn written_in_words(written: &Written, inputs: &Inputs) -> String {
         let value = inputs.get(option)?;
         Some(format!(" --{option} {}", quoted(value)))
     };
-    let account_or_rules = given(Opt::ServiceAccount).or_else(|| given(Opt::Rules));
+    let account_or_rules = given(Opt::ServiceAccount).or_else(|| given(Opt::RoleRules));
     format!(
         "written    kubeconfig {shown}\n\n\
          The token of {namespace}/{account} in it lives for {}, until {}. Check it, store it in GitHub or GitLab, \

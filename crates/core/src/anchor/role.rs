@@ -199,7 +199,7 @@ mod tests {
     };
 
     fn spec() -> Spec {
-        Spec::parse(&Inputs::from([(Opt::Rules, "get pods")]), None).expect("a spec")
+        Spec::parse(&Inputs::from([(Opt::RoleRules, "get pods")]), None).expect("a spec")
     }
 
     fn created() -> Fate {

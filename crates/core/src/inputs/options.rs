@@ -92,12 +92,12 @@ macro_rules! options {
 options! {
     ServiceAccount {
         name: "service-account",
-        help: "The ServiceAccount of the token. Required, unless `rules` is given.",
+        help: "The ServiceAccount of the token. Required, unless `role-rules` is given.",
         ..TEXT
     }
 
-    Rules {
-        name: "rules",
+    RoleRules {
+        name: "role-rules",
         help: "The RBAC rules of a ServiceAccount that jobpass creates for this job, instead of \
             `service-account`: a YAML list of rules, or permissions as in `require`. jobpass deletes the \
             ServiceAccount and its Role when the job ends.",
@@ -204,7 +204,7 @@ options! {
 
     AnchorLabels {
         name: "anchor-labels",
-        help: "Labels for the anchor and for the objects that jobpass creates for `rules`, if policies of \
+        help: "Labels for the anchor and for the objects that jobpass creates for `role-rules`, if policies of \
             the cluster demand them: `team=payments`, one a line.",
         value: Value::Lines,
         ..TEXT

@@ -3,9 +3,9 @@
 /// The options, as strings. An absent option is empty.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// The ServiceAccount of the jobs' tokens. Empty if jobs get tokens only by `rules`.
+    /// The ServiceAccount of the jobs' tokens. Empty if jobs get tokens only by `role-rules`.
     pub service_account: String,
-    /// The rules that jobs may ask for, and no others, in the form of the option `rules`.
+    /// The rules that jobs may ask for, and no others, in the form of the option `role-rules`.
     pub rules: String,
     /// The namespace of the ServiceAccounts and the anchors.
     pub namespace: String,

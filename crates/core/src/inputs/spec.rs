@@ -21,7 +21,7 @@ use crate::{
 /// The token to mint.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// The ServiceAccount of the token. With `rules`, jobpass creates it for this job and names it after the
+    /// The ServiceAccount of the token. With `role-rules`, jobpass creates it for this job and names it after the
     /// anchor.
     pub service_account: String,
     /// The rules of the ServiceAccount that jobpass creates for this job. Empty if jobpass creates no
@@ -52,16 +52,19 @@ impl Spec {
     /// # Errors
     /// If an input is missing or wrong. The error names the input, its value, and the allowed values.
     pub fn parse(inputs: &Inputs, minter_namespace: Option<&str>) -> Result<Self, Error> {
-        let rules = rbac::parse(Opt::Rules.name(), inputs.get(Opt::Rules).unwrap_or_default())?;
+        let rules = rbac::parse(
+            Opt::RoleRules.name(),
+            inputs.get(Opt::RoleRules).unwrap_or_default(),
+        )?;
         let service_account = match (inputs.get(Opt::ServiceAccount), rules.is_empty()) {
             (Some(name), true) => dns_name(Opt::ServiceAccount.name(), name, 253, true)?,
             (None, false) => names::random_name()?,
             (Some(_), false) => {
                 return Err(Error::input(
-                    Opt::Rules,
+                    Opt::RoleRules,
                     "and input `service-account` are both given",
                     "leave out `service-account`: jobpass then creates a ServiceAccount with these rules \
-                     for this job. Or leave out `rules`, and give the ServiceAccount a Role",
+                     for this job. Or leave out `role-rules`, and give the ServiceAccount a Role",
                 ));
             }
             (None, true) => {
@@ -69,7 +72,7 @@ impl Spec {
                     Opt::ServiceAccount,
                     "is missing",
                     "name the ServiceAccount of the token, for example `service-account: scanner`. Or give \
-                     `rules`: jobpass then creates a ServiceAccount for this job",
+                     `role-rules`: jobpass then creates a ServiceAccount for this job",
                 ));
             }
         };
@@ -160,7 +163,7 @@ impl TokenType {
                 "a legacy token never expires, so it needs no renewal",
             ),
             (
-                Opt::Rules,
+                Opt::RoleRules,
                 "the Secret of a legacy token needs a ServiceAccount that exists already, and jobpass would \
                  create this one after the Secret",
             ),

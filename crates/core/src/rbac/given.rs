@@ -216,9 +216,9 @@ mod tests {
         "characters that jobpass does not show"
     )]
     fn what_no_job_is_given(#[case] text: &str, #[case] why: &str) {
-        let error = parse("rules", text).expect_err(text).to_string();
+        let error = parse("role-rules", text).expect_err(text).to_string();
         assert!(
-            error.starts_with("input `rules` ") && error.contains(why),
+            error.starts_with("input `role-rules` ") && error.contains(why),
             "{error}"
         );
     }
@@ -232,7 +232,7 @@ mod tests {
     #[case("- {apiGroups: [''], resources: [configmaps], resourceNames: ['a:b'], verbs: [create, patch]}")]
     #[case("- {apiGroups: [secrets.example.com], resources: [secrets], verbs: [get]}")]
     fn what_jobs_are_given(#[case] text: &str) {
-        parse("rules", text).expect(text);
+        parse("role-rules", text).expect(text);
     }
 
     #[rstest]
@@ -247,8 +247,8 @@ mod tests {
     )]
     fn what_is_beyond(#[case] rules: &str, #[case] allowed: &str, #[case] beyond: &str) {
         let (rules, allowed) = (
-            parse("rules", rules).expect(rules),
-            parse("rules", allowed).expect(allowed),
+            parse("role-rules", rules).expect(rules),
+            parse("role-rules", allowed).expect(allowed),
         );
         let found = rules
             .iter()

@@ -357,7 +357,7 @@ mod tests {
     #[case::json(EXEC)]
     #[case::list("- create pods/exec target-pod")]
     fn the_same_rule(#[case] text: &str) {
-        let rules = parse("rules", text).expect(text);
+        let rules = parse("role-rules", text).expect(text);
         assert_eq!(serde_json::to_string(&rules).expect("JSON"), EXEC);
     }
 
@@ -394,9 +394,9 @@ mod tests {
     )]
     #[case("- apiGroups: [", "is not a YAML list")]
     fn what_no_role_can_hold(#[case] text: &str, #[case] why: &str) {
-        let error = parse("rules", text).expect_err(text).to_string();
+        let error = parse("role-rules", text).expect_err(text).to_string();
         assert!(
-            error.starts_with("input `rules` is") && error.contains(why),
+            error.starts_with("input `role-rules` is") && error.contains(why),
             "{error}"
         );
         assert!(!error.contains("-A]"), "it offers what it refuses: {error}");
@@ -405,8 +405,8 @@ mod tests {
     #[test]
     fn nothing_is_no_rule() {
         assert!(
-            parse("rules", "[]").expect("nothing").is_empty()
-                && parse("rules", "").expect("nothing").is_empty()
+            parse("role-rules", "[]").expect("nothing").is_empty()
+                && parse("role-rules", "").expect("nothing").is_empty()
         );
     }
 }

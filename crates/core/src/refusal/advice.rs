@@ -56,11 +56,11 @@ pub(crate) fn command(namespace: &str, whom: For<'_>, user: Option<&str>) -> Str
     let whom = match whom {
         For::Account(account) => format!("--service-account {account}"),
         // The rules that other jobs bring are unknown here.
-        For::Jobs([]) => "--rules RULES".to_owned(),
+        For::Jobs([]) => "--role-rules RULES".to_owned(),
         // JSON is YAML.
         For::Jobs(rules) => match json::text(&rules) {
-            Ok(rules) => format!("--rules '{}'", rules.replace('\'', r"'\''")),
-            Err(_) => "--rules RULES".to_owned(),
+            Ok(rules) => format!("--role-rules '{}'", rules.replace('\'', r"'\''")),
+            Err(_) => "--role-rules RULES".to_owned(),
         },
     };
     format!("jobpass setup {whom} --namespace {namespace} --minter {minter} --apply")
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn rules_are_one_argument() {
         let rules = crate::rbac::parse(
-            "rules",
+            "role-rules",
             "- {apiGroups: [''], resources: [configmaps], resourceNames: [\"it's\"], verbs: [get]}",
         );
         let command = command("ci", For::Jobs(&rules.expect("rules")), None);

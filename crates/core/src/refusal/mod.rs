@@ -148,7 +148,7 @@ impl Cluster {
                 error.help(format!(
                     "Kubernetes lets an account grant only permissions that it holds itself. The message \
                      above lists those that the minter lacks. An administrator gives these permissions to \
-                     the minter as well. List everything that jobs may get in `--rules`:\n\n{}",
+                     the minter as well. List everything that jobs may get in `--role-rules`:\n\n{}",
                     permission.setup(user)
                 ))
             }

@@ -285,7 +285,7 @@ mod tests {
 
     fn found(markdown: &str) -> Result<Files> {
         let inputs = Inputs {
-            action: vec!["namespace".into(), "rules".into()],
+            action: vec!["namespace".into(), "role-rules".into()],
             templates: Map::from_iter([("job.yml".to_owned(), json!({"namespace": {}}))]),
         };
         let folder = tempfile::tempdir()?;

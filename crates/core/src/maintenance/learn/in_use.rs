@@ -25,7 +25,7 @@ use crate::{
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The name of the option, for messages.
 const DIFF: &str = "diff";
-const EXAMPLE: &str = "write the rules as in the input `rules`, or give a manifest of a Role or a \
+const EXAMPLE: &str = "write the rules as in the input `role-rules`, or give a manifest of a Role or a \
     ClusterRole, as `kubectl get role NAME --output yaml` prints it";
 
 /// The rules that a ServiceAccount has.
@@ -50,6 +50,7 @@ struct Manifest {
     metadata: Metadata,
     /// The namespace of a document that `jobpass learn` printed.
     namespace: Option<String>,
+    #[serde(alias = "role-rules")]
     rules: Option<Value>,
     #[serde(default)]
     items: Vec<Value>,
@@ -69,7 +70,7 @@ impl InUse {
         Self::parse(&read_file(DIFF, path)?, own)
     }
 
-    /// Parses rules as in the input `rules`, the output of `jobpass learn`, or manifests of Roles and
+    /// Parses rules as in the input `role-rules`, the output of `jobpass learn`, or manifests of Roles and
     /// ClusterRoles. Rules without a namespace hold in the namespace `own`.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{in_use::Difference, least::Least, least::place_of, needs::Needs};
 use crate::{
+    inputs::options::Opt,
     rbac::{self, Line, Permission, Place, Request, Rule, What, rules_yaml},
     text::harmless,
 };
@@ -48,13 +49,17 @@ impl<'a> Report<'a> {
     fn documents(&self) -> Vec<String> {
         let is_alone = self.least.places.len() == 1 && self.least.cluster.is_empty();
         let places = self.least.places.iter().map(|(namespace, rules)| {
-            let use_of = match rbac::parse("rules", &yaml(rules)) {
-                // A job with the input `rules` gets permissions only in its own namespace.
-                _ if self.own.is_some_and(|own| own != namespace) => "for a Role".to_owned(),
-                Ok(_) => "for the input `rules`, or for a Role".to_owned(),
+            let (use_of, key) = match rbac::parse(Opt::RoleRules.name(), &yaml(rules)) {
+                // A job with the input `role-rules` gets permissions only in its own namespace.
+                _ if self.own.is_some_and(|own| own != namespace) => ("for a Role".to_owned(), "rules:"),
+                Ok(_) => (
+                    "for the input `role-rules`, or for a Role".to_owned(),
+                    "role-rules: |",
+                ),
                 Err(error) => {
-                    let why = error.message().trim_start_matches("input `rules` ");
-                    format!("for a Role. The input `rules` refuses this, because it {why}")
+                    let why = error.message().trim_start_matches("input `role-rules` ");
+                    let use_of = format!("for a Role. The input `role-rules` refuses this, because it {why}");
+                    (use_of, "rules:")
                 }
             };
             let name = if is_alone {
@@ -62,7 +67,7 @@ impl<'a> Report<'a> {
             } else {
                 format!("namespace: {namespace}\n")
             };
-            let head = format!("# Namespace {namespace}: {use_of}.\n{name}rules: |");
+            let head = format!("# Namespace {namespace}: {use_of}.\n{name}{key}");
             self.document(&head, rules, namespace)
         });
         let cluster = (!self.least.cluster.is_empty()).then(|| {

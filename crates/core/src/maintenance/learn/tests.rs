@@ -74,7 +74,7 @@ fn needs(record: &str) -> Needs {
     Needs::of(&runs)
 }
 
-/// The rules that a report prints, in the form of the input `rules`. The key is the namespace, or empty for
+/// The rules that a report prints, in the form of the input `role-rules`. The key is the namespace, or empty for
 /// the whole cluster.
 type Printed = BTreeMap<String, Vec<serde_yaml::Value>>;
 
@@ -89,7 +89,7 @@ fn printed(yaml: &str, only: Option<&str>) -> Printed {
             .expect("a namespace")
             .to_owned(),
     };
-    let rules = |document: &serde_yaml::Value| match document["rules"].as_str() {
+    let rules = |document: &serde_yaml::Value| match document["role-rules"].as_str() {
         Some(text) => serde_yaml::from_str(text).expect("a list"),
         None => document["rules"].as_sequence().expect("a list").clone(),
     };
@@ -110,7 +110,7 @@ impl Judge {
             let rules = places.into_iter().filter_map(|place| printed.get(place));
             let allowed = rules.map(|rules| {
                 let text = serde_json::to_string(rules).expect("JSON");
-                Allowed::parse("rules", &text, namespace).expect("rules")
+                Allowed::parse("role-rules", &text, namespace).expect("rules")
             });
             (namespace, allowed.collect())
         };
@@ -234,8 +234,8 @@ fn a_person_sees_rules_to_paste() {
     let needs = needs(&record.concat());
     insta::assert_snapshot!(Report::of(&needs, needs.own_namespace(), None).yaml(), @r#"
     # The least rules for 11 requests in 1 file.
-    # Namespace ci: for a Role. The input `rules` refuses this, because it has `get secrets`, which jobs cannot get: Secrets may hold tokens that outlive the job.
-    rules: |
+    # Namespace ci: for a Role. The input `role-rules` refuses this, because it has `get secrets`, which jobs cannot get: Secrets may hold tokens that outlive the job.
+    rules:
       - apiGroups: [""]
         resources: ["configmaps"]
         verbs: ["create"]
@@ -290,9 +290,9 @@ fn each_namespace_has_its_own_rules() {
     let needs = needs(&record.concat());
     insta::assert_snapshot!(Report::of(&needs, Some("ci"), None).yaml(), @r#"
     # The least rules for 7 requests in 1 file.
-    # Namespace ci: for a Role. The input `rules` refuses this, because it has `create pods`, which jobs cannot get: a Pod may run as any ServiceAccount of the namespace, including the minter, and mount any Secret.
+    # Namespace ci: for a Role. The input `role-rules` refuses this, because it has `create pods`, which jobs cannot get: a Pod may run as any ServiceAccount of the namespace, including the minter, and mount any Secret.
     namespace: ci
-    rules: |
+    rules:
       - apiGroups: [""]
         resources: ["pods"]
         verbs: ["create"]
@@ -305,7 +305,7 @@ fn each_namespace_has_its_own_rules() {
     ---
     # Namespace other: for a Role.
     namespace: other
-    rules: |
+    rules:
       - apiGroups: [""]
         resources: ["services"]
         resourceNames: ["web"]
@@ -431,7 +431,7 @@ fn unused_rights_are_named() {
 #[case("- get pods\n- list pods")]
 #[case("[{apiGroups: [''], resources: [pods], verbs: [get, list]}]")]
 #[case("rules:\n- {apiGroups: [''], resources: [pods], verbs: [get, list]}")]
-#[case("# mine\nrules: |\n  get pods\n  list pods")]
+#[case("# mine\nrole-rules: |\n  get pods\n  list pods")]
 #[case(
     "kind: List\nitems:\n- {kind: Role, rules: [{apiGroups: [''], resources: [pods], verbs: [get, list]}]}"
 )]

@@ -74,18 +74,18 @@ impl Setup {
     /// # Errors
     /// If a value is missing or wrong. The error has the value's name, the reason, and the allowed values.
     pub fn parse(wanted: &Wanted) -> Result<Self, Error> {
-        let rules = rbac::parse(Opt::Rules.name(), &wanted.rules)?;
+        let rules = rbac::parse(Opt::RoleRules.name(), &wanted.rules)?;
         let service_account = Some(&*wanted.service_account).filter(|name| !name.is_empty());
         let service_account = service_account
             .map(|name| account("service-account", name))
             .transpose()?;
         if service_account.is_none() && rules.is_empty() {
-            let allowed = "name the ServiceAccount for which jobs get tokens. Or give `rules`: jobpass \
+            let allowed = "name the ServiceAccount for which jobs get tokens. Or give `role-rules`: jobpass \
                 creates a ServiceAccount for each job, and a job may ask for these rules and no others";
             return Err(Error::input(Opt::ServiceAccount, "is missing", allowed));
         }
         if service_account.is_none() && wanted.example_rights {
-            let allowed = "name the ServiceAccount that all jobs share; the permissions of single jobs come from `rules`";
+            let allowed = "name the ServiceAccount that all jobs share; the permissions of single jobs come from `role-rules`";
             return Err(Error::input(
                 "example-rights",
                 "is given without `service-account`",

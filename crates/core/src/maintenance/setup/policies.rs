@@ -199,7 +199,7 @@ impl Setup {
                              rule.?resourceNames.orValue(['']).all(name, {given})))))"
                         ),
                     ),
-                    "a job's Role may only hold rules that `jobpass setup --rules` listed".into(),
+                    "a job's Role may only hold rules that `jobpass setup --role-rules` listed".into(),
                 ),
                 (
                     of(
