@@ -254,6 +254,29 @@ fn apply_and_diff_say_what_is_and_was_different() {
     assert_eq!(desk.admin(&labelled), "security");
 }
 
+/// `setup` looks for a sweeper in the cluster before it warns that there is none.
+#[test]
+fn a_sweeper_in_the_cluster_is_found() {
+    let desk = Desk::new();
+    let namespace = desk.cluster.namespace();
+    let setup = |more: &[&str]| desk.setup(&[&SCANNER, &MINTER, more]);
+    let missing =
+        format!("no CronJob in the cluster runs `jobpass sweep` in namespace `{namespace}`. If a runner");
+    for action in ["--apply", "--diff"] {
+        let ended = setup(&[action]).succeeded();
+        assert!(ended.log.contains(&missing), "{}", ended.log);
+    }
+    setup(&[SWEEPER[0], SWEEPER[1], "--apply"]).succeeded();
+    for action in ["--apply", "--diff"] {
+        let ended = setup(&[action]).succeeded();
+        assert!(!ended.log.contains("warning"), "{}", ended.log);
+    }
+    desk.account("scanner");
+    let unseen = desk.jobpass(&desk.arguments(&[&SCANNER, &MINTER, &["--diff", "--kubeconfig", "scanner"]]));
+    let why = "does not know whether the cluster has a sweeper, because it cannot look at CronJob *: ";
+    assert!(unseen.log.contains(why), "{}", unseen.log);
+}
+
 /// kubectl and the API server accept the output, whatever names are in it.
 #[rstest]
 #[case(&[MINTER[0], MINTER[1], SWEEPER[0], SWEEPER[1], "--audiences", "it's, vault"])]

@@ -265,6 +265,8 @@ pub(crate) async fn run(
     setup.notes().iter().for_each(|note| output::warning(note));
     let objects = setup.objects()?;
     if !apply && !diff {
+        let warning = setup.without_sweeper(None).await;
+        warning.iter().for_each(|warning| output::warning(warning));
         let items = objects.iter().map(SetupObject::manifest).collect::<Vec<_>>();
         return match json {
             true => output::result(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()),
@@ -275,6 +277,8 @@ pub(crate) async fn run(
         let minter = Minter::resolve(&inputs, environment).await?;
         let cluster = Cluster::connect(&minter)?;
         let budget = Budget::new(TIME_LIMIT);
+        let warning = setup.without_sweeper(Some((&cluster, &budget))).await;
+        warning.iter().for_each(|warning| output::warning(warning));
         let screen = Screen::of_stdout(environment);
         let print = |object: &SetupObject, outcome: &Outcome| {
             let (word, fields) = in_words(outcome, apply);

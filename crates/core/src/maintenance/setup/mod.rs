@@ -14,6 +14,7 @@ mod object;
 mod policies;
 mod removal;
 mod separation;
+mod sweeper;
 
 pub use self::{
     credential::{MinterKubeconfig, Written},
@@ -157,14 +158,6 @@ impl Setup {
                  ServiceAccount. Name the Pod (`create {resource} NAME`), or run no Pod in this namespace \
                  that may do more than a job"
             ));
-        }
-        if self.sweeper_image.is_none() {
-            notes.push(
-                "this set-up has no sweeper: if a runner dies, its job's anchor stays in the cluster, \
-                 although the token expires. With `--sweeper-image IMAGE`, the set-up also has a CronJob \
-                 that deletes such anchors"
-                    .to_owned(),
-            );
         }
         notes
     }

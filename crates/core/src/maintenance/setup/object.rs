@@ -1,24 +1,27 @@
 //! The objects of a set-up: jobpass compares them with the cluster, and applies them.
 
-use k8s_openapi::api::{
-    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
-    batch::v1::CronJob,
-    core::v1::{Namespace, ServiceAccount},
-    rbac::v1::{Role, RoleBinding},
+use k8s_openapi::{
+    api::{
+        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+        batch::v1::CronJob,
+        core::v1::{Namespace, ServiceAccount},
+        rbac::v1::{Role, RoleBinding},
+    },
+    apimachinery::pkg::apis::meta::v1::ListMeta,
 };
 use kube::{
-    Resource as _,
+    Resource,
     core::{
         Request,
-        params::{GetParams, PostParams},
+        params::{GetParams, ListParams, PostParams},
     },
 };
-use serde::{Deserialize as _, de::DeserializeOwned};
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{Setup, difference};
 use crate::{
-    cluster::{Answer, Budget, Call, Cluster, Denial, UNANSWERED},
+    cluster::{Answer, Budget, Call, Cluster, Denial, UNANSWERED, objects},
     error::{Error, Kind},
     json,
     names::MANAGED_BY,
@@ -26,6 +29,9 @@ use crate::{
 
 /// The number of attempts to write an object that somebody else keeps changing.
 const ATTEMPTS: usize = 3;
+
+/// The number of objects on one page of a list.
+const PAGE: u32 = 200;
 
 /// One object of a set-up.
 pub struct SetupObject {
@@ -234,6 +240,41 @@ pub(super) fn refused(title: &str, cluster: &Cluster, call: &Call, answer: &Answ
             "the message above says why. The objects that jobpass applied earlier stay. Correct the cause, and \
              run the command again",
         ),
+    }
+}
+
+/// A page of a list of objects.
+#[derive(Deserialize)]
+#[serde(bound = "T: DeserializeOwned")]
+struct Page<T> {
+    metadata: ListMeta,
+    #[serde(default = "Vec::new")]
+    items: Vec<T>,
+}
+
+/// All objects of the kind `K` in the cluster, read as `T`.
+///
+/// # Errors
+/// If the API server does not list them.
+pub(super) async fn all<K, T>(cluster: &Cluster, budget: &Budget) -> Result<Vec<T>, Error>
+where
+    K: Resource<DynamicType = ()>,
+    T: DeserializeOwned,
+{
+    let mut all = Vec::new();
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        let call = Call::new("look at an object", objects::<K>(None).list(&params))?;
+        let answer = cluster.send(&call, budget).await?;
+        if answer.status != 200 {
+            return Err(refused(&format!("{} *", K::kind(&())), cluster, &call, &answer));
+        }
+        let page = answer.parse::<Page<T>>(&call)?;
+        all.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(all),
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::{
-    Metadata, Resource as _,
+    Resource as _,
     api::{
         core::v1::Namespace,
         core::v1::ServiceAccount,
@@ -13,10 +13,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::core::{
-    params::{DeleteParams, ListParams, Preconditions},
-    request::Request,
-};
+use kube::core::params::{DeleteParams, Preconditions};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::sleep;
@@ -24,7 +21,7 @@ use tokio::time::sleep;
 use super::{
     Grant, Setup, SetupObject,
     apply::OTHER_SERVERS,
-    object::{Outcome, for_kubectl, refused},
+    object::{Outcome, all, for_kubectl},
     separation::is_of_setup,
 };
 use crate::{
@@ -32,14 +29,11 @@ use crate::{
         Deletion, delete, held,
         list::{ListedAnchor, Pages},
     },
-    cluster::{Budget, Call, Cluster, Scope, objects},
+    cluster::{Budget, Call, Cluster, Scope},
     error::{Error, Kind},
     inputs::subject::SWEEPER,
     names::MANAGED_BY,
 };
-
-/// The number of objects on one page of a list.
-const PAGE: u32 = 200;
 
 /// The administrator's consent to a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +85,8 @@ impl Setup {
     ) -> Result<(), Error> {
         let objects = self.objects()?;
         let found = try_join_all(objects.iter().map(|object| object.found(cluster, budget))).await?;
-        let mut bindings = bindings::<RoleBinding>(cluster, budget).await?;
-        bindings.extend(self::bindings::<ClusterRoleBinding>(cluster, budget).await?);
+        let mut bindings = all::<RoleBinding, Binding>(cluster, budget).await?;
+        bindings.extend(all::<ClusterRoleBinding, Binding>(cluster, budget).await?);
         let fates = self.fates(&objects, &found, &bindings);
         self.refuse_foreign_bindings(&objects, &fates)?;
         let anchors = self.anchors_of_jobs(cluster).await?;
@@ -354,36 +348,6 @@ impl Binding {
                 && subject.namespace.as_deref() == Some(namespace)
                 && subject.name == account
         })
-    }
-}
-
-#[derive(Deserialize)]
-struct Bindings {
-    metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta,
-    #[serde(default)]
-    items: Vec<Binding>,
-}
-
-/// All RoleBindings of the cluster, or all ClusterRoleBindings.
-async fn bindings<K>(cluster: &Cluster, budget: &Budget) -> Result<Vec<Binding>, Error>
-where
-    K: kube::Resource<DynamicType = ()> + Metadata,
-{
-    let mut all = Vec::new();
-    let mut params = ListParams::default().limit(PAGE);
-    loop {
-        let request: Request = objects::<K>(None);
-        let call = Call::new("look at an object", request.list(&params))?;
-        let answer = cluster.send(&call, budget).await?;
-        if answer.status != 200 {
-            return Err(refused(&format!("{} *", K::kind(&())), cluster, &call, &answer));
-        }
-        let page = answer.parse::<Bindings>(&call)?;
-        all.extend(page.items);
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(all),
-        }
     }
 }
 
