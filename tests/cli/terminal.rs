@@ -41,7 +41,7 @@ fn a_terminal_is_not_left_and_only_it_has_colours(#[case] variable: (&str, &str)
                       $JOBPASS check --kubeconfig scan.yaml 'get pods' 'create pods/exec target-pod'; \
                       $JOBPASS setup --service-account scanner --namespace NAMESPACE --minter user:jane > setup.yaml";
         let shown = desk.on_terminal(columns, variable, script);
-        assert!(shown.contains("░  expires in"), "{shown}");
+        assert!(shown.contains("█  expires in"), "{shown}");
         for coloured in [
             "\u{1b}[32mok",
             "\u{1b}[31mFAILED",

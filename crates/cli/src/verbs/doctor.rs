@@ -76,6 +76,9 @@ pub(crate) async fn run(
     } else {
         let screen = Screen::of_stdout(environment);
         output::result(&text_of(diagnosis.findings(), screen))?;
+        if diagnosis.verdict().is_ok() {
+            output::result(&format!("\n{}", last_line(diagnosis.findings())))?;
+        }
     }
     diagnosis.verdict()
 }
@@ -120,6 +123,27 @@ fn text_of(findings: &[Finding], screen: Screen) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// The result, if no finding makes minting fail. Otherwise the error is the last line.
+fn last_line(findings: &[Finding]) -> String {
+    let count = |health: Health| {
+        let number = findings.iter().filter(|finding| finding.health == health).count();
+        let plural = if number == 1 { "" } else { "s" };
+        (number, plural)
+    };
+    let unknown = match count(Health::Unknown) {
+        (0, _) => String::new(),
+        (number, plural) => {
+            let are = if number == 1 { "is" } else { "are" };
+            format!(", as far as doctor can tell: {number} check{plural} {are} unknown")
+        }
+    };
+    let warnings = match count(Health::Warning) {
+        (0, _) => String::new(),
+        (number, plural) => format!(" {number} warning{plural} above: something should change."),
+    };
+    format!("Minting should work{unknown}.{warnings}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +173,16 @@ mod tests {
 
                  setup
         ");
+        assert_eq!(
+            last_line(&findings),
+            "Minting should work. 1 warning above: something should change."
+        );
+        assert_eq!(last_line(&findings[..1]), "Minting should work.");
+        let unknown = [Health::Unknown, Health::Unknown].map(|health| finding("x", health, "", ""));
+        assert_eq!(
+            last_line(&unknown),
+            "Minting should work, as far as doctor can tell: 2 checks are unknown."
+        );
         let coloured = Screen {
             colours: true,
             ..PIPE

@@ -282,8 +282,13 @@ fn text_of(inspection: &Inspection, now: Timestamp, screen: Screen) -> String {
     .map(|(name, value)| screen.row(name, &value, ""))
     .to_vec();
     if let Some((text, colour, part)) = remaining(claims, now) {
+        // A pipe or a file gets the text alone.
+        let shown = match screen.width {
+            Some(_) => screen.beside_names().bar(part, &text),
+            None => text,
+        };
         // This puts the bar below the lifetime.
-        rows.insert(7, screen.row("", &screen.beside_names().bar(part, &text), colour));
+        rows.insert(7, screen.row("", &shown, colour));
     }
     for (number, Warning { why, .. }) in inspection.warnings(now).iter().enumerate() {
         rows.push(screen.row(if number == 0 { "unusual" } else { "" }, why, YELLOW));
@@ -302,20 +307,20 @@ fn text_of(inspection: &Inspection, now: Timestamp, screen: Screen) -> String {
     rows.join("\n")
 }
 
-/// The remaining lifetime in words, a colour, and the fraction of the lifetime that has passed.
+/// The remaining lifetime in words, a colour, and the fraction of the lifetime that is left.
 fn remaining(claims: &Claims, now: Timestamp) -> Option<(String, &'static str, f64)> {
     let (left, lifetime) = (claims.expires_in(now)?, claims.lifetime().filter(|all| *all > 0)?);
     let words = roughly(left.unsigned_abs());
     Some(match left {
         1.. => {
-            let part = 1.0 - left as f64 / lifetime as f64;
+            let part = left as f64 / lifetime as f64;
             (
                 format!("expires in {words}"),
-                if part > 0.9 { YELLOW } else { GREEN },
+                if part < 0.1 { YELLOW } else { GREEN },
                 part,
             )
         }
-        _ => (format!("expired {words} ago"), RED, 1.0),
+        _ => (format!("expired {words} ago"), RED, 0.0),
     })
 }
 
@@ -353,7 +358,7 @@ mod tests {
         issued         2027-01-15 08:00:00 UTC
         expires        2027-01-15 09:00:00 UTC
         lifetime       1 h
-                       ████████████░░░░░░░░░░░░░░░░░░░░░░░░░░░░  expires in 42 min
+                       expires in 42 min
         credential id  11111111-2222-3333-4444-555555555555
         ");
         let legacy = Claims {
@@ -400,7 +405,7 @@ mod tests {
         issued         2027-01-15 08:00:00 UTC
         expires        2028-01-15 08:00:00 UTC
         lifetime       365 d
-                       ░░░░░░░░░░░░░░░░░░░░░░  expires in 364 d 23 h
+                       ██████████████████████  expires in 364 d 23 h
         credential id  11111111-2222-3333-4444-555555555555
         unusual        it is not a ServiceAccount token: another
                        issuer made it, for example a CI platform
