@@ -31,7 +31,7 @@ const BEFORE_US = ["LD_PRELOAD", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "OPENSSL_C
 const PINNED = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 export function launch(verb) {
-  const failed = (message) => fail(`${message}${verb === "post" ? unrevoked() : ""}`);
+  const failed = (message, token = "is not revoked, and still works") => fail(`${message}${verb === "post" ? unrevoked(token) : ""}`);
   // The runner signals this process alone: SIGINT, 7.5 s later SIGTERM, 2.5 s later kill. This passes each on, and waits for the binary.
   // The code before `spawn` is synchronous, so an early signal is delivered when the child exists. On Windows the runner sends Ctrl-C and
   // Ctrl-Break to the console, so also to the child, and `kill` would end the child before it can revoke.
@@ -49,7 +49,8 @@ export function launch(verb) {
     child = spawn(binary, [verb], { stdio: "inherit", detached: false, env: environment(process.pid, process.env, verb) });
     child.on("error", (error) => failed(`cannot start ${binary} (${error.code ?? error.message}): ${advice(error)}`));
     child.on("exit", (code, signal) => {
-      if (signal) failed(`${binary} was killed by ${signal}${verb === "main" ? ": if it left a token, the end of the job revokes it" : ""}`);
+      const end = signal ? `was killed by ${signal}` : own(code) ? undefined : `ended with exit code ${code}, which is none of jobpass's own`;
+      if (end) failed(`${binary} ${end}${verb === "main" ? ": if it left a token, the end of the job revokes it" : ""}`, "may still work");
       process.exitCode = code ?? 128 + constants.signals[signal];
     });
   } catch (error) {
@@ -62,13 +63,23 @@ function advice(error) {
   return error.code === "EACCES" ? `its folder may be mounted noexec, or the file is not executable; else ${NEXT_STEP}` : NEXT_STEP;
 }
 
+// 126 and 127 come from a shell or from the dynamic loader, and a larger number than 255 from a crash on Windows. jobpass never ends with them.
+function own(code) {
+  return code !== 126 && code !== 127 && code <= 255;
+}
+
 // In post, a launcher that cannot run the binary leaves a token that works. The names come from the state, which other steps cannot write.
 // Only names that are valid in Kubernetes go into a command.
-function unrevoked() {
+function unrevoked(token) {
   const name = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
-  const { anchor = "", namespace = "" } = recorded()?.receipt ?? {};
+  const { receipt, connection } = recorded() ?? {};
+  // For a damaged state, main also saved the anchor by itself. After `none`, nothing is left of it.
+  const saved = process.env.STATE_jobpass === "none" ? "" : process.env.STATE_anchor ?? "";
+  const [savedNamespace = "", savedAnchor = ""] = saved.split("/");
+  const { anchor = savedAnchor, namespace = savedNamespace } = receipt ?? {};
   if (!name.test(anchor) || !name.test(namespace)) return "";
-  return `. The token is not revoked, and works until it expires: revoke it with \`kubectl delete secret ${anchor} --namespace ${namespace}\``;
+  const server = /^https:\/\/[-\w.:[\]/]+$/.test(connection?.server) ? ` at the API server ${connection.server}` : "";
+  return `. The token ${token}: revoke it with \`kubectl delete secret ${anchor} --namespace ${namespace}\`${server}`;
 }
 
 // Before a token exists, an old Node.js is an error. After that, revoking is still the best that can be done.

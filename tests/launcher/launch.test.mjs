@@ -21,12 +21,16 @@ class Action {
     this.dist = join(this.root, "dist");
     for (const name of ["launch.mjs", "main.mjs", "post.mjs"]) cpSync(join(DIST, name), join(this.dist, name));
     this.binary = join(this.dist, "bin", FILE);
-    this.sha256 = put(this.binary, script);
-    this.checksums({ [PLATFORM]: { file: FILE, sha256: this.sha256 } });
+    this.replace(script);
   }
 
   checksums(binaries) {
     writeFileSync(join(this.dist, "checksums.json"), JSON.stringify({ version: "0.1.0", binaries }));
+  }
+
+  replace(script) {
+    this.sha256 = put(this.binary, script);
+    this.checksums({ [PLATFORM]: { file: FILE, sha256: this.sha256 } });
   }
 
   start(verb, env = {}) {
@@ -201,9 +205,11 @@ test("death by a signal becomes 128+n, and is said", async (t) => {
   assert.match(post.out, /^::error title=jobpass::.* was killed by SIGSEGV\n$/);
 });
 
-const STATE = JSON.stringify({ receipt: { anchor: "jobpass-a1", namespace: "ci" } });
+const RECEIPT = { anchor: "jobpass-a1", namespace: "ci" };
+const STATE = JSON.stringify({ connection: { server: "https://10.0.0.1:6443" }, receipt: RECEIPT });
 const BREAKS = {
   "killed": (action) => action,
+  "ended by something else": (action) => action.replace("exit 127"),
   "refused": (action) => put(action.binary, "echo swapped"),
   "without a binary": (action) => rmSync(action.binary),
   "without digests": (action) => rmSync(join(action.dist, "checksums.json")),
@@ -216,16 +222,36 @@ for (const [how, change] of Object.entries(BREAKS)) {
     change(action);
     const { code, out } = await action.run("post", { STATE_jobpass: STATE });
     assert.notEqual(code, 0);
-    assert.match(out, /^::error .*\. The token is not revoked, and works until it expires: revoke it with `kubectl delete secret jobpass-a1 --namespace ci`\n$/);
+    const token = ["killed", "ended by something else"].includes(how) ? "may still work" : "is not revoked, and still works";
+    const end = `. The token ${token}: revoke it with \`kubectl delete secret jobpass-a1 --namespace ci\` at the API server https://10.0.0.1:6443\n`;
+    assert.ok(/^::error [^\n]*\n$/.test(out) && out.endsWith(end), out);
     const main = await action.run("main", { STATE_jobpass: STATE });
     assert.doesNotMatch(main.out, /kubectl/);
   });
 }
 
 test("only names that Kubernetes can have made become part of a command", async (t) => {
-  const STATE_jobpass = JSON.stringify({ receipt: { anchor: "a; curl evil", namespace: "ci" } });
-  assert.doesNotMatch((await new Action(t, "kill -KILL $$").run("post", { STATE_jobpass })).out, /curl/);
+  for (const state of [{ receipt: { ...RECEIPT, anchor: "a; curl evil" } }, { receipt: RECEIPT, connection: { server: "https://a` curl evil" } }]) {
+    const { out } = await new Action(t, "kill -KILL $$").run("post", { STATE_jobpass: JSON.stringify(state) });
+    assert.doesNotMatch(out, /curl/);
+  }
 });
+
+test("post knows the anchor although the state is damaged", async (t) => {
+  const action = new Action(t, "kill -KILL $$");
+  const { out } = await action.run("post", { STATE_jobpass: "{garbled", STATE_anchor: "ci/jobpass-a1" });
+  assert.match(out, /\. The token may still work: revoke it with `kubectl delete secret jobpass-a1 --namespace ci`\n$/);
+  for (const state of [{ STATE_jobpass: "none", STATE_anchor: "ci/jobpass-a1" }, {}]) {
+    assert.doesNotMatch((await action.run("post", state)).out, /kubectl/);
+  }
+});
+
+for (const code of [0, 1, 7, 130, 143]) {
+  test(`post adds nothing to what the binary says with its own exit code ${code}`, async (t) => {
+    const ended = await new Action(t, `echo said; exit ${code}`).run("post", { STATE_jobpass: STATE });
+    assert.deepEqual([ended.code, ended.out], [code, "said\n"]);
+  });
+}
 
 const HOSTILE = {
   LD_LIBRARY_PATH: "/nowhere",
