@@ -34,7 +34,8 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    pub(crate) fn shared() -> &'static SigningKey {
+    /// The key of all dev clusters of this process.
+    pub fn shared() -> &'static SigningKey {
         static KEY: OnceLock<SigningKey> = OnceLock::new();
         KEY.get_or_init(SigningKey::generate)
     }

@@ -19,7 +19,7 @@ use clap::{Arg, ArgMatches};
 use self::wine::Wine;
 use crate::Verb;
 use crate::nsswitch;
-use crate::tools::{self, CARGO_ZIGBUILD};
+use crate::tools::{self, CARGO_ZIGBUILD, KUBECTL};
 use crate::workspace::{Workspace, output, run, step};
 
 pub const VERB: Verb = Verb { command, run: verb };
@@ -89,7 +89,7 @@ fn command() -> clap::Command {
 
 fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     let chosen = arguments.get_one::<String>("triple");
-    let bin = tools::install(workspace, &[&CARGO_ZIGBUILD])?;
+    let bin = tools::install(workspace, &[&CARGO_ZIGBUILD, &KUBECTL])?;
     // Debian's compiler has a fixed path, because rustup's compiler may come before it on PATH.
     for (file, package) in [
         ("/usr/bin/rustc", "rustc-web"),
@@ -113,11 +113,15 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         let programs = step(&format!("build for {}", target.triple), &alone, || {
             build(workspace, &bin, target)
         })?;
-        step(&format!("mint and revoke with {}", target.triple), &alone, || {
-            machine.prepare(&programs)?;
-            stands_alone(target, &machine, &programs)?;
-            trial::run(&machine, &programs)
-        })?;
+        step(
+            &format!("run the main paths with {}", target.triple),
+            &alone,
+            || {
+                machine.prepare(&programs)?;
+                stands_alone(target, &machine, &programs)?;
+                trial::run_all(&machine, &programs, &bin.join(KUBECTL.name))
+            },
+        )?;
         if target.machine == Machine::This {
             step(&format!("resolve a name with {}", target.triple), &alone, || {
                 nsswitch::try_out(&programs.join("jobpass"))
@@ -176,11 +180,16 @@ impl Runner {
     }
 
     /// The words of a command line that runs a line of the machine's shell.
-    fn shell(&self, posix: &'static str, windows: &'static str) -> [&'static str; 3] {
+    fn shell<'a>(&self, posix: &'a str, windows: &'a str) -> [&'a str; 3] {
         match self {
             Self::This | Self::Emulated(_) => ["sh", "-c", posix],
             Self::Windows(_) => ["cmd", "/c", windows],
         }
+    }
+
+    /// Whether the machine has the shell that the GitLab templates need.
+    fn has_a_posix_shell(&self) -> bool {
+        !matches!(self, Self::Windows(_))
     }
 
     /// A path as the programs write it.
